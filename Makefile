@@ -1,0 +1,48 @@
+# Every target builds .venv when it is missing or stale: the dependencies when their pins change, the package
+# when one of its files changes. The package is installed as a user would install it, never in place.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := $(shell find sparsetheory numba_kernels gpu proofs_checks -name '*.py' -o -name '*.jinja' -o -name 'py.typed')
+KERNEL_HASH := $(shell cat numba_kernels/*.py | sha1sum | cut -c1-12)
+# Numba watches only the file of a cached function, so the cache is named by the content of all kernels.
+export NUMBA_CACHE_DIR := $(CURDIR)/.numba_cache/$(KERNEL_HASH)
+
+.PHONY: reproduce test nightly lint bench notebooks clean
+
+reproduce: .venv
+	$(BIN)/sparsetheory reproduce --profile quick
+
+test: .venv
+	$(BIN)/python -m pytest -n auto --dist worksteal tests --doctest-modules --pyargs sparsetheory
+
+nightly: .venv
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto tests/claims
+
+lint: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p sparsetheory
+
+bench: .venv
+	$(BIN)/sparsetheory bench
+
+notebooks: .venv
+	$(BIN)/python -m pytest -n auto tests/test_notebooks.py
+
+.venv: .venv/package.stamp
+
+.venv/dependencies.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt \
+		".[gpu,convex,distributed,plots,examples,dev]"
+	touch $@
+
+.venv/package.stamp: .venv/dependencies.stamp $(SOURCES)
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --force-reinstall .
+	touch $@
+
+clean:
+	rm -rf .venv build results *.egg-info .numba_cache .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Sparsity mechanisms in torch; needs the ``gpu`` extra, runs on any device."""

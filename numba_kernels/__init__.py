@@ -1,0 +1,1 @@
+"""Compiled functions on plain arrays. They validate nothing and know nothing of estimators."""

@@ -1,0 +1,203 @@
+"""A theorem as one object.
+
+A claim says where a theorem comes from, how to draw instances of it, what is measured on an instance and what
+bounds it. Nothing restates it: the property tests, the command line and the notebooks read the object.
+
+Examples
+--------
+The triangle inequality, with the plausible mistake "the longer side already bounds the sum":
+
+>>> import numpy as np
+>>> from hypothesis import strategies as st
+>>> from sparsetheory.proofs_checks import Always, Claim, Measurement, Source
+>>> pairs = st.tuples(st.integers(-9, 9), st.integers(-9, 9))
+>>> triangle = Claim(
+...     name="triangle",
+...     statement=r"|a + b| \\le |a| + |b|",
+...     source=Source("folklore", "triangle inequality", provenance="classic"),
+...     verdict=Always(rtol=0.0),
+...     instances=lambda: pairs,
+...     evaluate=lambda ab: Measurement(abs(sum(ab)), abs(ab[0]) + abs(ab[1])),
+...     near_miss=lambda ab: Measurement(abs(sum(ab)), max(abs(ab[0]), abs(ab[1]))),
+... )
+>>> triangle.check(max_examples=100)
+>>> a, b = triangle.refute_near_miss()
+>>> abs(a + b) > max(abs(a), abs(b))
+True
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis.strategies import SearchStrategy
+
+from sparsetheory.proofs_checks.measurement import Measurement
+from sparsetheory.proofs_checks.verdicts import Always, Verdict
+
+__all__ = ["Claim", "Measurement", "Source", "Sweep"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a theorem comes from.
+
+    Parameters
+    ----------
+    paper : str
+        Author, title, year.
+    item : str
+        "Theorem 2", "abstract", "lemma behind ...".
+    arxiv : str, optional
+        Identifier.
+    provenance : {"paper", "authors' code", "classic", "ours"}
+        Who stands behind the statement as written here. What we derived is "ours", whatever it was inspired by.
+    """
+
+    paper: str
+    item: str
+    arxiv: str | None = None
+    provenance: Literal["paper", "authors' code", "classic", "ours"] = "paper"
+
+    def __str__(self) -> str:
+        """Return the citation in one line."""
+        identifier = f", arXiv:{self.arxiv}" if self.arxiv else ""
+        return f"{self.paper}, {self.item}{identifier} [{self.provenance}]"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The experiment behind the bound plot of a claim.
+
+    Parameters
+    ----------
+    axis : str
+        Name of the swept quantity.
+    values : tuple of float
+        Its values in the full profile; the quick profile takes the same values with `quick_trials`.
+    draw : callable
+        ``draw(rng, value)`` returns one instance for `evaluate`.
+    trials, quick_trials : int
+        Repetitions per value in the full and quick profiles.
+    log : str
+        Which axes are logarithmic: "", "x", "y" or "xy".
+    measured_label, bound_label : str
+        Names of the two curves.
+    """
+
+    axis: str
+    values: tuple[float, ...]
+    draw: Callable[[np.random.Generator, float], Any]
+    trials: int = 50
+    quick_trials: int = 10
+    log: str = ""
+    measured_label: str = "measured"
+    bound_label: str = "bound"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A theorem, executable.
+
+    Parameters
+    ----------
+    name : str
+        ``family.theorem``, unique in the package.
+    statement : str
+        One line of mathematics in TeX, without dollar signs.
+    source : Source
+        Citation and provenance.
+    verdict : Verdict
+        How measurements decide.
+    instances : callable
+        Returns a hypothesis strategy of small, adversarial, shrinkable instances.
+    evaluate : callable
+        Measures one instance.
+    near_miss : float or callable
+        A wrong claim close to this one, which the verdict must refute: the bound times a factor below one, or
+        another `evaluate` that makes a plausible mistake. It proves that the check can fail.
+    sweep : Sweep, optional
+        The bound plot. Claims without one are checked on instances only.
+    """
+
+    name: str
+    statement: str
+    source: Source
+    verdict: Verdict
+    instances: Callable[[], SearchStrategy[Any]]
+    evaluate: Callable[[Any], Measurement]
+    near_miss: float | Callable[[Any], Measurement]
+    sweep: Sweep | None = None
+
+    def evaluate_near_miss(self, instance: Any) -> Measurement:
+        """Measure an instance against the wrong claim."""
+        if callable(self.near_miss):
+            return self.near_miss(instance)
+        return self.evaluate(instance).with_bound(self.near_miss)
+
+    def check(self, max_examples: int = 100) -> None:
+        """Search for a counterexample of an ``Always`` claim.
+
+        Parameters
+        ----------
+        max_examples : int
+            How many instances hypothesis draws; the same ones each time.
+
+        Raises
+        ------
+        AssertionError
+            With the smallest counterexample found.
+        """
+        verdict = self._always()
+
+        @settings(
+            max_examples=max_examples,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(self.instances())
+        def holds(instance: Any) -> None:
+            measurement = self.evaluate(instance)
+            assert verdict.accepts(measurement), f"{self.name} is violated: {measurement} on {instance!r}"
+
+        holds()
+
+    def refute_near_miss(self, max_examples: int = 5000) -> Any:
+        """Find an instance on which the near miss fails.
+
+        Parameters
+        ----------
+        max_examples : int
+            How many instances to try.
+
+        Returns
+        -------
+        instance
+            The smallest counterexample found.
+
+        Raises
+        ------
+        hypothesis.errors.NoSuchExample
+            When the near miss survives: the check has no teeth.
+        """
+        verdict = self._always()
+        return find(
+            self.instances(),
+            lambda instance: not verdict.accepts(self.evaluate_near_miss(instance)),
+            settings=settings(
+                max_examples=max_examples,
+                derandomize=True,
+                database=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+    def _always(self) -> Always:
+        if not isinstance(self.verdict, Always):
+            raise TypeError(f"{self.name} is judged over a sweep ({self.verdict}); use run")
+        return self.verdict

@@ -1,0 +1,1 @@
+"""Claims about concatenated matrices under certified SVD error."""

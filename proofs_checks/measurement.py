@@ -1,0 +1,62 @@
+"""One instance of a theorem, in numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+__all__ = ["Measurement"]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured on one instance, and the bound the theorem puts on it.
+
+    Parameters
+    ----------
+    measured, bound : float
+        The theorem reads ``measured <= bound``.
+    scale : float, optional
+        What rounding tolerances are relative to (an energy, a norm); ``abs(bound)`` by default.
+    extras : mapping of str to float
+        Further curves for the plot of a sweep.
+    """
+
+    measured: float
+    bound: float
+    scale: float | None = None
+    extras: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def worst(cls, measured: ArrayLike, bound: ArrayLike, scale: float | None = None) -> "Measurement":
+        """Reduce a theorem with many inequalities to the one that is closest to failing.
+
+        Parameters
+        ----------
+        measured, bound : array-like, broadcastable against each other
+            All inequalities ``measured <= bound`` of one instance; they must not be empty.
+        scale : float, optional
+            As in the class.
+
+        Returns
+        -------
+        Measurement
+        """
+        left, right = np.broadcast_arrays(np.asarray(measured, float), np.asarray(bound, float))
+        index = np.unravel_index(np.argmax(left - right), left.shape)
+        return cls(float(left[index]), float(right[index]), scale)
+
+    def excess(self) -> float:
+        """Return by how much the bound is exceeded, relative to the scale; NaN counts as infinite."""
+        scale = abs(self.bound) if self.scale is None else self.scale
+        difference = self.measured - self.bound
+        if np.isnan(difference):
+            return np.inf
+        if difference <= 0:
+            return 0.0
+        return float(difference / scale) if scale > 0 else np.inf
+
+    def with_bound(self, factor: float) -> "Measurement":
+        """Return the same measurement against the bound times a factor."""
+        return replace(self, bound=self.bound * factor)
