@@ -1,0 +1,66 @@
+"""Lower bounds on the joint error of two clusters from scalars and short spectra."""
+
+import numpy as np
+
+from sparsetheory.numba_kernels.jit import kernel
+
+__all__ = ["pair_lower_bounds", "warmup"]
+
+
+@kernel
+def pair_lower_bounds(energies, overlaps, cross, errors, spectra, losses, widths, n_rows, a, others):  # type: ignore[no-untyped-def]
+    """Bound from below the relative squared error of cluster `a` joined with each of `others`.
+
+    The largest of three bounds: errors are superadditive; captured energy is at most the value of Wolkowicz and
+    Styan; and it is at most the union of both spectra plus what the overlap can add.
+
+    Parameters
+    ----------
+    energies, overlaps, errors, losses : float64 arrays of shape (M,)
+        Per cluster: energy e, squared norm q of its Gram matrix, squared best rank-r error, and how much the r largest
+        squares in `spectra` may understate the captured energy.
+    cross : float64 array of shape (M, M)
+        Squared norms of the products of two clusters.
+    spectra : float64 array of shape (M, r)
+        Descending squared singular values.
+    widths : int64 array of shape (M,)
+        Column counts.
+    n_rows, a : int
+        Row count, and the first cluster of every pair.
+    others : int64 array
+        The second clusters.
+
+    Returns
+    -------
+    float64 array
+        One bound per pair, in units of the pair's energy.
+    """
+    rank = spectra.shape[1]
+    bounds = np.empty(others.size)
+    for position in range(others.size):
+        b = others[position]
+        energy = energies[a] + energies[b]
+        best = errors[a] + errors[b]
+        n = min(n_rows, widths[a] + widths[b])
+        if n >= rank:
+            overlap = overlaps[a] + overlaps[b] + 2.0 * cross[a, b]
+            variance = max(overlap - energy * energy / n, 0.0)
+            best = max(best, energy - rank * energy / n - np.sqrt(variance * rank * (n - rank) / n))
+        i, j, union = 0, 0, 0.0
+        for _ in range(rank):
+            if spectra[a, i] >= spectra[b, j]:
+                union += spectra[a, i]
+                i += 1
+            else:
+                union += spectra[b, j]
+                j += 1
+        shared = min(rank, min(widths[a], widths[b]))
+        best = max(best, energy - union - losses[a] - losses[b] - np.sqrt(shared * cross[a, b]))
+        bounds[position] = best / energy
+    return bounds
+
+
+def warmup() -> None:
+    """Compile the kernels of this file for their only signatures."""
+    one, square, index = np.ones(1), np.ones((1, 1)), np.zeros(1, np.int64)
+    pair_lower_bounds(one, one, square, one, square, one, index + 1, 1, 0, index)

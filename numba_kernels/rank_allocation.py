@@ -1,0 +1,137 @@
+"""Clusterings decided by norms and spectra of single blocks alone, without any matrix."""
+
+import numpy as np
+
+from sparsetheory.numba_kernels.jit import kernel
+
+__all__ = ["max_norm_partition", "union_walk", "warmup"]
+
+
+@kernel
+def max_norm_partition(energies, widths, caps, rank, threshold, slack, patience):  # type: ignore[no-untyped-def]
+    """Partition blocks by the energy that each cluster's largest blocks capture.
+
+    Blocks come in descending order of energy. Seeds take them from the front and candidates from the back, so what
+    remains is always a range, and one array of partial sums answers every "how many more fit".
+
+    Parameters
+    ----------
+    energies, widths, caps : arrays of shape (M,)
+        Squared norms, column counts, and the energy that `rank` directions capture of each block alone.
+    rank : int
+        Columns of a seed.
+    threshold : float
+        Squared tolerance.
+    slack : float
+        Rounding allowance relative to the energy.
+    patience : int
+        Seeds in a row that may stay alone before all the rest become singletons.
+
+    Returns
+    -------
+    labels : int64 array of shape (M,)
+        Cluster of each block, in order of creation.
+    """
+    count = energies.size
+    # Differences of partial sums are compared with single energies: plain summation would lose up to M roundings.
+    below = np.zeros(count + 1)
+    lost = 0.0
+    for k in range(count):
+        term = energies[count - 1 - k] - lost
+        below[k + 1] = below[k] + term
+        lost = (below[k + 1] - below[k]) - term
+    labels = np.empty(count, np.int64)
+    front, taken, label, failures = 0, 0, 0, 0
+    room = 1.0 - threshold + slack
+    while front + taken < count:
+        end = count - taken
+        start, used, seed_energy = front, widths[front], energies[front]
+        front += 1
+        while front < end and used + widths[front] <= rank:
+            used += widths[front]
+            seed_energy += energies[front]
+            front += 1
+        cap = caps[start] if front == start + 1 else seed_energy
+        if room <= 0.0:
+            grown = end - front
+        else:
+            limit = below[taken] + (cap / room - seed_energy)
+            low, high = taken, taken + end - front
+            while low < high:
+                middle = (low + high + 1) // 2
+                if below[middle] <= limit:
+                    low = middle
+                else:
+                    high = middle - 1
+            grown = low - taken
+        if grown == 0:
+            failures += 1
+            if failures >= patience:
+                for k in range(start, end):
+                    labels[k] = label
+                    label += 1
+                break
+        else:
+            failures = 0
+        labels[start:front] = label
+        labels[end - grown : end] = label
+        taken += grown
+        label += 1
+    return labels
+
+
+@kernel
+def union_walk(spectra, energies, candidates, kept, energy, threshold, slack, skip):  # type: ignore[no-untyped-def]
+    """Add candidates to a cluster while the r largest squares of all its blocks capture enough energy.
+
+    Parameters
+    ----------
+    spectra : float64 array of shape (M, r)
+        Descending squared singular values of every block, padded with zeros.
+    energies : float64 array of shape (M,)
+        Squared norms.
+    candidates : int64 array
+        Blocks to try, in order.
+    kept : float64 array of shape (r,)
+        Descending squares of the seed; overwritten by those of the final cluster.
+    energy : float
+        Energy of the seed.
+    threshold, slack : float
+        As in :func:`max_norm_partition`.
+    skip : bool
+        Try later candidates after one has failed.
+
+    Returns
+    -------
+    accepted : bool array
+        One entry per candidate.
+    """
+    rank = kept.size
+    accepted = np.zeros(candidates.size, np.bool_)
+    merged = np.empty(rank)
+    for c in range(candidates.size):
+        k = candidates[c]
+        i, j, cap = 0, 0, 0.0
+        for position in range(rank):
+            if kept[i] >= spectra[k, j]:
+                merged[position] = kept[i]
+                i += 1
+            else:
+                merged[position] = spectra[k, j]
+                j += 1
+            cap += merged[position]
+        total = energy + energies[k]
+        if total - cap + slack * total <= threshold * total:
+            accepted[c] = True
+            kept[:] = merged
+            energy = total
+        elif not skip:
+            break
+    return accepted
+
+
+def warmup() -> None:
+    """Compile the kernels of this file for their only signatures."""
+    one, index = np.ones(1), np.zeros(1, np.int64)
+    max_norm_partition(one, index, one, 1, 0.01, 0.0, 1)
+    union_walk(np.ones((1, 1)), one, index, one.copy(), 1.0, 0.01, 0.0, False)

@@ -1,0 +1,121 @@
+"""How few clusters are possible, and instances where finding them is hard."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.lowrank.interval import rounding_slack
+from sparsetheory.lowrank.spectra import squared_spectrum
+
+__all__ = ["check_eps", "hard_instance", "min_clusters_lower_bound"]
+
+
+def check_eps(eps: float) -> float:
+    """Return `eps` as a float, or raise ValueError if it is negative or not finite."""
+    if not np.isfinite(eps) or eps < 0:
+        raise ValueError(f"eps must be a finite number of at least 0, got {eps!r}")
+    return float(eps)
+
+
+def min_clusters_lower_bound(
+    blocks: Sequence[Any], rank: int, eps: float, *, raw_singletons: bool = True
+) -> int:
+    r"""Bound from below the number of clusters of any clustering with rank at most r and relative error eps.
+
+    The clusters' bases together approximate all blocks within eps, so their ranks sum to at least
+    :math:`\rho = \min\{k : E_k(C)^2 \le \epsilon^2 e\}`.
+
+    Parameters
+    ----------
+    blocks : sequence of array-like of shape (m, n_k)
+        Real or complex blocks.
+    rank : int
+        Largest rank of a factored cluster.
+    eps : float
+        Relative error of every factored cluster.
+    raw_singletons : bool
+        Whether a cluster of one block is stored as it is and so contributes up to ``min(m, n_k)`` directions.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Notes
+    -----
+    Costs one spectrum of everything, O(m N min(m, N)). Provenance: ours.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> min_clusters_lower_bound(list(np.eye(6)[:, :, None]), rank=2, eps=0.0)
+    3
+    """
+    checked, rank, eps = Blocks(blocks), check_rank(rank), check_eps(eps)
+    squares = squared_spectrum(checked)
+    slack = rounding_slack(checked.n_rows, checked.n_columns, checked.energy)
+    remaining = np.append(np.cumsum(squares[::-1])[::-1], 0.0)
+    directions = int(np.argmax(remaining <= eps**2 * checked.energy + slack))
+    contributions = np.full(len(checked), rank)
+    if raw_singletons:
+        contributions = np.maximum(rank, np.minimum(checked.n_rows, checked.widths))
+    reached = np.cumsum(np.sort(contributions)[::-1])
+    return int(np.searchsorted(reached, directions)) + 1
+
+
+def hard_instance(
+    weights: ArrayLike, n_rows: int, rank: int, scale: float | None = None, *, random_state: Any = None
+) -> list[NDArray[np.float64]]:
+    r"""Build blocks whose clustering is bin packing.
+
+    Block k is :math:`[P, \sqrt{w_k}\, u_k]` with a common P of r large orthogonal columns and orthonormal
+    :math:`u_k` orthogonal to P, so that :math:`E_r(C_S)^2 = \sum_{k\in S} w_k` for every set S of blocks.
+
+    Parameters
+    ----------
+    weights : array-like of shape (p,)
+        Positive item sizes :math:`w_k`.
+    n_rows : int
+        Row count m, at least ``rank + p``.
+    rank : int
+        r.
+    scale : float, optional
+        Norm of the columns of P; its square must be at least the largest weight. By default 10 times the square
+        root of the sum of the weights.
+    random_state : None, int or Generator
+        Rotation of the whole construction; the coordinate axes for None.
+
+    Returns
+    -------
+    list of p ndarrays of shape (n_rows, rank + 1)
+
+    Notes
+    -----
+    It makes clustering under an absolute tolerance NP-hard. Provenance: ours.
+
+    Examples
+    --------
+    >>> from sparsetheory.lowrank import block_svd_error
+    >>> blocks = hard_instance([3.0, 1.0], n_rows=5, rank=2)
+    >>> round(block_svd_error(blocks, 2).absolute ** 2, 9)
+    4.0
+    """
+    sizes, rank = np.asarray(weights, float), check_rank(rank)
+    if sizes.ndim != 1 or sizes.size == 0 or not (np.isfinite(sizes).all() and (sizes > 0).all()):
+        raise ValueError(f"weights must be a non-empty list of positive numbers, got {weights!r}")
+    if n_rows < rank + sizes.size:
+        raise ValueError(f"n_rows must be at least rank + len(weights) = {rank + sizes.size}, got {n_rows!r}")
+    scale = 10 * float(np.sqrt(sizes.sum())) if scale is None else float(scale)
+    if scale**2 < sizes.max():
+        raise ValueError(
+            f"scale must be at least sqrt(max(weights)) = {np.sqrt(sizes.max()):.6g}, got {scale!r}"
+        )
+    axes = np.eye(n_rows, rank + sizes.size)
+    if random_state is not None:
+        gaussian = np.random.default_rng(random_state).standard_normal(axes.shape)
+        axes = np.linalg.qr(gaussian)[0]
+    common = scale * axes[:, :rank]
+    return [np.column_stack([common, np.sqrt(w) * axes[:, rank + k]]) for k, w in enumerate(sizes)]
