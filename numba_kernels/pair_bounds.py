@@ -1,6 +1,7 @@
 """Lower bounds on the joint error of two clusters from scalars and short spectra."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
 
@@ -8,7 +9,18 @@ __all__ = ["pair_lower_bounds", "warmup"]
 
 
 @kernel
-def pair_lower_bounds(energies, overlaps, cross, errors, spectra, losses, widths, n_rows, a, others):  # type: ignore[no-untyped-def]
+def pair_lower_bounds(
+    energies: NDArray[np.float64],
+    overlaps: NDArray[np.float64],
+    cross: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    spectra: NDArray[np.float64],
+    losses: NDArray[np.float64],
+    widths: NDArray[np.int64],
+    n_rows: int,
+    a: int,
+    others: NDArray[np.int64],
+) -> NDArray[np.float64]:
     """Bound from below the relative squared error of cluster `a` joined with each of `others`.
 
     The largest of three bounds: errors are superadditive; captured energy is at most the value of Wolkowicz and

@@ -1,6 +1,7 @@
 """Clusterings decided by norms and spectra of single blocks alone, without any matrix."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
 
@@ -8,7 +9,15 @@ __all__ = ["max_norm_partition", "union_walk", "warmup"]
 
 
 @kernel
-def max_norm_partition(energies, widths, caps, rank, threshold, slack, patience):  # type: ignore[no-untyped-def]
+def max_norm_partition(
+    energies: NDArray[np.float64],
+    widths: NDArray[np.int64],
+    caps: NDArray[np.float64],
+    rank: int,
+    threshold: float,
+    slack: float,
+    patience: int,
+) -> NDArray[np.int64]:
     """Partition blocks by the energy that each cluster's largest blocks capture.
 
     Blocks come in descending order of energy. Seeds take them from the front and candidates from the back, so what
@@ -81,7 +90,16 @@ def max_norm_partition(energies, widths, caps, rank, threshold, slack, patience)
 
 
 @kernel
-def union_walk(spectra, energies, candidates, kept, energy, threshold, slack, skip):  # type: ignore[no-untyped-def]
+def union_walk(
+    spectra: NDArray[np.float64],
+    energies: NDArray[np.float64],
+    candidates: NDArray[np.int64],
+    kept: NDArray[np.float64],
+    energy: float,
+    threshold: float,
+    slack: float,
+    skip: bool,
+) -> NDArray[np.bool_]:
     """Add candidates to a cluster while the r largest squares of all its blocks capture enough energy.
 
     Parameters

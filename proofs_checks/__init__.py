@@ -5,7 +5,7 @@ package; the registry finds it, and the tests, the command line and the notebook
 """
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
-from sparsetheory.proofs_checks.registry import all_claims, find_claims
+from sparsetheory.proofs_checks.registry import all_claims, all_studies, find_claims, find_experiments
 from sparsetheory.proofs_checks.result import ClaimResult
 from sparsetheory.proofs_checks.verdicts import Always, Attains, Judgement, ScalesAs, WithProbability
 
@@ -21,5 +21,7 @@ __all__ = [
     "Sweep",
     "WithProbability",
     "all_claims",
+    "all_studies",
     "find_claims",
+    "find_experiments",
 ]

@@ -1,4 +1,4 @@
-"""A theorem as one object.
+r"""A theorem as one object.
 
 A claim says where a theorem comes from, how to draw instances of it, what is measured on an instance and what
 bounds it. Nothing restates it: the property tests, the command line and the notebooks read the object.
@@ -13,7 +13,7 @@ The triangle inequality, with the plausible mistake "the longer side already bou
 >>> pairs = st.tuples(st.integers(-9, 9), st.integers(-9, 9))
 >>> triangle = Claim(
 ...     name="triangle",
-...     statement=r"|a + b| \\le |a| + |b|",
+...     statement=r"|a + b| \le |a| + |b|",
 ...     source=Source("folklore", "triangle inequality", provenance="classic"),
 ...     verdict=Always(rtol=0.0),
 ...     instances=lambda: pairs,
@@ -28,7 +28,7 @@ True
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, find, given, settings
@@ -36,6 +36,9 @@ from hypothesis.strategies import SearchStrategy
 
 from sparsetheory.proofs_checks.measurement import Measurement
 from sparsetheory.proofs_checks.verdicts import Always, Verdict
+
+if TYPE_CHECKING:
+    from sparsetheory.proofs_checks.result import ClaimResult
 
 __all__ = ["Claim", "Measurement", "Source", "Sweep"]
 
@@ -196,6 +199,22 @@ class Claim:
                 suppress_health_check=list(HealthCheck),
             ),
         )
+
+    def run(self, **options: Any) -> "ClaimResult":
+        """Run the sweep.
+
+        Parameters
+        ----------
+        **options
+            As in :func:`sparsetheory.experiments.sweep.run_claim`: profile, seed, n_jobs, out, resume, progress.
+
+        Returns
+        -------
+        ClaimResult
+        """
+        from sparsetheory.experiments.sweep import run_claim
+
+        return run_claim(self, **options)
 
     def _always(self) -> Always:
         if not isinstance(self.verdict, Always):

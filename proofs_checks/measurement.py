@@ -21,12 +21,16 @@ class Measurement:
         What rounding tolerances are relative to (an energy, a norm); ``abs(bound)`` by default.
     extras : mapping of str to float
         Further curves for the plot of a sweep.
+    also : tuple of (str, str)
+        Further inequalities of the theorem: the first named value is at most the second. Names are "bound" and the
+        keys of `extras`.
     """
 
     measured: float
     bound: float
     scale: float | None = None
     extras: Mapping[str, float] = field(default_factory=dict)
+    also: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def worst(cls, measured: ArrayLike, bound: ArrayLike, scale: float | None = None) -> "Measurement":
@@ -48,15 +52,20 @@ class Measurement:
         return cls(float(left[index]), float(right[index]), scale)
 
     def excess(self) -> float:
-        """Return by how much the bound is exceeded, relative to the scale; NaN counts as infinite."""
+        """Return by how much any of the inequalities fails, relative to the scale; NaN counts as infinite."""
+        named = {"bound": self.bound, **self.extras}
+        pairs = [(self.measured, self.bound), *((named[left], named[right]) for left, right in self.also)]
         scale = abs(self.bound) if self.scale is None else self.scale
-        difference = self.measured - self.bound
-        if np.isnan(difference):
-            return np.inf
-        if difference <= 0:
-            return 0.0
-        return float(difference / scale) if scale > 0 else np.inf
+        return max(_excess(left - right, scale) for left, right in pairs)
 
     def with_bound(self, factor: float) -> "Measurement":
         """Return the same measurement against the bound times a factor."""
         return replace(self, bound=self.bound * factor)
+
+
+def _excess(difference: float, scale: float) -> float:
+    if np.isnan(difference):
+        return np.inf
+    if difference <= 0:
+        return 0.0
+    return float(difference / scale) if scale > 0 else np.inf

@@ -1,14 +1,18 @@
-"""Finds every claim below this package."""
+"""Finds every claim and every study below this package."""
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
+from typing import TypeVar
 
 import sparsetheory.proofs_checks as root
+from sparsetheory.experiments.study import Study
 from sparsetheory.proofs_checks.claim import Claim
 
-__all__ = ["all_claims", "find_claims"]
+__all__ = ["all_claims", "all_studies", "find_claims", "find_experiments"]
+
+T = TypeVar("T")
 
 
 def all_claims() -> dict[str, Claim]:
@@ -24,12 +28,22 @@ def all_claims() -> dict[str, Claim]:
     ValueError
         If two claims share a name.
     """
-    claims: dict[str, Claim] = {}
-    for info in sorted(pkgutil.walk_packages(root.__path__, root.__name__ + "."), key=lambda i: i.name):
-        for value in vars(importlib.import_module(info.name)).values():
-            if isinstance(value, Claim) and claims.setdefault(value.name, value) is not value:
-                raise ValueError(f"two claims are named {value.name!r}")
-    return claims
+    return {name: found for name, found in _collect().items() if isinstance(found, Claim)}
+
+
+def all_studies() -> dict[str, Study]:
+    """Collect the module-level studies, as :func:`all_claims` collects claims.
+
+    Returns
+    -------
+    dict of str to Study
+
+    Raises
+    ------
+    ValueError
+        If a study shares its name with another study or a claim.
+    """
+    return {name: found for name, found in _collect().items() if isinstance(found, Study)}
 
 
 def find_claims(patterns: Sequence[str] = ()) -> list[Claim]:
@@ -49,13 +63,46 @@ def find_claims(patterns: Sequence[str] = ()) -> list[Claim]:
     ValueError
         If a pattern matches no claim.
     """
-    claims = all_claims()
-    if not patterns:
-        return list(claims.values())
-    selected: dict[str, Claim] = {}
-    for pattern in patterns:
-        matches = {name: claim for name, claim in claims.items() if fnmatch(name, pattern)}
-        if not matches:
-            raise ValueError(f"no claim matches {pattern!r}; the names are {', '.join(claims)}")
+    return _select(all_claims(), patterns, "claim")
+
+
+def find_experiments(patterns: Sequence[str] = ()) -> tuple[list[Claim], list[Study]]:
+    """Select claims and studies by name or shell pattern.
+
+    Parameters
+    ----------
+    patterns : sequence of str
+        As in :func:`find_claims`.
+
+    Returns
+    -------
+    claims : list of Claim
+    studies : list of Study
+
+    Raises
+    ------
+    ValueError
+        If a pattern matches neither a claim nor a study.
+    """
+    selected = _select(_collect(), patterns, "claim or study")
+    claims = [found for found in selected if isinstance(found, Claim)]
+    return claims, [found for found in selected if isinstance(found, Study)]
+
+
+def _collect() -> dict[str, Claim | Study]:
+    collected: dict[str, Claim | Study] = {}
+    for info in sorted(pkgutil.walk_packages(root.__path__, root.__name__ + "."), key=lambda i: i.name):
+        for value in vars(importlib.import_module(info.name)).values():
+            if isinstance(value, Claim | Study) and collected.setdefault(value.name, value) is not value:
+                raise ValueError(f"two claims or studies are named {value.name!r}")
+    return collected
+
+
+def _select(named: Mapping[str, T], patterns: Sequence[str], kind: str) -> list[T]:
+    selected: dict[str, T] = {}
+    for pattern in patterns or ["*"]:
+        matches = {name: found for name, found in named.items() if fnmatch(name, pattern)}
+        if not matches and patterns:
+            raise ValueError(f"no {kind} matches {pattern!r}; the names are {', '.join(named)}")
         selected |= matches
     return list(selected.values())

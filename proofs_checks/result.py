@@ -36,13 +36,15 @@ class Row:
             "bound": m.bound,
             "scale": m.scale,
             "extras": dict(m.extras),
+            "also": [list(pair) for pair in m.also],
             "seconds": self.seconds,
         }
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Row":
         """Read a row that :meth:`to_dict` wrote."""
-        measurement = Measurement(row["measured"], row["bound"], row["scale"], row["extras"])
+        also = tuple((left, right) for left, right in row["also"])
+        measurement = Measurement(row["measured"], row["bound"], row["scale"], row["extras"], also)
         return cls(row["value"], row["trial"], tuple(row["seed"]), measurement, row["seconds"])
 
 

@@ -129,9 +129,7 @@ class _Agglomeration:
         row = self.row[cluster]
         shape = (self.blocks.n_rows, int(self.widths[row]))
         error, energy = float(self.exact_errors[row]), float(self.energies[row])
-        return ErrorInterval.from_bounds(
-            error, error, energy, shape, f"exact, {len(members)} blocks", self.blocks.unit
-        )
+        return ErrorInterval.from_bounds(error, error, energy, shape, f"exact, {len(members)} blocks", self.blocks.unit)
 
     def _push(self, value: float, stage: int, a: int, b: int) -> None:
         if value <= self.threshold:

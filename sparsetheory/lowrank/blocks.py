@@ -50,9 +50,7 @@ def as_matrix(block: Any, name: str = "block") -> Matrix:
     if array.dtype.kind in "biu":
         return array.astype(np.float64)
     if array.dtype.type not in _KEPT:
-        raise TypeError(
-            f"{name} must be real or complex with at most double precision, got dtype {array.dtype}"
-        )
+        raise TypeError(f"{name} must be real or complex with at most double precision, got dtype {array.dtype}")
     return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64, copy=False)
 
 

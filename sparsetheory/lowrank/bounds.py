@@ -136,11 +136,7 @@ def _processing_order(blocks: Blocks, order: str | Sequence[int]) -> list[int]:
     if isinstance(order, str):
         if order not in ("given", "norm"):
             raise ValueError(f"order must be 'given', 'norm' or a permutation of the blocks, got {order!r}")
-        return (
-            list(range(len(blocks)))
-            if order == "given"
-            else np.argsort(-blocks.energies, kind="stable").tolist()
-        )
+        return list(range(len(blocks))) if order == "given" else np.argsort(-blocks.energies, kind="stable").tolist()
     if sorted(order) != list(range(len(blocks))):
         raise ValueError(f"order must be a permutation of range({len(blocks)}), got {list(order)!r}")
     return [int(k) for k in order]
@@ -162,13 +158,11 @@ def _innovations(blocks: Blocks, order: Sequence[int]) -> list[tuple[Any, Any]]:
 
 
 def _pinched(blocks: Blocks, directions: Any) -> Any:
-    compressed = sum((c @ c.conj().T for c in (directions.conj().T @ block for block in blocks)))
+    compressed = sum(c @ c.conj().T for c in (directions.conj().T @ block for block in blocks))
     return np.linalg.eigvalsh(compressed) if directions.shape[1] else np.zeros(0)
 
 
-def union_bound(
-    blocks: Sequence[Any], rank: int, groups: Sequence[Sequence[int]] | None = None
-) -> ErrorInterval:
+def union_bound(blocks: Sequence[Any], rank: int, groups: Sequence[Sequence[int]] | None = None) -> ErrorInterval:
     r"""Bound the error by approximating groups of blocks separately with ranks that add up to r.
 
     :math:`\sum_g E_r(C_g)^2 \le E_r(C)^2 \le \min_{\sum r_g = r} \sum_g E_{r_g}(C_g)^2`, and the minimum is the
@@ -331,9 +325,7 @@ def centroid_bound(blocks: Sequence[Any], rank: int) -> ErrorInterval:
     return _interval(checked, 0.0, checked.energy - float(error) ** 2, "centroid")
 
 
-def perturbation_bound(
-    block_norms: ArrayLike, noise_norms: ArrayLike, sigma: ArrayLike
-) -> NDArray[np.float64]:
+def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
     r"""Bound how far noise in the blocks moves the singular values of their concatenation.
 
     :math:`|\tilde\sigma_i - \sigma_i| \le \min\{(\sum_k \|E_k\|_2^2)^{1/2},\ \Delta/\sigma_i\}` with
@@ -366,9 +358,7 @@ def perturbation_bound(
     """
     norms, noise, sigma = (np.atleast_1d(np.asarray(x, float)) for x in (block_norms, noise_norms, sigma))
     if norms.shape != noise.shape:
-        raise ValueError(
-            f"block_norms and noise_norms must have one length, got {norms.shape} and {noise.shape}"
-        )
+        raise ValueError(f"block_norms and noise_norms must have one length, got {norms.shape} and {noise.shape}")
     for name, values in (("block_norms", norms), ("noise_norms", noise), ("sigma", sigma)):
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise ValueError(f"{name} must be finite and not negative, got {values!r}")

@@ -59,8 +59,7 @@ class ClusteringCertificate(Certificate):
         rounding = 100 * np.finfo(checked.dtype).eps * np.sqrt(checked.n_rows)
         covered = sorted(k for members in self.clusters for k in members) == list(range(len(checked)))
         inside = all(
-            e >= (i.lo / i.energy if i.energy else 0.0) - rounding
-            for e, i in zip(errors, self.intervals, strict=True)
+            e >= (i.lo / i.energy if i.energy else 0.0) - rounding for e, i in zip(errors, self.intervals, strict=True)
         )
         valid = covered and inside and worst <= self.bound + rounding
         return replace(self, measured=worst, valid=bool(valid))

@@ -210,9 +210,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
             for c, block in zip(labels, checked, strict=True)
         ]
 
-    def inverse_transform(
-        self, coefficients: Sequence[Any], labels: Sequence[int] | None = None
-    ) -> list[Matrix]:
+    def inverse_transform(self, coefficients: Sequence[Any], labels: Sequence[int] | None = None) -> list[Matrix]:
         """Return the blocks that coefficients stand for.
 
         Parameters
@@ -249,9 +247,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
             check_rank(self.oversampling, "oversampling")
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} must be one of {', '.join(map(repr, allowed))}, got {getattr(self, name)!r}"
-                )
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {getattr(self, name)!r}")
         if check_eps(self.eps) >= 1:
             warnings.warn(
                 f"eps={self.eps} allows an error as large as the data: all blocks go into one cluster",
@@ -352,11 +348,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
     def _check_labels(self, labels: Sequence[int] | NDArray[np.int64], count: int) -> NDArray[np.int64]:
         array = np.asarray(labels)
         if array.shape != (count,) or array.dtype.kind not in "iu":
-            raise ValueError(
-                f"labels must be {count} integers, got shape {array.shape} and dtype {array.dtype}"
-            )
+            raise ValueError(f"labels must be {count} integers, got shape {array.shape} and dtype {array.dtype}")
         if array.size and not (array.min() >= 0 and array.max() < len(self.bases_)):
-            raise ValueError(
-                f"labels must lie in 0 to {len(self.bases_) - 1}, got {array.min()} to {array.max()}"
-            )
+            raise ValueError(f"labels must lie in 0 to {len(self.bases_) - 1}, got {array.min()} to {array.max()}")
         return array

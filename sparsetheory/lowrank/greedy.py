@@ -12,7 +12,7 @@ from sparsetheory.lowrank.growth import Growth
 from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
 from sparsetheory.lowrank.spectra import captured, squared_spectrum, thin_svd
 
-__all__ = ["Partition", "greedy_partition", "max_norm_labels", "max_norm_clusters"]
+__all__ = ["Partition", "greedy_partition", "max_norm_clusters", "max_norm_labels"]
 
 # Columns that one product takes at once when candidates are ranked.
 _CHUNK_COLUMNS = 4096
@@ -102,9 +102,7 @@ def greedy_partition(
     return replace(partition, n_exact_evaluations=growth.n_exact_evaluations)
 
 
-def _ranked(
-    blocks: Blocks, seed: Sequence[int], others: NDArray[np.int64], order: str, size: int
-) -> list[int]:
+def _ranked(blocks: Blocks, seed: Sequence[int], others: NDArray[np.int64], order: str, size: int) -> list[int]:
     if others.size == 0:
         return []
     indices = np.sort(others)
@@ -116,9 +114,7 @@ def _ranked(
     return indices[np.argsort(keys, kind="stable")].tolist()
 
 
-def _residual_energies(
-    blocks: Blocks, basis: NDArray[np.float64], indices: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _residual_energies(blocks: Blocks, basis: NDArray[np.float64], indices: NDArray[np.int64]) -> NDArray[np.float64]:
     residuals = np.empty(indices.size)
     ends = np.cumsum(blocks.widths[indices])
     chunk_of = (ends - 1) // _CHUNK_COLUMNS
@@ -188,9 +184,7 @@ def max_norm_labels(
     slack = relative_slack(n_rows, int(widths.sum()))
     threshold = max(eps**2, 2 * relative_slack(n_rows, 1))
     labels = np.empty(energies.size, np.int64)
-    labels[order] = max_norm_partition(
-        energies[order], widths[order], caps[order], rank, threshold, slack, patience
-    )
+    labels[order] = max_norm_partition(energies[order], widths[order], caps[order], rank, threshold, slack, patience)
     return labels
 
 
@@ -212,7 +206,5 @@ def max_norm_clusters(blocks: Blocks, rank: int, eps: float, patience: int) -> P
             cap = caps[seed].sum() if len(seed) == 1 else blocks.energies[seed].sum()
             energy = float(blocks.energies[members].sum())
             shape = (blocks.n_rows, int(blocks.widths[members].sum()))
-            intervals[label] = ErrorInterval.from_bounds(
-                0.0, energy - cap, energy, shape, "weyl", blocks.unit
-            )
+            intervals[label] = ErrorInterval.from_bounds(0.0, energy - cap, energy, shape, "weyl", blocks.unit)
     return Partition(clusters, intervals)

@@ -15,8 +15,8 @@ from sparsetheory.lowrank.summary import SVDSummary
 
 __all__ = [
     "ExactGrowth",
-    "Growth",
     "Grown",
+    "Growth",
     "IncrementalGrowth",
     "ResidualGrowth",
     "UnionGrowth",

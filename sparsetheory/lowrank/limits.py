@@ -20,9 +20,7 @@ def check_eps(eps: float) -> float:
     return float(eps)
 
 
-def min_clusters_lower_bound(
-    blocks: Sequence[Any], rank: int, eps: float, *, raw_singletons: bool = True
-) -> int:
+def min_clusters_lower_bound(blocks: Sequence[Any], rank: int, eps: float, *, raw_singletons: bool = True) -> int:
     r"""Bound from below the number of clusters of any clustering with rank at most r and relative error eps.
 
     The clusters' bases together approximate all blocks within eps, so their ranks sum to at least
@@ -110,9 +108,7 @@ def hard_instance(
         raise ValueError(f"n_rows must be at least rank + len(weights) = {rank + sizes.size}, got {n_rows!r}")
     scale = 10 * float(np.sqrt(sizes.sum())) if scale is None else float(scale)
     if scale**2 < sizes.max():
-        raise ValueError(
-            f"scale must be at least sqrt(max(weights)) = {np.sqrt(sizes.max()):.6g}, got {scale!r}"
-        )
+        raise ValueError(f"scale must be at least sqrt(max(weights)) = {np.sqrt(sizes.max()):.6g}, got {scale!r}")
     axes = np.eye(n_rows, rank + sizes.size)
     if random_state is not None:
         gaussian = np.random.default_rng(random_state).standard_normal(axes.shape)

@@ -67,9 +67,7 @@ def store_factored(
     shape = _shape(blocks, members)
 
     def exact(r: int) -> ErrorInterval:
-        return ErrorInterval.from_bounds(
-            tail(squares, r), tail(squares, r), energy, shape, "exact", blocks.unit
-        )
+        return ErrorInterval.from_bounds(tail(squares, r), tail(squares, r), energy, shape, "exact", blocks.unit)
 
     chosen, interval = min(rank, squares.size), known
     if eps is not None:
@@ -97,9 +95,7 @@ def store_given_basis(
     """
     chosen = basis.shape[1]
     if eps is not None:
-        chosen = _smallest(
-            chosen, lambda r: bool(np.all(projection_errors(blocks, members, basis[:, :r]) <= eps))
-        )
+        chosen = _smallest(chosen, lambda r: bool(np.all(projection_errors(blocks, members, basis[:, :r]) <= eps)))
     errors = projection_errors(blocks, members, basis[:, :chosen])
     energies = blocks.energies[list(members)]
     energy, squared = float(energies.sum()), float(np.sum(errors**2 * energies))

@@ -206,9 +206,7 @@ class SVDSummary:
         checked = Blocks(blocks)
         self._check_rows(checked.n_rows)
         if checked.n_columns != self.n_columns:
-            raise ValueError(
-                f"blocks must be those summarised: {self.n_columns} columns, got {checked.n_columns}"
-            )
+            raise ValueError(f"blocks must be those summarised: {self.n_columns} columns, got {checked.n_columns}")
         basis = self.basis[:, :rank]
         # Blocks divides extreme data by a power of two; the summary's own numbers follow.
         own = self.singular_values / checked.unit
@@ -261,9 +259,7 @@ def _finite(block: Any) -> Matrix:
     return matrix
 
 
-def _extended_svd(
-    basis: Matrix, s: NDArray[np.float64], matrix: Matrix
-) -> tuple[Matrix, NDArray[np.float64]]:
+def _extended_svd(basis: Matrix, s: NDArray[np.float64], matrix: Matrix) -> tuple[Matrix, NDArray[np.float64]]:
     """Left singular vectors and singular values of ``[basis * s, matrix]``, without squaring anything."""
     projection = basis.conj().T @ matrix
     residual = matrix - basis @ projection

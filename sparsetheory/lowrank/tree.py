@@ -63,9 +63,7 @@ def tree_summary(
         raise ValueError("need at least one block, got an empty list")
     tasks = [blocks[i : i + _BLOCKS_PER_TASK] for i in range(0, len(blocks), _BLOCKS_PER_TASK)]
     submit, gather = _scheduler(executor)
-    nodes = [
-        submit(_subtree, [_lazy(block, executor) for block in task], rank, target_rank) for task in tasks
-    ]
+    nodes = [submit(_subtree, [_lazy(block, executor) for block in task], rank, target_rank) for task in tasks]
     return gather(_reduce_pairs(nodes, lambda a, b: submit(SVDSummary.merge, a, b)))
 
 

@@ -1,0 +1,40 @@
+"""Low-rank compression of many blocks side by side, with certified error."""
+
+from sparsetheory.lowrank.bounds import (
+    centroid_bound,
+    pair_bounds,
+    perturbation_bound,
+    residual_bound,
+    scalar_bounds,
+    union_bound,
+    weyl_bound,
+)
+from sparsetheory.lowrank.certificate import ClusteringCertificate
+from sparsetheory.lowrank.clustering import ConcatSVDClustering
+from sparsetheory.lowrank.interval import ErrorInterval
+from sparsetheory.lowrank.limits import hard_instance, min_clusters_lower_bound
+from sparsetheory.lowrank.range_finder import RangeFinderSummary, range_finder_summary
+from sparsetheory.lowrank.spectra import SVDError, block_svd_error
+from sparsetheory.lowrank.summary import SVDSummary
+from sparsetheory.lowrank.tree import tree_summary
+
+__all__ = [
+    "ClusteringCertificate",
+    "ConcatSVDClustering",
+    "ErrorInterval",
+    "RangeFinderSummary",
+    "SVDError",
+    "SVDSummary",
+    "block_svd_error",
+    "centroid_bound",
+    "hard_instance",
+    "min_clusters_lower_bound",
+    "pair_bounds",
+    "perturbation_bound",
+    "range_finder_summary",
+    "residual_bound",
+    "scalar_bounds",
+    "tree_summary",
+    "union_bound",
+    "weyl_bound",
+]

@@ -1,0 +1,32 @@
+"""Profiles of the property tests, and one kernel cache per state of the kernels."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _kernel_cache() -> str:
+    files = sorted((ROOT / "numba_kernels").glob("*.py"))
+    digest = hashlib.sha1(b"".join(f.read_bytes() for f in files), usedforsecurity=False).hexdigest()[:12]
+    return str(ROOT / ".numba_cache" / digest)
+
+
+# Before anything imports numba: a cache that outlives an edit of a kernel would test old code.
+os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())
+# Worker processes share the cores already.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+settings.register_profile("ci", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", parent=settings.get_profile("ci"), max_examples=10_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20260126)

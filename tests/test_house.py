@@ -1,0 +1,98 @@
+"""Rules of the house: imports point downwards, importing is cheap, everything is in the wheel."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# A folder may import itself and what stands before it.
+FLOORS = {"numba_kernels": "numba_kernels", "sparsetheory": "", "gpu": "gpu", "proofs_checks": "proofs_checks"}
+# The command line and the runner load claims when they run.
+EXCEPTIONS = ("sparsetheory/cli.py", "sparsetheory/experiments/", "sparsetheory/__init__.py")
+SOURCES = sorted(f for folder in FLOORS for f in (ROOT / folder).rglob("*.py"))
+
+
+def _floor(module):
+    parts = module.split(".")
+    if parts[0] != "sparsetheory":
+        return None
+    second = parts[1] if len(parts) > 1 else ""
+    return second if second in ("numba_kernels", "gpu", "proofs_checks") else "sparsetheory"
+
+
+def _imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_imports_point_downwards(file):
+    order = list(FLOORS)
+    relative = file.relative_to(ROOT)
+    if str(relative).startswith(EXCEPTIONS):
+        return
+    here = order.index(relative.parts[0])
+    for module in _imports(ast.parse(file.read_text())):
+        floor = _floor(module)
+        if floor is not None:
+            assert order.index(floor) <= here, f"{relative} imports {module}"
+
+
+def _fresh(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    return done.stdout.strip()
+
+
+def test_import_loads_nothing_heavy():
+    code = "import sys, sparsetheory; print([m for m in ('torch','cvxpy','matplotlib','numba') if m in sys.modules])"
+    assert _fresh(code) == "[]"
+
+
+def test_low_rank_line_compiles_nothing_on_import():
+    code = "import sys, sparsetheory.lowrank; print([m for m in ('torch','matplotlib','numba') if m in sys.modules])"
+    assert _fresh(code) == "[]"
+
+
+def test_import_is_quick():
+    # The best of several: other processes of the test run slow single imports down.
+    code = "import time, numpy; t = time.perf_counter(); import sparsetheory; print(time.perf_counter() - t)"
+    assert min(float(_fresh(code)) for _ in range(3)) < 0.3
+
+
+def test_every_source_file_is_in_the_wheel(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE", *FLOORS):
+        (tmp_path / name).symlink_to(ROOT / name)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "out", "."],
+        check=True,
+        cwd=tmp_path,
+    )
+    (wheel,) = (tmp_path / "out").glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    for file in SOURCES:
+        relative = file.relative_to(ROOT)
+        inside = relative if relative.parts[0] == "sparsetheory" else Path("sparsetheory") / relative
+        assert str(inside) in packed
+    assert "sparsetheory/py.typed" in packed
+    assert "sparsetheory/experiments/report.html.jinja" in packed
+    tops = {name.split("/")[0] for name in packed if ".dist-info" not in name}
+    assert tops == {"sparsetheory"}
+
+
+def test_lazy_subpackages():
+    code = "import sparsetheory; print(sparsetheory.lowrank.__name__, 'lowrank' in dir(sparsetheory))"
+    assert _fresh(code) == "sparsetheory.lowrank True"
+
+
+def test_unknown_attribute():
+    import sparsetheory
+
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = sparsetheory.nothing
