@@ -128,7 +128,7 @@ def concatenations(draw: st.DrawFn, *, same_shape: bool = False, min_blocks: int
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     base = rng.standard_normal((m, draw(st.integers(1, 4))))
-    blocks = [10.0**s * _block(rng, kind, base, n) for s, n in zip(scales, widths, strict=True)]
+    blocks: list[NDArray[Any]] = [10.0**s * _block(rng, kind, base, n) for s, n in zip(scales, widths, strict=True)]
     if complex_valued:
         blocks = [a + 1j * 10.0**s * _block(rng, kind, base, a.shape[1]) for a, s in zip(blocks, scales, strict=True)]
     if duplicate:

@@ -32,14 +32,14 @@ def _eckart_young(c: Concatenation) -> Measurement:
     """Compare the package's exact error with the distance to the truncated SVD."""
     u, s, vh = np.linalg.svd(c.matrix, full_matrices=False)
     best = (u[:, : c.rank] * s[: c.rank]) @ vh[: c.rank]
-    distance = np.linalg.norm(c.matrix - best) ** 2
+    distance = float(np.linalg.norm(c.matrix - best) ** 2)
     return Measurement(abs(block_svd_error(c.blocks, c.rank).absolute ** 2 - distance), 0.0, c.energy)
 
 
 def _eckart_young_one_rank_off(c: Concatenation) -> Measurement:
     u, s, vh = np.linalg.svd(c.matrix, full_matrices=False)
     kept = max(c.rank - 1, 0)
-    distance = np.linalg.norm(c.matrix - (u[:, :kept] * s[:kept]) @ vh[:kept]) ** 2
+    distance = float(np.linalg.norm(c.matrix - (u[:, :kept] * s[:kept]) @ vh[:kept]) ** 2)
     return Measurement(abs(block_svd_error(c.blocks, c.rank).absolute ** 2 - distance), 0.0, c.energy)
 
 
@@ -58,7 +58,7 @@ def _random_rank_r(c: Concatenation) -> Measurement:
     """Compare the error with that of a competitor: the projection on random combinations of the columns."""
     mixed = c.matrix @ c.rng().standard_normal((c.matrix.shape[1], c.rank))
     q = np.linalg.qr(mixed)[0]
-    competitor = np.linalg.norm(c.matrix - q @ (q.conj().T @ c.matrix)) ** 2
+    competitor = float(np.linalg.norm(c.matrix - q @ (q.conj().T @ c.matrix)) ** 2)
     return Measurement(block_svd_error(c.blocks, c.rank).absolute ** 2, competitor, c.energy)
 
 
@@ -81,7 +81,7 @@ def _weyl(c: Concatenation) -> Measurement:
 
 def _weyl_whole_energy(c: Concatenation) -> Measurement:
     """Credit the seed with its whole energy, as published code does: false for seeds of rank above r."""
-    largest = max(np.linalg.norm(block) ** 2 for block in c.blocks)
+    largest = max(float(np.linalg.norm(block) ** 2) for block in c.blocks)
     return Measurement(c.error, c.energy - largest, c.energy)
 
 
@@ -146,7 +146,8 @@ def _residual_elementwise(c: Concatenation) -> Measurement:
 
 residual_partial_sums = Claim(
     name="concatenated_svd.residual_partial_sums",
-    statement=r"\sum_{i \le j} t_i \le \sum_{i \le j} \sigma_i(C)^2, \quad t = \text{sorted } \sigma^2((I - P_{k-1})A_k)",
+    statement=r"\sum_{i \le j} t_i \le \sum_{i \le j} \sigma_i(C)^2,"
+    r"\quad t = \text{sorted } \sigma^2((I - P_{k-1})A_k)",
     source=paper("second bound, reconstructed from the authors' code", "authors' code"),
     verdict=Always(ROUNDING),
     instances=concatenations,

@@ -124,7 +124,8 @@ def _no_level_factor(c: Concatenation) -> Measurement:
 
 levels_envelope = Claim(
     name="concatenated_svd.levels_envelope",
-    statement=r"hi \le E_r(C)^2 + (L - 1) E_l(C)^2, \quad L = p \text{ (chain)},\ \lceil\log_2 p\rceil + 1 \text{ (tree)}",
+    statement=r"hi \le E_r(C)^2 + (L - 1) E_l(C)^2,"
+    r"\quad L = p \text{ (chain)},\ \lceil\log_2 p\rceil + 1 \text{ (tree)}",
     source=ours("a-priori error of chains and trees"),
     verdict=Always(ROUNDING),
     instances=concatenations,

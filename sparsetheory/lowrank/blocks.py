@@ -1,6 +1,6 @@
 """Validation of a list of blocks, and access to them in working precision."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
@@ -61,7 +61,7 @@ def _energy(matrix: Matrix) -> float:
         return float(np.vdot(flat, flat).real)
 
 
-class Blocks(Sequence[Matrix]):
+class Blocks:
     """Checked blocks with a common row count, converted to working precision one at a time.
 
     Parameters
@@ -89,8 +89,6 @@ class Blocks(Sequence[Matrix]):
     """
 
     def __init__(self, blocks: Iterable[Any]) -> None:
-        if isinstance(blocks, Blocks):
-            blocks = blocks._raw
         self._raw = list(blocks)
         if not self._raw:
             raise ValueError("need at least one block, got an empty list")
@@ -141,7 +139,10 @@ class Blocks(Sequence[Matrix]):
     def __len__(self) -> int:
         return len(self._raw)
 
-    def __getitem__(self, k: Any) -> Matrix:
+    def __iter__(self) -> Iterator[Matrix]:
+        return (self[k] for k in range(len(self)))
+
+    def __getitem__(self, k: int) -> Matrix:
         matrix = as_matrix(self._raw[k], f"block {k}").astype(self._working, copy=False)
         return matrix if self.unit == 1.0 else matrix / self.unit
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.lowrank.extension import extend_basis
 from sparsetheory.lowrank.interval import ErrorInterval
 from sparsetheory.lowrank.spectra import captured, squared_spectrum, tail, thin_svd
 
@@ -147,13 +148,9 @@ def _innovations(blocks: Blocks, order: Sequence[int]) -> list[tuple[Any, Any]]:
     span = np.zeros((blocks.n_rows, 0))
     groups = []
     for k in order:
-        block = blocks[k]
-        residual = block - span @ (span.conj().T @ block)
-        residual -= span @ (span.conj().T @ residual)
-        directions, values, _ = thin_svd(residual)
-        new = values > 10 * np.finfo(float).eps * np.sqrt(blocks.n_rows) * np.linalg.norm(block)
-        groups.append((directions[:, new], values[new]))
-        span = np.hstack([span, directions[:, new]])
+        found = extend_basis(span, blocks[k])
+        groups.append((found.directions, found.values))
+        span = np.hstack([span, found.directions])
     return groups
 
 
@@ -321,7 +318,7 @@ def centroid_bound(blocks: Sequence[Any], rank: int) -> ErrorInterval:
     p = len(checked)
     mean = sum(checked) / p
     spread = np.sqrt(sum(np.linalg.norm(block - mean) ** 2 for block in checked))
-    error = np.sqrt(p * tail(np.linalg.svd(mean, compute_uv=False) ** 2, rank)) + spread
+    error = np.sqrt(p * tail(np.asarray(np.linalg.svd(mean, compute_uv=False)) ** 2, rank)) + spread
     return _interval(checked, 0.0, checked.energy - float(error) ** 2, "centroid")
 
 

@@ -16,7 +16,7 @@ from sparsetheory.lowrank.certificate import ClusteringCertificate
 from sparsetheory.lowrank.greedy import Partition, greedy_partition, max_norm_clusters
 from sparsetheory.lowrank.growth import ExactGrowth, Growth, IncrementalGrowth, ResidualGrowth, UnionGrowth
 from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
-from sparsetheory.lowrank.limits import check_eps, min_clusters_lower_bound
+from sparsetheory.lowrank.limits import check_eps, fewest_clusters
 from sparsetheory.lowrank.storage import StoredCluster, store_factored, store_given_basis, store_raw
 
 __all__ = ["ConcatSVDClustering"]
@@ -197,17 +197,14 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         """
         check_is_fitted(self)
         checked = self._checked(blocks)
-        if labels is None:
-            if not np.array_equal(checked.widths, self._widths):
-                raise ValueError(
-                    "labels must be given for blocks other than the fitted ones (their widths differ); "
-                    "predict finds them"
-                )
-            labels = self.labels_
-        labels = self._check_labels(labels, len(checked))
+        if labels is None and not np.array_equal(checked.widths, self._widths):
+            raise ValueError(
+                "labels must be given for blocks other than the fitted ones (their widths differ); predict finds them"
+            )
+        chosen = self._check_labels(self.labels_ if labels is None else labels, len(checked))
         return [
             (self.bases_[c].conj().T @ block * checked.unit).astype(checked.dtype)
-            for c, block in zip(labels, checked, strict=True)
+            for c, block in zip(chosen, checked, strict=True)
         ]
 
     def inverse_transform(self, coefficients: Sequence[Any], labels: Sequence[int] | None = None) -> list[Matrix]:
@@ -225,8 +222,8 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         list of ndarray of shape (m, n_k)
         """
         check_is_fitted(self)
-        labels = self._check_labels(self.labels_ if labels is None else labels, len(coefficients))
-        return [self.bases_[c] @ np.asarray(x) for c, x in zip(labels, coefficients, strict=True)]
+        chosen = self._check_labels(self.labels_ if labels is None else labels, len(coefficients))
+        return [self.bases_[c] @ np.asarray(x) for c, x in zip(chosen, coefficients, strict=True)]
 
     def predict(self, block: Any) -> int:
         """Return the cluster whose basis captures most of a block's energy; the first one of several.
@@ -322,9 +319,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         self.bases_ = [s.basis.astype(blocks.dtype, copy=False) for s in stored]
         self.ranks_ = np.array([s.basis.shape[1] for s in stored])
         self.compression_ratio_ = blocks.n_rows * blocks.n_columns / sum(s.cost for s in stored)
-        self.n_clusters_lower_bound_ = min_clusters_lower_bound(
-            blocks, self.rank, self.eps, raw_singletons=self.rank_mode == "fixed"
-        )
+        self.n_clusters_lower_bound_ = fewest_clusters(blocks, self.rank, self.eps, self.rank_mode == "fixed")
         self.n_exact_evaluations_ = partition.n_exact_evaluations
         self._widths, self._n_rows = blocks.widths, blocks.n_rows
         resolution = float(np.sqrt(2 * relative_slack(blocks.n_rows, blocks.n_columns)))

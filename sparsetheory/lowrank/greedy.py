@@ -192,7 +192,7 @@ def max_norm_clusters(blocks: Blocks, rank: int, eps: float, patience: int) -> P
     """Cluster checked blocks by :func:`max_norm_labels` and attach the Weyl intervals."""
     wide = np.flatnonzero(blocks.widths > rank)
     caps = blocks.energies.copy()
-    for k in wide:
+    for k in wide.tolist():
         caps[k] = captured(squared_spectrum(blocks, [k]), rank)
     labels = max_norm_labels(
         blocks.energies, rank, eps, n_rows=blocks.n_rows, widths=blocks.widths, caps=caps, patience=patience

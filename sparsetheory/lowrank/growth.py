@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsetheory.lowrank.blocks import Blocks, Matrix
+from sparsetheory.lowrank.extension import extend_basis
 from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
-from sparsetheory.lowrank.spectra import captured, squared_spectrum, tail, thin_svd
+from sparsetheory.lowrank.spectra import captured, squared_spectrum, tail
 from sparsetheory.lowrank.summary import SVDSummary
 
 __all__ = [
@@ -172,10 +173,9 @@ class ResidualGrowth:
 
     def grow(self, seed: Sequence[int], candidates: Sequence[int]) -> Grown:
         """Grow one candidate at a time: a panel would count as one block, which is another estimator."""
-        matrix = self.blocks.concatenate(seed)
-        u, s, _ = thin_svd(matrix)
-        new = s > 1e-13 * np.linalg.norm(matrix)
-        state = _Span(u[:, new], s[: self.rank] ** 2, float(np.sum(s**2)), matrix.shape[1])
+        found = extend_basis(np.zeros((self.blocks.n_rows, 0)), self.blocks.concatenate(seed))
+        energy, n_columns = float(self.blocks.energies[list(seed)].sum()), int(self.blocks.widths[list(seed)].sum())
+        state = _Span(found.directions, found.values[: self.rank] ** 2, energy, n_columns)
         accepted = []
         for k in candidates:
             trial = self._extend(state, k)
@@ -187,14 +187,11 @@ class ResidualGrowth:
         return Grown(accepted, self._interval(state))
 
     def _extend(self, state: _Span, k: int) -> _Span:
-        block, basis = self.blocks[k], state.basis
-        residual = block - basis @ (basis.conj().T @ block)
-        residual -= basis @ (basis.conj().T @ residual)
-        u, s, _ = thin_svd(residual)
-        new = s > 1e-13 * np.sqrt(self.blocks.energies[k])
-        squares = np.sort(np.concatenate([state.squares, s**2]))[::-1][: self.rank]
+        found = extend_basis(state.basis, self.blocks[k])
+        squares = np.sort(np.concatenate([state.squares, found.values**2]))[::-1][: self.rank]
         energy = state.energy + float(self.blocks.energies[k])
-        return _Span(np.hstack([basis, u[:, new]]), squares, energy, state.n_columns + block.shape[1])
+        basis = np.hstack([state.basis, found.directions])
+        return _Span(basis, squares, energy, state.n_columns + int(self.blocks.widths[k]))
 
     def _interval(self, state: _Span) -> ErrorInterval:
         shape = (self.blocks.n_rows, state.n_columns)

@@ -10,7 +10,7 @@ from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.interval import rounding_slack
 from sparsetheory.lowrank.spectra import squared_spectrum
 
-__all__ = ["check_eps", "hard_instance", "min_clusters_lower_bound"]
+__all__ = ["check_eps", "fewest_clusters", "hard_instance", "min_clusters_lower_bound"]
 
 
 def check_eps(eps: float) -> float:
@@ -52,14 +52,18 @@ def min_clusters_lower_bound(blocks: Sequence[Any], rank: int, eps: float, *, ra
     >>> min_clusters_lower_bound(list(np.eye(6)[:, :, None]), rank=2, eps=0.0)
     3
     """
-    checked, rank, eps = Blocks(blocks), check_rank(rank), check_eps(eps)
-    squares = squared_spectrum(checked)
-    slack = rounding_slack(checked.n_rows, checked.n_columns, checked.energy)
+    return fewest_clusters(Blocks(blocks), check_rank(rank), check_eps(eps), raw_singletons)
+
+
+def fewest_clusters(blocks: Blocks, rank: int, eps: float, raw_singletons: bool) -> int:
+    """Do what :func:`min_clusters_lower_bound` does for checked arguments."""
+    squares = squared_spectrum(blocks)
+    slack = rounding_slack(blocks.n_rows, blocks.n_columns, blocks.energy)
     remaining = np.append(np.cumsum(squares[::-1])[::-1], 0.0)
-    directions = int(np.argmax(remaining <= eps**2 * checked.energy + slack))
-    contributions = np.full(len(checked), rank)
+    directions = int(np.argmax(remaining <= eps**2 * blocks.energy + slack))
+    contributions = np.full(len(blocks), rank)
     if raw_singletons:
-        contributions = np.maximum(rank, np.minimum(checked.n_rows, checked.widths))
+        contributions = np.maximum(rank, np.minimum(blocks.n_rows, blocks.widths))
     reached = np.cumsum(np.sort(contributions)[::-1])
     return int(np.searchsorted(reached, directions)) + 1
 

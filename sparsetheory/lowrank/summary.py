@@ -8,13 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsetheory.lowrank.blocks import Blocks, Matrix, as_matrix, check_rank
+from sparsetheory.lowrank.extension import extend_basis
 from sparsetheory.lowrank.interval import ErrorInterval
 from sparsetheory.lowrank.spectra import thin_svd
 
 __all__ = ["SVDSummary"]
-
-# Directions this much weaker than the block are rounding noise; keeping them would spoil orthogonality.
-_RELATIVE_DROP = 1e-13
 
 
 @dataclass(eq=False)
@@ -261,20 +259,13 @@ def _finite(block: Any) -> Matrix:
 
 def _extended_svd(basis: Matrix, s: NDArray[np.float64], matrix: Matrix) -> tuple[Matrix, NDArray[np.float64]]:
     """Left singular vectors and singular values of ``[basis * s, matrix]``, without squaring anything."""
-    projection = basis.conj().T @ matrix
-    residual = matrix - basis @ projection
-    # One pass of Gram-Schmidt loses orthogonality where the residual is small; twice is enough.
-    correction = basis.conj().T @ residual
-    residual = residual - basis @ correction
-    directions, t, vh = thin_svd(residual)
-    new = t > _RELATIVE_DROP * np.linalg.norm(matrix)
-    directions, weighted = directions[:, new], t[new, None] * vh[new]
-    k, n_new = s.size, int(new.sum())
+    found = extend_basis(basis, matrix)
+    k, n_new = s.size, found.values.size
+    if k + n_new == 0:
+        return basis, s
     small = np.zeros((k + n_new, k + matrix.shape[1]), np.result_type(basis, matrix))
     small[:k, :k] = np.diag(s)
-    small[:k, k:] = projection + correction
-    small[k:, k:] = weighted
-    if small.size == 0:
-        return basis, s
+    small[:k, k:] = found.inside
+    small[k:, k:] = found.outside
     rotation, values, _ = thin_svd(small)
-    return np.hstack([basis, directions]) @ rotation, values
+    return np.hstack([basis, found.directions]) @ rotation, values
