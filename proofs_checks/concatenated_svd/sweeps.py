@@ -256,7 +256,7 @@ def _deviation(s: Sketching) -> Measurement:
     t, u = 2.0, 3.0
     spread = u * t * np.e * np.sqrt(s.rank + p) / (p + 1) * np.sqrt(outer[0])
     bound = (1 + t * np.sqrt(3 * s.rank / (p + 1))) * np.sqrt(outer.sum()) + spread
-    return Measurement(s.residual(), float(bound) ** 2, extras={"best possible": float(outer.sum())})
+    return Measurement(s.residual(), float(bound) ** 2, extras={"best error at rank k": float(outer.sum())})
 
 
 range_finder_deviation = Claim(

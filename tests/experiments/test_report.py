@@ -1,0 +1,107 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib import image
+from matplotlib.figure import Figure
+
+from sparsetheory.experiments.job import reproduce
+from sparsetheory.experiments.plots import plot_result
+from sparsetheory.experiments.sweep import run_claim
+from sparsetheory.proofs_checks import Measurement
+
+
+@pytest.fixture(scope="module")
+def finished(norms, energy, triangle, letters, tmp_path_factory):
+    out = tmp_path_factory.mktemp("results")
+    assert reproduce([norms, energy, triangle], [letters], out=out)
+    return out
+
+
+@pytest.fixture
+def page(finished):
+    return (finished / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_loads_nothing(page):
+    sources = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", page)
+    assert sources
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_report_shows_every_statement_as_mathml(page):
+    assert len(re.findall(r"<math\b", page)) == page.count("</math>") == 3
+    assert r"\le" not in page
+
+
+def test_report_escapes_text(page):
+    assert "norms &lt;of&gt; [vectors]" in page
+    assert "&lt;b&gt;low&lt;/b&gt;" in page
+    assert "<b>" not in page
+
+
+def test_report_marks_what_is_ours(page):
+    assert page.count('class="badge ours"') == 2
+    assert "SeedSequence([0, " in page
+
+
+@pytest.mark.parametrize("name", ["toys.norms", "toys.energy", "toys.letters"])
+def test_figures_show_something(finished, name):
+    pixels = image.imread(finished / "figures" / f"{name}.png")
+    assert pixels.shape[:2] == (800, 1280)
+    assert 0.01 < np.mean(pixels[..., :3].min(axis=2) < 0.9) < 0.5
+
+
+def test_study_writes_its_table(finished):
+    lines = (finished / "data" / "toys.letters.csv").read_text().splitlines()
+    assert lines[0] == "word,letters,third"
+    assert lines[3] == "quick,5,1.6666666666666667"
+
+
+def test_a_wrong_claim_fails_the_job(norms, triangle, tmp_path):
+    wrong = [replace(claim, evaluate=claim.evaluate_near_miss) for claim in (norms, triangle)]
+    assert not reproduce([wrong[0]], out=tmp_path)
+    assert not reproduce([wrong[1]], out=tmp_path)
+    assert 'class="pill fails"' in (tmp_path / "report.html").read_text()
+
+
+def broken(vector):
+    raise ZeroDivisionError("broken")
+
+
+def test_a_broken_claim_fails_and_the_others_go_on(norms, energy, tmp_path):
+    assert not reproduce([replace(norms, evaluate=broken), energy], out=tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "ZeroDivisionError: broken" in page
+    assert "1 of 2 claims" in page
+
+
+def test_without_matplotlib_there_are_no_figures(norms, letters, tmp_path, monkeypatch):
+    monkeypatch.setattr("sparsetheory.experiments.figures.find_spec", lambda name: None)
+    assert reproduce([norms], [letters], out=tmp_path)
+    assert not (tmp_path / "figures").exists()
+    assert "<img" not in (tmp_path / "report.html").read_text()
+
+
+def test_plot_names_its_curves(energy):
+    ax = plot_result(run_claim(energy), Figure().subplots())
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["measured", "bound"]
+    assert (ax.get_xscale(), ax.get_yscale(), ax.get_xlabel()) == ("log", "log", "dimension")
+    assert (ax.get_title("left"), ax.get_title("right")) == ("toys.energy", "ours")
+
+
+def test_plot_leaves_out_what_is_not_finite(norms):
+    evaluate = lambda x: Measurement(np.nan if x[0] > 0 else 1.0, np.inf, extras={"a": 2.0} if x[0] > 0 else {})  # noqa: E731
+    ax = plot_result(run_claim(replace(norms, evaluate=evaluate)), Figure().subplots())
+    measured = ax.get_lines()[0].get_ydata()
+    assert set(measured[np.isfinite(measured)]) == {1.0}
+
+
+def test_plot_of_one_value_shows_every_trial(norms):
+    single = replace(norms, sweep=replace(norms.sweep, values=(4,)))
+    ax = run_claim(single).plot(Figure().subplots())
+    assert len(ax.get_lines()[0].get_ydata()) == 4
