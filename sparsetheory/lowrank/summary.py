@@ -250,7 +250,7 @@ def _finite(block: Any) -> Matrix:
     if not np.isfinite(matrix).all():
         raise ValueError("block contains NaN or infinity")
     peak = float(np.abs(matrix).max())
-    if peak and not 1e-150 <= peak <= 1e150:
+    if peak and not 1e-152 <= peak <= 1e152:
         raise ValueError(
             f"the largest entry is {peak:.1e}: its square leaves the range of float64; scale all blocks alike"
         )

@@ -1,0 +1,67 @@
+"""Lazy agglomeration is brute force with fewer spectra."""
+
+import numpy as np
+import pytest
+
+from sparsetheory.lowrank import ConcatSVDClustering
+from sparsetheory.lowrank.agglomerative import agglomerate, agglomerate_merges, joint_error
+from sparsetheory.lowrank.blocks import Blocks
+from sparsetheory.lowrank.families import subspace_mixture
+from tests.lowrank.conftest import FAMILIES, make_family
+
+
+def _brute_force(blocks, rank, eps):
+    """Evaluate every pair exactly at every step; count the evaluations that a memory of pairs would still need."""
+    members = {k: [k] for k in range(len(blocks))}
+    known, merges, fresh = {}, [], len(blocks)
+    while len(members) > 1:
+        for a in members:
+            for b in members:
+                if a < b and (a, b) not in known:
+                    known[a, b] = joint_error(blocks, [*members[a], *members[b]], rank)
+        value, a, b = min((known[a, b], a, b) for a in members for b in members if a < b)
+        if value > eps**2:
+            break
+        merges.append((a, b))
+        members[fresh] = [*members.pop(a), *members.pop(b)]
+        fresh += 1
+    return merges, len(known)
+
+
+def _instances():
+    for name in FAMILIES:
+        yield name, make_family(name), 4
+    block = np.random.default_rng(0).standard_normal((10, 2))
+    yield "duplicates", [block] * 5 + [2 * block, np.eye(10)[:, :2]], 2
+    yield "exact ties", [np.eye(12)[:, k : k + 2] for k in (0, 0, 2, 2, 4, 6, 8)], 4
+    yield "rank beyond widths", [np.random.default_rng(k).standard_normal((9, 1)) for k in range(9)], 5
+    yield "tall", subspace_mixture(20, 200, 3, rank=3, noise=0.05, random_state=2).blocks, 3
+    with_integers = np.random.default_rng(3).integers(-1, 2, (10, 6, 2)).astype(float)
+    yield "integers", [b + np.eye(6, 2) for b in with_integers], 2
+
+
+INSTANCES = list(_instances())
+
+
+@pytest.mark.parametrize(("name", "blocks", "rank"), INSTANCES, ids=[name for name, _, _ in INSTANCES])
+@pytest.mark.parametrize("eps", [0.1, 0.45])
+def test_merges_are_those_of_brute_force(name, blocks, rank, eps):
+    checked = Blocks(blocks)
+    merges, evaluations = _brute_force(checked, rank, eps)
+    assert [(m.first, m.second) for m in agglomerate_merges(checked, rank, eps, oversampling=5)] == merges
+    assert agglomerate(checked, rank, eps, oversampling=5).n_exact_evaluations <= evaluations
+
+
+def test_most_spectra_are_avoided_in_many_dimensions():
+    blocks = subspace_mixture(120, 512, 4, n_subspaces=12, rank=4, noise=0.02, random_state=0).blocks
+    checked = Blocks(blocks)
+    _, evaluations = _brute_force(Blocks(blocks[:40]), 4, 0.4)
+    few = agglomerate(Blocks(blocks[:40]), 4, 0.4, oversampling=5).n_exact_evaluations
+    assert few * 5 < evaluations
+    found = agglomerate(checked, 4, 0.4, oversampling=5)
+    assert len(found.clusters) == 12
+
+
+def test_estimator_reports_evaluations(family):
+    fit = ConcatSVDClustering(4, 0.3, algorithm="agglomerative").fit(family)
+    assert 0 <= fit.n_exact_evaluations_ <= len(family) ** 2

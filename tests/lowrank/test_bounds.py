@@ -1,0 +1,190 @@
+"""Bounds, limits, exact errors and the range finder on instances with known answers."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsetheory.lowrank import (
+    ErrorInterval,
+    block_svd_error,
+    centroid_bound,
+    hard_instance,
+    min_clusters_lower_bound,
+    pair_bounds,
+    perturbation_bound,
+    range_finder_summary,
+    residual_bound,
+    scalar_bounds,
+    union_bound,
+    weyl_bound,
+)
+from sparsetheory.lowrank.families import subspace_mixture
+from tests.lowrank.conftest import tail_energy
+
+
+@pytest.mark.parametrize("method", ["auto", "svd", "gram_rows", "gram_cols"])
+def test_exact_error_by_every_method(family, method):
+    for rank in (1, 3, 7):
+        error = block_svd_error(family, rank, method=method)
+        truth = tail_energy(family, rank)
+        assert error.interval.contains(truth)
+        assert error.absolute**2 == pytest.approx(truth, rel=1e-9, abs=1e-12 * error.energy)
+
+
+@pytest.mark.parametrize("digits", [4, 6, 7, 8])
+def test_tiny_errors_keep_their_digits(rng, digits):
+    # A Gram matrix cannot resolve relative errors below 1e-7; "auto" must not use one there.
+    u, v = (np.linalg.qr(rng.standard_normal((50, 4)))[0] for _ in range(2))
+    block = u @ np.diag([1.0, 0.5, 0.25, 10.0**-digits]) @ v.T
+    expected = 10.0**-digits / np.sqrt(1 + 0.25 + 0.0625)
+    assert block_svd_error([block], 3).relative == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_smallest_counterexample_to_the_elementwise_reading():
+    blocks = [np.array([[1.0], [0.0]]), np.array([[1.0], [1.0]])]
+    sigma = np.linalg.svd(np.hstack(blocks), compute_uv=False)
+    residuals = np.array([1.0, 1.0])
+    assert sigma == pytest.approx([1.618034, 0.618034], abs=1e-6)
+    assert (residuals > sigma).any()
+    assert (np.cumsum(residuals**2) <= np.cumsum(sigma**2) + 1e-12).all()
+    assert residual_bound(blocks, 1).contains(tail_energy(blocks, 1))
+
+
+@pytest.mark.parametrize(("copies", "predicted"), [(2, 0.707), (5, 0.894), (20, 0.975)])
+def test_residual_bound_throws_in_span_energy_away(rng, copies, predicted):
+    block = rng.standard_normal((10, 1))
+    blocks = [block] * copies
+    assert residual_bound(blocks, 1).relative()[1] == pytest.approx(predicted, abs=1e-3)
+    assert residual_bound(blocks, 1, in_span=True).relative()[1] < 1e-6
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6))
+def test_every_bound_contains_truth(seed, rank):
+    rng = np.random.default_rng(seed)
+    blocks = [rng.standard_normal((9, 3)) * 10.0 ** rng.uniform(-2, 2) for _ in range(5)]
+    truth = tail_energy(blocks, rank)
+    order = rng.permutation(5)
+    for bound in (
+        weyl_bound(blocks, rank),
+        weyl_bound(blocks, rank, [1, 3]),
+        residual_bound(blocks, rank, order.tolist()),
+        residual_bound(blocks, rank, "norm", in_span=True),
+        union_bound(blocks, rank),
+        union_bound(blocks, rank, [[0, 1], [2, 3, 4]]),
+        centroid_bound(blocks, rank),
+        range_finder_summary(blocks, rank, random_state=seed).interval(rank),
+    ):
+        assert bound.contains(truth)
+    assert pair_bounds(blocks[0], blocks[1], rank).contains(tail_energy(blocks[:2], rank))
+
+
+def test_adaptive_range_finder_decides():
+    blocks = subspace_mixture(20, 60, 4, n_subspaces=4, rank=3, noise=0.05, random_state=0).blocks
+    relative = block_svd_error(blocks, 8).relative
+    for eps, verdict in ((1.02 * relative, True), (0.98 * relative, False)):
+        found = range_finder_summary(blocks, 8, eps=eps, oversampling=0, random_state=0)
+        assert found.interval(8).decide(eps) is verdict
+        assert np.linalg.norm(found.basis.T @ found.basis - np.eye(found.basis.shape[1])) < 1e-12
+
+
+def test_range_finder_is_reproducible_and_survives_rank_deficiency(rng):
+    block = np.outer(rng.standard_normal(20), rng.standard_normal(30))
+    first, second = (range_finder_summary([block], 5, random_state=3) for _ in range(2))
+    assert np.array_equal(first.basis, second.basis)
+    assert first.interval(1).decide(0.0)
+
+
+def test_perturbation_bound_values():
+    plain = np.sqrt(2) * 0.1
+    delta = 2 * (2 * 0.1 + 0.01)
+    bound = perturbation_bound([1, 1], [0.1, 0.1], [10.0, 1.0, 0.0])
+    assert bound == pytest.approx([delta / 10, plain, plain])
+
+
+def test_scalar_bounds_are_attained_by_equal_values():
+    lo, hi = scalar_bounds(energy=4.0, overlap=4.0, n=4, rank=2)
+    assert lo <= 2.0 <= hi
+    assert hi == pytest.approx(2.0)
+
+
+def test_bin_packing_optimum_is_found():
+    # Items 5, 4, 3, 3, 2, 1 in bins of capacity 9: two bins, and no fewer by their sum.
+    weights = [5.0, 4.0, 3.0, 3.0, 2.0, 1.0]
+    blocks = hard_instance(weights, 12, 2, random_state=0)
+    for k in range(1, 7):
+        for chosen in combinations(range(6), k):
+            error = block_svd_error([blocks[i] for i in chosen], 2).absolute ** 2
+            assert error == pytest.approx(sum(weights[i] for i in chosen))
+
+
+def _partitions(items):
+    if not items:
+        yield []
+        return
+    first, *rest = items
+    for partition in _partitions(rest):
+        yield [[first], *partition]
+        for i in range(len(partition)):
+            yield [*partition[:i], [first, *partition[i]], *partition[i + 1 :]]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_partition_beats_the_lower_bound(seed):
+    rng = np.random.default_rng(seed)
+    blocks = [rng.standard_normal((8, int(n))) for n in rng.integers(1, 4, 5)]
+    rank, eps = 2, 0.4
+
+    def allowed(cluster):
+        part = [blocks[k] for k in cluster]
+        energy = sum(np.linalg.norm(b) ** 2 for b in part)
+        return len(cluster) == 1 or tail_energy(part, rank) <= eps**2 * energy
+
+    fewest = min(len(p) for p in _partitions(list(range(5))) if all(map(allowed, p)))
+    assert min_clusters_lower_bound(blocks, rank, eps) <= fewest
+
+
+def test_lower_bound_counts_orthogonal_blocks():
+    blocks = [np.eye(12)[:, 2 * k : 2 * k + 2] for k in range(6)]
+    assert min_clusters_lower_bound(blocks, 4, 0.1) == 3
+    assert min_clusters_lower_bound(blocks, 1, 0.1) == 6
+    assert min_clusters_lower_bound(blocks, 1, 0.1, raw_singletons=False) == 12
+
+
+def test_intervals_decide_in_three_ways():
+    interval = ErrorInterval(0.5, 1.0, 100.0)
+    assert [interval.decide(e) for e in (0.1, 0.09, 0.07)] == [True, None, False]
+    assert ErrorInterval(0.0, 0.0, 0.0).relative() == (0.0, 0.0)
+    assert ErrorInterval(0.0, 0.0, 0.0).decide(0.0)
+
+
+E3 = [np.eye(3)[:, :2], np.ones((3, 1))]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: block_svd_error(E3, 1, method="fast"), "method must be"),
+        (lambda: block_svd_error(E3, 0), "rank must be"),
+        (lambda: residual_bound(E3, 1, "best"), "order must be"),
+        (lambda: residual_bound(E3, 1, [0, 0]), "permutation"),
+        (lambda: union_bound(E3, 1, [[0]]), "groups must partition"),
+        (lambda: centroid_bound(E3, 1), "one shape"),
+        (lambda: scalar_bounds(1.0, 1.0, 1, 2), "n must be at least rank=2"),
+        (lambda: scalar_bounds(-1.0, 1.0, 1, 1), "must not be negative"),
+        (lambda: perturbation_bound([1], [1, 2], [1]), "one length"),
+        (lambda: perturbation_bound([1], [-1], [1]), "noise_norms must be"),
+        (lambda: min_clusters_lower_bound(E3, 1, -1), "eps must be"),
+        (lambda: hard_instance([], 5, 1), "weights must be"),
+        (lambda: hard_instance([1.0, -1.0], 5, 1), "weights must be"),
+        (lambda: hard_instance([1.0, 1.0], 2, 1), "n_rows must be at least"),
+        (lambda: hard_instance([4.0], 5, 1, scale=1.0), "scale must be at least"),
+        (lambda: range_finder_summary(E3, 1, oversampling=-1), "oversampling must be"),
+        (lambda: range_finder_summary(E3, 1, n_power=-1), "n_power must be"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

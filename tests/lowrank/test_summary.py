@@ -1,0 +1,180 @@
+"""Summaries contain the truth, whatever the input looks like."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from sparsetheory.lowrank import SVDSummary
+from sparsetheory.lowrank.families import advection_blocks
+from tests.lowrank.conftest import tail_energy
+
+
+def _chain(blocks, rank, **options):
+    summary = SVDSummary.from_block(blocks[0], rank, **options)
+    for block in blocks[1:]:
+        summary.append(block)
+    return summary
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(0, 5), st.booleans())
+def test_interval_contains_truth_at_every_rank(seed, rank, extra, complex_valued):
+    rng = np.random.default_rng(seed)
+    blocks = [rng.standard_normal((15, n)) * 10.0 ** rng.uniform(-2, 2) for n in rng.integers(1, 7, 6)]
+    if complex_valued:
+        blocks = [b * np.exp(1j * rng.uniform(0, 6, b.shape)) for b in blocks]
+    summary = _chain(blocks, rank + extra, target_rank=rank)
+    for r in range(1, rank + 1):
+        interval, truth = summary.interval(r), tail_energy(blocks, r)
+        assert interval.lo <= truth <= interval.hi
+        assert interval.energy == pytest.approx(np.linalg.norm(np.hstack(blocks)) ** 2)
+
+
+def test_interval_is_exact_when_nothing_is_discarded(rng):
+    blocks = [rng.standard_normal((30, 2)) for _ in range(4)]
+    interval = _chain(blocks, 8).interval(3)
+    assert interval.hi - interval.lo <= 3 * interval.slack
+    assert interval.contains(tail_energy(blocks, 3))
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-8, 1.0, 1e8, 1e150])
+def test_relative_interval_does_not_depend_on_scale(rng, scale):
+    blocks = [rng.standard_normal((12, 3)) for _ in range(5)]
+    scaled = _chain([scale * b for b in blocks], 6, target_rank=4).interval().relative()
+    assert scaled == pytest.approx(_chain(blocks, 6, target_rank=4).interval().relative(), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_basis_stays_orthonormal_over_repeated_low_rank_single_precision_updates(rng, scale):
+    base = rng.standard_normal((50, 3))
+    summary = SVDSummary.empty(50, 10, target_rank=5)
+    for _ in range(1500):
+        summary.append((scale * base @ rng.standard_normal((3, 4))).astype(np.float32))
+    gram = summary.basis.T @ summary.basis
+    assert np.linalg.norm(gram - np.eye(len(gram))) < 1e-12
+
+
+def test_basis_stays_orthonormal_where_spectra_decay_smoothly():
+    # Directions between 1e-13 and 1e-3 of a block are where projecting the block alone loses orthogonality.
+    blocks = advection_blocks(64, n_time=96, n_space=256, width=48, random_state=0)
+    summary = _chain(blocks, 60, target_rank=20)
+    gram = summary.basis.T @ summary.basis
+    assert np.linalg.norm(gram - np.eye(len(gram))) < 1e-12
+
+
+def test_energy_hidden_behind_a_zero_column_is_found():
+    # A QR factorisation without pivoting has a zero on the diagonal and the energy to its right.
+    block = np.column_stack([np.zeros(6), np.eye(6)[:, 2], np.eye(6)[:, 4]])
+    summary = _chain([np.eye(6)[:, :1], block], 3)
+    assert summary.singular_values == pytest.approx([1, 1, 1])
+
+
+def test_single_precision_duplicates_are_not_understated(rng):
+    base = rng.standard_normal((40, 6)).astype(np.float32)
+    blocks = [base, base, base, 0.3 * rng.standard_normal((40, 6)).astype(np.float32)]
+    interval = _chain(blocks, 9, target_rank=4).interval()
+    assert interval.lo <= tail_energy(blocks, 4) <= interval.hi
+    assert interval.hi > 0
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.asfortranarray,
+        lambda b: np.repeat(b, 2, axis=1)[:, ::2],
+        sparse.csc_matrix,
+        sparse.coo_array,
+        lambda b: b.tolist(),
+        lambda b: b.astype(np.longdouble).astype(float),
+    ],
+    ids=["fortran", "strided", "csc", "coo", "list", "float"],
+)
+def test_layout_does_not_matter(rng, convert):
+    block = rng.integers(-3, 4, (9, 4)).astype(float)
+    assert SVDSummary.from_block(convert(block), 3).interval() == SVDSummary.from_block(block, 3).interval()
+
+
+def test_integers_and_read_only_memory_maps(tmp_path, rng):
+    block = rng.integers(-3, 4, (9, 4))
+    np.save(tmp_path / "block.npy", block)
+    mapped = np.load(tmp_path / "block.npy", mmap_mode="r")
+    assert SVDSummary.from_block(mapped, 3).interval() == SVDSummary.from_block(block.astype(float), 3).interval()
+
+
+def test_merge_leaves_operands_alone_and_counts_everything(rng):
+    a, b = (SVDSummary.from_block(rng.standard_normal((8, 5)), 3) for _ in range(2))
+    before = pickle.dumps((a, b))
+    merged = a.merge(b)
+    assert pickle.dumps((a, b)) == before
+    assert merged.n_columns == 10
+    assert merged.energy == pytest.approx(a.energy + b.energy)
+
+
+def test_append_changes_the_summary_and_returns_it(rng):
+    summary = SVDSummary.from_block(rng.standard_normal((8, 5)), 3)
+    assert summary.append(np.ones((8, 1))) is summary
+    assert summary.n_columns == 6
+
+
+def test_pickle_round_trip(rng):
+    summary = SVDSummary.from_block(rng.standard_normal((8, 5)), 3)
+    assert pickle.loads(pickle.dumps(summary)).interval() == summary.interval()
+
+
+def test_zero_blocks():
+    summary = SVDSummary.from_block(np.zeros((5, 3)), 2)
+    assert summary.interval().relative() == (0.0, 0.0)
+    summary.append(np.eye(5)[:, :3])
+    assert summary.interval().contains(1.0)
+
+
+def test_posterior_is_sharper_and_contains_truth():
+    rng = np.random.default_rng(3)
+    basis = np.linalg.qr(rng.standard_normal((60, 60)))[0]
+    blocks = [basis @ (rng.standard_normal((60, 20)) / np.arange(1, 61)[:, None]) for _ in range(12)]
+    summary = _chain(blocks, 13, target_rank=8)
+    one_pass, posterior = summary.interval(), summary.posterior(blocks)
+    assert posterior.lo <= tail_energy(blocks, 8) <= posterior.hi <= one_pass.hi
+    assert posterior.hi - posterior.lo < 0.5 * (one_pass.hi - one_pass.lo)
+
+
+def test_posterior_refuses_other_blocks(rng):
+    summary = SVDSummary.from_block(rng.standard_normal((8, 5)), 3)
+    with pytest.raises(ValueError, match="5 columns, got 4"):
+        summary.posterior([np.ones((8, 4))])
+
+
+def test_minimal_rank_is_the_smallest_certified(rng):
+    block = np.diag([10.0, 5.0, 1.0, 0.1])
+    summary = SVDSummary.from_block(block, 4)
+    energy = np.sum(np.diag(block) ** 2)
+    assert summary.minimal_rank(np.sqrt(1.02 / energy)) == 2
+    assert summary.minimal_rank(np.sqrt(0.99 / energy)) == 3
+    assert SVDSummary.from_block(block, 2).minimal_rank(0.01) is None
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: SVDSummary.from_block(np.ones((3, 2)), 0), "rank must be an integer of at least 1, got 0"),
+        (lambda s: SVDSummary.from_block(np.ones((3, 2)), 2, target_rank=3), "target_rank must be at most rank=2"),
+        (lambda s: SVDSummary.from_block(np.ones(3), 2), "two-dimensional.*reshape"),
+        (lambda s: SVDSummary.from_block(np.ones((3, 0)), 2), "at least one row and one column"),
+        (lambda s: SVDSummary.from_block([[np.nan]], 2), "NaN"),
+        (lambda s: SVDSummary.from_block([[1e200]], 2), "scale all blocks"),
+        (lambda s: s.append(np.ones((4, 1))), "the summary has 3, got 4"),
+        (lambda s: s.merge(SVDSummary.from_block(np.ones((3, 1)), 4)), r"agree in rank.*\(2, 2\) and \(4, 4\)"),
+        (lambda s: s.interval(3), "at most target_rank=2, got 3"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(SVDSummary.from_block(np.ones((3, 2)), 2))
+
+
+def test_other_dtypes_are_refused():
+    with pytest.raises(TypeError, match="dtype object"):
+        SVDSummary.from_block(np.array([[object()]]), 1)
