@@ -66,7 +66,8 @@ def _plot(rows: list[tuple[Any, ...]]) -> Any:
         ax.set_xticks(places, [f"r={row[0]}\neps={row[1]}" for row in rows])
         ax.set_ylabel("compression ratio")
         ax.set_title("Weights of the MiniLM encoder, 432 blocks of 384 × 64")
-        ax.legend(fontsize=8)
+        ax.set_ylim(0, 1.25 * max(max(row[6:10]) for row in rows))
+        ax.legend(fontsize=8, ncols=2, loc="upper left")
 
     return draw
 

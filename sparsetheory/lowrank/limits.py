@@ -65,6 +65,9 @@ def fewest_clusters(blocks: Blocks, rank: int, eps: float, raw_singletons: bool)
     if raw_singletons:
         contributions = np.maximum(rank, np.minimum(blocks.n_rows, blocks.widths))
     reached = np.cumsum(np.sort(contributions)[::-1])
+    if directions > reached[-1]:
+        # No clustering of these blocks is possible; the ranks alone ask for this many clusters.
+        return len(blocks) + -int((reached[-1] - directions) // rank)
     return int(np.searchsorted(reached, directions)) + 1
 
 
