@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 from sparsetheory.lowrank.blocks import Blocks, Matrix, check_rank
 from sparsetheory.lowrank.interval import ErrorInterval
@@ -108,7 +107,9 @@ def range_finder_summary(
     for name, value in (("oversampling", oversampling), ("n_power", n_power)):
         if value < 0:
             raise ValueError(f"{name} must be at least 0, got {value!r}")
-    rng = random_state if isinstance(random_state, np.random.Generator) else check_random_state(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        random_state = random_state.randint(2**32, dtype=np.uint64)
+    rng = np.random.default_rng(random_state)
     largest = min(checked.n_rows, checked.n_columns)
     size = min(rank + oversampling, largest)
     basis = _sketch(checked, size, n_power, rng)
