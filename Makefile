@@ -13,21 +13,21 @@ reproduce: .venv
 	$(BIN)/sparsetheory reproduce --profile quick
 
 test: .venv
-	$(BIN)/python -m pytest -n auto --dist worksteal tests --doctest-modules --pyargs sparsetheory
+	$(BIN)/pytest -n auto --dist worksteal tests --doctest-modules --pyargs sparsetheory
 
 nightly: .venv
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto tests/claims
+	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n auto tests/claims
 
 lint: .venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p sparsetheory
+	cd .venv && bin/mypy --config-file ../pyproject.toml -p sparsetheory
 
 bench: .venv
 	$(BIN)/sparsetheory bench
 
 notebooks: .venv
-	$(BIN)/python -m pytest -n auto tests/test_notebooks.py
+	$(BIN)/pytest -n auto tests/test_notebooks.py
 
 .venv: .venv/package.stamp
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from lowrank.references import FAMILIES, make_family
 
 from sparsetheory.lowrank import ConcatSVDClustering
 from sparsetheory.lowrank.agglomerative import agglomerate, agglomerate_merges, joint_error
 from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.families import subspace_mixture
-from tests.lowrank.conftest import FAMILIES, make_family
 
 
 def _brute_force(blocks, rank, eps):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lowrank.references import tail_energy
 
 from sparsetheory.lowrank import (
     ErrorInterval,
@@ -22,7 +23,6 @@ from sparsetheory.lowrank import (
     weyl_bound,
 )
 from sparsetheory.lowrank.families import subspace_mixture
-from tests.lowrank.conftest import tail_energy
 
 
 @pytest.mark.parametrize("method", ["auto", "svd", "gram_rows", "gram_cols"])

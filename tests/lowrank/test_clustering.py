@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from lowrank.references import tail_energy
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -18,7 +19,6 @@ from sklearn.utils.estimator_checks import (
 
 from sparsetheory.lowrank import ConcatSVDClustering
 from sparsetheory.lowrank.families import decaying_columns, subspace_mixture
-from tests.lowrank.conftest import tail_energy
 
 ESTIMATORS = ("max_norm", "residual", "union", "incremental", "exact")
 COMBINATIONS = [

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lowrank.references import tail_energy
 from scipy import sparse
 
 from sparsetheory.lowrank import SVDSummary
 from sparsetheory.lowrank.families import advection_blocks
-from tests.lowrank.conftest import tail_energy
 
 
 def _chain(blocks, rank, **options):

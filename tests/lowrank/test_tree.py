@@ -4,10 +4,10 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from lowrank.references import tail_energy
 
 from sparsetheory.lowrank import SVDSummary, tree_summary
 from sparsetheory.lowrank.families import drift_stream
-from tests.lowrank.conftest import tail_energy
 
 
 @pytest.fixture(params=[1, 2, 7, 8, 9, 21])
