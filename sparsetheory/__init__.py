@@ -4,9 +4,16 @@ Subpackages are loaded on first use, so that ``import sparsetheory`` costs milli
 """
 
 import importlib
+import os
 from types import ModuleType
 
 __version__ = "0.1.0"
+
+# In a checkout the other floors lie beside this folder; installed, they lie inside it. Python started in the checkout
+# finds this folder first, and must find the rest of the package too.
+_beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.exists(os.path.join(_beside, "numba_kernels", "jit.py")):
+    __path__.append(_beside)
 
 _SUBPACKAGES = ("certificates", "experiments", "gpu", "lowrank", "numba_kernels", "proofs_checks")
 

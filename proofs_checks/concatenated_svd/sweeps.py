@@ -1,5 +1,6 @@
 """Claims with bound plots: the estimators on three families, chain against tree, and the range finder's luck."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -213,7 +214,8 @@ class Sketching:
 
     def outer(self) -> NDArray[np.float64]:
         """Squared singular values behind the rank."""
-        return np.linalg.svd(self.matrix, compute_uv=False)[self.rank :] ** 2
+        values: NDArray[np.float64] = np.linalg.svd(self.matrix, compute_uv=False)
+        return np.square(values[self.rank :], dtype=np.float64)
 
 
 def _sketchings() -> st.SearchStrategy[Sketching]:
@@ -254,7 +256,7 @@ def _deviation(s: Sketching) -> Measurement:
     """Compare with the deviation bound at t = 2, u = 3; its failure probability is 5 t^-p + 2 exp(-u^2 / 2)."""
     outer, p = s.outer(), s.oversampling
     t, u = 2.0, 3.0
-    spread = u * t * np.e * np.sqrt(s.rank + p) / (p + 1) * np.sqrt(outer[0])
+    spread = u * t * math.e * np.sqrt(s.rank + p) / (p + 1) * np.sqrt(outer[0])
     bound = (1 + t * np.sqrt(3 * s.rank / (p + 1))) * np.sqrt(outer.sum()) + spread
     return Measurement(s.residual(), float(bound) ** 2, extras={"best error at rank k": float(outer.sum())})
 

@@ -5,6 +5,7 @@ import joblib
 import numpy as np
 import pytest
 from observers import numbers
+from toys import toy_claims
 
 from sparsetheory.experiments.profile import Profile
 from sparsetheory.experiments.sweep import run_claim
@@ -60,20 +61,10 @@ def test_seeds_and_names_separate_streams(norms):
     assert len(set(keys)) == len(keys) == 48
 
 
-def fails_at_eight(vector):
-    if vector.size == 8:
-        raise ZeroDivisionError("no eight")
-    return compare(vector)
-
-
-def compare(vector):
-    return Measurement(0.0, 1.0)
-
-
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_an_error_names_its_trial(norms, n_jobs):
     with pytest.raises(TrialError, match=r"ZeroDivisionError: no eight \(value 8, trial \d"):
-        run_claim(replace(norms, evaluate=fails_at_eight), n_jobs=n_jobs)
+        run_claim(replace(norms, evaluate=toy_claims.fails_at_eight), n_jobs=n_jobs)
 
 
 def test_claims_without_a_sweep_are_refused(triangle):

@@ -71,3 +71,9 @@ def count_letters(profile):
 
 
 letters = Study("toys.letters", "Letters & words", "Counts the letters of [words].", count_letters)
+
+
+def fails_at_eight(vector):
+    if vector.size == 8:
+        raise ZeroDivisionError("no eight")
+    return Measurement(0.0, 1.0)
