@@ -214,8 +214,7 @@ class Sketching:
 
     def outer(self) -> NDArray[np.float64]:
         """Squared singular values behind the rank."""
-        values: NDArray[np.float64] = np.linalg.svd(self.matrix, compute_uv=False)
-        return np.square(values[self.rank :], dtype=np.float64)
+        return np.square(np.linalg.svd(self.matrix, compute_uv=False)[self.rank :], dtype=np.float64)
 
 
 def _sketchings() -> st.SearchStrategy[Sketching]:
