@@ -39,7 +39,7 @@ class Measurement:
         Parameters
         ----------
         measured, bound : array-like, broadcastable against each other
-            All inequalities ``measured <= bound`` of one instance; they must not be empty.
+            All inequalities ``measured <= bound`` of one instance. Where there are none, the theorem holds.
         scale : float, optional
             As in the class.
 
@@ -48,6 +48,8 @@ class Measurement:
         Measurement
         """
         left, right = np.broadcast_arrays(np.asarray(measured, float), np.asarray(bound, float))
+        if left.size == 0:
+            return cls(0.0, 0.0, scale)
         index = np.unravel_index(np.argmax(left - right), left.shape)
         return cls(float(left[index]), float(right[index]), scale)
 

@@ -35,6 +35,10 @@ def test_worst_picks_the_inequality_closest_to_failing():
     assert (worst.measured, worst.bound) == (5.0, 5.5)
 
 
+def test_no_inequality_is_no_violation():
+    assert Measurement.worst([], [], 1.0).excess() == 0
+
+
 @pytest.mark.parametrize(("failures", "holds"), [(0, True), (10, True), (25, True), (60, False), (200, False)])
 def test_with_probability_is_a_binomial_test(failures, holds):
     assert WithProbability(0.9).judge(*_trials(failures, 200)).holds is holds
