@@ -171,8 +171,8 @@ def _posterior(c: Concatenation) -> Measurement:
     left, right = [], []
     for summary in (chain(c), tree(c)):
         interval = summary.posterior(c.blocks, c.rank)
-        left += [interval.lo, c.error, interval.hi]
-        right += [c.error, interval.hi, summary.interval().hi]
+        left += [interval.lo, c.error, interval.hi, summary.interval().lo]
+        right += [c.error, interval.hi, summary.interval().hi, interval.lo]
     return Measurement.worst(left, right, c.energy)
 
 

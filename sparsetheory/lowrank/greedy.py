@@ -178,14 +178,23 @@ def max_norm_labels(
     from sparsetheory.numba_kernels.rank_allocation import max_norm_partition
 
     energies = np.asarray(energies, np.float64)
-    widths = np.ones(energies.size, np.int64) if widths is None else np.asarray(widths, np.int64)
-    caps = energies if caps is None else np.asarray(caps, np.float64)
-    order = np.argsort(-energies, kind="stable")
-    slack = relative_slack(n_rows, int(widths.sum()))
+    order, ordered = _descending(energies)
+    ordered_widths = np.ones(energies.size, np.int64) if widths is None else np.asarray(widths, np.int64)[order]
+    ordered_caps = ordered if caps is None else np.asarray(caps, np.float64)[order]
+    slack = relative_slack(n_rows, int(ordered_widths.sum()))
     threshold = max(eps**2, 2 * relative_slack(n_rows, 1))
     labels = np.empty(energies.size, np.int64)
-    labels[order] = max_norm_partition(energies[order], widths[order], caps[order], rank, threshold, slack, patience)
+    labels[order] = max_norm_partition(ordered, ordered_widths, ordered_caps, rank, threshold, slack, patience)
     return labels
+
+
+def _descending(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the stable descending order and the sorted values; the fast sort is stable where nothing ties."""
+    order = np.argsort(-values)
+    ordered = values[order]
+    if np.any(ordered[1:] == ordered[:-1]):
+        order = np.argsort(-values, kind="stable")
+    return order, ordered
 
 
 def max_norm_clusters(blocks: Blocks, rank: int, eps: float, patience: int) -> Partition:

@@ -183,7 +183,8 @@ class SVDSummary:
         r"""Sharpen :meth:`interval` by one more pass over the blocks.
 
         With :math:`Z = G U_r`, :math:`M = U_r^H Z` and :math:`R = Z - U_r M`, the upper end is the error that
-        the stored basis achieves, and the lower end is off by terms quadratic in :math:`\|R\|_2` only.
+        the stored basis achieves, and the lower end is off by terms quadratic in :math:`\|R\|_2` only, or that of
+        :meth:`interval` where that is higher.
 
         Parameters
         ----------
@@ -223,7 +224,8 @@ class SVDSummary:
         excess = np.concatenate([excess, np.zeros(rank - excess.size)])
         gained = np.sum(outside + (excess + np.sqrt(excess**2 + 4 * coupling**2)) / 2)
         shape = (self.n_rows, self.n_columns)
-        lo = max(checked.energy - float(gained), 0.0)
+        # Neither lower end dominates: the coupling is large where the kept directions are not settled.
+        lo = max(checked.energy - float(gained), self.interval(rank).lo / checked.unit**2)
         return ErrorInterval.from_bounds(lo, missed, checked.energy, shape, "posterior", checked.unit)
 
     def _check_rows(self, n_rows: int) -> None:
