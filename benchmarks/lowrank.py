@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Recomputed:
     n_exact_evaluations: int = 0
 
     def grow(self, seed: Sequence[int], candidates: Sequence[int]) -> Grown:
+        """Add candidates while the exact error allows."""
         accepted: list[int] = []
         for k in candidates:
             matrix = self.blocks.concatenate([*seed, *accepted, k])
@@ -61,6 +62,7 @@ class OneByOne(IncrementalGrowth):
     """The incremental estimator without panels."""
 
     def grow(self, seed: Sequence[int], candidates: Sequence[int]) -> Grown:
+        """Add candidates while the summary allows."""
         summary = SVDSummary.empty(self.blocks.n_rows, self.rank + self.oversampling, target_rank=self.rank)
         summary.absorb(self.blocks.concatenate(seed))
         accepted: list[int] = []
@@ -79,6 +81,7 @@ class Recorder:
     n_exact_evaluations = 0
 
     def grow(self, seed: Sequence[int], candidates: Sequence[int]) -> Grown:
+        """Accept nobody."""
         self.call = (seed, candidates)
         return Grown([], ErrorInterval(0.0, 0.0, 0.0, "not computed"))
 
@@ -183,7 +186,7 @@ def max_norm(quick: bool) -> list[Row]:
 
 
 def summaries(quick: bool) -> list[Cells]:
-    """Time and error of one rank-r basis; who knows the error?"""
+    """Time and error of one rank-r basis, and what each method knows of the error."""
     columns, rank = decaying_columns(300 if quick else 1500, 768, random_state=0), 32
     matrix = np.hstack(columns)
     blocks = np.hsplit(matrix, 30)
@@ -260,12 +263,13 @@ def cold_start(quick: bool) -> list[Cells]:
         caches = [os.path.join(folder, str(k)) for k in range(1 if quick else 3)]
         cold = statistics.median(_process(f"import numpy; {first}", cache) for cache in caches)
         warm = statistics.median(_process(f"import numpy; {first}", caches[0]) for _ in range(repeats))
-    codes = ("import numpy", "import numpy, sparsetheory", "import numpy, sparsetheory.lowrank")
+    codes = ("import numpy", *(f"import numpy, {name}" for name in ("numba", "sparsetheory", "sparsetheory.lowrank")))
     imports = [statistics.median(_process(code) for _ in range(repeats)) for code in codes]
     limits = {
         "import numpy": (imports[0], None),
-        "import sparsetheory": (imports[1], 0.3),
-        "import sparsetheory.lowrank": (imports[2], None),
+        "import numba": (imports[1], None),
+        "import sparsetheory": (imports[2], 0.3),
+        "import sparsetheory.lowrank": (imports[3], None),
         "first max_norm_labels, cold cache": (cold, None),
         "first max_norm_labels, warm cache": (warm, 1.0),
     }
@@ -293,6 +297,9 @@ def main() -> None:
     pair_bounds.warmup()
     with threadpool_limits(1):
         rows = [*greedy(options.quick), *agglomeration(options.quick), *max_norm(options.quick)]
+        if options.quick:
+            # Targets are for the full sizes.
+            rows = [replace(row, target=None) for row in rows]
         tables = {
             "Low-rank line against its peers, one thread": [row.cells() for row in rows],
             "Rank-32 summaries of decaying columns, one thread": summaries(options.quick),

@@ -26,6 +26,7 @@ FIRST_CELLS = (
     "k-means",
     "random groups",
     "import numpy",
+    "import numba",
     "import sparsetheory",
     "import sparsetheory.lowrank",
     "first max_norm_labels, cold",
