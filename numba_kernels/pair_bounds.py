@@ -7,6 +7,9 @@ from sparsetheory.numba_kernels.jit import kernel
 
 __all__ = ["pair_lower_bounds", "warmup"]
 
+# Overlaps are squares of energies: of weaker clusters they underflow, and understated they would bound too high.
+_SMALLEST_SQUARE = 1e-290
+
 
 @kernel
 def pair_lower_bounds(
@@ -53,6 +56,9 @@ def pair_lower_bounds(
         b = others[position]
         energy = energies[a] + energies[b]
         best = errors[a] + errors[b]
+        bounds[position] = best / energy
+        if energy * energy < _SMALLEST_SQUARE:
+            continue
         n = min(n_rows, widths[a] + widths[b])
         if n >= rank:
             overlap = overlaps[a] + overlaps[b] + 2.0 * cross[a, b]

@@ -107,10 +107,12 @@ class Blocks:
             if not np.isfinite(energies[-1]) and not np.isfinite(matrix).all():
                 raise ValueError(f"block {k} contains NaN or infinity")
             widths.append(matrix.shape[1])
-            dtypes.append(getattr(block, "dtype", matrix.dtype))
+            own = getattr(block, "dtype", None)
+            # Dtypes that numpy does not know as its own (byte order, other libraries) keep real or complex.
+            dtypes.append(own if own in _KEPT else matrix.dtype)
         self.widths = np.array(widths)
         self.energies = np.array(energies)
-        self._dtype = np.result_type(*{d if d in _KEPT else np.dtype(np.float64) for d in dtypes})
+        self._dtype = np.result_type(*set(dtypes))
         self._working = np.complex128 if self._dtype.kind == "c" else np.float64
         if not 1 / _LARGEST_ENERGY < self.energies.max() < _LARGEST_ENERGY:
             self._rescale()

@@ -83,7 +83,10 @@ def weyl_bound(blocks: Sequence[Any], rank: int, seed: Sequence[int] | None = No
     1.0...
     """
     checked, rank = Blocks(blocks), check_rank(rank)
-    squares = squared_spectrum(checked, leading_seed(checked, rank) if seed is None else seed)
+    chosen = leading_seed(checked, rank) if seed is None else [int(k) for k in seed]
+    if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(checked))):
+        raise ValueError(f"seed must be distinct elements of range({len(checked)}), at least one, got {chosen!r}")
+    squares = squared_spectrum(checked, chosen)
     return _interval(checked, tail(squares, rank), captured(squares, rank), "weyl")
 
 
@@ -191,8 +194,8 @@ def union_bound(blocks: Sequence[Any], rank: int, groups: Sequence[Sequence[int]
     """
     checked, rank = Blocks(blocks), check_rank(rank)
     parts = [[k] for k in range(len(checked))] if groups is None else [list(g) for g in groups]
-    if sorted(k for part in parts for k in part) != list(range(len(checked))):
-        raise ValueError(f"groups must partition range({len(checked)}), got {parts!r}")
+    if not all(parts) or sorted(k for part in parts for k in part) != list(range(len(checked))):
+        raise ValueError(f"groups must partition range({len(checked)}) into non-empty parts, got {parts!r}")
     spectra = [squared_spectrum(checked, part) for part in parts]
     cap = float(np.sort(np.concatenate(spectra))[::-1][:rank].sum())
     return _interval(checked, sum(tail(s, rank) for s in spectra), cap, "union")

@@ -53,15 +53,18 @@ class ClusteringCertificate(Certificate):
         """
         (blocks,) = data
         checked = Blocks(blocks)
+        covered = sorted(k for members in self.clusters for k in members) == list(range(len(checked)))
+        if not covered or any(u.shape[0] != checked.n_rows for u in self.bases):
+            return replace(self, measured=None, valid=False)
         errors = [_missed(checked, m, u) for m, u in zip(self.clusters, self.bases, strict=True)]
         worst = max(float(np.sqrt(e)) for e in errors)
         # Bases returned in single precision miss what their rounding moves.
         rounding = 100 * np.finfo(checked.dtype).eps * np.sqrt(checked.n_rows)
-        covered = sorted(k for members in self.clusters for k in members) == list(range(len(checked)))
         inside = all(
-            e >= (i.lo / i.energy if i.energy else 0.0) - rounding for e, i in zip(errors, self.intervals, strict=True)
+            i.lo - rounding * i.energy <= e * i.energy <= i.hi + rounding * i.energy
+            for e, i in zip(errors, self.intervals, strict=True)
         )
-        valid = covered and inside and worst <= self.bound + rounding
+        valid = inside and worst <= self.bound + rounding
         return replace(self, measured=worst, valid=bool(valid))
 
 

@@ -22,6 +22,8 @@ __all__ = [
     "ResidualGrowth",
     "UnionGrowth",
     "block_spectra",
+    "projection_errors",
+    "within_tolerance",
 ]
 
 # Narrow blocks are tried together up to this many columns, where matrix products start to pay.
@@ -137,8 +139,7 @@ class IncrementalGrowth:
         summary, members = state
         if not self.per_block:
             return summary.interval().decide(self.eps) is True
-        basis = summary.basis[:, : self.rank]
-        return bool(np.all(projection_errors(self.blocks, members, basis) <= self.eps))
+        return within_tolerance(self.blocks, members, summary.basis[:, : self.rank], self.eps)
 
 
 def projection_errors(blocks: Blocks, members: Sequence[int], basis: Matrix) -> NDArray[np.float64]:
@@ -149,6 +150,12 @@ def projection_errors(blocks: Blocks, members: Sequence[int], basis: Matrix) -> 
         missed = np.linalg.norm(block - basis @ (basis.conj().T @ block))
         errors.append(missed / np.sqrt(energy) if energy else 0.0)
     return np.array(errors)
+
+
+def within_tolerance(blocks: Blocks, members: Sequence[int], basis: Matrix, eps: float) -> bool:
+    """Say whether every block is within `eps` of a basis, or within what double precision can tell from exact."""
+    resolution = [np.sqrt(relative_slack(blocks.n_rows, blocks.widths[k])) for k in members]
+    return bool(np.all(projection_errors(blocks, members, basis) <= np.maximum(eps, resolution)))
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,8 @@ class ErrorInterval:
         bool or None
             True or False where it is certain, None where the interval does not tell.
         """
+        if not eps >= 0:
+            raise ValueError(f"eps must be at least 0, got {eps!r}")
         threshold = max(eps**2 * self.energy, 2 * self.slack)
         if self.hi <= threshold:
             return True

@@ -1,6 +1,7 @@
 """How few clusters are possible, and instances where finding them is hard."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ __all__ = ["check_eps", "fewest_clusters", "hard_instance", "min_clusters_lower_
 
 
 def check_eps(eps: float) -> float:
-    """Return `eps` as a float, or raise ValueError if it is negative or not finite."""
-    if not np.isfinite(eps) or eps < 0:
+    """Return `eps` as a float, or raise ValueError if it is no number, negative or not finite."""
+    if not isinstance(eps, Real) or not np.isfinite(eps) or eps < 0:
         raise ValueError(f"eps must be a finite number of at least 0, got {eps!r}")
     return float(eps)
 
@@ -114,7 +115,7 @@ def hard_instance(
     if n_rows < rank + sizes.size:
         raise ValueError(f"n_rows must be at least rank + len(weights) = {rank + sizes.size}, got {n_rows!r}")
     scale = 10 * float(np.sqrt(sizes.sum())) if scale is None else float(scale)
-    if scale**2 < sizes.max():
+    if not sizes.max() <= scale**2 < np.inf:
         raise ValueError(f"scale must be at least sqrt(max(weights)) = {np.sqrt(sizes.max()):.6g}, got {scale!r}")
     axes = np.eye(n_rows, rank + sizes.size)
     if random_state is not None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sparsetheory.lowrank.blocks import Blocks, Matrix, check_rank
 from sparsetheory.lowrank.interval import ErrorInterval
+from sparsetheory.lowrank.limits import check_eps
 from sparsetheory.lowrank.spectra import thin_svd
 
 __all__ = ["RangeFinderSummary", "range_finder_summary"]
@@ -105,8 +106,10 @@ def range_finder_summary(
     """
     checked, rank = Blocks(blocks), check_rank(rank)
     for name, value in (("oversampling", oversampling), ("n_power", n_power)):
-        if value < 0:
-            raise ValueError(f"{name} must be at least 0, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+            raise ValueError(f"{name} must be an integer of at least 0, got {value!r}")
+    if eps is not None:
+        check_eps(eps)
     if isinstance(random_state, np.random.RandomState):
         random_state = random_state.randint(2**32, dtype=np.uint64)
     rng = np.random.default_rng(random_state)

@@ -8,7 +8,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from sparsetheory.lowrank.blocks import Blocks, Matrix
-from sparsetheory.lowrank.growth import projection_errors
+from sparsetheory.lowrank.growth import projection_errors, within_tolerance
 from sparsetheory.lowrank.interval import ErrorInterval
 from sparsetheory.lowrank.spectra import GRAM_FLOOR, tail, thin_svd
 
@@ -95,7 +95,7 @@ def store_given_basis(
     """
     chosen = basis.shape[1]
     if eps is not None:
-        chosen = _smallest(chosen, lambda r: bool(np.all(projection_errors(blocks, members, basis[:, :r]) <= eps)))
+        chosen = _smallest(chosen, lambda r: within_tolerance(blocks, members, basis[:, :r], eps))
     errors = projection_errors(blocks, members, basis[:, :chosen])
     energies = blocks.energies[list(members)]
     energy, squared = float(energies.sum()), float(np.sum(errors**2 * energies))

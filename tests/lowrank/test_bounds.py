@@ -1,4 +1,4 @@
-"""Bounds, limits, exact errors and the range finder on instances with known answers."""
+"""Bounds contain the truth, dominate each other as proved, and know their counterexamples."""
 
 from itertools import combinations
 
@@ -6,23 +6,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lowrank.references import tail_energy
+from lowrank.references import energy, random_blocks, tail_energy
 
 from sparsetheory.lowrank import (
     ErrorInterval,
+    SVDSummary,
     block_svd_error,
     centroid_bound,
     hard_instance,
     min_clusters_lower_bound,
     pair_bounds,
     perturbation_bound,
-    range_finder_summary,
     residual_bound,
     scalar_bounds,
     union_bound,
     weyl_bound,
 )
-from sparsetheory.lowrank.families import subspace_mixture
 
 
 @pytest.mark.parametrize("method", ["auto", "svd", "gram_rows", "gram_cols"])
@@ -61,40 +60,76 @@ def test_residual_bound_throws_in_span_energy_away(rng, copies, predicted):
     assert residual_bound(blocks, 1, in_span=True).relative()[1] < 1e-6
 
 
-@given(st.integers(0, 10**6), st.integers(1, 6))
-def test_every_bound_contains_truth(seed, rank):
+@given(st.integers(0, 10**6), st.integers(1, 6), st.booleans())
+def test_every_bound_contains_truth(seed, rank, complex_valued):
     rng = np.random.default_rng(seed)
-    blocks = [rng.standard_normal((9, 3)) * 10.0 ** rng.uniform(-2, 2) for _ in range(5)]
-    truth = tail_energy(blocks, rank)
-    order = rng.permutation(5)
+    blocks = random_blocks(seed, complex_valued)
+    truth, order = tail_energy(blocks, rank), rng.permutation(len(blocks)).tolist()
     for bound in (
         weyl_bound(blocks, rank),
-        weyl_bound(blocks, rank, [1, 3]),
-        residual_bound(blocks, rank, order.tolist()),
+        weyl_bound(blocks, rank, order[:2]),
+        residual_bound(blocks, rank, order),
         residual_bound(blocks, rank, "norm", in_span=True),
         union_bound(blocks, rank),
-        union_bound(blocks, rank, [[0, 1], [2, 3, 4]]),
-        centroid_bound(blocks, rank),
-        range_finder_summary(blocks, rank, random_state=seed).interval(rank),
+        union_bound(blocks, rank, [part for part in (order[:2], order[2:]) if part]),
     ):
-        assert bound.contains(truth)
-    assert pair_bounds(blocks[0], blocks[1], rank).contains(tail_energy(blocks[:2], rank))
+        assert bound.contains(truth), bound.method
+        assert bound.energy == pytest.approx(energy(blocks))
+    first, second = blocks[0], blocks[-1]
+    assert pair_bounds(first, second, rank).contains(tail_energy([first, second], rank))
+    equal = [rng.standard_normal(first.shape) + 3 for _ in range(3)]
+    assert centroid_bound(equal, rank).contains(tail_energy(equal, rank))
 
 
-def test_adaptive_range_finder_decides():
-    blocks = subspace_mixture(20, 60, 4, n_subspaces=4, rank=3, noise=0.05, random_state=0).blocks
-    relative = block_svd_error(blocks, 8).relative
-    for eps, verdict in ((1.02 * relative, True), (0.98 * relative, False)):
-        found = range_finder_summary(blocks, 8, eps=eps, oversampling=0, random_state=0)
-        assert found.interval(8).decide(eps) is verdict
-        assert np.linalg.norm(found.basis.T @ found.basis - np.eye(found.basis.shape[1])) < 1e-12
+@given(st.integers(0, 10**6), st.integers(1, 6), st.booleans())
+def test_each_bound_dominates_the_next(seed, rank, complex_valued):
+    blocks = random_blocks(seed, complex_valued)
+    order = np.argsort([-np.linalg.norm(b) for b in blocks], kind="stable").tolist()
+    summary = SVDSummary.empty(len(blocks[0]), rank + 2, target_rank=rank)
+    for k in order:
+        summary.append(blocks[k])
+    chain = [
+        tail_energy(blocks, rank),
+        summary.interval().hi,
+        union_bound(blocks, rank).hi,
+        residual_bound(blocks, rank, order).hi,
+        weyl_bound(blocks, rank, order[:1]).hi,
+    ]
+    assert (np.diff(chain) >= -weyl_bound(blocks, rank).slack).all()
 
 
-def test_range_finder_is_reproducible_and_survives_rank_deficiency(rng):
-    block = np.outer(rng.standard_normal(20), rng.standard_normal(30))
-    first, second = (range_finder_summary([block], 5, random_state=3) for _ in range(2))
-    assert np.array_equal(first.basis, second.basis)
-    assert first.interval(1).decide(0.0)
+@given(st.integers(0, 10**6), st.integers(1, 6))
+def test_scalar_bounds_contain_what_is_captured(seed, rank):
+    values = np.random.default_rng(seed).exponential(size=rank + seed % 5) ** 3
+    lo, hi = scalar_bounds(values.sum(), np.sum(values**2), values.size, rank)
+    captured = np.sort(values)[::-1][:rank].sum()
+    assert lo * (1 - 1e-12) <= captured <= hi * (1 + 1e-12)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([1e-6, 1e-2, 1.0]))
+def test_noise_moves_singular_values_no_further_than_the_bound(seed, size):
+    rng = np.random.default_rng(seed)
+    blocks = random_blocks(seed)
+    noise = [size * np.linalg.norm(b) * rng.standard_normal(b.shape) for b in blocks]
+    clean, noisy = (
+        np.linalg.svd(np.hstack(x), compute_uv=False)
+        for x in (blocks, [b + e for b, e in zip(blocks, noise, strict=True)])
+    )
+    norms = [[np.linalg.norm(b, 2) for b in x] for x in (blocks, noise)]
+    assert (np.abs(noisy - clean) <= perturbation_bound(*norms, clean) + 1e-12 * clean[0]).all()
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_scale(rng, scale):
+    blocks = [rng.standard_normal((6, 2)) for _ in range(4)]
+    for bound in (weyl_bound, residual_bound, union_bound, centroid_bound, lambda b, r: pair_bounds(b[0], b[1], r)):
+        plain, scaled = bound(blocks, 2), bound([scale * b for b in blocks], 2)
+        assert scaled.relative() == pytest.approx(plain.relative(), rel=1e-9)
+
+
+def test_a_wide_seed_is_credited_with_what_r_directions_capture(rng):
+    block = rng.standard_normal((12, 8))
+    assert weyl_bound([block, 0.01 * block], 3, [0]).hi >= tail_energy([block], 3)
 
 
 def test_perturbation_bound_values():
@@ -166,23 +201,24 @@ E3 = [np.eye(3)[:, :2], np.ones((3, 1))]
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: block_svd_error(E3, 1, method="fast"), "method must be"),
-        (lambda: block_svd_error(E3, 0), "rank must be"),
         (lambda: residual_bound(E3, 1, "best"), "order must be"),
         (lambda: residual_bound(E3, 1, [0, 0]), "permutation"),
         (lambda: union_bound(E3, 1, [[0]]), "groups must partition"),
+        (lambda: union_bound(E3, 1, [[], [0, 1]]), "non-empty parts"),
+        (lambda: weyl_bound(E3, 1, [0, 0]), r"seed must be distinct.*\[0, 0\]"),
+        (lambda: weyl_bound(E3, 1, []), "seed must be"),
+        (lambda: weyl_bound(E3, 1, [2]), r"seed must be distinct elements of range\(2\)"),
+        (lambda: pair_bounds(np.eye(2), np.eye(3), 1), "block 0 has 2 rows, block 1 has 3"),
+        (lambda: union_bound(E3, 1, [[0, 1], []]), "non-empty parts"),
+        (lambda: weyl_bound(E3, 1, []), "seed must be distinct"),
+        (lambda: weyl_bound(E3, 1, [0, 0]), "seed must be distinct"),
+        (lambda: weyl_bound(E3, 1, [2]), "seed must be distinct"),
+        (lambda: ErrorInterval(0.0, 1.0, 2.0).decide(-0.1), "eps must be at least 0"),
         (lambda: centroid_bound(E3, 1), "one shape"),
         (lambda: scalar_bounds(1.0, 1.0, 1, 2), "n must be at least rank=2"),
         (lambda: scalar_bounds(-1.0, 1.0, 1, 1), "must not be negative"),
         (lambda: perturbation_bound([1], [1, 2], [1]), "one length"),
         (lambda: perturbation_bound([1], [-1], [1]), "noise_norms must be"),
-        (lambda: min_clusters_lower_bound(E3, 1, -1), "eps must be"),
-        (lambda: hard_instance([], 5, 1), "weights must be"),
-        (lambda: hard_instance([1.0, -1.0], 5, 1), "weights must be"),
-        (lambda: hard_instance([1.0, 1.0], 2, 1), "n_rows must be at least"),
-        (lambda: hard_instance([4.0], 5, 1, scale=1.0), "scale must be at least"),
-        (lambda: range_finder_summary(E3, 1, oversampling=-1), "oversampling must be"),
-        (lambda: range_finder_summary(E3, 1, n_power=-1), "n_power must be"),
     ],
 )
 def test_bad_input(call, message):

@@ -188,6 +188,21 @@ def test_dtype_is_kept(dtype):
     assert fit.certificate_.check(blocks).valid
 
 
+def test_byte_order_does_not_lose_imaginary_parts():
+    blocks = [(b + 1j * b[::-1]).astype(">c16") for b in subspace_mixture(4, 10, 3, rank=2, random_state=0).blocks]
+    fit = ConcatSVDClustering(4, 0.1).fit(blocks)
+    assert {x.dtype for x in fit.bases_} == {np.dtype(complex)}
+    assert fit.certificate_.check(blocks).valid
+
+
+def test_blocks_that_differ_by_a_hundred_decades_cluster_like_others(rng):
+    # Overlaps of the weak blocks underflow; bounds made of them must not be believed.
+    base = rng.standard_normal((20, 2))
+    blocks = [1e-100 * base @ rng.standard_normal((2, 3)) for _ in range(4)] + [rng.standard_normal((20, 3))]
+    fit = ConcatSVDClustering(2, 0.1, algorithm="agglomerative").fit(blocks)
+    assert sorted(map(sorted, fit.clusters_))[0][:4] == [0, 1, 2, 3]
+
+
 def test_input_is_left_alone_and_layout_does_not_matter():
     blocks = subspace_mixture(8, 10, 3, n_subspaces=2, rank=2, noise=0.1, random_state=0).blocks
     for b in blocks:
@@ -226,6 +241,10 @@ def test_certificate_notices_tampering():
     rng = np.random.default_rng(0)
     assert not certificate.check([rng.standard_normal(b.shape) for b in blocks]).valid
     assert not replace(certificate, clusters=certificate.clusters[::-1]).check(blocks).valid
+    assert not certificate.check(blocks[:-1]).valid
+    assert not certificate.check([b[:-1] for b in blocks]).valid
+    overstated = tuple(replace(i, lo=0.0, hi=-1.0) for i in certificate.intervals)
+    assert not replace(certificate, intervals=overstated).check(blocks).valid
     assert not replace(certificate, clusters=((0,), *certificate.clusters[1:])).check(blocks).valid
 
 

@@ -30,6 +30,26 @@ def test_seeds_reproduce(draw):
     assert not np.array_equal(first[0], other[0])
 
 
+@pytest.mark.parametrize("draw", SEEDED.values(), ids=SEEDED)
+def test_legacy_random_states_seed_and_advance(draw):
+    state = np.random.RandomState(0)
+    first, second, again = draw(state), draw(state), draw(np.random.RandomState(0))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], second[0])
+
+
+@pytest.mark.parametrize("draw", SEEDED.values(), ids=SEEDED)
+@pytest.mark.parametrize("seed", ["x", -1, 1.5])
+def test_bad_seeds(draw, seed):
+    with pytest.raises(ValueError, match=f"random_state must be None.*got {seed!r}"):
+        draw(seed)
+
+
+def test_default_advection_has_the_shape_of_the_benchmark_fields():
+    (block,) = advection_blocks(1, random_state=0)
+    assert block.shape == (3072, 67)
+
+
 def test_a_travelling_wave_needs_two_directions_per_mode():
     # With rows that are whole time steps, every sine is a sum of a sine and a cosine in space.
     for block in advection_blocks(4, n_time=40, n_space=64, width=64, n_modes=3, random_state=0):
@@ -114,10 +134,16 @@ def test_missing_reader_names_the_extra(monkeypatch):
     [
         (lambda: advection_blocks(0), "n_blocks must be an integer of at least 1, got 0"),
         (lambda: advection_blocks(1, width=100), "width must divide n_time"),
+        (lambda: advection_blocks(1, speed=np.nan), "speed must be a finite number, got nan"),
         (lambda: channel_blocks(1, noise=-1.0), "noise must be at least 0"),
+        (lambda: channel_blocks(1, noise="loud"), "noise must be at least 0 and finite, got 'loud'"),
+        (lambda: channel_blocks(1, n_paths=0), "n_paths must be an integer of at least 1, got 0"),
+        (lambda: decaying_columns(1, 2, power=np.inf), "power must be a finite number, got inf"),
         (lambda: decaying_columns(1, 2.5), "n_rows must be an integer"),
         (lambda: drift_stream(3, 5, 4), "rank must be at most sketch_rank=4"),
         (lambda: drift_stream(3, 2, 4, weak_energy=0.9), "weak_energy must be in"),
+        (lambda: drift_stream(3, 2, 4, weak_energy=0.0), "weak_energy must be in"),
+        (lambda: drift_stream(3, 2, 4, weak_energy=None), r"weak_energy must be in \(0, 0.5\], got None"),
         (lambda: subspace_mixture(1, 3, 2, rank=4), "rank must be at most n_rows=3"),
         (lambda: subspace_mixture(1, 9, 2, noise=-0.1), "noise must be at least 0"),
         (lambda: digits_blocks(0), "images_per_block must be between"),
