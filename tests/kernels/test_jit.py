@@ -1,17 +1,35 @@
 """The compile-and-cache rule."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from sparsetheory.numba_kernels import jit
+
 KERNELS = sorted((Path(__file__).resolve().parents[2] / "numba_kernels").glob("*.py"))
+
+
+def _is_kernel(node):
+    names = [d.id for d in getattr(node, "decorator_list", []) if isinstance(d, ast.Name)]
+    return isinstance(node, ast.FunctionDef) and "kernel" in names
 
 
 def test_no_kernel_calls_a_kernel_of_another_file():
     # numba notices an edit only in the file of the cached function.
-    for file in KERNELS:
-        modules = [n.module for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.ImportFrom)]
+    trees = {file: ast.parse(file.read_text()) for file in KERNELS}
+    kernels = {file: {n.name for n in tree.body if _is_kernel(n)} for file, tree in trees.items()}
+    assert sum(map(len, kernels.values())) >= 3
+    for file, tree in trees.items():
+        foreign = set().union(*(names for other, names in kernels.items() if other != file))
+        for node in filter(_is_kernel, tree.body):
+            used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            used |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+            assert not used & foreign, f"{file.name}: {node.name}"
+        modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
         inside = [m for m in modules if m.startswith("sparsetheory")]
         assert inside in ([], ["sparsetheory.numba_kernels.jit"]), file.name
 
@@ -23,20 +41,55 @@ def test_every_kernel_file_can_be_compiled_in_advance():
             assert "warmup" in functions, file.name
 
 
-def test_without_a_cache_folder_kernels_compile_with_one_warning():
-    code = (
-        "import warnings, numba\n"
-        "plain = numba.njit\n"
-        "def njit(*args, cache=False, **options):\n"
-        "    if cache:\n"
-        "        raise RuntimeError(\"cannot cache function 'f': no locator available for file 'f.py'\")\n"
-        "    return plain(*args, **options)\n"
-        "numba.njit = njit\n"
+def test_without_a_cache_folder_kernels_compile_with_one_warning(tmp_path):
+    # A plain file where each of numba's three cache folders would be created stops even a privileged user.
+    for name in ("__pycache__", "blocked"):
+        (tmp_path / name).touch()
+    probe = tmp_path / "probe.py"
+    probe.write_text(
+        "import warnings\n"
         "with warnings.catch_warnings(record=True) as caught:\n"
         "    warnings.simplefilter('always')\n"
-        "    from sparsetheory.numba_kernels import pair_bounds, rank_allocation\n"
-        "print(len([w for w in caught if 'NUMBA_CACHE_DIR' in str(w.message)]))\n"
-        "rank_allocation.warmup()\n"
+        "    from sparsetheory.numba_kernels.jit import kernel\n"
+        "    @kernel\n"
+        "    def one(x):\n"
+        "        return x + 1\n"
+        "    @kernel\n"
+        "    def inverse(x):\n"
+        "        return 1.0 / x\n"
+        "found = [(w.category.__name__, w.filename) for w in caught if 'NUMBA_CACHE_DIR' in str(w.message)]\n"
+        "assert found == [('RuntimeWarning', __file__)], found\n"
+        "print(one(1), inverse(0.0))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "1"
+    blocked = str(tmp_path / "blocked")
+    environment = os.environ | {"NUMBA_CACHE_DIR": f"{blocked}/x", "XDG_CACHE_HOME": blocked, "HOME": blocked}
+    done = subprocess.run([sys.executable, str(probe)], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["2", "inf"]
+
+
+def test_machine_code_is_kept_where_a_folder_can_be_written(tmp_path):
+    probe = tmp_path / "probe.py"
+    probe.write_text(
+        "from sparsetheory.numba_kernels.jit import kernel\n"
+        "@kernel\n"
+        "def one(x):\n"
+        "    return x + 1\n"
+        "one(1)\n"
+        "print(sum(one.stats.cache_hits.values()))\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    runs = [
+        subprocess.run([sys.executable, str(probe)], capture_output=True, text=True, env=environment, check=True)
+        for _ in range(2)
+    ]
+    assert [done.stdout.strip() for done in runs] == ["0", "1"]
+
+
+def test_other_runtime_errors_are_not_taken_for_a_missing_folder(monkeypatch):
+    def njit(**_):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(jit.numba, "njit", njit)
+    with pytest.raises(RuntimeError, match="something else"):
+        jit.kernel(lambda x: x)
