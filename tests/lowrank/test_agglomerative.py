@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lowrank.references import FAMILIES, make_family
 
-from sparsetheory.lowrank import ConcatSVDClustering
+from sparsetheory.lowrank import ConcatSVDClustering, agglomerative
 from sparsetheory.lowrank.agglomerative import agglomerate, agglomerate_merges, joint_error
 from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.families import subspace_mixture
@@ -65,3 +65,30 @@ def test_most_spectra_are_avoided_in_many_dimensions():
 def test_estimator_reports_evaluations(family):
     fit = ConcatSVDClustering(4, 0.3, algorithm="agglomerative").fit(family)
     assert 0 <= fit.n_exact_evaluations_ <= len(family) ** 2
+
+
+@pytest.mark.parametrize("scale", [1e-82, 1e-100, 1e-130])
+def test_weak_blocks_beside_a_strong_one_merge_as_by_brute_force(rng, scale):
+    # Overlaps of the weak ones underflow. The strong one is too wide to take them in.
+    weak = rng.standard_normal((12, 3))
+    blocks = [rng.standard_normal((12, 10)), scale * weak, 2 * scale * weak, scale * rng.standard_normal((12, 3))]
+    checked = Blocks(blocks)
+    merges, _ = _brute_force(checked, 3, 0.3)
+    assert (1, 2) in merges
+    assert [(m.first, m.second) for m in agglomerate_merges(checked, 3, 0.3, oversampling=5)] == merges
+
+
+@pytest.mark.parametrize("oversampling", [0, 1, 10])
+def test_oversampling_changes_cost_only(family, oversampling):
+    checked = Blocks(family)
+    expected = agglomerate_merges(checked, 4, 0.4, oversampling=5)
+    found = agglomerate_merges(checked, 4, 0.4, oversampling=oversampling)
+    assert [(m.first, m.second) for m in found] == [(m.first, m.second) for m in expected]
+
+
+def test_tiles_of_the_cross_gram_matrix_do_not_show(monkeypatch, rng):
+    checked = Blocks([rng.standard_normal((7, n)) for n in (3, 1, 6, 2, 2, 5)])
+    expected = [[np.linalg.norm(a.T @ b) ** 2 for b in checked] for a in checked]
+    for columns in (1, 4, 2048):
+        monkeypatch.setattr(agglomerative, "_TILE_COLUMNS", columns)
+        assert agglomerative._cross_overlaps(checked) == pytest.approx(np.array(expected))

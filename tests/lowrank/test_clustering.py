@@ -315,3 +315,76 @@ def test_pointless_parameters_are_warned_about():
         assert len(ConcatSVDClustering(4).fit(GOOD).clusters_) == 1
     with pytest.warns(UserWarning, match=r"eps=1\.5 allows"):
         assert ConcatSVDClustering(2, 1.5).fit(GOOD).clusters_ == [[0, 1]]
+
+
+def test_block_criterion_accepts_exact_merges_at_zero_tolerance(rng):
+    block = rng.standard_normal((20, 5))
+    for rank_mode in ("fixed", "minimal"):
+        fit = ConcatSVDClustering(5, 0.0, criterion="block", rank_mode=rank_mode).fit([block, 3 * block, block])
+        assert len(fit.clusters_) == 1
+        assert fit.ranks_.tolist() == [5]
+        assert fit.certificate_.check([block, 3 * block, block]).valid
+
+
+@pytest.mark.parametrize("rank_mode", ["fixed", "minimal"])
+@pytest.mark.parametrize("on_fail", ["stop", "skip"])
+@pytest.mark.parametrize("order", ["norm", "residual"])
+def test_every_block_of_every_family_under_the_block_criterion(family, rank_mode, on_fail, order):
+    options = {"rank_mode": rank_mode, "on_fail": on_fail, "order": order}
+    fit = ConcatSVDClustering(4, 0.4, criterion="block", **options).fit(family)
+    back = fit.inverse_transform(fit.transform(family))
+    for block, again in zip(family, back, strict=True):
+        assert np.linalg.norm(block - again) <= 0.4 * np.linalg.norm(block) * (1 + 1e-12)
+    assert fit.n_clusters_lower_bound_ <= len(fit.clusters_)
+
+
+def test_single_precision_copies_do_not_buy_room_for_others(rng):
+    # Updates that keep rounding noise as directions accept everything here, at a true error well beyond eps.
+    base = (rng.standard_normal((60, 3)) @ rng.standard_normal((3, 8))).astype(np.float32)
+    other = (base + 0.4 * rng.standard_normal((60, 8))).astype(np.float32)
+    blocks = [base] * 8 + [other] * 8
+    for options in ({}, {"estimator": "residual"}, {"estimator": "exact"}, {"algorithm": "agglomerative"}):
+        fit = ConcatSVDClustering(3, 0.05, **options).fit(blocks)
+        for label, members in enumerate(fit.clusters_):
+            if len(members) > 1:
+                assert _best_error(blocks, members, 3) <= 0.05
+                assert fit.errors_[label] == pytest.approx(_best_error(blocks, members, 3), abs=1e-7)
+    assert _best_error(blocks, range(16), 3) > 0.05
+    assert sorted(map(len, ConcatSVDClustering(3, 0.05).fit(blocks).clusters_)) == [1] * 8 + [8]
+
+
+def test_certificate_notices_bounds_that_were_moved():
+    blocks = subspace_mixture(12, 24, 4, n_subspaces=3, rank=3, noise=0.1, random_state=1).blocks
+    certificate = ConcatSVDClustering(3, 0.3).fit(blocks).certificate_
+    assert certificate.check(blocks).valid
+    assert certificate.check(blocks).measured == pytest.approx(certificate.measured)
+    for change in ({"hi": 0.0, "lo": 0.0}, {"lo": 1e9, "hi": 1e9}):
+        moved = tuple(replace(i, **change) for i in certificate.intervals)
+        assert not replace(certificate, intervals=moved).check(blocks).valid
+    assert not replace(certificate, bound=0.5 * certificate.measured).check(blocks).valid
+    rotated = tuple(u[::-1] for u in certificate.bases)
+    assert not replace(certificate, bases=rotated).check(blocks).valid
+    for other in (blocks[:-1], [*blocks, blocks[0]], [b[:-1] for b in blocks]):
+        checked = certificate.check(other)
+        assert (checked.valid, checked.measured) == (False, None)
+
+
+@pytest.mark.parametrize("eps", [None, "0.1", np.inf, 1j])
+def test_tolerance_must_be_a_number(eps):
+    with pytest.raises(ValueError, match="eps must be a finite number of at least 0"):
+        ConcatSVDClustering(2, eps).fit(GOOD)
+
+
+def test_scikit_learn_shorthands():
+    blocks = subspace_mixture(8, 10, 3, n_subspaces=2, rank=2, noise=0.1, random_state=0).blocks
+    fit = ConcatSVDClustering(2, 0.3).fit(blocks)
+    assert ConcatSVDClustering(2, 0.3).fit_predict(blocks).tolist() == fit.labels_.tolist()
+    for a, b in zip(ConcatSVDClustering(2, 0.3).fit_transform(blocks), fit.transform(blocks), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_single_block_stays_raw(rng):
+    block = rng.standard_normal((10, 6))
+    fit = ConcatSVDClustering(2, 0.1).fit([block])
+    assert (fit.clusters_, fit.errors_.tolist(), fit.compression_ratio_) == ([[0]], [0.0], 1.0)
+    assert fit.inverse_transform(fit.transform([block]))[0] == pytest.approx(block)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lowrank.references import tail_energy
+from lowrank.references import defect, energy, random_blocks, tail_energy
 from scipy import sparse
 
-from sparsetheory.lowrank import SVDSummary
+from sparsetheory.lowrank import SVDSummary, tree_summary
 from sparsetheory.lowrank.families import advection_blocks
 
 
@@ -20,17 +20,43 @@ def _chain(blocks, rank, **options):
     return summary
 
 
+def _random_tree(blocks, rng, rank, **options):
+    nodes = [SVDSummary.from_block(b, rank, **options) for b in blocks]
+    while len(nodes) > 1:
+        first = nodes.pop(int(rng.integers(len(nodes))))
+        if rng.random() < 0.3:
+            first.append(blocks[0])
+            blocks.append(blocks[0])
+        second = nodes.pop(int(rng.integers(len(nodes))))
+        nodes.append(first.merge(second))
+    return nodes[0]
+
+
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(0, 5), st.booleans())
 def test_interval_contains_truth_at_every_rank(seed, rank, extra, complex_valued):
-    rng = np.random.default_rng(seed)
-    blocks = [rng.standard_normal((15, n)) * 10.0 ** rng.uniform(-2, 2) for n in rng.integers(1, 7, 6)]
-    if complex_valued:
-        blocks = [b * np.exp(1j * rng.uniform(0, 6, b.shape)) for b in blocks]
-    summary = _chain(blocks, rank + extra, target_rank=rank)
-    for r in range(1, rank + 1):
-        interval, truth = summary.interval(r), tail_energy(blocks, r)
-        assert interval.lo <= truth <= interval.hi
-        assert interval.energy == pytest.approx(np.linalg.norm(np.hstack(blocks)) ** 2)
+    blocks = random_blocks(seed, complex_valued)
+    seen = list(blocks)
+    options = {"rank": rank + extra, "target_rank": rank}
+    summaries = [
+        (_chain(blocks, **options), blocks),
+        (tree_summary(blocks, **options), blocks),
+        (_random_tree(seen, np.random.default_rng(seed), **options), seen),
+    ]
+    for summary, part in summaries:
+        assert defect(summary.basis) < 1e-12
+        assert summary.n_columns == sum(b.shape[1] for b in part)
+        for r in range(1, rank + 1):
+            interval, truth = summary.interval(r), tail_energy(part, r)
+            assert interval.contains(truth)
+            assert interval.energy == pytest.approx(energy(part))
+        # No direction is credited with more than the data have, nor with less than the truncations took.
+        sigma = np.linalg.svd(np.hstack(part), compute_uv=False)
+        squares, slack = sigma[: summary.singular_values.size] ** 2, summary.interval().slack
+        assert (summary.singular_values**2 <= squares + slack).all()
+        assert (squares <= summary.singular_values**2 + summary.discarded_top + slack).all()
+        posterior = summary.posterior(part)
+        assert posterior.contains(tail_energy(part, rank))
+        assert posterior.hi <= summary.interval().hi + slack
 
 
 def test_interval_is_exact_when_nothing_is_discarded(rng):
@@ -53,16 +79,14 @@ def test_basis_stays_orthonormal_over_repeated_low_rank_single_precision_updates
     summary = SVDSummary.empty(50, 10, target_rank=5)
     for _ in range(1500):
         summary.append((scale * base @ rng.standard_normal((3, 4))).astype(np.float32))
-    gram = summary.basis.T @ summary.basis
-    assert np.linalg.norm(gram - np.eye(len(gram))) < 1e-12
+    assert defect(summary.basis) < 1e-12
 
 
 def test_basis_stays_orthonormal_where_spectra_decay_smoothly():
     # Directions between 1e-13 and 1e-3 of a block are where projecting the block alone loses orthogonality.
     blocks = advection_blocks(64, n_time=96, n_space=256, width=48, random_state=0)
     summary = _chain(blocks, 60, target_rank=20)
-    gram = summary.basis.T @ summary.basis
-    assert np.linalg.norm(gram - np.eye(len(gram))) < 1e-12
+    assert defect(summary.basis) < 1e-12
 
 
 def test_energy_hidden_behind_a_zero_column_is_found():
@@ -167,7 +191,10 @@ def test_minimal_rank_is_the_smallest_certified(rng):
         (lambda s: SVDSummary.from_block([[1e200]], 2), "scale all blocks"),
         (lambda s: s.append(np.ones((4, 1))), "the summary has 3, got 4"),
         (lambda s: s.merge(SVDSummary.from_block(np.ones((3, 1)), 4)), r"agree in rank.*\(2, 2\) and \(4, 4\)"),
+        (lambda s: s.merge(SVDSummary.from_block(np.ones((4, 1)), 2)), "the summary has 3, got 4"),
         (lambda s: s.interval(3), "at most target_rank=2, got 3"),
+        (lambda s: s.interval(0), "rank must be an integer"),
+        (lambda s: s.minimal_rank(-0.1), "eps must be at least 0, got -0.1"),
     ],
 )
 def test_bad_input(call, message):
@@ -178,3 +205,51 @@ def test_bad_input(call, message):
 def test_other_dtypes_are_refused():
     with pytest.raises(TypeError, match="dtype object"):
         SVDSummary.from_block(np.array([[object()]]), 1)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
+def test_basis_stays_orthonormal_over_updates_of_rank_three(rng, scale):
+    summary = SVDSummary.empty(40, 8, target_rank=4)
+    for _ in range(1500):
+        summary.append(scale * rng.standard_normal((40, 3)) @ rng.standard_normal((3, 4)))
+    assert defect(summary.basis) < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_single_precision_is_converted_before_anything_is_squared(rng, dtype):
+    blocks = [(1e-25 * rng.standard_normal((9, 3))).astype(dtype) for _ in range(4)]
+    interval = _chain(blocks, 5, target_rank=3).interval()
+    assert interval.contains(tail_energy(blocks, 3))
+    assert interval.lo > 0
+
+
+def test_nothing_is_the_neutral_element(rng):
+    empty, summary = SVDSummary.empty(6, 3), SVDSummary.from_block(rng.standard_normal((6, 5)), 3)
+    for merged in (empty.merge(summary), summary.merge(empty)):
+        assert merged.interval().hi == pytest.approx(summary.interval().hi)
+        assert merged.n_columns == 5
+    assert empty.merge(empty).interval().relative() == (0.0, 0.0)
+
+
+def test_append_does_not_touch_the_block(rng):
+    block = rng.standard_normal((6, 4))
+    block.setflags(write=False)
+    before = block.copy()
+    SVDSummary.from_block(block, 2).append(block)
+    assert np.array_equal(block, before)
+
+
+def test_complex_blocks_join_real_ones(rng):
+    blocks = [rng.standard_normal((6, 4)), rng.standard_normal((6, 4)) * 1j]
+    assert _chain(blocks, 3).interval().contains(tail_energy(blocks, 3))
+
+
+def test_what_truncations_take_adds_up_over_several_directions():
+    # Two directions stay just below two others three times in a row; together they outgrow them unseen.
+    e = np.eye(6)
+    weak = np.sqrt(0.9) * e[:, 2:4]
+    summary = _chain([np.hstack([e[:, :2], weak]), weak, weak], 2)
+    assert summary.discarded == pytest.approx(5.4)
+    assert summary.discarded_top == pytest.approx(2.7)
+    assert summary.discarded_kyfan == pytest.approx(5.4)
+    assert summary.interval().contains(2.0)

@@ -80,3 +80,17 @@ def test_bad_input():
         tree_summary([np.eye(3)], 3, executor="threads")
     with pytest.raises(ValueError, match="row counts must agree"):
         tree_summary([np.eye(3), np.eye(4)], 3)
+
+
+def test_a_stack_of_complex_blocks(rng):
+    stack = rng.standard_normal((11, 9, 2)) + 1j * rng.standard_normal((11, 9, 2))
+    assert _same(tree_summary(stack, 4), tree_summary(list(stack), 4))
+    assert tree_summary(stack, 4).interval().contains(tail_energy(list(stack), 4))
+
+
+def test_memory_maps_are_read_by_threads(tmp_path, rng):
+    stack = rng.standard_normal((9, 8, 2))
+    np.save(tmp_path / "stack.npy", stack)
+    mapped = np.load(tmp_path / "stack.npy", mmap_mode="r")
+    with ThreadPoolExecutor(2) as executor:
+        assert _same(tree_summary(mapped, 4, executor=executor), tree_summary(list(stack), 4))
