@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
@@ -12,7 +13,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _warned = False
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, fastmath: bool = False) -> Any:
     """Compile a module-level function on first call and keep the machine code on disk.
 
     The interpreter lock is released while it runs, and division by zero follows NumPy. Where no cache folder
@@ -21,8 +22,11 @@ def kernel(function: Callable[..., Any]) -> Any:
     Parameters
     ----------
     function : callable
-        Arrays and scalars in, arrays and scalars out; it may call kernels of its own file only, because numba
-        notices an edit only in the file of the cached function.
+        Arrays and scalars in, arrays and scalars out. numba notices an edit only in the file of the cached function,
+        so a kernel calls kernels of its own file, and those of ``proximal.py`` (whoever edits that file in place must
+        change ``NUMBA_CACHE_DIR``; the tests and ``make`` name it by a hash of all kernels).
+    fastmath : bool
+        Let sums be reordered, so that they vectorise. NaN and infinity keep their meaning.
 
     Returns
     -------
@@ -30,8 +34,11 @@ def kernel(function: Callable[..., Any]) -> Any:
         The compiled dispatcher.
     """
     global _warned
+    if function is None:
+        return partial(kernel, fastmath=fastmath)
+    options = _OPTIONS | ({"fastmath": {"reassoc", "contract"}} if fastmath else {})
     try:
-        return numba.njit(cache=True, **_OPTIONS)(function)
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
@@ -43,4 +50,4 @@ def kernel(function: Callable[..., Any]) -> Any:
                 stacklevel=2,
             )
             _warned = True
-        return numba.njit(**_OPTIONS)(function)
+        return numba.njit(**options)(function)

@@ -15,7 +15,16 @@ _beside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if os.path.exists(os.path.join(_beside, "numba_kernels", "jit.py")):
     __path__.append(_beside)
 
-_SUBPACKAGES = ("certificates", "experiments", "gpu", "lowrank", "numba_kernels", "proofs_checks")
+_SUBPACKAGES = (
+    "certificates",
+    "coding",
+    "experiments",
+    "gpu",
+    "lowrank",
+    "numba_kernels",
+    "proofs_checks",
+    "regression",
+)
 
 __all__ = ["__version__", *_SUBPACKAGES]
 

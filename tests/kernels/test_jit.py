@@ -18,20 +18,22 @@ def _is_kernel(node):
     return isinstance(node, ast.FunctionDef) and "kernel" in names
 
 
-def test_no_kernel_calls_a_kernel_of_another_file():
-    # numba notices an edit only in the file of the cached function.
+def test_no_kernel_calls_a_kernel_of_another_file_but_the_proximal_operators():
+    # numba notices an edit only in the file of the cached function. The operators are shared all the same: the tests
+    # and make name the cache folder by a hash of all kernels, so that an edit cannot leave stale code there.
     trees = {file: ast.parse(file.read_text()) for file in KERNELS}
     kernels = {file: {n.name for n in tree.body if _is_kernel(n)} for file, tree in trees.items()}
     assert sum(map(len, kernels.values())) >= 3
     for file, tree in trees.items():
-        foreign = set().union(*(names for other, names in kernels.items() if other != file))
+        foreign = set().union(*(n for f, n in kernels.items() if f != file and f.name != "proximal.py"))
         for node in filter(_is_kernel, tree.body):
             used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
             used |= {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
             assert not used & foreign, f"{file.name}: {node.name}"
         modules = [n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
         inside = [m for m in modules if m.startswith("sparsetheory")]
-        assert inside in ([], ["sparsetheory.numba_kernels.jit"]), file.name
+        shared = {f"sparsetheory.numba_kernels.{name}" for name in ("jit", "penalty_tags", "proximal")}
+        assert set(inside) <= shared, file.name
 
 
 def test_every_kernel_file_can_be_compiled_in_advance():

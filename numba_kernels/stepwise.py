@@ -1,0 +1,80 @@
+"""One step of greedy selection: correlations and squared lengths after a new direction, and the next best column."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.numba_kernels.jit import kernel
+
+__all__ = ["advance", "best_column", "warmup"]
+
+_Array = NDArray[np.float64]
+
+
+@kernel
+def best_column(correlations: _Array, left: _Array, floors: _Array) -> tuple[int, float]:
+    """Return the column whose own least-squares fit lowers the residual sum of squares most, and by how much.
+
+    Parameters
+    ----------
+    correlations : ndarray of shape (d,)
+        Inner products of the columns with the residual.
+    left : ndarray of shape (d,)
+        Squared norms of the columns outside what is already fitted.
+    floors : ndarray of shape (d,)
+        A column competes while its squared norm is above its floor.
+
+    Returns
+    -------
+    index : int
+        The first of the best columns; -1 if none competes.
+    score : float
+        ``correlations**2 / left`` there; 0 if none competes.
+    """
+    best, winner = 0.0, -1
+    for j in range(correlations.size):
+        if left[j] > floors[j]:
+            score = correlations[j] * correlations[j] / left[j]
+            if score > best:
+                best, winner = score, j
+    return winner, best
+
+
+@kernel
+def advance(correlations: _Array, left: _Array, floors: _Array, inner: _Array, coordinate: float) -> tuple[int, float]:
+    """Account for a new fitted direction q and return the next best column, in one pass over the columns.
+
+    Parameters
+    ----------
+    correlations, left, floors : ndarray of shape (d,)
+        As in :func:`best_column`; the first two are updated in place.
+    inner : ndarray of shape (d,)
+        Inner products of the columns with the unit vector q.
+    coordinate : float
+        Inner product of q with the residual, which is removed from it.
+
+    Returns
+    -------
+    index : int
+        As in :func:`best_column`.
+    score : float
+        As in :func:`best_column`.
+    """
+    best, winner = 0.0, -1
+    for j in range(correlations.size):
+        share = inner[j]
+        remaining = left[j] - share * share
+        correlation = correlations[j] - coordinate * share
+        left[j] = max(remaining, 0.0)
+        correlations[j] = correlation
+        if remaining > floors[j]:
+            score = correlation * correlation / remaining
+            if score > best:
+                best, winner = score, j
+    return winner, best
+
+
+def warmup() -> None:
+    """Compile the kernels of this file for their only signatures."""
+    one = np.ones(1)
+    best_column(one, one, one)
+    advance(one.copy(), one.copy(), one, one, 0.5)

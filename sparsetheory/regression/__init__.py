@@ -1,0 +1,68 @@
+"""Sparse linear regression: random supports, and strong baselines on shared kernels.
+
+Names are loaded on first use, so that one estimator does not pay for the imports of the others.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparsetheory.regression import theory
+    from sparsetheory.regression.anchors import Anchors, select_anchors
+    from sparsetheory.regression.coefficients import adversarial_coefficients, sample_support
+    from sparsetheory.regression.designs import make_design
+    from sparsetheory.regression.distances import leave_one_out_distances, residual_norms
+    from sparsetheory.regression.gauge import AnchorCertificate, certify_anchors, support_gauge
+    from sparsetheory.regression.lasso import WorkingSetLasso, WorkingSetLassoCV
+    from sparsetheory.regression.lasso_certificate import LassoCertificate
+    from sparsetheory.regression.prediction_certificate import PredictionCertificate
+    from sparsetheory.regression.random_support import RandomSupportRegressor
+    from sparsetheory.regression.regularization_path import RegularizationPath, gram_lasso_path, lasso_path
+
+_MODULES = {
+    "anchors": ("Anchors", "select_anchors"),
+    "coefficients": ("adversarial_coefficients", "sample_support"),
+    "designs": ("make_design",),
+    "distances": ("leave_one_out_distances", "residual_norms"),
+    "gauge": ("AnchorCertificate", "certify_anchors", "support_gauge"),
+    "lasso": ("WorkingSetLasso", "WorkingSetLassoCV"),
+    "lasso_certificate": ("LassoCertificate",),
+    "regularization_path": ("RegularizationPath", "gram_lasso_path", "lasso_path"),
+    "prediction_certificate": ("PredictionCertificate",),
+    "random_support": ("RandomSupportRegressor",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "AnchorCertificate",
+    "Anchors",
+    "LassoCertificate",
+    "PredictionCertificate",
+    "RandomSupportRegressor",
+    "RegularizationPath",
+    "WorkingSetLasso",
+    "WorkingSetLassoCV",
+    "adversarial_coefficients",
+    "certify_anchors",
+    "gram_lasso_path",
+    "lasso_path",
+    "leave_one_out_distances",
+    "make_design",
+    "residual_norms",
+    "sample_support",
+    "select_anchors",
+    "support_gauge",
+    "theory",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "theory":
+        return importlib.import_module("sparsetheory.regression.theory")
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"sparsetheory.regression.{_MODULE_OF[name]}"), name)
+    raise AttributeError(f"module 'sparsetheory.regression' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,94 @@
+"""Systems with nearby principal submatrices of one Gram matrix, without factoring each."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
+
+__all__ = ["GrowingFactor"]
+
+_Array = NDArray[np.float64]
+_Index = NDArray[np.intp]
+# Removed members stay in the factor up to this many: each costs two triangular solves, a new factor k/6 of those.
+_MAX_REMOVED = 32
+# A member with a smaller share of its square left depends on the others: the solution would be rounding.
+_DEPENDENT = 1e-12
+
+
+class GrowingFactor:
+    """A Cholesky factor of the Gram matrix of some members.
+
+    Members that are added border the factor; members that are taken out stay in it, and a small Schur complement holds
+    their solution at zero. So a solve costs O(k^2) times the change, not O(k^3).
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.members: _Index = np.empty(0, dtype=np.intp)
+        self.lower = np.empty((0, 0), order="F")
+
+    def solve(self, gram: _Array, active: _Index, rhs: _Array) -> _Array | None:
+        """Solve ``gram[active][:, active] z = rhs``.
+
+        Parameters
+        ----------
+        gram : ndarray of shape (capacity, capacity)
+            The same matrix at every call, as far as its members go.
+        active : ndarray of int
+            Sorted positions.
+        rhs : ndarray of shape (active.size,)
+            Right-hand side.
+
+        Returns
+        -------
+        ndarray of shape (active.size,) or None
+            None where the submatrix is not positive definite to working precision.
+        """
+        if not self._cover(gram, active):
+            return None
+        inside = np.isin(self.members, active, assume_unique=True)
+        place = np.empty(gram.shape[0], dtype=np.intp)
+        place[self.members] = np.arange(self.members.size)
+        where = place[active]
+        right = np.zeros((self.members.size, 1), order="F")
+        right[where, 0] = rhs
+        solution = dpotrs(self.lower, right, lower=True)[0][:, 0]
+        removed = np.flatnonzero(~inside)
+        if removed.size:
+            solution = self._hold(solution, removed)
+        return np.asarray(solution[where])
+
+    def _hold(self, solution: _Array, removed: _Index) -> _Array:
+        """Correct a solution so that removed members are zero in it."""
+        units = np.zeros((self.members.size, removed.size), order="F")
+        units[removed, np.arange(removed.size)] = 1.0
+        columns = dpotrs(self.lower, units, lower=True)[0]
+        held = np.linalg.lstsq(columns[removed], solution[removed])[0]
+        return np.asarray(solution - columns @ held)
+
+    def _cover(self, gram: _Array, active: _Index) -> bool:
+        """Make the factor contain all active members."""
+        shared = np.intersect1d(self.members, active, assume_unique=True).size
+        if self.members.size - shared > _MAX_REMOVED or active.size - shared > max(_MAX_REMOVED, shared // 2):
+            self.reset()
+        new = np.setdiff1d(active, self.members, assume_unique=True)
+        return new.size == 0 or self._border(gram, new)
+
+    def _border(self, gram: _Array, new: _Index) -> bool:
+        old = self.members.size
+        coupling = np.empty((old, new.size), order="F")
+        if old:
+            coupling = dtrtrs(self.lower, np.asfortranarray(gram[np.ix_(self.members, new)]), lower=True)[0]
+        corner, info = dpotrf(gram[np.ix_(new, new)] - coupling.T @ coupling, lower=True)
+        if info != 0 or np.any(np.diagonal(corner) ** 2 < _DEPENDENT * np.diagonal(gram)[new]):
+            self.reset()
+            return False
+        lower = np.zeros((old + new.size, old + new.size), order="F")
+        lower[:old, :old] = self.lower
+        lower[old:, :old] = coupling.T
+        lower[old:, old:] = corner
+        self.lower = lower
+        self.members = np.concatenate([self.members, new])
+        return True

@@ -1,0 +1,58 @@
+"""Where a regularisation path starts."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.coding.penalty import Penalty
+from sparsetheory.numba_kernels.coordinate_descent import zero_limits
+from sparsetheory.regression.quadratic import Quadratic
+
+__all__ = ["largest_level", "level_grid"]
+
+_Array = NDArray[np.float64]
+
+
+def level_grid(quadratic: Quadratic, penalty: Penalty, weights: _Array, n_lams: int, min_ratio: float) -> _Array:
+    """Return a geometric grid of levels from :func:`largest_level` down to `min_ratio` times it.
+
+    Raises
+    ------
+    ValueError
+        If `n_lams` is not a positive integer or `min_ratio` not strictly between 0 and 1.
+    """
+    if isinstance(n_lams, bool) or not isinstance(n_lams, int | np.integer) or n_lams < 1:
+        raise ValueError(f"n_lams must be a positive integer; got {n_lams!r}")
+    if not 0 < min_ratio < 1:
+        raise ValueError(f"min_ratio must lie strictly between 0 and 1; got {min_ratio!r}")
+    return largest_level(quadratic, penalty, weights) * np.geomspace(1.0, min_ratio, int(n_lams))
+
+
+def largest_level(quadratic: Quadratic, penalty: Penalty, weights: _Array) -> float:
+    """Return the smallest level from which on zero is optimal in every coordinate; 1 if it always is.
+
+    For the l1 norm this is ``max |x_j'y| / (n u_j)``; other penalties are bisected on their thresholds, which grow with
+    the level.
+    """
+    movable = np.flatnonzero((weights > 0) & (quadratic.curvature > 0) & (quadratic.linear != 0))
+    if movable.size == 0:
+        return 1.0
+    correlation, weights = np.abs(quadratic.linear[movable]), weights[movable]
+    if penalty.kind == 0:
+        return float(np.max(correlation / weights))
+    curvature, limits = quadratic.curvature[movable], np.empty(movable.size)
+    shapes = np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), quadratic.curvature.size)[movable]
+
+    def leaves_zero(level: float) -> bool:
+        zero_limits(curvature, level * weights, shapes, penalty.kind, limits)
+        return bool(np.any(correlation > limits))
+
+    low, high = 0.0, 1.0
+    while leaves_zero(high):
+        low, high = high, 2.0 * high
+    # 200 halvings reach the spacing of doubles from any start.
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        if not low < middle < high:
+            break
+        low, high = (middle, high) if leaves_zero(middle) else (low, middle)
+    return high

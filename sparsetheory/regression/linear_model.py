@@ -1,0 +1,94 @@
+"""What all linear estimators of this line share: checking data, row weights, unpenalised parts, prediction."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sparsetheory.regression.least_squares import LeastSquaresData, prepare
+
+__all__ = ["SparseLinearModel", "check_sparsity"]
+
+
+def check_sparsity(name: str, value: Any, n_samples: int, n_features: int) -> int:
+    """Return a number of non-zero coefficients as an int.
+
+    Raises
+    ------
+    ValueError
+        If it is not an integer in ``1 .. min(n_samples, n_features)``.
+    """
+    limit = min(n_samples, n_features)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not 1 <= value <= limit:
+        raise ValueError(f"{name} must be an integer between 1 and min(n_samples, n_features) = {limit}; got {value!r}")
+    return int(value)
+
+
+class SparseLinearModel(RegressorMixin, BaseEstimator):
+    """A linear model with sparse coefficients: `coef_`, `intercept_`, `support_` and `predict`."""
+
+    # A subclass whose fit shares work between targets sets this.
+    _multi_output = False
+    _min_samples = 1
+
+    def _check(
+        self, X: Any, y: Any, sample_weight: ArrayLike | None = None, *, unpenalised: ArrayLike | None = None
+    ) -> LeastSquaresData:
+        """Validate what the user passed and prepare it."""
+        X, y = self._check_arrays(X, y)
+        return prepare(
+            X, y, sample_weight, fit_intercept=getattr(self, "fit_intercept", False), unpenalised=unpenalised
+        )
+
+    def _check_arrays(self, X: Any, y: Any) -> tuple[Any, Any]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csc",
+            dtype=[np.float64, np.float32],
+            multi_output=self._multi_output,
+            y_numeric=True,
+            ensure_min_samples=self._min_samples,
+        )
+        self._dtype = X.dtype
+        return X, y
+
+    def _set_coefficients(self, data: LeastSquaresData, coef: NDArray[np.float64]) -> Self:
+        """Store coefficients, (n_features,) or (n_targets, n_features), and what least squares adds to them."""
+        coef, intercept = data.complete(coef)
+        self.coef_ = coef.astype(self._dtype)
+        self.intercept_ = float(intercept) if coef.ndim == 1 else intercept
+        self.support_ = np.flatnonzero(np.atleast_2d(coef).any(axis=0))
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict the response.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            New rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the number of features is not that of the fit.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=[np.float64, np.float32], reset=False)
+        return np.asarray(X @ self.coef_.T) + self.intercept_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.multi_output = self._multi_output
+        return tags

@@ -1,0 +1,217 @@
+"""The least-squares part of a penalised regression, as a working-set solver sees it.
+
+``q(w) = |y - Xw|^2 / (2n)``: gradients of chosen features, Gram blocks of the working set, and how far the residual has
+moved. The solver never asks for more than the columns of its working set and correlations of features that its bounds
+cannot settle.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sparsetheory.numba_kernels.coordinate_descent import csc_correlations, dense_correlations
+from sparsetheory.regression.columns import Columns
+
+__all__ = ["DataQuadratic", "GramQuadratic", "Quadratic"]
+
+_Array = NDArray[np.float64]
+_Index = NDArray[np.intp]
+# A column with a smaller share of its norm outside the projected-out subspace is noise.
+_DEAD = 1e-22
+# From here on up, differences of Gram matrices keep at least half of the digits.
+_SAFE_SHARE = 1e-7
+
+
+class Quadratic(Protocol):
+    """What the working-set solver needs to know of a quadratic ``w'Gw/2 - b'w + energy/2``.
+
+    Attributes
+    ----------
+    linear : ndarray of shape (d,)
+        b, the negative gradient at zero.
+    curvature : ndarray of shape (d,)
+        Diagonal of G; zero for features that cannot change the fit.
+    energy : float
+        Twice the value at zero.
+    """
+
+    linear: _Array
+    curvature: _Array
+    energy: float
+
+    def extend(self, new: _Index) -> tuple[_Array, _Array]:
+        """Append features to the working set; return their Gram blocks with the old members and among themselves."""
+        ...
+
+    def keep(self, positions: _Index) -> None:
+        """Drop all members of the working set but those at the given positions."""
+        ...
+
+    def move(self, w: _Array) -> float:
+        """Set the coefficients of the working set; return the distance the residual moved, over sqrt(n)."""
+        ...
+
+    def gradient(self, features: _Index) -> _Array:
+        """Return the negative gradient at the current point for some features."""
+        ...
+
+
+class DataQuadratic:
+    """The quadratic of a design and a response.
+
+    Parameters
+    ----------
+    columns : Columns
+        Design; what its basis spans is projected out.
+    y : ndarray of shape (n_samples,)
+        Response, projected alike.
+    squares : ndarray of shape (n_features,), optional
+        Squared norms of the projected columns, where the caller has them.
+    """
+
+    def __init__(self, columns: Columns, y: _Array, squares: _Array | None = None) -> None:
+        self.columns = columns
+        self.n = columns.n_samples
+        raw = columns.raw_squares() if columns.basis is not None or squares is None else squares
+        squares = (columns.squares() if columns.basis is not None else raw) if squares is None else squares
+        alive = squares > _DEAD * raw
+        self.curvature = np.where(alive, squares, 0.0) / self.n
+        self.linear = np.where(alive, columns.correlate(y), 0.0) / self.n
+        self.energy = float(y @ y) / self.n
+        self.y = y
+        self.residual = y
+        narrow = columns.basis is None or (
+            columns.basis.shape[1] <= 8 and bool(np.all(squares[alive] >= _SAFE_SHARE * raw[alive]))
+        )
+        self._store = _SparseStore(columns) if columns.is_sparse and narrow else _DenseStore(columns)
+
+    def extend(self, new: _Index) -> tuple[_Array, _Array]:
+        """Append features to the working set."""
+        cross, own = self._store.extend(new)
+        return cross / self.n, own / self.n
+
+    def keep(self, positions: _Index) -> None:
+        """Drop all members but those at the given positions."""
+        self._store.keep(positions)
+
+    def move(self, w: _Array) -> float:
+        """Set the coefficients of the working set."""
+        residual = self.y - self._store.apply(w)
+        distance = float(np.linalg.norm(residual - self.residual)) / np.sqrt(self.n)
+        self.residual = residual
+        return distance
+
+    def gradient(self, features: _Index) -> _Array:
+        """Return the negative gradient for some features: one pass over their columns."""
+        X = self.columns.X
+        if 2 * features.size > self.columns.n_features or not (self.columns.is_sparse or X.flags.f_contiguous):
+            return self.columns.inner(self.residual)[features] / self.n
+        out = np.empty(features.size)
+        if self.columns.is_sparse:
+            csc_correlations(X.data, X.indices, X.indptr, features, self.residual, out)
+        else:
+            dense_correlations(X, features, self.residual, out)
+        return out / self.n
+
+
+class _DenseStore:
+    """Columns of the working set, gathered; room grows by doubling."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self.size = 0
+        self.matrix = np.empty((columns.n_samples, 16), order="F")
+
+    def extend(self, new: _Index) -> tuple[_Array, _Array]:
+        fresh = self.columns.take(new)
+        old = self.matrix[:, : self.size]
+        cross = old.T @ fresh
+        size = self.size + new.size
+        if size > self.matrix.shape[1]:
+            room = np.empty((self.columns.n_samples, 2 * size), order="F")
+            room[:, : self.size] = old
+            self.matrix = room
+        self.matrix[:, self.size : size] = fresh
+        self.size = size
+        return cross, fresh.T @ fresh
+
+    def keep(self, positions: _Index) -> None:
+        self.matrix[:, : positions.size] = self.matrix[:, positions]
+        self.size = positions.size
+
+    def apply(self, w: _Array) -> _Array:
+        return np.asarray(self.matrix[:, : self.size] @ w)
+
+
+class _SparseStore:
+    """Sparse columns of the working set, with the few coordinates of each in the projected-out subspace."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self.matrix = sparse.csc_array((columns.n_samples, 0))
+        q = 0 if columns.basis is None else columns.basis.shape[1]
+        self.coordinates = np.empty((q, 0))
+
+    def extend(self, new: _Index) -> tuple[_Array, _Array]:
+        fresh = sparse.csc_array(self.columns.X[:, new], dtype=np.float64)
+        basis = self.columns.basis
+        coordinates = np.empty((0, new.size)) if basis is None else np.asarray(basis.T @ fresh)
+        cross = (self.matrix.T @ fresh).toarray() - self.coordinates.T @ coordinates
+        own = (fresh.T @ fresh).toarray() - coordinates.T @ coordinates
+        self.matrix = sparse.csc_array(sparse.hstack([self.matrix, fresh]))
+        self.coordinates = np.hstack([self.coordinates, coordinates])
+        return cross, own
+
+    def keep(self, positions: _Index) -> None:
+        self.matrix = sparse.csc_array(self.matrix[:, positions])
+        self.coordinates = self.coordinates[:, positions]
+
+    def apply(self, w: _Array) -> _Array:
+        return self.columns.project(self.matrix @ w)
+
+
+class GramQuadratic:
+    """The quadratic of sufficient statistics; the data are not needed.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (d, d)
+        ``X'X / n``.
+    linear : ndarray of shape (d,)
+        ``X'y / n``.
+    energy : float
+        ``y'y / n``.
+    """
+
+    def __init__(self, gram: _Array, linear: _Array, energy: float) -> None:
+        self.gram = gram
+        self.linear = linear
+        self.curvature = np.ascontiguousarray(np.diag(gram))
+        self.energy = energy
+        self.members: Any = np.empty(0, dtype=np.intp)
+        self.w = np.empty(0)
+
+    def extend(self, new: _Index) -> tuple[_Array, _Array]:
+        """Append features to the working set."""
+        blocks = self.gram[np.ix_(self.members, new)], self.gram[np.ix_(new, new)]
+        self.members = np.concatenate([self.members, new])
+        self.w = np.concatenate([self.w, np.zeros(new.size)])
+        return blocks
+
+    def keep(self, positions: _Index) -> None:
+        """Drop all members but those at the given positions."""
+        self.members, self.w = self.members[positions], self.w[positions]
+
+    def move(self, w: _Array) -> float:
+        """Set the coefficients of the working set."""
+        change, self.w = w - self.w, w.copy()
+        moved = np.flatnonzero(change)
+        square = change[moved] @ self.gram[np.ix_(self.members[moved], self.members[moved])] @ change[moved]
+        return float(np.sqrt(np.maximum(square, 0.0)))
+
+    def gradient(self, features: _Index) -> _Array:
+        """Return the negative gradient for some features."""
+        active = np.flatnonzero(self.w)
+        return self.linear[features] - self.gram[np.ix_(features, self.members[active])] @ self.w[active]

@@ -1,0 +1,94 @@
+"""The penalised estimators."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import Lasso
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sparsetheory.coding.penalties import MCP
+from sparsetheory.regression import WorkingSetLasso, WorkingSetLassoCV, lasso_path
+
+_CV_FOLDS = "folds of weighted rows are not folds of repeated rows"
+
+
+def _expected(estimator):
+    if isinstance(estimator, WorkingSetLassoCV):
+        return {
+            "check_sample_weight_equivalence_on_dense_data": _CV_FOLDS,
+        }
+    return {}
+
+
+@parametrize_with_checks(
+    [
+        WorkingSetLasso(lam=0.1, tol=1e-10),
+        WorkingSetLasso(lam=0.1, penalty="mcp", tol=1e-10),
+        WorkingSetLassoCV(n_lams=5, cv=3),
+    ],
+    expected_failed_checks=_expected,
+)
+def test_scikit_learn_conventions(estimator, check):
+    check(estimator)
+
+
+def _problem(rng, n=60, d=100):
+    X = rng.standard_normal((n, d))
+    return X, 2 + X[:, 0] - 2 * X[:, 5] + 0.1 * rng.standard_normal(n)
+
+
+def test_equals_scikit_learn(rng):
+    X, y = _problem(rng)
+    ours = WorkingSetLasso(lam=0.1, tol=1e-12).fit(X, y)
+    theirs = Lasso(alpha=0.1, tol=1e-12, max_iter=10**5).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-7)
+    assert ours.intercept_ == pytest.approx(theirs.intercept_, abs=1e-7)
+
+
+def test_certificate_is_recomputed_and_can_fail(rng):
+    X, y = _problem(rng)
+    s = rng.uniform(0.5, 2, y.size)
+    model = WorkingSetLasso(lam=0.1, unpenalised=[7]).fit(X, y, sample_weight=s)
+    checked = model.certificate_.check(X, y, sample_weight=s)
+    assert checked.valid
+    assert checked.measured == pytest.approx(model.dual_gap_, abs=1e-10)
+    assert not model.certificate_.check(X, y).valid
+    assert not model.certificate_.check(X, y + 0.1 * rng.standard_normal(y.size), sample_weight=s).valid
+
+
+def test_certificate_of_another_penalty(rng):
+    X, y = _problem(rng)
+    model = WorkingSetLasso(lam=0.2, penalty=MCP(1.0, gamma=3.0)).fit(X, y)
+    assert model.support_.tolist() == [0, 5]
+    assert model.certificate_.check(X, y).valid
+    assert not model.certificate_.check(X, 2 * y).valid
+
+
+def test_a_level_beyond_the_largest_gives_zero(rng):
+    X, y = _problem(rng)
+    for penalty in ("l1", "mcp"):
+        assert not WorkingSetLasso(lam=100.0, penalty=penalty).fit(X, y).coef_.any()
+
+
+def test_level_of_a_given_penalty_object_is_replaced(rng):
+    X, y = _problem(rng)
+    a, b = (WorkingSetLasso(lam=0.2, penalty=p).fit(X, y) for p in (MCP(9.0), "mcp"))
+    np.testing.assert_array_equal(a.coef_, b.coef_)
+    assert clone(a).penalty == MCP(9.0)
+
+
+def test_cross_validation_picks_the_level_of_least_error(rng):
+    X, y = _problem(rng)
+    model = WorkingSetLassoCV(n_lams=15, cv=4).fit(X, y)
+    assert model.mse_path_.shape == (15, 4)
+    assert model.lam_ == model.lams_[np.argmin(model.mse_path_.mean(axis=1))]
+    train = np.arange(15, 60)
+    fold = lasso_path(X[train], y[train], lams=model.lams_, fit_intercept=True)
+    np.testing.assert_allclose(model.mse_path_[:, 0], ((fold.predict(X[:15]) - y[:15, None]) ** 2).mean(axis=0))
+    assert {0, 5} <= set(model.support_)
+
+
+@pytest.mark.parametrize("lam", [0.0, -1.0, np.nan, "a"])
+def test_bad_level(rng, lam):
+    with pytest.raises((ValueError, TypeError), match="lam must be"):
+        WorkingSetLasso(lam=lam).fit(*_problem(rng))

@@ -1,0 +1,250 @@
+"""The random-support estimator: accuracy where others fail, invariances, interfaces, bad input."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sparsetheory.regression import (
+    RandomSupportRegressor,
+    WorkingSetLasso,
+    adversarial_coefficients,
+    make_design,
+    sample_support,
+    select_anchors,
+    theory,
+)
+
+N, D, K, SIGMA = 150, 300, 4, 0.1
+
+
+def _case(design="clusters", seed=0, **params):
+    X = make_design(design, N, D, random_state=seed, **params)
+    S = sample_support(X, K, random_state=seed + 1)
+    signal = X[:, S] @ adversarial_coefficients(X, S)
+    return X, signal, signal + SIGMA * np.random.default_rng(seed + 1000).standard_normal(N)
+
+
+def _error(model, X, signal, y):
+    return np.mean((model.fit(X, y).predict(X) - signal) ** 2) / SIGMA**2
+
+
+_REPEATED = "a repeated row is no new observation: the number of rows enters noise levels and prices"
+
+
+@parametrize_with_checks(
+    [
+        RandomSupportRegressor(1),
+        RandomSupportRegressor(1, sigma=0.5, solver="lasso", tol=1e-10),
+        RandomSupportRegressor(1, anchors="random", solver="omp"),
+    ],
+    expected_failed_checks=lambda _: {
+        "check_sample_weight_equivalence_on_dense_data": _REPEATED,
+        "check_sample_weight_equivalence_on_sparse_data": _REPEATED,
+    },
+)
+def test_scikit_learn_conventions(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("solver", ["foba", "omp", "lasso", "lasso+prune"])
+@pytest.mark.parametrize("design", ["clusters", "tree", "lowrank", "gaussian"])
+def test_errors_do_not_explode(solver, design):
+    bound = 0.3 if solver != "lasso" else 1.5
+    errors = [
+        _error(RandomSupportRegressor(K, solver=solver, sigma=SIGMA, random_state=0), *_case(design, seed))
+        for seed in range(5)
+    ]
+    assert np.median(errors) < bound
+
+
+def test_the_lasso_fails_where_anchors_do_not():
+    X, signal, y = _case("tree")
+    lasso = WorkingSetLasso(theory.noise_level(SIGMA, N, D, 0.1))
+    assert _error(lasso, X, signal, y) > 20 * _error(
+        RandomSupportRegressor(K, sigma=SIGMA, random_state=0), X, signal, y
+    )
+
+
+def test_unknown_noise_level_is_estimated():
+    for seed in range(3):
+        X, signal, y = _case(seed=seed)
+        model = RandomSupportRegressor(K, random_state=0)
+        assert _error(model, X, signal, y) < 0.4
+        assert model.sigma_ == pytest.approx(SIGMA, rel=0.25)
+
+
+def test_level_by_cross_validation():
+    X, signal, y = _case()
+    model = RandomSupportRegressor(K, solver="lasso", lam="cv", sigma=SIGMA, random_state=0)
+    assert _error(model, X, signal, y) < 1.0
+    assert np.isfinite(model.lam_)
+
+
+def test_noiseless_response_is_recovered_with_sigma_zero():
+    X, signal, _ = _case("lowrank", tau=1e-2)
+    model = RandomSupportRegressor(K, sigma=0.0, tol=1e-7, random_state=0).fit(X, signal)
+    assert np.mean((model.predict(X) - signal) ** 2) < 1e-12
+
+
+def test_anchors_do_not_look_at_the_response():
+    X, _, y = _case()
+    a, b = (RandomSupportRegressor(K, random_state=3).fit(X, target).anchors_ for target in (y, y[::-1]))
+    np.testing.assert_array_equal(a.indices, b.indices)
+
+
+def test_anchors_can_be_given():
+    X, _, y = _case()
+    anchors = select_anchors(X, K, random_state=5)
+    a = RandomSupportRegressor(K, anchors=anchors, sigma=SIGMA).fit(X, y)
+    b = RandomSupportRegressor(K, anchors=anchors.indices, sigma=SIGMA).fit(X, y)
+    np.testing.assert_array_equal(a.coef_, b.coef_)
+    assert a.anchors_.certified
+    assert not b.anchors_.certified
+
+
+def test_without_anchors_it_is_stepwise_regression():
+    X, _, y = _case("gaussian")
+    model = RandomSupportRegressor(K, anchors="none", sigma=SIGMA).fit(X, y)
+    assert model.anchors_.indices.size == 0
+    assert set(model.path_.indices) >= set(model.support_)
+
+
+def test_several_targets_share_anchors():
+    X, _, y = _case()
+    Y = np.column_stack([y, 2 * y + 1])
+    model = RandomSupportRegressor(K, sigma=SIGMA, random_state=0)
+    both = model.fit(X, Y)
+    coef, intercept, predicted = both.coef_.copy(), both.intercept_.copy(), both.predict(X)
+    assert coef.shape == (2, D)
+    assert predicted.shape == (N, 2)
+    single = model.fit(X, y)
+    np.testing.assert_allclose(coef[0], single.coef_, atol=1e-9 * np.abs(coef).max())
+    assert intercept[0] == pytest.approx(single.intercept_)
+
+
+def test_sparse_designs_are_never_densified(monkeypatch):
+    X = sparse.random_array((N, D), density=0.1, rng=np.random.default_rng(0), format="csc")
+    y = X[:, [3, 8]] @ np.array([1.0, -2.0]) + 0.01 * np.random.default_rng(1).standard_normal(N)
+    dense = RandomSupportRegressor(K, random_state=0).fit(X.toarray(), y)
+    widest = []
+    original = sparse.csc_array.toarray
+
+    def spy(self, *args, **kwargs):
+        widest.append(self.shape[1])
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(sparse.csc_array, "toarray", spy)
+    thin = RandomSupportRegressor(K, random_state=0).fit(X, y)
+    np.testing.assert_allclose(thin.coef_, dense.coef_, atol=1e-8)
+    assert max(widest) < D
+
+
+def test_memory_maps_in_single_precision(tmp_path):
+    X, signal, y = _case("clusters", lo=1e-3, hi=1e-1)
+    stored = np.memmap(tmp_path / "X.f32", dtype=np.float32, mode="w+", shape=(N, D), order="F")
+    stored[:] = X
+    model = RandomSupportRegressor(K, sigma=SIGMA, random_state=0).fit(stored, y)
+    assert model.coef_.dtype == np.float32
+    assert np.mean((stored.astype(float) @ model.coef_.astype(float) + model.intercept_ - signal) ** 2) < SIGMA**2
+
+
+def test_intercept_and_forced_features_are_always_in_the_model():
+    X, _, y = _case()
+    model = RandomSupportRegressor(K, forced=[7], sigma=SIGMA, random_state=0).fit(X, y + 100)
+    assert 7 in model.support_
+    plain = RandomSupportRegressor(K, forced=[7], sigma=SIGMA, random_state=0).fit(X, y)
+    np.testing.assert_allclose(model.coef_, plain.coef_, atol=1e-7 * np.abs(plain.coef_).max())
+    assert model.intercept_ == pytest.approx(plain.intercept_ + 100, abs=1e-6)
+
+
+def test_row_weights_drop_rows():
+    X, _, y = _case()
+    s = np.ones(N)
+    s[:20] = 0
+    weighted = RandomSupportRegressor(K, sigma=SIGMA, anchors=[1, 5, 9], random_state=0).fit(X, y, sample_weight=s)
+    # Weights have mean one, so the price of a feature is that of the larger weights.
+    scale = np.sqrt(N / (N - 20))
+    dropped = RandomSupportRegressor(K, sigma=SIGMA / scale, anchors=[1, 5, 9], random_state=0).fit(X[20:], y[20:])
+    np.testing.assert_array_equal(weighted.support_, dropped.support_)
+
+
+def test_draws():
+    X, signal, y = _case()
+    one = RandomSupportRegressor(K, anchors="random", delta=0.5, n_draws=1, sigma=SIGMA, random_state=0)
+    many = RandomSupportRegressor(K, anchors="random", delta=0.5, n_draws=5, sigma=SIGMA, random_state=0)
+    assert _error(many, X, signal, y) <= _error(one, X, signal, y) + 1e-9
+    mean = RandomSupportRegressor(
+        K, anchors="random", delta=0.5, n_draws=5, ensemble="mean", sigma=SIGMA, random_state=0
+    )
+    assert _error(mean, X, signal, y) < 100
+
+
+def test_certificate_bounds_the_error():
+    X, signal, y = _case("tree")
+    model = RandomSupportRegressor(K, solver="lasso", sigma=SIGMA, random_state=0, fit_intercept=False).fit(X, y)
+    error = np.mean((model.predict(X) - signal) ** 2)
+    assert error < model.error_bound(B=1.0) < model.certificate_.bound
+    expected = theory.prediction_bound(N, D, model.certificate_.rank, 2 * K, 1.0, SIGMA, 0.1, 3.0)
+    assert model.error_bound(B=1.0) == pytest.approx(expected, rel=1e-2)
+    assert model.certificate_.check(X).valid
+
+
+def test_certificate_says_when_no_theorem_applies():
+    X, _, y = _case()
+    greedy = RandomSupportRegressor(K, sigma=SIGMA, random_state=0).fit(X, y)
+    assert np.isnan(greedy.error_bound())
+    assert not greedy.certificate_.valid
+    small = RandomSupportRegressor(K, solver="lasso", lam=1e-4, sigma=SIGMA, random_state=0).fit(X, y)
+    assert np.isnan(small.certificate_.bound)
+
+
+def test_certificate_notices_another_design():
+    X, _, y = _case("lowrank")
+    model = RandomSupportRegressor(K, solver="lasso", sigma=SIGMA, random_state=0).fit(X, y)
+    assert model.certificate_.check(X).valid
+    other = make_design("tree", N, D, random_state=9)
+    assert model.certificate_.check(other).measured > model.certificate_.check(X).measured
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"k": 0}, "k must be an integer between 1"),
+        ({"k": N + 1}, "k must be an integer between 1"),
+        ({"k": 2.5}, "k must be an integer between 1"),
+        ({"delta": 0.0}, "delta"),
+        ({"delta": 1.0}, "delta"),
+        ({"beta": 1.5}, "beta"),
+        ({"alpha_max": 0.0}, "alpha_max"),
+        ({"sigma": -1.0}, "sigma"),
+        ({"sigma": 0.0, "solver": "lasso"}, "sigma"),
+        ({"solver": "ridge"}, "solver must be one of"),
+        ({"anchors": "best"}, "anchors must be one of"),
+        ({"anchors": [D]}, "anchors must hold indices"),
+        ({"forced": [-1]}, "unpenalised|forced"),
+        ({"ensemble": "sum"}, "ensemble must be one of"),
+        ({"n_draws": 0}, "n_draws"),
+        ({"max_steps": 0}, "max_steps"),
+        ({"lam": -1.0}, "lam"),
+        ({"tol": 0.0}, "tol"),
+        ({"support_prior": np.ones(3)}, "support_prior"),
+    ],
+)
+def test_bad_parameters(params, message):
+    X, _, y = _case()
+    with pytest.raises(ValueError, match=message):
+        RandomSupportRegressor(**{"k": K, **params}).fit(X, y)
+
+
+def test_data_that_are_not_finite():
+    X, _, y = _case()
+    X[3, 4] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        RandomSupportRegressor(K).fit(X, y)
+
+
+def test_predict_before_fit():
+    with pytest.raises(NotFittedError):
+        RandomSupportRegressor(K).predict(np.zeros((2, 3)))
