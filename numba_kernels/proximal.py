@@ -227,7 +227,7 @@ def _log_sum_threshold(c: float, eps: float) -> float:
 
 @kernel
 def zero_threshold(kind: int, step: float, lam: float, shape: float) -> float:
-    """Return the largest abs(u) that :func:`prox` maps to zero."""
+    """Return the largest abs(u) that :func:`prox` maps to zero: the infimum of x/2 + step penalty(x)/x over x > 0."""
     one, c = type(lam)(1), step * lam
     if kind == L1 or lam == 0:
         return c

@@ -47,3 +47,16 @@ def test_lowrank_benchmark_reports_every_comparison(tmp_path):
     assert len(found) == len(FIRST_CELLS)
     for cell, start in zip(found, FIRST_CELLS, strict=True):
         assert cell.startswith(start)
+
+
+@pytest.mark.slow
+def test_regression_benchmark_runs_without_its_optional_peers(tmp_path):
+    script, lines = ROOT / "benchmarks" / "regression.py", tmp_path / "rows.jsonl"
+    command = [sys.executable, str(script), "--quick", "--json", str(lines)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    tasks = " ".join(row["task"] for row in rows)
+    for part in ("anchors + forward", "Lasso path, dense", "Lasso path, sparse", "OMP, 1000 targets", "memory"):
+        assert part in tasks
+    assert "Sparse regression" in printed
+    assert all(float(row["ratio"]) > 0 for row in rows)

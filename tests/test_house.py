@@ -97,3 +97,12 @@ def test_unknown_attribute():
 
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = sparsetheory.nothing
+
+
+def test_every_public_name_of_a_lazy_package_exists():
+    import sparsetheory.regression as regression
+
+    for name in regression.__all__:
+        assert getattr(regression, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = regression.nothing

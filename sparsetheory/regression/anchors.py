@@ -1,66 +1,20 @@
 """Phase 1: few columns whose span makes most random supports easy. Looks at the design only."""
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array
 
-from sparsetheory.lowrank.families_arguments import generator
-from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.distances import extend_basis, leave_one_out_distances
-from sparsetheory.regression.hyperparameters import check_number
-from sparsetheory.regression.linear_model import check_sparsity
-from sparsetheory.regression.theory import anchor_failure_bound, required_anchors
+from sparsetheory.regression.anchor_choice import Anchors, find_anchors
+from sparsetheory.regression.columns import Columns, check_columns
+from sparsetheory.regression.support_batch import NEGLIGIBLE
 
 __all__ = ["Anchors", "find_anchors", "select_anchors"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
-_BATCH = 32
-# Supports worse conditioned than this have no reliable distances.
-_ILL_CONDITIONED = 1e12
-# Distances below this share of a column's norm are rounding.
-_DEAD = 1e-11
-
-
-@dataclass(frozen=True, eq=False)
-class Anchors:
-    """Columns that are fitted freely.
-
-    Attributes
-    ----------
-    indices : ndarray of int, shape (m,)
-        The anchors T.
-    Q : ndarray of shape (N, rank)
-        Orthonormal basis of their span, and of whatever else is always in the model.
-    weights : ndarray of shape (d,)
-        Root-mean-square distance of every column to that span.
-    certified : bool
-        Whether at most a share delta of random supports has a gauge bound above alpha_max, at confidence 1 - beta.
-    delta, delta_implied : float
-        The share asked for, and the one that is proved: by the tests, or for random anchors by their number.
-    n_tests, n_failures : int
-        Supports drawn, and how many of them added an anchor.
-    n_ill_conditioned : int
-        Supports with a condition number beyond 1e12, counted as failures.
-    n_usable : int
-        Columns that are not zero; supports and anchors are drawn among them.
-    """
-
-    indices: _Index
-    Q: _Array
-    weights: _Array
-    certified: bool
-    delta: float
-    delta_implied: float
-    n_tests: int = 0
-    n_failures: int = 0
-    n_ill_conditioned: int = 0
-    n_usable: int = 0
+# In single precision, rounding of the design moves distances below this share of a column's norm too much.
+_SINGLE_PRECISION = 1e-6
 
 
 def select_anchors(
@@ -89,26 +43,29 @@ def select_anchors(
     Parameters
     ----------
     X : array-like or sparse matrix of shape (N, d)
-        Design.
+        Design in double or single precision. Memory maps are read once, and otherwise only the columns drawn.
     k : int
-        Size of the supports.
+        Size of the supports. For k = 1 no anchors are needed.
     method : {"adaptive", "random"}
         As above.
     delta : float
         Share of supports that may fail, in (0, 1).
     alpha_max : float, optional
-        Allowed bound on the gauge; 2k by default.
+        Allowed bound on the gauge; 2k by default. Random anchors promise k, whatever is allowed.
     beta : float
         One minus the confidence, in (0, 1).
     m : int, optional
-        Number of random anchors; by default as many as the bound needs, at most N/4.
+        Number of random anchors; by default as many as the bound needs, at most N/4. Not for "adaptive".
     m_max : int, optional
-        Limit for adaptive anchors; ``min(N // 3, 4k / delta)`` by default.
+        Limit for adaptive anchors, forced ones not counted; ``min(N // 3, 4k / delta)`` by default. Where the default
+        was not enough and leaves room below N/3, random anchors follow.
     rule : {"one", "mixed"}
-        "mixed" also adds k - 1 random columns at every failure, which provably ends.
+        "mixed" also adds k - 1 random columns at every failure, while all of them fit below `m_max`. Then F failures
+        alone imply, on average, a share of at most k / (F + 1).
     support_prior : array-like of shape (d,), optional
-        Relative probabilities of features in the support; uniform by default. The same law draws random anchors.
-    forced : array-like of int, optional
+        Relative probabilities of features in the support; uniform by default. A support is the first k distinct ones
+        of independent draws. The same law draws random anchors.
+    forced : array-like of int or bool mask, optional
         Columns that are anchors in any case.
     rtol : float
         Anchors closer than this share of their norm to the span of the others add no direction.
@@ -122,20 +79,31 @@ def select_anchors(
     Raises
     ------
     ValueError
-        For data that are not finite, `k` outside ``1 .. min(N, d)``, shares outside (0, 1), or anchors that span
-        almost the whole sample space.
+        For data that are not finite or in half precision, `k` outside ``1 .. min(N, d)``, shares outside (0, 1),
+        `alpha_max` not positive, other arguments out of range, or anchors that span almost the whole sample space.
 
     Warns
     -----
     UserWarning
-        If fewer random anchors than needed fit, with the share that they imply.
+        If fewer random anchors than needed fit, or more than N/4 are asked for, with the share that they imply; if
+        columns in single precision are closer to the anchors than their rounding allows.
     RuntimeWarning
         If adaptive anchors reach `m_max` uncertified.
 
+    See Also
+    --------
+    certify_anchors : Test any anchors on fresh supports.
+
     Notes
     -----
-    A test costs O(N k (k + m)), whatever d is; the weights cost one product N m d. Ours, in the sense of phase 1 of
-    Chandrasekaran, Meka and Stavropoulos, arXiv:2511.06211.
+    A test costs O(N k (k + m)), whatever d is; the weights cost one product N m d. Zero columns are never drawn.
+    Copies of a column are harmless: of dependent columns in a support, an independent subset is tested. With a prior,
+    the bound for random anchors is that for supports of k independent draws, equal ones counted once.
+
+    Ours, in the sense of phase 1 of Chandrasekaran, Meka and Stavropoulos, arXiv:2511.06211. The certificate is exact:
+    supports that fail with probability above `delta` pass ``n = log((F + 1)(F + 2) / beta) / delta`` times in a row
+    with probability at most ``(1 - delta)^n < beta / ((F + 1)(F + 2))``, which over all numbers of failures F adds up
+    to `beta`. More anchors never hurt, since distances to them only shrink.
 
     Examples
     --------
@@ -147,9 +115,10 @@ def select_anchors(
     >>> select_anchors(make_design("gaussian", 100, 300, random_state=0), 4, random_state=0).indices.size
     0
     """
-    X = check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32])
+    X = check_columns(X)
+    columns = Columns(X)
     found = find_anchors(
-        Columns(X),
+        columns,
         k,
         method=method,
         delta=delta,
@@ -163,271 +132,19 @@ def select_anchors(
         rtol=rtol,
         random_state=random_state,
     )
-    columns = Columns(X, found.Q)
-    squares = columns.squares()
-    squares[squares <= _DEAD**2 * columns.raw_squares()] = 0.0
+    total, squares = columns.raw_squares(), columns.with_basis(found.Q).squares()
+    squares = np.where(squares > NEGLIGIBLE**2 * total, squares, 0.0)
     squares[found.indices] = 0.0
+    if X.dtype == np.float32:
+        _warn_single_precision((squares > 0) & (squares < _SINGLE_PRECISION**2 * total))
     return replace(found, weights=np.sqrt(squares / X.shape[0]))
 
 
-def find_anchors(
-    columns: Columns,
-    k: int,
-    *,
-    method: str = "adaptive",
-    delta: float = 0.05,
-    alpha_max: float | None = None,
-    beta: float = 0.05,
-    m: int | None = None,
-    m_max: int | None = None,
-    rule: str = "one",
-    support_prior: ArrayLike | None = None,
-    forced: ArrayLike | None = None,
-    rtol: float = 1e-11,
-    random_state: Any = None,
-) -> Anchors:
-    """Choose anchors on prepared columns, without the weights; what their basis spans is in every model.
-
-    Parameters and errors are those of :func:`select_anchors`.
-    """
-    n, d = columns.n_samples, columns.n_features
-    k = check_sparsity("k", k, n, d)
-    _check_shares(delta=delta, beta=beta)
-    allowed = 2.0 * k if alpha_max is None else check_number("alpha_max", alpha_max, positive=True)
-    _check_choice("method", method, ("adaptive", "random"))
-    _check_choice("rule", rule, ("one", "mixed"))
-    law = _Law(columns.squares() > _DEAD**2 * columns.raw_squares(), support_prior, k, generator(random_state))
-    start = _Anchored(columns, _as_indices(forced, d), rtol)
-    if method == "random":
-        return _random(start, law, k, delta, m)
-    limit = min(n // 3, int(4 * k / delta)) if m_max is None else int(m_max)
-    return _Search(start, law, k, delta, allowed, beta, limit, rule).run()
-
-
-def _check_shares(**shares: Any) -> None:
-    for name, value in shares.items():
-        if not (isinstance(value, float | np.floating) and 0 < value < 1):
-            raise ValueError(f"{name} must be a number strictly between 0 and 1; got {value!r}")
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
-
-
-def _as_indices(forced: ArrayLike | None, d: int) -> list[int]:
-    indices = np.asarray([] if forced is None else forced)
-    if indices.size and (indices.dtype.kind not in "iu" or indices.min() < 0 or indices.max() >= d):
-        raise ValueError(f"forced must hold indices of features between 0 and {d - 1}; got {forced!r}")
-    return [int(i) for i in dict.fromkeys(indices.tolist())]
-
-
-class _Law:
-    """The law of supports: distinct columns, never zero ones."""
-
-    def __init__(self, usable: NDArray[np.bool_], prior: ArrayLike | None, k: int, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.usable = np.flatnonzero(usable)
-        self.shares: _Array | None = None
-        if prior is not None:
-            given = np.asarray(prior, dtype=np.float64)
-            if given.shape != usable.shape or not np.all(np.isfinite(given)) or np.any(given < 0):
-                raise ValueError(f"support_prior must be {usable.size} finite non-negative numbers, one per feature")
-            self.usable = np.flatnonzero(usable & (given > 0))
-            self.shares = given[self.usable] / max(given[self.usable].sum(), 1e-300)
-        if self.usable.size < k:
-            raise ValueError(f"k must be at most the number of usable columns, {self.usable.size}; got {k}")
-
-    def support(self, k: int) -> _Index:
-        """Draw k distinct columns."""
-        size = self.usable.size
-        if self.shares is None:
-            return self.usable[self.rng.choice(size, k, replace=False, shuffle=False)]
-        return self.usable[self.rng.choice(size, k, replace=False, p=self.shares)]
-
-    def anchors(self, m: int) -> _Index:
-        """Draw anchors: without replacement if all columns are alike, else independently from the same law."""
-        if self.shares is None:
-            return self.support(min(m, self.usable.size))
-        return np.unique(self.rng.choice(self.usable, m, p=self.shares))
-
-
-class _Anchored:
-    """Anchors and the basis that they span, growing."""
-
-    def __init__(self, columns: Columns, forced: list[int], rtol: float) -> None:
-        self.columns = columns
-        self.rtol = rtol
-        self.indices: list[int] = []
-        always = columns.basis
-        self.Q = np.empty((columns.n_samples, 0)) if always is None else always
-        if forced:
-            self.add(np.array(forced))
-
-    def add(self, indices: _Index) -> None:
-        """Append anchors; those that add no direction stay anchors at distance zero."""
-        self.Q = extend_basis(self.Q, self.columns.raw(indices), self.rtol)[0]
-        self.indices += [int(i) for i in indices]
-        if self.Q.shape[1] >= self.columns.n_samples - 2:
-            raise ValueError(
-                f"anchors span almost the whole sample space: {self.Q.shape[1]} of {self.columns.n_samples} dimensions"
-            )
-
-    def project(self, vectors: _Array) -> _Array:
-        """Return what the span leaves."""
-        for _ in range(2):
-            vectors = vectors - self.Q @ (self.Q.T @ vectors)
-        return vectors
-
-
-def _random(start: _Anchored, law: _Law, k: int, delta: float, m: int | None) -> Anchors:
-    n = start.columns.n_samples
-    needed = required_anchors(k, delta) if k > 1 else 0
-    size = min(needed, n // 4) if m is None else int(m)
-    if not 0 <= size <= law.usable.size:
-        raise ValueError(f"m must be between 0 and the number of usable columns, {law.usable.size}; got {m!r}")
-    implied = anchor_failure_bound(k, size) if k > 1 else 0.0
-    if m is None and size < needed:
+def _warn_single_precision(close: NDArray[np.bool_]) -> None:
+    if close.any():
         warnings.warn(
-            f"{size} random anchors (a quarter of the samples) instead of {needed}: they imply delta={implied:.3g}, "
-            f"not {delta:.3g}",
+            f"{np.count_nonzero(close)} columns in single precision are closer to the anchors than {_SINGLE_PRECISION} "
+            "of their norm; rounding of X decides these distances. Pass double precision if there is any",
             UserWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
-    if size:
-        start.add(np.setdiff1d(law.anchors(size), start.indices))
-    return Anchors(
-        np.array(start.indices, dtype=np.intp),
-        start.Q,
-        np.empty(0),
-        implied <= delta,
-        delta,
-        implied,
-        n_usable=law.usable.size,
-    )
-
-
-class _Search:
-    """Test supports and repair the anchors until enough supports in a row pass."""
-
-    def __init__(
-        self, start: _Anchored, law: _Law, k: int, delta: float, allowed: float, beta: float, limit: int, rule: str
-    ) -> None:
-        self.anchored, self.law = start, law
-        self.k, self.delta, self.allowed, self.beta, self.limit, self.rule = k, delta, allowed, beta, limit, rule
-        self.passes = self.failures = self.tests = self.ill = 0
-        self.worst, self.left = -1, _Left(start, np.empty((start.columns.n_samples, 0)))
-
-    @property
-    def needed(self) -> int:
-        """Passes in a row that certify; the log makes all rounds together fail with probability at most beta."""
-        return int(np.ceil(np.log((self.failures + 1) * (self.failures + 2) / self.beta) / self.delta))
-
-    def run(self) -> Anchors:
-        certified = self.k == 1 or self._search()
-        if not certified:
-            warnings.warn(
-                f"anchors are not certified: at the limit of {self.limit} anchors, {self.passes} of {self.needed} "
-                "needed supports in a row passed. Raise m_max, delta or alpha_max",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-        return Anchors(
-            np.array(self.anchored.indices, dtype=np.intp),
-            self.anchored.Q,
-            np.empty(0),
-            certified,
-            self.delta,
-            self.delta if certified else 1.0,
-            self.tests,
-            self.failures,
-            self.ill,
-            self.law.usable.size,
-        )
-
-    def _search(self) -> bool:
-        while self.passes < self.needed:
-            for support, distances, left in self._batch():
-                if self.passes >= self.needed:
-                    break
-                if not self._passes(support, distances, left) and not self._repair():
-                    return False
-        return True
-
-    def _batch(self) -> Iterator[tuple[_Index, _Array, "_Left"]]:
-        """Draw supports; their own distances and what the anchors leave of them are computed together."""
-        supports = np.stack([self.law.support(self.k) for _ in range(_BATCH)])
-        columns = self.anchored.columns.take(supports.ravel())
-        left = _Left(self.anchored, columns)
-        for i, distances in enumerate(_own_distances(columns, self.k)):
-            left.at = slice(i * self.k, (i + 1) * self.k)
-            yield supports[i], distances, left
-
-    def _passes(self, support: _Index, distances: _Array, left: "_Left") -> bool:
-        """Test one support, and remember its worst column if it fails."""
-        self.tests += 1
-        ill = bool(np.isnan(distances).any())
-        lengths = left.lengths()
-        if ill:
-            self.ill += 1
-            distances = leave_one_out_distances(left.own()) * np.sqrt(left.own().shape[0])
-        ratios = np.divide(lengths, distances, out=np.zeros(self.k), where=lengths > 0)
-        if not lengths.any() or (not ill and ratios.sum() <= self.allowed):
-            self.passes += 1
-            return True
-        self.passes, self.failures = 0, self.failures + 1
-        self.worst, self.left = int(support[np.argmax(ratios if ratios.any() else lengths)]), left
-        return False
-
-    def _repair(self) -> bool:
-        """Add the worst column of a failed support, if there is room."""
-        if len(self.anchored.indices) >= self.limit:
-            return False
-        new = [self.worst]
-        if self.rule == "mixed":
-            new += [int(i) for i in self.law.support(self.k - 1) if i != self.worst]
-        self.left.add(np.array([i for i in new if i not in self.anchored.indices], dtype=np.intp))
-        return True
-
-
-class _Left:
-    """Columns of a batch of supports, and what the anchors leave of them as more are added."""
-
-    def __init__(self, anchored: _Anchored, columns: _Array) -> None:
-        self.anchored, self.columns = anchored, columns
-        self.residuals = anchored.project(columns)
-        self.at = slice(0)
-
-    def own(self) -> _Array:
-        """Columns of the current support."""
-        return self.columns[:, self.at]
-
-    def lengths(self) -> _Array:
-        """Distances of the current support to the anchors, zero where they are rounding."""
-        lengths = np.linalg.norm(self.residuals[:, self.at], axis=0)
-        lengths[lengths <= _DEAD * np.linalg.norm(self.own(), axis=0)] = 0.0
-        return np.asarray(lengths)
-
-    def add(self, indices: _Index) -> None:
-        """Add anchors and remove their new directions from the rest of the batch."""
-        known = self.anchored.Q.shape[1]
-        self.anchored.add(indices)
-        later = slice(self.at.stop, None)
-        fresh = self.anchored.Q[:, known:]
-        self.residuals[:, later] -= fresh @ (fresh.T @ self.residuals[:, later])
-
-
-def _own_distances(columns: _Array, k: int) -> _Array:
-    """Return leave-one-out lengths of consecutive supports, shape (n_supports, k); NaN where ill-conditioned."""
-    n = columns.shape[0]
-    norms = np.linalg.norm(columns, axis=0)
-    stacked = (columns / np.where(norms > 0, norms, 1.0)).reshape(n, -1, k).transpose(1, 0, 2)
-    triangles: _Array = np.linalg.qr(stacked, mode="r")  # type: ignore[assignment]
-    pivots = np.abs(np.diagonal(triangles, axis1=1, axis2=2))
-    bad = pivots.min(axis=1) * _ILL_CONDITIONED < 1
-    triangles[bad] = np.eye(k)
-    inverses = np.linalg.inv(triangles)
-    bad |= np.linalg.norm(inverses, axis=(1, 2)) * np.linalg.norm(triangles, axis=(1, 2)) > _ILL_CONDITIONED
-    distances = norms.reshape(-1, k) / np.linalg.norm(inverses, axis=2)
-    distances[bad] = np.nan
-    return np.asarray(distances)

@@ -6,11 +6,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from sklearn.utils import check_array
 
-__all__ = ["Columns"]
+from sparsetheory.numba_kernels.coordinate_descent import dense_correlations
+from sparsetheory.numba_kernels.mixed_precision import row_correlations
+
+__all__ = ["Columns", "check_columns"]
 
 # Columns are converted and corrected in blocks of about this many entries: 4 MB in double precision.
 _BLOCK_ENTRIES = 1 << 19
+
+
+def check_columns(X: Any) -> Any:
+    """Return a design as :class:`Columns` takes it; whether it is finite is left to whoever reads it.
+
+    Raises
+    ------
+    ValueError
+        If it is not a matrix of numbers, or is in half precision.
+    """
+    if getattr(X, "dtype", None) == np.float16:
+        raise ValueError("X is in half precision (float16); convert it to float32 or float64")
+    return check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], ensure_all_finite=False)
 
 
 class Columns:
@@ -58,8 +75,13 @@ class Columns:
         if self.is_sparse or self.X.dtype == np.float64:
             return np.asarray(self.X.T @ vectors)
         out = np.empty((self.n_features, *vectors.shape[1:]))
-        for block in self.blocks():
-            out[block] = self.X[:, block].astype(np.float64).T @ vectors
+        if vectors.ndim == 1 and self.X.flags.f_contiguous:
+            dense_correlations(self.X, np.arange(self.n_features), vectors, out)
+        elif vectors.ndim == 1 and self.X.flags.c_contiguous:
+            row_correlations(self.X, vectors, out)
+        else:
+            for block in self.blocks():
+                out[block] = self.X[:, block].astype(np.float64).T @ vectors
         return out
 
     def correlate(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -48,7 +48,7 @@ def gaussian(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]
 def brownian(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
     """Draw rows that are independent random walks of d steps.
 
-    The condition number of the whole design grows like d squared, but a few random columns are far apart on the path
+    The condition number of their covariance grows like d squared, but a few random columns are far apart on the path
     and well conditioned: a case that looks hard and is easy. The example is that of Kelner, Koehler, Meka and Rohatgi.
 
     Parameters

@@ -12,8 +12,9 @@ __all__ = ["Candidate", "ForwardSearch"]
 
 _Array = NDArray[np.float64]
 
-# A column of which a smaller share of its square is left depends on what is fitted already.
-_DEPENDENT = 1e-8
+# A column of which a smaller share of its square is left depends on what is fitted already. Differences of squares are
+# accurate to about 1e-4 there, and the winner is formed explicitly.
+_DEPENDENT = 1e-12
 # A score above what the column itself gives by more than this was flattered by rounding.
 _FLATTERED = 1e-6
 # Correlations are recomputed from the residual after so many updates, or such a drop of its square.

@@ -1,6 +1,5 @@
 """How hard a support is, given anchors, and how often that is too hard."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -12,14 +11,23 @@ from sparsetheory.certificates import Certificate
 from sparsetheory.lowrank.families_arguments import generator
 from sparsetheory.numba_kernels.support_gauge import largest_signed_norm
 from sparsetheory.regression.anchors import Anchors
-from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.columns import Columns, check_columns
 from sparsetheory.regression.distances import inverse_factor
+from sparsetheory.regression.hyperparameters import check_count, check_number
+from sparsetheory.regression.linear_model import check_sparsity
+from sparsetheory.regression.plain_gauge import plain_gauge
+from sparsetheory.regression.support_batch import NEGLIGIBLE, SupportBatch
+from sparsetheory.regression.support_law import SupportLaw
 
 __all__ = ["AnchorCertificate", "certify_anchors", "support_gauge"]
 
 _Array = NDArray[np.float64]
+_Index = NDArray[np.intp]
 # Beyond this size the 2^(k - 1) sign vectors take too long.
 _MAX_EXACT = 14
+_BATCH = 32
+# A check fails by chance at most this often.
+_CHANCE = 1e-6
 
 
 class Weighted(Protocol):
@@ -36,30 +44,31 @@ def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = Fals
 
     Parameters
     ----------
-    X : ndarray or sparse matrix of shape (N, d)
-        Design.
+    X : array-like or sparse matrix of shape (N, d)
+        Design; only the columns of S are read.
     S : array-like of int, shape (k,)
-        Support.
+        Support: distinct columns.
     anchors : Anchors
-        Only its weights count: the distances :math:`D_T`.
+        Only the distances :math:`D_T` count, its `weights`, and `always` where it is set.
     exact : bool
         Maximise over all sign vectors (k at most 14), else return the sum of ratios, which is never smaller.
 
     Returns
     -------
     dict
-        "alpha", the gauge or its bound, and "ratios", of shape (k,), with :math:`D_T(i) / D_{S \setminus i}(i)`,
-        zero for columns that depend on the others.
+        "alpha", the gauge or its bound, and "ratios", of shape (k,), with :math:`D_T(i) / D_{S \setminus i}(i)`. Where
+        columns depend on each other, signals are written on an independent subset, and the others have ratio zero.
 
     Raises
     ------
     ValueError
-        If `exact` is asked for more than 14 columns.
+        If S does not hold distinct columns, `anchors` has no weights for X, or `exact` is asked for more than 14
+        columns.
 
     Notes
     -----
     With :math:`X_S = QR`, the gauge is :math:`\max_s \|R^{-\top} (s \circ D)\|` over signs; Gray codes change one sign
-    at a time, O(2^k k). Ours.
+    at a time, O(2^k k). No ratio exceeds it, and :math:`\sqrt k \|\mathrm{diag}(D) R^{-1}\|` bounds it too. Ours.
 
     Examples
     --------
@@ -70,18 +79,28 @@ def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = Fals
     >>> bool(gauge["ratios"].max() <= gauge["alpha"] <= gauge["ratios"].sum())
     True
     """
-    support = np.asarray(S, dtype=np.intp)
+    columns = Columns(check_columns(X), getattr(anchors, "always", None))
+    support = _check_support(S, columns.n_features)
+    weights = np.asarray(anchors.weights)
+    if weights.shape != (columns.n_features,):
+        raise ValueError(f"anchors must have {columns.n_features} weights, one per column of X; got {weights.shape}")
     if exact and support.size > _MAX_EXACT:
         raise ValueError(f"exact=True tries 2^(k - 1) signs and allows k up to {_MAX_EXACT}; got {support.size}")
-    columns = Columns(X.tocsc() if hasattr(X, "tocsc") else X).raw(support)
-    W, kept = inverse_factor(columns)
+    W, kept = inverse_factor(columns.take(support))
     # In root mean squares, as the weights are.
-    scaled = W * np.sqrt(columns.shape[0])
-    weights = np.asarray(anchors.weights)[support[kept]]
+    rows = weights[support[kept], None] * W * np.sqrt(columns.n_samples)
     ratios = np.zeros(support.size)
-    ratios[kept] = weights * np.linalg.norm(scaled, axis=1)
-    alpha = largest_signed_norm(np.ascontiguousarray(weights[:, None] * scaled)) if exact else ratios.sum()
+    ratios[kept] = np.linalg.norm(rows, axis=1)
+    alpha = largest_signed_norm(np.ascontiguousarray(rows)) if exact else ratios.sum()
     return {"alpha": float(alpha), "ratios": ratios}
+
+
+def _check_support(S: ArrayLike, d: int) -> _Index:
+    support = np.asarray(S)
+    valid = support.ndim == 1 and support.size and np.issubdtype(support.dtype, np.integer)
+    if not valid or support.min() < 0 or support.max() >= d or np.unique(support).size < support.size:
+        raise ValueError(f"S must hold distinct indices of columns between 0 and {d - 1}; got {S!r}")
+    return support.astype(np.intp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,22 +110,26 @@ class AnchorCertificate(Certificate):
     Attributes
     ----------
     bound : float
-        Upper confidence limit of the share of supports whose gauge bound exceeds `alpha_max` (Clopper and Pearson).
+        Upper confidence limit of the share of supports whose sum of ratios exceeds `alpha_max` (Clopper and Pearson).
     measured : float
         Share among the supports drawn.
     lower : float
         Lower confidence limit.
-    k, alpha_max, n_samples, confidence
+    k, alpha_max, confidence
         What was asked.
+    supports : ndarray of int, shape (n_samples, k)
+        Supports drawn.
     gauges : ndarray of shape (n_samples,)
-        Sums of ratios.
+        Their sums of ratios; infinite where a condition number beyond 1e12 leaves nothing to rely on.
     anchors : Anchors
+        What was tested.
     """
 
     lower: float = field(kw_only=True)
     k: int = field(kw_only=True)
     alpha_max: float = field(kw_only=True)
     confidence: float = field(kw_only=True)
+    supports: _Index = field(kw_only=True, repr=False)
     gauges: _Array = field(kw_only=True, repr=False)
     anchors: Anchors = field(kw_only=True, repr=False)
 
@@ -115,47 +138,47 @@ class AnchorCertificate(Certificate):
         """Number of supports drawn."""
         return self.gauges.size
 
-    def check(self, X: Any, n_samples: int = 200, random_state: Any = None) -> "AnchorCertificate":
-        """Draw fresh supports and measure their distances one by one, by least squares.
+    def check(
+        self, *data: Any, n_samples: int = 100, n_repeats: int = 20, random_state: Any = None
+    ) -> "AnchorCertificate":
+        """Draw fresh supports, and repeat some old ones, with all distances by plain least squares.
 
         Parameters
         ----------
-        X : ndarray or sparse matrix of shape (N, d)
-            Design.
+        *data
+            The design X; what follows it is not used.
         n_samples : int
-            Supports to draw.
+            Fresh supports.
+        n_repeats : int
+            Old supports whose gauges are compared.
         random_state : int, RandomState, Generator or None
             Seed.
 
         Returns
         -------
         AnchorCertificate
-            `valid` says whether the new share is compatible with the bound: its lower limit is not above it.
+            `measured` is the share among the fresh supports. `valid` says whether that share is possible where the
+            true one is below `bound` (an exact binomial test at level 1e-6), and the gauges repeat.
         """
-        columns = Columns(X.tocsc() if hasattr(X, "tocsc") else X)
-        usable = np.flatnonzero(columns.raw_squares() > 0)
-        anchored = columns.raw(self.anchors.indices)
-        rng = generator(random_state)
-        gauges = []
-        for _ in range(n_samples):
-            own = columns.raw(rng.choice(usable, self.k, replace=False))
-            others = [np.delete(own, i, axis=1) for i in range(self.k)]
-            far = [_distance(own[:, i], anchored) for i in range(self.k)]
-            near = [_distance(own[:, i], others[i]) for i in range(self.k)]
-            gauges.append(sum(f / n for f, n in zip(far, near, strict=True) if f > 0 and n > 0))
-        failures = int(np.sum(np.array(gauges) > self.alpha_max * (1 + 1e-6)))
-        low = stats.binomtest(failures, n_samples).proportion_ci(self.confidence).low
-        return replace(self, measured=failures / n_samples, valid=bool(low <= self.bound))
+        rng, count = generator(random_state), check_count("n_samples", n_samples)
+        columns = Columns(check_columns(data[0]), self.anchors.always)
+        if columns.n_samples != self.anchors.Q.shape[0] or columns.n_features <= self.supports.max():
+            return replace(self, measured=None, valid=False)
+        fresh = [
+            plain_gauge(columns, S, self.anchors.indices) for S in _draw(columns, self.anchors, self.k, count, rng)
+        ]
+        failures = int(sum(gauge.exceeds(self.alpha_max) for gauge in fresh))
+        possible = stats.binom.sf(failures - 1, count, self.bound) > _CHANCE
+        valid = possible and all(
+            plain_gauge(columns, S, self.anchors.indices).agrees(old)
+            for S, old in zip(self.supports[:n_repeats], self.gauges[:n_repeats], strict=True)
+        )
+        return replace(self, measured=failures / count, valid=bool(valid))
 
 
-def _distance(column: _Array, others: _Array) -> float:
-    """Return the distance of a column to a span by least squares on normalised columns, zero where it is rounding."""
-    if others.shape[1] == 0:
-        return float(np.linalg.norm(column))
-    scaled = others / np.maximum(np.linalg.norm(others, axis=0), 1e-300)
-    left = column - scaled @ np.linalg.lstsq(scaled, column, rcond=1e-13)[0]
-    length = float(np.linalg.norm(left))
-    return length if length > 1e-11 * float(np.linalg.norm(column)) else 0.0
+def _draw(columns: Columns, anchors: Anchors, k: int, count: int, rng: np.random.Generator) -> _Index:
+    usable = columns.squares() > NEGLIGIBLE**2 * columns.raw_squares()
+    return SupportLaw(usable, anchors.prior, k, rng).supports(count)
 
 
 def certify_anchors(
@@ -168,20 +191,20 @@ def certify_anchors(
     confidence: float = 0.95,
     random_state: Any = None,
 ) -> AnchorCertificate:
-    """Measure how often uniformly random supports are too hard for some anchors.
+    """Measure how often random supports are too hard for some anchors.
 
     Parameters
     ----------
-    X : ndarray or sparse matrix of shape (N, d)
+    X : array-like or sparse matrix of shape (N, d)
         Design.
     k : int
-        Size of the supports.
+        Size of the supports, drawn by the law for which the anchors were chosen.
     anchors : Anchors
         Any anchors; how they were found does not matter, as long as it was without these supports.
     n_samples : int
         Supports to draw.
     alpha_max : float, optional
-        Allowed gauge bound; 2k by default.
+        Allowed sum of ratios; 2k by default.
     confidence : float
         Of each limit, in (0, 1).
     random_state : int, RandomState, Generator or None
@@ -194,7 +217,7 @@ def certify_anchors(
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a number is out of range, or the basis of the anchors does not fit X.
 
     Examples
     --------
@@ -204,35 +227,42 @@ def certify_anchors(
     >>> certificate.bound < 0.1, certificate.check(X, random_state=2).valid
     (True, True)
     """
-    if not 0 < confidence < 1:
+    columns = Columns(check_columns(X), anchors.always)
+    k = check_sparsity("k", k, columns.n_samples, columns.n_features)
+    count = check_count("n_samples", n_samples)
+    if not 0 < check_number("confidence", confidence) < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1; got {confidence!r}")
-    if n_samples < 1:
-        raise ValueError(f"n_samples must be at least 1; got {n_samples!r}")
-    allowed = 2.0 * k if alpha_max is None else float(alpha_max)
-    gauges = np.array(list(_gauges(X, k, anchors, n_samples, generator(random_state))))
+    allowed = 2.0 * k if alpha_max is None else check_number("alpha_max", alpha_max, positive=True)
+    if anchors.Q.shape[:1] != (columns.n_samples,):
+        raise ValueError(f"anchors.Q must have one row per row of X, {columns.n_samples}; got {anchors.Q.shape}")
+    supports = _draw(columns, anchors, k, count, generator(random_state))
+    gauges = np.concatenate([_gauges(columns, part, anchors) for part in _parts(supports)])
     failures = int(np.sum(gauges > allowed))
-    upper = stats.binomtest(failures, n_samples, alternative="less").proportion_ci(confidence).high
-    lower = stats.binomtest(failures, n_samples, alternative="greater").proportion_ci(confidence).low
+    upper = stats.binomtest(failures, count, alternative="less").proportion_ci(confidence).high
+    lower = stats.binomtest(failures, count, alternative="greater").proportion_ci(confidence).low
     return AnchorCertificate(
         f"at most a share of bound of random supports of size {k} has a gauge above {allowed:g} "
         f"({confidence:.0%} confidence)",
         float(upper),
-        failures / n_samples,
+        failures / count,
         True,
         lower=float(lower),
         k=k,
         alpha_max=allowed,
-        confidence=confidence,
+        confidence=float(confidence),
+        supports=supports,
         gauges=gauges,
         anchors=anchors,
     )
 
 
-def _gauges(X: Any, k: int, anchors: Anchors, n_samples: int, rng: np.random.Generator) -> Iterator[float]:
-    X = X.tocsc() if hasattr(X, "tocsc") else X
-    usable = np.flatnonzero(Columns(X).raw_squares() > 0)
-    if not 1 <= k <= usable.size:
-        raise ValueError(f"k must be between 1 and the number of columns that are not zero, {usable.size}; got {k!r}")
-    for _ in range(n_samples):
-        support = usable[rng.choice(usable.size, k, replace=False, shuffle=False)]
-        yield support_gauge(X, support, anchors)["alpha"]
+def _parts(supports: _Index) -> list[_Index]:
+    return [supports[start : start + _BATCH] for start in range(0, len(supports), _BATCH)]
+
+
+def _gauges(columns: Columns, supports: _Index, anchors: Anchors) -> _Array:
+    if supports.shape[1] == 0:
+        return np.zeros(len(supports))
+    batch = SupportBatch(columns, supports, anchors.Q)
+    gauges = batch.ratios().sum(axis=1)
+    return np.where(batch.ill_conditioned & (gauges > 0), np.inf, gauges)

@@ -78,7 +78,7 @@ def forward_path(
     -------
     ForwardPath
         Shorter than `max_steps` if a rule stopped it, if nothing but rounding is left of the residual, or if all
-        columns depend on the selected ones (less than 1e-8 of their square is left).
+        columns depend on the selected ones (less than 1e-12 of their square is left).
 
     Notes
     -----
@@ -117,29 +117,32 @@ def feature_price(sigma: float, n_features: int) -> float:
 
 
 def choose_length(path: ForwardPath, n_samples_left: float, n_features: int) -> tuple[int, float]:
-    """Choose how many steps of a path to keep when the noise level is not known.
+    r"""Choose how many steps of a path to keep when the noise level is not known.
 
     Parameters
     ----------
     path : ForwardPath
         Forward selection.
     n_samples_left : float
-        Number of samples less the dimension that was projected out.
+        Number n of samples less the dimension that was projected out.
     n_features : int
-        Number of columns that competed.
+        Number d of columns that competed.
 
     Returns
     -------
     length : int
-        The minimiser of ``n log(rss_t) + 2 t log(d)`` over the whole path, not its first local one; at most a fifth
-        of `n_samples_left`, because the logarithm of a residual that interpolates has no lower limit.
+        The minimiser over t of :math:`\sum_{s < t} (n - s - 1) \log(rss_{s+1} / rss_s) + 2 t \log d`, over the whole
+        path, so that a step may pay only together with later ones; at most n / 5, because the logarithm of a residual
+        that interpolates has no lower limit.
     sigma : float
         ``sqrt(rss / (n - length))``.
 
     Notes
     -----
-    The criterion does not depend on the unit of the response. It is the risk inflation criterion (Foster and George
-    1994) with the noise level profiled out.
+    The unit of the response cancels. Where the residual after s steps is pure noise, its squared cosine with one column
+    exceeds x with probability at most :math:`(1 - x)^{(n - s - 1) / 2}`, and a step pays if d times that is below 1:
+    the price :math:`2 \log d` of the risk inflation criterion (Foster and George 1994), exact in small samples too.
+    With the weight n in place of n - s - 1, noise would pay from some step on.
 
     Examples
     --------
@@ -150,9 +153,9 @@ def choose_length(path: ForwardPath, n_samples_left: float, n_features: int) -> 
     (1, 0.7255)
     """
     longest = max(min(path.indices.size, int(n_samples_left // 5)), 0)
-    rss = np.maximum(path.rss[: longest + 1], np.finfo(np.float64).tiny)
-    lengths = np.arange(longest + 1)
-    length = int(np.argmin(n_samples_left * np.log(rss) + 2 * lengths * np.log(max(n_features, 2))))
+    logs = np.log(np.maximum(path.rss[: longest + 1], np.finfo(np.float64).tiny))
+    gains = (n_samples_left - np.arange(1, longest + 1)) * np.diff(logs)
+    length = int(np.argmin(np.append(0.0, np.cumsum(gains + 2 * np.log(max(n_features, 2))))))
     return length, float(np.sqrt(path.rss[length] / max(n_samples_left - length, 1.0)))
 
 

@@ -16,6 +16,7 @@ def _expected(estimator):
     if isinstance(estimator, WorkingSetLassoCV):
         return {
             "check_sample_weight_equivalence_on_dense_data": _CV_FOLDS,
+            "check_sample_weight_equivalence_on_sparse_data": _CV_FOLDS,
         }
     return {}
 

@@ -1,0 +1,181 @@
+"""Descent on ``|y - Ub|^2 / 2 + price * #{b != 0} + ridge * |b|^2`` with unit columns U, one or two features at a time.
+
+All kernels see the data through ``c = U'(y - Ub)`` and rows of the Gram matrix ``U'U``. A unit column of zeros has
+``c = 0`` and is never touched. With ``h = 1 + 2 ridge``, the best value of one coefficient is ``v / h`` and lowers the
+objective by ``v^2 / (2h) - price``, where v is the inner product of its column with the residual without it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.numba_kernels.jit import kernel
+
+__all__ = ["best_pair_move", "best_swap", "l0_sweep", "warmup"]
+
+_Array = NDArray[np.float64]
+_Index = NDArray[np.int64]
+
+# Smaller relative changes of a coefficient are left to the next exact solve.
+_STILL = 1e-10
+# Pairs whose squared sine is below this are one feature.
+_PARALLEL = 1e-12
+
+
+@kernel
+def l0_sweep(
+    b: _Array,
+    c: _Array,
+    order: _Index,
+    start: int,
+    gram: _Array,
+    place: _Index,
+    price: float,
+    h: float,
+    least_gain: float,
+) -> int:
+    """Minimise over one coefficient after another; `b` and `c` are updated in place.
+
+    Parameters
+    ----------
+    b, c : ndarray of shape (d,)
+        Coefficients and inner products with the residual.
+    order : ndarray of shape (d,)
+        Order of the sweep.
+    start : int
+        Place in the order to start from.
+    gram : ndarray of shape (capacity, d)
+        Known rows of the Gram matrix.
+    place : ndarray of shape (d,)
+        Row of each feature in `gram`, or -1.
+    price, h, least_gain : float
+        As above; a zero coefficient changes only where that gains more than `least_gain`.
+
+    Returns
+    -------
+    int
+        d after the whole sweep; else the place in the order of the first feature whose row is needed and not known.
+    """
+    for k in range(start, order.size):
+        j = order[k]
+        v = c[j] + b[j]
+        worth = v * v / (2.0 * h)
+        keep = worth >= price if b[j] != 0.0 else worth > price + least_gain
+        new = v / h if keep else 0.0
+        change = new - b[j]
+        if abs(change) <= _STILL * abs(new):
+            continue
+        row = place[j]
+        if row < 0:
+            return k
+        b[j] = new
+        for i in range(c.size):
+            c[i] -= change * gram[row, i]
+    return order.size
+
+
+@kernel
+def best_swap(b: _Array, c: _Array, support: _Index, gram: _Array, place: _Index, h: float) -> tuple[int, int, float]:
+    """Find the exchange of one selected feature for another that lowers the objective most, the others being fixed.
+
+    Parameters
+    ----------
+    b, c, gram, place, h
+        As in :func:`l0_sweep`; the rows of selected features are known.
+    support : ndarray of shape (s,)
+        Selected features.
+
+    Returns
+    -------
+    out, into : int
+        The features.
+    gain : float
+        Drop of the objective; zero where no exchange lowers it. O(s * d).
+    """
+    best_out, best_in, best_gain = -1, -1, 0.0
+    for i in support:
+        row = place[i]
+        own = c[i] + b[i]
+        for j in range(c.size):
+            if b[j] != 0.0:
+                continue
+            v = c[j] + b[i] * gram[row, j]
+            gain = (v * v - own * own) / (2.0 * h)
+            if gain > best_gain:
+                best_out, best_in, best_gain = i, j, gain
+    return best_out, best_in, best_gain
+
+
+@kernel
+def _best_addition(v: _Array, taken: NDArray[np.bool_], gram: _Array, price: float, h: float) -> tuple[int, int, float]:
+    """Find the at most two free features that lower the objective most; -1 stands for none."""
+    first, second, best = -1, -1, 0.0
+    for j in range(v.size):
+        if taken[j]:
+            continue
+        alone = v[j] * v[j] / (2.0 * h) - price
+        if alone > best:
+            first, second, best = j, -1, alone
+        for l in range(j + 1, v.size):
+            g = gram[j, l]
+            sine = h * h - g * g
+            if taken[l] or sine <= _PARALLEL * h * h:
+                continue
+            both = (h * (v[j] * v[j] + v[l] * v[l]) - 2.0 * g * v[j] * v[l]) / (2.0 * sine) - 2.0 * price
+            if both > best:
+                first, second, best = j, l, both
+    return first, second, best
+
+
+@kernel
+def best_pair_move(
+    b: _Array, c: _Array, support: _Index, gram: _Array, price: float, h: float
+) -> tuple[int, int, int, int, float]:
+    """Find the best move that takes out at most two features and puts in at most two, the others being fixed.
+
+    Parameters
+    ----------
+    b, c, support, price, h
+        As above.
+    gram : ndarray of shape (d, d)
+        The whole Gram matrix; row j belongs to feature j.
+
+    Returns
+    -------
+    out1, out2, in1, in2 : int
+        Features; -1 for none. A feature may come back in with another coefficient.
+    gain : float
+        Drop of the objective; zero where no move lowers it. O(s^2 d^2).
+    """
+    moves = (-1, -1, -1, -1, 0.0)
+    taken = b != 0.0
+    v = np.empty_like(c)
+    s = support.size
+    for p in range(-1, s):
+        # q = p stands for taking out feature p alone.
+        for q in range(p, s if p >= 0 else 0):
+            i, l = (support[p] if p >= 0 else -1), (support[q] if q > p else -1)
+            v[:] = c
+            gain = 0.0
+            for out in (i, l):
+                if out < 0:
+                    continue
+                # Taking out raises the loss; the price and the ridge term are saved.
+                gain += price - b[out] * (v[out] + 0.5 * b[out]) + 0.5 * (h - 1.0) * b[out] * b[out]
+                for j in range(c.size):
+                    v[j] += b[out] * gram[out, j]
+                taken[out] = False
+            first, second, added = _best_addition(v, taken, gram, price, h)
+            if gain + added > moves[4]:
+                moves = (i, l, first, second, gain + added)
+            for out in (i, l):
+                if out >= 0:
+                    taken[out] = True
+    return moves
+
+
+def warmup() -> None:
+    """Compile the kernels of this file for their only signatures."""
+    one, index, square = np.ones(1), np.zeros(1, np.int64), np.ones((1, 1))
+    l0_sweep(one.copy(), one.copy(), index, 0, square, index, 1.0, 1.0, 0.0)
+    best_swap(one, one, index, square, index, 1.0)
+    best_pair_move(one, one, index, square, 1.0, 1.0)

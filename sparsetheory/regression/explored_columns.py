@@ -1,0 +1,208 @@
+"""Least squares on many small supports, in coordinates of the span of all features ever tried."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dgelsy, dgelsy_lwork
+
+from sparsetheory.regression.columns import Columns
+
+__all__ = ["ExploredColumns", "SupportFit", "inverse_norms", "leading"]
+
+_Array = NDArray[np.float64]
+_Index = NDArray[np.intp]
+# A column with a smaller share of its squared norm outside the projected-out subspace is rounding.
+_DEAD = 1e-22
+# Unit columns that come closer than this to the span of others depend on them.
+_DEPENDENT = 1e-11
+
+
+def leading(scores: _Array, count: int) -> _Index:
+    """Return the places of the largest positive scores, in descending order; ties go to the first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> leading(np.array([0.5, 2.0, 0.0, 0.5]), 3).tolist()
+    [1, 0, 3]
+    """
+    if count <= 0:
+        return np.empty(0, dtype=np.intp)
+    places = np.arange(scores.size)
+    if count < scores.size:
+        least = np.partition(scores, -count)[-count]
+        above, ties = np.flatnonzero(scores > least), np.flatnonzero(scores == least)
+        places = np.concatenate([above, ties[: count - above.size]])
+    places = places[scores[places] > 0]
+    return places[np.lexsort((places, -scores[places]))]
+
+
+def inverse_norms(columns: Columns) -> _Array:
+    """Return what scales projected columns to unit norm; zero where a column is zero up to rounding."""
+    squares = columns.squares()
+    alive = squares > _DEAD * columns.raw_squares()
+    return np.where(alive, 1.0, 0.0) / np.sqrt(np.where(alive, squares, 1.0))
+
+
+@dataclass(frozen=True)
+class SupportFit:
+    """Coefficients on a support and what they leave.
+
+    Attributes
+    ----------
+    support : ndarray of int, shape (s,)
+        Features.
+    coef : ndarray of shape (s,)
+        Coefficients of their unit columns.
+    residual : ndarray of shape (rank,)
+        Residual in coordinates of the explored span.
+    rss : float
+        Squared norm of the residual.
+    """
+
+    support: _Index
+    coef: _Array
+    residual: _Array
+    rss: float
+
+
+class ExploredColumns:
+    """A design with unit columns, of which few are ever touched.
+
+    The columns tried so far are kept as coordinates in an orthonormal basis of their span. A least-squares problem on
+    s of them then has as many rows as the basis has columns, whatever the number of samples, and the condition number
+    is not squared as it would be by a Gram matrix.
+
+    Parameters
+    ----------
+    columns : Columns
+        Design; what its basis spans is projected out.
+    y : ndarray of shape (n_samples,)
+        Response, projected alike.
+
+    Attributes
+    ----------
+    inverse_norms : ndarray of shape (n_features,)
+        What scales columns to unit norm; zero where a column is (numerically) zero.
+    rank : int
+        Dimension of the explored span.
+    rest_square : float
+        Squared distance of y to the explored span.
+    """
+
+    def __init__(self, columns: Columns, y: _Array) -> None:
+        self.columns = columns
+        self.inverse_norms = inverse_norms(columns)
+        self.rank = 0
+        self.rest_square = float(y @ y)
+        self._rest = y
+        self._basis = np.empty((columns.n_samples, 16), order="F")
+        self._place = np.full(columns.n_features, -1, dtype=np.intp)
+        self._coordinates = np.empty((0, 0))
+        self._target = np.empty(0)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of the design."""
+        return self.columns.n_features
+
+    def explore(self, features: _Index) -> None:
+        """Make some features available to :meth:`fit`; O(n_samples * rank) per new one."""
+        new = np.unique(features[self._place[features] < 0])
+        if new.size == 0:
+            return
+        unit = self.columns.take(new) * self.inverse_norms[new]
+        old = self._coordinates.shape[0]
+        self._append(self._new_directions(unit))
+        coordinates = np.zeros((old + new.size, self.rank))
+        coordinates[:old, : self._coordinates.shape[1]] = self._coordinates
+        coordinates[old:] = unit.T @ self._span
+        self._coordinates = coordinates
+        self._place[new] = np.arange(old, old + new.size)
+
+    @property
+    def _span(self) -> _Array:
+        return self._basis[:, : self.rank]
+
+    def _new_directions(self, unit: _Array) -> _Array:
+        """Return an orthonormal basis of what unit columns add to the explored span."""
+        left = self._outside(unit)
+        directions, pivots, _ = scipy.linalg.qr(left, mode="economic", pivoting=True, check_finite=False)
+        kept = directions[:, np.abs(np.diagonal(pivots)) > _DEPENDENT]
+        # Weak directions lean towards the old ones: their rounding errors were relative to a longer column.
+        return np.linalg.qr(self._outside(kept))[0]
+
+    def _outside(self, vectors: _Array) -> _Array:
+        return vectors - self._span @ (self._span.T @ vectors)
+
+    def _append(self, directions: _Array) -> None:
+        start, rank = self.rank, self.rank + directions.shape[1]
+        if rank > self._basis.shape[1]:
+            room = np.empty((self.columns.n_samples, 2 * rank), order="F")
+            room[:, :start] = self._span
+            self._basis = room
+        self._basis[:, start:rank] = directions
+        self.rank = rank
+        part = directions.T @ self._rest
+        self._rest = self._rest - directions @ part
+        self._target = np.concatenate([self._target, part])
+        self.rest_square = float(self._rest @ self._rest)
+
+    def coordinates(self, support: _Index) -> _Array:
+        """Return explored unit columns in the basis, shape (rank, s)."""
+        return self._coordinates[self._place[support]].T
+
+    def fit(self, support: _Index, ridge: float = 0.0) -> SupportFit:
+        """Minimise ``|y - Ub|^2 / 2 + ridge * |b|^2`` over explored unit columns U.
+
+        Dependent columns get the solution of minimal norm (complete orthogonal factorisation, relative cut-off 1e-11).
+        """
+        matrix = self.coordinates(support)
+        target = self._target
+        if ridge > 0.0:
+            target = np.concatenate([target, np.zeros(support.size)])
+            matrix = np.vstack([matrix, np.sqrt(2.0 * ridge) * np.eye(support.size)])
+        return self.evaluate(support, _minimal_norm(matrix, target))
+
+    def evaluate(self, support: _Index, coef: _Array) -> SupportFit:
+        """Return what given coefficients of explored features leave."""
+        residual = self._target - self.coordinates(support) @ coef
+        return SupportFit(support, coef, residual, float(residual @ residual) + self.rest_square)
+
+    def square_outside(self, support: _Index, features: _Index, coef: _Array) -> float:
+        """Return the squared distance of a combination of explored columns to the span of others."""
+        point, span = self.coordinates(features) @ coef, self.coordinates(support)
+        left = point - span @ _minimal_norm(span, point)
+        return float(left @ left)
+
+    def correlate(self, fit: SupportFit) -> _Array:
+        """Return the inner products of all unit columns with the residual of a fit: one pass over the design.
+
+        The fit may be older than the last features explored.
+        """
+        left = np.concatenate([fit.residual, self._target[fit.residual.size :]])
+        return self.inverse_norms * self.columns.correlate(self._rest + self._span @ left)
+
+    def gram(self, features: _Index) -> _Array:
+        """Return the inner products of all unit columns with some unit columns, shape (n_features, m)."""
+        unit = self.columns.take(features) * self.inverse_norms[features]
+        return self.inverse_norms[:, None] * self.columns.correlate(unit)
+
+    def coefficients(self, fit: SupportFit) -> _Array:
+        """Return the coefficients of the original columns, shape (n_features,)."""
+        coef = np.zeros(self.n_features)
+        coef[fit.support] = fit.coef * self.inverse_norms[fit.support]
+        return coef
+
+
+def _minimal_norm(matrix: _Array, target: _Array) -> _Array:
+    rows, count = matrix.shape
+    if count == 0 or rows == 0:
+        return np.zeros(count)
+    padded = np.zeros((max(rows, count), 1))
+    padded[:rows, 0] = target
+    work = int(dgelsy_lwork(rows, count, 1, _DEPENDENT)[0])
+    pivots = np.zeros((count, 1), dtype=np.int32)
+    return np.asarray(dgelsy(matrix, padded, pivots, _DEPENDENT, work)[1][:count, 0])

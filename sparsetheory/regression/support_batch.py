@@ -1,0 +1,134 @@
+"""How close the columns of many supports are to anchors, compared with the rest of their support."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.distances import inverse_factor
+
+__all__ = ["NEGLIGIBLE", "SupportBatch", "own_distances"]
+
+_Array = NDArray[np.float64]
+_Index = NDArray[np.intp]
+
+# A distance below this share of a column's norm is rounding.
+NEGLIGIBLE = 1e-11
+# Distances within a support worse conditioned than this are not reliable.
+_ILL_CONDITIONED = 1e12
+# From here on a support may contain dependent columns, and is looked at alone.
+_SUSPECT = 1e11
+# Below this share of the norm one projection leaves too much inside the span.
+_WEAK = 1e-3
+
+
+class SupportBatch:
+    """Supports that were drawn together, and what the span of some anchors leaves of their columns.
+
+    Their columns are gathered once. Distances within a support are computed once; what anchors leave is updated as
+    they grow.
+
+    Parameters
+    ----------
+    columns : Columns
+        Design; what its basis spans is in every model.
+    supports : ndarray of int, shape (b, k)
+        Columns of each support.
+    Q : ndarray of shape (n_samples, rank)
+        Orthonormal basis of the anchors and of that of `columns`.
+
+    Attributes
+    ----------
+    ill_conditioned : ndarray of bool, shape (b,)
+        Supports of which even an independent subset has a condition number beyond 1e12.
+    """
+
+    def __init__(self, columns: Columns, supports: _Index, Q: _Array) -> None:
+        self.supports = supports
+        raw = columns.raw(supports.ravel())
+        self._negligible = NEGLIGIBLE * _lengths(raw).reshape(supports.shape)
+        own = columns.project(raw)
+        self._own, self.ill_conditioned = own_distances(own, supports.shape[1])
+        self._left = _outside(own, Q)
+        self._distances = _lengths(self._left).reshape(supports.shape)
+
+    def __len__(self) -> int:
+        return self.supports.shape[0]
+
+    def ratios(self, start: int = 0) -> _Array:
+        """Return distance to the anchors over distance to the rest of the support, shape (b - start, k).
+
+        Zero where the distance to the anchors is rounding, and for columns that depend on others of their support.
+        """
+        distances = self._distances[start:]
+        return np.where(distances > self._negligible[start:], distances, 0.0) / self._own[start:]
+
+    def remove(self, directions: _Array, start: int) -> None:
+        """Project new directions, orthonormal to the old ones, out of all supports from `start` on."""
+        k = self.supports.shape[1]
+        left = self._left[:, start * k :]
+        left -= directions @ (directions.T @ left)
+        self._distances[start:] = _lengths(left).reshape(-1, k)
+
+
+def _lengths(vectors: _Array) -> _Array:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->j", vectors, vectors)))
+
+
+def _outside(vectors: _Array, Q: _Array) -> _Array:
+    """Project out a basis, again where little is left; Fortran order."""
+    if Q.shape[1] == 0:
+        return np.array(vectors, order="F")
+    left = _subtract(vectors, Q)
+    weak = np.flatnonzero(_lengths(left) < _WEAK * _lengths(vectors))
+    if weak.size:
+        left[:, weak] = _subtract(left[:, weak], Q)
+    return left
+
+
+def _subtract(vectors: _Array, Q: _Array) -> _Array:
+    # Transposed, so that the product is in Fortran order without a copy.
+    return np.asarray((vectors.T - (vectors.T @ Q) @ Q.T).T)
+
+
+def own_distances(columns: _Array, k: int) -> tuple[_Array, NDArray[np.bool_]]:
+    """Return leave-one-out lengths of many supports at once.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (n_samples, b * k)
+        The columns of b supports, one after the other.
+    k : int
+        Columns of a support, between 1 and n_samples.
+
+    Returns
+    -------
+    distances : ndarray of shape (b, k)
+        Euclidean lengths; infinite for columns that depend on others, as in :func:`leave_one_out_distances`.
+    ill_conditioned : ndarray of bool, shape (b,)
+        Whether the condition number is beyond 1e12 all the same.
+    """
+    norms = _lengths(columns)
+    norms[norms == 0] = 1.0
+    triangles = np.asarray(np.linalg.qr(columns.T.reshape(-1, k, columns.shape[0]).transpose(0, 2, 1), mode="r"))
+    # Householder reflections do not depend on the scales of columns: small factors are cheaper to normalise.
+    triangles /= norms.reshape(-1, 1, k)
+    suspect = np.abs(np.diagonal(triangles, axis1=1, axis2=2)).min(axis=1) * _SUSPECT < 1
+    triangles[suspect] = np.eye(k)
+    # The inverse of a triangular matrix: partial pivoting moves nothing, so this is back substitution.
+    growth = np.linalg.norm(np.linalg.inv(triangles), axis=2)
+    suspect |= growth.max(axis=1) > _SUSPECT
+    distances = 1.0 / growth
+    ill_conditioned = np.zeros(suspect.size, dtype=bool)
+    for i in np.flatnonzero(suspect):
+        own = slice(i * k, (i + 1) * k)
+        distances[i], ill_conditioned[i] = _dependent(columns[:, own] / norms[own])
+    return distances * norms.reshape(-1, k), ill_conditioned
+
+
+def _dependent(unit: _Array) -> tuple[_Array, bool]:
+    """Measure one support whose columns may depend on each other, one column after the other by pivots."""
+    W, kept = inverse_factor(unit)
+    growth = np.linalg.norm(W, axis=1)
+    distances = np.full(unit.shape[1], np.inf)
+    distances[kept] = 1.0 / growth
+    return distances, bool(growth.max(initial=0.0) > _ILL_CONDITIONED)

@@ -1,0 +1,52 @@
+"""Random penalties, their definitions and where these have kinks."""
+
+import numpy as np
+import pytest
+
+from sparsetheory.numba_kernels.penalty_tags import CAPPED_L1, CEL0, L0, L1, LOG_SUM, LQ, MCP, SCAD
+
+KINDS = {"l1": L1, "l0": L0, "lq": LQ, "cel0": CEL0, "mcp": MCP, "scad": SCAD, "log_sum": LOG_SUM, "capped": CAPPED_L1}
+WEAKLY_CONVEX = {"cel0": CEL0, "mcp": MCP, "scad": SCAD, "log_sum": LOG_SUM}
+EPS = np.finfo(np.float64).eps
+
+each_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+each_weakly_convex_kind = pytest.mark.parametrize("kind", WEAKLY_CONVEX.values(), ids=WEAKLY_CONVEX)
+
+
+def draw_shape(kind, rng):
+    if kind == LQ:
+        return rng.choice([0.01, 0.1, 0.3, 0.5, 2 / 3, 0.9, 0.99, rng.uniform(0.02, 0.98)])
+    return 10 ** rng.uniform(-1, 1) + (2 if kind == SCAD else 0) if kind not in (L1, L0) else 0.0
+
+
+def draw(kind, rng):
+    """Return u, step, lam and shape over three orders of magnitude, so that both branches of every operator occur."""
+    return (10 ** rng.uniform(-2, 1.3), 10 ** rng.uniform(-2, 1), 10 ** rng.uniform(-2, 1), draw_shape(kind, rng))
+
+
+def definition(kind, x, lam, shape):
+    v = np.abs(np.asarray(x, dtype=float))
+    if kind == L1:
+        return lam * v
+    if kind == L0:
+        return lam * (v > 0)
+    if kind == LQ:
+        return lam * v**shape
+    if kind == CEL0:
+        # The square is multiplied out: near zero it would cancel against lam.
+        knee = np.sqrt(2 * lam) / shape
+        return np.where(v <= knee, shape**2 * v * (knee - v / 2), lam)
+    if kind == MCP:
+        return np.where(v <= shape * lam, lam * v - v**2 / (2 * shape), shape * lam**2 / 2)
+    if kind == SCAD:
+        middle = (2 * shape * lam * v - v**2 - lam**2) / (2 * (shape - 1))
+        return np.where(v <= lam, lam * v, np.where(v <= shape * lam, middle, lam**2 * (shape + 1) / 2))
+    if kind == LOG_SUM:
+        return lam * np.log1p(v / shape)
+    return lam * np.minimum(v, shape)
+
+
+def kinks(kind, lam, shape):
+    if kind == CEL0:
+        return [np.sqrt(2 * lam) / shape]
+    return {MCP: [shape * lam], SCAD: [lam, shape * lam], CAPPED_L1: [shape]}.get(kind, [])

@@ -1,0 +1,147 @@
+"""Distances of columns to spans, against exact determinants and least squares."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from regression.anchor_references import all_distances, clustered, exact_distances
+from scipy import sparse
+
+from sparsetheory.regression.distances import (
+    extend_basis,
+    inverse_factor,
+    leave_one_out_distances,
+    orthonormal_basis,
+    residual_norms,
+)
+
+EPS = np.finfo(float).eps
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(0, 9), st.floats(-8, 8))
+def test_leave_one_out_against_determinants(seed, k, decades, exponent):
+    rng = np.random.default_rng(seed)
+    n = 12
+    XS = clustered(rng, n, k, 1, 10.0**-decades) * 10.0 ** (exponent * rng.uniform(0, 1, k))
+    expected = exact_distances(XS) / np.sqrt(n)
+    condition = np.linalg.cond(XS / np.linalg.norm(XS, axis=0))
+    np.testing.assert_allclose(leave_one_out_distances(XS), expected, rtol=n * k * EPS * condition)
+
+
+def test_a_gram_matrix_would_lose_these_digits(rng):
+    XS = clustered(rng, 30, 4, 1, 1e-7)
+    expected = exact_distances(XS) / np.sqrt(30)
+    through_gram = 1 / np.sqrt(np.abs(np.diag(np.linalg.inv(XS.T @ XS))) * 30)
+    np.testing.assert_allclose(leave_one_out_distances(XS), expected, rtol=1e-6)
+    assert np.max(np.abs(through_gram / expected - 1)) > 1e-3
+
+
+def test_dependent_columns_are_replaced_by_an_independent_subset(rng):
+    base = rng.standard_normal((20, 3))
+    for XS in (
+        np.hstack([base, base[:, :1]]),
+        np.hstack([base, base @ rng.standard_normal((3, 2))]),
+        np.hstack([base, np.zeros((20, 1))]),
+        np.hstack([base, -1e6 * base]),
+    ):
+        found = leave_one_out_distances(XS)
+        kept = np.isfinite(found)
+        assert kept.sum() == 3
+        assert np.linalg.matrix_rank(XS[:, kept]) == 3
+        np.testing.assert_allclose(found[kept], exact_distances(XS[:, kept]) / np.sqrt(20), rtol=1e-10)
+
+
+def test_nearly_dependent_columns_are_kept(rng):
+    x, e = rng.standard_normal((2, 50))
+    for gap in (1e-8, 1e-11, 1e-12):
+        found = leave_one_out_distances(np.column_stack([x, x + gap * e]))
+        assert np.all(np.isfinite(found))
+        across = np.linalg.norm(e - x * (e @ x) / (x @ x)) / np.sqrt(50)
+        np.testing.assert_allclose(found, gap * across, rtol=100 * EPS / gap)
+
+
+def test_no_columns_and_zero_columns():
+    assert leave_one_out_distances(np.zeros((5, 0))).shape == (0,)
+    assert np.all(np.isinf(leave_one_out_distances(np.zeros((5, 2)))))
+    assert leave_one_out_distances([[3.0], [4.0]]) == pytest.approx([5 / np.sqrt(2)])
+
+
+@pytest.mark.parametrize("XS", [np.ones(3), np.array([[1.0, np.nan]]), np.array([[np.inf]])])
+def test_bad_columns(XS):
+    with pytest.raises(ValueError, match="XS must be a finite array with two axes"):
+        leave_one_out_distances(XS)
+
+
+def test_inverse_factor_orthonormalises(rng):
+    XS = np.hstack([rng.standard_normal((15, 4)) * [1.0, 1e3, 1e-5, 1.0], np.ones((15, 2))])
+    W, kept = inverse_factor(XS)
+    U = XS[:, kept] @ W
+    assert kept.size == 5
+    np.testing.assert_allclose(U.T @ U, np.eye(5), atol=1e-12)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 12))
+def test_distances_shrink_as_anchors_are_added(seed, m):
+    rng = np.random.default_rng(seed)
+    X = clustered(rng, 20, 30, 4, 10.0 ** rng.uniform(-6, 0))
+    order = rng.permutation(30)[:m]
+    last = np.full(30, np.inf)
+    for count in range(m + 1):
+        now = residual_norms(X, orthonormal_basis(X[:, order[:count]])[0])
+        # Rounding of a distance is about eps times the norm of the column.
+        assert np.all(now <= last + 100 * EPS * np.linalg.norm(X, axis=0))
+        last = now
+
+
+@pytest.mark.parametrize("layout", [np.asfortranarray, np.ascontiguousarray, sparse.csc_array, np.float32])
+def test_residual_norms(rng, layout):
+    X = clustered(rng, 40, 60, 5, 1e-3)
+    X = X.astype(np.float32).astype(float) if layout is np.float32 else X
+    Q = orthonormal_basis(X[:, [0, 1, 2, 3, 4]])[0]
+    found, expected = residual_norms(layout(X), Q), all_distances(X, [0, 1, 2, 3, 4])
+    # Squares above 1e-7 of the norm's come from a difference, which loses 7 of 16 digits.
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-13)
+    np.testing.assert_allclose(residual_norms(layout(X), Q[:, :0]), np.sqrt((X**2).mean(0)), rtol=1e-14)
+
+
+def test_residual_norms_are_root_mean_squares():
+    X = np.vstack([np.eye(3)] * 12)
+    np.testing.assert_allclose(residual_norms(X, np.zeros((36, 0))), 1 / np.sqrt(3))
+
+
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(0, 3))
+def test_basis_spans_what_it_kept(seed, m, copies):
+    rng = np.random.default_rng(seed)
+    XT = rng.standard_normal((15, m)) * 10.0 ** rng.uniform(-12, 12, m)
+    XT = np.hstack([XT, XT[:, rng.integers(m, size=copies)] * 3.0])
+    Q, kept = orthonormal_basis(XT)
+    assert kept.size == m
+    assert np.all(np.diff(kept) > 0)
+    np.testing.assert_allclose(Q.T @ Q, np.eye(m), atol=1e-13)
+    left = XT - Q @ (Q.T @ XT)
+    assert np.all(np.linalg.norm(left, axis=0) <= 1e-13 * np.linalg.norm(XT, axis=0))
+
+
+@pytest.mark.parametrize(("gap", "rank"), [(1e-9, 2), (1e-10, 2), (1e-12, 1), (0.0, 1)])
+def test_tolerance_of_a_basis(rng, gap, rank):
+    x, e = rng.standard_normal((2, 30))
+    XT = np.column_stack([x, x + gap * e])
+    assert orthonormal_basis(XT)[0].shape == (30, rank)
+    assert orthonormal_basis(XT, rtol=1e-8)[0].shape == (30, 1)
+
+
+def test_basis_of_nothing():
+    assert orthonormal_basis(np.zeros((4, 2)))[0].shape == (4, 0)
+    assert orthonormal_basis(np.zeros((4, 0)))[1].size == 0
+    assert orthonormal_basis(np.eye(3)[:, [0, 1, 2, 0]])[0].shape == (3, 3)
+
+
+@pytest.mark.parametrize("gap", [1.0, 1e-4, 1e-9])
+def test_extension_stays_orthogonal_to_what_was_there(rng, gap):
+    Q = np.linalg.qr(rng.standard_normal((40, 3)))[0]
+    near = Q @ rng.standard_normal((3, 4)) + gap * rng.standard_normal((40, 4))
+    inside = Q @ rng.standard_normal((3, 2))
+    extended, kept = extend_basis(Q, np.hstack([inside, near]), 1e-11)
+    assert kept.tolist() == [2, 3, 4, 5]
+    np.testing.assert_allclose(extended.T @ extended, np.eye(7), atol=1e-14)
+    np.testing.assert_allclose(extended @ (extended.T @ Q), Q, atol=1e-14)
