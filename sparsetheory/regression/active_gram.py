@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from scipy.linalg.lapack import dposv
 
 from sparsetheory.numba_kernels.coordinate_descent import (
@@ -148,20 +147,11 @@ class ActiveGram:
         penalty_model(w, lam, shape, self.kind, slope, bend)
         downhill = self.g[active] - slope
         if not bend.any():
-            step = self.factor.solve(self.gram, active, downhill)
-            return self._dependent_direction(active, w, downhill) if step is None else step
+            return self.factor.solve(self.gram, active, downhill)
         system = self.gram[np.ix_(active, active)]
         system[np.diag_indices(w.size)] += bend
         _, step, info = dposv(system, downhill, lower=True, overwrite_a=True)
         return step if info == 0 else None
-
-    def _dependent_direction(self, active: NDArray[np.intp], w: _Array, downhill: _Array) -> _Array | None:
-        """Move within dependent columns, which changes the penalty but not the fit, until a coefficient is zero."""
-        scale = 1.0 / np.sqrt(np.diagonal(self.gram)[active])
-        null = scale * eigh(self.gram[np.ix_(active, active)] * np.outer(scale, scale), subset_by_index=[0, 0])[1][:, 0]
-        null *= np.sign(downhill @ null)
-        length = _first_crossing(w, null, limit=np.inf)
-        return null * length * (1 + 1e-12) if np.isfinite(length) else None
 
     def _objective(self, lam: _Array, shape: _Array) -> float:
         # w'Gw/2 - b'w = -w'(b + g)/2, since g = b - Gw.
@@ -169,7 +159,7 @@ class ActiveGram:
         return -0.5 * float(self.w[:k] @ (self.b[:k] + self.g[:k])) + self.penalty(lam, shape)
 
 
-def _first_crossing(w: _Array, step: _Array, limit: float = 1.0) -> float:
-    """Return the multiple of the step at which the first coefficient reaches zero, at most `limit`."""
+def _first_crossing(w: _Array, step: _Array) -> float:
+    """Return the fraction of the step at which the first coefficient reaches zero."""
     toward = w * step < 0
-    return float(np.min(-w[toward] / step[toward], initial=limit))
+    return float(np.min(-w[toward] / step[toward], initial=1.0))

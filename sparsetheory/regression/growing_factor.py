@@ -11,7 +11,7 @@ _Index = NDArray[np.intp]
 # Removed members stay in the factor up to this many: each costs two triangular solves, a new factor k/6 of those.
 _MAX_REMOVED = 32
 # A member with a smaller share of its square left depends on the others: the solution would be rounding.
-_DEPENDENT = 1e-14
+_DEPENDENT = 1e-12
 
 
 class GrowingFactor:

@@ -106,7 +106,7 @@ class LassoCertificate(Certificate):
         primal = 0.5 * weight @ residual**2 + self.levels @ np.abs(self.coef)
         square, fit = weight @ residual**2, weight @ (residual * target)
         best = fit / square if square > 0 else 0.0
-        dual_point = residual * (min(best, 1.0 / ratio) if ratio > 0 else best)
+        dual_point = residual * (float(np.clip(best, -1.0 / ratio, 1.0 / ratio)) if ratio > 0 else best)
         dual = 0.5 * (weight @ target**2 - weight @ (target - dual_point) ** 2)
         return float(max(primal - dual, 0.0))
 

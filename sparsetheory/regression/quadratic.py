@@ -53,6 +53,10 @@ class Quadratic(Protocol):
         """Set the coefficients of the working set; return the distance the residual moved, over sqrt(n)."""
         ...
 
+    def residual_products(self) -> tuple[float, float]:
+        """Return ``y'r / n`` and ``r'r / n`` at the current point."""
+        ...
+
     def gradient(self, features: _Index) -> _Array:
         """Return the negative gradient at the current point for some features."""
         ...
@@ -102,6 +106,10 @@ class DataQuadratic:
         distance = float(np.linalg.norm(residual - self.residual)) / np.sqrt(self.n)
         self.residual = residual
         return distance
+
+    def residual_products(self) -> tuple[float, float]:
+        """Return the products from the residual itself, which does not cancel as sums of Gram terms do."""
+        return float(self.y @ self.residual) / self.n, float(self.residual @ self.residual) / self.n
 
     def gradient(self, features: _Index) -> _Array:
         """Return the negative gradient for some features: one pass over their columns."""
@@ -210,6 +218,13 @@ class GramQuadratic:
         moved = np.flatnonzero(change)
         square = change[moved] @ self.gram[np.ix_(self.members[moved], self.members[moved])] @ change[moved]
         return float(np.sqrt(np.maximum(square, 0.0)))
+
+    def residual_products(self) -> tuple[float, float]:
+        """Return the products from the statistics."""
+        active = np.flatnonzero(self.w)
+        w, members = self.w[active], self.members[active]
+        fit = self.energy - float(self.linear[members] @ w)
+        return fit, fit - float(self.gradient(members) @ w)
 
     def gradient(self, features: _Index) -> _Array:
         """Return the negative gradient for some features."""

@@ -76,7 +76,8 @@ def duality_gap(energy: float, fit: float, square: float, penalty: float, larges
         return penalty
     scale = fit / square
     if largest_ratio > 0.0:
-        scale = min(scale, 1.0 / largest_ratio)
+        # The residual of an overshooting fit may point away from y: the dual point is bounded on both sides.
+        scale = min(max(scale, -1.0 / largest_ratio), 1.0 / largest_ratio)
     return max(0.5 * square + penalty - scale * (fit - 0.5 * scale * square), 0.0)
 
 
@@ -229,7 +230,8 @@ class WorkingSetSolver:
         """Return the duality gap over the living features, and the scale of the dual point."""
         ratio = float(np.max(bound[alive] / lam[alive], initial=0.0))
         penalty = self.active.penalty(lam[self.members], self.shapes[self.members])
-        return self._gap_at(penalty, ratio), 1.0 / max(ratio, 1.0)
+        fit, square = self.quadratic.residual_products()
+        return duality_gap(self.quadratic.energy, fit, square, penalty, ratio), 1.0 / max(ratio, 1.0)
 
     def _gap_at(self, penalty: float, ratio: float) -> float:
         k = self.active.size

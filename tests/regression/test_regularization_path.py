@@ -12,7 +12,7 @@ from sparsetheory.coding.penalties import CEL0, L0, L1, MCP, SCAD, Lq
 from sparsetheory.regression import gram_lasso_path, lasso_path
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.quadratic import DataQuadratic
-from sparsetheory.regression.working_set import WorkingSetSolver
+from sparsetheory.regression.working_set import WorkingSetSolver, duality_gap
 
 
 def _problem(rng, n=40, d=90, correlated=0.0):
@@ -38,6 +38,11 @@ def test_gaps_recomputed_from_data_meet_the_tolerance(rng, correlated):
     for lam, w in zip(path.lams, path.coefs.T, strict=True):
         assert _gap(X, y, w, lam) <= 1.01 * path.tolerance
     assert path.tolerance == pytest.approx(1e-9 * (y @ y) / (2 * y.size))
+
+
+def test_a_residual_that_points_away_from_the_response_is_no_proof():
+    # y'r < 0: the best dual point along r is bounded on both sides.
+    assert duality_gap(energy=1.0, fit=-1e-4, square=1e-6, penalty=0.1, largest_ratio=10.0) > 0.09
 
 
 def test_path_equals_scikit_learn(rng):
