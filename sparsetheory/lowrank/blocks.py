@@ -11,6 +11,7 @@ from scipy import sparse
 __all__ = ["Blocks", "as_matrix", "check_rank"]
 
 Matrix = NDArray[Any]
+BlockList = list[NDArray[np.float64]]
 
 _KEPT = (np.float32, np.float64, np.complex64, np.complex128)
 # Overlaps of blocks are fourth powers of entries, so energies must keep away from the square roots of the limits.

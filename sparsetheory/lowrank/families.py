@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.lowrank.families_arguments import (
-    BlockList,
+from sparsetheory.arguments import (
     generator,
     is_finite,
     require_finite,
     require_nonnegative,
     require_positive_integers,
 )
+from sparsetheory.lowrank.blocks import BlockList
 from sparsetheory.lowrank.families_waves import advection_blocks, channel_blocks
 
 __all__ = [

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory.lowrank.families_arguments import (
-    BlockList,
+from sparsetheory.arguments import (
     generator,
     require_finite,
     require_nonnegative,
     require_positive_integers,
 )
+from sparsetheory.lowrank.blocks import BlockList
 
 __all__ = ["advection_blocks", "channel_blocks"]
 

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.lowrank.families_arguments import generator
+from sparsetheory.arguments import check_number, generator
 from sparsetheory.regression.anchor_search import AnchorSearch, AnchorSpan, SearchRules, proved_share
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.hyperparameters import check_number
 from sparsetheory.regression.least_squares import check_indices
 from sparsetheory.regression.linear_model import check_sparsity
-from sparsetheory.regression.support_batch import NEGLIGIBLE
 from sparsetheory.regression.support_law import SupportLaw
 from sparsetheory.regression.theory import anchor_failure_bound, required_anchors
 
@@ -126,10 +124,9 @@ def _check_limit(name: str, value: Any, limit: int) -> int:
 
 
 def _usable(columns: Columns) -> NDArray[np.bool_]:
-    total = columns.raw_squares()
-    if not np.all(np.isfinite(total)):
+    if not np.all(np.isfinite(columns.raw_squares())):
         raise ValueError("X must be finite, and so must the squares of its entries; it contains NaN or infinity")
-    return np.asarray(columns.squares() > NEGLIGIBLE**2 * total)
+    return np.asarray(columns.live_squares() > 0)
 
 
 def _random(span: AnchorSpan, law: SupportLaw, k: int, delta: float, m: int | None, allowed: float) -> Anchors:

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.regression.anchor_choice import Anchors, find_anchors
 from sparsetheory.regression.columns import Columns, check_columns
-from sparsetheory.regression.support_batch import NEGLIGIBLE
 
 __all__ = ["Anchors", "find_anchors", "select_anchors"]
 
@@ -132,8 +131,7 @@ def select_anchors(
         rtol=rtol,
         random_state=random_state,
     )
-    total, squares = columns.raw_squares(), columns.with_basis(found.Q).squares()
-    squares = np.where(squares > NEGLIGIBLE**2 * total, squares, 0.0)
+    total, squares = columns.raw_squares(), columns.with_basis(found.Q).live_squares()
     squares[found.indices] = 0.0
     if X.dtype == np.float32:
         _warn_single_precision((squares > 0) & (squares < _SINGLE_PRECISION**2 * total))

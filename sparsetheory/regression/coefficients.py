@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.lowrank.families_arguments import generator, is_finite, require_positive_integers
+from sparsetheory.arguments import generator, is_finite, require_positive_integers
 
 __all__ = ["COEFFICIENT_MODES", "MAX_CONDITION", "adversarial_coefficients", "sample_support"]
 

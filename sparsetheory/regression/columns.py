@@ -11,8 +11,10 @@ from sklearn.utils import check_array
 from sparsetheory.numba_kernels.coordinate_descent import dense_correlations
 from sparsetheory.numba_kernels.mixed_precision import row_correlations
 
-__all__ = ["Columns", "check_columns"]
+__all__ = ["NEGLIGIBLE", "Columns", "check_columns"]
 
+# A length below this share of the raw column is rounding.
+NEGLIGIBLE = 1e-11
 # Columns are converted and corrected in blocks of about this many entries: 4 MB in double precision.
 _BLOCK_ENTRIES = 1 << 19
 
@@ -149,6 +151,11 @@ class Columns:
                 part[weak] = np.einsum("ij,ij->j", residual, residual)
             left[block] = part
         return left
+
+    def live_squares(self, *, recompute_below: float = 1e-7) -> NDArray[np.float64]:
+        """Return :meth:`squares`, with zero for columns whose projection is rounding."""
+        squares = self.squares(recompute_below=recompute_below)
+        return np.where(squares > NEGLIGIBLE**2 * self.raw_squares(), squares, 0.0)
 
     def raw_block(self, block: slice) -> Any:
         """Return a range of raw columns in double precision, sparse where X is."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.lowrank.families_arguments import generator, require_nonnegative, require_positive_integers
+from sparsetheory.arguments import generator, require_nonnegative, require_positive_integers
 
 __all__ = ["brownian", "gaussian", "gaussian_columns", "lowrank", "multiscale", "unit_columns"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.lowrank.families_arguments import (
+from sparsetheory.arguments import (
     generator,
     is_finite,
     require_nonnegative,

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from sparsetheory.lowrank.families_arguments import (
+from sparsetheory.arguments import (
     generator,
     is_finite,
     require_positive_integers,

@@ -13,8 +13,6 @@ __all__ = ["ExploredColumns", "SupportFit", "inverse_norms", "leading"]
 
 _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]
-# A column with a smaller share of its squared norm outside the projected-out subspace is rounding.
-_DEAD = 1e-22
 # Unit columns that come closer than this to the span of others depend on them.
 _DEPENDENT = 1e-11
 
@@ -41,9 +39,8 @@ def leading(scores: _Array, count: int) -> _Index:
 
 def inverse_norms(columns: Columns) -> _Array:
     """Return what scales projected columns to unit norm; zero where a column is zero up to rounding."""
-    squares = columns.squares()
-    alive = squares > _DEAD * columns.raw_squares()
-    return np.where(alive, 1.0, 0.0) / np.sqrt(np.where(alive, squares, 1.0))
+    squares = columns.live_squares()
+    return np.where(squares > 0, 1.0, 0.0) / np.sqrt(np.where(squares > 0, squares, 1.0))
 
 
 @dataclass(frozen=True)

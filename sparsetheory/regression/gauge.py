@@ -7,16 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from sparsetheory.arguments import check_count, check_number, generator
 from sparsetheory.certificates import Certificate
-from sparsetheory.lowrank.families_arguments import generator
 from sparsetheory.numba_kernels.support_gauge import largest_signed_norm
 from sparsetheory.regression.anchors import Anchors
 from sparsetheory.regression.columns import Columns, check_columns
 from sparsetheory.regression.distances import inverse_factor
-from sparsetheory.regression.hyperparameters import check_count, check_number
 from sparsetheory.regression.linear_model import check_sparsity
 from sparsetheory.regression.plain_gauge import plain_gauge
-from sparsetheory.regression.support_batch import NEGLIGIBLE, SupportBatch
+from sparsetheory.regression.support_batch import SupportBatch
 from sparsetheory.regression.support_law import SupportLaw
 
 __all__ = ["AnchorCertificate", "certify_anchors", "support_gauge"]
@@ -177,8 +176,7 @@ class AnchorCertificate(Certificate):
 
 
 def _draw(columns: Columns, anchors: Anchors, k: int, count: int, rng: np.random.Generator) -> _Index:
-    usable = columns.squares() > NEGLIGIBLE**2 * columns.raw_squares()
-    return SupportLaw(usable, anchors.prior, k, rng).supports(count)
+    return SupportLaw(columns.live_squares() > 0, anchors.prior, k, rng).supports(count)
 
 
 def certify_anchors(

@@ -6,9 +6,9 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.arguments import check_count, check_number
 from sparsetheory.numba_kernels.matching_pursuit import batch_omp
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.hyperparameters import check_count, check_number
 
 __all__ = ["omp_gram", "pursue_targets"]
 

@@ -6,9 +6,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.arguments import check_count, check_number
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.gram_pursuit import omp_gram, pursue_targets
-from sparsetheory.regression.hyperparameters import check_count, check_number
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.stepwise import ForwardPath, backward, choose_length, feature_price, forward_path, refit
@@ -18,15 +18,8 @@ __all__ = ["OMP", "ForwardBackward", "omp_gram"]
 _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]
 
-# A column with a smaller share of its squared norm outside the intercept is rounding.
-_DEAD = 1e-22
 # A Gram matrix of more features than this (half a gigabyte) is not formed.
 _LARGEST_GRAM = 8192
-
-
-def _squares(columns: Columns) -> _Array:
-    squares = columns.squares()
-    return np.where(squares > _DEAD * columns.raw_squares(), squares, 0.0)
 
 
 def _mean_weight(sample_weight: ArrayLike | None) -> float:
@@ -124,7 +117,7 @@ class OMP(SparseLinearModel):
         data = self._check(X, y, sample_weight)
         steps = self._steps(data)
         tol = None if self.tol is None else check_number("tol", self.tol) / _mean_weight(sample_weight)
-        squares = _squares(data.columns)
+        squares = data.columns.live_squares()
         counts: Any
         self.path_ = None
         if data.y.ndim == 1:
@@ -290,6 +283,6 @@ class ForwardBackward(SparseLinearModel):
         return path.indices[kept], sigma
 
     def _forward(self, data: LeastSquaresData, steps: int, price: float | None = None) -> ForwardPath:
-        squares = _squares(data.columns)
+        squares = data.columns.live_squares()
         self.path_ = forward_path(data.columns, data.y, squares, max_steps=steps, stop_gain=price)
         return self.path_

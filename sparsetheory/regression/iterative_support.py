@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from sparsetheory.arguments import check_count, check_number
 from sparsetheory.regression.explored_columns import ExploredColumns, SupportFit
-from sparsetheory.regression.hyperparameters import check_count, check_number
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 
 __all__ = ["IterativeSupport", "Repeats"]

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from sparsetheory.arguments import check_count, check_number
 from sparsetheory.numba_kernels.l0_descent import best_pair_move, best_swap, l0_sweep
 from sparsetheory.regression.explored_columns import ExploredColumns, leading
-from sparsetheory.regression.hyperparameters import check_count, check_number
 from sparsetheory.regression.linear_model import SparseLinearModel
 
 __all__ = ["L0Search", "L0SwapRegressor"]

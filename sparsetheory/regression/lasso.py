@@ -10,11 +10,12 @@ from sklearn.model_selection import check_cv
 from sklearn.utils.validation import _check_sample_weight
 
 from sparsetheory.coding.penalty import Penalty
+from sparsetheory.numba_kernels import penalty_tags
 from sparsetheory.regression.lasso_certificate import LassoCertificate
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.levels import largest_level
 from sparsetheory.regression.linear_model import SparseLinearModel
-from sparsetheory.regression.quadratic import DataQuadratic
+from sparsetheory.regression.quadratic import Quadratic
 from sparsetheory.regression.regularization_path import (
     RegularizationPath,
     as_penalty,
@@ -157,18 +158,14 @@ class WorkingSetLasso(_PenalisedModel):
         if not (isinstance(self.lam, Real) and np.isfinite(self.lam) and self.lam > 0):
             raise ValueError(f"lam must be a positive finite number; got {self.lam!r}")
         X, y = self._check_arrays(X, y)
-        data, path = self._path(X, y, sample_weight, self._levels(X, y, sample_weight))
+        data, path = self._path(X, y, sample_weight, self._descent)
         return self._keep_level(data, path, -1)
 
-    def _levels(self, X: Any, y: Any, sample_weight: Any) -> list[float] | NDArray[np.float64]:
-        penalty = as_penalty(self.penalty)
-        if penalty.kind == 0:
-            return [self.lam]
-        weights = check_weights(self.weights, X.shape[1])
-        data = prepare_penalised(
-            X, y, sample_weight, weights, fit_intercept=self.fit_intercept, unpenalised=self.unpenalised
-        )
-        start = largest_level(DataQuadratic(data.columns, data.y), penalty, weights)
+    def _descent(self, quadratic: Quadratic, penalty: Penalty, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the level, after others on the way to it where the solution depends on the start."""
+        if penalty.kind == penalty_tags.L1:
+            return np.array([self.lam])
+        start = largest_level(quadratic, penalty, weights)
         return np.geomspace(max(start, self.lam), self.lam, _N_WARM)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.certificates import Certificate
 from sparsetheory.coding.penalty import Penalty
+from sparsetheory.numba_kernels import penalty_tags
 from sparsetheory.numba_kernels.proximal import prox
 from sparsetheory.regression.regularization_path import RegularizationPath
 
@@ -52,7 +53,11 @@ class LassoCertificate(Certificate):
     ) -> "LassoCertificate":
         """Certify one level of a path."""
         lam = float(path.lams[index])
-        what = "the objective is within gap of its minimum" if penalty.kind == 0 else "no condition is violated by more"
+        what = (
+            "the objective is within gap of its minimum"
+            if penalty.kind == penalty_tags.L1
+            else "no condition is violated by more"
+        )
         gap = float(path.gaps[index])
         return cls(
             f"{type(penalty).__name__} at lam={lam:.6g}: {what}",
@@ -93,11 +98,11 @@ class LassoCertificate(Certificate):
         residual, target = (_without(outside, v, weight) for v in (residual, y))
         gradient = np.asarray(X.T @ (weight * residual), dtype=np.float64)
         energy = float(weight @ target**2)
-        if self.penalty.kind == 0:
+        if self.penalty.kind == penalty_tags.L1:
             measured = self._gap(residual, target, gradient, weight)
         else:
             measured = self._violation(X, outside, weight, gradient)
-        scale = energy if self.penalty.kind == 0 else float(np.max(np.abs(gradient), initial=0.0))
+        scale = energy if self.penalty.kind == penalty_tags.L1 else float(np.max(np.abs(gradient), initial=0.0))
         return replace(self, measured=measured, valid=bool(measured <= self.bound + _ROUNDING * scale))
 
     def _gap(self, residual: Any, target: Any, gradient: Any, weight: Any) -> float:

@@ -8,7 +8,7 @@ from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.quadratic import DataQuadratic
 from sparsetheory.regression.working_set import Solution, WorkingSetSolver
 
-__all__ = ["lasso_coefficients", "solve_lasso"]
+__all__ = ["solve_lasso"]
 
 _Array = NDArray[np.float64]
 
@@ -35,14 +35,6 @@ def solve_lasso(
     -------
     Solution
     """
-    known = columns.squares() if squares is None else squares
+    known = columns.live_squares() if squares is None else squares
     quadratic = DataQuadratic(columns, y, np.where(lam > 0, known, 0.0))
     return WorkingSetSolver(quadratic, L1(1.0), tol=tol, max_iter=max_iter).solve(np.where(lam > 0, lam, 1.0))
-
-
-def lasso_coefficients(columns: Columns, y: _Array, lam: _Array) -> _Array:
-    """Return the coefficients of :func:`solve_lasso`, shape (n_features,)."""
-    solution = solve_lasso(columns, y, lam)
-    coef = np.zeros(columns.n_features)
-    coef[solution.indices] = solution.values
-    return coef

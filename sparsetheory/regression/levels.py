@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsetheory.coding.penalty import Penalty
+from sparsetheory.numba_kernels import penalty_tags
 from sparsetheory.numba_kernels.coordinate_descent import zero_limits
 from sparsetheory.regression.quadratic import Quadratic
 
@@ -37,7 +38,7 @@ def largest_level(quadratic: Quadratic, penalty: Penalty, weights: _Array) -> fl
     if movable.size == 0:
         return 1.0
     correlation, weights = np.abs(quadratic.linear[movable]), weights[movable]
-    if penalty.kind == 0:
+    if penalty.kind == penalty_tags.L1:
         return float(np.max(correlation / weights))
     curvature, limits = quadratic.curvature[movable], np.empty(movable.size)
     shapes = np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), quadratic.curvature.size)[movable]

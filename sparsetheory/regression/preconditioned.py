@@ -8,9 +8,9 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from sparsetheory.arguments import check_count, check_number
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.explored_columns import inverse_norms
-from sparsetheory.regression.hyperparameters import check_count, check_number
 from sparsetheory.regression.lasso_solver import solve_lasso
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel

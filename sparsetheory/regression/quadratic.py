@@ -18,8 +18,6 @@ __all__ = ["DataQuadratic", "GramQuadratic", "Quadratic"]
 
 _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]
-# A column with a smaller share of its norm outside the projected-out subspace is noise.
-_DEAD = 1e-22
 # From here on up, differences of Gram matrices keep at least half of the digits.
 _SAFE_SHARE = 1e-7
 
@@ -72,22 +70,21 @@ class DataQuadratic:
     y : ndarray of shape (n_samples,)
         Response, projected alike.
     squares : ndarray of shape (n_features,), optional
-        Squared norms of the projected columns, where the caller has them.
+        :meth:`Columns.live_squares`, where the caller has them.
     """
 
     def __init__(self, columns: Columns, y: _Array, squares: _Array | None = None) -> None:
         self.columns = columns
         self.n = columns.n_samples
-        raw = columns.raw_squares() if columns.basis is not None or squares is None else squares
-        squares = (columns.squares() if columns.basis is not None else raw) if squares is None else squares
-        alive = squares > _DEAD * raw
-        self.curvature = np.where(alive, squares, 0.0) / self.n
+        squares = columns.live_squares() if squares is None else squares
+        alive = squares > 0
+        self.curvature = squares / self.n
         self.linear = np.where(alive, columns.correlate(y), 0.0) / self.n
         self.energy = float(y @ y) / self.n
         self.y = y
         self.residual = y
         narrow = columns.basis is None or (
-            columns.basis.shape[1] <= 8 and bool(np.all(squares[alive] >= _SAFE_SHARE * raw[alive]))
+            columns.basis.shape[1] <= 8 and bool(np.all(squares[alive] >= _SAFE_SHARE * columns.raw_squares()[alive]))
         )
         self._store = _SparseStore(columns) if columns.is_sparse and narrow else _DenseStore(columns)
 

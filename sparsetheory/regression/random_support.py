@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sparsetheory.arguments import check_count, check_number
 from sparsetheory.regression.anchored_level import cross_validated_level
 from sparsetheory.regression.anchors import Anchors, find_anchors
 from sparsetheory.regression.distances import extend_basis
-from sparsetheory.regression.hyperparameters import check_count, check_number
 from sparsetheory.regression.least_squares import LeastSquaresData, check_indices, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.phase_two import Anchored, PhaseTwo, fit_greedy, fit_lasso, universal_level
@@ -27,7 +27,6 @@ _CHOICES = {
 # Squared distances down to this share of a squared norm rank features well enough; the greedy solver recomputes those
 # of its candidates, and weights of the l1 norm are recomputed below the sharper share.
 _GREEDY_SHARE, _L1_SHARE = 1e-10, 1e-7
-_DEAD = 1e-22
 _RTOL = 1e-11
 
 
@@ -234,11 +233,9 @@ class RandomSupportRegressor(SparseLinearModel):
     def _draw(self, data: LeastSquaresData, rng: Any) -> tuple[Anchors, Anchored]:
         """Choose anchors and project them out."""
         anchors = self._choose(data, rng)
-        raw = data.columns.raw_squares()
         columns = data.columns.with_basis(anchors.Q)
         share = _GREEDY_SHARE if self.solver in ("foba", "omp") else _L1_SHARE
-        squares = columns.squares(recompute_below=share)
-        squares[squares <= _DEAD * raw] = 0.0
+        squares = columns.live_squares(recompute_below=share)
         squares[anchors.indices] = 0.0
         squares[data.free] = 0.0
         free = np.setdiff1d(anchors.indices, data.free)

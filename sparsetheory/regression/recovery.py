@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
-from sparsetheory.lowrank.families_arguments import generator, require_positive_integers
+from sparsetheory.arguments import generator, require_positive_integers
 from sparsetheory.regression.coefficients import COEFFICIENT_MODES
 from sparsetheory.regression.designs import check_design, make_design
 from sparsetheory.regression.recovery_method import check_method, run_method

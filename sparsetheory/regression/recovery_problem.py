@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.lowrank.families_arguments import is_finite, require_positive_integers
+from sparsetheory.arguments import is_finite, require_positive_integers
 from sparsetheory.regression.coefficients import COEFFICIENT_MODES, adversarial_coefficients, sample_support
 from sparsetheory.regression.design_families_worst import WorstCase
 

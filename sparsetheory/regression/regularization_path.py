@@ -1,6 +1,7 @@
 """Warm-started paths of penalised least squares, for every penalty of the package."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,8 @@ __all__ = [
     "lasso_path",
     "prepare_penalised",
 ]
+
+Levels = ArrayLike | Callable[[Quadratic, Penalty, NDArray[np.float64]], NDArray[np.float64]] | None
 
 
 @dataclass(frozen=True)
@@ -212,13 +215,16 @@ def data_path(
     data: LeastSquaresData,
     penalty: Penalty,
     weights: NDArray[np.float64],
-    lams: ArrayLike | None,
+    lams: Levels,
     n_lams: int,
     min_ratio: float,
     tol: float,
     max_iter: int,
 ) -> RegularizationPath:
-    """Compute a path on prepared data; unpenalised coefficients and intercepts are filled in."""
+    """Compute a path on prepared data; unpenalised coefficients and intercepts are filled in.
+
+    Levels may be a function of the loss, the penalty and the weights.
+    """
     quadratic = DataQuadratic(data.columns, data.y)
     levels, solutions = _solve_levels(quadratic, penalty, weights, lams, n_lams, min_ratio, tol, max_iter)
     coefs = np.zeros((data.n_features, levels.size))
@@ -285,7 +291,7 @@ def _solve_levels(
     quadratic: Quadratic,
     penalty: Penalty,
     weights: NDArray[np.float64],
-    lams: ArrayLike | None,
+    lams: Levels,
     n_lams: int,
     min_ratio: float,
     tol: float,
@@ -295,6 +301,8 @@ def _solve_levels(
         raise ValueError(f"tol must be positive; got {tol!r}")
     if lams is None:
         levels = level_grid(quadratic, penalty, weights, n_lams, min_ratio)
+    elif callable(lams):
+        levels = lams(quadratic, penalty, weights)
     else:
         levels = -np.sort(-np.atleast_1d(np.asarray(lams, dtype=np.float64)))
         if levels.ndim != 1 or levels.size == 0 or not np.all(np.isfinite(levels)) or levels[-1] <= 0:

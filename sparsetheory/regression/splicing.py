@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight
 
+from sparsetheory.arguments import check_count, check_number
 from sparsetheory.regression.explored_columns import ExploredColumns
-from sparsetheory.regression.hyperparameters import check_count, check_number
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.splicing_search import Splice, splice_sizes

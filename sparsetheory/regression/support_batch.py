@@ -3,16 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.columns import NEGLIGIBLE, Columns
 from sparsetheory.regression.distances import inverse_factor
 
-__all__ = ["NEGLIGIBLE", "SupportBatch", "own_distances"]
+__all__ = ["SupportBatch", "own_distances"]
 
 _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]
 
-# A distance below this share of a column's norm is rounding.
-NEGLIGIBLE = 1e-11
 # Distances within a support worse conditioned than this are not reliable.
 _ILL_CONDITIONED = 1e12
 # From here on a support may contain dependent columns, and is looked at alone.

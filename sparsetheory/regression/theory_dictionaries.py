@@ -5,8 +5,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.lowrank.families_arguments import require_nonnegative, require_positive_integers
-from sparsetheory.regression.theory_arguments import require_count
+from sparsetheory.arguments import require_count, require_nonnegative, require_positive_integers
 
 __all__ = ["dictionary_gauge_bound", "gauge_certificate", "greedy_bound", "greedy_excess"]
 

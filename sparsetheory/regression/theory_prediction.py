@@ -2,8 +2,13 @@
 
 import math
 
-from sparsetheory.lowrank.families_arguments import is_finite, require_nonnegative, require_positive_integers
-from sparsetheory.regression.theory_arguments import require_count, require_share
+from sparsetheory.arguments import (
+    is_finite,
+    require_count,
+    require_nonnegative,
+    require_positive_integers,
+    require_share,
+)
 from sparsetheory.regression.theory_supports import required_anchors
 
 __all__ = ["gaussian_excess", "l1_error_bound", "noise_level", "prediction_bound", "required_samples"]

@@ -2,8 +2,7 @@
 
 import math
 
-from sparsetheory.lowrank.families_arguments import require_positive_integers
-from sparsetheory.regression.theory_arguments import require_count, require_share
+from sparsetheory.arguments import require_count, require_positive_integers, require_share
 
 __all__ = ["anchor_failure_bound", "cluster_failure", "required_anchors"]
 

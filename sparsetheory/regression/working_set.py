@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsetheory.coding.penalty import Penalty
+from sparsetheory.numba_kernels import penalty_tags
 from sparsetheory.numba_kernels.coordinate_descent import zero_limits
 from sparsetheory.regression.active_gram import ActiveGram
 from sparsetheory.regression.quadratic import Quadratic
@@ -15,7 +16,6 @@ __all__ = ["Solution", "WorkingSetSolver", "duality_gap"]
 
 _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]
-_L1 = 0
 # Optimality on the working set is asked for this much more sharply than the final tolerance.
 _SHARPER = 0.1
 # and no more sharply than this, in the same unit: there rounding stops progress.
@@ -104,7 +104,7 @@ class WorkingSetSolver:
     def __init__(self, quadratic: Quadratic, penalty: Penalty, *, tol: float = 1e-6, max_iter: int = 100) -> None:
         self.quadratic = quadratic
         self.penalty = penalty
-        self.is_l1 = penalty.kind == _L1
+        self.is_l1 = penalty.kind == penalty_tags.L1
         self.tol = tol
         self.max_iter = max_iter
         d = quadratic.linear.size

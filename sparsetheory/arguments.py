@@ -1,13 +1,22 @@
-"""Arguments that the families of blocks share, checked in one wording."""
+"""Checks of single arguments, with errors that name them."""
 
+import math
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["BlockList", "generator", "is_finite", "require_finite", "require_nonnegative", "require_positive_integers"]
-
-BlockList = list[NDArray[np.float64]]
+__all__ = [
+    "check_count",
+    "check_number",
+    "generator",
+    "is_finite",
+    "require_count",
+    "require_finite",
+    "require_nonnegative",
+    "require_positive_integers",
+    "require_share",
+]
 
 
 def require_positive_integers(**sizes: Any) -> None:
@@ -48,3 +57,42 @@ def generator(random_state: Any) -> np.random.Generator:
 def is_finite(value: Any) -> bool:
     """Whether a value is a finite real number."""
     return isinstance(value, int | float | np.integer | np.floating) and bool(np.isfinite(value))
+
+
+def require_count(name: str, value: Any) -> None:
+    """Raise ValueError for what is not an integer of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise ValueError(f"{name} must be an integer of at least 0, got {value!r}")
+
+
+def require_share(name: str, value: Any) -> None:
+    """Raise ValueError for what is not strictly between 0 and 1."""
+    if not (is_finite(value) and 0 < value < 1):
+        raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return a positive integer.
+
+    Raises
+    ------
+    ValueError
+        If it is not one; booleans are refused.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a positive integer; got {value!r}")
+    return int(value)
+
+
+def check_number(name: str, value: Any, *, positive: bool = False) -> float:
+    """Return a finite number that is not negative, or is positive.
+
+    Raises
+    ------
+    ValueError
+        If it is not one; booleans are refused.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < 0 or (positive and value == 0):
+        raise ValueError(f"{name} must be a finite {'positive' if positive else 'non-negative'} number; got {value!r}")
+    return float(value)
