@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 from scipy.linalg.lapack import dposv
 
 from sparsetheory.numba_kernels.coordinate_descent import (
@@ -22,6 +23,8 @@ _SWEEPS = 3
 # Shares of a Newton step that are tried when coefficients change sign on the way.
 _FRACTIONS = (1.0, 0.5, 0.25, 0.125)
 _ROUNDS = 500
+# Objectives that differ by less, relative to their size, are equal.
+_ROUNDING = 1e-14
 
 
 class ActiveGram:
@@ -137,7 +140,9 @@ class ActiveGram:
             trial[crosses & (trial * w <= 0)] = 0.0
             self.w[active] = trial
             self.g[:k] = self.b[:k] - self.gram[:k, :k] @ self.w[:k]
-            if self._objective(lam, shape) < current:
+            # A step that only sets coefficients to zero may leave the objective as it is: there are finitely many.
+            slack = _ROUNDING * abs(current) if crosses.any() else 0.0
+            if self._objective(lam, shape) < current + slack:
                 return bool(crosses.any())
         self.w[:k], self.g[:k] = start, start_g
         return False
@@ -147,11 +152,23 @@ class ActiveGram:
         penalty_model(w, lam, shape, self.kind, slope, bend)
         downhill = self.g[active] - slope
         if not bend.any():
-            return self.factor.solve(self.gram, active, downhill)
+            step = self.factor.solve(self.gram, active, downhill)
+            return self._dependent_direction(active, w, downhill) if step is None else step
         system = self.gram[np.ix_(active, active)]
         system[np.diag_indices(w.size)] += bend
         _, step, info = dposv(system, downhill, lower=True, overwrite_a=True)
         return step if info == 0 else None
+
+    def _dependent_direction(self, active: NDArray[np.intp], w: _Array, downhill: _Array) -> _Array | None:
+        """Move within dependent columns, which changes the penalty but not the fit, until a coefficient is zero."""
+        scale = 1.0 / np.sqrt(np.diagonal(self.gram)[active])
+        correlation = self.gram[np.ix_(active, active)] * np.outer(scale, scale)
+        null = scale * eigh(correlation, subset_by_index=[0, 0])[1][:, 0]
+        if downhill @ null < 0:
+            null = -null
+        length = _first_crossing(w, null, limit=np.inf)
+        # A hair beyond the crossing, so that rounding cannot keep the coefficient from being seen as zero.
+        return null * length * (1 + 1e-12) if np.isfinite(length) else None
 
     def _objective(self, lam: _Array, shape: _Array) -> float:
         # w'Gw/2 - b'w = -w'(b + g)/2, since g = b - Gw.
@@ -159,7 +176,7 @@ class ActiveGram:
         return -0.5 * float(self.w[:k] @ (self.b[:k] + self.g[:k])) + self.penalty(lam, shape)
 
 
-def _first_crossing(w: _Array, step: _Array) -> float:
-    """Return the fraction of the step at which the first coefficient reaches zero."""
+def _first_crossing(w: _Array, step: _Array, limit: float = 1.0) -> float:
+    """Return the multiple of the step at which the first coefficient reaches zero, at most `limit`."""
     toward = w * step < 0
-    return float(np.min(-w[toward] / step[toward], initial=1.0))
+    return float(np.min(-w[toward] / step[toward], initial=limit))

@@ -13,7 +13,7 @@ from sparsetheory.regression.regularization_path import data_path
 
 __all__ = ["cross_validated_level"]
 
-_FOLDS, _LEVELS, _MIN_RATIO = 5, 40, 1e-2
+_FOLDS, _LEVELS, _MIN_RATIO = 5, 40, 1e-3
 
 
 def cross_validated_level(problem: Anchored, y: NDArray[np.float64], *, tol: float) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn import linear_model
@@ -59,7 +59,10 @@ def test_the_largest_level_is_the_first_with_a_zero_solution(rng):
     assert path.coefs[:, 1].any()
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(3, 30), st.integers(1, 60), st.floats(0.01, 1.0))
+# Found by search: the active columns become linearly dependent on the way.
+@example(seed=429, n=26, d=45, share=0.015625)
+@example(seed=1041, n=4, d=38, share=0.01050052470037013)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(3, 30), d=st.integers(1, 60), share=st.floats(0.01, 1.0))
 def test_optimality_conditions(seed, n, d, share):
     rng = np.random.default_rng(seed)
     X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
