@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sparsetheory.regression.anchor_choice import Anchors, find_anchors
 from sparsetheory.regression.columns import Columns, check_columns
 
-__all__ = ["Anchors", "find_anchors", "select_anchors"]
+__all__ = ["Anchors", "find_anchors", "project_out", "select_anchors"]
 
 # In single precision, rounding of the design moves distances below this share of a column's norm too much.
 _SINGLE_PRECISION = 1e-6
@@ -131,18 +131,30 @@ def select_anchors(
         rtol=rtol,
         random_state=random_state,
     )
-    total, squares = columns.raw_squares(), columns.with_basis(found.Q).live_squares()
-    squares[found.indices] = 0.0
-    if X.dtype == np.float32:
-        _warn_single_precision((squares > 0) & (squares < _SINGLE_PRECISION**2 * total))
+    _, squares = project_out(columns, found)
     return replace(found, weights=np.sqrt(squares / X.shape[0]))
 
 
-def _warn_single_precision(close: NDArray[np.bool_]) -> None:
-    if close.any():
-        warnings.warn(
-            f"{np.count_nonzero(close)} columns in single precision are closer to the anchors than {_SINGLE_PRECISION} "
-            "of their norm; rounding of X decides these distances. Pass double precision if there is any",
-            UserWarning,
-            stacklevel=3,
-        )
+def project_out(
+    columns: Columns, anchors: Anchors, *, recompute_below: float = 1e-7
+) -> tuple[Columns, NDArray[np.float64]]:
+    """Return what anchors leave of all columns, and its squared norms; zero for rounding and for the anchors.
+
+    Warns
+    -----
+    UserWarning
+        Where rounding of single precision decides these norms.
+    """
+    left = columns.with_basis(anchors.Q)
+    squares = left.live_squares(recompute_below=recompute_below)
+    squares[anchors.indices] = 0.0
+    if columns.X.dtype == np.float32:
+        close = np.count_nonzero((squares > 0) & (squares < _SINGLE_PRECISION**2 * columns.raw_squares()))
+        if close:
+            warnings.warn(
+                f"{close} columns in single precision are closer to the anchors than {_SINGLE_PRECISION} of their "
+                "norm; rounding of X decides these distances. Pass double precision if there is any",
+                UserWarning,
+                stacklevel=3,
+            )
+    return left, squares

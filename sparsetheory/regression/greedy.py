@@ -22,11 +22,6 @@ _Index = NDArray[np.intp]
 _LARGEST_GRAM = 8192
 
 
-def _mean_weight(sample_weight: ArrayLike | None) -> float:
-    """Return the mean row weight: data are scaled to mean one, but weights count repetitions here."""
-    return 1.0 if sample_weight is None else float(np.mean(np.asarray(sample_weight, dtype=np.float64)))
-
-
 class OMP(SparseLinearModel):
     """Orthogonal matching pursuit: add the most correlated feature, refit, repeat.
 
@@ -116,7 +111,7 @@ class OMP(SparseLinearModel):
         """
         data = self._check(X, y, sample_weight)
         steps = self._steps(data)
-        tol = None if self.tol is None else check_number("tol", self.tol) / _mean_weight(sample_weight)
+        tol = None if self.tol is None else check_number("tol", self.tol) / data.mean_weight
         squares = data.columns.live_squares()
         counts: Any
         self.path_ = None
@@ -245,15 +240,16 @@ class ForwardBackward(SparseLinearModel):
             If a parameter is out of its range.
         """
         data = self._check(X, y, sample_weight)
-        mean = _mean_weight(sample_weight)
         check_count("max_steps", self.max_steps)
-        given = None if self.sigma is None else check_number("sigma", self.sigma, positive=True) / np.sqrt(mean)
-        n_left = data.n_samples * mean - (0 if data.columns.basis is None else data.columns.basis.shape[1])
+        given = (
+            None if self.sigma is None else check_number("sigma", self.sigma, positive=True) / np.sqrt(data.mean_weight)
+        )
+        n_left = data.n_observations - (0 if data.columns.basis is None else data.columns.basis.shape[1])
         if self.n_nonzero is None:
             support, sigma = self._priced(data, n_left, given)
         else:
             support, sigma = self._sized(data, n_left, given)
-        self.sigma_ = float(sigma * np.sqrt(mean))
+        self.sigma_ = float(sigma * np.sqrt(data.mean_weight))
         self.n_iter_ = self.path_.indices.size
         return self._set_coefficients(data, _coefficients(data.columns, data.y, support))
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import _check_sample_weight
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.distances import orthonormal_basis
 
-__all__ = ["LeastSquaresData", "check_indices", "prepare"]
+__all__ = ["LeastSquaresData", "check_indices", "prepare", "scale_rows"]
 
 # Directions of the unpenalised part that are weaker than this, relative to the strongest, are dropped.
 _RCOND = 1e-11
@@ -32,15 +32,21 @@ class LeastSquaresData:
         Response, scaled only.
     free : ndarray of int
         Unpenalised features.
+    fit_intercept : bool
+        Whether a constant column is part of the model.
     roots : ndarray of shape (n_samples,) or None
-        The scaled constant column of the intercept.
+        Roots of the row weights, scaled to mean one, by which rows were multiplied.
+    mean_weight : float
+        Mean of the row weights as given: a row counts as often as its weight says.
     """
 
     columns: Columns
     y: NDArray[np.float64]
     raw_y: NDArray[np.float64]
     free: NDArray[np.intp]
-    roots: NDArray[np.float64] | None
+    fit_intercept: bool
+    roots: NDArray[np.float64] | None = None
+    mean_weight: float = 1.0
 
     @property
     def n_samples(self) -> int:
@@ -51,6 +57,11 @@ class LeastSquaresData:
     def n_features(self) -> int:
         """Number of columns."""
         return self.columns.n_features
+
+    @property
+    def n_observations(self) -> float:
+        """Sum of the row weights; the number of rows without weights."""
+        return self.n_samples * self.mean_weight
 
     def complete(self, coef: NDArray[np.float64]) -> tuple[NDArray[np.float64], Any]:
         """Fit intercept and unpenalised features to what the given coefficients leave.
@@ -67,22 +78,26 @@ class LeastSquaresData:
         intercept : float or ndarray of shape (n_targets,)
         """
         zero = 0.0 if coef.ndim == 1 else np.zeros(coef.shape[0])
-        if self.free.size == 0 and self.roots is None:
+        if self.free.size == 0 and not self.fit_intercept:
             return coef, zero
         support = np.flatnonzero(np.atleast_2d(coef).any(axis=0))
         left = self.raw_y - np.asarray(self.columns.X[:, support] @ coef[..., support].T, dtype=np.float64)
-        design = _free_design(self.columns, self.free, self.roots)
+        design = _free_design(self.columns, self.free, self.fit_intercept, self.roots)
         norms = np.linalg.norm(design, axis=0)
         norms[norms == 0] = 1.0
         solution = np.linalg.lstsq(design / norms, left, rcond=_RCOND)[0]
         solution = solution / (norms if left.ndim == 1 else norms[:, None])
         coef = coef.copy()
         coef[..., self.free] = solution[: self.free.size].T
-        return coef, zero if self.roots is None else solution[-1]
+        return coef, solution[-1] if self.fit_intercept else zero
 
 
-def _free_design(columns: Columns, free: NDArray[np.intp], roots: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    parts = [columns.raw(free)] + ([] if roots is None else [roots[:, None]])
+def _free_design(
+    columns: Columns, free: NDArray[np.intp], fit_intercept: bool, roots: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    parts = [columns.raw(free)]
+    if fit_intercept:
+        parts.append(np.ones((columns.n_samples, 1)) if roots is None else roots[:, None])
     return np.hstack(parts)
 
 
@@ -120,18 +135,20 @@ def prepare(
         indices of features.
     """
     target = np.asarray(y, dtype=np.float64)
-    roots = np.ones(X.shape[0])
+    roots, mean = None, 1.0
     if sample_weight is not None:
-        roots = np.sqrt(_normalised(sample_weight, X))
-        X = _scale_rows(X, roots)
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        mean = float(weights.mean())
+        roots = np.sqrt(weights / mean)
+        X = scale_rows(X, roots)
         target = target * (roots if target.ndim == 1 else roots[:, None])
     free = check_indices("unpenalised", unpenalised, X.shape[1])
-    constant = roots if fit_intercept else None
     basis = None
     if free.size or fit_intercept:
-        basis = orthonormal_basis(_free_design(Columns(X), free, constant), rtol=_RCOND)[0]
+        basis = orthonormal_basis(_free_design(Columns(X), free, fit_intercept, roots), rtol=_RCOND)[0]
     columns = Columns(X, basis)
-    return LeastSquaresData(columns, _without_rounding(columns.project(target), target), target, free, constant)
+    left = _without_rounding(columns.project(target), target)
+    return LeastSquaresData(columns, left, target, free, fit_intercept, roots, mean)
 
 
 def _without_rounding(projected: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -140,12 +157,8 @@ def _without_rounding(projected: NDArray[np.float64], target: NDArray[np.float64
     return np.where(explained, 0.0, projected)
 
 
-def _normalised(sample_weight: ArrayLike, X: Any) -> NDArray[np.float64]:
-    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    return np.asarray(weights / weights.mean())
-
-
-def _scale_rows(X: Any, roots: NDArray[np.float64]) -> Any:
+def scale_rows(X: Any, roots: NDArray[np.float64]) -> Any:
+    """Return ``diag(roots) X`` in the precision of X, in Fortran order or CSC."""
     factors = roots.astype(X.dtype)
     if sparse.issparse(X):
         return sparse.csc_array(sparse.diags_array(factors) @ X)

@@ -42,18 +42,25 @@ class Anchored:
         Design with the anchors projected out too.
     squares : ndarray of shape (n_features,)
         Squared norms of its columns; zero where they are rounding.
+    n_observations : float
+        Number of observations: rows, each as often as its weight says.
     """
 
     base: Columns
     anchors: _Index
     columns: Columns
     squares: _Array
+    n_observations: float
 
     @property
-    def n_free(self) -> int:
-        """Dimensions that the anchors' span leaves."""
-        rank = 0 if self.columns.basis is None else self.columns.basis.shape[1]
-        return self.columns.n_samples - rank
+    def rank(self) -> int:
+        """Dimension of the anchors' span, with what is always in the model."""
+        return 0 if self.columns.basis is None else self.columns.basis.shape[1]
+
+    @property
+    def n_free(self) -> float:
+        """Degrees of freedom that this span leaves."""
+        return self.n_observations - self.rank
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def fit_greedy(
     PhaseTwo
     """
     d = problem.base.n_features
-    steps = min(max_steps, max(problem.n_free // 5, 1))
+    steps = min(max_steps, max(int(problem.n_free // 5), 1))
     least = tol**2 * float(y @ y)
     price = least if sigma is None else max(feature_price(sigma, d), least)
     residual = problem.columns.project(y)

@@ -8,7 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.certificates import Certificate
 from sparsetheory.regression.anchors import Anchors
+from sparsetheory.regression.columns import check_columns
 from sparsetheory.regression.gauge import certify_anchors
+from sparsetheory.regression.least_squares import scale_rows
 from sparsetheory.regression.theory import prediction_bound
 
 __all__ = ["PredictionCertificate", "signal_bound"]
@@ -60,6 +62,8 @@ class PredictionCertificate(Certificate):
         What enters the bound.
     signal : float
         Upper bound on B.
+    roots : ndarray of shape (N,), optional
+        Roots of the row weights (of mean one) with which the model was fitted.
     """
 
     anchors: Anchors = field(kw_only=True, repr=False)
@@ -72,6 +76,7 @@ class PredictionCertificate(Certificate):
     signal: float = field(kw_only=True)
     shape: tuple[int, int] = field(kw_only=True)
     applies: bool = field(kw_only=True)
+    roots: NDArray[np.float64] | None = field(kw_only=True, default=None, repr=False)
 
     @classmethod
     def of(cls, **facts: Any) -> "PredictionCertificate":
@@ -114,7 +119,7 @@ class PredictionCertificate(Certificate):
         Parameters
         ----------
         X : array or sparse matrix of shape (N, d)
-            Design of the fit.
+            Design of the fit, without its row weights.
         y : array-like, optional
             Not used: what is checked concerns the design alone.
 
@@ -124,6 +129,7 @@ class PredictionCertificate(Certificate):
             `measured` is the upper confidence limit of the share of supports whose gauge exceeds alpha; `valid` says
             whether the lower limit of that share allows the certified level, and the bound applies.
         """
+        X = X if self.roots is None else scale_rows(check_columns(X), self.roots)
         fresh = certify_anchors(X, self.k, self.anchors, alpha_max=self.alpha)
         allowed = self.anchors.certified and fresh.lower <= self.anchors.delta
         return replace(self, measured=fresh.bound, valid=bool(allowed and self.applies))

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sparsetheory.arguments import check_count, check_number
 from sparsetheory.regression.anchored_level import cross_validated_level
-from sparsetheory.regression.anchors import Anchors, find_anchors
+from sparsetheory.regression.anchors import Anchors, find_anchors, project_out
 from sparsetheory.regression.distances import extend_basis
 from sparsetheory.regression.least_squares import LeastSquaresData, check_indices, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
@@ -46,13 +46,14 @@ class RandomSupportRegressor(SparseLinearModel):
         Forward-backward selection started from the anchors, the l1 norm weighted by distances to the anchors (the
         solver with a theorem), matching pursuit, or the l1 norm followed by backward deletion.
     anchors : {"adaptive", "random", "none"}, Anchors or array-like of int
-        How anchors are chosen; those of :func:`select_anchors` or indices are used as they are.
+        How anchors are chosen; those of :func:`select_anchors` or indices are used as they are. What was certified
+        for X alone is not certified for X with an intercept, forced features or row weights.
     n_draws : int
         Fits with different anchors.
     delta : float
         Share of supports that the anchors may fail, in (0, 1).
     sigma : float, optional
-        Noise level; estimated by default. Zero is allowed for "foba" and "omp".
+        Noise level of a row of weight one; estimated by default. Zero is allowed for "foba" and "omp".
     lam : {"universal", "cv"} or float
         Level of the l1 norm, for columns whose distance to the anchors has root mean square one.
     max_steps : int
@@ -178,7 +179,7 @@ class RandomSupportRegressor(SparseLinearModel):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Response; all targets share the anchors.
         sample_weight : array-like of shape (n_samples,), optional
-            Row weights.
+            Row weights; a row of weight 2 counts as two rows.
 
         Returns
         -------
@@ -190,7 +191,9 @@ class RandomSupportRegressor(SparseLinearModel):
         rng = check_random_state(self.random_state)
         draws = [self._draw(data, rng) for _ in range(self.n_draws)]
         targets = data.y if data.y.ndim == 2 else data.y[:, None]
-        fits = [[self._fit_one(problem, target) for target in targets.T] for _, problem in draws]
+        # Rows are scaled to a mean weight of one, and their noise with them.
+        sigma = None if self.sigma is None else float(self.sigma / np.sqrt(data.mean_weight))
+        fits = [[self._fit_one(problem, target, sigma) for target in targets.T] for _, problem in draws]
         return self._keep(data, draws, fits, targets)
 
     def _check_parameters(self, X: Any) -> None:
@@ -227,23 +230,26 @@ class RandomSupportRegressor(SparseLinearModel):
             chosen = None if isinstance(self.anchors, str) else self.anchors
             indices = check_indices("anchors", chosen, data.n_features)
             given = Anchors(indices, np.empty(0), np.empty(0), False, self.delta, 1.0)
-        always = np.empty((data.n_samples, 0)) if data.columns.basis is None else data.columns.basis
-        return replace(given, Q=extend_basis(always, data.columns.raw(given.indices), _RTOL)[0])
+        basis = data.columns.basis
+        always = np.empty((data.n_samples, 0)) if basis is None else basis
+        return replace(
+            given,
+            Q=extend_basis(always, data.columns.raw(given.indices), _RTOL)[0],
+            certified=given.certified and data.roots is None and _same(given.always, basis),
+            always=basis,
+        )
 
     def _draw(self, data: LeastSquaresData, rng: Any) -> tuple[Anchors, Anchored]:
         """Choose anchors and project them out."""
         anchors = self._choose(data, rng)
-        columns = data.columns.with_basis(anchors.Q)
         share = _GREEDY_SHARE if self.solver in ("foba", "omp") else _L1_SHARE
-        squares = columns.live_squares(recompute_below=share)
-        squares[anchors.indices] = 0.0
+        columns, squares = project_out(data.columns, anchors, recompute_below=share)
         squares[data.free] = 0.0
         free = np.setdiff1d(anchors.indices, data.free)
         anchors = replace(anchors, weights=np.sqrt(squares / data.n_samples))
-        return anchors, Anchored(data.columns, free, columns, squares)
+        return anchors, Anchored(data.columns, free, columns, squares, data.n_observations)
 
-    def _fit_one(self, problem: Anchored, y: NDArray[np.float64]) -> PhaseTwo:
-        sigma = None if self.sigma is None else float(self.sigma)
+    def _fit_one(self, problem: Anchored, y: NDArray[np.float64], sigma: float | None) -> PhaseTwo:
         if self.solver in ("foba", "omp"):
             frozen = self.solver == "omp"
             return fit_greedy(
@@ -278,18 +284,24 @@ class RandomSupportRegressor(SparseLinearModel):
             coef = np.mean([[fit.coef for fit in row] for row in fits], axis=0)
         self.anchors_ = draws[best][0]
         self.n_iter_ = self.n_draws
-        certificates = [self._certify(draws[best], fit, y) for fit, y in zip(chosen, targets.T, strict=True)]
+        certificates = [self._certify(data, draws[best], fit, y) for fit, y in zip(chosen, targets.T, strict=True)]
         single = data.y.ndim == 1
         self.sigma_, self.lam_, self.gap_ = (
             values[0] if single else np.array(values)
-            for values in ([f.sigma for f in chosen], [f.lam for f in chosen], [f.gap for f in chosen])
+            for values in (
+                [f.sigma * np.sqrt(data.mean_weight) for f in chosen],
+                [f.lam for f in chosen],
+                [f.gap for f in chosen],
+            )
         )
         paths = [fit.path for fit in chosen]
         self.path_ = paths[0] if single else paths
         self.certificate_ = certificates[0] if single else certificates
         return self._set_coefficients(data, coef[0] if single else coef)
 
-    def _certify(self, draw: tuple[Anchors, Anchored], fit: PhaseTwo, y: NDArray[np.float64]) -> PredictionCertificate:
+    def _certify(
+        self, data: LeastSquaresData, draw: tuple[Anchors, Anchored], fit: PhaseTwo, y: NDArray[np.float64]
+    ) -> PredictionCertificate:
         anchors, problem = draw
         n, d = problem.base.X.shape
         alpha = float(2 * self.k if self.alpha_max is None else self.alpha_max)
@@ -303,14 +315,17 @@ class RandomSupportRegressor(SparseLinearModel):
             sigma=fit.sigma,
             lam=fit.lam,
             gap=fit.gap,
-            rank=n - problem.n_free,
+            rank=problem.rank,
             signal=signal_bound(y, fit.sigma),
             shape=(n, d),
             applies=applies,
+            roots=data.roots,
         )
 
     def error_bound(self, B: float | None = None) -> Any:
         """Return the proved bound on the mean squared prediction error, NaN where no theorem applies.
+
+        With row weights the mean is weighted, and the noise of a row of weight w has variance ``sigma**2 / w``.
 
         Parameters
         ----------
@@ -325,3 +340,7 @@ class RandomSupportRegressor(SparseLinearModel):
         if isinstance(self.certificate_, list):
             return np.array([certificate.error_bound(B) for certificate in self.certificate_])
         return self.certificate_.error_bound(B)
+
+
+def _same(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))

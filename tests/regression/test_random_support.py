@@ -30,19 +30,12 @@ def _error(model, X, signal, y):
     return np.mean((model.fit(X, y).predict(X) - signal) ** 2) / SIGMA**2
 
 
-_REPEATED = "a repeated row is no new observation: the number of rows enters noise levels and prices"
-
-
 @parametrize_with_checks(
     [
         RandomSupportRegressor(1),
         RandomSupportRegressor(1, sigma=0.5, solver="lasso", tol=1e-10),
         RandomSupportRegressor(1, anchors="random", solver="omp"),
     ],
-    expected_failed_checks=lambda _: {
-        "check_sample_weight_equivalence_on_dense_data": _REPEATED,
-        "check_sample_weight_equivalence_on_sparse_data": _REPEATED,
-    },
 )
 def test_scikit_learn_conventions(estimator, check):
     check(estimator)
@@ -100,8 +93,24 @@ def test_anchors_can_be_given():
     a = RandomSupportRegressor(K, anchors=anchors, sigma=SIGMA).fit(X, y)
     b = RandomSupportRegressor(K, anchors=anchors.indices, sigma=SIGMA).fit(X, y)
     np.testing.assert_array_equal(a.coef_, b.coef_)
-    assert a.anchors_.certified
+    # What holds for the design alone need not hold once an intercept is projected out.
+    plain = RandomSupportRegressor(K, anchors=anchors, sigma=SIGMA, fit_intercept=False)
+    assert plain.fit(X, y).anchors_.certified
+    assert not plain.fit(X, y, sample_weight=np.arange(1.0, N + 1)).anchors_.certified
+    assert not a.anchors_.certified
     assert not b.anchors_.certified
+    again = RandomSupportRegressor(K, anchors=RandomSupportRegressor(K, random_state=0).fit(X, y).anchors_)
+    assert again.fit(X, y).anchors_.certified
+
+
+def test_given_anchors_are_checked_beside_what_is_always_in_the_model():
+    # All columns are nearly constant: once a constant is fitted there is nothing hard about them.
+    X = 1e4 + np.random.default_rng(0).standard_normal((N, 40))
+    model = RandomSupportRegressor(K, anchors=[], sigma=SIGMA).fit(X, X[:, 0])
+    np.testing.assert_allclose(np.abs(model.anchors_.always), np.sqrt(1 / N))
+    assert model.certificate_.check(X).measured < 0.05
+    without = RandomSupportRegressor(K, anchors=[], sigma=SIGMA, fit_intercept=False).fit(X, X[:, 0])
+    assert without.certificate_.check(X).measured > 0.9
 
 
 def test_without_anchors_it_is_stepwise_regression():
@@ -164,10 +173,25 @@ def test_row_weights_drop_rows():
     s = np.ones(N)
     s[:20] = 0
     weighted = RandomSupportRegressor(K, sigma=SIGMA, anchors=[1, 5, 9], random_state=0).fit(X, y, sample_weight=s)
-    # Weights have mean one, so the price of a feature is that of the larger weights.
-    scale = np.sqrt(N / (N - 20))
-    dropped = RandomSupportRegressor(K, sigma=SIGMA / scale, anchors=[1, 5, 9], random_state=0).fit(X[20:], y[20:])
+    dropped = RandomSupportRegressor(K, sigma=SIGMA, anchors=[1, 5, 9], random_state=0).fit(X[20:], y[20:])
     np.testing.assert_array_equal(weighted.support_, dropped.support_)
+
+
+@pytest.mark.parametrize("solver", ["foba", "lasso"])
+@pytest.mark.parametrize("sigma", [None, SIGMA])
+def test_row_weights_count_repetitions(solver, sigma):
+    X, _, y = _case()
+    counts = np.random.default_rng(0).integers(1, 4, N)
+    model = RandomSupportRegressor(K, solver=solver, sigma=sigma, anchors=[1, 5, 9], tol=1e-8)
+    weighted = model.fit(X, y, sample_weight=counts)
+    coef, level, certificate = weighted.coef_.copy(), weighted.sigma_, weighted.certificate_
+    repeated = model.fit(np.repeat(X, counts, axis=0), np.repeat(y, counts))
+    scale = np.abs(coef).max()
+    np.testing.assert_allclose(coef, repeated.coef_, atol=1e-5 * scale)
+    assert level == pytest.approx(repeated.sigma_, rel=1e-6)
+    assert certificate.check(X).measured == pytest.approx(
+        repeated.certificate_.check(np.repeat(X, counts, axis=0)).measured, abs=0.15
+    )
 
 
 def test_draws():
