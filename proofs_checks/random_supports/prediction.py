@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -18,10 +17,12 @@ from sparsetheory.proofs_checks.random_supports.instances import (
 )
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
 from sparsetheory.regression import (
+    Anchors,
     RandomSupportRegressor,
     adversarial_coefficients,
     make_design,
     sample_support,
+    select_anchors,
     theory,
 )
 from sparsetheory.regression.columns import Columns
@@ -178,8 +179,8 @@ def _draw_trial(rng: np.random.Generator, ratio: float) -> _Trial:
 
 
 @cache
-def _anchors() -> Any:
-    return RandomSupportRegressor(_K, random_state=0).fit(_tree(), np.arange(_N, dtype=float)).anchors_
+def _anchors() -> Anchors:
+    return select_anchors(_tree(), _K, random_state=0)
 
 
 def _model(solver: str) -> RandomSupportRegressor:
