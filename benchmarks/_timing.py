@@ -26,6 +26,12 @@ def best_result(function: Callable[[], Any], repeats: int = 3) -> tuple[float, A
     return min(times), result
 
 
+def best_of_each(*functions: Callable[[], object], repeats: int = 3) -> list[float]:
+    """Seconds of the fastest call of each function; they take turns, so that a busy spell meets all alike."""
+    rounds = [[best_of(function, 1) for function in functions] for _ in range(repeats)]
+    return [min(times) for times in zip(*rounds, strict=True)]
+
+
 @dataclass(frozen=True)
 class Row:
     """One comparison of costs, in seconds unless `unit` says otherwise."""

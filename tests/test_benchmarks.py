@@ -56,7 +56,14 @@ def test_regression_benchmark_runs_without_its_optional_peers(tmp_path):
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
     tasks = " ".join(row["task"] for row in rows)
-    for part in ("anchors + forward", "Lasso path, dense", "Lasso path, sparse", "OMP, 1000 targets", "memory"):
+    for part in (
+        "error, clusters15 min",
+        "anchors + forward",
+        "Lasso path, dense",
+        "Lasso path, sparse",
+        "OMP, 1000 targets",
+        "memory",
+    ):
         assert part in tasks
     assert "Sparse regression" in printed
     assert all(float(row["ratio"]) > 0 for row in rows)
