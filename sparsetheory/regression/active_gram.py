@@ -123,16 +123,28 @@ class ActiveGram:
         bool
             Whether coefficients became zero on the way, so that another step is worth its price.
         """
-        k = self.size
-        active = np.flatnonzero(self.w[:k])
+        active = np.flatnonzero(self.w[: self.size])
         if active.size == 0:
             return False
-        start, start_g = self.w[:k].copy(), self.g[:k].copy()
-        w = start[active]
+        w = self.w[active]
         step = self._direction(active, w, lam[active], shape[active])
-        if step is None:
-            return False
+        crossed = None if step is None else self._advance(active, w, step, lam, shape)
+        if crossed is None and self.factor.doubtful:
+            step = self._dependent_direction(active, w, lam[active], shape[active])
+            crossed = None if step is None else self._advance(active, w, step, lam, shape)
+        return bool(crossed)
+
+    def _advance(self, active: NDArray[np.intp], w: _Array, step: _Array, lam: _Array, shape: _Array) -> bool | None:
+        """Move by the largest share of a step that lowers the objective, if there is one.
+
+        Returns
+        -------
+        bool or None
+            Whether coefficients became zero; None if nothing has moved.
+        """
         self.n_newton += 1
+        k = self.size
+        start, start_g = self.w[:k].copy(), self.g[:k].copy()
         current = self._objective(lam, shape)
         crosses = (w + step) * w <= 0
         for fraction in (*_FRACTIONS, _first_crossing(w, step)):
@@ -145,26 +157,30 @@ class ActiveGram:
             if self._objective(lam, shape) < current + slack:
                 return bool(crosses.any())
         self.w[:k], self.g[:k] = start, start_g
-        return False
+        return None
 
     def _direction(self, active: NDArray[np.intp], w: _Array, lam: _Array, shape: _Array) -> _Array | None:
-        slope, bend = np.empty(w.size), np.empty(w.size)
-        penalty_model(w, lam, shape, self.kind, slope, bend)
+        slope, bend = self._model(w, lam, shape)
         downhill = self.g[active] - slope
         if not bend.any():
-            step = self.factor.solve(self.gram, active, downhill)
-            return self._dependent_direction(active, w, downhill) if step is None else step
+            return self.factor.solve(self.gram, active, downhill)
         system = self.gram[np.ix_(active, active)]
         system[np.diag_indices(w.size)] += bend
         _, step, info = dposv(system, downhill, lower=True, overwrite_a=True)
         return step if info == 0 else None
 
-    def _dependent_direction(self, active: NDArray[np.intp], w: _Array, downhill: _Array) -> _Array | None:
+    def _model(self, w: _Array, lam: _Array, shape: _Array) -> tuple[_Array, _Array]:
+        slope, bend = np.empty(w.size), np.empty(w.size)
+        penalty_model(w, lam, shape, self.kind, slope, bend)
+        return slope, bend
+
+    def _dependent_direction(self, active: NDArray[np.intp], w: _Array, lam: _Array, shape: _Array) -> _Array | None:
         """Move within dependent columns, which changes the penalty but not the fit, until a coefficient is zero."""
+        slope, _ = self._model(w, lam, shape)
         scale = 1.0 / np.sqrt(np.diagonal(self.gram)[active])
         correlation = self.gram[np.ix_(active, active)] * np.outer(scale, scale)
         null = scale * eigh(correlation, subset_by_index=[0, 0])[1][:, 0]
-        if downhill @ null < 0:
+        if (self.g[active] - slope) @ null < 0:
             null = -null
         length = _first_crossing(w, null, limit=np.inf)
         # A hair beyond the crossing, so that rounding cannot keep the coefficient from being seen as zero.

@@ -51,6 +51,8 @@ class Anchors:
         Relative probabilities of features in a support, where not uniform.
     always : ndarray of shape (N, q), optional
         Orthonormal basis of what is in every model, projected out of supports and anchors alike.
+    k, alpha_max : int, float, optional
+        Size of the supports and bound on their gauge, for which the anchors were chosen.
     """
 
     indices: _Index
@@ -66,6 +68,8 @@ class Anchors:
     n_passes: int = 0
     prior: _Array | None = None
     always: _Array | None = None
+    k: int | None = None
+    alpha_max: float | None = None
 
 
 def find_anchors(
@@ -96,14 +100,14 @@ def find_anchors(
     if m is not None and method == "adaptive":
         raise ValueError(f"m={m!r} is the number of random anchors; limit adaptive ones by m_max")
     first = check_indices("forced", forced, columns.n_features)
-    law = SupportLaw(_usable(columns), support_prior, k, generator(random_state))
+    law = SupportLaw(columns.usable(), support_prior, k, generator(random_state))
     span = AnchorSpan(columns, first, check_number("rtol", rtol, positive=True))
     if method == "random":
         found = _random(span, law, k, delta, m, allowed)
     else:
         limit = None if m_max is None else _check_limit("m_max", m_max, columns.n_samples - 2)
         found = _adaptive(span, law, k, delta, beta, limit, rule, allowed)
-    return replace(found, n_usable=law.columns.size, prior=law.prior, always=columns.basis)
+    return replace(found, n_usable=law.columns.size, prior=law.prior, always=columns.basis, k=k, alpha_max=allowed)
 
 
 def _check_shares(**shares: Any) -> None:
@@ -121,12 +125,6 @@ def _check_limit(name: str, value: Any, limit: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value <= limit:
         raise ValueError(f"{name} must be an integer between 0 and {limit}; got {value!r}")
     return int(value)
-
-
-def _usable(columns: Columns) -> NDArray[np.bool_]:
-    if not np.all(np.isfinite(columns.raw_squares())):
-        raise ValueError("X must be finite, and so must the squares of its entries; it contains NaN or infinity")
-    return np.asarray(columns.live_squares() > 0)
 
 
 def _random(span: AnchorSpan, law: SupportLaw, k: int, delta: float, m: int | None, allowed: float) -> Anchors:

@@ -11,7 +11,7 @@ from sparsetheory.regression.distances import extend_basis
 from sparsetheory.regression.support_batch import SupportBatch
 from sparsetheory.regression.support_law import SupportLaw
 
-__all__ = ["AnchorSearch", "AnchorSpan", "SearchRules", "needed_passes", "proved_share"]
+__all__ = ["AnchorSearch", "AnchorSpan", "SearchRules", "check_rank", "needed_passes", "proved_share"]
 
 _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]
@@ -44,6 +44,15 @@ def needed_passes(failures: int, delta: float, beta: float) -> int:
 def proved_share(failures: int, passes: int, beta: float) -> float:
     """Return the smallest share of failing supports that so many passes in a row exclude; 1 without any."""
     return -math.expm1(-_log_rounds(failures, beta) / passes) if passes else 1.0
+
+
+def check_rank(rank: int, n_samples: int) -> None:
+    """Raise ValueError where the span of some anchors leaves too little to fit anything in."""
+    if rank >= n_samples - 2:
+        raise ValueError(
+            f"anchors span almost the whole sample space: {rank} of {n_samples} dimensions; "
+            "take fewer (m, m_max, anchors, forced)"
+        )
 
 
 class AnchorSpan:
@@ -83,7 +92,7 @@ class AnchorSpan:
         if new.size:
             self._set(extend_basis(self.Q, self.columns.raw(new), self.rtol)[0])
             self.indices += new.tolist()
-            self._check()
+            check_rank(self._rank, self.columns.n_samples)
 
     def append(self, index: int) -> None:
         """Append one anchor by two Gram-Schmidt steps, O(n_samples * rank)."""
@@ -98,7 +107,7 @@ class AnchorSpan:
                 self._set(self.Q)
             self._room[:, self._rank] = left / length
             self._rank += 1
-            self._check()
+            check_rank(self._rank, self.columns.n_samples)
 
     def _outside(self, vector: _Array) -> _Array:
         return np.asarray(vector - self.Q @ (self.Q.T @ vector))
@@ -108,13 +117,6 @@ class AnchorSpan:
         self._rank = Q.shape[1]
         self._room = np.empty((Q.shape[0], 2 * self._rank + 16), order="F")
         self._room[:, : self._rank] = Q
-
-    def _check(self) -> None:
-        if self._rank >= self.columns.n_samples - 2:
-            raise ValueError(
-                f"anchors span almost the whole sample space: {self._rank} of {self.columns.n_samples} dimensions; "
-                "take fewer (m, m_max, forced)"
-            )
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def sample_support(
     Raises
     ------
     ValueError
-        If k is out of range, or no draw was accepted.
+        If X is not finite, k is out of range, or no draw was accepted.
 
     Examples
     --------
@@ -143,6 +143,8 @@ def sample_support(
     limit = min(X.shape[0], candidates.size)
     if k > limit:
         raise ValueError(f"k must be at most {limit}, the smaller of rows and non-zero columns, got {k}")
+    if not np.isfinite(X).all():
+        raise ValueError("X must be finite, got NaN or infinity")
     rng = generator(random_state)
     for _ in range(max_tries):
         S = np.sort(rng.choice(candidates, k, replace=False))

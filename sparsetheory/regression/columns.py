@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 from sparsetheory.numba_kernels.coordinate_descent import dense_correlations
 from sparsetheory.numba_kernels.mixed_precision import row_correlations
 
-__all__ = ["NEGLIGIBLE", "Columns", "check_columns"]
+__all__ = ["NEGLIGIBLE", "Columns", "check_columns", "refuse_half"]
 
 # A length below this share of the raw column is rounding.
 NEGLIGIBLE = 1e-11
@@ -27,9 +27,14 @@ def check_columns(X: Any) -> Any:
     ValueError
         If it is not a matrix of numbers, or is in half precision.
     """
+    refuse_half(X)
+    return check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], ensure_all_finite=False)
+
+
+def refuse_half(X: Any) -> None:
+    """Raise ValueError for a design in half precision: rounding at 1e-3 hides what columns have in common."""
     if getattr(X, "dtype", None) == np.float16:
         raise ValueError("X is in half precision (float16); convert it to float32 or float64")
-    return check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], ensure_all_finite=False)
 
 
 class Columns:
@@ -156,6 +161,18 @@ class Columns:
         """Return :meth:`squares`, with zero for columns whose projection is rounding."""
         squares = self.squares(recompute_below=recompute_below)
         return np.where(squares > NEGLIGIBLE**2 * self.raw_squares(), squares, 0.0)
+
+    def usable(self) -> NDArray[np.bool_]:
+        """Return which projected columns are more than rounding.
+
+        Raises
+        ------
+        ValueError
+            If the square of an entry is not finite.
+        """
+        if not np.all(np.isfinite(self.raw_squares())):
+            raise ValueError("X must be finite, and so must the squares of its entries; it contains NaN or infinity")
+        return np.asarray(self.live_squares() > 0)
 
     def raw_block(self, block: slice) -> Any:
         """Return a range of raw columns in double precision, sparse where X is."""

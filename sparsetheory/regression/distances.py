@@ -6,7 +6,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.columns import Columns, check_columns, refuse_half
 
 __all__ = [
     "extend_basis",
@@ -66,6 +66,11 @@ def leave_one_out_distances(XS: ArrayLike) -> NDArray[np.float64]:
         itself, and the others, which can be removed from any combination without changing it, get infinity: a ratio
         of any distance to theirs is 0.
 
+    Raises
+    ------
+    ValueError
+        If `XS` is not a finite matrix, or is in half precision.
+
     Notes
     -----
     O(n_samples k^2). The relative error is about ``eps * cond(XS)`` with normalised columns. The identity is
@@ -80,6 +85,7 @@ def leave_one_out_distances(XS: ArrayLike) -> NDArray[np.float64]:
     >>> leave_one_out_distances(XS[:, [1, 1]]).round(6)
     array([1.118034,      inf])
     """
+    refuse_half(XS)
     columns = np.asarray(XS, dtype=np.float64)
     if columns.ndim != 2 or not np.all(np.isfinite(columns)):
         raise ValueError(f"XS must be a finite array with two axes; got shape {columns.shape}")
@@ -89,14 +95,14 @@ def leave_one_out_distances(XS: ArrayLike) -> NDArray[np.float64]:
     return distances
 
 
-def residual_norms(X: Any, Q: NDArray[np.float64], *, recompute_below: float = 1e-7) -> NDArray[np.float64]:
+def residual_norms(X: Any, Q: ArrayLike, *, recompute_below: float = 1e-7) -> NDArray[np.float64]:
     """Return the distance of every column of X to the span of an orthonormal basis.
 
     Parameters
     ----------
-    X : ndarray or CSC matrix of shape (n_samples, n_features)
+    X : array-like or sparse matrix of shape (n_samples, n_features)
         Design in single or double precision.
-    Q : ndarray of shape (n_samples, q)
+    Q : array-like of shape (n_samples, q)
         Orthonormal columns; q may be 0.
     recompute_below : float
         Where the squared distance is a smaller share of the squared norm of the column than this, it is not taken
@@ -105,7 +111,13 @@ def residual_norms(X: Any, Q: NDArray[np.float64], *, recompute_below: float = 1
     Returns
     -------
     ndarray of shape (n_features,)
-        Root mean squares: Euclidean lengths over ``sqrt(n_samples)``.
+        Root mean squares: Euclidean lengths over ``sqrt(n_samples)``. Accurate to about 1e-8 relative, or to 1e-15 of
+        the norm of the column.
+
+    Raises
+    ------
+    ValueError
+        If X is not finite, or Q does not fit it.
 
     Notes
     -----
@@ -118,8 +130,14 @@ def residual_norms(X: Any, Q: NDArray[np.float64], *, recompute_below: float = 1
     >>> residual_norms(X, np.full((4, 1), 0.5)).round(6)
     array([0.      , 1.870829])
     """
-    squares = Columns(X, Q).squares(recompute_below=recompute_below)
-    return np.asarray(np.sqrt(squares / X.shape[0]))
+    X, basis = check_columns(X), np.asarray(Q, dtype=np.float64)
+    if basis.ndim != 2 or basis.shape[0] != X.shape[0]:
+        raise ValueError(f"Q must be a matrix with one row per row of X, {X.shape[0]}; got shape {basis.shape}")
+    columns = Columns(X, basis)
+    squares = columns.squares(recompute_below=recompute_below)
+    if not np.all(np.isfinite(squares)):
+        raise ValueError("X must be finite, and so must the squares of its entries; it contains NaN or infinity")
+    return np.asarray(np.sqrt(squares / columns.n_samples))
 
 
 def orthonormal_basis(XT: ArrayLike, rtol: float = 1e-11) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

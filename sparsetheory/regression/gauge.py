@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from sklearn.utils import Bunch
 
 from sparsetheory.arguments import check_count, check_number, generator
 from sparsetheory.certificates import Certificate
@@ -38,7 +39,7 @@ class Weighted(Protocol):
         ...
 
 
-def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = False) -> dict[str, Any]:
+def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = False) -> Bunch:
     r"""Return the gauge of a support: the most :math:`\sum |w_i| D_T(i)` of a signal of size one on S.
 
     Parameters
@@ -54,15 +55,15 @@ def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = Fals
 
     Returns
     -------
-    dict
+    dict whose keys are attributes too
         "alpha", the gauge or its bound, and "ratios", of shape (k,), with :math:`D_T(i) / D_{S \setminus i}(i)`. Where
         columns depend on each other, signals are written on an independent subset, and the others have ratio zero.
 
     Raises
     ------
     ValueError
-        If S does not hold distinct columns, `anchors` has no weights for X, or `exact` is asked for more than 14
-        columns.
+        If S does not hold distinct columns, X is not finite on them, `anchors` has no weights for X, or `exact` is
+        asked for more than 14 columns.
 
     Notes
     -----
@@ -85,13 +86,16 @@ def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = Fals
         raise ValueError(f"anchors must have {columns.n_features} weights, one per column of X; got {weights.shape}")
     if exact and support.size > _MAX_EXACT:
         raise ValueError(f"exact=True tries 2^(k - 1) signs and allows k up to {_MAX_EXACT}; got {support.size}")
-    W, kept = inverse_factor(columns.take(support))
+    own = columns.take(support)
+    if not np.all(np.isfinite(own)):
+        raise ValueError("X must be finite on S; it contains NaN or infinity there")
+    W, kept = inverse_factor(own)
     # In root mean squares, as the weights are.
     rows = weights[support[kept], None] * W * np.sqrt(columns.n_samples)
     ratios = np.zeros(support.size)
     ratios[kept] = np.linalg.norm(rows, axis=1)
     alpha = largest_signed_norm(np.ascontiguousarray(rows)) if exact else ratios.sum()
-    return {"alpha": float(alpha), "ratios": ratios}
+    return Bunch(alpha=float(alpha), ratios=ratios)
 
 
 def _check_support(S: ArrayLike, d: int) -> _Index:
@@ -176,7 +180,7 @@ class AnchorCertificate(Certificate):
 
 
 def _draw(columns: Columns, anchors: Anchors, k: int, count: int, rng: np.random.Generator) -> _Index:
-    return SupportLaw(columns.live_squares() > 0, anchors.prior, k, rng).supports(count)
+    return SupportLaw(columns.usable(), anchors.prior, k, rng).supports(count)
 
 
 def certify_anchors(
@@ -215,7 +219,7 @@ def certify_anchors(
     Raises
     ------
     ValueError
-        If a number is out of range, or the basis of the anchors does not fit X.
+        If a number is out of range, X is not finite, or the basis of the anchors does not fit X.
 
     Examples
     --------

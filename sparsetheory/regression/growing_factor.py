@@ -11,7 +11,9 @@ _Index = NDArray[np.intp]
 # Removed members stay in the factor up to this many: each costs two triangular solves, a new factor k/6 of those.
 _MAX_REMOVED = 32
 # A member with a smaller share of its square left depends on the others: the solution would be rounding.
-_DEPENDENT = 1e-12
+_DEPENDENT = 1e-14
+# Below this share a solution has few correct digits.
+_DOUBTFUL = 1e-10
 
 
 class GrowingFactor:
@@ -28,6 +30,12 @@ class GrowingFactor:
         """Forget everything."""
         self.members: _Index = np.empty(0, dtype=np.intp)
         self.lower = np.empty((0, 0), order="F")
+        self._least_share = 1.0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether some member nearly depends on the others."""
+        return self._least_share < _DOUBTFUL
 
     def solve(self, gram: _Array, active: _Index, rhs: _Array) -> _Array | None:
         """Solve ``gram[active][:, active] z = rhs``.
@@ -82,9 +90,12 @@ class GrowingFactor:
         if old:
             coupling = dtrtrs(self.lower, np.asfortranarray(gram[np.ix_(self.members, new)]), lower=True)[0]
         corner, info = dpotrf(gram[np.ix_(new, new)] - coupling.T @ coupling, lower=True)
-        if info != 0 or np.any(np.diagonal(corner) ** 2 < _DEPENDENT * np.diagonal(gram)[new]):
+        share = float(np.min(np.diagonal(corner) ** 2 / np.diagonal(gram)[new])) if info == 0 else 0.0
+        if share < _DEPENDENT:
             self.reset()
+            self._least_share = share
             return False
+        self._least_share = min(self._least_share, share)
         lower = np.zeros((old + new.size, old + new.size), order="F")
         lower[:old, :old] = self.lower
         lower[old:, :old] = coupling.T

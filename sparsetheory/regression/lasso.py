@@ -255,11 +255,18 @@ class WorkingSetLassoCV(_PenalisedModel):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or all rows of a fold have weight zero.
         """
         X, y = self._check_arrays(X, y)
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
         data, path = self._path(X, y, weight, self.lams, self.n_lams, self.min_ratio)
         splits = list(check_cv(self.cv).split(X, y))
+        if weight is not None and not all(weight[test].any() for _, test in splits):
+            raise ValueError("sample_weight must be positive somewhere in every fold of cv; a fold has only zeros")
         errors = Parallel(n_jobs=self.n_jobs, prefer="threads")(
             delayed(self._fold_errors)(X, y, weight, path.lams, train, test) for train, test in splits
         )

@@ -87,9 +87,20 @@ class LeastSquaresData:
         norms[norms == 0] = 1.0
         solution = np.linalg.lstsq(design / norms, left, rcond=_RCOND)[0]
         solution = solution / (norms if left.ndim == 1 else norms[:, None])
+        if self.fit_intercept:
+            _keep_constants(solution, design[:, -1], left)
         coef = coef.copy()
         coef[..., self.free] = solution[: self.free.size].T
         return coef, solution[-1] if self.fit_intercept else zero
+
+
+def _keep_constants(solution: NDArray[np.float64], constant: NDArray[np.float64], left: NDArray[np.float64]) -> None:
+    """Give features no share, not even of rounding, in responses that the constant alone explains."""
+    intercept = constant @ left / (constant @ constant)
+    residual = left - (constant * intercept if left.ndim == 1 else np.outer(constant, intercept))
+    explained = np.linalg.norm(residual, axis=0) <= _ROUNDING * np.linalg.norm(left, axis=0)
+    solution[:-1] = np.where(explained, 0.0, solution[:-1])
+    solution[-1] = np.where(explained, intercept, solution[-1])
 
 
 def _free_design(

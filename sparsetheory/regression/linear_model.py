@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sparsetheory.regression.columns import refuse_half
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 
 __all__ = ["SparseLinearModel", "check_sparsity"]
@@ -43,6 +44,7 @@ class SparseLinearModel(RegressorMixin, BaseEstimator):
         )
 
     def _check_arrays(self, X: Any, y: Any) -> tuple[Any, Any]:
+        refuse_half(X)
         X, y = validate_data(
             self,
             X,

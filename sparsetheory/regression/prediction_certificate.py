@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.arguments import check_number
 from sparsetheory.certificates import Certificate
 from sparsetheory.regression.anchors import Anchors
 from sparsetheory.regression.columns import check_columns
@@ -105,10 +106,15 @@ class PredictionCertificate(Certificate):
         -------
         float
             NaN where no theorem applies.
+
+        Raises
+        ------
+        ValueError
+            If B is not a finite non-negative number.
         """
+        size = self.signal if B is None else check_number("B", B)
         if not self.applies:
             return float("nan")
-        size = self.signal if B is None else B
         n, d = self.shape
         noise = prediction_bound(n, d, self.rank, 0.0, 0.0, self.sigma, 0.1, t)
         return float(noise + (np.sqrt(2 * self.lam * self.alpha * size) + np.sqrt(2 * self.gap)) ** 2)

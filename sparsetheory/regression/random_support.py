@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sparsetheory.arguments import check_count, check_number
+from sparsetheory.regression.anchor_search import check_rank
 from sparsetheory.regression.anchored_level import cross_validated_level
 from sparsetheory.regression.anchors import Anchors, find_anchors, project_out
 from sparsetheory.regression.distances import extend_basis
@@ -47,7 +48,8 @@ class RandomSupportRegressor(SparseLinearModel):
         solver with a theorem), matching pursuit, or the l1 norm followed by backward deletion.
     anchors : {"adaptive", "random", "none"}, Anchors or array-like of int
         How anchors are chosen; those of :func:`select_anchors` or indices are used as they are. What was certified
-        for X alone is not certified for X with an intercept, forced features or row weights.
+        for X alone is not certified for X with an intercept, forced features or row weights, and what was certified
+        for smaller supports or a larger gauge is not certified for these.
     n_draws : int
         Fits with different anchors.
     delta : float
@@ -93,6 +95,8 @@ class RandomSupportRegressor(SparseLinearModel):
         Level and duality gap of the l1 solvers, else NaN.
     n_iter_ : int
         Draws.
+    ill_conditioned_samples_ : int
+        Supports with a condition number beyond 1e12 among those that chose the anchors; their ratios are not reliable.
     certificate_ : PredictionCertificate or list of PredictionCertificate
         ``certificate_.check(X)`` tests the anchors on fresh supports, ``certificate_.error_bound(B)`` is proved.
 
@@ -184,10 +188,16 @@ class RandomSupportRegressor(SparseLinearModel):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or anchors and forced features span almost the whole sample space.
         """
         X, y = self._check_arrays(X, y)
         self._check_parameters(X)
-        data = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept, unpenalised=self.forced)
+        forced = check_indices("forced", self.forced, X.shape[1])
+        data = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept, unpenalised=forced)
         rng = check_random_state(self.random_state)
         draws = [self._draw(data, rng) for _ in range(self.n_draws)]
         targets = data.y if data.y.ndim == 2 else data.y[:, None]
@@ -200,14 +210,15 @@ class RandomSupportRegressor(SparseLinearModel):
         check_sparsity("k", self.k, *X.shape)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
-            if isinstance(value, str) and value not in choices:
+            given = name == "anchors" and not isinstance(value, str)
+            if not given and value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
         check_count("n_draws", self.n_draws)
         check_count("max_steps", self.max_steps)
         check_number("tol", self.tol, positive=True)
         if self.sigma is not None:
             check_number("sigma", self.sigma, positive=self.solver.startswith("lasso"))
-        if self.lam not in ("universal", "cv"):
+        if not (isinstance(self.lam, str) and self.lam in ("universal", "cv")):
             check_number("lam", self.lam, positive=True)
 
     def _choose(self, data: LeastSquaresData, rng: Any) -> Anchors:
@@ -226,6 +237,7 @@ class RandomSupportRegressor(SparseLinearModel):
             )
         if isinstance(self.anchors, Anchors):
             given = self.anchors
+            check_indices("anchors", given.indices, data.n_features)
         else:
             chosen = None if isinstance(self.anchors, str) else self.anchors
             indices = check_indices("anchors", chosen, data.n_features)
@@ -235,13 +247,25 @@ class RandomSupportRegressor(SparseLinearModel):
         return replace(
             given,
             Q=extend_basis(always, data.columns.raw(given.indices), _RTOL)[0],
-            certified=given.certified and data.roots is None and _same(given.always, basis),
+            certified=data.roots is None and _same(given.always, basis) and self._serves(given),
             always=basis,
         )
+
+    def _serves(self, anchors: Anchors) -> bool:
+        """Whether given anchors are certified for such supports and gauges: ratios grow with the support."""
+        if not anchors.certified or anchors.k is None or anchors.alpha_max is None:
+            return False
+        return anchors.k >= self.k and anchors.alpha_max <= self._alpha
+
+    @property
+    def _alpha(self) -> float:
+        return float(2 * self.k if self.alpha_max is None else self.alpha_max)
 
     def _draw(self, data: LeastSquaresData, rng: Any) -> tuple[Anchors, Anchored]:
         """Choose anchors and project them out."""
         anchors = self._choose(data, rng)
+        if anchors.indices.size or data.free.size:
+            check_rank(anchors.Q.shape[1], data.n_samples)
         share = _GREEDY_SHARE if self.solver in ("foba", "omp") else _L1_SHARE
         columns, squares = project_out(data.columns, anchors, recompute_below=share)
         squares[data.free] = 0.0
@@ -284,6 +308,7 @@ class RandomSupportRegressor(SparseLinearModel):
             coef = np.mean([[fit.coef for fit in row] for row in fits], axis=0)
         self.anchors_ = draws[best][0]
         self.n_iter_ = self.n_draws
+        self.ill_conditioned_samples_ = self.anchors_.n_ill_conditioned
         certificates = [self._certify(data, draws[best], fit, y) for fit, y in zip(chosen, targets.T, strict=True)]
         single = data.y.ndim == 1
         self.sigma_, self.lam_, self.gap_ = (
@@ -304,14 +329,13 @@ class RandomSupportRegressor(SparseLinearModel):
     ) -> PredictionCertificate:
         anchors, problem = draw
         n, d = problem.base.X.shape
-        alpha = float(2 * self.k if self.alpha_max is None else self.alpha_max)
         known = self.sigma is not None and self.solver == "lasso" and self.ensemble == "best"
         enough = fit.lam >= universal_level(fit.sigma, n, d) * (1 - 1e-12)
         applies = bool(known and anchors.certified and enough)
         return PredictionCertificate.of(
             anchors=anchors,
             k=self.k,
-            alpha=alpha,
+            alpha=self._alpha,
             sigma=fit.sigma,
             lam=fit.lam,
             gap=fit.gap,

@@ -12,6 +12,7 @@ from sklearn.utils import check_array, check_X_y
 
 from sparsetheory.coding.penalties import make_penalty
 from sparsetheory.coding.penalty import Penalty
+from sparsetheory.regression.columns import refuse_half
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 from sparsetheory.regression.levels import level_grid
 from sparsetheory.regression.quadratic import DataQuadratic, GramQuadratic, Quadratic
@@ -163,7 +164,8 @@ def lasso_path(
     Raises
     ------
     ValueError
-        For data that are not finite or of unequal lengths, levels that are not positive, weights that are negative.
+        For data that are not finite, in half precision or of unequal lengths, levels that are not positive, weights
+        that are negative.
 
     Warns
     -----
@@ -188,6 +190,7 @@ def lasso_path(
     >>> bool(np.all(path.gaps <= path.tolerance))
     True
     """
+    refuse_half(X)
     X, target = check_X_y(X, y, accept_sparse="csc", dtype=[np.float64, np.float32], y_numeric=True)
     checked = check_weights(weights, X.shape[1])
     data = prepare_penalised(X, target, sample_weight, checked, fit_intercept=fit_intercept, unpenalised=unpenalised)

@@ -15,8 +15,6 @@ _Index = NDArray[np.intp]
 _ILL_CONDITIONED = 1e12
 # From here on a support may contain dependent columns, and is looked at alone.
 _SUSPECT = 1e11
-# Below this share of the norm one projection leaves too much inside the span.
-_WEAK = 1e-3
 
 
 class SupportBatch:
@@ -73,17 +71,10 @@ def _lengths(vectors: _Array) -> _Array:
 
 
 def _outside(vectors: _Array, Q: _Array) -> _Array:
-    """Project out a basis, again where little is left; Fortran order."""
-    if Q.shape[1] == 0:
-        return np.array(vectors, order="F")
-    left = _subtract(vectors, Q)
-    weak = np.flatnonzero(_lengths(left) < _WEAK * _lengths(vectors))
-    if weak.size:
-        left[:, weak] = _subtract(left[:, weak], Q)
-    return left
+    """Project out a basis; Fortran order.
 
-
-def _subtract(vectors: _Array, Q: _Array) -> _Array:
+    Once is enough for lengths: what rounding leaves inside the span is orthogonal to the rest.
+    """
     # Transposed, so that the product is in Fortran order without a copy.
     return np.asarray((vectors.T - (vectors.T @ Q) @ Q.T).T)
 

@@ -67,9 +67,8 @@ class SupportLaw:
         if self._shares is None or self._cumulated is None:
             return self.columns[rng.choice(self.columns.size, count, replace=False, shuffle=False)]
         drawn = np.minimum(np.searchsorted(self._cumulated, rng.random(count), "right"), self.columns.size - 1)
-        # The first draw of every column, in order: what is missing follows the same law on the other columns. Only
-        # that rare step looks at all of them.
-        found = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+        # What is missing follows the same law on the other columns. Only that rare step looks at all of them.
+        found = np.unique(drawn)
         if found.size < count:
             rest = self._shares.copy()
             rest[found] = 0.0

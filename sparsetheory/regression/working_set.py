@@ -179,7 +179,8 @@ class WorkingSetSolver:
 
     def _start(self, limit: _Array, alive: NDArray[np.bool_]) -> None:
         """Drop members that play no part, and add those that the strong rule expects (a guess, verified later)."""
-        expected = np.where(np.isfinite(self.limit), limit - 0.5 * (self.limit - limit), limit)
+        expected, known = limit.copy(), np.isfinite(self.limit)
+        expected[known] -= 0.5 * (self.limit[known] - limit[known])
         self.limit = limit
         k = self.active.size
         current = np.abs(self.correlation[self.members])

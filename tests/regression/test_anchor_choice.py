@@ -221,6 +221,7 @@ def test_mixed_rule_adds_blocks():
 
 def test_default_limit_leaves_room_in_small_samples():
     X = np.random.default_rng(0).standard_normal((4, 3)) + 1e3
-    with pytest.warns(RuntimeWarning, match="limit of 1 anchors"):
-        anchors = select_anchors(X, 2, alpha_max=0.01, random_state=0)
-    assert anchors.Q.shape == (4, 1)
+    for basis, limit in ((None, 1), (np.full((4, 1), 0.5), 0)):
+        with pytest.warns(RuntimeWarning, match=f"limit of {limit} anchors"):
+            anchors = find_anchors(Columns(X, basis), 2, alpha_max=0.01, random_state=0)
+        assert anchors.Q.shape == (4, 1)

@@ -100,7 +100,7 @@ def test_proved_share_inverts_needed_passes(failures):
 def test_ill_conditioned_supports_fail_until_anchors_span_them(rng):
     x, e = rng.standard_normal((2, 50))
     X = np.column_stack([x, x + 2e-13 * e, *rng.standard_normal((2, 50))])
-    search = _search(X, 2, 0, alpha_max=1e9)
+    search = _search(X, 2, 0, alpha_max=1e15)
     assert search.certified
     assert search.n_failures == 1
     assert search.n_ill_conditioned > 1

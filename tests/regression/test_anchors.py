@@ -59,6 +59,21 @@ def test_facts_about_the_search():
     np.testing.assert_allclose(anchors.Q.T @ anchors.Q, np.eye(anchors.indices.size), atol=1e-13)
 
 
+def test_columns_in_the_span_of_the_anchors_have_weight_zero():
+    X = np.tile(_clusters(), 2) * 3.0
+    anchors = select_anchors(X, K, random_state=0)
+    assert anchors.indices.size > 0
+    assert np.all(anchors.weights[(anchors.indices + D) % (2 * D)] == 0)
+    assert np.count_nonzero(anchors.weights) == 2 * D - 2 * np.unique(anchors.indices % D).size
+
+
+def test_anchors_that_add_no_direction_have_weight_zero():
+    X = _clusters(scale=1e-4)
+    anchors = select_anchors(X, K, forced=range(40), rtol=1e-2, random_state=0)
+    assert anchors.Q.shape[1] < 20
+    assert np.all(anchors.weights[:40] == 0)
+
+
 def test_easy_designs_need_none():
     X = np.random.default_rng(0).standard_normal((N, D))
     anchors = select_anchors(X, K, random_state=0)

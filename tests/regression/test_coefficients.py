@@ -175,6 +175,8 @@ def test_hopeless_designs_give_up():
         (np.eye(3), 4, "k must be at most 3"),
         (np.diag([1.0, 0.0, 1.0]), 3, "k must be at most 2, the smaller of rows and non-zero columns, got 3"),
         (np.ones((2, 9)), 3, "k must be at most 2"),
+        (np.diag([1.0, np.nan, 1.0]), 1, "X must be finite"),
+        (np.diag([1.0, np.inf, 1.0]), 1, "X must be finite"),
     ],
 )
 def test_bad_supports(X, k, message):

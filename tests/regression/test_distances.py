@@ -66,12 +66,6 @@ def test_no_columns_and_zero_columns():
     assert leave_one_out_distances([[3.0], [4.0]]) == pytest.approx([5 / np.sqrt(2)])
 
 
-@pytest.mark.parametrize("XS", [np.ones(3), np.array([[1.0, np.nan]]), np.array([[np.inf]])])
-def test_bad_columns(XS):
-    with pytest.raises(ValueError, match="XS must be a finite array with two axes"):
-        leave_one_out_distances(XS)
-
-
 def test_inverse_factor_orthonormalises(rng):
     XS = np.hstack([rng.standard_normal((15, 4)) * [1.0, 1e3, 1e-5, 1.0], np.ones((15, 2))])
     W, kept = inverse_factor(XS)
@@ -107,6 +101,40 @@ def test_residual_norms(rng, layout):
 def test_residual_norms_are_root_mean_squares():
     X = np.vstack([np.eye(3)] * 12)
     np.testing.assert_allclose(residual_norms(X, np.zeros((36, 0))), 1 / np.sqrt(3))
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.array([[1.0, np.nan], [0.0, 1.0]]), "X must be finite"),
+        (np.array([[1.0, np.inf], [0.0, 1.0]]), "X must be finite"),
+        (np.ones((3, 2)), "Q must be a matrix with one row per row of X, 3"),
+        (np.ones((2, 2), dtype=np.float16), "half precision"),
+    ],
+)
+def test_bad_designs(X, message):
+    with pytest.raises(ValueError, match=message):
+        residual_norms(X, [[1.0], [0.0]])
+
+
+@pytest.mark.parametrize(
+    ("XS", "message"),
+    [
+        (np.array([[1.0, np.nan]]), "XS must be a finite array"),
+        (np.array([[np.inf]]), "XS must be a finite array"),
+        (np.ones(3), "XS must be a finite array with two axes"),
+        (np.ones((2, 2), dtype=np.float16), "half precision"),
+    ],
+)
+def test_bad_columns(XS, message):
+    with pytest.raises(ValueError, match=message):
+        leave_one_out_distances(XS)
+
+
+def test_a_basis_must_be_a_matrix():
+    with pytest.raises(ValueError, match="Q must be a matrix"):
+        residual_norms(np.eye(3), np.ones(3))
 
 
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(0, 3))

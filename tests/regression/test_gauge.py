@@ -126,6 +126,26 @@ def test_bad_supports(S, exact, message):
         support_gauge(X, S, SimpleNamespace(weights=np.ones(40)), exact=exact)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_designs_that_are_not_finite(bad):
+    X = make_design("gaussian", N, D, random_state=0)
+    anchors = select_anchors(X, 4, random_state=0)
+    X[3, 7] = bad
+    with pytest.raises(ValueError, match="X must be finite on S"):
+        support_gauge(X, [7, 8], anchors)
+    for design in (X, sparse.csc_array(X)):
+        with pytest.raises(ValueError, match="X must be finite"):
+            certify_anchors(design, 4, anchors)
+
+
+def test_gauge_by_key_and_by_attribute():
+    X = make_design("gaussian", N, D, random_state=0)
+    gauge = support_gauge(X, [1, 2], select_anchors(X, 2, random_state=0))
+    assert set(gauge) == {"alpha", "ratios"}
+    assert gauge.alpha == gauge["alpha"]
+    assert gauge.ratios is gauge["ratios"]
+
+
 def test_anchors_without_weights():
     X = np.random.default_rng(0).standard_normal((25, 40))
     with pytest.raises(ValueError, match="anchors must have 40 weights"):
@@ -285,3 +305,12 @@ def test_plain_gauge_of_copies(rng):
     none = np.empty(0, dtype=int)
     full, reduced = (plain_gauge(Columns(X), np.array(S), none).value for S in ([0, 1, 3], [0, 1]))
     assert full == pytest.approx(reduced)
+
+
+def test_plain_gauge_without_reliable_distances(rng):
+    X = rng.standard_normal((20, 3))
+    X[:, 2] = X[:, 1] + 3e-13 * X[:, 0]
+    none, both = np.empty(0, dtype=int), np.array([1, 2])
+    assert np.isinf(plain_gauge(Columns(X), both, none).value)
+    assert plain_gauge(Columns(X), both, both).value == 0.0
+    assert plain_gauge(Columns(X), both, none).agrees(1.0)

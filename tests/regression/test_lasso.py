@@ -9,25 +9,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sparsetheory.coding.penalties import MCP
 from sparsetheory.regression import WorkingSetLasso, WorkingSetLassoCV, lasso_path
 
-_CV_FOLDS = "folds of weighted rows are not folds of repeated rows"
-
-
-def _expected(estimator):
-    if isinstance(estimator, WorkingSetLassoCV):
-        return {
-            "check_sample_weight_equivalence_on_dense_data": _CV_FOLDS,
-            "check_sample_weight_equivalence_on_sparse_data": _CV_FOLDS,
-        }
-    return {}
-
 
 @parametrize_with_checks(
     [
         WorkingSetLasso(lam=0.1, tol=1e-10),
         WorkingSetLasso(lam=0.1, penalty="mcp", tol=1e-10),
-        WorkingSetLassoCV(n_lams=5, cv=3),
-    ],
-    expected_failed_checks=_expected,
+        WorkingSetLassoCV(n_lams=5, cv=3, tol=1e-10),
+    ]
 )
 def test_scikit_learn_conventions(estimator, check):
     check(estimator)
@@ -87,6 +75,14 @@ def test_cross_validation_picks_the_level_of_least_error(rng):
     fold = lasso_path(X[train], y[train], lams=model.lams_, fit_intercept=True)
     np.testing.assert_allclose(model.mse_path_[:, 0], ((fold.predict(X[:15]) - y[:15, None]) ** 2).mean(axis=0))
     assert {0, 5} <= set(model.support_)
+
+
+def test_every_fold_needs_a_row_that_counts(rng):
+    X, y = _problem(rng)
+    weights = np.ones(y.size)
+    weights[:12] = 0.0
+    with pytest.raises(ValueError, match="sample_weight must be positive somewhere in every fold"):
+        WorkingSetLassoCV(n_lams=5).fit(X, y, sample_weight=weights)
 
 
 @pytest.mark.parametrize("lam", [0.0, -1.0, np.nan, "a"])

@@ -1,5 +1,7 @@
 """The random-support estimator: accuracy where others fail, invariances, interfaces, bad input."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -101,6 +103,52 @@ def test_anchors_can_be_given():
     assert not b.anchors_.certified
     again = RandomSupportRegressor(K, anchors=RandomSupportRegressor(K, random_state=0).fit(X, y).anchors_)
     assert again.fit(X, y).anchors_.certified
+
+
+def test_given_anchors_are_certified_for_no_more_than_they_were():
+    X, _, y = _case()
+    anchors = select_anchors(X, K, random_state=5)
+
+    def certified(k, **options):
+        model = RandomSupportRegressor(k, anchors=anchors, sigma=SIGMA, fit_intercept=False, **options)
+        return model.fit(X, y).anchors_.certified
+
+    assert certified(K - 1, alpha_max=2.0 * K)
+    # A smaller support has a smaller gauge, but less than 2K was not tested.
+    assert not certified(K - 1)
+    assert not certified(K, alpha_max=2.0 * K - 1)
+    assert not certified(K + 1)
+
+
+def test_ill_conditioned_samples_are_reported():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((N, 20))
+    X = np.hstack([X, X + 3e-13 * rng.standard_normal((N, 20))])
+    model = RandomSupportRegressor(K, sigma=SIGMA, random_state=0).fit(X, X[:, 0])
+    assert model.ill_conditioned_samples_ == model.anchors_.n_ill_conditioned > 0
+    assert RandomSupportRegressor(K, sigma=SIGMA, random_state=0).fit(X[:, :20], X[:, 0]).ill_conditioned_samples_ == 0
+
+
+@pytest.mark.parametrize("solver", ["foba", "omp", "lasso", "lasso+prune"])
+@pytest.mark.parametrize("layout", [np.asarray, sparse.csc_array])
+def test_single_precision_near_its_rounding(solver, layout):
+    X, _, y = _case()
+    close = make_design("clusters", N, D, G=15, lo=1e-8, hi=1e-6, random_state=0)
+    model = RandomSupportRegressor(K, solver=solver, sigma=SIGMA, random_state=0)
+    with pytest.warns(UserWarning, match="columns in single precision are closer to the anchors than 1e-06"):
+        model.fit(layout(close.astype(np.float32)), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(layout(X.astype(np.float32)), y)
+        model.fit(layout(close), y)
+
+
+def test_uncertified_anchors_are_said_to_be():
+    X, _, y = _case()
+    with pytest.warns(RuntimeWarning, match=r"at the limit of 3 anchors, \d+ of \d+ needed supports in a row passed"):
+        model = RandomSupportRegressor(K, solver="lasso", sigma=SIGMA, m_max=3, random_state=0).fit(X, y)
+    assert not model.anchors_.certified
+    assert np.isnan(model.error_bound())
 
 
 def test_given_anchors_are_checked_beside_what_is_always_in_the_model():
@@ -247,11 +295,18 @@ def test_certificate_notices_another_design():
         ({"solver": "ridge"}, "solver must be one of"),
         ({"anchors": "best"}, "anchors must be one of"),
         ({"anchors": [D]}, "anchors must hold indices"),
-        ({"forced": [-1]}, "unpenalised|forced"),
+        ({"forced": [-1]}, "forced must hold indices"),
+        ({"anchors": range(N - 3)}, "anchors span almost the whole sample space: 148 of 150"),
+        ({"forced": range(N - 3)}, "anchors span almost the whole sample space"),
+        ({"anchors": "none", "forced": range(N)}, "anchors span almost the whole sample space"),
         ({"ensemble": "sum"}, "ensemble must be one of"),
+        ({"ensemble": None}, "ensemble must be one of"),
+        ({"solver": None}, "solver must be one of"),
         ({"n_draws": 0}, "n_draws"),
         ({"max_steps": 0}, "max_steps"),
         ({"lam": -1.0}, "lam"),
+        ({"lam": "best"}, "lam must be a finite positive number"),
+        ({"lam": np.ones(2)}, "lam must be a finite positive number"),
         ({"tol": 0.0}, "tol"),
         ({"support_prior": np.ones(3)}, "support_prior"),
     ],
@@ -262,13 +317,22 @@ def test_bad_parameters(params, message):
         RandomSupportRegressor(**{"k": K, **params}).fit(X, y)
 
 
-def test_data_that_are_not_finite():
+def test_anchors_of_another_design():
     X, _, y = _case()
-    X[3, 4] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
-        RandomSupportRegressor(K).fit(X, y)
+    anchors = select_anchors(X, K, random_state=5)
+    with pytest.raises(ValueError, match="anchors must hold indices"):
+        RandomSupportRegressor(K, anchors=anchors).fit(X[:, : anchors.indices.max()], y)
 
 
-def test_predict_before_fit():
+def test_error_bound_before_fit():
     with pytest.raises(NotFittedError):
-        RandomSupportRegressor(K).predict(np.zeros((2, 3)))
+        RandomSupportRegressor(K).error_bound()
+
+
+@pytest.mark.parametrize("solver", ["foba", "lasso"])
+@pytest.mark.parametrize("B", [-1.0, np.nan, "1"])
+def test_bad_signal_sizes(solver, B):
+    X, _, y = _case()
+    model = RandomSupportRegressor(K, solver=solver, sigma=SIGMA, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="B must be a finite non-negative number"):
+        model.error_bound(B)

@@ -9,8 +9,10 @@ from sklearn import linear_model
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding.penalties import CEL0, L0, L1, MCP, SCAD, Lq
+from sparsetheory.proofs_checks.random_supports.instances import draw_problem
 from sparsetheory.regression import gram_lasso_path, lasso_path
 from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.lasso_solver import solve_lasso
 from sparsetheory.regression.quadratic import DataQuadratic
 from sparsetheory.regression.working_set import WorkingSetSolver, duality_gap
 
@@ -75,6 +77,17 @@ def test_optimality_conditions(seed, n, d, share):
     slack = np.sqrt(2 * path.tolerance) * np.linalg.norm(X, axis=0) / np.sqrt(n) + 1e-12
     assert np.all(np.abs(g) <= lam + 2 * slack)
     assert np.all(np.abs(g - lam * np.sign(w))[w != 0] <= np.maximum(2 * slack, 1e-4 * lam)[w != 0])
+
+
+# Found by ten thousand examples of the claim on invariances: of the square of an active column, 1e-12 is left.
+@pytest.mark.parametrize("spread", [0.0, 2.0])
+def test_nearly_dependent_columns_of_any_scale_converge(spread):
+    problem = draw_problem("tree", 40, 59, 3, 0, 28559837, "min")
+    X, y = problem.X, problem.y
+    level = 0.3 * float(np.abs(X.T @ y).max()) / len(y)
+    scale = 10 ** problem.rng().uniform(-spread, spread, X.shape[1])
+    solution = solve_lasso(Columns(np.asfortranarray(X * scale)), y, level * scale, tol=1e-13)
+    assert solution.gap <= solution.tolerance
 
 
 def test_weighted_and_unpenalised_features(rng):

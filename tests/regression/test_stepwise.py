@@ -176,6 +176,21 @@ def test_rates_of_greedy_approximation(frozen, seed, scale):
     assert (noisy <= noise @ noise + 4 * radius**2 / steps[1 : noisy.size + 1]).all()
 
 
+class _Counting(Columns):
+    passes = 0
+
+    def inner(self, vectors):
+        self.passes += 1
+        return super().inner(vectors)
+
+
+@pytest.mark.parametrize(("frozen", "passes"), [(False, 25 + 2), (True, 25)])
+def test_one_pass_per_step_and_one_more_every_tenth(rng, frozen, passes):
+    columns = _Counting(rng.standard_normal((60, 90)))
+    forward_path(columns, rng.standard_normal(60), columns.squares(), max_steps=25, frozen=frozen)
+    assert columns.passes == passes
+
+
 def test_selection_stops_where_asked(rng):
     X, y = rng.standard_normal((50, 80)), rng.standard_normal(50)
     full = _path(X, y, max_steps=12)
@@ -327,8 +342,16 @@ def test_deletes_from_near_duplicates(seed, scale):
     assert kept.tolist() == _brute_force(X, y, 4.0)
 
 
+def test_what_is_left_of_near_duplicates_is_free_of_rounding(rng):
+    # The dual of a column shrinks by 1e10 when its twin goes. With the rounding of the long one, the short one would
+    # see 1e-6 of a response of 1e8 in columns that have no part in it.
+    heads = rng.standard_normal((60, 12))
+    X = np.hstack([heads, heads + 1e-10 * rng.standard_normal((60, 12))])
+    kept = backward(X, 1e7 * heads[:, 5], 1e-3)
+    assert kept.tolist() in ([5], [17])
+
+
 def test_signals_of_cancelling_columns_are_kept(rng):
-    # Duals shrink by 1e7 when a partner goes: only recomputed ones still tell signal from rounding.
     heads = rng.standard_normal((60, 12))
     X = np.hstack([heads, heads + 1e-7 * rng.standard_normal((60, 12))])
     y = 1e8 * (X[:, 3] - X[:, 15]) + heads[:, 5] + 0.1 * rng.standard_normal(60)

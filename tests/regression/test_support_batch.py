@@ -33,6 +33,14 @@ def test_dependent_and_ill_conditioned_supports(rng):
     np.testing.assert_allclose(np.sort(found[1])[:2], np.sort(leave_one_out_distances(base[:, :2])) * np.sqrt(30))
 
 
+def test_small_pivots_are_not_the_only_sign_of_ill_conditioning():
+    # The diagonal of the factor stays above 0.1, its inverse grows like 2^k.
+    columns = np.eye(50, 43) - np.triu(np.ones((50, 43)), 1)
+    assert np.abs(np.diag(np.linalg.qr(columns / np.linalg.norm(columns, axis=0))[1])).min() > 0.1
+    assert own_distances(columns, 43)[1].tolist() == [True]
+    assert own_distances(columns[:, :30], 30)[1].tolist() == [False]
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-5])
 def test_ratios_against_least_squares(rng, scale):
     X = clustered(rng, 40, 80, 6, scale)

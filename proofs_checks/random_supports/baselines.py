@@ -1,0 +1,275 @@
+"""Claims about the classical methods: what their output obeys exactly, on every design."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sparsetheory.proofs_checks.claim import Claim, Measurement
+from sparsetheory.proofs_checks.random_supports.instances import classic
+from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.regression import NIHT, L0SwapRegressor
+from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.explored_columns import ExploredColumns
+from sparsetheory.regression.lasso_solver import solve_lasso
+from sparsetheory.regression.splicing_search import splice
+from sparsetheory.regression.stepwise import forward_path
+
+_Array = NDArray[np.float64]
+_Index = NDArray[np.intp]
+# Least squares and sums over at most 60 rows, on columns that are up to 30 times closer to each other than their norm.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class _Regression:
+    """Unit columns, a response, and where on the range of levels to fit."""
+
+    X: _Array
+    y: _Array
+    share: float
+    size: int
+
+    @property
+    def level(self) -> float:
+        """A level of the l1 norm at which something is selected."""
+        return self.share * float(np.abs(self.X.T @ self.y).max()) / self.y.size
+
+
+def _draw(n: int, d: int, size: int, spread: float, share: float, seed: int) -> _Regression:
+    rng = np.random.default_rng(seed)
+    heads = rng.standard_normal((n, 4))[:, rng.integers(4, size=d)]
+    X = heads + spread * rng.standard_normal((n, d))
+    X /= np.linalg.norm(X, axis=0)
+    w = rng.standard_normal(d) * (rng.random(d) < 0.2)
+    return _Regression(np.asfortranarray(X), X @ w + 0.1 * rng.standard_normal(n), share, size)
+
+
+def _regressions() -> st.SearchStrategy[_Regression]:
+    return st.builds(
+        _draw,
+        st.integers(20, 60),
+        st.integers(10, 60),
+        st.integers(1, 5),
+        st.sampled_from([0.1, 1.0, 10.0]),
+        st.floats(0.02, 0.9),
+        st.integers(0, 2**32 - 1),
+    )
+
+
+def _squares(problem: _Regression, support: _Index) -> float:
+    """Return the residual sum of squares on a support, by ``numpy.linalg.lstsq``."""
+    XS = problem.X[:, support]
+    return float(np.sum((problem.y - XS @ np.linalg.lstsq(XS, problem.y, rcond=None)[0]) ** 2))
+
+
+def _lasso(problem: _Regression, tol: float) -> tuple[_Array, float, NDArray[np.bool_]]:
+    d = problem.X.shape[1]
+    solution = solve_lasso(Columns(problem.X), problem.y, np.full(d, problem.level), tol=tol)
+    coef = np.zeros(d)
+    coef[solution.indices] = solution.values
+    return coef, solution.gap, solution.screened
+
+
+def _optimality(problem: _Regression, share: float = 1.0) -> Measurement:
+    r"""Compare correlations with the residual of an approximate Lasso with the level and what its gap allows.
+
+    The loss is strongly convex in the prediction, so that a gap g puts the residual within :math:`\sqrt{2ng}` of that
+    of the minimiser, whose correlations are at most the level.
+    """
+    coef, gap, _ = _lasso(problem, 1e-3)
+    n = problem.y.size
+    correlations = np.abs(problem.X.T @ (problem.y - problem.X @ coef)) / n
+    return Measurement.worst(correlations, share * problem.level + np.sqrt(2 * n * gap) / n, problem.level)
+
+
+lasso_optimality = Claim(
+    name="random_supports.lasso_optimality",
+    statement=r"\tfrac1n |x_j^\top (y - X w)| \le \lambda + \tfrac1n \|x_j\| \sqrt{2 n\, g(w)}",
+    source=classic("Karush, Kuhn, Tucker; strong convexity", "optimality of the Lasso up to its duality gap"),
+    verdict=Always(_ROUNDING),
+    instances=_regressions,
+    evaluate=_optimality,
+    near_miss=lambda problem: _optimality(problem, 0.9),
+)
+
+
+def _screened(problem: _Regression, proved: bool = True) -> Measurement:
+    """Measure coefficients of the exact solution on features that a loose one has ruled out."""
+    loose, _, screened = _lasso(problem, 1e-2)
+    exact = _lasso(problem, 1e-13)[0]
+    if not proved:
+        screened = np.abs(problem.X.T @ (problem.y - problem.X @ loose)) < problem.level * problem.y.size
+    return Measurement(float(np.abs(exact[screened]).max(initial=0.0)), 0.0, max(float(np.abs(exact).max()), 1e-300))
+
+
+safe_screening = Claim(
+    name="random_supports.safe_screening",
+    statement=r"|x_j^\top \theta| + \|x_j\| \sqrt{2 g / n} / \lambda < 1 \Rightarrow \hat w_j = 0",
+    source=classic("Fercoq, Gramfort, Salmon (2015)", "gap-safe spheres"),
+    # Where the minimiser is zero with slack, a solution of relative gap 1e-13 is at most its gap over that slack.
+    verdict=Always(1e-6),
+    instances=_regressions,
+    evaluate=_screened,
+    near_miss=lambda problem: _screened(problem, proved=False),
+)
+
+
+def _gains(problem: _Regression, frozen: bool = False) -> Measurement:
+    """Compare the drop of the residual in a step of forward selection with squared correlation over what is left."""
+    path = forward_path(Columns(problem.X), problem.y, np.ones(problem.X.shape[1]), max_steps=problem.size)
+    errors = []
+    for t, j in enumerate(path.indices):
+        Q = np.linalg.qr(problem.X[:, path.indices[:t]])[0]
+        left = problem.X[:, j] - Q @ (Q.T @ problem.X[:, j])
+        residual = problem.y - Q @ (Q.T @ problem.y)
+        drop = _squares(problem, path.indices[:t]) - _squares(problem, path.indices[: t + 1])
+        errors.append(abs(drop - (problem.X[:, j] @ residual) ** 2 / (1.0 if frozen else left @ left)))
+    return Measurement.worst(errors, 0.0, float(problem.y @ problem.y))
+
+
+stepwise_gain = Claim(
+    name="random_supports.stepwise_gain",
+    statement=r"\|r_t\|^2 - \|r_{t+1}\|^2 = (x_j^\top r_t)^2 / \|(I - P_t) x_j\|^2",
+    source=classic("Chen, Billings, Luo (1989)", "gain of a step of orthogonal least squares"),
+    verdict=Always(_ROUNDING),
+    instances=_regressions,
+    evaluate=_gains,
+    near_miss=lambda problem: _gains(problem, frozen=True),
+)
+
+
+def _orthogonality(problem: _Regression, steps_back: int = 0) -> Measurement:
+    """Measure cosines between selected columns and the residual of matching pursuit."""
+    path = forward_path(Columns(problem.X), problem.y, np.ones(problem.X.shape[1]), max_steps=problem.size, frozen=True)
+    basis = path.basis[:, : max(path.indices.size - steps_back, 0)]
+    residual = problem.y - basis @ (basis.T @ problem.y)
+    return Measurement.worst(np.abs(problem.X[:, path.indices].T @ residual), 0.0, float(np.linalg.norm(problem.y)))
+
+
+pursuit_orthogonality = Claim(
+    name="random_supports.pursuit_orthogonality",
+    statement=r"x_j^\top r_t = 0 \text{ for every selected } j",
+    source=classic("Pati, Rezaiifar, Krishnaprasad (1993)", "orthogonal matching pursuit"),
+    verdict=Always(_ROUNDING),
+    instances=_regressions,
+    evaluate=_orthogonality,
+    near_miss=lambda problem: _orthogonality(problem, steps_back=1),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Incoherent:
+    """Two bases of equal coherence everywhere, and signs on a few of their columns."""
+
+    X: _Array
+    support: _Index
+    signs: _Array
+
+
+def _draw_incoherent(order: int, count: int, seed: int) -> _Incoherent:
+    """Draw a support on the unit vectors and the Hadamard basis of dimension ``2**order``."""
+    rng, H = np.random.default_rng(seed), np.ones((1, 1))
+    for _ in range(order):
+        H = np.block([[H, H], [H, -H]])
+    n = H.shape[0]
+    support = rng.choice(2 * n, min(count, n), replace=False)
+    return _Incoherent(np.hstack([np.eye(n), H / np.sqrt(n)]), support, rng.choice([-1.0, 1.0], support.size))
+
+
+def _recovery(problem: _Incoherent, factor: float = 1.0) -> Measurement:
+    """Count the wrong columns that matching pursuit selects, if the support is small enough for the coherence."""
+    coherence = np.abs(problem.X.T @ problem.X - np.eye(problem.X.shape[1])).max()
+    k = min(int(np.ceil(factor * (1 + 1 / coherence) / 2)) - 1, problem.support.size)
+    support = problem.support[:k]
+    y = problem.X[:, support] @ problem.signs[:k]
+    path = forward_path(Columns(problem.X), y, np.ones(problem.X.shape[1]), max_steps=k, frozen=True)
+    return Measurement(float(np.setdiff1d(path.indices, support).size), 0.0, 1.0)
+
+
+coherence_recovery = Claim(
+    name="random_supports.coherence_recovery",
+    statement=r"k < \tfrac12 (1 + 1/\mu) \Rightarrow \text{matching pursuit selects the support in k steps}",
+    source=classic("Tropp, IEEE Trans. Inf. Theory 50 (2004)", "exact recovery by coherence"),
+    verdict=Always(0.0),
+    instances=lambda: st.builds(_draw_incoherent, st.integers(2, 6), st.integers(1, 30), st.integers(0, 2**32 - 1)),
+    evaluate=_recovery,
+    near_miss=lambda problem: _recovery(problem, factor=4.0),
+)
+
+
+def _thresholding(problem: _Regression, length: float = 1.0) -> Measurement:
+    """Measure the largest rise of the loss of iterative hard thresholding with steps up to one over the curvature."""
+    step = length / np.linalg.norm(problem.X, 2) ** 2
+    model = NIHT(problem.size, step=step, tol=0.1, max_iter=100, fit_intercept=False).fit(problem.X, problem.y)
+    return Measurement(float(np.diff(model.losses_).max(initial=-np.inf)), 0.0, float(model.losses_[0]))
+
+
+thresholding_descent = Claim(
+    name="random_supports.thresholding_descent",
+    statement=r"\mu \le 1 / \|X\|^2 \Rightarrow \|y - X w_{t+1}\| \le \|y - X w_t\|",
+    source=classic("Blumensath, Davies (2008)", "monotone loss of iterative hard thresholding"),
+    verdict=Always(_ROUNDING),
+    instances=_regressions,
+    evaluate=_thresholding,
+    near_miss=lambda problem: _thresholding(problem, length=4.0),
+)
+
+
+def _splices(problem: _Regression) -> Measurement:
+    """Measure the largest rise of the loss over the exchanges, whose last value is recomputed from the support."""
+    explored = ExploredColumns(Columns(problem.X), problem.y)
+    start = np.arange(problem.size)
+    explored.explore(start)
+    found = splice(explored, explored.fit(start), max_exchange=3, max_iter=100, tol=0.0)
+    history = [*found.history[:-1], _squares(problem, found.fit.support)]
+    return Measurement(float(np.diff(history).max(initial=-np.inf)), 0.0, float(problem.y @ problem.y))
+
+
+def _unconditional_exchange(problem: _Regression) -> Measurement:
+    """Exchange the weakest feature for the most promising other, whether that helps or not."""
+    start = np.arange(problem.size)
+    coef = np.linalg.lstsq(problem.X[:, start], problem.y, rcond=None)[0]
+    promise = np.abs(problem.X.T @ (problem.y - problem.X[:, start] @ coef))
+    promise[start] = -1.0
+    other = np.append(np.delete(start, np.argmin(coef**2)), np.argmax(promise))
+    change = _squares(problem, other) - _squares(problem, start)
+    return Measurement(change, 0.0, float(problem.y @ problem.y))
+
+
+splicing_descent = Claim(
+    name="random_supports.splicing_descent",
+    statement=r"\text{splicing: } \|r\|^2 \text{ falls with every exchange, and there are finitely many}",
+    source=classic("Zhu, Wen, Zhu, Zhang, Wang (2020)", "finite termination of splicing"),
+    verdict=Always(_ROUNDING),
+    instances=_regressions,
+    evaluate=_splices,
+    near_miss=_unconditional_exchange,
+)
+
+
+def _best_exchange(problem: _Regression, swaps: str = "single") -> Measurement:
+    """Compare the objective at exit with that after any exchange of one feature, other coefficients kept."""
+    n, d = problem.X.shape
+    price = 0.01 * float(problem.y @ problem.y)
+    model = L0SwapRegressor(price / n, swaps=swaps, fit_intercept=False).fit(problem.X, problem.y)
+    reached = float(np.sum((problem.y - problem.X @ model.coef_) ** 2)) / 2
+    others = [reached + float(problem.y @ problem.y)]
+    for i in model.support_:
+        rest = problem.y - problem.X @ np.where(np.arange(d) == i, 0.0, model.coef_)
+        promise = np.delete(problem.X.T @ rest, model.support_)
+        others.append(float(rest @ rest - np.max(promise**2, initial=0.0)) / 2)
+    return Measurement(reached, min(others), float(problem.y @ problem.y))
+
+
+no_better_exchange = Claim(
+    name="random_supports.no_better_exchange",
+    statement=r"F(\hat w) \le F(\hat w - \hat w_i e_i + t e_j) \text{ for all } i \in \hat S,\ j \notin \hat S,\ t",
+    source=classic("Hazimeh, Mazumder (2020)", "partial swap inescapable minima of order 1"),
+    # Moves that gain less than 1e-9 of the price are not made.
+    verdict=Always(_ROUNDING),
+    instances=_regressions,
+    evaluate=_best_exchange,
+    near_miss=lambda problem: _best_exchange(problem, swaps="none"),
+)

@@ -1,0 +1,79 @@
+"""Claims about designs with Gaussian rows, whose risk is known exactly."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.random_supports.instances import ours
+from sparsetheory.proofs_checks.verdicts import WithProbability
+from sparsetheory.regression import theory
+
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Refits:
+    """Out-of-sample errors of least squares on anchors after a fixed error elsewhere, over repeated designs."""
+
+    m: int
+    errors: _Array
+    s2: float
+    sigma: float
+    n: int
+
+
+def _draw_refits(rng: np.random.Generator, m: float) -> _Refits:
+    n, p, sigma, repetitions = 100, int(m) + 5, 0.5, 300
+    mixing = rng.standard_normal((p, p)) * 10 ** rng.uniform(-1.5, 0, p)[:, None]
+    T, rest = np.arange(int(m)), np.arange(int(m), p)
+    cov = mixing.T @ mixing
+    schur = cov[np.ix_(rest, rest)] - cov[np.ix_(rest, T)] @ np.linalg.solve(cov[np.ix_(T, T)], cov[np.ix_(T, rest)])
+    delta = rng.standard_normal(rest.size)
+    delta *= np.sqrt(1.0 / (delta @ schur @ delta))
+    errors = np.empty(repetitions)
+    for i in range(repetitions):
+        X = rng.standard_normal((n, p)) @ mixing
+        noise = sigma * rng.standard_normal(n)
+        change = np.zeros(p)
+        change[rest] = delta
+        change[T] = np.linalg.lstsq(X[:, T], noise - X[:, rest] @ delta, rcond=None)[0]
+        errors[i] = change @ cov @ change
+    return _Refits(int(m), errors, 1.0, sigma, n)
+
+
+def _excess(instance: _Refits, expected: float | None = None) -> Measurement:
+    """Compare the mean excess risk with its exact expectation, in standard errors.
+
+    What the anchors leave of Gaussian rows is an independent regression with the Schur complement as covariance, and
+    the refit on the anchors sees it as noise of variance ``sigma^2 + s^2``; the inverse Wishart mean gives the factor.
+    """
+    if expected is None:
+        expected = theory.gaussian_excess(instance.s2, instance.sigma, instance.m, instance.n)
+    deviation = abs(float(instance.errors.mean()) - expected)
+    return Measurement(deviation, 4.0 * float(instance.errors.std(ddof=1)) / np.sqrt(instance.errors.size))
+
+
+gaussian_excess = Claim(
+    name="random_supports.gaussian_excess",
+    statement=r"E\,(\hat w - w^*)^\top \Sigma (\hat w - w^*) = s^2 + (\sigma^2 + s^2) \tfrac{m}{N - m - 1}",
+    source=ours("excess risk on Gaussian rows"),
+    verdict=WithProbability(0.99),
+    instances=lambda: st.builds(
+        lambda seed, m: _draw_refits(np.random.default_rng(seed), m), st.integers(0, 2**32 - 1), st.integers(3, 40)
+    ),
+    evaluate=_excess,
+    near_miss=lambda r: _excess(r, r.s2 + r.sigma**2 * r.m / (r.n - r.m - 1)),
+    sweep=Sweep(
+        axis="m",
+        values=(5.0, 10.0, 20.0, 40.0),
+        draw=_draw_refits,
+        trials=25,
+        quick_trials=8,
+        log="y",
+        measured_label="deviation of the mean",
+        bound_label="four standard errors",
+    ),
+)

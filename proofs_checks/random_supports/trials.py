@@ -1,0 +1,90 @@
+"""Responses on random supports of a design, and the errors of methods on them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.regression import (
+    Anchors,
+    RandomSupportRegressor,
+    WorkingSetLasso,
+    adversarial_coefficients,
+    sample_support,
+)
+from sparsetheory.regression.phase_two import universal_level
+
+__all__ = ["Trial", "anchored_error", "draw_trial", "error", "lasso_error"]
+
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One response on a design, with what it was made of.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, d)
+        Design.
+    signal, y : ndarray of shape (N,)
+        Response without and with noise.
+    sigma : float
+        Noise level.
+    anchors : Anchors
+        Chosen from the design alone.
+    norm : float
+        l1 norm of the coefficients behind the signal.
+    """
+
+    X: _Array
+    signal: _Array
+    y: _Array
+    sigma: float
+    anchors: Anchors
+    norm: float
+
+    @property
+    def k(self) -> int:
+        """Size of the supports for which the anchors were chosen."""
+        return self.anchors.k or 1
+
+
+def draw_trial(
+    rng: np.random.Generator, X: _Array, anchors: Anchors, sigma: float, S: NDArray[np.intp] | None = None
+) -> Trial:
+    """Draw a signal of root mean square one that cancels as much as the support allows, and noise.
+
+    Parameters
+    ----------
+    rng : Generator
+        Of support and noise.
+    X, anchors, sigma
+        As in :class:`Trial`.
+    S : ndarray of int, optional
+        Support; uniform by default.
+    """
+    S = sample_support(X, anchors.k or 1, random_state=rng) if S is None else S
+    coef = adversarial_coefficients(X, S)
+    signal = X[:, S] @ coef
+    return Trial(X, signal, signal + sigma * rng.standard_normal(len(X)), sigma, anchors, float(np.abs(coef).sum()))
+
+
+def error(trial: Trial, prediction: _Array) -> float:
+    """Return the mean squared error of a prediction over the variance of the noise."""
+    return float(np.mean((prediction - trial.signal) ** 2)) / trial.sigma**2
+
+
+def anchored_error(trial: Trial, solver: str) -> float:
+    """Return the error of a solver of the second phase, from the trial's anchors."""
+    model = RandomSupportRegressor(
+        trial.k, solver=solver, anchors=trial.anchors, sigma=trial.sigma, fit_intercept=False
+    )
+    return error(trial, model.fit(trial.X, trial.y).predict(trial.X))
+
+
+def lasso_error(trial: Trial) -> float:
+    """Return the error of the Lasso at the level that the noise alone asks for."""
+    lam = universal_level(trial.sigma, *trial.X.shape)
+    model = WorkingSetLasso(lam=lam, fit_intercept=False).fit(trial.X, trial.y)
+    return error(trial, model.predict(trial.X))
