@@ -40,8 +40,8 @@ def require_nonnegative(**numbers: Any) -> None:
             raise ValueError(f"{name} must be at least 0 and finite, got {value!r}")
 
 
-def generator(random_state: Any) -> np.random.Generator:
-    """Return the generator that `random_state` (None, int, Generator or RandomState) stands for."""
+def generator(random_state: Any, name: str = "random_state") -> np.random.Generator:
+    """Return the generator that None, an int, a Generator or a RandomState stands for; errors call it `name`."""
     seed = random_state
     if isinstance(seed, np.random.RandomState):
         # numpy before 2.2 makes no Generator of a RandomState; a draw from it works everywhere and advances it.
@@ -50,7 +50,7 @@ def generator(random_state: Any) -> np.random.Generator:
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"random_state must be None, an int of at least 0, a Generator or a RandomState, got {random_state!r}"
+            f"{name} must be None, an int of at least 0, a Generator or a RandomState, got {random_state!r}"
         ) from error
 
 

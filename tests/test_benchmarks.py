@@ -67,3 +67,19 @@ def test_regression_benchmark_runs_without_its_optional_peers(tmp_path):
         assert part in tasks
     assert "Sparse regression" in printed
     assert all(float(row["ratio"]) > 0 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "titles", "rows"),
+    [
+        ("bayesian_kronecker", ("against its peers", "reflecting surface", "Real data", "Large problems"), 18),
+        ("bayesian_turbo", ("Turbo-VBI: cost", "Turbo-VBI: NMSE in dB"), 14),
+    ],
+)
+def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, rows):
+    script, lines = ROOT / "benchmarks" / f"{name}.py", tmp_path / "rows.jsonl"
+    command = [sys.executable, str(script), "--quick", "--json", str(lines)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    assert all(title in printed for title in titles)
+    assert len(lines.read_text().splitlines()) == rows

@@ -1,0 +1,145 @@
+"""The parts of an iteration with Kronecker structure that are neither matrix products nor eigenvalue problems."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.numba_kernels.jit import kernel
+
+__all__ = ["product_ratios", "warmup", "weigh_spectrum"]
+
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
+
+
+@kernel(fastmath=True)
+def weigh_spectrum(
+    values: _Floats, starts: _Ints, noise: float, rotated: _Floats, share: float, weights: _Floats, sums: _Floats
+) -> None:
+    """Divide rotated measurements by the eigenvalues of their covariance, and sum what costs and updates need.
+
+    The eigenvalues are `noise` plus all products P of one value per mode.
+
+    Parameters
+    ----------
+    values : ndarray of shape (total,)
+        Values of all modes, one after the other.
+    starts : ndarray of shape (d + 1,)
+        Where each mode starts, and the total.
+    noise : float
+        Positive.
+    rotated : ndarray of shape (M, n_parts)
+        Measurements, real and imaginary parts and snapshots side by side; divided in place.
+    share : float
+        One over the number of snapshots.
+    weights : ndarray of shape (M,)
+        Output: one over the eigenvalues, w.
+    sums : ndarray of shape (5,)
+        Output, with e the squared measurements times `share`: sums of ``log(1 / w)``, ``e w``, ``e w^2``, ``P w``, w.
+    """
+    size = 1
+    weights[0] = 1.0
+    for k in range(starts.size - 1):
+        n = starts[k + 1] - starts[k]
+        for i in range(size - 1, -1, -1):
+            base = weights[i]
+            for j in range(n - 1, -1, -1):
+                weights[i * n + j] = base * values[starts[k] + j]
+        size *= n
+    logs, fitted, squares, freedom, trace = 0.0, 0.0, 0.0, 0.0, 0.0
+    for m in range(size):
+        product = weights[m]
+        weight = 1.0 / (noise + product)
+        energy = 0.0
+        for c in range(rotated.shape[1]):
+            energy += rotated[m, c] * rotated[m, c]
+            rotated[m, c] *= weight
+        energy *= share * weight
+        weights[m] = weight
+        logs += math.log(noise + product)
+        fitted += energy
+        squares += energy * weight
+        freedom += product * weight
+        trace += weight
+    sums[0], sums[1], sums[2], sums[3], sums[4] = logs, fitted, squares, freedom, trace
+
+
+@kernel(fastmath=True)
+def _leading_weight(vectors: _Floats, starts: _Ints, place: int, left_out: int) -> float:
+    """Return the product of one entry of each leading vector but one, at a place of their outer product."""
+    weight = 1.0
+    for k in range(starts.size - 3, -1, -1):
+        n = starts[k + 1] - starts[k]
+        if k != left_out:
+            weight *= vectors[starts[k] + place % n]
+        place //= n
+    return weight
+
+
+@kernel(fastmath=True)
+def _turn(rising: _Floats, falling: _Floats, factors: _Floats, start: int, a: _Floats, b: _Floats) -> None:
+    """Multiply one factor by its ratio, and divide its copy by it; zero over zero gives zero."""
+    for i in range(a.size):
+        ratio = math.sqrt(b[i] / a[i]) if a[i] > 0.0 else 0.0
+        rising[start + i] = factors[start + i] * ratio
+        falling[start + i] = factors[start + i] / ratio if ratio > 0.0 else 0.0
+
+
+@kernel(fastmath=True)
+def product_ratios(q: _Floats, power: _Floats, factors: _Floats, starts: _Ints, updated: _Floats) -> None:
+    """Minimise ``sum G (q tau + power / tau)`` over one factor of tau after the other, and multiply G by them.
+
+    Parameters
+    ----------
+    q, power : ndarray of shape (N,)
+        Tensors in C order.
+    factors : ndarray of shape (total,)
+        Factors of G, one mode after the other.
+    starts : ndarray of shape (d + 1,)
+        Where each mode starts, and the total.
+    updated : ndarray of shape (total,)
+        Output: factors times the ratios, each the square root of a quotient of sums.
+
+    Notes
+    -----
+    Two passes over the tensors: modes before the last share their sums over the last.
+    """
+    d = starts.size - 1
+    last = starts[d] - starts[d - 1]
+    lead = q.size // last
+    tail = factors[starts[d - 1] :]
+    shared_q, shared_power = np.empty(lead), np.empty(lead)
+    for i in range(lead):
+        left, right = 0.0, 0.0
+        for j in range(last):
+            left += q[i * last + j] * tail[j]
+            right += power[i * last + j] * tail[j]
+        shared_q[i], shared_power[i] = left, right
+    falling = factors.copy()
+    updated[:] = factors
+    stride = lead
+    for k in range(d - 1):
+        n = starts[k + 1] - starts[k]
+        stride //= n
+        a, b = np.zeros(n), np.zeros(n)
+        for i in range(lead):
+            place = (i // stride) % n
+            a[place] += _leading_weight(updated, starts, i, k) * shared_q[i]
+            b[place] += _leading_weight(falling, starts, i, k) * shared_power[i]
+        _turn(updated, falling, factors, starts[k], a, b)
+    a, b = np.zeros(last), np.zeros(last)
+    for i in range(lead):
+        left, right = _leading_weight(updated, starts, i, -1), _leading_weight(falling, starts, i, -1)
+        for j in range(last):
+            a[j] += left * q[i * last + j]
+            b[j] += right * power[i * last + j]
+    _turn(updated, falling, factors, starts[d - 1], a, b)
+
+
+def warmup() -> None:
+    """Compile the kernels of this file."""
+    starts = np.array([0, 2, 4])
+    ones = np.ones(4)
+    weigh_spectrum(ones, starts, 1.0, np.ones((4, 1)), 1.0, np.empty(4), np.empty(5))
+    product_ratios(ones, ones, ones, starts, np.empty(4))

@@ -1,0 +1,1 @@
+"""Claims about sparse Bayesian learning with Kronecker-structured supports."""

@@ -1,0 +1,300 @@
+"""Claims about the landscape: sparse minima, fewer of them with structure, and what makes a solution unique."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb, prod
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sparsetheory.bayesian import (
+    kron_local_minima,
+    kron_omp_batch,
+    sbl_cost,
+    sbl_local_minima,
+    sbl_sparsify,
+)
+from sparsetheory.bayesian.sbl_minima import mode_sparsify
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.kronecker_sbl.instances import Problem, classic, kron, ours, problems
+from sparsetheory.proofs_checks.verdicts import Always
+
+_Array = NDArray[Any]
+
+
+def _sparsified(problem: Problem, spare: int = 0) -> Measurement:
+    """Compare the cost of the vertex with that of the point it started from, and count its entries."""
+    sparse = sbl_sparsify(problem.A, problem.y, problem.G, problem.noise)
+    before = problem.posterior.cost
+    most = problem.y.size * (2 if np.iscomplexobj(problem.y) else 1) - spare
+    return Measurement(
+        sbl_cost([problem.A], problem.y, [sparse], problem.noise),
+        before,
+        1.0 + abs(before),
+        extras={"nonzero variances": float(np.count_nonzero(sparse)), "measurements": float(most)},
+        also=(("nonzero variances", "measurements"),),
+    )
+
+
+sparse_below = Claim(
+    name="kronecker_sbl.sparse_below",
+    statement=r"\text{every } \gamma \text{ has a } \gamma' \text{ with } L(\gamma') \le L(\gamma) "
+    r"\text{ and at most } M \text{ (complex: } 2M \text{) nonzero entries}",
+    source=classic("Wipf, Rao (2004)", "local minima are sparse; the complex count is ours"),
+    verdict=Always(1e-9),
+    instances=lambda: problems(most=2),
+    evaluate=_sparsified,
+    near_miss=lambda problem: _sparsified(problem, spare=1),
+)
+
+
+def _mode_sparsified(problem: Problem, spare: int = 0) -> Measurement:
+    """Replace one factor by a sparse one with the same covariance of its mode: the cost must stay."""
+    A, rest = problem.As[0], problem.gammas[1:]
+    sparse, m = mode_sparsify(A, problem.gammas[0]), A.shape[0]
+    most = m * m if np.iscomplexobj(A) else m * (m + 1) // 2
+    before = problem.posterior.cost
+    return Measurement(
+        abs(sbl_cost(problem.As, problem.y, [sparse, *rest], problem.noise) - before),
+        0.0,
+        (1.0 + abs(before)) * problem.amplification,
+        extras={"nonzero factors": float(np.count_nonzero(sparse)), "most": float(most - spare)},
+        also=(("nonzero factors", "most"),),
+    )
+
+
+sparse_factors = Claim(
+    name="kronecker_sbl.sparse_factors",
+    statement=r"\text{each } \gamma_k \text{ may be replaced, at the same } C, \text{ by one with at most }"
+    r" M_k (M_k + 1) / 2 \text{ (complex: } M_k^2 \text{) nonzero entries}",
+    source=ours("Carathéodory's theorem for the matrices of one mode"),
+    verdict=Always(1e-12),
+    instances=problems,
+    evaluate=_mode_sparsified,
+    near_miss=lambda problem: _mode_sparsified(problem, spare=1),
+)
+
+
+def _on_a_support(problem: Problem) -> tuple[list[_Array], list[_Array], _Array]:
+    """Draw a support per mode, restrict the factors to it, and measure a vector on it without noise."""
+    rng = problem.rng()
+    supports = [rng.random(A.shape[1]) < 0.5 for A in problem.As]
+    for support in supports:
+        support[0] = True
+    gammas: list[_Array] = [np.where(s, g, 0.0) for g, s in zip(problem.gammas, supports, strict=True)]
+    return supports, gammas, problem.A @ (kron(supports) * rng.standard_normal(problem.G.size))
+
+
+def _rank(problem: Problem, supports: list[_Array], capped: bool = True) -> int:
+    sizes = [(A.shape[0], int(s.sum())) for A, s in zip(problem.As, supports, strict=True)]
+    return prod(min(m, s) if capped else s for m, s in sizes)
+
+
+def _is_noiseless(problem: Problem) -> bool:
+    """Whether at noise 1e-8 what remains of the derivative, and rounding of null eigenvalues, is below 1e-3."""
+    supports, gammas, y = _on_a_support(problem)
+    U, s, _ = np.linalg.svd(problem.A * np.sqrt(kron(gammas)))
+    rank = _rank(problem, supports)
+    p, energy = s[:rank] ** 2, np.abs(U.conj().T @ y)[:rank] ** 2
+    remainder = 1e-8 * np.sum(1.0 / p + energy / p**2) + 10 * y.size * np.finfo(float).eps * p[0] / 1e-9
+    return bool(remainder < 1e-3)
+
+
+def _noiseless_slope(problem: Problem, capped: bool = True) -> Measurement:
+    """Measure the slope of the cost in log noise between 1e-8 and 1e-9, for measurements in the span of a support.
+
+    M minus the rank of A on the support remains of the log determinant; the data term becomes constant.
+    """
+    supports, gammas, y = _on_a_support(problem)
+    costs = [sbl_cost(problem.As, y, gammas, noise) for noise in (1e-8, 1e-9)]
+    slope = (costs[0] - costs[1]) / np.log(10.0)
+    return Measurement(abs(slope - (y.size - _rank(problem, supports, capped))), 1e-3)
+
+
+noiseless_slope = Claim(
+    name="kronecker_sbl.noiseless_slope",
+    statement=r"\partial L / \partial \log \sigma^2 \to M - \prod_i \min(M_i, |S_i|) \text{ as } \sigma^2 \to 0"
+    r" \text{: the smallest support has the lowest cost}",
+    source=ours("noiseless limit of the cost on a support"),
+    verdict=Always(0.0),
+    instances=lambda: problems(most=3).filter(_is_noiseless),
+    evaluate=_noiseless_slope,
+    near_miss=lambda problem: _noiseless_slope(problem, capped=False),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Landscape:
+    """Two real modes with separable noiseless measurements."""
+
+    As: list[_Array]
+    ys: list[_Array]
+
+
+def _draw_landscape(rng: np.random.Generator, columns: float, rows: tuple[int, int] = (2, 2)) -> _Landscape:
+    As = [rng.standard_normal((rows[0], 4)), rng.standard_normal((rows[1], int(columns)))]
+    ys: list[_Array] = [np.asarray(rng.standard_normal(A.shape[0])) for A in As]
+    return _Landscape(As, ys)
+
+
+def _landscapes() -> st.SearchStrategy[_Landscape]:
+    return st.builds(
+        lambda seed, columns, first: _draw_landscape(np.random.default_rng(seed), columns, (first, 2)),
+        st.integers(0, 2**32 - 1),
+        st.integers(2, 4),
+        st.integers(2, 3),
+    )
+
+
+def _counts(landscape: _Landscape, share: float = 1.0) -> Measurement:
+    """Count local minima with and without structure, and those of the former that are not among the latter.
+
+    Profiling the scale out, the cost is a sum over modes, so local minima are products of those of the modes. Whether
+    a support is a minimum depends on the entries w of one vector per column: the sum of squares must exceed the square
+    of the sum. Both are products over modes, so the condition carries over.
+    """
+    structured = kron_local_minima(landscape.As, landscape.ys)
+    flat = set(sbl_local_minima(kron(landscape.As), kron(landscape.ys)))
+    n = landscape.As[1].shape[1]
+    missing = sum(tuple(n * i + j for i in a for j in b) not in flat for a, b in structured)
+    subsets = prod(comb(A.shape[1], A.shape[0]) for A in landscape.As)
+    measured = float(len(structured)) if missing == 0 else np.inf
+    return Measurement(measured, share * len(flat), extras={"products of subsets": float(subsets)})
+
+
+fewer_minima = Claim(
+    name="kronecker_sbl.fewer_minima",
+    statement=r"\#\text{minima}(L_{\otimes}) = \prod_i m_i \le \#\text{minima}(L) \quad (y = y_1 \otimes y_2,\ "
+    r"\sigma^2 \to 0)",
+    source=ours("local minima with structure are products of those of the modes, and minima without it"),
+    verdict=Always(0.0),
+    instances=_landscapes,
+    evaluate=_counts,
+    near_miss=lambda landscape: _counts(landscape, share=0.5),
+    sweep=Sweep(
+        axis="columns of the second mode (2 x 4 and 2 x N)",
+        values=(3.0, 4.0, 5.0, 6.0),
+        draw=_draw_landscape,
+        trials=40,
+        quick_trials=8,
+        log="y",
+        measured_label="local minima with structure",
+        bound_label="without",
+    ),
+)
+
+
+def _spark(A: _Array) -> int:
+    """Return the size of the smallest dependent set of columns, one more than the columns if there is none."""
+    for size in range(1, A.shape[1] + 1):
+        for S in combinations(range(A.shape[1]), size):
+            if size > A.shape[0] or np.linalg.matrix_rank(A[:, S]) < size:
+                return size
+    return A.shape[1] + 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """Two small integer matrices, of which subsets of columns are often dependent."""
+
+    A: _Array
+    B: _Array
+
+
+def _draw_pair(seed: int, rows: int, columns: int) -> _Pair:
+    rng = np.random.default_rng(seed)
+    return _Pair(*(rng.integers(-1, 2, (rows, columns)).astype(float) for _ in range(2)))
+
+
+def _spark_of_product(pair: _Pair, choose: Any = min) -> Measurement:
+    """Compare sparks by enumeration; matrices of independent columns give one, whose product is independent too."""
+    sparks = [_spark(A) for A in (pair.A, pair.B)]
+    both_independent = all(s == A.shape[1] + 1 for s, A in zip(sparks, (pair.A, pair.B), strict=True))
+    if both_independent:
+        return Measurement(0.0, 0.0, 1.0)
+    dependent = [s for s, A in zip(sparks, (pair.A, pair.B), strict=True) if s <= A.shape[1]]
+    return Measurement(abs(_spark(np.kron(pair.A, pair.B)) - choose(dependent)), 0.0, 1.0)
+
+
+spark_of_product = Claim(
+    name="kronecker_sbl.spark_of_product",
+    statement=r"\mathrm{spark}(A_1 \otimes A_2) = \min(\mathrm{spark}\,A_1, \mathrm{spark}\,A_2)",
+    source=classic("Jokar, Mehrmann (2009)", "sparks of Kronecker products"),
+    verdict=Always(0.0),
+    instances=lambda: st.builds(_draw_pair, st.integers(0, 2**32 - 1), st.integers(2, 3), st.integers(2, 4)),
+    evaluate=_spark_of_product,
+    near_miss=lambda pair: _spark_of_product(pair, choose=max),
+)
+
+
+@dataclass(frozen=True)
+class _Supports:
+    """Gaussian 4 x 5 modes and a seed of supports."""
+
+    seed: int
+
+
+def _explanations(instance: _Supports, size: int = 2) -> Measurement:
+    """Count other product supports of at most `size` per mode that explain noiseless data of such a support.
+
+    If x and x' agree through A, their difference has mode unfoldings whose columns have at most |S_i| + |S_i'| < spark
+    nonzero entries: mode by mode it must vanish.
+    """
+    rng = np.random.default_rng(instance.seed)
+    As = [rng.standard_normal((4, 5)) for _ in range(2)]
+    S = [np.sort(rng.choice(5, int(rng.integers(1, size + 1)) if size == 2 else size, replace=False)) for _ in As]
+    y = np.kron(*(A[:, s] for A, s in zip(As, S, strict=True))) @ rng.standard_normal(S[0].size * S[1].size)
+    supports = [c for k in range(1, size + 1) for c in combinations(range(5), k)]
+    projections = [[A[:, c] @ np.linalg.pinv(A[:, c]) for c in supports] for A in As]
+    Y, count = y.reshape(4, 4), 0
+    for a, P in zip(supports, projections[0], strict=True):
+        for b, Q in zip(supports, projections[1], strict=True):
+            contains = set(S[0]) <= set(a) and set(S[1]) <= set(b)
+            if not contains and np.linalg.norm(Y - P @ Y @ Q.T) < 1e-9 * np.linalg.norm(Y):
+                count += 1
+    return Measurement(float(count), 0.0, 1.0)
+
+
+unique_supports = Claim(
+    name="kronecker_sbl.unique_supports",
+    statement=r"|S_i| < \mathrm{spark}(A_i) / 2 \text{ for all } i:\ x \text{ is the only such solution of } y = Ax",
+    source=ours("uniqueness from the sparks of the modes: products of sizes, not their minimum"),
+    verdict=Always(0.0),
+    instances=lambda: st.builds(_Supports, st.integers(0, 2**32 - 1)),
+    evaluate=_explanations,
+    near_miss=lambda instance: _explanations(instance, size=4),
+)
+
+
+def _same_atoms(problem: Problem, normalised: bool = False) -> Measurement:
+    """Compare the atoms of dense orthogonal matching pursuit with those found without the dictionary.
+
+    Where two atoms correlate equally to rounding, either is right: the comparison ends there.
+    """
+    steps = min(problem.y.size, problem.G.size, 6)
+    atoms = kron_omp_batch(problem.As, problem.y, max_atoms=steps).atoms
+    A, residual, chosen = problem.A, problem.y, []
+    scale = np.linalg.norm(A, axis=0) if normalised else np.ones(A.shape[1])
+    for atom in atoms:
+        correlations = np.abs(A.conj().T @ residual) / scale
+        best = int(np.argmax(correlations))
+        if correlations[best] < 1e-9 * np.linalg.norm(problem.y):
+            break
+        if best != atom and correlations[atom] < (1 - 1e-9) * correlations[best]:
+            return Measurement(1.0, 0.0, 1.0)
+        chosen.append(int(atom))
+        residual = problem.y - A[:, chosen] @ np.linalg.lstsq(A[:, chosen], problem.y, rcond=None)[0]
+    return Measurement(0.0, 0.0, 1.0)
+
+
+same_atoms = Claim(
+    name="kronecker_sbl.same_atoms",
+    statement=r"\text{pursuit with } b - (\otimes_i A_i^H A_i)\,x \text{ picks the atoms of dense pursuit, in order}",
+    source=ours("orthogonal matching pursuit without the dictionary"),
+    verdict=Always(0.0),
+    instances=problems,
+    evaluate=_same_atoms,
+    near_miss=lambda problem: _same_atoms(problem, normalised=True),
+)

@@ -1,0 +1,180 @@
+"""Claims about how fast updates become stationary, and how null components die."""
+
+import warnings
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.bayesian import KroneckerSBL, kron_posterior, make_kron_sparse
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.kronecker_sbl.instances import ours
+from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
+
+_Real = NDArray[np.float64]
+_PATHS = 12
+_LENGTH = 1600
+_FIRST = 200
+
+
+def _path(update: str, seed: int, length: int) -> list[float]:
+    """Norms of the derivatives by the logarithms of the factors, before each update, at a known noise variance."""
+    p = make_kron_sparse((4, 5, 5), (6, 6, 6), (2, 2, 2), 20, rng=seed)
+    model = KroneckerSBL(update, p.noise_variance, 0.0, max_iter=length, tol=0.0, record=("gammas",))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(p.As, p.y)
+    norms = []
+    for r in (_FIRST, *(_FIRST * 2**j for j in range(1, 5)), length):
+        if r <= length:
+            q = kron_posterior(p.As, p.y, model.gammas_path_[r], p.noise_variance)
+            norms.append(float(np.linalg.norm(np.concatenate([q.grad_log(k) for k in range(3)]))))
+    return norms
+
+
+@cache
+def _norms(update: str, seed: int) -> dict[int, float]:
+    radii = [r for r in (_FIRST * 2**j for j in range(5)) if r <= _LENGTH]
+    return dict(zip(radii, _path(update, seed, _LENGTH), strict=False))
+
+
+@dataclass(frozen=True)
+class _Iterate:
+    """Iteration r of one of the problems."""
+
+    seed: int
+    r: int
+
+
+def _draw_iterate(rng: np.random.Generator, r: float) -> _Iterate:
+    return _Iterate(int(rng.integers(_PATHS)), int(r))
+
+
+def _stationarity(iterate: _Iterate, update: str = "ksbl") -> Measurement:
+    """Measure the norm of the gradient in units of that after 200 iterations.
+
+    The cost is bounded below at a fixed noise variance, the map of one expectation and one sweep is continuous and its
+    minimiser unique, so every limit point is stationary. Null components decay like 1/r, and the gradient with them.
+    """
+    norms = _norms(update, iterate.seed)
+    return Measurement(max(norms[iterate.r], 1e-300) / norms[_FIRST], 1.0)
+
+
+em_stationarity = Claim(
+    name="kronecker_sbl.em_stationarity",
+    statement=r"\|\nabla_{\log\gamma} L(\gamma^{(r)})\| \propto r^{-1.1 \pm 0.4} \text{ for one sweep per expectation}",
+    source=ours(
+        "every limit point of alternating minimisation is stationary (as the abstract of arXiv:2307.14719 says)"
+    ),
+    verdict=ScalesAs(-1.1, 0.4),
+    instances=lambda: st.builds(_Iterate, st.integers(0, _PATHS - 1), st.sampled_from([200, 400, 800, 1600])),
+    evaluate=_stationarity,
+    near_miss=lambda iterate: _stationarity(iterate, "mm"),
+    sweep=Sweep(
+        axis="iterations r",
+        values=(200.0, 400.0, 800.0, 1600.0),
+        draw=_draw_iterate,
+        trials=48,
+        quick_trials=24,
+        log="xy",
+        measured_label="norm of the gradient over that at r = 200",
+        bound_label="1",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A problem of the same family, by its seed, and a number of iterations."""
+
+    seed: int
+    r: int
+
+
+def _small_gradient(start: _Start, update: str = "mm") -> Measurement:
+    """Compare the gradient per measurement with 1e-8; single runs may still be leaving a saddle point."""
+    return Measurement(_path(update, start.seed, start.r)[-1] / 100.0, 1e-8)
+
+
+mm_stationarity = Claim(
+    name="kronecker_sbl.mm_stationarity",
+    statement=r"\|\nabla_{\log\gamma} L\| \le 10^{-8} M \text{ after 500 majorise-minimise steps, in the median}",
+    source=ours("measured: majorise-minimise converges geometrically"),
+    verdict=WithProbability(0.5),
+    instances=lambda: st.builds(_Start, st.integers(0, 2**32 - 1), st.just(500)),
+    evaluate=_small_gradient,
+    near_miss=lambda start: _small_gradient(start, "am"),
+    sweep=Sweep(
+        axis="iterations r",
+        values=(500.0,),
+        draw=lambda rng, r: _Start(int(rng.integers(2**32)), int(r)),
+        trials=30,
+        quick_trials=24,
+        log="y",
+        measured_label="norm of the gradient per measurement",
+        bound_label="1e-8",
+    ),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Decay:
+    """One dictionary without structure and data, for r steps of expectation-maximisation."""
+
+    A: _Real
+    y: _Real
+    noise: float
+    r: int
+
+
+def _draw_decay(rng: np.random.Generator, r: float) -> _Decay:
+    A = rng.standard_normal((6, 12))
+    y = A[:, :2] @ rng.standard_normal(2) + 0.1 * rng.standard_normal(6)
+    return _Decay(A, y, 0.01, int(r))
+
+
+def _moments(instance: _Decay, gamma: _Real) -> tuple[_Real, _Real]:
+    """Return S and q."""
+    C = instance.noise * np.eye(6) + (instance.A * gamma) @ instance.A.T
+    solved = np.linalg.solve(C, np.column_stack([instance.A, instance.y]))
+    return instance.A.T @ solved[:, -1], np.einsum("mn,mn->n", instance.A, solved[:, :-1])
+
+
+def _decay(instance: _Decay, limit: float = 1.0) -> Measurement:
+    """Compare the median of ``r gamma (q - S^2)`` over null components with one.
+
+    Where the limit has q > S^2, a step is gamma - gamma^2 (q - S^2), whose solution is 1 / (r (q - S^2)).
+    """
+    gamma = np.ones(12)
+    for _ in range(instance.r):
+        S, q = _moments(instance, gamma)
+        gamma = gamma - gamma**2 * (q - S**2)
+    S, q = _moments(instance, gamma)
+    slope = q - S**2
+    null = (gamma < 0.01 * gamma.max()) & (slope > 0)
+    product = float(np.median(instance.r * gamma[null] * slope[null])) if null.any() else limit
+    return Measurement(abs(product - limit), 0.05)
+
+
+em_decay = Claim(
+    name="kronecker_sbl.em_decay",
+    statement=r"r\, \gamma_n^{(r)} (q_n - |S_n|^2) \to 1 \text{ on null components of expectation-maximisation}",
+    source=ours("decay law: pruning at a level takes as many iterations as its inverse"),
+    verdict=WithProbability(0.8),
+    instances=lambda: st.builds(lambda s: _draw_decay(np.random.default_rng(s), 3000), st.integers(0, 2**32 - 1)),
+    evaluate=_decay,
+    near_miss=lambda instance: _decay(instance, limit=2.0),
+    sweep=Sweep(
+        axis="iterations r",
+        values=(1500.0, 3000.0, 6000.0),
+        draw=_draw_decay,
+        trials=20,
+        quick_trials=6,
+        log="x",
+        measured_label="distance of the median from one",
+        bound_label="0.05",
+    ),
+)

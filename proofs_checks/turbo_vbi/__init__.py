@@ -1,0 +1,1 @@
+"""Claims about Turbo-VBI: exact properties of its messages, factors and bound, and what it recovers."""

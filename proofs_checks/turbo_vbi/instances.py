@@ -1,0 +1,137 @@
+"""Small random problems with random hyper-parameters, and the sources that the claims cite."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sparsetheory.bayesian.turbo_arguments import make_model
+from sparsetheory.bayesian.turbo_evidence import TurboStart, TurboState
+from sparsetheory.bayesian.turbo_grid_support import RowsPrior
+from sparsetheory.bayesian.turbo_model import NoiseFactor, TurboModel
+from sparsetheory.bayesian.turbo_problem import TurboProblem
+from sparsetheory.bayesian.turbo_support import ChainPrior, IndependentPrior, SupportPrior
+from sparsetheory.bayesian.turbo_sweep import turbo_sweep
+from sparsetheory.proofs_checks.claim import Source
+
+__all__ = ["Case", "cases", "classic", "draw_case", "ours"]
+
+_N = 12
+
+
+def ours(item: str) -> Source:
+    """Cite a derivation of this package for the model of Liu et al. (2020), given in the measurement's docstring."""
+    return Source("sparsetheory", f"{item} (model of Liu et al., doi:10.1109/TWC.2020.2971193)", provenance="ours")
+
+
+def classic(who: str, item: str) -> Source:
+    """Cite textbook knowledge."""
+    return Source(who, item, provenance="classic")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A problem with priors and a start.
+
+    Parameters
+    ----------
+    problem, model, prior, start
+        What a sweep takes.
+    rng_seed : int
+        Seed of whatever a claim draws besides.
+    """
+
+    problem: TurboProblem
+    model: TurboModel
+    prior: SupportPrior
+    start: TurboStart
+    rng_seed: int
+
+    def rng(self) -> np.random.Generator:
+        """Return a fresh generator; the same one each time."""
+        return np.random.default_rng(self.rng_seed)
+
+    def sweep(self, state: TurboStart | TurboState | None = None, **changes: Any) -> TurboState:
+        """Sweep once, from the start by default, with other parts if given."""
+        parts = {"problem": self.problem, "model": self.model, "prior": self.prior} | changes
+        return turbo_sweep(parts["problem"], parts["model"], parts["prior"], self.start if state is None else state)
+
+
+def draw_problem(rng: np.random.Generator, m: int, complex_data: bool, n_snapshots: int) -> TurboProblem:
+    """Draw data of a sparse model."""
+    shape = (m, _N)
+    F: NDArray[Any] = rng.standard_normal(shape)
+    X: NDArray[Any] = rng.standard_normal((_N, n_snapshots)) * (rng.random((_N, 1)) < 0.3)
+    noise: NDArray[Any] = rng.standard_normal((m, n_snapshots))
+    if complex_data:
+        F = F + 1j * rng.standard_normal(shape)
+        X = X * np.exp(2j * np.pi * rng.random(X.shape))
+        noise = noise + 1j * rng.standard_normal(noise.shape)
+    Y = F @ X + 10 ** rng.uniform(-2, 0) * noise
+    return TurboProblem(np.asfortranarray(F), np.asfortranarray(Y), float(m), np.arange(_N), _N)
+
+
+def draw_case(
+    seed: int, m: int, complex_data: bool, coupling: str, prior: str, learn_noise: bool, n_snapshots: int
+) -> Case:
+    """Draw a case.
+
+    Parameters
+    ----------
+    seed : int
+        Everything is drawn from it.
+    m, n_snapshots : int
+        Observations of 12 coefficients.
+    complex_data, learn_noise : bool
+    coupling : {"collapsed", "meanfield"}
+    prior : {"iid", "chain", "lines", "rows"}
+        Independent, one chain with an initial law of its own, three chains, or a grid of three rows in the mean.
+    """
+    rng = np.random.default_rng(seed)
+    problem = draw_problem(rng, m, complex_data, n_snapshots)
+    a, a_off, b, c, d = np.exp(rng.uniform(-2, 2, 5))
+    model = make_model(
+        problem,
+        0.2,
+        a=a,
+        b=b,
+        a_off=a_off,
+        b_off_ratio=a_off / a * 10 ** rng.uniform(-6, -0.5),
+        c=c,
+        d=d,
+        noise="learn" if learn_noise else float(rng.uniform(0.01, 1)),
+        coupling=coupling,
+        convention="auto",
+    )
+    p01, p10 = rng.uniform(0.02, 0.9, 2)
+    priors: dict[str, SupportPrior] = {
+        "iid": IndependentPrior(p01),
+        "chain": ChainPrior(p01, p10, (1, _N), p_init=0.3),
+        "lines": ChainPrior(p01, p10, (3, _N // 3)),
+        "rows": RowsPrior(p01, p10, (3, _N // 3), max_iter=2),
+    }
+    belief = priors[prior].update(np.zeros(_N), None)
+    noise = NoiseFactor.known(1.0 if model.noise_precision is None else model.noise_precision)
+    start = TurboStart(np.exp(rng.standard_normal(_N)), noise, belief)
+    return Case(problem, model, priors[prior], start, int(rng.integers(2**31)))
+
+
+def cases(
+    couplings: tuple[str, ...] = ("collapsed", "meanfield"),
+    priors: tuple[str, ...] = ("chain", "iid", "lines", "rows"),
+    complex_data: tuple[bool, ...] = (False, True),
+    learn_noise: tuple[bool, ...] = (False, True),
+) -> st.SearchStrategy[Case]:
+    """Search cases of given kinds."""
+    return st.builds(
+        draw_case,
+        st.integers(0, 2**32 - 1),
+        st.integers(2, 15),
+        st.sampled_from(complex_data),
+        st.sampled_from(couplings),
+        st.sampled_from(priors),
+        st.sampled_from(learn_noise),
+        st.integers(1, 2),
+    )

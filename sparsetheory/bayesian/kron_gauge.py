@@ -1,0 +1,51 @@
+"""The scale that factors of a Kronecker product can exchange, and the smallest factor worth keeping."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.blas import dnrm2
+
+__all__ = ["balanced", "floored"]
+
+_Real = NDArray[np.float64]
+
+
+def balanced(gammas: Sequence[_Real]) -> list[_Real]:
+    """Give all factors but the last unit norm; the last takes the scale.
+
+    Parameters
+    ----------
+    gammas : sequence of ndarray of shape (N_i,)
+        None of them all zero.
+
+    Returns
+    -------
+    list of ndarray
+        With the same outer product.
+    """
+    # Squares of small variances underflow; this norm scales them.
+    norms = [dnrm2(gamma) for gamma in gammas[:-1]]
+    scaled = [gamma / norm for gamma, norm in zip(gammas, norms, strict=False)]
+    last = gammas[-1]
+    for norm in norms:
+        last = last * norm
+    return [*scaled, last]
+
+
+def floored(gamma: _Real, n_modes: int) -> _Real:
+    """Raise positive entries to a tiny share of the largest, so that no product of one per mode underflows.
+
+    Parameters
+    ----------
+    gamma : ndarray of shape (N_i,)
+        Not negative.
+    n_modes : int
+        Number of factors; up to four the share is 1e-60.
+
+    Returns
+    -------
+    ndarray
+    """
+    share = 10.0 ** (-240.0 / max(n_modes, 4))
+    return np.maximum(gamma, share * gamma.max())
