@@ -23,8 +23,8 @@ def kernel(function: Callable[..., Any] | None = None, *, fastmath: bool = False
     ----------
     function : callable
         Arrays and scalars in, arrays and scalars out. numba notices an edit only in the file of the cached function,
-        so a kernel calls kernels of its own file, and those of ``proximal.py`` (whoever edits that file in place must
-        change ``NUMBA_CACHE_DIR``; the tests and ``make`` name it by a hash of all kernels).
+        so a kernel calls kernels of its own file, those of ``proximal.py``, and inlined pieces (whoever edits these in
+        place must change ``NUMBA_CACHE_DIR``; the tests and ``make`` name it by a hash of all kernels).
     fastmath : bool
         Let sums be reordered, so that they vectorise. NaN and infinity keep their meaning.
 

@@ -1,6 +1,8 @@
 """Rules of the house: imports point downwards, importing is cheap, everything is in the wheel."""
 
 import ast
+import importlib
+import pkgutil
 import subprocess
 import sys
 import zipfile
@@ -99,10 +101,12 @@ def test_unknown_attribute():
         _ = sparsetheory.nothing
 
 
-def test_every_public_name_of_a_lazy_package_exists():
-    import sparsetheory.regression as regression
-
-    for name in regression.__all__:
-        assert getattr(regression, name) is not None
+@pytest.mark.parametrize("name", ["bayesian", "coding", "regression"])
+def test_every_public_name_of_a_lazy_package_exists(name):
+    package = importlib.import_module(f"sparsetheory.{name}")
+    # A module of the same name as a function would hide it, once it is imported.
+    assert not {module.name for module in pkgutil.iter_modules(package.__path__)} & (set(package.__all__) - {"theory"})
+    for public in package.__all__:
+        assert getattr(package, public) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = regression.nothing
+        _ = package.nothing

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian import (
@@ -34,6 +35,7 @@ from sparsetheory.proofs_checks.verdicts import Always
 # A cost is a sum of logarithms and a quadratic form, each solved with a condition number of at most about 1e6.
 _COST = 1e-9
 _ITERATIONS = 15
+_Factors = list[NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,8 +199,8 @@ sweep = Claim(
 def _unique(m: Moments, tol: float = 1e-15) -> Measurement:
     """Compare the outer products that three starts lead to, in logarithms: the objective is jointly convex."""
     rng = m.rng()
-    starts = [m.gammas, *([rng.uniform(0.01, 2.0, n) for n in m.Lam.shape] for _ in range(2))]
-    found = [np.log(outer(am_mstep(m.Lam, start, tol))) for start in starts]
+    draws: list[_Factors] = [[rng.uniform(0.01, 2.0, (n,)) for n in m.Lam.shape] for _ in range(2)]
+    found = [np.log(outer(am_mstep(m.Lam, start, tol))) for start in [m.gammas, *draws]]
     found.append(np.log(outer(newton_mstep(m.Lam, m.gammas))))
     return Measurement(float(np.ptp(found, axis=0).max()), 0.0, 1.0)
 
@@ -243,7 +245,7 @@ def _contracts(m: Moments, power: float = 2.0) -> Measurement:
     A sweep is one product with 1 / Lam and one with its transpose, and inversions, which keep the distance.
     """
     Lam = m.Lam if m.Lam.ndim == 2 else m.Lam.reshape(m.Lam.shape[0], -1)
-    start = [np.ones(Lam.shape[0]), m.rng().uniform(0.01, 2.0, Lam.shape[1])]
+    start: _Factors = [np.ones(Lam.shape[0]), m.rng().uniform(0.01, 2.0, (Lam.shape[1],))]
     limit = newton_mstep(Lam, start)[1]
     after = am_sweep(Lam, start)[1]
     logs = np.log(Lam)

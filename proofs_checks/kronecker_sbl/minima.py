@@ -80,7 +80,7 @@ sparse_factors = Claim(
 def _on_a_support(problem: Problem) -> tuple[list[_Array], list[_Array], _Array]:
     """Draw a support per mode, restrict the factors to it, and measure a vector on it without noise."""
     rng = problem.rng()
-    supports = [rng.random(A.shape[1]) < 0.5 for A in problem.As]
+    supports: list[_Array] = [np.less(rng.random(A.shape[1]), 0.5) for A in problem.As]
     for support in supports:
         support[0] = True
     gammas: list[_Array] = [np.where(s, g, 0.0) for g, s in zip(problem.gammas, supports, strict=True)]

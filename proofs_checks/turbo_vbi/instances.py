@@ -53,10 +53,15 @@ class Case:
         """Return a fresh generator; the same one each time."""
         return np.random.default_rng(self.rng_seed)
 
-    def sweep(self, state: TurboStart | TurboState | None = None, **changes: Any) -> TurboState:
-        """Sweep once, from the start by default, with other parts if given."""
-        parts = {"problem": self.problem, "model": self.model, "prior": self.prior} | changes
-        return turbo_sweep(parts["problem"], parts["model"], parts["prior"], self.start if state is None else state)
+    def sweep(
+        self,
+        state: TurboStart | TurboState | None = None,
+        *,
+        model: TurboModel | None = None,
+        prior: SupportPrior | None = None,
+    ) -> TurboState:
+        """Sweep once, from the start by default, with another model or prior if given."""
+        return turbo_sweep(self.problem, model or self.model, prior or self.prior, state or self.start)
 
 
 def draw_problem(rng: np.random.Generator, m: int, complex_data: bool, n_snapshots: int) -> TurboProblem:

@@ -87,7 +87,7 @@ def kron_omp_batch(
     limit = limit if max_atoms is None else min(limit, check_count("max_atoms", max_atoms))
     energy = float(np.vdot(Y, Y).real)
     # The residual is a difference of squares, known to this share of the energy.
-    target = 1e-14 * energy if noise_variance is None else n_rows * check_noise(noise_variance)
+    target = 1e-14 * energy if noise_variance is None else n_rows * check_noise(noise_variance, "noise_variance")
     grams = [A.conj().T @ A for A in dictionaries.matrices]
     correlations = mode_products(Y, [A.conj().T for A in dictionaries.matrices]).reshape(-1)
     atoms, coef, square = _pursue(grams, correlations, energy, target, limit)

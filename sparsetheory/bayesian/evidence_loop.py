@@ -1,5 +1,6 @@
 """The outer loop of Kronecker sparse Bayesian learning: prune, expectation, factors, noise, until nothing moves."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,12 +22,15 @@ __all__ = [
     "maximise_evidence",
     "pruned_mask",
     "relative_change",
+    "vanished",
 ]
 
 _Array = NDArray[np.inexact]
 _Real = NDArray[np.float64]
 # A learned noise variance stays above this share of the mean square of the data.
 _NOISE_FLOOR = 1e-12
+# A learned noise variance has settled once it moves by no more than this share.
+_NOISE_SETTLED = 1e-12
 
 
 @dataclass
@@ -70,6 +74,10 @@ class NoiseVariance:
             )
             self._warned = True
         self.value = max(value, self.floor)
+
+    def settled(self, value: float) -> bool:
+        """Whether moving to a new value would change nothing."""
+        return not self.learned or abs(max(value, self.floor) - self.value) <= _NOISE_SETTLED * self.value
 
 
 class Measurements(Protocol):
@@ -153,7 +161,7 @@ def pruned_mask(gamma: _Real, relative: float, absolute: float, mode: Any) -> ND
     mask = gamma >= max(relative * largest, absolute)
     if largest < absolute:
         warnings.warn(
-            f"prune_abs would drop every entry of mode {mode}; its largest, {largest:.3g}, is kept",
+            f"prune_abs would drop every entry of mode {mode}; its largest is kept",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -185,6 +193,31 @@ def relative_change(old: _Real, new: _Real, masks: Sequence[NDArray[np.bool_]]) 
     return dnrm2(difference.reshape(-1)) / dnrm2(old.reshape(-1))
 
 
+def vanished(posterior: Any) -> bool:
+    """Whether prior variances have shrunk to nothing, and the cost keeps them there.
+
+    Parameters
+    ----------
+    posterior : PosteriorMoments
+        With its `gammas`.
+
+    Returns
+    -------
+    bool
+        True if the prior adds less than rounding to the covariance of the measurements and no variance would lower the
+        cost by growing, or if the variances are about to underflow.
+
+    Notes
+    -----
+    Where the noise explains the data, variances shrink by a constant factor per step for ever, and relative changes
+    never fall below a tolerance.
+    """
+    largest = math.prod(float(gamma.max()) for gamma in posterior.gammas)
+    if largest <= np.finfo(np.float64).tiny:
+        return True
+    return largest * posterior.q.max() <= np.finfo(np.float64).eps and bool(np.all(posterior.power <= posterior.q))
+
+
 def maximise_evidence(
     measurements: Measurements,
     start: FactorStart,
@@ -210,7 +243,8 @@ def maximise_evidence(
     max_iter : int
         Largest number of updates.
     tol : float
-        The loop ends once the outer product of the factors changes by at most this share of its norm.
+        The loop ends once the outer product of the factors changes by at most this share of its norm. One that has
+        vanished stays where it is, and the loop ends once the noise variance has settled.
     keep_gammas : bool
         Whether to keep all factors on the way.
 
@@ -242,13 +276,19 @@ def maximise_evidence(
             measurements.restrict(masks)
             update.restrict(masks)
         posterior = expectation()
-        gammas, count = update.step(posterior)
+        next_noise = posterior.noise_mm if update.noise_rule == "mm" else posterior.noise_em
+        gone = vanished(posterior)
+        if gone and noise.settled(next_noise):
+            converged = True
+            break
+        gammas, count = (gammas, 0) if gone else update.step(posterior)
         inner.append(count)
-        noise.update(posterior.noise_mm if update.noise_rule == "mm" else posterior.noise_em)
+        noise.update(next_noise)
         new = outer_product(gammas)
-        converged = relative_change(old, new, masks) <= tol
+        converged = not gone and relative_change(old, new, masks) <= tol
         old = new
-    posterior = expectation()
+    else:
+        posterior = expectation()
     costs, noises, sizes = zip(*posteriors, strict=True)
     return EvidenceFit(
         posterior, kept, converged, np.array(costs), np.array(inner, dtype=np.intp), np.array(noises),

@@ -12,13 +12,15 @@ from sparsetheory.bayesian.kron_arguments import numeric
 __all__ = ["check_factors", "check_moments", "check_noise", "check_positive_factors", "check_supports", "per_mode"]
 
 
-def check_noise(noise: Any) -> float:
+def check_noise(noise: Any, name: str = "noise") -> float:
     """Validate a noise variance.
 
     Parameters
     ----------
     noise : float
         Positive.
+    name : str
+        For messages; "noise" is one that can be learned.
 
     Returns
     -------
@@ -30,11 +32,10 @@ def check_noise(noise: Any) -> float:
         If it is not a positive finite number.
     """
     try:
-        return check_number("noise", noise, positive=True)
+        return check_number(name, noise, positive=True)
     except ValueError as error:
-        raise ValueError(
-            f"{error}; for data without noise use 1e-10 * mean(abs(y)**2), or learn the variance with noise='learn'"
-        ) from None
+        learn = ", or learn the variance with noise='learn'" if name == "noise" else ""
+        raise ValueError(f"{error}; for data without noise use 1e-10 * mean(abs(y)**2){learn}") from None
 
 
 def per_mode(name: str, value: Any, n_modes: int) -> list[float]:
@@ -66,6 +67,17 @@ def per_mode(name: str, value: Any, n_modes: int) -> list[float]:
     return [check_number(f"{name}[{k}]", v) for k, v in enumerate(values)]
 
 
+def _listed(name: str, values: Any, n_modes: int, what: str) -> list[Any]:
+    """Return what was given for each mode."""
+    try:
+        given = list(values)
+    except TypeError:
+        raise ValueError(f"{name} must hold {what} per mode ({n_modes}); got {values!r}") from None
+    if len(given) != n_modes:
+        raise ValueError(f"{name} must hold {what} per mode ({n_modes}); got {len(given)}")
+    return given
+
+
 def check_factors(name: str, factors: Any, sizes: Sequence[int]) -> list[NDArray[np.float64]]:
     """Validate one vector of prior variances per mode.
 
@@ -88,9 +100,7 @@ def check_factors(name: str, factors: Any, sizes: Sequence[int]) -> list[NDArray
     ValueError
         If a vector has another shape, a negative value, or only zeros.
     """
-    given = list(factors)
-    if len(given) != len(sizes):
-        raise ValueError(f"{name} must hold one vector per mode ({len(sizes)}); got {len(given)}")
+    given = _listed(name, factors, len(sizes), "one vector")
     result = []
     for k, (factor, n) in enumerate(zip(given, sizes, strict=True)):
         vector, _ = numeric(f"{name}[{k}]", factor)
@@ -168,9 +178,7 @@ def check_supports(supports: Any, sizes: Sequence[int]) -> list[NDArray[np.intp]
     ValueError
         If there is not one set per mode, or an index is not an integer in range or occurs twice.
     """
-    given = list(supports)
-    if len(given) != len(sizes):
-        raise ValueError(f"supports must hold one set of indices per mode ({len(sizes)}); got {len(given)}")
+    given = _listed("supports", supports, len(sizes), "one set of indices")
     result = []
     for k, (support, n) in enumerate(zip(given, sizes, strict=True)):
         indices = np.asarray(support)

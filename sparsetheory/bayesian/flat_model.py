@@ -26,13 +26,13 @@ def are_dictionaries(X: Any) -> bool:
     Parameters
     ----------
     X : Any
-        A matrix, possibly as nested lists, or a list or tuple of matrices.
+        A matrix, possibly as nested lists, or a list or tuple of matrices, not necessarily valid ones.
 
     Returns
     -------
     bool
     """
-    return isinstance(X, list | tuple) and len(X) > 0 and all(np.ndim(A) == 2 for A in X)
+    return isinstance(X, list | tuple) and any(np.ndim(A) >= 2 for A in X)
 
 
 class FlatBayesianModel(RegressorMixin, BaseEstimator):

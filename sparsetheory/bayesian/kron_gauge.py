@@ -17,7 +17,7 @@ def balanced(gammas: Sequence[_Real]) -> list[_Real]:
     Parameters
     ----------
     gammas : sequence of ndarray of shape (N_i,)
-        None of them all zero.
+        Not negative; one that is zero stays so.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def balanced(gammas: Sequence[_Real]) -> list[_Real]:
     """
     # Squares of small variances underflow; this norm scales them.
     norms = [dnrm2(gamma) for gamma in gammas[:-1]]
-    scaled = [gamma / norm for gamma, norm in zip(gammas, norms, strict=False)]
+    scaled = [gamma / (norm or 1.0) for gamma, norm in zip(gammas, norms, strict=False)]
     last = gammas[-1]
     for norm in norms:
         last = last * norm

@@ -169,7 +169,7 @@ class KroneckerOMP(BaseEstimator):
         """Return the residual norm at which to stop."""
         if self.noise_variance is None:
             return check_number("tol", self.tol) * norm
-        return math.sqrt(n_rows * check_noise(self.noise_variance))
+        return math.sqrt(n_rows * check_noise(self.noise_variance, "noise_variance"))
 
 
 def _unit_columns(A: _Array) -> _Array:

@@ -15,7 +15,7 @@ from sparsetheory.bayesian.evidence_loop import EvidenceFit, NoiseVariance, Prun
 from sparsetheory.bayesian.factor_arguments import check_factors, check_noise, per_mode
 from sparsetheory.bayesian.factor_start import FactorStart, coupled_start, plain_start
 from sparsetheory.bayesian.factor_updates import PLAIN_UPDATES, FactorUpdate, InnerLoop
-from sparsetheory.bayesian.kron_algebra import squared_modulus
+from sparsetheory.bayesian.kron_algebra import kron_matvec, squared_modulus
 from sparsetheory.bayesian.kron_arguments import Dictionaries, Layout, as_tensor, check_dictionaries
 from sparsetheory.bayesian.kron_estimate import KronEstimate
 from sparsetheory.bayesian.pattern_coupling import coupling_matrices, latent_details
@@ -56,11 +56,13 @@ class KroneckerSBL(KronEstimate):
     max_iter : int
         Largest number of updates.
     tol : float
-        Stop once the variances change by at most this share of their norm. Zero runs all `max_iter` updates.
+        Stop once the variances change by at most this share of their norm. Zero runs all `max_iter` updates, unless
+        the noise explains y and "mm" has shrunk all variances to nothing, which always ends the loop.
     inner_tol, inner_relative, inner_max
         Sweeps of "am" and "nnls": stop at this change of the variances, relative or absolute, or at this number.
     init : sequence of array-like of shape (N_i,), optional
-        Start of the factors (of the latent factors in coupled modes); ones by default. Zeros stay zero.
+        Start of the factors (of the latent factors in coupled modes); ones by default, from which data in units far
+        from those of x may end in a worse minimum. Zeros stay zero.
     record : sequence of {"cost", "noise", "kept", "gammas"}
         What to keep of every iteration.
 
@@ -174,7 +176,7 @@ class KroneckerSBL(KronEstimate):
         Y = data.values.astype(dtype, copy=False)
         start = self._start(matrices)
         self._dictionaries = dictionaries
-        if start.empty or not Y.any():
+        if start.empty or not kron_matvec(matrices, Y, adjoint=True).any():
             return self._keep_nothing(dictionaries, data, noise)
         fit = maximise_evidence(
             KronMeasurements(matrices, Y, start.columns),
@@ -226,7 +228,7 @@ class KroneckerSBL(KronEstimate):
         return coupled_start(self.pc_step, inner, start, usable, couplings)
 
     def _keep_nothing(self, dictionaries: Dictionaries, data: Layout, noise: float | None) -> Self:
-        """Store x = 0, which is all there is where y is zero or no column of a mode is usable."""
+        """Store x = 0, which is all there is where y is orthogonal to all columns, or zero."""
         square = float(squared_modulus(data.values).mean())
         self.noise_variance_ = square if noise is None else noise
         self.gammas_ = [np.zeros(n) for n in dictionaries.columns]

@@ -53,8 +53,10 @@ def check_evidence(ell: ArrayLike, ndim: int = 1) -> _Array:
     Raises
     ------
     ValueError
-        If they are not finite, empty, or of another dimension.
+        If they are not real and finite, empty, or of another dimension.
     """
+    if np.iscomplexobj(ell):
+        raise ValueError("ell must be real log-odds; got complex numbers")
     out = np.ascontiguousarray(ell, dtype=np.float64)
     if out.ndim != ndim or out.size == 0 or not np.all(np.isfinite(out)):
         raise ValueError(f"ell must hold finite log-odds in {ndim} dimension(s), at least one; got shape {out.shape}")

@@ -102,7 +102,7 @@ def oracle_nmse(As: Sequence[ArrayLike], supports: Sequence[ArrayLike], noise_va
     energy = float(np.sum(np.abs(truth) ** 2))
     if energy == 0:
         raise ValueError("x must not be zero: the error is relative to it")
-    traces = check_noise(noise_variance)
+    traces = check_noise(noise_variance, "noise_variance")
     for k, (A, support) in enumerate(
         zip(dictionaries.matrices, check_supports(supports, dictionaries.columns), strict=True)
     ):

@@ -139,7 +139,7 @@ class CoupledMM:
         scale = 1.0
         for k, C in enumerate(self.matrices[:-1]):
             norm = dnrm2(latents[k] if C is None else C @ latents[k])
-            latents[k] = latents[k] / norm
+            latents[k] = latents[k] / (norm or 1.0)
             scale *= norm
         latents[-1] = latents[-1] * scale
         self.latents = latents

@@ -60,7 +60,7 @@ def kron_posterior(
     dictionaries = check_dictionaries(As)
     data = as_tensor(y, dictionaries.rows, "y")
     factors = check_factors("gammas", gammas, dictionaries.columns)
-    noise = check_noise(noise_variance)
+    noise = check_noise(noise_variance, "noise_variance")
     dtype = np.result_type(data.values, dictionaries.matrices[0])
     matrices = [A.astype(dtype, copy=False) for A in dictionaries.matrices]
     return posterior_of(matrices, data.values.astype(dtype, copy=False), factors, noise)

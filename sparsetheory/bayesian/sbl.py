@@ -15,6 +15,7 @@ from sparsetheory.bayesian.factor_arguments import check_factors, check_noise
 from sparsetheory.bayesian.factor_start import plain_start
 from sparsetheory.bayesian.factor_updates import InnerLoop
 from sparsetheory.bayesian.flat_model import FlatBayesianModel
+from sparsetheory.bayesian.kron_algebra import kron_matvec
 from sparsetheory.bayesian.stationarity_flat import FlatStationarityCertificate
 from sparsetheory.bayesian.unstructured import FlatMeasurements
 
@@ -42,7 +43,8 @@ class SBL(FlatBayesianModel):
     max_iter : int
         Largest number of updates.
     tol : float
-        Stop once the variances change by at most this share of their norm. Zero runs all updates.
+        Stop once the variances change by at most this share of their norm. Zero runs all updates, unless the noise
+        explains y and "mm" has shrunk all variances to nothing, which always ends the loop.
     init : array-like of shape (N,), optional
         First variances; ones by default. Zeros stay zero.
     record : sequence of {"cost", "noise", "kept", "gammas"}
@@ -139,7 +141,7 @@ class SBL(FlatBayesianModel):
         for A in dictionaries.matrices[1:]:
             usable = np.logical_and.outer(usable, np.any(A != 0, axis=0)).reshape(-1)
         start = plain_start(_STEPS[self.update], InnerLoop(0.0, True, 1), [factor], [usable])
-        if start.empty or not Y.any():
+        if start.empty or not kron_matvec(dictionaries.matrices, Y, adjoint=True).any():
             return self._keep_nothing(Y, noise, single)
         fit = maximise_evidence(
             FlatMeasurements(dictionaries.matrices, Y, start.columns[0]),
@@ -185,7 +187,7 @@ class SBL(FlatBayesianModel):
         return None if learn else check_noise(self.noise), Pruning([relative], [absolute])
 
     def _keep_nothing(self, Y: Any, noise: float | None, single: bool) -> Self:
-        """Store x = 0, which is all there is where y is zero or the dictionary is."""
+        """Store x = 0, which is all there is where y is orthogonal to all columns, or zero."""
         square = float(np.mean(np.abs(Y) ** 2))
         self.noise_variance_ = square if noise is None else noise
         self.kept_, self.gamma_ = np.empty(0, dtype=np.intp), np.zeros(self.n_features_in_)

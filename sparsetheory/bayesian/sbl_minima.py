@@ -106,7 +106,7 @@ def sbl_sparsify(A: ArrayLike, y: ArrayLike, gamma: ArrayLike, noise_variance: f
     if y.ndim != 1:
         raise ValueError(f"y must be a single vector; got shape {y.shape}")
     (variances,) = check_factors("gamma", [gamma], [matrix.shape[1]])
-    noise = check_noise(noise_variance)
+    noise = check_noise(noise_variance, "noise_variance")
     signal = (matrix * variances) @ matrix.conj().T
     factor = cho_factor(noise * np.eye(y.size) + signal)
     u = cho_solve(factor, y)

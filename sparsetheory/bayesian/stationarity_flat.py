@@ -111,4 +111,4 @@ def _columns(X: Any, indices: NDArray[np.intp]) -> _Array:
     factors = [np.asarray(A) for A in X]
     places = np.unravel_index(indices, [A.shape[1] for A in factors])
     parts = [A[:, place] for A, place in zip(factors, places, strict=True)]
-    return reduce(lambda a, b: (a[:, None, :] * b[None, :, :]).reshape(-1, a.shape[1]), parts)
+    return reduce(lambda a, b: (a[:, None, :] * b[None, :, :]).reshape(len(a) * len(b), a.shape[1]), parts)

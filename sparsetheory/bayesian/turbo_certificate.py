@@ -60,7 +60,7 @@ class TurboCertificate(Certificate):
             learn_prior=learn_prior,
         )
 
-    def check(self, F: Any, y: Any, sample_weight: ArrayLike | None = None) -> "TurboCertificate":  # type: ignore[override]
+    def check(self, F: Any, y: Any, sample_weight: ArrayLike | None = None) -> "TurboCertificate":
         """Recompute from raw data: the Gaussian factor by a dense inverse, the bound, and one more round.
 
         Parameters

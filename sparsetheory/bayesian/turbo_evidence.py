@@ -82,6 +82,11 @@ def turbo_elbo(state: TurboState) -> float:
         With the prior "grid_bp" the part of the support is the Bethe approximation, and the value no bound. With both
         grid priors the normaliser of the prior, which is at most one, is left out.
 
+    Raises
+    ------
+    TypeError
+        If it is no state.
+
     Notes
     -----
     O(N). Derived here for the factorisations of both couplings ("meanfield" is the case in which the factor of a
@@ -96,6 +101,8 @@ def turbo_elbo(state: TurboState) -> float:
     >>> bool(turbo_elbo(model.state_) == model.elbo_[-1])
     True
     """
+    if not isinstance(state, TurboState):
+        raise TypeError(f"state must be a TurboState, as in TurboVBI.state_; got {type(state).__name__}")
     model, x, noise = state.model, state.x, state.noise
     post = state.support.post[state.live]
     misfit = x.residual + model.n_snapshots * x.spread

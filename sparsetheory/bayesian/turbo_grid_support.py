@@ -1,6 +1,7 @@
 """Priors of supports on a grid: Markov chains along rows and along columns, pooled."""
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class _PooledChains:
         """
         return float(0.5 * sum(self.shape) * np.logaddexp(0.0, initial_odds(self.p01, self.p10, None)))
 
-    def learned(self, belief: SupportBelief) -> "_PooledChains":
+    def learned(self, belief: SupportBelief) -> NoReturn:
         """Refuse: the normaliser of a grid depends on its probabilities, and is not known."""
         raise ValueError("learn_chain needs prior='iid', 'chain' or 'chain2d_rows'; a grid has no closed form")
 

@@ -168,9 +168,9 @@ class NoiseFactor:
         weight = model.update_beta * model.n_snapshots
         shape = model.c + weight * model.n_rows
         rate = model.d + model.update_beta * (x.residual + model.n_snapshots * x.spread)
-        factor = GammaFactor(np.float64(shape), np.float64(max(rate, shape / model.largest_precision)))
+        factor = GammaFactor(np.asarray(shape), np.asarray(max(rate, shape / model.largest_precision)))
         mean, log_mean = float(factor.mean), float(factor.log_mean)
-        log_prior = _log_gamma_density(np.float64(model.c), np.float64(model.d), mean, log_mean) + factor.entropy
+        log_prior = _log_gamma_density(np.asarray(model.c), np.asarray(model.d), mean, log_mean) + factor.entropy
         return cls(mean, log_mean, float(log_prior), float(shape))
 
 

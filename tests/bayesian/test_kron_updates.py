@@ -118,6 +118,9 @@ def test_mm_keeps_zeros_and_floors_the_rest():
     assert first.tolist() == [1.0, 0.0]
     dead, _ = mm_sweep(np.ones((2, 2)), a, [np.ones(2), np.ones(2)])
     assert 0 < dead[1] <= 1e-59
+    # Measurements that no column explains take all variances to zero, and nothing is divided by it.
+    for a, b in ((np.ones((2, 2)), np.zeros((2, 2))), (np.zeros((2, 2)), np.zeros((2, 2)))):
+        assert not np.any(mm_sweep(a, b, [np.ones(2), np.ones(2)]))
 
 
 @pytest.mark.parametrize(

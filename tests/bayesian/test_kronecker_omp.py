@@ -106,11 +106,11 @@ def test_zero_and_single_precision():
         (lambda p: KroneckerOMP((2, 2, 2)).fit(p.As, p.y), r"one per mode \(2\); got 3"),
         (lambda p: KroneckerOMP((2, 0)).fit(p.As, p.y), r"caps\[1\] must be"),
         (lambda p: KroneckerOMP(tol=-1.0).fit(p.As, p.y), "tol must be"),
-        (lambda p: KroneckerOMP(noise_variance=0.0).fit(p.As, p.y), "noise must be"),
+        (lambda p: KroneckerOMP(noise_variance=0.0).fit(p.As, p.y), "noise_variance must be"),
         (lambda p: KroneckerOMP().fit(p.As, p.y[:-1]), "y must have"),
         (lambda p: KroneckerOMP().fit(p.As, np.ones((20, 2))), "y must be a single vector"),
         (lambda p: kron_omp_batch(p.As, np.ones((20, 2))), "y must be a single vector"),
-        (lambda p: kron_omp_batch(p.As, p.y, -1.0), "noise must be"),
+        (lambda p: kron_omp_batch(p.As, p.y, -1.0), "noise_variance must be"),
         (lambda p: kron_omp_batch(p.As, p.y, max_atoms=0), "max_atoms must be"),
     ],
 )

@@ -9,7 +9,7 @@ from bayesian.kron_references import dense_posterior, kron, published_loop, rand
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from sparsetheory.bayesian import KroneckerSBL, make_irs_mimo, make_kron_sparse, oracle_ls
+from sparsetheory.bayesian import SBL, KroneckerSBL, make_irs_mimo, make_kron_sparse, oracle_ls
 
 DESCENDING = ("mm", "am", "ksbl", "newton")
 REAL_AM = {"update": "am", "max_iter": 150, "prune_rel": 1e-2, "inner_tol": 1e-5, "inner_relative": False}
@@ -257,6 +257,47 @@ def test_pruning_a_mode_away_keeps_its_largest_entry():
     assert model.kept_[0].size == 1
 
 
+@pytest.mark.parametrize("settings", [{}, {"tol": 0.0}, {"prune_rel": 0.0}, {"coupling": 0.5}, {"prune_abs": 1e6}])
+@pytest.mark.filterwarnings("ignore:prune_abs would drop every entry")
+def test_variances_that_vanish_end_the_loop(rng, settings):
+    # Noise that explains y: variances shrink by a constant factor per step, and would underflow.
+    As, y = [rng.standard_normal((4, 6)), rng.standard_normal((5, 7))], rng.standard_normal(20)
+    model = KroneckerSBL(noise=100.0, **settings).fit(As, y)
+    assert model.converged_
+    assert model.n_iter_ < 50
+    assert model.cost_path_.size == model.n_iter_ + 1 == model.n_inner_.size + 1
+    assert np.abs(model.coef_).max() < 1e-12
+    assert model.cost_path_[-1] == pytest.approx(20 * np.log(100.0) + y @ y / 100.0, rel=1e-13)
+    assert model.certificate_.check(As, y).valid
+    flat = SBL("mm", noise=100.0, max_iter=5000, prune_rel=settings.get("prune_rel", 1e-3)).fit(As, y)
+    assert flat.converged_
+    assert flat.n_iter_ < 50
+    assert np.abs(flat.coef_).max() < 1e-12
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e-14])
+@pytest.mark.parametrize("noise", [0.1, "learn"])
+def test_measurements_that_no_column_explains(offset, noise):
+    # Orthogonal to all columns, exactly and almost.
+    As = [np.array([[1.0, 2.0], [0.0, 0.0]]), np.eye(3)]
+    y = np.array([offset, 0.0, 0.0, 2.0, 0.0, 1.0])
+    for model in (KroneckerSBL(noise=noise), KroneckerSBL(noise=noise, coupling=0.3), SBL("mm", noise=noise)):
+        model.fit(As, y)
+        assert model.converged_
+        assert np.abs(model.coef_).max() < 1e-13
+        assert model.noise_variance_ == pytest.approx(5 / 6 if noise == "learn" else noise, rel=1e-10)
+        assert np.isfinite(model.cost_path_).all()
+        assert model.certificate_.check(As, y).valid
+
+
+def test_small_variances_grow_where_the_measurements_ask_for_it():
+    # At the start the prior is lost in the noise, as one that has vanished is.
+    p = _real(0)
+    model = _fit(KroneckerSBL(), p.As, 1e100 * p.y)
+    assert model.cost_path_[-1] < model.cost_path_[0] - 10
+    assert np.linalg.norm(p.y - kron(p.As) @ model.coef_ / 1e100) < 0.5 * np.linalg.norm(p.y)
+
+
 def test_stopping_early_is_reported():
     p = _real(0)
     with pytest.warns(ConvergenceWarning, match="after 2 updates"):
@@ -313,6 +354,7 @@ def test_large_problem_in_little_memory():
         ({"inner_max": 1.5}, "inner_max must be"),
         ({"tol": -1.0}, "tol must be"),
         ({"inner_tol": np.nan}, "inner_tol must be"),
+        ({"init": 1.0}, r"init must hold one vector per mode \(3\); got 1.0"),
         ({"init": [np.ones(6)]}, r"init must hold one vector per mode \(3\)"),
         ({"init": [np.ones(5), np.ones(6), np.ones(6)]}, r"init\[0\] must be a real vector of shape \(6,\)"),
         ({"init": [-np.ones(6), np.ones(6), np.ones(6)]}, r"init\[0\] must not be negative"),

@@ -59,6 +59,7 @@ def test_precision_is_kept_and_input_not_changed():
         ([0.0], 0.1, 1.0, None, "p10 must be between 0 and 1"),
         ([0.0], 0.1, float("nan"), None, "p10 must be"),
         ([0.0], 0.1, 0.1, 1.0, "p_init must be"),
+        ([1j], 0.1, 0.1, None, "ell must be real"),
         ([], 0.1, 0.1, None, "ell must hold finite"),
         ([[0.0]], 0.1, 0.1, None, "ell must hold finite"),
         ([np.inf], 0.1, 0.1, None, "ell must hold finite"),

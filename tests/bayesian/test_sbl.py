@@ -183,3 +183,10 @@ def test_stopping_early_is_reported(rng):
     for model in (SBL(max_iter=2), PatternCoupledSBL(max_iter=1)):
         with pytest.warns(ConvergenceWarning, match="still changed"):
             assert not model.fit(A, y).converged_
+
+
+@pytest.mark.parametrize("second", [np.ones(3), np.ones((1, 2, 3)), "x"])
+def test_bad_modes_are_named(second):
+    for model in (SBL(), PatternCoupledSBL()):
+        with pytest.raises(ValueError, match="the dictionary of mode 1 must be"):
+            model.fit([np.ones((2, 2)), second], np.ones(4))

@@ -116,7 +116,7 @@ def test_degenerate_dictionaries():
         (lambda: sbl_sparsify(np.ones((2, 3)), np.ones(3), np.ones(3), 1.0), "y must have"),
         (lambda: sbl_sparsify(np.ones((2, 3)), np.ones((2, 2)), np.ones(3), 1.0), "single vector"),
         (lambda: sbl_sparsify(np.ones((2, 3)), np.ones(2), -np.ones(3), 1.0), r"gamma\[0\] must not be negative"),
-        (lambda: sbl_sparsify(np.ones((2, 3)), np.ones(2), np.ones(3), 0.0), "noise must be"),
+        (lambda: sbl_sparsify(np.ones((2, 3)), np.ones(2), np.ones(3), 0.0), "noise_variance must be"),
         (lambda: mode_sparsify(np.ones((2, 3)), np.ones(2)), r"gamma\[0\] must be a real vector of shape \(3,\)"),
     ],
 )

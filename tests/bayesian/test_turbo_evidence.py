@@ -117,3 +117,8 @@ def test_inner_sweeps_reach_the_same_point():
         ends.append(state)
     np.testing.assert_allclose(ends[0].x.mean, ends[1].x.mean, atol=1e-9)
     np.testing.assert_allclose(ends[0].support.post, ends[1].support.post, atol=1e-9)
+
+
+def test_bound_of_what_is_no_state():
+    with pytest.raises(TypeError, match=r"state must be a TurboState.*got int"):
+        turbo_elbo(3)

@@ -1,0 +1,293 @@
+"""Local search for ``|x - D c|^2 / 2 + lam #{c != 0}`` by the best addition or removal of one atom.
+
+Between moves the code is least squares on its support. The support is seen through an orthonormal basis of its span:
+one row per direction q, which holds the inner products of q with all atoms, and the coefficients with which q
+contributes to the entries of the code. So an addition appends one row, and a removal reflects the basis so that one
+direction alone carries what the others do not reach, and drops it: no factor is computed anew.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.numba_kernels.jit import kernel
+
+__all__ = ["single_best_replacement", "warmup"]
+
+_Floats = NDArray[np.floating]
+_Index = NDArray[np.int64]
+
+
+@kernel(fastmath=True)
+def _combine(out: _Floats, weights: _Floats, rows: _Floats, count: int) -> None:
+    """Add ``weights[:count] @ rows[:count]`` to `out`, four rows at a time."""
+    head = count % 4
+    for j in range(head):
+        weight, row = weights[j], rows[j]
+        for p in range(out.size):
+            out[p] += weight * row[p]
+    for j in range(head, count, 4):
+        a, b, c, d = weights[j], weights[j + 1], weights[j + 2], weights[j + 3]
+        first, second, third, fourth = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
+        for p in range(out.size):
+            out[p] += a * first[p] + b * second[p] + c * third[p] + d * fourth[p]
+
+
+@kernel(fastmath=True)
+def _append(
+    index: int,
+    size: int,
+    gram: _Floats,
+    inner: _Floats,
+    dual: _Floats,
+    along: _Floats,
+    weights: _Floats,
+    correlations: _Floats,
+    left: _Floats,
+    dependent: float,
+) -> bool:
+    """Add one atom to a support of `size`, unless what is left of it is a smaller share than `dependent`."""
+    one = inner.dtype.type(1)
+    rest = gram[index, index]
+    for p in range(size):
+        weights[p] = inner[p, index]
+        rest -= weights[p] * weights[p]
+    if rest <= dependent * gram[index, index]:
+        left[index] = rest
+        return False
+    scale = one / np.sqrt(rest)
+    for p in range(size):
+        weights[p] *= -scale
+    row, code = inner[size], dual[size]
+    start = gram[index]
+    for j in range(row.size):
+        row[j] = start[j] * scale
+    _combine(row, weights, inner, size)
+    code[: size + 1] = 0
+    dual[:size, size] = 0
+    _combine(code[:size], weights, dual, size)
+    code[size] = scale
+    value = correlations[index] * scale
+    along[size] = value
+    for j in range(row.size):
+        correlations[j] -= value * row[j]
+        left[j] -= row[j] * row[j]
+    return True
+
+
+@kernel(fastmath=True)
+def _reflect(rows: _Floats, weights: _Floats, factor: float, size: int, spare: _Floats) -> None:
+    """Reflect the leading columns of ``rows[:size]``, as many as `spare` holds, along `weights`."""
+    spare[:] = 0
+    _combine(spare, weights, rows, size)
+    for p in range(size):
+        share, row = weights[p] * factor, rows[p]
+        for j in range(spare.size):
+            row[j] -= share * spare[j]
+
+
+@kernel(fastmath=True)
+def _drop(
+    slot: int,
+    size: int,
+    inner: _Floats,
+    dual: _Floats,
+    along: _Floats,
+    weights: _Floats,
+    spare: _Floats,
+    correlations: _Floats,
+    left: _Floats,
+) -> None:
+    """Remove the atom of one slot from a support of `size`; the atom of the last slot takes its place."""
+    one, last = inner.dtype.type(1), size - 1
+    norm = one - one
+    for p in range(size):
+        norm += dual[p, slot] * dual[p, slot]
+    scale = one / np.sqrt(norm)
+    for p in range(size):
+        weights[p] = dual[p, slot] * scale
+    # The reflection along `weights` takes the column of the slot to the last direction.
+    weights[last] += one if weights[last] >= 0 else -one
+    factor = one / abs(weights[last])
+    _reflect(inner, weights, factor, size, spare)
+    _reflect(dual, weights, factor, size, spare[:size])
+    total = one - one
+    for p in range(size):
+        total += weights[p] * along[p]
+    total *= factor
+    for p in range(size):
+        along[p] -= total * weights[p]
+        dual[p, slot] = dual[p, last]
+    value, row = along[last], inner[last]
+    for j in range(row.size):
+        correlations[j] += value * row[j]
+        left[j] += row[j] * row[j]
+
+
+@kernel(fastmath=True)
+def _best_addition(
+    correlations: _Floats, left: _Floats, gram: _Floats, dependent: float, rounding: float, scores: _Floats
+) -> tuple[int, np.floating]:
+    """Return the atom whose addition certainly lowers half the squared residual most, and by how much; -1 for none."""
+    zero, half = scores.dtype.type(0), scores.dtype.type(0.5)
+    for j in range(scores.size):
+        fall = half * correlations[j] * correlations[j] - rounding * gram[j, j]
+        scores[j] = fall / left[j] if left[j] > dependent * gram[j, j] else zero
+    best, winner = zero, -1
+    for j in range(scores.size):
+        if scores[j] > best:
+            best, winner = scores[j], j
+    return winner, best
+
+
+@kernel(fastmath=True)
+def _best_removal(
+    dual: _Floats, along: _Floats, chosen: _Index, gram: _Floats, rounding: float, values: _Floats, size: int
+) -> tuple[int, np.floating]:
+    """Write the code; return the slot whose removal raises half the squared residual least, and by how much at most."""
+    zero = values.dtype.type(0)
+    best, winner = values.dtype.type(np.inf), -1
+    for slot in range(size):
+        value, square = zero, zero
+        for p in range(size):
+            value += dual[p, slot] * along[p]
+            square += dual[p, slot] * dual[p, slot]
+        values[slot] = value
+        rise = value * value / (square + square) + rounding * square * gram[chosen[slot], chosen[slot]]
+        if rise < best:
+            best, winner = rise, slot
+    return winner, best
+
+
+@kernel(fastmath=True)
+def _build(
+    row: _Floats,
+    chosen: _Index,
+    count: int,
+    gram: _Floats,
+    inner: _Floats,
+    dual: _Floats,
+    along: _Floats,
+    weights: _Floats,
+    correlations: _Floats,
+    left: _Floats,
+    dependent: float,
+) -> int:
+    """Build the basis of the first `count` chosen atoms from nothing; return how many are independent and have room."""
+    for j in range(row.size):
+        correlations[j], left[j] = row[j], gram[j, j]
+    size = 0
+    for q in range(count):
+        if size == inner.shape[0]:
+            break
+        if _append(chosen[q], size, gram, inner, dual, along, weights, correlations, left, dependent):
+            chosen[size] = chosen[q]
+            size += 1
+    return size
+
+
+@kernel(fastmath=True)
+def single_best_replacement(
+    gram: _Floats,
+    rows: _Floats,
+    warm: _Floats,
+    lam: float,
+    roundings: _Floats,
+    capacity: int,
+    max_moves: int,
+    dependent: np.floating,
+) -> _Index:
+    """Replace correlations by codes that no addition or removal of one atom improves, one signal after another.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (n, n)
+        Inner products of atoms, C-ordered; single or double precision, which all arithmetic keeps.
+    rows : ndarray of shape (n_samples, n)
+        Correlations of the atoms with each signal; overwritten by the codes.
+    warm : ndarray of shape (n_samples, n) or (0, n)
+        The search starts from the supports of these codes; without rows, from nothing.
+    lam : float
+        Price of an atom.
+    roundings : ndarray of shape (n_samples,)
+        By as much a gain may be wrong, times the share of its square that an atom has left outside the others.
+    capacity : int
+        Most atoms per code, at least 1.
+    max_moves : int
+        Most moves per signal.
+    dependent : float
+        Atoms of which at most this share of the square is left outside the span of the support are not added; the root
+        of the machine precision.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Moves made; -1 where `max_moves` ended the search.
+
+    Notes
+    -----
+    O(n k) per addition to a support of k atoms, about 4 n k per removal. If anything was removed, the basis is built
+    anew at the end and the search goes on if that shows a better move, so that errors do not accumulate.
+    """
+    n = gram.shape[0]
+    zero, half, least = rows.dtype.type(0), rows.dtype.type(0.5), rows.dtype.type(16) * dependent * dependent
+    inner = np.empty((capacity, n), rows.dtype)
+    dual = np.empty((capacity, capacity), rows.dtype)
+    along, weights = np.empty(capacity, rows.dtype), np.empty(capacity, rows.dtype)
+    values, chosen = np.empty(capacity, rows.dtype), np.empty(n, np.int64)
+    spare, scores = np.empty(n, rows.dtype), np.empty(n, rows.dtype)
+    left, correlations = np.empty(n, rows.dtype), np.empty(n, rows.dtype)
+    moves = np.zeros(rows.shape[0], np.int64)
+    for t in range(rows.shape[0]):
+        size = 0
+        if warm.shape[0] > 0:
+            for j in range(n):
+                if warm[t, j] != 0:
+                    chosen[size] = j
+                    size += 1
+        fresh, stale, limit, best = True, True, dependent, -rows.dtype.type(np.inf)
+        while True:
+            if stale:
+                size = _build(rows[t], chosen, size, gram, inner, dual, along, weights, correlations, left, limit)
+                worth = -lam * rows.dtype.type(size)
+                for p in range(size):
+                    worth += half * along[p] * along[p]
+                # Atoms that are in by right must not be lost to another order of them, nor a search go in circles.
+                fresh, stale, limit = True, False, least
+                if worth <= best:
+                    _best_removal(dual, along, chosen, gram, roundings[t], values, size)
+                    break
+                best = worth
+            slot, rise = _best_removal(dual, along, chosen, gram, roundings[t], values, size)
+            index, fall = -1, zero
+            if size < capacity:
+                index, fall = _best_addition(correlations, left, gram, dependent, roundings[t], scores)
+            if rise >= lam and fall <= lam:
+                if fresh:
+                    break
+                stale = True
+                continue
+            if moves[t] == max_moves:
+                moves[t] = -1
+                break
+            moves[t] += 1
+            if lam - rise >= fall - lam:
+                _drop(slot, size, inner, dual, along, weights, spare, correlations, left)
+                size -= 1
+                chosen[slot] = chosen[size]
+                fresh = False
+            elif _append(index, size, gram, inner, dual, along, weights, correlations, left, dependent):
+                chosen[size] = index
+                size += 1
+        for j in range(n):
+            rows[t, j] = zero
+        for q in range(size):
+            rows[t, chosen[q]] = values[q]
+    return moves
+
+
+def warmup() -> None:
+    """Compile the kernels of this file for both precisions."""
+    for dtype in (np.float64, np.float32):
+        gram, small = np.eye(8, dtype=dtype), dtype(1e-6)
+        none = np.empty((0, 8), dtype)
+        single_best_replacement(gram, np.ones((1, 8), dtype), none, dtype(0.1), np.zeros(1, dtype), 4, 9, small)

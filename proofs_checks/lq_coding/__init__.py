@@ -1,0 +1,1 @@
+"""Claims about sparse coding beyond l1: penalties, coders, dictionaries."""

@@ -1,0 +1,60 @@
+"""The penalties from their definitions, sharing no code with the library."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.coding import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty
+
+__all__ = ["definition", "kinks"]
+
+_Array = NDArray[np.float64]
+
+
+def definition(penalty: Penalty, v: _Array) -> _Array:
+    """Return the penalty of every entry of v >= 0, as it is written in the literature.
+
+    Parameters
+    ----------
+    penalty : Penalty
+        Of one feature.
+    v : ndarray
+        Absolute values.
+
+    Returns
+    -------
+    ndarray of the shape of `v`
+    """
+    lam = penalty.lam
+    match penalty:
+        case L1():
+            return lam * v
+        case L0():
+            return np.where(v > 0, lam, 0.0)
+        case Lq(q=q):
+            return lam * v**q
+        case CEL0(norms=a):
+            return np.where(v <= np.sqrt(2 * lam) / a, a * v * (np.sqrt(2 * lam) - a * v / 2), lam)
+        case MCP(gamma=gamma):
+            return np.where(v <= gamma * lam, lam * v - v**2 / (2 * gamma), gamma * lam**2 / 2)
+        case SCAD(a=a):
+            middle = (2 * a * lam * v - v**2 - lam**2) / (2 * (a - 1))
+            return np.where(v <= lam, lam * v, np.where(v <= a * lam, middle, lam**2 * (a + 1) / 2))
+        case LogSum(eps=eps):
+            return lam * np.log1p(v / eps)
+        case CappedL1(theta=theta):
+            return lam * np.minimum(v, theta)
+    raise TypeError(f"no definition of {penalty}")
+
+
+def kinks(penalty: Penalty) -> list[float]:
+    """Return where, apart from zero, the penalty changes its formula."""
+    match penalty:
+        case CEL0(norms=a):
+            return [np.sqrt(2 * penalty.lam) / a]
+        case MCP(gamma=gamma):
+            return [gamma * penalty.lam]
+        case SCAD(a=a):
+            return [penalty.lam, a * penalty.lam]
+        case CappedL1(theta=theta):
+            return [theta]
+    return []

@@ -1,0 +1,245 @@
+"""Penalties, dictionaries and signals that are small and adversarial, and the sources that the claims cite."""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sparsetheory.coding import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty
+from sparsetheory.proofs_checks.claim import Source
+
+__all__ = [
+    "ALL",
+    "EPS",
+    "JUMPING",
+    "WEAKLY_CONVEX",
+    "Coding",
+    "classic",
+    "codings",
+    "decades",
+    "draw_coding",
+    "objective",
+    "ours",
+    "paper",
+    "penalties",
+    "penalty_of",
+    "seeds",
+    "shape_of",
+]
+
+EPS = float(np.finfo(float).eps)
+ALL = ("l1", "l0", "lq", "cel0", "mcp", "scad", "log_sum", "capped_l1")
+WEAKLY_CONVEX = ("cel0", "mcp", "scad", "log_sum")
+# Their thresholding operators jump at every step.
+JUMPING = ("l0", "lq")
+
+_PAPER = "I. Rentzeperis, L. Calatroni, L. U. Perrinet, D. Prandi, Beyond l1 sparse coding in V1 (2023)"
+_Array = NDArray[np.float64]
+
+
+def paper(item: str) -> Source:
+    """Cite the paper of this line."""
+    return Source(_PAPER, item, "2301.10002")
+
+
+def classic(who: str, item: str) -> Source:
+    """Cite known theory."""
+    return Source(who, item, provenance="classic")
+
+
+def ours(item: str) -> Source:
+    """Cite a derivation of this package, given in the docstring of the claim's measurement."""
+    return Source("sparsetheory", item, provenance="ours")
+
+
+def decades(low: float, high: float) -> st.SearchStrategy[float]:
+    """Search powers of ten between two exponents."""
+    return st.floats(low, high).map(lambda exponent: 10.0**exponent)
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def penalty_of(name: str, lam: float, free: float, q: float, norms: Any = 1.0) -> Penalty:
+    """Build a penalty from a positive number that shapes any family, and q for lq."""
+    families = {
+        "l1": lambda: L1(lam),
+        "l0": lambda: L0(lam),
+        "lq": lambda: Lq(lam, q),
+        "cel0": lambda: CEL0(lam, norms),
+        "mcp": lambda: MCP(lam, free),
+        "scad": lambda: SCAD(lam, 2 + free),
+        "log_sum": lambda: LogSum(lam, free),
+        "capped_l1": lambda: CappedL1(lam, free),
+    }
+    return families[name]()
+
+
+def shape_of(penalty: Penalty) -> dict[str, Any]:
+    """Return the number beside the strength of a penalty, by name."""
+    return {field.name: getattr(penalty, field.name) for field in fields(penalty)[1:]}  # type: ignore[arg-type]
+
+
+@st.composite
+def penalties(draw: st.DrawFn, names: tuple[str, ...] = ALL, low: float = -2.0, high: float = 1.0) -> Penalty:
+    """Search penalties of the given families.
+
+    Parameters
+    ----------
+    draw : callable
+        Supplied by hypothesis.
+    names : tuple of str
+        Families.
+    low, high : float
+        Exponents of the smallest and largest strength; shapes lie between 0.1 and 10.
+    """
+    q = draw(st.sampled_from([0.5, 2 / 3, 0.3]) | st.floats(0.02, 0.98))
+    free = draw(decades(-1, 1))
+    return penalty_of(draw(st.sampled_from(names)), draw(decades(low, high)), free, q, norms=free)
+
+
+@dataclass(frozen=True, eq=False)
+class Coding:
+    """One signal and the atoms to write it with.
+
+    Parameters
+    ----------
+    D : ndarray of shape (m, n)
+        Atoms in columns, none of them zero.
+    x : ndarray of shape (m,)
+        The signal.
+    seed : int
+        Seed of whatever a claim draws besides.
+    """
+
+    D: _Array
+    x: _Array
+    seed: int
+
+    def __repr__(self) -> str:
+        """Show shapes and size: arrays would fill the screen."""
+        m, n = self.D.shape
+        return f"Coding(m={m}, n={n}, L={self.L:.3g}, |x|={np.linalg.norm(self.x):.3g}, seed={self.seed})"
+
+    @property
+    def X(self) -> _Array:
+        """The signal as a row."""
+        return self.x[None]
+
+    @cached_property
+    def L(self) -> float:
+        """Largest squared singular value of the atoms: the Lipschitz constant of the gradient."""
+        return float(np.linalg.norm(self.D, 2) ** 2)
+
+    @cached_property
+    def norms(self) -> _Array:
+        """Norms of the atoms."""
+        return np.linalg.norm(self.D, axis=0)
+
+    @cached_property
+    def correlations(self) -> _Array:
+        """Inner products of the atoms with the signal."""
+        return self.D.T @ self.x
+
+    def rng(self) -> np.random.Generator:
+        """Return a fresh generator; the same one each time."""
+        return np.random.default_rng(self.seed)
+
+    def gradient(self, code: _Array) -> _Array:
+        """Return the gradient of the loss."""
+        return self.D.T @ (self.D @ code - self.x)
+
+
+def objective(coding: Coding, penalty: Penalty, code: _Array) -> float:
+    """Return ``||x - D c||^2 / 2 + penalty(c)``."""
+    residual = coding.x - coding.D @ code
+    return float(residual @ residual) / 2 + penalty.value(code)
+
+
+def _atoms(rng: np.random.Generator, kind: str, m: int, n: int) -> _Array:
+    D = rng.standard_normal((m, n))
+    if kind == "orthogonal":
+        D = np.linalg.qr(rng.standard_normal((m, m)))[0][:, : min(m, n)]
+    elif kind == "common part":
+        D = D + 2 * rng.standard_normal((m, 1))
+    elif kind == "duplicates":
+        D[:, n // 2 :] = D[:, : n - n // 2] * rng.choice([-1.0, 1.0], n - n // 2)
+    elif kind == "near duplicates":
+        D[:, n // 2 :] = D[:, : n - n // 2] + 10 ** rng.uniform(-3, -1) * D[:, n // 2 :]
+    elif kind == "integers":
+        D = rng.integers(-2, 3, (m, n)) + np.eye(m, n) * 3.0
+        D[0, ~D.any(axis=0)] = 1.0
+    return D / np.linalg.norm(D, axis=0)
+
+
+def _signal(rng: np.random.Generator, kind: str, D: _Array) -> _Array:
+    m, n = D.shape
+    if kind == "zero":
+        return np.zeros(m)
+    if kind == "weakest":
+        u, s, _ = np.linalg.svd(D, full_matrices=False)
+        return np.array(u[:, np.flatnonzero(s > 1e-6 * s[0])[-1]])
+    if kind == "one atom":
+        return np.array(D[:, rng.integers(n)])
+    if kind == "noise":
+        return rng.standard_normal((m,))
+    code = rng.standard_normal(n) * (np.arange(n) < max(n // 4, 1))
+    return D @ rng.permutation(code) + 0.1 * rng.standard_normal(m)
+
+
+def draw_coding(kind: str, signal: str, m: int, n: int, spread: float, seed: int) -> Coding:
+    """Draw atoms and a signal.
+
+    Parameters
+    ----------
+    kind : {"gaussian", "orthogonal", "common part", "duplicates", "near duplicates", "integers"}
+        How the atoms, of unit norm at first, lie; at most m of them where they are orthogonal.
+    signal : {"sparse", "noise", "weakest", "one atom", "zero"}
+        A few atoms with noise, noise, the weakest direction that the atoms span, one atom, nothing.
+    m, n : int
+        Length of the signal and number of atoms.
+    spread : float
+        Decades over which the norms of the atoms are spread, ending at 1.
+    seed : int
+        Everything is drawn from it.
+
+    Returns
+    -------
+    Coding
+    """
+    rng = np.random.default_rng(seed)
+    D = _atoms(rng, kind, m, n)
+    D *= 10 ** rng.uniform(-spread, 0, D.shape[1])
+    return Coding(D, _signal(rng, signal, D), int(rng.integers(2**31)))
+
+
+def codings(
+    *, unit: bool = False, max_m: int = 10, max_n: int = 20, kinds: tuple[str, ...] | None = None, zero: bool = True
+) -> st.SearchStrategy[Coding]:
+    """Search codings of every kind.
+
+    Parameters
+    ----------
+    unit : bool
+        Only atoms of unit norm.
+    max_m, max_n : int
+        Longest signal and largest number of atoms.
+    kinds : tuple of str, optional
+        Kinds of atoms, as in :func:`draw_coding`; all by default.
+    zero : bool
+        Also draw the zero signal.
+    """
+    all_kinds = ("gaussian", "orthogonal", "common part", "duplicates", "near duplicates", "integers")
+    signals = ["sparse", "noise", "weakest", "one atom"] + ["zero"] * zero
+    return st.builds(
+        draw_coding,
+        st.sampled_from(kinds or all_kinds),
+        st.sampled_from(signals),
+        st.integers(1, max_m),
+        st.integers(1, max_n),
+        st.just(0.0) if unit else st.sampled_from([0.0, 1.0, 2.0]),
+        seeds,
+    )

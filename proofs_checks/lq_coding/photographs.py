@@ -1,0 +1,119 @@
+"""Patches of photographs and dictionaries learned from them, made once per process."""
+
+import warnings
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.coding import LqDictionaryLearning, Penalty, bundled_images, encode, natural_patches
+from sparsetheory.coding.target_sparsity import lam_for_active
+from sparsetheory.coding.whitening import whiten_images
+
+__all__ = ["SIZE", "codes_at", "error", "learn", "patches"]
+
+_Floats = NDArray[np.floating]
+
+SIZE = 12
+# Width of the strips that are either for learning or for testing.
+_STRIP = 36
+_TRAINING, _BATCHES = 20_000, 100
+
+
+@cache
+def _pictures(*, training: bool) -> tuple[_Floats, ...]:
+    """Return strips of all photographs, every third for testing: no pixel is in both parts."""
+    strips = []
+    for picture in whiten_images(list(bundled_images().values())):
+        cut = np.array_split(picture.astype(np.float32), picture.shape[1] // _STRIP, axis=1)
+        strips += [strip for index, strip in enumerate(cut) if (index % 3 != 1) == training]
+    return tuple(strips)
+
+
+def patches(n: int, seed: Any, *, training: bool = False) -> _Floats:
+    """Return patches of 12 x 12 pixels of whitened photographs, less their means; those for training lie elsewhere.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    seed : int or Generator
+        Source of the draws.
+    training : bool
+        From which part of the photographs.
+
+    Returns
+    -------
+    ndarray of float32 of shape (n, 144)
+    """
+    return natural_patches(n, SIZE, _pictures(training=training), seed=seed, whiten=False)
+
+
+@cache
+def _training() -> _Floats:
+    return patches(_TRAINING, 0, training=True)
+
+
+@cache
+def learn(penalty: str, n_atoms: int, active: float, seed: int = 0) -> _Floats:
+    """Return atoms that were learned for a number of nonzeros per code.
+
+    Parameters
+    ----------
+    penalty : str
+        Family, without further numbers.
+    n_atoms : int
+        How many.
+    active : float
+        Nonzeros per code while learning.
+    seed : int
+        Of first atoms and batches.
+
+    Returns
+    -------
+    ndarray of float32 of shape (144, n_atoms)
+        Unit columns.
+    """
+    start = 0.5 if penalty == "l1" else 0.1
+    model = LqDictionaryLearning(
+        n_atoms, penalty=penalty, lam=start, target_active=active, n_batches=_BATCHES, random_state=seed
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(_training()).components_.T
+
+
+def codes_at(X: _Floats, D: _Floats, penalty: Penalty, active: float) -> _Floats:
+    """Return codes at the strength that gives them a mean number of nonzeros, within one percent.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, 144)
+        Patches.
+    D : ndarray of shape (144, n_atoms)
+        Atoms.
+    penalty : Penalty
+        Its strength is where the search starts.
+    active : float
+        Wanted number.
+
+    Returns
+    -------
+    ndarray of shape (n, n_atoms)
+    """
+    G = D.T @ D
+
+    def code(lam: float) -> _Floats:
+        return encode(X, D, penalty.with_lam(lam), gram=G, tol=1e-5)[0]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        tuned = lam_for_active(lambda lam: np.count_nonzero(code(lam)) / len(X), active, penalty.lam, tol=active / 100)
+        return code(tuned.lam)
+
+
+def error(X: _Floats, D: _Floats, C: _Floats) -> float:
+    """Return the mean squared error of a pixel."""
+    return float(np.mean((X - C @ D.T) ** 2))

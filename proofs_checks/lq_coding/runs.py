@@ -1,0 +1,63 @@
+"""A given number of steps of forward-backward splitting, whether or not they converge."""
+
+import warnings
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.coding import Penalty, forward_backward
+from sparsetheory.coding.trajectory import Trajectory
+from sparsetheory.proofs_checks.lq_coding.instances import Coding
+
+__all__ = ["take_steps"]
+
+_Array = NDArray[np.float64]
+
+# No code that still moves has converged.
+_NEVER = 1e-300
+
+
+def take_steps(
+    coding: Coding, penalty: Penalty, step: float, count: int, start: _Array | None = None, *, accel: bool = False
+) -> tuple[_Array, Trajectory]:
+    """Take steps from a code, zero by default.
+
+    Parameters
+    ----------
+    coding : Coding
+        Atoms and signal.
+    penalty : Penalty
+        Of the code.
+    step : float
+        Step size, safe or not.
+    count : int
+        How many steps; fewer if the code no longer moves.
+    start : ndarray of shape (n,), optional
+        Where to start.
+    accel : bool
+        Extrapolate, without restarts.
+
+    Returns
+    -------
+    code : ndarray of shape (n,)
+    history : Trajectory
+        Objectives, moves and support changes.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        codes, info = forward_backward(
+            coding.X,
+            coding.D,
+            penalty,
+            step=step,
+            accel=accel,
+            restart=False,
+            tol=_NEVER,
+            max_iter=count,
+            return_history=True,
+            check_step=False,
+            warm=None if start is None else start[None],
+        )
+    return np.asarray(codes[0], np.float64), cast(Trajectory, info.history)

@@ -1,0 +1,118 @@
+"""Claims about how often local methods find the global minimum of l0 from nothing."""
+
+import warnings
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.coding import CEL0, L0, Penalty, cd_l0, debias, forward_backward, sbr
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.lq_coding.instances import ours, seeds
+from sparsetheory.proofs_checks.verdicts import WithProbability
+
+_Array = NDArray[np.float64]
+_Floats = NDArray[np.floating]
+_M, _N, _NONZEROS, _LAM = 8, 12, 3, 0.15
+_DICTIONARIES, _SIGNALS = 8, 25
+_ORDER = ("IHT, 0.1/L", "IHT, 0.99/L", "CEL0 forward-backward", "single best replacement")
+
+
+@dataclass(frozen=True)
+class _Trials:
+    """Dictionaries of unit atoms, each with planted signals."""
+
+    dictionaries: tuple[_Array, ...]
+    signals: tuple[_Array, ...]
+
+
+def _draw_trials(rng: np.random.Generator, noise: float) -> _Trials:
+    dictionaries, signals = [], []
+    for _ in range(_DICTIONARIES):
+        D = rng.standard_normal((_M, _N))
+        D /= np.linalg.norm(D, axis=0)
+        codes = rng.choice([-1.0, 1.0], (_SIGNALS, _N)) * rng.uniform(1, 3, (_SIGNALS, _N))
+        codes *= rng.random((_SIGNALS, _N)).argsort(axis=1) < _NONZEROS
+        dictionaries.append(D)
+        signals.append(codes @ D.T + noise * rng.standard_normal((_SIGNALS, _M)))
+    return _Trials(tuple(dictionaries), tuple(signals))
+
+
+def _best(X: _Array, D: _Array) -> _Array:
+    """Return the least l0 objective of every signal, over all supports."""
+    least = np.full(X.shape[0], np.inf)
+    energy = np.sum(X**2, axis=1)
+    for size in range(_M + 1):
+        supports = np.array(list(combinations(range(_N), size)), dtype=np.intp)
+        directions = np.linalg.qr(D[:, supports].transpose(1, 0, 2))[0]
+        fitted = np.sum(np.einsum("umk,im->iuk", directions, X) ** 2, axis=2)
+        least = np.minimum(least, (energy[:, None] - fitted).min(axis=1) / 2 + _LAM * size)
+    return least
+
+
+def _success(X: _Array, D: _Array, codes: _Floats, best: _Array) -> NDArray[np.bool_]:
+    """Say for which signals least squares on the support of a code attains the best objective."""
+    refitted = debias(X, D, codes)
+    reached = np.sum((X - refitted @ D.T) ** 2, axis=1) / 2 + _LAM * np.count_nonzero(codes, axis=1)
+    return reached <= best + 1e-9 * np.sum(X**2, axis=1)
+
+
+def _split(X: _Array, D: _Array, penalty: Penalty, share: float) -> _Floats:
+    return forward_backward(X, D, penalty, step=share / float(np.linalg.norm(D, 2)) ** 2, tol=1e-4, max_iter=600)[0]
+
+
+def _codes(X: _Array, D: _Array) -> dict[str, _Floats]:
+    """Return the codes of every solver, converged or not: supports settle long before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return {
+            _ORDER[0]: _split(X, D, L0(_LAM), 0.1),
+            _ORDER[1]: _split(X, D, L0(_LAM), 0.99),
+            _ORDER[2]: _split(X, D, CEL0(_LAM), 0.99),
+            _ORDER[3]: sbr(X, D, _LAM),
+            "cyclic descent": cd_l0(X, D, _LAM, rule="cyclic", max_iter=600),
+            "greedy descent": cd_l0(X, D, _LAM, rule="greedy"),
+        }
+
+
+def _rates(trials: _Trials) -> dict[str, float]:
+    hits: dict[str, list[NDArray[np.bool_]]] = {}
+    for X, D in zip(trials.signals, trials.dictionaries, strict=True):
+        best = _best(X, D)
+        for name, found in _codes(X, D).items():
+            hits.setdefault(name, []).append(_success(X, D, found, best))
+    return {name: float(np.mean(found)) for name, found in hits.items()}
+
+
+def _order(trials: _Trials, *, order: tuple[str, ...] = _ORDER) -> Measurement:
+    """Measure the share of problems that each solver solves, and by how much the order of four of them fails."""
+    rates = _rates(trials)
+    margins = zip(pairwise(order), (0.1, 0.1, 0.02), strict=True)
+    missing = max(rates[worse] + margin - rates[better] for (worse, better), margin in margins)
+    return Measurement(missing, 0.0, 1.0, rates)
+
+
+order_of_solvers = Claim(
+    name="lq_coding.order_of_solvers",
+    statement=r"P(\text{IHT}_{0.1/L}) + 0.1 \le P(\text{IHT}_{0.99/L}) \le P(\text{CEL0}) - 0.1"
+    r" \le P(\text{SBR}) - 0.12, \quad P = P(\text{global minimum of } \ell_0)",
+    source=ours("measured: 12 unit atoms of length 8, three nonzeros from 1 to 3, price 0.15, over 200 problems"),
+    verdict=WithProbability(0.8),
+    instances=lambda: st.builds(
+        lambda seed, noise: _draw_trials(np.random.default_rng(seed), noise), seeds, st.floats(0.05, 0.2)
+    ),
+    evaluate=_order,
+    near_miss=lambda trials: _order(trials, order=(_ORDER[1], _ORDER[0], *_ORDER[2:])),
+    sweep=Sweep(
+        axis="noise",
+        values=(0.05, 0.1, 0.2),
+        draw=_draw_trials,
+        trials=20,
+        quick_trials=3,
+        measured_label="what the order lacks",
+        bound_label="0",
+    ),
+)

@@ -1,0 +1,117 @@
+"""From the parameters of a dictionary learner to what its run needs, checked."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.arguments import check_count, check_number
+from sparsetheory.coding.batch_learning import BatchLearner
+from sparsetheory.coding.dictionary_run import Checkpoint
+from sparsetheory.coding.dictionary_state import data_checksum
+from sparsetheory.coding.gradient_dictionary import published_step
+from sparsetheory.coding.penalties import make_penalty
+from sparsetheory.coding.penalty import Penalty
+
+__all__ = ["chosen_penalty", "count_atoms", "make_checkpoint", "make_learner"]
+
+_CHOICES = {
+    "update": ("online", "olshausen"),
+    "inner": ("converged", "paper"),
+    "solver": ("auto", "fss", "cd", "fb", "sbr", "greedy"),
+}
+# Parameters that may differ between a run and the one that continues it.
+_FREE = ("n_jobs", "verbose", "checkpoint", "checkpoint_every", "transform_solver")
+
+
+def chosen_penalty(model: Any) -> Penalty:
+    """Return the penalty of a model, at its first strength.
+
+    Parameters
+    ----------
+    model : LqDictionaryLearning
+        Only parameters are read.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As from :func:`make_penalty`, or if an object comes with numbers of its own beside it.
+    """
+    shape = dict(model.penalty_params or {}) | ({} if model.q is None else {"q": model.q})
+    if not isinstance(model.penalty, Penalty):
+        return make_penalty(model.penalty, model.lam, **shape)
+    if shape:
+        raise ValueError(f"{', '.join(shape)} must go with the name of a penalty; penalty is {model.penalty!r}")
+    return model.penalty.with_lam(model.lam)
+
+
+def count_atoms(model: Any, n_features: int) -> int:
+    """Return the number of atoms that a model will have for so many features."""
+    if model.n_components is not None:
+        return check_count("n_components", model.n_components)
+    return 2 * n_features if isinstance(model.init, str) else len(model.init)
+
+
+def make_learner(model: Any, n_features: int) -> BatchLearner:
+    """Return the checked settings of a model for signals of `n_features` entries.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is not as :class:`LqDictionaryLearning` describes it.
+    """
+    for name, known in _CHOICES.items():
+        if getattr(model, name) not in known:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {getattr(model, name)!r}")
+    penalty = chosen_penalty(model)
+    step = published_step(penalty) if model.step is None else model.step
+    return BatchLearner(
+        penalty=penalty,
+        inner=model.inner,
+        eta=check_number("eta", model.eta, positive=True),
+        eta_decay=check_number("eta_decay", model.eta_decay),
+        forgetting=None if model.forgetting is None else check_number("forgetting", model.forgetting),
+        target_active=_target(model, n_features),
+        n_batches=check_count("n_batches", model.n_batches),
+        reseed=bool(model.reseed),
+        solver=model.solver,
+        tol=check_number("tol", model.tol, positive=True),
+        step=check_number("step", step, positive=True),
+        n_jobs=model.n_jobs,
+    )
+
+
+def _target(model: Any, n_features: int) -> float | None:
+    if model.target_active is None:
+        return None
+    check_number("lam", model.lam, positive=True)
+    target, n_atoms = check_number("target_active", model.target_active, positive=True), count_atoms(model, n_features)
+    if target >= n_atoms:
+        raise ValueError(f"target_active must be below the number of atoms, {n_atoms}, got {model.target_active!r}")
+    return target
+
+
+def make_checkpoint(model: Any, X: NDArray[np.floating], *, resume: bool) -> Checkpoint:
+    """Return where a model keeps its run, with what makes another run a continuation of it.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to resume from, or `checkpoint_every` is not a positive integer.
+    """
+    every = check_count("checkpoint_every", model.checkpoint_every)
+    if model.checkpoint is None:
+        if resume:
+            raise ValueError("resume=True needs the parameter checkpoint, the file to continue from")
+        return Checkpoint(None, {}, every)
+    # The schedule of the strength depends on the planned length; nothing else does.
+    free = _FREE if model.target_active is not None else (*_FREE, "n_batches")
+    header = {name: _as_text(value) for name, value in model.get_params().items() if name not in free}
+    return Checkpoint(Path(model.checkpoint), header | {"data": data_checksum(X)}, every)
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, np.ndarray | list):
+        return data_checksum(np.asarray(value, dtype=np.float64))
+    return repr(value.item() if isinstance(value, np.generic) else value)

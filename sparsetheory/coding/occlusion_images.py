@@ -1,0 +1,81 @@
+"""Dead leaves: synthetic images with the edges and the spectrum of photographs."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.arguments import check_count, check_number, generator
+
+__all__ = ["dead_leaves"]
+
+_BATCH = 4096
+
+
+def dead_leaves(
+    size: int, seed: Any = None, *, smallest: float = 1.0, largest: float | None = None
+) -> NDArray[np.float64]:
+    """Draw an image of discs that occlude each other, with density ``r^-3`` of their radii.
+
+    Without the two limits on radii the law of the image would not change under magnification, and its power spectrum
+    would be ``1 / f^2`` (Lee, Mumford and Huang, 2001).
+
+    Parameters
+    ----------
+    size : int
+        Side in pixels.
+    seed : None, int, Generator or RandomState
+        Source of the draws.
+    smallest : float
+        Least radius in pixels, above 0.
+    largest : float, optional
+        Largest radius in pixels, above `smallest`; by default the larger of `size` and ``2 * smallest``.
+
+    Returns
+    -------
+    ndarray of shape (size, size)
+        Grey values of discs are uniform between 0 and 1 and independent.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+
+    Notes
+    -----
+    Discs are placed from front to back until they cover every pixel, so the image is an exact draw of the stationary
+    law (Kendall and Thönnes, 1999). A disc of radius r can only show if its centre lies in a square of side
+    ``size + 2 r``; radii are drawn with density ``(size + 2 r)^2 r^-3`` and centres uniformly in that square. About
+    ``size^2 log(size) / (pi log(largest / smallest) smallest^2)`` discs are needed.
+
+    Examples
+    --------
+    >>> image = dead_leaves(64, seed=0)
+    >>> image.shape, bool(0 <= image.min() < image.max() <= 1)
+    ((64, 64), True)
+    """
+    from sparsetheory.numba_kernels.occlusion import place_discs_behind
+
+    size = check_count("size", size)
+    smallest = check_number("smallest", smallest, positive=True)
+    largest = max(float(size), 2 * smallest) if largest is None else check_number("largest", largest, positive=True)
+    if largest <= smallest:
+        raise ValueError(f"largest must be above smallest={smallest}, got {largest}")
+    rng = generator(seed, "seed")
+    picture, covered = np.zeros((size, size)), np.zeros((size, size), np.bool_)
+    missing = size * size
+    while missing:
+        radii = _radii(rng, size, smallest, largest)
+        centres = rng.uniform(-1, 1, (_BATCH, 2)) * (size / 2 + radii[:, None]) + size / 2
+        missing = place_discs_behind(picture, covered, centres, radii, rng.random(_BATCH))
+    return picture
+
+
+def _radii(rng: np.random.Generator, size: int, low: float, high: float) -> NDArray[np.float64]:
+    # (size + 2 r)^2 r^-3 is a mixture of r^-3, r^-2 and r^-1, and each is drawn by inverting its distribution.
+    masses = np.array([size**2 * (low**-2 - high**-2) / 2, 4 * size * (1 / low - 1 / high), 4 * np.log(high / low)])
+    part = rng.choice(3, _BATCH, p=masses / masses.sum())
+    u = rng.random(_BATCH)
+    cubic = (low**-2 - u * (low**-2 - high**-2)) ** -0.5
+    square = 1 / (1 / low - u * (1 / low - 1 / high))
+    return np.choose(part, [cubic, square, low * (high / low) ** u])

@@ -1,0 +1,95 @@
+"""How sparse codes are, by four measures."""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["sparseness"]
+
+
+def sparseness(
+    C: ArrayLike, kind: Literal["treves_rolls", "hoyer", "kurtosis", "l0"] = "treves_rolls", *, axis: int = 1
+) -> NDArray[Any]:
+    """Return how sparse the rows (or columns) of codes are.
+
+    All but the kurtosis are 0 for entries of equal size and 1 for a single nonzero entry. With n entries x:
+
+    - "treves_rolls": ``(1 - mean|x|^2 / mean(x^2)) / (1 - 1 / n)`` (Rolls and Tovee, 1995; Vinje and Gallant, 2000);
+    - "hoyer": ``(sqrt(n) - sum|x| / sqrt(sum x^2)) / (sqrt(n) - 1)`` (Hoyer, 2004);
+    - "kurtosis": ``mean((x - mean x)^4) / mean((x - mean x)^2)^2 - 3``, which is 0 for a normal distribution;
+    - "l0": the share of zeros, ``(n - number of nonzero entries) / (n - 1)``.
+
+    Parameters
+    ----------
+    C : array_like of shape (n_samples, n_units)
+        Codes, with at least 2 entries along `axis`.
+    kind : {"treves_rolls", "hoyer", "kurtosis", "l0"}
+        Measure.
+    axis : {0, 1}
+        1 measures each code over the units (population sparseness), 0 each unit over the samples (lifetime
+        sparseness).
+
+    Returns
+    -------
+    ndarray of shape (n_samples,) or (n_units,)
+        Does not depend on the scale of the entries. NaN where the measure is undefined: for a code without nonzero
+        entries, and for the kurtosis of equal entries. float32 if `C` is, otherwise float64.
+
+    Raises
+    ------
+    ValueError
+        If `kind` is unknown, or `C` is not two-dimensional, too short along `axis` or not finite.
+    TypeError
+        If entries are neither integers nor floats of 32 or 64 bits.
+
+    Examples
+    --------
+    >>> sparseness([[0.0, 0.0, 3.0, 0.0], [1.0, 1.0, -1.0, 1.0], [2.0, 0.0, 0.0, 2.0]]).round(3)
+    array([1.   , 0.   , 0.667])
+    """
+    if kind not in _MEASURES:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, _MEASURES))}, got {kind!r}")
+    codes = _check_codes(C, axis)
+    if kind == "kurtosis":
+        codes = codes - codes.mean(axis=1, keepdims=True)
+    largest = np.abs(codes).max(axis=1, initial=0, keepdims=True)
+    scaled = np.divide(codes, largest, where=largest > 0, out=np.full_like(codes, np.nan))
+    return _MEASURES[kind](scaled)
+
+
+def _check_codes(C: ArrayLike, axis: int) -> NDArray[Any]:
+    codes = np.asarray(C)
+    if axis not in (0, 1):
+        raise ValueError(f"axis must be 0 or 1, got {axis!r}")
+    if codes.ndim != 2 or codes.shape[axis] < 2:
+        raise ValueError(f"C must have two dimensions and at least 2 entries along axis {axis}, got {codes.shape}")
+    if codes.dtype.kind not in "iu" and codes.dtype not in (np.float32, np.float64):
+        raise TypeError(f"C must hold integers or floats of 32 or 64 bits, got dtype {codes.dtype}")
+    codes = np.ascontiguousarray(codes if axis else codes.T, np.float32 if codes.dtype == np.float32 else np.float64)
+    if not np.isfinite(codes).all():
+        raise ValueError("C must be finite, got NaN or infinity")
+    return codes
+
+
+def _treves_rolls(x: NDArray[Any]) -> NDArray[Any]:
+    n = x.shape[1]
+    return (1 - np.abs(x).mean(axis=1) ** 2 / np.square(x).mean(axis=1)) / (1 - 1 / n)
+
+
+def _hoyer(x: NDArray[Any]) -> NDArray[Any]:
+    root = np.sqrt(x.shape[1])
+    return ((root - np.abs(x).sum(axis=1) / np.linalg.norm(x, axis=1)) / (root - 1)).astype(x.dtype)
+
+
+def _kurtosis(x: NDArray[Any]) -> NDArray[Any]:
+    squares = np.square(x)
+    return np.square(squares).mean(axis=1) / squares.mean(axis=1) ** 2 - 3
+
+
+def _zero_share(x: NDArray[Any]) -> NDArray[Any]:
+    share = np.mean(x == 0, axis=1) / (1 - 1 / x.shape[1])
+    return np.where(np.isnan(x[:, 0]), np.nan, share).astype(x.dtype)
+
+
+_MEASURES = {"treves_rolls": _treves_rolls, "hoyer": _hoyer, "kurtosis": _kurtosis, "l0": _zero_share}
