@@ -17,11 +17,13 @@ from sparsetheory.proofs_checks.lq_coding.instances import (
     decades,
     ours,
     penalties,
+    penalty_of,
 )
 from sparsetheory.proofs_checks.verdicts import Always
 
 _Array = NDArray[np.float64]
 _POINTS = 20001
+_PLACES = ("anywhere", "zero", "at the threshold", "just above", "just below", "near the threshold")
 
 
 @dataclass(frozen=True)
@@ -35,55 +37,94 @@ class _Shrinkage:
 
 def _threshold_or(penalty: Penalty, step: float, size: float, place: str) -> _Shrinkage:
     threshold = penalty.zero_threshold(step)
-    places = {
-        "anywhere": size,
-        "zero": 0.0,
-        "at the threshold": threshold,
-        "just above": np.nextafter(threshold, np.inf),
-        "just below": np.nextafter(threshold, 0.0),
-        "near the threshold": threshold * (1 + size / 100),
-    }
-    return _Shrinkage(penalty, step, float(places[place]))
+    places = (
+        size,
+        0.0,
+        threshold,
+        np.nextafter(threshold, np.inf),
+        np.nextafter(threshold, 0.0),
+        threshold * (1 + size / 100),
+    )
+    return _Shrinkage(penalty, step, float(places[_PLACES.index(place)]))
 
 
 def _shrinkages(names: tuple[str, ...] = ALL) -> st.SearchStrategy[_Shrinkage]:
     """Search numbers, half of them at or around the threshold of their penalty; steps make it jump or not."""
-    around = ["zero", "at the threshold", "just above", "just below", "near the threshold"]
     return st.builds(
         _threshold_or,
         penalties(names),
         decades(-2, 1),
         decades(-2, 1.3),
-        st.just("anywhere") | st.sampled_from(around),
+        st.just("anywhere") | st.sampled_from(_PLACES[1:]),
     )
 
 
-def _minimum(instance: _Shrinkage, used: Penalty | None = None) -> Measurement:
-    """Compare the objective at the thresholded number with its minimum over a grid from 0 to u and all kinks.
+# Shapes at which every penalty is checked in every instance, besides one that is searched.
+_SHAPES: dict[str, tuple[float, ...]] = {
+    "l1": (1.0,),
+    "l0": (1.0,),
+    "lq": (0.1, 0.3, 0.5, 2 / 3, 0.9),
+    "cel0": (0.5, 1.0, 2.0),
+    "mcp": (0.5, 3.0, 10.0),
+    "scad": (0.1, 1.7, 8.0),
+    "log_sum": (0.1, 1.0, 10.0),
+    "capped_l1": (0.1, 1.0, 10.0),
+}
 
-    Outside of that interval nothing is better: the penalty does not decrease with the size of its argument, and the
-    square does not either beyond u.
+
+@dataclass(frozen=True)
+class _Shrinkages:
+    """One number to be thresholded for every penalty, and another one for a penalty that is searched."""
+
+    lam: float
+    step: float
+    size: float
+    place: str
+    other: _Shrinkage
+
+    def each(self) -> list[_Shrinkage]:
+        """Return what is to be thresholded, penalty by penalty."""
+        family = [penalty_of(name, self.lam, shape, shape, shape) for name in ALL for shape in _SHAPES[name]]
+        return [*(_threshold_or(penalty, self.step, self.size, self.place) for penalty in family), self.other]
+
+
+def _all_shrinkages() -> st.SearchStrategy[_Shrinkages]:
+    places = st.just("anywhere") | st.sampled_from(_PLACES[1:])
+    return st.builds(_Shrinkages, decades(-2, 1), decades(-2, 1), decades(-2, 1.3), places, _shrinkages())
+
+
+def _excess(instance: _Shrinkage, used: Penalty) -> float:
+    """Return by how much the objective at the thresholded number exceeds its minimum, relative to ``u^2 / 2``.
+
+    The minimum is over a grid from 0 to u and all kinks. Outside of that interval nothing is better: the penalty does
+    not decrease with the size of its argument, and the square does not either beyond u.
     """
     penalty, step, u = instance.penalty, instance.step, instance.u
     grid = np.concatenate([np.linspace(0.0, u, _POINTS), [k for k in kinks(penalty) if k <= u]])
-    found = np.array([(used or penalty).prox(u, step)])
-    values = [(x - u) ** 2 / 2 + step * definition(penalty, x) for x in (found, grid)]
-    return Measurement(float(values[0][0]), float(values[1].min()), u**2 / 2)
+    found = np.array([used.prox(u, step)])
+    at_found, on_grid = ((x - u) ** 2 / 2 + step * definition(penalty, x) for x in (found, grid))
+    return float(at_found[0] - on_grid.min()) / (u**2 / 2) if u > 0 else float(at_found[0])
 
 
-def _half_the_strength(instance: _Shrinkage) -> Measurement:
+def _minimum(instance: _Shrinkages) -> Measurement:
+    """Find the penalty whose operator is furthest from the minimum."""
+    return Measurement(float(np.max([_excess(one, one.penalty) for one in instance.each()])), 0.0, 1.0)
+
+
+def _half_the_strength(instance: _Shrinkages) -> Measurement:
     """Forget the factor 1/2 of the square, as operators that minimise ``(x - u)^2 + step lam |x|^q`` do."""
-    return _minimum(instance, instance.penalty.with_lam(instance.penalty.lam / 2))
+    halved = [_excess(one, one.penalty.with_lam(one.penalty.lam / 2)) for one in instance.each()]
+    return Measurement(float(np.max(halved)), 0.0, 1.0)
 
 
 prox_optimality = Claim(
     name="lq_coding.prox_optimality",
     statement=r"\tfrac12 (p - u)^2 + \tau \phi(p) = \min_x \tfrac12 (x - u)^2 + \tau \phi(x),"
     r" \quad p = \mathrm{prox}_{\tau \phi}(u)",
-    source=classic("definition of the proximal operator, for eight penalties", "global minimality"),
+    source=classic("definition of the proximal operator, for eight penalties in 22 shapes", "global minimality"),
     # Both terms are at most u^2 / 2 at the minimum, and each is known to some ten roundings, powers included.
     verdict=Always(64 * EPS),
-    instances=_shrinkages,
+    instances=_all_shrinkages,
     evaluate=_minimum,
     near_miss=_half_the_strength,
 )
