@@ -17,6 +17,7 @@ test: .venv
 
 nightly: .venv
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n auto tests/claims
+	HYPOTHESIS_PROFILE=search $(BIN)/pytest -n auto tests --ignore tests/claims
 
 lint: .venv
 	$(BIN)/ruff check .

@@ -22,8 +22,12 @@ os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())
 # Worker processes share the cores already.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-settings.register_profile("ci", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A commit is judged on the same examples every time; at night claims get many, and all other tests fresh ones.
+settings.register_profile(
+    "ci", max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("nightly", parent=settings.get_profile("ci"), max_examples=10_000)
+settings.register_profile("search", parent=settings.get_profile("ci"), max_examples=500, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

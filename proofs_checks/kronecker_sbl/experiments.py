@@ -175,6 +175,11 @@ def _mean_errors(channels: list[Any], names: tuple[str, ...]) -> dict[str, float
 _GROUP = 4
 
 
+def _over_noise(measured_label: str, bound_label: str) -> Sweep:
+    values = (4.0, 8.0, 12.0, 16.0)
+    return Sweep("SNR in dB", values, _draw, 12, 4, log="y", measured_label=measured_label, bound_label=bound_label)
+
+
 def _coupling_first(trial: _Trial) -> Measurement:
     """Compare mean errors over four channels of the published size, N = 5832 and M = 288."""
     errors = _mean_errors(_channels(trial, _GROUP), ("PC 0.8", "AM", "SVD"))
@@ -190,16 +195,7 @@ coupling_order = Claim(
     instances=lambda: _trials(4.0, 12.0),
     evaluate=_coupling_first,
     near_miss=0.05,
-    sweep=Sweep(
-        axis="SNR in dB",
-        values=(4.0, 8.0, 12.0, 16.0),
-        draw=_draw,
-        trials=12,
-        quick_trials=4,
-        log="y",
-        measured_label="PC 0.8",
-        bound_label="the better of AM and SVD",
-    ),
+    sweep=_over_noise("PC 0.8", "the better of AM and SVD"),
 )
 
 
@@ -223,16 +219,7 @@ default_order = Claim(
     instances=lambda: _trials(4.0, 12.0),
     evaluate=_ours_first,
     near_miss=_ours_last,
-    sweep=Sweep(
-        axis="SNR in dB",
-        values=(4.0, 8.0, 12.0, 16.0),
-        draw=_draw,
-        trials=12,
-        quick_trials=4,
-        log="y",
-        measured_label="MM",
-        bound_label="PC 0.8",
-    ),
+    sweep=_over_noise("MM", "PC 0.8"),
 )
 
 
@@ -258,14 +245,5 @@ structure_order = Claim(
     instances=lambda: _trials(4.0, 12.0),
     evaluate=_structure_first,
     near_miss=_structure_last,
-    sweep=Sweep(
-        axis="SNR in dB",
-        values=(4.0, 8.0, 12.0, 16.0),
-        draw=_draw,
-        trials=12,
-        quick_trials=4,
-        log="y",
-        measured_label="the worse of AM and SVD",
-        bound_label="SBL",
-    ),
+    sweep=_over_noise("the worse of AM and SVD", "SBL"),
 )
