@@ -7,6 +7,8 @@ updates r. Coordinate steps decide which coefficients are zero; Newton steps on 
 to the next, replace the slow end of their convergence. All steps lower the objective.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +27,8 @@ _Index = NDArray[np.int64]
 
 # Active atoms that there is room for at first.
 _CAPACITY = 32
+# Steps of this many roundings of what a first guess contributes may be rounding errors.
+_ROUNDINGS = 8
 
 
 @inlined
@@ -131,6 +135,16 @@ def _start(gram: _Floats, r: _Floats, guess: _Floats, a: BentAtoms) -> int:
 
 
 @inlined
+def _rounding(a: BentAtoms, size: int) -> np.floating:
+    """Bound the rounding errors of the correlations with what a first guess leaves of the signal."""
+    fit, longest = a.x.dtype.type(0), a.x.dtype.type(0)
+    for j in range(size):
+        fit += abs(a.x[j]) * math.sqrt(a.gram[j, j])
+        longest = max(longest, a.gram[j, j])
+    return a.x.dtype.type(_ROUNDINGS * np.finfo(a.x.dtype).eps) * fit * math.sqrt(longest)
+
+
+@inlined
 def _solve(
     gram: _Floats,
     r: _Floats,
@@ -192,8 +206,10 @@ def _code_rows(
         scale = largest(r, a.folded)
         size = _start(gram, r, guesses[t], a) if guesses.shape[0] > 0 else 0
         if size >= 0:
+            # A guess may be large where the signal is nearly nothing, and cancel itself but for rounding.
+            limit = max(tol * scale, _rounding(a, size))
             size, passes[t], converged[t] = _solve(
-                gram, r, p, share, tol * scale, entry * scale, dependent, max_iter, a, size
+                gram, r, p, share, limit, entry * scale, dependent, max_iter, a, size
             )
         if size < 0:
             return t
@@ -237,7 +253,7 @@ def code_descent(
         one is. Towards 1 atoms enter one by one: slower, and often better where the penalty is not convex.
     tol : float
         A code is done once no coordinate step would change any ``h_i x_i`` by more than this times the largest
-        correlation of an atom with the signal.
+        correlation of an atom with the signal, or by more than rounding errors of the guess.
     entry : float
         Nor may a correlation be beyond its threshold by more than this times the largest one. Where the penalty jumps,
         this should be next to nothing: an atom that enters there changes by the whole jump.

@@ -114,11 +114,14 @@ def update_atoms(gradient: _Floats, moments: _Floats, atoms: _Floats, start: int
     for j in range(size):
         atom, row, moment = atoms[start + j], gradient[j], moments[start + j]
         weight = moment[start + j]
+        if weight <= zero:
+            continue
         square = zero
         for k in range(width):
-            change[k] = row[k] + weight * atom[k]
+            # In units of the moment, so that the square is in range for signals of any scale.
+            change[k] = row[k] / weight + atom[k]
             square += change[k] * change[k]
-        if weight <= zero or square <= zero:
+        if square <= zero:
             continue
         scale = one / np.sqrt(square)
         for k in range(width):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.arguments import check_count
+from sparsetheory.coding.real_arrays import real_array, require_finite_entries
 
 __all__ = ["atom_images", "centred_pixels"]
 
@@ -39,14 +40,11 @@ def atom_images(D: ArrayLike, size: int) -> NDArray[Any]:
             [ 0., -1.]]])
     """
     size = check_count("size", size)
-    D = np.asarray(D)
-    if size < 2 or D.ndim != 2 or D.shape[0] != size**2:
-        raise ValueError(f"D must have shape (size * size, n) with size at least 2, got {D.shape} and size={size}")
-    if D.dtype.kind not in "iu" and D.dtype not in (np.float32, np.float64):
-        raise TypeError(f"D must hold integers or floats of 32 or 64 bits, got dtype {D.dtype}")
-    atoms = np.ascontiguousarray(D.T, np.float32 if D.dtype == np.float32 else np.float64)
-    if not np.isfinite(atoms).all():
-        raise ValueError("D must be finite, got NaN or infinity")
+    pixels = real_array("D", D)
+    if size < 2 or pixels.ndim != 2 or pixels.shape[0] != size**2:
+        raise ValueError(f"D must have shape (size * size, n) with size at least 2, got {pixels.shape} and size={size}")
+    atoms = np.ascontiguousarray(pixels.T)
+    require_finite_entries("D", atoms)
     constant = atoms.min(axis=1) == atoms.max(axis=1)
     if constant.any():
         raise ValueError(f"atoms must not be constant, column {int(np.argmax(constant))} of D is")

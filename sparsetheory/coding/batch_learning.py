@@ -12,6 +12,7 @@ from sparsetheory.coding.coding_objective import PenaltyRows
 from sparsetheory.coding.dictionary_state import DictionaryState
 from sparsetheory.coding.encoder import encode
 from sparsetheory.coding.gradient_dictionary import gradient_step
+from sparsetheory.coding.normalised_rows import unit_rows
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.coding.proximal_gradient import forward_backward
 from sparsetheory.coding.surrogate import Surrogate, kept_share
@@ -176,17 +177,18 @@ class BatchLearner:
         """Replace atoms that were not used for long by signals drawn with probability ~ squared residual."""
         if not self.reseed or state.uses.sum() < _LOOK * state.uses.size:
             return state, 0
-        unused, usable = np.flatnonzero(state.uses == 0), np.flatnonzero(batch.squares)
+        # Shares of what is tiny beside the rest vanish.
+        share = batch.squares / (batch.squares.sum() or 1.0)
+        unused, usable = np.flatnonzero(state.uses == 0), np.flatnonzero(share)
         count = min(unused.size, usable.size)
         state = replace(state, uses=np.zeros_like(state.uses))
         if count == 0:
             return state, 0
         rng = random_stream(state.seed, "reseed", state.n_batches)
         unused = rng.permutation(unused)[:count]
-        share = batch.squares[usable] / batch.squares[usable].sum()
-        rows = signals[rng.choice(usable, count, replace=False, p=share)]
+        rows = signals[rng.choice(usable, count, replace=False, p=share[usable])]
         atoms = state.atoms.copy()
-        atoms[unused] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        atoms[unused] = unit_rows(rows)
         past: Surrogate | None = state.surrogate and state.surrogate.without(unused)
         return replace(state, atoms=atoms, surrogate=past), count
 

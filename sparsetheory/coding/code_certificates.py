@@ -127,7 +127,7 @@ def criticality(X: ArrayLike, D: ArrayLike, C: ArrayLike, penalty: Penalty, step
     C = check_codes(C, X, D)
     rows = PenaltyRows(penalty, D.shape[1], np.dtype(np.float64))
     if step is not None:
-        check_number("step", step, positive=True)
+        step = check_number("step", step, positive=True)
     squares = np.einsum("ij,ij->j", D, D, dtype=np.float64)
     out = np.empty(X.shape[0])
     for chunk, _, correlations in _residuals(X, D, C):

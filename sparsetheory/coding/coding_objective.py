@@ -74,7 +74,7 @@ class PenaltyRows:
     TypeError
         If `penalty` is not one.
     ValueError
-        If a number per feature does not have `n_atoms` entries.
+        If a number per feature does not have `n_atoms` entries, or one is out of its interval in `dtype`.
     """
 
     def __init__(self, penalty: Penalty, n_atoms: int, dtype: np.dtype) -> None:
@@ -83,8 +83,7 @@ class PenaltyRows:
         if np.ndim(penalty.shape) and penalty.shape.size != n_atoms:
             raise ValueError(f"penalty must have one number per atom, {n_atoms}; it has {penalty.shape.size}")
         self.kind = penalty.kind
-        self.lam, self.shape = np.empty((2, n_atoms), dtype)
-        self.lam[:], self.shape[:] = penalty.lam, penalty.shape
+        self.lam, self.shape = penalty.numbers(n_atoms, dtype)
 
     def threshold(self, points: _Floats, step: float) -> _Floats:
         """Apply the proximal operator to every entry, in place."""

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import ThreadpoolController
 
 from sparsetheory.arguments import check_number
+from sparsetheory.coding.real_arrays import real_array, require_finite_entries, require_squares
 
-__all__ = ["check_codes", "check_gram", "check_signals", "check_tolerance", "one_blas_thread", "row_chunks"]
+__all__ = [
+    "check_codes",
+    "check_gram",
+    "check_jobs",
+    "check_signals",
+    "check_tolerance",
+    "one_blas_thread",
+    "row_chunks",
+]
 
 _Floats = NDArray[np.floating]
 
@@ -24,7 +34,7 @@ _LEAST_SINGLE_TOL = 1e-6
 _LINE_BYTES = 64
 
 
-def check_signals(X: ArrayLike, D: ArrayLike, *, allow_zero_atoms: bool = False) -> tuple[_Floats, _Floats]:
+def check_signals(X: ArrayLike, D: ArrayLike, *, name: str = "X") -> tuple[_Floats, _Floats]:
     """Return signals and atoms as finite C-ordered arrays of one real type.
 
     Parameters
@@ -33,8 +43,8 @@ def check_signals(X: ArrayLike, D: ArrayLike, *, allow_zero_atoms: bool = False)
         Signals, one per row; there may be none.
     D : array-like of shape (m, n_atoms)
         Atoms, one per column.
-    allow_zero_atoms : bool
-        Accept columns of zeros.
+    name : str
+        What errors call the signals.
 
     Returns
     -------
@@ -44,10 +54,10 @@ def check_signals(X: ArrayLike, D: ArrayLike, *, allow_zero_atoms: bool = False)
     Raises
     ------
     TypeError
-        If entries are neither integers nor floats of 32 or 64 bits.
+        If entries are neither integers nor floats of 32 or 64 bits, or an array is sparse.
     ValueError
-        If an array is not two-dimensional, lengths differ, there is no atom, an entry is not finite or a column of `D`
-        is zero.
+        If an array is not two-dimensional, lengths differ, there is no atom, an entry is not finite, a column of `D`
+        is zero, or squares of norms or of inner products are not in the range of the type.
 
     Examples
     --------
@@ -56,18 +66,39 @@ def check_signals(X: ArrayLike, D: ArrayLike, *, allow_zero_atoms: bool = False)
     >>> X.dtype.name, D.dtype.name
     ('float64', 'float64')
     """
-    X, D = _matrix("X", X), _matrix("D", D)
+    X, D = _matrix(name, X), _matrix("D", D)
     if D.size == 0:
         raise ValueError(f"D must have at least one row and one column; got shape {D.shape}")
     if X.shape[1] != D.shape[0]:
         raise ValueError(
-            f"X must have as many columns as D has rows (the length of a signal); got shapes {X.shape} and {D.shape}"
+            f"{name} must have as many columns as D has rows (the length of a signal); got shapes {X.shape} and "
+            f"{D.shape}"
         )
-    dtype = _common_type(X, D)
-    X, D = _prepared("X", X, dtype), _prepared("D", D, dtype)
-    if not allow_zero_atoms and not (largest := np.abs(D).max(axis=0)).all():
-        raise ValueError(f"D must have no column of zeros; column {int(np.argmin(largest))} is one")
+    dtype = np.dtype(np.float32 if X.dtype == D.dtype == np.float32 else np.float64)
+    X, D = _prepared(name, X, dtype), _prepared("D", D, dtype)
+    _require_ranges(name, X, D)
     return X, D
+
+
+def _require_ranges(name: str, X: _Floats, D: _Floats) -> None:
+    """Raise ValueError where squares of atoms vanish, or those of signals, atoms or their products are infinite."""
+    longest = [require_squares(name, X, D.shape[0]), require_squares("D", D, D.shape[0])]
+    shortest = float(np.finfo(D.dtype).tiny) ** 0.5
+    sizes = np.abs(D).max(axis=0)
+    column = int(np.argmin(sizes))
+    if sizes[column] == 0:
+        raise ValueError(f"D must have no column of zeros; column {column} is one")
+    if sizes[column] < shortest:
+        raise ValueError(
+            f"D must have no column whose square vanishes in {D.dtype}; the entries of column {column} are at most "
+            f"{sizes[column]:.3g}, multiply D by a constant"
+        )
+    most = float(np.finfo(D.dtype).max) ** 0.5
+    if longest[0] * longest[1] > most:
+        raise ValueError(
+            f"{name} and D must have inner products whose squares are in the range of {D.dtype}, below {most:.3g}; "
+            f"they may reach {longest[0] * longest[1]:.3g}, divide {name} by a constant"
+        )
 
 
 def check_codes(codes: ArrayLike, X: _Floats, D: _Floats, name: str = "C") -> _Floats:
@@ -107,24 +138,29 @@ def check_gram(gram: ArrayLike | None, D: _Floats) -> _Floats:
     Raises
     ------
     TypeError, ValueError
-        As in :func:`check_signals`, if the diagonal differs from the squared norms by more than rounding, or if inner
-        products of atoms overflow.
+        As in :func:`check_signals`, or if the diagonal, or the product with one vector, differs from what `D` gives by
+        more than rounding.
+
+    Notes
+    -----
+    O(n^2 + m n) operations for a given matrix of n atoms.
     """
-    if gram is None:
-        G = np.matmul(D.T, D, out=_aligned((D.shape[1], D.shape[1]), D.dtype))
-        if not np.isfinite([G.min(), G.max()]).all():
-            raise ValueError(f"D must have inner products within the range of {D.dtype}")
-        return G
-    G = _matrix("gram", gram)
     n = D.shape[1]
+    if gram is None:
+        return np.matmul(D.T, D, out=_aligned((n, n), D.dtype))
+    G = _matrix("gram", gram)
     if G.shape != (n, n):
         raise ValueError(f"gram must be D.T @ D, of shape {(n, n)}; got shape {G.shape}")
     G = _prepared("gram", G, D.dtype)
-    squares = np.einsum("ij,ij->j", D, D)
-    # Twice the worst case of a sum of m products, each side rounded on its own.
-    slack = 4 * D.shape[0] * np.finfo(D.dtype).eps
-    if not np.allclose(np.diagonal(G), squares, rtol=slack, atol=0.0):
+    # Twice the worst case of sums of that many products, each side rounded on its own.
+    slack = 4 * float(np.finfo(D.dtype).eps)
+    if not np.allclose(np.diagonal(G), np.einsum("ij,ij->j", D, D), rtol=slack * D.shape[0], atol=0.0):
         raise ValueError("gram must be D.T @ D; its diagonal is not the squared norms of the columns of D")
+    # All unit atoms have the same diagonal: the product with one vector tells the Gram matrix of others.
+    probe = np.cos(np.arange(n, dtype=D.dtype))
+    size = np.abs(D)
+    if (np.abs(G @ probe - D.T @ (D @ probe)) > slack * sum(D.shape) * (size.T @ size.sum(axis=1))).any():
+        raise ValueError("gram must be D.T @ D; it belongs to other atoms than those of D")
     return G
 
 
@@ -150,6 +186,19 @@ def check_tolerance(tol: float, dtype: np.dtype) -> float:
         )
         return _LEAST_SINGLE_TOL
     return tol
+
+
+def check_jobs(n_jobs: int | None) -> int | None:
+    """Return a number of threads as joblib takes it.
+
+    Raises
+    ------
+    ValueError
+        If it is neither None nor an integer other than 0.
+    """
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
+        raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")
+    return n_jobs
 
 
 @cache
@@ -195,22 +244,14 @@ def _aligned(shape: tuple[int, int], dtype: np.dtype) -> _Floats:
     return raw[start : raw.size - _LINE_BYTES + start].view(dtype).reshape(shape)
 
 
-def _matrix(name: str, given: ArrayLike) -> NDArray[np.generic]:
-    array = np.asarray(given)
+def _matrix(name: str, given: ArrayLike) -> _Floats:
+    array = real_array(name, given)
     if array.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional; got shape {array.shape}")
-    if array.dtype.kind not in "iu" and array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name} must hold integers or floats of 32 or 64 bits; got dtype {array.dtype}")
     return array
 
 
-def _common_type(*arrays: NDArray[np.generic]) -> np.dtype:
-    return np.dtype(np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64)
-
-
-def _prepared(name: str, array: NDArray[np.generic], dtype: np.dtype) -> _Floats:
+def _prepared(name: str, array: _Floats, dtype: np.dtype) -> _Floats:
     ready = np.ascontiguousarray(array, dtype=dtype)
-    # Minimum and maximum pass NaN on, and unlike isfinite they need no array of their own.
-    if ready.size and not np.isfinite([ready.min(), ready.max()]).all():
-        raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+    require_finite_entries(name, ready)
     return ready

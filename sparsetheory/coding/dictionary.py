@@ -1,6 +1,5 @@
 """Dictionary learning with any penalty of the package."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,28 +8,22 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sparsetheory.arguments import check_count
-from sparsetheory.coding.batch_learning import BatchLearner
 from sparsetheory.coding.code_certificates import CodeCertificate
+from sparsetheory.coding.dictionary_outcome import certified, tuned_strength
 from sparsetheory.coding.dictionary_run import run_batches
 from sparsetheory.coding.dictionary_settings import chosen_penalty, make_checkpoint, make_learner
 from sparsetheory.coding.dictionary_start import batch_rows, first_state, split_rows
 from sparsetheory.coding.dictionary_state import DictionaryState
 from sparsetheory.coding.encoder import encode
 from sparsetheory.coding.penalty import Penalty
-from sparsetheory.coding.target_sparsity import lam_for_active
+from sparsetheory.coding.real_arrays import require_squares
 
 __all__ = ["LqDictionaryLearning"]
 
 _Floats = NDArray[np.floating]
-
-# Counts of nonzeros are tuned to this, or to one nonzero more or less.
-_COUNT_TOL = 0.01
-# Certificates ask for no more than this many roundings.
-_ROUNDINGS = 100
 
 
 class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -215,6 +208,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             If a KeyboardInterrupt ended the run early; the model is fitted with what it has.
         """
         X = validate_data(self, X, dtype=[np.float64, np.float32], order="C")
+        require_squares("X", X, X.shape[1])
         learner = make_learner(self, X.shape[1])
         checkpoint = make_checkpoint(self, X, resume=resume)
         state = (checkpoint.read() if resume else None) or first_state(self, X)
@@ -223,13 +217,17 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         state, interrupted = run_batches(learner, state, X, batches, checkpoint, verbose=bool(self.verbose))
         self._keep(state)
         if not interrupted:
-            if held_out.size:
-                self._tune(learner, X[held_out])
-            self._certify(learner, X, rows)
+            if learner.target_active is not None:
+                state = replace(state, lam=tuned_strength(learner, state, learner.target_active, X[held_out]))
+            last = next(batch_rows(rows, self.batch_size, state.seed, state.n_batches - 1))
+            self._keep(state, certified(learner, state, X[last]))
         return self
 
     def partial_fit(self, X: Any, y: None = None) -> Self:
         """Learn from one batch: all rows of `X`.
+
+        Atoms, strength and kind of update go on from earlier calls and from `fit`; `n_components`, `init`, `lam`,
+        `update` and `random_state` count in the first call alone.
 
         Parameters
         ----------
@@ -245,6 +243,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         state = getattr(self, "_state", None)
         dtypes = [np.float64, np.float32] if state is None else [state.atoms.dtype.type]
         X = validate_data(self, X, dtype=dtypes, order="C", reset=state is None)
+        require_squares("X", X, X.shape[1])
         learner = make_learner(self, X.shape[1])
         # Kernels are compiled for arrays that can be written to.
         self._keep(learner.learn(state or first_state(self, X), np.require(X, requirements="W")))
@@ -290,40 +289,11 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     def _n_features_out(self) -> int:
         return int(self.components_.shape[0])
 
-    def _keep(self, state: DictionaryState) -> None:
+    def _keep(self, state: DictionaryState, certificate: CodeCertificate | None = None) -> None:
         self._state = state
-        self.certificate_: CodeCertificate | None = None
+        self.certificate_ = certificate
         self.components_, self.lam_, self.history_ = state.atoms, state.lam, state.history
         self.n_iter_ = state.n_batches
-
-    def _tune(self, learner: BatchLearner, X: _Floats) -> None:
-        """Set the strength that gives these signals the wanted number of nonzeros."""
-        target = float(self.target_active)  # type: ignore[arg-type]
-
-        def count(lam: float) -> float:
-            return np.count_nonzero(learner.encode(X, self.components_, lam).codes) / X.shape[0]
-
-        tuned = lam_for_active(count, target, self.lam_, tol=max(_COUNT_TOL, 1.0 / X.shape[0]))
-        self._keep(replace(self._state, lam=tuned.lam))
-
-    def _certify(self, learner: BatchLearner, X: _Floats, rows: NDArray[np.int64]) -> None:
-        """Certify the codes of the last batch, and warn of what went wrong."""
-        state, history = self._state, self.history_
-        last = X[next(batch_rows(rows, self.batch_size, state.seed, state.n_batches - 1))]
-        batch = learner.encode(last, state.atoms, state.lam)
-        penalty = learner.penalty.with_lam(state.lam)
-        tol = max(learner.tol, _ROUNDINGS * float(np.finfo(X.dtype).eps))
-        # Steps of the published loop that are too long end in codes that are not finite.
-        if np.isfinite(batch.codes).all():
-            self.certificate_ = CodeCertificate.of(last, state.atoms.T, batch.codes, penalty, tol=tol)
-        skipped, failed = np.count_nonzero(history.skipped), np.count_nonzero(~batch.converged)
-        if skipped or failed:
-            warnings.warn(
-                f"{skipped} of {state.n_batches} batches were skipped, and {failed} of {batch.converged.size} codes of "
-                "the last batch did not converge; see history_",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

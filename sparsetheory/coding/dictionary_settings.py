@@ -1,5 +1,7 @@
 """From the parameters of a dictionary learner to what its run needs, checked."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +10,20 @@ from numpy.typing import NDArray
 
 from sparsetheory.arguments import check_count, check_number
 from sparsetheory.coding.batch_learning import BatchLearner
+from sparsetheory.coding.coding_problem import check_jobs
+from sparsetheory.coding.coding_solvers import choose_solver
 from sparsetheory.coding.dictionary_run import Checkpoint
 from sparsetheory.coding.dictionary_state import data_checksum
 from sparsetheory.coding.gradient_dictionary import published_step
 from sparsetheory.coding.penalties import make_penalty
 from sparsetheory.coding.penalty import Penalty
+from sparsetheory.coding.real_arrays import real_array
 
 __all__ = ["chosen_penalty", "count_atoms", "make_checkpoint", "make_learner"]
 
 _CHOICES = {
     "update": ("online", "olshausen"),
     "inner": ("converged", "paper"),
-    "solver": ("auto", "fss", "cd", "fb", "sbr", "greedy"),
 }
 # Parameters that may differ between a run and the one that continues it.
 _FREE = ("n_jobs", "verbose", "checkpoint", "checkpoint_every", "transform_solver")
@@ -38,6 +42,8 @@ def chosen_penalty(model: Any) -> Penalty:
     ValueError, TypeError
         As from :func:`make_penalty`, or if an object comes with numbers of its own beside it.
     """
+    if not isinstance(model.penalty_params, Mapping | None):
+        raise TypeError(f"penalty_params must be a mapping of names to numbers, got {model.penalty_params!r}")
     shape = dict(model.penalty_params or {}) | ({} if model.q is None else {"q": model.q})
     if not isinstance(model.penalty, Penalty):
         return make_penalty(model.penalty, model.lam, **shape)
@@ -50,7 +56,7 @@ def count_atoms(model: Any, n_features: int) -> int:
     """Return the number of atoms that a model will have for so many features."""
     if model.n_components is not None:
         return check_count("n_components", model.n_components)
-    return 2 * n_features if isinstance(model.init, str) else len(model.init)
+    return 2 * n_features if isinstance(model.init, str) else len(np.atleast_1d(real_array("init", model.init)))
 
 
 def make_learner(model: Any, n_features: int) -> BatchLearner:
@@ -65,6 +71,8 @@ def make_learner(model: Any, n_features: int) -> BatchLearner:
         if getattr(model, name) not in known:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {getattr(model, name)!r}")
     penalty = chosen_penalty(model)
+    for name in ("solver", "transform_solver"):
+        choose_solver(getattr(model, name), penalty, name)
     step = published_step(penalty) if model.step is None else model.step
     return BatchLearner(
         penalty=penalty,
@@ -78,7 +86,7 @@ def make_learner(model: Any, n_features: int) -> BatchLearner:
         solver=model.solver,
         tol=check_number("tol", model.tol, positive=True),
         step=check_number("step", step, positive=True),
-        n_jobs=model.n_jobs,
+        n_jobs=check_jobs(model.n_jobs),
     )
 
 
@@ -98,7 +106,7 @@ def make_checkpoint(model: Any, X: NDArray[np.floating], *, resume: bool) -> Che
     Raises
     ------
     ValueError
-        If there is nothing to resume from, or `checkpoint_every` is not a positive integer.
+        If there is nothing to resume from, `checkpoint` is a folder, or `checkpoint_every` is not a positive integer.
     """
     every = check_count("checkpoint_every", model.checkpoint_every)
     if model.checkpoint is None:
@@ -108,10 +116,17 @@ def make_checkpoint(model: Any, X: NDArray[np.floating], *, resume: bool) -> Che
     # The schedule of the strength depends on the planned length; nothing else does.
     free = _FREE if model.target_active is not None else (*_FREE, "n_batches")
     header = {name: _as_text(value) for name, value in model.get_params().items() if name not in free}
-    return Checkpoint(Path(model.checkpoint), header | {"data": data_checksum(X)}, every)
+    path = Path(model.checkpoint)
+    if path.is_dir():
+        raise ValueError(f"checkpoint must name a file, got the folder {path}")
+    return Checkpoint(path, header | {"data": data_checksum(X)}, every)
 
 
 def _as_text(value: Any) -> Any:
-    if isinstance(value, np.ndarray | list):
+    if isinstance(value, np.random.Generator | np.random.RandomState):
+        # Their text is an address; like None, they do not say where the kept run began.
+        return type(value).__name__
+    if np.ndim(value) and not isinstance(value, str):
         return data_checksum(np.asarray(value, dtype=np.float64))
-    return repr(value.item() if isinstance(value, np.generic) else value)
+    with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+        return repr(value.item() if isinstance(value, np.generic) else value)

@@ -12,6 +12,8 @@ from sparsetheory.coding.batch_learning import random_stream
 from sparsetheory.coding.dictionary_history import DictionaryHistory
 from sparsetheory.coding.dictionary_settings import count_atoms
 from sparsetheory.coding.dictionary_state import DictionaryState
+from sparsetheory.coding.normalised_rows import unit_rows
+from sparsetheory.coding.real_arrays import real_array
 from sparsetheory.coding.surrogate import Surrogate
 
 __all__ = ["UncentredSignalsWarning", "batch_rows", "first_state", "initial_atoms", "split_rows", "warn_if_uncentred"]
@@ -75,7 +77,7 @@ def initial_atoms(X: _Floats, n_components: int, init: str | ArrayLike, rng: np.
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If `init` is neither.
     """
     if isinstance(init, str):
@@ -87,14 +89,12 @@ def initial_atoms(X: _Floats, n_components: int, init: str | ArrayLike, rng: np.
             drawn = rng.permutation(usable)[:n_components]
             atoms[: drawn.size] = X[drawn]
     else:
-        atoms = np.array(init, dtype=np.float64, order="C")
+        atoms = real_array("init", init).astype(np.float64)
         if atoms.shape != (n_components, X.shape[1]):
             raise ValueError(f"init must have shape {(n_components, X.shape[1])}, one row per atom, got {atoms.shape}")
         if not (np.isfinite(atoms).all() and atoms.any(axis=1).all()):
             raise ValueError("init must hold finite numbers and no row of zeros")
-    # Division by the largest entry first, so that no square overflows or vanishes.
-    atoms /= np.abs(atoms).max(axis=1, keepdims=True)
-    return (atoms / np.linalg.norm(atoms, axis=1, keepdims=True)).astype(X.dtype)
+    return unit_rows(atoms).astype(X.dtype)
 
 
 def first_state(model: Any, X: _Floats) -> DictionaryState:

@@ -124,19 +124,21 @@ def read_state(path: Path, header: Mapping[str, Any]) -> DictionaryState | None:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.pop("about")))
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        said, numbers = dict(about["header"]), {name: about["numbers"][name] for name in _NUMBERS}
+    # A file of one array opens too, but is no archive; and JSON may hold anything.
+    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
         raise CheckpointError(f"cannot resume from {path}: it is no checkpoint of dictionary learning") from error
     for key, wanted in header.items():
-        found = about["header"].get(key)
+        found = said.get(key)
         if found != wanted:
             raise CheckpointError(
-                f"cannot resume from {path}: its {key} is {found!r}, this run has {wanted!r}; "
+                f"cannot resume from {path}: its {key} is {found!r:.200}, this run has {wanted!r:.200}; "
                 "fit without resume to start over"
             )
     history = DictionaryHistory(**_under(_HISTORY, arrays))
     past = _under(_PAST, arrays)
     surrogate = Surrogate(past["moments"], past["products"], float(past["energy"])) if past else None
-    return DictionaryState(arrays["atoms"], surrogate, uses=arrays["uses"], history=history, **about["numbers"])
+    return DictionaryState(arrays["atoms"], surrogate, uses=arrays["uses"], history=history, **numbers)
 
 
 def _under(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,70 +1,23 @@
 """Sparse codes of many signals in one dictionary, for every penalty of the package."""
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
 from sparsetheory.coding.coding_objective import PenaltyRows
-from sparsetheory.coding.coding_problem import (
-    check_codes,
-    check_gram,
-    check_signals,
-    check_tolerance,
-    one_blas_thread,
-    row_chunks,
-)
+from sparsetheory.coding.coding_problem import check_codes, check_gram, check_jobs, check_signals, check_tolerance
+from sparsetheory.coding.coding_solvers import L0_TAGS, SOLVERS, CodingProblem, choose_solver
 from sparsetheory.coding.encode_info import EncodeInfo, Encoding
-from sparsetheory.coding.l0_coordinate_descent import descend
 from sparsetheory.coding.penalty import Penalty
-from sparsetheory.coding.penalty_table import penalty_table
-from sparsetheory.coding.proximal_gradient import forward_backward
-from sparsetheory.coding.single_replacement import replace_singly
 from sparsetheory.coding.stability import Stability
 from sparsetheory.coding.stability import polish as polish_codes
-from sparsetheory.numba_kernels import penalty_tags
-from sparsetheory.numba_kernels.code_descent import code_descent
-from sparsetheory.numba_kernels.feature_sign import feature_sign
 
 __all__ = ["EncodeInfo", "Encoding", "encode"]
 
 _Floats = NDArray[np.floating]
-_Mask = NDArray[np.bool_]
-_Counts = NDArray[np.int64]
-# Replaces correlations by codes; takes guesses and a limit, and writes passes and convergence.
-_Coder = Callable[[_Floats, _Floats, int, _Counts, _Mask], None]
-
-_SOLVERS = ("auto", "fss", "cd", "fb", "sbr", "greedy")
-_L0_TAGS = (penalty_tags.L0, penalty_tags.CEL0)
-# Violations of this many roundings of the largest correlation are rounding errors.
-_ROUNDINGS = 8
-# Passes after which a signal in single precision is coded in double.
-_SINGLE_ITER = 100
-# Atoms enter together within this share of the largest excess; one by one, objectives with jumps end lower.
-_SHARE, _SHARE_OF_JUMPS = 0.7, 0.9
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Checked arguments of :func:`encode`."""
-
-    X: _Floats
-    D: _Floats
-    penalty: Penalty
-    warm: _Floats | None
-    gram: _Floats
-    tol: float
-    max_iter: int
-    n_jobs: int | None
-    out: _Floats
-
-
-_Solver = Callable[[_Problem], tuple[_Counts, _Mask]]
 
 
 def encode(
@@ -111,7 +64,7 @@ def encode(
     n_jobs : int or None
         Threads, in the sense of joblib. Codes do not depend on it.
     out : ndarray of shape (n_samples, n_atoms), optional
-        Where to put the codes, for example a memory map: C-ordered, of the dtype of the result.
+        Where to put the codes, for example a memory map: C-ordered, of the dtype of the result, apart from `X` and `D`.
 
     Returns
     -------
@@ -171,8 +124,10 @@ def encode(
     """
     X, D = check_signals(X, D)
     PenaltyRows(penalty, D.shape[1], X.dtype)
-    solver = _chosen(solver, penalty, polish)
-    problem = _Problem(
+    solver = choose_solver(solver, penalty)
+    if polish and penalty.kind not in L0_TAGS:
+        raise ValueError(f"polish is for l0 and CEL0; got {penalty!r}")
+    problem = CodingProblem(
         X,
         D,
         penalty,
@@ -181,8 +136,8 @@ def encode(
         np.require(check_gram(gram, D), requirements="W"),
         check_tolerance(check_number("tol", tol, positive=True), X.dtype),
         check_count("max_iter", max_iter),
-        n_jobs,
-        _checked_out(out, (X.shape[0], D.shape[1]), X.dtype),
+        check_jobs(n_jobs),
+        _checked_out(out, X, D),
     )
     if penalty.lam == 0 and D.shape[1] > D.shape[0]:
         warnings.warn(
@@ -190,7 +145,7 @@ def encode(
             ConvergenceWarning,
             stacklevel=2,
         )
-    n_iter, converged = _solvers()[solver](problem)
+    n_iter, converged = SOLVERS[solver](problem)
     # Forward-backward splitting warns itself.
     if solver != "fb" and (left := int(np.count_nonzero(~converged))):
         warnings.warn(
@@ -206,110 +161,16 @@ def encode(
     return Encoding(problem.out, EncodeInfo(solver, n_iter, converged, polished, X, D, problem.out, penalty))
 
 
-def _chosen(solver: str, penalty: Penalty, polish: bool) -> str:
-    if solver not in _SOLVERS:
-        raise ValueError(f"solver must be one of {', '.join(map(repr, _SOLVERS))}; got {solver!r}")
-    is_l1, is_l0 = penalty.kind == penalty_tags.L1, penalty.kind in _L0_TAGS
-    if solver == "auto":
-        solver = "fss" if is_l1 else "cd"
-    if (solver == "fss" and not is_l1) or (solver in ("sbr", "greedy") and not is_l0):
-        raise ValueError(f"solver {solver!r} is for {'l1' if solver == 'fss' else 'l0 and CEL0'}; got {penalty!r}")
-    if polish and not is_l0:
-        raise ValueError(f"polish is for l0 and CEL0; got {penalty!r}")
-    return solver
-
-
-def _checked_out(out: _Floats | None, shape: tuple[int, int], dtype: np.dtype) -> _Floats:
+def _checked_out(out: _Floats | None, X: _Floats, D: _Floats) -> _Floats:
+    shape, dtype = (X.shape[0], D.shape[1]), X.dtype
     if out is None:
         return np.empty(shape, dtype)
     if not (isinstance(out, np.ndarray) and out.shape == shape and out.dtype == dtype):
         raise ValueError(f"out must be an array of shape {shape} and dtype {dtype}; got {out!r:.60}")
     if not (out.flags.c_contiguous and out.flags.writeable):
         raise ValueError("out must be C-ordered and writable")
+    # Objectives and certificates are computed later, from signals and atoms that must still be there.
+    for name, array in (("X", X), ("D", D)):
+        if np.may_share_memory(out, array):
+            raise ValueError(f"out must not share memory with {name}")
     return out
-
-
-def _solvers() -> dict[str, _Solver]:
-    return {"fss": _by_feature_sign, "cd": _by_descent, "fb": _by_splitting, "sbr": _by_sbr, "greedy": _by_greedy}
-
-
-def _by_feature_sign(p: _Problem) -> tuple[_Counts, _Mask]:
-    eps = float(np.finfo(p.X.dtype).eps)
-    # Violations of a share v of lam leave a relative gap of at most 2 v.
-    numbers = p.penalty.lam, p.tol / 2, _ROUNDINGS * eps, eps**0.5
-
-    def code(rows: _Floats, guesses: _Floats, max_iter: int, passes: _Counts, converged: _Mask) -> None:
-        feature_sign(p.gram, rows, guesses, *numbers, max_iter, passes, converged)
-
-    return _run(p, code, _by_feature_sign)
-
-
-def _by_descent(p: _Problem) -> tuple[_Counts, _Mask]:
-    rows = PenaltyRows(p.penalty, p.D.shape[1], p.X.dtype)
-    table = penalty_table(rows.kind, rows.lam, rows.shape, np.diagonal(p.gram))
-    eps = float(np.finfo(p.X.dtype).eps)
-    share, entry = (_SHARE_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)) if table.jumps else (_SHARE, p.tol)
-    numbers = share, p.tol, entry, eps**0.5
-
-    def code(rows: _Floats, guesses: _Floats, max_iter: int, passes: _Counts, converged: _Mask) -> None:
-        code_descent(p.gram, rows, guesses, table, *numbers, max_iter, passes, converged)
-
-    return _run(p, code, _by_descent)
-
-
-def _run(p: _Problem, code: _Coder, again: _Solver) -> tuple[_Counts, _Mask]:
-    """Code all signals chunk by chunk; correlations and codes of a chunk share its rows of the result."""
-    n_iter, converged = np.empty(p.X.shape[0], np.int64), np.empty(p.X.shape[0], np.bool_)
-    start, single = _guesses(p), p.X.dtype == np.float32
-    max_iter = min(p.max_iter, _SINGLE_ITER) if single else p.max_iter
-
-    def run(chunk: slice) -> None:
-        # A copy, because the result may be written over the guesses.
-        guesses = np.array(start[chunk])
-        np.matmul(p.X[chunk], p.D, out=p.out[chunk])
-        code(p.out[chunk], guesses, max_iter, n_iter[chunk], converged[chunk])
-
-    chunks = list(row_chunks(p.X.shape[0], p.X.itemsize * p.D.shape[1]))
-    n_threads = min(effective_n_jobs(p.n_jobs), max(len(chunks), 1))
-    with one_blas_thread():
-        if n_threads == 1:
-            for chunk in chunks:
-                run(chunk)
-        else:
-            Parallel(n_jobs=n_threads, require="sharedmem")(delayed(run)(chunk) for chunk in chunks)
-    left = ~converged
-    if single and left.any():
-        # Rounding errors keep some signals from converging, where atoms are nearly dependent.
-        double = _doubled(p, left)
-        passes, converged[left] = again(double)
-        n_iter[left] += passes
-        p.out[left] = double.out
-    return n_iter, converged
-
-
-def _doubled(p: _Problem, rows: _Mask) -> _Problem:
-    """Return the problem of some signals in double precision, from the codes so far."""
-    X, D, warm = (array.astype(np.float64) for array in (p.X[rows], p.D, p.out[rows]))
-    warm[~np.isfinite(warm)] = 0.0
-    return replace(p, X=X, D=D, warm=warm, gram=check_gram(None, D), out=np.empty_like(warm))
-
-
-def _by_splitting(p: _Problem) -> tuple[_Counts, _Mask]:
-    accel = p.penalty.kind == penalty_tags.L1
-    p.out[...], info = forward_backward(p.X, p.D, p.penalty, accel=accel, tol=p.tol, max_iter=p.max_iter, warm=p.warm)
-    return info.n_iter, info.converged
-
-
-def _guesses(p: _Problem) -> _Floats:
-    return np.empty((0, p.D.shape[1]), p.X.dtype) if p.warm is None else p.warm
-
-
-def _by_sbr(p: _Problem) -> tuple[_Counts, _Mask]:
-    p.out[...], moves = replace_singly(p.X, p.D, p.gram, p.penalty.lam, _guesses(p), p.max_iter, p.n_jobs)
-    return moves, moves >= 0
-
-
-def _by_greedy(p: _Problem) -> tuple[_Counts, _Mask]:
-    most = 100 * p.max_iter
-    p.out[...], moves = descend(p.X, p.D, p.gram, p.penalty.lam, "greedy", _guesses(p), p.tol, most, p.n_jobs)
-    return moves, moves >= 0

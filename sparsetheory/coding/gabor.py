@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.coding.atom_images import atom_images, centred_pixels
+from sparsetheory.coding.coding_problem import check_jobs
 from sparsetheory.coding.gabor_model import GABOR_PARAMETERS, gabor_function, gabor_jacobian
 
 __all__ = ["GaborFits", "fit_gabor"]
@@ -119,7 +120,7 @@ def fit_gabor(D: ArrayLike, size: int, *, n_jobs: int | None = None) -> GaborFit
     from joblib import Parallel, delayed
 
     atoms = atom_images(D, size).astype(np.float64)
-    rows = Parallel(n_jobs=n_jobs)(delayed(_fit_atom)(atom) for atom in atoms)
+    rows = Parallel(n_jobs=check_jobs(n_jobs))(delayed(_fit_atom)(atom) for atom in atoms)
     *columns, r2 = np.array(rows).reshape(-1, len(GABOR_PARAMETERS) + 1).T.copy()
     found = dict(zip(GABOR_PARAMETERS, columns, strict=True))
     _make_canonical(found["amplitude"], found["theta"], found["phase"])

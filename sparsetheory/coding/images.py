@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.coding.real_arrays import real_array, require_finite_entries
+
 __all__ = ["bundled_images", "check_image", "luminance"]
 
 
@@ -91,12 +93,14 @@ def luminance(image: ArrayLike) -> NDArray[Any]:
     Returns
     -------
     ndarray of shape (height, width)
-        In the units of `image`; float32 stays, everything else becomes float64.
+        In the units of `image`; float32 stays, other numbers become float64.
 
     Raises
     ------
     ValueError
         For another shape.
+    TypeError
+        If its entries are neither integers nor floats of 32 or 64 bits.
 
     Examples
     --------
@@ -104,15 +108,14 @@ def luminance(image: ArrayLike) -> NDArray[Any]:
     array([[1., 1.],
            [1., 1.]])
     """
-    image = np.asarray(image)
-    if image.ndim != 3 or image.shape[2] not in (3, 4):
-        raise ValueError(f"image must have shape (height, width, 3) or (height, width, 4), got {image.shape}")
-    dtype = np.float32 if image.dtype == np.float32 else np.float64
-    return image[:, :, :3].astype(dtype) @ np.array([0.299, 0.587, 0.114], dtype)
+    pixels = real_array("image", image)
+    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+        raise ValueError(f"image must have shape (height, width, 3) or (height, width, 4), got {pixels.shape}")
+    return pixels[:, :, :3] @ np.array([0.299, 0.587, 0.114], pixels.dtype)
 
 
 def check_image(name: str, image: ArrayLike) -> NDArray[Any]:
-    """Return a grey image as a contiguous array; float32 stays, integers become float64.
+    """Return a grey image as a contiguous array; float32 stays, other numbers become float64.
 
     Parameters
     ----------
@@ -128,17 +131,14 @@ def check_image(name: str, image: ArrayLike) -> NDArray[Any]:
     TypeError
         If its entries are neither integers nor floats of 32 or 64 bits.
     """
-    image = np.asarray(image)
-    if image.ndim == 3 and image.shape[2] in (3, 4):
-        raise ValueError(f"{name} must be grey, got shape {image.shape}: convert it by sparsetheory.coding.luminance")
-    if image.ndim != 2 or image.size == 0:
-        raise ValueError(f"{name} must have shape (height, width), got {image.shape}")
-    if image.dtype.kind not in "iu" and image.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name} must hold integers or floats of 32 or 64 bits, got dtype {image.dtype}")
-    image = np.ascontiguousarray(image, np.float32 if image.dtype == np.float32 else np.float64)
-    if not np.isfinite(image).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity")
-    return image
+    pixels = real_array(name, image)
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
+        raise ValueError(f"{name} must be grey, got shape {pixels.shape}: convert it by sparsetheory.coding.luminance")
+    if pixels.ndim != 2 or pixels.size == 0:
+        raise ValueError(f"{name} must have shape (height, width), got {pixels.shape}")
+    pixels = np.ascontiguousarray(pixels)
+    require_finite_entries(name, pixels)
+    return pixels
 
 
 def _data_folder(name: str, source: _Source) -> Path:

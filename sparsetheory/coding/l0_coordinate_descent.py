@@ -8,7 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
-from sparsetheory.coding.coding_problem import check_codes, check_gram, check_signals, one_blas_thread, row_chunks
+from sparsetheory.coding.coding_problem import (
+    check_codes,
+    check_gram,
+    check_jobs,
+    check_signals,
+    one_blas_thread,
+    row_chunks,
+)
 from sparsetheory.numba_kernels.greedy_l0 import greedy_l0
 from sparsetheory.numba_kernels.l0_descent import l0_sweep
 
@@ -148,7 +155,7 @@ def descend(
 
     with one_blas_thread():
         chunks = row_chunks(X.shape[0], X.itemsize * D.shape[1])
-        Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
+        Parallel(n_jobs=check_jobs(n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
     return C, moves
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.arguments import check_number
 from sparsetheory.coding.coding_problem import check_signals
+from sparsetheory.coding.real_arrays import real_array
 from sparsetheory.coding.support_groups import factor_supports
 
 __all__ = ["L0Minima", "enumerate_l0_minima"]
@@ -136,10 +137,10 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
     >>> minima.iht_fixed(0.2).tolist(), minima.cel0.tolist()
     ([[3.0, 0.0], [3.0, 0.5]], [[3.0, 0.0]])
     """
-    signal = np.asarray(d)
-    if signal.ndim != 1:
-        raise ValueError(f"d must be one signal, a vector; got shape {signal.shape}")
-    X, D = check_signals(signal[None], D)
+    given = real_array("d", d)
+    if given.ndim != 1:
+        raise ValueError(f"d must be one signal, a vector; got shape {given.shape}")
+    X, D = check_signals(given[None], D, name="d")
     lam = check_number("lam", lam, positive=True)
     n = D.shape[1]
     if n > _MOST_ATOMS:

@@ -1,5 +1,6 @@
 """Dead leaves: synthetic images with the edges and the spectrum of photographs."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from sparsetheory.arguments import check_count, check_number, generator
 __all__ = ["dead_leaves"]
 
 _BATCH = 4096
+# Squares of larger radii leave the range of floating point; more discs take hours.
+_LARGEST, _MOST_DISCS = 1e150, 1e11
 
 
 def dead_leaves(
@@ -39,7 +42,7 @@ def dead_leaves(
     Raises
     ------
     ValueError
-        If a number is out of range.
+        If a number is out of range, or more than 1e11 discs would be needed.
 
     Notes
     -----
@@ -61,6 +64,11 @@ def dead_leaves(
     largest = max(float(size), 2 * smallest) if largest is None else check_number("largest", largest, positive=True)
     if largest <= smallest:
         raise ValueError(f"largest must be above smallest={smallest}, got {largest}")
+    if largest > _LARGEST:
+        raise ValueError(f"largest must be at most {_LARGEST:g} pixels, got {largest:g}")
+    n_discs = (1 + math.log(size)) * (size / smallest) * (size / smallest) / (math.pi * math.log(largest / smallest))
+    if n_discs > _MOST_DISCS:
+        raise ValueError(f"smallest must be larger, got {smallest:g}: about {n_discs:.1g} discs would be needed")
     rng = generator(seed, "seed")
     picture, covered = np.zeros((size, size)), np.zeros((size, size), np.bool_)
     missing = size * size

@@ -1,6 +1,6 @@
 """Random patches of whitened photographs, the data of sparse coding models of vision."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -88,6 +88,8 @@ def _pictures(images: Any, size: int) -> list[NDArray[Any]]:
         images = bundled_images()
     if isinstance(images, Mapping):
         images = list(images.values())
+    if not isinstance(images, Iterable):
+        raise TypeError(f"images must be 'bundled' or a sequence of arrays, got {images!r}")
     pictures = [check_image(f"images[{index}]", image) for index, image in enumerate(images)]
     if not pictures:
         raise ValueError("images must hold at least one image, got none")

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.coding.real_arrays import real_array
+
 __all__ = ["Penalty"]
 
 _Floats = NDArray[np.floating]
@@ -29,15 +31,6 @@ def _checked(name: str, given: Any, low: float, high: float, *, or_low: bool = F
         raise ValueError(f"{name} must be {need}, got {numbers[~inside].flat[0]:g}")
     numbers.flags.writeable = False
     return numbers if numbers.ndim else float(numbers)
-
-
-def _floats(name: str, given: ArrayLike) -> _Floats:
-    array = np.asarray(given)
-    if array.dtype.kind in "iu":
-        return array.astype(np.float64)
-    if array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name} must hold real numbers of 32 or 64 bits, got dtype {array.dtype}")
-    return array
 
 
 class Penalty:
@@ -76,6 +69,24 @@ class Penalty:
         """Return the same penalty with another strength."""
         return replace(self, lam=lam)  # type: ignore[type-var]
 
+    def numbers(self, n_features: int, dtype: Any) -> tuple[_Floats, _Floats]:
+        """Return `lam` and the number beside it, one entry per feature.
+
+        Raises
+        ------
+        ValueError
+            If one is out of its interval once it is rounded to `dtype`.
+        """
+        lam, shape = np.empty((2, n_features), dtype)
+        with np.errstate(over="ignore"):
+            lam[:], shape[:] = self.lam, self.shape
+        low, high = self._interval
+        if not np.isfinite(lam).all():
+            raise ValueError(f"lam must be finite in {lam.dtype}, got {self.lam!r}")
+        if self._name and not ((low < shape) & (shape < high)).all():
+            raise ValueError(f"{self._name} must be in ({low:g}, {high:g}) in {shape.dtype}, got {self.shape!r}")
+        return lam, shape
+
     def value(self, x: ArrayLike) -> float:
         """Return the penalty of `x`, summed over its entries.
 
@@ -89,8 +100,8 @@ class Penalty:
         """
         from sparsetheory.numba_kernels.thresholding import value_sum
 
-        rows = self._rows("x", _floats("x", x))
-        return float(value_sum(self.kind, rows, *self._of_features(rows)))
+        rows = self._rows("x", real_array("x", x))
+        return float(value_sum(self.kind, rows, *self.numbers(rows.shape[1], rows.dtype)))
 
     def prox(self, u: ArrayLike, step: float = 1.0) -> Any:
         """Return the minimiser over x of ``||x - u||^2 / 2 + step * value(x)``, and zero where zero ties with it.
@@ -117,9 +128,9 @@ class Penalty:
         from sparsetheory.numba_kernels.thresholding import prox_array
 
         step = _checked("step", step, 0.0, np.inf)
-        array = _floats("u", u)
+        array = real_array("u", u)
         rows = self._rows("u", array)
-        prox_array(self.kind, rows, step, *self._of_features(rows), rows)
+        prox_array(self.kind, rows, step, *self.numbers(rows.shape[1], rows.dtype), rows)
         return rows.reshape(array.shape)[()]
 
     def subgrad_dist(self, x: ArrayLike, g: ArrayLike) -> Any:
@@ -138,11 +149,11 @@ class Penalty:
         """
         from sparsetheory.numba_kernels.thresholding import subgradient_distances
 
-        point, gradient = np.broadcast_arrays(_floats("x", x), _floats("g", g))
+        point, gradient = np.broadcast_arrays(real_array("x", x), real_array("g", g))
         dtype = np.result_type(point, gradient)
         rows = self._rows("x", point.astype(dtype, copy=False))
         out = self._rows("g", gradient.astype(dtype, copy=False))
-        subgradient_distances(self.kind, rows, out, *self._of_features(rows), out)
+        subgradient_distances(self.kind, rows, out, *self.numbers(rows.shape[1], rows.dtype), out)
         return out.reshape(point.shape)[()]
 
     def zero_threshold(self, step: float = 1.0) -> Any:
@@ -177,8 +188,3 @@ class Penalty:
                 f"{self._name}, got shape {array.shape}"
             )
         return np.array(array, order="C").reshape(array.size // max(features, 1), features)
-
-    def _of_features(self, rows: _Floats) -> tuple[_Floats, _Floats]:
-        lam, shape = np.empty((2, rows.shape[1]), rows.dtype)
-        lam[:], shape[:] = self.lam, self.shape
-        return lam, shape

@@ -8,7 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
-from sparsetheory.coding.coding_problem import check_codes, check_gram, check_signals, one_blas_thread, row_chunks
+from sparsetheory.coding.coding_problem import (
+    check_codes,
+    check_gram,
+    check_jobs,
+    check_signals,
+    one_blas_thread,
+    row_chunks,
+)
 from sparsetheory.coding.support_groups import SupportGroup, factor_supports, support_groups
 from sparsetheory.numba_kernels.single_best_replacement import single_best_replacement
 
@@ -134,7 +141,7 @@ def replace_singly(
 
     with one_blas_thread():
         chunks = row_chunks(X.shape[0], X.itemsize * D.shape[1])
-        Parallel(n_jobs=n_jobs, require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
+        Parallel(n_jobs=check_jobs(n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
     return C, moves
 
 

@@ -5,6 +5,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.coding.real_arrays import real_array, require_finite_entries
+
 __all__ = ["sparseness"]
 
 
@@ -51,25 +53,31 @@ def sparseness(
     if kind not in _MEASURES:
         raise ValueError(f"kind must be one of {', '.join(map(repr, _MEASURES))}, got {kind!r}")
     codes = _check_codes(C, axis)
-    if kind == "kurtosis":
-        codes = codes - codes.mean(axis=1, keepdims=True)
-    largest = np.abs(codes).max(axis=1, initial=0, keepdims=True)
-    scaled = np.divide(codes, largest, where=largest > 0, out=np.full_like(codes, np.nan))
-    return _MEASURES[kind](scaled)
+    scaled = _scaled(codes)
+    return _MEASURES[kind](_scaled(_centred(scaled)) if kind == "kurtosis" else scaled)
 
 
 def _check_codes(C: ArrayLike, axis: int) -> NDArray[Any]:
-    codes = np.asarray(C)
+    codes = real_array("C", C)
     if axis not in (0, 1):
         raise ValueError(f"axis must be 0 or 1, got {axis!r}")
     if codes.ndim != 2 or codes.shape[axis] < 2:
         raise ValueError(f"C must have two dimensions and at least 2 entries along axis {axis}, got {codes.shape}")
-    if codes.dtype.kind not in "iu" and codes.dtype not in (np.float32, np.float64):
-        raise TypeError(f"C must hold integers or floats of 32 or 64 bits, got dtype {codes.dtype}")
-    codes = np.ascontiguousarray(codes if axis else codes.T, np.float32 if codes.dtype == np.float32 else np.float64)
-    if not np.isfinite(codes).all():
-        raise ValueError("C must be finite, got NaN or infinity")
+    codes = np.ascontiguousarray(codes if axis else codes.T)
+    require_finite_entries("C", codes)
     return codes
+
+
+def _scaled(codes: NDArray[Any]) -> NDArray[Any]:
+    """Divide every row by its largest absolute value; rows of zeros become NaN."""
+    largest = np.abs(codes).max(axis=1, initial=0, keepdims=True)
+    return np.divide(codes, largest, where=largest > 0, out=np.full_like(codes, np.nan))
+
+
+def _centred(codes: NDArray[Any]) -> NDArray[Any]:
+    """Subtract its mean from every row; the mean of equal entries may be wrong by rounding, their deviations are 0."""
+    equal = codes.min(axis=1, keepdims=True, initial=np.inf) == codes.max(axis=1, keepdims=True, initial=-np.inf)
+    return np.where(equal, codes.dtype.type(0), codes - codes.mean(axis=1, keepdims=True))
 
 
 def _treves_rolls(x: NDArray[Any]) -> NDArray[Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, is_finite
 
 __all__ = ["TunedStrength", "adjusted_lam", "lam_for_active"]
 
@@ -19,6 +19,8 @@ _LONGEST = math.log(2.0)
 _FIRST_STEP = math.log(1.5)
 _GROWTH = 1.5
 _MOST_STEPS = 15
+# Logarithms beyond this are those of no floating-point number.
+_FARTHEST = 700.0
 # A secant that would land closer to an end of the bracket than this share of it is moved inside.
 _MARGIN = 0.1
 
@@ -101,7 +103,7 @@ def lam_for_active(
     Raises
     ------
     ValueError
-        If a number is not as above.
+        If a number is not as above, or `count` returns something else than a finite number.
 
     Warns
     -----
@@ -149,7 +151,11 @@ class _Search:
         self.best = (math.nan, math.nan)
 
     def at(self, log_lam: float) -> tuple[float, float]:
-        active = float(self.count(math.exp(log_lam)))
+        log_lam = min(max(log_lam, -_FARTHEST), _FARTHEST)
+        active = self.count(math.exp(log_lam))
+        if not is_finite(active):
+            raise ValueError(f"count must return a finite number; got {active!r} at lam={math.exp(log_lam):g}")
+        active = float(active)
         self.n_evaluations += 1
         if abs(active - self.target) < self.error:
             self.error, self.best = abs(active - self.target), (log_lam, active)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_number
+from sparsetheory.arguments import check_count, check_number
 from sparsetheory.coding.images import check_image
 
 __all__ = ["standardise_image", "whiten_image", "whiten_images", "whitening_filter"]
@@ -53,7 +53,9 @@ def whitening_filter(
     """
     check_number("f0", f0, positive=True)
     check_number("order", order, positive=True)
-    height, width = shape
+    if np.shape(shape) != (2,):
+        raise ValueError(f"shape must be (height, width), got {shape!r}")
+    height, width = (check_count("shape", side) for side in shape)
     if boundary == "wrap":
         rows, columns = np.fft.fftfreq(height), np.fft.rfftfreq(width)
     elif boundary == "reflect":
@@ -63,7 +65,9 @@ def whitening_filter(
     if not isotropic:
         rows, columns, f0 = rows * height, columns * width, f0 * height
     frequency = np.hypot(rows[:, None], columns)
-    return frequency * np.exp(-((frequency / f0) ** order))
+    # A steep filter may have powers beyond the range of floating point; its gain there is zero.
+    with np.errstate(over="ignore"):
+        return frequency * np.exp(-((frequency / f0) ** order))
 
 
 def standardise_image(image: ArrayLike) -> NDArray[Any]:
@@ -173,7 +177,7 @@ def whiten_images(
     Raises
     ------
     ValueError
-        If there is no image, or one is constant, in colour or not finite.
+        If there is no image, one is constant, in colour or not finite, or the filter leaves nothing of them.
 
     Examples
     --------
@@ -186,5 +190,8 @@ def whiten_images(
     white = [whiten_image(image, f0, order, isotropic=isotropic, boundary=boundary) for image in images]
     if not white:
         raise ValueError("images must hold at least one image, got none")
-    scale = np.sqrt(variance / np.mean([image.var() for image in white]))
+    power = np.mean([image.var() for image in white])
+    if power < np.finfo(white[0].dtype).tiny:
+        raise ValueError(f"f0 must let frequencies of the images pass, got f0={f0:g} with order={order:g}")
+    scale = np.sqrt(variance / power)
     return [image * image.dtype.type(scale) for image in white]

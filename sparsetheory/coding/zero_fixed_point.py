@@ -50,9 +50,9 @@ def lambda_max(
     Zero stays if :math:`\tau|D_i^Tx|` is at most the threshold of the operator, which grows with the strength. With
     :math:`c_0 = \|D^Tx\|_\infty` the answer is :math:`c_0` for l1, MCP and SCAD at small steps,
     :math:`\tau c_0^2/2` for l0, and :math:`c_0^2/2` for CEL0 with unit norms at steps up to 1. It depends on the step
-    for l0 and lq. All penalties are treated alike: thresholds are those that the operator itself applies, and bisection
-    ends at neighbouring floating-point numbers, O(m n_atoms) operations per signal and about a hundred thresholds for
-    each different atom.
+    for l0 and lq. All penalties are treated alike: thresholds are those that the operator itself applies, in the
+    precision of the arrays, and bisection ends at neighbouring floating-point numbers. O(m n_atoms) operations per
+    signal, and about a hundred thresholds for each different atom.
 
     Examples
     --------
@@ -66,31 +66,34 @@ def lambda_max(
     if not (isinstance(penalty_cls, type) and issubclass(penalty_cls, Penalty)):
         raise TypeError(f"penalty_cls must be a class of penalties; got {penalty_cls!r}")
     if step is not None:
-        check_number("step", step, positive=True)
-    numbers = PenaltyRows(penalty_cls(1.0, **shape), D.shape[1], np.dtype(np.float64))  # type: ignore[call-arg]
-    largest = np.zeros(D.shape[1])
-    for chunk in row_chunks(X.shape[0], 8 * sum(D.shape)):
+        step = check_number("step", step, positive=True)
+    numbers = PenaltyRows(penalty_cls(1.0, **shape), D.shape[1], D.dtype)  # type: ignore[call-arg]
+    largest = np.zeros(D.shape[1], D.dtype)
+    for chunk in row_chunks(X.shape[0], D.itemsize * sum(D.shape)):
         np.maximum(largest, np.abs(X[chunk] @ D).max(axis=0), out=largest)
     steps = np.full(D.shape[1], step) if step is not None else 1.0 / np.einsum("ij,ij->j", D, D, dtype=np.float64)
+    steps = steps.astype(D.dtype)
     cases = np.unique(np.column_stack([steps * largest, steps, numbers.shape]), axis=0)
     return max(_least_strength(numbers.kind, *case) for case in cases)
 
 
-def _least_strength(kind: int, target: float, step: float, shape: float) -> float:
-    """Return the least strength whose threshold is at least `target`."""
+def _least_strength(kind: int, target: np.floating, step: np.floating, shape: np.floating) -> float:
+    """Return the least strength, in the precision of the arguments, whose threshold is at least `target`."""
+    zero, one = type(target)(0), type(target)(1)
+    two, half = one + one, one / (one + one)
     if target == 0:
         return 0.0
-    low, high = 0.0, 1.0
+    low, high = zero, one
     while zero_threshold(kind, step, high, shape) < target:
-        low, high = high, 2.0 * high
-    while low == 0.0 and (half := 0.5 * high) > 0.0:
-        if zero_threshold(kind, step, half, shape) < target:
-            low = half
+        low, high = high, two * high
+    while low == 0 and (lower := half * high) > 0:
+        if zero_threshold(kind, step, lower, shape) < target:
+            low = lower
         else:
-            high = half
-    while low < (middle := 0.5 * (low + high)) < high:
+            high = lower
+    while low < (middle := half * (low + high)) < high:
         if zero_threshold(kind, step, middle, shape) < target:
             low = middle
         else:
             high = middle
-    return high
+    return float(high)

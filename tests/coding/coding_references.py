@@ -102,3 +102,13 @@ def least_squares(x, D, support):
     if len(support):
         code[list(support)] = np.linalg.lstsq(D[:, list(support)], x)[0]
     return code
+
+
+def planted(rng, n_samples=2000, width=16, n_atoms=24, active=2, noise=0.01):
+    """Sparse combinations of random unit atoms with coefficients of size 1 to 2."""
+    atoms = rng.standard_normal((n_atoms, width))
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    codes = np.zeros((n_samples, n_atoms))
+    for row in codes:
+        row[rng.choice(n_atoms, active, replace=False)] = rng.choice([-1, 1], active) * rng.uniform(1, 2, active)
+    return codes @ atoms + noise * rng.standard_normal((n_samples, width)), atoms

@@ -144,6 +144,9 @@ def test_certificate(penalty):
     assert certificate.valid
     assert certificate.measured <= certificate.bound
     assert certificate.measured == certificate.distances.max()
+    scale = 0.5 * np.sum(X**2, axis=1).max() if step is None else np.abs(X @ D).max()
+    assert certificate.bound == pytest.approx(1e-6 * scale, rel=1e-14)
+    assert CodeCertificate.of(X, D, C, penalty, tol=0.5, step=step).bound == pytest.approx(0.5 * scale, rel=1e-14)
     assert certificate.check(X, D).distances.tolist() == certificate.distances.tolist()
     assert type(penalty).__name__ in certificate.statement
     # Other data, and a spoiled code.

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_info
 from sparsetheory.coding.coding_problem import (
     check_codes,
     check_gram,
+    check_jobs,
     check_signals,
     check_tolerance,
     one_blas_thread,
@@ -69,11 +70,30 @@ def test_bad_signals(arguments, error, message):
         check_signals(**(good_arguments() | arguments))
 
 
-def test_zero_atoms_where_they_are_allowed():
-    D = np.array([[1.0, 0.0], [2.0, 0.0]])
+def test_the_column_of_zeros_is_named():
     with pytest.raises(ValueError, match="column 1 is one"):
-        check_signals(np.ones((1, 2)), D)
-    assert check_signals(np.ones((1, 2)), D, allow_zero_atoms=True)[1] is D
+        check_signals(np.ones((1, 2)), np.array([[1.0, 0.0], [2.0, 0.0]]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ranges(dtype):
+    X, D = np.ones((2, 4), dtype), np.ones((4, 3), dtype)
+    info = np.finfo(dtype)
+    large, small = float(info.max) ** 0.5, float(info.tiny) ** 0.5
+    good = [(1e-4 * large * X, D), (0 * X, D), (info.tiny * X, D), (X, 1e-4 * large * D), (X, 2 * small * D)]
+    for signals, atoms in good:
+        check_signals(signals.astype(dtype), atoms.astype(dtype))
+    bad = [
+        (large * X, D, "X must not hold numbers of which squares leave the range of float"),
+        (X, -large * D, "D must not hold numbers of which squares leave the range of float"),
+        (X, D * np.array([1, 0.5 * small, 1]), "D must have no column whose square vanishes in float.* column 1"),
+        (1e-4 * large * X, 1e4 * D, "X and D must have inner products whose squares are in the range of float"),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for signals, atoms, message in bad:
+            with pytest.raises(ValueError, match=message):
+                check_signals(signals.astype(dtype), atoms.astype(dtype))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +127,22 @@ def test_gram_matrix(dtype):
         check_gram(G, D)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spread", [0, 6])
+def test_gram_matrix_of_other_unit_atoms(rng, dtype, spread):
+    D = rng.standard_normal((20, 30)) * 10.0 ** rng.uniform(-spread, spread, 30)
+    old = D / np.linalg.norm(D, axis=0) if spread == 0 else D
+    new = old.copy()
+    # One atom of the same norm is another one.
+    new[:, 17] = -old[::-1, 17]
+    old, new = old.astype(dtype), new.astype(dtype)
+    stale = check_gram(None, old)
+    assert check_gram(stale, old) is stale
+    assert check_gram((old[::-1].T @ old[::-1]), old).dtype == dtype
+    with pytest.raises(ValueError, match="it belongs to other atoms than those of D"):
+        check_gram(stale, new)
+
+
 @pytest.mark.parametrize(
     ("gram", "error", "message"),
     [
@@ -121,10 +157,11 @@ def test_bad_gram(gram, error, message):
         check_gram(gram, good_arguments()["D"])
 
 
-@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid")
-def test_products_that_overflow_are_refused():
-    with pytest.raises(ValueError, match="D must have inner products within the range of float32"):
-        check_gram(None, np.full((2, 2), 1e20, np.float32))
+@pytest.mark.parametrize("n_jobs", [0, 1.5, "2", True, [1]])
+def test_bad_jobs(n_jobs):
+    with pytest.raises(ValueError, match="n_jobs must be None or an integer other than 0; got"):
+        check_jobs(n_jobs)
+    assert [check_jobs(good) for good in (None, 1, -1, np.int64(2))] == [None, 1, -1, 2]
 
 
 def test_tolerances():

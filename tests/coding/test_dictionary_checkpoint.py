@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from sparsetheory.coding import LqDictionaryLearning
+from sparsetheory.coding import CEL0, LqDictionaryLearning
 from sparsetheory.coding.batch_learning import BatchLearner
 from sparsetheory.coding.dictionary_history import DictionaryHistory
 from sparsetheory.coding.dictionary_state import (
@@ -120,6 +120,45 @@ def test_only_the_same_run_is_continued(X, tmp_path):
     np.savez(path.open("wb"), atoms=np.eye(2))
     with pytest.raises(CheckpointError, match="no checkpoint of dictionary learning"):
         clone(model).fit(X, resume=True)
+
+
+@pytest.mark.parametrize("given", ["penalty", "penalty_params"])
+def test_long_arrays_of_numbers_tell_runs_apart(X, tmp_path, given):
+    # The text of an array of more than a thousand entries leaves out the middle.
+    model = LqDictionaryLearning(1200, n_batches=1, checkpoint=tmp_path / "run", random_state=0)
+    for entry in (1.0, 1.0 + 1e-9):
+        norms = np.ones(1200)
+        norms[600] = entry
+        chosen = CEL0(0.1, norms) if given == "penalty" else {"norms": norms}
+        model = clone(model).set_params(**{given: chosen})
+        if entry == 1.0:
+            model.fit(X)
+    with pytest.raises(CheckpointError, match=f"its {given} is"):
+        model.fit(X, resume=True)
+
+
+@pytest.mark.parametrize("source", [np.random.default_rng, np.random.RandomState])
+def test_another_generator_continues_the_kept_run(X, tmp_path, source):
+    model = LqDictionaryLearning(20, penalty="l1", checkpoint=tmp_path / "run", random_state=source(1))
+    short = clone(model).set_params(n_batches=2).fit(X)
+    long = clone(model).set_params(n_batches=4, random_state=source(1)).fit(X, resume=True)
+    np.testing.assert_array_equal(long.history_.objective[:2], short.history_.objective)
+
+
+@pytest.mark.parametrize("about", [None, "5", "{}", '{"header": 3, "numbers": {}}', '{"header": {}, "numbers": {}}'])
+def test_files_that_are_no_checkpoints(X, tmp_path, about):
+    path = tmp_path / "run.npy"
+    if about is None:
+        np.save(path, np.ones(3))
+    else:
+        np.savez(path.open("wb"), about=np.array(about))
+    with pytest.raises(CheckpointError, match="no checkpoint of dictionary learning"):
+        LqDictionaryLearning(20, checkpoint=path).fit(X, resume=True)
+
+
+def test_a_folder_is_refused_before_the_run(X, tmp_path):
+    with pytest.raises(ValueError, match="checkpoint must name a file, got the folder"):
+        LqDictionaryLearning(20, checkpoint=tmp_path).fit(X)
 
 
 def test_resume_needs_a_file_name(X):

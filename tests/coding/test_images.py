@@ -120,6 +120,12 @@ def test_luminance_of_another_shape(shape):
         luminance(np.ones(shape))
 
 
+@pytest.mark.parametrize("entry", [1j, "a", True, None])
+def test_luminance_of_other_entries(entry):
+    with pytest.raises(TypeError, match="image must hold integers or floats of 32 or 64 bits"):
+        luminance(np.full((2, 2, 3), entry))
+
+
 def test_checked_images_are_contiguous_floats():
     image = np.asfortranarray(np.arange(6).reshape(2, 3))
     checked = check_image("picture", image)
@@ -128,5 +134,5 @@ def test_checked_images_are_contiguous_floats():
     assert checked.tolist() == image.tolist()
     single = np.ones((2, 2), np.float32)
     assert check_image("picture", single) is single
-    with pytest.raises(TypeError, match="picture must hold integers or floats of 32 or 64 bits, got dtype bool"):
+    with pytest.raises(TypeError, match="picture must hold integers or floats of 32 or 64 bits; got dtype bool"):
         check_image("picture", np.ones((2, 2), bool))

@@ -132,7 +132,9 @@ def test_zero_signal():
 @refuses(
     [
         ({"d": np.ones((1, 3))}, ValueError, r"d must be one signal, a vector; got shape \(1, 3\)"),
-        ({"d": [1.0, np.nan, 0.0]}, ValueError, "X must be finite"),
+        ({"d": [1.0, np.nan, 0.0]}, ValueError, "d must be finite"),
+        ({"d": ["a", "b", "c"]}, TypeError, "d must hold integers or floats"),
+        ({"d": np.ones(4)}, ValueError, "d must have as many columns as D has rows"),
         ({"D": np.zeros((3, 2))}, ValueError, "D must have no column of zeros"),
         ({"D": np.ones((3, 15))}, ValueError, "D must have at most 14 atoms, as all supports are tried; it has 15"),
         ({"lam": 0.0}, ValueError, "lam must be a finite positive number; got 0.0"),

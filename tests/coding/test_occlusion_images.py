@@ -63,6 +63,9 @@ def test_every_disc_has_its_grey_value_and_the_seed_reproduces():
         ((8, -1), {}, "seed must be None"),
         ((8,), {"smallest": 0.0}, "smallest must be a finite positive number; got 0.0"),
         ((8,), {"largest": np.nan}, "largest must be a finite positive number; got nan"),
+        ((8,), {"smallest": 1e-200}, "smallest must be larger, got 1e-200: about inf discs would be needed"),
+        ((8,), {"smallest": 1e-9}, r"smallest must be larger, got 1e-09: about 3e\+18 discs would be needed"),
+        ((8,), {"smallest": 1e200}, r"largest must be at most 1e\+150 pixels, got 2e\+200"),
         ((8,), {"smallest": 2.0, "largest": 2.0}, "largest must be above smallest=2.0, got 2.0"),
     ],
 )

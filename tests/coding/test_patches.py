@@ -108,3 +108,9 @@ def test_no_patch_and_whole_images(rng):
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         natural_patches(*arguments)
+
+
+@pytest.mark.parametrize("images", [5, None])
+def test_images_that_are_no_sequence(images):
+    with pytest.raises(TypeError, match=f"images must be 'bundled' or a sequence of arrays, got {images}"):
+        natural_patches(2, 4, images)

@@ -26,6 +26,7 @@ ALL = (
     LogSum(0.4, 0.2),
     CappedL1(0.4, 1.0),
 )
+ONE = np.ones(1, np.float32)
 NORMS = [0.5, 1.0, 2.0]
 
 every_penalty = pytest.mark.parametrize("penalty", ALL, ids=repr)
@@ -187,10 +188,22 @@ def test_names():
         (lambda: L1(1.0).prox(1.0, step=0.0), ValueError, "step must be finite and above 0, got 0"),
         (lambda: L1(1.0).zero_threshold(-1.0), ValueError, "step must be finite and above 0"),
         (lambda: L1(1.0).jump(np.inf), ValueError, "step must be finite and above 0"),
-        (lambda: L1(1.0).prox([1j]), TypeError, "u must hold real numbers of 32 or 64 bits, got dtype complex128"),
-        (lambda: L1(1.0).prox(["1"]), TypeError, "u must hold real numbers"),
-        (lambda: L1(1.0).value(np.ones(2, np.float16)), TypeError, "x must hold real numbers .* dtype float16"),
-        (lambda: L1(1.0).subgrad_dist(1.0, [True]), TypeError, "g must hold real numbers .* dtype bool"),
+        (
+            lambda: L1(1.0).prox([1j]),
+            TypeError,
+            "u must hold integers or floats .* dtype complex128",
+        ),
+        (lambda: L1(1.0).prox(["1"]), TypeError, "u must hold integers or floats"),
+        (lambda: L1(1.0).value(np.ones(2, np.float16)), TypeError, "x must hold integers or floats .* dtype float16"),
+        (lambda: L1(1.0).subgrad_dist(1.0, [True]), TypeError, "g must hold integers or floats .* dtype bool"),
+        # Numbers that single precision rounds out of their interval.
+        (lambda: Lq(0.3, 1 - 1e-9).prox(ONE), ValueError, r"q must be in \(0, 1\) in float32, got 0.999999999"),
+        (lambda: Lq(0.3, 1e-50).value(ONE), ValueError, r"q must be in \(0, 1\) in float32"),
+        (lambda: SCAD(0.3, 2 + 1e-9).prox(ONE), ValueError, r"a must be in \(2, inf\) in float32"),
+        (lambda: MCP(0.3, 1e-50).subgrad_dist(ONE, ONE), ValueError, "gamma must be in .* in float32, got 1e-50"),
+        (lambda: CappedL1(0.3, 1e39).prox(ONE), ValueError, "theta must be in .* in float32"),
+        (lambda: CEL0(0.3, [1.0, 1e-50]).prox(np.ones(2, np.float32)), ValueError, "norms must be in .* in float32"),
+        (lambda: L1(1e39).prox(ONE), ValueError, r"lam must be finite in float32, got 1e\+39"),
         (lambda: make_penalty("l2", 1.0), ValueError, "one of 'l1', 'l0', 'lq', 'cel0', 'mcp', .* got 'l2'"),
         (lambda: make_penalty(["l1"], 1.0), ValueError, "penalty must be one of"),
         (lambda: make_penalty("lq", 1.0), TypeError, "penalty 'lq' needs q"),

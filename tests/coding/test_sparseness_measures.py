@@ -73,8 +73,18 @@ def test_codes_without_entries_have_no_sparseness(kind):
     assert np.isfinite(found[1])
 
 
-def test_equal_entries_have_no_kurtosis():
-    assert np.isnan(sparseness([[2.0, 2.0, 2.0, 2.0]], "kurtosis"))
+@pytest.mark.parametrize("value", [2.0, 0.1, 1 / 3, 1e308])
+def test_equal_entries_have_no_kurtosis(value):
+    # The mean of seven tenths is not a tenth in floating point.
+    for n in (3, 4, 7):
+        assert np.isnan(sparseness([[value] * n], "kurtosis"))
+
+
+@every_kind
+def test_huge_and_tiny_entries(kind):
+    C = np.array([[3.0, -1.0, 0.0, 2.0]])
+    for scale in (1e-300, 5e307):
+        assert sparseness(scale * C, kind) == pytest.approx(sparseness(C, kind), rel=1e-12)
 
 
 @every_kind
@@ -98,7 +108,7 @@ def test_dtype_layout_and_no_code(kind, rng):
         (np.ones((3, 1)), {}, ValueError, r"at least 2 entries along axis 1, got \(3, 1\)"),
         (np.ones((1, 3)), {"axis": 0}, ValueError, r"at least 2 entries along axis 0, got \(1, 3\)"),
         ([[1.0, np.inf]], {}, ValueError, "C must be finite"),
-        ([[True, False]], {}, TypeError, "C must hold integers or floats of 32 or 64 bits, got dtype bool"),
+        ([[True, False]], {}, TypeError, "C must hold integers or floats of 32 or 64 bits; got dtype bool"),
     ],
 )
 def test_bad_input(C, options, error, message):

@@ -70,3 +70,18 @@ def test_an_unreachable_count_ends_with_the_best_there_is():
 def test_bad_numbers(name, arguments):
     with pytest.raises(ValueError, match=name):
         lam_for_active(lambda lam: 1.0, *arguments)
+
+
+@pytest.mark.parametrize("count", [np.nan, np.inf, None, "3"])
+def test_bad_counts(count):
+    with pytest.raises(ValueError, match=r"count must return a finite number; got .* at lam=2"):
+        lam_for_active(lambda lam: count, 3.0, 2.0)
+
+
+@pytest.mark.parametrize(("start", "count"), [(1e300, 9.0), (1e-300, 1.0)])
+def test_strengths_stay_within_floating_point(start, count):
+    seen = []
+    with pytest.warns(ConvergenceWarning, match="no strength with 3 active atoms"):
+        lam_for_active(lambda lam: seen.append(lam) or count, 3.0, start)
+    assert np.isfinite(seen).all()
+    assert min(seen) > 0

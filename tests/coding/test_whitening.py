@@ -1,5 +1,7 @@
 """The whitening filter against its formula, and what it does to photographs."""
 
+import warnings
+
 import numpy as np
 import pytest
 from coding.spectra import spectral_slope
@@ -126,6 +128,14 @@ def test_standardised_images(rng):
     assert (standard.mean(), standard.std()) == pytest.approx((0, 1), abs=1e-14)
 
 
+def test_a_filter_of_any_steepness_warns_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gain = whitening_filter((8, 8), f0=0.2, order=1e300)
+    frequencies = np.hypot(np.fft.fftfreq(8)[:, None], np.fft.rfftfreq(8))
+    np.testing.assert_array_equal(gain, np.where(frequencies < 0.2, frequencies, 0.0))
+
+
 def test_input_is_read_in_any_layout_and_kept(rng):
     image = rng.standard_normal((15, 10))
     copy = image.copy()
@@ -150,6 +160,14 @@ def test_input_is_read_in_any_layout_and_kept(rng):
         (lambda: whiten_image(np.eye(4), order=-1), ValueError, "order must be a finite positive number"),
         (lambda: whiten_image(np.eye(4), boundary="zero"), ValueError, "boundary must be 'wrap' or 'reflect'"),
         (lambda: whiten_images([np.eye(4)], variance=0), ValueError, "variance must be a finite positive number"),
+        (
+            lambda: whiten_images([np.eye(4)], f0=1e-4),
+            ValueError,
+            "f0 must let frequencies .* got f0=0.0001 with order=4",
+        ),
+        (lambda: whitening_filter((0, 4)), ValueError, "shape must be a positive integer; got 0"),
+        (lambda: whitening_filter((4.5, 4)), ValueError, "shape must be a positive integer; got 4.5"),
+        (lambda: whitening_filter(4), ValueError, r"shape must be \(height, width\), got 4"),
         (lambda: whiten_images([]), ValueError, "images must hold at least one image"),
     ],
 )

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from sparsetheory.coding import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq
 from sparsetheory.coding.code_certificates import criticality
+from sparsetheory.coding.encoder import encode
+from sparsetheory.coding.proximal_gradient import forward_backward
 from sparsetheory.coding.zero_fixed_point import lambda_max
 
 FAMILIES = [
@@ -64,6 +66,18 @@ def test_the_operator_keeps_zero_exactly():
         lam = lambda_max(X, D, family, 0.3, **shape)
         assert not family(lam, **shape).prox(0.3 * (X @ D), 0.3).any()
         assert family(np.nextafter(lam, 0), **shape).prox(0.3 * (X @ D), 0.3).any()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_solvers_keep_zero_exactly(dtype):
+    for seed in range(20):
+        X, D, _ = draw_problem(seed)
+        X, D = X.astype(dtype), D.astype(dtype)
+        step = 0.9 / np.linalg.norm(D.astype(float), 2) ** 2
+        for family, shape in FAMILIES:
+            C, _ = forward_backward(X, D, family(lambda_max(X, D, family, step, **shape), **shape), step=step)
+            assert not C.any()
+            assert not encode(X, D, family(lambda_max(X, D, family, **shape), **shape)).codes.any()
 
 
 def test_hard_thresholds_depend_on_the_step_and_others_do_not():

@@ -62,6 +62,17 @@ def test_each_atom_is_the_normalised_linear_term(seed, n_atoms, width):
     assert atoms == pytest.approx(expected, abs=1e-8)
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float64, 1e-145), (np.float64, 1e149), (np.float32, 1e15)])
+def test_signals_of_any_scale_give_the_same_atoms(rng, dtype, scale):
+    codes, signals = _batch(rng, 50, 7, 5, np.float64)
+    moments, products, atoms = codes.T @ codes, codes.T @ signals, _units(rng, 7, 5)
+    scaled = [(array * (scale * scale)).astype(dtype) for array in (products - moments @ atoms, moments)]
+    single = atoms.astype(dtype)
+    update_atoms(*scaled, single, 0)
+    update_atoms(products - moments @ atoms, moments, atoms, 0)
+    np.testing.assert_allclose(single, atoms, atol=200 * np.finfo(dtype).eps)
+
+
 def test_a_block_in_the_middle_is_updated_and_nothing_else(rng):
     codes, signals = _batch(rng, 50, 7, 5, np.float64)
     moments, products, atoms = codes.T @ codes, codes.T @ signals, _units(rng, 7, 5)

@@ -73,6 +73,8 @@ def test_removals_occur_and_are_right():
 @given(seeds)
 def test_warm_supports_that_are_far_too_large(seed):
     X, D, _ = draw_problem(seed, m=12, n=12, n_samples=2, plain=True)
+    # Atoms of which less than the root of the precision is left beside earlier ones stay out: one draw in two thousand.
+    assume(np.diagonal(np.linalg.qr(D)[1] ** 2).min() > 2 * np.sqrt(EPS))
     codes, moves = run(X, D, 1e3, np.ones((2, 12)))
     # All atoms are worth less than their price: they leave one by one, by reflections alone.
     assert not codes.any()

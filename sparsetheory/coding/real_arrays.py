@@ -1,0 +1,82 @@
+"""Arrays of real numbers as users give them: one rule for types and byte orders, and one for the range of entries."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["real_array", "require_finite_entries", "require_squares"]
+
+_Floats = NDArray[np.floating]
+
+# Squares, sums of squares over signals and products of correlations stay in range up to this share of the root of it.
+_HEADROOM = 1e-3
+
+
+def real_array(name: str, given: ArrayLike) -> _Floats:
+    """Return an array of any shape in native byte order: float32 stays, other numbers become float64.
+
+    Parameters
+    ----------
+    name : str
+        What errors call it.
+    given : array-like
+        Integers, or floats of 32 or 64 bits; returned as it is where it fits already.
+
+    Raises
+    ------
+    TypeError
+        If entries are of another type, or the array is sparse.
+    ValueError
+        If nested lists are of different lengths.
+
+    Examples
+    --------
+    >>> real_array("X", [1, 2]), real_array("X", np.ones(1, ">f4")).dtype.name
+    (array([1., 2.]), 'float32')
+    """
+    if hasattr(given, "tocsr"):
+        raise TypeError(f"{name} must be a dense array; got {type(given).__name__}, of which toarray() makes one")
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array; {error}") from error
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind not in "iu" and not (kind == "f" and size in (4, 8)):
+        raise TypeError(f"{name} must hold integers or floats of 32 or 64 bits; got dtype {array.dtype}")
+    return array.astype(np.float32 if kind == "f" and size == 4 else np.float64, copy=False)
+
+
+def require_finite_entries(name: str, array: NDArray[Any]) -> None:
+    """Raise ValueError for an array that holds NaN or infinity."""
+    # Minimum and maximum pass NaN on, and unlike isfinite they need no array of their own.
+    if array.size and not np.isfinite([array.min(), array.max()]).all():
+        raise ValueError(f"{name} must be finite; it holds NaN or infinity")
+
+
+def require_squares(name: str, array: _Floats, length: int) -> float:
+    """Raise ValueError if squared norms of vectors of `length` entries would leave the range of the type.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the array.
+    array : ndarray
+        Finite.
+    length : int
+        Entries of a vector.
+
+    Returns
+    -------
+    float
+        The largest norm there can be.
+    """
+    most = _HEADROOM * float(np.finfo(array.dtype).max) ** 0.5
+    largest = max(float(array.max()), -float(array.min())) if array.size else 0.0
+    longest = largest * length**0.5
+    if longest > most:
+        raise ValueError(
+            f"{name} must not hold numbers of which squares leave the range of {array.dtype}: at most "
+            f"{most / length**0.5:.3g} in size; got {largest:.3g}, divide {name} by a constant"
+        )
+    return longest
