@@ -19,7 +19,11 @@ from threadpoolctl import threadpool_limits
 
 from sparsetheory.bayesian.markov_chain import chain_messages
 from sparsetheory.bayesian.markov_grid import grid_bp
+from sparsetheory.bayesian.off_grid_data import OffGridChannel, make_off_grid_channel
+from sparsetheory.bayesian.off_grid_turbo_vbi import OffGridTurboVBI
+from sparsetheory.bayesian.sbl import SBL
 from sparsetheory.bayesian.turbo_arguments import make_model, make_problem
+from sparsetheory.bayesian.turbo_cs import TurboCS
 from sparsetheory.bayesian.turbo_data import ClusteredProblem, make_clustered
 from sparsetheory.bayesian.turbo_evidence import TurboStart
 from sparsetheory.bayesian.turbo_model import NoiseFactor
@@ -131,6 +135,55 @@ def recovery_table(quick: bool) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+# Two paths on 128 directions, in lone cells.
+_PATHS = {"p01": 0.0125, "p10": 0.2375}
+_PUBLISHED = {"coupling": "meanfield", "step": 0.04, "anneal_grid": False}
+_OUTER = (1, 2, 5, 10, 20, 50)
+
+
+def _channel_paths(problem: OffGridChannel) -> dict[str, list[float]]:
+    """Errors of the channel in decibels per outer iteration; a single one for a fixed grid."""
+    F, y, noise = problem.F.matrix(), problem.y, problem.noise_variance
+
+    def moving(**options: Any) -> list[float]:
+        model = OffGridTurboVBI(**(_PATHS | {"noise": noise, "keep_path": True} | options)).fit(problem.F, y)
+        steps = zip(model.history_["coef"][:, 0], model.history_["offsets"], strict=True)
+        return [problem.nmse(x, problem.F.grid + u * problem.F.spacing) for x, u in steps]
+
+    gains = np.linalg.lstsq(problem.F.block(problem.directions, problem.cells), y, rcond=None)[0]
+    oracle = problem.array.block(problem.directions, problem.cells) @ gains - problem.channel
+    errors = {
+        "chain, grid moves while annealing": moving(),
+        "chain, grid moves after annealing": moving(anneal_grid=False),
+        "mean-field chain, grid moves while annealing": moving(coupling="meanfield"),
+        "chain, published updates and steps": moving(**_PUBLISHED),
+        "iid (off-grid SBI), grid moves while annealing": moving(prior="iid"),
+        "iid (off-grid SBI), published updates and steps": moving(prior="iid", **_PUBLISHED),
+        "fixed grid, TurboVBI": [problem.nmse(TurboVBI(**_PATHS, noise=noise).fit(F, y).coef_)],
+        "fixed grid, SBL": [problem.nmse(SBL(noise=noise).fit(F, y).coef_)],
+        "fixed grid, TurboCS": [problem.nmse(TurboCS(density=0.05, noise=noise).fit(F, y).coef_)],
+        "least squares, directions known": [float(np.sum(np.abs(oracle) ** 2) / np.sum(np.abs(problem.channel) ** 2))],
+    }
+    return {method: [float(10 * np.log10(value)) for value in values] for method, values in errors.items()}
+
+
+def channel_table(quick: bool) -> list[dict[str, Any]]:
+    """Mean errors of channels at 10 dB against outer iterations; runs that stopped keep their last value."""
+    found: dict[str, list[list[float]]] = {}
+    for seed in range(2 if quick else 50):
+        for method, path in _channel_paths(make_off_grid_channel(snr_db=10, random_state=seed)).items():
+            found.setdefault(method, []).append([path[min(k, len(path)) - 1] for k in _OUTER])
+    means = {method: np.mean(paths, axis=0) for method, paths in found.items()}
+    return [
+        {"method": method} | {f"after {k}": float(value) for k, value in zip(_OUTER, mean, strict=True)}
+        for method, mean in means.items()
+    ]
+
+
+_TABLES: dict[str, tuple[str, Callable[[bool], list[dict[str, Any]]]]] = {
+    "recovery": ("Turbo-VBI: NMSE in dB", recovery_table),
+    "channel": ("Turbo-VBI: NMSE in dB of a channel between grid points, by outer iterations", channel_table),
+}
 _PARTS: dict[str, Callable[[bool], list[Row]]] = {"sweep": bench_sweep, "messages": bench_messages}
 
 
@@ -138,15 +191,16 @@ def main() -> None:
     """Run the parts asked for and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument("--only", choices=[*_PARTS, "recovery"], help="one part")
+    parser.add_argument("--only", choices=[*_PARTS, *_TABLES], help="one part")
     parser.add_argument("--json", type=Path, help="also write one JSON line per row")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     tables: dict[str, list[dict[str, Any]]] = {}
     with threadpool_limits(1):
-        for name in [options.only] if options.only else [*_PARTS, "recovery"]:
-            if name == "recovery":
-                tables["Turbo-VBI: NMSE in dB"] = recovery_table(options.quick)
+        for name in [options.only] if options.only else [*_PARTS, *_TABLES]:
+            if name in _TABLES:
+                title, table = _TABLES[name]
+                tables[title] = table(options.quick)
             else:
                 rows = [row.cells() for row in _PARTS[name](options.quick)]
                 tables.setdefault("Turbo-VBI: cost", []).extend(rows)

@@ -74,7 +74,7 @@ def test_regression_benchmark_runs_without_its_optional_peers(tmp_path):
     ("name", "titles", "rows"),
     [
         ("bayesian_kronecker", ("against its peers", "reflecting surface", "Real data", "Large problems"), 18),
-        ("bayesian_turbo", ("Turbo-VBI: cost", "Turbo-VBI: NMSE in dB"), 14),
+        ("bayesian_turbo", ("Turbo-VBI: cost", "Turbo-VBI: NMSE in dB", "channel between grid points"), 24),
     ],
 )
 def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, rows):
@@ -83,3 +83,16 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     assert all(title in printed for title in titles)
     assert len(lines.read_text().splitlines()) == rows
+
+
+@pytest.mark.slow
+def test_coding_benchmark_runs_without_its_optional_peers(tmp_path):
+    script, lines = ROOT / "benchmarks" / "coding.py", tmp_path / "rows.jsonl"
+    command = [sys.executable, str(script), "--quick", "--json", str(lines)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    tasks = " ".join(row["task"] for row in rows)
+    for part in ("float64", "float32", "CEL0 codes", "MCP codes", "dictionary learning", "beside data and codes"):
+        assert part in tasks
+    assert "Sparse coding" in printed
+    assert all(float(row["ratio"]) > 0 for row in rows)

@@ -1,5 +1,6 @@
 """Where Turbo-VBI starts: annealing, a sparse Bayesian learning warm-up, or the published start."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -33,6 +34,7 @@ def make_start(
     inner_sweeps: int,
     learn_prior: bool,
     jitter: _Array | None = None,
+    adapt: Callable[[TurboState], TurboProblem] | None = None,
 ) -> tuple[TurboStart | TurboState, SupportPrior]:
     """Return a start of one kind, and the prior as far as it is learned already.
 
@@ -52,12 +54,15 @@ def make_start(
         Whether annealing learns the prior, which otherwise would decide on what it is learned from.
     jitter : ndarray of shape (N,), optional
         Factors of the first precisions, for further starts.
+    adapt : callable, optional
+        ``adapt(state)`` returns the problem of the next step of the annealing, for sensing matrices that are learned.
     """
     noise = _first_noise(problem, model, _QUIET if kind == "anneal_quiet" else _LOUD)
     belief = prior.update(np.zeros(problem.n_total), None)
     first = model.a / model.b * (1.0 if jitter is None else jitter)
     if kind in ("anneal", "anneal_quiet"):
-        return _annealed(problem, model, prior, TurboStart(first, noise, belief), steps, inner_sweeps, learn_prior)
+        start = TurboStart(first, noise, belief)
+        return _annealed(problem, model, prior, start, steps, inner_sweeps, learn_prior, adapt)
     if kind == "sbl":
         return _warmed_up(problem, model, prior, TurboStart(first, noise, belief)), prior
     density = prior.density
@@ -79,6 +84,7 @@ def _annealed(
     steps: int,
     inner_sweeps: int,
     learn_prior: bool,
+    adapt: Callable[[TurboState], TurboProblem] | None,
 ) -> tuple[TurboStart | TurboState, SupportPrior]:
     """Lower the rate of coefficients that are off from where both states look alike, one round per step.
 
@@ -90,9 +96,12 @@ def _annealed(
     for k in range(steps + 1):
         rate = alike * (model.b_off / alike) ** (k / steps)
         eased = replace(model, b_off=rate)
-        state = turbo_round(problem, eased, prior, state, inner_sweeps, learn_noise=4 * k >= steps)
+        after = turbo_round(problem, eased, prior, state, inner_sweeps, learn_noise=4 * k >= steps)
         if learn_prior and 2 * k > steps:
-            prior = prior.learned(state.support)
+            prior = prior.learned(after.support)
+        if adapt is not None:
+            problem = adapt(after)
+        state = after
     return state, prior
 
 
