@@ -21,6 +21,7 @@ from sparsetheory.bayesian.kron_estimate import KronEstimate
 from sparsetheory.bayesian.pattern_coupling import coupling_matrices, latent_details
 from sparsetheory.bayesian.stationarity import StationarityCertificate
 from sparsetheory.bayesian.structured_posterior import KronMeasurements
+from sparsetheory.blas_threads import blas_threads, gram_work
 
 __all__ = ["KroneckerSBL"]
 
@@ -178,15 +179,16 @@ class KroneckerSBL(KronEstimate):
         self._dictionaries = dictionaries
         if start.empty or not kron_matvec(matrices, Y, adjoint=True).any():
             return self._keep_nothing(dictionaries, data, noise)
-        fit = maximise_evidence(
-            KronMeasurements(matrices, Y, start.columns),
-            start,
-            NoiseVariance.of(noise, Y),
-            pruning,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            keep_gammas="gammas" in self.record,
-        )
+        with blas_threads(max(gram_work(A.shape, is_complex=np.iscomplexobj(A)) for A in matrices)):
+            fit = maximise_evidence(
+                KronMeasurements(matrices, Y, start.columns),
+                start,
+                NoiseVariance.of(noise, Y),
+                pruning,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                keep_gammas="gammas" in self.record,
+            )
         if not fit.converged and self.tol > 0:
             warnings.warn(
                 f"the variances still changed by more than {self.tol:g} of their norm after {self.max_iter} updates; "

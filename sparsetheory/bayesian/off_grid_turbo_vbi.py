@@ -16,6 +16,7 @@ from sparsetheory.bayesian.off_grid_step import DynamicGrid
 from sparsetheory.bayesian.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo_arguments import make_model, make_prior
 from sparsetheory.bayesian.turbo_choices import require_choice
+from sparsetheory.blas_threads import blas_threads, gram_work
 
 __all__ = ["OffGridTurboVBI"]
 
@@ -202,7 +203,9 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
             coupling=self.coupling,
             convention="auto",
         )
-        self._keep(fit_off_grid(grid, model, prior, schedule), schedule.rule, dtype, data.ndim)
+        with blas_threads(gram_work(grid.problem.F.shape, is_complex=np.iscomplexobj(data))):
+            fit = fit_off_grid(grid, model, prior, schedule)
+        self._keep(fit, schedule.rule, dtype, data.ndim)
         return self
 
     def predict(self, F: ParametricMatrix) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from sparsetheory.bayesian.evidence_loop import NoiseVariance
 from sparsetheory.bayesian.factor_arguments import check_noise
 from sparsetheory.bayesian.flat_model import FlatBayesianModel
 from sparsetheory.bayesian.unstructured import FlatMeasurements, FlatPosterior
+from sparsetheory.blas_threads import blas_threads, gram_work
 
 __all__ = ["PatternCoupledSBL"]
 
@@ -123,7 +124,8 @@ class PatternCoupledSBL(FlatBayesianModel):
             return self._keep_posterior(None, everything, Y, single)
         measurements = FlatMeasurements(dictionaries.matrices, Y, everything)
         noise = NoiseVariance.of(given, Y)
-        posterior, costs = self._iterate(measurements, noise)
+        with blas_threads(gram_work((Y.shape[0], self.n_features_in_), is_complex=np.iscomplexobj(Y))):
+            posterior, costs = self._iterate(measurements, noise)
         if not self.converged_ and self.tol > 0:
             warnings.warn(
                 f"the posterior mean still changed by more than {self.tol:g} of its norm after {self.max_iter} "

@@ -18,6 +18,7 @@ from sparsetheory.bayesian.flat_model import FlatBayesianModel
 from sparsetheory.bayesian.kron_algebra import kron_matvec
 from sparsetheory.bayesian.stationarity_flat import FlatStationarityCertificate
 from sparsetheory.bayesian.unstructured import FlatMeasurements
+from sparsetheory.blas_threads import blas_threads, gram_work
 
 __all__ = ["SBL"]
 
@@ -143,15 +144,16 @@ class SBL(FlatBayesianModel):
         start = plain_start(_STEPS[self.update], InnerLoop(0.0, True, 1), [factor], [usable])
         if start.empty or not kron_matvec(dictionaries.matrices, Y, adjoint=True).any():
             return self._keep_nothing(Y, noise, single)
-        fit = maximise_evidence(
-            FlatMeasurements(dictionaries.matrices, Y, start.columns[0]),
-            start,
-            NoiseVariance.of(noise, Y),
-            pruning,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            keep_gammas="gammas" in self.record,
-        )
+        with blas_threads(gram_work((Y.shape[0], self.n_features_in_), is_complex=np.iscomplexobj(Y))):
+            fit = maximise_evidence(
+                FlatMeasurements(dictionaries.matrices, Y, start.columns[0]),
+                start,
+                NoiseVariance.of(noise, Y),
+                pruning,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                keep_gammas="gammas" in self.record,
+            )
         if not fit.converged and self.tol > 0:
             warnings.warn(
                 f"the variances still changed by more than {self.tol:g} of their norm after {self.max_iter} updates; "

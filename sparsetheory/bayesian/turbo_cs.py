@@ -13,6 +13,7 @@ from sparsetheory.arguments import check_count, check_number, require_share
 from sparsetheory.bayesian.bernoulli_gaussian import BernoulliGaussian
 from sparsetheory.bayesian.turbo_arguments import check_arrays
 from sparsetheory.bayesian.turbo_cs_loop import LinearModule, TurboCSRun, run_turbo_cs
+from sparsetheory.blas_threads import blas_threads, gram_work
 
 __all__ = ["TurboCS"]
 
@@ -140,16 +141,17 @@ class TurboCS(RegressorMixin, BaseEstimator):
         start = energy / _LOUD if noise is None else noise / unit**2
         variance = self._variance(max(energy - start, 0.01 * energy) / size, (largest / unit) ** 2)
         prior = BernoulliGaussian(self.density, variance, 1.0 if kind == np.complex128 else 0.5)
-        run = run_turbo_cs(
-            LinearModule(matrix, data),
-            prior,
-            start,
-            learn_noise=noise is None,
-            learn_prior=bool(self.learn_prior),
-            damping=float(self.damping),
-            max_iter=self.max_iter,
-            tol=self.tol,
-        )
+        with blas_threads(gram_work(F.shape, is_complex=kind == np.complex128)):
+            run = run_turbo_cs(
+                LinearModule(matrix, data),
+                prior,
+                start,
+                learn_noise=noise is None,
+                learn_prior=bool(self.learn_prior),
+                damping=float(self.damping),
+                max_iter=self.max_iter,
+                tol=self.tol,
+            )
         return self._keep(run, F.dtype, unit, unit / largest)
 
     def predict(self, F: Any) -> NDArray[Any]:

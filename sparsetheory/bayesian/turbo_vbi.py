@@ -16,6 +16,7 @@ from sparsetheory.bayesian.turbo_certificate import TurboCertificate
 from sparsetheory.bayesian.turbo_fit import TurboFit, TurboSchedule, fit_starts
 from sparsetheory.bayesian.turbo_interval import PredictionInterval, prediction_interval
 from sparsetheory.bayesian.turbo_problem import TurboProblem
+from sparsetheory.blas_threads import blas_threads, gram_work
 
 __all__ = ["TurboVBI"]
 
@@ -235,7 +236,8 @@ class TurboVBI(RegressorMixin, BaseEstimator):
             coupling=self.coupling,
             convention=self.convention,
         )
-        fit = fit_starts(problem, model.take(problem.live), prior, schedule, self.random_state)
+        with blas_threads(gram_work(F.shape, is_complex=np.iscomplexobj(F))):
+            fit = fit_starts(problem, model.take(problem.live), prior, schedule, self.random_state)
         self._keep(problem, fit, model.prior_squares(fit.state.support.post), F.dtype, y.ndim)
         self._warn(fit)
         return self

@@ -2,14 +2,10 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from functools import cache
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import ThreadpoolController
 
 from sparsetheory.arguments import check_number
 from sparsetheory.coding.real_arrays import real_array, require_finite_entries, require_squares
@@ -20,7 +16,6 @@ __all__ = [
     "check_jobs",
     "check_signals",
     "check_tolerance",
-    "one_blas_thread",
     "row_chunks",
 ]
 
@@ -199,16 +194,6 @@ def check_jobs(n_jobs: int | None) -> int | None:
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
         raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")
     return n_jobs
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
-
-
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """Products of a chunk are too small to share, and on a busy machine threads that wait for each other are slow."""
-    return _controller().limit(limits=1, user_api="blas")
 
 
 def row_chunks(n_samples: int, row_size: int) -> Iterator[slice]:

@@ -8,8 +8,9 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 
+from sparsetheory.blas_threads import blas_threads
 from sparsetheory.coding.coding_objective import PenaltyRows
-from sparsetheory.coding.coding_problem import check_gram, one_blas_thread, row_chunks
+from sparsetheory.coding.coding_problem import check_gram, row_chunks
 from sparsetheory.coding.l0_coordinate_descent import descend
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.coding.penalty_table import penalty_table
@@ -93,7 +94,7 @@ def _run(p: CodingProblem, code: _Coder, again: _Solver) -> tuple[_Counts, _Mask
 
     chunks = list(row_chunks(p.X.shape[0], p.X.itemsize * p.D.shape[1]))
     n_threads = min(effective_n_jobs(p.n_jobs), max(len(chunks), 1))
-    with one_blas_thread():
+    with blas_threads(0):
         if n_threads == 1:
             for chunk in chunks:
                 run(chunk)

@@ -8,12 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
+from sparsetheory.blas_threads import blas_threads
 from sparsetheory.coding.coding_problem import (
     check_codes,
     check_gram,
     check_jobs,
     check_signals,
-    one_blas_thread,
     row_chunks,
 )
 from sparsetheory.numba_kernels.greedy_l0 import greedy_l0
@@ -153,7 +153,7 @@ def descend(
         moves[chunk] = search(unit, rows, start[chunk] * norms, lam, energies, tol, max_iter)
         C[chunk] = rows / norms
 
-    with one_blas_thread():
+    with blas_threads(0):
         chunks = row_chunks(X.shape[0], X.itemsize * D.shape[1])
         Parallel(n_jobs=check_jobs(n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
     return C, moves

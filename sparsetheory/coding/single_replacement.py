@@ -8,12 +8,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
+from sparsetheory.blas_threads import blas_threads
 from sparsetheory.coding.coding_problem import (
     check_codes,
     check_gram,
     check_jobs,
     check_signals,
-    one_blas_thread,
     row_chunks,
 )
 from sparsetheory.coding.support_groups import SupportGroup, factor_supports, support_groups
@@ -139,7 +139,7 @@ def replace_singly(
             gram, C[chunk], start[chunk].copy(), number(lam), roundings, min(D.shape), max_iter, number(np.sqrt(eps))
         )
 
-    with one_blas_thread():
+    with blas_threads(0):
         chunks = row_chunks(X.shape[0], X.itemsize * D.shape[1])
         Parallel(n_jobs=check_jobs(n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
     return C, moves

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_X_y
 
+from sparsetheory.blas_threads import blas_threads
 from sparsetheory.coding.penalties import make_penalty
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.regression.columns import refuse_half
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 Levels = ArrayLike | Callable[[Quadratic, Penalty, NDArray[np.float64]], NDArray[np.float64]] | None
+
+# Directions that a pass over the design serves at once, more or less: passes pay for threads from 4 million entries on.
+_PRODUCTS = 16.0
 
 
 @dataclass(frozen=True)
@@ -229,7 +233,8 @@ def data_path(
     Levels may be a function of the loss, the penalty and the weights.
     """
     quadratic = DataQuadratic(data.columns, data.y)
-    levels, solutions = _solve_levels(quadratic, penalty, weights, lams, n_lams, min_ratio, tol, max_iter)
+    with blas_threads(_PRODUCTS * data.y.shape[0] * data.n_features):
+        levels, solutions = _solve_levels(quadratic, penalty, weights, lams, n_lams, min_ratio, tol, max_iter)
     coefs = np.zeros((data.n_features, levels.size))
     intercepts = np.zeros(levels.size)
     for i, solution in enumerate(solutions):
