@@ -57,6 +57,18 @@ def _errors_of(draw: _Draw, penalties: dict[str, Penalty]) -> dict[str, float]:
 
 _NONCONVEX = {"CEL0": _CEL0, "l1/2": Lq(0.05, 0.5), "MCP": MCP(0.2, 3.0)}
 _COUNTS = (3.0, 5.0, 7.0, 10.0, 14.0)
+_TRIALS = 20
+
+
+def _over_counts(quick_trials: int, measured_label: str, bound_label: str) -> Sweep:
+    axis = "nonzeros per code"
+    return Sweep(axis, _COUNTS, _with_active, _TRIALS, quick_trials, "xy", measured_label, bound_label)
+
+
+def _over_atoms(
+    axis: str, values: tuple[float, ...], quick_trials: int, measured_label: str, bound_label: str
+) -> Sweep:
+    return Sweep(axis, values, _with_atoms, _TRIALS, quick_trials, "xy", measured_label, bound_label)
 
 
 def _at_equal_sparsity(draw: _Draw, factor: float = 1.3) -> Measurement:
@@ -75,16 +87,7 @@ equal_sparsity = Claim(
     instances=lambda: _draws(_with_active, _COUNTS),
     evaluate=_at_equal_sparsity,
     near_miss=lambda draw: _at_equal_sparsity(draw, factor=5.0),
-    sweep=Sweep(
-        axis="nonzeros per code",
-        values=_COUNTS,
-        draw=_with_active,
-        trials=20,
-        quick_trials=2,
-        log="xy",
-        measured_label="1.3 times the worst of CEL0, l1/2, MCP",
-        bound_label="l1",
-    ),
+    sweep=_over_counts(2, "1.3 times the worst of CEL0, l1/2, MCP", "l1"),
 )
 
 
@@ -104,16 +107,7 @@ shrinkage = Claim(
     instances=lambda: _draws(_with_active, _COUNTS),
     evaluate=_shrinkage,
     near_miss=lambda draw: _shrinkage(draw, share=0.95),
-    sweep=Sweep(
-        axis="nonzeros per code",
-        values=_COUNTS,
-        draw=_with_active,
-        trials=20,
-        quick_trials=3,
-        log="xy",
-        measured_label="l1, refitted",
-        bound_label="half-way from l1 to CEL0",
-    ),
+    sweep=_over_counts(3, "l1, refitted", "half-way from l1 to CEL0"),
 )
 
 
@@ -145,16 +139,7 @@ error_ratio = Claim(
     instances=lambda: _draws(_with_atoms, _SIZES),
     evaluate=_ratio,
     near_miss=lambda draw: _ratio(draw, factor=5.0),
-    sweep=Sweep(
-        axis="atoms",
-        values=_SIZES,
-        draw=_with_atoms,
-        trials=20,
-        quick_trials=4,
-        log="xy",
-        measured_label="1.8 times CEL0",
-        bound_label="l1",
-    ),
+    sweep=_over_atoms("atoms", _SIZES, 4, "1.8 times CEL0", "l1"),
 )
 
 
@@ -173,16 +158,7 @@ fewer_atoms = Claim(
     instances=lambda: _draws(_with_atoms, (144.0, 1440.0)),
     evaluate=_fewer_atoms,
     near_miss=lambda draw: _fewer_atoms(draw, factor=5.0),
-    sweep=Sweep(
-        axis="atoms for l1",
-        values=(144.0, 432.0, 1440.0),
-        draw=_with_atoms,
-        trials=20,
-        quick_trials=4,
-        log="xy",
-        measured_label="CEL0, 144 atoms",
-        bound_label="l1",
-    ),
+    sweep=_over_atoms("atoms for l1", (144.0, 432.0, 1440.0), 4, "CEL0, 144 atoms", "l1"),
 )
 
 
