@@ -7,7 +7,6 @@ import pytest
 from coding.coding_references import BAD_ARRAYS, draw_problem, good_arguments, refuses
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info
 
 from sparsetheory.coding.coding_problem import (
     check_codes,
@@ -15,7 +14,6 @@ from sparsetheory.coding.coding_problem import (
     check_jobs,
     check_signals,
     check_tolerance,
-    one_blas_thread,
     row_chunks,
 )
 
@@ -185,13 +183,3 @@ def test_chunks_cover_all_rows_once(n_samples, row_size):
     sizes = {chunk.stop - chunk.start for chunk in chunks[:-1]}
     assert len(sizes) <= 1
     assert all(size == 64 or size * row_size <= 2**19 for size in sizes)
-
-
-def test_blas_is_limited_only_inside():
-    def threads():
-        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-
-    before = threads()
-    with one_blas_thread():
-        assert set(threads()) == {1}
-    assert threads() == before
