@@ -46,7 +46,7 @@ class EncodeInfo:
     solver: str
     n_iter: NDArray[np.int64]
     converged: NDArray[np.bool_]
-    polished: Polished | None
+    polished: Polished | None = field(repr=False)
     signals: _Floats = field(repr=False)
     atoms: _Floats = field(repr=False)
     codes: _Floats = field(repr=False)
