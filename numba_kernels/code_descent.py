@@ -171,10 +171,15 @@ def _solve(
         first = size if settled else 0
         beyond = _fold(r, p.thresholds, a.folded)
         if beyond > least:
-            size = _admit(gram, r, p.thresholds, min(max(share * beyond, least), beyond), a, size)
+            cut, before = min(max(share * beyond, least), beyond), size
+            while True:
+                size = _admit(gram, r, p.thresholds, cut, a, size)
+                if size != before or cut <= least:
+                    break
+                # A loose tolerance leaves active atoms further beyond their thresholds than any that may enter.
+                cut = least
             if size < 0:
                 return size, done, False
-        # Active atoms may be beyond their thresholds by rounding errors.
         if (settled and size == first) or done == max_iter:
             return size, done, settled and size == first
         size, pending, settled = _settle(first, p, limit, dependent, max_iter, a, size)
