@@ -10,7 +10,7 @@ from threadpoolctl import ThreadpoolController
 __all__ = ["blas_threads", "gram_work"]
 
 # Multiplications from which on threads may pay. NumPy and SciPy each bring a BLAS with a pool of its own, and calls
-# that alternate between two pools of waiting threads can take forty times as long as one thread.
+# that alternate between two pools of waiting threads can take many times as long as one thread.
 _WORTH_SHARING = 2.0**26
 
 

@@ -106,8 +106,8 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
     alternation: Liu, Liu, Lian, Lau and Zhao, "Robust recovery of structured sparse signals with uncertain sensing
     matrix: a Turbo-VBI approach", IEEE Trans. Wireless Communications 19(5), 2020, and the authors' code. The bound,
     its ascent and the annealed grid are ours. With learned noise and little signal (at most some 5 dB per observation)
-    too many columns are on; give the noise where it is known. Two paths alone in their neighbourhoods come out 0.5 to
-    1.7 dB better with the mean-field coupling up to 10 dB, and some 0.6 dB worse from 15 dB on (measured by us).
+    too many columns are on; give the noise where it is known. Both couplings are
+    compared on two lone paths in ``benchmarks/bayesian_turbo.py --only channel``.
 
     Examples
     --------
