@@ -7,7 +7,7 @@ package; the registry finds it, and the tests, the command line and the notebook
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.registry import all_claims, all_studies, find_claims, find_experiments
 from sparsetheory.proofs_checks.result import ClaimResult
-from sparsetheory.proofs_checks.verdicts import Always, Attains, Judgement, ScalesAs, WithProbability
+from sparsetheory.proofs_checks.verdicts import Always, Attains, Judgement, ScalesAs, State, WithProbability
 
 __all__ = [
     "Always",
@@ -18,6 +18,7 @@ __all__ = [
     "Measurement",
     "ScalesAs",
     "Source",
+    "State",
     "Sweep",
     "WithProbability",
     "all_claims",

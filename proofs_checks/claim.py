@@ -55,14 +55,15 @@ class Source:
         "Theorem 2", "abstract", "lemma behind ...".
     arxiv : str, optional
         Identifier.
-    provenance : {"paper", "authors' code", "classic", "ours"}
-        Who stands behind the statement as written here. What we derived is "ours", whatever it was inspired by.
+    provenance : {"paper", "authors' code", "classic", "ours", "measured"}
+        Who stands behind the statement as written here. What we derived is "ours", whatever it was inspired by. What
+        nobody has proved, and we observed in the experiment of the sweep, is "measured".
     """
 
     paper: str
     item: str
     arxiv: str | None = None
-    provenance: Literal["paper", "authors' code", "classic", "ours"] = "paper"
+    provenance: Literal["paper", "authors' code", "classic", "ours", "measured"] = "paper"
 
     def __str__(self) -> str:
         """Return the citation in one line."""
@@ -79,11 +80,13 @@ class Sweep:
     axis : str
         Name of the swept quantity.
     values : tuple of float
-        Its values in the full profile; the quick profile takes the same values with `quick_trials`.
+        Its values in the full profile; the quick profile takes the same values unless `quick_values` says otherwise.
     draw : callable
         ``draw(rng, value)`` returns one instance for `evaluate`.
     trials, quick_trials : int
         Repetitions per value in the full and quick profiles.
+    quick_values : tuple of float, optional
+        Values of the quick profile, where all of them would take too long; a part of `values`.
     log : str
         Which axes are logarithmic: "", "x", "y" or "xy".
     measured_label, bound_label : str
@@ -95,6 +98,7 @@ class Sweep:
     draw: Callable[[np.random.Generator, float], Any]
     trials: int = 50
     quick_trials: int = 10
+    quick_values: tuple[float, ...] | None = None
     log: str = ""
     measured_label: str = "measured"
     bound_label: str = "bound"

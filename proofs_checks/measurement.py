@@ -50,7 +50,12 @@ class Measurement:
         left, right = np.broadcast_arrays(np.asarray(measured, float), np.asarray(bound, float))
         if left.size == 0:
             return cls(0.0, 0.0, scale)
-        index = np.unravel_index(np.argmax(left - right), left.shape)
+        # Relative to what the verdict compares with: the scale, or else each bound. Not a number is worst of all.
+        sizes = np.abs(right) if scale is None else np.full(left.shape, float(scale))
+        excess = left - right
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.where(excess == 0, 0.0, excess / sizes)
+        index = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, relative)), left.shape)
         return cls(float(left[index]), float(right[index]), scale)
 
     def excess(self) -> float:
@@ -59,6 +64,10 @@ class Measurement:
         pairs = [(self.measured, self.bound), *((named[left], named[right]) for left, right in self.also)]
         scale = abs(self.bound) if self.scale is None else self.scale
         return max(_excess(left - right, scale) for left, right in pairs)
+
+    def tightness(self) -> float:
+        """Return the measured value as a share of its bound; zero where the bound is not positive."""
+        return float(self.measured / self.bound) if 0 < self.bound < np.inf else 0.0
 
     def with_bound(self, factor: float) -> "Measurement":
         """Return the same measurement against the bound times a factor."""

@@ -1,9 +1,23 @@
 """Evidence about one solution, checkable from the raw data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
-__all__ = ["Certificate"]
+__all__ = ["Certificate", "Status"]
+
+
+class Status(StrEnum):
+    """What a certificate says of the solution it belongs to."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    NOT_APPLICABLE = "not applicable"
+
+    @classmethod
+    def of(cls, holds: object) -> "Status":
+        """Return VALID for what is true and INVALID for what is not."""
+        return cls.VALID if holds else cls.INVALID
 
 
 @dataclass(frozen=True)
@@ -17,29 +31,39 @@ class Certificate:
     statement : str
         The guarantee in one line.
     bound : float
-        The guaranteed value, in the units that the statement names.
+        What is guaranteed: the tolerance of the solver or a proved bound, never what happened to be reached.
     measured : float or None
-        The true value where it was computed, else None.
-    valid : bool
-        Whether the guarantee held when it was last verified.
+        The true value where it was computed, else None. In the unit of `bound`.
+    status : Status
+        Whether the guarantee held when it was last verified, or that no theorem covers this fit.
+    reason : str
+        Why the certificate is not valid, where there is more to say than that `measured` exceeds `bound`.
     """
 
     statement: str
     bound: float
     measured: float | None
-    valid: bool
+    status: Status
+    reason: str = field(kw_only=True, default="")
 
-    def check(self, *data: Any) -> "Certificate":
+    @property
+    def valid(self) -> bool:
+        """Whether the guarantee applies and held when it was last verified."""
+        return self.status is Status.VALID
+
+    def check(self, *fitted_on: Any, random_state: Any = 0) -> "Certificate":
         """Recompute the certificate from raw data by a code path that the solver does not use.
 
         Parameters
         ----------
-        *data
-            What the solver was fitted on.
+        *fitted_on
+            What `fit` took, in the forms that `fit` takes; what `fit` refuses is refused.
+        random_state : int, Generator or RandomState
+            Seed of checks that draw; others do not use it.
 
         Returns
         -------
         Certificate
-            The same statement with a fresh `measured` and `valid`.
+            The same statement with a fresh `measured` and `status`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define check")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sparsetheory.bayesian.off_grid_fit import OffGridFit
 from sparsetheory.bayesian.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo_certificate import TurboCertificate
-from sparsetheory.certificates import Certificate
+from sparsetheory.certificates import Certificate, Status
 
 __all__ = ["OffGridCertificate"]
 
@@ -45,7 +45,7 @@ class OffGridCertificate(Certificate):
             else "stopped early: mean, support probabilities or offsets still move by more than the tolerance"
         )
         inner = TurboCertificate.of(fit.inner, tol, False)
-        return cls(statement, tol, fit.change, valid, inner=inner, theta=fit.grid.theta, rule=rule)
+        return cls(statement, tol, fit.change, Status.of(valid), inner=inner, theta=fit.grid.theta, rule=rule)
 
     def check(self, F: ParametricMatrix, y: Any) -> "OffGridCertificate":
         """Recompute from raw data: the fit at the final parameters, and the step that the grid would take.
@@ -71,7 +71,7 @@ class OffGridCertificate(Certificate):
         low, high = F.bounds
         inside = bool(np.all((self.theta >= low) & (self.theta <= high)))
         valid = inner.valid and inside and movement <= self.bound * (1 + _ROUNDING)
-        return replace(self, measured=movement, valid=valid, inner=inner)
+        return replace(self, measured=movement, status=Status.of(valid), inner=inner)
 
     def _grid_movement(self, F: ParametricMatrix, y: Any) -> float:
         state = self.inner.state

@@ -11,7 +11,7 @@ from scipy.linalg import svd
 from sparsetheory.bayesian.kron_algebra import contract, mode_products, outer_product, squared_modulus
 from sparsetheory.bayesian.kron_arguments import as_tensor, check_dictionaries
 from sparsetheory.bayesian.structured_posterior import KronPosterior
-from sparsetheory.certificates import Certificate
+from sparsetheory.certificates import Certificate, Status
 
 __all__ = ["CERTIFICATE_ROUNDING", "StationarityCertificate"]
 
@@ -69,7 +69,7 @@ class StationarityCertificate(Certificate):
             "no derivative of the cost by the logarithm of a kept variance exceeds this, per measurement",
             0.0,
             None,
-            False,
+            Status.INVALID,
             gammas=gammas,
             noise_variance=posterior.noise_variance,
             **details,
@@ -80,13 +80,13 @@ class StationarityCertificate(Certificate):
             gradient[gamma > 0] = posterior.grad_log(k)
             gradients.append(gradient)
         residual = draft._largest(gradients, posterior.grad_log_noise) / posterior.n_rows
-        return replace(draft, bound=residual, measured=residual, valid=True)
+        return replace(draft, bound=residual, measured=residual, status=Status.VALID)
 
     @classmethod
     def of_zero(cls, gammas: list[_Real], noise_variance: float, noise_learned: bool) -> "StationarityCertificate":
         """Certify that no variance is left: then nothing but the noise variance could move, and it is the best one."""
         return cls(
-            "no prior variance is left", 0.0, 0.0, True, gammas=gammas, noise_variance=noise_variance,
+            "no prior variance is left", 0.0, 0.0, Status.VALID, gammas=gammas, noise_variance=noise_variance,
             noise_learned=noise_learned, converged=True,
         )  # fmt: skip
 
@@ -111,7 +111,7 @@ class StationarityCertificate(Certificate):
         dictionaries = check_dictionaries(As)
         data = as_tensor(y, dictionaries.rows, "y")
         if self.noise_variance == 0.0:
-            return replace(self, measured=0.0, valid=not data.values.any())
+            return replace(self, measured=0.0, status=Status.of(not data.values.any()))
         frames = []
         for A, gamma in zip(dictionaries.matrices, self.gammas, strict=True):
             U, s, _ = svd(A * np.sqrt(gamma), full_matrices=True)
@@ -129,7 +129,7 @@ class StationarityCertificate(Certificate):
         noise = self.noise_variance * (float(D.sum()) - energy)
         measured = self._largest(gradients, noise) / D.size
         valid = measured <= self.bound * (1.0 + 1e-6) + CERTIFICATE_ROUNDING
-        return replace(self, measured=measured, valid=bool(valid))
+        return replace(self, measured=measured, status=Status.of(valid))
 
     def _largest(self, gradients: list[_Real], noise: float) -> float:
         """Return the largest derivative by what was free."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sparsetheory.bayesian.kron_algebra import squared_modulus
 from sparsetheory.bayesian.stationarity import CERTIFICATE_ROUNDING
 from sparsetheory.bayesian.unstructured import FlatPosterior
-from sparsetheory.certificates import Certificate
+from sparsetheory.certificates import Certificate, Status
 
 __all__ = ["FlatStationarityCertificate"]
 
@@ -52,7 +52,7 @@ class FlatStationarityCertificate(Certificate):
             "no derivative of the cost by the logarithm of a kept variance exceeds this, per measurement",
             residual,
             residual,
-            True,
+            Status.VALID,
             gamma=gamma,
             noise_variance=posterior.noise_variance,
             noise_learned=noise_learned,
@@ -63,7 +63,7 @@ class FlatStationarityCertificate(Certificate):
     def of_zero(cls, gamma: _Real, noise_variance: float, noise_learned: bool) -> "FlatStationarityCertificate":
         """Certify that no variance is left: then nothing but the noise variance could move, and it is the best one."""
         return cls(
-            "no prior variance is left", 0.0, 0.0, True, gamma=gamma, noise_variance=noise_variance,
+            "no prior variance is left", 0.0, 0.0, Status.VALID, gamma=gamma, noise_variance=noise_variance,
             noise_learned=noise_learned, converged=True,
         )  # fmt: skip
 
@@ -86,7 +86,7 @@ class FlatStationarityCertificate(Certificate):
         """
         y = np.asarray(y)
         if self.noise_variance == 0.0:
-            return replace(self, measured=0.0, valid=not y.any())
+            return replace(self, measured=0.0, status=Status.of(not y.any()))
         live = np.flatnonzero(self.gamma)
         columns = _columns(X, live) * np.sqrt(self.gamma[live])
         y = y.reshape(columns.shape[0], -1)
@@ -101,7 +101,7 @@ class FlatStationarityCertificate(Certificate):
             largest = max(largest, abs(freedom - residual / self.noise_variance))
         measured = largest / y.shape[0]
         valid = measured <= self.bound * (1.0 + 1e-6) + CERTIFICATE_ROUNDING
-        return replace(self, measured=measured, valid=bool(valid))
+        return replace(self, measured=measured, status=Status.of(valid))
 
 
 def _columns(X: Any, indices: NDArray[np.intp]) -> _Array:

@@ -10,7 +10,7 @@ from scipy.linalg import solve_triangular
 from sparsetheory.bayesian.turbo_evidence import TurboState, turbo_elbo
 from sparsetheory.bayesian.turbo_fit import TurboFit
 from sparsetheory.bayesian.turbo_support import ChainPrior, IndependentPrior, SupportPrior
-from sparsetheory.certificates import Certificate
+from sparsetheory.certificates import Certificate, Status
 
 __all__ = ["TurboCertificate"]
 
@@ -53,7 +53,7 @@ class TurboCertificate(Certificate):
             statement,
             tol,
             fit.change,
-            fit.converged,
+            Status.of(fit.converged),
             state=fit.state,
             prior=fit.prior,
             elbo=elbo,
@@ -89,7 +89,7 @@ class TurboCertificate(Certificate):
         bound = turbo_elbo(replace(state, x=x, second=second))
         faithful &= abs(bound - self.elbo) <= _ROUNDING * max(abs(bound), float(Y.size))
         measured = self._movement(Fd, Y)
-        return replace(self, measured=measured, valid=bool(faithful and measured <= self.bound * (1 + _ROUNDING)))
+        return replace(self, measured=measured, status=Status.of(faithful and measured <= self.bound * (1 + _ROUNDING)))
 
     def _movement(self, F: NDArray[Any], Y: NDArray[Any]) -> float:
         state, model = self.state, self.state.model

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.arguments import check_number
-from sparsetheory.certificates import Certificate
+from sparsetheory.certificates import Certificate, Status
 from sparsetheory.coding.coding_objective import PenaltyRows
 from sparsetheory.coding.coding_problem import check_codes, check_signals, row_chunks
 from sparsetheory.coding.penalty import Penalty
@@ -201,7 +201,7 @@ class CodeCertificate(Certificate):
         bound = tol * float(scales.max(initial=0.0))
         blank = np.full(X.shape[0], np.nan)
         text = f"{type(penalty).__name__} at lam={penalty.lam:g}: {what} by more than the bound"
-        return cls(text, bound, None, False, penalty=penalty, codes=C, step=step, distances=blank).check(X, D)
+        return cls(text, bound, None, Status.INVALID, penalty=penalty, codes=C, step=step, distances=blank).check(X, D)
 
     def check(self, X: ArrayLike, D: ArrayLike) -> "CodeCertificate":
         """Recompute all distances from the data, with nothing but matrix products and one proximal step.
@@ -223,7 +223,7 @@ class CodeCertificate(Certificate):
         else:
             distances = criticality(X, D, self.codes, self.penalty, self.step)
         measured = float(distances.max(initial=0.0))
-        return replace(self, measured=measured, distances=distances, valid=measured <= self.bound)
+        return replace(self, measured=measured, distances=distances, status=Status.of(measured <= self.bound))
 
 
 def _residuals(X: _Floats, D: _Floats, C: _Floats) -> Iterator[tuple[slice, _Array, _Array]]:

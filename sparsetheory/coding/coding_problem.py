@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.arguments import check_number
-from sparsetheory.coding.real_arrays import real_array, require_finite_entries, require_squares
+from sparsetheory.coding.real_arrays import real_array, require_finite_entries
+from sparsetheory.ranges import require_squares
 
 __all__ = [
     "check_codes",

@@ -19,7 +19,7 @@ from sparsetheory.coding.dictionary_start import batch_rows, first_state, split_
 from sparsetheory.coding.dictionary_state import DictionaryState
 from sparsetheory.coding.encoder import encode
 from sparsetheory.coding.penalty import Penalty
-from sparsetheory.coding.real_arrays import require_squares
+from sparsetheory.ranges import require_squares
 
 __all__ = ["LqDictionaryLearning"]
 

@@ -1,16 +1,13 @@
-"""Arrays of real numbers as users give them: one rule for types and byte orders, and one for the range of entries."""
+"""Arrays of real numbers as users give them: one rule for types and byte orders."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["real_array", "require_finite_entries", "require_squares"]
+__all__ = ["real_array", "require_finite_entries"]
 
 _Floats = NDArray[np.floating]
-
-# Squares, sums of squares over signals and products of correlations stay in range up to this share of the root of it.
-_HEADROOM = 1e-3
 
 
 def real_array(name: str, given: ArrayLike) -> _Floats:
@@ -52,31 +49,3 @@ def require_finite_entries(name: str, array: NDArray[Any]) -> None:
     # Minimum and maximum pass NaN on, and unlike isfinite they need no array of their own.
     if array.size and not np.isfinite([array.min(), array.max()]).all():
         raise ValueError(f"{name} must be finite; it holds NaN or infinity")
-
-
-def require_squares(name: str, array: _Floats, length: int) -> float:
-    """Raise ValueError if squared norms of vectors of `length` entries would leave the range of the type.
-
-    Parameters
-    ----------
-    name : str
-        What the error calls the array.
-    array : ndarray
-        Finite.
-    length : int
-        Entries of a vector.
-
-    Returns
-    -------
-    float
-        The largest norm there can be.
-    """
-    most = _HEADROOM * float(np.finfo(array.dtype).max) ** 0.5
-    largest = max(float(array.max()), -float(array.min())) if array.size else 0.0
-    longest = largest * length**0.5
-    if longest > most:
-        raise ValueError(
-            f"{name} must not hold numbers of which squares leave the range of {array.dtype}: at most "
-            f"{most / length**0.5:.3g} in size; got {largest:.3g}, divide {name} by a constant"
-        )
-    return longest

@@ -82,7 +82,7 @@ def _examine_all(
     n_jobs: int,
     resume: bool,
 ) -> list[Outcome]:
-    total = sum(len(claim.sweep.values) * profile.trials(claim.sweep) for claim in claims if claim.sweep)
+    total = sum(len(profile.values(claim.sweep)) * profile.trials(claim.sweep) for claim in claims if claim.sweep)
     bar = progress.add_task("trials", total=total)
     outcomes = []
     for claim in claims:

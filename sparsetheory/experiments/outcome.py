@@ -13,7 +13,7 @@ from sparsetheory.experiments.sweep import run_claim
 from sparsetheory.experiments.trial import TrialError
 from sparsetheory.proofs_checks.claim import Claim
 from sparsetheory.proofs_checks.result import ClaimResult, Row
-from sparsetheory.proofs_checks.verdicts import Always, Judgement
+from sparsetheory.proofs_checks.verdicts import Always, Judgement, State
 
 __all__ = ["Outcome", "check_instances", "examine_claim"]
 
@@ -48,8 +48,8 @@ def check_instances(claim: Claim, max_examples: int) -> Judgement:
     except Exception as error:
         kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
         # Counterexamples may be matrices; `check` in a Python session shows them whole.
-        return Judgement(False, shorten(f"{kind}{error}", 300, placeholder=" …"))
-    return Judgement(True, f"no counterexample in up to {max_examples} adversarial instances")
+        return Judgement(State.FAILS, shorten(f"{kind}{error}", 300, placeholder=" …"))
+    return Judgement(State.HOLDS, f"no counterexample in up to {max_examples} adversarial instances")
 
 
 def examine_claim(
@@ -89,14 +89,17 @@ def examine_claim(
             )
             judgements.append(result.verdict)
         except TrialError as error:
-            judgements.append(Judgement(False, str(error)))
+            judgements.append(Judgement(State.FAILS, str(error)))
     seconds = time.perf_counter() - started
     figure = _draw(result, out) if result else None
     return Outcome(claim, result, _conjunction(judgements), seconds, figure)
 
 
 def _conjunction(judgements: list[Judgement]) -> Judgement:
-    return Judgement(all(j.holds for j in judgements), "; ".join(j.evidence for j in judgements))
+    states = [j.state for j in judgements]
+    worst = next(state for state in (State.FAILS, State.UNDECIDED, State.HOLDS) if state in states)
+    ratios = [j.tightest for j in judgements if j.tightest is not None]
+    return Judgement(worst, "; ".join(j.evidence for j in judgements), max(ratios, default=None))
 
 
 def _draw(result: ClaimResult, out: Path) -> Path | None:

@@ -20,6 +20,11 @@ class Profile(StrEnum):
         """How many instances hypothesis draws for a claim."""
         return 50 if self is Profile.quick else 500
 
+    def values(self, sweep: "Sweep") -> tuple[float, ...]:
+        """Return the values of the axis that are swept."""
+        quick = self is Profile.quick and sweep.quick_values is not None
+        return sweep.quick_values if quick else sweep.values  # type: ignore[return-value]
+
     def trials(self, sweep: "Sweep") -> int:
         """Return how often a sweep repeats each value."""
         return sweep.quick_trials if self is Profile.quick else sweep.trials

@@ -64,10 +64,11 @@ def plan_trials(claim: Claim, profile: Profile, seed: int) -> list[Trial]:
     """
     sweep = require_sweep(claim)
     root = np.random.SeedSequence([seed, crc32(claim.name.encode())])
+    children = dict(zip(sweep.values, root.spawn(len(sweep.values)), strict=True))
     return [
         Trial(value, index, leaf)
-        for value, child in zip(sweep.values, root.spawn(len(sweep.values)), strict=True)
-        for index, leaf in enumerate(child.spawn(profile.trials(sweep)))
+        for value in profile.values(sweep)
+        for index, leaf in enumerate(children[value].spawn(profile.trials(sweep)))
     ]
 
 

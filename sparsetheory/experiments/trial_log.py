@@ -47,7 +47,7 @@ def make_header(claim: Claim, profile: Profile, seed: int) -> dict[str, Any]:
         "seed": seed,
         "versions": versions(),
         "axis": sweep.axis,
-        "values": [float(value) for value in sweep.values],
+        "values": [float(value) for value in profile.values(sweep)],
         "trials": profile.trials(sweep),
     }
 

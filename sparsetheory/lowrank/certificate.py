@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory.certificates import Certificate
+from sparsetheory.certificates import Certificate, Status
 from sparsetheory.lowrank.blocks import Blocks, Matrix
 from sparsetheory.lowrank.interval import ErrorInterval
 
@@ -55,7 +55,7 @@ class ClusteringCertificate(Certificate):
         checked = Blocks(blocks)
         covered = sorted(k for members in self.clusters for k in members) == list(range(len(checked)))
         if not covered or any(u.shape[0] != checked.n_rows for u in self.bases):
-            return replace(self, measured=None, valid=False)
+            return replace(self, measured=None, status=Status.INVALID)
         errors = [_missed(checked, m, u) for m, u in zip(self.clusters, self.bases, strict=True)]
         worst = max(float(np.sqrt(e)) for e in errors)
         # Bases returned in single precision miss what their rounding moves.
@@ -65,7 +65,7 @@ class ClusteringCertificate(Certificate):
             for e, i in zip(errors, self.intervals, strict=True)
         )
         valid = inside and worst <= self.bound + rounding
-        return replace(self, measured=worst, valid=bool(valid))
+        return replace(self, measured=worst, status=Status.of(valid))
 
 
 def _missed(blocks: Blocks, members: Sequence[int], basis: Matrix) -> float:

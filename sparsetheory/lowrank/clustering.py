@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from sparsetheory.certificates import Status
 from sparsetheory.lowrank.agglomerative import agglomerate
 from sparsetheory.lowrank.blocks import Blocks, Matrix, check_rank
 from sparsetheory.lowrank.certificate import ClusteringCertificate
@@ -328,7 +329,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
             statement=f"every cluster's stored approximation has relative Frobenius error at most {self.eps:g}",
             bound=bound,
             measured=worst,
-            valid=worst <= bound and all(i.relative()[1] <= bound for i in self.intervals_),
+            status=Status.of(worst <= bound and all(i.relative()[1] <= bound for i in self.intervals_)),
             clusters=tuple(map(tuple, self.clusters_)),
             bases=tuple(self.bases_),
             intervals=tuple(self.intervals_),

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.utils import Bunch
 
 from sparsetheory.arguments import check_count, check_number, generator
-from sparsetheory.certificates import Certificate
+from sparsetheory.certificates import Certificate, Status
 from sparsetheory.numba_kernels.support_gauge import largest_signed_norm
 from sparsetheory.regression.anchors import Anchors
 from sparsetheory.regression.columns import Columns, check_columns
@@ -166,7 +166,7 @@ class AnchorCertificate(Certificate):
         rng, count = generator(random_state), check_count("n_samples", n_samples)
         columns = Columns(check_columns(data[0]), self.anchors.always)
         if columns.n_samples != self.anchors.Q.shape[0] or columns.n_features <= self.supports.max():
-            return replace(self, measured=None, valid=False)
+            return replace(self, measured=None, status=Status.INVALID)
         fresh = [
             plain_gauge(columns, S, self.anchors.indices) for S in _draw(columns, self.anchors, self.k, count, rng)
         ]
@@ -176,7 +176,7 @@ class AnchorCertificate(Certificate):
             plain_gauge(columns, S, self.anchors.indices).agrees(old)
             for S, old in zip(self.supports[:n_repeats], self.gauges[:n_repeats], strict=True)
         )
-        return replace(self, measured=failures / count, valid=bool(valid))
+        return replace(self, measured=failures / count, status=Status.of(valid))
 
 
 def _draw(columns: Columns, anchors: Anchors, k: int, count: int, rng: np.random.Generator) -> _Index:
@@ -247,7 +247,7 @@ def certify_anchors(
         f"({confidence:.0%} confidence)",
         float(upper),
         failures / count,
-        True,
+        Status.VALID,
         lower=float(lower),
         k=k,
         alpha_max=allowed,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.certificates import Certificate
+from sparsetheory.certificates import Certificate, Status
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.numba_kernels import penalty_tags
 from sparsetheory.numba_kernels.proximal import prox
@@ -63,7 +63,7 @@ class LassoCertificate(Certificate):
             f"{type(penalty).__name__} at lam={lam:.6g}: {what}",
             max(gap, path.tolerance),
             gap,
-            gap <= path.tolerance,
+            Status.of(gap <= path.tolerance),
             penalty=penalty.with_lam(lam),
             levels=lam * weights,
             coef=coef,
@@ -103,7 +103,7 @@ class LassoCertificate(Certificate):
         else:
             measured = self._violation(X, outside, weight, gradient)
         scale = energy if self.penalty.kind == penalty_tags.L1 else float(np.max(np.abs(gradient), initial=0.0))
-        return replace(self, measured=measured, valid=bool(measured <= self.bound + _ROUNDING * scale))
+        return replace(self, measured=measured, status=Status.of(measured <= self.bound + _ROUNDING * scale))
 
     def _gap(self, residual: Any, target: Any, gradient: Any, weight: Any) -> float:
         paid = self.levels > 0

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.arguments import check_number
-from sparsetheory.certificates import Certificate
+from sparsetheory.certificates import Certificate, Status
 from sparsetheory.regression.anchors import Anchors
 from sparsetheory.regression.columns import check_columns
 from sparsetheory.regression.gauge import certify_anchors
@@ -88,7 +88,7 @@ class PredictionCertificate(Certificate):
             if applies
             else "anchors only: no theorem bounds the error of this solver, noise level or penalty level"
         )
-        blank = cls(statement, float("nan"), None, applies, **facts)
+        blank = cls(statement, float("nan"), None, Status.of(applies), **facts)
         return replace(blank, bound=blank.error_bound())
 
     def error_bound(self, B: float | None = None, *, t: float = 3.0) -> float:
@@ -138,4 +138,4 @@ class PredictionCertificate(Certificate):
         X = X if self.roots is None else scale_rows(check_columns(X), self.roots)
         fresh = certify_anchors(X, self.k, self.anchors, alpha_max=self.alpha)
         allowed = self.anchors.certified and fresh.lower <= self.anchors.delta
-        return replace(self, measured=fresh.bound, valid=bool(allowed and self.applies))
+        return replace(self, measured=fresh.bound, status=Status.of(allowed and self.applies))

@@ -1,5 +1,7 @@
 """Verdicts turn when the numbers do."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -39,14 +41,62 @@ def test_no_inequality_is_no_violation():
     assert Measurement.worst([], [], 1.0).excess() == 0
 
 
-@pytest.mark.parametrize(("failures", "holds"), [(0, True), (10, True), (25, True), (60, False), (200, False)])
-def test_with_probability_is_a_binomial_test(failures, holds):
-    assert WithProbability(0.9).judge(*_trials(failures, 200)).holds is holds
+def _one_value(failures, total, verdict):
+    return verdict.judge(*_trials(failures, total))
 
 
-@pytest.mark.parametrize(("hits", "holds"), [(200, True), (170, True), (100, False), (0, False)])
-def test_attains_is_a_binomial_test(hits, holds):
-    assert Attains(0.9).judge(*_trials(hits, 200)).holds is holds
+@pytest.mark.parametrize(
+    ("failures", "total", "state"),
+    [
+        (0, 20, "undecided"),
+        (0, 21, "holds"),
+        (1, 31, "undecided"),
+        (1, 32, "holds"),
+        (9, 20, "fails"),
+        (60, 200, "fails"),
+    ],
+)
+def test_a_promised_probability_is_kept_refuted_or_open(failures, total, state):
+    # 0.8^21 < 0.01 < 0.8^20; with one failure 0.8^31 + 31 * 0.2 * 0.8^30 < 0.01 < the same for 30.
+    assert _one_value(failures, total, WithProbability(0.9)).state == state
+
+
+@pytest.mark.parametrize(
+    ("hits", "total", "state"), [(21, 21, "holds"), (20, 20, "undecided"), (0, 30, "fails"), (15, 30, "fails")]
+)
+def test_a_promised_rate_of_failure_is_attained_refuted_or_open(hits, total, state):
+    assert _one_value(hits, total, Attains(0.9)).state == state
+
+
+def test_open_verdicts_name_the_trials_that_decide():
+    judgement = _one_value(0, 10, WithProbability(0.9))
+    needed = int(re.search(r"(\d+) per value would decide", judgement.evidence)[1])
+    assert _one_value(0, needed, WithProbability(0.9)).holds
+    assert 21 <= needed <= 23
+
+
+def test_most_trials_missing_is_never_holding():
+    assert _one_value(8, 9, WithProbability(0.85)).state == "fails"
+
+
+def test_one_bad_value_is_not_hidden_by_the_others():
+    axis = [v for v in (1.0, 2.0, 3.0, 4.0) for _ in range(30)]
+    trials = [Measurement(2.0 if at == 3.0 and k % 5 < 3 else 0.5, 1.0) for k, at in enumerate(axis)]
+    judgement = WithProbability(0.8).judge(axis, trials)
+    assert judgement.state == "fails"
+    assert "12 of 30 trials within the bound at the worst of 4 values (3)" in judgement.evidence
+
+
+def test_always_reports_the_tightest_ratio():
+    judgement = Always(0.0).judge([1.0, 1.0], [Measurement(0.5, 1.0), Measurement(1.8, 2.0)])
+    assert judgement.holds
+    assert judgement.tightest == pytest.approx(0.9)
+
+
+def test_worst_compares_relative_excesses():
+    worst = Measurement.worst([1e6 * (1 + 1e-13), 1e-8], [1e6, 5e-9])
+    assert (worst.measured, worst.bound) == (1e-8, 5e-9)
+    assert np.isnan(Measurement.worst([np.nan, 3.0], [1.0, 1.0]).measured)
 
 
 @pytest.mark.parametrize(("slope", "holds"), [(2.0, True), (1.97, True), (1.5, False), (2.4, False)])

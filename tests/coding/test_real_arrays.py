@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sparsetheory.coding.real_arrays import real_array, require_finite_entries, require_squares
+from sparsetheory.coding.real_arrays import real_array, require_finite_entries
+from sparsetheory.ranges import require_squares
 
 
 @pytest.mark.parametrize(
