@@ -50,8 +50,8 @@ def _one_value(failures, total, verdict):
     [
         (0, 20, "undecided"),
         (0, 21, "holds"),
-        (1, 31, "undecided"),
-        (1, 32, "holds"),
+        (1, 30, "undecided"),
+        (1, 31, "holds"),
         (9, 20, "fails"),
         (60, 200, "fails"),
     ],
