@@ -10,7 +10,7 @@ from sparsetheory.arguments import is_finite
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.extension import extend_basis
 from sparsetheory.lowrank.interval import ErrorInterval
-from sparsetheory.lowrank.operands import gram, pairwise_sum, squared_norm
+from sparsetheory.lowrank.operands import Matrix, gram, pairwise_sum, squared_norm
 from sparsetheory.lowrank.spectra import captured, compact, squared_spectrum, tail, thin_svd
 
 __all__ = [
@@ -339,7 +339,7 @@ def centroid_bound(blocks: Sequence[Any], rank: int) -> ErrorInterval:
     if np.unique(checked.widths).size > 1:
         raise ValueError(f"blocks must have one shape, got widths {np.unique(checked.widths).tolist()}")
     p = len(checked)
-    mean = sum(checked) / p
+    mean: Matrix = pairwise_sum(checked) / p
     spread = np.sqrt(sum(squared_norm(block - mean) for block in checked))
     error = np.sqrt(p * tail(np.linalg.svd(compact(mean), compute_uv=False) ** 2, rank)) + spread
     shape = (checked.n_rows, checked.n_columns)
