@@ -229,7 +229,7 @@ def prepare(
     X, shift, roots, mean = canonical(X), None, None, 1.0
     if sample_weight is not None:
         roots, mean = check_row_weights(sample_weight, X)
-        shift = _weighted_means(X, roots) if fit_intercept and not sparse.issparse(X) else None
+        shift = _weighted_means(X, roots) if fit_intercept else None
         X = scale_rows(X, roots, shift)
         target = target * (roots if target.ndim == 1 else roots[:, None])
     free = check_indices("unpenalised", unpenalised, X.shape[1])
@@ -260,28 +260,45 @@ def check_row_weights(sample_weight: ArrayLike, X: Any) -> tuple[NDArray[np.floa
     return np.sqrt(shares / shares.mean()), largest * float(shares.mean())
 
 
-def _weighted_means(X: NDArray[Any], roots: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(Columns(X).inner(roots**2) / float(roots @ roots))
+def _weighted_means(X: Any, roots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the means of dense columns, and of full sparse ones: others have no mean far above their spread."""
+    means = np.asarray(Columns(X).inner(roots**2) / float(roots @ roots))
+    return np.where(np.diff(X.indptr) == X.shape[0], means, 0.0) if sparse.issparse(X) else means
 
 
 def scale_rows(X: Any, roots: NDArray[np.float64], shift: NDArray[np.float64] | None = None) -> Any:
     """Return ``diag(roots) (X - shift)`` in double precision, in Fortran order or CSC.
 
-    Rounded to single precision, scaled rows of constant columns would not be multiples of the scaled constant. Means of
-    dense columns are taken off first, by `shift`, so that columns with large means keep their digits.
+    Rounded to single precision, scaled rows of constant columns would not be multiples of the scaled constant. Means
+    are taken off first, by `shift`, so that columns with large means keep their digits; it must be zero for columns
+    of a sparse matrix that are not full.
     """
     if sparse.issparse(X):
-        return sparse.csc_array((X.data * roots[X.indices], X.indices, X.indptr), shape=X.shape)
+        return _scale_sparse_rows(X, roots, shift)
     if shift is None:
         return np.asfortranarray(X * roots[:, None])
     scaled = np.empty(X.shape, order="F")
     for block in Columns(X).blocks():
-        raw = np.asarray(X[:, block], dtype=np.float64)
-        left = (raw - shift[block]) * roots[:, None]
-        rounding = np.einsum("ij,ij->j", left, left) <= _LAST_DIGITS**2 * ((roots**2) @ raw**2)
-        left[:, rounding] = 0.0
-        scaled[:, block] = left
+        scaled[:, block] = _scale_and_shift(X[:, block], roots, shift[block])
     return scaled
+
+
+def _scale_sparse_rows(X: Any, roots: NDArray[np.float64], shift: NDArray[np.float64] | None) -> Any:
+    data = X.data * roots[X.indices]
+    for j in [] if shift is None else np.flatnonzero(shift):
+        stored = slice(X.indptr[j], X.indptr[j + 1])
+        data[stored] = _scale_and_shift(X.data[stored, None], roots[X.indices[stored]], shift[[j]])[:, 0]
+    return sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
+
+
+def _scale_and_shift(
+    block: NDArray[Any], roots: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Shift and scale some columns; what is rounding of their entries becomes zero."""
+    raw = block.astype(np.float64)
+    left = (raw - shift) * roots[:, None]
+    rounding = np.einsum("ij,ij->j", left, left) <= _LAST_DIGITS**2 * (roots**2 @ raw**2)
+    return np.where(rounding, 0.0, left)
 
 
 def check_indices(name: str, given: ArrayLike | None, n_features: int) -> NDArray[np.intp]:
