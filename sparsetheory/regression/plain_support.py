@@ -108,7 +108,7 @@ class PlainSupport:
         return found
 
     def violation(self, ridge: float) -> float:
-        """Return the largest derivative of ``rss / 2 + ridge * |b|^2`` by a coefficient of a unit column or constant."""
+        """Return the largest derivative of ``rss / 2 + ridge * |b|^2`` by coefficients of unit columns or constant."""
         inner = np.abs(self.unit.T @ self.residual - 2 * ridge * self.unit_coef)
         constant = 0.0 if self.constant is None else abs(float(self.constant @ self.residual))
         return float(np.max(np.append(inner, constant)))
