@@ -65,6 +65,8 @@ class PlainAnchored:
         Orthonormal basis of the constant and the forced features.
     basis : ndarray of shape (n_samples, rank)
         The same with the anchors.
+    closest : float
+        Least distance of a column of the basis to the span of those before it, as a share of its norm.
     lengths, distances : ndarray of shape (n_features,)
         Euclidean norms of the columns, and of what the basis leaves of them; zero for rounding and for the anchors.
     """
@@ -77,8 +79,9 @@ class PlainAnchored:
         if data.fit_intercept:
             rows = np.ones(self.n_samples) if data.roots is None else data.roots
             fixed = np.column_stack([rows, fixed])
-        self.always = _extended(np.empty((self.n_samples, 0)), fixed)
-        self.basis = _extended(self.always, dense(self.X, anchors))
+        self.always, first = _extended(np.empty((self.n_samples, 0)), fixed)
+        self.basis, second = _extended(self.always, dense(self.X, anchors))
+        self.closest = min(first, second)
         self.lengths, self.distances = np.zeros(self.n_features), np.zeros(self.n_features)
         for places, columns in dense_blocks(self.X):
             self.lengths[places] = np.linalg.norm(columns, axis=0)
@@ -95,7 +98,9 @@ class PlainAnchored:
         """Whether other distances, in root mean squares, differ by rounding only."""
         if weights.shape != self.distances.shape:
             return False
-        slack = (1e-6 * self.distances + 1e-10 * self.lengths) / np.sqrt(self.n_samples)
+        # Two bases of one span lean towards each other by the rounding of their weakest direction.
+        lean = 2 * _DEPENDENT + 100 * _EPS / self.closest
+        slack = (1e-6 * self.distances + lean * self.lengths) / np.sqrt(self.n_samples)
         return bool(np.all(np.abs(weights - self.weights) <= slack))
 
     def evidence(self, fit: PlainSupport, lam: float) -> AnchoredEvidence:
@@ -144,7 +149,7 @@ class PlainAnchored:
             best = int(np.argmax(scores))
             if not scores[best] > 0 or rss[-1] <= (self.n_samples * _EPS) ** 2 * float(y @ y):
                 break
-            basis = _extended(basis, dense(self.X, np.array([best])))
+            basis, _ = _extended(basis, dense(self.X, np.array([best])))
             direction = basis[:, -1]
             coordinate = float(direction @ residual)
             residual = residual - coordinate * direction
@@ -158,7 +163,7 @@ class PlainAnchored:
 
     def refitted(self, fit: PlainSupport) -> tuple[float, int]:
         """Return residual sum of squares and degrees of freedom of least squares on the anchors and the model."""
-        span = _extended(self.basis, dense(self.X, fit.support))
+        span, _ = _extended(self.basis, dense(self.X, fit.support))
         left = _outside(span, fit.y)
         return float(left @ left), self.n_samples - span.shape[1]
 
@@ -187,12 +192,17 @@ def _outside(basis: _Array, vectors: _Array) -> _Array:
     return vectors
 
 
-def _extended(basis: _Array, columns: _Array) -> _Array:
-    """Append to an orthonormal basis what columns add to its span, one after the other."""
+def _extended(basis: _Array, columns: _Array) -> tuple[_Array, float]:
+    """Append to an orthonormal basis what columns add to its span, one after the other.
+
+    Returns the basis and the least length that was left of a unit column and counted.
+    """
+    closest = 1.0
     for column in columns.T:
         norm = np.linalg.norm(column)
         left = _outside(basis, column / norm) if norm > 0 else column
-        length = np.linalg.norm(left)
+        length = float(np.linalg.norm(left))
         if length > _DEPENDENT:
             basis = np.column_stack([basis, left / length])
-    return basis
+            closest = min(closest, length)
+    return basis, closest

@@ -53,7 +53,7 @@ class PredictionCertificate(Certificate):
     sigma, lam : float, or ndarray of shape (n_targets,)
         Noise level (of rows of mean weight) and level of the l1 norm.
     gap, signal : float, or ndarray of shape (n_targets,)
-        The promised duality gap, `tol` times the loss at zero, and an upper bound on B.
+        The promised duality gap, `tol` (and rounding) times the loss at zero, and an upper bound on B.
     inside : float, or ndarray of shape (n_targets,)
         What rounding may leave of the residual in the span of the anchors, in root mean square.
     rank : int
@@ -214,7 +214,7 @@ class PredictionCertificate(Certificate):
         single = 2 * float(np.finfo(self.coef.dtype).eps) if self.coef.dtype == np.float32 else 0.0
         n = self.shape[0]
         return {
-            "gap": np.array([self.tol * e.energy for e in evidence]),
+            "gap": np.array([(self.tol + n * float(np.finfo(np.float64).eps)) * e.energy for e in evidence]),
             "inside": np.array([e.rounding + single * e.sizes for e in evidence]),
             "signal": np.array([e.signal for e in evidence]) + np.atleast_1d(self.sigma) * (1 + np.sqrt(2 * 3.0 / n)),
         }

@@ -1,5 +1,6 @@
 """Sparse regression on random supports: anchors from the design, then a fit of what they leave."""
 
+import warnings
 from dataclasses import replace
 from typing import Any, Self
 
@@ -273,11 +274,20 @@ class RandomSupportRegressor(SparseLinearModel):
         anchors = self._choose(data, rng)
         if anchors.indices.size or data.free.size:
             check_rank(anchors.Q.shape[1], data.n_samples)
+        known = anchors.weights
         share = _GREEDY_SHARE if self.solver in ("foba", "omp") else _L1_SHARE
         columns, squares = project_out(data.columns, anchors, recompute_below=share)
         squares[data.free] = 0.0
         free = np.setdiff1d(anchors.indices, data.free)
         anchors = replace(anchors, weights=np.sqrt(squares / data.n_samples))
+        if isinstance(self.anchors, Anchors) and anchors.certified and not _like(known, anchors.weights, data):
+            warnings.warn(
+                "anchors are of another design: their distances to the columns of X differ, so that nothing is "
+                "certified. Select anchors for this X",
+                UserWarning,
+                stacklevel=3,
+            )
+            anchors = replace(anchors, certified=False)
         return anchors, Anchored(data.columns, free, columns, squares, data.n_observations)
 
     def _fit_one(self, problem: Anchored, y: NDArray[np.float64], sigma: float | None) -> PhaseTwo:
@@ -387,3 +397,11 @@ class RandomSupportRegressor(SparseLinearModel):
 
 def _same(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> bool:
     return a is b or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def _like(known: NDArray[np.float64], weights: NDArray[np.float64], data: LeastSquaresData) -> bool:
+    """Whether distances that came with anchors are those in this design, up to rounding."""
+    if known.shape != weights.shape:
+        return False
+    sizes = np.sqrt(data.columns.raw_squares() / data.n_samples)
+    return bool(np.all(np.abs(known - weights) <= 1e-4 * weights + 1e-6 * sizes))
