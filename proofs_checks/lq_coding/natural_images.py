@@ -62,13 +62,31 @@ _TRIALS = 20
 
 def _over_counts(quick_trials: int, measured_label: str, bound_label: str) -> Sweep:
     axis = "nonzeros per code"
-    return Sweep(axis, _COUNTS, _with_active, _TRIALS, quick_trials, "xy", measured_label, bound_label)
+    return Sweep(
+        axis,
+        _COUNTS,
+        _with_active,
+        _TRIALS,
+        quick_trials,
+        log="xy",
+        measured_label=measured_label,
+        bound_label=bound_label,
+    )
 
 
 def _over_atoms(
     axis: str, values: tuple[float, ...], quick_trials: int, measured_label: str, bound_label: str
 ) -> Sweep:
-    return Sweep(axis, values, _with_atoms, _TRIALS, quick_trials, "xy", measured_label, bound_label)
+    return Sweep(
+        axis,
+        values,
+        _with_atoms,
+        _TRIALS,
+        quick_trials,
+        log="xy",
+        measured_label=measured_label,
+        bound_label=bound_label,
+    )
 
 
 def _at_equal_sparsity(draw: _Draw, factor: float = 1.3) -> Measurement:
