@@ -1,6 +1,7 @@
 """A fitted support seen by plain least squares: what certificates of selected features are recomputed from."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,7 @@ from scipy import sparse
 
 from sparsetheory.regression.least_squares import LeastSquaresData
 
-__all__ = ["PlainSupport"]
+__all__ = ["PlainSupport", "dense", "dense_blocks", "inner"]
 
 _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]
@@ -47,7 +48,7 @@ class PlainSupport:
     def __init__(
         self, data: LeastSquaresData, y: _Array, coef: NDArray[np.floating], intercept: float, forced: _Index
     ) -> None:
-        self.X, self.y = data.columns.X, y
+        self.X, self.y, self.forced = data.columns.X, y, forced
         self.n_samples, self.n_features = self.X.shape
         self.constant = _constant(data)
         self.live = np.asarray(data.columns.live_squares() > 0)
@@ -78,11 +79,9 @@ class PlainSupport:
         """Coefficients of the unit columns of the support."""
         return np.asarray(self.coef[self.support] * self.norms)
 
-    def raw(self, features: _Index | slice) -> _Array:
+    def raw(self, features: _Index) -> _Array:
         """Return columns as they are, dense, in double precision."""
-        chosen = self.X[:, features]
-        dense = chosen.toarray() if sparse.issparse(chosen) else chosen
-        return np.asarray(dense, dtype=np.float64)
+        return dense(self.X, features)
 
     def centred(self, columns: _Array) -> _Array:
         """Return columns without their constant part; twice, since the first time cancels digits."""
@@ -94,11 +93,10 @@ class PlainSupport:
 
     def unit_blocks(self) -> Iterator[tuple[_Index, _Array]]:
         """Yield the places and the unit centred columns of all features that are more than a constant."""
-        width = max(1, _BLOCK_ENTRIES // self.n_samples)
-        for start in range(0, self.n_features, width):
-            places = start + np.flatnonzero(self.live[start : start + width])
-            if places.size:
-                yield places, self.normalised(self.raw(places))[0]
+        for places, columns in dense_blocks(self.X):
+            live = self.live[places]
+            if live.any():
+                yield places[live], self.normalised(columns[:, live])[0]
 
     def correlations(self, vectors: _Array) -> _Array:
         """Return the inner products of all unit columns with some vectors; zero for constant columns."""
@@ -131,6 +129,27 @@ class PlainSupport:
         columns = self.centred(raw)
         norms = np.linalg.norm(columns, axis=0)
         return columns / np.where(norms > 0, norms, 1.0), norms
+
+
+def dense(X: Any, features: _Index) -> _Array:
+    """Return some columns of a design, dense, in double precision."""
+    chosen = X[:, features]
+    return np.asarray(chosen.toarray() if sparse.issparse(chosen) else chosen, dtype=np.float64)
+
+
+def dense_blocks(X: Any) -> Iterator[tuple[_Index, _Array]]:
+    """Yield places and dense columns of a design, few at a time."""
+    width = max(1, _BLOCK_ENTRIES // X.shape[0])
+    for start in range(0, X.shape[1], width):
+        places = np.arange(start, min(start + width, X.shape[1]))
+        yield places, dense(X, places)
+
+
+def inner(X: Any, vector: _Array) -> _Array:
+    """Return the inner products of all columns of a design with a vector, in double precision."""
+    if sparse.issparse(X) or X.dtype == np.float64:
+        return np.asarray(X.T @ vector, dtype=np.float64)
+    return np.concatenate([columns.T @ vector for _, columns in dense_blocks(X)])
 
 
 def _constant(data: LeastSquaresData) -> _Array | None:

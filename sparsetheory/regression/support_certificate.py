@@ -1,18 +1,18 @@
 """Evidence about the features that a model uses and their least-squares coefficients."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.certificates import Certificate, Status
-from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel
 from sparsetheory.regression.plain_support import PlainSupport
 from sparsetheory.regression.support_rules import SupportRule
 
-__all__ = ["SupportCertificate"]
+__all__ = ["SupportCertificate", "checked_data"]
 
 _EPS = float(np.finfo(np.float64).eps)
 # Columns that come closer than this to others, relative to their norm, depend on them for all solvers here.
@@ -28,8 +28,39 @@ class _Reader(SparseLinearModel):
         self.fit_intercept = fit_intercept
         self._multi_output = multi_output
 
-    def read(self, X: Any, y: Any, sample_weight: Any, unpenalised: Any) -> LeastSquaresData:
-        return self._check(X, y, sample_weight, unpenalised=unpenalised)
+
+class _Fitted(Protocol):
+    """A certificate with coefficients."""
+
+    @property
+    def coef(self) -> NDArray[np.floating]: ...
+
+    @property
+    def forced(self) -> NDArray[np.intp]: ...
+
+    @property
+    def fit_intercept(self) -> bool: ...
+
+
+def checked_data(certificate: _Fitted, X: Any, y: Any, sample_weight: Any) -> LeastSquaresData:
+    """Validate the data of a check as the fit did.
+
+    Raises
+    ------
+    ValueError
+        For what the fit refuses, and for another number of features or targets.
+    """
+    targets, n_features = np.atleast_2d(certificate.coef).shape
+    forced = certificate.forced if certificate.forced.size else None
+    reader = _Reader(certificate.fit_intercept, certificate.coef.ndim == 2)
+    X, y = reader._check_arrays(X, y)
+    if X.shape[1] != n_features:
+        name = type(certificate).__name__
+        raise ValueError(f"X has {X.shape[1]} features, but {name} is expecting {n_features} features as input")
+    found = np.atleast_2d(np.asarray(y).T).shape[0]
+    if found != targets:
+        raise ValueError(f"y must have {targets} targets, as in the fit; got {found}")
+    return prepare(X, y, sample_weight, fit_intercept=certificate.fit_intercept, unpenalised=forced)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,24 +178,11 @@ class SupportCertificate(Certificate):
         ValueError
             For data that `fit` refuses, or of another number of features or targets.
         """
-        multi = self.coef.ndim == 2
-        data = _Reader(self.fit_intercept, multi).read(X, y, sample_weight, self.forced if self.forced.size else None)
-        self._require_shape(data)
+        data = checked_data(self, X, y, sample_weight)
         if not np.all(np.isfinite(self.coef)) or not np.all(np.isfinite(self.intercept)):
             return replace(self, measured=float("nan"), status=Status.INVALID, reason="coefficients are not finite")
         fits = self._fits(data)
         return self._judged(fits, self._contradiction(fits))
-
-    def _require_shape(self, data: LeastSquaresData) -> None:
-        targets, n_features = np.atleast_2d(self.coef).shape
-        if data.n_features != n_features:
-            raise ValueError(
-                f"X has {data.n_features} features, but SupportCertificate is expecting {n_features} features as input"
-            )
-        if self.coef.ndim == 2 and np.atleast_2d(data.raw_y.T).shape[0] != targets:
-            raise ValueError(
-                f"y must have {targets} targets, as in the fit; got {np.atleast_2d(data.raw_y.T).shape[0]}"
-            )
 
     def _fits(self, data: LeastSquaresData) -> list[PlainSupport]:
         targets = data.raw_y.T if data.raw_y.ndim == 2 else data.raw_y[None]

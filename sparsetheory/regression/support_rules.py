@@ -133,6 +133,7 @@ class Worthwhile:
         if fit.support.size == 0:
             return ""
         costs, condition = fit.removal_costs()
+        costs[np.isin(fit.support, fit.forced)] = np.inf
         slack = _TIE + fit.n_samples * np.finfo(np.float64).eps * condition
         cheap = costs < self.price * (1 - slack) - rounding * (rounding + 2 * np.sqrt(self.price))
         return f"leaving out feature {fit.support[cheap][0]} costs less than its price" if cheap.any() else ""

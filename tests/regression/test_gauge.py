@@ -262,7 +262,7 @@ def test_half_of_the_true_share_is_refuted():
         assert not checked.valid
 
 
-@pytest.mark.parametrize(("bound", "draws"), [(0.22, 258), (0.05, 1556), (1e-3, 2000), (0.9, 100)])
+@pytest.mark.parametrize(("bound", "draws"), [(0.22, 258), (0.05, 1563), (1e-3, 2000), (0.9, 100)])
 def test_number_of_fresh_supports(bound, draws):
     assert _draws(bound) == draws
     if 100 < draws < 2000:
