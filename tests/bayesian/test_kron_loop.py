@@ -10,12 +10,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian import SBL, KroneckerSBL
 from sparsetheory.bayesian.cost_rises import cost_rises
-from sparsetheory.bayesian.evidence_loop import NoiseVariance, pruned_mask, relative_change
+from sparsetheory.bayesian.evidence_loop import relative_change
 from sparsetheory.bayesian.factor_arguments import per_mode
 from sparsetheory.bayesian.factor_start import coupled_start, plain_start
 from sparsetheory.bayesian.factor_updates import PLAIN_UPDATES, InnerLoop
 from sparsetheory.bayesian.kron_arguments import as_tensor
 from sparsetheory.bayesian.kron_gauge import balanced, floored
+from sparsetheory.bayesian.noise_variance import NoiseVariance
+from sparsetheory.bayesian.pruning import pruned_mask
 from sparsetheory.bayesian.support import significant
 
 
