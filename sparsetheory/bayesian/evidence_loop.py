@@ -229,7 +229,7 @@ class _Loop:
             next_noise = posterior.noise_mm if self.update.noise_rule == "mm" else posterior.noise_em
             gone = vanished(posterior)
             rests = (moved <= tol or (gone and self.noise.settled(next_noise))) and self._stationary(posterior, tol)
-            converged = rests and self._gain() <= self.price
+            converged = bool(rests and self._gain() <= self.price)
             if converged or len(inner) >= max_iter:
                 break
             if rests:
@@ -292,7 +292,7 @@ class _Loop:
 
     def _gain(self) -> float:
         """Return by how much one pruned entry could lower the cost."""
-        if not self.update.descends or not self.update.pruned(self.gammas, self.columns):
+        if not self.update.pruned(self.gammas, self.columns):
             return 0.0
         return max(float(gain.max()) for gain in self.update.gains(self._everywhere()))
 

@@ -53,8 +53,8 @@ class KroneckerSBL(KronEstimate):
         Variance of the noise (of both parts together for complex data), or to learn it.
     prune_rel : float or sequence of float
         Entries of a factor below this share of its largest, in units in which columns have unit norm, are dropped; one
-        value, or one per mode. In coupled modes latent entries are. Entries that the cost asks for at the end come
-        back, for good (not with "svd" or "nnls").
+        value, or one per mode. In coupled modes latent entries are. Those that the data ask for at the end come back,
+        for good: if they raise the log evidence by more than the logarithm of the number of entries.
     prune_abs : float or sequence of float
         Also those below this value, in the units of As and y: zero by default.
     coupling : None, float, or sequence of (None, float or ndarray of shape (N_k, N_k))
@@ -136,7 +136,7 @@ class KroneckerSBL(KronEstimate):
         self,
         update: str = "mm",
         noise: float | str = "learn",
-        prune_rel: float | Sequence[float] = 1e-3,
+        prune_rel: float | Sequence[float] = 1e-2,
         prune_abs: float | Sequence[float] = 0.0,
         coupling: Any = None,
         pc_step: str = "mm",
@@ -261,7 +261,7 @@ class KroneckerSBL(KronEstimate):
         seen = kron_matvec(matrices, Y / largest, adjoint=True)
         free = [g if C is None else C @ g for g, C in zip(init, couplings or [None] * len(init), strict=True)]
         weights = outer_product([(g > 0).astype(np.float64) for g in free])
-        return bool(np.any(seen * (weights if seen.ndim == weights.ndim else weights[..., None])))
+        return bool(np.any(seen.reshape(weights.size, -1)[weights.reshape(-1) > 0]))
 
     def _keep_nothing(self, dictionaries: Dictionaries, data: Layout, init: list[_Real], noise: float | None) -> Self:
         """Store x = 0, which is all there is where y is orthogonal to all columns, or zero."""
@@ -338,6 +338,6 @@ class KroneckerSBL(KronEstimate):
             noise_variance=self.noise_variance_,
             noise_learned=not isinstance(self.noise, Real),
             coef=self.coef_,
-            held=[g == 0 for g in init],
+            held=np.concatenate(init) == 0,
             **details,
         )

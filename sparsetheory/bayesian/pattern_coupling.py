@@ -216,15 +216,20 @@ class CoupledNNLS(RowUpdate):
 
     def __init__(self, matrices: list[_Coupling], inner: InnerLoop) -> None:
         super().__init__()
-        self.matrices = matrices
+        self.matrices, self._everything = matrices, list(matrices)
         self.inner = inner
 
     def restrict(self, masks: Sequence[NDArray[np.bool_]], gammas: Sequence[_Real]) -> list[_Real]:
         """Keep rows and columns."""
-        for k, mask in enumerate(masks):
-            C = self.matrices[k]
-            self.matrices[k] = None if C is None else C[mask][:, mask]
+        self.matrices = [None if C is None else C[m][:, m] for C, m in zip(self.matrices, masks, strict=True)]
         return super().restrict(masks, gammas)
+
+    def put_back(self, everywhere: Any, least: float) -> list[_Real]:
+        """Return factors in which the best entries of each mode are positive again, and not pruned any more."""
+        factors = super().put_back(everywhere, least)
+        pairs = zip(self._everything, [factor > 0 for factor in factors], strict=True)
+        self.matrices = [None if C is None else C[m][:, m] for C, m in pairs]
+        return factors
 
     def step(self, posterior: KronPosterior) -> tuple[list[_Real], int]:
         """Return the next factors, and the number of sweeps."""

@@ -46,7 +46,8 @@ class SBL(FlatBayesianModel):
         Variance of the noise, or to learn it.
     prune_rel, prune_abs : float
         Variances below this share of the largest, in units in which columns have unit norm, or below this value, in
-        the units of X and y, are dropped. Those that the cost asks for at the end come back, for good.
+        the units of X and y, are dropped. Those that the data ask for at the end come back, for good: if they raise
+        the log evidence by more than the logarithm of the number of columns.
     max_iter : int
         Largest number of updates.
     tol : float
@@ -110,7 +111,7 @@ class SBL(FlatBayesianModel):
         self,
         update: str = "em",
         noise: float | str = "learn",
-        prune_rel: float = 1e-3,
+        prune_rel: float = 1e-2,
         prune_abs: float = 0.0,
         max_iter: int = 150,
         tol: float = 1e-4,
