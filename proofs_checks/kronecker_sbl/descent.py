@@ -210,7 +210,7 @@ unique_maximisation = Claim(
     statement=r"Q \text{ is jointly convex in } \log \gamma_i: \text{ its minimiser G is unique}",
     source=ours("convexity of the maximisation step"),
     verdict=Always(1e-7),
-    instances=lambda: moments(spreads=(0.3, 1.0)),
+    instances=lambda: moments(spreads=(0.3, 1.0, 3.0)),
     evaluate=_unique,
     near_miss=lambda m: _unique(m, tol=1.0),
 )
@@ -259,9 +259,9 @@ hilbert = Claim(
     statement=r"d_H(\gamma_2', \gamma_2^*) \le \tanh^2(\Delta / 4)\, d_H(\gamma_2, \gamma_2^*) \quad (d = 2)",
     source=classic("Birkhoff (1957); Franklin, Lorenz (1989)", "contraction of positive matrices in Hilbert's metric"),
     verdict=Always(1e-9),
-    instances=lambda: moments(most=2, spreads=(0.3, 1.0)),
+    instances=lambda: moments(most=2),
     evaluate=_contracts,
-    near_miss=lambda m: _contracts(m, power=6.0),
+    near_miss=lambda m: _contracts(m, power=3.0),
 )
 
 

@@ -242,7 +242,7 @@ exactness = Claim(
     # Least squares on supports of condition up to 1e7, whose objectives the enumeration allows 64 u over their distance
     # to dependence.
     verdict=Always(1e-8),
-    instances=lambda: _small(6, _CALM),
+    instances=lambda: _small(6),
     evaluate=_exactness,
     near_miss=lambda problem: _exactness(problem, one_norm_for_all=True),
 )

@@ -173,7 +173,8 @@ def _fewer_atoms(draw: _Draw, factor: float = 1.5) -> Measurement:
 
 fewer_atoms = Claim(
     name="lq_coding.fewer_atoms",
-    statement=r"1.5\, \mathrm{MSE}_{\mathrm{CEL0}}(n) \le \mathrm{MSE}_{\ell_1}(t n),\ 1 \le t \le 10, \text{ at 7 nonzeros}",
+    statement=r"1.5\, \mathrm{MSE}_{\mathrm{CEL0}}(n) \le \mathrm{MSE}_{\ell_1}(t n) \text{ for } t \le 10,"
+    r" \text{ at 7 nonzeros}",
     source=measured("photographs; the abstract of arXiv:2301.10002 says that l1 needs some ten times the atoms"),
     verdict=WithProbability(0.9),
     instances=lambda: _draws(_with_atoms, (144.0, 1440.0)),

@@ -18,6 +18,7 @@ from sparsetheory.proofs_checks.lq_coding.instances import (
     ours,
     penalties,
     penalty_of,
+    wide,
 )
 from sparsetheory.proofs_checks.verdicts import Always
 
@@ -53,8 +54,8 @@ def _shrinkages(names: tuple[str, ...] = ALL) -> st.SearchStrategy[_Shrinkage]:
     return st.builds(
         _threshold_or,
         penalties(names),
-        decades(-2, 1),
-        decades(-2, 1.3),
+        wide(-2, 1),
+        wide(-2, 1.3),
         st.just("anywhere") | st.sampled_from(_PLACES[1:]),
     )
 
@@ -90,7 +91,7 @@ class _Shrinkages:
 
 def _all_shrinkages() -> st.SearchStrategy[_Shrinkages]:
     places = st.just("anywhere") | st.sampled_from(_PLACES[1:])
-    return st.builds(_Shrinkages, decades(-2, 1), decades(-2, 1), decades(-2, 1.3), places, _shrinkages())
+    return st.builds(_Shrinkages, wide(-2, 1), wide(-2, 1), wide(-2, 1.3), places, _shrinkages())
 
 
 def _excess(instance: _Shrinkage, used: Penalty) -> float:

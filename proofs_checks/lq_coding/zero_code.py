@@ -81,7 +81,7 @@ class _FirstStep:
 
 
 def _first_steps() -> st.SearchStrategy[_FirstStep]:
-    q = st.sampled_from([0.5, 2 / 3, 0.3]) | st.floats(0.02, 0.95)
+    q = st.sampled_from([0.5, 2 / 3, 0.3]) | st.floats(0.02, 0.95) | st.floats(0.95, 0.999)
     built = st.builds(_FirstStep, codings(), st.sampled_from(ALL), decades(-2, 1), decades(-1, 1), q)
     return built.filter(lambda instance: instance.threshold_is_explicit)
 
