@@ -221,9 +221,9 @@ def _counts(landscape: _Landscape, share: float = 1.0) -> Measurement:
     rng, A, n = np.random.default_rng(0), kron(landscape.As), landscape.As[1].shape[1]
     listed, flat = set(kron_local_minima(landscape.As, landscape.ys)), set(sbl_local_minima(A, kron(landscape.ys)))
     bases = product(*(combinations(range(A.shape[1]), A.shape[0]) for A in landscape.As))
-    changes = {S: _change_with_structure(landscape, S, rng) for S in bases}
+    changes: dict[tuple[tuple[int, ...], ...], float] = {S: _change_with_structure(landscape, S, rng) for S in bases}
     minima = [S for S, change in changes.items() if change > _UNCLEAR or (S in listed and change > -_UNCLEAR)]
-    whole = [tuple(n * i + j for i in S[0] for j in S[1]) for S in minima]
+    whole = [tuple(n * i + j for i in first for j in second) for first, second in minima]
     others = [tuple(sorted(int(i) for i in rng.choice(A.shape[1], A.shape[0], replace=False))) for _ in range(15)]
     sample = whole + others + sorted(flat)[:: max(len(flat) // 15, 1)]
     wrong = _wrong_minima(changes, listed) + len(set(whole) - flat)

@@ -142,7 +142,7 @@ def _moments(instance: _Decay, gamma: _Real) -> tuple[_Real, _Real]:
     return instance.A.T @ solved[:, -1], np.einsum("mn,mn->n", instance.A, solved[:, :-1])
 
 
-def _decay(instance: _Decay, limit: float = 1.0) -> Measurement:
+def _decay(instance: _Decay) -> Measurement:
     """Compare the median of ``r gamma (q - S^2)`` over null components with one.
 
     Where the limit has q > S^2, a step is gamma - gamma^2 (q - S^2), whose solution is 1 / (r (q - S^2)).
@@ -154,8 +154,8 @@ def _decay(instance: _Decay, limit: float = 1.0) -> Measurement:
     S, q = _moments(instance, gamma)
     slope = q - S**2
     null = (gamma < 0.01 * gamma.max()) & (slope > 0)
-    product = float(np.median(instance.r * gamma[null] * slope[null])) if null.any() else limit
-    return Measurement(abs(product - limit), 0.05)
+    product = float(np.median(instance.r * gamma[null] * slope[null])) if null.any() else 1.0
+    return Measurement(abs(product - 1.0), 0.05)
 
 
 em_decay = Claim(
@@ -165,7 +165,8 @@ em_decay = Claim(
     verdict=WithProbability(0.9),
     instances=lambda: st.builds(lambda s: _draw_decay(np.random.default_rng(s), 3000), st.integers(0, 2**32 - 1)),
     evaluate=_decay,
-    near_miss=lambda instance: _decay(instance, limit=1.1),
+    # The distance is 0.016 after 1500 steps, give or take 0.005.
+    near_miss=0.2,
     sweep=Sweep(
         axis="iterations r",
         values=(1500.0, 3000.0, 6000.0),

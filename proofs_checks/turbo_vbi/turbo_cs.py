@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sparsetheory.bayesian.antenna_array import partial_pilots
 from sparsetheory.bayesian.bernoulli_gaussian import BernoulliGaussian
 from sparsetheory.bayesian.state_evolution import turbo_cs_evolution
-from sparsetheory.bayesian.turbo_cs_loop import LinearModule, Message, run_turbo_cs
+from sparsetheory.bayesian.turbo_cs_loop import LinearModule, Message, TurboCSRules, TurboCSState, run_turbo_cs
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import classic
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
@@ -79,18 +79,11 @@ class _Sensed:
 
     def decibels(self, exchanges: int) -> float:
         """Return the mean squared error over all problems."""
-        errors = []
+        rules = TurboCSRules(learn_noise=False, learn_prior=False, damping=0.0, max_iter=exchanges, tol=0.0)
+        errors, prior = [], BernoulliGaussian(0.1, 1.0, 1.0)
         for F, y, x in self.problems:
-            run = run_turbo_cs(
-                LinearModule(F, y),
-                BernoulliGaussian(0.1, 1.0, 1.0),
-                self.noise,
-                learn_noise=False,
-                learn_prior=False,
-                damping=0.0,
-                max_iter=exchanges,
-                tol=0.0,
-            )
+            nothing = Message(np.zeros_like(x), prior.density * prior.variance)
+            run = run_turbo_cs(LinearModule(F, y), TurboCSState(nothing, self.noise, prior), rules)
             errors.append(np.mean(np.abs(run.post.mean - x) ** 2))
         return float(10 * np.log10(np.mean(errors)))
 
@@ -115,15 +108,6 @@ def _followed(case: _Sensed) -> Measurement:
     return Measurement(abs(case.decibels(_EXCHANGES) - float(predicted)), _WITHIN)
 
 
-def _independent_entries(case: _Sensed) -> Measurement:
-    """Claim the evolution of matrices with independent entries, in which no message is extrinsic."""
-    prior = BernoulliGaussian(0.1, 1.0, 1.0)
-    error = 0.1
-    for _ in range(_EXCHANGES):
-        error = prior.mmse((error + case.noise) / case.rate)
-    return Measurement(abs(case.decibels(_EXCHANGES) - float(10 * np.log10(error))), _WITHIN)
-
-
 state_evolution = Claim(
     name="turbo_vbi.turbo_cs_state_evolution",
     statement=r"|10 \lg \mathrm{MSE} - 10 \lg \mathrm{MSE}_{\mathrm{evolution}}| \le 2 \text{ dB after 3 exchanges}, "
@@ -136,7 +120,8 @@ state_evolution = Claim(
         st.sampled_from([0.5, 0.7]),
     ),
     evaluate=_followed,
-    near_miss=_independent_entries,
+    # Twice the scatter is not a sixth of it.
+    near_miss=0.15,
     sweep=Sweep(
         axis="M/N",
         values=(0.5, 0.6, 0.7),
