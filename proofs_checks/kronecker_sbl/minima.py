@@ -224,7 +224,7 @@ def _counts(landscape: _Landscape, share: float = 1.0) -> Measurement:
     changes: dict[tuple[tuple[int, ...], ...], float] = {S: _change_with_structure(landscape, S, rng) for S in bases}
     minima = [S for S, change in changes.items() if change > _UNCLEAR or (S in listed and change > -_UNCLEAR)]
     whole = [tuple(n * i + j for i in first for j in second) for first, second in minima]
-    others = [tuple(sorted(int(i) for i in rng.choice(A.shape[1], A.shape[0], replace=False))) for _ in range(15)]
+    others = [tuple(sorted(int(i) for i in rng.permutation(A.shape[1])[: A.shape[0]])) for _ in range(15)]
     sample = whole + others + sorted(flat)[:: max(len(flat) // 15, 1)]
     wrong = _wrong_minima(changes, listed) + len(set(whole) - flat)
     wrong += _wrong_minima({S: _change_without_structure(landscape, S) for S in sample}, flat)

@@ -189,8 +189,8 @@ def _early(channels: _Channels) -> Measurement:
 
 annealed_grid = Claim(
     name="turbo_vbi.annealed_grid",
-    statement=r"\mathrm{NMSE}(\text{moved while annealing}) \le \mathrm{NMSE}(\text{moved afterwards}) - 0.2 \text{ dB},"
-    r" \quad \text{mean of 2 channels at 10 to 15 dB}",
+    statement=r"\mathrm{NMSE}(\text{moved while annealing}) \le \mathrm{NMSE}(\text{moved afterwards}) - 0.2 \text{ dB}"
+    r", \quad \text{mean of 2 channels at 10 to 15 dB}",
     source=measured("gain of moving the grid during the annealing, 3.9 dB at 10 dB, 3.2 dB at 15 dB"),
     verdict=WithProbability(0.9),
     instances=_small_channels,
