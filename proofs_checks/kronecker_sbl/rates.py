@@ -66,6 +66,7 @@ def _stationarity(iterate: _Iterate, update: str = "ksbl") -> Measurement:
 
 em_stationarity = Claim(
     name="kronecker_sbl.em_stationarity",
+    summary="With one sweep per expectation the gradient falls like one over the iterations.",
     statement=r"\|\nabla_{\log\gamma} L(\gamma^{(r)})\| \propto r^{-1 \pm 0.2} \text{ for one sweep per expectation}",
     source=measured("limit points are stationary (abstract of arXiv:2307.14719); the rate is that of null components"),
     verdict=ScalesAs(-1.0, 0.2),
@@ -100,6 +101,7 @@ def _small_gradient(start: _Start, update: str = "mm") -> Measurement:
 
 mm_stationarity = Claim(
     name="kronecker_sbl.mm_stationarity",
+    summary="After 500 majorise-minimise steps the gradient is small, nine times of ten.",
     statement=r"\|\nabla_{\log\gamma} L\| \le 10^{-5} M \text{ after 500 majorise-minimise steps}",
     source=measured("majorise-minimise in general converges geometrically; alternating minimisation leaves 1e-2"),
     verdict=WithProbability(0.9),
@@ -160,6 +162,7 @@ def _decay(instance: _Decay) -> Measurement:
 
 em_decay = Claim(
     name="kronecker_sbl.em_decay",
+    summary="Variances that should vanish do so like one over the iterations.",
     statement=r"r\, \gamma_n^{(r)} (q_n - |S_n|^2) \to 1 \text{ on null components of expectation-maximisation}",
     source=ours("decay law: pruning at a level takes as many iterations as its inverse"),
     verdict=WithProbability(0.9),

@@ -97,6 +97,7 @@ def _order(trials: _Trials) -> Measurement:
 
 order_of_solvers = Claim(
     name="lq_coding.order_of_solvers",
+    summary="Short steps find the global minimum least often, CEL0 and single replacement most often.",
     statement=r"P(\text{IHT}_{0.1/L}) + 0.05 \le P(\text{IHT}_{0.99/L}) \le \min(P(\text{CEL0}), P(\text{SBR})),"
     r" \quad P = \text{share of 50 problems with the global minimum of } \ell_0",
     source=measured("12 unit atoms of length 8, three nonzeros from 1 to 3, price 0.15"),

@@ -67,6 +67,7 @@ def _distances(batch: _Batch) -> Measurement:
 
 stop_rule = Claim(
     name="lq_coding.stop_rule",
+    summary="The published rule stops a fifth or more of the code away from convergence.",
     statement=r"\|C_{\text{stopped}} - C_\infty\| \ge \tfrac15 \|C_\infty\| \text{ for }"
     r" \|C_{k+1} - C_k\| < \epsilon (\epsilon + \|C_k\|),\ \epsilon = 10^{-2}",
     source=measured("published strengths, atoms learned with l1, steps up to 1/L"),
@@ -102,6 +103,7 @@ def _sparsity_gap(batch: _Batch) -> Measurement:
 
 sparsity_gap = Claim(
     name="lq_coding.sparsity_gap",
+    summary="Part of the published gap in sparsity between l1 and CEL0 is the solver's.",
     statement=r"\left( \frac{\#\ell_1}{\#\mathrm{CEL0}} \right)_{\text{stopped}}"
     r" \ge 1.2 \left( \frac{\#\ell_1}{\#\mathrm{CEL0}} \right)_{\text{converged}}",
     source=measured("part of the gap between published numbers of active units is the solver's"),

@@ -101,6 +101,7 @@ def _ascent(case: _Uncertain, **changed: Any) -> Measurement:
 
 moving_grid_ascent = Claim(
     name="turbo_vbi.moving_grid_ascent",
+    summary="Steps of the grid never lower the evidence bound.",
     statement=r"L_{t+1} \ge L_t \text{ over outer iterations, each a step of the grid and rounds of updates}",
     source=ours("gradient steps of the grid inside coordinate ascent"),
     verdict=Always(_ROUNDING),
@@ -160,6 +161,7 @@ def _gain(channels: _Channels) -> Measurement:
 
 moving_grid_gain = Claim(
     name="turbo_vbi.moving_grid_gain",
+    summary="A grid that moves gains at least 0.4 dB for every dB of signal over noise.",
     statement=r"\mathrm{NMSE}(\text{moving grid}) \le \mathrm{NMSE}(\text{fixed grid}) - 0.4 \, \mathrm{SNR} "
     r"\text{ in dB}, \quad \text{mean of 3 channels}",
     source=measured("gain of the moving grid, 4.0, 6.3, 11.0, 12.8, 16.7 dB at 0, 5, 10, 15, 20 dB"),
@@ -189,6 +191,7 @@ def _early(channels: _Channels) -> Measurement:
 
 annealed_grid = Claim(
     name="turbo_vbi.annealed_grid",
+    summary="It pays to move the grid while annealing, not after it.",
     statement=r"\mathrm{NMSE}(\text{moved while annealing}) \le \mathrm{NMSE}(\text{moved afterwards}) - 0.2 \text{ dB}"
     r", \quad \text{mean of 2 channels at 10 to 15 dB}",
     source=measured("gain of moving the grid during the annealing, 3.9 dB at 10 dB, 3.2 dB at 15 dB"),

@@ -86,6 +86,7 @@ def _over_settings(measured_label: str, bound_label: str) -> Sweep:
 
 chain_gain = Claim(
     name="turbo_vbi.chain_gain",
+    summary="The chain gains on independent coefficients, if precisions are integrated out.",
     statement=r"\mathrm{NMSE}(\text{collapsed chain}) \le \mathrm{NMSE}(\text{collapsed iid}) - 0.5 \text{ dB}, "
     r"\text{ mean of 5 draws}",
     # Half of the draws gain more than 3 dB, the others little: means of few scatter.
@@ -106,6 +107,7 @@ def _no_gain(draws: _Draws) -> Measurement:
 
 published_chain_is_inert = Claim(
     name="turbo_vbi.published_chain_is_inert",
+    summary="With the published updates the chain changes next to nothing.",
     statement=r"|\mathrm{NMSE}(\text{mean-field chain}) - \mathrm{NMSE}(\text{mean-field iid})| \le 1.5 \text{ dB}, "
     r"\text{ mean of 5 draws}",
     source=measured("inertness of the Markov prior in the published updates"),
@@ -152,6 +154,7 @@ def _extremes(support: _Support) -> Measurement:
 
 calibrated_ends = Claim(
     name="turbo_vbi.calibrated_ends",
+    summary="Support probabilities near zero and one can be trusted.",
     statement=r"P(s_i = 1 \mid \tilde\pi_i < .05) \le .025, \quad P(s_i = 1 \mid \tilde\pi_i \ge .95) \ge .93"
     r" \text{ over 5 draws}",
     source=measured("calibration of certain probabilities; those between are over-confident"),
@@ -253,6 +256,7 @@ def _multiplications(instance: _Sweepable, *, covariance: bool = False) -> Measu
 
 sweep_cost = Claim(
     name="turbo_vbi.sweep_cost",
+    summary="The work of a sweep grows in proportion to the number of coefficients.",
     statement=r"\text{multiplications of a sweep} \propto N^{1 \pm 0.1} \text{ at fixed } M",
     source=measured("multiplications of a sweep, counted"),
     verdict=ScalesAs(1.0, 0.1),

@@ -54,6 +54,7 @@ def _statistics(paths: _Paths, forgetting: float | None = None) -> Measurement:
 
 chain_statistics = Claim(
     name="turbo_vbi.chain_statistics",
+    summary="Sampled chains have the density, runs, gaps and correlations of the theory.",
     statement=r"P(s_i = 1) = \lambda, \ E[\text{run}] = 1/p_{10}, \ E[\text{gap}] = 1/p_{01}, "
     r"\ \mathrm{corr}(s_i, s_{i+k}) = (1 - p_{01} - p_{10})^k",
     source=classic("Gallager, Stochastic processes (2013)", "two-state Markov chains"),
@@ -107,6 +108,7 @@ def _loopy_error(grid: _Grid, bound: float) -> Measurement:
 def _loopy_claim(name: str, bound: float, share: float, near_miss: float) -> Claim:
     return Claim(
         name=f"turbo_vbi.{name}",
+        summary=f"Marginals of loopy messages are within {bound} of the truth on {share:.0%} of small grids.",
         statement=rf"P(\max_i |\tilde\pi_i^{{BP}} - \tilde\pi_i| \le {bound}) \ge {share} \text{{ on }} 3 \times 4 "
         r"\text{ grids}",
         source=measured("accuracy of loopy sum-product"),
