@@ -11,7 +11,16 @@ from sklearn.linear_model import Lasso
 
 from sparsetheory.coding import L1, duality_gap, encode
 from sparsetheory.proofs_checks.claim import Claim, Measurement
-from sparsetheory.proofs_checks.lq_coding.instances import EPS, Coding, classic, codings, decades, objective, ours, seeds
+from sparsetheory.proofs_checks.lq_coding.instances import (
+    EPS,
+    Coding,
+    classic,
+    codings,
+    decades,
+    objective,
+    ours,
+    seeds,
+)
 from sparsetheory.proofs_checks.verdicts import Always
 
 _Array = NDArray[np.float64]

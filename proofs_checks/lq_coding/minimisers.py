@@ -63,7 +63,7 @@ def _supports(codes: Iterable[_Array]) -> set[bytes]:
 def _on_supports(problem: _Small) -> dict[bytes, tuple[_Array, float]]:
     """Return least squares and its objective on every support of independent atoms, by a general solver."""
     coding, found = problem.coding, {}
-    for bits in range(2 ** coding.norms.size):
+    for bits in range(2**coding.norms.size):
         support = bits >> np.arange(coding.norms.size) & 1 == 1
         code = np.zeros(coding.norms.size)
         if support.any():
