@@ -68,7 +68,8 @@ class PlainAnchored:
     closest : float
         Least distance of a column of the basis to the span of those before it, as a share of its norm.
     lengths, distances : ndarray of shape (n_features,)
-        Euclidean norms of the columns (about their means where there is a constant), and of what the basis leaves of them; zero for rounding and for the anchors.
+        Euclidean norms of the columns (about their means where there is a constant), and of what the basis leaves of
+        them; zero for rounding and for the anchors.
     """
 
     def __init__(self, data: LeastSquaresData, anchors: _Index) -> None:

@@ -70,8 +70,8 @@ class SupportCertificate(Certificate):
     `measured` and `bound` are the largest :math:`|x_j^T r| / (\|x_j\| \|y\|)` over the features j of the model (about
     their means where there is an intercept) and the constant; r is the residual of the coefficients in the precision in
     which the model predicts. A ridge adds its derivative. The bound follows from the sizes of what is summed:
-    :math:`((10^{-11} + 2 \varepsilon') s + n \varepsilon t) / \|y\|`. Here s is :math:`\|y\| + \sum_j \|x_j\| |w_j|` with
-    columns about their means, t the same with columns as they are and the constant, and :math:`\varepsilon'` the
+    :math:`((10^{-11} + 2 \varepsilon') s + n \varepsilon t) / \|y\|`. Here s is :math:`\|y\| + \sum_j \|x_j\| |w_j|`
+    with columns about their means, t the same with columns as they are and the constant, and :math:`\varepsilon'` the
     precision of the coefficients.
 
     Attributes
