@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from sparsetheory.arguments import check_number
 from sparsetheory.bayesian.markov_chain import check_transitions
@@ -25,15 +26,32 @@ _Array = NDArray[np.float64]
 
 
 def check_arrays(F: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return complex data as arrays of one type, checked as scikit-learn checks real ones.
+    """Return data as arrays of one floating-point type, checked as scikit-learn checks real ones.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, or values are not finite.
+        If they are no numbers, shapes do not fit, or values are not finite.
+    TypeError
+        If a matrix is sparse.
     """
-    F, y = np.asarray(F), np.asarray(y)
-    dtype = np.result_type(F.dtype, y.dtype, np.complex64)
+    arrays = []
+    for name, value in (("F", F), ("y", y)):
+        if sparse.issparse(value):
+            raise TypeError(f"{name} must be dense: sparse data were passed, make them dense with .toarray()")
+        array = np.asarray(value)
+        if array.dtype.kind == "O":
+            try:
+                array = array.astype(np.float64)
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} must be an array of numbers; got {array.dtype}") from None
+        if array.dtype.kind not in "biufc":
+            raise ValueError(f"{name} must be an array of numbers; got {array.dtype}")
+        arrays.append(array)
+    F, y = arrays
+    single = np.float32 if F.dtype in (np.float32, np.complex64) else np.float64
+    real = np.result_type(single, np.float32 if y.dtype.kind in "biu" else y.real.dtype)
+    dtype = np.result_type(real, np.complex64) if "c" in F.dtype.kind + y.dtype.kind else real
     if F.ndim != 2 or 0 in F.shape:
         raise ValueError(f"F must be a matrix with at least one row and one column; got shape {F.shape}")
     if y.ndim not in (1, 2) or y.shape[0] != F.shape[0] or y.size == 0:

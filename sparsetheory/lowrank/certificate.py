@@ -122,6 +122,8 @@ class ClusteringCertificate(Certificate):
             most = most if len(members) == 1 else min(most, self.rank)
             if basis.shape != (blocks.n_rows, rank) or not 1 <= rank <= most:
                 return f"basis {label} has shape {basis.shape}"
+            if not np.isfinite(basis).all():
+                return f"basis {label} contains NaN or infinity"
             if not _defect(basis) <= _rounding(basis):
                 return f"basis {label} is not orthonormal"
         return ""
