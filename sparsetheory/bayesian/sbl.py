@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.data_units import DataUnits
 from sparsetheory.bayesian.evidence_loop import maximise_evidence
-from sparsetheory.bayesian.factor_arguments import check_factors, check_noise
+from sparsetheory.bayesian.factor_arguments import check_factors, check_noise, check_record
 from sparsetheory.bayesian.factor_start import plain_start
 from sparsetheory.bayesian.factor_updates import InnerLoop
 from sparsetheory.bayesian.flat_data import FlatData
@@ -28,7 +28,6 @@ from sparsetheory.blas_threads import blas_threads, gram_work
 __all__ = ["SBL"]
 
 _STEPS = {"em": "ksbl", "mm": "mm"}
-_RECORDS = ("cost", "noise", "kept", "gammas")
 
 
 class SBL(FlatBayesianModel):
@@ -216,15 +215,15 @@ class SBL(FlatBayesianModel):
             noise_variance=self.noise_variance_,
             noise_learned=noise_learned,
             coef=self.coef_,
-            intercept=self.intercept_ if self.fit_intercept else None,
+            intercept=self.intercept_,
+            fit_intercept=bool(self.fit_intercept),
             held=init == 0,
         )
 
     def _check_parameters(self) -> tuple[float | None, Pruning]:
         if self.update not in _STEPS:
             raise ValueError(f"update must be 'em' or 'mm'; got {self.update!r}")
-        if isinstance(self.record, str) or any(name not in _RECORDS for name in self.record):
-            raise ValueError(f"record must be a sequence of names among {', '.join(_RECORDS)}; got {self.record!r}")
+        check_record(self.record)
         check_count("max_iter", self.max_iter)
         check_number("tol", self.tol)
         relative, absolute = check_number("prune_rel", self.prune_rel), check_number("prune_abs", self.prune_abs)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from sklearn.utils.validation import validate_data
 
 from sparsetheory.arguments import check_number
 from sparsetheory.bayesian.markov_chain import check_transitions
@@ -15,7 +16,7 @@ from sparsetheory.bayesian.turbo_model import TurboModel
 from sparsetheory.bayesian.turbo_problem import TurboProblem
 from sparsetheory.bayesian.turbo_support import ChainPrior, IndependentPrior, SupportPrior
 
-__all__ = ["check_arrays", "make_model", "make_prior", "make_problem"]
+__all__ = ["check_arrays", "make_model", "make_prior", "make_problem", "read_arrays", "read_rows"]
 
 PRIORS = ("iid", "chain", "chain2d_rows", "grid_bp", "grid_rows_mf")
 COUPLINGS = ("collapsed", "meanfield")
@@ -60,6 +61,67 @@ def check_arrays(F: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         if not np.all(np.isfinite(value)):
             raise ValueError(f"{name} contains NaN or infinity")
     return F.astype(dtype), y.astype(dtype)
+
+
+def read_arrays(estimator: Any, F: Any, y: Any, **settings: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return data as `fit` takes them, and let the estimator remember their features.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+    F : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,) or (n_samples, n_targets)
+    **settings
+        Of scikit-learn's checks, for real data.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_arrays`.
+    TypeError
+        If F is sparse.
+    """
+    if sparse.issparse(F):
+        raise TypeError("F must be dense: sparse data were passed, make them dense with .toarray()")
+    if np.iscomplexobj(np.asarray(F)) or np.iscomplexobj(np.asarray(y)):
+        validate_data(estimator, F, y, skip_check_array=True)
+        return check_arrays(F, y)
+    kinds = [np.float64, np.float32]
+    F, y = validate_data(
+        estimator, F, y, dtype=kinds, y_numeric=True, ensure_all_finite=False, **settings
+    )
+    for name, value in (("F", F), ("y", y)):
+        if not np.all(np.isfinite(value)):
+            raise ValueError(f"{name} contains NaN or infinity")
+    return F, y
+
+
+def read_rows(estimator: Any, F: Any) -> NDArray[Any]:
+    """Return new rows as `predict` takes them.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Fitted.
+    F : array-like of shape (n_samples, n_features)
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_arrays`, or if the number of features is not that of the fit.
+    TypeError
+        If F is sparse.
+    """
+    if sparse.issparse(F):
+        raise TypeError("F must be dense: sparse data were passed, make them dense with .toarray()")
+    if np.iscomplexobj(np.asarray(F)):
+        validate_data(estimator, F, skip_check_array=True, reset=False)
+        F = np.asarray(F)
+        return check_arrays(F, np.zeros(F.shape[:1], F.dtype))[0]
+    F = validate_data(estimator, F, dtype=[np.float64, np.float32], reset=False, ensure_all_finite=False)
+    if not np.all(np.isfinite(F)):
+        raise ValueError("F contains NaN or infinity")
+    return np.asarray(F)
 
 
 def make_problem(F: NDArray[Any], y: NDArray[Any], weights: _Array | None) -> TurboProblem:

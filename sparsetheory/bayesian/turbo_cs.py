@@ -5,14 +5,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sparsetheory.arguments import check_count, check_number, require_share
 from sparsetheory.bayesian.bernoulli_gaussian import BernoulliGaussian
-from sparsetheory.bayesian.turbo_arguments import check_arrays
+from sparsetheory.bayesian.turbo_arguments import read_arrays, read_rows
 from sparsetheory.bayesian.turbo_cs_certificate import TurboCSCertificate
 from sparsetheory.bayesian.turbo_cs_loop import (
     SMALLEST,
@@ -192,22 +191,12 @@ class TurboCS(RegressorMixin, BaseEstimator):
             If the number of features is not that of the fit.
         """
         check_is_fitted(self)
-        if np.iscomplexobj(np.asarray(F)):
-            validate_data(self, F, skip_check_array=True, reset=False)
-            F = np.asarray(F)
-            F, _ = check_arrays(F, np.zeros(F.shape[:1], F.dtype))
-        else:
-            F = validate_data(self, F, dtype=[np.float64, np.float32], reset=False)
-        return np.asarray(F @ self.coef_)
+        return np.asarray(read_rows(self, F) @ self.coef_)
 
     def _check(self, F: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        if not sparse.issparse(F) and (np.iscomplexobj(np.asarray(F)) or np.iscomplexobj(np.asarray(y))):
-            validate_data(self, F, y, skip_check_array=True)
-            F, y = check_arrays(F, y)
-            if y.ndim != 1:
-                raise ValueError(f"y must be a vector; got shape {y.shape}")
-            return F, y
-        F, y = validate_data(self, F, y, dtype=[np.float64, np.float32], y_numeric=True)
+        F, y = read_arrays(self, F, y)
+        if y.ndim != 1:
+            raise ValueError(f"y must be a vector; got shape {y.shape}")
         return F, y
 
     def _check_parameters(self) -> float | None:

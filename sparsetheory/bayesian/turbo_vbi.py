@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from sparsetheory.arguments import require_share
-from sparsetheory.bayesian.turbo_arguments import check_arrays, make_model, make_prior, make_problem
+from sparsetheory.bayesian.turbo_arguments import make_model, make_prior, make_problem, read_arrays, read_rows
 from sparsetheory.bayesian.turbo_certificate import TurboCertificate
 from sparsetheory.bayesian.turbo_fit import TurboFit, TurboSchedule, fit_starts
 from sparsetheory.bayesian.turbo_interval import PredictionInterval, prediction_interval
@@ -214,7 +214,7 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         ValueError
             If data are not finite, shapes do not fit, or a parameter is out of its range.
         """
-        F, y = self._check(F, y)
+        F, y = read_arrays(self, F, y, multi_output=True)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, F.real, dtype=np.float64, ensure_non_negative=True)
@@ -261,7 +261,8 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         ValueError
             If the number of features is not that of the fit.
         """
-        return np.asarray(self._rows(F) @ self.coef_.T)
+        check_is_fitted(self)
+        return np.asarray(read_rows(self, F) @ self.coef_.T)
 
     def predict_interval(self, F: Any, level: float = 0.95) -> PredictionInterval:
         """Return intervals for new data, with noise of weight one.
@@ -290,23 +291,9 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         freedom. O(min(M, N) N) per row.
         """
         require_share("level", level)
-        rows = self._rows(F)
-        return prediction_interval(rows, np.asarray(rows @ self.coef_.T), self.state_, self.var_, level)
-
-    def _check(self, F: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        if np.iscomplexobj(np.asarray(F)) or np.iscomplexobj(np.asarray(y)):
-            validate_data(self, F, y, skip_check_array=True)
-            return check_arrays(F, y)
-        F, y = validate_data(self, F, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
-        return F, y
-
-    def _rows(self, F: Any) -> NDArray[Any]:
         check_is_fitted(self)
-        if np.iscomplexobj(np.asarray(F)):
-            validate_data(self, F, skip_check_array=True, reset=False)
-            F = np.asarray(F)
-            return check_arrays(F, np.zeros(F.shape[:1], F.dtype))[0]
-        return np.asarray(validate_data(self, F, dtype=[np.float64, np.float32], reset=False))
+        rows = read_rows(self, F)
+        return prediction_interval(rows, np.asarray(rows @ self.coef_.T), self.state_, self.var_, level)
 
     def _keep(self, problem: TurboProblem, fit: TurboFit, prior_squares: _Array, dtype: Any, y_ndim: int) -> None:
         """Store what was found; coefficients whose columns are zero keep the scale of their prior."""
