@@ -115,10 +115,11 @@ class KroneckerSBL(KronEstimate):
     Notes
     -----
     Results follow the unit of y and of every column; in coupled modes, where neighbours share variances, that of a
-    whole dictionary. Time of a step as in :func:`kron_posterior`; memory O(N + M). Y. He and G. Joseph, "Bayesian Algorithms for
-    Kronecker-structured Sparse Vector Recovery With Application to IRS-MIMO Channel Estimation", arXiv:2307.14719: the
-    model, "am", "svd", the coupling and "nnls". Their settings: ``max_iter=150, tol=1e-4``, known noise, and for real
-    data ``prune_rel=1e-2, inner_tol=1e-5, inner_relative=False`` ("am") or ``prune_rel=1e-3`` ("svd").
+    whole dictionary. Time of a step as in :func:`kron_posterior`; memory O(N + M). Y. He and G. Joseph, "Bayesian
+    Algorithms for Kronecker-structured Sparse Vector Recovery With Application to IRS-MIMO Channel Estimation",
+    arXiv:2307.14719: the model, "am", "svd", the coupling and "nnls". Their settings: ``max_iter=150, tol=1e-4``, known
+    noise, and for real data ``prune_rel=1e-2, inner_tol=1e-5, inner_relative=False`` ("am") or ``prune_rel=1e-3``
+    ("svd").
 
     Examples
     --------

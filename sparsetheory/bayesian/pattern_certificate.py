@@ -77,7 +77,7 @@ class PatternCertificate(Certificate):
     def of(cls, converged: bool, moved: float, tol: float, **details: Any) -> "PatternCertificate":
         """Certify the point that a solver ended with, which one more update moved by this share."""
         return cls(
-            "one more update changes the posterior mean, and a learned noise variance, by at most the bound, relatively",
+            "one more update changes the posterior mean, and a learned noise variance, by at most the bound",
             tol,
             moved,
             Status.of(converged),
@@ -129,7 +129,7 @@ class PatternCertificate(Certificate):
         if self.fit_intercept:
             A, Y = data.centred()
             matrices, n_rows = [A], n_rows - 1
-        if not (intercept_fits(data, self.coef, self.intercept) if self.fit_intercept else np.all(self.intercept == 0.0)):
+        if not intercept_fits(data, self.coef, self.intercept, self.fit_intercept):
             faults.append("the intercept does not belong to the means and the coefficients")
         if not Y.any() or not any(A.any() for A in matrices):
             return 0.0, [*faults, *(["nothing explains a coefficient"] if self.coef.any() or self.gamma.any() else [])]

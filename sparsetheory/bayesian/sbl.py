@@ -90,9 +90,9 @@ class SBL(FlatBayesianModel):
 
     Notes
     -----
-    Results follow the unit of y and that of every column of X. O(M^3 + M^2 N) per update; for mode dictionaries a contraction takes the place of the second term, tens of millions
-    of operations instead of billions at N = 3375, M = 1440. Tipping (2001); Wipf and Rao (2004), whose
-    expectation-maximisation is the default here as a baseline.
+    Results follow the unit of y and that of every column of X. O(M^3 + M^2 N) per update; for mode dictionaries a
+    contraction takes the place of the second term, tens of millions of operations instead of billions at N = 3375,
+    M = 1440. Tipping (2001); Wipf and Rao (2004), whose expectation-maximisation is the default here as a baseline.
 
     Examples
     --------
@@ -190,7 +190,10 @@ class SBL(FlatBayesianModel):
         paths = {
             "noise": fit.noise_path * unit,
             "kept": fit.kept_path[:, 0],
-            "gammas": [[g * scale[at] for g, at in zip(*pair, strict=True)] for pair in zip(fit.gammas_path, fit.places_path, strict=True)],
+            "gammas": [
+                [g * scale[at] for g, at in zip(*pair, strict=True)]
+                for pair in zip(fit.gammas_path, fit.places_path, strict=True)
+            ],
         }
         self._keep_paths(paths)
         coef, var = np.zeros((data.n_columns, *Y.shape[1:]), dtype=Y.dtype), np.zeros(data.n_columns)

@@ -125,7 +125,7 @@ class FlatStationarityCertificate(Certificate):
         if self.fit_intercept:
             A, Y = data.centred()
             matrices, n_rows = [A], n_rows - 1
-        if not (intercept_fits(data, self.coef, self.intercept) if self.fit_intercept else np.all(self.intercept == 0.0)):
+        if not intercept_fits(data, self.coef, self.intercept, self.fit_intercept):
             faults.append("the intercept does not belong to the means and the coefficients")
         if not Y.any() and self.noise_variance == 0.0:
             return 0.0, 0.0, [*faults, *(["y is zero and a coefficient is not"] if self.coef.any() else [])]
@@ -156,7 +156,7 @@ class FlatStationarityCertificate(Certificate):
         return int(np.sum(live.reshape(-1) & ~self.held))
 
 
-def intercept_fits(data: FlatData, coef: _Array, intercept: Any) -> bool:
+def intercept_fits(data: FlatData, coef: _Array, intercept: Any, learned: bool) -> bool:
     """Whether an intercept is the mean of what coefficients leave, up to rounding.
 
     Parameters
@@ -167,11 +167,15 @@ def intercept_fits(data: FlatData, coef: _Array, intercept: Any) -> bool:
         Coefficients.
     intercept : float or ndarray of shape (n_snapshots,)
         What is judged.
+    learned : bool
+        Whether there is one; otherwise it must be zero.
 
     Returns
     -------
     bool
     """
+    if not learned:
+        return bool(np.all(intercept == 0.0))
     (A,) = data.dictionaries.matrices
     expected = data.Y.mean(axis=0) - A.mean(axis=0) @ coef
     terms = np.abs(data.Y).max(axis=0) + np.abs(A).max(axis=0) @ np.abs(coef)

@@ -1,5 +1,6 @@
 """Turbo compressed sensing as an estimator."""
 
+import math
 import warnings
 from typing import Any, Literal, Self
 
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sparsetheory.arguments import check_count, check_number, require_share
 from sparsetheory.bayesian.bernoulli_gaussian import BernoulliGaussian
+from sparsetheory.bayesian.data_units import require_coefficients
 from sparsetheory.bayesian.turbo_arguments import read_arrays, read_rows
 from sparsetheory.bayesian.turbo_cs_certificate import TurboCSCertificate
 from sparsetheory.bayesian.turbo_cs_loop import (
@@ -151,12 +153,9 @@ class TurboCS(RegressorMixin, BaseEstimator):
             return self._keep_nothing(float(np.mean(np.abs(data) ** 2)) if noise is None else noise, F)
         require_squares("y", data)
         require_squares("F", matrix)
+        size = math.log10(unit) - math.log10(largest)
+        require_coefficients("F", math.log10(unit), size, size)
         coefficient = unit / largest
-        if not 1e-130 < coefficient < 1e150:
-            raise ValueError(
-                f"y and F must have units closer together: coefficients of size {coefficient:.0e} have squares outside "
-                "the range of float64; multiply y or F by a constant"
-            )
         matrix, data = matrix / largest, data / unit
         energy, size = float(np.mean(np.abs(data) ** 2)), float(np.mean(np.abs(matrix) ** 2) * F.shape[1])
         start = energy / _LOUD if noise is None else noise / unit**2

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from sparsetheory.arguments import require_share
+from sparsetheory.arguments import generator, require_share
 from sparsetheory.bayesian.turbo_arguments import make_model, make_prior, make_problem, read_arrays, read_rows
 from sparsetheory.bayesian.turbo_certificate import TurboCertificate
 from sparsetheory.bayesian.turbo_fit import TurboFit, TurboSchedule, fit_starts
@@ -55,7 +55,8 @@ class TurboVBI(RegressorMixin, BaseEstimator):
     noise : "learn" or float
         Variance of the noise per observation (of complex noise, both parts together).
     c, d : float
-        Shape and rate of the Gamma prior of the noise precision, for learned noise; `d` has the unit of y squared.
+        Shape and rate of the Gamma prior of the noise precision, for learned noise; `d` in units of the mean square of
+        y.
     init : {"anneal", "anneal_quiet", "sbl", "group"}
         Start: lower the rate of the off state step by step, from noise at a tenth or a hundredth of the energy of y if
         it is learned; sweeps of sparse Bayesian learning; or that of the published code, for densities below 0.05.
@@ -77,7 +78,8 @@ class TurboVBI(RegressorMixin, BaseEstimator):
     max_iter : int
         Rounds after the start.
     tol : float
-        Stop once a round moves the mean, relatively, and all support probabilities by at most this.
+        Stop once a round moves the mean and a learned noise precision, relatively, and all support probabilities by at
+        most this.
     compute_elbo : bool
         Evaluate the bound in every round, rather than at the end.
     random_state : int, RandomState, Generator or None
@@ -125,11 +127,12 @@ class TurboVBI(RegressorMixin, BaseEstimator):
     Notes
     -----
     O(M^2 N) per round for M observations of N > M coefficients, O(N^3) otherwise. Several targets share support and
-    precisions. There is no intercept. For known noise the fit is equivariant: data, noise level and root of `b` scaled
-    by one factor scale the mean by it. Prior and published updates: Liu, Liu, Lian, Lau and Zhao, "Robust recovery of
-    structured sparse signals with uncertain sensing matrix: a Turbo-VBI approach", IEEE Trans. Wireless Communications
-    19(5), 2020, and the authors' code; the collapsed coupling, annealing and the rule for `b` are ours. Interval and
-    support probabilities are those of the variational posterior, which is over-confident between 0.05 and 0.95.
+    precisions. There is no intercept. The fit follows the unit of y and, with ``b="auto"``, that of F; coefficients
+    that share a rate have a unit in common, and so have their columns. Prior and published updates: Liu, Liu, Lian, Lau
+    and Zhao, "Robust recovery of structured sparse signals with uncertain sensing matrix: a Turbo-VBI approach", IEEE
+    Trans. Wireless Communications 19(5), 2020, and the authors' code; the collapsed coupling, annealing and the rule
+    for `b` are ours. Interval and support probabilities are those of the variational posterior, which is over-confident
+    between 0.05 and 0.95.
 
     Examples
     --------
@@ -214,6 +217,8 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         ValueError
             If data are not finite, shapes do not fit, or a parameter is out of its range.
         """
+        if not isinstance(self.random_state, np.random.RandomState):
+            generator(self.random_state)
         F, y = read_arrays(self, F, y, multi_output=True)
         weights = None
         if sample_weight is not None:
@@ -312,7 +317,7 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         self.elbo_, self.n_iter_, self.converged_ = fit.elbo, fit.n_iter, fit.converged
         self.bp_converged_ = state.support.settled
         self.state_ = state
-        self.certificate_ = TurboCertificate.of(fit, self.tol, bool(self.learn_chain))
+        self.certificate_ = TurboCertificate.of(fit, self.coef_, self.tol, bool(self.learn_chain))
 
     def _warn(self, fit: TurboFit) -> None:
         if not fit.converged:
