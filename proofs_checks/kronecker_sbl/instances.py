@@ -17,6 +17,7 @@ __all__ = [
     "classic",
     "draw_problem",
     "kron",
+    "measured",
     "moments",
     "ours",
     "outer",
@@ -31,6 +32,11 @@ _TITLE = "He, Joseph, Bayesian algorithms for Kronecker-structured sparse vector
 def ours(item: str) -> Source:
     """Cite a derivation of this package, given in the docstring of the claim's measurement."""
     return Source("sparsetheory", item, provenance="ours")
+
+
+def measured(item: str) -> Source:
+    """Cite an experiment of this package: what is observed in the sweep of the claim, and proved nowhere."""
+    return Source("sparsetheory", item, provenance="measured")
 
 
 def paper(item: str) -> Source:

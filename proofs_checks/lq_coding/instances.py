@@ -21,9 +21,9 @@ __all__ = [
     "codings",
     "decades",
     "draw_coding",
+    "measured",
     "objective",
     "ours",
-    "paper",
     "penalties",
     "penalty_of",
     "seeds",
@@ -36,13 +36,7 @@ WEAKLY_CONVEX = ("cel0", "mcp", "scad", "log_sum")
 # Their thresholding operators jump at every step.
 JUMPING = ("l0", "lq")
 
-_PAPER = "I. Rentzeperis, L. Calatroni, L. U. Perrinet, D. Prandi, Beyond l1 sparse coding in V1 (2023)"
 _Array = NDArray[np.float64]
-
-
-def paper(item: str) -> Source:
-    """Cite the paper of this line."""
-    return Source(_PAPER, item, "2301.10002")
 
 
 def classic(who: str, item: str) -> Source:
@@ -53,6 +47,11 @@ def classic(who: str, item: str) -> Source:
 def ours(item: str) -> Source:
     """Cite a derivation of this package, given in the docstring of the claim's measurement."""
     return Source("sparsetheory", item, provenance="ours")
+
+
+def measured(item: str) -> Source:
+    """Cite an experiment of this package: what is observed in the sweep of the claim, and proved nowhere."""
+    return Source("sparsetheory", item, provenance="measured")
 
 
 def decades(low: float, high: float) -> st.SearchStrategy[float]:

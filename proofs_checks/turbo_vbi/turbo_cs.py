@@ -95,7 +95,7 @@ class _Sensed:
         return float(10 * np.log10(np.mean(errors)))
 
 
-def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 12, n: int = 400) -> _Sensed:
+def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 4, n: int = 400) -> _Sensed:
     noise, m, problems = 1e-3, int(rate * n), []
     for _ in range(n_draws):
         F, x = partial_pilots(m, n, rng), np.zeros(n, dtype=np.complex128)
@@ -105,7 +105,7 @@ def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 12, n: in
 
 
 _EXCHANGES = 3
-# Measured: the mean of twelve draws scatters by 0.6 dB or less about the evolution.
+# Measured: the mean of four draws scatters by 0.4 to 0.7 dB about the evolution.
 _WITHIN = 2.0
 
 
@@ -127,9 +127,9 @@ def _independent_entries(case: _Sensed) -> Measurement:
 state_evolution = Claim(
     name="turbo_vbi.turbo_cs_state_evolution",
     statement=r"|10 \lg \mathrm{MSE} - 10 \lg \mathrm{MSE}_{\mathrm{evolution}}| \le 2 \text{ dB after 3 exchanges}, "
-    r"\quad N = 400, \text{ mean of 12 draws}",
+    r"\quad N = 400, \text{ mean of 4 draws}",
     source=classic(_MA, "state evolution, at finite size"),
-    verdict=WithProbability(0.9999),
+    verdict=WithProbability(0.9),
     instances=lambda: st.builds(
         lambda seed, rate: _draw_sensed(np.random.default_rng(seed), rate, 2),
         st.integers(0, 2**32 - 1),
@@ -141,8 +141,9 @@ state_evolution = Claim(
         axis="M/N",
         values=(0.5, 0.6, 0.7),
         draw=_draw_sensed,
-        trials=10,
-        quick_trials=3,
+        trials=60,
+        quick_trials=31,
+        quick_values=(0.5, 0.7),
         measured_label="distance in dB",
         bound_label="2 dB",
     ),

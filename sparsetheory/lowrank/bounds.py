@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.arguments import is_finite
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.extension import extend_basis
 from sparsetheory.lowrank.interval import ErrorInterval
-from sparsetheory.lowrank.spectra import captured, squared_spectrum, tail, thin_svd
+from sparsetheory.lowrank.operands import gram, pairwise_sum, squared_norm
+from sparsetheory.lowrank.spectra import captured, compact, squared_spectrum, tail, thin_svd
 
 __all__ = [
     "centroid_bound",
@@ -83,8 +85,9 @@ def weyl_bound(blocks: Sequence[Any], rank: int, seed: Sequence[int] | None = No
     1.0...
     """
     checked, rank = Blocks(blocks), check_rank(rank)
-    chosen = leading_seed(checked, rank) if seed is None else [int(k) for k in seed]
-    if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(checked))):
+    chosen = leading_seed(checked, rank) if seed is None else list(seed)
+    whole = all(isinstance(k, int | np.integer) for k in chosen)
+    if not chosen or not whole or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(checked))):
         raise ValueError(f"seed must be distinct elements of range({len(checked)}), at least one, got {chosen!r}")
     squares = squared_spectrum(checked, chosen)
     return _interval(checked, tail(squares, rank), captured(squares, rank), "weyl")
@@ -151,14 +154,14 @@ def _innovations(blocks: Blocks, order: Sequence[int]) -> list[tuple[Any, Any]]:
     span = np.zeros((blocks.n_rows, 0))
     groups = []
     for k in order:
-        found = extend_basis(span, blocks[k])
+        found = extend_basis(span, compact(blocks[k]))
         groups.append((found.directions, found.values))
         span = np.hstack([span, found.directions])
     return groups
 
 
 def _pinched(blocks: Blocks, directions: Any) -> Any:
-    compressed = sum(c @ c.conj().T for c in (directions.conj().T @ block for block in blocks))
+    compressed = pairwise_sum(gram(directions.conj().T @ block) for block in blocks)
     return np.linalg.eigvalsh(compressed) if directions.shape[1] else np.zeros(0)
 
 
@@ -231,12 +234,13 @@ def pair_bounds(first: Any, second: Any, rank: int) -> ErrorInterval:
     True
     """
     checked, rank = Blocks([first, second]), check_rank(rank)
-    (u, s), (v, t) = (thin_svd(block)[:2] for block in checked)
+    first, second = (compact(block) for block in checked)
+    (u, s), (v, t) = (thin_svd(block)[:2] for block in (first, second))
     union = float(np.sort(np.concatenate([s, t]) ** 2)[::-1][:rank].sum())
-    overlap = float(np.linalg.svd(checked[0].conj().T @ checked[1], compute_uv=False)[:rank].sum())
+    overlap = float(np.linalg.svd(first.conj().T @ second, compute_uv=False)[:rank].sum())
     shared = max(
-        captured(s**2, rank) + np.linalg.norm(u[:, :rank].conj().T @ checked[1]) ** 2,
-        captured(t**2, rank) + np.linalg.norm(v[:, :rank].conj().T @ checked[0]) ** 2,
+        captured(s**2, rank) + squared_norm(u[:, :rank].conj().T @ second),
+        captured(t**2, rank) + squared_norm(v[:, :rank].conj().T @ first),
     )
     superadditive = tail(s**2, rank) + tail(t**2, rank)
     lo = max(superadditive, checked.energy - union - overlap)
@@ -260,7 +264,13 @@ def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[flo
     Returns
     -------
     lo, hi : float
-        With :math:`lo \le \sum_{i\le r}\sigma_i^2 \le hi`.
+        With :math:`lo \le \sum_{i\le r}\sigma_i^2 \le hi`, the rounding of `energy` and `overlap` included: where the
+        squares are nearly equal, it moves the upper end by about 1e-8 of the energy.
+
+    Raises
+    ------
+    ValueError
+        If no matrix has these traces.
 
     Notes
     -----
@@ -268,24 +278,34 @@ def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[flo
 
     Examples
     --------
-    >>> scalar_bounds(energy=5.0, overlap=17.0, n=2, rank=1)  # squares 4 and 1
+    >>> lo, hi = scalar_bounds(energy=5.0, overlap=17.0, n=2, rank=1)  # squares 4 and 1
+    >>> round(lo, 9), round(hi, 9)
     (3.4, 4.0)
     """
     rank = check_rank(rank)
-    if n < rank:
+    if check_rank(n, "n") < rank:
         raise ValueError(f"n must be at least rank={rank}, got {n!r}")
-    if energy < 0 or overlap < 0:
-        raise ValueError(f"energy and overlap must not be negative, got {energy!r} and {overlap!r}")
+    for name, value in (("energy", energy), ("overlap", overlap)):
+        if not (is_finite(value) and value >= 0):
+            raise ValueError(f"{name} must be finite and must not be negative, got {value!r}")
     if energy == 0:
         return 0.0, 0.0
-    variance = max(overlap - energy**2 / n, 0.0)
-    hi = min(rank * energy / n + np.sqrt(variance * rank * (n - rank) / n), np.sqrt(rank * overlap), energy)
-    lo = overlap / energy
+    # Of unit energy, so that nothing overflows. Sums of n squares and of n fourth powers round by so much.
+    allowance = 4 * (8 + n) * float(np.finfo(float).eps)
+    q = float(overlap) / float(energy) / float(energy)
+    if not (1 - allowance) / n <= q <= 1 + allowance:
+        raise ValueError(
+            f"overlap must be between energy**2 / n and energy**2, as for every matrix; got energy={energy!r}, "
+            f"overlap={overlap!r}, n={n}"
+        )
+    variance = max(q - 1 / n, 0.0) + allowance * q
+    hi = min(rank / n + np.sqrt(variance * rank * (n - rank) / n), np.sqrt(rank * q), 1.0) * (1 + allowance)
+    lo = q
     if rank > 1:
-        # The captured energy c satisfies q <= a c^2 + c t / r with a = 1 - 1/r.
-        a, mean = 1 - 1 / rank, energy / rank
-        lo = max(lo, (-mean + np.sqrt(mean**2 + 4 * a * overlap)) / (2 * a))
-    return float(min(lo, hi)), float(hi)
+        # The captured share c satisfies q <= a c^2 + c / r with a = 1 - 1/r.
+        a, mean = 1 - 1 / rank, 1 / rank
+        lo = max(lo, (-mean + np.sqrt(mean**2 + 4 * a * q)) / (2 * a))
+    return float(min(lo * (1 - allowance), hi)) * float(energy), float(hi) * float(energy)
 
 
 def centroid_bound(blocks: Sequence[Any], rank: int) -> ErrorInterval:
@@ -320,9 +340,10 @@ def centroid_bound(blocks: Sequence[Any], rank: int) -> ErrorInterval:
         raise ValueError(f"blocks must have one shape, got widths {np.unique(checked.widths).tolist()}")
     p = len(checked)
     mean = sum(checked) / p
-    spread = np.sqrt(sum(np.linalg.norm(block - mean) ** 2 for block in checked))
-    error = np.sqrt(p * tail(np.asarray(np.linalg.svd(mean, compute_uv=False)) ** 2, rank)) + spread
-    return _interval(checked, 0.0, checked.energy - float(error) ** 2, "centroid")
+    spread = np.sqrt(sum(squared_norm(block - mean) for block in checked))
+    error = np.sqrt(p * tail(np.linalg.svd(compact(mean), compute_uv=False) ** 2, rank)) + spread
+    shape = (checked.n_rows, checked.n_columns)
+    return ErrorInterval.from_tails(0.0, float(error) ** 2, checked.energy, shape, "centroid", checked.unit)
 
 
 def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
@@ -362,8 +383,11 @@ def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, sigma: Ar
     for name, values in (("block_norms", norms), ("noise_norms", noise), ("sigma", sigma)):
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise ValueError(f"{name} must be finite and not negative, got {values!r}")
+    # In units of the largest number, whose square may leave the range of float64.
+    unit = max(x.max(initial=0.0) for x in (norms, noise, sigma)) or 1.0
+    norms, noise, sigma = norms / unit, noise / unit, sigma / unit
     plain = np.sqrt(np.sum(noise**2))
     delta = np.sum(2 * norms * noise + noise**2)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         relative = np.where(sigma > 0, delta / sigma, np.sqrt(delta))
-    return np.minimum(plain, relative)
+    return np.minimum(plain, relative) * unit
