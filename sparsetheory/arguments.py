@@ -55,8 +55,10 @@ def generator(random_state: Any, name: str = "random_state") -> np.random.Genera
 
 
 def is_finite(value: Any) -> bool:
-    """Whether a value is a finite real number."""
-    return isinstance(value, int | float | np.integer | np.floating) and bool(np.isfinite(value))
+    """Whether a value is a finite real number that double precision can hold; booleans are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return abs(value) <= np.finfo(np.float64).max
 
 
 def require_count(name: str, value: Any) -> None:

@@ -191,6 +191,8 @@ def extend_basis(
     kept = np.sort(order[: _leading(pivoted, rtol)]).astype(np.intp)
     # A second factorisation with Q in front: weak columns of the first would not be orthogonal to Q.
     basis = scipy.linalg.qr(np.hstack([Q, unit[:, kept]]), mode="economic")[0]
+    # The old directions as they were: a constant one has to stay exactly constant.
+    basis[:, : Q.shape[1]] = Q
     return np.asfortranarray(basis), kept
 
 

@@ -11,6 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sparsetheory.arguments import check_count, check_number
 from sparsetheory.regression.explored_columns import ExploredColumns, SupportFit
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
+from sparsetheory.regression.support_certificate import SupportCertificate
+from sparsetheory.regression.support_rules import Size
 
 __all__ = ["IterativeSupport", "Repeats"]
 
@@ -76,7 +78,11 @@ class IterativeSupport(SparseLinearModel):
             )
         self.losses_ = np.array(losses) / (2 * data.n_samples)
         self.n_iter_ = len(losses) - 1
-        return self._set_coefficients(data, explored.coefficients(self._finish(explored, best)))
+        self._set_coefficients(data, explored.coefficients(self._finish(explored, best)))
+        self.certificate_ = SupportCertificate.of(
+            data, self, rules=(Size(count),), converged=converged, iteration=self._iteration_error(count)
+        )
+        return self
 
     def _check_parameters(self) -> None:
         check_count("max_iter", self.max_iter)
@@ -95,6 +101,10 @@ class IterativeSupport(SparseLinearModel):
             if len(losses) > self.max_iter:
                 return best, losses, False
         return best, losses, True
+
+    def _iteration_error(self, count: int) -> float:
+        """Return how far from least squares the coefficients may be, as a multiple of their norm."""
+        return 0.0
 
     def _iterates(self, explored: ExploredColumns, start: SupportFit, count: int) -> Iterator[SupportFit]:
         raise NotImplementedError

@@ -15,6 +15,8 @@ from sparsetheory.regression.explored_columns import ExploredColumns
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.splicing_search import Splice, splice_sizes
+from sparsetheory.regression.support_certificate import SupportCertificate
+from sparsetheory.regression.support_rules import Exchanges, Size
 
 __all__ = ["SplicingPath", "SplicingRegressor"]
 
@@ -100,6 +102,10 @@ class SplicingRegressor(SparseLinearModel):
         Chosen size.
     n_iter_ : int
         Products of the design with a vector over all sizes.
+    certificate_ : SupportCertificate
+        ``certificate_.check(X, y)`` verifies from the data that the coefficients are least squares on their support,
+        the number of features, and that none of the exchanges that the search tries lowers the residual by more than
+        `tol`. Other exchanges, and the choice of the size, are not promised.
 
     See Also
     --------
@@ -187,7 +193,10 @@ class SplicingRegressor(SparseLinearModel):
             )
         self.n_nonzero_ = chosen
         self.n_iter_ = int(self.path_.n_iters.sum())
-        return self._set_coefficients(data, explored.coefficients(models[chosen].fit))
+        self._set_coefficients(data, explored.coefficients(models[chosen].fit))
+        rules = (Size(size if self.n_nonzero is not None else chosen, floor), Exchanges(self.max_exchange, self.tol))
+        self.certificate_ = SupportCertificate.of(data, self, rules=rules, converged=models[chosen].converged)
+        return self
 
     def _check_parameters(self) -> None:
         if self.criterion not in _PRICES:
