@@ -135,8 +135,8 @@ def test_the_tolerance_itself(penalty):
     X, D = np.array([[3.0, 0.0]]), np.array([[1.0], [0.0]])
     best = penalty.prox([3.0])
     for share, valid in [(0.9, True), (1.1, False), (1.9, False)]:
-        # Below the best code the correlation is lam + e: the gap is e^2 / 2 + c e lam / (lam + e), to first order c e.
-        error = -share * 4.5e-3 / (3.0 - 0.2) if penalty.kind == L1.kind else share * 3e-3
+        # An entry too small by e leaves a correlation of lam + e and, scaled back to lam, a gap of e^2 / 2.
+        error = -np.sqrt(2 * share * 4.5e-3) if penalty.kind == L1.kind else share * 3e-3
         certificate = CodeCertificate.of(X, D, [best + error], penalty, tol=1e-3)
         assert certificate.valid is valid
         assert certificate.check(X, D).valid is valid
