@@ -120,12 +120,12 @@ def _label(ax: "Axes", result: ClaimResult) -> None:
     ax.set_ylabel("\n".join(wrap(sweep.measured_label, _LABEL_WIDTH)))
     lines = wrap(claim.summary, _SUMMARY_WIDTH)
     if lines:
-        below = {"textcoords": "offset points", "va": "bottom", "fontsize": 9, "color": "#444444"}
+        below: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "fontsize": 9, "color": "#444444"}
         ax.annotate("\n".join(lines), (0, 1), xycoords="axes fraction", xytext=(0, 5), **below)
     pad = 6 + 12 * len(lines)
     ax.set_title(claim.name, loc="left", pad=pad)
     if claim.source.provenance in ("ours", "measured"):
-        style = {"fontstyle": "italic", "fontweight": "normal", "color": PALETTE[1]}
+        style: dict[str, Any] = {"fontstyle": "italic", "fontweight": "normal", "color": PALETTE[1]}
         ax.set_title(claim.source.provenance, loc="right", pad=pad, **style)
     # Outside, because a legend hides what lies behind it.
     handles, _ = ax.get_legend_handles_labels()
