@@ -1,4 +1,4 @@
-"""Units in which the data have mean square one and every column has unit norm, so that nothing depends on the user's."""
+"""Units in which data have mean square one and columns unit norm, so that nothing depends on those of the user."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from sparsetheory.ranges import require_squares
 
-__all__ = ["DataUnits", "column_norms"]
+__all__ = ["DataUnits", "column_norms", "require_coefficients"]
 
 _Array = NDArray[np.inexact]
 _Real = NDArray[np.float64]
-# Squares of coefficients, times shares as small as those of pruned variances, stay in range between these sizes.
-_SMALLEST, _LARGEST = 1e-130, 1e150
+# Squares of coefficients, times shares as small as those of small variances, stay in range between these sizes
+# (decimal logarithms).
+_SMALLEST, _LARGEST = -130.0, 150.0
 
 
 def column_norms(A: _Array, *, each: bool = True) -> _Real:
@@ -35,6 +36,25 @@ def column_norms(A: _Array, *, each: bool = True) -> _Real:
     if not each:
         norms = np.full(norms.size, math.sqrt(float(np.mean(norms**2))))
     return np.where(norms > 0, norms, 1.0)
+
+
+def require_coefficients(names: str, data: float, smallest: float, largest: float) -> None:
+    """Raise ValueError if squares of coefficients, and small shares of those, would leave the range.
+
+    Parameters
+    ----------
+    names : str
+        What the error calls the matrices.
+    data : float
+        Decimal logarithm of the root mean square of the data.
+    smallest, largest : float
+        Decimal logarithms of the units of coefficients: the data over norms of columns.
+    """
+    if min(data, smallest) < _SMALLEST or max(data, largest) > _LARGEST:
+        raise ValueError(
+            f"y and {names} must have other units: data of size 1e{data:.0f} and coefficients of size 1e{smallest:.0f} "
+            f"to 1e{largest:.0f} have squares outside the range of float64; multiply y or columns by constants"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +103,7 @@ class DataUnits:
         data = math.sqrt(float(np.mean(np.abs(Y) ** 2)))
         # In logarithms: products of norms may leave the range where their quotient does not.
         sizes = [math.log10(data) - sum(math.log10(pick(c)) for c in columns) for pick in (np.max, np.min)]
-        if sizes[0] < math.log10(_SMALLEST) or sizes[1] > math.log10(_LARGEST):
-            raise ValueError(
-                f"y and {', '.join(names)} must have units closer together: coefficients of size 1e{sizes[0]:.0f} to "
-                f"1e{sizes[1]:.0f} have squares outside the range of float64; multiply y or columns by constants"
-            )
+        require_coefficients(", ".join(names), math.log10(data), *sizes)
         return cls(data, columns)
 
     def matrices(self, matrices: Sequence[_Array]) -> list[_Array]:

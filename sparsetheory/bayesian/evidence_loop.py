@@ -27,6 +27,8 @@ __all__ = [
 
 _Array = NDArray[np.inexact]
 _Real = NDArray[np.float64]
+
+
 class Measurements(Protocol):
     """What the loop needs of measurements."""
 

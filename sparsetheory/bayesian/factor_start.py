@@ -90,9 +90,11 @@ def coupled_start(
     update: CoupledMM | CoupledNNLS
     if step == "mm":
         # A latent entry of zero stays zero.
-        matrices = [None if C is None else C[mask][:, factor > 0] for (factor, C), mask in zip(pairs, masks, strict=True)]
-        latents = [factor[mask if C is None else factor > 0] for (factor, C), mask in zip(pairs, masks, strict=True)]
-        update = CoupledMM(matrices, latents)
+        modes = [(factor, C, mask) for (factor, C), mask in zip(pairs, masks, strict=True)]
+        update = CoupledMM(
+            [None if C is None else C[mask][:, factor > 0] for factor, C, mask in modes],
+            [factor[mask if C is None else factor > 0] for factor, C, mask in modes],
+        )
     else:
         update = CoupledNNLS([None if C is None else C[m][:, m] for C, m in zip(couplings, masks, strict=True)], inner)
     kept = [factor[mask] for factor, mask in zip(factors, masks, strict=True)]

@@ -1,7 +1,7 @@
 """What Bayesian models without a structured support share: their data, what they keep, prediction."""
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sparsetheory.bayesian.cost_rises import cost_rises
 from sparsetheory.bayesian.flat_data import FlatData, are_dictionaries, contrasts, read_flat
 from sparsetheory.bayesian.kron_algebra import kron_matvec
-from sparsetheory.bayesian.kron_arguments import Dictionaries, check_dictionaries
+from sparsetheory.bayesian.kron_arguments import check_dictionaries
 from sparsetheory.bayesian.support import significant
 
 __all__ = ["FlatBayesianModel"]

@@ -33,9 +33,7 @@ class KronEstimate(BaseEstimator):
     _posterior: KronPosterior | None
     _units: DataUnits | None
 
-    def _set_paths(
-        self, costs: _Real, volume: float, noises: _Real, sizes: _Index, gammas: list[list[_Real]]
-    ) -> None:
+    def _set_paths(self, costs: _Real, volume: float, noises: _Real, sizes: _Index, gammas: list[list[_Real]]) -> None:
         """Store paths; the unit of the data adds a constant to the costs."""
         self.cost_path_, self.cost_rises_ = costs + volume, cost_rises(costs)
         for name, path in (("noise", noises), ("kept", sizes), ("gammas", gammas)):

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.data_units import DataUnits
 from sparsetheory.bayesian.evidence_loop import EvidenceFit, maximise_evidence
-from sparsetheory.bayesian.factor_arguments import check_factors, check_noise, per_mode
+from sparsetheory.bayesian.factor_arguments import check_factors, check_noise, check_record, per_mode
 from sparsetheory.bayesian.factor_start import FactorStart, coupled_start, plain_start
 from sparsetheory.bayesian.factor_updates import PLAIN_UPDATES, InnerLoop
 from sparsetheory.bayesian.kron_algebra import kron_matvec, outer_product, squared_modulus
@@ -32,7 +32,6 @@ __all__ = ["KroneckerSBL"]
 
 _Array = NDArray[np.inexact]
 _Real = NDArray[np.float64]
-_RECORDS = ("cost", "noise", "kept", "gammas")
 
 
 class KroneckerSBL(KronEstimate):
@@ -116,10 +115,11 @@ class KroneckerSBL(KronEstimate):
     Notes
     -----
     Results follow the unit of y and of every column; in coupled modes, where neighbours share variances, that of a
-    whole dictionary. Time of a step as in :func:`kron_posterior`; memory O(N + M). Y. He and G. Joseph, "Bayesian Algorithms for
-    Kronecker-structured Sparse Vector Recovery With Application to IRS-MIMO Channel Estimation", arXiv:2307.14719: the
-    model, "am", "svd", the coupling and "nnls". Their settings: ``max_iter=150, tol=1e-4``, known noise, and for real
-    data ``prune_rel=1e-2, inner_tol=1e-5, inner_relative=False`` ("am") or ``prune_rel=1e-3`` ("svd").
+    whole dictionary. Time of a step as in :func:`kron_posterior`; memory O(N + M). Y. He and G. Joseph, "Bayesian
+    Algorithms for Kronecker-structured Sparse Vector Recovery With Application to IRS-MIMO Channel Estimation",
+    arXiv:2307.14719: the model, "am", "svd", the coupling and "nnls". Their settings: ``max_iter=150, tol=1e-4``, known
+    noise, and for real data ``prune_rel=1e-2, inner_tol=1e-5, inner_relative=False`` ("am") or ``prune_rel=1e-3``
+    ("svd").
 
     Examples
     --------
@@ -222,9 +222,7 @@ class KroneckerSBL(KronEstimate):
             raise ValueError(f"update must be one of {', '.join(PLAIN_UPDATES)}; got {self.update!r}")
         if self.pc_step not in ("mm", "nnls"):
             raise ValueError(f"pc_step must be 'mm' or 'nnls'; got {self.pc_step!r}")
-        unknown = [name for name in self.record if name not in _RECORDS]
-        if isinstance(self.record, str) or unknown:
-            raise ValueError(f"record must be a sequence of names among {', '.join(_RECORDS)}; got {self.record!r}")
+        check_record(self.record)
         for name in ("max_iter", "inner_max"):
             check_count(name, getattr(self, name))
         for name in ("tol", "inner_tol"):

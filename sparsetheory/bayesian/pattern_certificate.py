@@ -53,8 +53,10 @@ class PatternCertificate(Certificate):
         Whether the solver reached it.
     coef : ndarray of shape (N,) or (N, n_snapshots)
         What the model predicts with.
-    intercept : float, ndarray or None
-        The constant; None for a model without one.
+    intercept : float or ndarray of shape (n_snapshots,)
+        The constant that the model predicts with.
+    fit_intercept : bool
+        Whether it was learned; zero otherwise.
     a, b, eta : float
         Of the update.
     """
@@ -65,7 +67,8 @@ class PatternCertificate(Certificate):
     tol: float = field(kw_only=True)
     converged: bool = field(kw_only=True)
     coef: _Array = field(kw_only=True, repr=False)
-    intercept: Any = field(kw_only=True, default=None)
+    intercept: Any = field(kw_only=True)
+    fit_intercept: bool = field(kw_only=True)
     a: float = field(kw_only=True)
     b: float = field(kw_only=True)
     eta: float = field(kw_only=True)
@@ -74,7 +77,7 @@ class PatternCertificate(Certificate):
     def of(cls, converged: bool, moved: float, tol: float, **details: Any) -> "PatternCertificate":
         """Certify the point that a solver ended with, which one more update moved by this share."""
         return cls(
-            "one more update changes the posterior mean, and a learned noise variance, by at most the bound, relatively",
+            "one more update changes the posterior mean, and a learned noise variance, by at most the bound",
             tol,
             moved,
             Status.of(converged),
@@ -108,7 +111,7 @@ class PatternCertificate(Certificate):
         shape = (data.n_columns, *data.Y.shape[1:])
         if self.coef.shape != shape:
             raise ValueError(f"X and y must belong to coefficients of shape {self.coef.shape}; got {shape}")
-        values = (self.gamma, self.noise_variance, self.coef, 0.0 if self.intercept is None else self.intercept)
+        values = (self.gamma, self.noise_variance, self.coef, self.intercept)
         if not all(np.isfinite(v).all() for v in values) or np.any(self.gamma < 0) or self.noise_variance < 0:
             return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or negative")
         measured, faults = self._measure(data)
@@ -123,11 +126,11 @@ class PatternCertificate(Certificate):
     def _measure(self, data: Any) -> tuple[float, list[str]]:
         """Return how far one more update moves, and what else is wrong."""
         matrices, Y, faults, n_rows = data.dictionaries.matrices, data.Y, [], data.Y.shape[0]
-        if self.intercept is not None:
+        if self.fit_intercept:
             A, Y = data.centred()
             matrices, n_rows = [A], n_rows - 1
-            if not intercept_fits(data, self.coef, self.intercept):
-                faults.append("the intercept does not belong to the means and the coefficients")
+        if not intercept_fits(data, self.coef, self.intercept, self.fit_intercept):
+            faults.append("the intercept does not belong to the means and the coefficients")
         if not Y.any() or not any(A.any() for A in matrices):
             return 0.0, [*faults, *(["nothing explains a coefficient"] if self.coef.any() or self.gamma.any() else [])]
         unit = math.sqrt(float(np.mean(np.abs(Y) ** 2)) * Y.shape[0] / n_rows)

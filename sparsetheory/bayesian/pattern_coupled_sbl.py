@@ -73,8 +73,9 @@ class PatternCoupledSBL(FlatBayesianModel):
 
     Notes
     -----
-    Results follow the unit of y and of X; columns share variances, and hence their unit. O(M^3 + M^2 N) per update, as :class:`SBL`. J. Fang, Y. Shen, H. Li, P. Wang, IEEE Trans. Signal Process. 63(2),
-    360-372 (2015), with a = 0.5, b = 1e-4, eta = 0.9, and precisions above a thousand times the smallest set to 1e10.
+    Results follow the unit of y and of X; columns share variances, and hence their unit. O(M^3 + M^2 N) per update, as
+    :class:`SBL`. J. Fang, Y. Shen, H. Li, P. Wang, IEEE Trans. Signal Process. 63(2), 360-372 (2015), with a = 0.5,
+    b = 1e-4, eta = 0.9, and precisions above a thousand times the smallest set to 1e10.
 
     Examples
     --------
@@ -146,8 +147,8 @@ class PatternCoupledSBL(FlatBayesianModel):
             posterior, costs, moved = self._iterate(measurements, noise)
         if not self.converged_ and self.tol > 0:
             warnings.warn(
-                f"the posterior mean, or the noise variance, still changed by {moved:.2g}, more than {self.tol:g}, after "
-                f"{self.max_iter} updates; raise max_iter or tol",
+                f"the posterior mean, or the noise variance, still changed by {moved:.2g}, more than {self.tol:g}, "
+                f"after {self.max_iter} updates; raise max_iter or tol",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -167,7 +168,8 @@ class PatternCoupledSBL(FlatBayesianModel):
             noise_variance=self.noise_variance_,
             noise_learned=noise_learned,
             coef=self.coef_,
-            intercept=self.intercept_ if self.fit_intercept else None,
+            intercept=self.intercept_,
+            fit_intercept=bool(self.fit_intercept),
             a=float(self.a),
             b=float(self.b),
             eta=float(self.eta),

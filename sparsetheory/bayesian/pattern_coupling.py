@@ -201,7 +201,8 @@ class CoupledMM:
 class CoupledNNLS(RowUpdate):
     """The published step: alternating minimisation with each coupled factor replaced by a nonnegative fit.
 
-    Not an exact maximisation step; it does not commute with a change of units, and the cost may rise.
+    Not an exact maximisation step: the cost may rise. What it adds to variances is in units in which the mean square of
+    the data is one.
 
     Parameters
     ----------

@@ -19,7 +19,8 @@ class PosteriorMoments:
 
     A subclass has `prior` and `q` of one shape, and `S` of that shape or with an axis of snapshots behind it; also the
     factors `gammas` of the prior, the noise variance and its next value `noise_em`, the number of measurements
-    `n_rows`, and `condition`, a bound of the condition number of C. Means are products, not differences of large numbers as :math:`\Sigma A^H y / \sigma^2` would be.
+    `n_rows`, and `condition`, a bound of the condition number of C. Means are products, not differences of large
+    numbers as :math:`\Sigma A^H y / \sigma^2` would be.
     """
 
     if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.data_units import DataUnits
 from sparsetheory.bayesian.evidence_loop import maximise_evidence
-from sparsetheory.bayesian.factor_arguments import check_factors, check_noise
+from sparsetheory.bayesian.factor_arguments import check_factors, check_noise, check_record
 from sparsetheory.bayesian.factor_start import plain_start
 from sparsetheory.bayesian.factor_updates import InnerLoop
 from sparsetheory.bayesian.flat_data import FlatData
@@ -28,7 +28,6 @@ from sparsetheory.blas_threads import blas_threads, gram_work
 __all__ = ["SBL"]
 
 _STEPS = {"em": "ksbl", "mm": "mm"}
-_RECORDS = ("cost", "noise", "kept", "gammas")
 
 
 class SBL(FlatBayesianModel):
@@ -91,9 +90,9 @@ class SBL(FlatBayesianModel):
 
     Notes
     -----
-    Results follow the unit of y and that of every column of X. O(M^3 + M^2 N) per update; for mode dictionaries a contraction takes the place of the second term, tens of millions
-    of operations instead of billions at N = 3375, M = 1440. Tipping (2001); Wipf and Rao (2004), whose
-    expectation-maximisation is the default here as a baseline.
+    Results follow the unit of y and that of every column of X. O(M^3 + M^2 N) per update; for mode dictionaries a
+    contraction takes the place of the second term, tens of millions of operations instead of billions at N = 3375,
+    M = 1440. Tipping (2001); Wipf and Rao (2004), whose expectation-maximisation is the default here as a baseline.
 
     Examples
     --------
@@ -191,7 +190,10 @@ class SBL(FlatBayesianModel):
         paths = {
             "noise": fit.noise_path * unit,
             "kept": fit.kept_path[:, 0],
-            "gammas": [[g * scale[at] for g, at in zip(*pair, strict=True)] for pair in zip(fit.gammas_path, fit.places_path, strict=True)],
+            "gammas": [
+                [g * scale[at] for g, at in zip(*pair, strict=True)]
+                for pair in zip(fit.gammas_path, fit.places_path, strict=True)
+            ],
         }
         self._keep_paths(paths)
         coef, var = np.zeros((data.n_columns, *Y.shape[1:]), dtype=Y.dtype), np.zeros(data.n_columns)
@@ -216,15 +218,15 @@ class SBL(FlatBayesianModel):
             noise_variance=self.noise_variance_,
             noise_learned=noise_learned,
             coef=self.coef_,
-            intercept=self.intercept_ if self.fit_intercept else None,
+            intercept=self.intercept_,
+            fit_intercept=bool(self.fit_intercept),
             held=init == 0,
         )
 
     def _check_parameters(self) -> tuple[float | None, Pruning]:
         if self.update not in _STEPS:
             raise ValueError(f"update must be 'em' or 'mm'; got {self.update!r}")
-        if isinstance(self.record, str) or any(name not in _RECORDS for name in self.record):
-            raise ValueError(f"record must be a sequence of names among {', '.join(_RECORDS)}; got {self.record!r}")
+        check_record(self.record)
         check_count("max_iter", self.max_iter)
         check_number("tol", self.tol)
         relative, absolute = check_number("prune_rel", self.prune_rel), check_number("prune_abs", self.prune_abs)

@@ -41,8 +41,10 @@ class FlatStationarityCertificate(Certificate):
         Whether the solver reached it, at rest.
     coef : ndarray of shape (N,) or (N, n_snapshots)
         What the model predicts with.
-    intercept : float, ndarray or None
-        The constant; None for a model without one.
+    intercept : float or ndarray of shape (n_snapshots,)
+        The constant that the model predicts with.
+    fit_intercept : bool
+        Whether it was learned; zero otherwise.
     held : ndarray of bool, shape (N,)
         Variances that the user held at zero.
     """
@@ -53,7 +55,8 @@ class FlatStationarityCertificate(Certificate):
     tol: float = field(kw_only=True)
     converged: bool = field(kw_only=True)
     coef: _Array = field(kw_only=True, repr=False)
-    intercept: Any = field(kw_only=True, default=None)
+    intercept: Any = field(kw_only=True)
+    fit_intercept: bool = field(kw_only=True)
     held: NDArray[np.bool_] = field(kw_only=True, repr=False)
 
     @classmethod
@@ -111,7 +114,7 @@ class FlatStationarityCertificate(Certificate):
         return replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
 
     def _sensible(self) -> bool:
-        values = (self.gamma, self.noise_variance, self.coef, 0.0 if self.intercept is None else self.intercept)
+        values = (self.gamma, self.noise_variance, self.coef, self.intercept)
         finite = all(np.isfinite(value).all() for value in values)
         return bool(finite and np.all(np.asarray(self.gamma) >= 0) and self.noise_variance >= 0)
 
@@ -119,11 +122,11 @@ class FlatStationarityCertificate(Certificate):
         """Return the largest derivative, what rounding may add to it, and what else is wrong."""
         matrices, Y = data.dictionaries.matrices, data.Y
         n_rows, faults = Y.shape[0], []
-        if self.intercept is not None:
+        if self.fit_intercept:
             A, Y = data.centred()
             matrices, n_rows = [A], n_rows - 1
-            if not intercept_fits(data, self.coef, self.intercept):
-                faults.append("the intercept does not belong to the means and the coefficients")
+        if not intercept_fits(data, self.coef, self.intercept, self.fit_intercept):
+            faults.append("the intercept does not belong to the means and the coefficients")
         if not Y.any() and self.noise_variance == 0.0:
             return 0.0, 0.0, [*faults, *(["y is zero and a coefficient is not"] if self.coef.any() else [])]
         unit = math.sqrt(float(np.mean(np.abs(Y) ** 2)) * Y.shape[0] / n_rows) or 1.0
@@ -153,7 +156,7 @@ class FlatStationarityCertificate(Certificate):
         return int(np.sum(live.reshape(-1) & ~self.held))
 
 
-def intercept_fits(data: FlatData, coef: _Array, intercept: Any) -> bool:
+def intercept_fits(data: FlatData, coef: _Array, intercept: Any, learned: bool) -> bool:
     """Whether an intercept is the mean of what coefficients leave, up to rounding.
 
     Parameters
@@ -164,11 +167,15 @@ def intercept_fits(data: FlatData, coef: _Array, intercept: Any) -> bool:
         Coefficients.
     intercept : float or ndarray of shape (n_snapshots,)
         What is judged.
+    learned : bool
+        Whether there is one; otherwise it must be zero.
 
     Returns
     -------
     bool
     """
+    if not learned:
+        return bool(np.all(intercept == 0.0))
     (A,) = data.dictionaries.matrices
     expected = data.Y.mean(axis=0) - A.mean(axis=0) @ coef
     terms = np.abs(data.Y).max(axis=0) + np.abs(A).max(axis=0) @ np.abs(coef)

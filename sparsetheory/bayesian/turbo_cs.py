@@ -1,18 +1,19 @@
 """Turbo compressed sensing as an estimator."""
 
+import math
 import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sparsetheory.arguments import check_count, check_number, require_share
 from sparsetheory.bayesian.bernoulli_gaussian import BernoulliGaussian
-from sparsetheory.bayesian.turbo_arguments import check_arrays
+from sparsetheory.bayesian.data_units import require_coefficients
+from sparsetheory.bayesian.turbo_arguments import read_arrays, read_rows
 from sparsetheory.bayesian.turbo_cs_certificate import TurboCSCertificate
 from sparsetheory.bayesian.turbo_cs_loop import (
     SMALLEST,
@@ -152,12 +153,9 @@ class TurboCS(RegressorMixin, BaseEstimator):
             return self._keep_nothing(float(np.mean(np.abs(data) ** 2)) if noise is None else noise, F)
         require_squares("y", data)
         require_squares("F", matrix)
+        size = math.log10(unit) - math.log10(largest)
+        require_coefficients("F", math.log10(unit), size, size)
         coefficient = unit / largest
-        if not 1e-130 < coefficient < 1e150:
-            raise ValueError(
-                f"y and F must have units closer together: coefficients of size {coefficient:.0e} have squares outside "
-                "the range of float64; multiply y or F by a constant"
-            )
         matrix, data = matrix / largest, data / unit
         energy, size = float(np.mean(np.abs(data) ** 2)), float(np.mean(np.abs(matrix) ** 2) * F.shape[1])
         start = energy / _LOUD if noise is None else noise / unit**2
@@ -192,22 +190,12 @@ class TurboCS(RegressorMixin, BaseEstimator):
             If the number of features is not that of the fit.
         """
         check_is_fitted(self)
-        if np.iscomplexobj(np.asarray(F)):
-            validate_data(self, F, skip_check_array=True, reset=False)
-            F = np.asarray(F)
-            F, _ = check_arrays(F, np.zeros(F.shape[:1], F.dtype))
-        else:
-            F = validate_data(self, F, dtype=[np.float64, np.float32], reset=False)
-        return np.asarray(F @ self.coef_)
+        return np.asarray(read_rows(self, F) @ self.coef_)
 
     def _check(self, F: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        if not sparse.issparse(F) and (np.iscomplexobj(np.asarray(F)) or np.iscomplexobj(np.asarray(y))):
-            validate_data(self, F, y, skip_check_array=True)
-            F, y = check_arrays(F, y)
-            if y.ndim != 1:
-                raise ValueError(f"y must be a vector; got shape {y.shape}")
-            return F, y
-        F, y = validate_data(self, F, y, dtype=[np.float64, np.float32], y_numeric=True)
+        F, y = read_arrays(self, F, y)
+        if y.ndim != 1:
+            raise ValueError(f"y must be a vector; got shape {y.shape}")
         return F, y
 
     def _check_parameters(self) -> float | None:

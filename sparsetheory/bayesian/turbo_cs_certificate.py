@@ -84,7 +84,8 @@ class TurboCSCertificate(Certificate):
     def of_zero(cls, coef: NDArray[Any], tol: float, noise: float) -> "TurboCSCertificate":
         """Certify coefficients of zero, where no column has anything to do with the data."""
         return cls(
-            "no column has anything to do with the data", tol, 0.0, Status.VALID, coef=coef, message=np.zeros(coef.size),
+            "no column has anything to do with the data", tol, 0.0, Status.VALID,
+            coef=coef, message=np.zeros(coef.size),
             message_variance=0.0, noise_variance=noise, density=0.0, signal_variance=0.0, least_variance=0.0,
             learn_noise=False, learn_prior=False, damping=0.0, tol=tol, converged=True,
         )  # fmt: skip
@@ -160,7 +161,8 @@ class TurboCSCertificate(Certificate):
         beta = 1.0 if np.iscomplexobj(F) else 0.5
         variance, total = before.variance, before.variance + tau
         energy = np.abs(r) ** 2
-        odds = beta * (np.log(tau / total) + energy / tau - energy / total) + np.log(before.density / (1 - before.density))
+        prior_odds = math.log(before.density / (1.0 - before.density))
+        odds = beta * (np.log(tau / total) + energy / tau - energy / total) + prior_odds
         on = 1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0)))
         while_on = r * (variance / total)
         mean = on * while_on

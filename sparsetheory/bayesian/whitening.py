@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +33,7 @@ class Whitening:
 
     @classmethod
     def of(cls, matrices: list[_Array], Y: _Array, gamma: _Real, noise: float, n_rows: int) -> "Whitening":
+        """Factor the columns with a positive variance beside the noise, for `n_rows` measurements that carry it."""
         Y = Y.reshape(Y.shape[0], -1)
         live = np.flatnonzero(gamma)
         basis, n_free, energy = None, 0, 0.0
