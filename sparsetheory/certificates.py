@@ -59,7 +59,7 @@ class Certificate:
         *fitted_on
             What `fit` took, in the forms that `fit` takes; what `fit` refuses is refused.
         **options
-            `random_state`: int, Generator or RandomState; seed of checks that draw, which others do not use.
+            `random_state`: seed of checks that draw, 0 by default; others do not use it.
 
         Returns
         -------

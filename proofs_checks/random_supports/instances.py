@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sparsetheory.proofs_checks.claim import Source
 from sparsetheory.regression import make_design
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.distances import inverse_factor, orthonormal_basis
+from sparsetheory.regression.distances import orthonormal_basis
 
 __all__ = [
     "ROUNDING",
@@ -19,7 +19,6 @@ __all__ = [
     "Problem",
     "classic",
     "draw_problem",
-    "factor",
     "inspired",
     "measured",
     "ours",
@@ -183,9 +182,3 @@ def problems() -> st.SearchStrategy[Problem]:
 
 def _well_posed(problem: Problem) -> bool:
     return bool(np.linalg.cond(problem.X[:, problem.S]) < 1e8)
-
-
-def factor(problem: Problem) -> tuple[_Array, NDArray[np.intp]]:
-    """Return R^{-1} of the support, in root-mean-square units, and the support in the order of its rows."""
-    W, kept = inverse_factor(problem.X[:, problem.S])
-    return W * np.sqrt(problem.n), problem.S[kept]
