@@ -267,7 +267,7 @@ def test_bounds_follow_from_sizes(dtype):
     terms = np.linalg.norm(y) + np.linalg.norm(raw - raw.mean(axis=0), axis=0) @ coef
     sizes = np.linalg.norm(y) + np.linalg.norm(raw, axis=0) @ coef + abs(certificate.intercept) * 60**0.5
     eps = np.finfo(np.float64).eps
-    expected = (1e-11 + 2 * np.finfo(dtype).eps) * terms + 60 * eps * sizes
+    expected = (1e-11 + 2 * np.finfo(dtype).eps + 60 * eps) * terms + 6 * eps * sizes
     assert certificate.bound == pytest.approx(expected / np.linalg.norm(y), rel=1e-9)
     loose = NIHT(4, refit=False, tol=1e-3).fit(X, y).certificate_
     unit = loose.coef * np.linalg.norm(raw - raw.mean(axis=0), axis=0)
