@@ -141,7 +141,9 @@ OTHERS = {
 def test_other_data_of_the_same_shapes_are_not_certified(fitted, name):
     fit, blocks = fitted
     assert fit.certificate_.check(blocks).valid
-    assert not fit.certificate_.check([b.astype(x.dtype) for b, x in zip(OTHERS[name](blocks), blocks, strict=True)]).valid
+    assert not fit.certificate_.check(
+        [b.astype(x.dtype) for b, x in zip(OTHERS[name](blocks), blocks, strict=True)]
+    ).valid
 
 
 def test_fit_and_check_agree(fitted):
