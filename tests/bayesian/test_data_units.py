@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from sparsetheory.bayesian import (
     SBL,
@@ -108,16 +109,16 @@ def test_factors_go_to_the_units_of_the_user_and_back(rng):
 @pytest.mark.parametrize("model", [SBL(), PatternCoupledSBL(), TurboVBI(), TurboCS()])
 def test_units_too_far_apart_are_refused_by_name(rng, model):
     A, y = rng.standard_normal((6, 8)), rng.standard_normal(6)
-    with pytest.raises(ValueError, match="y and . must have other units"):
+    with pytest.raises(ValueError, match=r"y and . must have other units"):
         model.fit(1e100 * A, 1e-100 * y)
     with pytest.raises(ValueError, match="noise must"):
         type(model)(noise=-1.0).fit(A, y)
     with pytest.raises(TypeError, match="dense"):
-        model.fit(__import__("scipy.sparse").sparse.csr_array(A), y)
+        model.fit(sparse.csr_array(A), y)
 
 
 def test_noise_far_from_the_data_is_refused(rng):
     A, y = rng.standard_normal((6, 8)), rng.standard_normal(6)
     for model in (SBL(noise=1e-200), PatternCoupledSBL(1e200)):
-        with pytest.raises(ValueError, match="noise must not be 1e-?[0-9]+ times"):
+        with pytest.raises(ValueError, match=r"noise must not be 1e-?[0-9]+ times"):
             model.fit(A, y)

@@ -151,5 +151,5 @@ def test_off_grid_coefficients_and_parameters_are_certified():
 
 
 def test_weights_that_are_all_zero_are_refused(problem):
-    with pytest.raises(ValueError, match="(?i)sample.weights? must"):
+    with pytest.raises(ValueError, match=r"(?i)sample.weights? must"):
         TurboVBI().fit(problem.F, problem.y, sample_weight=np.zeros(60))
