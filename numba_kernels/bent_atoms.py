@@ -26,7 +26,8 @@ class BentAtoms(NamedTuple):
     """Active atoms in any order, and scratch space. Lengths are the capacity, but for the last four.
 
     `inverse` belongs to ``gram + diag(bend)``, without the coefficients that would make this indefinite. `offset`,
-    `bend`, `low` and `high` describe the piece of the penalty on which a coefficient lies.
+    `bend`, `low` and `high` describe the piece of the penalty on which a coefficient lies. `weight` is zero, or for an
+    atom that depends on others, how many of their rounding errors come together in its correlation.
     """
 
     gram: _Floats
@@ -39,6 +40,7 @@ class BentAtoms(NamedTuple):
     bend: _Floats
     low: _Floats
     high: _Floats
+    weight: _Floats
     slope: _Floats
     move: _Floats
     column: _Floats
@@ -51,12 +53,11 @@ class BentAtoms(NamedTuple):
 def reserve_bent(capacity: int, n: int, dtype: np.dtype) -> BentAtoms:
     """Return room for `capacity` active atoms of n."""
     gram, inverse = np.zeros((2, capacity, capacity), dtype)
-    x, before, r, offset, bend, low, high, slope, move, column = np.zeros((10, capacity), dtype)
+    x, before, r, offset, bend, low, high, weight, slope, move, column = np.zeros((11, capacity), dtype)
     which, amounts = np.zeros(2 * capacity, np.int64), np.zeros(2 * capacity, dtype)
     index, used, folded = np.zeros(capacity, np.int64), np.zeros(n, np.bool_), np.zeros(n // 2 + 1, dtype)
-    return BentAtoms(
-        gram, inverse, index, x, before, r, offset, bend, low, high, slope, move, column, which, amounts, used, folded
-    )
+    shape = offset, bend, low, high, weight
+    return BentAtoms(gram, inverse, index, x, before, r, *shape, slope, move, column, which, amounts, used, folded)
 
 
 @inlined
@@ -64,7 +65,7 @@ def enter(gram: _Floats, i: int, x: float, r: float, a: BentAtoms, size: int) ->
     """Append atom i, of coefficient x and correlation r; return the new size."""
     a.atoms[size], a.x[size], a.before[size], a.r[size] = i, x, a.x.dtype.type(0), r
     a.bend[size], a.low[size], a.high[size] = a.x.dtype.type(0), a.x.dtype.type(1), a.x.dtype.type(-1)
-    a.used[i] = True
+    a.used[i], a.weight[size] = True, a.x.dtype.type(0)
     for j in range(size + 1):
         a.gram[size, j] = gram[i, a.atoms[j]]
         a.gram[j, size] = a.gram[size, j]
@@ -85,6 +86,7 @@ def _leave(out: int, a: BentAtoms, size: int, pending: int) -> tuple[int, int]:
     last = size - 1
     a.atoms[out], a.x[out], a.before[out], a.r[out] = a.atoms[last], a.x[last], a.before[last], a.r[last]
     a.offset[out], a.bend[out], a.low[out], a.high[out] = a.offset[last], a.bend[last], a.low[last], a.high[last]
+    a.weight[out] = a.weight[last]
     return last, pending
 
 
@@ -101,11 +103,14 @@ def prune(a: BentAtoms, size: int, pending: int) -> tuple[int, int]:
 def _put_in(j: int, dependent: float, a: BentAtoms, size: int) -> None:
     """Let coefficient number j take part in Newton steps, if the Gram matrix plus `bend` stays positive definite."""
     times(a.inverse, size, a.gram[j], a.column)
-    left = a.gram[j, j] + a.bend[j]
+    left, weight = a.gram[j, j] + a.bend[j], a.x.dtype.type(0)
     for l in range(size):
         left -= a.gram[j, l] * a.column[l]
+        weight += abs(a.column[l])
+    a.weight[j] = weight
     if left > dependent * a.gram[j, j]:
         insert(a.inverse, size, j, a.column, left)
+        a.weight[j] = a.x.dtype.type(0)
 
 
 @inlined

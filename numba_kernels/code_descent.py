@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sparsetheory.numba_kernels.bent_atoms import ELSEWHERE, OPTIMAL, BentAtoms, enter, newton, prune, reserve_bent
 from sparsetheory.numba_kernels.bordered_inverse import padded
 from sparsetheory.numba_kernels.gram_rows import largest, subtract_rows
-from sparsetheory.numba_kernels.inlined import block, inlined
+from sparsetheory.numba_kernels.inlined import block, entry, inlined
 from sparsetheory.numba_kernels.penalty_tags import L0
 from sparsetheory.numba_kernels.piecewise_penalty import PenaltyTable
 from sparsetheory.numba_kernels.proximal import prox
@@ -27,7 +27,7 @@ _Index = NDArray[np.int64]
 
 # Active atoms that there is room for at first.
 _CAPACITY = 32
-# Steps of this many roundings of what a first guess contributes may be rounding errors.
+# Steps of this many roundings of what a code contributes may be rounding errors.
 _ROUNDINGS = 8
 
 
@@ -67,8 +67,11 @@ def _admit(gram: _Floats, r: _Floats, thresholds: _Floats, cut: float, a: BentAt
 
 
 @inlined
-def _sweep(first: int, p: PenaltyTable, limit: float, a: BentAtoms, size: int) -> int:
-    """Take the coordinate steps above the limit, or to or from zero, from atom number `first` on; return how many."""
+def _sweep(first: int, p: PenaltyTable, limit: float, noise: float, a: BentAtoms, size: int) -> int:
+    """Take the coordinate steps above the limit, or to or from zero, from atom number `first` on; return how many.
+
+    Where an atom depends on others, Newton steps on these undo its steps but for their rounding errors.
+    """
     zero, moves = a.x.dtype.type(0), 0
     for j in range(first, size):
         i, h = a.atoms[j], a.gram[j, j]
@@ -77,7 +80,7 @@ def _sweep(first: int, p: PenaltyTable, limit: float, a: BentAtoms, size: int) -
             # Hard thresholding keeps what it does not drop.
             best = u * step if p.kind == L0 else prox(p.kind, u * step, step, p.lam[i], p.shape[i])
         change = best - a.x[j]
-        if h * abs(change) > limit or (best == 0) != (a.x[j] == 0):
+        if h * abs(change) > limit + noise * a.weight[j] or (best == 0) != (a.x[j] == 0):
             moves += 1
             a.x[j] = best
             for l in range(size):
@@ -87,7 +90,7 @@ def _sweep(first: int, p: PenaltyTable, limit: float, a: BentAtoms, size: int) -
 
 @inlined
 def _settle(
-    first: int, p: PenaltyTable, limit: float, dependent: float, max_iter: int, a: BentAtoms, size: int
+    first: int, p: PenaltyTable, limit: float, noise: float, dependent: float, max_iter: int, a: BentAtoms, size: int
 ) -> tuple[int, int, bool]:
     """Work on the active atoms until no coordinate step moves.
 
@@ -100,7 +103,7 @@ def _settle(
     """
     pending, end = 0, ELSEWHERE
     for _ in range(max_iter):
-        moves = _sweep(first, p, limit, a, size) if end == ELSEWHERE else 1
+        moves = _sweep(first, p, limit, noise, a, size) if end == ELSEWHERE else 1
         size, pending = prune(a, size, pending)
         if moves == 0 or end == OPTIMAL:
             return size, pending, True
@@ -135,8 +138,18 @@ def _start(gram: _Floats, r: _Floats, guess: _Floats, a: BentAtoms) -> int:
 
 
 @inlined
+def _anew(gram: _Floats, r: _Floats, row: _Floats, a: BentAtoms, size: int) -> None:
+    """Compute the correlations from nothing."""
+    for q in range(r.size):
+        r[q] = row[q]
+    for j in range(size):
+        a.before[j] = a.x.dtype.type(0)
+    _refresh(gram, r, a, size, 0)
+
+
+@inlined
 def _rounding(a: BentAtoms, size: int) -> np.floating:
-    """Bound the rounding errors of the correlations with what a first guess leaves of the signal."""
+    """Bound the rounding errors of the correlations with what the code leaves of the signal: sizes of all its terms."""
     fit, longest = a.x.dtype.type(0), a.x.dtype.type(0)
     for j in range(size):
         fit += abs(a.x[j]) * math.sqrt(a.gram[j, j])
@@ -148,16 +161,20 @@ def _rounding(a: BentAtoms, size: int) -> np.floating:
 def _solve(
     gram: _Floats,
     r: _Floats,
+    row: _Floats,
     p: PenaltyTable,
     share: float,
-    limit: float,
-    least: float,
+    goal: float,
+    entry: float,
     dependent: float,
     max_iter: int,
     a: BentAtoms,
     size: int,
 ) -> tuple[int, int, bool]:
-    """Make passes until no coordinate step moves by more than `limit`, or from zero where `least` is exceeded.
+    """Make passes until no coordinate step moves by more than `goal`, or from zero where `entry` is exceeded.
+
+    Moves that may be rounding errors do not count: those of the present code, and those of the largest one so far until
+    correlations are computed anew.
 
     Returns
     -------
@@ -166,9 +183,11 @@ def _solve(
     converged : bool
         Whether that was reached.
     """
-    done, settled = 0, size == 0
+    done, settled, noise = 0, size == 0, a.x.dtype.type(0)
     while True:
-        first = size if settled else 0
+        first, present = size if settled else 0, _rounding(a, size)
+        noise = max(noise, present)
+        limit, least = max(goal, noise), max(entry, noise / a.x.dtype.type(_ROUNDINGS))
         beyond = _fold(r, p.thresholds, a.folded)
         if beyond > least:
             cut, before = min(max(share * beyond, least), beyond), size
@@ -180,14 +199,20 @@ def _solve(
                 cut = least
             if size < 0:
                 return size, done, False
-        if (settled and size == first) or done == max_iter:
-            return size, done, settled and size == first
-        size, pending, settled = _settle(first, p, limit, dependent, max_iter, a, size)
+        finished = settled and size == first
+        if finished and noise > present + present and noise > goal and done < max_iter:
+            # The correlations still carry the rounding errors of a code that was larger.
+            _anew(gram, r, row, a, size)
+            done, settled, noise = done + 1, size == 0, a.x.dtype.type(0)
+            continue
+        if finished or done == max_iter:
+            return size, done, finished
+        size, pending, settled = _settle(first, p, limit, noise, dependent, max_iter, a, size)
         _refresh(gram, r, a, size, pending)
         done += 1
 
 
-@block
+@entry
 def _code_rows(
     first: int,
     gram: _Floats,
@@ -211,10 +236,8 @@ def _code_rows(
         scale = largest(r, a.folded)
         size = _start(gram, r, guesses[t], a) if guesses.shape[0] > 0 else 0
         if size >= 0:
-            # A guess may be large where the signal is nearly nothing, and cancel itself but for rounding.
-            limit = max(tol * scale, _rounding(a, size))
             size, passes[t], converged[t] = _solve(
-                gram, r, p, share, limit, entry * scale, dependent, max_iter, a, size
+                gram, r, rows[t], p, share, tol * scale, entry * scale, dependent, max_iter, a, size
             )
         if size < 0:
             return t
@@ -258,7 +281,7 @@ def code_descent(
         one is. Towards 1 atoms enter one by one: slower, and often better where the penalty is not convex.
     tol : float
         A code is done once no coordinate step would change any ``h_i x_i`` by more than this times the largest
-        correlation of an atom with the signal, or by more than rounding errors of the guess.
+        correlation of an atom with the signal, or by more than rounding errors of the code.
     entry : float
         Nor may a correlation be beyond its threshold by more than this times the largest one. Where the penalty jumps,
         this should be next to nothing: an atom that enters there changes by the whole jump.

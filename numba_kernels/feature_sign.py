@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.bordered_inverse import padded
 from sparsetheory.numba_kernels.gram_rows import largest, subtract_rows
-from sparsetheory.numba_kernels.inlined import block, inlined
+from sparsetheory.numba_kernels.inlined import block, entry, inlined
 from sparsetheory.numba_kernels.signed_atoms import (
     SignedAtoms,
     descend,
@@ -119,31 +119,40 @@ def _worst(r: _Floats, lam: float, a: SignedAtoms, size: int) -> np.floating:
     return worst
 
 
-@block
-def _size(gram: _Floats, a: SignedAtoms, size: int) -> np.floating:
+@inlined
+def _size(gram: _Floats, longest: float, a: SignedAtoms, size: int) -> np.floating:
     """Bound the products of coefficients and inner products, of which the correlations are sums."""
-    fit, longest = a.x.dtype.type(0), a.x.dtype.type(0)
+    fit = a.x.dtype.type(0)
     for j in range(size):
-        norm = math.sqrt(gram[a.atoms[j], a.atoms[j]])
-        fit += abs(a.x[j]) * norm
-    for i in range(gram.shape[0]):
-        longest = max(longest, gram[i, i])
-    return fit * math.sqrt(longest)
+        fit += abs(a.x[j]) * math.sqrt(gram[a.atoms[j], a.atoms[j]])
+    return fit * longest
+
+
+@inlined
+def _anew(gram: _Floats, r: _Floats, row: _Floats, a: SignedAtoms, size: int) -> None:
+    """Compute the correlations from nothing."""
+    for p in range(r.size):
+        r[p] = row[p]
+    for j in range(size):
+        a.before[j] = a.x.dtype.type(0)
+    _refresh(gram, r, a, size, 0)
 
 
 @inlined
 def _solve(
     gram: _Floats,
     r: _Floats,
+    row: _Floats,
+    longest: float,
     lam: float,
-    limit: float,
+    goal: float,
     rounding: float,
     dependent: float,
     max_iter: int,
     a: SignedAtoms,
     size: int,
 ) -> tuple[int, int, bool]:
-    """Make passes until no optimality condition is violated by more than `limit`.
+    """Make passes until no optimality condition is violated by more than `goal`, or by what may be rounding errors.
 
     Returns
     -------
@@ -152,19 +161,26 @@ def _solve(
     passes : int
         Passes made.
     converged : bool
-        Whether the limit was reached.
+        Whether that was reached.
     """
     share, none = r.dtype.type(_SHARE), 0
-    done, still, last = none, none, r.dtype.type(np.inf)
+    done, still, last, most, limit = none, none, r.dtype.type(np.inf), r.dtype.type(0), goal
     while True:
+        terms = _size(gram, longest, a, size)
+        most = max(most, terms)
         worst, beyond = _worst(r, lam, a, size), largest(r, a.folded) - lam
         violation = max(beyond, worst)
         if violation + violation < last:
             still = none
         if limit < violation <= r.dtype.type(_NEAR) * lam or (lam == 0 and done > 0):
             # Where coefficients are large, so are rounding errors.
-            limit = max(limit, rounding * _size(gram, a, size))
+            limit = max(limit, rounding * terms)
         if violation <= limit or done == max_iter or still == _POLISHING:
+            if done < max_iter and most > terms + terms and rounding * most > goal:
+                # The correlations still carry the rounding errors of a code that was larger.
+                _anew(gram, r, row, a, size)
+                done, still, last, most = done + 1, none, r.dtype.type(np.inf), terms
+                continue
             return size, done, violation <= limit
         if worst > limit and worst > r.dtype.type(_INEXACT) * last:
             size, pending = rebuild(gram, dependent, a, size)
@@ -188,12 +204,13 @@ def _solve(
         done += 1
 
 
-@block
+@entry
 def _code_rows(
     first: int,
     gram: _Floats,
     rows: _Floats,
     guesses: _Floats,
+    longest: float,
     lam: float,
     tol: float,
     rounding: float,
@@ -208,10 +225,12 @@ def _code_rows(
     for t in range(first, rows.shape[0]):
         for p in range(r.size):
             r[p] = rows[t, p]
-        limit = max(tol * lam, rounding * largest(r, a.folded))
+        goal = max(tol * lam, rounding * largest(r, a.folded))
         size = _start(gram, r, guesses[t], lam, dependent, a) if guesses.shape[0] > 0 else 0
         if size >= 0:
-            size, passes[t], converged[t] = _solve(gram, r, lam, limit, rounding, dependent, max_iter, a, size)
+            size, passes[t], converged[t] = _solve(
+                gram, r, rows[t], longest, lam, goal, rounding, dependent, max_iter, a, size
+            )
         if size < 0:
             return t
         for p in range(r.size):
@@ -268,7 +287,8 @@ def feature_sign(
     interpreter lock is free meanwhile.
     """
     n, number = gram.shape[0], gram.dtype.type
-    numbers = number(lam), number(tol), number(rounding), number(dependent)
+    longest = math.sqrt(np.diagonal(gram).max(initial=0.0))
+    numbers = number(longest), number(lam), number(tol), number(rounding), number(dependent)
     r, capacity, done = np.empty(n, gram.dtype), _CAPACITY, 0
     while done < rows.shape[0]:
         a = reserve_signed(capacity, n, gram.dtype)

@@ -59,7 +59,7 @@ class Certificate:
         *fitted_on
             What `fit` took, in the forms that `fit` takes; what `fit` refuses is refused.
         **options
-            ``random_state=0``, the seed of checks that draw; others do not use it.
+            `random_state`: seed of checks that draw, 0 by default; others do not use it.
 
         Returns
         -------

@@ -198,6 +198,10 @@ def check(
     raise typer.Exit(1 if states[State.FAILS] else 2 if states[State.NOT_RUN] else 0)
 
 
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
 @app.command("list")
 def list_claims(
     claims: Patterns = None,
@@ -217,7 +221,7 @@ def list_claims(
         import json
 
         typer.echo(json.dumps(entries, indent=1))
-    elif plain or not sys.stdout.isatty():
+    elif plain or not _is_terminal():
         for entry in entries:
             typer.echo("\t".join(" ".join(text.split()) for text in entry.values()))
     else:

@@ -63,6 +63,7 @@ def _oracle(trial: _Trial, power: float = 1.0) -> Measurement:
 
 oracle_error = Claim(
     name="kronecker_sbl.oracle_error",
+    summary="The error of least squares on the true supports is a product of traces.",
     statement=r"E \|\hat x_{LS} - x\|^2 = \sigma^2 \prod_i \mathrm{tr}\,(A_{i,S_i}^H A_{i,S_i})^{-1}",
     source=ours("least squares on the true supports"),
     # Four standard errors are exceeded once in ten thousand times; fewer trials than that can say so.
@@ -94,6 +95,7 @@ def _symbols(trial: _Trial, shift: float = 0.0) -> Measurement:
 
 symbol_errors = Claim(
     name="kronecker_sbl.symbol_errors",
+    summary="Symbol errors over a known channel follow the formula of four-phase transmission.",
     statement=r"\mathrm{SER} = 2Q(\sqrt\rho) - Q(\sqrt\rho)^2 \text{ over a known channel}",
     source=ours("four-phase transmission along the leading singular vectors"),
     verdict=WithProbability(0.95),
@@ -123,6 +125,7 @@ def _noise_ratio(trial: _Trial) -> Measurement:
 
 learned_noise = Claim(
     name="kronecker_sbl.learned_noise",
+    summary="The noise variance is learned to within 15 % at 10 to 20 dB, nine times of ten.",
     statement=r"|\hat\sigma^2 / \sigma^2 - 1| \le 0.15 \text{ for majorise-minimise at 10 to 20 dB, M = 960}",
     source=measured("learned noise variance, within three standard errors of the mean square of 960 entries"),
     verdict=WithProbability(0.9),
@@ -143,8 +146,10 @@ learned_noise = Claim(
 )
 
 
-def _published(noise: float) -> dict[str, Any]:
-    common: dict[str, Any] = {"noise": noise, "max_iter": 150, "prune_abs": 1e-4}
+def _published(p: Any) -> dict[str, Any]:
+    """Return the methods of the authors' code with its settings, which start at ones, and two with our defaults."""
+    noise, ones = p.noise_variance, [np.ones(A.shape[1]) for A in p.As]
+    common: dict[str, Any] = {"noise": noise, "max_iter": 150, "prune_abs": 1e-4, "init": ones}
     coupled: dict[str, Any] = {"coupling": (0.8, None, 0.8), "pc_step": "nnls", "inner_max": 9}
     return {
         "AM": KroneckerSBL("am", prune_rel=(1e-2, 1e-1, 1e-3), **common),
@@ -156,7 +161,7 @@ def _published(noise: float) -> dict[str, Any]:
 
 
 def _errors(p: Any, *names: str) -> dict[str, float]:
-    return {name: float(irs_nmse(p, _quietly(_published(p.noise_variance)[name], p.As, p.y))) for name in names}
+    return {name: float(irs_nmse(p, _quietly(_published(p)[name], p.As, p.y))) for name in names}
 
 
 def _channel(trial: _Trial, **size: int) -> Any:
@@ -180,13 +185,14 @@ def _over_noise(
     )
 
 
-def _finds_half(trial: _Trial, name: str = "PC 0.8") -> Measurement:
+def _finds_half(trial: _Trial) -> Measurement:
     """Measure the error of one channel; where a method fails it is about that of nothing, 1."""
-    return Measurement(_errors(_channel(trial), name)[name], 0.5)
+    return Measurement(_errors(_channel(trial), "PC 0.8")["PC 0.8"], 0.5)
 
 
 coupling_order = Claim(
     name="kronecker_sbl.coupling_order",
+    summary="Coupled updates find more than half of the channel's energy, on most channels.",
     statement=r"P(\mathrm{NMSE}(\text{PC, } \beta = 0.8) \le \tfrac12) \ge 0.8 \text{ at 4 to 8 dB,}"
     r" \text{ where } P(\mathrm{NMSE}(\text{AM}) \le \tfrac12) \text{ is about } \tfrac12",
     # The authors' means of 50 channels put coupling first up to 16 dB. Means are those of few failures: this says how
@@ -195,38 +201,40 @@ coupling_order = Claim(
     verdict=WithProbability(0.8),
     instances=lambda: _trials(4.0, 8.0),
     evaluate=_finds_half,
-    near_miss=lambda trial: _finds_half(trial, "AM"),
+    near_miss=0.2,
     sweep=_over_noise((4.0, 6.0, 8.0), (4.0, 8.0), "PC 0.8", "1/2"),
 )
 
 
-def _ours_first(trial: _Trial, factor: float = 1.0) -> Measurement:
+def _ours_first(trial: _Trial) -> Measurement:
     """Compare the default with the best published method, on the same channel."""
     errors = _errors(_channel(trial), "MM", "PC 0.8")
-    return Measurement(errors["MM"], factor * errors["PC 0.8"])
+    return Measurement(errors["MM"], errors["PC 0.8"])
 
 
 default_order = Claim(
     name="kronecker_sbl.default_order",
+    summary="The default beats the best published settings on three channels of four.",
     statement=r"P(\mathrm{NMSE}(\text{MM}) < \mathrm{NMSE}(\text{PC, } \beta = 0.8)) \ge 0.75 \text{ at 4 to 16 dB}",
     source=measured("the published errors are mostly unconverged iterations and pruning, not the model"),
     verdict=WithProbability(0.75),
     instances=lambda: _trials(4.0, 12.0),
     evaluate=_ours_first,
     # The ratio of the errors is 0.4 in the median.
-    near_miss=lambda trial: _ours_first(trial, factor=0.3),
+    near_miss=0.3,
     sweep=_over_noise((4.0, 8.0, 12.0, 16.0), (4.0, 12.0), "MM", "PC 0.8"),
 )
 
 
-def _structure_first(trial: _Trial, factor: float = 1.0) -> Measurement:
+def _structure_first(trial: _Trial) -> Measurement:
     """Compare errors over a channel of a smaller link, N = 729 and M = 108."""
     errors = _errors(_channel(trial, R=6, L=36, res=9), "AM", "SVD", "SBL")
-    return Measurement(max(errors["AM"], errors["SVD"]), factor * errors["SBL"], extras=errors)
+    return Measurement(max(errors["AM"], errors["SVD"]), errors["SBL"], extras=errors)
 
 
 structure_order = Claim(
     name="kronecker_sbl.structure_order",
+    summary="Learning with structure beats learning without it on four channels of five.",
     statement=r"P(\max(\mathrm{NMSE}(\text{AM}), \mathrm{NMSE}(\text{SVD})) < \mathrm{NMSE}(\text{SBL})) \ge 0.8"
     r" \text{ at 4 to 16 dB}",
     source=measured("the order of the result files of arXiv:2307.14719, on a smaller link and channel by channel"),
@@ -234,6 +242,6 @@ structure_order = Claim(
     instances=lambda: _trials(4.0, 12.0),
     evaluate=_structure_first,
     # The ratio of the errors is 0.38 in the median at 4 dB.
-    near_miss=lambda trial: _structure_first(trial, factor=0.3),
+    near_miss=0.3,
     sweep=_over_noise((4.0, 8.0, 12.0, 16.0), (4.0, 12.0), "the worse of AM and SVD", "SBL"),
 )

@@ -40,6 +40,7 @@ def _sparsified(problem: Problem, spare: int = 0) -> Measurement:
 
 sparse_below = Claim(
     name="kronecker_sbl.sparse_below",
+    summary="Below every point of the cost lies one with no more variances than measurements.",
     statement=r"\text{every } \gamma \text{ has a } \gamma' \text{ with } L(\gamma') \le L(\gamma) "
     r"\text{ and at most } M \text{ (complex: } 2M \text{) nonzero entries}",
     source=classic("Wipf, Rao (2004)", "local minima are sparse; the complex count is ours"),
@@ -67,6 +68,7 @@ def _mode_sparsified(problem: Problem, spare: int = 0) -> Measurement:
 
 sparse_factors = Claim(
     name="kronecker_sbl.sparse_factors",
+    summary="A factor can be made sparse without any change of the covariance.",
     statement=r"\text{each } \gamma_k \text{ may be replaced, at the same } C, \text{ by one with at most }"
     r" M_k (M_k + 1) / 2 \text{ (complex: } M_k^2 \text{) nonzero entries}",
     source=ours("Carathéodory's theorem for the matrices of one mode"),
@@ -115,6 +117,7 @@ def _noiseless_slope(problem: Problem, capped: bool = True) -> Measurement:
 
 noiseless_slope = Claim(
     name="kronecker_sbl.noiseless_slope",
+    summary="Without noise the cost counts dimensions: the smallest support costs least.",
     statement=r"\partial L / \partial \log \sigma^2 \to M - \prod_i \min(M_i, |S_i|) \text{ as } \sigma^2 \to 0"
     r" \text{: the smallest support has the lowest cost}",
     source=ours("noiseless limit of the cost on a support"),
@@ -221,10 +224,10 @@ def _counts(landscape: _Landscape, share: float = 1.0) -> Measurement:
     rng, A, n = np.random.default_rng(0), kron(landscape.As), landscape.As[1].shape[1]
     listed, flat = set(kron_local_minima(landscape.As, landscape.ys)), set(sbl_local_minima(A, kron(landscape.ys)))
     bases = product(*(combinations(range(A.shape[1]), A.shape[0]) for A in landscape.As))
-    changes = {S: _change_with_structure(landscape, S, rng) for S in bases}
+    changes: dict[tuple[tuple[int, ...], ...], float] = {S: _change_with_structure(landscape, S, rng) for S in bases}
     minima = [S for S, change in changes.items() if change > _UNCLEAR or (S in listed and change > -_UNCLEAR)]
-    whole = [tuple(n * i + j for i in S[0] for j in S[1]) for S in minima]
-    others = [tuple(sorted(int(i) for i in rng.choice(A.shape[1], A.shape[0], replace=False))) for _ in range(15)]
+    whole = [tuple(n * i + j for i in first for j in second) for first, second in minima]
+    others = [tuple(sorted(int(i) for i in rng.permutation(A.shape[1])[: A.shape[0]])) for _ in range(15)]
     sample = whole + others + sorted(flat)[:: max(len(flat) // 15, 1)]
     wrong = _wrong_minima(changes, listed) + len(set(whole) - flat)
     wrong += _wrong_minima({S: _change_without_structure(landscape, S) for S in sample}, flat)
@@ -234,6 +237,7 @@ def _counts(landscape: _Landscape, share: float = 1.0) -> Measurement:
 
 fewer_minima = Claim(
     name="kronecker_sbl.fewer_minima",
+    summary="Structure leaves fewer local minima, each of which is one without structure too.",
     statement=r"\#\text{minima}(L_{\otimes}) = \prod_i m_i \le \#\text{minima}(L) \quad (y = y_1 \otimes y_2,\ "
     r"\sigma^2 \to 0)",
     source=ours("local minima with structure are products of those of the modes, and minima without it"),
@@ -284,6 +288,7 @@ def _spark_of_product(pair: _Pair, choose: Any = min) -> Measurement:
 
 spark_of_product = Claim(
     name="kronecker_sbl.spark_of_product",
+    summary="The spark of a Kronecker product is the smaller of the sparks.",
     statement=r"\mathrm{spark}(A_1 \otimes A_2) = \min(\mathrm{spark}\,A_1, \mathrm{spark}\,A_2),"
     r" \quad \mathrm{spark} = \infty \text{ for independent columns}",
     source=classic("Jokar, Mehrmann (2009)", "sparks of Kronecker products"),
@@ -324,6 +329,7 @@ def _explanations(instance: _Supports, size: int = 2) -> Measurement:
 
 unique_supports = Claim(
     name="kronecker_sbl.unique_supports",
+    summary="Supports of less than half the spark of every mode explain noiseless data alone.",
     statement=r"|S_i| < \mathrm{spark}(A_i) / 2 \text{ for all } i:\ x \text{ is the only such solution of } y = Ax",
     source=ours("uniqueness from the sparks of the modes: products of sizes, not their minimum"),
     verdict=Always(0.0),
@@ -356,6 +362,7 @@ def _same_atoms(problem: Problem, normalised: bool = False) -> Measurement:
 
 same_atoms = Claim(
     name="kronecker_sbl.same_atoms",
+    summary="Pursuit without the dictionary picks the atoms of dense pursuit.",
     statement=r"\text{pursuit with } b - (\otimes_i A_i^H A_i)\,x \text{ picks the atoms of dense pursuit, in order}",
     source=ours("orthogonal matching pursuit without the dictionary"),
     verdict=Always(0.0),

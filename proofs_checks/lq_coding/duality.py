@@ -100,6 +100,7 @@ def _gap(problem: _Lasso, *, scaled: bool = True) -> Measurement:
 
 l1_gap = Claim(
     name="lq_coding.l1_gap",
+    summary="The duality gap bounds how far any l1 code is above the minimum.",
     statement=r"F(c) - F^* \le \mathrm{gap}(c) \le F(c) - \tfrac12 \|x\|^2 + \tfrac12 \|x - \theta\|^2,"
     r" \quad \theta = r \min(1, \lambda / \|D^\top r\|_\infty)",
     source=classic("Fenchel duality of the Lasso", "weak duality"),
@@ -152,6 +153,7 @@ def _gap_from_correlations(problem: _Lasso, share: float = 1.0) -> Measurement:
 
 gap_from_correlations = Claim(
     name="lq_coding.gap_from_correlations",
+    summary="Nearly optimal correlations make a small duality gap, in proportion to the length of the code.",
     statement=r"\mathrm{gap}(c) \le 2 e \|c\|_1 + \tfrac{e^2}{2\lambda^2} \|r\|^2,"
     r" \quad e = \max\left( \|D^\top r\|_\infty - \lambda,"
     r" \max_{c_i \ne 0} |\lambda - \mathrm{sign}(c_i) D_i^\top r| \right)",
@@ -201,6 +203,7 @@ def _parity(problem: _Lasso, *, rounded: bool = False) -> Measurement:
 
 l1_parity = Claim(
     name="lq_coding.l1_parity",
+    summary="Active-set codes are optimal to their tolerance and to rounding, and agree with scikit-learn.",
     statement=r"\mathrm{gap}(c) \le 2 e \|c\|_1 + \tfrac{e^2}{2\lambda^2} \|r\|^2,"
     r" \ e = 10^{-9} \|D^\top x\|_\infty \text{ and roundings, for active-set codes; }"
     r" -\mathrm{gap}(c) \le F(c') - F(c) \le \mathrm{gap}(c') \text{ for the code } c' \text{ of scikit-learn}",

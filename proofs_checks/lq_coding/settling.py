@@ -101,6 +101,7 @@ def _draw_ending(rng: np.random.Generator, window: float) -> _Ending:
 
 linear_rate = Claim(
     name="lq_coding.linear_rate",
+    summary="Once the support stays, the rest of the distance shrinks at a constant rate.",
     statement=r"\|c_{k+1} - c^*\| \le (1 - \tau \sigma_{\min}(D_S)^2) \|c_k - c^*\|"
     r" \text{ once the support } S \text{ stays, } c^* \text{ least squares on } S",
     source=ours("linear rate after identification, l0 and CEL0 above its knees; also for dependent atoms"),
@@ -168,6 +169,7 @@ def _too_long(descent: _Descent) -> Measurement:
 
 finite_length = Claim(
     name="lq_coding.finite_length",
+    summary="Below the limit of the step, paths have finite length and end at critical points.",
     statement=r"\sum_k \|c_{k+1} - c_k\| < \infty \text{ and } \mathrm{dist}(0, \partial F(c_k)) \to 0"
     r" \text{ below the limit of the step, as } F \text{ is definable}",
     source=classic(

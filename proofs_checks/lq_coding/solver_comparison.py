@@ -87,18 +87,17 @@ def _rates(trials: _Trials) -> dict[str, float]:
     return {name: float(np.mean(found)) for name, found in hits.items()}
 
 
-def _order(trials: _Trials, *, last: float | None = None) -> Measurement:
-    """Measure the share of problems that each solver solves, and by how much the order of four of them fails."""
+def _order(trials: _Trials) -> Measurement:
+    """Measure the share of problems that each solver solves, and how much a longer step gains."""
     rates = _rates(trials)
-    short, long, cel0, replacement = (rates[name] for name in _ORDER)
-    missing = max(short + 0.05 - long, long - cel0, long - replacement)
-    if last is not None:
-        missing = max(missing, cel0 + last - replacement)
-    return Measurement(missing, 0.0, 1.0, rates)
+    short, long = (rates[name] for name in _ORDER[:2])
+    also = tuple((_ORDER[1], name) for name in _ORDER[2:])
+    return Measurement(0.05, long - short, 1.0, rates, also)
 
 
 order_of_solvers = Claim(
     name="lq_coding.order_of_solvers",
+    summary="Short steps find the global minimum least often, CEL0 and single replacement most often.",
     statement=r"P(\text{IHT}_{0.1/L}) + 0.05 \le P(\text{IHT}_{0.99/L}) \le \min(P(\text{CEL0}), P(\text{SBR})),"
     r" \quad P = \text{share of 50 problems with the global minimum of } \ell_0",
     source=measured("12 unit atoms of length 8, three nonzeros from 1 to 3, price 0.15"),
@@ -107,8 +106,8 @@ order_of_solvers = Claim(
         lambda seed, noise: _draw_trials(np.random.default_rng(seed), noise), seeds, st.floats(0.05, 0.2)
     ),
     evaluate=_order,
-    # Single replacement is the better one by 0.03 at a noise of 0.1.
-    near_miss=lambda trials: _order(trials, last=0.1),
+    # The longer step solves about half of the problems more, where there is little noise.
+    near_miss=0.1,
     sweep=Sweep(
         axis="noise",
         values=(0.05, 0.1, 0.2),
@@ -116,7 +115,7 @@ order_of_solvers = Claim(
         trials=60,
         quick_trials=31,
         quick_values=(0.05, 0.1),
-        measured_label="what the order lacks",
-        bound_label="0",
+        measured_label="claimed gain of the longer step",
+        bound_label="gain of the longer step",
     ),
 )

@@ -35,6 +35,7 @@ def _ascent(case: Case, update_beta: float | None = None) -> Measurement:
 
 mean_field_ascent = Claim(
     name="turbo_vbi.mean_field_ascent",
+    summary="The published updates never lower the evidence bound.",
     statement=r"L_{t+1} \ge L_t \text{ for every sweep of the published updates with the exponent of the data}",
     source=ours("published updates as coordinate ascent"),
     verdict=Always(_ROUNDING),
@@ -45,6 +46,7 @@ mean_field_ascent = Claim(
 
 collapsed_ascent = Claim(
     name="turbo_vbi.collapsed_ascent",
+    summary="The collapsed updates never lower the evidence bound.",
     statement=r"L_{t+1} \ge L_t \text{ for every sweep of the collapsed updates}",
     source=ours("collapsed updates as coordinate ascent"),
     verdict=Always(_ROUNDING),
@@ -76,6 +78,7 @@ def _inclusion(case: Case, slack: float = 0.0) -> Measurement:
 
 inclusion = Claim(
     name="turbo_vbi.inclusion",
+    summary="The collapsed factors give the higher evidence bound.",
     statement=r"L_{\mathrm{collapsed}} \ge L_{\text{mean-field}} \text{ for the same } q(x), q(\kappa),"
     r" \text{ with the same } q(s) \text{ and with the best one of each}",
     source=ours("inclusion of families"),
@@ -107,6 +110,7 @@ def _expectation_maximisation(case: Case, crossed: bool = False) -> Measurement:
 
 learned_chain = Claim(
     name="turbo_vbi.learned_chain",
+    summary="Learning the chain between sweeps never lowers the evidence bound.",
     statement=r"L_{t+1} \ge L_t \text{ if } (\lambda_1, p_{01}, p_{10}) \text{ takes its best value between sweeps}",
     source=ours("learned chains (Baum-Welch inside the bound)"),
     verdict=Always(_ROUNDING),

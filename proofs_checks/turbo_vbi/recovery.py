@@ -65,10 +65,10 @@ def _small_draws() -> st.SearchStrategy[_Draws]:
     )
 
 
-def _gain(draws: _Draws, coupling: str = "collapsed") -> Measurement:
-    """Compare a chain with independent coefficients of the same density, half a decibel to its disadvantage."""
-    chain, independent = (draws.decibels(coupling, prior) for prior in ("chain", "iid"))
-    return Measurement(chain, independent - 0.5, extras={"independent": independent})
+def _gain(draws: _Draws) -> Measurement:
+    """Measure what a chain gains over independent coefficients of the same density."""
+    chain, independent = (draws.decibels("collapsed", prior) for prior in ("chain", "iid"))
+    return Measurement(0.5, independent - chain, extras={"chain, NMSE in dB": chain})
 
 
 def _over_settings(measured_label: str, bound_label: str) -> Sweep:
@@ -86,6 +86,7 @@ def _over_settings(measured_label: str, bound_label: str) -> Sweep:
 
 chain_gain = Claim(
     name="turbo_vbi.chain_gain",
+    summary="The chain gains on independent coefficients, if precisions are integrated out.",
     statement=r"\mathrm{NMSE}(\text{collapsed chain}) \le \mathrm{NMSE}(\text{collapsed iid}) - 0.5 \text{ dB}, "
     r"\text{ mean of 5 draws}",
     # Half of the draws gain more than 3 dB, the others little: means of few scatter.
@@ -93,26 +94,27 @@ chain_gain = Claim(
     verdict=WithProbability(0.9),
     instances=_small_draws,
     evaluate=_gain,
-    near_miss=lambda draws: _gain(draws, "meanfield"),
-    sweep=_over_settings("collapsed chain, NMSE in dB", "collapsed iid less 0.5 dB"),
+    near_miss=0.1,
+    sweep=_over_settings("claimed: 0.5 dB", "gain in dB"),
 )
 
 
-def _no_gain(draws: _Draws, coupling: str = "meanfield") -> Measurement:
+def _no_gain(draws: _Draws) -> Measurement:
     """Measure how little the chain changes the published updates."""
-    chain, independent = (draws.decibels(coupling, prior) for prior in ("chain", "iid"))
+    chain, independent = (draws.decibels("meanfield", prior) for prior in ("chain", "iid"))
     return Measurement(abs(chain - independent), 1.5)
 
 
 published_chain_is_inert = Claim(
     name="turbo_vbi.published_chain_is_inert",
+    summary="With the published updates the chain changes next to nothing.",
     statement=r"|\mathrm{NMSE}(\text{mean-field chain}) - \mathrm{NMSE}(\text{mean-field iid})| \le 1.5 \text{ dB}, "
     r"\text{ mean of 5 draws}",
     source=measured("inertness of the Markov prior in the published updates"),
     verdict=WithProbability(0.9),
     instances=_small_draws,
     evaluate=_no_gain,
-    near_miss=lambda draws: _no_gain(draws, "collapsed"),
+    near_miss=0.1,
     sweep=_over_settings("difference in dB", "1.5 dB"),
 )
 
@@ -150,14 +152,9 @@ def _extremes(support: _Support) -> Measurement:
     )
 
 
-def _middle(support: _Support) -> Measurement:
-    """Claim that probabilities between 0.05 and 0.2 are right too; they are over-confident."""
-    inside = (support.post >= 0.05) & (support.post < 0.2)
-    return Measurement(support.share(0.05, 0.2), 1.2 * float(support.post[inside].mean()))
-
-
 calibrated_ends = Claim(
     name="turbo_vbi.calibrated_ends",
+    summary="Support probabilities near zero and one can be trusted.",
     statement=r"P(s_i = 1 \mid \tilde\pi_i < .05) \le .025, \quad P(s_i = 1 \mid \tilde\pi_i \ge .95) \ge .93"
     r" \text{ over 5 draws}",
     source=measured("calibration of certain probabilities; those between are over-confident"),
@@ -166,7 +163,8 @@ calibrated_ends = Claim(
         lambda seed: _draw_support(np.random.default_rng(seed), 120.0, 4), st.integers(0, 2**32 - 1)
     ),
     evaluate=_extremes,
-    near_miss=_middle,
+    # The share is 0.009, give or take 0.004.
+    near_miss=0.3,
     sweep=Sweep(
         axis="M",
         values=(120.0, 160.0),
@@ -258,6 +256,7 @@ def _multiplications(instance: _Sweepable, *, covariance: bool = False) -> Measu
 
 sweep_cost = Claim(
     name="turbo_vbi.sweep_cost",
+    summary="The work of a sweep grows in proportion to the number of coefficients.",
     statement=r"\text{multiplications of a sweep} \propto N^{1 \pm 0.1} \text{ at fixed } M",
     source=measured("multiplications of a sweep, counted"),
     verdict=ScalesAs(1.0, 0.1),

@@ -1,13 +1,12 @@
 """Claims about random chains and grids: statistics of samples, accuracy of loopy messages."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp
+from scipy.special import logsumexp
 
 from sparsetheory.bayesian.markov_chain import sample_chain, transition_table
 from sparsetheory.bayesian.markov_grid import grid_bp
@@ -55,6 +54,7 @@ def _statistics(paths: _Paths, forgetting: float | None = None) -> Measurement:
 
 chain_statistics = Claim(
     name="turbo_vbi.chain_statistics",
+    summary="Sampled chains have the density, runs, gaps and correlations of the theory.",
     statement=r"P(s_i = 1) = \lambda, \ E[\text{run}] = 1/p_{10}, \ E[\text{gap}] = 1/p_{01}, "
     r"\ \mathrm{corr}(s_i, s_{i+k}) = (1 - p_{01} - p_{10})^k",
     source=classic("Gallager, Stochastic processes (2013)", "two-state Markov chains"),
@@ -105,13 +105,10 @@ def _loopy_error(grid: _Grid, bound: float) -> Measurement:
     return Measurement(float(np.abs(found.post - _marginals(grid)).max()), bound)
 
 
-def _without_neighbours(grid: _Grid, bound: float) -> Measurement:
-    return Measurement(float(np.abs(expit(grid.ell) - _marginals(grid)).max()), bound)
-
-
-def _loopy_claim(name: str, bound: float, share: float, near_miss: Callable[[_Grid], Measurement]) -> Claim:
+def _loopy_claim(name: str, bound: float, share: float, near_miss: float) -> Claim:
     return Claim(
         name=f"turbo_vbi.{name}",
+        summary=f"Marginals of loopy messages are within {bound} of the truth on {share:.0%} of small grids.",
         statement=rf"P(\max_i |\tilde\pi_i^{{BP}} - \tilde\pi_i| \le {bound}) \ge {share} \text{{ on }} 3 \times 4 "
         r"\text{ grids}",
         source=measured("accuracy of loopy sum-product"),
@@ -134,6 +131,6 @@ def _loopy_claim(name: str, bound: float, share: float, near_miss: Callable[[_Gr
     )
 
 
-# A fifth of the bound holds in six of ten grids whose evidence is weak.
-loopy_error = _loopy_claim("loopy_error", 0.05, 0.8, lambda grid: _loopy_error(grid, 0.01))
-loopy_tail = _loopy_claim("loopy_tail", 0.2, 0.9, lambda grid: _without_neighbours(grid, 0.2))
+# Where evidence is weak, errors are below 0.01 in six grids of ten, and below 0.02 in seven.
+loopy_error = _loopy_claim("loopy_error", 0.05, 0.8, near_miss=0.2)
+loopy_tail = _loopy_claim("loopy_tail", 0.2, 0.9, near_miss=0.1)

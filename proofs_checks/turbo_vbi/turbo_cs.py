@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sparsetheory.bayesian.antenna_array import partial_pilots
 from sparsetheory.bayesian.bernoulli_gaussian import BernoulliGaussian
 from sparsetheory.bayesian.state_evolution import turbo_cs_evolution
-from sparsetheory.bayesian.turbo_cs_loop import LinearModule, Message, run_turbo_cs
+from sparsetheory.bayesian.turbo_cs_loop import LinearModule, Message, TurboCSRules, TurboCSState, run_turbo_cs
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import classic
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
@@ -58,6 +58,7 @@ def _linear(case: _Orthogonal, own_share: float = 1.0) -> Measurement:
 
 linear_module = Claim(
     name="turbo_vbi.turbo_cs_linear_module",
+    summary="For orthonormal rows the linear module has a closed form.",
     statement=r"F F^H = I \Rightarrow \tau = \tfrac{N}{M} (v + \sigma^2) - v, "
     r"\quad r = x + \tfrac{N}{M} F^H (y - F x)",
     source=classic(_MA, "linear module"),
@@ -79,18 +80,11 @@ class _Sensed:
 
     def decibels(self, exchanges: int) -> float:
         """Return the mean squared error over all problems."""
-        errors = []
+        rules = TurboCSRules(learn_noise=False, learn_prior=False, damping=0.0, max_iter=exchanges, tol=0.0)
+        errors, prior = [], BernoulliGaussian(0.1, 1.0, 1.0)
         for F, y, x in self.problems:
-            run = run_turbo_cs(
-                LinearModule(F, y),
-                BernoulliGaussian(0.1, 1.0, 1.0),
-                self.noise,
-                learn_noise=False,
-                learn_prior=False,
-                damping=0.0,
-                max_iter=exchanges,
-                tol=0.0,
-            )
+            nothing = Message(np.zeros_like(x), prior.density * prior.variance)
+            run = run_turbo_cs(LinearModule(F, y), TurboCSState(nothing, self.noise, prior), rules)
             errors.append(np.mean(np.abs(run.post.mean - x) ** 2))
         return float(10 * np.log10(np.mean(errors)))
 
@@ -115,17 +109,9 @@ def _followed(case: _Sensed) -> Measurement:
     return Measurement(abs(case.decibels(_EXCHANGES) - float(predicted)), _WITHIN)
 
 
-def _independent_entries(case: _Sensed) -> Measurement:
-    """Claim the evolution of matrices with independent entries, in which no message is extrinsic."""
-    prior = BernoulliGaussian(0.1, 1.0, 1.0)
-    error = 0.1
-    for _ in range(_EXCHANGES):
-        error = prior.mmse((error + case.noise) / case.rate)
-    return Measurement(abs(case.decibels(_EXCHANGES) - float(10 * np.log10(error))), _WITHIN)
-
-
 state_evolution = Claim(
     name="turbo_vbi.turbo_cs_state_evolution",
+    summary="Turbo-CS follows its state evolution, even at 400 coefficients.",
     statement=r"|10 \lg \mathrm{MSE} - 10 \lg \mathrm{MSE}_{\mathrm{evolution}}| \le 2 \text{ dB after 3 exchanges}, "
     r"\quad N = 400, \text{ mean of 4 draws}",
     source=classic(_MA, "state evolution, at finite size"),
@@ -136,7 +122,8 @@ state_evolution = Claim(
         st.sampled_from([0.5, 0.7]),
     ),
     evaluate=_followed,
-    near_miss=_independent_entries,
+    # Twice the scatter is not a sixth of it.
+    near_miss=0.15,
     sweep=Sweep(
         axis="M/N",
         values=(0.5, 0.6, 0.7),

@@ -77,18 +77,11 @@ def check_signals(X: ArrayLike, D: ArrayLike, *, name: str = "X") -> tuple[_Floa
 
 
 def _require_ranges(name: str, X: _Floats, D: _Floats) -> None:
-    """Raise ValueError where squares of atoms vanish, or those of signals, atoms or their products are infinite."""
-    longest = [require_squares(name, X, D.shape[0]), require_squares("D", D, D.shape[0])]
-    shortest = float(np.finfo(D.dtype).tiny) ** 0.5
-    sizes = np.abs(D).max(axis=0)
-    column = int(np.argmin(sizes))
-    if sizes[column] == 0:
-        raise ValueError(f"D must have no column of zeros; column {column} is one")
-    if sizes[column] < shortest:
-        raise ValueError(
-            f"D must have no column whose square vanishes in {D.dtype}; the entries of column {column} are at most "
-            f"{sizes[column]:.3g}, multiply D by a constant"
-        )
+    """Raise ValueError where an atom is zero, or squares of signals, atoms or their products leave the range."""
+    empty = np.flatnonzero(~D.any(axis=0))
+    if empty.size:
+        raise ValueError(f"D must have no column of zeros; column {empty[0]} is one")
+    longest = [require_squares(name, X, D.shape[0]), require_squares("D", D, D.shape[0], each_column=True)]
     most = float(np.finfo(D.dtype).max) ** 0.5
     if longest[0] * longest[1] > most:
         raise ValueError(

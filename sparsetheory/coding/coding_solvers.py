@@ -9,7 +9,8 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 
 from sparsetheory.blas_threads import blas_threads
-from sparsetheory.coding.coding_objective import PenaltyRows
+from sparsetheory.coding.code_certificates import duality_gap
+from sparsetheory.coding.coding_objective import PenaltyRows, objective_rows
 from sparsetheory.coding.coding_problem import check_gram, row_chunks
 from sparsetheory.coding.l0_coordinate_descent import descend
 from sparsetheory.coding.penalty import Penalty
@@ -64,7 +65,35 @@ def _by_feature_sign(p: CodingProblem) -> tuple[_Counts, _Mask]:
     def code(rows: _Floats, guesses: _Floats, max_iter: int, passes: _Counts, converged: _Mask) -> None:
         feature_sign(p.gram, rows, guesses, *numbers, max_iter, passes, converged)
 
-    return _run(p, code, _by_feature_sign)
+    n_iter, converged = _run(p, code)
+    if p.penalty.lam > 0:
+        # What the passes do not resolve beside rounding errors, the gap decides.
+        for chunk in row_chunks(p.X.shape[0], 8 * sum(p.D.shape)):
+            left = ~converged[chunk] | _unresolved(p, chunk)
+            converged[chunk][left] = _gap_is_small(p, np.flatnonzero(left) + chunk.start)
+    return _again(p, n_iter, converged, _by_feature_sign)
+
+
+def _unresolved(p: CodingProblem, chunk: slice) -> _Mask:
+    """Say where rounding errors of the terms of the correlations exceed what the tolerance allows."""
+    norms = np.sqrt(np.diagonal(p.gram))
+    roundings = _ROUNDINGS * float(np.finfo(p.X.dtype).eps) * norms.max()
+    allowed = p.penalty.lam * p.tol / 2
+    if p.X.dtype == np.float32:
+        allowed = np.maximum(allowed, 4 * roundings * np.linalg.norm(p.X[chunk], axis=1))
+    return np.asarray(roundings * (np.abs(p.out[chunk]) @ norms) > allowed)
+
+
+def _gap_is_small(p: CodingProblem, rows: NDArray[np.intp]) -> _Mask:
+    """Say which codes exceed the minimum of their objective by no more than the tolerance allows."""
+    X, C, lam = p.X[rows], p.out[rows], p.penalty.lam
+    good = np.isfinite(C).all(axis=1)
+    if not good.any():
+        return good
+    X, C = X[good], C[good]
+    roundings = 2 * _ROUNDINGS * float(np.finfo(p.X.dtype).eps) * np.abs(X @ p.D).max(axis=1) / lam
+    good[good] = duality_gap(X, p.D, C, lam) <= np.maximum(p.tol, roundings) * objective_rows(X, p.D, C, p.penalty)
+    return good
 
 
 def _by_descent(p: CodingProblem) -> tuple[_Counts, _Mask]:
@@ -77,10 +106,10 @@ def _by_descent(p: CodingProblem) -> tuple[_Counts, _Mask]:
     def code(rows: _Floats, guesses: _Floats, max_iter: int, passes: _Counts, converged: _Mask) -> None:
         code_descent(p.gram, rows, guesses, table, *numbers, max_iter, passes, converged)
 
-    return _run(p, code, _by_descent)
+    return _again(p, *_run(p, code), _by_descent)
 
 
-def _run(p: CodingProblem, code: _Coder, again: _Solver) -> tuple[_Counts, _Mask]:
+def _run(p: CodingProblem, code: _Coder) -> tuple[_Counts, _Mask]:
     """Code all signals chunk by chunk; correlations and codes of a chunk share its rows of the result."""
     n_iter, converged = np.empty(p.X.shape[0], np.int64), np.empty(p.X.shape[0], np.bool_)
     start, single = _guesses(p), p.X.dtype == np.float32
@@ -100,11 +129,16 @@ def _run(p: CodingProblem, code: _Coder, again: _Solver) -> tuple[_Counts, _Mask
                 run(chunk)
         else:
             Parallel(n_jobs=n_threads, require="sharedmem")(delayed(run)(chunk) for chunk in chunks)
+    return n_iter, converged
+
+
+def _again(p: CodingProblem, n_iter: _Counts, converged: _Mask, solve: _Solver) -> tuple[_Counts, _Mask]:
+    """Return counts and convergence once signals in single precision that did not converge are coded in double."""
     left = ~converged
-    if single and left.any():
+    if p.X.dtype == np.float32 and left.any():
         # Rounding errors keep some signals from converging, where atoms are nearly dependent.
         double = _doubled(p, left)
-        passes, converged[left] = again(double)
+        passes, converged[left] = solve(double)
         n_iter[left] += passes
         p.out[left] = double.out
     return n_iter, converged

@@ -170,4 +170,4 @@ def gram(operand: Operand) -> Matrix:
 def digest(matrix: Matrix) -> bytes:
     """Return a short name of the entries of a matrix, the same for every layout."""
     # Adding zero makes negative zeros, which sparse formats drop, equal to positive ones.
-    return hashlib.blake2b(np.ascontiguousarray(matrix) + 0.0, digest_size=16).digest()
+    return hashlib.blake2b((np.ascontiguousarray(matrix) + 0.0).data, digest_size=16).digest()

@@ -173,7 +173,7 @@ def _missed(block: Operand, energy: float, basis: Matrix, coefficients: Matrix) 
     """Squared norm of what a block has outside the basis, from above where it is sparse."""
     if not sparse.issparse(block):
         return squared_norm(block - basis @ coefficients)
-    slack = rounding_slack(*block.shape, energy)
+    slack = rounding_slack(block.shape[0], block.shape[1], energy)
     missed = energy - squared_norm(coefficients)
     if missed > _CANCELLATION * slack:
         return missed + slack

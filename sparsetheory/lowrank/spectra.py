@@ -60,7 +60,7 @@ def compact(matrix: Matrix) -> Matrix:
     while matrix.shape[1] > 2 * chunk:
         count = matrix.shape[1] // chunk
         groups = matrix[:, : count * chunk].reshape(n_rows, count, chunk).transpose(1, 2, 0)
-        triangles = np.linalg.qr(groups.conj(), mode="r")
+        triangles = np.asarray(np.linalg.qr(groups.conj(), mode="r"))
         reduced = triangles.conj().transpose(2, 0, 1).reshape(n_rows, count * n_rows)
         matrix = np.hstack([reduced, matrix[:, count * chunk :]])
     return matrix

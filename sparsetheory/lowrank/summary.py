@@ -95,7 +95,7 @@ class SVDSummary:
         target = rank if target_rank is None else check_rank(target_rank, "target_rank")
         if target > rank:
             raise ValueError(f"target_rank must be at most rank={rank}, got {target}")
-        return cls(np.zeros((n_rows, 0)), np.zeros(0), rank, target, 0)
+        return cls(np.zeros((check_rank(n_rows, "n_rows"), 0)), np.zeros(0), rank, target, 0)
 
     @classmethod
     def from_block(cls, block: Any, rank: int, *, target_rank: int | None = None) -> Self:
@@ -157,6 +157,8 @@ class SVDSummary:
         ValueError
             If the two do not match.
         """
+        if not isinstance(other, SVDSummary):
+            raise TypeError(f"other must be an SVDSummary, got {type(other).__name__}")
         self._check_rows(other.n_rows)
         if (self.rank, self.target_rank) != (other.rank, other.target_rank):
             raise ValueError(

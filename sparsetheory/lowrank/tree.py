@@ -85,11 +85,18 @@ def _require_rows(blocks: Sequence[Any]) -> None:
     """Raise ValueError for the first block whose row count differs, before any is read."""
     if sparse.issparse(blocks) or isinstance(blocks, np.matrix):
         raise ValueError(f"blocks must be a list of matrices, got one {type(blocks).__name__}")
-    shapes = [getattr(block, "shape", None) for block in blocks]
-    shapes = [np.shape(block) if shape is None else shape for shape, block in zip(shapes, blocks, strict=True)]
+    shapes = [_shape(block) for block in blocks]
     for k, shape in enumerate(shapes):
         if len(shape) == len(shapes[0]) == 2 and shape[0] != shapes[0][0]:
             raise ValueError(f"row counts must agree: block 0 has {shapes[0][0]}, block {k} has {shape[0]}")
+
+
+def _shape(block: Any) -> tuple[int, ...]:
+    try:
+        return tuple(block.shape if hasattr(block, "shape") else np.shape(block))
+    except ValueError:
+        # Rows of different lengths: reading the block says so.
+        return ()
 
 
 def _subtree(blocks: Sequence[Any], first: int, rank: int, target_rank: int | None) -> SVDSummary:

@@ -6,9 +6,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, require_flags
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.gram_pursuit import omp_gram, pursue_targets
+from sparsetheory.regression.gram_pursuit import check_jobs, omp_gram, pursue_targets
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.stepwise import ForwardPath, backward, choose_length, feature_price, forward_path, refit
@@ -116,6 +116,8 @@ class OMP(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
+        require_flags(fit_intercept=self.fit_intercept)
+        check_jobs(self.n_jobs)
         data = self._check(X, y, sample_weight)
         steps = self._steps(data)
         tol = None if self.tol is None else check_number("tol", self.tol) / data.mean_weight
@@ -258,6 +260,7 @@ class ForwardBackward(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
+        require_flags(prune=self.prune, fit_intercept=self.fit_intercept)
         data = self._check(X, y, sample_weight)
         check_count("max_steps", self.max_steps)
         given = (

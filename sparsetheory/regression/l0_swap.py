@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, require_choice, require_flags
 from sparsetheory.numba_kernels.l0_descent import best_pair_move, best_swap, l0_sweep
 from sparsetheory.regression.explored_columns import ExploredColumns, leading
 from sparsetheory.regression.linear_model import SparseLinearModel
@@ -231,7 +231,7 @@ class L0SwapRegressor(SparseLinearModel):
         """
         data = self._check(X, y, sample_weight)
         self._check_parameters(data.n_features)
-        search = L0Search(ExploredColumns(data.columns, data.y), data.n_samples * self.lam0, self.lam2)
+        search = L0Search(ExploredColumns(data.columns, data.y), data.n_samples * float(self.lam0), float(self.lam2))
         settled = self._run(search)
         if not settled:
             warnings.warn(
@@ -252,8 +252,8 @@ class L0SwapRegressor(SparseLinearModel):
         check_number("lam0", self.lam0, positive=True)
         check_number("lam2", self.lam2)
         check_count("max_iter", self.max_iter)
-        if self.swaps not in _SWAPS:
-            raise ValueError(f"swaps must be one of {_SWAPS}; got {self.swaps!r}")
+        require_choice("swaps", self.swaps, _SWAPS)
+        require_flags(fit_intercept=self.fit_intercept)
         if self.swaps == "pairs" and n_features > _PAIR_LIMIT:
             raise ValueError(f"swaps='pairs' needs at most {_PAIR_LIMIT} features; X has {n_features}")
 

@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import Any, Self
 
 import numpy as np
@@ -14,15 +13,12 @@ from sparsetheory.coding.penalty import Penalty
 from sparsetheory.numba_kernels import penalty_tags
 from sparsetheory.regression.coordinate_minima import distance_to_best
 from sparsetheory.regression.plain_design import PlainDesign, check_fitted_data
+from sparsetheory.regression.plain_residuals import PlainResiduals, solve_for_signs, unscaled
 
 __all__ = ["LassoCertificate", "warn_if_rounding_spoils"]
 
 _Array = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
-# Directions of the unpenalised features that are weaker than this, relative to the columns, are not looked at.
-_WEAK = 1e-12
-# Squares of columns of which less than this share is left are rounding.
-_NOTHING = 1e-22
 # A promise recomputed from the data differs by rounding only.
 _SAME = 1e-9
 
@@ -123,17 +119,16 @@ class LassoCertificate(Certificate):
 
     def on(self, X: Any, y: NDArray[Any], roots: _Array | None) -> Self:
         """Return :meth:`check` on data that are validated already, under weights given by their roots."""
-        weights = np.ones(y.size) if roots is None else roots**2
-        design = PlainDesign(X, weights / weights.sum(), centred=self.fit_intercept)
-        return self._judge(design, np.asarray(y, dtype=np.float64))
+        return self._judge(PlainDesign.of_roots(X, roots, centred=self.fit_intercept), np.asarray(y, dtype=np.float64))
 
     def _judge(self, design: PlainDesign, target: _Array) -> Self:
         reason = self._impossible()
         if reason:
             return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
-        point = _Point.at(self, design, target)
+        point = PlainResiduals.at(self.coef, self.intercept, self.levels == 0, design, target)
         measured, promise, rounding = self._gap(point) if self._is_l1 else self._distance(point)
-        if abs(self.bound - promise) > _SAME * promise + self.tol * rounding:
+        slack = (_SAME + point.doubt) * promise + self.tol * (rounding + (25 * point.rounding) ** 2)
+        if not (point.least_share * promise - slack <= self.bound <= promise + slack):
             reason = f"the bound should be {promise:.6g}: tol={self.tol:.3g} times the scale of these data"
         elif not measured <= self.bound + rounding:
             reason = f"measured exceeds the bound by more than rounding ({rounding:.3g})"
@@ -153,7 +148,7 @@ class LassoCertificate(Certificate):
             return f"the level of the fit was {self.lam}"
         return ""
 
-    def _gap(self, point: "_Point") -> tuple[float, float, float]:
+    def _gap(self, point: PlainResiduals) -> tuple[float, float, float]:
         """Return duality gap, tolerance, and how far rounding moves the gap."""
         design = point.design
         penalty = float(self.levels @ np.abs(self.coef.astype(np.float64)))
@@ -169,7 +164,7 @@ class LassoCertificate(Certificate):
         rounding = doubt + sums + point.rounding * float(np.sqrt(point.square)) + point.rounding**2 + point.stored**2
         return max(measured, 0.0), promise, rounding
 
-    def _dual_value(self, point: "_Point", residual: _Array) -> tuple[float, float]:
+    def _dual_value(self, point: PlainResiduals, residual: _Array) -> tuple[float, float]:
         """Return the best dual value along a residual, and how far rounding moves it."""
         paid, weights = self.levels > 0, point.design.weights
         gradient, noise = point.design.gradient(residual, point.squares)
@@ -181,20 +176,14 @@ class LassoCertificate(Certificate):
         doubt = float(np.max(noise[paid] / self.levels[paid], initial=0.0)) * scale**2 * abs(fit)
         return scale * (fit - 0.5 * scale * square), doubt
 
-    def _refined(self, point: "_Point") -> _Array:
+    def _refined(self, point: PlainResiduals) -> _Array:
         """Return a residual whose products with the columns in use are their levels, by least squares."""
         used = np.flatnonzero((self.coef != 0) & (self.levels > 0) & (point.squares > 0))
-        columns = point.scaled_columns(used)
-        lengths = np.sqrt(np.einsum("ij,ij->j", columns, columns))
-        lengths[lengths == 0] = 1.0
         roots = np.sqrt(point.design.weights)
-        excess = columns.T @ (roots * point.left) - self.levels[used] * np.sign(self.coef[used].astype(np.float64))
-        left, values, right = np.linalg.svd(columns / lengths, full_matrices=False)
-        kept = values > _WEAK * np.max(values, initial=0.0)
-        step = left[:, kept] @ ((right[kept] @ (excess / lengths)) / values[kept])
-        return np.asarray(point.left - np.divide(step, roots, out=np.zeros_like(step), where=roots > 0))
+        wanted = self.levels[used] * np.sign(self.coef[used].astype(np.float64))
+        return unscaled(solve_for_signs(point.scaled_columns(used), roots * point.left, wanted), roots)
 
-    def _distance(self, point: "_Point") -> tuple[float, float, float]:
+    def _distance(self, point: PlainResiduals) -> tuple[float, float, float]:
         """Return distance to the best values, tolerance, and how far rounding moves the distance."""
         design, squares = point.design, point.without_free()
         paid, coef = (self.levels > 0) & (squares > 0), self.coef.astype(np.float64)
@@ -222,108 +211,3 @@ def warn_if_rounding_spoils(certificate: Certificate, *, converged: bool) -> Non
             ConvergenceWarning,
             stacklevel=4,
         )
-
-
-@dataclass(frozen=True)
-class _Point:
-    """Residuals of a solution.
-
-    Attributes
-    ----------
-    design : PlainDesign
-        The data.
-    squares : ndarray of shape (n_features,)
-        Weighted mean squares of the columns, less their means if a constant is fitted.
-    target, left : ndarray of shape (n_samples,)
-        Response and residual without what intercept and unpenalised features can explain.
-    square, saved : float
-        Mean square of the residual itself, and the root of what intercept and unpenalised features could save of it.
-    rounding, stored : float
-        How far rounding moves the residual, root mean square: of sums, and of coefficients and intercept as kept.
-    free : ndarray of shape (n_samples, rank)
-        Orthonormal directions of the unpenalised features, in rows scaled by the roots of their weights.
-    """
-
-    design: PlainDesign
-    squares: _Array
-    target: _Array
-    left: _Array
-    square: float
-    saved: float
-    rounding: float
-    stored: float
-    free: _Array
-
-    @classmethod
-    def at(cls, certificate: LassoCertificate, design: PlainDesign, y: _Array) -> "_Point":
-        """Return the residuals; the means are taken off exactly."""
-        coef, weights, squares = certificate.coef.astype(np.float64), design.weights, design.centred_squares()
-        support, lengths = np.flatnonzero(coef), np.sqrt(squares)
-        centre = float(weights @ y) if design.centred else 0.0
-        target = y - centre
-        left = target - design.apply(support, coef[support]) + _offset(certificate, centre, design.centres)
-        outside = _directions(design, np.flatnonzero(certificate.levels == 0), squares)
-        roots = np.sqrt(weights)
-        rest, saved = _split(outside, roots, left)
-        spacings = np.spacing(np.abs(certificate.coef[support])).astype(np.float64)
-        stored = float(np.spacing(abs(certificate.intercept))) * design.centred
-        return cls(
-            design,
-            squares,
-            _split(outside, roots, target)[0],
-            rest,
-            float(weights @ left**2),
-            saved,
-            4 * _EPS * (float(np.sqrt(weights @ target**2)) + float(np.abs(coef) @ lengths)),
-            stored + float(np.linalg.norm(spacings * lengths[support])),
-            outside[:, int(design.centred) :],
-        )
-
-    def scaled_columns(self, indices: NDArray[np.intp]) -> _Array:
-        """Return some columns without what is not penalised, rows scaled by the roots of their weights."""
-        rest = np.sqrt(self.design.weights)[:, None] * self.design.centred_columns(indices)
-        for _ in range(2):
-            rest = rest - self.free @ (self.free.T @ rest)
-        return np.asarray(rest)
-
-    def without_free(self) -> _Array:
-        """Return the mean squares of the columns without what unpenalised features explain; zero where rounding."""
-        if self.free.shape[1] == 0:
-            return self.squares
-        left = self.squares.copy()
-        for block in self.design.blocks(np.flatnonzero(self.squares > 0)):
-            rest = self.scaled_columns(block)
-            left[block] = np.einsum("ij,ij->j", rest, rest)
-        return np.where(left > _NOTHING * self.squares, left, 0.0)
-
-
-def _offset(certificate: LassoCertificate, centre: float, centres: _Array) -> float:
-    """Return what centres of response and columns and the intercept leave, by exact arithmetic: they nearly cancel."""
-    total = Fraction(centre) - Fraction(float(certificate.intercept))
-    for j in np.flatnonzero(certificate.coef):
-        total -= Fraction(float(centres[j])) * Fraction(float(certificate.coef[j]))
-    return float(total)
-
-
-def _directions(design: PlainDesign, free: NDArray[np.intp], squares: _Array) -> _Array:
-    """Return an orthonormal basis of what is not penalised, in scaled rows: the constant first, if it is fitted."""
-    roots = np.sqrt(design.weights)[:, None]
-    constant = roots if design.centred else np.empty((design.n_samples, 0))
-    free = free[squares[free] > 0]
-    if free.size == 0:
-        return constant
-    unit = roots * design.centred_columns(free) / np.sqrt(squares[free])
-    left, values, _ = np.linalg.svd(unit, full_matrices=False)
-    noise = 16 * _EPS * float(np.max(np.sqrt(1 + design.means[free] ** 2 / squares[free])))
-    return np.linalg.qr(np.hstack([constant, left[:, values > max(_WEAK, noise)]]))[0]
-
-
-def _split(basis: _Array, roots: _Array, vector: _Array) -> tuple[_Array, float]:
-    """Return what a subspace, given in scaled rows, leaves of a vector, and the length of what it takes."""
-    scaled = roots * vector
-    taken = basis.T @ scaled
-    rest = scaled - basis @ taken
-    rest = rest - basis @ (basis.T @ rest)
-    # Rows of weight zero count nowhere.
-    left = np.divide(rest, roots, out=np.zeros_like(rest), where=roots > 0)
-    return left, float(np.linalg.norm(taken))

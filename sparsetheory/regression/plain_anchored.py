@@ -34,9 +34,9 @@ class AnchoredEvidence:
         Duality gap of the coefficients.
     inside : float
         Root mean square of the residual's part in the span of the anchors; zero but for rounding.
-    sizes, rounding : float
-        Root mean squares of the response and of all terms of the model, added up; and what rounding may make of
-        `inside` in double precision, a multiple of it.
+    terms, rounding : float
+        Root mean squares of the response and of all terms of the model about their means, added up; and what rounding
+        may make of `inside` in double precision.
     signal : float
         Root mean square of the response without what is in every model.
     """
@@ -44,7 +44,7 @@ class AnchoredEvidence:
     energy: float
     gap: float
     inside: float
-    sizes: float
+    terms: float
     rounding: float
     signal: float
 
@@ -68,7 +68,8 @@ class PlainAnchored:
     closest : float
         Least distance of a column of the basis to the span of those before it, as a share of its norm.
     lengths, distances : ndarray of shape (n_features,)
-        Euclidean norms of the columns, and of what the basis leaves of them; zero for rounding and for the anchors.
+        Euclidean norms of the columns (about their means where there is a constant), and of what the basis leaves of
+        them; zero for rounding and for the anchors.
     """
 
     def __init__(self, data: LeastSquaresData, anchors: _Index) -> None:
@@ -84,10 +85,16 @@ class PlainAnchored:
         self.closest = min(first, second)
         self.lengths, self.distances = np.zeros(self.n_features), np.zeros(self.n_features)
         for places, columns in dense_blocks(self.X):
-            self.lengths[places] = np.linalg.norm(columns, axis=0)
+            self.lengths[places] = self._lengths(columns)
             self.distances[places] = np.linalg.norm(_outside(self.basis, columns), axis=0)
         self.distances[self.distances <= _DEPENDENT * self.lengths] = 0.0
         self.distances[np.concatenate([anchors, data.free])] = 0.0
+
+    def _lengths(self, columns: _Array) -> _Array:
+        """Return norms of columns, about their means where there is a constant; zero where that is rounding."""
+        raw = np.linalg.norm(columns, axis=0)
+        left = np.linalg.norm(_outside(self.always[:, : int(self.data.fit_intercept)], columns), axis=0)
+        return np.where(left > 4 * _EPS * raw, left, 0.0)
 
     @property
     def weights(self) -> _Array:
@@ -120,8 +127,8 @@ class PlainAnchored:
             0.5 * float(target @ target) / n,
             max(primal - dual, 0.0),
             float(np.linalg.norm(inside) / np.sqrt(n)),
-            fit.sizes / np.sqrt(n),
-            (_DEPENDENT + n * _EPS) * fit.sizes / np.sqrt(n),
+            fit.terms / np.sqrt(n),
+            (_DEPENDENT * fit.terms + n * _EPS * fit.sizes) / np.sqrt(n),
             float(np.linalg.norm(outer) / np.sqrt(n)),
         )
 

@@ -85,6 +85,12 @@ class PlainDesign:
         full = np.diff(X.indptr) == self.n_samples if self.is_sparse else np.ones(self.n_features, dtype=bool)
         self.centres = np.where(full, self.means, 0.0)
 
+    @classmethod
+    def of_roots(cls, X: Any, roots: _Array | None, *, centred: bool) -> "PlainDesign":
+        """Return a validated design under row weights of which the roots are given; equal weights by default."""
+        weights = np.ones(X.shape[0]) if roots is None else roots**2
+        return cls(X, weights / weights.sum(), centred=centred)
+
     def _transposed(self, vector: _Array) -> _Array:
         if self.is_sparse or self.X.dtype == np.float64:
             return np.asarray(self.X.T @ vector, dtype=np.float64)

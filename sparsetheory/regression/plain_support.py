@@ -41,8 +41,9 @@ class PlainSupport:
         What the model leaves of the response.
     scale : float
         Norm of the response.
-    sizes : float
-        Sum of the norms of the response and of all terms of the model: rounding of the residual is a multiple of it.
+    terms, sizes : float
+        Sums of the norms of the response and of all terms of the model, about their means and as they are: what is
+        relative to normalised columns is a multiple of the first, rounding of the residual of the second.
     """
 
     def __init__(
@@ -57,10 +58,14 @@ class PlainSupport:
         raw = self.raw(self.support)
         self.unit, self.norms = self.normalised(raw)
         rows = np.ones(self.n_samples) if data.roots is None else data.roots
-        self.residual = y - raw @ self.coef[self.support] - intercept * rows
+        values = self.coef[self.support]
+        # Rows that have weights come without the means of their columns.
+        shifts = np.zeros(values.size) if data.shift is None else data.shift[self.support] * values
+        self.residual = y - raw @ values - (intercept + shifts.sum()) * rows
         self.scale = float(np.linalg.norm(y))
-        terms = np.linalg.norm(raw, axis=0) @ np.abs(self.coef[self.support])
-        self.sizes = self.scale + float(terms) + abs(intercept) * float(np.linalg.norm(rows))
+        self.terms = self.scale + float(self.norms @ np.abs(values))
+        constants = (abs(intercept) + np.abs(shifts).sum()) * np.linalg.norm(rows)
+        self.sizes = self.scale + float(np.linalg.norm(raw, axis=0) @ np.abs(values) + constants)
 
     @property
     def rss(self) -> float:

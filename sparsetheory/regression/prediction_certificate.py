@@ -215,7 +215,7 @@ class PredictionCertificate(Certificate):
         n = self.shape[0]
         return {
             "gap": np.array([(self.tol + n * float(np.finfo(np.float64).eps)) * e.energy for e in evidence]),
-            "inside": np.array([e.rounding + single * e.sizes for e in evidence]),
+            "inside": np.array([e.rounding + single * e.terms for e in evidence]),
             "signal": np.array([e.signal for e in evidence]) + np.atleast_1d(self.sigma) * (1 + np.sqrt(2 * 3.0 / n)),
         }
 

@@ -70,8 +70,9 @@ class SupportCertificate(Certificate):
     `measured` and `bound` are the largest :math:`|x_j^T r| / (\|x_j\| \|y\|)` over the features j of the model (about
     their means where there is an intercept) and the constant; r is the residual of the coefficients in the precision in
     which the model predicts. A ridge adds its derivative. The bound follows from the sizes of what is summed:
-    :math:`(10^{-11} + n \varepsilon + 2 \varepsilon') (\|y\| + \sum_j \|x_j\| |w_j| + \sqrt n |b|) / \|y\|`, with
-    :math:`\varepsilon'` the precision of the coefficients.
+    :math:`((10^{-11} + 2 \varepsilon') s + n \varepsilon t) / \|y\|`. Here s is :math:`\|y\| + \sum_j \|x_j\| |w_j|`
+    with columns about their means, t the same with columns as they are and the constant, and :math:`\varepsilon'` the
+    precision of the coefficients.
 
     Attributes
     ----------
@@ -198,8 +199,9 @@ class SupportCertificate(Certificate):
 
     def _roundings(self, fit: PlainSupport) -> float:
         """How far an inner product of a unit column with the residual may be from zero."""
-        rounding = self.precision + fit.n_samples * _EPS + 2 * float(np.finfo(self.coef.dtype).eps)
-        return rounding * fit.sizes + self.iteration * float(np.linalg.norm(fit.unit_coef))
+        relative = self.precision + 2 * float(np.finfo(self.coef.dtype).eps)
+        rounding = relative * fit.terms + fit.n_samples * _EPS * fit.sizes
+        return rounding + self.iteration * float(np.linalg.norm(fit.unit_coef))
 
     def _bound(self, fits: list[PlainSupport]) -> float:
         return max(self._roundings(fit) / (fit.scale or 1.0) for fit in fits)

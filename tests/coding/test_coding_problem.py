@@ -78,13 +78,14 @@ def test_ranges(dtype):
     X, D = np.ones((2, 4), dtype), np.ones((4, 3), dtype)
     info = np.finfo(dtype)
     large, small = float(info.max) ** 0.5, float(info.tiny) ** 0.5
-    good = [(1e-4 * large * X, D), (0 * X, D), (info.tiny * X, D), (X, 1e-4 * large * D), (X, 2 * small * D)]
+    good = [(1e-4 * large * X, D), (0 * X, D), (20 * small * X, D), (X, 1e-4 * large * D), (X, 20 * small * D)]
     for signals, atoms in good:
         check_signals(signals.astype(dtype), atoms.astype(dtype))
     bad = [
         (large * X, D, "X must not hold numbers of which squares leave the range of float"),
         (X, -large * D, "D must not hold numbers of which squares leave the range of float"),
-        (X, D * np.array([1, 0.5 * small, 1]), "D must have no column whose square vanishes in float.* column 1"),
+        (X, D * np.array([1, 0.5 * small, 1]), "D must not be so small that squares vanish in float.* column 1 of D"),
+        (info.tiny * X, D, "X must not be so small that squares vanish in float"),
         (1e-4 * large * X, 1e4 * D, "X and D must have inner products whose squares are in the range of float"),
     ]
     with warnings.catch_warnings():

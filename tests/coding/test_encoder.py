@@ -118,8 +118,10 @@ def test_signals_that_atoms_do_not_see(rng, family, dtype):
         C, info = encode(X, D.astype(dtype), penalty, solver)
         assert not C.any()
         assert info.converged.all()
-    # With a weight of nearly nothing, codes are rounding errors, but numbers.
-    tiny = encode(X[1:3], D.astype(dtype), penalty.with_lam(1e-25), max_iter=100).codes
+    # With a weight of nearly nothing, codes are rounding errors, but numbers; a gap beside them cannot be proved.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if penalty.kind == L1.kind else "error", ConvergenceWarning)
+        tiny = encode(X[1:3], D.astype(dtype), penalty.with_lam(1e-25), max_iter=100).codes
     assert (np.abs(tiny) < 1e-4).all()
 
 

@@ -164,7 +164,7 @@ def test_results_do_not_share_memory_with_the_problem():
         ({"n_jobs": 0}, ValueError, "n_jobs must be None or an integer other than 0; got 0"),
         ({"gram": np.eye(5)[::-1]}, ValueError, "gram must be D.T @ D"),
         ({"X": [[1e160, 0, 0]]}, ValueError, "X must not hold numbers of which squares leave the range of float64"),
-        ({"D": np.full((3, 5), 1e-160)}, ValueError, "D must have no column whose square vanishes in float64"),
+        ({"D": np.full((3, 5), 1e-160)}, ValueError, "squares vanish in float64: entries of column 0 of D"),
         ({"max_iter": 0}, ValueError, "max_iter must be a positive integer; got 0"),
         ({"max_iter": 1.5}, (ValueError, TypeError), "max_iter must be a positive integer; got 1.5"),
         ({"warm": np.ones((2, 4))}, ValueError, r"warm must have one row per signal .* got \(2, 4\)"),
