@@ -20,7 +20,8 @@ The triangle inequality, with the plausible mistake "the longer side already bou
 ...     evaluate=lambda ab: Measurement(abs(sum(ab)), abs(ab[0]) + abs(ab[1])),
 ...     near_miss=lambda ab: Measurement(abs(sum(ab)), max(abs(ab[0]), abs(ab[1]))),
 ... )
->>> triangle.check(max_examples=100)
+>>> triangle.check(max_examples=100).tightest  # measured / bound of the tightest instance seen
+1.0
 >>> a, b = triangle.refute_near_miss()
 >>> abs(a + b) > max(abs(a), abs(b))
 True
@@ -31,11 +32,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import Phase, find, given
+from hypothesis import seed as seeded
 from hypothesis.strategies import SearchStrategy
 
+from sparsetheory.proofs_checks.examples import example_settings, nothing_stored
 from sparsetheory.proofs_checks.measurement import Measurement
-from sparsetheory.proofs_checks.verdicts import Always, Verdict
+from sparsetheory.proofs_checks.verdicts import Always, Judgement, State, Verdict
 
 if TYPE_CHECKING:
     from sparsetheory.proofs_checks.result import ClaimResult
@@ -127,6 +130,10 @@ class Claim:
         another `evaluate` that makes a plausible mistake. It proves that the check can fail.
     sweep : Sweep, optional
         The bound plot. Claims without one are checked on instances only.
+    summary : str, optional
+        The statement in one plain sentence, for those who do not read TeX; shown under the name in figures and reports.
+    timed : bool
+        Whether computing time is measured. Its rows differ from run to run, which every report says.
     """
 
     name: str
@@ -137,6 +144,8 @@ class Claim:
     evaluate: Callable[[Any], Measurement]
     near_miss: float | Callable[[Any], Measurement]
     sweep: Sweep | None = None
+    summary: str = ""
+    timed: bool = False
 
     def evaluate_near_miss(self, instance: Any) -> Measurement:
         """Measure an instance against the wrong claim."""
@@ -144,34 +153,43 @@ class Claim:
             return self.near_miss(instance)
         return self.evaluate(instance).with_bound(self.near_miss)
 
-    def check(self, max_examples: int = 100) -> None:
+    def check(self, max_examples: int = 100, seed: int | None = None) -> Judgement:
         """Search for a counterexample of an ``Always`` claim.
 
         Parameters
         ----------
         max_examples : int
-            How many instances hypothesis draws; the same ones each time.
+            How many instances hypothesis draws.
+        seed : int, optional
+            Draws other instances for every seed; by default the same ones each time.
+
+        Returns
+        -------
+        Judgement
+            That the claim holds on what was drawn, with the tightest ``measured / bound``.
 
         Raises
         ------
         AssertionError
             With the smallest counterexample found.
+        TypeError
+            If the claim is judged over a sweep.
         """
         verdict = self._always()
+        ratios: list[float] = []
 
-        @settings(
-            max_examples=max_examples,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
+        @example_settings(max_examples, derandomize=seed is None)
         @given(self.instances())
         def holds(instance: Any) -> None:
             measurement = self.evaluate(instance)
             assert verdict.accepts(measurement), f"{self.name} is violated: {measurement} on {instance!r}"
+            ratios.append(measurement.tightness())
 
-        holds()
+        with nothing_stored():
+            (holds if seed is None else seeded(seed)(holds))()
+        return Judgement(
+            State.HOLDS, f"no counterexample in {len(ratios)} adversarial instances", max(ratios, default=None)
+        )
 
     def refute_near_miss(self, max_examples: int = 5000) -> Any:
         """Find an instance on which the near miss fails.
@@ -192,17 +210,12 @@ class Claim:
             When the near miss survives: the check has no teeth.
         """
         verdict = self._always()
-        return find(
-            self.instances(),
-            lambda instance: not verdict.accepts(self.evaluate_near_miss(instance)),
-            settings=settings(
-                max_examples=max_examples,
-                derandomize=True,
-                database=None,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+        with nothing_stored():
+            return find(
+                self.instances(),
+                lambda instance: not verdict.accepts(self.evaluate_near_miss(instance)),
+                settings=example_settings(max_examples, derandomize=True, phases=[Phase.generate]),
+            )
 
     def run(self, **options: Any) -> "ClaimResult":
         """Run the sweep.

@@ -1,8 +1,9 @@
 """Finds every claim and every study below this package."""
 
+import difflib
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import TypeVar
 
@@ -103,6 +104,15 @@ def _select(named: Mapping[str, T], patterns: Sequence[str], kind: str) -> list[
     for pattern in patterns or ["*"]:
         matches = {name: found for name, found in named.items() if fnmatch(name, pattern)}
         if not matches and patterns:
-            raise ValueError(f"no {kind} matches {pattern!r}; the names are {', '.join(named)}")
+            raise ValueError(f"no {kind} matches {pattern!r}{_suggest(pattern, named)}")
         selected |= matches
     return list(selected.values())
+
+
+def _suggest(pattern: str, names: Iterable[str]) -> str:
+    """Name the closest names, also of those who left the family out, and where to find the others."""
+    whole = {name: name for name in names}
+    last = {name.split(".")[-1]: name for name in whole}
+    close = [known[found] for known in (whole, last) for found in difflib.get_close_matches(pattern, known, n=3)]
+    meant = f"; did you mean {', '.join(dict.fromkeys(close))}?" if close else ";"
+    return f"{meant} `sparsetheory list` shows all names"

@@ -42,10 +42,19 @@ class Row:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> "Row":
-        """Read a row that :meth:`to_dict` wrote."""
-        also = tuple((left, right) for left, right in row["also"])
-        measurement = Measurement(row["measured"], row["bound"], row["scale"], row["extras"], also)
-        return cls(row["value"], row["trial"], tuple(row["seed"]), measurement, row["seconds"])
+        """Read a row that :meth:`to_dict` wrote; KeyError, TypeError or ValueError where it did not."""
+        also = tuple((str(left), str(right)) for left, right in row["also"])
+        scale = None if row["scale"] is None else _number(row["scale"])
+        extras = {str(key): _number(value) for key, value in dict(row["extras"]).items()}
+        measurement = Measurement(_number(row["measured"]), _number(row["bound"]), scale, extras, also)
+        seed = tuple(int(_number(part)) for part in row["seed"])
+        return cls(_number(row["value"]), int(_number(row["trial"])), seed, measurement, float(_number(row["seconds"])))
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"expected a number, got {value!r}")
+    return value
 
 
 @dataclass(frozen=True)

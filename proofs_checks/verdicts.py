@@ -26,6 +26,7 @@ class State(StrEnum):
     HOLDS = "holds"
     UNDECIDED = "undecided"
     FAILS = "fails"
+    NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Judgement:
     Parameters
     ----------
     state : State
-        "holds" is proved by the evidence; "undecided" says that more is needed.
+        "holds" is proved by the evidence; "undecided" says that more is needed; "not run" that nothing was tried.
     evidence : str
         One line.
     tightest : float or None

@@ -1,12 +1,14 @@
 """The command line. Everything heavy is imported by the command that needs it."""
 
+import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from rich.console import Console
 
 from sparsetheory import __version__
 from sparsetheory.experiments.profile import Profile
@@ -24,6 +26,33 @@ T = TypeVar("T")
 Patterns = Annotated[
     list[str] | None, typer.Argument(metavar="[CLAIM]...", help="Names or shell patterns; all by default.")
 ]
+Workers = Annotated[int, typer.Option(help="Worker processes; -1 takes every core.")]
+_STATUS = "Exit status: 0 every verdict holds, 1 a claim fails, 2 something could not run"
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which batch systems and containers send, ends a run as Ctrl-C does."""
+
+
+def _raise_terminated(signum: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+@contextmanager
+def _interruptible(advice: str) -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C stop the workers, say what is kept, and exit with 128 plus the signal."""
+    before = None
+    with suppress(ValueError):  # signals reach the main thread alone
+        before = signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        terminated = isinstance(error, _Terminated)
+        typer.echo(f"{'Terminated' if terminated else 'Interrupted'}. {advice}", err=True)
+        raise typer.Exit(143 if terminated else 130) from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: object) -> NoReturn:
@@ -51,6 +80,9 @@ def main(
     ] = False,
 ) -> None:
     """Reproduce theorems as experiments, check them on instances, and time the kernels."""
+    from sparsetheory.experiments.terminal import speak_plainly
+
+    speak_plainly()
 
 
 @contextmanager
@@ -72,73 +104,128 @@ def _backend(dask: str | None) -> Iterator[None]:
         yield
 
 
-@app.command()
+@app.command(epilog=f"{_STATUS} (bad input, folder, worker, missing extra), 130 or 143 interrupted.")
 def reproduce(
     claims: Patterns = None,
     out: Annotated[Path, typer.Option(help="Folder for data, figures and report.html.")] = Path("results"),
     profile: Annotated[Profile, typer.Option(help="How many trials to run.")] = Profile.quick,
-    n_jobs: Annotated[int, typer.Option(help="Worker processes; -1 takes every core.")] = -1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all trials.")] = 0,
+    n_jobs: Workers = -1,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of all trials; other than 0 it also draws other instances.")
+    ] = 0,
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler; start its workers with --nthreads 1.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the finished trials of an earlier run.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 also where a claim is undecided.")] = False,
 ) -> None:
     """Run the sweeps of claims and studies; write data, figures and a report.
 
-    The exit status is 0 only if every verdict holds.
+    Results of an earlier run with another profile, seed or code are moved to the folder "earlier", never replaced.
+    A claim is undecided where its trials neither prove nor refute it, and not run where an extra is missing.
     """
     from sparsetheory.experiments import job
+    from sparsetheory.experiments.files import FolderError
+    from sparsetheory.experiments.schedule import WorkerDiedError
     from sparsetheory.experiments.trial_log import ResumeError
     from sparsetheory.proofs_checks.registry import find_experiments
 
     selected, studies = _checked(find_experiments, claims or [])
-    try:
-        with _backend(dask):
-            holds = job.reproduce(selected, studies, out=out, profile=profile, seed=seed, n_jobs=n_jobs, resume=resume)
-    except ResumeError as error:
-        _fail(error)
-    except KeyboardInterrupt:
-        typer.echo(f"Interrupted. Finished trials are kept in {out / 'data'}; --resume continues.", err=True)
-        raise typer.Exit(130) from None
-    raise typer.Exit(0 if holds else 1)
+    kept = f"Finished trials are kept in {out / 'data'}; --resume continues."
+    options: dict[str, Any] = {"profile": profile, "seed": seed, "n_jobs": n_jobs, "resume": resume}
+    with _interruptible(kept), _one_line_warnings():
+        try:
+            with _backend(dask):
+                findings = job.reproduce(selected, studies, out=out, **options)
+        except (ResumeError, FolderError) as error:
+            _fail(error)
+        except WorkerDiedError as error:
+            _fail(f"{error}. {kept}")
+    raise typer.Exit(findings.status(strict))
 
 
-@app.command()
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Print warnings about damaged files as one line each."""
+    import warnings
+
+    from sparsetheory.experiments.trial_log import DamagedLog
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **further: Any) -> None:
+        if issubclass(category, DamagedLog):
+            typer.echo(f"Warning: {message}", err=True)
+        else:
+            usual(message, category, *where, **further)
+
+    with warnings.catch_warnings():
+        usual, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
+@app.command(epilog=f"{_STATUS} or nothing was checked.")
 def check(
     claims: Patterns = None,
     max_examples: Annotated[int, typer.Option(min=1, help="Instances per claim.")] = 100,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Draw the instances of this seed instead of those that are always drawn.")
+    ] = None,
+    n_jobs: Workers = -1,
 ) -> None:
-    """Search for counterexamples of claims that must hold on every instance.
-
-    The exit status is 0 only if none is found.
-    """
-    import time
-
-    from sparsetheory.experiments.outcome import check_instances
-    from sparsetheory.experiments.tables import verdict_table
-    from sparsetheory.proofs_checks import Always
+    """Search for counterexamples of claims that must hold on every instance."""
+    from sparsetheory.experiments.check_job import check_claims
+    from sparsetheory.experiments.schedule import WorkerDiedError
+    from sparsetheory.experiments.tables import summary_line, verdict_table
+    from sparsetheory.experiments.terminal import make_console
+    from sparsetheory.proofs_checks import Always, State
     from sparsetheory.proofs_checks.registry import find_claims
 
-    verdicts = []
-    for claim in _checked(find_claims, claims or []):
-        if isinstance(claim.verdict, Always):
-            started = time.perf_counter()
-            judgement = check_instances(claim, max_examples)
-            verdicts.append((claim, judgement, time.perf_counter() - started))
-        else:
+    selected = _checked(find_claims, claims or [])
+    for claim in selected:
+        if not isinstance(claim.verdict, Always):
             typer.echo(f"{claim.name} is judged over a sweep: use reproduce")
-    Console().print(verdict_table(verdicts))
-    raise typer.Exit(0 if all(judgement.holds for _, judgement, _ in verdicts) else 1)
+    checkable = [claim for claim in selected if isinstance(claim.verdict, Always)]
+    if not checkable:
+        _fail("0 claims checked: none of them is judged on instances")
+    with _interruptible("Nothing is kept."):
+        try:
+            verdicts = check_claims(checkable, max_examples, seed, n_jobs)
+        except WorkerDiedError as error:
+            _fail(error)
+    console = make_console()
+    console.print(verdict_table(verdicts))
+    states = {state: [claim.name for claim, judgement, _ in verdicts if judgement.state is state] for state in State}
+    console.print(summary_line(states.__getitem__), soft_wrap=True)
+    raise typer.Exit(1 if states[State.FAILS] else 2 if states[State.NOT_RUN] else 0)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 @app.command("list")
-def list_claims(claims: Patterns = None) -> None:
-    """Show claims: kind of verdict, provenance, source and statement."""
-    from sparsetheory.experiments.tables import claim_table
-    from sparsetheory.proofs_checks.registry import find_claims
+def list_claims(
+    claims: Patterns = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="One line each, separated by tabs; so it is in a pipe, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
+) -> None:
+    """Show claims and studies: kind of verdict, provenance, source and statement."""
+    from sparsetheory.experiments.tables import claim_table, describe
+    from sparsetheory.experiments.terminal import make_console
+    from sparsetheory.proofs_checks.registry import find_experiments
 
-    Console().print(claim_table(_checked(find_claims, claims or [])))
+    found, studies = _checked(find_experiments, claims or [])
+    entries = [describe(claim) for claim in found] + [describe(study) for study in studies]
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(entries, indent=1))
+    elif plain or not _is_terminal():
+        for entry in entries:
+            typer.echo("\t".join(" ".join(text.split()) for text in entry.values()))
+    else:
+        make_console().print(claim_table(entries))
 
 
 @app.command()

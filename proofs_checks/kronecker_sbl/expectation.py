@@ -48,6 +48,7 @@ def _dense(problem: Problem, reverse: bool = False) -> Measurement:
 
 posterior = Claim(
     name="kronecker_sbl.posterior",
+    summary="One small eigenvalue problem per mode gives the posterior of the dense formulas.",
     statement=r"C = U\,(\sigma^2 + p_1 \otimes \cdots \otimes p_d)\,U^H"
     r" \text{ gives } \mu,\ \mathrm{diag}\,\Sigma,\ L,\ \sigma^2_{new} \text{ of the dense formulas}",
     source=ours("expectation step by one small eigenvalue problem per mode"),
@@ -83,6 +84,7 @@ def _gradient(problem: Problem, wrong: bool = False) -> Measurement:
 
 gradient = Claim(
     name="kronecker_sbl.gradient",
+    summary="The derivatives of the cost are those of finite differences.",
     statement=r"\partial L / \partial \log \gamma_{k,i} = \sum_{n: n_k = i} G_n (q_n - |S_n|^2)",
     source=ours("derivatives of the cost without a division"),
     verdict=Always(1e-9),
@@ -134,6 +136,7 @@ def _invariant(problem: Problem, shift: float = 2.0) -> Measurement:
 
 invariances = Claim(
     name="kronecker_sbl.invariances",
+    summary="Units, rotations, the order of columns and the field change what they must and nothing else.",
     statement=r"(y, \sigma^2, G) \to (cy, c^2\sigma^2, c^2 G):\ \mu \to c\mu,\ L \to L + 2M\log c;"
     r" \text{ gauge, rotations, order of columns and field change nothing}",
     source=ours("invariances of the model"),
@@ -163,6 +166,7 @@ def _contraction(problem: Problem, conjugate: bool = True) -> Measurement:
 
 contractions = Claim(
     name="kronecker_sbl.contractions",
+    summary="Covariances and quadratic forms need one small table per mode, not the dictionary.",
     statement=r"A\,\mathrm{diag}(G)A^H \text{ and } \mathrm{diag}(A^H C^{-1} A)"
     r" \text{ are contractions with one table } a_i a_i^H \text{ per mode}",
     source=ours("unstructured learning without the dictionary"),
@@ -185,6 +189,7 @@ def _single_mode(problem: Problem, wrong: bool = False) -> Measurement:
 
 size_one_modes = Claim(
     name="kronecker_sbl.size_one_modes",
+    summary="Modes of size one change nothing.",
     statement=r"A_{d+1} = (1):\ \text{posterior and maximisation step do not change}",
     source=ours("modes of size one"),
     verdict=Always(1e-12),

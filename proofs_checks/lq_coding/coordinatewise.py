@@ -99,6 +99,7 @@ def _coordinatewise(problem: _Problem, *, split: bool = False) -> Measurement:
 
 coordinatewise_optimality = Claim(
     name="lq_coding.coordinatewise_optimality",
+    summary="After coordinate descent no change of one entry lowers the objective.",
     statement=r"F(c) \le \min_z F(c_1, \ldots, c_{i-1}, z, c_{i+1}, \ldots, c_n) \text{ for all } i,"
     r" \text{ after coordinate descent}",
     source=ours("limit of exact coordinate descent, every penalty, atoms of any norm"),
@@ -127,6 +128,7 @@ def _least_nonzero(problem: _Problem, *, same_bound: bool = False) -> Measuremen
 
 least_nonzero = Claim(
     name="lq_coding.least_nonzero",
+    summary="Entries are zero or larger than the jump of the operator that made them.",
     statement=r"c_i \ne 0 \Rightarrow |c_i| \ge (2 \lambda (1-q) / a_i^2)^{1/(2-q)} \text{ after coordinate descent, }"
     r"(2 \tau \lambda (1-q))^{1/(2-q)} \text{ after forward-backward steps}",
     source=classic(
@@ -205,6 +207,7 @@ def _both_optimal(candidate: _Candidate, *, of_l0: bool = False) -> Measurement:
 
 cel0_critical_points = Claim(
     name="lq_coding.cel0_critical_points",
+    summary="Critical points of CEL0 are the codes that no change of one entry improves under l0.",
     statement=r"\tfrac{\delta_i^2}{2a_i^2} \le F_0(c) - \min_z F_0(c_{-i}, z)"
     r" \le \tfrac{\delta_i^2}{2a_i^2} + \sqrt{2\lambda} \tfrac{\delta_i}{a_i},"
     r" \quad \delta_i = \mathrm{dist}(0, \partial_i F_{\mathrm{CEL0}}(c)),"
@@ -242,6 +245,7 @@ def _fixed_at_every_step(candidate: _Candidate, *, nonexpansive: bool = False) -
 
 fixed_at_every_step = Claim(
     name="lq_coding.fixed_at_every_step",
+    summary="What a step of CEL0 leaves alone does not depend on the length of the step.",
     statement=r"\min(\delta_i, \tfrac{|c_i|}{\tau} \text{ if } c_i \ne 0)"
     r" \le \tfrac1\tau |c_i - \mathrm{prox}_{\tau \phi}(c_i - \tau \nabla_i f(c))|"
     r" \le \frac{\delta_i}{1 - \tau a_i^2} \text{ for CEL0 and every } \tau < a_i^{-2},"

@@ -118,6 +118,7 @@ def _weakly_convex_runs(rng: np.random.Generator, share: float) -> _Run:
 
 sufficient_decrease = Claim(
     name="lq_coding.sufficient_decrease",
+    summary="Every step below the limit lowers the objective by at least its squared length times a constant.",
     statement=r"F(c_k) - F(c_{k+1}) \ge \tfrac12 \left[ (\tfrac1\tau - L) + (\tfrac1\tau - \rho)_+ \right]"
     r" \|c_{k+1} - c_k\|^2 \ge 0 \text{ for } \tau < 2 / (L + \min(\rho, L))",
     source=ours("sufficient decrease for every penalty; without weak convexity it is that of " + _ABS),
@@ -162,6 +163,7 @@ def _draw_long(rng: np.random.Generator, count: float) -> _Run:
 
 shortest_step = Claim(
     name="lq_coding.shortest_step",
+    summary="The shortest of k steps is at most of order one over the root of k.",
     statement=r"\min_{j < k} \|c_{j+1} - c_j\|^2 \le \frac{2 F(c_0)}{(1/\tau - L)\, k} \text{ for } \tau < 1/L",
     source=classic(_ABS, "consequence of sufficient decrease"),
     verdict=Always(_ROUNDING),
@@ -198,6 +200,7 @@ def _residual(run: _Run, factor: float = 1.0) -> Measurement:
 
 criticality_of_steps = Claim(
     name="lq_coding.criticality_of_steps",
+    summary="A short step ends near a critical point.",
     statement=r"\mathrm{dist}(0, \partial F(c_{k+1})) \le \max(\tfrac1\tau, L - \tfrac1\tau)\, \|c_{k+1} - c_k\|",
     source=ours("relative error of a step; sharper than 1/tau + L in " + _ABS),
     verdict=Always(_ROUNDING),
@@ -242,6 +245,7 @@ def _draw_flipping(rng: np.random.Generator, share: float) -> _Run:
 
 flip_budget = Claim(
     name="lq_coding.flip_budget",
+    summary="Iterative thresholding changes its support a bounded number of times.",
     statement=r"\sum_k \#\{i : 1\{c_{k+1,i} \ne 0\} \ne 1\{c_{k,i} \ne 0\}\}"
     r" \le \frac{2 F(0)}{(1/\tau - L) J^2} \text{ from } c_0 = 0,\ J = (2 \tau \lambda (1-q))^{1/(2-q)}",
     source=ours("budget of support changes for operators that jump"),

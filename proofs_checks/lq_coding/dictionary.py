@@ -110,6 +110,7 @@ def _surrogate(batch: _Batch, atoms: _Array | None = None) -> Measurement:
 
 surrogate_descent = Claim(
     name="lq_coding.surrogate_descent",
+    summary="Atom updates never raise the error of the codes they were made for.",
     statement=r"\sum_i w_i \|x_i - D^\top c_i\|^2 \text{ does not rise when } d_j \leftarrow u / \|u\|,\ "
     r"u = A_{jj} d_j + B_j - A_j D, \text{ one } j \text{ after another}",
     source=classic("Mairal, Bach, Ponce, Sapiro, JMLR 11 (2010)", "block coordinate descent, here on the sphere"),
@@ -155,6 +156,7 @@ def _draw_gradient_step(rng: np.random.Generator, share: float) -> _GradientStep
 
 dictionary_gradient = Claim(
     name="lq_coding.dictionary_gradient",
+    summary="A gradient step of the dictionary lowers the error if its rate is below twice the curvature's inverse.",
     statement=r"\tfrac12 \|X - C(D - \eta \nabla)\|^2 \le \tfrac12 \|X - CD\|^2"
     r" - \eta (1 - \tfrac{\eta}{2} \lambda_{\max}(C^\top C)) \|\nabla\|^2",
     source=ours("rate of the dictionary step of Olshausen and Field, summed over a batch"),

@@ -86,6 +86,7 @@ def _not_orthogonal(segment: _Segment) -> Measurement:
 
 convex_envelope = Claim(
     name="lq_coding.convex_envelope",
+    summary="For orthogonal atoms CEL0 is the largest convex function below the l0 objective.",
     statement=r"\tfrac12 \|x - Dc\|^2 + \phi_{\mathrm{CEL0}}(c) = \mathrm{conv}"
     r" \left( \tfrac12 \|x - D\,\cdot\|^2 + \lambda \|\cdot\|_0 \right)(c)"
     r" \text{ if } D^\top D \text{ is diagonal}",
@@ -168,6 +169,7 @@ def _set_to_zero(recipe: _Ties, overlap: float = 0.0) -> Measurement:
 
 no_new_minimisers = Claim(
     name="lq_coding.no_new_minimisers",
+    summary="Small entries of a minimiser of CEL0 can be dropped: what is left is one of l0.",
     statement=r"c \text{ local minimiser with CEL0} \Rightarrow \bar c = c\, 1\{|c_i| \ge \sqrt{2\lambda} / a_i\}"
     r" \text{ one with } \ell_0, \ F_0(\bar c) = F_{\mathrm{CEL0}}(c)",
     source=classic(_SOUBIES, "local minimisers, on planted ones; the proof in the docstring is ours"),

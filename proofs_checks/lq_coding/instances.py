@@ -21,13 +21,14 @@ __all__ = [
     "codings",
     "decades",
     "draw_coding",
+    "measured",
     "objective",
     "ours",
-    "paper",
     "penalties",
     "penalty_of",
     "seeds",
     "shape_of",
+    "wide",
 ]
 
 EPS = float(np.finfo(float).eps)
@@ -36,13 +37,7 @@ WEAKLY_CONVEX = ("cel0", "mcp", "scad", "log_sum")
 # Their thresholding operators jump at every step.
 JUMPING = ("l0", "lq")
 
-_PAPER = "I. Rentzeperis, L. Calatroni, L. U. Perrinet, D. Prandi, Beyond l1 sparse coding in V1 (2023)"
 _Array = NDArray[np.float64]
-
-
-def paper(item: str) -> Source:
-    """Cite the paper of this line."""
-    return Source(_PAPER, item, "2301.10002")
 
 
 def classic(who: str, item: str) -> Source:
@@ -55,9 +50,19 @@ def ours(item: str) -> Source:
     return Source("sparsetheory", item, provenance="ours")
 
 
+def measured(item: str) -> Source:
+    """Cite an experiment of this package: what is observed in the sweep of the claim, and proved nowhere."""
+    return Source("sparsetheory", item, provenance="measured")
+
+
 def decades(low: float, high: float) -> st.SearchStrategy[float]:
     """Search powers of ten between two exponents."""
     return st.floats(low, high).map(lambda exponent: 10.0**exponent)
+
+
+def wide(low: float, high: float) -> st.SearchStrategy[float]:
+    """Search powers of ten between two exponents, and half the time from 1e-8 to 1e8."""
+    return decades(low, high) | decades(-8, 8)
 
 
 seeds = st.integers(0, 2**32 - 1)
@@ -94,11 +99,12 @@ def penalties(draw: st.DrawFn, names: tuple[str, ...] = ALL, low: float = -2.0, 
     names : tuple of str
         Families.
     low, high : float
-        Exponents of the smallest and largest strength; shapes lie between 0.1 and 10.
+        Exponents of the smallest and largest strength in half of the cases, 1e-8 and 1e8 in the others; shapes lie
+        between 0.1 and 10.
     """
     q = draw(st.sampled_from([0.5, 2 / 3, 0.3]) | st.floats(0.02, 0.98))
     free = draw(decades(-1, 1))
-    return penalty_of(draw(st.sampled_from(names)), draw(decades(low, high)), free, q, norms=free)
+    return penalty_of(draw(st.sampled_from(names)), draw(wide(low, high)), free, q, norms=free)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from sparsetheory.proofs_checks.lq_coding.instances import (
     ours,
     penalties,
     penalty_of,
+    wide,
 )
 from sparsetheory.proofs_checks.verdicts import Always
 
@@ -53,8 +54,8 @@ def _shrinkages(names: tuple[str, ...] = ALL) -> st.SearchStrategy[_Shrinkage]:
     return st.builds(
         _threshold_or,
         penalties(names),
-        decades(-2, 1),
-        decades(-2, 1.3),
+        wide(-2, 1),
+        wide(-2, 1.3),
         st.just("anywhere") | st.sampled_from(_PLACES[1:]),
     )
 
@@ -90,7 +91,7 @@ class _Shrinkages:
 
 def _all_shrinkages() -> st.SearchStrategy[_Shrinkages]:
     places = st.just("anywhere") | st.sampled_from(_PLACES[1:])
-    return st.builds(_Shrinkages, decades(-2, 1), decades(-2, 1), decades(-2, 1.3), places, _shrinkages())
+    return st.builds(_Shrinkages, wide(-2, 1), wide(-2, 1), wide(-2, 1.3), places, _shrinkages())
 
 
 def _excess(instance: _Shrinkage, used: Penalty) -> float:
@@ -119,6 +120,7 @@ def _half_the_strength(instance: _Shrinkages) -> Measurement:
 
 prox_optimality = Claim(
     name="lq_coding.prox_optimality",
+    summary="Thresholding operators minimise what they are defined by.",
     statement=r"\tfrac12 (p - u)^2 + \tau \phi(p) = \min_x \tfrac12 (x - u)^2 + \tau \phi(x),"
     r" \quad p = \mathrm{prox}_{\tau \phi}(u)",
     source=classic("definition of the proximal operator, for eight penalties in 22 shapes", "global minimality"),
@@ -148,6 +150,7 @@ def _lq_gap(instance: _Shrinkage, half: float = 1.0) -> Measurement:
 
 lq_gap = Claim(
     name="lq_coding.lq_gap",
+    summary="The operators of lq jump from zero at their threshold, by the known amount.",
     statement=r"\mathrm{prox}(u) = 0 \Leftrightarrow |u| \le u^*, \quad"
     r" |\mathrm{prox}(u)| \ge x^* = (2 \tau \lambda (1-q))^{1/(2-q)} \text{ otherwise}",
     source=classic(
@@ -196,6 +199,7 @@ def _cel0_is_mcp(instance: _Shrinkage, power: int = 2) -> Measurement:
 
 cel0_is_mcp = Claim(
     name="lq_coding.cel0_is_mcp",
+    summary="CEL0 is a minimax concave penalty.",
     statement=r"\phi_{\mathrm{CEL0}}(\cdot\,; a, \lambda) = \phi_{\mathrm{MCP}}(\cdot\,; \sqrt{2\lambda}\, a, a^{-2}),"
     r" \text{ with firm thresholding if } \tau a^2 < 1",
     source=ours("CEL0 is a minimax concave penalty"),
@@ -254,6 +258,7 @@ def _lipschitz(pair: _Pair, rho: float | None = None) -> Measurement:
 
 prox_lipschitz = Claim(
     name="lq_coding.prox_lipschitz",
+    summary="Operators of weakly convex penalties stretch distances by a bounded factor.",
     statement=r"(1 - \tau \rho) |\mathrm{prox}(u) - \mathrm{prox}(v)| \le |u - v| \text{ for }"
     r" \rho\text{-weakly convex } \phi,\ \tau \rho < 1",
     source=classic("strong convexity of the proximal objective", "Lipschitz constant"),

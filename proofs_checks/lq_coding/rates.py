@@ -79,6 +79,7 @@ _STEPS = (1, 3, 10, 30, 100, 300)
 
 ista_rate = Claim(
     name="lq_coding.ista_rate",
+    summary="Plain steps approach the l1 minimum at least like one over their number.",
     statement=r"F(c_k) - F(c) \le \frac{L \|c_0 - c\|^2}{2k} \text{ for } \ell_1,\ \tau = 1/L, \text{ every } c",
     source=classic(_BECK, "Theorem 3.1"),
     verdict=Always(_ROUNDING),
@@ -99,6 +100,7 @@ ista_rate = Claim(
 
 fista_rate = Claim(
     name="lq_coding.fista_rate",
+    summary="Accelerated steps approach the l1 minimum at least like one over the square of their number.",
     statement=r"F(c_k) - F(c) \le \frac{2 L \|c_0 - c\|^2}{(k+1)^2} \text{ for } \ell_1 \text{ with extrapolation}",
     source=classic(_BECK, "Theorem 4.4"),
     verdict=Always(_ROUNDING),

@@ -101,6 +101,7 @@ def _draw_ending(rng: np.random.Generator, window: float) -> _Ending:
 
 linear_rate = Claim(
     name="lq_coding.linear_rate",
+    summary="Once the support stays, the rest of the distance shrinks at a constant rate.",
     statement=r"\|c_{k+1} - c^*\| \le (1 - \tau \sigma_{\min}(D_S)^2) \|c_k - c^*\|"
     r" \text{ once the support } S \text{ stays, } c^* \text{ least squares on } S",
     source=ours("linear rate after identification, l0 and CEL0 above its knees; also for dependent atoms"),
@@ -161,13 +162,14 @@ def _converges(descent: _Descent) -> Measurement:
 
 
 def _too_long(descent: _Descent) -> Measurement:
-    """Take steps of more than twice the limit."""
+    """Take steps beyond the limit."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return _converges(_Descent(descent.coding, descent.penalty, 2.2))
+        return _converges(_Descent(descent.coding, descent.penalty, 1.3))
 
 
 finite_length = Claim(
     name="lq_coding.finite_length",
+    summary="Below the limit of the step, paths have finite length and end at critical points.",
     statement=r"\sum_k \|c_{k+1} - c_k\| < \infty \text{ and } \mathrm{dist}(0, \partial F(c_k)) \to 0"
     r" \text{ below the limit of the step, as } F \text{ is definable}",
     source=classic(
@@ -185,7 +187,8 @@ finite_length = Claim(
         values=(0.3, 0.6, 0.9, 0.99),
         draw=_draw_descent,
         trials=100,
-        quick_trials=15,
+        quick_trials=32,
+        quick_values=(0.3, 0.9, 0.99),
         log="y",
         measured_label="distance of zero from the subdifferential, over the signal",
         bound_label="1e-8",

@@ -81,7 +81,7 @@ class _FirstStep:
 
 
 def _first_steps() -> st.SearchStrategy[_FirstStep]:
-    q = st.sampled_from([0.5, 2 / 3, 0.3]) | st.floats(0.02, 0.95)
+    q = st.sampled_from([0.5, 2 / 3, 0.3]) | st.floats(0.02, 0.95) | st.floats(0.95, 0.999)
     built = st.builds(_FirstStep, codings(), st.sampled_from(ALL), decades(-2, 1), decades(-1, 1), q)
     return built.filter(lambda instance: instance.threshold_is_explicit)
 
@@ -110,6 +110,7 @@ def _zero_is_left(instance: _FirstStep, at_step: float | None = None) -> Measure
 
 zero_is_kept = Claim(
     name="lq_coding.zero_is_kept",
+    summary="The strength from which on the zero code stays is known for every penalty.",
     statement=r"\mathrm{prox}_{\tau \phi}(\tau D^\top x) = 0 \Leftrightarrow \lambda \ge \lambda_{\max}(\tau):"
     r" \ \|D^\top x\|_\infty\ (\ell_1), \ \tfrac\tau2 \|D^\top x\|_\infty^2\ (\ell_0),"
     r" \ \max_i \tfrac{(D_i^\top x)^2}{2 a_i^2}\ (\mathrm{CEL0},\ \tau a_i^2 \le 1)",
@@ -157,6 +158,7 @@ def _near_zero(instance: _NearZero, penalty: Penalty | None = None) -> Measureme
 
 zero_is_local_minimum = Claim(
     name="lq_coding.zero_is_local_minimum",
+    summary="Below l1, the zero code is optimal within a ball around it.",
     statement=r"\|c\|_\infty \le (\lambda / \|D^\top x\|_\infty)^{1/(1-q)} \Rightarrow F(c) \ge F(0)"
     r" \text{ for } \phi = \lambda |\cdot|^q,\ 0 \le q < 1",
     source=ours("ball in which the zero code is optimal"),

@@ -77,7 +77,7 @@ greedy_noiseless = Claim(
     verdict=Always(_ROUNDING),
     instances=_selections,
     evaluate=_noiseless,
-    near_miss=lambda selection: _noiseless(selection, power=1.0),
+    near_miss=lambda selection: _noiseless(selection, power=0.75),
 )
 
 
@@ -97,5 +97,6 @@ greedy_noisy = Claim(
     verdict=Always(_ROUNDING),
     instances=_selections,
     evaluate=_noisy,
-    near_miss=lambda selection: _noisy(selection, power=2.5),
+    # The rate 2 |z| / t of the norm, not of its square.
+    near_miss=lambda selection: _noisy(selection, power=2.0),
 )

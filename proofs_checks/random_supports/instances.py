@@ -11,9 +11,19 @@ from numpy.typing import NDArray
 from sparsetheory.proofs_checks.claim import Source
 from sparsetheory.regression import make_design
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.distances import inverse_factor, orthonormal_basis
+from sparsetheory.regression.distances import orthonormal_basis
 
-__all__ = ["ROUNDING", "Problem", "classic", "draw_problem", "factor", "inspired", "ours", "problems"]
+__all__ = [
+    "ROUNDING",
+    "Anchored",
+    "Problem",
+    "classic",
+    "draw_problem",
+    "inspired",
+    "measured",
+    "ours",
+    "problems",
+]
 
 # Distances of columns as close as 1e-5 to a span carry relative errors of 1e-16 / 1e-5, times some dozens of rows.
 ROUNDING = 1e-8
@@ -32,6 +42,11 @@ def ours(item: str) -> Source:
     return Source("sparsetheory", item, provenance="ours")
 
 
+def measured(item: str) -> Source:
+    """Cite an observation of this package: the experiment of the sweep, without a proof."""
+    return Source("sparsetheory", item, provenance="measured")
+
+
 def inspired(item: str) -> Source:
     """Cite a derivation of this package in the sense of the paper of this line, whose proofs it does not follow."""
     return Source("sparsetheory", f"{item} (two phases as in arXiv:2511.06211)", provenance="ours")
@@ -40,6 +55,13 @@ def inspired(item: str) -> Source:
 def classic(who: str, item: str) -> Source:
     """Cite textbook knowledge."""
     return Source(who, item, provenance="classic")
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """The part of anchors that a gauge needs: the distance of every column to their span."""
+
+    weights: _Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,9 +182,3 @@ def problems() -> st.SearchStrategy[Problem]:
 
 def _well_posed(problem: Problem) -> bool:
     return bool(np.linalg.cond(problem.X[:, problem.S]) < 1e8)
-
-
-def factor(problem: Problem) -> tuple[_Array, NDArray[np.intp]]:
-    """Return R^{-1} of the support, in root-mean-square units, and the support in the order of its rows."""
-    W, kept = inverse_factor(problem.X[:, problem.S])
-    return W * np.sqrt(problem.n), problem.S[kept]

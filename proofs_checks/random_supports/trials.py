@@ -14,9 +14,11 @@ from sparsetheory.regression import (
 )
 from sparsetheory.regression.phase_two import universal_level
 
-__all__ = ["Trial", "anchored_error", "draw_trial", "error", "lasso_error"]
+__all__ = ["Trial", "anchored_error", "draw_colliding_support", "draw_trial", "error", "lasso_error"]
 
 _Array = NDArray[np.float64]
+# Cosine above which two columns belong together: heads in 150 dimensions and more stay below a half of it.
+_SAME_CLUSTER = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,31 @@ def draw_trial(
     coef = adversarial_coefficients(X, S)
     signal = X[:, S] @ coef
     return Trial(X, signal, signal + sigma * rng.standard_normal(len(X)), sigma, anchors, float(np.abs(coef).sum()))
+
+
+def draw_colliding_support(rng: np.random.Generator, X: _Array, k: int) -> NDArray[np.intp]:
+    """Draw a support with two columns of one cluster.
+
+    Parameters
+    ----------
+    rng : Generator
+        Of the support.
+    X : ndarray of shape (N, d)
+        Clusters of near-duplicates, whose heads are nearly orthogonal.
+    k : int
+        Size: a random column, a random other one of its cluster, and k - 2 random ones.
+
+    Returns
+    -------
+    ndarray of shape (k,)
+        In increasing order.
+    """
+    first = int(rng.integers(X.shape[1]))
+    mates = np.abs(X.T @ X[:, first]) > _SAME_CLUSTER * len(X)
+    mates[first] = False
+    pair = [first, int(rng.choice(np.flatnonzero(mates)))]
+    others = rng.choice(np.setdiff1d(np.arange(X.shape[1]), pair), k - 2, replace=False)
+    return np.sort([*pair, *others])
 
 
 def error(trial: Trial, prediction: _Array) -> float:

@@ -16,7 +16,7 @@ from sparsetheory.bayesian.turbo_support import ChainPrior, IndependentPrior, Su
 from sparsetheory.bayesian.turbo_sweep import turbo_sweep
 from sparsetheory.proofs_checks.claim import Source
 
-__all__ = ["Case", "cases", "classic", "draw_case", "ours"]
+__all__ = ["Case", "cases", "classic", "draw_case", "measured", "ours"]
 
 _N = 12
 
@@ -24,6 +24,11 @@ _N = 12
 def ours(item: str) -> Source:
     """Cite a derivation of this package for the model of Liu et al. (2020), given in the measurement's docstring."""
     return Source("sparsetheory", f"{item} (model of Liu et al., doi:10.1109/TWC.2020.2971193)", provenance="ours")
+
+
+def measured(item: str) -> Source:
+    """Cite an experiment of this package: what is observed in the sweep of the claim, and proved nowhere."""
+    return Source("sparsetheory", item, provenance="measured")
 
 
 def classic(who: str, item: str) -> Source:

@@ -49,6 +49,7 @@ def _scaled(case: Case, with_rates: bool = True) -> Measurement:
 
 scale = Claim(
     name="turbo_vbi.scale",
+    summary="A change of units changes the answer's units only.",
     statement=r"(y, \sigma, b, \bar b) \to (ty, t\sigma, t^2 b, t^2 \bar b) \text{ maps } \mu \to t\mu, "
     r"\ \tilde\pi \to \tilde\pi",
     source=ours("scale equivariance"),
@@ -69,6 +70,7 @@ def _rotated(case: Case, rotate_mean: bool = True) -> Measurement:
 
 phases = Claim(
     name="turbo_vbi.phases",
+    summary="Phases of columns change phases of coefficients only.",
     statement=r"F \to F\,\mathrm{diag}(e^{j\varphi}) \text{ maps } \mu \to e^{-j\varphi} \mu, "
     r"\ \tilde\pi \to \tilde\pi",
     source=ours("phase equivariance"),
@@ -92,6 +94,7 @@ def _turned_around(case: Case, turn_mean: bool = True) -> Measurement:
 
 order = Claim(
     name="turbo_vbi.order",
+    summary="Coefficients in reverse order give the answer in reverse order.",
     statement=r"\text{coefficients in reverse order give the answer in reverse order, for stationary chains}",
     source=ours("reversal of a fit"),
     verdict=Always(_ROUNDING),

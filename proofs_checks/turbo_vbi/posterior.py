@@ -46,6 +46,7 @@ def _identities(case: Case, without_correlations: bool = False) -> Measurement:
 
 identities = Claim(
     name="turbo_vbi.identities",
+    summary="Mean, variances and determinant need a small system only.",
     statement=r"\Sigma = D^{-1} - D^{-1} F^H (\kappa^{-1} I + F D^{-1} F^H)^{-1} F D^{-1}, "
     r"\ \mathrm{tr}\,F \Sigma F^H = \tfrac1\kappa (N - \textstyle\sum_i D_{ii} \Sigma_{ii})",
     source=classic("Sherman, Morrison (1950); Woodbury (1950)", "matrix inversion lemma"),
@@ -78,6 +79,7 @@ def _diagonal(case: Case, larger: bool = False) -> Measurement:
 
 diagonal = Claim(
     name="turbo_vbi.diagonal",
+    summary="A diagonal factor has the right mean and too small variances.",
     statement=r"\mu_{\mathrm{diag}} = \mu, \quad 1 / (D_{ii} + \kappa \|f_i\|^2) \le \Sigma_{ii}",
     source=ours("diagonal factor (updates of arXiv:2307.09149)"),
     verdict=Always(_ROUNDING),

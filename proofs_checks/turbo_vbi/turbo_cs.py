@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sparsetheory.bayesian.antenna_array import partial_pilots
 from sparsetheory.bayesian.bernoulli_gaussian import BernoulliGaussian
 from sparsetheory.bayesian.state_evolution import turbo_cs_evolution
-from sparsetheory.bayesian.turbo_cs_loop import LinearModule, Message, run_turbo_cs
+from sparsetheory.bayesian.turbo_cs_loop import LinearModule, Message, TurboCSRules, TurboCSState, run_turbo_cs
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import classic
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
@@ -58,6 +58,7 @@ def _linear(case: _Orthogonal, own_share: float = 1.0) -> Measurement:
 
 linear_module = Claim(
     name="turbo_vbi.turbo_cs_linear_module",
+    summary="For orthonormal rows the linear module has a closed form.",
     statement=r"F F^H = I \Rightarrow \tau = \tfrac{N}{M} (v + \sigma^2) - v, "
     r"\quad r = x + \tfrac{N}{M} F^H (y - F x)",
     source=classic(_MA, "linear module"),
@@ -79,23 +80,16 @@ class _Sensed:
 
     def decibels(self, exchanges: int) -> float:
         """Return the mean squared error over all problems."""
-        errors = []
+        rules = TurboCSRules(learn_noise=False, learn_prior=False, damping=0.0, max_iter=exchanges, tol=0.0)
+        errors, prior = [], BernoulliGaussian(0.1, 1.0, 1.0)
         for F, y, x in self.problems:
-            run = run_turbo_cs(
-                LinearModule(F, y),
-                BernoulliGaussian(0.1, 1.0, 1.0),
-                self.noise,
-                learn_noise=False,
-                learn_prior=False,
-                damping=0.0,
-                max_iter=exchanges,
-                tol=0.0,
-            )
+            nothing = Message(np.zeros_like(x), prior.density * prior.variance)
+            run = run_turbo_cs(LinearModule(F, y), TurboCSState(nothing, self.noise, prior), rules)
             errors.append(np.mean(np.abs(run.post.mean - x) ** 2))
         return float(10 * np.log10(np.mean(errors)))
 
 
-def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 12, n: int = 400) -> _Sensed:
+def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 4, n: int = 400) -> _Sensed:
     noise, m, problems = 1e-3, int(rate * n), []
     for _ in range(n_draws):
         F, x = partial_pilots(m, n, rng), np.zeros(n, dtype=np.complex128)
@@ -105,7 +99,7 @@ def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 12, n: in
 
 
 _EXCHANGES = 3
-# Measured: the mean of twelve draws scatters by 0.6 dB or less about the evolution.
+# Measured: the mean of four draws scatters by 0.4 to 0.7 dB about the evolution.
 _WITHIN = 2.0
 
 
@@ -115,34 +109,28 @@ def _followed(case: _Sensed) -> Measurement:
     return Measurement(abs(case.decibels(_EXCHANGES) - float(predicted)), _WITHIN)
 
 
-def _independent_entries(case: _Sensed) -> Measurement:
-    """Claim the evolution of matrices with independent entries, in which no message is extrinsic."""
-    prior = BernoulliGaussian(0.1, 1.0, 1.0)
-    error = 0.1
-    for _ in range(_EXCHANGES):
-        error = prior.mmse((error + case.noise) / case.rate)
-    return Measurement(abs(case.decibels(_EXCHANGES) - float(10 * np.log10(error))), _WITHIN)
-
-
 state_evolution = Claim(
     name="turbo_vbi.turbo_cs_state_evolution",
+    summary="Turbo-CS follows its state evolution, even at 400 coefficients.",
     statement=r"|10 \lg \mathrm{MSE} - 10 \lg \mathrm{MSE}_{\mathrm{evolution}}| \le 2 \text{ dB after 3 exchanges}, "
-    r"\quad N = 400, \text{ mean of 12 draws}",
+    r"\quad N = 400, \text{ mean of 4 draws}",
     source=classic(_MA, "state evolution, at finite size"),
-    verdict=WithProbability(0.9999),
+    verdict=WithProbability(0.9),
     instances=lambda: st.builds(
         lambda seed, rate: _draw_sensed(np.random.default_rng(seed), rate, 2),
         st.integers(0, 2**32 - 1),
         st.sampled_from([0.5, 0.7]),
     ),
     evaluate=_followed,
-    near_miss=_independent_entries,
+    # Twice the scatter is not a sixth of it.
+    near_miss=0.15,
     sweep=Sweep(
         axis="M/N",
         values=(0.5, 0.6, 0.7),
         draw=_draw_sensed,
-        trials=10,
-        quick_trials=3,
+        trials=60,
+        quick_trials=31,
+        quick_values=(0.5, 0.7),
         measured_label="distance in dB",
         bound_label="2 dB",
     ),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sparsetheory.bayesian.kron_algebra import kron_matvec, mode_product
     from sparsetheory.bayesian.kron_problems import make_kron_sparse
     from sparsetheory.bayesian.kronecker_omp import KroneckerOMP
+    from sparsetheory.bayesian.kronecker_omp_certificate import KroneckerOMPCertificate
     from sparsetheory.bayesian.kronecker_sbl import KroneckerSBL
     from sparsetheory.bayesian.markov_chain import (
         ChainMessages,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sparsetheory.bayesian.off_grid_turbo_vbi import OffGridTurboVBI
     from sparsetheory.bayesian.oracle import oracle_ls, oracle_nmse
     from sparsetheory.bayesian.parametric_matrix import ParametricMatrix
+    from sparsetheory.bayesian.pattern_certificate import PatternCertificate
     from sparsetheory.bayesian.pattern_coupled_sbl import PatternCoupledSBL
     from sparsetheory.bayesian.posterior_functions import kron_posterior, sbl_cost
     from sparsetheory.bayesian.recovery_metrics import support_recovery_rate
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from sparsetheory.bayesian.svd_update import svd_mstep
     from sparsetheory.bayesian.turbo_certificate import TurboCertificate
     from sparsetheory.bayesian.turbo_cs import TurboCS
+    from sparsetheory.bayesian.turbo_cs_certificate import TurboCSCertificate
     from sparsetheory.bayesian.turbo_data import ClusteredProblem, make_clustered
     from sparsetheory.bayesian.turbo_diagonal import diagonal_posterior
     from sparsetheory.bayesian.turbo_evidence import turbo_elbo
@@ -57,6 +60,7 @@ _MODULES = {
     "kron_algebra": ("kron_matvec", "mode_product"),
     "kron_problems": ("make_kron_sparse",),
     "kronecker_omp": ("KroneckerOMP",),
+    "kronecker_omp_certificate": ("KroneckerOMPCertificate",),
     "kronecker_sbl": ("KroneckerSBL",),
     "markov_chain": ("ChainMessages", "chain_messages", "chain_pair_marginals", "sample_chain"),
     "markov_grid": ("GridMessages", "grid_bp"),
@@ -68,6 +72,7 @@ _MODULES = {
     "off_grid_turbo_vbi": ("OffGridTurboVBI",),
     "oracle": ("oracle_ls", "oracle_nmse"),
     "parametric_matrix": ("ParametricMatrix",),
+    "pattern_certificate": ("PatternCertificate",),
     "pattern_coupled_sbl": ("PatternCoupledSBL",),
     "posterior_functions": ("kron_posterior", "sbl_cost"),
     "recovery_metrics": ("support_recovery_rate",),
@@ -80,6 +85,7 @@ _MODULES = {
     "svd_update": ("svd_mstep",),
     "turbo_certificate": ("TurboCertificate",),
     "turbo_cs": ("TurboCS",),
+    "turbo_cs_certificate": ("TurboCSCertificate",),
     "turbo_data": ("ClusteredProblem", "make_clustered"),
     "turbo_diagonal": ("diagonal_posterior",),
     "turbo_evidence": ("turbo_elbo",),
@@ -98,17 +104,20 @@ __all__ = [
     "KronOMPResult",
     "KronPosterior",
     "KroneckerOMP",
+    "KroneckerOMPCertificate",
     "KroneckerSBL",
     "OffGridCertificate",
     "OffGridChannel",
     "OffGridTurboVBI",
     "ParametricMatrix",
+    "PatternCertificate",
     "PatternCoupledSBL",
     "PredictionInterval",
     "RowsMeanField",
     "StateEvolution",
     "StationarityCertificate",
     "TurboCS",
+    "TurboCSCertificate",
     "TurboCertificate",
     "TurboVBI",
     "am_mstep",

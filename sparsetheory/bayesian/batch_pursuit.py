@@ -13,6 +13,7 @@ from sparsetheory.arguments import check_count
 from sparsetheory.bayesian.factor_arguments import check_noise
 from sparsetheory.bayesian.kron_algebra import mode_products
 from sparsetheory.bayesian.kron_arguments import as_tensor, check_dictionaries
+from sparsetheory.ranges import require_squares
 
 __all__ = ["KronOMPResult", "kron_omp_batch"]
 
@@ -82,6 +83,9 @@ def kron_omp_batch(
     if data.n_columns is not None:
         raise ValueError(f"y must be a single vector; got shape {data.shape}")
     sizes, Y = dictionaries.columns, data.values
+    require_squares("y", Y.reshape(-1))
+    for k, A in enumerate(dictionaries.matrices):
+        require_squares(f"the dictionary of mode {k}", A)
     n_rows, n_columns = Y.size, math.prod(sizes)
     limit = min(n_rows, n_columns)
     limit = limit if max_atoms is None else min(limit, check_count("max_atoms", max_atoms))

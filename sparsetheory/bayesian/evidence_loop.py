@@ -1,87 +1,46 @@
 """The outer loop of Kronecker sparse Bayesian learning: prune, expectation, factors, noise, until nothing moves."""
 
 import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.blas import dnrm2
-from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian.factor_start import FactorStart
-from sparsetheory.bayesian.kron_algebra import outer_product, squared_modulus
+from sparsetheory.bayesian.kron_algebra import outer_product
+from sparsetheory.bayesian.noise_variance import NoiseVariance
+from sparsetheory.bayesian.pruning import Pruning
+from sparsetheory.bayesian.returning import price_of_name
 
 __all__ = [
     "EvidenceFit",
     "Measurements",
-    "NoiseVariance",
-    "Pruning",
     "maximise_evidence",
-    "pruned_mask",
     "relative_change",
+    "stationarity_residual",
     "vanished",
 ]
 
 _Array = NDArray[np.inexact]
 _Real = NDArray[np.float64]
-# A learned noise variance stays above this share of the mean square of the data.
-_NOISE_FLOOR = 1e-12
-# A learned noise variance has settled once it moves by no more than this share.
-_NOISE_SETTLED = 1e-12
-
-
-@dataclass
-class NoiseVariance:
-    """A noise variance, known or learned.
-
-    Attributes
-    ----------
-    value : float
-        Current value.
-    learned : bool
-        Whether updates move it.
-    floor : float
-        Smallest learned value: the cost may fall to minus infinity as it goes to zero.
-    """
-
-    value: float
-    learned: bool
-    floor: float = 0.0
-    _warned: bool = field(default=False, repr=False)
-
-    @classmethod
-    def of(cls, noise: float | None, Y: _Array) -> "NoiseVariance":
-        """Start from a given variance, or, if it is None, from a tenth of the variance of the data."""
-        if noise is not None:
-            return cls(noise, False)
-        square = float(squared_modulus(Y).mean())
-        spread = float(np.var(Y, ddof=1)) if Y.size > 1 else 0.0
-        return cls(0.1 * (spread if spread > 0 else square), True, _NOISE_FLOOR * square)
-
-    def update(self, value: float) -> None:
-        """Move to a new value, where the variance is learned."""
-        if not self.learned:
-            return
-        if value < self.floor and not self._warned:
-            warnings.warn(
-                f"the learned noise variance reached {self.floor:.3g}, {_NOISE_FLOOR:g} of the mean square of y, and "
-                "stays there: the data seem to be without noise",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-            self._warned = True
-        self.value = max(value, self.floor)
-
-    def settled(self, value: float) -> bool:
-        """Whether moving to a new value would change nothing."""
-        return not self.learned or abs(max(value, self.floor) - self.value) <= _NOISE_SETTLED * self.value
 
 
 class Measurements(Protocol):
     """What the loop needs of measurements."""
+
+    @property
+    def n_snapshots(self) -> int:
+        """Number of vectors that share variances."""
+        ...
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the data are complex."""
+        ...
 
     def restrict(self, masks: Sequence[NDArray[np.bool_]]) -> None:
         """Drop columns; the masks say what is kept of each mode."""
@@ -90,22 +49,6 @@ class Measurements(Protocol):
     def posterior(self, gammas: Sequence[_Real], noise_variance: float) -> Any:
         """Do one expectation step; the result has moments, `cost`, `noise_em` and `noise_mm`."""
         ...
-
-
-@dataclass(frozen=True)
-class Pruning:
-    """Which entries of a factor are dropped for good.
-
-    Attributes
-    ----------
-    relative : list of float
-        Shares of the largest entry, one per mode.
-    absolute : list of float
-        Thresholds, one per mode.
-    """
-
-    relative: list[float]
-    absolute: list[float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,54 +62,31 @@ class EvidenceFit:
     kept : list of ndarray of int
         Kept indices of each mode.
     converged : bool
+    residual : float
+        Largest derivative at the end, as :func:`stationarity_residual` defines it.
     cost_path : ndarray of shape (n_iter + 1,)
         Cost before each update and at the end.
     n_inner : ndarray of int, shape (n_iter,)
-        Inner iterations of each update.
+        Inner iterations of each update; zero where pruned entries were put back instead.
     noise_path : ndarray of shape (n_iter + 1,)
     kept_path : ndarray of int, shape (n_iter + 1, d)
         Numbers of kept entries.
     gammas_path : list of list of ndarray
         Factors on the kept entries before each update and at the end; empty unless asked for.
+    places_path : list of list of ndarray of int
+        The kept entries that they belong to.
     """
 
     posterior: Any
     kept: list[NDArray[np.intp]]
     converged: bool
+    residual: float
     cost_path: _Real
     n_inner: NDArray[np.intp]
     noise_path: _Real
     kept_path: NDArray[np.intp]
     gammas_path: list[list[_Real]]
-
-
-def pruned_mask(gamma: _Real, relative: float, absolute: float, mode: Any) -> NDArray[np.bool_]:
-    """Say which entries stay.
-
-    Parameters
-    ----------
-    gamma : ndarray of shape (n,)
-        Variances.
-    relative, absolute : float
-        Entries below ``relative * max`` or below `absolute` go.
-    mode : Any
-        For the warning.
-
-    Returns
-    -------
-    ndarray of bool
-        At least one entry stays; a warning says if none would.
-    """
-    largest = gamma.max()
-    mask = gamma >= max(relative * largest, absolute)
-    if largest < absolute:
-        warnings.warn(
-            f"prune_abs would drop every entry of mode {mode}; its largest is kept",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        mask[np.argmax(gamma)] = True
-    return mask
+    places_path: list[list[NDArray[np.intp]]]
 
 
 def relative_change(old: _Real, new: _Real, masks: Sequence[NDArray[np.bool_]]) -> float:
@@ -218,6 +138,29 @@ def vanished(posterior: Any) -> bool:
     return largest * posterior.q.max() <= np.finfo(np.float64).eps and bool(np.all(posterior.power <= posterior.q))
 
 
+def stationarity_residual(slopes: Sequence[_Real], posterior: Any, noise: NoiseVariance) -> float:
+    """Return the largest derivative of the cost by the logarithm of what is free, per measurement.
+
+    Parameters
+    ----------
+    slopes : sequence of ndarray
+        Derivatives by the logarithms of variances.
+    posterior : PosteriorMoments
+        What they belong to.
+    noise : NoiseVariance
+        Counts if it is learned; at its floor only if it would grow.
+
+    Returns
+    -------
+    float
+    """
+    largest = max(float(np.abs(slope).max(initial=0.0)) for slope in slopes)
+    if noise.learned:
+        slope = posterior.grad_log_noise
+        largest = max(largest, -slope if noise.at_floor else abs(slope))
+    return largest / float(posterior.n_rows)
+
+
 def maximise_evidence(
     measurements: Measurements,
     start: FactorStart,
@@ -239,12 +182,14 @@ def maximise_evidence(
     noise : NoiseVariance
         Changed in place.
     pruning : Pruning
-        What is dropped before an expectation step; it never comes back.
+        What is dropped before an expectation step.
     max_iter : int
         Largest number of updates.
     tol : float
-        The loop ends once the outer product of the factors changes by at most this share of its norm. One that has
-        vanished stays where it is, and the loop ends once the noise variance has settled.
+        The loop ends once the outer product of the factors changes by at most this share of its norm, and, for updates
+        that descend, no derivative of the cost by the logarithm of a variance exceeds this per measurement. Entries
+        that were pruned then come back if the cost asks for it, and are not pruned again. A product that has vanished
+        stays where it is, and the loop ends once the noise variance has settled.
     keep_gammas : bool
         Whether to keep all factors on the way.
 
@@ -252,49 +197,112 @@ def maximise_evidence(
     -------
     EvidenceFit
     """
-    gammas, kept, update = start.factors, start.columns, start.update
-    posteriors: list[tuple[float, float, list[int]]] = []
-    path: list[list[_Real]] = []
-    inner: list[int] = []
-    converged = False
+    return _Loop(measurements, start, noise, pruning, keep_gammas).run(max_iter, tol)
 
-    def expectation() -> Any:
-        posterior = measurements.posterior(gammas, noise.value)
-        posteriors.append((posterior.cost, noise.value, [g.size for g in gammas]))
-        if keep_gammas:
-            path.append(gammas)
+
+class _Loop:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        measurements: Measurements,
+        start: FactorStart,
+        noise: NoiseVariance,
+        pruning: Pruning,
+        keep_gammas: bool,
+    ) -> None:
+        # Restricting measurements gives them new arrays, so that this copy keeps all columns.
+        self.whole, self.measurements = copy(measurements), measurements
+        self.gammas, self.columns, self.update = start.factors, start.columns, start.update
+        self.noise, self.pruning, self.keep_gammas = noise, pruning, keep_gammas
+        self.places = [np.arange(c.size) for c in start.columns]
+        self.price = price_of_name(sum(c.size for c in self.columns), measurements.n_snapshots, measurements.is_complex)
+        self.posteriors: list[tuple[float, float, list[int]]] = []
+        self.path: list[list[_Real]] = []
+        self.places_path: list[list[NDArray[np.intp]]] = []
+
+    def run(self, max_iter: int, tol: float) -> EvidenceFit:
+        """Update until nothing moves."""
+        inner: list[int] = []
+        old, moved, converged = outer_product(self.gammas), math.inf, False
+        while True:
+            masks = self._prune() if moved > tol and len(inner) < max_iter else self._nothing_pruned()
+            posterior = self._expectation()
+            next_noise = posterior.noise_mm if self.update.noise_rule == "mm" else posterior.noise_em
+            gone = vanished(posterior)
+            rests = (moved <= tol or (gone and self.noise.settled(next_noise))) and self._stationary(posterior, tol)
+            converged = bool(rests and self._gain() <= self.price)
+            if converged or len(inner) >= max_iter:
+                break
+            if rests:
+                self._put_back()
+                inner.append(0)
+                old, moved = outer_product(self.gammas), math.inf
+                continue
+            if gone:
+                inner.append(0)
+            else:
+                self.gammas, count = self.update.step(posterior)
+                inner.append(count)
+            self.noise.update(next_noise)
+            new = outer_product(self.gammas)
+            moved = math.inf if gone else relative_change(old, new, masks)
+            old = new
+        residual = stationarity_residual(self.update.slopes(posterior), posterior, self.noise)
+        return self._result(posterior, converged, residual, inner)
+
+    def _result(self, posterior: Any, converged: bool, residual: float, inner: list[int]) -> EvidenceFit:
+        costs, noises, sizes = zip(*self.posteriors, strict=True)
+        kept = [c[at] for c, at in zip(self.columns, self.places, strict=True)]
+        return EvidenceFit(
+            posterior, kept, converged, residual, np.array(costs), np.array(inner, dtype=np.intp), np.array(noises),
+            np.array(sizes, dtype=np.intp), self.path, self.places_path,
+        )  # fmt: skip
+
+    def _expectation(self) -> Any:
+        posterior = self.measurements.posterior(self.gammas, self.noise.value)
+        self.posteriors.append((posterior.cost, self.noise.value, [g.size for g in self.gammas]))
+        if self.keep_gammas:
+            self.path.append(self.gammas)
+            self.places_path.append([c[at] for c, at in zip(self.columns, self.places, strict=True)])
         return posterior
 
-    old = outer_product(gammas)
-    while len(inner) < max_iter and not converged:
-        masks = [
-            pruned_mask(g, r, a, k)
-            for k, (g, r, a) in enumerate(zip(gammas, pruning.relative, pruning.absolute, strict=True))
-        ]
+    def _nothing_pruned(self) -> list[NDArray[np.bool_]]:
+        return [np.ones(g.size, dtype=np.bool_) for g in self.gammas]
+
+    def _prune(self) -> list[NDArray[np.bool_]]:
+        """Drop small entries, and say which stayed."""
+        masks = self.update.masks(self.gammas, self.pruning, self.places)
         if not all(mask.all() for mask in masks):
-            gammas, kept = _selected(gammas, masks), _selected(kept, masks)
-            measurements.restrict(masks)
-            update.restrict(masks)
-        posterior = expectation()
-        next_noise = posterior.noise_mm if update.noise_rule == "mm" else posterior.noise_em
-        gone = vanished(posterior)
-        if gone and noise.settled(next_noise):
-            converged = True
-            break
-        gammas, count = (gammas, 0) if gone else update.step(posterior)
-        inner.append(count)
-        noise.update(next_noise)
-        new = outer_product(gammas)
-        converged = not gone and relative_change(old, new, masks) <= tol
-        old = new
-    else:
-        posterior = expectation()
-    costs, noises, sizes = zip(*posteriors, strict=True)
-    return EvidenceFit(
-        posterior, kept, converged, np.array(costs), np.array(inner, dtype=np.intp), np.array(noises),
-        np.array(sizes, dtype=np.intp), path,
-    )  # fmt: skip
+            self.places = [at[mask] for at, mask in zip(self.places, masks, strict=True)]
+            self.measurements.restrict(masks)
+            self.gammas = self.update.restrict(masks, self.gammas)
+        return masks
 
+    def _stationary(self, posterior: Any, tol: float) -> bool:
+        if not self.update.descends:
+            return True
+        residual = stationarity_residual(self.update.slopes(posterior), posterior, self.noise)
+        return residual <= tol + float(posterior.rounding)
 
-def _selected(vectors: Sequence[Any], masks: Sequence[NDArray[np.bool_]]) -> list[Any]:
-    return [vector[mask] for vector, mask in zip(vectors, masks, strict=True)]
+    def _everywhere(self) -> Any:
+        """Return the posterior on all columns of the start, with variances of zero where they were pruned."""
+        padded = [np.zeros(c.size) for c in self.columns]
+        for full, at, gamma in zip(padded, self.places, self.gammas, strict=True):
+            full[at] = gamma
+        return self.whole.posterior(padded, self.noise.value)
+
+    def _gain(self) -> float:
+        """Return by how much one pruned entry could lower the cost."""
+        if not self.update.pruned(self.gammas, self.columns):
+            return 0.0
+        return max(float(gain.max()) for gain in self.update.gains(self._everywhere()))
+
+    def _put_back(self) -> None:
+        """Let entries in that are worth their names, for good."""
+        factors = self.update.put_back(self._everywhere(), self.price)
+        masks = [factor > 0 for factor in factors]
+        self.gammas = [factor[mask] for factor, mask in zip(factors, masks, strict=True)]
+        self.places = [np.flatnonzero(mask) for mask in masks]
+        self.measurements = copy(self.whole)
+        self.measurements.restrict(masks)

@@ -9,7 +9,35 @@ from numpy.typing import NDArray
 from sparsetheory.arguments import check_number
 from sparsetheory.bayesian.kron_arguments import numeric
 
-__all__ = ["check_factors", "check_moments", "check_noise", "check_positive_factors", "check_supports", "per_mode"]
+__all__ = [
+    "check_factors",
+    "check_moments",
+    "check_noise",
+    "check_positive_factors",
+    "check_record",
+    "check_supports",
+    "per_mode",
+]
+# What models keep of every iteration, if asked.
+RECORDS = ("cost", "noise", "kept", "gammas")
+
+
+def check_record(record: Any) -> None:
+    """Validate what is to be kept of every iteration.
+
+    Parameters
+    ----------
+    record : sequence of str
+        Names.
+
+    Raises
+    ------
+    ValueError
+        If it is no sequence of known names.
+    """
+    listed = isinstance(record, Sequence) and not isinstance(record, str)
+    if not listed or any(name not in RECORDS for name in record):
+        raise ValueError(f"record must be a sequence of names among {', '.join(RECORDS)}; got {record!r}")
 
 
 def check_noise(noise: Any, name: str = "noise") -> float:

@@ -90,10 +90,12 @@ def coupled_start(
     update: CoupledMM | CoupledNNLS
     if step == "mm":
         # A latent entry of zero stays zero.
-        latents = [factor if C is None else factor[factor > 0] for factor, C in pairs]
-        update = CoupledMM([None if C is None else C[:, factor > 0] for factor, C in pairs], latents)
+        modes = [(factor, C, mask) for (factor, C), mask in zip(pairs, masks, strict=True)]
+        update = CoupledMM(
+            [None if C is None else C[mask][:, factor > 0] for factor, C, mask in modes],
+            [factor[mask if C is None else factor > 0] for factor, C, mask in modes],
+        )
     else:
-        update = CoupledNNLS(list(couplings), inner)
-    update.restrict(masks)
+        update = CoupledNNLS([None if C is None else C[m][:, m] for C, m in zip(couplings, masks, strict=True)], inner)
     kept = [factor[mask] for factor, mask in zip(factors, masks, strict=True)]
     return FactorStart(update, kept, [np.flatnonzero(mask) for mask in masks])

@@ -10,9 +10,18 @@ from numpy.typing import NDArray
 from sparsetheory.bayesian.am_update import one_sweep, sweep_until
 from sparsetheory.bayesian.mm_update import next_factors
 from sparsetheory.bayesian.newton_update import minimise_factors
+from sparsetheory.bayesian.pruning import Pruning
+from sparsetheory.bayesian.returning import slope_at_zero
 from sparsetheory.bayesian.svd_update import separable_factors
 
-__all__ = ["PLAIN_UPDATES", "FactorUpdate", "InnerLoop", "PlainUpdate", "plain_update"]
+__all__ = [
+    "PLAIN_UPDATES",
+    "FactorUpdate",
+    "InnerLoop",
+    "PlainUpdate",
+    "RowUpdate",
+    "plain_update",
+]
 
 _Real = NDArray[np.float64]
 _Step = Callable[[Any, "InnerLoop"], tuple[list[_Real], int]]
@@ -45,25 +54,108 @@ class FactorUpdate(Protocol):
         """Which noise variance of the posterior goes with the update."""
         ...
 
-    def restrict(self, masks: Sequence[NDArray[np.bool_]]) -> None:
-        """Forget pruned entries; the masks say what is kept of each mode."""
+    @property
+    def descends(self) -> bool:
+        """Whether the update rests at stationary points of the cost only."""
+        ...
+
+    def masks(
+        self, gammas: Sequence[_Real], pruning: Pruning, places: Sequence[NDArray[np.intp]]
+    ) -> list[NDArray[np.bool_]]:
+        """Say which entries of each mode stay."""
+        ...
+
+    def restrict(self, masks: Sequence[NDArray[np.bool_]], gammas: Sequence[_Real]) -> list[_Real]:
+        """Forget pruned entries, and return the factors that are left."""
         ...
 
     def step(self, posterior: Any) -> tuple[list[_Real], int]:
         """Return the next factors, and the number of inner iterations."""
         ...
 
+    def slopes(self, posterior: Any) -> list[_Real]:
+        """Return derivatives of the cost by the logarithms of what the update moves."""
+        ...
 
-@dataclass(frozen=True)
-class PlainUpdate:
-    """An update that carries nothing but the factors."""
+    def pruned(self, gammas: Sequence[_Real], columns: Sequence[NDArray[np.intp]]) -> bool:
+        """Whether anything was pruned."""
+        ...
 
-    function: _Step
-    inner: InnerLoop
-    noise_rule: Literal["em", "mm"] = "em"
+    def gains(self, everywhere: Any) -> list[_Real]:
+        """Return by how much each pruned entry alone could lower the cost; zero for the others."""
+        ...
 
-    def restrict(self, masks: Sequence[NDArray[np.bool_]]) -> None:
-        """Nothing is carried."""
+    def put_back(self, everywhere: Any, least: float) -> list[_Real]:
+        """Return factors in which the best entries of each mode are positive again, and not pruned any more."""
+        ...
+
+
+class RowUpdate:
+    """What updates that move the variances themselves have in common; entries that came back are not pruned."""
+
+    def __init__(self) -> None:
+        self._protected: list[NDArray[np.bool_]] | None = None
+
+    def masks(
+        self, gammas: Sequence[_Real], pruning: Pruning, places: Sequence[NDArray[np.intp]]
+    ) -> list[NDArray[np.bool_]]:
+        """Say which entries of each mode stay."""
+        masks = pruning.masks(gammas, places)
+        if self._protected is None:
+            return masks
+        return [mask | safe[at] for mask, safe, at in zip(masks, self._protected, places, strict=True)]
+
+    def restrict(self, masks: Sequence[NDArray[np.bool_]], gammas: Sequence[_Real]) -> list[_Real]:
+        """Return the factors that are left."""
+        return [gamma[mask] for gamma, mask in zip(gammas, masks, strict=True)]
+
+    def slopes(self, posterior: Any) -> list[_Real]:
+        """Return derivatives of the cost by the logarithms of the variances."""
+        return [posterior.grad_log(k) for k in range(len(posterior.gammas))]
+
+    def pruned(self, gammas: Sequence[_Real], columns: Sequence[NDArray[np.intp]]) -> bool:
+        """Whether anything was pruned."""
+        return any(gamma.size < c.size for gamma, c in zip(gammas, columns, strict=True))
+
+    def gains(self, everywhere: Any) -> list[_Real]:
+        """Return by how much each pruned entry alone could lower the cost; zero for the others."""
+        return [
+            np.where(gamma == 0, slope_at_zero(everywhere, k).gain, 0.0) for k, gamma in enumerate(everywhere.gammas)
+        ]
+
+    def put_back(self, everywhere: Any, least: float) -> list[_Real]:
+        """Return factors in which the best entries of each mode are positive again, and not pruned any more."""
+        if self._protected is None:
+            self._protected = [np.zeros(gamma.size, dtype=np.bool_) for gamma in everywhere.gammas]
+        factors = [gamma.copy() for gamma in everywhere.gammas]
+        for k, gain in enumerate(self.gains(everywhere)):
+            best = int(np.argmax(gain))
+            if gain[best] > least:
+                factors[k][best] = slope_at_zero(everywhere, k).best[best]
+                self._protected[k][best] = True
+        return factors
+
+
+class PlainUpdate(RowUpdate):
+    """An update that carries nothing but the factors.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(posterior, inner)`` returns new factors and a number of inner iterations.
+    inner : InnerLoop
+        When sweeps stop.
+    noise_rule : {"em", "mm"}
+        Which noise variance goes with it.
+    descends : bool
+        Whether it rests at stationary points of the cost only.
+    """
+
+    def __init__(
+        self, function: _Step, inner: InnerLoop, noise_rule: Literal["em", "mm"] = "em", *, descends: bool = True
+    ) -> None:
+        super().__init__()
+        self.function, self.inner, self.noise_rule, self.descends = function, inner, noise_rule, descends
 
     def step(self, posterior: Any) -> tuple[list[_Real], int]:
         """Return the next factors, and the number of inner iterations."""
@@ -110,4 +202,4 @@ def plain_update(name: str, inner: InnerLoop) -> PlainUpdate:
     -------
     PlainUpdate
     """
-    return PlainUpdate(_STEPS[name], inner, "mm" if name == "mm" else "em")
+    return PlainUpdate(_STEPS[name], inner, "mm" if name == "mm" else "em", descends=name != "svd")

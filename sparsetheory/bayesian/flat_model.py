@@ -1,78 +1,68 @@
 """What Bayesian models without a structured support share: their data, what they keep, prediction."""
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sparsetheory.bayesian.cost_rises import cost_rises
+from sparsetheory.bayesian.flat_data import FlatData, are_dictionaries, contrasts, read_flat
 from sparsetheory.bayesian.kron_algebra import kron_matvec
-from sparsetheory.bayesian.kron_arguments import Dictionaries, as_tensor, check_dictionaries
+from sparsetheory.bayesian.kron_arguments import check_dictionaries
 from sparsetheory.bayesian.support import significant
-from sparsetheory.bayesian.unstructured import FlatPosterior
 
-__all__ = ["FlatBayesianModel", "are_dictionaries"]
+__all__ = ["FlatBayesianModel"]
 
 _Array = NDArray[np.inexact]
 _Real = NDArray[np.float64]
 
 
-def are_dictionaries(X: Any) -> bool:
-    """Whether an argument is a sequence of matrices and not one matrix.
-
-    Parameters
-    ----------
-    X : Any
-        A matrix, possibly as nested lists, or a list or tuple of matrices, not necessarily valid ones.
-
-    Returns
-    -------
-    bool
-    """
-    return isinstance(X, list | tuple) and any(np.ndim(A) >= 2 for A in X)
-
-
 class FlatBayesianModel(RegressorMixin, BaseEstimator):
     """A linear model whose dictionary is a matrix or a list of mode dictionaries, with a Gaussian posterior."""
 
-    def _check_data(self, X: Any, y: Any) -> tuple[Dictionaries, _Array, bool]:
-        """Return dictionaries, measurements of their dtype (M,) or (M, n_snapshots), and whether y was single."""
-        if are_dictionaries(X):
-            dictionaries = check_dictionaries(X)
-        elif np.iscomplexobj(np.asarray(X)) or np.iscomplexobj(np.asarray(y)):
-            dictionaries = check_dictionaries([X])
-        else:
-            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
-            dictionaries = check_dictionaries([X])
-        self.n_features_in_ = math.prod(dictionaries.columns)
-        # Integer responses, as any that scikit-learn admits, do not decide the precision.
-        single = np.asarray(y).dtype in (np.float32, np.complex64) or np.asarray(y).dtype.kind in "biu"
-        data = as_tensor(y, dictionaries.rows, "y")
-        dtype = np.result_type(data.values, dictionaries.matrices[0])
-        self._dictionaries = Dictionaries(
-            [A.astype(dtype, copy=False) for A in dictionaries.matrices], dictionaries.single
-        )
-        n_rows = math.prod(dictionaries.rows)
-        values = data.values.astype(dtype, copy=False)
-        return self._dictionaries, values.reshape(n_rows, *values.shape[data.n_modes :]), single
+    fit_intercept: bool
 
-    def _keep_posterior(self, posterior: FlatPosterior | None, kept: NDArray[np.intp], Y: _Array, single: bool) -> Self:
-        """Store moments on all columns; no posterior means zero."""
-        n = self.n_features_in_
-        coef, var = np.zeros((n, *Y.shape[1:]), dtype=Y.dtype), np.zeros(n)
-        if posterior is not None:
-            coef[kept], var[kept] = posterior.mean, posterior.var
-        self.coef_ = self._dictionaries.with_precision(coef, single)
-        self.coef_var_ = self._dictionaries.with_precision(var, single)
+    def _check_data(self, X: Any, y: Any) -> FlatData:
+        """Return the data as given, after checks that all these models share."""
+        if not isinstance(self.fit_intercept, bool | np.bool_):
+            raise ValueError(f"fit_intercept must be True or False; got {self.fit_intercept!r}")
+        data = read_flat(X, y, self)
+        if self.fit_intercept and len(data.dictionaries.matrices) > 1:
+            raise ValueError("fit_intercept=True needs a single matrix X: a centred Kronecker product is none any more")
+        if self.fit_intercept and data.Y.shape[0] < 2:
+            raise ValueError("fit_intercept=True needs at least two rows; got n_samples=1")
+        self.n_features_in_, self._dictionaries = data.n_columns, data.dictionaries
+        return data
+
+    def _seen(self, data: FlatData) -> tuple[list[_Array], _Array]:
+        """Return matrices and measurements that the variances are learned from: contrasts beside an intercept."""
+        if not self.fit_intercept:
+            return data.dictionaries.matrices, data.Y
+        A, Y = data.centred()
+        return [contrasts(A)], contrasts(Y)
+
+    def _keep_coefficients(self, data: FlatData, coef: _Array, var: _Real) -> None:
+        """Store moments of all coefficients, and the intercept that goes with them."""
+        self.coef_ = data.dictionaries.with_precision(coef, data.single)
+        self.coef_var_ = data.dictionaries.with_precision(var, data.single)
         self.support_ = significant(coef)
-        return self
+        self.intercept_ = self._intercept(data)
 
-    def _keep_costs(self, costs: list[float] | _Real, Y: _Array) -> None:
-        self.cost_path_ = np.array(costs)
-        self.cost_rises_ = cost_rises(self.cost_path_)
+    def _intercept(self, data: FlatData) -> Any:
+        if not self.fit_intercept:
+            return 0.0
+        (A,) = data.dictionaries.matrices
+        value = data.Y.mean(axis=0) - A.mean(axis=0) @ self.coef_
+        return data.dictionaries.with_precision(np.asarray(value), data.single)[()]
+
+    def _keep_costs(self, costs: list[float] | _Real, Y: _Array, volume: float) -> None:
+        """Store costs, to which the unit of the data adds a constant."""
+        self.cost_path_ = np.array(costs) + volume
+        self.cost_rises_ = cost_rises(costs)
         is_complex, n_snapshots = np.iscomplexobj(Y), math.prod(Y.shape[1:])
         constant = Y.shape[0] * math.log(math.pi if is_complex else 2.0 * math.pi)
         self.log_evidence_ = -(1.0 if is_complex else 0.5) * n_snapshots * (constant + float(self.cost_path_[-1]))
@@ -101,14 +91,17 @@ class FlatBayesianModel(RegressorMixin, BaseEstimator):
             dictionaries = self._dictionaries
         elif are_dictionaries(X):
             dictionaries = check_dictionaries(X)
+        elif sparse.issparse(X):
+            raise TypeError("X must be dense: sparse data were passed, make them dense with X.toarray()")
         elif np.iscomplexobj(np.asarray(X)):
-            dictionaries = check_dictionaries([X])
+            dictionaries = check_dictionaries([X], names=["X"])
         else:
             dictionaries = check_dictionaries([validate_data(self, X, dtype=[np.float64, np.float32], reset=False)])
         if math.prod(dictionaries.columns) != self.n_features_in_:
             raise ValueError(f"X has {math.prod(dictionaries.columns)} columns; the fit had {self.n_features_in_}")
         single = self.coef_.dtype in (np.float32, np.complex64)
-        return dictionaries.with_precision(kron_matvec(dictionaries.matrices, self.coef_), single)
+        fitted = kron_matvec(dictionaries.matrices, self.coef_) + self.intercept_
+        return dictionaries.with_precision(fitted, single)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

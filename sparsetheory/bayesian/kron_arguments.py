@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 __all__ = ["Dictionaries", "Layout", "as_tensor", "check_dictionaries", "numeric"]
 
@@ -86,7 +87,11 @@ def numeric(name: str, value: Any) -> tuple[NDArray, bool]:
     ------
     ValueError
         If it is no array of numbers, or a value is not finite.
+    TypeError
+        If it is sparse.
     """
+    if sparse.issparse(value):
+        raise TypeError(f"{name} must be dense: sparse data were passed, make them dense with .toarray()")
     try:
         array = np.asarray(value)
         single = array.dtype in _SINGLE
@@ -98,13 +103,15 @@ def numeric(name: str, value: Any) -> tuple[NDArray, bool]:
     return array, single
 
 
-def check_dictionaries(As: Any) -> Dictionaries:
+def check_dictionaries(As: Any, names: Sequence[str] | None = None) -> Dictionaries:
     """Validate mode dictionaries.
 
     Parameters
     ----------
     As : sequence of array-like, of shapes (M_i, N_i)
         At least one.
+    names : sequence of str, optional
+        What errors call them; by their modes by default.
 
     Returns
     -------
@@ -115,7 +122,7 @@ def check_dictionaries(As: Any) -> Dictionaries:
     ValueError
         If there are none, or one is not a finite matrix with rows and columns; the message names its mode.
     """
-    if isinstance(As, np.ndarray) and As.ndim == 2:
+    if sparse.issparse(As) or (isinstance(As, np.ndarray) and As.ndim == 2):
         raise ValueError("As must be a sequence of mode dictionaries; put a single matrix into a list, [A]")
     try:
         given = list(As)
@@ -125,11 +132,12 @@ def check_dictionaries(As: Any) -> Dictionaries:
         raise ValueError("As must contain at least one mode dictionary; got none")
     matrices, singles = [], []
     for k, A in enumerate(given):
-        matrix, single = numeric(f"the dictionary of mode {k}", A)
+        name = f"the dictionary of mode {k}" if names is None else names[k]
+        matrix, single = numeric(name, A)
         if matrix.ndim != 2:
-            raise ValueError(f"the dictionary of mode {k} must be a matrix; got shape {matrix.shape}")
+            raise ValueError(f"{name} must be a matrix; got shape {matrix.shape}")
         if 0 in matrix.shape:
-            raise ValueError(f"the dictionary of mode {k} must have rows and columns; got shape {matrix.shape}")
+            raise ValueError(f"{name} must have rows and columns; got shape {matrix.shape}")
         matrices.append(matrix)
         singles.append(single)
     dtype = np.result_type(*matrices)

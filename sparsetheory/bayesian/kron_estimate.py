@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sparsetheory.bayesian.cost_rises import cost_rises
+from sparsetheory.bayesian.data_units import DataUnits
 from sparsetheory.bayesian.kron_algebra import kron_matvec
 from sparsetheory.bayesian.kron_arguments import Dictionaries, Layout, check_dictionaries
 from sparsetheory.bayesian.structured_posterior import KronPosterior
@@ -30,14 +31,16 @@ class KronEstimate(BaseEstimator):
     noise_variance_: float
     _dictionaries: Dictionaries
     _posterior: KronPosterior | None
+    _units: DataUnits | None
 
-    def _set_paths(self, costs: _Real, noises: _Real, sizes: _Index, gammas: list[list[_Real]]) -> None:
-        self.cost_path_, self.cost_rises_ = costs, cost_rises(costs)
+    def _set_paths(self, costs: _Real, volume: float, noises: _Real, sizes: _Index, gammas: list[list[_Real]]) -> None:
+        """Store paths; the unit of the data adds a constant to the costs."""
+        self.cost_path_, self.cost_rises_ = costs + volume, cost_rises(costs)
         for name, path in (("noise", noises), ("kept", sizes), ("gammas", gammas)):
             if name in self.record:
                 setattr(self, f"{name}_path_", path)
 
-    def _set_estimate(self, dictionaries: Dictionaries, data: Layout, coef: _Array, var: _Real) -> Self:
+    def _set_estimate(self, dictionaries: Dictionaries, data: Layout, coef: _Array, var: _Real) -> None:
         n_rows, n_snapshots = math.prod(dictionaries.rows), data.n_columns or 1
         is_complex = np.iscomplexobj(dictionaries.matrices[0]) or np.iscomplexobj(data.values)
         constant = n_rows * math.log(math.pi if is_complex else 2.0 * math.pi)
@@ -45,7 +48,6 @@ class KronEstimate(BaseEstimator):
         self.support_ = significant(coef)
         self.coef_ = dictionaries.with_precision(coef, data.single)
         self.coef_var_ = dictionaries.with_precision(var, data.single)
-        return self
 
     def predict(self, As: Sequence[ArrayLike] | None = None, return_std: bool = False) -> Any:
         """Predict measurements.
@@ -84,8 +86,8 @@ class KronEstimate(BaseEstimator):
 
     def _deviations(self, matrices: list[_Array]) -> _Real:
         n_rows = math.prod(A.shape[0] for A in matrices)
-        if self._posterior is None:
+        if self._posterior is None or self._units is None:
             return np.full(n_rows, math.sqrt(self.noise_variance_))
-        kept = [A[:, indices] for A, indices in zip(matrices, self.kept_, strict=True)]
-        variances = self._posterior.signal_variances(kept)
-        return np.sqrt(variances.reshape(-1) + self.noise_variance_)
+        kept = [A[:, indices] for A, indices in zip(self._units.matrices(matrices), self.kept_, strict=True)]
+        variances = self._posterior.signal_variances(kept) + self._posterior.noise_variance
+        return self._units.data * np.sqrt(variances.reshape(-1))

@@ -13,7 +13,10 @@ from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.factor_arguments import check_noise
 from sparsetheory.bayesian.kron_algebra import kron_matvec, mode_products
 from sparsetheory.bayesian.kron_arguments import as_tensor, check_dictionaries
+from sparsetheory.bayesian.kronecker_omp_certificate import KroneckerOMPCertificate
 from sparsetheory.bayesian.oracle import fit_on_supports
+from sparsetheory.certificates import Status
+from sparsetheory.ranges import require_squares
 
 __all__ = ["KroneckerOMP"]
 
@@ -35,7 +38,8 @@ class KroneckerOMP(BaseEstimator):
     noise_variance : float, optional
         If given, stop once the norm of the residual is at most ``sqrt(M * noise_variance)``, in place of `tol`.
     normalize : bool
-        Whether columns are compared after scaling them to unit norm.
+        Whether columns are compared after scaling them to unit norm; only then does the selection not depend on their
+        units. It follows that of y, and of whole dictionaries, in any case.
 
     Attributes
     ----------
@@ -48,6 +52,8 @@ class KroneckerOMP(BaseEstimator):
     residual_norms_ : ndarray of shape (n_iter_,)
         After each step, relative to the norm of y.
     n_iter_ : int
+    certificate_ : KroneckerOMPCertificate
+        ``certificate_.check(As, y)`` recomputes what least squares leave, and why selection stopped.
 
     See Also
     --------
@@ -57,14 +63,14 @@ class KroneckerOMP(BaseEstimator):
     -----
     d mode products and one small pseudoinverse per mode and step. With generous caps and a tolerance below the noise
     it fits noise: prefer `noise_variance`. C. Caiafa and A. Cichocki, Neural Computation 25(1), 186-220 (2013); the
-    defaults are those of Y. He and G. Joseph, arXiv:2307.14719.
+    defaults but `normalize` are those of Y. He and G. Joseph, arXiv:2307.14719.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sparsetheory.bayesian import KroneckerOMP, make_kron_sparse
     >>> problem = make_kron_sparse((10, 12), (15, 15), (2, 2), snr_db=40, rng=0)
-    >>> model = KroneckerOMP(noise_variance=problem.noise_variance, normalize=True).fit(problem.As, problem.y)
+    >>> model = KroneckerOMP(noise_variance=problem.noise_variance).fit(problem.As, problem.y)
     >>> all(np.isin(true, found).all() for true, found in zip(problem.supports, model.supports_))
     True
     """
@@ -74,7 +80,7 @@ class KroneckerOMP(BaseEstimator):
         caps: int | Sequence[int] = 10,
         tol: float = 1e-2,
         noise_variance: float | None = None,
-        normalize: bool = False,
+        normalize: bool = True,
     ) -> None:
         self.caps = caps
         self.tol = tol
@@ -105,6 +111,9 @@ class KroneckerOMP(BaseEstimator):
         if data.n_columns is not None:
             raise ValueError(f"y must be a single vector; got shape {data.shape}")
         caps = self._caps(len(dictionaries.matrices))
+        require_squares("y", data.values.reshape(-1))
+        for k, A in enumerate(dictionaries.matrices):
+            require_squares(f"the dictionary of mode {k}", A, each_column=self.normalize)
         norm = float(np.linalg.norm(data.values))
         limit = self._limit(norm, data.values.size)
         adjoints = [_unit_columns(A).conj().T if self.normalize else A.conj().T for A in dictionaries.matrices]
@@ -126,13 +135,21 @@ class KroneckerOMP(BaseEstimator):
                 break
         coef = np.zeros(dictionaries.columns, dtype=np.result_type(data.values, dictionaries.matrices[0]))
         if residuals:
-            coef[np.ix_(*supports)] = values
+            # A second solve for what is left takes the condition number out of the residual.
+            coef[np.ix_(*supports)] = values + fit_on_supports(dictionaries.matrices, residual, chosen)
         self._dictionaries = dictionaries
         self.supports_ = [np.sort(np.array(s, dtype=np.intp)) for s in supports]
         grid = np.meshgrid(*self.supports_, indexing="ij")
         self.support_ = np.ravel_multi_index(grid, coef.shape).reshape(-1).astype(np.intp)
         self.coef_ = dictionaries.with_precision(coef.reshape(-1), data.single)
         self.residual_norms_, self.n_iter_ = np.array(residuals), len(residuals)
+        self.certificate_ = KroneckerOMPCertificate(
+            "the residual is orthogonal to the columns on the product of the supports, relative to their norms and "
+            "that of y, and small enough, or nothing could be added",
+            0.0, None, Status.INVALID,
+            coef=self.coef_, supports=tuple(tuple(s.tolist()) for s in self.supports_), caps=tuple(caps),
+            tol=float(self.tol), noise_variance=self.noise_variance, normalize=bool(self.normalize),
+        ).certified(dictionaries.matrices, data.values)  # fmt: skip
         return self
 
     def predict(self, As: Sequence[ArrayLike] | None = None) -> NDArray[Any]:

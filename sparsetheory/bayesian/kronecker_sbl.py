@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any, Self
 
@@ -11,14 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
-from sparsetheory.bayesian.evidence_loop import EvidenceFit, NoiseVariance, Pruning, maximise_evidence
-from sparsetheory.bayesian.factor_arguments import check_factors, check_noise, per_mode
+from sparsetheory.bayesian.data_units import DataUnits
+from sparsetheory.bayesian.evidence_loop import EvidenceFit, maximise_evidence
+from sparsetheory.bayesian.factor_arguments import check_factors, check_noise, check_record, per_mode
 from sparsetheory.bayesian.factor_start import FactorStart, coupled_start, plain_start
-from sparsetheory.bayesian.factor_updates import PLAIN_UPDATES, FactorUpdate, InnerLoop
-from sparsetheory.bayesian.kron_algebra import kron_matvec, squared_modulus
+from sparsetheory.bayesian.factor_updates import PLAIN_UPDATES, InnerLoop
+from sparsetheory.bayesian.kron_algebra import kron_matvec, outer_product, squared_modulus
 from sparsetheory.bayesian.kron_arguments import Dictionaries, Layout, as_tensor, check_dictionaries
 from sparsetheory.bayesian.kron_estimate import KronEstimate
+from sparsetheory.bayesian.kron_gauge import balanced
+from sparsetheory.bayesian.noise_variance import NoiseVariance
 from sparsetheory.bayesian.pattern_coupling import coupling_matrices, latent_details
+from sparsetheory.bayesian.pruning import Pruning
 from sparsetheory.bayesian.stationarity import StationarityCertificate
 from sparsetheory.bayesian.structured_posterior import KronMeasurements
 from sparsetheory.blas_threads import blas_threads, gram_work
@@ -26,7 +31,7 @@ from sparsetheory.blas_threads import blas_threads, gram_work
 __all__ = ["KroneckerSBL"]
 
 _Array = NDArray[np.inexact]
-_RECORDS = ("cost", "noise", "kept", "gammas")
+_Real = NDArray[np.float64]
 
 
 class KroneckerSBL(KronEstimate):
@@ -46,9 +51,11 @@ class KroneckerSBL(KronEstimate):
     noise : float or "learn"
         Variance of the noise (of both parts together for complex data), or to learn it.
     prune_rel : float or sequence of float
-        Entries of a factor below this share of its largest are dropped for good; one value, or one per mode.
+        Entries of a factor below this share of its largest, in units in which columns have unit norm, are dropped; one
+        value, or one per mode. In coupled modes latent entries are. Those that the data ask for at the end come back,
+        for good: if they raise the log evidence by more than the logarithm of the number of entries.
     prune_abs : float or sequence of float
-        Also those below this value. It depends on the units of y: zero by default.
+        Also those below this value, in the units of As and y: zero by default.
     coupling : None, float, or sequence of (None, float or ndarray of shape (N_k, N_k))
         Entries of a coupled mode take part in the variances of their neighbours with this weight, or as a matrix
         without negative entries says. For modes "mm" and "am" of `update`; `pc_step` then says how factors move.
@@ -57,13 +64,15 @@ class KroneckerSBL(KronEstimate):
     max_iter : int
         Largest number of updates.
     tol : float
-        Stop once the variances change by at most this share of their norm. Zero runs all `max_iter` updates, unless
-        the noise explains y and "mm" has shrunk all variances to nothing, which always ends the loop.
+        Stop once the variances change by at most this share of their norm, in those units, and no derivative of L by
+        the logarithm of a variance exceeds this per measurement (not with "svd" or "nnls", which do not descend). Zero
+        runs all `max_iter` updates, unless the noise explains y and "mm" has shrunk all variances to nothing, which
+        always ends the loop.
     inner_tol, inner_relative, inner_max
         Sweeps of "am" and "nnls": stop at this change of the variances, relative or absolute, or at this number.
     init : sequence of array-like of shape (N_i,), optional
-        Start of the factors (of the latent factors in coupled modes); ones by default, from which data in units far
-        from those of x may end in a worse minimum. Zeros stay zero.
+        Start of the factors (of the latent factors in coupled modes); by default each column alone could explain the
+        mean square of y. Zeros stay zero.
     record : sequence of {"cost", "noise", "kept", "gammas"}
         What to keep of every iteration.
 
@@ -95,7 +104,8 @@ class KroneckerSBL(KronEstimate):
     log_evidence_ : float
         Log density of all measurements at the learned variances, comparable between groupings of the modes.
     certificate_ : StationarityCertificate
-        ``certificate_.check(As, y)`` recomputes the derivatives of L.
+        ``certificate_.check(As, y)`` recomputes the derivatives of L, pruned variances included, and the mean. Not
+        applicable to "svd" and "nnls", which may rest where L is not stationary.
 
     See Also
     --------
@@ -104,10 +114,12 @@ class KroneckerSBL(KronEstimate):
 
     Notes
     -----
-    Time of a step as in :func:`kron_posterior`; memory O(N + M). Y. He and G. Joseph, "Bayesian Algorithms for
-    Kronecker-structured Sparse Vector Recovery With Application to IRS-MIMO Channel Estimation", arXiv:2307.14719: the
-    model, "am", "svd", the coupling and "nnls". Their settings: ``max_iter=150, tol=1e-4``, known noise, and for real
-    data ``prune_rel=1e-2, inner_tol=1e-5, inner_relative=False`` ("am") or ``prune_rel=1e-3`` ("svd").
+    Results follow the unit of y and of every column; in coupled modes, where neighbours share variances, that of a
+    whole dictionary. Time of a step as in :func:`kron_posterior`; memory O(N + M). Y. He and G. Joseph, "Bayesian
+    Algorithms for Kronecker-structured Sparse Vector Recovery With Application to IRS-MIMO Channel Estimation",
+    arXiv:2307.14719: the model, "am", "svd", the coupling and "nnls". Their settings: ``max_iter=150, tol=1e-4``, known
+    noise, and for real data ``prune_rel=1e-2, inner_tol=1e-5, inner_relative=False`` ("am") or ``prune_rel=1e-3``
+    ("svd").
 
     Examples
     --------
@@ -124,7 +136,7 @@ class KroneckerSBL(KronEstimate):
         self,
         update: str = "mm",
         noise: float | str = "learn",
-        prune_rel: float | Sequence[float] = 1e-3,
+        prune_rel: float | Sequence[float] = 1e-2,
         prune_abs: float | Sequence[float] = 0.0,
         coupling: Any = None,
         pc_step: str = "mm",
@@ -175,37 +187,42 @@ class KroneckerSBL(KronEstimate):
         dtype = np.result_type(data.values, dictionaries.matrices[0])
         matrices = [A.astype(dtype, copy=False) for A in dictionaries.matrices]
         Y = data.values.astype(dtype, copy=False)
-        start = self._start(matrices)
+        init, couplings = self._check_start(dictionaries.columns)
         self._dictionaries = dictionaries
-        if start.empty or not kron_matvec(matrices, Y, adjoint=True).any():
-            return self._keep_nothing(dictionaries, data, noise)
+        if not self._explains(matrices, Y, init, couplings):
+            return self._keep_nothing(dictionaries, data, init, noise)
+        names = [f"the dictionary of mode {k}" for k in range(len(matrices))]
+        own = [True] * len(matrices) if couplings is None else [C is None for C in couplings]
+        units = DataUnits.of(names, matrices, Y, own)
+        first = [np.ones(n) for n in dictionaries.columns] if self.init is None else units.variances_in(init)
+        start = self._start(matrices, first, couplings)
+        unit, Y = units.data**2, Y / units.data
+        scales = units.scales_of(start.columns)
         with blas_threads(max(gram_work(A.shape, is_complex=np.iscomplexobj(A)) for A in matrices)):
             fit = maximise_evidence(
-                KronMeasurements(matrices, Y, start.columns),
+                KronMeasurements(units.matrices(matrices), Y, start.columns),
                 start,
-                NoiseVariance.of(noise, Y),
-                pruning,
+                NoiseVariance.of(None if noise is None else noise / unit, Y),
+                replace(pruning, scales=scales),
                 max_iter=self.max_iter,
                 tol=self.tol,
                 keep_gammas="gammas" in self.record,
             )
         if not fit.converged and self.tol > 0:
             warnings.warn(
-                f"the variances still changed by more than {self.tol:g} of their norm after {self.max_iter} updates; "
-                "raise max_iter or tol",
+                f"the variances still changed by more than {self.tol:g} of their norm, or a derivative of the cost was "
+                f"{fit.residual:.2g} per measurement, after {self.max_iter} updates; raise max_iter or tol",
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        return self._keep(fit, dictionaries, data, start.update)
+        return self._keep(fit, dictionaries, data, start, units, init)
 
     def _check_parameters(self, n_modes: int) -> tuple[Pruning, float | None]:
         if self.update not in PLAIN_UPDATES:
             raise ValueError(f"update must be one of {', '.join(PLAIN_UPDATES)}; got {self.update!r}")
         if self.pc_step not in ("mm", "nnls"):
             raise ValueError(f"pc_step must be 'mm' or 'nnls'; got {self.pc_step!r}")
-        unknown = [name for name in self.record if name not in _RECORDS]
-        if isinstance(self.record, str) or unknown:
-            raise ValueError(f"record must be a sequence of names among {', '.join(_RECORDS)}; got {self.record!r}")
+        check_record(self.record)
         for name in ("max_iter", "inner_max"):
             check_count(name, getattr(self, name))
         for name in ("tol", "inner_tol"):
@@ -216,20 +233,35 @@ class KroneckerSBL(KronEstimate):
         learn = isinstance(self.noise, str) and self.noise == "learn"
         return Pruning(relative, absolute), None if learn else check_noise(self.noise)
 
-    def _start(self, matrices: list[_Array]) -> FactorStart:
-        """Return the update with the factors it starts from."""
-        sizes = [A.shape[1] for A in matrices]
-        start = [np.ones(n) for n in sizes] if self.init is None else check_factors("init", self.init, sizes)
+    def _check_start(self, sizes: list[int]) -> tuple[list[_Real], list[_Real | None] | None]:
+        """Return what `init` gives, ones by default, and the couplings."""
+        init = [np.ones(n) for n in sizes] if self.init is None else check_factors("init", self.init, sizes)
         couplings = coupling_matrices(self.coupling, sizes)
+        if couplings is not None and self.update not in ("mm", "am"):
+            raise ValueError(f"coupling needs update='mm' or 'am', and pc_step says how; got update={self.update!r}")
+        return init, couplings
+
+    def _start(self, matrices: list[_Array], first: list[_Real], couplings: list[_Real | None] | None) -> FactorStart:
+        """Return the update with the factors it starts from."""
         inner = InnerLoop(self.inner_tol, self.inner_relative, self.inner_max)
         usable = [np.any(A != 0, axis=0) for A in matrices]
         if couplings is None:
-            return plain_start(self.update, inner, start, usable)
-        if self.update not in ("mm", "am"):
-            raise ValueError(f"coupling needs update='mm' or 'am', and pc_step says how; got update={self.update!r}")
-        return coupled_start(self.pc_step, inner, start, usable, couplings)
+            return plain_start(self.update, inner, first, usable)
+        return coupled_start(self.pc_step, inner, first, usable, couplings)
 
-    def _keep_nothing(self, dictionaries: Dictionaries, data: Layout, noise: float | None) -> Self:
+    def _explains(
+        self, matrices: list[_Array], Y: _Array, init: list[_Real], couplings: list[_Real | None] | None
+    ) -> bool:
+        """Whether a column that is not held at zero has anything to do with the measurements."""
+        largest = float(np.abs(Y).max(initial=0.0))
+        if largest == 0.0 or self._start(matrices, init, couplings).empty:
+            return False
+        seen = kron_matvec(matrices, Y / largest, adjoint=True)
+        free = [g if C is None else C @ g for g, C in zip(init, couplings or [None] * len(init), strict=True)]
+        weights = outer_product([(g > 0).astype(np.float64) for g in free])
+        return bool(np.any(seen.reshape(weights.size, -1)[weights.reshape(-1) > 0]))
+
+    def _keep_nothing(self, dictionaries: Dictionaries, data: Layout, init: list[_Real], noise: float | None) -> Self:
         """Store x = 0, which is all there is where y is orthogonal to all columns, or zero."""
         square = float(squared_modulus(data.values).mean())
         self.noise_variance_ = square if noise is None else noise
@@ -241,31 +273,69 @@ class KroneckerSBL(KronEstimate):
             cost = n_rows * (math.log(self.noise_variance_) + square / self.noise_variance_)
         else:
             cost = -math.inf
-        self._set_paths(np.array([cost]), np.array([self.noise_variance_]), np.zeros((1, len(self.kept_)), int), [[]])
-        self.certificate_ = StationarityCertificate.of_zero(self.gammas_, self.noise_variance_, noise is None)
-        self._posterior = None
+        noises, sizes = np.array([self.noise_variance_]), np.zeros((1, len(self.kept_)), int)
+        self._set_paths(np.array([cost]), 0.0, noises, sizes, [[]])
+        self._posterior, self._units = None, None
         shape = (math.prod(dictionaries.columns),) + (() if data.n_columns is None else (data.n_columns,))
-        return self._set_estimate(dictionaries, data, np.zeros(shape), np.zeros(shape[0]))
+        self._set_estimate(dictionaries, data, np.zeros(shape), np.zeros(shape[0]))
+        self._certify(True, 0.0, init, {})
+        return self
 
-    def _keep(self, fit: EvidenceFit, dictionaries: Dictionaries, data: Layout, update: FactorUpdate) -> Self:
-        """Store what the loop found, on all columns."""
-        posterior, grid = fit.posterior, np.ix_(*fit.kept)
-        self.noise_variance_, self.kept_ = posterior.noise_variance, fit.kept
+    def _keep(
+        self,
+        fit: EvidenceFit,
+        dictionaries: Dictionaries,
+        data: Layout,
+        start: FactorStart,
+        units: DataUnits,
+        init: list[_Real],
+    ) -> Self:
+        """Store what the loop found, on all columns, in the units of the user."""
+        posterior, grid, unit = fit.posterior, np.ix_(*fit.kept), units.data**2
+        self.noise_variance_, self.kept_ = posterior.noise_variance * unit, fit.kept
         self.gammas_ = [np.zeros(n) for n in dictionaries.columns]
-        for full, indices, gamma in zip(self.gammas_, fit.kept, posterior.gammas, strict=True):
+        for full, indices, gamma in zip(
+            self.gammas_, fit.kept, balanced(units.variances_out(posterior.gammas, fit.kept)), strict=True
+        ):
             full[indices] = gamma
         self.n_iter_, self.n_inner_, self.converged_ = fit.n_inner.size, fit.n_inner, fit.converged
-        self._set_paths(fit.cost_path, fit.noise_path, fit.kept_path, fit.gammas_path)
-        self._posterior = posterior
-        self.certificate_ = StationarityCertificate.of(
-            posterior,
-            self.gammas_,
-            noise_learned=not isinstance(self.noise, Real),
-            converged=fit.converged,
-            **latent_details(update, fit.kept, dictionaries.columns),
-        )
+        paths = zip(fit.gammas_path, fit.places_path, strict=True)
+        gammas_path = [balanced(units.variances_out(gammas, kept)) for gammas, kept in paths]
+        volume = units.log_volume(math.prod(dictionaries.rows))
+        self._set_paths(fit.cost_path, volume, fit.noise_path * unit, fit.kept_path, gammas_path)
+        self._posterior, self._units = posterior, units
         mean = np.zeros((*dictionaries.columns, *data.values.shape[data.n_modes :]), dtype=posterior.S.dtype)
-        var = np.zeros(dictionaries.columns)
-        mean[grid], var[grid] = posterior.mean, posterior.exact_var()
+        var, sizes = np.zeros(dictionaries.columns), units.coefficients()[grid]
+        mean[grid] = posterior.mean * (sizes if mean.ndim == var.ndim else sizes[..., None])
+        var[grid] = posterior.exact_var() * sizes**2
         coef = mean.reshape(math.prod(dictionaries.columns), *mean.shape[data.n_modes :])
-        return self._set_estimate(dictionaries, data, coef, var.reshape(-1))
+        self._set_estimate(dictionaries, data, coef, var.reshape(-1))
+        details = latent_details(start.update, start.columns, dictionaries.columns)
+        if not start.update.descends:
+            details["theorem"] = False
+        elif "latents" in details:
+            details["latents"] = self._in_units(details["latents"], details["couplings"])
+        self._certify(fit.converged, fit.residual, init, details)
+        return self
+
+    def _in_units(self, latents: list[_Real], couplings: list[_Real | None]) -> list[_Real]:
+        """Scale latents so that they make the factors that are stored."""
+        result = []
+        for z, C, gamma in zip(latents, couplings, self.gammas_, strict=True):
+            made = z if C is None else C @ z
+            at = int(np.argmax(made))
+            result.append(gamma if C is None else z * (gamma[at] / made[at]))
+        return result
+
+    def _certify(self, converged: bool, residual: float, init: list[_Real], details: dict[str, Any]) -> None:
+        self.certificate_ = StationarityCertificate.of(
+            converged,
+            residual,
+            self.tol,
+            gammas=self.gammas_,
+            noise_variance=self.noise_variance_,
+            noise_learned=not isinstance(self.noise, Real),
+            coef=self.coef_,
+            held=np.concatenate(init) == 0,
+            **details,
+        )

@@ -1,19 +1,19 @@
 """Evidence that coefficients and grid have come to rest together, recomputed from raw data with dense matrices."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsetheory.bayesian.off_grid_data_check import check_off_grid
 from sparsetheory.bayesian.off_grid_fit import OffGridFit
 from sparsetheory.bayesian.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo_certificate import TurboCertificate
 from sparsetheory.certificates import Certificate, Status
 
 __all__ = ["OffGridCertificate"]
-
-_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -22,32 +22,44 @@ class OffGridCertificate(Certificate):
 
     Attributes
     ----------
+    coef : ndarray of shape (N,) or (n_targets, N)
+        What the model predicts with.
     inner : TurboCertificate
         For the matrix at the final parameters.
     theta : ndarray of shape (N,)
         The parameters.
     rule : str or float
-        How the grid steps.
+        How the grid steps. Steps of fixed size count with what the gradient over the curvature proposes: short ones are
+        not at rest.
+    tol : float
+        Tolerance of the solver, which is the bound.
     """
 
+    coef: NDArray[Any] = field(kw_only=True, repr=False)
     inner: TurboCertificate = field(kw_only=True, repr=False)
     theta: NDArray[np.float64] = field(kw_only=True, repr=False)
     rule: str | float = field(kw_only=True)
+    tol: float = field(kw_only=True)
 
     @classmethod
-    def of(cls, fit: OffGridFit, tol: float, rule: str | float) -> "OffGridCertificate":
+    def of(cls, fit: OffGridFit, coef: NDArray[Any], tol: float, rule: str | float) -> "OffGridCertificate":
         """Certify the end of a run."""
-        valid = fit.change <= tol
-        statement = (
-            "one more iteration moves the mean, relatively, the support probabilities, and the offsets, in cells, by "
-            "at most the bound"
-            if valid
-            else "stopped early: mean, support probabilities or offsets still move by more than the tolerance"
+        valid = bool(fit.change <= tol)
+        return cls(
+            "one more iteration moves the mean and a learned noise precision, relatively, the support probabilities, "
+            "and the offsets, in cells, by at most the bound",
+            tol,
+            fit.change,
+            Status.of(valid),
+            reason="" if valid else "the solver stopped before it came to rest",
+            coef=coef,
+            inner=TurboCertificate.of(fit.inner, coef, tol, False),
+            theta=fit.grid.theta,
+            rule=rule,
+            tol=tol,
         )
-        inner = TurboCertificate.of(fit.inner, tol, False)
-        return cls(statement, tol, fit.change, Status.of(valid), inner=inner, theta=fit.grid.theta, rule=rule)
 
-    def check(self, F: ParametricMatrix, y: Any) -> "OffGridCertificate":
+    def check(self, F: ParametricMatrix, y: Any, *, random_state: Any = 0) -> "OffGridCertificate":
         """Recompute from raw data: the fit at the final parameters, and the step that the grid would take.
 
         Parameters
@@ -58,29 +70,38 @@ class OffGridCertificate(Certificate):
         Returns
         -------
         OffGridCertificate
-            `measured` is the larger of both movements; `valid` also requires that mean, variances and bound follow from
-            the data, and that all parameters are inside their cells.
+            `measured` is the larger of both movements; `status` also requires that coefficients, mean, variances,
+            noise and bound follow from the data, and that all parameters are inside their cells.
 
         Notes
         -----
         O(N^3 + M^3). The slope is that of the log determinant and the quadratic form of the covariance of the data, not
         that of an expectation over coefficients as in the fit.
         """
-        inner = self.inner.check(F.matrix(self.theta), y)
+        block, y = check_off_grid(F, y)[0], np.asarray(y)
+        if F.n_columns != self.theta.size or self.coef.shape != (*y.shape[1:], F.n_columns):
+            raise ValueError(
+                f"F and y must belong to coefficients of shape {self.coef.shape}; got {block.shape}, {y.shape}"
+            )
+        if not np.isfinite(self.theta).all():
+            return replace(self, measured=math.inf, status=Status.INVALID, reason="theta is not finite")
+        inner = replace(self.inner, coef=self.coef).check(F.matrix(self.theta), y)
         movement = max(float(inner.measured or 0.0), self._grid_movement(F, y))
+        faults = [] if inner.valid else [inner.reason]
         low, high = F.bounds
-        inside = bool(np.all((self.theta >= low) & (self.theta <= high)))
-        valid = inner.valid and inside and movement <= self.bound * (1 + _ROUNDING)
-        return replace(self, measured=movement, status=Status.of(valid), inner=inner)
+        if not np.all((self.theta >= low) & (self.theta <= high)):
+            faults.append("a parameter is outside of its cell")
+        if not math.isclose(self.bound, self.tol, rel_tol=1e-9, abs_tol=0.0):
+            faults.append("the bound is not the tolerance of the solver")
+        if not movement <= self.bound * (1 + 1e-6):
+            faults.append("one more iteration moves by more than the bound")
+        return replace(self, measured=movement, status=Status.of(not faults), reason="; ".join(faults), inner=inner)
 
     def _grid_movement(self, F: ParametricMatrix, y: Any) -> float:
         state = self.inner.state
         q = np.flatnonzero(state.support.post > 0.5)
         if q.size == 0:
             return 0.0
-        if isinstance(self.rule, float):
-            # A step of fixed length never comes to rest.
-            return self.rule
         gradient, curvature = self._slope(F.matrix(self.theta), F.slope_block(self.theta[q], q), np.asarray(y), q)
         low, high = (end[q] for end in F.bounds)
         step = np.divide(gradient, curvature, out=np.zeros(q.size), where=curvature > 0)

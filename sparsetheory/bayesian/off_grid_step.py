@@ -69,8 +69,8 @@ class GridStep:
     ----------
     grid : DynamicGrid
     move : float
-        Largest change that was proposed, in widths of a cell, before any halving; zero where the gradient vanishes or
-        points out of all cells.
+        Largest change that the gradient over the curvature proposes, in widths of a cell, before any halving, and
+        however far steps of fixed size go; zero where the gradient vanishes or points out of all cells.
     """
 
     grid: DynamicGrid
@@ -110,12 +110,12 @@ def grid_step(grid: DynamicGrid, state: TurboState, rule: str | float) -> GridSt
     here = refreshed(grid.problem, state)
     slopes, theta = grid.slopes(q), grid.theta[q]
     gradient = grid_gradient(grid.problem, here, slopes, q)
-    if isinstance(rule, float):
-        target = grid.clipped(q, theta + rule * grid.matrix.spacing[q] * np.sign(gradient))
-        return GridStep(grid.moved(q, target), _cells(grid, q, target))
     curvature = _curvature(grid.problem, here, slopes, q, rule)
     step = np.divide(gradient, curvature, out=np.zeros(q.size), where=curvature > 0)
     move = _cells(grid, q, grid.clipped(q, theta + step))
+    if isinstance(rule, float):
+        target = grid.clipped(q, theta + rule * grid.matrix.spacing[q] * np.sign(gradient))
+        return GridStep(grid.moved(q, target), move)
     base = _bound(grid.problem, here, rule)
     for k in range(_HALVINGS if move > 0 else 0):
         target = grid.clipped(q, theta + step / 2**k)
@@ -133,12 +133,12 @@ def grid_gradient(problem: TurboProblem, state: TurboState, slopes: NDArray[Any]
 
 
 def _curvature(
-    problem: TurboProblem, state: TurboState, slopes: NDArray[Any], q: NDArray[np.intp], rule: str
+    problem: TurboProblem, state: TurboState, slopes: NDArray[Any], q: NDArray[np.intp], rule: str | float
 ) -> _Array:
     kappa = state.noise.mean
     squares = row_squares(np.ascontiguousarray(slopes.T))
     left = squares
-    if rule == "ascent":
+    if rule != "surrogate":
         left = np.maximum(squares - kappa * state.x.variances_along(slopes.conj().T @ problem.F), _FLAT * squares)
     return np.asarray(2.0 * state.model.beta * kappa * state.second[q] * left)
 

@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from sparsetheory.bayesian.off_grid_certificate import OffGridCertificate
+from sparsetheory.bayesian.off_grid_data_check import check_off_grid, require_parametric
 from sparsetheory.bayesian.off_grid_fit import OffGridFit, OffGridSchedule, fit_off_grid
 from sparsetheory.bayesian.off_grid_step import DynamicGrid
 from sparsetheory.bayesian.parametric_matrix import ParametricMatrix
@@ -47,14 +48,15 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
         the factor of the coefficients follows the matrix (ours). "surrogate": the same on the bound with that factor
         fixed, whose steps shrink as the noise does. Neither lowers the bound. A number is a step of this share of a
         cell along the sign of the gradient, as in the published code, whose steps are about 0.04 for as many
-        directions as antennas; it may lower the bound, and never comes to rest.
+        directions as antennas; it may lower the bound, and hardly ever comes to rest.
     inner_rounds : int
         Most rounds between two steps of the grid.
     max_iter : int
         Most outer iterations.
     tol : float
-        Stop once an outer iteration moves the mean, relatively, all support probabilities, and all offsets, in cells,
-        by at most this.
+        Stop once an outer iteration moves the mean and a learned noise precision, relatively, all support
+        probabilities, and all offsets, in cells, by at most this; offsets by the gradient over the curvature, however
+        short steps of fixed size are.
     keep_path : bool
         Whether `history_` has coefficients and offsets too.
 
@@ -186,7 +188,7 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
             grid, or a parameter is out of its range.
         """
         schedule = OffGridSchedule(**{f.name: getattr(self, f.name) for f in fields(OffGridSchedule)})
-        data, dtype = _check(F, y)
+        data, dtype = check_off_grid(F, y)
         require_choice("prior", self.prior, ("chain", "iid"))
         prior = make_prior(self.prior, self.p01, self.p10, None, F.n_columns)
         grid = DynamicGrid.of(F, data.reshape(data.shape[0], -1))
@@ -230,7 +232,7 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
             If it has another number of columns.
         """
         check_is_fitted(self)
-        _require_parametric(F)
+        require_parametric(F)
         if F.n_columns != self.n_features_in_:
             raise ValueError(f"F must have the {self.n_features_in_} columns of the fit; got {F.n_columns}")
         return np.asarray(F.matrix(self.theta_) @ self.coef_.T)
@@ -250,40 +252,15 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
         self.n_iter_ = self.history_["elbo"].size
         self.converged_ = fit.change <= self.tol
         self.state_ = state
-        self.certificate_ = OffGridCertificate.of(fit, self.tol, rule)
+        self.certificate_ = OffGridCertificate.of(fit, self.coef_, self.tol, rule)
         if not self.converged_:
             warnings.warn(
                 f"off-grid Turbo-VBI still moves by {fit.change:.2g} after {self.n_iter_} outer iterations; "
                 + (
-                    "steps of fixed size never come to rest: take step='ascent'"
+                    "steps of fixed size hardly ever come to rest: take step='ascent'"
                     if isinstance(rule, float)
                     else f"raise max_iter={self.max_iter}, or tol={self.tol:g}"
                 ),
                 ConvergenceWarning,
                 stacklevel=3,
             )
-
-
-def _require_parametric(F: Any) -> None:
-    if not isinstance(F, ParametricMatrix):
-        raise TypeError(
-            f"F must be a ParametricMatrix, such as half_wavelength_array makes; got {type(F).__name__} "
-            "(TurboVBI takes matrices that are known)"
-        )
-
-
-def _check(F: Any, y: ArrayLike) -> tuple[NDArray[Any], Any]:
-    """Return the data in double precision, complex if the matrix is, and the type of what is returned."""
-    _require_parametric(F)
-    block, data = F.matrix(), np.asarray(y)
-    if data.dtype.kind not in "iufc":
-        raise ValueError(f"y must be an array of numbers; got {data.dtype}")
-    if data.ndim not in (1, 2) or data.shape[0] != block.shape[0] or data.size == 0:
-        raise ValueError(f"y must have one entry or row per row of F, {block.shape[0]}; got shape {data.shape}")
-    if not np.isfinite(data).all():
-        raise ValueError("y contains NaN or infinity")
-    if not block.any(axis=0).all():
-        raise ValueError(f"F must have no column of zeros on the grid; column {int(np.argmin(block.any(axis=0)))} is")
-    F.check_slopes()
-    dtype = np.result_type(block.dtype, data.dtype, np.float32)
-    return data.astype(np.complex128 if dtype.kind == "c" else np.float64), dtype

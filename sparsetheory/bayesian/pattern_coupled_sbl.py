@@ -9,17 +9,18 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
-from sparsetheory.bayesian.evidence_loop import NoiseVariance
+from sparsetheory.bayesian.data_units import DataUnits
 from sparsetheory.bayesian.factor_arguments import check_noise
+from sparsetheory.bayesian.flat_data import FlatData
 from sparsetheory.bayesian.flat_model import FlatBayesianModel
+from sparsetheory.bayesian.noise_variance import NoiseVariance
+from sparsetheory.bayesian.pattern_certificate import INFINITE, LARGEST_RATIO, PatternCertificate, mean_change
 from sparsetheory.bayesian.unstructured import FlatMeasurements, FlatPosterior
 from sparsetheory.blas_threads import blas_threads, gram_work
 
 __all__ = ["PatternCoupledSBL"]
 
 _Real = NDArray[np.float64]
-# Precisions this many times above the smallest are taken for infinite, and set to this value.
-_LARGEST_RATIO, _INFINITE = 1e3, 1e10
 
 
 class PatternCoupledSBL(FlatBayesianModel):
@@ -34,13 +35,17 @@ class PatternCoupledSBL(FlatBayesianModel):
     noise : float or "learn"
         Variance of the noise, or to learn it.
     a, b : float
-        Shape and rate of the Gamma prior.
+        Shape and rate of the Gamma prior; the rate in the unit of the square of a coefficient that alone, at a column
+        of average norm, would explain the mean square of y.
     eta : float
         Weight of a neighbour.
     max_iter : int
         Largest number of updates.
     tol : float
-        Stop once the posterior mean changes by at most this share of its norm. Zero runs all updates.
+        Stop once one more update would change the posterior mean, and a learned noise variance, by at most this share.
+        Zero runs all updates.
+    fit_intercept : bool
+        Whether to learn a constant, with a flat prior; for a single matrix X.
 
     Attributes
     ----------
@@ -50,6 +55,8 @@ class PatternCoupledSBL(FlatBayesianModel):
         Posterior and prior variances.
     support_ : ndarray of int
         Coefficients above a thousandth of the largest, in any snapshot.
+    intercept_ : float or ndarray of shape (n_snapshots,)
+        The constant; 0.0 without `fit_intercept`.
     noise_variance_, log_evidence_ : float
     cost_path_ : ndarray of shape (n_iter_ + 1,)
         ``log det C + y^H C^-1 y`` of every posterior.
@@ -57,6 +64,8 @@ class PatternCoupledSBL(FlatBayesianModel):
         Iterations after which it was higher than before: the update is no descent method for it.
     n_iter_ : int
     converged_ : bool
+    certificate_ : PatternCertificate
+        ``certificate_.check(X, y)`` does one more update, by another route.
 
     See Also
     --------
@@ -64,8 +73,9 @@ class PatternCoupledSBL(FlatBayesianModel):
 
     Notes
     -----
-    O(M^3 + M^2 N) per update, as :class:`SBL`. J. Fang, Y. Shen, H. Li, P. Wang, IEEE Trans. Signal Process. 63(2),
-    360-372 (2015), with a = 0.5, b = 1e-4, eta = 0.9, and precisions above a thousand times the smallest set to 1e10.
+    Results follow the unit of y and of X; columns share variances, and hence their unit. O(M^3 + M^2 N) per update, as
+    :class:`SBL`. J. Fang, Y. Shen, H. Li, P. Wang, IEEE Trans. Signal Process. 63(2), 360-372 (2015), with a = 0.5,
+    b = 1e-4, eta = 0.9, and precisions above a thousand times the smallest set to 1e10.
 
     Examples
     --------
@@ -87,6 +97,7 @@ class PatternCoupledSBL(FlatBayesianModel):
         eta: float = 0.9,
         max_iter: int = 150,
         tol: float = 1e-4,
+        fit_intercept: bool = False,
     ) -> None:
         self.noise = noise
         self.a = a
@@ -94,6 +105,7 @@ class PatternCoupledSBL(FlatBayesianModel):
         self.eta = eta
         self.max_iter = max_iter
         self.tol = tol
+        self.fit_intercept = fit_intercept
 
     def fit(self, X: Any, y: ArrayLike) -> Self:
         """Learn the precisions and estimate x.
@@ -114,50 +126,77 @@ class PatternCoupledSBL(FlatBayesianModel):
         ValueError
             If a shape does not fit, a value is not finite, or a parameter is out of range.
         """
-        dictionaries, Y, single = self._check_data(X, y)
+        data = self._check_data(X, y)
         given = self._check_parameters()
-        everything = np.arange(self.n_features_in_)
+        matrices, Y = self._seen(data)
         self.n_iter_, self.converged_ = 0, True
-        if not Y.any():
-            self.noise_variance_, self.gamma_ = given or 0.0, np.zeros(self.n_features_in_)
-            self._keep_costs([Y.shape[0] * math.log(given) if given else -math.inf], Y)
-            return self._keep_posterior(None, everything, Y, single)
-        measurements = FlatMeasurements(dictionaries.matrices, Y, everything)
-        noise = NoiseVariance.of(given, Y)
-        with blas_threads(gram_work((Y.shape[0], self.n_features_in_), is_complex=np.iscomplexobj(Y))):
-            posterior, costs = self._iterate(measurements, noise)
+        coef, var = np.zeros((data.n_columns, *Y.shape[1:]), dtype=Y.dtype), np.zeros(data.n_columns)
+        if not Y.any() or not any(A.any() for A in matrices):
+            square = float(np.mean(np.abs(Y) ** 2))
+            self.noise_variance_, self.gamma_ = given or square, np.zeros(data.n_columns)
+            known = self.noise_variance_ > 0
+            cost = math.log(self.noise_variance_) + square / self.noise_variance_ if known else -math.inf
+            self._keep_costs([Y.shape[0] * cost], Y, 0.0)
+            return self._keep(data, coef, var, 0.0, given is None)
+        names = [f"the dictionary of mode {k}" for k in range(len(matrices))] if len(matrices) > 1 else ["X"]
+        units = DataUnits.of(names, matrices, Y, [False] * len(matrices))
+        scale = units.coefficients().reshape(-1)
+        measurements = FlatMeasurements(units.matrices(matrices), Y / units.data, np.arange(data.n_columns))
+        noise = NoiseVariance.of(None if given is None else given / units.data**2, Y / units.data)
+        with blas_threads(gram_work((Y.shape[0], data.n_columns), is_complex=np.iscomplexobj(Y))):
+            posterior, costs, moved = self._iterate(measurements, noise)
         if not self.converged_ and self.tol > 0:
             warnings.warn(
-                f"the posterior mean still changed by more than {self.tol:g} of its norm after {self.max_iter} "
-                "updates; raise max_iter or tol",
+                f"the posterior mean, or the noise variance, still changed by {moved:.2g}, more than {self.tol:g}, "
+                f"after {self.max_iter} updates; raise max_iter or tol",
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self.noise_variance_, self.gamma_ = posterior.noise_variance, posterior.prior
-        self._keep_costs(costs, Y)
-        return self._keep_posterior(posterior, everything, Y, single)
+        self.noise_variance_ = posterior.noise_variance * units.data**2
+        self.gamma_ = posterior.prior * scale**2
+        self._keep_costs(costs, Y, units.log_volume(Y.shape[0]))
+        coef[:] = posterior.mean * (scale if Y.ndim == 1 else scale[:, None])
+        return self._keep(data, coef, posterior.var * scale**2, moved, given is None)
 
-    def _iterate(self, measurements: FlatMeasurements, noise: NoiseVariance) -> tuple[FlatPosterior, list[float]]:
-        posterior = measurements.posterior([np.ones(self.n_features_in_)], noise.value)
-        costs, mean = [posterior.cost], posterior.mean
+    def _keep(self, data: FlatData, coef: Any, var: _Real, moved: float, noise_learned: bool) -> Self:
+        self._keep_coefficients(data, coef, var)
+        self.certificate_ = PatternCertificate.of(
+            self.converged_,
+            moved,
+            self.tol,
+            gamma=self.gamma_,
+            noise_variance=self.noise_variance_,
+            noise_learned=noise_learned,
+            coef=self.coef_,
+            intercept=self.intercept_,
+            fit_intercept=bool(self.fit_intercept),
+            a=float(self.a),
+            b=float(self.b),
+            eta=float(self.eta),
+        )
+        return self
+
+    def _iterate(
+        self, measurements: FlatMeasurements, noise: NoiseVariance
+    ) -> tuple[FlatPosterior, list[float], float]:
+        """Return the first posterior that one more update changes by at most the tolerance, costs, and that change."""
+        posterior = measurements.posterior([np.ones(measurements.columns.size)], noise.value)
+        costs, moved = [posterior.cost], math.inf
         self.converged_ = False
-        while self.n_iter_ < self.max_iter and not self.converged_:
-            variances = self._variances(posterior.second_moment)
+        while True:
             noise.update(posterior.noise_em)
-            posterior = measurements.posterior([variances], noise.value)
+            after = measurements.posterior([self._variances(posterior.second_moment)], noise.value)
+            moved = mean_change(posterior.mean, after.mean)
+            moved = max(moved, abs(after.noise_variance / posterior.noise_variance - 1.0))
+            self.converged_ = bool(moved <= self.tol)
+            if self.converged_ or self.n_iter_ >= self.max_iter:
+                return posterior, costs, moved
+            posterior = after
             costs.append(posterior.cost)
             self.n_iter_ += 1
-            moved = posterior.mean
-            self.converged_ = bool(np.linalg.norm(moved - mean) <= self.tol * np.linalg.norm(mean))
-            mean = moved
-        return posterior, costs
 
     def _variances(self, energy: _Real) -> _Real:
-        """Return prior variances after one update of the precisions."""
-        rate = 0.5 * _with_neighbours(energy, self.eta) + self.b
-        precisions = (self.a + 0.5) / rate
-        precisions[precisions > _LARGEST_RATIO * precisions.min()] = _INFINITE
-        return 1.0 / _with_neighbours(precisions, self.eta)
+        return coupled_variances(energy, self.a, self.b, self.eta)
 
     def _check_parameters(self) -> float | None:
         check_count("max_iter", self.max_iter)
@@ -165,6 +204,26 @@ class PatternCoupledSBL(FlatBayesianModel):
             check_number(name, getattr(self, name), positive=name == "b")
         learn = isinstance(self.noise, str) and self.noise == "learn"
         return None if learn else check_noise(self.noise)
+
+
+def coupled_variances(energy: _Real, a: float, b: float, eta: float) -> _Real:
+    """Return prior variances after one update of the precisions.
+
+    Parameters
+    ----------
+    energy : ndarray of shape (N,)
+        Posterior second moments.
+    a, b, eta : float
+        As in :class:`PatternCoupledSBL`.
+
+    Returns
+    -------
+    ndarray of shape (N,)
+    """
+    rate = 0.5 * _with_neighbours(energy, eta) + b
+    precisions = (a + 0.5) / rate
+    precisions[precisions > LARGEST_RATIO * precisions.min()] = INFINITE
+    return 1.0 / _with_neighbours(precisions, eta)
 
 
 def _with_neighbours(values: _Real, weight: float) -> _Real:

@@ -10,9 +10,12 @@ from scipy.optimize import nnls
 
 from sparsetheory.arguments import check_number
 from sparsetheory.bayesian.am_update import sweep_until
-from sparsetheory.bayesian.factor_updates import InnerLoop
+from sparsetheory.bayesian.factor_updates import InnerLoop, RowUpdate
+from sparsetheory.bayesian.kron_algebra import contract
 from sparsetheory.bayesian.kron_gauge import floored
 from sparsetheory.bayesian.mm_update import square_root_ratios, sweep_ratios
+from sparsetheory.bayesian.pruning import Pruning
+from sparsetheory.bayesian.returning import SlopeAtZero, slope_at_zero
 from sparsetheory.bayesian.structured_posterior import KronPosterior
 
 __all__ = ["CoupledMM", "CoupledNNLS", "coupling_matrices", "neighbour_coupling"]
@@ -100,38 +103,55 @@ class CoupledMM:
     """
 
     noise_rule: Literal["em", "mm"] = "mm"
+    descends = True
 
     def __init__(self, matrices: list[_Coupling], latents: list[_Real]) -> None:
         self.matrices = matrices
         self.latents = latents
+        self._rows = [np.arange(z.size if C is None else C.shape[0]) for C, z in zip(matrices, latents, strict=True)]
+        self._protected = [np.zeros(z.size, dtype=np.bool_) for z in latents]
 
     def factors(self) -> list[_Real]:
-        """Return the prior variances that the latents make."""
+        """Return the prior variances that the latents make, on the rows in use."""
+        return [gamma[rows] for gamma, rows in zip(self._everything(), self._rows, strict=True)]
+
+    def _everything(self) -> list[_Real]:
         return [z if C is None else C @ z for C, z in zip(self.matrices, self.latents, strict=True)]
 
-    def restrict(self, masks: Sequence[NDArray[np.bool_]]) -> None:
-        """Keep rows, and the latents that still touch one."""
-        for k, mask in enumerate(masks):
-            C = self.matrices[k]
-            used = mask if C is None else C[mask].any(axis=0)
-            self.latents[k] = self.latents[k][used]
-            self.matrices[k] = None if C is None else C[mask][:, used]
+    def masks(
+        self, gammas: Sequence[_Real], pruning: Pruning, places: Sequence[NDArray[np.intp]]
+    ) -> list[NDArray[np.bool_]]:
+        """Drop small latents, and say which rows still touch one."""
+        # A coupled mode has one unit for all its entries.
+        at = [np.arange(z.size) * (C is None) for C, z in zip(self.matrices, self.latents, strict=True)]
+        kept = pruning.masks(self.latents, at)
+        stay = [(mask | safe) & (z > 0) for mask, safe, z in zip(kept, self._protected, self.latents, strict=True)]
+        self.latents = [np.where(mask, z, 0.0) for mask, z in zip(stay, self.latents, strict=True)]
+        return [gamma > 0 for gamma in self.factors()]
+
+    def restrict(self, masks: Sequence[NDArray[np.bool_]], gammas: Sequence[_Real]) -> list[_Real]:
+        """Keep rows, and return their variances."""
+        self._rows = [rows[mask] for rows, mask in zip(self._rows, masks, strict=True)]
+        return self.factors()
 
     def step(self, posterior: KronPosterior) -> tuple[list[_Real], int]:
         """Return the next factors, after one sweep."""
         old, moved = posterior.gammas, list(self.latents)
 
         def ratio(k: int, a: _Real, b: _Real) -> _Real:
-            C, g = self.matrices[k], old[k]
+            C, g, rows = self.matrices[k], old[k], self._rows[k]
             if C is None:
                 t = square_root_ratios(k, a, b)
-                moved[k] = self.latents[k] * t
+                moved[k] = self.latents[k].copy()
+                moved[k][rows] *= t
                 return t
-            moved[k] = self.latents[k] * square_root_ratios(k, C.T @ (a / g), C.T @ (b / g))
-            return (C @ moved[k]) / g
+            used = C[rows]
+            moved[k] = self.latents[k] * square_root_ratios(k, used.T @ (a / g), used.T @ (b / g))
+            return (used @ moved[k]) / g
 
         sweep_ratios(posterior.q, posterior.power, old, ratio)
-        self._balance([floored(z, len(moved)) for z in moved])
+        # A latent entry of zero stays zero.
+        self._balance([np.where(z > 0, floored(m, len(moved)), 0.0) for z, m in zip(self.latents, moved, strict=True)])
         return self.factors(), 1
 
     def _balance(self, latents: list[_Real]) -> None:
@@ -144,11 +164,45 @@ class CoupledMM:
         latents[-1] = latents[-1] * scale
         self.latents = latents
 
+    def slopes(self, posterior: KronPosterior) -> list[_Real]:
+        """Return derivatives of the cost by the logarithms of the latents."""
+        result = []
+        for k, (C, z, rows) in enumerate(zip(self.matrices, self.latents, self._rows, strict=True)):
+            slope = contract(posterior.q - posterior.power, posterior.gammas, k)
+            result.append(z[rows] * slope if C is None else z * (C[rows].T @ slope))
+        return result
 
-class CoupledNNLS:
+    def pruned(self, gammas: Sequence[_Real], columns: Sequence[NDArray[np.intp]]) -> bool:
+        """Whether a latent is zero."""
+        return not all(z.all() for z in self.latents)
+
+    def _slope(self, everywhere: Any, k: int) -> SlopeAtZero:
+        at, C = slope_at_zero(everywhere, k), self.matrices[k]
+        return at if C is None else SlopeAtZero(C.T @ at.up, C.T @ at.down, (C**2).T @ at.squares)
+
+    def gains(self, everywhere: Any) -> list[_Real]:
+        """Return by how much each pruned latent alone could lower the cost; zero for the others."""
+        return [np.where(z == 0, self._slope(everywhere, k).gain, 0.0) for k, z in enumerate(self.latents)]
+
+    def put_back(self, everywhere: Any, least: float) -> list[_Real]:
+        """Return factors in which the best latents of each mode are positive again, and not pruned any more."""
+        latents = [z.copy() for z in self.latents]
+        for k, gain in enumerate(self.gains(everywhere)):
+            best = int(np.argmax(gain))
+            if gain[best] > least:
+                latents[k][best] = self._slope(everywhere, k).best[best]
+                self._protected[k][best] = True
+        self.latents = latents
+        factors = self._everything()
+        self._rows = [np.flatnonzero(gamma > 0) for gamma in factors]
+        return factors
+
+
+class CoupledNNLS(RowUpdate):
     """The published step: alternating minimisation with each coupled factor replaced by a nonnegative fit.
 
-    Not an exact maximisation step; it does not commute with a change of units, and the cost may rise.
+    Not an exact maximisation step: the cost may rise. What it adds to variances is in units in which the mean square of
+    the data is one.
 
     Parameters
     ----------
@@ -159,16 +213,24 @@ class CoupledNNLS:
     """
 
     noise_rule: Literal["em", "mm"] = "em"
+    descends = False
 
     def __init__(self, matrices: list[_Coupling], inner: InnerLoop) -> None:
-        self.matrices = matrices
+        super().__init__()
+        self.matrices, self._everything = matrices, list(matrices)
         self.inner = inner
 
-    def restrict(self, masks: Sequence[NDArray[np.bool_]]) -> None:
+    def restrict(self, masks: Sequence[NDArray[np.bool_]], gammas: Sequence[_Real]) -> list[_Real]:
         """Keep rows and columns."""
-        for k, mask in enumerate(masks):
-            C = self.matrices[k]
-            self.matrices[k] = None if C is None else C[mask][:, mask]
+        self.matrices = [None if C is None else C[m][:, m] for C, m in zip(self.matrices, masks, strict=True)]
+        return super().restrict(masks, gammas)
+
+    def put_back(self, everywhere: Any, least: float) -> list[_Real]:
+        """Return factors in which the best entries of each mode are positive again, and not pruned any more."""
+        factors = super().put_back(everywhere, least)
+        pairs = zip(self._everything, [factor > 0 for factor in factors], strict=True)
+        self.matrices = [None if C is None else C[m][:, m] for C, m in pairs]
+        return factors
 
     def step(self, posterior: KronPosterior) -> tuple[list[_Real], int]:
         """Return the next factors, and the number of sweeps."""
@@ -184,15 +246,15 @@ class CoupledNNLS:
         return _PUBLISHED_OFFSET + C @ nnls(C, gamma)[0]
 
 
-def latent_details(update: Any, kept: Sequence[NDArray[np.intp]], sizes: Sequence[int]) -> dict[str, Any]:
+def latent_details(update: Any, columns: Sequence[NDArray[np.intp]], sizes: Sequence[int]) -> dict[str, Any]:
     """Return what factors on all columns are made of, where an update has latent ones.
 
     Parameters
     ----------
     update : FactorUpdate
         Any.
-    kept : sequence of ndarray of int
-        Kept columns of each mode.
+    columns : sequence of ndarray of int
+        Columns of each mode that the update started with.
     sizes : sequence of int
         N_k.
 
@@ -204,9 +266,10 @@ def latent_details(update: Any, kept: Sequence[NDArray[np.intp]], sizes: Sequenc
     if not isinstance(update, CoupledMM):
         return {}
     couplings: list[_Coupling] = []
-    for C, indices, n in zip(update.matrices, kept, sizes, strict=True):
-        full = None if C is None else np.zeros((n, C.shape[1]))
-        if full is not None:
-            full[indices] = C
-        couplings.append(full)
-    return {"couplings": couplings, "latents": update.latents}
+    latents = []
+    for C, z, indices, n in zip(update.matrices, update.latents, columns, sizes, strict=True):
+        full = np.zeros(n) if C is None else np.zeros((n, C.shape[1]))
+        full[indices] = z if C is None else C
+        couplings.append(None if C is None else full)
+        latents.append(full if C is None else z)
+    return {"couplings": couplings, "latents": latents}

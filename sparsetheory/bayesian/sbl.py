@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -10,12 +11,16 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
-from sparsetheory.bayesian.evidence_loop import NoiseVariance, Pruning, maximise_evidence
-from sparsetheory.bayesian.factor_arguments import check_factors, check_noise
+from sparsetheory.bayesian.data_units import DataUnits
+from sparsetheory.bayesian.evidence_loop import maximise_evidence
+from sparsetheory.bayesian.factor_arguments import check_factors, check_noise, check_record
 from sparsetheory.bayesian.factor_start import plain_start
 from sparsetheory.bayesian.factor_updates import InnerLoop
+from sparsetheory.bayesian.flat_data import FlatData
 from sparsetheory.bayesian.flat_model import FlatBayesianModel
 from sparsetheory.bayesian.kron_algebra import kron_matvec
+from sparsetheory.bayesian.noise_variance import NoiseVariance
+from sparsetheory.bayesian.pruning import Pruning
 from sparsetheory.bayesian.stationarity_flat import FlatStationarityCertificate
 from sparsetheory.bayesian.unstructured import FlatMeasurements
 from sparsetheory.blas_threads import blas_threads, gram_work
@@ -23,7 +28,6 @@ from sparsetheory.blas_threads import blas_threads, gram_work
 __all__ = ["SBL"]
 
 _STEPS = {"em": "ksbl", "mm": "mm"}
-_RECORDS = ("cost", "noise", "kept", "gammas")
 
 
 class SBL(FlatBayesianModel):
@@ -40,16 +44,21 @@ class SBL(FlatBayesianModel):
     noise : float or "learn"
         Variance of the noise, or to learn it.
     prune_rel, prune_abs : float
-        Variances below this share of the largest, or below this value, are dropped for good.
+        Variances below this share of the largest, in units in which columns have unit norm, or below this value, in
+        the units of X and y, are dropped. Those that the data ask for at the end come back, for good: if they raise
+        the log evidence by more than the logarithm of the number of columns.
     max_iter : int
         Largest number of updates.
     tol : float
-        Stop once the variances change by at most this share of their norm. Zero runs all updates, unless the noise
+        Stop once the variances change by at most this share of their norm, in those units, and no derivative of the
+        cost by the logarithm of a variance exceeds this per measurement. Zero runs all updates, unless the noise
         explains y and "mm" has shrunk all variances to nothing, which always ends the loop.
     init : array-like of shape (N,), optional
-        First variances; ones by default. Zeros stay zero.
+        First variances; by default each column alone could explain the mean square of y. Zeros stay zero.
     record : sequence of {"cost", "noise", "kept", "gammas"}
         What to keep of every iteration.
+    fit_intercept : bool
+        Whether to learn a constant, with a flat prior; for a single matrix X.
 
     Attributes
     ----------
@@ -61,6 +70,8 @@ class SBL(FlatBayesianModel):
         Coefficients above a thousandth of the largest, in any snapshot.
     kept_ : ndarray of int
         Columns that were not pruned.
+    intercept_ : float or ndarray of shape (n_snapshots,)
+        The constant; 0.0 without `fit_intercept`.
     noise_variance_, log_evidence_ : float
     cost_path_ : ndarray of shape (n_iter_ + 1,)
     cost_rises_ : ndarray of int
@@ -70,7 +81,7 @@ class SBL(FlatBayesianModel):
     n_iter_ : int
     converged_ : bool
     certificate_ : FlatStationarityCertificate
-        ``certificate_.check(X, y)`` recomputes the derivatives of the cost.
+        ``certificate_.check(X, y)`` recomputes the derivatives of the cost, pruned variances included, and the mean.
 
     See Also
     --------
@@ -79,9 +90,9 @@ class SBL(FlatBayesianModel):
 
     Notes
     -----
-    O(M^3 + M^2 N) per update; for mode dictionaries a contraction takes the place of the second term, tens of millions
-    of operations instead of billions at N = 3375, M = 1440. Tipping (2001); Wipf and Rao (2004), whose
-    expectation-maximisation is the default here as a baseline.
+    Results follow the unit of y and that of every column of X. O(M^3 + M^2 N) per update; for mode dictionaries a
+    contraction takes the place of the second term, tens of millions of operations instead of billions at N = 3375,
+    M = 1440. Tipping (2001); Wipf and Rao (2004), whose expectation-maximisation is the default here as a baseline.
 
     Examples
     --------
@@ -99,12 +110,13 @@ class SBL(FlatBayesianModel):
         self,
         update: str = "em",
         noise: float | str = "learn",
-        prune_rel: float = 1e-3,
+        prune_rel: float = 1e-2,
         prune_abs: float = 0.0,
         max_iter: int = 150,
         tol: float = 1e-4,
         init: ArrayLike | None = None,
         record: Sequence[str] = ("cost",),
+        fit_intercept: bool = False,
     ) -> None:
         self.update = update
         self.noise = noise
@@ -114,6 +126,7 @@ class SBL(FlatBayesianModel):
         self.tol = tol
         self.init = init
         self.record = record
+        self.fit_intercept = fit_intercept
 
     def fit(self, X: Any, y: ArrayLike) -> Self:
         """Learn the variances and estimate x.
@@ -134,52 +147,86 @@ class SBL(FlatBayesianModel):
         ValueError
             If a shape does not fit, a value is not finite, or a parameter is out of range.
         """
-        dictionaries, Y, single = self._check_data(X, y)
+        data = self._check_data(X, y)
         noise, pruning = self._check_parameters()
-        init = np.ones(self.n_features_in_) if self.init is None else self.init
-        (factor,) = check_factors("init", [init], [self.n_features_in_])
-        usable = np.any(dictionaries.matrices[0] != 0, axis=0)
-        for A in dictionaries.matrices[1:]:
-            usable = np.logical_and.outer(usable, np.any(A != 0, axis=0)).reshape(-1)
-        start = plain_start(_STEPS[self.update], InnerLoop(0.0, True, 1), [factor], [usable])
-        if start.empty or not kron_matvec(dictionaries.matrices, Y, adjoint=True).any():
-            return self._keep_nothing(Y, noise, single)
-        with blas_threads(gram_work((Y.shape[0], self.n_features_in_), is_complex=np.iscomplexobj(Y))):
+        (init,) = check_factors("init", [np.ones(data.n_columns) if self.init is None else self.init], [data.n_columns])
+        matrices, Y = self._seen(data)
+        if not kron_matvec(matrices, _of_unit_size(Y), adjoint=True)[init > 0].any():
+            return self._keep_nothing(data, Y, init, noise)
+        names = [f"the dictionary of mode {k}" for k in range(len(matrices))] if len(matrices) > 1 else ["X"]
+        units = DataUnits.of(names, matrices, Y, [True] * len(matrices))
+        scale = units.coefficients().reshape(-1) ** 2
+        first = np.ones(init.size) if self.init is None else init / scale
+        usable = np.ones((), dtype=np.bool_)
+        for A in matrices:
+            usable = np.logical_and(usable[..., None], np.any(A != 0, axis=0))
+        start = plain_start(_STEPS[self.update], InnerLoop(0.0, True, 1), [first], [usable.reshape(-1)])
+        unit = units.data**2
+        Y_units = Y / units.data
+        with blas_threads(gram_work((Y.shape[0], data.n_columns), is_complex=np.iscomplexobj(Y))):
             fit = maximise_evidence(
-                FlatMeasurements(dictionaries.matrices, Y, start.columns[0]),
+                FlatMeasurements(units.matrices(matrices), Y_units, start.columns[0]),
                 start,
-                NoiseVariance.of(noise, Y),
-                pruning,
+                NoiseVariance.of(None if noise is None else noise / unit, Y_units),
+                replace(pruning, scales=[1.0 / scale[start.columns[0]]]),
                 max_iter=self.max_iter,
                 tol=self.tol,
                 keep_gammas="gammas" in self.record,
             )
         if not fit.converged and self.tol > 0:
             warnings.warn(
-                f"the variances still changed by more than {self.tol:g} of their norm after {self.max_iter} updates; "
-                "raise max_iter or tol, or take update='mm'",
+                f"the variances still changed by more than {self.tol:g} of their norm, or a derivative of the cost was "
+                f"{fit.residual:.2g} per measurement, after {self.max_iter} updates; raise max_iter or tol, or take "
+                "update='mm'",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         self.kept_ = fit.kept[0]
-        self.gamma_ = np.zeros(self.n_features_in_)
-        self.gamma_[self.kept_] = fit.posterior.prior
-        self.noise_variance_, self.converged_ = fit.posterior.noise_variance, fit.converged
+        self.gamma_ = np.zeros(data.n_columns)
+        self.gamma_[self.kept_] = fit.posterior.prior * scale[self.kept_]
+        self.noise_variance_, self.converged_ = fit.posterior.noise_variance * unit, fit.converged
         self.n_iter_ = fit.n_inner.size
-        self._keep_costs(fit.cost_path, Y)
-        for name, path in (("noise", fit.noise_path), ("kept", fit.kept_path[:, 0]), ("gammas", fit.gammas_path)):
+        self._keep_costs(fit.cost_path, Y, units.log_volume(Y.shape[0]))
+        paths = {
+            "noise": fit.noise_path * unit,
+            "kept": fit.kept_path[:, 0],
+            "gammas": [
+                [g * scale[at] for g, at in zip(*pair, strict=True)]
+                for pair in zip(fit.gammas_path, fit.places_path, strict=True)
+            ],
+        }
+        self._keep_paths(paths)
+        coef, var = np.zeros((data.n_columns, *Y.shape[1:]), dtype=Y.dtype), np.zeros(data.n_columns)
+        sizes = np.sqrt(scale[self.kept_])
+        coef[self.kept_] = fit.posterior.mean * (sizes if Y.ndim == 1 else sizes[:, None])
+        var[self.kept_] = fit.posterior.var * scale[self.kept_]
+        self._keep_coefficients(data, coef, var)
+        self._certify(fit.converged, fit.residual, init, noise is None)
+        return self
+
+    def _keep_paths(self, paths: dict[str, Any]) -> None:
+        for name, path in paths.items():
             if name in self.record:
                 setattr(self, f"{name}_path_", path)
+
+    def _certify(self, converged: bool, residual: float, init: Any, noise_learned: bool) -> None:
         self.certificate_ = FlatStationarityCertificate.of(
-            fit.posterior, self.gamma_, noise_learned=noise is None, converged=fit.converged
+            converged,
+            residual,
+            self.tol,
+            gamma=self.gamma_,
+            noise_variance=self.noise_variance_,
+            noise_learned=noise_learned,
+            coef=self.coef_,
+            intercept=self.intercept_,
+            fit_intercept=bool(self.fit_intercept),
+            held=init == 0,
         )
-        return self._keep_posterior(fit.posterior, self.kept_, Y, single)
 
     def _check_parameters(self) -> tuple[float | None, Pruning]:
         if self.update not in _STEPS:
             raise ValueError(f"update must be 'em' or 'mm'; got {self.update!r}")
-        if isinstance(self.record, str) or any(name not in _RECORDS for name in self.record):
-            raise ValueError(f"record must be a sequence of names among {', '.join(_RECORDS)}; got {self.record!r}")
+        check_record(self.record)
         check_count("max_iter", self.max_iter)
         check_number("tol", self.tol)
         relative, absolute = check_number("prune_rel", self.prune_rel), check_number("prune_abs", self.prune_abs)
@@ -188,14 +235,23 @@ class SBL(FlatBayesianModel):
         learn = isinstance(self.noise, str) and self.noise == "learn"
         return None if learn else check_noise(self.noise), Pruning([relative], [absolute])
 
-    def _keep_nothing(self, Y: Any, noise: float | None, single: bool) -> Self:
+    def _keep_nothing(self, data: FlatData, Y: Any, init: Any, noise: float | None) -> Self:
         """Store x = 0, which is all there is where y is orthogonal to all columns, or zero."""
         square = float(np.mean(np.abs(Y) ** 2))
         self.noise_variance_ = square if noise is None else noise
-        self.kept_, self.gamma_ = np.empty(0, dtype=np.intp), np.zeros(self.n_features_in_)
+        self.kept_, self.gamma_ = np.empty(0, dtype=np.intp), np.zeros(data.n_columns)
         self.n_iter_, self.converged_ = 0, True
         known = self.noise_variance_ > 0
         cost = math.log(self.noise_variance_) + square / self.noise_variance_ if known else -math.inf
-        self._keep_costs([Y.shape[0] * cost], Y)
-        self.certificate_ = FlatStationarityCertificate.of_zero(self.gamma_, self.noise_variance_, noise is None)
-        return self._keep_posterior(None, self.kept_, Y, single)
+        self._keep_costs([Y.shape[0] * cost], Y, 0.0)
+        self._keep_paths({"noise": np.array([self.noise_variance_]), "kept": np.zeros(1, int), "gammas": [[]]})
+        zeros = np.zeros((data.n_columns, *Y.shape[1:]), dtype=Y.dtype)
+        self._keep_coefficients(data, zeros, np.zeros(data.n_columns))
+        self._certify(True, 0.0, init, noise is None)
+        return self
+
+
+def _of_unit_size(Y: Any) -> Any:
+    """Return measurements with a largest entry of one, whose products do not underflow."""
+    largest = float(np.abs(Y).max(initial=0.0))
+    return Y / largest if largest > 0 else Y

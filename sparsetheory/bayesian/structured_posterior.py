@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.linalg import svd
 
 from sparsetheory.arguments import check_count, generator
-from sparsetheory.bayesian.kron_algebra import contract, mode_products, mode_starts, outer_product, squared_modulus
+from sparsetheory.bayesian.kron_algebra import mode_products, mode_starts, outer_product, squared_modulus
 from sparsetheory.bayesian.posterior_moments import PosteriorMoments
 from sparsetheory.numba_kernels.kronecker import weigh_spectrum
 
@@ -63,29 +63,14 @@ class KronPosterior(PosteriorMoments):
         return outer_product(self.gammas)
 
     @property
-    def grad_log_noise(self) -> float:
-        """Derivative of the cost by the logarithm of the noise variance."""
-        return self.n_rows - self.n_rows * self.noise_em / self.noise_variance
-
-    @property
     def n_rows(self) -> int:
         """Number of measurements per snapshot."""
         return self._weights.size
 
-    def grad_log(self, k: int) -> _Real:
-        """Return the derivative of the cost by the logarithms of one factor.
-
-        Parameters
-        ----------
-        k : int
-            Mode.
-
-        Returns
-        -------
-        ndarray of shape (N_k,)
-            Zero where the factor is zero.
-        """
-        return self.gammas[k] * contract(self.q - self.power, self.gammas, k)
+    @property
+    def condition(self) -> float:
+        """Condition number of C, at most."""
+        return 1.0 / (self.noise_variance * float(self._weights.min()))
 
     def exact_var(self) -> _Real:
         """Return posterior variances without a difference, accurate however small the noise is.
@@ -188,6 +173,16 @@ class KronMeasurements:
     def __init__(self, matrices: Sequence[_Array], Y: _Array, columns: Sequence[NDArray[np.intp]]) -> None:
         self.Y = Y
         self.matrices = [np.ascontiguousarray(A[:, used]) for A, used in zip(matrices, columns, strict=True)]
+
+    @property
+    def n_snapshots(self) -> int:
+        """Number of vectors that share variances."""
+        return int(self.Y.shape[-1]) if self.Y.ndim > len(self.matrices) else 1
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the data are complex."""
+        return np.iscomplexobj(self.Y)
 
     def restrict(self, masks: Sequence[NDArray[np.bool_]]) -> None:
         """Drop columns."""

@@ -1,5 +1,6 @@
 """Turbo compressed sensing as an estimator."""
 
+import math
 import warnings
 from typing import Any, Literal, Self
 
@@ -7,13 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sparsetheory.arguments import check_count, check_number, require_share
 from sparsetheory.bayesian.bernoulli_gaussian import BernoulliGaussian
-from sparsetheory.bayesian.turbo_arguments import check_arrays
-from sparsetheory.bayesian.turbo_cs_loop import LinearModule, TurboCSRun, run_turbo_cs
+from sparsetheory.bayesian.data_units import require_coefficients
+from sparsetheory.bayesian.turbo_arguments import read_arrays, read_rows
+from sparsetheory.bayesian.turbo_cs_certificate import TurboCSCertificate
+from sparsetheory.bayesian.turbo_cs_loop import (
+    SMALLEST,
+    LinearModule,
+    Message,
+    TurboCSRules,
+    TurboCSRun,
+    TurboCSState,
+    run_turbo_cs,
+)
 from sparsetheory.blas_threads import blas_threads, gram_work
+from sparsetheory.ranges import require_squares
 
 __all__ = ["TurboCS"]
 
@@ -43,7 +55,7 @@ class TurboCS(RegressorMixin, BaseEstimator):
     max_iter : int
         Most exchanges.
     tol : float
-        Stop once an exchange changes the mean by at most this share of its norm.
+        Stop once an exchange changes the message, and noise and prior where they are learned, by at most this share.
 
     Attributes
     ----------
@@ -57,9 +69,11 @@ class TurboCS(RegressorMixin, BaseEstimator):
         Given or learned.
     history_ : dict of ndarray
         Per exchange: "linear_variance" and "denoiser_variance" of the messages, "mse" that the denoiser expects,
-        "noise_variance", and relative "change" of the mean.
+        "noise_variance", and the largest relative "change" of message, noise and prior.
     n_iter_ : int
     converged_ : bool
+    certificate_ : TurboCSCertificate
+        ``certificate_.check(F, y)`` does one more exchange, by another route.
 
     Warns
     -----
@@ -73,7 +87,8 @@ class TurboCS(RegressorMixin, BaseEstimator):
 
     Notes
     -----
-    One singular value decomposition, then O(M N) per exchange. There is no intercept. J. Ma, X. Yuan and L. Ping,
+    Results follow the units of y and of F; coefficients share a variance, and columns therefore a unit. One singular
+    value decomposition, then O(M N) per exchange. There is no intercept. J. Ma, X. Yuan and L. Ping,
     "Turbo compressed sensing with partial DFT sensing matrix", IEEE Signal Process. Lett. 22(2), 2015; for matrices
     whose rows are not orthogonal the linear estimator uses the singular values. It is exact for large random matrices
     with invariant right singular vectors; for others it may fail to come to rest, for which there is `damping`.
@@ -136,23 +151,24 @@ class TurboCS(RegressorMixin, BaseEstimator):
         unit, largest = float(np.abs(data).max()), float(np.abs(matrix).max())
         if unit == 0 or largest == 0 or not np.any(matrix.conj().T @ (data / unit)):
             return self._keep_nothing(float(np.mean(np.abs(data) ** 2)) if noise is None else noise, F)
+        require_squares("y", data)
+        require_squares("F", matrix)
+        size = math.log10(unit) - math.log10(largest)
+        require_coefficients("F", math.log10(unit), size, size)
+        coefficient = unit / largest
         matrix, data = matrix / largest, data / unit
         energy, size = float(np.mean(np.abs(data) ** 2)), float(np.mean(np.abs(matrix) ** 2) * F.shape[1])
         start = energy / _LOUD if noise is None else noise / unit**2
         variance = self._variance(max(energy - start, 0.01 * energy) / size, (largest / unit) ** 2)
         prior = BernoulliGaussian(self.density, variance, 1.0 if kind == np.complex128 else 0.5)
+        rules = TurboCSRules(noise is None, bool(self.learn_prior), float(self.damping), self.max_iter, self.tol)
+        state = TurboCSState(Message(np.zeros(F.shape[1], kind), prior.density * prior.variance), start, prior)
         with blas_threads(gram_work(F.shape, is_complex=kind == np.complex128)):
-            run = run_turbo_cs(
-                LinearModule(matrix, data),
-                prior,
-                start,
-                learn_noise=noise is None,
-                learn_prior=bool(self.learn_prior),
-                damping=float(self.damping),
-                max_iter=self.max_iter,
-                tol=self.tol,
-            )
-        return self._keep(run, F.dtype, unit, unit / largest)
+            run = run_turbo_cs(LinearModule(matrix, data), state, rules)
+        self._keep(run, F.dtype, unit, coefficient)
+        least = SMALLEST * prior.density * prior.variance * coefficient**2
+        self.certificate_ = TurboCSCertificate.of(run, rules, self.coef_, (unit, coefficient), least)
+        return self
 
     def predict(self, F: Any) -> NDArray[Any]:
         """Predict data.
@@ -174,22 +190,12 @@ class TurboCS(RegressorMixin, BaseEstimator):
             If the number of features is not that of the fit.
         """
         check_is_fitted(self)
-        if np.iscomplexobj(np.asarray(F)):
-            validate_data(self, F, skip_check_array=True, reset=False)
-            F = np.asarray(F)
-            F, _ = check_arrays(F, np.zeros(F.shape[:1], F.dtype))
-        else:
-            F = validate_data(self, F, dtype=[np.float64, np.float32], reset=False)
-        return np.asarray(F @ self.coef_)
+        return np.asarray(read_rows(self, F) @ self.coef_)
 
     def _check(self, F: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        if np.iscomplexobj(np.asarray(F)) or np.iscomplexobj(np.asarray(y)):
-            validate_data(self, F, y, skip_check_array=True)
-            F, y = check_arrays(F, y)
-            if y.ndim != 1:
-                raise ValueError(f"y must be a vector; got shape {y.shape}")
-            return F, y
-        F, y = validate_data(self, F, y, dtype=[np.float64, np.float32], y_numeric=True)
+        F, y = read_arrays(self, F, y)
+        if y.ndim != 1:
+            raise ValueError(f"y must be a vector; got shape {y.shape}")
         return F, y
 
     def _check_parameters(self) -> float | None:
@@ -213,26 +219,25 @@ class TurboCS(RegressorMixin, BaseEstimator):
             raise ValueError(f"signal_variance must be a positive number or 'auto'; got {self.signal_variance!r}")
         return check_number("signal_variance", self.signal_variance, positive=True) * unit
 
-    def _keep(self, run: TurboCSRun, dtype: Any, data_unit: float, unit: float) -> Self:
+    def _keep(self, run: TurboCSRun, dtype: Any, data_unit: float, unit: float) -> None:
         """Store a run, in the units of the user: of the data, and of the coefficients."""
         real = np.empty(0, dtype).real.dtype
         self.coef_ = (unit * run.post.mean).astype(dtype)
         self.var_, self.support_proba_ = (unit**2 * run.post.var).astype(real), run.post.post.astype(real)
         self.support_ = np.flatnonzero(run.post.post > 0.5)
         self.noise_variance_ = data_unit**2 * run.noise
-        self.density_, self.signal_variance_ = run.prior.density, unit**2 * run.prior.variance
+        self.density_, self.signal_variance_ = run.state.prior.density, unit**2 * run.state.prior.variance
         units = {name: data_unit**2 if name == "noise_variance" else unit**2 for name in run.history} | {"change": 1.0}
         self.history_ = {name: units[name] * values for name, values in run.history.items()}
         self.converged_ = run.converged
         self.n_iter_ = run.history["change"].size
         if not run.converged:
             warnings.warn(
-                f"messages still change the mean by {run.history['change'][-1]:.2g} of its norm after "
+                f"an exchange still changes messages by {run.history['change'][-1]:.2g} of their size after "
                 f"max_iter={self.max_iter} exchanges; raise it, tol={self.tol:g}, or damping={self.damping:g}",
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return self
 
     def _keep_nothing(self, noise: float, F: NDArray[Any]) -> Self:
         """Store x = 0, where no column has anything to do with the data."""
@@ -246,4 +251,5 @@ class TurboCS(RegressorMixin, BaseEstimator):
         )
         names = ("linear_variance", "denoiser_variance", "mse", "noise_variance", "change")
         self.history_, self.n_iter_, self.converged_ = {name: np.empty(0) for name in names}, 0, True
+        self.certificate_ = TurboCSCertificate.of_zero(self.coef_, self.tol, noise)
         return self

@@ -9,12 +9,21 @@ from scipy.linalg import svd
 
 from sparsetheory.bayesian.bernoulli_gaussian import BernoulliGaussian, ScalarPosterior
 
-__all__ = ["LinearModule", "Message", "TurboCSRun", "extrinsic", "run_turbo_cs"]
+__all__ = [
+    "SMALLEST",
+    "LinearModule",
+    "Message",
+    "TurboCSRules",
+    "TurboCSRun",
+    "TurboCSState",
+    "extrinsic",
+    "run_turbo_cs",
+]
 
 # A denoiser that keeps nearly all of the variance of its input has nothing to say; its message is then this weak.
 _LARGEST_SHARE = 0.999
 # Variances and learned noise stay above this share of the variance of the prior, or of the data.
-_SMALLEST = 1e-14
+SMALLEST = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,55 +90,85 @@ def extrinsic(post: ScalarPosterior, message: Message) -> Message:
 
 
 @dataclass(frozen=True, eq=False)
-class TurboCSRun:
-    """The end of a run: posterior, parameters, and the history per iteration."""
+class TurboCSState:
+    """What an exchange starts from."""
 
-    post: ScalarPosterior
+    message: Message
+    noise: float
     prior: BernoulliGaussian
+
+
+@dataclass(frozen=True, eq=False)
+class TurboCSRun:
+    """The end of a run: the state of the last exchange, posterior and noise that it led to, and the history."""
+
+    state: TurboCSState
+    post: ScalarPosterior
     noise: float
     history: dict[str, NDArray[np.float64]]
     converged: bool
 
 
-def run_turbo_cs(
-    module: LinearModule,
-    prior: BernoulliGaussian,
-    noise: float,
-    *,
-    learn_noise: bool,
-    learn_prior: bool,
-    damping: float,
-    max_iter: int,
-    tol: float,
-) -> TurboCSRun:
-    """Exchange messages until the posterior mean rests."""
-    n = module.F.shape[1]
-    floor = _SMALLEST * prior.density * prior.variance
-    least_noise = _SMALLEST * float(np.mean(np.abs(module.y) ** 2))
-    message = Message(np.zeros(n, module.F.dtype), prior.density * prior.variance)
-    mean, rows, converged = message.mean, [], False
-    for _ in range(max_iter):
-        if learn_noise:
-            noise = max(module.learned_noise(message, noise), least_noise)
-        observed = module.extrinsic(message, noise)
-        observed = replace(observed, var=max(observed.var, floor))
-        post = prior.posterior(observed.mean, observed.var)
-        answer = extrinsic(post, observed)
-        message = Message(
-            (1.0 - damping) * answer.mean + damping * message.mean,
-            max((1.0 - damping) * answer.var + damping * message.var, floor),
-        )
-        moved, size = float(np.linalg.norm(post.mean - mean)), float(np.linalg.norm(post.mean))
-        change, mean = moved / size if size > 0 else moved, post.mean
-        rows.append((observed.var, message.var, float(post.var.mean()), noise, change))
-        if learn_prior:
-            prior = _learned(prior, post)
-        if change <= tol:
+@dataclass(frozen=True)
+class TurboCSRules:
+    """How an exchange goes, and when to stop; the names are those of ``TurboCS``."""
+
+    learn_noise: bool
+    learn_prior: bool
+    damping: float
+    max_iter: int
+    tol: float
+
+
+def run_turbo_cs(module: LinearModule, start: TurboCSState, rules: TurboCSRules) -> TurboCSRun:
+    """Exchange messages until an exchange changes message, noise and prior by at most the tolerance."""
+    prior = start.prior
+    # Smallest variance of a message, and of the noise.
+    floors = SMALLEST * prior.density * prior.variance, SMALLEST * float(np.mean(np.abs(module.y) ** 2))
+    state, after, rows, converged = start, start, [], False
+    for _ in range(rules.max_iter):
+        state = after
+        after, post, observed_variance = exchange(module, state, rules, floors)
+        change = state_change(state, after)
+        rows.append((observed_variance, after.message.var, float(post.var.mean()), after.noise, change))
+        if change <= rules.tol:
             converged = True
             break
     names = ("linear_variance", "denoiser_variance", "mse", "noise_variance", "change")
     history = dict(zip(names, np.array(rows).T, strict=True))
-    return TurboCSRun(post, prior, noise, history, converged)
+    return TurboCSRun(state, post, after.noise, history, converged)
+
+
+def exchange(
+    module: LinearModule, state: TurboCSState, rules: TurboCSRules, floors: tuple[float, float]
+) -> tuple[TurboCSState, ScalarPosterior, float]:
+    """Do one exchange; return where it leads, the posterior on the way, and the variance of the linear message."""
+    message, noise = state.message, state.noise
+    if rules.learn_noise:
+        noise = max(module.learned_noise(message, noise), floors[1])
+    observed = module.extrinsic(message, noise)
+    observed = replace(observed, var=max(observed.var, floors[0]))
+    post = state.prior.posterior(observed.mean, observed.var)
+    answer, keep = extrinsic(post, observed), rules.damping
+    damped = Message(
+        (1.0 - keep) * answer.mean + keep * message.mean,
+        max((1.0 - keep) * answer.var + keep * message.var, floors[0]),
+    )
+    prior = _learned(state.prior, post) if rules.learn_prior else state.prior
+    return TurboCSState(damped, noise, prior), post, observed.var
+
+
+def state_change(before: TurboCSState, after: TurboCSState) -> float:
+    """Return the largest relative change of the message, of noise and prior."""
+    size = float(np.linalg.norm(after.message.mean))
+    moved = float(np.linalg.norm(after.message.mean - before.message.mean))
+    pairs = [
+        (before.message.var, after.message.var),
+        (before.noise, after.noise),
+        (before.prior.density, after.prior.density),
+        (before.prior.variance, after.prior.variance),
+    ]
+    return max(moved / size if size > 0 else moved, *(abs(old / new - 1.0) for old, new in pairs))
 
 
 def _learned(prior: BernoulliGaussian, post: ScalarPosterior) -> BernoulliGaussian:
@@ -138,4 +177,4 @@ def _learned(prior: BernoulliGaussian, post: ScalarPosterior) -> BernoulliGaussi
     density = float(np.clip(post.post.mean(), 1e-3 / n, 1.0 - 1e-3 / n))
     weight = float(post.post.sum())
     variance = float(post.post @ post.second_on) / weight if weight > 0 else 0.0
-    return replace(prior, density=density, variance=max(variance, _SMALLEST * prior.variance))
+    return replace(prior, density=density, variance=max(variance, SMALLEST * prior.variance))

@@ -61,8 +61,7 @@ class TurboFit:
     elbo : ndarray
         Bound after each round with the final priors; the last value belongs to `state`.
     change : float
-        What one more round changes: the larger of the relative change of the mean and the largest change of a support
-        probability.
+        What one more round changes, as :func:`turbo_change` measures it.
     n_iter : int
         Rounds.
     converged : bool
@@ -78,11 +77,23 @@ class TurboFit:
 
 
 def turbo_change(before: TurboState, after: TurboState) -> float:
-    """Return how far a round moved: relative change of the mean, or largest change of a support probability."""
-    size, moved = np.linalg.norm(after.x.mean), np.linalg.norm(after.x.mean - before.x.mean)
+    """Return how far a round moved.
+
+    Parameters
+    ----------
+    before, after : TurboState
+
+    Returns
+    -------
+    float
+        Relative change of the mean or of a learned noise precision, or largest change of a support probability.
+    """
+    moved = np.linalg.norm(after.x.mean - before.x.mean)
+    size = np.linalg.norm(after.x.mean)
     # Data of zeros have a mean of exactly zero, which stays.
     relative = moved / size if size > 0 else moved
-    return float(max(relative, np.abs(after.support.post - before.support.post).max()))
+    noise = abs(before.noise.mean / after.noise.mean - 1.0)
+    return float(max(relative, noise, np.abs(after.support.post - before.support.post).max()))
 
 
 def fit_starts(

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from sparsetheory.arguments import require_share
-from sparsetheory.bayesian.turbo_arguments import check_arrays, make_model, make_prior, make_problem
+from sparsetheory.arguments import generator, require_share
+from sparsetheory.bayesian.turbo_arguments import make_model, make_prior, make_problem, read_arrays, read_rows
 from sparsetheory.bayesian.turbo_certificate import TurboCertificate
 from sparsetheory.bayesian.turbo_fit import TurboFit, TurboSchedule, fit_starts
 from sparsetheory.bayesian.turbo_interval import PredictionInterval, prediction_interval
@@ -55,7 +55,8 @@ class TurboVBI(RegressorMixin, BaseEstimator):
     noise : "learn" or float
         Variance of the noise per observation (of complex noise, both parts together).
     c, d : float
-        Shape and rate of the Gamma prior of the noise precision, for learned noise; `d` has the unit of y squared.
+        Shape and rate of the Gamma prior of the noise precision, for learned noise; `d` in units of the mean square of
+        y.
     init : {"anneal", "anneal_quiet", "sbl", "group"}
         Start: lower the rate of the off state step by step, from noise at a tenth or a hundredth of the energy of y if
         it is learned; sweeps of sparse Bayesian learning; or that of the published code, for densities below 0.05.
@@ -77,7 +78,8 @@ class TurboVBI(RegressorMixin, BaseEstimator):
     max_iter : int
         Rounds after the start.
     tol : float
-        Stop once a round moves the mean, relatively, and all support probabilities by at most this.
+        Stop once a round moves the mean and a learned noise precision, relatively, and all support probabilities by at
+        most this.
     compute_elbo : bool
         Evaluate the bound in every round, rather than at the end.
     random_state : int, RandomState, Generator or None
@@ -125,11 +127,12 @@ class TurboVBI(RegressorMixin, BaseEstimator):
     Notes
     -----
     O(M^2 N) per round for M observations of N > M coefficients, O(N^3) otherwise. Several targets share support and
-    precisions. There is no intercept. For known noise the fit is equivariant: data, noise level and root of `b` scaled
-    by one factor scale the mean by it. Prior and published updates: Liu, Liu, Lian, Lau and Zhao, "Robust recovery of
-    structured sparse signals with uncertain sensing matrix: a Turbo-VBI approach", IEEE Trans. Wireless Communications
-    19(5), 2020, and the authors' code; the collapsed coupling, annealing and the rule for `b` are ours. Interval and
-    support probabilities are those of the variational posterior, which is over-confident between 0.05 and 0.95.
+    precisions. There is no intercept. The fit follows the unit of y and, with ``b="auto"``, that of F; coefficients
+    that share a rate have a unit in common, and so have their columns. Prior and published updates: Liu, Liu, Lian, Lau
+    and Zhao, "Robust recovery of structured sparse signals with uncertain sensing matrix: a Turbo-VBI approach", IEEE
+    Trans. Wireless Communications 19(5), 2020, and the authors' code; the collapsed coupling, annealing and the rule
+    for `b` are ours. Interval and support probabilities are those of the variational posterior, which is over-confident
+    between 0.05 and 0.95.
 
     Examples
     --------
@@ -214,7 +217,9 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         ValueError
             If data are not finite, shapes do not fit, or a parameter is out of its range.
         """
-        F, y = self._check(F, y)
+        if not isinstance(self.random_state, np.random.RandomState):
+            generator(self.random_state)
+        F, y = read_arrays(self, F, y, multi_output=True)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, F.real, dtype=np.float64, ensure_non_negative=True)
@@ -261,7 +266,8 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         ValueError
             If the number of features is not that of the fit.
         """
-        return np.asarray(self._rows(F) @ self.coef_.T)
+        check_is_fitted(self)
+        return np.asarray(read_rows(self, F) @ self.coef_.T)
 
     def predict_interval(self, F: Any, level: float = 0.95) -> PredictionInterval:
         """Return intervals for new data, with noise of weight one.
@@ -290,23 +296,9 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         freedom. O(min(M, N) N) per row.
         """
         require_share("level", level)
-        rows = self._rows(F)
-        return prediction_interval(rows, np.asarray(rows @ self.coef_.T), self.state_, self.var_, level)
-
-    def _check(self, F: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        if np.iscomplexobj(np.asarray(F)) or np.iscomplexobj(np.asarray(y)):
-            validate_data(self, F, y, skip_check_array=True)
-            return check_arrays(F, y)
-        F, y = validate_data(self, F, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
-        return F, y
-
-    def _rows(self, F: Any) -> NDArray[Any]:
         check_is_fitted(self)
-        if np.iscomplexobj(np.asarray(F)):
-            validate_data(self, F, skip_check_array=True, reset=False)
-            F = np.asarray(F)
-            return check_arrays(F, np.zeros(F.shape[:1], F.dtype))[0]
-        return np.asarray(validate_data(self, F, dtype=[np.float64, np.float32], reset=False))
+        rows = read_rows(self, F)
+        return prediction_interval(rows, np.asarray(rows @ self.coef_.T), self.state_, self.var_, level)
 
     def _keep(self, problem: TurboProblem, fit: TurboFit, prior_squares: _Array, dtype: Any, y_ndim: int) -> None:
         """Store what was found; coefficients whose columns are zero keep the scale of their prior."""
@@ -325,7 +317,7 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         self.elbo_, self.n_iter_, self.converged_ = fit.elbo, fit.n_iter, fit.converged
         self.bp_converged_ = state.support.settled
         self.state_ = state
-        self.certificate_ = TurboCertificate.of(fit, self.tol, bool(self.learn_chain))
+        self.certificate_ = TurboCertificate.of(fit, self.coef_, self.tol, bool(self.learn_chain))
 
     def _warn(self, fit: TurboFit) -> None:
         if not fit.converged:

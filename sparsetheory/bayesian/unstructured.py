@@ -29,6 +29,7 @@ class FlatPosterior(PosteriorMoments):
     cost: float
     noise_em: float
     noise_mm: float
+    condition: float
 
     @property
     def prior(self) -> _Real:
@@ -150,6 +151,16 @@ class FlatMeasurements:
             self.matrices, self.tables = list(matrices), pair_tables(matrices)
         self.Y = Y
 
+    @property
+    def n_snapshots(self) -> int:
+        """Number of vectors that share variances."""
+        return int(self.Y.shape[-1]) if self.Y.ndim > 1 else 1
+
+    @property
+    def is_complex(self) -> bool:
+        """Whether the data are complex."""
+        return np.iscomplexobj(self.Y)
+
     def restrict(self, masks: Sequence[NDArray[np.bool_]]) -> None:
         """Drop columns."""
         self.columns = self.columns[masks[0]]
@@ -195,6 +206,7 @@ class FlatMeasurements:
         """
         C = self._covariance(gammas[0])
         m = C.shape[0]
+        condition = 1.0 + float(np.trace(C).real) / noise_variance
         C[np.diag_indices(m)] += noise_variance
         lower = cholesky(C, lower=True)
         u = cho_solve((lower, True), self.Y)
@@ -216,4 +228,5 @@ class FlatMeasurements:
             cost=log_det + fitted,
             noise_em=(residual + noise_variance * (m - noise_variance * trace)) / self.n_rows,
             noise_mm=math.sqrt(residual / slope),
+            condition=condition,
         )

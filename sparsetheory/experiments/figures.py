@@ -1,11 +1,11 @@
-"""Writes figures to files, in one size and style."""
+"""Draws figures in one size and style."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
-__all__ = ["PALETTE", "STYLE", "figures_available", "save_figure"]
+__all__ = ["PALETTE", "STYLE", "draw_png", "figures_available"]
 
 # The colours of Okabe and Ito (2008), which stay apart under the common kinds of colour blindness.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -37,20 +37,18 @@ def figures_available() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def save_figure(draw: Callable[[Any], Any], path: Path) -> Path | None:
-    """Draw a figure and write it as PNG.
+def draw_png(draw: Callable[[Any], Any]) -> bytes | None:
+    """Draw a figure as PNG.
 
     Parameters
     ----------
     draw : callable
         Draws on the matplotlib figure it is given.
-    path : Path
-        Where to write; its folder is made.
 
     Returns
     -------
-    Path or None
-        The path, or None where matplotlib is not installed.
+    bytes or None
+        None where matplotlib is not installed.
     """
     if not figures_available():
         return None
@@ -58,10 +56,10 @@ def save_figure(draw: Callable[[Any], Any], path: Path) -> Path | None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Figure, unlike pyplot, needs no display and keeps no list of open figures.
     with rc_context(STYLE | {"axes.prop_cycle": cycler(color=PALETTE)}):
         figure = Figure()
         draw(figure)
-        figure.savefig(path, dpi=200)
-    return path
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", dpi=200)
+    return buffer.getvalue()

@@ -1,78 +1,66 @@
-"""One HTML file that shows everything a run found and loads nothing else."""
+"""One HTML file that shows everything the runs in a folder found and loads nothing else."""
 
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from latex2mathml import converter
 from markupsafe import Markup
 
-from sparsetheory.experiments.outcome import Outcome
-from sparsetheory.experiments.profile import Profile
-from sparsetheory.experiments.study import StudyOutcome
+from sparsetheory.experiments.files import replace_file
+from sparsetheory.experiments.records import ClaimRecord, Origin, StudyRecord, figure_path
 from sparsetheory.experiments.tables import format_cell
-from sparsetheory.experiments.trial_log import versions
+from sparsetheory.proofs_checks.verdicts import State
 
 __all__ = ["write_report"]
 
 
-def write_report(
-    path: Path,
-    outcomes: Sequence[Outcome],
-    studies: Sequence[StudyOutcome] = (),
-    *,
-    profile: Profile = Profile.quick,
-    seed: int = 0,
-) -> Path:
-    """Render outcomes as a self-contained page.
+def write_report(out: Path, records: Sequence[ClaimRecord | StudyRecord], origin: Origin, *, known: int) -> Path:
+    """Render records as a self-contained page.
 
     Parameters
     ----------
-    path : Path
-        The file to write; its folder is made.
-    outcomes : sequence of Outcome
-        Claims in the order of the page.
-    studies : sequence of StudyOutcome
-        Shown below the claims.
-    profile, seed
-        Of the run, named on the page.
+    out : Path
+        The folder of the run, with the figures.
+    records : sequence of ClaimRecord or StudyRecord
+        In the order of the page; studies are shown below the claims.
+    origin : Origin
+        The run that ends here.
+    known : int
+        How many records, the first ones, are of this run; the others are marked as earlier.
 
     Returns
     -------
     Path
-        `path`.
+        ``out / "report.html"``.
     """
-    page = (
-        _environment()
-        .get_template("report.html.jinja")
-        .render(
-            outcomes=outcomes,
-            studies=studies,
-            failures=[outcome for outcome in outcomes if not outcome.judgement.holds],
-            profile=profile.value,
-            seed=seed,
-            versions=versions(),
-            written=datetime.now().astimezone(),
-        )
+    claims = [record for record in records if isinstance(record, ClaimRecord)]
+    mine = [record for record in records[:known] if isinstance(record, ClaimRecord)]
+    page = _template(out).render(
+        claims=claims,
+        studies=[record for record in records if isinstance(record, StudyRecord)],
+        earlier={record.name for record in records[known:]},
+        counts={state: sum(record.state is state for record in mine) for state in State},
+        total=len(mine),
+        origin=origin,
+        written=datetime.now().astimezone(),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
+    replace_file(out / "report.html", page)
+    return out / "report.html"
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"mathml": _mathml, "inline_png": _inline_png, "cell": format_cell, "duration": _duration}
+def _template(out: Path) -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"mathml": _mathml, "cell": format_cell, "duration": _duration}
+    environment.filters["figure_of"] = lambda name: _inline_png(figure_path(out, name))
     environment.tests["number"] = lambda cell: isinstance(cell, int | float)
-    return environment
+    # Read as a resource, the template is found in a zipped wheel, too.
+    return environment.from_string(
+        files("sparsetheory.experiments").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    )
 
 
 def _mathml(tex: str) -> Markup:
@@ -81,7 +69,10 @@ def _mathml(tex: str) -> Markup:
 
 
 def _inline_png(figure: Path) -> str:
-    return "data:image/png;base64," + b64encode(figure.read_bytes()).decode("ascii")
+    try:
+        return "data:image/png;base64," + b64encode(figure.read_bytes()).decode("ascii")
+    except FileNotFoundError:
+        return ""
 
 
 def _duration(seconds: float) -> str:

@@ -1,16 +1,19 @@
 """Tables for the terminal."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
-from sparsetheory.experiments.study import StudyOutcome
+from sparsetheory.experiments.study import Study
 from sparsetheory.proofs_checks.claim import Claim
-from sparsetheory.proofs_checks.verdicts import Judgement
+from sparsetheory.proofs_checks.verdicts import Judgement, State
 
-__all__ = ["claim_table", "format_cell", "study_table", "verdict_table"]
+if TYPE_CHECKING:
+    from sparsetheory.experiments.study_run import StudyOutcome
+
+__all__ = ["claim_table", "describe", "format_cell", "study_table", "summary_line", "verdict_table"]
 
 
 def format_cell(cell: Any) -> str:
@@ -18,32 +21,77 @@ def format_cell(cell: Any) -> str:
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
 
 
+_STYLES = {
+    State.HOLDS: ("holds", "green"),
+    State.UNDECIDED: ("UNDECIDED", "bold yellow"),
+    State.FAILS: ("FAILS", "bold red"),
+    State.NOT_RUN: ("not run", "bold yellow"),
+}
+
+
 def verdict_table(verdicts: Iterable[tuple[Claim, Judgement, float]]) -> Table:
-    """Return one line per claim: name, verdict, provenance, evidence, seconds."""
+    """Return one line per claim: name, verdict, provenance, evidence, tightest ratio, seconds."""
     table = Table("claim", "verdict", "provenance", "evidence", title="Verdicts")
+    table.add_column("tightest", justify="right")
     table.add_column("seconds", justify="right")
     for claim, judgement, seconds in verdicts:
-        verdict = Text("holds", "green") if judgement.holds else Text("FAILS", "bold red")
         # Text, unlike str, shows square brackets instead of reading them as markup.
         name, evidence = Text(claim.name, overflow="fold"), Text(judgement.evidence)
-        table.add_row(name, verdict, Text(claim.source.provenance), evidence, f"{seconds:.1f}")
+        provenance = Text(claim.source.provenance)
+        tightest = "" if judgement.tightest is None else f"{judgement.tightest:.3g}"
+        table.add_row(name, Text(*_STYLES[judgement.state]), provenance, evidence, tightest, f"{seconds:.1f}")
     return table
 
 
-def claim_table(claims: Iterable[Claim]) -> Table:
-    """Return one line per claim: name, kind of verdict, provenance, source, statement."""
+def summary_line(named: Callable[[State], Sequence[str]]) -> Text:
+    """Return how many claims hold, and by name those that do not.
+
+    Parameters
+    ----------
+    named : callable
+        Returns the names of the claims in a state.
+    """
+    line = Text(f"{len(named(State.HOLDS))} hold")
+    for state in (State.FAILS, State.UNDECIDED, State.NOT_RUN):
+        names = named(state)
+        if names:
+            word, style = _STYLES[state]
+            line.append(f"; {len(names)} {word}: {', '.join(names)}", style)
+    return line
+
+
+def claim_table(entries: Iterable[Mapping[str, str]]) -> Table:
+    """Return one line per entry of :func:`describe`."""
     table = Table("claim", "verdict", "provenance", "source and statement", show_lines=True)
-    for claim in claims:
-        source = claim.source
-        cited = ", ".join(filter(None, [source.paper, source.item, source.arxiv and f"arXiv:{source.arxiv}"]))
-        cells = [claim.name, type(claim.verdict).__name__, source.provenance, f"{cited}\n{claim.statement}"]
+    for entry in entries:
+        told = "\n".join(filter(None, (entry["source"], entry["summary"], entry["statement"])))
+        cells = (entry["name"], entry["verdict"], entry["provenance"], told)
         table.add_row(*(Text(cell, overflow="fold") for cell in cells))
     return table
 
 
-def study_table(outcome: StudyOutcome) -> Table:
+def describe(experiment: Claim | Study) -> dict[str, str]:
+    """Return what a list says of a claim or study: name, verdict, provenance, source, statement, summary."""
+    if isinstance(experiment, Study):
+        told = {"verdict": "Study", "provenance": "", "source": experiment.title, "statement": ""}
+        return {"name": experiment.name, **told, "summary": experiment.description}
+    source = experiment.source
+    cited = ", ".join(filter(None, [source.paper, source.item, source.arxiv and f"arXiv:{source.arxiv}"]))
+    return {
+        "name": experiment.name,
+        "verdict": type(experiment.verdict).__name__,
+        "provenance": source.provenance,
+        "source": cited,
+        "statement": experiment.statement,
+        "summary": experiment.summary,
+    }
+
+
+def study_table(outcome: "StudyOutcome") -> Table:
     """Return the table of a study, with its title and notes."""
     study, result = outcome.study, outcome.result
+    if result is None:
+        return Table("", title=Text(f"{study.title}: not run"), caption=Text(outcome.missing))
     table = Table(title=Text(study.title), caption=Text(result.notes))
     for column in result.columns:
         table.add_column(Text(column))

@@ -10,16 +10,29 @@ from zlib import crc32
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from sparsetheory.experiments.extras import explain_missing, is_missing_extra
 from sparsetheory.experiments.profile import Profile
 from sparsetheory.proofs_checks.claim import Claim, Sweep
 from sparsetheory.proofs_checks.measurement import Measurement
 from sparsetheory.proofs_checks.result import Row
 
-__all__ = ["Trial", "TrialError", "plan_trials", "require_sweep", "run_trial"]
+__all__ = [
+    "MissingExtraError",
+    "Trial",
+    "TrialError",
+    "one_blas_thread",
+    "plan_trials",
+    "require_sweep",
+    "run_trial",
+]
 
 
 class TrialError(RuntimeError):
     """The code of a claim raised; the message names the trial and the original error."""
+
+
+class MissingExtraError(TrialError):
+    """A trial could not run, because an optional package is missing; the message names the extra."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +104,23 @@ def run_trial(
     Raises
     ------
     TrialError
-        If `draw` or `evaluate` raises.
+        If `draw` or `evaluate` raises; `MissingExtraError`, its subclass, if an optional package is missing.
     """
     started = time.perf_counter()
     try:
-        # Always one thread: the order of BLAS summation must not depend on the number of workers.
-        with _thread_pools().limit(limits=1):
-            measurement = evaluate(draw(np.random.default_rng(trial.seed), trial.value))
+        with one_blas_thread():
+            measurement = _as_floats(evaluate(draw(np.random.default_rng(trial.seed), trial.value)))
     except Exception as error:
+        if is_missing_extra(error):
+            raise MissingExtraError(explain_missing(error)) from error
         where = f"value {trial.value}, trial {trial.index}, seed {trial.key}"
         raise TrialError(f"{type(error).__name__}: {error} ({where})") from error
-    seconds = time.perf_counter() - started
-    return Row(trial.value, trial.index, trial.key, _as_floats(measurement), seconds)
+    return Row(trial.value, trial.index, trial.key, measurement, time.perf_counter() - started)
+
+
+def one_blas_thread() -> Any:
+    """Return a context with one BLAS thread: the order of sums must not depend on the number of workers."""
+    return _thread_pools().limit(limits=1)
 
 
 @cache

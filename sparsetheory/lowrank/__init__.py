@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Any
 from sparsetheory.lowrank.bounds import (
     centroid_bound,
     pair_bounds,
-    perturbation_bound,
     residual_bound,
-    scalar_bounds,
     union_bound,
     weyl_bound,
 )
@@ -17,6 +15,7 @@ from sparsetheory.lowrank.limits import hard_instance, min_clusters_lower_bound
 from sparsetheory.lowrank.range_finder import RangeFinderSummary, range_finder_summary
 from sparsetheory.lowrank.spectra import SVDError, block_svd_error
 from sparsetheory.lowrank.summary import SVDSummary
+from sparsetheory.lowrank.trace_bounds import perturbation_bound, scalar_bounds
 from sparsetheory.lowrank.tree import tree_summary
 
 if TYPE_CHECKING:

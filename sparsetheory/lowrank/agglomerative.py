@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.greedy import Partition
-from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
-from sparsetheory.lowrank.spectra import squared_spectrum, tail
+from sparsetheory.lowrank.interval import ErrorInterval
+from sparsetheory.lowrank.operands import Matrix
+from sparsetheory.lowrank.spectra import compact, exact_spectrum
 from sparsetheory.lowrank.summary import SVDSummary
 
 __all__ = ["Merge", "agglomerate", "agglomerate_merges", "joint_error"]
@@ -66,13 +67,20 @@ def agglomerate(blocks: Blocks, rank: int, eps: float, *, oversampling: int) -> 
 
 
 def joint_error(blocks: Blocks, members: list[int], rank: int) -> float:
-    """Relative squared best rank-r error of some blocks, with rounding noise of exact merges set to 0.
+    """Certified relative squared best rank-r error of some blocks, with what rounding leaves of exact merges set to 0.
 
     Without that, exact merges would not tie, and noise would choose between them.
     """
-    energy = float(blocks.energies[members].sum())
-    value = tail(squared_spectrum(blocks, members), rank) / energy
-    return value if value > relative_slack(blocks.n_rows, int(blocks.widths[members].sum())) else 0.0
+    return _value(blocks, _exact_interval(blocks, members, rank))
+
+
+def _exact_interval(blocks: Blocks, members: list[int], rank: int) -> ErrorInterval:
+    return exact_spectrum(blocks, members, rank).interval(rank, f"exact, {len(members)} blocks")
+
+
+def _value(blocks: Blocks, interval: ErrorInterval) -> float:
+    value = interval.hi / interval.energy
+    return value if value > blocks.resolution**2 else 0.0
 
 
 def agglomerate_merges(blocks: Blocks, rank: int, eps: float, *, oversampling: int) -> list[Merge]:
@@ -86,7 +94,7 @@ class _Agglomeration:
     def __init__(self, blocks: Blocks, rank: int, eps: float, oversampling: int) -> None:
         count = len(blocks)
         self.blocks, self.rank = blocks, rank
-        self.threshold = max(eps**2 - relative_slack(blocks.n_rows, blocks.n_columns), 0.0)
+        self.threshold = eps**2
         self.n_exact_evaluations = 0
         self.members = {k: [k] for k in range(count)}
         size = rank + oversampling
@@ -98,11 +106,12 @@ class _Agglomeration:
         self.widths, self.energies = blocks.widths.astype(np.int64), blocks.energies.copy()
         self.cross = _cross_overlaps(blocks)
         self.overlaps = np.diag(self.cross).copy()
-        self.exact_errors, self.errors, self.losses = np.zeros(count), np.zeros(count), np.zeros(count)
+        self.errors, self.losses = np.zeros(count), np.zeros(count)
+        self.intervals = {k: _exact_interval(blocks, [k], rank) for k in range(count)}
+        self.pairs: dict[tuple[int, int], ErrorInterval] = {}
         self.spectra = np.zeros((count, rank))
         for k in range(count):
-            exact = squared_spectrum(blocks, [k])
-            self._describe(k, tail(exact, rank))
+            self._describe(k)
         self.heap = [entry for k in range(count) for entry in self._scalar_entries(k, range(k + 1, count))]
         heapq.heapify(self.heap)
 
@@ -114,7 +123,7 @@ class _Agglomeration:
             if a not in self.members or b not in self.members:
                 continue
             if stage == _EXACT:
-                self._join(a, b, fresh, value)
+                self._join(a, b, fresh)
                 yield Merge(a, b, fresh, value)
                 others = [c for c in self.members if c != fresh]
                 for entry in self._scalar_entries(fresh, others):
@@ -125,11 +134,7 @@ class _Agglomeration:
 
     def interval(self, cluster: int) -> ErrorInterval:
         """Exact error of a cluster with its rounding allowance."""
-        members = self.members[cluster]
-        row = self.row[cluster]
-        shape = (self.blocks.n_rows, int(self.widths[row]))
-        error, energy = float(self.exact_errors[row]), float(self.energies[row])
-        return ErrorInterval.from_bounds(error, error, energy, shape, f"exact, {len(members)} blocks", self.blocks.unit)
+        return self.intervals[cluster]
 
     def _push(self, value: float, stage: int, a: int, b: int) -> None:
         if value <= self.threshold:
@@ -164,9 +169,12 @@ class _Agglomeration:
 
     def _exact(self, a: int, b: int) -> tuple[float, int]:
         self.n_exact_evaluations += 1
-        return joint_error(self.blocks, [*self.members[a], *self.members[b]], self.rank), _EXACT
+        interval = _exact_interval(self.blocks, [*self.members[a], *self.members[b]], self.rank)
+        self.pairs[a, b] = interval
+        return _value(self.blocks, interval), _EXACT
 
-    def _join(self, a: int, b: int, joined: int, value: float) -> None:
+    def _join(self, a: int, b: int, joined: int) -> None:
+        self.intervals[joined] = self.pairs.pop((a, b))
         row, other = self.row.pop(a), self.row.pop(b)
         self.members[joined] = [*self.members.pop(a), *self.members.pop(b)]
         self.summaries[joined] = self.summaries.pop(a).merge(self.summaries.pop(b))
@@ -176,33 +184,37 @@ class _Agglomeration:
         self.widths[row] += self.widths[other]
         self.cross[row] += self.cross[other]
         self.cross[:, row] = self.cross[row]
-        self._describe(joined, value * self.energies[row])
+        self._describe(joined)
 
-    def _describe(self, cluster: int, error: float) -> None:
+    def _describe(self, cluster: int) -> None:
         row, summary = self.row[cluster], self.summaries[cluster]
         leading = summary.singular_values[: self.rank] ** 2
         self.spectra[row, : leading.size] = leading
         self.spectra[row, leading.size :] = 0.0
         self.losses[row] = summary.discarded_kyfan
-        self.exact_errors[row] = error
-        # Rounding must not make the superadditive bound exceed the truth.
-        slack = relative_slack(self.blocks.n_rows, int(self.widths[row])) * self.energies[row]
-        self.errors[row] = max(error - slack, 0.0)
+        # The lower end: rounding must not make the superadditive bound exceed the truth.
+        self.errors[row] = self.intervals[cluster].lo
 
 
 def _cross_overlaps(blocks: Blocks) -> NDArray[np.float64]:
     """Squared Frobenius norms of all products of two blocks, by tiles of the column Gram matrix."""
     count = len(blocks)
-    ends = np.cumsum(blocks.widths)
-    tile_of = (ends - 1) // _TILE_COLUMNS
+    # Of a wide block its triangle does: overlaps follow from Gram matrices.
+    triangles = {k: compact(blocks[k]) for k in np.flatnonzero(blocks.widths > blocks.n_rows).tolist()}
+    widths = np.array([triangles[k].shape[1] if k in triangles else blocks.widths[k] for k in range(count)])
+
+    def joint(members: NDArray[np.int64]) -> Matrix:
+        return np.hstack([triangles[k] if k in triangles else blocks[k] for k in members.tolist()])
+
+    tile_of = (np.cumsum(widths) - 1) // _TILE_COLUMNS
     tiles = [np.flatnonzero(tile_of == t) for t in np.unique(tile_of)]
     cross = np.empty((count, count))
     for i, rows in enumerate(tiles):
-        left = blocks.concatenate(rows).conj().T
-        row_starts = np.concatenate([[0], np.cumsum(blocks.widths[rows])[:-1]])
+        left = joint(rows).conj().T
+        row_starts = np.concatenate([[0], np.cumsum(widths[rows])[:-1]])
         for columns in tiles[i:]:
-            squares = np.abs(left @ blocks.concatenate(columns)) ** 2
-            starts = np.concatenate([[0], np.cumsum(blocks.widths[columns])[:-1]])
+            squares = np.abs(left @ joint(columns)) ** 2
+            starts = np.concatenate([[0], np.cumsum(widths[columns])[:-1]])
             sums = np.add.reduceat(np.add.reduceat(squares, row_starts, axis=0), starts, axis=1)
             cross[np.ix_(rows, columns)] = sums
             cross[np.ix_(columns, rows)] = sums.T

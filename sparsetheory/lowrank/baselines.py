@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from sparsetheory.arguments import generator
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.limits import check_eps
 from sparsetheory.lowrank.storage import StoredCluster, store_factored, store_raw
@@ -58,6 +59,7 @@ def per_block_svd(blocks: Sequence[Any], eps: float) -> BaselineResult:
     [1, 8]
     """
     checked, eps = Blocks(blocks), check_eps(eps)
+    checked.require_visible()
     stored = []
     for k in range(len(checked)):
         factored, raw = store_factored(checked, [k], 1, None, eps), store_raw(checked, k)
@@ -97,7 +99,7 @@ def kmeans_clusters(blocks: Sequence[Any], rank: int, n_clusters: int, *, random
         Real blocks.
     rank, n_clusters : int
         Rank of each group; number of groups, at most M.
-    random_state : None, int or RandomState
+    random_state : None, int, Generator or RandomState
         Seed of k-means.
 
     Returns
@@ -118,7 +120,8 @@ def kmeans_clusters(blocks: Sequence[Any], rank: int, n_clusters: int, *, random
     if np.unique(checked.widths).size > 1 or checked.dtype.kind == "c":
         raise ValueError("blocks must be real and of one shape for k-means on their entries")
     rows = np.array([block.ravel() for block in checked])
-    labels = KMeans(n_clusters, n_init=3, random_state=random_state).fit_predict(rows)
+    seed = int(generator(random_state).integers(2**31))
+    labels = KMeans(n_clusters, n_init=3, random_state=seed).fit_predict(rows)
     return _grouped(checked, labels, rank)
 
 
@@ -131,7 +134,7 @@ def random_clusters(blocks: Sequence[Any], rank: int, n_clusters: int, *, random
         Real or complex blocks.
     rank, n_clusters : int
         Rank of each group; number of groups, at most M.
-    random_state : None, int or Generator
+    random_state : None, int, Generator or RandomState
         Seed of the shuffle.
 
     Returns
@@ -148,7 +151,7 @@ def random_clusters(blocks: Sequence[Any], rank: int, n_clusters: int, *, random
     checked, rank = Blocks(blocks), check_rank(rank)
     _check_groups(checked, n_clusters)
     labels = np.empty(len(checked), np.int64)
-    labels[np.random.default_rng(random_state).permutation(len(checked))] = np.arange(len(checked)) % n_clusters
+    labels[generator(random_state).permutation(len(checked))] = np.arange(len(checked)) % n_clusters
     return _grouped(checked, labels, rank)
 
 

@@ -8,14 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sparsetheory.lowrank.interval import resolution
+from sparsetheory.lowrank.operands import (
+    Matrix,
+    Operand,
+    as_matrix,
+    as_operand,
+    digest,
+    is_finite,
+    largest,
+    squared_norm,
+)
+
 __all__ = ["Blocks", "as_matrix", "check_rank"]
 
-Matrix = NDArray[Any]
 BlockList = list[NDArray[np.float64]]
 
 _KEPT = (np.float32, np.float64, np.complex64, np.complex128)
 # Overlaps of blocks are fourth powers of entries, so energies must keep away from the square roots of the limits.
 _LARGEST_ENERGY = 1e140
+# Squares of errors relative to such an energy still have digits.
+_SMALLEST_ENERGY = 1e-280
 
 
 def check_rank(rank: int, name: str = "rank") -> int:
@@ -25,41 +38,25 @@ def check_rank(rank: int, name: str = "rank") -> int:
     return int(rank)
 
 
-def as_matrix(block: Any, name: str = "block") -> Matrix:
-    """Return a block as a two-dimensional float64 or complex128 array; entries may be non-finite.
-
-    Parameters
-    ----------
-    block : array-like, sparse matrix, memory map or dask array of shape (m, n)
-        Boolean, integer, float32, float64, complex64 or complex128.
-    name : str
-        How errors call the block.
-
-    Returns
-    -------
-    ndarray of shape (m, n)
-        The block itself where no conversion is needed.
-    """
-    if sparse.issparse(block):
-        block = block.toarray()
-    array = np.asarray(block)
-    if array.ndim != 2:
-        hint = "; reshape a single column to (m, 1)" if array.ndim == 1 else ""
-        raise ValueError(f"{name} must be two-dimensional, got shape {array.shape}{hint}")
-    if array.shape[0] == 0 or array.shape[1] == 0:
-        raise ValueError(f"{name} must have at least one row and one column, got shape {array.shape}")
-    if array.dtype.kind in "biu":
-        return array.astype(np.float64)
-    if array.dtype.type not in _KEPT:
-        raise TypeError(f"{name} must be real or complex with at most double precision, got dtype {array.dtype}")
-    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64, copy=False)
+def _result_dtype(block: Any, operand: Operand) -> Any:
+    """Precision that results for a block are given in; half precision is worked on as single."""
+    own = getattr(block, "dtype", None)
+    if own == np.float16:
+        return np.float32
+    # Dtypes that numpy does not know as its own (byte order, other libraries) keep real or complex.
+    return own if own in _KEPT else operand.dtype
 
 
-def _energy(matrix: Matrix) -> float:
-    flat = matrix.ravel(order="K")
-    # Overflow is looked at by the caller.
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.vdot(flat, flat).real)
+def _as_list(blocks: Iterable[Any]) -> list[Any]:
+    if sparse.issparse(blocks) or isinstance(blocks, np.matrix | str | bytes | dict):
+        raise ValueError(f"blocks must be a list of matrices, got one {type(blocks).__name__}")
+    try:
+        found = list(blocks)
+    except TypeError as error:
+        raise TypeError(f"blocks must be a list of matrices, got {type(blocks).__name__}") from error
+    if not found:
+        raise ValueError("need at least one block, got an empty list")
+    return found
 
 
 class Blocks:
@@ -90,27 +87,23 @@ class Blocks:
     """
 
     def __init__(self, blocks: Iterable[Any]) -> None:
-        self._raw = list(blocks)
-        if not self._raw:
-            raise ValueError("need at least one block, got an empty list")
+        self._raw = _as_list(blocks)
         self.unit = 1.0
         energies, widths, dtypes = [], [], []
         for k, block in enumerate(self._raw):
-            matrix = as_matrix(block, f"block {k}")
+            operand = as_operand(block, f"block {k}")
             if k == 0:
-                self.n_rows = matrix.shape[0]
-            elif matrix.shape[0] != self.n_rows:
+                self.n_rows = operand.shape[0]
+            elif operand.shape[0] != self.n_rows:
                 raise ValueError(
                     f"blocks must share their row count: block 0 has {self.n_rows} rows, "
-                    f"block {k} has {matrix.shape[0]}"
+                    f"block {k} has {operand.shape[0]}"
                 )
-            energies.append(_energy(matrix))
-            if not np.isfinite(energies[-1]) and not np.isfinite(matrix).all():
+            energies.append(squared_norm(operand))
+            if not np.isfinite(energies[-1]) and not is_finite(operand):
                 raise ValueError(f"block {k} contains NaN or infinity")
-            widths.append(matrix.shape[1])
-            own = getattr(block, "dtype", None)
-            # Dtypes that numpy does not know as its own (byte order, other libraries) keep real or complex.
-            dtypes.append(own if own in _KEPT else matrix.dtype)
+            widths.append(operand.shape[1])
+            dtypes.append(_result_dtype(block, operand))
         self.widths = np.array(widths)
         self.energies = np.array(energies)
         self._dtype = np.result_type(*set(dtypes))
@@ -119,10 +112,23 @@ class Blocks:
             self._rescale()
 
     def _rescale(self) -> None:
-        peak = max(float(np.abs(as_matrix(block)).max()) for block in self._raw)
+        peak = max(largest(as_operand(block)) for block in self._raw)
         if peak > 0:
             self.unit = float(2.0 ** np.floor(np.log2(peak)))
-            self.energies = np.array([_energy(self[k]) for k in range(len(self))])
+            self.energies = np.array([squared_norm(self.operand(k)) for k in range(len(self))])
+
+    def require_visible(self) -> None:
+        """Raise ValueError for the first block that is not zero but whose squares vanish beside the largest.
+
+        Where every block counts by itself, such a block would be taken for zero.
+        """
+        for k in np.flatnonzero(self.energies < _SMALLEST_ENERGY).tolist():
+            size = largest(as_operand(self._raw[k]))
+            if size > 0:
+                raise ValueError(
+                    f"block {k} is so small beside the largest that its squares vanish in float64: its largest entry "
+                    f"is {size:.3g}; scale it or leave it out"
+                )
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -146,8 +152,28 @@ class Blocks:
         return (self[k] for k in range(len(self)))
 
     def __getitem__(self, k: int) -> Matrix:
-        matrix = as_matrix(self._raw[k], f"block {k}").astype(self._working, copy=False)
-        return matrix if self.unit == 1.0 else matrix / self.unit
+        return self._scaled(as_matrix(self._raw[k], f"block {k}"))
+
+    def operand(self, k: int) -> Operand:
+        """Return a block for products: a sparse one in CSC format, others as `blocks[k]`."""
+        return self._scaled(as_operand(self._raw[k], f"block {k}"))
+
+    def operands(self) -> Iterator[Operand]:
+        """Go through the blocks as :meth:`operand` returns them."""
+        return (self.operand(k) for k in range(len(self)))
+
+    def _scaled(self, operand: Operand) -> Operand:
+        operand = operand.astype(self._working, copy=False)
+        return operand if self.unit == 1.0 else operand / self.unit
+
+    def fingerprint(self) -> tuple[bytes, ...]:
+        """Name the contents of every block, whatever its container, layout and precision."""
+        return tuple(digest(as_matrix(block, f"block {k}")) for k, block in enumerate(self._raw))
+
+    @property
+    def resolution(self) -> float:
+        """Smallest relative error of the blocks side by side that double precision tells from zero."""
+        return resolution(self.n_rows, self.n_columns, len(self))
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> "Blocks":
         """Return some of the blocks without checking them again."""

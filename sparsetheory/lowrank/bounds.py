@@ -4,20 +4,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.extension import extend_basis
 from sparsetheory.lowrank.interval import ErrorInterval
-from sparsetheory.lowrank.spectra import captured, squared_spectrum, tail, thin_svd
+from sparsetheory.lowrank.operands import Matrix, gram, pairwise_sum, squared_norm
+from sparsetheory.lowrank.spectra import captured, compact, squared_spectrum, tail, thin_svd
 
 __all__ = [
     "centroid_bound",
     "leading_seed",
     "pair_bounds",
-    "perturbation_bound",
     "residual_bound",
-    "scalar_bounds",
     "union_bound",
     "weyl_bound",
 ]
@@ -83,8 +81,9 @@ def weyl_bound(blocks: Sequence[Any], rank: int, seed: Sequence[int] | None = No
     1.0...
     """
     checked, rank = Blocks(blocks), check_rank(rank)
-    chosen = leading_seed(checked, rank) if seed is None else [int(k) for k in seed]
-    if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(checked))):
+    chosen = leading_seed(checked, rank) if seed is None else list(seed)
+    whole = all(isinstance(k, int | np.integer) for k in chosen)
+    if not chosen or not whole or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(checked))):
         raise ValueError(f"seed must be distinct elements of range({len(checked)}), at least one, got {chosen!r}")
     squares = squared_spectrum(checked, chosen)
     return _interval(checked, tail(squares, rank), captured(squares, rank), "weyl")
@@ -151,14 +150,14 @@ def _innovations(blocks: Blocks, order: Sequence[int]) -> list[tuple[Any, Any]]:
     span = np.zeros((blocks.n_rows, 0))
     groups = []
     for k in order:
-        found = extend_basis(span, blocks[k])
+        found = extend_basis(span, compact(blocks[k]))
         groups.append((found.directions, found.values))
         span = np.hstack([span, found.directions])
     return groups
 
 
 def _pinched(blocks: Blocks, directions: Any) -> Any:
-    compressed = sum(c @ c.conj().T for c in (directions.conj().T @ block for block in blocks))
+    compressed = pairwise_sum(gram(directions.conj().T @ block) for block in blocks)
     return np.linalg.eigvalsh(compressed) if directions.shape[1] else np.zeros(0)
 
 
@@ -231,61 +230,17 @@ def pair_bounds(first: Any, second: Any, rank: int) -> ErrorInterval:
     True
     """
     checked, rank = Blocks([first, second]), check_rank(rank)
-    (u, s), (v, t) = (thin_svd(block)[:2] for block in checked)
+    first, second = (compact(block) for block in checked)
+    (u, s), (v, t) = (thin_svd(block)[:2] for block in (first, second))
     union = float(np.sort(np.concatenate([s, t]) ** 2)[::-1][:rank].sum())
-    overlap = float(np.linalg.svd(checked[0].conj().T @ checked[1], compute_uv=False)[:rank].sum())
+    overlap = float(np.linalg.svd(first.conj().T @ second, compute_uv=False)[:rank].sum())
     shared = max(
-        captured(s**2, rank) + np.linalg.norm(u[:, :rank].conj().T @ checked[1]) ** 2,
-        captured(t**2, rank) + np.linalg.norm(v[:, :rank].conj().T @ checked[0]) ** 2,
+        captured(s**2, rank) + squared_norm(u[:, :rank].conj().T @ second),
+        captured(t**2, rank) + squared_norm(v[:, :rank].conj().T @ first),
     )
     superadditive = tail(s**2, rank) + tail(t**2, rank)
     lo = max(superadditive, checked.energy - union - overlap)
     return _interval(checked, lo, max(union, float(shared)), "pair")
-
-
-def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[float, float]:
-    r"""Bound the energy captured by r directions from two traces.
-
-    Parameters
-    ----------
-    energy : float
-        :math:`t = \|C\|_F^2`.
-    overlap : float
-        :math:`q = \|C C^H\|_F^2`.
-    n : int
-        :math:`\min(m, N)`, at least `rank`.
-    rank : int
-        r.
-
-    Returns
-    -------
-    lo, hi : float
-        With :math:`lo \le \sum_{i\le r}\sigma_i^2 \le hi`.
-
-    Notes
-    -----
-    The upper end is that of Wolkowicz and Styan (1980).
-
-    Examples
-    --------
-    >>> scalar_bounds(energy=5.0, overlap=17.0, n=2, rank=1)  # squares 4 and 1
-    (3.4, 4.0)
-    """
-    rank = check_rank(rank)
-    if n < rank:
-        raise ValueError(f"n must be at least rank={rank}, got {n!r}")
-    if energy < 0 or overlap < 0:
-        raise ValueError(f"energy and overlap must not be negative, got {energy!r} and {overlap!r}")
-    if energy == 0:
-        return 0.0, 0.0
-    variance = max(overlap - energy**2 / n, 0.0)
-    hi = min(rank * energy / n + np.sqrt(variance * rank * (n - rank) / n), np.sqrt(rank * overlap), energy)
-    lo = overlap / energy
-    if rank > 1:
-        # The captured energy c satisfies q <= a c^2 + c t / r with a = 1 - 1/r.
-        a, mean = 1 - 1 / rank, energy / rank
-        lo = max(lo, (-mean + np.sqrt(mean**2 + 4 * a * overlap)) / (2 * a))
-    return float(min(lo, hi)), float(hi)
 
 
 def centroid_bound(blocks: Sequence[Any], rank: int) -> ErrorInterval:
@@ -319,51 +274,8 @@ def centroid_bound(blocks: Sequence[Any], rank: int) -> ErrorInterval:
     if np.unique(checked.widths).size > 1:
         raise ValueError(f"blocks must have one shape, got widths {np.unique(checked.widths).tolist()}")
     p = len(checked)
-    mean = sum(checked) / p
-    spread = np.sqrt(sum(np.linalg.norm(block - mean) ** 2 for block in checked))
-    error = np.sqrt(p * tail(np.asarray(np.linalg.svd(mean, compute_uv=False)) ** 2, rank)) + spread
-    return _interval(checked, 0.0, checked.energy - float(error) ** 2, "centroid")
-
-
-def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
-    r"""Bound how far noise in the blocks moves the singular values of their concatenation.
-
-    :math:`|\tilde\sigma_i - \sigma_i| \le \min\{(\sum_k \|E_k\|_2^2)^{1/2},\ \Delta/\sigma_i\}` with
-    :math:`\Delta = \sum_k (2\|A_k\|_2\|E_k\|_2 + \|E_k\|_2^2)`.
-
-    Parameters
-    ----------
-    block_norms, noise_norms : array-like of shape (p,)
-        Spectral norms of the blocks and of their perturbations (or upper bounds).
-    sigma : array-like of shape (n,)
-        Singular values of the unperturbed concatenation.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-
-    Raises
-    ------
-    ValueError
-        If norms are negative or of different lengths.
-
-    Notes
-    -----
-    Shape of the statement: Shamrai, arXiv:2505.01427; formulas reconstructed by us.
-
-    Examples
-    --------
-    >>> perturbation_bound([1.0, 1.0], [0.1, 0.1], [1.4, 0.0]).round(4)
-    array([0.1414, 0.1414])
-    """
-    norms, noise, sigma = (np.atleast_1d(np.asarray(x, float)) for x in (block_norms, noise_norms, sigma))
-    if norms.shape != noise.shape:
-        raise ValueError(f"block_norms and noise_norms must have one length, got {norms.shape} and {noise.shape}")
-    for name, values in (("block_norms", norms), ("noise_norms", noise), ("sigma", sigma)):
-        if not (np.isfinite(values).all() and (values >= 0).all()):
-            raise ValueError(f"{name} must be finite and not negative, got {values!r}")
-    plain = np.sqrt(np.sum(noise**2))
-    delta = np.sum(2 * norms * noise + noise**2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(sigma > 0, delta / sigma, np.sqrt(delta))
-    return np.minimum(plain, relative)
+    mean: Matrix = pairwise_sum(checked) / p
+    spread = np.sqrt(sum(squared_norm(block - mean) for block in checked))
+    error = np.sqrt(p * tail(np.linalg.svd(compact(mean), compute_uv=False) ** 2, rank)) + spread
+    shape = (checked.n_rows, checked.n_columns)
+    return ErrorInterval.from_tails(0.0, float(error) ** 2, checked.energy, shape, "centroid", checked.unit)

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sparsetheory.certificates import Status
 from sparsetheory.lowrank.agglomerative import agglomerate
-from sparsetheory.lowrank.blocks import Blocks, Matrix, check_rank
-from sparsetheory.lowrank.certificate import ClusteringCertificate
+from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.lowrank.certificate import certify
 from sparsetheory.lowrank.greedy import Partition, greedy_partition, max_norm_clusters
 from sparsetheory.lowrank.growth import ExactGrowth, Growth, IncrementalGrowth, ResidualGrowth, UnionGrowth
-from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
+from sparsetheory.lowrank.interval import ErrorInterval
 from sparsetheory.lowrank.limits import check_eps, fewest_clusters
+from sparsetheory.lowrank.operands import Matrix
 from sparsetheory.lowrank.storage import StoredCluster, store_factored, store_given_basis, store_raw
 
 __all__ = ["ConcatSVDClustering"]
@@ -44,8 +44,10 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
     rank : int
         Target rank r.
     eps : float
-        Relative Frobenius tolerance. Below about 1e-6 double precision cannot tell an error from zero: ``eps=0``
-        accepts merges that are exact to that resolution.
+        Relative Frobenius tolerance. Below what double precision resolves, 1e-14 times the smaller dimension and the
+        logarithm of the larger one (1e-12 to 1e-10 for most data), it is read as that resolution: ``eps=0`` accepts
+        merges that are exact but for rounding. The certificate states the tolerance that holds, with the rounding of
+        bases in single precision. "max_norm", "residual" and "union" subtract squares and accept little below 1e-6.
     estimator : {"incremental", "max_norm", "residual", "union", "exact"}
         How the greedy algorithm predicts the error of a candidate, always from above: truncated SVD updates
         (within a few percent of the truth), norms only (10^6 columns in about a second, loose), residual energies,
@@ -152,7 +154,8 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         Parameters
         ----------
         blocks : sequence of M array-like of shape (m, n_k)
-            Real or complex, dense, sparse, memory-mapped or dask; never modified.
+            Real or complex, dense, sparse, memory-mapped or dask; never modified. Sparse blocks are made dense one at a
+            time, half precision is worked on in double and returned in single.
         y : ignored
 
         Returns
@@ -163,11 +166,13 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         Raises
         ------
         ValueError, TypeError
-            On invalid blocks (empty list, row counts that differ, not two-dimensional, NaN or infinity, dtype) or
-            parameters.
+            On invalid blocks (empty list, row counts that differ, not two-dimensional, NaN or infinity, dtype, squares
+            that vanish beside those of the largest block) or parameters.
         """
         self._check_parameters()
         checked = Blocks(blocks)
+        checked.require_visible()
+        tolerance = max(float(self.eps), checked.resolution)
         if self.rank >= checked.n_rows:
             warnings.warn(
                 f"rank={self.rank} is at least the row count {checked.n_rows}: every error is zero and nothing is "
@@ -175,11 +180,11 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=2,
             )
-        partition = self._partition(checked)
+        partition = self._partition(checked, tolerance)
         stored = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(self._store)(checked, partition, label) for label in range(len(partition.clusters))
+            delayed(self._store)(checked, partition, label, tolerance) for label in range(len(partition.clusters))
         )
-        self._set_attributes(checked, partition, stored)
+        self._set_attributes(checked, partition, stored, tolerance)
         return self
 
     def transform(self, blocks: Sequence[Any], labels: Sequence[int] | None = None) -> list[Matrix]:
@@ -188,19 +193,25 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         Parameters
         ----------
         blocks : sequence of array-like of shape (m, n_k)
-            The fitted blocks, or others together with `labels`.
+            The fitted blocks in their order, or any together with `labels`.
         labels : sequence of int, optional
-            Cluster of each block; ``labels_`` by default, for the fitted blocks in their order.
+            Cluster of each block; ``labels_`` by default, for the fitted blocks only, which are recognised by their
+            entries.
 
         Returns
         -------
         list of ndarray of shape (rank of the cluster, n_k)
+
+        Raises
+        ------
+        ValueError
+            Without `labels` for blocks that are not those fitted.
         """
         check_is_fitted(self)
         checked = self._checked(blocks)
-        if labels is None and not np.array_equal(checked.widths, self._widths):
+        if labels is None and checked.fingerprint() != self._fingerprint:
             raise ValueError(
-                "labels must be given for blocks other than the fitted ones (their widths differ); predict finds them"
+                "labels must be given for blocks other than the fitted ones in their order; predict finds them"
             )
         chosen = self._check_labels(self.labels_ if labels is None else labels, len(checked))
         return [
@@ -216,15 +227,28 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         coefficients : sequence of ndarray of shape (rank of the cluster, n_k)
             As :meth:`transform` returns them.
         labels : sequence of int, optional
-            Cluster of each; ``labels_`` by default.
+            Cluster of each; ``labels_`` by default, for coefficients of the fitted blocks.
 
         Returns
         -------
         list of ndarray of shape (m, n_k)
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not belong to the bases, or, without `labels`, to the fitted blocks.
         """
         check_is_fitted(self)
-        chosen = self._check_labels(self.labels_ if labels is None else labels, len(coefficients))
-        return [self.bases_[c] @ np.asarray(x) for c, x in zip(chosen, coefficients, strict=True)]
+        arrays = [np.asarray(x) for x in coefficients]
+        chosen = self._check_labels(self.labels_ if labels is None else labels, len(arrays))
+        for k, (c, x) in enumerate(zip(chosen, arrays, strict=True)):
+            rank, width = self.ranks_[c], None if labels is not None else self._widths[k]
+            if x.ndim != 2 or x.shape[0] != rank or width not in (None, x.shape[1]):
+                raise ValueError(
+                    f"coefficients of block {k} must have shape ({rank}, {'n' if width is None else width}), "
+                    f"those of cluster {c}; got {x.shape}"
+                )
+        return [self.bases_[c] @ x for c, x in zip(chosen, arrays, strict=True)]
 
     def predict(self, block: Any) -> int:
         """Return the cluster whose basis captures most of a block's energy; the first one of several.
@@ -258,8 +282,8 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
                 f"stored basis while they cluster; got {self.estimator!r} and {self.algorithm!r}"
             )
 
-    def _partition(self, blocks: Blocks) -> Partition:
-        if self.eps >= 1:
+    def _partition(self, blocks: Blocks, eps: float) -> Partition:
+        if eps >= 1:
             energy = blocks.energy
             whole = ErrorInterval(0.0, energy, energy, "trivial", 0.0, blocks.unit)
             return Partition([list(range(len(blocks)))], {0: whole})
@@ -267,38 +291,38 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         nonzero = np.flatnonzero(blocks.energies)
         if nonzero.size == 0:
             return Partition([list(range(len(blocks)))], {0: ErrorInterval(0.0, 0.0, 0.0, "zero")})
-        partition = self._partition_nonzero(blocks.select(nonzero))
+        partition = self._partition_nonzero(blocks.select(nonzero), eps)
         partition = partition.relabel(nonzero)
         return partition.with_zeros(np.flatnonzero(blocks.energies == 0).tolist())
 
-    def _partition_nonzero(self, blocks: Blocks) -> Partition:
+    def _partition_nonzero(self, blocks: Blocks, eps: float) -> Partition:
         if self.algorithm == "agglomerative":
-            return agglomerate(blocks, self.rank, self.eps, oversampling=self.oversampling)
+            return agglomerate(blocks, self.rank, eps, oversampling=self.oversampling)
         if self.estimator == "max_norm":
-            return max_norm_clusters(blocks, self.rank, self.eps, self.patience)
+            return max_norm_clusters(blocks, self.rank, eps, self.patience)
         return greedy_partition(
             blocks,
-            self._growth(blocks),
+            self._growth(blocks, eps),
             self.rank,
             order=self.order,
             patience=self.patience,
             oversampling=self.oversampling if self.estimator == "incremental" else blocks.n_rows,
         )
 
-    def _growth(self, blocks: Blocks) -> Growth:
+    def _growth(self, blocks: Blocks, eps: float) -> Growth:
         skip = self.on_fail == "skip"
         if self.estimator == "incremental":
             per_block = self.criterion == "block"
-            return IncrementalGrowth(blocks, self.rank, self.eps, self.oversampling, skip, per_block)
+            return IncrementalGrowth(blocks, self.rank, eps, self.oversampling, skip, per_block)
         if self.estimator == "residual":
-            return ResidualGrowth(blocks, self.rank, self.eps, skip)
+            return ResidualGrowth(blocks, self.rank, eps, skip)
         if self.estimator == "union":
-            return UnionGrowth(blocks, self.rank, self.eps, skip)
-        return ExactGrowth(blocks, self.rank, self.eps, skip)
+            return UnionGrowth(blocks, self.rank, eps, skip)
+        return ExactGrowth(blocks, self.rank, eps, skip)
 
-    def _store(self, blocks: Blocks, partition: Partition, label: int) -> StoredCluster:
+    def _store(self, blocks: Blocks, partition: Partition, label: int, tolerance: float) -> StoredCluster:
         members, known = partition.clusters[label], partition.intervals.get(label)
-        eps = self.eps if self.rank_mode == "minimal" else None
+        eps = tolerance if self.rank_mode == "minimal" else None
         if known is None:
             raw = store_raw(blocks, members[0])
             if eps is None:
@@ -308,9 +332,12 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         basis = partition.bases.get(label)
         if basis is not None:
             return store_given_basis(blocks, members, basis, known, eps)
-        return store_factored(blocks, members, self.rank, known, eps)
+        # Seeds that fit into the rank were taken without a decision, which a loose estimator does not prove.
+        return store_factored(blocks, members, self.rank, known if known.decide(tolerance) else None, eps)
 
-    def _set_attributes(self, blocks: Blocks, partition: Partition, stored: list[StoredCluster]) -> None:
+    def _set_attributes(
+        self, blocks: Blocks, partition: Partition, stored: list[StoredCluster], tolerance: float
+    ) -> None:
         self.clusters_ = partition.clusters
         self.labels_: NDArray[np.int64] = np.empty(len(blocks), np.int64)
         for label, members in enumerate(partition.clusters):
@@ -320,19 +347,17 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         self.bases_ = [s.basis.astype(blocks.dtype, copy=False) for s in stored]
         self.ranks_ = np.array([s.basis.shape[1] for s in stored])
         self.compression_ratio_ = blocks.n_rows * blocks.n_columns / sum(s.cost for s in stored)
-        self.n_clusters_lower_bound_ = fewest_clusters(blocks, self.rank, self.eps, raw_singletons=True)
+        self.n_clusters_lower_bound_ = fewest_clusters(blocks, self.rank, tolerance, raw_singletons=True)
         self.n_exact_evaluations_ = partition.n_exact_evaluations
-        self._widths, self._n_rows = blocks.widths, blocks.n_rows
-        resolution = float(np.sqrt(2 * relative_slack(blocks.n_rows, blocks.n_columns)))
-        bound, worst = max(float(self.eps), resolution), float(self.errors_.max())
-        self.certificate_ = ClusteringCertificate(
-            statement=f"every cluster's stored approximation has relative Frobenius error at most {self.eps:g}",
-            bound=bound,
-            measured=worst,
-            status=Status.of(worst <= bound and all(i.relative()[1] <= bound for i in self.intervals_)),
-            clusters=tuple(map(tuple, self.clusters_)),
-            bases=tuple(self.bases_),
-            intervals=tuple(self.intervals_),
+        self._widths, self._n_rows, self._fingerprint = blocks.widths, blocks.n_rows, blocks.fingerprint()
+        self.certificate_ = certify(
+            blocks,
+            self.clusters_,
+            self.bases_,
+            self.intervals_,
+            eps=float(self.eps),
+            rank=self.rank,
+            criterion=self.criterion,
         )
 
     def _checked(self, blocks: Sequence[Any]) -> Blocks:

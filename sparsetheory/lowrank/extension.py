@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.lowrank.blocks import Matrix
+from sparsetheory.lowrank.operands import Matrix, largest, squared_norm
 from sparsetheory.lowrank.spectra import thin_svd
 
 __all__ = ["Extension", "extend_basis"]
@@ -47,7 +47,7 @@ def extend_basis(basis: Matrix, matrix: Matrix) -> Extension:
     """
     inside = basis.conj().T @ matrix
     directions, values, vh = thin_svd(matrix - basis @ inside)
-    new = values > _RELATIVE_DROP * np.linalg.norm(matrix)
+    new = values > _RELATIVE_DROP * _norm(matrix)
     directions, values = directions[:, new], values[new]
     outside = values[:, None] * vh[new]
     if basis.shape[1] and values.size:
@@ -55,3 +55,9 @@ def extend_basis(basis: Matrix, matrix: Matrix) -> Extension:
         directions, change = np.linalg.qr(directions - basis @ leak)
         inside, outside = inside + leak @ outside, change @ outside
     return Extension(inside, directions, outside, values)
+
+
+def _norm(matrix: Matrix) -> float:
+    """Frobenius norm, also where squares leave the range of float64."""
+    peak = largest(matrix)
+    return peak * squared_norm(matrix / peak) ** 0.5 if peak else 0.0

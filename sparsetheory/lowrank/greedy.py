@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.lowrank.blocks import Blocks, Matrix
+from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.bounds import leading_seed
 from sparsetheory.lowrank.growth import Growth
 from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
+from sparsetheory.lowrank.operands import Matrix, squared_norm
 from sparsetheory.lowrank.spectra import captured, squared_spectrum, thin_svd
 
 __all__ = ["Partition", "greedy_partition", "max_norm_clusters", "max_norm_labels"]
@@ -126,7 +127,7 @@ def _residual_energies(blocks: Blocks, basis: NDArray[np.float64], indices: NDAr
         residuals[places] = blocks.energies[indices[places]] - np.add.reduceat(per_column, starts)
     for place in np.flatnonzero(residuals < _CANCELLATION * blocks.energies[indices]):
         block = blocks[indices[place]]
-        residuals[place] = np.linalg.norm(block - basis @ (basis.conj().T @ block)) ** 2
+        residuals[place] = squared_norm(block - basis @ (basis.conj().T @ block))
     return residuals
 
 
@@ -182,9 +183,8 @@ def max_norm_labels(
     ordered_widths = np.ones(energies.size, np.int64) if widths is None else np.asarray(widths, np.int64)[order]
     ordered_caps = ordered if caps is None else np.asarray(caps, np.float64)[order]
     slack = relative_slack(n_rows, int(ordered_widths.sum()))
-    threshold = max(eps**2, 2 * relative_slack(n_rows, 1))
     labels = np.empty(energies.size, np.int64)
-    labels[order] = max_norm_partition(ordered, ordered_widths, ordered_caps, rank, threshold, slack, patience)
+    labels[order] = max_norm_partition(ordered, ordered_widths, ordered_caps, rank, eps**2, slack, patience)
     return labels
 
 

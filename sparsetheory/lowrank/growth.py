@@ -8,10 +8,11 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.lowrank.blocks import Blocks, Matrix
+from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.extension import extend_basis
-from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
-from sparsetheory.lowrank.spectra import captured, squared_spectrum, tail
+from sparsetheory.lowrank.interval import ErrorInterval, relative_slack, resolution
+from sparsetheory.lowrank.operands import Matrix, squared_norm
+from sparsetheory.lowrank.spectra import compact, exact_spectrum, squared_spectrum, tail
 from sparsetheory.lowrank.summary import SVDSummary
 
 __all__ = [
@@ -147,15 +148,15 @@ def projection_errors(blocks: Blocks, members: Sequence[int], basis: Matrix) -> 
     errors = []
     for k in members:
         block, energy = blocks[k], blocks.energies[k]
-        missed = np.linalg.norm(block - basis @ (basis.conj().T @ block))
-        errors.append(missed / np.sqrt(energy) if energy else 0.0)
+        missed = squared_norm(block - basis @ (basis.conj().T @ block))
+        errors.append(np.sqrt(missed / energy) if energy else 0.0)
     return np.array(errors)
 
 
 def within_tolerance(blocks: Blocks, members: Sequence[int], basis: Matrix, eps: float) -> bool:
-    """Say whether every block is within `eps` of a basis, or within what double precision can tell from exact."""
-    resolution = [np.sqrt(relative_slack(blocks.n_rows, blocks.widths[k])) for k in members]
-    return bool(np.all(projection_errors(blocks, members, basis) <= np.maximum(eps, resolution)))
+    """Say whether every block is within `eps` of a basis for certain."""
+    doubt = [resolution(blocks.n_rows, blocks.widths[k]) / 2 for k in members]
+    return bool(np.all(projection_errors(blocks, members, basis) + doubt <= eps))
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ class ResidualGrowth:
 
     def grow(self, seed: Sequence[int], candidates: Sequence[int]) -> Grown:
         """Grow one candidate at a time: a panel would count as one block, which is another estimator."""
-        found = extend_basis(np.zeros((self.blocks.n_rows, 0)), self.blocks.concatenate(seed))
+        found = extend_basis(np.zeros((self.blocks.n_rows, 0)), compact(self.blocks.concatenate(seed)))
         energy, n_columns = float(self.blocks.energies[list(seed)].sum()), int(self.blocks.widths[list(seed)].sum())
         state = _Span(found.directions, found.values[: self.rank] ** 2, energy, n_columns)
         accepted = []
@@ -194,7 +195,7 @@ class ResidualGrowth:
         return Grown(accepted, self._interval(state))
 
     def _extend(self, state: _Span, k: int) -> _Span:
-        found = extend_basis(state.basis, self.blocks[k])
+        found = extend_basis(state.basis, compact(self.blocks[k]))
         squares = np.sort(np.concatenate([state.squares, found.values**2]))[::-1][: self.rank]
         energy = state.energy + float(self.blocks.energies[k])
         basis = np.hstack([state.basis, found.directions])
@@ -233,12 +234,11 @@ class UnionGrowth:
         squares = squared_spectrum(self.blocks, seed)
         kept = np.zeros(self.rank)
         kept[: min(self.rank, squares.size)] = squares[: self.rank]
+        # The slack of all blocks is at least that of any part: what is accepted here stays accepted by the interval.
         slack = relative_slack(self.blocks.n_rows, self.blocks.n_columns)
-        # The floor belongs to the smallest cluster, so that what is accepted here stays accepted by the interval.
-        threshold = max(self.eps**2, 2 * relative_slack(self.blocks.n_rows, 1))
         energies, order = self.blocks.energies, np.asarray(candidates, np.int64)
         seed_energy = float(energies[list(seed)].sum())
-        mask = union_walk(self.spectra, energies, order, kept, seed_energy, threshold, slack, self.skip)
+        mask = union_walk(self.spectra, energies, order, kept, seed_energy, self.eps**2, slack, self.skip)
         accepted = order[mask]
         members = np.concatenate([np.asarray(seed, np.int64), accepted])
         energy = float(energies[members].sum())
@@ -276,8 +276,4 @@ class ExactGrowth:
         return state[1].decide(self.eps) is True
 
     def _interval(self, members: list[int]) -> ErrorInterval:
-        squares = squared_spectrum(self.blocks, members)
-        energy = captured(squares, len(squares))
-        shape = (self.blocks.n_rows, int(self.blocks.widths[members].sum()))
-        error = tail(squares, self.rank)
-        return ErrorInterval.from_bounds(error, error, energy, shape, "exact", self.blocks.unit)
+        return exact_spectrum(self.blocks, members, self.rank).interval(self.rank)

@@ -1,25 +1,31 @@
 """Two-sided bounds on the error of a best low-rank approximation."""
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Self
 
 import numpy as np
 
-__all__ = ["ErrorInterval", "relative_slack", "rounding_slack"]
+__all__ = ["ErrorInterval", "relative_slack", "resolution", "rounding_slack"]
 
 _UNIT_ROUNDOFF = 2.0**-53
+# One more update of a summary, or one more merge, rounds a few times.
+_PER_STEP = 16 * _UNIT_ROUNDOFF
+_SUBNORMAL = 2.0**-1074
 
 
 def relative_slack(n_rows: int, n_columns: int) -> float:
     """Return :func:`rounding_slack` for unit energy."""
-    return 100 * _UNIT_ROUNDOFF * max(int(n_rows), int(n_columns))
+    shape = int(n_rows), int(n_columns)
+    return 100 * _UNIT_ROUNDOFF * (min(shape) + math.log2(max(*shape, 1)))
 
 
 def rounding_slack(n_rows: int, n_columns: int, energy: float) -> float:
-    """Bound the rounding error of a squared error computed in double precision.
+    """Bound the rounding error of a difference of sums of squares computed in double precision.
 
-    A backward-stable SVD or a chain of updates moves squared singular values by a small multiple of
-    ``u * max(n_rows, n_columns)`` times the energy; the factor 100 covers the constants.
+    Long sums are formed in pairs and wide matrices are reduced to triangles by a tree of factorisations, so that
+    errors follow the smaller dimension and only the logarithm of the larger one; the factor 100 covers the constants.
 
     Parameters
     ----------
@@ -35,6 +41,24 @@ def rounding_slack(n_rows: int, n_columns: int, energy: float) -> float:
     return relative_slack(n_rows, n_columns) * energy
 
 
+def resolution(n_rows: int, n_columns: int, steps: int = 0) -> float:
+    """Return the smallest relative error that double precision tells from zero.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Shape of the concatenated matrix.
+    steps : int
+        Updates or merges that the error went through.
+    """
+    return 2 * _backward(n_rows, n_columns, steps)
+
+
+def _backward(n_rows: int, n_columns: int, steps: int) -> float:
+    """Relative size of the perturbation of the data that explains the rounding of factorisations."""
+    return relative_slack(n_rows, n_columns) + _PER_STEP * steps
+
+
 @dataclass(frozen=True)
 class ErrorInterval:
     r"""The statement :math:`lo \le E_r(C)^2 \le hi` about a matrix of known energy.
@@ -48,7 +72,7 @@ class ErrorInterval:
     method : str
         What produced the bounds.
     slack : float
-        The rounding allowance contained in each end.
+        The rounding allowance contained in the upper end.
     unit : float
         A power of two. The three numbers are in units of ``unit**2``: 1 except for data so large or small that
         squares would leave the range of float64.
@@ -73,10 +97,43 @@ class ErrorInterval:
     def from_bounds(
         cls, lo: float, hi: float, energy: float, shape: tuple[int, int], method: str, unit: float = 1.0
     ) -> Self:
-        """Widen computed bounds by the rounding slack of a matrix of this shape, and clip them to [0, energy]."""
-        slack = rounding_slack(*shape, energy)
+        """Widen differences of sums of squares by their rounding slack, and clip them to [0, energy].
+
+        The slack of a difference is a multiple of the energy, so errors below about ``sqrt(slack / energy)``, which is
+        1e-6 for matrices of some hundred rows, are not told from zero; :meth:`from_tails` resolves far smaller ones.
+        """
+        slack = rounding_slack(*shape, energy) + _vanished(shape)
         low, high = max(float(lo) - slack, 0.0), min(float(hi) + slack, energy)
         return cls(low, high, energy, method, slack, unit)
+
+    @classmethod
+    def from_tails(
+        cls,
+        lo: float,
+        hi: float,
+        energy: float,
+        shape: tuple[int, int],
+        method: str,
+        unit: float = 1.0,
+        *,
+        steps: int = 0,
+    ) -> Self:
+        r"""Widen sums of small squares that a backward-stable method found, and clip them to [0, energy].
+
+        Rounding acts like a perturbation of the data of relative size :math:`\delta`, and a best approximation error
+        moves no further than the data do: :math:`|\hat E_r - E_r| \le \delta \|C\|_F`.
+
+        Parameters
+        ----------
+        lo, hi, energy, shape, method, unit
+            Computed squared errors, and the matrix they belong to.
+        steps : int
+            Updates or merges that the numbers went through; each rounds again.
+        """
+        moved = _backward(*shape, steps) * math.sqrt(energy)
+        lower, upper = max(math.sqrt(max(float(lo), 0.0)) - moved, 0.0), math.sqrt(max(float(hi), 0.0)) + moved
+        low, high = max(lower**2 - _vanished(shape), 0.0), upper**2 + _vanished(shape)
+        return cls(low, min(high, energy), energy, method, high - float(hi), unit)
 
     def relative(self) -> tuple[float, float]:
         """Return bounds on the relative error ``E_r / ||C||_F``; zero for a zero matrix."""
@@ -87,8 +144,8 @@ class ErrorInterval:
     def decide(self, eps: float) -> bool | None:
         """Say whether the relative error is at most `eps`.
 
-        Below ``sqrt(2 * slack / energy)`` (about 1e-6) double precision cannot tell an error from zero; such
-        an `eps` is read as that resolution, so that ``eps=0`` accepts exact merges.
+        Nothing is decided within the rounding allowance: an exact approximation whose computed error is rounding noise
+        is not known to meet ``eps=0``.
 
         Parameters
         ----------
@@ -100,9 +157,11 @@ class ErrorInterval:
         bool or None
             True or False where it is certain, None where the interval does not tell.
         """
-        if not eps >= 0:
+        if not (isinstance(eps, Real) and eps >= 0):
             raise ValueError(f"eps must be at least 0, got {eps!r}")
-        threshold = max(eps**2 * self.energy, 2 * self.slack)
+        if self.hi == 0:
+            return True
+        threshold = float(eps) ** 2 * self.energy if eps < 1 else math.inf
         if self.hi <= threshold:
             return True
         return False if self.lo > threshold else None
@@ -110,3 +169,8 @@ class ErrorInterval:
     def contains(self, squared_error: float) -> bool:
         """Say whether a squared error, in the units of the interval, lies inside."""
         return self.lo <= squared_error <= self.hi
+
+
+def _vanished(shape: tuple[int, int]) -> float:
+    """Bound what sums of squares at the lower end of float64 lose."""
+    return _SUBNORMAL * 64 * max(shape)

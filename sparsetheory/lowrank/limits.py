@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.arguments import generator
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.interval import rounding_slack
 from sparsetheory.lowrank.spectra import squared_spectrum
@@ -16,7 +17,7 @@ __all__ = ["check_eps", "fewest_clusters", "hard_instance", "min_clusters_lower_
 
 def check_eps(eps: float) -> float:
     """Return `eps` as a float, or raise ValueError if it is no number, negative or not finite."""
-    if not isinstance(eps, Real) or not np.isfinite(eps) or eps < 0:
+    if isinstance(eps, bool | np.bool_) or not isinstance(eps, Real) or not np.isfinite(eps) or eps < 0:
         raise ValueError(f"eps must be a finite number of at least 0, got {eps!r}")
     return float(eps)
 
@@ -59,6 +60,7 @@ def min_clusters_lower_bound(blocks: Sequence[Any], rank: int, eps: float, *, ra
 def fewest_clusters(blocks: Blocks, rank: int, eps: float, raw_singletons: bool) -> int:
     """Do what :func:`min_clusters_lower_bound` does for checked arguments."""
     squares = squared_spectrum(blocks)
+    # Rounding must not ask for a direction that is not there.
     slack = rounding_slack(blocks.n_rows, blocks.n_columns, blocks.energy)
     remaining = np.append(np.cumsum(squares[::-1])[::-1], 0.0)
     directions = int(np.argmax(remaining <= eps**2 * blocks.energy + slack))
@@ -91,7 +93,7 @@ def hard_instance(
     scale : float, optional
         Norm of the columns of P; its square must be at least the largest weight. By default 10 times the square
         root of the sum of the weights.
-    random_state : None, int or Generator
+    random_state : None, int, Generator or RandomState
         Rotation of the whole construction; the coordinate axes for None.
 
     Returns
@@ -112,14 +114,14 @@ def hard_instance(
     sizes, rank = np.asarray(weights, float), check_rank(rank)
     if sizes.ndim != 1 or sizes.size == 0 or not (np.isfinite(sizes).all() and (sizes > 0).all()):
         raise ValueError(f"weights must be a non-empty list of positive numbers, got {weights!r}")
-    if n_rows < rank + sizes.size:
+    if check_rank(n_rows, "n_rows") < rank + sizes.size:
         raise ValueError(f"n_rows must be at least rank + len(weights) = {rank + sizes.size}, got {n_rows!r}")
     scale = 10 * float(np.sqrt(sizes.sum())) if scale is None else float(scale)
     if not sizes.max() <= scale**2 < np.inf:
         raise ValueError(f"scale must be at least sqrt(max(weights)) = {np.sqrt(sizes.max()):.6g}, got {scale!r}")
     axes = np.eye(n_rows, rank + sizes.size)
     if random_state is not None:
-        gaussian = np.random.default_rng(random_state).standard_normal(axes.shape)
+        gaussian = generator(random_state).standard_normal(axes.shape)
         axes = np.linalg.qr(gaussian)[0]
     common = scale * axes[:, :rank]
     return [np.column_stack([common, np.sqrt(w) * axes[:, rank + k]]) for k, w in enumerate(sizes)]

@@ -7,13 +7,21 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+from scipy import sparse
 
-from sparsetheory.lowrank.blocks import Blocks, Matrix, check_rank
-from sparsetheory.lowrank.interval import ErrorInterval
+from sparsetheory.arguments import generator, require_count
+from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.lowrank.interval import ErrorInterval, rounding_slack
 from sparsetheory.lowrank.limits import check_eps
-from sparsetheory.lowrank.spectra import thin_svd
+from sparsetheory.lowrank.operands import Matrix, Operand, squared_norm
+from sparsetheory.lowrank.spectra import compact, thin_svd
 
 __all__ = ["RangeFinderSummary", "range_finder_summary"]
+
+# A difference of energies does where it is this many times its own rounding.
+_CANCELLATION = 100
+# Entries of a sparse block that are made dense at once, where they have to be.
+_PANEL_ENTRIES = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +38,7 @@ class RangeFinderSummary:
     singular_values : ndarray of shape (l,)
         Those of the projected matrix, in units of `unit`; none exceeds the true one.
     residual : float
-        :math:`\|C - QQ^H C\|_F^2` in units of ``unit**2``.
+        :math:`\|C - QQ^H C\|_F^2` in units of ``unit**2``; for sparse blocks up to the rounding of their energy above.
     n_columns : int
         Columns of C.
     unit : float
@@ -52,10 +60,13 @@ class RangeFinderSummary:
             Any rank; the bounds are of interest below the number of columns of `basis`.
         """
         squares = self.singular_values**2
-        kept = float(squares[check_rank(rank) :].sum())
+        rank = check_rank(rank)
+        kept = float(squares[rank:].sum())
         energy = float(squares.sum()) + self.residual
         shape = (self.basis.shape[0], self.n_columns)
-        return ErrorInterval.from_bounds(kept, kept + self.residual, energy, shape, "range finder", self.unit)
+        if rank >= min(shape):
+            return ErrorInterval(0.0, 0.0, energy, "range finder", 0.0, self.unit)
+        return ErrorInterval.from_tails(kept, kept + self.residual, energy, shape, "range finder", self.unit)
 
 
 def range_finder_summary(
@@ -72,7 +83,7 @@ def range_finder_summary(
     Parameters
     ----------
     blocks : sequence of array-like of shape (m, n_k)
-        Real or complex blocks; each is read ``2 + 2 n_power`` times.
+        Real or complex blocks; each is read ``2 + 2 n_power`` times. Sparse ones are only multiplied.
     rank : int
         Target rank; the sketch starts with ``rank + oversampling`` directions.
     oversampling, n_power : int
@@ -93,8 +104,9 @@ def range_finder_summary(
 
     Notes
     -----
-    Costs O(m N l) per pass, memory O(m l). Halko, Martinsson, Tropp (2011) for the sketch; that
-    the interval needs no probability follows from
+    Costs O(m N l) per pass, or O(nnz l) for sparse blocks, and memory O(m l). What a sparse block has outside the
+    sketch is the difference of two energies, and is computed from dense panels only where that loses too many digits.
+    Halko, Martinsson, Tropp (2011) for the sketch; that the interval needs no probability follows from
     :math:`C^H C = C^H QQ^H C + C^H (I - QQ^H) C` with a positive semidefinite last term, and Ky Fan.
 
     Examples
@@ -105,14 +117,11 @@ def range_finder_summary(
     True
     """
     checked, rank = Blocks(blocks), check_rank(rank)
-    for name, value in (("oversampling", oversampling), ("n_power", n_power)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-            raise ValueError(f"{name} must be an integer of at least 0, got {value!r}")
+    require_count("oversampling", oversampling)
+    require_count("n_power", n_power)
     if eps is not None:
         check_eps(eps)
-    if isinstance(random_state, np.random.RandomState):
-        random_state = random_state.randint(2**32, dtype=np.uint64)
-    rng = np.random.default_rng(random_state)
+    rng = generator(random_state)
     largest = min(checked.n_rows, checked.n_columns)
     size = min(rank + oversampling, largest)
     basis = _sketch(checked, size, n_power, rng)
@@ -126,12 +135,17 @@ def range_finder_summary(
 
 def _sketch(blocks: Blocks, size: int, n_power: int, rng: Any, found: Matrix | None = None) -> Matrix:
     """Orthonormal directions of the range of the blocks, orthogonal to those already found."""
-    sample = sum(block @ rng.standard_normal((block.shape[1], size)) for block in blocks)
+    sample = sum(block @ rng.standard_normal((block.shape[1], size)) for block in blocks.operands())
     basis = _orthonormal(sample, found)
     for _ in range(n_power):
-        image = sum(block @ (basis.conj().T @ block).conj().T for block in blocks)
+        image = sum(block @ _coefficients(basis, block).conj().T for block in blocks.operands())
         basis = _orthonormal(image, found)
     return basis
+
+
+def _coefficients(basis: Matrix, block: Operand) -> Matrix:
+    # A sparse factor stands on the left, where every format takes a dense one on the right.
+    return (block.conj().T @ basis).conj().T if sparse.issparse(block) else basis.conj().T @ block
 
 
 def _orthonormal(sample: Matrix, found: Matrix | None) -> Matrix:
@@ -143,13 +157,26 @@ def _orthonormal(sample: Matrix, found: Matrix | None) -> Matrix:
 
 
 def _project(blocks: Blocks, basis: Matrix) -> RangeFinderSummary:
-    # The Gram matrix of B has only l rows, but squares its spectrum: stack and factor B block by block instead.
-    triangle = np.zeros((0, basis.shape[1]), basis.dtype)
+    # The Gram matrix of B has only l rows, but squares its spectrum: put B together and compact it block by block.
+    triangle = np.zeros((basis.shape[1], 0), basis.dtype)
     residual = 0.0
-    for block in blocks:
-        coefficients = basis.conj().T @ block
-        residual += float(np.linalg.norm(block - basis @ coefficients) ** 2)
-        stacked = np.vstack([triangle, coefficients.conj().T])
-        triangle = scipy.linalg.qr(stacked, mode="r", check_finite=False)[0][: basis.shape[1]]
-    rotation, values, _ = thin_svd(triangle.conj().T)
-    return RangeFinderSummary(basis @ rotation, values, residual, blocks.n_columns, blocks.unit)
+    for k, block in enumerate(blocks.operands()):
+        coefficients = _coefficients(basis, block)
+        residual += _missed(block, float(blocks.energies[k]), basis, coefficients)
+        triangle = compact(np.hstack([triangle, coefficients]))
+    rotation, values, _ = thin_svd(triangle)
+    count = min(values.size, basis.shape[1])
+    return RangeFinderSummary(basis @ rotation[:, :count], values[:count], residual, blocks.n_columns, blocks.unit)
+
+
+def _missed(block: Operand, energy: float, basis: Matrix, coefficients: Matrix) -> float:
+    """Squared norm of what a block has outside the basis, from above where it is sparse."""
+    if not sparse.issparse(block):
+        return squared_norm(block - basis @ coefficients)
+    slack = rounding_slack(block.shape[0], block.shape[1], energy)
+    missed = energy - squared_norm(coefficients)
+    if missed > _CANCELLATION * slack:
+        return missed + slack
+    width = max(_PANEL_ENTRIES // block.shape[0], 1)
+    panels = (slice(start, start + width) for start in range(0, block.shape[1], width))
+    return sum(squared_norm(block[:, part].toarray() - basis @ coefficients[:, part]) for part in panels)

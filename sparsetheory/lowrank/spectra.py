@@ -7,17 +7,36 @@ from typing import Any, Literal
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+from scipy import sparse
 
-from sparsetheory.lowrank.blocks import Blocks, Matrix, check_rank
-from sparsetheory.lowrank.interval import ErrorInterval
+from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
+from sparsetheory.lowrank.operands import Matrix, gram, pairwise_sum
 
-__all__ = ["GRAM_FLOOR", "SVDError", "block_svd_error", "captured", "squared_spectrum", "tail", "thin_svd"]
+__all__ = [
+    "SVDError",
+    "Spectrum",
+    "block_svd_error",
+    "captured",
+    "compact",
+    "exact_spectrum",
+    "gram_floor",
+    "squared_spectrum",
+    "tail",
+    "thin_svd",
+]
 
 Method = Literal["auto", "svd", "gram_rows", "gram_cols"]
 
-# Eigenvalues of a Gram matrix carry an absolute error of about 1e-16 times the energy: relative errors of an
-# approximation below 1e-6, which are squares below 1e-12, lose digits there.
-GRAM_FLOOR = 1e-12
+# Below this share of the energy, rounding of a Gram matrix costs an error more than a few digits.
+_GRAM_FLOOR = 1e-12
+# Columns that one small factorisation of a wide matrix takes at least.
+_FEWEST_COLUMNS = 512
+
+
+def gram_floor(n_rows: int, n_columns: int) -> float:
+    """Return the relative squared error below which a Gram matrix of this shape does not do."""
+    return max(_GRAM_FLOOR, 100 * relative_slack(n_rows, n_columns))
 
 
 def thin_svd(matrix: Matrix) -> tuple[Matrix, NDArray[np.float64], Matrix]:
@@ -27,6 +46,38 @@ def thin_svd(matrix: Matrix) -> tuple[Matrix, NDArray[np.float64], Matrix]:
     except np.linalg.LinAlgError:
         u, s, vh = scipy.linalg.svd(matrix, full_matrices=False, lapack_driver="gesvd")
     return u, s, vh
+
+
+def compact(matrix: Matrix) -> Matrix:
+    """Return a narrower matrix B with ``B @ B^H = A @ A^H``; matrices that are not wide are returned as they are.
+
+    Notes
+    -----
+    A tree of QR factorisations of groups of columns: rounding grows with the number of rows and the logarithm of the
+    number of columns, where one factorisation of all columns loses up to a rounding per column. Costs O(m^2 n).
+    """
+    n_rows, chunk = matrix.shape[0], max(2 * matrix.shape[0], _FEWEST_COLUMNS)
+    while matrix.shape[1] > 2 * chunk:
+        count = matrix.shape[1] // chunk
+        groups = matrix[:, : count * chunk].reshape(n_rows, count, chunk).transpose(1, 2, 0)
+        triangles = np.asarray(np.linalg.qr(groups.conj(), mode="r"))
+        reduced = triangles.conj().transpose(2, 0, 1).reshape(n_rows, count * n_rows)
+        matrix = np.hstack([reduced, matrix[:, count * chunk :]])
+    return matrix
+
+
+def _compact_union(blocks: Blocks, chosen: Sequence[int]) -> Matrix:
+    """Compact blocks side by side; those of a wide union one after the other, so that it is never formed."""
+    if blocks.widths[chosen].sum() <= 4 * blocks.n_rows:
+        return blocks.concatenate(chosen)
+    pending, width = [], 0
+    for k in chosen:
+        pending.append(compact(blocks[k]))
+        width += pending[-1].shape[1]
+        if width > 8 * max(blocks.n_rows, _FEWEST_COLUMNS):
+            pending = [compact(np.hstack(pending))]
+            width = pending[0].shape[1]
+    return compact(np.hstack(pending))
 
 
 def squared_spectrum(blocks: Blocks, indices: Iterable[int] | None = None, method: Method = "auto") -> Any:
@@ -49,23 +100,83 @@ def squared_spectrum(blocks: Blocks, indices: Iterable[int] | None = None, metho
 
     Notes
     -----
-    Costs O(m N min(m, N)); memory O(min(m, N)^2) for the Gram forms.
+    Costs O(m N min(m, N)); memory O(min(m, N)^2) for the Gram forms. Sparse blocks are multiplied as they are.
     """
     chosen = list(range(len(blocks))) if indices is None else [int(k) for k in indices]
     n_columns = int(blocks.widths[chosen].sum())
     if method == "auto":
         method = "gram_rows" if blocks.n_rows <= n_columns else "gram_cols"
     if method == "svd":
-        return np.linalg.svd(blocks.concatenate(chosen), compute_uv=False) ** 2
+        squares = np.linalg.svd(_compact_union(blocks, chosen), compute_uv=False) ** 2
+        return squares[: min(blocks.n_rows, n_columns)]
     if method == "gram_rows":
-        gram = sum(block @ block.conj().T for block in map(blocks.__getitem__, chosen))
+        squares = scipy.linalg.eigvalsh(pairwise_sum(gram(blocks.operand(k)) for k in chosen), check_finite=False)
     elif method == "gram_cols":
-        matrix = blocks.concatenate(chosen)
-        gram = matrix.conj().T @ matrix
+        squares = scipy.linalg.eigvalsh(_column_gram(blocks, chosen), check_finite=False)
     else:
         raise ValueError(f"method must be 'auto', 'svd', 'gram_rows' or 'gram_cols', got {method!r}")
-    squares = scipy.linalg.eigvalsh(gram, check_finite=False)[::-1]
-    return np.maximum(squares[: min(blocks.n_rows, n_columns)], 0.0)
+    return np.maximum(squares[::-1][: min(blocks.n_rows, n_columns)], 0.0)
+
+
+def _column_gram(blocks: Blocks, chosen: Sequence[int]) -> Matrix:
+    operands = [blocks.operand(k) for k in chosen]
+    kept = all(map(sparse.issparse, operands))
+    joint = sparse.hstack(operands, format="csc") if kept else blocks.concatenate(chosen)
+    return gram(joint.conj().T)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Squared singular values of some blocks side by side, with what is known of their rounding.
+
+    Parameters
+    ----------
+    squares : ndarray, shape (min(m, N),)
+        Descending.
+    energy : float
+        Squared Frobenius norm.
+    shape : tuple of int
+        Rows and columns.
+    squared : bool
+        Whether they come from a Gram matrix, whose rounding is a share of the energy.
+    unit : float
+        As in :class:`~sparsetheory.lowrank.ErrorInterval`.
+    """
+
+    squares: NDArray[np.float64]
+    energy: float
+    shape: tuple[int, int]
+    squared: bool
+    unit: float = 1.0
+
+    def interval(self, rank: int, method: str = "exact") -> ErrorInterval:
+        """Return the error of the best rank-r approximation with its rounding allowance."""
+        if rank >= min(self.shape):
+            return ErrorInterval(0.0, 0.0, self.energy, method, 0.0, self.unit)
+        error = tail(self.squares, rank)
+        widened = ErrorInterval.from_bounds if self.squared else ErrorInterval.from_tails
+        return widened(error, error, self.energy, self.shape, method, self.unit)
+
+
+def exact_spectrum(
+    blocks: Blocks, indices: Iterable[int] | None = None, rank: int = 1, method: Method = "auto"
+) -> Spectrum:
+    """Return the spectrum of some blocks, from a Gram matrix where that resolves the error at `rank`.
+
+    Parameters
+    ----------
+    blocks, indices, method
+        As in :func:`squared_spectrum`; "auto" repeats with an SVD what a Gram matrix does not resolve.
+    rank : int
+        The error of interest.
+    """
+    chosen = list(range(len(blocks))) if indices is None else [int(k) for k in indices]
+    shape = (blocks.n_rows, int(blocks.widths[chosen].sum()))
+    energy = float(blocks.energies[chosen].sum())
+    squares, squared = squared_spectrum(blocks, chosen, method), method != "svd"
+    if method == "auto" and rank < min(shape) and tail(squares, rank) <= gram_floor(*shape) * energy:
+        squares, squared = squared_spectrum(blocks, chosen, "svd"), False
+    return Spectrum(squares, energy, shape, squared, blocks.unit)
 
 
 def tail(squares: NDArray[np.float64], rank: int) -> float:
@@ -109,12 +220,12 @@ def block_svd_error(blocks: Sequence[Any], rank: int, *, method: Method = "auto"
     Parameters
     ----------
     blocks : sequence of array-like of shape (m, n_k)
-        Real or complex blocks.
+        Real or complex blocks. Gram matrices of sparse ones are formed by sparse products; an SVD makes them dense.
     rank : int
         Target rank r, at least 1.
     method : {"auto", "svd", "gram_rows", "gram_cols"}
-        "auto" uses the smaller Gram matrix and repeats with an SVD where the relative error comes out below
-        1e-6, which squared data cannot resolve.
+        "auto" uses the smaller Gram matrix and repeats with an SVD where squared data cannot resolve the error, for
+        relative errors below 1e-6 or a little more. The other three do as they say, and the interval knows.
 
     Returns
     -------
@@ -137,15 +248,12 @@ def block_svd_error(blocks: Sequence[Any], rank: int, *, method: Method = "auto"
     (3.0, 0.6)
     """
     checked, rank = Blocks(blocks), check_rank(rank)
-    squares = squared_spectrum(checked, method=method)
-    if method == "auto" and tail(squares, rank) <= GRAM_FLOOR * checked.energy:
-        squares = squared_spectrum(checked, method="svd")
-    squared, shape = tail(squares, rank), (checked.n_rows, checked.n_columns)
-    energy = checked.energy
+    spectrum = exact_spectrum(checked, None, rank, method)
+    squared, energy = tail(spectrum.squares, rank), checked.energy
     return SVDError(
         absolute=float(np.sqrt(squared)) * checked.unit,
         relative=float(np.sqrt(squared / energy)) if energy else 0.0,
         energy=energy,
-        singular_values=np.sqrt(squares) * checked.unit,
-        interval=ErrorInterval.from_bounds(squared, squared, energy, shape, "exact", checked.unit),
+        singular_values=np.sqrt(spectrum.squares) * checked.unit,
+        interval=spectrum.interval(rank),
     )

@@ -1,16 +1,16 @@
 """How a cluster is stored: shared basis or raw, at which rank, and with which exact error."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
-from sparsetheory.lowrank.blocks import Blocks, Matrix
+from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.growth import projection_errors, within_tolerance
 from sparsetheory.lowrank.interval import ErrorInterval
-from sparsetheory.lowrank.spectra import GRAM_FLOOR, tail, thin_svd
+from sparsetheory.lowrank.operands import Matrix, gram, pairwise_sum
+from sparsetheory.lowrank.spectra import Spectrum, compact, gram_floor, tail, thin_svd
 
 __all__ = ["StoredCluster", "store_factored", "store_given_basis", "store_raw"]
 
@@ -62,19 +62,18 @@ def store_factored(
     eps : float or None
         Take the smallest rank that meets this tolerance instead.
     """
-    u, squares = _exact_basis(blocks, members, rank)
-    energy = float(blocks.energies[list(members)].sum())
-    shape = _shape(blocks, members)
-
-    def exact(r: int) -> ErrorInterval:
-        return ErrorInterval.from_bounds(tail(squares, r), tail(squares, r), energy, shape, "exact", blocks.unit)
-
+    u, spectrum = _exact_basis(blocks, members, rank, eps)
+    squares, energy = spectrum.squares, spectrum.energy
     chosen, interval = min(rank, squares.size), known
     if eps is not None:
-        chosen = _smallest(squares.size, lambda r: exact(r).decide(eps) is True)
-        interval = None
+        # What is known was decided at `rank`: that is enough even where the exact error is too close to tell.
+        known = known if known is not None and known.decide(eps) else None
+        most = squares.size if known is None else chosen
+        cut = _smallest(most, lambda r: spectrum.interval(r).decide(eps) is True)
+        interval = known if cut == chosen and spectrum.interval(cut).decide(eps) is not True else None
+        chosen = cut
     error = float(np.sqrt(tail(squares, chosen) / energy)) if energy else 0.0
-    return StoredCluster(u[:, :chosen], error, interval or exact(chosen), _cost(shape, chosen))
+    return StoredCluster(u[:, :chosen], error, interval or spectrum.interval(chosen), _cost(spectrum.shape, chosen))
 
 
 def store_given_basis(
@@ -100,7 +99,9 @@ def store_given_basis(
     energies = blocks.energies[list(members)]
     energy, squared = float(energies.sum()), float(np.sum(errors**2 * energies))
     shape = _shape(blocks, members)
-    interval = ErrorInterval.from_bounds(known.lo, squared, energy, shape, "achieved", blocks.unit)
+    achieved = ErrorInterval.from_tails(squared, squared, energy, shape, "achieved", blocks.unit)
+    # No basis does better than the best one, of which `known` speaks at a rank that may be larger.
+    interval = replace(achieved, lo=min(known.lo, achieved.lo))
     error = float(np.sqrt(squared / energy)) if energy else 0.0
     return StoredCluster(basis[:, :chosen], error, interval, _cost(shape, chosen))
 
@@ -126,14 +127,14 @@ def _smallest(largest: int, accepts: Callable[[int], bool]) -> int:
     return low
 
 
-def _exact_basis(blocks: Blocks, members: Sequence[int], rank: int) -> tuple[Matrix, NDArray[np.float64]]:
-    """Left singular vectors and squares, from the row Gram matrix where that is smaller and accurate enough."""
-    n_rows, n_columns = _shape(blocks, members)
-    if n_rows < n_columns:
-        gram = sum(blocks[k] @ blocks[k].conj().T for k in members)
-        squares, vectors = scipy.linalg.eigh(gram, check_finite=False)
+def _exact_basis(blocks: Blocks, members: Sequence[int], rank: int, eps: float | None) -> tuple[Matrix, Spectrum]:
+    """Left singular vectors and spectrum, from the row Gram matrix where that is smaller and accurate enough."""
+    shape = _shape(blocks, members)
+    energy, floor = float(blocks.energies[list(members)].sum()), gram_floor(*shape)
+    if shape[0] < shape[1] and (eps is None or eps**2 > floor):
+        squares, vectors = scipy.linalg.eigh(pairwise_sum(gram(blocks[k]) for k in members), check_finite=False)
         squares = np.maximum(squares[::-1], 0.0)
-        if tail(squares, rank) > GRAM_FLOOR * squares.sum():
-            return np.ascontiguousarray(vectors[:, ::-1]), squares
-    u, s, _ = thin_svd(blocks.concatenate(members))
-    return u, s**2
+        if tail(squares, rank) > floor * energy:
+            return np.ascontiguousarray(vectors[:, ::-1]), Spectrum(squares, energy, shape, True, blocks.unit)
+    u, s, _ = thin_svd(compact(blocks.concatenate(members)))
+    return u, Spectrum(s**2, energy, shape, False, blocks.unit)

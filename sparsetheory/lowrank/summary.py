@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.lowrank.blocks import Blocks, Matrix, as_matrix, check_rank
+from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.extension import extend_basis
-from sparsetheory.lowrank.interval import ErrorInterval
-from sparsetheory.lowrank.spectra import thin_svd
+from sparsetheory.lowrank.interval import ErrorInterval, rounding_slack
+from sparsetheory.lowrank.operands import Matrix, as_matrix, is_finite, largest, squared_norm
+from sparsetheory.lowrank.spectra import compact, thin_svd
 
 __all__ = ["SVDSummary"]
+
+# Norms whose squares, and shares of them down to rounding, stay in the range of float64.
+_SMALLEST_NORM, _LARGEST_NORM = 1e-152, 1e153
 
 
 @dataclass(eq=False)
@@ -39,6 +44,10 @@ class SVDSummary:
         Columns seen.
     discarded, discarded_top, discarded_kyfan : float
         As above.
+    n_steps : int
+        Updates and merges, one after another, that the numbers went through; each rounds a little.
+    probe : float
+        :math:`\|v^H C\|^2` for one fixed vector v: :meth:`posterior` recognises the blocks by it.
 
     Notes
     -----
@@ -66,6 +75,8 @@ class SVDSummary:
     discarded: float = 0.0
     discarded_top: float = 0.0
     discarded_kyfan: float = 0.0
+    n_steps: int = 0
+    probe: float = 0.0
 
     @classmethod
     def empty(cls, n_rows: int, rank: int, *, target_rank: int | None = None) -> Self:
@@ -84,7 +95,7 @@ class SVDSummary:
         target = rank if target_rank is None else check_rank(target_rank, "target_rank")
         if target > rank:
             raise ValueError(f"target_rank must be at most rank={rank}, got {target}")
-        return cls(np.zeros((n_rows, 0)), np.zeros(0), rank, target, 0)
+        return cls(np.zeros((check_rank(n_rows, "n_rows"), 0)), np.zeros(0), rank, target, 0)
 
     @classmethod
     def from_block(cls, block: Any, rank: int, *, target_rank: int | None = None) -> Self:
@@ -97,7 +108,12 @@ class SVDSummary:
         rank, target_rank : int
             As in :meth:`empty`.
         """
-        matrix = _finite(block)
+        return cls.named(block, "block", rank, target_rank)
+
+    @classmethod
+    def named(cls, block: Any, name: str, rank: int, target_rank: int | None) -> Self:
+        """Do what :meth:`from_block` does; errors call the block `name`."""
+        matrix = _finite(block, name)
         return cls.empty(matrix.shape[0], rank, target_rank=target_rank).absorb(matrix)
 
     @property
@@ -123,8 +139,9 @@ class SVDSummary:
         SVDSummary
             The summary itself.
         """
-        matrix = _finite(block)
+        matrix = _finite(block, "block")
         self._check_rows(matrix.shape[0])
+        _require_norm("all blocks together", np.hypot(np.sqrt(self.energy), np.sqrt(squared_norm(matrix))))
         return self.absorb(matrix)
 
     def merge(self, other: "SVDSummary") -> "SVDSummary":
@@ -140,14 +157,19 @@ class SVDSummary:
         ValueError
             If the two do not match.
         """
+        if not isinstance(other, SVDSummary):
+            raise TypeError(f"other must be an SVDSummary, got {type(other).__name__}")
         self._check_rows(other.n_rows)
         if (self.rank, self.target_rank) != (other.rank, other.target_rank):
             raise ValueError(
                 "summaries must agree in rank and target_rank to be merged, got "
                 f"{(self.rank, self.target_rank)} and {(other.rank, other.target_rank)}"
             )
+        _require_norm("all blocks together", np.hypot(np.sqrt(self.energy), np.sqrt(other.energy)))
         merged = replace(self).absorb(other.basis * other.singular_values)
         merged.n_columns = self.n_columns + other.n_columns
+        merged.n_steps = max(self.n_steps, other.n_steps) + 1
+        merged.probe = self.probe + other.probe
         merged.discarded += other.discarded
         merged.discarded_top += other.discarded_top
         merged.discarded_kyfan += other.discarded_kyfan
@@ -171,8 +193,12 @@ class SVDSummary:
             raise ValueError(f"rank must be at most target_rank={self.target_rank}, got {rank}")
         kept = float(np.sum(self.singular_values[rank:] ** 2))
         hi = kept + self.discarded
-        lo = max(hi - self.discarded_kyfan, kept)
-        return ErrorInterval.from_bounds(lo, hi, self.energy, (self.n_rows, self.n_columns), "summary")
+        shape = (self.n_rows, self.n_columns)
+        if rank >= min(shape):
+            return ErrorInterval(0.0, 0.0, self.energy, "summary")
+        # Both terms of the difference may be as large as the energy: it keeps a slack of its own.
+        lo = max(hi - self.discarded_kyfan - rounding_slack(*shape, hi), kept)
+        return ErrorInterval.from_tails(lo, hi, self.energy, shape, "summary", steps=self.n_steps)
 
     def minimal_rank(self, eps: float) -> int | None:
         """Return the smallest rank whose relative error is certainly at most `eps`, or None if there is none."""
@@ -189,13 +215,18 @@ class SVDSummary:
         Parameters
         ----------
         blocks : sequence of array-like
-            Exactly the blocks that were summarised.
+            Exactly the columns that were summarised, in any order and cut into blocks in any way.
         rank : int, optional
             At most `target_rank`, which is the default.
 
         Returns
         -------
         ErrorInterval
+
+        Raises
+        ------
+        ValueError
+            If the blocks are not those summarised: their number of columns, energy or probe differs.
 
         Notes
         -----
@@ -204,18 +235,17 @@ class SVDSummary:
         rank = self.target_rank if rank is None else check_rank(rank)
         checked = Blocks(blocks)
         self._check_rows(checked.n_rows)
-        if checked.n_columns != self.n_columns:
-            raise ValueError(f"blocks must be those summarised: {self.n_columns} columns, got {checked.n_columns}")
+        self._check_contents(checked)
         basis = self.basis[:, :rank]
         # Blocks divides extreme data by a power of two; the summary's own numbers follow.
         own = self.singular_values / checked.unit
         above = float(own[rank] ** 2) if rank < own.size else 0.0
         product = np.zeros(basis.shape, np.result_type(basis, checked[0]))
         missed = 0.0
-        for block in checked:
+        for block in map(compact, checked):
             coefficients = basis.conj().T @ block
             product += block @ coefficients.conj().T
-            missed += float(np.linalg.norm(block - basis @ coefficients) ** 2)
+            missed += squared_norm(block - basis @ coefficients)
         inner = basis.conj().T @ product
         coupling = np.linalg.norm(product - basis @ inner, 2) if basis.size else 0.0
         outside = min(above + self.discarded_top / checked.unit**2, missed)
@@ -225,21 +255,35 @@ class SVDSummary:
         gained = np.sum(outside + (excess + np.sqrt(excess**2 + 4 * coupling**2)) / 2)
         shape = (self.n_rows, self.n_columns)
         # Neither lower end dominates: the coupling is large where the kept directions are not settled.
-        lo = max(checked.energy - float(gained), self.interval(rank).lo / checked.unit**2)
-        return ErrorInterval.from_bounds(lo, missed, checked.energy, shape, "posterior", checked.unit)
+        lo = checked.energy - float(gained) - rounding_slack(*shape, checked.energy)
+        found = ErrorInterval.from_tails(max(lo, 0.0), missed, checked.energy, shape, "posterior", checked.unit)
+        return replace(found, lo=min(max(found.lo, self.interval(rank).lo / checked.unit**2), found.hi))
 
     def _check_rows(self, n_rows: int) -> None:
         if n_rows != self.n_rows:
             raise ValueError(f"row counts must agree: the summary has {self.n_rows}, got {n_rows}")
 
+    def _check_contents(self, blocks: Blocks) -> None:
+        if blocks.n_columns != self.n_columns:
+            raise ValueError(f"blocks must be those summarised: {self.n_columns} columns, got {blocks.n_columns}")
+        # The probe is a quadratic form of the Gram matrix, which any cut into blocks leaves alone.
+        probe = sum(_probed(block) for block in blocks)
+        energy, unit = self.energy / blocks.unit**2, blocks.unit
+        allowed = 2 * rounding_slack(self.n_rows, self.n_columns, energy) * (1 + self.n_steps)
+        for name, own, given in (("energy", energy, blocks.energy), ("probe", self.probe / unit**2, probe)):
+            if not abs(own - given) <= allowed:
+                raise ValueError(f"blocks must be those summarised: {name} {own:.17g}, got {given:.17g}")
+
     def absorb(self, matrix: Matrix) -> Self:
         """Do what :meth:`append` does for a matrix that is known to be valid."""
-        u, s = _extended_svd(self.basis, self.singular_values, matrix)
+        self.probe += _probed(matrix)
+        self.n_steps += 1
+        self.n_columns += matrix.shape[1]
+        u, s = _extended_svd(self.basis, self.singular_values, compact(matrix))
         dropped = s[self.rank :] ** 2
         # Contiguous copies: a view would keep the directions that were dropped alive.
         self.basis = np.ascontiguousarray(u[:, : self.rank])
         self.singular_values = s[: self.rank].copy()
-        self.n_columns += matrix.shape[1]
         if dropped.size:
             self.discarded += float(dropped.sum())
             self.discarded_top += float(dropped[0])
@@ -247,16 +291,32 @@ class SVDSummary:
         return self
 
 
-def _finite(block: Any) -> Matrix:
-    matrix = as_matrix(block)
-    if not np.isfinite(matrix).all():
-        raise ValueError("block contains NaN or infinity")
-    peak = float(np.abs(matrix).max())
-    if peak and not 1e-152 <= peak <= 1e152:
-        raise ValueError(
-            f"the largest entry is {peak:.1e}: its square leaves the range of float64; scale all blocks alike"
-        )
+def _finite(block: Any, name: str) -> Matrix:
+    matrix = as_matrix(block, name)
+    if not is_finite(matrix):
+        raise ValueError(f"{name} contains NaN or infinity")
+    peak = largest(matrix)
+    if peak:
+        _require_norm(name, peak * squared_norm(matrix / peak) ** 0.5)
     return matrix
+
+
+def _require_norm(name: str, norm: float) -> None:
+    if norm and not _SMALLEST_NORM <= norm <= _LARGEST_NORM:
+        raise ValueError(
+            f"{name}: squares leave the range of float64 at a norm of {norm:.1e}, which must be 0 or between "
+            f"{_SMALLEST_NORM:g} and {_LARGEST_NORM:g}; scale all blocks alike by a power of two"
+        )
+
+
+@lru_cache(maxsize=8)
+def _direction(n_rows: int) -> NDArray[np.float64]:
+    gaussian = np.random.default_rng(n_rows).standard_normal(n_rows)
+    return gaussian / np.linalg.norm(gaussian)
+
+
+def _probed(matrix: Matrix) -> float:
+    return squared_norm(_direction(matrix.shape[0]) @ matrix)
 
 
 def _extended_svd(basis: Matrix, s: NDArray[np.float64], matrix: Matrix) -> tuple[Matrix, NDArray[np.float64]]:

@@ -5,6 +5,9 @@ from concurrent.futures import Executor, Future
 from functools import reduce
 from typing import Any
 
+import numpy as np
+from scipy import sparse
+
 from sparsetheory.lowrank.blocks import check_rank
 from sparsetheory.lowrank.summary import SVDSummary
 
@@ -61,9 +64,13 @@ def tree_summary(
     rank = check_rank(rank)
     if len(blocks) == 0:
         raise ValueError("need at least one block, got an empty list")
-    tasks = [blocks[i : i + _BLOCKS_PER_TASK] for i in range(0, len(blocks), _BLOCKS_PER_TASK)]
+    _require_rows(blocks)
+    starts = range(0, len(blocks), _BLOCKS_PER_TASK)
     submit, gather = _scheduler(executor)
-    nodes = [submit(_subtree, [_lazy(block, executor) for block in task], rank, target_rank) for task in tasks]
+    nodes = [
+        submit(_subtree, [_lazy(b, executor) for b in blocks[i : i + _BLOCKS_PER_TASK]], i, rank, target_rank)
+        for i in starts
+    ]
     return gather(_reduce_pairs(nodes, lambda a, b: submit(SVDSummary.merge, a, b)))
 
 
@@ -74,11 +81,29 @@ def _reduce_pairs(nodes: list[Any], merge: Callable[[Any, Any], Any]) -> Any:
     return nodes[0]
 
 
-def _subtree(blocks: Sequence[Any], rank: int, target_rank: int | None) -> SVDSummary:
+def _require_rows(blocks: Sequence[Any]) -> None:
+    """Raise ValueError for the first block whose row count differs, before any is read."""
+    if sparse.issparse(blocks) or isinstance(blocks, np.matrix):
+        raise ValueError(f"blocks must be a list of matrices, got one {type(blocks).__name__}")
+    shapes = [_shape(block) for block in blocks]
+    for k, shape in enumerate(shapes):
+        if len(shape) == len(shapes[0]) == 2 and shape[0] != shapes[0][0]:
+            raise ValueError(f"row counts must agree: block 0 has {shapes[0][0]}, block {k} has {shape[0]}")
+
+
+def _shape(block: Any) -> tuple[int, ...]:
+    try:
+        return tuple(block.shape if hasattr(block, "shape") else np.shape(block))
+    except ValueError:
+        # Rows of different lengths: reading the block says so.
+        return ()
+
+
+def _subtree(blocks: Sequence[Any], first: int, rank: int, target_rank: int | None) -> SVDSummary:
     # A binary counter merges as the blocks arrive, so that at most one node per level is alive.
     pending: list[tuple[int, SVDSummary]] = []
-    for block in blocks:
-        level, node = 0, SVDSummary.from_block(block, rank, target_rank=target_rank)
+    for k, block in enumerate(blocks, first):
+        level, node = 0, SVDSummary.named(block, f"block {k}", rank, target_rank)
         while pending and pending[-1][0] == level:
             node = pending.pop()[1].merge(node)
             level += 1

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sparsetheory.regression.recovery import RecoveryRecord, RecoverySummary, benchmark_recovery, summarise
     from sparsetheory.regression.regularization_path import RegularizationPath, gram_lasso_path, lasso_path
     from sparsetheory.regression.splicing import SplicingRegressor
+    from sparsetheory.regression.support_certificate import SupportCertificate
 
 _MODULES = {
     "anchors": ("Anchors", "select_anchors"),
@@ -42,6 +43,7 @@ _MODULES = {
     "random_support": ("RandomSupportRegressor",),
     "recovery": ("RecoveryRecord", "RecoverySummary", "benchmark_recovery", "summarise"),
     "splicing": ("SplicingRegressor",),
+    "support_certificate": ("SupportCertificate",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -63,6 +65,7 @@ __all__ = [
     "RecoverySummary",
     "RegularizationPath",
     "SplicingRegressor",
+    "SupportCertificate",
     "WorkingSetLasso",
     "WorkingSetLassoCV",
     "WorstCase",

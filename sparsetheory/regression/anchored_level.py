@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.model_selection import KFold
 
 from sparsetheory.coding.penalties import L1
@@ -19,8 +20,8 @@ _FOLDS, _LEVELS, _MIN_RATIO = 5, 40, 1e-3
 def cross_validated_level(problem: Anchored, y: NDArray[np.float64], *, tol: float) -> float:
     """Return the level with the least mean squared error over five contiguous folds.
 
-    The anchors and the weights, which depend on the design alone, stay; the anchors' span is projected out afresh on
-    every training fold.
+    The anchors and the weights, which depend on the design alone, stay; the span of the anchors and of what is always
+    in the model is projected out afresh on every training fold.
 
     Parameters
     ----------
@@ -45,7 +46,8 @@ def cross_validated_level(problem: Anchored, y: NDArray[np.float64], *, tol: flo
     if largest == 0.0:
         return 1.0
     levels = largest * np.geomspace(1.0, _MIN_RATIO, _LEVELS)
-    used = problem.base.X[:, np.concatenate([alive, problem.anchors])]
+    used = _with_columns(problem.base.X[:, np.concatenate([alive, problem.anchors])], problem.base.basis)
+    weights = np.concatenate([weights, np.zeros(used.shape[1] - weights.size)])
     free = np.arange(alive.size, weights.size)
     errors = np.zeros(_LEVELS)
     for train, test in KFold(_FOLDS).split(np.empty(n)):
@@ -57,3 +59,10 @@ def cross_validated_level(problem: Anchored, y: NDArray[np.float64], *, tol: flo
 
 def _rows(X: Any, rows: NDArray[np.intp]) -> Any:
     return X[rows].tocsc() if hasattr(X, "tocsc") else X[rows]
+
+
+def _with_columns(X: Any, basis: NDArray[np.float64] | None) -> Any:
+    """Return a design followed by what is always in the model."""
+    if basis is None:
+        return X
+    return sparse.hstack([X, sparse.csc_array(basis)], format="csc") if sparse.issparse(X) else np.hstack([X, basis])

@@ -1,11 +1,12 @@
 """Random supports, and coefficients on them chosen to cancel."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import generator, is_finite, require_positive_integers
+from sparsetheory.arguments import generator, is_finite, require_choice, require_positive_integers
 
 __all__ = ["COEFFICIENT_MODES", "MAX_CONDITION", "adversarial_coefficients", "sample_support"]
 
@@ -58,8 +59,7 @@ def adversarial_coefficients(
     >>> adversarial_coefficients(X, [0, 1]).round(1)
     array([ 1414.2, -1414.2])
     """
-    if mode not in COEFFICIENT_MODES:
-        raise ValueError(f"mode must be one of {', '.join(COEFFICIENT_MODES)}; got {mode!r}")
+    require_choice("mode", mode, COEFFICIENT_MODES)
     if not (is_finite(B) and B > 0):
         raise ValueError(f"B must be positive and finite, got {B!r}")
     XS = _columns(X, S)
@@ -139,6 +139,8 @@ def sample_support(
     if X.ndim != 2:
         raise ValueError(f"X must be a matrix, got {X.ndim} dimension(s)")
     require_positive_integers(k=k, max_tries=max_tries)
+    if isinstance(max_condition, bool) or not isinstance(max_condition, Real) or not max_condition >= 1:
+        raise ValueError(f"max_condition must be a number of at least 1; got {max_condition!r}")
     candidates = np.flatnonzero(X.any(axis=0))
     limit = min(X.shape[0], candidates.size)
     if k > limit:

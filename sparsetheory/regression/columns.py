@@ -1,6 +1,6 @@
 """Column access to a design, dense, sparse or memory-mapped, seen through a projection."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,18 @@ from sklearn.utils import check_array
 
 from sparsetheory.numba_kernels.coordinate_descent import dense_correlations
 from sparsetheory.numba_kernels.mixed_precision import row_correlations
+from sparsetheory.ranges import require_squares
 
-__all__ = ["NEGLIGIBLE", "Columns", "check_columns", "refuse_half"]
+__all__ = ["NEGLIGIBLE", "Columns", "canonical", "check_columns", "refuse_half"]
 
-# A length below this share of the raw column is rounding.
+# What a projection leaves of a column is rounding below this share of the column.
 NEGLIGIBLE = 1e-11
+# A mean can be taken off without rounding: what it leaves is rounding only where entries differ in their last digits.
+_LAST_DIGITS = 4 * float(np.finfo(np.float64).eps)
+# A response is explained if no more than this share of it is left.
+_EXPLAINED = 1e-14
+# Squared norms between these need no look at single entries to be known to be in range.
+_LEAST_SQUARE, _LARGEST_SQUARE = 1e-304, 1e299
 # Columns are converted and corrected in blocks of about this many entries: 4 MB in double precision.
 _BLOCK_ENTRIES = 1 << 19
 
@@ -28,7 +35,19 @@ def check_columns(X: Any) -> Any:
         If it is not a matrix of numbers, or is in half precision.
     """
     refuse_half(X)
-    return check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], ensure_all_finite=False)
+    return canonical(check_array(X, accept_sparse="csc", dtype=[np.float64, np.float32], ensure_all_finite=False))
+
+
+def canonical(X: Any) -> Any:
+    """Return a design whose stored entries have distinct positions: repeated ones mean their sum.
+
+    Dense designs and matrices in canonical format are returned as they are; others are copied.
+    """
+    if not sparse.issparse(X) or X.has_canonical_format:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    return X
 
 
 def refuse_half(X: Any) -> None:
@@ -48,12 +67,14 @@ class Columns:
     X : ndarray or CSC matrix of shape (n_samples, n_features)
         float32 or float64, any memory order, memory maps included. Not copied.
     basis : ndarray of shape (n_samples, q), optional
-        Orthonormal columns Q to project out.
+        Orthonormal columns Q to project out. If the entries of the first are all the same, means are taken off first:
+        that involves no rounding, so that columns with large means keep all digits in which their entries differ.
     """
 
     def __init__(self, X: Any, basis: NDArray[np.float64] | None = None) -> None:
         self.X = X
         self.basis = None if basis is None or basis.shape[1] == 0 else basis
+        self._constant = _constant_of(self.basis)
         self.n_samples, self.n_features = X.shape
         self.is_sparse = sparse.issparse(X)
         self._squares: NDArray[np.float64] | None = None
@@ -74,6 +95,8 @@ class Columns:
         """Return ``(I - QQ') target``, orthogonal to Q to working precision."""
         if self.basis is None:
             return target
+        if self._constant is not None and self.basis.shape[1] > 1:
+            target = target - self._constant @ (self._constant.T @ target)
         once = target - self.basis @ (self.basis.T @ target)
         return once - self.basis @ (self.basis.T @ once)
 
@@ -116,15 +139,25 @@ class Columns:
         return self._squares
 
     def _compute_squares(self) -> NDArray[np.float64]:
-        if self.is_sparse:
-            squares = self.X.copy()
-            squares.data = squares.data.astype(np.float64) ** 2
-            return np.asarray(squares.sum(axis=0), dtype=np.float64).ravel()
-        out = np.empty(self.n_features)
-        for block in self.blocks():
-            columns = np.asarray(self.X[:, block], dtype=np.float64)
-            out[block] = np.einsum("ij,ij->j", columns, columns)
-        return out
+        with np.errstate(over="ignore", under="ignore"):
+            if self.is_sparse:
+                squares = sparse.csc_array(
+                    (self.X.data.astype(np.float64) ** 2, self.X.indices, self.X.indptr), self.X.shape
+                )
+                return np.asarray(squares.sum(axis=0), dtype=np.float64).ravel()
+            out = np.empty(self.n_features)
+            for block in self.blocks():
+                columns = np.asarray(self.X[:, block], dtype=np.float64)
+                out[block] = np.einsum("ij,ij->j", columns, columns)
+            return out
+
+    def require_squares(self) -> None:
+        """Raise ValueError, naming X, if squared norms of columns that are not zero leave the range of doubles."""
+        squares, n = self.raw_squares(), max(self.n_samples, 1)
+        # Norms that are well inside the range need no look at single entries.
+        suspicious = np.flatnonzero(~((squares > n * _LEAST_SQUARE) & (squares < _LARGEST_SQUARE)))
+        if suspicious.size:
+            require_squares("X", self.X[:, suspicious], each_column=True, dtype=np.float64)
 
     def squares(self, *, recompute_below: float = 1e-7) -> NDArray[np.float64]:
         """Return the squared Euclidean norms of the projected columns.
@@ -146,21 +179,57 @@ class Columns:
         if self.basis is None:
             return total
         left = np.empty_like(total)
-        for block in self.blocks():
-            columns = self.raw_block(block)
-            coordinates = self.basis.T @ columns
-            part = np.maximum(total[block] - np.einsum("ij,ij->j", coordinates, coordinates), 0.0)
-            weak = np.flatnonzero(part < recompute_below * total[block])
-            if weak.size:
-                residual = self._dense(columns[:, weak]) - self.basis @ coordinates[:, weak]
-                part[weak] = np.einsum("ij,ij->j", residual, residual)
-            left[block] = part
+        for block in self._product_blocks():
+            coordinates = self.basis.T @ self.raw_block(block)
+            left[block] = np.maximum(total[block] - np.einsum("ij,ij->j", coordinates, coordinates), 0.0)
+        weak = np.flatnonzero(left < recompute_below * total)
+        left[weak] = self._squares_of(weak, self.project)
         return left
+
+    def _product_blocks(self) -> Iterator[slice]:
+        """Cut the columns into ranges for products with the basis; those of sparse columns are small."""
+        if not self.is_sparse or self.basis is None:
+            yield from self.blocks()
+            return
+        width = max(1, _BLOCK_ENTRIES // self.basis.shape[1])
+        for start in range(0, self.n_features, width):
+            yield slice(start, min(start + width, self.n_features))
+
+    def _squares_of(
+        self, indices: NDArray[np.intp], project: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """Return the squared norms of some columns after a projection, formed entry by entry."""
+        out = np.empty(indices.size)
+        width = max(1, _BLOCK_ENTRIES // self.n_samples)
+        for start in range(0, indices.size, width):
+            some = slice(start, start + width)
+            residual = project(self.raw(indices[some]))
+            out[some] = np.einsum("ij,ij->j", residual, residual)
+        return out
 
     def live_squares(self, *, recompute_below: float = 1e-7) -> NDArray[np.float64]:
         """Return :meth:`squares`, with zero for columns whose projection is rounding."""
-        squares = self.squares(recompute_below=recompute_below)
-        return np.where(squares > NEGLIGIBLE**2 * self.raw_squares(), squares, 0.0)
+        squares, raw = self.squares(recompute_below=recompute_below), self.raw_squares()
+        live = squares > NEGLIGIBLE**2 * raw
+        if self._constant is not None:
+            # Of a column with a large mean, what is left is to be compared with the column less its mean.
+            doubtful = np.flatnonzero(~live & (squares > _LAST_DIGITS**2 * raw))
+            live[doubtful] = squares[doubtful] > NEGLIGIBLE**2 * self._squares_of(doubtful, self._centre)
+        return np.where(live, squares, 0.0)
+
+    def without_rounding(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return :meth:`project`, with zeros for a response of which rounding alone is left."""
+        projected = self.project(target)
+        size, left = np.linalg.norm(target, axis=0), np.linalg.norm(projected, axis=0)
+        explained = left <= _EXPLAINED * size
+        if self._constant is not None and np.any(explained):
+            centred = np.linalg.norm(self._centre(target), axis=0)
+            explained = (left <= _LAST_DIGITS * size) | (left <= _EXPLAINED * centred)
+        return np.where(explained, 0.0, projected)
+
+    def _centre(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+        once = target - self._constant @ (self._constant.T @ target)
+        return np.asarray(once - self._constant @ (self._constant.T @ once))
 
     def usable(self) -> NDArray[np.bool_]:
         """Return which projected columns are more than rounding.
@@ -172,13 +241,18 @@ class Columns:
         """
         if not np.all(np.isfinite(self.raw_squares())):
             raise ValueError("X must be finite, and so must the squares of its entries; it contains NaN or infinity")
+        self.require_squares()
         return np.asarray(self.live_squares() > 0)
 
     def raw_block(self, block: slice) -> Any:
         """Return a range of raw columns in double precision, sparse where X is."""
-        columns = self.X[:, block]
+        whole = block.start == 0 and block.stop == self.n_features
+        columns = self.X if whole else self.X[:, block]
         return columns if self.is_sparse else np.asarray(columns, dtype=np.float64)
 
-    @staticmethod
-    def _dense(columns: Any) -> NDArray[np.float64]:
-        return columns.toarray() if sparse.issparse(columns) else columns
+
+def _constant_of(basis: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    """Return the first direction of a basis, as a column, if it is the constant."""
+    if basis is None or np.any(basis[:, 0] != basis[0, 0]):
+        return None
+    return basis[:, :1]

@@ -115,7 +115,7 @@ def worst_zwj_blocks(N: int, d: int, *, k: int = 2, random_state: Any = None) ->
     >>> round(float(np.mean(case.signal**2)), 6)  # 256 ** -0.5
     0.0625
     """
-    if k != 2:
+    if not isinstance(k, int | np.integer) or k != 2:
         raise ValueError(f"k must be 2 for zwj_blocks, got {k!r}")
     return WorstCase(zwj_blocks(N, d), np.arange(2), np.full(2, 0.5))
 
@@ -235,6 +235,9 @@ def worst_sparse_precision(N: int, d: int, *, k: int = 4, eta: float = 1e-4, ran
     >>> worst_sparse_precision(50, 20, k=3, random_state=0).support.size
     3
     """
+    require_positive_integers(N=N, d=d, k=k)
+    if k > d:
+        raise ValueError(f"k must be at most d={d}, got {k}")
     rows, A = _draw_rows(N, d, k, eta, generator(random_state))
     support = np.flatnonzero(A[0])
     coef = A[0, support] * np.linalg.norm(rows[:, support], axis=0)

@@ -116,7 +116,7 @@ def check_design(name: str, params: dict[str, Any]) -> tuple[str, dict[str, Any]
     >>> check_design("lowrank4", {"tau": 0.1})
     ('lowrank', {'tau': 0.1, 'r': 4})
     """
-    family, fixed = _ALIASES.get(name, (name, {}))
+    family, fixed = _ALIASES.get(name, (name, {})) if isinstance(name, str) else ("", {})
     if family not in DESIGNS:
         raise ValueError(f"name must be one of {', '.join([*DESIGNS, *_ALIASES])}; got {name!r}")
     _check_parameters(name, DESIGNS[family], params, set(fixed))
@@ -151,7 +151,7 @@ def worst_case(name: str, N: int, d: int, *, random_state: Any = None, **params:
     >>> worst_case("zwj_blocks", 64, 64).support.tolist()
     [0, 1]
     """
-    if name not in WORST_CASES:
+    if not isinstance(name, str) or name not in WORST_CASES:
         raise ValueError(f"name must be one of {', '.join(WORST_CASES)}; got {name!r}")
     _check_parameters(name, WORST_CASES[name], params, set())
     return WORST_CASES[name](N, d, random_state=random_state, **params)

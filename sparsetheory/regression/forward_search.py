@@ -82,11 +82,15 @@ class ForwardSearch:
     def propose(self) -> Candidate | None:
         """Return the best column, once its score is confirmed by the column itself; None if no column is left."""
         index, score = self._account()
+        examined: set[int] = set()
         while index >= 0:
             candidate = self._examine(index)
-            dependent = candidate.square <= self.floors[index]
-            if not dependent and candidate.coordinate**2 >= (1 - _FLATTERED) * score:
+            # `not >`, so that NaN depends. A column that comes back is the best: its score is its own by now.
+            dependent = not candidate.square > self.floors[index]
+            confirmed = index in examined or candidate.coordinate**2 >= (1 - _FLATTERED) * score
+            if not dependent and confirmed:
                 return candidate
+            examined.add(index)
             self.correlations[index] = candidate.coordinate * np.sqrt(candidate.square)
             if dependent:
                 self.left[index] = 0.0

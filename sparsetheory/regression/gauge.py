@@ -8,14 +8,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from sklearn.utils import Bunch
 
-from sparsetheory.arguments import check_count, check_number, generator
+from sparsetheory.arguments import check_count, check_number, generator, require_flags
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.numba_kernels.support_gauge import largest_signed_norm
 from sparsetheory.regression.anchors import Anchors
 from sparsetheory.regression.columns import Columns, check_columns
 from sparsetheory.regression.distances import inverse_factor
+from sparsetheory.regression.least_squares import check_indices
 from sparsetheory.regression.linear_model import check_sparsity
-from sparsetheory.regression.plain_gauge import plain_gauge
+from sparsetheory.regression.plain_gauge import PlainGauges
 from sparsetheory.regression.support_batch import SupportBatch
 from sparsetheory.regression.support_law import SupportLaw
 
@@ -28,6 +29,7 @@ _MAX_EXACT = 14
 _BATCH = 32
 # A check fails by chance at most this often.
 _CHANCE = 1e-6
+_MOST_DRAWS = 2000
 
 
 class Weighted(Protocol):
@@ -79,6 +81,9 @@ def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = Fals
     >>> bool(gauge["ratios"].max() <= gauge["alpha"] <= gauge["ratios"].sum())
     True
     """
+    if not hasattr(anchors, "weights"):
+        raise TypeError(f"anchors must be those of select_anchors, with weights; got {anchors!r}")
+    require_flags(exact=exact)
     columns = Columns(check_columns(X), getattr(anchors, "always", None))
     support = _check_support(S, columns.n_features)
     weights = np.asarray(anchors.weights)
@@ -142,41 +147,88 @@ class AnchorCertificate(Certificate):
         return self.gauges.size
 
     def check(
-        self, *data: Any, n_samples: int = 100, n_repeats: int = 20, random_state: Any = None
+        self, X: Any, *, n_samples: int | None = None, n_repeats: int | None = None, random_state: Any = 0
     ) -> "AnchorCertificate":
-        """Draw fresh supports, and repeat some old ones, with all distances by plain least squares.
+        """Repeat the old supports and draw fresh ones, with all distances by plain least squares.
 
         Parameters
         ----------
-        *data
-            The design X; what follows it is not used.
-        n_samples : int
-            Fresh supports.
-        n_repeats : int
-            Old supports whose gauges are compared.
+        X : array-like or sparse matrix of shape (N, d)
+            The design.
+        n_samples : int, optional
+            Fresh supports; by default as many as show nearly always that the true share is twice `bound`, but at most
+            2000.
+        n_repeats : int, optional
+            Old supports whose gauges are compared; all by default.
         random_state : int, RandomState, Generator or None
             Seed.
 
         Returns
         -------
         AnchorCertificate
-            `measured` is the share among the fresh supports. `valid` says whether that share is possible where the
-            true one is below `bound` (an exact binomial test at level 1e-6), and the gauges repeat.
+            `measured` is the share among the fresh supports. It is valid if that share is possible where the true one
+            is below `bound` (an exact binomial test at level 1e-6), the gauges repeat, their limits are those stated,
+            and the basis of the anchors is theirs.
+
+        Raises
+        ------
+        ValueError
+            If X is not of the shape of the certified one, or a number is out of range.
         """
-        rng, count = generator(random_state), check_count("n_samples", n_samples)
-        columns = Columns(check_columns(data[0]), self.anchors.always)
-        if columns.n_samples != self.anchors.Q.shape[0] or columns.n_features <= self.supports.max():
-            return replace(self, measured=None, status=Status.INVALID)
-        fresh = [
-            plain_gauge(columns, S, self.anchors.indices) for S in _draw(columns, self.anchors, self.k, count, rng)
-        ]
+        rng = generator(random_state)
+        count = _draws(self.bound) if n_samples is None else check_count("n_samples", n_samples)
+        repeats = self.n_samples if n_repeats is None else check_count("n_repeats", n_repeats)
+        columns = Columns(check_columns(X), self.anchors.always)
+        _require_anchors(columns, self.anchors)
+        plain = PlainGauges(columns, self.anchors.indices)
+        fresh = plain.of(_draw(columns, self.anchors, self.k, count, rng))
         failures = int(sum(gauge.exceeds(self.alpha_max) for gauge in fresh))
-        possible = stats.binom.sf(failures - 1, count, self.bound) > _CHANCE
-        valid = possible and all(
-            plain_gauge(columns, S, self.anchors.indices).agrees(old)
-            for S, old in zip(self.supports[:n_repeats], self.gauges[:n_repeats], strict=True)
+        reason = self._contradiction(plain, repeats)
+        if not stats.binom.sf(failures - 1, count, self.bound) > _CHANCE:
+            reason = f"{failures} of {count} fresh supports fail, which a share of {self.bound:.3g} excludes"
+        return replace(self, measured=failures / count, status=Status.of(not reason), reason=reason)
+
+    def _contradiction(self, plain: PlainGauges, repeats: int) -> str:
+        """Return what the design says against the certificate, apart from fresh supports."""
+        lower, upper = _limits(self.gauges, self.alpha_max, self.confidence)
+        if not (np.isclose(self.bound, upper, rtol=1e-9, atol=0) and np.isclose(self.lower, lower, rtol=1e-9, atol=0)):
+            return f"the limits are not those of the gauges, {lower:.3g} and {upper:.3g}"
+        if len(self.supports) != self.n_samples:
+            return "there is not one gauge per support"
+        if not plain.spanned_by(self.anchors.Q):
+            return "the basis is not one of the anchors' span"
+        supports, gauges = self.supports[:repeats], self.gauges[:repeats]
+        for S, again, old in zip(supports, plain.of(supports), gauges, strict=True):
+            if not again.agrees(old):
+                return f"the gauge of support {S.tolist()} is {again.value:.6g}, not {old:.6g}"
+        return ""
+
+
+def _draws(bound: float) -> int:
+    """Return how many supports tell a share of twice the bound from the bound, missing it in one of 1000 checks."""
+    share = min(max(bound, 1e-6), 1.0)
+    double = min(2 * share, 1.0)
+    needed = 4.8 * np.sqrt(share * (1 - share)) + 3.1 * np.sqrt(double * (1 - double))
+    return int(np.clip(np.ceil((needed / share) ** 2), 100, _MOST_DRAWS))
+
+
+def _limits(gauges: _Array, allowed: float, confidence: float) -> tuple[float, float]:
+    """Return the limits of Clopper and Pearson for the share of gauges that exceed what is allowed."""
+    failures, count = int(np.sum(gauges > allowed)), gauges.size
+    upper = stats.binomtest(failures, count, alternative="less").proportion_ci(confidence).high
+    lower = stats.binomtest(failures, count, alternative="greater").proportion_ci(confidence).low
+    return float(lower), float(upper)
+
+
+def _require_anchors(columns: Columns, anchors: Anchors) -> None:
+    """Raise ValueError where anchors cannot be those of a design of this shape."""
+    if anchors.Q.shape[:1] != (columns.n_samples,):
+        raise ValueError(f"anchors.Q must have one row per row of X, {columns.n_samples}; got {anchors.Q.shape}")
+    if anchors.weights.shape not in ((0,), (columns.n_features,)):
+        raise ValueError(
+            f"X must have {anchors.weights.size} features, as the design of the anchors; got {columns.n_features}"
         )
-        return replace(self, measured=failures / count, status=Status.of(valid))
+    check_indices("anchors", anchors.indices, columns.n_features)
 
 
 def _draw(columns: Columns, anchors: Anchors, k: int, count: int, rng: np.random.Generator) -> _Index:
@@ -229,26 +281,25 @@ def certify_anchors(
     >>> certificate.bound < 0.1, certificate.check(X, random_state=2).valid
     (True, True)
     """
+    if not isinstance(anchors, Anchors):
+        raise TypeError(f"anchors must be those of select_anchors; got {anchors!r}")
     columns = Columns(check_columns(X), anchors.always)
     k = check_sparsity("k", k, columns.n_samples, columns.n_features)
     count = check_count("n_samples", n_samples)
     if not 0 < check_number("confidence", confidence) < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1; got {confidence!r}")
     allowed = 2.0 * k if alpha_max is None else check_number("alpha_max", alpha_max, positive=True)
-    if anchors.Q.shape[:1] != (columns.n_samples,):
-        raise ValueError(f"anchors.Q must have one row per row of X, {columns.n_samples}; got {anchors.Q.shape}")
+    _require_anchors(columns, anchors)
     supports = _draw(columns, anchors, k, count, generator(random_state))
     gauges = np.concatenate([_gauges(columns, part, anchors) for part in _parts(supports)])
-    failures = int(np.sum(gauges > allowed))
-    upper = stats.binomtest(failures, count, alternative="less").proportion_ci(confidence).high
-    lower = stats.binomtest(failures, count, alternative="greater").proportion_ci(confidence).low
+    lower, upper = _limits(gauges, allowed, confidence)
     return AnchorCertificate(
         f"at most a share of bound of random supports of size {k} has a gauge above {allowed:g} "
         f"({confidence:.0%} confidence)",
-        float(upper),
-        failures / count,
+        upper,
+        float(np.mean(gauges > allowed)),
         Status.VALID,
-        lower=float(lower),
+        lower=lower,
         k=k,
         alpha_max=allowed,
         confidence=float(confidence),

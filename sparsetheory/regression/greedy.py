@@ -6,18 +6,22 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, require_flags
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.gram_pursuit import omp_gram, pursue_targets
+from sparsetheory.regression.gram_pursuit import check_jobs, omp_gram, pursue_targets
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.stepwise import ForwardPath, backward, choose_length, feature_price, forward_path, refit
+from sparsetheory.regression.support_certificate import SupportCertificate
+from sparsetheory.regression.support_rules import Greedy, Size, SupportRule, Worthwhile
 
 __all__ = ["OMP", "ForwardBackward", "omp_gram"]
 
 _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]
 
+# Inner products of columns carry half of the digits: what several targets share is that accurate.
+_GRAM_PRECISION = float(np.sqrt(np.finfo(np.float64).eps))
 # A Gram matrix of more features than this (half a gigabyte) is not formed.
 _LARGEST_GRAM = 8192
 
@@ -48,6 +52,9 @@ class OMP(SparseLinearModel):
         The steps; None if there are several targets.
     n_iter_ : int or ndarray of int, shape (n_targets,)
         Steps of each target.
+    certificate_ : SupportCertificate
+        ``certificate_.check(X, y)`` verifies from the data that the coefficients are least squares on their support,
+        the number of features, and for one target every step. That no other features fit better is not promised.
 
     See Also
     --------
@@ -109,6 +116,8 @@ class OMP(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
+        require_flags(fit_intercept=self.fit_intercept)
+        check_jobs(self.n_jobs)
         data = self._check(X, y, sample_weight)
         steps = self._steps(data)
         tol = None if self.tol is None else check_number("tol", self.tol) / data.mean_weight
@@ -127,7 +136,15 @@ class OMP(SparseLinearModel):
             coef = np.array([coef for coef, _ in fits])
             counts = np.array([path.indices.size for _, path in fits])
         self.n_iter_ = counts
-        return self._set_coefficients(data, coef)
+        self._set_coefficients(data, coef)
+        self.certificate_ = self._certify(data, steps, tol)
+        return self
+
+    def _certify(self, data: LeastSquaresData, steps: int, tol: float | None) -> SupportCertificate:
+        size = Size(steps, tol or 0.0)
+        if data.y.ndim == 1:
+            return SupportCertificate.of(data, self, rules=(size, Greedy(self.path_.indices)))
+        return SupportCertificate.of(data, self, rules=(size,), precision=_GRAM_PRECISION)
 
     def _steps(self, data: LeastSquaresData) -> int:
         n, d = data.n_samples, data.n_features
@@ -178,6 +195,10 @@ class ForwardBackward(SparseLinearModel):
         Noise level: `sigma`, or its estimate after the forward selection, or with `n_nonzero` of the final model.
     n_iter_ : int
         Forward steps.
+    certificate_ : SupportCertificate
+        ``certificate_.check(X, y)`` verifies from the data that the coefficients are least squares on their support,
+        and with `prune` that no feature could be left out for less than its price (or with `n_nonzero` the number of
+        features). That no addition or exchange fits better is not promised.
 
     See Also
     --------
@@ -239,6 +260,7 @@ class ForwardBackward(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
+        require_flags(prune=self.prune, fit_intercept=self.fit_intercept)
         data = self._check(X, y, sample_weight)
         check_count("max_steps", self.max_steps)
         given = (
@@ -247,11 +269,16 @@ class ForwardBackward(SparseLinearModel):
         n_left = data.n_observations - (0 if data.columns.basis is None else data.columns.basis.shape[1])
         if self.n_nonzero is None:
             support, sigma = self._priced(data, n_left, given)
+            price = feature_price(sigma, data.n_features)
+            rules: tuple[SupportRule, ...] = (Worthwhile(price),) if self.prune else ()
         else:
             support, sigma = self._sized(data, n_left, given)
+            rules = (Size(int(self.n_nonzero)),)
         self.sigma_ = float(sigma * np.sqrt(data.mean_weight))
         self.n_iter_ = self.path_.indices.size
-        return self._set_coefficients(data, _coefficients(data.columns, data.y, support))
+        self._set_coefficients(data, _coefficients(data.columns, data.y, support))
+        self.certificate_ = SupportCertificate.of(data, self, rules=rules)
+        return self
 
     def _priced(self, data: LeastSquaresData, n_left: float, sigma: float | None) -> tuple[_Index, float]:
         """Select what gains more than noise would."""

@@ -66,6 +66,9 @@ class NIHT(IterativeSupport):
         ``|y - Xw - b|^2 / (2n)`` of all iterates, from the zero model on; before refitting.
     n_iter_ : int
         Iterations; each is one product of the design with a vector.
+    certificate_ : SupportCertificate
+        ``certificate_.check(X, y)`` verifies from the data that the coefficients are least squares on their support (up
+        to `tol` if they are not refitted), and their number. That other features fit no better is not promised.
 
     See Also
     --------
@@ -137,6 +140,15 @@ class NIHT(IterativeSupport):
     def _finish(self, explored: ExploredColumns, best: SupportFit) -> SupportFit:
         return explored.fit(best.support) if self.refit else best
 
+    def _iteration_error(self, count: int) -> float:
+        # The last step moved the coefficients w by step * gradient, at most tol * |w|, and the gradient with it by at
+        # most |U|^2 * tol * |w|, where |U|^2 <= k for k unit columns, and 2k while the support changes. Steps of our
+        # own are at least 0.99 / 2 of the reciprocal of that.
+        if self.refit:
+            return 0.0
+        steps = 5.0 * count if self.step is None else 1.0 / self.step
+        return self.tol * (steps + 2.0 * count)
+
 
 def _thresholded(explored: ExploredColumns, values: _Array, count: int) -> SupportFit:
     support = leading(np.abs(values), count)
@@ -161,7 +173,7 @@ class HTP(IterativeSupport):
 
     Attributes
     ----------
-    coef_, intercept_, support_, losses_, n_iter_
+    coef_, intercept_, support_, losses_, n_iter_, certificate_
         As in :class:`NIHT`, of the best iterate.
 
     Notes
@@ -231,7 +243,7 @@ class CoSaMP(IterativeSupport):
 
     Attributes
     ----------
-    coef_, intercept_, support_, losses_, n_iter_
+    coef_, intercept_, support_, losses_, n_iter_, certificate_
         As in :class:`NIHT`, of the best iterate.
 
     Notes

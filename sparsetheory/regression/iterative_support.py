@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, require_flags
 from sparsetheory.regression.explored_columns import ExploredColumns, SupportFit
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
+from sparsetheory.regression.support_certificate import SupportCertificate
+from sparsetheory.regression.support_rules import Size
 
 __all__ = ["IterativeSupport", "Repeats"]
 
@@ -37,6 +39,7 @@ class IterativeSupport(SparseLinearModel):
     n_nonzero: int | None
     max_iter: int
     tol: float
+    fit_intercept: bool
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model.
@@ -76,9 +79,14 @@ class IterativeSupport(SparseLinearModel):
             )
         self.losses_ = np.array(losses) / (2 * data.n_samples)
         self.n_iter_ = len(losses) - 1
-        return self._set_coefficients(data, explored.coefficients(self._finish(explored, best)))
+        self._set_coefficients(data, explored.coefficients(self._finish(explored, best)))
+        self.certificate_ = SupportCertificate.of(
+            data, self, rules=(Size(count),), converged=converged, iteration=self._iteration_error(count)
+        )
+        return self
 
     def _check_parameters(self) -> None:
+        require_flags(fit_intercept=self.fit_intercept, refit=getattr(self, "refit", True))
         check_count("max_iter", self.max_iter)
         check_number("tol", self.tol)
         step = getattr(self, "step", None)
@@ -95,6 +103,10 @@ class IterativeSupport(SparseLinearModel):
             if len(losses) > self.max_iter:
                 return best, losses, False
         return best, losses, True
+
+    def _iteration_error(self, count: int) -> float:
+        """Return how far from least squares the coefficients may be, as a multiple of their norm."""
+        return 0.0
 
     def _iterates(self, explored: ExploredColumns, start: SupportFit, count: int) -> Iterator[SupportFit]:
         raise NotImplementedError

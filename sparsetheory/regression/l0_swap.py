@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, require_choice, require_flags
 from sparsetheory.numba_kernels.l0_descent import best_pair_move, best_swap, l0_sweep
 from sparsetheory.regression.explored_columns import ExploredColumns, leading
 from sparsetheory.regression.linear_model import SparseLinearModel
+from sparsetheory.regression.support_certificate import SupportCertificate
+from sparsetheory.regression.support_rules import Priced
 
 __all__ = ["L0Search", "L0SwapRegressor"]
 
@@ -165,6 +167,9 @@ class L0SwapRegressor(SparseLinearModel):
         Its values after every least-squares solution on the way, strictly decreasing.
     n_iter_ : int
         Sweeps and exchanges.
+    certificate_ : SupportCertificate
+        ``certificate_.check(X, y)`` verifies from the data the objective, that the coefficients minimise it on their
+        support, and that no single addition, removal or (with `swaps`) exchange lowers it. Pairs are not checked.
 
     See Also
     --------
@@ -226,8 +231,9 @@ class L0SwapRegressor(SparseLinearModel):
         """
         data = self._check(X, y, sample_weight)
         self._check_parameters(data.n_features)
-        search = L0Search(ExploredColumns(data.columns, data.y), data.n_samples * self.lam0, self.lam2)
-        if not self._run(search):
+        search = L0Search(ExploredColumns(data.columns, data.y), data.n_samples * float(self.lam0), float(self.lam2))
+        settled = self._run(search)
+        if not settled:
             warnings.warn(
                 f"L0SwapRegressor still improved after max_iter={self.max_iter}; increase max_iter",
                 ConvergenceWarning,
@@ -235,14 +241,19 @@ class L0SwapRegressor(SparseLinearModel):
             )
         self.objectives_ = np.array(search.objectives) / data.n_samples
         self.objective_ = float(self.objectives_[-1])
-        return self._set_coefficients(data, search.explored.coefficients(search.fit))
+        self._set_coefficients(data, search.explored.coefficients(search.fit))
+        promise = Priced(search.price, search.ridge, search.least_gain, self.swaps != "none")
+        self.certificate_ = SupportCertificate.of(
+            data, self, rules=(promise,), price=float(self.lam0), ridge=float(self.lam2), converged=settled
+        )
+        return self
 
     def _check_parameters(self, n_features: int) -> None:
         check_number("lam0", self.lam0, positive=True)
         check_number("lam2", self.lam2)
         check_count("max_iter", self.max_iter)
-        if self.swaps not in _SWAPS:
-            raise ValueError(f"swaps must be one of {_SWAPS}; got {self.swaps!r}")
+        require_choice("swaps", self.swaps, _SWAPS)
+        require_flags(fit_intercept=self.fit_intercept)
         if self.swaps == "pairs" and n_features > _PAIR_LIMIT:
             raise ValueError(f"swaps='pairs' needs at most {_PAIR_LIMIT} features; X has {n_features}")
 

@@ -1,18 +1,18 @@
 """Estimators for penalised least squares with any penalty of the package."""
 
-from numbers import Real
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import check_cv
-from sklearn.utils.validation import _check_sample_weight
 
+from sparsetheory.arguments import check_number
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.numba_kernels import penalty_tags
-from sparsetheory.regression.lasso_certificate import LassoCertificate
-from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.regression.lasso_certificate import LassoCertificate, warn_if_rounding_spoils
+from sparsetheory.regression.least_squares import LeastSquaresData, check_row_weights
 from sparsetheory.regression.levels import largest_level
 from sparsetheory.regression.linear_model import SparseLinearModel
 from sparsetheory.regression.quadratic import Quadratic
@@ -44,24 +44,35 @@ class _PenalisedModel(SparseLinearModel):
         self, X: Any, y: Any, sample_weight: Any, lams: Any, n_lams: int = 100, min_ratio: float = 1e-3
     ) -> tuple[LeastSquaresData, RegularizationPath]:
         weights = check_weights(self.weights, X.shape[1])
+        penalty = as_penalty(self.penalty, X.shape[1])
         data = prepare_penalised(
             X, y, sample_weight, weights, fit_intercept=self.fit_intercept, unpenalised=self.unpenalised
         )
-        penalty = as_penalty(self.penalty)
-        return data, data_path(data, penalty, weights, lams, n_lams, min_ratio, self.tol, self.max_iter)
+        path = data_path(data, penalty, weights, lams, n_lams, min_ratio, self.tol, self.max_iter, dtype=self._dtype)
+        return data, path
 
-    def _keep_level(self, data: LeastSquaresData, path: RegularizationPath, index: int) -> Self:
-        """Make one level of a path the fitted model."""
+    def _keep_level(
+        self, data: LeastSquaresData, path: RegularizationPath, index: int, X: Any, y: NDArray[Any]
+    ) -> Self:
+        """Make one level of a path the fitted model, and check it on the data."""
         coef, intercept = path.coefs[:, index], float(path.intercepts[index])
-        self.coef_, self.intercept_ = coef.astype(self._dtype), intercept
+        self.coef_, self.intercept_ = coef, intercept
         self.support_ = np.flatnonzero(coef)
         self.n_iter_ = int(path.n_iters[index])
-        self.dual_gap_ = float(path.gaps[index])
-        weights = check_weights(self.weights, coef.size).copy()
-        weights[data.free] = 0.0
+        lam = float(path.lams[index])
+        levels = lam * check_weights(self.weights, coef.size)
+        levels[data.free] = 0.0
         self.certificate_ = LassoCertificate.of(
-            path, index, as_penalty(self.penalty), weights, coef, intercept, self.fit_intercept
-        )
+            as_penalty(self.penalty, coef.size).with_lam(lam),
+            levels,
+            coef.copy(),
+            intercept,
+            bound=path.tolerance,
+            tol=float(self.tol),
+            fit_intercept=bool(self.fit_intercept),
+        ).on(X, y, data.roots)
+        self.dual_gap_ = float(self.certificate_.measured or 0.0)
+        warn_if_rounding_spoils(self.certificate_, converged=path.gaps[index] <= path.tolerance)
         return self
 
 
@@ -75,8 +86,10 @@ class WorkingSetLasso(_PenalisedModel):
     lam : float
         Positive level of the penalty.
     penalty : str or Penalty
-        "l1", "mcp", "scad", "lq", ... or an object such as ``MCP(lam=1, gamma=3)`` whose level `lam` replaces. For
-        penalties that are not convex the solution is approached along 20 decreasing levels.
+        One of the names "l1", "l0", "cel0", "mcp" and "scad", or an object such as ``MCP(lam=1, gamma=3)`` whose level
+        `lam` replaces. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``, ``LogSum(1.0,
+        eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``. For penalties that are not convex the solution is approached along
+        20 decreasing levels.
     weights : array-like of shape (n_features,), optional
         Factors u of the level; zero means not penalised.
     unpenalised : array-like of int, optional
@@ -97,7 +110,7 @@ class WorkingSetLasso(_PenalisedModel):
     support_ : ndarray of int
         Features with coefficients that are not zero.
     dual_gap_ : float
-        Duality gap, or violation of the optimality conditions.
+        Duality gap of the model as it predicts, or distance of its coefficients from their best values.
     n_iter_ : int
         Working sets used.
     certificate_ : LassoCertificate
@@ -155,11 +168,10 @@ class WorkingSetLasso(_PenalisedModel):
         -------
         self
         """
-        if not (isinstance(self.lam, Real) and np.isfinite(self.lam) and self.lam > 0):
-            raise ValueError(f"lam must be a positive finite number; got {self.lam!r}")
+        check_number("lam", self.lam, positive=True)
         X, y = self._check_arrays(X, y)
         data, path = self._path(X, y, sample_weight, self._descent)
-        return self._keep_level(data, path, -1)
+        return self._keep_level(data, path, -1, X, y)
 
     def _descent(self, quadratic: Quadratic, penalty: Penalty, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the level, after others on the way to it where the solution depends on the start."""
@@ -177,7 +189,7 @@ class WorkingSetLassoCV(_PenalisedModel):
     penalty : str or Penalty
         As in :class:`WorkingSetLasso`.
     n_lams : int
-        Number of levels.
+        Number of levels, at least 1.
     min_ratio : float
         Smallest level over the largest.
     lams : array-like, optional
@@ -262,7 +274,8 @@ class WorkingSetLassoCV(_PenalisedModel):
             If a parameter is out of its range, or all rows of a fold have weight zero.
         """
         X, y = self._check_arrays(X, y)
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+        require_workers(self.n_jobs)
+        weight = None if sample_weight is None else check_row_weights(sample_weight, X)[0] ** 2
         data, path = self._path(X, y, weight, self.lams, self.n_lams, self.min_ratio)
         splits = list(check_cv(self.cv).split(X, y))
         if weight is not None and not all(weight[test].any() for _, test in splits):
@@ -273,7 +286,7 @@ class WorkingSetLassoCV(_PenalisedModel):
         self.lams_, self.mse_path_, self.path_ = path.lams, np.stack(errors, axis=1), path
         best = int(np.argmin(self.mse_path_.mean(axis=1)))
         self.lam_ = float(path.lams[best])
-        return self._keep_level(data, path, best)
+        return self._keep_level(data, path, best, X, y)
 
     def _fold_errors(
         self, X: Any, y: Any, weight: Any, lams: Any, train: NDArray[np.intp], test: NDArray[np.intp]
@@ -281,4 +294,11 @@ class WorkingSetLassoCV(_PenalisedModel):
         inside, outside = (None, None) if weight is None else (weight[train], weight[test])
         rows = X[train].tocsc() if hasattr(X, "tocsc") else X[train]
         path = self._path(rows, y[train], inside, lams)[1]
-        return np.asarray(np.average((path.predict(X[test]) - y[test][:, None]) ** 2, axis=0, weights=outside))
+        errors = path.predict(X[test]) - y[test].astype(np.float64)[:, None]
+        return np.asarray(np.average(errors**2, axis=0, weights=outside))
+
+
+def require_workers(n_jobs: Any) -> None:
+    """Raise ValueError if a number of workers is not as joblib counts."""
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
+        raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")

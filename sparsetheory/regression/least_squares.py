@@ -4,18 +4,73 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import scipy.linalg
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from scipy import sparse
 from sklearn.utils.validation import _check_sample_weight
 
-from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.distances import orthonormal_basis
+from sparsetheory.ranges import require_squares
+from sparsetheory.regression.columns import Columns, canonical
 
-__all__ = ["LeastSquaresData", "check_indices", "prepare", "scale_rows"]
+__all__ = ["LeastSquaresData", "check_indices", "check_row_weights", "prepare", "scale_rows"]
 
-# Directions of the unpenalised part that are weaker than this, relative to the strongest, are dropped.
-_RCOND = 1e-11
-_ROUNDING = 1e-14
+# Directions of the unpenalised part that are weaker than this, relative to its columns, are dropped.
+_RCOND = 1e-13
+# Entries of a column that differ by no more than this share of their size differ by rounding.
+_EPS = float(np.finfo(np.float64).eps)
+_LAST_DIGITS = 4 * _EPS
+
+
+@dataclass(frozen=True)
+class _FreePart:
+    """The unpenalised features, the constant taken off: an orthonormal basis of their span, and coefficients in it.
+
+    Attributes
+    ----------
+    basis : ndarray of shape (n_samples, rank)
+        Orthonormal, orthogonal to the constant if that is fitted.
+    inverse : ndarray of shape (m, rank)
+        Turns coordinates in the basis into coefficients of minimal norm for columns of length one.
+    constant : ndarray of shape (n_samples, 1) or None
+        Unit vector of the constant.
+    """
+
+    basis: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+    constant: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, design: NDArray[np.float64], fit_intercept: bool, roots: NDArray[np.float64] | None) -> "_FreePart":
+        constant = _constant(design.shape[0], roots) if fit_intercept else None
+        if design.shape[1] == 0:
+            return cls(np.empty((design.shape[0], 0)), np.empty((0, 0)), constant)
+        left = design if constant is None else Columns(design, constant).project(design)
+        sizes, norms = np.linalg.norm(design, axis=0), np.linalg.norm(left, axis=0)
+        # A column is a direction if it is more than the last digits of its entries, and not in the span of others.
+        norms = np.where(norms > _LAST_DIGITS * sizes, norms, 0.0)
+        unit = np.where(norms > 0, left, 0.0) / np.where(norms > 0, norms, 1.0)
+        pivoted, order = scipy.linalg.qr(unit, mode="r", pivoting=True)
+        noise = _LAST_DIGITS * sizes[order] / np.where(norms[order] > 0, norms[order], 1.0)
+        pivots = np.abs(np.diagonal(pivoted))
+        rank = int(np.cumprod(pivots > np.maximum(_RCOND, noise[: pivots.size])).sum())
+        basis = scipy.linalg.svd(unit, full_matrices=False)[0][:, :rank]
+        if constant is not None:
+            # Weak directions lean towards the constant: their rounding errors were relative to a longer column.
+            basis = scipy.linalg.qr(Columns(basis, constant).project(basis), mode="economic")[0]
+            basis = Columns(basis, constant).project(basis)
+        inverse = np.linalg.pinv(basis.T @ unit, rcond=_EPS) / np.where(norms > 0, norms, 1.0)[:, None]
+        return cls(np.asfortranarray(basis), inverse, constant)
+
+    def directions(self) -> NDArray[np.float64]:
+        """Return the whole basis, the constant first."""
+        parts = [self.basis] if self.constant is None else [self.constant, self.basis]
+        return np.asfortranarray(np.hstack(parts))
+
+    def fit(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return coefficients of minimal norm by least squares; none of what the constant explains up to rounding."""
+        if self.constant is not None:
+            target = Columns(target[:, None] if target.ndim == 1 else target, self.constant).without_rounding(target)
+        return np.asarray(self.inverse @ (self.basis.T @ target))
 
 
 @dataclass(frozen=True)
@@ -32,21 +87,27 @@ class LeastSquaresData:
         Response, scaled only.
     free : ndarray of int
         Unpenalised features.
+    free_part : _FreePart
+        What least squares needs of them.
     fit_intercept : bool
         Whether a constant column is part of the model.
     roots : ndarray of shape (n_samples,) or None
         Roots of the row weights, scaled to mean one, by which rows were multiplied.
     mean_weight : float
         Mean of the row weights as given: a row counts as often as its weight says.
+    shift : ndarray of shape (n_features,) or None
+        Constants that were taken off the columns before rows were scaled.
     """
 
     columns: Columns
     y: NDArray[np.float64]
     raw_y: NDArray[np.float64]
     free: NDArray[np.intp]
+    free_part: _FreePart
     fit_intercept: bool
     roots: NDArray[np.float64] | None = None
     mean_weight: float = 1.0
+    shift: NDArray[np.float64] | None = None
 
     @property
     def n_samples(self) -> int:
@@ -63,53 +124,71 @@ class LeastSquaresData:
         """Sum of the row weights; the number of rows without weights."""
         return self.n_samples * self.mean_weight
 
-    def complete(self, coef: NDArray[np.float64]) -> tuple[NDArray[np.float64], Any]:
+    def complete(self, coef: NDArray[np.float64], dtype: DTypeLike = np.float64) -> tuple[NDArray[Any], Any]:
         """Fit intercept and unpenalised features to what the given coefficients leave.
 
         Parameters
         ----------
         coef : ndarray of shape (n_features,) or (n_targets, n_features)
             Coefficients of the penalised features; zero for the others.
+        dtype : dtype
+            Precision in which coefficients are kept. The intercept makes up for what their rounding does to the mean.
 
         Returns
         -------
         coef : ndarray
             All coefficients; least squares of minimal norm on the unpenalised part.
         intercept : float or ndarray of shape (n_targets,)
+
+        Raises
+        ------
+        ValueError
+            If a coefficient leaves the range of `dtype`.
         """
-        zero = 0.0 if coef.ndim == 1 else np.zeros(coef.shape[0])
-        if self.free.size == 0 and not self.fit_intercept:
-            return coef, zero
+        coef = _rounded(coef, dtype)
+        if self.free.size:
+            coef[..., self.free] = _rounded(self.free_part.fit(self._left_by(coef)).T, dtype)
+        if not self.fit_intercept:
+            return coef, 0.0 if coef.ndim == 1 else np.zeros(coef.shape[0])
+        intercept = _mean(self._left_by(coef), self.roots)
+        if self.shift is not None:
+            intercept = intercept - coef.astype(np.float64) @ self.shift
+        return coef, intercept
+
+    def _left_by(self, coef: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the residual of some coefficients, in rows scaled by the roots of their weights."""
         support = np.flatnonzero(np.atleast_2d(coef).any(axis=0))
-        left = self.raw_y - np.asarray(self.columns.X[:, support] @ coef[..., support].T, dtype=np.float64)
-        design = _free_design(self.columns, self.free, self.fit_intercept, self.roots)
-        norms = np.linalg.norm(design, axis=0)
-        norms[norms == 0] = 1.0
-        solution = np.linalg.lstsq(design / norms, left, rcond=_RCOND)[0]
-        solution = solution / (norms if left.ndim == 1 else norms[:, None])
-        if self.fit_intercept:
-            _keep_constants(solution, design[:, -1], left)
-        coef = coef.copy()
-        coef[..., self.free] = solution[: self.free.size].T
-        return coef, solution[-1] if self.fit_intercept else zero
+        values = coef[..., support].astype(np.float64).T
+        return self.raw_y - np.asarray(self.columns.X[:, support] @ values, dtype=np.float64)
 
 
-def _keep_constants(solution: NDArray[np.float64], constant: NDArray[np.float64], left: NDArray[np.float64]) -> None:
-    """Give features no share, not even of rounding, in responses that the constant alone explains."""
-    intercept = constant @ left / (constant @ constant)
-    residual = left - (constant * intercept if left.ndim == 1 else np.outer(constant, intercept))
-    explained = np.linalg.norm(residual, axis=0) <= _ROUNDING * np.linalg.norm(left, axis=0)
-    solution[:-1] = np.where(explained, 0.0, solution[:-1])
-    solution[-1] = np.where(explained, intercept, solution[-1])
+def _constant(n_samples: int, roots: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return the unit vector of the constant in scaled rows, as a column."""
+    if roots is None:
+        return np.full((n_samples, 1), n_samples**-0.5)
+    return (roots / np.linalg.norm(roots))[:, None]
 
 
-def _free_design(
-    columns: Columns, free: NDArray[np.intp], fit_intercept: bool, roots: NDArray[np.float64] | None
-) -> NDArray[np.float64]:
-    parts = [columns.raw(free)]
-    if fit_intercept:
-        parts.append(np.ones((columns.n_samples, 1)) if roots is None else roots[:, None])
-    return np.hstack(parts)
+def _mean(values: NDArray[np.float64], roots: NDArray[np.float64] | None) -> Any:
+    """Return the weighted means of columns of scaled rows, corrected once so that no digit is lost to the sum."""
+    weights = np.ones(values.shape[0]) if roots is None else roots
+    total = weights @ weights
+    mean = weights @ values / total
+    left = values - (weights * mean if values.ndim == 1 else np.outer(weights, mean))
+    return mean + weights @ left / total
+
+
+def _rounded(coef: NDArray[np.float64], dtype: DTypeLike) -> NDArray[Any]:
+    """Return a copy of coefficients in a precision that holds them."""
+    with np.errstate(over="ignore"):
+        rounded = coef.astype(dtype)
+    if not np.all(np.isfinite(rounded)):
+        largest = float(np.max(np.abs(coef)))
+        raise ValueError(
+            f"X must have columns of such a size that coefficients, at most {largest:.3g} here, are in the range of "
+            f"{np.dtype(dtype)}; multiply X by a constant, divide y by one, or use double precision"
+        )
+    return rounded
 
 
 def prepare(
@@ -146,34 +225,80 @@ def prepare(
         indices of features.
     """
     target = np.asarray(y, dtype=np.float64)
-    roots, mean = None, 1.0
+    require_squares("y", target, each_column=True)
+    X, shift, roots, mean = canonical(X), None, None, 1.0
     if sample_weight is not None:
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        mean = float(weights.mean())
-        roots = np.sqrt(weights / mean)
-        X = scale_rows(X, roots)
+        roots, mean = check_row_weights(sample_weight, X)
+        shift = _weighted_means(X, roots) if fit_intercept else None
+        X = scale_rows(X, roots, shift)
         target = target * (roots if target.ndim == 1 else roots[:, None])
     free = check_indices("unpenalised", unpenalised, X.shape[1])
-    basis = None
-    if free.size or fit_intercept:
-        basis = orthonormal_basis(_free_design(Columns(X), free, fit_intercept, roots), rtol=_RCOND)[0]
-    columns = Columns(X, basis)
-    left = _without_rounding(columns.project(target), target)
-    return LeastSquaresData(columns, left, target, free, fit_intercept, roots, mean)
+    part = _FreePart.of(Columns(X).raw(free), fit_intercept, roots)
+    columns = Columns(X, part.directions())
+    columns.require_squares()
+    left = columns.without_rounding(target)
+    return LeastSquaresData(columns, left, target, free, part, fit_intercept, roots, mean, shift)
 
 
-def _without_rounding(projected: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Set a response to zero that the unpenalised part explains up to rounding, so that noise is not fitted."""
-    explained = np.linalg.norm(projected, axis=0) <= _ROUNDING * np.linalg.norm(target, axis=0)
-    return np.where(explained, 0.0, projected)
+def check_row_weights(sample_weight: ArrayLike, X: Any) -> tuple[NDArray[np.float64], float]:
+    """Return the roots of row weights scaled to mean one, and the mean that they had.
+
+    Raises
+    ------
+    ValueError
+        Naming `sample_weight`, if there are too few or too many, or they are negative, not finite or all zero.
+    """
+    try:
+        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    except ValueError as error:
+        raise ValueError(f"sample_weight must hold one non-negative number per row of X: {error}") from error
+    largest = float(np.max(weights))
+    if not np.isfinite(largest) or np.isnan(weights).any():
+        raise ValueError(f"sample_weight must be finite; got {largest}")
+    # The sum of weights near the largest number would leave the range.
+    shares = weights / largest
+    return np.sqrt(shares / shares.mean()), largest * float(shares.mean())
 
 
-def scale_rows(X: Any, roots: NDArray[np.float64]) -> Any:
-    """Return ``diag(roots) X`` in the precision of X, in Fortran order or CSC."""
-    factors = roots.astype(X.dtype)
+def _weighted_means(X: Any, roots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the means of dense columns, and of full sparse ones: others have no mean far above their spread."""
+    means = np.asarray(Columns(X).inner(roots**2) / float(roots @ roots))
+    return np.where(np.diff(X.indptr) == X.shape[0], means, 0.0) if sparse.issparse(X) else means
+
+
+def scale_rows(X: Any, roots: NDArray[np.float64], shift: NDArray[np.float64] | None = None) -> Any:
+    """Return ``diag(roots) (X - shift)`` in double precision, in Fortran order or CSC.
+
+    Rounded to single precision, scaled rows of constant columns would not be multiples of the scaled constant. Means
+    are taken off first, by `shift`, so that columns with large means keep their digits; it must be zero for columns
+    of a sparse matrix that are not full.
+    """
     if sparse.issparse(X):
-        return sparse.csc_array(sparse.diags_array(factors) @ X)
-    return np.asfortranarray(X * factors[:, None])
+        return _scale_sparse_rows(X, roots, shift)
+    if shift is None:
+        return np.asfortranarray(X * roots[:, None])
+    scaled = np.empty(X.shape, order="F")
+    for block in Columns(X).blocks():
+        scaled[:, block] = _scale_and_shift(X[:, block], roots, shift[block])
+    return scaled
+
+
+def _scale_sparse_rows(X: Any, roots: NDArray[np.float64], shift: NDArray[np.float64] | None) -> Any:
+    data = X.data * roots[X.indices]
+    for j in [] if shift is None else np.flatnonzero(shift):
+        stored = slice(X.indptr[j], X.indptr[j + 1])
+        data[stored] = _scale_and_shift(X.data[stored, None], roots[X.indices[stored]], shift[[j]])[:, 0]
+    return sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
+
+
+def _scale_and_shift(
+    block: NDArray[Any], roots: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Shift and scale some columns; what is rounding of their entries becomes zero."""
+    raw = block.astype(np.float64)
+    left = (raw - shift) * roots[:, None]
+    rounding = np.einsum("ij,ij->j", left, left) <= _LAST_DIGITS**2 * (roots**2 @ raw**2)
+    return np.where(rounding, 0.0, left)
 
 
 def check_indices(name: str, given: ArrayLike | None, n_features: int) -> NDArray[np.intp]:

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsetheory.arguments import check_count, require_share
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.numba_kernels import penalty_tags
 from sparsetheory.numba_kernels.coordinate_descent import zero_limits
@@ -21,11 +22,9 @@ def level_grid(quadratic: Quadratic, penalty: Penalty, weights: _Array, n_lams: 
     ValueError
         If `n_lams` is not a positive integer or `min_ratio` not strictly between 0 and 1.
     """
-    if isinstance(n_lams, bool) or not isinstance(n_lams, int | np.integer) or n_lams < 1:
-        raise ValueError(f"n_lams must be a positive integer; got {n_lams!r}")
-    if not 0 < min_ratio < 1:
-        raise ValueError(f"min_ratio must lie strictly between 0 and 1; got {min_ratio!r}")
-    return largest_level(quadratic, penalty, weights) * np.geomspace(1.0, min_ratio, int(n_lams))
+    count = check_count("n_lams", n_lams)
+    require_share("min_ratio", min_ratio)
+    return largest_level(quadratic, penalty, weights) * np.geomspace(1.0, min_ratio, count)
 
 
 def largest_level(quadratic: Quadratic, penalty: Penalty, weights: _Array) -> float:
@@ -48,8 +47,12 @@ def largest_level(quadratic: Quadratic, penalty: Penalty, weights: _Array) -> fl
         return bool(np.any(correlation > limits))
 
     low, high = 0.0, 1.0
-    while leaves_zero(high):
+    while leaves_zero(high) and np.isfinite(high):
         low, high = high, 2.0 * high
+    # Down to the order of magnitude first: halvings from 1 would take as many steps as there are powers of two.
+    while low == 0.0 and high > np.finfo(np.float64).tiny and not leaves_zero(0.5 * high):
+        high = 0.5 * high
+    low = max(low, 0.5 * high)
     # 200 halvings reach the spacing of doubles from any start.
     for _ in range(200):
         middle = 0.5 * (low + high)

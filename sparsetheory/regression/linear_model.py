@@ -7,10 +7,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sparsetheory.regression.columns import refuse_half
+from sparsetheory.regression.columns import canonical, refuse_half
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 
-__all__ = ["SparseLinearModel", "check_sparsity"]
+__all__ = ["SparseLinearModel", "check_sparsity", "predictions"]
 
 
 def check_sparsity(name: str, value: Any, n_samples: int, n_features: int) -> int:
@@ -25,6 +25,16 @@ def check_sparsity(name: str, value: Any, n_samples: int, n_features: int) -> in
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not 1 <= value <= limit:
         raise ValueError(f"{name} must be an integer between 1 and min(n_samples, n_features) = {limit}; got {value!r}")
     return int(value)
+
+
+def predictions(X: Any, coef: NDArray[Any], intercept: Any) -> NDArray[Any]:
+    """Return ``X @ coef + intercept``, summed in double precision and given in the precision of both.
+
+    Large means would lose the digits of single precision before the intercept takes them off.
+    """
+    used = np.flatnonzero(coef if coef.ndim == 1 else coef.any(axis=1))
+    total = X[:, used].astype(np.float64) @ coef[used].astype(np.float64) + intercept
+    return np.asarray(total).astype(np.result_type(X.dtype, coef.dtype), copy=False)
 
 
 class SparseLinearModel(RegressorMixin, BaseEstimator):
@@ -56,14 +66,13 @@ class SparseLinearModel(RegressorMixin, BaseEstimator):
             ensure_min_samples=self._min_samples,
         )
         self._dtype = X.dtype
-        return X, y
+        return canonical(X), y
 
     def _set_coefficients(self, data: LeastSquaresData, coef: NDArray[np.float64]) -> Self:
         """Store coefficients, (n_features,) or (n_targets, n_features), and what least squares adds to them."""
-        coef, intercept = data.complete(coef)
-        self.coef_ = coef.astype(self._dtype)
+        self.coef_, intercept = data.complete(coef, self._dtype)
         self.intercept_ = float(intercept) if coef.ndim == 1 else intercept
-        self.support_ = np.flatnonzero(np.atleast_2d(coef).any(axis=0))
+        self.support_ = np.flatnonzero(np.atleast_2d(self.coef_).any(axis=0))
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -87,7 +96,7 @@ class SparseLinearModel(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=[np.float64, np.float32], reset=False)
-        return np.asarray(X @ self.coef_.T) + self.intercept_
+        return predictions(X, self.coef_.T, self.intercept_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

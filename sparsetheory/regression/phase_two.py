@@ -5,7 +5,7 @@ their phase 1 finds a preconditioner from the design alone, phase 2 solves the r
 preconditioner: it is fitted by least squares, and the rest is a regression with small l1 norm.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,8 @@ class PhaseTwo:
         Greedy steps.
     lam, gap : float
         Level and duality gap of the l1 solvers, else NaN.
+    price : float
+        What every feature saves of the residual sum of squares, where some were deleted; else zero.
     """
 
     coef: _Array
@@ -90,6 +92,7 @@ class PhaseTwo:
     path: ForwardPath | None = None
     lam: float = np.nan
     gap: float = np.nan
+    price: float = 0.0
 
     def score(self, n_features: int) -> float:
         """Return the penalised residual by which draws are compared."""
@@ -138,9 +141,10 @@ def fit_greedy(
         length, sigma = choose_length(path, problem.n_free, d)
         chosen = chosen[:length]
     members = np.concatenate([problem.anchors, chosen])
+    price = max(feature_price(sigma, d), least) if prune else 0.0
     if prune and members.size:
-        members = members[backward(problem.base.take(members), y, max(feature_price(sigma, d), least))]
-    return _refit(problem, y, members, sigma, path)
+        members = members[backward(problem.base.take(members), y, price)]
+    return replace(_refit(problem, y, members, sigma, path), price=price)
 
 
 def fit_lasso(problem: Anchored, y: _Array, sigma: float, lam: float, *, tol: float, prune: bool) -> PhaseTwo:
@@ -171,7 +175,7 @@ def fit_lasso(problem: Anchored, y: _Array, sigma: float, lam: float, *, tol: fl
         members = np.concatenate([problem.anchors, solution.indices])
         members = members[backward(problem.base.take(members), y, feature_price(sigma, d))] if members.size else members
         pruned = _refit(problem, y, members, sigma, None)
-        return PhaseTwo(pruned.coef, sigma, pruned.rss, pruned.n_parameters, None, lam, solution.gap)
+        return replace(pruned, lam=lam, gap=solution.gap, price=feature_price(sigma, d))
     coef = np.zeros(d)
     coef[solution.indices] = solution.values
     left = y - problem.base.apply(solution.indices, solution.values)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sparsetheory.regression.columns import Columns
 
-__all__ = ["PlainGauge", "plain_gauge"]
+__all__ = ["PlainGauge", "PlainGauges", "plain_gauge"]
 
 _Array = NDArray[np.float64]
 # Distances below this share of a column's norm are rounding.
@@ -17,6 +17,14 @@ _NEGLIGIBLE = 1e-11
 _DEPENDENT = 1e-13
 # A support with a column this close to the others, relative to its norm, has no reliable distances.
 _ILL_CONDITIONED = 1e-12
+# Supports with singular values (of normalised columns) above this need no care: one pseudo-inverse serves all columns.
+_HARMLESS = 1e-6
+# Singular values of anchors above this are directions of their span for everyone.
+_SURELY_INDEPENDENT = 1e-8
+# Unit vectors that agree to this differ by rounding: anchors count as dependent below 1e-11.
+_ROUNDED = 1e-10
+# Columns that are gathered together.
+_CHUNK = 256
 # Rounding of a residual, relative to the norm of its column.
 _ROUNDING = 1e-13
 
@@ -46,8 +54,84 @@ class PlainGauge:
         return self.value > limit * (1 + min(self.uncertainty, 1e-3))
 
 
+class PlainGauges:
+    """Sums of ratios of many supports for the same anchors.
+
+    Parameters
+    ----------
+    columns : Columns
+        Design.
+    anchors : ndarray of int
+        The anchors.
+
+    Attributes
+    ----------
+    basis : ndarray of shape (n_samples, rank)
+        Orthonormal basis of what the projection leaves of the anchors, from singular values.
+    """
+
+    def __init__(self, columns: Columns, anchors: NDArray[np.intp]) -> None:
+        self.columns = columns
+        raw = columns.raw(anchors)
+        self._anchors = raw / np.maximum(np.linalg.norm(raw, axis=0), np.finfo(np.float64).tiny)
+        left, values, _ = np.linalg.svd(_unit(columns.project(self._anchors)), full_matrices=False)
+        shares = values / values.max(initial=np.finfo(np.float64).tiny)
+        self.basis = left[:, shares > _DEPENDENT]
+        self._surely = int(np.count_nonzero(shares > _SURELY_INDEPENDENT))
+
+    def spanned_by(self, Q: _Array) -> bool:
+        """Whether a basis is orthonormal and spans the anchors and what is in every model, and nothing else."""
+        always = np.empty((Q.shape[0], 0)) if self.columns.basis is None else self.columns.basis
+        rank = Q.shape[1] - always.shape[1]
+        if Q.shape[0] != self.basis.shape[0] or not self._surely <= rank <= self.basis.shape[1]:
+            return False
+        square = Q.T @ Q - np.eye(Q.shape[1])
+        given = np.hstack([always, self._anchors])
+        outside = np.linalg.norm(given - Q @ (Q.T @ given), axis=0)
+        # `<` on both, so that NaN does not pass.
+        return bool(np.abs(square).max(initial=0.0) < _ROUNDED and outside.max(initial=0.0) < _ROUNDED)
+
+    def of(self, supports: NDArray[np.intp]) -> list[PlainGauge]:
+        """Return the sums of ratios of some supports, shape (count, k)."""
+        if 0 in supports.shape:
+            return [PlainGauge(0.0, 0.0)] * len(supports)
+        parts = np.array_split(supports, max(1, supports.size // _CHUNK))
+        return [gauge for part in parts for gauge in self._few(part)]
+
+    def _few(self, supports: NDArray[np.intp]) -> list[PlainGauge]:
+        raw = self.columns.raw(supports.ravel())
+        own = self.columns.project(raw) / np.linalg.norm(raw, axis=0)
+        left = own
+        for _ in range(2):
+            left = left - self.basis @ (self.basis.T @ left)
+        far = np.linalg.norm(left, axis=0).reshape(supports.shape)
+        far[far <= _NEGLIGIBLE] = 0.0
+        stacked = own.reshape(own.shape[0], *supports.shape).transpose(1, 0, 2)
+        least = np.linalg.svd(
+            _unit(own).reshape(stacked.shape[1], *supports.shape).transpose(1, 0, 2), compute_uv=False
+        )
+        easy = (least.min(axis=1) > _HARMLESS) & (supports.shape[1] <= own.shape[0])
+        near = np.ones(supports.shape)
+        near[easy] = 1.0 / np.linalg.norm(np.linalg.pinv(stacked[easy]), axis=2)
+        everything = list(range(supports.shape[1]))
+        return [
+            _gauge(far[i], everything, near[i]) if easy[i] else _gauge(far[i], *_own_distances(stacked[i]))
+            for i in range(len(supports))
+        ]
+
+
+def _gauge(far: _Array, kept: list[int], near: _Array) -> PlainGauge:
+    ratios = far[kept] / near
+    closest = min([*near, *far[far > 0]], default=1.0)
+    reliable = closest > 1e3 * _ROUNDING and not np.delete(far, kept).any()
+    hopeless = ratios.any() and near.min() < _ILL_CONDITIONED
+    return PlainGauge(
+        math.inf if hopeless else float(ratios.sum()), 1e-9 + _ROUNDING / closest if reliable else math.inf
+    )
+
+
 def plain_gauge(columns: Columns, support: NDArray[np.intp], anchors: NDArray[np.intp]) -> PlainGauge:
-    """Return the sum of ratios of a support from one least-squares problem per column.
+    """Return the sum of ratios of a support from least-squares problems.
 
     Parameters
     ----------
@@ -62,7 +146,7 @@ def plain_gauge(columns: Columns, support: NDArray[np.intp], anchors: NDArray[np
 
     Notes
     -----
-    O(N k^2 (k + m)), by singular values. Slow on purpose: nothing but ``numpy.linalg.lstsq`` is used.
+    Slow on purpose: nothing but ``numpy.linalg`` is used.
 
     Examples
     --------
@@ -71,25 +155,22 @@ def plain_gauge(columns: Columns, support: NDArray[np.intp], anchors: NDArray[np
     >>> round(plain_gauge(Columns(X), np.array([0, 1]), np.array([2])).value, 4)
     2.639
     """
-    lengths = np.linalg.norm(columns.raw(support), axis=0)
-    own = columns.take(support) / lengths
-    span = columns.take(anchors)
-    far = np.array([_distance(column, span) for column in own.T])
-    far[far <= _NEGLIGIBLE] = 0.0
+    return PlainGauges(columns, anchors).of(np.atleast_2d(support))[0]
+
+
+def _own_distances(own: _Array) -> tuple[list[int], _Array]:
+    """Return independent columns of a support, and the distance of each to the span of the others."""
     kept = _independent(own)
-    near = np.array([_distance(own[:, i], own[:, [j for j in kept if j != i]]) for i in kept])
-    ratios = far[kept] / near
-    closest = min([*near, *far[far > 0]], default=1.0)
-    reliable = closest > 1e3 * _ROUNDING and not far[np.setdiff1d(np.arange(support.size), kept)].any()
-    hopeless = ratios.any() and near.min() < _ILL_CONDITIONED
-    return PlainGauge(
-        math.inf if hopeless else float(ratios.sum()), 1e-9 + _ROUNDING / closest if reliable else math.inf
-    )
+    return kept, np.array([_distance(own[:, i], own[:, [j for j in kept if j != i]]) for i in kept])
+
+
+def _unit(columns: _Array) -> _Array:
+    norms = np.linalg.norm(columns, axis=0)
+    return np.asarray(columns / np.where(norms > 0, norms, 1.0))
 
 
 def _distance(column: _Array, others: _Array) -> float:
-    norms = np.linalg.norm(others, axis=0)
-    scaled = others / np.where(norms > 0, norms, 1.0)
+    scaled = _unit(others)
     left = column - scaled @ np.linalg.lstsq(scaled, column, rcond=_DEPENDENT)[0]
     return float(np.linalg.norm(left))
 

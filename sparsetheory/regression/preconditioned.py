@@ -9,12 +9,17 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
+from sparsetheory.certificates import Status
+from sparsetheory.coding.penalties import L1
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.explored_columns import inverse_norms
+from sparsetheory.regression.lasso_certificate import warn_if_rounding_spoils
 from sparsetheory.regression.lasso_solver import solve_lasso
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel
 from sparsetheory.regression.outlier_peeling import outlying_features
+from sparsetheory.regression.preconditioned_certificate import PeelingCertificate, PufferCertificate
+from sparsetheory.regression.working_set import Solution
 
 __all__ = ["OutlierPeelingLasso", "PufferLasso"]
 
@@ -30,7 +35,7 @@ class _PreconditionedLasso(SparseLinearModel):
     tol: float
     max_iter: int
 
-    def _solve(self, data: LeastSquaresData, columns: Columns, y: _Array, lam: _Array, scale: Any) -> Self:
+    def _solve(self, data: LeastSquaresData, columns: Columns, y: _Array, lam: _Array, scale: Any) -> Solution:
         """Solve a Lasso and store its coefficients, multiplied by `scale`."""
         solution = solve_lasso(columns, y, lam, tol=self.tol, max_iter=self.max_iter)
         if not solution.converged:
@@ -43,8 +48,15 @@ class _PreconditionedLasso(SparseLinearModel):
         coef = np.zeros(columns.n_features)
         coef[solution.indices] = solution.values
         self.n_iter_ = solution.n_iter
-        self.dual_gap_ = solution.gap
-        return self._set_coefficients(data, coef * scale)
+        self._set_coefficients(data, coef * scale)
+        return solution
+
+    def _certify(self, certificate: Any, X: Any, y: NDArray[Any], data: LeastSquaresData, solution: Solution) -> Self:
+        """Check a certificate on the data and keep it."""
+        self.certificate_ = certificate.on(X, y, data.roots)
+        self.dual_gap_ = float(self.certificate_.measured)
+        warn_if_rounding_spoils(self.certificate_, converged=solution.converged)
+        return self
 
     def _check_parameters(self) -> None:
         check_number("lam", self.lam, positive=True)
@@ -79,9 +91,11 @@ class PufferLasso(_PreconditionedLasso):
     rank_ : int
         Singular values kept (those above 1e-10 of the largest).
     dual_gap_ : float
-        Of the preconditioned problem.
+        Of the preconditioned problem, for the model as it predicts.
     n_iter_ : int
         Working sets used.
+    certificate_ : PufferCertificate
+        ``certificate_.check(X, y)`` recomputes the gap from the data.
 
     Notes
     -----
@@ -127,8 +141,9 @@ class PufferLasso(_PreconditionedLasso):
         ValueError
             If a parameter is out of its range.
         """
-        data = self._check(X, y, sample_weight)
+        X, y = self._check_arrays(X, y)
         self._check_parameters()
+        data = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept)
         scale = inverse_norms(data.columns) * np.sqrt(data.n_samples)
         left, values, right = _decompose(data.columns, scale)
         self.rank_ = values.size
@@ -137,7 +152,20 @@ class PufferLasso(_PreconditionedLasso):
         rows, target = size * right, size * (left.T @ data.y) / values
         if values.size == 0:
             rows, target = np.zeros((1, data.n_features)), np.zeros(1)
-        return self._solve(data, Columns(np.asfortranarray(rows)), target, np.full(data.n_features, self.lam), scale)
+        level = np.full(data.n_features, float(self.lam))
+        solution = self._solve(data, Columns(np.asfortranarray(rows)), target, level, scale)
+        certificate = PufferCertificate(
+            f"preconditioned Lasso at lam={self.lam:.6g}: the objective is within gap of its minimum",
+            solution.tolerance,
+            None,
+            Status.INVALID,
+            lam=float(self.lam),
+            coef=self.coef_.copy(),
+            intercept=self.intercept_,
+            fit_intercept=bool(self.fit_intercept),
+            tol=float(self.tol),
+        )
+        return self._certify(certificate, X, y, data, solution)
 
 
 def _decompose(columns: Columns, scale: _Array) -> tuple[_Array, _Array, _Array]:
@@ -185,6 +213,8 @@ class OutlierPeelingLasso(_PreconditionedLasso):
         Outlying eigenvalues.
     dual_gap_, n_iter_
         As in :class:`PufferLasso`, for the problem without the peeled features.
+    certificate_ : PeelingCertificate
+        ``certificate_.check(X, y)`` recomputes the gap from the data, given the peeled features.
 
     Notes
     -----
@@ -261,7 +291,19 @@ class OutlierPeelingLasso(_PreconditionedLasso):
         left = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept, unpenalised=self.peeled_)
         # A column of zeros has no scale; no level can make it useful.
         lam = self.lam / np.where(scale > 0, scale, 1.0)
-        return self._solve(left, left.columns, left.y, lam, 1.0)
+        solution = self._solve(left, left.columns, left.y, lam, 1.0)
+        lam[self.peeled_] = 0.0
+        certificate = PeelingCertificate.of(
+            L1(float(self.lam)),
+            lam,
+            self.coef_.copy(),
+            self.intercept_,
+            bound=solution.tolerance,
+            tol=float(self.tol),
+            fit_intercept=bool(self.fit_intercept),
+            peeled=self.peeled_,
+        )
+        return self._certify(certificate, X, y, left, solution)
 
     def _peel(self, data: LeastSquaresData, scale: _Array) -> _Index:
         values, vectors = self._spectrum(data, scale)
@@ -292,7 +334,10 @@ class OutlierPeelingLasso(_PreconditionedLasso):
 
 
 def _check_covariance(covariance: ArrayLike, n_features: int) -> _Array:
-    known = np.asarray(covariance, dtype=np.float64)
+    try:
+        known = np.asarray(covariance, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"covariance must be a matrix of numbers; got {type(covariance).__name__}") from error
     if known.shape != (n_features, n_features):
         raise ValueError(f"covariance must have shape {(n_features, n_features)}; got {known.shape}")
     if not np.all(np.isfinite(known)) or not np.allclose(known, known.T) or np.any(np.diag(known) < 0):

@@ -20,6 +20,12 @@ _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]
 # From here on up, differences of Gram matrices keep at least half of the digits.
 _SAFE_SHARE = 1e-7
+# Columns of which projection leaves a smaller share, of squares, are projected before they are multiplied.
+_FAR = 1e-10
+# A square below this share of what its terms could add up to is negative by more than rounding.
+_NEGATIVE = 1e-9
+# Columns with large means are projected in blocks of about this many entries.
+_BLOCK_ENTRIES = 1 << 19
 
 
 class Quadratic(Protocol):
@@ -79,7 +85,10 @@ class DataQuadratic:
         squares = columns.live_squares() if squares is None else squares
         alive = squares > 0
         self.curvature = squares / self.n
+        # Products with columns that are nearly their means alone would be of their rounding.
+        self._far = alive & (squares < _FAR * columns.raw_squares())
         self.linear = np.where(alive, columns.correlate(y), 0.0) / self.n
+        self._correct(np.arange(columns.n_features), y, self.linear)
         self.energy = float(y @ y) / self.n
         self.y = y
         self.residual = y
@@ -110,6 +119,19 @@ class DataQuadratic:
 
     def gradient(self, features: _Index) -> _Array:
         """Return the negative gradient for some features: one pass over their columns."""
+        out = self._raw_gradient(features)
+        self._correct(features, self.residual, out)
+        return out
+
+    def _correct(self, features: _Index, residual: _Array, out: _Array) -> None:
+        """Replace the gradients of features with large means by those of their projected columns."""
+        places = np.flatnonzero(self._far[features])
+        width = max(1, _BLOCK_ENTRIES // self.n)
+        for start in range(0, places.size, width):
+            some = places[start : start + width]
+            out[some] = self.columns.take(features[some]).T @ residual / self.n
+
+    def _raw_gradient(self, features: _Index) -> _Array:
         X = self.columns.X
         if 2 * features.size > self.columns.n_features or not (self.columns.is_sparse or X.flags.f_contiguous):
             return self.columns.inner(self.residual)[features] / self.n
@@ -213,7 +235,10 @@ class GramQuadratic:
         """Set the coefficients of the working set."""
         change, self.w = w - self.w, w.copy()
         moved = np.flatnonzero(change)
-        square = change[moved] @ self.gram[np.ix_(self.members[moved], self.members[moved])] @ change[moved]
+        block = self.gram[np.ix_(self.members[moved], self.members[moved])]
+        square = float(change[moved] @ block @ change[moved])
+        if square < -_NEGATIVE * float(np.abs(change[moved]) @ np.sqrt(np.diag(block))) ** 2:
+            raise ValueError(f"gram must be positive semidefinite; a direction has the square {square:.3g}")
         return float(np.sqrt(np.maximum(square, 0.0)))
 
     def residual_products(self) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Sparse regression on random supports: anchors from the design, then a fit of what they leave."""
 
+import warnings
 from dataclasses import replace
 from typing import Any, Self
 
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, generator, require_choice, require_flags
 from sparsetheory.regression.anchor_search import check_rank
 from sparsetheory.regression.anchored_level import cross_validated_level
 from sparsetheory.regression.anchors import Anchors, find_anchors, project_out
@@ -16,7 +17,9 @@ from sparsetheory.regression.distances import extend_basis
 from sparsetheory.regression.least_squares import LeastSquaresData, check_indices, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.phase_two import Anchored, PhaseTwo, fit_greedy, fit_lasso, universal_level
-from sparsetheory.regression.prediction_certificate import PredictionCertificate, signal_bound
+from sparsetheory.regression.prediction_certificate import PredictionCertificate
+from sparsetheory.regression.support_certificate import SupportCertificate
+from sparsetheory.regression.support_rules import SupportRule, Worthwhile
 
 __all__ = ["RandomSupportRegressor"]
 
@@ -97,8 +100,13 @@ class RandomSupportRegressor(SparseLinearModel):
         Draws.
     ill_conditioned_samples_ : int
         Supports with a condition number beyond 1e12 among those that chose the anchors; their ratios are not reliable.
-    certificate_ : PredictionCertificate or list of PredictionCertificate
-        ``certificate_.check(X)`` tests the anchors on fresh supports, ``certificate_.error_bound(B)`` is proved.
+    certificate_ : PredictionCertificate
+        ``certificate_.error_bound(B)`` is proved, and ``certificate_.check(X, y)`` recomputes from the data all that it
+        rests on; "not applicable", with the reason, where no theorem covers the fit (all solvers but "lasso").
+    support_certificate_ : SupportCertificate or None
+        ``support_certificate_.check(X, y)`` verifies that the coefficients are least squares on their support, and with
+        `prune` that each feature pays; None for "lasso" and averages. Anchors have a certificate of their own:
+        :func:`certify_anchors`.
 
     See Also
     --------
@@ -198,7 +206,7 @@ class RandomSupportRegressor(SparseLinearModel):
         self._check_parameters(X)
         forced = check_indices("forced", self.forced, X.shape[1])
         data = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept, unpenalised=forced)
-        rng = check_random_state(self.random_state)
+        rng = _random_source(self.random_state)
         draws = [self._draw(data, rng) for _ in range(self.n_draws)]
         targets = data.y if data.y.ndim == 2 else data.y[:, None]
         # Rows are scaled to a mean weight of one, and their noise with them.
@@ -210,9 +218,9 @@ class RandomSupportRegressor(SparseLinearModel):
         check_sparsity("k", self.k, *X.shape)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
-            given = name == "anchors" and not isinstance(value, str)
-            if not given and value not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+            if name != "anchors" or isinstance(value, str):
+                require_choice(name, value, choices)
+        require_flags(prune=self.prune, fit_intercept=self.fit_intercept)
         check_count("n_draws", self.n_draws)
         check_count("max_steps", self.max_steps)
         check_number("tol", self.tol, positive=True)
@@ -266,11 +274,20 @@ class RandomSupportRegressor(SparseLinearModel):
         anchors = self._choose(data, rng)
         if anchors.indices.size or data.free.size:
             check_rank(anchors.Q.shape[1], data.n_samples)
+        known = anchors.weights
         share = _GREEDY_SHARE if self.solver in ("foba", "omp") else _L1_SHARE
         columns, squares = project_out(data.columns, anchors, recompute_below=share)
         squares[data.free] = 0.0
         free = np.setdiff1d(anchors.indices, data.free)
         anchors = replace(anchors, weights=np.sqrt(squares / data.n_samples))
+        if isinstance(self.anchors, Anchors) and anchors.certified and not _like(known, anchors.weights, data):
+            warnings.warn(
+                "anchors are of another design: their distances to the columns of X differ, so that nothing is "
+                "certified. Select anchors for this X",
+                UserWarning,
+                stacklevel=3,
+            )
+            anchors = replace(anchors, certified=False)
         return anchors, Anchored(data.columns, free, columns, squares, data.n_observations)
 
     def _fit_one(self, problem: Anchored, y: NDArray[np.float64], sigma: float | None) -> PhaseTwo:
@@ -309,7 +326,6 @@ class RandomSupportRegressor(SparseLinearModel):
         self.anchors_ = draws[best][0]
         self.n_iter_ = self.n_draws
         self.ill_conditioned_samples_ = self.anchors_.n_ill_conditioned
-        certificates = [self._certify(data, draws[best], fit, y) for fit, y in zip(chosen, targets.T, strict=True)]
         single = data.y.ndim == 1
         self.sigma_, self.lam_, self.gap_ = (
             values[0] if single else np.array(values)
@@ -321,30 +337,45 @@ class RandomSupportRegressor(SparseLinearModel):
         )
         paths = [fit.path for fit in chosen]
         self.path_ = paths[0] if single else paths
-        self.certificate_ = certificates[0] if single else certificates
-        return self._set_coefficients(data, coef[0] if single else coef)
+        self._set_coefficients(data, coef[0] if single else coef)
+        self._certify(data, draws[best], chosen)
+        return self
 
-    def _certify(
-        self, data: LeastSquaresData, draw: tuple[Anchors, Anchored], fit: PhaseTwo, y: NDArray[np.float64]
-    ) -> PredictionCertificate:
+    def _certify(self, data: LeastSquaresData, draw: tuple[Anchors, Anchored], fits: list[PhaseTwo]) -> None:
         anchors, problem = draw
-        n, d = problem.base.X.shape
-        known = self.sigma is not None and self.solver == "lasso" and self.ensemble == "best"
-        enough = fit.lam >= universal_level(fit.sigma, n, d) * (1 - 1e-12)
-        applies = bool(known and anchors.certified and enough)
-        return PredictionCertificate.of(
+        levels = [np.array([getattr(fit, name) for fit in fits]) for name in ("sigma", "lam")]
+        sigma, lam = (values if data.y.ndim == 2 else float(values[0]) for values in levels)
+        self.certificate_ = PredictionCertificate.of(
+            data,
+            self._exempt(data, anchors, fits),
             anchors=anchors,
             k=self.k,
             alpha=self._alpha,
-            sigma=fit.sigma,
-            lam=fit.lam,
-            gap=fit.gap,
+            sigma=sigma,
+            lam=lam,
             rank=problem.rank,
-            signal=signal_bound(y, fit.sigma),
-            shape=(n, d),
-            applies=applies,
-            roots=data.roots,
+            coef=self.coef_,
+            intercept=self.intercept_,
+            tol=float(self.tol),
         )
+        self.support_certificate_ = None
+        if self.solver != "lasso" and self.ensemble == "best":
+            rules: tuple[SupportRule, ...] = ()
+            if len(fits) == 1 and (self.prune or self.solver == "lasso+prune"):
+                rules = (Worthwhile(fits[0].price),)
+            self.support_certificate_ = SupportCertificate.of(data, self, rules=rules)
+
+    def _exempt(self, data: LeastSquaresData, anchors: Anchors, fits: list[PhaseTwo]) -> str:
+        """Return why no theorem bounds the error of this fit."""
+        if self.solver != "lasso":
+            return f"no theorem bounds the error of solver={self.solver!r}"
+        if self.sigma is None:
+            return "the noise level is estimated; a bound needs sigma"
+        if self.ensemble != "best" or self.n_draws > 1:
+            return "several draws: the bound is one for a single draw"
+        if any(fit.lam < universal_level(fit.sigma, data.n_samples, data.n_features) * (1 - 1e-12) for fit in fits):
+            return "the level of the l1 norm is below the universal one"
+        return "" if anchors.certified else "the anchors are not certified for such supports"
 
     def error_bound(self, B: float | None = None) -> Any:
         """Return the proved bound on the mean squared prediction error, NaN where no theorem applies.
@@ -361,10 +392,24 @@ class RandomSupportRegressor(SparseLinearModel):
         float or ndarray of shape (n_targets,)
         """
         check_is_fitted(self)
-        if isinstance(self.certificate_, list):
-            return np.array([certificate.error_bound(B) for certificate in self.certificate_])
         return self.certificate_.error_bound(B)
+
+
+def _random_source(random_state: Any) -> Any:
+    """Return a source of randomness that goes on from draw to draw."""
+    fresh = generator(random_state)
+    legacy = random_state is None or (isinstance(random_state, int | np.integer) and random_state < 2**32)
+    # A seed means the same stream as in scikit-learn.
+    return check_random_state(random_state) if legacy or isinstance(random_state, np.random.RandomState) else fresh
 
 
 def _same(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> bool:
     return a is b or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def _like(known: NDArray[np.float64], weights: NDArray[np.float64], data: LeastSquaresData) -> bool:
+    """Whether distances that came with anchors are those in this design, up to rounding."""
+    if known.shape != weights.shape:
+        return False
+    sizes = np.sqrt(data.columns.raw_squares() / data.n_samples)
+    return bool(np.all(np.abs(known - weights) <= 1e-4 * weights + 1e-6 * sizes))

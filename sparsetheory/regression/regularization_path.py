@@ -2,21 +2,24 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_X_y
 
+from sparsetheory.arguments import check_count, check_number
 from sparsetheory.blas_threads import blas_threads
 from sparsetheory.coding.penalties import make_penalty
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.regression.columns import refuse_half
-from sparsetheory.regression.least_squares import LeastSquaresData, prepare
+from sparsetheory.regression.least_squares import LeastSquaresData, check_indices, prepare
 from sparsetheory.regression.levels import level_grid
+from sparsetheory.regression.linear_model import predictions
 from sparsetheory.regression.quadratic import DataQuadratic, GramQuadratic, Quadratic
+from sparsetheory.regression.statistics import check_statistics
 from sparsetheory.regression.working_set import Solution, WorkingSetSolver
 
 __all__ = [
@@ -68,30 +71,46 @@ class RegularizationPath:
     n_iters: NDArray[np.intp]
     n_screened: NDArray[np.intp]
 
-    def in_precision(self, dtype: Any) -> "RegularizationPath":
-        """Return the path with coefficients of the given dtype."""
-        return replace(self, coefs=self.coefs.astype(dtype, copy=False))
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return predictions of all levels, shape (n_samples, n_lams).
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Return predictions of all levels, shape (n_samples, n_lams)."""
-        used = np.flatnonzero(self.coefs.any(axis=1))
-        return np.asarray(X[:, used] @ self.coefs[used].astype(np.float64) + self.intercepts)
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            New rows.
+
+        Raises
+        ------
+        ValueError
+            If the number of features is not that of the path, or X is not finite.
+        """
+        X = check_array(X, accept_sparse=["csr", "csc"], dtype=[np.float64, np.float32])
+        if X.shape[1] != self.coefs.shape[0]:
+            raise ValueError(
+                f"X has {X.shape[1]} features, but RegularizationPath is expecting {self.coefs.shape[0]} features"
+            )
+        return predictions(X, self.coefs, self.intercepts)
 
 
-def as_penalty(penalty: str | Penalty) -> Penalty:
+def as_penalty(penalty: str | Penalty, n_features: int) -> Penalty:
     """Resolve a penalty given by name.
 
     Raises
     ------
     ValueError
-        If no penalty has that name.
+        If no penalty has that name, it needs a further number, or has one for each of other than `n_features`.
     TypeError
         If it is neither a name nor a penalty.
     """
     if isinstance(penalty, Penalty):
+        if np.ndim(penalty.shape) and np.size(penalty.shape) != n_features:
+            raise ValueError(f"penalty must have one number per feature, {n_features}; got {np.size(penalty.shape)}")
         return penalty
     if isinstance(penalty, str):
-        return make_penalty(penalty, 1.0)
+        try:
+            return make_penalty(penalty, 1.0)
+        except TypeError as error:
+            raise ValueError(f"{error}; pass an object such as Lq(1.0, q=0.5) instead of its name") from error
     raise TypeError(f"penalty must be a name such as 'l1' or a Penalty object; got {type(penalty).__name__}")
 
 
@@ -105,7 +124,10 @@ def check_weights(weights: ArrayLike | None, n_features: int) -> NDArray[np.floa
     """
     if weights is None:
         return np.ones(n_features)
-    checked = np.asarray(weights, dtype=np.float64)
+    try:
+        checked = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"weights must be {n_features} finite non-negative numbers; got {weights!r}") from error
     if checked.shape != (n_features,) or not np.all(np.isfinite(checked)) or np.any(checked < 0):
         raise ValueError(
             f"weights must be {n_features} finite non-negative numbers, one per feature; "
@@ -141,7 +163,9 @@ def lasso_path(
     y : array-like of shape (n_samples,)
         Response.
     penalty : str or Penalty
-        Its level is set by the path; its other numbers are kept.
+        One of the names "l1", "l0", "cel0", "mcp" and "scad", or an object. Its level is set by the path; its other
+        numbers are kept. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``, ``LogSum(1.0,
+        eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``.
     lams : array-like of shape (n_lams,), optional
         Positive levels, sorted here in decreasing order. By default a geometric grid of `n_lams` values from the
         smallest level at which all coefficients are zero down to `min_ratio` times it.
@@ -198,7 +222,8 @@ def lasso_path(
     X, target = check_X_y(X, y, accept_sparse="csc", dtype=[np.float64, np.float32], y_numeric=True)
     checked = check_weights(weights, X.shape[1])
     data = prepare_penalised(X, target, sample_weight, checked, fit_intercept=fit_intercept, unpenalised=unpenalised)
-    return data_path(data, as_penalty(penalty), checked, lams, n_lams, min_ratio, tol, max_iter).in_precision(X.dtype)
+    kind = as_penalty(penalty, X.shape[1])
+    return data_path(data, kind, checked, lams, n_lams, min_ratio, tol, max_iter, dtype=X.dtype)
 
 
 def prepare_penalised(
@@ -211,10 +236,7 @@ def prepare_penalised(
     unpenalised: ArrayLike | None,
 ) -> LeastSquaresData:
     """Project out what is not penalised, features of weight zero included."""
-    free = np.flatnonzero(weights == 0)
-    if unpenalised is not None:
-        given = np.asarray(unpenalised)
-        free = np.union1d(free, np.flatnonzero(given) if given.dtype == bool else given)
+    free = np.union1d(np.flatnonzero(weights == 0), check_indices("unpenalised", unpenalised, X.shape[1]))
     return prepare(X, y, sample_weight, fit_intercept=fit_intercept, unpenalised=free)
 
 
@@ -227,19 +249,23 @@ def data_path(
     min_ratio: float,
     tol: float,
     max_iter: int,
+    *,
+    dtype: DTypeLike = np.float64,
 ) -> RegularizationPath:
     """Compute a path on prepared data; unpenalised coefficients and intercepts are filled in.
 
-    Levels may be a function of the loss, the penalty and the weights.
+    Levels may be a function of the loss, the penalty and the weights. Coefficients are kept in precision `dtype`, and
+    intercepts are those of the coefficients as they are kept.
     """
     quadratic = DataQuadratic(data.columns, data.y)
     with blas_threads(_PRODUCTS * data.y.shape[0] * data.n_features):
         levels, solutions = _solve_levels(quadratic, penalty, weights, lams, n_lams, min_ratio, tol, max_iter)
-    coefs = np.zeros((data.n_features, levels.size))
+    coefs = np.zeros((data.n_features, levels.size), dtype=dtype)
     intercepts = np.zeros(levels.size)
     for i, solution in enumerate(solutions):
-        coefs[solution.indices, i] = solution.values
-        coefs[:, i], intercepts[i] = data.complete(coefs[:, i])
+        values = np.zeros(data.n_features)
+        values[solution.indices] = solution.values
+        coefs[:, i], intercepts[i] = data.complete(values, dtype)
     return _collect(levels, coefs, intercepts, solutions)
 
 
@@ -276,19 +302,16 @@ def gram_lasso_path(
     Raises
     ------
     ValueError
-        If the shapes disagree, the matrix is not symmetric, or a weight is zero.
+        If the shapes disagree, a weight is zero, or no data have such statistics: `gram` must be symmetric and
+        positive semidefinite, and `correlations` and `energy` must fit it (see
+        :func:`sparsetheory.regression.statistics.check_statistics`).
     """
-    G = check_array(gram, dtype=np.float64)
-    b = check_array(correlations, dtype=np.float64, ensure_2d=False)
-    if G.shape != (b.size, b.size) or b.ndim != 1:
-        raise ValueError(f"gram must be square with as many rows as correlations; got {G.shape} and {b.shape}")
-    if not np.allclose(G, G.T, rtol=1e-10, atol=1e-10 * float(np.abs(G).max())):
-        raise ValueError("gram must be symmetric")
-    checked = check_weights(weights, b.size)
+    G, b, energy = check_statistics(gram, correlations, energy)
+    checked, kind = check_weights(weights, b.size), as_penalty(penalty, b.size)
     if np.any(checked == 0):
         raise ValueError("weights must be positive here: project unpenalised features out of the statistics first")
-    quadratic = GramQuadratic(G, b, float(energy))
-    levels, solutions = _solve_levels(quadratic, as_penalty(penalty), checked, lams, n_lams, min_ratio, tol, max_iter)
+    quadratic = GramQuadratic(G, b, energy)
+    levels, solutions = _solve_levels(quadratic, kind, checked, lams, n_lams, min_ratio, tol, max_iter)
     coefs = np.zeros((b.size, levels.size))
     for i, solution in enumerate(solutions):
         coefs[solution.indices, i] = solution.values
@@ -305,14 +328,17 @@ def _solve_levels(
     tol: float,
     max_iter: int,
 ) -> tuple[NDArray[np.float64], list[Solution]]:
-    if not tol > 0:
-        raise ValueError(f"tol must be positive; got {tol!r}")
+    check_number("tol", tol, positive=True)
+    check_count("max_iter", max_iter)
     if lams is None:
         levels = level_grid(quadratic, penalty, weights, n_lams, min_ratio)
     elif callable(lams):
         levels = lams(quadratic, penalty, weights)
     else:
-        levels = -np.sort(-np.atleast_1d(np.asarray(lams, dtype=np.float64)))
+        try:
+            levels = -np.sort(-np.atleast_1d(np.asarray(lams, dtype=np.float64)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"lams must be positive finite levels; got {lams!r}") from error
         if levels.ndim != 1 or levels.size == 0 or not np.all(np.isfinite(levels)) or levels[-1] <= 0:
             raise ValueError(f"lams must be positive finite levels; got {lams!r}")
     solver = WorkingSetSolver(quadratic, penalty, tol=tol, max_iter=max_iter)

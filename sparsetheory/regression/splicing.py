@@ -8,13 +8,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import _check_sample_weight
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, require_choice, require_flags
 from sparsetheory.regression.explored_columns import ExploredColumns
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.splicing_search import Splice, splice_sizes
+from sparsetheory.regression.support_certificate import SupportCertificate
+from sparsetheory.regression.support_rules import Exchanges, Size
 
 __all__ = ["SplicingPath", "SplicingRegressor"]
 
@@ -100,6 +101,10 @@ class SplicingRegressor(SparseLinearModel):
         Chosen size.
     n_iter_ : int
         Products of the design with a vector over all sizes.
+    certificate_ : SupportCertificate
+        ``certificate_.check(X, y)`` verifies from the data that the coefficients are least squares on their support,
+        the number of features, and that none of the exchanges that the search tries lowers the residual by more than
+        `tol`. Other exchanges, and the choice of the size, are not promised.
 
     See Also
     --------
@@ -168,7 +173,7 @@ class SplicingRegressor(SparseLinearModel):
         """
         data = self._check(X, y, sample_weight)
         self._check_parameters()
-        n = float(_check_sample_weight(sample_weight, data.raw_y, dtype=np.float64).sum())
+        n = float(data.n_observations)
         size = self._largest_size(n, data)
         explored = ExploredColumns(data.columns, data.y)
         floor = (np.finfo(np.float64).eps * data.n_samples) ** 2 * float(data.raw_y @ data.raw_y)
@@ -187,11 +192,14 @@ class SplicingRegressor(SparseLinearModel):
             )
         self.n_nonzero_ = chosen
         self.n_iter_ = int(self.path_.n_iters.sum())
-        return self._set_coefficients(data, explored.coefficients(models[chosen].fit))
+        self._set_coefficients(data, explored.coefficients(models[chosen].fit))
+        rules = (Size(size if self.n_nonzero is not None else chosen, floor), Exchanges(self.max_exchange, self.tol))
+        self.certificate_ = SupportCertificate.of(data, self, rules=rules, converged=models[chosen].converged)
+        return self
 
     def _check_parameters(self) -> None:
-        if self.criterion not in _PRICES:
-            raise ValueError(f"criterion must be one of {sorted(_PRICES)}; got {self.criterion!r}")
+        require_choice("criterion", self.criterion, _PRICES)
+        require_flags(fit_intercept=self.fit_intercept)
         for name in ("max_exchange", "max_iter"):
             check_count(name, getattr(self, name))
         check_number("tol", self.tol)

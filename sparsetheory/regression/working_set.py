@@ -142,6 +142,11 @@ class WorkingSetSolver:
             bound = self._refresh(limit, alive)
             outside = np.flatnonzero(alive & ~self.is_member & (bound > limit))
             gap, scale = self._gap(lam, bound, alive) if self.is_l1 else (self._violation(lam, bound, outside), 1.0)
+            if not np.isfinite(gap):
+                raise ValueError(
+                    "X, y and the levels must be such that products and squares are in the range of float64; the fit "
+                    f"reached a gap of {gap}"
+                )
             if self.is_l1:
                 alive &= self.is_member | (scale * bound + self.norms * np.sqrt(2 * gap) >= lam)
             if gap <= tolerance or (outside.size == 0 and sharp < _SHARPEST * tolerance):

@@ -54,6 +54,18 @@ def random_problem(rng, d, is_complex, snapshots=None, low=1):
     return As, y, gammas, float(10 ** rng.uniform(-3, 1))
 
 
+def in_units(p):
+    """Return dictionaries with columns of unit norm and data of mean square one, where solvers work as published."""
+    As = [A / np.linalg.norm(A, axis=0) for A in p.As]
+    unit = np.sqrt(np.mean(np.abs(p.y) ** 2))
+    return As, p.y / unit, p.noise_variance / unit**2
+
+
+def ones_of(As):
+    """Return the published start."""
+    return [np.ones(A.shape[1]) for A in As]
+
+
 def _am(Lam, g, tol, relative, sweeps, project=None):
     d, old, count, moving = Lam.ndim, reduce(np.multiply.outer, g), 0, True
     while moving and count < sweeps:

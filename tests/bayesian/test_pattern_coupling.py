@@ -34,7 +34,7 @@ def test_cost_falls_for_any_coupling_without_negative_entries(rng, noise):
         init = [rng.uniform(0.1, 2, A.shape[1]) for A in As]
         model = _fit(KroneckerSBL(noise=noise, coupling=coupling, prune_rel=0.0, max_iter=40, init=init), As, y)
         assert model.cost_rises_.size == 0
-        assert model.certificate_.check(As, y).valid
+        assert model.certificate_.check(As, y).valid is model.converged_
 
 
 def test_identity_is_no_coupling():
@@ -47,10 +47,10 @@ def test_identity_is_no_coupling():
 def test_certificate_is_about_latent_factors():
     """At a stationary point of the latents the derivatives by the variances themselves need not vanish."""
     p = make_kron_sparse((5, 5), (7, 7), (3, 3), 20, rng=2)
-    model = _fit(KroneckerSBL(coupling=0.8, prune_rel=0.0, tol=1e-12, max_iter=4000), p.As, p.y)
+    model = _fit(KroneckerSBL(coupling=0.8, prune_rel=0.0, tol=1e-6, max_iter=4000), p.As, p.y)
     checked = model.certificate_.check(p.As, p.y)
     assert checked.valid
-    assert checked.measured < 1e-3
+    assert checked.measured < 1e-6
     for C, z, gamma in zip(checked.couplings, checked.latents, model.gammas_, strict=True):
         np.testing.assert_allclose(C @ z, gamma, rtol=1e-12)
 
@@ -64,14 +64,13 @@ def test_pruned_rows_keep_the_latents_that_touch_kept_ones():
     assert certificate.couplings[0].shape[1] >= model.kept_[0].size
 
 
-def test_scale_equivariance_which_the_published_step_lacks():
+@pytest.mark.parametrize("step", ["mm", "nnls"])
+def test_scale_equivariance(step):
     p = make_kron_sparse((5, 5), (7, 7), (3, 3), 20, rng=2)
-    for step, equal in (("mm", True), ("nnls", False)):
-        settings = {"coupling": 0.5, "pc_step": step, "max_iter": 25, "tol": 0.0, "prune_rel": 0.0, "inner_max": 3}
-        base = KroneckerSBL(noise=p.noise_variance, **settings).fit(p.As, p.y)
-        init = [np.full(7, 1e-3)] * 2
-        small = KroneckerSBL(noise=1e-6 * p.noise_variance, init=init, **settings).fit(p.As, 1e-3 * p.y)
-        assert np.allclose(small.coef_, 1e-3 * base.coef_, atol=1e-9) is equal
+    settings = {"coupling": 0.5, "pc_step": step, "max_iter": 25, "tol": 0.0, "prune_rel": 0.0, "inner_max": 3}
+    base = KroneckerSBL(noise=p.noise_variance, **settings).fit(p.As, p.y)
+    small = KroneckerSBL(noise=1e-6 * p.noise_variance, **settings).fit(p.As, 1e-3 * p.y)
+    np.testing.assert_allclose(small.coef_, 1e-3 * base.coef_, atol=1e-9)
 
 
 def test_monotone_step_beats_the_published_one_at_low_snr():

@@ -87,6 +87,74 @@ def test_machine_code_is_kept_where_a_folder_can_be_written(tmp_path):
     assert [done.stdout.strip() for done in runs] == ["0", "1"]
 
 
+@pytest.fixture
+def probe(tmp_path):
+    (tmp_path / "probe.py").write_text(
+        "import sys, warnings\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        "    from sparsetheory.numba_kernels.jit import kernel\n"
+        "    @kernel\n"
+        "    def one(x):\n"
+        "        return x + 1\n"
+        "    @kernel\n"
+        "    def two(x):\n"
+        "        return one(x) + 1\n"
+        "    results = one(1), two(1), two(1.5)\n"
+        "print(results, sum(two.stats.cache_hits.values()), [str(w.message) for w in caught])\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run():
+        command = [sys.executable, str(tmp_path / "probe.py")]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("(2, 3, 3.5) "), done.stdout
+        return done.stdout
+
+    run()
+    return tmp_path / "cache", run
+
+
+def _flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "one bit": _flip_a_bit,
+    "noise": lambda path: path.write_bytes(bytes(range(255, -1, -1)) * 4),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_damaged_machine_code_is_compiled_afresh_with_one_warning(probe, kind, damage):
+    cache, run = probe
+    files = sorted(cache.rglob(f"*.{kind}"))
+    assert len(files) == {"nbi": 2, "nbc": 4}[kind]
+    for path in files:
+        DAMAGES[damage](path)
+    assert run().count("are damaged; they are compiled and kept afresh") == 1
+    assert " 2 []" in run()
+
+
+def test_a_disk_that_fills_up_costs_a_warning(probe, tmp_path):
+    cache, run = probe
+    for path in cache.rglob("*.nb?"):
+        path.unlink()
+    text = (tmp_path / "probe.py").read_text()
+    full = "from numba.core.caching import IndexDataCacheFile as File\n"
+    full += "def write(self, path): raise OSError(28, 'No space left on device', path)\n"
+    full += "File._open_for_write = write\n"
+    (tmp_path / "probe.py").write_text(full + text)
+    assert run().count("cannot be kept in") == 1
+
+
 def test_other_runtime_errors_are_not_taken_for_a_missing_folder(monkeypatch):
     def njit(**_):
         raise RuntimeError("something else")

@@ -14,6 +14,7 @@ from scipy import sparse, stats
 from sparsetheory.regression import certify_anchors, make_design, select_anchors, support_gauge
 from sparsetheory.regression.anchor_choice import find_anchors
 from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.gauge import _draws, _limits
 from sparsetheory.regression.plain_gauge import plain_gauge
 
 N, D = 60, 200
@@ -209,19 +210,64 @@ def test_check_agrees_on_exactly_dependent_columns():
         lambda c: replace(c, bound=1e-9, alpha_max=1.0),
         lambda c: replace(c, anchors=replace(c.anchors, indices=c.anchors.indices[:3])),
         lambda c: replace(c, supports=c.supports[::-1]),
+        lambda c: replace(c, gauges=np.append(c.gauges[:-1], c.gauges[-1] * 1.001 + 1e-6)),
+        lambda c: replace(c, supports=c.supports[:-1]),
+        lambda c: replace(c, bound=c.bound / 2),
+        lambda c: replace(c, bound=c.bound * 2),
+        lambda c: replace(c, lower=c.lower + 1e-3),
+        lambda c: replace(c, confidence=0.99),
+        lambda c: replace(c, anchors=replace(c.anchors, Q=c.anchors.Q[:, 1:])),
+        lambda c: replace(c, anchors=replace(c.anchors, Q=c.anchors.Q[::-1])),
+        lambda c: replace(c, anchors=replace(c.anchors, Q=2 * c.anchors.Q)),
+        lambda c: replace(c, anchors=replace(c.anchors, Q=np.nan * c.anchors.Q)),
+        lambda c: replace(c, anchors=replace(c.anchors, Q=np.linalg.qr(np.c_[c.anchors.Q, np.arange(N)])[0])),
     ],
 )
-def test_check_notices(spoil):
+def test_check_notices(spoil, certified):
+    X, certificate = certified
+    assert not spoil(certificate).check(X, n_samples=100).valid
+
+
+@pytest.fixture(scope="module")
+def certified():
     X, _, certificate = _certified()
-    assert certificate.check(X, random_state=0).valid
-    assert not spoil(certificate).check(X, random_state=0).valid
+    assert certificate.check(X).valid
+    return X, certificate
 
 
 def test_check_notices_another_design():
     _, _, certificate = _certified()
     assert not certificate.check(make_design("clusters", N, D, random_state=5), random_state=0).valid
-    for shape in ((N + 1, D), (N, 50)):
-        assert not certificate.check(np.ones(shape)).valid
+    for shape, message in (((N + 1, D), "one row per row of X, 61"), ((N, 50), "X must have 200 features")):
+        with pytest.raises(ValueError, match=message):
+            certificate.check(np.ones(shape))
+
+
+def test_half_of_the_true_share_is_refuted():
+    X = make_design("clusters", N, D, random_state=0)
+    certificate = certify_anchors(X, 4, select_anchors(X, 4, method="random", m=0, random_state=0), random_state=0)
+    assert certificate.check(X).valid
+    assert certificate.lower > 0.2
+    # Gauges that agree with a bound of half the share: those of the supports that happened to pass, and few others.
+    share = certificate.measured
+    failing = certificate.gauges > certificate.alpha_max
+    kept = np.sort(np.concatenate([np.flatnonzero(~failing), np.flatnonzero(failing)[: int(0.2 * failing.sum())]]))
+    forged = replace(certificate, supports=certificate.supports[kept], gauges=certificate.gauges[kept])
+    lower, upper = _limits(forged.gauges, forged.alpha_max, forged.confidence)
+    forged = replace(forged, bound=upper, lower=lower)
+    assert upper < 0.55 * share
+    for seed in range(5):
+        checked = forged.check(X, random_state=seed)
+        assert "fresh supports fail" in checked.reason
+        assert not checked.valid
+
+
+@pytest.mark.parametrize(("bound", "draws"), [(0.22, 258), (0.05, 1563), (1e-3, 2000), (0.9, 100)])
+def test_number_of_fresh_supports(bound, draws):
+    assert _draws(bound) == draws
+    if 100 < draws < 2000:
+        refuted = stats.binom.isf(1e-6, draws, bound)
+        assert stats.binom.sf(refuted, draws, 2 * bound) > 0.998
 
 
 def test_certificate_without_anchors_shows_how_hard_a_design_is():

@@ -1,5 +1,8 @@
 """Claims and a study that take microseconds, found by the registry when a test points it at this folder."""
 
+import os
+import signal
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -77,3 +80,13 @@ def fails_at_eight(vector):
     if vector.size == 8:
         raise ZeroDivisionError("no eight")
     return Measurement(0.0, 1.0)
+
+
+def kills_its_process_at_1024(vector):
+    if vector.size == 1024:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return squared_norm(vector)
+
+
+def name_of(reference):
+    return reference.resolve().name
