@@ -7,7 +7,7 @@ KERNEL_HASH := $(shell cat numba_kernels/*.py | sha1sum | cut -c1-12)
 # Numba watches only the file of a cached function, so the cache is named by the content of all kernels.
 export NUMBA_CACHE_DIR := $(CURDIR)/.numba_cache/$(KERNEL_HASH)
 
-.PHONY: reproduce test nightly lint bench notebooks clean
+.PHONY: reproduce test nightly nightly-cpus nightly-lowest lint bench notebooks clean
 
 reproduce: .venv
 	$(BIN)/sparsetheory reproduce --profile quick
@@ -15,9 +15,30 @@ reproduce: .venv
 test: .venv
 	$(BIN)/pytest -n auto --dist worksteal tests --doctest-modules --pyargs sparsetheory
 
+# Fresh examples every night, for claims and for all other tests; claims are also searched with the seed of the day.
 nightly: .venv
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n auto tests/claims
-	HYPOTHESIS_PROFILE=search $(BIN)/pytest -n auto tests --ignore tests/claims
+	HYPOTHESIS_PROFILE=search $(BIN)/pytest -n auto tests
+	$(BIN)/sparsetheory check --max-examples 2000 --seed $(shell date +%Y%m%d)
+	$(BIN)/sparsetheory reproduce --seed $(shell date +%Y%m%d) --out results/nightly
+	$(MAKE) nightly-lowest nightly-cpus
+
+# The whole suite under every set of BLAS kernels that this processor can run, and with generic code generation.
+nightly-cpus: .venv
+	$(BIN)/python tests/nightly/every_cpu.py -n auto --dist worksteal tests --doctest-modules --pyargs sparsetheory
+
+# The oldest versions that pyproject.toml promises: the command line works, and some claims of every line hold.
+nightly-lowest:
+	rm -rf .venv-lowest build
+	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) tests/nightly/lowest.py plots > .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip install --quiet --requirement .venv-lowest/requirements.txt
+	.venv-lowest/bin/python -m pip install --quiet --no-deps .
+	.venv-lowest/bin/sparsetheory --help > .venv-lowest/help.txt
+	NUMBA_CACHE_DIR=$(CURDIR)/.numba_cache/lowest .venv-lowest/bin/sparsetheory check --max-examples 30
+	NUMBA_CACHE_DIR=$(CURDIR)/.numba_cache/lowest .venv-lowest/bin/sparsetheory reproduce --out .venv-lowest/results \
+		concatenated_svd.drift_stream turbo_vbi.chain_statistics kronecker_sbl.em_stationarity lq_coding.shortest_step \
+		random_supports.random_anchors
 
 lint: .venv
 	$(BIN)/ruff check .
@@ -46,4 +67,4 @@ notebooks: .venv
 	touch $@
 
 clean:
-	rm -rf .venv build results *.egg-info .numba_cache .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-lowest build results *.egg-info .numba_cache .pytest_cache .ruff_cache .mypy_cache .hypothesis

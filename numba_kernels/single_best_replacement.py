@@ -195,6 +195,7 @@ def single_best_replacement(
     capacity: int,
     max_moves: int,
     dependent: np.floating,
+    blind: NDArray[np.bool_],
 ) -> _Index:
     """Replace correlations by codes that no addition or removal of one atom improves, one signal after another.
 
@@ -217,6 +218,8 @@ def single_best_replacement(
     dependent : float
         Atoms of which at most this share of the square is left outside the span of the support are not added; the root
         of the machine precision.
+    blind : ndarray of shape (n_samples,)
+        Overwritten by whether atoms beside the code were not tried for that reason, though there was room.
 
     Returns
     -------
@@ -280,8 +283,11 @@ def single_best_replacement(
                 size += 1
         for j in range(n):
             rows[t, j] = zero
+        blind[t] = False
         for q in range(size):
             rows[t, chosen[q]] = values[q]
+        for j in range(n):
+            blind[t] |= size < capacity and rows[t, j] == 0 and left[j] <= dependent * gram[j, j]
     return moves
 
 
@@ -290,4 +296,5 @@ def warmup() -> None:
     for dtype in (np.float64, np.float32):
         gram, small = np.eye(8, dtype=dtype), dtype(1e-6)
         none = np.empty((0, 8), dtype)
-        single_best_replacement(gram, np.ones((1, 8), dtype), none, dtype(0.1), np.zeros(1, dtype), 4, 9, small)
+        rows, blind = np.ones((1, 8), dtype), np.empty(1, np.bool_)
+        single_best_replacement(gram, rows, none, dtype(0.1), np.zeros(1, dtype), 4, 9, small, blind)

@@ -1,18 +1,23 @@
 """Checks of single arguments, with errors that name them."""
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
     "check_count",
     "check_number",
     "generator",
     "is_finite",
+    "real_array",
+    "require_choice",
     "require_count",
     "require_finite",
+    "require_flags",
     "require_nonnegative",
     "require_positive_integers",
     "require_share",
@@ -98,3 +103,37 @@ def check_number(name: str, value: Any, *, positive: bool = False) -> float:
     if not number or value < 0 or (positive and value == 0):
         raise ValueError(f"{name} must be a finite {'positive' if positive else 'non-negative'} number; got {value!r}")
     return float(value)
+
+
+def require_flags(**flags: Any) -> None:
+    """Raise ValueError for the first argument that is neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def require_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise ValueError for what is not one of some names."""
+    known = tuple(choices)
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+
+
+def real_array(name: str, value: Any, ndim: int | None = None) -> NDArray[np.floating]:
+    """Return an array of finite real numbers; single precision stays, all else becomes double.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or does not have `ndim` axes.
+    """
+    try:
+        array = np.asarray(value)
+        array = array if array.dtype == np.float32 else array.astype(np.float64, casting="same_kind")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from error
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} axes, got shape {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
+    return array

@@ -1,23 +1,31 @@
 """Evidence that codes are optimal or stationary, from the data and nothing else."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.arguments import check_number
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.coding.best_entries import best_distances
 from sparsetheory.coding.coding_objective import PenaltyRows
 from sparsetheory.coding.coding_problem import check_codes, check_signals, row_chunks
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.numba_kernels import penalty_tags
 from sparsetheory.numba_kernels.coordinate_descent import largest_violation
 
-__all__ = ["CodeCertificate", "criticality", "duality_gap"]
+__all__ = ["CodeCertificate", "criticality", "duality_gap", "numbers_of", "promised"]
 
 _Floats = NDArray[np.floating]
 _Array = NDArray[np.float64]
+
+# Rounding errors of a sum, in roundings of the sum of the sizes of its terms.
+_ROUNDINGS = 8
+# Two bounds are the same that differ by rounding alone.
+_SAME = 1e-9
 
 
 def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float) -> _Array:
@@ -153,8 +161,16 @@ class CodeCertificate(Certificate):
         The codes.
     step : float or None
         As in :func:`criticality`; not used by l1.
+    tol : float
+        The promise: every gap is at most this share of the objective of a zero code (l1), and every distance at most
+        this share of the largest correlation of an atom with the signal. `bound` is the largest of these.
     distances : ndarray of shape (n_samples,)
         Gap or distance of each code when last verified; `measured` is their maximum.
+
+    Notes
+    -----
+    Rounding errors are allowed for from the sizes of all terms: eight roundings, in the precision of the codes, of
+    ``|D_i| (|x| + sum_j |D_j| |c_j|)`` for the correlation of atom i.
 
     Examples
     --------
@@ -169,6 +185,7 @@ class CodeCertificate(Certificate):
     penalty: Penalty = field(kw_only=True)
     codes: _Floats = field(kw_only=True, repr=False)
     step: float | None = field(kw_only=True)
+    tol: float = field(kw_only=True)
     distances: _Array = field(kw_only=True, repr=False)
 
     @classmethod
@@ -182,29 +199,18 @@ class CodeCertificate(Certificate):
         X, D, C, penalty, step
             As in :func:`criticality`.
         tol : float
-            The bound, as a share of the largest objective of a zero code (l1) or of the largest correlation of an atom
-            with a signal.
+            The promise, as above.
 
         Returns
         -------
         CodeCertificate
         """
         X, D = check_signals(X, D)
-        C = check_codes(C, X, D)
-        tol = check_number("tol", tol)
-        PenaltyRows(penalty, D.shape[1], D.dtype)
-        if penalty.kind == penalty_tags.L1:
-            what, scales = "no objective exceeds its minimum", 0.5 * np.einsum("ij,ij->i", X, X, dtype=np.float64)
-        else:
-            change = "change of a single entry" if step is None else f"forward-backward step of {step:g}"
-            what, scales = f"no correlation misses a code that no {change} improves", np.abs(X @ D)
-        bound = tol * float(scales.max(initial=0.0))
-        blank = np.full(X.shape[0], np.nan)
-        text = f"{type(penalty).__name__} at lam={penalty.lam:g}: {what} by more than the bound"
-        return cls(text, bound, None, Status.INVALID, penalty=penalty, codes=C, step=step, distances=blank).check(X, D)
+        numbers = numbers_of(X, D, check_codes(C, X, D), penalty, check_number("tol", tol), step)
+        return cls(**numbers).check(X, D)
 
-    def check(self, X: ArrayLike, D: ArrayLike) -> "CodeCertificate":
-        """Recompute all distances from the data, with nothing but matrix products and one proximal step.
+    def check(self, X: Any, D: Any = None, *, random_state: Any = 0) -> Self:
+        """Recompute all distances and the bound from the data, with matrix products and comparisons of objectives.
 
         Parameters
         ----------
@@ -212,18 +218,101 @@ class CodeCertificate(Certificate):
             Signals.
         D : array-like of shape (m, n_atoms)
             Atoms.
+        random_state : None
+            Not used.
 
         Returns
         -------
         CodeCertificate
-            With fresh `measured`, `distances` and `valid`.
+            With fresh `measured`, `distances` and `status`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If signals or atoms are not as the coders want them, or their numbers are not those of the codes.
         """
-        if self.penalty.kind == penalty_tags.L1:
-            distances = duality_gap(X, D, self.codes, self.penalty.lam)
-        else:
-            distances = criticality(X, D, self.codes, self.penalty, self.step)
+        if D is None:
+            raise ValueError("D must be the atoms of the codes; got None")
+        X, D = check_signals(X, D)
+        return self._judged(X, D)
+
+    def _judged(self, X: _Floats, D: _Floats) -> Self:
+        shape = X.shape[0], D.shape[1]
+        if self.codes.shape != shape:
+            raise ValueError(
+                f"X and D must have one row per code and one column per entry of a code, {self.codes.shape}; "
+                f"they have {shape}"
+            )
+        if not np.isfinite(self.codes).all():
+            blank = np.full(X.shape[0], np.nan)
+            return replace(self, measured=math.nan, distances=blank, status=Status.INVALID, reason="codes not finite")
+        promises = promised(X, D, self.penalty, self.tol)
+        distances, roundings = _distances(X, D, self.codes, self.penalty, self.step)
+        bound = float(promises.max(initial=0.0))
+        reason = ""
+        if not abs(self.bound - bound) <= _SAME * bound:
+            reason = f"the bound is not tol={self.tol:g} times its scale, {bound:.6g}"
+        if self.statement != _statement(self.penalty, self.tol, self.step):
+            reason = "the statement is not about this penalty, step and tolerance"
+        status = Status.of(not reason and bool((distances <= promises + roundings).all()))
         measured = float(distances.max(initial=0.0))
-        return replace(self, measured=measured, distances=distances, status=Status.of(measured <= self.bound))
+        return replace(self, measured=measured, distances=distances, status=status, reason=reason)
+
+
+def numbers_of(X: _Floats, D: _Floats, C: _Floats, penalty: Penalty, tol: float, step: float | None) -> dict[str, Any]:
+    """Return the fields of a certificate of checked arrays that was not checked yet."""
+    PenaltyRows(penalty, D.shape[1], D.dtype)
+    if step is not None:
+        step = check_number("step", step, positive=True)
+    return {
+        "statement": _statement(penalty, tol, step),
+        "bound": float(promised(X, D, penalty, tol).max(initial=0.0)),
+        "measured": None,
+        "status": Status.INVALID,
+        "penalty": penalty,
+        "codes": C,
+        "step": step,
+        "tol": tol,
+        "distances": np.full(X.shape[0], np.nan),
+    }
+
+
+def _statement(penalty: Penalty, tol: float, step: float | None) -> str:
+    if penalty.kind == penalty_tags.L1:
+        what = f"no objective exceeds its minimum by more than {tol:g} of that of a zero code"
+    else:
+        change = "change of a single entry" if step is None else f"forward-backward step of {step:g}"
+        what = f"the best {change} moves no code by more than {tol:g} of the largest correlation with its signal"
+    return f"{penalty!r}: {what}"
+
+
+def promised(X: _Floats, D: _Floats, penalty: Penalty, tol: float) -> _Array:
+    """Return how large the gap (l1) or the distance of each code may be, in double precision."""
+    if penalty.kind == penalty_tags.L1:
+        return 0.5 * tol * np.einsum("ij,ij->i", X, X, dtype=np.float64)
+    atoms, out = D.astype(np.float64, copy=False), np.empty(X.shape[0])
+    for chunk in row_chunks(X.shape[0], 8 * sum(D.shape)):
+        out[chunk] = tol * np.abs(X[chunk].astype(np.float64, copy=False) @ atoms).max(axis=1)
+    return out
+
+
+def _distances(X: _Floats, D: _Floats, C: _Floats, penalty: Penalty, step: float | None) -> tuple[_Array, _Array]:
+    """Return gap or distance of each code, and by how much rounding errors may make it larger."""
+    norms = np.linalg.norm(D.astype(np.float64, copy=False), axis=0)
+    signals, sizes = np.linalg.norm(X.astype(np.float64, copy=False), axis=1), np.abs(C) @ norms
+    # Rounding errors of the correlations with an atom of unit norm.
+    noise = _ROUNDINGS * float(np.finfo(C.dtype).eps) * (signals + sizes)
+    if penalty.kind == penalty_tags.L1:
+        return duality_gap(X, D, C, penalty.lam), noise * (sizes + noise)
+    steps = 1.0 / norms**2 if step is None else np.full(norms.size, step)
+    out = np.empty(X.shape[0])
+    for chunk, _, correlations in _residuals(X, D, C):
+        codes = C[chunk].astype(np.float64)
+        slack = noise[chunk, None] * (norms * steps)
+        wide = np.broadcast_to(steps, codes.shape)
+        off = best_distances(penalty, codes, codes + steps * correlations, wide, slack)
+        out[chunk] = (off / steps).max(axis=1)
+    return out, noise * norms.max()
 
 
 def _residuals(X: _Floats, D: _Floats, C: _Floats) -> Iterator[tuple[slice, _Array, _Array]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from sparsetheory.arguments import check_count
-from sparsetheory.coding.code_certificates import CodeCertificate
+from sparsetheory.coding.dictionary_certificate import DictionaryCertificate
 from sparsetheory.coding.dictionary_outcome import certified, tuned_strength
 from sparsetheory.coding.dictionary_run import run_batches
 from sparsetheory.coding.dictionary_settings import chosen_penalty, make_checkpoint, make_learner
@@ -93,10 +94,10 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         Strength that `transform` uses.
     history_ : DictionaryHistory
         Objective, nonzeros, error and strength of every batch.
-    certificate_ : CodeCertificate or None
+    certificate_ : DictionaryCertificate
         Codes of the last batch for the final atoms, found as in training, with the duality gap (l1) or the distance
-        from criticality of each; ``certificate_.check(X, components_.T)`` recomputes them from these signals.
-        None after an interrupt and after `partial_fit`.
+        from criticality of each; ``certificate_.check(X)`` recomputes them from all that `fit` took. After
+        `partial_fit` the last batch is all that it took, and codes are found when the certificate is first read.
     n_iter_ : int
         Batches learned from.
     n_features_in_ : int
@@ -216,11 +217,10 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         batches = batch_rows(rows, check_count("batch_size", self.batch_size), state.seed, state.n_batches)
         state, interrupted = run_batches(learner, state, X, batches, checkpoint, verbose=bool(self.verbose))
         self._keep(state)
-        if not interrupted:
-            if learner.target_active is not None:
-                state = replace(state, lam=tuned_strength(learner, state, learner.target_active, X[held_out]))
-            last = next(batch_rows(rows, self.batch_size, state.seed, state.n_batches - 1))
-            self._keep(state, certified(learner, state, X[last]))
+        if not interrupted and learner.target_active is not None:
+            state = replace(state, lam=tuned_strength(learner, state, learner.target_active, X[held_out]))
+        last = next(batch_rows(rows, self.batch_size, state.seed, max(state.n_batches - 1, 0)))
+        self._keep(state, certified(learner, state, X, last, warn=not interrupted))
         return self
 
     def partial_fit(self, X: Any, y: None = None) -> Self:
@@ -246,7 +246,8 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         require_squares("X", X, X.shape[1])
         learner = make_learner(self, X.shape[1])
         # Kernels are compiled for arrays that can be written to.
-        self._keep(learner.learn(state or first_state(self, X), np.require(X, requirements="W")))
+        state = learner.learn(state or first_state(self, X), np.require(X, requirements="W"))
+        self._keep(state, partial(certified, learner, state, X.copy(), np.arange(X.shape[0]), warn=False))
         return self
 
     def transform(self, X: Any) -> _Floats:
@@ -289,9 +290,23 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     def _n_features_out(self) -> int:
         return int(self.components_.shape[0])
 
-    def _keep(self, state: DictionaryState, certificate: CodeCertificate | None = None) -> None:
+    @property
+    def certificate_(self) -> DictionaryCertificate:
+        """Evidence about the codes of the last batch."""
+        # scikit-learn asks unfitted models whether they have this.
+        if "_certificate" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no certificate before it is fitted")
+        if isinstance(self._certificate, partial):
+            self._certificate = self._certificate()
+        return self._certificate
+
+    def _keep(
+        self, state: DictionaryState, certificate: DictionaryCertificate | partial[DictionaryCertificate] | None = None
+    ) -> None:
         self._state = state
-        self.certificate_ = certificate
+        vars(self).pop("_certificate", None)
+        if certificate is not None:
+            self._certificate = certificate
         self.components_, self.lam_, self.history_ = state.atoms, state.lam, state.history
         self.n_iter_ = state.n_batches
 

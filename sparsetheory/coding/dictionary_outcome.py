@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding.batch_learning import BatchLearner
-from sparsetheory.coding.code_certificates import CodeCertificate
+from sparsetheory.coding.dictionary_certificate import DictionaryCertificate
 from sparsetheory.coding.dictionary_state import DictionaryState
 from sparsetheory.coding.target_sparsity import lam_for_active
 
@@ -17,8 +17,8 @@ _Floats = NDArray[np.floating]
 
 # Counts of nonzeros are tuned to this, or to one nonzero more or less.
 _COUNT_TOL = 0.01
-# Certificates ask for no more than this many roundings.
-_ROUNDINGS = 100
+# Below this tolerance coders in single precision do not go.
+_LEAST_SINGLE_TOL = 1e-6
 
 
 def tuned_strength(learner: BatchLearner, state: DictionaryState, target: float, X: _Floats) -> float:
@@ -36,26 +36,38 @@ def tuned_strength(learner: BatchLearner, state: DictionaryState, target: float,
     return lam_for_active(count, target, state.lam, tol=max(_COUNT_TOL, 1.0 / X.shape[0])).lam
 
 
-def certified(learner: BatchLearner, state: DictionaryState, last: _Floats) -> CodeCertificate | None:
-    """Certify codes of the last batch for the final atoms; None where they are not finite.
+def certified(
+    learner: BatchLearner, state: DictionaryState, X: _Floats, rows: NDArray[np.int64], *, warn: bool = True
+) -> DictionaryCertificate:
+    """Certify codes of some signals for the final atoms, found as in training.
+
+    Parameters
+    ----------
+    learner : BatchLearner
+        Finds the codes.
+    state : DictionaryState
+        After the last batch.
+    X : ndarray of shape (n_samples, n_features)
+        All signals.
+    rows : ndarray of int
+        Those of the last batch.
+    warn : bool
+        Whether to warn.
 
     Warns
     -----
     ConvergenceWarning
         If batches were skipped, or codes of the last one did not converge.
     """
-    batch, history = learner.encode(last, state.atoms, state.lam), state.history
+    batch, history = learner.encode(np.ascontiguousarray(X[rows]), state.atoms, state.lam), state.history
     skipped, failed = np.count_nonzero(history.skipped), np.count_nonzero(~batch.converged)
-    if skipped or failed:
+    if warn and (skipped or failed):
         warnings.warn(
             f"{skipped} of {state.n_batches} batches were skipped, and {failed} of {batch.converged.size} codes of "
             "the last batch did not converge; see history_",
             ConvergenceWarning,
             stacklevel=3,
         )
-    # Steps of the published loop that are too long end in codes that are not finite.
-    if not np.isfinite(batch.codes).all():
-        return None
-    tol = max(learner.tol, _ROUNDINGS * float(np.finfo(last.dtype).eps))
+    tol = max(learner.tol, _LEAST_SINGLE_TOL) if X.dtype == np.float32 else learner.tol
     penalty = learner.penalty.with_lam(state.lam)
-    return CodeCertificate.of(last, state.atoms.T, batch.codes, penalty, tol=tol)
+    return DictionaryCertificate.of_rows(X, state.atoms, batch.codes, penalty, rows, tol=tol)

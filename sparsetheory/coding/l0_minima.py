@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sparsetheory.arguments import check_number
 from sparsetheory.coding.coding_problem import check_signals
 from sparsetheory.coding.real_arrays import real_array
-from sparsetheory.coding.support_groups import factor_supports
+from sparsetheory.coding.support_groups import DEPENDENT, factor_supports
 
 __all__ = ["L0Minima", "enumerate_l0_minima"]
 
@@ -21,8 +21,6 @@ _MOST_ATOMS = 14
 _EPS = float(np.finfo(np.float64).eps)
 # A gain errs by some roundings of the objective of a zero code, more where little of an atom is left.
 _ROUNDINGS = 64
-# Atoms depend if a smaller share of the square of one is left outside the others.
-_DEPENDENT = _ROUNDINGS * _EPS
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +120,8 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
     -----
     A point is a local minimiser if and only if it is least squares on its support, and a strict one if and only if the
     atoms of the support are independent; global minimisers are strict (Nikolova, 2013, SIAM Journal on Imaging Sciences
-    6(2)). Atoms count as dependent here if at most 64 roundings are left of one, as a share of its square, outside the
-    others. Comparisons allow for rounding, as in :func:`sparsetheory.coding.is_sbr_stable`. That
-    the kinds are nested holds for atoms of any norm (our short argument: the threshold of a step below
+    6(2)). Atoms count as dependent here if one is within 2e-12 of its norm from the span of the others. Comparisons
+    allow for rounding, as in :func:`sparsetheory.coding.is_sbr_stable`. That the kinds are nested holds for atoms of any norm (our short argument: the threshold of a step below
     :math:`1/\|D\|_2^2 \le 1/\|D_i\|^2` is weaker than that of an entry, and a gain is smallest when only one entry may
     move). O(2^n n^3 + m n^2).
 
@@ -188,15 +185,16 @@ def _least_squares_table(D: _Array, d: _Array) -> tuple[_Array, _Array, _Array, 
     squares, noise = np.einsum("ij,ij->j", D, D), _ROUNDINGS * _EPS * 0.5 * float(d @ d)
     for size in range(min(D.shape) + 1):
         supports = np.array(list(combinations(range(n), size)), dtype=np.intp)
-        factors = factor_supports(D, supports, _DEPENDENT)
+        factors = factor_supports(D, supports, DEPENDENT)
         good = factors.independent
         supports, duals = supports[good], factors.dual_squares[good]
         place = (1 << supports).sum(axis=1)
         along = np.einsum("umk,m->uk", factors.directions[good], d)
         values = np.einsum("ukj,uj->uk", factors.inverse[good], along)
         codes[place[:, None], supports] = values
-        residual = d - codes[place] @ D.T
+        residual = d - np.einsum("umk,uk->um", factors.directions[good], along)
         loss[place] = 0.5 * np.einsum("um,um->u", residual, residual)
-        roundings[place] = noise * (squares[supports] * duals).max(axis=1, initial=1.0)
+        # Directions err by as many roundings as an atom is longer than what is left of it.
+        roundings[place] = noise * np.sqrt((squares[supports] * duals).max(axis=1, initial=1.0))
         proper[place] = (0.5 * values**2 / duals > roundings[place, None]).all(axis=1)
     return codes, loss, roundings, proper

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.coding.coding_problem import check_codes, check_signals
-from sparsetheory.coding.support_groups import SupportGroup, factor_supports, support_groups
+from sparsetheory.coding.support_groups import DEPENDENT, SupportGroup, factor_supports, support_groups
 
 __all__ = ["debias"]
 
@@ -12,8 +12,6 @@ _Array = NDArray[np.float64]
 
 # Supports factored at a time.
 _BLOCK = 256
-# Atoms depend if a smaller share of the square of one is left outside the others.
-_DEPENDENT = 64 * float(np.finfo(np.float64).eps)
 
 
 def debias(X: ArrayLike, D: ArrayLike, C: ArrayLike) -> NDArray[np.floating]:
@@ -64,7 +62,7 @@ def debias(X: ArrayLike, D: ArrayLike, C: ArrayLike) -> NDArray[np.floating]:
 
 def _fit(X: _Array, D: _Array, group: SupportGroup) -> _Array:
     """Return the coefficients of the codes of a group, shape (n_rows, size)."""
-    factors, owners = factor_supports(D, group.supports, _DEPENDENT), group.owners
+    factors, owners = factor_supports(D, group.supports, DEPENDENT), group.owners
     along = np.einsum("rmk,rm->rk", factors.directions[owners], X)
     values = np.einsum("rkj,rj->rk", factors.inverse[owners], along)
     for position in np.flatnonzero(~factors.independent):

@@ -16,7 +16,8 @@ from sparsetheory.coding.coding_problem import (
     check_signals,
     row_chunks,
 )
-from sparsetheory.coding.support_groups import SupportGroup, factor_supports, support_groups
+from sparsetheory.coding.near_copies import replace_near_copies
+from sparsetheory.coding.support_groups import DEPENDENT, SupportGroup, factor_supports, outside, support_groups
 from sparsetheory.numba_kernels.single_best_replacement import single_best_replacement
 
 __all__ = ["is_sbr_stable", "replace_singly", "sbr"]
@@ -26,8 +27,9 @@ _Array = NDArray[np.float64]
 
 # Sums of products err by some roundings of the objective of a zero code, more where little of an atom is left.
 _ROUNDINGS = 64
+_DOUBLE = float(np.finfo(np.float64).eps)
 # Supports judged at a time.
-_BLOCK = 64
+_BLOCK = 16
 
 
 def sbr(
@@ -89,8 +91,11 @@ def sbr(
     factor; ours keeps the inner products of orthonormal directions with all atoms, as Batch-OMP does. An addition to k
     atoms costs about ``2 k n_atoms`` operations, a removal twice as many.
 
-    An atom of which at most the root of the machine precision is left (as a share of its square) outside the span of
-    the support is not added. At ``lam=0`` atoms are added until the residual is zero or all others depend.
+    Where at most the root of the machine precision is left of an atom (as a share of its square) outside the span of
+    the support, inner products do not tell what it could gain. Searches that end beside such an atom go on with
+    orthogonal factors of the atoms themselves, in double precision, which tell atoms apart down to a distance of 4e-12
+    of their norm. Beyond that they count as dependent and are not added. At ``lam=0`` atoms are added until the
+    residual is zero or all others depend.
 
     Examples
     --------
@@ -130,18 +135,22 @@ def replace_singly(
     # Kernels are compiled for arrays that can be written to.
     gram = np.require(gram, requirements="W")
     C, moves = np.empty((X.shape[0], D.shape[1]), X.dtype), np.empty(X.shape[0], np.int64)
-    number, eps = X.dtype.type, np.finfo(X.dtype).eps
+    number, eps, blind = X.dtype.type, np.finfo(X.dtype).eps, np.empty(X.shape[0], np.bool_)
 
     def code(chunk: slice) -> None:
         roundings = number(0.5 * _ROUNDINGS * eps) * np.einsum("ij,ij->i", X[chunk], X[chunk])
         np.matmul(X[chunk], D, out=C[chunk])
+        warm, most, dependent = start[chunk].copy(), min(D.shape), number(np.sqrt(eps))
         moves[chunk] = single_best_replacement(
-            gram, C[chunk], start[chunk].copy(), number(lam), roundings, min(D.shape), max_iter, number(np.sqrt(eps))
+            gram, C[chunk], warm, number(lam), roundings, most, max_iter, dependent, blind[chunk]
         )
 
     with blas_threads(0):
         chunks = row_chunks(X.shape[0], X.itemsize * D.shape[1])
         Parallel(n_jobs=check_jobs(n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
+    for t in np.flatnonzero(blind & (moves >= 0)):
+        C[t], more = replace_near_copies(X[t], D, C[t], lam, max_iter - int(moves[t]))
+        moves[t] = moves[t] + more if more >= 0 else -1
     return C, moves
 
 
@@ -181,8 +190,10 @@ def is_sbr_stable(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float, *, tol: 
     With E for the objective of a zero code and u for the machine precision of the arrays, correlations err by multiples
     of :math:`u\|x\|\|D_i\|` and :math:`s_i` by multiples of :math:`u\|D_i\|^2`, so a gain errs by multiples of
     :math:`u E \|D_i\|^2 / s_i`. The solver leaves computed gains up to 64 times that, so that true gains up to twice as
-    large do not count here. Atoms of which at most the root of u is left
-    count neither as additions nor as independent.
+    large do not count here. Where at most the root of u is left of an
+    atom, the solver works in double precision with orthogonal factors, and so does this: what is left of an atom is
+    formed as a vector and projected twice, and the gain errs by multiples of :math:`u\|D_i\|/\sqrt{s_i}` alone, down to
+    atoms at a distance of 8e-12 of their norm from the span. Beyond that atoms count as dependent.
 
     O(m n_atoms k) per different support of k atoms, O(m n_atoms) per code.
 
@@ -208,7 +219,7 @@ def _judge(
 ) -> NDArray[np.bool_]:
     """Say which codes of a group are stable."""
     dependent = np.sqrt(eps)
-    factors, owners = factor_supports(D, group.supports, _ROUNDINGS * float(np.finfo(np.float64).eps)), group.owners
+    factors, owners = factor_supports(D, group.supports, DEPENDENT), group.owners
     directions, squares = factors.directions[owners], np.einsum("ij,ij->j", D, D)
     energy = 0.5 * np.einsum("ij,ij->i", X, X)[:, None]
     residual = X - C @ D.T
@@ -222,14 +233,27 @@ def _judge(
     removal = lam - 0.5 * values**2 / factors.dual_squares[owners]
     fit = 0.5 * np.einsum("rk,rk->r", along, along)[:, None]
 
-    left = squares - np.einsum("ukn->un", (factors.directions.transpose(0, 2, 1) @ D) ** 2)
-    competes = left > dependent * squares
-    left = np.where(competes, left, np.inf)[owners]
-    addition = 0.5 * (residual @ D) ** 2 / left - lam
+    onto, share = _additions(residual, D, factors.directions, owners)
+    # Products of atoms are trusted down to here; below, directions are, which err by roundings of the whole atom.
+    direct = share**2 <= dependent
+    wrong = np.where(direct, _ROUNDINGS * _DOUBLE / np.maximum(share, _DOUBLE), 0.0)
+    sure = np.maximum(onto - wrong * np.sqrt(2.0 * energy), 0.0)
+    addition = np.where(share**2 > 16 * DEPENDENT, 0.5 * sure**2 - lam, -np.inf)
+    roundings = np.where(direct, 1.0, np.maximum(share, _DOUBLE) ** -2.0)
 
     def counts(gains: _Array, roundings: _Array) -> NDArray[np.bool_]:
         return (gains > np.maximum(tol, 2 * _ROUNDINGS * eps * roundings) * energy).any(axis=1)
 
     worst = shares.max(axis=1, initial=1.0)[owners, None]
-    moves = counts(fit, worst) | counts(removal, shares[owners]) | counts(addition, squares / left)
+    moves = counts(fit, worst) | counts(removal, shares[owners]) | counts(addition, roundings)
     return factors.independent[owners] & ~moves
+
+
+def _additions(residual: _Array, D: _Array, directions: _Array, owners: NDArray[np.intp]) -> tuple[_Array, _Array]:
+    """Return how long residuals are along what is left of each atom, and the share of its norm that is left."""
+    rest = outside(D, directions)
+    norms = np.sqrt(np.einsum("umn,umn->un", rest, rest))
+    along = np.abs(np.einsum("rmn,rm->rn", rest[owners], residual))
+    lengths = norms[owners]
+    onto = np.divide(along, lengths, out=np.zeros_like(along), where=lengths > 0)
+    return onto, (norms / np.sqrt(np.einsum("ij,ij->j", D, D)))[owners]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_number, generator
+from sparsetheory.arguments import check_number, generator, require_choice
 from sparsetheory.regression.anchor_search import AnchorSearch, AnchorSpan, SearchRules, proved_share
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.least_squares import check_indices
@@ -71,6 +71,11 @@ class Anchors:
     k: int | None = None
     alpha_max: float | None = None
 
+    def serves(self, k: int, alpha_max: float) -> bool:
+        """Whether anchors chosen for supports of some size and gauge serve others: ratios grow with the support."""
+        known = self.k is not None and self.alpha_max is not None
+        return known and self.k >= k and self.alpha_max <= alpha_max  # type: ignore[operator]
+
 
 def find_anchors(
     columns: Columns,
@@ -95,10 +100,10 @@ def find_anchors(
     k = check_sparsity("k", k, columns.n_samples, columns.n_features)
     _check_shares(delta=delta, beta=beta)
     allowed = 2.0 * k if alpha_max is None else check_number("alpha_max", alpha_max, positive=True)
-    _check_choice("method", method, ("adaptive", "random"))
-    _check_choice("rule", rule, ("one", "mixed"))
+    require_choice("method", method, ("adaptive", "random"))
+    require_choice("rule", rule, ("one", "mixed"))
     if m is not None and method == "adaptive":
-        raise ValueError(f"m={m!r} is the number of random anchors; limit adaptive ones by m_max")
+        raise ValueError(f"m must be None unless method='random': m_max limits adaptive anchors; got {m!r}")
     first = check_indices("forced", forced, columns.n_features)
     law = SupportLaw(columns.usable(), support_prior, k, generator(random_state))
     span = AnchorSpan(columns, first, check_number("rtol", rtol, positive=True))
@@ -114,11 +119,6 @@ def _check_shares(**shares: Any) -> None:
     for name, value in shares.items():
         if not (isinstance(value, float | np.floating) and 0 < value < 1):
             raise ValueError(f"{name} must be a number strictly between 0 and 1; got {value!r}")
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
 
 
 def _check_limit(name: str, value: Any, limit: int) -> int:

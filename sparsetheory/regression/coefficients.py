@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import generator, is_finite, require_positive_integers
+from sparsetheory.arguments import generator, is_finite, require_choice, require_positive_integers
 
 __all__ = ["COEFFICIENT_MODES", "MAX_CONDITION", "adversarial_coefficients", "sample_support"]
 
@@ -59,8 +59,7 @@ def adversarial_coefficients(
     >>> adversarial_coefficients(X, [0, 1]).round(1)
     array([ 1414.2, -1414.2])
     """
-    if not isinstance(mode, str) or mode not in COEFFICIENT_MODES:
-        raise ValueError(f"mode must be one of {', '.join(COEFFICIENT_MODES)}; got {mode!r}")
+    require_choice("mode", mode, COEFFICIENT_MODES)
     if not (is_finite(B) and B > 0):
         raise ValueError(f"B must be positive and finite, got {B!r}")
     XS = _columns(X, S)

@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
+from sparsetheory.arguments import check_number, real_array
+from sparsetheory.ranges import require_squares
 from sparsetheory.regression.columns import Columns, check_columns, refuse_half
 
 __all__ = [
@@ -86,9 +89,8 @@ def leave_one_out_distances(XS: ArrayLike) -> NDArray[np.float64]:
     array([1.118034,      inf])
     """
     refuse_half(XS)
-    columns = np.asarray(XS, dtype=np.float64)
-    if columns.ndim != 2 or not np.all(np.isfinite(columns)):
-        raise ValueError(f"XS must be a finite array with two axes; got shape {columns.shape}")
+    columns = real_array("XS", sparse.csc_array(XS).toarray() if sparse.issparse(XS) else XS, 2).astype(np.float64)
+    require_squares("XS", columns, each_column=True)
     W, kept = inverse_factor(columns)
     distances = np.full(columns.shape[1], np.inf)
     distances[kept] = 1.0 / np.sqrt(np.einsum("ij,ij->i", W, W) * columns.shape[0])
@@ -130,8 +132,9 @@ def residual_norms(X: Any, Q: ArrayLike, *, recompute_below: float = 1e-7) -> ND
     >>> residual_norms(X, np.full((4, 1), 0.5)).round(6)
     array([0.      , 1.870829])
     """
-    X, basis = check_columns(X), np.asarray(Q, dtype=np.float64)
-    if basis.ndim != 2 or basis.shape[0] != X.shape[0]:
+    X, basis = check_columns(X), real_array("Q", Q, 2).astype(np.float64)
+    check_number("recompute_below", recompute_below)
+    if basis.shape[0] != X.shape[0]:
         raise ValueError(f"Q must be a matrix with one row per row of X, {X.shape[0]}; got shape {basis.shape}")
     columns = Columns(X, basis)
     squares = columns.squares(recompute_below=recompute_below)

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from sklearn.utils import Bunch
 
-from sparsetheory.arguments import check_count, check_number, generator
+from sparsetheory.arguments import check_count, check_number, generator, require_flags
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.numba_kernels.support_gauge import largest_signed_norm
 from sparsetheory.regression.anchors import Anchors
@@ -81,6 +81,9 @@ def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = Fals
     >>> bool(gauge["ratios"].max() <= gauge["alpha"] <= gauge["ratios"].sum())
     True
     """
+    if not hasattr(anchors, "weights"):
+        raise TypeError(f"anchors must be those of select_anchors, with weights; got {anchors!r}")
+    require_flags(exact=exact)
     columns = Columns(check_columns(X), getattr(anchors, "always", None))
     support = _check_support(S, columns.n_features)
     weights = np.asarray(anchors.weights)
@@ -278,6 +281,8 @@ def certify_anchors(
     >>> certificate.bound < 0.1, certificate.check(X, random_state=2).valid
     (True, True)
     """
+    if not isinstance(anchors, Anchors):
+        raise TypeError(f"anchors must be those of select_anchors; got {anchors!r}")
     columns = Columns(check_columns(X), anchors.always)
     k = check_sparsity("k", k, columns.n_samples, columns.n_features)
     count = check_count("n_samples", n_samples)

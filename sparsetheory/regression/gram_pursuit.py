@@ -1,16 +1,17 @@
 """Orthogonal matching pursuit of many targets on one Gram matrix."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, real_array
 from sparsetheory.numba_kernels.matching_pursuit import batch_omp
 from sparsetheory.regression.columns import Columns
 
-__all__ = ["omp_gram", "pursue_targets"]
+__all__ = ["check_jobs", "omp_gram", "pursue_targets"]
 
 _Floats = NDArray[np.floating]
 
@@ -76,15 +77,15 @@ def omp_gram(
     array([[ 3.,  0.,  1.],
            [-3.,  5.,  0.]])
     """
-    gram = _floats("gram", gram)
-    rows = _floats("correlations", correlations)
-    n = gram.shape[0]
-    if gram.ndim != 2 or gram.shape != (n, n) or n == 0:
+    gram, rows = real_array("gram", gram), real_array("correlations", correlations)
+    n = gram.shape[0] if gram.ndim else 0
+    if gram.shape != (n, n) or n == 0:
         raise ValueError(f"gram must be a square matrix; got shape {gram.shape}")
     if rows.ndim not in (1, 2) or rows.shape[-1] != n:
         raise ValueError(f"correlations must have {n} entries per target, as gram has columns; got shape {rows.shape}")
     if n_nonzero is not None and check_count("n_nonzero", n_nonzero) > n:
         raise ValueError(f"n_nonzero must be at most the number of columns of gram, {n}; got {n_nonzero!r}")
+    check_jobs(n_jobs)
     count = int(n_nonzero or (max(1, n // 10) if tol is None else n))
     dtype = np.result_type(gram, rows)
     energies = _energies(squares, tol, rows.shape[:-1]).astype(dtype)
@@ -99,20 +100,17 @@ def _energies(squares: ArrayLike | None, tol: float | None, shape: tuple[int, ..
         return np.zeros(max(shape, default=1))
     check_number("tol", tol)
     if squares is None:
-        raise ValueError("squares, the squared norms of the targets, are needed with tol")
-    energies = _floats("squares", squares)
+        raise ValueError("squares, the squared norms of the targets, are needed with tol; got None")
+    energies = real_array("squares", squares)
     if energies.shape != shape:
         raise ValueError(f"squares must hold one number per target, shape {shape}; got shape {energies.shape}")
     return np.atleast_1d(energies)
 
 
-def _floats(name: str, values: ArrayLike) -> _Floats:
-    array = np.asarray(values)
-    if array.dtype not in (np.float32, np.float64):
-        array = np.asarray(values, dtype=np.float64)
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be finite; it holds NaN or infinity")
-    return array
+def check_jobs(n_jobs: Any) -> None:
+    """Raise ValueError unless a number of workers is None or an integer that is not zero."""
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
+        raise ValueError(f"n_jobs must be None or an integer that is not zero; got {n_jobs!r}")
 
 
 def pursue_targets(

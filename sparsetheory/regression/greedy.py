@@ -6,9 +6,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, require_flags
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.gram_pursuit import omp_gram, pursue_targets
+from sparsetheory.regression.gram_pursuit import check_jobs, omp_gram, pursue_targets
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.stepwise import ForwardPath, backward, choose_length, feature_price, forward_path, refit
@@ -116,12 +116,14 @@ class OMP(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
+        require_flags(fit_intercept=self.fit_intercept)
+        check_jobs(self.n_jobs)
         data = self._check(X, y, sample_weight)
         steps = self._steps(data)
         tol = None if self.tol is None else check_number("tol", self.tol) / data.mean_weight
         squares = data.columns.live_squares()
         counts: Any
-        self.path_ = None
+        self.path_: ForwardPath | None = None
         if data.y.ndim == 1:
             coef, self.path_ = _pursue(data.columns, data.y, squares, steps, tol)
             counts = self.path_.indices.size
@@ -140,7 +142,7 @@ class OMP(SparseLinearModel):
 
     def _certify(self, data: LeastSquaresData, steps: int, tol: float | None) -> SupportCertificate:
         size = Size(steps, tol or 0.0)
-        if data.y.ndim == 1:
+        if self.path_ is not None:
             return SupportCertificate.of(data, self, rules=(size, Greedy(self.path_.indices)))
         return SupportCertificate.of(data, self, rules=(size,), precision=_GRAM_PRECISION)
 
@@ -258,6 +260,7 @@ class ForwardBackward(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
+        require_flags(prune=self.prune, fit_intercept=self.fit_intercept)
         data = self._check(X, y, sample_weight)
         check_count("max_steps", self.max_steps)
         given = (

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, require_flags
 from sparsetheory.regression.explored_columns import ExploredColumns, SupportFit
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.support_certificate import SupportCertificate
@@ -39,6 +39,7 @@ class IterativeSupport(SparseLinearModel):
     n_nonzero: int | None
     max_iter: int
     tol: float
+    fit_intercept: bool
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model.
@@ -61,8 +62,8 @@ class IterativeSupport(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
-        data = self._check(X, y, sample_weight)
         self._check_parameters()
+        data = self._check(X, y, sample_weight)
         guess = min(max(1, data.n_features // 10), data.n_samples)
         count = check_sparsity(
             "n_nonzero", guess if self.n_nonzero is None else self.n_nonzero, data.n_samples, data.n_features
@@ -85,6 +86,7 @@ class IterativeSupport(SparseLinearModel):
         return self
 
     def _check_parameters(self) -> None:
+        require_flags(fit_intercept=self.fit_intercept, refit=getattr(self, "refit", True))
         check_count("max_iter", self.max_iter)
         check_number("tol", self.tol)
         step = getattr(self, "step", None)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, require_choice, require_flags
 from sparsetheory.numba_kernels.l0_descent import best_pair_move, best_swap, l0_sweep
 from sparsetheory.regression.explored_columns import ExploredColumns, leading
 from sparsetheory.regression.linear_model import SparseLinearModel
@@ -229,9 +229,11 @@ class L0SwapRegressor(SparseLinearModel):
         ValueError
             If a parameter is out of its range, or there are too many features for pairs.
         """
+        self._check_parameters()
         data = self._check(X, y, sample_weight)
-        self._check_parameters(data.n_features)
-        search = L0Search(ExploredColumns(data.columns, data.y), data.n_samples * self.lam0, self.lam2)
+        if self.swaps == "pairs" and data.n_features > _PAIR_LIMIT:
+            raise ValueError(f"swaps='pairs' needs at most {_PAIR_LIMIT} features; X has {data.n_features}")
+        search = L0Search(ExploredColumns(data.columns, data.y), data.n_samples * float(self.lam0), float(self.lam2))
         settled = self._run(search)
         if not settled:
             warnings.warn(
@@ -248,14 +250,12 @@ class L0SwapRegressor(SparseLinearModel):
         )
         return self
 
-    def _check_parameters(self, n_features: int) -> None:
+    def _check_parameters(self) -> None:
         check_number("lam0", self.lam0, positive=True)
         check_number("lam2", self.lam2)
         check_count("max_iter", self.max_iter)
-        if self.swaps not in _SWAPS:
-            raise ValueError(f"swaps must be one of {_SWAPS}; got {self.swaps!r}")
-        if self.swaps == "pairs" and n_features > _PAIR_LIMIT:
-            raise ValueError(f"swaps='pairs' needs at most {_PAIR_LIMIT} features; X has {n_features}")
+        require_choice("swaps", self.swaps, _SWAPS)
+        require_flags(fit_intercept=self.fit_intercept)
 
     def _run(self, search: L0Search) -> bool:
         """Improve the model until nothing helps; return False where `max_iter` ends that early."""

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, generator, require_choice, require_flags
 from sparsetheory.regression.anchor_search import check_rank
 from sparsetheory.regression.anchored_level import cross_validated_level
 from sparsetheory.regression.anchors import Anchors, find_anchors, project_out
@@ -206,7 +206,7 @@ class RandomSupportRegressor(SparseLinearModel):
         self._check_parameters(X)
         forced = check_indices("forced", self.forced, X.shape[1])
         data = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept, unpenalised=forced)
-        rng = check_random_state(self.random_state)
+        rng = _random_source(self.random_state)
         draws = [self._draw(data, rng) for _ in range(self.n_draws)]
         targets = data.y if data.y.ndim == 2 else data.y[:, None]
         # Rows are scaled to a mean weight of one, and their noise with them.
@@ -218,9 +218,9 @@ class RandomSupportRegressor(SparseLinearModel):
         check_sparsity("k", self.k, *X.shape)
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
-            given = name == "anchors" and not isinstance(value, str)
-            if not given and value not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+            if name != "anchors" or isinstance(value, str):
+                require_choice(name, value, choices)
+        require_flags(prune=self.prune, fit_intercept=self.fit_intercept)
         check_count("n_draws", self.n_draws)
         check_count("max_steps", self.max_steps)
         check_number("tol", self.tol, positive=True)
@@ -255,15 +255,12 @@ class RandomSupportRegressor(SparseLinearModel):
         return replace(
             given,
             Q=extend_basis(always, data.columns.raw(given.indices), _RTOL)[0],
-            certified=data.roots is None and _same(given.always, basis) and self._serves(given),
+            certified=given.certified
+            and data.roots is None
+            and _same(given.always, basis)
+            and given.serves(self.k, self._alpha),
             always=basis,
         )
-
-    def _serves(self, anchors: Anchors) -> bool:
-        """Whether given anchors are certified for such supports and gauges: ratios grow with the support."""
-        if not anchors.certified or anchors.k is None or anchors.alpha_max is None:
-            return False
-        return anchors.k >= self.k and anchors.alpha_max <= self._alpha
 
     @property
     def _alpha(self) -> float:
@@ -393,6 +390,14 @@ class RandomSupportRegressor(SparseLinearModel):
         """
         check_is_fitted(self)
         return self.certificate_.error_bound(B)
+
+
+def _random_source(random_state: Any) -> Any:
+    """Return a source of randomness that goes on from draw to draw."""
+    fresh = generator(random_state)
+    legacy = random_state is None or (isinstance(random_state, int | np.integer) and random_state < 2**32)
+    # A seed means the same stream as in scikit-learn.
+    return check_random_state(random_state) if legacy or isinstance(random_state, np.random.RandomState) else fresh
 
 
 def _same(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> bool:

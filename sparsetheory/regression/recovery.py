@@ -118,13 +118,14 @@ def benchmark_recovery(
 
 
 def _check_modes(modes: Sequence[str]) -> list[str]:
-    if isinstance(modes, str) or not modes or not set(modes) <= set(COEFFICIENT_MODES):
+    known = isinstance(modes, Sequence) and not isinstance(modes, str) and len(modes) > 0
+    if not known or not all(isinstance(mode, str) and mode in COEFFICIENT_MODES for mode in modes):
         raise ValueError(f"modes must be a sequence of names among {', '.join(COEFFICIENT_MODES)}; got {modes!r}")
     return list(modes)
 
 
 def _check_designs(designs: Designs) -> dict[str, Callable[..., Any]]:
-    if isinstance(designs, str) or not designs:
+    if isinstance(designs, str | bytes) or not isinstance(designs, Sequence | Mapping) or not designs:
         raise ValueError(f"designs must be names, or a mapping of names to parameters; got {designs!r}")
     items = designs if isinstance(designs, Mapping) else {name: {} for name in designs}
     return {label: value if callable(value) else _named(label, value) for label, value in items.items()}

@@ -8,9 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import _check_sample_weight
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_number, require_choice, require_flags
 from sparsetheory.regression.explored_columns import ExploredColumns
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
@@ -172,9 +171,9 @@ class SplicingRegressor(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
-        data = self._check(X, y, sample_weight)
         self._check_parameters()
-        n = float(_check_sample_weight(sample_weight, data.raw_y, dtype=np.float64).sum())
+        data = self._check(X, y, sample_weight)
+        n = float(data.n_observations)
         size = self._largest_size(n, data)
         explored = ExploredColumns(data.columns, data.y)
         floor = (np.finfo(np.float64).eps * data.n_samples) ** 2 * float(data.raw_y @ data.raw_y)
@@ -199,8 +198,8 @@ class SplicingRegressor(SparseLinearModel):
         return self
 
     def _check_parameters(self) -> None:
-        if self.criterion not in _PRICES:
-            raise ValueError(f"criterion must be one of {sorted(_PRICES)}; got {self.criterion!r}")
+        require_choice("criterion", self.criterion, _PRICES)
+        require_flags(fit_intercept=self.fit_intercept)
         for name in ("max_exchange", "max_iter"):
             check_count(name, getattr(self, name))
         check_number("tol", self.tol)

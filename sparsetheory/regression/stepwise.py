@@ -99,16 +99,19 @@ def forward_path(
     """
     rank = 0 if columns.basis is None else columns.basis.shape[1]
     steps = max(min(max_steps, columns.n_features, columns.n_samples - rank), 0)
-    search = ForwardSearch(columns, y, squares, steps, frozen)
-    floor = max(stop_rss, _EXHAUSTED * search.rss[0])
+    # Squared correlations hold the squares of response and column: the response's unit, a power of two, is taken off.
+    unit = 2.0 ** np.frexp(np.linalg.norm(y))[1]
+    search = ForwardSearch(columns, y / unit, squares, steps, frozen)
+    floor = max(stop_rss / unit**2, _EXHAUSTED * search.rss[0])
+    least = None if stop_gain is None else stop_gain / unit**2
     while search.size < steps and search.rss[-1] > floor:
         candidate = search.propose()
-        if candidate is None or (stop_gain is not None and candidate.coordinate**2 < stop_gain):
+        if candidate is None or (least is not None and candidate.coordinate**2 < least):
             break
         search.accept(candidate)
     gains = np.array(search.coordinates, dtype=np.float64) ** 2
     indices = np.array(search.indices, dtype=np.intp)
-    return ForwardPath(indices, gains, np.array(search.rss), search.basis[:, : search.size])
+    return ForwardPath(indices, gains * unit**2, np.array(search.rss) * unit**2, search.basis[:, : search.size])
 
 
 def feature_price(sigma: float, n_features: int) -> float:

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.arguments import real_array
+
 __all__ = ["SupportLaw"]
 
 _Index = NDArray[np.intp]
@@ -78,7 +80,9 @@ class SupportLaw:
 
 
 def _checked(prior: ArrayLike, d: int) -> NDArray[np.float64]:
-    given = np.asarray(prior, dtype=np.float64)
-    if given.shape != (d,) or not np.all(np.isfinite(given)) or np.any(given < 0) or not given.any():
-        raise ValueError(f"support_prior must be {d} finite non-negative numbers, one per feature, not all zero")
+    given = real_array("support_prior", prior).astype(np.float64)
+    if given.shape != (d,) or np.any(given < 0) or not given.any():
+        raise ValueError(
+            f"support_prior must be {d} finite non-negative numbers, one per feature, not all zero; got {prior!r}"
+        )
     return given / given.max()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.arguments import require_count, require_nonnegative, require_positive_integers
+from sparsetheory.arguments import real_array, require_count, require_nonnegative, require_positive_integers
 
 __all__ = ["dictionary_gauge_bound", "gauge_certificate", "greedy_bound", "greedy_excess"]
 
@@ -141,11 +141,10 @@ def gauge_certificate(dictionary: ArrayLike, x: ArrayLike, u: ArrayLike) -> floa
     >>> gauge_certificate(np.eye(4), np.ones(4) / 2, np.ones(4))
     2.0
     """
-    V, x, u = (np.asarray(a, dtype=np.float64) for a in (dictionary, x, u))
-    if V.ndim != 2 or x.shape != V.shape[:1] or u.shape != V.shape[:1]:
+    V = real_array("dictionary", dictionary, 2).astype(np.float64)
+    x, u = (real_array(name, vector).astype(np.float64) for name, vector in (("x", x), ("u", u)))
+    if x.shape != V.shape[:1] or u.shape != V.shape[:1]:
         raise ValueError(f"x and u must have the length of the columns, got {x.shape}, {u.shape} and {V.shape}")
-    if not (np.isfinite(V).all() and np.isfinite(x).all() and np.isfinite(u).all()):
-        raise ValueError("dictionary, x and u must be finite, got NaN or infinity")
     product, largest = abs(float(u @ x)), float(np.abs(V.T @ u).max(initial=0.0))
     if largest == 0:
         return math.inf if product > 0 else 0.0

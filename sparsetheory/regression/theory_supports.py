@@ -73,7 +73,13 @@ def required_anchors(k: int, delta: float) -> int:
     """
     require_positive_integers(k=k)
     require_share("delta", delta)
-    return (math.ceil(k / delta) - 1) * (k - 1)
+    groups = math.ceil(k / delta)
+    # The quotient is rounded: the definition decides.
+    if groups > 1 and k / (groups - 1) <= delta:
+        groups -= 1
+    if k / groups > delta:
+        groups += 1
+    return (groups - 1) * (k - 1)
 
 
 def cluster_failure(k: int, m: int, G: int) -> float:

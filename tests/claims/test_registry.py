@@ -19,6 +19,20 @@ def test_patterns_select():
     }
 
 
-def test_unknown_pattern_names_the_choices():
-    with pytest.raises(ValueError, match=r"no claim matches 'nothing'.*concatenated_svd\.weyl_error"):
-        find_claims(["nothing"])
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("concatenated_svd.weyl_eror", "concatenated_svd.weyl_error"),
+        ("drift_stream", "concatenated_svd.drift_stream"),
+        ("concatenated_svd.drift_strem", "concatenated_svd.drift_stream"),
+    ],
+)
+def test_an_unknown_pattern_names_the_closest_choices(typed, meant):
+    with pytest.raises(ValueError, match=f"no claim matches '{typed}'; did you mean .*{meant}") as caught:
+        find_claims([typed])
+    assert len(str(caught.value)) < 300
+
+
+def test_an_unknown_pattern_that_resembles_nothing_points_to_the_list():
+    with pytest.raises(ValueError, match="no claim matches 'qqq'; `sparsetheory list` shows all names"):
+        find_claims(["qqq"])

@@ -19,9 +19,9 @@ def run(X, D, lam, warm=None, max_moves=1000, capacity=None):
     eps = np.finfo(dtype).eps
     roundings = dtype(32 * eps) * np.sum(X**2, axis=1)
     capacity = capacity or min(D.shape)
-    moves = single_best_replacement(
-        np.ascontiguousarray(D.T @ D), rows, warm, dtype(lam), roundings, capacity, max_moves, dtype(np.sqrt(eps))
-    )
+    G, blind = np.ascontiguousarray(D.T @ D), np.empty(X.shape[0], np.bool_)
+    dependent = dtype(np.sqrt(eps))
+    moves = single_best_replacement(G, rows, warm, dtype(lam), roundings, capacity, max_moves, dependent, blind)
     return rows, moves
 
 

@@ -10,7 +10,6 @@ from scipy import sparse
 
 from sparsetheory.certificates import Status
 from sparsetheory.lowrank import ConcatSVDClustering
-from sparsetheory.lowrank.certificate import _rounding
 from sparsetheory.lowrank.families import subspace_mixture
 
 FITS = {
@@ -109,6 +108,10 @@ CORRUPTIONS = {
     "intervals empty": _in_intervals(lo=0.0, hi=0.0),
     "intervals negative": _in_intervals(lo=-1.0, hi=-1.0),
     "intervals far away": _in_intervals(lo=1e9, hi=1e9),
+    "intervals above the error": lambda c: replace(
+        c, intervals=tuple(replace(i, lo=0.999 * c.bound**2 * i.energy, hi=c.bound**2 * i.energy) for i in c.intervals)
+    ),
+    "columns too long": _in_basis(lambda u: (u * (1 + 1e-5)).astype(u.dtype)),
     "intervals NaN": _in_intervals(lo=np.nan, hi=np.nan),
     "intervals of another unit": _in_intervals(unit=2.0),
     "intervals of any error": lambda c: replace(c, intervals=tuple(replace(i, hi=i.energy) for i in c.intervals)),
@@ -228,6 +231,12 @@ def test_a_small_block_outside_the_basis_is_seen_under_the_block_criterion():
     away = [blocks[0], 1e-8 * np.linalg.norm([1, 1e-3]) * np.eye(6)[:, 2:3]]
     assert not fits["block"].certificate_.check(away).valid
     assert fits["block"].certificate_.check(away).measured == pytest.approx(1.0)
+    slightly = [blocks[0], 1e-8 * (np.eye(6)[:, :1] + 0.15 * np.eye(6)[:, 1:2])]
+    slightly[1] *= np.linalg.norm(blocks[1]) / np.linalg.norm(slightly[1])
+    loose = tuple(replace(i, hi=0.01 * i.energy) for i in fits["block"].certificate_.intervals)
+    certificate = replace(fits["block"].certificate_, intervals=loose)
+    assert certificate.check(blocks).valid
+    assert not certificate.check(slightly).valid
     # A certificate of the cluster does not become one of its blocks.
     loose = ConcatSVDClustering(1, 0.1).fit(away)
     assert len(loose.clusters_) == 1
@@ -237,22 +246,24 @@ def test_a_small_block_outside_the_basis_is_seen_under_the_block_criterion():
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_the_allowance_is_what_storage_in_this_precision_moves(dtype):
-    # A right basis turned by more than its rounding out of an exact block is refused, by less it is not.
+    # A right basis, turned step by step out of an exact block: the verdict turns at the bound and the rounding.
     rng = np.random.default_rng(0)
     factors = rng.integers(-9, 10, (30, 4)).astype(float), rng.integers(-9, 10, (3, 5))
-    u = np.linalg.qr(factors[0])[0]
     block = (factors[0][:, :3] @ factors[1]).astype(dtype)
     fit = ConcatSVDClustering(3, 0.0).fit([block, block])
     assert fit.clusters_ == [[0, 1]]
     certificate, basis = fit.certificate_, fit.bases_[0].astype(float)
-    assert certificate.valid
-    outside = u[:, 3] - basis @ (basis.T @ u[:, 3])
-    for share, valid in ((0.05, True), (6.0, False)):
-        angle = share * (certificate.bound + _rounding(fit.bases_[0]))
+    outside = factors[0][:, 3] - basis @ (basis.T @ factors[0][:, 3])
+    limit = certificate.bound + np.finfo(dtype).eps * np.sqrt(3) + 100 * 2.0**-53 * (3 + np.log2(30))
+    intervals = tuple(replace(i, hi=max(i.hi, certificate.bound**2 * i.energy)) for i in certificate.intervals)
+    measured = []
+    for angle in limit * np.linspace(0.2, 2.5, 60):
         turned = np.linalg.qr(basis + np.outer(outside / np.linalg.norm(outside), [angle, angle, angle]))[0]
-        intervals = tuple(replace(i, hi=max(i.hi, certificate.bound**2 * i.energy)) for i in certificate.intervals)
-        moved = replace(certificate, bases=(turned.astype(dtype),), intervals=intervals)
-        assert moved.check([block, block]).valid is valid
+        checked = replace(certificate, bases=(turned.astype(dtype),), intervals=intervals).check([block, block])
+        assert checked.valid == (checked.measured <= limit)
+        measured.append(checked.measured / limit)
+    assert any(0.9 < m < 1 for m in measured)
+    assert any(1 < m < 1.1 for m in measured)
 
 
 @pytest.mark.parametrize(("dtype", "resolved"), [("f4", 1e-6), ("f8", 1e-12)])

@@ -82,6 +82,7 @@ def test_posterior_knows_the_columns_it_is_about(summarised):
     [
         (lambda b: b[:-1], "12 columns, got 9"),
         (lambda b: [1.001 * x for x in b], "energy"),
+        (lambda b: [(1 + 1e-10) * x for x in b], "energy"),
         # The same energies in other places.
         (lambda b: [x[::-1] for x in b], "probe"),
         (lambda b: [b[0][:, ::-1] * 1j, *b[1:-1], b[-1][[1, 0, *range(2, 12)]]], "probe"),

@@ -255,3 +255,20 @@ def test_what_truncations_take_adds_up_over_several_directions():
     assert summary.discarded_top == pytest.approx(2.7)
     assert summary.discarded_kyfan == pytest.approx(5.4)
     assert summary.interval().contains(2.0)
+
+
+def test_the_lower_end_knows_that_one_direction_more_takes_one_square_only():
+    # At rank 1 of squares 9, 4, 1, 1, 1, two of them kept: the best rank-1 error is 7, of which truncation hides 1.
+    interval = SVDSummary.from_block(np.diag([3.0, 2.0, 1.0, 1.0, 1.0]), 2, target_rank=1).interval()
+    assert (interval.lo, interval.hi) == (pytest.approx(6.0, rel=1e-9), pytest.approx(7.0, rel=1e-9))
+
+
+@pytest.mark.parametrize("n_rows", [0, -1, 2.5])
+def test_row_counts_are_positive_integers(n_rows):
+    with pytest.raises(ValueError, match="n_rows must be an integer of at least 1"):
+        SVDSummary.empty(n_rows, 2)
+
+
+def test_only_summaries_are_merged():
+    with pytest.raises(TypeError, match="other must be an SVDSummary, got ndarray"):
+        SVDSummary.from_block(np.eye(3), 2).merge(np.eye(3))

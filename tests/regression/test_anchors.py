@@ -162,7 +162,7 @@ def test_random_states(method):
         ({"rtol": 0.0}, "rtol must be"),
         ({"method": "greedy"}, "method must be one of adaptive, random; got 'greedy'"),
         ({"rule": "two"}, "rule must be one of one, mixed"),
-        ({"m": 5}, "m=5 is the number of random anchors"),
+        ({"m": 5}, "m must be None unless method='random'.*got 5"),
         ({"method": "random", "m": -1}, "m must be an integer between 0 and 200"),
         ({"method": "random", "m": 2.5}, "m must be an integer"),
         ({"method": "random", "m": D + 1}, "m must be an integer between 0 and 200"),

@@ -354,7 +354,7 @@ def test_bad_arguments(name, params, message):
         ("pairs", {"k": 1}, r"k must be between 2 and d / 2 \+ 1 = 6 for pairs, got 1"),
         ("pairs", {"k": 7}, "k must be between 2"),
         ("pairs", {"tau": 0.0}, "tau must be positive"),
-        ("sparse_precision", {"k": 11}, "at least weight=11"),
+        ("sparse_precision", {"k": 11}, "k must be at most d=10, got 11"),
     ],
 )
 def test_bad_worst_cases(name, params, message):

@@ -121,9 +121,9 @@ def test_bad_designs(X, message):
 @pytest.mark.parametrize(
     ("XS", "message"),
     [
-        (np.array([[1.0, np.nan]]), "XS must be a finite array"),
-        (np.array([[np.inf]]), "XS must be a finite array"),
-        (np.ones(3), "XS must be a finite array with two axes"),
+        (np.array([[1.0, np.nan]]), "XS must be finite"),
+        (np.array([[np.inf]]), "XS must be finite"),
+        (np.ones(3), "XS must have 2 axes"),
         (np.ones((2, 2), dtype=np.float16), "half precision"),
     ],
 )
@@ -133,7 +133,7 @@ def test_bad_columns(XS, message):
 
 
 def test_a_basis_must_be_a_matrix():
-    with pytest.raises(ValueError, match="Q must be a matrix"):
+    with pytest.raises(ValueError, match="Q must have 2 axes"):
         residual_norms(np.eye(3), np.ones(3))
 
 

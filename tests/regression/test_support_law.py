@@ -86,7 +86,7 @@ def test_supports_cannot_exceed_what_there_is():
     ("prior", "message"),
     [
         (np.ones(4), "support_prior must be 5 finite"),
-        ([1, 1, np.nan, 1, 1], "support_prior must be 5 finite"),
+        ([1, 1, np.nan, 1, 1], "support_prior must be finite"),
         ([1, 1, -1, 1, 1], "support_prior must be 5 finite"),
         (np.zeros(5), "not all zero"),
         ([1, 1, 0, 0, 0], "at least k=3 columns that are not zero; got 2"),

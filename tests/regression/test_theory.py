@@ -339,10 +339,21 @@ def test_no_dictionary_avoids_the_gauge(k, M, rng):
         (lambda: theory.greedy_excess(1.0, 0), "t must be an integer of at least 1"),
         (lambda: theory.dictionary_gauge_bound(0, 4), "k must be"),
         (lambda: theory.gauge_certificate(np.eye(3), np.ones(2), np.ones(3)), "length of the columns"),
-        (lambda: theory.gauge_certificate(np.ones(3), np.ones(3), np.ones(3)), "length of the columns"),
-        (lambda: theory.gauge_certificate(np.eye(2), [1.0, np.nan], np.ones(2)), "finite, got NaN"),
+        (lambda: theory.gauge_certificate(np.ones(3), np.ones(3), np.ones(3)), "dictionary must have 2 axes"),
+        (lambda: theory.gauge_certificate(np.eye(2), [1.0, np.nan], np.ones(2)), "x must be finite; got NaN"),
     ],
 )
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("k", "delta"), [(21, 0.7), (7, 0.1), (3, 0.3), (1, 0.5), (6, 0.05), (29, 0.29), (10, 0.999)])
+def test_required_anchors_are_the_fewest(k, delta):
+    m = theory.required_anchors(k, delta)
+    assert theory.anchor_failure_bound(k, m) <= delta
+    assert m == 0 or theory.anchor_failure_bound(k, m - 1) > delta
+
+
+def test_required_anchors_where_a_quotient_is_rounded():
+    assert theory.required_anchors(21, 0.7) == 580
