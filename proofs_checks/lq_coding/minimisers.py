@@ -210,7 +210,7 @@ solvers_on_the_ladder = Claim(
     statement=r"\text{coordinate descent ends at critical points of CEL0, SBR at points without a better replacement}",
     source=ours("what local searches reach, against all minimisers"),
     verdict=Always(0.0),
-    instances=lambda: _small(kinds=_CALM).filter(lambda problem: np.linalg.norm(problem.coding.x) > 0),
+    instances=lambda: _small().filter(lambda problem: np.linalg.norm(problem.coding.x) > 0),
     evaluate=_where_solvers_end,
     near_miss=lambda problem: _where_solvers_end(problem, confuse=True),
 )
