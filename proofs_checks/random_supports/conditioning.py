@@ -53,6 +53,7 @@ def _greedy(trial: Trial) -> Measurement:
 
 condition_free = Claim(
     name="random_supports.condition_free",
+    summary="Selection from anchors predicts equally well however close the columns are.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac14 \sigma^2 \text{ however close the columns of a cluster}",
     source=measured("errors of forward-backward selection do not grow with the condition number"),
     verdict=WithProbability(0.95),
@@ -81,6 +82,7 @@ def _anchored_lasso(trial: Trial) -> Measurement:
 
 condition_free_lasso = Claim(
     name="random_supports.condition_free_lasso",
+    summary="The Lasso with anchors predicts equally well however close the columns are.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac32 \sigma^2 \text{ for the anchored Lasso, however close}",
     source=measured("errors of the anchored Lasso do not grow with the condition number"),
     verdict=WithProbability(0.9),
@@ -112,6 +114,7 @@ def _plain_lasso(trial: Trial) -> Measurement:
 
 lasso_fails = Claim(
     name="random_supports.lasso_fails",
+    summary="Without anchors the Lasso misses nearly the whole signal where columns are nearly equal.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \ge 20\, \sigma^2 \text{ for the Lasso without anchors, if }"
     r" S \text{ has two columns of one cluster}",
     source=measured("the plain Lasso on supports that hit a cluster twice"),
@@ -161,6 +164,7 @@ def _over_the_logarithm(batch: _Batch) -> Measurement:
 
 flat_error = Claim(
     name="random_supports.flat_error",
+    summary="The prediction error from anchors does not depend on the distance between nearly equal columns.",
     statement=r"\operatorname{median} \tfrac1N \|X(\hat w - w^*)\|^2 \propto \tau^0 \text{ up to } \pm 0.05"
     r" \text{ from anchors, for } \tau \le 10^{-2}",
     source=measured("slope in the distance within clusters"),

@@ -83,6 +83,10 @@ def _blocks_sweep(label: str, share: float, quick_values: tuple[float, ...]) -> 
 
 slow_lasso = Claim(
     name="random_supports.slow_lasso",
+    summary=(
+        "On pairs of columns that nearly cancel, no penalty level lets the Lasso beat one over the root of the "
+        "samples."
+    ),
     statement=r"\min_\lambda \tfrac1n \|X(\hat w_\lambda - w^*)\|^2 \ge 0.7\, n^{-1/2}"
     r" \text{ on blocks of nearly cancelling pairs}",
     source=measured("the slow rate of the Lasso; mechanism of Zhang, Wainwright, Jordan, EJS 11 (2017) 752-799"),
@@ -96,6 +100,7 @@ slow_lasso = Claim(
 
 slow_anchors = Claim(
     name="random_supports.slow_anchors",
+    summary="Anchors do not help where the support is chosen against them: the slow rate stays.",
     statement=r"\tfrac1n \|X(\hat w - w^*)\|^2 \ge 0.95\, n^{-1/2} \text{ for anchors, on one of those pairs}",
     source=measured("negative control: supports must be random"),
     verdict=Attains(0.9),
@@ -128,6 +133,10 @@ def _adversary(trial: Trial) -> Measurement:
 
 adversarial_support = Claim(
     name="random_supports.adversarial_support",
+    summary=(
+        "If the support contains a pair of nearly equal columns by design, anchors fail too: supports must be "
+        "random."
+    ),
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \ge 30\, \sigma^2 \text{ if } S \text{ contains a near-duplicate pair}",
     source=measured("negative control: supports must be random"),
     verdict=Attains(0.9),
