@@ -51,15 +51,15 @@ class Certificate:
         """Whether the guarantee applies and held when it was last verified."""
         return self.status is Status.VALID
 
-    def check(self, *fitted_on: Any, random_state: Any = 0) -> "Certificate":
+    def check(self, *fitted_on: Any, **options: Any) -> "Certificate":
         """Recompute the certificate from raw data by a code path that the solver does not use.
 
         Parameters
         ----------
         *fitted_on
             What `fit` took, in the forms that `fit` takes; what `fit` refuses is refused.
-        random_state : int, Generator or RandomState
-            Seed of checks that draw; others do not use it.
+        **options
+            `random_state`: seed of checks that draw, 0 by default; others do not use it.
 
         Returns
         -------

@@ -42,7 +42,7 @@ def largest_entries(array: Any) -> NDArray[np.floating]:
 
 
 def require_squares(
-    name: str, array: Any, length: int | None = None, *, each_column: bool = False, dtype: DTypeLike = None
+    name: str, array: Any, length: int | None = None, *, each_column: bool = False, dtype: DTypeLike | None = None
 ) -> float:
     """Raise ValueError if squared norms of vectors of `length` entries would leave the range of the type.
 
