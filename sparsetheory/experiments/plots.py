@@ -108,7 +108,7 @@ def _bound_label(result: ClaimResult) -> str:
     """Name the bound, and its value where it is a constant."""
     label = require_sweep(result.claim).bound_label
     bounds = np.array([row.measurement.bound for row in result.rows])
-    if not np.isfinite(bounds).all() or np.ptp(bounds) > 1e-9 * np.abs(bounds).max():
+    if ":" in label or not np.isfinite(bounds).all() or np.ptp(bounds) > 1e-9 * np.abs(bounds).max():
         return label
     return f"{'claimed' if label == 'bound' else label}: {bounds[0]:.3g}"
 

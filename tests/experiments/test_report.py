@@ -104,7 +104,9 @@ def test_plot_says_what_it_shows(energy):
     assert max(map(len, summary.splitlines())) <= 84
 
 
-@pytest.mark.parametrize(("label", "shown"), [("bound", "claimed: 0.2"), ("target", "target: 0.2")])
+@pytest.mark.parametrize(
+    ("label", "shown"), [("bound", "claimed: 0.2"), ("target", "target: 0.2"), ("claimed: 1/5", "claimed: 1/5")]
+)
 def test_a_constant_bound_is_named_with_its_value(norms, label, shown):
     claim = replace(norms, evaluate=lambda x: Measurement(0.1, 0.2), sweep=replace(norms.sweep, bound_label=label))
     ax = plot_result(run_claim(claim), Figure().subplots())
