@@ -228,6 +228,8 @@ class Columns:
         return np.where(explained, 0.0, projected)
 
     def _centre(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._constant is None:
+            return target
         once = target - self._constant @ (self._constant.T @ target)
         return np.asarray(once - self._constant @ (self._constant.T @ once))
 

@@ -91,9 +91,7 @@ class LassoCertificate(Certificate):
             **more,
         )
 
-    def check(  # type: ignore[override]
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0
-    ) -> Self:
+    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
         """Recompute gap or distance, and the promise itself, with matrix products and one least-squares fit.
 
         Parameters

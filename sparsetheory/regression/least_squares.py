@@ -288,9 +288,10 @@ def scale_rows(X: Any, roots: NDArray[np.float64], shift: NDArray[np.float64] | 
 
 def _scale_sparse_rows(X: Any, roots: NDArray[np.float64], shift: NDArray[np.float64] | None) -> Any:
     data = X.data * roots[X.indices]
-    for j in [] if shift is None else np.flatnonzero(shift):
+    shifts = np.zeros(X.shape[1]) if shift is None else shift
+    for j in np.flatnonzero(shifts):
         stored = slice(X.indptr[j], X.indptr[j + 1])
-        data[stored] = _scale_and_shift(X.data[stored, None], roots[X.indices[stored]], shift[[j]])[:, 0]
+        data[stored] = _scale_and_shift(X.data[stored, None], roots[X.indices[stored]], shifts[[j]])[:, 0]
     return sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
 
 

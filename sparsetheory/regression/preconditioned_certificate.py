@@ -72,9 +72,7 @@ class PufferCertificate(Certificate):
     fit_intercept: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
 
-    def check(  # type: ignore[override]
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0
-    ) -> Self:
+    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
         """Recompute the gap, and the promise itself, by one least-squares routine.
 
         Parameters

@@ -78,7 +78,7 @@ def test_a_fit_is_valid_and_nothing_near_it(name, fitted):
     assert not c.check(X[:, ::-1], y).valid
 
 
-@pytest.mark.parametrize("move", [0.3, 3.0])
+@pytest.mark.parametrize("move", [0.7, 1.4])
 @pytest.mark.parametrize("which", ["intercept", "free", "active", "zero"])
 def test_the_bound_of_the_l1_norm_is_sharp(which, move, fitted):
     # Moved until the objective is `move` times the bound above its minimum: right below one, wrong above.
@@ -247,3 +247,13 @@ def test_units(c):
     assert checked.bound == pytest.approx(c**2 * one.certificate_.bound)
     np.testing.assert_array_equal(other.support_, one.support_)
     np.testing.assert_allclose(other.coef_ * units / c, one.coef_, rtol=1e-4, atol=1e-6)
+
+
+def test_what_rounding_is_allowed_is_small():
+    X, y = _problem()
+    c = WorkingSetLasso(0.1, tol=1e-10).fit(X, y).certificate_
+    assert c.valid
+    assert not replace(c, intercept=c.intercept + (3 * c.bound) ** 0.5).check(X, y).valid
+    other = WorkingSetLasso(0.1, penalty="mcp", tol=1e-10).fit(X, y).certificate_
+    assert other.valid
+    assert not replace(other, intercept=other.intercept + 2 * other.bound).check(X, y).valid
