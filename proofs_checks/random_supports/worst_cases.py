@@ -83,6 +83,7 @@ def _blocks_sweep(label: str, share: float, quick_values: tuple[float, ...]) -> 
 
 slow_lasso = Claim(
     name="random_supports.slow_lasso",
+    summary="On nearly cancelling pairs even the best Lasso is not much better than predicting zero.",
     statement=r"\min_\lambda \tfrac1n \|X(\hat w_\lambda - w^*)\|^2 \ge 0.7\, n^{-1/2}"
     r" \text{ on blocks of nearly cancelling pairs}",
     source=measured("the slow rate of the Lasso; mechanism of Zhang, Wainwright, Jordan, EJS 11 (2017) 752-799"),
@@ -96,6 +97,7 @@ slow_lasso = Claim(
 
 slow_anchors = Claim(
     name="random_supports.slow_anchors",
+    summary="On a pair chosen by an adversary, anchors help no more than predicting zero.",
     statement=r"\tfrac1n \|X(\hat w - w^*)\|^2 \ge 0.95\, n^{-1/2} \text{ for anchors, on one of those pairs}",
     source=measured("negative control: supports must be random"),
     verdict=Attains(0.9),
@@ -128,6 +130,7 @@ def _adversary(trial: Trial) -> Measurement:
 
 adversarial_support = Claim(
     name="random_supports.adversarial_support",
+    summary="A support that an adversary makes contain a near-duplicate pair defeats random anchors.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \ge 30\, \sigma^2 \text{ if } S \text{ contains a near-duplicate pair}",
     source=measured("negative control: supports must be random"),
     verdict=Attains(0.9),

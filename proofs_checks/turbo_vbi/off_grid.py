@@ -193,9 +193,9 @@ annealed_grid = Claim(
     name="turbo_vbi.annealed_grid",
     summary="It pays to move the grid while annealing, not after it.",
     statement=r"\mathrm{NMSE}(\text{moved while annealing}) \le \mathrm{NMSE}(\text{moved afterwards}) - 0.2 \text{ dB}"
-    r", \quad \text{mean of 2 channels at 10 to 15 dB}",
+    r", \quad \text{mean of 3 channels at 10 to 15 dB}",
     source=measured("gain of moving the grid during the annealing, 3.9 dB at 10 dB, 3.2 dB at 15 dB"),
-    verdict=WithProbability(0.9),
+    verdict=WithProbability(0.8),
     instances=_small_channels,
     evaluate=_early,
     # What is gained in the mean is not gained by most.
@@ -203,10 +203,10 @@ annealed_grid = Claim(
     sweep=Sweep(
         axis="SNR in dB",
         values=(10.0, 12.5, 15.0),
-        draw=lambda rng, snr: _draw_channels(rng, snr, 2),
+        draw=_draw_channels,
         trials=60,
         quick_trials=31,
-        quick_values=(10.0, 15.0),
+        quick_values=(10.0,),
         measured_label="claimed: 0.2 dB",
         bound_label="gain in dB",
     ),

@@ -1,6 +1,7 @@
 """The bound plot of a claim."""
 
 from collections.abc import Callable, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,10 @@ __all__ = ["plot_result"]
 
 # More labels than this run into each other.
 _MAX_TICKS = 10
+# Letters of a line across the figure, in the small size of a summary.
+_SUMMARY_WIDTH = 84
+_LABEL_WIDTH = 42
+_LEGEND_COLUMNS = 3
 
 
 def plot_result(result: ClaimResult, ax: "Axes | None" = None) -> "Axes":
@@ -46,7 +51,7 @@ def plot_result(result: ClaimResult, ax: "Axes | None" = None) -> "Axes":
     measured: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linewidth": 1.4, "zorder": 3}
     bound: dict[str, Any] = {"marker": "s", "markersize": 5.5, "linewidth": 2.6, "zorder": 2.5}
     _draw_curve(ax, result, lambda m: m.measured, PALETTE[0], sweep.measured_label, **measured)
-    _draw_curve(ax, result, lambda m: m.bound, PALETTE[1], sweep.bound_label, **bound)
+    _draw_curve(ax, result, lambda m: m.bound, PALETTE[1], _bound_label(result), **bound)
     keys = dict.fromkeys(key for row in result.rows for key in row.measurement.extras)
     for index, key in enumerate(keys):
         color = PALETTE[2 + index % (len(PALETTE) - 2)]
@@ -68,6 +73,8 @@ def _draw_curve(
     marker: str = "",
     **line: Any,
 ) -> None:
+    if not any(np.isfinite(read(row.measurement)) for row in result.rows):
+        return
     values = sorted({row.value for row in result.rows})
     groups = [[read(row.measurement) for row in result.rows if row.value == value] for value in values]
     low, middle, high = np.array([_range(group) for group in groups]).T
@@ -97,11 +104,29 @@ def _scale(ax: "Axes", sweep: Sweep) -> None:
             ax.set_xticks([], minor=True)
 
 
+def _bound_label(result: ClaimResult) -> str:
+    """Name the bound, and its value where it is a constant."""
+    label = require_sweep(result.claim).bound_label
+    bounds = np.array([row.measurement.bound for row in result.rows])
+    if ":" in label or not np.isfinite(bounds).all() or np.ptp(bounds) > 1e-9 * np.abs(bounds).max():
+        return label
+    return f"{'claimed' if label == 'bound' else label}: {bounds[0]:.3g}"
+
+
 def _label(ax: "Axes", result: ClaimResult) -> None:
     claim, sweep = result.claim, require_sweep(result.claim)
     _scale(ax, sweep)
     ax.set_xlabel(sweep.axis)
-    ax.set_title(claim.name, loc="left")
-    if claim.source.provenance == "ours":
-        ax.set_title("ours", loc="right", fontstyle="italic", fontweight="normal", color=PALETTE[1])
-    ax.legend()
+    ax.set_ylabel("\n".join(wrap(sweep.measured_label, _LABEL_WIDTH)))
+    lines = wrap(claim.summary, _SUMMARY_WIDTH)
+    if lines:
+        below: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "fontsize": 9, "color": "#444444"}
+        ax.annotate("\n".join(lines), (0, 1), xycoords="axes fraction", xytext=(0, 5), **below)
+    pad = 6 + 12 * len(lines)
+    ax.set_title(claim.name, loc="left", pad=pad)
+    if claim.source.provenance in ("ours", "measured"):
+        style: dict[str, Any] = {"fontstyle": "italic", "fontweight": "normal", "color": PALETTE[1]}
+        ax.set_title(claim.source.provenance, loc="right", pad=pad, **style)
+    # Outside, because a legend hides what lies behind it.
+    handles, _ = ax.get_legend_handles_labels()
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=min(len(handles), _LEGEND_COLUMNS), frameon=False)

@@ -67,7 +67,6 @@ class ClaimRecord:
     values: int
     axis: str
     seeds: str
-    timed: bool
     origin: Origin
     kind: Literal["claim"] = "claim"
 
@@ -77,14 +76,13 @@ class ClaimRecord:
     ) -> "ClaimRecord":
         """Write down a judgement with what it rests on."""
         rows = result.rows if result else ()
-        source = claim.source
         examples = "the examples that are always drawn" if not origin.seed else f"examples of seed {origin.seed}"
         return cls(
             name=claim.name,
             summary=claim.summary,
             statement=claim.statement,
-            citation=", ".join(filter(None, [source.paper, source.item, source.arxiv and f"arXiv:{source.arxiv}"])),
-            provenance=source.provenance,
+            citation=claim.source.citation,
+            provenance=claim.source.provenance,
             verdict=str(claim.verdict),
             state=judgement.state,
             evidence=judgement.evidence,
@@ -94,7 +92,6 @@ class ClaimRecord:
             values=len({row.value for row in rows}),
             axis=claim.sweep.axis if claim.sweep else "",
             seeds=f"SeedSequence({list(rows[0].seed[:-2])}), spawned per value and per trial" if rows else examples,
-            timed=claim.timed,
             origin=origin,
         )
 

@@ -13,7 +13,7 @@ from sparsetheory.experiments.profile import Profile
 from sparsetheory.experiments.records import Origin, StudyRecord, figure_path
 from sparsetheory.experiments.schedule import Task
 from sparsetheory.experiments.study import Study, StudyResult
-from sparsetheory.experiments.workers import refer, run_study_here
+from sparsetheory.experiments.workers import UnreachableError, refer, run_study_here
 
 __all__ = ["StudyOutcome", "StudyRun"]
 
@@ -93,13 +93,13 @@ class StudyRun:
 
 
 def _run(where: Any, profile: str) -> tuple[StudyResult, bytes | None, float] | str:
-    """Return what the study found, or the extra that it misses."""
+    """Return what the study found, or why it could not be run: often for want of an extra."""
     try:
         return run_study_here(where, profile)
-    except ImportError as error:
-        if is_missing_extra(error):
-            return explain_missing(error)
+    except UnreachableError:
         raise
+    except Exception as error:
+        return explain_missing(error) if is_missing_extra(error) else f"{type(error).__name__}: {error}"
 
 
 def _csv(result: StudyResult) -> str:

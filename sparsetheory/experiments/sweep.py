@@ -136,7 +136,7 @@ def run_claim(
     profile : {"quick", "full"}
         How many trials per value.
     seed : int
-        Seed of the run. The rows are the same for every `n_jobs`, except for a claim that measures time.
+        Seed of the run. The rows are the same for every `n_jobs`.
     n_jobs : int
         Workers, as joblib counts them. An active ``joblib.parallel_config`` decides on the backend.
     out : path, optional

@@ -75,13 +75,11 @@ def describe(experiment: Claim | Study) -> dict[str, str]:
     if isinstance(experiment, Study):
         told = {"verdict": "Study", "provenance": "", "source": experiment.title, "statement": ""}
         return {"name": experiment.name, **told, "summary": experiment.description}
-    source = experiment.source
-    cited = ", ".join(filter(None, [source.paper, source.item, source.arxiv and f"arXiv:{source.arxiv}"]))
     return {
         "name": experiment.name,
         "verdict": type(experiment.verdict).__name__,
-        "provenance": source.provenance,
-        "source": cited,
+        "provenance": experiment.source.provenance,
+        "source": experiment.source.citation,
         "statement": experiment.statement,
         "summary": experiment.summary,
     }

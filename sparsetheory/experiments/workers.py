@@ -43,7 +43,7 @@ class Reference:
         """Import the module and return the object."""
         try:
             return getattr(importlib.import_module(self.module), self.attribute)
-        except (ModuleNotFoundError, AttributeError) as error:
+        except (ImportError, AttributeError) as error:
             raise UnreachableError(f"{self.module}.{self.attribute}") from error
 
 

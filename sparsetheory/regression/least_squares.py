@@ -257,7 +257,10 @@ def check_row_weights(sample_weight: ArrayLike, X: Any) -> tuple[NDArray[np.floa
         raise ValueError(f"sample_weight must be finite; got {largest}")
     # The sum of weights near the largest number would leave the range.
     shares = weights / largest
-    return np.sqrt(shares / shares.mean()), largest * float(shares.mean())
+    mean = largest * float(shares.mean())
+    if not np.isfinite(mean * weights.size):
+        raise ValueError(f"sample_weight must have a finite sum; its mean is {mean:.3g}")
+    return np.sqrt(shares / shares.mean()), mean
 
 
 def _weighted_means(X: Any, roots: NDArray[np.float64]) -> NDArray[np.float64]:

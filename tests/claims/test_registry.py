@@ -36,3 +36,11 @@ def test_an_unknown_pattern_names_the_closest_choices(typed, meant):
 def test_an_unknown_pattern_that_resembles_nothing_points_to_the_list():
     with pytest.raises(ValueError, match="no claim matches 'qqq'; `sparsetheory list` shows all names"):
         find_claims(["qqq"])
+
+
+def test_every_figure_has_a_plain_sentence_and_a_y_axis():
+    for claim in all_claims().values():
+        if claim.sweep is not None:
+            assert claim.summary.endswith("."), claim.name
+            assert len(claim.summary) <= 168, claim.name
+            assert claim.sweep.measured_label != "measured", claim.name

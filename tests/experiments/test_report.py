@@ -94,11 +94,38 @@ def test_plot_names_its_curves(energy):
     assert (ax.get_title("left"), ax.get_title("right")) == ("toys.energy", "ours")
 
 
+def test_plot_says_what_it_shows(energy):
+    sweep = replace(energy.sweep, measured_label="energy", bound_label="twice the dimension")
+    claim = replace(energy, summary="Energy grows with the dimension. " * 4, sweep=sweep)
+    ax = plot_result(run_claim(claim), Figure().subplots())
+    assert ax.get_ylabel() == "energy"
+    (summary,) = [text.get_text() for text in ax.texts]
+    assert summary.replace("\n", " ") == claim.summary.strip()
+    assert max(map(len, summary.splitlines())) <= 84
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"), [("bound", "claimed: 0.2"), ("target", "target: 0.2"), ("claimed: 1/5", "claimed: 1/5")]
+)
+def test_a_constant_bound_is_named_with_its_value(norms, label, shown):
+    claim = replace(norms, evaluate=lambda x: Measurement(0.1, 0.2), sweep=replace(norms.sweep, bound_label=label))
+    ax = plot_result(run_claim(claim), Figure().subplots())
+    assert ax.get_legend_handles_labels()[1] == ["measured", shown]
+
+
+def test_the_legend_hides_no_curve(norms):
+    figure = Figure(layout="constrained")
+    ax = plot_result(run_claim(norms), figure.subplots())
+    figure.draw_without_rendering()
+    assert ax.get_legend().get_window_extent().y1 <= ax.xaxis.label.get_window_extent().y0
+
+
 def test_plot_leaves_out_what_is_not_finite(norms):
     evaluate = lambda x: Measurement(np.nan if x[0] > 0 else 1.0, np.inf, extras={"a": 2.0} if x[0] > 0 else {})  # noqa: E731
     ax = plot_result(run_claim(replace(norms, evaluate=evaluate)), Figure().subplots())
     measured = ax.get_lines()[0].get_ydata()
     assert set(measured[np.isfinite(measured)]) == {1.0}
+    assert ax.get_legend_handles_labels()[1] == ["measured", "a"]
 
 
 def test_plot_of_one_value_shows_every_trial(norms):

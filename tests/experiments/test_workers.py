@@ -78,6 +78,16 @@ def test_a_study_without_its_extra_is_left_out(norms, letters, tmp_path):
     assert "Left out: the weights need the extra" in (tmp_path / "report.html").read_text()
 
 
+def _divides_by_zero(profile):
+    return 1 / 0
+
+
+def test_a_study_with_a_mistake_is_reported_and_the_claims_go_on(norms, letters, tmp_path):
+    findings = reproduce([norms], [replace(letters, run=_divides_by_zero)], out=tmp_path)
+    assert findings.status() == 2
+    assert "Left out: ZeroDivisionError: division by zero" in (tmp_path / "report.html").read_text()
+
+
 def test_an_import_that_is_our_own_mistake_fails(norms, tmp_path):
     def misspelt(vector):
         from sparsetheory.lowrank import no_such_name  # noqa: F401

@@ -71,3 +71,41 @@ def test_blocks_cover_every_column_once():
     covered = np.concatenate([np.arange(7)[block] for block in columns.blocks()])
     assert len(list(columns.blocks())) > 1
     np.testing.assert_array_equal(covered, np.arange(7))
+
+
+def test_a_constant_direction_is_taken_off_without_rounding(rng):
+    entries = 1.7e18 + 256.0 * rng.integers(-40_000, 40_000, (200, 3))
+    columns = Columns(entries, np.full((200, 1), 200**-0.5))
+    exact = [[int(v) - sum(map(int, x)) / len(x) for v in x] for x in (entries - 1.7e18).T]
+    np.testing.assert_allclose(columns.take(np.arange(3)).T, exact, rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(np.sqrt(columns.live_squares()), np.linalg.norm(exact, axis=1), rtol=1e-12)
+
+
+def test_with_other_directions_what_the_mean_leaves_decides(rng):
+    centred = rng.standard_normal((60, 4))
+    centred -= centred.mean(axis=0)
+    Q = np.column_stack([np.full(60, 60**-0.5), np.linalg.qr(centred[:, :1])[0]])
+    X = np.column_stack([centred[:, 1], 3 * centred[:, 0], np.full(60, 0.1)]) + 1e12
+    live = Columns(X, Q).live_squares() > 0
+    # The first has a direction of its own; of the others, nothing but rounding is left.
+    assert live.tolist() == [True, False, False]
+
+
+def test_responses_with_large_means_keep_what_they_say(rng):
+    y = rng.standard_normal(50)
+    y -= y.mean()
+    columns = Columns(np.zeros((50, 1)), np.full((50, 1), 50**-0.5))
+    np.testing.assert_allclose(columns.without_rounding(y + 1e12), y, atol=1e-4)
+    assert not columns.without_rounding(np.where(y > 0, 0.3, 0.1 + 0.2)).any()
+
+
+@pytest.mark.parametrize("layout", ["C", "csc"])
+def test_ranges_are_told_by_column(rng, layout):
+    X = rng.standard_normal((20, 5))
+    X[:, 3] = 0.0
+    Columns(_variants(X)[layout]).require_squares()
+    for scale, message in ((1e-160, "column 0 of X"), (1e160, "X must not hold")):
+        Z = X.copy()
+        Z[:, 2] *= scale
+        with pytest.raises(ValueError, match=message):
+            Columns(_variants(Z)[layout]).require_squares()

@@ -1,12 +1,15 @@
 """The penalised estimators."""
 
+import time
+
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import Lasso
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sparsetheory.coding.penalties import MCP
+from sparsetheory.coding.penalties import CEL0, MCP
 from sparsetheory.regression import WorkingSetLasso, WorkingSetLassoCV, lasso_path
 
 
@@ -89,3 +92,72 @@ def test_every_fold_needs_a_row_that_counts(rng):
 def test_bad_level(rng, lam):
     with pytest.raises((ValueError, TypeError), match="lam must be"):
         WorkingSetLasso(lam=lam).fit(*_problem(rng))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"max_iter": 0}, "max_iter must be a positive integer"),
+        ({"max_iter": 2.5}, "max_iter must be a positive integer"),
+        ({"max_iter": True}, "max_iter must be a positive integer"),
+        ({"tol": 0.0}, "tol must be a finite positive number"),
+        ({"tol": np.nan}, "tol must be a finite positive number"),
+        ({"tol": "a"}, "tol must be a finite positive number"),
+        ({"penalty": "lq"}, "penalty 'lq' needs q; pass an object"),
+        ({"penalty": "capped_l1"}, "penalty 'capped_l1' needs theta; pass an object"),
+        ({"penalty": "l3"}, "penalty"),
+        ({"penalty": CEL0(1.0, norms=np.ones(5))}, "penalty must have one number per feature, 100; got 5"),
+        ({"weights": np.ones(99)}, "weights must be 100"),
+        ({"weights": np.full(100, np.nan)}, "weights must be 100"),
+        ({"weights": "a"}, "weights must be 100"),
+        ({"unpenalised": [True, False, True]}, "unpenalised must hold indices"),
+        ({"unpenalised": np.ones(101, dtype=bool)}, "unpenalised must hold indices"),
+        ({"unpenalised": [-1]}, "unpenalised must hold indices"),
+        ({"unpenalised": [100]}, "unpenalised must hold indices"),
+        ({"unpenalised": [0.5]}, "unpenalised must hold indices"),
+        ({"unpenalised": "a"}, "unpenalised must hold indices"),
+    ],
+)
+def test_bad_parameters(rng, parameters, message):
+    X, y = _problem(rng)
+    for model in (WorkingSetLasso(0.1), WorkingSetLassoCV(n_lams=3)):
+        with pytest.raises(ValueError, match=message):
+            model.set_params(**parameters).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_lams": 0}, "n_lams must be a positive integer"),
+        ({"min_ratio": 1.0}, "min_ratio must be between 0 and 1"),
+        ({"min_ratio": "a"}, "min_ratio must be between 0 and 1"),
+        ({"lams": [0.1, np.nan]}, "lams must be positive"),
+        ({"lams": "a"}, "lams must be positive"),
+        ({"n_jobs": 0}, "n_jobs must be None or an integer"),
+        ({"n_jobs": 1.5}, "n_jobs must be None or an integer"),
+    ],
+)
+def test_bad_parameters_of_cross_validation(rng, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        WorkingSetLassoCV(**parameters).fit(*_problem(rng))
+
+
+def test_an_intercept_costs_a_tall_sparse_design_little(rng):
+    # Columns are never formed densely: 20,000 of length 20,000 would be 3 GB, and take a hundred times as long.
+    shape, count = (20_000, 20_000), 100_000
+    rows, columns = rng.integers(0, 20_000, (2, count))
+    X = sparse.csc_array((rng.standard_normal(count), (rows, columns)), shape)
+    y = X[:, :20].sum(axis=1) + 0.1 * rng.standard_normal(20_000)
+    lam = 0.2 * np.abs(X.T @ (y - y.mean())).max() / y.size
+    seconds = {}
+    for options in ({"fit_intercept": False}, {}, {"unpenalised": [0, 1]}):
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            model = WorkingSetLasso(lam, **options).fit(X, y)
+            times.append(time.process_time() - start)
+        seconds[str(options)] = min(times)
+        assert model.certificate_.valid
+    plain, centred, free = seconds.values()
+    assert centred < 3 * plain + 0.05
+    assert free < 5 * plain + 0.05

@@ -142,3 +142,111 @@ def test_layouts_and_read_only_designs(model):
     for design in (np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2]):
         design.flags.writeable = False
         np.testing.assert_allclose(clone(model).fit(design, y).coef_, expected, atol=1e-9)
+
+
+def _repeated(X):
+    """Every entry in two pieces, by columns."""
+    rows = np.tile(np.repeat(np.arange(N), 2), D)
+    return sparse.csc_array((np.repeat(X.T.ravel(), 2) * np.tile([0.25, 0.75], N * D), rows, 2 * N * np.arange(D + 1)))
+
+
+@every
+def test_repeated_entries_mean_their_sum(model):
+    X, y = _problem()
+    pieces = _repeated(X)
+    stored = pieces.nnz, pieces.data.copy()
+    weights = np.random.default_rng(0).uniform(0.5, 2, N)
+    one, other = (clone(model).fit(Z, y, sample_weight=weights) for Z in (sparse.csc_array(X), pieces))
+    np.testing.assert_allclose(other.coef_, one.coef_, atol=1e-9)
+    np.testing.assert_allclose(other.predict(pieces), one.predict(X), atol=1e-9)
+    assert pieces.nnz == stored[0]
+    np.testing.assert_array_equal(pieces.data, stored[1])
+
+
+# A clock in nanoseconds: 100 different values in double precision, of relative spread 6e-12.
+_T = np.random.default_rng(4).standard_normal(100)
+CLOCK = np.column_stack([1.7e18 + 1e7 * _T, np.random.default_rng(5).standard_normal((100, 5))])
+TICKS = 3 * _T + 0.1 * np.random.default_rng(6).standard_normal(100)
+CLOCK_MODELS = [
+    OMP(1),
+    ForwardBackward(),
+    NIHT(1),
+    HTP(1),
+    CoSaMP(1),
+    SplicingRegressor(1),
+    L0SwapRegressor(0.05),
+    PufferLasso(0.1),
+    OutlierPeelingLasso(0.1),
+    WorkingSetLasso(0.1, weights=[1e7, 1, 1, 1, 1, 1]),
+    WorkingSetLasso(0.1, penalty="mcp", weights=[1e7, 1, 1, 1, 1, 1]),
+]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("layout", [np.asarray, np.asfortranarray, sparse.csc_array, sparse.csr_array])
+@pytest.mark.parametrize("model", CLOCK_MODELS, ids=lambda m: type(m).__name__)
+def test_columns_with_large_means_carry_information(model, layout, weighted):
+    weights = np.random.default_rng(0).uniform(0.5, 2, 100) if weighted else None
+    fitted = clone(model).fit(layout(CLOCK), TICKS, sample_weight=weights)
+    assert fitted.support_[0] == 0
+    assert fitted.score(CLOCK, TICKS) > 0.99
+
+
+@every
+@pytest.mark.parametrize("weighted", [False, True])
+def test_last_digits_carry_none(model, weighted):
+    X, y = _problem()
+    X[:, 2] = 0.3
+    X[::2, 2] = 0.1 + 0.2
+    weights = np.random.default_rng(0).uniform(0.5, 2, N) if weighted else None
+    for design in (X, sparse.csc_array(X)):
+        assert clone(model).set_params(fit_intercept=True).fit(design, y, sample_weight=weights).coef_[2] == 0
+
+
+@every_one
+@pytest.mark.parametrize("scale", [1e155, 1e-156])
+def test_squares_out_of_range_are_refused_by_name(model, scale):
+    X, y = _problem()
+    with pytest.raises(ValueError, match="y must not"):
+        clone(model).fit(X, scale * y)
+    X[:, 7] *= scale
+    with pytest.raises(ValueError, match="X must not"):
+        clone(model).fit(X, y)
+    with pytest.raises(ValueError, match="X must not"):
+        clone(model).fit(sparse.csc_array(X), y)
+
+
+@every_one
+@pytest.mark.parametrize("weights", [np.nan, np.inf, -1.0, "a", [1.0] * (N - 1) + [np.inf], np.ones((N, 1))])
+def test_no_row_weights(model, weights):
+    with pytest.raises(ValueError, match="sample_weight must"):
+        clone(model).fit(*_problem(), sample_weight=weights)
+
+
+@pytest.mark.parametrize("name", ["Lasso", "MCP", "weighted Lasso", "OMP", "HTP", "l0", "Puffer", "peeling"])
+def test_row_weights_of_any_size(name):
+    X, y = _problem()
+    weights = np.random.default_rng(0).uniform(0.5, 2, N)
+    one = clone(ESTIMATORS[name]).fit(X, y, sample_weight=weights)
+    for size in (1e-300, 1e300):
+        same = clone(ESTIMATORS[name]).fit(X, y, sample_weight=size * weights)
+        np.testing.assert_allclose(same.coef_, one.coef_, atol=1e-8)
+    with pytest.raises(ValueError, match="sample_weight must have a finite sum"):
+        clone(ESTIMATORS[name]).fit(X, y, sample_weight=8e307 * weights)
+
+
+def test_predictions_keep_the_digits_of_large_means():
+    X, y = _problem()
+    Z = (X + 1e6).astype(np.float32)
+    model = WorkingSetLasso(0.05).fit(Z, y)
+    exact = Z.astype(np.float64) @ model.coef_.astype(np.float64) + model.intercept_
+    predicted = model.predict(Z)
+    assert predicted.dtype == np.float32
+    np.testing.assert_allclose(predicted, exact, atol=1e-6)
+
+
+def test_coefficients_that_single_precision_cannot_hold_are_refused():
+    X, y = _problem()
+    with pytest.raises(ValueError, match=r"X must have columns .* float32"):
+        OMP(1).fit((1e-30 * X).astype(np.float32), 1e20 * y)

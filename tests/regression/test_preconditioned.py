@@ -1,5 +1,7 @@
 """Preconditioned Lassos against explicit preconditioning and optimality conditions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from regression.subset_references import unit_columns
@@ -183,3 +185,64 @@ class TestBoth:
 def test_bad_parameters_of_peeling(rng, arguments, message):
     with pytest.raises(ValueError, match=message):
         OutlierPeelingLasso(**arguments).fit(rng.standard_normal((20, 4)), np.ones(20))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("n", "d"), [(80, 30), (30, 50)])
+def test_certificates_are_sharp(rng, method, n, d):
+    X, y = _problem(rng, n, d)
+    weights = rng.uniform(0.5, 2, n)
+    lam = 0.1 if method is OutlierPeelingLasso else 0.5
+    model = method(lam).fit(X, y, sample_weight=weights)
+    c = model.certificate_
+    assert model.support_.size > 1
+    assert c.valid
+    assert c.check(sparse.coo_array(X), y.tolist(), weights).valid
+    assert model.dual_gap_ == c.measured <= c.bound
+    moved = c.coef.copy()
+    moved[model.support_[0]] *= 1.05
+    wrong = [
+        replace(c, coef=moved),
+        replace(c, coef=np.where(c.coef == 0, np.nan, c.coef)),
+        replace(c, intercept=c.intercept + 0.05),
+        replace(c, bound=2 * c.bound),
+        replace(c, bound=c.bound / 2),
+        replace(c, tol=2 * c.tol),
+        replace(c, lam=1.2 * c.lam),
+        replace(c, fit_intercept=False),
+    ]
+    assert not any(w.check(X, y, weights).valid for w in wrong)
+    assert not c.check(X, y).valid
+    assert not c.check(X, 1.05 * y, weights).valid
+    assert not c.check(X[:, ::-1], y, weights).valid
+    with pytest.raises(ValueError, match=f"expecting {d} features"):
+        c.check(X[:, 1:], y, weights)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_missed_tolerances_stay_missed(rng, method):
+    X, y = rng.standard_normal((50, 150)), rng.standard_normal(50)
+    model = method(0.01, max_iter=1, tol=1e-10).fit(X, y)
+    assert not model.certificate_.valid
+    assert not model.certificate_.check(X, y).valid
+
+
+def test_a_constant_column_must_have_no_coefficient(rng):
+    X, y = _problem(rng)
+    X[:, 5] = 2.0
+    c = PufferLasso(0.5).fit(X, y).certificate_
+    assert c.valid
+    coef = np.where(np.arange(30) == 5, 1.0, c.coef)
+    assert not replace(c, coef=coef, intercept=c.intercept - 2.0).check(X, y).valid
+
+
+def test_peeling_is_certified_for_the_levels_of_the_data(rng):
+    X, _, y = _cancelling(rng)
+    c = OutlierPeelingLasso(0.05).fit(X, y).certificate_
+    assert c.peeled.tolist() == [4, 11]
+    assert c.valid
+    assert "levels" in replace(c, peeled=c.peeled[:1]).check(X, y).reason
+    free = c.coef.copy()
+    free[4] += 5.0
+    assert not replace(c, coef=free).check(X, y).valid

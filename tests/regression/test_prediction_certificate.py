@@ -17,6 +17,9 @@ from sparsetheory.regression import (
     select_anchors,
     theory,
 )
+from sparsetheory.regression.least_squares import prepare
+from sparsetheory.regression.plain_anchored import PlainAnchored, understated
+from sparsetheory.regression.plain_support import PlainSupport
 
 N, D, K, SIGMA = 150, 300, 4, 0.1
 
@@ -218,6 +221,27 @@ def test_an_understated_noise_level_is_noticed(factor):
     assert not certificate.valid
     assert not certificate.check(X, y).valid
     assert certificate.reason == "the residuals are too large for sigma"
+
+
+def test_a_fit_that_interpolates_says_nothing_about_the_noise():
+    X, _, y = _case("gaussian")
+    data = prepare(X, y, fit_intercept=True)
+    coef = np.zeros(D)
+    coef[:145] = np.linalg.lstsq(X[:, :145], y)[0]
+    model = PlainSupport(data, y, coef, 0.0, np.empty(0, np.intp))
+    design = PlainAnchored(data, np.empty(0, np.intp))
+    assert design.refitted(model)[1] < N / 5
+    assert understated(design, model, SIGMA / 3, K)
+    assert not understated(design, model, SIGMA, K)
+
+
+def test_rounding_of_anchors_follows_from_sizes(fitted):
+    X, y, certificate = fitted
+    eps, coef = np.finfo(float).eps, np.abs(certificate.coef)
+    terms = np.linalg.norm(y) + np.linalg.norm(X - X.mean(axis=0), axis=0) @ coef
+    sizes = np.linalg.norm(y) + np.linalg.norm(X, axis=0) @ coef + abs(certificate.intercept) * np.sqrt(N)
+    expected = (1e-11 + N * eps) * terms + (np.count_nonzero(coef) + 2) * eps * sizes
+    assert certificate.inside == pytest.approx(expected / np.sqrt(N), rel=1e-9)
 
 
 def test_check_takes_what_fit_takes(fitted):

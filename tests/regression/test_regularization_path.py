@@ -1,6 +1,7 @@
 """Paths against scikit-learn, cvxpy and the optimality conditions themselves."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -249,3 +250,49 @@ def test_penalty_of_a_wrong_type(rng):
 def test_bad_statistics(gram, linear, message):
     with pytest.raises(ValueError, match=message):
         gram_lasso_path(gram, linear, 1.0)
+
+
+def test_predictions_of_a_path_are_checked_like_those_of_an_estimator(rng):
+    X, y = _problem(rng)
+    path = lasso_path(X, y, n_lams=4, fit_intercept=True)
+    expected = X @ path.coefs + path.intercepts
+    for same in (X.tolist(), pd.DataFrame(X, columns=[f"x{j}" for j in range(90)]), sparse.coo_array(X), X.copy()):
+        np.testing.assert_allclose(path.predict(same), expected, rtol=1e-12, atol=1e-12)
+    for wrong, message in (
+        (np.c_[X, X], "180 features"),
+        (X[:, :5], "5 features"),
+        (np.where(X > 2, np.nan, X), "NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            path.predict(wrong)
+    single = lasso_path(X.astype(np.float32), y, n_lams=4)
+    assert single.coefs.dtype == single.predict(X.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+@pytest.mark.parametrize("penalty", ["l1", "mcp", "scad"])
+def test_paths_follow_the_unit_of_the_response(rng, scale, penalty):
+    X, y = _problem(rng)
+    one, other = (lasso_path(X, c * y, penalty=penalty, n_lams=10, min_ratio=0.05, tol=1e-9) for c in (1.0, scale))
+    np.testing.assert_allclose(other.lams, scale * one.lams, rtol=1e-9)
+    np.testing.assert_allclose(other.coefs / scale, one.coefs, atol=1e-6)
+    np.testing.assert_array_equal(other.coefs != 0, one.coefs != 0)
+
+
+def test_paths_follow_the_units_of_the_features(rng):
+    X, y = _problem(rng)
+    units = 10.0 ** rng.uniform(-8, 8, 90)
+    one = lasso_path(X, y, n_lams=10, min_ratio=0.05, fit_intercept=True)
+    other = lasso_path(X * units, y, weights=units, n_lams=10, min_ratio=0.05, fit_intercept=True)
+    np.testing.assert_allclose(other.lams, one.lams, rtol=1e-9)
+    np.testing.assert_allclose(other.coefs * units[:, None], one.coefs, atol=1e-3)
+    assert np.all(other.gaps <= other.tolerance)
+
+
+@pytest.mark.parametrize("unit", [1e-140, 1e-20, 1.0, 1e20, 1e140])
+def test_the_largest_level_of_a_penalty_that_is_not_convex_is_found_in_any_unit(rng, unit):
+    X, y = _problem(rng)
+    for penalty in ("mcp", "l0"):
+        path = lasso_path(X, unit * y, penalty=penalty, n_lams=2, min_ratio=0.99)
+        assert not path.coefs[:, 0].any()
+        assert path.coefs[:, 1].any()
