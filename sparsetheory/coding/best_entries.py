@@ -25,12 +25,13 @@ _NEWTON = 60
 
 def penalty_values(penalty: Penalty, x: _Array) -> _Array:
     """Return the penalty of every entry, in double precision; the last axis counts features."""
-    v, lam, t = np.abs(x), float(penalty.lam), np.asarray(penalty.shape, dtype=np.float64)
+    lam, v = float(penalty.lam), np.abs(x)
+    t: _Array = np.asarray(penalty.shape, dtype=np.float64)
     kind = penalty.kind
     if kind == tags.L1:
         return lam * v
     if kind == tags.L0:
-        return lam * (v > 0)
+        return np.where(v > 0, lam, 0.0)
     if kind == tags.LQ:
         return np.where(v > 0, lam * v**t, 0.0)
     if kind == tags.LOG_SUM:

@@ -90,7 +90,7 @@ def _unresolved(p: CodingProblem, chunk: slice) -> _Mask:
 def _gap_is_small(p: CodingProblem, rows: NDArray[np.intp]) -> _Mask:
     """Say which codes exceed the minimum of their objective by no more than the tolerance allows."""
     X, C, lam = p.X[rows], p.out[rows], p.penalty.lam
-    good = np.isfinite(C).all(axis=1)
+    good: _Mask = np.asarray(np.isfinite(C).all(axis=1))
     if not good.any():
         return good
     X, C = X[good], C[good]
@@ -116,7 +116,7 @@ def _by_descent(p: CodingProblem) -> tuple[_Counts, _Mask]:
 
 
 def _in_unit_atoms(p: CodingProblem, norms: _Floats) -> tuple[_Counts, _Mask]:
-    """Code with atoms of unit norm, which is the same to a price per atom, so that the tolerance is the same for all."""
+    """Code with atoms of unit norm, which is the same to a price per atom, so that one tolerance fits all."""
     warm, gram = (None if p.warm is None else p.warm * norms), p.gram / norms / norms[:, None]
     unit = replace(p, D=p.D / norms, penalty=L0(p.penalty.lam), warm=warm, gram=gram)
     counts = _by_descent(unit)

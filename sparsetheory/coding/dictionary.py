@@ -290,6 +290,8 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     def _n_features_out(self) -> int:
         return int(self.components_.shape[0])
 
+    _certificate: DictionaryCertificate | partial[DictionaryCertificate]
+
     @property
     def certificate_(self) -> DictionaryCertificate:
         """Evidence about the codes of the last batch."""
@@ -304,7 +306,9 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self, state: DictionaryState, certificate: DictionaryCertificate | partial[DictionaryCertificate] | None = None
     ) -> None:
         self._state = state
-        vars(self).pop("_certificate", None)
+        # Nothing to certify before codes are found: an older certificate is of other atoms.
+        if hasattr(self, "_certificate"):
+            del self._certificate
         if certificate is not None:
             self._certificate = certificate
         self.components_, self.lam_, self.history_ = state.atoms, state.lam, state.history
