@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.bordered_inverse import add_square, drop, insert, move_last, padded, times
-from sparsetheory.numba_kernels.inlined import inlined
+from sparsetheory.numba_kernels.inlined import block, inlined
 from sparsetheory.numba_kernels.piecewise_penalty import PenaltyTable, piece_at
 from sparsetheory.numba_kernels.proximal import value
 
@@ -90,7 +90,7 @@ def _leave(out: int, a: BentAtoms, size: int, pending: int) -> tuple[int, int]:
     return last, pending
 
 
-@inlined
+@block
 def prune(a: BentAtoms, size: int, pending: int) -> tuple[int, int]:
     """Remove the atoms of coefficient zero; return the new counts."""
     for j in range(size - 1, -1, -1):
@@ -186,7 +186,7 @@ def _bounded(p: PenaltyTable, share: np.floating, a: BentAtoms, size: int) -> np
     return share if change <= 0 else safe
 
 
-@inlined
+@block
 def newton(p: PenaltyTable, limit: float, dependent: float, a: BentAtoms, size: int) -> int:
     """Take the part of a Newton step that certainly lowers the objective; return how it ended."""
     whole = _direct(p, dependent, a, size)

@@ -18,7 +18,7 @@ from sparsetheory.numba_kernels.gram_rows import largest, subtract_rows
 from sparsetheory.numba_kernels.inlined import block, entry, inlined
 from sparsetheory.numba_kernels.penalty_tags import L0
 from sparsetheory.numba_kernels.piecewise_penalty import PenaltyTable
-from sparsetheory.numba_kernels.proximal import prox
+from sparsetheory.numba_kernels.proximal import beyond
 
 __all__ = ["code_descent", "warmup"]
 
@@ -51,7 +51,7 @@ def _fold(r: _Floats, thresholds: _Floats, folded: _Floats) -> np.floating:
     return best
 
 
-@inlined
+@block
 def _admit(gram: _Floats, r: _Floats, thresholds: _Floats, cut: float, a: BentAtoms, size: int) -> int:
     """Let atoms in whose excess is at least `cut`, after :func:`_fold`; return the new size, -1 if they do not fit."""
     quarter = r.size // 4
@@ -78,7 +78,8 @@ def _sweep(first: int, p: PenaltyTable, limit: float, noise: float, a: BentAtoms
         u, step, best = h * a.x[j] + a.r[j], p.steps[i], zero
         if abs(u) > p.thresholds[i]:
             # Hard thresholding keeps what it does not drop.
-            best = u * step if p.kind == L0 else prox(p.kind, u * step, step, p.lam[i], p.shape[i])
+            kept = abs(u) * step
+            best = math.copysign(kept if p.kind == L0 else beyond(p.kind, kept, step, p.lam[i], p.shape[i]), u)
         change = best - a.x[j]
         if h * abs(change) > limit + noise * a.weight[j] or (best == 0) != (a.x[j] == 0):
             moves += 1
@@ -88,7 +89,7 @@ def _sweep(first: int, p: PenaltyTable, limit: float, noise: float, a: BentAtoms
     return moves
 
 
-@inlined
+@block
 def _settle(
     first: int, p: PenaltyTable, limit: float, noise: float, dependent: float, max_iter: int, a: BentAtoms, size: int
 ) -> tuple[int, int, bool]:

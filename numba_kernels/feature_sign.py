@@ -59,7 +59,7 @@ def _collect(r: _Floats, cut: float, a: SignedAtoms) -> int:
     return count
 
 
-@inlined
+@block
 def _admit(
     gram: _Floats, count: int, values: _Floats, scale: float, lam: float, dependent: float, a: SignedAtoms, size: int
 ) -> tuple[int, int]:

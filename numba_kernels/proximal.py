@@ -12,6 +12,7 @@ from sparsetheory.numba_kernels.jit import kernel
 from sparsetheory.numba_kernels.penalty_tags import CAPPED_L1, CEL0, L0, L1, LOG_SUM, LQ, MCP, SCAD
 
 __all__ = [
+    "beyond",
     "curvature",
     "derivative",
     "jump",
@@ -252,10 +253,12 @@ def jump(kind: int, step: float, lam: float, shape: float) -> float:
 
 
 @kernel
-def _beyond(kind: int, v: float, step: float, lam: float, shape: float) -> float:
-    """Return the operator at v > 0 above the zero threshold."""
+def beyond(kind: int, v: float, step: float, lam: float, shape: float) -> float:
+    """Return the operator at v > 0 above the zero threshold, which is not looked at."""
     one, c = type(v)(1), step * lam
-    if kind == L0:
+    if kind == L1:
+        return v - c
+    if kind == L0 or lam == 0:
         return v
     if kind == LQ:
         return _lq_root(v, c, shape)
@@ -288,7 +291,7 @@ def prox(kind: int, u: float, step: float, lam: float, shape: float) -> float:
     if lam == 0:
         return u
     small = _log_sum_is_zero(v, step * lam, shape) if kind == LOG_SUM else v <= zero_threshold(kind, step, lam, shape)
-    return zero if small else math.copysign(_beyond(kind, v, step, lam, shape), u)
+    return zero if small else math.copysign(beyond(kind, v, step, lam, shape), u)
 
 
 def warmup() -> None:

@@ -65,7 +65,7 @@ def _extend(a: SignedAtoms, size: int, left: float) -> None:
     insert(a.inverse, size + 1, size, a.column, left)
 
 
-@inlined
+@block
 def enter(i: int, x: float, signed: float, lam: float, left: float, a: SignedAtoms, size: int) -> int:
     """Append atom i, of coefficient x and correlation `signed`, after :func:`distance`; return the new size."""
     _extend(a, size, left)
@@ -119,7 +119,7 @@ def exchange(gram: _Floats, i: int, signed: float, lam: float, a: SignedAtoms, s
     return enter(i, length * towards, signed, lam, left, a, size), pending
 
 
-@inlined(fastmath=True)
+@block(fastmath=True)
 def descend(a: SignedAtoms, size: int, pending: int) -> tuple[int, int]:
     """Move to the minimiser for the given signs; atoms whose coefficient reaches zero leave. Return the new counts."""
     zero, one = a.x.dtype.type(0), a.x.dtype.type(1)

@@ -133,8 +133,9 @@ class Claim:
     evaluate : callable
         Measures one instance.
     near_miss : float or callable
-        A wrong claim close to this one, which the verdict must refute: the bound times a factor below one, or
-        another `evaluate` that makes a plausible mistake. It proves that the check can fail.
+        A wrong claim close to this one, which the verdict must refute: the bound times a factor (below one,
+        or above one for a lower bound), or another `evaluate` that makes a plausible mistake. It proves that the check
+        can fail.
     sweep : Sweep, optional
         The bound plot. Claims without one are checked on instances only.
     summary : str, optional

@@ -101,7 +101,7 @@ order_of_solvers = Claim(
     statement=r"P(\text{IHT}_{0.1/L}) + 0.05 \le P(\text{IHT}_{0.99/L}) \le \min(P(\text{CEL0}), P(\text{SBR})),"
     r" \quad P = \text{share of 50 problems with the global minimum of } \ell_0",
     source=measured("12 unit atoms of length 8, three nonzeros from 1 to 3, price 0.15"),
-    verdict=WithProbability(0.9),
+    verdict=WithProbability(0.8),
     instances=lambda: st.builds(
         lambda seed, noise: _draw_trials(np.random.default_rng(seed), noise), seeds, st.floats(0.05, 0.2)
     ),

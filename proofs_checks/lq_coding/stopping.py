@@ -62,30 +62,30 @@ def _distances(batch: _Batch) -> Measurement:
     for name, penalty in _PUBLISHED.items():
         stopped, converged = _stopped_and_converged(batch, penalty, batch.step)
         distances[name] = float(np.linalg.norm(stopped - converged) / np.linalg.norm(converged))
-    return Measurement(min(distances.values()), 0.2, extras=distances)
+    return Measurement(min(distances.values()), 0.15, extras=distances)
 
 
 stop_rule = Claim(
     name="lq_coding.stop_rule",
-    summary="The published rule stops a fifth or more of the code away from convergence.",
-    statement=r"\|C_{\text{stopped}} - C_\infty\| \ge \tfrac15 \|C_\infty\| \text{ for }"
+    summary="The published rule stops at least 15 % of the code away from convergence.",
+    statement=r"\|C_{\text{stopped}} - C_\infty\| \ge 0.15 \|C_\infty\| \text{ for }"
     r" \|C_{k+1} - C_k\| < \epsilon (\epsilon + \|C_k\|),\ \epsilon = 10^{-2}",
     source=measured("published strengths, atoms learned with l1, steps up to 1/L"),
     verdict=Attains(0.9),
     instances=lambda: st.builds(_Batch, st.sampled_from(_STEPS), seeds),
     evaluate=_distances,
     # With the longest step the least distance is 0.27, give or take 0.04.
-    near_miss=2.0,
+    near_miss=0.4 / 0.15,
     sweep=Sweep(
         axis="step",
         values=_STEPS,
         draw=_draw_batch,
         trials=60,
-        quick_trials=24,
+        quick_trials=31,
         quick_values=_STEPS[1:],
         log="x",
         measured_label="least relative distance from convergence",
-        bound_label="1/5",
+        bound_label="0.15",
     ),
 )
 
@@ -98,30 +98,34 @@ def _sparsity_gap(batch: _Batch) -> Measurement:
     soft = _stopped_and_converged(batch, _PUBLISHED["l1"], batch.step)
     cel0 = _stopped_and_converged(batch, _PUBLISHED["CEL0"], _STEP_OF_CEL0)
     stopped, converged = (float(np.count_nonzero(a) / np.count_nonzero(b)) for a, b in zip(soft, cel0, strict=True))
-    return Measurement(1.2 * converged, stopped, extras={"converged": converged})
+    return Measurement(1.3 * converged, stopped, extras={"converged": converged})
 
 
 sparsity_gap = Claim(
     name="lq_coding.sparsity_gap",
     summary="Part of the published gap in sparsity between l1 and CEL0 is the solver's.",
     statement=r"\left( \frac{\#\ell_1}{\#\mathrm{CEL0}} \right)_{\text{stopped}}"
-    r" \ge 1.2 \left( \frac{\#\ell_1}{\#\mathrm{CEL0}} \right)_{\text{converged}}",
+    r" \ge 1.3 \left( \frac{\#\ell_1}{\#\mathrm{CEL0}} \right)_{\text{converged}}",
     source=measured("part of the gap between published numbers of active units is the solver's"),
     verdict=WithProbability(0.9),
-    instances=lambda: st.builds(_Batch, st.sampled_from(_STEPS[:2]), seeds),
+    instances=lambda: st.builds(_Batch, st.sampled_from((0.003, 0.01, 0.02)), seeds),
     evaluate=_sparsity_gap,
-    # With steps of 0.03 the ratio of the ratios is 1.5, give or take 0.12.
-    near_miss=1.2 / 1.8,
+    # With steps of 0.01 the ratio of the ratios is 2.4, give or take 0.2.
+    near_miss=0.5,
     sweep=Sweep(
         axis="step of l1; CEL0 steps by 0.1",
-        values=(0.003, 0.01, 0.03),
+        values=(0.003, 0.01, 0.02),
         draw=_draw_batch,
         trials=60,
         quick_trials=31,
-        quick_values=(0.01, 0.03),
+        quick_values=(0.01,),
         log="xy",
+<<<<<<< HEAD
         measured_label="nonzeros of l1 over CEL0, converged, times 1.2",
         y_label="nonzeros of l1 over those of CEL0",
+=======
+        measured_label="nonzeros of l1 over CEL0, converged, times 1.3",
+>>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
         bound_label="stopped",
     ),
 )

@@ -60,7 +60,7 @@ class ExactProblem:
         """Inner products of all columns, over the number of rows, exactly."""
         columns = [[Fraction(float(value)) for value in column] for column in self.X.T]
         n = len(self.X)
-        return [[sum(a * b for a, b in zip(p, q, strict=True)) / n for q in columns] for p in columns]
+        return [[sum((a * b for a, b in zip(p, q, strict=True)), Fraction(0)) / n for q in columns] for p in columns]
 
     def distance(self, column: int, others: Iterable[int]) -> float:
         """Return the root-mean-square distance of a column to the span of others, dependent or not."""

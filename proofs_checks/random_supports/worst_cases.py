@@ -77,17 +77,13 @@ def _blocks_sweep(label: str, share: float, quick_values: tuple[float, ...]) -> 
         quick_values=quick_values,
         log="xy",
         measured_label=label,
-        y_label="prediction error",
         bound_label=f"claimed: {share:g} over root n",
     )
 
 
 slow_lasso = Claim(
     name="random_supports.slow_lasso",
-    summary=(
-        "On pairs of columns that nearly cancel, no penalty level lets the Lasso beat one over the root of the "
-        "samples."
-    ),
+    summary="On nearly cancelling pairs even the best Lasso is not much better than predicting zero.",
     statement=r"\min_\lambda \tfrac1n \|X(\hat w_\lambda - w^*)\|^2 \ge 0.7\, n^{-1/2}"
     r" \text{ on blocks of nearly cancelling pairs}",
     source=measured("the slow rate of the Lasso; mechanism of Zhang, Wainwright, Jordan, EJS 11 (2017) 752-799"),
@@ -101,7 +97,7 @@ slow_lasso = Claim(
 
 slow_anchors = Claim(
     name="random_supports.slow_anchors",
-    summary="Anchors do not help where the support is chosen against them: the slow rate stays.",
+    summary="On a pair chosen by an adversary, anchors help no more than predicting zero.",
     statement=r"\tfrac1n \|X(\hat w - w^*)\|^2 \ge 0.95\, n^{-1/2} \text{ for anchors, on one of those pairs}",
     source=measured("negative control: supports must be random"),
     verdict=Attains(0.9),
@@ -134,10 +130,7 @@ def _adversary(trial: Trial) -> Measurement:
 
 adversarial_support = Claim(
     name="random_supports.adversarial_support",
-    summary=(
-        "If the support contains a pair of nearly equal columns by design, anchors fail too: supports must be "
-        "random."
-    ),
+    summary="A support that an adversary makes contain a near-duplicate pair defeats random anchors.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \ge 30\, \sigma^2 \text{ if } S \text{ contains a near-duplicate pair}",
     source=measured("negative control: supports must be random"),
     verdict=Attains(0.9),

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from sparsetheory.ranges import require_squares
 
-__all__ = ["DataUnits", "column_norms", "require_coefficients"]
+__all__ = ["DataUnits", "column_norms", "mode_names", "require_coefficients"]
 
 _Array = NDArray[np.inexact]
 _Real = NDArray[np.float64]
 # Squares of coefficients, times shares as small as those of small variances, stay in range between these sizes
 # (decimal logarithms).
 _SMALLEST, _LARGEST = -130.0, 150.0
+# Decimal logarithm of the largest quotient of noise and data, or of data and noise.
+_FAR_NOISE = 100.0
 
 
 def column_norms(A: _Array, *, each: bool = True) -> _Real:
@@ -36,6 +38,11 @@ def column_norms(A: _Array, *, each: bool = True) -> _Real:
     if not each:
         norms = np.full(norms.size, math.sqrt(float(np.mean(norms**2))))
     return np.where(norms > 0, norms, 1.0)
+
+
+def mode_names(n_modes: int) -> list[str]:
+    """Return what errors call dictionaries: X for a single one."""
+    return [f"the dictionary of mode {k}" for k in range(n_modes)] if n_modes > 1 else ["X"]
 
 
 def require_coefficients(names: str, data: float, smallest: float, largest: float) -> None:
@@ -105,6 +112,21 @@ class DataUnits:
         sizes = [math.log10(data) - sum(math.log10(pick(c)) for c in columns) for pick in (np.max, np.min)]
         require_coefficients(", ".join(names), math.log10(data), *sizes)
         return cls(data, columns)
+
+    def noise_in(self, noise: float | None) -> float | None:
+        """Return a noise variance in these units; None, for one that is learned, stays None.
+
+        Raises
+        ------
+        ValueError
+            If it is too far from the mean square of the data for double precision.
+        """
+        if noise is None:
+            return None
+        exponent = math.log10(noise) - 2.0 * math.log10(self.data)
+        if abs(exponent) > _FAR_NOISE:
+            raise ValueError(f"noise must not be 1e{exponent:.0f} times the mean square of y; got {noise!r}")
+        return (math.sqrt(noise) / self.data) ** 2
 
     def matrices(self, matrices: Sequence[_Array]) -> list[_Array]:
         """Return dictionaries whose columns have unit norm."""

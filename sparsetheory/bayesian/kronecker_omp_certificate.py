@@ -107,13 +107,13 @@ class KroneckerOMPCertificate(Certificate):
         terms = 1.0 + float(np.sum(norms * np.abs(self.coef.reshape(norms.shape)))) / (size or 1.0)
         # Rounding of the coefficients, and of sums as long as the rows of each dictionary.
         exact = float(np.finfo(np.float64).eps) * sum(sum(A.shape) for A in matrices)
-        return (float(np.finfo(self.coef.dtype).eps) + exact) * terms
+        return (float(np.finfo(self.coef.real.dtype).eps) + exact) * terms
 
     def _may_stop(self, residual: _Array, size: float, correlations: _Real) -> bool:
         """Whether the residual is small enough, or the best index is there already or has no room."""
         left = float(np.linalg.norm(residual))
         limit = self.tol * size if self.noise_variance is None else math.sqrt(residual.size * self.noise_variance)
-        if left <= limit * (1.0 + 1e-6) + float(np.finfo(self.coef.dtype).eps) * size:
+        if left <= limit * (1.0 + 1e-6) + float(np.finfo(self.coef.real.dtype).eps) * size:
             return True
         best = np.unravel_index(np.argmax(correlations), correlations.shape)
         pairs = zip(best, self.supports, self.caps, strict=True)

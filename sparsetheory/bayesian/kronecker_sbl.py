@@ -191,18 +191,17 @@ class KroneckerSBL(KronEstimate):
         self._dictionaries = dictionaries
         if not self._explains(matrices, Y, init, couplings):
             return self._keep_nothing(dictionaries, data, init, noise)
-        names = [f"the dictionary of mode {k}" for k in range(len(matrices))]
         own = [True] * len(matrices) if couplings is None else [C is None for C in couplings]
-        units = DataUnits.of(names, matrices, Y, own)
+        units = DataUnits.of([f"As[{k}]" for k in range(len(matrices))], matrices, Y, own)
         first = [np.ones(n) for n in dictionaries.columns] if self.init is None else units.variances_in(init)
         start = self._start(matrices, first, couplings)
-        unit, Y = units.data**2, Y / units.data
+        Y = Y / units.data
         scales = units.scales_of(start.columns)
         with blas_threads(max(gram_work(A.shape, is_complex=np.iscomplexobj(A)) for A in matrices)):
             fit = maximise_evidence(
                 KronMeasurements(units.matrices(matrices), Y, start.columns),
                 start,
-                NoiseVariance.of(None if noise is None else noise / unit, Y),
+                NoiseVariance.of(units.noise_in(noise), Y),
                 replace(pruning, scales=scales),
                 max_iter=self.max_iter,
                 tol=self.tol,

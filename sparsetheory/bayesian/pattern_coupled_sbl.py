@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
-from sparsetheory.bayesian.data_units import DataUnits
+from sparsetheory.bayesian.data_units import DataUnits, mode_names
 from sparsetheory.bayesian.factor_arguments import check_noise
 from sparsetheory.bayesian.flat_data import FlatData
 from sparsetheory.bayesian.flat_model import FlatBayesianModel
@@ -138,11 +138,10 @@ class PatternCoupledSBL(FlatBayesianModel):
             cost = math.log(self.noise_variance_) + square / self.noise_variance_ if known else -math.inf
             self._keep_costs([Y.shape[0] * cost], Y, 0.0)
             return self._keep(data, coef, var, 0.0, given is None)
-        names = [f"the dictionary of mode {k}" for k in range(len(matrices))] if len(matrices) > 1 else ["X"]
-        units = DataUnits.of(names, matrices, Y, [False] * len(matrices))
+        units = DataUnits.of(mode_names(len(matrices)), matrices, Y, [False] * len(matrices))
         scale = units.coefficients().reshape(-1)
         measurements = FlatMeasurements(units.matrices(matrices), Y / units.data, np.arange(data.n_columns))
-        noise = NoiseVariance.of(None if given is None else given / units.data**2, Y / units.data)
+        noise = NoiseVariance.of(units.noise_in(given), Y / units.data)
         with blas_threads(gram_work((Y.shape[0], data.n_columns), is_complex=np.iscomplexobj(Y))):
             posterior, costs, moved = self._iterate(measurements, noise)
         if not self.converged_ and self.tol > 0:

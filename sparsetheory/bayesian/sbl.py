@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number
-from sparsetheory.bayesian.data_units import DataUnits
-from sparsetheory.bayesian.evidence_loop import maximise_evidence
+from sparsetheory.bayesian.data_units import DataUnits, mode_names
+from sparsetheory.bayesian.evidence_loop import EvidenceFit, maximise_evidence
 from sparsetheory.bayesian.factor_arguments import check_factors, check_noise, check_record
 from sparsetheory.bayesian.factor_start import plain_start
 from sparsetheory.bayesian.factor_updates import InnerLoop
@@ -153,26 +154,8 @@ class SBL(FlatBayesianModel):
         matrices, Y = self._seen(data)
         if not kron_matvec(matrices, _of_unit_size(Y), adjoint=True)[init > 0].any():
             return self._keep_nothing(data, Y, init, noise)
-        names = [f"the dictionary of mode {k}" for k in range(len(matrices))] if len(matrices) > 1 else ["X"]
-        units = DataUnits.of(names, matrices, Y, [True] * len(matrices))
-        scale = units.coefficients().reshape(-1) ** 2
-        first = np.ones(init.size) if self.init is None else init / scale
-        usable = np.ones((), dtype=np.bool_)
-        for A in matrices:
-            usable = np.logical_and(usable[..., None], np.any(A != 0, axis=0))
-        start = plain_start(_STEPS[self.update], InnerLoop(0.0, True, 1), [first], [usable.reshape(-1)])
-        unit = units.data**2
-        Y_units = Y / units.data
-        with blas_threads(gram_work((Y.shape[0], data.n_columns), is_complex=np.iscomplexobj(Y))):
-            fit = maximise_evidence(
-                FlatMeasurements(units.matrices(matrices), Y_units, start.columns[0]),
-                start,
-                NoiseVariance.of(None if noise is None else noise / unit, Y_units),
-                replace(pruning, scales=[1.0 / scale[start.columns[0]]]),
-                max_iter=self.max_iter,
-                tol=self.tol,
-                keep_gammas="gammas" in self.record,
-            )
+        units = DataUnits.of(mode_names(len(matrices)), matrices, Y, [True] * len(matrices))
+        fit = self._maximise(matrices, Y, init, noise, pruning, units)
         if not fit.converged and self.tol > 0:
             warnings.warn(
                 f"the variances still changed by more than {self.tol:g} of their norm, or a derivative of the cost was "
@@ -181,28 +164,45 @@ class SBL(FlatBayesianModel):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self.kept_ = fit.kept[0]
-        self.gamma_ = np.zeros(data.n_columns)
-        self.gamma_[self.kept_] = fit.posterior.prior * scale[self.kept_]
-        self.noise_variance_, self.converged_ = fit.posterior.noise_variance * unit, fit.converged
-        self.n_iter_ = fit.n_inner.size
-        self._keep_costs(fit.cost_path, Y, units.log_volume(Y.shape[0]))
-        paths = {
-            "noise": fit.noise_path * unit,
-            "kept": fit.kept_path[:, 0],
-            "gammas": [
-                [g * scale[at] for g, at in zip(*pair, strict=True)]
-                for pair in zip(fit.gammas_path, fit.places_path, strict=True)
-            ],
-        }
-        self._keep_paths(paths)
-        coef, var = np.zeros((data.n_columns, *Y.shape[1:]), dtype=Y.dtype), np.zeros(data.n_columns)
-        sizes = np.sqrt(scale[self.kept_])
-        coef[self.kept_] = fit.posterior.mean * (sizes if Y.ndim == 1 else sizes[:, None])
-        var[self.kept_] = fit.posterior.var * scale[self.kept_]
-        self._keep_coefficients(data, coef, var)
+        self._keep(fit, data, Y, units)
         self._certify(fit.converged, fit.residual, init, noise is None)
         return self
+
+    def _maximise(
+        self, matrices: list[Any], Y: Any, init: Any, noise: float | None, pruning: Pruning, units: DataUnits
+    ) -> EvidenceFit:
+        """Run the loop in units of the data and of the columns."""
+        first = np.ones(init.size) if self.init is None else init / units.coefficients().reshape(-1) ** 2
+        usable = reduce(np.logical_and.outer, [np.any(A != 0, axis=0) for A in matrices]).reshape(-1) & (init > 0)
+        start = plain_start(_STEPS[self.update], InnerLoop(0.0, True, 1), [first], [usable])
+        scale = units.coefficients().reshape(-1)[start.columns[0]] ** -2.0
+        with blas_threads(gram_work((Y.shape[0], init.size), is_complex=np.iscomplexobj(Y))):
+            return maximise_evidence(
+                FlatMeasurements(units.matrices(matrices), Y / units.data, start.columns[0]),
+                start,
+                NoiseVariance.of(units.noise_in(noise), Y / units.data),
+                replace(pruning, scales=[scale]),
+                max_iter=self.max_iter,
+                tol=self.tol,
+                keep_gammas="gammas" in self.record,
+            )
+
+    def _keep(self, fit: EvidenceFit, data: FlatData, Y: Any, units: DataUnits) -> None:
+        """Store what the loop found, on all columns, in the units of the user."""
+        (kept,), posterior, sizes = fit.kept, fit.posterior, units.coefficients().reshape(-1)
+        self.kept_, self.gamma_ = kept, np.zeros(data.n_columns)
+        self.gamma_[kept] = posterior.prior * sizes[kept] ** 2
+        self.noise_variance_, self.converged_ = posterior.noise_variance * units.data**2, fit.converged
+        self.n_iter_ = fit.n_inner.size
+        self._keep_costs(fit.cost_path, Y, units.log_volume(Y.shape[0]))
+        pairs = zip(fit.gammas_path, fit.places_path, strict=True)
+        gammas = [[g * sizes[at] ** 2 for g, at in zip(*pair, strict=True)] for pair in pairs]
+        noises = fit.noise_path * units.data**2
+        self._keep_paths({"noise": noises, "kept": fit.kept_path[:, 0], "gammas": gammas})
+        coef, var = np.zeros((data.n_columns, *Y.shape[1:]), dtype=Y.dtype), np.zeros(data.n_columns)
+        coef[kept] = posterior.mean * (sizes[kept] if Y.ndim == 1 else sizes[kept, None])
+        var[kept] = posterior.var * sizes[kept] ** 2
+        self._keep_coefficients(data, coef, var)
 
     def _keep_paths(self, paths: dict[str, Any]) -> None:
         for name, path in paths.items():

@@ -126,7 +126,7 @@ class StationarityCertificate(Certificate):
 
     def _sensible(self) -> bool:
         values = (*self.gammas, *(self.latents or []))
-        finite = all(np.isfinite(value).all() for value in (*values, self.coef, self.noise_variance))
+        finite = all(np.isfinite(value).all() for value in (*values, self.coef)) and math.isfinite(self.noise_variance)
         return bool(finite and all(np.all(value >= 0) for value in values) and self.noise_variance >= 0)
 
     def _measure(self, matrices: list[_Array], Y: _Array) -> tuple[float, float, list[str]]:
@@ -139,8 +139,8 @@ class StationarityCertificate(Certificate):
         faults = [] if self._are_made(frame) else ["the factors are not made of the latents"]
         largest, gain = 0.0, 0.0
         for k in range(len(matrices)):
-            slope, at_zero, size, free = self._one_mode(frame, k)
-            largest = max(largest, float(np.abs(slope).max()))
+            slopes, at_zero, size, free = self._one_mode(frame, k)
+            largest = max(largest, float(np.abs(slopes).max()))
             gain = max(gain, float(np.where((size == 0) & free, at_zero.gain, 0.0).max()))
         if not all(gamma.any() for gamma in self.gammas):
             gain = max(gain, frame.single_gain(self._held))
@@ -151,7 +151,8 @@ class StationarityCertificate(Certificate):
             faults.append("the coefficients are not the posterior mean")
         if self.noise_learned:
             slope = frame.noise_slope()
-            largest = max(largest, -slope if frame.noise <= NOISE_FLOOR * (1.0 + 1e-9) else abs(slope))
+            at_floor = frame.noise <= NOISE_FLOOR * (1.0 + 1e-9)
+            largest = max(largest, -slope if at_floor else abs(slope))
         return largest / frame.D.size, frame.rounding, faults
 
     @property
@@ -185,7 +186,7 @@ class StationarityCertificate(Certificate):
         mean, sizes = frame.mean()
         mean, sizes = unit * mean.reshape(self.coef.shape), unit * sizes.reshape(-1)
         rounding = frame.rounding * (sizes if self.coef.ndim == 1 else sizes[:, None])
-        allowed = float(np.finfo(self.coef.dtype).eps) * np.abs(mean) + rounding
+        allowed = float(np.finfo(self.coef.real.dtype).eps) * np.abs(mean) + rounding
         return bool(np.all(np.abs(self.coef - mean) <= allowed))
 
 
@@ -240,12 +241,16 @@ class _Frame:
 
     def _sums_of_squares(self, k: int) -> _Real:
         """Return the sums over the other modes of the squares of what each entry of the factor adds."""
-        q = _rotated(self.D, [np.abs(W) ** 2 for W in self.seen])
+        q = self._quadratics()
         return _summed(q**2, [gamma**2 for gamma in self.gammas], k)
+
+    def _quadratics(self) -> _Real:
+        """Return the diagonal of ``A^H C^-1 A``, shape (N_1, ..., N_d)."""
+        return np.asarray(_rotated(self.D, [np.abs(W) ** 2 for W in self.seen]), dtype=np.float64)
 
     def single_gain(self, held: list[NDArray[np.bool_]]) -> float:
         """Return by how much a single coefficient could lower the cost where no variance is left."""
-        up = _rotated(self.D, [np.abs(W) ** 2 for W in self.seen])
+        up = self._quadratics()
         down = self._squares(_rotated(self.Z, self.seen))
         free = reduce(np.logical_and.outer, [~h for h in held])
         return float(np.where(free, SlopeAtZero(up, down, up**2).gain, 0.0).max())

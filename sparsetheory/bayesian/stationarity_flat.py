@@ -179,5 +179,5 @@ def intercept_fits(data: FlatData, coef: _Array, intercept: Any, learned: bool) 
     (A,) = data.dictionaries.matrices
     expected = data.Y.mean(axis=0) - A.mean(axis=0) @ coef
     terms = np.abs(data.Y).max(axis=0) + np.abs(A).max(axis=0) @ np.abs(coef)
-    allowed = _EPS * sum(A.shape) * terms + float(np.finfo(coef.dtype).eps) * np.abs(expected)
+    allowed = _EPS * sum(A.shape) * terms + float(np.finfo(coef.real.dtype).eps) * np.abs(expected)
     return bool(np.all(np.abs(intercept - expected) <= allowed))

@@ -130,7 +130,7 @@ class TurboCertificate(Certificate):
         same = _dense_gaussian(F, Y, state.x.precisions, state.x.kappa)
         allowed = same.rounding / np.sqrt(state.x.precisions)
         coef = np.atleast_2d(self.coef)[:, state.live].T
-        exact = float(np.finfo(self.coef.dtype).eps) * np.abs(same.mean)
+        exact = float(np.finfo(self.coef.real.dtype).eps) * np.abs(same.mean)
         if idle.any() or not np.all(np.abs(coef - same.mean) <= exact + allowed[:, None]):
             faults.append("the coefficients are not the mean of their factor")
         if not np.all(np.abs(state.x.mean - same.mean) <= allowed[:, None]):

@@ -143,7 +143,7 @@ class TurboCSCertificate(Certificate):
             self.signal_variance / size**2,
         )
         after, mean, rounding = self._exchange(F, y, before, self.least_variance / size**2)
-        allowed = float(np.finfo(self.coef.dtype).eps) * np.abs(mean) + rounding * np.linalg.norm(mean)
+        allowed = float(np.finfo(self.coef.real.dtype).eps) * np.abs(mean) + rounding * np.linalg.norm(mean)
         right = bool(np.all(np.abs(self.coef / size - mean) <= allowed))
         return before.change(after), [] if right else ["the coefficients are not the posterior mean"]
 
@@ -215,7 +215,8 @@ class _Linear:
         residual = y - F @ state.mean
         if m <= n:
             # The covariance of the data is R^H R.
-            R = np.linalg.qr(np.concatenate([root * F.conj().T, math.sqrt(noise) * np.eye(m)]), mode="r")
+            stacked = np.concatenate([root * F.conj().T, math.sqrt(noise) * np.eye(m)])
+            R: NDArray[Any] = np.asarray(np.linalg.qr(stacked, mode="r"))
             W = solve_triangular(R, np.concatenate([F, np.eye(m)], axis=1), trans="C")
             inside, inverse = W[:, :n], W[:, n:]
             move = state.var * (inside.conj().T @ solve_triangular(R, residual, trans="C"))

@@ -48,7 +48,7 @@ class Whitening:
         scaled = _columns(matrices, live) * np.sqrt(gamma[live])
         scaled = scaled if basis is None else basis.conj().T @ scaled
         stacked = np.concatenate([scaled.conj().T, math.sqrt(noise) * np.eye(Y.shape[0])])
-        root = np.linalg.qr(stacked, mode="r").conj().T
+        root = np.asarray(np.linalg.qr(stacked, mode="r")).conj().T
         condition = 1.0 + float(np.sum(np.abs(scaled) ** 2)) / noise
         whitened = solve_triangular(root, Y, lower=True)
         return cls(root, basis, whitened, noise, n_rows, n_free, energy, 4.0 * _EPS * condition)
@@ -99,7 +99,7 @@ def is_posterior_mean(coef: _Array, A: _Array, gamma: _Real, S: _Array, unit: fl
     shape = (-1,) + (1,) * (coef.ndim - 1)
     mean = unit * gamma.reshape(shape) * S.reshape(coef.shape)
     sizes = unit * gamma * np.linalg.norm(A, axis=0) * frame.solution_size
-    allowed = float(np.finfo(coef.dtype).eps) * np.abs(mean) + (frame.rounding * sizes).reshape(shape)
+    allowed = float(np.finfo(coef.real.dtype).eps) * np.abs(mean) + (frame.rounding * sizes).reshape(shape)
     return bool(np.all(np.abs(coef - mean) <= allowed))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparsetheory.coding.code_certificates import CodeCertificate, criticality, duality_gap
     from sparsetheory.coding.dictionary import LqDictionaryLearning
+    from sparsetheory.coding.dictionary_certificate import DictionaryCertificate
     from sparsetheory.coding.dictionary_history import DictionaryHistory
     from sparsetheory.coding.dictionary_plot import dictionary_mosaic, plot_dictionary
     from sparsetheory.coding.dictionary_start import UncentredSignalsWarning
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sparsetheory.coding.gabor import GaborFits, fit_gabor
     from sparsetheory.coding.gradient_dictionary import published_settings
     from sparsetheory.coding.images import bundled_images, luminance
+    from sparsetheory.coding.l0_certificates import L0CodeCertificate
     from sparsetheory.coding.l0_coordinate_descent import cd_l0
     from sparsetheory.coding.l0_minima import L0Minima, enumerate_l0_minima
     from sparsetheory.coding.occlusion_images import dead_leaves
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "code_certificates": ("CodeCertificate", "criticality", "duality_gap"),
     "dictionary": ("LqDictionaryLearning",),
+    "dictionary_certificate": ("DictionaryCertificate",),
     "dictionary_history": ("DictionaryHistory",),
     "dictionary_start": ("UncentredSignalsWarning",),
     "dictionary_state": ("CheckpointError",),
@@ -49,6 +52,7 @@ _MODULES = {
     "encoder": ("encode",),
     "gabor": ("GaborFits", "fit_gabor"),
     "images": ("bundled_images", "luminance"),
+    "l0_certificates": ("L0CodeCertificate",),
     "l0_coordinate_descent": ("cd_l0",),
     "l0_minima": ("L0Minima", "enumerate_l0_minima"),
     "occlusion_images": ("dead_leaves",),
@@ -78,11 +82,13 @@ __all__ = [
     "CappedL1",
     "CheckpointError",
     "CodeCertificate",
+    "DictionaryCertificate",
     "DictionaryHistory",
     "EncodeInfo",
     "Encoding",
     "ForwardBackwardInfo",
     "GaborFits",
+    "L0CodeCertificate",
     "L0Minima",
     "LogSum",
     "Lq",

@@ -13,6 +13,7 @@ from sparsetheory.coding.code_certificates import duality_gap
 from sparsetheory.coding.coding_objective import PenaltyRows, objective_rows
 from sparsetheory.coding.coding_problem import check_gram, row_chunks
 from sparsetheory.coding.l0_coordinate_descent import descend
+from sparsetheory.coding.penalties import L0
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.coding.penalty_table import penalty_table
 from sparsetheory.coding.proximal_gradient import forward_backward
@@ -33,6 +34,8 @@ _Coder = Callable[[_Floats, _Floats, int, _Counts, _Mask], None]
 L0_TAGS = (penalty_tags.L0, penalty_tags.CEL0)
 # Violations of this many roundings of the largest correlation are rounding errors.
 _ROUNDINGS = 8
+# Atoms whose norms differ by more than this factor are coded as unit atoms, where the penalty allows it.
+_UNEQUAL = 2.0
 # Passes after which a signal in single precision is coded in double.
 _SINGLE_ITER = 100
 # Atoms enter together within this share of the largest excess; one by one, objectives with jumps end lower.
@@ -98,7 +101,10 @@ def _gap_is_small(p: CodingProblem, rows: NDArray[np.intp]) -> _Mask:
 
 def _by_descent(p: CodingProblem) -> tuple[_Counts, _Mask]:
     rows = PenaltyRows(p.penalty, p.D.shape[1], p.X.dtype)
+    norms = np.sqrt(np.diagonal(p.gram))
     table = penalty_table(rows.kind, rows.lam, rows.shape, np.diagonal(p.gram))
+    if table.kind == penalty_tags.L0 and norms.max() > _UNEQUAL * norms.min():
+        return _in_unit_atoms(p, norms)
     eps = float(np.finfo(p.X.dtype).eps)
     share, entry = (_SHARE_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)) if table.jumps else (_SHARE, p.tol)
     numbers = share, p.tol, entry, eps**0.5
@@ -107,6 +113,15 @@ def _by_descent(p: CodingProblem) -> tuple[_Counts, _Mask]:
         code_descent(p.gram, rows, guesses, table, *numbers, max_iter, passes, converged)
 
     return _again(p, *_run(p, code), _by_descent)
+
+
+def _in_unit_atoms(p: CodingProblem, norms: _Floats) -> tuple[_Counts, _Mask]:
+    """Code with atoms of unit norm, which is the same to a price per atom, so that the tolerance is the same for all."""
+    warm, gram = (None if p.warm is None else p.warm * norms), p.gram / norms / norms[:, None]
+    unit = replace(p, D=p.D / norms, penalty=L0(p.penalty.lam), warm=warm, gram=gram)
+    counts = _by_descent(unit)
+    p.out[...] /= norms
+    return counts
 
 
 def _run(p: CodingProblem, code: _Coder) -> tuple[_Counts, _Mask]:

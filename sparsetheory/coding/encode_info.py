@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.coding.code_certificates import criticality, duality_gap
+from sparsetheory.coding.code_certificates import CodeCertificate, criticality, duality_gap
 from sparsetheory.coding.coding_objective import objective_rows
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.coding.stability import Polished
@@ -41,6 +41,8 @@ class EncodeInfo:
         The problem and its solution.
     penalty : Penalty
         The penalty.
+    tol : float
+        Tolerance of the solver.
     """
 
     solver: str
@@ -51,6 +53,12 @@ class EncodeInfo:
     atoms: _Floats = field(repr=False)
     codes: _Floats = field(repr=False)
     penalty: Penalty = field(repr=False)
+    tol: float = field(repr=False)
+
+    @cached_property
+    def certificate(self) -> CodeCertificate:
+        """What `tol` promises of every code, checked; ``certificate.check(X, D)`` does so again."""
+        return CodeCertificate.of(self.signals, self.atoms, self.codes, self.penalty, tol=self.tol)
 
     @cached_property
     def objective(self) -> _Array:

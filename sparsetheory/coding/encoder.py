@@ -158,7 +158,9 @@ def encode(
         polished = polish_codes(X, D, problem.out, penalty.lam, gram=problem.gram, n_jobs=n_jobs)
         problem.out[...] = polished.codes
         converged = polished.after == Stability.SBR
-    return Encoding(problem.out, EncodeInfo(solver, n_iter, converged, polished, X, D, problem.out, penalty))
+    return Encoding(
+        problem.out, EncodeInfo(solver, n_iter, converged, polished, X, D, problem.out, penalty, problem.tol)
+    )
 
 
 def _checked_out(out: _Floats | None, X: _Floats, D: _Floats) -> _Floats:

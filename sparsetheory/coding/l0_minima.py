@@ -121,9 +121,9 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
     A point is a local minimiser if and only if it is least squares on its support, and a strict one if and only if the
     atoms of the support are independent; global minimisers are strict (Nikolova, 2013, SIAM Journal on Imaging Sciences
     6(2)). Atoms count as dependent here if one is within 2e-12 of its norm from the span of the others. Comparisons
-    allow for rounding, as in :func:`sparsetheory.coding.is_sbr_stable`. That the kinds are nested holds for atoms of any norm (our short argument: the threshold of a step below
-    :math:`1/\|D\|_2^2 \le 1/\|D_i\|^2` is weaker than that of an entry, and a gain is smallest when only one entry may
-    move). O(2^n n^3 + m n^2).
+    allow for rounding, as in :func:`sparsetheory.coding.is_sbr_stable`. That the kinds are nested holds for all atoms
+    (our short argument: the threshold of a step below :math:`1/\|D\|_2^2 \le 1/\|D_i\|^2` is weaker than that of
+    an entry, and a gain is smallest when only one entry may move). O(2^n n^3 + m n^2).
 
     Examples
     --------

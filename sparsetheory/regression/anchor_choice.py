@@ -71,6 +71,11 @@ class Anchors:
     k: int | None = None
     alpha_max: float | None = None
 
+    def serves(self, k: int, alpha_max: float) -> bool:
+        """Whether anchors chosen for supports of some size and gauge serve others: ratios grow with the support."""
+        known = self.k is not None and self.alpha_max is not None
+        return known and self.k >= k and self.alpha_max <= alpha_max  # type: ignore[operator]
+
 
 def find_anchors(
     columns: Columns,

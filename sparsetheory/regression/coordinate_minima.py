@@ -44,7 +44,8 @@ def _mcp_values(v: _Array, lam: _Array, gamma: _Array) -> _Array:
 
 
 def _cel0_values(v: _Array, lam: _Array, a: _Array) -> _Array:
-    return lam - 0.5 * a**2 * np.maximum(np.sqrt(2 * lam) / a - v, 0.0) ** 2
+    reached = np.minimum(v, np.sqrt(2 * lam) / a)
+    return np.sqrt(2 * lam) * a * reached - 0.5 * (a * reached) ** 2
 
 
 _VALUES: Mapping[int, Callable[[_Array, _Array, _Array], _Array]] = MappingProxyType(
@@ -62,23 +63,35 @@ _VALUES: Mapping[int, Callable[[_Array, _Array, _Array], _Array]] = MappingProxy
 
 
 def _candidates(kind: int, u: _Array, h: _Array, lam: _Array, shape: _Array) -> list[_Array]:
-    """Return where the minimum over ``t >= 0`` can be besides zero and ``u >= 0``: points of slope zero, and kinks."""
+    """Return where the minimum over ``t >= 0`` can be besides zero, for ``u >= 0``: points of slope zero, and kinks."""
     soft = u - lam / h
     if kind == tags.L1:
         return [soft]
     if kind == tags.L0:
-        return []
+        return [u]
     if kind == tags.CAPPED_L1:
         return [np.minimum(soft, shape), np.maximum(u, shape)]
     if kind == tags.SCAD:
         bend = 1 / (shape - 1)
-        return [np.minimum(soft, lam), _between(h * u - shape * lam * bend, h - bend, lam, shape * lam)]
+        inner = np.minimum(soft, lam)
+        outer = _between(h * u - shape * lam * bend, h - bend, lam, shape * lam)
+        return [inner, np.where(u >= shape * lam, u, outer)]
     if kind == tags.LOG_SUM:
         return [0.5 * (u - shape + np.sqrt(np.maximum((u + shape) ** 2 - 4 * lam / h, 0.0)))]
     if kind == tags.LQ:
         return [_lq_root(u, h, lam, shape)]
     slope, bend = (np.sqrt(2 * lam) * shape, shape**2) if kind == tags.CEL0 else (lam, 1 / shape)
-    return [_between(h * u - slope, h - bend, np.zeros_like(u), slope / bend)]
+    inner = _between(h * u - slope, h - bend, np.zeros_like(u), slope / bend)
+    return [inner, np.where(u >= slope / bend, u, inner)]
+
+
+def _steepest(kind: int, lam: _Array, shape: _Array) -> _Array:
+    """Return the slope of the penalty at zero: up to this pull, zero is a local minimum."""
+    if kind in (tags.L0, tags.LQ):
+        return np.full_like(lam, np.inf)
+    if kind == tags.CEL0:
+        return np.sqrt(2 * lam) * shape
+    return lam / shape if kind == tags.LOG_SUM else lam
 
 
 def _between(top: _Array, bottom: _Array, low: _Array, high: _Array) -> _Array:
@@ -129,7 +142,9 @@ def distance_to_best(
     u = coef + gradient / curvature
     sign = np.where(u < 0, -1.0, 1.0)
     u, w = np.abs(u), coef * sign
-    places = [np.zeros_like(u), u, *(np.clip(t, 0.0, u) for t in _candidates(kind, u, curvature, lam, shape))]
+    places = [np.clip(t, 0.0, u) for t in _candidates(kind, u, curvature, lam, shape)]
+    # Only minima may count as best up to rounding: near one, the objective differs by less than it is rounded.
+    places.append(np.where(curvature * u <= _steepest(kind, lam, shape), 0.0, places[0]))
     # Products with the way from w to t keep digits that differences of squares would lose.
     pull = gradient * sign
     with np.errstate(invalid="ignore"):

@@ -89,7 +89,7 @@ def leave_one_out_distances(XS: ArrayLike) -> NDArray[np.float64]:
     array([1.118034,      inf])
     """
     refuse_half(XS)
-    columns = real_array("XS", XS.toarray() if sparse.issparse(XS) else XS, 2).astype(np.float64)
+    columns = real_array("XS", sparse.csc_array(XS).toarray() if sparse.issparse(XS) else XS, 2).astype(np.float64)
     require_squares("XS", columns, each_column=True)
     W, kept = inverse_factor(columns)
     distances = np.full(columns.shape[1], np.inf)

@@ -123,7 +123,7 @@ class OMP(SparseLinearModel):
         tol = None if self.tol is None else check_number("tol", self.tol) / data.mean_weight
         squares = data.columns.live_squares()
         counts: Any
-        self.path_ = None
+        self.path_: ForwardPath | None = None
         if data.y.ndim == 1:
             coef, self.path_ = _pursue(data.columns, data.y, squares, steps, tol)
             counts = self.path_.indices.size
@@ -142,7 +142,7 @@ class OMP(SparseLinearModel):
 
     def _certify(self, data: LeastSquaresData, steps: int, tol: float | None) -> SupportCertificate:
         size = Size(steps, tol or 0.0)
-        if data.y.ndim == 1:
+        if self.path_ is not None:
             return SupportCertificate.of(data, self, rules=(size, Greedy(self.path_.indices)))
         return SupportCertificate.of(data, self, rules=(size,), precision=_GRAM_PRECISION)
 

@@ -62,8 +62,8 @@ class IterativeSupport(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
-        data = self._check(X, y, sample_weight)
         self._check_parameters()
+        data = self._check(X, y, sample_weight)
         guess = min(max(1, data.n_features // 10), data.n_samples)
         count = check_sparsity(
             "n_nonzero", guess if self.n_nonzero is None else self.n_nonzero, data.n_samples, data.n_features

@@ -229,8 +229,10 @@ class L0SwapRegressor(SparseLinearModel):
         ValueError
             If a parameter is out of its range, or there are too many features for pairs.
         """
+        self._check_parameters()
         data = self._check(X, y, sample_weight)
-        self._check_parameters(data.n_features)
+        if self.swaps == "pairs" and data.n_features > _PAIR_LIMIT:
+            raise ValueError(f"swaps='pairs' needs at most {_PAIR_LIMIT} features; X has {data.n_features}")
         search = L0Search(ExploredColumns(data.columns, data.y), data.n_samples * float(self.lam0), float(self.lam2))
         settled = self._run(search)
         if not settled:
@@ -248,14 +250,12 @@ class L0SwapRegressor(SparseLinearModel):
         )
         return self
 
-    def _check_parameters(self, n_features: int) -> None:
+    def _check_parameters(self) -> None:
         check_number("lam0", self.lam0, positive=True)
         check_number("lam2", self.lam2)
         check_count("max_iter", self.max_iter)
         require_choice("swaps", self.swaps, _SWAPS)
         require_flags(fit_intercept=self.fit_intercept)
-        if self.swaps == "pairs" and n_features > _PAIR_LIMIT:
-            raise ValueError(f"swaps='pairs' needs at most {_PAIR_LIMIT} features; X has {n_features}")
 
     def _run(self, search: L0Search) -> bool:
         """Improve the model until nothing helps; return False where `max_iter` ends that early."""

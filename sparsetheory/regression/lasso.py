@@ -70,7 +70,7 @@ class _PenalisedModel(SparseLinearModel):
             bound=path.tolerance,
             tol=float(self.tol),
             fit_intercept=bool(self.fit_intercept),
-        ).on(X, y, data.roots)
+        ).on(X, y, data)
         self.dual_gap_ = float(self.certificate_.measured or 0.0)
         warn_if_rounding_spoils(self.certificate_, converged=path.gaps[index] <= path.tolerance)
         return self

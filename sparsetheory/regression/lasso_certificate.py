@@ -12,6 +12,7 @@ from sparsetheory.certificates import Certificate, Status
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.numba_kernels import penalty_tags
 from sparsetheory.regression.coordinate_minima import distance_to_best
+from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.plain_design import PlainDesign, check_fitted_data
 from sparsetheory.regression.plain_residuals import PlainResiduals, solve_for_signs, unscaled
 
@@ -90,7 +91,9 @@ class LassoCertificate(Certificate):
             **more,
         )
 
-    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
+    def check(  # type: ignore[override]
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0
+    ) -> Self:
         """Recompute gap or distance, and the promise itself, with matrix products and one least-squares fit.
 
         Parameters
@@ -117,9 +120,9 @@ class LassoCertificate(Certificate):
         design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
         return self._judge(design, target)
 
-    def on(self, X: Any, y: NDArray[Any], roots: _Array | None) -> Self:
-        """Return :meth:`check` on data that are validated already, under weights given by their roots."""
-        return self._judge(PlainDesign.of_roots(X, roots, centred=self.fit_intercept), np.asarray(y, dtype=np.float64))
+    def on(self, X: Any, y: NDArray[Any], data: LeastSquaresData) -> Self:
+        """Return :meth:`check` on what a fit has validated already."""
+        return self._judge(PlainDesign.of_fit(X, data), np.asarray(y, dtype=np.float64))
 
     def _judge(self, design: PlainDesign, target: _Array) -> Self:
         reason = self._impossible()
@@ -178,9 +181,11 @@ class LassoCertificate(Certificate):
 
     def _refined(self, point: PlainResiduals) -> _Array:
         """Return a residual whose products with the columns in use are their levels, by least squares."""
-        used = np.flatnonzero((self.coef != 0) & (self.levels > 0) & (point.squares > 0))
-        roots = np.sqrt(point.design.weights)
-        wanted = self.levels[used] * np.sign(self.coef[used].astype(np.float64))
+        signs, roots = np.sign(self.coef.astype(np.float64)), np.sqrt(point.design.weights)
+        # Those whose product is far from its level had better be zero.
+        pulled = signs * point.design.gradient(point.left, point.squares)[0]
+        used = np.flatnonzero((self.levels > 0) & (point.squares > 0) & (pulled > 0.9 * self.levels))
+        wanted = self.levels[used] * signs[used]
         return unscaled(solve_for_signs(point.scaled_columns(used), roots * point.left, wanted), roots)
 
     def _distance(self, point: PlainResiduals) -> tuple[float, float, float]:

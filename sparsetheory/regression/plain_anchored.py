@@ -128,7 +128,7 @@ class PlainAnchored:
             max(primal - dual, 0.0),
             float(np.linalg.norm(inside) / np.sqrt(n)),
             fit.terms / np.sqrt(n),
-            (_DEPENDENT * fit.terms + n * _EPS * fit.sizes) / np.sqrt(n),
+            ((_DEPENDENT + n * _EPS) * fit.terms + (fit.support.size + 2) * _EPS * fit.sizes) / np.sqrt(n),
             float(np.linalg.norm(outer) / np.sqrt(n)),
         )
 

@@ -10,7 +10,7 @@ from sklearn.utils import check_X_y
 
 from sparsetheory.ranges import require_squares
 from sparsetheory.regression.columns import canonical, refuse_half
-from sparsetheory.regression.least_squares import check_row_weights
+from sparsetheory.regression.least_squares import LeastSquaresData, check_row_weights
 
 __all__ = ["PlainDesign", "check_fitted_data"]
 
@@ -78,6 +78,7 @@ class PlainDesign:
     def __init__(self, X: Any, weights: _Array, *, centred: bool) -> None:
         self.X = X
         self.weights = weights
+        self.known_squares: _Array | None = None
         self.centred = centred
         self.n_samples, self.n_features = X.shape
         self.is_sparse = sparse.issparse(X)
@@ -86,10 +87,13 @@ class PlainDesign:
         self.centres = np.where(full, self.means, 0.0)
 
     @classmethod
-    def of_roots(cls, X: Any, roots: _Array | None, *, centred: bool) -> "PlainDesign":
-        """Return a validated design under row weights of which the roots are given; equal weights by default."""
-        weights = np.ones(X.shape[0]) if roots is None else roots**2
-        return cls(X, weights / weights.sum(), centred=centred)
+    def of_fit(cls, X: Any, data: LeastSquaresData) -> "PlainDesign":
+        """Return a validated design under the row weights of a fit; squares that the fit has are not computed again."""
+        weights = np.ones(X.shape[0]) if data.roots is None else data.roots**2
+        design = cls(X, weights / weights.sum(), centred=data.fit_intercept)
+        if data.roots is None:
+            design.known_squares = data.columns.raw_squares() / X.shape[0]
+        return design
 
     def _transposed(self, vector: _Array) -> _Array:
         if self.is_sparse or self.X.dtype == np.float64:
@@ -125,6 +129,8 @@ class PlainDesign:
 
     def raw_squares(self) -> _Array:
         """Return the weighted mean squares of the columns as they are."""
+        if self.known_squares is not None:
+            return self.known_squares
         if self.is_sparse:
             squares = self.X.data.astype(np.float64) ** 2 * self.weights[self.X.indices]
             sums = np.add.reduceat(np.append(squares, 0.0), self.X.indptr[:-1])

@@ -118,10 +118,8 @@ def rounding_of_intercept(intercept: float, energy: float, design: PlainDesign, 
     Where there is something to explain, an intercept that is too coarse for it is a fault of the model.
     """
     centre = float(design.weights @ y)
-    rounding = (4 * _EPS) ** 2 * float(design.weights @ y**2) + _EXPLAINED**2 * float(
-        design.weights @ (y - centre) ** 2
-    )
-    explained = energy <= rounding
+    last_digits = (4 * _EPS) ** 2 * float(design.weights @ y**2)
+    explained = energy <= last_digits + _EXPLAINED**2 * float(design.weights @ (y - centre) ** 2)
     return float(np.spacing(abs(intercept))) if explained and design.centred else 0.0
 
 
@@ -148,10 +146,10 @@ def _directions(design: PlainDesign, free: NDArray[np.intp], squares: _Array) ->
         return constant, none, 0.0
     unit = roots * design.centred_columns(free) / np.sqrt(squares[free])
     left, values, _ = np.linalg.svd(unit, full_matrices=False)
-    noise = 16 * _EPS * float(np.max(np.sqrt(1 + design.means[free] ** 2 / squares[free])))
-    sure = values > max(_WEAK, noise)
+    noise = _EPS * float(np.max(np.sqrt(1 + design.means[free] ** 2 / squares[free])))
+    sure, real = values > max(_WEAK, 16 * noise), values > noise
     basis = np.linalg.qr(np.hstack([constant, left[:, sure]]))[0]
-    return basis, left[:, (values > noise) & ~sure], noise / float(np.min(values[sure], initial=1.0))
+    return basis, left[:, real & ~sure], 16 * noise / float(np.min(values[real], initial=1.0))
 
 
 def _split(basis: _Array, roots: _Array, vector: _Array) -> tuple[_Array, float]:

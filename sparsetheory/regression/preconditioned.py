@@ -53,7 +53,7 @@ class _PreconditionedLasso(SparseLinearModel):
 
     def _certify(self, certificate: Any, X: Any, y: NDArray[Any], data: LeastSquaresData, solution: Solution) -> Self:
         """Check a certificate on the data and keep it."""
-        self.certificate_ = certificate.on(X, y, data.roots)
+        self.certificate_ = certificate.on(X, y, data)
         self.dual_gap_ = float(self.certificate_.measured)
         warn_if_rounding_spoils(self.certificate_, converged=solution.converged)
         return self

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.regression.lasso_certificate import LassoCertificate
+from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.plain_design import PlainDesign, check_fitted_data
 from sparsetheory.regression.plain_residuals import plain_residual, rounding_of_intercept, solve_for_signs
 
@@ -71,7 +72,9 @@ class PufferCertificate(Certificate):
     fit_intercept: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
 
-    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
+    def check(  # type: ignore[override]
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0
+    ) -> Self:
         """Recompute the gap, and the promise itself, by one least-squares routine.
 
         Parameters
@@ -93,9 +96,9 @@ class PufferCertificate(Certificate):
         design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
         return self._judge(design, target)
 
-    def on(self, X: Any, y: NDArray[Any], roots: _Array | None) -> Self:
-        """Return :meth:`check` on data that are validated already, under weights given by their roots."""
-        return self._judge(PlainDesign.of_roots(X, roots, centred=self.fit_intercept), np.asarray(y, dtype=np.float64))
+    def on(self, X: Any, y: NDArray[Any], data: LeastSquaresData) -> Self:
+        """Return :meth:`check` on what a fit has validated already."""
+        return self._judge(PlainDesign.of_fit(X, data), np.asarray(y, dtype=np.float64))
 
     def _judge(self, design: PlainDesign, y: _Array) -> Self:
         coef, lengths = self.coef.astype(np.float64), np.sqrt(design.centred_squares())

@@ -108,7 +108,7 @@ class PredictionCertificate(Certificate):
         evidence = blank._evidence(design, fits)
         promised = blank._promised(evidence)
         single = np.ndim(blank.sigma) == 0
-        named = {name: float(values[0]) if single else values for name, values in promised.items()}
+        named: dict[str, Any] = {name: float(values[0]) if single else values for name, values in promised.items()}
         stated = replace(blank, **named)
         return replace(stated, bound=float(np.max(stated.error_bound())))._judged(design, fits, evidence, "")
 
@@ -251,8 +251,7 @@ class PredictionCertificate(Certificate):
     def _misplaced(self, data: LeastSquaresData, design: PlainAnchored, count: int, rng: np.random.Generator) -> str:
         """Return what the design says against the anchors."""
         anchors = self.anchors
-        promised = anchors.certified and anchors.k is not None and anchors.alpha_max is not None
-        if not promised or anchors.k < self.k or anchors.alpha_max > self.alpha:
+        if not (anchors.certified and anchors.serves(self.k, self.alpha)):
             return "the anchors are not certified for such supports"
         plain = PlainGauges(data.columns, anchors.indices)
         if not design.agrees(anchors.weights) or not plain.spanned_by(anchors.Q):

@@ -21,7 +21,7 @@ _Index = NDArray[np.intp]
 # From here on up, differences of Gram matrices keep at least half of the digits.
 _SAFE_SHARE = 1e-7
 # Columns of which projection leaves a smaller share, of squares, are projected before they are multiplied.
-_FAR = 1e-10
+_FAR = 1e-6
 # A square below this share of what its terms could add up to is negative by more than rounding.
 _NEGATIVE = 1e-9
 # Columns with large means are projected in blocks of about this many entries.

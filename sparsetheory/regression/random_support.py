@@ -255,15 +255,12 @@ class RandomSupportRegressor(SparseLinearModel):
         return replace(
             given,
             Q=extend_basis(always, data.columns.raw(given.indices), _RTOL)[0],
-            certified=data.roots is None and _same(given.always, basis) and self._serves(given),
+            certified=given.certified
+            and data.roots is None
+            and _same(given.always, basis)
+            and given.serves(self.k, self._alpha),
             always=basis,
         )
-
-    def _serves(self, anchors: Anchors) -> bool:
-        """Whether given anchors are certified for such supports and gauges: ratios grow with the support."""
-        if not anchors.certified or anchors.k is None or anchors.alpha_max is None:
-            return False
-        return anchors.k >= self.k and anchors.alpha_max <= self._alpha
 
     @property
     def _alpha(self) -> float:

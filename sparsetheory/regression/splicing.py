@@ -171,8 +171,8 @@ class SplicingRegressor(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
-        data = self._check(X, y, sample_weight)
         self._check_parameters()
+        data = self._check(X, y, sample_weight)
         n = float(data.n_observations)
         size = self._largest_size(n, data)
         explored = ExploredColumns(data.columns, data.y)

@@ -59,7 +59,7 @@ def check_statistics(gram: ArrayLike, correlations: ArrayLike, energy: Any) -> t
     if b.ndim != 1 or G.shape != (b.size, b.size):
         raise ValueError(f"gram must be square with as many rows as correlations; got {G.shape} and {b.shape}")
     require_nonnegative(energy=energy)
-    require_squares("gram", np.sqrt(np.abs(np.diag(G))), 1, each_column=True)
+    require_squares("gram", np.sqrt(np.abs(np.diag(G)))[None], 1, each_column=True)
     require_squares("energy", np.sqrt(np.array([float(energy)])), 1)
     slack *= max(b.size, 100)
     scale = _inverse_roots("gram", np.diag(G))

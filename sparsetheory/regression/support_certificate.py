@@ -70,9 +70,9 @@ class SupportCertificate(Certificate):
     `measured` and `bound` are the largest :math:`|x_j^T r| / (\|x_j\| \|y\|)` over the features j of the model (about
     their means where there is an intercept) and the constant; r is the residual of the coefficients in the precision in
     which the model predicts. A ridge adds its derivative. The bound follows from the sizes of what is summed:
-    :math:`((10^{-11} + 2 \varepsilon') s + n \varepsilon t) / \|y\|`. Here s is :math:`\|y\| + \sum_j \|x_j\| |w_j|`
-    with columns about their means, t the same with columns as they are and the constant, and :math:`\varepsilon'` the
-    precision of the coefficients.
+    :math:`((10^{-11} + 2 \varepsilon' + n \varepsilon) s + (k + 2) \varepsilon t) / \|y\|` for n rows and k features.
+    Here s is :math:`\|y\| + \sum_j \|x_j\| |w_j|` with columns about their means, t the same with columns as they are
+    and the constant, and :math:`\varepsilon'` the precision of the coefficients.
 
     Attributes
     ----------
@@ -199,8 +199,9 @@ class SupportCertificate(Certificate):
 
     def _roundings(self, fit: PlainSupport) -> float:
         """How far an inner product of a unit column with the residual may be from zero."""
-        relative = self.precision + 2 * float(np.finfo(self.coef.dtype).eps)
-        rounding = relative * fit.terms + fit.n_samples * _EPS * fit.sizes
+        # Every row of the residual sums s + 2 terms as they are; every inner product n of what they leave.
+        relative = self.precision + 2 * float(np.finfo(self.coef.dtype).eps) + fit.n_samples * _EPS
+        rounding = relative * fit.terms + (fit.support.size + 2) * _EPS * fit.sizes
         return rounding + self.iteration * float(np.linalg.norm(fit.unit_coef))
 
     def _bound(self, fits: list[PlainSupport]) -> float:

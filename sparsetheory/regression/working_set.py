@@ -144,8 +144,8 @@ class WorkingSetSolver:
             gap, scale = self._gap(lam, bound, alive) if self.is_l1 else (self._violation(lam, bound, outside), 1.0)
             if not np.isfinite(gap):
                 raise ValueError(
-                    "X, y and the levels must be such that products and squares are in the range of float64; the fit "
-                    f"reached a gap of {gap}"
+                    "X, y and the levels must have products and squares in the range of float64, and a gram must be "
+                    f"positive semidefinite; the fit reached a gap of {gap}"
                 )
             if self.is_l1:
                 alive &= self.is_member | (scale * bound + self.norms * np.sqrt(2 * gap) >= lam)

@@ -14,7 +14,7 @@ from sparsetheory.bayesian import (
     sbl_local_minima,
     sbl_sparsify,
 )
-from sparsetheory.bayesian.sbl_minima import mode_sparsify
+from sparsetheory.bayesian.sbl_minima import _independent, mode_sparsify
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -123,3 +123,13 @@ def test_degenerate_dictionaries():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("cost", "left"), [([1.0, 3.0], [0]), ([3.0, 1.0], [1]), ([1.0, 1.0], [0, 1])])
+def test_dependent_columns_are_left_in_the_direction_that_costs_nothing(cost, left):
+    """Two copies of a column: the dearer one goes, whichever sign the singular vector has."""
+    for sign in (1.0, -1.0):
+        equations = sign * np.array([[1.0, 1.0], [2.0, 2.0], [0.5, 0.5]])
+        basis = _independent(equations, np.array([0.5, 0.25]), np.array(cost))
+        assert basis.size == 1
+        assert basis[0] in left

@@ -155,7 +155,7 @@ _PATCHES = np.random.default_rng(3).standard_normal((60, 8)) @ np.diag(np.linspa
 def _coding(name, penalty, power):
     def build(c, D):
         model = coding.LqDictionaryLearning(
-            10, penalty=penalty, lam=0.3 * c**power, batch_size=20, n_batches=3, random_state=0
+            10, penalty=penalty, lam=0.3 * float(np.float64(c) ** power), batch_size=20, n_batches=3, random_state=0
         )
         return model, (c * _PATCHES,)
 

@@ -74,6 +74,7 @@ def test_given_basis_is_cut_to_what_every_block_needs(eps):
     missed = _missed(blocks, [0, 1], stored.basis)
     assert stored.error**2 * energy(blocks) == pytest.approx(missed)
     assert stored.interval.contains(missed)
+    assert stored.interval.lo == known.lo
     assert store_given_basis(Blocks(blocks), [0, 1], basis, known, None).basis.shape[1] == 3
 
 

@@ -129,7 +129,7 @@ def _kernel(energies, overlaps, cross, errors, spectra, widths, losses=(0.0, 0.0
         # Only errors of the parts: both energies at one direction each, the same one.
         ({"energies": (4, 4), "overlaps": (16, 16), "cross": 16, "errors": (0, 0), "spectra": [[4], [4]]}, 0.0),
         # Tails add up: squares (4, 1) twice on the same axes give 8 and 2.
-        ({"energies": (5, 5), "overlaps": (17, 17), "cross": 17, "errors": (1, 1), "spectra": [[4], [4]]}, 0.2),
+        ({"energies": (5, 5), "overlaps": (99, 99), "cross": 17, "errors": (1, 1), "spectra": [[4], [4]]}, 0.2),
         # Orthogonal parts: the smaller of squares 4 and 2 is lost.
         ({"energies": (4, 2), "overlaps": (16, 4), "cross": 0, "errors": (0, 0), "spectra": [[4], [2]]}, 1 / 3),
         # Orthogonal parts of equal squares: two traces alone tell.

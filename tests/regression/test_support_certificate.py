@@ -256,3 +256,22 @@ def test_swaps_are_compared():
     rule = certificate.rules[0]
     assert isinstance(rule, Priced)
     assert "swap" in replace(spoiled, rules=(replace(rule, swaps=True),)).check(X, y).reason
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_bounds_follow_from_sizes(dtype):
+    X, y = _data()
+    X = X.astype(dtype)
+    certificate = OMP(4).fit(X, y).certificate_
+    raw, coef = X.astype(np.float64), np.abs(certificate.coef.astype(np.float64))
+    terms = np.linalg.norm(y) + np.linalg.norm(raw - raw.mean(axis=0), axis=0) @ coef
+    sizes = np.linalg.norm(y) + np.linalg.norm(raw, axis=0) @ coef + abs(certificate.intercept) * 60**0.5
+    eps = np.finfo(np.float64).eps
+    expected = (1e-11 + 2 * np.finfo(dtype).eps + 60 * eps) * terms + 6 * eps * sizes
+    assert certificate.bound == pytest.approx(expected / np.linalg.norm(y), rel=1e-9)
+    loose = NIHT(4, refit=False, tol=1e-3).fit(X, y).certificate_
+    unit = loose.coef * np.linalg.norm(raw - raw.mean(axis=0), axis=0)
+    assert loose.bound == pytest.approx(28e-3 * np.linalg.norm(unit) / np.linalg.norm(y), rel=1e-4)
+    assert loose.measured > 1e-4 * loose.bound
+    many = OMP(4).fit(X, np.column_stack([y, y])).certificate_
+    assert many.bound == pytest.approx((eps**0.5 - 1e-11) * terms / np.linalg.norm(y) + certificate.bound, rel=1e-3)

@@ -1,0 +1,217 @@
+"""Certificates of stationarity cannot be fooled, and their bounds are neither loose nor reached by luck."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from bayesian.kron_references import dense_posterior, kron
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.bayesian import (
+    SBL,
+    KroneckerOMP,
+    KroneckerSBL,
+    OffGridTurboVBI,
+    PatternCoupledSBL,
+    TurboCS,
+    TurboVBI,
+    make_kron_sparse,
+    make_off_grid_channel,
+)
+
+PROBLEM = make_kron_sparse((8, 9), (12, 12), (2, 3), snr_db=30, rng=0)
+_RNG = np.random.default_rng(7)
+A = _RNG.standard_normal((40, 60))
+TRUTH = np.zeros(60)
+TRUTH[[3, 7, 20]] = 1.0, -2.0, 1.5
+B = A @ TRUTH + 0.05 * _RNG.standard_normal(40)
+CHANNEL = make_off_grid_channel(snr_db=15, random_state=1)
+FITS = {
+    "SBL": lambda: (SBL("mm", max_iter=999), (A, B)),
+    "SBL known": lambda: (SBL("mm", noise=0.0025, max_iter=999), (A, B)),
+    "PatternCoupledSBL": lambda: (PatternCoupledSBL(max_iter=999), (A, B)),
+    "KroneckerSBL": lambda: (KroneckerSBL(), (PROBLEM.As, PROBLEM.y)),
+    "KroneckerSBL coupled": lambda: (KroneckerSBL(coupling=0.5, max_iter=5000), (PROBLEM.As, PROBLEM.y)),
+    "TurboVBI": lambda: (TurboVBI(), (A, B)),
+    "TurboCS": lambda: (TurboCS(), (A, B)),
+    "OffGridTurboVBI": lambda: (OffGridTurboVBI(noise=CHANNEL.noise_variance), (CHANNEL.F, CHANNEL.y)),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    cache = {}
+
+    def fit(name):
+        if name not in cache:
+            model, data = FITS[name]()
+            cache[name] = model.fit(*data), data
+        return cache[name]
+
+    return fit
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_the_bound_is_the_tolerance_and_no_multiple_of_it(name, fitted):
+    model, data = fitted(name)
+    certificate = model.certificate_
+    assert certificate.bound == model.tol
+    assert certificate.valid
+    measured = certificate.check(*data).measured
+    # Tolerances just above and just below what was reached decide.
+    assert replace(certificate, bound=1.1 * measured, tol=1.1 * measured).check(*data).valid
+    below = replace(certificate, bound=measured / 1.5, tol=measured / 1.5).check(*data)
+    assert not below.valid
+    assert "exceeds the bound" in below.reason or "more than the bound" in below.reason
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_a_fit_that_stopped_early_is_never_valid(name):
+    model, data = FITS[name]()
+    model.set_params(max_iter=1)
+    if "OffGrid" in name:
+        model.set_params(inner_rounds=1, anneal_grid=False)
+    elif "TurboVBI" in name:
+        model.set_params(init="sbl")
+    with pytest.warns(ConvergenceWarning):
+        model.fit(*data)
+    assert not model.certificate_.valid
+    assert not model.certificate_.check(*data).valid
+    assert model.certificate_.bound == model.tol
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_coefficients_that_the_model_predicts_with_are_certified(name, fitted):
+    model, data = fitted(name)
+    certificate = model.certificate_
+    np.testing.assert_array_equal(certificate.coef, model.coef_)
+    for index in (np.argmax(np.abs(certificate.coef)), np.argmin(np.abs(certificate.coef))):
+        wrong = certificate.coef.copy()
+        wrong[index] += 1e-5 * np.abs(wrong).max()
+        assert not replace(certificate, coef=wrong).check(*data).valid
+
+
+def test_pruning_loses_no_coefficient_that_the_data_ask_for():
+    for settings in ({"noise": 0.0025}, {}):
+        model = SBL("mm", prune_rel=0.9, max_iter=2000, **settings).fit(A, B)
+        assert set(np.flatnonzero(TRUTH)) <= set(model.support_)
+        assert model.certificate_.check(A, B).valid
+        whole = KroneckerSBL(prune_rel=0.5, **settings).fit(PROBLEM.As, PROBLEM.y)
+        assert np.linalg.norm(whole.coef_ - PROBLEM.x) < 0.05 * np.linalg.norm(PROBLEM.x)
+        assert whole.certificate_.check(PROBLEM.As, PROBLEM.y).valid
+
+
+def _without(model, index):
+    """Return the certificate of a fit that lost a column, at rest but for that."""
+    kept = [k for k in model.kept_ if k != index]
+    lost = SBL("mm", noise=0.0025, prune_rel=0.0, max_iter=5000, init=np.isin(np.arange(60), kept).astype(float))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return lost.fit(A, B).certificate_
+
+
+def test_a_lost_column_is_noticed_unless_the_user_held_it():
+    model = SBL("mm", noise=0.0025, max_iter=999).fit(A, B)
+    certificate = _without(model, 7)
+    assert certificate.check(A, B).valid
+    free = replace(certificate, held=np.zeros(60, dtype=bool)).check(A, B)
+    assert not free.valid
+    assert "ask for a variance" in free.reason
+
+
+@pytest.mark.parametrize("noise", [0.0025, "learn"])
+def test_nothing_is_no_answer_where_there_is_something(noise):
+    flat = SBL("mm", noise=noise, max_iter=999).fit(A, B).certificate_
+    assert not replace(flat, gamma=0 * flat.gamma, coef=0 * flat.coef).check(A, B).valid
+    whole = KroneckerSBL(noise=noise).fit(PROBLEM.As, PROBLEM.y).certificate_
+    nothing = replace(whole, gammas=[0 * g for g in whole.gammas], coef=0 * whole.coef)
+    assert not nothing.check(PROBLEM.As, PROBLEM.y).valid
+
+
+@pytest.mark.parametrize(("square", "stays"), [(5.3, True), (5.9, False)])
+def test_the_price_of_a_column_is_the_logarithm_of_their_number(square, stays):
+    # Four orthonormal columns, noise of variance one: s - 1 - log s = 2 log 4 at s = 5.55.
+    y = np.array([np.sqrt(square), 0.1, 0.1, 0.1])
+    flat = SBL("mm", noise=1.0).fit(np.eye(4), np.array([9.0, 0, 0, 0])).certificate_
+    empty = replace(flat, gamma=np.zeros(4), coef=np.zeros(4))
+    assert empty.check(np.eye(4), y).valid is stays
+    whole = KroneckerSBL(noise=1.0).fit([np.eye(4)], np.array([9.0, 0, 0, 0])).certificate_
+    empty = replace(whole, gammas=[np.zeros(4)], coef=np.zeros(4))
+    assert empty.check([np.eye(4)], y).valid is stays
+
+
+@pytest.mark.parametrize("unit", [1e-100, 1e-60, 1e80, 1e140])
+def test_extreme_units_are_certified_alike(unit):
+    flat = SBL("mm", max_iter=999).fit(A, unit * B).certificate_
+    assert flat.check(A, unit * B).valid
+    assert not replace(flat, gamma=1.5 * flat.gamma).check(A, unit * B).valid
+    assert not flat.check(A, unit * B[::-1]).valid
+    whole = KroneckerSBL().fit(PROBLEM.As, unit * PROBLEM.y).certificate_
+    assert whole.check(PROBLEM.As, unit * PROBLEM.y).valid
+    wrong = replace(whole, gammas=[1.5 * whole.gammas[0], *whole.gammas[1:]])
+    assert not wrong.check(PROBLEM.As, unit * PROBLEM.y).valid
+
+
+@pytest.mark.parametrize("name", ["SBL", "PatternCoupledSBL", "KroneckerSBL", "TurboCS"])
+def test_the_noise_variance_is_part_of_the_certificate(name, fitted):
+    model, data = fitted(name)
+    certificate = model.certificate_
+    for factor in (1.01, 0.99):
+        assert not replace(certificate, noise_variance=factor * certificate.noise_variance).check(*data).valid
+
+
+def test_derivatives_are_those_of_the_cost():
+    """Finite differences of the cost, with dense matrices."""
+    model = SBL("mm", max_iter=20, tol=0.0, prune_rel=0.0, noise=0.01).fit(A, B)
+    gamma, costs = model.gamma_, []
+    k = int(np.argmax(gamma))
+    for step in (1e-4, -1e-4):
+        moved = gamma.copy()
+        moved[k] *= np.exp(step)
+        costs.append(dense_posterior(A, B, moved, 0.01).cost)
+    slope = abs(costs[0] - costs[1]) / 2e-4 / 40
+    single = replace(model.certificate_, held=np.ones(60, dtype=bool)).check(A, B).measured
+    assert single >= slope * (1 - 1e-3)
+    dense = dense_posterior(A, B, gamma, 0.01)
+    power = np.abs(dense.S[:, 0]) ** 2
+    assert single == pytest.approx(np.abs(gamma * (dense.q - power)).max() / 40, rel=1e-6)
+
+
+def test_kronecker_derivatives_are_those_of_the_cost():
+    model = KroneckerSBL(max_iter=8, tol=0.0, noise=0.01).fit(PROBLEM.As, PROBLEM.y)
+    dense = dense_posterior(kron(PROBLEM.As), PROBLEM.y, kron(model.gammas_), 0.01)
+    slope = (kron(model.gammas_) * (dense.q - np.abs(dense.S[:, 0]) ** 2)).reshape(12, 12)
+    expected = max(np.abs(slope.sum(axis=1)).max(), np.abs(slope.sum(axis=0)).max()) / PROBLEM.y.size
+    assert model.certificate_.check(PROBLEM.As, PROBLEM.y).measured == pytest.approx(expected, rel=1e-6)
+
+
+def test_updates_that_do_not_descend_say_so():
+    for settings in ({"update": "svd"}, {"update": "am", "coupling": 0.5, "pc_step": "nnls"}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            certificate = KroneckerSBL(**settings).fit(PROBLEM.As, PROBLEM.y).certificate_
+        checked = certificate.check(PROBLEM.As, PROBLEM.y)
+        assert checked.status == certificate.status == "not applicable"
+        assert "not stationary" in checked.reason
+        assert replace(certificate, coef=1.01 * certificate.coef).check(PROBLEM.As, PROBLEM.y).status == "invalid"
+
+
+def test_pursuit_is_certified_by_what_least_squares_leave():
+    model = KroneckerOMP(noise_variance=PROBLEM.noise_variance).fit(PROBLEM.As, PROBLEM.y)
+    certificate = model.certificate_
+    assert certificate.check(PROBLEM.As, PROBLEM.y).valid
+    wrong = certificate.coef.copy()
+    wrong[model.support_[0]] += 100 * certificate.bound * np.abs(wrong).max()
+    assert not replace(certificate, coef=wrong).check(PROBLEM.As, PROBLEM.y).valid
+    for name, value in (("noise_variance", 1e-9), ("caps", (99, 99))):
+        changed = replace(certificate, **{"noise_variance": 1e-9, name: value}).check(PROBLEM.As, PROBLEM.y)
+        assert not changed.valid
+        assert "could be added" in changed.reason
+    full = KroneckerOMP(caps=(1, 1), tol=1e-6).fit(PROBLEM.As, PROBLEM.y).certificate_
+    assert full.check(PROBLEM.As, PROBLEM.y).valid
+    elsewhere = full.coef.copy()
+    elsewhere[np.argmin(np.abs(elsewhere))] = 1e-3
+    assert "outside" in replace(full, coef=elsewhere).check(PROBLEM.As, PROBLEM.y).reason
+    with pytest.raises(ValueError, match="columns of the fit"):
+        full.check([PROBLEM.As[0][:, :-1], PROBLEM.As[1]], PROBLEM.y)
