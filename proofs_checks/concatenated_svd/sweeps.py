@@ -108,21 +108,13 @@ def estimator_sweep(*families: str, trials: int = 30, quick_trials: int = 6) -> 
         trials=trials,
         quick_trials=quick_trials,
         measured_label="exact error",
-        y_label="relative error",
         bound_label="incremental",
     )
 
 
 estimators = Claim(
     name="concatenated_svd.estimators",
-<<<<<<< HEAD
-    summary=(
-        "The cheaper an estimate of the error of a low-rank approximation, the more pessimistic it is; none is too "
-        "optimistic."
-    ),
-=======
     summary="Each estimate of the error of blocks side by side is an upper bound on the one before it.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\epsilon_r(C) \le \text{incremental} \le \text{union} \le \text{residual} \le \text{max-norm}"
     r"\quad \text{(digits, weights of a language model, an advection equation)}",
     source=ours("order of the estimators, for sketch sizes of at least r"),
@@ -181,14 +173,7 @@ def _chain_in_the_envelope_of_the_tree(stream: Stream) -> Measurement:
 
 drift = Claim(
     name="concatenated_svd.drift_stream",
-<<<<<<< HEAD
-    summary=(
-        "Merging blocks one after another loses more with every block; merging them in a balanced tree loses only "
-        "with the logarithm of their number."
-    ),
-=======
     summary="Summaries of a drifting stream lose a share per level, and a tree has few levels.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"hi \le E_r^2 + (L - 1) E_l^2, \quad L_{\text{chain}} = p,\ L_{\text{tree}} = \lceil\log_2 p\rceil + 1"
     r"\quad \text{(drift stream)}",
     source=ours("a-priori error of chains and trees; the stream shows that the factor is real"),
@@ -204,7 +189,6 @@ drift = Claim(
         quick_trials=3,
         log="x",
         measured_label="tree",
-        y_label="relative error",
         bound_label="tree envelope",
     ),
 )
@@ -273,11 +257,7 @@ def _mean_residual(s: Sketching, less: int = 1) -> Measurement:
 
 range_finder_mean = Claim(
     name="concatenated_svd.range_finder_mean",
-<<<<<<< HEAD
-    summary="A few random products find the leading directions of a matrix almost as well as its SVD does, on average.",
-=======
     summary="On average a random sketch misses no more energy than the theorem says.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\mathbb{E}\|C - QQ^H C\|_F^2 \le \Big(1 + \frac{k}{p - 1}\Big) E_k(C)^2"
     r"\quad \text{(mean of 100, less 3 standard errors)}",
     source=classic("Halko, Martinsson, Tropp (2011)", "Theorem 10.5"),
@@ -318,11 +298,7 @@ def _the_mean_is_seldom_exceeded(s: Sketching) -> Measurement:
 
 range_finder_deviation = Claim(
     name="concatenated_svd.range_finder_deviation",
-<<<<<<< HEAD
-    summary="The error of a random range finder rarely exceeds its average by much.",
-=======
     summary="A random sketch seldom misses more energy than the theorem says.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\|C - QQ^H C\|_F \le \Big(1 + t\sqrt{\tfrac{3k}{p + 1}}\Big) E_k(C)"
     r" + u t \frac{e\sqrt{k + p}}{p + 1}\,\sigma_{k+1} \text{ with probability } 0.95"
     r" \text{ at } t^p = 200,\ u^2 = 2 \log 80",

@@ -95,11 +95,7 @@ def _sweep(trials: int) -> Sweep:
 
 collisions = Claim(
     name="random_supports.collisions",
-<<<<<<< HEAD
-    summary="Random anchors miss a needed column no more often than a count of collisions allows.",
-=======
     summary="Random anchors fail on near-duplicate clusters at most as often as the sum over pairs says.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"P(\alpha > 30) \le \tfrac{k(k-1)}{2G} (1 - 1/G)^m \text{ on } G \text{ near-duplicate clusters,}"
     r" \text{ where that is } 1/5",
     source=ours("random anchors on clusters, upper bound"),
@@ -117,11 +113,7 @@ def _two_columns_less(draw: _Draw) -> Measurement:
 
 collisions_attained = Claim(
     name="random_supports.collisions_attained",
-<<<<<<< HEAD
-    summary="The count of collisions is nearly exact: random anchors fail almost as often as it allows.",
-=======
     summary="Random anchors fail on near-duplicate clusters nearly as often as the sum over pairs says.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"P(\alpha > 30) \ge 0.8\, \tfrac{k(k-1)}{2G} (1 - 1/G)^m \text{ while } k(k-1) \le 1.5\, G",
     # Two pairs that collide at once are counted twice by the sum over pairs, seldom while there are few.
     source=measured("random anchors on clusters, tightness of the upper bound"),
@@ -161,11 +153,7 @@ def _per_column(batch: _Batch) -> Measurement:
 
 tight_anchors = Claim(
     name="random_supports.tight_anchors",
-<<<<<<< HEAD
-    summary="With random anchors the chance of failure falls nearly in proportion to their number.",
-=======
     summary="Random anchors fail at a rate that grows like the square of the support size over their number.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"P(\alpha > 30) \propto \big(k(k-1)/m\big)^{0.9} \text{ up to } \pm 0.35 \text{ on } m"
     r" \text{ clusters, as the bound for random anchors}",
     source=measured("random anchors on clusters, rate; the exponent is 1 less what pairs that collide at once take"),

@@ -53,11 +53,7 @@ def _greedy(trial: Trial) -> Measurement:
 
 condition_free = Claim(
     name="random_supports.condition_free",
-<<<<<<< HEAD
-    summary="Selection from anchors predicts equally well however close the columns are.",
-=======
     summary="Selection from anchors errs as little on columns that nearly coincide as on others.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac14 \sigma^2 \text{ however close the columns of a cluster}",
     source=measured("errors of forward-backward selection do not grow with the condition number"),
     verdict=WithProbability(0.95),
@@ -74,7 +70,6 @@ condition_free = Claim(
         quick_values=_QUICK_TAUS,
         log="xy",
         measured_label="forward-backward from anchors, error over noise variance",
-        y_label="error over noise variance",
         bound_label="claimed: 1/4",
     ),
 )
@@ -87,11 +82,7 @@ def _anchored_lasso(trial: Trial) -> Measurement:
 
 condition_free_lasso = Claim(
     name="random_supports.condition_free_lasso",
-<<<<<<< HEAD
-    summary="The Lasso with anchors predicts equally well however close the columns are.",
-=======
     summary="The Lasso from anchors errs by at most 3/2 of the noise variance, however close the columns.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac32 \sigma^2 \text{ for the anchored Lasso, however close}",
     source=measured("errors of the anchored Lasso do not grow with the condition number"),
     verdict=WithProbability(0.9),
@@ -108,7 +99,6 @@ condition_free_lasso = Claim(
         quick_values=_QUICK_TAUS,
         log="xy",
         measured_label="anchored Lasso, error over noise variance",
-        y_label="error over noise variance",
         bound_label="claimed: 3/2",
     ),
 )
@@ -124,11 +114,7 @@ def _plain_lasso(trial: Trial) -> Measurement:
 
 lasso_fails = Claim(
     name="random_supports.lasso_fails",
-<<<<<<< HEAD
-    summary="Without anchors the Lasso misses nearly the whole signal where columns are nearly equal.",
-=======
     summary="Without anchors the Lasso loses nearly all of a signal on two columns of one cluster.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \ge 20\, \sigma^2 \text{ for the Lasso without anchors, if }"
     r" S \text{ has two columns of one cluster}",
     source=measured("the plain Lasso on supports that hit a cluster twice"),
@@ -150,7 +136,6 @@ lasso_fails = Claim(
         quick_values=_QUICK_TAUS,
         log="xy",
         measured_label="Lasso without anchors, error over noise variance",
-        y_label="error over noise variance",
         bound_label="claimed: 20",
     ),
 )
@@ -179,11 +164,7 @@ def _over_the_logarithm(batch: _Batch) -> Measurement:
 
 flat_error = Claim(
     name="random_supports.flat_error",
-<<<<<<< HEAD
-    summary="The prediction error from anchors does not depend on the distance between nearly equal columns.",
-=======
     summary="The error from anchors does not change as columns of a cluster come closer.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\operatorname{median} \tfrac1N \|X(\hat w - w^*)\|^2 \propto \tau^0 \text{ up to } \pm 0.05"
     r" \text{ from anchors, for } \tau \le 10^{-2}",
     source=measured("slope in the distance within clusters"),
@@ -200,7 +181,6 @@ flat_error = Claim(
         quick_values=(1e-2, 1e-5, 1e-8),
         log="xy",
         measured_label="forward-backward from anchors, median error over noise variance",
-        y_label="median error over noise variance",
         bound_label="the noise variance",
     ),
 )

@@ -221,11 +221,7 @@ def _uniform_anchors_for_rare_supports(instance: _SupportAndAnchors) -> Measurem
 
 random_anchors = Claim(
     name="random_supports.random_anchors",
-<<<<<<< HEAD
-    summary="A random set of anchors explains the columns of a random support with high probability.",
-=======
     summary="Random anchors come as close to every column of a random support as the support itself.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"P(\exists i \in S : D_T(i) > D_{S \setminus i}(i)) \le \frac{k}{\lfloor m/(k-1) \rfloor + 1}",
     source=inspired("Theorem A, random anchors"),
     verdict=WithProbability(1 - theory.anchor_failure_bound(_K, _BLOCKS * (_K - 1))),
@@ -321,11 +317,7 @@ def _draw_support(rng: np.random.Generator, k: float) -> _Dictionary:
 
 no_dictionary = Claim(
     name="random_supports.no_dictionary",
-<<<<<<< HEAD
-    summary="No dictionary of limited size makes random supports easier than this bound.",
-=======
     summary="No dictionary of so many vectors makes all signals on a support cheap.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\max_{w \text{ on } S} \|Xw\|_{D} \ge \sqrt{(k - \tfrac12) / (2 \log 2M)} \text{ for orthonormal } X",
     source=ours("no dictionary of M atoms makes random supports easier than this"),
     verdict=Attains(0.95),

@@ -58,11 +58,7 @@ def _excess(instance: _Refits, expected: float | None = None) -> Measurement:
 
 gaussian_excess = Claim(
     name="random_supports.gaussian_excess",
-<<<<<<< HEAD
-    summary="On Gaussian rows the mean excess risk of least squares on anchors has a closed form.",
-=======
     summary="On Gaussian rows the mean excess risk after refitting the anchors is known exactly.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"E\,(\hat w - w^*)^\top \Sigma (\hat w - w^*) = s^2 + (\sigma^2 + s^2) \tfrac{m}{N - m - 1}",
     source=ours("excess risk on Gaussian rows"),
     verdict=WithProbability(0.99),

@@ -218,11 +218,7 @@ def _fast_rate(trial: _Trial) -> Measurement:
 
 prediction_error = Claim(
     name="random_supports.prediction_error",
-<<<<<<< HEAD
-    summary="The prediction error of the anchored Lasso stays below its proved bound.",
-=======
     summary="The error of the anchored Lasso stays below its bound, which knows no condition number.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac{\sigma^2}{N}(m + 2\sqrt{mt} + 2t) + 2 \lambda \alpha B",
     source=inspired("Theorem B, prediction error"),
     # Besides the anchors' chances, 0.1 for the level and exp(-3) for the noise in their span.
@@ -243,7 +239,6 @@ prediction_error = Claim(
         quick_values=(0.3, 1.0, 10.0, 1000.0),
         log="xy",
         measured_label="anchored Lasso, error over noise variance",
-        y_label="error over noise variance",
         bound_label="bound",
     ),
 )

@@ -74,18 +74,13 @@ def _sweep(label: str, quick_trials: int = 20, collisions: bool = False) -> Swee
         quick_trials=quick_trials,
         log="xy",
         measured_label=f"{label}, median error over noise variance",
-        y_label="median error over noise variance",
         bound_label="the zero estimator",
     )
 
 
 samples = Claim(
     name="random_supports.samples",
-<<<<<<< HEAD
-    summary="The error of the anchored Lasso falls nearly in proportion to the number of samples.",
-=======
     summary="The error of the anchored Lasso falls nearly as fast as the number of samples grows.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\operatorname{median} \tfrac1N \|X(\hat w - w^*)\|^2 \propto N^{-0.85} \text{ for the anchored Lasso,}"
     r" \text{ up to } \pm 0.2",
     source=measured("rate of the anchored Lasso in the number of samples"),
@@ -98,11 +93,7 @@ samples = Claim(
 
 samples_greedy = Claim(
     name="random_supports.samples_greedy",
-<<<<<<< HEAD
-    summary="The error of selection from anchors falls in proportion to the number of samples, or nearly so.",
-=======
     summary="The error of selection from anchors falls as fast as the number of samples grows.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\operatorname{median} \tfrac1N \|X(\hat w - w^*)\|^2 \propto N^{-1.05} \text{ for selection from}"
     r" \text{ anchors, up to } \pm 0.3",
     source=measured("rate of forward-backward selection in the number of samples"),
@@ -121,14 +112,7 @@ def _over_the_level(batch: _Batch) -> Measurement:
 
 samples_lasso = Claim(
     name="random_supports.samples_lasso",
-<<<<<<< HEAD
-    summary=(
-        "Without anchors more samples do not lower the error of the Lasso where a support holds two nearly equal "
-        "columns."
-    ),
-=======
     summary="More samples do not help the Lasso without anchors on two columns of one cluster.",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
     statement=r"\operatorname{median} \tfrac1N \|X(\hat w - w^*)\|^2 \propto N^0 \text{ up to } \pm 0.1"
     r" \text{ for the Lasso without anchors, if } S \text{ has two columns of one cluster}",
     source=measured("the plain Lasso on supports that hit a cluster twice gains nothing from more samples"),
