@@ -120,12 +120,8 @@ sparsity_gap = Claim(
         quick_trials=31,
         quick_values=(0.01,),
         log="xy",
-<<<<<<< HEAD
-        measured_label="nonzeros of l1 over CEL0, converged, times 1.2",
-        y_label="nonzeros of l1 over those of CEL0",
-=======
         measured_label="nonzeros of l1 over CEL0, converged, times 1.3",
->>>>>>> d951978b15f7e43f41884af472bd55308bb96cbb
+        y_label="nonzeros of l1 over those of CEL0",
         bound_label="stopped",
     ),
 )
