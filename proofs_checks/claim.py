@@ -98,6 +98,8 @@ class Sweep:
         Which axes are logarithmic: "", "x", "y" or "xy".
     measured_label, bound_label : str
         Names of the two curves.
+    y_label : str, optional
+        What the y axis shows, where it is more than the name of the measured curve.
     """
 
     axis: str
@@ -109,6 +111,7 @@ class Sweep:
     log: str = ""
     measured_label: str = "measured"
     bound_label: str = "bound"
+    y_label: str = ""
 
 
 @dataclass(frozen=True)

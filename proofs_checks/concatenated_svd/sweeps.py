@@ -108,6 +108,7 @@ def estimator_sweep(*families: str, trials: int = 30, quick_trials: int = 6) -> 
         trials=trials,
         quick_trials=quick_trials,
         measured_label="exact error",
+        y_label="relative error",
         bound_label="incremental",
     )
 
@@ -189,6 +190,7 @@ drift = Claim(
         quick_trials=3,
         log="x",
         measured_label="tree",
+        y_label="relative error",
         bound_label="tree envelope",
     ),
 )

@@ -181,6 +181,7 @@ def _over_noise(
         quick_values=quick_values,
         log="y",
         measured_label=measured_label,
+        y_label="normalised mean squared error",
         bound_label=bound_label,
     )
 

@@ -253,6 +253,7 @@ fewer_minima = Claim(
         quick_trials=8,
         log="y",
         measured_label="local minima with structure",
+        y_label="number of local minima",
         bound_label="without",
     ),
 )

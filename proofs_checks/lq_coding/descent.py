@@ -134,6 +134,7 @@ sufficient_decrease = Claim(
         quick_trials=20,
         log="y",
         measured_label="guaranteed decrease",
+        y_label="decrease of the objective",
         bound_label="decrease of one step",
     ),
 )
@@ -178,6 +179,7 @@ shortest_step = Claim(
         quick_trials=10,
         log="xy",
         measured_label="shortest step, squared; l1/2",
+        y_label="squared length of a step",
         bound_label="bound",
     ),
 )

@@ -172,6 +172,7 @@ dictionary_gradient = Claim(
         quick_trials=10,
         log="xy",
         measured_label="error after the step",
+        y_label="squared error",
         bound_label="bound",
     ),
 )

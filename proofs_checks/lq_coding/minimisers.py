@@ -186,6 +186,7 @@ nested_minimisers = Claim(
         quick_trials=8,
         log="xy",
         measured_label="fixed points of iterative hard thresholding",
+        y_label="number of points",
         bound_label="local minimisers of l0",
     ),
 )

@@ -70,6 +70,7 @@ def _over_counts(quick_values: tuple[float, ...], measured_label: str, bound_lab
         quick_values=quick_values,
         log="xy",
         measured_label=measured_label,
+        y_label="mean squared error",
         bound_label=bound_label,
     )
 
@@ -86,6 +87,7 @@ def _over_atoms(
         quick_values=quick_values,
         log="xy",
         measured_label=measured_label,
+        y_label="mean squared error",
         bound_label=bound_label,
     )
 

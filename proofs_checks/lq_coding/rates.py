@@ -94,6 +94,7 @@ ista_rate = Claim(
         quick_trials=8,
         log="xy",
         measured_label="ISTA, objective above its minimum",
+        y_label="objective above its minimum",
         bound_label="bound",
     ),
 )
@@ -115,6 +116,7 @@ fista_rate = Claim(
         quick_trials=8,
         log="xy",
         measured_label="FISTA, objective above its minimum",
+        y_label="objective above its minimum",
         bound_label="bound",
     ),
 )

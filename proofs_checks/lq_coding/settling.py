@@ -118,6 +118,7 @@ linear_rate = Claim(
         quick_trials=8,
         log="y",
         measured_label="distance to least squares on the support, over the first",
+        y_label="distance over that at the start",
         bound_label="rate to the number of steps",
     ),
 )

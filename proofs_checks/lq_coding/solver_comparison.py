@@ -116,6 +116,7 @@ order_of_solvers = Claim(
         quick_trials=31,
         quick_values=(0.05, 0.1),
         measured_label="claimed gain of the longer step",
+        y_label="gain in the share of global minima",
         bound_label="gain of the longer step",
     ),
 )

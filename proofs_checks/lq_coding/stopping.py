@@ -121,6 +121,7 @@ sparsity_gap = Claim(
         quick_values=(0.01,),
         log="xy",
         measured_label="nonzeros of l1 over CEL0, converged, times 1.3",
+        y_label="nonzeros of l1 over those of CEL0",
         bound_label="stopped",
     ),
 )

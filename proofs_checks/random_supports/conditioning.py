@@ -70,6 +70,7 @@ condition_free = Claim(
         quick_values=_QUICK_TAUS,
         log="xy",
         measured_label="forward-backward from anchors, error over noise variance",
+        y_label="error over noise variance",
         bound_label="claimed: 1/4",
     ),
 )
@@ -99,6 +100,7 @@ condition_free_lasso = Claim(
         quick_values=_QUICK_TAUS,
         log="xy",
         measured_label="anchored Lasso, error over noise variance",
+        y_label="error over noise variance",
         bound_label="claimed: 3/2",
     ),
 )
@@ -136,6 +138,7 @@ lasso_fails = Claim(
         quick_values=_QUICK_TAUS,
         log="xy",
         measured_label="Lasso without anchors, error over noise variance",
+        y_label="error over noise variance",
         bound_label="claimed: 20",
     ),
 )
@@ -181,6 +184,7 @@ flat_error = Claim(
         quick_values=(1e-2, 1e-5, 1e-8),
         log="xy",
         measured_label="forward-backward from anchors, median error over noise variance",
+        y_label="median error over noise variance",
         bound_label="the noise variance",
     ),
 )

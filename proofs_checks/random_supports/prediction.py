@@ -239,6 +239,7 @@ prediction_error = Claim(
         quick_values=(0.3, 1.0, 10.0, 1000.0),
         log="xy",
         measured_label="anchored Lasso, error over noise variance",
+        y_label="error over noise variance",
         bound_label="bound",
     ),
 )

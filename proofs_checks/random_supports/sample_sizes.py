@@ -74,6 +74,7 @@ def _sweep(label: str, quick_trials: int = 20, collisions: bool = False) -> Swee
         quick_trials=quick_trials,
         log="xy",
         measured_label=f"{label}, median error over noise variance",
+        y_label="median error over noise variance",
         bound_label="the zero estimator",
     )
 

@@ -77,6 +77,7 @@ def _blocks_sweep(label: str, share: float, quick_values: tuple[float, ...]) -> 
         quick_values=quick_values,
         log="xy",
         measured_label=label,
+        y_label="prediction error",
         bound_label=f"claimed: {share:g} over root n",
     )
 

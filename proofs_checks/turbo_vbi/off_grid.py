@@ -177,6 +177,7 @@ moving_grid_gain = Claim(
         quick_trials=31,
         quick_values=(10.0, 20.0),
         measured_label="claimed: 0.4 SNR",
+        y_label="gain in dB",
         bound_label="gain in dB",
     ),
 )
@@ -208,6 +209,7 @@ annealed_grid = Claim(
         quick_trials=31,
         quick_values=(10.0,),
         measured_label="claimed: 0.2 dB",
+        y_label="gain in dB",
         bound_label="gain in dB",
     ),
 )

@@ -72,6 +72,7 @@ chain_statistics = Claim(
         quick_trials=44,
         log="x",
         measured_label="largest deviation, in standard errors",
+        y_label="deviation in standard errors",
         bound_label="five standard errors",
     ),
 )

@@ -22,7 +22,11 @@ _MAX_TICKS = 10
 # Letters of a line across the figure, in the small size of a summary.
 _SUMMARY_WIDTH = 84
 _LABEL_WIDTH = 42
-_LEGEND_COLUMNS = 3
+_LEGEND_WIDTH = 64
+# Points that the numbers and the name of the x axis take.
+_AXIS_HEIGHT = 36
+# Letters that the sign of a curve and the space around it take in a legend.
+_LEGEND_HANDLE = 8
 
 
 def plot_result(result: ClaimResult, ax: "Axes | None" = None) -> "Axes":
@@ -94,30 +98,32 @@ def _range(numbers: Sequence[float]) -> tuple[float, float, float]:
     return finite.min(), float(np.median(finite)), finite.max()
 
 
-def _scale(ax: "Axes", sweep: Sweep) -> None:
+def _scale(ax: "Axes", sweep: Sweep, values: Sequence[float]) -> None:
     if "y" in sweep.log:
         ax.set_yscale("log")
     if "x" in sweep.log:
         ax.set_xscale("log")
-        if len(sweep.values) <= _MAX_TICKS:
-            ax.set_xticks(sweep.values, [f"{value:g}" for value in sweep.values])
-            ax.set_xticks([], minor=True)
+    if len(values) == 1 or ("x" in sweep.log and len(values) <= _MAX_TICKS):
+        ax.set_xticks(values, [f"{value:g}" for value in values])
+        ax.set_xticks([], minor=True)
 
 
 def _bound_label(result: ClaimResult) -> str:
-    """Name the bound, and its value where it is a constant."""
+    """Name the bound: a constant by its value, as "claimed: 0.2"."""
     label = require_sweep(result.claim).bound_label
     bounds = np.array([row.measurement.bound for row in result.rows])
     if ":" in label or not np.isfinite(bounds).all() or np.ptp(bounds) > 1e-9 * np.abs(bounds).max():
         return label
+    if label[0] in "0123456789.":
+        return f"claimed: {label}"
     return f"{'claimed' if label == 'bound' else label}: {bounds[0]:.3g}"
 
 
 def _label(ax: "Axes", result: ClaimResult) -> None:
     claim, sweep = result.claim, require_sweep(result.claim)
-    _scale(ax, sweep)
+    _scale(ax, sweep, sorted({row.value for row in result.rows}))
     ax.set_xlabel(sweep.axis)
-    ax.set_ylabel("\n".join(wrap(sweep.measured_label, _LABEL_WIDTH)))
+    ax.set_ylabel("\n".join(wrap(_quantity(sweep), _LABEL_WIDTH)))
     lines = wrap(claim.summary, _SUMMARY_WIDTH)
     if lines:
         below: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "fontsize": 9, "color": "#444444"}
@@ -127,6 +133,22 @@ def _label(ax: "Axes", result: ClaimResult) -> None:
     if claim.source.provenance in ("ours", "measured"):
         style: dict[str, Any] = {"fontstyle": "italic", "fontweight": "normal", "color": PALETTE[1]}
         ax.set_title(claim.source.provenance, loc="right", pad=pad, **style)
-    # Outside, because a legend hides what lies behind it.
-    handles, _ = ax.get_legend_handles_labels()
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=min(len(handles), _LEGEND_COLUMNS), frameon=False)
+    _place_legend(ax)
+
+
+def _place_legend(ax: "Axes") -> None:
+    """Put the legend below the axes, because it hides what lies behind it."""
+    from matplotlib.transforms import ScaledTranslation
+
+    handles, labels = ax.get_legend_handles_labels()
+    labels = ["\n".join(wrap(label, _LEGEND_WIDTH)) for label in labels]
+    widest = max(len(line) for label in labels for line in label.splitlines())
+    columns = max(1, min(len(labels), _SUMMARY_WIDTH // (widest + _LEGEND_HANDLE)))
+    below = ax.transAxes + ScaledTranslation(0, -_AXIS_HEIGHT / 72, ax.figure.dpi_scale_trans)
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
+    ax.legend(handles, labels, ncols=columns, frameon=False, **place)
+
+
+def _quantity(sweep: Sweep) -> str:
+    """Say what the y axis shows: by default what is measured, whichever side of the inequality it stands on."""
+    return sweep.y_label or (sweep.bound_label if ":" in sweep.measured_label else sweep.measured_label)

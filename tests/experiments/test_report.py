@@ -99,13 +99,18 @@ def test_plot_says_what_it_shows(energy):
     claim = replace(energy, summary="Energy grows with the dimension. " * 4, sweep=sweep)
     ax = plot_result(run_claim(claim), Figure().subplots())
     assert ax.get_ylabel() == "energy"
+    named = replace(claim, sweep=replace(sweep, y_label="squared norm"))
+    assert plot_result(run_claim(named), Figure().subplots()).get_ylabel() == "squared norm"
+    turned = replace(claim, sweep=replace(sweep, measured_label="claimed: 3", bound_label="gain"))
+    assert plot_result(run_claim(turned), Figure().subplots()).get_ylabel() == "gain"
     (summary,) = [text.get_text() for text in ax.texts]
     assert summary.replace("\n", " ") == claim.summary.strip()
     assert max(map(len, summary.splitlines())) <= 84
 
 
 @pytest.mark.parametrize(
-    ("label", "shown"), [("bound", "claimed: 0.2"), ("target", "target: 0.2"), ("claimed: 1/5", "claimed: 1/5")]
+    ("label", "shown"),
+    [("bound", "claimed: 0.2"), ("1/5", "claimed: 1/5"), ("target", "target: 0.2"), ("claimed: 1/5", "claimed: 1/5")],
 )
 def test_a_constant_bound_is_named_with_its_value(norms, label, shown):
     claim = replace(norms, evaluate=lambda x: Measurement(0.1, 0.2), sweep=replace(norms.sweep, bound_label=label))
@@ -115,9 +120,14 @@ def test_a_constant_bound_is_named_with_its_value(norms, label, shown):
 
 def test_the_legend_hides_no_curve(norms):
     figure = Figure(layout="constrained")
-    ax = plot_result(run_claim(norms), figure.subplots())
+    long = replace(norms, sweep=replace(norms.sweep, measured_label="a method with a long name, error over the noise"))
+    ax = plot_result(run_claim(long), figure.subplots())
     figure.draw_without_rendering()
-    assert ax.get_legend().get_window_extent().y1 <= ax.xaxis.label.get_window_extent().y0
+    legend = ax.get_legend().get_window_extent()
+    assert legend.y1 <= ax.xaxis.label.get_window_extent().y0
+    assert figure.bbox.x0 <= legend.x0
+    assert legend.x1 <= figure.bbox.x1
+    assert ax.get_window_extent().width > 0.7 * figure.bbox.width
 
 
 def test_plot_leaves_out_what_is_not_finite(norms):
