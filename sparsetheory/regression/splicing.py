@@ -205,10 +205,14 @@ class SplicingRegressor(SparseLinearModel):
         check_number("tol", self.tol)
 
     def _largest_size(self, n: float, data: LeastSquaresData) -> int:
-        if self.n_nonzero is not None:
-            return check_sparsity("n_nonzero", self.n_nonzero, data.n_samples, data.n_features)
-        if self.max_n_nonzero is not None:
-            return check_sparsity("max_n_nonzero", self.max_n_nonzero, data.n_samples, data.n_features)
+        sizes = {"n_nonzero": self.n_nonzero, "max_n_nonzero": self.max_n_nonzero}
+        given = [
+            check_sparsity(name, size, data.n_samples, data.n_features)
+            for name, size in sizes.items()
+            if size is not None
+        ]
+        if given:
+            return given[0]
         guess = int(n / (max(1.0, np.log(data.n_features)) * _slow_log(n)))
         return max(1, min(guess, data.n_samples, data.n_features))
 
