@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,6 +51,10 @@ class StationarityCertificate(Certificate):
         Whether the update rests at stationary points only.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = (
+        "tol", "converged", "noise_learned", "noise_variance", "held", "theorem",
+    )  # fmt: skip
+
     gammas: list[_Real] = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
     noise_learned: bool = field(kw_only=True)
@@ -69,8 +73,7 @@ class StationarityCertificate(Certificate):
         if not details.get("theorem", True):
             status, reason = Status.NOT_APPLICABLE, "this update may rest where the cost is not stationary"
         return cls(
-            "no derivative of the cost by the logarithm of a variance exceeds the bound, per measurement, and the "
-            "coefficients are the posterior mean",
+            "",
             tol,
             residual,
             status,
@@ -78,6 +81,15 @@ class StationarityCertificate(Certificate):
             tol=tol,
             converged=converged,
             **details,
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised, and by what derivatives are taken."""
+        made = [k for k, C in enumerate(self.couplings or []) if C is not None]
+        of_what = f"a variance (in modes {made} of a latent)" if made else "a variance"
+        return (
+            f"no derivative of the cost by the logarithm of {of_what} exceeds the bound, per measurement, and the "
+            "coefficients are the posterior mean"
         )
 
     def check(self, As: Sequence[ArrayLike], y: ArrayLike, *, random_state: Any = 0) -> "StationarityCertificate":
@@ -117,12 +129,14 @@ class StationarityCertificate(Certificate):
             faults.append("the bound is not the tolerance of the solver")
         if not self.theorem:
             status = Status.INVALID if faults else Status.NOT_APPLICABLE
-            return replace(self, measured=measured, status=status, reason="; ".join(faults) or self.reason)
+            judged = replace(self, measured=measured, status=status, reason="; ".join(faults) or self.reason)
+            return judged.unless_misstated()
         if not self.converged:
             faults.append("the solver stopped before it came to rest")
         if not measured <= self.bound + allowed:
             faults.append("a derivative exceeds the bound")
-        return replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        return judged.unless_misstated()
 
     def _sensible(self) -> bool:
         values = (*self.gammas, *(self.latents or []))

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,10 @@ class FlatStationarityCertificate(Certificate):
         Variances that the user held at zero.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = (
+        "tol", "converged", "noise_learned", "noise_variance", "fit_intercept", "held",
+    )  # fmt: skip
+
     gamma: _Real = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
     noise_learned: bool = field(kw_only=True)
@@ -63,8 +67,7 @@ class FlatStationarityCertificate(Certificate):
     def of(cls, converged: bool, residual: float, tol: float, **details: Any) -> "FlatStationarityCertificate":
         """Certify the point that a solver ended with, where it found this largest derivative."""
         return cls(
-            "no derivative of the cost by the logarithm of a variance exceeds the bound, per measurement, and the "
-            "coefficients are the posterior mean",
+            "",
             tol,
             residual,
             Status.of(converged),
@@ -72,6 +75,13 @@ class FlatStationarityCertificate(Certificate):
             tol=tol,
             converged=converged,
             **details,
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised."""
+        return (
+            "no derivative of the cost by the logarithm of a variance exceeds the bound, per measurement, and the "
+            "coefficients are the posterior mean"
         )
 
     def check(self, X: Any, y: Any, *, random_state: Any = 0) -> "FlatStationarityCertificate":
@@ -111,7 +121,8 @@ class FlatStationarityCertificate(Certificate):
             faults.append("the bound is not the tolerance of the solver")
         if not measured <= self.bound + allowed:
             faults.append("a derivative exceeds the bound")
-        return replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        return judged.unless_misstated()
 
     def _sensible(self) -> bool:
         values = (self.gamma, self.noise_variance, self.coef, self.intercept)

@@ -112,3 +112,10 @@ def test_scaling_needs_a_tight_fit(rng):
     axis = np.repeat([1.0, 2.0, 4.0], 2)
     measured = axis**2 * np.exp(rng.standard_normal(axis.size))
     assert not ScalesAs(2.0, 0.1).judge(axis, [Measurement(v, np.inf) for v in measured]).holds
+
+
+def test_ratios_to_a_bound_of_rounding_errors_say_nothing():
+    rounding = Measurement(1e-16, 1e-27, scale=1.0)
+    assert Always(1e-12).judge([1.0], [rounding]).tightest == 0.0
+    assert Always(1e-12).judge([1.0], [rounding, Measurement(0.5, 1.0, scale=1.0)]).tightest == 0.5
+    assert Measurement(1.0, 2.0).tightness(1e-12) == 0.5
