@@ -62,7 +62,11 @@ class Certificate:
 
     def unless_misstated(self) -> Self:
         """Return the certificate, not valid where a term was changed: its statement promises something else then."""
-        if self.status is Status.INVALID or self.statement == self.stated().statement:
+        if self.status is Status.INVALID:
+            return self
+        if not all(_may_be_promised(getattr(self, name)) for name in self.TERMS):
+            return replace(self, status=Status.INVALID, reason="a term of the promise is negative, or not finite")
+        if self.statement == self.stated().statement:
             return self
         return replace(self, status=Status.INVALID, reason="the statement is not that of the other fields")
 
@@ -87,6 +91,13 @@ class Certificate:
             The same statement with a fresh `measured` and `status`.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define check")
+
+
+def _may_be_promised(value: Any) -> bool:
+    """Whether a term, where it consists of numbers, is finite and not negative."""
+    if not isinstance(value, float | np.floating | np.ndarray):
+        return True
+    return bool(np.all(np.isfinite(value)) and np.all(np.asarray(value) >= 0))
 
 
 def _in_words(value: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy import sparse
 
-__all__ = ["largest_entries", "require_squares"]
+__all__ = ["largest_entries", "require_squares", "rounding_of"]
 
 # Squares, sums of squares over signals and products of correlations stay in range up to this share of the root of it.
 _HEADROOM = 1e-3
@@ -107,3 +107,26 @@ def require_squares(
             f"{found:.3g}, at least {least:.3g} is needed; multiply by a constant"
         )
     return largest * vector**0.5
+
+
+def rounding_of(values: Any, dtype: DTypeLike) -> NDArray[np.float64]:
+    """Return how far numbers move at most when they are rounded to a type, subnormal numbers included.
+
+    Parameters
+    ----------
+    values : ndarray
+        Real or complex.
+    dtype : dtype
+        Real or complex.
+
+    Returns
+    -------
+    ndarray of the shape of `values`
+
+    Examples
+    --------
+    >>> rounding_of(np.array([1.0, 1e-45]), np.float32)
+    array([1.1920929e-07, 1.4012985e-45])
+    """
+    info = np.finfo(dtype)
+    return np.maximum(float(info.eps) * np.abs(values), float(info.smallest_subnormal))

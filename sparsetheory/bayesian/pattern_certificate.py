@@ -119,9 +119,8 @@ class PatternCertificate(Certificate):
         shape = (data.n_columns, *data.Y.shape[1:])
         if self.coef.shape != shape:
             raise ValueError(f"X and y must belong to coefficients of shape {self.coef.shape}; got {shape}")
-        values = (self.gamma, self.noise_variance, self.coef, self.intercept)
-        if not all(np.isfinite(v).all() for v in values) or np.any(self.gamma < 0) or self.noise_variance < 0:
-            return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or negative")
+        if not self._sensible(data):
+            return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or cannot be")
         measured, faults = self._measure(data)
         if not self.converged:
             faults.append("the solver stopped before it came to rest")
@@ -131,6 +130,13 @@ class PatternCertificate(Certificate):
             faults.append("one more update moves by more than the bound")
         judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
         return judged.unless_misstated()
+
+    def _sensible(self, data: Any) -> bool:
+        numbers = (self.gamma, self.noise_variance, self.a, self.b, self.eta)
+        if not all(np.isfinite(v).all() and np.all(v >= 0) for v in numbers) or self.gamma.shape != self.coef.shape[:1]:
+            return False
+        finite = np.isfinite(self.coef).all() and np.isfinite(self.intercept).all()
+        return bool(finite and (self.noise_variance > 0 or not data.Y.any()))
 
     def _measure(self, data: Any) -> tuple[float, list[str]]:
         """Return how far one more update moves, and what else is wrong."""

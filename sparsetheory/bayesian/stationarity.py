@@ -13,6 +13,7 @@ from sparsetheory.bayesian.kron_arguments import as_tensor, check_dictionaries
 from sparsetheory.bayesian.noise_variance import NOISE_FLOOR
 from sparsetheory.bayesian.returning import SlopeAtZero, price_of_name
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.ranges import rounding_of
 
 __all__ = ["StationarityCertificate"]
 
@@ -122,7 +123,7 @@ class StationarityCertificate(Certificate):
         if dictionaries.columns != [g.size for g in self.gammas] or self.coef.shape != sizes:
             expected = [g.size for g in self.gammas], self.coef.shape[1:]
             raise ValueError(f"As and y must have the columns and snapshots of the fit, {expected}; got {sizes}")
-        if not self._sensible():
+        if not self._sensible() or (self.noise_variance == 0 and data.values.any()):
             return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or negative")
         measured, allowed, faults = self._measure(dictionaries.matrices, data.values)
         if not math.isclose(self.bound, self.tol, rel_tol=1e-9, abs_tol=0.0):
@@ -200,7 +201,7 @@ class StationarityCertificate(Certificate):
         mean, sizes = frame.mean()
         mean, sizes = unit * mean.reshape(self.coef.shape), unit * sizes.reshape(-1)
         rounding = frame.rounding * (sizes if self.coef.ndim == 1 else sizes[:, None])
-        allowed = float(np.finfo(self.coef.real.dtype).eps) * np.abs(mean) + rounding
+        allowed = rounding_of(mean, self.coef.dtype) + rounding
         return bool(np.all(np.abs(self.coef - mean) <= allowed))
 
 

@@ -13,6 +13,7 @@ from sparsetheory.bayesian.noise_variance import NOISE_FLOOR
 from sparsetheory.bayesian.returning import price_of_name
 from sparsetheory.bayesian.whitening import Whitening, chunks, is_posterior_mean
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.ranges import rounding_of
 
 __all__ = ["FlatStationarityCertificate", "intercept_fits"]
 
@@ -112,8 +113,8 @@ class FlatStationarityCertificate(Certificate):
         shape = (data.n_columns, *data.Y.shape[1:])
         if self.coef.shape != shape:
             raise ValueError(f"X and y must belong to coefficients of shape {self.coef.shape}; got {shape}")
-        if not self._sensible():
-            return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or negative")
+        if not self._sensible(data):
+            return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or cannot be")
         measured, allowed, faults = self._measure(data)
         if not self.converged:
             faults.append("the solver stopped before it came to rest")
@@ -124,7 +125,11 @@ class FlatStationarityCertificate(Certificate):
         judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
         return judged.unless_misstated()
 
-    def _sensible(self) -> bool:
+    def _sensible(self, data: FlatData) -> bool:
+        if self.gamma.shape != self.held.shape or self.gamma.size != data.n_columns:
+            return False
+        if self.noise_variance == 0 and data.Y.any():
+            return False
         values = (self.gamma, self.noise_variance, self.coef, self.intercept)
         finite = all(np.isfinite(value).all() for value in values)
         return bool(finite and np.all(np.asarray(self.gamma) >= 0) and self.noise_variance >= 0)
@@ -190,5 +195,5 @@ def intercept_fits(data: FlatData, coef: _Array, intercept: Any, learned: bool) 
     (A,) = data.dictionaries.matrices
     expected = data.Y.mean(axis=0) - A.mean(axis=0) @ coef
     terms = np.abs(data.Y).max(axis=0) + np.abs(A).max(axis=0) @ np.abs(coef)
-    allowed = _EPS * sum(A.shape) * terms + float(np.finfo(coef.real.dtype).eps) * np.abs(expected)
+    allowed = _EPS * sum(A.shape) * terms + rounding_of(expected, coef.dtype)
     return bool(np.all(np.abs(intercept - expected) <= allowed))

@@ -16,6 +16,7 @@ from sparsetheory.bayesian.turbo_fit import TurboFit
 from sparsetheory.bayesian.turbo_plain_support import plain_posterior
 from sparsetheory.bayesian.turbo_support import SupportPrior
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.ranges import rounding_of
 
 __all__ = ["TurboCertificate"]
 
@@ -139,7 +140,7 @@ class TurboCertificate(Certificate):
         same = _dense_gaussian(F, Y, state.x.precisions, state.x.kappa)
         allowed = same.rounding / np.sqrt(state.x.precisions)
         coef = np.atleast_2d(self.coef)[:, state.live].T
-        exact = float(np.finfo(self.coef.real.dtype).eps) * np.abs(same.mean)
+        exact = rounding_of(same.mean, self.coef.dtype)
         if idle.any() or not np.all(np.abs(coef - same.mean) <= exact + allowed[:, None]):
             faults.append("the coefficients are not the mean of their factor")
         if not np.all(np.abs(state.x.mean - same.mean) <= allowed[:, None]):

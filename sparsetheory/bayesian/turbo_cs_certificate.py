@@ -11,6 +11,7 @@ from scipy.linalg import solve_triangular
 from sparsetheory.bayesian.turbo_arguments import check_arrays
 from sparsetheory.bayesian.turbo_cs_loop import TurboCSRules, TurboCSRun
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.ranges import rounding_of
 
 __all__ = ["TurboCSCertificate"]
 
@@ -138,6 +139,8 @@ class TurboCSCertificate(Certificate):
         numbers = (self.message_variance, self.noise_variance, self.signal_variance, self.density)
         if not all(np.isfinite(v).all() for v in (self.coef, self.message, *numbers)) or min(numbers) < 0:
             return math.inf, ["a value is not finite, or negative"]
+        if self.message_variance > 0 and not (0 < self.density < 1 and self.signal_variance > 0):
+            return math.inf, ["there is no such prior"]
         unit, largest = float(np.abs(y).max()), float(np.abs(F).max())
         idle = unit == 0 or largest == 0 or not np.any(F.conj().T @ (y / unit))
         if idle or self.message_variance == 0 or self.noise_variance == 0:
@@ -152,7 +155,7 @@ class TurboCSCertificate(Certificate):
             self.signal_variance / size**2,
         )
         after, mean, rounding = self._exchange(F, y, before, self.least_variance / size**2)
-        allowed = float(np.finfo(self.coef.real.dtype).eps) * np.abs(mean) + rounding * np.linalg.norm(mean)
+        allowed = rounding_of(mean * size, self.coef.dtype) / size + rounding * np.linalg.norm(mean)
         right = bool(np.all(np.abs(self.coef / size - mean) <= allowed))
         return before.change(after), [] if right else ["the coefficients are not the posterior mean"]
 

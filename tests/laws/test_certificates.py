@@ -176,3 +176,16 @@ def test_a_looser_tolerance_is_another_statement(name, term, fitted):
     if hasattr(certificate, term):
         looser = {term: 100 * getattr(certificate, term) + 1e-6, "bound": 100 * certificate.bound}
         assert not replace(certificate, **looser).check(*data).valid
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
+@pytest.mark.parametrize("name", CASES)
+def test_no_number_of_a_certificate_is_nonsense(name, value, fitted):
+    model, data = fitted(name)
+    certificate = model.certificate_
+    for field in fields(certificate):
+        if field.name not in _FOUND and isinstance(getattr(certificate, field.name), float):
+            wrong = replace(certificate, **{field.name: value})
+            restated = wrong.stated() if type(wrong).TERMS else wrong
+            assert not wrong.check(*data).valid, field.name
+            assert not restated.check(*data).valid or field.name == "intercept", field.name
