@@ -7,9 +7,9 @@ import pytest
 from estimator_cases import CASES
 
 # Free text, callables of other libraries, or switches whose truth value is taken.
+_UNCHECKED = {"checkpoint", "verbose", "cv", "random_state"}
 # Seeds, and what joblib and scikit-learn read.
 _NO_COUNTS = {"random_state", "n_jobs", "cv"}
-_UNCHECKED = {"checkpoint", "verbose", "cv", "random_state"}
 
 
 def _parameters():
