@@ -71,7 +71,7 @@ def is_finite(value: Any) -> bool:
     """Whether a value is a finite real number that double precision can hold; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return abs(value) <= np.finfo(np.float64).max
+    return bool(abs(value) <= float(np.finfo(np.float64).max))
 
 
 def require_count(name: str, value: Any) -> None:
@@ -131,9 +131,10 @@ def check_jobs(n_jobs: Any) -> int | None:
     """
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
         raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")
-    if n_jobs is not None and abs(n_jobs) > 10**6:
+    count = None if n_jobs is None else int(n_jobs)
+    if count is not None and abs(count) > 10**6:
         raise ValueError(f"n_jobs must be at most a million; got {n_jobs!r}")
-    return None if n_jobs is None else int(n_jobs)
+    return count
 
 
 def require_flags(**flags: Any) -> None:

@@ -67,13 +67,13 @@ def check_statistics(gram: ArrayLike, correlations: ArrayLike, energy: Any) -> t
     return 0.5 * (G + G.T), b, float(energy)
 
 
-def require_gram(gram: _Array, precision: Any) -> None:
+def require_gram(gram: NDArray[np.floating], precision: Any) -> None:
     """Raise ValueError for a square matrix that is no Gram matrix, up to rounding in a precision.
 
     Of more than 5,000 features only the signs of the diagonal and symmetry are looked at.
     """
     slack = _ROUNDINGS * float(np.finfo(precision).eps) * max(len(gram), 100)
-    unit, _ = _unit_gram(gram.astype(np.float64, copy=False), slack)
+    unit, _ = _unit_gram(np.asarray(gram, dtype=np.float64), slack)
     if len(gram) <= _LARGEST and not _is_semidefinite(unit, slack):
         raise ValueError(_indefinite(unit))
 
