@@ -104,7 +104,7 @@ def _scale(ax: "Axes", sweep: Sweep, values: Sequence[float]) -> None:
     if "x" in sweep.log:
         ax.set_xscale("log")
     if len(values) == 1 or ("x" in sweep.log and len(values) <= _MAX_TICKS):
-        ax.set_xticks(values, [f"{value:g}" for value in values])
+        ax.set_xticks(values, [min(f"{value:g}", f"{value:.3g}", key=len) for value in values])
         ax.set_xticks([], minor=True)
 
 
