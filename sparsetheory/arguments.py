@@ -63,7 +63,8 @@ def is_finite(value: Any) -> bool:
     """Whether a value is a finite real number that double precision can hold; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return abs(value) <= np.finfo(np.float64).max
+    size: Any = abs(value)
+    return bool(size <= np.finfo(np.float64).max)
 
 
 def require_count(name: str, value: Any) -> None:
