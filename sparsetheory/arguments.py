@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "check_count",
+    "check_jobs",
     "check_number",
     "generator",
     "is_finite",
@@ -90,6 +91,19 @@ def check_count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a positive integer; got {value!r}")
     return int(value)
+
+
+def check_jobs(n_jobs: Any) -> int | None:
+    """Return a number of workers as joblib takes it.
+
+    Raises
+    ------
+    ValueError
+        If it is neither None nor an integer other than 0; booleans are refused.
+    """
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
+        raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")
+    return None if n_jobs is None else int(n_jobs)
 
 
 def check_number(name: str, value: Any, *, positive: bool = False) -> float:

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterator
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +13,6 @@ from sparsetheory.ranges import require_squares
 __all__ = [
     "check_codes",
     "check_gram",
-    "check_jobs",
     "check_signals",
     "check_tolerance",
     "row_chunks",
@@ -175,19 +173,6 @@ def check_tolerance(tol: float, dtype: np.dtype) -> float:
         )
         return _LEAST_SINGLE_TOL
     return tol
-
-
-def check_jobs(n_jobs: int | None) -> int | None:
-    """Return a number of threads as joblib takes it.
-
-    Raises
-    ------
-    ValueError
-        If it is neither None nor an integer other than 0.
-    """
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
-        raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")
-    return n_jobs
 
 
 def row_chunks(n_samples: int, row_size: int) -> Iterator[slice]:

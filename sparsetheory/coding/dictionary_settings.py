@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_jobs, check_number
 from sparsetheory.coding.batch_learning import BatchLearner
-from sparsetheory.coding.coding_problem import check_jobs
 from sparsetheory.coding.coding_solvers import choose_solver
 from sparsetheory.coding.dictionary_run import Checkpoint
 from sparsetheory.coding.dictionary_state import data_checksum

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_jobs, check_number
 from sparsetheory.coding.coding_objective import PenaltyRows
-from sparsetheory.coding.coding_problem import check_codes, check_gram, check_jobs, check_signals, check_tolerance
+from sparsetheory.coding.coding_problem import check_codes, check_gram, check_signals, check_tolerance
 from sparsetheory.coding.coding_solvers import L0_TAGS, SOLVERS, CodingProblem, choose_solver
 from sparsetheory.coding.encode_info import EncodeInfo, Encoding
 from sparsetheory.coding.penalty import Penalty

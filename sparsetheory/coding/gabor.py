@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.arguments import check_jobs
 from sparsetheory.coding.atom_images import atom_images, centred_pixels
-from sparsetheory.coding.coding_problem import check_jobs
 from sparsetheory.coding.gabor_model import GABOR_PARAMETERS, gabor_function, gabor_jacobian
 
 __all__ = ["GaborFits", "fit_gabor"]

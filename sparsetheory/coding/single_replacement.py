@@ -7,12 +7,11 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.arguments import check_count, check_jobs, check_number
 from sparsetheory.blas_threads import blas_threads
 from sparsetheory.coding.coding_problem import (
     check_codes,
     check_gram,
-    check_jobs,
     check_signals,
     row_chunks,
 )

@@ -1,17 +1,16 @@
 """Orthogonal matching pursuit of many targets on one Gram matrix."""
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, check_number, real_array
+from sparsetheory.arguments import check_count, check_jobs, check_number, real_array
 from sparsetheory.numba_kernels.matching_pursuit import batch_omp
 from sparsetheory.regression.columns import Columns
 
-__all__ = ["check_jobs", "omp_gram", "pursue_targets"]
+__all__ = ["omp_gram", "pursue_targets"]
 
 _Floats = NDArray[np.floating]
 
@@ -105,12 +104,6 @@ def _energies(squares: ArrayLike | None, tol: float | None, shape: tuple[int, ..
     if energies.shape != shape:
         raise ValueError(f"squares must hold one number per target, shape {shape}; got shape {energies.shape}")
     return np.atleast_1d(energies)
-
-
-def check_jobs(n_jobs: Any) -> None:
-    """Raise ValueError unless a number of workers is None or an integer that is not zero."""
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
-        raise ValueError(f"n_jobs must be None or an integer that is not zero; got {n_jobs!r}")
 
 
 def pursue_targets(

@@ -6,9 +6,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, check_number, require_flags
+from sparsetheory.arguments import check_count, check_jobs, check_number, require_flags
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.gram_pursuit import check_jobs, omp_gram, pursue_targets
+from sparsetheory.regression.gram_pursuit import omp_gram, pursue_targets
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
 from sparsetheory.regression.stepwise import ForwardPath, backward, choose_length, feature_price, forward_path, refit

@@ -8,10 +8,10 @@ from coding.coding_references import BAD_ARRAYS, draw_problem, good_arguments, r
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparsetheory.arguments import check_jobs
 from sparsetheory.coding.coding_problem import (
     check_codes,
     check_gram,
-    check_jobs,
     check_signals,
     check_tolerance,
     row_chunks,
