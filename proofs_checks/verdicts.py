@@ -83,7 +83,7 @@ class Always:
         return Judgement(
             State.FAILS if violations else State.HOLDS,
             f"{violations} violations in {len(measurements)} instances",
-            max((m.tightness() for m in measurements), default=None),
+            max((m.tightness(self.rtol) for m in measurements), default=None),
         )
 
 

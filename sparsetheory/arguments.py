@@ -80,16 +80,19 @@ def require_share(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
 
 
-def check_count(name: str, value: Any) -> int:
+def check_count(name: str, value: Any, *, most: int | None = None) -> int:
     """Return a positive integer.
 
     Raises
     ------
     ValueError
-        If it is not one; booleans are refused.
+        If it is not one, or is more than `most`: so many of what takes time each would run without end. Booleans are
+        refused.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a positive integer; got {value!r}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most}; got {value!r}")
     return int(value)
 
 

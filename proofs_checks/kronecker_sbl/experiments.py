@@ -169,44 +169,6 @@ def _channel(trial: _Trial, **size: int) -> Any:
     return make_irs_mimo(snr_db=trial.snr, rng=trial.seed, **size)
 
 
-# A mean over fewer channels is that of a few failures.
-_GROUP = 4
-
-
-def _coupling_first(trial: _Trial) -> Measurement:
-    """Compare mean errors over channels of the published size, each with pilots of its own."""
-    rng = np.random.default_rng(trial.seed)
-    errors = [_errors(make_irs_mimo(snr_db=trial.snr, rng=rng), "PC 0.8", "AM", "SVD") for _ in range(_GROUP)]
-    means = {name: float(np.mean([error[name] for error in errors])) for name in errors[0]}
-    return Measurement(means["PC 0.8"], min(means["AM"], means["SVD"]), extras=means)
-
-
-coupling_order = Claim(
-    name="kronecker_sbl.coupling_order",
-    summary="At low SNR the published coupling has the lowest mean error of the published methods.",
-    statement=r"P(\mathrm{NMSE}(\text{PC, } \beta = 0.8) < \min(\mathrm{NMSE}(\text{AM}), \mathrm{NMSE}(\text{SVD})))"
-    r" \ge 0.6 \text{ at 4 dB, means of four channels}",
-    # With our pruning, where entries come back, SVD is the better one.
-    source=measured("the order of the result files of arXiv:2307.14719, means of 50 channels, in groups of four"),
-    verdict=WithProbability(0.6),
-    instances=lambda: _trials(4.0),
-    evaluate=_coupling_first,
-    # The ratio of the means is 0.6 in the median.
-    near_miss=0.3,
-    sweep=Sweep(
-        axis="SNR in dB",
-        values=(4.0,),
-        draw=_draw,
-        trials=100,
-        quick_trials=40,
-        log="y",
-        measured_label="PC 0.8",
-        y_label="normalised mean squared error",
-        bound_label="the better of AM and SVD",
-    ),
-)
-
-
 def _over_noise(
     values: tuple[float, ...], quick_values: tuple[float, ...], measured_label: str, bound_label: str
 ) -> Sweep:
