@@ -32,7 +32,7 @@ def test_squares_that_vanish(dtype):
     assert require_squares("X", small) == 1.0
     assert require_squares("X", np.zeros((3, 2), dtype), each_column=True) == 0.0
     assert require_squares("X", np.array([[1.0, 0.0, 1.001 * least]], dtype), each_column=True) == 1.0
-    with pytest.raises(ValueError, match="entries of column 2 of X are at most .* multiply by a constant"):
+    with pytest.raises(ValueError, match=r"entries of column 2 of X are at most .* multiply by a constant"):
         require_squares("X", small, each_column=True)
     with pytest.raises(ValueError, match="entries of X are at most"):
         require_squares("X", small[:, 1:])
