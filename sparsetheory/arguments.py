@@ -71,7 +71,8 @@ def is_finite(value: Any) -> bool:
     """Whether a value is a finite real number that double precision can hold; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return bool(abs(value) <= float(np.finfo(np.float64).max))
+    size: Any = abs(value)
+    return bool(size <= np.finfo(np.float64).max)
 
 
 def require_count(name: str, value: Any) -> None:
@@ -105,6 +106,19 @@ def check_count(name: str, value: Any, *, most: int = _LARGEST) -> int:
         raise ValueError(f"{name} must be a positive integer; got {value!r}")
     _require_at_most(name, value, most)
     return int(value)
+
+
+def check_jobs(n_jobs: Any) -> int | None:
+    """Return a number of workers as joblib takes it.
+
+    Raises
+    ------
+    ValueError
+        If it is neither None nor an integer other than 0; booleans are refused.
+    """
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
+        raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")
+    return None if n_jobs is None else int(n_jobs)
 
 
 def check_number(name: str, value: Any, *, positive: bool = False) -> float:

@@ -40,6 +40,15 @@ class Certificate:
         Whether the guarantee held when it was last verified, or that no theorem covers this fit.
     reason : str
         Why the certificate is not valid, where there is more to say than that `measured` exceeds `bound`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.regression import OMP
+    >>> X, y = np.eye(4)[:, :3], np.array([1.0, 2.0, 3.0, 0.5])
+    >>> certificate = OMP(2, fit_intercept=False).fit(X, y).certificate_
+    >>> print(certificate.status, certificate.check(X, y).status, certificate.check(X, -y).status)
+    valid valid invalid
     """
 
     statement: str

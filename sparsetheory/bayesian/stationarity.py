@@ -49,7 +49,7 @@ class StationarityCertificate(Certificate):
         of the latents.
     latents : list of ndarray, optional
     theorem : bool
-        Whether the update rests at stationary points only.
+        Whether the update rests at stationary points only, and nothing was pruned for good.
     """
 
     TERMS: ClassVar[tuple[str, ...]] = (
@@ -72,7 +72,7 @@ class StationarityCertificate(Certificate):
         """Certify the point that a solver ended with, where it found this largest derivative."""
         status, reason = Status.of(converged), "" if converged else "the solver stopped before it came to rest"
         if not details.get("theorem", True):
-            status, reason = Status.NOT_APPLICABLE, "this update may rest where the cost is not stationary"
+            status, reason = Status.NOT_APPLICABLE, "this update or pruning may rest where the cost is not stationary"
         return cls(
             "",
             tol,
@@ -160,7 +160,9 @@ class StationarityCertificate(Certificate):
         if not all(gamma.any() for gamma in self.gammas):
             gain = max(gain, frame.single_gain(self._held))
         n_free = sum(int(np.sum(np.any(A != 0, axis=0) & self._free(k))) for k, A in enumerate(matrices))
-        if gain > price_of_name(n_free, Y.shape[-1] if many else 1, np.iscomplexobj(frame.Z)) * (1 + 1e-6):
+        if self.theorem and gain > price_of_name(n_free, Y.shape[-1] if many else 1, np.iscomplexobj(frame.Z)) * (
+            1 + 1e-6
+        ):
             faults.append("the data ask for a variance that was pruned")
         if not self._is_mean(frame, unit):
             faults.append("the coefficients are not the posterior mean")

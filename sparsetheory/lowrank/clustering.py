@@ -267,6 +267,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         check_rank(self.rank)
         check_jobs(self.n_jobs)
         check_rank(self.patience, "patience")
+        check_jobs(self.n_jobs)
         if self.oversampling != 0:
             check_rank(self.oversampling, "oversampling")
         for name, allowed in _CHOICES.items():

@@ -70,7 +70,6 @@ class Size:
         for places, unit in fit.unit_blocks():
             left = unit - basis @ (basis.T @ unit)
             useful = (np.linalg.norm(left, axis=0) > _DEPENDENT) & (np.abs(unit.T @ fit.residual) > rounding)
-            useful &= fit.outside[places]
             if useful.any():
                 return f"{fit.support.size} of {self.n_nonzero} features, and feature {places[useful][0]} would help"
         return ""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bayesian.kron_references import dense_posterior, kron
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian import (
@@ -159,6 +160,48 @@ def test_the_noise_variance_is_part_of_the_certificate(name, fitted):
     certificate = model.certificate_
     for factor in (1.01, 0.99):
         assert not replace(certificate, noise_variance=factor * certificate.noise_variance).check(*data).valid
+
+
+@pytest.mark.parametrize("share", [0.25, 4.0])
+def test_a_noise_variance_must_neither_grow_nor_shrink(share):
+    # Next to variances of nothing, the slope by the noise is 1 - mean(y^2) / noise, and all others are small.
+    square = np.mean(np.abs(PROBLEM.y) ** 2)
+    whole = KroneckerSBL().fit(PROBLEM.As, PROBLEM.y).certificate_
+    factors = [1e-9 * gamma for gamma in whole.gammas]
+    checked = replace(whole, gammas=factors, noise_variance=share * square).check(PROBLEM.As, PROBLEM.y)
+    assert checked.measured == pytest.approx(abs(1 - 1 / share), rel=1e-6)
+    flat = SBL("mm", max_iter=999).fit(A, B).certificate_
+    forged = replace(flat, gamma=1e-9 * flat.gamma, noise_variance=share * np.mean(B**2))
+    assert forged.check(A, B).measured == pytest.approx(abs(1 - 1 / share), rel=1e-6)
+
+
+def test_a_learned_noise_variance_moves_by_its_own_update(fitted):
+    model, _ = fitted("PatternCoupledSBL")
+    noise = 3 * model.noise_variance_
+    inverse = np.linalg.inv(noise * np.eye(40) + (A * model.gamma_) @ A.T)
+    slope = noise * (np.trace(inverse) - np.sum((inverse @ B) ** 2))
+    checked = replace(model.certificate_, noise_variance=noise).check(A, B)
+    assert checked.measured == pytest.approx(abs(slope) / 40, rel=1e-6)
+
+
+def test_latents_must_make_the_factors(fitted):
+    model, data = fitted("KroneckerSBL coupled")
+    certificate = model.certificate_
+    # At rest all derivatives are small, by whatever latents.
+    other = replace(certificate, latents=[1.01 * latent for latent in certificate.latents]).check(*data)
+    assert other.reason == "the factors are not made of the latents"
+
+
+@pytest.mark.parametrize("columns", [30, 60])
+@pytest.mark.parametrize("model", [SBL("mm", max_iter=999), PatternCoupledSBL(max_iter=999)], ids=repr)
+def test_an_intercept_may_err_by_rounding_alone(model, columns):
+    X = A[:, :columns]
+    certificate = clone(model).set_params(fit_intercept=True).fit(X, B + 5).certificate_
+    size = np.abs(B + 5).max() + np.abs(X).max() * np.abs(certificate.coef).sum()
+    # The sums have as many terms as there are rows and columns.
+    for share, valid in ((0.1, True), (30.0, False)):
+        moved = certificate.intercept + share * np.finfo(float).eps * sum(X.shape) * size
+        assert replace(certificate, intercept=moved).check(X, B + 5).valid is valid
 
 
 def test_derivatives_are_those_of_the_cost():

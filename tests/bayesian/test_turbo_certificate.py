@@ -82,7 +82,9 @@ def test_every_prior_is_certified_and_coefficients_belong_to_it(problem, name):
         {"elbo": certificate.elbo * 1.001},
         {"state": replace(state, x=replace(state.x, mean=1.0001 * state.x.mean))},
         {"state": replace(state, x=replace(state.x, var=1.001 * state.x.var))},
-        {"state": replace(state, noise=replace(state.noise, log_mean=state.noise.log_mean + 1e-3))},
+        {"state": replace(state, noise=replace(state.noise, log_mean=state.noise.log_mean + 1e-8))},
+        {"state": replace(state, noise=replace(state.noise, log_prior=state.noise.log_prior + 1e-8))},
+        {"state": replace(state, noise=replace(state.noise, shape=state.noise.shape + 1e-8))},
         {"state": replace(state, support=replace(state.support, post=0.99 * state.support.post))},
     ):
         assert not replace(certificate, **other).check(problem.F, problem.y).valid

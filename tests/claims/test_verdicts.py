@@ -87,6 +87,15 @@ def test_one_bad_value_is_not_hidden_by_the_others():
     assert "12 of 30 trials within the bound at the worst of 4 values (3)" in judgement.evidence
 
 
+def test_values_share_the_chance_of_a_wrong_refutation():
+    # 17 of 28 has a chance of 4.2e-5 at a rate of 0.9: less than 1e-4, but more than a quarter of it.
+    trials = [Measurement(2.0 if k < 11 else 0.5, 1.0) for k in range(28)]
+    assert WithProbability(0.9).judge([1.0] * 28, trials).state == "fails"
+    others = [Measurement(0.5, 1.0)] * 84
+    axis = [float(1 + k // 28) for k in range(112)]
+    assert WithProbability(0.9).judge(axis, trials + others).state == "undecided"
+
+
 def test_always_reports_the_tightest_ratio():
     judgement = Always(0.0).judge([1.0, 1.0], [Measurement(0.5, 1.0), Measurement(1.8, 2.0)])
     assert judgement.holds
@@ -112,6 +121,14 @@ def test_scaling_needs_a_tight_fit(rng):
     axis = np.repeat([1.0, 2.0, 4.0], 2)
     measured = axis**2 * np.exp(rng.standard_normal(axis.size))
     assert not ScalesAs(2.0, 0.1).judge(axis, [Measurement(v, np.inf) for v in measured]).holds
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_scaling_fails_where_a_value_has_no_logarithm(value):
+    axis = [1.0, 2.0, 4.0, 8.0]
+    with np.errstate(all="ignore"):
+        judgement = ScalesAs(2.0, 0.1).judge(axis, [Measurement(v, np.inf) for v in (1.0, 4.0, value, 64.0)])
+    assert judgement.state == "fails"
 
 
 def test_ratios_to_a_bound_of_rounding_errors_say_nothing():

@@ -6,6 +6,7 @@ from coding.coding_references import penalties
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sparsetheory.coding import L0
 from sparsetheory.coding.best_entries import best_distances, penalty_values
 
 _ATOMS = np.eye(4) * np.array([0.3, 1.0, 2.0, 5.0])
@@ -42,3 +43,14 @@ def test_values_are_those_of_the_penalty(rng, family):
     penalty = _case(family, 0.7)
     x = np.vstack([np.zeros(4), 3 * rng.standard_normal((20, 4)), np.full(4, 0.7), np.full(4, 0.7 * 3.7)])
     assert penalty_values(penalty, x).sum() == pytest.approx(penalty.value(x), rel=1e-13)
+
+
+def test_only_rounding_makes_a_tie():
+    # Zero and u = 1 have the same objective at lam = 1/2. Beyond that they differ by as much as u does.
+    def distance(u, slack):
+        return best_distances(L0(0.5), np.zeros((1, 1)), np.array([[u]]), np.ones((1, 1)), np.array([[slack]]))
+
+    assert distance(1.0 + 2e-16, 0.0) == 0.0
+    assert distance(1.0 + 1e-14, 0.0) == 1.0 + 1e-14
+    assert distance(1.0 + 1e-6, 1.5e-6) == 0.0
+    assert distance(1.0 + 1e-6, 0.7e-6) == 1.0 + 1e-6

@@ -78,6 +78,8 @@ def test_corruptions_are_not_valid(model, X):
         {"codes": np.full_like(C, np.nan)},
         {"atoms": turned},
         {"atoms": 1.01 * A},
+        # Squared norms of 16 entries may err by 128 roundings, 2.8e-14.
+        {"atoms": (1 + 4e-14) * A},
         {"atoms": np.full_like(A, np.nan)},
         {"atoms": 0 * A},
         {"rows": (good.rows + 1) % 300},
@@ -140,6 +142,17 @@ def test_the_tolerance_itself(penalty):
         certificate = CodeCertificate.of(X, D, [best + error], penalty, tol=1e-3)
         assert certificate.valid is valid
         assert certificate.check(X, D).valid is valid
+
+
+@pytest.mark.parametrize("penalty", [L1(0.2), MCP(0.2)], ids=repr)
+def test_what_rounding_may_add(penalty):
+    # As above without any tolerance: eight roundings of |D| (|x| + |D| |c|) for a correlation are all that is allowed.
+    X, D = np.array([[3.0, 0.0]]), np.array([[1.0], [0.0]])
+    best = penalty.prox([3.0])
+    noise = 8 * np.finfo(float).eps * (3.0 + best[0])
+    for share, valid in [(0.5, True), (1.7, False)]:
+        error = -np.sqrt(2 * share * noise * best[0]) if penalty.kind == L1.kind else share * noise
+        assert CodeCertificate.of(X, D, [best + error], penalty, tol=0.0).valid is valid
 
 
 def test_entries_at_a_jump_may_be_on_either_side():

@@ -11,6 +11,8 @@ from observers import counting, interrupt_after, numbers
 from sparsetheory.experiments import files
 from sparsetheory.experiments.files import FolderError, prepare_folder, replace_file, used_alone
 from sparsetheory.experiments.job import reproduce
+from sparsetheory.experiments.profile import Profile
+from sparsetheory.experiments.records import Origin
 from sparsetheory.experiments.sweep import run_claim
 from sparsetheory.experiments.trial_log import DamagedLog, ResumeError
 
@@ -196,6 +198,15 @@ def test_a_run_of_another_kind_moves_data_record_and_figure(norms, tmp_path):
     assert reproduce([norms], out=tmp_path)
     moved = {path.name for path in (tmp_path / "earlier").rglob("*.*")}
     assert moved == {"toys.norms.jsonl", "toys.norms.json", "toys.norms.png"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"profile": "full"}, {"seed": 1}, {"code": "0"}, {"versions": {"numpy": "0"}}], ids=str
+)
+def test_a_record_of_another_run_is_known_by_all_that_describes_it(change):
+    origin = Origin.of_run(Profile.quick, 0)
+    assert origin.same_run(replace(origin, written="another time"))
+    assert not origin.same_run(replace(origin, **change))
 
 
 def test_the_same_run_twice_moves_nothing(norms, letters, tmp_path):

@@ -50,6 +50,11 @@ def test_instances_do_not_depend_on_the_number_of_workers():
     assert [judgement for _, judgement, _ in alone] == [judgement for _, judgement, _ in together]
 
 
+def test_the_tightest_instance_is_reported(triangle):
+    ((_, judgement, _),) = check_claims([triangle], 50)
+    assert judgement.tightest == 1.0
+
+
 def _misses_cvxpy(vector):
     raise ModuleNotFoundError("No module named 'cvxpy'", name="cvxpy")
 

@@ -87,3 +87,13 @@ def test_no_signal_no_price():
 
 def test_ties_with_zero_stay_zero():
     assert _run(np.array([[1.0, 1.5]]), np.eye(2), 0.5)[0].tolist() == [[0.0, 1.5]]
+
+
+@pytest.mark.parametrize(("start", "lam"), [(0.0, 0.4995), (1.0, 0.5005)])
+def test_gains_of_rounding_do_not_count(start, lam):
+    # A single column: to set or to clear its entry gains 5e-4.
+    for rounding, stays in ((1e-3, True), (1e-4, False)):
+        row = np.ones((1, 1))
+        moves = greedy_l0(np.eye(1), row, np.full((1, 1), start), lam, np.full(1, rounding), np.zeros(1), 9)
+        assert moves[0] == (0 if stays else 1)
+        assert row[0, 0] == (start if stays else 1.0 - start)

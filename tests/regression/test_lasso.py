@@ -62,6 +62,15 @@ def test_a_level_beyond_the_largest_gives_zero(rng):
         assert not WorkingSetLasso(lam=100.0, penalty=penalty).fit(X, y).coef_.any()
 
 
+def test_screening_keeps_what_a_large_gap_leaves_open(rng):
+    # Orthonormal columns. The 64 cheap ones are the first two working sets; of the others one is clearly needed, and as
+    # long as it is missing, the gap does not tell about the last.
+    X = 10 * np.linalg.qr(rng.standard_normal((100, 66)))[0]
+    weights, products = np.append(np.full(64, 1e-3), [1.0, 1.0]), np.append(np.full(64, 3e-3), [2.0, 1.05])
+    model = WorkingSetLasso(1.0, weights=weights, fit_intercept=False, tol=1e-10).fit(X, X @ products)
+    np.testing.assert_allclose(model.coef_, products - weights, atol=1e-5)
+
+
 def test_level_of_a_given_penalty_object_is_replaced(rng):
     X, y = _problem(rng)
     a, b = (WorkingSetLasso(lam=0.2, penalty=p).fit(X, y) for p in (MCP(9.0), "mcp"))

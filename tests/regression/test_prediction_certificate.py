@@ -170,7 +170,9 @@ def test_other_data_are_invalid(fitted):
     assert not certificate.check(X, 2 * y).valid
     assert not certificate.check(rng.standard_normal((N, D)), y).valid
     assert not certificate.check(X, y, np.arange(1.0, N + 1)).valid
-    assert not certificate.check(X[:-1], y[:-1]).valid
+    fewer = certificate.check(X[:-1], y[:-1])
+    assert not fewer.valid
+    assert fewer.reason == "the fit had 150 rows; got 149"
     with pytest.raises(ValueError, match="X has 299 features, but PredictionCertificate is expecting 300"):
         certificate.check(X[:, 1:], y)
     with pytest.raises(ValueError, match="random_state must be"):

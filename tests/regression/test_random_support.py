@@ -212,6 +212,8 @@ def test_intercept_and_forced_features_are_always_in_the_model():
     X, _, y = _case()
     model = RandomSupportRegressor(K, forced=[7], sigma=SIGMA, random_state=0).fit(X, y + 100)
     assert 7 in model.support_
+    # Forced features cost nothing, however little they explain.
+    assert model.support_certificate_.check(X, y + 100).valid
     plain = RandomSupportRegressor(K, forced=[7], sigma=SIGMA, random_state=0).fit(X, y)
     np.testing.assert_allclose(model.coef_, plain.coef_, atol=1e-7 * np.abs(plain.coef_).max())
     assert model.intercept_ == pytest.approx(plain.intercept_ + 100, abs=1e-6)

@@ -243,6 +243,19 @@ def test_moves_are_compared_with_the_price(factor, move):
     assert not replace(certificate, ridge=0.1).check(X, y).valid
 
 
+def test_moves_may_gain_what_rounding_explains():
+    X, y = _data()
+    certificate = L0SwapRegressor(0.02).fit(X, y).certificate_
+    norms = np.linalg.norm(X - X.mean(axis=0), axis=0)
+    scores = np.abs((X - X.mean(axis=0)).T @ (y - X @ certificate.coef - certificate.intercept)) / norms
+    gain = 0.5 * np.delete(scores, certificate.support).max() ** 2
+    rounding = certificate.bound * np.linalg.norm(y)
+    allowed = rounding * (2 * np.abs(certificate.coef * norms).max() + rounding)
+    for share, reason in ((0.5, ""), (1.5, "addition lowers the objective by more than promised")):
+        rule = replace(certificate.rules[0], price=gain - share * allowed, allowed=0.0)
+        assert replace(certificate, rules=(rule,)).check(X, y).reason == reason
+
+
 def test_swaps_are_compared():
     # The first column looks best alone and is worse than its copy without noise.
     rng = np.random.default_rng(0)
