@@ -114,11 +114,14 @@ def check_jobs(n_jobs: Any) -> int | None:
     Raises
     ------
     ValueError
-        If it is neither None nor an integer other than 0; booleans are refused.
+        If it is neither None nor an integer other than 0, or is more than a million; booleans are refused.
     """
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
         raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")
-    return None if n_jobs is None else int(n_jobs)
+    count = None if n_jobs is None else int(n_jobs)
+    if count is not None and abs(count) > 10**6:
+        raise ValueError(f"n_jobs must be at most a million; got {n_jobs!r}")
+    return count
 
 
 def check_number(name: str, value: Any, *, positive: bool = False) -> float:
@@ -133,22 +136,6 @@ def check_number(name: str, value: Any, *, positive: bool = False) -> float:
     if not number or value < 0 or (positive and value == 0):
         raise ValueError(f"{name} must be a finite {'positive' if positive else 'non-negative'} number; got {value!r}")
     return float(value)
-
-
-def check_jobs(n_jobs: Any) -> int | None:
-    """Return a number of workers as joblib takes it.
-
-    Raises
-    ------
-    ValueError
-        If it is neither None nor an integer other than 0, or is more than a million.
-    """
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
-        raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")
-    count = None if n_jobs is None else int(n_jobs)
-    if count is not None and abs(count) > 10**6:
-        raise ValueError(f"n_jobs must be at most a million; got {n_jobs!r}")
-    return count
 
 
 def require_flags(**flags: Any) -> None:
