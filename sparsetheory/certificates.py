@@ -73,7 +73,7 @@ class Certificate:
         """Return the certificate, not valid where a term was changed: its statement promises something else then."""
         if self.status is Status.INVALID:
             return self
-        if not all(_may_be_promised(getattr(self, name)) for name in self.TERMS):
+        if self.valid and not all(_may_be_promised(getattr(self, name)) for name in self.TERMS):
             return replace(self, status=Status.INVALID, reason="a term of the promise is negative, or not finite")
         if self.statement == self.stated().statement:
             return self

@@ -178,6 +178,7 @@ def test_a_looser_tolerance_is_another_statement(name, term, fitted):
         assert not replace(certificate, **looser).check(*data).valid
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1.0])
 @pytest.mark.parametrize("name", CASES)
 def test_no_number_of_a_certificate_is_nonsense(name, value, fitted):
