@@ -27,8 +27,8 @@ class StationarityCertificate(Certificate):
     """Stationarity of the cost, and coefficients that are the posterior mean there.
 
     The largest derivative of the cost by the logarithm of a variance, per measurement. With learned noise its variance
-    counts too. Of entries of factors that were pruned none would raise the log evidence by more than the logarithm of
-    the number of entries, were the variances that it scales alike.
+    counts too. No pruned entry of a factor, given one common variance for the coefficients that it scales, would raise
+    the log evidence by more than the logarithm of the number of entries.
 
     Attributes
     ----------

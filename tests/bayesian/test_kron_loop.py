@@ -65,7 +65,8 @@ def test_noise_warns_once_at_its_floor():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         noise.update(0.0)
-    assert noise.value == pytest.approx(1e-12)
+    assert noise.value == noise.floor == 1e-12
+    assert noise.at_floor
 
 
 def test_gauge(rng):

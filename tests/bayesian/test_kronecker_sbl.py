@@ -278,7 +278,7 @@ def test_noiseless_data_stop_at_the_floor():
     p = make_kron_sparse((5, 5), (6, 6), (1, 1), 400, rng=0)
     with pytest.warns(ConvergenceWarning, match="learned noise variance reached"):
         model = KroneckerSBL(tol=0.0, max_iter=200).fit(p.As, p.y)
-    assert model.noise_variance_ == pytest.approx(1e-12 * np.mean(p.y**2))
+    assert model.noise_variance_ == pytest.approx(1e-12 * np.mean(p.y**2), rel=1e-9, abs=0)
     np.testing.assert_allclose(model.coef_, p.x, atol=1e-6 * np.abs(p.x).max())
 
 

@@ -130,16 +130,23 @@ def test_nothing_is_no_answer_where_there_is_something(noise):
     assert not nothing.check(PROBLEM.As, PROBLEM.y).valid
 
 
-@pytest.mark.parametrize(("square", "stays"), [(5.3, True), (5.9, False)])
-def test_the_price_of_a_column_is_the_logarithm_of_their_number(square, stays):
-    # Four orthonormal columns, noise of variance one: s - 1 - log s = 2 log 4 at s = 5.55.
-    y = np.array([np.sqrt(square), 0.1, 0.1, 0.1])
-    flat = SBL("mm", noise=1.0).fit(np.eye(4), np.array([9.0, 0, 0, 0])).certificate_
-    empty = replace(flat, gamma=np.zeros(4), coef=np.zeros(4))
-    assert empty.check(np.eye(4), y).valid is stays
-    whole = KroneckerSBL(noise=1.0).fit([np.eye(4)], np.array([9.0, 0, 0, 0])).certificate_
-    empty = replace(whole, gammas=[np.zeros(4)], coef=np.zeros(4))
-    assert empty.check([np.eye(4)], y).valid is stays
+@pytest.mark.parametrize(
+    ("snapshots", "phase", "border"), [(1, 1.0, 5.472), (4, 1.0, 2.678), (1, 0.6 + 0.8j, 3.693), (4, 0.6 + 0.8j, 2.078)]
+)
+def test_the_price_of_a_column_is_the_logarithm_of_their_number(snapshots, phase, border):
+    # Four orthonormal columns, noise of variance one: s - 1 - log s is log 4 over the snapshots, twice that if real.
+    def data(first, rest):
+        y = phase * np.repeat([[first], [rest], [rest], [rest]], snapshots, axis=1)
+        return y if snapshots > 1 else y[:, 0]
+
+    flat = SBL("mm", noise=1.0).fit(np.eye(4), data(9.0, 0.0)).certificate_
+    whole = KroneckerSBL(noise=1.0).fit([np.eye(4)], data(9.0, 0.0)).certificate_
+    for factor, stays in ((0.98, True), (1.02, False)):
+        y = data(np.sqrt(factor * border), 0.1)
+        empty = replace(flat, gamma=np.zeros(4), coef=0 * flat.coef)
+        assert empty.check(np.eye(4), y).valid is stays
+        empty = replace(whole, gammas=[np.zeros(4)], coef=0 * whole.coef)
+        assert empty.check([np.eye(4)], y).valid is stays
 
 
 @pytest.mark.parametrize("unit", [1e-100, 1e-60, 1e80, 1e140])

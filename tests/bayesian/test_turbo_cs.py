@@ -1,5 +1,7 @@
 """Turbo-CS: both modules against dense posteriors and quadrature, state evolution, and the estimator."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -101,9 +103,37 @@ def test_state_evolution_predicts_the_errors(complex_data):
         errors.append(np.mean(np.abs(model.coef_ - x) ** 2))
         first.append(model.history_["linear_variance"][0])
     np.testing.assert_allclose(first, predicted.linear_variance[0])
+    tau, v = predicted.linear_variance, predicted.denoiser_variance
+    np.testing.assert_allclose(1 / v, 1 / predicted.mse - 1 / tau)
+    np.testing.assert_allclose(tau[1:], 2 * (v[:-1] + 1e-3) - v[:-1])
     # Thirty coefficients of 25 draws are not zero: the error of the mean is about a tenth, and finite size adds to it.
     assert np.mean(errors) == pytest.approx(predicted.mse[-1], rel=0.3)
     assert np.all(np.diff(predicted.mse) < 0)
+
+
+@pytest.fixture(scope="module")
+def learned():
+    F, y, _ = _draw(3, 60, 100, False)
+    return F, y, TurboCS(learn_prior=True, tol=1e-8, max_iter=5000).fit(F, y).certificate_
+
+
+@pytest.mark.parametrize("name", ["message_variance", "noise_variance", "density", "signal_variance"])
+def test_every_learned_number_must_be_at_rest(learned, name):
+    F, y, certificate = learned
+    # One exchange undoes most of a change.
+    moved = replace(certificate, **{name: 1.1 * getattr(certificate, name)}).check(F, y)
+    assert 0.05 < moved.measured < 0.11
+
+
+def test_coefficients_may_err_by_the_rounding_of_one_exchange(learned):
+    F, y, certificate = learned
+    # The condition number of the covariance of the data.
+    condition = 1 + certificate.message_variance * np.sum(F**2) / certificate.noise_variance
+    size = np.finfo(float).eps * condition * np.linalg.norm(certificate.coef)
+    for roundings, valid in ((30.0, True), (300.0, False)):
+        coef = certificate.coef.copy()
+        coef[np.argmin(np.abs(coef))] += roundings * size
+        assert replace(certificate, coef=coef).check(F, y).valid is valid
 
 
 @pytest.mark.parametrize("complex_data", [False, True])

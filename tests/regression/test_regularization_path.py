@@ -40,7 +40,7 @@ def test_gaps_recomputed_from_data_meet_the_tolerance(rng, correlated):
     path = lasso_path(X, y, n_lams=30, min_ratio=1e-3, tol=1e-9)
     for lam, w in zip(path.lams, path.coefs.T, strict=True):
         assert _gap(X, y, w, lam) <= 1.01 * path.tolerance
-    assert path.tolerance == pytest.approx(1e-9 * (y @ y) / (2 * y.size))
+    assert path.tolerance == pytest.approx(1e-9 * (y @ y) / (2 * y.size), rel=1e-9, abs=0)
 
 
 def test_a_residual_that_points_away_from_the_response_is_no_proof():
