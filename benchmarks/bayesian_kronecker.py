@@ -97,7 +97,7 @@ def channel(quick: bool) -> list[Cells]:
     for snr in ratios:
         for seed in range(trials):
             p = make_irs_mimo(**settings, snr_db=snr, rng=seed + 1, pilots=shared.pilots, patterns=shared.patterns)
-            for name, model in _methods(p.noise_variance).items():
+            for name, model in _methods(p).items():
                 seconds, fitted = _cpu(partial(model.fit, p.As, p.y))
                 cells = rows.setdefault(name, {"method": name})
                 key = f"NMSE at {snr} dB"
@@ -107,8 +107,9 @@ def channel(quick: bool) -> list[Cells]:
             for c in rows.values()]  # fmt: skip
 
 
-def _methods(noise: float) -> dict[str, Any]:
-    published: Cells = {"noise": noise, "max_iter": 150, "prune_abs": 1e-4}
+def _methods(p: Any) -> dict[str, Any]:
+    noise, ones = p.noise_variance, [np.ones(A.shape[1]) for A in p.As]
+    published: Cells = {"noise": noise, "max_iter": 150, "prune_abs": 1e-4, "pruning": "published", "init": ones}
     coupled: Cells = {"prune_rel": (1e-2, 1e-1, 1e-2), "pc_step": "nnls", "inner_max": 9}
     return {
         "MM, known noise (ours)": KroneckerSBL(noise=noise),

@@ -8,6 +8,7 @@ to the next, replace the slow end of their convergence. All steps lower the obje
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,8 @@ def _sweep(first: int, p: PenaltyTable, limit: float, noise: float, a: BentAtoms
     zero, moves = a.x.dtype.type(0), 0
     for j in range(first, size):
         i, h = a.atoms[j], a.gram[j, j]
-        u, step, best = h * a.x[j] + a.r[j], p.steps[i], zero
+        u, step = h * a.x[j] + a.r[j], p.steps[i]
+        best: Any = zero
         if abs(u) > p.thresholds[i]:
             # Hard thresholding keeps what it does not drop.
             kept = abs(u) * step

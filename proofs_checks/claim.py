@@ -188,7 +188,7 @@ class Claim:
         def holds(instance: Any) -> None:
             measurement = self.evaluate(instance)
             assert verdict.accepts(measurement), f"{self.name} is violated: {measurement} on {instance!r}"
-            ratios.append(measurement.tightness())
+            ratios.append(measurement.tightness(verdict.rtol))
 
         with nothing_stored():
             (holds if seed is None else seeded(seed)(holds))()

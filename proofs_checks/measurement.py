@@ -65,9 +65,21 @@ class Measurement:
         scale = abs(self.bound) if self.scale is None else self.scale
         return max(_excess(left - right, scale) for left, right in pairs)
 
-    def tightness(self) -> float:
-        """Return the measured value as a share of its bound; zero where the bound is not positive."""
-        return float(self.measured / self.bound) if 0 < self.bound < np.inf else 0.0
+    def tightness(self, rtol: float = 0.0) -> float:
+        """Return the measured value as a share of its bound.
+
+        Parameters
+        ----------
+        rtol : float
+            Rounding allowance relative to the scale.
+
+        Returns
+        -------
+        float
+            Zero where the bound is not above what rounding is allowed: such a ratio would be one of rounding errors.
+        """
+        least = 0.0 if self.scale is None else rtol * self.scale
+        return float(self.measured / self.bound) if least < self.bound < np.inf else 0.0
 
     def with_bound(self, factor: float) -> "Measurement":
         """Return the same measurement against the bound times a factor."""

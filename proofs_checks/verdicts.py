@@ -83,7 +83,7 @@ class Always:
         return Judgement(
             State.FAILS if violations else State.HOLDS,
             f"{violations} violations in {len(measurements)} instances",
-            max((m.tightness() for m in measurements), default=None),
+            max((m.tightness(self.rtol) for m in measurements), default=None),
         )
 
 
@@ -101,6 +101,16 @@ class WithProbability:
         The probability that the theorem promises.
     margin : float
         What "holds" may be wrong by: p = 0.9 with margin 0.1 takes 21 trials without a failure per value.
+
+    Examples
+    --------
+    >>> from sparsetheory.proofs_checks import Measurement, WithProbability
+    >>> kept, missed = Measurement(0.5, 1.0), Measurement(2.0, 1.0)
+    >>> for trials in ([kept] * 21, [kept] * 20, [kept] * 10 + [missed] * 11):
+    ...     print(WithProbability(0.9).judge([1.0] * len(trials), trials).state)
+    holds
+    undecided
+    fails
     """
 
     p: float

@@ -25,11 +25,16 @@ __all__ = [
 ]
 
 
+# More than this no array holds and no machine counts to; kernels take no larger numbers.
+_LARGEST = 10**12
+
+
 def require_positive_integers(**sizes: Any) -> None:
     """Raise ValueError for the first argument that is not an integer of at least 1."""
     for name, value in sizes.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        _require_at_most(name, value, _LARGEST)
 
 
 def require_finite(**numbers: Any) -> None:
@@ -49,6 +54,8 @@ def require_nonnegative(**numbers: Any) -> None:
 def generator(random_state: Any, name: str = "random_state") -> np.random.Generator:
     """Return the generator that None, an int, a Generator or a RandomState stands for; errors call it `name`."""
     seed = random_state
+    if isinstance(seed, bool | np.bool_):
+        raise ValueError(f"{name} must be None, an int, a Generator or a RandomState, got {random_state!r}")
     if isinstance(seed, np.random.RandomState):
         # numpy before 2.2 makes no Generator of a RandomState; a draw from it works everywhere and advances it.
         seed = seed.randint(2**32, dtype=np.uint64)
@@ -64,13 +71,20 @@ def is_finite(value: Any) -> bool:
     """Whether a value is a finite real number that double precision can hold; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         return False
-    return abs(value) <= np.finfo(np.float64).max
+    size: Any = abs(value)
+    return bool(size <= np.finfo(np.float64).max)
 
 
 def require_count(name: str, value: Any) -> None:
     """Raise ValueError for what is not an integer of at least 0."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise ValueError(f"{name} must be an integer of at least 0, got {value!r}")
+    _require_at_most(name, value, _LARGEST)
+
+
+def _require_at_most(name: str, value: Any, most: int) -> None:
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}, got {value!r}")
 
 
 def require_share(name: str, value: Any) -> None:
@@ -79,16 +93,18 @@ def require_share(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be between 0 and 1, got {value!r}")
 
 
-def check_count(name: str, value: Any) -> int:
+def check_count(name: str, value: Any, *, most: int = _LARGEST) -> int:
     """Return a positive integer.
 
     Raises
     ------
     ValueError
-        If it is not one; booleans are refused.
+        If it is not one, or is more than `most`: so many of what takes time each would run without end. Booleans are
+        refused.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a positive integer; got {value!r}")
+    _require_at_most(name, value, most)
     return int(value)
 
 
@@ -117,6 +133,22 @@ def check_number(name: str, value: Any, *, positive: bool = False) -> float:
     if not number or value < 0 or (positive and value == 0):
         raise ValueError(f"{name} must be a finite {'positive' if positive else 'non-negative'} number; got {value!r}")
     return float(value)
+
+
+def check_jobs(n_jobs: Any) -> int | None:
+    """Return a number of workers as joblib takes it.
+
+    Raises
+    ------
+    ValueError
+        If it is neither None nor an integer other than 0, or is more than a million.
+    """
+    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
+        raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")
+    count = None if n_jobs is None else int(n_jobs)
+    if count is not None and abs(count) > 10**6:
+        raise ValueError(f"n_jobs must be at most a million; got {n_jobs!r}")
+    return count
 
 
 def require_flags(**flags: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy import sparse
 
-__all__ = ["largest_entries", "require_squares"]
+__all__ = ["largest_entries", "require_squares", "rounding_of"]
 
 # Squares, sums of squares over signals and products of correlations stay in range up to this share of the root of it.
 _HEADROOM = 1e-3
@@ -42,7 +42,13 @@ def largest_entries(array: Any) -> NDArray[np.floating]:
 
 
 def require_squares(
-    name: str, array: Any, length: int | None = None, *, each_column: bool = False, dtype: DTypeLike | None = None
+    name: str,
+    array: Any,
+    length: int | None = None,
+    *,
+    each_column: bool = False,
+    dtype: DTypeLike | None = None,
+    places: NDArray[np.intp] | None = None,
 ) -> float:
     """Raise ValueError if squared norms of vectors of `length` entries would leave the range of the type.
 
@@ -58,6 +64,8 @@ def require_squares(
         Whether every column that is not zero must have a square that does not vanish, instead of the array as a whole.
     dtype : dtype, optional
         Precision in which squares are formed; that of the array by default.
+    places : ndarray of int, optional
+        Numbers by which an error names the columns, where the array holds some columns of another.
 
     Returns
     -------
@@ -91,10 +99,34 @@ def require_squares(
     least = _FOOTROOM * float(info.tiny) ** 0.5
     small = np.flatnonzero((sizes > 0) & (sizes < least)) if each_column else np.flatnonzero([0 < largest < least])
     if small.size:
-        where = f"column {small[0]} of {name}" if each_column else name
+        place = small[0] if places is None else places[small[0]]
+        where = f"column {place} of {name}" if each_column else name
         found = sizes[small[0]] if each_column else largest
         raise ValueError(
             f"{name} must not be so small that squares vanish in {info.dtype}: entries of {where} are at most "
             f"{found:.3g}, at least {least:.3g} is needed; multiply by a constant"
         )
     return largest * vector**0.5
+
+
+def rounding_of(values: Any, dtype: DTypeLike) -> NDArray[np.float64]:
+    """Return how far numbers move at most when they are rounded to a type, subnormal numbers included.
+
+    Parameters
+    ----------
+    values : ndarray
+        Real or complex.
+    dtype : dtype
+        Real or complex.
+
+    Returns
+    -------
+    ndarray of the shape of `values`
+
+    Examples
+    --------
+    >>> rounding_of(np.array([1.0, 1e-45]), np.float32)
+    array([1.1920929e-07, 1.4012985e-45])
+    """
+    info = np.finfo(dtype)
+    return np.maximum(float(info.eps) * np.abs(values), float(info.smallest_subnormal))

@@ -255,6 +255,13 @@ def test_check_of_nothing_that_can_be_checked_is_an_error():
     assert "0 claims checked" in result.output
 
 
+@pytest.mark.parametrize("command", ["check", "reproduce"])
+def test_no_workers_are_refused_in_one_line(command):
+    result = sparsetheory(command, "--n-jobs", "0")
+    assert result.exit_code == 2
+    assert result.output.splitlines()[-1] == "Error: n_jobs must be None or an integer other than 0; got 0"
+
+
 def test_a_seed_draws_other_instances(monkeypatch):
     drawn = []
     claim = registry.all_claims()["toys.triangle"]

@@ -74,6 +74,7 @@ def _cluster_count(c: Concatenation, cap: float = np.inf) -> Measurement:
 
 cluster_count = Claim(
     name="concatenated_svd.cluster_count",
+    summary="The ranks of clusters add up to at least the numerical rank of everything.",
     statement=r"\sum_{c} \operatorname{rank}_c \ge \rho = \min\{k : E_k(C)^2 \le \epsilon^2 e\}"
     r" \text{ for every clustering}",
     source=ours("lower bound on the number of clusters"),
@@ -101,6 +102,7 @@ def _fitted_errors(c: Concatenation) -> Measurement:
 
 fitted_errors = Claim(
     name="concatenated_svd.fitted_errors",
+    summary="The error of every cluster lies in its certified interval and below the tolerance.",
     statement=r"lo_c \le E_r(C_c)^2 \le \min(hi_c, \epsilon^2 e_c) \text{ for every cluster of two or more blocks}",
     source=ours("soundness of the clustering"),
     verdict=Always(ROUNDING),
@@ -172,6 +174,7 @@ def _reduction(p: Packing, squared: bool = True) -> Measurement:
 
 bin_packing = Claim(
     name="concatenated_svd.bin_packing",
+    summary="Clustering under an absolute error contains bin packing, which is hard.",
     statement=r"E_r(C_S)^2 = \sum_{k \in S} w_k \text{ for } A_k = [P, \sqrt{w_k}\, u_k] \text{: clusters of error}"
     r" \le \sqrt V \text{ are bins of size } V",
     source=ours("hardness: clustering under an absolute tolerance is bin packing"),
@@ -197,6 +200,7 @@ def _per_block(c: Concatenation, scale: bool) -> Measurement:
 
 block_fairness = Claim(
     name="concatenated_svd.block_fairness",
+    summary="Among blocks of norm one the squared error is the mean of theirs; their number times it bounds each.",
     statement=r"\|A_k\|_F = 1 \Rightarrow \epsilon_r(C)^2 = \tfrac1p \sum_k \epsilon_k^2,"
     r"\quad \max_k \epsilon_k \le \sqrt p\, \epsilon_r(C)",
     source=ours("fairness of unit-norm blocks"),

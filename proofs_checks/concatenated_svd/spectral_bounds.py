@@ -47,6 +47,7 @@ def _eckart_young_one_rank_off(c: Concatenation) -> Measurement:
 
 eckart_young = Claim(
     name="concatenated_svd.eckart_young",
+    summary="The least squared error at a rank is the sum of the squared singular values beyond it.",
     statement=r"\min_{\operatorname{rank} X \le r} \|C - X\|_F^2 = \sum_{i>r} \sigma_i(C)^2",
     source=classic("Eckart, Young (1936); Mirsky (1960)", "best approximation"),
     verdict=Always(ROUNDING),
@@ -66,6 +67,7 @@ def _random_rank_r(c: Concatenation) -> Measurement:
 
 best_approximation = Claim(
     name="concatenated_svd.best_approximation",
+    summary="No other matrix of the same rank comes closer than the truncated SVD.",
     statement=r"E_r(C) \le \|C - X\|_F \text{ for every } X \text{ of rank } r",
     source=classic("Eckart, Young (1936); Mirsky (1960)", "optimality"),
     verdict=Always(ROUNDING),
@@ -89,6 +91,7 @@ def _weyl_whole_energy(c: Concatenation) -> Measurement:
 
 weyl_error = Claim(
     name="concatenated_svd.weyl_error",
+    summary="Some of the blocks give an upper bound on the error of all of them.",
     statement=r"E_r(C)^2 \le e(C) - \sum_{i \le r} \sigma_i(C_S)^2 \text{ for every set } S \text{ of blocks}",
     source=paper("first bound, with the captured energy of the seed made explicit"),
     verdict=Always(ROUNDING),
@@ -106,6 +109,7 @@ def _monotone(c: Concatenation) -> Measurement:
 
 weyl_monotonicity = Claim(
     name="concatenated_svd.weyl_monotonicity",
+    summary="More blocks never make a singular value smaller.",
     statement=r"\sigma_i(C_S) \le \sigma_i(C) \text{ for all } i",
     source=classic("Weyl (1912)", "monotonicity"),
     verdict=Always(ROUNDING),
@@ -148,6 +152,7 @@ def _residual_elementwise(c: Concatenation) -> Measurement:
 
 residual_partial_sums = Claim(
     name="concatenated_svd.residual_partial_sums",
+    summary="What blocks add to the blocks before them is at most what the leading singular values capture.",
     statement=r"\sum_{i \le j} t_i \le \sum_{i \le j} \sigma_i(C)^2,"
     r"\quad t = \text{sorted } \sigma^2((I - P_{k-1})A_k)",
     source=paper("second bound, reconstructed from the authors' code", "authors' code"),
@@ -160,6 +165,7 @@ residual_partial_sums = Claim(
 
 residual_error = Claim(
     name="concatenated_svd.residual_error",
+    summary="What blocks add to the blocks before them bounds the error of all of them.",
     statement=r"E_r(C)^2 \le e(C) - \sum_{i \le r} t_i",
     source=paper("second bound, reconstructed from the authors' code", "authors' code"),
     verdict=Always(ROUNDING),
@@ -178,6 +184,7 @@ def _union(c: Concatenation) -> Measurement:
 
 union_error = Claim(
     name="concatenated_svd.union_error",
+    summary="The errors of groups of blocks, with the rank shared out among them, bound the error of all.",
     statement=r"E_r(C)^2 \le \min_{\sum r_g = r} \sum_g E_{r_g}(C_g)^2",
     source=ours("rank allocation"),
     verdict=Always(ROUNDING),
@@ -198,6 +205,7 @@ def _pinching(c: Concatenation) -> Measurement:
 
 pinching_error = Claim(
     name="concatenated_svd.pinching_error",
+    summary="Counting all energy along what each block adds gives an upper bound on the error, too.",
     statement=r"E_r(C)^2 \le e(C) - \sum_{i \le r} \lambda_i\Big(\bigoplus_k Q_k^H C C^H Q_k\Big)",
     source=ours("residual bound with in-span energy"),
     verdict=Always(ROUNDING),
@@ -209,6 +217,7 @@ pinching_error = Claim(
 
 pinching_dominates = Claim(
     name="concatenated_svd.pinching_dominates_residual",
+    summary="Counting all energy along what each block adds never makes the bound worse.",
     statement=r"\text{the pinched bound is never looser than the residual bound}",
     source=ours("residual bound with in-span energy"),
     verdict=Always(ROUNDING),
@@ -244,6 +253,7 @@ def _largest_first(c: Concatenation) -> Measurement:
 
 scalar_error = Claim(
     name="concatenated_svd.scalar_bounds",
+    summary="Two traces bound what the leading singular values capture, from both sides.",
     statement=r"\max\Big(\frac q t, \frac{\sqrt{t^2/r^2 + 4 (1 - 1/r) q} - t/r}{2 (1 - 1/r)}\Big)"
     r" \le \sum_{i \le r}\sigma_i^2 \le \tfrac{r t}{n} + \sqrt{(q - t^2/n)\, r (n - r)/n},"
     r"\quad t = \|C\|_F^2,\ q = \|C C^H\|_F^2",
@@ -276,6 +286,7 @@ def _pair_without_overlap(c: Concatenation) -> Measurement:
 
 pair_error = Claim(
     name="concatenated_svd.pair_bounds",
+    summary="The overlap of two blocks bounds their common error from both sides.",
     statement=r"e - W - \sum_{i \le r}\sigma_i(A^H B) \le E_r([A, B])^2 \le e - W",
     source=ours("pair bounds"),
     verdict=Always(ROUNDING_OF_TRACES),
@@ -300,6 +311,7 @@ def _relative_heredity(c: Concatenation) -> Measurement:
 
 superadditivity = Claim(
     name="concatenated_svd.superadditivity",
+    summary="The errors of blocks add up to no more than the error of all of them side by side.",
     statement=r"\sum_k E_r(A_k)^2 \le E_r(C)^2",
     source=ours("superadditivity; absolute errors are hereditary, relative ones are not"),
     verdict=Always(ROUNDING),
@@ -321,6 +333,7 @@ def _centroid_without_spread(c: Concatenation) -> Measurement:
 
 centroid_error = Claim(
     name="concatenated_svd.centroid_error",
+    summary="The mean of the blocks and their distances from it bound the error.",
     statement=r"E_r(C) \le \sqrt p\, E_r(\bar A) + \Big(\sum_k \|A_k - \bar A\|_F^2\Big)^{1/2}",
     source=ours("centroid bound"),
     verdict=Always(ROUNDING),
@@ -360,6 +373,7 @@ def _perturbation_first_order(c: Concatenation) -> Measurement:
 
 perturbation = Claim(
     name="concatenated_svd.perturbation",
+    summary="Small changes of the blocks move singular values by a known amount at most.",
     statement=r"|\tilde\sigma_i - \sigma_i| \le \min\{(\textstyle\sum_k \|E_k\|_2^2)^{1/2}, \Delta / \sigma_i\},"
     r"\quad \Delta = \textstyle\sum_k (2 \|A_k\|_2 \|E_k\|_2 + \|E_k\|_2^2)",
     source=ours("formulas reconstructed; the shape of the statement is that of arXiv:2505.01427"),

@@ -36,6 +36,7 @@ def _one_sided(c: Concatenation) -> Measurement:
 
 incremental_one_sided = Claim(
     name="concatenated_svd.incremental_one_sided",
+    summary="A summary never overstates a singular value, in whatever order the blocks come.",
     statement=r"s_i \le \sigma_i(C) \text{ for all } i, \text{ any sketch size, any order}",
     source=ours("the incremental estimate is a certificate, not only an approximation"),
     verdict=Always(ROUNDING),
@@ -62,6 +63,7 @@ def _dominance_swapped(c: Concatenation) -> Measurement:
 
 dominance = Claim(
     name="concatenated_svd.dominance",
+    summary="Each of four estimates of the error is an upper bound on the one before it.",
     statement=r"E_r(C) \le \text{incremental} \le \text{union} \le \min(\text{residual}, \text{Weyl})",
     source=ours("order of the estimators, for sketch sizes of at least r"),
     verdict=Always(ROUNDING),
@@ -91,6 +93,7 @@ def _two_sided_largest_loss_only(c: Concatenation) -> Measurement:
 
 summary_interval = Claim(
     name="concatenated_svd.summary_interval",
+    summary="The interval of a summary contains the error, at every rank.",
     statement=r"\max\Big(hi - \kappa, \sum_{i>r} s_i^2\Big) \le E_r(C)^2 \le hi,"
     r"\quad hi = e - \sum_{i \le r} s_i^2",
     source=ours("two-sided interval of mergeable summaries"),
@@ -124,6 +127,7 @@ def _no_level_factor(c: Concatenation) -> Measurement:
 
 levels_envelope = Claim(
     name="concatenated_svd.levels_envelope",
+    summary="A summary loses at most a fixed share on every level of its chain or tree.",
     statement=r"hi \le E_r(C)^2 + (L - 1) E_l(C)^2,"
     r"\quad L = p \text{ (chain)},\ \lceil\log_2 p\rceil + 1 \text{ (tree)}",
     source=ours("a-priori error of chains and trees"),
@@ -153,6 +157,7 @@ def _range_finder_without_residual(c: Concatenation) -> Measurement:
 
 range_finder_interval = Claim(
     name="concatenated_svd.range_finder_interval",
+    summary="The interval of a random sketch contains the error, whatever was drawn.",
     statement=r"E_r(Q^H C)^2 \le E_r(C)^2 \le E_r(Q^H C)^2 + \|C - QQ^H C\|_F^2 \text{ for every orthonormal } Q",
     source=ours("deterministic interval of the randomised range finder"),
     verdict=Always(ROUNDING),
@@ -182,6 +187,7 @@ def _posterior_lower_end_is_upper(c: Concatenation) -> Measurement:
 
 posterior_interval = Claim(
     name="concatenated_svd.posterior_interval",
+    summary="One more pass over the blocks gives an interval that contains the error, too.",
     statement=r"e - \sum_{i \le r}\Big[\nu + \tfrac12\big(\eta_i + \sqrt{\eta_i^2 + 4\rho^2}\big)\Big] \le E_r(C)^2"
     r" \le e - \operatorname{tr} M",
     source=ours("second-pass certificate"),
@@ -193,6 +199,7 @@ posterior_interval = Claim(
 
 incremental_error = Claim(
     name="concatenated_svd.incremental_error",
+    summary="What a summary kept bounds the relative error from above.",
     statement=r"\epsilon_r(C)^2 \le 1 - \sum_{i \le r} s_i^2 / e",
     source=paper("incremental truncated SVD, predicted error"),
     verdict=Always(ROUNDING),

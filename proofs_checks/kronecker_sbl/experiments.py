@@ -147,9 +147,9 @@ learned_noise = Claim(
 
 
 def _published(p: Any) -> dict[str, Any]:
-    """Return the methods of the authors' code with its settings, which start at ones, and two with our defaults."""
+    """Return the methods of the authors' code with its settings, and two with our defaults."""
     noise, ones = p.noise_variance, [np.ones(A.shape[1]) for A in p.As]
-    common: dict[str, Any] = {"noise": noise, "max_iter": 150, "prune_abs": 1e-4, "init": ones}
+    common: dict[str, Any] = {"noise": noise, "max_iter": 150, "prune_abs": 1e-4, "pruning": "published", "init": ones}
     coupled: dict[str, Any] = {"coupling": (0.8, None, 0.8), "pc_step": "nnls", "inner_max": 9}
     return {
         "AM": KroneckerSBL("am", prune_rel=(1e-2, 1e-1, 1e-3), **common),

@@ -88,6 +88,7 @@ def _optimality(problem: _Regression, share: float = 1.0) -> Measurement:
 
 lasso_optimality = Claim(
     name="random_supports.lasso_optimality",
+    summary="The duality gap bounds how far every correlation of a Lasso fit exceeds its strength.",
     statement=r"\tfrac1n |x_j^\top (y - X w)| \le \lambda + \tfrac1n \|x_j\| \sqrt{2 n\, g(w)}",
     source=classic("Karush, Kuhn, Tucker; strong convexity", "optimality of the Lasso up to its duality gap"),
     verdict=Always(_ROUNDING),
@@ -108,6 +109,7 @@ def _screened(problem: _Regression, proved: bool = True) -> Measurement:
 
 safe_screening = Claim(
     name="random_supports.safe_screening",
+    summary="Features ruled out by the duality gap are zero in the solution.",
     statement=r"|x_j^\top \theta| + \|x_j\| \sqrt{2 g / n} / \lambda < 1 \Rightarrow \hat w_j = 0",
     source=classic("Fercoq, Gramfort, Salmon (2015)", "gap-safe spheres"),
     # Where the minimiser is zero with slack, a solution of relative gap 1e-13 is at most its gap over that slack.
@@ -133,6 +135,7 @@ def _gains(problem: _Regression, frozen: bool = False) -> Measurement:
 
 stepwise_gain = Claim(
     name="random_supports.stepwise_gain",
+    summary="A step of forward selection lowers the squared residual by the amount that was foretold.",
     statement=r"\|r_t\|^2 - \|r_{t+1}\|^2 = (x_j^\top r_t)^2 / \|(I - P_t) x_j\|^2",
     source=classic("Chen, Billings, Luo (1989)", "gain of a step of orthogonal least squares"),
     verdict=Always(_ROUNDING),
@@ -152,6 +155,7 @@ def _orthogonality(problem: _Regression, steps_back: int = 0) -> Measurement:
 
 pursuit_orthogonality = Claim(
     name="random_supports.pursuit_orthogonality",
+    summary="In matching pursuit the residual is orthogonal to every selected column.",
     statement=r"x_j^\top r_t = 0 \text{ for every selected } j",
     source=classic("Pati, Rezaiifar, Krishnaprasad (1993)", "orthogonal matching pursuit"),
     verdict=Always(_ROUNDING),
@@ -203,6 +207,7 @@ def _recovery(problem: _Incoherent, factor: float = 1.0) -> Measurement:
 
 coherence_recovery = Claim(
     name="random_supports.coherence_recovery",
+    summary="Matching pursuit finds supports that are small for the coherence of the columns.",
     statement=r"k < \tfrac12 (1 + 1/\mu) \Rightarrow \text{matching pursuit selects the support in k steps}",
     source=classic("Tropp, IEEE Trans. Inf. Theory 50 (2004)", "exact recovery by coherence"),
     verdict=Always(0.0),
@@ -228,6 +233,7 @@ def _thresholding(problem: _Regression, length: float = 1.0) -> Measurement:
 
 thresholding_descent = Claim(
     name="random_supports.thresholding_descent",
+    summary="A short enough step of iterative hard thresholding never raises the residual.",
     statement=r"\mu \le 1 / \|X\|^2 \Rightarrow \|y - X w_{t+1}\| \le \|y - X w_t\|",
     source=classic("Blumensath, Davies (2008)", "monotone loss of iterative hard thresholding"),
     verdict=Always(_ROUNDING),
@@ -260,6 +266,7 @@ def _unconditional_exchange(problem: _Regression) -> Measurement:
 
 splicing_descent = Claim(
     name="random_supports.splicing_descent",
+    summary="Every exchange of splicing lowers the residual.",
     statement=r"\text{splicing: } \|r\|^2 \text{ falls with every exchange, and there are finitely many}",
     source=classic("Zhu, Wen, Zhu, Zhang, Wang (2020)", "finite termination of splicing"),
     verdict=Always(_ROUNDING),
@@ -285,6 +292,7 @@ def _best_exchange(problem: _Regression, swaps: str = "single") -> Measurement:
 
 no_better_exchange = Claim(
     name="random_supports.no_better_exchange",
+    summary="After a local search no exchange of one feature for another lowers the objective.",
     statement=r"F(\hat w) \le F(\hat w - \hat w_i e_i + t e_j) \text{ for all } i \in \hat S,\ j \notin \hat S,\ t",
     source=classic("Hazimeh, Mazumder (2020)", "partial swap inescapable minima of order 1"),
     # Moves that gain less than 1e-9 of the price are not made.

@@ -83,6 +83,7 @@ def _accurate_whatever_the_condition(problem: ExactProblem) -> Measurement:
 
 gauge_accuracy = Claim(
     name="random_supports.gauge_accuracy",
+    summary="The computed gauge is right to rounding times the condition of the support.",
     statement=r"|\hat\alpha - \alpha| \le 20\, u\, \kappa\, (k + \alpha), \quad \kappa = \max_i"
     r" \|x_i\|_N / D_{S \setminus i}(i), \text{ dependent supports included}",
     source=ours("rounding of the gauge, against rational arithmetic"),
@@ -116,6 +117,7 @@ def _gauge_is_the_largest_ratio(problem: ExactProblem) -> Measurement:
 
 gauge_chain = Claim(
     name="random_supports.gauge_chain",
+    summary="The gauge lies between the largest ratio of two distances and the sum of the ratios.",
     statement=r"\max_i \rho_i \le \alpha(S,T) \le \sum_i \rho_i, \quad \rho_i = D_T(i) / D_{S \setminus i}(i)",
     source=ours("gauge chain"),
     verdict=Always(ROUNDING_OF_GAUGES),
@@ -144,6 +146,7 @@ def _weighted_l1(problem: ExactProblem) -> Measurement:
 
 weighted_l1 = Claim(
     name="random_supports.weighted_l1",
+    summary="The gauge bounds the l1 norm of rescaled coefficients by the size of the signal.",
     statement=r"\sum_{i \in S} |w_i| D_T(i) \le \alpha(S,T)\, \|Xw\|_N",
     source=inspired("size of the rescaled coefficients"),
     verdict=Always(ROUNDING_OF_GAUGES),
@@ -165,6 +168,7 @@ def _monotone(problem: ExactProblem) -> Measurement:
 
 monotone_distances = Claim(
     name="random_supports.monotone_distances",
+    summary="More anchors never lie farther from a column.",
     statement=r"T \subseteq T' \Rightarrow D_{T'}(i) \le D_T(i)",
     source=classic("projection theorem", "monotonicity of distances"),
     verdict=Always(0.0),
@@ -276,6 +280,7 @@ def _unscaled_direction(instance: _Dictionary) -> Measurement:
 
 gauge_duality = Claim(
     name="random_supports.gauge_duality",
+    summary="A direction that no atom exceeds bounds the cost of a signal from below.",
     statement=r"\langle u, x \rangle \le \min \{ \|c\|_1 : Dc = x \} \text{ if } \max_j |\langle d_j, u \rangle| \le 1",
     source=classic("linear programming duality", "weak duality of atomic gauges"),
     verdict=Always(1e-7),

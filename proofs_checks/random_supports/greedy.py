@@ -72,6 +72,7 @@ def _noiseless(selection: _Selection, power: float = 0.5) -> Measurement:
 
 greedy_noiseless = Claim(
     name="random_supports.greedy_noiseless",
+    summary="Without noise the residual of greedy selection falls like one over the root of the steps.",
     statement=r"\|r_t\| \le \|z\|_1 / \sqrt{t + 1} \text{ for } y = Vz",
     source=classic(_RATES, "rate of orthogonal greedy algorithms"),
     verdict=Always(_ROUNDING),
@@ -92,6 +93,7 @@ def _noisy(selection: _Selection, power: float = 1.0) -> Measurement:
 
 greedy_noisy = Claim(
     name="random_supports.greedy_noisy",
+    summary="Greedy selection fits as well as any combination, up to its squared l1 norm over the steps.",
     statement=r"\|r_t\|^2 \le \|y - Vz\|^2 + 4 \|z\|_1^2 / t \text{ for every } z",
     source=classic(_RATES, "oracle inequality of orthogonal greedy algorithms"),
     verdict=Always(_ROUNDING),

@@ -188,8 +188,9 @@ def maximise_evidence(
     tol : float
         The loop ends once the outer product of the factors changes by at most this share of its norm, and, for updates
         that descend, no derivative of the cost by the logarithm of a variance exceeds this per measurement. Entries
-        that were pruned then come back if the cost asks for it, and are not pruned again. A product that has vanished
-        stays where it is, and the loop ends once the noise variance has settled.
+        that were pruned then come back if the cost asks for it, and are not pruned again. With final pruning the
+        change alone decides. A product that has vanished stays where it is, and the loop ends once the noise variance
+        has settled.
     keep_gammas : bool
         Whether to keep all factors on the way.
 
@@ -280,7 +281,7 @@ class _Loop:
         return masks
 
     def _stationary(self, posterior: Any, tol: float) -> bool:
-        if not self.update.descends:
+        if not self.update.descends or self.pruning.final:
             return True
         residual = stationarity_residual(self.update.slopes(posterior), posterior, self.noise)
         return residual <= tol + float(posterior.rounding)
@@ -294,7 +295,7 @@ class _Loop:
 
     def _gain(self) -> float:
         """Return by how much one pruned entry could lower the cost."""
-        if not self.update.pruned(self.gammas, self.columns):
+        if self.pruning.final or not self.update.pruned(self.gammas, self.columns):
             return 0.0
         return max(float(gain.max()) for gain in self.update.gains(self._everywhere()))
 

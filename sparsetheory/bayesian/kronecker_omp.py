@@ -144,9 +144,7 @@ class KroneckerOMP(BaseEstimator):
         self.coef_ = dictionaries.with_precision(coef.reshape(-1), data.single)
         self.residual_norms_, self.n_iter_ = np.array(residuals), len(residuals)
         self.certificate_ = KroneckerOMPCertificate(
-            "the residual is orthogonal to the columns on the product of the supports, relative to their norms and "
-            "that of y, and small enough, or nothing could be added",
-            0.0, None, Status.INVALID,
+            "", 0.0, None, Status.INVALID,
             coef=self.coef_, supports=tuple(tuple(s.tolist()) for s in self.supports_), caps=tuple(caps),
             tol=float(self.tol), noise_variance=self.noise_variance, normalize=bool(self.normalize),
         ).certified(dictionaries.matrices, data.values)  # fmt: skip

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +37,8 @@ class KroneckerOMPCertificate(Certificate):
         As in :class:`KroneckerOMP`.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = ("caps", "tol", "noise_variance", "normalize")
+
     coef: _Array = field(kw_only=True, repr=False)
     supports: tuple[tuple[int, ...], ...] = field(kw_only=True)
     caps: tuple[int, ...] = field(kw_only=True)
@@ -46,7 +48,15 @@ class KroneckerOMPCertificate(Certificate):
 
     def certified(self, matrices: Sequence[_Array], Y: _Array) -> Self:
         """Return the certificate of a fit, whose bound is the one of its coefficients."""
-        return self._judged(matrices, Y, self._bound(matrices, Y))
+        return self.stated()._judged(matrices, Y, self._bound(matrices, Y))
+
+    def promise(self) -> str:
+        """Return what is promised."""
+        sizes = " x ".join(str(len(support)) for support in self.supports)
+        return (
+            f"the residual is orthogonal to the columns on the product of {sizes} indices, relative to their norms and "
+            "that of y, and small enough, or nothing could be added"
+        )
 
     def check(self, As: Sequence[ArrayLike], y: ArrayLike, *, random_state: Any = 0) -> Self:
         """Recompute the residual and its correlations with single columns.
@@ -74,7 +84,7 @@ class KroneckerOMPCertificate(Certificate):
             raise ValueError(f"y must be a single vector; got shape {data.shape}")
         if math.prod(dictionaries.columns) != self.coef.size or len(dictionaries.columns) != len(self.supports):
             raise ValueError(f"As must have the {self.coef.size} columns of the fit; got {dictionaries.columns}")
-        return self._judged(dictionaries.matrices, data.values, self.bound)
+        return self._judged(dictionaries.matrices, data.values, self.bound).unless_misstated()
 
     def _judged(self, matrices: Sequence[_Array], Y: _Array, bound: float) -> Self:
         if not np.isfinite(self.coef).all():

@@ -52,8 +52,8 @@ class KroneckerSBL(KronEstimate):
         Variance of the noise (of both parts together for complex data), or to learn it.
     prune_rel : float or sequence of float
         Entries of a factor below this share of its largest, in units in which columns have unit norm, are dropped; one
-        value, or one per mode. In coupled modes latent entries are. Those that the data ask for at the end come back,
-        for good: if they raise the log evidence by more than the logarithm of the number of entries.
+        value, or one per mode. In coupled modes latent entries are (not with "nnls"). Those that the data ask for at
+        the end come back, for good: if they raise the log evidence by more than the logarithm of the number of entries.
     prune_abs : float or sequence of float
         Also those below this value, in the units of As and y: zero by default.
     coupling : None, float, or sequence of (None, float or ndarray of shape (N_k, N_k))
@@ -75,6 +75,9 @@ class KroneckerSBL(KronEstimate):
         mean square of y. Zeros stay zero.
     record : sequence of {"cost", "noise", "kept", "gammas"}
         What to keep of every iteration.
+    pruning : {"revised", "published"}
+        The rule above; or that of the paper: shares are taken in the units of As, what is dropped never comes back,
+        and a small change of the variances alone ends the loop. It often drops what the data ask for.
 
     Attributes
     ----------
@@ -105,7 +108,7 @@ class KroneckerSBL(KronEstimate):
         Log density of all measurements at the learned variances, comparable between groupings of the modes.
     certificate_ : StationarityCertificate
         ``certificate_.check(As, y)`` recomputes the derivatives of L, pruned variances included, and the mean. Not
-        applicable to "svd" and "nnls", which may rest where L is not stationary.
+        applicable to "svd", "nnls" and published pruning, which may rest where L is not stationary.
 
     See Also
     --------
@@ -114,12 +117,12 @@ class KroneckerSBL(KronEstimate):
 
     Notes
     -----
-    Results follow the unit of y and of every column; in coupled modes, where neighbours share variances, that of a
-    whole dictionary. Time of a step as in :func:`kron_posterior`; memory O(N + M). Y. He and G. Joseph, "Bayesian
-    Algorithms for Kronecker-structured Sparse Vector Recovery With Application to IRS-MIMO Channel Estimation",
-    arXiv:2307.14719: the model, "am", "svd", the coupling and "nnls". Their settings: ``max_iter=150, tol=1e-4``, known
-    noise, and for real data ``prune_rel=1e-2, inner_tol=1e-5, inner_relative=False`` ("am") or ``prune_rel=1e-3``
-    ("svd").
+    Results follow the unit of y and of every column; in coupled modes, where neighbours share variances, and with
+    published pruning, that of a whole dictionary. Time of a step as in :func:`kron_posterior`; memory O(N + M). Y. He
+    and G. Joseph, "Bayesian Algorithms for Kronecker-structured Sparse Vector Recovery With Application to IRS-MIMO
+    Channel Estimation", arXiv:2307.14719: the model, "am", "svd", the coupling and "nnls". Their settings:
+    ``max_iter=150, tol=1e-4, pruning="published"``, known noise, `init` of ones, and for real data ``prune_rel=1e-2,
+    inner_tol=1e-5, inner_relative=False`` ("am") or ``prune_rel=1e-3`` ("svd").
 
     Examples
     --------
@@ -147,6 +150,7 @@ class KroneckerSBL(KronEstimate):
         inner_max: int = 200,
         init: Sequence[ArrayLike] | None = None,
         record: Sequence[str] = ("cost",),
+        pruning: str = "revised",
     ) -> None:
         self.update = update
         self.noise = noise
@@ -161,6 +165,7 @@ class KroneckerSBL(KronEstimate):
         self.inner_max = inner_max
         self.init = init
         self.record = record
+        self.pruning = pruning
 
     def fit(self, As: Sequence[ArrayLike], y: ArrayLike) -> Self:
         """Learn the variances and estimate x.
@@ -191,7 +196,8 @@ class KroneckerSBL(KronEstimate):
         self._dictionaries = dictionaries
         if not self._explains(matrices, Y, init, couplings):
             return self._keep_nothing(dictionaries, data, init, noise)
-        own = [True] * len(matrices) if couplings is None else [C is None for C in couplings]
+        # In published pruning, and where neighbours share variances, columns of a mode have one unit.
+        own = [not pruning.final and C is None for C in couplings or [None] * len(matrices)]
         units = DataUnits.of([f"As[{k}]" for k in range(len(matrices))], matrices, Y, own)
         first = [np.ones(n) for n in dictionaries.columns] if self.init is None else units.variances_in(init)
         start = self._start(matrices, first, couplings)
@@ -221,6 +227,8 @@ class KroneckerSBL(KronEstimate):
             raise ValueError(f"update must be one of {', '.join(PLAIN_UPDATES)}; got {self.update!r}")
         if self.pc_step not in ("mm", "nnls"):
             raise ValueError(f"pc_step must be 'mm' or 'nnls'; got {self.pc_step!r}")
+        if self.pruning not in ("revised", "published"):
+            raise ValueError(f"pruning must be 'revised' or 'published'; got {self.pruning!r}")
         check_record(self.record)
         for name in ("max_iter", "inner_max"):
             check_count(name, getattr(self, name))
@@ -230,7 +238,8 @@ class KroneckerSBL(KronEstimate):
         if max(relative) >= 1:
             raise ValueError(f"prune_rel must be below 1, the share of the largest entry; got {self.prune_rel!r}")
         learn = isinstance(self.noise, str) and self.noise == "learn"
-        return Pruning(relative, absolute), None if learn else check_noise(self.noise)
+        rule = Pruning(relative, absolute, final=self.pruning == "published")
+        return rule, None if learn else check_noise(self.noise)
 
     def _check_start(self, sizes: list[int]) -> tuple[list[_Real], list[_Real | None] | None]:
         """Return what `init` gives, ones by default, and the couplings."""
@@ -310,9 +319,9 @@ class KroneckerSBL(KronEstimate):
         coef = mean.reshape(math.prod(dictionaries.columns), *mean.shape[data.n_modes :])
         self._set_estimate(dictionaries, data, coef, var.reshape(-1))
         details = latent_details(start.update, start.columns, dictionaries.columns)
-        if not start.update.descends:
+        if not start.update.descends or self.pruning == "published":
             details["theorem"] = False
-        elif "latents" in details:
+        if "latents" in details:
             details["latents"] = self._in_units(details["latents"], details["couplings"])
         self._certify(fit.converged, fit.residual, init, details)
         return self

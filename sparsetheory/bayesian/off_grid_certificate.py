@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class OffGridCertificate(Certificate):
         Tolerance of the solver, which is the bound.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = ("tol", "rule")
+
     coef: NDArray[Any] = field(kw_only=True, repr=False)
     inner: TurboCertificate = field(kw_only=True, repr=False)
     theta: NDArray[np.float64] = field(kw_only=True, repr=False)
@@ -46,8 +48,7 @@ class OffGridCertificate(Certificate):
         """Certify the end of a run."""
         valid = bool(fit.change <= tol)
         return cls(
-            "one more iteration moves the mean and a learned noise precision, relatively, the support probabilities, "
-            "and the offsets, in cells, by at most the bound",
+            "",
             tol,
             fit.change,
             Status.of(valid),
@@ -57,6 +58,13 @@ class OffGridCertificate(Certificate):
             theta=fit.grid.theta,
             rule=rule,
             tol=tol,
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised."""
+        return (
+            "one more iteration moves the mean and a learned noise precision, relatively, the support probabilities, "
+            "and the offsets, in cells, by at most the bound"
         )
 
     def check(self, F: ParametricMatrix, y: Any, *, random_state: Any = 0) -> "OffGridCertificate":
@@ -95,7 +103,8 @@ class OffGridCertificate(Certificate):
             faults.append("the bound is not the tolerance of the solver")
         if not movement <= self.bound * (1 + 1e-6):
             faults.append("one more iteration moves by more than the bound")
-        return replace(self, measured=movement, status=Status.of(not faults), reason="; ".join(faults), inner=inner)
+        judged = replace(self, measured=movement, status=Status.of(not faults), reason="; ".join(faults), inner=inner)
+        return judged.unless_misstated()
 
     def _grid_movement(self, F: ParametricMatrix, y: Any) -> float:
         state = self.inner.state

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,10 @@ class PatternCertificate(Certificate):
         Of the update.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = (
+        "tol", "converged", "noise_learned", "noise_variance", "fit_intercept", "a", "b", "eta",
+    )  # fmt: skip
+
     gamma: _Real = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
     noise_learned: bool = field(kw_only=True)
@@ -77,7 +81,7 @@ class PatternCertificate(Certificate):
     def of(cls, converged: bool, moved: float, tol: float, **details: Any) -> "PatternCertificate":
         """Certify the point that a solver ended with, which one more update moved by this share."""
         return cls(
-            "one more update changes the posterior mean, and a learned noise variance, by at most the bound",
+            "",
             tol,
             moved,
             Status.of(converged),
@@ -85,7 +89,11 @@ class PatternCertificate(Certificate):
             tol=tol,
             converged=converged,
             **details,
-        )
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised."""
+        return "one more update changes the posterior mean, and a learned noise variance, by at most the bound"
 
     def check(self, X: Any, y: Any, *, random_state: Any = 0) -> "PatternCertificate":
         """Do one more update, with an orthogonal factor of the columns beside the noise.
@@ -111,9 +119,8 @@ class PatternCertificate(Certificate):
         shape = (data.n_columns, *data.Y.shape[1:])
         if self.coef.shape != shape:
             raise ValueError(f"X and y must belong to coefficients of shape {self.coef.shape}; got {shape}")
-        values = (self.gamma, self.noise_variance, self.coef, self.intercept)
-        if not all(np.isfinite(v).all() for v in values) or np.any(self.gamma < 0) or self.noise_variance < 0:
-            return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or negative")
+        if not self._sensible(data):
+            return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or cannot be")
         measured, faults = self._measure(data)
         if not self.converged:
             faults.append("the solver stopped before it came to rest")
@@ -121,7 +128,15 @@ class PatternCertificate(Certificate):
             faults.append("the bound is not the tolerance of the solver")
         if not measured <= self.bound * (1.0 + 1e-6):
             faults.append("one more update moves by more than the bound")
-        return replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        return judged.unless_misstated()
+
+    def _sensible(self, data: Any) -> bool:
+        numbers = (self.gamma, self.noise_variance, self.a, self.b, self.eta)
+        if not all(np.isfinite(v).all() and np.all(v >= 0) for v in numbers) or self.gamma.shape != self.coef.shape[:1]:
+            return False
+        finite = np.isfinite(self.coef).all() and np.isfinite(self.intercept).all()
+        return bool(finite and (self.noise_variance > 0 or not data.Y.any()))
 
     def _measure(self, data: Any) -> tuple[float, list[str]]:
         """Return how far one more update moves, and what else is wrong."""

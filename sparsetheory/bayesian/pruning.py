@@ -27,11 +27,14 @@ class Pruning:
         Thresholds, one per mode, in the units of the user.
     scales : list of ndarray, optional
         What factors are divided by to be in those units; ones by default.
+    final : bool
+        Whether nothing that was dropped comes back: the published rule.
     """
 
     relative: list[float]
     absolute: list[float]
     scales: list[_Real] | None = None
+    final: bool = False
 
     def masks(self, gammas: Sequence[_Real], places: Sequence[NDArray[np.intp]]) -> list[NDArray[np.bool_]]:
         """Say which entries of every mode stay, where `places` tells which entries of the start they are."""

@@ -38,6 +38,8 @@ def support_recovery_rate(x_hat: ArrayLike, x: ArrayLike, rel: float = 1e-3) -> 
     estimate, truth = np.asarray(x_hat), np.asarray(x)
     if estimate.shape != truth.shape or truth.ndim != 1:
         raise ValueError(f"x_hat and x must be vectors of one length; got shapes {estimate.shape} and {truth.shape}")
+    if not (np.all(np.isfinite(estimate)) and np.all(np.isfinite(truth))):
+        raise ValueError("x_hat and x must be finite; one contains NaN or infinity")
     if check_number("rel", rel) >= 1:
         raise ValueError(f"rel must be below 1; got {rel!r}")
     found, there = significant(estimate, rel), np.flatnonzero(truth)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from sparsetheory.bayesian.kron_arguments import as_tensor, check_dictionaries
 from sparsetheory.bayesian.noise_variance import NOISE_FLOOR
 from sparsetheory.bayesian.returning import SlopeAtZero, price_of_name
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.ranges import rounding_of
 
 __all__ = ["StationarityCertificate"]
 
@@ -26,8 +27,8 @@ class StationarityCertificate(Certificate):
     """Stationarity of the cost, and coefficients that are the posterior mean there.
 
     The largest derivative of the cost by the logarithm of a variance, per measurement. With learned noise its variance
-    counts too. Of entries of factors that were pruned none would raise the log evidence by more than the logarithm of
-    the number of entries, were the variances that it scales alike.
+    counts too. No pruned entry of a factor, given one common variance for the coefficients that it scales, would raise
+    the log evidence by more than the logarithm of the number of entries.
 
     Attributes
     ----------
@@ -48,8 +49,12 @@ class StationarityCertificate(Certificate):
         of the latents.
     latents : list of ndarray, optional
     theorem : bool
-        Whether the update rests at stationary points only.
+        Whether the update rests at stationary points only, and nothing was pruned for good.
     """
+
+    TERMS: ClassVar[tuple[str, ...]] = (
+        "tol", "converged", "noise_learned", "noise_variance", "held", "theorem",
+    )  # fmt: skip
 
     gammas: list[_Real] = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
@@ -67,10 +72,9 @@ class StationarityCertificate(Certificate):
         """Certify the point that a solver ended with, where it found this largest derivative."""
         status, reason = Status.of(converged), "" if converged else "the solver stopped before it came to rest"
         if not details.get("theorem", True):
-            status, reason = Status.NOT_APPLICABLE, "this update may rest where the cost is not stationary"
+            status, reason = Status.NOT_APPLICABLE, "this update or pruning may rest where the cost is not stationary"
         return cls(
-            "no derivative of the cost by the logarithm of a variance exceeds the bound, per measurement, and the "
-            "coefficients are the posterior mean",
+            "",
             tol,
             residual,
             status,
@@ -78,6 +82,15 @@ class StationarityCertificate(Certificate):
             tol=tol,
             converged=converged,
             **details,
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised, and by what derivatives are taken."""
+        made = [k for k, C in enumerate(self.couplings or []) if C is not None]
+        of_what = f"a variance (in modes {made} of a latent)" if made else "a variance"
+        return (
+            f"no derivative of the cost by the logarithm of {of_what} exceeds the bound, per measurement, and the "
+            "coefficients are the posterior mean"
         )
 
     def check(self, As: Sequence[ArrayLike], y: ArrayLike, *, random_state: Any = 0) -> "StationarityCertificate":
@@ -110,19 +123,21 @@ class StationarityCertificate(Certificate):
         if dictionaries.columns != [g.size for g in self.gammas] or self.coef.shape != sizes:
             expected = [g.size for g in self.gammas], self.coef.shape[1:]
             raise ValueError(f"As and y must have the columns and snapshots of the fit, {expected}; got {sizes}")
-        if not self._sensible():
+        if not self._sensible() or (self.noise_variance == 0 and data.values.any()):
             return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or negative")
         measured, allowed, faults = self._measure(dictionaries.matrices, data.values)
         if not math.isclose(self.bound, self.tol, rel_tol=1e-9, abs_tol=0.0):
             faults.append("the bound is not the tolerance of the solver")
         if not self.theorem:
             status = Status.INVALID if faults else Status.NOT_APPLICABLE
-            return replace(self, measured=measured, status=status, reason="; ".join(faults) or self.reason)
+            judged = replace(self, measured=measured, status=status, reason="; ".join(faults) or self.reason)
+            return judged.unless_misstated()
         if not self.converged:
             faults.append("the solver stopped before it came to rest")
         if not measured <= self.bound + allowed:
             faults.append("a derivative exceeds the bound")
-        return replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        return judged.unless_misstated()
 
     def _sensible(self) -> bool:
         values = (*self.gammas, *(self.latents or []))
@@ -145,7 +160,9 @@ class StationarityCertificate(Certificate):
         if not all(gamma.any() for gamma in self.gammas):
             gain = max(gain, frame.single_gain(self._held))
         n_free = sum(int(np.sum(np.any(A != 0, axis=0) & self._free(k))) for k, A in enumerate(matrices))
-        if gain > price_of_name(n_free, Y.shape[-1] if many else 1, np.iscomplexobj(frame.Z)) * (1 + 1e-6):
+        if self.theorem and gain > price_of_name(n_free, Y.shape[-1] if many else 1, np.iscomplexobj(frame.Z)) * (
+            1 + 1e-6
+        ):
             faults.append("the data ask for a variance that was pruned")
         if not self._is_mean(frame, unit):
             faults.append("the coefficients are not the posterior mean")
@@ -186,7 +203,7 @@ class StationarityCertificate(Certificate):
         mean, sizes = frame.mean()
         mean, sizes = unit * mean.reshape(self.coef.shape), unit * sizes.reshape(-1)
         rounding = frame.rounding * (sizes if self.coef.ndim == 1 else sizes[:, None])
-        allowed = float(np.finfo(self.coef.real.dtype).eps) * np.abs(mean) + rounding
+        allowed = rounding_of(mean, self.coef.dtype) + rounding
         return bool(np.all(np.abs(self.coef - mean) <= allowed))
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from sparsetheory.bayesian.noise_variance import NOISE_FLOOR
 from sparsetheory.bayesian.returning import price_of_name
 from sparsetheory.bayesian.whitening import Whitening, chunks, is_posterior_mean
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.ranges import rounding_of
 
 __all__ = ["FlatStationarityCertificate", "intercept_fits"]
 
@@ -49,6 +50,10 @@ class FlatStationarityCertificate(Certificate):
         Variances that the user held at zero.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = (
+        "tol", "converged", "noise_learned", "noise_variance", "fit_intercept", "held",
+    )  # fmt: skip
+
     gamma: _Real = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
     noise_learned: bool = field(kw_only=True)
@@ -63,8 +68,7 @@ class FlatStationarityCertificate(Certificate):
     def of(cls, converged: bool, residual: float, tol: float, **details: Any) -> "FlatStationarityCertificate":
         """Certify the point that a solver ended with, where it found this largest derivative."""
         return cls(
-            "no derivative of the cost by the logarithm of a variance exceeds the bound, per measurement, and the "
-            "coefficients are the posterior mean",
+            "",
             tol,
             residual,
             Status.of(converged),
@@ -72,6 +76,13 @@ class FlatStationarityCertificate(Certificate):
             tol=tol,
             converged=converged,
             **details,
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised."""
+        return (
+            "no derivative of the cost by the logarithm of a variance exceeds the bound, per measurement, and the "
+            "coefficients are the posterior mean"
         )
 
     def check(self, X: Any, y: Any, *, random_state: Any = 0) -> "FlatStationarityCertificate":
@@ -102,8 +113,8 @@ class FlatStationarityCertificate(Certificate):
         shape = (data.n_columns, *data.Y.shape[1:])
         if self.coef.shape != shape:
             raise ValueError(f"X and y must belong to coefficients of shape {self.coef.shape}; got {shape}")
-        if not self._sensible():
-            return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or negative")
+        if not self._sensible(data):
+            return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or cannot be")
         measured, allowed, faults = self._measure(data)
         if not self.converged:
             faults.append("the solver stopped before it came to rest")
@@ -111,9 +122,14 @@ class FlatStationarityCertificate(Certificate):
             faults.append("the bound is not the tolerance of the solver")
         if not measured <= self.bound + allowed:
             faults.append("a derivative exceeds the bound")
-        return replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        return judged.unless_misstated()
 
-    def _sensible(self) -> bool:
+    def _sensible(self, data: FlatData) -> bool:
+        if self.gamma.shape != self.held.shape or self.gamma.size != data.n_columns:
+            return False
+        if self.noise_variance == 0 and data.Y.any():
+            return False
         values = (self.gamma, self.noise_variance, self.coef, self.intercept)
         finite = all(np.isfinite(value).all() for value in values)
         return bool(finite and np.all(np.asarray(self.gamma) >= 0) and self.noise_variance >= 0)
@@ -179,5 +195,5 @@ def intercept_fits(data: FlatData, coef: _Array, intercept: Any, learned: bool) 
     (A,) = data.dictionaries.matrices
     expected = data.Y.mean(axis=0) - A.mean(axis=0) @ coef
     terms = np.abs(data.Y).max(axis=0) + np.abs(A).max(axis=0) @ np.abs(coef)
-    allowed = _EPS * sum(A.shape) * terms + float(np.finfo(coef.real.dtype).eps) * np.abs(expected)
+    allowed = _EPS * sum(A.shape) * terms + rounding_of(expected, coef.dtype)
     return bool(np.all(np.abs(intercept - expected) <= allowed))

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from sparsetheory.bayesian.turbo_fit import TurboFit
 from sparsetheory.bayesian.turbo_plain_support import plain_posterior
 from sparsetheory.bayesian.turbo_support import SupportPrior
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.ranges import rounding_of
 
 __all__ = ["TurboCertificate"]
 
@@ -45,6 +46,8 @@ class TurboCertificate(Certificate):
         Whether the solver reached it.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = ("tol", "converged", "learn_prior")
+
     coef: NDArray[Any] = field(kw_only=True, repr=False)
     state: TurboState = field(kw_only=True, repr=False)
     prior: SupportPrior = field(kw_only=True, repr=False)
@@ -59,8 +62,7 @@ class TurboCertificate(Certificate):
         # Messages on a grid that still move have no fixed point to speak of.
         converged = bool(fit.converged and fit.state.support.settled)
         return cls(
-            "one more round moves the mean and a learned noise precision, relatively, and the support probabilities by "
-            "at most the bound",
+            "",
             tol,
             fit.change,
             Status.of(converged),
@@ -72,6 +74,13 @@ class TurboCertificate(Certificate):
             learn_prior=learn_prior,
             tol=tol,
             converged=converged,
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised."""
+        return (
+            "one more round moves the mean and a learned noise precision, relatively, and the support probabilities by "
+            "at most the bound"
         )
 
     def check(
@@ -120,7 +129,8 @@ class TurboCertificate(Certificate):
             faults.append("the bound is not the tolerance of the solver")
         if not measured <= self.bound * (1.0 + 1e-6):
             faults.append("one more round moves by more than the bound")
-        return replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        return judged.unless_misstated()
 
     def _measure(self, F: NDArray[Any], Y: NDArray[Any]) -> tuple[float, list[str]]:
         """Return how far one more round moves, and what does not follow from the data."""
@@ -130,7 +140,7 @@ class TurboCertificate(Certificate):
         same = _dense_gaussian(F, Y, state.x.precisions, state.x.kappa)
         allowed = same.rounding / np.sqrt(state.x.precisions)
         coef = np.atleast_2d(self.coef)[:, state.live].T
-        exact = float(np.finfo(self.coef.real.dtype).eps) * np.abs(same.mean)
+        exact = rounding_of(same.mean, self.coef.dtype)
         if idle.any() or not np.all(np.abs(coef - same.mean) <= exact + allowed[:, None]):
             faults.append("the coefficients are not the mean of their factor")
         if not np.all(np.abs(state.x.mean - same.mean) <= allowed[:, None]):

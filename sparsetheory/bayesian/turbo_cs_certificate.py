@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from scipy.linalg import solve_triangular
 from sparsetheory.bayesian.turbo_arguments import check_arrays
 from sparsetheory.bayesian.turbo_cs_loop import TurboCSRules, TurboCSRun
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.ranges import rounding_of
 
 __all__ = ["TurboCSCertificate"]
 
@@ -41,6 +42,10 @@ class TurboCSCertificate(Certificate):
         Whether the solver reached it.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = (
+        "tol", "converged", "learn_noise", "learn_prior", "damping", "least_variance",
+    )  # fmt: skip
+
     coef: NDArray[Any] = field(kw_only=True, repr=False)
     message: NDArray[Any] = field(kw_only=True, repr=False)
     message_variance: float = field(kw_only=True)
@@ -61,7 +66,7 @@ class TurboCSCertificate(Certificate):
         """Certify a run in the units of the data and of the coefficients."""
         state, (data, unit) = run.state, units
         return cls(
-            "one more exchange changes message, noise and prior by at most the bound, relatively",
+            "",
             rules.tol,
             float(run.history["change"][-1]),
             Status.of(run.converged),
@@ -78,17 +83,21 @@ class TurboCSCertificate(Certificate):
             damping=rules.damping,
             tol=rules.tol,
             converged=run.converged,
-        )
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised."""
+        return "one more exchange changes message, noise and prior by at most the bound, relatively"
 
     @classmethod
     def of_zero(cls, coef: NDArray[Any], tol: float, noise: float) -> "TurboCSCertificate":
         """Certify coefficients of zero, where no column has anything to do with the data."""
         return cls(
-            "no column has anything to do with the data", tol, 0.0, Status.VALID,
+            "", tol, 0.0, Status.VALID,
             coef=coef, message=np.zeros(coef.size),
             message_variance=0.0, noise_variance=noise, density=0.0, signal_variance=0.0, least_variance=0.0,
             learn_noise=False, learn_prior=False, damping=0.0, tol=tol, converged=True,
-        )  # fmt: skip
+        ).stated()  # fmt: skip
 
     def check(self, F: Any, y: Any, *, random_state: Any = 0) -> "TurboCSCertificate":
         """Do one more exchange, from an orthogonal factor where the solver has singular values.
@@ -123,12 +132,15 @@ class TurboCSCertificate(Certificate):
             faults.append("the bound is not the tolerance of the solver")
         if not measured <= self.bound * (1.0 + 1e-6):
             faults.append("one more exchange moves by more than the bound")
-        return replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        return judged.unless_misstated()
 
     def _measure(self, F: NDArray[Any], y: NDArray[Any]) -> tuple[float, list[str]]:
         numbers = (self.message_variance, self.noise_variance, self.signal_variance, self.density)
         if not all(np.isfinite(v).all() for v in (self.coef, self.message, *numbers)) or min(numbers) < 0:
             return math.inf, ["a value is not finite, or negative"]
+        if self.message_variance > 0 and not (0 < self.density < 1 and self.signal_variance > 0):
+            return math.inf, ["there is no such prior"]
         unit, largest = float(np.abs(y).max()), float(np.abs(F).max())
         idle = unit == 0 or largest == 0 or not np.any(F.conj().T @ (y / unit))
         if idle or self.message_variance == 0 or self.noise_variance == 0:
@@ -143,7 +155,7 @@ class TurboCSCertificate(Certificate):
             self.signal_variance / size**2,
         )
         after, mean, rounding = self._exchange(F, y, before, self.least_variance / size**2)
-        allowed = float(np.finfo(self.coef.real.dtype).eps) * np.abs(mean) + rounding * np.linalg.norm(mean)
+        allowed = rounding_of(mean * size, self.coef.dtype) / size + rounding * np.linalg.norm(mean)
         right = bool(np.all(np.abs(self.coef / size - mean) <= allowed))
         return before.change(after), [] if right else ["the coefficients are not the posterior mean"]
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
+from sparsetheory.ranges import rounding_of
+
 __all__ = ["Whitening", "chunks", "is_posterior_mean"]
 
 _Array = NDArray[np.inexact]
@@ -99,7 +101,7 @@ def is_posterior_mean(coef: _Array, A: _Array, gamma: _Real, S: _Array, unit: fl
     shape = (-1,) + (1,) * (coef.ndim - 1)
     mean = unit * gamma.reshape(shape) * S.reshape(coef.shape)
     sizes = unit * gamma * np.linalg.norm(A, axis=0) * frame.solution_size
-    allowed = float(np.finfo(coef.real.dtype).eps) * np.abs(mean) + (frame.rounding * sizes).reshape(shape)
+    allowed = rounding_of(mean, coef.dtype) + (frame.rounding * sizes).reshape(shape)
     return bool(np.all(np.abs(coef - mean) <= allowed))
 
 

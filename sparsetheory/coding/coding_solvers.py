@@ -94,7 +94,12 @@ def _gap_is_small(p: CodingProblem, rows: NDArray[np.intp]) -> _Mask:
     if not good.any():
         return good
     X, C = X[good], C[good]
-    roundings = 2 * _ROUNDINGS * float(np.finfo(p.X.dtype).eps) * np.abs(X @ p.D).max(axis=1) / lam
+    eps, norms = float(np.finfo(p.X.dtype).eps), np.sqrt(np.diagonal(p.gram))
+    # Correlations are differences of those of the signal and of the code, each with rounding errors of its own size.
+    # Those of large codes excuse no more than the root of the precision: beyond, nothing would be proved.
+    of_signals = 2 * _ROUNDINGS * eps * np.abs(X @ p.D).max(axis=1) / lam
+    of_codes = 2 * _ROUNDINGS * eps * norms.max() * (np.abs(C) @ norms) / lam
+    roundings = of_signals + np.minimum(of_codes, eps**0.5)
     good[good] = duality_gap(X, p.D, C, lam) <= np.maximum(p.tol, roundings) * objective_rows(X, p.D, C, p.penalty)
     return good
 

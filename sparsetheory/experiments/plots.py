@@ -19,8 +19,8 @@ __all__ = ["plot_result"]
 
 # More labels than this run into each other.
 _MAX_TICKS = 10
-# Letters of a line across the figure, in the small size of a summary.
-_SUMMARY_WIDTH = 84
+# Points that a letter of a summary takes, measured against axes before their layout leaves room for labels.
+_LETTER_WIDTH = 4.25
 _LABEL_WIDTH = 42
 _LEGEND_WIDTH = 64
 # Points that the numbers and the name of the x axis take.
@@ -104,7 +104,7 @@ def _scale(ax: "Axes", sweep: Sweep, values: Sequence[float]) -> None:
     if "x" in sweep.log:
         ax.set_xscale("log")
     if len(values) == 1 or ("x" in sweep.log and len(values) <= _MAX_TICKS):
-        ax.set_xticks(values, [f"{value:g}" for value in values])
+        ax.set_xticks(values, [min(f"{value:g}", f"{value:.3g}", key=len) for value in values])
         ax.set_xticks([], minor=True)
 
 
@@ -124,7 +124,7 @@ def _label(ax: "Axes", result: ClaimResult) -> None:
     _scale(ax, sweep, sorted({row.value for row in result.rows}))
     ax.set_xlabel(sweep.axis)
     ax.set_ylabel("\n".join(wrap(_quantity(sweep), _LABEL_WIDTH)))
-    lines = wrap(claim.summary, _SUMMARY_WIDTH)
+    lines = wrap(claim.summary, _letters_across(ax))
     if lines:
         below: dict[str, Any] = {"textcoords": "offset points", "va": "bottom", "fontsize": 9, "color": "#444444"}
         ax.annotate("\n".join(lines), (0, 1), xycoords="axes fraction", xytext=(0, 5), **below)
@@ -136,14 +136,19 @@ def _label(ax: "Axes", result: ClaimResult) -> None:
     _place_legend(ax)
 
 
+def _letters_across(ax: "Axes") -> int:
+    """Return how many letters fit in a line across the axes, which may be one of several in a figure."""
+    return max(1, int(ax.bbox.width * 72 / ax.figure.dpi / _LETTER_WIDTH))
+
+
 def _place_legend(ax: "Axes") -> None:
     """Put the legend below the axes, because it hides what lies behind it."""
     from matplotlib.transforms import ScaledTranslation
 
     handles, labels = ax.get_legend_handles_labels()
-    labels = ["\n".join(wrap(label, _LEGEND_WIDTH)) for label in labels]
+    labels = ["\n".join(wrap(label, min(_LEGEND_WIDTH, _letters_across(ax)))) for label in labels]
     widest = max(len(line) for label in labels for line in label.splitlines())
-    columns = max(1, min(len(labels), _SUMMARY_WIDTH // (widest + _LEGEND_HANDLE)))
+    columns = max(1, min(len(labels), _letters_across(ax) // (widest + _LEGEND_HANDLE)))
     below = ax.transAxes + ScaledTranslation(0, -_AXIS_HEIGHT / 72, ax.figure.dpi_scale_trans)
     place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
     ax.legend(handles, labels, ncols=columns, frameon=False, **place)

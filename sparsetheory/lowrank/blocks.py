@@ -35,6 +35,8 @@ def check_rank(rank: int, name: str = "rank") -> int:
     """Return `rank` as an int of at least 1, or raise ValueError."""
     if isinstance(rank, bool | np.bool_) or not isinstance(rank, int | np.integer) or rank < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {rank!r}")
+    if rank > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} must be at most {np.iinfo(np.int64).max}, got {rank!r}")
     return int(rank)
 
 

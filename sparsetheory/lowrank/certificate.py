@@ -51,6 +51,17 @@ class ClusteringCertificate(Certificate):
     rank: int = 1
     criterion: str = "cluster"
 
+    def promise(self) -> str:
+        """Return what is promised, and what was asked for where that is less."""
+        what, dtype = "cluster's approximation", np.dtype(self.bases[0].dtype).name if self.bases else "nothing"
+        if self.per_block:
+            what = "block's approximation in the basis of its cluster"
+        asked = "" if self.bound == self.eps else f", the resolution of {dtype} (eps={self.eps:g} was asked for)"
+        return (
+            f"every {what}, at most {self.rank} dimensions for several blocks, as stored has relative Frobenius error "
+            f"at most {self.bound:g}{asked}"
+        )
+
     @property
     def per_block(self) -> bool:
         """Whether every block is promised to be within tolerance by itself."""
@@ -90,7 +101,7 @@ class ClusteringCertificate(Certificate):
                 f"blocks must have the number and shapes of those fitted: {_describe(self.shape)}, "
                 f"got {_describe(given)}"
             )
-        return self.judged(blocks)
+        return self.judged(blocks).unless_misstated()
 
     def judged(self, blocks: Blocks) -> "ClusteringCertificate":
         """Do what :meth:`check` does for blocks that are known to be valid."""
@@ -109,6 +120,8 @@ class ClusteringCertificate(Certificate):
         """Say what is wrong with the parts of the certificate, whatever the data."""
         if not len(self.clusters) == len(self.bases) == len(self.intervals) == len(self.ranks):
             return "clusters, bases, intervals and ranks differ in number"
+        if self.criterion not in ("cluster", "block"):
+            return f"there is no criterion {self.criterion!r}"
         covered = sorted(k for members in self.clusters for k in members)
         if covered != list(range(len(blocks))) or not all(self.clusters):
             return "the clusters are no partition of the blocks"
@@ -164,12 +177,9 @@ def certify(
     criterion: str,
 ) -> ClusteringCertificate:
     """Return the certificate of a fit, judged on the blocks with the bases as they are stored."""
-    bound = certified_bound(eps, blocks, bases[0].dtype)
-    what = "block's approximation in the basis of its cluster" if criterion == "block" else "cluster's approximation"
-    asked = "" if bound == eps else f", the resolution of {np.dtype(bases[0].dtype).name} (eps={eps:g} was asked for)"
-    return ClusteringCertificate(
-        statement=f"every {what} as stored has relative Frobenius error at most {bound:g}{asked}",
-        bound=bound,
+    unjudged = ClusteringCertificate(
+        statement="",
+        bound=certified_bound(eps, blocks, bases[0].dtype),
         measured=None,
         status=Status.INVALID,
         clusters=tuple(tuple(members) for members in clusters),
@@ -180,7 +190,8 @@ def certify(
         eps=float(eps),
         rank=int(rank),
         criterion=criterion,
-    ).judged(blocks)
+    )
+    return unjudged.stated().judged(blocks)
 
 
 def _describe(shape: Sequence[int]) -> str:

@@ -265,6 +265,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
 
     def _check_parameters(self) -> None:
         check_rank(self.rank)
+        check_jobs(self.n_jobs)
         check_rank(self.patience, "patience")
         check_jobs(self.n_jobs)
         if self.oversampling != 0:

@@ -157,7 +157,7 @@ class Columns:
         # Norms that are well inside the range need no look at single entries.
         suspicious = np.flatnonzero(~((squares > n * _LEAST_SQUARE) & (squares < _LARGEST_SQUARE)))
         if suspicious.size:
-            require_squares("X", self.X[:, suspicious], each_column=True, dtype=np.float64)
+            require_squares("X", self.X[:, suspicious], each_column=True, dtype=np.float64, places=suspicious)
 
     def squares(self, *, recompute_below: float = 1e-7) -> NDArray[np.float64]:
         """Return the squared Euclidean norms of the projected columns.

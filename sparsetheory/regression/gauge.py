@@ -1,7 +1,7 @@
 """How hard a support is, given anchors, and how often that is too hard."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -133,6 +133,8 @@ class AnchorCertificate(Certificate):
         What was tested.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = ("lower", "n_samples")
+
     lower: float = field(kw_only=True)
     k: int = field(kw_only=True)
     alpha_max: float = field(kw_only=True)
@@ -140,6 +142,13 @@ class AnchorCertificate(Certificate):
     supports: _Index = field(kw_only=True, repr=False)
     gauges: _Array = field(kw_only=True, repr=False)
     anchors: Anchors = field(kw_only=True, repr=False)
+
+    def promise(self) -> str:
+        """Return what is promised, at which confidence."""
+        return (
+            f"at most a share of bound of random supports of size {self.k} has a gauge above {self.alpha_max:g} "
+            f"({self.confidence:.6g} confidence)"
+        )
 
     @property
     def n_samples(self) -> int:
@@ -176,7 +185,9 @@ class AnchorCertificate(Certificate):
             If X is not of the shape of the certified one, or a number is out of range.
         """
         rng = generator(random_state)
-        count = _draws(self.bound) if n_samples is None else check_count("n_samples", n_samples)
+        if not 0 <= self.bound <= 1:
+            return replace(self, measured=float("nan"), status=Status.INVALID, reason="the bound is no share")
+        count = _draws(self.bound) if n_samples is None else check_count("n_samples", n_samples, most=10_000_000)
         repeats = self.n_samples if n_repeats is None else check_count("n_repeats", n_repeats)
         columns = Columns(check_columns(X), self.anchors.always)
         _require_anchors(columns, self.anchors)
@@ -186,7 +197,8 @@ class AnchorCertificate(Certificate):
         reason = self._contradiction(plain, repeats)
         if not stats.binom.sf(failures - 1, count, self.bound) > _CHANCE:
             reason = f"{failures} of {count} fresh supports fail, which a share of {self.bound:.3g} excludes"
-        return replace(self, measured=failures / count, status=Status.of(not reason), reason=reason)
+        judged = replace(self, measured=failures / count, status=Status.of(not reason), reason=reason)
+        return judged.unless_misstated()
 
     def _contradiction(self, plain: PlainGauges, repeats: int) -> str:
         """Return what the design says against the certificate, apart from fresh supports."""
@@ -285,7 +297,7 @@ def certify_anchors(
         raise TypeError(f"anchors must be those of select_anchors; got {anchors!r}")
     columns = Columns(check_columns(X), anchors.always)
     k = check_sparsity("k", k, columns.n_samples, columns.n_features)
-    count = check_count("n_samples", n_samples)
+    count = check_count("n_samples", n_samples, most=10_000_000)
     if not 0 < check_number("confidence", confidence) < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1; got {confidence!r}")
     allowed = 2.0 * k if alpha_max is None else check_number("alpha_max", alpha_max, positive=True)
@@ -294,8 +306,7 @@ def certify_anchors(
     gauges = np.concatenate([_gauges(columns, part, anchors) for part in _parts(supports)])
     lower, upper = _limits(gauges, allowed, confidence)
     return AnchorCertificate(
-        f"at most a share of bound of random supports of size {k} has a gauge above {allowed:g} "
-        f"({confidence:.0%} confidence)",
+        "",
         upper,
         float(np.mean(gauges > allowed)),
         Status.VALID,
@@ -306,7 +317,7 @@ def certify_anchors(
         supports=supports,
         gauges=gauges,
         anchors=anchors,
-    )
+    ).stated()
 
 
 def _parts(supports: _Index) -> list[_Index]:

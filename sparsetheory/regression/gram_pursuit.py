@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sparsetheory.arguments import check_count, check_jobs, check_number, real_array
 from sparsetheory.numba_kernels.matching_pursuit import batch_omp
 from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.statistics import require_gram
 
 __all__ = ["omp_gram", "pursue_targets"]
 
@@ -80,6 +81,7 @@ def omp_gram(
     n = gram.shape[0] if gram.ndim else 0
     if gram.shape != (n, n) or n == 0:
         raise ValueError(f"gram must be a square matrix; got shape {gram.shape}")
+    require_gram(gram, gram.dtype)
     if rows.ndim not in (1, 2) or rows.shape[-1] != n:
         raise ValueError(f"correlations must have {n} entries per target, as gram has columns; got shape {rows.shape}")
     if n_nonzero is not None and check_count("n_nonzero", n_nonzero) > n:
@@ -101,6 +103,8 @@ def _energies(squares: ArrayLike | None, tol: float | None, shape: tuple[int, ..
     if squares is None:
         raise ValueError("squares, the squared norms of the targets, are needed with tol; got None")
     energies = real_array("squares", squares)
+    if np.any(energies < 0):
+        raise ValueError(f"squares must not be negative; got {energies.min():.3g}")
     if energies.shape != shape:
         raise ValueError(f"squares must hold one number per target, shape {shape}; got shape {energies.shape}")
     return np.atleast_1d(energies)

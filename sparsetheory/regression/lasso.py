@@ -1,6 +1,5 @@
 """Estimators for penalised least squares with any penalty of the package."""
 
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -8,7 +7,7 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import check_cv
 
-from sparsetheory.arguments import check_number
+from sparsetheory.arguments import check_jobs, check_number
 from sparsetheory.coding.penalty import Penalty
 from sparsetheory.numba_kernels import penalty_tags
 from sparsetheory.regression.lasso_certificate import LassoCertificate, warn_if_rounding_spoils
@@ -274,7 +273,7 @@ class WorkingSetLassoCV(_PenalisedModel):
             If a parameter is out of its range, or all rows of a fold have weight zero.
         """
         X, y = self._check_arrays(X, y)
-        require_workers(self.n_jobs)
+        check_jobs(self.n_jobs)
         weight = None if sample_weight is None else check_row_weights(sample_weight, X)[0] ** 2
         data, path = self._path(X, y, weight, self.lams, self.n_lams, self.min_ratio)
         splits = list(check_cv(self.cv).split(X, y))
@@ -296,9 +295,3 @@ class WorkingSetLassoCV(_PenalisedModel):
         path = self._path(rows, y[train], inside, lams)[1]
         errors = path.predict(X[test]) - y[test].astype(np.float64)[:, None]
         return np.asarray(np.average(errors**2, axis=0, weights=outside))
-
-
-def require_workers(n_jobs: Any) -> None:
-    """Raise ValueError if a number of workers is not as joblib counts."""
-    if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral) or n_jobs == 0):
-        raise ValueError(f"n_jobs must be None or an integer other than 0; got {n_jobs!r}")

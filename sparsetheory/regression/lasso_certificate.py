@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,6 +52,8 @@ class LassoCertificate(Certificate):
         gradient at zero (other penalties), without what is not penalised.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = ("tol", "fit_intercept")
+
     penalty: Penalty = field(kw_only=True)
     lam: float = field(kw_only=True)
     levels: _Array = field(kw_only=True, repr=False)
@@ -74,10 +76,8 @@ class LassoCertificate(Certificate):
         **more: Any,
     ) -> Self:
         """Return the certificate of a solution, not verified yet; `penalty` is at the level of the fit."""
-        is_l1 = penalty.kind == penalty_tags.L1
-        what = "the objective is within gap of its minimum" if is_l1 else "no single coefficient can be improved"
         return cls(
-            f"{type(penalty).__name__} at lam={penalty.lam:.6g}: {what}",
+            "",
             bound,
             None,
             Status.INVALID,
@@ -89,6 +89,15 @@ class LassoCertificate(Certificate):
             fit_intercept=fit_intercept,
             tol=tol,
             **more,
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised, of which penalty."""
+        what = "the objective is within gap of its minimum" if self._is_l1 else "no single coefficient can be improved"
+        paid = self.levels[self.levels > 0] / (self.lam or 1.0)
+        return (
+            f"{self.penalty!r} on {paid.size} features, weights {paid.min(initial=np.inf):.6g} to "
+            f"{paid.max(initial=0.0):.6g}: {what}"
         )
 
     def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
@@ -116,7 +125,7 @@ class LassoCertificate(Certificate):
             For data that `fit` refuses, or with another number of features.
         """
         design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
-        return self._judge(design, target)
+        return self._judge(design, target).unless_misstated()
 
     def on(self, X: Any, y: NDArray[Any], data: LeastSquaresData) -> Self:
         """Return :meth:`check` on what a fit has validated already."""

@@ -155,7 +155,7 @@ class PufferLasso(_PreconditionedLasso):
         level = np.full(data.n_features, float(self.lam))
         solution = self._solve(data, Columns(np.asfortranarray(rows)), target, level, scale)
         certificate = PufferCertificate(
-            f"preconditioned Lasso at lam={self.lam:.6g}: the objective is within gap of its minimum",
+            "",
             solution.tolerance,
             None,
             Status.INVALID,
@@ -164,7 +164,7 @@ class PufferLasso(_PreconditionedLasso):
             intercept=self.intercept_,
             fit_intercept=bool(self.fit_intercept),
             tol=float(self.tol),
-        )
+        ).stated()
         return self._certify(certificate, X, y, data, solution)
 
 

@@ -1,7 +1,7 @@
 """Evidence for the Lassos of a changed design, recomputed from raw data."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.linalg
@@ -66,11 +66,17 @@ class PufferCertificate(Certificate):
         Tolerance of the fit: `bound` is this times half the square of b.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = ("lam", "tol", "fit_intercept")
+
     lam: float = field(kw_only=True)
     coef: NDArray[Any] = field(kw_only=True, repr=False)
     intercept: float = field(kw_only=True)
     fit_intercept: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
+
+    def promise(self) -> str:
+        """Return what is promised."""
+        return "the objective of the preconditioned Lasso is within gap of its minimum"
 
     def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
         """Recompute the gap, and the promise itself, by one least-squares routine.
@@ -92,7 +98,7 @@ class PufferCertificate(Certificate):
             For data that `fit` refuses, or with another number of features.
         """
         design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
-        return self._judge(design, target)
+        return self._judge(design, target).unless_misstated()
 
     def on(self, X: Any, y: NDArray[Any], data: LeastSquaresData) -> Self:
         """Return :meth:`check` on what a fit has validated already."""

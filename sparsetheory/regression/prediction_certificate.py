@@ -1,7 +1,7 @@
 """What is proved about the prediction error of one random-support fit."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,6 +66,8 @@ class PredictionCertificate(Certificate):
         The model, what is always in it, and the solver's tolerance.
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = ("k", "alpha", "sigma", "lam", "tol", "applies", "fit_intercept")
+
     anchors: Anchors = field(kw_only=True, repr=False)
     k: int = field(kw_only=True)
     alpha: float = field(kw_only=True)
@@ -87,7 +89,7 @@ class PredictionCertificate(Certificate):
     def of(cls, data: LeastSquaresData, exempt: str, **facts: Any) -> "PredictionCertificate":
         """Certify a fit from its data and facts; `exempt` says why no theorem covers it."""
         blank = cls(
-            "mean squared prediction error on a random support",
+            "",
             float("nan"),
             None,
             Status.NOT_APPLICABLE,
@@ -102,7 +104,7 @@ class PredictionCertificate(Certificate):
             **facts,
         )
         if exempt:
-            return blank
+            return blank.stated()
         design = PlainAnchored(data, blank.anchors.indices)
         fits = blank._fits(data)
         evidence = blank._evidence(design, fits)
@@ -110,7 +112,14 @@ class PredictionCertificate(Certificate):
         single = np.ndim(blank.sigma) == 0
         named: dict[str, Any] = {name: float(values[0]) if single else values for name, values in promised.items()}
         stated = replace(blank, **named)
-        return replace(stated, bound=float(np.max(stated.error_bound())))._judged(design, fits, evidence, "")
+        stated = replace(stated, bound=float(np.max(stated.error_bound()))).stated()
+        return stated._judged(design, fits, evidence, "")
+
+    def promise(self) -> str:
+        """Return what is promised, and of which share of supports."""
+        return (
+            f"mean squared prediction error on a random support, of which a share of {self.anchors.delta:.6g} may fail"
+        )
 
     def error_bound(self, B: float | None = None, *, t: float = 3.0) -> Any:
         """Return the bound on the mean squared prediction error for a signal of size B.
@@ -183,10 +192,10 @@ class PredictionCertificate(Certificate):
         ValueError
             For data that `fit` refuses, or of another number of features or targets.
         """
-        rng, count = generator(random_state), check_count("n_samples", n_samples)
+        rng, count = generator(random_state), check_count("n_samples", n_samples, most=10_000_000)
         data = checked_data(self, X, y, sample_weight)
         if not self.applies:
-            return self
+            return self.unless_misstated()
         if data.n_samples != self.shape[0]:
             return self._invalid(f"the fit had {self.shape[0]} rows; got {data.n_samples}")
         numbers = (self.coef, self.intercept, self.sigma, self.lam, self.gap, self.signal, self.inside, self.alpha)
@@ -195,7 +204,7 @@ class PredictionCertificate(Certificate):
         design, fits = PlainAnchored(data, self.anchors.indices), self._fits(data)
         evidence = self._evidence(design, fits)
         reason = self._contradiction(design, evidence) or self._misplaced(data, design, count, rng)
-        return self._judged(design, fits, evidence, reason)
+        return self._judged(design, fits, evidence, reason).unless_misstated()
 
     def _invalid(self, reason: str) -> "PredictionCertificate":
         return replace(self, measured=float("nan"), status=Status.INVALID, reason=reason)

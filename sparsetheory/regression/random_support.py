@@ -221,7 +221,7 @@ class RandomSupportRegressor(SparseLinearModel):
             if name != "anchors" or isinstance(value, str):
                 require_choice(name, value, choices)
         require_flags(prune=self.prune, fit_intercept=self.fit_intercept)
-        check_count("n_draws", self.n_draws)
+        check_count("n_draws", self.n_draws, most=100_000)
         check_count("max_steps", self.max_steps)
         check_number("tol", self.tol, positive=True)
         if self.sigma is not None:

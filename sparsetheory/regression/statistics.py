@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 from sparsetheory.arguments import require_nonnegative
 from sparsetheory.ranges import require_squares
 
-__all__ = ["check_statistics"]
+__all__ = ["check_statistics", "require_gram"]
 
 _Array = NDArray[np.float64]
 # Eigenvalues of a correlation matrix may be negative by this many roundings, times the number of features.
@@ -53,23 +53,50 @@ def check_statistics(gram: ArrayLike, correlations: ArrayLike, energy: Any) -> t
     ...
     ValueError: energy must be at least what gram and correlations explain; got 0.9
     """
-    slack = _ROUNDINGS * float(np.finfo(_precision(gram, correlations)).eps)
+    slack = _slack(gram, correlations)
     G = check_array(gram, dtype=np.float64, input_name="gram")
     b = check_array(correlations, dtype=np.float64, ensure_2d=False, input_name="correlations")
     if b.ndim != 1 or G.shape != (b.size, b.size):
         raise ValueError(f"gram must be square with as many rows as correlations; got {G.shape} and {b.shape}")
     require_nonnegative(energy=energy)
-    require_squares("gram", np.sqrt(np.abs(np.diag(G)))[None], 1, each_column=True)
     require_squares("energy", np.sqrt(np.array([float(energy)])), 1)
+    require_squares("correlations", np.sqrt(np.abs(b)), 1)
     slack *= max(b.size, 100)
+    unit, scale = _unit_gram(G, slack)
+    _check_response(unit, b * scale, b[scale == 0], float(energy), slack)
+    return 0.5 * (G + G.T), b, float(energy)
+
+
+def require_gram(gram: NDArray[np.floating], precision: Any) -> None:
+    """Raise ValueError for a square matrix that is no Gram matrix, up to rounding in a precision.
+
+    Of more than 5,000 features only the signs of the diagonal and symmetry are looked at.
+    """
+    slack = _ROUNDINGS * float(np.finfo(precision).eps) * max(len(gram), 100)
+    unit, _ = _unit_gram(np.asarray(gram, dtype=np.float64), slack)
+    if len(gram) <= _LARGEST and not _is_semidefinite(unit, slack):
+        raise ValueError(_indefinite(unit))
+
+
+def _indefinite(unit: _Array) -> str:
+    least = np.linalg.eigvalsh(unit)[0]
+    return f"gram must be positive semidefinite; the least eigenvalue of its correlation matrix is {least:.3g}"
+
+
+def _unit_gram(G: _Array, slack: float) -> tuple[_Array, _Array]:
+    """Return the matrix with a unit diagonal, and by what its rows were multiplied."""
+    require_squares("gram", np.sqrt(np.abs(np.diag(G)))[None], 1, each_column=True)
     scale = _inverse_roots("gram", np.diag(G))
     unit = G * np.outer(scale, scale)
     if np.any(G[scale == 0] != 0) or np.any(G[:, scale == 0] != 0):
         raise ValueError("gram must be positive semidefinite: rows whose diagonal entry is zero must be zero")
     if np.max(np.abs(unit - unit.T), initial=0.0) > slack:
         raise ValueError(f"gram must be symmetric; entries differ by up to {np.max(np.abs(G - G.T)):.3g}")
-    _check_response(unit, b * scale, b[scale == 0], float(energy), slack)
-    return 0.5 * (G + G.T), b, float(energy)
+    return unit, scale
+
+
+def _slack(*arrays: Any) -> float:
+    return _ROUNDINGS * float(np.finfo(_precision(*arrays)).eps)
 
 
 def _precision(*arrays: Any) -> Any:
@@ -101,10 +128,7 @@ def _check_response(unit: _Array, b: _Array, dead: _Array, energy: float, slack:
     if _is_semidefinite(np.block([[np.ones((1, 1)), border[None]], [border[:, None], unit]]), slack):
         return
     if not _is_semidefinite(unit, slack):
-        raise ValueError(
-            f"gram must be positive semidefinite; the least eigenvalue of its correlation matrix is "
-            f"{np.linalg.eigvalsh(unit)[0]:.3g}"
-        )
+        raise ValueError(_indefinite(unit))
     raise ValueError(f"energy must be at least what gram and correlations explain; got {energy:.3g}")
 
 

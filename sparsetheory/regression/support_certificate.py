@@ -1,7 +1,7 @@
 """Evidence about the features that a model uses and their least-squares coefficients."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -113,6 +113,10 @@ class SupportCertificate(Certificate):
     (True, False)
     """
 
+    TERMS: ClassVar[tuple[str, ...]] = (
+        "precision", "iteration", "price", "ridge", "converged", "fit_intercept", "forced",
+    )  # fmt: skip
+
     coef: NDArray[np.floating] = field(kw_only=True, repr=False)
     intercept: Any = field(kw_only=True)
     support: NDArray[np.intp] = field(kw_only=True, repr=False)
@@ -144,14 +148,17 @@ class SupportCertificate(Certificate):
         )
         fits = blank._fits(data)
         objectives = np.array([blank._objective(fit) for fit in fits])
-        promises = "; ".join(rule.statement for rule in blank.rules) or "nothing is promised about the choice"
         stated = replace(
             blank,
-            statement=f"least squares on {model.support_.size} features: |x_j'r| at most bound |x_j| |y|; {promises}",
             bound=blank._bound(fits),
             objective=objectives if model.coef_.ndim == 2 else float(objectives[0]),
         )
-        return stated._judged(fits, "")
+        return stated.stated()._judged(fits, "")
+
+    def promise(self) -> str:
+        """Return what is promised of coefficients and support."""
+        rules = "; ".join(rule.statement for rule in self.rules) or "nothing is promised about the choice"
+        return f"least squares on {self.support.size} features: |x_j'r| at most bound |x_j| |y|; {rules}"
 
     def check(
         self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0
@@ -183,7 +190,7 @@ class SupportCertificate(Certificate):
         if not np.all(np.isfinite(self.coef)) or not np.all(np.isfinite(self.intercept)):
             return replace(self, measured=float("nan"), status=Status.INVALID, reason="coefficients are not finite")
         fits = self._fits(data)
-        return self._judged(fits, self._contradiction(fits))
+        return self._judged(fits, self._contradiction(fits)).unless_misstated()
 
     def _fits(self, data: LeastSquaresData) -> list[PlainSupport]:
         targets = data.raw_y.T if data.raw_y.ndim == 2 else data.raw_y[None]

@@ -9,12 +9,13 @@ from bayesian.kron_references import dense_posterior, in_units, kron, ones_of, p
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from sparsetheory.bayesian import SBL, KroneckerSBL, make_irs_mimo, make_kron_sparse, oracle_ls
+from sparsetheory.bayesian import SBL, KroneckerSBL, irs_nmse, make_irs_mimo, make_kron_sparse, oracle_ls
 
 DESCENDING = ("mm", "am", "ksbl", "newton")
 REAL_AM = {"update": "am", "max_iter": 150, "prune_rel": 1e-2, "inner_tol": 1e-5, "inner_relative": False}
 REAL_SVD = {"update": "svd", "max_iter": 150, "prune_rel": 1e-3}
-IRS = {"max_iter": 150, "prune_abs": 1e-4}
+IRS = {"max_iter": 150, "prune_abs": 1e-4, "pruning": "published"}
+PC = {"coupling": (0.8, None, 0.8), "pc_step": "nnls", "inner_max": 9}
 
 
 def _real(seed=0):
@@ -48,7 +49,8 @@ def test_published_am_and_svd_on_real_data(seed, known):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_published_settings_of_the_channel_experiment(seed):
-    As, y, s2 = in_units(_irs(seed))
+    p = _irs(seed)
+    As, y, s2 = p.As, p.y, p.noise_variance
     rel = (1e-2, 1e-1, 1e-3)
     common = IRS | {"init": ones_of(As), "tol": 0.0, "max_iter": 40}
     loop = {"absolute": 1e-4, "R": 40, "tol": 0.0}
@@ -58,11 +60,47 @@ def test_published_settings_of_the_channel_experiment(seed):
     x, _ = published_loop(As, y, "svd", s2, **loop)
     model = KroneckerSBL("svd", s2, 0.0, **common).fit(As, y)
     np.testing.assert_allclose(model.coef_, x, atol=1e-9 * np.abs(x).max())
-    beta, rel = (0.8, None, 0.8), (1e-2, 1e-1, 1e-2)
-    x, _ = published_loop(As, y, "pc", s2, rel=rel, inner=(1e-4, True, 9), beta=beta, **loop)
-    settings = common | {"coupling": beta, "pc_step": "nnls", "inner_max": 9}
-    model = KroneckerSBL("am", s2, rel, **settings).fit(As, y)
+    # The offset of this step is in the unit of the data.
+    As, y, s2 = in_units(p)
+    rel = (1e-2, 1e-1, 1e-2)
+    x, _ = published_loop(As, y, "pc", s2, rel=rel, inner=(1e-4, True, 9), beta=PC["coupling"], **loop)
+    model = KroneckerSBL("am", s2, rel, **common, **PC).fit(As, y)
     np.testing.assert_allclose(model.coef_, x, atol=1e-9 * np.abs(x).max())
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e3])
+def test_published_settings_follow_the_unit_of_y(unit):
+    p = _irs()
+    rel, ones = (1e-2, 1e-1, 1e-2), ones_of(p.As)
+    models = {
+        "am": KroneckerSBL("am", p.noise_variance, rel, init=ones, **IRS),
+        "pc": KroneckerSBL("am", p.noise_variance, rel, init=ones, **IRS, **PC),
+        "svd": KroneckerSBL("svd", p.noise_variance, 0.0, init=ones, **IRS),
+    }
+    for model in models.values():
+        moved = clone(model).set_params(
+            noise=unit**2 * p.noise_variance,
+            init=[ones[0], ones[1], unit**2 * ones[2]],
+            prune_abs=(1e-4, 1e-4, 1e-4 * unit**2),
+        )
+        wanted, found = _fit(model, p.As, p.y), _fit(moved, p.As, unit * p.y)
+        assert [k.size for k in found.kept_] == [k.size for k in wanted.kept_]
+        np.testing.assert_allclose(found.coef_ / unit, wanted.coef_, atol=1e-8 * np.abs(wanted.coef_).max())
+
+
+def test_published_pruning_is_for_good():
+    p = make_irs_mimo(snr_db=4, rng=101)
+    settings = IRS | {"init": ones_of(p.As), "prune_rel": (1e-2, 1e-1, 1e-3), "noise": p.noise_variance}
+    final = _fit(KroneckerSBL("am", record=("kept",), **settings), p.As, p.y)
+    assert np.all(np.diff(final.kept_path_, axis=0) <= 0)
+    assert final.converged_
+    assert final.certificate_.status == final.certificate_.check(p.As, p.y).status == "not applicable"
+    # The data ask for what was dropped.
+    revised = _fit(KroneckerSBL("am", **settings | {"pruning": "revised"}), p.As, p.y)
+    assert revised.log_evidence_ > final.log_evidence_ + 10
+    assert irs_nmse(p, revised.coef_) < 0.1 < 1.0 < irs_nmse(p, final.coef_)
+    with pytest.raises(ValueError, match="pruning must be 'revised' or 'published'; got 'never'"):
+        KroneckerSBL(pruning="never").fit(p.As, p.y)
 
 
 @pytest.mark.parametrize("noise", ["learn", 0.05])

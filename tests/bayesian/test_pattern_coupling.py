@@ -79,6 +79,7 @@ def test_monotone_step_beats_the_published_one_at_low_snr():
         p = make_irs_mimo(T=4, R=8, L=64, res=12, n_pilots=3, n_patterns=6, snr_db=6, rng=seed)
         rel = (1e-2, 1e-1, 1e-2)
         published = {"max_iter": 150, "prune_abs": 1e-4, "update": "am", "noise": p.noise_variance}
+        published |= {"pruning": "published", "init": [np.ones(A.shape[1]) for A in p.As]}
         models = {
             "mm": KroneckerSBL(noise=p.noise_variance, coupling=(0.8, None, 0.8)),
             "nnls": KroneckerSBL(prune_rel=rel, coupling=(0.8, None, 0.8), pc_step="nnls", inner_max=9, **published),

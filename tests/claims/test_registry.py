@@ -38,9 +38,9 @@ def test_an_unknown_pattern_that_resembles_nothing_points_to_the_list():
         find_claims(["qqq"])
 
 
-def test_every_figure_has_a_plain_sentence_and_a_y_axis():
+def test_every_claim_has_a_plain_sentence_and_every_figure_a_y_axis():
     for claim in all_claims().values():
+        assert claim.summary.endswith("."), claim.name
+        assert len(claim.summary) <= 168, claim.name
         if claim.sweep is not None:
-            assert claim.summary.endswith("."), claim.name
-            assert len(claim.summary) <= 168, claim.name
             assert claim.sweep.measured_label != "measured", claim.name

@@ -129,3 +129,10 @@ def test_scaling_fails_where_a_value_has_no_logarithm(value):
     with np.errstate(all="ignore"):
         judgement = ScalesAs(2.0, 0.1).judge(axis, [Measurement(v, np.inf) for v in (1.0, 4.0, value, 64.0)])
     assert judgement.state == "fails"
+
+
+def test_ratios_to_a_bound_of_rounding_errors_say_nothing():
+    rounding = Measurement(1e-16, 1e-27, scale=1.0)
+    assert Always(1e-12).judge([1.0], [rounding]).tightest == 0.0
+    assert Always(1e-12).judge([1.0], [rounding, Measurement(0.5, 1.0, scale=1.0)]).tightest == 0.5
+    assert Measurement(1.0, 2.0).tightness(1e-12) == 0.5

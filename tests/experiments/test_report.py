@@ -106,6 +106,8 @@ def test_plot_says_what_it_shows(energy):
     (summary,) = [text.get_text() for text in ax.texts]
     assert summary.replace("\n", " ") == claim.summary.strip()
     assert max(map(len, summary.splitlines())) <= 84
+    panel = plot_result(run_claim(claim), Figure(figsize=(15, 4)).subplots(1, 3)[0])
+    assert max(len(line) for text in panel.texts for line in text.get_text().splitlines()) <= 60
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,10 @@ def test_gram_pursuit_without_targets():
             r"squares must hold one number per target, shape \(2,\); got shape \(5,\)",
         ),
         ({"tol": 1.0, "squares": [1.0, np.nan]}, "squares must be finite"),
+        ({"tol": 1.0, "squares": [1.0, -1.0]}, "squares must not be negative; got -1"),
+        ({"gram": np.eye(3) + 2 * np.eye(3)[::-1]}, "gram must be positive semidefinite; the least eigenvalue"),
+        ({"gram": np.eye(3) + np.tri(3)}, "gram must be symmetric"),
+        ({"gram": np.diag([1.0, -1.0, 1.0])}, "gram must be positive semidefinite; its diagonal"),
     ],
 )
 def test_gram_pursuit_refuses(arguments, message):

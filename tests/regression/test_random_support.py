@@ -315,3 +315,11 @@ def test_bad_signal_sizes(solver, B):
     model = RandomSupportRegressor(K, solver=solver, sigma=SIGMA, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="B must be a finite non-negative number"):
         model.error_bound(B)
+
+
+def test_counts_that_would_run_without_end_are_refused():
+    X, y = np.eye(6), np.arange(6.0)
+    with pytest.raises(ValueError, match="n_draws"):
+        RandomSupportRegressor(1, n_draws=10**30).fit(X, y)
+    with pytest.raises(ValueError, match="n_samples"):
+        certify_anchors(X, 1, select_anchors(X, 1, random_state=0), n_samples=10**30)

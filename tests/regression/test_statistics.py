@@ -83,3 +83,9 @@ def test_an_indefinite_matrix_too_large_to_factorise_is_found_by_the_solver(monk
     b = np.array([1.0, -1.0, 0.0, 0.0, 0.0])
     with pytest.raises(ValueError, match="positive semidefinite"):
         gram_lasso_path(G, b, e + 2, lams=[0.5, 0.1])
+
+
+def test_correlations_out_of_range_are_refused_by_name():
+    G, b, e = _statistics()
+    with pytest.raises(ValueError, match="correlations"):
+        gram_lasso_path(G, 1e305 * b, e)

@@ -215,7 +215,7 @@ def test_prices_are_checked_from_both_sides():
         return np.linalg.lstsq(columns, y)[1][0]
 
     cheapest = min(rss(np.delete(design, j + 1, axis=1)) - rss(design) for j in range(certificate.support.size))
-    assert replace(certificate, rules=(Worthwhile(0.999 * cheapest),)).check(X, y).valid
+    assert replace(certificate, rules=(Worthwhile(0.999 * cheapest),)).stated().check(X, y).valid
     assert "less than its price" in replace(certificate, rules=(Worthwhile(1.001 * cheapest),)).check(X, y).reason
 
 
@@ -229,7 +229,7 @@ def test_exchanges_are_tried():
     saved = 1 - _fit(OMP(4), X[:, [2, 9, 17, 28]], y).objective / certificate.objective
     assert saved > 0.05
     assert "squared residual" in replace(worse, rules=(Exchanges(1, 0.99 * saved),)).check(X, y).reason
-    assert replace(worse, rules=(Exchanges(1, 1.01 * saved),)).check(X, y).valid
+    assert replace(worse, rules=(Exchanges(1, 1.01 * saved),)).stated().check(X, y).valid
 
 
 @pytest.mark.parametrize(("factor", "move"), [(60.0, "removal"), (0.01, "addition")])
