@@ -72,6 +72,17 @@ def test_a_claim_without_its_extra_is_not_run_and_does_not_fail(norms, energy, t
     assert "No module named &#39;cvxpy&#39;; it comes with the extra sparsetheory[convex]" in page
 
 
+def _draws_with_cvxpy(rng, value):
+    raise ModuleNotFoundError("No module named 'cvxpy'", name="cvxpy")
+
+
+def test_instances_that_hold_do_not_hide_a_sweep_that_was_not_run(norms, tmp_path):
+    lacking = replace(norms, sweep=replace(norms.sweep, draw=_draws_with_cvxpy))
+    (outcome,) = reproduce([lacking], out=tmp_path).outcomes
+    assert outcome.judgement.state is State.NOT_RUN
+    assert outcome.judgement.evidence.startswith("no counterexample in")
+
+
 def _misses_its_weights(profile):
     raise ImportError("the weights need the extra: pip install 'sparsetheory[examples]'")
 

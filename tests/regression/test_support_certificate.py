@@ -253,7 +253,7 @@ def test_moves_may_gain_what_rounding_explains():
     allowed = rounding * (2 * np.abs(certificate.coef * norms).max() + rounding)
     for share, reason in ((0.5, ""), (1.5, "addition lowers the objective by more than promised")):
         rule = replace(certificate.rules[0], price=gain - share * allowed, allowed=0.0)
-        assert replace(certificate, rules=(rule,)).check(X, y).reason == reason
+        assert replace(certificate, rules=(rule,)).stated().check(X, y).reason == reason
 
 
 def test_swaps_are_compared():
