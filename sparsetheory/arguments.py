@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 
-# More than this no array holds and no machine counts to; kernels take no larger numbers.
-_LARGEST = 10**12
+# Beyond this, double precision does not hold every integer; nobody waits for that many either.
+_LARGEST = 2**53
 
 
 def require_positive_integers(**sizes: Any) -> None:

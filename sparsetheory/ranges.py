@@ -126,7 +126,7 @@ def rounding_of(values: Any, dtype: DTypeLike) -> NDArray[np.float64]:
     Examples
     --------
     >>> rounding_of(np.array([1.0, 1e-45]), np.float32)
-    array([1.1920929e-07, 1.4012985e-45])
+    array([1.19209290e-07, 1.40129846e-45])
     """
     info = np.finfo(dtype)
     return np.maximum(float(info.eps) * np.abs(values), float(info.smallest_subnormal))

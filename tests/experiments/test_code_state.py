@@ -53,14 +53,14 @@ def test_recursion_ends():
     assert len(function_hash(forever)) == 12
 
 
-def test_fingerprints_are_the_same_in_every_process():
+def test_fingerprints_are_the_same_in_every_process(tmp_path):
     code = (
         "from sparsetheory.experiments.code_state import *\n"
         "from sparsetheory.experiments.plots import plot_result\n"
         "print(code_hash(), function_hash(plot_result, lambda x: x in {'a', 'b', 'c'}))"
     )
     runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
         for _ in range(2)
     ]
     assert runs[0] == runs[1]
