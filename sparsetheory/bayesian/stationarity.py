@@ -202,7 +202,8 @@ class StationarityCertificate(Certificate):
         """Whether coefficients are variances times S, up to their own precision and the rounding of S."""
         mean, sizes = frame.mean()
         mean, sizes = unit * mean.reshape(self.coef.shape), unit * sizes.reshape(-1)
-        rounding = frame.rounding * (sizes if self.coef.ndim == 1 else sizes[:, None])
+        # Fit and check sum as many products as a mode has rows, on the way into its singular vectors and back.
+        rounding = sum(frame.D.shape) * frame.rounding * (sizes if self.coef.ndim == 1 else sizes[:, None])
         allowed = rounding_of(mean, self.coef.dtype) + rounding
         return bool(np.all(np.abs(self.coef - mean) <= allowed))
 
