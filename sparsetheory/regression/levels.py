@@ -12,6 +12,8 @@ from sparsetheory.regression.quadratic import Quadratic
 __all__ = ["largest_level", "level_grid"]
 
 _Array = NDArray[np.float64]
+# Rounding errors of a correlation, as a share of the norms of its factors.
+_ROUNDINGS = 16 * float(np.finfo(np.float64).eps)
 
 
 def level_grid(quadratic: Quadratic, penalty: Penalty, weights: _Array, n_lams: int, min_ratio: float) -> _Array:
@@ -40,6 +42,8 @@ def largest_level(quadratic: Quadratic, penalty: Penalty, weights: _Array) -> fl
     if penalty.kind == penalty_tags.L1:
         return float(np.max(correlation / weights))
     curvature, limits = quadratic.curvature[movable], np.empty(movable.size)
+    # Where a coefficient jumps, the path must not find another sum of the same correlation on the other side.
+    correlation = correlation + _ROUNDINGS * np.sqrt(curvature) * np.sqrt(quadratic.energy)
     shapes = np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), quadratic.curvature.size)[movable]
 
     def leaves_zero(level: float) -> bool:
