@@ -21,7 +21,7 @@ nightly: .venv
 	HYPOTHESIS_PROFILE=search $(BIN)/pytest -n auto tests
 	$(BIN)/sparsetheory check --max-examples 2000 --seed $(shell date +%Y%m%d)
 	$(BIN)/sparsetheory reproduce --seed $(shell date +%Y%m%d) --out results/nightly
-	$(MAKE) nightly-lowest nightly-cpus
+	$(MAKE) notebooks nightly-lowest nightly-cpus
 
 # The whole suite under every set of BLAS kernels that this processor can run, and with generic code generation.
 nightly-cpus: .venv
@@ -49,7 +49,7 @@ bench: .venv
 	$(BIN)/sparsetheory bench
 
 notebooks: .venv
-	$(BIN)/pytest -n auto tests/test_notebooks.py
+	$(BIN)/pytest -n auto -m full_size tests/test_notebooks.py
 
 .venv: .venv/package.stamp
 

@@ -52,7 +52,7 @@ def _spams() -> Any:
 
 def bench_l1(quick: bool) -> list[Row]:
     """Compare codes of relative gap 1e-6 with LARS (SPAMS), coordinate descent (scikit-learn) and one product."""
-    n_patches, sizes, batches = (1000, (192,), 20) if quick else (10_000, (192, 384, 768), 150)
+    n_patches, sizes, batches = (200, (192,), 20) if quick else (10_000, (192, 384, 768), 150)
     rows = []
     for n_atoms in sizes:
         for dtype in (np.float64, np.float32):
@@ -86,7 +86,7 @@ def _bench_l1(X: Any, D: Any, few: int) -> list[Row]:
 
 def bench_nonconvex(quick: bool) -> list[Row]:
     """Compare penalties that are not convex with l1, at equally many active atoms and at equal error."""
-    n_patches, sizes, batches = (1000, (192,), 20) if quick else (10_000, (192, 768), 150)
+    n_patches, sizes, batches = (200, (192,), 20) if quick else (10_000, (192, 768), 150)
     rows = []
     for n_atoms in sizes:
         X, D = _patches(n_patches), _atoms(n_atoms, batches)

@@ -169,7 +169,7 @@ def _optional(name: str) -> Any:
 def bench_lasso(quick: bool) -> list[Row]:
     """Paths of 30 levels down to 1e-2 of the largest, all tightened to one gap."""
     rng = np.random.default_rng(0)
-    sizes = ((150, 1000), (1000, 8000)) if quick else ((1000, 10_000), (10_000, 100_000))
+    sizes = ((120, 400), (600, 3000)) if quick else ((1000, 10_000), (10_000, 100_000))
     problems = {
         "dense {}x{}": (sizes[0], correlated_design(*sizes[0], rng)),
         "sparse {}x{}": (sizes[1], heavy_tailed_design(*sizes[1], rng)),
@@ -234,8 +234,10 @@ print(time.perf_counter() - started)
 
 def bench_cold_start(quick: bool) -> list[Row]:
     """Import and first fit in a new process, machine code on disk, beyond scikit-learn's import."""
-    del quick
-    ours = _first_fit("from sparsetheory.regression import WorkingSetLasso\nWorkingSetLasso(lam=0.1).fit(X, y)")
+    repeats = 1 if quick else 3
+    ours = _first_fit(
+        "from sparsetheory.regression import WorkingSetLasso\nWorkingSetLasso(lam=0.1).fit(X, y)", repeats
+    )
     rows = [Row("import + first fit, new process", "one second", ours, 1.0, 1.0)]
     if _optional("skglm"):
         rows.append(
@@ -243,16 +245,18 @@ def bench_cold_start(quick: bool) -> list[Row]:
                 "import + first fit, new process",
                 "skglm",
                 ours,
-                _first_fit("import skglm\nskglm.Lasso(0.1).fit(X, y)"),
+                _first_fit("import skglm\nskglm.Lasso(0.1).fit(X, y)", repeats),
                 5.0,
             )
         )
     return rows
 
 
-def _first_fit(code: str) -> float:
+def _first_fit(code: str, repeats: int) -> float:
     program = [sys.executable, "-c", _FIRST_FIT.format(code=code)]
-    runs = [subprocess.run(program, capture_output=True, text=True, check=True, env=os.environ) for _ in range(4)]
+    runs = [
+        subprocess.run(program, capture_output=True, text=True, check=True, env=os.environ) for _ in range(1 + repeats)
+    ]
     return min(float(run.stdout) for run in runs[1:])
 
 
@@ -310,7 +314,7 @@ def bench_memory(quick: bool) -> list[Row]:
 def bench_matching_pursuit(quick: bool) -> list[Row]:
     """One target against memory bandwidth and scikit-learn; many targets against SPAMS and scikit-learn."""
     rng = np.random.default_rng(0)
-    n, d, k = (500, 4000, 10) if quick else (2000, 20_000, 20)
+    n, d, k = (300, 2000, 10) if quick else (2000, 20_000, 20)
     X = np.asfortranarray(rng.standard_normal((n, d)))
     X /= np.linalg.norm(X, axis=0)
     y = X[:, :k] @ rng.standard_normal(k) + 0.1 * rng.standard_normal(n)
@@ -331,7 +335,7 @@ def bench_matching_pursuit(quick: bool) -> list[Row]:
 
 
 def _bench_many_targets(quick: bool, rng: np.random.Generator) -> list[Row]:
-    targets, k = (1000, 10) if quick else (20_000, 10)
+    targets, k = (400, 10) if quick else (20_000, 10)
     D = rng.standard_normal((144, 576))
     D = np.asfortranarray(D / np.linalg.norm(D, axis=0))
     Y = np.asfortranarray(D @ sparse.random_array((576, targets), density=0.02, rng=rng) + 0.05)
@@ -402,7 +406,7 @@ def bench_table(quick: bool) -> list[Row]:
         {"ours": anchored, **peers},
         list(_EXPECTED),
         modes=("min",),
-        n_rep=5 if quick else 25,
+        n_rep=1 if quick else 25,
         N=n,
         d=d,
         k=k,

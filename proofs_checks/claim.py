@@ -228,7 +228,8 @@ class Claim:
         Parameters
         ----------
         **options
-            As in :func:`sparsetheory.experiments.sweep.run_claim`: profile, seed, n_jobs, out, resume, progress.
+            As in :func:`sparsetheory.experiments.sweep.run_claim`: profile, trials, seed, n_jobs, out,
+            resume, progress.
 
         Returns
         -------

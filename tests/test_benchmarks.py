@@ -61,7 +61,7 @@ def test_regression_benchmark_runs_without_its_optional_peers(tmp_path):
         "anchors + forward",
         "Lasso path, dense",
         "Lasso path, sparse",
-        "OMP, 1000 targets",
+        "OMP, 400 targets",
         "memory",
     ):
         assert part in tasks

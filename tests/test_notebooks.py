@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom in its own process."""
+"""Every notebook runs from top to bottom in its own process: small at a commit, as printed at night."""
 
 from pathlib import Path
 
@@ -6,13 +6,66 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = {path.stem: path for path in sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))}
+# What a commit sets the sizes to. Every notebook with sizes has them in one cell, tagged "parameters".
+SMALL = {
+    "beyond_l1": {
+        "sizes": (144, 288, 1152),
+        "n_batches": 20,
+        "n_longer": 40,
+        "n_test": 150,
+        "n_few": 30,
+        "every": 24,
+        "trials": 2,
+    },
+    "concatenated_svd": {"n_subsets": 1, "n_blocks": (20, 12, 12), "every": 12, "trials": 1},
+    "kronecker_sbl": {
+        "updates": 200,
+        "longest": 800,
+        "ratios": (4, 20),
+        "n_channels": 1,
+        "symbols": 2000,
+        "n_starts": 10,
+        "trials": 2,
+    },
+    "random_supports": {"n_signals": 1, "n_supports": 200, "trials": 2},
+    "turbo_vbi": {"n_problems": 2, "n_pictures": 1, "n_channels": 1, "n_calibration": 4, "trials": 2},
+}
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
-def test_notebook_runs_and_draws(path, tmp_path):
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
+def sizes_of(notebook):
+    """Return the index of the cell with the sizes, and the names that it sets."""
+    tagged = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) <= 1
+    if not tagged:
+        return None, set()
+    found = {}
+    exec(notebook.cells[tagged[0]].source, found)
+    return tagged[0], set(found) - {"__builtins__"}
+
+
+def run_and_inspect(notebook, folder, seconds):
+    """Run all cells and require a figure."""
+    resources = {"metadata": {"path": folder}}
+    NotebookClient(notebook, timeout=seconds, kernel_name="python3", resources=resources).execute()
     outputs = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]
     assert any("image/png" in o.get("data", {}) for o in outputs)
     assert not any(o.output_type == "error" for o in outputs)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_small_notebook_runs_and_draws(name, tmp_path):
+    notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
+    sizes = SMALL.get(name, {})
+    cell, names = sizes_of(notebook)
+    assert set(sizes) <= names, "a size that the notebook does not have"
+    if sizes:
+        changes = "\n".join(f"{size} = {value!r}" for size, value in sizes.items())
+        notebook.cells.insert(cell + 1, nbformat.v4.new_code_cell(changes))
+    run_and_inspect(notebook, tmp_path, 120)
+
+
+@pytest.mark.full_size
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs_and_draws(name, tmp_path):
+    run_and_inspect(nbformat.read(NOTEBOOKS[name], as_version=4), tmp_path, 600)

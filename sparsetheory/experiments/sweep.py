@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from joblib import effective_n_jobs
 
+from sparsetheory.arguments import require_positive_integers
 from sparsetheory.experiments.files import prepare_folder, set_aside, used_alone
 from sparsetheory.experiments.profile import Profile
 from sparsetheory.experiments.schedule import Task, finished_tasks
@@ -121,6 +123,7 @@ def run_claim(
     claim: Claim,
     *,
     profile: Profile | str = Profile.quick,
+    trials: int | None = None,
     seed: int = 0,
     n_jobs: int = 1,
     out: Path | str | None = None,
@@ -134,7 +137,9 @@ def run_claim(
     claim : Claim
         A claim with a sweep.
     profile : {"quick", "full"}
-        How many trials per value.
+        How many trials per value, and which values.
+    trials : int, optional
+        How many trials per value, instead of those of the profile.
     seed : int
         Seed of the run. The rows are the same for every `n_jobs`.
     n_jobs : int
@@ -162,7 +167,10 @@ def run_claim(
     """
     if resume and out is None:
         raise ValueError("resume needs out, the folder of the interrupted run")
-    require_sweep(claim)
+    swept = require_sweep(claim)
+    if trials is not None:
+        require_positive_integers(trials=trials)
+        claim = replace(claim, sweep=replace(swept, trials=trials, quick_trials=trials))
     notify = progress or (lambda row: None)
     with ExitStack() as stack:
         folder = None if out is None else Path(out)

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -87,9 +88,11 @@ def test_machine_code_is_kept_where_a_folder_can_be_written(tmp_path):
     assert [done.stdout.strip() for done in runs] == ["0", "1"]
 
 
-@pytest.fixture
-def probe(tmp_path):
-    (tmp_path / "probe.py").write_text(
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Return a program with two kernels, and the folder that keeps their machine code."""
+    folder = tmp_path_factory.mktemp("compiled")
+    (folder / "probe.py").write_text(
         "import sys, warnings\n"
         "with warnings.catch_warnings(record=True) as caught:\n"
         "    warnings.simplefilter('always')\n"
@@ -103,17 +106,23 @@ def probe(tmp_path):
         "    results = one(1), two(1), two(1.5)\n"
         "print(results, sum(two.stats.cache_hits.values()), [str(w.message) for w in caught])\n"
     )
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    _run(folder / "probe.py", folder / "cache")
+    return folder / "probe.py", folder / "cache"
 
-    def run():
-        command = [sys.executable, str(tmp_path / "probe.py")]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("(2, 3, 3.5) "), done.stdout
-        return done.stdout
 
-    run()
-    return tmp_path / "cache", run
+def _run(program, cache):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("(2, 3, 3.5) "), done.stdout
+    return done.stdout
+
+
+@pytest.fixture
+def probe(compiled, tmp_path):
+    program, kept = compiled
+    cache = shutil.copytree(kept, tmp_path / "cache")
+    return cache, lambda: _run(program, cache)
 
 
 def _flip_a_bit(path):
@@ -143,16 +152,13 @@ def test_damaged_machine_code_is_compiled_afresh_with_one_warning(probe, kind, d
     assert " 2 []" in run()
 
 
-def test_a_disk_that_fills_up_costs_a_warning(probe, tmp_path):
-    cache, run = probe
-    for path in cache.rglob("*.nb?"):
-        path.unlink()
-    text = (tmp_path / "probe.py").read_text()
+def test_a_disk_that_fills_up_costs_a_warning(compiled, tmp_path):
     full = "from numba.core.caching import IndexDataCacheFile as File\n"
     full += "def write(self, path): raise OSError(28, 'No space left on device', path)\n"
     full += "File._open_for_write = write\n"
-    (tmp_path / "probe.py").write_text(full + text)
-    assert run().count("cannot be kept in") == 1
+    program = tmp_path / "full.py"
+    program.write_text(full + compiled[0].read_text())
+    assert _run(program, tmp_path / "cache").count("cannot be kept in") == 1
 
 
 def test_other_runtime_errors_are_not_taken_for_a_missing_folder(monkeypatch):

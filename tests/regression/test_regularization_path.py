@@ -13,6 +13,7 @@ from sparsetheory.coding.penalties import CEL0, L0, L1, MCP, SCAD, Lq
 from sparsetheory.proofs_checks.random_supports.instances import draw_problem
 from sparsetheory.regression import gram_lasso_path, lasso_path
 from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.coordinate_minima import penalty_values
 from sparsetheory.regression.lasso_solver import solve_lasso
 from sparsetheory.regression.quadratic import DataQuadratic
 from sparsetheory.regression.working_set import WorkingSetSolver, duality_gap
@@ -156,7 +157,9 @@ def test_other_penalties_end_where_no_coordinate_can_improve(rng, penalty):
             h = X[:, j] @ X[:, j] / n
             u = w[j] + X[:, j] @ r / (n * h)
             t = np.concatenate([np.linspace(-1.5 * abs(u), 1.5 * abs(u), 301), [0.0, u]])
-            costs = 0.5 * h * (t - u) ** 2 + np.array([at.value(np.array([v])) for v in t])
+            costs = 0.5 * h * (t - u) ** 2 + penalty_values(
+                at.kind, np.abs(t), np.full(t.size, at.lam), np.full(t.size, float(np.max(at.shape)))
+            )
             here = 0.5 * h * (w[j] - u) ** 2 + at.value(w[[j]])
             assert here <= costs.min() + 1e-6 * (y @ y) / n
 
