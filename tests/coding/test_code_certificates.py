@@ -104,8 +104,11 @@ def test_where_it_is_zero_no_single_entry_can_improve(seed, family):
     X, D, lam = draw_problem(seed, n=(3, 8), n_samples=1)
     penalty, c = penalties(lam, D)[family], np.zeros(D.shape[1])
     for _ in range(400):
+        before = c.copy()
         for i in range(c.size):
             c[i] = _best_entry(X[0], D, c, penalty, i)
+        if np.array_equal(c, before):
+            break
     if criticality(X, D, c[None], penalty)[0] < 1e-10:
         now = objective(X[0], D, c, penalty)
         reach = 2 * np.linalg.norm(X[0]) / np.linalg.norm(D, axis=0)

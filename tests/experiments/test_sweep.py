@@ -51,6 +51,14 @@ def test_quick_trials_are_the_first_full_trials(norms):
     assert {trial.key for trial in plan_trials(norms, Profile.quick, 0)} < full
 
 
+def test_the_number_of_trials_can_be_chosen(norms):
+    two = run_claim(norms, trials=2)
+    assert numbers(two) == [row for i, row in enumerate(numbers(run_claim(norms))) if i % norms.sweep.quick_trials < 2]
+    assert len(numbers(run_claim(norms, profile="full", trials=2))) == 2 * len(norms.sweep.values)
+    with pytest.raises(ValueError, match="trials must be an integer of at least 1, got 0"):
+        run_claim(norms, trials=0)
+
+
 def test_seeds_and_names_separate_streams(norms):
     keys = [
         trial.key
