@@ -89,7 +89,7 @@ class _Sensed:
         return float(10 * np.log10(np.mean(errors)))
 
 
-def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 4, n: int = 400) -> _Sensed:
+def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 4, n: int = 256) -> _Sensed:
     noise, m, problems = 1e-3, int(rate * n), []
     for _ in range(n_draws):
         F, x = partial_pilots(m, n, rng), np.zeros(n, dtype=np.complex128)
@@ -111,9 +111,9 @@ def _followed(case: _Sensed) -> Measurement:
 
 state_evolution = Claim(
     name="turbo_vbi.turbo_cs_state_evolution",
-    summary="Turbo-CS follows its state evolution, even at 400 coefficients.",
+    summary="Turbo-CS follows its state evolution, even at 256 coefficients.",
     statement=r"|10 \lg \mathrm{MSE} - 10 \lg \mathrm{MSE}_{\mathrm{evolution}}| \le 2 \text{ dB after 3 exchanges}, "
-    r"\quad N = 400, \text{ mean of 4 draws}",
+    r"\quad N = 256, \text{ mean of 4 draws}",
     source=classic(_MA, "state evolution, at finite size"),
     verdict=WithProbability(0.9),
     instances=lambda: st.builds(
