@@ -99,7 +99,7 @@ def _draw_subset(rng: np.random.Generator, size: float, families: tuple[str, ...
     return Concatenation(tuple(np.asarray(blocks[k], float) for k in chosen), rank, rank + 5, 0)
 
 
-def estimator_sweep(*families: str, trials: int = 30, quick_trials: int = 6) -> Sweep:
+def estimator_sweep(*families: str, trials: int = 30, quick_trials: int = 4) -> Sweep:
     """Return the sweep over random subsets of some families of blocks: digits, minilm, advection."""
     return Sweep(
         axis="blocks in the subset",
@@ -188,6 +188,7 @@ drift = Claim(
         draw=lambda rng, p: Stream(int(p), weak_energy=float(rng.uniform(0.3, 0.5))),
         trials=10,
         quick_trials=3,
+        quick_values=(4, 8, 16, 32, 64, 128, 256),
         log="x",
         measured_label="tree",
         y_label="relative error",

@@ -15,7 +15,7 @@ from sparsetheory.proofs_checks.kronecker_sbl.instances import measured, ours
 from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
 
 _Real = NDArray[np.float64]
-_PATHS = 12
+_PATHS = 8
 _LENGTH = 1600
 _FIRST = 200
 
