@@ -168,18 +168,14 @@ def _channel(trial: _Trial, **size: int) -> Any:
 
 
 def _over_noise(
-    values: tuple[float, ...],
-    quick_values: tuple[float, ...],
-    measured_label: str,
-    bound_label: str,
-    quick_trials: int = 50,
+    values: tuple[float, ...], quick_values: tuple[float, ...], measured_label: str, bound_label: str
 ) -> Sweep:
     return Sweep(
         axis="SNR in dB",
         values=values,
         draw=_draw,
         trials=100,
-        quick_trials=quick_trials,
+        quick_trials=50,
         quick_values=quick_values,
         log="y",
         measured_label=measured_label,
@@ -225,5 +221,5 @@ structure_order = Claim(
     evaluate=_structure_first,
     # The ratio of the errors is 0.3 in the median.
     near_miss=0.15,
-    sweep=_over_noise((4.0, 8.0, 12.0, 16.0), (8.0,), "the worse of AM and SVD", "SBL", quick_trials=40),
+    sweep=_over_noise((4.0, 8.0, 12.0, 16.0), (8.0,), "the worse of AM and SVD", "SBL"),
 )
