@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -99,7 +99,7 @@ def _draw_subset(rng: np.random.Generator, size: float, families: tuple[str, ...
     return Concatenation(tuple(np.asarray(blocks[k], float) for k in chosen), rank, rank + 5, 0)
 
 
-def estimator_sweep(*families: str, trials: int = 30, quick_trials: int = 6) -> Sweep:
+def estimator_sweep(*families: str, trials: int = 30, quick_trials: int = 4) -> Sweep:
     """Return the sweep over random subsets of some families of blocks: digits, minilm, advection."""
     return Sweep(
         axis="blocks in the subset",
@@ -188,12 +188,16 @@ drift = Claim(
         draw=lambda rng, p: Stream(int(p), weak_energy=float(rng.uniform(0.3, 0.5))),
         trials=10,
         quick_trials=3,
+        quick_values=(4, 8, 16, 32, 64, 128, 256),
         log="x",
         measured_label="tree",
         y_label="relative error",
         bound_label="tree envelope",
     ),
 )
+
+
+_SKETCHES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,8 +221,17 @@ class Sketching:
         values = np.append(np.full(6, 1000.0), rng.uniform(0.9, 1.0, 144))
         return cls((u * values) @ v.T, 6, int(oversampling), int(rng.integers(2**32)))
 
-    def residuals(self, count: int = 1) -> NDArray[np.float64]:
-        """Energies that some sketches miss."""
+    @cached_property
+    def residual(self) -> float:
+        """Energy that one sketch misses."""
+        return float(self._residuals(1)[0])
+
+    @cached_property
+    def residuals(self) -> NDArray[np.float64]:
+        """Energies that a hundred sketches miss."""
+        return self._residuals(_SKETCHES)
+
+    def _residuals(self, count: int) -> NDArray[np.float64]:
         found = (
             range_finder_summary(
                 [self.matrix], self.rank, oversampling=self.oversampling, n_power=0, random_state=self.rng_seed + i
@@ -227,6 +240,7 @@ class Sketching:
         )
         return np.array([summary.residual for summary in found])
 
+    @cached_property
     def outer(self) -> NDArray[np.float64]:
         """Squared singular values behind the rank."""
         return np.square(np.linalg.svd(self.matrix, compute_uv=False)[self.rank :], dtype=np.float64)
@@ -240,16 +254,13 @@ def _sketchings(least: int) -> st.SearchStrategy[Sketching]:
     )
 
 
-_SKETCHES = 100
-
-
 def _mean_residual(s: Sketching, less: int = 1) -> Measurement:
     """Compare the mean of a hundred draws with the bound on their expectation, and three standard errors.
 
     The inverse Wishart matrix of a Gaussian sketch has mean 1 / (p - 1); p of at least 4 gives it a variance.
     """
-    residuals = s.residuals(_SKETCHES)
-    mean = (1 + s.rank / (s.oversampling - less)) * float(s.outer().sum())
+    residuals = s.residuals
+    mean = (1 + s.rank / (s.oversampling - less)) * float(s.outer.sum())
     return Measurement(
         float(residuals.mean()),
         mean + 3 * float(residuals.std(ddof=1)) / np.sqrt(_SKETCHES),
@@ -286,16 +297,16 @@ _CHANCE = 0.05
 
 def _deviation(s: Sketching) -> Measurement:
     """Compare with the deviation bound where its failure probability ``5 t^-p + 2 exp(-u^2 / 2)`` is 5 %, in halves."""
-    outer, p = s.outer(), s.oversampling
+    outer, p = s.outer, s.oversampling
     t, u = (10 / _CHANCE) ** (1 / p), math.sqrt(2 * math.log(4 / _CHANCE))
     spread = u * t * math.e * np.sqrt(s.rank + p) / (p + 1) * np.sqrt(outer[0])
     bound = (1 + t * np.sqrt(3 * s.rank / (p + 1))) * np.sqrt(outer.sum()) + spread
-    return Measurement(float(s.residuals()[0]), float(bound) ** 2, extras={"best error at rank k": float(outer.sum())})
+    return Measurement(s.residual, float(bound) ** 2, extras={"best error at rank k": float(outer.sum())})
 
 
 def _the_mean_is_seldom_exceeded(s: Sketching) -> Measurement:
-    mean = (1 + s.rank / (s.oversampling - 1)) * float(s.outer().sum())
-    return Measurement(float(s.residuals()[0]), mean)
+    mean = (1 + s.rank / (s.oversampling - 1)) * float(s.outer.sum())
+    return Measurement(s.residual, mean)
 
 
 range_finder_deviation = Claim(

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ from sparsetheory.proofs_checks.kronecker_sbl.instances import measured, ours
 from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
 
 _Real = NDArray[np.float64]
-_PATHS = 12
+_PATHS = 8
 _LENGTH = 1600
 _FIRST = 200
 
@@ -130,18 +130,20 @@ class _Decay:
     noise: float
     r: int
 
+    @cached_property
+    def noise_covariance(self) -> _Real:
+        return self.noise * np.eye(6)
+
+    def moments(self, gamma: _Real) -> tuple[_Real, _Real]:
+        """Return S and q."""
+        whitened = np.linalg.inv(self.noise_covariance + (self.A * gamma) @ self.A.T) @ self.A
+        return self.y @ whitened, np.sum(self.A * whitened, axis=0)
+
 
 def _draw_decay(rng: np.random.Generator, r: float) -> _Decay:
     A = rng.standard_normal((6, 12))
     y = A[:, :2] @ rng.standard_normal(2) + 0.1 * rng.standard_normal(6)
     return _Decay(A, y, 0.01, int(r))
-
-
-def _moments(instance: _Decay, gamma: _Real) -> tuple[_Real, _Real]:
-    """Return S and q."""
-    C = instance.noise * np.eye(6) + (instance.A * gamma) @ instance.A.T
-    solved = np.linalg.solve(C, np.column_stack([instance.A, instance.y]))
-    return instance.A.T @ solved[:, -1], np.einsum("mn,mn->n", instance.A, solved[:, :-1])
 
 
 def _decay(instance: _Decay) -> Measurement:
@@ -151,9 +153,9 @@ def _decay(instance: _Decay) -> Measurement:
     """
     gamma = np.ones(12)
     for _ in range(instance.r):
-        S, q = _moments(instance, gamma)
+        S, q = instance.moments(gamma)
         gamma = gamma - gamma**2 * (q - S**2)
-    S, q = _moments(instance, gamma)
+    S, q = instance.moments(gamma)
     slope = q - S**2
     null = (gamma < 0.01 * gamma.max()) & (slope > 0)
     product = float(np.median(instance.r * gamma[null] * slope[null])) if null.any() else 1.0

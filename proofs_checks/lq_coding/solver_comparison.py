@@ -48,8 +48,8 @@ def _best(X: _Array, D: _Array) -> _Array:
     for size in range(_M + 1):
         supports = np.array(list(combinations(range(_N), size)), dtype=np.intp)
         directions = np.linalg.qr(D[:, supports].transpose(1, 0, 2))[0]
-        fitted = np.sum(np.einsum("umk,im->iuk", directions, X) ** 2, axis=2)
-        least = np.minimum(least, (energy[:, None] - fitted).min(axis=1) / 2 + _LAM * size)
+        fitted = np.sum((X @ directions) ** 2, axis=2)
+        least = np.minimum(least, (energy - fitted).min(axis=0) / 2 + _LAM * size)
     return least
 
 

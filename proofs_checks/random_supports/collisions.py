@@ -7,6 +7,7 @@ a thousand. Failure means alpha above 30.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from hypothesis import strategies as st
@@ -125,13 +126,13 @@ collisions_attained = Claim(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Batch:
     """Draws of one kind: their share of failures has a rate."""
 
     draws: tuple[_Draw, ...]
 
-    @property
+    @cached_property
     def failures(self) -> float:
         """Share of failures, with half a failure added so that it has a logarithm."""
         return (sum(draw.gauge() > _LIMIT for draw in self.draws) + 0.5) / len(self.draws)

@@ -1,7 +1,7 @@
 """Claims about what ill-conditioned columns do to the error: nothing with anchors, everything without."""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,6 +12,7 @@ from sparsetheory.proofs_checks.random_supports.instances import measured
 from sparsetheory.proofs_checks.random_supports.trials import (
     Trial,
     anchored_error,
+    anchored_errors,
     draw_colliding_support,
     draw_trial,
     lasso_error,
@@ -30,8 +31,27 @@ def _clustered(tau: float) -> tuple[_Array, Anchors]:
     return X, select_anchors(X, 6, random_state=0)
 
 
+@dataclass(frozen=True, eq=False)
+class _Fits:
+    """A response, whose fits from the anchors serve a claim and its near miss."""
+
+    trial: Trial
+
+    @cached_property
+    def greedy(self) -> float:
+        return anchored_error(self.trial, "foba")
+
+    @cached_property
+    def lasso(self) -> float:
+        return anchored_error(self.trial, "lasso")
+
+
 def _draw(rng: np.random.Generator, tau: float) -> Trial:
     return draw_trial(rng, *_clustered(tau), 0.1)
+
+
+def _draw_fits(rng: np.random.Generator, tau: float) -> _Fits:
+    return _Fits(_draw(rng, tau))
 
 
 def _draw_collision(rng: np.random.Generator, tau: float) -> Trial:
@@ -39,16 +59,18 @@ def _draw_collision(rng: np.random.Generator, tau: float) -> Trial:
     return draw_trial(rng, X, anchors, 0.1, draw_colliding_support(rng, X, 6))
 
 
-def _trials() -> st.SearchStrategy[Trial]:
+def _fits() -> st.SearchStrategy[_Fits]:
     return st.builds(
-        lambda seed, tau: _draw(np.random.default_rng(seed), tau), st.integers(0, 2**32 - 1), st.sampled_from(_TAUS)
+        lambda seed, tau: _draw_fits(np.random.default_rng(seed), tau),
+        st.integers(0, 2**32 - 1),
+        st.sampled_from(_TAUS),
     )
 
 
-def _greedy(trial: Trial) -> Measurement:
+def _greedy(fits: _Fits) -> Measurement:
     """Measure the error of forward-backward selection from the anchors; the bound does not depend on tau."""
-    extras = {"anchored Lasso": anchored_error(trial, "lasso"), "Lasso without anchors": lasso_error(trial)}
-    return Measurement(anchored_error(trial, "foba"), 0.25, extras=extras)
+    extras = {"anchored Lasso": fits.lasso, "Lasso without anchors": lasso_error(fits.trial)}
+    return Measurement(fits.greedy, 0.25, extras=extras)
 
 
 condition_free = Claim(
@@ -57,14 +79,14 @@ condition_free = Claim(
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac14 \sigma^2 \text{ however close the columns of a cluster}",
     source=measured("errors of forward-backward selection do not grow with the condition number"),
     verdict=WithProbability(0.95),
-    instances=_trials,
+    instances=_fits,
     evaluate=_greedy,
     # Three times what least squares on the true support pays, 6 / 300 of the noise variance: selection pays more.
-    near_miss=lambda trial: Measurement(anchored_error(trial, "foba"), 0.06),
+    near_miss=lambda fits: Measurement(fits.greedy, 0.06),
     sweep=Sweep(
         axis="largest distance within a cluster",
         values=_TAUS,
-        draw=_draw,
+        draw=_draw_fits,
         trials=60,
         quick_trials=50,
         quick_values=_QUICK_TAUS,
@@ -76,9 +98,9 @@ condition_free = Claim(
 )
 
 
-def _anchored_lasso(trial: Trial) -> Measurement:
+def _anchored_lasso(fits: _Fits) -> Measurement:
     """Measure the error of the Lasso from the anchors: worse than selection, and as indifferent to tau."""
-    return Measurement(anchored_error(trial, "lasso"), 1.5)
+    return Measurement(fits.lasso, 1.5)
 
 
 condition_free_lasso = Claim(
@@ -87,14 +109,14 @@ condition_free_lasso = Claim(
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac32 \sigma^2 \text{ for the anchored Lasso, however close}",
     source=measured("errors of the anchored Lasso do not grow with the condition number"),
     verdict=WithProbability(0.9),
-    instances=_trials,
+    instances=_fits,
     evaluate=_anchored_lasso,
     # As small as the errors of selection: a quarter of the noise variance.
-    near_miss=lambda trial: Measurement(anchored_error(trial, "lasso"), 0.25),
+    near_miss=lambda fits: Measurement(fits.lasso, 0.25),
     sweep=Sweep(
         axis="largest distance within a cluster",
         values=_TAUS,
-        draw=_draw,
+        draw=_draw_fits,
         trials=100,
         quick_trials=80,
         quick_values=_QUICK_TAUS,
@@ -151,9 +173,9 @@ class _Batch:
     trials: tuple[Trial, ...]
     tau: float
 
-    @property
+    @cached_property
     def error(self) -> float:
-        return float(np.median([anchored_error(trial, "foba") for trial in self.trials]))
+        return float(np.median(anchored_errors(self.trials, "foba")))
 
 
 def _draw_batch(rng: np.random.Generator, tau: float) -> _Batch:

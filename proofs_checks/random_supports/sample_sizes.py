@@ -1,7 +1,7 @@
 """Claims about the rate at which errors fall with the number of samples."""
 
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property
 
 import numpy as np
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import measured
 from sparsetheory.proofs_checks.random_supports.trials import (
     Trial,
-    anchored_error,
+    anchored_errors,
     draw_colliding_support,
     draw_trial,
     lasso_error,
@@ -26,6 +26,21 @@ class _Batch:
     """Responses on one design: the median error is what has a rate, single errors spread over decades."""
 
     trials: tuple[Trial, ...]
+
+    @cached_property
+    def anchored_lasso(self) -> float:
+        return self._median("lasso")
+
+    @cached_property
+    def greedy(self) -> float:
+        return self._median("foba")
+
+    def _median(self, solver: str) -> float:
+        return float(np.median(anchored_errors(self.trials, solver)))
+
+    @cached_property
+    def plain_lasso(self) -> float:
+        return float(np.median([lasso_error(trial) for trial in self.trials]))
 
     @property
     def level(self) -> float:
@@ -48,17 +63,9 @@ def _draw_collisions(rng: np.random.Generator, n: float) -> _Batch:
     return _Batch(tuple(draw_trial(rng, X, anchors, 1.0, draw_colliding_support(rng, X, 4)) for _ in range(5)))
 
 
-def _anchored(solver: str, batch: _Batch) -> float:
-    return float(np.median([anchored_error(trial, solver) for trial in batch.trials]))
-
-
-def _plain(batch: _Batch) -> float:
-    return float(np.median([lasso_error(trial) for trial in batch.trials]))
-
-
-def _root(solver: str, batch: _Batch) -> Measurement:
+def _root(error: float) -> Measurement:
     """Claim the rate for the norm of the error instead of its square."""
-    return Measurement(float(np.sqrt(_anchored(solver, batch))), 1.0)
+    return Measurement(float(np.sqrt(error)), 1.0)
 
 
 def _batches() -> st.SearchStrategy[_Batch]:
@@ -87,8 +94,8 @@ samples = Claim(
     source=measured("rate of the anchored Lasso in the number of samples"),
     verdict=ScalesAs(-0.85, 0.2),
     instances=_batches,
-    evaluate=lambda batch: Measurement(_anchored("lasso", batch), 1.0),
-    near_miss=partial(_root, "lasso"),
+    evaluate=lambda batch: Measurement(batch.anchored_lasso, 1.0),
+    near_miss=lambda batch: _root(batch.anchored_lasso),
     sweep=_sweep("anchored Lasso"),
 )
 
@@ -100,15 +107,15 @@ samples_greedy = Claim(
     source=measured("rate of forward-backward selection in the number of samples"),
     verdict=ScalesAs(-1.05, 0.3),
     instances=_batches,
-    evaluate=lambda batch: Measurement(_anchored("foba", batch), 1.0),
-    near_miss=partial(_root, "foba"),
+    evaluate=lambda batch: Measurement(batch.greedy, 1.0),
+    near_miss=lambda batch: _root(batch.greedy),
     sweep=_sweep("forward-backward from anchors"),
 )
 
 
 def _over_the_level(batch: _Batch) -> Measurement:
     """Claim that the error falls like the bound on it, two levels times the l1 norm of the truth."""
-    return Measurement(_plain(batch) / batch.level, 1.0)
+    return Measurement(batch.plain_lasso / batch.level, 1.0)
 
 
 samples_lasso = Claim(
@@ -119,7 +126,7 @@ samples_lasso = Claim(
     source=measured("the plain Lasso on supports that hit a cluster twice gains nothing from more samples"),
     verdict=ScalesAs(0.0, 0.1),
     instances=lambda: st.builds(lambda s: _draw_collisions(np.random.default_rng(s), 150), st.integers(0, 2**32 - 1)),
-    evaluate=lambda batch: Measurement(_plain(batch), 1.0),
+    evaluate=lambda batch: Measurement(batch.plain_lasso, 1.0),
     near_miss=_over_the_level,
     sweep=_sweep("Lasso without anchors", quick_trials=12, collisions=True),
 )

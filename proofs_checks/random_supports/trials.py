@@ -1,5 +1,6 @@
 """Responses on random supports of a design, and the errors of methods on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from sparsetheory.regression import (
 )
 from sparsetheory.regression.phase_two import universal_level
 
-__all__ = ["Trial", "anchored_error", "draw_colliding_support", "draw_trial", "error", "lasso_error"]
+__all__ = ["Trial", "anchored_error", "anchored_errors", "draw_colliding_support", "draw_trial", "error", "lasso_error"]
 
 _Array = NDArray[np.float64]
 # Cosine above which two columns belong together: heads in 150 dimensions and more stay below a half of it.
@@ -104,10 +105,20 @@ def error(trial: Trial, prediction: _Array) -> float:
 
 def anchored_error(trial: Trial, solver: str) -> float:
     """Return the error of a solver of the second phase, from the trial's anchors."""
+    return anchored_errors([trial], solver)[0]
+
+
+def anchored_errors(trials: Sequence[Trial], solver: str) -> list[float]:
+    """Return the errors of a solver of the second phase on responses of one design, anchors and noise level.
+
+    They are fitted together: what costs most, to project the anchors out and to certify, is done once.
+    """
+    first = trials[0]
     model = RandomSupportRegressor(
-        trial.k, solver=solver, anchors=trial.anchors, sigma=trial.sigma, fit_intercept=False
+        first.k, solver=solver, anchors=first.anchors, sigma=first.sigma, fit_intercept=False
     )
-    return error(trial, model.fit(trial.X, trial.y).predict(trial.X))
+    predictions = model.fit(first.X, np.column_stack([trial.y for trial in trials])).predict(first.X)
+    return [error(trial, prediction) for trial, prediction in zip(trials, predictions.T, strict=True)]
 
 
 def lasso_error(trial: Trial) -> float:

@@ -20,8 +20,8 @@ from sparsetheory.proofs_checks.verdicts import Always, WithProbability
 
 # The bound is a sum of terms that are some hundred times larger than itself at worst, each rounded once.
 _ROUNDING = 1e-9
-# Two paths on 128 directions, in lone cells.
-_P01, _P10 = 0.0125, 0.2375
+# Two paths on 96 directions, in lone cells.
+_P01, _P10 = 0.0167, 0.2333
 # Gain that is claimed, in decibels per decibel. In the mean it is 0.8 to 1 at 10 to 20 dB, and means of three channels
 # scatter by 1.5 to 3 dB.
 _SLOPE = 0.4
@@ -140,7 +140,9 @@ class _Channels:
 
 
 def _draw_channels(rng: np.random.Generator, snr_db: float, n_draws: int = 3) -> _Channels:
-    problems = tuple(make_off_grid_channel(snr_db=snr_db, random_state=rng) for _ in range(n_draws))
+    problems = tuple(
+        make_off_grid_channel(96, 48, cells=(22, 60), snr_db=snr_db, random_state=rng) for _ in range(n_draws)
+    )
     return _Channels(problems, snr_db)
 
 
@@ -164,7 +166,7 @@ moving_grid_gain = Claim(
     summary="A grid that moves gains at least 0.4 dB for every dB of signal over noise.",
     statement=r"\mathrm{NMSE}(\text{moving grid}) \le \mathrm{NMSE}(\text{fixed grid}) - 0.4 \, \mathrm{SNR} "
     r"\text{ in dB}, \quad \text{mean of 3 channels}",
-    source=measured("gain of the moving grid, 4.0, 6.3, 11.0, 12.8, 16.7 dB at 0, 5, 10, 15, 20 dB"),
+    source=measured("gain of the moving grid, 2.3, 5.1, 9.1, 13.4, 16.4 dB at 0, 5, 10, 15, 20 dB"),
     verdict=WithProbability(0.9),
     instances=_small_channels,
     evaluate=_gain,
@@ -175,7 +177,7 @@ moving_grid_gain = Claim(
         draw=_draw_channels,
         trials=60,
         quick_trials=31,
-        quick_values=(10.0, 20.0),
+        quick_values=(15.0, 20.0),
         measured_label="claimed: 0.4 SNR",
         y_label="gain in dB",
         bound_label="gain in dB",
@@ -195,7 +197,7 @@ annealed_grid = Claim(
     summary="It pays to move the grid while annealing, not after it.",
     statement=r"\mathrm{NMSE}(\text{moved while annealing}) \le \mathrm{NMSE}(\text{moved afterwards}) - 0.2 \text{ dB}"
     r", \quad \text{mean of 3 channels at 10 to 15 dB}",
-    source=measured("gain of moving the grid during the annealing, 3.9 dB at 10 dB, 3.2 dB at 15 dB"),
+    source=measured("gain of moving the grid during the annealing, 3.2 dB at 10 dB, 3.9 dB at 15 dB"),
     verdict=WithProbability(0.8),
     instances=_small_channels,
     evaluate=_early,

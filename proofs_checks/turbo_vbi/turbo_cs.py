@@ -72,9 +72,10 @@ linear_module = Claim(
 
 @dataclass(frozen=True, eq=False)
 class _Sensed:
-    """Independent problems with orthonormal rows; exactly a tenth of the coefficients is on."""
+    """Data through one matrix of orthonormal rows of independent coefficients, of which exactly a tenth is on."""
 
-    problems: tuple[tuple[NDArray[Any], NDArray[Any], NDArray[Any]], ...]
+    F: NDArray[Any]
+    problems: tuple[tuple[NDArray[Any], NDArray[Any]], ...]
     rate: float
     noise: float
 
@@ -82,24 +83,27 @@ class _Sensed:
         """Return the mean squared error over all problems."""
         rules = TurboCSRules(learn_noise=False, learn_prior=False, damping=0.0, max_iter=exchanges, tol=0.0)
         errors, prior = [], BernoulliGaussian(0.1, 1.0, 1.0)
-        for F, y, x in self.problems:
+        # What takes time is the decomposition of the matrix.
+        module = LinearModule(self.F, self.problems[0][0])
+        for y, x in self.problems:
             nothing = Message(np.zeros_like(x), prior.density * prior.variance)
-            run = run_turbo_cs(LinearModule(F, y), TurboCSState(nothing, self.noise, prior), rules)
+            run = run_turbo_cs(module.with_data(y), TurboCSState(nothing, self.noise, prior), rules)
             errors.append(np.mean(np.abs(run.post.mean - x) ** 2))
         return float(10 * np.log10(np.mean(errors)))
 
 
-def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 4, n: int = 400) -> _Sensed:
+def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 6, n: int = 400) -> _Sensed:
     noise, m, problems = 1e-3, int(rate * n), []
+    F = partial_pilots(m, n, rng)
     for _ in range(n_draws):
-        F, x = partial_pilots(m, n, rng), np.zeros(n, dtype=np.complex128)
+        x = np.zeros(n, dtype=np.complex128)
         x[rng.permutation(n)[: n // 10]] = rng.standard_normal((n // 10, 2)) @ [1, 1j] / np.sqrt(2)
-        problems.append((F, F @ x + np.sqrt(noise / 2) * (rng.standard_normal((m, 2)) @ [1, 1j]), x))
-    return _Sensed(tuple(problems), rate, noise)
+        problems.append((F @ x + np.sqrt(noise / 2) * (rng.standard_normal((m, 2)) @ [1, 1j]), x))
+    return _Sensed(F, tuple(problems), rate, noise)
 
 
 _EXCHANGES = 3
-# Measured: the mean of four draws scatters by 0.4 to 0.7 dB about the evolution.
+# Measured: the mean of six draws scatters by 0.35 to 0.5 dB about the evolution.
 _WITHIN = 2.0
 
 
@@ -113,7 +117,7 @@ state_evolution = Claim(
     name="turbo_vbi.turbo_cs_state_evolution",
     summary="Turbo-CS follows its state evolution, even at 400 coefficients.",
     statement=r"|10 \lg \mathrm{MSE} - 10 \lg \mathrm{MSE}_{\mathrm{evolution}}| \le 2 \text{ dB after 3 exchanges}, "
-    r"\quad N = 400, \text{ mean of 4 draws}",
+    r"\quad N = 400, \text{ mean of 6 draws through one matrix}",
     source=classic(_MA, "state evolution, at finite size"),
     verdict=WithProbability(0.9),
     instances=lambda: st.builds(
@@ -122,7 +126,7 @@ state_evolution = Claim(
         st.sampled_from([0.5, 0.7]),
     ),
     evaluate=_followed,
-    # Twice the scatter is not a sixth of it.
+    # That is 0.3 dB, less than the scatter.
     near_miss=0.15,
     sweep=Sweep(
         axis="M/N",

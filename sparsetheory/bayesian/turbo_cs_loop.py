@@ -1,5 +1,6 @@
 """Turbo compressed sensing: a linear estimator and a denoiser that exchange extrinsic Gaussian messages."""
 
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,6 +51,12 @@ class LinearModule:
     def __init__(self, F: NDArray[Any], y: NDArray[Any]) -> None:
         self.F, self.y = F, y
         self.left, self.values, _ = svd(F, full_matrices=False, check_finite=False)
+
+    def with_data(self, y: NDArray[Any]) -> "LinearModule":
+        """Return the estimator for the same matrix and other data, without another decomposition."""
+        other = copy(self)
+        other.y = y
+        return other
 
     def extrinsic(self, prior: Message, noise: float) -> Message:
         r"""Return the posterior with the prior taken out.

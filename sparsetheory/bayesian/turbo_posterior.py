@@ -120,8 +120,13 @@ def _identity_plus_product(scaled: NDArray[Any]) -> NDArray[Any]:
     name = "herk" if np.iscomplexobj(scaled) else "syrk"
     (product,) = get_blas_funcs((name,), (scaled,))
     system = product(1.0, scaled, lower=1)
-    system[np.diag_indices_from(system)] += 1.0
+    _diagonal(system)[...] += 1.0
     return np.asarray(cholesky(system, lower=True, overwrite_a=True, check_finite=False))
+
+
+def _diagonal(matrix: NDArray[Any]) -> NDArray[Any]:
+    """Return the diagonal as a view that can be written to; index arrays would take as long as a small product."""
+    return np.asarray(np.einsum("ii->i", matrix))
 
 
 def _kept_of(scaled: NDArray[Any], lost: NDArray[np.intp]) -> _Array:
@@ -140,7 +145,7 @@ def _kept_of(scaled: NDArray[Any], lost: NDArray[np.intp]) -> _Array:
 def _inverse_factor(gram: NDArray[Any]) -> NDArray[Any]:
     """Return the inverse of the lower Cholesky factor of the identity plus a Gram matrix, in Fortran order."""
     system = np.array(gram, order="F")
-    system[np.diag_indices_from(system)] += 1.0
+    _diagonal(system)[...] += 1.0
     factor = cholesky(system, lower=True, overwrite_a=True, check_finite=False)
     (invert,) = get_lapack_funcs(("trtri",), (factor,))
     inverse, _ = invert(factor, lower=1, overwrite_c=1)

@@ -144,12 +144,13 @@ class GuardedBatch(AcceleratedBatch):
 
 def _relative_change(old: _Floats, new: _Floats) -> _Array:
     """Return per row the largest change over the largest new entry; 0 where nothing changes."""
-    change, size = _largest(new - old), _largest(new)
+    difference = new - old
+    change = np.abs(difference, out=difference).max(axis=1)
+    size = np.abs(new).max(axis=1)
+    # Most steps leave no code at zero.
+    if size.all():
+        return np.asarray(change / size)
     return np.divide(change, size, out=np.where(change > 0, np.inf, 0.0), where=size > 0)
-
-
-def _largest(rows: _Floats) -> _Floats:
-    return np.maximum(rows.max(axis=1), -rows.min(axis=1))
 
 
 def _beyond(old: _Floats, new: _Floats, weight: _Floats) -> _Floats:

@@ -204,12 +204,16 @@ def _extended(basis: _Array, columns: _Array) -> tuple[_Array, float]:
 
     Returns the basis and the least length that was left of a unit column and counted.
     """
-    closest = 1.0
+    closest, rank = 1.0, basis.shape[1]
+    # In Fortran order, so that the first columns are one piece of memory, and growing copies nothing.
+    grown = np.empty((len(basis), rank + columns.shape[1]), order="F")
+    grown[:, :rank] = basis
     for column in columns.T:
         norm = np.linalg.norm(column)
-        left = _outside(basis, column / norm) if norm > 0 else column
+        left = _outside(grown[:, :rank], column / norm) if norm > 0 else column
         length = float(np.linalg.norm(left))
         if length > _DEPENDENT:
-            basis = np.column_stack([basis, left / length])
+            grown[:, rank] = left / length
+            rank += 1
             closest = min(closest, length)
-    return basis, closest
+    return grown[:, :rank], closest
