@@ -83,7 +83,7 @@ def _over_atoms(
         values=values,
         draw=_with_atoms,
         trials=_TRIALS,
-        quick_trials=31,
+        quick_trials=21,
         quick_values=quick_values,
         log="xy",
         measured_label=measured_label,
