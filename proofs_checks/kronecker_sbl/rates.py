@@ -15,7 +15,7 @@ from sparsetheory.proofs_checks.kronecker_sbl.instances import measured, ours
 from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
 
 _Real = NDArray[np.float64]
-_PATHS = 8
+_PATHS = 6
 _LENGTH = 1600
 _FIRST = 200
 
@@ -78,7 +78,7 @@ em_stationarity = Claim(
         values=(200.0, 400.0, 800.0, 1600.0),
         draw=_draw_iterate,
         trials=48,
-        quick_trials=24,
+        quick_trials=16,
         log="xy",
         measured_label="norm of the gradient over that at r = 200",
         bound_label="1",
@@ -178,7 +178,7 @@ em_decay = Claim(
         draw=_draw_decay,
         trials=60,
         quick_trials=31,
-        quick_values=(1500.0, 3000.0),
+        quick_values=(3000.0,),
         log="x",
         measured_label="distance of the median from one",
         bound_label="0.05",

@@ -107,11 +107,11 @@ def kron_quadratics(tables: Sequence[_Array], K: _Array) -> _Real:
 def _inverse(lower: _Array) -> _Array:
     """Return the Hermitian inverse that a Cholesky factor belongs to."""
     (potri,) = get_lapack_funcs(("potri",), (lower,))
+    # Above the diagonal the factor is zero, and LAPACK leaves that as it is.
     half = potri(lower, lower=True)[0]
-    below = np.tril(half, -1)
-    inverse = below + below.conj().T
+    inverse = half + half.conj().T
     inverse[np.diag_indices(lower.shape[0])] = np.diagonal(half).real
-    return inverse
+    return np.asarray(inverse)
 
 
 class FlatMeasurements:
