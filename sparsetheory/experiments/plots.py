@@ -19,6 +19,8 @@ __all__ = ["plot_result"]
 
 # More labels than this run into each other.
 _MAX_TICKS = 10
+# A logarithmic axis needs a larger ratio of its ends.
+_NARROW = 1.2
 # Points that a letter of a summary takes, measured against axes before their layout leaves room for labels.
 _LETTER_WIDTH = 4.25
 _LABEL_WIDTH = 42
@@ -32,7 +34,8 @@ _LEGEND_HANDLE = 8
 def plot_result(result: ClaimResult, ax: "Axes | None" = None) -> "Axes":
     """Draw the median of measured values, bounds and extras along the axis of a sweep.
 
-    Bands show the range over the trials of the measured values and bounds.
+    Bands show the range over the trials of the measured values and bounds. A sweep of one value has no curves: every
+    trial is a point, and what would be curves stands side by side.
 
     Parameters
     ----------
@@ -81,11 +84,12 @@ def _draw_curve(
         return
     values = sorted({row.value for row in result.rows})
     groups = [[read(row.measurement) for row in result.rows if row.value == value] for value in values]
-    low, middle, high = np.array([_range(group) for group in groups]).T
     if len(values) == 1:
-        points = groups[0]
-        ax.plot(values * len(points), points, "o", color=color, markersize=3.5, alpha=0.6, label=label)
+        # Trials lie beside each other in their order, so that equal ones do not hide each other.
+        places = len(ax.lines) + np.linspace(-0.3, 0.3, len(groups[0]))
+        ax.plot(places, groups[0], "o", color=color, markersize=3.5, alpha=0.6, label=label)
         return
+    low, middle, high = np.array([_range(group) for group in groups]).T
     ax.plot(values, middle, color=color, label=label, marker=marker, **line)
     if marker and np.any(high > low):
         ax.fill_between(values, low, high, color=color, alpha=0.15, linewidth=0)
@@ -99,13 +103,20 @@ def _range(numbers: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _scale(ax: "Axes", sweep: Sweep, values: Sequence[float]) -> None:
-    if "y" in sweep.log:
+    low, high = ax.dataLim.intervaly
+    if "y" in sweep.log and low > 0 and high < _NARROW * low:
+        # Ticks of a logarithmic axis would all be the same number; and what hardly changes shall look like it.
+        ax.set_ylim(low / _NARROW, high * _NARROW)
+    elif "y" in sweep.log:
         ax.set_yscale("log")
+    if len(values) == 1:
+        ax.set_xticks([])
+        return
     if "x" in sweep.log:
         ax.set_xscale("log")
-    if len(values) == 1 or ("x" in sweep.log and len(values) <= _MAX_TICKS):
-        ax.set_xticks(values, [min(f"{value:g}", f"{value:.3g}", key=len) for value in values])
-        ax.set_xticks([], minor=True)
+        if len(values) <= _MAX_TICKS:
+            ax.set_xticks(values, [min(f"{value:g}", f"{value:.3g}", key=len) for value in values])
+            ax.set_xticks([], minor=True)
 
 
 def _bound_label(result: ClaimResult) -> str:
@@ -121,8 +132,9 @@ def _bound_label(result: ClaimResult) -> str:
 
 def _label(ax: "Axes", result: ClaimResult) -> None:
     claim, sweep = result.claim, require_sweep(result.claim)
-    _scale(ax, sweep, sorted({row.value for row in result.rows}))
-    ax.set_xlabel(sweep.axis)
+    values = sorted({row.value for row in result.rows})
+    _scale(ax, sweep, values)
+    ax.set_xlabel(sweep.axis if values[1:] else f"{sweep.axis}: {values[0]:g}")
     ax.set_ylabel("\n".join(wrap(_quantity(sweep), _LABEL_WIDTH)))
     lines = wrap(claim.summary, _letters_across(ax))
     if lines:

@@ -144,3 +144,16 @@ def test_plot_of_one_value_shows_every_trial(norms):
     single = replace(norms, sweep=replace(norms.sweep, values=(4,)))
     ax = run_claim(single).plot(Figure().subplots())
     assert len(ax.get_lines()[0].get_ydata()) == 4
+    # Measured values and bounds stand side by side.
+    measured, bound = (line.get_xdata() for line in ax.get_lines()[:2])
+    assert max(measured) < min(bound)
+    assert ax.get_xlabel() == f"{norms.sweep.axis}: 4"
+
+
+def test_a_narrow_range_has_different_ticks(norms):
+    flat = replace(norms, evaluate=lambda x: Measurement(1 + 1e-6 * abs(x[0]), 1.0))
+    figure = Figure()
+    ax = plot_result(run_claim(replace(flat, sweep=replace(norms.sweep, log="y"))), figure.subplots())
+    figure.draw_without_rendering()
+    ticks = [label.get_text() for label in ax.get_yticklabels()]
+    assert len(set(ticks)) == len(ticks) > 2
