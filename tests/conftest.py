@@ -1,5 +1,6 @@
 """Profiles of the property tests, and one kernel cache per state of the kernels."""
 
+import gc
 import hashlib
 import os
 from pathlib import Path
@@ -29,6 +30,12 @@ settings.register_profile(
 settings.register_profile("nightly", parent=settings.get_profile("ci"), max_examples=10_000)
 settings.register_profile("search", parent=settings.get_profile("ci"), max_examples=500, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_collection_finish(session):
+    # Thousands of tests live to the end: the collector of garbage need not look through them again and again.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

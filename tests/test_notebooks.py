@@ -11,9 +11,9 @@ NOTEBOOKS = {path.stem: path for path in sorted((Path(__file__).resolve().parent
 SMALL = {
     "beyond_l1": {
         "sizes": (144, 288, 1152),
-        "n_batches": 20,
-        "n_longer": 40,
-        "n_test": 150,
+        "n_batches": 15,
+        "n_longer": 20,
+        "n_test": 100,
         "n_few": 30,
         "every": 24,
         "trials": 2,
