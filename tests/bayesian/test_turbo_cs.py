@@ -56,6 +56,18 @@ def test_linear_module_is_the_dense_posterior_less_its_prior(rng, complex_data, 
     assert LinearModule(F, y).learned_noise(Message(x, v), noise) == pytest.approx(expected, rel=1e-9)
 
 
+def test_other_data_need_no_other_decomposition(rng):
+    F, (y, other) = _normal(rng, (4, 9), True), _normal(rng, (2, 4), True)
+    message, module = Message(_normal(rng, 9, True), 0.7), LinearModule(F, y)
+    found = module.with_data(other).extrinsic(message, 0.1)
+    fresh, before = LinearModule(F, other).extrinsic(message, 0.1), module.extrinsic(message, 0.1)
+    np.testing.assert_allclose(found.mean, fresh.mean, rtol=1e-9)
+    assert found.var == pytest.approx(fresh.var, rel=1e-9)
+    # The module itself keeps its data.
+    np.testing.assert_allclose(before.mean, LinearModule(F, y).extrinsic(message, 0.1).mean, rtol=1e-9)
+    assert not np.allclose(before.mean, fresh.mean)
+
+
 @pytest.mark.parametrize("beta", [0.5, 1.0])
 def test_denoiser_is_the_posterior_by_quadrature(beta):
     prior, tau = BernoulliGaussian(0.2, 2.0, beta), 0.3
