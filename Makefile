@@ -2,8 +2,8 @@
 # when one of its files changes. The package is installed as a user would install it, never in place.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := $(shell find sparsetheory numba_kernels gpu proofs_checks -name '*.py' -o -name '*.jinja' -o -name 'py.typed')
-KERNEL_HASH := $(shell cat numba_kernels/*.py | sha1sum | cut -c1-12)
+SOURCES := $(shell find sparsetheory numba_kernels gpu proofs_checks -name '*.py' -o -name '*.jinja' -o -name '*.pyi' -o -name 'py.typed')
+KERNEL_HASH := $(shell find numba_kernels -name '*.py' | LC_ALL=C sort | xargs cat | sha1sum | cut -c1-12)
 # Numba watches only the file of a cached function, so the cache is named by the content of all kernels.
 export NUMBA_CACHE_DIR := $(CURDIR)/.numba_cache/$(KERNEL_HASH)
 

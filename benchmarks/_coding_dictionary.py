@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from _timing import Row, best_result
 
-from sparsetheory.coding import L1, LqDictionaryLearning, encode, natural_patches
+from sparsetheory.coding import LqDictionaryLearning, encode, natural_patches
+from sparsetheory.penalties import L1
 
 _LAM = 0.35
 _BATCH, _BATCHES = 256, 150

@@ -17,19 +17,19 @@ from scipy.linalg import cholesky, get_blas_funcs
 from sklearn.linear_model import ARDRegression, LassoCV, OrthogonalMatchingPursuit
 from threadpoolctl import threadpool_limits
 
-from sparsetheory.bayesian.markov_chain import chain_messages
-from sparsetheory.bayesian.markov_grid import grid_bp
-from sparsetheory.bayesian.off_grid_data import OffGridChannel, make_off_grid_channel
-from sparsetheory.bayesian.off_grid_turbo_vbi import OffGridTurboVBI
-from sparsetheory.bayesian.sbl import SBL
-from sparsetheory.bayesian.turbo_arguments import make_model, make_problem
-from sparsetheory.bayesian.turbo_cs import TurboCS
-from sparsetheory.bayesian.turbo_data import ClusteredProblem, make_clustered
-from sparsetheory.bayesian.turbo_evidence import TurboStart
-from sparsetheory.bayesian.turbo_model import NoiseFactor
-from sparsetheory.bayesian.turbo_support import ChainPrior
-from sparsetheory.bayesian.turbo_sweep import turbo_sweep
-from sparsetheory.bayesian.turbo_vbi import TurboVBI
+from sparsetheory.bayesian.datasets.clustered import ClusteredProblem, make_clustered
+from sparsetheory.bayesian.datasets.off_grid import OffGridChannel, make_off_grid_channel
+from sparsetheory.bayesian.markov.chain import chain_messages
+from sparsetheory.bayesian.markov.grid import grid_bp
+from sparsetheory.bayesian.markov.support_priors import ChainPrior
+from sparsetheory.bayesian.off_grid.estimator import OffGridTurboVBI
+from sparsetheory.bayesian.sbl.sbl import SBL
+from sparsetheory.bayesian.turbo.checks import make_model, make_problem
+from sparsetheory.bayesian.turbo.elbo import TurboStart
+from sparsetheory.bayesian.turbo.estimator import TurboVBI
+from sparsetheory.bayesian.turbo.model import NoiseFactor
+from sparsetheory.bayesian.turbo.sweep import turbo_sweep
+from sparsetheory.bayesian.turbo_cs.estimator import TurboCS
 
 
 def bench_sweep(quick: bool) -> list[Row]:

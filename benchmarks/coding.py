@@ -21,7 +21,8 @@ from _coding_dictionary import bench_dictionary
 from _timing import Row, best_of, best_of_each, print_table
 from threadpoolctl import threadpool_limits
 
-from sparsetheory.coding import CEL0, L1, MCP, LqDictionaryLearning, encode, lambda_max, natural_patches
+from sparsetheory.coding import LqDictionaryLearning, encode, lambda_max, natural_patches
+from sparsetheory.penalties import CEL0, L1, MCP
 
 _LAM = 0.35
 _SIDE = 12

@@ -25,12 +25,12 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from sparsetheory.lowrank import ConcatSVDClustering, SVDSummary, range_finder_summary, tree_summary
-from sparsetheory.lowrank.agglomerative import _Agglomeration, joint_error
-from sparsetheory.lowrank.baselines import kmeans_clusters, one_svd, per_block_svd, random_clusters
 from sparsetheory.lowrank.blocks import Blocks
-from sparsetheory.lowrank.families import decaying_columns, subspace_mixture
-from sparsetheory.lowrank.greedy import greedy_partition, max_norm_labels
-from sparsetheory.lowrank.growth import Grown, IncrementalGrowth
+from sparsetheory.lowrank.clustering.agglomerative import _Agglomeration, joint_error
+from sparsetheory.lowrank.clustering.baselines import kmeans_clusters, one_svd, per_block_svd, random_clusters
+from sparsetheory.lowrank.clustering.greedy import greedy_partition, max_norm_labels
+from sparsetheory.lowrank.clustering.growth import Grown, IncrementalGrowth
+from sparsetheory.lowrank.datasets.families import decaying_columns, subspace_mixture
 from sparsetheory.lowrank.interval import ErrorInterval
 from sparsetheory.numba_kernels import pair_bounds, rank_allocation
 
@@ -257,7 +257,8 @@ def _quality_cells(name: str, clusters: int, compression: float, error: float, s
 
 def cold_start(quick: bool) -> list[Cells]:
     """Whole new processes: imports, and the first compiled result without and with a kernel cache."""
-    first = "from sparsetheory.lowrank.greedy import max_norm_labels; max_norm_labels([1.0, 0.5], 1, 0.1, n_rows=5)"
+    greedy = "sparsetheory.lowrank.clustering.greedy"
+    first = f"from {greedy} import max_norm_labels; max_norm_labels([1.0, 0.5], 1, 0.1, n_rows=5)"
     repeats = 2 if quick else 5
     with tempfile.TemporaryDirectory() as folder:
         caches = [os.path.join(folder, str(k)) for k in range(1 if quick else 3)]

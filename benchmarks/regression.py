@@ -23,7 +23,7 @@ from _timing import Row, best_of, best_of_each, print_table
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
-from sparsetheory.coding import MCP, SCAD, Penalty
+from sparsetheory.penalties import MCP, SCAD, Penalty
 from sparsetheory.regression import (
     OMP,
     RandomSupportRegressor,
@@ -83,7 +83,7 @@ def worst_gap(X: Any, y: Any, lams: Any, coefs: Any) -> float:
 
 def worst_violation(X: Any, y: Any, lams: Any, coefs: Any, penalty: Penalty) -> float:
     """Largest distance from zero to the subdifferential, over the largest correlation at zero."""
-    from sparsetheory.numba_kernels.proximal import subgradient_distance
+    from sparsetheory.numba_kernels.penalties.proximal import subgradient_distance
 
     worst, n = 0.0, y.size
     for lam, w in zip(lams, coefs.T, strict=True):

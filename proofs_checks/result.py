@@ -92,6 +92,6 @@ class ClaimResult:
 
     def plot(self, ax: Any = None) -> Any:
         """Draw measured values, their bound and the extra curves against the axis; return the axes."""
-        from sparsetheory.experiments.plots import plot_result
+        from sparsetheory.experiments.display.plots import plot_result
 
         return plot_result(self, ax)

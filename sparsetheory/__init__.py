@@ -23,6 +23,7 @@ _SUBPACKAGES = (
     "gpu",
     "lowrank",
     "numba_kernels",
+    "penalties",
     "proofs_checks",
     "regression",
 )

@@ -80,7 +80,7 @@ def main(
     ] = False,
 ) -> None:
     """Reproduce theorems as experiments, check them on instances, and time the kernels."""
-    from sparsetheory.experiments.terminal import speak_plainly
+    from sparsetheory.experiments.display.terminal import speak_plainly
 
     speak_plainly()
 
@@ -126,9 +126,9 @@ def reproduce(
     """
     from sparsetheory.arguments import check_jobs
     from sparsetheory.experiments import job
-    from sparsetheory.experiments.files import FolderError
     from sparsetheory.experiments.schedule import WorkerDiedError
-    from sparsetheory.experiments.trial_log import ResumeError
+    from sparsetheory.experiments.storage.files import FolderError
+    from sparsetheory.experiments.storage.trial_log import ResumeError
     from sparsetheory.proofs_checks.registry import find_experiments
 
     selected, studies = _checked(find_experiments, claims or [])
@@ -151,7 +151,7 @@ def _one_line_warnings() -> Iterator[None]:
     """Print warnings about damaged files as one line each, and none about workers that are replaced."""
     import warnings
 
-    from sparsetheory.experiments.trial_log import DamagedLog
+    from sparsetheory.experiments.storage.trial_log import DamagedLog
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **further: Any) -> None:
         if issubclass(category, DamagedLog):
@@ -178,9 +178,9 @@ def check(
     """Search for counterexamples of claims that must hold on every instance."""
     from sparsetheory.arguments import check_jobs
     from sparsetheory.experiments.check_job import check_claims
+    from sparsetheory.experiments.display.tables import summary_line, verdict_table
+    from sparsetheory.experiments.display.terminal import make_console
     from sparsetheory.experiments.schedule import WorkerDiedError
-    from sparsetheory.experiments.tables import summary_line, verdict_table
-    from sparsetheory.experiments.terminal import make_console
     from sparsetheory.proofs_checks import Always, State
     from sparsetheory.proofs_checks.registry import find_claims
 
@@ -217,8 +217,8 @@ def list_claims(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
 ) -> None:
     """Show claims and studies: kind of verdict, provenance, source and statement."""
-    from sparsetheory.experiments.tables import claim_table, describe
-    from sparsetheory.experiments.terminal import make_console
+    from sparsetheory.experiments.display.tables import claim_table, describe
+    from sparsetheory.experiments.display.terminal import make_console
     from sparsetheory.proofs_checks.registry import find_experiments
 
     found, studies = _checked(find_experiments, claims or [])

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _kernel_cache() -> str:
-    files = sorted((ROOT / "numba_kernels").glob("*.py"))
+    files = sorted((ROOT / "numba_kernels").rglob("*.py"), key=str)
     digest = hashlib.sha1(b"".join(f.read_bytes() for f in files), usedforsecurity=False).hexdigest()[:12]
     return str(ROOT / ".numba_cache" / digest)
 

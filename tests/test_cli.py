@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from sparsetheory import __version__
 from sparsetheory.cli import app
 from sparsetheory.experiments import job, warmup
-from sparsetheory.experiments.files import used_alone
 from sparsetheory.experiments.schedule import WorkerDiedError
+from sparsetheory.experiments.storage.files import used_alone
 from sparsetheory.proofs_checks import ScalesAs, WithProbability, registry
 
 

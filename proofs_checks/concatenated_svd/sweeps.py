@@ -21,8 +21,8 @@ from sparsetheory.lowrank import (
 )
 from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.bounds import leading_seed
-from sparsetheory.lowrank.families import advection_blocks, drift_stream
-from sparsetheory.lowrank.real_data import digits_blocks, minilm_blocks
+from sparsetheory.lowrank.datasets.families import advection_blocks, drift_stream
+from sparsetheory.lowrank.datasets.real_data import digits_blocks, minilm_blocks
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.concatenated_svd.instances import (
     Concatenation,

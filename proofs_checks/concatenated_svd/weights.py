@@ -8,10 +8,10 @@ import numpy as np
 
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.lowrank import ConcatSVDClustering
-from sparsetheory.lowrank.baselines import one_svd, per_block_svd
 from sparsetheory.lowrank.blocks import Blocks
-from sparsetheory.lowrank.real_data import minilm_blocks
-from sparsetheory.lowrank.storage import store_factored
+from sparsetheory.lowrank.clustering.baselines import one_svd, per_block_svd
+from sparsetheory.lowrank.clustering.storage import store_factored
+from sparsetheory.lowrank.datasets.real_data import minilm_blocks
 
 _QUICK = ((32, 0.5), (64, 0.7), (128, 0.5), (128, 0.7))
 _SETTINGS = {"quick": _QUICK, "full": (*_QUICK, (64, 0.5), (64, 0.6), (128, 0.4), (128, 0.6), (192, 0.3), (256, 0.3))}

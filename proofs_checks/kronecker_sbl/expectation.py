@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsetheory.bayesian import am_sweep, kron_posterior, sbl_cost
-from sparsetheory.bayesian.unstructured import kron_covariance, kron_quadratics, pair_tables
+from sparsetheory.bayesian.sbl.posterior.dense import kron_covariance, kron_quadratics, pair_tables
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.kronecker_sbl.instances import Problem, kron, ours, outer, problems
 from sparsetheory.proofs_checks.verdicts import Always

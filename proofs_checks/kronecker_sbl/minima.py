@@ -16,7 +16,7 @@ from sparsetheory.bayesian import (
     sbl_local_minima,
     sbl_sparsify,
 )
-from sparsetheory.bayesian.sbl_minima import mode_sparsify
+from sparsetheory.bayesian.sbl.local_minima import mode_sparsify
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.kronecker_sbl.instances import Problem, classic, kron, ours, problems
 from sparsetheory.proofs_checks.verdicts import Always

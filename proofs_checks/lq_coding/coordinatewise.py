@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.coding import CEL0, L0, Penalty, cd_l0, encode, lambda_max
+from sparsetheory.coding import cd_l0, encode, lambda_max
+from sparsetheory.penalties import CEL0, L0, Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.lq_coding.definitions import definition, kinks
 from sparsetheory.proofs_checks.lq_coding.instances import (

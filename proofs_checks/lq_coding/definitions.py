@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.coding import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty
+from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty
 
 __all__ = ["definition", "kinks"]
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsetheory.coding.gradient_dictionary import gradient_step
-from sparsetheory.coding.surrogate import Surrogate
+from sparsetheory.coding.dictionary.olshausen_update import gradient_step
+from sparsetheory.coding.dictionary.online_update import Surrogate
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import EPS, classic, decades, ours, seeds
 from sparsetheory.proofs_checks.verdicts import Always

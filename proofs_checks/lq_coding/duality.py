@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 
-from sparsetheory.coding import L1, duality_gap, encode
+from sparsetheory.coding import duality_gap, encode
+from sparsetheory.penalties import L1
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.lq_coding.instances import (
     EPS,

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsetheory.coding import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty
+from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty
 from sparsetheory.proofs_checks.claim import Source
 
 __all__ = [

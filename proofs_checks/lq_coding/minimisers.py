@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.coding import CEL0, L0, cd_l0, enumerate_l0_minima, sbr
-from sparsetheory.coding.l0_minima import L0Minima
+from sparsetheory.coding import cd_l0, enumerate_l0_minima, sbr
+from sparsetheory.coding.l0.enumeration import L0Minima
+from sparsetheory.penalties import CEL0, L0
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import (
     EPS,

@@ -7,7 +7,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsetheory.coding import CEL0, L1, MCP, Lq, Penalty, circular_variance, debias
+from sparsetheory.coding import circular_variance, debias
+from sparsetheory.penalties import CEL0, L1, MCP, Lq, Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import measured, seeds
 from sparsetheory.proofs_checks.lq_coding.photographs import SIZE, codes_at, error, learn, patches

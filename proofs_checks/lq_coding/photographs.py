@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.coding import LqDictionaryLearning, Penalty, bundled_images, encode, natural_patches
-from sparsetheory.coding.target_sparsity import lam_for_active
-from sparsetheory.coding.whitening import whiten_images
+from sparsetheory.coding import LqDictionaryLearning, bundled_images, encode, natural_patches
+from sparsetheory.coding.dictionary.sparsity_control import lam_for_active
+from sparsetheory.coding.natural_images.whitening import whiten_images
+from sparsetheory.penalties import Penalty
 
 __all__ = ["SIZE", "codes_at", "error", "learn", "patches"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsetheory.coding import MCP, Penalty
+from sparsetheory.penalties import MCP, Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.lq_coding.definitions import definition, kinks
 from sparsetheory.proofs_checks.lq_coding.instances import (

@@ -7,7 +7,8 @@ import numpy as np
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.coding import L1, encode
+from sparsetheory.coding import encode
+from sparsetheory.penalties import L1
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import (
     EPS,

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.coding import Penalty, forward_backward
-from sparsetheory.coding.trajectory import Trajectory
+from sparsetheory.coding import forward_backward
+from sparsetheory.coding.proximal_gradient.trajectory import Trajectory
+from sparsetheory.penalties import Penalty
 from sparsetheory.proofs_checks.lq_coding.instances import Coding
 
 __all__ = ["take_steps"]

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsetheory.coding import CEL0, Penalty
-from sparsetheory.coding.step_sizes import step_limit
+from sparsetheory.coding.proximal_gradient.step_sizes import step_limit
+from sparsetheory.penalties import CEL0, Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import (
     ALL,

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.coding import CEL0, L0, Penalty, cd_l0, debias, forward_backward, sbr
+from sparsetheory.coding import cd_l0, debias, forward_backward, sbr
+from sparsetheory.penalties import CEL0, L0, Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import measured, seeds
 from sparsetheory.proofs_checks.verdicts import WithProbability

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.coding import CEL0, L0, L1, Lq, Penalty, forward_backward
+from sparsetheory.coding import forward_backward
+from sparsetheory.penalties import CEL0, L0, L1, Lq, Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import measured, seeds
 from sparsetheory.proofs_checks.lq_coding.photographs import learn, patches

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsetheory.coding import Penalty, lambda_max
+from sparsetheory.coding import lambda_max
+from sparsetheory.penalties import Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.lq_coding.instances import (
     ALL,

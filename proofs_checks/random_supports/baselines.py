@@ -12,11 +12,11 @@ from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.random_supports.instances import classic
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.regression import NIHT, L0SwapRegressor
+from sparsetheory.regression.best_subset.splicing_search import splice
+from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.explored_columns import ExploredColumns
-from sparsetheory.regression.lasso_solver import solve_lasso
-from sparsetheory.regression.splicing_search import splice
-from sparsetheory.regression.stepwise import forward_path
+from sparsetheory.regression.greedy.stepwise import forward_path
+from sparsetheory.regression.lasso.lasso_solver import solve_lasso
 
 _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]

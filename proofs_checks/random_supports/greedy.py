@@ -11,7 +11,7 @@ from sparsetheory.proofs_checks.random_supports.instances import classic
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.regression import theory
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.stepwise import forward_path
+from sparsetheory.regression.greedy.stepwise import forward_path
 
 _Array = NDArray[np.float64]
 _RATES = "DeVore, Temlyakov (1996); Barron, Cohen, Dahmen, DeVore (2008)"

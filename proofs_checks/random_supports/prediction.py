@@ -28,7 +28,7 @@ from sparsetheory.regression import (
 )
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.distances import orthonormal_basis
-from sparsetheory.regression.lasso_solver import solve_lasso
+from sparsetheory.regression.lasso.lasso_solver import solve_lasso
 
 _Array = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from sparsetheory.proofs_checks.random_supports.trials import (
 )
 from sparsetheory.proofs_checks.verdicts import ScalesAs
 from sparsetheory.regression import Anchors, make_design, select_anchors
-from sparsetheory.regression.phase_two import universal_level
+from sparsetheory.regression.random_supports.anchored_fit import universal_level
 
 
 @dataclass(frozen=True, eq=False)

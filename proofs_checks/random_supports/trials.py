@@ -13,7 +13,7 @@ from sparsetheory.regression import (
     adversarial_coefficients,
     sample_support,
 )
-from sparsetheory.regression.phase_two import universal_level
+from sparsetheory.regression.random_supports.anchored_fit import universal_level
 
 __all__ = ["Trial", "anchored_error", "anchored_errors", "draw_colliding_support", "draw_trial", "error", "lasso_error"]
 

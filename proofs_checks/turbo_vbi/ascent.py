@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from sparsetheory.bayesian.turbo_evidence import TurboState, turbo_elbo
-from sparsetheory.bayesian.turbo_grid_support import RowsPrior
-from sparsetheory.bayesian.turbo_support import ChainPrior, SupportPrior
+from sparsetheory.bayesian.markov.support_priors import ChainPrior, SupportPrior
+from sparsetheory.bayesian.markov.support_priors_grid import RowsPrior
+from sparsetheory.bayesian.turbo.elbo import TurboState, turbo_elbo
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.turbo_vbi.instances import Case, cases, ours
 from sparsetheory.proofs_checks.verdicts import Always

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import expit, logit, logsumexp
 
-from sparsetheory.bayesian.markov_chain import chain_messages, chain_pair_marginals
-from sparsetheory.bayesian.turbo_support import ChainPrior, IndependentPrior
+from sparsetheory.bayesian.markov.chain import chain_messages, chain_pair_marginals
+from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.turbo_vbi.instances import classic, ours
 from sparsetheory.proofs_checks.verdicts import Always

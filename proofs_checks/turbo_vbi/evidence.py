@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from sparsetheory.bayesian.markov_chain import chain_messages
-from sparsetheory.bayesian.turbo_model import TurboModel
+from sparsetheory.bayesian.markov.chain import chain_messages
+from sparsetheory.bayesian.turbo.model import TurboModel
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.turbo_vbi.instances import ours
 from sparsetheory.proofs_checks.verdicts import Always

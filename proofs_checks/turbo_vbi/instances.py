@@ -7,13 +7,13 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsetheory.bayesian.turbo_arguments import make_model
-from sparsetheory.bayesian.turbo_evidence import TurboStart, TurboState
-from sparsetheory.bayesian.turbo_grid_support import RowsPrior
-from sparsetheory.bayesian.turbo_model import NoiseFactor, TurboModel
-from sparsetheory.bayesian.turbo_problem import TurboProblem
-from sparsetheory.bayesian.turbo_support import ChainPrior, IndependentPrior, SupportPrior
-from sparsetheory.bayesian.turbo_sweep import turbo_sweep
+from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior, SupportPrior
+from sparsetheory.bayesian.markov.support_priors_grid import RowsPrior
+from sparsetheory.bayesian.turbo.checks import make_model
+from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
+from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
+from sparsetheory.bayesian.turbo.problem import TurboProblem
+from sparsetheory.bayesian.turbo.sweep import turbo_sweep
 from sparsetheory.proofs_checks.claim import Source
 
 __all__ = ["Case", "cases", "classic", "draw_case", "measured", "ours"]

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparsetheory.bayesian.turbo_evidence import TurboState
-from sparsetheory.bayesian.turbo_model import NoiseFactor
+from sparsetheory.bayesian.turbo.elbo import TurboState
+from sparsetheory.bayesian.turbo.model import NoiseFactor
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.turbo_vbi.instances import Case, cases, ours
 from sparsetheory.proofs_checks.verdicts import Always

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.bayesian.antenna_array import half_wavelength_array
-from sparsetheory.bayesian.off_grid_data import OffGridChannel, make_off_grid_channel
-from sparsetheory.bayesian.off_grid_turbo_vbi import OffGridTurboVBI
-from sparsetheory.bayesian.parametric_matrix import ParametricMatrix
-from sparsetheory.bayesian.turbo_vbi import TurboVBI
+from sparsetheory.bayesian.datasets.antenna_array import half_wavelength_array
+from sparsetheory.bayesian.datasets.off_grid import OffGridChannel, make_off_grid_channel
+from sparsetheory.bayesian.off_grid.estimator import OffGridTurboVBI
+from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
+from sparsetheory.bayesian.turbo.estimator import TurboVBI
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import measured, ours
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability

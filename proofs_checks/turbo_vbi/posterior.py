@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.bayesian.turbo_diagonal import diagonal_posterior
-from sparsetheory.bayesian.turbo_posterior import gaussian_factor
+from sparsetheory.bayesian.turbo.gaussian import gaussian_factor
+from sparsetheory.bayesian.turbo.gaussian_diagonal import diagonal_posterior
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.turbo_vbi.instances import Case, cases, classic, ours
 from sparsetheory.proofs_checks.verdicts import Always

@@ -9,15 +9,15 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy.linalg import cholesky, get_blas_funcs
 
-from sparsetheory.bayesian import turbo_posterior
-from sparsetheory.bayesian.turbo_arguments import make_model, make_problem
-from sparsetheory.bayesian.turbo_data import ClusteredProblem, make_clustered
-from sparsetheory.bayesian.turbo_evidence import TurboStart, TurboState
-from sparsetheory.bayesian.turbo_model import NoiseFactor, TurboModel
-from sparsetheory.bayesian.turbo_problem import TurboProblem
-from sparsetheory.bayesian.turbo_support import ChainPrior
-from sparsetheory.bayesian.turbo_sweep import turbo_sweep
-from sparsetheory.bayesian.turbo_vbi import TurboVBI
+from sparsetheory.bayesian.datasets.clustered import ClusteredProblem, make_clustered
+from sparsetheory.bayesian.markov.support_priors import ChainPrior
+from sparsetheory.bayesian.turbo import gaussian
+from sparsetheory.bayesian.turbo.checks import make_model, make_problem
+from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
+from sparsetheory.bayesian.turbo.estimator import TurboVBI
+from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
+from sparsetheory.bayesian.turbo.problem import TurboProblem
+from sparsetheory.bayesian.turbo.sweep import turbo_sweep
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import measured
 from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
@@ -245,8 +245,8 @@ def _multiplications(instance: _Sweepable, *, covariance: bool = False) -> Measu
     """
     counter, (m, n) = _Counter(), instance.problem.F.shape
     with (
-        patch.object(turbo_posterior, "get_blas_funcs", counter.blas),
-        patch.object(turbo_posterior, "cholesky", counter.cholesky),
+        patch.object(gaussian, "get_blas_funcs", counter.blas),
+        patch.object(gaussian, "cholesky", counter.cholesky),
     ):
         turbo_sweep(instance.problem, instance.model, instance.prior, instance.state)
     count = counter.multiplications + covariance * m * n * n

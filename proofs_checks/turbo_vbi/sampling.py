@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from sparsetheory.bayesian.markov_chain import sample_chain, transition_table
-from sparsetheory.bayesian.markov_grid import grid_bp
+from sparsetheory.bayesian.markov.chain import sample_chain, transition_table
+from sparsetheory.bayesian.markov.grid import grid_bp
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import classic, measured
 from sparsetheory.proofs_checks.verdicts import WithProbability

@@ -7,10 +7,16 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsetheory.bayesian.antenna_array import partial_pilots
-from sparsetheory.bayesian.bernoulli_gaussian import BernoulliGaussian
-from sparsetheory.bayesian.state_evolution import turbo_cs_evolution
-from sparsetheory.bayesian.turbo_cs_loop import LinearModule, Message, TurboCSRules, TurboCSState, run_turbo_cs
+from sparsetheory.bayesian.datasets.antenna_array import partial_pilots
+from sparsetheory.bayesian.turbo_cs.denoiser import BernoulliGaussian
+from sparsetheory.bayesian.turbo_cs.message_passing import (
+    LinearModule,
+    Message,
+    TurboCSRules,
+    TurboCSState,
+    run_turbo_cs,
+)
+from sparsetheory.bayesian.turbo_cs.state_evolution import turbo_cs_evolution
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import classic
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.coding.real_arrays import real_array, require_finite_entries
+from sparsetheory.arrays import real_array, require_finite_entries
 
 __all__ = ["sparseness"]
 

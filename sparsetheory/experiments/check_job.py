@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from joblib import effective_n_jobs
 
+from sparsetheory.experiments.display.terminal import make_console, make_progress
 from sparsetheory.experiments.schedule import Task, finished_tasks
-from sparsetheory.experiments.terminal import make_console, make_progress
 from sparsetheory.experiments.workers import check_instances, refer
 from sparsetheory.proofs_checks.claim import Claim
 from sparsetheory.proofs_checks.verdicts import Judgement

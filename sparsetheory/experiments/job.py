@@ -9,23 +9,23 @@ from joblib import effective_n_jobs
 from rich.console import Console
 from rich.progress import Progress
 
-from sparsetheory.experiments.figures import figures_available
-from sparsetheory.experiments.files import prepare_folder, set_aside, used_alone
+from sparsetheory.experiments.display.figures import figures_available
+from sparsetheory.experiments.display.report import write_report
+from sparsetheory.experiments.display.tables import study_table, summary_line, verdict_table
+from sparsetheory.experiments.display.terminal import make_console, make_progress
 from sparsetheory.experiments.outcome import Examination, Outcome
 from sparsetheory.experiments.profile import Profile
-from sparsetheory.experiments.records import (
+from sparsetheory.experiments.schedule import Task, finished_tasks
+from sparsetheory.experiments.storage.files import prepare_folder, set_aside, used_alone
+from sparsetheory.experiments.storage.records import (
     Origin,
     figure_path,
     read_records,
     record_path,
     write_record,
 )
-from sparsetheory.experiments.report import write_report
-from sparsetheory.experiments.schedule import Task, finished_tasks
 from sparsetheory.experiments.study import Study
 from sparsetheory.experiments.study_run import StudyOutcome, StudyRun
-from sparsetheory.experiments.tables import study_table, summary_line, verdict_table
-from sparsetheory.experiments.terminal import make_console, make_progress
 from sparsetheory.proofs_checks.claim import Claim
 from sparsetheory.proofs_checks.verdicts import State
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sparsetheory.experiments.figures import draw_png
-from sparsetheory.experiments.files import replace_file
-from sparsetheory.experiments.plots import plot_result
+from sparsetheory.experiments.display.figures import draw_png
+from sparsetheory.experiments.display.plots import plot_result
 from sparsetheory.experiments.profile import Profile
-from sparsetheory.experiments.records import ClaimRecord, Origin, figure_path
 from sparsetheory.experiments.schedule import Task
+from sparsetheory.experiments.storage.files import replace_file
+from sparsetheory.experiments.storage.records import ClaimRecord, Origin, figure_path
 from sparsetheory.experiments.sweep import SweepRun
 from sparsetheory.experiments.trial import MissingExtraError, TrialError
 from sparsetheory.experiments.workers import check_instances, refer

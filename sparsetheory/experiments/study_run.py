@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sparsetheory.experiments.extras import explain_missing, is_missing_extra
-from sparsetheory.experiments.files import replace_file
 from sparsetheory.experiments.profile import Profile
-from sparsetheory.experiments.records import Origin, StudyRecord, figure_path
 from sparsetheory.experiments.schedule import Task
+from sparsetheory.experiments.storage.files import replace_file
+from sparsetheory.experiments.storage.records import Origin, StudyRecord, figure_path
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.experiments.workers import UnreachableError, refer, run_study_here
 

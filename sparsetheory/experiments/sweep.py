@@ -9,11 +9,11 @@ from pathlib import Path
 from joblib import effective_n_jobs
 
 from sparsetheory.arguments import require_positive_integers
-from sparsetheory.experiments.files import prepare_folder, set_aside, used_alone
 from sparsetheory.experiments.profile import Profile
 from sparsetheory.experiments.schedule import Task, finished_tasks
+from sparsetheory.experiments.storage.files import prepare_folder, set_aside, used_alone
+from sparsetheory.experiments.storage.trial_log import TrialLog, make_header
 from sparsetheory.experiments.trial import Trial, TrialError, plan_trials, require_sweep
-from sparsetheory.experiments.trial_log import TrialLog, make_header
 from sparsetheory.experiments.workers import refer, run_batch
 from sparsetheory.proofs_checks.claim import Claim
 from sparsetheory.proofs_checks.result import ClaimResult, Row

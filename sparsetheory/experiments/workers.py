@@ -140,7 +140,7 @@ def run_study_here(where: Reference | Study, profile: str) -> tuple[StudyResult,
         PNG; None without a plot or without matplotlib.
     seconds : float
     """
-    from sparsetheory.experiments.figures import draw_png
+    from sparsetheory.experiments.display.figures import draw_png
 
     study = where.resolve() if isinstance(where, Reference) else where
     started = time.perf_counter()

@@ -9,7 +9,7 @@ from sparsetheory.lowrank.bounds import (
     union_bound,
     weyl_bound,
 )
-from sparsetheory.lowrank.certificate import ClusteringCertificate
+from sparsetheory.lowrank.clustering.certificate import ClusteringCertificate
 from sparsetheory.lowrank.interval import ErrorInterval
 from sparsetheory.lowrank.limits import hard_instance, min_clusters_lower_bound
 from sparsetheory.lowrank.range_finder import RangeFinderSummary, range_finder_summary
@@ -19,7 +19,7 @@ from sparsetheory.lowrank.trace_bounds import perturbation_bound, scalar_bounds
 from sparsetheory.lowrank.tree import tree_summary
 
 if TYPE_CHECKING:
-    from sparsetheory.lowrank.clustering import ConcatSVDClustering
+    from sparsetheory.lowrank.clustering.estimator import ConcatSVDClustering
 
 __all__ = [
     "ClusteringCertificate",
@@ -46,7 +46,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # scikit-learn takes longer to import than everything else here; only the estimator needs it.
     if name == "ConcatSVDClustering":
-        from sparsetheory.lowrank.clustering import ConcatSVDClustering
+        from sparsetheory.lowrank.clustering.estimator import ConcatSVDClustering
 
         return ConcatSVDClustering
     raise AttributeError(f"module 'sparsetheory.lowrank' has no attribute {name!r}")

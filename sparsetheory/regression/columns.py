@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array
 
-from sparsetheory.numba_kernels.coordinate_descent import dense_correlations
 from sparsetheory.numba_kernels.mixed_precision import row_correlations
+from sparsetheory.numba_kernels.quadratic.coordinate_descent import dense_correlations
 from sparsetheory.ranges import require_squares
 
 __all__ = ["NEGLIGIBLE", "Columns", "canonical", "check_columns", "refuse_half"]

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 from scipy.special import logsumexp
 
-from sparsetheory.bayesian.turbo_arguments import make_model
-from sparsetheory.bayesian.turbo_problem import TurboProblem
+from sparsetheory.bayesian.turbo.checks import make_model
+from sparsetheory.bayesian.turbo.problem import TurboProblem
 
 
 def all_states(*shape):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from sparsetheory.coding import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq
+from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq
 
 seeds = st.integers(0, 10**6)
 # Every case is malformed in one argument; the message names it.

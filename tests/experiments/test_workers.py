@@ -22,7 +22,7 @@ from sparsetheory.proofs_checks import State, all_claims
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr("sparsetheory.experiments.figures.find_spec", lambda name: None)
+    monkeypatch.setattr("sparsetheory.experiments.display.figures.find_spec", lambda name: None)
 
 
 def test_a_killed_worker_is_one_line(energy):

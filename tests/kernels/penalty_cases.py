@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sparsetheory.numba_kernels.penalty_tags import CAPPED_L1, CEL0, L0, L1, LOG_SUM, LQ, MCP, SCAD
+from sparsetheory.numba_kernels.penalties.tags import CAPPED_L1, CEL0, L0, L1, LOG_SUM, LQ, MCP, SCAD
 
 KINDS = {"l1": L1, "l0": L0, "lq": LQ, "cel0": CEL0, "mcp": MCP, "scad": SCAD, "log_sum": LOG_SUM, "capped": CAPPED_L1}
 WEAKLY_CONVEX = {"cel0": CEL0, "mcp": MCP, "scad": SCAD, "log_sum": LOG_SUM}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsetheory.lowrank.greedy import max_norm_labels
+from sparsetheory.lowrank.clustering.greedy import max_norm_labels
 from sparsetheory.numba_kernels.rank_allocation import union_walk
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sparsetheory.lowrank.families import subspace_mixture
+from sparsetheory.lowrank.datasets.families import subspace_mixture
 
 
 def tail_energy(blocks, rank):

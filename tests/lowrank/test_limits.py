@@ -7,7 +7,7 @@ import pytest
 from lowrank.references import defect, energy, partitions, tail_energy
 
 from sparsetheory.lowrank import ConcatSVDClustering, block_svd_error, hard_instance, min_clusters_lower_bound
-from sparsetheory.lowrank.families import subspace_mixture
+from sparsetheory.lowrank.datasets.families import subspace_mixture
 
 
 def test_bin_packing_optimum_is_found():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lowrank.references import defect, energy, random_blocks, tail_energy
 
 from sparsetheory.lowrank import block_svd_error, range_finder_summary
-from sparsetheory.lowrank.families import subspace_mixture
+from sparsetheory.lowrank.datasets.families import subspace_mixture
 
 
 def test_adaptive_range_finder_decides():

@@ -10,7 +10,7 @@ from lowrank.references import defect, energy, random_blocks, tail_energy
 from scipy import sparse
 
 from sparsetheory.lowrank import SVDSummary, tree_summary
-from sparsetheory.lowrank.families import advection_blocks
+from sparsetheory.lowrank.datasets.families import advection_blocks
 from sparsetheory.lowrank.interval import rounding_slack
 
 

@@ -7,7 +7,7 @@ import pytest
 from lowrank.references import tail_energy
 
 from sparsetheory.lowrank import SVDSummary, tree_summary
-from sparsetheory.lowrank.families import drift_stream
+from sparsetheory.lowrank.datasets.families import drift_stream
 
 
 @pytest.fixture(params=[1, 2, 7, 8, 9, 21])

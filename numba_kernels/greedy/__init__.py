@@ -1,0 +1,1 @@
+"""Compiled searches over supports, one or two features at a time."""

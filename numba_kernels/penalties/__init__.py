@@ -1,0 +1,1 @@
+"""Compiled penalties: values, thresholding operators and pieces."""

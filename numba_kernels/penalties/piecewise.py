@@ -1,0 +1,78 @@
+"""Penalties by their pieces: a table of few numbers per atom from which compiled loops read slope and bend.
+
+Between two kinks all penalties but l^q and the logarithm are quadratic in v = abs(x), with derivative
+``slope - bend v``: at most two such pieces, and a constant beyond.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.numba_kernels.inlined import inlined
+from sparsetheory.numba_kernels.penalties.proximal import curvature, derivative
+
+__all__ = ["PenaltyTable", "piece_at"]
+
+_Floats = NDArray[np.floating]
+
+
+class PenaltyTable(NamedTuple):
+    """What coordinate and Newton steps read of a penalty. Arrays have one entry, or one row, per atom.
+
+    Attributes
+    ----------
+    kind : int
+        Tag of the penalty; that of l0 stands for CEL0 where coordinate steps are the same.
+    quadratic : bool
+        Whether the penalty is quadratic between kinks.
+    convex : bool
+        Whether the objective is convex in every single coefficient, so that critical points need no further test.
+    jumps : bool
+        Whether the best value of a coefficient may leave zero by a jump.
+    lam, shape : ndarray of shape (n,)
+        Numbers of the penalty.
+    steps : ndarray of shape (n,)
+        One over the squared norm of each atom.
+    thresholds : ndarray of shape (n,)
+        How large a correlation with the residual may be while zero is the best coefficient.
+    pieces : ndarray of shape (n, 6)
+        First kink, second kink; slope and bend up to the first, slope and bend up to the second.
+    """
+
+    kind: int
+    quadratic: bool
+    convex: bool
+    jumps: bool
+    lam: _Floats
+    shape: _Floats
+    steps: _Floats
+    thresholds: _Floats
+    pieces: _Floats
+
+
+@inlined
+def piece_at(p: PenaltyTable, i: int, x: float) -> tuple[float, float, float, float]:
+    """Return the derivative of the penalty of atom i around x != 0, as ``offset + bend x`` between two bounds.
+
+    Between kinks this is exact. The penalties that are not quadratic have no kink but zero, and are replaced by their
+    second-order model at x.
+
+    Returns
+    -------
+    offset, bend, low, high : float
+        A kink itself belongs to the outer piece.
+    """
+    v, zero, infinity = abs(x), type(x)(0), type(x)(np.inf)
+    if not p.quadratic:
+        bend = curvature(p.kind, v, p.lam[i], p.shape[i])
+        slope, inner, outer = derivative(p.kind, v, p.lam[i], p.shape[i]) - bend * v, zero, infinity
+    elif v < p.pieces[i, 0]:
+        slope, bend, inner, outer = p.pieces[i, 2], -p.pieces[i, 3], zero, p.pieces[i, 0]
+    elif v < p.pieces[i, 1]:
+        slope, bend, inner, outer = p.pieces[i, 4], -p.pieces[i, 5], p.pieces[i, 0], p.pieces[i, 1]
+    else:
+        slope, bend, inner, outer = zero, zero, p.pieces[i, 1], infinity
+    if x > 0:
+        return slope, bend, inner, outer
+    return -slope, bend, -outer, -inner

@@ -1,0 +1,45 @@
+"""The penalty of every row of a batch of codes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.numba_kernels.penalties.proximal import value
+
+__all__ = ["penalty_rows", "warmup"]
+
+_Floats = NDArray[np.floating]
+
+
+@kernel
+def penalty_rows(kind: int, codes: _Floats, lam: _Floats, shape: _Floats, out: NDArray[np.float64]) -> None:
+    """Write the penalty of every row, summed in double precision.
+
+    Parameters
+    ----------
+    kind : int
+        Tag of the penalty.
+    codes : ndarray of shape (n, d)
+        C-ordered; single or double precision.
+    lam, shape : ndarray of shape (d,)
+        Numbers of the penalty of each column, in the same precision.
+    out : ndarray of shape (n,)
+        Overwritten.
+
+    Notes
+    -----
+    O(n d); zeros cost a comparison.
+    """
+    for i in range(codes.shape[0]):
+        total = 0.0
+        for j in range(codes.shape[1]):
+            if codes[i, j] != 0:
+                total += value(kind, codes[i, j], lam[j], shape[j])
+        out[i] = total
+
+
+def warmup() -> None:
+    """Compile the kernels of this file for both precisions."""
+    for dtype in (np.float64, np.float32):
+        one = np.ones(1, dtype)
+        penalty_rows(0, np.ones((1, 1), dtype), one, one, np.empty(1))

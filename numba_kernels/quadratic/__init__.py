@@ -1,0 +1,1 @@
+"""Compiled solvers of a quadratic plus a penalty, given its Gram matrix."""

@@ -1,0 +1,1 @@
+"""Random problems with structured supports, for experiments and tests."""

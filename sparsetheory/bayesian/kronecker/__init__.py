@@ -1,0 +1,1 @@
+"""Products with Kronecker matrices that are never formed, and greedy recovery on them."""

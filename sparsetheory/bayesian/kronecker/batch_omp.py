@@ -1,0 +1,140 @@
+"""Orthogonal matching pursuit of single coefficients on a Kronecker matrix that is not formed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import solve_triangular
+
+from sparsetheory.arguments import check_count
+from sparsetheory.bayesian.kronecker.algebra import mode_products
+from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
+from sparsetheory.bayesian.kronecker.factor_checks import check_noise
+from sparsetheory.ranges import require_squares
+
+__all__ = ["KronOMPResult", "kron_omp_batch"]
+
+_Array = NDArray[np.inexact]
+
+
+@dataclass(frozen=True, eq=False)
+class KronOMPResult:
+    """Outcome of :func:`kron_omp_batch`.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (N,)
+        Coefficients.
+    atoms : ndarray of int
+        Selected columns of the Kronecker matrix, in the order of selection.
+    residual_norm : float
+        Norm of the residual.
+    """
+
+    coef: NDArray[Any]
+    atoms: NDArray[np.intp]
+    residual_norm: float
+
+
+def kron_omp_batch(
+    As: Sequence[ArrayLike], y: ArrayLike, noise_variance: float | None = None, max_atoms: int | None = None
+) -> KronOMPResult:
+    """Run orthogonal matching pursuit on a Kronecker matrix that is not formed.
+
+    Parameters
+    ----------
+    As : sequence of array-like, of shapes (M_i, N_i)
+        Mode dictionaries, real or complex; columns are used as they are.
+    y : array-like of shape (M,) or (M_1, ..., M_d)
+        Measurements.
+    noise_variance : float, optional
+        Stop once the norm of the residual is at most ``sqrt(M * noise_variance)``.
+    max_atoms : int, optional
+        Largest number of atoms; by default the smaller of M and N.
+
+    Returns
+    -------
+    KronOMPResult
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a value is not finite, or a parameter is out of range.
+
+    Notes
+    -----
+    Correlations with all atoms are ``A^H y`` less the Gram matrix, itself a Kronecker product, times the coefficients:
+    O(N sum of N_i) per step. The selected Gram entries are products of one entry per mode, and their Cholesky factor
+    grows by a row. Selection also stops at an atom that is selected already or depends on the others.
+
+    Examples
+    --------
+    >>> from sparsetheory.bayesian import kron_omp_batch, make_kron_sparse
+    >>> problem = make_kron_sparse((10, 12), (15, 15), (2, 2), snr_db=40, rng=0)
+    >>> result = kron_omp_batch(problem.As, problem.y, problem.noise_variance, max_atoms=20)
+    >>> set(problem.x.nonzero()[0]) <= set(result.atoms)
+    True
+    """
+    dictionaries = check_dictionaries(As)
+    data = as_tensor(y, dictionaries.rows, "y")
+    if data.n_columns is not None:
+        raise ValueError(f"y must be a single vector; got shape {data.shape}")
+    sizes, Y = dictionaries.columns, data.values
+    require_squares("y", Y.reshape(-1))
+    for k, A in enumerate(dictionaries.matrices):
+        require_squares(f"the dictionary of mode {k}", A)
+    n_rows, n_columns = Y.size, math.prod(sizes)
+    limit = min(n_rows, n_columns)
+    limit = limit if max_atoms is None else min(limit, check_count("max_atoms", max_atoms))
+    energy = float(np.vdot(Y, Y).real)
+    # The residual is a difference of squares, known to this share of the energy.
+    target = 1e-14 * energy if noise_variance is None else n_rows * check_noise(noise_variance, "noise_variance")
+    grams = [A.conj().T @ A for A in dictionaries.matrices]
+    correlations = mode_products(Y, [A.conj().T for A in dictionaries.matrices]).reshape(-1)
+    atoms, coef, square = _pursue(grams, correlations, energy, target, limit)
+    x = np.zeros(n_columns, dtype=correlations.dtype)
+    x[atoms] = coef
+    return KronOMPResult(dictionaries.with_precision(x, data.single), atoms, math.sqrt(max(square, 0.0)))
+
+
+def _pursue(
+    grams: Sequence[_Array], b: _Array, energy: float, target: float, limit: int
+) -> tuple[NDArray[np.intp], _Array, float]:
+    """Select atoms one by one, and return them with their coefficients and the squared residual."""
+    sizes = [G.shape[0] for G in grams]
+    lower = np.zeros((limit, limit), dtype=np.result_type(b, *grams))
+    atoms: list[int] = []
+    x, coef, square = np.zeros(b.size, dtype=lower.dtype), np.zeros(0, dtype=lower.dtype), energy
+    while len(atoms) < limit and square > target:
+        fitted = mode_products(x.reshape(sizes), grams).reshape(-1)
+        index = int(np.argmax(np.abs(b - fitted)))
+        if index in atoms or not _grow(lower, grams, atoms, index):
+            break
+        atoms.append(index)
+        k = len(atoms)
+        half = solve_triangular(lower[:k, :k], b[atoms], lower=True)
+        coef = solve_triangular(lower[:k, :k], half, lower=True, trans="C")
+        x[atoms] = coef
+        square = energy - float(np.vdot(half, half).real)
+    return np.array(atoms, dtype=np.intp), coef, square
+
+
+def _grow(lower: _Array, grams: Sequence[_Array], atoms: list[int], index: int) -> bool:
+    """Add the row of an atom to the Cholesky factor, unless the atom depends on the selected ones."""
+    k, sizes = len(atoms), [G.shape[0] for G in grams]
+    new = np.unravel_index(index, sizes)
+    old = np.unravel_index(np.array(atoms, dtype=np.intp), sizes)
+    row, own = np.ones(k, dtype=lower.dtype), 1.0
+    for G, i, j in zip(grams, new, old, strict=True):
+        row = row * G[j, i]
+        own *= float(G[i, i].real)
+    if k:
+        row = solve_triangular(lower[:k, :k], row, lower=True).conj()
+    left = own - float(np.vdot(row, row).real)
+    if left <= 1e-12 * own:
+        return False
+    lower[k, :k], lower[k, k] = row, math.sqrt(left)
+    return True

@@ -1,0 +1,1 @@
+"""Markov chains and grids of binary states, as priors of supports."""

@@ -1,0 +1,1 @@
+"""Turbo-VBI for sensing matrices whose columns depend on unknown parameters."""

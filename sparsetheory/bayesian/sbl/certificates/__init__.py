@@ -1,0 +1,1 @@
+"""Evidence that learned variances are a stationary point, recomputed from raw data."""

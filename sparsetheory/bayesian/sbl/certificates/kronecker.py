@@ -1,0 +1,300 @@
+"""Evidence that learned variances are a stationary point, recomputed from raw data."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
+from sparsetheory.bayesian.sbl.noise_variance import NOISE_FLOOR
+from sparsetheory.bayesian.sbl.returning import SlopeAtZero, price_of_name
+from sparsetheory.certificates import Certificate, Status
+from sparsetheory.ranges import rounding_of
+
+__all__ = ["StationarityCertificate"]
+
+_Array = NDArray[np.inexact]
+_Real = NDArray[np.float64]
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class StationarityCertificate(Certificate):
+    """Stationarity of the cost, and coefficients that are the posterior mean there.
+
+    The largest derivative of the cost by the logarithm of a variance, per measurement. With learned noise its variance
+    counts too. No pruned entry of a factor, given one common variance for the coefficients that it scales, would raise
+    the log evidence by more than the logarithm of the number of entries.
+
+    Attributes
+    ----------
+    gammas : list of ndarray of shape (N_i,)
+        Factors of the prior variances on all columns; zero where pruned.
+    noise_variance : float
+    noise_learned : bool
+    tol : float
+        Tolerance of the solver, which is the bound.
+    converged : bool
+        Whether the solver reached it, at rest.
+    coef : ndarray of shape (N,) or (N, n_snapshots)
+        What the model predicts with.
+    held : ndarray of bool, shape (sum of N_i,)
+        Entries that the user held at zero, mode after mode.
+    couplings : list of (None or ndarray of shape (N_k, n_latents)), optional
+        Where factors are ``couplings[k] @ latents[k]``, what they are made of: derivatives are then by the logarithms
+        of the latents.
+    latents : list of ndarray, optional
+    theorem : bool
+        Whether the update rests at stationary points only, and nothing was pruned for good.
+    """
+
+    TERMS: ClassVar[tuple[str, ...]] = (
+        "tol", "converged", "noise_learned", "noise_variance", "held", "theorem",
+    )  # fmt: skip
+
+    gammas: list[_Real] = field(kw_only=True, repr=False)
+    noise_variance: float = field(kw_only=True)
+    noise_learned: bool = field(kw_only=True)
+    tol: float = field(kw_only=True)
+    converged: bool = field(kw_only=True)
+    coef: _Array = field(kw_only=True, repr=False)
+    held: NDArray[np.bool_] = field(kw_only=True, repr=False)
+    couplings: list[_Real | None] | None = field(kw_only=True, default=None, repr=False)
+    latents: list[_Real] | None = field(kw_only=True, default=None, repr=False)
+    theorem: bool = field(kw_only=True, default=True)
+
+    @classmethod
+    def of(cls, converged: bool, residual: float, tol: float, **details: Any) -> "StationarityCertificate":
+        """Certify the point that a solver ended with, where it found this largest derivative."""
+        status, reason = Status.of(converged), "" if converged else "the solver stopped before it came to rest"
+        if not details.get("theorem", True):
+            status, reason = Status.NOT_APPLICABLE, "this update or pruning may rest where the cost is not stationary"
+        return cls(
+            "",
+            tol,
+            residual,
+            status,
+            reason=reason,
+            tol=tol,
+            converged=converged,
+            **details,
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised, and by what derivatives are taken."""
+        made = [k for k, C in enumerate(self.couplings or []) if C is not None]
+        of_what = f"a variance (in modes {made} of a latent)" if made else "a variance"
+        return (
+            f"no derivative of the cost by the logarithm of {of_what} exceeds the bound, per measurement, and the "
+            "coefficients are the posterior mean"
+        )
+
+    def check(self, As: Sequence[ArrayLike], y: ArrayLike, *, random_state: Any = 0) -> "StationarityCertificate":
+        """Recompute derivatives and mean from singular values, on the side of the measurements.
+
+        Parameters
+        ----------
+        As, y
+            What the solver was fitted on.
+        random_state : Any
+            Not used.
+
+        Returns
+        -------
+        StationarityCertificate
+            With a fresh `measured` and `status`.
+
+        Raises
+        ------
+        ValueError
+            If the data are none that `fit` takes, or have other sizes.
+
+        Notes
+        -----
+        Derivatives by entries of a factor are sums over singular values of the other modes: O(M N_k) per mode k.
+        """
+        dictionaries = check_dictionaries(As)
+        data = as_tensor(y, dictionaries.rows, "y")
+        sizes = (math.prod(dictionaries.columns), *data.values.shape[data.n_modes :])
+        if dictionaries.columns != [g.size for g in self.gammas] or self.coef.shape != sizes:
+            expected = [g.size for g in self.gammas], self.coef.shape[1:]
+            raise ValueError(f"As and y must have the columns and snapshots of the fit, {expected}; got {sizes}")
+        if not self._sensible() or (self.noise_variance == 0 and data.values.any()):
+            return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or negative")
+        measured, allowed, faults = self._measure(dictionaries.matrices, data.values)
+        if not math.isclose(self.bound, self.tol, rel_tol=1e-9, abs_tol=0.0):
+            faults.append("the bound is not the tolerance of the solver")
+        if not self.theorem:
+            status = Status.INVALID if faults else Status.NOT_APPLICABLE
+            judged = replace(self, measured=measured, status=status, reason="; ".join(faults) or self.reason)
+            return judged.unless_misstated()
+        if not self.converged:
+            faults.append("the solver stopped before it came to rest")
+        if not measured <= self.bound + allowed:
+            faults.append("a derivative exceeds the bound")
+        judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
+        return judged.unless_misstated()
+
+    def _sensible(self) -> bool:
+        values = (*self.gammas, *(self.latents or []))
+        finite = all(np.isfinite(value).all() for value in (*values, self.coef)) and math.isfinite(self.noise_variance)
+        return bool(finite and all(np.all(value >= 0) for value in values) and self.noise_variance >= 0)
+
+    def _measure(self, matrices: list[_Array], Y: _Array) -> tuple[float, float, list[str]]:
+        """Return the largest derivative, what rounding may add to it, and what else is wrong."""
+        if not Y.any() and self.noise_variance == 0.0:
+            return 0.0, 0.0, ["y is zero and a coefficient is not"] if self.coef.any() else []
+        unit = math.sqrt(float(np.mean(np.abs(Y) ** 2))) or 1.0
+        many = Y.ndim > len(matrices)
+        frame = _Frame.of(matrices, Y / unit, self.gammas, self.noise_variance / unit**2, unit)
+        faults = [] if self._are_made(frame) else ["the factors are not made of the latents"]
+        largest, gain = 0.0, 0.0
+        for k in range(len(matrices)):
+            slopes, at_zero, size, free = self._one_mode(frame, k)
+            largest = max(largest, float(np.abs(slopes).max()))
+            gain = max(gain, float(np.where((size == 0) & free, at_zero.gain, 0.0).max()))
+        if not all(gamma.any() for gamma in self.gammas):
+            gain = max(gain, frame.single_gain(self._held))
+        n_free = sum(int(np.sum(np.any(A != 0, axis=0) & self._free(k))) for k, A in enumerate(matrices))
+        if self.theorem and gain > price_of_name(n_free, Y.shape[-1] if many else 1, np.iscomplexobj(frame.Z)) * (
+            1 + 1e-6
+        ):
+            faults.append("the data ask for a variance that was pruned")
+        if not self._is_mean(frame, unit):
+            faults.append("the coefficients are not the posterior mean")
+        if self.noise_learned:
+            slope = frame.noise_slope()
+            at_floor = frame.noise <= NOISE_FLOOR * (1.0 + 1e-9)
+            largest = max(largest, -slope if at_floor else abs(slope))
+        return largest / frame.D.size, frame.rounding, faults
+
+    @property
+    def _held(self) -> list[NDArray[np.bool_]]:
+        return np.split(self.held, np.cumsum([g.size for g in self.gammas])[:-1])
+
+    def _free(self, k: int) -> NDArray[np.bool_]:
+        """Return which columns of a mode the user did not hold at zero."""
+        C = None if self.couplings is None else self.couplings[k]
+        return ~self._held[k] if C is None else np.any(C > 0, axis=1)
+
+    def _one_mode(self, frame: "_Frame", k: int) -> tuple[_Real, SlopeAtZero, _Real, NDArray[np.bool_]]:
+        """Return derivatives by logarithms, slopes at zero, what they belong to, and whether it is free."""
+        C = None if self.couplings is None else self.couplings[k]
+        at = frame.slopes(k)
+        if C is None or self.latents is None:
+            return self.gammas[k] / frame.scales[k] * (at.up - at.down), at, self.gammas[k], ~self._held[k]
+        z = self.latents[k]
+        at = SlopeAtZero(C.T @ at.up, C.T @ at.down, (C**2).T @ at.squares)
+        return z / frame.scales[k] * (at.up - at.down), at, z, np.ones(z.size, dtype=np.bool_)
+
+    def _are_made(self, frame: "_Frame") -> bool:
+        if self.couplings is None or self.latents is None:
+            return True
+        made = [z if C is None else C @ z for C, z in zip(self.couplings, self.latents, strict=True)]
+        parts = zip(made, self.gammas, strict=True)
+        return all(bool(np.all(np.abs(m - g) <= 8 * _EPS * g.size * np.abs(m))) for m, g in parts)
+
+    def _is_mean(self, frame: "_Frame", unit: float) -> bool:
+        """Whether coefficients are variances times S, up to their own precision and the rounding of S."""
+        mean, sizes = frame.mean()
+        mean, sizes = unit * mean.reshape(self.coef.shape), unit * sizes.reshape(-1)
+        # Fit and check sum as many products as a mode has rows, on the way into its singular vectors and back.
+        rounding = sum(frame.D.shape) * frame.rounding * (sizes if self.coef.ndim == 1 else sizes[:, None])
+        allowed = rounding_of(mean, self.coef.dtype) + rounding
+        return bool(np.all(np.abs(self.coef - mean) <= allowed))
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """Measurements in the singular vectors of the dictionaries times the roots of the factors."""
+
+    vectors: list[_Array]
+    seen: list[_Array]
+    values: list[_Real]
+    norms: list[_Real]
+    scales: list[float]
+    gammas: list[_Real]
+    noise: float
+    D: _Real
+    Z: _Array
+
+    @classmethod
+    def of(cls, matrices: list[_Array], Y: _Array, gammas: list[_Real], noise: float, unit: float) -> "_Frame":
+        # Factors of size one, whose product has the unit of the data.
+        scales = [float(np.linalg.norm(A * np.sqrt(g))) ** 2 or 1.0 for A, g in zip(matrices, gammas, strict=True)]
+        rest = math.prod(scale / unit ** (2.0 / len(scales)) for scale in scales)
+        scales[-1] /= rest
+        vectors, values = [], []
+        for A, gamma, scale in zip(matrices, gammas, scales, strict=True):
+            U, s, _ = np.linalg.svd(A * np.sqrt(gamma / scale), full_matrices=True)
+            vectors.append(U)
+            values.append(np.pad(s, (0, U.shape[0] - s.size)) ** 2)
+        D = 1.0 / (noise + reduce(np.multiply.outer, values))
+        Z = _rotated(Y, [U.conj().T for U in vectors])
+        Z = Z * (D if Z.ndim == D.ndim else D[..., None])
+        seen = [A.conj().T @ U for A, U in zip(matrices, vectors, strict=True)]
+        norms = [np.linalg.norm(A, axis=0) for A in matrices]
+        scaled = [gamma / scale for gamma, scale in zip(gammas, scales, strict=True)]
+        return cls(vectors, seen, values, norms, scales, scaled, noise, D, Z)
+
+    @property
+    def rounding(self) -> float:
+        """What rounding leaves of a derivative per measurement."""
+        return 4.0 * _EPS / (self.noise * float(self.D.min()))
+
+    def _squares(self, values: _Array) -> _Real:
+        squares = np.abs(values) ** 2
+        return squares.mean(axis=-1) if self.Z.ndim > self.D.ndim else squares
+
+    def slopes(self, k: int) -> SlopeAtZero:
+        """Return the slopes of the cost by the entries of one factor."""
+        up = np.abs(self.seen[k]) ** 2 @ _summed(self.D, self.values, k)
+        inside = np.moveaxis(np.tensordot(self.seen[k], self.Z, axes=(1, k)), 0, k)
+        down = _summed(self._squares(inside), self.values, k)
+        return SlopeAtZero(up, down, self._sums_of_squares(k))
+
+    def _sums_of_squares(self, k: int) -> _Real:
+        """Return the sums over the other modes of the squares of what each entry of the factor adds."""
+        q = self._quadratics()
+        return _summed(q**2, [gamma**2 for gamma in self.gammas], k)
+
+    def _quadratics(self) -> _Real:
+        """Return the diagonal of ``A^H C^-1 A``, shape (N_1, ..., N_d)."""
+        return np.asarray(_rotated(self.D, [np.abs(W) ** 2 for W in self.seen]), dtype=np.float64)
+
+    def single_gain(self, held: list[NDArray[np.bool_]]) -> float:
+        """Return by how much a single coefficient could lower the cost where no variance is left."""
+        up = self._quadratics()
+        down = self._squares(_rotated(self.Z, self.seen))
+        free = reduce(np.logical_and.outer, [~h for h in held])
+        return float(np.where(free, SlopeAtZero(up, down, up**2).gain, 0.0).max())
+
+    def mean(self) -> tuple[_Array, _Real]:
+        """Return the posterior mean, and the sizes of its terms."""
+        G = reduce(np.multiply.outer, self.gammas)
+        S = _rotated(self.Z, self.seen)
+        sizes = G * reduce(np.multiply.outer, self.norms)
+        largest = float(np.sqrt((np.abs(self.Z) ** 2).reshape(self.D.size, -1).sum(axis=0)).max())
+        return S * (G if S.ndim == G.ndim else G[..., None]), sizes * largest
+
+    def noise_slope(self) -> float:
+        """Return the derivative of the cost by the logarithm of the noise variance."""
+        return self.noise * (float(self.D.sum()) - float(self._squares(self.Z).sum()))
+
+
+def _rotated(T: _Array, matrices: list[_Array]) -> _Array:
+    """Multiply the first modes of a tensor by a matrix each."""
+    for k, A in enumerate(matrices):
+        T = np.moveaxis(np.tensordot(A, T, axes=(1, k)), 0, k)
+    return T
+
+
+def _summed(T: _Real, weights: list[_Real], k: int) -> _Real:
+    """Sum over all modes but one, weighted."""
+    for j in reversed([j for j in range(len(weights)) if j != k]):
+        T = np.tensordot(T, weights[j], axes=(j, 0))
+    return T

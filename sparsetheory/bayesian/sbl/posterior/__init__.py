@@ -1,0 +1,1 @@
+"""Gaussian posteriors of the coefficients for given variances."""

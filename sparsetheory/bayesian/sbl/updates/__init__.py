@@ -1,0 +1,1 @@
+"""Updates of the variances from a posterior, one file each."""

@@ -1,0 +1,154 @@
+"""Majorise and minimise: closed-form updates whose null components die geometrically."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.bayesian.kronecker.algebra import contract, mode_starts
+from sparsetheory.bayesian.kronecker.factor_checks import check_factors, check_moments
+from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
+from sparsetheory.numba_kernels.kronecker import product_ratios
+
+__all__ = ["mm_sweep", "next_factors", "square_root_ratios", "sweep_ratios"]
+
+_Real = NDArray[np.float64]
+
+
+def sweep_ratios(
+    q: _Real, power: _Real, gammas: Sequence[_Real], ratio: Callable[[int, _Real, _Real], _Real]
+) -> list[_Real]:
+    r"""Minimise the majoriser over one factor after the other.
+
+    Parameters
+    ----------
+    q, power : ndarray of shape (N_1, ..., N_d)
+        With G the outer product of the factors and :math:`\tau` that of the ratios, the majoriser is
+        :math:`\sum_n G_n (q_n \tau_n + power_n / \tau_n)`; C-ordered.
+    gammas : sequence of ndarray of shape (N_k,)
+        Factors, not negative.
+    ratio : callable
+        ``ratio(k, a, b)`` returns the ratio t of mode k for :math:`\sum_i a_i t_i + b_i / t_i`.
+
+    Returns
+    -------
+    list of ndarray of shape (N_k,)
+        New over old factors.
+
+    Notes
+    -----
+    Four passes over tensors of N entries, and none is formed: what modes before the last have in common is their sum
+    over the last mode, whose ratios are one until its turn.
+    """
+    last, ratios = q.ndim - 1, []
+    falling, rising = list(gammas), list(gammas)
+    shared_q, shared_power = (q @ gammas[last], power @ gammas[last]) if last else (q, power)
+    for k, gamma in enumerate(gammas):
+        left, right = (q, power) if k == last else (shared_q, shared_power)
+        t = ratio(k, gamma * contract(left, rising, k), gamma * contract(right, falling, k))
+        rising[k] = gamma * t
+        # Where a ratio is zero, so is what the quotient multiplies.
+        falling[k] = np.divide(gamma, t, out=np.zeros_like(t), where=t > 0)
+        ratios.append(t)
+    return ratios
+
+
+def square_root_ratios(k: int, a: _Real, b: _Real) -> _Real:
+    """Return the minimiser ``sqrt(b / a)``, zero where a is zero.
+
+    Parameters
+    ----------
+    k : int
+        Mode; all are alike.
+    a, b : ndarray of shape (N_k,)
+        Not negative.
+
+    Returns
+    -------
+    ndarray of shape (N_k,)
+    """
+    return np.sqrt(np.divide(b, a, out=np.zeros_like(b), where=a > 0))
+
+
+def next_factors(q: _Real, power: _Real, gammas: Sequence[_Real]) -> list[_Real]:
+    """Do one sweep on checked arrays.
+
+    Parameters
+    ----------
+    q, power : ndarray of shape (N_1, ..., N_d)
+        Of the posterior at these factors.
+    gammas : sequence of ndarray of shape (N_i,)
+        Factors.
+
+    Returns
+    -------
+    list of ndarray
+        New factors, balanced; an entry that was positive stays so.
+    """
+    return _kept_positive(gammas, _multiplied(q, power, gammas))
+
+
+def _multiplied(q: _Real, power: _Real, gammas: Sequence[_Real]) -> list[_Real]:
+    """Return factors times the square roots of ratios that :func:`sweep_ratios` would find."""
+    starts, factors = mode_starts(q.shape), np.concatenate(gammas)
+    updated = np.empty_like(factors)
+    product_ratios(q.reshape(-1), power.reshape(-1), factors, starts, updated)
+    return np.split(updated, starts[1:-1])
+
+
+def _kept_positive(old: Sequence[_Real], new: Sequence[_Real]) -> list[_Real]:
+    """Balance new factors, and floor those of their entries that were positive before."""
+    return [np.where(o > 0, floored(n, len(new)), 0.0) for o, n in zip(old, balanced(new), strict=True)]
+
+
+def mm_sweep(a: ArrayLike, b: ArrayLike, gammas: Sequence[ArrayLike]) -> list[_Real]:
+    r"""Do one majorise-minimise step on the factors of the prior variances.
+
+    The log determinant is concave in G and the data term is bounded by its quadratic form, so for
+    :math:`G' = G \cdot (t_1 \otimes \cdots \otimes t_d)` with :math:`\tau_n` the entries of the outer product of t
+
+    .. math:: L(G') - L(G) \le \sum_n a_n (\tau_n - 1) + b_n (1/\tau_n - 1).
+
+    Each factor in turn takes the minimiser of the right-hand side, a square root of a ratio of sums.
+
+    Parameters
+    ----------
+    a : array-like of shape (N_1, ..., N_d)
+        ``G * q`` of the posterior.
+    b : array-like of shape (N_1, ..., N_d)
+        ``G * abs(S)**2``, averaged over snapshots.
+    gammas : sequence of array-like of shape (N_i,)
+        Factors that a and b belong to.
+
+    Returns
+    -------
+    list of ndarray of shape (N_i,)
+        New factors, all but the last of unit norm. Entries stay above 1e-60 of the largest one.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or a value is negative.
+
+    Notes
+    -----
+    O(N). The cost never rises (ours; for one mode this is the known :math:`\gamma |S| / \sqrt{q}`). A component whose
+    limit is zero shrinks by a constant factor per step, where expectation-maximisation needs r steps to reach 1/r.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.bayesian import kron_posterior, mm_sweep, sbl_cost
+    >>> rng = np.random.default_rng(0)
+    >>> As, y = [rng.standard_normal((3, 5)), rng.standard_normal((4, 6))], rng.standard_normal(12)
+    >>> old = [np.ones(5), np.ones(6)]
+    >>> p = kron_posterior(As, y, old, 0.1)
+    >>> new = mm_sweep(p.prior * p.q, p.prior * p.power, old)
+    >>> sbl_cost(As, y, new, 0.1) < p.cost
+    True
+    """
+    left = check_moments("a", a)
+    right = check_moments("b", b, left.shape)
+    factors = check_factors("gammas", gammas, left.shape)
+    ratios = _multiplied(left, right, [np.ones(n) for n in left.shape])
+    return _kept_positive(factors, [g * t for g, t in zip(factors, ratios, strict=True)])

@@ -1,0 +1,1 @@
+"""Turbo-VBI: variational Bayesian inference with Markov supports."""

@@ -1,0 +1,162 @@
+r"""The Gaussian factor of the coefficients: :math:`\Sigma = (D + \kappa F^H F)^{-1}`, never formed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, get_blas_funcs, get_lapack_funcs
+
+from sparsetheory.bayesian.turbo.problem import TurboProblem, row_squares
+
+__all__ = ["GaussianFactor", "gaussian_factor"]
+
+_Array = NDArray[np.float64]
+# Mean, shares of the prior variances that are left and that are gone, whitener, log determinant without the priors.
+_Moments = tuple[NDArray[Any], _Array, _Array, NDArray[Any], float]
+# Below this share of its prior, a posterior variance has lost half its digits to the subtraction, and is recomputed.
+_LOST = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianFactor:
+    r"""A Gaussian with precision :math:`D + \kappa F^H F`, the same for all snapshots but for its mean.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (N, L)
+    var : ndarray of shape (N,)
+        Diagonal of the covariance.
+    log_det : float
+        Log determinant of the covariance.
+    residual : float
+        Squared norm of the data less F times the mean, over all snapshots.
+    spread : float
+        :math:`\mathrm{tr}\, F \Sigma F^H`.
+    precisions : ndarray of shape (N,)
+        The diagonal D.
+    kappa : float
+        Noise precision.
+    whitener : ndarray of shape (min(M, N), N)
+        With N > M the covariance is :math:`D^{-1/2} (I - W^H W) D^{-1/2}`, otherwise
+        :math:`D^{-1/2} W^H W D^{-1/2}`.
+    wide : bool
+        Which of the two.
+    """
+
+    mean: NDArray[Any]
+    var: _Array
+    log_det: float
+    residual: float
+    spread: float
+    precisions: _Array
+    kappa: float
+    whitener: NDArray[Any]
+    wide: bool
+
+    def columns(self, indices: Any) -> NDArray[Any]:
+        """Return columns of the covariance, shape (N, len(indices)), O(min(M, N) N) each."""
+        indices = np.asarray(indices, dtype=np.intp)
+        roots = np.sqrt(self.precisions)
+        inner = self.whitener.conj().T @ self.whitener[:, indices]
+        if self.wide:
+            inner = -inner
+            inner[indices, np.arange(indices.size)] += 1.0
+        return np.asarray(inner / roots[:, None] / roots[indices])
+
+    def variances_along(self, rows: NDArray[Any]) -> _Array:
+        """Return the variances of ``rows @ x``, shape (n,)."""
+        scaled = rows / np.sqrt(self.precisions)
+        explained = row_squares(np.ascontiguousarray(scaled @ self.whitener.conj().T))
+        if self.wide:
+            return np.maximum(row_squares(np.ascontiguousarray(scaled)) - explained, 0.0)
+        return explained
+
+
+def gaussian_factor(problem: TurboProblem, precisions: _Array, kappa: float) -> GaussianFactor:
+    """Return the factor of the coefficients that is best for given precisions.
+
+    Notes
+    -----
+    O(M^2 N) for N > M: one rank-M product, one Cholesky factorisation and one triangular solve of the smaller system;
+    O(N^3) otherwise. Both systems are the identity plus a positive semi-definite matrix, so that precisions that
+    differ by many orders of magnitude do no harm.
+    """
+    solve = _from_observations if problem.wide else _from_coefficients
+    mean, kept, shares, whitener, log_det = solve(problem, precisions, kappa)
+    residual = float(np.sum(np.abs(problem.Y - problem.F @ mean) ** 2))
+    return GaussianFactor(
+        mean=mean,
+        var=kept / precisions,
+        log_det=log_det - float(np.log(precisions).sum()),
+        residual=residual,
+        spread=float(shares.sum()) / kappa,
+        precisions=precisions,
+        kappa=kappa,
+        whitener=whitener,
+        wide=problem.wide,
+    )
+
+
+def _from_observations(problem: TurboProblem, precisions: _Array, kappa: float) -> _Moments:
+    """Use ``I + kappa F D^-1 F^H``, of the size of the observations."""
+    weights = 1.0 / np.sqrt(precisions)
+    scaled = np.asfortranarray(problem.F * (np.sqrt(kappa) * weights))
+    factor = _identity_plus_product(scaled)
+    (trsm,) = get_blas_funcs(("trsm",), (factor, scaled))
+    residual = trsm(1.0, factor, trsm(1.0, factor, problem.Y, lower=1), lower=1, trans_a=2)
+    mean = (np.sqrt(kappa) * weights)[:, None] * (scaled.conj().T @ residual)
+    whitener = trsm(1.0, factor, scaled, lower=1)
+    shares = row_squares(whitener.T)
+    kept = 1.0 - shares
+    lost = np.flatnonzero(kept < _LOST)
+    if lost.size:
+        kept[lost] = _kept_of(scaled, lost)
+    return mean, kept, shares, whitener, -2.0 * float(np.log(np.diagonal(factor).real).sum())
+
+
+def _identity_plus_product(scaled: NDArray[Any]) -> NDArray[Any]:
+    """Return the lower Cholesky factor of the identity plus ``scaled @ scaled^H``."""
+    name = "herk" if np.iscomplexobj(scaled) else "syrk"
+    (product,) = get_blas_funcs((name,), (scaled,))
+    system = product(1.0, scaled, lower=1)
+    _diagonal(system)[...] += 1.0
+    return np.asarray(cholesky(system, lower=True, overwrite_a=True, check_finite=False))
+
+
+def _diagonal(matrix: NDArray[Any]) -> NDArray[Any]:
+    """Return the diagonal as a view that can be written to; index arrays would take as long as a small product."""
+    return np.asarray(np.einsum("ii->i", matrix))
+
+
+def _kept_of(scaled: NDArray[Any], lost: NDArray[np.intp]) -> _Array:
+    """Return the shares of the prior variances that the data leave to a few coefficients, without subtraction.
+
+    The other coefficients are eliminated: together with the noise they whiten the few columns, and what is left is the
+    inverse of the identity plus a Gram matrix.
+    """
+    others = np.delete(scaled, lost, axis=1)
+    factor = _identity_plus_product(np.asfortranarray(others))
+    (trsm,) = get_blas_funcs(("trsm",), (factor, scaled))
+    whitened = trsm(1.0, factor, np.asfortranarray(scaled[:, lost]), lower=1)
+    return row_squares(_inverse_factor(whitened.conj().T @ whitened).T)
+
+
+def _inverse_factor(gram: NDArray[Any]) -> NDArray[Any]:
+    """Return the inverse of the lower Cholesky factor of the identity plus a Gram matrix, in Fortran order."""
+    system = np.array(gram, order="F")
+    _diagonal(system)[...] += 1.0
+    factor = cholesky(system, lower=True, overwrite_a=True, check_finite=False)
+    (invert,) = get_lapack_funcs(("trtri",), (factor,))
+    inverse, _ = invert(factor, lower=1, overwrite_c=1)
+    return np.asarray(inverse)
+
+
+def _from_coefficients(problem: TurboProblem, precisions: _Array, kappa: float) -> _Moments:
+    """Use ``I + kappa D^-1/2 F^H F D^-1/2``, of the size of the coefficients."""
+    weights = 1.0 / np.sqrt(precisions)
+    whitener = _inverse_factor(kappa * weights[:, None] * problem.gram * weights)
+    mean = weights[:, None] * (whitener.conj().T @ (whitener @ (kappa * weights[:, None] * problem.correlations)))
+    kept = row_squares(whitener.T)
+    log_det = 2.0 * float(np.log(np.diagonal(whitener).real).sum())
+    return mean, kept, 1.0 - kept, whitener, log_det

@@ -1,0 +1,183 @@
+"""The three-layer prior of Turbo-VBI, and the factors of its precisions and of the noise."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import digamma, gammaln
+
+from sparsetheory.bayesian.turbo.gaussian import GaussianFactor
+
+__all__ = ["NoiseFactor", "PrecisionFactor", "TurboModel"]
+
+_Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TurboModel:
+    r"""Two Gamma priors per precision, one if the coefficient is on and one if it is off, and one of the noise.
+
+    Parameters
+    ----------
+    a, b, a_off, b_off : ndarray of shape (N,)
+        Shapes and rates of the precisions of coefficients that are on and off.
+    c, d : float
+        Shape and rate of the noise precision.
+    beta : float
+        Exponent of the Gaussian: 1/2 for real data, 1 for complex data.
+    update_beta : float
+        What the updates use in its place: the published ones use 1 for real data too.
+    coupling : {"collapsed", "meanfield"}
+        Whether the factor of a precision depends on the state of its coefficient.
+    n_rows : float
+        Observations per snapshot.
+    n_snapshots : int
+        Snapshots that share support and precisions.
+    noise_precision : float, optional
+        If it is known.
+    largest_precision : float
+        Limit of the learned noise precision, for data without noise.
+    """
+
+    a: _Array
+    b: _Array
+    a_off: _Array
+    b_off: _Array
+    c: float
+    d: float
+    beta: float
+    update_beta: float
+    coupling: Literal["collapsed", "meanfield"]
+    n_rows: float
+    n_snapshots: int
+    noise_precision: float | None
+    largest_precision: float
+
+    def take(self, indices: NDArray[np.intp]) -> "TurboModel":
+        """Return the model of some of the coefficients."""
+        names = ("a", "b", "a_off", "b_off")
+        return replace(self, **{name: getattr(self, name)[indices] for name in names})
+
+    def prior_squares(self, post: _Array) -> _Array:
+        """Return the squared scales that coefficients have before the data, given the probabilities of being on."""
+        return np.asarray(post * self.b / self.a + (1.0 - post) * self.b_off / self.a_off)
+
+    def collapsed_evidence(self, second: _Array) -> _Array:
+        """Return the log-odds that second moments of the coefficients give, precisions integrated out."""
+        weight = self.update_beta * self.n_snapshots
+        on = _integrated(self.a, self.b, weight, self.update_beta * second)
+        return np.asarray(on - _integrated(self.a_off, self.b_off, weight, self.update_beta * second))
+
+    def evidence(self, factor: "PrecisionFactor") -> _Array:
+        """Return the log-odds that a factor of the precisions gives which does not depend on the states."""
+        mean, log_mean = factor.on.mean, factor.on.log_mean
+        on = _log_gamma_density(self.a, self.b, mean, log_mean)
+        return np.asarray(on - _log_gamma_density(self.a_off, self.b_off, mean, log_mean))
+
+    def coupled(self, second: _Array) -> "PrecisionFactor":
+        """Return the best factor that depends on the states."""
+        weight, share = self.update_beta * self.n_snapshots, self.update_beta * second
+        return PrecisionFactor(
+            GammaFactor(self.a + weight, self.b + share), GammaFactor(self.a_off + weight, self.b_off + share)
+        )
+
+    def averaged(self, second: _Array, post: _Array) -> "PrecisionFactor":
+        """Return the best factor that does not depend on the states, given their probabilities."""
+        weight, share = self.update_beta * self.n_snapshots, self.update_beta * second
+        both = GammaFactor(
+            post * self.a + (1.0 - post) * self.a_off + weight, post * self.b + (1.0 - post) * self.b_off + share
+        )
+        return PrecisionFactor(both, both)
+
+
+@dataclass(frozen=True, eq=False)
+class GammaFactor:
+    """Gamma distributions by shape and rate."""
+
+    shape: _Array
+    rate: _Array
+
+    @property
+    def mean(self) -> _Array:
+        """Expectations."""
+        return self.shape / self.rate
+
+    @property
+    def log_mean(self) -> _Array:
+        """Expectations of the logarithms."""
+        return np.asarray(digamma(self.shape) - np.log(self.rate))
+
+    @property
+    def entropy(self) -> _Array:
+        """Differential entropies."""
+        a = self.shape
+        return np.asarray(a - np.log(self.rate) + gammaln(a) + (1.0 - a) * digamma(a))
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionFactor:
+    """Distributions of the precisions of coefficients that are on, and off; the same object if they do not differ."""
+
+    on: GammaFactor
+    off: GammaFactor
+
+    def expected(self, post: _Array) -> _Array:
+        """Return the expected precisions when the states have given probabilities."""
+        if self.on is self.off:
+            return self.on.mean
+        return post * self.on.mean + (1.0 - post) * self.off.mean
+
+    def log_joint(self, model: TurboModel, second: _Array, post: _Array) -> float:
+        """Return expected log densities of coefficients and precisions, plus the entropy of the precisions."""
+        terms = []
+        for factor, a, b in ((self.on, model.a, model.b), (self.off, model.a_off, model.b_off)):
+            mean, log_mean = factor.mean, factor.log_mean
+            gaussian = model.beta * (model.n_snapshots * log_mean - mean * second)
+            terms.append(gaussian + _log_gamma_density(a, b, mean, log_mean) + factor.entropy)
+        return float((post * terms[0] + (1.0 - post) * terms[1]).sum())
+
+
+@dataclass(frozen=True)
+class NoiseFactor:
+    """The distribution of the noise precision.
+
+    Parameters
+    ----------
+    mean, log_mean : float
+        Expectations of the precision and of its logarithm.
+    log_prior : float
+        Expected log prior density plus entropy; zero if the precision is known.
+    shape : float, optional
+        Shape of the Gamma distribution; infinite for a known precision.
+    """
+
+    mean: float
+    log_mean: float
+    log_prior: float = 0.0
+    shape: float = np.inf
+
+    @classmethod
+    def known(cls, precision: float) -> "NoiseFactor":
+        """Return a point mass."""
+        return cls(precision, float(np.log(precision)))
+
+    @classmethod
+    def learned(cls, model: TurboModel, x: GaussianFactor) -> "NoiseFactor":
+        """Return the best Gamma distribution; its mean is held below the limit, where the best allowed one lies."""
+        weight = model.update_beta * model.n_snapshots
+        shape = model.c + weight * model.n_rows
+        rate = model.d + model.update_beta * (x.residual + model.n_snapshots * x.spread)
+        factor = GammaFactor(np.asarray(shape), np.asarray(max(rate, shape / model.largest_precision)))
+        mean, log_mean = float(factor.mean), float(factor.log_mean)
+        log_prior = _log_gamma_density(np.asarray(model.c), np.asarray(model.d), mean, log_mean) + factor.entropy
+        return cls(mean, log_mean, float(log_prior), float(shape))
+
+
+def _log_gamma_density(a: _Array, b: _Array, mean: _Array | float, log_mean: _Array | float) -> _Array:
+    """Return the expected log density of a Gamma law; in logarithms, since powers of the rate overflow."""
+    return np.asarray(a * np.log(b) - gammaln(a) + (a - 1.0) * log_mean - b * mean)
+
+
+def _integrated(a: _Array, b: _Array, weight: float, share: _Array) -> _Array:
+    return np.asarray(a * np.log(b) - gammaln(a) + gammaln(a + weight) - (a + weight) * np.log(b + share))

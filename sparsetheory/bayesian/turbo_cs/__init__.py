@@ -1,0 +1,1 @@
+"""Turbo compressed sensing: a linear estimator and a denoiser that exchange messages."""

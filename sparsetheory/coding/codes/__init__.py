@@ -1,0 +1,1 @@
+"""The problem that sparse codes solve: signals, atoms, objective, and evidence about given codes."""

@@ -1,0 +1,324 @@
+"""Evidence that codes are optimal or stationary, from the data and nothing else."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.arguments import check_number
+from sparsetheory.certificates import Certificate, Status
+from sparsetheory.coding.codes.problem import check_codes, check_signals, row_chunks
+from sparsetheory.numba_kernels.penalties import tags
+from sparsetheory.numba_kernels.quadratic.coordinate_descent import largest_violation
+from sparsetheory.penalties.base import Penalty
+from sparsetheory.penalties.best_entries import best_distances
+from sparsetheory.penalties.per_feature import PenaltyRows
+
+__all__ = ["CodeCertificate", "criticality", "duality_gap", "numbers_of", "promised"]
+
+_Floats = NDArray[np.floating]
+_Array = NDArray[np.float64]
+
+# Rounding errors of a sum, in roundings of the sum of the sizes of its terms.
+_ROUNDINGS = 8
+# Two bounds are the same that differ by rounding alone.
+_SAME = 1e-9
+
+
+def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float) -> _Array:
+    r"""Return by how much the l1 objective of each code exceeds its minimum, at most.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, m)
+        Signals.
+    D : array-like of shape (m, n_atoms)
+        Atoms.
+    C : array-like of shape (n_samples, n_atoms)
+        Codes.
+    lam : float
+        Strength of the l1 penalty, at least 0.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Upper bounds in units of the objective, never negative; computed and returned in double precision.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an array or `lam` is not as above.
+
+    Notes
+    -----
+    For every multiple :math:`\theta = s r` of the residual r with :math:`\|D^T\theta\|_\infty \le \lambda` the minimum
+    is at least :math:`\frac12\|x\|^2 - \frac12\|x - \theta\|^2`, which is best at
+    :math:`s = \langle x, r\rangle / \|r\|^2`, cut to the interval where it holds. The gap is then evaluated as
+    :math:`\frac12(1 - s)^2\|r\|^2 + \sum_i |c_i|(\lambda - s\,\mathrm{sign}(c_i) D_i^T r)`: all terms are at least
+    zero, so small gaps are not lost in cancellation (our rearrangement). O(m n) per code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> duality_gap([[3.0, 0.5]], np.eye(2), [[2.0, 0.0]], 1.0)
+    array([0.])
+    >>> duality_gap([[3.0, 0.5]], np.eye(2), [[2.0, 0.5]], 1.0).round(3)
+    array([0.5])
+    """
+    X, D = check_signals(X, D)
+    C = check_codes(C, X, D)
+    lam = check_number("lam", lam)
+    out = np.empty(X.shape[0])
+    for chunk, residual, correlations in _residuals(X, D, C):
+        codes = C[chunk].astype(np.float64, copy=False)
+        square = np.einsum("ij,ij->i", residual, residual)
+        largest = np.abs(correlations).max(axis=1)
+        most = np.divide(lam, largest, out=np.full(square.size, np.inf), where=largest > 0)
+        # <x, r> = ||r||^2 + <c, D'r>.
+        best = 1.0 + np.divide(
+            np.einsum("ij,ij->i", codes, correlations), square, out=np.zeros(square.size), where=square > 0
+        )
+        scale = np.clip(best, -most, most)
+        slack = np.maximum(lam - scale[:, None] * np.sign(codes) * correlations, 0.0)
+        out[chunk] = 0.5 * (1.0 - scale) ** 2 * square + np.einsum("ij,ij->i", np.abs(codes), slack)
+    return out
+
+
+def criticality(X: ArrayLike, D: ArrayLike, C: ArrayLike, penalty: Penalty, step: float | None = None) -> _Array:
+    r"""Return how far each code is from being its own proximal gradient step, in units of correlations.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, m)
+        Signals.
+    D : array-like of shape (m, n_atoms)
+        Atoms.
+    C : array-like of shape (n_samples, n_atoms)
+        Codes.
+    penalty : Penalty
+        Any penalty of the package.
+    step : float, optional
+        Step :math:`\tau`, above 0. By default every entry has its own, one over the squared norm of its atom.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        Largest :math:`|c_i - \mathrm{prox}_{\tau\phi}(c_i + \tau D_i^T(x - Dc))| / \tau` of each code; computed and
+        returned in double precision.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an array, `penalty` or `step` is not as above.
+
+    Notes
+    -----
+    With its default step the distance is zero if and only if no change of a single entry lowers the objective: an entry
+    moves to the global minimum over it. That implies criticality and does not depend on a solver. With a number it is
+    zero at the fixed points of forward-backward splitting at that step. For convex penalties these are all minimisers
+    at any step; for penalties with a jump, the smaller the step, the more fixed points there are. Where an entry stands
+    next to a jump of the operator, rounding decides on which side; the distance is then about as large as the jump.
+    O(m n) per code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.penalties import L0
+    >>> X, C = [[0.5, 3.0]], [[0.5, 3.0]]
+    >>> criticality(X, np.eye(2), C, L0(0.5), step=0.1), criticality(X, np.eye(2), C, L0(0.5))
+    (array([0.]), array([0.5]))
+    """
+    X, D = check_signals(X, D)
+    C = check_codes(C, X, D)
+    rows = PenaltyRows(penalty, D.shape[1], np.dtype(np.float64))
+    if step is not None:
+        step = check_number("step", step, positive=True)
+    squares = np.einsum("ij,ij->j", D, D, dtype=np.float64)
+    out = np.empty(X.shape[0])
+    for chunk, _, correlations in _residuals(X, D, C):
+        codes = C[chunk].astype(np.float64)
+        if step is None:
+            pairs = zip(codes, correlations, strict=True)
+            out[chunk] = [largest_violation(squares, *pair, rows.lam, rows.shape, rows.kind) for pair in pairs]
+        else:
+            moved = rows.threshold(codes + step * correlations, step)
+            out[chunk] = np.abs(moved - codes).max(axis=1) / step
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class CodeCertificate(Certificate):
+    """A bound on the duality gap (l1), or on the distance from stationarity (other penalties), of every code.
+
+    Attributes
+    ----------
+    penalty : Penalty
+        Penalty of the codes.
+    codes : ndarray of shape (n_samples, n_atoms)
+        The codes.
+    step : float or None
+        As in :func:`criticality`; not used by l1.
+    tol : float
+        The promise: every gap is at most this share of the objective of a zero code (l1), and every distance at most
+        this share of the largest correlation of an atom with the signal. `bound` is the largest of these.
+    distances : ndarray of shape (n_samples,)
+        Gap or distance of each code when last verified; `measured` is their maximum.
+
+    Notes
+    -----
+    Rounding errors are allowed for from the sizes of all terms: eight roundings, in the precision of the codes, of
+    ``|D_i| (|x| + sum_j |D_j| |c_j|)`` for the correlation of atom i.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.coding import forward_backward
+    >>> from sparsetheory.penalties import L1
+    >>> X, D = np.array([[3.0, 0.5]]), np.eye(2)
+    >>> C, _ = forward_backward(X, D, L1(1.0))
+    >>> CodeCertificate.of(X, D, C, L1(1.0)).check(X, D).valid
+    True
+    """
+
+    penalty: Penalty = field(kw_only=True)
+    codes: _Floats = field(kw_only=True, repr=False)
+    step: float | None = field(kw_only=True)
+    tol: float = field(kw_only=True)
+    distances: _Array = field(kw_only=True, repr=False)
+
+    @classmethod
+    def of(
+        cls, X: ArrayLike, D: ArrayLike, C: ArrayLike, penalty: Penalty, *, tol: float = 1e-6, step: float | None = None
+    ) -> "CodeCertificate":
+        """Certify codes.
+
+        Parameters
+        ----------
+        X, D, C, penalty, step
+            As in :func:`criticality`.
+        tol : float
+            The promise, as above.
+
+        Returns
+        -------
+        CodeCertificate
+        """
+        X, D = check_signals(X, D)
+        numbers = numbers_of(X, D, check_codes(C, X, D), penalty, check_number("tol", tol), step)
+        return cls(**numbers).check(X, D)
+
+    def check(self, X: Any, D: Any = None, *, random_state: Any = 0) -> Self:
+        """Recompute all distances and the bound from the data, with matrix products and comparisons of objectives.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, m)
+            Signals.
+        D : array-like of shape (m, n_atoms)
+            Atoms.
+        random_state : None
+            Not used.
+
+        Returns
+        -------
+        CodeCertificate
+            With fresh `measured`, `distances` and `status`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If signals or atoms are not as the coders want them, or their numbers are not those of the codes.
+        """
+        if D is None:
+            raise ValueError("D must be the atoms of the codes; got None")
+        X, D = check_signals(X, D)
+        return self._judged(X, D)
+
+    def _judged(self, X: _Floats, D: _Floats) -> Self:
+        shape = X.shape[0], D.shape[1]
+        if self.codes.shape != shape:
+            raise ValueError(
+                f"X and D must have one row per code and one column per entry of a code, {self.codes.shape}; "
+                f"they have {shape}"
+            )
+        if not np.isfinite(self.codes).all():
+            blank = np.full(X.shape[0], np.nan)
+            return replace(self, measured=math.nan, distances=blank, status=Status.INVALID, reason="codes not finite")
+        promises = promised(X, D, self.penalty, self.tol)
+        distances, roundings = _distances(X, D, self.codes, self.penalty, self.step)
+        bound = float(promises.max(initial=0.0))
+        reason = ""
+        if not abs(self.bound - bound) <= _SAME * bound:
+            reason = f"the bound is not tol={self.tol:g} times its scale, {bound:.6g}"
+        if self.statement != _statement(self.penalty, self.tol, self.step):
+            reason = "the statement is not about this penalty, step and tolerance"
+        status = Status.of(not reason and bool((distances <= promises + roundings).all()))
+        measured = float(distances.max(initial=0.0))
+        return replace(self, measured=measured, distances=distances, status=status, reason=reason)
+
+
+def numbers_of(X: _Floats, D: _Floats, C: _Floats, penalty: Penalty, tol: float, step: float | None) -> dict[str, Any]:
+    """Return the fields of a certificate of checked arrays that was not checked yet."""
+    PenaltyRows(penalty, D.shape[1], D.dtype)
+    if step is not None:
+        step = check_number("step", step, positive=True)
+    return {
+        "statement": _statement(penalty, tol, step),
+        "bound": float(promised(X, D, penalty, tol).max(initial=0.0)),
+        "measured": None,
+        "status": Status.INVALID,
+        "penalty": penalty,
+        "codes": C,
+        "step": step,
+        "tol": tol,
+        "distances": np.full(X.shape[0], np.nan),
+    }
+
+
+def _statement(penalty: Penalty, tol: float, step: float | None) -> str:
+    if penalty.kind == tags.L1:
+        what = f"no objective exceeds its minimum by more than {tol:g} of that of a zero code"
+    else:
+        change = "change of a single entry" if step is None else f"forward-backward step of {step:g}"
+        what = f"the best {change} moves no code by more than {tol:g} of the largest correlation with its signal"
+    return f"{penalty!r}: {what}"
+
+
+def promised(X: _Floats, D: _Floats, penalty: Penalty, tol: float) -> _Array:
+    """Return how large the gap (l1) or the distance of each code may be, in double precision."""
+    if penalty.kind == tags.L1:
+        return 0.5 * tol * np.einsum("ij,ij->i", X, X, dtype=np.float64)
+    atoms, out = D.astype(np.float64, copy=False), np.empty(X.shape[0])
+    for chunk in row_chunks(X.shape[0], 8 * sum(D.shape)):
+        out[chunk] = tol * np.abs(X[chunk].astype(np.float64, copy=False) @ atoms).max(axis=1)
+    return out
+
+
+def _distances(X: _Floats, D: _Floats, C: _Floats, penalty: Penalty, step: float | None) -> tuple[_Array, _Array]:
+    """Return gap or distance of each code, and by how much rounding errors may make it larger."""
+    norms = np.linalg.norm(D.astype(np.float64, copy=False), axis=0)
+    signals, sizes = np.linalg.norm(X.astype(np.float64, copy=False), axis=1), np.abs(C) @ norms
+    # Rounding errors of the correlations with an atom of unit norm.
+    noise = _ROUNDINGS * float(np.finfo(C.dtype).eps) * (signals + sizes)
+    if penalty.kind == tags.L1:
+        return duality_gap(X, D, C, penalty.lam), noise * (sizes + noise)
+    steps = 1.0 / norms**2 if step is None else np.full(norms.size, step)
+    out = np.empty(X.shape[0])
+    for chunk, _, correlations in _residuals(X, D, C):
+        codes = C[chunk].astype(np.float64)
+        slack = noise[chunk, None] * (norms * steps)
+        wide = np.broadcast_to(steps, codes.shape)
+        off = best_distances(penalty, codes, codes + steps * correlations, wide, slack)
+        out[chunk] = (off / steps).max(axis=1)
+    return out, noise * norms.max()
+
+
+def _residuals(X: _Floats, D: _Floats, C: _Floats) -> Iterator[tuple[slice, _Array, _Array]]:
+    """Yield rows, their residuals and the correlations of these with all atoms, in double precision."""
+    atoms = D.astype(np.float64, copy=False)
+    for chunk in row_chunks(X.shape[0], 8 * sum(D.shape)):
+        residual = X[chunk] - C[chunk].astype(np.float64, copy=False) @ atoms.T
+        yield chunk, residual, residual @ atoms

@@ -1,0 +1,1 @@
+"""Dictionary learning with any penalty of the package."""

@@ -1,0 +1,199 @@
+"""What dictionary learning does with one batch of signals."""
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.arrays import unit_rows
+from sparsetheory.coding.dictionary.olshausen_update import gradient_step
+from sparsetheory.coding.dictionary.online_update import Surrogate, kept_share
+from sparsetheory.coding.dictionary.sparsity_control import adjusted_lam
+from sparsetheory.coding.dictionary.state import DictionaryState
+from sparsetheory.coding.encoders.encode import encode
+from sparsetheory.coding.proximal_gradient.forward_backward import forward_backward
+from sparsetheory.numba_kernels.dictionary_update import squared_residuals
+from sparsetheory.penalties.base import Penalty
+from sparsetheory.penalties.per_feature import PenaltyRows
+
+__all__ = ["BatchCodes", "BatchLearner", "random_stream"]
+
+_Floats = NDArray[np.floating]
+_Array = NDArray[np.float64]
+
+# Most steps of the inner loop as published.
+_PAPER_STEPS = 5000
+# Unused atoms are looked for each time there are this many nonzeros per atom.
+_LOOK = 20
+# Purposes of random numbers.
+_STREAMS = {"init": 0, "order": 1, "reseed": 2, "held_out": 3}
+
+
+def random_stream(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
+    """Return the generator of one choice; it depends on nothing but the arguments, so a run can be continued.
+
+    Parameters
+    ----------
+    seed : int
+        Of the run.
+    purpose : {"init", "order", "reseed", "held_out"}
+        What is chosen.
+    index : int
+        Which time.
+    """
+    return np.random.default_rng([seed, _STREAMS[purpose], index])
+
+
+@dataclass(frozen=True, eq=False)
+class BatchCodes:
+    """Codes of a batch, and how good they are.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n_samples, n_atoms)
+        Codes.
+    squares : ndarray of shape (n_samples,)
+        Squared norms of the residuals.
+    penalties : ndarray of shape (n_samples,)
+        Penalties of the codes.
+    converged : ndarray of bool of shape (n_samples,)
+        Whether the solver converged.
+    """
+
+    codes: _Floats
+    squares: _Array
+    penalties: _Array
+    converged: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class BatchLearner:
+    """The settings of dictionary learning, checked, and the step that they define.
+
+    Atoms descend on the surrogate where the state has one; else they take a gradient step.
+
+    Parameters
+    ----------
+    penalty : Penalty
+        Family and shape; the strength comes from the state.
+    inner : {"converged", "paper"}
+        How codes are found.
+    eta, eta_decay : float
+        The rate of the gradient step after k batches is ``eta / (1 + eta_decay * k)``.
+    forgetting : float or None
+        Exponent of :func:`kept_share`.
+    target_active : float or None
+        Number of nonzeros per code towards which the strength is controlled.
+    n_batches : int
+        Planned length of the run.
+    reseed : bool
+        Whether unused atoms are replaced.
+    solver, tol, step, n_jobs
+        Passed to the coder.
+    """
+
+    penalty: Penalty
+    inner: str
+    eta: float
+    eta_decay: float
+    forgetting: float | None
+    target_active: float | None
+    n_batches: int
+    reseed: bool
+    solver: str
+    tol: float
+    step: float
+    n_jobs: int | None
+
+    def encode(self, signals: _Floats, atoms: _Floats, lam: float) -> BatchCodes:
+        """Return codes of signals, shape (n_samples, n_features), for atoms of shape (n_atoms, n_features)."""
+        penalty, squares = self.penalty.with_lam(lam), np.empty(signals.shape[0])
+        with warnings.catch_warnings():
+            # Counted in the history, and told once after the run.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            codes, converged = self._coded(signals, atoms.T, penalty)
+        squared_residuals(codes, signals, atoms, squares)
+        penalties = PenaltyRows(penalty, atoms.shape[0], atoms.dtype).values(codes)
+        return BatchCodes(codes, squares, penalties, np.asarray(converged))
+
+    def _coded(self, signals: _Floats, columns: _Floats, penalty: Penalty) -> tuple[_Floats, NDArray[np.bool_]]:
+        if self.inner == "paper":
+            step, most = self.step, _PAPER_STEPS
+            codes, info = forward_backward(signals, columns, penalty, step=step, inner="paper", max_iter=most)
+            return codes, info.converged
+        coded = encode(signals, columns, penalty, self.solver, tol=self.tol, n_jobs=self.n_jobs)
+        return coded.codes, coded.info.converged
+
+    def learn(self, state: DictionaryState, signals: _Floats) -> DictionaryState:
+        """Return the state after one more batch; the old one is not changed.
+
+        Parameters
+        ----------
+        state : DictionaryState
+            Before the batch.
+        signals : ndarray of shape (n_samples, n_features)
+            C-ordered, of the dtype of the atoms.
+
+        Returns
+        -------
+        DictionaryState
+        """
+        batch = self.encode(signals, state.atoms, state.lam)
+        skipped = self.inner == "paper" and not batch.converged.all()
+        counts = np.count_nonzero(batch.codes, axis=0)
+        record: dict[str, Any] = {
+            "objective": 0.5 * batch.squares.mean() + batch.penalties.mean(),
+            "active": counts.sum() / signals.shape[0],
+            "mse": batch.squares.mean() / signals.shape[1],
+            "lam": state.lam,
+            "unconverged": np.count_nonzero(~batch.converged),
+            "skipped": skipped,
+            "reseeded": 0,
+        }
+        if not skipped:
+            state = self._taught(state, batch, signals, counts)
+            state, record["reseeded"] = self._reseeded(state, batch, signals)
+        return replace(state, lam=self._next_lam(state, record), history=state.history.appended(**record))
+
+    def _taught(
+        self, state: DictionaryState, batch: BatchCodes, signals: _Floats, counts: NDArray[np.intp]
+    ) -> DictionaryState:
+        n_signals = state.n_signals + signals.shape[0]
+        past = state.surrogate
+        if past is None:
+            eta = self.eta / (1.0 + self.eta_decay * state.n_batches)
+            atoms = gradient_step(state.atoms, batch.codes, signals, eta)
+        else:
+            keep = kept_share(signals.shape[0], n_signals, counts.size, self.forgetting)
+            past = past.absorb(batch.codes, signals, keep)
+            atoms = past.improve(state.atoms)
+        return replace(state, atoms=atoms, surrogate=past, n_signals=n_signals, uses=state.uses + counts)
+
+    def _reseeded(self, state: DictionaryState, batch: BatchCodes, signals: _Floats) -> tuple[DictionaryState, int]:
+        """Replace atoms that were not used for long by signals drawn with probability ~ squared residual."""
+        if not self.reseed or state.uses.sum() < _LOOK * state.uses.size:
+            return state, 0
+        # Shares of what is tiny beside the rest vanish.
+        share = batch.squares / (batch.squares.sum() or 1.0)
+        unused, usable = np.flatnonzero(state.uses == 0), np.flatnonzero(share)
+        count = min(unused.size, usable.size)
+        state = replace(state, uses=np.zeros_like(state.uses))
+        if count == 0:
+            return state, 0
+        rng = random_stream(state.seed, "reseed", state.n_batches)
+        unused = rng.permutation(unused)[:count]
+        rows = signals[rng.choice(usable, count, replace=False, p=share[usable])]
+        atoms = state.atoms.copy()
+        atoms[unused] = unit_rows(rows)
+        past: Surrogate | None = state.surrogate and state.surrogate.without(unused)
+        return replace(state, atoms=atoms, surrogate=past), count
+
+    def _next_lam(self, state: DictionaryState, record: dict[str, Any]) -> float:
+        if self.target_active is None or record["skipped"]:
+            return state.lam
+        progress = (state.n_batches + 1) / self.n_batches
+        return adjusted_lam(state.lam, record["active"], self.target_active, progress)

@@ -1,0 +1,73 @@
+"""What is done once after the last batch of dictionary learning: the strength is tuned, and codes are certified."""
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.coding.dictionary.certificate import DictionaryCertificate
+from sparsetheory.coding.dictionary.learner import BatchLearner
+from sparsetheory.coding.dictionary.sparsity_control import lam_for_active
+from sparsetheory.coding.dictionary.state import DictionaryState
+
+__all__ = ["certified", "tuned_strength"]
+
+_Floats = NDArray[np.floating]
+
+# Counts of nonzeros are tuned to this, or to one nonzero more or less.
+_COUNT_TOL = 0.01
+# Below this tolerance coders in single precision do not go.
+_LEAST_SINGLE_TOL = 1e-6
+
+
+def tuned_strength(learner: BatchLearner, state: DictionaryState, target: float, X: _Floats) -> float:
+    """Return the strength at which codes of these signals have `target` nonzeros on average, or the closest found.
+
+    Warns
+    -----
+    ConvergenceWarning
+        As from :func:`lam_for_active`.
+    """
+
+    def count(lam: float) -> float:
+        return np.count_nonzero(learner.encode(X, state.atoms, lam).codes) / X.shape[0]
+
+    return lam_for_active(count, target, state.lam, tol=max(_COUNT_TOL, 1.0 / X.shape[0])).lam
+
+
+def certified(
+    learner: BatchLearner, state: DictionaryState, X: _Floats, rows: NDArray[np.int64], *, warn: bool = True
+) -> DictionaryCertificate:
+    """Certify codes of some signals for the final atoms, found as in training.
+
+    Parameters
+    ----------
+    learner : BatchLearner
+        Finds the codes.
+    state : DictionaryState
+        After the last batch.
+    X : ndarray of shape (n_samples, n_features)
+        All signals.
+    rows : ndarray of int
+        Those of the last batch.
+    warn : bool
+        Whether to warn.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If batches were skipped, or codes of the last one did not converge.
+    """
+    batch, history = learner.encode(np.ascontiguousarray(X[rows]), state.atoms, state.lam), state.history
+    skipped, failed = np.count_nonzero(history.skipped), np.count_nonzero(~batch.converged)
+    if warn and (skipped or failed):
+        warnings.warn(
+            f"{skipped} of {state.n_batches} batches were skipped, and {failed} of {batch.converged.size} codes of "
+            "the last batch did not converge; see history_",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    tol = max(learner.tol, _LEAST_SINGLE_TOL) if X.dtype == np.float32 else learner.tol
+    penalty = learner.penalty.with_lam(state.lam)
+    return DictionaryCertificate.of_rows(X, state.atoms, batch.codes, penalty, rows, tol=tol)

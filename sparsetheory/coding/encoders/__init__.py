@@ -1,0 +1,1 @@
+"""One entry to all coders of the package."""

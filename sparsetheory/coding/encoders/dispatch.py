@@ -1,0 +1,227 @@
+"""The solvers of a checked coding problem, and the signals in chunks that threads share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import NDArray
+
+from sparsetheory.blas_threads import blas_threads
+from sparsetheory.coding.codes.certificates import duality_gap
+from sparsetheory.coding.codes.objective import objective_rows
+from sparsetheory.coding.codes.problem import check_gram, row_chunks
+from sparsetheory.coding.l0.coordinate_descent import descend
+from sparsetheory.coding.l0.single_best_replacement import replace_singly
+from sparsetheory.coding.proximal_gradient.forward_backward import forward_backward
+from sparsetheory.numba_kernels.penalties import tags
+from sparsetheory.numba_kernels.quadratic.code_descent import code_descent
+from sparsetheory.numba_kernels.quadratic.feature_sign import feature_sign
+from sparsetheory.penalties.base import Penalty
+from sparsetheory.penalties.per_feature import PenaltyRows
+from sparsetheory.penalties.piecewise import penalty_table
+from sparsetheory.penalties.separable import L0
+
+__all__ = ["L0_TAGS", "SOLVERS", "CodingProblem", "choose_solver"]
+
+_Floats = NDArray[np.floating]
+_Mask = NDArray[np.bool_]
+_Counts = NDArray[np.int64]
+# Replaces correlations by codes; takes guesses and a limit, and writes passes and convergence.
+_Coder = Callable[[_Floats, _Floats, int, _Counts, _Mask], None]
+
+# Penalties of which the price per atom is all that counts for sbr and greedy descent.
+L0_TAGS = (tags.L0, tags.CEL0)
+# Violations of this many roundings of the largest correlation are rounding errors.
+_ROUNDINGS = 8
+# Atoms whose norms differ by more than this factor are coded as unit atoms, where the penalty allows it.
+_UNEQUAL = 2.0
+# Passes after which a signal in single precision is coded in double.
+_SINGLE_ITER = 100
+# Atoms enter together within this share of the largest excess; one by one, objectives with jumps end lower.
+_SHARE, _SHARE_OF_JUMPS = 0.7, 0.9
+
+
+@dataclass(frozen=True)
+class CodingProblem:
+    """Checked arguments of :func:`sparsetheory.coding.encode`; codes are written to `out`."""
+
+    X: _Floats
+    D: _Floats
+    penalty: Penalty
+    warm: _Floats | None
+    gram: _Floats
+    tol: float
+    max_iter: int
+    n_jobs: int | None
+    out: _Floats
+
+
+_Solver = Callable[[CodingProblem], tuple[_Counts, _Mask]]
+
+
+def _by_feature_sign(p: CodingProblem) -> tuple[_Counts, _Mask]:
+    eps = float(np.finfo(p.X.dtype).eps)
+    # Violations of a share v of lam leave a relative gap of at most 2 v.
+    numbers = p.penalty.lam, p.tol / 2, _ROUNDINGS * eps, eps**0.5
+
+    def code(rows: _Floats, guesses: _Floats, max_iter: int, passes: _Counts, converged: _Mask) -> None:
+        feature_sign(p.gram, rows, guesses, *numbers, max_iter, passes, converged)
+
+    n_iter, converged = _run(p, code)
+    if p.penalty.lam > 0:
+        # What the passes do not resolve beside rounding errors, the gap decides.
+        for chunk in row_chunks(p.X.shape[0], 8 * sum(p.D.shape)):
+            left = ~converged[chunk] | _unresolved(p, chunk)
+            converged[chunk][left] = _gap_is_small(p, np.flatnonzero(left) + chunk.start)
+    return _again(p, n_iter, converged, _by_feature_sign)
+
+
+def _unresolved(p: CodingProblem, chunk: slice) -> _Mask:
+    """Say where rounding errors of the terms of the correlations exceed what the tolerance allows."""
+    norms = np.sqrt(np.diagonal(p.gram))
+    roundings = _ROUNDINGS * float(np.finfo(p.X.dtype).eps) * norms.max()
+    allowed = p.penalty.lam * p.tol / 2
+    if p.X.dtype == np.float32:
+        allowed = np.maximum(allowed, 4 * roundings * np.linalg.norm(p.X[chunk], axis=1))
+    return np.asarray(roundings * (np.abs(p.out[chunk]) @ norms) > allowed)
+
+
+def _gap_is_small(p: CodingProblem, rows: NDArray[np.intp]) -> _Mask:
+    """Say which codes exceed the minimum of their objective by no more than the tolerance allows."""
+    X, C, lam = p.X[rows], p.out[rows], p.penalty.lam
+    good: _Mask = np.asarray(np.isfinite(C).all(axis=1))
+    if not good.any():
+        return good
+    X, C = X[good], C[good]
+    eps, norms = float(np.finfo(p.X.dtype).eps), np.sqrt(np.diagonal(p.gram))
+    # Correlations are differences of those of the signal and of the code, each with rounding errors of its own size.
+    # Those of large codes excuse no more than the root of the precision: beyond, nothing would be proved.
+    of_signals = 2 * _ROUNDINGS * eps * np.abs(X @ p.D).max(axis=1) / lam
+    of_codes = 2 * _ROUNDINGS * eps * norms.max() * (np.abs(C) @ norms) / lam
+    roundings = of_signals + np.minimum(of_codes, eps**0.5)
+    good[good] = duality_gap(X, p.D, C, lam) <= np.maximum(p.tol, roundings) * objective_rows(X, p.D, C, p.penalty)
+    return good
+
+
+def _by_descent(p: CodingProblem) -> tuple[_Counts, _Mask]:
+    rows = PenaltyRows(p.penalty, p.D.shape[1], p.X.dtype)
+    norms = np.sqrt(np.diagonal(p.gram))
+    table = penalty_table(rows.kind, rows.lam, rows.shape, np.diagonal(p.gram))
+    if table.kind == tags.L0 and norms.max() > _UNEQUAL * norms.min():
+        return _in_unit_atoms(p, norms)
+    eps = float(np.finfo(p.X.dtype).eps)
+    share, entry = (_SHARE_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)) if table.jumps else (_SHARE, p.tol)
+    numbers = share, p.tol, entry, eps**0.5
+
+    def code(rows: _Floats, guesses: _Floats, max_iter: int, passes: _Counts, converged: _Mask) -> None:
+        code_descent(p.gram, rows, guesses, table, *numbers, max_iter, passes, converged)
+
+    return _again(p, *_run(p, code), _by_descent)
+
+
+def _in_unit_atoms(p: CodingProblem, norms: _Floats) -> tuple[_Counts, _Mask]:
+    """Code with atoms of unit norm, which is the same to a price per atom, so that one tolerance fits all."""
+    warm, gram = (None if p.warm is None else p.warm * norms), p.gram / norms / norms[:, None]
+    unit = replace(p, D=p.D / norms, penalty=L0(p.penalty.lam), warm=warm, gram=gram)
+    counts = _by_descent(unit)
+    p.out[...] /= norms
+    return counts
+
+
+def _run(p: CodingProblem, code: _Coder) -> tuple[_Counts, _Mask]:
+    """Code all signals chunk by chunk; correlations and codes of a chunk share its rows of the result."""
+    n_iter, converged = np.empty(p.X.shape[0], np.int64), np.empty(p.X.shape[0], np.bool_)
+    start, single = _guesses(p), p.X.dtype == np.float32
+    max_iter = min(p.max_iter, _SINGLE_ITER) if single else p.max_iter
+
+    def run(chunk: slice) -> None:
+        # A copy, because the result may be written over the guesses.
+        guesses = np.array(start[chunk])
+        np.matmul(p.X[chunk], p.D, out=p.out[chunk])
+        code(p.out[chunk], guesses, max_iter, n_iter[chunk], converged[chunk])
+
+    chunks = list(row_chunks(p.X.shape[0], p.X.itemsize * p.D.shape[1]))
+    n_threads = min(effective_n_jobs(p.n_jobs), max(len(chunks), 1))
+    with blas_threads(0):
+        if n_threads == 1:
+            for chunk in chunks:
+                run(chunk)
+        else:
+            Parallel(n_jobs=n_threads, require="sharedmem")(delayed(run)(chunk) for chunk in chunks)
+    return n_iter, converged
+
+
+def _again(p: CodingProblem, n_iter: _Counts, converged: _Mask, solve: _Solver) -> tuple[_Counts, _Mask]:
+    """Return counts and convergence once signals in single precision that did not converge are coded in double."""
+    left = ~converged
+    if p.X.dtype == np.float32 and left.any():
+        # Rounding errors keep some signals from converging, where atoms are nearly dependent.
+        double = _doubled(p, left)
+        passes, converged[left] = solve(double)
+        n_iter[left] += passes
+        p.out[left] = double.out
+    return n_iter, converged
+
+
+def _doubled(p: CodingProblem, rows: _Mask) -> CodingProblem:
+    """Return the problem of some signals in double precision, from the codes so far."""
+    X, D, warm = (array.astype(np.float64) for array in (p.X[rows], p.D, p.out[rows]))
+    warm[~np.isfinite(warm)] = 0.0
+    return replace(p, X=X, D=D, warm=warm, gram=check_gram(None, D), out=np.empty_like(warm))
+
+
+def _by_splitting(p: CodingProblem) -> tuple[_Counts, _Mask]:
+    accel = p.penalty.kind == tags.L1
+    p.out[...], info = forward_backward(p.X, p.D, p.penalty, accel=accel, tol=p.tol, max_iter=p.max_iter, warm=p.warm)
+    return info.n_iter, info.converged
+
+
+def _guesses(p: CodingProblem) -> _Floats:
+    return np.empty((0, p.D.shape[1]), p.X.dtype) if p.warm is None else p.warm
+
+
+def _by_sbr(p: CodingProblem) -> tuple[_Counts, _Mask]:
+    p.out[...], moves = replace_singly(p.X, p.D, p.gram, p.penalty.lam, _guesses(p), p.max_iter, p.n_jobs)
+    return moves, moves >= 0
+
+
+def _by_greedy(p: CodingProblem) -> tuple[_Counts, _Mask]:
+    most = 100 * p.max_iter
+    p.out[...], moves = descend(p.X, p.D, p.gram, p.penalty.lam, "greedy", _guesses(p), p.tol, most, p.n_jobs)
+    return moves, moves >= 0
+
+
+# Every solver writes the codes and returns what it counts, and which codes converged.
+SOLVERS: Mapping[str, _Solver] = MappingProxyType(
+    {"fss": _by_feature_sign, "cd": _by_descent, "fb": _by_splitting, "sbr": _by_sbr, "greedy": _by_greedy}
+)
+
+
+def choose_solver(solver: str, penalty: Penalty, name: str = "solver") -> str:
+    """Return the solver that is meant, once it is known to be for the penalty.
+
+    Parameters
+    ----------
+    solver : str
+        "auto", or a key of `SOLVERS`.
+    penalty : Penalty
+        What it shall minimise.
+    name : str
+        What errors call the argument.
+
+    Raises
+    ------
+    ValueError
+        If there is no such solver, or it is for other penalties.
+    """
+    names = ("auto", *SOLVERS)
+    if solver not in names:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}; got {solver!r}")
+    is_l1, is_l0 = penalty.kind == tags.L1, penalty.kind in L0_TAGS
+    if solver == "auto":
+        return "fss" if is_l1 else "cd"
+    if (solver == "fss" and not is_l1) or (solver in ("sbr", "greedy") and not is_l0):
+        raise ValueError(f"{name} {solver!r} is for {'l1' if solver == 'fss' else 'l0 and CEL0'}; got {penalty!r}")
+    return solver

@@ -1,0 +1,178 @@
+"""Sparse codes of many signals in one dictionary, for every penalty of the package."""
+
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.arguments import check_count, check_jobs, check_number
+from sparsetheory.coding.codes.problem import check_codes, check_gram, check_signals, check_tolerance
+from sparsetheory.coding.encoders.dispatch import L0_TAGS, SOLVERS, CodingProblem, choose_solver
+from sparsetheory.coding.encoders.result import EncodeInfo, Encoding
+from sparsetheory.coding.l0.local_minima import Stability
+from sparsetheory.coding.l0.local_minima import polish as polish_codes
+from sparsetheory.penalties.base import Penalty
+from sparsetheory.penalties.per_feature import PenaltyRows
+
+__all__ = ["EncodeInfo", "Encoding", "encode"]
+
+_Floats = NDArray[np.floating]
+
+
+def encode(
+    X: ArrayLike,
+    D: ArrayLike,
+    penalty: Penalty,
+    solver: str = "auto",
+    *,
+    warm: ArrayLike | None = None,
+    gram: ArrayLike | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 1000,
+    polish: bool = False,
+    n_jobs: int | None = None,
+    out: _Floats | None = None,
+) -> Encoding:
+    r"""Minimise :math:`\frac12\|x - Dc\|^2 + \phi(c)` over the code c of every signal x.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, m)
+        Signals, one per row.
+    D : array-like of shape (m, n_atoms)
+        Atoms, one per column; they need not be of unit norm.
+    penalty : Penalty
+        One of :mod:`sparsetheory.penalties.separable`.
+    solver : {"auto", "fss", "cd", "fb", "sbr", "greedy"}
+        "fss" is a block active-set method for l1, exact up to rounding. "cd" takes coordinate and Newton steps on an
+        active set; no change of a single entry improves its codes. "fb" is
+        :func:`~sparsetheory.coding.forward_backward`. For l0 and CEL0, "sbr" is :func:`~sparsetheory.coding.sbr`, and
+        "greedy" :func:`~sparsetheory.coding.cd_l0`. "auto" takes "fss" for l1 and "cd" for all else.
+    warm : array-like of shape (n_samples, n_atoms), optional
+        Codes to start from; zero by default. `out` may be the same array.
+    gram : array-like of shape (n_atoms, n_atoms), optional
+        ``D.T @ D``, where it is known already.
+    tol : float
+        For "fss", the relative duality gap: the share of its objective by which a code may be above the minimum. For
+        "cd", how far an entry times the squared norm of its atom may be from best, as a share of the largest
+        correlation of an atom with the signal. For "fb" and "greedy" as documented there; "sbr" does not use it.
+    max_iter : int
+        Most passes over the atoms per signal; for "fb" and "sbr" most steps, for "greedy" a hundredth of them.
+    polish : bool
+        For l0 and CEL0, improve the codes by :func:`~sparsetheory.coding.polish`.
+    n_jobs : int or None
+        Threads, in the sense of joblib. Codes do not depend on it.
+    out : ndarray of shape (n_samples, n_atoms), optional
+        Where to put the codes, for example a memory map: C-ordered, of the dtype of the result, apart from `X` and `D`.
+
+    Returns
+    -------
+    codes : ndarray of shape (n_samples, n_atoms)
+        In single precision if `X` and `D` are, else in double; `out` if given.
+    info : EncodeInfo
+        Convergence, objectives and certificates.
+
+    Raises
+    ------
+    TypeError
+        If `penalty` is no Penalty, or an array does not hold real numbers.
+    ValueError
+        If shapes do not fit, entries are not finite, an atom is zero, the solver is not for this penalty, or another
+        argument is out of range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If codes have not converged, with their count; or if ``lam=0`` and there are more atoms than samples, so that
+        codes are not unique, and coordinate steps may take long.
+    RuntimeWarning
+        If `tol` is below what single precision can resolve, and is raised to 1e-6.
+
+    See Also
+    --------
+    sparsetheory.coding.duality_gap, sparsetheory.coding.criticality : Certificates of codes of any origin.
+
+    Notes
+    -----
+    Both methods see a signal through its correlations with the atoms, one product per signal, and the Gram matrix. With
+    k active atoms a pass costs O(k n_atoms) operations, and an atom that enters or leaves O(k^2). Beside `X`, the codes
+    and the Gram matrix the memory is constant.
+
+    "fss" is the feature-sign search of Lee, Battle, Raina and Ng (2007) with atoms that enter in blocks, the inverse of
+    the active Gram matrix, and exchanges of dependent atoms (ours). In single precision its gap is limited by the
+    rounding errors of the correlations, about ``1e-7 max|D'x| / lam`` times the objective.
+
+    CEL0 is taken as it is given, with `norms` that should be those of the atoms: then, and where they are larger,
+    coordinate steps are hard thresholding, and codes are those of l0. Where they are smaller, entries between zero and
+    ``sqrt(2 lam) / norms`` can remain, and the equivalence with l0 is lost.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.penalties import L0, L1
+    >>> D = np.array([[1.0, 0.6], [0.0, 0.8]])
+    >>> C, info = encode([[3.0, 0.5], [3.0, 4.0]], D, L1(0.5))
+    >>> C.round(4)
+    array([[2.3125, 0.3125],
+           [0.    , 4.5   ]])
+    >>> info.solver, info.converged.tolist(), bool(info.gap.max() < 1e-12)
+    ('fss', [True, True], True)
+    >>> encode([[3.0, 0.5], [3.0, 4.0]], D, L0(0.5)).codes.round(4)
+    array([[3., 0.],
+           [0., 5.]])
+    """
+    X, D = check_signals(X, D)
+    PenaltyRows(penalty, D.shape[1], X.dtype)
+    solver = choose_solver(solver, penalty)
+    if polish and penalty.kind not in L0_TAGS:
+        raise ValueError(f"polish is for l0 and CEL0; got {penalty!r}")
+    problem = CodingProblem(
+        X,
+        D,
+        penalty,
+        None if warm is None else check_codes(warm, X, D, "warm"),
+        # Kernels are compiled for arrays that can be written to.
+        np.require(check_gram(gram, D), requirements="W"),
+        check_tolerance(check_number("tol", tol, positive=True), X.dtype),
+        check_count("max_iter", max_iter),
+        check_jobs(n_jobs),
+        _checked_out(out, X, D),
+    )
+    if penalty.lam == 0 and D.shape[1] > D.shape[0]:
+        warnings.warn(
+            "lam=0: with more atoms than samples codes are not unique, and may not converge",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    n_iter, converged = SOLVERS[solver](problem)
+    # Forward-backward splitting warns itself.
+    if solver != "fb" and (left := int(np.count_nonzero(~converged))):
+        warnings.warn(
+            f"{left} of {converged.size} codes did not reach tol={problem.tol:g} within max_iter={max_iter} passes",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    polished = None
+    if polish:
+        polished = polish_codes(X, D, problem.out, penalty.lam, gram=problem.gram, n_jobs=n_jobs)
+        problem.out[...] = polished.codes
+        converged = polished.after == Stability.SBR
+    return Encoding(
+        problem.out, EncodeInfo(solver, n_iter, converged, polished, X, D, problem.out, penalty, problem.tol)
+    )
+
+
+def _checked_out(out: _Floats | None, X: _Floats, D: _Floats) -> _Floats:
+    shape, dtype = (X.shape[0], D.shape[1]), X.dtype
+    if out is None:
+        return np.empty(shape, dtype)
+    if not (isinstance(out, np.ndarray) and out.shape == shape and out.dtype == dtype):
+        raise ValueError(f"out must be an array of shape {shape} and dtype {dtype}; got {out!r:.60}")
+    if not (out.flags.c_contiguous and out.flags.writeable):
+        raise ValueError("out must be C-ordered and writable")
+    # Objectives and certificates are computed later, from signals and atoms that must still be there.
+    for name, array in (("X", X), ("D", D)):
+        if np.may_share_memory(out, array):
+            raise ValueError(f"out must not share memory with {name}")
+    return out

@@ -1,0 +1,127 @@
+"""Evidence that no addition or removal of an atom improves codes with a price per atom."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.arguments import check_number
+from sparsetheory.certificates import Certificate, Status
+from sparsetheory.coding.codes.problem import check_codes, check_signals
+from sparsetheory.coding.l0.single_best_replacement import is_sbr_stable
+
+__all__ = ["L0CodeCertificate"]
+
+_Floats = NDArray[np.floating]
+
+# Two bounds are the same that differ by rounding alone.
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class L0CodeCertificate(Certificate):
+    """Neither a refit nor the addition or removal of one atom lowers the l0 objective of a code by more than a share.
+
+    The share is of the objective of a zero code; `bound` is the largest such promise. Certifies codes of
+    :func:`sparsetheory.coding.sbr` and of any other origin; those of :func:`sparsetheory.coding.cd_l0` promise less:
+    for them there is `CodeCertificate` with the penalty `L0`.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n_samples, n_atoms)
+        The codes.
+    lam : float
+        Price of an atom.
+    tol : float
+        The share.
+    stable : ndarray of bool of shape (n_samples,)
+        Which codes keep the promise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.coding import sbr
+    >>> X, D = np.array([[3.0, 0.5]]), np.eye(2)
+    >>> L0CodeCertificate.of(X, D, sbr(X, D, 0.5), 0.5).valid
+    True
+    >>> L0CodeCertificate.of(X, D, [[3.0, 0.5]], 0.5).valid
+    False
+    """
+
+    codes: _Floats = field(kw_only=True, repr=False)
+    lam: float = field(kw_only=True)
+    tol: float = field(kw_only=True)
+    stable: NDArray[np.bool_] = field(kw_only=True, repr=False)
+
+    @classmethod
+    def of(cls, X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float, *, tol: float = 1e-6) -> "L0CodeCertificate":
+        """Certify codes.
+
+        Parameters
+        ----------
+        X, D, C, lam, tol
+            As in :func:`sparsetheory.coding.is_sbr_stable`.
+
+        Returns
+        -------
+        L0CodeCertificate
+        """
+        X, D = check_signals(X, D)
+        C = check_codes(C, X, D)
+        lam, tol = check_number("lam", lam), check_number("tol", tol)
+        blank = np.zeros(X.shape[0], np.bool_)
+        bound = _bound(X, tol)
+        statement = _statement(lam, tol)
+        return cls(statement, bound, None, Status.INVALID, codes=C, lam=lam, tol=tol, stable=blank).check(X, D)
+
+    def check(self, X: Any, D: Any = None, *, random_state: Any = 0) -> Self:
+        """Try all moves of every code again, on orthogonal factors of the atoms in double precision.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, m)
+            Signals.
+        D : array-like of shape (m, n_atoms)
+            Atoms.
+        random_state : None
+            Not used.
+
+        Returns
+        -------
+        L0CodeCertificate
+            With fresh `stable` and `status`; `measured` is the bound where the promise is kept, else infinite.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If signals or atoms are not as the coders want them, or their numbers are not those of the codes.
+        """
+        if D is None:
+            raise ValueError("D must be the atoms of the codes; got None")
+        X, D = check_signals(X, D)
+        if self.codes.shape != (X.shape[0], D.shape[1]):
+            raise ValueError(
+                f"X and D must have one row per code and one column per entry of a code, {self.codes.shape}; they have "
+                f"{(X.shape[0], D.shape[1])}"
+            )
+        if not np.isfinite(self.codes).all():
+            return replace(self, measured=math.nan, status=Status.INVALID, reason="codes not finite")
+        stable = is_sbr_stable(X, D, self.codes, self.lam, tol=self.tol)
+        bound, reason = _bound(X, self.tol), ""
+        if not abs(self.bound - bound) <= _SAME * bound:
+            reason = f"the bound is not tol={self.tol:g} times its scale, {bound:.6g}"
+        if self.statement != _statement(self.lam, self.tol):
+            reason = "the statement is not about this price and tolerance"
+        kept = bool(stable.all())
+        status = Status.of(kept and not reason)
+        return replace(self, measured=bound if kept else math.inf, stable=stable, status=status, reason=reason)
+
+
+def _bound(X: _Floats, tol: float) -> float:
+    return float(0.5 * tol * np.einsum("ij,ij->i", X, X, dtype=np.float64).max(initial=0.0))
+
+
+def _statement(lam: float, tol: float) -> str:
+    return f"l0 at lam={lam:g}: no refit, addition or removal gains more than {tol:g} of the objective of a zero code"

@@ -1,0 +1,187 @@
+"""Sparse codes with a price per atom that no change of one entry improves."""
+
+import warnings
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.arguments import check_count, check_jobs, check_number
+from sparsetheory.blas_threads import blas_threads
+from sparsetheory.coding.codes.problem import (
+    check_codes,
+    check_gram,
+    check_signals,
+    row_chunks,
+)
+from sparsetheory.numba_kernels.greedy.greedy_l0 import greedy_l0
+from sparsetheory.numba_kernels.greedy.l0_descent import l0_sweep
+
+__all__ = ["cd_l0", "descend"]
+
+_Floats = NDArray[np.floating]
+
+# A gain errs by some roundings of the objective of a zero code.
+_ROUNDINGS = 64
+
+
+def cd_l0(
+    X: ArrayLike,
+    D: ArrayLike,
+    lam: float,
+    *,
+    rule: str = "greedy",
+    warm: ArrayLike | None = None,
+    gram: ArrayLike | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 100_000,
+    n_jobs: int | None = None,
+) -> _Floats:
+    r"""Minimise :math:`\frac12\|x - Dc\|^2 + \lambda\|c\|_0` per signal, one entry at a time.
+
+    An entry is set to its best value given the others: :math:`c_i + D_i^T(x - Dc)/\|D_i\|^2`, or zero where that is not
+    worth its price.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, m)
+        Signals, one per row.
+    D : array-like of shape (m, n_atoms)
+        Atoms, one per column; they need not be of unit norm.
+    lam : float
+        Price of an entry that is not zero, at least 0.
+    rule : {"greedy", "cyclic"}
+        Change the entry that lowers the objective most, or one after another.
+    warm : array-like of shape (n_samples, n_atoms), optional
+        Codes to start from; zero by default.
+    gram : array-like of shape (n_atoms, n_atoms), optional
+        ``D.T @ D``, where it is known already.
+    tol : float
+        The search ends when no entry that stays nonzero would move, times the norm of its atom, by more than this times
+        the norm of the signal, and no other change gains anything.
+    max_iter : int
+        Most changes per signal (greedy), or most sweeps (cyclic).
+    n_jobs : int or None
+        Threads, in the sense of joblib. Codes do not depend on it.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_atoms)
+        Codes, in single precision if `X` and `D` are, else in double.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes do not fit, entries are not finite, an atom is zero, `rule` is unknown, or a number is out of range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If codes could still be improved after `max_iter`, with their count.
+
+    See Also
+    --------
+    sparsetheory.coding.sbr : Solves exactly on the support after every change of it, and ends at better codes.
+
+    Notes
+    -----
+    The result is, up to `tol`, least squares on its support, with :math:`|c_i| \ge \sqrt{2\lambda}/\|D_i\|` on it and
+    :math:`|D_i^T(x - Dc)| \le \sqrt{2\lambda}\|D_i\|` off it. These are the critical points of CEL0 without an entry
+    strictly between 0 and :math:`\sqrt{2\lambda}/\|D_i\|` (Soubies, Blanc-Féraud and Aubert, 2015). A change costs
+    O(n_atoms) operations. Entries on supports of nearly dependent atoms converge slowly, and so does ``lam=0`` with
+    more atoms than samples. The cyclic rule computes in double precision.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> D = np.array([[1.0, 0.6, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 2.0]])
+    >>> cd_l0([[3.0, 4.0, 0.5], [3.0, 0.0, 2.0]], D, lam=0.5).round(6)
+    array([[0., 5., 0.],
+           [3., 0., 1.]])
+    """
+    X, D = check_signals(X, D)
+    lam, tol = check_number("lam", lam), check_number("tol", tol)
+    check_count("max_iter", max_iter)
+    if rule not in ("greedy", "cyclic"):
+        raise ValueError(f"rule must be 'greedy' or 'cyclic'; got {rule!r}")
+    start = np.empty((0, D.shape[1]), X.dtype) if warm is None else check_codes(warm, X, D, "warm")
+    C, moves = descend(X, D, check_gram(gram, D), lam, rule, start, tol, max_iter, n_jobs)
+    if unfinished := np.count_nonzero(moves < 0):
+        warnings.warn(
+            f"cd_l0: {unfinished} of {X.shape[0]} codes can still be improved after max_iter={max_iter}; "
+            "increase max_iter or tol",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return C
+
+
+def descend(
+    X: _Floats,
+    D: _Floats,
+    gram: _Floats,
+    lam: float,
+    rule: str,
+    start: _Floats,
+    tol: float,
+    max_iter: int,
+    n_jobs: int | None,
+) -> tuple[_Floats, NDArray[np.int64]]:
+    """Search on checked arrays; return codes and changes (greedy) or sweeps made, -1 where `max_iter` ended the search.
+
+    Parameters
+    ----------
+    X, D, gram, lam, rule, tol, max_iter, n_jobs
+        As in :func:`cd_l0`.
+    start : ndarray of shape (n_samples, n_atoms) or (0, n_atoms)
+        Codes to start from; without rows, zero.
+    """
+    C, moves = np.empty((X.shape[0], D.shape[1]), X.dtype), np.empty(X.shape[0], np.int64)
+    if rule == "cyclic" and X.dtype != np.float64:
+        # A Gram matrix in single precision is not one of any atoms: codes would creep along dependent supports.
+        X, D, start = (array.astype(np.float64) for array in (X, D, start))
+        gram = D.T @ D
+    norms = np.sqrt(np.einsum("ij,ij->j", D, D))
+    unit = np.ascontiguousarray(gram / norms / norms[:, None])
+    search = _greedy if rule == "greedy" else _cyclic
+
+    def code(chunk: slice) -> None:
+        rows = X[chunk] @ (D / norms)
+        energies = 0.5 * np.einsum("ij,ij->i", X[chunk], X[chunk])
+        moves[chunk] = search(unit, rows, start[chunk] * norms, lam, energies, tol, max_iter)
+        C[chunk] = rows / norms
+
+    with blas_threads(0):
+        chunks = row_chunks(X.shape[0], X.itemsize * D.shape[1])
+        Parallel(n_jobs=check_jobs(n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
+    return C, moves
+
+
+def _greedy(
+    gram: _Floats, rows: _Floats, warm: _Floats, lam: float, energies: _Floats, tol: float, max_iter: int
+) -> NDArray[np.int64]:
+    """Replace correlations with unit columns by codes; return changes made, -1 where they were too few."""
+    number = rows.dtype.type
+    roundings = number(_ROUNDINGS * np.finfo(number).eps) * energies
+    return np.asarray(greedy_l0(gram, rows, warm, number(lam), roundings, number(tol**2) * energies, max_iter))
+
+
+def _cyclic(
+    gram: _Floats, rows: _Floats, warm: _Floats, lam: float, energies: _Floats, tol: float, max_iter: int
+) -> NDArray[np.int64]:
+    """Do the same sweep by sweep."""
+    order = np.arange(gram.shape[0])
+    codes = warm if warm.shape[0] else np.zeros_like(rows)
+    correlations = rows - codes @ gram
+    roundings = _ROUNDINGS * np.finfo(rows.dtype).eps * energies
+    sweeps = np.full(rows.shape[0], -1)
+    for t, (b, c) in enumerate(zip(codes, correlations, strict=True)):
+        for done in range(1, max_iter + 1):
+            old = b.copy()
+            l0_sweep(b, c, order, 0, gram, order, lam, 1.0, roundings[t])
+            if np.square(b - old).max() <= 2.0 * tol**2 * energies[t] and np.array_equal(b != 0, old != 0):
+                sweeps[t] = done
+                break
+    rows[:] = codes
+    return sweeps

@@ -1,0 +1,71 @@
+"""Least squares on the supports of given codes."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.coding.codes.problem import check_codes, check_signals
+from sparsetheory.coding.l0.support_groups import DEPENDENT, SupportGroup, factor_supports, support_groups
+
+__all__ = ["debias"]
+
+_Array = NDArray[np.float64]
+
+# Supports factored at a time.
+_BLOCK = 256
+
+
+def debias(X: ArrayLike, D: ArrayLike, C: ArrayLike) -> NDArray[np.floating]:
+    """Return codes with the same supports that fit the signals best, without the shrinkage of a penalty.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, m)
+        Signals.
+    D : array-like of shape (m, n_atoms)
+        Atoms.
+    C : array-like of shape (n_samples, n_atoms)
+        Codes, of which only the supports count.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_atoms)
+        Least-squares codes, of least Euclidean norm where atoms of a support depend; in single precision if `X` and `D`
+        are, else in double. Computed in double precision.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes do not fit, entries are not finite, or an atom is zero.
+
+    Notes
+    -----
+    A QR factorisation of each different support of k atoms, O(m k^2), and O(m k) operations per code. An entry of the
+    result can be zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> D = np.array([[1.0, 0.6], [0.0, 0.8]])
+    >>> debias([[3.0, 4.0]] * 3, D, [[1.0, 0.0], [0.0, 0.1], [1.0, 1.0]]).round(6)
+    array([[3., 0.],
+           [0., 5.],
+           [0., 5.]])
+    """
+    X, D = check_signals(X, D)
+    used = check_codes(C, X, D) != 0
+    out = np.zeros(used.shape, X.dtype)
+    signals, atoms = X.astype(np.float64, copy=False), D.astype(np.float64, copy=False)
+    for group in support_groups(used, _BLOCK):
+        out[group.rows[:, None], group.supports[group.owners]] = _fit(signals[group.rows], atoms, group)
+    return out
+
+
+def _fit(X: _Array, D: _Array, group: SupportGroup) -> _Array:
+    """Return the coefficients of the codes of a group, shape (n_rows, size)."""
+    factors, owners = factor_supports(D, group.supports, DEPENDENT), group.owners
+    along = np.einsum("rmk,rm->rk", factors.directions[owners], X)
+    values = np.einsum("rkj,rj->rk", factors.inverse[owners], along)
+    for position in np.flatnonzero(~factors.independent):
+        rows = owners == position
+        values[rows] = np.linalg.lstsq(D[:, group.supports[position]], X[rows].T)[0].T
+    return values

@@ -1,0 +1,200 @@
+"""All minimisers of a small least-squares problem with a price per atom, from the weakest kind to the strongest."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.arguments import check_number
+from sparsetheory.arrays import real_array
+from sparsetheory.coding.codes.problem import check_signals
+from sparsetheory.coding.l0.support_groups import DEPENDENT, factor_supports
+
+__all__ = ["L0Minima", "enumerate_l0_minima"]
+
+_Array = NDArray[np.float64]
+_Mask = NDArray[np.bool_]
+
+_MOST_ATOMS = 14
+_EPS = float(np.finfo(np.float64).eps)
+# A gain errs by some roundings of the objective of a zero code, more where little of an atom is left.
+_ROUNDINGS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class L0Minima:
+    r"""Strict local minimisers of :math:`\frac12\|d - Dc\|^2 + \lambda\|c\|_0`, best first.
+
+    Each kind is a subset of the one before: local minimisers, fixed points of iterative hard thresholding at a step
+    up to one over the squared spectral norm, critical points of CEL0, points that no addition or removal of an atom
+    improves, global minimisers.
+
+    Attributes
+    ----------
+    local : ndarray of shape (n_local, n_atoms)
+        Least squares on every support of independent atoms on which no entry is zero.
+    objective : ndarray of shape (n_local,)
+        Their objectives, not decreasing.
+    lam : float
+        Price of an atom.
+    correlations : ndarray of shape (n_local, n_atoms)
+        Inner products of all atoms with the residuals.
+    squares : ndarray of shape (n_atoms,)
+        Squared norms of the atoms.
+    roundings : ndarray of shape (n_local,)
+        By as much a gain may be wrong.
+    stable : ndarray of bool of shape (n_local,)
+        Which of them no addition or removal improves.
+    """
+
+    local: _Array
+    objective: _Array
+    lam: float
+    correlations: _Array = field(repr=False)
+    squares: _Array = field(repr=False)
+    roundings: _Array = field(repr=False)
+    stable: _Mask = field(repr=False)
+
+    def iht_fixed(self, tau: float) -> _Array:
+        r"""Return the fixed points of iterative hard thresholding at step `tau`, shape (n_fixed, n_atoms).
+
+        They have :math:`|c_i| \ge \sqrt{2\lambda\tau}` on the support and
+        :math:`|D_i^T(d - Dc)| \le \sqrt{2\lambda/\tau}` off it.
+        """
+        return self.local[self._thresholded(check_number("tau", tau, positive=True) * self.squares)]
+
+    @cached_property
+    def cel0(self) -> _Array:
+        r"""Those that no change of a single entry improves, shape (n_cel0, n_atoms).
+
+        They are the critical points of CEL0 without an entry strictly between 0 and :math:`\sqrt{2\lambda}/\|D_i\|`,
+        and have :math:`|c_i| \ge \sqrt{2\lambda}/\|D_i\|` and :math:`|D_i^T(d - Dc)| \le \sqrt{2\lambda}\|D_i\|`.
+        """
+        return self.local[self._thresholded(np.ones(self.squares.size))]
+
+    @cached_property
+    def sbr(self) -> _Array:
+        """Those that no addition or removal of an atom improves, with least squares after it."""
+        return self.local[self.stable]
+
+    @cached_property
+    def global_(self) -> _Array:
+        """The global minimisers: several where supports tie."""
+        return self.local[self.objective <= self.objective[0] + self.roundings[0] + self.roundings]
+
+    def _thresholded(self, share: _Array) -> _Mask:
+        """Say which are fixed by hard thresholding at steps of `share` over the squared norms."""
+        size = 0.5 * self.squares * self.local**2
+        slope = 0.5 * self.correlations**2 / self.squares
+        rounding = self.roundings[:, None]
+        fixed = np.where(self.local != 0, size >= self.lam * share - rounding, slope <= self.lam / share + rounding)
+        return np.asarray(fixed.all(axis=1))
+
+
+def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
+    r"""Find all strict local minimisers of :math:`\frac12\|d - Dc\|^2 + \lambda\|c\|_0` by trying every support.
+
+    Parameters
+    ----------
+    d : array-like of shape (m,)
+        One signal.
+    D : array-like of shape (m, n_atoms)
+        At most 14 atoms.
+    lam : float
+        Price of an atom, above 0.
+
+    Returns
+    -------
+    L0Minima
+        In double precision.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes do not fit, entries are not finite, an atom is zero, there are too many atoms, or `lam` is not
+        positive.
+
+    Notes
+    -----
+    A point is a local minimiser if and only if it is least squares on its support, and a strict one if and only if the
+    atoms of the support are independent; global minimisers are strict (Nikolova, 2013, SIAM Journal on Imaging Sciences
+    6(2)). Atoms count as dependent here if one is within 2e-12 of its norm from the span of the others. Comparisons
+    allow for rounding, as in :func:`sparsetheory.coding.is_sbr_stable`. That the kinds are nested holds for all atoms
+    (our short argument: the threshold of a step below :math:`1/\|D\|_2^2 \le 1/\|D_i\|^2` is weaker than that of
+    an entry, and a gain is smallest when only one entry may move). O(2^n n^3 + m n^2).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> minima = enumerate_l0_minima([3.0, 0.5], np.eye(2), lam=0.5)
+    >>> minima.local.tolist()
+    [[3.0, 0.0], [3.0, 0.5], [0.0, 0.0], [0.0, 0.5]]
+    >>> minima.iht_fixed(0.2).tolist(), minima.cel0.tolist()
+    ([[3.0, 0.0], [3.0, 0.5]], [[3.0, 0.0]])
+    """
+    given = real_array("d", d)
+    if given.ndim != 1:
+        raise ValueError(f"d must be one signal, a vector; got shape {given.shape}")
+    X, D = check_signals(given[None], D, name="d")
+    lam = check_number("lam", lam, positive=True)
+    n = D.shape[1]
+    if n > _MOST_ATOMS:
+        raise ValueError(f"D must have at most {_MOST_ATOMS} atoms, as all supports are tried; it has {n}")
+    # Inner products are all that counts; a triangle of them stands for any number of samples.
+    triangle = np.asarray(np.linalg.qr(np.column_stack([D, X[0]]).astype(np.float64), mode="r"))
+    atoms, signal = np.ascontiguousarray(triangle[:, :n]), triangle[:, n]
+    codes, loss, roundings, proper = _least_squares_table(atoms, signal)
+    masks = np.arange(2**n)
+    objective = loss + lam * np.array([mask.bit_count() for mask in range(2**n)])
+    stable = np.ones(2**n, np.bool_)
+    for atom in range(n):
+        other = masks ^ (1 << atom)
+        stable &= objective <= objective[other] + roundings + roundings[other]
+    listed = np.flatnonzero(proper)
+    listed = listed[np.argsort(objective[listed], kind="stable")]
+    return L0Minima(
+        codes[listed],
+        objective[listed],
+        lam,
+        (signal - codes[listed] @ atoms.T) @ atoms,
+        np.einsum("ij,ij->j", atoms, atoms),
+        roundings[listed],
+        stable[listed],
+    )
+
+
+def _least_squares_table(D: _Array, d: _Array) -> tuple[_Array, _Array, _Array, _Mask]:
+    """Solve on every support; bit i of a position says whether atom i is in.
+
+    Returns
+    -------
+    codes : ndarray of shape (2**n, n)
+        Least squares on the support.
+    loss : ndarray of shape (2**n,)
+        Half the squared residual; infinite where atoms depend.
+    roundings : ndarray of shape (2**n,)
+        By as much a loss may be wrong.
+    proper : ndarray of bool of shape (2**n,)
+        Whether atoms are independent and the removal of any raises the loss by more than rounding.
+    """
+    n = D.shape[1]
+    codes, loss, roundings = np.zeros((2**n, n)), np.full(2**n, np.inf), np.zeros(2**n)
+    proper = np.zeros(2**n, np.bool_)
+    squares, noise = np.einsum("ij,ij->j", D, D), _ROUNDINGS * _EPS * 0.5 * float(d @ d)
+    for size in range(min(D.shape) + 1):
+        supports = np.array(list(combinations(range(n), size)), dtype=np.intp)
+        factors = factor_supports(D, supports, DEPENDENT)
+        good = factors.independent
+        supports, duals = supports[good], factors.dual_squares[good]
+        place = (1 << supports).sum(axis=1)
+        along = np.einsum("umk,m->uk", factors.directions[good], d)
+        values = np.einsum("ukj,uj->uk", factors.inverse[good], along)
+        codes[place[:, None], supports] = values
+        residual = d - np.einsum("umk,uk->um", factors.directions[good], along)
+        loss[place] = 0.5 * np.einsum("um,um->u", residual, residual)
+        # Directions err by as many roundings as an atom is longer than what is left of it.
+        roundings[place] = noise * np.sqrt((squares[supports] * duals).max(axis=1, initial=1.0))
+        proper[place] = (0.5 * values**2 / duals > roundings[place, None]).all(axis=1)
+    return codes, loss, roundings, proper

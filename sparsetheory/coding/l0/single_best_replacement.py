@@ -1,0 +1,258 @@
+"""Sparse codes with a price per atom that no addition or removal of one atom improves."""
+
+import warnings
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.arguments import check_count, check_jobs, check_number
+from sparsetheory.blas_threads import blas_threads
+from sparsetheory.coding.codes.problem import (
+    check_codes,
+    check_gram,
+    check_signals,
+    row_chunks,
+)
+from sparsetheory.coding.l0.near_copies import replace_near_copies
+from sparsetheory.coding.l0.support_groups import DEPENDENT, SupportGroup, factor_supports, outside, support_groups
+from sparsetheory.numba_kernels.greedy.single_best_replacement import single_best_replacement
+
+__all__ = ["is_sbr_stable", "replace_singly", "sbr"]
+
+_Floats = NDArray[np.floating]
+_Array = NDArray[np.float64]
+
+# Sums of products err by some roundings of the objective of a zero code, more where little of an atom is left.
+_ROUNDINGS = 64
+_DOUBLE = float(np.finfo(np.float64).eps)
+# Supports judged at a time.
+_BLOCK = 16
+
+
+def sbr(
+    X: ArrayLike,
+    D: ArrayLike,
+    lam: float,
+    *,
+    warm: ArrayLike | None = None,
+    gram: ArrayLike | None = None,
+    max_iter: int = 10_000,
+    n_jobs: int | None = None,
+) -> _Floats:
+    r"""Minimise :math:`\frac12\|x - Dc\|^2 + \lambda\|c\|_0` per signal by single best replacement.
+
+    The code is least squares on its support. Of all additions and removals of one atom, the one that lowers the
+    objective most is made, until none lowers it.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, m)
+        Signals, one per row.
+    D : array-like of shape (m, n_atoms)
+        Atoms, one per column; they need not be of unit norm.
+    lam : float
+        Price of an atom, at least 0.
+    warm : array-like of shape (n_samples, n_atoms), optional
+        Codes whose supports to start from; zero by default. Atoms that depend on earlier ones of a support are left
+        out.
+    gram : array-like of shape (n_atoms, n_atoms), optional
+        ``D.T @ D``, where it is known already.
+    max_iter : int
+        Most moves per signal.
+    n_jobs : int or None
+        Threads, in the sense of joblib. Codes do not depend on it.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_atoms)
+        Codes, in single precision if `X` and `D` are, else in double.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If shapes do not fit, entries are not finite, an atom is zero, or a number is out of range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If codes could still be improved after `max_iter` moves, with their count.
+
+    See Also
+    --------
+    is_sbr_stable : Check the result by other means.
+    sparsetheory.coding.cd_l0 : Changes one entry at a time and leaves the others as they are.
+
+    Notes
+    -----
+    Due to Soussen, Idier, Brie and Duan (2011), IEEE Transactions on Signal Processing 59(10), there with a Cholesky
+    factor; ours keeps the inner products of orthonormal directions with all atoms, as Batch-OMP does. An addition to k
+    atoms costs about ``2 k n_atoms`` operations, a removal twice as many.
+
+    Where at most the root of the machine precision is left of an atom (as a share of its square) outside the span of
+    the support, inner products do not tell what it could gain. Searches that end beside such an atom go on with
+    orthogonal factors of the atoms themselves, in double precision, which tell atoms apart down to a distance of 4e-12
+    of their norm. Beyond that they count as dependent and are not added. At ``lam=0`` atoms are added until the
+    residual is zero or all others depend.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> D = np.array([[1.0, 0.6, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 2.0]])
+    >>> sbr([[3.0, 4.0, 0.5], [3.0, 0.0, 2.0]], D, lam=0.5).round(6)
+    array([[0., 5., 0.],
+           [3., 0., 1.]])
+    """
+    X, D = check_signals(X, D)
+    lam = check_number("lam", lam)
+    check_count("max_iter", max_iter)
+    start = np.empty((0, D.shape[1]), X.dtype) if warm is None else check_codes(warm, X, D, "warm")
+    C, moves = replace_singly(X, D, check_gram(gram, D), lam, start, max_iter, n_jobs)
+    if unfinished := np.count_nonzero(moves < 0):
+        warnings.warn(
+            f"sbr: {unfinished} of {X.shape[0]} codes can still be improved after max_iter={max_iter} moves; "
+            "increase max_iter",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return C
+
+
+def replace_singly(
+    X: _Floats, D: _Floats, gram: _Floats, lam: float, start: _Floats, max_iter: int, n_jobs: int | None
+) -> tuple[_Floats, NDArray[np.int64]]:
+    """Search on checked arrays; return codes and moves made, -1 where `max_iter` ended the search.
+
+    Parameters
+    ----------
+    X, D, gram, lam, max_iter, n_jobs
+        As in :func:`sbr`.
+    start : ndarray of shape (n_samples, n_atoms) or (0, n_atoms)
+        Codes to start from; without rows, zero.
+    """
+    # Kernels are compiled for arrays that can be written to.
+    gram = np.require(gram, requirements="W")
+    C, moves = np.empty((X.shape[0], D.shape[1]), X.dtype), np.empty(X.shape[0], np.int64)
+    number, eps, blind = X.dtype.type, np.finfo(X.dtype).eps, np.empty(X.shape[0], np.bool_)
+
+    def code(chunk: slice) -> None:
+        roundings = number(0.5 * _ROUNDINGS * eps) * np.einsum("ij,ij->i", X[chunk], X[chunk])
+        np.matmul(X[chunk], D, out=C[chunk])
+        warm, most, dependent = start[chunk].copy(), min(D.shape), number(np.sqrt(eps))
+        moves[chunk] = single_best_replacement(
+            gram, C[chunk], warm, number(lam), roundings, most, max_iter, dependent, blind[chunk]
+        )
+
+    with blas_threads(0):
+        chunks = row_chunks(X.shape[0], X.itemsize * D.shape[1])
+        Parallel(n_jobs=check_jobs(n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
+    for t in np.flatnonzero(blind & (moves >= 0)):
+        C[t], more = replace_near_copies(X[t], D, C[t], lam, max_iter - int(moves[t]))
+        moves[t] = moves[t] + more if more >= 0 else -1
+    return C, moves
+
+
+def is_sbr_stable(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float, *, tol: float = 0.0) -> NDArray[np.bool_]:
+    r"""Say for which codes neither a refit nor the addition or removal of one atom lowers the l0 objective.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, m)
+        Signals.
+    D : array-like of shape (m, n_atoms)
+        Atoms.
+    C : array-like of shape (n_samples, n_atoms)
+        Codes.
+    lam : float
+        Price of an atom, at least 0.
+    tol : float
+        Gains up to this share of the objective of a zero code do not count.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_samples,)
+        Codes with dependent atoms in their supports are not stable.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in :func:`sbr`.
+
+    Notes
+    -----
+    Every support is factored by Householder reflections of its atoms, in double precision; nothing is shared with the
+    solver. The gain of an addition is :math:`\frac12 (D_i^T r)^2 / s_i - \lambda`, where :math:`s_i` is what is left of
+    :math:`\|D_i\|^2` outside the span of the support; the rise of a removal is :math:`\frac12 c_j^2 / g_j`, where
+    :math:`1/g_j` is what is left of the atom outside the others.
+
+    With E for the objective of a zero code and u for the machine precision of the arrays, correlations err by multiples
+    of :math:`u\|x\|\|D_i\|` and :math:`s_i` by multiples of :math:`u\|D_i\|^2`, so a gain errs by multiples of
+    :math:`u E \|D_i\|^2 / s_i`. The solver leaves computed gains up to 64 times that, so that true gains up to twice as
+    large do not count here. Where at most the root of u is left of an
+    atom, the solver works in double precision with orthogonal factors, and so does this: what is left of an atom is
+    formed as a vector and projected twice, and the gain errs by multiples of :math:`u\|D_i\|/\sqrt{s_i}` alone, down to
+    atoms at a distance of 8e-12 of their norm from the span. Beyond that atoms count as dependent.
+
+    O(m n_atoms k) per different support of k atoms, O(m n_atoms) per code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_sbr_stable([[3.0, 0.5]] * 3, np.eye(2), [[3.0, 0.0], [3.0, 0.5], [2.9, 0.0]], lam=0.5)
+    array([ True, False, False])
+    """
+    X, D = check_signals(X, D)
+    C = check_codes(C, X, D)
+    lam, tol = check_number("lam", lam), check_number("tol", tol)
+    eps = float(np.finfo(X.dtype).eps)
+    signals, atoms, codes = (array.astype(np.float64, copy=False) for array in (X, D, C))
+    out = np.empty(X.shape[0], np.bool_)
+    for group in support_groups(C != 0, _BLOCK):
+        out[group.rows] = _judge(signals[group.rows], atoms, codes[group.rows], group, lam, tol, eps)
+    return out
+
+
+def _judge(
+    X: _Array, D: _Array, C: _Array, group: SupportGroup, lam: float, tol: float, eps: float
+) -> NDArray[np.bool_]:
+    """Say which codes of a group are stable."""
+    dependent = np.sqrt(eps)
+    factors, owners = factor_supports(D, group.supports, DEPENDENT), group.owners
+    directions, squares = factors.directions[owners], np.einsum("ij,ij->j", D, D)
+    energy = 0.5 * np.einsum("ij,ij->i", X, X)[:, None]
+    residual = X - C @ D.T
+    along = np.einsum("rmk,rm->rk", directions, residual)
+    residual -= np.einsum("rmk,rk->rm", directions, along)
+
+    # What the squares of the atoms are larger than what is left of them: gains err by as many roundings.
+    shares = squares[group.supports] * factors.dual_squares
+    values = np.take_along_axis(C, group.supports[owners], axis=1)
+    values += np.einsum("rkj,rj->rk", factors.inverse[owners], along)
+    removal = lam - 0.5 * values**2 / factors.dual_squares[owners]
+    fit = 0.5 * np.einsum("rk,rk->r", along, along)[:, None]
+
+    onto, share = _additions(residual, D, factors.directions, owners)
+    # Products of atoms are trusted down to here; below, directions are, which err by roundings of the whole atom.
+    direct = share**2 <= dependent
+    wrong = np.where(direct, _ROUNDINGS * _DOUBLE / np.maximum(share, _DOUBLE), 0.0)
+    sure = np.maximum(onto - wrong * np.sqrt(2.0 * energy), 0.0)
+    addition = np.where(share**2 > 16 * DEPENDENT, 0.5 * sure**2 - lam, -np.inf)
+    roundings = np.where(direct, 1.0, np.maximum(share, _DOUBLE) ** -2.0)
+
+    def counts(gains: _Array, roundings: _Array) -> NDArray[np.bool_]:
+        return (gains > np.maximum(tol, 2 * _ROUNDINGS * eps * roundings) * energy).any(axis=1)
+
+    worst = shares.max(axis=1, initial=1.0)[owners, None]
+    moves = counts(fit, worst) | counts(removal, shares[owners]) | counts(addition, roundings)
+    return factors.independent[owners] & ~moves
+
+
+def _additions(residual: _Array, D: _Array, directions: _Array, owners: NDArray[np.intp]) -> tuple[_Array, _Array]:
+    """Return how long residuals are along what is left of each atom, and the share of its norm that is left."""
+    rest = outside(D, directions)
+    norms = np.sqrt(np.einsum("umn,umn->un", rest, rest))
+    along = np.abs(np.einsum("rmn,rm->rn", rest[owners], residual))
+    lengths = norms[owners]
+    onto = np.divide(along, lengths, out=np.zeros_like(along), where=lengths > 0)
+    return onto, (norms / np.sqrt(np.einsum("ij,ij->j", D, D)))[owners]

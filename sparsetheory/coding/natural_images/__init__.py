@@ -1,0 +1,1 @@
+"""Photographs, their whitening and random patches; synthetic images with the same spectrum."""

@@ -1,0 +1,1 @@
+"""Forward-backward splitting for many codes at once: the reference algorithm."""

@@ -1,0 +1,1 @@
+"""Atoms seen as receptive fields: Gabor fits, kinds, and tuning to orientation."""

@@ -1,0 +1,62 @@
+"""Atoms of a dictionary as small square images."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.arguments import check_count
+from sparsetheory.arrays import real_array, require_finite_entries
+
+__all__ = ["atom_images", "centred_pixels"]
+
+
+def atom_images(D: ArrayLike, size: int) -> NDArray[Any]:
+    """Return the columns of a dictionary as square images.
+
+    Parameters
+    ----------
+    D : array_like of shape (size * size, n)
+        Atoms in columns, their pixels row by row. None may be constant: such an atom has neither place nor orientation.
+    size : int
+        Side of an atom in pixels, at least 2.
+
+    Returns
+    -------
+    ndarray of shape (n, size, size)
+        float32 stays, integers become float64.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, an entry is not finite or an atom is constant.
+    TypeError
+        If entries are neither integers nor floats of 32 or 64 bits.
+
+    Examples
+    --------
+    >>> atom_images([[1], [0], [0], [-1]], 2)
+    array([[[ 1.,  0.],
+            [ 0., -1.]]])
+    """
+    size = check_count("size", size)
+    pixels = real_array("D", D)
+    if size < 2 or pixels.ndim != 2 or pixels.shape[0] != size**2:
+        raise ValueError(f"D must have shape (size * size, n) with size at least 2, got {pixels.shape} and size={size}")
+    atoms = np.ascontiguousarray(pixels.T)
+    require_finite_entries("D", atoms)
+    constant = atoms.min(axis=1) == atoms.max(axis=1)
+    if constant.any():
+        raise ValueError(f"atoms must not be constant, column {int(np.argmax(constant))} of D is")
+    return atoms.reshape(-1, size, size)
+
+
+def centred_pixels(size: int) -> NDArray[np.float64]:
+    """Return the places of pixels along a side, with zero in the middle of the atom.
+
+    Examples
+    --------
+    >>> centred_pixels(4)
+    array([-1.5, -0.5,  0.5,  1.5])
+    """
+    return np.arange(size, dtype=np.float64) - (size - 1) / 2

@@ -1,0 +1,1 @@
+"""What runs keep on disk, and what a kept result depends on."""

@@ -1,0 +1,1 @@
+"""Clustering of blocks into shared bases under a certified error."""

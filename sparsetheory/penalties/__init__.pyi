@@ -1,0 +1,11 @@
+from .base import Penalty as Penalty
+from .separable import CEL0 as CEL0
+from .separable import L0 as L0
+from .separable import L1 as L1
+from .separable import MCP as MCP
+from .separable import SCAD as SCAD
+from .separable import CappedL1 as CappedL1
+from .separable import LogSum as LogSum
+from .separable import Lq as Lq
+from .separable import make_penalty as make_penalty
+from .separable import prox as prox

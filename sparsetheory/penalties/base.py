@@ -1,0 +1,190 @@
+"""What all separable penalties have in common."""
+
+from dataclasses import replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.arrays import real_array
+
+__all__ = ["Penalty"]
+
+_Floats = NDArray[np.floating]
+
+
+def _numbers(name: str, given: Any) -> NDArray[np.float64]:
+    array = np.asarray(given)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be a real number, got {given!r}")
+    return array.astype(np.float64)
+
+
+def _checked(name: str, given: Any, low: float, high: float, *, or_low: bool = False, per_feature: bool = False) -> Any:
+    """Return a float, or a read-only vector, whose entries are finite and lie in the interval."""
+    numbers = _numbers(name, given)
+    if numbers.ndim > per_feature or numbers.size == 0:
+        raise ValueError(f"{name} must be a number{' or a vector' * per_feature}, got shape {numbers.shape}")
+    inside = np.isfinite(numbers) & (numbers < high) & ((numbers > low) | (or_low & (numbers == low)))
+    if not inside.all():
+        need = f"in ({low:g}, {high:g})" if high < np.inf else f"finite and {'at least' if or_low else 'above'} {low:g}"
+        raise ValueError(f"{name} must be {need}, got {numbers[~inside].flat[0]:g}")
+    numbers.flags.writeable = False
+    return numbers if numbers.ndim else float(numbers)
+
+
+class Penalty:
+    """A sum over entries of one function of their absolute values, zero at zero and nondecreasing.
+
+    The classes of :mod:`sparsetheory.penalties.separable` derive from it. They are immutable. Entries that are not a
+    number stay so.
+
+    Attributes
+    ----------
+    lam : float
+        Strength, at least 0.
+    kind : int
+        Tag by which compiled functions know the penalty.
+    """
+
+    lam: float
+    kind: ClassVar[int]
+    # The number beside lam: its name, the open interval where it may lie, and whether features may differ in it.
+    _name: ClassVar[str] = ""
+    _interval: ClassVar[tuple[float, float]] = (0.0, np.inf)
+    _per_feature: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lam", _checked("lam", self.lam, 0.0, np.inf, or_low=True))
+        if self._name:
+            number = _checked(self._name, getattr(self, self._name), *self._interval, per_feature=self._per_feature)
+            object.__setattr__(self, self._name, number)
+
+    @property
+    def shape(self) -> Any:
+        """The number beside `lam`, 0.0 where there is none; a vector if features differ."""
+        return getattr(self, self._name) if self._name else 0.0
+
+    def with_lam(self, lam: float) -> Self:
+        """Return the same penalty with another strength."""
+        return replace(self, lam=lam)  # type: ignore[type-var]
+
+    def numbers(self, n_features: int, dtype: Any) -> tuple[_Floats, _Floats]:
+        """Return `lam` and the number beside it, one entry per feature.
+
+        Raises
+        ------
+        ValueError
+            If one is out of its interval once it is rounded to `dtype`.
+        """
+        lam, shape = np.empty((2, n_features), dtype)
+        with np.errstate(over="ignore"):
+            lam[:], shape[:] = self.lam, self.shape
+        low, high = self._interval
+        if not np.isfinite(lam).all():
+            raise ValueError(f"lam must be finite in {lam.dtype}, got {self.lam!r}")
+        if self._name and not ((low < shape) & (shape < high)).all():
+            raise ValueError(f"{self._name} must be in ({low:g}, {high:g}) in {shape.dtype}, got {self.shape!r}")
+        return lam, shape
+
+    def value(self, x: ArrayLike) -> float:
+        """Return the penalty of `x`, summed over its entries.
+
+        Parameters
+        ----------
+        x : array_like of shape (..., n_features) or a number
+
+        Returns
+        -------
+        float
+        """
+        from sparsetheory.numba_kernels.penalties.thresholding import value_sum
+
+        rows = self._rows("x", real_array("x", x))
+        return float(value_sum(self.kind, rows, *self.numbers(rows.shape[1], rows.dtype)))
+
+    def prox(self, u: ArrayLike, step: float = 1.0) -> Any:
+        """Return the minimiser over x of ``||x - u||^2 / 2 + step * value(x)``, and zero where zero ties with it.
+
+        Parameters
+        ----------
+        u : array_like of shape (..., n_features) or a number
+            float32 and float64 are kept, integers become float64.
+        step : float
+            Above 0.
+
+        Returns
+        -------
+        ndarray of the shape of `u`, or a NumPy scalar
+
+        Raises
+        ------
+        TypeError
+            If `u` is neither real nor integer.
+        ValueError
+            If `step` is not positive and finite, or the last axis of `u` does not fit a penalty with one number per
+            feature.
+        """
+        from sparsetheory.numba_kernels.penalties.thresholding import prox_array
+
+        step = _checked("step", step, 0.0, np.inf)
+        array = real_array("u", u)
+        rows = self._rows("u", array)
+        prox_array(self.kind, rows, step, *self.numbers(rows.shape[1], rows.dtype), rows)
+        return rows.reshape(array.shape)[()]
+
+    def subgrad_dist(self, x: ArrayLike, g: ArrayLike) -> Any:
+        """Return, entry by entry, how far ``-g`` is from the limiting subdifferential of the penalty at `x`.
+
+        Where `g` is the gradient of a smooth function, zero everywhere means that `x` is a critical point of the sum.
+
+        Parameters
+        ----------
+        x, g : array_like
+            They broadcast against each other; the last axis counts features.
+
+        Returns
+        -------
+        ndarray, or a NumPy scalar
+        """
+        from sparsetheory.numba_kernels.penalties.thresholding import subgradient_distances
+
+        point, gradient = np.broadcast_arrays(real_array("x", x), real_array("g", g))
+        dtype = np.result_type(point, gradient)
+        rows = self._rows("x", point.astype(dtype, copy=False))
+        out = self._rows("g", gradient.astype(dtype, copy=False))
+        subgradient_distances(self.kind, rows, out, *self.numbers(rows.shape[1], rows.dtype), out)
+        return out.reshape(point.shape)[()]
+
+    def zero_threshold(self, step: float = 1.0) -> Any:
+        """Return the largest ``abs(u)`` that :meth:`prox` maps to zero, one per feature if features differ."""
+        from sparsetheory.numba_kernels.penalties.proximal import zero_threshold
+
+        return self._for_each_shape(zero_threshold, _checked("step", step, 0.0, np.inf))
+
+    def jump(self, step: float = 1.0) -> Any:
+        """Return the size of the smallest nonzero value of :meth:`prox`, its limit at the threshold."""
+        from sparsetheory.numba_kernels.penalties.proximal import jump
+
+        return self._for_each_shape(jump, _checked("step", step, 0.0, np.inf))
+
+    def weak_convexity(self) -> float:
+        """Return the least rho for which ``value(x) + rho ||x||^2 / 2`` is convex; infinite where there is none."""
+        from sparsetheory.numba_kernels.penalties.proximal import weak_convexity
+
+        return float(np.max(self._for_each_shape(weak_convexity)))
+
+    def _for_each_shape(self, function: Any, *numbers: float) -> Any:
+        if np.ndim(self.shape):
+            return np.array([function(self.kind, *numbers, self.lam, number) for number in self.shape])
+        return float(function(self.kind, *numbers, self.lam, self.shape))
+
+    def _rows(self, name: str, array: _Floats) -> _Floats:
+        """Return a C-ordered copy of shape (n, n_features)."""
+        features = array.shape[-1] if array.ndim else 1
+        if np.ndim(self.shape) and features != self.shape.size:
+            raise ValueError(
+                f"{name} must have {self.shape.size} entries in its last axis, one per entry of "
+                f"{self._name}, got shape {array.shape}"
+            )
+        return np.array(array, order="C").reshape(array.size // max(features, 1), features)

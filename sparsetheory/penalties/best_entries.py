@@ -1,0 +1,143 @@
+"""The best value of a single entry under every penalty, from candidates and their objectives, in plain NumPy.
+
+The operators of the solvers decide by thresholds in closed form. Here nothing is derived but the stationary points of
+each smooth piece of a penalty; which of them is best, or whether zero is, their objectives say.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.numba_kernels.penalties import tags
+from sparsetheory.penalties.base import Penalty
+
+__all__ = ["best_distances", "penalty_values"]
+
+_Array = NDArray[np.float64]
+# Candidates above zero for |u| = v at steps s: f(v, s, lam, shape) -> list of arrays.
+_Candidates = Callable[[_Array, _Array, float, _Array], list[_Array]]
+
+# Newton steps to the stationary points of l^q, which converge from above without end.
+_NEWTON = 60
+
+
+def penalty_values(penalty: Penalty, x: _Array) -> _Array:
+    """Return the penalty of every entry, in double precision; the last axis counts features."""
+    lam, v = float(penalty.lam), np.abs(x)
+    t: _Array = np.asarray(penalty.shape, dtype=np.float64)
+    kind = penalty.kind
+    if kind == tags.L1:
+        return lam * v
+    if kind == tags.L0:
+        return np.where(v > 0, lam, 0.0)
+    if kind == tags.LQ:
+        return np.where(v > 0, lam * v**t, 0.0)
+    if kind == tags.LOG_SUM:
+        return lam * np.log1p(v / t)
+    if kind == tags.CAPPED_L1:
+        return lam * np.minimum(v, t)
+    if kind == tags.SCAD:
+        middle = lam * v - (v - lam) ** 2 / (2.0 * (t - 1.0))
+        return np.where(v <= lam, lam * v, np.where(v <= t * lam, middle, 0.5 * lam**2 * (t + 1.0)))
+    slope, bend = _parabola(kind, lam, t)
+    w = np.minimum(v, slope / bend)
+    return w * slope - 0.5 * bend * w**2
+
+
+def best_distances(penalty: Penalty, x: _Array, u: _Array, steps: _Array, slack: _Array) -> _Array:
+    r"""Return how far entries are from a minimiser of :math:`\frac12(x - u)^2 + s\,\phi(x)`.
+
+    Parameters
+    ----------
+    penalty : Penalty
+        Any penalty of the package.
+    x, u, steps : ndarray of shape (n, d)
+        Entries, and the numbers u and s of each.
+    slack : ndarray of shape (n, d)
+        By how much u may be wrong. Candidates that may be best for some u as near as that all count.
+
+    Returns
+    -------
+    ndarray of shape (n, d)
+        Distance to the nearest candidate that may be best.
+    """
+    sign, v = np.where(u < 0, -1.0, 1.0), np.abs(u)
+    lam, shape = float(penalty.lam), np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), u.shape)
+    if lam == 0.0:
+        return np.abs(x - u)
+    points = [np.zeros_like(v), *(np.maximum(p, 0.0) for p in _CANDIDATES[penalty.kind](v, steps, lam, shape))]
+    candidates = np.stack([np.where(np.isfinite(p), p, 0.0) for p in points])
+    values = 0.5 * (candidates - v) ** 2 + steps * penalty_values(penalty, candidates)
+    best = values.argmin(axis=0)
+    chosen = np.take_along_axis(candidates, best[None], axis=0)
+    lowest = np.take_along_axis(values, best[None], axis=0)
+    # The objectives of two candidates differ by as much as u does, times their distance.
+    roundings = 4.0 * np.finfo(np.float64).eps * (lowest + 0.5 * v**2)
+    near = values <= lowest + slack * np.abs(candidates - chosen) + roundings
+    return np.where(near, np.abs(candidates * sign - x), np.inf).min(axis=0)
+
+
+def _parabola(kind: int, lam: float, shape: _Array) -> tuple[_Array, _Array]:
+    """Return slope at zero and bend of MCP and CEL0."""
+    if kind == tags.CEL0:
+        return np.sqrt(2.0 * lam) * shape, shape**2
+    return np.full_like(shape, lam), 1.0 / shape
+
+
+def _bent(kind: int) -> _Candidates:
+    def candidates(v: _Array, s: _Array, lam: float, shape: _Array) -> list[_Array]:
+        slope, bend = _parabola(kind, lam, shape)
+        top = slope / bend
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inner = (v - s * slope) / (1.0 - s * bend)
+        return [np.clip(inner, 0.0, top), top, np.maximum(v, top)]
+
+    return candidates
+
+
+def _scad(v: _Array, s: _Array, lam: float, a: _Array) -> list[_Array]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = ((a - 1.0) * v - s * a * lam) / (a - 1.0 - s)
+    return [np.clip(v - s * lam, 0.0, lam), np.clip(middle, lam, a * lam), np.maximum(v, a * lam)]
+
+
+def _log_sum(v: _Array, s: _Array, lam: float, eps: _Array) -> list[_Array]:
+    # (v - x)(eps + x) = s lam; the other root is a maximum.
+    square = np.maximum((v + eps) ** 2 - 4.0 * s * lam, 0.0)
+    return [0.5 * (v - eps + np.sqrt(square))]
+
+
+def _capped(v: _Array, s: _Array, lam: float, theta: _Array) -> list[_Array]:
+    return [np.clip(v - s * lam, 0.0, theta), np.maximum(v, theta)]
+
+
+def _power(v: _Array, s: _Array, lam: float, q: _Array) -> list[_Array]:
+    """Find the larger zero of ``x + c q x^(q-1) - v``, convex, by Newton steps from v downwards."""
+    c = s * lam * q
+    least = (c * (1.0 - q)) ** (1.0 / (2.0 - q))
+    x = np.maximum(v, least)
+    for _ in range(_NEWTON):
+        pull = c * x ** (q - 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = (x + pull - v) / (1.0 - (1.0 - q) * pull / x)
+        new = np.where(np.isfinite(step), np.clip(x - step, least, x), x)
+        if np.array_equal(new, x):
+            break
+        x = new
+    return [x]
+
+
+_CANDIDATES: Mapping[int, _Candidates] = MappingProxyType(
+    {
+        tags.L1: lambda v, s, lam, _: [v - s * lam],
+        tags.L0: lambda v, s, lam, _: [v],
+        tags.LQ: _power,
+        tags.CEL0: _bent(tags.CEL0),
+        tags.MCP: _bent(tags.MCP),
+        tags.SCAD: _scad,
+        tags.LOG_SUM: _log_sum,
+        tags.CAPPED_L1: _capped,
+    }
+)

@@ -1,0 +1,1 @@
+"""A benchmark of methods on problems whose answer is known."""

@@ -1,0 +1,107 @@
+"""Runs one method on one problem with a known answer."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from sparsetheory.regression.benchmark.problems import RecoveryProblem
+
+__all__ = ["MethodOutcome", "check_method", "run_method"]
+
+
+@dataclass(frozen=True)
+class MethodOutcome:
+    """How well a method did.
+
+    Parameters
+    ----------
+    error : float
+        Of the prediction, in units of the variance of the noise; NaN if the method failed.
+    support_f1 : float
+        F1 score of the non-zero coefficients; NaN if there are none to look at.
+    seconds : float
+        Spent fitting.
+    failed : str or None
+        What went wrong.
+    """
+
+    error: float
+    support_f1: float
+    seconds: float
+    failed: str | None = None
+
+
+def check_method(name: str, method: Any) -> None:
+    """Raise TypeError unless a method is an estimator or a callable."""
+    if isinstance(method, type) or not (hasattr(method, "fit") or callable(method)):
+        raise TypeError(f"method {name!r} must be an estimator or a callable(X, y, k, sigma), got {method!r}")
+
+
+def run_method(method: Any, problem: RecoveryProblem, seed: int) -> MethodOutcome:
+    """Fit a method; what it raises is part of the outcome.
+
+    Parameters
+    ----------
+    method : estimator or callable
+        An estimator is cloned. ``callable(X, y, k, sigma)`` returns a fitted estimator, d coefficients, or N
+        predictions; d = N values are coefficients.
+    problem : RecoveryProblem
+        What to fit.
+    seed : int
+        Fills every `random_state` of an estimator that is None.
+
+    Returns
+    -------
+    MethodOutcome
+    """
+    fit = _as_function(method, seed)
+    y = problem.y
+    started = time.perf_counter()
+    try:
+        fitted = fit(problem.X, y, problem.support.size, problem.sigma)
+        seconds = time.perf_counter() - started
+        prediction, coef = _read(fitted, problem.X)
+    except Exception as error:
+        seconds = time.perf_counter() - started
+        return MethodOutcome(math.nan, math.nan, seconds, f"{type(error).__name__}: {error}")
+    return MethodOutcome(problem.error(prediction), _support_f1(coef, problem.support), seconds)
+
+
+def _as_function(method: Any, seed: int) -> Callable[..., Any]:
+    if not hasattr(method, "fit"):
+        function: Callable[..., Any] = method
+        return function
+    estimator = clone(method)
+    params = estimator.get_params()
+    unseeded = [p for p, v in params.items() if v is None and p.split("__")[-1] == "random_state"]
+    estimator.set_params(**dict.fromkeys(unseeded, seed))
+    return lambda X, y, k, sigma: estimator.fit(X, y)
+
+
+def _read(fitted: Any, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return predictions, and coefficients where there are some."""
+    N, d = X.shape
+    if hasattr(fitted, "predict"):
+        prediction, coef = np.ravel(fitted.predict(X)), getattr(fitted, "coef_", None)
+        coef = None if coef is None or np.size(coef) != d else np.ravel(coef)
+    else:
+        values = np.asarray(fitted, dtype=np.float64)
+        if values.shape not in ((d,), (N,)):
+            raise ValueError(f"the method must return {d} coefficients or {N} predictions, got shape {values.shape}")
+        prediction, coef = (X @ values, values) if values.shape == (d,) else (values, None)
+    if prediction.shape != (N,) or not np.isfinite(prediction).all():
+        raise ValueError(f"the predictions must be {N} finite numbers")
+    return prediction, coef
+
+
+def _support_f1(coef: NDArray[np.float64] | None, support: NDArray[np.intp]) -> float:
+    if coef is None:
+        return math.nan
+    found = np.flatnonzero(coef)
+    return 2 * np.intersect1d(found, support).size / (found.size + support.size)

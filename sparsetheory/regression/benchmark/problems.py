@@ -1,0 +1,118 @@
+"""Regression problems with a known answer: a design, a random support, coefficients chosen on it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.arguments import is_finite, require_positive_integers
+from sparsetheory.regression.datasets.coefficients import COEFFICIENT_MODES, adversarial_coefficients, sample_support
+from sparsetheory.regression.datasets.worst_cases import WorstCase
+
+__all__ = ["ProblemSize", "RecoveryProblem", "draw_problems"]
+
+
+@dataclass(frozen=True)
+class ProblemSize:
+    """The numbers that all problems of a benchmark share.
+
+    Parameters
+    ----------
+    N, d, k : int
+        Rows, columns, size of the support.
+    sigma, B : float
+        Standard deviation of the noise and root mean square of the signal, both positive.
+    """
+
+    N: int
+    d: int
+    k: int
+    sigma: float
+    B: float
+
+    def __post_init__(self) -> None:
+        require_positive_integers(N=self.N, d=self.d, k=self.k)
+        if self.k > min(self.N, self.d):
+            raise ValueError(f"k must be at most min(N, d) = {min(self.N, self.d)}, got {self.k}")
+        for name in ("sigma", "B"):
+            value = getattr(self, name)
+            if not (is_finite(value) and value > 0):
+                raise ValueError(f"{name} must be positive and finite, got {value!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class RecoveryProblem:
+    """A response whose noiseless part is known.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, d)
+        Design.
+    support : ndarray of shape (k,)
+        Features that count.
+    signal, noise : ndarray of shape (N,)
+        The two parts of the response.
+    sigma : float
+        Standard deviation of the noise.
+    """
+
+    X: NDArray[np.float64]
+    support: NDArray[np.intp]
+    signal: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    sigma: float
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """The response."""
+        return self.signal + self.noise
+
+    def error(self, prediction: NDArray[np.float64]) -> float:
+        """Return the mean squared distance of a prediction from the signal, over the variance of the noise."""
+        return float(np.mean((prediction - self.signal) ** 2) / self.sigma**2)
+
+    def ols_error(self) -> float:
+        """Return the error of least squares on the true support: the noise that its span holds."""
+        Q = np.linalg.qr(self.X[:, self.support])[0]
+        return self.error(self.signal + Q @ (Q.T @ self.noise))
+
+    def condition(self) -> float:
+        """Return the condition number of the support's columns."""
+        return float(np.linalg.cond(self.X[:, self.support]))
+
+
+def draw_problems(
+    draw: Callable[..., Any], size: ProblemSize, modes: Sequence[str], seed: np.random.SeedSequence
+) -> Iterator[tuple[str, RecoveryProblem]]:
+    """Draw one design, one support and one noise, and a problem for every kind of coefficients on them.
+
+    Parameters
+    ----------
+    draw : callable
+        ``draw(N, d, random_state=generator)`` returns a design, or a :class:`WorstCase`, whose support is then used
+        in place of a random one.
+    size : ProblemSize
+        Sizes and scales. A design of another shape (data) is taken as it is.
+    modes : sequence of str
+        Kinds of coefficients.
+    seed : SeedSequence
+        Decides on everything; the problem of a mode does not depend on which other modes are drawn.
+
+    Yields
+    ------
+    mode : str
+    problem : RecoveryProblem
+    """
+    *rngs, coefficient_seed = seed.spawn(4)
+    for_design, for_support, for_noise = (np.random.default_rng(s) for s in rngs)
+    drawn = draw(size.N, size.d, random_state=for_design)
+    X = np.asfortranarray(drawn.X if isinstance(drawn, WorstCase) else drawn, dtype=np.float64)
+    support = drawn.support if isinstance(drawn, WorstCase) else sample_support(X, size.k, for_support)
+    noise = size.sigma * for_noise.standard_normal(len(X))
+    seeds = dict(zip(COEFFICIENT_MODES, coefficient_seed.spawn(len(COEFFICIENT_MODES)), strict=True))
+    for mode in modes:
+        rng = np.random.default_rng(seeds[mode])
+        coef = adversarial_coefficients(X, support, mode=mode, B=size.B, random_state=rng)
+        yield mode, RecoveryProblem(X, support, X[:, support] @ coef, noise, size.sigma)

@@ -1,0 +1,1 @@
+"""Best subsets of a given size or cost: hard thresholding, splicing, exchanges."""

@@ -1,0 +1,115 @@
+"""What iterative methods for a fixed number of features share: checks, the best iterate, repeated supports."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.arguments import check_count, check_number, require_flags
+from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns, SupportFit
+from sparsetheory.regression.certificates.support import SupportCertificate
+from sparsetheory.regression.certificates.support_rules import Size
+from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
+
+__all__ = ["IterativeSupport", "Repeats"]
+
+_Index = NDArray[np.intp]
+
+
+class Repeats:
+    """Supports seen so far."""
+
+    def __init__(self, first: _Index) -> None:
+        self._seen = {np.sort(first).tobytes()}
+
+    def add(self, support: _Index) -> bool:
+        """Remember a support; return whether it was known."""
+        key = np.sort(support).tobytes()
+        known = key in self._seen
+        self._seen.add(key)
+        return known
+
+
+class IterativeSupport(SparseLinearModel):
+    """Data checks, bookkeeping of iterates, and warnings; a subclass yields the iterates."""
+
+    n_nonzero: int | None
+    max_iter: int
+    tol: float
+    fit_intercept: bool
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Design.
+        y : array-like of shape (n_samples,)
+            Response.
+        sample_weight : array-like of shape (n_samples,), optional
+            Row weights, normalised to mean one.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range.
+        """
+        self._check_parameters()
+        data = self._check(X, y, sample_weight)
+        guess = min(max(1, data.n_features // 10), data.n_samples)
+        count = check_sparsity(
+            "n_nonzero", guess if self.n_nonzero is None else self.n_nonzero, data.n_samples, data.n_features
+        )
+        explored = ExploredColumns(data.columns, data.y)
+        best, losses, converged = self._run(explored, count)
+        if not converged:
+            warnings.warn(
+                f"{type(self).__name__} did not settle within max_iter={self.max_iter}: increase max_iter or tol; "
+                "where columns are strongly correlated, SplicingRegressor is a sounder choice",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.losses_ = np.array(losses) / (2 * data.n_samples)
+        self.n_iter_ = len(losses) - 1
+        self._set_coefficients(data, explored.coefficients(self._finish(explored, best)))
+        self.certificate_ = SupportCertificate.of(
+            data, self, rules=(Size(count),), converged=converged, iteration=self._iteration_error(count)
+        )
+        return self
+
+    def _check_parameters(self) -> None:
+        require_flags(fit_intercept=self.fit_intercept, refit=getattr(self, "refit", True))
+        check_count("max_iter", self.max_iter)
+        check_number("tol", self.tol)
+        step = getattr(self, "step", None)
+        if step is not None:
+            check_number("step", step, positive=True)
+
+    def _run(self, explored: ExploredColumns, count: int) -> tuple[SupportFit, list[float], bool]:
+        """Return the best iterate, the residual sums of squares of all, and whether the sequence ended by itself."""
+        best = explored.fit(np.empty(0, dtype=np.intp))
+        losses = [best.rss]
+        for fit in self._iterates(explored, best, count):
+            losses.append(fit.rss)
+            best = min(best, fit, key=lambda f: f.rss)
+            if len(losses) > self.max_iter:
+                return best, losses, False
+        return best, losses, True
+
+    def _iteration_error(self, count: int) -> float:
+        """Return how far from least squares the coefficients may be, as a multiple of their norm."""
+        return 0.0
+
+    def _iterates(self, explored: ExploredColumns, start: SupportFit, count: int) -> Iterator[SupportFit]:
+        raise NotImplementedError
+
+    def _finish(self, explored: ExploredColumns, best: SupportFit) -> SupportFit:
+        return best

@@ -1,0 +1,1 @@
+"""Evidence about fits, recomputed from raw data by NumPy and SciPy alone."""

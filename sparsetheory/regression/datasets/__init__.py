@@ -1,0 +1,1 @@
+"""Designs by family, and coefficients that are hard for them."""

@@ -1,0 +1,141 @@
+"""Designs whose columns come in groups of near-duplicates."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.arguments import (
+    generator,
+    is_finite,
+    require_nonnegative,
+    require_positive_integers,
+)
+from sparsetheory.regression.datasets.gaussian import gaussian_columns, unit_columns
+
+__all__ = ["clusters", "pairs", "tree"]
+
+# Powers of ten of the random scales of a tree: the range at its deepest level, and the part of a leaf's own.
+_TREE_SCALES = (-5.0, -0.5)
+_TREE_OWN_SCALE = 10**-5.5
+
+
+def clusters(
+    N: int, d: int, *, G: int = 15, lo: float = 1e-5, hi: float = 1e-1, random_state: Any = None
+) -> NDArray[np.float64]:
+    r"""Draw columns that are random heads plus own parts of very different sizes.
+
+    :math:`X_i = u_{g(i)} + \tau_i h_i` with Gaussian heads u, uniform labels g, Gaussian h and log-uniform
+    :math:`\tau_i`. Two columns of one group on the support cancel; few groups make that likely. A common
+    :math:`\tau` would be easier: greedy selection run beyond G steps then recovers.
+
+    Parameters
+    ----------
+    N, d : int
+        Rows and columns.
+    G : int
+        Number of groups.
+    lo, hi : float
+        Range of the sizes of the own parts, ``0 < lo <= hi``.
+    random_state : None, int, Generator or RandomState
+        Seed.
+
+    Returns
+    -------
+    ndarray of shape (N, d)
+        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = clusters(30, 200, G=5, lo=1e-6, hi=1e-6, random_state=0)
+    >>> int(np.linalg.matrix_rank(X, tol=1e-2))
+    5
+    """
+    require_positive_integers(N=N, d=d, G=G)
+    if not (is_finite(lo) and is_finite(hi) and 0 < lo <= hi):
+        raise ValueError(f"lo and hi must be finite with 0 < lo <= hi, got lo={lo!r}, hi={hi!r}")
+    rng = generator(random_state)
+    heads = gaussian_columns(rng, N, G)
+    labels = rng.integers(0, G, d)
+    sizes = np.exp(rng.uniform(np.log(lo), np.log(hi), d))
+    return unit_columns(heads[:, labels] + sizes * gaussian_columns(rng, N, d))
+
+
+def tree(N: int, d: int, *, b: int = 3, depth: int = 3, random_state: Any = None) -> NDArray[np.float64]:
+    r"""Draw columns as leaves of a tree whose branches differ by less and less.
+
+    Every node has a Gaussian vector and a scale: 1 at the root, :math:`10^u` with u uniform in
+    ``[-5 l / depth, -0.5 l / depth]`` at level l. A column is the sum along the path to a random node of the last
+    level, plus an own Gaussian part of size ``10 ** -5.5``. The geometric spread of scales makes it the hardest of
+    these families.
+
+    Parameters
+    ----------
+    N, d : int
+        Rows and columns.
+    b : int
+        Children of a node.
+    depth : int
+        Levels below the root.
+    random_state : None, int, Generator or RandomState
+        Seed.
+
+    Returns
+    -------
+    ndarray of shape (N, d)
+        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> values = np.linalg.svd(tree(20, 50, b=2, depth=1, random_state=0), compute_uv=False)
+    >>> bool(values[2] < 1e-4 * values[0])  # two leaves, and what the columns have of their own
+    True
+    """
+    require_positive_integers(N=N, d=d, b=b, depth=depth)
+    rng = generator(random_state)
+    nodes = gaussian_columns(rng, N, 1)
+    for level in range(1, depth + 1):
+        low, high = (float(power * level / depth) for power in _TREE_SCALES)
+        scales = 10 ** rng.uniform(low, high, b**level)
+        nodes = np.repeat(nodes, b, axis=1) + scales * gaussian_columns(rng, N, b**level)
+    labels = rng.integers(0, b**depth, d)
+    return unit_columns(nodes[:, labels] + _TREE_OWN_SCALE * gaussian_columns(rng, N, d))
+
+
+def pairs(N: int, d: int, *, tau: float = 1e-3, random_state: Any = None) -> NDArray[np.float64]:
+    """Draw d/2 pairs of near-duplicates: columns 2j and 2j + 1 belong together.
+
+    A random support rarely contains a pair. One that does is beyond any guarantee for random supports, and anchors
+    drawn at random rarely help: see :func:`~sparsetheory.regression.datasets.worst_cases.worst_pairs`.
+
+    Parameters
+    ----------
+    N, d : int
+        Rows and columns; d is even.
+    tau : float
+        Size of the Gaussian difference within a pair.
+    random_state : None, int, Generator or RandomState
+        Seed.
+
+    Returns
+    -------
+    ndarray of shape (N, d)
+        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = pairs(10, 4, tau=0.0, random_state=0)
+    >>> bool(np.array_equal(X[:, 0], X[:, 1])), bool(np.array_equal(X[:, 1], X[:, 2]))
+    (True, False)
+    """
+    require_positive_integers(N=N, d=d)
+    require_nonnegative(tau=tau)
+    if d % 2:
+        raise ValueError(f"d must be even for pairs, got {d}")
+    rng = generator(random_state)
+    X = np.repeat(gaussian_columns(rng, N, d // 2), 2, axis=1)
+    X[:, 1::2] += tau * gaussian_columns(rng, N, d // 2)
+    return unit_columns(X)

@@ -1,0 +1,244 @@
+"""Designs that are hard on chosen supports only, and those supports: negative controls."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from sparsetheory.arguments import (
+    generator,
+    is_finite,
+    require_positive_integers,
+)
+from sparsetheory.regression.datasets.gaussian import gaussian_columns, unit_columns
+from sparsetheory.regression.datasets.near_duplicates import pairs
+
+__all__ = ["WorstCase", "sparse_precision", "worst_pairs", "worst_sparse_precision", "worst_zwj_blocks", "zwj_blocks"]
+
+
+@dataclass(frozen=True, eq=False)
+class WorstCase:
+    """A design with a support and coefficients on which methods fail.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, d)
+        Columns of Euclidean norm ``sqrt(N)``.
+    support : ndarray of shape (k,)
+        Features that count, ascending.
+    coef : ndarray of shape (k,)
+        Their coefficients, in the order of `support`.
+    """
+
+    X: NDArray[np.float64]
+    support: NDArray[np.intp]
+    coef: NDArray[np.float64]
+
+    @property
+    def signal(self) -> NDArray[np.float64]:
+        """The noiseless response ``X[:, support] @ coef``, of shape (N,)."""
+        return self.X[:, self.support] @ self.coef
+
+
+def _of_unit_size(X: NDArray[np.float64], support: NDArray[np.intp], coef: NDArray[np.float64]) -> WorstCase:
+    """Sort the support and scale the signal to a root mean square of 1."""
+    order = np.argsort(support)
+    case = WorstCase(X, support[order], coef[order])
+    return WorstCase(X, case.support, case.coef * (np.sqrt(X.shape[0]) / np.linalg.norm(case.signal)))
+
+
+def zwj_blocks(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
+    r"""Build pairs of columns that almost cancel when added, on which no separable penalty is fast.
+
+    Block diagonal with blocks :math:`\sqrt n \begin{pmatrix} \cos a & -\cos a \\ \sin a & \sin a \end{pmatrix}`,
+    :math:`\sin a = n^{-1/4}`.
+
+    Parameters
+    ----------
+    N, d : int
+        Rows and columns: the same even number n.
+    random_state : None, int, Generator or RandomState
+        Not used: the family is deterministic.
+
+    Returns
+    -------
+    ndarray of shape (N, d)
+        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+
+    Notes
+    -----
+    The mechanism is that of Zhang, Wainwright and Jordan (Electronic Journal of Statistics 11, 2017): coordinate
+    separable penalties have an error of order :math:`n^{-1/2}` where best subset selection has 1/n. The exact angle
+    is ours; that the Lasso with the best penalty does no better than zero was measured.
+
+    Examples
+    --------
+    >>> zwj_blocks(16, 16)[:3, :2].round(3)
+    array([[ 3.464, -3.464],
+           [ 2.   ,  2.   ],
+           [ 0.   ,  0.   ]])
+    """
+    require_positive_integers(N=N, d=d)
+    if d != N or N % 2:
+        raise ValueError(f"N and d must be the same even number for zwj_blocks, got N={N}, d={d}")
+    sine = N**-0.25
+    cosine = np.sqrt(1 - sine**2)
+    X = np.zeros((N, d), order="F")
+    first, second = np.arange(0, N, 2), np.arange(1, N, 2)
+    X[first, first], X[first, second] = cosine, -cosine
+    X[second, first] = X[second, second] = sine
+    return X * np.sqrt(N)
+
+
+def worst_zwj_blocks(N: int, d: int, *, k: int = 2, random_state: Any = None) -> WorstCase:
+    """Return the first block of :func:`zwj_blocks` with coefficients 1/2 and 1/2: a signal of size ``N ** -0.25``.
+
+    Parameters
+    ----------
+    N, d : int
+        The same even number.
+    k : int
+        Must be 2.
+    random_state : None, int, Generator or RandomState
+        Not used.
+
+    Returns
+    -------
+    WorstCase
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> case = worst_zwj_blocks(256, 256)
+    >>> round(float(np.mean(case.signal**2)), 6)  # 256 ** -0.5
+    0.0625
+    """
+    if not isinstance(k, int | np.integer) or k != 2:
+        raise ValueError(f"k must be 2 for zwj_blocks, got {k!r}")
+    return WorstCase(zwj_blocks(N, d), np.arange(2), np.full(2, 0.5))
+
+
+def worst_pairs(N: int, d: int, *, k: int = 2, tau: float = 1e-3, random_state: Any = None) -> WorstCase:
+    """Draw :func:`pairs` with the first pair on the support, as a difference; the rest are other heads, at zero.
+
+    Parameters
+    ----------
+    N, d : int
+        Rows and columns; d is even.
+    k : int
+        Size of the support, between 2 and ``d / 2 + 1``.
+    tau : float
+        Size of the difference within a pair, positive.
+    random_state : None, int, Generator or RandomState
+        Seed.
+
+    Returns
+    -------
+    WorstCase
+        The signal has root mean square 1. Only the pair has coefficients other than zero.
+
+    Examples
+    --------
+    >>> case = worst_pairs(50, 20, k=3, tau=1e-4, random_state=0)
+    >>> case.support[:2].tolist(), bool(abs(case.coef[:2]).min() > 5e3)
+    ([0, 1], True)
+    """
+    require_positive_integers(k=k)
+    rng = generator(random_state)
+    X = pairs(N, d, tau=tau, random_state=rng)
+    if tau == 0:
+        raise ValueError("tau must be positive: equal columns cancel completely, got 0")
+    if not 2 <= k <= d // 2 + 1:
+        raise ValueError(f"k must be between 2 and d / 2 + 1 = {d // 2 + 1} for pairs, got {k}")
+    others = 2 * (1 + rng.choice(d // 2 - 1, k - 2, replace=False)) if k > 2 else np.zeros(0, np.intp)
+    support = np.concatenate([np.arange(2), others])
+    return _of_unit_size(X, support, np.concatenate([[1.0, -1.0], np.zeros(k - 2)]))
+
+
+def sparse_precision(
+    N: int, d: int, *, weight: int = 4, eta: float = 1e-4, random_state: Any = None
+) -> NDArray[np.float64]:
+    r"""Draw Gaussian rows that almost satisfy many sparse linear relations.
+
+    Rows are :math:`N(0, \Theta^{-1})` with :math:`\Theta = A^\top A + \eta I` and A of d/2 rows with `weight` random
+    signs each: :math:`X a` is small for every row a of A. In the spirit of the erasure-robust hard instances of
+    Kelner, Koehler, Meka and Rohatgi for preconditioned Lassos; the details are ours.
+
+    Parameters
+    ----------
+    N, d : int
+        Rows and columns, d at least 2.
+    weight : int
+        Entries of a row of A, at most d.
+    eta : float
+        Strength of the ridge, positive: the condition number of the rows' covariance is about 1/eta.
+    random_state : None, int, Generator or RandomState
+        Seed.
+
+    Returns
+    -------
+    ndarray of shape (N, d)
+        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+
+    Notes
+    -----
+    O(d^3 + N d^2).
+
+    Examples
+    --------
+    >>> sparse_precision(5, 8, random_state=0).shape
+    (5, 8)
+    """
+    return unit_columns(_draw_rows(N, d, weight, eta, generator(random_state))[0])
+
+
+def _draw_rows(
+    N: int, d: int, weight: int, eta: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw rows with the sparse precision matrix, and A."""
+    require_positive_integers(N=N, d=d, weight=weight)
+    if d < 2 or weight > d:
+        raise ValueError(f"d must be at least 2 and at least weight={weight}, got {d}")
+    if not (is_finite(eta) and eta > 0):
+        raise ValueError(f"eta must be positive and finite, got {eta!r}")
+    A = np.zeros((d // 2, d))
+    for row in A:
+        row[rng.choice(d, weight, replace=False)] = rng.choice([-1.0, 1.0], weight)
+    factor = np.linalg.cholesky(A.T @ A + eta * np.eye(d))
+    rows = scipy.linalg.solve_triangular(factor, gaussian_columns(rng, d, N), trans="T", lower=True)
+    return rows.T, A
+
+
+def worst_sparse_precision(N: int, d: int, *, k: int = 4, eta: float = 1e-4, random_state: Any = None) -> WorstCase:
+    """Draw :func:`sparse_precision` with relations among k columns, and take one relation as the signal.
+
+    Parameters
+    ----------
+    N, d : int
+        Rows and columns.
+    k : int
+        Size of the support: the weight of the relations.
+    eta : float
+        Strength of the ridge, positive.
+    random_state : None, int, Generator or RandomState
+        Seed.
+
+    Returns
+    -------
+    WorstCase
+        The signal has root mean square 1.
+
+    Examples
+    --------
+    >>> worst_sparse_precision(50, 20, k=3, random_state=0).support.size
+    3
+    """
+    require_positive_integers(N=N, d=d, k=k)
+    if k > d:
+        raise ValueError(f"k must be at most d={d}, got {k}")
+    rows, A = _draw_rows(N, d, k, eta, generator(random_state))
+    support = np.flatnonzero(A[0])
+    coef = A[0, support] * np.linalg.norm(rows[:, support], axis=0)
+    return _of_unit_size(unit_columns(rows), support, coef)

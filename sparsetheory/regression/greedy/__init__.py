@@ -1,0 +1,1 @@
+"""Greedy selection of features: orthogonal matching pursuit, forward and backward steps."""

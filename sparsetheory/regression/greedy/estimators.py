@@ -1,0 +1,318 @@
+"""Greedy estimators: orthogonal matching pursuit, and forward selection with backward deletion."""
+
+from typing import Any, Self
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.arguments import check_count, check_jobs, check_number, require_flags
+from sparsetheory.regression.certificates.support import SupportCertificate
+from sparsetheory.regression.certificates.support_rules import Greedy, Size, SupportRule, Worthwhile
+from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.greedy.batch_omp import omp_gram, pursue_targets
+from sparsetheory.regression.greedy.stepwise import (
+    ForwardPath,
+    backward,
+    choose_length,
+    feature_price,
+    forward_path,
+    refit,
+)
+from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
+
+__all__ = ["OMP", "ForwardBackward", "omp_gram"]
+
+_Array = NDArray[np.float64]
+_Index = NDArray[np.intp]
+
+# Inner products of columns carry half of the digits: what several targets share is that accurate.
+_GRAM_PRECISION = float(np.sqrt(np.finfo(np.float64).eps))
+# A Gram matrix of more features than this (half a gigabyte) is not formed.
+_LARGEST_GRAM = 8192
+
+
+class OMP(SparseLinearModel):
+    """Orthogonal matching pursuit: add the most correlated feature, refit, repeat.
+
+    Parameters
+    ----------
+    n_nonzero : int or None
+        Largest number of features per target. By default a tenth of all (at least 1, at most the number of samples);
+        as many as there are if `tol` is given.
+    tol : float or None
+        Stop once the squared norm of the residual, row weights included, is at most this.
+    fit_intercept : bool
+        Whether to fit a constant.
+    n_jobs : int or None
+        Threads for many targets, in the sense of joblib.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        Coefficients, in the precision of X.
+    intercept_ : float or ndarray of shape (n_targets,)
+    support_ : ndarray of int
+        Features that any target uses.
+    path_ : ForwardPath or None
+        The steps; None if there are several targets.
+    n_iter_ : int or ndarray of int, shape (n_targets,)
+        Steps of each target.
+    certificate_ : SupportCertificate
+        ``certificate_.check(X, y)`` verifies from the data that the coefficients are least squares on their support,
+        the number of features, and for one target every step. That no other features fit better is not promised.
+
+    See Also
+    --------
+    ForwardBackward : Compares features by what they really gain, and can delete.
+    omp_gram : Many targets, from inner products.
+
+    Notes
+    -----
+    Features are compared by the cosine of their angle to the residual, so their scale does not matter. One target
+    costs one pass over the design per step, in any storage order; many targets share a Gram matrix where that is
+    cheaper. Without noise, k features are recovered exactly if their number is below ``(1 + 1/mu) / 2``, with mu the
+    largest cosine between two features (Tropp 2004). Pati, Rezaiifar and Krishnaprasad (1993).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.regression import OMP
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((100, 300))
+    >>> y = X[:, 3] - 2 * X[:, 7] + 5
+    >>> model = OMP(2).fit(X, y)
+    >>> model.support_.tolist(), model.coef_[[3, 7]].round(6).tolist(), round(model.intercept_, 6)
+    ([3, 7], [1.0, -2.0], 5.0)
+    """
+
+    _multi_output = True
+
+    def __init__(
+        self,
+        n_nonzero: int | None = None,
+        *,
+        tol: float | None = None,
+        fit_intercept: bool = True,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_nonzero = n_nonzero
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Design.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Response.
+        sample_weight : array-like of shape (n_samples,), optional
+            Row weights; a row of weight 2 counts as two rows.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range.
+        """
+        require_flags(fit_intercept=self.fit_intercept)
+        check_jobs(self.n_jobs)
+        data = self._check(X, y, sample_weight)
+        steps = self._steps(data)
+        tol = None if self.tol is None else check_number("tol", self.tol) / data.mean_weight
+        squares = data.columns.live_squares()
+        counts: Any
+        self.path_: ForwardPath | None = None
+        if data.y.ndim == 1:
+            coef, self.path_ = _pursue(data.columns, data.y, squares, steps, tol)
+            counts = self.path_.indices.size
+        elif data.n_features <= min(_LARGEST_GRAM, data.y.shape[1] * steps):
+            coef, counts = pursue_targets(data.columns, data.y, squares, steps, tol, self.n_jobs)
+        else:
+            fits = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(_pursue)(data.columns, y, squares, steps, tol) for y in np.ascontiguousarray(data.y.T)
+            )
+            coef = np.array([coef for coef, _ in fits])
+            counts = np.array([path.indices.size for _, path in fits])
+        self.n_iter_ = counts
+        self._set_coefficients(data, coef)
+        self.certificate_ = self._certify(data, steps, tol)
+        return self
+
+    def _certify(self, data: LeastSquaresData, steps: int, tol: float | None) -> SupportCertificate:
+        size = Size(steps, tol or 0.0)
+        if self.path_ is not None:
+            return SupportCertificate.of(data, self, rules=(size, Greedy(self.path_.indices)))
+        return SupportCertificate.of(data, self, rules=(size,), precision=_GRAM_PRECISION)
+
+    def _steps(self, data: LeastSquaresData) -> int:
+        n, d = data.n_samples, data.n_features
+        if self.n_nonzero is not None:
+            return check_sparsity("n_nonzero", self.n_nonzero, n, d)
+        return min(n, d) if self.tol is not None else min(n, max(1, d // 10))
+
+
+def _pursue(columns: Columns, y: _Array, squares: _Array, steps: int, tol: float | None) -> tuple[_Array, ForwardPath]:
+    path = forward_path(columns, y, squares, max_steps=steps, frozen=True, stop_rss=tol or 0.0)
+    return _coefficients(columns, y, path.indices), path
+
+
+def _coefficients(columns: Columns, y: _Array, support: _Index) -> _Array:
+    coef = np.zeros(columns.n_features)
+    coef[support] = refit(columns.take(support), y)
+    return coef
+
+
+class ForwardBackward(SparseLinearModel):
+    r"""Forward stepwise regression with look-ahead, then backward deletion.
+
+    Parameters
+    ----------
+    max_steps : int
+        Largest number of forward steps.
+    sigma : float or None
+        Standard deviation of the noise. A feature must then gain :math:`2\sigma^2\log d` to enter and to stay. None
+        estimates it.
+    n_nonzero : int or None
+        Number of features of the final model, in place of the rule of `sigma`. Forward selection goes on to
+        `max_steps`, and deletion comes back from there.
+    prune : bool
+        Whether to delete. If not, the model is a prefix of the path.
+    fit_intercept : bool
+        Whether to fit a constant.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        Coefficients, in the precision of X.
+    intercept_ : float
+    support_ : ndarray of int
+        Selected features.
+    path_ : ForwardPath
+        All forward steps, also those not used; gains are of data whose row weights have mean one.
+    sigma_ : float
+        Noise level: `sigma`, or its estimate after the forward selection, or with `n_nonzero` of the final model.
+    n_iter_ : int
+        Forward steps.
+    certificate_ : SupportCertificate
+        ``certificate_.check(X, y)`` verifies from the data that the coefficients are least squares on their support,
+        and with `prune` that no feature could be left out for less than its price (or with `n_nonzero` the number of
+        features). That no addition or exchange fits better is not promised.
+
+    See Also
+    --------
+    OMP : Compares features by their correlations only.
+    RandomSupportRegressor : Forward-backward selection from anchors, for ill-conditioned designs.
+
+    Notes
+    -----
+    One pass over the design per step. With unknown noise, the length of the path minimises a criterion over all steps,
+    at most a fifth of the number of samples, so that a step that pays only together with the next one is found
+    (:func:`~sparsetheory.regression.greedy.stepwise.choose_length`). Zhang (2011), IEEE Trans. Inf. Theory 57(7), on
+    adaptive forward-backward selection.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.regression import ForwardBackward
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((200, 300))
+    >>> y = X[:, 3] - 2 * X[:, 7] + 0.1 * rng.standard_normal(200)
+    >>> model = ForwardBackward().fit(X, y)
+    >>> model.support_.tolist(), bool(0.08 < model.sigma_ < 0.12)
+    ([3, 7], True)
+    """
+
+    def __init__(
+        self,
+        max_steps: int = 30,
+        *,
+        sigma: float | None = None,
+        n_nonzero: int | None = None,
+        prune: bool = True,
+        fit_intercept: bool = True,
+    ) -> None:
+        self.max_steps = max_steps
+        self.sigma = sigma
+        self.n_nonzero = n_nonzero
+        self.prune = prune
+        self.fit_intercept = fit_intercept
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Design.
+        y : array-like of shape (n_samples,)
+            Response.
+        sample_weight : array-like of shape (n_samples,), optional
+            Row weights; a row of weight 2 counts as two rows, so the number of observations is their sum.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range.
+        """
+        require_flags(prune=self.prune, fit_intercept=self.fit_intercept)
+        data = self._check(X, y, sample_weight)
+        check_count("max_steps", self.max_steps)
+        given = (
+            None if self.sigma is None else check_number("sigma", self.sigma, positive=True) / np.sqrt(data.mean_weight)
+        )
+        n_left = data.n_observations - (0 if data.columns.basis is None else data.columns.basis.shape[1])
+        if self.n_nonzero is None:
+            support, sigma = self._priced(data, n_left, given)
+            price = feature_price(sigma, data.n_features)
+            rules: tuple[SupportRule, ...] = (Worthwhile(price),) if self.prune else ()
+        else:
+            support, sigma = self._sized(data, n_left, given)
+            rules = (Size(int(self.n_nonzero)),)
+        self.sigma_ = float(sigma * np.sqrt(data.mean_weight))
+        self.n_iter_ = self.path_.indices.size
+        self._set_coefficients(data, _coefficients(data.columns, data.y, support))
+        self.certificate_ = SupportCertificate.of(data, self, rules=rules)
+        return self
+
+    def _priced(self, data: LeastSquaresData, n_left: float, sigma: float | None) -> tuple[_Index, float]:
+        """Select what gains more than noise would."""
+        d = data.n_features
+        if sigma is None:
+            path = self._forward(data, min(self.max_steps, int(n_left // 5)))
+            length, sigma = choose_length(path, n_left, d)
+        else:
+            path = self._forward(data, self.max_steps, feature_price(sigma, d))
+            length = path.indices.size
+        support = path.indices[:length]
+        if self.prune:
+            support = support[backward(data.columns.take(support), data.y, feature_price(sigma, d))]
+        return support, sigma
+
+    def _sized(self, data: LeastSquaresData, n_left: float, sigma: float | None) -> tuple[_Index, float]:
+        """Select a given number of features."""
+        size = check_sparsity("n_nonzero", self.n_nonzero, data.n_samples, data.n_features)
+        path = self._forward(data, max(self.max_steps, size) if self.prune else size)
+        block = data.columns.take(path.indices)
+        kept = backward(block, data.y, np.inf, min_size=size) if self.prune else np.arange(path.indices.size)
+        if sigma is None:
+            residual = data.y - block[:, kept] @ refit(block[:, kept], data.y)
+            sigma = float(np.sqrt(residual @ residual / max(n_left - kept.size, 1.0)))
+        return path.indices[kept], sigma
+
+    def _forward(self, data: LeastSquaresData, steps: int, price: float | None = None) -> ForwardPath:
+        squares = data.columns.live_squares()
+        self.path_ = forward_path(data.columns, data.y, squares, max_steps=steps, stop_gain=price)
+        return self.path_

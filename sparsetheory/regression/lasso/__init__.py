@@ -1,0 +1,1 @@
+"""Penalised least squares by working sets: estimators, paths and certificates."""

@@ -1,0 +1,225 @@
+"""Evidence that a penalised least-squares fit is optimal, recomputed from raw data."""
+
+import warnings
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+
+from sparsetheory.certificates import Certificate, Status
+from sparsetheory.numba_kernels.penalties import tags
+from sparsetheory.penalties.base import Penalty
+from sparsetheory.regression.certificates.coordinate_minima import distance_to_best
+from sparsetheory.regression.certificates.plain_design import PlainDesign, check_fitted_data
+from sparsetheory.regression.certificates.plain_residuals import PlainResiduals, solve_for_signs, unscaled
+from sparsetheory.regression.least_squares import LeastSquaresData
+
+__all__ = ["LassoCertificate", "warn_if_rounding_spoils"]
+
+_Array = NDArray[np.float64]
+_EPS = float(np.finfo(np.float64).eps)
+# A promise recomputed from the data differs by rounding only.
+_SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class LassoCertificate(Certificate):
+    """A duality gap (l1 norm), or the largest distance of a coefficient from its best value (other penalties).
+
+    For the l1 norm the objective at the coefficients and the intercept is at most `bound` above its minimum. For other
+    penalties no single coefficient can be improved: its distance from its best value, times its curvature, is at most
+    `bound`; intercept and unpenalised coefficients count together, by the root of twice what they can save, times the
+    root of the largest curvature.
+
+    Attributes
+    ----------
+    penalty : Penalty
+        Its kind and numbers, at level `lam`.
+    lam : float
+        Level of the fit.
+    levels : ndarray of shape (n_features,)
+        Level of each feature; zero where it is not penalised.
+    coef : ndarray of shape (n_features,)
+        Coefficients, in the precision in which the model predicts.
+    intercept : float
+        Constant of the model.
+    fit_intercept : bool
+        Whether the constant was free.
+    tol : float
+        Tolerance of the fit: `bound` is this times half the mean square of the response (l1 norm) or times the largest
+        gradient at zero (other penalties), without what is not penalised.
+    """
+
+    TERMS: ClassVar[tuple[str, ...]] = ("tol", "fit_intercept")
+
+    penalty: Penalty = field(kw_only=True)
+    lam: float = field(kw_only=True)
+    levels: _Array = field(kw_only=True, repr=False)
+    coef: NDArray[Any] = field(kw_only=True, repr=False)
+    intercept: float = field(kw_only=True)
+    fit_intercept: bool = field(kw_only=True)
+    tol: float = field(kw_only=True)
+
+    @classmethod
+    def of(
+        cls,
+        penalty: Penalty,
+        levels: _Array,
+        coef: NDArray[Any],
+        intercept: float,
+        *,
+        bound: float,
+        tol: float,
+        fit_intercept: bool,
+        **more: Any,
+    ) -> Self:
+        """Return the certificate of a solution, not verified yet; `penalty` is at the level of the fit."""
+        return cls(
+            "",
+            bound,
+            None,
+            Status.INVALID,
+            penalty=penalty,
+            lam=penalty.lam,
+            levels=levels,
+            coef=coef,
+            intercept=intercept,
+            fit_intercept=fit_intercept,
+            tol=tol,
+            **more,
+        ).stated()
+
+    def promise(self) -> str:
+        """Return what is promised, of which penalty."""
+        what = "the objective is within gap of its minimum" if self._is_l1 else "no single coefficient can be improved"
+        paid = self.levels[self.levels > 0] / (self.lam or 1.0)
+        return (
+            f"{self.penalty!r} on {paid.size} features, weights {paid.min(initial=np.inf):.6g} to "
+            f"{paid.max(initial=0.0):.6g}: {what}"
+        )
+
+    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
+        """Recompute gap or distance, and the promise itself, with matrix products and one least-squares fit.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Design of the fit.
+        y : array-like of shape (n_samples,)
+            Response of the fit.
+        sample_weight : array-like of shape (n_samples,), optional
+            Row weights of the fit.
+        random_state
+            Not used: nothing is drawn.
+
+        Returns
+        -------
+        LassoCertificate
+            With a fresh `measured`, `status` and `reason`.
+
+        Raises
+        ------
+        ValueError
+            For data that `fit` refuses, or with another number of features.
+        """
+        design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
+        return self._judge(design, target).unless_misstated()
+
+    def on(self, X: Any, y: NDArray[Any], data: LeastSquaresData) -> Self:
+        """Return :meth:`check` on what a fit has validated already."""
+        return self._judge(PlainDesign.of_fit(X, data), np.asarray(y, dtype=np.float64))
+
+    def _judge(self, design: PlainDesign, target: _Array) -> Self:
+        reason = self._impossible()
+        if reason:
+            return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
+        point = PlainResiduals.at(self.coef, self.intercept, self.levels == 0, design, target)
+        measured, promise, rounding = self._gap(point) if self._is_l1 else self._distance(point)
+        slack = (_SAME + point.doubt) * promise + self.tol * (rounding + (25 * point.rounding) ** 2)
+        if not (point.least_share * promise - slack <= self.bound <= promise + slack):
+            reason = f"the bound should be {promise:.6g}: tol={self.tol:.3g} times the scale of these data"
+        elif not measured <= self.bound + rounding:
+            reason = f"measured exceeds the bound by more than rounding ({rounding:.3g})"
+        return replace(self, measured=measured, status=Status.of(not reason), reason=reason)
+
+    @property
+    def _is_l1(self) -> bool:
+        return self.penalty.kind == tags.L1
+
+    def _impossible(self) -> str:
+        """Return what is wrong with the certificate whatever the data."""
+        if not (np.all(np.isfinite(self.coef)) and np.isfinite(self.intercept)):
+            return "coefficients and intercept must be finite"
+        if not self.fit_intercept and self.intercept != 0:
+            return "the model has no intercept"
+        if self.penalty.lam != self.lam:
+            return f"the level of the fit was {self.lam}"
+        return ""
+
+    def _gap(self, point: PlainResiduals) -> tuple[float, float, float]:
+        """Return duality gap, tolerance, and how far rounding moves the gap."""
+        design = point.design
+        penalty = float(self.levels @ np.abs(self.coef.astype(np.float64)))
+        energy = float(design.weights @ point.target**2)
+        promise = 0.5 * self.tol * energy
+        dual, doubt = self._dual_value(point, point.left)
+        measured = 0.5 * point.square + penalty - dual
+        if measured > self.bound and np.any(self.coef):
+            # Where coefficients are rounded, their residual is a worse dual point than one that solves for the signs.
+            better, doubt = self._dual_value(point, self._refined(point))
+            measured = min(measured, 0.5 * point.square + penalty - better)
+        sums = 4 * _EPS * design.n_samples**0.5 * (energy + point.square + penalty)
+        rounding = doubt + sums + point.rounding * float(np.sqrt(point.square)) + point.rounding**2 + point.stored**2
+        return max(measured, 0.0), promise, rounding
+
+    def _dual_value(self, point: PlainResiduals, residual: _Array) -> tuple[float, float]:
+        """Return the best dual value along a residual, and how far rounding moves it."""
+        paid, weights = self.levels > 0, point.design.weights
+        gradient, noise = point.design.gradient(residual, point.squares)
+        fit, square = float(weights @ (residual * point.target)), float(weights @ residual**2)
+        ratio = float(np.max(np.abs(gradient[paid]) / self.levels[paid], initial=0.0))
+        scale = fit / square if square > 0 else 0.0
+        if ratio > 0:
+            scale = float(np.clip(scale, -1 / ratio, 1 / ratio))
+        doubt = float(np.max(noise[paid] / self.levels[paid], initial=0.0)) * scale**2 * abs(fit)
+        return scale * (fit - 0.5 * scale * square), doubt
+
+    def _refined(self, point: PlainResiduals) -> _Array:
+        """Return a residual whose products with the columns in use are their levels, by least squares."""
+        signs, roots = np.sign(self.coef.astype(np.float64)), np.sqrt(point.design.weights)
+        # Those whose product is far from its level had better be zero.
+        pulled = signs * point.design.gradient(point.left, point.squares)[0]
+        used = np.flatnonzero((self.levels > 0) & (point.squares > 0) & (pulled > 0.9 * self.levels))
+        wanted = self.levels[used] * signs[used]
+        return unscaled(solve_for_signs(point.scaled_columns(used), roots * point.left, wanted), roots)
+
+    def _distance(self, point: PlainResiduals) -> tuple[float, float, float]:
+        """Return distance to the best values, tolerance, and how far rounding moves the distance."""
+        design, squares = point.design, point.without_free()
+        paid, coef = (self.levels > 0) & (squares > 0), self.coef.astype(np.float64)
+        gradient, noise = design.gradient(point.left, squares)
+        at_zero = design.gradient(point.target, squares)[0]
+        shape = np.broadcast_to(np.asarray(self.penalty.shape, dtype=np.float64), coef.size)
+        ways = distance_to_best(
+            self.penalty.kind, coef[paid], gradient[paid], squares[paid], self.levels[paid], shape[paid]
+        )
+        useless = (self.levels > 0) & (squares == 0) & (coef != 0)
+        largest = float(np.sqrt(np.max(squares, initial=0.0)))
+        measured = max(float(np.max(ways, initial=0.0)), point.saved * largest)
+        rounding = float(np.max(noise[paid], initial=0.0)) + (point.rounding + point.stored) * largest
+        promise = self.tol * float(np.max(np.abs(at_zero[paid]), initial=0.0))
+        return np.inf if useless.any() else measured, promise, rounding
+
+
+def warn_if_rounding_spoils(certificate: Certificate, *, converged: bool) -> None:
+    """Warn of a fit that the solver thought good, but that is not, as it is kept and on the data as they are."""
+    if converged and not certificate.valid:
+        warnings.warn(
+            f"the solver met its tolerance, but the model as it is kept does not: {certificate.reason} (measured "
+            f"{certificate.measured:.3g}, bound {certificate.bound:.3g}). Take large means off the columns and the "
+            "response, or use double precision",
+            ConvergenceWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,297 @@
+"""Estimators for penalised least squares with any penalty of the package."""
+
+from typing import Any, Self
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import check_cv
+
+from sparsetheory.arguments import check_jobs, check_number
+from sparsetheory.numba_kernels.penalties import tags
+from sparsetheory.penalties.base import Penalty
+from sparsetheory.regression.lasso.certificate import LassoCertificate, warn_if_rounding_spoils
+from sparsetheory.regression.lasso.levels import largest_level
+from sparsetheory.regression.lasso.path import (
+    RegularizationPath,
+    as_penalty,
+    check_weights,
+    data_path,
+    prepare_penalised,
+)
+from sparsetheory.regression.lasso.quadratic import Quadratic
+from sparsetheory.regression.least_squares import LeastSquaresData, check_row_weights
+from sparsetheory.regression.linear_model import SparseLinearModel
+
+__all__ = ["WorkingSetLasso", "WorkingSetLassoCV"]
+
+# Levels on the way to a single one, for penalties whose solution depends on the start.
+_N_WARM = 20
+
+
+class _PenalisedModel(SparseLinearModel):
+    """What the two estimators share."""
+
+    penalty: str | Penalty
+    weights: ArrayLike | None
+    unpenalised: ArrayLike | None
+    fit_intercept: bool
+    tol: float
+    max_iter: int
+
+    def _path(
+        self, X: Any, y: Any, sample_weight: Any, lams: Any, n_lams: int = 100, min_ratio: float = 1e-3
+    ) -> tuple[LeastSquaresData, RegularizationPath]:
+        weights = check_weights(self.weights, X.shape[1])
+        penalty = as_penalty(self.penalty, X.shape[1])
+        data = prepare_penalised(
+            X, y, sample_weight, weights, fit_intercept=self.fit_intercept, unpenalised=self.unpenalised
+        )
+        path = data_path(data, penalty, weights, lams, n_lams, min_ratio, self.tol, self.max_iter, dtype=self._dtype)
+        return data, path
+
+    def _keep_level(
+        self, data: LeastSquaresData, path: RegularizationPath, index: int, X: Any, y: NDArray[Any]
+    ) -> Self:
+        """Make one level of a path the fitted model, and check it on the data."""
+        coef, intercept = path.coefs[:, index], float(path.intercepts[index])
+        self.coef_, self.intercept_ = coef, intercept
+        self.support_ = np.flatnonzero(coef)
+        self.n_iter_ = int(path.n_iters[index])
+        lam = float(path.lams[index])
+        levels = lam * check_weights(self.weights, coef.size)
+        levels[data.free] = 0.0
+        self.certificate_ = LassoCertificate.of(
+            as_penalty(self.penalty, coef.size).with_lam(lam),
+            levels,
+            coef.copy(),
+            intercept,
+            bound=path.tolerance,
+            tol=float(self.tol),
+            fit_intercept=bool(self.fit_intercept),
+        ).on(X, y, data)
+        self.dual_gap_ = float(self.certificate_.measured or 0.0)
+        warn_if_rounding_spoils(self.certificate_, converged=path.gaps[index] <= path.tolerance)
+        return self
+
+
+class WorkingSetLasso(_PenalisedModel):
+    r"""Least squares with the l1 norm or any other penalty of the package, at one level.
+
+    Minimises :math:`\frac{1}{2n}\|y - Xw - b\|^2 + \sum_j \phi(w_j; \lambda u_j)`.
+
+    Parameters
+    ----------
+    lam : float
+        Positive level of the penalty.
+    penalty : str or Penalty
+        One of the names "l1", "l0", "cel0", "mcp" and "scad", or an object such as ``MCP(lam=1, gamma=3)`` whose level
+        `lam` replaces. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``, ``LogSum(1.0,
+        eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``. For penalties that are not convex the solution is approached along
+        20 decreasing levels.
+    weights : array-like of shape (n_features,), optional
+        Factors u of the level; zero means not penalised.
+    unpenalised : array-like of int, optional
+        Features fitted by least squares.
+    fit_intercept : bool
+        Whether to fit a constant.
+    tol : float
+        Duality gap at most ``tol * |y|^2 / (2n)`` for the l1 norm, violation of the optimality conditions at most
+        ``tol * max |X'y| / n`` otherwise.
+    max_iter : int
+        Working sets tried.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        Coefficients, in the precision of X.
+    intercept_ : float
+    support_ : ndarray of int
+        Features with coefficients that are not zero.
+    dual_gap_ : float
+        Duality gap of the model as it predicts, or distance of its coefficients from their best values.
+    n_iter_ : int
+        Working sets used.
+    certificate_ : LassoCertificate
+        ``certificate_.check(X, y)`` recomputes the gap from the data.
+
+    See Also
+    --------
+    lasso_path : All levels at once.
+    WorkingSetLassoCV : Level by cross-validation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.regression import WorkingSetLasso
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((50, 200))
+    >>> y = X[:, 3] - 2 * X[:, 7]
+    >>> model = WorkingSetLasso(lam=0.1).fit(X, y)
+    >>> model.support_.tolist(), model.certificate_.check(X, y).valid
+    ([3, 7], True)
+    """
+
+    def __init__(
+        self,
+        lam: float = 1.0,
+        *,
+        penalty: str | Penalty = "l1",
+        weights: ArrayLike | None = None,
+        unpenalised: ArrayLike | None = None,
+        fit_intercept: bool = True,
+        tol: float = 1e-6,
+        max_iter: int = 100,
+    ) -> None:
+        self.lam = lam
+        self.penalty = penalty
+        self.weights = weights
+        self.unpenalised = unpenalised
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Design; Fortran order is fastest.
+        y : array-like of shape (n_samples,)
+            Response.
+        sample_weight : array-like of shape (n_samples,), optional
+            Row weights, normalised to mean one.
+
+        Returns
+        -------
+        self
+        """
+        check_number("lam", self.lam, positive=True)
+        X, y = self._check_arrays(X, y)
+        data, path = self._path(X, y, sample_weight, self._descent)
+        return self._keep_level(data, path, -1, X, y)
+
+    def _descent(self, quadratic: Quadratic, penalty: Penalty, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the level, after others on the way to it where the solution depends on the start."""
+        if penalty.kind == tags.L1:
+            return np.array([self.lam])
+        start = largest_level(quadratic, penalty, weights)
+        return np.geomspace(max(start, self.lam), self.lam, _N_WARM)
+
+
+class WorkingSetLassoCV(_PenalisedModel):
+    """Penalised least squares whose level is chosen by cross-validation along one warm-started path per fold.
+
+    Parameters
+    ----------
+    penalty : str or Penalty
+        As in :class:`WorkingSetLasso`.
+    n_lams : int
+        Number of levels, at least 1.
+    min_ratio : float
+        Smallest level over the largest.
+    lams : array-like, optional
+        Levels to use instead.
+    cv : int, splitter or iterable
+        As in scikit-learn.
+    weights, unpenalised, fit_intercept, tol, max_iter
+        As in :class:`WorkingSetLasso`.
+    n_jobs : int, optional
+        Folds in parallel, as joblib counts.
+
+    Attributes
+    ----------
+    lam_ : float
+        Level with the least mean squared error.
+    lams_ : ndarray of shape (n_lams,)
+        Levels, decreasing.
+    mse_path_ : ndarray of shape (n_lams, n_folds)
+        Mean squared errors on the held-out rows.
+    path_ : RegularizationPath
+        All levels, fitted on all rows.
+    coef_, intercept_, support_, dual_gap_, n_iter_, certificate_
+        As in :class:`WorkingSetLasso`, at `lam_`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.regression import WorkingSetLassoCV
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((100, 30))
+    >>> y = X[:, 3] - 2 * X[:, 7] + 0.1 * rng.standard_normal(100)
+    >>> WorkingSetLassoCV(penalty="mcp", n_lams=20).fit(X, y).support_.tolist()
+    [3, 7]
+    """
+
+    def __init__(
+        self,
+        *,
+        penalty: str | Penalty = "l1",
+        n_lams: int = 100,
+        min_ratio: float = 1e-3,
+        lams: ArrayLike | None = None,
+        cv: Any = 5,
+        weights: ArrayLike | None = None,
+        unpenalised: ArrayLike | None = None,
+        fit_intercept: bool = True,
+        tol: float = 1e-6,
+        max_iter: int = 100,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.penalty = penalty
+        self.n_lams = n_lams
+        self.min_ratio = min_ratio
+        self.lams = lams
+        self.cv = cv
+        self.weights = weights
+        self.unpenalised = unpenalised
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
+        """Choose the level and fit the model on all rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Design.
+        y : array-like of shape (n_samples,)
+            Response.
+        sample_weight : array-like of shape (n_samples,), optional
+            Row weights, in fits and errors alike.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or all rows of a fold have weight zero.
+        """
+        X, y = self._check_arrays(X, y)
+        check_jobs(self.n_jobs)
+        weight = None if sample_weight is None else check_row_weights(sample_weight, X)[0] ** 2
+        data, path = self._path(X, y, weight, self.lams, self.n_lams, self.min_ratio)
+        splits = list(check_cv(self.cv).split(X, y))
+        if weight is not None and not all(weight[test].any() for _, test in splits):
+            raise ValueError("sample_weight must be positive somewhere in every fold of cv; a fold has only zeros")
+        errors = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(self._fold_errors)(X, y, weight, path.lams, train, test) for train, test in splits
+        )
+        self.lams_, self.mse_path_, self.path_ = path.lams, np.stack(errors, axis=1), path
+        best = int(np.argmin(self.mse_path_.mean(axis=1)))
+        self.lam_ = float(path.lams[best])
+        return self._keep_level(data, path, best, X, y)
+
+    def _fold_errors(
+        self, X: Any, y: Any, weight: Any, lams: Any, train: NDArray[np.intp], test: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        inside, outside = (None, None) if weight is None else (weight[train], weight[test])
+        rows = X[train].tocsc() if hasattr(X, "tocsc") else X[train]
+        path = self._path(rows, y[train], inside, lams)[1]
+        errors = path.predict(X[test]) - y[test].astype(np.float64)[:, None]
+        return np.asarray(np.average(errors**2, axis=0, weights=outside))

@@ -1,0 +1,159 @@
+"""Evidence for the Lassos of a changed design, recomputed from raw data."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.certificates import Certificate, Status
+from sparsetheory.regression.certificates.plain_design import PlainDesign, check_fitted_data
+from sparsetheory.regression.certificates.plain_residuals import plain_residual, rounding_of_intercept, solve_for_signs
+from sparsetheory.regression.lasso.certificate import LassoCertificate
+from sparsetheory.regression.least_squares import LeastSquaresData
+
+__all__ = ["PeelingCertificate", "PufferCertificate"]
+
+_Array = NDArray[np.float64]
+_EPS = float(np.finfo(np.float64).eps)
+# Singular values below this share of the largest are taken for zero: part of the definition of the method.
+_RANK = 1e-10
+_SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class PeelingCertificate(LassoCertificate):
+    """The Lasso without penalty for the peeled features, at levels that follow from the root mean squares of columns.
+
+    Attributes
+    ----------
+    peeled : ndarray of int
+        Features without penalty. That these are the right ones is not part of the promise.
+    """
+
+    peeled: NDArray[np.intp] = field(kw_only=True)
+
+    def _judge(self, design: PlainDesign, target: _Array) -> Self:
+        lengths = np.sqrt(design.centred_squares())
+        levels = self.lam * np.where(lengths > 0, lengths, 1.0)
+        levels[self.peeled] = 0.0
+        if not np.allclose(self.levels, levels, rtol=1e-6, atol=0.0):
+            reason = "levels should be lam times the root mean squares of the columns of these data"
+            return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
+        return super()._judge(design, target)
+
+
+@dataclass(frozen=True)
+class PufferCertificate(Certificate):
+    r"""The gap of the preconditioned Lasso :math:`\frac12\|b - \Pi v\|^2 + \lambda\|v\|_1`.
+
+    Here v are the coefficients of columns of mean square one, :math:`\Pi` projects on their row space, and b are the
+    least-squares coefficients of minimal norm: both come from one least-squares routine. What the intercept loses
+    against the mean of the residual is added.
+
+    Attributes
+    ----------
+    lam : float
+        Level of the fit.
+    coef : ndarray of shape (n_features,)
+        Coefficients, in the precision in which the model predicts.
+    intercept : float
+        Constant of the model.
+    fit_intercept : bool
+        Whether the constant was free.
+    tol : float
+        Tolerance of the fit: `bound` is this times half the square of b.
+    """
+
+    TERMS: ClassVar[tuple[str, ...]] = ("lam", "tol", "fit_intercept")
+
+    lam: float = field(kw_only=True)
+    coef: NDArray[Any] = field(kw_only=True, repr=False)
+    intercept: float = field(kw_only=True)
+    fit_intercept: bool = field(kw_only=True)
+    tol: float = field(kw_only=True)
+
+    def promise(self) -> str:
+        """Return what is promised."""
+        return "the objective of the preconditioned Lasso is within gap of its minimum"
+
+    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
+        """Recompute the gap, and the promise itself, by one least-squares routine.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Design of the fit.
+        y : array-like of shape (n_samples,)
+            Response of the fit.
+        sample_weight : array-like of shape (n_samples,), optional
+            Row weights of the fit.
+        random_state
+            Not used: nothing is drawn.
+
+        Raises
+        ------
+        ValueError
+            For data that `fit` refuses, or with another number of features.
+        """
+        design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
+        return self._judge(design, target).unless_misstated()
+
+    def on(self, X: Any, y: NDArray[Any], data: LeastSquaresData) -> Self:
+        """Return :meth:`check` on what a fit has validated already."""
+        return self._judge(PlainDesign.of_fit(X, data), np.asarray(y, dtype=np.float64))
+
+    def _judge(self, design: PlainDesign, y: _Array) -> Self:
+        coef, lengths = self.coef.astype(np.float64), np.sqrt(design.centred_squares())
+        reason = ""
+        if not (np.all(np.isfinite(coef)) and np.isfinite(self.intercept)):
+            reason = "coefficients and intercept must be finite"
+        elif not self.fit_intercept and self.intercept != 0:
+            reason = "the model has no intercept"
+        elif np.any(coef[lengths == 0] != 0):
+            reason = "columns of zeros, or of a constant, must have no coefficient"
+        if reason:
+            return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
+        measured, promise, rounding = self._gap(design, y, coef, lengths)
+        if abs(self.bound - promise) > _SAME * promise + self.tol * rounding:
+            reason = f"the bound should be {promise:.6g}: tol={self.tol:.3g} times the scale of these data"
+        elif not measured <= self.bound + rounding:
+            reason = f"measured exceeds the bound by more than rounding ({rounding:.3g})"
+        return replace(self, measured=measured, status=Status.of(not reason), reason=reason)
+
+    def _gap(self, design: PlainDesign, y: _Array, coef: _Array, lengths: _Array) -> tuple[float, float, float]:
+        """Return gap, tolerance, and how far rounding moves the gap."""
+        live, roots = np.flatnonzero(lengths > 0), np.sqrt(design.weights)
+        Z = roots[:, None] * design.centred_columns(live) / lengths[live]
+        v, centre = coef[live] * lengths[live], float(design.weights @ y) if design.centred else 0.0
+        support = np.flatnonzero(v)
+        solved, condition = _pseudo_inverse(Z, np.column_stack([roots * (y - centre), Z @ v, Z[:, support]]))
+        b, shown, columns = solved[:, 0], solved[:, 1], solved[:, 2:]
+        residual, penalty = b - shown, self.lam * float(np.sum(np.abs(v)))
+        offset = float(design.weights @ plain_residual(coef, self.intercept, design, y)) if design.centred else 0.0
+        primal = 0.5 * float(residual @ residual) + penalty + 0.5 * offset**2
+        dual = self._dual_value(b, residual)
+        if primal - dual > self.bound and support.size:
+            signs = self.lam * np.sign(v[support])
+            dual = max(dual, self._dual_value(b, solve_for_signs(columns, residual, signs)))
+        energy = float(b @ b)
+        sizes = energy + float(residual @ residual) + penalty
+        rounding = 8 * _EPS * condition * sizes + rounding_of_intercept(self.intercept, energy, design, y) ** 2
+        return max(primal - dual, 0.0), 0.5 * self.tol * energy, rounding
+
+    def _dual_value(self, b: _Array, residual: _Array) -> float:
+        square, fit = float(residual @ residual), float(residual @ b)
+        largest = float(np.max(np.abs(residual), initial=0.0))
+        scale = fit / square if square > 0 else 0.0
+        if largest > 0:
+            scale = float(np.clip(scale, -self.lam / largest, self.lam / largest))
+        return scale * (fit - 0.5 * scale * square)
+
+
+def _pseudo_inverse(Z: _Array, targets: _Array) -> tuple[_Array, float]:
+    """Return least-squares coefficients of minimal norm, and the condition number of what is inverted."""
+    if Z.shape[1] == 0:
+        return np.zeros((0, targets.shape[1])), 1.0
+    solved, _, rank, values = scipy.linalg.lstsq(Z, targets, cond=_RANK)
+    return np.asarray(solved), float(values[0] / values[rank - 1]) if rank else 1.0

@@ -1,0 +1,259 @@
+"""Penalised least squares by working sets: solve few features exactly, prove that the others stay zero."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.numba_kernels.penalties import tags
+from sparsetheory.numba_kernels.quadratic.coordinate_descent import zero_limits
+from sparsetheory.penalties.base import Penalty
+from sparsetheory.regression.lasso.active_set import ActiveGram
+from sparsetheory.regression.lasso.quadratic import Quadratic
+
+__all__ = ["Solution", "WorkingSetSolver", "duality_gap"]
+
+_Array = NDArray[np.float64]
+_Index = NDArray[np.intp]
+# Optimality on the working set is asked for this much more sharply than the final tolerance.
+_SHARPER = 0.1
+# and no more sharply than this, in the same unit: there rounding stops progress.
+_SHARPEST = 1e-6
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The outcome for one penalty level.
+
+    Attributes
+    ----------
+    indices, values : ndarray
+        The coefficients that are not zero.
+    objective : float
+        Value of loss plus penalty.
+    gap : float
+        For the l1 norm the duality gap, else the largest violation of the optimality conditions.
+    tolerance : float
+        What `gap` had to reach.
+    n_iter : int
+        Working sets tried.
+    screened : ndarray of bool, shape (d,)
+        Features proved to be zero at the minimum, those that cannot change the fit included.
+    """
+
+    indices: _Index
+    values: _Array
+    objective: float
+    gap: float
+    tolerance: float
+    n_iter: int
+    screened: NDArray[np.bool_]
+
+    @property
+    def converged(self) -> bool:
+        """Whether the tolerance was reached."""
+        return self.gap <= self.tolerance
+
+
+def duality_gap(energy: float, fit: float, square: float, penalty: float, largest_ratio: float) -> float:
+    """Return the gap of ``|y - Xw|^2 / (2n) + sum lam_j |w_j|`` at the best dual point along the residual r.
+
+    Parameters
+    ----------
+    energy, fit, square : float
+        ``y'y / n``, ``y'r / n`` and ``r'r / n``.
+    penalty : float
+        Value of the penalty.
+    largest_ratio : float
+        ``max_j |x_j'r| / (n lam_j)``; the dual points along r are those up to its inverse.
+
+    Returns
+    -------
+    float
+    """
+    if square <= 0.0:
+        return penalty
+    scale = fit / square
+    if largest_ratio > 0.0:
+        # The residual of an overshooting fit may point away from y: the dual point is bounded on both sides.
+        scale = min(max(scale, -1.0 / largest_ratio), 1.0 / largest_ratio)
+    return max(0.5 * square + penalty - scale * (fit - 0.5 * scale * square), 0.0)
+
+
+class WorkingSetSolver:
+    """Solve a sequence of penalised least-squares problems, each started from the last.
+
+    Every feature has an upper bound on its correlation with the residual: the value at its last evaluation plus its
+    norm times the way the residual has travelled since. Only features whose bound reaches their threshold are looked
+    at again; for the l1 norm, a sphere around the dual point (Fercoq, Gramfort and Salmon 2015) removes features for
+    the rest of the level.
+
+    Parameters
+    ----------
+    quadratic : Quadratic
+        The loss.
+    penalty : Penalty
+        Its kind; levels are given to :meth:`solve`.
+    tol : float
+        Gap at most ``tol * y'y / (2n)`` for the l1 norm; violation at most ``tol * max |X'y| / n`` otherwise.
+    max_iter : int
+        Working sets per level.
+    """
+
+    def __init__(self, quadratic: Quadratic, penalty: Penalty, *, tol: float = 1e-6, max_iter: int = 100) -> None:
+        self.quadratic = quadratic
+        self.penalty = penalty
+        self.is_l1 = penalty.kind == tags.L1
+        self.tol = tol
+        self.max_iter = max_iter
+        d = quadratic.linear.size
+        self.active = ActiveGram(penalty.kind)
+        self.members = np.empty(0, dtype=np.intp)
+        self.is_member = np.zeros(d, dtype=bool)
+        self.norms = np.sqrt(quadratic.curvature)
+        self.correlation = quadratic.linear.copy()
+        self.stamp = np.zeros(d)
+        self.travelled = 0.0
+        self.limit = np.full(d, np.inf)
+        self.shapes = np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), d).copy()
+        self.n_evaluations = 0
+
+    def solve(self, lam: _Array) -> Solution:
+        """Solve for one level.
+
+        Parameters
+        ----------
+        lam : ndarray of shape (d,)
+            Positive level of each feature.
+
+        Returns
+        -------
+        Solution
+        """
+        quadratic, limit = self.quadratic, self._limits(lam)
+        alive = quadratic.curvature > 0.0
+        self._start(limit, alive)
+        tolerance = self._tolerance()
+        sharp = _SHARPER * tolerance
+        for iteration in range(1, self.max_iter + 1):  # noqa: B007
+            self._minimise(lam, sharp)
+            self.travelled += quadratic.move(self.active.w[: self.active.size])
+            bound = self._refresh(limit, alive)
+            outside = np.flatnonzero(alive & ~self.is_member & (bound > limit))
+            gap, scale = self._gap(lam, bound, alive) if self.is_l1 else (self._violation(lam, bound, outside), 1.0)
+            if not np.isfinite(gap):
+                raise ValueError(
+                    "X, y and the levels must have products and squares in the range of float64, and a gram must be "
+                    f"positive semidefinite; the fit reached a gap of {gap}"
+                )
+            if self.is_l1:
+                alive &= self.is_member | (scale * bound + self.norms * np.sqrt(2 * gap) >= lam)
+            if gap <= tolerance or (outside.size == 0 and sharp < _SHARPEST * tolerance):
+                break
+            if outside.size == 0:
+                sharp *= _SHARPER
+            self._add(self._most_violating(outside, bound, limit))
+        return self._solution(lam, gap, tolerance, iteration, alive)
+
+    def _tolerance(self) -> float:
+        if self.is_l1:
+            return 0.5 * self.tol * self.quadratic.energy
+        return self.tol * float(np.max(np.abs(self.quadratic.linear), initial=0.0))
+
+    def _minimise(self, lam: _Array, tol: float) -> None:
+        """Solve on the working set to a gap (l1 norm) or violation of `tol`."""
+        lam, shape = lam[self.members], self.shapes[self.members]
+        active = self.active
+
+        def is_done() -> bool:
+            if not self.is_l1:
+                return active.violation(lam, shape) <= tol
+            ratio = np.max(np.abs(active.g[: active.size]) / lam, initial=0.0)
+            return self._gap_at(active.penalty(lam, shape), float(ratio)) <= tol
+
+        active.minimise(lam, shape, is_done)
+
+    def _limits(self, lam: _Array) -> _Array:
+        """Return how large the correlation of a feature may be while it stays at zero."""
+        if self.is_l1:
+            return lam
+        limits = np.empty(lam.size)
+        zero_limits(self.quadratic.curvature, lam, self.shapes, self.penalty.kind, limits)
+        return limits
+
+    def _start(self, limit: _Array, alive: NDArray[np.bool_]) -> None:
+        """Drop members that play no part, and add those that the strong rule expects (a guess, verified later)."""
+        expected, known = limit.copy(), np.isfinite(self.limit)
+        expected[known] -= 0.5 * (self.limit[known] - limit[known])
+        self.limit = limit
+        k = self.active.size
+        current = np.abs(self.correlation[self.members])
+        useful = (self.active.w[:k] != 0) | (current >= expected[self.members])
+        if 1.25 * useful.sum() < k:
+            self._keep(np.flatnonzero(useful))
+        guess = np.flatnonzero(alive & ~self.is_member & (np.abs(self.correlation) >= expected))
+        self._add(self._most_violating(guess, np.abs(self.correlation), limit))
+
+    def _keep(self, positions: _Index) -> None:
+        self.active.keep(positions)
+        self.quadratic.keep(positions)
+        self.is_member[self.members] = False
+        self.members = self.members[positions]
+        self.is_member[self.members] = True
+
+    def _most_violating(self, features: _Index, bound: _Array, limit: _Array) -> _Index:
+        """Return the features beyond their limits by the largest factors, at most as many as there are members."""
+        room = max(32, self.active.size)
+        if features.size <= room:
+            return features
+        ratio = bound[features] / limit[features]
+        return features[np.argpartition(-ratio, room)[:room]]
+
+    def _add(self, features: _Index) -> None:
+        if features.size == 0:
+            return
+        cross, own = self.quadratic.extend(features)
+        self.active.extend(cross, own, self.quadratic.linear[features])
+        self.members = np.concatenate([self.members, features])
+        self.is_member[features] = True
+
+    def _refresh(self, limit: _Array, alive: NDArray[np.bool_]) -> _Array:
+        """Evaluate the correlations that the bounds do not settle; return upper bounds on all."""
+        k = self.active.size
+        self.correlation[self.members] = self.active.g[:k]
+        self.stamp[self.members] = self.travelled
+        bound = np.abs(self.correlation) + self.norms * (self.travelled - self.stamp)
+        open_ = np.flatnonzero(alive & (bound > limit) & ~self.is_member)
+        if open_.size:
+            self.correlation[open_] = self.quadratic.gradient(open_)
+            self.stamp[open_] = self.travelled
+            bound[open_] = np.abs(self.correlation[open_])
+            self.n_evaluations += open_.size
+        return bound
+
+    def _gap(self, lam: _Array, bound: _Array, alive: NDArray[np.bool_]) -> tuple[float, float]:
+        """Return the duality gap over the living features, and the scale of the dual point."""
+        ratio = float(np.max(bound[alive] / lam[alive], initial=0.0))
+        penalty = self.active.penalty(lam[self.members], self.shapes[self.members])
+        fit, square = self.quadratic.residual_products()
+        return duality_gap(self.quadratic.energy, fit, square, penalty, ratio), 1.0 / max(ratio, 1.0)
+
+    def _gap_at(self, penalty: float, ratio: float) -> float:
+        k = self.active.size
+        w, g, b = self.active.w[:k], self.active.g[:k], self.active.b[:k]
+        fit = self.quadratic.energy - float(b @ w)
+        return duality_gap(self.quadratic.energy, fit, fit - float(g @ w), penalty, ratio)
+
+    def _violation(self, lam: _Array, bound: _Array, outside: _Index) -> float:
+        inside = self.active.violation(lam[self.members], self.shapes[self.members])
+        return max(inside, float(np.max(bound[outside] - self.limit[outside], initial=0.0)))
+
+    def _solution(self, lam: _Array, gap: float, tolerance: float, iteration: int, alive: Any) -> Solution:
+        k = self.active.size
+        w, g, b = self.active.w[:k], self.active.g[:k], self.active.b[:k]
+        penalty = self.active.penalty(lam[self.members], self.shapes[self.members])
+        objective = 0.5 * (self.quadratic.energy - float((b + g) @ w)) + penalty
+        support = np.flatnonzero(w)
+        order = support[np.argsort(self.members[support])]
+        return Solution(self.members[order], w[order].copy(), objective, gap, tolerance, iteration, ~alive)

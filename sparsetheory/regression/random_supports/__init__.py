@@ -1,0 +1,1 @@
+"""Regression on random supports: anchors from the design, then a fit of what they leave."""

@@ -1,0 +1,272 @@
+"""What is proved about the prediction error of one random-support fit."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from sparsetheory.arguments import check_count, check_number, generator
+from sparsetheory.certificates import Certificate, Status
+from sparsetheory.regression.certificates.plain_support import PlainSupport
+from sparsetheory.regression.certificates.support import checked_data
+from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.regression.random_supports.anchors import Anchors
+from sparsetheory.regression.random_supports.compatibility_reference import PlainGauges
+from sparsetheory.regression.random_supports.plain_anchored import AnchoredEvidence, PlainAnchored, understated
+from sparsetheory.regression.random_supports.support_distribution import SupportLaw
+from sparsetheory.regression.theory import noise_level, prediction_bound
+
+__all__ = ["PredictionCertificate"]
+
+# Supports whose share is below what is promised fail a check by chance at most this often.
+_CHANCE = 1e-6
+# Agreement of stated numbers with recomputed ones, relative.
+_SAME = 1e-9
+# The level of the l1 norm must exceed the noise of all columns but with this probability.
+_EXCEEDED = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionCertificate(Certificate):
+    r"""The error bound of an anchored l1 fit.
+
+    For a support drawn uniformly, Gaussian noise of known level sigma and the l1 solver at a level of at least the
+    universal one, with probability at least :math:`1 - \delta - \beta - \delta' - 2 e^{-t}`
+
+    .. math:: \tfrac1N \|X(\hat w - w^*)\|^2 \le \Bigl(\tfrac{\sigma}{\sqrt N}\sqrt{m + 2\sqrt{mt} + 2t} + e\Bigr)^2
+              + \bigl(\sqrt{2 \lambda \alpha B} + \sqrt{2g}\bigr)^2
+
+    with m anchor dimensions, gauge bound alpha, signal size B, duality gap g (the tolerance of the solver) and e the
+    rounding of the least-squares fit of the anchors (ours; see
+    :func:`sparsetheory.regression.theory.prediction_bound`). `measured` is the same with the gap and the rounding that
+    are in the data. No theorem covers the greedy solvers, an estimated noise level, smaller levels, anchors that are
+    not certified, averages, or the best of several draws: the status is then "not applicable", and `bound` is NaN.
+
+    Attributes
+    ----------
+    anchors : Anchors
+        Chosen from the design alone.
+    k, alpha : int, float
+        Size of the support and bound on its gauge.
+    sigma, lam : float, or ndarray of shape (n_targets,)
+        Noise level (of rows of mean weight) and level of the l1 norm.
+    gap, signal : float, or ndarray of shape (n_targets,)
+        The promised duality gap, `tol` (and rounding) times the loss at zero, and an upper bound on B.
+    inside : float, or ndarray of shape (n_targets,)
+        What rounding may leave of the residual in the span of the anchors, in root mean square.
+    rank : int
+        Dimension of the anchors' span, with what is in every model.
+    shape : tuple of int
+        Rows and columns.
+    applies : bool
+        Whether the theorem covers the fit.
+    coef, intercept, forced, fit_intercept, tol
+        The model, what is always in it, and the solver's tolerance.
+    """
+
+    TERMS: ClassVar[tuple[str, ...]] = ("k", "alpha", "sigma", "lam", "tol", "applies", "fit_intercept")
+
+    anchors: Anchors = field(kw_only=True, repr=False)
+    k: int = field(kw_only=True)
+    alpha: float = field(kw_only=True)
+    sigma: Any = field(kw_only=True)
+    lam: Any = field(kw_only=True)
+    gap: Any = field(kw_only=True)
+    signal: Any = field(kw_only=True)
+    inside: Any = field(kw_only=True)
+    rank: int = field(kw_only=True)
+    shape: tuple[int, int] = field(kw_only=True)
+    applies: bool = field(kw_only=True)
+    coef: NDArray[np.floating] = field(kw_only=True, repr=False)
+    intercept: Any = field(kw_only=True)
+    forced: NDArray[np.intp] = field(kw_only=True, repr=False)
+    fit_intercept: bool = field(kw_only=True)
+    tol: float = field(kw_only=True)
+
+    @classmethod
+    def of(cls, data: LeastSquaresData, exempt: str, **facts: Any) -> "PredictionCertificate":
+        """Certify a fit from its data and facts; `exempt` says why no theorem covers it."""
+        blank = cls(
+            "",
+            float("nan"),
+            None,
+            Status.NOT_APPLICABLE,
+            reason=exempt,
+            gap=float("nan"),
+            signal=float("nan"),
+            inside=float("nan"),
+            shape=(data.n_samples, data.n_features),
+            forced=data.free,
+            fit_intercept=data.fit_intercept,
+            applies=not exempt,
+            **facts,
+        )
+        if exempt:
+            return blank.stated()
+        design = PlainAnchored(data, blank.anchors.indices)
+        fits = blank._fits(data)
+        evidence = blank._evidence(design, fits)
+        promised = blank._promised(evidence)
+        single = np.ndim(blank.sigma) == 0
+        named: dict[str, Any] = {name: float(values[0]) if single else values for name, values in promised.items()}
+        stated = replace(blank, **named)
+        stated = replace(stated, bound=float(np.max(stated.error_bound()))).stated()
+        return stated._judged(design, fits, evidence, "")
+
+    def promise(self) -> str:
+        """Return what is promised, and of which share of supports."""
+        return (
+            f"mean squared prediction error on a random support, of which a share of {self.anchors.delta:.6g} may fail"
+        )
+
+    def error_bound(self, B: float | None = None, *, t: float = 3.0) -> Any:
+        """Return the bound on the mean squared prediction error for a signal of size B.
+
+        Parameters
+        ----------
+        B : float, optional
+            Root mean square of the true signal (about its mean where an intercept is fitted); an upper bound from the
+            data by default.
+        t : float
+            Confidence of the noise terms.
+
+        Returns
+        -------
+        float or ndarray of shape (n_targets,)
+            NaN where no theorem applies.
+
+        Raises
+        ------
+        ValueError
+            If B or t is not a finite non-negative number.
+        """
+        size = self.signal if B is None else check_number("B", B)
+        check_number("t", t)
+        if not self.applies:
+            return np.full(np.shape(self.sigma), np.nan) if np.ndim(self.sigma) else float("nan")
+        return self._error(self.gap, self.inside, size, t)
+
+    def _error(self, gap: Any, inside: Any, size: Any, t: float = 3.0) -> Any:
+        n, d = self.shape
+        unit = prediction_bound(n, d, self.rank, 0.0, 0.0, 1.0, _EXCEEDED, t)
+        found = (np.sqrt(unit) * self.sigma + inside) ** 2 + (
+            np.sqrt(2 * np.multiply(self.lam, self.alpha) * size) + np.sqrt(2 * np.asarray(gap))
+        ) ** 2
+        return float(found) if np.ndim(found) == 0 else found
+
+    def check(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        n_samples: int = 300,
+        random_state: Any = 0,
+    ) -> "PredictionCertificate":
+        """Recompute everything that enters the bound, by plain least squares, and test the anchors on fresh supports.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (N, d)
+            Design of the fit.
+        y : array-like of shape (N,) or (N, n_targets)
+            Response of the fit.
+        sample_weight : array-like of shape (N,), optional
+            Row weights of the fit.
+        n_samples : int
+            Fresh supports.
+        random_state : int, RandomState, Generator or None
+            Seed of the supports.
+
+        Returns
+        -------
+        PredictionCertificate
+            Valid if the coefficients are within `tol` of the minimum, the level exceeds the universal one, bound,
+            signal and rank are those of the data, sigma is not too small for the residuals, and the anchors are those
+            of the design and pass as many supports as promised (an exact binomial test at level 1e-6).
+
+        Raises
+        ------
+        ValueError
+            For data that `fit` refuses, or of another number of features or targets.
+        """
+        rng, count = generator(random_state), check_count("n_samples", n_samples, most=10_000_000)
+        data = checked_data(self, X, y, sample_weight)
+        if not self.applies:
+            return self.unless_misstated()
+        if data.n_samples != self.shape[0]:
+            return self._invalid(f"the fit had {self.shape[0]} rows; got {data.n_samples}")
+        numbers = (self.coef, self.intercept, self.sigma, self.lam, self.gap, self.signal, self.inside, self.alpha)
+        if not all(np.all(np.isfinite(part)) for part in numbers):
+            return self._invalid("coefficients or facts are not finite")
+        design, fits = PlainAnchored(data, self.anchors.indices), self._fits(data)
+        evidence = self._evidence(design, fits)
+        reason = self._contradiction(design, evidence) or self._misplaced(data, design, count, rng)
+        return self._judged(design, fits, evidence, reason).unless_misstated()
+
+    def _invalid(self, reason: str) -> "PredictionCertificate":
+        return replace(self, measured=float("nan"), status=Status.INVALID, reason=reason)
+
+    def _fits(self, data: LeastSquaresData) -> list[PlainSupport]:
+        targets = data.raw_y.T if data.raw_y.ndim == 2 else data.raw_y[None]
+        rows = zip(targets, np.atleast_2d(self.coef), np.atleast_1d(self.intercept), strict=True)
+        return [PlainSupport(data, y, coef, float(constant), data.free) for y, coef, constant in rows]
+
+    def _evidence(self, design: PlainAnchored, fits: list[PlainSupport]) -> list[AnchoredEvidence]:
+        levels = np.broadcast_to(self.lam, len(fits))
+        return [design.evidence(fit, float(lam)) for fit, lam in zip(fits, levels, strict=True)]
+
+    def _promised(self, evidence: list[AnchoredEvidence]) -> dict[str, NDArray[np.float64]]:
+        """Return what the solver's tolerance, the rounding of the coefficients and the response make of the facts."""
+        single = 2 * float(np.finfo(self.coef.dtype).eps) if self.coef.dtype == np.float32 else 0.0
+        n = self.shape[0]
+        return {
+            "gap": np.array([(self.tol + n * float(np.finfo(np.float64).eps)) * e.energy for e in evidence]),
+            "inside": np.array([e.rounding + single * e.terms for e in evidence]),
+            "signal": np.array([e.signal for e in evidence]) + np.atleast_1d(self.sigma) * (1 + np.sqrt(2 * 3.0 / n)),
+        }
+
+    def _judged(
+        self, design: PlainAnchored, fits: list[PlainSupport], evidence: list[AnchoredEvidence], reason: str
+    ) -> "PredictionCertificate":
+        gaps, insides = np.array([e.gap for e in evidence]), np.array([e.inside for e in evidence])
+        measured = float(np.max(self._error(gaps, insides, self.signal)))
+        if not np.all(gaps <= np.atleast_1d(self.gap) * (1 + _SAME)):
+            reason = "the coefficients are not within tol of the minimum"
+        elif not np.all(insides <= np.atleast_1d(self.inside) * (1 + _SAME)):
+            reason = "what is always in the model and the anchors is not fitted by least squares"
+        sigmas = np.broadcast_to(self.sigma, len(fits))
+        if not reason and any(understated(design, f, float(s), self.k) for f, s in zip(fits, sigmas, strict=True)):
+            reason = "the residuals are too large for sigma"
+        return replace(self, measured=measured, status=Status.of(not reason), reason=reason)
+
+    def _contradiction(self, design: PlainAnchored, evidence: list[AnchoredEvidence]) -> str:
+        """Return which stated number is not that of the data."""
+        for name, values in self._promised(evidence).items():
+            if not np.allclose(np.atleast_1d(getattr(self, name)), values, rtol=_SAME, atol=0):
+                return f"{name} is {values}, not {getattr(self, name)}"
+        bound = float(np.max(self.error_bound()))
+        if not abs(self.bound - bound) <= _SAME * bound:
+            return f"the bound is not the promised {bound:.6g}"
+        n, d = self.shape
+        if np.any(np.asarray(self.lam) < noise_level(1.0, n, d, _EXCEEDED) * np.asarray(self.sigma) * (1 - _SAME)):
+            return "the level of the l1 norm is below the universal one"
+        if self.rank != design.basis.shape[1]:
+            return f"anchors and what is always in the model have {design.basis.shape[1]} dimensions, not {self.rank}"
+        return ""
+
+    def _misplaced(self, data: LeastSquaresData, design: PlainAnchored, count: int, rng: np.random.Generator) -> str:
+        """Return what the design says against the anchors."""
+        anchors = self.anchors
+        if not (anchors.certified and anchors.serves(self.k, self.alpha)):
+            return "the anchors are not certified for such supports"
+        plain = PlainGauges(data.columns, anchors.indices)
+        if not design.agrees(anchors.weights) or not plain.spanned_by(anchors.Q):
+            return "the anchors are not of this design"
+        law = SupportLaw(data.columns.usable(), anchors.prior, self.k, rng)
+        failures = sum(gauge.exceeds(self.alpha) for gauge in plain.of(law.supports(count)))
+        if not stats.binom.sf(failures - 1, count, anchors.delta) > _CHANCE:
+            return f"{failures} of {count} fresh supports fail, which a share of {anchors.delta:.3g} excludes"
+        return ""

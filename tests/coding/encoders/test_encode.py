@@ -1,0 +1,247 @@
+"""Codes against other solvers, optimality conditions, grids and the functions that the encoder dispatches to."""
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from coding.coding_references import (
+    draw_problem,
+    l0_value,
+    objective,
+    penalties,
+    seeds,
+)
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Lasso
+
+from sparsetheory.coding.encoders.encode import encode
+from sparsetheory.coding.l0.coordinate_descent import cd_l0
+from sparsetheory.coding.l0.single_best_replacement import is_sbr_stable, sbr
+from sparsetheory.coding.proximal_gradient.forward_backward import forward_backward
+from sparsetheory.penalties import CEL0, L0, L1, Lq
+from sparsetheory.penalties.per_feature import PenaltyRows
+
+families = st.integers(0, 9)
+kinds = st.sampled_from(["unit", "norms", "repeated", "near"])
+EPS = np.finfo(float).eps
+
+
+def _draw(seed, kind, power, n_samples=3):
+    """Draw signals, atoms, and l1 weights as a share of the largest correlation of all signals."""
+    X, D, _ = draw_problem(seed, m=(3, 13), n=(2, 26), n_samples=n_samples, plain=kind == "unit")
+    rng, n = np.random.default_rng(seed), D.shape[1]
+    if kind in ("repeated", "near"):
+        D[:, n // 2 :] = D[:, : n - n // 2] * rng.choice([-1, 1], n - n // 2)
+    if kind == "near":
+        D += 10.0 ** rng.integers(-9, -1) * rng.standard_normal(D.shape)
+    return X, D, float(10**power * np.abs(X @ D).max())
+
+
+def _values(X, D, C, penalty):
+    return np.array([objective(x, D, c, penalty) for x, c in zip(X, C, strict=True)])
+
+
+def _by_sklearn(X, D, lam):
+    model = Lasso(alpha=lam / D.shape[0], fit_intercept=False, tol=1e-14, max_iter=20_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return np.array([model.fit(D, x).coef_ for x in X])
+
+
+def _rounding(X, D, C, eps=EPS):
+    """Bound the rounding errors of the correlations with the residuals, which are sums of n + m products."""
+    size = np.abs(D)
+    return (sum(D.shape) + 8) * eps * ((np.abs(X) + np.abs(C) @ size.T) @ size).max(axis=1)
+
+
+def _announced(X, D, lam, solver, start, tol, *, may_fail):
+    """Return the converged rows of a problem; with nearly dependent atoms others may be left, and a warning says so."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        C, info = encode(X, D, L1(lam), solver, warm=start, tol=tol)
+    done = info.converged
+    assert may_fail or done.all()
+    assert any(issubclass(w.category, ConvergenceWarning) for w in caught) == (not done.all())
+    kept = {name: getattr(info, name)[done] for name in ("objective", "gap", "n_iter")}
+    return X[done], C[done], SimpleNamespace(**kept)
+
+
+@given(seeds, kinds, st.floats(-3, 0), st.sampled_from(["fss", "cd"]), st.booleans())
+def test_l1_codes_are_optimal(seed, kind, power, solver, warm):
+    X, D, lam = _draw(seed, kind, power)
+    start = np.random.default_rng(seed).standard_normal((3, D.shape[1])) if warm else None
+    X, C, info = _announced(X, D, lam, solver, start, 1e-12, may_fail=kind == "near")
+    values = _values(X, D, C, L1(lam))
+    assert info.objective == pytest.approx(values, rel=1e-12)
+    assert (values <= _values(X, D, _by_sklearn(X, D, lam), L1(lam)) * (1 + 1e-10)).all()
+    # Correlations are wrong by rounding and by tol: of lam for one solver, of the largest correlation for the other.
+    r, Q = (X - C @ D.T) @ D, np.abs(X @ D).max(axis=1)
+    slack = _rounding(X, D, C) * (1 + info.n_iter) + 1e-12 * np.maximum(lam, D.shape[1] * Q)
+    assert (np.abs(r) <= lam + slack[:, None]).all()
+    assert (np.abs(r - lam * np.sign(C))[C != 0] <= np.broadcast_to(slack[:, None], C.shape)[C != 0]).all()
+    # Violations of a share v of lam leave a gap of at most 2 v of the objective.
+    assert (info.gap <= 2 * (1e-12 + slack / lam) * np.maximum(values, lam * np.abs(C).sum(axis=1))).all()
+
+
+@given(seeds, kinds, st.floats(-2, 0))
+def test_l1_in_single_precision(seed, kind, power):
+    X, D, lam = _draw(seed, kind, power)
+    X, D, tol = X.astype(np.float32), D.astype(np.float32), 1e-5
+    C, info = encode(X, D, L1(lam), tol=tol)
+    assert C.dtype == np.float32
+    assert info.converged.all()
+    slack = _rounding(X, D, C, np.finfo(np.float32).eps) * (1 + info.n_iter)
+    assert (info.gap <= 2 * (tol + slack / lam) * info.objective).all()
+
+
+@given(seeds, kinds, st.floats(-3, 0))
+def test_the_gap_is_within_the_tolerance(seed, kind, power):
+    X, D, lam = _draw(seed, kind, power)
+    for tol in (1e-2, 1e-6):
+        info = encode(X, D, L1(lam), tol=tol).info
+        assert info.converged.all()
+        assert (info.gap <= tol * info.objective).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("family", range(10))
+def test_signals_that_atoms_do_not_see(rng, family, dtype):
+    D = rng.standard_normal((9, 6))
+    basis = np.linalg.svd(D)[0]
+    X = np.vstack([np.zeros(9), basis[:, 6:].T, 1e-30 * rng.standard_normal(9)]).astype(dtype)
+    assert np.abs(X.astype(float) @ D).max() < 1e-6
+    penalty = penalties(0.1, D)[family]
+    for solver in ("auto", "cd"):
+        C, info = encode(X, D.astype(dtype), penalty, solver)
+        assert not C.any()
+        assert info.converged.all()
+    # With a weight of nearly nothing, codes are rounding errors, but numbers; a gap beside them cannot be proved.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if penalty.kind == L1.kind else "error", ConvergenceWarning)
+        tiny = encode(X[1:3], D.astype(dtype), penalty.with_lam(1e-25), max_iter=100).codes
+    assert (np.abs(tiny) < 1e-4).all()
+
+
+@given(seeds, st.integers(-9, -2), st.floats(-3, -2))
+def test_signals_along_the_weakest_direction(seed, power, share):
+    rng = np.random.default_rng(seed)
+    D = rng.standard_normal((9, 9))
+    D[:, 4:] = D[:, :5] + 10.0**power * rng.standard_normal((9, 5))
+    D *= rng.uniform(0.01, 1, 9)
+    X = np.linalg.svd(D)[0][:, [-1, -2]].T
+    lam = float(10**share * np.abs(X @ D).max(axis=1).min())
+    X, C, info = _announced(X, D, lam, "fss", None, 1e-9, may_fail=True)
+    # Products of the signal err by more than lam where it is nearly orthogonal to all atoms.
+    slack = _rounding(X, D, C) * (1 + info.n_iter)
+    assert (info.gap <= 2 * (1e-9 + slack / lam) * np.maximum(info.objective, lam * np.abs(C).sum(axis=1))).all()
+
+
+@given(seeds, families, st.sampled_from(["plain", "repeated"]), st.booleans())
+def test_no_change_of_one_entry_improves(seed, family, kind, warm):
+    X, D, lam = draw_problem(seed)
+    if kind == "repeated":
+        D[:, D.shape[1] // 2 :] = D[:, : D.shape[1] - D.shape[1] // 2]
+    norms, tol = np.linalg.norm(D, axis=0), 1e-10
+    penalty = penalties(lam, D)[family]
+    start = np.random.default_rng(seed).standard_normal((4, D.shape[1])) if warm else None
+    C, info = encode(X, D, penalty, "cd", tol=tol, warm=start)
+    assert info.converged.all()
+    scale = np.abs(X @ D).max(axis=1)
+    best = C + (X - C @ D.T) @ D / norms**2
+    for i, h in enumerate(norms**2):
+        one = PenaltyRows(penalties(lam, D[:, [i]])[family], 1, D.dtype)
+        for c, u, size in zip(C[:, i], best[:, i], scale, strict=True):
+            reach = 2 * abs(u) + abs(c)
+            grid = np.concatenate([np.linspace(-reach, reach, 4001), [0.0, u, c]])
+            values = 0.5 * h * (grid - u) ** 2 + one.values(grid[:, None])
+            # An entry or a correlation is off by tol at most, and so is the value by that times the way to go.
+            slack = tol * size * (reach + tol * size / h) + 1e-13 * abs(values[-3])
+            assert values[-1] <= values.min() + slack
+    assert (info.residual <= 1e-8 * scale).all()
+
+
+def _half(lam):
+    return Lq(lam, 0.5)
+
+
+# In the example active atoms are further beyond their thresholds than the one that may not be left out.
+@example(876, _half)
+@given(seeds, st.sampled_from([L0, _half]))
+def test_no_atom_is_left_out_by_a_loose_tolerance(seed, family):
+    # To enter, it would change by the whole jump.
+    X, D, lam = draw_problem(seed)
+    C, info = encode(X, D, family(lam), "cd", tol=0.03)
+    h = np.sum(D**2, axis=0)
+    thresholds = np.array([size * family(lam).zero_threshold(1 / size) for size in h])
+    excess = np.where(C == 0, np.abs((X - C @ D.T) @ D) - thresholds, -1.0)
+    assert (excess[info.converged] <= 1e-12 * np.abs(X @ D).max()).all()
+
+
+@given(seeds, st.floats(0.1, 1))
+def test_cel0_keeps_its_own_norms(seed, share):
+    X, D, lam = draw_problem(seed)
+    norms = np.linalg.norm(D, axis=0)
+    # With the norms of the atoms, or larger ones, its steps are those of l0.
+    C = encode(X, D, L0(lam)).codes
+    np.testing.assert_array_equal(encode(X, D, CEL0(lam, norms)).codes, C)
+    np.testing.assert_array_equal(encode(X, D, CEL0(lam, norms / share)).codes, C)
+    # With smaller ones it is another penalty, convex in every entry.
+    C, info = encode(X, D, CEL0(lam, share * norms), tol=1e-10)
+    assert info.converged.all()
+    assert (info.residual <= 1e-8 * np.abs(X @ D).max()).all()
+
+
+# Greedy descent may need more steps than it has, there as here.
+@pytest.mark.filterwarnings(
+    "ignore:cd_l0:sklearn.exceptions.ConvergenceWarning", "ignore:. of 4 codes:sklearn.exceptions.ConvergenceWarning"
+)
+@given(seeds, st.sampled_from([L0, CEL0]), st.booleans())
+def test_dispatch(seed, family, warm):
+    X, D, lam = draw_problem(seed)
+    start = np.random.default_rng(seed).standard_normal((4, D.shape[1])) if warm else None
+    penalty = L0(lam) if family is L0 else CEL0(lam, np.linalg.norm(D, axis=0))
+    C, info = encode(X, D, penalty, "sbr", warm=start)
+    np.testing.assert_array_equal(C, sbr(X, D, lam, warm=start))
+    assert info.converged.all()
+    C, info = encode(X, D, penalty, "greedy", warm=start)
+    np.testing.assert_array_equal(C, cd_l0(X, D, lam, warm=start))
+    assert (info.solver, info.gap) == ("greedy", None)
+
+
+@pytest.mark.parametrize("family", range(10))
+def test_dispatch_to_forward_backward(family):
+    X, D, _ = draw_problem(3, m=8, n=12, n_samples=20, plain=True)
+    penalty = penalties(0.3, D)[family]
+    C, info = encode(X, D, penalty, "fb", tol=1e-5, max_iter=50_000)
+    expected, other = forward_backward(X, D, penalty, accel=family == 0, tol=1e-5, max_iter=50_000)
+    np.testing.assert_array_equal(C, expected)
+    np.testing.assert_array_equal(info.n_iter, other.n_iter)
+    assert info.solver == "fb"
+    assert info.converged.all()
+
+
+def test_auto_is_fss_for_l1_and_cd_for_all_else():
+    X, D, _ = draw_problem(1)
+    chosen = [encode(X, D, penalty).info.solver for penalty in penalties(0.2, D)]
+    assert chosen == ["fss"] + 9 * ["cd"]
+
+
+# Greedy descent may need more steps than it has; what is polished has to converge.
+@pytest.mark.filterwarnings("ignore:. of 4 codes:sklearn.exceptions.ConvergenceWarning")
+@given(seeds, st.sampled_from(["cd", "greedy", "sbr"]), st.booleans())
+def test_polish(seed, solver, is_l0):
+    X, D, lam = draw_problem(seed)
+    penalty = L0(lam) if is_l0 else CEL0(lam, np.linalg.norm(D, axis=0))
+    before = encode(X, D, penalty, solver).codes
+    C, info = encode(X, D, penalty, solver, polish=True)
+    assert is_sbr_stable(X, D, C, lam).all()
+    assert info.converged.all()
+    old, new = (np.array([l0_value(x, D, c, lam) for x, c in zip(X, codes, strict=True)]) for codes in (before, C))
+    slack = 128 * EPS * 0.5 * np.sum(X**2, axis=1)
+    assert (new <= old + slack).all()
+    assert (info.polished.gained >= -slack).all()
+    assert info.gained == pytest.approx(old - new, abs=1e-9)
+    assert encode(X, D, penalty, solver).info.gained is None

@@ -1,0 +1,226 @@
+"""Penalties as objects: shapes, dtypes, numbers per feature, names and errors."""
+
+import copy
+import pickle
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from sparsetheory.numba_kernels.penalties import proximal
+from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty, make_penalty, prox
+
+ALL = (
+    L1(0.4),
+    L0(0.4),
+    Lq(0.4, 0.5),
+    Lq(0.4, 0.3),
+    CEL0(0.4),
+    MCP(0.4),
+    SCAD(0.4),
+    LogSum(0.4, 0.2),
+    CappedL1(0.4, 1.0),
+)
+ONE = np.ones(1, np.float32)
+NORMS = [0.5, 1.0, 2.0]
+
+every_penalty = pytest.mark.parametrize("penalty", ALL, ids=repr)
+grids = arrays(np.float64, array_shapes(min_dims=0, max_dims=3, min_side=0), elements=st.floats(-9, 9))
+
+
+@every_penalty
+def test_methods_are_the_scalar_functions_entry_by_entry(penalty, rng):
+    numbers = (penalty.lam, penalty.shape)
+    u, g = rng.standard_normal((2, 40))
+    x = penalty.prox(u, step=0.7)
+    assert x.tolist() == [proximal.prox(penalty.kind, v, 0.7, *numbers) for v in u]
+    assert penalty.value(u) == pytest.approx(sum(proximal.value(penalty.kind, v, *numbers) for v in u), rel=1e-14)
+    expected = [proximal.subgradient_distance(penalty.kind, *pair, *numbers) for pair in zip(x, g, strict=True)]
+    assert penalty.subgrad_dist(x, g).tolist() == expected
+    assert penalty.zero_threshold(0.7) == proximal.zero_threshold(penalty.kind, 0.7, *numbers)
+    assert penalty.jump(0.7) == proximal.jump(penalty.kind, 0.7, *numbers)
+    assert penalty.weak_convexity() == proximal.weak_convexity(penalty.kind, *numbers)
+    assert prox(u, penalty, 0.7).tolist() == x.tolist()
+
+
+def test_kinds_differ():
+    assert len({penalty.kind for penalty in ALL}) == len(ALL) - 1 == 8
+
+
+@given(st.sampled_from(ALL), grids)
+def test_shapes_are_kept(penalty, u):
+    x = penalty.prox(u)
+    assert np.shape(x) == u.shape
+    assert np.ravel(x).tolist() == penalty.prox(u.ravel()).tolist()
+    assert penalty.value(u) == pytest.approx(penalty.value(u.ravel()), rel=1e-14)
+    assert np.shape(penalty.subgrad_dist(u, 0.5)) == u.shape
+
+
+@every_penalty
+def test_memory_layouts_and_dtypes(penalty, rng):
+    u = 2 * rng.standard_normal((6, 4))
+    expected = penalty.prox(u).tolist()
+    frozen = u.copy()
+    frozen.flags.writeable = False
+    for same in (np.asfortranarray(u), np.repeat(u, 2, axis=1)[:, ::2], frozen, u.tolist()):
+        assert penalty.prox(same).tolist() == expected
+    assert frozen.tolist() == u.tolist()
+    single = penalty.prox(u.astype(np.float32))
+    assert single.dtype == penalty.subgrad_dist(single, np.float32(1.0)).dtype == np.float32
+    # No entry of this draw is next to a threshold.
+    assert single == pytest.approx(np.array(expected), rel=1e-4, abs=1e-6)
+    assert penalty.prox(np.arange(-3, 4)).tolist() == penalty.prox(np.arange(-3.0, 4.0)).tolist()
+    assert penalty.prox(3.0) == penalty.prox([3.0])[0]
+
+
+def test_gradients_broadcast():
+    found = L1(1.0).subgrad_dist([[0.0], [2.0]], [0.5, -1.0, 3.0])
+    assert found.tolist() == [[0.0, 0.0, 2.0], [1.5, 0.0, 4.0]]
+    assert L1(1.0).subgrad_dist(np.float32(0.0), 3.0).dtype == np.float64
+
+
+@every_penalty
+def test_another_strength_is_a_copy(penalty):
+    other = penalty.with_lam(0.9)
+    assert (type(other), other.lam, other.shape, penalty.lam) == (type(penalty), 0.9, penalty.shape, 0.4)
+    assert other != penalty
+    assert other.with_lam(0.4) == penalty
+    assert hash(other.with_lam(0.4)) == hash(penalty)
+    assert pickle.loads(pickle.dumps(penalty)) == copy.deepcopy(penalty) == penalty
+    with pytest.raises(FrozenInstanceError):
+        penalty.lam = 1.0
+
+
+@every_penalty
+def test_no_strength_returns_the_argument(penalty, rng):
+    u = rng.standard_normal(20)
+    assert penalty.with_lam(0).prox(u).tolist() == u.tolist()
+
+
+def test_norms_of_columns(rng):
+    u = rng.standard_normal((50, 3))
+    for step in (0.1, 1.0, 10.0):
+        penalty = CEL0(0.3, norms=NORMS)
+        single = [CEL0(0.3, a) for a in NORMS]
+        columns = [p.prox(u[:, j], step).tolist() for j, p in enumerate(single)]
+        assert penalty.prox(u, step).T.tolist() == columns
+        assert penalty.zero_threshold(step).tolist() == [p.zero_threshold(step) for p in single]
+        assert penalty.jump(step).tolist() == [p.jump(step) for p in single]
+        assert penalty.value(u) == pytest.approx(sum(p.value(u[:, j]) for j, p in enumerate(single)), rel=1e-13)
+        distances = [p.subgrad_dist(u[:, j], 1.0).tolist() for j, p in enumerate(single)]
+        assert penalty.subgrad_dist(u, 1.0).T.tolist() == distances
+    assert penalty.weak_convexity() == 4.0
+    assert penalty.shape.tolist() == NORMS
+
+
+def test_norms_take_part_in_equality():
+    assert CEL0(0.3, NORMS) == CEL0(0.3, np.array(NORMS))
+    assert hash(CEL0(0.3, NORMS)) == hash(CEL0(0.3, tuple(NORMS)))
+    assert CEL0(0.3, NORMS) != CEL0(0.3, NORMS[::-1])
+    assert CEL0(0.3, NORMS) != CEL0(0.4, NORMS)
+    assert CEL0(0.3) != CEL0(0.3, [1.0])
+    assert CEL0(0.3) != L0(0.3)
+    assert CEL0(0.3, NORMS).with_lam(1.0) == CEL0(1.0, NORMS)
+
+
+def test_norms_are_not_shared_with_the_caller():
+    norms = np.array(NORMS)
+    penalty = CEL0(0.3, norms)
+    norms[0] = 7.0
+    assert penalty.norms.tolist() == NORMS
+    with pytest.raises(ValueError, match="read-only"):
+        penalty.norms[0] = 7.0
+
+
+def test_cel0_is_mcp_and_hard_thresholding_at_unit_step(rng):
+    u = 3 * rng.standard_normal(200)
+    for step in (0.3, 2.0):
+        assert CEL0(0.7, 0.8).prox(u, step) == pytest.approx(MCP(0.8 * 1.4**0.5, 0.8**-2).prox(u, step), rel=1e-12)
+    assert CEL0(0.7).prox(u).tolist() == L0(0.7).prox(u).tolist()
+
+
+def test_names():
+    named = [
+        make_penalty("l1", 0.4),
+        make_penalty("l0", 0.4),
+        make_penalty("lq", 0.4, q=0.5),
+        make_penalty("lq", 0.4, q=0.3),
+        make_penalty("cel0", 0.4),
+        make_penalty("mcp", 0.4),
+        make_penalty("scad", 0.4, a=3.7),
+        make_penalty("log_sum", 0.4, eps=0.2),
+        make_penalty("capped_l1", 0.4, theta=1.0),
+    ]
+    assert named == list(ALL)
+    assert all(isinstance(penalty, Penalty) for penalty in named)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda: L1(-1.0), ValueError, "lam must be finite and at least 0, got -1"),
+        (lambda: L0(np.nan), ValueError, "lam must be finite and at least 0, got nan"),
+        (lambda: MCP(np.inf), ValueError, "lam must be finite and at least 0, got inf"),
+        (lambda: L1([1.0, 2.0]), ValueError, r"lam must be a number, got shape \(2,\)"),
+        (lambda: L1("1"), TypeError, "lam must be a real number, got '1'"),
+        (lambda: L1(1j), TypeError, "lam must be a real number"),
+        (lambda: L1(None), TypeError, "lam must be a real number, got None"),
+        (lambda: L1(True), TypeError, "lam must be a real number, got True"),
+        (lambda: Lq(1.0, 0.0), ValueError, r"q must be in \(0, 1\), got 0"),
+        (lambda: Lq(1.0, 1.0), ValueError, r"q must be in \(0, 1\), got 1"),
+        (lambda: Lq(1.0, np.nan), ValueError, r"q must be in \(0, 1\), got nan"),
+        (lambda: MCP(1.0, 0.0), ValueError, "gamma must be finite and above 0, got 0"),
+        (lambda: SCAD(1.0, 2.0), ValueError, "a must be finite and above 2, got 2"),
+        (lambda: LogSum(1.0, -0.1), ValueError, "eps must be finite and above 0, got -0.1"),
+        (lambda: CappedL1(1.0, np.inf), ValueError, "theta must be finite and above 0, got inf"),
+        (lambda: CEL0(1.0, 0.0), ValueError, "norms must be finite and above 0, got 0"),
+        (lambda: CEL0(1.0, [1.0, -2.0]), ValueError, "norms must be finite and above 0, got -2"),
+        (lambda: CEL0(1.0, []), ValueError, "norms must be a number or a vector"),
+        (lambda: CEL0(1.0, [[1.0]]), ValueError, r"norms must be a number or a vector, got shape \(1, 1\)"),
+        (lambda: CEL0(1.0, NORMS).prox(np.ones((3, 2))), ValueError, "u must have 3 entries in its last axis"),
+        (lambda: CEL0(1.0, NORMS).prox(1.0), ValueError, r"one per entry of norms, got shape \(\)"),
+        (lambda: CEL0(1.0, NORMS).value(np.ones(2)), ValueError, "x must have 3 entries in its last axis"),
+        (lambda: L1(1.0).prox(1.0, step=0.0), ValueError, "step must be finite and above 0, got 0"),
+        (lambda: L1(1.0).zero_threshold(-1.0), ValueError, "step must be finite and above 0"),
+        (lambda: L1(1.0).jump(np.inf), ValueError, "step must be finite and above 0"),
+        (
+            lambda: L1(1.0).prox([1j]),
+            TypeError,
+            "u must hold integers or floats .* dtype complex128",
+        ),
+        (lambda: L1(1.0).prox(["1"]), TypeError, "u must hold integers or floats"),
+        (lambda: L1(1.0).value(np.ones(2, np.float16)), TypeError, "x must hold integers or floats .* dtype float16"),
+        (lambda: L1(1.0).subgrad_dist(1.0, [True]), TypeError, "g must hold integers or floats .* dtype bool"),
+        # Numbers that single precision rounds out of their interval.
+        (lambda: Lq(0.3, 1 - 1e-9).prox(ONE), ValueError, r"q must be in \(0, 1\) in float32, got 0.999999999"),
+        (lambda: Lq(0.3, 1e-50).value(ONE), ValueError, r"q must be in \(0, 1\) in float32"),
+        (lambda: SCAD(0.3, 2 + 1e-9).prox(ONE), ValueError, r"a must be in \(2, inf\) in float32"),
+        (lambda: MCP(0.3, 1e-50).subgrad_dist(ONE, ONE), ValueError, "gamma must be in .* in float32, got 1e-50"),
+        (lambda: CappedL1(0.3, 1e39).prox(ONE), ValueError, "theta must be in .* in float32"),
+        (lambda: CEL0(0.3, [1.0, 1e-50]).prox(np.ones(2, np.float32)), ValueError, "norms must be in .* in float32"),
+        (lambda: L1(1e39).prox(ONE), ValueError, r"lam must be finite in float32, got 1e\+39"),
+        (lambda: make_penalty("l2", 1.0), ValueError, "one of 'l1', 'l0', 'lq', 'cel0', 'mcp', .* got 'l2'"),
+        (lambda: make_penalty(["l1"], 1.0), ValueError, "penalty must be one of"),
+        (lambda: make_penalty("lq", 1.0), TypeError, "penalty 'lq' needs q"),
+        (lambda: make_penalty("mcp", 1.0, eps=1.0), TypeError, "penalty 'mcp' takes gamma beside lam, got eps"),
+        (lambda: make_penalty("l1", 1.0, q=0.5), TypeError, "penalty 'l1' takes nothing beside lam, got q"),
+        (lambda: make_penalty("scad", 1.0, a=1.0), ValueError, "a must be finite and above 2, got 1"),
+    ],
+)
+def test_bad_arguments(build, error, message):
+    with pytest.raises(error, match=message):
+        build()
+
+
+def test_nothing_is_compiled_before_it_is_needed():
+    code = (
+        "import sys; from sparsetheory.penalties import make_penalty; p = make_penalty('cel0', 1.0).with_lam(2.0); "
+        "before = 'numba' in sys.modules; p.prox(1.0); print(before, p.kind, 'numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "3", "True"]
