@@ -38,7 +38,7 @@ class _Problem:
     def ours(self, n_batches: int = _BATCHES) -> Any:
         """Atoms after some batches."""
         model = LqDictionaryLearning(
-            penalty="l1", lam=_LAM, init=self.first, batch_size=_BATCH, n_batches=n_batches, random_state=0
+            penalty="l1", alpha=_LAM, init=self.first, batch_size=_BATCH, n_batches=n_batches, random_state=0
         )
         return model.fit(self.train).components_
 

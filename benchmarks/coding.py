@@ -21,7 +21,7 @@ from _coding_dictionary import bench_dictionary
 from _timing import Row, best_of, best_of_each, print_table
 from threadpoolctl import threadpool_limits
 
-from sparsetheory.coding import LqDictionaryLearning, encode, lambda_max, natural_patches
+from sparsetheory.coding import LqDictionaryLearning, alpha_max, encode, natural_patches
 from sparsetheory.penalties import CEL0, L1, MCP
 
 _LAM = 0.35
@@ -39,7 +39,7 @@ def _patches(n: int) -> Any:
 def _atoms(n_atoms: int, n_batches: int) -> Any:
     """Return unit atoms learned with l1 from other patches than those that are coded."""
     train = natural_patches(256 * n_batches, _SIDE, seed=2)
-    model = LqDictionaryLearning(n_atoms, penalty="l1", lam=_LAM, n_batches=n_batches, random_state=0).fit(train)
+    model = LqDictionaryLearning(n_atoms, penalty="l1", alpha=_LAM, n_batches=n_batches, random_state=0).fit(train)
     return np.ascontiguousarray(model.components_.T)
 
 
@@ -115,7 +115,7 @@ def _fidelity(X: Any, D: Any, penalty: Any) -> float:
 def _matched(X: Any, D: Any, family: Any, measure: Callable[[Any, Any, Any], float], wanted: float) -> Any:
     """Return the penalty of the strength at which a measure that falls with it is as wanted, by bisection."""
     few = X[:_FEW]
-    low, high = 1e-4, lambda_max(few, D, family)
+    low, high = 1e-4, alpha_max(few, D, family)
     for _ in range(20):
         middle = float(np.sqrt(low * high))
         low, high = (middle, high) if measure(few, D, family(middle)) > wanted else (low, middle)

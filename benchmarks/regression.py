@@ -69,27 +69,27 @@ def _response(X: Any, rng: np.random.Generator, candidates: Any) -> Any:
     return signal + rng.standard_normal(X.shape[0]) * np.std(signal) / 3
 
 
-def worst_gap(X: Any, y: Any, lams: Any, coefs: Any) -> float:
+def worst_gap(X: Any, y: Any, alphas: Any, coefs: Any) -> float:
     """Largest duality gap over the objective, by one and the same code for all solvers."""
     worst, n = 0.0, y.size
-    for lam, w in zip(lams, coefs.T, strict=True):
+    for alpha, w in zip(alphas, coefs.T, strict=True):
         residual = y - X @ w
         largest = np.abs(X.T @ residual).max() / n
-        primal = residual @ residual / (2 * n) + lam * np.abs(w).sum()
-        point = residual * min(lam / largest, (y @ residual) / (residual @ residual))
+        primal = residual @ residual / (2 * n) + alpha * np.abs(w).sum()
+        point = residual * min(alpha / largest, (y @ residual) / (residual @ residual))
         worst = max(worst, 1 - (y @ y - (y - point) @ (y - point)) / (2 * n) / primal)
     return float(worst)
 
 
-def worst_violation(X: Any, y: Any, lams: Any, coefs: Any, penalty: Penalty) -> float:
+def worst_violation(X: Any, y: Any, alphas: Any, coefs: Any, penalty: Penalty) -> float:
     """Largest distance from zero to the subdifferential, over the largest correlation at zero."""
     from sparsetheory.numba_kernels.penalties.proximal import subgradient_distance
 
     worst, n = 0.0, y.size
-    for lam, w in zip(lams, coefs.T, strict=True):
+    for alpha, w in zip(alphas, coefs.T, strict=True):
         gradient = X.T @ (X @ w - y) / n
         at = [
-            subgradient_distance(penalty.kind, v, g, float(lam), float(penalty.shape))
+            subgradient_distance(penalty.kind, v, g, float(alpha), float(penalty.shape))
             for v, g in zip(w.astype(float), gradient, strict=True)
         ]
         worst = max(worst, *at)
@@ -109,19 +109,19 @@ def tightened(fit: Callable[[float], Any], error: Callable[[Any], float], tols: 
     return seconds, reached
 
 
-def lasso_peers(X: Any, y: Any, lams: Any) -> dict[str, tuple[Callable[[float], Any], Sequence[float]]]:
+def lasso_peers(X: Any, y: Any, alphas: Any) -> dict[str, tuple[Callable[[float], Any], Sequence[float]]]:
     """Path functions of one tolerance, and the tolerances to try."""
     peers: dict[str, tuple[Callable[[float], Any], Sequence[float]]] = {}
     if celer := _optional("celer"):
         peers["celer"] = (
-            lambda tol: celer.celer_path(X, y, "lasso", alphas=lams, tol=tol)[1],
+            lambda tol: celer.celer_path(X, y, "lasso", alphas=alphas, tol=tol)[1],
             (1e-6, 1e-8, 1e-9, 1e-10),
         )
     if glmnet := _optional("glmnet"):
 
         def fit_glmnet(tol: float) -> Any:
             model = glmnet.ElasticNet(
-                alpha=1, lambda_path=lams, tol=tol, standardize=False, fit_intercept=False, n_splits=0, max_iter=10**7
+                alpha=1, lambda_path=alphas, tol=tol, standardize=False, fit_intercept=False, n_splits=0, max_iter=10**7
             ).fit(X, y)
             return model.coef_path_.reshape(X.shape[1], -1)
 
@@ -129,16 +129,16 @@ def lasso_peers(X: Any, y: Any, lams: Any) -> dict[str, tuple[Callable[[float], 
     if _optional("skglm"):
         from skglm.penalties import L1
 
-        peers["skglm"] = (_skglm_path(X, y, lams, L1(1.0)), (1e-5, 1e-6, 1e-7, 1e-8))
+        peers["skglm"] = (_skglm_path(X, y, alphas, L1(1.0)), (1e-5, 1e-6, 1e-7, 1e-8))
     sklearn = importlib.import_module("sklearn.linear_model")
     peers["scikit-learn"] = (
-        lambda tol: sklearn.lasso_path(X, y, alphas=lams, tol=tol, max_iter=10**6)[1],
+        lambda tol: sklearn.lasso_path(X, y, alphas=alphas, tol=tol, max_iter=10**6)[1],
         (1e-6, 1e-7, 1e-8),
     )
     return peers
 
 
-def _skglm_path(X: Any, y: Any, lams: Any, penalty: Any) -> Callable[[float], Any]:
+def _skglm_path(X: Any, y: Any, alphas: Any, penalty: Any) -> Callable[[float], Any]:
     from skglm.datafits import Quadratic
     from skglm.solvers import AndersonCD
     from skglm.utils.jit_compilation import compiled_clone
@@ -148,11 +148,11 @@ def _skglm_path(X: Any, y: Any, lams: Any, penalty: Any) -> Callable[[float], An
         datafit.initialize_sparse(X.data, X.indptr, X.indices, y)
     else:
         datafit.initialize(X, y)
-    scale = lams[0]
+    scale = alphas[0]
 
     def fit(tol: float) -> Any:
         solver = AndersonCD(tol=tol * scale, fit_intercept=False, max_iter=1000, max_epochs=100_000)
-        return solver.path(X, y, datafit, compiled, alphas=lams)[1]
+        return solver.path(X, y, datafit, compiled, alphas=alphas)[1]
 
     fit(1.0)
     return fit
@@ -176,17 +176,17 @@ def bench_lasso(quick: bool) -> list[Row]:
     }
     rows = []
     for name, (size, (X, y)) in problems.items():
-        lams = np.abs(X.T @ y).max() / y.size * np.geomspace(1, 1e-2, 30)
-        lasso_path(X, y, lams=lams)
+        alphas = np.abs(X.T @ y).max() / y.size * np.geomspace(1, 1e-2, 30)
+        lasso_path(X, y, alphas=alphas)
         ours, gap = tightened(
-            lambda tol, X=X, y=y, lams=lams: lasso_path(X, y, lams=lams, tol=tol).coefs,
-            lambda coefs, X=X, y=y, lams=lams: worst_gap(X, y, lams, coefs),
+            lambda tol, X=X, y=y, alphas=alphas: lasso_path(X, y, alphas=alphas, tol=tol).coefs,
+            lambda coefs, X=X, y=y, alphas=alphas: worst_gap(X, y, alphas, coefs),
             (1e-5, 1e-6, 1e-7),
         )
         task = f"Lasso path, {name.format(*size)} (gap {gap:.0e})"
-        for peer, (fit, tols) in lasso_peers(X, y, lams).items():
+        for peer, (fit, tols) in lasso_peers(X, y, alphas).items():
             theirs, reached = tightened(
-                fit, lambda coefs, X=X, y=y, lams=lams: worst_gap(X, y, lams[: coefs.shape[1]], coefs), tols
+                fit, lambda coefs, X=X, y=y, alphas=alphas: worst_gap(X, y, alphas[: coefs.shape[1]], coefs), tols
             )
             target = 2.0 if peer == "scikit-learn" else 1.0
             rows.append(Row(task, f"{peer} (gap {reached:.0e})", ours, theirs, target))
@@ -201,19 +201,19 @@ def bench_nonconvex(quick: bool) -> list[Row]:
 
     n, d = (300, 3000) if quick else (1000, 10_000)
     X, y = correlated_design(n, d, np.random.default_rng(0))
-    lams = np.abs(X.T @ y).max() / n * np.geomspace(1, 0.1, 30)
+    alphas = np.abs(X.T @ y).max() / n * np.geomspace(1, 0.1, 30)
     rows = []
     for ours, theirs in ((MCP(1.0, gamma=3.0), penalties.MCPenalty(1.0, 3.0)), (SCAD(1.0), penalties.SCAD(1.0, 3.7))):
 
         def error(coefs: Any, penalty: Penalty = ours) -> float:
-            return worst_violation(X, y, lams, coefs, penalty)
+            return worst_violation(X, y, alphas, coefs, penalty)
 
         def fit(tol: float, penalty: Penalty = ours) -> Any:
-            return lasso_path(X, y, lams=lams, penalty=penalty, tol=tol).coefs
+            return lasso_path(X, y, alphas=alphas, penalty=penalty, tol=tol).coefs
 
         fit(1e-3)
         mine, a = tightened(fit, error, (1e-5, 1e-6))
-        other, b = tightened(_skglm_path(X, y, lams, theirs), error, (1e-5, 1e-6, 1e-7))
+        other, b = tightened(_skglm_path(X, y, alphas, theirs), error, (1e-5, 1e-6, 1e-7))
         name = type(ours).__name__
         rows.append(
             Row(f"{name} path, dense {n}x{d} (violation {a:.0e})", f"skglm (violation {b:.0e})", mine, other, 1.0)
@@ -236,7 +236,7 @@ def bench_cold_start(quick: bool) -> list[Row]:
     """Import and first fit in a new process, machine code on disk, beyond scikit-learn's import."""
     repeats = 1 if quick else 3
     ours = _first_fit(
-        "from sparsetheory.regression import WorkingSetLasso\nWorkingSetLasso(lam=0.1).fit(X, y)", repeats
+        "from sparsetheory.regression import WorkingSetLasso\nWorkingSetLasso(alpha=0.1).fit(X, y)", repeats
     )
     rows = [Row("import + first fit, new process", "one second", ours, 1.0, 1.0)]
     if _optional("skglm"):
@@ -395,7 +395,7 @@ def bench_table(quick: bool) -> list[Row]:
     """Median errors of anchors with forward-backward selection beside a prototype and the best method without."""
     n, d, k, sigma = 300, 1000, 6, 0.1
     peers: dict[str, Any] = {
-        "Lasso": WorkingSetLasso(theory.noise_level(sigma, n, d, 0.1), fit_intercept=False),
+        "Lasso": WorkingSetLasso(theory.universal_alpha(sigma, n, d, 0.1), fit_intercept=False),
         "OMP": OMP(k, fit_intercept=False),
         "splicing": SplicingRegressor(k, fit_intercept=False),
     }

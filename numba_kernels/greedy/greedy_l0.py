@@ -1,7 +1,7 @@
-"""Greedy coordinate descent on ``|x - U b|^2 / 2 + lam #{b != 0}`` with unit columns U.
+"""Greedy coordinate descent on ``|x - U b|^2 / 2 + alpha #{b != 0}`` with unit columns U.
 
 With q for the inner product of a column with the residual, the best value of its coefficient b is q + b, or zero. To
-set it lowers the objective by ``q^2 / 2``, less lam if b was zero; to clear it by ``lam - b (q + b / 2)``.
+set it lowers the objective by ``q^2 / 2``, less alpha if b was zero; to clear it by ``alpha - b (q + b / 2)``.
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ def _move(correlations: _Floats, row: _Floats, change: float, scores: _Floats) -
 
 @kernel(fastmath=True)
 def _best_change(
-    code: _Floats, correlations: _Floats, active: _Index, count: int, lam: float, rounding: float
+    code: _Floats, correlations: _Floats, active: _Index, count: int, alpha: float, rounding: float
 ) -> tuple[int, np.floating, np.floating]:
     """Return which active coefficient to change, to what, and by how much that lowers the objective.
 
@@ -41,7 +41,7 @@ def _best_change(
     winner, target, best = -1, zero, zero
     for p in range(count):
         b, q = code[active[p]], correlations[active[p]]
-        fit, cleared = half * q * q, lam - b * (q + half * b) - rounding
+        fit, cleared = half * q * q, alpha - b * (q + half * b) - rounding
         if fit > best and abs(q) > still * abs(b):
             winner, target, best = p, b + q, fit
         if cleared > best:
@@ -54,7 +54,7 @@ def greedy_l0(
     gram: _Floats,
     rows: _Floats,
     warm: _Floats,
-    lam: float,
+    alpha: float,
     roundings: _Floats,
     least: _Floats,
     max_moves: int,
@@ -69,7 +69,7 @@ def greedy_l0(
         Correlations of the columns with each signal; overwritten by the codes.
     warm : ndarray of shape (n_samples, n) or (0, n)
         Codes to start from; without rows, zero.
-    lam : float
+    alpha : float
         Price of a coefficient.
     roundings : ndarray of shape (n_samples,)
         Gains of this size, by a coefficient that appears or vanishes, are rounding.
@@ -106,8 +106,8 @@ def greedy_l0(
                     _move(correlations, gram[active[p]], code[active[p]], scores)
                 index, square = _move(correlations, gram[0], zero, scores)
                 fresh, stale = True, False
-            slot, target, gain = _best_change(code, correlations, active, count, lam, roundings[t])
-            entry = half * square - lam - roundings[t]
+            slot, target, gain = _best_change(code, correlations, active, count, alpha, roundings[t])
+            entry = half * square - alpha - roundings[t]
             if max(gain, entry) <= least[t]:
                 if fresh:
                     break

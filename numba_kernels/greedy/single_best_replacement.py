@@ -1,4 +1,4 @@
-"""Local search for ``|x - D c|^2 / 2 + lam #{c != 0}`` by the best addition or removal of one atom.
+"""Local search for ``|x - D c|^2 / 2 + alpha #{c != 0}`` by the best addition or removal of one atom.
 
 Between moves the code is least squares on its support. The support is seen through an orthonormal basis of its span:
 one row per direction q, which holds the inner products of q with all atoms, and the coefficients with which q
@@ -190,7 +190,7 @@ def single_best_replacement(
     gram: _Floats,
     rows: _Floats,
     warm: _Floats,
-    lam: float,
+    alpha: float,
     roundings: _Floats,
     capacity: int,
     max_moves: int,
@@ -207,7 +207,7 @@ def single_best_replacement(
         Correlations of the atoms with each signal; overwritten by the codes.
     warm : ndarray of shape (n_samples, n) or (0, n)
         The search starts from the supports of these codes; without rows, from nothing.
-    lam : float
+    alpha : float
         Price of an atom.
     roundings : ndarray of shape (n_samples,)
         By as much a gain may be wrong, times the share of its square that an atom has left outside the others.
@@ -251,7 +251,7 @@ def single_best_replacement(
         while True:
             if stale:
                 size = _build(rows[t], chosen, size, gram, inner, dual, along, weights, correlations, left, limit)
-                worth = -lam * rows.dtype.type(size)
+                worth = -alpha * rows.dtype.type(size)
                 for p in range(size):
                     worth += half * along[p] * along[p]
                 # Atoms that are in by right must not be lost to another order of them, nor a search go in circles.
@@ -264,7 +264,7 @@ def single_best_replacement(
             index, fall = -1, zero
             if size < capacity:
                 index, fall = _best_addition(correlations, left, gram, dependent, roundings[t], scores)
-            if rise >= lam and fall <= lam:
+            if rise >= alpha and fall <= alpha:
                 if fresh:
                     break
                 stale = True
@@ -273,7 +273,7 @@ def single_best_replacement(
                 moves[t] = -1
                 break
             moves[t] += 1
-            if lam - rise >= fall - lam:
+            if alpha - rise >= fall - alpha:
                 _drop(slot, size, inner, dual, along, weights, spare, correlations, left)
                 size -= 1
                 chosen[slot] = chosen[size]

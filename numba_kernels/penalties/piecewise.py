@@ -30,7 +30,7 @@ class PenaltyTable(NamedTuple):
         Whether the objective is convex in every single coefficient, so that critical points need no further test.
     jumps : bool
         Whether the best value of a coefficient may leave zero by a jump.
-    lam, shape : ndarray of shape (n,)
+    alpha, shape : ndarray of shape (n,)
         Numbers of the penalty.
     steps : ndarray of shape (n,)
         One over the squared norm of each atom.
@@ -44,7 +44,7 @@ class PenaltyTable(NamedTuple):
     quadratic: bool
     convex: bool
     jumps: bool
-    lam: _Floats
+    alpha: _Floats
     shape: _Floats
     steps: _Floats
     thresholds: _Floats
@@ -65,8 +65,8 @@ def piece_at(p: PenaltyTable, i: int, x: float) -> tuple[float, float, float, fl
     """
     v, zero, infinity = abs(x), type(x)(0), type(x)(np.inf)
     if not p.quadratic:
-        bend = curvature(p.kind, v, p.lam[i], p.shape[i])
-        slope, inner, outer = derivative(p.kind, v, p.lam[i], p.shape[i]) - bend * v, zero, infinity
+        bend = curvature(p.kind, v, p.alpha[i], p.shape[i])
+        slope, inner, outer = derivative(p.kind, v, p.alpha[i], p.shape[i]) - bend * v, zero, infinity
     elif v < p.pieces[i, 0]:
         slope, bend, inner, outer = p.pieces[i, 2], -p.pieces[i, 3], zero, p.pieces[i, 0]
     elif v < p.pieces[i, 1]:

@@ -26,11 +26,11 @@ __all__ = [
 
 
 @kernel
-def weak_convexity(kind: int, lam: float, shape: float) -> float:
+def weak_convexity(kind: int, alpha: float, shape: float) -> float:
     """Return the least rho for which penalty + rho x^2 / 2 is convex; infinite where there is none."""
-    one = type(lam)(1)
-    if kind == L1 or lam == 0:
-        return type(lam)(0)
+    one = type(alpha)(1)
+    if kind == L1 or alpha == 0:
+        return type(alpha)(0)
     if kind == CEL0:
         return shape * shape
     if kind == MCP:
@@ -38,109 +38,109 @@ def weak_convexity(kind: int, lam: float, shape: float) -> float:
     if kind == SCAD:
         return one / (shape - one)
     if kind == LOG_SUM:
-        return lam / (shape * shape)
-    return type(lam)(np.inf)
+        return alpha / (shape * shape)
+    return type(alpha)(np.inf)
 
 
 @kernel
-def _parabola(kind: int, lam: float, shape: float) -> tuple[float, float]:
+def _parabola(kind: int, alpha: float, shape: float) -> tuple[float, float]:
     """Return the slope s at zero and the bend rho of CEL0 or MCP: both are s v - rho v^2 / 2 up to its top."""
     if kind == CEL0:
-        return math.sqrt(lam + lam) * shape, shape * shape
-    return lam, type(lam)(1) / shape
+        return math.sqrt(alpha + alpha) * shape, shape * shape
+    return alpha, type(alpha)(1) / shape
 
 
 @kernel
-def value(kind: int, x: float, lam: float, shape: float) -> float:
+def value(kind: int, x: float, alpha: float, shape: float) -> float:
     """Return the penalty of one coordinate."""
     v, zero, one = abs(x), type(x)(0), type(x)(1)
     if kind == L1:
-        return lam * v
-    if v == 0 or lam == 0:
+        return alpha * v
+    if v == 0 or alpha == 0:
         return zero
     if kind == L0:
-        return lam
+        return alpha
     if kind == LQ:
-        return lam * v**shape
+        return alpha * v**shape
     if kind == LOG_SUM:
-        return lam * np.log1p(v / shape)
+        return alpha * np.log1p(v / shape)
     if kind == CAPPED_L1:
-        return lam * min(v, shape)
+        return alpha * min(v, shape)
     if kind == SCAD:
-        if v <= lam:
-            return lam * v
+        if v <= alpha:
+            return alpha * v
         # The plateau minus what the falling slope would still add.
-        left = max(shape * lam - v, zero)
-        return (lam * lam * (shape + one) - left * left / (shape - one)) / (one + one)
-    slope, rho = _parabola(kind, lam, shape)
+        left = max(shape * alpha - v, zero)
+        return (alpha * alpha * (shape + one) - left * left / (shape - one)) / (one + one)
+    slope, rho = _parabola(kind, alpha, shape)
     reached = min(v, slope / rho)
     return reached * (slope - rho * reached / (one + one))
 
 
 @kernel
-def derivative(kind: int, x: float, lam: float, shape: float) -> float:
+def derivative(kind: int, x: float, alpha: float, shape: float) -> float:
     """Return the derivative of the penalty at x; at zero the one from the right, at a kink the outer one."""
     v, zero, one = abs(x), type(x)(0), type(x)(1)
-    if kind == L1 or lam == 0:
-        return math.copysign(lam, x)
+    if kind == L1 or alpha == 0:
+        return math.copysign(alpha, x)
     if kind == L0:
         slope = type(x)(np.inf) if v == 0 else zero
     elif kind == LQ:
-        slope = lam * shape * v ** (shape - one)
+        slope = alpha * shape * v ** (shape - one)
     elif kind == SCAD:
-        slope = min(max((shape * lam - v) / (shape - one), zero), lam)
+        slope = min(max((shape * alpha - v) / (shape - one), zero), alpha)
     elif kind == LOG_SUM:
-        slope = lam / (shape + v)
+        slope = alpha / (shape + v)
     elif kind == CAPPED_L1:
-        slope = lam if v < shape else zero
+        slope = alpha if v < shape else zero
     else:
-        steepest, rho = _parabola(kind, lam, shape)
+        steepest, rho = _parabola(kind, alpha, shape)
         slope = max(steepest - rho * v, zero)
     return math.copysign(slope, x)
 
 
 @kernel
-def curvature(kind: int, x: float, lam: float, shape: float) -> float:
+def curvature(kind: int, x: float, alpha: float, shape: float) -> float:
     """Return the second derivative of the penalty at x != 0; at a kink the outer one."""
     v, zero, one = abs(x), type(x)(0), type(x)(1)
-    if kind == L1 or lam == 0:
+    if kind == L1 or alpha == 0:
         return zero
     if kind == LQ:
-        return -lam * shape * (one - shape) * v ** (shape - one - one)
+        return -alpha * shape * (one - shape) * v ** (shape - one - one)
     if kind == LOG_SUM:
-        return -lam / ((shape + v) * (shape + v))
+        return -alpha / ((shape + v) * (shape + v))
     if kind == SCAD:
-        return -one / (shape - one) if lam <= v < shape * lam else zero
+        return -one / (shape - one) if alpha <= v < shape * alpha else zero
     if kind == CEL0 or kind == MCP:  # noqa: SIM109
-        slope, rho = _parabola(kind, lam, shape)
+        slope, rho = _parabola(kind, alpha, shape)
         return -rho if rho * v < slope else zero
     return zero
 
 
 @kernel
-def subgradient_distance(kind: int, x: float, g: float, lam: float, shape: float) -> float:
+def subgradient_distance(kind: int, x: float, g: float, alpha: float, shape: float) -> float:
     """Return the distance of ``-g`` from the limiting subdifferential of the penalty at x."""
     zero = type(x)(0)
     if x == 0:
-        return max(abs(g) - derivative(kind, zero, lam, shape), zero)
+        return max(abs(g) - derivative(kind, zero, alpha, shape), zero)
     if kind == CAPPED_L1 and abs(x) == shape:
-        return min(abs(g), abs(g + math.copysign(lam, x)))
-    return abs(g + derivative(kind, x, lam, shape))
+        return min(abs(g), abs(g + math.copysign(alpha, x)))
+    return abs(g + derivative(kind, x, alpha, shape))
 
 
 @kernel
-def _plateau_threshold(kind: int, step: float, lam: float, shape: float) -> float:
+def _plateau_threshold(kind: int, step: float, alpha: float, shape: float) -> float:
     """Return sqrt(2 step p) for a penalty that saturates at p, and infinity for the others."""
-    c = step * lam
+    c = step * alpha
     if kind == L0 or kind == CEL0:  # noqa: SIM109
         return math.sqrt(c + c)
     if kind == MCP:
-        return lam * math.sqrt(step * shape)
+        return alpha * math.sqrt(step * shape)
     if kind == SCAD:
-        return lam * math.sqrt(step * (shape + type(lam)(1)))
+        return alpha * math.sqrt(step * (shape + type(alpha)(1)))
     if kind == CAPPED_L1:
         return math.sqrt((c + c) * shape)
-    return type(lam)(np.inf)
+    return type(alpha)(np.inf)
 
 
 @kernel
@@ -227,45 +227,45 @@ def _log_sum_threshold(c: float, eps: float) -> float:
 
 
 @kernel
-def zero_threshold(kind: int, step: float, lam: float, shape: float) -> float:
+def zero_threshold(kind: int, step: float, alpha: float, shape: float) -> float:
     """Return the largest abs(u) that :func:`prox` maps to zero: the infimum of x/2 + step penalty(x)/x over x > 0."""
-    one, c = type(lam)(1), step * lam
-    if kind == L1 or lam == 0:
+    one, c = type(alpha)(1), step * alpha
+    if kind == L1 or alpha == 0:
         return c
     if kind == LQ:
         return _lq_jump(c, shape) * (one + (one - shape)) / (one + one) / (one - shape)
     if kind == LOG_SUM:
         return _log_sum_threshold(c, shape)
     # Zero loses to a small value beyond the first, and to a value on the plateau beyond the second.
-    return min(step * derivative(kind, type(lam)(0), lam, shape), _plateau_threshold(kind, step, lam, shape))
+    return min(step * derivative(kind, type(alpha)(0), alpha, shape), _plateau_threshold(kind, step, alpha, shape))
 
 
 @kernel
-def jump(kind: int, step: float, lam: float, shape: float) -> float:
+def jump(kind: int, step: float, alpha: float, shape: float) -> float:
     """Return the limit of :func:`prox` from above at the zero threshold."""
-    c, zero = step * lam, type(lam)(0)
+    c, zero = step * alpha, type(alpha)(0)
     if kind == LQ:
         return _lq_jump(c, shape)
     if kind == LOG_SUM:
         return _log_sum_root(_log_sum_threshold(c, shape), c, shape) if c > shape * shape else zero
-    plateau = _plateau_threshold(kind, step, lam, shape)
-    return plateau if plateau <= step * derivative(kind, zero, lam, shape) else zero
+    plateau = _plateau_threshold(kind, step, alpha, shape)
+    return plateau if plateau <= step * derivative(kind, zero, alpha, shape) else zero
 
 
 @kernel
-def beyond(kind: int, v: float, step: float, lam: float, shape: float) -> float:
+def beyond(kind: int, v: float, step: float, alpha: float, shape: float) -> float:
     """Return the operator at v > 0 above the zero threshold, which is not looked at."""
-    one, c = type(v)(1), step * lam
+    one, c = type(v)(1), step * alpha
     if kind == L1:
         return v - c
-    if kind == L0 or lam == 0:
+    if kind == L0 or alpha == 0:
         return v
     if kind == LQ:
         return _lq_root(v, c, shape)
     if kind == LOG_SUM:
         return _log_sum_root(v, c, shape)
     if kind == CEL0 or kind == MCP:  # noqa: SIM109
-        slope, rho = _parabola(kind, lam, shape)
+        slope, rho = _parabola(kind, alpha, shape)
         gap, keep = v - step * slope, one - step * rho
         return min(gap / keep, v) if keep > 0 and gap > 0 else v
     soft, switch = v - c, shape + c / (one + one)
@@ -274,24 +274,26 @@ def beyond(kind: int, v: float, step: float, lam: float, shape: float) -> float:
         keep = shape - one - step
         if keep > 0:
             return min(max(soft, ((shape - one) * v - shape * c) / keep), v)
-        switch = (lam * (shape + one) + c) / (one + one)
+        switch = (alpha * (shape + one) + c) / (one + one)
     return soft if soft > 0 and v <= switch else v
 
 
 @kernel
-def prox(kind: int, u: float, step: float, lam: float, shape: float) -> float:
+def prox(kind: int, u: float, step: float, alpha: float, shape: float) -> float:
     """Return the minimiser of (x - u)^2 / 2 + step penalty(x), and zero where zero ties with it.
 
-    At lam = 0 that is u itself. All operators are odd and do not decrease.
+    At alpha = 0 that is u itself. All operators are odd and do not decrease.
     """
     v, zero = abs(u), type(u)(0)
     if kind == L1:
-        c = step * lam
+        c = step * alpha
         return zero if v <= c else math.copysign(v - c, u)
-    if lam == 0:
+    if alpha == 0:
         return u
-    small = _log_sum_is_zero(v, step * lam, shape) if kind == LOG_SUM else v <= zero_threshold(kind, step, lam, shape)
-    return zero if small else math.copysign(beyond(kind, v, step, lam, shape), u)
+    small = (
+        _log_sum_is_zero(v, step * alpha, shape) if kind == LOG_SUM else v <= zero_threshold(kind, step, alpha, shape)
+    )
+    return zero if small else math.copysign(beyond(kind, v, step, alpha, shape), u)
 
 
 def warmup() -> None:

@@ -12,7 +12,7 @@ _Floats = NDArray[np.floating]
 
 
 @kernel
-def penalty_rows(kind: int, codes: _Floats, lam: _Floats, shape: _Floats, out: NDArray[np.float64]) -> None:
+def penalty_rows(kind: int, codes: _Floats, alpha: _Floats, shape: _Floats, out: NDArray[np.float64]) -> None:
     """Write the penalty of every row, summed in double precision.
 
     Parameters
@@ -21,7 +21,7 @@ def penalty_rows(kind: int, codes: _Floats, lam: _Floats, shape: _Floats, out: N
         Tag of the penalty.
     codes : ndarray of shape (n, d)
         C-ordered; single or double precision.
-    lam, shape : ndarray of shape (d,)
+    alpha, shape : ndarray of shape (d,)
         Numbers of the penalty of each column, in the same precision.
     out : ndarray of shape (n,)
         Overwritten.
@@ -34,7 +34,7 @@ def penalty_rows(kind: int, codes: _Floats, lam: _Floats, shape: _Floats, out: N
         total = 0.0
         for j in range(codes.shape[1]):
             if codes[i, j] != 0:
-                total += value(kind, codes[i, j], lam[j], shape[j])
+                total += value(kind, codes[i, j], alpha[j], shape[j])
         out[i] = total
 
 

@@ -1,18 +1,18 @@
 """Integer tags of the separable penalties. Importing them loads no compiler.
 
-A kernel knows a penalty by its tag, its strength `lam` and one further number `shape`:
+A kernel knows a penalty by its tag, its strength `alpha` and one further number `shape`:
 
 ========= ===================== ============================================================================
 tag       shape                 penalty of v = abs(x)
 ========= ===================== ============================================================================
-L1        unused                lam v
-L0        unused                lam where v > 0
-LQ        q in (0, 1)           lam v^q
-CEL0      column norm a > 0     lam - (a^2 / 2) (v - k)^2 below k = sqrt(2 lam) / a, then lam
-MCP       gamma > 0             lam v - v^2 / (2 gamma) below gamma lam, then gamma lam^2 / 2
-SCAD      a > 2                 lam v below lam, a parabola below a lam, then lam^2 (a + 1) / 2
-LOG_SUM   eps > 0               lam log(1 + v / eps)
-CAPPED_L1 theta > 0             lam min(v, theta)
+L1        unused                alpha v
+L0        unused                alpha where v > 0
+LQ        q in (0, 1)           alpha v^q
+CEL0      column norm a > 0     alpha - (a^2 / 2) (v - k)^2 below k = sqrt(2 alpha) / a, then alpha
+MCP       gamma > 0             alpha v - v^2 / (2 gamma) below gamma alpha, then gamma alpha^2 / 2
+SCAD      a > 2                 alpha v below alpha, a parabola below a alpha, then alpha^2 (a + 1) / 2
+LOG_SUM   eps > 0               alpha log(1 + v / eps)
+CAPPED_L1 theta > 0             alpha min(v, theta)
 ========= ===================== ============================================================================
 """
 

@@ -13,7 +13,7 @@ _Floats = NDArray[np.floating]
 
 
 @kernel
-def prox_array(kind: int, u: _Floats, step: float, lam: _Floats, shape: _Floats, out: _Floats) -> None:
+def prox_array(kind: int, u: _Floats, step: float, alpha: _Floats, shape: _Floats, out: _Floats) -> None:
     """Write the thresholded entries of `u` to `out`, which may be `u` itself.
 
     Parameters
@@ -24,37 +24,39 @@ def prox_array(kind: int, u: _Floats, step: float, lam: _Floats, shape: _Floats,
         C-ordered; all arrays of one dtype.
     step : float
         Positive; cast to the dtype of `u`.
-    lam, shape : ndarray of shape (d,)
+    alpha, shape : ndarray of shape (d,)
         Numbers of the penalty of each column.
     """
     size = u.dtype.type(step)
-    limits = np.empty_like(lam)
-    for j in range(lam.size):
-        same = j > 0 and lam[j] == lam[j - 1] and shape[j] == shape[j - 1]
-        limits[j] = limits[j - 1] if same else zero_threshold(kind, size, lam[j], shape[j])
+    limits = np.empty_like(alpha)
+    for j in range(alpha.size):
+        same = j > 0 and alpha[j] == alpha[j - 1] and shape[j] == shape[j - 1]
+        limits[j] = limits[j - 1] if same else zero_threshold(kind, size, alpha[j], shape[j])
     for i in range(u.shape[0]):
         for j in range(u.shape[1]):
             # Soft thresholding alone needs no branch, and without one it vectorises.
             small = kind != L1 and abs(u[i, j]) <= limits[j]
-            out[i, j] = u.dtype.type(0) if small else prox(kind, u[i, j], size, lam[j], shape[j])
+            out[i, j] = u.dtype.type(0) if small else prox(kind, u[i, j], size, alpha[j], shape[j])
 
 
 @kernel
-def value_sum(kind: int, x: _Floats, lam: _Floats, shape: _Floats) -> float:
+def value_sum(kind: int, x: _Floats, alpha: _Floats, shape: _Floats) -> float:
     """Return the sum of the penalty over all entries, summed in double precision; arrays as in :func:`prox_array`."""
     total = 0.0
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            total += value(kind, x[i, j], lam[j], shape[j])
+            total += value(kind, x[i, j], alpha[j], shape[j])
     return total
 
 
 @kernel
-def subgradient_distances(kind: int, x: _Floats, gradient: _Floats, lam: _Floats, shape: _Floats, out: _Floats) -> None:
+def subgradient_distances(
+    kind: int, x: _Floats, gradient: _Floats, alpha: _Floats, shape: _Floats, out: _Floats
+) -> None:
     """Write how far every entry of `x` is from being critical; arrays as in :func:`prox_array`."""
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            out[i, j] = subgradient_distance(kind, x[i, j], gradient[i, j], lam[j], shape[j])
+            out[i, j] = subgradient_distance(kind, x[i, j], gradient[i, j], alpha[j], shape[j])
 
 
 def warmup() -> None:

@@ -181,7 +181,7 @@ def _bounded(p: PenaltyTable, share: np.floating, a: BentAtoms, size: int) -> np
     change = half * share * share * (along + bent)
     for j in range(size):
         i, to = a.atoms[j], a.x[j] + share * a.move[j]
-        change += value(p.kind, to, p.lam[i], p.shape[i]) - value(p.kind, a.x[j], p.lam[i], p.shape[i])
+        change += value(p.kind, to, p.alpha[i], p.shape[i]) - value(p.kind, a.x[j], p.alpha[i], p.shape[i])
         change -= share * a.r[j] * a.move[j]
     return share if change <= 0 else safe
 

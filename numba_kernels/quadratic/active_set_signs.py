@@ -66,12 +66,12 @@ def _extend(a: SignedAtoms, size: int, left: float) -> None:
 
 
 @block
-def enter(i: int, x: float, signed: float, lam: float, left: float, a: SignedAtoms, size: int) -> int:
+def enter(i: int, x: float, signed: float, alpha: float, left: float, a: SignedAtoms, size: int) -> int:
     """Append atom i, of coefficient x and correlation `signed`, after :func:`distance`; return the new size."""
     _extend(a, size, left)
     a.atoms[size], a.x[size], a.before[size] = i, x, a.x.dtype.type(0)
     a.sign[size] = math.copysign(a.x.dtype.type(1), signed)
-    a.excess[size] = signed - lam * a.sign[size]
+    a.excess[size] = signed - alpha * a.sign[size]
     a.used[i] = True
     return size + 1
 
@@ -92,16 +92,17 @@ def leave(out: int, a: SignedAtoms, size: int, pending: int) -> tuple[int, int]:
 
 
 @block
-def exchange(gram: _Floats, i: int, signed: float, lam: float, a: SignedAtoms, size: int) -> tuple[int, int]:
+def exchange(gram: _Floats, i: int, signed: float, alpha: float, a: SignedAtoms, size: int) -> tuple[int, int]:
     """Let atom i, a combination of active ones, replace one of them; return the new counts.
 
     Coefficients move along the combination until the first one is zero, if that lowers the objective. The fit stays,
-    and where active atoms are at ``r = lam sign``, the l1 norm falls, because the correlation of atom i is beyond lam.
+    and where active atoms are at ``r = alpha sign``, the l1 norm falls, because the correlation of atom i is beyond
+    alpha.
     """
     distance(gram, i, a, size)
     towards = math.copysign(a.x.dtype.type(1), signed)
     nothing = math.sqrt(np.finfo(type(signed)).eps)
-    out, length, rate, most = -1, a.x.dtype.type(np.inf), abs(signed) - lam, a.x.dtype.type(0)
+    out, length, rate, most = -1, a.x.dtype.type(np.inf), abs(signed) - alpha, a.x.dtype.type(0)
     for j in range(size):
         rate -= towards * a.column[j] * a.excess[j]
         most = max(most, abs(a.column[j]))
@@ -116,7 +117,7 @@ def exchange(gram: _Floats, i: int, signed: float, lam: float, a: SignedAtoms, s
         a.x[j] -= length * towards * a.column[j]
     size, pending = leave(out, a, size, 0)
     left = distance(gram, i, a, size)
-    return enter(i, length * towards, signed, lam, left, a, size), pending
+    return enter(i, length * towards, signed, alpha, left, a, size), pending
 
 
 @block(fastmath=True)

@@ -89,7 +89,7 @@ def _sweep(first: int, p: PenaltyTable, limit: float, noise: float, a: BentAtoms
         if abs(u) > p.thresholds[i]:
             # Hard thresholding keeps what it does not drop.
             kept = abs(u) * step
-            best = math.copysign(kept if p.kind == L0 else beyond(p.kind, kept, step, p.lam[i], p.shape[i]), u)
+            best = math.copysign(kept if p.kind == L0 else beyond(p.kind, kept, step, p.alpha[i], p.shape[i]), u)
         change = best - a.x[j]
         if h * abs(change) > limit + noise * a.weight[j] or (best == 0) != (a.x[j] == 0):
             moves += 1

@@ -32,7 +32,7 @@ _Array = NDArray[np.float64]
 
 @kernel
 def gram_sweeps(
-    gram: _Array, size: int, w: _Array, g: _Array, lam: _Array, shape: _Array, kind: int, max_sweeps: int, tol: float
+    gram: _Array, size: int, w: _Array, g: _Array, alpha: _Array, shape: _Array, kind: int, max_sweeps: int, tol: float
 ) -> int:
     """Sweep over the leading `size` coordinates of a Gram matrix; `w` and `g` are updated in place.
 
@@ -44,7 +44,7 @@ def gram_sweeps(
         Number of coordinates in use.
     w, g : ndarray of shape (capacity,)
         Coefficients and negative gradient ``b - gram @ w``.
-    lam, shape : ndarray of shape (capacity,)
+    alpha, shape : ndarray of shape (capacity,)
         Numbers of the penalty of each coordinate.
     kind : int
         Tag of the penalty.
@@ -65,7 +65,7 @@ def gram_sweeps(
             if h <= 0.0:
                 continue
             old = w[j]
-            new = prox(kind, old + g[j] / h, 1.0 / h, lam[j], shape[j])
+            new = prox(kind, old + g[j] / h, 1.0 / h, alpha[j], shape[j])
             change = new - old
             if change != 0.0:
                 w[j] = new
@@ -78,24 +78,24 @@ def gram_sweeps(
 
 
 @kernel
-def penalty_sum(w: _Array, lam: _Array, shape: _Array, kind: int) -> float:
+def penalty_sum(w: _Array, alpha: _Array, shape: _Array, kind: int) -> float:
     """Return the value of the penalty at `w`."""
     total = 0.0
     for j in range(w.size):
         if w[j] != 0.0:
-            total += value(kind, w[j], lam[j], shape[j])
+            total += value(kind, w[j], alpha[j], shape[j])
     return total
 
 
 @kernel
-def zero_limits(h: _Array, lam: _Array, shape: _Array, kind: int, out: _Array) -> None:
+def zero_limits(h: _Array, alpha: _Array, shape: _Array, kind: int, out: _Array) -> None:
     """Write how large the gradient of a coordinate of curvature `h` may be while zero is its best value."""
     for j in range(h.size):
-        out[j] = h[j] * zero_threshold(kind, 1.0 / h[j], lam[j], shape[j]) if h[j] > 0.0 else np.inf
+        out[j] = h[j] * zero_threshold(kind, 1.0 / h[j], alpha[j], shape[j]) if h[j] > 0.0 else np.inf
 
 
 @kernel
-def largest_violation(h: _Array, w: _Array, g: _Array, lam: _Array, shape: _Array, kind: int) -> float:
+def largest_violation(h: _Array, w: _Array, g: _Array, alpha: _Array, shape: _Array, kind: int) -> float:
     """Return the largest ``h_j |w_j - prox(w_j + g_j / h_j)|``: how far a coordinate is from its best value.
 
     `g` is the negative gradient and `h` the curvature. Zero means that no single coordinate can improve, also where the
@@ -104,17 +104,17 @@ def largest_violation(h: _Array, w: _Array, g: _Array, lam: _Array, shape: _Arra
     worst = 0.0
     for j in range(w.size):
         if h[j] > 0.0:
-            best = prox(kind, w[j] + g[j] / h[j], 1.0 / h[j], lam[j], shape[j])
+            best = prox(kind, w[j] + g[j] / h[j], 1.0 / h[j], alpha[j], shape[j])
             worst = max(worst, h[j] * abs(w[j] - best))
     return worst
 
 
 @kernel
-def penalty_model(w: _Array, lam: _Array, shape: _Array, kind: int, slope: _Array, bend: _Array) -> None:
+def penalty_model(w: _Array, alpha: _Array, shape: _Array, kind: int, slope: _Array, bend: _Array) -> None:
     """Write first and second derivative of the penalty at coordinates that are not zero."""
     for j in range(w.size):
-        slope[j] = derivative(kind, w[j], lam[j], shape[j])
-        bend[j] = curvature(kind, w[j], lam[j], shape[j])
+        slope[j] = derivative(kind, w[j], alpha[j], shape[j])
+        bend[j] = curvature(kind, w[j], alpha[j], shape[j])
 
 
 @kernel(fastmath=True)

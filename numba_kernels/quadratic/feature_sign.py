@@ -1,10 +1,11 @@
 """Lasso codes of many signals on one Gram matrix, by a block active-set method.
 
-Every signal d has its own problem ``min 0.5 |d - D x|^2 + lam |x|_1``, of which the method reads the correlations
+Every signal d has its own problem ``min 0.5 |d - D x|^2 + alpha |x|_1``, of which the method reads the correlations
 ``D'd`` and the Gram matrix ``D'D``. It keeps active atoms with signs, the inverse of their Gram matrix, and the
-correlations r of all atoms with the residual. One pass lets the atoms in whose correlations are far above lam, moves to
-the minimiser for the given signs, drops every atom whose coefficient reaches zero on the way, and updates r. The move
-starts from the violations ``r - lam sign`` themselves, so that rounding errors of the inverse correct themselves.
+correlations r of all atoms with the residual. One pass lets the atoms in whose correlations are far above alpha, moves
+to the minimiser for the given signs, drops every atom whose coefficient reaches zero on the way, and updates r. The
+move starts from the violations ``r - alpha sign`` themselves, so that rounding errors of the inverse correct
+themselves.
 """
 
 import math
@@ -30,13 +31,14 @@ __all__ = ["feature_sign", "warmup"]
 _Floats = NDArray[np.floating]
 _Index = NDArray[np.int64]
 
-# Atoms enter together if their excess over lam is at least this share of the largest one: the fastest of 0.4, 0.5, ...
+# Atoms enter together if their excess over alpha is at least this share of the largest one: the fastest of 0.4, 0.5,
+# ...
 _SHARE = 0.6
 # Passes in a row that may neither change the active set nor halve the violation: more would not help.
 _POLISHING = 3
 # A pass should bring the violations of active atoms to zero. If it leaves this share, the inverse is made anew.
 _INEXACT = 0.01
-# Violations up to this share of lam may be rounding errors.
+# Violations up to this share of alpha may be rounding errors.
 _NEAR = 1e-3
 # Active atoms that there is room for at first.
 _CAPACITY = 32
@@ -61,7 +63,7 @@ def _collect(r: _Floats, cut: float, a: SignedAtoms) -> int:
 
 @block
 def _admit(
-    gram: _Floats, count: int, values: _Floats, scale: float, lam: float, dependent: float, a: SignedAtoms, size: int
+    gram: _Floats, count: int, values: _Floats, scale: float, alpha: float, dependent: float, a: SignedAtoms, size: int
 ) -> tuple[int, int]:
     """Let the listed atoms in, each with `scale` times its value, and with its sign.
 
@@ -79,7 +81,7 @@ def _admit(
             return -1, refused
         left = distance(gram, i, a, size)
         if left > dependent * gram[i, i]:
-            size = enter(i, scale * values[i], values[i], lam, left, a, size)
+            size = enter(i, scale * values[i], values[i], alpha, left, a, size)
         else:
             refused = i
     return size, refused
@@ -96,7 +98,7 @@ def _refresh(gram: _Floats, r: _Floats, a: SignedAtoms, size: int, pending: int)
 
 
 @block
-def _start(gram: _Floats, r: _Floats, guess: _Floats, lam: float, dependent: float, a: SignedAtoms) -> int:
+def _start(gram: _Floats, r: _Floats, guess: _Floats, alpha: float, dependent: float, a: SignedAtoms) -> int:
     """Activate the atoms of a first guess, but for dependent ones; return their number, -1 if they do not fit."""
     count = 0
     for i in range(guess.size):
@@ -104,17 +106,17 @@ def _start(gram: _Floats, r: _Floats, guess: _Floats, lam: float, dependent: flo
             a.candidates[count] = i
             count += 1
     none = 0
-    size, _ = _admit(gram, count, guess, r.dtype.type(1), lam, dependent, a, none)
+    size, _ = _admit(gram, count, guess, r.dtype.type(1), alpha, dependent, a, none)
     _refresh(gram, r, a, max(size, none), none)
     return size
 
 
 @inlined
-def _worst(r: _Floats, lam: float, a: SignedAtoms, size: int) -> np.floating:
-    """Write ``r - lam sign`` of the active atoms; return the largest absolute value."""
+def _worst(r: _Floats, alpha: float, a: SignedAtoms, size: int) -> np.floating:
+    """Write ``r - alpha sign`` of the active atoms; return the largest absolute value."""
     worst = r.dtype.type(0)
     for j in range(size):
-        a.excess[j] = r[a.atoms[j]] - lam * a.sign[j]
+        a.excess[j] = r[a.atoms[j]] - alpha * a.sign[j]
         worst = max(worst, abs(a.excess[j]))
     return worst
 
@@ -144,7 +146,7 @@ def _solve(
     r: _Floats,
     row: _Floats,
     longest: float,
-    lam: float,
+    alpha: float,
     goal: float,
     rounding: float,
     dependent: float,
@@ -168,11 +170,11 @@ def _solve(
     while True:
         terms = _size(gram, longest, a, size)
         most = max(most, terms)
-        worst, beyond = _worst(r, lam, a, size), largest(r, a.folded) - lam
+        worst, beyond = _worst(r, alpha, a, size), largest(r, a.folded) - alpha
         violation = max(beyond, worst)
         if violation + violation < last:
             still = none
-        if limit < violation <= r.dtype.type(_NEAR) * lam or (lam == 0 and done > 0):
+        if limit < violation <= r.dtype.type(_NEAR) * alpha or (alpha == 0 and done > 0):
             # Where coefficients are large, so are rounding errors.
             limit = max(limit, rounding * terms)
         if violation <= limit or done == max_iter or still == _POLISHING:
@@ -185,18 +187,18 @@ def _solve(
         if worst > limit and worst > r.dtype.type(_INEXACT) * last:
             size, pending = rebuild(gram, dependent, a, size)
             _refresh(gram, r, a, size, pending)
-            violation = max(violation, _worst(r, lam, a, size))
+            violation = max(violation, _worst(r, alpha, a, size))
         last = violation
         still, pending = still + 1, none
         if beyond > limit:
-            count = _collect(r, min(lam + share * beyond, lam + beyond), a)
-            entered, refused = _admit(gram, count, r, r.dtype.type(0), lam, dependent, a, size)
+            count = _collect(r, min(alpha + share * beyond, alpha + beyond), a)
+            entered, refused = _admit(gram, count, r, r.dtype.type(0), alpha, dependent, a, size)
             if entered < 0:
                 return -1, done, False
             if entered > size:
                 size, still = entered, none
             elif refused >= 0:
-                size, pending = exchange(gram, refused, r[refused], lam, a, size)
+                size, pending = exchange(gram, refused, r[refused], alpha, a, size)
         size, pending = descend(a, size, pending)
         if pending > 0:
             still = none
@@ -211,7 +213,7 @@ def _code_rows(
     rows: _Floats,
     guesses: _Floats,
     longest: float,
-    lam: float,
+    alpha: float,
     tol: float,
     rounding: float,
     dependent: float,
@@ -225,11 +227,11 @@ def _code_rows(
     for t in range(first, rows.shape[0]):
         for p in range(r.size):
             r[p] = rows[t, p]
-        goal = max(tol * lam, rounding * largest(r, a.folded))
-        size = _start(gram, r, guesses[t], lam, dependent, a) if guesses.shape[0] > 0 else 0
+        goal = max(tol * alpha, rounding * largest(r, a.folded))
+        size = _start(gram, r, guesses[t], alpha, dependent, a) if guesses.shape[0] > 0 else 0
         if size >= 0:
             size, passes[t], converged[t] = _solve(
-                gram, r, rows[t], longest, lam, goal, rounding, dependent, max_iter, a, size
+                gram, r, rows[t], longest, alpha, goal, rounding, dependent, max_iter, a, size
             )
         if size < 0:
             return t
@@ -247,7 +249,7 @@ def feature_sign(
     gram: _Floats,
     rows: _Floats,
     guesses: _Floats,
-    lam: float,
+    alpha: float,
     tol: float,
     rounding: float,
     dependent: float,
@@ -265,10 +267,11 @@ def feature_sign(
         Correlations of the atoms with each signal, C-ordered; overwritten by the codes.
     guesses : ndarray of shape (m, n) or (0, n)
         Codes to start from, C-ordered.
-    lam : float
+    alpha : float
         Weight of the l1 norm, at least 0.
     tol : float
-        A code is done once ``r_i = lam sign(x_i)`` at its atoms and ``|r_i| <= lam`` at all hold up to this times lam.
+        A code is done once ``r_i = alpha sign(x_i)`` at its atoms and ``|r_i| <= alpha`` at all hold up to this times
+        alpha.
     rounding : float
         Violations up to this times the largest correlation with the signal, or times the sum of the terms of the code
         where that is larger, count as rounding errors.
@@ -288,7 +291,7 @@ def feature_sign(
     """
     n, number = gram.shape[0], gram.dtype.type
     longest = math.sqrt(np.diagonal(gram).max(initial=0.0))
-    numbers = number(longest), number(lam), number(tol), number(rounding), number(dependent)
+    numbers = number(longest), number(alpha), number(tol), number(rounding), number(dependent)
     r, capacity, done = np.empty(n, gram.dtype), _CAPACITY, 0
     while done < rows.shape[0]:
         a = reserve_signed(capacity, n, gram.dtype)

@@ -95,15 +95,15 @@ gradient = Claim(
 
 
 def _invariant(problem: Problem, shift: float = 2.0) -> Measurement:
-    """Measure the worst deviation from what must not change: gauge, rotations, units, order of columns, field."""
+    """Measure the worst deviation from what must not change: scales, rotations, units, order of columns, field."""
     rng, p, d = problem.rng(), problem.posterior, len(problem.As)
     mean, size = p.mean, max(float(np.max(np.abs(p.mean))), 1e-300)
     scales = np.exp(rng.standard_normal(d))
     scales[-1] /= np.prod(scales)
-    gauged = kron_posterior(
+    rescaled = kron_posterior(
         problem.As, problem.y, [s * g for s, g in zip(scales, problem.gammas, strict=True)], problem.noise
     )
-    swept = [outer(am_sweep(q.second_moment, q.gammas)) for q in (p, gauged)]
+    swept = [outer(am_sweep(q.second_moment, q.gammas)) for q in (p, rescaled)]
     rotations = [np.linalg.qr(rng.standard_normal(A.shape[:1] * 2))[0] for A in problem.As]
     rotated = kron_posterior(
         [Q @ A for Q, A in zip(rotations, problem.As, strict=True)],
@@ -123,7 +123,7 @@ def _invariant(problem: Problem, shift: float = 2.0) -> Measurement:
     scaled = kron_posterior(problem.As, c * problem.y, first, c * c * problem.noise)
     field = kron_posterior([A + 0j for A in problem.As], problem.y, problem.gammas, problem.noise)
     deviations = [
-        np.max(np.abs(gauged.second_moment - p.second_moment)) / np.max(p.second_moment),
+        np.max(np.abs(rescaled.second_moment - p.second_moment)) / np.max(p.second_moment),
         np.max(np.abs(swept[1] - swept[0]) / swept[0]),
         np.max(np.abs(rotated.mean - mean)) / size,
         np.max(np.abs(permuted.mean - mean[np.ix_(*orders)])) / size,
@@ -138,7 +138,7 @@ invariances = Claim(
     name="kronecker_sbl.invariances",
     summary="Units, rotations, the order of columns and the field change what they must and nothing else.",
     statement=r"(y, \sigma^2, G) \to (cy, c^2\sigma^2, c^2 G):\ \mu \to c\mu,\ L \to L + 2M\log c;"
-    r" \text{ gauge, rotations, order of columns and field change nothing}",
+    r" \text{ exchanged scales, rotations, order of columns and field change nothing}",
     source=ours("invariances of the model"),
     verdict=Always(1e-12),
     instances=problems,

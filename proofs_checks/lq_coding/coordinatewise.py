@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.coding import cd_l0, encode, lambda_max
+from sparsetheory.coding import alpha_max, cd_l0, encode
 from sparsetheory.penalties import CEL0, L0, Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.lq_coding.definitions import definition, kinks
@@ -55,8 +55,8 @@ class _Problem:
 def _problems(names: tuple[str, ...] = ALL) -> st.SearchStrategy[_Problem]:
     def build(coding: Coding, name: str, part: float, free: float, q: float, share: float) -> _Problem:
         penalty = penalty_of(name, 1.0, free, q, coding.norms)
-        strength = lambda_max(coding.X, coding.D, type(penalty), **shape_of(penalty))
-        return _Problem(coding, penalty.with_lam(part * (strength or 1.0)), share)
+        strength = alpha_max(coding.X, coding.D, type(penalty), **shape_of(penalty))
+        return _Problem(coding, penalty.with_alpha(part * (strength or 1.0)), share)
 
     return st.builds(
         build,
@@ -73,7 +73,7 @@ def _gain_of_one_entry(problem: _Problem, code: _Array, target: float, i: int) -
     """Return by how much the best value of one entry, on a grid from 0 to its least-squares value, improves on it."""
     coding, penalty = problem.coding, problem.penalty
     square = float(coding.norms[i]) ** 2
-    one = CEL0(penalty.lam, float(coding.norms[i])) if isinstance(penalty, CEL0) else penalty
+    one = CEL0(penalty.alpha, float(coding.norms[i])) if isinstance(penalty, CEL0) else penalty
     inside = [np.sign(target) * kink for kink in kinks(one) if kink < abs(target)]
     grid = np.concatenate([[code[i]], np.linspace(0.0, target, _POINTS), inside])
     values = square / 2 * (grid - target) ** 2 + definition(one, np.abs(grid))
@@ -117,11 +117,11 @@ def _least_nonzero(problem: _Problem, *, same_bound: bool = False) -> Measuremen
     An entry of a coordinate-wise minimiser is the operator at step :math:`1/a_i^2` of something, an entry of a fixed
     point of forward-backward splitting is the operator at its step: short steps allow small entries.
     """
-    coding, lam = problem.coding, problem.penalty.lam
+    coding, alpha = problem.coding, problem.penalty.alpha
     q = float(problem.penalty.shape)
     step = problem.share / coding.L
-    jumps = (2 * lam * (1 - q) * coding.norms**-2) ** (1 / (2 - q))
-    fixed = jumps if same_bound else np.full(jumps.size, (2 * step * lam * (1 - q)) ** (1 / (2 - q)))
+    jumps = (2 * alpha * (1 - q) * coding.norms**-2) ** (1 / (2 - q))
+    fixed = jumps if same_bound else np.full(jumps.size, (2 * step * alpha * (1 - q)) ** (1 / (2 - q)))
     found = np.abs([problem.descend()[0], problem.split(60)])
     used = found > 0
     return Measurement.worst(np.array([jumps, fixed])[used] / found[used], 1.0)
@@ -148,12 +148,12 @@ class _Candidate:
     """A problem with l0 and CEL0, a way to a code, and steps below the inverse squared norms of the atoms."""
 
     coding: Coding
-    lam: float
+    alpha: float
     way: str
 
     @property
     def knees(self) -> _Array:
-        return np.sqrt(2 * self.lam) / self.coding.norms
+        return np.sqrt(2 * self.alpha) / self.coding.norms
 
     def code(self) -> _Array:
         """Return a code none of whose entries lies strictly between zero and its knee."""
@@ -161,13 +161,13 @@ class _Candidate:
         if self.way in ("greedy", "cyclic"):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                code = cd_l0(coding.X, coding.D, self.lam, rule=self.way, tol=_TOL, max_iter=1000)[0]
+                code = cd_l0(coding.X, coding.D, self.alpha, rule=self.way, tol=_TOL, max_iter=1000)[0]
         elif self.way == "support":
             support = coding.rng().random(n) < 0.3
             code = np.zeros(n)
             code[support] = np.linalg.lstsq(coding.D[:, support], coding.x, rcond=None)[0]
         else:
-            penalty = L0(self.lam) if self.way == "short steps" else CEL0(self.lam, coding.norms)
+            penalty = L0(self.alpha) if self.way == "short steps" else CEL0(self.alpha, coding.norms)
             code = take_steps(coding, penalty, (0.01 if self.way == "short steps" else 0.99) / coding.L, 200)[0]
         return np.where(np.abs(code) < self.knees, 0.0, code)
 
@@ -184,8 +184,8 @@ def _best_gains(candidate: _Candidate, code: _Array) -> _Array:
     """Return by how much the best value of each entry alone lowers the l0 objective."""
     coding = candidate.coding
     squares, slopes = coding.norms**2, -coding.gradient(code)
-    now = slopes**2 / (2 * squares) + candidate.lam * (code != 0)
-    return now - np.minimum((slopes + squares * code) ** 2 / (2 * squares), candidate.lam)
+    now = slopes**2 / (2 * squares) + candidate.alpha * (code != 0)
+    return now - np.minimum((slopes + squares * code) ** 2 / (2 * squares), candidate.alpha)
 
 
 def _both_optimal(candidate: _Candidate, *, of_l0: bool = False) -> Measurement:
@@ -196,13 +196,13 @@ def _both_optimal(candidate: _Candidate, *, of_l0: bool = False) -> Measurement:
     :math:`\delta_i^2 / (2a_i^2) + \sqrt{2\lambda}\,\delta_i / a_i`. So one vanishes with the other.
     """
     coding, code = candidate.coding, candidate.code()
-    penalty = L0(candidate.lam) if of_l0 else CEL0(candidate.lam, coding.norms)
+    penalty = L0(candidate.alpha) if of_l0 else CEL0(candidate.alpha, coding.norms)
     delta = penalty.subgrad_dist(code, coding.gradient(code)) / coding.norms
     gains = _best_gains(candidate, code)
     left = np.concatenate([gains, delta**2 / 2])
-    right = np.concatenate([delta**2 / 2 + np.sqrt(2 * candidate.lam) * delta, gains])
+    right = np.concatenate([delta**2 / 2 + np.sqrt(2 * candidate.alpha) * delta, gains])
     # Correlations carry roundings of |x| + |D c|, which a gain multiplies by the larger of themselves and the knee.
-    size = float(np.linalg.norm(coding.x) + np.abs(code) @ coding.norms + np.sqrt(candidate.lam))
+    size = float(np.linalg.norm(coding.x) + np.abs(code) @ coding.norms + np.sqrt(candidate.alpha))
     return Measurement.worst(left, right, size**2)
 
 
@@ -229,7 +229,7 @@ def _fixed_at_every_step(candidate: _Candidate, *, nonexpansive: bool = False) -
     in the knee, at most c. Only if it has changed sign can the pull shorten the move; then the move is longer than c.
     """
     coding, code = candidate.coding, candidate.code()
-    penalty, gradient = CEL0(candidate.lam, coding.norms), coding.gradient(code)
+    penalty, gradient = CEL0(candidate.alpha, coding.norms), coding.gradient(code)
     delta, top = penalty.subgrad_dist(code, gradient), float(coding.norms.max())
     left, right = [], []
     for share in (0.01, 0.5, 0.9):

@@ -24,25 +24,25 @@ def definition(penalty: Penalty, v: _Array) -> _Array:
     -------
     ndarray of the shape of `v`
     """
-    lam = penalty.lam
+    alpha = penalty.alpha
     match penalty:
         case L1():
-            return lam * v
+            return alpha * v
         case L0():
-            return np.where(v > 0, lam, 0.0)
+            return np.where(v > 0, alpha, 0.0)
         case Lq(q=q):
-            return lam * v**q
+            return alpha * v**q
         case CEL0(norms=a):
-            return np.where(v <= np.sqrt(2 * lam) / a, a * v * (np.sqrt(2 * lam) - a * v / 2), lam)
+            return np.where(v <= np.sqrt(2 * alpha) / a, a * v * (np.sqrt(2 * alpha) - a * v / 2), alpha)
         case MCP(gamma=gamma):
-            return np.where(v <= gamma * lam, lam * v - v**2 / (2 * gamma), gamma * lam**2 / 2)
+            return np.where(v <= gamma * alpha, alpha * v - v**2 / (2 * gamma), gamma * alpha**2 / 2)
         case SCAD(a=a):
-            middle = (2 * a * lam * v - v**2 - lam**2) / (2 * (a - 1))
-            return np.where(v <= lam, lam * v, np.where(v <= a * lam, middle, lam**2 * (a + 1) / 2))
+            middle = (2 * a * alpha * v - v**2 - alpha**2) / (2 * (a - 1))
+            return np.where(v <= alpha, alpha * v, np.where(v <= a * alpha, middle, alpha**2 * (a + 1) / 2))
         case LogSum(eps=eps):
-            return lam * np.log1p(v / eps)
+            return alpha * np.log1p(v / eps)
         case CappedL1(theta=theta):
-            return lam * np.minimum(v, theta)
+            return alpha * np.minimum(v, theta)
     raise TypeError(f"no definition of {penalty}")
 
 
@@ -50,11 +50,11 @@ def kinks(penalty: Penalty) -> list[float]:
     """Return where, apart from zero, the penalty changes its formula."""
     match penalty:
         case CEL0(norms=a):
-            return [np.sqrt(2 * penalty.lam) / a]
+            return [np.sqrt(2 * penalty.alpha) / a]
         case MCP(gamma=gamma):
-            return [gamma * penalty.lam]
+            return [gamma * penalty.alpha]
         case SCAD(a=a):
-            return [penalty.lam, a * penalty.lam]
+            return [penalty.alpha, a * penalty.alpha]
         case CappedL1(theta=theta):
             return [theta]
     return []

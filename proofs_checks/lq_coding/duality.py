@@ -34,7 +34,7 @@ class _Lasso:
     """An l1 problem, and how far from its solution to look."""
 
     coding: Coding
-    lam: float
+    alpha: float
     away: float
 
     @property
@@ -46,7 +46,7 @@ class _Lasso:
         """Return the code of the active-set solver, and whether it met its tolerance."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            codes, info = encode(self.coding.X, self.coding.D, L1(self.lam), "fss", tol=1e-9)
+            codes, info = encode(self.coding.X, self.coding.D, L1(self.alpha), "fss", tol=1e-9)
         return codes[0], bool(info.converged[0])
 
     def other(self, solution: _Array) -> _Array:
@@ -77,9 +77,9 @@ def _textbook_gap(problem: _Lasso, code: _Array, *, scaled: bool = True) -> floa
     x = problem.coding.x
     residual = x - problem.coding.D @ code
     largest = np.abs(problem.coding.D.T @ residual).max()
-    theta = residual * (min(1.0, problem.lam / largest) if scaled and largest > 0 else 1.0)
+    theta = residual * (min(1.0, problem.alpha / largest) if scaled and largest > 0 else 1.0)
     dual = (x @ x - (x - theta) @ (x - theta)) / 2
-    return objective(problem.coding, L1(problem.lam), code) - float(dual)
+    return objective(problem.coding, L1(problem.alpha), code) - float(dual)
 
 
 def _gap(problem: _Lasso, *, scaled: bool = True) -> Measurement:
@@ -91,10 +91,10 @@ def _gap(problem: _Lasso, *, scaled: bool = True) -> Measurement:
     """
     solution, _ = problem.solution()
     code = problem.other(solution)
-    penalty = L1(problem.lam)
+    penalty = L1(problem.alpha)
     above = objective(problem.coding, penalty, code) - objective(problem.coding, penalty, solution)
     textbook = _textbook_gap(problem, code, scaled=scaled)
-    gap = float(duality_gap(problem.coding.X, problem.coding.D, code[None], problem.lam)[0]) if scaled else textbook
+    gap = float(duality_gap(problem.coding.X, problem.coding.D, code[None], problem.alpha)[0]) if scaled else textbook
     scale = problem.energy + objective(problem.coding, penalty, code)
     return Measurement(above, gap, scale, {"gap at the residual": textbook}, (("bound", "gap at the residual"),))
 
@@ -115,12 +115,12 @@ l1_gap = Claim(
 def _violation(problem: _Lasso, code: _Array) -> tuple[float, float]:
     """Return how far correlations are from optimal, in extended precision, and how much rounding leaves of them.
 
-    Optimal correlations are at most lam in size, and lam with the sign of their entry where that is not zero. The
+    Optimal correlations are at most alpha in size, and alpha with the sign of their entry where that is not zero. The
     residual of a code is known to some roundings of the terms that it sums.
     """
     D, x, c = (np.asarray(a, np.longdouble) for a in (problem.coding.D, problem.coding.x, code))
     correlations = D.T @ (x - D @ c)
-    off = np.where(c != 0, np.abs(problem.lam - np.sign(c) * correlations), np.abs(correlations) - problem.lam)
+    off = np.where(c != 0, np.abs(problem.alpha - np.sign(c) * correlations), np.abs(correlations) - problem.alpha)
     norms = problem.coding.norms
     terms = float(np.linalg.norm(problem.coding.x) + np.abs(code) @ norms)
     return max(float(off.max()), 0.0), sum(problem.coding.D.shape) * EPS * terms * float(norms.max())
@@ -130,7 +130,7 @@ def _allowed(problem: _Lasso, code: _Array, error: float, share: float = 1.0) ->
     """Return the bound on the gap of a code whose correlations are off by at most `error`."""
     residual = problem.coding.x - problem.coding.D @ code
     length = float(np.abs(code).sum())
-    return share * 2 * error * length + (error / problem.lam) ** 2 * float(residual @ residual) / 2
+    return share * 2 * error * length + (error / problem.alpha) ** 2 * float(residual @ residual) / 2
 
 
 def _gap_from_correlations(problem: _Lasso, share: float = 1.0) -> Measurement:
@@ -146,7 +146,7 @@ def _gap_from_correlations(problem: _Lasso, share: float = 1.0) -> Measurement:
     """
     coding, (solution, _) = problem.coding, problem.solution()
     codes = np.array([solution, problem.other(solution), np.where(solution != 0, problem.other(solution), 0.0)])
-    gaps = duality_gap(coding.X.repeat(len(codes), axis=0), coding.D, codes, problem.lam)
+    gaps = duality_gap(coding.X.repeat(len(codes), axis=0), coding.D, codes, problem.alpha)
     errors = [sum(_violation(problem, code)) for code in codes]
     bounds = [_allowed(problem, code, error, share) for code, error in zip(codes, errors, strict=True)]
     return Measurement.worst(gaps, bounds)
@@ -169,7 +169,7 @@ gap_from_correlations = Claim(
 
 def _elsewhere(problem: _Lasso) -> _Array:
     """Return the code of scikit-learn, whose objective is divided by the length of the signal."""
-    other = Lasso(alpha=problem.lam / problem.coding.x.size, fit_intercept=False, tol=1e-9, max_iter=5000)
+    other = Lasso(alpha=problem.alpha / problem.coding.x.size, fit_intercept=False, tol=1e-9, max_iter=5000)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return np.asarray(other.fit(problem.coding.D, problem.coding.x).coef_, np.float64)
@@ -182,16 +182,16 @@ def _parity(problem: _Lasso, *, rounded: bool = False) -> Measurement:
     roundings; :func:`_gap_from_correlations` says what that leaves. Each objective is above the other by at most the
     gap of its own code. A code that is rounded to single precision is not that accurate.
     """
-    coding, lam = problem.coding, problem.lam
+    coding, alpha = problem.coding, problem.alpha
     solution, converged = problem.solution()
     if not converged:
         return Measurement(0.0, 0.0, 1.0)
     error = 1e-9 * float(np.abs(coding.correlations).max()) + _violation(problem, solution)[1]
     allowed = _allowed(problem, solution, error)
     solution = solution.astype(np.float32).astype(np.float64) if rounded else solution
-    gap = float(duality_gap(coding.X, coding.D, solution[None], lam)[0])
+    gap = float(duality_gap(coding.X, coding.D, solution[None], alpha)[0])
     other = _elsewhere(problem)
-    apart = objective(coding, L1(lam), other) - objective(coding, L1(lam), solution)
+    apart = objective(coding, L1(alpha), other) - objective(coding, L1(alpha), solution)
     extras = {
         "above the reference": -apart,
         "allowed": allowed,

@@ -29,19 +29,19 @@ class _Segment:
     """Two codes in units of the sizes from which on the penalty is constant, and a point between them."""
 
     coding: Coding
-    lam: float
+    alpha: float
     ends: _Array
     middle: float
 
     @property
     def knees(self) -> _Array:
-        return np.sqrt(2 * self.lam) / self.coding.norms
+        return np.sqrt(2 * self.alpha) / self.coding.norms
 
 
-def _draw_segment(n: int, spread: float, lam: float, middle: float, seed: int) -> _Segment:
+def _draw_segment(n: int, spread: float, alpha: float, middle: float, seed: int) -> _Segment:
     coding = draw_coding("orthogonal", "noise", 6, n, spread, seed)
     ends = coding.rng().uniform(-1.5, 1.5, (2, n)) * (coding.rng().random((2, n)) < 0.8)
-    return _Segment(coding, lam, ends, middle)
+    return _Segment(coding, alpha, ends, middle)
 
 
 def _mean_over_corners(segment: _Segment, code: _Array) -> float:
@@ -49,7 +49,7 @@ def _mean_over_corners(segment: _Segment, code: _Array) -> float:
 
     An entry below its knee becomes zero or the knee, independently of the others; larger entries stay.
     """
-    l0, knees = L0(segment.lam), segment.knees
+    l0, knees = L0(segment.alpha), segment.knees
     share = np.minimum(np.abs(code) / knees, 1.0)
     up = np.where(share < 1, np.sign(code) * knees, code)
     mean = 0.0
@@ -67,7 +67,7 @@ def _envelope(segment: _Segment) -> Measurement:
     mean c. Take entries in {0, knee}: for orthogonal atoms the loss is a sum over entries, and the mean of each of
     them, with :math:`\tfrac12 a^2 |c| k + \lambda |c| / k` in place of :math:`\tfrac12 a^2 c^2`, is what CEL0 gives.
     """
-    coding, cel0, l0 = segment.coding, CEL0(segment.lam, segment.coding.norms), L0(segment.lam)
+    coding, cel0, l0 = segment.coding, CEL0(segment.alpha, segment.coding.norms), L0(segment.alpha)
     left, right = segment.ends * segment.knees
     code = segment.middle * left + (1 - segment.middle) * right
     here, *ends = (objective(coding, cel0, c) for c in (code, left, right))
@@ -81,7 +81,7 @@ def _not_orthogonal(segment: _Segment) -> Measurement:
     """Claim the same of atoms that are not orthogonal."""
     coding = segment.coding
     D = coding.D + 0.9 * coding.D[:, [0]] * (np.arange(coding.D.shape[1]) > 0)
-    return _envelope(_Segment(Coding(D, coding.x, coding.seed), segment.lam, segment.ends, segment.middle))
+    return _envelope(_Segment(Coding(D, coding.x, coding.seed), segment.alpha, segment.ends, segment.middle))
 
 
 convex_envelope = Claim(
@@ -108,7 +108,7 @@ class _Ties:
     active: int
     tied: tuple[float, ...]
     zero: int
-    lam: float
+    alpha: float
     spread: float
     seed: int
 
@@ -131,7 +131,7 @@ def _plant(recipe: _Ties, overlap: float = 0.0) -> tuple[Coding, _Array]:
     others = np.sqrt(1 - lean**2) * others / np.linalg.norm(others, axis=0) + lean * ties[:, [0]]
     norms = 10 ** rng.uniform(-recipe.spread, 0, k + t + z)
     D = np.hstack([large, small, others]) * norms
-    size, share = np.sqrt(2 * recipe.lam), np.array(recipe.tied)
+    size, share = np.sqrt(2 * recipe.alpha), np.array(recipe.tied)
     code = np.concatenate([rng.uniform(1.1, 3, k), share, np.zeros(z)]) * size / norms
     rest = inside @ rng.standard_normal(room)
     rest -= large @ np.linalg.lstsq(large, rest, rcond=None)[0]
@@ -156,8 +156,8 @@ def _set_to_zero(recipe: _Ties, overlap: float = 0.0) -> Measurement:
     atoms in use. So setting :math:`c_i` to zero changes neither the objective nor the other optimality conditions.
     """
     coding, code = _plant(recipe, overlap)
-    cel0, l0 = CEL0(recipe.lam, coding.norms), L0(recipe.lam)
-    knees = np.sqrt(2 * recipe.lam) / coding.norms
+    cel0, l0 = CEL0(recipe.alpha, coding.norms), L0(recipe.alpha)
+    knees = np.sqrt(2 * recipe.alpha) / coding.norms
     kept = np.where(np.abs(code) < knees * (1 - 64 * EPS), 0.0, code)
     here, sharp = objective(coding, cel0, code), objective(coding, l0, kept)
     nearby = [

@@ -68,17 +68,17 @@ def wide(low: float, high: float) -> st.SearchStrategy[float]:
 seeds = st.integers(0, 2**32 - 1)
 
 
-def penalty_of(name: str, lam: float, free: float, q: float, norms: Any = 1.0) -> Penalty:
+def penalty_of(name: str, alpha: float, free: float, q: float, norms: Any = 1.0) -> Penalty:
     """Build a penalty from a positive number that shapes any family, and q for lq."""
     families = {
-        "l1": lambda: L1(lam),
-        "l0": lambda: L0(lam),
-        "lq": lambda: Lq(lam, q),
-        "cel0": lambda: CEL0(lam, norms),
-        "mcp": lambda: MCP(lam, free),
-        "scad": lambda: SCAD(lam, 2 + free),
-        "log_sum": lambda: LogSum(lam, free),
-        "capped_l1": lambda: CappedL1(lam, free),
+        "l1": lambda: L1(alpha),
+        "l0": lambda: L0(alpha),
+        "lq": lambda: Lq(alpha, q),
+        "cel0": lambda: CEL0(alpha, norms),
+        "mcp": lambda: MCP(alpha, free),
+        "scad": lambda: SCAD(alpha, 2 + free),
+        "log_sum": lambda: LogSum(alpha, free),
+        "capped_l1": lambda: CappedL1(alpha, free),
     }
     return families[name]()
 

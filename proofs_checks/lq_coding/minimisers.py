@@ -30,7 +30,7 @@ _Array = NDArray[np.float64]
 _Floats = NDArray[np.floating]
 _Mask = NDArray[np.bool_]
 _SOUBIES = "Soubies, Blanc-Féraud, Aubert, SIAM J. Imaging Sci. 8 (2015)"
-# Atoms that are nearly dependent leave the enumeration, and coordinate descent, more to rounding than to lam.
+# Atoms that are nearly dependent leave the enumeration, and coordinate descent, more to rounding than to alpha.
 _CALM = ("gaussian", "orthogonal", "common part", "duplicates", "integers")
 
 
@@ -39,12 +39,12 @@ class _Small:
     """A problem whose supports can all be tried, and two steps in units of 1/L."""
 
     coding: Coding
-    lam: float
+    alpha: float
     share: float
     longer: float
 
     def minima(self) -> L0Minima:
-        return enumerate_l0_minima(self.coding.x, self.coding.D, self.lam)
+        return enumerate_l0_minima(self.coding.x, self.coding.D, self.alpha)
 
 
 def _small(max_n: int = 7, kinds: tuple[str, ...] | None = None) -> st.SearchStrategy[_Small]:
@@ -76,7 +76,7 @@ def _on_supports(problem: _Small) -> dict[bytes, tuple[_Array, float]]:
                 continue
             code[support] = solved / coding.norms[support]
         residual = coding.x - coding.D @ code
-        found[support.tobytes()] = code, float(residual @ residual) / 2 + problem.lam * float(support.sum())
+        found[support.tobytes()] = code, float(residual @ residual) / 2 + problem.alpha * float(support.sum())
     return found
 
 
@@ -87,7 +87,7 @@ def _gain_of_thresholding(problem: _Small, code: _Array, step: float) -> float:
     :math:`u = c - \tau \nabla f(c)`: zero or u itself is its minimiser.
     """
     u = code - step * problem.coding.gradient(code)
-    values = [(z - u) ** 2 / (2 * step) + problem.lam * (z != 0) for z in (code, np.zeros_like(u), u)]
+    values = [(z - u) ** 2 / (2 * step) + problem.alpha * (z != 0) for z in (code, np.zeros_like(u), u)]
     return float(np.max(values[0] - np.minimum(values[1], values[2])))
 
 
@@ -98,7 +98,7 @@ def _gain_of_one_entry(problem: _Small, code: _Array) -> float:
     codes = np.tile(code, (2 * n + 1, 1))
     codes[1:].reshape(2, n, n)[:, np.arange(n), np.arange(n)] = np.zeros(n), best
     losses = np.sum((coding.x - codes @ coding.D.T) ** 2, axis=1) / 2
-    objectives = losses + problem.lam * np.count_nonzero(codes, axis=1)
+    objectives = losses + problem.alpha * np.count_nonzero(codes, axis=1)
     return float(objectives[0] - objectives.min())
 
 
@@ -197,7 +197,7 @@ def _converged_descent(problem: _Small, rule: str) -> _Floats:
     """Return the code of coordinate descent if it met its tolerance, which nearly equal atoms may keep it from."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        codes = cd_l0(problem.coding.X, problem.coding.D, problem.lam, rule=rule, tol=1e-10)
+        codes = cd_l0(problem.coding.X, problem.coding.D, problem.alpha, rule=rule, tol=1e-10)
     return codes[:0] if caught else codes
 
 
@@ -209,7 +209,7 @@ def _where_solvers_end(problem: _Small, *, confuse: bool = False) -> Measurement
     X, D, minima = problem.coding.X, problem.coding.D, problem.minima()
     codes = [code for rule in ("greedy", "cyclic") for code in _converged_descent(problem, rule)]
     descent = _supports(c for c in codes if np.linalg.matrix_rank(D[:, c != 0], 1e-6) == np.count_nonzero(c))
-    replacement = _supports(sbr(X, D, problem.lam))
+    replacement = _supports(sbr(X, D, problem.alpha))
     rungs = _supports(minima.cel0), _supports(minima.sbr)
     if confuse:
         return Measurement(float(len(descent - rungs[1])), 0.0, 1.0)
@@ -234,8 +234,8 @@ def _exactness(problem: _Small, *, one_norm_for_all: bool = False) -> Measuremen
     CEL0 lies below l0 everywhere, and setting entries below their knees to zero turns one of its minimisers into one of
     l0 without changing the value; so the minima are equal, and CEL0 agrees with l0 at the minimisers of l0.
     """
-    coding, lam, minima = problem.coding, problem.lam, problem.minima()
-    cel0, l0 = CEL0(lam, coding.norms.min() if one_norm_for_all else coding.norms), L0(lam)
+    coding, alpha, minima = problem.coding, problem.alpha, problem.minima()
+    cel0, l0 = CEL0(alpha, coding.norms.min() if one_norm_for_all else coding.norms), L0(alpha)
     starts = coding.rng().standard_normal((6, coding.norms.size)) / coding.norms
     starts *= np.linalg.norm(coding.x) * (coding.rng().random(starts.shape) < 0.5)
     ends = [take_steps(coding, cel0, 0.99 / coding.L, 60, start)[0] for start in [*starts, *minima.local[:6]]]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import LqDictionaryLearning, bundled_images, encode, natural_patches
-from sparsetheory.coding.dictionary.sparsity_control import lam_for_active
+from sparsetheory.coding.dictionary.sparsity_control import alpha_for_active
 from sparsetheory.coding.natural_images.whitening import whiten_images
 from sparsetheory.penalties import Penalty
 
@@ -79,7 +79,7 @@ def learn(penalty: str, n_atoms: int, active: float, seed: int = 0) -> _Floats:
     """
     start = 0.5 if penalty == "l1" else 0.1
     model = LqDictionaryLearning(
-        n_atoms, penalty=penalty, lam=start, target_active=active, n_batches=_BATCHES, random_state=seed
+        n_atoms, penalty=penalty, alpha=start, target_active=active, n_batches=_BATCHES, random_state=seed
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -106,13 +106,15 @@ def codes_at(X: _Floats, D: _Floats, penalty: Penalty, active: float) -> _Floats
     """
     G = D.T @ D
 
-    def code(lam: float) -> _Floats:
-        return encode(X, D, penalty.with_lam(lam), gram=G, tol=1e-5)[0]
+    def code(alpha: float) -> _Floats:
+        return encode(X, D, penalty.with_alpha(alpha), gram=G, tol=1e-5)[0]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        tuned = lam_for_active(lambda lam: np.count_nonzero(code(lam)) / len(X), active, penalty.lam, tol=active / 100)
-        return code(tuned.lam)
+        tuned = alpha_for_active(
+            lambda alpha: np.count_nonzero(code(alpha)) / len(X), active, penalty.alpha, tol=active / 100
+        )
+        return code(tuned.alpha)
 
 
 def error(X: _Floats, D: _Floats, C: _Floats) -> float:

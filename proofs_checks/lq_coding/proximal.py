@@ -77,7 +77,7 @@ _SHAPES: dict[str, tuple[float, ...]] = {
 class _Shrinkages:
     """One number to be thresholded for every penalty, and another one for a penalty that is searched."""
 
-    lam: float
+    alpha: float
     step: float
     size: float
     place: str
@@ -85,7 +85,7 @@ class _Shrinkages:
 
     def each(self) -> list[_Shrinkage]:
         """Return what is to be thresholded, penalty by penalty."""
-        family = [penalty_of(name, self.lam, shape, shape, shape) for name in ALL for shape in _SHAPES[name]]
+        family = [penalty_of(name, self.alpha, shape, shape, shape) for name in ALL for shape in _SHAPES[name]]
         return [*(_threshold_or(penalty, self.step, self.size, self.place) for penalty in family), self.other]
 
 
@@ -113,8 +113,8 @@ def _minimum(instance: _Shrinkages) -> Measurement:
 
 
 def _half_the_strength(instance: _Shrinkages) -> Measurement:
-    """Forget the factor 1/2 of the square, as operators that minimise ``(x - u)^2 + step lam |x|^q`` do."""
-    halved = [_excess(one, one.penalty.with_lam(one.penalty.lam / 2)) for one in instance.each()]
+    """Forget the factor 1/2 of the square, as operators that minimise ``(x - u)^2 + step alpha |x|^q`` do."""
+    halved = [_excess(one, one.penalty.with_alpha(one.penalty.alpha / 2)) for one in instance.each()]
     return Measurement(float(np.max(halved)), 0.0, 1.0)
 
 
@@ -135,11 +135,11 @@ prox_optimality = Claim(
 def _lq_gap(instance: _Shrinkage, half: float = 1.0) -> Measurement:
     r"""Compare u with the threshold, and what is not zero with the jump.
 
-    With c = step lam, zero loses as soon as :math:`x/2 + c x^{q-1} < u` for some x; the left-hand side is least at
+    With c = step alpha, zero loses as soon as :math:`x/2 + c x^{q-1} < u` for some x; the left-hand side is least at
     :math:`x^* = (2c(1-q))^{1/(2-q)}`, where it is :math:`u^* = x^* (2-q)/(2(1-q))`. Beyond u* the minimiser is the
     larger root of :math:`x + cqx^{q-1} = u`, which grows with u from x*.
     """
-    q, c = float(instance.penalty.shape), half * instance.step * instance.penalty.lam
+    q, c = float(instance.penalty.shape), half * instance.step * instance.penalty.alpha
     jump = (2 * c * (1 - q)) ** (1 / (2 - q))
     threshold = jump * (2 - q) / (2 * (1 - q))
     p = float(instance.penalty.prox(instance.u, instance.step))
@@ -187,12 +187,12 @@ def _cel0_is_mcp(instance: _Shrinkage, power: int = 2) -> Measurement:
     """
     cel0, step, u = instance.penalty, instance.step, instance.u
     a = float(cel0.shape)
-    mcp = MCP(np.sqrt(2 * cel0.lam) * a, a**-power)
+    mcp = MCP(np.sqrt(2 * cel0.alpha) * a, a**-power)
     p = float(cel0.prox(u, step))
     apart = [_distance_up_to_rounding(p, mcp, u, step) / max(u, 1e-300)]
-    apart.append(abs(cel0.value(u) - mcp.value(u)) / cel0.lam)
+    apart.append(abs(cel0.value(u) - mcp.value(u)) / cel0.alpha)
     if step * a**2 < 1:
-        firm = _firm(u, step, np.sqrt(2 * cel0.lam) * a, a**2)
+        firm = _firm(u, step, np.sqrt(2 * cel0.alpha) * a, a**2)
         apart.append(abs(p - firm) * (1 - step * a**2) / max(u, 1e-300))
     return Measurement(max(apart), 0.0, 1.0)
 

@@ -32,7 +32,7 @@ class _Convex:
     """An l1 problem and a number of steps."""
 
     coding: Coding
-    lam: float
+    alpha: float
     count: int
 
     @property
@@ -55,7 +55,7 @@ def _draw_convex(rng: np.random.Generator, count: float) -> _Convex:
 
 def _run(problem: _Convex, *, accel: bool) -> tuple[float, int, float]:
     """Return how far some steps of 1/L end above the active-set code, how many they were, and L times its square."""
-    coding, penalty = problem.coding, L1(problem.lam)
+    coding, penalty = problem.coding, L1(problem.alpha)
     _, history = take_steps(coding, penalty, 1 / coding.L, problem.count, accel=accel)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -66,7 +66,7 @@ def _endings() -> st.SearchStrategy[_Ending]:
 
 def _has_settled(ending: _Ending, codes: list[_Array]) -> bool:
     """Say whether the penalty is constant between the codes: one support, and with CEL0 no entry below its knee."""
-    least = np.sqrt(2 * ending.penalty.lam) / ending.coding.norms if isinstance(ending.penalty, CEL0) else 0.0
+    least = np.sqrt(2 * ending.penalty.alpha) / ending.coding.norms if isinstance(ending.penalty, CEL0) else 0.0
     return all(np.array_equal(c != 0, codes[0] != 0) and np.all((c == 0) | (np.abs(c) >= least)) for c in codes)
 
 

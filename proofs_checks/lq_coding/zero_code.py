@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sparsetheory.coding import lambda_max
+from sparsetheory.coding import alpha_max
 from sparsetheory.penalties import Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.lq_coding.instances import (
@@ -73,8 +73,8 @@ class _FirstStep:
     free: float
     q: float
 
-    def penalty(self, lam: float) -> Penalty:
-        return penalty_of(self.name, lam, self.free, self.q, self.coding.norms)
+    def penalty(self, alpha: float) -> Penalty:
+        return penalty_of(self.name, alpha, self.free, self.q, self.coding.norms)
 
     @property
     def threshold_is_explicit(self) -> bool:
@@ -103,7 +103,7 @@ def _zero_is_left(instance: _FirstStep, at_step: float | None = None) -> Measure
         take_steps(coding, instance.penalty(level * (1 + sign * slack)), instance.step, 1)[0] for sign in (1, -1)
     )
     penalty = instance.penalty(1.0)
-    library = lambda_max(coding.X, coding.D, type(penalty), instance.step, **shape_of(penalty))
+    library = alpha_max(coding.X, coding.D, type(penalty), instance.step, **shape_of(penalty))
     stays = float(not below.any()) if level > 0 else 0.0
     wrong = max(float(abs(library - level)) - slack * level, 0.0) / max(level, 1e-300)
     return Measurement.worst([np.count_nonzero(above), stays, wrong], 0.0, 1.0)
@@ -128,7 +128,7 @@ class _NearZero:
     """A coding, a strength, an exponent below one, and small codes in units of the radius around zero."""
 
     coding: Coding
-    lam: float
+    alpha: float
     q: float
     seed: int
 
@@ -136,7 +136,7 @@ class _NearZero:
         """Return codes of all scales up to the radius, some of them along the correlations."""
         rng = np.random.default_rng(self.seed)
         c = self.coding.correlations
-        radius = min((self.lam / max(np.abs(c).max(), 1e-9)) ** (1 / (1 - self.q)), 1e6)
+        radius = min((self.alpha / max(np.abs(c).max(), 1e-9)) ** (1 / (1 - self.q)), 1e6)
         signs = np.where(rng.random((20, 1)) < 0.7, np.sign(c), rng.choice([-1.0, 1.0], (20, c.size)))
         kept = rng.random((20, c.size)) < 10 ** rng.uniform(-1, 0, (20, 1))
         return radius * signs * kept * rng.random((20, c.size)) ** 3
@@ -149,7 +149,7 @@ def _near_zero(instance: _NearZero, penalty: Penalty | None = None) -> Measureme
     :math:`(\lambda / c_0)^{1/(1-q)}`, every :math:`\lambda |c_i|^q` is at least :math:`c_0 |c_i|`.
     """
     coding = instance.coding
-    used = penalty or penalty_of("lq" if instance.q else "l0", instance.lam, 1.0, instance.q)
+    used = penalty or penalty_of("lq" if instance.q else "l0", instance.alpha, 1.0, instance.q)
     codes = instance.codes()
     gains = codes @ coding.correlations - np.sum((codes @ coding.D.T) ** 2, axis=1) / 2
     costs = np.array([used.value(code) for code in codes])
@@ -173,5 +173,5 @@ zero_is_local_minimum = Claim(
         seeds,
     ),
     evaluate=_near_zero,
-    near_miss=lambda instance: _near_zero(instance, penalty_of("l1", instance.lam, 1.0, 0.5)),
+    near_miss=lambda instance: _near_zero(instance, penalty_of("l1", instance.alpha, 1.0, 0.5)),
 )

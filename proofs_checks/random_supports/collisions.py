@@ -1,9 +1,9 @@
 r"""Claims about random anchors on clusters of near-duplicates, where their number is what it takes.
 
-Everything is computed on designs: supports and anchors are drawn from the columns of one, and the gauge alpha from
-their distances. The columns of a cluster are :math:`10^{-5}` to :math:`10^{-4}` apart. Where every cluster that the
-support hits twice holds an anchor, alpha is of the order of the ratios of these sizes, about 10; elsewhere it exceeds
-a thousand. Failure means alpha above 30.
+Everything is computed on designs: supports and anchors are drawn from the columns of one, and the compatibility
+compatibility from their distances. The columns of a cluster are :math:`10^{-5}` to :math:`10^{-4}` apart. Where every
+cluster that the support hits twice holds an anchor, compatibility is of the order of the ratios of these sizes, about
+10; elsewhere it exceeds a thousand. Failure means compatibility above 30.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import Anchored, measured, ours
 from sparsetheory.proofs_checks.verdicts import Attains, ScalesAs, WithProbability
-from sparsetheory.regression import make_design, residual_norms, support_gauge, theory
+from sparsetheory.regression import make_design, residual_norms, support_compatibility, theory
 from sparsetheory.regression.distances import orthonormal_basis
 
 _LIMIT = 30.0
@@ -39,11 +39,13 @@ class _Draw:
     def m(self) -> int:
         return self.X.shape[1] - self.k
 
-    def gauge(self, k: int | None = None, m: int | None = None) -> float:
-        """Return alpha of the first k columns of the support against the first m anchors; all by default."""
+    def compatibility(self, k: int | None = None, m: int | None = None) -> float:
+        """Return compatibility of the first k columns of the support against the first m anchors; all by default."""
         anchors = self.X[:, self.k : self.k + (self.m if m is None else m)]
         distances = residual_norms(self.X, orthonormal_basis(anchors)[0])
-        return float(support_gauge(self.X, np.arange(k or self.k), Anchored(distances), exact=True).alpha)
+        return float(
+            support_compatibility(self.X, np.arange(k or self.k), Anchored(distances), exact=True).compatibility
+        )
 
 
 def _draw(rng: np.random.Generator, k: int, m: int, groups: int) -> _Draw:
@@ -68,17 +70,17 @@ def _draws() -> st.SearchStrategy[_Draw]:
     )
 
 
-def _gauge(draw: _Draw) -> Measurement:
-    """Compare alpha with what anchors in all the right clusters leave.
+def _compatibility(draw: _Draw) -> Measurement:
+    """Compare compatibility with what anchors in all the right clusters leave.
 
     Each of the ``k (k-1) / 2`` pairs meets in one cluster with probability 1/G, and all anchors miss that cluster with
     probability ``(1 - 1/G)^m``.
     """
-    return Measurement(draw.gauge(), _LIMIT)
+    return Measurement(draw.compatibility(), _LIMIT)
 
 
 def _half_the_anchors(draw: _Draw) -> Measurement:
-    return Measurement(draw.gauge(m=draw.m // 2), _LIMIT)
+    return Measurement(draw.compatibility(m=draw.m // 2), _LIMIT)
 
 
 def _sweep(trials: int) -> Sweep:
@@ -89,8 +91,8 @@ def _sweep(trials: int) -> Sweep:
         trials=2 * trials,
         quick_trials=trials,
         log="xy",
-        measured_label="alpha",
-        bound_label="failure: alpha above 30",
+        measured_label="compatibility",
+        bound_label="failure: compatibility above 30",
     )
 
 
@@ -102,14 +104,14 @@ collisions = Claim(
     source=ours("random anchors on clusters, upper bound"),
     verdict=WithProbability(1 - _FAILURE, margin=0.08),
     instances=_draws,
-    evaluate=_gauge,
+    evaluate=_compatibility,
     near_miss=_half_the_anchors,
     sweep=_sweep(600),
 )
 
 
 def _two_columns_less(draw: _Draw) -> Measurement:
-    return Measurement(draw.gauge(k=draw.k - 2), _LIMIT)
+    return Measurement(draw.compatibility(k=draw.k - 2), _LIMIT)
 
 
 collisions_attained = Claim(
@@ -120,7 +122,7 @@ collisions_attained = Claim(
     source=measured("random anchors on clusters, tightness of the upper bound"),
     verdict=Attains(0.8 * _FAILURE, margin=0.05),
     instances=_draws,
-    evaluate=_gauge,
+    evaluate=_compatibility,
     near_miss=_two_columns_less,
     sweep=_sweep(450),
 )
@@ -135,7 +137,7 @@ class _Batch:
     @cached_property
     def failures(self) -> float:
         """Share of failures, with half a failure added so that it has a logarithm."""
-        return (sum(draw.gauge() > _LIMIT for draw in self.draws) + 0.5) / len(self.draws)
+        return (sum(draw.compatibility() > _LIMIT for draw in self.draws) + 0.5) / len(self.draws)
 
 
 # Pairs of sizes by the value of k (k - 1) / m. As k / m is the same for all, the rate does not depend on that alone.

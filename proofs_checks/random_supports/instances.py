@@ -59,7 +59,7 @@ def classic(who: str, item: str) -> Source:
 
 @dataclass(frozen=True)
 class Anchored:
-    """The part of anchors that a gauge needs: the distance of every column to their span."""
+    """The part of anchors that a compatibility needs: the distance of every column to their span."""
 
     weights: _Array
 

@@ -44,7 +44,7 @@ class _Fit:
 
 
 def _fit(problem: Problem, share: float = 1.0) -> _Fit:
-    """Fit with ``lam = share * max |v_j' xi| / N``, which the theorem allows for shares of at least one."""
+    """Fit with ``alpha = share * max |v_j' xi| / N``, which the theorem allows for shares of at least one."""
     columns, weights = problem.columns, problem.distances
     alive = weights > 0
     noise = np.abs(columns.correlate(problem.noise)[alive]) / (problem.n * weights[alive])
@@ -62,7 +62,7 @@ def _pythagoras(problem: Problem, expected: bool = False) -> Measurement:
     response's part inside it, and the error there is the noise's; errors inside and outside are orthogonal.
     """
     model = RandomSupportRegressor(
-        problem.S.size, solver="lasso", anchors=problem.T, sigma=1.0, lam=0.1, fit_intercept=False
+        problem.S.size, solver="lasso", anchors=problem.T, sigma=1.0, alpha=0.1, fit_intercept=False
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -125,8 +125,8 @@ def _transformed(problem: Problem, X: _Array, y: _Array, T: NDArray[np.intp], le
     squares = columns.squares()
     squares[squares < 1e-20 * columns.raw_squares()] = 0.0
     residual = columns.project(y)
-    lam = level * np.sqrt(squares / problem.n)
-    solution = solve_lasso(columns, residual, lam, squares=squares, tol=1e-13)
+    alpha = level * np.sqrt(squares / problem.n)
+    solution = solve_lasso(columns, residual, alpha, squares=squares, tol=1e-13)
     return np.asarray(y - residual + columns.apply(solution.indices, solution.values))
 
 
@@ -187,7 +187,7 @@ class _Trial:
 @cache
 def _low_rank() -> tuple[_Array, Anchors]:
     X = make_design("lowrank", _N, _D, random_state=0)
-    return X, select_anchors(X, _K, delta=_DELTA, beta=_BETA, alpha_max=_K, random_state=0)
+    return X, select_anchors(X, _K, delta=_DELTA, beta=_BETA, max_compatibility=_K, random_state=0)
 
 
 def _draw_trial(rng: np.random.Generator, ratio: float) -> _Trial:
@@ -216,7 +216,7 @@ def _fast_rate(trial: _Trial) -> Measurement:
     """Claim k squared levels instead of twice the level times the l1 norm: the rate of well-conditioned columns."""
     error, _ = _fitted_error(trial)
     noise = theory.prediction_bound(_N, _D, _low_rank()[1].Q.shape[1], 0.0, 0.0, _SIGMA, 0.1, 3.0)
-    return Measurement(error, (noise + _K * theory.noise_level(_SIGMA, _N, _D, 0.1) ** 2) / _SIGMA**2)
+    return Measurement(error, (noise + _K * theory.universal_alpha(_SIGMA, _N, _D, 0.1) ** 2) / _SIGMA**2)
 
 
 prediction_error = Claim(

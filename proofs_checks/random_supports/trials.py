@@ -123,6 +123,6 @@ def anchored_errors(trials: Sequence[Trial], solver: str) -> list[float]:
 
 def lasso_error(trial: Trial) -> float:
     """Return the error of the Lasso at the level that the noise alone asks for."""
-    lam = universal_level(trial.sigma, *trial.X.shape)
-    model = WorkingSetLasso(lam=lam, fit_intercept=False).fit(trial.X, trial.y)
+    alpha = universal_level(trial.sigma, *trial.X.shape)
+    model = WorkingSetLasso(alpha=alpha, fit_intercept=False).fit(trial.X, trial.y)
     return error(trial, model.predict(trial.X))

@@ -44,7 +44,7 @@ def _best_lasso(instance: _Blocks) -> Measurement:
 
     The two columns of the support nearly cancel: to use them the l1 norm must pay twice, and zero is as good.
     """
-    path = lasso_path(instance.X, instance.y, n_lams=40, min_ratio=1e-2)
+    path = lasso_path(instance.X, instance.y, n_alphas=40, min_ratio=1e-2)
     errors = [instance.error(prediction) for prediction in (instance.X @ path.coefs).T]
     return Measurement(min(errors), 0.7 * instance.energy)
 

@@ -1,7 +1,7 @@
 from .codes.certificates import CodeCertificate as CodeCertificate
 from .codes.certificates import criticality as criticality
 from .codes.certificates import duality_gap as duality_gap
-from .codes.zero_solution import lambda_max as lambda_max
+from .codes.zero_solution import alpha_max as alpha_max
 from .dictionary.certificate import DictionaryCertificate as DictionaryCertificate
 from .dictionary.estimator import LqDictionaryLearning as LqDictionaryLearning
 from .dictionary.history import DictionaryHistory as DictionaryHistory
@@ -9,7 +9,7 @@ from .dictionary.olshausen_update import published_settings as published_setting
 from .dictionary.plot import dictionary_mosaic as dictionary_mosaic
 from .dictionary.plot import plot_dictionary as plot_dictionary
 from .dictionary.sampling import UncentredSignalsWarning as UncentredSignalsWarning
-from .dictionary.sparsity_control import lam_for_active as lam_for_active
+from .dictionary.sparsity_control import alpha_for_active as alpha_for_active
 from .dictionary.state import CheckpointError as CheckpointError
 from .encoders.encode import encode as encode
 from .encoders.result import EncodeInfo as EncodeInfo

@@ -41,51 +41,51 @@ class Penalty:
 
     Attributes
     ----------
-    lam : float
+    alpha : float
         Strength, at least 0.
     kind : int
         Tag by which compiled functions know the penalty.
     """
 
-    lam: float
+    alpha: float
     kind: ClassVar[int]
-    # The number beside lam: its name, the open interval where it may lie, and whether features may differ in it.
+    # The number beside alpha: its name, the open interval where it may lie, and whether features may differ in it.
     _name: ClassVar[str] = ""
     _interval: ClassVar[tuple[float, float]] = (0.0, np.inf)
     _per_feature: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lam", _checked("lam", self.lam, 0.0, np.inf, or_low=True))
+        object.__setattr__(self, "alpha", _checked("alpha", self.alpha, 0.0, np.inf, or_low=True))
         if self._name:
             number = _checked(self._name, getattr(self, self._name), *self._interval, per_feature=self._per_feature)
             object.__setattr__(self, self._name, number)
 
     @property
     def shape(self) -> Any:
-        """The number beside `lam`, 0.0 where there is none; a vector if features differ."""
+        """The number beside `alpha`, 0.0 where there is none; a vector if features differ."""
         return getattr(self, self._name) if self._name else 0.0
 
-    def with_lam(self, lam: float) -> Self:
+    def with_alpha(self, alpha: float) -> Self:
         """Return the same penalty with another strength."""
-        return replace(self, lam=lam)  # type: ignore[type-var]
+        return replace(self, alpha=alpha)  # type: ignore[type-var]
 
     def numbers(self, n_features: int, dtype: Any) -> tuple[_Floats, _Floats]:
-        """Return `lam` and the number beside it, one entry per feature.
+        """Return `alpha` and the number beside it, one entry per feature.
 
         Raises
         ------
         ValueError
             If one is out of its interval once it is rounded to `dtype`.
         """
-        lam, shape = np.empty((2, n_features), dtype)
+        alpha, shape = np.empty((2, n_features), dtype)
         with np.errstate(over="ignore"):
-            lam[:], shape[:] = self.lam, self.shape
+            alpha[:], shape[:] = self.alpha, self.shape
         low, high = self._interval
-        if not np.isfinite(lam).all():
-            raise ValueError(f"lam must be finite in {lam.dtype}, got {self.lam!r}")
+        if not np.isfinite(alpha).all():
+            raise ValueError(f"alpha must be finite in {alpha.dtype}, got {self.alpha!r}")
         if self._name and not ((low < shape) & (shape < high)).all():
             raise ValueError(f"{self._name} must be in ({low:g}, {high:g}) in {shape.dtype}, got {self.shape!r}")
-        return lam, shape
+        return alpha, shape
 
     def value(self, x: ArrayLike) -> float:
         """Return the penalty of `x`, summed over its entries.
@@ -176,8 +176,8 @@ class Penalty:
 
     def _for_each_shape(self, function: Any, *numbers: float) -> Any:
         if np.ndim(self.shape):
-            return np.array([function(self.kind, *numbers, self.lam, number) for number in self.shape])
-        return float(function(self.kind, *numbers, self.lam, self.shape))
+            return np.array([function(self.kind, *numbers, self.alpha, number) for number in self.shape])
+        return float(function(self.kind, *numbers, self.alpha, self.shape))
 
     def _rows(self, name: str, array: _Floats) -> _Floats:
         """Return a C-ordered copy of shape (n, n_features)."""

@@ -16,7 +16,7 @@ from sparsetheory.penalties.base import Penalty
 __all__ = ["best_distances", "penalty_values"]
 
 _Array = NDArray[np.float64]
-# Candidates above zero for |u| = v at steps s: f(v, s, lam, shape) -> list of arrays.
+# Candidates above zero for |u| = v at steps s: f(v, s, alpha, shape) -> list of arrays.
 _Candidates = Callable[[_Array, _Array, float, _Array], list[_Array]]
 
 # Newton steps to the stationary points of l^q, which converge from above without end.
@@ -25,23 +25,23 @@ _NEWTON = 60
 
 def penalty_values(penalty: Penalty, x: _Array) -> _Array:
     """Return the penalty of every entry, in double precision; the last axis counts features."""
-    lam, v = float(penalty.lam), np.abs(x)
+    alpha, v = float(penalty.alpha), np.abs(x)
     t: _Array = np.asarray(penalty.shape, dtype=np.float64)
     kind = penalty.kind
     if kind == tags.L1:
-        return lam * v
+        return alpha * v
     if kind == tags.L0:
-        return np.where(v > 0, lam, 0.0)
+        return np.where(v > 0, alpha, 0.0)
     if kind == tags.LQ:
-        return np.where(v > 0, lam * v**t, 0.0)
+        return np.where(v > 0, alpha * v**t, 0.0)
     if kind == tags.LOG_SUM:
-        return lam * np.log1p(v / t)
+        return alpha * np.log1p(v / t)
     if kind == tags.CAPPED_L1:
-        return lam * np.minimum(v, t)
+        return alpha * np.minimum(v, t)
     if kind == tags.SCAD:
-        middle = lam * v - (v - lam) ** 2 / (2.0 * (t - 1.0))
-        return np.where(v <= lam, lam * v, np.where(v <= t * lam, middle, 0.5 * lam**2 * (t + 1.0)))
-    slope, bend = _parabola(kind, lam, t)
+        middle = alpha * v - (v - alpha) ** 2 / (2.0 * (t - 1.0))
+        return np.where(v <= alpha, alpha * v, np.where(v <= t * alpha, middle, 0.5 * alpha**2 * (t + 1.0)))
+    slope, bend = _parabola(kind, alpha, t)
     w = np.minimum(v, slope / bend)
     return w * slope - 0.5 * bend * w**2
 
@@ -64,10 +64,10 @@ def best_distances(penalty: Penalty, x: _Array, u: _Array, steps: _Array, slack:
         Distance to the nearest candidate that may be best.
     """
     sign, v = np.where(u < 0, -1.0, 1.0), np.abs(u)
-    lam, shape = float(penalty.lam), np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), u.shape)
-    if lam == 0.0:
+    alpha, shape = float(penalty.alpha), np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), u.shape)
+    if alpha == 0.0:
         return np.abs(x - u)
-    points = [np.zeros_like(v), *(np.maximum(p, 0.0) for p in _CANDIDATES[penalty.kind](v, steps, lam, shape))]
+    points = [np.zeros_like(v), *(np.maximum(p, 0.0) for p in _CANDIDATES[penalty.kind](v, steps, alpha, shape))]
     candidates = np.stack([np.where(np.isfinite(p), p, 0.0) for p in points])
     values = 0.5 * (candidates - v) ** 2 + steps * penalty_values(penalty, candidates)
     best = values.argmin(axis=0)
@@ -79,16 +79,16 @@ def best_distances(penalty: Penalty, x: _Array, u: _Array, steps: _Array, slack:
     return np.where(near, np.abs(candidates * sign - x), np.inf).min(axis=0)
 
 
-def _parabola(kind: int, lam: float, shape: _Array) -> tuple[_Array, _Array]:
+def _parabola(kind: int, alpha: float, shape: _Array) -> tuple[_Array, _Array]:
     """Return slope at zero and bend of MCP and CEL0."""
     if kind == tags.CEL0:
-        return np.sqrt(2.0 * lam) * shape, shape**2
-    return np.full_like(shape, lam), 1.0 / shape
+        return np.sqrt(2.0 * alpha) * shape, shape**2
+    return np.full_like(shape, alpha), 1.0 / shape
 
 
 def _bent(kind: int) -> _Candidates:
-    def candidates(v: _Array, s: _Array, lam: float, shape: _Array) -> list[_Array]:
-        slope, bend = _parabola(kind, lam, shape)
+    def candidates(v: _Array, s: _Array, alpha: float, shape: _Array) -> list[_Array]:
+        slope, bend = _parabola(kind, alpha, shape)
         top = slope / bend
         with np.errstate(divide="ignore", invalid="ignore"):
             inner = (v - s * slope) / (1.0 - s * bend)
@@ -97,25 +97,25 @@ def _bent(kind: int) -> _Candidates:
     return candidates
 
 
-def _scad(v: _Array, s: _Array, lam: float, a: _Array) -> list[_Array]:
+def _scad(v: _Array, s: _Array, alpha: float, a: _Array) -> list[_Array]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        middle = ((a - 1.0) * v - s * a * lam) / (a - 1.0 - s)
-    return [np.clip(v - s * lam, 0.0, lam), np.clip(middle, lam, a * lam), np.maximum(v, a * lam)]
+        middle = ((a - 1.0) * v - s * a * alpha) / (a - 1.0 - s)
+    return [np.clip(v - s * alpha, 0.0, alpha), np.clip(middle, alpha, a * alpha), np.maximum(v, a * alpha)]
 
 
-def _log_sum(v: _Array, s: _Array, lam: float, eps: _Array) -> list[_Array]:
-    # (v - x)(eps + x) = s lam; the other root is a maximum.
-    square = np.maximum((v + eps) ** 2 - 4.0 * s * lam, 0.0)
+def _log_sum(v: _Array, s: _Array, alpha: float, eps: _Array) -> list[_Array]:
+    # (v - x)(eps + x) = s alpha; the other root is a maximum.
+    square = np.maximum((v + eps) ** 2 - 4.0 * s * alpha, 0.0)
     return [0.5 * (v - eps + np.sqrt(square))]
 
 
-def _capped(v: _Array, s: _Array, lam: float, theta: _Array) -> list[_Array]:
-    return [np.clip(v - s * lam, 0.0, theta), np.maximum(v, theta)]
+def _capped(v: _Array, s: _Array, alpha: float, theta: _Array) -> list[_Array]:
+    return [np.clip(v - s * alpha, 0.0, theta), np.maximum(v, theta)]
 
 
-def _power(v: _Array, s: _Array, lam: float, q: _Array) -> list[_Array]:
+def _power(v: _Array, s: _Array, alpha: float, q: _Array) -> list[_Array]:
     """Find the larger zero of ``x + c q x^(q-1) - v``, convex, by Newton steps from v downwards."""
-    c = s * lam * q
+    c = s * alpha * q
     least = (c * (1.0 - q)) ** (1.0 / (2.0 - q))
     x = np.maximum(v, least)
     for _ in range(_NEWTON):
@@ -131,8 +131,8 @@ def _power(v: _Array, s: _Array, lam: float, q: _Array) -> list[_Array]:
 
 _CANDIDATES: Mapping[int, _Candidates] = MappingProxyType(
     {
-        tags.L1: lambda v, s, lam, _: [v - s * lam],
-        tags.L0: lambda v, s, lam, _: [v],
+        tags.L1: lambda v, s, alpha, _: [v - s * alpha],
+        tags.L0: lambda v, s, alpha, _: [v],
         tags.LQ: _power,
         tags.CEL0: _bent(tags.CEL0),
         tags.MCP: _bent(tags.MCP),

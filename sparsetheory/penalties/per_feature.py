@@ -39,16 +39,16 @@ class PenaltyRows:
         if np.ndim(penalty.shape) and penalty.shape.size != n_atoms:
             raise ValueError(f"penalty must have one number per atom, {n_atoms}; it has {penalty.shape.size}")
         self.kind = penalty.kind
-        self.lam, self.shape = penalty.numbers(n_atoms, dtype)
+        self.alpha, self.shape = penalty.numbers(n_atoms, dtype)
 
     def threshold(self, points: _Floats, step: float) -> _Floats:
         """Apply the proximal operator to every entry, in place."""
-        prox_array(self.kind, points, step, self.lam, self.shape, points)
+        prox_array(self.kind, points, step, self.alpha, self.shape, points)
         return points
 
     def values(self, codes: _Floats) -> _Array:
         """Return the penalty of every row, in double precision."""
         out = np.empty(codes.shape[0])
         # Kernels are compiled for arrays that can be written to.
-        penalty_rows(self.kind, np.require(codes, requirements="W"), self.lam, self.shape, out)
+        penalty_rows(self.kind, np.require(codes, requirements="W"), self.alpha, self.shape, out)
         return out

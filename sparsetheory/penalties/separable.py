@@ -1,6 +1,6 @@
 """The separable penalties of sparse coding and sparse regression.
 
-Conventions: ``prox(u) = argmin_x (x - u)^2 / 2 + step * penalty(x)``, the strength `lam` is inside the penalty, and
+Conventions: ``prox(u) = argmin_x (x - u)^2 / 2 + step * penalty(x)``, the strength `alpha` is inside the penalty, and
 zero wins every tie. Below, v is the absolute value of an entry.
 """
 
@@ -20,11 +20,11 @@ __all__ = ["CEL0", "L0", "L1", "MCP", "SCAD", "CappedL1", "LogSum", "Lq", "make_
 
 @dataclass(frozen=True)
 class L1(Penalty):
-    """``lam v``: soft thresholding, the only convex one here.
+    """``alpha v``: soft thresholding, the only convex one here.
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Strength, at least 0.
 
     Examples
@@ -33,17 +33,17 @@ class L1(Penalty):
     array([-2.,  0.,  1.])
     """
 
-    lam: float
+    alpha: float
     kind: ClassVar[int] = tags.L1
 
 
 @dataclass(frozen=True)
 class L0(Penalty):
-    """``lam`` for every entry that is not zero: hard thresholding at ``sqrt(2 step lam)``.
+    """``alpha`` for every entry that is not zero: hard thresholding at ``sqrt(2 step alpha)``.
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Strength, at least 0.
 
     Examples
@@ -52,21 +52,21 @@ class L0(Penalty):
     array([-3. ,  0. ,  2.5])
     """
 
-    lam: float
+    alpha: float
     kind: ClassVar[int] = tags.L0
 
 
 @dataclass(frozen=True)
 class Lq(Penalty):
-    """``lam v^q``: between hard and soft thresholding.
+    """``alpha v^q``: between hard and soft thresholding.
 
-    A nonzero value of the operator is at least ``(2 step lam (1 - q))^(1 / (2 - q))``. Roots are found by Newton's
+    A nonzero value of the operator is at least ``(2 step alpha (1 - q))^(1 / (2 - q))``. Roots are found by Newton's
     method, for q = 1/2 and q = 2/3 on a polynomial. Xu and others (2012), who gave closed forms for q = 1/2, leave out
-    the factor 1/2 of the quadratic: their lam is twice ours.
+    the factor 1/2 of the quadratic: their alpha is twice ours.
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Strength, at least 0.
     q : float
         Strictly between 0 and 1.
@@ -78,7 +78,7 @@ class Lq(Penalty):
     (1.5, 1.0)
     """
 
-    lam: float
+    alpha: float
     q: float
     kind: ClassVar[int] = tags.LQ
     _name: ClassVar[str] = "q"
@@ -87,14 +87,14 @@ class Lq(Penalty):
 
 @dataclass(frozen=True, eq=False)
 class CEL0(Penalty):
-    """``lam - (a^2 / 2)(v - k)^2`` up to ``k = sqrt(2 lam) / a``, then ``lam``, with a the norm of the feature.
+    """``alpha - (a^2 / 2)(v - k)^2`` up to ``k = sqrt(2 alpha) / a``, then ``alpha``, with a the norm of the feature.
 
     Added to a least-squares loss it keeps the global minimisers of l0, and some of its other local minimisers vanish
-    (Soubies, Blanc-Féraud and Aubert, 2015). It is MCP with ``sqrt(2 lam) a`` for lam and ``1 / a^2`` for gamma.
+    (Soubies, Blanc-Féraud and Aubert, 2015). It is MCP with ``sqrt(2 alpha) a`` for alpha and ``1 / a^2`` for gamma.
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Strength, at least 0.
     norms : float or array_like of shape (n_features,)
         Euclidean norm of every column of the dictionary, above 0.
@@ -107,27 +107,27 @@ class CEL0(Penalty):
     array([0.1, 0.2])
     """
 
-    lam: float
+    alpha: float
     norms: Any = 1.0
     kind: ClassVar[int] = tags.CEL0
     _name: ClassVar[str] = "norms"
     _per_feature: ClassVar[bool] = True
 
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, CEL0) and self.lam == other.lam
+        same = isinstance(other, CEL0) and self.alpha == other.alpha
         return same and np.array_equal(self.norms, other.norms)  # type: ignore[attr-defined]
 
     def __hash__(self) -> int:
-        return hash((self.lam, np.asarray(self.norms).tobytes()))
+        return hash((self.alpha, np.asarray(self.norms).tobytes()))
 
 
 @dataclass(frozen=True)
 class MCP(Penalty):
-    """``lam v - v^2 / (2 gamma)`` up to ``gamma lam``, then ``gamma lam^2 / 2``: firm thresholding (Zhang, 2010).
+    """``alpha v - v^2 / (2 gamma)`` up to ``gamma alpha``, then ``gamma alpha^2 / 2``: firm thresholding (Zhang, 2010).
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Strength and slope at zero, at least 0.
     gamma : float
         Above 0. At steps of `gamma` or more the operator thresholds hard.
@@ -138,7 +138,7 @@ class MCP(Penalty):
     array([0., 1., 3.])
     """
 
-    lam: float
+    alpha: float
     gamma: float = 3.0
     kind: ClassVar[int] = tags.MCP
     _name: ClassVar[str] = "gamma"
@@ -146,11 +146,11 @@ class MCP(Penalty):
 
 @dataclass(frozen=True)
 class SCAD(Penalty):
-    """``lam v`` up to lam, a parabola up to ``a lam``, then ``lam^2 (a + 1) / 2`` (Fan and Li, 2001).
+    """``alpha v`` up to alpha, a parabola up to ``a alpha``, then ``alpha^2 (a + 1) / 2`` (Fan and Li, 2001).
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Strength and slope at zero, at least 0.
     a : float
         Above 2. The operator is continuous at steps below ``a - 1``.
@@ -161,7 +161,7 @@ class SCAD(Penalty):
     array([0. , 0.5, 2. , 4. ])
     """
 
-    lam: float
+    alpha: float
     a: float = 3.7
     kind: ClassVar[int] = tags.SCAD
     _name: ClassVar[str] = "a"
@@ -170,14 +170,14 @@ class SCAD(Penalty):
 
 @dataclass(frozen=True)
 class LogSum(Penalty):
-    """``lam log(1 + v / eps)``, whose reweighted form is reweighted l1 (Candès, Wakin and Boyd, 2008).
+    """``alpha log(1 + v / eps)``, whose reweighted form is reweighted l1 (Candès, Wakin and Boyd, 2008).
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Strength, at least 0.
     eps : float
-        Above 0. The operator is continuous while ``step lam <= eps^2``.
+        Above 0. The operator is continuous while ``step alpha <= eps^2``.
 
     Examples
     --------
@@ -185,7 +185,7 @@ class LogSum(Penalty):
     array([0.   , 1.   , 9.908])
     """
 
-    lam: float
+    alpha: float
     eps: float
     kind: ClassVar[int] = tags.LOG_SUM
     _name: ClassVar[str] = "eps"
@@ -193,11 +193,11 @@ class LogSum(Penalty):
 
 @dataclass(frozen=True)
 class CappedL1(Penalty):
-    """``lam min(v, theta)``: soft thresholding of what is small, nothing of what is large (Zhang, 2010).
+    """``alpha min(v, theta)``: soft thresholding of what is small, nothing of what is large (Zhang, 2010).
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Strength and slope at zero, at least 0.
     theta : float
         Where the penalty stops growing, above 0.
@@ -208,7 +208,7 @@ class CappedL1(Penalty):
     array([0. , 0.5, 1.5, 3. ])
     """
 
-    lam: float
+    alpha: float
     theta: float
     kind: ClassVar[int] = tags.CAPPED_L1
     _name: ClassVar[str] = "theta"
@@ -239,14 +239,14 @@ def prox(u: ArrayLike, penalty: Penalty, step: float = 1.0) -> Any:
     return penalty.prox(u, step)
 
 
-def make_penalty(name: str, lam: float, **shape: Any) -> Penalty:
+def make_penalty(name: str, alpha: float, **shape: Any) -> Penalty:
     """Build a penalty from its name.
 
     Parameters
     ----------
     name : {"l1", "l0", "lq", "cel0", "mcp", "scad", "log_sum", "capped_l1"}
         Family.
-    lam : float
+    alpha : float
         Strength, at least 0.
     **shape : float
         The other number of the family, by name: `q`, `norms`, `gamma`, `a`, `eps` or `theta`.
@@ -265,7 +265,7 @@ def make_penalty(name: str, lam: float, **shape: Any) -> Penalty:
     Examples
     --------
     >>> make_penalty("mcp", 0.1, gamma=2.0)
-    MCP(lam=0.1, gamma=2.0)
+    MCP(alpha=0.1, gamma=2.0)
     """
     family = next((family for known, family in _BY_NAME.items() if known == name), None)
     if family is None:
@@ -273,8 +273,8 @@ def make_penalty(name: str, lam: float, **shape: Any) -> Penalty:
     others = fields(family)[1:]  # type: ignore[arg-type]
     if not shape.keys() <= {field.name for field in others}:
         wanted = ", ".join(field.name for field in others) or "nothing"
-        raise TypeError(f"penalty {name!r} takes {wanted} beside lam, got {', '.join(sorted(shape))}")
+        raise TypeError(f"penalty {name!r} takes {wanted} beside alpha, got {', '.join(sorted(shape))}")
     for field in others:
         if field.default is MISSING and field.name not in shape:
             raise TypeError(f"penalty {name!r} needs {field.name}")
-    return family(lam, **shape)  # type: ignore[call-arg]
+    return family(alpha, **shape)  # type: ignore[call-arg]

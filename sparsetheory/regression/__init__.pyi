@@ -32,5 +32,5 @@ from .random_supports.anchors import select_anchors as select_anchors
 from .random_supports.certificate import PredictionCertificate as PredictionCertificate
 from .random_supports.compatibility import AnchorCertificate as AnchorCertificate
 from .random_supports.compatibility import certify_anchors as certify_anchors
-from .random_supports.compatibility import support_gauge as support_gauge
+from .random_supports.compatibility import support_compatibility as support_compatibility
 from .random_supports.estimator import RandomSupportRegressor as RandomSupportRegressor

@@ -25,9 +25,9 @@ BAD_CODES = [
     ({"C": np.full((2, 5), np.nan)}, ValueError, "C must be finite"),
 ]
 BAD_LAM = [
-    ({"lam": -0.1}, ValueError, "lam must be a finite non-negative number; got -0.1"),
-    ({"lam": np.nan}, ValueError, "lam must be a finite non-negative number; got nan"),
-    ({"lam": "0.1"}, ValueError, "lam must be a finite non-negative number; got '0.1'"),
+    ({"alpha": -0.1}, ValueError, "alpha must be a finite non-negative number; got -0.1"),
+    ({"alpha": np.nan}, ValueError, "alpha must be a finite non-negative number; got nan"),
+    ({"alpha": "0.1"}, ValueError, "alpha must be a finite non-negative number; got '0.1'"),
 ]
 
 
@@ -46,7 +46,7 @@ class Problem(NamedTuple):
 
     X: np.ndarray
     D: np.ndarray
-    lam: float
+    alpha: float
 
 
 def draw_problem(seed, m=(3, 15), n=(3, 25), n_samples=4, plain=False):
@@ -60,20 +60,20 @@ def draw_problem(seed, m=(3, 15), n=(3, 25), n_samples=4, plain=False):
     return Problem(rng.standard_normal((n_samples, m)), D, float(10 ** rng.uniform(-2, 0)))
 
 
-def penalties(lam, D):
+def penalties(alpha, D):
     """Return one penalty of every family, weakly convex ones on both sides of their bend."""
     norms = np.linalg.norm(D, axis=0)
     return [
-        L1(lam),
-        L0(lam),
-        Lq(lam, 0.5),
-        Lq(lam, 0.3),
-        CEL0(lam, norms),
-        MCP(lam, 3.0),
-        MCP(lam, 0.01),
-        SCAD(lam),
-        LogSum(lam, 0.2),
-        CappedL1(lam, 1.0),
+        L1(alpha),
+        L0(alpha),
+        Lq(alpha, 0.5),
+        Lq(alpha, 0.3),
+        CEL0(alpha, norms),
+        MCP(alpha, 3.0),
+        MCP(alpha, 0.01),
+        SCAD(alpha),
+        LogSum(alpha, 0.2),
+        CappedL1(alpha, 1.0),
     ]
 
 
@@ -81,8 +81,8 @@ def objective(x, D, c, penalty):
     return 0.5 * np.sum((x - D @ c) ** 2) + penalty.value(c)
 
 
-def l0_value(x, D, c, lam):
-    return 0.5 * np.sum((x - D @ c) ** 2) + lam * np.count_nonzero(c)
+def l0_value(x, D, c, alpha):
+    return 0.5 * np.sum((x - D @ c) ** 2) + alpha * np.count_nonzero(c)
 
 
 def is_well_posed(D):

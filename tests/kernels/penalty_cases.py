@@ -20,33 +20,33 @@ def draw_shape(kind, rng):
 
 
 def draw(kind, rng):
-    """Return u, step, lam and shape over three orders of magnitude, so that both branches of every operator occur."""
+    """Return u, step, alpha and shape over three orders of magnitude, so that both branches of every operator occur."""
     return (10 ** rng.uniform(-2, 1.3), 10 ** rng.uniform(-2, 1), 10 ** rng.uniform(-2, 1), draw_shape(kind, rng))
 
 
-def definition(kind, x, lam, shape):
+def definition(kind, x, alpha, shape):
     v = np.abs(np.asarray(x, dtype=float))
     if kind == L1:
-        return lam * v
+        return alpha * v
     if kind == L0:
-        return lam * (v > 0)
+        return alpha * (v > 0)
     if kind == LQ:
-        return lam * v**shape
+        return alpha * v**shape
     if kind == CEL0:
-        # The square is multiplied out: near zero it would cancel against lam.
-        knee = np.sqrt(2 * lam) / shape
-        return np.where(v <= knee, shape**2 * v * (knee - v / 2), lam)
+        # The square is multiplied out: near zero it would cancel against alpha.
+        knee = np.sqrt(2 * alpha) / shape
+        return np.where(v <= knee, shape**2 * v * (knee - v / 2), alpha)
     if kind == MCP:
-        return np.where(v <= shape * lam, lam * v - v**2 / (2 * shape), shape * lam**2 / 2)
+        return np.where(v <= shape * alpha, alpha * v - v**2 / (2 * shape), shape * alpha**2 / 2)
     if kind == SCAD:
-        middle = (2 * shape * lam * v - v**2 - lam**2) / (2 * (shape - 1))
-        return np.where(v <= lam, lam * v, np.where(v <= shape * lam, middle, lam**2 * (shape + 1) / 2))
+        middle = (2 * shape * alpha * v - v**2 - alpha**2) / (2 * (shape - 1))
+        return np.where(v <= alpha, alpha * v, np.where(v <= shape * alpha, middle, alpha**2 * (shape + 1) / 2))
     if kind == LOG_SUM:
-        return lam * np.log1p(v / shape)
-    return lam * np.minimum(v, shape)
+        return alpha * np.log1p(v / shape)
+    return alpha * np.minimum(v, shape)
 
 
-def kinks(kind, lam, shape):
+def kinks(kind, alpha, shape):
     if kind == CEL0:
-        return [np.sqrt(2 * lam) / shape]
-    return {MCP: [shape * lam], SCAD: [lam, shape * lam], CAPPED_L1: [shape]}.get(kind, [])
+        return [np.sqrt(2 * alpha) / shape]
+    return {MCP: [shape * alpha], SCAD: [alpha, shape * alpha], CAPPED_L1: [shape]}.get(kind, [])

@@ -92,7 +92,7 @@ REGRESSION = [
         "WorkingSetLasso-mcp", lambda c, D: regression.WorkingSetLasso(0.1 * c, penalty="mcp", weights=_weights(D)),
         features=False,
     ),
-    _flat("WorkingSetLassoCV", lambda c, D: regression.WorkingSetLassoCV(n_lams=10, weights=_weights(D)), rtol=1e-3),
+    _flat("WorkingSetLassoCV", lambda c, D: regression.WorkingSetLassoCV(n_alphas=10, weights=_weights(D)), rtol=1e-3),
     _flat("RandomSupportRegressor-foba", _random_support("foba")),
     _flat("RandomSupportRegressor-lasso", _random_support("lasso"), rtol=1e-3),
 ]  # fmt: skip
@@ -155,7 +155,7 @@ _PATCHES = np.random.default_rng(3).standard_normal((60, 8)) @ np.diag(np.linspa
 def _coding(name, penalty, power):
     def build(c, D):
         model = coding.LqDictionaryLearning(
-            10, penalty=penalty, lam=0.3 * float(np.float64(c) ** power), batch_size=20, n_batches=3, random_state=0
+            10, penalty=penalty, alpha=0.3 * float(np.float64(c) ** power), batch_size=20, n_batches=3, random_state=0
         )
         return model, (c * _PATCHES,)
 

@@ -49,7 +49,7 @@ def _handled_or_refused(case, names, fit, wanted, c, D):
 @pytest.mark.parametrize("c", EXTREME)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_extreme_responses(case, c, reference):
-    names = ("lam", "noise", "sigma", case.names[1] or case.names[0])
+    names = ("alpha", "noise", "sigma", case.names[1] or case.names[0])
     with np.errstate(over="ignore", under="ignore"):
         _handled_or_refused(case, names, lambda: case.fit(c)[0], reference(case), c, None)
 

@@ -12,13 +12,13 @@ from sparsetheory.penalties.best_entries import best_distances, penalty_values
 _ATOMS = np.eye(4) * np.array([0.3, 1.0, 2.0, 5.0])
 
 
-def _case(family, lam):
-    return penalties(lam, _ATOMS)[family]
+def _case(family, alpha):
+    return penalties(alpha, _ATOMS)[family]
 
 
 @given(st.integers(0, 9), st.floats(1e-3, 10), st.floats(0.01, 10), st.integers(0, 10**6))
-def test_no_point_of_a_grid_is_better(family, lam, step, seed):
-    penalty, rng = _case(family, lam), np.random.default_rng(seed)
+def test_no_point_of_a_grid_is_better(family, alpha, step, seed):
+    penalty, rng = _case(family, alpha), np.random.default_rng(seed)
     u = 10.0 ** rng.uniform(-3, 2) * rng.standard_normal((3, 4))
     steps = np.full(u.shape, step)
     x = u - best_distances(penalty, u, u, steps, 0 * u) * np.sign(u)
@@ -29,8 +29,8 @@ def test_no_point_of_a_grid_is_better(family, lam, step, seed):
 
 
 @given(st.integers(0, 9), st.floats(1e-3, 10), st.floats(0.01, 10), st.integers(0, 10**6))
-def test_operators_are_at_distance_zero(family, lam, step, seed):
-    penalty, rng = _case(family, lam), np.random.default_rng(seed)
+def test_operators_are_at_distance_zero(family, alpha, step, seed):
+    penalty, rng = _case(family, alpha), np.random.default_rng(seed)
     u = 10.0 ** rng.uniform(-3, 2) * rng.standard_normal((3, 4))
     off = best_distances(penalty, penalty.prox(u, step), u, np.full(u.shape, step), 1e-14 * np.abs(u))
     assert (off <= 1e-9 * np.abs(u)).all()
@@ -46,7 +46,7 @@ def test_values_are_those_of_the_penalty(rng, family):
 
 
 def test_only_rounding_makes_a_tie():
-    # Zero and u = 1 have the same objective at lam = 1/2. Beyond that they differ by as much as u does.
+    # Zero and u = 1 have the same objective at alpha = 1/2. Beyond that they differ by as much as u does.
     def distance(u, slack):
         return best_distances(L0(0.5), np.zeros((1, 1)), np.array([[u]]), np.ones((1, 1)), np.array([[slack]]))
 

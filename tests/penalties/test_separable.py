@@ -35,7 +35,7 @@ grids = arrays(np.float64, array_shapes(min_dims=0, max_dims=3, min_side=0), ele
 
 @every_penalty
 def test_methods_are_the_scalar_functions_entry_by_entry(penalty, rng):
-    numbers = (penalty.lam, penalty.shape)
+    numbers = (penalty.alpha, penalty.shape)
     u, g = rng.standard_normal((2, 40))
     x = penalty.prox(u, step=0.7)
     assert x.tolist() == [proximal.prox(penalty.kind, v, 0.7, *numbers) for v in u]
@@ -86,20 +86,20 @@ def test_gradients_broadcast():
 
 @every_penalty
 def test_another_strength_is_a_copy(penalty):
-    other = penalty.with_lam(0.9)
-    assert (type(other), other.lam, other.shape, penalty.lam) == (type(penalty), 0.9, penalty.shape, 0.4)
+    other = penalty.with_alpha(0.9)
+    assert (type(other), other.alpha, other.shape, penalty.alpha) == (type(penalty), 0.9, penalty.shape, 0.4)
     assert other != penalty
-    assert other.with_lam(0.4) == penalty
-    assert hash(other.with_lam(0.4)) == hash(penalty)
+    assert other.with_alpha(0.4) == penalty
+    assert hash(other.with_alpha(0.4)) == hash(penalty)
     assert pickle.loads(pickle.dumps(penalty)) == copy.deepcopy(penalty) == penalty
     with pytest.raises(FrozenInstanceError):
-        penalty.lam = 1.0
+        penalty.alpha = 1.0
 
 
 @every_penalty
 def test_no_strength_returns_the_argument(penalty, rng):
     u = rng.standard_normal(20)
-    assert penalty.with_lam(0).prox(u).tolist() == u.tolist()
+    assert penalty.with_alpha(0).prox(u).tolist() == u.tolist()
 
 
 def test_norms_of_columns(rng):
@@ -125,7 +125,7 @@ def test_norms_take_part_in_equality():
     assert CEL0(0.3, NORMS) != CEL0(0.4, NORMS)
     assert CEL0(0.3) != CEL0(0.3, [1.0])
     assert CEL0(0.3) != L0(0.3)
-    assert CEL0(0.3, NORMS).with_lam(1.0) == CEL0(1.0, NORMS)
+    assert CEL0(0.3, NORMS).with_alpha(1.0) == CEL0(1.0, NORMS)
 
 
 def test_norms_are_not_shared_with_the_caller():
@@ -163,14 +163,14 @@ def test_names():
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: L1(-1.0), ValueError, "lam must be finite and at least 0, got -1"),
-        (lambda: L0(np.nan), ValueError, "lam must be finite and at least 0, got nan"),
-        (lambda: MCP(np.inf), ValueError, "lam must be finite and at least 0, got inf"),
-        (lambda: L1([1.0, 2.0]), ValueError, r"lam must be a number, got shape \(2,\)"),
-        (lambda: L1("1"), TypeError, "lam must be a real number, got '1'"),
-        (lambda: L1(1j), TypeError, "lam must be a real number"),
-        (lambda: L1(None), TypeError, "lam must be a real number, got None"),
-        (lambda: L1(True), TypeError, "lam must be a real number, got True"),
+        (lambda: L1(-1.0), ValueError, "alpha must be finite and at least 0, got -1"),
+        (lambda: L0(np.nan), ValueError, "alpha must be finite and at least 0, got nan"),
+        (lambda: MCP(np.inf), ValueError, "alpha must be finite and at least 0, got inf"),
+        (lambda: L1([1.0, 2.0]), ValueError, r"alpha must be a number, got shape \(2,\)"),
+        (lambda: L1("1"), TypeError, "alpha must be a real number, got '1'"),
+        (lambda: L1(1j), TypeError, "alpha must be a real number"),
+        (lambda: L1(None), TypeError, "alpha must be a real number, got None"),
+        (lambda: L1(True), TypeError, "alpha must be a real number, got True"),
         (lambda: Lq(1.0, 0.0), ValueError, r"q must be in \(0, 1\), got 0"),
         (lambda: Lq(1.0, 1.0), ValueError, r"q must be in \(0, 1\), got 1"),
         (lambda: Lq(1.0, np.nan), ValueError, r"q must be in \(0, 1\), got nan"),
@@ -203,12 +203,12 @@ def test_names():
         (lambda: MCP(0.3, 1e-50).subgrad_dist(ONE, ONE), ValueError, "gamma must be in .* in float32, got 1e-50"),
         (lambda: CappedL1(0.3, 1e39).prox(ONE), ValueError, "theta must be in .* in float32"),
         (lambda: CEL0(0.3, [1.0, 1e-50]).prox(np.ones(2, np.float32)), ValueError, "norms must be in .* in float32"),
-        (lambda: L1(1e39).prox(ONE), ValueError, r"lam must be finite in float32, got 1e\+39"),
+        (lambda: L1(1e39).prox(ONE), ValueError, r"alpha must be finite in float32, got 1e\+39"),
         (lambda: make_penalty("l2", 1.0), ValueError, "one of 'l1', 'l0', 'lq', 'cel0', 'mcp', .* got 'l2'"),
         (lambda: make_penalty(["l1"], 1.0), ValueError, "penalty must be one of"),
         (lambda: make_penalty("lq", 1.0), TypeError, "penalty 'lq' needs q"),
-        (lambda: make_penalty("mcp", 1.0, eps=1.0), TypeError, "penalty 'mcp' takes gamma beside lam, got eps"),
-        (lambda: make_penalty("l1", 1.0, q=0.5), TypeError, "penalty 'l1' takes nothing beside lam, got q"),
+        (lambda: make_penalty("mcp", 1.0, eps=1.0), TypeError, "penalty 'mcp' takes gamma beside alpha, got eps"),
+        (lambda: make_penalty("l1", 1.0, q=0.5), TypeError, "penalty 'l1' takes nothing beside alpha, got q"),
         (lambda: make_penalty("scad", 1.0, a=1.0), ValueError, "a must be finite and above 2, got 1"),
     ],
 )
@@ -219,7 +219,7 @@ def test_bad_arguments(build, error, message):
 
 def test_nothing_is_compiled_before_it_is_needed():
     code = (
-        "import sys; from sparsetheory.penalties import make_penalty; p = make_penalty('cel0', 1.0).with_lam(2.0); "
+        "import sys; from sparsetheory.penalties import make_penalty; p = make_penalty('cel0', 1.0).with_alpha(2.0); "
         "before = 'numba' in sys.modules; p.prox(1.0); print(before, p.kind, 'numba' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -39,7 +39,7 @@ def all_distances(X, T):
     return distances
 
 
-def many_gauges(X, supports, distances):
+def many_compatibilities(X, supports, distances):
     """Sums of ratios of independent supports: the distance to the others is one over a row norm of a pseudo-inverse."""
     stacked = np.moveaxis(X[:, supports], 0, 1)
     norms = np.linalg.norm(stacked, axis=1, keepdims=True)

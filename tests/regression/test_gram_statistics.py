@@ -47,7 +47,7 @@ BAD = {
 @pytest.mark.parametrize("penalty", ["l1", "mcp"])
 def test_statistics_of_no_data_are_refused_by_name(statistics, message, penalty):
     with pytest.raises(ValueError, match=message):
-        gram_lasso_path(*statistics, lams=[0.5, 0.1], penalty=penalty)
+        gram_lasso_path(*statistics, alphas=[0.5, 0.1], penalty=penalty)
 
 
 def test_correlations_of_a_feature_that_is_zero():
@@ -57,7 +57,7 @@ def test_correlations_of_a_feature_that_is_zero():
     with pytest.raises(ValueError, match="correlations must be zero"):
         gram_lasso_path(G, b, e)
     b[2] = 0.0
-    assert not gram_lasso_path(G, b, e, n_lams=3).coefs[2].any()
+    assert not gram_lasso_path(G, b, e, n_alphas=3).coefs[2].any()
 
 
 @pytest.mark.parametrize(("n", "d"), [(50, 5), (30, 200), (200, 150)])
@@ -82,7 +82,7 @@ def test_an_indefinite_matrix_too_large_to_factorise_is_found_by_the_solver(monk
     G[0, 1] = G[1, 0] = 3.0
     b = np.array([1.0, -1.0, 0.0, 0.0, 0.0])
     with pytest.raises(ValueError, match="positive semidefinite"):
-        gram_lasso_path(G, b, e + 2, lams=[0.5, 0.1])
+        gram_lasso_path(G, b, e + 2, alphas=[0.5, 0.1])
 
 
 def test_correlations_out_of_range_are_refused_by_name():

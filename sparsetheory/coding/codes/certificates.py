@@ -28,7 +28,7 @@ _ROUNDINGS = 8
 _SAME = 1e-9
 
 
-def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float) -> _Array:
+def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float) -> _Array:
     r"""Return by how much the l1 objective of each code exceeds its minimum, at most.
 
     Parameters
@@ -39,7 +39,7 @@ def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float) -> _Array:
         Atoms.
     C : array-like of shape (n_samples, n_atoms)
         Codes.
-    lam : float
+    alpha : float
         Strength of the l1 penalty, at least 0.
 
     Returns
@@ -50,7 +50,7 @@ def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float) -> _Array:
     Raises
     ------
     ValueError, TypeError
-        If an array or `lam` is not as above.
+        If an array or `alpha` is not as above.
 
     Notes
     -----
@@ -70,19 +70,19 @@ def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float) -> _Array:
     """
     X, D = check_signals(X, D)
     C = check_codes(C, X, D)
-    lam = check_number("lam", lam)
+    alpha = check_number("alpha", alpha)
     out = np.empty(X.shape[0])
     for chunk, residual, correlations in _residuals(X, D, C):
         codes = C[chunk].astype(np.float64, copy=False)
         square = np.einsum("ij,ij->i", residual, residual)
         largest = np.abs(correlations).max(axis=1)
-        most = np.divide(lam, largest, out=np.full(square.size, np.inf), where=largest > 0)
+        most = np.divide(alpha, largest, out=np.full(square.size, np.inf), where=largest > 0)
         # <x, r> = ||r||^2 + <c, D'r>.
         best = 1.0 + np.divide(
             np.einsum("ij,ij->i", codes, correlations), square, out=np.zeros(square.size), where=square > 0
         )
         scale = np.clip(best, -most, most)
-        slack = np.maximum(lam - scale[:, None] * np.sign(codes) * correlations, 0.0)
+        slack = np.maximum(alpha - scale[:, None] * np.sign(codes) * correlations, 0.0)
         out[chunk] = 0.5 * (1.0 - scale) ** 2 * square + np.einsum("ij,ij->i", np.abs(codes), slack)
     return out
 
@@ -142,7 +142,7 @@ def criticality(X: ArrayLike, D: ArrayLike, C: ArrayLike, penalty: Penalty, step
         codes = C[chunk].astype(np.float64)
         if step is None:
             pairs = zip(codes, correlations, strict=True)
-            out[chunk] = [largest_violation(squares, *pair, rows.lam, rows.shape, rows.kind) for pair in pairs]
+            out[chunk] = [largest_violation(squares, *pair, rows.alpha, rows.shape, rows.kind) for pair in pairs]
         else:
             moved = rows.threshold(codes + step * correlations, step)
             out[chunk] = np.abs(moved - codes).max(axis=1) / step
@@ -304,7 +304,7 @@ def _distances(X: _Floats, D: _Floats, C: _Floats, penalty: Penalty, step: float
     # Rounding errors of the correlations with an atom of unit norm.
     noise = _ROUNDINGS * float(np.finfo(C.dtype).eps) * (signals + sizes)
     if penalty.kind == tags.L1:
-        return duality_gap(X, D, C, penalty.lam), noise * (sizes + noise)
+        return duality_gap(X, D, C, penalty.alpha), noise * (sizes + noise)
     steps = 1.0 / norms**2 if step is None else np.full(norms.size, step)
     out = np.empty(X.shape[0])
     for chunk, _, correlations in _residuals(X, D, C):

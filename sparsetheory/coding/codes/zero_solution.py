@@ -11,12 +11,10 @@ from sparsetheory.numba_kernels.penalties.proximal import zero_threshold
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
 
-__all__ = ["lambda_max"]
+__all__ = ["alpha_max"]
 
 
-def lambda_max(
-    X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: float | None = None, **shape: Any
-) -> float:
+def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: float | None = None, **shape: Any) -> float:
     r"""Return the least strength at which a proximal gradient step leaves the zero code of every signal at zero.
 
     Parameters
@@ -59,7 +57,7 @@ def lambda_max(
     >>> import numpy as np
     >>> from sparsetheory.penalties import L0, L1
     >>> X, D = [[3.0, -1.0]], np.eye(2)
-    >>> lambda_max(X, D, L1), lambda_max(X, D, L0, step=0.5)
+    >>> alpha_max(X, D, L1), alpha_max(X, D, L0, step=0.5)
     (3.0, 2.25)
     """
     X, D = check_signals(X, D)

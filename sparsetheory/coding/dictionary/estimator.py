@@ -38,8 +38,8 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     n_components : int or None
         Number of atoms; by default twice the number of features, or the rows of `init`.
     penalty : str or Penalty
-        "cel0", "l1", "l0", "lq", "mcp", "scad", "log_sum", "capped_l1", or an object whose strength `lam` replaces.
-    lam : float
+        "cel0", "l1", "l0", "lq", "mcp", "scad", "log_sum", "capped_l1", or an object whose strength `alpha` replaces.
+    alpha : float
         Strength; with `target_active` the one to start from.
     q : float, optional
         Power of "lq".
@@ -90,7 +90,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     ----------
     components_ : ndarray of shape (n_components, n_features)
         Atoms, unit rows.
-    lam_ : float
+    alpha_ : float
         Strength that `transform` uses.
     history_ : DictionaryHistory
         Objective, nonzeros, error and strength of every batch.
@@ -119,7 +119,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     >>> rng = np.random.default_rng(0)
     >>> atoms = np.linalg.qr(rng.standard_normal((8, 8)))[0]
     >>> X = (rng.standard_normal((1000, 8)) * (rng.random((1000, 8)) < 0.2)) @ atoms
-    >>> model = LqDictionaryLearning(8, penalty="l1", lam=0.2, n_batches=60, random_state=0).fit(X)
+    >>> model = LqDictionaryLearning(8, penalty="l1", alpha=0.2, n_batches=60, random_state=0).fit(X)
     >>> bool(np.abs(model.components_ @ atoms.T).max(axis=0).min() > 0.99)
     True
     """
@@ -129,7 +129,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         n_components: int | None = None,
         *,
         penalty: str | Penalty = "cel0",
-        lam: float = 0.1,
+        alpha: float = 0.1,
         q: float | None = None,
         penalty_params: Mapping[str, Any] | None = None,
         target_active: float | None = None,
@@ -154,7 +154,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     ) -> None:
         self.n_components = n_components
         self.penalty = penalty
-        self.lam = lam
+        self.alpha = alpha
         self.q = q
         self.penalty_params = penalty_params
         self.target_active = target_active
@@ -218,7 +218,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         state, interrupted = run_batches(learner, state, X, batches, checkpoint, verbose=bool(self.verbose))
         self._keep(state)
         if not interrupted and learner.target_active is not None:
-            state = replace(state, lam=tuned_strength(learner, state, learner.target_active, X[held_out]))
+            state = replace(state, alpha=tuned_strength(learner, state, learner.target_active, X[held_out]))
         last = next(batch_rows(rows, self.batch_size, state.seed, max(state.n_batches - 1, 0)))
         self._keep(state, certified(learner, state, X, last, warn=not interrupted))
         return self
@@ -226,7 +226,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     def partial_fit(self, X: Any, y: None = None) -> Self:
         """Learn from one batch: all rows of `X`.
 
-        Atoms, strength and kind of update go on from earlier calls and from `fit`; `n_components`, `init`, `lam`,
+        Atoms, strength and kind of update go on from earlier calls and from `fit`; `n_components`, `init`, `alpha`,
         `update` and `random_state` count in the first call alone.
 
         Parameters
@@ -265,7 +265,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], order="C", reset=False)
-        penalty = chosen_penalty(self).with_lam(self.lam_)
+        penalty = chosen_penalty(self).with_alpha(self.alpha_)
         return encode(X, self.components_.T, penalty, self.transform_solver, tol=self.tol, n_jobs=self.n_jobs)[0]
 
     def inverse_transform(self, X: Any) -> _Floats:
@@ -311,7 +311,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
             del self._certificate
         if certificate is not None:
             self._certificate = certificate
-        self.components_, self.lam_, self.history_ = state.atoms, state.lam, state.history
+        self.components_, self.alpha_, self.history_ = state.atoms, state.alpha, state.history
         self.n_iter_ = state.n_batches
 
     def __sklearn_tags__(self) -> Any:

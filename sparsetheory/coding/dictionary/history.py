@@ -21,7 +21,7 @@ class DictionaryHistory:
         Mean number of nonzeros of a code.
     mse : ndarray of float
         Mean squared residual per entry of a signal.
-    lam : ndarray of float
+    alpha : ndarray of float
         Strength of the penalty.
     reseeded : ndarray of int
         Atoms replaced after the batch.
@@ -33,7 +33,7 @@ class DictionaryHistory:
     Examples
     --------
     >>> history = DictionaryHistory.empty().appended(
-    ...     objective=2.0, active=3.5, mse=0.1, lam=0.2, reseeded=0, unconverged=0, skipped=False
+    ...     objective=2.0, active=3.5, mse=0.1, alpha=0.2, reseeded=0, unconverged=0, skipped=False
     ... )
     >>> len(history), history.active
     (1, array([3.5]))
@@ -42,7 +42,7 @@ class DictionaryHistory:
     objective: NDArray[np.float64]
     active: NDArray[np.float64]
     mse: NDArray[np.float64]
-    lam: NDArray[np.float64]
+    alpha: NDArray[np.float64]
     reseeded: NDArray[np.int64]
     unconverged: NDArray[np.int64]
     skipped: NDArray[np.bool_]

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sparsetheory.arrays import unit_rows
 from sparsetheory.coding.dictionary.olshausen_update import gradient_step
 from sparsetheory.coding.dictionary.online_update import Surrogate, kept_share
-from sparsetheory.coding.dictionary.sparsity_control import adjusted_lam
+from sparsetheory.coding.dictionary.sparsity_control import adjusted_alpha
 from sparsetheory.coding.dictionary.state import DictionaryState
 from sparsetheory.coding.encoders.encode import encode
 from sparsetheory.coding.proximal_gradient.forward_backward import forward_backward
@@ -108,9 +108,9 @@ class BatchLearner:
     step: float
     n_jobs: int | None
 
-    def encode(self, signals: _Floats, atoms: _Floats, lam: float) -> BatchCodes:
+    def encode(self, signals: _Floats, atoms: _Floats, alpha: float) -> BatchCodes:
         """Return codes of signals, shape (n_samples, n_features), for atoms of shape (n_atoms, n_features)."""
-        penalty, squares = self.penalty.with_lam(lam), np.empty(signals.shape[0])
+        penalty, squares = self.penalty.with_alpha(alpha), np.empty(signals.shape[0])
         with warnings.catch_warnings():
             # Counted in the history, and told once after the run.
             warnings.simplefilter("ignore", ConvergenceWarning)
@@ -142,14 +142,14 @@ class BatchLearner:
         -------
         DictionaryState
         """
-        batch = self.encode(signals, state.atoms, state.lam)
+        batch = self.encode(signals, state.atoms, state.alpha)
         skipped = self.inner == "paper" and not batch.converged.all()
         counts = np.count_nonzero(batch.codes, axis=0)
         record: dict[str, Any] = {
             "objective": 0.5 * batch.squares.mean() + batch.penalties.mean(),
             "active": counts.sum() / signals.shape[0],
             "mse": batch.squares.mean() / signals.shape[1],
-            "lam": state.lam,
+            "alpha": state.alpha,
             "unconverged": np.count_nonzero(~batch.converged),
             "skipped": skipped,
             "reseeded": 0,
@@ -157,7 +157,7 @@ class BatchLearner:
         if not skipped:
             state = self._taught(state, batch, signals, counts)
             state, record["reseeded"] = self._reseeded(state, batch, signals)
-        return replace(state, lam=self._next_lam(state, record), history=state.history.appended(**record))
+        return replace(state, alpha=self._next_alpha(state, record), history=state.history.appended(**record))
 
     def _taught(
         self, state: DictionaryState, batch: BatchCodes, signals: _Floats, counts: NDArray[np.intp]
@@ -192,8 +192,8 @@ class BatchLearner:
         past: Surrogate | None = state.surrogate and state.surrogate.without(unused)
         return replace(state, atoms=atoms, surrogate=past), count
 
-    def _next_lam(self, state: DictionaryState, record: dict[str, Any]) -> float:
+    def _next_alpha(self, state: DictionaryState, record: dict[str, Any]) -> float:
         if self.target_active is None or record["skipped"]:
-            return state.lam
+            return state.alpha
         progress = (state.n_batches + 1) / self.n_batches
-        return adjusted_lam(state.lam, record["active"], self.target_active, progress)
+        return adjusted_alpha(state.alpha, record["active"], self.target_active, progress)

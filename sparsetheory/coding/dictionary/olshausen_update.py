@@ -81,25 +81,25 @@ def published_settings(penalty: str) -> dict[str, Any]:
     Notes
     -----
     The source is the code that goes with Rentzeperis, Calatroni, Perrinet and Prandi (2023). For more atoms they tuned
-    lam and the rates anew.
+    alpha and the rates anew.
 
     Examples
     --------
     >>> settings = published_settings("l0")
-    >>> settings["lam"], settings["step"], settings["batch_size"]
+    >>> settings["alpha"], settings["step"], settings["batch_size"]
     (0.0065, 0.01, 250)
     """
     if penalty not in _PUBLISHED:
         raise ValueError(f"penalty must be one of {', '.join(map(repr, _PUBLISHED))}, got {penalty!r}")
-    q, lam = (0.5 if penalty == "lq" else None), _PUBLISHED[penalty]
+    q, alpha = (0.5 if penalty == "lq" else None), _PUBLISHED[penalty]
     return {
         "n_components": 500,
         "penalty": penalty,
-        "lam": lam,
+        "alpha": alpha,
         "q": q,
         "update": "olshausen",
         "eta": 0.01,
-        "step": published_step(make_penalty(penalty, lam, **({} if q is None else {"q": q}))),
+        "step": published_step(make_penalty(penalty, alpha, **({} if q is None else {"q": q}))),
         "batch_size": 250,
         "n_batches": 4000,
         "inner": "paper",

@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding.dictionary.certificate import DictionaryCertificate
 from sparsetheory.coding.dictionary.learner import BatchLearner
-from sparsetheory.coding.dictionary.sparsity_control import lam_for_active
+from sparsetheory.coding.dictionary.sparsity_control import alpha_for_active
 from sparsetheory.coding.dictionary.state import DictionaryState
 
 __all__ = ["certified", "tuned_strength"]
@@ -27,13 +27,13 @@ def tuned_strength(learner: BatchLearner, state: DictionaryState, target: float,
     Warns
     -----
     ConvergenceWarning
-        As from :func:`lam_for_active`.
+        As from :func:`alpha_for_active`.
     """
 
-    def count(lam: float) -> float:
-        return np.count_nonzero(learner.encode(X, state.atoms, lam).codes) / X.shape[0]
+    def count(alpha: float) -> float:
+        return np.count_nonzero(learner.encode(X, state.atoms, alpha).codes) / X.shape[0]
 
-    return lam_for_active(count, target, state.lam, tol=max(_COUNT_TOL, 1.0 / X.shape[0])).lam
+    return alpha_for_active(count, target, state.alpha, tol=max(_COUNT_TOL, 1.0 / X.shape[0])).alpha
 
 
 def certified(
@@ -59,7 +59,7 @@ def certified(
     ConvergenceWarning
         If batches were skipped, or codes of the last one did not converge.
     """
-    batch, history = learner.encode(np.ascontiguousarray(X[rows]), state.atoms, state.lam), state.history
+    batch, history = learner.encode(np.ascontiguousarray(X[rows]), state.atoms, state.alpha), state.history
     skipped, failed = np.count_nonzero(history.skipped), np.count_nonzero(~batch.converged)
     if warn and (skipped or failed):
         warnings.warn(
@@ -69,5 +69,5 @@ def certified(
             stacklevel=3,
         )
     tol = max(learner.tol, _LEAST_SINGLE_TOL) if X.dtype == np.float32 else learner.tol
-    penalty = learner.penalty.with_lam(state.lam)
+    penalty = learner.penalty.with_alpha(state.alpha)
     return DictionaryCertificate.of_rows(X, state.atoms, batch.codes, penalty, rows, tol=tol)

@@ -110,8 +110,8 @@ def first_state(model: Any, X: _Floats) -> DictionaryState:
     seed, n_atoms = int(generator(model.random_state).integers(2**63)), count_atoms(model, X.shape[1])
     atoms = initial_atoms(X, n_atoms, model.init, random_stream(seed, "init"))
     past = Surrogate.empty(n_atoms, X.shape[1], atoms.dtype) if model.update == "online" else None
-    uses, lam = np.zeros(n_atoms, np.int64), float(model.lam)
-    return DictionaryState(atoms, past, lam, seed, 0, uses, DictionaryHistory.empty())
+    uses, alpha = np.zeros(n_atoms, np.int64), float(model.alpha)
+    return DictionaryState(atoms, past, alpha, seed, 0, uses, DictionaryHistory.empty())
 
 
 def split_rows(n_rows: int, held_out: bool, seed: int) -> tuple[_Rows, _Rows]:

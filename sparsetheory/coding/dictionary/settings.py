@@ -45,10 +45,10 @@ def chosen_penalty(model: Any) -> Penalty:
         raise TypeError(f"penalty_params must be a mapping of names to numbers, got {model.penalty_params!r}")
     shape = dict(model.penalty_params or {}) | ({} if model.q is None else {"q": model.q})
     if not isinstance(model.penalty, Penalty):
-        return make_penalty(model.penalty, model.lam, **shape)
+        return make_penalty(model.penalty, model.alpha, **shape)
     if shape:
         raise ValueError(f"{', '.join(shape)} must go with the name of a penalty; penalty is {model.penalty!r}")
-    return model.penalty.with_lam(model.lam)
+    return model.penalty.with_alpha(model.alpha)
 
 
 def count_atoms(model: Any, n_features: int) -> int:
@@ -92,7 +92,7 @@ def make_learner(model: Any, n_features: int) -> BatchLearner:
 def _target(model: Any, n_features: int) -> float | None:
     if model.target_active is None:
         return None
-    check_number("lam", model.lam, positive=True)
+    check_number("alpha", model.alpha, positive=True)
     target, n_atoms = check_number("target_active", model.target_active, positive=True), count_atoms(model, n_features)
     if target >= n_atoms:
         raise ValueError(f"target_active must be below the number of atoms, {n_atoms}, got {model.target_active!r}")

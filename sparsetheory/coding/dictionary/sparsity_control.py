@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arguments import check_count, check_number, is_finite
 
-__all__ = ["TunedStrength", "adjusted_lam", "lam_for_active"]
+__all__ = ["TunedStrength", "adjusted_alpha", "alpha_for_active"]
 
 # The controller: its gain in the first part of a run, and after it; the length of that part; its longest step.
 _GAIN, _LATE_GAIN = 0.3, 0.06
@@ -25,12 +25,12 @@ _FARTHEST = 700.0
 _MARGIN = 0.1
 
 
-def adjusted_lam(lam: float, active: float, target: float, progress: float) -> float:
+def adjusted_alpha(alpha: float, active: float, target: float, progress: float) -> float:
     r"""Return the strength for the next batch: :math:`\lambda \exp(g (active / target - 1))`.
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Strength of this batch.
     active : float
         Mean number of nonzeros of its codes.
@@ -43,25 +43,25 @@ def adjusted_lam(lam: float, active: float, target: float, progress: float) -> f
     Returns
     -------
     float
-        Never more than twice or less than half of `lam`.
+        Never more than twice or less than half of `alpha`.
 
     Examples
     --------
-    >>> adjusted_lam(1.0, 8.0, 8.0, 0.1), round(adjusted_lam(1.0, 10.0, 8.0, 0.1), 4), adjusted_lam(1.0, 80.0, 8.0, 0.1)
-    (1.0, 1.0779, 2.0)
+    >>> [round(adjusted_alpha(1.0, active, 8.0, 0.1), 4) for active in (8.0, 10.0, 80.0)]
+    [1.0, 1.0779, 2.0]
     """
     gain = _GAIN if progress <= _FIRST_PART else _LATE_GAIN
     step = gain * (active / target - 1.0)
-    return lam * math.exp(min(max(step, -_LONGEST), _LONGEST))
+    return alpha * math.exp(min(max(step, -_LONGEST), _LONGEST))
 
 
 @dataclass(frozen=True)
 class TunedStrength:
-    """Where :func:`lam_for_active` ended.
+    """Where :func:`alpha_for_active` ended.
 
     Attributes
     ----------
-    lam : float
+    alpha : float
         The strength tried whose count is closest to the target.
     active : float
         Its count.
@@ -71,13 +71,13 @@ class TunedStrength:
         Whether the count is close enough.
     """
 
-    lam: float
+    alpha: float
     active: float
     n_evaluations: int
     converged: bool
 
 
-def lam_for_active(
+def alpha_for_active(
     count: Callable[[float], float], target: float, start: float, *, tol: float = 0.01, max_iter: int = 40
 ) -> TunedStrength:
     """Find the strength at which codes have a given mean number of nonzeros.
@@ -118,8 +118,8 @@ def lam_for_active(
 
     Examples
     --------
-    >>> tuned = lam_for_active(lambda lam: 10.0 / lam, 5.0, start=0.1)
-    >>> round(tuned.lam, 2), tuned.converged
+    >>> tuned = alpha_for_active(lambda alpha: 10.0 / alpha, 5.0, start=0.1)
+    >>> round(tuned.alpha, 2), tuned.converged
     (2.0, True)
     """
     target, start = check_number("target", target, positive=True), check_number("start", start, positive=True)
@@ -134,7 +134,7 @@ def lam_for_active(
     tuned = TunedStrength(math.exp(search.best[0]), search.best[1], search.n_evaluations, search.error <= tol)
     if not tuned.converged:
         warnings.warn(
-            f"no strength with {target:g} active atoms found; the closest tried, lam={tuned.lam:.6g}, has "
+            f"no strength with {target:g} active atoms found; the closest tried, alpha={tuned.alpha:.6g}, has "
             f"{tuned.active:g}",
             ConvergenceWarning,
             stacklevel=2,
@@ -150,21 +150,21 @@ class _Search:
         self.n_evaluations, self.error = 0, math.inf
         self.best = (math.nan, math.nan)
 
-    def at(self, log_lam: float) -> tuple[float, float]:
-        log_lam = min(max(log_lam, -_FARTHEST), _FARTHEST)
-        active = self.count(math.exp(log_lam))
+    def at(self, log_alpha: float) -> tuple[float, float]:
+        log_alpha = min(max(log_alpha, -_FARTHEST), _FARTHEST)
+        active = self.count(math.exp(log_alpha))
         if not is_finite(active):
-            raise ValueError(f"count must return a finite number; got {active!r} at lam={math.exp(log_lam):g}")
+            raise ValueError(f"count must return a finite number; got {active!r} at alpha={math.exp(log_alpha):g}")
         active = float(active)
         self.n_evaluations += 1
         if abs(active - self.target) < self.error:
-            self.error, self.best = abs(active - self.target), (log_lam, active)
-        return log_lam, active
+            self.error, self.best = abs(active - self.target), (log_alpha, active)
+        return log_alpha, active
 
 
-def _bracket(search: _Search, log_lam: float, tol: float) -> tuple[tuple[float, float], tuple[float, float]]:
+def _bracket(search: _Search, log_alpha: float, tol: float) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return points with too many and with too few nonzeros; the same point twice where there is no bracket."""
-    first = last = search.at(log_lam)
+    first = last = search.at(log_alpha)
     upwards = first[1] > search.target
     for index in range(_MOST_STEPS):
         if search.error <= tol:

@@ -21,7 +21,7 @@ _Floats = NDArray[np.floating]
 
 # Rows of the data that are summed at a time.
 _ROWS = 4096
-_NUMBERS = ("lam", "seed", "n_signals")
+_NUMBERS = ("alpha", "seed", "n_signals")
 _PAST = "past_"
 _HISTORY = "history_"
 
@@ -40,7 +40,7 @@ class DictionaryState:
         Unit rows.
     surrogate : Surrogate or None
         The past, where the update needs it.
-    lam : float
+    alpha : float
         Strength of the penalty for the next batch.
     seed : int
         Of all random choices, together with the number of batches.
@@ -54,7 +54,7 @@ class DictionaryState:
 
     atoms: _Floats
     surrogate: Surrogate | None
-    lam: float
+    alpha: float
     seed: int
     n_signals: int
     uses: NDArray[np.int64]

@@ -63,14 +63,14 @@ _Solver = Callable[[CodingProblem], tuple[_Counts, _Mask]]
 
 def _by_feature_sign(p: CodingProblem) -> tuple[_Counts, _Mask]:
     eps = float(np.finfo(p.X.dtype).eps)
-    # Violations of a share v of lam leave a relative gap of at most 2 v.
-    numbers = p.penalty.lam, p.tol / 2, _ROUNDINGS * eps, eps**0.5
+    # Violations of a share v of alpha leave a relative gap of at most 2 v.
+    numbers = p.penalty.alpha, p.tol / 2, _ROUNDINGS * eps, eps**0.5
 
     def code(rows: _Floats, guesses: _Floats, max_iter: int, passes: _Counts, converged: _Mask) -> None:
         feature_sign(p.gram, rows, guesses, *numbers, max_iter, passes, converged)
 
     n_iter, converged = _run(p, code)
-    if p.penalty.lam > 0:
+    if p.penalty.alpha > 0:
         # What the passes do not resolve beside rounding errors, the gap decides.
         for chunk in row_chunks(p.X.shape[0], 8 * sum(p.D.shape)):
             left = ~converged[chunk] | _unresolved(p, chunk)
@@ -82,7 +82,7 @@ def _unresolved(p: CodingProblem, chunk: slice) -> _Mask:
     """Say where rounding errors of the terms of the correlations exceed what the tolerance allows."""
     norms = np.sqrt(np.diagonal(p.gram))
     roundings = _ROUNDINGS * float(np.finfo(p.X.dtype).eps) * norms.max()
-    allowed = p.penalty.lam * p.tol / 2
+    allowed = p.penalty.alpha * p.tol / 2
     if p.X.dtype == np.float32:
         allowed = np.maximum(allowed, 4 * roundings * np.linalg.norm(p.X[chunk], axis=1))
     return np.asarray(roundings * (np.abs(p.out[chunk]) @ norms) > allowed)
@@ -90,7 +90,7 @@ def _unresolved(p: CodingProblem, chunk: slice) -> _Mask:
 
 def _gap_is_small(p: CodingProblem, rows: NDArray[np.intp]) -> _Mask:
     """Say which codes exceed the minimum of their objective by no more than the tolerance allows."""
-    X, C, lam = p.X[rows], p.out[rows], p.penalty.lam
+    X, C, alpha = p.X[rows], p.out[rows], p.penalty.alpha
     good: _Mask = np.asarray(np.isfinite(C).all(axis=1))
     if not good.any():
         return good
@@ -98,17 +98,17 @@ def _gap_is_small(p: CodingProblem, rows: NDArray[np.intp]) -> _Mask:
     eps, norms = float(np.finfo(p.X.dtype).eps), np.sqrt(np.diagonal(p.gram))
     # Correlations are differences of those of the signal and of the code, each with rounding errors of its own size.
     # Those of large codes excuse no more than the root of the precision: beyond, nothing would be proved.
-    of_signals = 2 * _ROUNDINGS * eps * np.abs(X @ p.D).max(axis=1) / lam
-    of_codes = 2 * _ROUNDINGS * eps * norms.max() * (np.abs(C) @ norms) / lam
+    of_signals = 2 * _ROUNDINGS * eps * np.abs(X @ p.D).max(axis=1) / alpha
+    of_codes = 2 * _ROUNDINGS * eps * norms.max() * (np.abs(C) @ norms) / alpha
     roundings = of_signals + np.minimum(of_codes, eps**0.5)
-    good[good] = duality_gap(X, p.D, C, lam) <= np.maximum(p.tol, roundings) * objective_rows(X, p.D, C, p.penalty)
+    good[good] = duality_gap(X, p.D, C, alpha) <= np.maximum(p.tol, roundings) * objective_rows(X, p.D, C, p.penalty)
     return good
 
 
 def _by_descent(p: CodingProblem) -> tuple[_Counts, _Mask]:
     rows = PenaltyRows(p.penalty, p.D.shape[1], p.X.dtype)
     norms = np.sqrt(np.diagonal(p.gram))
-    table = penalty_table(rows.kind, rows.lam, rows.shape, np.diagonal(p.gram))
+    table = penalty_table(rows.kind, rows.alpha, rows.shape, np.diagonal(p.gram))
     if table.kind == tags.L0 and norms.max() > _UNEQUAL * norms.min():
         return _in_unit_atoms(p, norms)
     eps = float(np.finfo(p.X.dtype).eps)
@@ -124,7 +124,7 @@ def _by_descent(p: CodingProblem) -> tuple[_Counts, _Mask]:
 def _in_unit_atoms(p: CodingProblem, norms: _Floats) -> tuple[_Counts, _Mask]:
     """Code with atoms of unit norm, which is the same to a price per atom, so that one tolerance fits all."""
     warm, gram = (None if p.warm is None else p.warm * norms), p.gram / norms / norms[:, None]
-    unit = replace(p, D=p.D / norms, penalty=L0(p.penalty.lam), warm=warm, gram=gram)
+    unit = replace(p, D=p.D / norms, penalty=L0(p.penalty.alpha), warm=warm, gram=gram)
     counts = _by_descent(unit)
     p.out[...] /= norms
     return counts
@@ -183,13 +183,13 @@ def _guesses(p: CodingProblem) -> _Floats:
 
 
 def _by_sbr(p: CodingProblem) -> tuple[_Counts, _Mask]:
-    p.out[...], moves = replace_singly(p.X, p.D, p.gram, p.penalty.lam, _guesses(p), p.max_iter, p.n_jobs)
+    p.out[...], moves = replace_singly(p.X, p.D, p.gram, p.penalty.alpha, _guesses(p), p.max_iter, p.n_jobs)
     return moves, moves >= 0
 
 
 def _by_greedy(p: CodingProblem) -> tuple[_Counts, _Mask]:
     most = 100 * p.max_iter
-    p.out[...], moves = descend(p.X, p.D, p.gram, p.penalty.lam, "greedy", _guesses(p), p.tol, most, p.n_jobs)
+    p.out[...], moves = descend(p.X, p.D, p.gram, p.penalty.alpha, "greedy", _guesses(p), p.tol, most, p.n_jobs)
     return moves, moves >= 0
 
 

@@ -84,7 +84,7 @@ def encode(
     Warns
     -----
     ConvergenceWarning
-        If codes have not converged, with their count; or if ``lam=0`` and there are more atoms than samples, so that
+        If codes have not converged, with their count; or if ``alpha=0`` and there are more atoms than samples, so that
         codes are not unique, and coordinate steps may take long.
     RuntimeWarning
         If `tol` is below what single precision can resolve, and is raised to 1e-6.
@@ -101,11 +101,11 @@ def encode(
 
     "fss" is the feature-sign search of Lee, Battle, Raina and Ng (2007) with atoms that enter in blocks, the inverse of
     the active Gram matrix, and exchanges of dependent atoms (ours). In single precision its gap is limited by the
-    rounding errors of the correlations, about ``1e-7 max|D'x| / lam`` times the objective.
+    rounding errors of the correlations, about ``1e-7 max|D'x| / alpha`` times the objective.
 
     CEL0 is taken as it is given, with `norms` that should be those of the atoms: then, and where they are larger,
     coordinate steps are hard thresholding, and codes are those of l0. Where they are smaller, entries between zero and
-    ``sqrt(2 lam) / norms`` can remain, and the equivalence with l0 is lost.
+    ``sqrt(2 alpha) / norms`` can remain, and the equivalence with l0 is lost.
 
     Examples
     --------
@@ -139,9 +139,9 @@ def encode(
         check_jobs(n_jobs),
         _checked_out(out, X, D),
     )
-    if penalty.lam == 0 and D.shape[1] > D.shape[0]:
+    if penalty.alpha == 0 and D.shape[1] > D.shape[0]:
         warnings.warn(
-            "lam=0: with more atoms than samples codes are not unique, and may not converge",
+            "alpha=0: with more atoms than samples codes are not unique, and may not converge",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -155,7 +155,7 @@ def encode(
         )
     polished = None
     if polish:
-        polished = polish_codes(X, D, problem.out, penalty.lam, gram=problem.gram, n_jobs=n_jobs)
+        polished = polish_codes(X, D, problem.out, penalty.alpha, gram=problem.gram, n_jobs=n_jobs)
         problem.out[...] = polished.codes
         converged = polished.after == Stability.SBR
     return Encoding(

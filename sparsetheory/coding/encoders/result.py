@@ -70,7 +70,7 @@ class EncodeInfo:
         """For l1, how far each objective is from its minimum at most; see :func:`sparsetheory.coding.duality_gap`."""
         if self.penalty.kind != tags.L1:
             return None
-        return duality_gap(self.signals, self.atoms, self.codes, self.penalty.lam)
+        return duality_gap(self.signals, self.atoms, self.codes, self.penalty.alpha)
 
     @cached_property
     def residual(self) -> _Array:

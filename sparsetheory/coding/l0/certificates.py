@@ -32,7 +32,7 @@ class L0CodeCertificate(Certificate):
     ----------
     codes : ndarray of shape (n_samples, n_atoms)
         The codes.
-    lam : float
+    alpha : float
         Price of an atom.
     tol : float
         The share.
@@ -51,17 +51,17 @@ class L0CodeCertificate(Certificate):
     """
 
     codes: _Floats = field(kw_only=True, repr=False)
-    lam: float = field(kw_only=True)
+    alpha: float = field(kw_only=True)
     tol: float = field(kw_only=True)
     stable: NDArray[np.bool_] = field(kw_only=True, repr=False)
 
     @classmethod
-    def of(cls, X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float, *, tol: float = 1e-6) -> "L0CodeCertificate":
+    def of(cls, X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, tol: float = 1e-6) -> "L0CodeCertificate":
         """Certify codes.
 
         Parameters
         ----------
-        X, D, C, lam, tol
+        X, D, C, alpha, tol
             As in :func:`sparsetheory.coding.is_sbr_stable`.
 
         Returns
@@ -70,11 +70,11 @@ class L0CodeCertificate(Certificate):
         """
         X, D = check_signals(X, D)
         C = check_codes(C, X, D)
-        lam, tol = check_number("lam", lam), check_number("tol", tol)
+        alpha, tol = check_number("alpha", alpha), check_number("tol", tol)
         blank = np.zeros(X.shape[0], np.bool_)
         bound = _bound(X, tol)
-        statement = _statement(lam, tol)
-        return cls(statement, bound, None, Status.INVALID, codes=C, lam=lam, tol=tol, stable=blank).check(X, D)
+        statement = _statement(alpha, tol)
+        return cls(statement, bound, None, Status.INVALID, codes=C, alpha=alpha, tol=tol, stable=blank).check(X, D)
 
     def check(self, X: Any, D: Any = None, *, random_state: Any = 0) -> Self:
         """Try all moves of every code again, on orthogonal factors of the atoms in double precision.
@@ -108,11 +108,11 @@ class L0CodeCertificate(Certificate):
             )
         if not np.isfinite(self.codes).all():
             return replace(self, measured=math.nan, status=Status.INVALID, reason="codes not finite")
-        stable = is_sbr_stable(X, D, self.codes, self.lam, tol=self.tol)
+        stable = is_sbr_stable(X, D, self.codes, self.alpha, tol=self.tol)
         bound, reason = _bound(X, self.tol), ""
         if not abs(self.bound - bound) <= _SAME * bound:
             reason = f"the bound is not tol={self.tol:g} times its scale, {bound:.6g}"
-        if self.statement != _statement(self.lam, self.tol):
+        if self.statement != _statement(self.alpha, self.tol):
             reason = "the statement is not about this price and tolerance"
         kept = bool(stable.all())
         status = Status.of(kept and not reason)
@@ -123,5 +123,7 @@ def _bound(X: _Floats, tol: float) -> float:
     return float(0.5 * tol * np.einsum("ij,ij->i", X, X, dtype=np.float64).max(initial=0.0))
 
 
-def _statement(lam: float, tol: float) -> str:
-    return f"l0 at lam={lam:g}: no refit, addition or removal gains more than {tol:g} of the objective of a zero code"
+def _statement(alpha: float, tol: float) -> str:
+    return (
+        f"l0 at alpha={alpha:g}: no refit, addition or removal gains more than {tol:g} of the objective of a zero code"
+    )

@@ -29,7 +29,7 @@ _ROUNDINGS = 64
 def cd_l0(
     X: ArrayLike,
     D: ArrayLike,
-    lam: float,
+    alpha: float,
     *,
     rule: str = "greedy",
     warm: ArrayLike | None = None,
@@ -49,7 +49,7 @@ def cd_l0(
         Signals, one per row.
     D : array-like of shape (m, n_atoms)
         Atoms, one per column; they need not be of unit norm.
-    lam : float
+    alpha : float
         Price of an entry that is not zero, at least 0.
     rule : {"greedy", "cyclic"}
         Change the entry that lowers the objective most, or one after another.
@@ -89,24 +89,24 @@ def cd_l0(
     The result is, up to `tol`, least squares on its support, with :math:`|c_i| \ge \sqrt{2\lambda}/\|D_i\|` on it and
     :math:`|D_i^T(x - Dc)| \le \sqrt{2\lambda}\|D_i\|` off it. These are the critical points of CEL0 without an entry
     strictly between 0 and :math:`\sqrt{2\lambda}/\|D_i\|` (Soubies, Blanc-Féraud and Aubert, 2015). A change costs
-    O(n_atoms) operations. Entries on supports of nearly dependent atoms converge slowly, and so does ``lam=0`` with
+    O(n_atoms) operations. Entries on supports of nearly dependent atoms converge slowly, and so does ``alpha=0`` with
     more atoms than samples. The cyclic rule computes in double precision.
 
     Examples
     --------
     >>> import numpy as np
     >>> D = np.array([[1.0, 0.6, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 2.0]])
-    >>> cd_l0([[3.0, 4.0, 0.5], [3.0, 0.0, 2.0]], D, lam=0.5).round(6)
+    >>> cd_l0([[3.0, 4.0, 0.5], [3.0, 0.0, 2.0]], D, alpha=0.5).round(6)
     array([[0., 5., 0.],
            [3., 0., 1.]])
     """
     X, D = check_signals(X, D)
-    lam, tol = check_number("lam", lam), check_number("tol", tol)
+    alpha, tol = check_number("alpha", alpha), check_number("tol", tol)
     check_count("max_iter", max_iter)
     if rule not in ("greedy", "cyclic"):
         raise ValueError(f"rule must be 'greedy' or 'cyclic'; got {rule!r}")
     start = np.empty((0, D.shape[1]), X.dtype) if warm is None else check_codes(warm, X, D, "warm")
-    C, moves = descend(X, D, check_gram(gram, D), lam, rule, start, tol, max_iter, n_jobs)
+    C, moves = descend(X, D, check_gram(gram, D), alpha, rule, start, tol, max_iter, n_jobs)
     if unfinished := np.count_nonzero(moves < 0):
         warnings.warn(
             f"cd_l0: {unfinished} of {X.shape[0]} codes can still be improved after max_iter={max_iter}; "
@@ -121,7 +121,7 @@ def descend(
     X: _Floats,
     D: _Floats,
     gram: _Floats,
-    lam: float,
+    alpha: float,
     rule: str,
     start: _Floats,
     tol: float,
@@ -132,7 +132,7 @@ def descend(
 
     Parameters
     ----------
-    X, D, gram, lam, rule, tol, max_iter, n_jobs
+    X, D, gram, alpha, rule, tol, max_iter, n_jobs
         As in :func:`cd_l0`.
     start : ndarray of shape (n_samples, n_atoms) or (0, n_atoms)
         Codes to start from; without rows, zero.
@@ -149,7 +149,7 @@ def descend(
     def code(chunk: slice) -> None:
         rows = X[chunk] @ (D / norms)
         energies = 0.5 * np.einsum("ij,ij->i", X[chunk], X[chunk])
-        moves[chunk] = search(unit, rows, start[chunk] * norms, lam, energies, tol, max_iter)
+        moves[chunk] = search(unit, rows, start[chunk] * norms, alpha, energies, tol, max_iter)
         C[chunk] = rows / norms
 
     with blas_threads(0):
@@ -159,16 +159,16 @@ def descend(
 
 
 def _greedy(
-    gram: _Floats, rows: _Floats, warm: _Floats, lam: float, energies: _Floats, tol: float, max_iter: int
+    gram: _Floats, rows: _Floats, warm: _Floats, alpha: float, energies: _Floats, tol: float, max_iter: int
 ) -> NDArray[np.int64]:
     """Replace correlations with unit columns by codes; return changes made, -1 where they were too few."""
     number = rows.dtype.type
     roundings = number(_ROUNDINGS * np.finfo(number).eps) * energies
-    return np.asarray(greedy_l0(gram, rows, warm, number(lam), roundings, number(tol**2) * energies, max_iter))
+    return np.asarray(greedy_l0(gram, rows, warm, number(alpha), roundings, number(tol**2) * energies, max_iter))
 
 
 def _cyclic(
-    gram: _Floats, rows: _Floats, warm: _Floats, lam: float, energies: _Floats, tol: float, max_iter: int
+    gram: _Floats, rows: _Floats, warm: _Floats, alpha: float, energies: _Floats, tol: float, max_iter: int
 ) -> NDArray[np.int64]:
     """Do the same sweep by sweep."""
     order = np.arange(gram.shape[0])
@@ -179,7 +179,7 @@ def _cyclic(
     for t, (b, c) in enumerate(zip(codes, correlations, strict=True)):
         for done in range(1, max_iter + 1):
             old = b.copy()
-            l0_sweep(b, c, order, 0, gram, order, lam, 1.0, roundings[t])
+            l0_sweep(b, c, order, 0, gram, order, alpha, 1.0, roundings[t])
             if np.square(b - old).max() <= 2.0 * tol**2 * energies[t] and np.array_equal(b != 0, old != 0):
                 sweeps[t] = done
                 break

@@ -37,7 +37,7 @@ class L0Minima:
         Least squares on every support of independent atoms on which no entry is zero.
     objective : ndarray of shape (n_local,)
         Their objectives, not decreasing.
-    lam : float
+    alpha : float
         Price of an atom.
     correlations : ndarray of shape (n_local, n_atoms)
         Inner products of all atoms with the residuals.
@@ -51,7 +51,7 @@ class L0Minima:
 
     local: _Array
     objective: _Array
-    lam: float
+    alpha: float
     correlations: _Array = field(repr=False)
     squares: _Array = field(repr=False)
     roundings: _Array = field(repr=False)
@@ -89,11 +89,11 @@ class L0Minima:
         size = 0.5 * self.squares * self.local**2
         slope = 0.5 * self.correlations**2 / self.squares
         rounding = self.roundings[:, None]
-        fixed = np.where(self.local != 0, size >= self.lam * share - rounding, slope <= self.lam / share + rounding)
+        fixed = np.where(self.local != 0, size >= self.alpha * share - rounding, slope <= self.alpha / share + rounding)
         return np.asarray(fixed.all(axis=1))
 
 
-def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
+def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, alpha: float) -> L0Minima:
     r"""Find all strict local minimisers of :math:`\frac12\|d - Dc\|^2 + \lambda\|c\|_0` by trying every support.
 
     Parameters
@@ -102,7 +102,7 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
         One signal.
     D : array-like of shape (m, n_atoms)
         At most 14 atoms.
-    lam : float
+    alpha : float
         Price of an atom, above 0.
 
     Returns
@@ -113,7 +113,7 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
     Raises
     ------
     ValueError, TypeError
-        If shapes do not fit, entries are not finite, an atom is zero, there are too many atoms, or `lam` is not
+        If shapes do not fit, entries are not finite, an atom is zero, there are too many atoms, or `alpha` is not
         positive.
 
     Notes
@@ -128,7 +128,7 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
     Examples
     --------
     >>> import numpy as np
-    >>> minima = enumerate_l0_minima([3.0, 0.5], np.eye(2), lam=0.5)
+    >>> minima = enumerate_l0_minima([3.0, 0.5], np.eye(2), alpha=0.5)
     >>> minima.local.tolist()
     [[3.0, 0.0], [3.0, 0.5], [0.0, 0.0], [0.0, 0.5]]
     >>> minima.iht_fixed(0.2).tolist(), minima.cel0.tolist()
@@ -138,7 +138,7 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
     if given.ndim != 1:
         raise ValueError(f"d must be one signal, a vector; got shape {given.shape}")
     X, D = check_signals(given[None], D, name="d")
-    lam = check_number("lam", lam, positive=True)
+    alpha = check_number("alpha", alpha, positive=True)
     n = D.shape[1]
     if n > _MOST_ATOMS:
         raise ValueError(f"D must have at most {_MOST_ATOMS} atoms, as all supports are tried; it has {n}")
@@ -147,7 +147,7 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
     atoms, signal = np.ascontiguousarray(triangle[:, :n]), triangle[:, n]
     codes, loss, roundings, proper = _least_squares_table(atoms, signal)
     masks = np.arange(2**n)
-    objective = loss + lam * np.array([mask.bit_count() for mask in range(2**n)])
+    objective = loss + alpha * np.array([mask.bit_count() for mask in range(2**n)])
     stable = np.ones(2**n, np.bool_)
     for atom in range(n):
         other = masks ^ (1 << atom)
@@ -157,7 +157,7 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, lam: float) -> L0Minima:
     return L0Minima(
         codes[listed],
         objective[listed],
-        lam,
+        alpha,
         (signal - codes[listed] @ atoms.T) @ atoms,
         np.einsum("ij,ij->j", atoms, atoms),
         roundings[listed],

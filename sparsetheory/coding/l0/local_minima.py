@@ -69,7 +69,7 @@ class Polished:
 
 
 def stability_levels(
-    X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float, *, step: float | None = None, tol: float = 1e-6
+    X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, step: float | None = None, tol: float = 1e-6
 ) -> NDArray[np.int64]:
     r"""Return the highest level of :class:`Stability` that each code reaches.
 
@@ -81,7 +81,7 @@ def stability_levels(
         Atoms; they need not be of unit norm.
     C : array-like of shape (n_samples, n_atoms)
         Codes.
-    lam : float
+    alpha : float
         Price of an atom, at least 0.
     step : float, optional
         Step of iterative hard thresholding, at most :math:`1/\|D\|_2^2`; by default 0.99 of that.
@@ -116,7 +116,7 @@ def stability_levels(
     """
     X, D = check_signals(X, D)
     C = check_codes(C, X, D)
-    lam, tol = check_number("lam", lam), check_number("tol", tol)
+    alpha, tol = check_number("alpha", alpha), check_number("tol", tol)
     lipschitz = squared_spectral_norm(D)
     if step is None:
         step = _SHARE / lipschitz
@@ -126,13 +126,13 @@ def stability_levels(
     refitted = debias(X, D, C)
     levels = np.zeros(X.shape[0], np.int64)
     for chunk in row_chunks(X.shape[0], 8 * sum(D.shape)):
-        levels[chunk] = _thresholded(X[chunk], D, C[chunk], refitted[chunk], lam, step, tol)
+        levels[chunk] = _thresholded(X[chunk], D, C[chunk], refitted[chunk], alpha, step, tol)
     high = levels == Stability.CEL0
-    levels[high] += is_sbr_stable(X[high], D, C[high], lam, tol=tol)
+    levels[high] += is_sbr_stable(X[high], D, C[high], alpha, tol=tol)
     return levels
 
 
-def _thresholded(X: _Floats, D: _Floats, C: _Floats, refitted: _Floats, lam: float, step: float, tol: float) -> Any:
+def _thresholded(X: _Floats, D: _Floats, C: _Floats, refitted: _Floats, alpha: float, step: float, tol: float) -> Any:
     """Return the levels of some codes up to that of CEL0."""
     X, D, C, refitted = (array.astype(np.float64, copy=False) for array in (X, D, C, refitted))
     slack = tol * 0.5 * np.einsum("ij,ij->i", X, X)
@@ -142,7 +142,7 @@ def _thresholded(X: _Floats, D: _Floats, C: _Floats, refitted: _Floats, lam: flo
     slope = 0.5 * ((X - C @ D.T) @ D) ** 2 / squares
     rungs = [0.5 * np.einsum("ij,ij->i", shift, shift) <= slack]
     for share in (step * squares, np.ones(squares.size)):
-        fixed = np.where(C != 0, size >= lam * share - slack[:, None], slope <= lam / share + slack[:, None])
+        fixed = np.where(C != 0, size >= alpha * share - slack[:, None], slope <= alpha / share + slack[:, None])
         rungs.append(fixed.all(axis=1))
     return np.logical_and.accumulate(rungs).sum(axis=0)
 
@@ -151,7 +151,7 @@ def polish(
     X: ArrayLike,
     D: ArrayLike,
     C: ArrayLike,
-    lam: float,
+    alpha: float,
     *,
     gram: ArrayLike | None = None,
     tol: float = 1e-6,
@@ -170,7 +170,7 @@ def polish(
         Atoms; they need not be of unit norm.
     C : array-like of shape (n_samples, n_atoms)
         Codes of any origin.
-    lam : float
+    alpha : float
         Price of an atom, at least 0.
     gram : array-like of shape (n_atoms, n_atoms), optional
         ``D.T @ D``, where it is known already.
@@ -197,15 +197,15 @@ def polish(
     Examples
     --------
     >>> import numpy as np
-    >>> result = polish([[3.0, 0.5]], np.eye(2), [[2.0, 0.4]], lam=0.5)
+    >>> result = polish([[3.0, 0.5]], np.eye(2), [[2.0, 0.4]], alpha=0.5)
     >>> result.codes, result.gained.round(3).tolist()
     (array([[3., 0.]]), [[0.505], [0.375], [0.0]])
     """
     X, D = check_signals(X, D)
     given = check_codes(C, X, D)
     rungs = [given, debias(X, D, given)]
-    rungs.append(cd_l0(X, D, lam, warm=rungs[-1], gram=gram, n_jobs=n_jobs))
-    rungs.append(sbr(X, D, lam, warm=rungs[-1], gram=gram, n_jobs=n_jobs))
-    objective = np.array([objective_rows(X, D, codes, L0(lam)) for codes in rungs])
-    before, after = (stability_levels(X, D, codes, lam, tol=tol) for codes in (given, rungs[-1]))
+    rungs.append(cd_l0(X, D, alpha, warm=rungs[-1], gram=gram, n_jobs=n_jobs))
+    rungs.append(sbr(X, D, alpha, warm=rungs[-1], gram=gram, n_jobs=n_jobs))
+    objective = np.array([objective_rows(X, D, codes, L0(alpha)) for codes in rungs])
+    before, after = (stability_levels(X, D, codes, alpha, tol=tol) for codes in (given, rungs[-1]))
     return Polished(rungs[-1], before, after, objective)

@@ -27,7 +27,7 @@ class _Moves(NamedTuple):
     values: _Array
 
 
-def replace_near_copies(x: _Floats, D: _Floats, code: _Floats, lam: float, max_moves: int) -> tuple[_Floats, int]:
+def replace_near_copies(x: _Floats, D: _Floats, code: _Floats, alpha: float, max_moves: int) -> tuple[_Floats, int]:
     """Continue a search from the support of a code.
 
     Parameters
@@ -38,7 +38,7 @@ def replace_near_copies(x: _Floats, D: _Floats, code: _Floats, lam: float, max_m
         Atoms.
     code : ndarray of shape (n_atoms,)
         Where to start.
-    lam : float
+    alpha : float
         Price of an atom.
     max_moves : int
         Most additions and removals.
@@ -61,12 +61,12 @@ def replace_near_copies(x: _Floats, D: _Floats, code: _Floats, lam: float, max_m
         best = _best_moves(signal, atoms, support)
         if moves:
             values = best.values
-        if max(best.fall - lam, lam - best.rise) <= least:
+        if max(best.fall - alpha, alpha - best.rise) <= least:
             break
         if moves == max_moves:
             moves = -1
             break
-        grows = best.fall - lam > lam - best.rise
+        grows = best.fall - alpha > alpha - best.rise
         support = np.sort(np.append(support, best.added)) if grows else np.delete(support, best.removed)
         moves += 1
     if values.size or moves > 0:

@@ -34,7 +34,7 @@ _BLOCK = 16
 def sbr(
     X: ArrayLike,
     D: ArrayLike,
-    lam: float,
+    alpha: float,
     *,
     warm: ArrayLike | None = None,
     gram: ArrayLike | None = None,
@@ -52,7 +52,7 @@ def sbr(
         Signals, one per row.
     D : array-like of shape (m, n_atoms)
         Atoms, one per column; they need not be of unit norm.
-    lam : float
+    alpha : float
         Price of an atom, at least 0.
     warm : array-like of shape (n_samples, n_atoms), optional
         Codes whose supports to start from; zero by default. Atoms that depend on earlier ones of a support are left
@@ -93,22 +93,22 @@ def sbr(
     Where at most the root of the machine precision is left of an atom (as a share of its square) outside the span of
     the support, inner products do not tell what it could gain. Searches that end beside such an atom go on with
     orthogonal factors of the atoms themselves, in double precision, which tell atoms apart down to a distance of 4e-12
-    of their norm. Beyond that they count as dependent and are not added. At ``lam=0`` atoms are added until the
+    of their norm. Beyond that they count as dependent and are not added. At ``alpha=0`` atoms are added until the
     residual is zero or all others depend.
 
     Examples
     --------
     >>> import numpy as np
     >>> D = np.array([[1.0, 0.6, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 2.0]])
-    >>> sbr([[3.0, 4.0, 0.5], [3.0, 0.0, 2.0]], D, lam=0.5).round(6)
+    >>> sbr([[3.0, 4.0, 0.5], [3.0, 0.0, 2.0]], D, alpha=0.5).round(6)
     array([[0., 5., 0.],
            [3., 0., 1.]])
     """
     X, D = check_signals(X, D)
-    lam = check_number("lam", lam)
+    alpha = check_number("alpha", alpha)
     check_count("max_iter", max_iter)
     start = np.empty((0, D.shape[1]), X.dtype) if warm is None else check_codes(warm, X, D, "warm")
-    C, moves = replace_singly(X, D, check_gram(gram, D), lam, start, max_iter, n_jobs)
+    C, moves = replace_singly(X, D, check_gram(gram, D), alpha, start, max_iter, n_jobs)
     if unfinished := np.count_nonzero(moves < 0):
         warnings.warn(
             f"sbr: {unfinished} of {X.shape[0]} codes can still be improved after max_iter={max_iter} moves; "
@@ -120,13 +120,13 @@ def sbr(
 
 
 def replace_singly(
-    X: _Floats, D: _Floats, gram: _Floats, lam: float, start: _Floats, max_iter: int, n_jobs: int | None
+    X: _Floats, D: _Floats, gram: _Floats, alpha: float, start: _Floats, max_iter: int, n_jobs: int | None
 ) -> tuple[_Floats, NDArray[np.int64]]:
     """Search on checked arrays; return codes and moves made, -1 where `max_iter` ended the search.
 
     Parameters
     ----------
-    X, D, gram, lam, max_iter, n_jobs
+    X, D, gram, alpha, max_iter, n_jobs
         As in :func:`sbr`.
     start : ndarray of shape (n_samples, n_atoms) or (0, n_atoms)
         Codes to start from; without rows, zero.
@@ -141,19 +141,19 @@ def replace_singly(
         np.matmul(X[chunk], D, out=C[chunk])
         warm, most, dependent = start[chunk].copy(), min(D.shape), number(np.sqrt(eps))
         moves[chunk] = single_best_replacement(
-            gram, C[chunk], warm, number(lam), roundings, most, max_iter, dependent, blind[chunk]
+            gram, C[chunk], warm, number(alpha), roundings, most, max_iter, dependent, blind[chunk]
         )
 
     with blas_threads(0):
         chunks = row_chunks(X.shape[0], X.itemsize * D.shape[1])
         Parallel(n_jobs=check_jobs(n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
     for t in np.flatnonzero(blind & (moves >= 0)):
-        C[t], more = replace_near_copies(X[t], D, C[t], lam, max_iter - int(moves[t]))
+        C[t], more = replace_near_copies(X[t], D, C[t], alpha, max_iter - int(moves[t]))
         moves[t] = moves[t] + more if more >= 0 else -1
     return C, moves
 
 
-def is_sbr_stable(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float, *, tol: float = 0.0) -> NDArray[np.bool_]:
+def is_sbr_stable(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, tol: float = 0.0) -> NDArray[np.bool_]:
     r"""Say for which codes neither a refit nor the addition or removal of one atom lowers the l0 objective.
 
     Parameters
@@ -164,7 +164,7 @@ def is_sbr_stable(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float, *, tol: 
         Atoms.
     C : array-like of shape (n_samples, n_atoms)
         Codes.
-    lam : float
+    alpha : float
         Price of an atom, at least 0.
     tol : float
         Gains up to this share of the objective of a zero code do not count.
@@ -199,22 +199,22 @@ def is_sbr_stable(X: ArrayLike, D: ArrayLike, C: ArrayLike, lam: float, *, tol: 
     Examples
     --------
     >>> import numpy as np
-    >>> is_sbr_stable([[3.0, 0.5]] * 3, np.eye(2), [[3.0, 0.0], [3.0, 0.5], [2.9, 0.0]], lam=0.5)
+    >>> is_sbr_stable([[3.0, 0.5]] * 3, np.eye(2), [[3.0, 0.0], [3.0, 0.5], [2.9, 0.0]], alpha=0.5)
     array([ True, False, False])
     """
     X, D = check_signals(X, D)
     C = check_codes(C, X, D)
-    lam, tol = check_number("lam", lam), check_number("tol", tol)
+    alpha, tol = check_number("alpha", alpha), check_number("tol", tol)
     eps = float(np.finfo(X.dtype).eps)
     signals, atoms, codes = (array.astype(np.float64, copy=False) for array in (X, D, C))
     out = np.empty(X.shape[0], np.bool_)
     for group in support_groups(C != 0, _BLOCK):
-        out[group.rows] = _judge(signals[group.rows], atoms, codes[group.rows], group, lam, tol, eps)
+        out[group.rows] = _judge(signals[group.rows], atoms, codes[group.rows], group, alpha, tol, eps)
     return out
 
 
 def _judge(
-    X: _Array, D: _Array, C: _Array, group: SupportGroup, lam: float, tol: float, eps: float
+    X: _Array, D: _Array, C: _Array, group: SupportGroup, alpha: float, tol: float, eps: float
 ) -> NDArray[np.bool_]:
     """Say which codes of a group are stable."""
     dependent = np.sqrt(eps)
@@ -229,7 +229,7 @@ def _judge(
     shares = squares[group.supports] * factors.dual_squares
     values = np.take_along_axis(C, group.supports[owners], axis=1)
     values += np.einsum("rkj,rj->rk", factors.inverse[owners], along)
-    removal = lam - 0.5 * values**2 / factors.dual_squares[owners]
+    removal = alpha - 0.5 * values**2 / factors.dual_squares[owners]
     fit = 0.5 * np.einsum("rk,rk->r", along, along)[:, None]
 
     onto, share = _additions(residual, D, factors.directions, owners)
@@ -237,7 +237,7 @@ def _judge(
     direct = share**2 <= dependent
     wrong = np.where(direct, _ROUNDINGS * _DOUBLE / np.maximum(share, _DOUBLE), 0.0)
     sure = np.maximum(onto - wrong * np.sqrt(2.0 * energy), 0.0)
-    addition = np.where(share**2 > 16 * DEPENDENT, 0.5 * sure**2 - lam, -np.inf)
+    addition = np.where(share**2 > 16 * DEPENDENT, 0.5 * sure**2 - alpha, -np.inf)
     roundings = np.where(direct, 1.0, np.maximum(share, _DOUBLE) ** -2.0)
 
     def counts(gains: _Array, roundings: _Array) -> NDArray[np.bool_]:

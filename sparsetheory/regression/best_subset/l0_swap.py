@@ -141,9 +141,9 @@ class L0SwapRegressor(SparseLinearModel):
 
     Parameters
     ----------
-    lam0 : float
+    alpha : float
         Positive price of a feature: what it must save of half the mean squared error.
-    lam2 : float
+    ridge : float
         Ridge penalty.
     swaps : {"single", "pairs", "none"}
         When coordinate descent has come to rest, exchange one selected feature for another as long as that helps; or
@@ -195,15 +195,15 @@ class L0SwapRegressor(SparseLinearModel):
 
     def __init__(
         self,
-        lam0: float = 0.01,
+        alpha: float = 0.01,
         *,
-        lam2: float = 0.0,
+        ridge: float = 0.0,
         swaps: str = "single",
         max_iter: int = 1000,
         fit_intercept: bool = True,
     ) -> None:
-        self.lam0 = lam0
-        self.lam2 = lam2
+        self.alpha = alpha
+        self.ridge = ridge
         self.swaps = swaps
         self.max_iter = max_iter
         self.fit_intercept = fit_intercept
@@ -233,7 +233,7 @@ class L0SwapRegressor(SparseLinearModel):
         data = self._check(X, y, sample_weight)
         if self.swaps == "pairs" and data.n_features > _PAIR_LIMIT:
             raise ValueError(f"swaps='pairs' needs at most {_PAIR_LIMIT} features; X has {data.n_features}")
-        search = L0Search(ExploredColumns(data.columns, data.y), data.n_samples * float(self.lam0), float(self.lam2))
+        search = L0Search(ExploredColumns(data.columns, data.y), data.n_samples * float(self.alpha), float(self.ridge))
         settled = self._run(search)
         if not settled:
             warnings.warn(
@@ -246,13 +246,13 @@ class L0SwapRegressor(SparseLinearModel):
         self._set_coefficients(data, search.explored.coefficients(search.fit))
         promise = Priced(search.price, search.ridge, search.least_gain, self.swaps != "none")
         self.certificate_ = SupportCertificate.of(
-            data, self, rules=(promise,), price=float(self.lam0), ridge=float(self.lam2), converged=settled
+            data, self, rules=(promise,), price=float(self.alpha), ridge=float(self.ridge), converged=settled
         )
         return self
 
     def _check_parameters(self) -> None:
-        check_number("lam0", self.lam0, positive=True)
-        check_number("lam2", self.lam2)
+        check_number("alpha", self.alpha, positive=True)
+        check_number("ridge", self.ridge)
         check_count("max_iter", self.max_iter)
         require_choice("swaps", self.swaps, _SWAPS)
         require_flags(fit_intercept=self.fit_intercept)

@@ -21,50 +21,50 @@ _EPS = float(np.finfo(np.float64).eps)
 _HALVINGS = 200
 
 
-def penalty_values(kind: int, v: _Array, lam: _Array, shape: _Array) -> _Array:
+def penalty_values(kind: int, v: _Array, alpha: _Array, shape: _Array) -> _Array:
     """Return the penalty of ``v >= 0``, entry by entry, from its definition.
 
     Parameters
     ----------
     kind : int
         Tag of the penalty.
-    v, lam, shape : ndarray
+    v, alpha, shape : ndarray
         Sizes of coefficients, levels, and the number beside them; they broadcast.
     """
-    return np.asarray(_VALUES[kind](v, lam, shape))
+    return np.asarray(_VALUES[kind](v, alpha, shape))
 
 
-def _scad_values(v: _Array, lam: _Array, a: _Array) -> _Array:
-    middle = (2 * a * lam * v - v**2 - lam**2) / (2 * (a - 1))
-    return np.where(v <= lam, lam * v, np.where(v <= a * lam, middle, lam**2 * (a + 1) / 2))
+def _scad_values(v: _Array, alpha: _Array, a: _Array) -> _Array:
+    middle = (2 * a * alpha * v - v**2 - alpha**2) / (2 * (a - 1))
+    return np.where(v <= alpha, alpha * v, np.where(v <= a * alpha, middle, alpha**2 * (a + 1) / 2))
 
 
-def _mcp_values(v: _Array, lam: _Array, gamma: _Array) -> _Array:
-    return np.where(v <= gamma * lam, lam * v - v**2 / (2 * gamma), gamma * lam**2 / 2)
+def _mcp_values(v: _Array, alpha: _Array, gamma: _Array) -> _Array:
+    return np.where(v <= gamma * alpha, alpha * v - v**2 / (2 * gamma), gamma * alpha**2 / 2)
 
 
-def _cel0_values(v: _Array, lam: _Array, a: _Array) -> _Array:
-    reached = np.minimum(v, np.sqrt(2 * lam) / a)
-    return np.sqrt(2 * lam) * a * reached - 0.5 * (a * reached) ** 2
+def _cel0_values(v: _Array, alpha: _Array, a: _Array) -> _Array:
+    reached = np.minimum(v, np.sqrt(2 * alpha) / a)
+    return np.sqrt(2 * alpha) * a * reached - 0.5 * (a * reached) ** 2
 
 
 _VALUES: Mapping[int, Callable[[_Array, _Array, _Array], _Array]] = MappingProxyType(
     {
-        tags.L1: lambda v, lam, _: lam * v,
-        tags.L0: lambda v, lam, _: np.where(v > 0, lam, 0.0),
-        tags.LQ: lambda v, lam, q: lam * v**q,
+        tags.L1: lambda v, alpha, _: alpha * v,
+        tags.L0: lambda v, alpha, _: np.where(v > 0, alpha, 0.0),
+        tags.LQ: lambda v, alpha, q: alpha * v**q,
         tags.CEL0: _cel0_values,
         tags.MCP: _mcp_values,
         tags.SCAD: _scad_values,
-        tags.LOG_SUM: lambda v, lam, eps: lam * np.log1p(v / eps),
-        tags.CAPPED_L1: lambda v, lam, theta: lam * np.minimum(v, theta),
+        tags.LOG_SUM: lambda v, alpha, eps: alpha * np.log1p(v / eps),
+        tags.CAPPED_L1: lambda v, alpha, theta: alpha * np.minimum(v, theta),
     }
 )
 
 
-def _candidates(kind: int, u: _Array, h: _Array, lam: _Array, shape: _Array) -> list[_Array]:
+def _candidates(kind: int, u: _Array, h: _Array, alpha: _Array, shape: _Array) -> list[_Array]:
     """Return where the minimum over ``t >= 0`` can be besides zero, for ``u >= 0``: points of slope zero, and kinks."""
-    soft = u - lam / h
+    soft = u - alpha / h
     if kind == tags.L1:
         return [soft]
     if kind == tags.L0:
@@ -73,25 +73,25 @@ def _candidates(kind: int, u: _Array, h: _Array, lam: _Array, shape: _Array) -> 
         return [np.minimum(soft, shape), np.maximum(u, shape)]
     if kind == tags.SCAD:
         bend = 1 / (shape - 1)
-        inner = np.minimum(soft, lam)
-        outer = _between(h * u - shape * lam * bend, h - bend, lam, shape * lam)
-        return [inner, np.where(u >= shape * lam, u, outer)]
+        inner = np.minimum(soft, alpha)
+        outer = _between(h * u - shape * alpha * bend, h - bend, alpha, shape * alpha)
+        return [inner, np.where(u >= shape * alpha, u, outer)]
     if kind == tags.LOG_SUM:
-        return [0.5 * (u - shape + np.sqrt(np.maximum((u + shape) ** 2 - 4 * lam / h, 0.0)))]
+        return [0.5 * (u - shape + np.sqrt(np.maximum((u + shape) ** 2 - 4 * alpha / h, 0.0)))]
     if kind == tags.LQ:
-        return [_lq_root(u, h, lam, shape)]
-    slope, bend = (np.sqrt(2 * lam) * shape, shape**2) if kind == tags.CEL0 else (lam, 1 / shape)
+        return [_lq_root(u, h, alpha, shape)]
+    slope, bend = (np.sqrt(2 * alpha) * shape, shape**2) if kind == tags.CEL0 else (alpha, 1 / shape)
     inner = _between(h * u - slope, h - bend, np.zeros_like(u), slope / bend)
     return [inner, np.where(u >= slope / bend, u, inner)]
 
 
-def _steepest(kind: int, lam: _Array, shape: _Array) -> _Array:
+def _steepest(kind: int, alpha: _Array, shape: _Array) -> _Array:
     """Return the slope of the penalty at zero: up to this pull, zero is a local minimum."""
     if kind in (tags.L0, tags.LQ):
-        return np.full_like(lam, np.inf)
+        return np.full_like(alpha, np.inf)
     if kind == tags.CEL0:
-        return np.sqrt(2 * lam) * shape
-    return lam / shape if kind == tags.LOG_SUM else lam
+        return np.sqrt(2 * alpha) * shape
+    return alpha / shape if kind == tags.LOG_SUM else alpha
 
 
 def _between(top: _Array, bottom: _Array, low: _Array, high: _Array) -> _Array:
@@ -100,19 +100,19 @@ def _between(top: _Array, bottom: _Array, low: _Array, high: _Array) -> _Array:
     return np.where(bottom > 0, np.clip(top / safe, low, high), high)
 
 
-def _lq_root(u: _Array, h: _Array, lam: _Array, q: _Array) -> _Array:
-    """Return the larger root of ``h (v - u) + lam q v^(q-1)``, which is convex in v, by bisection."""
-    low, high = (lam * q * (1 - q) / h) ** (1 / (2 - q)), u.copy()
+def _lq_root(u: _Array, h: _Array, alpha: _Array, q: _Array) -> _Array:
+    """Return the larger root of ``h (v - u) + alpha q v^(q-1)``, which is convex in v, by bisection."""
+    low, high = (alpha * q * (1 - q) / h) ** (1 / (2 - q)), u.copy()
     with np.errstate(divide="ignore"):
         for _ in range(_HALVINGS):
             middle = 0.5 * (low + high)
-            below = h * (middle - u) + lam * q * np.where(middle > 0, middle, 1.0) ** (q - 1) < 0
+            below = h * (middle - u) + alpha * q * np.where(middle > 0, middle, 1.0) ** (q - 1) < 0
             low, high = np.where(below, middle, low), np.where(below, high, middle)
     return high
 
 
 def distance_to_best(
-    kind: int, coef: _Array, gradient: _Array, curvature: _Array, lam: _Array, shape: _Array
+    kind: int, coef: _Array, gradient: _Array, curvature: _Array, alpha: _Array, shape: _Array
 ) -> _Array:
     """Return how far coefficients are from their best values, in units of the gradient.
 
@@ -124,7 +124,7 @@ def distance_to_best(
     ----------
     kind : int
         Tag of the penalty.
-    coef, gradient, curvature, lam, shape : ndarray of shape (d,)
+    coef, gradient, curvature, alpha, shape : ndarray of shape (d,)
         Coefficients w, negative gradients of the loss there, positive curvatures h, levels and the number beside them.
 
     Returns
@@ -142,16 +142,16 @@ def distance_to_best(
     u = coef + gradient / curvature
     sign = np.where(u < 0, -1.0, 1.0)
     u, w = np.abs(u), coef * sign
-    places = [np.clip(t, 0.0, u) for t in _candidates(kind, u, curvature, lam, shape)]
+    places = [np.clip(t, 0.0, u) for t in _candidates(kind, u, curvature, alpha, shape)]
     # Only minima may count as best up to rounding: near one, the objective differs by less than it is rounded.
-    places.append(np.where(curvature * u <= _steepest(kind, lam, shape), 0.0, places[0]))
+    places.append(np.where(curvature * u <= _steepest(kind, alpha, shape), 0.0, places[0]))
     # Products with the way from w to t keep digits that differences of squares would lose.
     pull = gradient * sign
     with np.errstate(invalid="ignore"):
         values = np.stack(
-            [(t - w) * (0.5 * curvature * (t - w) - pull) + penalty_values(kind, t, lam, shape) for t in places]
+            [(t - w) * (0.5 * curvature * (t - w) - pull) + penalty_values(kind, t, alpha, shape) for t in places]
         )
-    sizes = curvature * u**2 + np.abs(pull * u) + penalty_values(kind, u, lam, shape)
+    sizes = curvature * u**2 + np.abs(pull * u) + penalty_values(kind, u, alpha, shape)
     higher = np.maximum(values - values.min(axis=0) - 16 * _EPS * sizes, 0.0)
     ways = np.stack([curvature * np.abs(w - t) for t in places])
     return np.asarray(np.min(ways + np.sqrt(2 * curvature * higher), axis=0))

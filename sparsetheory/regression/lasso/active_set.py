@@ -86,36 +86,36 @@ class ActiveGram:
         self.gram = gram
         self.b, self.w, self.g = (np.pad(v, (0, room - capacity)) for v in (self.b, self.w, self.g))
 
-    def minimise(self, lam: _Array, shape: _Array, is_done: Callable[[], bool]) -> None:
+    def minimise(self, alpha: _Array, shape: _Array, is_done: Callable[[], bool]) -> None:
         """Alternate Newton steps and sweeps until `is_done`.
 
         Parameters
         ----------
-        lam, shape : ndarray of shape (size,)
+        alpha, shape : ndarray of shape (size,)
             Numbers of the penalty of each member.
         is_done : callable
             Looks at `w` and `g`.
         """
         for _ in range(_ROUNDS):
-            while self._newton(lam, shape):
+            while self._newton(alpha, shape):
                 pass
             if is_done():
                 return
-            self.n_sweeps += gram_sweeps(self.gram, self.size, self.w, self.g, lam, shape, self.kind, _SWEEPS, 0.0)
+            self.n_sweeps += gram_sweeps(self.gram, self.size, self.w, self.g, alpha, shape, self.kind, _SWEEPS, 0.0)
             if is_done():
                 return
 
-    def violation(self, lam: _Array, shape: _Array) -> float:
+    def violation(self, alpha: _Array, shape: _Array) -> float:
         """Return how far any member is from its best value, in units of the gradient."""
         k = self.size
         curvature = np.ascontiguousarray(np.diagonal(self.gram)[:k])
-        return float(largest_violation(curvature, self.w[:k], self.g[:k], lam, shape, self.kind))
+        return float(largest_violation(curvature, self.w[:k], self.g[:k], alpha, shape, self.kind))
 
-    def penalty(self, lam: _Array, shape: _Array) -> float:
+    def penalty(self, alpha: _Array, shape: _Array) -> float:
         """Return the value of the penalty."""
-        return float(penalty_sum(self.w[: self.size], lam, shape, self.kind))
+        return float(penalty_sum(self.w[: self.size], alpha, shape, self.kind))
 
-    def _newton(self, lam: _Array, shape: _Array) -> bool:
+    def _newton(self, alpha: _Array, shape: _Array) -> bool:
         """Move towards the minimiser of the smooth model on the current pattern, along a path that stops at zeros.
 
         Returns
@@ -127,14 +127,14 @@ class ActiveGram:
         if active.size == 0:
             return False
         w = self.w[active]
-        step = self._direction(active, w, lam[active], shape[active])
-        crossed = None if step is None else self._advance(active, w, step, lam, shape)
+        step = self._direction(active, w, alpha[active], shape[active])
+        crossed = None if step is None else self._advance(active, w, step, alpha, shape)
         if crossed is None and self.factor.doubtful:
-            step = self._dependent_direction(active, w, lam[active], shape[active])
-            crossed = None if step is None else self._advance(active, w, step, lam, shape)
+            step = self._dependent_direction(active, w, alpha[active], shape[active])
+            crossed = None if step is None else self._advance(active, w, step, alpha, shape)
         return bool(crossed)
 
-    def _advance(self, active: NDArray[np.intp], w: _Array, step: _Array, lam: _Array, shape: _Array) -> bool | None:
+    def _advance(self, active: NDArray[np.intp], w: _Array, step: _Array, alpha: _Array, shape: _Array) -> bool | None:
         """Move by the largest share of a step that lowers the objective, if there is one.
 
         Returns
@@ -145,7 +145,7 @@ class ActiveGram:
         self.n_newton += 1
         k = self.size
         start, start_g = self.w[:k].copy(), self.g[:k].copy()
-        current = self._objective(lam, shape)
+        current = self._objective(alpha, shape)
         crosses = (w + step) * w <= 0
         for fraction in (*_FRACTIONS, _first_crossing(w, step)):
             trial = w + fraction * step
@@ -154,13 +154,13 @@ class ActiveGram:
             self.g[:k] = self.b[:k] - self.gram[:k, :k] @ self.w[:k]
             # A step that only sets coefficients to zero may leave the objective as it is: there are finitely many.
             slack = _ROUNDING * abs(current) if crosses.any() else 0.0
-            if self._objective(lam, shape) < current + slack:
+            if self._objective(alpha, shape) < current + slack:
                 return bool(crosses.any())
         self.w[:k], self.g[:k] = start, start_g
         return None
 
-    def _direction(self, active: NDArray[np.intp], w: _Array, lam: _Array, shape: _Array) -> _Array | None:
-        slope, bend = self._model(w, lam, shape)
+    def _direction(self, active: NDArray[np.intp], w: _Array, alpha: _Array, shape: _Array) -> _Array | None:
+        slope, bend = self._model(w, alpha, shape)
         downhill = self.g[active] - slope
         if not bend.any():
             return self.factor.solve(self.gram, active, downhill)
@@ -169,14 +169,14 @@ class ActiveGram:
         _, step, info = dposv(system, downhill, lower=True, overwrite_a=True)
         return step if info == 0 else None
 
-    def _model(self, w: _Array, lam: _Array, shape: _Array) -> tuple[_Array, _Array]:
+    def _model(self, w: _Array, alpha: _Array, shape: _Array) -> tuple[_Array, _Array]:
         slope, bend = np.empty(w.size), np.empty(w.size)
-        penalty_model(w, lam, shape, self.kind, slope, bend)
+        penalty_model(w, alpha, shape, self.kind, slope, bend)
         return slope, bend
 
-    def _dependent_direction(self, active: NDArray[np.intp], w: _Array, lam: _Array, shape: _Array) -> _Array | None:
+    def _dependent_direction(self, active: NDArray[np.intp], w: _Array, alpha: _Array, shape: _Array) -> _Array | None:
         """Move within dependent columns, which changes the penalty but not the fit, until a coefficient is zero."""
-        slope, _ = self._model(w, lam, shape)
+        slope, _ = self._model(w, alpha, shape)
         scale = 1.0 / np.sqrt(np.diagonal(self.gram)[active])
         correlation = self.gram[np.ix_(active, active)] * np.outer(scale, scale)
         null = scale * eigh(correlation, subset_by_index=[0, 0])[1][:, 0]
@@ -186,10 +186,10 @@ class ActiveGram:
         # A hair beyond the crossing, so that rounding cannot keep the coefficient from being seen as zero.
         return null * length * (1 + 1e-12) if np.isfinite(length) else None
 
-    def _objective(self, lam: _Array, shape: _Array) -> float:
+    def _objective(self, alpha: _Array, shape: _Array) -> float:
         # w'Gw/2 - b'w = -w'(b + g)/2, since g = b - Gw.
         k = self.size
-        return -0.5 * float(self.w[:k] @ (self.b[:k] + self.g[:k])) + self.penalty(lam, shape)
+        return -0.5 * float(self.w[:k] @ (self.b[:k] + self.g[:k])) + self.penalty(alpha, shape)
 
 
 def _first_crossing(w: _Array, step: _Array, limit: float = 1.0) -> float:

@@ -36,8 +36,8 @@ class LassoCertificate(Certificate):
     Attributes
     ----------
     penalty : Penalty
-        Its kind and numbers, at level `lam`.
-    lam : float
+        Its kind and numbers, at level `alpha`.
+    alpha : float
         Level of the fit.
     levels : ndarray of shape (n_features,)
         Level of each feature; zero where it is not penalised.
@@ -55,7 +55,7 @@ class LassoCertificate(Certificate):
     TERMS: ClassVar[tuple[str, ...]] = ("tol", "fit_intercept")
 
     penalty: Penalty = field(kw_only=True)
-    lam: float = field(kw_only=True)
+    alpha: float = field(kw_only=True)
     levels: _Array = field(kw_only=True, repr=False)
     coef: NDArray[Any] = field(kw_only=True, repr=False)
     intercept: float = field(kw_only=True)
@@ -82,7 +82,7 @@ class LassoCertificate(Certificate):
             None,
             Status.INVALID,
             penalty=penalty,
-            lam=penalty.lam,
+            alpha=penalty.alpha,
             levels=levels,
             coef=coef,
             intercept=intercept,
@@ -94,7 +94,7 @@ class LassoCertificate(Certificate):
     def promise(self) -> str:
         """Return what is promised, of which penalty."""
         what = "the objective is within gap of its minimum" if self._is_l1 else "no single coefficient can be improved"
-        paid = self.levels[self.levels > 0] / (self.lam or 1.0)
+        paid = self.levels[self.levels > 0] / (self.alpha or 1.0)
         return (
             f"{self.penalty!r} on {paid.size} features, weights {paid.min(initial=np.inf):.6g} to "
             f"{paid.max(initial=0.0):.6g}: {what}"
@@ -154,8 +154,8 @@ class LassoCertificate(Certificate):
             return "coefficients and intercept must be finite"
         if not self.fit_intercept and self.intercept != 0:
             return "the model has no intercept"
-        if self.penalty.lam != self.lam:
-            return f"the level of the fit was {self.lam}"
+        if self.penalty.alpha != self.alpha:
+            return f"the level of the fit was {self.alpha}"
         return ""
 
     def _gap(self, point: PlainResiduals) -> tuple[float, float, float]:

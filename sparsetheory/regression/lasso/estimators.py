@@ -40,14 +40,16 @@ class _PenalisedModel(SparseLinearModel):
     max_iter: int
 
     def _path(
-        self, X: Any, y: Any, sample_weight: Any, lams: Any, n_lams: int = 100, min_ratio: float = 1e-3
+        self, X: Any, y: Any, sample_weight: Any, alphas: Any, n_alphas: int = 100, min_ratio: float = 1e-3
     ) -> tuple[LeastSquaresData, RegularizationPath]:
         weights = check_weights(self.weights, X.shape[1])
         penalty = as_penalty(self.penalty, X.shape[1])
         data = prepare_penalised(
             X, y, sample_weight, weights, fit_intercept=self.fit_intercept, unpenalised=self.unpenalised
         )
-        path = data_path(data, penalty, weights, lams, n_lams, min_ratio, self.tol, self.max_iter, dtype=self._dtype)
+        path = data_path(
+            data, penalty, weights, alphas, n_alphas, min_ratio, self.tol, self.max_iter, dtype=self._dtype
+        )
         return data, path
 
     def _keep_level(
@@ -58,11 +60,11 @@ class _PenalisedModel(SparseLinearModel):
         self.coef_, self.intercept_ = coef, intercept
         self.support_ = np.flatnonzero(coef)
         self.n_iter_ = int(path.n_iters[index])
-        lam = float(path.lams[index])
-        levels = lam * check_weights(self.weights, coef.size)
+        alpha = float(path.alphas[index])
+        levels = alpha * check_weights(self.weights, coef.size)
         levels[data.free] = 0.0
         self.certificate_ = LassoCertificate.of(
-            as_penalty(self.penalty, coef.size).with_lam(lam),
+            as_penalty(self.penalty, coef.size).with_alpha(alpha),
             levels,
             coef.copy(),
             intercept,
@@ -82,13 +84,13 @@ class WorkingSetLasso(_PenalisedModel):
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Positive level of the penalty.
     penalty : str or Penalty
-        One of the names "l1", "l0", "cel0", "mcp" and "scad", or an object such as ``MCP(lam=1, gamma=3)`` whose level
-        `lam` replaces. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``, ``LogSum(1.0,
-        eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``. For penalties that are not convex the solution is approached along
-        20 decreasing levels.
+        One of the names "l1", "l0", "cel0", "mcp" and "scad", or an object such as ``MCP(alpha=1, gamma=3)`` whose
+        level `alpha` replaces. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``,
+        ``LogSum(1.0, eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``. For penalties that are not convex the solution is
+        approached along 20 decreasing levels.
     weights : array-like of shape (n_features,), optional
         Factors u of the level; zero means not penalised.
     unpenalised : array-like of int, optional
@@ -127,14 +129,14 @@ class WorkingSetLasso(_PenalisedModel):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((50, 200))
     >>> y = X[:, 3] - 2 * X[:, 7]
-    >>> model = WorkingSetLasso(lam=0.1).fit(X, y)
+    >>> model = WorkingSetLasso(alpha=0.1).fit(X, y)
     >>> model.support_.tolist(), model.certificate_.check(X, y).valid
     ([3, 7], True)
     """
 
     def __init__(
         self,
-        lam: float = 1.0,
+        alpha: float = 1.0,
         *,
         penalty: str | Penalty = "l1",
         weights: ArrayLike | None = None,
@@ -143,7 +145,7 @@ class WorkingSetLasso(_PenalisedModel):
         tol: float = 1e-6,
         max_iter: int = 100,
     ) -> None:
-        self.lam = lam
+        self.alpha = alpha
         self.penalty = penalty
         self.weights = weights
         self.unpenalised = unpenalised
@@ -167,7 +169,7 @@ class WorkingSetLasso(_PenalisedModel):
         -------
         self
         """
-        check_number("lam", self.lam, positive=True)
+        check_number("alpha", self.alpha, positive=True)
         X, y = self._check_arrays(X, y)
         data, path = self._path(X, y, sample_weight, self._descent)
         return self._keep_level(data, path, -1, X, y)
@@ -175,9 +177,9 @@ class WorkingSetLasso(_PenalisedModel):
     def _descent(self, quadratic: Quadratic, penalty: Penalty, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the level, after others on the way to it where the solution depends on the start."""
         if penalty.kind == tags.L1:
-            return np.array([self.lam])
+            return np.array([self.alpha])
         start = largest_level(quadratic, penalty, weights)
-        return np.geomspace(max(start, self.lam), self.lam, _N_WARM)
+        return np.geomspace(max(start, self.alpha), self.alpha, _N_WARM)
 
 
 class WorkingSetLassoCV(_PenalisedModel):
@@ -187,11 +189,11 @@ class WorkingSetLassoCV(_PenalisedModel):
     ----------
     penalty : str or Penalty
         As in :class:`WorkingSetLasso`.
-    n_lams : int
+    n_alphas : int
         Number of levels, at least 1.
     min_ratio : float
         Smallest level over the largest.
-    lams : array-like, optional
+    alphas : array-like, optional
         Levels to use instead.
     cv : int, splitter or iterable
         As in scikit-learn.
@@ -202,16 +204,16 @@ class WorkingSetLassoCV(_PenalisedModel):
 
     Attributes
     ----------
-    lam_ : float
+    alpha_ : float
         Level with the least mean squared error.
-    lams_ : ndarray of shape (n_lams,)
+    alphas_ : ndarray of shape (n_alphas,)
         Levels, decreasing.
-    mse_path_ : ndarray of shape (n_lams, n_folds)
+    mse_path_ : ndarray of shape (n_alphas, n_folds)
         Mean squared errors on the held-out rows.
     path_ : RegularizationPath
         All levels, fitted on all rows.
     coef_, intercept_, support_, dual_gap_, n_iter_, certificate_
-        As in :class:`WorkingSetLasso`, at `lam_`.
+        As in :class:`WorkingSetLasso`, at `alpha_`.
 
     Examples
     --------
@@ -220,7 +222,7 @@ class WorkingSetLassoCV(_PenalisedModel):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((100, 30))
     >>> y = X[:, 3] - 2 * X[:, 7] + 0.1 * rng.standard_normal(100)
-    >>> WorkingSetLassoCV(penalty="mcp", n_lams=20).fit(X, y).support_.tolist()
+    >>> WorkingSetLassoCV(penalty="mcp", n_alphas=20).fit(X, y).support_.tolist()
     [3, 7]
     """
 
@@ -228,9 +230,9 @@ class WorkingSetLassoCV(_PenalisedModel):
         self,
         *,
         penalty: str | Penalty = "l1",
-        n_lams: int = 100,
+        n_alphas: int = 100,
         min_ratio: float = 1e-3,
-        lams: ArrayLike | None = None,
+        alphas: ArrayLike | None = None,
         cv: Any = 5,
         weights: ArrayLike | None = None,
         unpenalised: ArrayLike | None = None,
@@ -240,9 +242,9 @@ class WorkingSetLassoCV(_PenalisedModel):
         n_jobs: int | None = None,
     ) -> None:
         self.penalty = penalty
-        self.n_lams = n_lams
+        self.n_alphas = n_alphas
         self.min_ratio = min_ratio
-        self.lams = lams
+        self.alphas = alphas
         self.cv = cv
         self.weights = weights
         self.unpenalised = unpenalised
@@ -275,23 +277,23 @@ class WorkingSetLassoCV(_PenalisedModel):
         X, y = self._check_arrays(X, y)
         check_jobs(self.n_jobs)
         weight = None if sample_weight is None else check_row_weights(sample_weight, X)[0] ** 2
-        data, path = self._path(X, y, weight, self.lams, self.n_lams, self.min_ratio)
+        data, path = self._path(X, y, weight, self.alphas, self.n_alphas, self.min_ratio)
         splits = list(check_cv(self.cv).split(X, y))
         if weight is not None and not all(weight[test].any() for _, test in splits):
             raise ValueError("sample_weight must be positive somewhere in every fold of cv; a fold has only zeros")
         errors = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(self._fold_errors)(X, y, weight, path.lams, train, test) for train, test in splits
+            delayed(self._fold_errors)(X, y, weight, path.alphas, train, test) for train, test in splits
         )
-        self.lams_, self.mse_path_, self.path_ = path.lams, np.stack(errors, axis=1), path
+        self.alphas_, self.mse_path_, self.path_ = path.alphas, np.stack(errors, axis=1), path
         best = int(np.argmin(self.mse_path_.mean(axis=1)))
-        self.lam_ = float(path.lams[best])
+        self.alpha_ = float(path.alphas[best])
         return self._keep_level(data, path, best, X, y)
 
     def _fold_errors(
-        self, X: Any, y: Any, weight: Any, lams: Any, train: NDArray[np.intp], test: NDArray[np.intp]
+        self, X: Any, y: Any, weight: Any, alphas: Any, train: NDArray[np.intp], test: NDArray[np.intp]
     ) -> NDArray[np.float64]:
         inside, outside = (None, None) if weight is None else (weight[train], weight[test])
         rows = X[train].tocsc() if hasattr(X, "tocsc") else X[train]
-        path = self._path(rows, y[train], inside, lams)[1]
+        path = self._path(rows, y[train], inside, alphas)[1]
         errors = path.predict(X[test]) - y[test].astype(np.float64)[:, None]
         return np.asarray(np.average(errors**2, axis=0, weights=outside))

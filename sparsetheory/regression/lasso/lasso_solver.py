@@ -14,9 +14,9 @@ _Array = NDArray[np.float64]
 
 
 def solve_lasso(
-    columns: Columns, y: _Array, lam: _Array, *, squares: _Array | None = None, tol: float = 1e-6, max_iter: int = 100
+    columns: Columns, y: _Array, alpha: _Array, *, squares: _Array | None = None, tol: float = 1e-6, max_iter: int = 100
 ) -> Solution:
-    """Minimise ``|y - Xw|^2 / (2n) + sum lam_j |w_j|`` over projected columns.
+    """Minimise ``|y - Xw|^2 / (2n) + sum alpha_j |w_j|`` over projected columns.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def solve_lasso(
         Design; its basis is projected out.
     y : ndarray of shape (n_samples,)
         Response, projected alike.
-    lam : ndarray of shape (n_features,)
+    alpha : ndarray of shape (n_features,)
         Levels; features of level zero stay at zero, so unpenalised ones belong in the basis.
     squares : ndarray of shape (n_features,), optional
         Squared norms of the projected columns, where known.
@@ -36,5 +36,5 @@ def solve_lasso(
     Solution
     """
     known = columns.live_squares() if squares is None else squares
-    quadratic = DataQuadratic(columns, y, np.where(lam > 0, known, 0.0))
-    return WorkingSetSolver(quadratic, L1(1.0), tol=tol, max_iter=max_iter).solve(np.where(lam > 0, lam, 1.0))
+    quadratic = DataQuadratic(columns, y, np.where(alpha > 0, known, 0.0))
+    return WorkingSetSolver(quadratic, L1(1.0), tol=tol, max_iter=max_iter).solve(np.where(alpha > 0, alpha, 1.0))

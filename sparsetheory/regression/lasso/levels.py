@@ -16,15 +16,15 @@ _Array = NDArray[np.float64]
 _ROUNDINGS = 16 * float(np.finfo(np.float64).eps)
 
 
-def level_grid(quadratic: Quadratic, penalty: Penalty, weights: _Array, n_lams: int, min_ratio: float) -> _Array:
+def level_grid(quadratic: Quadratic, penalty: Penalty, weights: _Array, n_alphas: int, min_ratio: float) -> _Array:
     """Return a geometric grid of levels from :func:`largest_level` down to `min_ratio` times it.
 
     Raises
     ------
     ValueError
-        If `n_lams` is not a positive integer or `min_ratio` not strictly between 0 and 1.
+        If `n_alphas` is not a positive integer or `min_ratio` not strictly between 0 and 1.
     """
-    count = check_count("n_lams", n_lams)
+    count = check_count("n_alphas", n_alphas)
     require_share("min_ratio", min_ratio)
     return largest_level(quadratic, penalty, weights) * np.geomspace(1.0, min_ratio, count)
 

@@ -44,25 +44,25 @@ class RegularizationPath:
 
     Attributes
     ----------
-    lams : ndarray of shape (n_lams,)
+    alphas : ndarray of shape (n_alphas,)
         Levels, decreasing.
-    coefs : ndarray of shape (n_features, n_lams)
+    coefs : ndarray of shape (n_features, n_alphas)
         Coefficients, in the precision of X.
-    intercepts : ndarray of shape (n_lams,)
+    intercepts : ndarray of shape (n_alphas,)
         Zero without `fit_intercept`.
-    objectives : ndarray of shape (n_lams,)
+    objectives : ndarray of shape (n_alphas,)
         Loss plus penalty.
-    gaps : ndarray of shape (n_lams,)
+    gaps : ndarray of shape (n_alphas,)
         Duality gaps for the l1 norm, else the largest violations of the optimality conditions.
     tolerance : float
         What each gap had to reach.
-    n_iters : ndarray of int, shape (n_lams,)
+    n_iters : ndarray of int, shape (n_alphas,)
         Working sets tried per level.
-    n_screened : ndarray of int, shape (n_lams,)
+    n_screened : ndarray of int, shape (n_alphas,)
         Features proved to be zero at the minimum, per level (l1 norm).
     """
 
-    lams: NDArray[np.float64]
+    alphas: NDArray[np.float64]
     coefs: NDArray[Any]
     intercepts: NDArray[np.float64]
     objectives: NDArray[np.float64]
@@ -72,7 +72,7 @@ class RegularizationPath:
     n_screened: NDArray[np.intp]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return predictions of all levels, shape (n_samples, n_lams).
+        """Return predictions of all levels, shape (n_samples, n_alphas).
 
         Parameters
         ----------
@@ -141,8 +141,8 @@ def lasso_path(
     y: ArrayLike,
     *,
     penalty: str | Penalty = "l1",
-    lams: ArrayLike | None = None,
-    n_lams: int = 100,
+    alphas: ArrayLike | None = None,
+    n_alphas: int = 100,
     min_ratio: float = 1e-3,
     weights: ArrayLike | None = None,
     unpenalised: ArrayLike | None = None,
@@ -166,10 +166,10 @@ def lasso_path(
         One of the names "l1", "l0", "cel0", "mcp" and "scad", or an object. Its level is set by the path; its other
         numbers are kept. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``, ``LogSum(1.0,
         eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``.
-    lams : array-like of shape (n_lams,), optional
-        Positive levels, sorted here in decreasing order. By default a geometric grid of `n_lams` values from the
+    alphas : array-like of shape (n_alphas,), optional
+        Positive levels, sorted here in decreasing order. By default a geometric grid of `n_alphas` values from the
         smallest level at which all coefficients are zero down to `min_ratio` times it.
-    n_lams, min_ratio : int, float
+    n_alphas, min_ratio : int, float
         The default grid.
     weights : array-like of shape (n_features,), optional
         Factors u of the levels. Zero means not penalised.
@@ -212,7 +212,7 @@ def lasso_path(
     >>> from sparsetheory.regression import lasso_path
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((50, 200))
-    >>> path = lasso_path(X, X[:, 3] - X[:, 7], n_lams=10, min_ratio=0.1)
+    >>> path = lasso_path(X, X[:, 3] - X[:, 7], n_alphas=10, min_ratio=0.1)
     >>> np.flatnonzero(path.coefs[:, -1]).tolist()
     [3, 7]
     >>> bool(np.all(path.gaps <= path.tolerance))
@@ -223,7 +223,7 @@ def lasso_path(
     checked = check_weights(weights, X.shape[1])
     data = prepare_penalised(X, target, sample_weight, checked, fit_intercept=fit_intercept, unpenalised=unpenalised)
     kind = as_penalty(penalty, X.shape[1])
-    return data_path(data, kind, checked, lams, n_lams, min_ratio, tol, max_iter, dtype=X.dtype)
+    return data_path(data, kind, checked, alphas, n_alphas, min_ratio, tol, max_iter, dtype=X.dtype)
 
 
 def prepare_penalised(
@@ -244,8 +244,8 @@ def data_path(
     data: LeastSquaresData,
     penalty: Penalty,
     weights: NDArray[np.float64],
-    lams: Levels,
-    n_lams: int,
+    alphas: Levels,
+    n_alphas: int,
     min_ratio: float,
     tol: float,
     max_iter: int,
@@ -259,7 +259,7 @@ def data_path(
     """
     quadratic = DataQuadratic(data.columns, data.y)
     with blas_threads(_PRODUCTS * data.y.shape[0] * data.n_features):
-        levels, solutions = _solve_levels(quadratic, penalty, weights, lams, n_lams, min_ratio, tol, max_iter)
+        levels, solutions = _solve_levels(quadratic, penalty, weights, alphas, n_alphas, min_ratio, tol, max_iter)
     coefs = np.zeros((data.n_features, levels.size), dtype=dtype)
     intercepts = np.zeros(levels.size)
     for i, solution in enumerate(solutions):
@@ -275,8 +275,8 @@ def gram_lasso_path(
     energy: float,
     *,
     penalty: str | Penalty = "l1",
-    lams: ArrayLike | None = None,
-    n_lams: int = 100,
+    alphas: ArrayLike | None = None,
+    n_alphas: int = 100,
     min_ratio: float = 1e-3,
     weights: ArrayLike | None = None,
     tol: float = 1e-6,
@@ -292,7 +292,7 @@ def gram_lasso_path(
         ``X'y / n``.
     energy : float
         ``y'y / n``.
-    penalty, lams, n_lams, min_ratio, weights, tol, max_iter
+    penalty, alphas, n_alphas, min_ratio, weights, tol, max_iter
         As in :func:`lasso_path`; weights must be positive.
 
     Returns
@@ -311,7 +311,7 @@ def gram_lasso_path(
     if np.any(checked == 0):
         raise ValueError("weights must be positive here: project unpenalised features out of the statistics first")
     quadratic = GramQuadratic(G, b, energy)
-    levels, solutions = _solve_levels(quadratic, kind, checked, lams, n_lams, min_ratio, tol, max_iter)
+    levels, solutions = _solve_levels(quadratic, kind, checked, alphas, n_alphas, min_ratio, tol, max_iter)
     coefs = np.zeros((b.size, levels.size))
     for i, solution in enumerate(solutions):
         coefs[solution.indices, i] = solution.values
@@ -322,32 +322,32 @@ def _solve_levels(
     quadratic: Quadratic,
     penalty: Penalty,
     weights: NDArray[np.float64],
-    lams: Levels,
-    n_lams: int,
+    alphas: Levels,
+    n_alphas: int,
     min_ratio: float,
     tol: float,
     max_iter: int,
 ) -> tuple[NDArray[np.float64], list[Solution]]:
     check_number("tol", tol, positive=True)
     check_count("max_iter", max_iter)
-    if lams is None:
-        levels = level_grid(quadratic, penalty, weights, n_lams, min_ratio)
-    elif callable(lams):
-        levels = lams(quadratic, penalty, weights)
+    if alphas is None:
+        levels = level_grid(quadratic, penalty, weights, n_alphas, min_ratio)
+    elif callable(alphas):
+        levels = alphas(quadratic, penalty, weights)
     else:
         try:
-            levels = -np.sort(-np.atleast_1d(np.asarray(lams, dtype=np.float64)))
+            levels = -np.sort(-np.atleast_1d(np.asarray(alphas, dtype=np.float64)))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"lams must be positive finite levels; got {lams!r}") from error
+            raise ValueError(f"alphas must be positive finite levels; got {alphas!r}") from error
         if levels.ndim != 1 or levels.size == 0 or not np.all(np.isfinite(levels)) or levels[-1] <= 0:
-            raise ValueError(f"lams must be positive finite levels; got {lams!r}")
+            raise ValueError(f"alphas must be positive finite levels; got {alphas!r}")
     solver = WorkingSetSolver(quadratic, penalty, tol=tol, max_iter=max_iter)
     solutions = [solver.solve(level * weights) for level in levels]
     missed = [i for i, s in enumerate(solutions) if not s.converged]
     if missed:
         worst = max(missed, key=lambda i: solutions[i].gap)
         warnings.warn(
-            f"{len(missed)} of {levels.size} levels missed the tolerance; the worst, lam={levels[worst]:.3g}, reached "
+            f"{len(missed)} of {levels.size} fits missed the tolerance; the worst, alpha={levels[worst]:.3g}, reached "
             f"{solutions[worst].gap:.3g} instead of {solutions[worst].tolerance:.3g}. Raise max_iter or tol, or stop "
             "the path at a larger level",
             ConvergenceWarning,

@@ -35,9 +35,9 @@ class _PreconditionedLasso(SparseLinearModel):
     tol: float
     max_iter: int
 
-    def _solve(self, data: LeastSquaresData, columns: Columns, y: _Array, lam: _Array, scale: Any) -> Solution:
+    def _solve(self, data: LeastSquaresData, columns: Columns, y: _Array, alpha: _Array, scale: Any) -> Solution:
         """Solve a Lasso and store its coefficients, multiplied by `scale`."""
-        solution = solve_lasso(columns, y, lam, tol=self.tol, max_iter=self.max_iter)
+        solution = solve_lasso(columns, y, alpha, tol=self.tol, max_iter=self.max_iter)
         if not solution.converged:
             warnings.warn(
                 f"{type(self).__name__}: duality gap {solution.gap:.2e} above its tolerance {solution.tolerance:.2e} "
@@ -59,7 +59,7 @@ class _PreconditionedLasso(SparseLinearModel):
         return self
 
     def _check_parameters(self) -> None:
-        check_number("lam", self.lam, positive=True)
+        check_number("alpha", self.alpha, positive=True)
         check_number("tol", self.tol, positive=True)
         check_count("max_iter", self.max_iter)
 
@@ -72,7 +72,7 @@ class PufferLasso(_PreconditionedLasso):
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Positive level for normalised columns.
     tol : float
         Duality gap, relative to half the mean square of the preconditioned response.
@@ -114,8 +114,10 @@ class PufferLasso(_PreconditionedLasso):
     [3, 7]
     """
 
-    def __init__(self, lam: float = 0.1, *, tol: float = 1e-6, max_iter: int = 100, fit_intercept: bool = True) -> None:
-        self.lam = lam
+    def __init__(
+        self, alpha: float = 0.1, *, tol: float = 1e-6, max_iter: int = 100, fit_intercept: bool = True
+    ) -> None:
+        self.alpha = alpha
         self.tol = tol
         self.max_iter = max_iter
         self.fit_intercept = fit_intercept
@@ -152,14 +154,14 @@ class PufferLasso(_PreconditionedLasso):
         rows, target = size * right, size * (left.T @ data.y) / values
         if values.size == 0:
             rows, target = np.zeros((1, data.n_features)), np.zeros(1)
-        level = np.full(data.n_features, float(self.lam))
+        level = np.full(data.n_features, float(self.alpha))
         solution = self._solve(data, Columns(np.asfortranarray(rows)), target, level, scale)
         certificate = PufferCertificate(
             "",
             solution.tolerance,
             None,
             Status.INVALID,
-            lam=float(self.lam),
+            alpha=float(self.alpha),
             coef=self.coef_.copy(),
             intercept=self.intercept_,
             fit_intercept=bool(self.fit_intercept),
@@ -184,7 +186,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Positive level for columns of mean square one.
     n_nonzero : int
         Number k of features that the model is thought to need; more are peeled for larger k.
@@ -238,7 +240,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
 
     def __init__(
         self,
-        lam: float = 0.1,
+        alpha: float = 0.1,
         *,
         n_nonzero: int = 5,
         threshold: float = 1e-3,
@@ -247,7 +249,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
         max_iter: int = 100,
         fit_intercept: bool = True,
     ) -> None:
-        self.lam = lam
+        self.alpha = alpha
         self.n_nonzero = n_nonzero
         self.threshold = threshold
         self.covariance = covariance
@@ -290,12 +292,12 @@ class OutlierPeelingLasso(_PreconditionedLasso):
         self.peeled_ = self._peel(data, scale)
         left = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept, unpenalised=self.peeled_)
         # A column of zeros has no scale; no level can make it useful.
-        lam = self.lam / np.where(scale > 0, scale, 1.0)
-        solution = self._solve(left, left.columns, left.y, lam, 1.0)
-        lam[self.peeled_] = 0.0
+        alpha = self.alpha / np.where(scale > 0, scale, 1.0)
+        solution = self._solve(left, left.columns, left.y, alpha, 1.0)
+        alpha[self.peeled_] = 0.0
         certificate = PeelingCertificate.of(
-            L1(float(self.lam)),
-            lam,
+            L1(float(self.alpha)),
+            alpha,
             self.coef_.copy(),
             self.intercept_,
             bound=solution.tolerance,

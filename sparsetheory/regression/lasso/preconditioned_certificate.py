@@ -36,10 +36,10 @@ class PeelingCertificate(LassoCertificate):
 
     def _judge(self, design: PlainDesign, target: _Array) -> Self:
         lengths = np.sqrt(design.centred_squares())
-        levels = self.lam * np.where(lengths > 0, lengths, 1.0)
+        levels = self.alpha * np.where(lengths > 0, lengths, 1.0)
         levels[self.peeled] = 0.0
         if not np.allclose(self.levels, levels, rtol=1e-6, atol=0.0):
-            reason = "levels should be lam times the root mean squares of the columns of these data"
+            reason = "levels should be alpha times the root mean squares of the columns of these data"
             return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
         return super()._judge(design, target)
 
@@ -54,7 +54,7 @@ class PufferCertificate(Certificate):
 
     Attributes
     ----------
-    lam : float
+    alpha : float
         Level of the fit.
     coef : ndarray of shape (n_features,)
         Coefficients, in the precision in which the model predicts.
@@ -66,9 +66,9 @@ class PufferCertificate(Certificate):
         Tolerance of the fit: `bound` is this times half the square of b.
     """
 
-    TERMS: ClassVar[tuple[str, ...]] = ("lam", "tol", "fit_intercept")
+    TERMS: ClassVar[tuple[str, ...]] = ("alpha", "tol", "fit_intercept")
 
-    lam: float = field(kw_only=True)
+    alpha: float = field(kw_only=True)
     coef: NDArray[Any] = field(kw_only=True, repr=False)
     intercept: float = field(kw_only=True)
     fit_intercept: bool = field(kw_only=True)
@@ -130,12 +130,12 @@ class PufferCertificate(Certificate):
         support = np.flatnonzero(v)
         solved, condition = _pseudo_inverse(Z, np.column_stack([roots * (y - centre), Z @ v, Z[:, support]]))
         b, shown, columns = solved[:, 0], solved[:, 1], solved[:, 2:]
-        residual, penalty = b - shown, self.lam * float(np.sum(np.abs(v)))
+        residual, penalty = b - shown, self.alpha * float(np.sum(np.abs(v)))
         offset = float(design.weights @ plain_residual(coef, self.intercept, design, y)) if design.centred else 0.0
         primal = 0.5 * float(residual @ residual) + penalty + 0.5 * offset**2
         dual = self._dual_value(b, residual)
         if primal - dual > self.bound and support.size:
-            signs = self.lam * np.sign(v[support])
+            signs = self.alpha * np.sign(v[support])
             dual = max(dual, self._dual_value(b, solve_for_signs(columns, residual, signs)))
         energy = float(b @ b)
         sizes = energy + float(residual @ residual) + penalty
@@ -147,7 +147,7 @@ class PufferCertificate(Certificate):
         largest = float(np.max(np.abs(residual), initial=0.0))
         scale = fit / square if square > 0 else 0.0
         if largest > 0:
-            scale = float(np.clip(scale, -self.lam / largest, self.lam / largest))
+            scale = float(np.clip(scale, -self.alpha / largest, self.alpha / largest))
         return scale * (fit - 0.5 * scale * square)
 
 

@@ -57,7 +57,7 @@ class Solution:
 
 
 def duality_gap(energy: float, fit: float, square: float, penalty: float, largest_ratio: float) -> float:
-    """Return the gap of ``|y - Xw|^2 / (2n) + sum lam_j |w_j|`` at the best dual point along the residual r.
+    """Return the gap of ``|y - Xw|^2 / (2n) + sum alpha_j |w_j|`` at the best dual point along the residual r.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def duality_gap(energy: float, fit: float, square: float, penalty: float, larges
     penalty : float
         Value of the penalty.
     largest_ratio : float
-        ``max_j |x_j'r| / (n lam_j)``; the dual points along r are those up to its inverse.
+        ``max_j |x_j'r| / (n alpha_j)``; the dual points along r are those up to its inverse.
 
     Returns
     -------
@@ -119,67 +119,67 @@ class WorkingSetSolver:
         self.shapes = np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), d).copy()
         self.n_evaluations = 0
 
-    def solve(self, lam: _Array) -> Solution:
+    def solve(self, alpha: _Array) -> Solution:
         """Solve for one level.
 
         Parameters
         ----------
-        lam : ndarray of shape (d,)
+        alpha : ndarray of shape (d,)
             Positive level of each feature.
 
         Returns
         -------
         Solution
         """
-        quadratic, limit = self.quadratic, self._limits(lam)
+        quadratic, limit = self.quadratic, self._limits(alpha)
         alive = quadratic.curvature > 0.0
         self._start(limit, alive)
         tolerance = self._tolerance()
         sharp = _SHARPER * tolerance
         for iteration in range(1, self.max_iter + 1):  # noqa: B007
-            self._minimise(lam, sharp)
+            self._minimise(alpha, sharp)
             self.travelled += quadratic.move(self.active.w[: self.active.size])
             bound = self._refresh(limit, alive)
             outside = np.flatnonzero(alive & ~self.is_member & (bound > limit))
-            gap, scale = self._gap(lam, bound, alive) if self.is_l1 else (self._violation(lam, bound, outside), 1.0)
+            gap, scale = self._gap(alpha, bound, alive) if self.is_l1 else (self._violation(alpha, bound, outside), 1.0)
             if not np.isfinite(gap):
                 raise ValueError(
                     "X, y and the levels must have products and squares in the range of float64, and a gram must be "
                     f"positive semidefinite; the fit reached a gap of {gap}"
                 )
             if self.is_l1:
-                alive &= self.is_member | (scale * bound + self.norms * np.sqrt(2 * gap) >= lam)
+                alive &= self.is_member | (scale * bound + self.norms * np.sqrt(2 * gap) >= alpha)
             if gap <= tolerance or (outside.size == 0 and sharp < _SHARPEST * tolerance):
                 break
             if outside.size == 0:
                 sharp *= _SHARPER
             self._add(self._most_violating(outside, bound, limit))
-        return self._solution(lam, gap, tolerance, iteration, alive)
+        return self._solution(alpha, gap, tolerance, iteration, alive)
 
     def _tolerance(self) -> float:
         if self.is_l1:
             return 0.5 * self.tol * self.quadratic.energy
         return self.tol * float(np.max(np.abs(self.quadratic.linear), initial=0.0))
 
-    def _minimise(self, lam: _Array, tol: float) -> None:
+    def _minimise(self, alpha: _Array, tol: float) -> None:
         """Solve on the working set to a gap (l1 norm) or violation of `tol`."""
-        lam, shape = lam[self.members], self.shapes[self.members]
+        alpha, shape = alpha[self.members], self.shapes[self.members]
         active = self.active
 
         def is_done() -> bool:
             if not self.is_l1:
-                return active.violation(lam, shape) <= tol
-            ratio = np.max(np.abs(active.g[: active.size]) / lam, initial=0.0)
-            return self._gap_at(active.penalty(lam, shape), float(ratio)) <= tol
+                return active.violation(alpha, shape) <= tol
+            ratio = np.max(np.abs(active.g[: active.size]) / alpha, initial=0.0)
+            return self._gap_at(active.penalty(alpha, shape), float(ratio)) <= tol
 
-        active.minimise(lam, shape, is_done)
+        active.minimise(alpha, shape, is_done)
 
-    def _limits(self, lam: _Array) -> _Array:
+    def _limits(self, alpha: _Array) -> _Array:
         """Return how large the correlation of a feature may be while it stays at zero."""
         if self.is_l1:
-            return lam
-        limits = np.empty(lam.size)
-        zero_limits(self.quadratic.curvature, lam, self.shapes, self.penalty.kind, limits)
+            return alpha
+        limits = np.empty(alpha.size)
+        zero_limits(self.quadratic.curvature, alpha, self.shapes, self.penalty.kind, limits)
         return limits
 
     def _start(self, limit: _Array, alive: NDArray[np.bool_]) -> None:
@@ -232,10 +232,10 @@ class WorkingSetSolver:
             self.n_evaluations += open_.size
         return bound
 
-    def _gap(self, lam: _Array, bound: _Array, alive: NDArray[np.bool_]) -> tuple[float, float]:
+    def _gap(self, alpha: _Array, bound: _Array, alive: NDArray[np.bool_]) -> tuple[float, float]:
         """Return the duality gap over the living features, and the scale of the dual point."""
-        ratio = float(np.max(bound[alive] / lam[alive], initial=0.0))
-        penalty = self.active.penalty(lam[self.members], self.shapes[self.members])
+        ratio = float(np.max(bound[alive] / alpha[alive], initial=0.0))
+        penalty = self.active.penalty(alpha[self.members], self.shapes[self.members])
         fit, square = self.quadratic.residual_products()
         return duality_gap(self.quadratic.energy, fit, square, penalty, ratio), 1.0 / max(ratio, 1.0)
 
@@ -245,14 +245,14 @@ class WorkingSetSolver:
         fit = self.quadratic.energy - float(b @ w)
         return duality_gap(self.quadratic.energy, fit, fit - float(g @ w), penalty, ratio)
 
-    def _violation(self, lam: _Array, bound: _Array, outside: _Index) -> float:
-        inside = self.active.violation(lam[self.members], self.shapes[self.members])
+    def _violation(self, alpha: _Array, bound: _Array, outside: _Index) -> float:
+        inside = self.active.violation(alpha[self.members], self.shapes[self.members])
         return max(inside, float(np.max(bound[outside] - self.limit[outside], initial=0.0)))
 
-    def _solution(self, lam: _Array, gap: float, tolerance: float, iteration: int, alive: Any) -> Solution:
+    def _solution(self, alpha: _Array, gap: float, tolerance: float, iteration: int, alive: Any) -> Solution:
         k = self.active.size
         w, g, b = self.active.w[:k], self.active.g[:k], self.active.b[:k]
-        penalty = self.active.penalty(lam[self.members], self.shapes[self.members])
+        penalty = self.active.penalty(alpha[self.members], self.shapes[self.members])
         objective = 0.5 * (self.quadratic.energy - float((b + g) @ w)) + penalty
         support = np.flatnonzero(w)
         order = support[np.argsort(self.members[support])]

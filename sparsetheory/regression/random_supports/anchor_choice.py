@@ -34,8 +34,8 @@ class Anchors:
     weights : ndarray of shape (d,)
         Root-mean-square distance of every column to that span; zero where it is rounding.
     certified : bool
-        Whether at most a share `delta` of random supports has a gauge bound above `alpha_max`: by tests at confidence
-        ``1 - beta``, or for random anchors by their number.
+        Whether at most a share `delta` of random supports has a compatibility bound above `max_compatibility`: by tests
+        at confidence ``1 - beta``, or for random anchors by their number.
     delta, delta_implied : float
         The share asked for, and the one that is proved: by the tests, or for random anchors by their number (then on
         average over the anchors); 1 where nothing is.
@@ -51,8 +51,8 @@ class Anchors:
         Relative probabilities of features in a support, where not uniform.
     always : ndarray of shape (N, q), optional
         Orthonormal basis of what is in every model, projected out of supports and anchors alike.
-    k, alpha_max : int, float, optional
-        Size of the supports and bound on their gauge, for which the anchors were chosen.
+    k, max_compatibility : int, float, optional
+        Size of the supports and bound on their compatibility, for which the anchors were chosen.
     """
 
     indices: _Index
@@ -69,12 +69,12 @@ class Anchors:
     prior: _Array | None = None
     always: _Array | None = None
     k: int | None = None
-    alpha_max: float | None = None
+    max_compatibility: float | None = None
 
-    def serves(self, k: int, alpha_max: float) -> bool:
-        """Whether anchors chosen for supports of some size and gauge serve others: ratios grow with the support."""
-        known = self.k is not None and self.alpha_max is not None
-        return known and self.k >= k and self.alpha_max <= alpha_max  # type: ignore[operator]
+    def serves(self, k: int, max_compatibility: float) -> bool:
+        """Whether anchors chosen for supports of one size and compatibility serve others: ratios grow with size."""
+        known = self.k is not None and self.max_compatibility is not None
+        return known and self.k >= k and self.max_compatibility <= max_compatibility  # type: ignore[operator]
 
 
 def find_anchors(
@@ -83,7 +83,7 @@ def find_anchors(
     *,
     method: str = "adaptive",
     delta: float = 0.05,
-    alpha_max: float | None = None,
+    max_compatibility: float | None = None,
     beta: float = 0.05,
     m: int | None = None,
     m_max: int | None = None,
@@ -99,7 +99,9 @@ def find_anchors(
     """
     k = check_sparsity("k", k, columns.n_samples, columns.n_features)
     _check_shares(delta=delta, beta=beta)
-    allowed = 2.0 * k if alpha_max is None else check_number("alpha_max", alpha_max, positive=True)
+    allowed = (
+        2.0 * k if max_compatibility is None else check_number("max_compatibility", max_compatibility, positive=True)
+    )
     require_choice("method", method, ("adaptive", "random"))
     require_choice("rule", rule, ("one", "mixed"))
     if m is not None and method == "adaptive":
@@ -112,7 +114,9 @@ def find_anchors(
     else:
         limit = None if m_max is None else _check_limit("m_max", m_max, columns.n_samples - 2)
         found = _adaptive(span, law, k, delta, beta, limit, rule, allowed)
-    return replace(found, n_usable=law.columns.size, prior=law.prior, always=columns.basis, k=k, alpha_max=allowed)
+    return replace(
+        found, n_usable=law.columns.size, prior=law.prior, always=columns.basis, k=k, max_compatibility=allowed
+    )
 
 
 def _check_shares(**shares: Any) -> None:
@@ -172,7 +176,8 @@ def _adaptive(
         implied = _implied(law, k, blind, allowed)
         warnings.warn(
             f"anchors are not certified: at the limit of {limit} anchors, {search.n_passes} of {search.needed} needed "
-            f"supports in a row passed (random anchors imply delta={implied:.3g}). Raise m_max, delta or alpha_max",
+            f"supports in a row passed (random anchors imply delta={implied:.3g}). Raise m_max, delta or "
+            "max_compatibility",
             RuntimeWarning,
             stacklevel=4,
         )

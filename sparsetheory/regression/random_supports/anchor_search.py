@@ -125,7 +125,7 @@ class SearchRules:
 
     Attributes
     ----------
-    alpha_max : float
+    max_compatibility : float
         Largest sum of ratios that passes.
     delta, beta : float
         Share of supports that may fail, and one minus the confidence.
@@ -135,7 +135,7 @@ class SearchRules:
         Whether every failure also adds a random block of k - 1 columns.
     """
 
-    alpha_max: float
+    max_compatibility: float
     delta: float
     beta: float
     limit: int
@@ -191,7 +191,7 @@ class AnchorSearch:
         while start < len(batch):
             ratios = batch.ratios(start)
             ill_conditioned = batch.ill_conditioned[start:] & (ratios > 0).any(axis=1)
-            failing = np.flatnonzero((ratios.sum(axis=1) > self.rules.alpha_max) | ill_conditioned)
+            failing = np.flatnonzero((ratios.sum(axis=1) > self.rules.max_compatibility) | ill_conditioned)
             passed = failing[0] if failing.size else len(batch) - start
             self.n_passes += int(passed)
             stop = start + int(passed) + bool(failing.size)

@@ -20,7 +20,7 @@ from sparsetheory.regression.greedy.stepwise import (
     refit,
 )
 from sparsetheory.regression.lasso.lasso_solver import solve_lasso
-from sparsetheory.regression.theory import noise_level
+from sparsetheory.regression.theory import universal_alpha
 
 __all__ = ["Anchored", "PhaseTwo", "fit_greedy", "fit_lasso", "universal_level"]
 
@@ -79,7 +79,7 @@ class PhaseTwo:
         Features in the model.
     path : ForwardPath or None
         Greedy steps.
-    lam, gap : float
+    alpha, gap : float
         Level and duality gap of the l1 solvers, else NaN.
     price : float
         What every feature saves of the residual sum of squares, where some were deleted; else zero.
@@ -90,7 +90,7 @@ class PhaseTwo:
     rss: float
     n_parameters: int
     path: ForwardPath | None = None
-    lam: float = np.nan
+    alpha: float = np.nan
     gap: float = np.nan
     price: float = 0.0
 
@@ -101,7 +101,7 @@ class PhaseTwo:
 
 def universal_level(sigma: float, n_samples: int, n_features: int) -> float:
     """Return the level that exceeds the noise of all unit columns with probability 0.9."""
-    return noise_level(sigma, n_samples, n_features, 0.1)
+    return universal_alpha(sigma, n_samples, n_features, 0.1)
 
 
 def fit_greedy(
@@ -147,7 +147,7 @@ def fit_greedy(
     return replace(_refit(problem, y, members, sigma, path), price=price)
 
 
-def fit_lasso(problem: Anchored, y: _Array, sigma: float, lam: float, *, tol: float, prune: bool) -> PhaseTwo:
+def fit_lasso(problem: Anchored, y: _Array, sigma: float, alpha: float, *, tol: float, prune: bool) -> PhaseTwo:
     """Minimise the l1 norm of the coefficients times their distances to the anchors, anchors free.
 
     Parameters
@@ -156,7 +156,7 @@ def fit_lasso(problem: Anchored, y: _Array, sigma: float, lam: float, *, tol: fl
         As in :func:`fit_greedy`.
     sigma : float
         Noise level.
-    lam : float
+    alpha : float
         Level, for columns of unit distance (in root mean square).
     tol : float
         As in :func:`sparsetheory.regression.lasso_path`.
@@ -170,18 +170,18 @@ def fit_lasso(problem: Anchored, y: _Array, sigma: float, lam: float, *, tol: fl
     d, n = problem.base.n_features, problem.base.n_samples
     weights = np.sqrt(problem.squares / n)
     residual = problem.columns.project(y)
-    solution = solve_lasso(problem.columns, residual, lam * weights, squares=problem.squares, tol=tol)
+    solution = solve_lasso(problem.columns, residual, alpha * weights, squares=problem.squares, tol=tol)
     if prune:
         members = np.concatenate([problem.anchors, solution.indices])
         members = members[backward(problem.base.take(members), y, feature_price(sigma, d))] if members.size else members
         pruned = _refit(problem, y, members, sigma, None)
-        return replace(pruned, lam=lam, gap=solution.gap, price=feature_price(sigma, d))
+        return replace(pruned, alpha=alpha, gap=solution.gap, price=feature_price(sigma, d))
     coef = np.zeros(d)
     coef[solution.indices] = solution.values
     left = y - problem.base.apply(solution.indices, solution.values)
     coef[problem.anchors] = refit(problem.base.take(problem.anchors), left)
     rss = float(np.sum(problem.columns.project(left) ** 2))
-    return PhaseTwo(coef, sigma, rss, problem.anchors.size + solution.indices.size, None, lam, solution.gap)
+    return PhaseTwo(coef, sigma, rss, problem.anchors.size + solution.indices.size, None, alpha, solution.gap)
 
 
 def _refit(problem: Anchored, y: _Array, members: _Index, sigma: float, path: ForwardPath | None) -> PhaseTwo:

@@ -22,7 +22,7 @@ def select_anchors(
     *,
     method: str = "adaptive",
     delta: float = 0.05,
-    alpha_max: float | None = None,
+    max_compatibility: float | None = None,
     beta: float = 0.05,
     m: int | None = None,
     m_max: int | None = None,
@@ -35,9 +35,9 @@ def select_anchors(
     r"""Choose anchors for random supports of size k.
 
     "adaptive" draws supports S and adds the worst column of any whose ratios :math:`D_T(i) / D_{S \setminus i}(i)` sum
-    to more than `alpha_max`, until enough supports in a row pass: the returned set is certified to fail on at most a
-    share `delta` of supports, with confidence ``1 - beta``. "random" draws anchors blindly; ``k^2 / delta`` of them
-    suffice on every design.
+    to more than `max_compatibility`, until enough supports in a row pass: the returned set is certified to fail on at
+    most a share `delta` of supports, with confidence ``1 - beta``. "random" draws anchors blindly; ``k^2 / delta`` of
+    them suffice on every design.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ def select_anchors(
         As above.
     delta : float
         Share of supports that may fail, in (0, 1).
-    alpha_max : float, optional
-        Allowed bound on the gauge; 2k by default. Random anchors promise k, whatever is allowed.
+    max_compatibility : float, optional
+        Allowed bound on the compatibility; 2k by default. Random anchors promise k, whatever is allowed.
     beta : float
         One minus the confidence, in (0, 1).
     m : int, optional
@@ -79,7 +79,8 @@ def select_anchors(
     ------
     ValueError
         For data that are not finite or in half precision, `k` outside ``1 .. min(N, d)``, shares outside (0, 1),
-        `alpha_max` not positive, other arguments out of range, or anchors that span almost the whole sample space.
+        `max_compatibility` not positive, other arguments out of range, or anchors that span almost the whole sample
+        space.
 
     Warns
     -----
@@ -121,7 +122,7 @@ def select_anchors(
         k,
         method=method,
         delta=delta,
-        alpha_max=alpha_max,
+        max_compatibility=max_compatibility,
         beta=beta,
         m=m,
         m_max=m_max,

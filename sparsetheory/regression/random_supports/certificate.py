@@ -13,10 +13,10 @@ from sparsetheory.regression.certificates.plain_support import PlainSupport
 from sparsetheory.regression.certificates.support import checked_data
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.random_supports.anchors import Anchors
-from sparsetheory.regression.random_supports.compatibility_reference import PlainGauges
+from sparsetheory.regression.random_supports.compatibility_reference import PlainCompatibilities
 from sparsetheory.regression.random_supports.plain_anchored import AnchoredEvidence, PlainAnchored, understated
 from sparsetheory.regression.random_supports.support_distribution import SupportLaw
-from sparsetheory.regression.theory import noise_level, prediction_bound
+from sparsetheory.regression.theory import prediction_bound, universal_alpha
 
 __all__ = ["PredictionCertificate"]
 
@@ -38,8 +38,8 @@ class PredictionCertificate(Certificate):
     .. math:: \tfrac1N \|X(\hat w - w^*)\|^2 \le \Bigl(\tfrac{\sigma}{\sqrt N}\sqrt{m + 2\sqrt{mt} + 2t} + e\Bigr)^2
               + \bigl(\sqrt{2 \lambda \alpha B} + \sqrt{2g}\bigr)^2
 
-    with m anchor dimensions, gauge bound alpha, signal size B, duality gap g (the tolerance of the solver) and e the
-    rounding of the least-squares fit of the anchors (ours; see
+    with m anchor dimensions, compatibility bound :math:`\alpha`, signal size B, duality gap g (the tolerance of the
+    solver) and e the rounding of the least-squares fit of the anchors (ours; see
     :func:`sparsetheory.regression.theory.prediction_bound`). `measured` is the same with the gap and the rounding that
     are in the data. No theorem covers the greedy solvers, an estimated noise level, smaller levels, anchors that are
     not certified, averages, or the best of several draws: the status is then "not applicable", and `bound` is NaN.
@@ -48,9 +48,9 @@ class PredictionCertificate(Certificate):
     ----------
     anchors : Anchors
         Chosen from the design alone.
-    k, alpha : int, float
-        Size of the support and bound on its gauge.
-    sigma, lam : float, or ndarray of shape (n_targets,)
+    k, compatibility : int, float
+        Size of the support and bound on its compatibility.
+    sigma, alpha : float, or ndarray of shape (n_targets,)
         Noise level (of rows of mean weight) and level of the l1 norm.
     gap, signal : float, or ndarray of shape (n_targets,)
         The promised duality gap, `tol` (and rounding) times the loss at zero, and an upper bound on B.
@@ -66,13 +66,13 @@ class PredictionCertificate(Certificate):
         The model, what is always in it, and the solver's tolerance.
     """
 
-    TERMS: ClassVar[tuple[str, ...]] = ("k", "alpha", "sigma", "lam", "tol", "applies", "fit_intercept")
+    TERMS: ClassVar[tuple[str, ...]] = ("k", "compatibility", "sigma", "alpha", "tol", "applies", "fit_intercept")
 
     anchors: Anchors = field(kw_only=True, repr=False)
     k: int = field(kw_only=True)
-    alpha: float = field(kw_only=True)
+    compatibility: float = field(kw_only=True)
     sigma: Any = field(kw_only=True)
-    lam: Any = field(kw_only=True)
+    alpha: Any = field(kw_only=True)
     gap: Any = field(kw_only=True)
     signal: Any = field(kw_only=True)
     inside: Any = field(kw_only=True)
@@ -152,7 +152,7 @@ class PredictionCertificate(Certificate):
         n, d = self.shape
         unit = prediction_bound(n, d, self.rank, 0.0, 0.0, 1.0, _EXCEEDED, t)
         found = (np.sqrt(unit) * self.sigma + inside) ** 2 + (
-            np.sqrt(2 * np.multiply(self.lam, self.alpha) * size) + np.sqrt(2 * np.asarray(gap))
+            np.sqrt(2 * np.multiply(self.alpha, self.compatibility) * size) + np.sqrt(2 * np.asarray(gap))
         ) ** 2
         return float(found) if np.ndim(found) == 0 else found
 
@@ -198,7 +198,16 @@ class PredictionCertificate(Certificate):
             return self.unless_misstated()
         if data.n_samples != self.shape[0]:
             return self._invalid(f"the fit had {self.shape[0]} rows; got {data.n_samples}")
-        numbers = (self.coef, self.intercept, self.sigma, self.lam, self.gap, self.signal, self.inside, self.alpha)
+        numbers = (
+            self.coef,
+            self.intercept,
+            self.sigma,
+            self.alpha,
+            self.gap,
+            self.signal,
+            self.inside,
+            self.compatibility,
+        )
         if not all(np.all(np.isfinite(part)) for part in numbers):
             return self._invalid("coefficients or facts are not finite")
         design, fits = PlainAnchored(data, self.anchors.indices), self._fits(data)
@@ -215,8 +224,8 @@ class PredictionCertificate(Certificate):
         return [PlainSupport(data, y, coef, float(constant), data.free) for y, coef, constant in rows]
 
     def _evidence(self, design: PlainAnchored, fits: list[PlainSupport]) -> list[AnchoredEvidence]:
-        levels = np.broadcast_to(self.lam, len(fits))
-        return [design.evidence(fit, float(lam)) for fit, lam in zip(fits, levels, strict=True)]
+        levels = np.broadcast_to(self.alpha, len(fits))
+        return [design.evidence(fit, float(alpha)) for fit, alpha in zip(fits, levels, strict=True)]
 
     def _promised(self, evidence: list[AnchoredEvidence]) -> dict[str, NDArray[np.float64]]:
         """Return what the solver's tolerance, the rounding of the coefficients and the response make of the facts."""
@@ -251,7 +260,9 @@ class PredictionCertificate(Certificate):
         if not abs(self.bound - bound) <= _SAME * bound:
             return f"the bound is not the promised {bound:.6g}"
         n, d = self.shape
-        if np.any(np.asarray(self.lam) < noise_level(1.0, n, d, _EXCEEDED) * np.asarray(self.sigma) * (1 - _SAME)):
+        if np.any(
+            np.asarray(self.alpha) < universal_alpha(1.0, n, d, _EXCEEDED) * np.asarray(self.sigma) * (1 - _SAME)
+        ):
             return "the level of the l1 norm is below the universal one"
         if self.rank != design.basis.shape[1]:
             return f"anchors and what is always in the model have {design.basis.shape[1]} dimensions, not {self.rank}"
@@ -260,13 +271,13 @@ class PredictionCertificate(Certificate):
     def _misplaced(self, data: LeastSquaresData, design: PlainAnchored, count: int, rng: np.random.Generator) -> str:
         """Return what the design says against the anchors."""
         anchors = self.anchors
-        if not (anchors.certified and anchors.serves(self.k, self.alpha)):
+        if not (anchors.certified and anchors.serves(self.k, self.compatibility)):
             return "the anchors are not certified for such supports"
-        plain = PlainGauges(data.columns, anchors.indices)
+        plain = PlainCompatibilities(data.columns, anchors.indices)
         if not design.agrees(anchors.weights) or not plain.spanned_by(anchors.Q):
             return "the anchors are not of this design"
         law = SupportLaw(data.columns.usable(), anchors.prior, self.k, rng)
-        failures = sum(gauge.exceeds(self.alpha) for gauge in plain.of(law.supports(count)))
+        failures = sum(compatibility.exceeds(self.compatibility) for compatibility in plain.of(law.supports(count)))
         if not stats.binom.sf(failures - 1, count, anchors.delta) > _CHANCE:
             return f"{failures} of {count} fresh supports fail, which a share of {anchors.delta:.3g} excludes"
         return ""

@@ -16,11 +16,11 @@ from sparsetheory.regression.distances import inverse_factor
 from sparsetheory.regression.least_squares import check_indices
 from sparsetheory.regression.linear_model import check_sparsity
 from sparsetheory.regression.random_supports.anchors import Anchors
-from sparsetheory.regression.random_supports.compatibility_reference import PlainGauges
+from sparsetheory.regression.random_supports.compatibility_reference import PlainCompatibilities
 from sparsetheory.regression.random_supports.support_batch import SupportBatch
 from sparsetheory.regression.random_supports.support_distribution import SupportLaw
 
-__all__ = ["AnchorCertificate", "certify_anchors", "support_gauge"]
+__all__ = ["AnchorCertificate", "certify_anchors", "support_compatibility"]
 
 _Array = NDArray[np.float64]
 _Index = NDArray[np.intp]
@@ -41,8 +41,8 @@ class Weighted(Protocol):
         ...
 
 
-def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = False) -> Bunch:
-    r"""Return the gauge of a support: the most :math:`\sum |w_i| D_T(i)` of a signal of size one on S.
+def support_compatibility(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = False) -> Bunch:
+    r"""Return the compatibility of a support: the most :math:`\sum |w_i| D_T(i)` of a signal of size one on S.
 
     Parameters
     ----------
@@ -58,8 +58,9 @@ def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = Fals
     Returns
     -------
     dict whose keys are attributes too
-        "alpha", the gauge or its bound, and "ratios", of shape (k,), with :math:`D_T(i) / D_{S \setminus i}(i)`. Where
-        columns depend on each other, signals are written on an independent subset, and the others have ratio zero.
+        "compatibility", the compatibility or its bound, and "ratios", of shape (k,), with
+        :math:`D_T(i) / D_{S \setminus i}(i)`. Where columns depend on each other, signals are written on an independent
+        subset, and the others have ratio zero.
 
     Raises
     ------
@@ -69,16 +70,17 @@ def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = Fals
 
     Notes
     -----
-    With :math:`X_S = QR`, the gauge is :math:`\max_s \|R^{-\top} (s \circ D)\|` over signs; Gray codes change one sign
-    at a time, O(2^k k). No ratio exceeds it, and :math:`\sqrt k \|\mathrm{diag}(D) R^{-1}\|` bounds it too. Ours.
+    With :math:`X_S = QR`, the compatibility is :math:`\max_s \|R^{-\top} (s \circ D)\|` over signs; Gray codes change
+    one sign at a time, O(2^k k). No ratio exceeds it, and :math:`\sqrt k \|\mathrm{diag}(D) R^{-1}\|` bounds it too.
+    Ours.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sparsetheory.regression import make_design, select_anchors
     >>> X = make_design("gaussian", 50, 100, random_state=0)
-    >>> gauge = support_gauge(X, [3, 5, 8], select_anchors(X, 3, random_state=0), exact=True)
-    >>> bool(gauge["ratios"].max() <= gauge["alpha"] <= gauge["ratios"].sum())
+    >>> compatibility = support_compatibility(X, [3, 5, 8], select_anchors(X, 3, random_state=0), exact=True)
+    >>> bool(compatibility["ratios"].max() <= compatibility["compatibility"] <= compatibility["ratios"].sum())
     True
     """
     if not hasattr(anchors, "weights"):
@@ -99,8 +101,8 @@ def support_gauge(X: Any, S: ArrayLike, anchors: Weighted, *, exact: bool = Fals
     rows = weights[support[kept], None] * W * np.sqrt(columns.n_samples)
     ratios = np.zeros(support.size)
     ratios[kept] = np.linalg.norm(rows, axis=1)
-    alpha = largest_signed_norm(np.ascontiguousarray(rows)) if exact else ratios.sum()
-    return Bunch(alpha=float(alpha), ratios=ratios)
+    compatibility = largest_signed_norm(np.ascontiguousarray(rows)) if exact else ratios.sum()
+    return Bunch(compatibility=float(compatibility), ratios=ratios)
 
 
 def _check_support(S: ArrayLike, d: int) -> _Index:
@@ -118,16 +120,17 @@ class AnchorCertificate(Certificate):
     Attributes
     ----------
     bound : float
-        Upper confidence limit of the share of supports whose sum of ratios exceeds `alpha_max` (Clopper and Pearson).
+        Upper confidence limit of the share of supports whose sum of ratios exceeds `max_compatibility` (Clopper and
+        Pearson).
     measured : float
         Share among the supports drawn.
     lower : float
         Lower confidence limit.
-    k, alpha_max, confidence
+    k, max_compatibility, confidence
         What was asked.
     supports : ndarray of int, shape (n_samples, k)
         Supports drawn.
-    gauges : ndarray of shape (n_samples,)
+    compatibilities : ndarray of shape (n_samples,)
         Their sums of ratios; infinite where a condition number beyond 1e12 leaves nothing to rely on.
     anchors : Anchors
         What was tested.
@@ -137,23 +140,24 @@ class AnchorCertificate(Certificate):
 
     lower: float = field(kw_only=True)
     k: int = field(kw_only=True)
-    alpha_max: float = field(kw_only=True)
+    max_compatibility: float = field(kw_only=True)
     confidence: float = field(kw_only=True)
     supports: _Index = field(kw_only=True, repr=False)
-    gauges: _Array = field(kw_only=True, repr=False)
+    compatibilities: _Array = field(kw_only=True, repr=False)
     anchors: Anchors = field(kw_only=True, repr=False)
 
     def promise(self) -> str:
         """Return what is promised, at which confidence."""
         return (
-            f"at most a share of bound of random supports of size {self.k} has a gauge above {self.alpha_max:g} "
+            f"at most a share of bound of random supports of size {self.k} has a compatibility above "
+            f"{self.max_compatibility:g} "
             f"({self.confidence:.6g} confidence)"
         )
 
     @property
     def n_samples(self) -> int:
         """Number of supports drawn."""
-        return self.gauges.size
+        return self.compatibilities.size
 
     def check(
         self, X: Any, *, n_samples: int | None = None, n_repeats: int | None = None, random_state: Any = 0
@@ -168,7 +172,7 @@ class AnchorCertificate(Certificate):
             Fresh supports; by default as many as show nearly always that the true share is twice `bound`, but at most
             2000.
         n_repeats : int, optional
-            Old supports whose gauges are compared; all by default.
+            Old supports whose compatibilities are compared; all by default.
         random_state : int, RandomState, Generator or None
             Seed.
 
@@ -176,8 +180,8 @@ class AnchorCertificate(Certificate):
         -------
         AnchorCertificate
             `measured` is the share among the fresh supports. It is valid if that share is possible where the true one
-            is below `bound` (an exact binomial test at level 1e-6), the gauges repeat, their limits are those stated,
-            and the basis of the anchors is theirs.
+            is below `bound` (an exact binomial test at level 1e-6), the compatibilities repeat, their limits are those
+            stated, and the basis of the anchors is theirs.
 
         Raises
         ------
@@ -191,28 +195,28 @@ class AnchorCertificate(Certificate):
         repeats = self.n_samples if n_repeats is None else check_count("n_repeats", n_repeats)
         columns = Columns(check_columns(X), self.anchors.always)
         _require_anchors(columns, self.anchors)
-        plain = PlainGauges(columns, self.anchors.indices)
+        plain = PlainCompatibilities(columns, self.anchors.indices)
         fresh = plain.of(_draw(columns, self.anchors, self.k, count, rng))
-        failures = int(sum(gauge.exceeds(self.alpha_max) for gauge in fresh))
+        failures = int(sum(compatibility.exceeds(self.max_compatibility) for compatibility in fresh))
         reason = self._contradiction(plain, repeats)
         if not stats.binom.sf(failures - 1, count, self.bound) > _CHANCE:
             reason = f"{failures} of {count} fresh supports fail, which a share of {self.bound:.3g} excludes"
         judged = replace(self, measured=failures / count, status=Status.of(not reason), reason=reason)
         return judged.unless_misstated()
 
-    def _contradiction(self, plain: PlainGauges, repeats: int) -> str:
+    def _contradiction(self, plain: PlainCompatibilities, repeats: int) -> str:
         """Return what the design says against the certificate, apart from fresh supports."""
-        lower, upper = _limits(self.gauges, self.alpha_max, self.confidence)
+        lower, upper = _limits(self.compatibilities, self.max_compatibility, self.confidence)
         if not (np.isclose(self.bound, upper, rtol=1e-9, atol=0) and np.isclose(self.lower, lower, rtol=1e-9, atol=0)):
-            return f"the limits are not those of the gauges, {lower:.3g} and {upper:.3g}"
+            return f"the limits are not those of the compatibilities, {lower:.3g} and {upper:.3g}"
         if len(self.supports) != self.n_samples:
-            return "there is not one gauge per support"
+            return "there is not one compatibility per support"
         if not plain.spanned_by(self.anchors.Q):
             return "the basis is not one of the anchors' span"
-        supports, gauges = self.supports[:repeats], self.gauges[:repeats]
-        for S, again, old in zip(supports, plain.of(supports), gauges, strict=True):
+        supports, compatibilities = self.supports[:repeats], self.compatibilities[:repeats]
+        for S, again, old in zip(supports, plain.of(supports), compatibilities, strict=True):
             if not again.agrees(old):
-                return f"the gauge of support {S.tolist()} is {again.value:.6g}, not {old:.6g}"
+                return f"the compatibility of support {S.tolist()} is {again.value:.6g}, not {old:.6g}"
         return ""
 
 
@@ -224,9 +228,9 @@ def _draws(bound: float) -> int:
     return int(np.clip(np.ceil((needed / share) ** 2), 100, _MOST_DRAWS))
 
 
-def _limits(gauges: _Array, allowed: float, confidence: float) -> tuple[float, float]:
-    """Return the limits of Clopper and Pearson for the share of gauges that exceed what is allowed."""
-    failures, count = int(np.sum(gauges > allowed)), gauges.size
+def _limits(compatibilities: _Array, allowed: float, confidence: float) -> tuple[float, float]:
+    """Return the limits of Clopper and Pearson for the share of compatibilities that exceed what is allowed."""
+    failures, count = int(np.sum(compatibilities > allowed)), compatibilities.size
     upper = stats.binomtest(failures, count, alternative="less").proportion_ci(confidence).high
     lower = stats.binomtest(failures, count, alternative="greater").proportion_ci(confidence).low
     return float(lower), float(upper)
@@ -253,7 +257,7 @@ def certify_anchors(
     anchors: Anchors,
     *,
     n_samples: int = 500,
-    alpha_max: float | None = None,
+    max_compatibility: float | None = None,
     confidence: float = 0.95,
     random_state: Any = None,
 ) -> AnchorCertificate:
@@ -269,7 +273,7 @@ def certify_anchors(
         Any anchors; how they were found does not matter, as long as it was without these supports.
     n_samples : int
         Supports to draw.
-    alpha_max : float, optional
+    max_compatibility : float, optional
         Allowed sum of ratios; 2k by default.
     confidence : float
         Of each limit, in (0, 1).
@@ -300,22 +304,24 @@ def certify_anchors(
     count = check_count("n_samples", n_samples, most=10_000_000)
     if not 0 < check_number("confidence", confidence) < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1; got {confidence!r}")
-    allowed = 2.0 * k if alpha_max is None else check_number("alpha_max", alpha_max, positive=True)
+    allowed = (
+        2.0 * k if max_compatibility is None else check_number("max_compatibility", max_compatibility, positive=True)
+    )
     _require_anchors(columns, anchors)
     supports = _draw(columns, anchors, k, count, generator(random_state))
-    gauges = np.concatenate([_gauges(columns, part, anchors) for part in _parts(supports)])
-    lower, upper = _limits(gauges, allowed, confidence)
+    compatibilities = np.concatenate([_compatibilities(columns, part, anchors) for part in _parts(supports)])
+    lower, upper = _limits(compatibilities, allowed, confidence)
     return AnchorCertificate(
         "",
         upper,
-        float(np.mean(gauges > allowed)),
+        float(np.mean(compatibilities > allowed)),
         Status.VALID,
         lower=lower,
         k=k,
-        alpha_max=allowed,
+        max_compatibility=allowed,
         confidence=float(confidence),
         supports=supports,
-        gauges=gauges,
+        compatibilities=compatibilities,
         anchors=anchors,
     ).stated()
 
@@ -324,9 +330,9 @@ def _parts(supports: _Index) -> list[_Index]:
     return [supports[start : start + _BATCH] for start in range(0, len(supports), _BATCH)]
 
 
-def _gauges(columns: Columns, supports: _Index, anchors: Anchors) -> _Array:
+def _compatibilities(columns: Columns, supports: _Index, anchors: Anchors) -> _Array:
     if supports.shape[1] == 0:
         return np.zeros(len(supports))
     batch = SupportBatch(columns, supports, anchors.Q)
-    gauges = batch.ratios().sum(axis=1)
-    return np.where(batch.ill_conditioned & (gauges > 0), np.inf, gauges)
+    compatibilities = batch.ratios().sum(axis=1)
+    return np.where(batch.ill_conditioned & (compatibilities > 0), np.inf, compatibilities)

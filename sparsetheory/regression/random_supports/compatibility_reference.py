@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sparsetheory.regression.columns import Columns
 
-__all__ = ["PlainGauge", "PlainGauges", "plain_gauge"]
+__all__ = ["PlainCompatibilities", "PlainCompatibility", "plain_compatibility"]
 
 _Array = NDArray[np.float64]
 # Distances below this share of a column's norm are rounding.
@@ -30,7 +30,7 @@ _ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
-class PlainGauge:
+class PlainCompatibility:
     """A sum of ratios and how far rounding may have moved it.
 
     Attributes
@@ -54,7 +54,7 @@ class PlainGauge:
         return self.value > limit * (1 + min(self.uncertainty, 1e-3))
 
 
-class PlainGauges:
+class PlainCompatibilities:
     """Sums of ratios of many supports for the same anchors.
 
     Parameters
@@ -91,14 +91,14 @@ class PlainGauges:
         # `<` on both, so that NaN does not pass.
         return bool(np.abs(square).max(initial=0.0) < _ROUNDED and outside.max(initial=0.0) < _ROUNDED)
 
-    def of(self, supports: NDArray[np.intp]) -> list[PlainGauge]:
+    def of(self, supports: NDArray[np.intp]) -> list[PlainCompatibility]:
         """Return the sums of ratios of some supports, shape (count, k)."""
         if 0 in supports.shape:
-            return [PlainGauge(0.0, 0.0)] * len(supports)
+            return [PlainCompatibility(0.0, 0.0)] * len(supports)
         parts = np.array_split(supports, max(1, supports.size // _CHUNK))
-        return [gauge for part in parts for gauge in self._few(part)]
+        return [compatibility for part in parts for compatibility in self._few(part)]
 
-    def _few(self, supports: NDArray[np.intp]) -> list[PlainGauge]:
+    def _few(self, supports: NDArray[np.intp]) -> list[PlainCompatibility]:
         raw = self.columns.raw(supports.ravel())
         own = self.columns.project(raw) / np.linalg.norm(raw, axis=0)
         left = own
@@ -115,22 +115,24 @@ class PlainGauges:
         near[easy] = 1.0 / np.linalg.norm(np.linalg.pinv(stacked[easy]), axis=2)
         everything = list(range(supports.shape[1]))
         return [
-            _gauge(far[i], everything, near[i]) if easy[i] else _gauge(far[i], *_own_distances(stacked[i]))
+            _compatibility(far[i], everything, near[i])
+            if easy[i]
+            else _compatibility(far[i], *_own_distances(stacked[i]))
             for i in range(len(supports))
         ]
 
 
-def _gauge(far: _Array, kept: list[int], near: _Array) -> PlainGauge:
+def _compatibility(far: _Array, kept: list[int], near: _Array) -> PlainCompatibility:
     ratios = far[kept] / near
     closest = min([*near, *far[far > 0]], default=1.0)
     reliable = closest > 1e3 * _ROUNDING and not np.delete(far, kept).any()
     hopeless = ratios.any() and near.min() < _ILL_CONDITIONED
-    return PlainGauge(
+    return PlainCompatibility(
         math.inf if hopeless else float(ratios.sum()), 1e-9 + _ROUNDING / closest if reliable else math.inf
     )
 
 
-def plain_gauge(columns: Columns, support: NDArray[np.intp], anchors: NDArray[np.intp]) -> PlainGauge:
+def plain_compatibility(columns: Columns, support: NDArray[np.intp], anchors: NDArray[np.intp]) -> PlainCompatibility:
     """Return the sum of ratios of a support from least-squares problems.
 
     Parameters
@@ -142,7 +144,7 @@ def plain_gauge(columns: Columns, support: NDArray[np.intp], anchors: NDArray[np
 
     Returns
     -------
-    PlainGauge
+    PlainCompatibility
 
     Notes
     -----
@@ -152,10 +154,10 @@ def plain_gauge(columns: Columns, support: NDArray[np.intp], anchors: NDArray[np
     --------
     >>> import numpy as np
     >>> X = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])
-    >>> round(plain_gauge(Columns(X), np.array([0, 1]), np.array([2])).value, 4)
+    >>> round(plain_compatibility(Columns(X), np.array([0, 1]), np.array([2])).value, 4)
     2.639
     """
-    return PlainGauges(columns, anchors).of(np.atleast_2d(support))[0]
+    return PlainCompatibilities(columns, anchors).of(np.atleast_2d(support))[0]
 
 
 def _own_distances(own: _Array) -> tuple[list[int], _Array]:

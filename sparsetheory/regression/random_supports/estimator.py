@@ -58,14 +58,14 @@ class RandomSupportRegressor(SparseLinearModel):
     anchors : {"adaptive", "random", "none"}, Anchors or array-like of int
         How anchors are chosen; those of :func:`select_anchors` or indices are used as they are. What was certified
         for X alone is not certified for X with an intercept, forced features or row weights, and what was certified
-        for smaller supports or a larger gauge is not certified for these.
+        for smaller supports or a larger compatibility is not certified for these.
     n_draws : int
         Fits with different anchors.
     delta : float
         Share of supports that the anchors may fail, in (0, 1).
     sigma : float, optional
         Noise level of a row of weight one; estimated by default. Zero is allowed for "foba" and "omp".
-    lam : {"universal", "cv"} or float
+    alpha : {"universal", "cv"} or float
         Level of the l1 norm, for columns whose distance to the anchors has root mean square one.
     max_steps : int
         Forward steps.
@@ -84,7 +84,7 @@ class RandomSupportRegressor(SparseLinearModel):
         Relative probabilities with which features enter the true support, where they are not all alike.
     forced : array-like of int, optional
         Features that are always in the model.
-    alpha_max, beta, m_max
+    max_compatibility, beta, m_max
         As in :func:`select_anchors`.
 
     Attributes
@@ -100,7 +100,7 @@ class RandomSupportRegressor(SparseLinearModel):
         Noise level, given or estimated.
     path_ : ForwardPath or list of ForwardPath
         Greedy steps (one per target), None for the l1 solvers.
-    lam_, gap_ : float or ndarray of shape (n_targets,)
+    alpha_, gap_ : float or ndarray of shape (n_targets,)
         Level and duality gap of the l1 solvers, else NaN.
     n_iter_ : int
         Draws.
@@ -155,7 +155,7 @@ class RandomSupportRegressor(SparseLinearModel):
         n_draws: int = 1,
         delta: float = 0.05,
         sigma: float | None = None,
-        lam: str | float = "universal",
+        alpha: str | float = "universal",
         max_steps: int = 30,
         prune: bool = True,
         ensemble: str = "best",
@@ -164,7 +164,7 @@ class RandomSupportRegressor(SparseLinearModel):
         random_state: Any = None,
         support_prior: ArrayLike | None = None,
         forced: ArrayLike | None = None,
-        alpha_max: float | None = None,
+        max_compatibility: float | None = None,
         beta: float = 0.05,
         m_max: int | None = None,
     ) -> None:
@@ -174,7 +174,7 @@ class RandomSupportRegressor(SparseLinearModel):
         self.n_draws = n_draws
         self.delta = delta
         self.sigma = sigma
-        self.lam = lam
+        self.alpha = alpha
         self.max_steps = max_steps
         self.prune = prune
         self.ensemble = ensemble
@@ -183,7 +183,7 @@ class RandomSupportRegressor(SparseLinearModel):
         self.random_state = random_state
         self.support_prior = support_prior
         self.forced = forced
-        self.alpha_max = alpha_max
+        self.max_compatibility = max_compatibility
         self.beta = beta
         self.m_max = m_max
 
@@ -232,8 +232,8 @@ class RandomSupportRegressor(SparseLinearModel):
         check_number("tol", self.tol, positive=True)
         if self.sigma is not None:
             check_number("sigma", self.sigma, positive=self.solver.startswith("lasso"))
-        if not (isinstance(self.lam, str) and self.lam in ("universal", "cv")):
-            check_number("lam", self.lam, positive=True)
+        if not (isinstance(self.alpha, str) and self.alpha in ("universal", "cv")):
+            check_number("alpha", self.alpha, positive=True)
 
     def _choose(self, data: LeastSquaresData, rng: Any) -> Anchors:
         """Return anchors whose basis also spans what is always in the model."""
@@ -243,7 +243,7 @@ class RandomSupportRegressor(SparseLinearModel):
                 self.k,
                 method=self.anchors,
                 delta=self.delta,
-                alpha_max=self.alpha_max,
+                max_compatibility=self.max_compatibility,
                 beta=self.beta,
                 m_max=self.m_max,
                 support_prior=self.support_prior,
@@ -264,13 +264,13 @@ class RandomSupportRegressor(SparseLinearModel):
             certified=given.certified
             and data.roots is None
             and _same(given.always, basis)
-            and given.serves(self.k, self._alpha),
+            and given.serves(self.k, self._compatibility),
             always=basis,
         )
 
     @property
-    def _alpha(self) -> float:
-        return float(2 * self.k if self.alpha_max is None else self.alpha_max)
+    def _compatibility(self) -> float:
+        return float(2 * self.k if self.max_compatibility is None else self.max_compatibility)
 
     def _draw(self, data: LeastSquaresData, rng: Any) -> tuple[Anchors, Anchored]:
         """Choose anchors and project them out."""
@@ -302,15 +302,15 @@ class RandomSupportRegressor(SparseLinearModel):
         if sigma is None:
             # The l1 level needs a noise level; the greedy solver estimates it best.
             sigma = fit_greedy(problem, y, None, max_steps=self.max_steps, frozen=False, prune=True, tol=self.tol).sigma
-        lam = self._level(problem, y, sigma)
-        return fit_lasso(problem, y, sigma, lam, tol=self.tol, prune=self.solver == "lasso+prune")
+        alpha = self._level(problem, y, sigma)
+        return fit_lasso(problem, y, sigma, alpha, tol=self.tol, prune=self.solver == "lasso+prune")
 
     def _level(self, problem: Anchored, y: NDArray[np.float64], sigma: float) -> float:
-        if self.lam == "universal":
+        if self.alpha == "universal":
             return universal_level(sigma, *problem.base.X.shape)
-        if self.lam == "cv":
+        if self.alpha == "cv":
             return cross_validated_level(problem, y, tol=self.tol)
-        return float(self.lam)
+        return float(self.alpha)
 
     def _keep(
         self,
@@ -330,11 +330,11 @@ class RandomSupportRegressor(SparseLinearModel):
         self.n_iter_ = self.n_draws
         self.ill_conditioned_samples_ = self.anchors_.n_ill_conditioned
         single = data.y.ndim == 1
-        self.sigma_, self.lam_, self.gap_ = (
+        self.sigma_, self.alpha_, self.gap_ = (
             values[0] if single else np.array(values)
             for values in (
                 [f.sigma * np.sqrt(data.mean_weight) for f in chosen],
-                [f.lam for f in chosen],
+                [f.alpha for f in chosen],
                 [f.gap for f in chosen],
             )
         )
@@ -346,16 +346,16 @@ class RandomSupportRegressor(SparseLinearModel):
 
     def _certify(self, data: LeastSquaresData, draw: tuple[Anchors, Anchored], fits: list[PhaseTwo]) -> None:
         anchors, problem = draw
-        levels = [np.array([getattr(fit, name) for fit in fits]) for name in ("sigma", "lam")]
-        sigma, lam = (values if data.y.ndim == 2 else float(values[0]) for values in levels)
+        levels = [np.array([getattr(fit, name) for fit in fits]) for name in ("sigma", "alpha")]
+        sigma, alpha = (values if data.y.ndim == 2 else float(values[0]) for values in levels)
         self.certificate_ = PredictionCertificate.of(
             data,
             self._exempt(data, anchors, fits),
             anchors=anchors,
             k=self.k,
-            alpha=self._alpha,
+            compatibility=self._compatibility,
             sigma=sigma,
-            lam=lam,
+            alpha=alpha,
             rank=problem.rank,
             coef=self.coef_,
             intercept=self.intercept_,
@@ -376,7 +376,7 @@ class RandomSupportRegressor(SparseLinearModel):
             return "the noise level is estimated; a bound needs sigma"
         if self.ensemble != "best" or self.n_draws > 1:
             return "several draws: the bound is one for a single draw"
-        if any(fit.lam < universal_level(fit.sigma, data.n_samples, data.n_features) * (1 - 1e-12) for fit in fits):
+        if any(fit.alpha < universal_level(fit.sigma, data.n_samples, data.n_features) * (1 - 1e-12) for fit in fits):
             return "the level of the l1 norm is below the universal one"
         return "" if anchors.certified else "the anchors are not certified for such supports"
 

@@ -110,17 +110,17 @@ class PlainAnchored:
         slack = (1e-6 * self.distances + lean * self.lengths) / np.sqrt(self.n_samples)
         return bool(np.all(np.abs(weights - self.weights) <= slack))
 
-    def evidence(self, fit: PlainSupport, lam: float) -> AnchoredEvidence:
+    def evidence(self, fit: PlainSupport, alpha: float) -> AnchoredEvidence:
         """Return what the response says about coefficients that minimise the l1 norm at a level."""
         n = self.n_samples
         inside = self.basis.T @ fit.residual
         left = _outside(self.basis, fit.residual)
         target = _outside(self.basis, fit.y)
-        ratio = self._ratio(left, lam)
+        ratio = self._ratio(left, alpha)
         square = float(left @ left)
         best = float(left @ target) / square if square > 0 else 0.0
         point = left * (float(np.clip(best, -1 / ratio, 1 / ratio)) if ratio > 0 else best)
-        primal = 0.5 * square / n + lam * float(self.weights @ np.abs(fit.coef))
+        primal = 0.5 * square / n + alpha * float(self.weights @ np.abs(fit.coef))
         dual = 0.5 * float(target @ target - (target - point) @ (target - point)) / n
         outer = _outside(self.always, fit.y)
         return AnchoredEvidence(
@@ -132,12 +132,12 @@ class PlainAnchored:
             float(np.linalg.norm(outer) / np.sqrt(n)),
         )
 
-    def _ratio(self, left: _Array, lam: float) -> float:
+    def _ratio(self, left: _Array, alpha: float) -> float:
         """Return the largest correlation of a column with what is left, over its level, less what rounding explains."""
         alive = self.distances > 0
         rounding = 4 * _EPS * self.lengths * np.linalg.norm(left)
         found = np.maximum(np.abs(inner(self.X, left)) - rounding, 0.0)[alive]
-        levels = lam * np.sqrt(self.n_samples) * self.distances[alive]
+        levels = alpha * np.sqrt(self.n_samples) * self.distances[alive]
         return float(np.max(found / levels, initial=0.0))
 
     def forward_rss(self, y: _Array) -> float:

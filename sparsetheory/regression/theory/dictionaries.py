@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from sparsetheory.arguments import real_array, require_count, require_nonnegative, require_positive_integers
 
-__all__ = ["dictionary_gauge_bound", "gauge_certificate", "greedy_bound", "greedy_excess"]
+__all__ = ["atomic_norm_bound", "atomic_norm_certificate", "greedy_bound", "greedy_excess"]
 
 
 def greedy_bound(l1: float, t: int) -> float:
@@ -73,12 +73,12 @@ def greedy_excess(l1: float, t: int) -> float:
     return 4 * l1**2 / t
 
 
-def dictionary_gauge_bound(k: int, M: int) -> float:
-    r"""Return a gauge that no dictionary of M unit vectors avoids on any support of size k.
+def atomic_norm_bound(k: int, M: int) -> float:
+    r"""Return an atomic norm that no dictionary of M unit vectors avoids on any support of size k.
 
     For X with orthonormal columns, every support of size k and every dictionary of M unit vectors, some unit signal
-    on the support needs an l1 norm of at least :math:`\sqrt{(k - 1/2) / (2 \log 2M)}` in the dictionary. The gauge k
-    of random anchors is thus within :math:`\sqrt k` and a logarithm of the best.
+    on the support needs an l1 norm of at least :math:`\sqrt{(k - 1/2) / (2 \log 2M)}` in the dictionary. The
+    compatibility k of random anchors is thus within :math:`\sqrt k` and a logarithm of the best.
 
     Parameters
     ----------
@@ -94,21 +94,21 @@ def dictionary_gauge_bound(k: int, M: int) -> float:
     Notes
     -----
     Provenance: ours. Proof. Let g be Gaussian, x the normalised part of g on the support, and c the value returned.
-    By :func:`gauge_certificate` with u = g, the gauge of x is at least :math:`\|g_S\| / \max_v |\langle v, g \rangle|`.
-    The mean of the numerator is at least :math:`\sqrt{k - 1/2}` (Watson's inequality for the gamma function), that of
-    the denominator at most :math:`\sqrt{2 \log 2M}`. So numerator - c denominator is not negative on average, hence
-    for some g.
+    By :func:`atomic_norm_certificate` with u = g, the atomic norm of x is at least
+    :math:`\|g_S\| / \max_v |\langle v, g \rangle|`. The mean of the numerator is at least :math:`\sqrt{k - 1/2}`
+    (Watson's inequality for the gamma function), that of the denominator at most :math:`\sqrt{2 \log 2M}`. So numerator
+    - c denominator is not negative on average, hence for some g.
 
     Examples
     --------
-    >>> round(dictionary_gauge_bound(80, 800), 3)
+    >>> round(atomic_norm_bound(80, 800), 3)
     2.321
     """
     require_positive_integers(k=k, M=M)
     return math.sqrt((k - 0.5) / (2 * math.log(2 * M)))
 
 
-def gauge_certificate(dictionary: ArrayLike, x: ArrayLike, u: ArrayLike) -> float:
+def atomic_norm_certificate(dictionary: ArrayLike, x: ArrayLike, u: ArrayLike) -> float:
     r"""Bound from below the l1 norm that a vector needs in a dictionary, by one dual vector.
 
     :math:`\min\{\|z\|_1 : Vz = x\} \ge |\langle u, x \rangle| / \max_j |\langle v_j, u \rangle|` for every u.
@@ -138,7 +138,7 @@ def gauge_certificate(dictionary: ArrayLike, x: ArrayLike, u: ArrayLike) -> floa
     Examples
     --------
     >>> import numpy as np
-    >>> gauge_certificate(np.eye(4), np.ones(4) / 2, np.ones(4))
+    >>> atomic_norm_certificate(np.eye(4), np.ones(4) / 2, np.ones(4))
     2.0
     """
     V = real_array("dictionary", dictionary, 2).astype(np.float64)

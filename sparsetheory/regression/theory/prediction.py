@@ -11,10 +11,10 @@ from sparsetheory.arguments import (
 )
 from sparsetheory.regression.theory.supports import required_anchors
 
-__all__ = ["gaussian_excess", "l1_error_bound", "noise_level", "prediction_bound", "required_samples"]
+__all__ = ["gaussian_excess", "l1_error_bound", "prediction_bound", "required_samples", "universal_alpha"]
 
 
-def noise_level(sigma: float, N: int, d: int, delta: float) -> float:
+def universal_alpha(sigma: float, N: int, d: int, delta: float) -> float:
     r"""Return the penalty that exceeds the noise in d columns with probability 1 - delta.
 
     With :math:`\|v_i\|_N \le 1` and Gaussian noise of standard deviation sigma, :math:`\max_i |v_i^\top \xi| / N \le
@@ -39,7 +39,7 @@ def noise_level(sigma: float, N: int, d: int, delta: float) -> float:
 
     Examples
     --------
-    >>> round(noise_level(1.0, 200, 1000, 0.1), 4)
+    >>> round(universal_alpha(1.0, 200, 1000, 0.1), 4)
     0.3147
     """
     require_nonnegative(sigma=sigma)
@@ -48,7 +48,7 @@ def noise_level(sigma: float, N: int, d: int, delta: float) -> float:
     return sigma * math.sqrt(2 * math.log(2 * d / delta) / N)
 
 
-def l1_error_bound(lam: float, l1: float, gap: float = 0.0) -> float:
+def l1_error_bound(alpha: float, l1: float, gap: float = 0.0) -> float:
     r"""Bound the error of an approximate Lasso fit by the l1 norm of the truth.
 
     For :math:`y = V z^* + \xi` and :math:`\lambda \ge \|V^\top \xi\|_\infty / N`, every z whose objective
@@ -57,7 +57,7 @@ def l1_error_bound(lam: float, l1: float, gap: float = 0.0) -> float:
 
     Parameters
     ----------
-    lam : float
+    alpha : float
         Penalty.
     l1 : float
         :math:`\|z^*\|_1`.
@@ -80,14 +80,16 @@ def l1_error_bound(lam: float, l1: float, gap: float = 0.0) -> float:
     >>> l1_error_bound(0.1, 5.0)
     1.0
     """
-    require_nonnegative(lam=lam, l1=l1, gap=gap)
-    return float(2 * lam * l1 + 4 * math.sqrt(lam * l1 * gap) + 2 * gap)
+    require_nonnegative(alpha=alpha, l1=l1, gap=gap)
+    return float(2 * alpha * l1 + 4 * math.sqrt(alpha * l1 * gap) + 2 * gap)
 
 
-def prediction_bound(N: int, d: int, m: int, alpha: float, B: float, sigma: float, delta: float, t: float) -> float:
+def prediction_bound(
+    N: int, d: int, m: int, compatibility: float, B: float, sigma: float, delta: float, t: float
+) -> float:
     r"""Bound the in-sample error of the Lasso on what m anchors leave.
 
-    With Gaussian noise and :math:`\lambda` of :func:`noise_level`, with probability at least
+    With Gaussian noise and :math:`\lambda` of :func:`universal_alpha`, with probability at least
     :math:`1 - \delta - e^{-t}`: :math:`\|X(\hat w - w^*)\|_N^2 \le \sigma^2 (m + 2\sqrt{mt} + 2t)/N +
     2 \lambda \alpha B`.
 
@@ -97,8 +99,8 @@ def prediction_bound(N: int, d: int, m: int, alpha: float, B: float, sigma: floa
         Rows and columns.
     m : int
         Rank of the anchors.
-    alpha : float
-        Bound on the gauge of the support: k, or what a certificate says.
+    compatibility : float
+        Bound on the compatibility of the support: k, or what a certificate says.
     B : float
         Size of the signal, :math:`\|X w^*\|_N`.
     sigma : float
@@ -123,10 +125,10 @@ def prediction_bound(N: int, d: int, m: int, alpha: float, B: float, sigma: floa
     >>> round(prediction_bound(300, 1000, 25, 6.0, 1.0, 0.1, 0.05, 3.0), 4)
     0.3206
     """
-    require_nonnegative(alpha=alpha, B=B, t=t)
+    require_nonnegative(compatibility=compatibility, B=B, t=t)
     require_count("m", m)
-    lam = noise_level(sigma, N, d, delta)
-    return _projected_noise(m, sigma, t) / N + l1_error_bound(lam, alpha * B)
+    alpha = universal_alpha(sigma, N, d, delta)
+    return _projected_noise(m, sigma, t) / N + l1_error_bound(alpha, compatibility * B)
 
 
 def _projected_noise(m: int, sigma: float, t: float) -> float:
@@ -164,8 +166,8 @@ def required_samples(k: int, d: int, B: float, sigma: float, eps: float, delta: 
 
     Notes
     -----
-    Provenance: ours. Proof: each of the two terms of :func:`prediction_bound` at alpha = k is at most eps/2. The
-    dependence on B and on :math:`1/\epsilon^2` is that of this proof; whether it is needed is not known.
+    Provenance: ours. Proof: each of the two terms of :func:`prediction_bound` at compatibility = k is at most eps/2.
+    The dependence on B and on :math:`1/\epsilon^2` is that of this proof; whether it is needed is not known.
 
     Examples
     --------
@@ -182,7 +184,7 @@ def required_samples(k: int, d: int, B: float, sigma: float, eps: float, delta: 
     share = delta / 3
     m = min(d, required_anchors(k, share))
     for_anchors = 2 * _projected_noise(m, sigma, math.log(1 / share)) / eps
-    for_lasso = (4 * k * B * noise_level(sigma, 1, d, share) / eps) ** 2
+    for_lasso = (4 * k * B * universal_alpha(sigma, 1, d, share) / eps) ** 2
     return max(1, math.ceil(max(for_anchors, for_lasso)))
 
 

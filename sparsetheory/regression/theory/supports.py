@@ -12,7 +12,7 @@ def anchor_failure_bound(k: int, m: int) -> float:
 
     For every X, with S a uniform k-set and T an independent uniform m-set of columns,
     :math:`P(\exists i \in S: D_T(i) > D_{S \setminus i}(i)) \le k / (\lfloor m/(k-1) \rfloor + 1)`. Off that event
-    alpha is at most k, whatever the condition number of X.
+    compatibility is at most k, whatever the condition number of X.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def required_anchors(k: int, delta: float) -> int:
 def cluster_failure(k: int, m: int, G: int) -> float:
     r"""Bound how often random anchors fail on G groups of near-duplicate columns; nearly attained.
 
-    With uniform labels, alpha explodes as the groups shrink exactly when some group holds two columns of S and none
-    of T. That has probability at most :math:`\frac{k(k-1)}{2G} (1 - 1/G)^m`; at G = m this is about
+    With uniform labels, compatibility explodes as the groups shrink exactly when some group holds two columns of S and
+    none of T. That has probability at most :math:`\frac{k(k-1)}{2G} (1 - 1/G)^m`; at G = m this is about
     :math:`k^2/(2em)`, so that :func:`anchor_failure_bound` is tight in m up to a constant.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The parts of the outer loop: pruning, change, noise, gauge, starts, records of rises, certificates."""
+"""The parts of the outer loop: pruning, change, noise, compatibility, starts, records of rises, certificates."""
 
 import warnings
 from dataclasses import replace
@@ -69,7 +69,7 @@ def test_noise_warns_once_at_its_floor():
     assert noise.at_floor
 
 
-def test_gauge(rng):
+def test_compatibility(rng):
     factors = [rng.uniform(0.1, 2, n) * 10.0**k for n, k in ((3, 5), (4, -7), (2, 0))]
     after = balanced(factors)
     np.testing.assert_allclose(kron(after), kron(factors))

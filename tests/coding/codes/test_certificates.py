@@ -21,37 +21,37 @@ from sparsetheory.coding.proximal_gradient.forward_backward import forward_backw
 from sparsetheory.penalties import CEL0, L0, L1, MCP, Lq
 
 
-def _gap(x, D, c, lam):
+def _gap(x, D, c, alpha):
     """Maximise the dual objective over multiples of the residual, on a grid and at its ends."""
     r = x - D @ c
-    most = lam / max(np.abs(D.T @ r).max(), 1e-300)
+    most = alpha / max(np.abs(D.T @ r).max(), 1e-300)
     scales = np.unique(np.clip(np.append(np.linspace(-3, 3, 20_001), most), -most, most))
     duals = 0.5 * x @ x - 0.5 * np.sum((x - scales[:, None] * r) ** 2, axis=1)
-    return objective(x, D, c, L1(lam)) - duals.max()
+    return objective(x, D, c, L1(alpha)) - duals.max()
 
 
 @given(seeds, st.floats(0, 1))
 def test_gap_is_the_best_of_its_kind(seed, fill):
-    X, D, lam = draw_problem(seed)
+    X, D, alpha = draw_problem(seed)
     rng = np.random.default_rng(seed)
     C = rng.standard_normal((4, D.shape[1])) * (rng.random((4, D.shape[1])) < fill)
-    gaps = duality_gap(X, D, C, lam)
+    gaps = duality_gap(X, D, C, alpha)
     assert (gaps >= 0).all()
     for x, c, gap in zip(X, C, gaps, strict=True):
         # The grid misses the best scale by at most 1.5e-4, which the quadratic sees squared.
         r = x - D @ c
-        assert gap == pytest.approx(_gap(x, D, c, lam), abs=1e-7 * (r @ r) + 1e-12 * (x @ x + r @ r))
+        assert gap == pytest.approx(_gap(x, D, c, alpha), abs=1e-7 * (r @ r) + 1e-12 * (x @ x + r @ r))
 
 
 @given(seeds)
 def test_gap_bounds_what_is_left(seed):
-    X, D, lam = draw_problem(seed)
-    C, info = forward_backward(X, D, L1(lam), accel=True, tol=1e-3, max_iter=10_000)
-    best, optimum = forward_backward(X, D, L1(lam), accel=True, tol=1e-8, max_iter=200_000, warm=C)
-    gaps = duality_gap(X, D, C, lam)
+    X, D, alpha = draw_problem(seed)
+    C, info = forward_backward(X, D, L1(alpha), accel=True, tol=1e-3, max_iter=10_000)
+    best, optimum = forward_backward(X, D, L1(alpha), accel=True, tol=1e-8, max_iter=200_000, warm=C)
+    gaps = duality_gap(X, D, C, alpha)
     assert (info.objective - optimum.objective <= gaps + 1e-14).all()
     # The gap is of first order in the distance from the best code, which falls with the tolerance.
-    assert duality_gap(X, D, best, lam).max() <= 1e-2 * gaps.max() + 1e-9
+    assert duality_gap(X, D, best, alpha).max() <= 1e-2 * gaps.max() + 1e-9
 
 
 def test_small_gaps_are_resolved():
@@ -72,8 +72,8 @@ def test_gaps_of_special_codes():
 
 @given(seeds, st.integers(0, 9), st.floats(0.01, 1.0))
 def test_criticality_is_the_move_of_one_step(seed, family, step):
-    X, D, lam = draw_problem(seed)
-    penalty = penalties(lam, D)[family]
+    X, D, alpha = draw_problem(seed)
+    penalty = penalties(alpha, D)[family]
     C = np.random.default_rng(seed).standard_normal((4, D.shape[1]))
     moved = penalty.prox(C + step * (X - C @ D.T) @ D, step)
     assert criticality(X, D, C, penalty, step) == pytest.approx(np.abs(moved - C).max(axis=1) / step, rel=1e-9)
@@ -90,8 +90,8 @@ def _best_entry(x, D, c, penalty, i):
 
 @given(seeds, st.integers(0, 9))
 def test_without_a_step_every_entry_has_its_own(seed, family):
-    X, D, lam = draw_problem(seed, n=(3, 8), n_samples=2)
-    penalty = penalties(lam, D)[family]
+    X, D, alpha = draw_problem(seed, n=(3, 8), n_samples=2)
+    penalty = penalties(alpha, D)[family]
     C = np.random.default_rng(seed).standard_normal((2, D.shape[1]))
     for x, c, distance in zip(X, C, criticality(X, D, C, penalty), strict=True):
         moves = [abs(_best_entry(x, D, c, penalty, i) - c[i]) for i in range(c.size)]
@@ -101,8 +101,8 @@ def test_without_a_step_every_entry_has_its_own(seed, family):
 @settings(max_examples=30)
 @given(seeds, st.integers(0, 9))
 def test_where_it_is_zero_no_single_entry_can_improve(seed, family):
-    X, D, lam = draw_problem(seed, n=(3, 8), n_samples=1)
-    penalty, c = penalties(lam, D)[family], np.zeros(D.shape[1])
+    X, D, alpha = draw_problem(seed, n=(3, 8), n_samples=1)
+    penalty, c = penalties(alpha, D)[family], np.zeros(D.shape[1])
     for _ in range(400):
         before = c.copy()
         for i in range(c.size):
@@ -168,7 +168,7 @@ def test_certificate_of_no_codes():
 @refuses([*BAD_ARRAYS, *BAD_CODES, *BAD_LAM])
 def test_bad_arguments_of_the_gap(arguments, error, message):
     with pytest.raises(error, match=message):
-        duality_gap(**(good_arguments(C=np.zeros((2, 5)), lam=0.1) | arguments))
+        duality_gap(**(good_arguments(C=np.zeros((2, 5)), alpha=0.1) | arguments))
 
 
 @refuses(

@@ -13,10 +13,10 @@ from sparsetheory.penalties.per_feature import PenaltyRows
 
 @given(st.integers(0, 10**6), st.integers(0, 9))
 def test_objectives_and_gradients(seed, family):
-    X, D, lam = draw_problem(seed, n_samples=5)
+    X, D, alpha = draw_problem(seed, n_samples=5)
     C = np.random.default_rng(seed).standard_normal((5, D.shape[1]))
     C[C < 0] = 0.0
-    penalty, loss = penalties(lam, D)[family], SquaredResidual(X, D)
+    penalty, loss = penalties(alpha, D)[family], SquaredResidual(X, D)
     assert loss.by_gram == (D.shape[1] < 2 * D.shape[0])
     expected = [objective(x, D, c, penalty) for x, c in zip(X, C, strict=True)]
     assert objective_rows(X, D, C, penalty) == pytest.approx(expected, rel=1e-12)
@@ -46,7 +46,7 @@ def test_thresholds_are_applied_in_place():
     rows, points = PenaltyRows(L1(0.5), 3, np.dtype(np.float32)), np.float32([[1.0, -2.0, 0.2]])
     assert rows.threshold(points, 1.0) is points
     assert points.tolist() == [[0.5, -1.5, 0.0]]
-    assert rows.lam.dtype == np.float32
+    assert rows.alpha.dtype == np.float32
 
 
 def test_penalties_that_do_not_fit():

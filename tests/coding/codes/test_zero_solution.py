@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsetheory.coding.codes.certificates import criticality
-from sparsetheory.coding.codes.zero_solution import lambda_max
+from sparsetheory.coding.codes.zero_solution import alpha_max
 from sparsetheory.coding.encoders.encode import encode
 from sparsetheory.coding.proximal_gradient.forward_backward import forward_backward
 from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq
@@ -32,20 +32,20 @@ def test_closed_forms(seed, step):
     X, D, _ = draw_problem(seed, plain=True)
     c0 = np.abs(X @ D).max()
     known = {
-        c0: lambda_max(X, D, L1, step),
-        step * c0**2 / 2: lambda_max(X, D, L0, step),
-        np.sqrt(step) * (c0 / 1.5) ** 1.5: lambda_max(X, D, Lq, step, q=0.5),
-        1.5 * (c0 / 2) ** (4 / 3) * step ** (1 / 3): lambda_max(X, D, Lq, step, q=2 / 3),
-        c0**2 / 2: lambda_max(X, D, CEL0, step),
-        c0 * max(1, np.sqrt(step / 0.3)): lambda_max(X, D, MCP, step, gamma=0.3),
-        c0 * (1 + 1e-16): lambda_max(X, D, SCAD, step),
-        max(c0, step * c0**2 / 0.8): lambda_max(X, D, CappedL1, step, theta=0.4),
+        c0: alpha_max(X, D, L1, step),
+        step * c0**2 / 2: alpha_max(X, D, L0, step),
+        np.sqrt(step) * (c0 / 1.5) ** 1.5: alpha_max(X, D, Lq, step, q=0.5),
+        1.5 * (c0 / 2) ** (4 / 3) * step ** (1 / 3): alpha_max(X, D, Lq, step, q=2 / 3),
+        c0**2 / 2: alpha_max(X, D, CEL0, step),
+        c0 * max(1, np.sqrt(step / 0.3)): alpha_max(X, D, MCP, step, gamma=0.3),
+        c0 * (1 + 1e-16): alpha_max(X, D, SCAD, step),
+        max(c0, step * c0**2 / 0.8): alpha_max(X, D, CappedL1, step, theta=0.4),
     }
     # Thresholds are computed with a few roundings each.
     assert list(known.values()) == pytest.approx(list(known), rel=1e-14)
-    # The threshold of log-sum is lam / eps as long as the operator is continuous there.
+    # The threshold of log-sum is alpha / eps as long as the operator is continuous there.
     if step * c0 <= 3.0:
-        assert lambda_max(X, D, LogSum, step, eps=3.0) == pytest.approx(3.0 * c0, rel=1e-14)
+        assert alpha_max(X, D, LogSum, step, eps=3.0) == pytest.approx(3.0 * c0, rel=1e-14)
 
 
 @pytest.mark.parametrize(("family", "shape"), FAMILIES)
@@ -55,17 +55,17 @@ def test_zero_leaves_just_below(family, shape, step):
         X, D, _ = draw_problem(seed)
         if family is CEL0:
             shape = {"norms": np.linalg.norm(D, axis=0)}
-        lam, zero = lambda_max(X, D, family, step, **shape), np.zeros((4, D.shape[1]))
-        assert not criticality(X, D, zero, family(lam * (1 + 1e-12), **shape), step).any()
-        assert criticality(X, D, zero, family(lam * (1 - 1e-9), **shape), step).max() > 0
+        alpha, zero = alpha_max(X, D, family, step, **shape), np.zeros((4, D.shape[1]))
+        assert not criticality(X, D, zero, family(alpha * (1 + 1e-12), **shape), step).any()
+        assert criticality(X, D, zero, family(alpha * (1 - 1e-9), **shape), step).max() > 0
 
 
 def test_the_operator_keeps_zero_exactly():
     X, D, _ = draw_problem(3)
     for family, shape in FAMILIES:
-        lam = lambda_max(X, D, family, 0.3, **shape)
-        assert not family(lam, **shape).prox(0.3 * (X @ D), 0.3).any()
-        assert family(np.nextafter(lam, 0), **shape).prox(0.3 * (X @ D), 0.3).any()
+        alpha = alpha_max(X, D, family, 0.3, **shape)
+        assert not family(alpha, **shape).prox(0.3 * (X @ D), 0.3).any()
+        assert family(np.nextafter(alpha, 0), **shape).prox(0.3 * (X @ D), 0.3).any()
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -75,34 +75,34 @@ def test_solvers_keep_zero_exactly(dtype):
         X, D = X.astype(dtype), D.astype(dtype)
         step = 0.9 / np.linalg.norm(D.astype(float), 2) ** 2
         for family, shape in FAMILIES:
-            C, _ = forward_backward(X, D, family(lambda_max(X, D, family, step, **shape), **shape), step=step)
+            C, _ = forward_backward(X, D, family(alpha_max(X, D, family, step, **shape), **shape), step=step)
             assert not C.any()
-            assert not encode(X, D, family(lambda_max(X, D, family, **shape), **shape)).codes.any()
+            assert not encode(X, D, family(alpha_max(X, D, family, **shape), **shape)).codes.any()
 
 
 def test_hard_thresholds_depend_on_the_step_and_others_do_not():
     X, D, _ = draw_problem(4, plain=True)
     for family, shape in FAMILIES[:4]:
-        small, large = (lambda_max(X, D, family, step, **shape) for step in (0.1, 0.4))
+        small, large = (alpha_max(X, D, family, step, **shape) for step in (0.1, 0.4))
         assert small == large if family is L1 else small < large
-    assert lambda_max(X, D, L0) == pytest.approx(lambda_max(X, D, L0, 1.0), rel=1e-12)
+    assert alpha_max(X, D, L0) == pytest.approx(alpha_max(X, D, L0, 1.0), rel=1e-12)
 
 
 def test_scales_far_from_one():
     X, D = np.array([[3.0, 4.0]]), np.eye(2)
     for scale in (1e-150, 1e150):
-        assert lambda_max(scale * X, D, L1) == pytest.approx(4 * scale, rel=1e-15)
-    assert lambda_max(1e-150 * X, D, L0) == pytest.approx(8e-300, rel=1e-12, abs=0)
+        assert alpha_max(scale * X, D, L1) == pytest.approx(4 * scale, rel=1e-15)
+    assert alpha_max(1e-150 * X, D, L0) == pytest.approx(8e-300, rel=1e-12, abs=0)
     # The answer would be below the smallest normal number.
     with pytest.raises(ValueError, match="X must not be so small that squares vanish in float64"):
-        lambda_max(1e-160 * X, D, L0)
+        alpha_max(1e-160 * X, D, L0)
 
 
 def test_nothing_to_keep():
-    assert lambda_max(np.zeros((2, 3)), np.eye(3), L0) == 0.0
-    assert lambda_max(np.zeros((0, 3)), np.eye(3), L1) == 0.0
-    assert lambda_max([[0, 1]], [[1], [0]], L1) == 0.0
-    assert lambda_max(np.float32([[3, 4]]), np.float32(np.eye(2)), L1) == 4.0
+    assert alpha_max(np.zeros((2, 3)), np.eye(3), L0) == 0.0
+    assert alpha_max(np.zeros((0, 3)), np.eye(3), L1) == 0.0
+    assert alpha_max([[0, 1]], [[1], [0]], L1) == 0.0
+    assert alpha_max(np.float32([[3, 4]]), np.float32(np.eye(2)), L1) == 4.0
 
 
 @refuses(
@@ -118,4 +118,4 @@ def test_nothing_to_keep():
 )
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
-        lambda_max(**(good_arguments(penalty_cls=L1) | arguments))
+        alpha_max(**(good_arguments(penalty_cls=L1) | arguments))

@@ -12,7 +12,7 @@ from sparsetheory.coding.codes.certificates import CodeCertificate
 from sparsetheory.penalties import L0, L1, MCP
 from sparsetheory.penalties.best_entries import best_distances
 
-_SETTINGS = {"lam": 0.2, "n_batches": 4, "random_state": 0}
+_SETTINGS = {"alpha": 0.2, "n_batches": 4, "random_state": 0}
 _VARIANTS = [
     {"penalty": "l1", "batch_size": 300},
     {"penalty": "l1", "batch_size": 50},
@@ -67,7 +67,7 @@ def _exchanged(codes):
 
 def test_corruptions_are_not_valid(model, X):
     good = model.certificate_
-    C, A, lam = good.codes, good.atoms, good.penalty.lam
+    C, A, alpha = good.codes, good.atoms, good.penalty.alpha
     turned = A.copy()
     turned[[0, 1]] = turned[[1, 0]]
     spoiled = [
@@ -84,7 +84,7 @@ def test_corruptions_are_not_valid(model, X):
         {"atoms": np.full_like(A, np.nan)},
         {"atoms": 0 * A},
         {"rows": (good.rows + 1) % 300},
-        {"penalty": good.penalty.with_lam(1.1 * lam)},
+        {"penalty": good.penalty.with_alpha(1.1 * alpha)},
         {"bound": good.bound / 10},
         {"bound": good.bound * 10},
         {"tol": good.tol / 10},
@@ -117,7 +117,7 @@ def test_single_precision(X):
 
 
 def test_partial_fit_certifies_its_batch(X):
-    model = LqDictionaryLearning(24, penalty="l1", lam=0.2, random_state=0)
+    model = LqDictionaryLearning(24, penalty="l1", alpha=0.2, random_state=0)
     assert not hasattr(model, "certificate_")
     batch = X[:100].copy()
     model.partial_fit(batch)
@@ -138,7 +138,7 @@ def test_the_tolerance_itself(penalty):
     X, D = np.array([[3.0, 0.0]]), np.array([[1.0], [0.0]])
     best = penalty.prox([3.0])
     for share, valid in [(0.9, True), (1.1, False), (1.9, False)]:
-        # An entry too small by e leaves a correlation of lam + e and, scaled back to lam, a gap of e^2 / 2.
+        # An entry too small by e leaves a correlation of alpha + e and, scaled back to alpha, a gap of e^2 / 2.
         error = -np.sqrt(2 * share * 4.5e-3) if penalty.kind == L1.kind else share * 3e-3
         certificate = CodeCertificate.of(X, D, [best + error], penalty, tol=1e-3)
         assert certificate.valid is valid
@@ -157,12 +157,12 @@ def test_what_rounding_may_add(penalty):
 
 
 def test_entries_at_a_jump_may_be_on_either_side():
-    # Hard thresholding at sqrt(2 lam): rounding of the correlation decides.
-    lam, eps = 0.5, np.finfo(float).eps
+    # Hard thresholding at sqrt(2 alpha): rounding of the correlation decides.
+    alpha, eps = 0.5, np.finfo(float).eps
     for value in (1.0, 1.0 - eps, 1.0 + eps):
         for code in (0.0, value):
-            assert CodeCertificate.of([[value]], [[1.0]], [[code]], L0(lam)).valid
-    assert not CodeCertificate.of([[1.001]], [[1.0]], [[0.0]], L0(lam)).valid
-    assert not CodeCertificate.of([[0.999]], [[1.0]], [[0.999]], L0(lam)).valid
-    distance = best_distances(L0(lam), np.array([[0.999]]), np.array([[0.999]]), np.ones((1, 1)), np.zeros((1, 1)))
+            assert CodeCertificate.of([[value]], [[1.0]], [[code]], L0(alpha)).valid
+    assert not CodeCertificate.of([[1.001]], [[1.0]], [[0.0]], L0(alpha)).valid
+    assert not CodeCertificate.of([[0.999]], [[1.0]], [[0.999]], L0(alpha)).valid
+    distance = best_distances(L0(alpha), np.array([[0.999]]), np.array([[0.999]]), np.ones((1, 1)), np.zeros((1, 1)))
     assert distance == pytest.approx(0.999)

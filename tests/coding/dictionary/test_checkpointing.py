@@ -37,7 +37,7 @@ def _interrupt_after(monkeypatch, n_batches):
 
 def _same(first, second):
     np.testing.assert_array_equal(first.components_, second.components_)
-    assert first.lam_ == second.lam_
+    assert first.alpha_ == second.alpha_
     for name, array in first.history_.arrays().items():
         np.testing.assert_array_equal(array, second.history_.arrays()[name])
 
@@ -99,15 +99,15 @@ def test_a_longer_run_extends_a_shorter_one(X, tmp_path):
 
 def test_without_resume_the_file_is_replaced(X, tmp_path):
     model = LqDictionaryLearning(20, n_batches=3, checkpoint=tmp_path / "run", random_state=0).fit(X)
-    again = clone(model).set_params(lam=0.5).fit(X)
-    assert again.history_.lam.tolist() == [0.5] * 3
+    again = clone(model).set_params(alpha=0.5).fit(X)
+    assert again.history_.alpha.tolist() == [0.5] * 3
     _same(clone(again).fit(X, resume=True), again)
 
 
 def test_only_the_same_run_is_continued(X, tmp_path):
     path = tmp_path / "run"
     model = LqDictionaryLearning(20, n_batches=3, target_active=2.0, checkpoint=path, random_state=0).fit(X)
-    for changed in ({"lam": 0.5}, {"n_batches": 4}, {"init": np.eye(20, 12) + 1}, {"random_state": 1}):
+    for changed in ({"alpha": 0.5}, {"n_batches": 4}, {"init": np.eye(20, 12) + 1}, {"random_state": 1}):
         with pytest.raises(CheckpointError, match=f"its {next(iter(changed))} is"):
             clone(model).set_params(**changed).fit(X, resume=True)
     other = X.copy()
@@ -170,12 +170,12 @@ def test_resume_needs_a_file_name(X):
 @pytest.mark.parametrize("surrogate", [None, Surrogate(np.eye(3, dtype=np.float32), np.ones((3, 2), np.float32), 0.1)])
 def test_states_are_read_as_they_were_written(tmp_path, surrogate):
     history = DictionaryHistory.empty().appended(
-        objective=1 / 3, active=2.5, mse=0.1, lam=0.2, reseeded=1, unconverged=2, skipped=True
+        objective=1 / 3, active=2.5, mse=0.1, alpha=0.2, reseeded=1, unconverged=2, skipped=True
     )
     state = DictionaryState(np.eye(3, 2, dtype=np.float32), surrogate, 1 / 7, 2**62 + 1, 5, np.arange(3), history)
     write_state(tmp_path / "a", state, {"name": [1, "x"]})
     found = read_state(tmp_path / "a", {"name": [1, "x"]})
-    assert (found.lam, found.seed, found.n_signals, found.n_batches) == (1 / 7, 2**62 + 1, 5, 1)
+    assert (found.alpha, found.seed, found.n_signals, found.n_batches) == (1 / 7, 2**62 + 1, 5, 1)
     np.testing.assert_array_equal(found.atoms, state.atoms)
     np.testing.assert_array_equal(found.uses, state.uses)
     assert found.atoms.dtype == np.float32
@@ -200,7 +200,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "savez", fails)
     with pytest.raises(OSError, match="disk full"):
         write_state(tmp_path / "a", state, {"new": 1})
-    assert read_state(tmp_path / "a", {}).lam == 0.5
+    assert read_state(tmp_path / "a", {}).alpha == 0.5
 
 
 def test_the_checksum_sees_shape_type_and_values(rng):

@@ -15,10 +15,10 @@ from sparsetheory.penalties import L1
 pytestmark = pytest.mark.filterwarnings("ignore::sparsetheory.coding.dictionary.sampling.UncentredSignalsWarning")
 
 
-@pytest.mark.parametrize(("penalty", "lam"), [("cel0", 0.2), ("l1", 0.3), ("mcp", 0.5)])
-def test_planted_atoms_are_found(rng, penalty, lam):
+@pytest.mark.parametrize(("penalty", "alpha"), [("cel0", 0.2), ("l1", 0.3), ("mcp", 0.5)])
+def test_planted_atoms_are_found(rng, penalty, alpha):
     X, atoms = planted(rng, width=20, n_atoms=30, active=3)
-    model = LqDictionaryLearning(30, penalty=penalty, lam=lam, batch_size=200, n_batches=100, random_state=0).fit(X)
+    model = LqDictionaryLearning(30, penalty=penalty, alpha=alpha, batch_size=200, n_batches=100, random_state=0).fit(X)
     matched = np.abs(atoms @ model.components_.T).max(axis=1)
     # Local minima without a few of the atoms exist.
     assert np.count_nonzero(matched > 0.99) >= 25
@@ -28,7 +28,7 @@ def test_planted_atoms_are_found(rng, penalty, lam):
 
 def test_history_describes_the_codes_before_each_step(rng):
     X, atoms = planted(rng, n_samples=100)
-    model = LqDictionaryLearning(24, penalty="l1", lam=0.2, init=atoms, batch_size=100, n_batches=1).fit(X)
+    model = LqDictionaryLearning(24, penalty="l1", alpha=0.2, init=atoms, batch_size=100, n_batches=1).fit(X)
     codes, info = encode(X, atoms.T, L1(0.2))
     assert model.history_.objective[0] == pytest.approx(info.objective.mean(), rel=1e-9)
     assert model.history_.active[0] == np.count_nonzero(codes) / 100
@@ -37,7 +37,7 @@ def test_history_describes_the_codes_before_each_step(rng):
 
 def test_one_batch_is_the_exact_update_of_its_codes(rng):
     X, atoms = planted(rng, n_samples=150, noise=0.2)
-    model = LqDictionaryLearning(24, penalty="l1", lam=0.2, init=atoms, batch_size=150, n_batches=1).fit(X)
+    model = LqDictionaryLearning(24, penalty="l1", alpha=0.2, init=atoms, batch_size=150, n_batches=1).fit(X)
     codes = encode(X, atoms.T, L1(0.2)).codes
     expected = atoms.copy()
     for j in range(24):
@@ -50,7 +50,7 @@ def test_one_batch_is_the_exact_update_of_its_codes(rng):
 @pytest.mark.parametrize("forgetting", [0.0, 3.0])
 def test_old_batches_weigh_less(rng, forgetting):
     X, atoms = planted(rng, n_samples=200, noise=0.2)
-    model = LqDictionaryLearning(24, penalty="l1", lam=0.3, init=atoms, forgetting=forgetting)
+    model = LqDictionaryLearning(24, penalty="l1", alpha=0.3, init=atoms, forgetting=forgetting)
     first = model.partial_fit(X[:100]).components_
     second = model.partial_fit(X[100:]).components_
     past = Surrogate.empty(24, 16).absorb(encode(X[:100], atoms.T, L1(0.3)).codes, X[:100])
@@ -88,7 +88,7 @@ def test_unused_atoms_are_replaced_by_badly_coded_signals(rng, update):
     X, atoms = np.hstack([X, np.zeros((2000, 2))]), np.hstack([atoms, np.zeros((24, 2))])
     atoms[20:] = 0.0
     atoms[20:, 16] = 1.0
-    settings = {"lam": 0.1, "penalty": "l1", "n_batches": 30, "update": update, "eta": 1e-4, "random_state": 0}
+    settings = {"alpha": 0.1, "penalty": "l1", "n_batches": 30, "update": update, "eta": 1e-4, "random_state": 0}
     model = LqDictionaryLearning(24, init=atoms, **settings).fit(X)
     assert model.history_.reseeded.sum() == 4
     np.testing.assert_array_equal(model.components_[:, 16:], 0.0)
@@ -103,7 +103,7 @@ def test_what_the_past_says_of_a_replaced_atom_is_forgotten(rng):
         return np.eye(6)[rng.permutation(np.repeat(axes, 30))] * rng.uniform(1, 2, (30 * len(axes), 1))
 
     # One nonzero per signal: every batch has more than 20 per atom, and all atoms are looked at.
-    model = LqDictionaryLearning(4, lam=0.1, init=np.eye(4, 6), random_state=0)
+    model = LqDictionaryLearning(4, alpha=0.1, init=np.eye(4, 6), random_state=0)
     model.partial_fit(along([0, 1, 2, 3]))
     assert (model._state.surrogate.moments.diagonal() > 0).all()
     model.partial_fit(along([0, 1, 2, 5]))
@@ -114,12 +114,12 @@ def test_what_the_past_says_of_a_replaced_atom_is_forgotten(rng):
         np.testing.assert_array_equal(row, 0.0)
 
 
-@pytest.mark.parametrize(("penalty", "lam"), [("l1", 0.3), ("cel0", 0.01), ("lq", 0.1)])
-def test_target_number_of_nonzeros_is_reached_on_held_out_signals(rng, penalty, lam):
+@pytest.mark.parametrize(("penalty", "alpha"), [("l1", 0.3), ("cel0", 0.01), ("lq", 0.1)])
+def test_target_number_of_nonzeros_is_reached_on_held_out_signals(rng, penalty, alpha):
     X, _ = planted(rng, n_samples=6000, active=4, noise=0.3)
     X, new = X[:5000], X[5000:]
     q = 0.5 if penalty == "lq" else None
-    model = LqDictionaryLearning(24, penalty=penalty, q=q, lam=lam, target_active=3.0, n_batches=40, random_state=0)
+    model = LqDictionaryLearning(24, penalty=penalty, q=q, alpha=alpha, target_active=3.0, n_batches=40, random_state=0)
     model.fit(X)
     held_out = np.setdiff1d(np.arange(5000), _learned_from(model, 5000))
     assert held_out.size == 1000
@@ -132,7 +132,7 @@ def test_target_number_of_nonzeros_is_reached_on_held_out_signals(rng, penalty, 
     # Batch 28 of 40 ends the first part of the run, where the control is five times as strong.
     gain = np.where(np.arange(1, 40) <= 28, 0.3, 0.06)
     step = np.clip(gain * (history.active[:-1] / 3.0 - 1.0), -np.log(2), np.log(2))
-    np.testing.assert_allclose(history.lam[1:], history.lam[:-1] * np.exp(step))
+    np.testing.assert_allclose(history.alpha[1:], history.alpha[:-1] * np.exp(step))
 
 
 def _learned_from(model, n_rows):
@@ -142,7 +142,7 @@ def _learned_from(model, n_rows):
 
 def test_gradient_update_is_that_of_olshausen_and_field(rng):
     X, atoms = planted(rng, n_samples=80, noise=0.3)
-    model = LqDictionaryLearning(24, penalty="l1", lam=0.2, init=atoms, update="olshausen", eta=0.01, eta_decay=1.0)
+    model = LqDictionaryLearning(24, penalty="l1", alpha=0.2, init=atoms, update="olshausen", eta=0.01, eta_decay=1.0)
     codes = encode(X, atoms.T, L1(0.2)).codes
     first = model.partial_fit(X).components_
     expected = atoms + 0.01 * codes.T @ (X - codes @ atoms)
@@ -161,14 +161,14 @@ def test_published_settings_learn(rng, penalty):
     history = model.history_
     assert not history.skipped.any()
     assert history.mse[-5:].mean() < history.mse[:5].mean()
-    assert model.certificate_.penalty.lam == settings["lam"]
+    assert model.certificate_.penalty.alpha == settings["alpha"]
 
 
 def test_a_batch_that_does_not_converge_changes_nothing(rng):
     X, atoms = planted(rng, n_samples=20)
     # Just beyond twice the inverse curvature, steps overshoot more and more, but slowly.
     step = 2.001 / np.linalg.norm(atoms, 2) ** 2
-    model = LqDictionaryLearning(24, penalty="l1", lam=1e-3, init=atoms, inner="paper", step=step, n_batches=2)
+    model = LqDictionaryLearning(24, penalty="l1", alpha=1e-3, init=atoms, inner="paper", step=step, n_batches=2)
     with pytest.warns(ConvergenceWarning, match="2 of 2 batches were skipped"):
         model.fit(X)
     assert model.history_.skipped.all()
@@ -193,14 +193,14 @@ def test_unused_atoms_are_replaced_where_scales_differ(rng):
     X = rng.standard_normal((60, 8)) * np.where(np.arange(60) < 2, 1e100, 1e-100)[:, None]
     X[:, 7] = 0.0
     atoms = np.eye(8)[[0, 1, 2, 3, 7, 7, 7, 7]]
-    model = LqDictionaryLearning(8, lam=1e195, init=atoms, n_batches=80, random_state=0).fit(X)
+    model = LqDictionaryLearning(8, alpha=1e195, init=atoms, n_batches=80, random_state=0).fit(X)
     assert model.history_.reseeded.sum() > 0
     np.testing.assert_allclose(np.linalg.norm(model.components_, axis=1), 1.0, rtol=1e-14)
 
 
 def test_many_copies_of_few_signals(rng):
     X = np.repeat(rng.standard_normal((3, 8)), 100, axis=0)
-    model = LqDictionaryLearning(6, lam=0.1, n_batches=40, random_state=0).fit(X)
+    model = LqDictionaryLearning(6, alpha=0.1, n_batches=40, random_state=0).fit(X)
     # One atom per signal is enough, and the others stay in reserve.
     assert np.count_nonzero(model.transform(X)) == 300
     assert model.history_.mse[-1] < 1e-12
@@ -211,7 +211,7 @@ def test_first_atoms(rng):
     X, atoms = planted(rng, n_samples=10)
 
     def fit(**given):
-        return LqDictionaryLearning(penalty="l1", lam=1e3, n_batches=1, random_state=0, **given).fit(X).components_
+        return LqDictionaryLearning(penalty="l1", alpha=1e3, n_batches=1, random_state=0, **given).fit(X).components_
 
     # Nothing is active at this strength, so that the first atoms stay.
     units = X / np.linalg.norm(X, axis=1, keepdims=True)

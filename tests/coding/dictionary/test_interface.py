@@ -33,8 +33,8 @@ def test_attributes(rng, dtype):
     assert model.components_.shape == (32, 16)
     assert model.components_.dtype == dtype
     np.testing.assert_allclose(np.linalg.norm(model.components_, axis=1), 1.0, rtol=16 * np.finfo(dtype).eps)
-    assert (model.n_iter_, model.n_features_in_, model.lam_, len(model.history_)) == (12, 16, 0.1, 12)
-    assert model.history_.lam.tolist() == [0.1] * 12
+    assert (model.n_iter_, model.n_features_in_, model.alpha_, len(model.history_)) == (12, 16, 0.1, 12)
+    assert model.history_.alpha.tolist() == [0.1] * 12
     codes = model.transform(X[:50])
     assert codes.dtype == model.inverse_transform(codes).dtype == dtype
     np.testing.assert_allclose(model.inverse_transform(codes), codes @ model.components_)
@@ -67,7 +67,7 @@ def test_results_depend_on_the_seed_alone(rng, penalty):
 
 def test_penalty_objects_and_names_agree(rng):
     X, _ = planted(rng, n_samples=200)
-    fit = lambda **given: LqDictionaryLearning(24, lam=0.2, n_batches=3, random_state=0, **given).fit(X)  # noqa: E731
+    fit = lambda **given: LqDictionaryLearning(24, alpha=0.2, n_batches=3, random_state=0, **given).fit(X)  # noqa: E731
     named = fit(penalty="mcp", penalty_params={"gamma": 2.0})
     given = fit(penalty=MCP(9.0, gamma=2.0))
     np.testing.assert_array_equal(named.components_, given.components_)
@@ -95,15 +95,15 @@ def test_progress_is_shown(rng, capsys):
     [
         ({"n_components": 0}, ValueError, "n_components must be"),
         ({"penalty": "l2"}, ValueError, "penalty must be one of"),
-        ({"lam": -1.0}, ValueError, "lam must be"),
-        ({"q": 0.5}, TypeError, "takes norms beside lam, got q"),
+        ({"alpha": -1.0}, ValueError, "alpha must be"),
+        ({"q": 0.5}, TypeError, "takes norms beside alpha, got q"),
         ({"penalty": "lq"}, TypeError, "needs q"),
         ({"penalty": "lq", "q": 1.5}, ValueError, "q must be"),
         ({"penalty": L1(1.0), "q": 0.5}, ValueError, "q must go with the name"),
         ({"penalty_params": {"gamma": 2.0}}, TypeError, "got gamma"),
         ({"target_active": 0.0}, ValueError, "target_active must be"),
         ({"target_active": 24}, ValueError, "below the number of atoms, 24"),
-        ({"target_active": 2.0, "lam": 0.0}, ValueError, "lam must be"),
+        ({"target_active": 2.0, "alpha": 0.0}, ValueError, "alpha must be"),
         ({"update": "both"}, ValueError, "update must be one of 'online', 'olshausen'"),
         ({"inner": "other"}, ValueError, "inner must be one of"),
         ({"solver": "lars"}, ValueError, "solver must be one of"),
@@ -141,7 +141,7 @@ def test_bad_parameters(rng, parameters, error, message):
 def test_scales_far_from_one(rng, dtype, scales):
     X, _ = planted(rng, n_samples=400)
     fit = lambda scale: LqDictionaryLearning(  # noqa: E731
-        24, penalty="l1", lam=0.2 * scale, n_batches=20, batch_size=100, random_state=0
+        24, penalty="l1", alpha=0.2 * scale, n_batches=20, batch_size=100, random_state=0
     ).fit((scale * X).astype(dtype))
     expected = fit(1.0)
     for scale in scales:

@@ -96,7 +96,7 @@ def test_unconverged_codes_are_counted(solver):
 @pytest.mark.filterwarnings("ignore:.* codes did not reach:sklearn.exceptions.ConvergenceWarning")
 def test_codes_that_are_not_unique_are_announced():
     X, D, _ = draw_problem(9, m=4, n=6, plain=True)
-    with pytest.warns(ConvergenceWarning, match="lam=0: with more atoms than samples codes are not unique"):
+    with pytest.warns(ConvergenceWarning, match="alpha=0: with more atoms than samples codes are not unique"):
         C = encode(X, D, L1(0.0)).codes
     np.testing.assert_allclose(C @ D.T, X, atol=1e-6)
     X, D, _ = draw_problem(9, m=6, n=4, plain=True)
@@ -124,8 +124,8 @@ def test_huge_and_tiny_signals(power, solver, family):
     X, D, _ = draw_problem(6, m=8, n=12, n_samples=5, plain=True)
     scale = 10.0**power
     C = encode(X, D, family(0.3), solver, max_iter=20_000).codes
-    lam = 0.3 * scale ** (1 if family is L1 else 2)
-    codes, info = encode(scale * X, D, family(lam), solver, max_iter=20_000)
+    alpha = 0.3 * scale ** (1 if family is L1 else 2)
+    codes, info = encode(scale * X, D, family(alpha), solver, max_iter=20_000)
     np.testing.assert_allclose(codes / scale, C, atol=1e-5)
     assert (info.residual <= 1e-5 * scale).all()
 
@@ -155,8 +155,8 @@ def test_results_do_not_share_memory_with_the_problem():
         ({"penalty": CEL0(1.0, [1.0, 2.0])}, ValueError, "penalty must have one number per atom, 5; it has 2"),
         ({"solver": "lars"}, ValueError, "solver must be one of 'auto', 'fss', .*; got 'lars'"),
         ({"solver": None}, ValueError, "solver must be one of .*; got None"),
-        ({"solver": "fss", "penalty": MCP(0.1)}, ValueError, r"solver 'fss' is for l1; got MCP\(lam=0.1"),
-        ({"solver": "sbr"}, ValueError, r"solver 'sbr' is for l0 and CEL0; got L1\(lam=0.1"),
+        ({"solver": "fss", "penalty": MCP(0.1)}, ValueError, r"solver 'fss' is for l1; got MCP\(alpha=0.1"),
+        ({"solver": "sbr"}, ValueError, r"solver 'sbr' is for l0 and CEL0; got L1\(alpha=0.1"),
         ({"solver": "greedy", "penalty": Lq(0.1, 0.5)}, ValueError, "solver 'greedy' is for l0 and CEL0; got Lq"),
         ({"polish": True}, ValueError, "polish is for l0 and CEL0; got L1"),
         ({"tol": -1.0}, ValueError, "tol must be a finite .* number; got -1.0"),

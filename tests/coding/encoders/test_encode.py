@@ -44,8 +44,8 @@ def _values(X, D, C, penalty):
     return np.array([objective(x, D, c, penalty) for x, c in zip(X, C, strict=True)])
 
 
-def _by_sklearn(X, D, lam):
-    model = Lasso(alpha=lam / D.shape[0], fit_intercept=False, tol=1e-14, max_iter=20_000)
+def _by_sklearn(X, D, alpha):
+    model = Lasso(alpha=alpha / D.shape[0], fit_intercept=False, tol=1e-14, max_iter=20_000)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return np.array([model.fit(D, x).coef_ for x in X])
@@ -57,11 +57,11 @@ def _rounding(X, D, C, eps=EPS):
     return (sum(D.shape) + 8) * eps * ((np.abs(X) + np.abs(C) @ size.T) @ size).max(axis=1)
 
 
-def _announced(X, D, lam, solver, start, tol, *, may_fail):
+def _announced(X, D, alpha, solver, start, tol, *, may_fail):
     """Return the converged rows of a problem; with nearly dependent atoms others may be left, and a warning says so."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        C, info = encode(X, D, L1(lam), solver, warm=start, tol=tol)
+        C, info = encode(X, D, L1(alpha), solver, warm=start, tol=tol)
     done = info.converged
     assert may_fail or done.all()
     assert any(issubclass(w.category, ConvergenceWarning) for w in caught) == (not done.all())
@@ -71,37 +71,37 @@ def _announced(X, D, lam, solver, start, tol, *, may_fail):
 
 @given(seeds, kinds, st.floats(-3, 0), st.sampled_from(["fss", "cd"]), st.booleans())
 def test_l1_codes_are_optimal(seed, kind, power, solver, warm):
-    X, D, lam = _draw(seed, kind, power)
+    X, D, alpha = _draw(seed, kind, power)
     start = np.random.default_rng(seed).standard_normal((3, D.shape[1])) if warm else None
-    X, C, info = _announced(X, D, lam, solver, start, 1e-12, may_fail=kind == "near")
-    values = _values(X, D, C, L1(lam))
+    X, C, info = _announced(X, D, alpha, solver, start, 1e-12, may_fail=kind == "near")
+    values = _values(X, D, C, L1(alpha))
     assert info.objective == pytest.approx(values, rel=1e-12)
-    assert (values <= _values(X, D, _by_sklearn(X, D, lam), L1(lam)) * (1 + 1e-10)).all()
-    # Correlations are wrong by rounding and by tol: of lam for one solver, of the largest correlation for the other.
+    assert (values <= _values(X, D, _by_sklearn(X, D, alpha), L1(alpha)) * (1 + 1e-10)).all()
+    # Correlations are wrong by rounding and by tol: of alpha for one solver, of the largest correlation for the other.
     r, Q = (X - C @ D.T) @ D, np.abs(X @ D).max(axis=1)
-    slack = _rounding(X, D, C) * (1 + info.n_iter) + 1e-12 * np.maximum(lam, D.shape[1] * Q)
-    assert (np.abs(r) <= lam + slack[:, None]).all()
-    assert (np.abs(r - lam * np.sign(C))[C != 0] <= np.broadcast_to(slack[:, None], C.shape)[C != 0]).all()
-    # Violations of a share v of lam leave a gap of at most 2 v of the objective.
-    assert (info.gap <= 2 * (1e-12 + slack / lam) * np.maximum(values, lam * np.abs(C).sum(axis=1))).all()
+    slack = _rounding(X, D, C) * (1 + info.n_iter) + 1e-12 * np.maximum(alpha, D.shape[1] * Q)
+    assert (np.abs(r) <= alpha + slack[:, None]).all()
+    assert (np.abs(r - alpha * np.sign(C))[C != 0] <= np.broadcast_to(slack[:, None], C.shape)[C != 0]).all()
+    # Violations of a share v of alpha leave a gap of at most 2 v of the objective.
+    assert (info.gap <= 2 * (1e-12 + slack / alpha) * np.maximum(values, alpha * np.abs(C).sum(axis=1))).all()
 
 
 @given(seeds, kinds, st.floats(-2, 0))
 def test_l1_in_single_precision(seed, kind, power):
-    X, D, lam = _draw(seed, kind, power)
+    X, D, alpha = _draw(seed, kind, power)
     X, D, tol = X.astype(np.float32), D.astype(np.float32), 1e-5
-    C, info = encode(X, D, L1(lam), tol=tol)
+    C, info = encode(X, D, L1(alpha), tol=tol)
     assert C.dtype == np.float32
     assert info.converged.all()
     slack = _rounding(X, D, C, np.finfo(np.float32).eps) * (1 + info.n_iter)
-    assert (info.gap <= 2 * (tol + slack / lam) * info.objective).all()
+    assert (info.gap <= 2 * (tol + slack / alpha) * info.objective).all()
 
 
 @given(seeds, kinds, st.floats(-3, 0))
 def test_the_gap_is_within_the_tolerance(seed, kind, power):
-    X, D, lam = _draw(seed, kind, power)
+    X, D, alpha = _draw(seed, kind, power)
     for tol in (1e-2, 1e-6):
-        info = encode(X, D, L1(lam), tol=tol).info
+        info = encode(X, D, L1(alpha), tol=tol).info
         assert info.converged.all()
         assert (info.gap <= tol * info.objective).all()
 
@@ -121,7 +121,7 @@ def test_signals_that_atoms_do_not_see(rng, family, dtype):
     # With a weight of nearly nothing, codes are rounding errors, but numbers; a gap beside them cannot be proved.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if penalty.kind == L1.kind else "error", ConvergenceWarning)
-        tiny = encode(X[1:3], D.astype(dtype), penalty.with_lam(1e-25), max_iter=100).codes
+        tiny = encode(X[1:3], D.astype(dtype), penalty.with_alpha(1e-25), max_iter=100).codes
     assert (np.abs(tiny) < 1e-4).all()
 
 
@@ -132,27 +132,27 @@ def test_signals_along_the_weakest_direction(seed, power, share):
     D[:, 4:] = D[:, :5] + 10.0**power * rng.standard_normal((9, 5))
     D *= rng.uniform(0.01, 1, 9)
     X = np.linalg.svd(D)[0][:, [-1, -2]].T
-    lam = float(10**share * np.abs(X @ D).max(axis=1).min())
-    X, C, info = _announced(X, D, lam, "fss", None, 1e-9, may_fail=True)
-    # Products of the signal err by more than lam where it is nearly orthogonal to all atoms.
+    alpha = float(10**share * np.abs(X @ D).max(axis=1).min())
+    X, C, info = _announced(X, D, alpha, "fss", None, 1e-9, may_fail=True)
+    # Products of the signal err by more than alpha where it is nearly orthogonal to all atoms.
     slack = _rounding(X, D, C) * (1 + info.n_iter)
-    assert (info.gap <= 2 * (1e-9 + slack / lam) * np.maximum(info.objective, lam * np.abs(C).sum(axis=1))).all()
+    assert (info.gap <= 2 * (1e-9 + slack / alpha) * np.maximum(info.objective, alpha * np.abs(C).sum(axis=1))).all()
 
 
 @given(seeds, families, st.sampled_from(["plain", "repeated"]), st.booleans())
 def test_no_change_of_one_entry_improves(seed, family, kind, warm):
-    X, D, lam = draw_problem(seed)
+    X, D, alpha = draw_problem(seed)
     if kind == "repeated":
         D[:, D.shape[1] // 2 :] = D[:, : D.shape[1] - D.shape[1] // 2]
     norms, tol = np.linalg.norm(D, axis=0), 1e-10
-    penalty = penalties(lam, D)[family]
+    penalty = penalties(alpha, D)[family]
     start = np.random.default_rng(seed).standard_normal((4, D.shape[1])) if warm else None
     C, info = encode(X, D, penalty, "cd", tol=tol, warm=start)
     assert info.converged.all()
     scale = np.abs(X @ D).max(axis=1)
     best = C + (X - C @ D.T) @ D / norms**2
     for i, h in enumerate(norms**2):
-        one = PenaltyRows(penalties(lam, D[:, [i]])[family], 1, D.dtype)
+        one = PenaltyRows(penalties(alpha, D[:, [i]])[family], 1, D.dtype)
         for c, u, size in zip(C[:, i], best[:, i], scale, strict=True):
             reach = 2 * abs(u) + abs(c)
             grid = np.concatenate([np.linspace(-reach, reach, 4001), [0.0, u, c]])
@@ -163,8 +163,8 @@ def test_no_change_of_one_entry_improves(seed, family, kind, warm):
     assert (info.residual <= 1e-8 * scale).all()
 
 
-def _half(lam):
-    return Lq(lam, 0.5)
+def _half(alpha):
+    return Lq(alpha, 0.5)
 
 
 # In the example active atoms are further beyond their thresholds than the one that may not be left out.
@@ -172,24 +172,24 @@ def _half(lam):
 @given(seeds, st.sampled_from([L0, _half]))
 def test_no_atom_is_left_out_by_a_loose_tolerance(seed, family):
     # To enter, it would change by the whole jump.
-    X, D, lam = draw_problem(seed)
-    C, info = encode(X, D, family(lam), "cd", tol=0.03)
+    X, D, alpha = draw_problem(seed)
+    C, info = encode(X, D, family(alpha), "cd", tol=0.03)
     h = np.sum(D**2, axis=0)
-    thresholds = np.array([size * family(lam).zero_threshold(1 / size) for size in h])
+    thresholds = np.array([size * family(alpha).zero_threshold(1 / size) for size in h])
     excess = np.where(C == 0, np.abs((X - C @ D.T) @ D) - thresholds, -1.0)
     assert (excess[info.converged] <= 1e-12 * np.abs(X @ D).max()).all()
 
 
 @given(seeds, st.floats(0.1, 1))
 def test_cel0_keeps_its_own_norms(seed, share):
-    X, D, lam = draw_problem(seed)
+    X, D, alpha = draw_problem(seed)
     norms = np.linalg.norm(D, axis=0)
     # With the norms of the atoms, or larger ones, its steps are those of l0.
-    C = encode(X, D, L0(lam)).codes
-    np.testing.assert_array_equal(encode(X, D, CEL0(lam, norms)).codes, C)
-    np.testing.assert_array_equal(encode(X, D, CEL0(lam, norms / share)).codes, C)
+    C = encode(X, D, L0(alpha)).codes
+    np.testing.assert_array_equal(encode(X, D, CEL0(alpha, norms)).codes, C)
+    np.testing.assert_array_equal(encode(X, D, CEL0(alpha, norms / share)).codes, C)
     # With smaller ones it is another penalty, convex in every entry.
-    C, info = encode(X, D, CEL0(lam, share * norms), tol=1e-10)
+    C, info = encode(X, D, CEL0(alpha, share * norms), tol=1e-10)
     assert info.converged.all()
     assert (info.residual <= 1e-8 * np.abs(X @ D).max()).all()
 
@@ -200,14 +200,14 @@ def test_cel0_keeps_its_own_norms(seed, share):
 )
 @given(seeds, st.sampled_from([L0, CEL0]), st.booleans())
 def test_dispatch(seed, family, warm):
-    X, D, lam = draw_problem(seed)
+    X, D, alpha = draw_problem(seed)
     start = np.random.default_rng(seed).standard_normal((4, D.shape[1])) if warm else None
-    penalty = L0(lam) if family is L0 else CEL0(lam, np.linalg.norm(D, axis=0))
+    penalty = L0(alpha) if family is L0 else CEL0(alpha, np.linalg.norm(D, axis=0))
     C, info = encode(X, D, penalty, "sbr", warm=start)
-    np.testing.assert_array_equal(C, sbr(X, D, lam, warm=start))
+    np.testing.assert_array_equal(C, sbr(X, D, alpha, warm=start))
     assert info.converged.all()
     C, info = encode(X, D, penalty, "greedy", warm=start)
-    np.testing.assert_array_equal(C, cd_l0(X, D, lam, warm=start))
+    np.testing.assert_array_equal(C, cd_l0(X, D, alpha, warm=start))
     assert (info.solver, info.gap) == ("greedy", None)
 
 
@@ -233,13 +233,13 @@ def test_auto_is_fss_for_l1_and_cd_for_all_else():
 @pytest.mark.filterwarnings("ignore:. of 4 codes:sklearn.exceptions.ConvergenceWarning")
 @given(seeds, st.sampled_from(["cd", "greedy", "sbr"]), st.booleans())
 def test_polish(seed, solver, is_l0):
-    X, D, lam = draw_problem(seed)
-    penalty = L0(lam) if is_l0 else CEL0(lam, np.linalg.norm(D, axis=0))
+    X, D, alpha = draw_problem(seed)
+    penalty = L0(alpha) if is_l0 else CEL0(alpha, np.linalg.norm(D, axis=0))
     before = encode(X, D, penalty, solver).codes
     C, info = encode(X, D, penalty, solver, polish=True)
-    assert is_sbr_stable(X, D, C, lam).all()
+    assert is_sbr_stable(X, D, C, alpha).all()
     assert info.converged.all()
-    old, new = (np.array([l0_value(x, D, c, lam) for x, c in zip(X, codes, strict=True)]) for codes in (before, C))
+    old, new = (np.array([l0_value(x, D, c, alpha) for x, c in zip(X, codes, strict=True)]) for codes in (before, C))
     slack = 128 * EPS * 0.5 * np.sum(X**2, axis=1)
     assert (new <= old + slack).all()
     assert (info.polished.gained >= -slack).all()

@@ -37,10 +37,10 @@ def test_convergence_is_a_proved_gap():
     for _ in range(40):
         left, right = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(2))
         D = left @ np.diag([1.0, 0.5, 10.0 ** -rng.uniform(5, 7)]) @ right
-        X, lam = rng.standard_normal((2, 3)), 10.0 ** -rng.uniform(6, 8)
+        X, alpha = rng.standard_normal((2, 3)), 10.0 ** -rng.uniform(6, 8)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            info = encode(X, D, L1(lam)).info
+            info = encode(X, D, L1(alpha)).info
         good = info.gap <= 1e-6 * info.objective
         told += [*info.converged]
         assert (good | ~info.converged).all()

@@ -36,7 +36,7 @@ def test_corruptions_are_not_valid(problem):
     more[row, np.flatnonzero(C[row] == 0)[0]] = 0.01
     for codes in (moved, dropped, more, 0 * C, C[::-1], np.full_like(C, np.nan)):
         assert not replace(good, codes=codes).check(X, D).valid
-    for fields in ({"bound": good.bound / 10}, {"bound": good.bound * 2}, {"lam": 0.06}, {"tol": 1e-7}):
+    for fields in ({"bound": good.bound / 10}, {"bound": good.bound * 2}, {"alpha": 0.06}, {"tol": 1e-7}):
         assert not replace(good, **fields).check(X, D).valid
     for other in ((X + 0.1, D), (2 * X, D), (X, D[:, ::-1])):
         assert not good.check(*other).valid

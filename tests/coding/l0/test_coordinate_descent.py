@@ -26,40 +26,40 @@ rules = st.sampled_from(["greedy", "cyclic"])
 
 @given(seeds, rules, st.booleans())
 def test_results_are_critical_points_of_cel0_without_small_entries(seed, rule, warm):
-    X, D, lam = draw_problem(seed)
-    lam = max(lam, 0.1)
+    X, D, alpha = draw_problem(seed)
+    alpha = max(alpha, 0.1)
     start = np.random.default_rng(seed).standard_normal((4, D.shape[1])) if warm else None
     with warnings.catch_warnings(record=True) as announced:
         warnings.simplefilter("always")
-        C = cd_l0(X, D, lam, rule=rule, warm=start, max_iter=10**6)
+        C = cd_l0(X, D, alpha, rule=rule, warm=start, max_iter=10**6)
     # Steps between nearly dependent atoms may be too slow to arrive, which is said.
     assume(not announced)
     norms, scale = np.linalg.norm(D, axis=0), 1e-5 * np.linalg.norm(X, axis=1)[:, None]
-    correlations, edge = (X - C @ D.T) @ D, np.sqrt(2 * lam)
+    correlations, edge = (X - C @ D.T) @ D, np.sqrt(2 * alpha)
     on = C != 0
     assert (np.abs(C) * norms >= edge - scale)[on].all()
     assert (np.abs(correlations) / norms <= edge + scale)[~on].all()
     assert (np.abs(correlations) / norms <= scale + 0 * C)[on].all()
     # The same in terms of the two penalties, for codes that are not next to a threshold.
     clear = (np.abs(np.abs(C) * norms - edge) > scale).all(axis=1)
-    for penalty in (L0(lam), CEL0(lam, norms)):
+    for penalty in (L0(alpha), CEL0(alpha, norms)):
         assert (criticality(X, D, C, penalty)[clear] <= 1e-4 * np.linalg.norm(X, axis=1)[clear] * norms.max()).all()
     gradient = -correlations
-    assert (CEL0(lam, norms).subgrad_dist(C, gradient)[clear] <= (scale * norms + 0 * C)[clear]).all()
+    assert (CEL0(alpha, norms).subgrad_dist(C, gradient)[clear] <= (scale * norms + 0 * C)[clear]).all()
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @given(seeds, st.booleans(), st.integers(1, 6))
 def test_cyclic_rule(seed, warm, n_sweeps):
-    X, D, lam = draw_problem(seed)
+    X, D, alpha = draw_problem(seed)
     start = np.random.default_rng(seed).standard_normal((4, D.shape[1])) if warm else np.zeros((4, D.shape[1]))
-    C = cd_l0(X, D, lam, rule="cyclic", warm=start if warm else None, tol=0, max_iter=n_sweeps)
+    C = cd_l0(X, D, alpha, rule="cyclic", warm=start if warm else None, tol=0, max_iter=n_sweeps)
     squares = np.sum(D**2, axis=0)
     for x, c, found in zip(X, start, C, strict=True):
         for _ in range(n_sweeps):
             for i in range(c.size):
                 c[i] = c[i] + D[:, i] @ (x - D @ c) / squares[i]
-                c[i] *= c[i] ** 2 * squares[i] > 2 * lam
+                c[i] *= c[i] ** 2 * squares[i] > 2 * alpha
         # The solver leaves changes of relative size 1e-10.
         np.testing.assert_allclose(found, c, atol=1e-8 * (1 + np.abs(c).max()))
 
@@ -105,11 +105,11 @@ def test_rows_threads_gram_and_precision(rng, rule):
 
 
 def test_inputs_are_kept():
-    X, D, lam = draw_problem(6)
+    X, D, alpha = draw_problem(6)
     warm = np.ones((4, D.shape[1]))
     X.flags.writeable = D.flags.writeable = warm.flags.writeable = False
     for rule in ("greedy", "cyclic"):
-        cd_l0(X, D, lam, rule=rule, warm=warm)
+        cd_l0(X, D, alpha, rule=rule, warm=warm)
         assert (warm == 1).all()
         assert cd_l0(np.ones((0, D.shape[0])), D, 0.1, rule=rule).shape == (0, D.shape[1])
         assert not cd_l0(np.zeros((2, D.shape[0])), D, 0.0, rule=rule).any()
@@ -137,4 +137,4 @@ def test_too_few_changes_are_counted(rule):
 )
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
-        cd_l0(**(good_arguments(lam=0.1) | arguments))
+        cd_l0(**(good_arguments(alpha=0.1) | arguments))

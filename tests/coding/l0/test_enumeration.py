@@ -34,16 +34,16 @@ def _all_subsets(n):
 
 @given(seeds)
 def test_against_brute_force(seed):
-    X, D, lam = draw_problem(seed, m=(2, 7), n=(1, 7), n_samples=1)
+    X, D, alpha = draw_problem(seed, m=(2, 7), n=(1, 7), n_samples=1)
     assume(is_well_posed(D))
     x, n = X[0], D.shape[1]
-    minima = enumerate_l0_minima(x, D, lam)
+    minima = enumerate_l0_minima(x, D, alpha)
     points = {}
     for S in _all_subsets(n):
         if not S or np.linalg.matrix_rank(D[:, S]) == len(S):
             points[S] = least_squares(x, D, S)
     assert _supports(minima.local) == set(points)
-    values = {S: l0_value(x, D, c, lam) for S, c in points.items()}
+    values = {S: l0_value(x, D, c, alpha) for S, c in points.items()}
     for c, value in zip(minima.local, minima.objective, strict=True):
         S = tuple(np.flatnonzero(c).tolist())
         np.testing.assert_allclose(c, points[S], atol=1e-8 * (1 + np.abs(c).max()))
@@ -62,27 +62,27 @@ def _flip(S, i):
 
 @given(seeds, st.floats(0.01, 0.999))
 def test_kinds_by_their_fixed_points(seed, share):
-    X, D, lam = draw_problem(seed, m=(2, 7), n=(1, 7), n_samples=1)
+    X, D, alpha = draw_problem(seed, m=(2, 7), n=(1, 7), n_samples=1)
     assume(is_well_posed(D))
-    minima = enumerate_l0_minima(X[0], D, lam)
+    minima = enumerate_l0_minima(X[0], D, alpha)
     signals = np.tile(X, (len(minima.local), 1))
     tau = share / np.linalg.norm(D, 2) ** 2
     for penalty, step, found in (
-        (L0(lam), tau, minima.iht_fixed(tau)),
-        (L0(lam), None, minima.cel0),
-        (CEL0(lam, np.linalg.norm(D, axis=0)), None, minima.cel0),
+        (L0(alpha), tau, minima.iht_fixed(tau)),
+        (L0(alpha), None, minima.cel0),
+        (CEL0(alpha, np.linalg.norm(D, axis=0)), None, minima.cel0),
     ):
         distance = criticality(signals, D, minima.local, penalty, step)
         assert _supports(minima.local[distance < 1e-9]) == _supports(found)
-    stable = minima.local[is_sbr_stable(signals, D, minima.local, lam)]
+    stable = minima.local[is_sbr_stable(signals, D, minima.local, alpha)]
     assert _supports(stable) == _supports(minima.sbr)
 
 
 @given(seeds)
 def test_each_kind_is_among_those_before(seed):
-    X, D, lam = draw_problem(seed, m=(3, 8), n=(3, 9), n_samples=1)
+    X, D, alpha = draw_problem(seed, m=(3, 8), n=(3, 9), n_samples=1)
     assume(is_well_posed(D))
-    minima, L = enumerate_l0_minima(X[0], D, lam), np.linalg.norm(D, 2) ** 2
+    minima, L = enumerate_l0_minima(X[0], D, alpha), np.linalg.norm(D, 2) ** 2
     chain_of_kinds = [minima.local, *(minima.iht_fixed(s / L) for s in (0.05, 0.5, 0.99))]
     chain_of_kinds += [minima.cel0, minima.sbr, minima.global_]
     for weaker, stronger in pairwise(chain_of_kinds):
@@ -93,8 +93,8 @@ def test_each_kind_is_among_those_before(seed):
 def test_numbers_of_minimisers_fall():
     sizes = np.zeros(6)
     for seed in range(30):
-        X, D, lam = draw_problem(seed, m=6, n=8, n_samples=1, plain=True)
-        minima, L = enumerate_l0_minima(X[0], D, lam), np.linalg.norm(D, 2) ** 2
+        X, D, alpha = draw_problem(seed, m=6, n=8, n_samples=1, plain=True)
+        minima, L = enumerate_l0_minima(X[0], D, alpha), np.linalg.norm(D, 2) ** 2
         kinds = (minima.local, minima.iht_fixed(0.1 / L), minima.iht_fixed(0.99 / L), minima.cel0, minima.sbr)
         sizes += [len(kind) for kind in (*kinds, minima.global_)]
     assert (np.diff(sizes) < 0).all()
@@ -137,12 +137,12 @@ def test_zero_signal():
         ({"d": np.ones(4)}, ValueError, "d must have as many columns as D has rows"),
         ({"D": np.zeros((3, 2))}, ValueError, "D must have no column of zeros"),
         ({"D": np.ones((3, 15))}, ValueError, "D must have at most 14 atoms, as all supports are tried; it has 15"),
-        ({"lam": 0.0}, ValueError, "lam must be a finite positive number; got 0.0"),
+        ({"alpha": 0.0}, ValueError, "alpha must be a finite positive number; got 0.0"),
         *[(arguments, error, message.replace("non-negative", "positive")) for arguments, error, message in BAD_LAM],
     ]
 )
 def test_bad_arguments(arguments, error, message):
-    good = good_arguments(d=np.ones(3), lam=0.1)
+    good = good_arguments(d=np.ones(3), alpha=0.1)
     del good["X"]
     with pytest.raises(error, match=message):
         enumerate_l0_minima(**(good | arguments))

@@ -25,32 +25,32 @@ from sparsetheory.penalties import CEL0, L0, L1
 
 @given(seeds)
 def test_levels_are_those_of_the_list(seed):
-    X, D, lam = draw_problem(seed, m=(2, 8), n=(1, 8), n_samples=1)
+    X, D, alpha = draw_problem(seed, m=(2, 8), n=(1, 8), n_samples=1)
     assume(is_well_posed(D))
-    minima, tau = enumerate_l0_minima(X[0], D, lam), 0.99 / np.linalg.norm(D, 2) ** 2
+    minima, tau = enumerate_l0_minima(X[0], D, alpha), 0.99 / np.linalg.norm(D, 2) ** 2
     rows = np.tile(X, (len(minima.local), 1))
-    levels = stability_levels(rows, D, minima.local, lam, tol=0)
+    levels = stability_levels(rows, D, minima.local, alpha, tol=0)
     kinds = [minima.local, minima.iht_fixed(tau), minima.cel0, minima.sbr]
     for level, kind in enumerate(kinds, start=1):
         expected = {tuple(c != 0) for c in kind}
         assert {tuple(c != 0) for c in minima.local[levels >= level]} == expected
-    assert (stability_levels(rows, D, minima.local + 1e-3, lam, tol=1e-12) == Stability.NONE).all()
+    assert (stability_levels(rows, D, minima.local + 1e-3, alpha, tol=1e-12) == Stability.NONE).all()
 
 
 def test_solvers_reach_their_levels():
     X, D, _ = draw_problem(2, m=16, n=32, n_samples=60, plain=True)
-    lam = 0.1
-    iht, info = forward_backward(X, D, L0(lam), tol=1e-8, max_iter=100_000)
-    lasso, _ = forward_backward(X, D, L1(lam), accel=True, tol=1e-8, max_iter=100_000)
-    descended = cd_l0(X, D, lam, tol=1e-8, max_iter=10**6)
-    assert (stability_levels(X, D, lasso, lam) == Stability.NONE).all()
-    assert (stability_levels(X, D, iht, lam) >= Stability.IHT).all()
-    assert (stability_levels(X, D, iht, lam) < Stability.SBR).mean() > 0.5
-    assert (stability_levels(X, D, descended, lam) >= Stability.CEL0).all()
-    assert (stability_levels(X, D, sbr(X, D, lam), lam) == Stability.SBR).all()
+    alpha = 0.1
+    iht, info = forward_backward(X, D, L0(alpha), tol=1e-8, max_iter=100_000)
+    lasso, _ = forward_backward(X, D, L1(alpha), accel=True, tol=1e-8, max_iter=100_000)
+    descended = cd_l0(X, D, alpha, tol=1e-8, max_iter=10**6)
+    assert (stability_levels(X, D, lasso, alpha) == Stability.NONE).all()
+    assert (stability_levels(X, D, iht, alpha) >= Stability.IHT).all()
+    assert (stability_levels(X, D, iht, alpha) < Stability.SBR).mean() > 0.5
+    assert (stability_levels(X, D, descended, alpha) >= Stability.CEL0).all()
+    assert (stability_levels(X, D, sbr(X, D, alpha), alpha) == Stability.SBR).all()
     # A smaller step accepts more.
-    careless, info = forward_backward(X, D, L0(lam), step=0.1 * info.step, tol=1e-8, max_iter=100_000)
-    strict, loose = (stability_levels(X, D, careless, lam, step=step) for step in (None, info.step))
+    careless, info = forward_backward(X, D, L0(alpha), step=0.1 * info.step, tol=1e-8, max_iter=100_000)
+    strict, loose = (stability_levels(X, D, careless, alpha, step=step) for step in (None, info.step))
     assert (loose >= Stability.IHT).all()
     assert (strict <= loose).all()
     assert (strict < Stability.IHT).any()
@@ -105,7 +105,7 @@ def test_levels_of_nothing():
 @pytest.mark.parametrize("function", [stability_levels, polish])
 def test_bad_arguments(function, arguments, error, message):
     with pytest.raises(error, match=message):
-        function(**(good_arguments(C=np.zeros((2, 5)), lam=0.1) | arguments))
+        function(**(good_arguments(C=np.zeros((2, 5)), alpha=0.1) | arguments))
 
 
 @refuses(

@@ -47,19 +47,19 @@ def test_moves_are_counted_and_bounded():
 
 @settings(max_examples=40)
 @given(seeds, st.floats(-6, -1), st.sampled_from([1e-4, 1e-3, 1e-2]))
-def test_no_addition_or_removal_is_better(seed, power, lam):
+def test_no_addition_or_removal_is_better(seed, power, alpha):
     rng = np.random.default_rng(seed)
     D = rng.standard_normal((5, 4))
     D = np.hstack([D, D[:, :2] + 10.0**power * rng.standard_normal((5, 2))])
     X = rng.standard_normal((3, 5))
-    for x, c in zip(X, sbr(X, D, lam), strict=True):
-        now, support = l0_value(x, D, c, lam), set(np.flatnonzero(c).tolist())
+    for x, c in zip(X, sbr(X, D, alpha), strict=True):
+        now, support = l0_value(x, D, c, alpha), set(np.flatnonzero(c).tolist())
         for i in range(6):
             other = sorted(support ^ {i})
             if len(other) <= 5:
                 trial = least_squares(x, D, other)
                 # Entries grow like the inverse of the distance, and with them the rounding of the residual.
                 noise = 1e-13 * np.abs(trial).sum() * np.abs(x).sum()
-                value = 0.5 * np.sum((x - D @ trial) ** 2) + lam * len(other)
+                value = 0.5 * np.sum((x - D @ trial) ** 2) + alpha * len(other)
                 assert now <= value + 1e-5 * 10.0 ** min(0.0, -2 * power - 8) * 0.5 * (x @ x) + noise
-    assert is_sbr_stable(X, D, sbr(X, D, lam), lam).all()
+    assert is_sbr_stable(X, D, sbr(X, D, alpha), alpha).all()

@@ -24,35 +24,35 @@ from sparsetheory.coding.l0.single_best_replacement import is_sbr_stable, sbr
 
 def _near_duplicates(seed):
     """Draw atoms of which half repeat the others up to a small error."""
-    X, D, lam = draw_problem(seed)
+    X, D, alpha = draw_problem(seed)
     rng, n = np.random.default_rng(seed), D.shape[1]
     D[:, n // 2 :] = D[:, : n - n // 2] + 10.0 ** rng.integers(-9, 0) * rng.standard_normal((D.shape[0], n - n // 2))
-    return X, D, lam
+    return X, D, alpha
 
 
 @given(seeds, st.booleans(), st.booleans(), st.sampled_from([np.float64, np.float32]))
 def test_results_are_stable(seed, duplicates, warm, dtype):
-    X, D, lam = _near_duplicates(seed) if duplicates else draw_problem(seed)
+    X, D, alpha = _near_duplicates(seed) if duplicates else draw_problem(seed)
     X, D = X.astype(dtype), D.astype(dtype)
     start = np.random.default_rng(seed).random((4, D.shape[1])) < 0.4 if warm else None
-    C = sbr(X, D, lam, warm=None if start is None else start.astype(dtype))
+    C = sbr(X, D, alpha, warm=None if start is None else start.astype(dtype))
     assert C.dtype == dtype
-    assert is_sbr_stable(X, D, C, lam).all()
+    assert is_sbr_stable(X, D, C, alpha).all()
 
 
 @given(seeds)
 def test_stable_means_that_no_support_one_atom_away_is_better(seed):
-    X, D, lam = draw_problem(seed, m=(3, 8), n=(2, 9))
+    X, D, alpha = draw_problem(seed, m=(3, 8), n=(2, 9))
     assume(is_well_posed(D))
     rng = np.random.default_rng(seed)
     C = np.array([least_squares(x, D, np.flatnonzero(rng.random(D.shape[1]) < 0.4)) for x in X])
-    C[0] = sbr(X[:1], D, lam)[0]
-    stable = is_sbr_stable(X, D, C, lam)
+    C[0] = sbr(X[:1], D, alpha)[0]
+    stable = is_sbr_stable(X, D, C, alpha)
     assert stable[0]
     for x, c, found in zip(X, C, stable, strict=True):
-        S, now = set(np.flatnonzero(c).tolist()), l0_value(x, D, c, lam)
+        S, now = set(np.flatnonzero(c).tolist()), l0_value(x, D, c, alpha)
         trials = [sorted(S ^ {i}) for i in range(D.shape[1])]
-        gain = now - min(l0_value(x, D, least_squares(x, D, t), lam) for t in trials)
+        gain = now - min(l0_value(x, D, least_squares(x, D, t), alpha) for t in trials)
         independent = np.linalg.matrix_rank(D[:, sorted(S)]) == len(S) if S else True
         if abs(gain) > 1e-9:
             assert found == (gain < 0 and independent)
@@ -104,11 +104,11 @@ def test_rows_threads_and_gram(rng):
 
 
 def test_layouts_are_accepted_and_inputs_kept():
-    X, D, lam = draw_problem(6)
-    C, warm = sbr(X, D, lam), np.ones((4, D.shape[1]))
+    X, D, alpha = draw_problem(6)
+    C, warm = sbr(X, D, alpha), np.ones((4, D.shape[1]))
     X.flags.writeable = D.flags.writeable = warm.flags.writeable = False
-    np.testing.assert_array_equal(sbr(np.asfortranarray(X), np.asfortranarray(D), lam), C)
-    sbr(X, D, lam, warm=warm)
+    np.testing.assert_array_equal(sbr(np.asfortranarray(X), np.asfortranarray(D), alpha), C)
+    sbr(X, D, alpha, warm=warm)
     assert (warm == 1).all()
     assert sbr([[3, 0]], np.eye(2, dtype=int), 1).tolist() == [[3.0, 0.0]]
 
@@ -146,7 +146,7 @@ def test_too_few_moves_are_counted():
 )
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
-        sbr(**(good_arguments(lam=0.1) | arguments))
+        sbr(**(good_arguments(alpha=0.1) | arguments))
 
 
 @refuses(
@@ -159,4 +159,4 @@ def test_bad_arguments(arguments, error, message):
 )
 def test_bad_arguments_of_the_checker(arguments, error, message):
     with pytest.raises(error, match=message):
-        is_sbr_stable(**(good_arguments(C=np.zeros((2, 5)), lam=0.1) | arguments))
+        is_sbr_stable(**(good_arguments(C=np.zeros((2, 5)), alpha=0.1) | arguments))

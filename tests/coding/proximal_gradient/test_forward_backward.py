@@ -46,8 +46,8 @@ def _fista(x, D, penalty, step, n_steps, restart):
 @ignore_unconverged
 @given(seeds, families, st.booleans())
 def test_plain_steps(seed, family, warm):
-    X, D, lam = draw_problem(seed)
-    penalty = penalties(lam, D)[family]
+    X, D, alpha = draw_problem(seed)
+    penalty = penalties(alpha, D)[family]
     start = np.random.default_rng(seed).standard_normal((4, D.shape[1])) if warm else None
     C, info = forward_backward(X, D, penalty, tol=0, max_iter=3, warm=start, return_history=True)
     for i, x in enumerate(X):
@@ -69,19 +69,19 @@ def test_plain_steps(seed, family, warm):
 @ignore_unconverged
 @given(seeds, st.booleans())
 def test_fista(seed, restart):
-    X, D, lam = draw_problem(seed)
-    C, info = forward_backward(X, D, L1(lam), accel=True, restart=restart, tol=0, max_iter=30)
+    X, D, alpha = draw_problem(seed)
+    C, info = forward_backward(X, D, L1(alpha), accel=True, restart=restart, tol=0, max_iter=30)
     assert info.step == 1 / info.lipschitz
     for x, c in zip(X, C, strict=True):
-        path = _fista(x, D, L1(lam), info.step, 30, restart)
+        path = _fista(x, D, L1(alpha), info.step, 30, restart)
         np.testing.assert_allclose(c, path[-1], atol=1e-9)
 
 
 @ignore_unconverged
 @given(seeds, families, st.booleans(), st.floats(0.02, 0.999))
 def test_sufficient_decrease(seed, family, accel, share):
-    X, D, lam = draw_problem(seed)
-    penalty = penalties(lam, D)[family]
+    X, D, alpha = draw_problem(seed)
+    penalty = penalties(alpha, D)[family]
     L, rho = squared_spectral_norm(D), penalty.weak_convexity()
     if accel and family == 0:
         return
@@ -103,8 +103,8 @@ def test_sufficient_decrease(seed, family, accel, share):
 @ignore_unconverged
 @given(seeds, families, st.floats(0.05, 0.99), st.integers(1, 20))
 def test_distance_from_criticality_is_at_most_the_last_move_over_the_step(seed, family, share, n_steps):
-    X, D, lam = draw_problem(seed)
-    penalty = penalties(lam, D)[family]
+    X, D, alpha = draw_problem(seed)
+    penalty = penalties(alpha, D)[family]
     step = share * step_limit(squared_spectral_norm(D), penalty)
     C, info = forward_backward(X, D, penalty, step=step, tol=0, max_iter=n_steps, return_history=True)
     distance = np.linalg.norm(penalty.subgrad_dist(C, (C @ D.T - X) @ D), axis=1)
@@ -117,18 +117,18 @@ def test_distance_from_criticality_is_at_most_the_last_move_over_the_step(seed, 
 @ignore_unconverged
 @given(seeds, families)
 def test_nonzero_entries_are_at_least_the_jump(seed, family):
-    X, D, lam = draw_problem(seed)
-    penalty = penalties(lam, D)[family]
+    X, D, alpha = draw_problem(seed)
+    penalty = penalties(alpha, D)[family]
     C, info = forward_backward(X, D, penalty, max_iter=50)
     least = penalty.jump(info.step) + 0 * C
     assert (np.abs(C) >= least * (1 - 1e-12))[C != 0].all()
 
 
 @ignore_unconverged
-@given(seeds, st.sampled_from([L0, lambda lam: Lq(lam, 0.5)]))
+@given(seeds, st.sampled_from([L0, lambda alpha: Lq(alpha, 0.5)]))
 def test_support_changes_have_a_budget(seed, family):
-    X, D, lam = draw_problem(seed)
-    penalty = family(lam)
+    X, D, alpha = draw_problem(seed)
+    penalty = family(alpha)
     _, info = forward_backward(X, D, penalty, max_iter=300, return_history=True)
     room = (1 / info.step - info.lipschitz) * penalty.jump(info.step) ** 2
     budget = 2 * info.history.objective[0] / room
@@ -205,13 +205,13 @@ def test_settled_supports_converge_linearly_to_least_squares():
 @ignore_unconverged
 @given(seeds)
 def test_rates_of_ista_and_fista(seed):
-    X, D, lam = draw_problem(seed, n=(3, 12), n_samples=2, plain=True)
-    best, optimum = forward_backward(X, D, L1(lam), accel=True, tol=1e-13, max_iter=50_000)
+    X, D, alpha = draw_problem(seed, n=(3, 12), n_samples=2, plain=True)
+    best, optimum = forward_backward(X, D, L1(alpha), accel=True, tol=1e-13, max_iter=50_000)
     square = np.sum(best**2, axis=1)
     for accel in (False, True):
         L = optimum.lipschitz
         _, info = forward_backward(
-            X, D, L1(lam), step=1 / L, accel=accel, restart=False, tol=0, max_iter=100, return_history=True
+            X, D, L1(alpha), step=1 / L, accel=accel, restart=False, tol=0, max_iter=100, return_history=True
         )
         k = np.arange(1, info.history.change.shape[0] + 1)[:, None]
         bound = 2 * L * square / (k + 1) ** 2 if accel else L * square / (2 * k)
@@ -266,7 +266,7 @@ def test_published_rule_stops_before_convergence():
     full, late = forward_backward(X, D, L1(0.02), accel=True, tol=1e-8, max_iter=50_000)
     assert early.objective.mean() > 1.05 * late.objective.mean()
     assert np.count_nonzero(paper) > 1.3 * np.count_nonzero(full)
-    # The first hard threshold, sqrt(2 lam step), is above all inner products times the step: nothing moves.
+    # The first hard threshold, sqrt(2 alpha step), is above all inner products times the step: nothing moves.
     nothing, info = forward_backward(X, D, L0(1.0), step=1e-4, inner="paper")
     assert not nothing.any()
     assert info.n_iter.tolist() == [2] * 25

@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from sparsetheory.numba_kernels.greedy.greedy_l0 import greedy_l0
 
 
-def _run(X, D, lam, warm=None, tol=1e-9, max_moves=10_000):
+def _run(X, D, alpha, warm=None, tol=1e-9, max_moves=10_000):
     dtype = X.dtype.type
     rows = np.ascontiguousarray(X @ D)
     warm = np.empty((0, D.shape[1]), dtype) if warm is None else np.ascontiguousarray(warm, dtype)
     energies = dtype(0.5) * np.sum(X**2, axis=1)
     roundings = dtype(64 * np.finfo(dtype).eps) * energies
     gram = np.ascontiguousarray(D.T @ D)
-    moves = greedy_l0(gram, rows, warm, dtype(lam), roundings, dtype(tol**2) * energies, max_moves)
+    moves = greedy_l0(gram, rows, warm, dtype(alpha), roundings, dtype(tol**2) * energies, max_moves)
     return rows, moves
 
 
-def _best_single_change(x, D, c, lam):
+def _best_single_change(x, D, c, alpha):
     """Return the code after the best change of one entry."""
     trials = [c]
     for i in range(c.size):
@@ -29,31 +29,31 @@ def _best_single_change(x, D, c, lam):
         refitted = without.copy()
         refitted[i] = D[:, i] @ (x - D @ without)
         trials += [without, refitted]
-    return min(trials, key=lambda t: l0_value(x, D, t, lam))
+    return min(trials, key=lambda t: l0_value(x, D, t, alpha))
 
 
 @given(seeds, st.booleans(), st.integers(1, 12))
 def test_every_move_is_the_best(seed, warm, n_moves):
-    X, D, lam = draw_problem(seed, m=(3, 12), n=(2, 14), n_samples=3, plain=True)
+    X, D, alpha = draw_problem(seed, m=(3, 12), n=(2, 14), n_samples=3, plain=True)
     rng = np.random.default_rng(seed)
     start = rng.standard_normal((3, D.shape[1])) * (rng.random((3, D.shape[1])) < 0.3)
-    codes, moves = _run(X, D, lam, start if warm else None, max_moves=n_moves)
+    codes, moves = _run(X, D, alpha, start if warm else None, max_moves=n_moves)
     for x, c, first, count in zip(X, codes, start if warm else np.zeros_like(start), moves, strict=True):
         expected = first
         for _ in range(n_moves if count < 0 else count):
-            expected = _best_single_change(x, D, expected, lam)
+            expected = _best_single_change(x, D, expected, alpha)
         np.testing.assert_allclose(c, expected, atol=1e-8)
 
 
 @given(seeds)
 def test_at_the_end_no_single_change_helps(seed):
-    X, D, lam = draw_problem(seed, m=(3, 12), n=(2, 14), n_samples=3, plain=True)
-    lam = max(lam, 0.05)
-    codes, moves = _run(X, D, lam, tol=1e-7, max_moves=10**6)
+    X, D, alpha = draw_problem(seed, m=(3, 12), n=(2, 14), n_samples=3, plain=True)
+    alpha = max(alpha, 0.05)
+    codes, moves = _run(X, D, alpha, tol=1e-7, max_moves=10**6)
     assert (moves >= 0).all()
     for x, c in zip(X, codes, strict=True):
-        now = l0_value(x, D, c, lam)
-        best = l0_value(x, D, _best_single_change(x, D, c, lam), lam)
+        now = l0_value(x, D, c, alpha)
+        best = l0_value(x, D, _best_single_change(x, D, c, alpha), alpha)
         assert now - best <= 1e-13 * (x @ x)
         assert np.abs(D[:, c != 0].T @ (x - D @ c)).max(initial=0.0) <= 1.1e-7 * np.linalg.norm(x)
 
@@ -89,11 +89,11 @@ def test_ties_with_zero_stay_zero():
     assert _run(np.array([[1.0, 1.5]]), np.eye(2), 0.5)[0].tolist() == [[0.0, 1.5]]
 
 
-@pytest.mark.parametrize(("start", "lam"), [(0.0, 0.4995), (1.0, 0.5005)])
-def test_gains_of_rounding_do_not_count(start, lam):
+@pytest.mark.parametrize(("start", "alpha"), [(0.0, 0.4995), (1.0, 0.5005)])
+def test_gains_of_rounding_do_not_count(start, alpha):
     # A single column: to set or to clear its entry gains 5e-4.
     for rounding, stays in ((1e-3, True), (1e-4, False)):
         row = np.ones((1, 1))
-        moves = greedy_l0(np.eye(1), row, np.full((1, 1), start), lam, np.full(1, rounding), np.zeros(1), 9)
+        moves = greedy_l0(np.eye(1), row, np.full((1, 1), start), alpha, np.full(1, rounding), np.zeros(1), 9)
         assert moves[0] == (0 if stays else 1)
         assert row[0, 0] == (start if stays else 1.0 - start)

@@ -11,7 +11,7 @@ from sparsetheory.numba_kernels.greedy.single_best_replacement import single_bes
 EPS = np.finfo(float).eps
 
 
-def run(X, D, lam, warm=None, max_moves=1000, capacity=None):
+def run(X, D, alpha, warm=None, max_moves=1000, capacity=None):
     """Call the kernel as the coder does; return codes and moves."""
     dtype = X.dtype.type
     rows = np.ascontiguousarray(X @ D)
@@ -21,17 +21,17 @@ def run(X, D, lam, warm=None, max_moves=1000, capacity=None):
     capacity = capacity or min(D.shape)
     G, blind = np.ascontiguousarray(D.T @ D), np.empty(X.shape[0], np.bool_)
     dependent = dtype(np.sqrt(eps))
-    moves = single_best_replacement(G, rows, warm, dtype(lam), roundings, capacity, max_moves, dependent, blind)
+    moves = single_best_replacement(G, rows, warm, dtype(alpha), roundings, capacity, max_moves, dependent, blind)
     return rows, moves
 
 
-def search(x, D, lam, support):
+def search(x, D, alpha, support):
     """Follow the definition; return the code, the number of moves, and whether the best move was always clear."""
     support, moves, clear = set(support), 0, True
     while True:
-        now = l0_value(x, D, least_squares(x, D, sorted(support)), lam)
+        now = l0_value(x, D, least_squares(x, D, sorted(support)), alpha)
         trials = [support ^ {i} for i in range(D.shape[1])]
-        values = [l0_value(x, D, least_squares(x, D, sorted(t)), lam) if len(t) <= len(x) else np.inf for t in trials]
+        values = [l0_value(x, D, least_squares(x, D, sorted(t)), alpha) if len(t) <= len(x) else np.inf for t in trials]
         ranked = np.sort([*values, now])
         clear &= bool(ranked[1] - ranked[0] > 1e-9)
         if min(values) >= now - 1e-12:
@@ -41,14 +41,14 @@ def search(x, D, lam, support):
 
 @given(seeds, st.booleans())
 def test_follows_the_definition(seed, warm):
-    X, D, lam = draw_problem(seed, m=(3, 9), n=(2, 9), n_samples=3)
+    X, D, alpha = draw_problem(seed, m=(3, 9), n=(2, 9), n_samples=3)
     assume(is_well_posed(D))
     start = np.zeros((3, D.shape[1]))
     if warm:
         start[:, : D.shape[0] // 2] = 1.0
-    codes, moves = run(X, D, lam, start if warm else None)
+    codes, moves = run(X, D, alpha, start if warm else None)
     for i, x in enumerate(X):
-        code, count, clear = search(x, D, lam, np.flatnonzero(start[i]))
+        code, count, clear = search(x, D, alpha, np.flatnonzero(start[i]))
         # Where a support of full rank fits exactly, all additions tie and rounding chooses among them.
         if clear:
             np.testing.assert_allclose(codes[i], code, atol=1e-8 * (1 + np.abs(code).max()))
@@ -60,9 +60,9 @@ def test_removals_occur_and_are_right():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         D = rng.standard_normal((15, 18)) + rng.standard_normal((15, 1))
-        x, lam = rng.standard_normal(15), 0.15
-        codes, moves = run(x[None], D, lam)
-        code, count, clear = search(x, D, lam, [])
+        x, alpha = rng.standard_normal(15), 0.15
+        codes, moves = run(x[None], D, alpha)
+        code, count, clear = search(x, D, alpha, [])
         assert clear
         np.testing.assert_allclose(codes[0], code, atol=1e-9 * (1 + np.abs(code).max()))
         assert moves[0] == count

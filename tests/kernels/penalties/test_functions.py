@@ -17,26 +17,26 @@ from sparsetheory.numba_kernels.penalties.tags import CAPPED_L1, CEL0, L0, L1, L
 @each_kind
 def test_values_follow_the_definitions(kind, rng):
     for _ in range(300):
-        x, _, lam, shape = draw(kind, rng)
-        assert value(kind, -x, lam, shape) == pytest.approx(definition(kind, x, lam, shape), rel=1e-13)
+        x, _, alpha, shape = draw(kind, rng)
+        assert value(kind, -x, alpha, shape) == pytest.approx(definition(kind, x, alpha, shape), rel=1e-13)
     assert value(kind, 0.0, 2.0, 3.0) == 0.0
 
 
 def test_cel0_by_its_square(rng):
     for _ in range(300):
-        x, _, lam, a = draw(CEL0, rng)
-        square = a**2 / 2 * (x - np.sqrt(2 * lam) / a) ** 2 * (x <= np.sqrt(2 * lam) / a)
-        assert value(CEL0, x, lam, a) == pytest.approx(lam - square, abs=8 * EPS * lam)
+        x, _, alpha, a = draw(CEL0, rng)
+        square = a**2 / 2 * (x - np.sqrt(2 * alpha) / a) ** 2 * (x <= np.sqrt(2 * alpha) / a)
+        assert value(CEL0, x, alpha, a) == pytest.approx(alpha - square, abs=8 * EPS * alpha)
 
 
 @each_weakly_convex_kind
 def test_weak_convexity_is_the_least_bend(kind, rng):
     for _ in range(50):
-        _, _, lam, shape = draw(kind, rng)
-        rho = weak_convexity(kind, lam, shape)
-        inside = {CEL0: np.sqrt(2 * lam) / shape, MCP: shape * lam, SCAD: shape * lam, LOG_SUM: shape}[kind]
+        _, _, alpha, shape = draw(kind, rng)
+        rho = weak_convexity(kind, alpha, shape)
+        inside = {CEL0: np.sqrt(2 * alpha) / shape, MCP: shape * alpha, SCAD: shape * alpha, LOG_SUM: shape}[kind]
         x = np.linspace(0.0, 2 * inside, 401)
-        bend = np.diff([value(kind, z, lam, shape) for z in x], 2) / (x[1] - x[0]) ** 2
+        bend = np.diff([value(kind, z, alpha, shape) for z in x], 2) / (x[1] - x[0]) ** 2
         assert -rho * (1 + 1e-6) <= bend.min() <= -rho * (0.99 if kind != LOG_SUM else 0.98)
 
 
@@ -47,20 +47,20 @@ def test_no_bend_is_enough_for_a_jump_or_a_corner():
 @each_kind
 def test_derivatives_against_differences(kind, rng):
     for _ in range(300):
-        x, _, lam, shape = draw(kind, rng)
+        x, _, alpha, shape = draw(kind, rng)
         h = 1e-5 * x
-        if any(abs(x - kink) <= 2 * h for kink in kinks(kind, lam, shape)):
+        if any(abs(x - kink) <= 2 * h for kink in kinks(kind, alpha, shape)):
             continue
         for sign in (-1, 1):
             z = sign * x
-            slope = (value(kind, z + h, lam, shape) - value(kind, z - h, lam, shape)) / (2 * h)
-            rounding = EPS * value(kind, x, lam, shape) / h
-            assert derivative(kind, z, lam, shape) == pytest.approx(slope, rel=1e-9, abs=4 * rounding)
-            bend = (derivative(kind, z + h, lam, shape) - derivative(kind, z - h, lam, shape)) / (2 * h)
+            slope = (value(kind, z + h, alpha, shape) - value(kind, z - h, alpha, shape)) / (2 * h)
+            rounding = EPS * value(kind, x, alpha, shape) / h
+            assert derivative(kind, z, alpha, shape) == pytest.approx(slope, rel=1e-9, abs=4 * rounding)
+            bend = (derivative(kind, z + h, alpha, shape) - derivative(kind, z - h, alpha, shape)) / (2 * h)
             # Slopes of parabolas are differences of larger numbers.
-            parts = abs(derivative(kind, x, lam, shape)) + x * max(-curvature(kind, x, lam, shape), 0.0)
+            parts = abs(derivative(kind, x, alpha, shape)) + x * max(-curvature(kind, x, alpha, shape), 0.0)
             rounding = EPS * parts / h
-            assert curvature(kind, z, lam, shape) == pytest.approx(bend, rel=1e-9, abs=4 * rounding)
+            assert curvature(kind, z, alpha, shape) == pytest.approx(bend, rel=1e-9, abs=4 * rounding)
 
 
 def test_kinks_belong_to_the_outer_side():
@@ -79,11 +79,11 @@ def test_slopes_at_zero():
 @each_kind
 def test_distance_from_critical(kind, rng):
     for _ in range(100):
-        x, _, lam, shape = draw(kind, rng)
+        x, _, alpha, shape = draw(kind, rng)
         g = 3 * rng.standard_normal()
-        slope = derivative(kind, 0.0, lam, shape)
-        assert subgradient_distance(kind, 0.0, g, lam, shape) == max(abs(g) - slope, 0.0)
-        assert subgradient_distance(kind, -x, g, lam, shape) == abs(g - derivative(kind, x, lam, shape))
+        slope = derivative(kind, 0.0, alpha, shape)
+        assert subgradient_distance(kind, 0.0, g, alpha, shape) == max(abs(g) - slope, 0.0)
+        assert subgradient_distance(kind, -x, g, alpha, shape) == abs(g - derivative(kind, x, alpha, shape))
 
 
 def test_a_concave_corner_has_two_subgradients():

@@ -29,11 +29,11 @@ from sparsetheory.numba_kernels.penalties.proximal import (
 from sparsetheory.numba_kernels.penalties.tags import CAPPED_L1, CEL0, L0, LQ, MCP, SCAD
 
 
-def _excess(kind, u, step, lam, shape, x):
+def _excess(kind, u, step, alpha, shape, x):
     """Return how much better brute force does than x, relative to the objective at zero."""
 
     def objective(z):
-        return 0.5 * (z - u) ** 2 + step * definition(kind, z, lam, shape)
+        return 0.5 * (z - u) ** 2 + step * definition(kind, z, alpha, shape)
 
     grid = np.linspace(0.0, u, 20001)
     best = grid[np.argmin(objective(grid))]
@@ -45,31 +45,33 @@ def _excess(kind, u, step, lam, shape, x):
 def test_no_point_of_a_grid_is_better(kind, rng):
     draws = [draw(kind, rng) for _ in range(150)]
     # Close to a jump two minima compete.
-    for _, step, lam, shape in draws[:50]:
-        draws.append((zero_threshold(kind, step, lam, shape) * (1 + 1e-3 * rng.standard_normal()), step, lam, shape))
+    for _, step, alpha, shape in draws[:50]:
+        draws.append(
+            (zero_threshold(kind, step, alpha, shape) * (1 + 1e-3 * rng.standard_normal()), step, alpha, shape)
+        )
     assert max(_excess(kind, *case, prox(kind, *case)) for case in draws) <= 1e-12
 
 
 @each_weakly_convex_kind
 def test_draws_reach_both_branches(kind, rng):
     draws = [draw(kind, rng) for _ in range(150)]
-    convex = [step * weak_convexity(kind, lam, shape) < 1 for _, step, lam, shape in draws]
+    convex = [step * weak_convexity(kind, alpha, shape) < 1 for _, step, alpha, shape in draws]
     assert 20 <= sum(convex) <= 130
 
 
 @each_kind
 def test_threshold_is_where_zero_stops_being_best(kind, rng):
     for _ in range(100):
-        _, step, lam, shape = draw(kind, rng)
+        _, step, alpha, shape = draw(kind, rng)
 
-        def cost(log_x, step=step, lam=lam, shape=shape):
+        def cost(log_x, step=step, alpha=alpha, shape=shape):
             x = np.exp(log_x)
-            return x / 2 + step * value(kind, x, lam, shape) / x
+            return x / 2 + step * value(kind, x, alpha, shape) / x
 
         grid = np.linspace(np.log(1e-12), np.log(1e4), 1001)
         k = np.argmin([cost(t) for t in grid])
         found = minimize_scalar(cost, bounds=(grid[max(k - 1, 0)], grid[min(k + 1, 1000)]), options={"xatol": 1e-10})
-        limit, size = zero_threshold(kind, step, lam, shape), jump(kind, step, lam, shape)
+        limit, size = zero_threshold(kind, step, alpha, shape), jump(kind, step, alpha, shape)
         assert limit == pytest.approx(min(found.fun, cost(grid[0])), rel=1e-9)
         # Where the operator is continuous, the infimum lies at zero itself.
         assert size == pytest.approx(np.exp(found.x), rel=1e-4) if size > 0 else k == 0
@@ -78,10 +80,10 @@ def test_threshold_is_where_zero_stops_being_best(kind, rng):
 @each_kind
 def test_threshold_is_the_last_number_mapped_to_zero(kind, rng):
     for _ in range(200):
-        _, step, lam, shape = draw(kind, rng)
-        limit, size = zero_threshold(kind, step, lam, shape), jump(kind, step, lam, shape)
-        assert prox(kind, limit, step, lam, shape) == prox(kind, -limit, step, lam, shape) == 0.0
-        after = prox(kind, limit * (1 + 8 * EPS), step, lam, shape)
+        _, step, alpha, shape = draw(kind, rng)
+        limit, size = zero_threshold(kind, step, alpha, shape), jump(kind, step, alpha, shape)
+        assert prox(kind, limit, step, alpha, shape) == prox(kind, -limit, step, alpha, shape) == 0.0
+        after = prox(kind, limit * (1 + 8 * EPS), step, alpha, shape)
         assert after > 0
         assert after == pytest.approx(size, rel=1e-7, abs=1e-6 * limit)
 
@@ -130,35 +132,35 @@ def test_known_lq_constants():
 
 def test_cel0_is_mcp(rng):
     for _ in range(2000):
-        u, step, lam, a = draw(CEL0, rng)
-        same = (np.sqrt(2 * lam) * a, 1 / a**2)
-        assert value(CEL0, u, lam, a) == pytest.approx(value(MCP, u, *same), rel=1e-13)
-        distance = abs(u - zero_threshold(CEL0, step, lam, a))
+        u, step, alpha, a = draw(CEL0, rng)
+        same = (np.sqrt(2 * alpha) * a, 1 / a**2)
+        assert value(CEL0, u, alpha, a) == pytest.approx(value(MCP, u, *same), rel=1e-13)
+        distance = abs(u - zero_threshold(CEL0, step, alpha, a))
         # Next to the threshold, or where the slope of the operator explodes, one rounding decides.
         if distance > 1e-12 * u and abs(1 - step * a**2) > 1e-2:
-            assert prox(CEL0, u, step, lam, a) == pytest.approx(prox(MCP, u, step, *same), rel=1e-12, abs=1e-12 * u)
+            assert prox(CEL0, u, step, alpha, a) == pytest.approx(prox(MCP, u, step, *same), rel=1e-12, abs=1e-12 * u)
 
 
 def test_step_that_just_balances_the_bend(rng):
     # One minus step times bend is zero up to rounding, and so is what it divides; a few draws in a thousand show it.
-    for a, lam in zip(10 ** rng.uniform(-1, 1, 20000), rng.uniform(0.1, 10, 20000), strict=True):
+    for a, alpha in zip(10 ** rng.uniform(-1, 1, 20000), rng.uniform(0.1, 10, 20000), strict=True):
         step = 1 / (a * a)
-        limit = zero_threshold(CEL0, step, lam, a)
+        limit = zero_threshold(CEL0, step, alpha, a)
         after = np.nextafter(limit, np.inf)
-        assert 0 <= prox(CEL0, after, step, lam, a) <= after
-        assert prox(CEL0, 0.99 * limit, step, lam, a) == 0
-        assert prox(CEL0, 1.01 * limit, step, lam, a) == 1.01 * limit
+        assert 0 <= prox(CEL0, after, step, alpha, a) <= after
+        assert prox(CEL0, 0.99 * limit, step, alpha, a) == 0
+        assert prox(CEL0, 1.01 * limit, step, alpha, a) == 1.01 * limit
 
 
 @each_weakly_convex_kind
 def test_operator_is_lipschitz_while_the_objective_is_convex(kind, rng):
     attained = 0.0
     for _ in range(60):
-        _, _, lam, shape = draw(kind, rng)
-        step = rng.uniform(0.05, 0.95) / weak_convexity(kind, lam, shape)
-        bound = 1 / (1 - step * weak_convexity(kind, lam, shape))
-        u = np.linspace(0.0, 3 * zero_threshold(kind, step, lam, shape), 2001)
-        slopes = np.diff([prox(kind, v, step, lam, shape) for v in u]) / np.diff(u)
+        _, _, alpha, shape = draw(kind, rng)
+        step = rng.uniform(0.05, 0.95) / weak_convexity(kind, alpha, shape)
+        bound = 1 / (1 - step * weak_convexity(kind, alpha, shape))
+        u = np.linspace(0.0, 3 * zero_threshold(kind, step, alpha, shape), 2001)
+        slopes = np.diff([prox(kind, v, step, alpha, shape) for v in u]) / np.diff(u)
         assert slopes.max() <= bound * (1 + 1e-9)
         attained = max(attained, slopes.max() / bound)
     assert attained >= 0.99
@@ -176,11 +178,11 @@ def test_operators_are_odd_shrink_and_do_not_decrease(kind, seed, relative):
 @each_kind
 def test_thresholded_numbers_are_critical(kind, rng):
     for _ in range(300):
-        u, step, lam, shape = draw(kind, rng)
-        if kind in WEAKLY_CONVEX.values() and abs(1 - step * weak_convexity(kind, lam, shape)) < 1e-2:
+        u, step, alpha, shape = draw(kind, rng)
+        if kind in WEAKLY_CONVEX.values() and abs(1 - step * weak_convexity(kind, alpha, shape)) < 1e-2:
             continue
-        x = prox(kind, u, step, lam, shape)
-        assert subgradient_distance(kind, x, (x - u) / step, lam, shape) <= 1e-12 * u / step
+        x = prox(kind, u, step, alpha, shape)
+        assert subgradient_distance(kind, x, (x - u) / step, alpha, shape) <= 1e-12 * u / step
 
 
 @each_kind
@@ -198,10 +200,10 @@ def test_no_strength_means_no_penalty(kind):
 @each_kind
 def test_infinity_and_not_a_number_pass_through(kind):
     shape = 2.5 if kind != LQ else 0.3
-    for lam in (0.0, 1.0, 100.0):
-        assert prox(kind, np.inf, 1.0, lam, shape) == np.inf
-        assert prox(kind, -np.inf, 1.0, lam, shape) == -np.inf
-        assert np.isnan(prox(kind, np.nan, 1.0, lam, shape))
+    for alpha in (0.0, 1.0, 100.0):
+        assert prox(kind, np.inf, 1.0, alpha, shape) == np.inf
+        assert prox(kind, -np.inf, 1.0, alpha, shape) == -np.inf
+        assert np.isnan(prox(kind, np.nan, 1.0, alpha, shape))
 
 
 @each_kind

@@ -14,11 +14,11 @@ def test_every_row_by_itself(tag, dtype, rng):
     kind = getattr(tags, tag)
     codes = (rng.standard_normal((6, 5)) * (rng.random((6, 5)) < 0.6)).astype(dtype)
     codes[3] = 0.0
-    lam = np.array([0.0, 0.3, 0.3, 1.0, 1.0], dtype)
+    alpha = np.array([0.0, 0.3, 0.3, 1.0, 1.0], dtype)
     shape = np.array([0.5, 0.5, 0.7, 0.7, 0.2], dtype) + (2 if kind == tags.SCAD else 0)
     out = np.empty(6)
-    penalty_rows(kind, codes, lam, shape, out)
-    assert out == pytest.approx([value_sum(kind, row[None], lam, shape) for row in codes], rel=1e-14)
+    penalty_rows(kind, codes, alpha, shape, out)
+    assert out == pytest.approx([value_sum(kind, row[None], alpha, shape) for row in codes], rel=1e-14)
     assert out[3] == 0.0
 
 

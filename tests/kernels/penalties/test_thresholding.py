@@ -14,16 +14,16 @@ def test_every_entry_by_itself(tag, dtype, rng):
     kind = getattr(tags, tag)
     u, g = rng.standard_normal((2, 7, 5)).astype(dtype)
     u[0] = 0.0
-    lam = np.array([0.0, 0.3, 0.3, 0.3, 1.0], dtype)
+    alpha = np.array([0.0, 0.3, 0.3, 0.3, 1.0], dtype)
     shape = np.array([0.5, 0.5, 0.5, 0.7, 0.7], dtype) + (2 if kind == tags.SCAD else 0)
     step, out = dtype(0.7), np.empty_like(u)
     cells = [(i, j) for i in range(7) for j in range(5)]
-    prox_array(kind, u, 0.7, lam, shape, out)
-    assert out.ravel().tolist() == [prox(kind, u[c], step, lam[c[1]], shape[c[1]]) for c in cells]
-    total = sum(float(value(kind, u[c], lam[c[1]], shape[c[1]])) for c in cells)
-    assert value_sum(kind, u, lam, shape) == pytest.approx(total, rel=1e-14)
-    distances = [subgradient_distance(kind, u[c], g[c], lam[c[1]], shape[c[1]]) for c in cells]
-    subgradient_distances(kind, u, g, lam, shape, out)
+    prox_array(kind, u, 0.7, alpha, shape, out)
+    assert out.ravel().tolist() == [prox(kind, u[c], step, alpha[c[1]], shape[c[1]]) for c in cells]
+    total = sum(float(value(kind, u[c], alpha[c[1]], shape[c[1]])) for c in cells)
+    assert value_sum(kind, u, alpha, shape) == pytest.approx(total, rel=1e-14)
+    distances = [subgradient_distance(kind, u[c], g[c], alpha[c[1]], shape[c[1]]) for c in cells]
+    subgradient_distances(kind, u, g, alpha, shape, out)
     assert out.ravel().tolist() == distances
 
 

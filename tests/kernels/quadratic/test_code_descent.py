@@ -18,7 +18,7 @@ precisions = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def _run(G, Q, penalty, guesses=None, tol=1e-10, max_iter=1000):
     eps = np.finfo(G.dtype).eps
     rows = PenaltyRows(penalty, G.shape[0], G.dtype)
-    table = penalty_table(rows.kind, rows.lam, rows.shape, np.diagonal(G))
+    table = penalty_table(rows.kind, rows.alpha, rows.shape, np.diagonal(G))
     guesses = np.empty((0, G.shape[0]), G.dtype) if guesses is None else guesses.astype(G.dtype)
     codes, passes, converged = Q.copy(), np.full(len(Q), -1), np.zeros(len(Q), bool)
     tol = max(tol, 8 * eps)
@@ -52,21 +52,21 @@ def test_orthogonal_atoms_give_the_proximal_operator(family, n, dtype):
 def test_l1_reaches_the_minimum(seed, kind, power, warm):
     D, X = _atoms(seed, kind)
     G, Q = D.T @ D, X @ D
-    lam = 10**power * np.abs(Q).max()
+    alpha = 10**power * np.abs(Q).max()
     guesses = np.random.default_rng(seed).standard_normal(Q.shape) if warm else None
-    codes, _, converged = _run(G, Q, L1(lam), guesses, tol=1e-13)
+    codes, _, converged = _run(G, Q, L1(alpha), guesses, tol=1e-13)
     # Coordinate steps between nearly dependent atoms may be too slow to arrive, which has to show.
     assert converged.all() or kind == "near"
     for q, c, x in zip(Q[converged], codes[converged], X[converged], strict=True):
-        assert _value(G, q, lam, c) == pytest.approx(_least(G, q, lam), rel=0, abs=1e-12 * (x @ x))
+        assert _value(G, q, alpha, c) == pytest.approx(_least(G, q, alpha), rel=0, abs=1e-12 * (x @ x))
 
 
 @given(seeds, st.booleans())
 def test_l0_codes_are_least_squares_on_their_supports(seed, warm):
     rng = np.random.default_rng(seed)
     D, X = rng.standard_normal((12, 8)) * rng.uniform(0.3, 3, 8), rng.standard_normal((4, 12))
-    G, Q, lam = D.T @ D, X @ D, 10 ** rng.uniform(-3, 0)
-    codes, _, converged = _run(G, Q, L0(lam), rng.standard_normal(Q.shape) if warm else None)
+    G, Q, alpha = D.T @ D, X @ D, 10 ** rng.uniform(-3, 0)
+    codes, _, converged = _run(G, Q, L0(alpha), rng.standard_normal(Q.shape) if warm else None)
     assert converged.all()
     for q, c in zip(Q, codes, strict=True):
         S, h = np.flatnonzero(c), np.diagonal(G)
@@ -74,10 +74,10 @@ def test_l0_codes_are_least_squares_on_their_supports(seed, warm):
             exact = np.linalg.solve(G[np.ix_(S, S)], q[S])
             scale = np.abs(q).max() / np.linalg.eigvalsh(G[np.ix_(S, S)])[0]
             np.testing.assert_allclose(c[S], exact, rtol=0, atol=8 * 1e-10 * scale)
-        # Best in every entry: h c^2 >= 2 lam on the support, r^2 <= 2 lam h off it.
+        # Best in every entry: h c^2 >= 2 alpha on the support, r^2 <= 2 alpha h off it.
         off = np.setdiff1d(np.arange(8), S)
-        assert (h[S] * c[S] ** 2 >= 2 * lam * (1 - 1e-8)).all()
-        assert ((q - G @ c)[off] ** 2 <= 2 * lam * h[off] * (1 + 1e-8) + 1e-9 * np.abs(q).max()).all()
+        assert (h[S] * c[S] ** 2 >= 2 * alpha * (1 - 1e-8)).all()
+        assert ((q - G @ c)[off] ** 2 <= 2 * alpha * h[off] * (1 + 1e-8) + 1e-9 * np.abs(q).max()).all()
 
 
 @precisions

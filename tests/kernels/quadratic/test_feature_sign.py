@@ -13,20 +13,20 @@ seeds = st.integers(0, 10**6)
 precisions = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 
-def _run(G, Q, lam, guesses=None, tol=0.0, max_iter=1000):
+def _run(G, Q, alpha, guesses=None, tol=0.0, max_iter=1000):
     eps = np.finfo(G.dtype).eps
     guesses = np.empty((0, G.shape[0]), G.dtype) if guesses is None else guesses.astype(G.dtype)
     codes, passes, converged = Q.copy(), np.full(len(Q), -1), np.zeros(len(Q), bool)
-    feature_sign(G.copy(), codes, guesses, lam, tol, 8 * eps, eps**0.5, max_iter, passes, converged)
+    feature_sign(G.copy(), codes, guesses, alpha, tol, 8 * eps, eps**0.5, max_iter, passes, converged)
     return codes, passes, converged
 
 
-def _value(G, q, lam, c):
+def _value(G, q, alpha, c):
     """Return the objective without the energy of the signal."""
-    return 0.5 * c @ G @ c - q @ c + lam * np.abs(c).sum()
+    return 0.5 * c @ G @ c - q @ c + alpha * np.abs(c).sum()
 
 
-def _least(G, q, lam):
+def _least(G, q, alpha):
     """Return the least objective: some minimiser has independent atoms, and signs from which its values follow."""
     best = 0.0
     for signs in product((-1.0, 0.0, 1.0), repeat=q.size):
@@ -34,8 +34,8 @@ def _least(G, q, lam):
         block = G[np.ix_(S, S)]
         if S.size and np.linalg.cond(block) < 1e10:
             c = np.zeros(q.size)
-            c[S] = np.linalg.solve(block, q[S] - lam * np.array(signs)[S])
-            best = min(best, _value(G, q, lam, c))
+            c[S] = np.linalg.solve(block, q[S] - alpha * np.array(signs)[S])
+            best = min(best, _value(G, q, alpha, c))
     return best
 
 
@@ -53,14 +53,14 @@ def _atoms(seed, kind, m=6, n=5):
 def test_no_sign_pattern_is_better(seed, kind, power, warm):
     D, X = _atoms(seed, kind)
     G, Q = D.T @ D, X @ D
-    lam = 10**power * np.abs(Q).max()
+    alpha = 10**power * np.abs(Q).max()
     guesses = np.random.default_rng(seed).standard_normal(Q.shape) if warm else None
-    codes, passes, converged = _run(G, Q, lam, guesses)
+    codes, passes, converged = _run(G, Q, alpha, guesses)
     assert converged.all()
     assert (passes >= 0).all()
     for q, c, x in zip(Q, codes, X, strict=True):
         # A sum of tens of products, each at most the energy times few.
-        assert _value(G, q, lam, c) == pytest.approx(_least(G, q, lam), rel=0, abs=1e-12 * (x @ x))
+        assert _value(G, q, alpha, c) == pytest.approx(_least(G, q, alpha), rel=0, abs=1e-12 * (x @ x))
 
 
 @precisions

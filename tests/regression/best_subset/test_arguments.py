@@ -23,7 +23,7 @@ from sparsetheory.regression import (
     residual_norms,
     sample_support,
     select_anchors,
-    support_gauge,
+    support_compatibility,
     theory,
     worst_case,
 )
@@ -80,10 +80,10 @@ CASES = [
     *_fits(CoSaMP, n_nonzero=NO_COUNT, max_iter=[0, *NO_COUNT], tol=NO_NUMBER, fit_intercept=NO_FLAG),
     *_fits(SplicingRegressor, criterion=NO_NAME, max_n_nonzero=NO_COUNT, max_exchange=NO_COUNT, max_iter=NO_COUNT),
     *_fits(SplicingRegressor, n_nonzero=NO_COUNT, tol=NO_NUMBER, fit_intercept=NO_FLAG),
-    *_fits(L0SwapRegressor, lam0=[0, *NO_NUMBER], lam2=NO_NUMBER, swaps=NO_NAME, max_iter=NO_COUNT),
+    *_fits(L0SwapRegressor, alpha=[0, *NO_NUMBER], ridge=NO_NUMBER, swaps=NO_NAME, max_iter=NO_COUNT),
     *_anchored(k=[None, *NO_COUNT], solver=NO_NAME, n_draws=NO_COUNT, delta=[0, 1.0, *NO_NUMBER], sigma=NO_NUMBER),
-    *_anchored(lam=[0, *NO_NUMBER], max_steps=NO_COUNT, prune=NO_FLAG, ensemble=NO_NAME, tol=[0, *NO_NUMBER]),
-    *_anchored(random_state=NO_SEED, support_prior=NO_ARRAY, forced=[99, 1.5, "a"], alpha_max=[0, *NO_NUMBER]),
+    *_anchored(alpha=[0, *NO_NUMBER], max_steps=NO_COUNT, prune=NO_FLAG, ensemble=NO_NAME, tol=[0, *NO_NUMBER]),
+    *_anchored(random_state=NO_SEED, support_prior=NO_ARRAY, forced=[99, 1.5, "a"], max_compatibility=[0, *NO_NUMBER]),
     *_anchored(anchors=["best", 99, [99], [0.5]], beta=[0, 1.0, *NO_NUMBER], m_max=NO_COUNT),
     *_calls(make_design, {"name": "gaussian", "N": 5, "d": 5}, name=NO_NAME, N=NO_COUNT, d=NO_COUNT),
     *_calls(make_design, {"name": "gaussian", "N": 5, "d": 5}, random_state=NO_SEED),
@@ -97,7 +97,9 @@ CASES = [
     *_calls(select_anchors, {"X": X, "k": 2}, support_prior=NO_ARRAY, random_state=NO_SEED, delta=NO_NUMBER),
     *_calls(certify_anchors, {"X": X, "k": 2, "anchors": ANCHORS}, anchors=[None, "a", [1]], confidence=NO_NUMBER),
     *_calls(certify_anchors, {"X": X, "k": 2, "anchors": ANCHORS}, n_samples=NO_COUNT, random_state=NO_SEED),
-    *_calls(support_gauge, {"X": X, "S": [0], "anchors": ANCHORS}, S=NO_ARRAY, anchors=[None, "a"], exact=NO_FLAG),
+    *_calls(
+        support_compatibility, {"X": X, "S": [0], "anchors": ANCHORS}, S=NO_ARRAY, anchors=[None, "a"], exact=NO_FLAG
+    ),
     *_calls(leave_one_out_distances, {}, XS=[*NO_ARRAY, [1.0, 2.0]]),
     *_calls(residual_norms, {"X": X, "Q": ANCHORS.Q}, Q=[*NO_ARRAY, [1.0]], recompute_below=NO_NUMBER),
     *_calls(omp_gram, {"gram": np.eye(2), "correlations": [1.0, 1.0]}, gram=[None, 3.0, *NO_ARRAY], n_nonzero=NO_COUNT),
@@ -106,10 +108,17 @@ CASES = [
     *_calls(benchmark_recovery, {"methods": {"omp": OMP(2)}, "designs": ["gaussian"]}, modes=[1, "min", ["x"], []]),
     *_calls(theory.required_anchors, {"k": 3, "delta": 0.1}, k=NO_COUNT, delta=[0, 1, *NO_NUMBER]),
     *_calls(
-        theory.gauge_certificate, {"dictionary": np.eye(2), "x": [1, 1], "u": [1, 1]}, dictionary=NO_ARRAY, x=NO_ARRAY
+        theory.atomic_norm_certificate,
+        {"dictionary": np.eye(2), "x": [1, 1], "u": [1, 1]},
+        dictionary=NO_ARRAY,
+        x=NO_ARRAY,
     ),
     *_calls(
-        theory.noise_level, {"sigma": 1.0, "N": 5, "d": 5, "delta": 0.1}, sigma=NO_NUMBER, N=NO_COUNT, delta=NO_NUMBER
+        theory.universal_alpha,
+        {"sigma": 1.0, "N": 5, "d": 5, "delta": 0.1},
+        sigma=NO_NUMBER,
+        N=NO_COUNT,
+        delta=NO_NUMBER,
     ),
 ]
 
@@ -127,5 +136,5 @@ def test_errors_name_the_argument(name, value, call):
 def test_numbers_of_any_type_are_numbers():
     OMP(np.int64(2), tol=np.float32(0.5), fit_intercept=np.bool_(False)).fit(X, Y)
     L0SwapRegressor(10**30).fit(X, Y)
-    assert theory.noise_level(np.float32(1), np.int32(5), 5, 0.1) > 0
+    assert theory.universal_alpha(np.float32(1), np.int32(5), 5, 0.1) > 0
     assert RandomSupportRegressor(2, random_state=np.random.default_rng(0)).fit(X, Y).certificate_ is not None

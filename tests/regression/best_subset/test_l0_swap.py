@@ -16,7 +16,7 @@ prices = st.sampled_from([0.001, 0.01, 0.1, 1.0])
 ridges = st.sampled_from([0.0, 0.05])
 
 
-@parametrize_with_checks([L0SwapRegressor(), L0SwapRegressor(swaps="pairs", lam2=0.01)])
+@parametrize_with_checks([L0SwapRegressor(), L0SwapRegressor(swaps="pairs", ridge=0.01)])
 def test_scikit_learn_conventions(estimator, check):
     check(estimator)
 
@@ -34,13 +34,13 @@ def _in_units(model, X, y):
     """Return the problem and the model in the terms of the theory: unit columns and n times the objective."""
     U = unit_columns(X)
     norms = np.linalg.norm(X - X.mean(axis=0), axis=0)
-    return U, y - y.mean(), model.coef_ * norms, y.size * model.lam0, model.lam2
+    return U, y - y.mean(), model.coef_ * norms, y.size * model.alpha, model.ridge
 
 
 @given(seeds, prices, ridges, st.sampled_from(["none", "single", "pairs"]), st.booleans())
-def test_at_exit_no_move_of_its_kind_helps(seed, lam0, lam2, swaps, clustered):
+def test_at_exit_no_move_of_its_kind_helps(seed, alpha, ridge, swaps, clustered):
     X, y = _clustered_problem(seed) if clustered else correlated_problem(seed, d=8)
-    model = L0SwapRegressor(lam0, lam2=lam2, swaps=swaps).fit(X, y)
+    model = L0SwapRegressor(alpha, ridge=ridge, swaps=swaps).fit(X, y)
     U, centred, b, price, ridge = _in_units(model, X, y)
     reached = l0_objective(U, centred, b, price, ridge)
     assert model.objective_ * y.size == pytest.approx(reached, rel=1e-9)
@@ -73,13 +73,13 @@ def test_global_optimum_is_met_more_often_the_larger_the_moves():
 
 
 @given(seeds, prices, ridges)
-def test_orthogonal_columns_are_thresholded(seed, lam0, lam2):
+def test_orthogonal_columns_are_thresholded(seed, alpha, ridge):
     rng = np.random.default_rng(seed)
     Q = np.linalg.qr(rng.standard_normal((20, 10)))[0]
     y = rng.standard_normal(20)
-    u, h = Q.T @ y, 1 + 2 * lam2
-    expected = np.where(np.abs(u) >= np.sqrt(2 * 20 * lam0 * h), u / h, 0.0)
-    model = L0SwapRegressor(lam0, lam2=lam2, fit_intercept=False).fit(Q, y)
+    u, h = Q.T @ y, 1 + 2 * ridge
+    expected = np.where(np.abs(u) >= np.sqrt(2 * 20 * alpha * h), u / h, 0.0)
+    model = L0SwapRegressor(alpha, ridge=ridge, fit_intercept=False).fit(Q, y)
     np.testing.assert_allclose(model.coef_, expected, atol=1e-12)
 
 
@@ -95,7 +95,7 @@ def test_pairs_find_features_that_only_count_together(rng, n):
     X = _blocks(n)
     signal = X[:, 0] / 2 + X[:, 1] / 2
     y = signal + 0.3 * rng.standard_normal(n)
-    arguments = {"lam0": 0.09 * 2 * np.log(n) / n, "fit_intercept": False}
+    arguments = {"alpha": 0.09 * 2 * np.log(n) / n, "fit_intercept": False}
     single = L0SwapRegressor(swaps="single", **arguments).fit(X, y)
     pairs = L0SwapRegressor(swaps="pairs", **arguments).fit(X, y)
     assert pairs.support_.tolist() == [0, 1]
@@ -109,15 +109,15 @@ def test_storage_scale_and_precision_do_not_matter(rng):
     X = rng.standard_normal((60, 40)) * (rng.random((60, 40)) < 0.4)
     y = X[:, 3] - X[:, 4] + 0.3 * rng.standard_normal(60) + 1
     for fit_intercept in (True, False):
-        one = L0SwapRegressor(0.02, lam2=0.1, fit_intercept=fit_intercept).fit(X, y)
+        one = L0SwapRegressor(0.02, ridge=0.1, fit_intercept=fit_intercept).fit(X, y)
         assert one.support_.size > 1
         for other in (sparse.csr_array(X), np.asfortranarray(X)):
-            two = L0SwapRegressor(0.02, lam2=0.1, fit_intercept=fit_intercept).fit(other, y)
+            two = L0SwapRegressor(0.02, ridge=0.1, fit_intercept=fit_intercept).fit(other, y)
             np.testing.assert_allclose(two.coef_, one.coef_, atol=1e-11)
         scales = 10.0 ** rng.uniform(-6, 6, 40)
-        scaled = L0SwapRegressor(0.02, lam2=0.1, fit_intercept=fit_intercept).fit(X * scales, y)
+        scaled = L0SwapRegressor(0.02, ridge=0.1, fit_intercept=fit_intercept).fit(X * scales, y)
         np.testing.assert_allclose(scaled.coef_ * scales, one.coef_, atol=1e-10)
-        single = L0SwapRegressor(0.02, lam2=0.1, fit_intercept=fit_intercept).fit(X.astype(np.float32), y)
+        single = L0SwapRegressor(0.02, ridge=0.1, fit_intercept=fit_intercept).fit(X.astype(np.float32), y)
         assert single.coef_.dtype == np.float32
         np.testing.assert_allclose(single.coef_, one.coef_, atol=1e-5)
 
@@ -125,8 +125,8 @@ def test_storage_scale_and_precision_do_not_matter(rng):
 def test_weights_are_repetitions(rng):
     X, y = correlated_problem(8)
     counts = rng.integers(0, 4, y.size)
-    weighted = L0SwapRegressor(0.05, lam2=0.01).fit(X, y, sample_weight=counts)
-    repeated = L0SwapRegressor(0.05, lam2=0.01).fit(X.repeat(counts, axis=0), y.repeat(counts))
+    weighted = L0SwapRegressor(0.05, ridge=0.01).fit(X, y, sample_weight=counts)
+    repeated = L0SwapRegressor(0.05, ridge=0.01).fit(X.repeat(counts, axis=0), y.repeat(counts))
     np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-9, atol=1e-12)
     assert weighted.objective_ == pytest.approx(repeated.objective_, rel=1e-9)
 
@@ -158,11 +158,11 @@ def test_too_few_iterations_are_reported():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"lam0": 0.0}, "lam0 must be a finite positive number; got 0"),
-        ({"lam0": -1.0}, "lam0"),
-        ({"lam0": np.inf}, "lam0"),
-        ({"lam0": True}, "lam0"),
-        ({"lam2": -0.1}, "lam2 must be a finite non-negative number; got -0.1"),
+        ({"alpha": 0.0}, "alpha must be a finite positive number; got 0"),
+        ({"alpha": -1.0}, "alpha"),
+        ({"alpha": np.inf}, "alpha"),
+        ({"alpha": True}, "alpha"),
+        ({"ridge": -0.1}, "ridge must be a finite non-negative number; got -0.1"),
         ({"swaps": "triples"}, "swaps must be one of .* got 'triples'"),
         ({"swaps": True}, "swaps"),
         ({"max_iter": 0}, "max_iter must be a positive integer"),

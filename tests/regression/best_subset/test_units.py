@@ -38,11 +38,11 @@ MODELS = {
     "Splicing": lambda c: SplicingRegressor(),
     "Splicing, n_nonzero": lambda c: SplicingRegressor(4),
     "L0Swap": lambda c: L0SwapRegressor(0.02 * c**2),
-    "L0Swap, ridge and pairs": lambda c: L0SwapRegressor(0.02 * c**2, lam2=0.1, swaps="pairs"),
+    "L0Swap, ridge and pairs": lambda c: L0SwapRegressor(0.02 * c**2, ridge=0.1, swaps="pairs"),
     "anchored foba": lambda c: _anchored("foba", c),
     "anchored omp": lambda c: RandomSupportRegressor(3, solver="omp", random_state=0),
     "anchored lasso": lambda c: _anchored("lasso", c),
-    "anchored lasso, lam": lambda c: _anchored("lasso", c, lam=0.1 * c),
+    "anchored lasso, alpha": lambda c: _anchored("lasso", c, alpha=0.1 * c),
     "anchored lasso+prune": lambda c: _anchored("lasso+prune", c),
 }
 

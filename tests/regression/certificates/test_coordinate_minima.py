@@ -25,7 +25,7 @@ every = pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
 
 
 def _numbers(penalty, size):
-    return np.full(size, penalty.lam), np.full(size, float(np.max(penalty.shape)))
+    return np.full(size, penalty.alpha), np.full(size, float(np.max(penalty.shape)))
 
 
 @every
@@ -45,10 +45,10 @@ def test_the_best_value_has_distance_zero_and_others_have_not(penalty, h):
         penalty.kind, np.abs(grid)[:, None], *_numbers(penalty, u.size)
     )
     best = grid[np.argmin(cost, axis=0)]
-    lam, shape = _numbers(penalty, u.size)
+    alpha, shape = _numbers(penalty, u.size)
 
     def distance(w):
-        return distance_to_best(penalty.kind, w, h * (u - w), np.full(u.size, h), lam, shape)
+        return distance_to_best(penalty.kind, w, h * (u - w), np.full(u.size, h), alpha, shape)
 
     # The grid is 1e-4 wide, and flat minima are found worse: by the root of what values differ.
     assert np.all(distance(best) <= 2e-4)
@@ -63,8 +63,8 @@ def test_the_best_value_has_distance_zero_and_others_have_not(penalty, h):
 def test_distance_of_zero_is_what_the_gradient_is_beyond_its_limit_near_it(penalty):
     limit = penalty.zero_threshold(1.0)
     g = limit + np.array([-1e-3, -1e-9, 0.0, 1e-9])
-    one, (lam, shape) = np.ones(4), _numbers(penalty, 4)
-    found = distance_to_best(penalty.kind, 0 * one, g, one, lam, shape)
+    one, (alpha, shape) = np.ones(4), _numbers(penalty, 4)
+    found = distance_to_best(penalty.kind, 0 * one, g, one, alpha, shape)
     assert np.all(found[:3] <= 1e-7)
     # The way to the minimum, or the root of what the objective would fall by: both vanish as the limit is reached.
     assert 0 < found[3] < 1e-3

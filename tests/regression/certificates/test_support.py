@@ -28,7 +28,7 @@ MODELS = [
     SplicingRegressor(),
     SplicingRegressor(4),
     L0SwapRegressor(0.02),
-    L0SwapRegressor(0.02, lam2=0.1),
+    L0SwapRegressor(0.02, ridge=0.1),
     L0SwapRegressor(0.02, swaps="none"),
 ]
 

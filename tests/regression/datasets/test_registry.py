@@ -236,8 +236,8 @@ def test_zwj_blocks_have_the_stated_spectrum(n):
 
 
 def _best_lasso_error(X, signal, y):
-    lams = np.abs(X.T @ y).max() / len(y) * np.geomspace(1, 1e-3, 50)
-    coefs = lasso_path(X, y, alphas=lams)[1]
+    alphas = np.abs(X.T @ y).max() / len(y) * np.geomspace(1, 1e-3, 50)
+    coefs = lasso_path(X, y, alphas=alphas)[1]
     return np.mean((X @ coefs - signal[:, None]) ** 2, axis=0).min()
 
 

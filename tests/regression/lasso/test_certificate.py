@@ -62,7 +62,7 @@ def test_a_fit_is_valid_and_nothing_near_it(name, fitted):
         "unpenalised": replace(c, coef=unpenalised),
         "penalised": replace(c, coef=penalised),
         "intercept": replace(c, intercept=c.intercept + 0.01),
-        "level": replace(c, penalty=c.penalty.with_lam(2 * c.lam)),
+        "level": replace(c, penalty=c.penalty.with_alpha(2 * c.alpha)),
         "tolerance": replace(c, tol=2 * c.tol),
         "bound / 2": replace(c, bound=c.bound / 2),
         "bound * 2": replace(c, bound=c.bound * 2),
@@ -226,8 +226,8 @@ def test_a_column_without_information_must_not_be_used(fitted):
 def test_the_certificate_of_the_chosen_level():
     X, y = _problem()
     X, y = X.astype(np.float32), y.astype(np.float32)
-    model = WorkingSetLassoCV(n_lams=8, cv=3).fit(X, y)
-    assert model.certificate_.lam == model.lam_
+    model = WorkingSetLassoCV(n_alphas=8, cv=3).fit(X, y)
+    assert model.certificate_.alpha == model.alpha_
     assert model.certificate_.valid
     assert model.certificate_.check(X, y).valid
     assert model.path_.coefs.dtype == model.coef_.dtype == np.float32

@@ -15,9 +15,9 @@ from sparsetheory.regression import WorkingSetLasso, WorkingSetLassoCV, lasso_pa
 
 @parametrize_with_checks(
     [
-        WorkingSetLasso(lam=0.1, tol=1e-10),
-        WorkingSetLasso(lam=0.1, penalty="mcp", tol=1e-10),
-        WorkingSetLassoCV(n_lams=5, cv=3, tol=1e-10),
+        WorkingSetLasso(alpha=0.1, tol=1e-10),
+        WorkingSetLasso(alpha=0.1, penalty="mcp", tol=1e-10),
+        WorkingSetLassoCV(n_alphas=5, cv=3, tol=1e-10),
     ]
 )
 def test_scikit_learn_conventions(estimator, check):
@@ -31,7 +31,7 @@ def _problem(rng, n=60, d=100):
 
 def test_equals_scikit_learn(rng):
     X, y = _problem(rng)
-    ours = WorkingSetLasso(lam=0.1, tol=1e-12).fit(X, y)
+    ours = WorkingSetLasso(alpha=0.1, tol=1e-12).fit(X, y)
     theirs = Lasso(alpha=0.1, tol=1e-12, max_iter=10**5).fit(X, y)
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-7)
     assert ours.intercept_ == pytest.approx(theirs.intercept_, abs=1e-7)
@@ -40,7 +40,7 @@ def test_equals_scikit_learn(rng):
 def test_certificate_is_recomputed_and_can_fail(rng):
     X, y = _problem(rng)
     s = rng.uniform(0.5, 2, y.size)
-    model = WorkingSetLasso(lam=0.1, unpenalised=[7]).fit(X, y, sample_weight=s)
+    model = WorkingSetLasso(alpha=0.1, unpenalised=[7]).fit(X, y, sample_weight=s)
     checked = model.certificate_.check(X, y, sample_weight=s)
     assert checked.valid
     assert checked.measured == pytest.approx(model.dual_gap_, abs=1e-10)
@@ -50,7 +50,7 @@ def test_certificate_is_recomputed_and_can_fail(rng):
 
 def test_certificate_of_another_penalty(rng):
     X, y = _problem(rng)
-    model = WorkingSetLasso(lam=0.2, penalty=MCP(1.0, gamma=3.0)).fit(X, y)
+    model = WorkingSetLasso(alpha=0.2, penalty=MCP(1.0, gamma=3.0)).fit(X, y)
     assert model.support_.tolist() == [0, 5]
     assert model.certificate_.check(X, y).valid
     assert not model.certificate_.check(X, 2 * y).valid
@@ -59,7 +59,7 @@ def test_certificate_of_another_penalty(rng):
 def test_a_level_beyond_the_largest_gives_zero(rng):
     X, y = _problem(rng)
     for penalty in ("l1", "mcp"):
-        assert not WorkingSetLasso(lam=100.0, penalty=penalty).fit(X, y).coef_.any()
+        assert not WorkingSetLasso(alpha=100.0, penalty=penalty).fit(X, y).coef_.any()
 
 
 def test_screening_keeps_what_a_large_gap_leaves_open(rng):
@@ -73,18 +73,18 @@ def test_screening_keeps_what_a_large_gap_leaves_open(rng):
 
 def test_level_of_a_given_penalty_object_is_replaced(rng):
     X, y = _problem(rng)
-    a, b = (WorkingSetLasso(lam=0.2, penalty=p).fit(X, y) for p in (MCP(9.0), "mcp"))
+    a, b = (WorkingSetLasso(alpha=0.2, penalty=p).fit(X, y) for p in (MCP(9.0), "mcp"))
     np.testing.assert_array_equal(a.coef_, b.coef_)
     assert clone(a).penalty == MCP(9.0)
 
 
 def test_cross_validation_picks_the_level_of_least_error(rng):
     X, y = _problem(rng)
-    model = WorkingSetLassoCV(n_lams=15, cv=4).fit(X, y)
+    model = WorkingSetLassoCV(n_alphas=15, cv=4).fit(X, y)
     assert model.mse_path_.shape == (15, 4)
-    assert model.lam_ == model.lams_[np.argmin(model.mse_path_.mean(axis=1))]
+    assert model.alpha_ == model.alphas_[np.argmin(model.mse_path_.mean(axis=1))]
     train = np.arange(15, 60)
-    fold = lasso_path(X[train], y[train], lams=model.lams_, fit_intercept=True)
+    fold = lasso_path(X[train], y[train], alphas=model.alphas_, fit_intercept=True)
     np.testing.assert_allclose(model.mse_path_[:, 0], ((fold.predict(X[:15]) - y[:15, None]) ** 2).mean(axis=0))
     assert {0, 5} <= set(model.support_)
 
@@ -94,13 +94,13 @@ def test_every_fold_needs_a_row_that_counts(rng):
     weights = np.ones(y.size)
     weights[:12] = 0.0
     with pytest.raises(ValueError, match="sample_weight must be positive somewhere in every fold"):
-        WorkingSetLassoCV(n_lams=5).fit(X, y, sample_weight=weights)
+        WorkingSetLassoCV(n_alphas=5).fit(X, y, sample_weight=weights)
 
 
-@pytest.mark.parametrize("lam", [0.0, -1.0, np.nan, "a"])
-def test_bad_level(rng, lam):
-    with pytest.raises((ValueError, TypeError), match="lam must be"):
-        WorkingSetLasso(lam=lam).fit(*_problem(rng))
+@pytest.mark.parametrize("alpha", [0.0, -1.0, np.nan, "a"])
+def test_bad_level(rng, alpha):
+    with pytest.raises((ValueError, TypeError), match="alpha must be"):
+        WorkingSetLasso(alpha=alpha).fit(*_problem(rng))
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_bad_level(rng, lam):
 )
 def test_bad_parameters(rng, parameters, message):
     X, y = _problem(rng)
-    for model in (WorkingSetLasso(0.1), WorkingSetLassoCV(n_lams=3)):
+    for model in (WorkingSetLasso(0.1), WorkingSetLassoCV(n_alphas=3)):
         with pytest.raises(ValueError, match=message):
             model.set_params(**parameters).fit(X, y)
 
@@ -137,11 +137,11 @@ def test_bad_parameters(rng, parameters, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"n_lams": 0}, "n_lams must be a positive integer"),
+        ({"n_alphas": 0}, "n_alphas must be a positive integer"),
         ({"min_ratio": 1.0}, "min_ratio must be between 0 and 1"),
         ({"min_ratio": "a"}, "min_ratio must be between 0 and 1"),
-        ({"lams": [0.1, np.nan]}, "lams must be positive"),
-        ({"lams": "a"}, "lams must be positive"),
+        ({"alphas": [0.1, np.nan]}, "alphas must be positive"),
+        ({"alphas": "a"}, "alphas must be positive"),
         ({"n_jobs": 0}, "n_jobs must be None or an integer"),
         ({"n_jobs": 1.5}, "n_jobs must be None or an integer"),
     ],
@@ -157,13 +157,13 @@ def test_an_intercept_costs_a_tall_sparse_design_little(rng):
     rows, columns = rng.integers(0, 20_000, (2, count))
     X = sparse.csc_array((rng.standard_normal(count), (rows, columns)), shape)
     y = X[:, :20].sum(axis=1) + 0.1 * rng.standard_normal(20_000)
-    lam = 0.2 * np.abs(X.T @ (y - y.mean())).max() / y.size
+    alpha = 0.2 * np.abs(X.T @ (y - y.mean())).max() / y.size
     seconds = {}
     for options in ({"fit_intercept": False}, {}, {"unpenalised": [0, 1]}):
         times = []
         for _ in range(3):
             start = time.process_time()
-            model = WorkingSetLasso(lam, **options).fit(X, y)
+            model = WorkingSetLasso(alpha, **options).fit(X, y)
             times.append(time.process_time() - start)
         seconds[str(options)] = min(times)
         assert model.certificate_.valid

@@ -32,9 +32,9 @@ def test_puffer_is_the_lasso_of_the_preconditioned_problem(rng, n, d):
     left, values, _ = np.linalg.svd(Z, full_matrices=False)
     kept = values > 1e-10 * values[0]
     F = np.sqrt(n) * (left[:, kept] / values[kept]) @ left[:, kept].T
-    lam = 0.3 * np.abs((F @ Z).T @ F @ (y - y.mean())).max() / n
-    reference = Lasso(lam, fit_intercept=False, tol=1e-14, max_iter=10**6).fit(F @ Z, F @ (y - y.mean()))
-    model = PufferLasso(lam, tol=1e-13).fit(X, y)
+    alpha = 0.3 * np.abs((F @ Z).T @ F @ (y - y.mean())).max() / n
+    reference = Lasso(alpha, fit_intercept=False, tol=1e-14, max_iter=10**6).fit(F @ Z, F @ (y - y.mean()))
+    model = PufferLasso(alpha, tol=1e-13).fit(X, y)
     assert model.rank_ == kept.sum()
     assert model.support_.size > 1
     norms = np.linalg.norm(X - X.mean(axis=0), axis=0) / np.sqrt(n)
@@ -159,9 +159,9 @@ class TestBoth:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"lam": 0.0}, "lam must be a finite positive number; got 0"),
-            ({"lam": -1.0}, "lam"),
-            ({"lam": np.nan}, "lam"),
+            ({"alpha": 0.0}, "alpha must be a finite positive number; got 0"),
+            ({"alpha": -1.0}, "alpha"),
+            ({"alpha": np.nan}, "alpha"),
             ({"tol": 0.0}, "tol must be a finite positive number"),
             ({"max_iter": 0}, "max_iter must be a positive integer"),
         ],
@@ -192,8 +192,8 @@ def test_bad_parameters_of_peeling(rng, arguments, message):
 def test_certificates_are_sharp(rng, method, n, d):
     X, y = _problem(rng, n, d)
     weights = rng.uniform(0.5, 2, n)
-    lam = 0.1 if method is OutlierPeelingLasso else 0.5
-    model = method(lam).fit(X, y, sample_weight=weights)
+    alpha = 0.1 if method is OutlierPeelingLasso else 0.5
+    model = method(alpha).fit(X, y, sample_weight=weights)
     c = model.certificate_
     assert model.support_.size > 1
     assert c.valid
@@ -208,7 +208,7 @@ def test_certificates_are_sharp(rng, method, n, d):
         replace(c, bound=2 * c.bound),
         replace(c, bound=c.bound / 2),
         replace(c, tol=2 * c.tol),
-        replace(c, lam=1.2 * c.lam),
+        replace(c, alpha=1.2 * c.alpha),
         replace(c, fit_intercept=False),
     ]
     assert not any(w.check(X, y, weights).valid for w in wrong)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from regression.anchor_references import all_distances, clustered, many_gauges
+from regression.anchor_references import all_distances, clustered, many_compatibilities
 from scipy import stats
 
 from sparsetheory.regression import select_anchors, theory
@@ -114,7 +114,9 @@ def test_support_prior():
     assert informed.certified
     assert np.mean(informed.indices >= 150) > 0.9
     supports = np.random.default_rng(1).permuted(np.tile(np.arange(150, 200), (3000, 1)), axis=1)[:, :K]
-    shares = [np.mean(many_gauges(X, supports, all_distances(X, a.indices)) > 2 * K) for a in (blind, informed)]
+    shares = [
+        np.mean(many_compatibilities(X, supports, all_distances(X, a.indices)) > 2 * K) for a in (blind, informed)
+    ]
     assert shares[1] < 0.1 < shares[0]
     np.testing.assert_allclose(informed.prior * prior.max(), prior)
 
@@ -160,9 +162,9 @@ def test_too_few_random_anchors():
         assert select_anchors(X, K, method="random", m=30, random_state=0).indices.size == 30
 
 
-def test_random_anchors_promise_no_gauge_below_k():
+def test_random_anchors_promise_no_compatibility_below_k():
     X = np.random.default_rng(0).standard_normal((300, 400))
-    anchors = select_anchors(X, 3, method="random", delta=0.1, alpha_max=2.9, random_state=0)
+    anchors = select_anchors(X, 3, method="random", delta=0.1, max_compatibility=2.9, random_state=0)
     assert not anchors.certified
     assert anchors.delta_implied == 1.0
 
@@ -223,5 +225,5 @@ def test_default_limit_leaves_room_in_small_samples():
     X = np.random.default_rng(0).standard_normal((4, 3)) + 1e3
     for basis, limit in ((None, 1), (np.full((4, 1), 0.5), 0)):
         with pytest.warns(RuntimeWarning, match=f"limit of {limit} anchors"):
-            anchors = find_anchors(Columns(X, basis), 2, alpha_max=0.01, random_state=0)
+            anchors = find_anchors(Columns(X, basis), 2, max_compatibility=0.01, random_state=0)
         assert anchors.Q.shape == (4, 1)

@@ -23,8 +23,8 @@ def _law(d, k, seed):
     return SupportLaw(np.ones(d, dtype=bool), None, k, np.random.default_rng(seed))
 
 
-def _search(X, k, seed, *, limit=10**6, blocks=False, delta=0.1, beta=0.1, alpha_max=None):
-    rules = SearchRules(2.0 * k if alpha_max is None else alpha_max, delta, beta, limit, blocks)
+def _search(X, k, seed, *, limit=10**6, blocks=False, delta=0.1, beta=0.1, max_compatibility=None):
+    rules = SearchRules(2.0 * k if max_compatibility is None else max_compatibility, delta, beta, limit, blocks)
     return AnchorSearch(AnchorSpan(Columns(X), NONE, 1e-11), _law(X.shape[1], k, seed), rules)
 
 
@@ -106,7 +106,7 @@ def test_proved_share_inverts_needed_passes(failures):
 def test_ill_conditioned_supports_fail_until_anchors_span_them(rng):
     x, e = rng.standard_normal((2, 50))
     X = np.column_stack([x, x + 2e-13 * e, *rng.standard_normal((2, 50))])
-    search = _search(X, 2, 0, alpha_max=1e15)
+    search = _search(X, 2, 0, max_compatibility=1e15)
     assert search.certified
     assert search.n_failures == 1
     assert search.n_ill_conditioned > 1
@@ -115,7 +115,7 @@ def test_ill_conditioned_supports_fail_until_anchors_span_them(rng):
 
 def test_copies_need_no_anchors(rng):
     X = np.repeat(rng.standard_normal((40, 20)), 3, axis=1)
-    search = _search(X, 4, 0, alpha_max=6.0)
+    search = _search(X, 4, 0, max_compatibility=6.0)
     assert search.certified
     assert search.span.indices == []
     assert search.n_ill_conditioned == 0

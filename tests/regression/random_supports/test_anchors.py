@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from regression.anchor_references import all_distances, clustered, many_gauges, uniform_supports
+from regression.anchor_references import all_distances, clustered, many_compatibilities, uniform_supports
 from scipy import sparse, stats
 
 from sparsetheory.regression import make_design, select_anchors
@@ -15,9 +15,11 @@ def _clusters(seed=0, scale=1e-3, groups=12):
     return clustered(np.random.default_rng(seed), N, D, groups, scale)
 
 
-def _failing_share(X, anchors, k, alpha_max, count=3000, seed=99):
+def _failing_share(X, anchors, k, max_compatibility, count=3000, seed=99):
     supports = uniform_supports(np.random.default_rng(seed), X.shape[1], k, count)
-    return np.mean(many_gauges(X, supports, all_distances(X, anchors.indices)) > alpha_max * (1 + 1e-6))
+    return np.mean(
+        many_compatibilities(X, supports, all_distances(X, anchors.indices)) > max_compatibility * (1 + 1e-6)
+    )
 
 
 def _runs_that_break_the_guarantee(name, runs, delta, beta):
@@ -83,9 +85,11 @@ def test_easy_designs_need_none():
     np.testing.assert_allclose(anchors.weights, np.sqrt((X**2).mean(axis=0)))
 
 
-def test_a_smaller_gauge_needs_more_anchors():
+def test_a_smaller_compatibility_needs_more_anchors():
     X = _clusters(scale=0.3)
-    sizes = [select_anchors(X, K, alpha_max=a, delta=0.2, random_state=0).indices.size for a in (20.0, 8.0, 5.0)]
+    sizes = [
+        select_anchors(X, K, max_compatibility=a, delta=0.2, random_state=0).indices.size for a in (20.0, 8.0, 5.0)
+    ]
     assert sizes[0] < sizes[1] < sizes[2]
 
 
@@ -157,8 +161,8 @@ def test_random_states(method):
         ({"delta": 1}, "delta must be"),
         ({"beta": 1.0}, "beta must be"),
         ({"beta": float("nan")}, "beta must be"),
-        ({"alpha_max": 0.0}, "alpha_max must be a finite positive number"),
-        ({"alpha_max": np.inf}, "alpha_max must be"),
+        ({"max_compatibility": 0.0}, "max_compatibility must be a finite positive number"),
+        ({"max_compatibility": np.inf}, "max_compatibility must be"),
         ({"rtol": 0.0}, "rtol must be"),
         ({"method": "greedy"}, "method must be one of adaptive, random; got 'greedy'"),
         ({"rule": "two"}, "rule must be one of one, mixed"),

@@ -61,11 +61,11 @@ def test_the_bound_is_that_of_the_theorem(fitted):
     basis = np.linalg.qr(np.column_stack([np.ones(N), X[:, certificate.anchors.indices]]))[0]
     loss = 0.5 * np.mean((target - basis @ (basis.T @ target)) ** 2)
     size = np.sqrt(np.mean(target**2)) + SIGMA * (1 + np.sqrt(6 / N))
-    level = theory.noise_level(SIGMA, N, D, 0.1)
+    level = theory.universal_alpha(SIGMA, N, D, 0.1)
     assert certificate.rank == basis.shape[1]
     assert certificate.gap == pytest.approx(1e-6 * loss, rel=1e-6)
     assert certificate.signal == pytest.approx(size)
-    assert certificate.lam == pytest.approx(level)
+    assert certificate.alpha == pytest.approx(level)
     noise = SIGMA**2 / N * (certificate.rank + 2 * np.sqrt(3 * certificate.rank) + 6)
     expected = noise + (np.sqrt(2 * level * 2 * K * size) + np.sqrt(2e-6 * loss)) ** 2
     assert certificate.bound == pytest.approx(expected, rel=1e-6)
@@ -99,12 +99,12 @@ CORRUPTIONS = {
     "intercept": lambda c: {"intercept": c.intercept + 1e-4},
     "sigma": lambda c: {"sigma": 2 * c.sigma},
     "smaller sigma": lambda c: {"sigma": c.sigma / 2},
-    "level": lambda c: {"lam": 2 * c.lam},
+    "level": lambda c: {"alpha": 2 * c.alpha},
     "gap": lambda c: {"gap": 2 * c.gap},
     "signal": lambda c: {"signal": c.signal / 2},
     "rounding": lambda c: {"inside": 2 * c.inside},
     "rank": lambda c: {"rank": c.rank - 1},
-    "alpha": lambda c: {"alpha": c.alpha / 2},
+    "compatibility": lambda c: {"compatibility": c.compatibility / 2},
     "k": lambda c: {"k": c.k + 1},
     "tolerance": lambda c: {"tol": 2 * c.tol},
 }
@@ -121,8 +121,8 @@ def test_corrupted_certificates_are_invalid(fitted, name):
 # The same with a bound that follows from the corrupted facts: what each comparison is for.
 CONSISTENT = {
     "smaller sigma": (lambda c: {"sigma": c.sigma / 2}, "residuals are too large for sigma"),
-    "smaller level": (lambda c: {"lam": 0.99 * c.lam}, "below the universal one|not within tol"),
-    "smaller gauge": (lambda c: {"alpha": c.alpha / 2}, "not certified for such supports"),
+    "smaller level": (lambda c: {"alpha": 0.99 * c.alpha}, "below the universal one|not within tol"),
+    "smaller compatibility": (lambda c: {"compatibility": c.compatibility / 2}, "not certified for such supports"),
     "larger k": (lambda c: {"k": c.k + 1}, "not certified for such supports"),
     "uncertified": (lambda c: {"anchors": replace(c.anchors, certified=False)}, "not certified for such supports"),
     "rank": (lambda c: {"rank": c.rank - 1}, "dimensions, not"),
@@ -153,7 +153,7 @@ def test_fresh_supports_are_drawn():
     # No anchors at all, with the word of a certificate that there need be none.
     X, _, y = _case()
     base = select_anchors(X, K, method="random", m=0, random_state=0)
-    model = _model(anchors=replace(base, certified=True, alpha_max=2.0 * K, k=K), fit_intercept=False).fit(X, y)
+    model = _model(anchors=replace(base, certified=True, max_compatibility=2.0 * K, k=K), fit_intercept=False).fit(X, y)
     assert model.certificate_.status is not Status.NOT_APPLICABLE
     checked = model.certificate_.check(X, y)
     assert "fresh supports fail" in checked.reason or "sigma" in checked.reason
@@ -197,15 +197,15 @@ def test_the_gap_decides():
     X, _, y = _case("gaussian")
     certificate = _model().fit(X, y).certificate_
     # The fit at a larger level is so far from the minimum at this one.
-    other = _model(lam=1.05 * certificate.lam, tol=1e-12).fit(X, y)
+    other = _model(alpha=1.05 * certificate.alpha, tol=1e-12).fit(X, y)
     residual, weights = y - other.predict(X), certificate.anchors.weights
     alive = weights > 0
     basis = np.linalg.qr(np.column_stack([np.ones(N), X[:, certificate.anchors.indices]]))[0]
     target = y - basis @ (basis.T @ y)
-    feasible = 1 / np.max(np.abs(X.T @ residual)[alive] / (N * certificate.lam * weights[alive]))
+    feasible = 1 / np.max(np.abs(X.T @ residual)[alive] / (N * certificate.alpha * weights[alive]))
     point = residual * min(feasible, (residual @ target) / (residual @ residual))
     energy = 0.5 * np.mean(target**2)
-    primal = 0.5 * np.mean(residual**2) + certificate.lam * weights @ np.abs(other.coef_)
+    primal = 0.5 * np.mean(residual**2) + certificate.alpha * weights @ np.abs(other.coef_)
     gap = primal - (energy - 0.5 * np.mean((target - point) ** 2))
     assert gap > 1e-5 * energy
     for share, valid in ((0.9, False), (1.01, True)):
@@ -280,7 +280,7 @@ def test_one_certificate_for_many_targets():
         ({"solver": "omp"}, "no theorem"),
         ({"solver": "lasso+prune"}, "no theorem"),
         ({"sigma": None}, "estimated"),
-        ({"lam": 0.02}, "below the universal one"),
+        ({"alpha": 0.02}, "below the universal one"),
         ({"n_draws": 2}, "several draws"),
         ({"ensemble": "mean"}, "several draws"),
         ({"anchors": [1, 2]}, "not certified"),

@@ -57,7 +57,7 @@ def test_errors_do_not_explode(solver, design):
 
 def test_the_lasso_fails_where_anchors_do_not():
     X, signal, y = _case("tree")
-    lasso = WorkingSetLasso(theory.noise_level(SIGMA, N, D, 0.1))
+    lasso = WorkingSetLasso(theory.universal_alpha(SIGMA, N, D, 0.1))
     assert _error(lasso, X, signal, y) > 20 * _error(
         RandomSupportRegressor(K, sigma=SIGMA, random_state=0), X, signal, y
     )
@@ -73,9 +73,9 @@ def test_unknown_noise_level_is_estimated():
 
 def test_level_by_cross_validation():
     X, signal, y = _case()
-    model = RandomSupportRegressor(K, solver="lasso", lam="cv", sigma=SIGMA, random_state=0)
+    model = RandomSupportRegressor(K, solver="lasso", alpha="cv", sigma=SIGMA, random_state=0)
     assert _error(model, X, signal, y) < 1.0
-    assert np.isfinite(model.lam_)
+    assert np.isfinite(model.alpha_)
 
 
 def test_noiseless_response_is_recovered_with_sigma_zero():
@@ -114,10 +114,10 @@ def test_given_anchors_are_certified_for_no_more_than_they_were():
         model = RandomSupportRegressor(k, anchors=anchors, sigma=SIGMA, fit_intercept=False, **options)
         return model.fit(X, y).anchors_.certified
 
-    assert certified(K - 1, alpha_max=2.0 * K)
-    # A smaller support has a smaller gauge, but less than 2K was not tested.
+    assert certified(K - 1, max_compatibility=2.0 * K)
+    # A smaller support has a smaller compatibility, but less than 2K was not tested.
     assert not certified(K - 1)
-    assert not certified(K, alpha_max=2.0 * K - 1)
+    assert not certified(K, max_compatibility=2.0 * K - 1)
     assert not certified(K + 1)
 
 
@@ -268,7 +268,7 @@ def test_draws():
         ({"delta": 0.0}, "delta"),
         ({"delta": 1.0}, "delta"),
         ({"beta": 1.5}, "beta"),
-        ({"alpha_max": 0.0}, "alpha_max"),
+        ({"max_compatibility": 0.0}, "max_compatibility"),
         ({"sigma": -1.0}, "sigma"),
         ({"sigma": 0.0, "solver": "lasso"}, "sigma"),
         ({"solver": "ridge"}, "solver must be one of"),
@@ -283,9 +283,9 @@ def test_draws():
         ({"solver": None}, "solver must be one of"),
         ({"n_draws": 0}, "n_draws"),
         ({"max_steps": 0}, "max_steps"),
-        ({"lam": -1.0}, "lam"),
-        ({"lam": "best"}, "lam must be a finite positive number"),
-        ({"lam": np.ones(2)}, "lam must be a finite positive number"),
+        ({"alpha": -1.0}, "alpha"),
+        ({"alpha": "best"}, "alpha must be a finite positive number"),
+        ({"alpha": np.ones(2)}, "alpha must be a finite positive number"),
         ({"tol": 0.0}, "tol"),
         ({"support_prior": np.ones(3)}, "support_prior"),
     ],

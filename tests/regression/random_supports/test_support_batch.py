@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from regression.anchor_references import all_distances, clustered, many_gauges, uniform_supports
+from regression.anchor_references import all_distances, clustered, many_compatibilities, uniform_supports
 
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.distances import leave_one_out_distances, orthonormal_basis
@@ -47,7 +47,7 @@ def test_ratios_against_least_squares(rng, scale):
     supports, T = uniform_supports(rng, 80, 4, 50), list(range(9))
     batch = SupportBatch(Columns(X), supports, orthonormal_basis(X[:, T])[0])
     np.testing.assert_allclose(
-        batch.ratios().sum(axis=1), many_gauges(X, supports, all_distances(X, T)), rtol=1e-13 / scale
+        batch.ratios().sum(axis=1), many_compatibilities(X, supports, all_distances(X, T)), rtol=1e-13 / scale
     )
     assert len(batch) == 50
     assert np.all(batch.ratios()[supports < 9] == 0)

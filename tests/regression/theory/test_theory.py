@@ -100,7 +100,7 @@ def test_cluster_failure_is_within_a_constant_of_the_bound():
 def test_noise_level_is_not_exceeded_too_often(rng):
     N, d, sigma, delta = 30, 50, 0.7, 0.2
     V = make_design("gaussian", N, d, random_state=rng)
-    exceeded = np.abs(V.T @ (sigma * rng.standard_normal((N, 2000)))).max(axis=0) / N > theory.noise_level(
+    exceeded = np.abs(V.T @ (sigma * rng.standard_normal((N, 2000)))).max(axis=0) / N > theory.universal_alpha(
         sigma, N, d, delta
     )
     assert exceeded.sum() <= binom.ppf(SURE, 2000, delta)
@@ -112,21 +112,21 @@ def _soft(values, level):
     return np.sign(values) * np.maximum(np.abs(values) - level, 0)
 
 
-def _descend(V, y, lam, steps):
+def _descend(V, y, alpha, steps):
     """Proximal gradient from zero, stopped early."""
     N = len(y)
     step = N / np.linalg.norm(V, 2) ** 2
     z = np.zeros(V.shape[1])
     for _ in range(steps):
-        z = _soft(z + step * V.T @ (y - V @ z) / N, step * lam)
+        z = _soft(z + step * V.T @ (y - V @ z) / N, step * alpha)
     return z
 
 
-def _gap(V, y, z, lam):
+def _gap(V, y, z, alpha):
     N = len(y)
     residual = y - V @ z
-    dual = residual * min(1, N * lam / np.abs(V.T @ residual).max())
-    return np.sum(residual**2) / (2 * N) + lam * np.abs(z).sum() - (y @ dual - dual @ dual / 2) / N
+    dual = residual * min(1, N * alpha / np.abs(V.T @ residual).max())
+    return np.sum(residual**2) / (2 * N) + alpha * np.abs(z).sum() - (y @ dual - dual @ dual / 2) / N
 
 
 @given(
@@ -144,12 +144,12 @@ def test_l1_error_bound_holds_for_approximate_solutions(N, d, k, steps, slack, s
     truth = np.zeros(d)
     truth[rng.choice(d, k, replace=False)] = rng.standard_normal(k) * 10 ** rng.uniform(-2, 2, k)
     noise = sigma * rng.standard_normal(N)
-    lam = slack * np.abs(V.T @ noise).max() / N
+    alpha = slack * np.abs(V.T @ noise).max() / N
     y = V @ truth + noise
-    z = _descend(V, y, lam, steps)
-    gap = max(_gap(V, y, z, lam), 0.0)
+    z = _descend(V, y, alpha, steps)
+    gap = max(_gap(V, y, z, alpha), 0.0)
     error = np.mean((V @ (z - truth)) ** 2)
-    assert error <= theory.l1_error_bound(lam, np.abs(truth).sum(), gap) * (1 + 1e-9)
+    assert error <= theory.l1_error_bound(alpha, np.abs(truth).sum(), gap) * (1 + 1e-9)
 
 
 def test_l1_error_bound_adds_roots():
@@ -160,12 +160,12 @@ def test_l1_error_bound_adds_roots():
 def test_prediction_bound_on_orthogonal_columns(m, k, t, rng):
     # Least squares on the anchors and soft thresholds elsewhere: everything is known in closed form.
     N, sigma, delta, B, trials = 60, 0.5, 0.2, 1.0, 2000
-    lam = theory.noise_level(sigma, N, N, delta)
+    alpha = theory.universal_alpha(sigma, N, N, delta)
     truth = np.zeros(N)
     truth[m : m + k] = B / np.sqrt(k)
     noise = sigma * rng.standard_normal((trials, N)) / np.sqrt(N)
     fitted = truth + noise
-    fitted[:, m:] = _soft(fitted[:, m:], lam)
+    fitted[:, m:] = _soft(fitted[:, m:], alpha)
     errors = np.sum((fitted - truth) ** 2, axis=1)
     bound = theory.prediction_bound(N, N, m, np.sqrt(k), B, sigma, delta, t)
     assert np.sum(errors > bound) <= binom.ppf(SURE, trials, delta + math.exp(-t))
@@ -173,8 +173,8 @@ def test_prediction_bound_on_orthogonal_columns(m, k, t, rng):
 
 
 def test_prediction_bound_is_the_stated_formula():
-    lam = 0.3 * math.sqrt(2 * math.log(2 * 500 / 0.1) / 200)
-    expected = 0.09 * (12 + 2 * math.sqrt(12 * 1.5) + 3) / 200 + 2 * lam * 4 * 2.5
+    alpha = 0.3 * math.sqrt(2 * math.log(2 * 500 / 0.1) / 200)
+    expected = 0.09 * (12 + 2 * math.sqrt(12 * 1.5) + 3) / 200 + 2 * alpha * 4 * 2.5
     assert theory.prediction_bound(200, 500, 12, 4, 2.5, 0.3, 0.1, 1.5) == pytest.approx(expected, rel=1e-14)
 
 
@@ -199,7 +199,7 @@ def test_required_samples_suffice_and_are_not_wasted(k, d, B, sigma, eps, delta)
     assert theory.prediction_bound(N, d, m, k, B, sigma, delta / 3, t) <= eps * (1 + 1e-9)
     assume(N > 1)
     # One row less, and one of the two terms exceeds its half.
-    lasso = 2 * theory.noise_level(sigma, N - 1, d, delta / 3) * k * B
+    lasso = 2 * theory.universal_alpha(sigma, N - 1, d, delta / 3) * k * B
     anchors = theory.prediction_bound(N - 1, d, m, k, 0.0, sigma, delta / 3, t)
     assert max(lasso, anchors) > eps / 2 * (1 - 1e-9)
 
@@ -274,42 +274,42 @@ def test_greedy_bound_on_an_orthonormal_basis():
         assert theory.greedy_bound(n, 0) == n
 
 
-def _gauge(V, x):
+def _atomic_norm(V, x):
     """The l1 norm by linear programming, and the optimal dual vector."""
     done = linprog(np.ones(2 * V.shape[1]), A_eq=np.hstack([V, -V]), b_eq=x, method="highs")
     return done.fun, done.eqlin.marginals
 
 
 @given(n=st.integers(2, 6), extra=st.integers(0, 8), seed=st.integers(0, 9999))
-def test_gauge_certificates_are_sound_and_the_dual_one_is_tight(n, extra, seed):
+def test_atomic_norm_certificates_are_sound_and_the_dual_one_is_tight(n, extra, seed):
     rng = np.random.default_rng(seed)
     V = rng.standard_normal((n, n + extra))
     x = rng.standard_normal(n)
-    gauge, dual = _gauge(V, x)
-    assert theory.gauge_certificate(V, x, rng.standard_normal(n)) <= gauge * (1 + 1e-7)
-    assert theory.gauge_certificate(V, x, dual) == pytest.approx(gauge, rel=1e-6)
+    norm, dual = _atomic_norm(V, x)
+    assert theory.atomic_norm_certificate(V, x, rng.standard_normal(n)) <= norm * (1 + 1e-7)
+    assert theory.atomic_norm_certificate(V, x, dual) == pytest.approx(norm, rel=1e-6)
 
 
-def test_gauge_of_what_the_dictionary_misses():
+def test_atomic_norm_of_what_the_dictionary_misses():
     V = np.eye(3)[:, :2]
     third = [0.0, 0.0, 1.0]
-    assert theory.gauge_certificate(V, [1.0, 0.0, 1.0], third) == math.inf
-    assert theory.gauge_certificate(V, [1.0, 0.0, 0.0], third) == 0
+    assert theory.atomic_norm_certificate(V, [1.0, 0.0, 1.0], third) == math.inf
+    assert theory.atomic_norm_certificate(V, [1.0, 0.0, 0.0], third) == 0
 
 
 @pytest.mark.parametrize(("k", "M"), [(20, 300), (80, 300), (5, 2000), (1, 1)])
-def test_no_dictionary_avoids_the_gauge(k, M, rng):
+def test_no_dictionary_avoids_the_bound(k, M, rng):
     d = 100
     V = rng.standard_normal((d, M))
     V /= np.linalg.norm(V, axis=0)
-    bound = theory.dictionary_gauge_bound(k, M)
+    bound = theory.atomic_norm_bound(k, M)
     certificates = []
     for _ in range(30):
         g = rng.standard_normal(d)
         x = np.where(np.arange(d) < k, g, 0) / np.linalg.norm(g[:k])
-        certificates.append(theory.gauge_certificate(V, x, g))
+        certificates.append(theory.atomic_norm_certificate(V, x, g))
     assert max(certificates) >= bound
-    # The identity is a dictionary too, with gauge sqrt(k).
+    # The identity is a dictionary too, with norm sqrt(k).
     assert bound <= math.sqrt(k)
 
 
@@ -323,11 +323,11 @@ def test_no_dictionary_avoids_the_gauge(k, M, rng):
         (lambda: theory.required_anchors(2, 0.0), "delta must be between 0 and 1, got 0.0"),
         (lambda: theory.required_anchors(2, 1.0), "delta must be between 0 and 1, got 1.0"),
         (lambda: theory.cluster_failure(2, 3, 0), "G must be an integer of at least 1, got 0"),
-        (lambda: theory.noise_level(-1.0, 5, 5, 0.1), "sigma must be at least 0"),
-        (lambda: theory.noise_level(1.0, 0, 5, 0.1), "N must be an integer of at least 1"),
+        (lambda: theory.universal_alpha(-1.0, 5, 5, 0.1), "sigma must be at least 0"),
+        (lambda: theory.universal_alpha(1.0, 0, 5, 0.1), "N must be an integer of at least 1"),
         (lambda: theory.l1_error_bound(0.1, -1.0), "l1 must be at least 0"),
         (lambda: theory.l1_error_bound(0.1, 1.0, math.nan), "gap must be at least 0"),
-        (lambda: theory.prediction_bound(9, 9, 2, -1.0, 1.0, 1.0, 0.1, 1.0), "alpha must be at least 0"),
+        (lambda: theory.prediction_bound(9, 9, 2, -1.0, 1.0, 1.0, 0.1, 1.0), "compatibility must be at least 0"),
         (lambda: theory.prediction_bound(9, 9, 2.5, 1.0, 1.0, 1.0, 0.1, 1.0), "m must be an integer"),
         (lambda: theory.prediction_bound(9, 9, 2, 1.0, 1.0, 1.0, 0.1, -1.0), "t must be at least 0"),
         (lambda: theory.required_samples(5, 4, 1.0, 1.0, 0.1, 0.1), "k must be at most d=4, got 5"),
@@ -337,10 +337,10 @@ def test_no_dictionary_avoids_the_gauge(k, M, rng):
         (lambda: theory.gaussian_excess(-1.0, 1.0, 5, 9), "s2 must be at least 0"),
         (lambda: theory.greedy_bound(1.0, -1), "t must be an integer of at least 0"),
         (lambda: theory.greedy_excess(1.0, 0), "t must be an integer of at least 1"),
-        (lambda: theory.dictionary_gauge_bound(0, 4), "k must be"),
-        (lambda: theory.gauge_certificate(np.eye(3), np.ones(2), np.ones(3)), "length of the columns"),
-        (lambda: theory.gauge_certificate(np.ones(3), np.ones(3), np.ones(3)), "dictionary must have 2 axes"),
-        (lambda: theory.gauge_certificate(np.eye(2), [1.0, np.nan], np.ones(2)), "x must be finite; got NaN"),
+        (lambda: theory.atomic_norm_bound(0, 4), "k must be"),
+        (lambda: theory.atomic_norm_certificate(np.eye(3), np.ones(2), np.ones(3)), "length of the columns"),
+        (lambda: theory.atomic_norm_certificate(np.ones(3), np.ones(3), np.ones(3)), "dictionary must have 2 axes"),
+        (lambda: theory.atomic_norm_certificate(np.eye(2), [1.0, np.nan], np.ones(2)), "x must be finite; got NaN"),
     ],
 )
 def test_bad_arguments(call, message):

@@ -23,7 +23,7 @@ def _marginal(T: _Real, modes: Sequence[int]) -> _Real:
 
 
 def _hessian(T: _Real) -> _Real:
-    """Return the Hessian of the sum of T by the logarithms of all factors, with the directions of the gauge added."""
+    """Return the Hessian of the sum of T by the logarithms of all factors, plus the directions of exchanged scales."""
     starts = np.concatenate([[0], np.cumsum(T.shape)])
     blocks = [slice(starts[k], starts[k + 1]) for k in range(T.ndim)]
     hessian = np.empty((starts[-1], starts[-1]))

@@ -1,4 +1,4 @@
-"""Claims about distances and gauges: what the anchors must achieve, and that random ones do."""
+"""Claims about distances and compatibilities: what the anchors must achieve, and that random ones do."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,35 +10,35 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.random_supports.exact import ROUNDING as ROUNDING_OF_GAUGES
+from sparsetheory.proofs_checks.random_supports.exact import ROUNDING as ROUNDING_OF_COMPATIBILITIES
 from sparsetheory.proofs_checks.random_supports.exact import ExactProblem, exact_problems
 from sparsetheory.proofs_checks.random_supports.instances import Anchored, classic, inspired, ours
 from sparsetheory.proofs_checks.verdicts import Always, Attains, WithProbability
-from sparsetheory.regression import leave_one_out_distances, make_design, residual_norms, support_gauge, theory
+from sparsetheory.regression import leave_one_out_distances, make_design, residual_norms, support_compatibility, theory
 from sparsetheory.regression.distances import inverse_factor, orthonormal_basis
 
 _Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class _Gauge:
-    """What the package says of the gauge of a support, and the same in exact arithmetic.
+class _Compatibility:
+    """What the package says of the compatibility of a support, and the same in exact arithmetic.
 
     Where columns depend on each other, signals are written on a maximal independent subset: that the subset is one is
     checked, the choice among several is the package's own.
     """
 
     problem: ExactProblem
-    alpha: float
+    compatibility: float
     kept: list[int]
     ratios: _Array
     alone: _Array
     W: _Array
 
     @classmethod
-    def of(cls, problem: ExactProblem) -> "_Gauge":
+    def of(cls, problem: ExactProblem) -> "_Compatibility":
         basis = orthonormal_basis(problem.X[:, problem.anchors])[0]
-        said = support_gauge(
+        said = support_compatibility(
             problem.X, problem.support, Anchored(residual_norms(problem.X, basis, recompute_below=1.0)), exact=True
         )
         kept = sorted(inverse_factor(problem.X[:, problem.support])[1].tolist())
@@ -49,10 +49,10 @@ class _Gauge:
             if problem.spans(kept)
             else np.full((1, 1), np.nan)
         )
-        return cls(problem, float(said.alpha), kept, distances / alone, alone, W)
+        return cls(problem, float(said.compatibility), kept, distances / alone, alone, W)
 
     @property
-    def exact_alpha(self) -> float:
+    def exact_compatibility(self) -> float:
         """The largest norm over signs; at the maximum the terms do not cancel, for it is at least their trace."""
         if np.isnan(self.W).any():
             return np.nan
@@ -63,30 +63,36 @@ class _Gauge:
     def rounding(self) -> float:
         """What an error of one unit in the last place of every column is multiplied by."""
         condition = float((self.problem.norms[self.kept] / self.alone).max(initial=1.0))
-        return condition * (len(self.kept) + self.alpha)
+        return condition * (len(self.kept) + self.compatibility)
 
 
 def _accuracy(problem: ExactProblem) -> Measurement:
-    """Compare alpha with its value in rational arithmetic.
+    """Compare compatibility with its value in rational arithmetic.
 
     Triangular factors carry relative errors of the condition times the unit roundoff, distances errors of the unit
     roundoff times the norm of the column, which a ratio divides by the distance within the support.
     """
-    gauge = _Gauge.of(problem)
-    return Measurement(abs(gauge.alpha - gauge.exact_alpha), ROUNDING_OF_GAUGES * gauge.rounding)
+    compatibility = _Compatibility.of(problem)
+    return Measurement(
+        abs(compatibility.compatibility - compatibility.exact_compatibility),
+        ROUNDING_OF_COMPATIBILITIES * compatibility.rounding,
+    )
 
 
 def _accurate_whatever_the_condition(problem: ExactProblem) -> Measurement:
-    gauge = _Gauge.of(problem)
-    return Measurement(abs(gauge.alpha - gauge.exact_alpha), ROUNDING_OF_GAUGES * (len(gauge.kept) + gauge.exact_alpha))
+    compatibility = _Compatibility.of(problem)
+    return Measurement(
+        abs(compatibility.compatibility - compatibility.exact_compatibility),
+        ROUNDING_OF_COMPATIBILITIES * (len(compatibility.kept) + compatibility.exact_compatibility),
+    )
 
 
-gauge_accuracy = Claim(
-    name="random_supports.gauge_accuracy",
-    summary="The computed gauge is right to rounding times the condition of the support.",
+compatibility_accuracy = Claim(
+    name="random_supports.compatibility_accuracy",
+    summary="The computed compatibility is right to rounding times the condition of the support.",
     statement=r"|\hat\alpha - \alpha| \le 20\, u\, \kappa\, (k + \alpha), \quad \kappa = \max_i"
     r" \|x_i\|_N / D_{S \setminus i}(i), \text{ dependent supports included}",
-    source=ours("rounding of the gauge, against rational arithmetic"),
+    source=ours("rounding of the compatibility, against rational arithmetic"),
     verdict=Always(0.0),
     instances=exact_problems,
     evaluate=_accuracy,
@@ -95,61 +101,61 @@ gauge_accuracy = Claim(
 
 
 def _chain(problem: ExactProblem) -> Measurement:
-    """Compare the largest exact ratio, the package's gauge, and the sum of exact ratios.
+    """Compare the largest exact ratio, the package's compatibility, and the sum of exact ratios.
 
     Each coefficient alone obeys ``|w_i| <= |Xw| / D_{S-i}(i)``; taking one of them, the best combination, or all of
     them at once gives the three in this order.
     """
-    gauge = _Gauge.of(problem)
+    compatibility = _Compatibility.of(problem)
     return Measurement(
-        measured=float(gauge.ratios.max(initial=0.0)),
-        bound=gauge.alpha,
-        scale=gauge.rounding,
-        extras={"sum of ratios": float(gauge.ratios.sum())},
+        measured=float(compatibility.ratios.max(initial=0.0)),
+        bound=compatibility.compatibility,
+        scale=compatibility.rounding,
+        extras={"sum of ratios": float(compatibility.ratios.sum())},
         also=(("bound", "sum of ratios"),),
     )
 
 
-def _gauge_is_the_largest_ratio(problem: ExactProblem) -> Measurement:
+def _compatibility_is_the_largest_ratio(problem: ExactProblem) -> Measurement:
     chain = _chain(problem)
     return Measurement(chain.bound, chain.measured, chain.scale)
 
 
-gauge_chain = Claim(
-    name="random_supports.gauge_chain",
-    summary="The gauge lies between the largest ratio of two distances and the sum of the ratios.",
+compatibility_chain = Claim(
+    name="random_supports.compatibility_chain",
+    summary="The compatibility lies between the largest ratio of two distances and the sum of the ratios.",
     statement=r"\max_i \rho_i \le \alpha(S,T) \le \sum_i \rho_i, \quad \rho_i = D_T(i) / D_{S \setminus i}(i)",
-    source=ours("gauge chain"),
-    verdict=Always(ROUNDING_OF_GAUGES),
+    source=ours("compatibility chain"),
+    verdict=Always(ROUNDING_OF_COMPATIBILITIES),
     instances=exact_problems,
     evaluate=_chain,
-    near_miss=_gauge_is_the_largest_ratio,
+    near_miss=_compatibility_is_the_largest_ratio,
 )
 
 
 def _weighted_l1(problem: ExactProblem) -> Measurement:
-    """Compare the l1 norm of rescaled coefficients with the gauge times the size of the signal, at the worst w.
+    """Compare the l1 norm of rescaled coefficients with the compatibility times the size of the signal, at the worst w.
 
-    By duality the worst w is ``G^{-1} (s * D)`` for the sign vector s that attains the gauge; all are tried, and
-    their signals are measured without rounding.
+    By duality the worst w is ``G^{-1} (s * D)`` for the sign vector s that attains the compatibility; all are tried,
+    and their signals are measured without rounding.
     """
-    gauge = _Gauge.of(problem)
-    if not problem.spans(gauge.kept):
-        return Measurement(np.nan, gauge.alpha)
-    distances, inverse = problem.anchor_distances()[gauge.kept], problem.inverse_gram(gauge.kept)
-    candidates = [inverse @ (np.array(s) * distances) for s in product([1.0, -1.0], repeat=len(gauge.kept))]
-    candidates.append(np.random.default_rng(problem.rng_seed).standard_normal(len(gauge.kept)))
-    sizes = [problem.size(gauge.kept, w) for w in candidates]
+    compatibility = _Compatibility.of(problem)
+    if not problem.spans(compatibility.kept):
+        return Measurement(np.nan, compatibility.compatibility)
+    distances, inverse = problem.anchor_distances()[compatibility.kept], problem.inverse_gram(compatibility.kept)
+    candidates = [inverse @ (np.array(s) * distances) for s in product([1.0, -1.0], repeat=len(compatibility.kept))]
+    candidates.append(np.random.default_rng(problem.rng_seed).standard_normal(len(compatibility.kept)))
+    sizes = [problem.size(compatibility.kept, w) for w in candidates]
     shares = [float(distances @ np.abs(w)) / size if size else 0.0 for w, size in zip(candidates, sizes, strict=True)]
-    return Measurement(max(shares), gauge.alpha, gauge.rounding)
+    return Measurement(max(shares), compatibility.compatibility, compatibility.rounding)
 
 
 weighted_l1 = Claim(
     name="random_supports.weighted_l1",
-    summary="The gauge bounds the l1 norm of rescaled coefficients by the size of the signal.",
+    summary="The compatibility bounds the l1 norm of rescaled coefficients by the size of the signal.",
     statement=r"\sum_{i \in S} |w_i| D_T(i) \le \alpha(S,T)\, \|Xw\|_N",
     source=inspired("size of the rescaled coefficients"),
-    verdict=Always(ROUNDING_OF_GAUGES),
+    verdict=Always(ROUNDING_OF_COMPATIBILITIES),
     instances=exact_problems,
     evaluate=_weighted_l1,
     near_miss=0.9,
@@ -163,7 +169,7 @@ def _monotone(problem: ExactProblem) -> Measurement:
     """
     more = residual_norms(problem.X, orthonormal_basis(problem.X[:, problem.anchors])[0])
     fewer = np.array([problem.distance(i, problem.anchors[:1]) for i in range(problem.X.shape[1])])
-    return Measurement.worst(more, fewer * (1 + 1e-8) + ROUNDING_OF_GAUGES * problem.norms)
+    return Measurement.worst(more, fewer * (1 + 1e-8) + ROUNDING_OF_COMPATIBILITIES * problem.norms)
 
 
 monotone_distances = Claim(
@@ -270,7 +276,7 @@ def _duality(instance: _Dictionary) -> Measurement:
     representation = optimize.linprog(
         np.ones(2 * size), A_eq=np.hstack([instance.atoms, -instance.atoms]), b_eq=instance.x, method="highs"
     )
-    certificate = theory.gauge_certificate(instance.atoms, instance.x, instance.u)
+    certificate = theory.atomic_norm_certificate(instance.atoms, instance.x, instance.u)
     return Measurement(certificate, float(representation.fun))
 
 
@@ -278,11 +284,11 @@ def _unscaled_direction(instance: _Dictionary) -> Measurement:
     return replace(_duality(instance), measured=float(instance.u @ instance.x))
 
 
-gauge_duality = Claim(
-    name="random_supports.gauge_duality",
+atomic_norm_duality = Claim(
+    name="random_supports.atomic_norm_duality",
     summary="A direction that no atom exceeds bounds the cost of a signal from below.",
     statement=r"\langle u, x \rangle \le \min \{ \|c\|_1 : Dc = x \} \text{ if } \max_j |\langle d_j, u \rangle| \le 1",
-    source=classic("linear programming duality", "weak duality of atomic gauges"),
+    source=classic("linear programming duality", "weak duality of atomic norms"),
     verdict=Always(1e-7),
     instances=lambda: st.builds(
         lambda n, extra, seed: _draw_dictionary(n, n + extra, seed),
@@ -308,8 +314,8 @@ def _best_certificate(instance: _Dictionary) -> Measurement:
     values = []
     for g in np.random.default_rng(int(instance.u[0])).standard_normal((_ATTEMPTS, instance.x.size)):
         g_S = g * instance.x
-        values.append(theory.gauge_certificate(instance.atoms, g_S / np.linalg.norm(g_S), g))
-    return Measurement(max(values), theory.dictionary_gauge_bound(int(instance.x.sum()), instance.atoms.shape[1]))
+        values.append(theory.atomic_norm_certificate(instance.atoms, g_S / np.linalg.norm(g_S), g))
+    return Measurement(max(values), theory.atomic_norm_bound(int(instance.x.sum()), instance.atoms.shape[1]))
 
 
 def _draw_support(rng: np.random.Generator, k: float) -> _Dictionary:
@@ -340,7 +346,7 @@ no_dictionary = Claim(
         quick_trials=40,
         quick_values=(5, 20, 80),
         log="xy",
-        measured_label="certified gauge",
+        measured_label="certified atomic norm",
         bound_label="lower bound",
     ),
 )
