@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["real_array", "require_finite_entries", "unit_rows"]
+__all__ = ["finite_array", "real_array", "require_finite_entries", "unit_rows"]
 
 _Floats = NDArray[np.floating]
 
@@ -62,3 +62,23 @@ def unit_rows(rows: NDArray[np.floating]) -> NDArray[np.floating]:
     # Division by the largest entry first, so that no square overflows or vanishes.
     scaled = rows / np.abs(rows).max(axis=1, keepdims=True)
     return scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+
+
+def finite_array(name: str, value: Any, ndim: int | None = None) -> NDArray[np.floating]:
+    """Return an array of finite real numbers; single precision stays, all else becomes double.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or does not have `ndim` axes.
+    """
+    try:
+        array = np.asarray(value)
+        array = array if array.dtype == np.float32 else array.astype(np.float64, casting="same_kind")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from error
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} axes, got shape {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
+    return array

@@ -124,7 +124,7 @@ def reproduce(
     Results of an earlier run with another profile, seed or code are moved to the folder "earlier", never replaced.
     A claim is undecided where its trials neither prove nor refute it, and not run where an extra is missing.
     """
-    from sparsetheory.arguments import check_jobs
+    from sparsetheory.constraints import JOBS
     from sparsetheory.experiments import job
     from sparsetheory.experiments.schedule import WorkerDiedError
     from sparsetheory.experiments.storage.files import FolderError
@@ -133,7 +133,7 @@ def reproduce(
 
     selected, studies = _checked(find_experiments, claims or [])
     kept = f"Finished trials are kept in {out / 'data'}; --resume continues."
-    _checked(check_jobs, n_jobs)
+    _checked(JOBS.check, "n_jobs", n_jobs)
     options: dict[str, Any] = {"profile": profile, "seed": seed, "n_jobs": n_jobs, "resume": resume}
     with _interruptible(kept), _one_line_warnings():
         try:
@@ -176,7 +176,7 @@ def check(
     n_jobs: Workers = -1,
 ) -> None:
     """Search for counterexamples of claims that must hold on every instance."""
-    from sparsetheory.arguments import check_jobs
+    from sparsetheory.constraints import JOBS
     from sparsetheory.experiments.check_job import check_claims
     from sparsetheory.experiments.display.tables import summary_line, verdict_table
     from sparsetheory.experiments.display.terminal import make_console
@@ -191,7 +191,7 @@ def check(
     checkable = [claim for claim in selected if isinstance(claim.verdict, Always)]
     if not checkable:
         _fail("0 claims checked: none of them is judged on instances")
-    _checked(check_jobs, n_jobs)
+    _checked(JOBS.check, "n_jobs", n_jobs)
     with _interruptible("Nothing is kept."):
         try:
             verdicts = check_claims(checkable, max_examples, seed, n_jobs)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from joblib import effective_n_jobs
 
-from sparsetheory.arguments import require_positive_integers
+from sparsetheory.constraints import COUNT
 from sparsetheory.experiments.profile import Profile
 from sparsetheory.experiments.schedule import Task, finished_tasks
 from sparsetheory.experiments.storage.files import prepare_folder, set_aside, used_alone
@@ -169,7 +169,7 @@ def run_claim(
         raise ValueError("resume needs out, the folder of the interrupted run")
     swept = require_sweep(claim)
     if trials is not None:
-        require_positive_integers(trials=trials)
+        COUNT.require(trials=trials)
         claim = replace(claim, sweep=replace(swept, trials=trials, quick_trials=trials))
     notify = progress or (lambda row: None)
     with ExitStack() as stack:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import generator, is_finite
+from sparsetheory.constraints import FINITE, generator
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.interval import rounding_slack
 from sparsetheory.lowrank.spectra import squared_spectrum
@@ -16,7 +16,7 @@ __all__ = ["check_eps", "fewest_clusters", "hard_instance", "min_clusters_lower_
 
 def check_eps(eps: float) -> float:
     """Return `eps` as a float, or raise ValueError if it is no number, negative or not finite."""
-    if not is_finite(eps) or eps < 0:
+    if not FINITE.accepts(eps) or eps < 0:
         raise ValueError(f"eps must be a finite number of at least 0, got {eps!r}")
     return float(eps)
 

@@ -9,7 +9,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sparsetheory.arguments import generator, require_count
+from sparsetheory.constraints import SIZE, generator
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.interval import ErrorInterval, rounding_slack
 from sparsetheory.lowrank.limits import check_eps
@@ -117,8 +117,8 @@ def range_finder_summary(
     True
     """
     checked, rank = Blocks(blocks), check_rank(rank)
-    require_count("oversampling", oversampling)
-    require_count("n_power", n_power)
+    SIZE.check("oversampling", oversampling)
+    SIZE.check("n_power", n_power)
     if eps is not None:
         check_eps(eps)
     rng = generator(random_state)

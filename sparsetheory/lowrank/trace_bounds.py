@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import is_finite
+from sparsetheory.constraints import FINITE
 from sparsetheory.lowrank.blocks import check_rank
 
 __all__ = ["perturbation_bound", "scalar_bounds"]
@@ -48,7 +48,7 @@ def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[flo
     if check_rank(n, "n") < rank:
         raise ValueError(f"n must be at least rank={rank}, got {n!r}")
     for name, value in (("energy", energy), ("overlap", overlap)):
-        if not (is_finite(value) and value >= 0):
+        if not (FINITE.accepts(value) and value >= 0):
             raise ValueError(f"{name} must be finite and must not be negative, got {value!r}")
     if energy == 0:
         return 0.0, 0.0

@@ -7,7 +7,8 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from sparsetheory.arguments import check_number, real_array
+from sparsetheory.arrays import finite_array
+from sparsetheory.constraints import NONNEGATIVE
 from sparsetheory.ranges import require_squares
 from sparsetheory.regression.columns import Columns, check_columns, refuse_half
 
@@ -89,7 +90,7 @@ def leave_one_out_distances(XS: ArrayLike) -> NDArray[np.float64]:
     array([1.118034,      inf])
     """
     refuse_half(XS)
-    columns = real_array("XS", sparse.csc_array(XS).toarray() if sparse.issparse(XS) else XS, 2).astype(np.float64)
+    columns = finite_array("XS", sparse.csc_array(XS).toarray() if sparse.issparse(XS) else XS, 2).astype(np.float64)
     require_squares("XS", columns, each_column=True)
     W, kept = inverse_factor(columns)
     distances = np.full(columns.shape[1], np.inf)
@@ -132,8 +133,8 @@ def residual_norms(X: Any, Q: ArrayLike, *, recompute_below: float = 1e-7) -> ND
     >>> residual_norms(X, np.full((4, 1), 0.5)).round(6)
     array([0.      , 1.870829])
     """
-    X, basis = check_columns(X), real_array("Q", Q, 2).astype(np.float64)
-    check_number("recompute_below", recompute_below)
+    X, basis = check_columns(X), finite_array("Q", Q, 2).astype(np.float64)
+    NONNEGATIVE.check("recompute_below", recompute_below)
     if basis.shape[0] != X.shape[0]:
         raise ValueError(f"Q must be a matrix with one row per row of X, {X.shape[0]}; got shape {basis.shape}")
     columns = Columns(X, basis)

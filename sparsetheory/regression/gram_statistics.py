@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg.lapack import dpotrf
 from sklearn.utils import check_array
 
-from sparsetheory.arguments import require_nonnegative
+from sparsetheory.constraints import NONNEGATIVE
 from sparsetheory.ranges import require_squares
 
 __all__ = ["check_statistics", "require_gram"]
@@ -58,7 +58,7 @@ def check_statistics(gram: ArrayLike, correlations: ArrayLike, energy: Any) -> t
     b = check_array(correlations, dtype=np.float64, ensure_2d=False, input_name="correlations")
     if b.ndim != 1 or G.shape != (b.size, b.size):
         raise ValueError(f"gram must be square with as many rows as correlations; got {G.shape} and {b.shape}")
-    require_nonnegative(energy=energy)
+    NONNEGATIVE.require(energy=energy)
     require_squares("energy", np.sqrt(np.array([float(energy)])), 1)
     require_squares("correlations", np.sqrt(np.abs(b)), 1)
     slack *= max(b.size, 100)

@@ -112,7 +112,7 @@ def test_bad_blocks(blocks, error, message):
 
 @pytest.mark.parametrize("rank", [0, -1, 1.0, 2.5, True, np.True_, None, "3"])
 def test_bad_rank(rank):
-    with pytest.raises(ValueError, match="budget must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="budget must be an integer from 1 to"):
         check_rank(rank, "budget")
 
 

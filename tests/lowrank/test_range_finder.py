@@ -64,8 +64,8 @@ def test_scale(rng, scale):
     ("options", "message"),
     [
         ({"rank": 0}, "rank must be"),
-        ({"oversampling": -1}, "oversampling must be an integer of at least 0, got -1"),
-        ({"oversampling": 1.5}, "oversampling must be an integer of at least 0, got 1.5"),
+        ({"oversampling": -1}, "oversampling must be an integer from 0 to, got -1"),
+        ({"oversampling": 1.5}, "oversampling must be an integer from 0 to, got 1.5"),
         ({"n_power": -1}, "n_power must be"),
         ({"n_power": True}, "n_power must be"),
         ({"eps": -0.1}, "eps must be a finite number of at least 0, got -0.1"),

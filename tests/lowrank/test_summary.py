@@ -185,7 +185,7 @@ def test_minimal_rank_is_the_smallest_certified(rng):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s: SVDSummary.from_block(np.ones((3, 2)), 0), "rank must be an integer of at least 1, got 0"),
+        (lambda s: SVDSummary.from_block(np.ones((3, 2)), 0), "rank must be an integer from 1 to, got 0"),
         (lambda s: SVDSummary.from_block(np.ones((3, 2)), 2, target_rank=3), "target_rank must be at most rank=2"),
         (lambda s: SVDSummary.from_block(np.ones(3), 2), "two-dimensional.*reshape"),
         (lambda s: SVDSummary.from_block(np.ones((3, 0)), 2), "at least one row and one column"),
@@ -265,7 +265,7 @@ def test_the_lower_end_knows_that_one_direction_more_takes_one_square_only():
 
 @pytest.mark.parametrize("n_rows", [0, -1, 2.5])
 def test_row_counts_are_positive_integers(n_rows):
-    with pytest.raises(ValueError, match="n_rows must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="n_rows must be an integer from 1 to"):
         SVDSummary.empty(n_rows, 2)
 
 

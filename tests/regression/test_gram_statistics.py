@@ -23,10 +23,10 @@ def _changed(place, value):
 
 G, B, E = _statistics()
 BAD = {
-    "nan energy": ((G, B, np.nan), "energy must be at least 0 and finite"),
-    "infinite energy": ((G, B, np.inf), "energy must be at least 0 and finite"),
-    "negative energy": ((G, B, -1.0), "energy must be at least 0 and finite"),
-    "text": ((G, B, "a"), "energy must be at least 0 and finite"),
+    "nan energy": ((G, B, np.nan), "energy must be a finite non-negative number"),
+    "infinite energy": ((G, B, np.inf), "energy must be a finite non-negative number"),
+    "negative energy": ((G, B, -1.0), "energy must be a finite non-negative number"),
+    "text": ((G, B, "a"), "energy must be a finite non-negative number"),
     "huge energy": ((G, B, 1e305), "energy must not hold"),
     "too little energy": ((G, B, 0.99 * float(B @ np.linalg.solve(G, B))), "energy must be at least what"),
     "energy below one correlation": ((G, B, 0.5), "energy must be at least the largest"),

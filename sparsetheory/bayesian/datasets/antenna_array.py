@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, generator
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
+from sparsetheory.constraints import COUNT, generator
 
 __all__ = ["half_wavelength_array", "partial_pilots"]
 
@@ -50,8 +50,8 @@ def half_wavelength_array(
     >>> bool(np.allclose(F.conj().T @ F, np.eye(8)))
     True
     """
-    n_antennas = check_count("n_antennas", n_antennas)
-    n_grid = n_antennas if n_grid is None else check_count("n_grid", n_grid)
+    n_antennas = COUNT.check("n_antennas", n_antennas)
+    n_grid = n_antennas if n_grid is None else COUNT.check("n_grid", n_grid)
     rows = None if pilots is None else _pilots(pilots, n_antennas)
     phases = np.pi * (np.arange(n_antennas) - (n_antennas - 1) / 2)[:, None]
 
@@ -96,7 +96,7 @@ def partial_pilots(n_pilots: int, n_antennas: int, random_state: Any = None) -> 
     >>> bool(np.allclose(P @ P.conj().T, np.eye(4))), bool(np.allclose(abs(P), 0.25))
     (True, True)
     """
-    n_pilots, n_antennas = check_count("n_pilots", n_pilots), check_count("n_antennas", n_antennas)
+    n_pilots, n_antennas = COUNT.check("n_pilots", n_pilots), COUNT.check("n_antennas", n_antennas)
     if n_pilots > n_antennas:
         raise ValueError(f"n_pilots must be at most n_antennas = {n_antennas}; got {n_pilots}")
     rng = generator(random_state)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import check_count, check_number, generator
 from sparsetheory.bayesian.markov.chain import check_transitions, sample_chain
+from sparsetheory.constraints import COUNT, POSITIVE, generator
 
 __all__ = ["ClusteredProblem", "make_clustered"]
 
@@ -73,18 +73,18 @@ def make_clustered(
     >>> problem.F.shape, problem.y.shape, bool(problem.support.any())
     ((80, 200), (80,), True)
     """
-    check_count("n_rows", n_rows)
-    check_count("n_coefficients", n_coefficients)
+    COUNT.check("n_rows", n_rows)
+    COUNT.check("n_coefficients", n_coefficients)
     check_transitions(p01, p10)
     if not np.isfinite(snr_db):
         raise ValueError(f"snr_db must be a finite number; got {snr_db!r}")
-    n_columns = 1 if n_snapshots is None else check_count("n_snapshots", n_snapshots)
+    n_columns = 1 if n_snapshots is None else COUNT.check("n_snapshots", n_snapshots)
     rng = generator(random_state)
     support = _draw_support(rng, n_rows, n_coefficients, p01, p10)
     F = _normal(rng, (n_rows, n_coefficients), complex_data) / np.sqrt(n_rows)
     x = _normal(rng, (n_coefficients, n_columns), complex_data) * support[:, None]
     signal = F @ x
-    variance = check_number("noise_variance", float(np.mean(np.abs(signal) ** 2)) / 10 ** (snr_db / 10), positive=True)
+    variance = POSITIVE.check("noise_variance", float(np.mean(np.abs(signal) ** 2)) / 10 ** (snr_db / 10))
     y = signal + np.sqrt(variance) * _normal(rng, signal.shape, complex_data)
     if n_snapshots is None:
         x, y = x[:, 0], y[:, 0]

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch
 
-from sparsetheory.arguments import check_count, generator, require_positive_integers
 from sparsetheory.bayesian.datasets.kronecker import check_snr, noise_at, standard_normal
 from sparsetheory.bayesian.kronecker.algebra import kron_matvec
+from sparsetheory.constraints import COUNT, generator
 
 __all__ = ["irs_channels", "irs_nmse", "irs_ser", "make_irs_mimo", "perfect_ser"]
 
@@ -118,7 +118,7 @@ def make_irs_mimo(
     >>> np.allclose(kron_matvec(problem.As, problem.x), problem.signal)
     True
     """
-    require_positive_integers(T=T, R=R, L=L, res=res, n_pilots=n_pilots, n_patterns=n_patterns, spread=spread)
+    COUNT.require(T=T, R=R, L=L, res=res, n_pilots=n_pilots, n_patterns=n_patterns, spread=spread)
     if spread > res:
         raise ValueError(f"spread must be at most res = {res}; got {spread}")
     if res < max(T, R):
@@ -230,7 +230,7 @@ def irs_ser(problem: Bunch, x_hat: ArrayLike, n_symbols: int = 100_000, rng: Any
     ValueError
         If the length of the estimate does not fit.
     """
-    n_symbols, source = check_count("n_symbols", n_symbols), generator(rng)
+    n_symbols, source = COUNT.check("n_symbols", n_symbols), generator(rng)
     constellation = np.array([1.0, 1j, -1.0, -1j])
     rates = []
     for H, estimate in zip(problem.H, irs_channels(problem, x_hat), strict=True):

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from sparsetheory.arguments import check_count, generator, is_finite
 from sparsetheory.bayesian.kronecker.algebra import kron_matvec
+from sparsetheory.constraints import COUNT, FINITE, generator
 
 __all__ = ["check_snr", "make_kron_sparse", "noise_at", "standard_normal"]
 
@@ -31,7 +31,7 @@ def check_snr(snr_db: Any) -> float:
     ValueError
         If it is not a finite number.
     """
-    if isinstance(snr_db, bool) or not is_finite(snr_db):
+    if isinstance(snr_db, bool) or not FINITE.accepts(snr_db):
         raise ValueError(f"snr_db must be a finite number of decibels; got {snr_db!r}")
     return float(snr_db)
 
@@ -103,7 +103,7 @@ def make_kron_sparse(
     >>> problem.y.shape, int((problem.x != 0).sum())
     ((20,), 6)
     """
-    sizes = [[check_count(f"{name}[{k}]", v) for k, v in enumerate(given)] for name, given in
+    sizes = [[COUNT.check(f"{name}[{k}]", v) for k, v in enumerate(given)] for name, given in
              (("Ms", Ms), ("Ns", Ns), ("Ks", Ks))]  # fmt: skip
     if len({len(s) for s in sizes}) != 1 or not sizes[0]:
         raise ValueError(f"Ms, Ns and Ks must have one entry per mode; got {len(sizes[0])}, {len(sizes[1])}, "

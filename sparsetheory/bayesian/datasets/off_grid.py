@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_number, generator, is_finite
 from sparsetheory.bayesian.datasets.antenna_array import half_wavelength_array, partial_pilots
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
+from sparsetheory.constraints import FINITE, NONNEGATIVE, generator
 
 __all__ = ["OffGridChannel", "make_off_grid_channel"]
 
@@ -123,10 +123,10 @@ def make_off_grid_channel(
     pilots = partial_pilots(n_pilots, n_antennas, rng)
     F = half_wavelength_array(n_antennas, pilots, n_grid)
     where = _cells(cells, F.n_columns)
-    largest = check_number("max_offset", max_offset)
+    largest = NONNEGATIVE.check("max_offset", max_offset)
     if largest > 0.5:
         raise ValueError(f"max_offset must be at most 0.5, half a cell; got {max_offset!r}")
-    if not is_finite(snr_db):
+    if not FINITE.accepts(snr_db):
         raise ValueError(f"snr_db must be a finite number; got {snr_db!r}")
     offsets = largest * rng.uniform(-1.0, 1.0, where.size)
     gains = np.array([_gain(rng) for _ in where])

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 
-from sparsetheory.arguments import check_count
 from sparsetheory.bayesian.kronecker.algebra import mode_products
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
 from sparsetheory.bayesian.kronecker.factor_checks import check_noise
+from sparsetheory.constraints import COUNT
 from sparsetheory.ranges import require_squares
 
 __all__ = ["KronOMPResult", "kron_omp_batch"]
@@ -88,7 +88,7 @@ def kron_omp_batch(
         require_squares(f"the dictionary of mode {k}", A)
     n_rows, n_columns = Y.size, math.prod(sizes)
     limit = min(n_rows, n_columns)
-    limit = limit if max_atoms is None else min(limit, check_count("max_atoms", max_atoms))
+    limit = limit if max_atoms is None else min(limit, COUNT.check("max_atoms", max_atoms))
     energy = float(np.vdot(Y, Y).real)
     # The residual is a difference of squares, known to this share of the energy.
     target = 1e-14 * energy if noise_variance is None else n_rows * check_noise(noise_variance, "noise_variance")

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import check_number
 from sparsetheory.bayesian.kronecker.checks import numeric
+from sparsetheory.constraints import NONNEGATIVE, POSITIVE
 
 __all__ = [
     "check_factors",
@@ -60,7 +60,7 @@ def check_noise(noise: Any, name: str = "noise") -> float:
         If it is not a positive finite number.
     """
     try:
-        return check_number(name, noise, positive=True)
+        return POSITIVE.check(name, noise)
     except ValueError as error:
         learn = ", or learn the variance with noise='learn'" if name == "noise" else ""
         raise ValueError(f"{error}; for data without noise use 1e-10 * mean(abs(y)**2){learn}") from None
@@ -88,11 +88,11 @@ def per_mode(name: str, value: Any, n_modes: int) -> list[float]:
         If a number is negative or not finite, or there are not d of them.
     """
     if np.ndim(value) == 0:
-        return [check_number(name, value)] * n_modes
+        return [NONNEGATIVE.check(name, value)] * n_modes
     values = list(value)
     if len(values) != n_modes:
         raise ValueError(f"{name} must be one number or one per mode ({n_modes}); got {len(values)}")
-    return [check_number(f"{name}[{k}]", v) for k, v in enumerate(values)]
+    return [NONNEGATIVE.check(f"{name}[{k}]", v) for k, v in enumerate(values)]
 
 
 def _listed(name: str, values: Any, n_modes: int, what: str) -> list[Any]:

@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.kronecker.algebra import kron_matvec, mode_products
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
 from sparsetheory.bayesian.kronecker.factor_checks import check_noise
 from sparsetheory.bayesian.kronecker.omp_certificate import KroneckerOMPCertificate
 from sparsetheory.bayesian.kronecker.oracle import fit_on_supports
 from sparsetheory.certificates import Status
+from sparsetheory.constraints import COUNT, NONNEGATIVE
 from sparsetheory.ranges import require_squares
 
 __all__ = ["KroneckerOMP"]
@@ -174,8 +174,8 @@ class KroneckerOMP(BaseEstimator):
 
     def _caps(self, n_modes: int) -> list[int]:
         if not isinstance(self.caps, Sequence | np.ndarray):
-            return [check_count("caps", self.caps)] * n_modes
-        caps = [check_count(f"caps[{k}]", cap) for k, cap in enumerate(self.caps)]
+            return [COUNT.check("caps", self.caps)] * n_modes
+        caps = [COUNT.check(f"caps[{k}]", cap) for k, cap in enumerate(self.caps)]
         if len(caps) != n_modes:
             raise ValueError(f"caps must be one number or one per mode ({n_modes}); got {len(caps)}")
         return caps
@@ -183,7 +183,7 @@ class KroneckerOMP(BaseEstimator):
     def _limit(self, norm: float, n_rows: int) -> float:
         """Return the residual norm at which to stop."""
         if self.noise_variance is None:
-            return check_number("tol", self.tol) * norm
+            return NONNEGATIVE.check("tol", self.tol) * norm
         return math.sqrt(n_rows * check_noise(self.noise_variance, "noise_variance"))
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.arguments import check_number
 from sparsetheory.bayesian.kronecker.support import significant
+from sparsetheory.constraints import NONNEGATIVE
 
 __all__ = ["support_recovery_rate"]
 
@@ -40,7 +40,7 @@ def support_recovery_rate(x_hat: ArrayLike, x: ArrayLike, rel: float = 1e-3) -> 
         raise ValueError(f"x_hat and x must be vectors of one length; got shapes {estimate.shape} and {truth.shape}")
     if not (np.all(np.isfinite(estimate)) and np.all(np.isfinite(truth))):
         raise ValueError("x_hat and x must be finite; one contains NaN or infinity")
-    if check_number("rel", rel) >= 1:
+    if NONNEGATIVE.check("rel", rel) >= 1:
         raise ValueError(f"rel must be below 1; got {rel!r}")
     found, there = significant(estimate, rel), np.flatnonzero(truth)
     either = np.union1d(found, there).size

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
-from sparsetheory.arguments import check_count, generator, require_share
+from sparsetheory.constraints import COUNT, FRACTION, generator
 
 __all__ = [
     "ChainMessages",
@@ -43,8 +43,8 @@ class LinePass(NamedTuple):
 
 def check_transitions(p01: Any, p10: Any) -> None:
     """Raise ValueError unless both probabilities are strictly between 0 and 1."""
-    require_share("p01", p01)
-    require_share("p10", p10)
+    FRACTION.check("p01", p01)
+    FRACTION.check("p10", p10)
 
 
 def check_evidence(ell: ArrayLike, ndim: int = 1) -> _Array:
@@ -72,7 +72,7 @@ def initial_odds(p01: float, p10: float, p_init: float | None) -> float:
     """Return the log-odds of the first node, which is stationary unless its probability is given."""
     if p_init is None:
         return float(np.log(p01 / p10))
-    require_share("p_init", p_init)
+    FRACTION.check("p_init", p_init)
     return float(logit(p_init))
 
 
@@ -212,10 +212,10 @@ def sample_chain(
     """
     from sparsetheory.numba_kernels.markov import sample_lines
 
-    check_count("n", n)
+    COUNT.check("n", n)
     check_transitions(p01, p10)
     first = float(expit(initial_odds(p01, p10, p_init)))
-    rows = 1 if n_paths is None else check_count("n_paths", n_paths)
+    rows = 1 if n_paths is None else COUNT.check("n_paths", n_paths)
     states = np.empty((rows, n), dtype=np.bool_)
     sample_lines(generator(random_state).random((rows, n)), first, float(p01), float(p10), states)
     return states[0] if n_paths is None else states

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.markov.chain import LinePass, check_evidence, line_pass
+from sparsetheory.constraints import COUNT, NONNEGATIVE
 
 __all__ = ["GridMessages", "bethe_log_z", "check_table", "grid_bp"]
 
@@ -102,9 +102,9 @@ def grid_bp(
     """
     values = check_evidence(ell, ndim=2)
     tables = check_table("row_table", row_table), check_table("col_table", col_table)
-    if not 0.0 <= check_number("damping", damping) < 1.0:
+    if not 0.0 <= NONNEGATIVE.check("damping", damping) < 1.0:
         raise ValueError(f"damping must be in [0, 1); got {damping!r}")
-    rows, cols, n_iter, converged = grid_lines(values, *tables, damping, check_count("max_iter", max_iter), tol)
+    rows, cols, n_iter, converged = grid_lines(values, *tables, damping, COUNT.check("max_iter", max_iter), tol)
     if not converged:
         warnings.warn(
             f"sum-product on the grid still moves after max_iter={max_iter} iterations; raise damping or max_iter",

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.markov.chain import check_evidence, line_pass
 from sparsetheory.bayesian.markov.grid import check_table
+from sparsetheory.constraints import COUNT, NONNEGATIVE
 
 __all__ = ["RowsMeanField", "grid_rows_mf"]
 
@@ -76,11 +76,11 @@ def grid_rows_mf(
     """
     values = check_evidence(ell, ndim=2)
     tables = check_table("row_table", row_table), check_table("col_table", col_table)
-    check_number("tol", tol)
+    NONNEGATIVE.check("tol", tol)
     start = np.full(values.shape, 0.5) if post is None else np.array(post, dtype=np.float64)
     if start.shape != values.shape or not np.all((start >= 0) & (start <= 1)):
         raise ValueError(f"post must hold probabilities of shape {values.shape}; got shape {start.shape}")
-    probabilities, ext, bounds, converged = sweep_rows(values, *tables, start, check_count("max_iter", max_iter), tol)
+    probabilities, ext, bounds, converged = sweep_rows(values, *tables, start, COUNT.check("max_iter", max_iter), tol)
     dtype = np.float32 if getattr(ell, "dtype", None) == np.float32 else np.float64
     return RowsMeanField(probabilities.astype(dtype), ext.astype(dtype), bounds, converged)
 

@@ -16,8 +16,8 @@ from sparsetheory.bayesian.off_grid.fit import OffGridFit, OffGridSchedule, fit_
 from sparsetheory.bayesian.off_grid.grid_step import DynamicGrid
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo.checks import make_model, make_prior
-from sparsetheory.bayesian.turbo.choices import require_choice
 from sparsetheory.blas_threads import blas_threads, gram_work
+from sparsetheory.constraints import Choice
 
 __all__ = ["OffGridTurboVBI"]
 
@@ -189,7 +189,7 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
         """
         schedule = OffGridSchedule(**{f.name: getattr(self, f.name) for f in fields(OffGridSchedule)})
         data, dtype = check_off_grid(F, y)
-        require_choice("prior", self.prior, ("chain", "iid"))
+        Choice("chain", "iid").check("prior", self.prior)
         prior = make_prior(self.prior, self.p01, self.p10, None, F.n_columns)
         grid = DynamicGrid.of(F, data.reshape(data.shape[0], -1))
         model = make_model(

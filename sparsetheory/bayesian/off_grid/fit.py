@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.markov.support_priors import SupportPrior
 from sparsetheory.bayesian.off_grid.grid_step import DynamicGrid, grid_step
-from sparsetheory.bayesian.turbo.choices import require_choice
 from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
 from sparsetheory.bayesian.turbo.fit import TurboFit, TurboSchedule, run_rounds
 from sparsetheory.bayesian.turbo.initialisation import make_start
 from sparsetheory.bayesian.turbo.model import TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
+from sparsetheory.constraints import COUNT, POSITIVE, Choice
 
 __all__ = ["OffGridFit", "OffGridSchedule", "fit_off_grid"]
 
@@ -43,12 +42,12 @@ class OffGridSchedule:
     keep_path: bool
 
     def __post_init__(self) -> None:
-        check_count("max_iter", self.max_iter)
+        COUNT.check("max_iter", self.max_iter)
         if isinstance(self.step, str):
-            require_choice("step", self.step, ("ascent", "surrogate"))
+            Choice("ascent", "surrogate").check("step", self.step)
         else:
-            check_number("step", self.step, positive=True)
-        check_count("inner_rounds", self.inner_rounds)
+            POSITIVE.check("step", self.step)
+        COUNT.check("inner_rounds", self.inner_rounds)
         _ = self.rounds
 
     @property

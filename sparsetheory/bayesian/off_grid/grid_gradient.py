@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_number
+from sparsetheory.constraints import POSITIVE
 
 __all__ = ["dynamic_grid_objective", "dynamic_grid_step"]
 
@@ -84,7 +84,7 @@ def dynamic_grid_step(
         )
     if q.size and not (q.min() >= 0 and q.max() < mu.size):
         raise ValueError(f"indices must be columns of F, 0 to {mu.size - 1}; got {indices!r}")
-    scale = 2.0 * check_number("beta", beta, positive=True) * check_number("kappa", kappa, positive=True)
+    scale = 2.0 * POSITIVE.check("beta", beta) * POSITIVE.check("kappa", kappa)
     inner = (y - F @ mu)[:, None] * mu[q].conj() - F @ columns
     return np.asarray(scale * np.einsum("mq,mq->q", slopes.conj(), inner).real)
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.data_units import DataUnits
 from sparsetheory.bayesian.kronecker.algebra import kron_matvec, outer_product, squared_modulus
 from sparsetheory.bayesian.kronecker.checks import Dictionaries, Layout, as_tensor, check_dictionaries
@@ -27,6 +26,7 @@ from sparsetheory.bayesian.sbl.updates.loop import PLAIN_UPDATES, InnerLoop
 from sparsetheory.bayesian.sbl.updates.pattern_coupling import coupling_matrices, latent_details
 from sparsetheory.bayesian.sbl.updates.scaling import balanced
 from sparsetheory.blas_threads import blas_threads, gram_work
+from sparsetheory.constraints import COUNT, NONNEGATIVE
 
 __all__ = ["KroneckerSBL"]
 
@@ -231,9 +231,9 @@ class KroneckerSBL(KronEstimate):
             raise ValueError(f"pruning must be 'revised' or 'published'; got {self.pruning!r}")
         check_record(self.record)
         for name in ("max_iter", "inner_max"):
-            check_count(name, getattr(self, name))
+            COUNT.check(name, getattr(self, name))
         for name in ("tol", "inner_tol"):
-            check_number(name, getattr(self, name))
+            NONNEGATIVE.check(name, getattr(self, name))
         relative, absolute = (per_mode(name, getattr(self, name), n_modes) for name in ("prune_rel", "prune_abs"))
         if max(relative) >= 1:
             raise ValueError(f"prune_rel must be below 1, the share of the largest entry; got {self.prune_rel!r}")

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import linprog
 
-from sparsetheory.arguments import check_count
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
 from sparsetheory.bayesian.kronecker.factor_checks import check_factors, check_noise
+from sparsetheory.constraints import COUNT
 
 __all__ = ["kron_local_minima", "mode_sparsify", "sbl_local_minima", "sbl_sparsify"]
 
@@ -209,7 +209,7 @@ def sbl_local_minima(A: ArrayLike, y: ArrayLike, chunk: int = 20_000) -> list[tu
     """
     matrix = _one_matrix(A)
     y = as_tensor(y, [matrix.shape[0]], "y").values
-    check_count("chunk", chunk)
+    COUNT.check("chunk", chunk)
     m, n = matrix.shape
     if np.iscomplexobj(matrix) or np.iscomplexobj(y) or y.ndim != 1:
         raise ValueError("A and y must be real, and y a single vector, to count local minima")

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.data_units import DataUnits, mode_names
 from sparsetheory.bayesian.kronecker.factor_checks import check_noise
 from sparsetheory.bayesian.sbl.certificates.pattern import INFINITE, LARGEST_RATIO, PatternCertificate, mean_change
@@ -17,6 +16,7 @@ from sparsetheory.bayesian.sbl.flat_model import FlatBayesianModel
 from sparsetheory.bayesian.sbl.noise_variance import NoiseVariance
 from sparsetheory.bayesian.sbl.posterior.dense import FlatMeasurements, FlatPosterior
 from sparsetheory.blas_threads import blas_threads, gram_work
+from sparsetheory.constraints import COUNT, NONNEGATIVE, POSITIVE
 
 __all__ = ["PatternCoupledSBL"]
 
@@ -198,9 +198,9 @@ class PatternCoupledSBL(FlatBayesianModel):
         return coupled_variances(energy, self.a, self.b, self.eta)
 
     def _check_parameters(self) -> float | None:
-        check_count("max_iter", self.max_iter)
+        COUNT.check("max_iter", self.max_iter)
         for name in ("tol", "a", "b", "eta"):
-            check_number(name, getattr(self, name), positive=name == "b")
+            (POSITIVE if name == "b" else NONNEGATIVE).check(name, getattr(self, name))
         learn = isinstance(self.noise, str) and self.noise == "learn"
         return None if learn else check_noise(self.noise)
 

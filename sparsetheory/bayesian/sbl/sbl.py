@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.data_units import DataUnits, mode_names
 from sparsetheory.bayesian.kronecker.algebra import kron_matvec
 from sparsetheory.bayesian.kronecker.factor_checks import check_factors, check_noise, check_record
@@ -25,6 +24,7 @@ from sparsetheory.bayesian.sbl.posterior.dense import FlatMeasurements
 from sparsetheory.bayesian.sbl.pruning import Pruning
 from sparsetheory.bayesian.sbl.updates.loop import InnerLoop
 from sparsetheory.blas_threads import blas_threads, gram_work
+from sparsetheory.constraints import COUNT, NONNEGATIVE
 
 __all__ = ["SBL"]
 
@@ -227,9 +227,12 @@ class SBL(FlatBayesianModel):
         if self.update not in _STEPS:
             raise ValueError(f"update must be 'em' or 'mm'; got {self.update!r}")
         check_record(self.record)
-        check_count("max_iter", self.max_iter)
-        check_number("tol", self.tol)
-        relative, absolute = check_number("prune_rel", self.prune_rel), check_number("prune_abs", self.prune_abs)
+        COUNT.check("max_iter", self.max_iter)
+        NONNEGATIVE.check("tol", self.tol)
+        relative, absolute = (
+            NONNEGATIVE.check("prune_rel", self.prune_rel),
+            NONNEGATIVE.check("prune_abs", self.prune_abs),
+        )
         if relative >= 1:
             raise ValueError(f"prune_rel must be below 1, the share of the largest entry; got {self.prune_rel!r}")
         learn = isinstance(self.noise, str) and self.noise == "learn"

@@ -8,14 +8,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
-from sparsetheory.arguments import check_number
 from sparsetheory.bayesian.data_units import require_coefficients
 from sparsetheory.bayesian.markov.chain import check_transitions
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior, SupportPrior
 from sparsetheory.bayesian.markov.support_priors_grid import GridPrior, RowsPrior
-from sparsetheory.bayesian.turbo.choices import require_choice
 from sparsetheory.bayesian.turbo.model import TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
+from sparsetheory.constraints import POSITIVE, Choice
 from sparsetheory.ranges import require_squares
 
 __all__ = ["check_arrays", "make_model", "make_prior", "make_problem", "read_arrays", "read_rows", "require_units"]
@@ -170,7 +169,7 @@ def make_prior(prior: Any, p01: Any, p10: Any, grid_shape: Any, n: int) -> Suppo
     RuntimeWarning
         If ``p01 + p10 > 1``: neighbours then avoid being alike.
     """
-    require_choice("prior", prior, PRIORS)
+    Choice(*PRIORS).check("prior", prior)
     check_transitions(p01, p10)
     p01, p10 = float(p01), float(p10)
     if grid_shape is not None:
@@ -222,18 +221,18 @@ def make_model(
     ValueError
         If a hyper-parameter is out of its range, or coefficients that are off would be expected to be the larger ones.
     """
-    require_choice("coupling", coupling, COUPLINGS)
+    Choice(*COUPLINGS).check("coupling", coupling)
     variance = _noise_variance(noise)
     shapes = _positive("a", a, problem.n_total), _positive("a_off", a_off, problem.n_total)
     rate = _rate(problem, b, shapes[0], density, variance)
-    ratio = check_number("b_off_ratio", b_off_ratio, positive=True)
+    ratio = POSITIVE.check("b_off_ratio", b_off_ratio)
     if np.any(ratio * shapes[0] >= shapes[1]):
         raise ValueError(
             "the off state must have a larger precision than the on state: b_off_ratio must be below a_off / a; "
             f"got {b_off_ratio!r}"
         )
     beta = 1.0 if np.iscomplexobj(problem.F) else 0.5
-    shape_of_noise, share = check_number("c", c, positive=True), check_number("d", d, positive=True)
+    shape_of_noise, share = POSITIVE.check("c", c), POSITIVE.check("d", d)
     if variance is None and shape_of_noise < _SMALL and share > _SMALL * beta * problem.n_rows:
         warnings.warn(
             f"d={d!r} expects noise not far below the mean square of the data; lower d",
@@ -262,7 +261,7 @@ def _noise_variance(noise: Any) -> float | None:
         return None
     if isinstance(noise, str):
         raise ValueError(f"noise must be a positive variance or 'learn'; got {noise!r}")
-    return check_number("noise", noise, positive=True)
+    return POSITIVE.check("noise", noise)
 
 
 def _positive(name: str, value: ArrayLike, n: int) -> _Array:
@@ -288,7 +287,7 @@ def _rate(problem: TurboProblem, b: Any, shape: _Array, density: float, variance
 
 def _update_beta(convention: Any, beta: float) -> float:
     """Return the exponent that the updates use."""
-    require_choice("convention", convention, ("auto", "paper", 0.5, 1.0))
+    Choice("auto", "paper", 0.5, 1.0).check("convention", convention)
     forced = {"auto": beta, "paper": 1.0}.get(convention, convention)
     if forced < beta:
         warnings.warn("convention=0.5 is for real data; the data are complex", RuntimeWarning, stacklevel=4)

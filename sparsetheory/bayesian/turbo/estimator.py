@@ -10,13 +10,13 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from sparsetheory.arguments import generator, require_share
 from sparsetheory.bayesian.turbo.certificate import TurboCertificate
 from sparsetheory.bayesian.turbo.checks import make_model, make_prior, make_problem, read_arrays, read_rows
 from sparsetheory.bayesian.turbo.fit import TurboFit, TurboSchedule, fit_starts
 from sparsetheory.bayesian.turbo.prediction_interval import PredictionInterval, prediction_interval
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.blas_threads import blas_threads, gram_work
+from sparsetheory.constraints import FRACTION, generator
 
 __all__ = ["TurboVBI"]
 
@@ -295,7 +295,7 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         Normal for known noise; for learned noise Student's t with twice the shape of the noise factor as degrees of
         freedom. O(min(M, N) N) per row.
         """
-        require_share("level", level)
+        FRACTION.check("level", level)
         check_is_fitted(self)
         rows = read_rows(self, F)
         return prediction_interval(rows, np.asarray(rows @ self.coef_.T), self.state_, self.var_, level)

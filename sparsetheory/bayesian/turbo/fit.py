@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import check_count, check_number, generator
 from sparsetheory.bayesian.markov.support_priors import SupportPrior
-from sparsetheory.bayesian.turbo.choices import require_choice
 from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState, turbo_elbo
 from sparsetheory.bayesian.turbo.initialisation import STARTS, make_start
 from sparsetheory.bayesian.turbo.model import TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.bayesian.turbo.sweep import turbo_round
+from sparsetheory.constraints import COUNT, NONNEGATIVE, Choice, generator
 
 __all__ = ["TurboFit", "TurboSchedule", "fit_starts", "run_rounds", "turbo_change"]
 
@@ -42,10 +41,10 @@ class TurboSchedule:
     compute_elbo: bool
 
     def __post_init__(self) -> None:
-        require_choice("init", self.init, STARTS)
+        Choice(*STARTS).check("init", self.init)
         for name in ("anneal_steps", "n_init", "inner_sweeps", "max_iter"):
-            check_count(name, getattr(self, name))
-        check_number("tol", self.tol)
+            COUNT.check(name, getattr(self, name))
+        NONNEGATIVE.check("tol", self.tol)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
+from sparsetheory.constraints import COUNT, POSITIVE
 
 __all__ = ["DiagonalPosterior", "diagonal_posterior"]
 
@@ -86,11 +86,11 @@ def diagonal_posterior(
         raise ValueError(f"F, y, precisions must be (M, N), (M,), (N,); got {F.shape}, {y.shape}, {D.shape}")
     if not np.all(np.isfinite(D) & (D > 0)):
         raise ValueError(f"precisions must be positive and finite; got {precisions!r}")
-    kappa = check_number("kappa", kappa, positive=True)
+    kappa = POSITIVE.check("kappa", kappa)
     curvature = kappa * _MARGIN * _largest_eigenvalue(F)
     mean = before = np.zeros(D.size, np.result_type(F, y, np.float64))
     objectives: list[float] = []
-    for _ in range(check_count("max_iter", max_iter)):
+    for _ in range(COUNT.check("max_iter", max_iter)):
         residual = y - F @ mean
         value = float(kappa * np.sum(np.abs(residual) ** 2) + D @ np.abs(mean) ** 2)
         if objectives and value > objectives[-1] * (1.0 + _ROUNDING):

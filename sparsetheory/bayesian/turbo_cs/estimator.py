@@ -10,7 +10,6 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from sparsetheory.arguments import check_count, check_number, require_share
 from sparsetheory.bayesian.data_units import require_coefficients
 from sparsetheory.bayesian.turbo.checks import read_arrays, read_rows
 from sparsetheory.bayesian.turbo_cs.certificate import TurboCSCertificate
@@ -25,6 +24,7 @@ from sparsetheory.bayesian.turbo_cs.message_passing import (
     run_turbo_cs,
 )
 from sparsetheory.blas_threads import blas_threads, gram_work
+from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE
 from sparsetheory.ranges import require_squares
 
 __all__ = ["TurboCS"]
@@ -200,16 +200,16 @@ class TurboCS(RegressorMixin, BaseEstimator):
 
     def _check_parameters(self) -> float | None:
         """Return the noise variance if it is known."""
-        require_share("density", self.density)
-        check_count("max_iter", self.max_iter)
-        check_number("tol", self.tol)
-        if check_number("damping", self.damping) >= 1:
+        FRACTION.check("density", self.density)
+        COUNT.check("max_iter", self.max_iter)
+        NONNEGATIVE.check("tol", self.tol)
+        if NONNEGATIVE.check("damping", self.damping) >= 1:
             raise ValueError(f"damping must be below 1; got {self.damping!r}")
         if isinstance(self.noise, str) and self.noise == "learn":
             return None
         if isinstance(self.noise, str):
             raise ValueError(f"noise must be a positive variance or 'learn'; got {self.noise!r}")
-        return check_number("noise", self.noise, positive=True)
+        return POSITIVE.check("noise", self.noise)
 
     def _variance(self, per_coefficient: float, unit: float) -> float:
         """Return the variance of coefficients that are on, times `unit` if it is given."""
@@ -217,7 +217,7 @@ class TurboCS(RegressorMixin, BaseEstimator):
             return per_coefficient / self.density
         if isinstance(self.signal_variance, str):
             raise ValueError(f"signal_variance must be a positive number or 'auto'; got {self.signal_variance!r}")
-        return check_number("signal_variance", self.signal_variance, positive=True) * unit
+        return POSITIVE.check("signal_variance", self.signal_variance) * unit
 
     def _keep(self, run: TurboCSRun, dtype: Any, data_unit: float, unit: float) -> None:
         """Store a run, in the units of the user: of the data, and of the coefficients."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import check_count, check_number, require_share
 from sparsetheory.bayesian.turbo_cs.denoiser import BernoulliGaussian
+from sparsetheory.constraints import COUNT, FRACTION, POSITIVE
 
 __all__ = ["StateEvolution", "turbo_cs_evolution"]
 
@@ -72,15 +72,15 @@ def turbo_cs_evolution(
     >>> bool(path.mse[0] > path.mse[-1] > 1e-4), float(path.linear_variance[0].round(4))
     (True, 0.102)
     """
-    share = check_number("rate", rate, positive=True)
+    share = POSITIVE.check("rate", rate)
     if share > 1:
         raise ValueError(f"rate must be at most 1, rows over columns; got {rate!r}")
-    noise = check_number("noise_variance", noise_variance, positive=True)
-    require_share("density", density)
-    variance = check_number("signal_variance", signal_variance, positive=True)
+    noise = POSITIVE.check("noise_variance", noise_variance)
+    FRACTION.check("density", density)
+    variance = POSITIVE.check("signal_variance", signal_variance)
     prior = BernoulliGaussian(density, variance, 1.0 if complex_data else 0.5)
     v, rows = density * variance, []
-    for _ in range(check_count("n_iter", n_iter)):
+    for _ in range(COUNT.check("n_iter", n_iter)):
         tau = (v + noise) / share - v
         mse = prior.mmse(tau)
         v = mse / (1.0 - mse / tau)

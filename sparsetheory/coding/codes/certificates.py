@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_number
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.coding.codes.problem import check_codes, check_signals, row_chunks
+from sparsetheory.constraints import NONNEGATIVE, POSITIVE
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import largest_violation
 from sparsetheory.penalties.base import Penalty
@@ -70,7 +70,7 @@ def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float) -> _Arra
     """
     X, D = check_signals(X, D)
     C = check_codes(C, X, D)
-    alpha = check_number("alpha", alpha)
+    alpha = NONNEGATIVE.check("alpha", alpha)
     out = np.empty(X.shape[0])
     for chunk, residual, correlations in _residuals(X, D, C):
         codes = C[chunk].astype(np.float64, copy=False)
@@ -135,7 +135,7 @@ def criticality(X: ArrayLike, D: ArrayLike, C: ArrayLike, penalty: Penalty, step
     C = check_codes(C, X, D)
     rows = PenaltyRows(penalty, D.shape[1], np.dtype(np.float64))
     if step is not None:
-        step = check_number("step", step, positive=True)
+        step = POSITIVE.check("step", step)
     squares = np.einsum("ij,ij->j", D, D, dtype=np.float64)
     out = np.empty(X.shape[0])
     for chunk, _, correlations in _residuals(X, D, C):
@@ -207,7 +207,7 @@ class CodeCertificate(Certificate):
         CodeCertificate
         """
         X, D = check_signals(X, D)
-        numbers = numbers_of(X, D, check_codes(C, X, D), penalty, check_number("tol", tol), step)
+        numbers = numbers_of(X, D, check_codes(C, X, D), penalty, NONNEGATIVE.check("tol", tol), step)
         return cls(**numbers).check(X, D)
 
     def check(self, X: Any, D: Any = None, *, random_state: Any = 0) -> Self:
@@ -264,7 +264,7 @@ def numbers_of(X: _Floats, D: _Floats, C: _Floats, penalty: Penalty, tol: float,
     """Return the fields of a certificate of checked arrays that was not checked yet."""
     PenaltyRows(penalty, D.shape[1], D.dtype)
     if step is not None:
-        step = check_number("step", step, positive=True)
+        step = POSITIVE.check("step", step)
     return {
         "statement": _statement(penalty, tol, step),
         "bound": float(promised(X, D, penalty, tol).max(initial=0.0)),

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_number
 from sparsetheory.arrays import real_array, require_finite_entries
+from sparsetheory.constraints import NONNEGATIVE
 from sparsetheory.ranges import require_squares
 
 __all__ = [
@@ -164,7 +164,7 @@ def check_tolerance(tol: float, dtype: np.dtype) -> float:
     RuntimeWarning
         If it is raised to 1e-6, below which single precision does not go.
     """
-    tol = check_number("tol", tol)
+    tol = NONNEGATIVE.check("tol", tol)
     if dtype == np.float32 and 0 < tol < _LEAST_SINGLE_TOL:
         warnings.warn(
             f"tol={tol:g} is below what single precision resolves; {_LEAST_SINGLE_TOL:g} is used",

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.arguments import check_number
 from sparsetheory.coding.codes.problem import check_signals, row_chunks
+from sparsetheory.constraints import POSITIVE
 from sparsetheory.numba_kernels.penalties.proximal import zero_threshold
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
@@ -64,7 +64,7 @@ def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: floa
     if not (isinstance(penalty_cls, type) and issubclass(penalty_cls, Penalty)):
         raise TypeError(f"penalty_cls must be a class of penalties; got {penalty_cls!r}")
     if step is not None:
-        step = check_number("step", step, positive=True)
+        step = POSITIVE.check("step", step)
     numbers = PenaltyRows(penalty_cls(1.0, **shape), D.shape[1], D.dtype)  # type: ignore[call-arg]
     largest = np.zeros(D.shape[1], D.dtype)
     for chunk in row_chunks(X.shape[0], D.itemsize * sum(D.shape)):

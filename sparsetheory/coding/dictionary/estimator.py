@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from sparsetheory.arguments import check_count
 from sparsetheory.coding.dictionary.certificate import DictionaryCertificate
 from sparsetheory.coding.dictionary.checkpointing import run_batches
 from sparsetheory.coding.dictionary.outcome import certified, tuned_strength
@@ -19,6 +18,7 @@ from sparsetheory.coding.dictionary.sampling import batch_rows, first_state, spl
 from sparsetheory.coding.dictionary.settings import chosen_penalty, make_checkpoint, make_learner
 from sparsetheory.coding.dictionary.state import DictionaryState
 from sparsetheory.coding.encoders.encode import encode
+from sparsetheory.constraints import COUNT
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.ranges import require_squares
 
@@ -214,7 +214,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         checkpoint = make_checkpoint(self, X, resume=resume)
         state = (checkpoint.read() if resume else None) or first_state(self, X)
         rows, held_out = split_rows(X.shape[0], self.target_active is not None, state.seed)
-        batches = batch_rows(rows, check_count("batch_size", self.batch_size), state.seed, state.n_batches)
+        batches = batch_rows(rows, COUNT.check("batch_size", self.batch_size), state.seed, state.n_batches)
         state, interrupted = run_batches(learner, state, X, batches, checkpoint, verbose=bool(self.verbose))
         self._keep(state)
         if not interrupted and learner.target_active is not None:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count
 from sparsetheory.coding.receptive_fields.atom_images import atom_images
+from sparsetheory.constraints import COUNT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +50,7 @@ def dictionary_mosaic(D: ArrayLike, size: int, columns: int | None = None) -> ND
     n = len(atoms)
     if n == 0:
         raise ValueError("D must have at least one column, got none")
-    columns = int(np.ceil(np.sqrt(n))) if columns is None else check_count("columns", columns)
+    columns = int(np.ceil(np.sqrt(n))) if columns is None else COUNT.check("columns", columns)
     rows = -(-n // columns)
     tiles = np.full((rows * columns, size + 1, size + 1), np.nan, atoms.dtype)
     tiles[:n, :-1, :-1] = atoms / np.abs(atoms).max(axis=(1, 2), keepdims=True)

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import generator
 from sparsetheory.arrays import real_array, unit_rows
 from sparsetheory.coding.dictionary.history import DictionaryHistory
 from sparsetheory.coding.dictionary.learner import random_stream
 from sparsetheory.coding.dictionary.online_update import Surrogate
 from sparsetheory.coding.dictionary.settings import count_atoms
 from sparsetheory.coding.dictionary.state import DictionaryState
+from sparsetheory.constraints import generator
 
 __all__ = ["UncentredSignalsWarning", "batch_rows", "first_state", "initial_atoms", "split_rows", "warn_if_uncentred"]
 

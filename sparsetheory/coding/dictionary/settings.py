@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import check_count, check_jobs, check_number
 from sparsetheory.arrays import real_array
 from sparsetheory.coding.dictionary.checkpointing import Checkpoint
 from sparsetheory.coding.dictionary.learner import BatchLearner
 from sparsetheory.coding.dictionary.olshausen_update import published_step
 from sparsetheory.coding.dictionary.state import data_checksum
 from sparsetheory.coding.encoders.dispatch import choose_solver
+from sparsetheory.constraints import COUNT, JOBS, NONNEGATIVE, POSITIVE
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.separable import make_penalty
 
@@ -54,7 +54,7 @@ def chosen_penalty(model: Any) -> Penalty:
 def count_atoms(model: Any, n_features: int) -> int:
     """Return the number of atoms that a model will have for so many features."""
     if model.n_components is not None:
-        return check_count("n_components", model.n_components)
+        return COUNT.check("n_components", model.n_components)
     return 2 * n_features if isinstance(model.init, str) else len(np.atleast_1d(real_array("init", model.init)))
 
 
@@ -76,24 +76,24 @@ def make_learner(model: Any, n_features: int) -> BatchLearner:
     return BatchLearner(
         penalty=penalty,
         inner=model.inner,
-        eta=check_number("eta", model.eta, positive=True),
-        eta_decay=check_number("eta_decay", model.eta_decay),
-        forgetting=None if model.forgetting is None else check_number("forgetting", model.forgetting),
+        eta=POSITIVE.check("eta", model.eta),
+        eta_decay=NONNEGATIVE.check("eta_decay", model.eta_decay),
+        forgetting=None if model.forgetting is None else NONNEGATIVE.check("forgetting", model.forgetting),
         target_active=_target(model, n_features),
-        n_batches=check_count("n_batches", model.n_batches),
+        n_batches=COUNT.check("n_batches", model.n_batches),
         reseed=bool(model.reseed),
         solver=model.solver,
-        tol=check_number("tol", model.tol, positive=True),
-        step=check_number("step", step, positive=True),
-        n_jobs=check_jobs(model.n_jobs),
+        tol=POSITIVE.check("tol", model.tol),
+        step=POSITIVE.check("step", step),
+        n_jobs=JOBS.check("n_jobs", model.n_jobs),
     )
 
 
 def _target(model: Any, n_features: int) -> float | None:
     if model.target_active is None:
         return None
-    check_number("alpha", model.alpha, positive=True)
-    target, n_atoms = check_number("target_active", model.target_active, positive=True), count_atoms(model, n_features)
+    POSITIVE.check("alpha", model.alpha)
+    target, n_atoms = POSITIVE.check("target_active", model.target_active), count_atoms(model, n_features)
     if target >= n_atoms:
         raise ValueError(f"target_active must be below the number of atoms, {n_atoms}, got {model.target_active!r}")
     return target
@@ -107,7 +107,7 @@ def make_checkpoint(model: Any, X: NDArray[np.floating], *, resume: bool) -> Che
     ValueError
         If there is nothing to resume from, `checkpoint` is a folder, or `checkpoint_every` is not a positive integer.
     """
-    every = check_count("checkpoint_every", model.checkpoint_every)
+    every = COUNT.check("checkpoint_every", model.checkpoint_every)
     if model.checkpoint is None:
         if resume:
             raise ValueError("resume=True needs the parameter checkpoint, the file to continue from")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number, is_finite
+from sparsetheory.constraints import COUNT, FINITE, NONNEGATIVE, POSITIVE
 
 __all__ = ["TunedStrength", "adjusted_alpha", "alpha_for_active"]
 
@@ -122,8 +122,8 @@ def alpha_for_active(
     >>> round(tuned.alpha, 2), tuned.converged
     (2.0, True)
     """
-    target, start = check_number("target", target, positive=True), check_number("start", start, positive=True)
-    tol, max_iter = check_number("tol", tol), check_count("max_iter", max_iter)
+    target, start = POSITIVE.check("target", target), POSITIVE.check("start", start)
+    tol, max_iter = NONNEGATIVE.check("tol", tol), COUNT.check("max_iter", max_iter)
     search = _Search(count, target)
     dense, sparse = _bracket(search, math.log(start), tol)
     for index in range(max_iter):
@@ -153,7 +153,7 @@ class _Search:
     def at(self, log_alpha: float) -> tuple[float, float]:
         log_alpha = min(max(log_alpha, -_FARTHEST), _FARTHEST)
         active = self.count(math.exp(log_alpha))
-        if not is_finite(active):
+        if not FINITE.accepts(active):
             raise ValueError(f"count must return a finite number; got {active!r} at alpha={math.exp(log_alpha):g}")
         active = float(active)
         self.n_evaluations += 1

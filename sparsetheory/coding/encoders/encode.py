@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_jobs, check_number
 from sparsetheory.coding.codes.problem import check_codes, check_gram, check_signals, check_tolerance
 from sparsetheory.coding.encoders.dispatch import L0_TAGS, SOLVERS, CodingProblem, choose_solver
 from sparsetheory.coding.encoders.result import EncodeInfo, Encoding
 from sparsetheory.coding.l0.local_minima import Stability
 from sparsetheory.coding.l0.local_minima import polish as polish_codes
+from sparsetheory.constraints import COUNT, JOBS, POSITIVE
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
 
@@ -134,9 +134,9 @@ def encode(
         None if warm is None else check_codes(warm, X, D, "warm"),
         # Kernels are compiled for arrays that can be written to.
         np.require(check_gram(gram, D), requirements="W"),
-        check_tolerance(check_number("tol", tol, positive=True), X.dtype),
-        check_count("max_iter", max_iter),
-        check_jobs(n_jobs),
+        check_tolerance(POSITIVE.check("tol", tol), X.dtype),
+        COUNT.check("max_iter", max_iter),
+        JOBS.check("n_jobs", n_jobs),
         _checked_out(out, X, D),
     )
     if penalty.alpha == 0 and D.shape[1] > D.shape[0]:

@@ -7,10 +7,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_number
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.coding.codes.problem import check_codes, check_signals
 from sparsetheory.coding.l0.single_best_replacement import is_sbr_stable
+from sparsetheory.constraints import NONNEGATIVE
 
 __all__ = ["L0CodeCertificate"]
 
@@ -70,7 +70,7 @@ class L0CodeCertificate(Certificate):
         """
         X, D = check_signals(X, D)
         C = check_codes(C, X, D)
-        alpha, tol = check_number("alpha", alpha), check_number("tol", tol)
+        alpha, tol = NONNEGATIVE.check("alpha", alpha), NONNEGATIVE.check("tol", tol)
         blank = np.zeros(X.shape[0], np.bool_)
         bound = _bound(X, tol)
         statement = _statement(alpha, tol)

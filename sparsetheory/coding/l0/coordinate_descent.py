@@ -7,7 +7,6 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_jobs, check_number
 from sparsetheory.blas_threads import blas_threads
 from sparsetheory.coding.codes.problem import (
     check_codes,
@@ -15,6 +14,7 @@ from sparsetheory.coding.codes.problem import (
     check_signals,
     row_chunks,
 )
+from sparsetheory.constraints import COUNT, JOBS, NONNEGATIVE
 from sparsetheory.numba_kernels.greedy.greedy_l0 import greedy_l0
 from sparsetheory.numba_kernels.greedy.l0_descent import l0_sweep
 
@@ -101,8 +101,8 @@ def cd_l0(
            [3., 0., 1.]])
     """
     X, D = check_signals(X, D)
-    alpha, tol = check_number("alpha", alpha), check_number("tol", tol)
-    check_count("max_iter", max_iter)
+    alpha, tol = NONNEGATIVE.check("alpha", alpha), NONNEGATIVE.check("tol", tol)
+    COUNT.check("max_iter", max_iter)
     if rule not in ("greedy", "cyclic"):
         raise ValueError(f"rule must be 'greedy' or 'cyclic'; got {rule!r}")
     start = np.empty((0, D.shape[1]), X.dtype) if warm is None else check_codes(warm, X, D, "warm")
@@ -154,7 +154,7 @@ def descend(
 
     with blas_threads(0):
         chunks = row_chunks(X.shape[0], X.itemsize * D.shape[1])
-        Parallel(n_jobs=check_jobs(n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
+        Parallel(n_jobs=JOBS.check("n_jobs", n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
     return C, moves
 
 

@@ -7,10 +7,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_number
 from sparsetheory.arrays import real_array
 from sparsetheory.coding.codes.problem import check_signals
 from sparsetheory.coding.l0.support_groups import DEPENDENT, factor_supports
+from sparsetheory.constraints import POSITIVE
 
 __all__ = ["L0Minima", "enumerate_l0_minima"]
 
@@ -63,7 +63,7 @@ class L0Minima:
         They have :math:`|c_i| \ge \sqrt{2\lambda\tau}` on the support and
         :math:`|D_i^T(d - Dc)| \le \sqrt{2\lambda/\tau}` off it.
         """
-        return self.local[self._thresholded(check_number("tau", tau, positive=True) * self.squares)]
+        return self.local[self._thresholded(POSITIVE.check("tau", tau) * self.squares)]
 
     @cached_property
     def cel0(self) -> _Array:
@@ -138,7 +138,7 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, alpha: float) -> L0Minima:
     if given.ndim != 1:
         raise ValueError(f"d must be one signal, a vector; got shape {given.shape}")
     X, D = check_signals(given[None], D, name="d")
-    alpha = check_number("alpha", alpha, positive=True)
+    alpha = POSITIVE.check("alpha", alpha)
     n = D.shape[1]
     if n > _MOST_ATOMS:
         raise ValueError(f"D must have at most {_MOST_ATOMS} atoms, as all supports are tried; it has {n}")

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_number
 from sparsetheory.coding.codes.objective import objective_rows
 from sparsetheory.coding.codes.problem import check_codes, check_signals, row_chunks
 from sparsetheory.coding.l0.coordinate_descent import cd_l0
 from sparsetheory.coding.l0.debias import debias
 from sparsetheory.coding.l0.single_best_replacement import is_sbr_stable, sbr
 from sparsetheory.coding.proximal_gradient.step_sizes import squared_spectral_norm
+from sparsetheory.constraints import NONNEGATIVE, POSITIVE
 from sparsetheory.penalties.separable import L0
 
 __all__ = ["Polished", "Stability", "polish", "stability_levels"]
@@ -116,11 +116,11 @@ def stability_levels(
     """
     X, D = check_signals(X, D)
     C = check_codes(C, X, D)
-    alpha, tol = check_number("alpha", alpha), check_number("tol", tol)
+    alpha, tol = NONNEGATIVE.check("alpha", alpha), NONNEGATIVE.check("tol", tol)
     lipschitz = squared_spectral_norm(D)
     if step is None:
         step = _SHARE / lipschitz
-    elif check_number("step", step, positive=True) * lipschitz > 1.0 + 1e-9:
+    elif POSITIVE.check("step", step) * lipschitz > 1.0 + 1e-9:
         raise ValueError(f"step must be at most {1 / lipschitz:.6g}, or levels are not nested; got {step:g}")
     tol = max(tol, _ROUNDINGS * float(np.finfo(X.dtype).eps))
     refitted = debias(X, D, C)

@@ -7,7 +7,6 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_jobs, check_number
 from sparsetheory.blas_threads import blas_threads
 from sparsetheory.coding.codes.problem import (
     check_codes,
@@ -17,6 +16,7 @@ from sparsetheory.coding.codes.problem import (
 )
 from sparsetheory.coding.l0.near_copies import replace_near_copies
 from sparsetheory.coding.l0.support_groups import DEPENDENT, SupportGroup, factor_supports, outside, support_groups
+from sparsetheory.constraints import COUNT, JOBS, NONNEGATIVE
 from sparsetheory.numba_kernels.greedy.single_best_replacement import single_best_replacement
 
 __all__ = ["is_sbr_stable", "replace_singly", "sbr"]
@@ -105,8 +105,8 @@ def sbr(
            [3., 0., 1.]])
     """
     X, D = check_signals(X, D)
-    alpha = check_number("alpha", alpha)
-    check_count("max_iter", max_iter)
+    alpha = NONNEGATIVE.check("alpha", alpha)
+    COUNT.check("max_iter", max_iter)
     start = np.empty((0, D.shape[1]), X.dtype) if warm is None else check_codes(warm, X, D, "warm")
     C, moves = replace_singly(X, D, check_gram(gram, D), alpha, start, max_iter, n_jobs)
     if unfinished := np.count_nonzero(moves < 0):
@@ -146,7 +146,7 @@ def replace_singly(
 
     with blas_threads(0):
         chunks = row_chunks(X.shape[0], X.itemsize * D.shape[1])
-        Parallel(n_jobs=check_jobs(n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
+        Parallel(n_jobs=JOBS.check("n_jobs", n_jobs), require="sharedmem")(delayed(code)(chunk) for chunk in chunks)
     for t in np.flatnonzero(blind & (moves >= 0)):
         C[t], more = replace_near_copies(X[t], D, C[t], alpha, max_iter - int(moves[t]))
         moves[t] = moves[t] + more if more >= 0 else -1
@@ -204,7 +204,7 @@ def is_sbr_stable(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, tol
     """
     X, D = check_signals(X, D)
     C = check_codes(C, X, D)
-    alpha, tol = check_number("alpha", alpha), check_number("tol", tol)
+    alpha, tol = NONNEGATIVE.check("alpha", alpha), NONNEGATIVE.check("tol", tol)
     eps = float(np.finfo(X.dtype).eps)
     signals, atoms, codes = (array.astype(np.float64, copy=False) for array in (X, D, C))
     out = np.empty(X.shape[0], np.bool_)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import check_count, check_number, generator
+from sparsetheory.constraints import COUNT, POSITIVE, generator
 
 __all__ = ["dead_leaves"]
 
@@ -59,9 +59,9 @@ def dead_leaves(
     """
     from sparsetheory.numba_kernels.occlusion import place_discs_behind
 
-    size = check_count("size", size)
-    smallest = check_number("smallest", smallest, positive=True)
-    largest = max(float(size), 2 * smallest) if largest is None else check_number("largest", largest, positive=True)
+    size = COUNT.check("size", size)
+    smallest = POSITIVE.check("smallest", smallest)
+    largest = max(float(size), 2 * smallest) if largest is None else POSITIVE.check("largest", largest)
     if largest <= smallest:
         raise ValueError(f"largest must be above smallest={smallest}, got {largest}")
     if largest > _LARGEST:

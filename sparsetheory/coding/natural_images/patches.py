@@ -6,9 +6,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, generator, require_count
 from sparsetheory.coding.natural_images.photographs import bundled_images, check_image
 from sparsetheory.coding.natural_images.whitening import whiten_images
+from sparsetheory.constraints import COUNT, SIZE, generator
 
 __all__ = ["natural_patches"]
 
@@ -63,8 +63,8 @@ def natural_patches(
     >>> X.shape, bool(abs(X.mean(axis=1)).max() < 1e-15)
     ((1000, 144), True)
     """
-    require_count("n", n)
-    size = check_count("size", size)
+    SIZE.check("n", n)
+    size = COUNT.check("size", size)
     rng = generator(seed, "seed")
     pictures = _pictures(images, size)
     if whiten:

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.coding.natural_images.photographs import check_image
+from sparsetheory.constraints import COUNT, POSITIVE
 
 __all__ = ["standardise_image", "whiten_image", "whiten_images", "whitening_filter"]
 
@@ -51,11 +51,11 @@ def whitening_filter(
     >>> whitening_filter((4, 4), f0=1.0, order=2.0).round(3)[0]
     array([0.   , 0.235, 0.389])
     """
-    check_number("f0", f0, positive=True)
-    check_number("order", order, positive=True)
+    POSITIVE.check("f0", f0)
+    POSITIVE.check("order", order)
     if np.shape(shape) != (2,):
         raise ValueError(f"shape must be (height, width), got {shape!r}")
-    height, width = (check_count("shape", side) for side in shape)
+    height, width = (COUNT.check("shape", side) for side in shape)
     if boundary == "wrap":
         rows, columns = np.fft.fftfreq(height), np.fft.rfftfreq(width)
     elif boundary == "reflect":
@@ -186,7 +186,7 @@ def whiten_images(
     >>> round(float(np.mean([image.var() for image in white])), 12)
     0.1
     """
-    check_number("variance", variance, positive=True)
+    POSITIVE.check("variance", variance)
     white = [whiten_image(image, f0, order, isotropic=isotropic, boundary=boundary) for image in images]
     if not white:
         raise ValueError("images must hold at least one image, got none")

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count
 from sparsetheory.coding.codes.objective import SquaredResidual, objective_rows
 from sparsetheory.coding.codes.problem import check_codes, check_signals, check_tolerance, row_chunks
 from sparsetheory.coding.proximal_gradient.batch import AcceleratedBatch, Batch, GuardedBatch
 from sparsetheory.coding.proximal_gradient.step_sizes import choose_step, squared_spectral_norm
 from sparsetheory.coding.proximal_gradient.trajectory import Recorder, Trajectory
+from sparsetheory.constraints import COUNT
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
@@ -165,7 +165,7 @@ def forward_backward(
     ([2], [4.125])
     """
     X, D = check_signals(X, D)
-    check_count("max_iter", max_iter)
+    COUNT.check("max_iter", max_iter)
     tol = check_tolerance(tol, X.dtype)
     _check_rule(inner, accel, warm)
     rows = PenaltyRows(penalty, D.shape[1], X.dtype)

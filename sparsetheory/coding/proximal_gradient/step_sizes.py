@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import is_finite
+from sparsetheory.constraints import FINITE
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 
@@ -99,7 +99,7 @@ def choose_step(
     limit = 1.0 / lipschitz if fista else step_limit(lipschitz, penalty)
     if step == "auto":
         return limit if fista else _SHARE * limit
-    if isinstance(step, str | bool) or not is_finite(step) or step <= 0:
+    if isinstance(step, str | bool) or not FINITE.accepts(step) or step <= 0:
         raise ValueError(f"step must be 'auto' or a finite positive number; got {step!r}")
     unsafe = step > limit * (1.0 + _ROUNDING) if fista else step >= limit
     if check and unsafe:

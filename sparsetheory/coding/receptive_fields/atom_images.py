@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count
 from sparsetheory.arrays import real_array, require_finite_entries
+from sparsetheory.constraints import COUNT
 
 __all__ = ["atom_images", "centred_pixels"]
 
@@ -39,7 +39,7 @@ def atom_images(D: ArrayLike, size: int) -> NDArray[Any]:
     array([[[ 1.,  0.],
             [ 0., -1.]]])
     """
-    size = check_count("size", size)
+    size = COUNT.check("size", size)
     pixels = real_array("D", D)
     if size < 2 or pixels.ndim != 2 or pixels.shape[0] != size**2:
         raise ValueError(f"D must have shape (size * size, n) with size at least 2, got {pixels.shape} and size={size}")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_jobs
 from sparsetheory.coding.receptive_fields.atom_images import atom_images, centred_pixels
 from sparsetheory.coding.receptive_fields.gabor_model import GABOR_PARAMETERS, gabor_function, gabor_jacobian
+from sparsetheory.constraints import JOBS
 
 __all__ = ["GaborFits", "fit_gabor"]
 
@@ -120,7 +120,7 @@ def fit_gabor(D: ArrayLike, size: int, *, n_jobs: int | None = None) -> GaborFit
     from joblib import Parallel, delayed
 
     atoms = atom_images(D, size).astype(np.float64)
-    rows = Parallel(n_jobs=check_jobs(n_jobs))(delayed(_fit_atom)(atom) for atom in atoms)
+    rows = Parallel(n_jobs=JOBS.check("n_jobs", n_jobs))(delayed(_fit_atom)(atom) for atom in atoms)
     *columns, r2 = np.array(rows).reshape(-1, len(GABOR_PARAMETERS) + 1).T.copy()
     found = dict(zip(GABOR_PARAMETERS, columns, strict=True))
     _make_canonical(found["amplitude"], found["theta"], found["phase"])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
-from sparsetheory.arguments import generator
+from sparsetheory.constraints import generator
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.clustering.storage import StoredCluster, store_factored, store_raw
 from sparsetheory.lowrank.limits import check_eps

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sparsetheory.arguments import check_jobs
+from sparsetheory.constraints import JOBS
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.clustering.agglomerative import agglomerate
 from sparsetheory.lowrank.clustering.certificate import certify
@@ -266,7 +266,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
     def _check_parameters(self) -> None:
         check_rank(self.rank)
         check_rank(self.patience, "patience")
-        check_jobs(self.n_jobs)
+        JOBS.check("n_jobs", self.n_jobs)
         if self.oversampling != 0:
             check_rank(self.oversampling, "oversampling")
         for name, allowed in _CHOICES.items():

@@ -6,13 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import (
-    generator,
-    is_finite,
-    require_finite,
-    require_nonnegative,
-    require_positive_integers,
-)
+from sparsetheory.constraints import COUNT, FINITE, NONNEGATIVE, generator
 from sparsetheory.lowrank.blocks import BlockList
 from sparsetheory.lowrank.datasets.waves import advection_blocks, channel_blocks
 
@@ -47,8 +41,8 @@ def decaying_columns(n_columns: int, n_rows: int, *, power: float = 1.0, random_
     >>> len(decaying_columns(5, 8, random_state=0))
     5
     """
-    require_positive_integers(n_columns=n_columns, n_rows=n_rows)
-    require_finite(power=power)
+    COUNT.require(n_columns=n_columns, n_rows=n_rows)
+    FINITE.require(power=power)
     rng = generator(random_state)
     basis = np.linalg.qr(rng.standard_normal((n_rows, n_rows)))[0]
     weights = np.arange(1, n_rows + 1)[:, None] ** -float(power)
@@ -82,10 +76,10 @@ def drift_stream(n_blocks: int, rank: int, sketch_rank: int, *, weak_energy: flo
     >>> [b.shape for b in drift_stream(2, rank=1, sketch_rank=3)]
     [(4, 3), (4, 1), (4, 1)]
     """
-    require_positive_integers(n_blocks=n_blocks, rank=rank, sketch_rank=sketch_rank)
+    COUNT.require(n_blocks=n_blocks, rank=rank, sketch_rank=sketch_rank)
     if rank > sketch_rank:
         raise ValueError(f"rank must be at most sketch_rank={sketch_rank}, got {rank}")
-    if not (is_finite(weak_energy) and 0 < weak_energy <= 0.5):
+    if not (FINITE.accepts(weak_energy) and 0 < weak_energy <= 0.5):
         raise ValueError(f"weak_energy must be in (0, 0.5], got {weak_energy!r}")
     axes = np.eye(sketch_rank + 1)
     strong = axes[:, :sketch_rank] * np.sqrt(1.01 + 0.001 * np.arange(sketch_rank))
@@ -140,10 +134,10 @@ def subspace_mixture(
     >>> subspace_mixture(3, 10, 4, n_subspaces=2, rank=2, random_state=0).labels.shape
     (3,)
     """
-    require_positive_integers(n_blocks=n_blocks, n_rows=n_rows, width=width, n_subspaces=n_subspaces, rank=rank)
+    COUNT.require(n_blocks=n_blocks, n_rows=n_rows, width=width, n_subspaces=n_subspaces, rank=rank)
     if rank > n_rows:
         raise ValueError(f"rank must be at most n_rows={n_rows}, got {rank}")
-    require_nonnegative(noise=noise)
+    NONNEGATIVE.require(noise=noise)
     rng = generator(random_state)
     bases = [np.linalg.qr(rng.standard_normal((n_rows, rank)))[0] for _ in range(n_subspaces)]
     labels = rng.integers(0, n_subspaces, n_blocks)

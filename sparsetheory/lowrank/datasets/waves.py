@@ -4,12 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory.arguments import (
-    generator,
-    require_finite,
-    require_nonnegative,
-    require_positive_integers,
-)
+from sparsetheory.constraints import COUNT, FINITE, NONNEGATIVE, generator
 from sparsetheory.lowrank.blocks import BlockList
 
 __all__ = ["advection_blocks", "channel_blocks"]
@@ -53,9 +48,9 @@ def advection_blocks(
     >>> advection_blocks(2, n_time=8, n_space=32, width=16, random_state=0)[0].shape
     (16, 16)
     """
-    require_positive_integers(n_blocks=n_blocks, n_time=n_time, n_space=n_space, width=width)
-    require_positive_integers(n_modes=n_modes, max_wave_number=max_wave_number)
-    require_finite(speed=speed)
+    COUNT.require(n_blocks=n_blocks, n_time=n_time, n_space=n_space, width=width)
+    COUNT.require(n_modes=n_modes, max_wave_number=max_wave_number)
+    FINITE.require(speed=speed)
     if (n_time * n_space) % width:
         raise ValueError(f"width must divide n_time * n_space = {n_time * n_space}, got {width}")
     rng = generator(random_state)
@@ -107,9 +102,9 @@ def channel_blocks(
     >>> channel_blocks(1, n_antennas=4, n_subcarriers=5, random_state=0)[0].shape
     (8, 5)
     """
-    require_positive_integers(n_blocks=n_blocks, n_antennas=n_antennas, n_subcarriers=n_subcarriers)
-    require_positive_integers(n_paths=n_paths, n_sites=n_sites)
-    require_nonnegative(noise=noise)
+    COUNT.require(n_blocks=n_blocks, n_antennas=n_antennas, n_subcarriers=n_subcarriers)
+    COUNT.require(n_paths=n_paths, n_sites=n_sites)
+    NONNEGATIVE.require(noise=noise)
     rng = generator(random_state)
     antennas, carriers = np.arange(n_antennas)[:, None], np.arange(n_subcarriers)
     sines = rng.uniform(-1, 1, (n_sites, n_paths))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import is_finite, require_positive_integers
+from sparsetheory.constraints import COUNT, FINITE
 from sparsetheory.regression.datasets.coefficients import COEFFICIENT_MODES, adversarial_coefficients, sample_support
 from sparsetheory.regression.datasets.worst_cases import WorstCase
 
@@ -33,12 +33,12 @@ class ProblemSize:
     B: float
 
     def __post_init__(self) -> None:
-        require_positive_integers(N=self.N, d=self.d, k=self.k)
+        COUNT.require(N=self.N, d=self.d, k=self.k)
         if self.k > min(self.N, self.d):
             raise ValueError(f"k must be at most min(N, d) = {min(self.N, self.d)}, got {self.k}")
         for name in ("sigma", "B"):
             value = getattr(self, name)
-            if not (is_finite(value) and value > 0):
+            if not (FINITE.accepts(value) and value > 0):
                 raise ValueError(f"{name} must be positive and finite, got {value!r}")
 
 

@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
-from sparsetheory.arguments import generator, require_positive_integers
+from sparsetheory.constraints import COUNT, generator
 from sparsetheory.regression.benchmark.methods import check_method, run_method
 from sparsetheory.regression.benchmark.problems import ProblemSize, draw_problems
 from sparsetheory.regression.benchmark.records import RecoveryRecord, RecoverySummary, summarise
@@ -105,7 +105,7 @@ def benchmark_recovery(
     [1.0, 1.0]
     """
     size = ProblemSize(N, d, k, sigma, B)
-    require_positive_integers(n_rep=n_rep)
+    COUNT.require(n_rep=n_rep)
     modes = _check_modes(modes)
     for name, method in dict(methods).items():
         check_method(name, method)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number, require_flags
+from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, POSITIVE
 from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns, SupportFit
 from sparsetheory.regression.certificates.support import SupportCertificate
 from sparsetheory.regression.certificates.support_rules import Size
@@ -86,12 +86,12 @@ class IterativeSupport(SparseLinearModel):
         return self
 
     def _check_parameters(self) -> None:
-        require_flags(fit_intercept=self.fit_intercept, refit=getattr(self, "refit", True))
-        check_count("max_iter", self.max_iter)
-        check_number("tol", self.tol)
+        FLAG.require(fit_intercept=self.fit_intercept, refit=getattr(self, "refit", True))
+        COUNT.check("max_iter", self.max_iter)
+        NONNEGATIVE.check("tol", self.tol)
         step = getattr(self, "step", None)
         if step is not None:
-            check_number("step", step, positive=True)
+            POSITIVE.check("step", step)
 
     def _run(self, explored: ExploredColumns, count: int) -> tuple[SupportFit, list[float], bool]:
         """Return the best iterate, the residual sums of squares of all, and whether the sequence ended by itself."""

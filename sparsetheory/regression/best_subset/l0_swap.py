@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number, require_choice, require_flags
+from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, POSITIVE, Choice
 from sparsetheory.numba_kernels.greedy.l0_descent import best_pair_move, best_swap, l0_sweep
 from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns, leading
 from sparsetheory.regression.certificates.support import SupportCertificate
@@ -251,11 +251,11 @@ class L0SwapRegressor(SparseLinearModel):
         return self
 
     def _check_parameters(self) -> None:
-        check_number("alpha", self.alpha, positive=True)
-        check_number("ridge", self.ridge)
-        check_count("max_iter", self.max_iter)
-        require_choice("swaps", self.swaps, _SWAPS)
-        require_flags(fit_intercept=self.fit_intercept)
+        POSITIVE.check("alpha", self.alpha)
+        NONNEGATIVE.check("ridge", self.ridge)
+        COUNT.check("max_iter", self.max_iter)
+        Choice(*_SWAPS).check("swaps", self.swaps)
+        FLAG.require(fit_intercept=self.fit_intercept)
 
     def _run(self, search: L0Search) -> bool:
         """Improve the model until nothing helps; return False where `max_iter` ends that early."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number, require_choice, require_flags
+from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, Choice
 from sparsetheory.regression.best_subset.splicing_search import Splice, splice_sizes
 from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns
 from sparsetheory.regression.certificates.support import SupportCertificate
@@ -198,11 +198,11 @@ class SplicingRegressor(SparseLinearModel):
         return self
 
     def _check_parameters(self) -> None:
-        require_choice("criterion", self.criterion, _PRICES)
-        require_flags(fit_intercept=self.fit_intercept)
+        Choice(*_PRICES).check("criterion", self.criterion)
+        FLAG.require(fit_intercept=self.fit_intercept)
         for name in ("max_exchange", "max_iter"):
-            check_count(name, getattr(self, name))
-        check_number("tol", self.tol)
+            COUNT.check(name, getattr(self, name))
+        NONNEGATIVE.check("tol", self.tol)
 
     def _largest_size(self, n: float, data: LeastSquaresData) -> int:
         sizes = {"n_nonzero": self.n_nonzero, "max_n_nonzero": self.max_n_nonzero}

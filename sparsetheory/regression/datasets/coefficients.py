@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import generator, is_finite, require_choice, require_positive_integers
+from sparsetheory.constraints import COUNT, FINITE, Choice, generator
 
 __all__ = ["COEFFICIENT_MODES", "MAX_CONDITION", "adversarial_coefficients", "sample_support"]
 
@@ -59,8 +59,8 @@ def adversarial_coefficients(
     >>> adversarial_coefficients(X, [0, 1]).round(1)
     array([ 1414.2, -1414.2])
     """
-    require_choice("mode", mode, COEFFICIENT_MODES)
-    if not (is_finite(B) and B > 0):
+    Choice(*COEFFICIENT_MODES).check("mode", mode)
+    if not (FINITE.accepts(B) and B > 0):
         raise ValueError(f"B must be positive and finite, got {B!r}")
     XS = _columns(X, S)
     values, vectors = _singular_vectors(XS)
@@ -138,7 +138,7 @@ def sample_support(
     X = np.asarray(X)
     if X.ndim != 2:
         raise ValueError(f"X must be a matrix, got {X.ndim} dimension(s)")
-    require_positive_integers(k=k, max_tries=max_tries)
+    COUNT.require(k=k, max_tries=max_tries)
     if isinstance(max_condition, bool) or not isinstance(max_condition, Real) or not max_condition >= 1:
         raise ValueError(f"max_condition must be a number of at least 1; got {max_condition!r}")
     candidates = np.flatnonzero(X.any(axis=0))

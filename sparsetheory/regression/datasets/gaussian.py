@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import generator, require_nonnegative, require_positive_integers
+from sparsetheory.constraints import COUNT, NONNEGATIVE, generator
 
 __all__ = ["brownian", "gaussian", "gaussian_columns", "lowrank", "multiscale", "unit_columns"]
 
@@ -41,7 +41,7 @@ def gaussian(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]
     >>> gaussian(4, 3, random_state=0).shape
     (4, 3)
     """
-    require_positive_integers(N=N, d=d)
+    COUNT.require(N=N, d=d)
     return unit_columns(gaussian_columns(generator(random_state), N, d))
 
 
@@ -69,7 +69,7 @@ def brownian(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]
     >>> bool(X[:, 98] @ X[:, 99] > 0.98 * 500)
     True
     """
-    require_positive_integers(N=N, d=d)
+    COUNT.require(N=N, d=d)
     return unit_columns(np.cumsum(gaussian_columns(generator(random_state), N, d), axis=1))
 
 
@@ -137,8 +137,8 @@ def multiscale(
     >>> bool(values[2] < 0.01 * values[1] and values[4] < 0.01 * values[3])
     True
     """
-    require_positive_integers(N=N, d=d, r=r, q=q)
-    require_nonnegative(tau=tau)
+    COUNT.require(N=N, d=d, r=r, q=q)
+    NONNEGATIVE.require(tau=tau)
     if r > N:
         raise ValueError(f"r must be at most N={N}, got {r}")
     rng = generator(random_state)

@@ -5,12 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import (
-    generator,
-    is_finite,
-    require_nonnegative,
-    require_positive_integers,
-)
+from sparsetheory.constraints import COUNT, FINITE, NONNEGATIVE, generator
 from sparsetheory.regression.datasets.gaussian import gaussian_columns, unit_columns
 
 __all__ = ["clusters", "pairs", "tree"]
@@ -52,8 +47,8 @@ def clusters(
     >>> int(np.linalg.matrix_rank(X, tol=1e-2))
     5
     """
-    require_positive_integers(N=N, d=d, G=G)
-    if not (is_finite(lo) and is_finite(hi) and 0 < lo <= hi):
+    COUNT.require(N=N, d=d, G=G)
+    if not (FINITE.accepts(lo) and FINITE.accepts(hi) and 0 < lo <= hi):
         raise ValueError(f"lo and hi must be finite with 0 < lo <= hi, got lo={lo!r}, hi={hi!r}")
     rng = generator(random_state)
     heads = gaussian_columns(rng, N, G)
@@ -93,7 +88,7 @@ def tree(N: int, d: int, *, b: int = 3, depth: int = 3, random_state: Any = None
     >>> bool(values[2] < 1e-4 * values[0])  # two leaves, and what the columns have of their own
     True
     """
-    require_positive_integers(N=N, d=d, b=b, depth=depth)
+    COUNT.require(N=N, d=d, b=b, depth=depth)
     rng = generator(random_state)
     nodes = gaussian_columns(rng, N, 1)
     for level in range(1, depth + 1):
@@ -131,8 +126,8 @@ def pairs(N: int, d: int, *, tau: float = 1e-3, random_state: Any = None) -> NDA
     >>> bool(np.array_equal(X[:, 0], X[:, 1])), bool(np.array_equal(X[:, 1], X[:, 2]))
     (True, False)
     """
-    require_positive_integers(N=N, d=d)
-    require_nonnegative(tau=tau)
+    COUNT.require(N=N, d=d)
+    NONNEGATIVE.require(tau=tau)
     if d % 2:
         raise ValueError(f"d must be even for pairs, got {d}")
     rng = generator(random_state)

@@ -5,12 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import (
-    generator,
-    is_finite,
-    require_nonnegative,
-    require_positive_integers,
-)
+from sparsetheory.constraints import COUNT, FINITE, NONNEGATIVE, generator
 from sparsetheory.regression.datasets.gaussian import gaussian_columns, unit_columns
 
 __all__ = ["analytic", "cauchy", "runge", "vandermonde"]
@@ -48,9 +43,9 @@ def analytic(N: int, d: int, *, width: float = 0.1, tau: float = 1e-6, random_st
     >>> bool(values[30] < 1e-9 * values[0])
     True
     """
-    require_positive_integers(N=N, d=d)
-    require_nonnegative(tau=tau)
-    if not (is_finite(width) and width > 0):
+    COUNT.require(N=N, d=d)
+    NONNEGATIVE.require(tau=tau)
+    if not (FINITE.accepts(width) and width > 0):
         raise ValueError(f"width must be positive and finite, got {width!r}")
     rng = generator(random_state)
     # Relative to the grid point nearest to the centre: a very narrow bump must not underflow to a zero column.
@@ -82,7 +77,7 @@ def cauchy(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
     >>> bool(np.linalg.cond(cauchy(100, 6, random_state=0)) > 1e5)
     True
     """
-    require_positive_integers(N=N, d=d)
+    COUNT.require(N=N, d=d)
     return unit_columns(1 / (_grid(N, 0.0) + generator(random_state).uniform(0.05, 1, d)))
 
 
@@ -108,7 +103,7 @@ def runge(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
     >>> runge(5, 3, random_state=0).shape
     (5, 3)
     """
-    require_positive_integers(N=N, d=d)
+    COUNT.require(N=N, d=d)
     return unit_columns(1 / (1 + 25 * (_grid(N, -1.0) - generator(random_state).uniform(-1, 1, d)) ** 2))
 
 
@@ -137,6 +132,6 @@ def vandermonde(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float
     array([[1.    , 0.6325],
            [1.    , 1.2649]])
     """
-    require_positive_integers(N=N, d=d)
+    COUNT.require(N=N, d=d)
     points = np.arange(1, N + 1)[:, None] / N
     return unit_columns(points ** np.arange(d))

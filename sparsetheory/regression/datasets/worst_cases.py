@@ -7,11 +7,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import (
-    generator,
-    is_finite,
-    require_positive_integers,
-)
+from sparsetheory.constraints import COUNT, FINITE, generator
 from sparsetheory.regression.datasets.gaussian import gaussian_columns, unit_columns
 from sparsetheory.regression.datasets.near_duplicates import pairs
 
@@ -80,7 +76,7 @@ def zwj_blocks(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float6
            [ 2.   ,  2.   ],
            [ 0.   ,  0.   ]])
     """
-    require_positive_integers(N=N, d=d)
+    COUNT.require(N=N, d=d)
     if d != N or N % 2:
         raise ValueError(f"N and d must be the same even number for zwj_blocks, got N={N}, d={d}")
     sine = N**-0.25
@@ -145,7 +141,7 @@ def worst_pairs(N: int, d: int, *, k: int = 2, tau: float = 1e-3, random_state: 
     >>> case.support[:2].tolist(), bool(abs(case.coef[:2]).min() > 5e3)
     ([0, 1], True)
     """
-    require_positive_integers(k=k)
+    COUNT.require(k=k)
     rng = generator(random_state)
     X = pairs(N, d, tau=tau, random_state=rng)
     if tau == 0:
@@ -198,10 +194,10 @@ def _draw_rows(
     N: int, d: int, weight: int, eta: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw rows with the sparse precision matrix, and A."""
-    require_positive_integers(N=N, d=d, weight=weight)
+    COUNT.require(N=N, d=d, weight=weight)
     if d < 2 or weight > d:
         raise ValueError(f"d must be at least 2 and at least weight={weight}, got {d}")
-    if not (is_finite(eta) and eta > 0):
+    if not (FINITE.accepts(eta) and eta > 0):
         raise ValueError(f"eta must be positive and finite, got {eta!r}")
     A = np.zeros((d // 2, d))
     for row in A:
@@ -235,7 +231,7 @@ def worst_sparse_precision(N: int, d: int, *, k: int = 4, eta: float = 1e-4, ran
     >>> worst_sparse_precision(50, 20, k=3, random_state=0).support.size
     3
     """
-    require_positive_integers(N=N, d=d, k=k)
+    COUNT.require(N=N, d=d, k=k)
     if k > d:
         raise ValueError(f"k must be at most d={d}, got {k}")
     rows, A = _draw_rows(N, d, k, eta, generator(random_state))

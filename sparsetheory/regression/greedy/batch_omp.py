@@ -6,7 +6,8 @@ import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, check_jobs, check_number, real_array
+from sparsetheory.arrays import finite_array
+from sparsetheory.constraints import COUNT, JOBS, NONNEGATIVE
 from sparsetheory.numba_kernels.greedy.matching_pursuit import batch_omp
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.gram_statistics import require_gram
@@ -77,16 +78,16 @@ def omp_gram(
     array([[ 3.,  0.,  1.],
            [-3.,  5.,  0.]])
     """
-    gram, rows = real_array("gram", gram), real_array("correlations", correlations)
+    gram, rows = finite_array("gram", gram), finite_array("correlations", correlations)
     n = gram.shape[0] if gram.ndim else 0
     if gram.shape != (n, n) or n == 0:
         raise ValueError(f"gram must be a square matrix; got shape {gram.shape}")
     require_gram(gram, gram.dtype)
     if rows.ndim not in (1, 2) or rows.shape[-1] != n:
         raise ValueError(f"correlations must have {n} entries per target, as gram has columns; got shape {rows.shape}")
-    if n_nonzero is not None and check_count("n_nonzero", n_nonzero) > n:
+    if n_nonzero is not None and COUNT.check("n_nonzero", n_nonzero) > n:
         raise ValueError(f"n_nonzero must be at most the number of columns of gram, {n}; got {n_nonzero!r}")
-    check_jobs(n_jobs)
+    JOBS.check("n_jobs", n_jobs)
     count = int(n_nonzero or (max(1, n // 10) if tol is None else n))
     dtype = np.result_type(gram, rows)
     energies = _energies(squares, tol, rows.shape[:-1]).astype(dtype)
@@ -99,10 +100,10 @@ def _energies(squares: ArrayLike | None, tol: float | None, shape: tuple[int, ..
     """Return the squared norms of the targets; zeros where no tolerance reads them."""
     if tol is None:
         return np.zeros(max(shape, default=1))
-    check_number("tol", tol)
+    NONNEGATIVE.check("tol", tol)
     if squares is None:
         raise ValueError("squares, the squared norms of the targets, are needed with tol; got None")
-    energies = real_array("squares", squares)
+    energies = finite_array("squares", squares)
     if np.any(energies < 0):
         raise ValueError(f"squares must not be negative; got {energies.min():.3g}")
     if energies.shape != shape:

@@ -6,7 +6,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_count, check_jobs, check_number, require_flags
+from sparsetheory.constraints import COUNT, FLAG, JOBS, NONNEGATIVE, POSITIVE
 from sparsetheory.regression.certificates.support import SupportCertificate
 from sparsetheory.regression.certificates.support_rules import Greedy, Size, SupportRule, Worthwhile
 from sparsetheory.regression.columns import Columns
@@ -123,11 +123,11 @@ class OMP(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
-        require_flags(fit_intercept=self.fit_intercept)
-        check_jobs(self.n_jobs)
+        FLAG.require(fit_intercept=self.fit_intercept)
+        JOBS.check("n_jobs", self.n_jobs)
         data = self._check(X, y, sample_weight)
         steps = self._steps(data)
-        tol = None if self.tol is None else check_number("tol", self.tol) / data.mean_weight
+        tol = None if self.tol is None else NONNEGATIVE.check("tol", self.tol) / data.mean_weight
         squares = data.columns.live_squares()
         counts: Any
         self.path_: ForwardPath | None = None
@@ -267,12 +267,10 @@ class ForwardBackward(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
-        require_flags(prune=self.prune, fit_intercept=self.fit_intercept)
+        FLAG.require(prune=self.prune, fit_intercept=self.fit_intercept)
         data = self._check(X, y, sample_weight)
-        check_count("max_steps", self.max_steps)
-        given = (
-            None if self.sigma is None else check_number("sigma", self.sigma, positive=True) / np.sqrt(data.mean_weight)
-        )
+        COUNT.check("max_steps", self.max_steps)
+        given = None if self.sigma is None else POSITIVE.check("sigma", self.sigma) / np.sqrt(data.mean_weight)
         n_left = data.n_observations - (0 if data.columns.basis is None else data.columns.basis.shape[1])
         if self.n_nonzero is None:
             support, sigma = self._priced(data, n_left, given)

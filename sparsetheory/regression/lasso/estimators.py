@@ -7,7 +7,7 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import check_cv
 
-from sparsetheory.arguments import check_jobs, check_number
+from sparsetheory.constraints import JOBS, POSITIVE
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.regression.lasso.certificate import LassoCertificate, warn_if_rounding_spoils
@@ -169,7 +169,7 @@ class WorkingSetLasso(_PenalisedModel):
         -------
         self
         """
-        check_number("alpha", self.alpha, positive=True)
+        POSITIVE.check("alpha", self.alpha)
         X, y = self._check_arrays(X, y)
         data, path = self._path(X, y, sample_weight, self._descent)
         return self._keep_level(data, path, -1, X, y)
@@ -275,7 +275,7 @@ class WorkingSetLassoCV(_PenalisedModel):
             If a parameter is out of its range, or all rows of a fold have weight zero.
         """
         X, y = self._check_arrays(X, y)
-        check_jobs(self.n_jobs)
+        JOBS.check("n_jobs", self.n_jobs)
         weight = None if sample_weight is None else check_row_weights(sample_weight, X)[0] ** 2
         data, path = self._path(X, y, weight, self.alphas, self.n_alphas, self.min_ratio)
         splits = list(check_cv(self.cv).split(X, y))

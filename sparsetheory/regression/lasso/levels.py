@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.arguments import check_count, require_share
+from sparsetheory.constraints import COUNT, FRACTION
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import zero_limits
 from sparsetheory.penalties.base import Penalty
@@ -24,8 +24,8 @@ def level_grid(quadratic: Quadratic, penalty: Penalty, weights: _Array, n_alphas
     ValueError
         If `n_alphas` is not a positive integer or `min_ratio` not strictly between 0 and 1.
     """
-    count = check_count("n_alphas", n_alphas)
-    require_share("min_ratio", min_ratio)
+    count = COUNT.check("n_alphas", n_alphas)
+    FRACTION.check("min_ratio", min_ratio)
     return largest_level(quadratic, penalty, weights) * np.geomspace(1.0, min_ratio, count)
 
 

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_X_y
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.blas_threads import blas_threads
+from sparsetheory.constraints import COUNT, POSITIVE
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.separable import make_penalty
 from sparsetheory.regression.columns import refuse_half
@@ -328,8 +328,8 @@ def _solve_levels(
     tol: float,
     max_iter: int,
 ) -> tuple[NDArray[np.float64], list[Solution]]:
-    check_number("tol", tol, positive=True)
-    check_count("max_iter", max_iter)
+    POSITIVE.check("tol", tol)
+    COUNT.check("max_iter", max_iter)
     if alphas is None:
         levels = level_grid(quadratic, penalty, weights, n_alphas, min_ratio)
     elif callable(alphas):

@@ -8,8 +8,8 @@ import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.certificates import Status
+from sparsetheory.constraints import COUNT, POSITIVE
 from sparsetheory.penalties.separable import L1
 from sparsetheory.regression.best_subset.subset_least_squares import inverse_norms
 from sparsetheory.regression.columns import Columns
@@ -59,9 +59,9 @@ class _PreconditionedLasso(SparseLinearModel):
         return self
 
     def _check_parameters(self) -> None:
-        check_number("alpha", self.alpha, positive=True)
-        check_number("tol", self.tol, positive=True)
-        check_count("max_iter", self.max_iter)
+        POSITIVE.check("alpha", self.alpha)
+        POSITIVE.check("tol", self.tol)
+        COUNT.check("max_iter", self.max_iter)
 
 
 class PufferLasso(_PreconditionedLasso):
@@ -285,8 +285,8 @@ class OutlierPeelingLasso(_PreconditionedLasso):
         """
         X, y = self._check_arrays(X, y)
         self._check_parameters()
-        check_count("n_nonzero", self.n_nonzero)
-        check_number("threshold", self.threshold, positive=True)
+        COUNT.check("n_nonzero", self.n_nonzero)
+        POSITIVE.check("threshold", self.threshold)
         data = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept)
         scale = inverse_norms(data.columns) * np.sqrt(data.n_samples)
         self.peeled_ = self._peel(data, scale)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import check_number, generator, require_choice
+from sparsetheory.constraints import POSITIVE, Choice, generator
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.least_squares import check_indices
 from sparsetheory.regression.linear_model import check_sparsity
@@ -99,16 +99,14 @@ def find_anchors(
     """
     k = check_sparsity("k", k, columns.n_samples, columns.n_features)
     _check_shares(delta=delta, beta=beta)
-    allowed = (
-        2.0 * k if max_compatibility is None else check_number("max_compatibility", max_compatibility, positive=True)
-    )
-    require_choice("method", method, ("adaptive", "random"))
-    require_choice("rule", rule, ("one", "mixed"))
+    allowed = 2.0 * k if max_compatibility is None else POSITIVE.check("max_compatibility", max_compatibility)
+    Choice("adaptive", "random").check("method", method)
+    Choice("one", "mixed").check("rule", rule)
     if m is not None and method == "adaptive":
         raise ValueError(f"m must be None unless method='random': m_max limits adaptive anchors; got {m!r}")
     first = check_indices("forced", forced, columns.n_features)
     law = SupportLaw(columns.usable(), support_prior, k, generator(random_state))
-    span = AnchorSpan(columns, first, check_number("rtol", rtol, positive=True))
+    span = AnchorSpan(columns, first, POSITIVE.check("rtol", rtol))
     if method == "random":
         found = _random(span, law, k, delta, m, allowed)
     else:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from sparsetheory.arguments import check_count, check_number, generator
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.constraints import NONNEGATIVE, Integer, generator
 from sparsetheory.regression.certificates.plain_support import PlainSupport
 from sparsetheory.regression.certificates.support import checked_data
 from sparsetheory.regression.least_squares import LeastSquaresData
@@ -142,8 +142,8 @@ class PredictionCertificate(Certificate):
         ValueError
             If B or t is not a finite non-negative number.
         """
-        size = self.signal if B is None else check_number("B", B)
-        check_number("t", t)
+        size = self.signal if B is None else NONNEGATIVE.check("B", B)
+        NONNEGATIVE.check("t", t)
         if not self.applies:
             return np.full(np.shape(self.sigma), np.nan) if np.ndim(self.sigma) else float("nan")
         return self._error(self.gap, self.inside, size, t)
@@ -192,7 +192,7 @@ class PredictionCertificate(Certificate):
         ValueError
             For data that `fit` refuses, or of another number of features or targets.
         """
-        rng, count = generator(random_state), check_count("n_samples", n_samples, most=10_000_000)
+        rng, count = generator(random_state), Integer(1, 10_000_000).check("n_samples", n_samples)
         data = checked_data(self, X, y, sample_weight)
         if not self.applies:
             return self.unless_misstated()

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from sklearn.utils import Bunch
 
-from sparsetheory.arguments import check_count, check_number, generator, require_flags
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, POSITIVE, Integer, generator
 from sparsetheory.numba_kernels.support_compatibility import largest_signed_norm
 from sparsetheory.regression.columns import Columns, check_columns
 from sparsetheory.regression.distances import inverse_factor
@@ -85,7 +85,7 @@ def support_compatibility(X: Any, S: ArrayLike, anchors: Weighted, *, exact: boo
     """
     if not hasattr(anchors, "weights"):
         raise TypeError(f"anchors must be those of select_anchors, with weights; got {anchors!r}")
-    require_flags(exact=exact)
+    FLAG.require(exact=exact)
     columns = Columns(check_columns(X), getattr(anchors, "always", None))
     support = _check_support(S, columns.n_features)
     weights = np.asarray(anchors.weights)
@@ -191,8 +191,8 @@ class AnchorCertificate(Certificate):
         rng = generator(random_state)
         if not 0 <= self.bound <= 1:
             return replace(self, measured=float("nan"), status=Status.INVALID, reason="the bound is no share")
-        count = _draws(self.bound) if n_samples is None else check_count("n_samples", n_samples, most=10_000_000)
-        repeats = self.n_samples if n_repeats is None else check_count("n_repeats", n_repeats)
+        count = _draws(self.bound) if n_samples is None else Integer(1, 10_000_000).check("n_samples", n_samples)
+        repeats = self.n_samples if n_repeats is None else COUNT.check("n_repeats", n_repeats)
         columns = Columns(check_columns(X), self.anchors.always)
         _require_anchors(columns, self.anchors)
         plain = PlainCompatibilities(columns, self.anchors.indices)
@@ -301,12 +301,10 @@ def certify_anchors(
         raise TypeError(f"anchors must be those of select_anchors; got {anchors!r}")
     columns = Columns(check_columns(X), anchors.always)
     k = check_sparsity("k", k, columns.n_samples, columns.n_features)
-    count = check_count("n_samples", n_samples, most=10_000_000)
-    if not 0 < check_number("confidence", confidence) < 1:
+    count = Integer(1, 10_000_000).check("n_samples", n_samples)
+    if not 0 < NONNEGATIVE.check("confidence", confidence) < 1:
         raise ValueError(f"confidence must lie strictly between 0 and 1; got {confidence!r}")
-    allowed = (
-        2.0 * k if max_compatibility is None else check_number("max_compatibility", max_compatibility, positive=True)
-    )
+    allowed = 2.0 * k if max_compatibility is None else POSITIVE.check("max_compatibility", max_compatibility)
     _require_anchors(columns, anchors)
     supports = _draw(columns, anchors, k, count, generator(random_state))
     compatibilities = np.concatenate([_compatibilities(columns, part, anchors) for part in _parts(supports)])

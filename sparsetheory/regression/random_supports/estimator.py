@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sparsetheory.arguments import check_count, check_number, generator, require_choice, require_flags
+from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, POSITIVE, Choice, Integer, generator
 from sparsetheory.regression.certificates.support import SupportCertificate
 from sparsetheory.regression.certificates.support_rules import SupportRule, Worthwhile
 from sparsetheory.regression.distances import extend_basis
@@ -225,15 +225,15 @@ class RandomSupportRegressor(SparseLinearModel):
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if name != "anchors" or isinstance(value, str):
-                require_choice(name, value, choices)
-        require_flags(prune=self.prune, fit_intercept=self.fit_intercept)
-        check_count("n_draws", self.n_draws, most=100_000)
-        check_count("max_steps", self.max_steps)
-        check_number("tol", self.tol, positive=True)
+                Choice(*choices).check(name, value)
+        FLAG.require(prune=self.prune, fit_intercept=self.fit_intercept)
+        Integer(1, 100_000).check("n_draws", self.n_draws)
+        COUNT.check("max_steps", self.max_steps)
+        POSITIVE.check("tol", self.tol)
         if self.sigma is not None:
-            check_number("sigma", self.sigma, positive=self.solver.startswith("lasso"))
+            (POSITIVE if self.solver.startswith("lasso") else NONNEGATIVE).check("sigma", self.sigma)
         if not (isinstance(self.alpha, str) and self.alpha in ("universal", "cv")):
-            check_number("alpha", self.alpha, positive=True)
+            POSITIVE.check("alpha", self.alpha)
 
     def _choose(self, data: LeastSquaresData, rng: Any) -> Anchors:
         """Return anchors whose basis also spans what is always in the model."""

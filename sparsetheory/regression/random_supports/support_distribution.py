@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sparsetheory.arguments import real_array
+from sparsetheory.arrays import finite_array
 
 __all__ = ["SupportLaw"]
 
@@ -80,7 +80,7 @@ class SupportLaw:
 
 
 def _checked(prior: ArrayLike, d: int) -> NDArray[np.float64]:
-    given = real_array("support_prior", prior).astype(np.float64)
+    given = finite_array("support_prior", prior).astype(np.float64)
     if given.shape != (d,) or np.any(given < 0) or not given.any():
         raise ValueError(
             f"support_prior must be {d} finite non-negative numbers, one per feature, not all zero; got {prior!r}"

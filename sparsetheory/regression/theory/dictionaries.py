@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.arguments import real_array, require_count, require_nonnegative, require_positive_integers
+from sparsetheory.arrays import finite_array
+from sparsetheory.constraints import COUNT, NONNEGATIVE, SIZE
 
 __all__ = ["atomic_norm_bound", "atomic_norm_certificate", "greedy_bound", "greedy_excess"]
 
@@ -37,8 +38,8 @@ def greedy_bound(l1: float, t: int) -> float:
     >>> greedy_bound(6.0, 8)
     2.0
     """
-    require_nonnegative(l1=l1)
-    require_count("t", t)
+    NONNEGATIVE.require(l1=l1)
+    SIZE.check("t", t)
     return l1 / math.sqrt(t + 1)
 
 
@@ -68,8 +69,8 @@ def greedy_excess(l1: float, t: int) -> float:
     >>> greedy_excess(3.0, 9)
     4.0
     """
-    require_nonnegative(l1=l1)
-    require_positive_integers(t=t)
+    NONNEGATIVE.require(l1=l1)
+    COUNT.require(t=t)
     return 4 * l1**2 / t
 
 
@@ -104,7 +105,7 @@ def atomic_norm_bound(k: int, M: int) -> float:
     >>> round(atomic_norm_bound(80, 800), 3)
     2.321
     """
-    require_positive_integers(k=k, M=M)
+    COUNT.require(k=k, M=M)
     return math.sqrt((k - 0.5) / (2 * math.log(2 * M)))
 
 
@@ -141,8 +142,8 @@ def atomic_norm_certificate(dictionary: ArrayLike, x: ArrayLike, u: ArrayLike) -
     >>> atomic_norm_certificate(np.eye(4), np.ones(4) / 2, np.ones(4))
     2.0
     """
-    V = real_array("dictionary", dictionary, 2).astype(np.float64)
-    x, u = (real_array(name, vector).astype(np.float64) for name, vector in (("x", x), ("u", u)))
+    V = finite_array("dictionary", dictionary, 2).astype(np.float64)
+    x, u = (finite_array(name, vector).astype(np.float64) for name, vector in (("x", x), ("u", u)))
     if x.shape != V.shape[:1] or u.shape != V.shape[:1]:
         raise ValueError(f"x and u must have the length of the columns, got {x.shape}, {u.shape} and {V.shape}")
     product, largest = abs(float(u @ x)), float(np.abs(V.T @ u).max(initial=0.0))

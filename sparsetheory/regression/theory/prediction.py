@@ -2,13 +2,7 @@
 
 import math
 
-from sparsetheory.arguments import (
-    is_finite,
-    require_count,
-    require_nonnegative,
-    require_positive_integers,
-    require_share,
-)
+from sparsetheory.constraints import COUNT, FINITE, FRACTION, NONNEGATIVE, SIZE
 from sparsetheory.regression.theory.supports import required_anchors
 
 __all__ = ["gaussian_excess", "l1_error_bound", "prediction_bound", "required_samples", "universal_alpha"]
@@ -42,9 +36,9 @@ def universal_alpha(sigma: float, N: int, d: int, delta: float) -> float:
     >>> round(universal_alpha(1.0, 200, 1000, 0.1), 4)
     0.3147
     """
-    require_nonnegative(sigma=sigma)
-    require_positive_integers(N=N, d=d)
-    require_share("delta", delta)
+    NONNEGATIVE.require(sigma=sigma)
+    COUNT.require(N=N, d=d)
+    FRACTION.check("delta", delta)
     return sigma * math.sqrt(2 * math.log(2 * d / delta) / N)
 
 
@@ -80,7 +74,7 @@ def l1_error_bound(alpha: float, l1: float, gap: float = 0.0) -> float:
     >>> l1_error_bound(0.1, 5.0)
     1.0
     """
-    require_nonnegative(alpha=alpha, l1=l1, gap=gap)
+    NONNEGATIVE.require(alpha=alpha, l1=l1, gap=gap)
     return float(2 * alpha * l1 + 4 * math.sqrt(alpha * l1 * gap) + 2 * gap)
 
 
@@ -125,8 +119,8 @@ def prediction_bound(
     >>> round(prediction_bound(300, 1000, 25, 6.0, 1.0, 0.1, 0.05, 3.0), 4)
     0.3206
     """
-    require_nonnegative(compatibility=compatibility, B=B, t=t)
-    require_count("m", m)
+    NONNEGATIVE.require(compatibility=compatibility, B=B, t=t)
+    SIZE.check("m", m)
     alpha = universal_alpha(sigma, N, d, delta)
     return _projected_noise(m, sigma, t) / N + l1_error_bound(alpha, compatibility * B)
 
@@ -174,12 +168,12 @@ def required_samples(k: int, d: int, B: float, sigma: float, eps: float, delta: 
     >>> required_samples(2, 100, B=1.0, sigma=0.1, eps=0.1, delta=0.3)
     973
     """
-    require_positive_integers(k=k, d=d)
-    require_nonnegative(B=B, sigma=sigma)
-    require_share("delta", delta)
+    COUNT.require(k=k, d=d)
+    NONNEGATIVE.require(B=B, sigma=sigma)
+    FRACTION.check("delta", delta)
     if k > d:
         raise ValueError(f"k must be at most d={d}, got {k}")
-    if not (is_finite(eps) and eps > 0):
+    if not (FINITE.accepts(eps) and eps > 0):
         raise ValueError(f"eps must be positive and finite, got {eps!r}")
     share = delta / 3
     m = min(d, required_anchors(k, share))
@@ -223,9 +217,9 @@ def gaussian_excess(s2: float, sigma: float, m: int, N: int) -> float:
     >>> gaussian_excess(0.5, 1.0, m=10, N=31)
     1.25
     """
-    require_nonnegative(s2=s2, sigma=sigma)
-    require_count("m", m)
-    require_positive_integers(N=N)
+    NONNEGATIVE.require(s2=s2, sigma=sigma)
+    SIZE.check("m", m)
+    COUNT.require(N=N)
     if m + 1 >= N:
         raise ValueError(f"N must be more than m + 1 = {m + 1}, got {N}")
     return float(s2 + (sigma**2 + s2) * m / (N - m - 1))

@@ -2,7 +2,7 @@
 
 import math
 
-from sparsetheory.arguments import require_count, require_positive_integers, require_share
+from sparsetheory.constraints import COUNT, FRACTION, SIZE
 
 __all__ = ["anchor_failure_bound", "cluster_failure", "required_anchors"]
 
@@ -39,8 +39,8 @@ def anchor_failure_bound(k: int, m: int) -> float:
     >>> anchor_failure_bound(5, 396)
     0.05
     """
-    require_positive_integers(k=k)
-    require_count("m", m)
+    COUNT.require(k=k)
+    SIZE.check("m", m)
     if k == 1:
         return 0.0
     return min(1.0, k / (m // (k - 1) + 1))
@@ -71,8 +71,8 @@ def required_anchors(k: int, delta: float) -> int:
     >>> required_anchors(6, 0.05)
     595
     """
-    require_positive_integers(k=k)
-    require_share("delta", delta)
+    COUNT.require(k=k)
+    FRACTION.check("delta", delta)
     groups = math.ceil(k / delta)
     # The quotient is rounded: the definition decides.
     if groups > 1 and k / (groups - 1) <= delta:
@@ -113,6 +113,6 @@ def cluster_failure(k: int, m: int, G: int) -> float:
     >>> round(cluster_failure(5, 20, 20), 4)
     0.1792
     """
-    require_positive_integers(k=k, G=G)
-    require_count("m", m)
+    COUNT.require(k=k, G=G)
+    SIZE.check("m", m)
     return min(1.0, k * (k - 1) / (2 * G) * (1 - 1 / G) ** int(m))

@@ -102,7 +102,7 @@ def test_zero_and_single_precision():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p: KroneckerOMP(0).fit(p.As, p.y), "caps must be a positive integer"),
+        (lambda p: KroneckerOMP(0).fit(p.As, p.y), "caps must be an integer from 1 to"),
         (lambda p: KroneckerOMP((2, 2, 2)).fit(p.As, p.y), r"one per mode \(2\); got 3"),
         (lambda p: KroneckerOMP((2, 0)).fit(p.As, p.y), r"caps\[1\] must be"),
         (lambda p: KroneckerOMP(tol=-1.0).fit(p.As, p.y), "tol must be"),

@@ -8,7 +8,6 @@ from coding.coding_references import BAD_ARRAYS, draw_problem, good_arguments, r
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsetheory.arguments import check_jobs
 from sparsetheory.coding.codes.problem import (
     check_codes,
     check_gram,
@@ -16,6 +15,7 @@ from sparsetheory.coding.codes.problem import (
     check_tolerance,
     row_chunks,
 )
+from sparsetheory.constraints import JOBS
 
 DTYPES = [np.float32, np.float64, np.int8, np.int64, np.uint16]
 
@@ -159,8 +159,8 @@ def test_bad_gram(gram, error, message):
 @pytest.mark.parametrize("n_jobs", [0, 1.5, "2", True, [1]])
 def test_bad_jobs(n_jobs):
     with pytest.raises(ValueError, match="n_jobs must be None or an integer other than 0; got"):
-        check_jobs(n_jobs)
-    assert [check_jobs(good) for good in (None, 1, -1, np.int64(2))] == [None, 1, -1, 2]
+        JOBS.check("n_jobs", n_jobs)
+    assert [JOBS.check("n_jobs", good) for good in (None, 1, -1, np.int64(2))] == [None, 1, -1, 2]
 
 
 def test_tolerances():

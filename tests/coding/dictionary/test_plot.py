@@ -71,7 +71,7 @@ def test_mosaics_need_no_matplotlib():
         (np.eye(9), 2, None, r"D must have shape \(size \* size, n\)"),
         (np.empty((9, 0)), 3, None, "D must have at least one column, got none"),
         (np.zeros((9, 1)), 3, None, "atoms must not be constant, column 0 of D is"),
-        (np.eye(9), 3, 0, "columns must be a positive integer; got 0"),
+        (np.eye(9), 3, 0, "columns must be an integer from 1 to .*; got 0"),
     ],
 )
 def test_bad_input(D, size, columns, message):

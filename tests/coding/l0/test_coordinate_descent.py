@@ -130,7 +130,7 @@ def test_too_few_changes_are_counted(rule):
         *BAD_LAM,
         ({"rule": "random"}, ValueError, "rule must be 'greedy' or 'cyclic'; got 'random'"),
         ({"tol": -1.0}, ValueError, "tol must be a finite non-negative number; got -1.0"),
-        ({"max_iter": 1.5}, ValueError, "max_iter must be a positive integer; got 1.5"),
+        ({"max_iter": 1.5}, ValueError, "max_iter must be an integer from 1 to .*; got 1.5"),
         ({"warm": np.ones((1, 5))}, ValueError, "warm must have one row per signal"),
         ({"gram": np.eye(5)}, ValueError, "gram must be D.T @ D; its diagonal"),
     ]

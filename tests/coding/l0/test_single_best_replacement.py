@@ -138,7 +138,7 @@ def test_too_few_moves_are_counted():
     [
         *BAD_ARRAYS,
         *BAD_LAM,
-        ({"max_iter": 0}, ValueError, "max_iter must be a positive integer; got 0"),
+        ({"max_iter": 0}, ValueError, "max_iter must be an integer from 1 to .*; got 0"),
         ({"warm": np.ones((1, 5))}, ValueError, "warm must have one row per signal"),
         ({"gram": np.eye(4)}, ValueError, r"gram must be D.T @ D, of shape \(5, 5\); got shape \(4, 4\)"),
         ({"gram": np.eye(5)}, ValueError, "gram must be D.T @ D; its diagonal"),

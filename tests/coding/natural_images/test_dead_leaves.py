@@ -59,7 +59,7 @@ def test_every_disc_has_its_grey_value_and_the_seed_reproduces():
 @pytest.mark.parametrize(
     ("arguments", "limits", "message"),
     [
-        ((0,), {}, "size must be a positive integer; got 0"),
+        ((0,), {}, "size must be an integer from 1 to .*; got 0"),
         ((8, -1), {}, "seed must be None"),
         ((8,), {"smallest": 0.0}, "smallest must be a finite positive number; got 0.0"),
         ((8,), {"largest": np.nan}, "largest must be a finite positive number; got nan"),

@@ -92,9 +92,9 @@ def test_no_patch_and_whole_images(rng):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1, 4, [np.eye(9)]), "n must be an integer of at least 0, got -1"),
-        ((2.0, 4, [np.eye(9)]), "n must be an integer of at least 0, got 2.0"),
-        ((2, 0, [np.eye(9)]), "size must be a positive integer; got 0"),
+        ((-1, 4, [np.eye(9)]), "n must be an integer from 0 to, got -1"),
+        ((2.0, 4, [np.eye(9)]), "n must be an integer from 0 to, got 2.0"),
+        ((2, 0, [np.eye(9)]), "size must be an integer from 1 to .*; got 0"),
         ((2, 6, [np.eye(9), np.eye(7)[:5]]), r"size must be at most the sides of images\[1\], \(5, 7\), got 6"),
         ((2, 4, []), "images must hold at least one image, got none"),
         ((2, 4, "imagenet"), "images must be 'bundled' or a sequence of arrays, got 'imagenet'"),

@@ -104,7 +104,7 @@ def test_unsafe_steps():
         ({"step": "large"}, ValueError, "step must be .* got 'large'"),
         ({"step": True}, ValueError, "step must be .* got True"),
         ({"tol": -1.0}, ValueError, "tol must be a finite non-negative number; got -1.0"),
-        ({"max_iter": 0}, ValueError, "max_iter must be a positive integer; got 0"),
+        ({"max_iter": 0}, ValueError, "max_iter must be an integer from 1 to .*; got 0"),
         ({"inner": "exact"}, ValueError, "inner must be 'converged' or 'paper'; got 'exact'"),
         ({"inner": "paper", "accel": True}, ValueError, "inner='paper' .* neither warm nor accel"),
         ({"inner": "paper", "warm": np.zeros((2, 5))}, ValueError, "inner='paper' .* neither warm nor accel"),

@@ -271,7 +271,7 @@ GOOD = [np.eye(4)[:, :2], np.ones((4, 1))]
         ({}, [np.eye(4), np.full((4, 1), np.nan)], ValueError, "block 1 contains NaN or infinity"),
         ({}, [np.full((4, 1), np.inf)], ValueError, "block 0 contains NaN or infinity"),
         ({}, [np.array([[object()]])], TypeError, "block 0 must be real or complex.*dtype object"),
-        ({"rank": 0}, GOOD, ValueError, "rank must be an integer of at least 1, got 0"),
+        ({"rank": 0}, GOOD, ValueError, "rank must be an integer from 1 to, got 0"),
         ({"rank": 1.5}, GOOD, ValueError, "rank must be an integer.*got 1.5"),
         ({"rank": True}, GOOD, ValueError, "rank must be an integer.*got True"),
         ({"eps": -0.1}, GOOD, ValueError, "eps must be a finite number of at least 0, got -0.1"),

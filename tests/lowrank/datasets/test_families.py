@@ -132,12 +132,12 @@ def test_missing_reader_names_the_extra(monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: advection_blocks(0), "n_blocks must be an integer of at least 1, got 0"),
+        (lambda: advection_blocks(0), "n_blocks must be an integer from 1 to, got 0"),
         (lambda: advection_blocks(1, width=100), "width must divide n_time"),
         (lambda: advection_blocks(1, speed=np.nan), "speed must be a finite number, got nan"),
         (lambda: channel_blocks(1, noise=-1.0), "noise must be at least 0"),
-        (lambda: channel_blocks(1, noise="loud"), "noise must be at least 0 and finite, got 'loud'"),
-        (lambda: channel_blocks(1, n_paths=0), "n_paths must be an integer of at least 1, got 0"),
+        (lambda: channel_blocks(1, noise="loud"), "noise must be a finite non-negative number, got 'loud'"),
+        (lambda: channel_blocks(1, n_paths=0), "n_paths must be an integer from 1 to, got 0"),
         (lambda: decaying_columns(1, 2, power=np.inf), "power must be a finite number, got inf"),
         (lambda: decaying_columns(1, 2.5), "n_rows must be an integer"),
         (lambda: drift_stream(3, 5, 4), "rank must be at most sketch_rank=4"),

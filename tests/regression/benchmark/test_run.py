@@ -272,7 +272,7 @@ def test_failures_count_as_infinite_errors():
         ({"designs": {"clusters": {"H": 3}}}, ValueError, "clusters has no parameter 'H'"),
         ({"methods": {"m": 3}}, TypeError, "method 'm' must be an estimator or a callable"),
         ({"methods": {"m": LinearRegression}}, TypeError, "method 'm' must be an estimator"),
-        ({"n_rep": 0}, ValueError, "n_rep must be an integer of at least 1, got 0"),
+        ({"n_rep": 0}, ValueError, "n_rep must be an integer from 1 to, got 0"),
         ({"k": 50}, ValueError, r"k must be at most min\(N, d\) = 40, got 50"),
         ({"k": 2.0}, ValueError, "k must be an integer"),
         ({"N": 0}, ValueError, "N must be"),

@@ -211,7 +211,7 @@ class TestAll:
             ({"n_nonzero": 9}, "n_nonzero"),
             ({"n_nonzero": 2.0}, "n_nonzero"),
             ({"n_nonzero": True}, "n_nonzero"),
-            ({"max_iter": 0}, "max_iter must be a positive integer; got 0"),
+            ({"max_iter": 0}, "max_iter must be an integer from 1 to .*; got 0"),
             ({"max_iter": 1.5}, "max_iter"),
             ({"tol": -1e-3}, "tol must be a finite non-negative number; got -0.001"),
             ({"tol": np.nan}, "tol"),

@@ -165,7 +165,7 @@ def test_too_few_iterations_are_reported():
         ({"ridge": -0.1}, "ridge must be a finite non-negative number; got -0.1"),
         ({"swaps": "triples"}, "swaps must be one of .* got 'triples'"),
         ({"swaps": True}, "swaps"),
-        ({"max_iter": 0}, "max_iter must be a positive integer"),
+        ({"max_iter": 0}, "max_iter must be an integer from 1 to"),
     ],
 )
 def test_bad_parameters(rng, arguments, message):

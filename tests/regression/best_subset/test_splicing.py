@@ -200,7 +200,7 @@ def test_too_few_exchanges_are_reported():
         ({"max_n_nonzero": 2.5}, "max_n_nonzero"),
         ({"max_n_nonzero": 9}, "max_n_nonzero"),
         ({"criterion": "cp"}, "criterion must be one of .*'cp'"),
-        ({"max_exchange": 0}, "max_exchange must be a positive integer; got 0"),
+        ({"max_exchange": 0}, "max_exchange must be an integer from 1 to .*; got 0"),
         ({"max_iter": True}, "max_iter"),
         ({"tol": -1.0}, "tol"),
     ],

@@ -171,7 +171,7 @@ def test_hopeless_designs_give_up():
     ("X", "k", "message"),
     [
         (np.ones(3), 1, "X must be a matrix"),
-        (np.eye(3), 0, "k must be an integer of at least 1, got 0"),
+        (np.eye(3), 0, "k must be an integer from 1 to, got 0"),
         (np.eye(3), 4, "k must be at most 3"),
         (np.diag([1.0, 0.0, 1.0]), 3, "k must be at most 2, the smaller of rows and non-zero columns, got 3"),
         (np.ones((2, 9)), 3, "k must be at most 2"),

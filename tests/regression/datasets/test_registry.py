@@ -320,9 +320,9 @@ def test_unknown_parameters_list_what_exists():
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("gaussian", {"N": 0}, "N must be an integer of at least 1, got 0"),
-        ("cauchy", {"d": 2.0}, "d must be an integer of at least 1, got 2.0"),
-        ("clusters", {"G": 0}, "G must be an integer of at least 1, got 0"),
+        ("gaussian", {"N": 0}, "N must be an integer from 1 to, got 0"),
+        ("cauchy", {"d": 2.0}, "d must be an integer from 1 to, got 2.0"),
+        ("clusters", {"G": 0}, "G must be an integer from 1 to, got 0"),
         ("clusters", {"lo": 0.0}, "0 < lo <= hi, got lo=0.0"),
         ("clusters", {"lo": 0.2, "hi": 0.1}, "0 < lo <= hi, got lo=0.2"),
         ("clusters", {"hi": np.inf}, "lo and hi must be finite"),

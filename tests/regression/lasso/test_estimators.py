@@ -106,9 +106,9 @@ def test_bad_level(rng, alpha):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"max_iter": 0}, "max_iter must be a positive integer"),
-        ({"max_iter": 2.5}, "max_iter must be a positive integer"),
-        ({"max_iter": True}, "max_iter must be a positive integer"),
+        ({"max_iter": 0}, "max_iter must be an integer from 1 to"),
+        ({"max_iter": 2.5}, "max_iter must be an integer from 1 to"),
+        ({"max_iter": True}, "max_iter must be an integer from 1 to"),
         ({"tol": 0.0}, "tol must be a finite positive number"),
         ({"tol": np.nan}, "tol must be a finite positive number"),
         ({"tol": "a"}, "tol must be a finite positive number"),
@@ -137,7 +137,7 @@ def test_bad_parameters(rng, parameters, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"n_alphas": 0}, "n_alphas must be a positive integer"),
+        ({"n_alphas": 0}, "n_alphas must be an integer from 1 to"),
         ({"min_ratio": 1.0}, "min_ratio must be between 0 and 1"),
         ({"min_ratio": "a"}, "min_ratio must be between 0 and 1"),
         ({"alphas": [0.1, np.nan]}, "alphas must be positive"),

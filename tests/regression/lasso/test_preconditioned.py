@@ -163,7 +163,7 @@ class TestBoth:
             ({"alpha": -1.0}, "alpha"),
             ({"alpha": np.nan}, "alpha"),
             ({"tol": 0.0}, "tol must be a finite positive number"),
-            ({"max_iter": 0}, "max_iter must be a positive integer"),
+            ({"max_iter": 0}, "max_iter must be an integer from 1 to"),
         ],
     )
     def test_bad_parameters(self, rng, method, arguments, message):
@@ -174,7 +174,7 @@ class TestBoth:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_nonzero": 0}, "n_nonzero must be a positive integer"),
+        ({"n_nonzero": 0}, "n_nonzero must be an integer from 1 to"),
         ({"threshold": 0.0}, "threshold must be a finite positive number"),
         ({"covariance": np.eye(3)}, r"covariance must have shape \(4, 4\); got \(3, 3\)"),
         ({"covariance": np.triu(np.ones((4, 4)))}, "covariance must be finite and symmetric"),

@@ -316,7 +316,7 @@ def test_nothing_to_draw():
     ("options", "message"),
     [
         ({"k": 0}, "k must be an integer between 1"),
-        ({"n_samples": 0}, "n_samples must be a positive integer"),
+        ({"n_samples": 0}, "n_samples must be an integer from 1 to"),
         ({"max_compatibility": -1.0}, "max_compatibility must be a finite positive number"),
         ({"confidence": 1.0}, "confidence must lie strictly between 0 and 1"),
         ({"confidence": 0}, "confidence must lie strictly between 0 and 1"),

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import svd
 
-from sparsetheory.arguments import check_count, generator
 from sparsetheory.bayesian.kronecker.algebra import mode_products, mode_starts, outer_product, squared_modulus
 from sparsetheory.bayesian.sbl.posterior.moments import PosteriorMoments
+from sparsetheory.constraints import COUNT, generator
 from sparsetheory.numba_kernels.kronecker import weigh_spectrum
 
 __all__ = ["KronMeasurements", "KronPosterior", "posterior_of"]
@@ -131,7 +131,7 @@ class KronPosterior(PosteriorMoments):
         A draw from the prior and from the noise, corrected by the posterior mean of what it leaves of the data. Two
         products with A per draw, and no factor of a covariance (Papandreou and Yuille 2010).
         """
-        n, source = check_count("n", n), generator(rng)
+        n, source = COUNT.check("n", n), generator(rng)
         mean = self.mean
         return np.stack([mean + self._deviation(source) for _ in range(n)])
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg.blas import dnrm2
 
-from sparsetheory.arguments import check_count, check_number
 from sparsetheory.bayesian.kronecker.algebra import contract, outer_product
 from sparsetheory.bayesian.kronecker.factor_checks import check_moments, check_positive_factors
 from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
+from sparsetheory.constraints import COUNT, NONNEGATIVE
 
 __all__ = ["am_mstep", "am_sweep", "one_sweep", "sweep_until"]
 
@@ -179,4 +179,6 @@ def am_mstep(
     """
     moments = check_moments("Lam", Lam)
     start = check_positive_factors("gammas", gammas, moments.shape)
-    return sweep_until(moments, start, check_number("tol", tol), relative, check_count("max_sweeps", max_sweeps))[0]
+    return sweep_until(moments, start, NONNEGATIVE.check("tol", tol), relative, COUNT.check("max_sweeps", max_sweeps))[
+        0
+    ]

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy.linalg.blas import dnrm2
 from scipy.optimize import nnls
 
-from sparsetheory.arguments import check_number
 from sparsetheory.bayesian.kronecker.algebra import contract
 from sparsetheory.bayesian.sbl.posterior.kronecker import KronPosterior
 from sparsetheory.bayesian.sbl.pruning import Pruning
@@ -17,6 +16,7 @@ from sparsetheory.bayesian.sbl.updates.alternating import sweep_until
 from sparsetheory.bayesian.sbl.updates.loop import InnerLoop, RowUpdate
 from sparsetheory.bayesian.sbl.updates.mm import square_root_ratios, sweep_ratios
 from sparsetheory.bayesian.sbl.updates.scaling import floored
+from sparsetheory.constraints import NONNEGATIVE
 
 __all__ = ["CoupledMM", "CoupledNNLS", "coupling_matrices", "neighbour_coupling"]
 
@@ -66,7 +66,7 @@ def coupling_matrices(coupling: Any, sizes: Sequence[int]) -> list[_Coupling] | 
     if coupling is None:
         return None
     if not isinstance(coupling, Sequence | np.ndarray):
-        return [neighbour_coupling(n, check_number("coupling", coupling)) for n in sizes]
+        return [neighbour_coupling(n, NONNEGATIVE.check("coupling", coupling)) for n in sizes]
     given = list(coupling)
     if len(given) != len(sizes):
         raise ValueError(f"coupling must be one value or one per mode ({len(sizes)}); got {len(given)}")
@@ -78,7 +78,7 @@ def _one_coupling(name: str, value: Any, n: int) -> _Coupling:
     if value is None:
         return None
     if np.ndim(value) == 0:
-        return neighbour_coupling(n, check_number(name, value))
+        return neighbour_coupling(n, NONNEGATIVE.check(name, value))
     matrix = np.array(value, dtype=np.float64)
     if matrix.shape != (n, n) or not np.isfinite(matrix).all() or np.any(matrix < 0):
         raise ValueError(f"{name} must be a finite matrix of shape ({n}, {n}) without negative entries")

@@ -71,7 +71,7 @@ def test_samples_of_snapshots_and_seeds(rng):
     p = kron_posterior(As, y, gammas, 0.5)
     assert p.sample(3, rng=1).shape == (3, *p.S.shape)
     np.testing.assert_array_equal(p.sample(2, rng=1), p.sample(2, rng=1))
-    with pytest.raises(ValueError, match="n must be a positive integer"):
+    with pytest.raises(ValueError, match="n must be an integer from 1 to"):
         p.sample(0)
 
 
