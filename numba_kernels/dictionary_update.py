@@ -5,17 +5,15 @@ through the moments ``sum w c c'`` and the products ``sum w c x'`` (Mairal, Bach
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import Float64Array, FloatArray
 
 __all__ = ["add_codes", "squared_residuals", "update_atoms", "warmup"]
 
-_Floats = NDArray[np.floating]
-
 
 @kernel(fastmath=True)
-def add_codes(codes: _Floats, signals: _Floats, moments: _Floats, products: _Floats) -> None:
+def add_codes(codes: FloatArray, signals: FloatArray, moments: FloatArray, products: FloatArray) -> None:
     """Add codes and their signals to the statistics, from the nonzeros only.
 
     Parameters
@@ -52,7 +50,7 @@ def add_codes(codes: _Floats, signals: _Floats, moments: _Floats, products: _Flo
 
 
 @kernel(fastmath=True)
-def squared_residuals(codes: _Floats, signals: _Floats, atoms: _Floats, out: NDArray[np.float64]) -> None:
+def squared_residuals(codes: FloatArray, signals: FloatArray, atoms: FloatArray, out: Float64Array) -> None:
     """Write ``||x - atoms.T @ c||^2`` for every signal x and its code c, from the nonzeros only.
 
     Parameters
@@ -86,7 +84,7 @@ def squared_residuals(codes: _Floats, signals: _Floats, atoms: _Floats, out: NDA
 
 
 @kernel(fastmath=True)
-def update_atoms(gradient: _Floats, moments: _Floats, atoms: _Floats, start: int) -> None:
+def update_atoms(gradient: FloatArray, moments: FloatArray, atoms: FloatArray, start: int) -> None:
     """Replace a block of atoms, in turn, by the best unit vectors given all the others.
 
     The quadratic form ``tr(moments atoms atoms') / 2 - tr(products' atoms)``, as a function of one unit atom d_j, is

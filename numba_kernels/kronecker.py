@@ -3,19 +3,22 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["product_ratios", "warmup", "weigh_spectrum"]
-
-_Floats = NDArray[np.float64]
-_Ints = NDArray[np.int64]
 
 
 @kernel(fastmath=True)
 def weigh_spectrum(
-    values: _Floats, starts: _Ints, noise: float, rotated: _Floats, share: float, weights: _Floats, sums: _Floats
+    values: Float64Array,
+    starts: Int64Array,
+    noise: float,
+    rotated: Float64Array,
+    share: float,
+    weights: Float64Array,
+    sums: Float64Array,
 ) -> None:
     """Divide rotated measurements by the eigenvalues of their covariance, and sum what costs and updates need.
 
@@ -66,7 +69,7 @@ def weigh_spectrum(
 
 
 @kernel(fastmath=True)
-def _leading_weight(vectors: _Floats, starts: _Ints, place: int, left_out: int) -> float:
+def _leading_weight(vectors: Float64Array, starts: Int64Array, place: int, left_out: int) -> float:
     """Return the product of one entry of each leading vector but one, at a place of their outer product."""
     weight = 1.0
     for k in range(starts.size - 3, -1, -1):
@@ -78,7 +81,9 @@ def _leading_weight(vectors: _Floats, starts: _Ints, place: int, left_out: int) 
 
 
 @kernel(fastmath=True)
-def _turn(rising: _Floats, falling: _Floats, factors: _Floats, start: int, a: _Floats, b: _Floats) -> None:
+def _turn(
+    rising: Float64Array, falling: Float64Array, factors: Float64Array, start: int, a: Float64Array, b: Float64Array
+) -> None:
     """Multiply one factor by its ratio, and divide its copy by it; zero over zero gives zero."""
     for i in range(a.size):
         ratio = math.sqrt(b[i] / a[i]) if a[i] > 0.0 else 0.0
@@ -87,7 +92,9 @@ def _turn(rising: _Floats, falling: _Floats, factors: _Floats, start: int, a: _F
 
 
 @kernel(fastmath=True)
-def product_ratios(q: _Floats, power: _Floats, factors: _Floats, starts: _Ints, updated: _Floats) -> None:
+def product_ratios(
+    q: Float64Array, power: Float64Array, factors: Float64Array, starts: Int64Array, updated: Float64Array
+) -> None:
     """Minimise ``sum G (q tau + power / tau)`` over one factor of tau after the other, and multiply G by them.
 
     Parameters

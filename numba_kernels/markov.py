@@ -1,13 +1,11 @@
 """Forward-backward recursions on lines of binary nodes, in log-odds."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import BoolArray, Float64Array
 
 __all__ = ["line_messages", "sample_lines", "warmup"]
-
-_Array = NDArray[np.float64]
 
 
 @kernel
@@ -26,7 +24,14 @@ def _pass_on(z: float, t00: float, t01: float, t10: float, t11: float) -> tuple[
 
 
 @kernel
-def line_messages(unary: _Array, start: float, table: _Array, forward: _Array, backward: _Array, log_z: _Array) -> None:
+def line_messages(
+    unary: Float64Array,
+    start: float,
+    table: Float64Array,
+    forward: Float64Array,
+    backward: Float64Array,
+    log_z: Float64Array,
+) -> None:
     r"""Run sum-product on independent lines of binary nodes that share one table.
 
     A line has the weight :math:`e^{start\, s_0} \prod_i e^{unary_i s_i} \prod_i T_{s_i s_{i+1}}`.
@@ -68,7 +73,7 @@ def line_messages(unary: _Array, start: float, table: _Array, forward: _Array, b
 
 
 @kernel
-def sample_lines(uniforms: _Array, first: float, p01: float, p10: float, states: NDArray[np.bool_]) -> None:
+def sample_lines(uniforms: Float64Array, first: float, p01: float, p10: float, states: BoolArray) -> None:
     """Write one path of a binary Markov chain per row, from one uniform number per node.
 
     Parameters

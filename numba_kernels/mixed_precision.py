@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import Float64Array
 
 __all__ = ["row_correlations", "warmup"]
 
@@ -12,7 +13,7 @@ _WIDTH = 1024
 
 
 @kernel(fastmath=True)
-def row_correlations(matrix: NDArray[np.float32], vector: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+def row_correlations(matrix: NDArray[np.float32], vector: Float64Array, out: Float64Array) -> None:
     """Write the inner products of all columns with one vector; sums are in double precision.
 
     Parameters

@@ -1,19 +1,16 @@
 """Discs that cover each other."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import BoolArray, Float64Array
 
 __all__ = ["place_discs_behind", "warmup"]
 
 
-_Array = NDArray[np.float64]
-
-
 @kernel
 def place_discs_behind(
-    picture: _Array, covered: NDArray[np.bool_], centres: _Array, radii: _Array, greys: _Array
+    picture: Float64Array, covered: BoolArray, centres: Float64Array, radii: Float64Array, greys: Float64Array
 ) -> int:
     """Place discs one after the other, each behind all before it, until every pixel is covered.
 

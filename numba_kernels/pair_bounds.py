@@ -1,9 +1,9 @@
 """Lower bounds on the joint error of two clusters from scalars and short spectra."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["pair_lower_bounds", "warmup"]
 
@@ -13,17 +13,17 @@ _SMALLEST_SQUARE = 1e-290
 
 @kernel
 def pair_lower_bounds(
-    energies: NDArray[np.float64],
-    overlaps: NDArray[np.float64],
-    cross: NDArray[np.float64],
-    errors: NDArray[np.float64],
-    spectra: NDArray[np.float64],
-    losses: NDArray[np.float64],
-    widths: NDArray[np.int64],
+    energies: Float64Array,
+    overlaps: Float64Array,
+    cross: Float64Array,
+    errors: Float64Array,
+    spectra: Float64Array,
+    losses: Float64Array,
+    widths: Int64Array,
     n_rows: int,
     a: int,
-    others: NDArray[np.int64],
-) -> NDArray[np.float64]:
+    others: Int64Array,
+) -> Float64Array:
     """Bound from below the relative squared error of cluster `a` joined with each of `others`.
 
     The largest of three bounds: errors are superadditive; captured energy is at most the value of Wolkowicz and

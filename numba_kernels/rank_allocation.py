@@ -1,23 +1,23 @@
 """Clusterings decided by norms and spectra of single blocks alone, without any matrix."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import BoolArray, Float64Array, Int64Array
 
 __all__ = ["max_norm_partition", "union_walk", "warmup"]
 
 
 @kernel
 def max_norm_partition(
-    energies: NDArray[np.float64],
-    widths: NDArray[np.int64],
-    caps: NDArray[np.float64],
+    energies: Float64Array,
+    widths: Int64Array,
+    caps: Float64Array,
     rank: int,
     threshold: float,
     slack: float,
     patience: int,
-) -> NDArray[np.int64]:
+) -> Int64Array:
     """Partition blocks by the energy that each cluster's largest blocks capture.
 
     Blocks come in descending order of energy. Seeds take them from the front and candidates from the back, so what
@@ -91,15 +91,15 @@ def max_norm_partition(
 
 @kernel
 def union_walk(
-    spectra: NDArray[np.float64],
-    energies: NDArray[np.float64],
-    candidates: NDArray[np.int64],
-    kept: NDArray[np.float64],
+    spectra: Float64Array,
+    energies: Float64Array,
+    candidates: Int64Array,
+    kept: Float64Array,
     energy: float,
     threshold: float,
     slack: float,
     skip: bool,
-) -> NDArray[np.bool_]:
+) -> BoolArray:
     """Add candidates to a cluster while the r largest squares of all its blocks capture enough energy.
 
     Parameters

@@ -1,15 +1,15 @@
 """The largest norm of a signed sum of rows."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import Float64Array
 
 __all__ = ["largest_signed_norm", "warmup"]
 
 
 @kernel
-def largest_signed_norm(rows: NDArray[np.float64]) -> float:
+def largest_signed_norm(rows: Float64Array) -> float:
     """Return ``max |sum_i s_i rows[i]|`` over all signs, O(2^k k).
 
     Parameters

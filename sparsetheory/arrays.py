@@ -3,14 +3,14 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from sparsetheory.typing import AnyArray, FloatArray
 
 __all__ = ["finite_array", "real_array", "require_finite_entries", "unit_rows"]
 
-_Floats = NDArray[np.floating]
 
-
-def real_array(name: str, given: ArrayLike) -> _Floats:
+def real_array(name: str, given: ArrayLike) -> FloatArray:
     """Return an array of any shape in native byte order: float32 stays, other numbers become float64.
 
     Parameters
@@ -44,14 +44,14 @@ def real_array(name: str, given: ArrayLike) -> _Floats:
     return array.astype(np.float32 if kind == "f" and size == 4 else np.float64, copy=False)
 
 
-def require_finite_entries(name: str, array: NDArray[Any]) -> None:
+def require_finite_entries(name: str, array: AnyArray) -> None:
     """Raise ValueError for an array that holds NaN or infinity."""
     # Minimum and maximum pass NaN on, and unlike isfinite they need no array of their own.
     if array.size and not np.isfinite([array.min(), array.max()]).all():
         raise ValueError(f"{name} must be finite; it holds NaN or infinity")
 
 
-def unit_rows(rows: NDArray[np.floating]) -> NDArray[np.floating]:
+def unit_rows(rows: FloatArray) -> FloatArray:
     """Return rows over their Euclidean norms; none may be zero.
 
     Examples
@@ -64,7 +64,7 @@ def unit_rows(rows: NDArray[np.floating]) -> NDArray[np.floating]:
     return scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
 
 
-def finite_array(name: str, value: Any, ndim: int | None = None) -> NDArray[np.floating]:
+def finite_array(name: str, value: Any, ndim: int | None = None) -> FloatArray:
     """Return an array of finite real numbers; single precision stays, all else becomes double.
 
     Raises

@@ -7,8 +7,10 @@ are wrong without a sign of it. Such data are refused by name; a change of unit 
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 from scipy import sparse
+
+from sparsetheory.typing import Float64Array, FloatArray, IndexArray
 
 __all__ = ["largest_entries", "require_squares", "rounding_of"]
 
@@ -18,7 +20,7 @@ _HEADROOM = 1e-3
 _FOOTROOM = 16.0
 
 
-def largest_entries(array: Any) -> NDArray[np.floating]:
+def largest_entries(array: Any) -> FloatArray:
     """Return the largest absolute entry of each column of a matrix, dense or sparse; a vector counts as one column.
 
     Parameters
@@ -48,7 +50,7 @@ def require_squares(
     *,
     each_column: bool = False,
     dtype: DTypeLike | None = None,
-    places: NDArray[np.intp] | None = None,
+    places: IndexArray | None = None,
 ) -> float:
     """Raise ValueError if squared norms of vectors of `length` entries would leave the range of the type.
 
@@ -109,7 +111,7 @@ def require_squares(
     return largest * vector**0.5
 
 
-def rounding_of(values: Any, dtype: DTypeLike) -> NDArray[np.float64]:
+def rounding_of(values: Any, dtype: DTypeLike) -> Float64Array:
     """Return how far numbers move at most when they are rounded to a type, subnormal numbers included.
 
     Parameters

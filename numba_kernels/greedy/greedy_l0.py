@@ -5,18 +5,15 @@ set it lowers the objective by ``q^2 / 2``, less alpha if b was zero; to clear i
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import FloatArray, Int64Array
 
 __all__ = ["greedy_l0", "warmup"]
 
-_Floats = NDArray[np.floating]
-_Index = NDArray[np.int64]
-
 
 @kernel(fastmath=True)
-def _move(correlations: _Floats, row: _Floats, change: float, scores: _Floats) -> tuple[int, float]:
+def _move(correlations: FloatArray, row: FloatArray, change: float, scores: FloatArray) -> tuple[int, float]:
     """Account for the change of one coefficient; return the largest squared correlation and where it stands."""
     for j in range(correlations.size):
         correlations[j] -= change * row[j]
@@ -30,7 +27,7 @@ def _move(correlations: _Floats, row: _Floats, change: float, scores: _Floats) -
 
 @kernel(fastmath=True)
 def _best_change(
-    code: _Floats, correlations: _Floats, active: _Index, count: int, alpha: float, rounding: float
+    code: FloatArray, correlations: FloatArray, active: Int64Array, count: int, alpha: float, rounding: float
 ) -> tuple[int, np.floating, np.floating]:
     """Return which active coefficient to change, to what, and by how much that lowers the objective.
 
@@ -51,14 +48,14 @@ def _best_change(
 
 @kernel(fastmath=True)
 def greedy_l0(
-    gram: _Floats,
-    rows: _Floats,
-    warm: _Floats,
+    gram: FloatArray,
+    rows: FloatArray,
+    warm: FloatArray,
     alpha: float,
-    roundings: _Floats,
-    least: _Floats,
+    roundings: FloatArray,
+    least: FloatArray,
     max_moves: int,
-) -> _Index:
+) -> Int64Array:
     """Replace correlations by codes that the change of no single coefficient improves, one signal after another.
 
     Parameters

@@ -6,14 +6,12 @@ objective by ``v^2 / (2h) - price``, where v is the inner product of its column 
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import BoolArray, Float64Array, Int64Array
 
 __all__ = ["best_pair_move", "best_swap", "l0_sweep", "warmup"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.int64]
 
 # Smaller relative changes of a coefficient are left to the next exact solve.
 _STILL = 1e-10
@@ -23,12 +21,12 @@ _PARALLEL = 1e-12
 
 @kernel
 def l0_sweep(
-    b: _Array,
-    c: _Array,
-    order: _Index,
+    b: Float64Array,
+    c: Float64Array,
+    order: Int64Array,
     start: int,
-    gram: _Array,
-    place: _Index,
+    gram: Float64Array,
+    place: Int64Array,
     price: float,
     h: float,
     least_gain: float,
@@ -74,7 +72,9 @@ def l0_sweep(
 
 
 @kernel
-def best_swap(b: _Array, c: _Array, support: _Index, gram: _Array, place: _Index, h: float) -> tuple[int, int, float]:
+def best_swap(
+    b: Float64Array, c: Float64Array, support: Int64Array, gram: Float64Array, place: Int64Array, h: float
+) -> tuple[int, int, float]:
     """Find the exchange of one selected feature for another that lowers the objective most, the others being fixed.
 
     Parameters
@@ -106,7 +106,9 @@ def best_swap(b: _Array, c: _Array, support: _Index, gram: _Array, place: _Index
 
 
 @kernel
-def _best_addition(v: _Array, taken: NDArray[np.bool_], gram: _Array, price: float, h: float) -> tuple[int, int, float]:
+def _best_addition(
+    v: Float64Array, taken: BoolArray, gram: Float64Array, price: float, h: float
+) -> tuple[int, int, float]:
     """Find the at most two free features that lower the objective most; -1 stands for none."""
     first, second, best = -1, -1, 0.0
     for j in range(v.size):
@@ -128,7 +130,7 @@ def _best_addition(v: _Array, taken: NDArray[np.bool_], gram: _Array, price: flo
 
 @kernel
 def best_pair_move(
-    b: _Array, c: _Array, support: _Index, gram: _Array, price: float, h: float
+    b: Float64Array, c: Float64Array, support: Int64Array, gram: Float64Array, price: float, h: float
 ) -> tuple[int, int, int, int, float]:
     """Find the best move that takes out at most two features and puts in at most two, the others being fixed.
 

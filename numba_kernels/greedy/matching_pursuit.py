@@ -1,17 +1,15 @@
 """Orthogonal matching pursuit of many targets on one Gram matrix."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import FloatArray, Int64Array
 
 __all__ = ["batch_omp", "warmup"]
 
-_Floats = NDArray[np.floating]
-
 
 @kernel(fastmath=True)
-def _largest(row: _Floats, folded: _Floats) -> int:
+def _largest(row: FloatArray, folded: FloatArray) -> int:
     """Return a position of the largest absolute value.
 
     The row is folded to a quarter of its length by maxima, which vectorises; only the rest is searched one by one.
@@ -42,7 +40,7 @@ def _largest(row: _Floats, folded: _Floats) -> int:
 
 
 @kernel(fastmath=True)
-def _new_direction(out: _Floats, start: _Floats, directions: _Floats, weights: _Floats, count: int) -> None:
+def _new_direction(out: FloatArray, start: FloatArray, directions: FloatArray, weights: FloatArray, count: int) -> None:
     """Write ``(start - weights[:count] @ directions[:count]) / weights[count]``, four directions at a time."""
     scale = out.dtype.type(1.0) / weights[count]
     head = count % 4
@@ -61,8 +59,14 @@ def _new_direction(out: _Floats, start: _Floats, directions: _Floats, weights: _
 
 @kernel(fastmath=True)
 def batch_omp(
-    gram: _Floats, rows: _Floats, squares: _Floats, tol: float, n_nonzero: int, dependent: float, exhausted: float
-) -> NDArray[np.int64]:
+    gram: FloatArray,
+    rows: FloatArray,
+    squares: FloatArray,
+    tol: float,
+    n_nonzero: int,
+    dependent: float,
+    exhausted: float,
+) -> Int64Array:
     """Replace correlations by coefficients, one target after another.
 
     The selected columns are orthonormalised one by one into directions q. What is stored of q are its inner products

@@ -7,18 +7,15 @@ direction alone carries what the others do not reach, and drops it: no factor is
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import BoolArray, FloatArray, Int64Array
 
 __all__ = ["single_best_replacement", "warmup"]
 
-_Floats = NDArray[np.floating]
-_Index = NDArray[np.int64]
-
 
 @kernel(fastmath=True)
-def _combine(out: _Floats, weights: _Floats, rows: _Floats, count: int) -> None:
+def _combine(out: FloatArray, weights: FloatArray, rows: FloatArray, count: int) -> None:
     """Add ``weights[:count] @ rows[:count]`` to `out`, four rows at a time."""
     head = count % 4
     for j in range(head):
@@ -36,13 +33,13 @@ def _combine(out: _Floats, weights: _Floats, rows: _Floats, count: int) -> None:
 def _append(
     index: int,
     size: int,
-    gram: _Floats,
-    inner: _Floats,
-    dual: _Floats,
-    along: _Floats,
-    weights: _Floats,
-    correlations: _Floats,
-    left: _Floats,
+    gram: FloatArray,
+    inner: FloatArray,
+    dual: FloatArray,
+    along: FloatArray,
+    weights: FloatArray,
+    correlations: FloatArray,
+    left: FloatArray,
     dependent: float,
 ) -> bool:
     """Add one atom to a support of `size`, unless what is left of it is a smaller share than `dependent`."""
@@ -75,7 +72,7 @@ def _append(
 
 
 @kernel(fastmath=True)
-def _reflect(rows: _Floats, weights: _Floats, factor: float, size: int, spare: _Floats) -> None:
+def _reflect(rows: FloatArray, weights: FloatArray, factor: float, size: int, spare: FloatArray) -> None:
     """Reflect the leading columns of ``rows[:size]``, as many as `spare` holds, along `weights`."""
     spare[:] = 0
     _combine(spare, weights, rows, size)
@@ -89,13 +86,13 @@ def _reflect(rows: _Floats, weights: _Floats, factor: float, size: int, spare: _
 def _drop(
     slot: int,
     size: int,
-    inner: _Floats,
-    dual: _Floats,
-    along: _Floats,
-    weights: _Floats,
-    spare: _Floats,
-    correlations: _Floats,
-    left: _Floats,
+    inner: FloatArray,
+    dual: FloatArray,
+    along: FloatArray,
+    weights: FloatArray,
+    spare: FloatArray,
+    correlations: FloatArray,
+    left: FloatArray,
 ) -> None:
     """Remove the atom of one slot from a support of `size`; the atom of the last slot takes its place."""
     one, last = inner.dtype.type(1), size - 1
@@ -125,7 +122,7 @@ def _drop(
 
 @kernel(fastmath=True)
 def _best_addition(
-    correlations: _Floats, left: _Floats, gram: _Floats, dependent: float, rounding: float, scores: _Floats
+    correlations: FloatArray, left: FloatArray, gram: FloatArray, dependent: float, rounding: float, scores: FloatArray
 ) -> tuple[int, np.floating]:
     """Return the atom whose addition certainly lowers half the squared residual most, and by how much; -1 for none."""
     zero, half = scores.dtype.type(0), scores.dtype.type(0.5)
@@ -141,7 +138,13 @@ def _best_addition(
 
 @kernel(fastmath=True)
 def _best_removal(
-    dual: _Floats, along: _Floats, chosen: _Index, gram: _Floats, rounding: float, values: _Floats, size: int
+    dual: FloatArray,
+    along: FloatArray,
+    chosen: Int64Array,
+    gram: FloatArray,
+    rounding: float,
+    values: FloatArray,
+    size: int,
 ) -> tuple[int, np.floating]:
     """Write the code; return the slot whose removal raises half the squared residual least, and by how much at most."""
     zero = values.dtype.type(0)
@@ -160,16 +163,16 @@ def _best_removal(
 
 @kernel(fastmath=True)
 def _build(
-    row: _Floats,
-    chosen: _Index,
+    row: FloatArray,
+    chosen: Int64Array,
     count: int,
-    gram: _Floats,
-    inner: _Floats,
-    dual: _Floats,
-    along: _Floats,
-    weights: _Floats,
-    correlations: _Floats,
-    left: _Floats,
+    gram: FloatArray,
+    inner: FloatArray,
+    dual: FloatArray,
+    along: FloatArray,
+    weights: FloatArray,
+    correlations: FloatArray,
+    left: FloatArray,
     dependent: float,
 ) -> int:
     """Build the basis of the first `count` chosen atoms from nothing; return how many are independent and have room."""
@@ -187,16 +190,16 @@ def _build(
 
 @kernel(fastmath=True)
 def single_best_replacement(
-    gram: _Floats,
-    rows: _Floats,
-    warm: _Floats,
+    gram: FloatArray,
+    rows: FloatArray,
+    warm: FloatArray,
     alpha: float,
-    roundings: _Floats,
+    roundings: FloatArray,
     capacity: int,
     max_moves: int,
     dependent: np.floating,
-    blind: NDArray[np.bool_],
-) -> _Index:
+    blind: BoolArray,
+) -> Int64Array:
     """Replace correlations by codes that no addition or removal of one atom improves, one signal after another.
 
     Parameters

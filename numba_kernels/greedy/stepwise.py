@@ -1,17 +1,15 @@
 """One step of greedy selection: correlations and squared lengths after a new direction, and the next best column."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.typing import Float64Array
 
 __all__ = ["advance", "best_column", "warmup"]
 
-_Array = NDArray[np.float64]
-
 
 @kernel
-def best_column(correlations: _Array, left: _Array, floors: _Array) -> tuple[int, float]:
+def best_column(correlations: Float64Array, left: Float64Array, floors: Float64Array) -> tuple[int, float]:
     """Return the column whose own least-squares fit lowers the residual sum of squares most, and by how much.
 
     Parameters
@@ -40,7 +38,9 @@ def best_column(correlations: _Array, left: _Array, floors: _Array) -> tuple[int
 
 
 @kernel
-def advance(correlations: _Array, left: _Array, floors: _Array, inner: _Array, coordinate: float) -> tuple[int, float]:
+def advance(
+    correlations: Float64Array, left: Float64Array, floors: Float64Array, inner: Float64Array, coordinate: float
+) -> tuple[int, float]:
     """Account for a new fitted direction q and return the next best column, in one pass over the columns.
 
     Parameters

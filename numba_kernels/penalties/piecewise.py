@@ -7,14 +7,12 @@ Between two kinks all penalties but l^q and the logarithm are quadratic in v = a
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.inlined import inlined
 from sparsetheory.numba_kernels.penalties.proximal import curvature, derivative
+from sparsetheory.typing import FloatArray
 
 __all__ = ["PenaltyTable", "piece_at"]
-
-_Floats = NDArray[np.floating]
 
 
 class PenaltyTable(NamedTuple):
@@ -44,11 +42,11 @@ class PenaltyTable(NamedTuple):
     quadratic: bool
     convex: bool
     jumps: bool
-    alpha: _Floats
-    shape: _Floats
-    steps: _Floats
-    thresholds: _Floats
-    pieces: _Floats
+    alpha: FloatArray
+    shape: FloatArray
+    steps: FloatArray
+    thresholds: FloatArray
+    pieces: FloatArray
 
 
 @inlined

@@ -1,18 +1,16 @@
 """The penalty of every row of a batch of codes."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
 from sparsetheory.numba_kernels.penalties.proximal import value
+from sparsetheory.typing import Float64Array, FloatArray
 
 __all__ = ["penalty_rows", "warmup"]
 
-_Floats = NDArray[np.floating]
-
 
 @kernel
-def penalty_rows(kind: int, codes: _Floats, alpha: _Floats, shape: _Floats, out: NDArray[np.float64]) -> None:
+def penalty_rows(kind: int, codes: FloatArray, alpha: FloatArray, shape: FloatArray, out: Float64Array) -> None:
     """Write the penalty of every row, summed in double precision.
 
     Parameters

@@ -1,19 +1,17 @@
 """Penalties over whole arrays: one row per signal, one column per feature, with its own numbers of the penalty."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.jit import kernel
 from sparsetheory.numba_kernels.penalties.proximal import prox, subgradient_distance, value, zero_threshold
 from sparsetheory.numba_kernels.penalties.tags import L1
+from sparsetheory.typing import FloatArray
 
 __all__ = ["prox_array", "subgradient_distances", "value_sum", "warmup"]
 
-_Floats = NDArray[np.floating]
-
 
 @kernel
-def prox_array(kind: int, u: _Floats, step: float, alpha: _Floats, shape: _Floats, out: _Floats) -> None:
+def prox_array(kind: int, u: FloatArray, step: float, alpha: FloatArray, shape: FloatArray, out: FloatArray) -> None:
     """Write the thresholded entries of `u` to `out`, which may be `u` itself.
 
     Parameters
@@ -40,7 +38,7 @@ def prox_array(kind: int, u: _Floats, step: float, alpha: _Floats, shape: _Float
 
 
 @kernel
-def value_sum(kind: int, x: _Floats, alpha: _Floats, shape: _Floats) -> float:
+def value_sum(kind: int, x: FloatArray, alpha: FloatArray, shape: FloatArray) -> float:
     """Return the sum of the penalty over all entries, summed in double precision; arrays as in :func:`prox_array`."""
     total = 0.0
     for i in range(x.shape[0]):
@@ -51,7 +49,7 @@ def value_sum(kind: int, x: _Floats, alpha: _Floats, shape: _Floats) -> float:
 
 @kernel
 def subgradient_distances(
-    kind: int, x: _Floats, gradient: _Floats, alpha: _Floats, shape: _Floats, out: _Floats
+    kind: int, x: FloatArray, gradient: FloatArray, alpha: FloatArray, shape: FloatArray, out: FloatArray
 ) -> None:
     """Write how far every entry of `x` is from being critical; arrays as in :func:`prox_array`."""
     for i in range(x.shape[0]):

@@ -4,17 +4,15 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.inlined import block, inlined
 from sparsetheory.numba_kernels.penalties.piecewise import PenaltyTable, piece_at
 from sparsetheory.numba_kernels.penalties.proximal import value
 from sparsetheory.numba_kernels.quadratic.bordered_inverse import add_square, drop, insert, move_last, padded, times
+from sparsetheory.typing import BoolArray, FloatArray, Int64Array
 
 __all__ = ["AT_KINK", "ELSEWHERE", "OPTIMAL", "BentAtoms", "enter", "newton", "prune", "reserve_bent"]
 
-_Floats = NDArray[np.floating]
-_Index = NDArray[np.int64]
 
 # Bends that change by less than this times the squared norm of the atom stay in the inverse as they are.
 _LITTLE = 0.02
@@ -30,24 +28,24 @@ class BentAtoms(NamedTuple):
     atom that depends on others, how many of their rounding errors come together in its correlation.
     """
 
-    gram: _Floats
-    inverse: _Floats
-    atoms: _Index
-    x: _Floats
-    before: _Floats
-    r: _Floats
-    offset: _Floats
-    bend: _Floats
-    low: _Floats
-    high: _Floats
-    weight: _Floats
-    slope: _Floats
-    move: _Floats
-    column: _Floats
-    which: _Index
-    amounts: _Floats
-    used: NDArray[np.bool_]
-    folded: _Floats
+    gram: FloatArray
+    inverse: FloatArray
+    atoms: Int64Array
+    x: FloatArray
+    before: FloatArray
+    r: FloatArray
+    offset: FloatArray
+    bend: FloatArray
+    low: FloatArray
+    high: FloatArray
+    weight: FloatArray
+    slope: FloatArray
+    move: FloatArray
+    column: FloatArray
+    which: Int64Array
+    amounts: FloatArray
+    used: BoolArray
+    folded: FloatArray
 
 
 def reserve_bent(capacity: int, n: int, dtype: np.dtype) -> BentAtoms:
@@ -61,7 +59,7 @@ def reserve_bent(capacity: int, n: int, dtype: np.dtype) -> BentAtoms:
 
 
 @inlined
-def enter(gram: _Floats, i: int, x: float, r: float, a: BentAtoms, size: int) -> int:
+def enter(gram: FloatArray, i: int, x: float, r: float, a: BentAtoms, size: int) -> int:
     """Append atom i, of coefficient x and correlation r; return the new size."""
     a.atoms[size], a.x[size], a.before[size], a.r[size] = i, x, a.x.dtype.type(0), r
     a.bend[size], a.low[size], a.high[size] = a.x.dtype.type(0), a.x.dtype.type(1), a.x.dtype.type(-1)

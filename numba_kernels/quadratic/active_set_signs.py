@@ -4,34 +4,31 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.inlined import block, inlined
 from sparsetheory.numba_kernels.quadratic.bordered_inverse import drop, insert, move_last, padded, times
+from sparsetheory.typing import BoolArray, FloatArray, Int64Array
 
 __all__ = ["SignedAtoms", "descend", "distance", "enter", "exchange", "leave", "rebuild", "reserve_signed"]
-
-_Floats = NDArray[np.floating]
-_Index = NDArray[np.int64]
 
 
 class SignedAtoms(NamedTuple):
     """Active atoms in any order, and scratch space. Lengths are the capacity, but for the last five."""
 
-    inverse: _Floats
-    atoms: _Index
-    x: _Floats
-    before: _Floats
-    sign: _Floats
-    excess: _Floats
-    step: _Floats
-    inner: _Floats
-    column: _Floats
-    which: _Index
-    amounts: _Floats
-    candidates: _Index
-    used: NDArray[np.bool_]
-    folded: _Floats
+    inverse: FloatArray
+    atoms: Int64Array
+    x: FloatArray
+    before: FloatArray
+    sign: FloatArray
+    excess: FloatArray
+    step: FloatArray
+    inner: FloatArray
+    column: FloatArray
+    which: Int64Array
+    amounts: FloatArray
+    candidates: Int64Array
+    used: BoolArray
+    folded: FloatArray
 
 
 def reserve_signed(capacity: int, n: int, dtype: np.dtype) -> SignedAtoms:
@@ -46,7 +43,7 @@ def reserve_signed(capacity: int, n: int, dtype: np.dtype) -> SignedAtoms:
 
 
 @inlined(fastmath=True)
-def distance(gram: _Floats, i: int, a: SignedAtoms, size: int) -> float:
+def distance(gram: FloatArray, i: int, a: SignedAtoms, size: int) -> float:
     """Write the coefficients of atom i on the active ones to `a.column`; return its squared distance from them."""
     for j in range(size):
         a.inner[j] = gram[i, a.atoms[j]]
@@ -92,7 +89,7 @@ def leave(out: int, a: SignedAtoms, size: int, pending: int) -> tuple[int, int]:
 
 
 @block
-def exchange(gram: _Floats, i: int, signed: float, alpha: float, a: SignedAtoms, size: int) -> tuple[int, int]:
+def exchange(gram: FloatArray, i: int, signed: float, alpha: float, a: SignedAtoms, size: int) -> tuple[int, int]:
     """Let atom i, a combination of active ones, replace one of them; return the new counts.
 
     Coefficients move along the combination until the first one is zero, if that lowers the objective. The fit stays,
@@ -141,7 +138,7 @@ def descend(a: SignedAtoms, size: int, pending: int) -> tuple[int, int]:
 
 
 @block
-def rebuild(gram: _Floats, dependent: float, a: SignedAtoms, size: int) -> tuple[int, int]:
+def rebuild(gram: FloatArray, dependent: float, a: SignedAtoms, size: int) -> tuple[int, int]:
     """Compute the inverse anew, without atoms that turn out to be dependent; return the new counts."""
     kept, pending = 0, 0
     for j in range(size):

@@ -4,14 +4,10 @@ It fills the leading block of a square array whose side is a multiple of eight, 
 run over whole groups of eight. A row and column of zeros inside the block stand for an index that is left out.
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sparsetheory.numba_kernels.inlined import inlined
+from sparsetheory.typing import FloatArray
 
 __all__ = ["add_square", "drop", "insert", "move_last", "padded", "times"]
-
-_Floats = NDArray[np.floating]
 
 
 @inlined
@@ -21,7 +17,7 @@ def padded(size: int) -> int:
 
 
 @inlined(fastmath=True)
-def times(matrix: _Floats, size: int, vector: _Floats, out: _Floats) -> None:
+def times(matrix: FloatArray, size: int, vector: FloatArray, out: FloatArray) -> None:
     """Write the product of the leading block and a vector, up to the next multiple of eight.
 
     Of every entry of `matrix` beyond the block or its partner in `vector`, one must be zero and the other finite.
@@ -35,7 +31,7 @@ def times(matrix: _Floats, size: int, vector: _Floats, out: _Floats) -> None:
 
 
 @inlined
-def add_square(inverse: _Floats, size: int, vector: _Floats, scale: float) -> None:
+def add_square(inverse: FloatArray, size: int, vector: FloatArray, scale: float) -> None:
     """Add `scale` times the outer square of a vector that is zero between `size` and the next multiple of eight."""
     whole = padded(size)
     for j in range(size):
@@ -45,7 +41,7 @@ def add_square(inverse: _Floats, size: int, vector: _Floats, scale: float) -> No
 
 
 @inlined
-def insert(inverse: _Floats, size: int, at: int, column: _Floats, left: float) -> None:
+def insert(inverse: FloatArray, size: int, at: int, column: FloatArray, left: float) -> None:
     """Let an index take part whose row is zero so far.
 
     Parameters
@@ -66,7 +62,7 @@ def insert(inverse: _Floats, size: int, at: int, column: _Floats, left: float) -
 
 
 @inlined
-def drop(inverse: _Floats, size: int, at: int, column: _Floats) -> None:
+def drop(inverse: FloatArray, size: int, at: int, column: FloatArray) -> None:
     """Let an index take part no more; its row and column become zero. `column` is overwritten."""
     for i in range(padded(size)):
         column[i] = inverse[at, i]
@@ -77,7 +73,7 @@ def drop(inverse: _Floats, size: int, at: int, column: _Floats) -> None:
 
 
 @inlined
-def move_last(matrix: _Floats, size: int, to: int) -> None:
+def move_last(matrix: FloatArray, size: int, to: int) -> None:
     """Move the last row and column of a symmetric block to another place and fill theirs with zeros."""
     last, zero = size - 1, matrix.dtype.type(0)
     for i in range(size):

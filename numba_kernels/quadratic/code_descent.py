@@ -11,7 +11,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.inlined import block, entry, inlined
 from sparsetheory.numba_kernels.penalties.piecewise import PenaltyTable
@@ -28,11 +27,10 @@ from sparsetheory.numba_kernels.quadratic.active_set_newton import (
 )
 from sparsetheory.numba_kernels.quadratic.bordered_inverse import padded
 from sparsetheory.numba_kernels.quadratic.gram_rows import largest, subtract_rows
+from sparsetheory.typing import BoolArray, FloatArray, Int64Array
 
 __all__ = ["code_descent", "warmup"]
 
-_Floats = NDArray[np.floating]
-_Index = NDArray[np.int64]
 
 # Active atoms that there is room for at first.
 _CAPACITY = 32
@@ -41,7 +39,7 @@ _ROUNDINGS = 8
 
 
 @inlined
-def _fold(r: _Floats, thresholds: _Floats, folded: _Floats) -> np.floating:
+def _fold(r: FloatArray, thresholds: FloatArray, folded: FloatArray) -> np.floating:
     """Write the largest excess of every four correlations a quarter of the length apart; return the largest of all."""
     quarter = r.size // 4
     first, second = r[:quarter], r[quarter : 2 * quarter]
@@ -61,7 +59,7 @@ def _fold(r: _Floats, thresholds: _Floats, folded: _Floats) -> np.floating:
 
 
 @block
-def _admit(gram: _Floats, r: _Floats, thresholds: _Floats, cut: float, a: BentAtoms, size: int) -> int:
+def _admit(gram: FloatArray, r: FloatArray, thresholds: FloatArray, cut: float, a: BentAtoms, size: int) -> int:
     """Let atoms in whose excess is at least `cut`, after :func:`_fold`; return the new size, -1 if they do not fit."""
     quarter = r.size // 4
     for group in range(quarter + 1):
@@ -124,7 +122,7 @@ def _settle(
 
 
 @inlined
-def _refresh(gram: _Floats, r: _Floats, a: BentAtoms, size: int, pending: int) -> None:
+def _refresh(gram: FloatArray, r: FloatArray, a: BentAtoms, size: int, pending: int) -> None:
     """Update all correlations for the changes of coefficients since the last time."""
     for j in range(size):
         a.which[pending], a.amounts[pending] = a.atoms[j], a.x[j] - a.before[j]
@@ -136,7 +134,7 @@ def _refresh(gram: _Floats, r: _Floats, a: BentAtoms, size: int, pending: int) -
 
 
 @block
-def _start(gram: _Floats, r: _Floats, guess: _Floats, a: BentAtoms) -> int:
+def _start(gram: FloatArray, r: FloatArray, guess: FloatArray, a: BentAtoms) -> int:
     """Activate the atoms of a first guess; return their number, -1 if they do not fit."""
     size = 0
     for i in range(guess.size):
@@ -149,7 +147,7 @@ def _start(gram: _Floats, r: _Floats, guess: _Floats, a: BentAtoms) -> int:
 
 
 @inlined
-def _anew(gram: _Floats, r: _Floats, row: _Floats, a: BentAtoms, size: int) -> None:
+def _anew(gram: FloatArray, r: FloatArray, row: FloatArray, a: BentAtoms, size: int) -> None:
     """Compute the correlations from nothing."""
     for q in range(r.size):
         r[q] = row[q]
@@ -170,9 +168,9 @@ def _rounding(a: BentAtoms, size: int) -> np.floating:
 
 @inlined
 def _solve(
-    gram: _Floats,
-    r: _Floats,
-    row: _Floats,
+    gram: FloatArray,
+    r: FloatArray,
+    row: FloatArray,
     p: PenaltyTable,
     share: float,
     goal: float,
@@ -226,18 +224,18 @@ def _solve(
 @entry
 def _code_rows(
     first: int,
-    gram: _Floats,
-    rows: _Floats,
-    guesses: _Floats,
+    gram: FloatArray,
+    rows: FloatArray,
+    guesses: FloatArray,
     p: PenaltyTable,
     share: float,
     tol: float,
     entry: float,
     dependent: float,
     max_iter: int,
-    passes: _Index,
-    converged: NDArray[np.bool_],
-    r: _Floats,
+    passes: Int64Array,
+    converged: BoolArray,
+    r: FloatArray,
     a: BentAtoms,
 ) -> int:
     """Code the signals from number `first` on; return the first whose active atoms do not fit, or their number."""
@@ -263,17 +261,17 @@ def _code_rows(
 
 
 def code_descent(
-    gram: _Floats,
-    rows: _Floats,
-    guesses: _Floats,
+    gram: FloatArray,
+    rows: FloatArray,
+    guesses: FloatArray,
     penalty: PenaltyTable,
     share: float,
     tol: float,
     entry: float,
     dependent: float,
     max_iter: int,
-    passes: _Index,
-    converged: NDArray[np.bool_],
+    passes: Int64Array,
+    converged: BoolArray,
 ) -> None:
     """Replace correlations by codes that no change of a single coefficient improves, one signal after another.
 
@@ -322,7 +320,7 @@ def code_descent(
 def warmup() -> None:
     """Compile the kernels of this file for both precisions."""
     for dtype in (np.float64, np.float32):
-        one: _Floats = np.ones(2, dtype)
+        one: FloatArray = np.ones(2, dtype)
         guesses = np.empty((0, 2), dtype)
         table = PenaltyTable(L0, True, False, True, one, one, one, one, np.ones((2, 6), dtype))
         counts, flags = np.empty(1, np.int64), np.empty(1, np.bool_)

@@ -15,6 +15,7 @@ from sparsetheory.numba_kernels.penalties.proximal import (
     value,
     zero_threshold,
 )
+from sparsetheory.typing import Float64Array, FloatArray, IndexArray
 
 __all__ = [
     "csc_correlations",
@@ -27,12 +28,18 @@ __all__ = [
     "zero_limits",
 ]
 
-_Array = NDArray[np.float64]
-
 
 @kernel
 def gram_sweeps(
-    gram: _Array, size: int, w: _Array, g: _Array, alpha: _Array, shape: _Array, kind: int, max_sweeps: int, tol: float
+    gram: Float64Array,
+    size: int,
+    w: Float64Array,
+    g: Float64Array,
+    alpha: Float64Array,
+    shape: Float64Array,
+    kind: int,
+    max_sweeps: int,
+    tol: float,
 ) -> int:
     """Sweep over the leading `size` coordinates of a Gram matrix; `w` and `g` are updated in place.
 
@@ -78,7 +85,7 @@ def gram_sweeps(
 
 
 @kernel
-def penalty_sum(w: _Array, alpha: _Array, shape: _Array, kind: int) -> float:
+def penalty_sum(w: Float64Array, alpha: Float64Array, shape: Float64Array, kind: int) -> float:
     """Return the value of the penalty at `w`."""
     total = 0.0
     for j in range(w.size):
@@ -88,14 +95,16 @@ def penalty_sum(w: _Array, alpha: _Array, shape: _Array, kind: int) -> float:
 
 
 @kernel
-def zero_limits(h: _Array, alpha: _Array, shape: _Array, kind: int, out: _Array) -> None:
+def zero_limits(h: Float64Array, alpha: Float64Array, shape: Float64Array, kind: int, out: Float64Array) -> None:
     """Write how large the gradient of a coordinate of curvature `h` may be while zero is its best value."""
     for j in range(h.size):
         out[j] = h[j] * zero_threshold(kind, 1.0 / h[j], alpha[j], shape[j]) if h[j] > 0.0 else np.inf
 
 
 @kernel
-def largest_violation(h: _Array, w: _Array, g: _Array, alpha: _Array, shape: _Array, kind: int) -> float:
+def largest_violation(
+    h: Float64Array, w: Float64Array, g: Float64Array, alpha: Float64Array, shape: Float64Array, kind: int
+) -> float:
     """Return the largest ``h_j |w_j - prox(w_j + g_j / h_j)|``: how far a coordinate is from its best value.
 
     `g` is the negative gradient and `h` the curvature. Zero means that no single coordinate can improve, also where the
@@ -110,7 +119,9 @@ def largest_violation(h: _Array, w: _Array, g: _Array, alpha: _Array, shape: _Ar
 
 
 @kernel
-def penalty_model(w: _Array, alpha: _Array, shape: _Array, kind: int, slope: _Array, bend: _Array) -> None:
+def penalty_model(
+    w: Float64Array, alpha: Float64Array, shape: Float64Array, kind: int, slope: Float64Array, bend: Float64Array
+) -> None:
     """Write first and second derivative of the penalty at coordinates that are not zero."""
     for j in range(w.size):
         slope[j] = derivative(kind, w[j], alpha[j], shape[j])
@@ -118,7 +129,7 @@ def penalty_model(w: _Array, alpha: _Array, shape: _Array, kind: int, slope: _Ar
 
 
 @kernel(fastmath=True)
-def dense_correlations(columns: NDArray[np.floating], indices: NDArray[np.intp], residual: _Array, out: _Array) -> None:
+def dense_correlations(columns: FloatArray, indices: IndexArray, residual: Float64Array, out: Float64Array) -> None:
     """Write the inner products of chosen Fortran-ordered columns with one vector; sums are in double precision."""
     n = residual.size
     for p in range(indices.size):
@@ -131,12 +142,12 @@ def dense_correlations(columns: NDArray[np.floating], indices: NDArray[np.intp],
 
 @kernel
 def csc_correlations(
-    data: NDArray[np.floating],
+    data: FloatArray,
     rows: NDArray[np.signedinteger],
     starts: NDArray[np.signedinteger],
-    indices: NDArray[np.intp],
-    residual: _Array,
-    out: _Array,
+    indices: IndexArray,
+    residual: Float64Array,
+    out: Float64Array,
 ) -> None:
     """Write the inner products of chosen sparse columns with one vector; sums are in double precision."""
     for p in range(indices.size):

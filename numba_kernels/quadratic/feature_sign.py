@@ -11,7 +11,6 @@ themselves.
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.inlined import block, entry, inlined
 from sparsetheory.numba_kernels.quadratic.active_set_signs import (
@@ -25,11 +24,10 @@ from sparsetheory.numba_kernels.quadratic.active_set_signs import (
 )
 from sparsetheory.numba_kernels.quadratic.bordered_inverse import padded
 from sparsetheory.numba_kernels.quadratic.gram_rows import largest, subtract_rows
+from sparsetheory.typing import BoolArray, FloatArray, Int64Array
 
 __all__ = ["feature_sign", "warmup"]
 
-_Floats = NDArray[np.floating]
-_Index = NDArray[np.int64]
 
 # Atoms enter together if their excess over alpha is at least this share of the largest one: the fastest of 0.4, 0.5,
 # ...
@@ -45,7 +43,7 @@ _CAPACITY = 32
 
 
 @inlined
-def _collect(r: _Floats, cut: float, a: SignedAtoms) -> int:
+def _collect(r: FloatArray, cut: float, a: SignedAtoms) -> int:
     """List the inactive atoms of correlations of at least `cut`, after :func:`largest`; return their number."""
     quarter, count = r.size // 4, 0
     for group in range(quarter):
@@ -63,7 +61,14 @@ def _collect(r: _Floats, cut: float, a: SignedAtoms) -> int:
 
 @block
 def _admit(
-    gram: _Floats, count: int, values: _Floats, scale: float, alpha: float, dependent: float, a: SignedAtoms, size: int
+    gram: FloatArray,
+    count: int,
+    values: FloatArray,
+    scale: float,
+    alpha: float,
+    dependent: float,
+    a: SignedAtoms,
+    size: int,
 ) -> tuple[int, int]:
     """Let the listed atoms in, each with `scale` times its value, and with its sign.
 
@@ -88,7 +93,7 @@ def _admit(
 
 
 @inlined
-def _refresh(gram: _Floats, r: _Floats, a: SignedAtoms, size: int, pending: int) -> None:
+def _refresh(gram: FloatArray, r: FloatArray, a: SignedAtoms, size: int, pending: int) -> None:
     """Update the correlations for all changes of coefficients since the last time."""
     for j in range(size):
         a.which[pending], a.amounts[pending] = a.atoms[j], a.x[j] - a.before[j]
@@ -98,7 +103,7 @@ def _refresh(gram: _Floats, r: _Floats, a: SignedAtoms, size: int, pending: int)
 
 
 @block
-def _start(gram: _Floats, r: _Floats, guess: _Floats, alpha: float, dependent: float, a: SignedAtoms) -> int:
+def _start(gram: FloatArray, r: FloatArray, guess: FloatArray, alpha: float, dependent: float, a: SignedAtoms) -> int:
     """Activate the atoms of a first guess, but for dependent ones; return their number, -1 if they do not fit."""
     count = 0
     for i in range(guess.size):
@@ -112,7 +117,7 @@ def _start(gram: _Floats, r: _Floats, guess: _Floats, alpha: float, dependent: f
 
 
 @inlined
-def _worst(r: _Floats, alpha: float, a: SignedAtoms, size: int) -> np.floating:
+def _worst(r: FloatArray, alpha: float, a: SignedAtoms, size: int) -> np.floating:
     """Write ``r - alpha sign`` of the active atoms; return the largest absolute value."""
     worst = r.dtype.type(0)
     for j in range(size):
@@ -122,7 +127,7 @@ def _worst(r: _Floats, alpha: float, a: SignedAtoms, size: int) -> np.floating:
 
 
 @inlined
-def _size(gram: _Floats, longest: float, a: SignedAtoms, size: int) -> np.floating:
+def _size(gram: FloatArray, longest: float, a: SignedAtoms, size: int) -> np.floating:
     """Bound the products of coefficients and inner products, of which the correlations are sums."""
     fit = a.x.dtype.type(0)
     for j in range(size):
@@ -131,7 +136,7 @@ def _size(gram: _Floats, longest: float, a: SignedAtoms, size: int) -> np.floati
 
 
 @inlined
-def _anew(gram: _Floats, r: _Floats, row: _Floats, a: SignedAtoms, size: int) -> None:
+def _anew(gram: FloatArray, r: FloatArray, row: FloatArray, a: SignedAtoms, size: int) -> None:
     """Compute the correlations from nothing."""
     for p in range(r.size):
         r[p] = row[p]
@@ -142,9 +147,9 @@ def _anew(gram: _Floats, r: _Floats, row: _Floats, a: SignedAtoms, size: int) ->
 
 @inlined
 def _solve(
-    gram: _Floats,
-    r: _Floats,
-    row: _Floats,
+    gram: FloatArray,
+    r: FloatArray,
+    row: FloatArray,
     longest: float,
     alpha: float,
     goal: float,
@@ -209,18 +214,18 @@ def _solve(
 @entry
 def _code_rows(
     first: int,
-    gram: _Floats,
-    rows: _Floats,
-    guesses: _Floats,
+    gram: FloatArray,
+    rows: FloatArray,
+    guesses: FloatArray,
     longest: float,
     alpha: float,
     tol: float,
     rounding: float,
     dependent: float,
     max_iter: int,
-    passes: _Index,
-    converged: NDArray[np.bool_],
-    r: _Floats,
+    passes: Int64Array,
+    converged: BoolArray,
+    r: FloatArray,
     a: SignedAtoms,
 ) -> int:
     """Code the signals from number `first` on; return the first whose active atoms do not fit, or their number."""
@@ -246,16 +251,16 @@ def _code_rows(
 
 
 def feature_sign(
-    gram: _Floats,
-    rows: _Floats,
-    guesses: _Floats,
+    gram: FloatArray,
+    rows: FloatArray,
+    guesses: FloatArray,
     alpha: float,
     tol: float,
     rounding: float,
     dependent: float,
     max_iter: int,
-    passes: _Index,
-    converged: NDArray[np.bool_],
+    passes: Int64Array,
+    converged: BoolArray,
 ) -> None:
     """Replace correlations by Lasso codes, one signal after another.
 

@@ -1,17 +1,15 @@
 """Passes over the correlations of many atoms, shared by the coders."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.inlined import inlined
+from sparsetheory.typing import FloatArray, Int64Array
 
 __all__ = ["fold", "largest", "subtract_rows"]
 
-_Floats = NDArray[np.floating]
-
 
 @inlined(fastmath=True)
-def fold(values: _Floats, folded: _Floats) -> int:
+def fold(values: FloatArray, folded: FloatArray) -> int:
     """Write the largest absolute value of every four entries a quarter of the length apart, which vectorises.
 
     Parameters
@@ -38,7 +36,7 @@ def fold(values: _Floats, folded: _Floats) -> int:
 
 
 @inlined(fastmath=True)
-def largest(values: _Floats, folded: _Floats) -> np.floating:
+def largest(values: FloatArray, folded: FloatArray) -> np.floating:
     """Return the largest absolute value; `folded` is overwritten as by :func:`fold`, and holds half of n entries."""
     quarter = fold(values, folded)
     few = fold(folded[:quarter], folded[quarter:])
@@ -53,7 +51,7 @@ def largest(values: _Floats, folded: _Floats) -> np.floating:
 
 
 @inlined(fastmath=True)
-def subtract_rows(r: _Floats, gram: _Floats, which: NDArray[np.int64], amounts: _Floats, count: int) -> None:
+def subtract_rows(r: FloatArray, gram: FloatArray, which: Int64Array, amounts: FloatArray, count: int) -> None:
     """Subtract multiples of rows of the Gram matrix from `r`, four at a time.
 
     Parameters

@@ -1,13 +1,13 @@
 """Small adversarial instances of concatenations, and the papers that the claims cite."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.proofs_checks.claim import Source
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = [
     "ROUNDING",
@@ -59,13 +59,13 @@ class Concatenation:
         Seed of whatever a claim draws besides the blocks.
     """
 
-    blocks: tuple[NDArray[Any], ...]
+    blocks: tuple[AnyArray, ...]
     rank: int
     sketch: int
     rng_seed: int
 
     @property
-    def matrix(self) -> NDArray[Any]:
+    def matrix(self) -> AnyArray:
         """All blocks side by side."""
         return np.hstack(self.blocks)
 
@@ -75,7 +75,7 @@ class Concatenation:
         return float(np.linalg.norm(self.matrix) ** 2)
 
     @property
-    def squares(self) -> NDArray[np.float64]:
+    def squares(self) -> Float64Array:
         """Squared singular values, descending."""
         return squares(self.matrix)
 
@@ -89,14 +89,14 @@ class Concatenation:
         return np.random.default_rng(self.rng_seed)
 
 
-def squares(matrix: NDArray[Any]) -> NDArray[np.float64]:
+def squares(matrix: AnyArray) -> Float64Array:
     """Squared singular values, descending."""
     if 0 in matrix.shape:
         return np.zeros(0)
     return np.linalg.svd(matrix, compute_uv=False) ** 2
 
 
-def _block(rng: np.random.Generator, kind: str, base: NDArray[Any], width: int) -> NDArray[Any]:
+def _block(rng: np.random.Generator, kind: str, base: AnyArray, width: int) -> AnyArray:
     m = base.shape[0]
     if kind == "gaussian":
         return rng.standard_normal((m, width))
@@ -139,7 +139,7 @@ def concatenations(draw: st.DrawFn, *, same_shape: bool = False, min_blocks: int
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     base = rng.standard_normal((m, draw(st.integers(1, 4))))
-    blocks: list[NDArray[Any]] = [10.0**s * _block(rng, kind, base, n) for s, n in zip(scales, widths, strict=True)]
+    blocks: list[AnyArray] = [10.0**s * _block(rng, kind, base, n) for s, n in zip(scales, widths, strict=True)]
     if complex_valued:
         blocks = [a + 1j * 10.0**s * _block(rng, kind, base, a.shape[1]) for a, s in zip(blocks, scales, strict=True)]
     if duplicate:

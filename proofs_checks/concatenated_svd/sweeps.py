@@ -4,11 +4,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
-from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.lowrank import (
     SVDSummary,
@@ -32,6 +30,7 @@ from sparsetheory.proofs_checks.concatenated_svd.instances import (
 )
 from sparsetheory.proofs_checks.concatenated_svd.summaries import chain, levels
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
+from sparsetheory.typing import AnyArray, Float64Array
 
 # Relative errors are square roots of energies known to 100 u N, here with up to N = 2304 columns: sqrt(2.6e-11).
 _ROUNDING_OF_ROOTS = 5e-6
@@ -71,21 +70,21 @@ def _incremental_below_truth(c: Concatenation) -> Measurement:
 
 
 @cache
-def _digits() -> list[NDArray[Any]]:
+def _digits() -> list[AnyArray]:
     return digits_blocks()
 
 
 @cache
-def _minilm() -> list[NDArray[Any]]:
+def _minilm() -> list[AnyArray]:
     return minilm_blocks().blocks
 
 
 @cache
-def _advection() -> list[NDArray[Any]]:
+def _advection() -> list[AnyArray]:
     return advection_blocks(64, n_time=96, n_space=256, width=48, random_state=0)
 
 
-_FAMILIES: dict[str, tuple[Callable[[], list[NDArray[Any]]], int]] = {
+_FAMILIES: dict[str, tuple[Callable[[], list[AnyArray]], int]] = {
     "digits": (_digits, 10),
     "minilm": (_minilm, 32),
     "advection": (_advection, 20),
@@ -208,7 +207,7 @@ class Sketching:
     those in front.
     """
 
-    matrix: NDArray[np.float64]
+    matrix: Float64Array
     rank: int
     oversampling: int
     rng_seed: int
@@ -227,11 +226,11 @@ class Sketching:
         return float(self._residuals(1)[0])
 
     @cached_property
-    def residuals(self) -> NDArray[np.float64]:
+    def residuals(self) -> Float64Array:
         """Energies that a hundred sketches miss."""
         return self._residuals(_SKETCHES)
 
-    def _residuals(self, count: int) -> NDArray[np.float64]:
+    def _residuals(self, count: int) -> Float64Array:
         found = (
             range_finder_summary(
                 [self.matrix], self.rank, oversampling=self.oversampling, n_power=0, random_state=self.rng_seed + i
@@ -241,7 +240,7 @@ class Sketching:
         return np.array([summary.residual for summary in found])
 
     @cached_property
-    def outer(self) -> NDArray[np.float64]:
+    def outer(self) -> Float64Array:
         """Squared singular values behind the rank."""
         return np.square(np.linalg.svd(self.matrix, compute_uv=False)[self.rank :], dtype=np.float64)
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian import (
@@ -31,11 +30,12 @@ from sparsetheory.proofs_checks.kronecker_sbl.instances import (
     problems,
 )
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import Float64Array
 
 # A cost is a sum of logarithms and a quadratic form, each solved with a condition number of at most about 1e6.
 _COST = 1e-9
 _ITERATIONS = 15
-_Factors = list[NDArray[np.float64]]
+_Factors = list[Float64Array]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian import (
@@ -23,6 +22,7 @@ from sparsetheory.bayesian.datasets.irs_mimo import perfect_ser
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.kronecker_sbl.instances import measured, ours
 from sparsetheory.proofs_checks.verdicts import WithProbability
+from sparsetheory.typing import AnyArray
 
 _seeds = st.integers(0, 2**32 - 1)
 
@@ -43,7 +43,7 @@ def _trials(*ratios: float) -> st.SearchStrategy[_Trial]:
     return st.builds(_Trial, st.sampled_from(ratios), _seeds)
 
 
-def _quietly(model: Any, As: Any, y: Any) -> NDArray[Any]:
+def _quietly(model: Any, As: Any, y: Any) -> AnyArray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(As, y).coef_

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian import KronPosterior, kron_posterior
 from sparsetheory.proofs_checks.claim import Source
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = [
     "Moments",
@@ -25,7 +25,6 @@ __all__ = [
     "problems",
 ]
 
-_Array = NDArray[Any]
 _TITLE = "He, Joseph, Bayesian algorithms for Kronecker-structured sparse vector recovery (2023)"
 
 
@@ -49,19 +48,19 @@ def classic(who: str, item: str) -> Source:
     return Source(who, item, provenance="classic")
 
 
-def kron(factors: Any) -> _Array:
+def kron(factors: Any) -> AnyArray:
     """Return the Kronecker product of matrices or vectors."""
     return reduce(_kron, factors)
 
 
-def _kron(A: _Array, B: _Array) -> _Array:
+def _kron(A: AnyArray, B: AnyArray) -> AnyArray:
     # As np.kron does, whose overhead is many times the work for factors as small as these.
     if A.ndim == 1:
         return np.multiply.outer(A, B).ravel()
     return (A[:, None, :, None] * B[:, None, :]).reshape(A.shape[0] * B.shape[0], -1)
 
 
-def outer(factors: Any) -> _Array:
+def outer(factors: Any) -> AnyArray:
     """Return the outer product of vectors."""
     return reduce(np.multiply.outer, factors)
 
@@ -82,24 +81,24 @@ class Problem:
         Seed of whatever a claim draws besides.
     """
 
-    As: list[_Array]
-    y: _Array
-    gammas: list[NDArray[np.float64]]
+    As: list[AnyArray]
+    y: AnyArray
+    gammas: list[Float64Array]
     noise: float
     rng_seed: int
 
     @cached_property
-    def A(self) -> _Array:
+    def A(self) -> AnyArray:
         """The Kronecker matrix."""
         return kron(self.As)
 
     @cached_property
-    def G(self) -> NDArray[np.float64]:
+    def G(self) -> Float64Array:
         """Prior variances, shape (N,)."""
         return kron(self.gammas)
 
     @cached_property
-    def C(self) -> _Array:
+    def C(self) -> AnyArray:
         """Covariance of the measurements."""
         return self.noise * np.eye(self.y.size) + (self.A * self.G) @ self.A.conj().T
 
@@ -139,7 +138,7 @@ def draw_problem(d: int, is_complex: bool, seed: int, least: int = 1) -> Problem
     top = 5 if d < 4 else 3
     rows, columns = rng.integers(least, max(top, least) + 1, d), rng.integers(least, max(top, least) + 2, d)
 
-    def normal(*shape: int) -> _Array:
+    def normal(*shape: int) -> AnyArray:
         return rng.standard_normal(shape) + (1j * rng.standard_normal(shape) if is_complex else 0.0)
 
     As = [normal(m, n) for m, n in zip(rows, columns, strict=True)]
@@ -157,8 +156,8 @@ def problems(most: int = 4, least: int = 1) -> st.SearchStrategy[Problem]:
 class Moments:
     """A positive tensor of second moments, and factors to start from."""
 
-    Lam: NDArray[np.float64]
-    gammas: list[NDArray[np.float64]]
+    Lam: Float64Array
+    gammas: list[Float64Array]
     rng_seed: int
 
     def rng(self) -> np.random.Generator:

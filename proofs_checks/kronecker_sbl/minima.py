@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian import (
     kron_local_minima,
@@ -20,8 +19,7 @@ from sparsetheory.bayesian.sbl.local_minima import mode_sparsify
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.kronecker_sbl.instances import Problem, classic, kron, ours, problems
 from sparsetheory.proofs_checks.verdicts import Always
-
-_Array = NDArray[Any]
+from sparsetheory.typing import AnyArray
 
 
 def _sparsified(problem: Problem, spare: int = 0) -> Measurement:
@@ -79,17 +77,17 @@ sparse_factors = Claim(
 )
 
 
-def _on_a_support(problem: Problem) -> tuple[list[_Array], list[_Array], _Array]:
+def _on_a_support(problem: Problem) -> tuple[list[AnyArray], list[AnyArray], AnyArray]:
     """Draw a support per mode, restrict the factors to it, and measure a vector on it without noise."""
     rng = problem.rng()
-    supports: list[_Array] = [np.less(rng.random(A.shape[1]), 0.5) for A in problem.As]
+    supports: list[AnyArray] = [np.less(rng.random(A.shape[1]), 0.5) for A in problem.As]
     for support in supports:
         support[0] = True
-    gammas: list[_Array] = [np.where(s, g, 0.0) for g, s in zip(problem.gammas, supports, strict=True)]
+    gammas: list[AnyArray] = [np.where(s, g, 0.0) for g, s in zip(problem.gammas, supports, strict=True)]
     return supports, gammas, problem.A @ (kron(supports) * rng.standard_normal(problem.G.size))
 
 
-def _rank(problem: Problem, supports: list[_Array], capped: bool = True) -> int:
+def _rank(problem: Problem, supports: list[AnyArray], capped: bool = True) -> int:
     sizes = [(A.shape[0], int(s.sum())) for A, s in zip(problem.As, supports, strict=True)]
     return prod(min(m, s) if capped else s for m, s in sizes)
 
@@ -132,13 +130,13 @@ noiseless_slope = Claim(
 class _Landscape:
     """Two real modes with separable noiseless measurements."""
 
-    As: list[_Array]
-    ys: list[_Array]
+    As: list[AnyArray]
+    ys: list[AnyArray]
 
 
 def _draw_landscape(rng: np.random.Generator, columns: float, rows: tuple[int, int] = (2, 2)) -> _Landscape:
     As = [rng.standard_normal((rows[0], 4)), rng.standard_normal((rows[1], int(columns)))]
-    ys: list[_Array] = [np.asarray(rng.standard_normal(A.shape[0])) for A in As]
+    ys: list[AnyArray] = [np.asarray(rng.standard_normal(A.shape[0])) for A in As]
     return _Landscape(As, ys)
 
 
@@ -156,18 +154,18 @@ _UNCLEAR = 2e-8
 _CONDITION = 1e6
 
 
-def _covariance(landscape: _Landscape, G: _Array) -> _Array:
+def _covariance(landscape: _Landscape, G: AnyArray) -> AnyArray:
     A = kron(landscape.As)
     return np.asarray((A * G) @ A.T)
 
 
-def _cost(landscape: _Landscape, G: _Array) -> float:
+def _cost(landscape: _Landscape, G: AnyArray) -> float:
     """Return the noiseless cost of variances of all products of columns, from the covariance itself."""
     C, y = _covariance(landscape, G), kron(landscape.ys)
     return float(np.linalg.slogdet(C)[1] + y @ np.linalg.solve(C, y))
 
 
-def _least_change(landscape: _Landscape, G: _Array, moved: list[_Array]) -> float:
+def _least_change(landscape: _Landscape, G: AnyArray, moved: list[AnyArray]) -> float:
     """Return the least change of the cost from G to others; zero where rounding hides it."""
     if np.linalg.cond(_covariance(landscape, G)) > _CONDITION:
         return 0.0
@@ -175,14 +173,14 @@ def _least_change(landscape: _Landscape, G: _Array, moved: list[_Array]) -> floa
     return min((_cost(landscape, other) - here for other in moved), default=1.0)
 
 
-def _vertex(A: _Array, y: _Array, support: tuple[int, ...]) -> _Array:
+def _vertex(A: AnyArray, y: AnyArray, support: tuple[int, ...]) -> AnyArray:
     """Return the variances on a basis at which no change within the basis lowers the cost: squares of its solution."""
     gamma = np.zeros(A.shape[1])
     gamma[list(support)] = np.linalg.solve(A[:, list(support)], y) ** 2
     return gamma
 
 
-def _additions(A: _Array, gamma: _Array) -> list[_Array]:
+def _additions(A: AnyArray, gamma: AnyArray) -> list[AnyArray]:
     """Return variances with a little more of one column, for every column: the determinant grows by 1e-4."""
     q = np.einsum("mn,mn->n", A, np.linalg.solve((A * gamma) @ A.T, A))
     return [gamma + 1e-4 / q[n] * (np.arange(gamma.size) == n) for n in np.flatnonzero(gamma == 0)]
@@ -259,7 +257,7 @@ fewer_minima = Claim(
 )
 
 
-def _spark(A: _Array) -> float:
+def _spark(A: AnyArray) -> float:
     """Return the size of the smallest dependent set of columns, infinite if there is none."""
     for size in range(1, A.shape[1] + 1):
         for S in combinations(range(A.shape[1]), size):
@@ -272,8 +270,8 @@ def _spark(A: _Array) -> float:
 class _Pair:
     """Two small integer matrices, of which subsets of columns are often dependent."""
 
-    A: _Array
-    B: _Array
+    A: AnyArray
+    B: AnyArray
 
 
 def _draw_pair(seed: int, rows: int, columns: int) -> _Pair:

@@ -6,15 +6,14 @@ from functools import cache, cached_property
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian import KroneckerSBL, kron_posterior, make_kron_sparse
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.kronecker_sbl.instances import measured, ours
 from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
+from sparsetheory.typing import Float64Array
 
-_Real = NDArray[np.float64]
 _PATHS = 6
 _LENGTH = 1600
 _FIRST = 200
@@ -125,16 +124,16 @@ mm_stationarity = Claim(
 class _Decay:
     """One dictionary without structure and data, for r steps of expectation-maximisation."""
 
-    A: _Real
-    y: _Real
+    A: Float64Array
+    y: Float64Array
     noise: float
     r: int
 
     @cached_property
-    def noise_covariance(self) -> _Real:
+    def noise_covariance(self) -> Float64Array:
         return self.noise * np.eye(6)
 
-    def moments(self, gamma: _Real) -> tuple[_Real, _Real]:
+    def moments(self, gamma: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return S and q."""
         whitened = np.linalg.inv(self.noise_covariance + (self.A * gamma) @ self.A.T) @ self.A
         return self.y @ whitened, np.sum(self.A * whitened, axis=0)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import alpha_max, cd_l0, encode
@@ -26,8 +25,8 @@ from sparsetheory.proofs_checks.lq_coding.instances import (
 )
 from sparsetheory.proofs_checks.lq_coding.runs import take_steps
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import Float64Array
 
-_Array = NDArray[np.float64]
 _TOL = 1e-10
 _POINTS = 4001
 
@@ -40,14 +39,14 @@ class _Problem:
     penalty: Penalty
     share: float
 
-    def descend(self) -> tuple[_Array, bool]:
+    def descend(self) -> tuple[Float64Array, bool]:
         """Return the code of coordinate descent, and whether it met its tolerance."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             codes, info = encode(self.coding.X, self.coding.D, self.penalty, "cd", tol=_TOL)
         return codes[0], bool(info.converged[0])
 
-    def split(self, steps: int = 300) -> _Array:
+    def split(self, steps: int = 300) -> Float64Array:
         """Return the code of forward-backward splitting."""
         return take_steps(self.coding, self.penalty, self.share / self.coding.L, steps)[0]
 
@@ -69,7 +68,7 @@ def _problems(names: tuple[str, ...] = ALL) -> st.SearchStrategy[_Problem]:
     )
 
 
-def _gain_of_one_entry(problem: _Problem, code: _Array, target: float, i: int) -> float:
+def _gain_of_one_entry(problem: _Problem, code: Float64Array, target: float, i: int) -> float:
     """Return by how much the best value of one entry, on a grid from 0 to its least-squares value, improves on it."""
     coding, penalty = problem.coding, problem.penalty
     square = float(coding.norms[i]) ** 2
@@ -152,10 +151,10 @@ class _Candidate:
     way: str
 
     @property
-    def knees(self) -> _Array:
+    def knees(self) -> Float64Array:
         return np.sqrt(2 * self.alpha) / self.coding.norms
 
-    def code(self) -> _Array:
+    def code(self) -> Float64Array:
         """Return a code none of whose entries lies strictly between zero and its knee."""
         coding, n = self.coding, self.coding.norms.size
         if self.way in ("greedy", "cyclic"):
@@ -180,7 +179,7 @@ def _candidates() -> st.SearchStrategy[_Candidate]:
     return st.builds(build, codings(), decades(-4, 0), ways)
 
 
-def _best_gains(candidate: _Candidate, code: _Array) -> _Array:
+def _best_gains(candidate: _Candidate, code: Float64Array) -> Float64Array:
     """Return by how much the best value of each entry alone lowers the l0 objective."""
     coding = candidate.coding
     squares, slopes = coding.norms**2, -coding.gradient(code)

@@ -1,16 +1,14 @@
 """The penalties from their definitions, sharing no code with the library."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty
+from sparsetheory.typing import Float64Array
 
 __all__ = ["definition", "kinks"]
 
-_Array = NDArray[np.float64]
 
-
-def definition(penalty: Penalty, v: _Array) -> _Array:
+def definition(penalty: Penalty, v: Float64Array) -> Float64Array:
     """Return the penalty of every entry of v >= 0, as it is written in the literature.
 
     Parameters

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.coding.proximal_gradient.step_sizes import step_limit
 from sparsetheory.penalties import Penalty
@@ -24,8 +23,8 @@ from sparsetheory.proofs_checks.lq_coding.instances import (
 from sparsetheory.proofs_checks.lq_coding.runs import take_steps
 from sparsetheory.proofs_checks.lq_coding.zero_code import critical_strength
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import Float64Array
 
-_Array = NDArray[np.float64]
 _ABS = "Attouch, Bolte, Svaiter, Math. Program. 137 (2013)"
 # Residuals and correlations of at most 20 atoms of length 10, squared and summed.
 _ROUNDING = 1000 * EPS
@@ -56,7 +55,7 @@ class _Run:
     from_zero: bool
 
     @property
-    def start(self) -> _Array:
+    def start(self) -> Float64Array:
         """The first code."""
         n, rng = self.coding.D.shape[1], self.coding.rng()
         code = rng.standard_normal(n) * (rng.random(n) < 0.5) / self.coding.norms

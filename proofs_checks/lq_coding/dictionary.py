@@ -4,15 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.coding.dictionary.olshausen_update import gradient_step
 from sparsetheory.coding.dictionary.online_update import Surrogate
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import EPS, classic, decades, ours, seeds
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import Float64Array
 
-_Array = NDArray[np.float64]
 # Sums over at most 40 signals of squares of at most 8 entries, each the sum of at most 12 products.
 _ROUNDING = 2000 * EPS
 
@@ -21,9 +20,9 @@ _ROUNDING = 2000 * EPS
 class _Batch:
     """Unit atoms in rows, and signals with codes; the first signals weigh less."""
 
-    atoms: _Array
-    codes: _Array
-    signals: _Array
+    atoms: Float64Array
+    codes: Float64Array
+    signals: Float64Array
     keep: float
     sweeps: int
 
@@ -32,12 +31,12 @@ class _Batch:
         return f"_Batch({shapes}, keep={self.keep:.3g}, sweeps={self.sweeps})"
 
     @property
-    def weights(self) -> _Array:
+    def weights(self) -> Float64Array:
         """Weight of every signal."""
         n = self.signals.shape[0]
         return np.where(np.arange(n) < n // 2, self.keep, 1.0)
 
-    def error(self, atoms: _Array) -> float:
+    def error(self, atoms: Float64Array) -> float:
         """Return the weighted sum of half the squared errors."""
         return float(self.weights @ np.sum((self.signals - self.codes @ atoms) ** 2, axis=1)) / 2
 
@@ -47,7 +46,7 @@ class _Batch:
         return max(float(self.weights @ self.sizes**2), 1e-300)
 
     @property
-    def sizes(self) -> _Array:
+    def sizes(self) -> Float64Array:
         """What the residual of every signal is made of."""
         return np.linalg.norm(self.signals, axis=1) + np.abs(self.codes).sum(axis=1)
 
@@ -77,7 +76,7 @@ def _batches() -> st.SearchStrategy[_Batch]:
     )
 
 
-def _improve(batch: _Batch) -> _Array:
+def _improve(batch: _Batch) -> Float64Array:
     """Return the atoms that the library makes of a batch and its past."""
     half = batch.signals.shape[0] // 2
     past = Surrogate.empty(*batch.atoms.shape).absorb(batch.codes[:half], batch.signals[:half])
@@ -85,7 +84,7 @@ def _improve(batch: _Batch) -> _Array:
     return np.asarray(surrogate.improve(batch.atoms, batch.sweeps), np.float64)
 
 
-def _improve_at_once(batch: _Batch) -> _Array:
+def _improve_at_once(batch: _Batch) -> Float64Array:
     """Move all atoms at once, each as if the others stayed."""
     weighted = batch.weights[:, None] * batch.codes
     curvature = np.maximum(np.sum(weighted * batch.codes, axis=0), 1e-300)[:, None]
@@ -93,7 +92,7 @@ def _improve_at_once(batch: _Batch) -> _Array:
     return moved / np.linalg.norm(moved, axis=1, keepdims=True)
 
 
-def _surrogate(batch: _Batch, atoms: _Array | None = None) -> Measurement:
+def _surrogate(batch: _Batch, atoms: Float64Array | None = None) -> Measurement:
     r"""Compare the error, from codes and signals themselves, before and after; and the last atom with other unit ones.
 
     In one unit atom d the error is :math:`\tfrac12 A_{jj} - \langle d, u \rangle` plus a constant, least at

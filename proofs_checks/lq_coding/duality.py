@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 
@@ -23,8 +22,8 @@ from sparsetheory.proofs_checks.lq_coding.instances import (
     seeds,
 )
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import Float64Array
 
-_Array = NDArray[np.float64]
 # Squares and products of at most 20 correlations, themselves sums of at most 10 products.
 _ROUNDING = 1000 * EPS
 
@@ -42,14 +41,14 @@ class _Lasso:
         """Objective of the zero code."""
         return max(float(self.coding.x @ self.coding.x) / 2, 1e-300)
 
-    def solution(self) -> tuple[_Array, bool]:
+    def solution(self) -> tuple[Float64Array, bool]:
         """Return the code of the active-set solver, and whether it met its tolerance."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             codes, info = encode(self.coding.X, self.coding.D, L1(self.alpha), "fss", tol=1e-9)
         return codes[0], bool(info.converged[0])
 
-    def other(self, solution: _Array) -> _Array:
+    def other(self, solution: Float64Array) -> Float64Array:
         """Return a code at about the given distance from the solution."""
         rng = self.coding.rng()
         move = rng.standard_normal(solution.size) * (rng.random(solution.size) < 0.5) / self.coding.norms
@@ -72,7 +71,7 @@ def _lassos() -> st.SearchStrategy[_Lasso]:
     return st.builds(build, codings() | _nearly_dependent(), parts, st.just(0.0) | decades(-6, 0))
 
 
-def _textbook_gap(problem: _Lasso, code: _Array, *, scaled: bool = True) -> float:
+def _textbook_gap(problem: _Lasso, code: Float64Array, *, scaled: bool = True) -> float:
     """Return objective minus dual objective at the residual, scaled down until it is feasible."""
     x = problem.coding.x
     residual = x - problem.coding.D @ code
@@ -112,7 +111,7 @@ l1_gap = Claim(
 )
 
 
-def _violation(problem: _Lasso, code: _Array) -> tuple[float, float]:
+def _violation(problem: _Lasso, code: Float64Array) -> tuple[float, float]:
     """Return how far correlations are from optimal, in extended precision, and how much rounding leaves of them.
 
     Optimal correlations are at most alpha in size, and alpha with the sign of their entry where that is not zero. The
@@ -126,7 +125,7 @@ def _violation(problem: _Lasso, code: _Array) -> tuple[float, float]:
     return max(float(off.max()), 0.0), sum(problem.coding.D.shape) * EPS * terms * float(norms.max())
 
 
-def _allowed(problem: _Lasso, code: _Array, error: float, share: float = 1.0) -> float:
+def _allowed(problem: _Lasso, code: Float64Array, error: float, share: float = 1.0) -> float:
     """Return the bound on the gap of a code whose correlations are off by at most `error`."""
     residual = problem.coding.x - problem.coding.D @ code
     length = float(np.abs(code).sum())
@@ -167,7 +166,7 @@ gap_from_correlations = Claim(
 )
 
 
-def _elsewhere(problem: _Lasso) -> _Array:
+def _elsewhere(problem: _Lasso) -> Float64Array:
     """Return the code of scikit-learn, whose objective is divided by the length of the signal."""
     other = Lasso(alpha=problem.alpha / problem.coding.x.size, fit_intercept=False, tol=1e-9, max_iter=5000)
     with warnings.catch_warnings():

@@ -5,7 +5,6 @@ from itertools import product
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.penalties import CEL0, L0
 from sparsetheory.proofs_checks.claim import Claim, Measurement
@@ -19,8 +18,8 @@ from sparsetheory.proofs_checks.lq_coding.instances import (
     seeds,
 )
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import Float64Array
 
-_Array = NDArray[np.float64]
 _SOUBIES = "Soubies, Blanc-Féraud, Aubert, SIAM J. Imaging Sci. 8 (2015)"
 
 
@@ -30,11 +29,11 @@ class _Segment:
 
     coding: Coding
     alpha: float
-    ends: _Array
+    ends: Float64Array
     middle: float
 
     @property
-    def knees(self) -> _Array:
+    def knees(self) -> Float64Array:
         return np.sqrt(2 * self.alpha) / self.coding.norms
 
 
@@ -44,7 +43,7 @@ def _draw_segment(n: int, spread: float, alpha: float, middle: float, seed: int)
     return _Segment(coding, alpha, ends, middle)
 
 
-def _mean_over_corners(segment: _Segment, code: _Array) -> float:
+def _mean_over_corners(segment: _Segment, code: Float64Array) -> float:
     """Return the mean of the l0 objective over random codes whose mean is `code`.
 
     An entry below its knee becomes zero or the knee, independently of the others; larger entries stay.
@@ -113,7 +112,7 @@ class _Ties:
     seed: int
 
 
-def _plant(recipe: _Ties, overlap: float = 0.0) -> tuple[Coding, _Array]:
+def _plant(recipe: _Ties, overlap: float = 0.0) -> tuple[Coding, Float64Array]:
     """Return a coding and a critical code with `active` large entries and entries ``tied * knee``.
 
     Tied atoms are orthogonal to the other atoms of the code unless they overlap with the first of them.
@@ -139,7 +138,7 @@ def _plant(recipe: _Ties, overlap: float = 0.0) -> tuple[Coding, _Array]:
     return Coding(D, D @ code + residual, recipe.seed), code
 
 
-def _lowest_nearby(coding: Coding, penalty: CEL0 | L0, code: _Array, radii: _Array) -> float:
+def _lowest_nearby(coding: Coding, penalty: CEL0 | L0, code: Float64Array, radii: Float64Array) -> float:
     """Return the least objective over random codes within the given distances, half of them moving few entries."""
     rng = coding.rng()
     moves = rng.uniform(-1, 1, (60, code.size)) * radii

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty
 from sparsetheory.proofs_checks.claim import Source
+from sparsetheory.typing import Float64Array
 
 __all__ = [
     "ALL",
@@ -36,8 +36,6 @@ ALL = ("l1", "l0", "lq", "cel0", "mcp", "scad", "log_sum", "capped_l1")
 WEAKLY_CONVEX = ("cel0", "mcp", "scad", "log_sum")
 # Their thresholding operators jump at every step.
 JUMPING = ("l0", "lq")
-
-_Array = NDArray[np.float64]
 
 
 def classic(who: str, item: str) -> Source:
@@ -121,8 +119,8 @@ class Coding:
         Seed of whatever a claim draws besides.
     """
 
-    D: _Array
-    x: _Array
+    D: Float64Array
+    x: Float64Array
     seed: int
 
     def __repr__(self) -> str:
@@ -131,7 +129,7 @@ class Coding:
         return f"Coding(m={m}, n={n}, L={self.L:.3g}, |x|={np.linalg.norm(self.x):.3g}, seed={self.seed})"
 
     @property
-    def X(self) -> _Array:
+    def X(self) -> Float64Array:
         """The signal as a row."""
         return self.x[None]
 
@@ -141,12 +139,12 @@ class Coding:
         return float(np.linalg.norm(self.D, 2) ** 2)
 
     @cached_property
-    def norms(self) -> _Array:
+    def norms(self) -> Float64Array:
         """Norms of the atoms."""
         return np.linalg.norm(self.D, axis=0)
 
     @cached_property
-    def correlations(self) -> _Array:
+    def correlations(self) -> Float64Array:
         """Inner products of the atoms with the signal."""
         return self.D.T @ self.x
 
@@ -154,18 +152,18 @@ class Coding:
         """Return a fresh generator; the same one each time."""
         return np.random.default_rng(self.seed)
 
-    def gradient(self, code: _Array) -> _Array:
+    def gradient(self, code: Float64Array) -> Float64Array:
         """Return the gradient of the loss."""
         return self.D.T @ (self.D @ code - self.x)
 
 
-def objective(coding: Coding, penalty: Penalty, code: _Array) -> float:
+def objective(coding: Coding, penalty: Penalty, code: Float64Array) -> float:
     """Return ``||x - D c||^2 / 2 + penalty(c)``."""
     residual = coding.x - coding.D @ code
     return float(residual @ residual) / 2 + penalty.value(code)
 
 
-def _atoms(rng: np.random.Generator, kind: str, m: int, n: int) -> _Array:
+def _atoms(rng: np.random.Generator, kind: str, m: int, n: int) -> Float64Array:
     D = rng.standard_normal((m, n))
     if kind == "orthogonal":
         D = np.linalg.qr(rng.standard_normal((m, m)))[0][:, : min(m, n)]
@@ -181,7 +179,7 @@ def _atoms(rng: np.random.Generator, kind: str, m: int, n: int) -> _Array:
     return D / np.linalg.norm(D, axis=0)
 
 
-def _signal(rng: np.random.Generator, kind: str, D: _Array) -> _Array:
+def _signal(rng: np.random.Generator, kind: str, D: Float64Array) -> Float64Array:
     m, n = D.shape
     if kind == "zero":
         return np.zeros(m)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import cd_l0, enumerate_l0_minima, sbr
@@ -25,10 +24,8 @@ from sparsetheory.proofs_checks.lq_coding.instances import (
 )
 from sparsetheory.proofs_checks.lq_coding.runs import take_steps
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import BoolArray, Float64Array, FloatArray
 
-_Array = NDArray[np.float64]
-_Floats = NDArray[np.floating]
-_Mask = NDArray[np.bool_]
 _SOUBIES = "Soubies, Blanc-Féraud, Aubert, SIAM J. Imaging Sci. 8 (2015)"
 # Atoms that are nearly dependent leave the enumeration, and coordinate descent, more to rounding than to alpha.
 _CALM = ("gaussian", "orthogonal", "common part", "duplicates", "integers")
@@ -59,11 +56,11 @@ def _small(max_n: int = 7, kinds: tuple[str, ...] | None = None) -> st.SearchStr
     )
 
 
-def _supports(codes: Iterable[_Array]) -> set[bytes]:
+def _supports(codes: Iterable[Float64Array]) -> set[bytes]:
     return {(code != 0).tobytes() for code in codes}
 
 
-def _on_supports(problem: _Small) -> dict[bytes, tuple[_Array, float]]:
+def _on_supports(problem: _Small) -> dict[bytes, tuple[Float64Array, float]]:
     """Return least squares and its objective on every support of independent atoms, by a general solver."""
     coding, found = problem.coding, {}
     for bits in range(2**coding.norms.size):
@@ -80,7 +77,7 @@ def _on_supports(problem: _Small) -> dict[bytes, tuple[_Array, float]]:
     return found
 
 
-def _gain_of_thresholding(problem: _Small, code: _Array, step: float) -> float:
+def _gain_of_thresholding(problem: _Small, code: Float64Array, step: float) -> float:
     r"""Return by how much a step of iterative hard thresholding improves the objective of its operator, over the step.
 
     That objective is :math:`\tfrac1{2\tau} (z - u)^2 + \lambda 1\{z \ne 0\}` for every entry of
@@ -91,7 +88,7 @@ def _gain_of_thresholding(problem: _Small, code: _Array, step: float) -> float:
     return float(np.max(values[0] - np.minimum(values[1], values[2])))
 
 
-def _gain_of_one_entry(problem: _Small, code: _Array) -> float:
+def _gain_of_one_entry(problem: _Small, code: Float64Array) -> float:
     """Return by how much another value of one entry lowers the objective: zero, or least squares in it alone."""
     coding, n = problem.coding, code.size
     best = code - coding.gradient(code) / coding.norms**2
@@ -102,13 +99,13 @@ def _gain_of_one_entry(problem: _Small, code: _Array) -> float:
     return float(objectives[0] - objectives.min())
 
 
-def _gain_of_one_atom(table: dict[bytes, tuple[_Array, float]], support: _Mask, here: float) -> float:
+def _gain_of_one_atom(table: dict[bytes, tuple[Float64Array, float]], support: BoolArray, here: float) -> float:
     """Return by how much the addition or removal of an atom lowers the objective, with least squares after it."""
     neighbours = (np.where(np.arange(support.size) == i, ~support, support).tobytes() for i in range(support.size))
     return max(0.0, *(here - table[key][1] for key in neighbours if key in table))
 
 
-def _ladder(problem: _Small, steps: Iterable[float]) -> tuple[_Floats, _Floats, list[bytes]]:
+def _ladder(problem: _Small, steps: Iterable[float]) -> tuple[FloatArray, FloatArray, list[bytes]]:
     """Return, for all local minimisers, what each kind of change gains, what rounding leaves of it, and the supports.
 
     Columns are the two steps of thresholding, single entries, single atoms, and all supports.
@@ -129,7 +126,7 @@ def _ladder(problem: _Small, steps: Iterable[float]) -> tuple[_Floats, _Floats, 
     return np.array(gains), 1e3 * EPS * np.array(sizes), keys
 
 
-def _disagreements(problem: _Small, gains: _Floats, rounding: _Floats, keys: list[bytes]) -> int:
+def _disagreements(problem: _Small, gains: FloatArray, rounding: FloatArray, keys: list[bytes]) -> int:
     """Count supports that the library lists on a rung where something gains, or leaves out where nothing does."""
     minima, row, wrong = problem.minima(), {key: i for i, key in enumerate(keys)}, 0
     steps = (problem.share / problem.coding.L, problem.longer / problem.coding.L)
@@ -193,7 +190,7 @@ nested_minimisers = Claim(
 )
 
 
-def _converged_descent(problem: _Small, rule: str) -> _Floats:
+def _converged_descent(problem: _Small, rule: str) -> FloatArray:
     """Return the code of coordinate descent if it met its tolerance, which nearly equal atoms may keep it from."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.coding import circular_variance, debias
 from sparsetheory.penalties import CEL0, L1, MCP, Lq, Penalty
@@ -13,8 +12,8 @@ from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import measured, seeds
 from sparsetheory.proofs_checks.lq_coding.photographs import SIZE, codes_at, error, learn, patches
 from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
+from sparsetheory.typing import FloatArray
 
-_Floats = NDArray[np.floating]
 _PATCHES, _ACTIVE = 100, 7.0
 # Where the search for a strength starts.
 _SOFT, _CEL0 = L1(0.3), CEL0(0.1)
@@ -28,7 +27,7 @@ class _Draw:
     n_atoms: int
     seed: int
 
-    def patches(self) -> _Floats:
+    def patches(self) -> FloatArray:
         return patches(_PATCHES, self.seed)
 
 

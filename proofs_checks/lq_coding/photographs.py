@@ -5,17 +5,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import LqDictionaryLearning, bundled_images, encode, natural_patches
 from sparsetheory.coding.dictionary.sparsity_control import alpha_for_active
 from sparsetheory.coding.natural_images.whitening import whiten_images
 from sparsetheory.penalties import Penalty
+from sparsetheory.typing import FloatArray
 
 __all__ = ["SIZE", "codes_at", "error", "learn", "patches"]
 
-_Floats = NDArray[np.floating]
 
 SIZE = 12
 # Width of the strips that are either for learning or for testing.
@@ -24,7 +23,7 @@ _TRAINING, _BATCHES = 20_000, 100
 
 
 @cache
-def _pictures(*, training: bool) -> tuple[_Floats, ...]:
+def _pictures(*, training: bool) -> tuple[FloatArray, ...]:
     """Return strips of all photographs, every third for testing: no pixel is in both parts."""
     strips = []
     for picture in whiten_images(list(bundled_images().values())):
@@ -33,7 +32,7 @@ def _pictures(*, training: bool) -> tuple[_Floats, ...]:
     return tuple(strips)
 
 
-def patches(n: int, seed: Any, *, training: bool = False) -> _Floats:
+def patches(n: int, seed: Any, *, training: bool = False) -> FloatArray:
     """Return patches of 12 x 12 pixels of whitened photographs, less their means; those for training lie elsewhere.
 
     Parameters
@@ -53,12 +52,12 @@ def patches(n: int, seed: Any, *, training: bool = False) -> _Floats:
 
 
 @cache
-def _training() -> _Floats:
+def _training() -> FloatArray:
     return patches(_TRAINING, 0, training=True)
 
 
 @cache
-def learn(penalty: str, n_atoms: int, active: float, seed: int = 0) -> _Floats:
+def learn(penalty: str, n_atoms: int, active: float, seed: int = 0) -> FloatArray:
     """Return atoms that were learned for a number of nonzeros per code.
 
     Parameters
@@ -86,7 +85,7 @@ def learn(penalty: str, n_atoms: int, active: float, seed: int = 0) -> _Floats:
         return model.fit(_training()).components_.T
 
 
-def codes_at(X: _Floats, D: _Floats, penalty: Penalty, active: float) -> _Floats:
+def codes_at(X: FloatArray, D: FloatArray, penalty: Penalty, active: float) -> FloatArray:
     """Return codes at the strength that gives them a mean number of nonzeros, within one percent.
 
     Parameters
@@ -106,7 +105,7 @@ def codes_at(X: _Floats, D: _Floats, penalty: Penalty, active: float) -> _Floats
     """
     G = D.T @ D
 
-    def code(alpha: float) -> _Floats:
+    def code(alpha: float) -> FloatArray:
         return encode(X, D, penalty.with_alpha(alpha), gram=G, tol=1e-5)[0]
 
     with warnings.catch_warnings():
@@ -117,6 +116,6 @@ def codes_at(X: _Floats, D: _Floats, penalty: Penalty, active: float) -> _Floats
         return code(tuned.alpha)
 
 
-def error(X: _Floats, D: _Floats, C: _Floats) -> float:
+def error(X: FloatArray, D: FloatArray, C: FloatArray) -> float:
     """Return the mean squared error of a pixel."""
     return float(np.mean((X - C @ D.T) ** 2))

@@ -4,25 +4,24 @@ import warnings
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import forward_backward
 from sparsetheory.coding.proximal_gradient.trajectory import Trajectory
 from sparsetheory.penalties import Penalty
 from sparsetheory.proofs_checks.lq_coding.instances import Coding
+from sparsetheory.typing import Float64Array
 
 __all__ = ["take_steps"]
 
-_Array = NDArray[np.float64]
 
 # No code that still moves has converged.
 _NEVER = 1e-300
 
 
 def take_steps(
-    coding: Coding, penalty: Penalty, step: float, count: int, start: _Array | None = None, *, accel: bool = False
-) -> tuple[_Array, Trajectory]:
+    coding: Coding, penalty: Penalty, step: float, count: int, start: Float64Array | None = None, *, accel: bool = False
+) -> tuple[Float64Array, Trajectory]:
     """Take steps from a code, zero by default.
 
     Parameters

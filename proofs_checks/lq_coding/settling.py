@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.coding.proximal_gradient.step_sizes import step_limit
 from sparsetheory.penalties import CEL0, Penalty
@@ -24,8 +23,7 @@ from sparsetheory.proofs_checks.lq_coding.instances import (
 from sparsetheory.proofs_checks.lq_coding.runs import take_steps
 from sparsetheory.proofs_checks.lq_coding.zero_code import critical_strength
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
-
-_Array = NDArray[np.float64]
+from sparsetheory.typing import Float64Array
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class _Ending:
     before: int
     window: int
 
-    def codes(self) -> list[_Array]:
+    def codes(self) -> list[Float64Array]:
         """Return the codes of the window, one after each step."""
         codes = [take_steps(self.coding, self.penalty, self.step, self.before)[0]]
         for _ in range(self.window):
@@ -64,7 +62,7 @@ def _endings() -> st.SearchStrategy[_Ending]:
     )
 
 
-def _has_settled(ending: _Ending, codes: list[_Array]) -> bool:
+def _has_settled(ending: _Ending, codes: list[Float64Array]) -> bool:
     """Say whether the penalty is constant between the codes: one support, and with CEL0 no entry below its knee."""
     least = np.sqrt(2 * ending.penalty.alpha) / ending.coding.norms if isinstance(ending.penalty, CEL0) else 0.0
     return all(np.array_equal(c != 0, codes[0] != 0) and np.all((c == 0) | (np.abs(c) >= least)) for c in codes)

@@ -6,7 +6,6 @@ from itertools import combinations
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import cd_l0, debias, forward_backward, sbr
@@ -14,9 +13,8 @@ from sparsetheory.penalties import CEL0, L0, Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import measured, seeds
 from sparsetheory.proofs_checks.verdicts import WithProbability
+from sparsetheory.typing import BoolArray, Float64Array, FloatArray
 
-_Array = NDArray[np.float64]
-_Floats = NDArray[np.floating]
 _M, _N, _NONZEROS, _LAM = 8, 12, 3, 0.15
 _DICTIONARIES, _SIGNALS = 2, 25
 _ORDER = ("IHT, 0.1/L", "IHT, 0.99/L", "CEL0 forward-backward", "single best replacement")
@@ -26,8 +24,8 @@ _ORDER = ("IHT, 0.1/L", "IHT, 0.99/L", "CEL0 forward-backward", "single best rep
 class _Trials:
     """Dictionaries of unit atoms, each with planted signals."""
 
-    dictionaries: tuple[_Array, ...]
-    signals: tuple[_Array, ...]
+    dictionaries: tuple[Float64Array, ...]
+    signals: tuple[Float64Array, ...]
 
 
 def _draw_trials(rng: np.random.Generator, noise: float) -> _Trials:
@@ -42,7 +40,7 @@ def _draw_trials(rng: np.random.Generator, noise: float) -> _Trials:
     return _Trials(tuple(dictionaries), tuple(signals))
 
 
-def _best(X: _Array, D: _Array) -> _Array:
+def _best(X: Float64Array, D: Float64Array) -> Float64Array:
     """Return the least l0 objective of every signal, over all supports."""
     least = np.full(X.shape[0], np.inf)
     energy = np.sum(X**2, axis=1)
@@ -54,18 +52,18 @@ def _best(X: _Array, D: _Array) -> _Array:
     return least
 
 
-def _success(X: _Array, D: _Array, codes: _Floats, best: _Array) -> NDArray[np.bool_]:
+def _success(X: Float64Array, D: Float64Array, codes: FloatArray, best: Float64Array) -> BoolArray:
     """Say for which signals least squares on the support of a code attains the best objective."""
     refitted = debias(X, D, codes)
     reached = np.sum((X - refitted @ D.T) ** 2, axis=1) / 2 + _LAM * np.count_nonzero(codes, axis=1)
     return reached <= best + 1e-9 * np.sum(X**2, axis=1)
 
 
-def _split(X: _Array, D: _Array, penalty: Penalty, share: float) -> _Floats:
+def _split(X: Float64Array, D: Float64Array, penalty: Penalty, share: float) -> FloatArray:
     return forward_backward(X, D, penalty, step=share / float(np.linalg.norm(D, 2)) ** 2, tol=1e-4, max_iter=600)[0]
 
 
-def _codes(X: _Array, D: _Array) -> dict[str, _Floats]:
+def _codes(X: Float64Array, D: Float64Array) -> dict[str, FloatArray]:
     """Return the codes of every solver, converged or not: supports settle long before."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -80,7 +78,7 @@ def _codes(X: _Array, D: _Array) -> dict[str, _Floats]:
 
 
 def _rates(trials: _Trials) -> dict[str, float]:
-    hits: dict[str, list[NDArray[np.bool_]]] = {}
+    hits: dict[str, list[BoolArray]] = {}
     for X, D in zip(trials.signals, trials.dictionaries, strict=True):
         best = _best(X, D)
         for name, found in _codes(X, D).items():

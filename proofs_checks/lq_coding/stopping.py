@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import forward_backward
@@ -16,8 +15,8 @@ from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import measured, seeds
 from sparsetheory.proofs_checks.lq_coding.photographs import learn, patches
 from sparsetheory.proofs_checks.verdicts import Attains, WithProbability
+from sparsetheory.typing import FloatArray
 
-_Floats = NDArray[np.floating]
 # The published strengths, for hard and half thresholding in our convention.
 _PUBLISHED = MappingProxyType({"l1": L1(0.41), "l0": L0(0.0065), "l1/2": Lq(0.065, 0.5), "CEL0": CEL0(0.45)})
 # The published step of CEL0 is ten times that of the others.
@@ -34,7 +33,7 @@ class _Batch:
 
 
 @cache
-def _atoms() -> _Floats:
+def _atoms() -> FloatArray:
     return learn("l1", 288, 7.0)
 
 
@@ -42,7 +41,7 @@ def _draw_batch(rng: np.random.Generator, step: float) -> _Batch:
     return _Batch(step, int(rng.integers(2**32)))
 
 
-def _stopped_and_converged(batch: _Batch, penalty: Penalty, step: float) -> tuple[_Floats, _Floats]:
+def _stopped_and_converged(batch: _Batch, penalty: Penalty, step: float) -> tuple[FloatArray, FloatArray]:
     """Return the codes of the published rule, and those of the same steps once no entry moves by more than 0.1 %."""
     X = patches(15, batch.seed)
     with warnings.catch_warnings():

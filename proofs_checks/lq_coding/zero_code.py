@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.coding import alpha_max
 from sparsetheory.penalties import Penalty
@@ -22,10 +21,9 @@ from sparsetheory.proofs_checks.lq_coding.instances import (
 )
 from sparsetheory.proofs_checks.lq_coding.runs import take_steps
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import Float64Array
 
 __all__ = ["critical_strength"]
-
-_Array = NDArray[np.float64]
 
 
 def critical_strength(name: str, coding: Coding, step: float, free: float, q: float) -> float:
@@ -132,7 +130,7 @@ class _NearZero:
     q: float
     seed: int
 
-    def codes(self) -> _Array:
+    def codes(self) -> Float64Array:
         """Return codes of all scales up to the radius, some of them along the correlations."""
         rng = np.random.default_rng(self.seed)
         c = self.coding.correlations

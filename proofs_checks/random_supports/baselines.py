@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement
@@ -17,9 +16,8 @@ from sparsetheory.regression.best_subset.subset_least_squares import ExploredCol
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.greedy.stepwise import forward_path
 from sparsetheory.regression.lasso.lasso_solver import solve_lasso
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 # Least squares and sums over at most 60 rows, on columns that are up to 30 times closer to each other than their norm.
 _ROUNDING = 1e-9
 
@@ -28,8 +26,8 @@ _ROUNDING = 1e-9
 class _Regression:
     """Unit columns, a response, and where on the range of levels to fit."""
 
-    X: _Array
-    y: _Array
+    X: Float64Array
+    y: Float64Array
     share: float
     size: int
 
@@ -60,13 +58,13 @@ def _regressions() -> st.SearchStrategy[_Regression]:
     )
 
 
-def _squares(problem: _Regression, support: _Index) -> float:
+def _squares(problem: _Regression, support: IndexArray) -> float:
     """Return the residual sum of squares on a support, by ``numpy.linalg.lstsq``."""
     XS = problem.X[:, support]
     return float(np.sum((problem.y - XS @ np.linalg.lstsq(XS, problem.y, rcond=None)[0]) ** 2))
 
 
-def _lasso(problem: _Regression, tol: float) -> tuple[_Array, float, NDArray[np.bool_]]:
+def _lasso(problem: _Regression, tol: float) -> tuple[Float64Array, float, BoolArray]:
     d = problem.X.shape[1]
     solution = solve_lasso(Columns(problem.X), problem.y, np.full(d, problem.level), tol=tol)
     coef = np.zeros(d)
@@ -169,9 +167,9 @@ pursuit_orthogonality = Claim(
 class _Incoherent:
     """Two bases of equal coherence everywhere, and signs on a few of their columns."""
 
-    X: _Array
-    support: _Index
-    signs: _Array
+    X: Float64Array
+    support: IndexArray
+    signs: Float64Array
 
 
 def _draw_incoherent(order: int, count: int, aligned: bool, seed: int) -> _Incoherent:

@@ -11,13 +11,13 @@ from functools import cached_property
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import Anchored, measured, ours
 from sparsetheory.proofs_checks.verdicts import Attains, ScalesAs, WithProbability
 from sparsetheory.regression import make_design, residual_norms, support_compatibility, theory
 from sparsetheory.regression.distances import orthonormal_basis
+from sparsetheory.typing import Float64Array
 
 _LIMIT = 30.0
 _FAILURE = 0.2
@@ -32,7 +32,7 @@ class _Draw:
     Its columns are those of a larger design at the places of a support and of anchors that do not meet.
     """
 
-    X: NDArray[np.float64]
+    X: Float64Array
     k: int
 
     @property

@@ -6,7 +6,6 @@ from itertools import product
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import optimize
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
@@ -16,8 +15,7 @@ from sparsetheory.proofs_checks.random_supports.instances import Anchored, class
 from sparsetheory.proofs_checks.verdicts import Always, Attains, WithProbability
 from sparsetheory.regression import leave_one_out_distances, make_design, residual_norms, support_compatibility, theory
 from sparsetheory.regression.distances import inverse_factor, orthonormal_basis
-
-_Array = NDArray[np.float64]
+from sparsetheory.typing import Float64Array, IndexArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +29,9 @@ class _Compatibility:
     problem: ExactProblem
     compatibility: float
     kept: list[int]
-    ratios: _Array
-    alone: _Array
-    W: _Array
+    ratios: Float64Array
+    alone: Float64Array
+    W: Float64Array
 
     @classmethod
     def of(cls, problem: ExactProblem) -> "_Compatibility":
@@ -188,14 +186,14 @@ _K, _BLOCKS = 3, 20
 
 @dataclass(frozen=True)
 class _SupportAndAnchors:
-    X: _Array
-    S: NDArray[np.intp]
-    T: NDArray[np.intp]
-    rare: NDArray[np.intp]
+    X: Float64Array
+    S: IndexArray
+    T: IndexArray
+    rare: IndexArray
 
 
 @cache
-def _clustered(hi: float) -> _Array:
+def _clustered(hi: float) -> Float64Array:
     return make_design("clusters", 60, 400, G=40, lo=hi / 10, hi=hi, random_state=0)
 
 
@@ -208,7 +206,7 @@ def _draw_anchors(rng: np.random.Generator, hi: float) -> _SupportAndAnchors:
     return _SupportAndAnchors(np.hstack([X, rare]), S, T, 400 + rng.choice(8, _K, replace=False))
 
 
-def _worst_ratio(X: _Array, S: NDArray[np.intp], T: NDArray[np.intp]) -> Measurement:
+def _worst_ratio(X: Float64Array, S: IndexArray, T: IndexArray) -> Measurement:
     distances = residual_norms(X[:, S], orthonormal_basis(X[:, T])[0])
     ratios = distances / leave_one_out_distances(X[:, S])
     return Measurement(float(ratios[~np.isin(S, T)].max(initial=0.0)), 1.0)
@@ -259,9 +257,9 @@ random_anchors = Claim(
 class _Dictionary:
     """Unit columns, a point in their span, and a direction to test it with."""
 
-    atoms: _Array
-    x: _Array
-    u: _Array
+    atoms: Float64Array
+    x: Float64Array
+    u: Float64Array
 
 
 def _draw_dictionary(n: int, size: int, seed: int) -> _Dictionary:

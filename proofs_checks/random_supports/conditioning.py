@@ -5,7 +5,6 @@ from functools import cache, cached_property
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import measured
@@ -19,14 +18,14 @@ from sparsetheory.proofs_checks.random_supports.trials import (
 )
 from sparsetheory.proofs_checks.verdicts import Attains, ScalesAs, WithProbability
 from sparsetheory.regression import Anchors, make_design, select_anchors
+from sparsetheory.typing import Float64Array
 
-_Array = NDArray[np.float64]
 _TAUS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 _QUICK_TAUS = (1e-1, 1e-3, 1e-6)
 
 
 @cache
-def _clustered(tau: float) -> tuple[_Array, Anchors]:
+def _clustered(tau: float) -> tuple[Float64Array, Anchors]:
     X = make_design("clusters", 300, 600, G=15, lo=tau / 10, hi=tau, random_state=0)
     return X, select_anchors(X, 6, random_state=0)
 

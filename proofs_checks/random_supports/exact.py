@@ -11,11 +11,11 @@ from functools import cached_property
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["ROUNDING", "ExactProblem", "exact_problems"]
 
-_Array = NDArray[np.float64]
 _Matrix = list[list[Fraction]]
 # A backward-stable factorisation of up to 4 columns of up to 10 rows, times the condition of the columns, which is
 # part of the scale of a measurement.
@@ -36,22 +36,22 @@ class ExactProblem:
         Seed of whatever a claim draws besides.
     """
 
-    X: _Array
+    X: Float64Array
     k: int
     rng_seed: int
 
     @property
-    def support(self) -> NDArray[np.intp]:
+    def support(self) -> IndexArray:
         """Columns of the support."""
         return np.arange(self.k)
 
     @property
-    def anchors(self) -> NDArray[np.intp]:
+    def anchors(self) -> IndexArray:
         """Columns of the anchors."""
         return np.arange(self.k, self.X.shape[1])
 
     @property
-    def norms(self) -> _Array:
+    def norms(self) -> Float64Array:
         """Root mean squares of all columns."""
         return np.sqrt(np.mean(self.X**2, axis=0))
 
@@ -74,11 +74,11 @@ class ExactProblem:
                     G[i] = [a - factor * b for a, b in zip(G[i], G[p], strict=True)]
         return float(G[-1][-1]) ** 0.5
 
-    def anchor_distances(self) -> _Array:
+    def anchor_distances(self) -> Float64Array:
         """Distances of all columns to the span of the anchors."""
         return np.array([self.distance(i, self.anchors) for i in range(self.X.shape[1])])
 
-    def leave_one_out(self, kept: Sequence[int]) -> _Array:
+    def leave_one_out(self, kept: Sequence[int]) -> Float64Array:
         """Distances of some columns to the span of the others among them."""
         return np.array([self.distance(i, [j for j in kept if j != i]) for i in kept])
 
@@ -87,7 +87,7 @@ class ExactProblem:
         independent = all(distance > 0 for distance in self.leave_one_out(kept))
         return independent and all(self.distance(i, kept) == 0 for i in self.support if i not in kept)
 
-    def inverse_gram(self, kept: Sequence[int]) -> _Array:
+    def inverse_gram(self, kept: Sequence[int]) -> Float64Array:
         """Inverse of the Gram matrix of independent columns, rounded once."""
         size = len(kept)
         rows = [[self.gram[i][j] for j in kept] + [Fraction(i == j) for j in kept] for i in kept]
@@ -98,7 +98,7 @@ class ExactProblem:
                     rows[i] = [a - rows[i][p] * b for a, b in zip(rows[i], rows[p], strict=True)]
         return np.array([[float(a) for a in row[size:]] for row in rows]).reshape(size, size)
 
-    def size(self, kept: Sequence[int], w: _Array) -> float:
+    def size(self, kept: Sequence[int], w: Float64Array) -> float:
         """Root mean square of a combination of columns, however much it cancels."""
         exact = [Fraction(float(value)) for value in w]
         pairs = [

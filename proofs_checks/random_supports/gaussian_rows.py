@@ -4,14 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import ours
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.regression import theory
-
-_Array = NDArray[np.float64]
+from sparsetheory.typing import Float64Array
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class _Refits:
     """Out-of-sample errors of least squares on anchors after a fixed error elsewhere, over repeated designs."""
 
     m: int
-    errors: _Array
+    errors: Float64Array
     s2: float
     sigma: float
     n: int

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.random_supports.instances import classic
@@ -12,8 +11,8 @@ from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.regression import theory
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.greedy.stepwise import forward_path
+from sparsetheory.typing import Float64Array
 
-_Array = NDArray[np.float64]
 _RATES = "DeVore, Temlyakov (1996); Barron, Cohen, Dahmen, DeVore (2008)"
 # Residuals of up to 40 orthogonalised steps on 60 rows.
 _ROUNDING = 1e-10
@@ -23,9 +22,9 @@ _ROUNDING = 1e-10
 class _Selection:
     """Unit columns, a combination of them, and a response near it."""
 
-    V: _Array
-    z: _Array
-    noise: _Array
+    V: Float64Array
+    z: Float64Array
+    noise: Float64Array
     frozen: bool
 
 
@@ -53,7 +52,7 @@ def _selections() -> st.SearchStrategy[_Selection]:
     )
 
 
-def _residuals(V: _Array, y: _Array, frozen: bool) -> _Array:
+def _residuals(V: Float64Array, y: Float64Array, frozen: bool) -> Float64Array:
     """Return residual norms after 0, 1, ... steps, for orthogonal matching pursuit or forward selection."""
     steps = V.shape[0] * 2 // 3
     path = forward_path(Columns(V), y, np.einsum("ij,ij->j", V, V), max_steps=steps, frozen=frozen)

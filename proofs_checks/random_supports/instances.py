@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.proofs_checks.claim import Source
 from sparsetheory.regression import make_design
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.distances import orthonormal_basis
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = [
     "ROUNDING",
@@ -34,7 +34,6 @@ _DESIGNS: dict[str, dict[str, Any]] = {
     "lowrank": {"r": 3, "tau": 1e-2},
     "tree": {"b": 3, "depth": 2},
 }
-_Array = NDArray[np.float64]
 
 
 def ours(item: str) -> Source:
@@ -61,7 +60,7 @@ def classic(who: str, item: str) -> Source:
 class Anchored:
     """The part of anchors that a compatibility needs: the distance of every column to their span."""
 
-    weights: _Array
+    weights: Float64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +80,11 @@ class Problem:
         Seed of whatever a claim draws besides.
     """
 
-    X: _Array
-    S: NDArray[np.intp]
-    T: NDArray[np.intp]
-    w: _Array
-    noise: _Array
+    X: Float64Array
+    S: IndexArray
+    T: IndexArray
+    w: Float64Array
+    noise: Float64Array
     rng_seed: int
 
     @property
@@ -94,12 +93,12 @@ class Problem:
         return self.X.shape[0]
 
     @cached_property
-    def signal(self) -> _Array:
+    def signal(self) -> Float64Array:
         """The noiseless response."""
         return self.X[:, self.S] @ self.w
 
     @cached_property
-    def y(self) -> _Array:
+    def y(self) -> Float64Array:
         """The response."""
         return self.signal + self.noise
 
@@ -109,13 +108,13 @@ class Problem:
         return Columns(self.X, orthonormal_basis(self.X[:, self.T])[0])
 
     @cached_property
-    def distances(self) -> _Array:
+    def distances(self) -> Float64Array:
         """Root-mean-square distances to the span of the anchors."""
         squares = self.columns.squares()
         squares[squares < 1e-20 * self.n] = 0.0
         return np.sqrt(squares / self.n)
 
-    def rms(self, vector: _Array) -> float:
+    def rms(self, vector: Float64Array) -> float:
         """Return the root mean square."""
         return float(np.linalg.norm(vector) / np.sqrt(self.n))
 
@@ -155,7 +154,7 @@ def draw_problem(kind: str, n: int, d: int, k: int, m: int, seed: int, spread: s
     return Problem(np.asfortranarray(X), S, T, w, noise, int(rng.integers(2**31)))
 
 
-def _coefficients(XS: _Array, spread: str, rng: np.random.Generator) -> _Array:
+def _coefficients(XS: Float64Array, spread: str, rng: np.random.Generator) -> Float64Array:
     if spread == "min":
         w = np.linalg.svd(XS, full_matrices=False)[2][-1]
     elif spread == "gauss":

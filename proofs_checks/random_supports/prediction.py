@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import (
@@ -29,16 +28,15 @@ from sparsetheory.regression import (
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.distances import orthonormal_basis
 from sparsetheory.regression.lasso.lasso_solver import solve_lasso
-
-_Array = NDArray[np.float64]
+from sparsetheory.typing import Float64Array, IndexArray
 
 
 @dataclass(frozen=True)
 class _Fit:
     """The anchored Lasso of a problem, at the least level that the realised noise allows."""
 
-    prediction: _Array
-    off_anchors: _Array
+    prediction: Float64Array
+    off_anchors: Float64Array
     level: float
     gap: float
 
@@ -120,7 +118,7 @@ l1_part = Claim(
 )
 
 
-def _transformed(problem: Problem, X: _Array, y: _Array, T: NDArray[np.intp], level: float) -> _Array:
+def _transformed(problem: Problem, X: Float64Array, y: Float64Array, T: IndexArray, level: float) -> Float64Array:
     columns = Columns(np.asfortranarray(X), orthonormal_basis(X[:, T])[0])
     squares = columns.squares()
     squares[squares < 1e-20 * columns.raw_squares()] = 0.0
@@ -130,7 +128,7 @@ def _transformed(problem: Problem, X: _Array, y: _Array, T: NDArray[np.intp], le
     return np.asarray(y - residual + columns.apply(solution.indices, solution.values))
 
 
-def _invariances(problem: Problem, shear_along: NDArray[np.intp] | None = None) -> Measurement:
+def _invariances(problem: Problem, shear_along: IndexArray | None = None) -> Measurement:
     """Compare predictions after rescaling, permuting, rotating and shearing along anchors.
 
     Weights are distances to the anchors' span, which none of the four changes up to the same rescaling.
@@ -178,14 +176,14 @@ _DELTA, _BETA = 0.02, 0.01
 class _Trial:
     """A response on a support drawn at random, of a given ratio of signal to noise."""
 
-    X: _Array
-    signal: _Array
-    y: _Array
+    X: Float64Array
+    signal: Float64Array
+    y: Float64Array
     ratio: float
 
 
 @cache
-def _low_rank() -> tuple[_Array, Anchors]:
+def _low_rank() -> tuple[Float64Array, Anchors]:
     X = make_design("lowrank", _N, _D, random_state=0)
     return X, select_anchors(X, _K, delta=_DELTA, beta=_BETA, max_compatibility=_K, random_state=0)
 

@@ -5,7 +5,6 @@ from functools import cache, cached_property
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import measured
@@ -19,6 +18,7 @@ from sparsetheory.proofs_checks.random_supports.trials import (
 from sparsetheory.proofs_checks.verdicts import ScalesAs
 from sparsetheory.regression import Anchors, make_design, select_anchors
 from sparsetheory.regression.random_supports.anchored_fit import universal_level
+from sparsetheory.typing import Float64Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class _Batch:
 
 
 @cache
-def _tall(n: int) -> tuple[NDArray[np.float64], Anchors]:
+def _tall(n: int) -> tuple[Float64Array, Anchors]:
     X = make_design("clusters", n, 400, G=10, lo=1e-5, hi=1e-1, random_state=0)
     return X, select_anchors(X, 4, m_max=n // 5, random_state=0)
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.regression import (
     Anchors,
@@ -14,10 +13,10 @@ from sparsetheory.regression import (
     sample_support,
 )
 from sparsetheory.regression.random_supports.anchored_fit import universal_level
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["Trial", "anchored_error", "anchored_errors", "draw_colliding_support", "draw_trial", "error", "lasso_error"]
 
-_Array = NDArray[np.float64]
 # Cosine above which two columns belong together: heads in 150 dimensions and more stay below a half of it.
 _SAME_CLUSTER = 0.9
 
@@ -40,9 +39,9 @@ class Trial:
         l1 norm of the coefficients behind the signal.
     """
 
-    X: _Array
-    signal: _Array
-    y: _Array
+    X: Float64Array
+    signal: Float64Array
+    y: Float64Array
     sigma: float
     anchors: Anchors
     norm: float
@@ -54,7 +53,7 @@ class Trial:
 
 
 def draw_trial(
-    rng: np.random.Generator, X: _Array, anchors: Anchors, sigma: float, S: NDArray[np.intp] | None = None
+    rng: np.random.Generator, X: Float64Array, anchors: Anchors, sigma: float, S: IndexArray | None = None
 ) -> Trial:
     """Draw a signal of root mean square one that cancels as much as the support allows, and noise.
 
@@ -73,7 +72,7 @@ def draw_trial(
     return Trial(X, signal, signal + sigma * rng.standard_normal(len(X)), sigma, anchors, float(np.abs(coef).sum()))
 
 
-def draw_colliding_support(rng: np.random.Generator, X: _Array, k: int) -> NDArray[np.intp]:
+def draw_colliding_support(rng: np.random.Generator, X: Float64Array, k: int) -> IndexArray:
     """Draw a support with two columns of one cluster.
 
     Parameters
@@ -98,7 +97,7 @@ def draw_colliding_support(rng: np.random.Generator, X: _Array, k: int) -> NDArr
     return np.sort([*pair, *others])
 
 
-def error(trial: Trial, prediction: _Array) -> float:
+def error(trial: Trial, prediction: Float64Array) -> float:
     """Return the mean squared error of a prediction over the variance of the noise."""
     return float(np.mean((prediction - trial.signal) ** 2)) / trial.sigma**2
 

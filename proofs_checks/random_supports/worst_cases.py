@@ -5,26 +5,24 @@ from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import measured
 from sparsetheory.proofs_checks.random_supports.trials import Trial, anchored_error, draw_trial
 from sparsetheory.proofs_checks.verdicts import Attains
 from sparsetheory.regression import Anchors, RandomSupportRegressor, lasso_path, make_design, select_anchors
-
-_Array = NDArray[np.float64]
+from sparsetheory.typing import Float64Array
 
 
 @dataclass(frozen=True, eq=False)
 class _Blocks:
     """A support of two nearly cancelling columns, with coefficients 1/2 and noise of level one."""
 
-    X: _Array
-    signal: _Array
-    y: _Array
+    X: Float64Array
+    signal: Float64Array
+    y: Float64Array
 
-    def error(self, prediction: _Array) -> float:
+    def error(self, prediction: Float64Array) -> float:
         return float(np.mean((prediction - self.signal) ** 2))
 
     @property
@@ -111,7 +109,7 @@ slow_anchors = Claim(
 
 
 @cache
-def _paired(tau: float) -> tuple[_Array, Anchors]:
+def _paired(tau: float) -> tuple[Float64Array, Anchors]:
     X = make_design("pairs", 200, 400, tau=tau, random_state=0)
     return X, select_anchors(X, 6, delta=0.15, random_state=0)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.special import expit, logit, logsumexp
 
 from sparsetheory.bayesian.markov.chain import chain_messages, chain_pair_marginals
@@ -13,8 +12,8 @@ from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentP
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.turbo_vbi.instances import classic, ours
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import Float64Array
 
-_Array = NDArray[np.float64]
 # A dozen sums of exponentials and logarithms, each rounded once.
 _ROUNDING = 1e-12
 _BAUM = "Baum, Petrie, Soules, Weiss (1970)"
@@ -30,7 +29,7 @@ class _Chain:
     p_init: float
 
     @property
-    def evidence(self) -> _Array:
+    def evidence(self) -> Float64Array:
         return np.array(self.ell)
 
 
@@ -44,7 +43,7 @@ def _chains(longest: int = 10) -> st.SearchStrategy[_Chain]:
     return st.builds(_Chain, lists, _shares, _shares, _shares)
 
 
-def _enumerated(chain: _Chain) -> tuple[_Array, _Array, float]:
+def _enumerated(chain: _Chain) -> tuple[Float64Array, Float64Array, float]:
     """Return marginals, pair marginals and log normaliser from all states."""
     states = np.array(list(itertools.product([0, 1], repeat=len(chain.ell))))
     table = np.log([[1 - chain.p01, chain.p01], [chain.p10, 1 - chain.p10]])

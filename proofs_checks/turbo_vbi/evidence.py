@@ -5,7 +5,6 @@ from typing import Literal
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from sparsetheory.bayesian.markov.chain import chain_messages
@@ -13,8 +12,8 @@ from sparsetheory.bayesian.turbo.model import TurboModel
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.turbo_vbi.instances import ours
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import Float64Array
 
-_Array = NDArray[np.float64]
 # Log-odds are differences of terms of at most some dozens, but the mean-field ones grow with b over its off value.
 _ROUNDING = 1e-9
 
@@ -92,7 +91,7 @@ def _scalars(unit_shape: bool = True) -> st.SearchStrategy[_Scalar]:
     )
 
 
-def _iterates(scalar: _Scalar, start: float, second: float, steps: int = 60) -> _Array:
+def _iterates(scalar: _Scalar, start: float, second: float, steps: int = 60) -> Float64Array:
     posts = [start]
     for _ in range(steps):
         posts.append(float(expit(logit(scalar.density) + scalar.mean_field(second, posts[-1]))))
@@ -161,7 +160,7 @@ lock = Claim(
 )
 
 
-def _range_excess(scalar: _Scalar, evidence: _Array) -> tuple[_Array, _Array]:
+def _range_excess(scalar: _Scalar, evidence: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return both ends of the range of collapsed evidence as inequalities."""
     ends = np.array([scalar.gap, scalar.beta * scalar.gap])
     return np.concatenate([evidence, -evidence]), np.repeat(ends, evidence.size)

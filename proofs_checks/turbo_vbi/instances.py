@@ -1,11 +1,9 @@
 """Small random problems with random hyper-parameters, and the sources that the claims cite."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior, SupportPrior
 from sparsetheory.bayesian.markov.support_priors_grid import RowsPrior
@@ -15,6 +13,7 @@ from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.bayesian.turbo.sweep import turbo_sweep
 from sparsetheory.proofs_checks.claim import Source
+from sparsetheory.typing import AnyArray
 
 __all__ = ["Case", "cases", "classic", "draw_case", "measured", "ours"]
 
@@ -72,9 +71,9 @@ class Case:
 def draw_problem(rng: np.random.Generator, m: int, complex_data: bool, n_snapshots: int) -> TurboProblem:
     """Draw data of a sparse model."""
     shape = (m, _N)
-    F: NDArray[Any] = rng.standard_normal(shape)
-    X: NDArray[Any] = rng.standard_normal((_N, n_snapshots)) * (rng.random((_N, 1)) < 0.3)
-    noise: NDArray[Any] = rng.standard_normal((m, n_snapshots))
+    F: AnyArray = rng.standard_normal(shape)
+    X: AnyArray = rng.standard_normal((_N, n_snapshots)) * (rng.random((_N, 1)) < 0.3)
+    noise: AnyArray = rng.standard_normal((m, n_snapshots))
     if complex_data:
         F = F + 1j * rng.standard_normal(shape)
         X = X * np.exp(2j * np.pi * rng.random(X.shape))

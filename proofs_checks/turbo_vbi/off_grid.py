@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian.datasets.antenna_array import half_wavelength_array
@@ -17,6 +16,7 @@ from sparsetheory.bayesian.turbo.estimator import TurboVBI
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import measured, ours
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
+from sparsetheory.typing import AnyArray, Float64Array
 
 # The bound is a sum of terms that are some hundred times larger than itself at worst, each rounded once.
 _ROUNDING = 1e-9
@@ -32,10 +32,10 @@ class _Uncertain:
     """Data of a small array between grid points, and how to fit them."""
 
     F: ParametricMatrix
-    Y: NDArray[Any]
+    Y: AnyArray
     options: dict[str, Any]
 
-    def bounds(self, **changed: Any) -> NDArray[np.float64]:
+    def bounds(self, **changed: Any) -> Float64Array:
         """Return the bound after every outer iteration."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

@@ -3,19 +3,19 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.turbo.gaussian import gaussian_factor
 from sparsetheory.bayesian.turbo.gaussian_diagonal import diagonal_posterior
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.turbo_vbi.instances import Case, cases, classic, ours
 from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import AnyArray, Float64Array
 
 # Condition numbers of the dense inverse are below 1e6.
 _ROUNDING = 1e-9
 
 
-def _dense(case: Case) -> tuple[NDArray[Any], NDArray[np.float64], float]:
+def _dense(case: Case) -> tuple[AnyArray, Float64Array, float]:
     """Return the covariance for random precisions, the precisions, and a noise precision."""
     rng = case.rng()
     precisions, kappa = 10.0 ** rng.uniform(-1, 2, case.problem.n_total), float(10 ** rng.uniform(-1, 1))

@@ -5,7 +5,6 @@ from itertools import product
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from sparsetheory.bayesian.markov.chain import sample_chain, transition_table
@@ -13,8 +12,8 @@ from sparsetheory.bayesian.markov.grid import grid_bp
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import classic, measured
 from sparsetheory.proofs_checks.verdicts import WithProbability
+from sparsetheory.typing import BoolArray, Float64Array
 
-_Array = NDArray[np.float64]
 _PATHS, _LENGTH = 100, 2000
 
 
@@ -22,7 +21,7 @@ _PATHS, _LENGTH = 100, 2000
 class _Paths:
     """Independent paths of one stationary chain."""
 
-    states: NDArray[np.bool_]
+    states: BoolArray
     p01: float
     p10: float
 
@@ -82,9 +81,9 @@ chain_statistics = Claim(
 class _Grid:
     """A grid small enough to enumerate."""
 
-    ell: _Array
-    row_table: _Array
-    col_table: _Array
+    ell: Float64Array
+    row_table: Float64Array
+    col_table: Float64Array
 
 
 def _draw_grid(rng: np.random.Generator, spread: float) -> _Grid:
@@ -92,7 +91,7 @@ def _draw_grid(rng: np.random.Generator, spread: float) -> _Grid:
     return _Grid(rng.normal(0, spread, (3, 4)), *tables)
 
 
-def _marginals(grid: _Grid) -> _Array:
+def _marginals(grid: _Grid) -> Float64Array:
     states = np.array(list(product([0, 1], repeat=grid.ell.size))).reshape(-1, *grid.ell.shape)
     rows, cols = np.log(grid.row_table), np.log(grid.col_table)
     logs = rows[states[:, :, :-1], states[:, :, 1:]].sum(axis=(1, 2))

@@ -1,11 +1,9 @@
 """Claims about Turbo-CS: its linear module in closed form, and the state evolution that it follows."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.datasets.antenna_array import partial_pilots
 from sparsetheory.bayesian.turbo_cs.denoiser import BernoulliGaussian
@@ -20,6 +18,7 @@ from sparsetheory.bayesian.turbo_cs.state_evolution import turbo_cs_evolution
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import classic
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
+from sparsetheory.typing import AnyArray
 
 _MA = "J. Ma, X. Yuan, L. Ping, Turbo compressed sensing with partial DFT sensing matrix (2015)"
 # Singular values of one are right to some tens of units in the last place; all else are sums of positive terms. The
@@ -31,8 +30,8 @@ _ROUNDING = 1e-10
 class _Orthogonal:
     """Orthonormal rows, data, and a message."""
 
-    F: NDArray[Any]
-    y: NDArray[Any]
+    F: AnyArray
+    y: AnyArray
     message: Message
     noise: float
 
@@ -80,8 +79,8 @@ linear_module = Claim(
 class _Sensed:
     """Data through one matrix of orthonormal rows of independent coefficients, of which exactly a tenth is on."""
 
-    F: NDArray[Any]
-    problems: tuple[tuple[NDArray[Any], NDArray[Any]], ...]
+    F: AnyArray
+    problems: tuple[tuple[AnyArray, AnyArray], ...]
     rate: float
     noise: float
 

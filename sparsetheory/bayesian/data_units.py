@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.ranges import require_squares
+from sparsetheory.typing import Float64Array, IndexArray, InexactArray
 
 __all__ = ["DataUnits", "column_norms", "mode_names", "require_coefficients"]
 
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 # Squares of coefficients, times shares as small as those of small variances, stay in range between these sizes
 # (decimal logarithms).
 _SMALLEST, _LARGEST = -130.0, 150.0
@@ -20,7 +18,7 @@ _SMALLEST, _LARGEST = -130.0, 150.0
 _FAR_NOISE = 100.0
 
 
-def column_norms(A: _Array, *, each: bool = True) -> _Real:
+def column_norms(A: InexactArray, *, each: bool = True) -> Float64Array:
     """Return norms of columns, one for columns of zeros.
 
     Parameters
@@ -77,10 +75,12 @@ class DataUnits:
     """
 
     data: float
-    columns: list[_Real]
+    columns: list[Float64Array]
 
     @classmethod
-    def of(cls, names: Sequence[str], matrices: Sequence[_Array], Y: _Array, each: Sequence[bool]) -> "DataUnits":
+    def of(
+        cls, names: Sequence[str], matrices: Sequence[InexactArray], Y: InexactArray, each: Sequence[bool]
+    ) -> "DataUnits":
         """Measure units.
 
         Parameters
@@ -128,11 +128,11 @@ class DataUnits:
             raise ValueError(f"noise must not be 1e{exponent:.0f} times the mean square of y; got {noise!r}")
         return (math.sqrt(noise) / self.data) ** 2
 
-    def matrices(self, matrices: Sequence[_Array]) -> list[_Array]:
+    def matrices(self, matrices: Sequence[InexactArray]) -> list[InexactArray]:
         """Return dictionaries whose columns have unit norm."""
         return [A / norms for A, norms in zip(matrices, self.columns, strict=True)]
 
-    def _scales(self) -> list[_Real]:
+    def _scales(self) -> list[Float64Array]:
         """Return what variances of each mode are divided by to be in the units of the user."""
         largest = [float(norms.max()) for norms in self.columns]
         unit = self.data
@@ -142,19 +142,19 @@ class DataUnits:
         scales[-1] = scales[-1] / unit**2
         return scales
 
-    def variances_in(self, gammas: Sequence[_Real]) -> list[_Real]:
+    def variances_in(self, gammas: Sequence[Float64Array]) -> list[Float64Array]:
         """Return factors of variances, given in the units of the user on all columns, in these units."""
         return [gamma * scale for gamma, scale in zip(gammas, self._scales(), strict=True)]
 
-    def variances_out(self, gammas: Sequence[_Real], kept: Sequence[NDArray[np.intp]]) -> list[_Real]:
+    def variances_out(self, gammas: Sequence[Float64Array], kept: Sequence[IndexArray]) -> list[Float64Array]:
         """Return factors of variances on kept columns in the units of the user."""
         return [gamma / scale for gamma, scale in zip(gammas, self.scales_of(kept), strict=True)]
 
-    def scales_of(self, kept: Sequence[NDArray[np.intp]]) -> list[_Real]:
+    def scales_of(self, kept: Sequence[IndexArray]) -> list[Float64Array]:
         """Return what variances on kept columns are divided by to be in the units of the user."""
         return [scale[k] for scale, k in zip(self._scales(), kept, strict=True)]
 
-    def coefficients(self) -> _Real:
+    def coefficients(self) -> Float64Array:
         """Return the units of all coefficients, shape (N_1, ..., N_d)."""
         result = np.asarray(self.data)
         for norms in self.columns:

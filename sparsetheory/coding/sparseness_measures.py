@@ -1,18 +1,19 @@
 """How sparse codes are, by four measures."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array, require_finite_entries
+from sparsetheory.typing import AnyArray
 
 __all__ = ["sparseness"]
 
 
 def sparseness(
     C: ArrayLike, kind: Literal["treves_rolls", "hoyer", "kurtosis", "l0"] = "treves_rolls", *, axis: int = 1
-) -> NDArray[Any]:
+) -> AnyArray:
     """Return how sparse the rows (or columns) of codes are.
 
     All but the kurtosis are 0 for entries of equal size and 1 for a single nonzero entry. With n entries x:
@@ -57,7 +58,7 @@ def sparseness(
     return _MEASURES[kind](_scaled(_centred(scaled)) if kind == "kurtosis" else scaled)
 
 
-def _check_codes(C: ArrayLike, axis: int) -> NDArray[Any]:
+def _check_codes(C: ArrayLike, axis: int) -> AnyArray:
     codes = real_array("C", C)
     if axis not in (0, 1):
         raise ValueError(f"axis must be 0 or 1, got {axis!r}")
@@ -68,34 +69,34 @@ def _check_codes(C: ArrayLike, axis: int) -> NDArray[Any]:
     return codes
 
 
-def _scaled(codes: NDArray[Any]) -> NDArray[Any]:
+def _scaled(codes: AnyArray) -> AnyArray:
     """Divide every row by its largest absolute value; rows of zeros become NaN."""
     largest = np.abs(codes).max(axis=1, initial=0, keepdims=True)
     return np.divide(codes, largest, where=largest > 0, out=np.full_like(codes, np.nan))
 
 
-def _centred(codes: NDArray[Any]) -> NDArray[Any]:
+def _centred(codes: AnyArray) -> AnyArray:
     """Subtract its mean from every row; the mean of equal entries may be wrong by rounding, their deviations are 0."""
     equal = codes.min(axis=1, keepdims=True, initial=np.inf) == codes.max(axis=1, keepdims=True, initial=-np.inf)
     return np.where(equal, codes.dtype.type(0), codes - codes.mean(axis=1, keepdims=True))
 
 
-def _treves_rolls(x: NDArray[Any]) -> NDArray[Any]:
+def _treves_rolls(x: AnyArray) -> AnyArray:
     n = x.shape[1]
     return (1 - np.abs(x).mean(axis=1) ** 2 / np.square(x).mean(axis=1)) / (1 - 1 / n)
 
 
-def _hoyer(x: NDArray[Any]) -> NDArray[Any]:
+def _hoyer(x: AnyArray) -> AnyArray:
     root = np.sqrt(x.shape[1])
     return ((root - np.abs(x).sum(axis=1) / np.linalg.norm(x, axis=1)) / (root - 1)).astype(x.dtype)
 
 
-def _kurtosis(x: NDArray[Any]) -> NDArray[Any]:
+def _kurtosis(x: AnyArray) -> AnyArray:
     squares = np.square(x)
     return np.square(squares).mean(axis=1) / squares.mean(axis=1) ** 2 - 3
 
 
-def _zero_share(x: NDArray[Any]) -> NDArray[Any]:
+def _zero_share(x: AnyArray) -> AnyArray:
     share = np.mean(x == 0, axis=1) / (1 - 1 / x.shape[1])
     return np.where(np.isnan(x[:, 0]), np.nan, share).astype(x.dtype)
 

@@ -5,7 +5,6 @@ from copy import copy
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from sparsetheory.lowrank.interval import resolution
@@ -19,10 +18,11 @@ from sparsetheory.lowrank.operands import (
     largest,
     squared_norm,
 )
+from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["Blocks", "as_matrix", "check_rank"]
 
-BlockList = list[NDArray[np.float64]]
+BlockList = list[Float64Array]
 
 _KEPT = (np.float32, np.float64, np.complex64, np.complex128)
 # Overlaps of blocks are fourth powers of entries, so energies must keep away from the square roots of the limits.
@@ -177,7 +177,7 @@ class Blocks:
         """Smallest relative error of the blocks side by side that double precision tells from zero."""
         return resolution(self.n_rows, self.n_columns, len(self))
 
-    def select(self, indices: Sequence[int] | NDArray[np.int64]) -> "Blocks":
+    def select(self, indices: Sequence[int] | Int64Array) -> "Blocks":
         """Return some of the blocks without checking them again."""
         chosen = [int(k) for k in indices]
         part = copy(self)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.lowrank.operands import Matrix, largest, squared_norm
 from sparsetheory.lowrank.spectra import thin_svd
+from sparsetheory.typing import Float64Array
 
 __all__ = ["Extension", "extend_basis"]
 
@@ -33,7 +33,7 @@ class Extension:
     inside: Matrix
     directions: Matrix
     outside: Matrix
-    values: NDArray[np.float64]
+    values: Float64Array
 
 
 def extend_basis(basis: Matrix, matrix: Matrix) -> Extension:

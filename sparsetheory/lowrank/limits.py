@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.constraints import FINITE, generator
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.interval import rounding_slack
 from sparsetheory.lowrank.spectra import squared_spectrum
+from sparsetheory.typing import Float64Array
 
 __all__ = ["check_eps", "fewest_clusters", "hard_instance", "min_clusters_lower_bound"]
 
@@ -75,7 +76,7 @@ def fewest_clusters(blocks: Blocks, rank: int, eps: float, raw_singletons: bool)
 
 def hard_instance(
     weights: ArrayLike, n_rows: int, rank: int, scale: float | None = None, *, random_state: Any = None
-) -> list[NDArray[np.float64]]:
+) -> list[Float64Array]:
     r"""Build blocks whose clustering is bin packing.
 
     Block k is :math:`[P, \sqrt{w_k}\, u_k]` with a common P of r large orthogonal columns and orthonormal

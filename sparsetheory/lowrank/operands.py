@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
+
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = [
     "Matrix",
@@ -21,7 +22,7 @@ __all__ = [
     "squared_norm",
 ]
 
-Matrix = NDArray[Any]
+Matrix = AnyArray
 Operand = Any
 
 # Sparse matrices with more entries than this, zeros included, are not made dense in silence: 2 GiB in double precision.
@@ -112,7 +113,7 @@ def _working_dtype(dtype: np.dtype[Any], name: str) -> type:
     )
 
 
-def _entries(operand: Operand) -> NDArray[np.float64]:
+def _entries(operand: Operand) -> Float64Array:
     """Return the stored entries in one row, real and imaginary parts side by side."""
     flat = operand.data if sparse.issparse(operand) else operand.ravel(order="K")
     return np.ascontiguousarray(flat).view(np.float64)

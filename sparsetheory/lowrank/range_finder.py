@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 from scipy import sparse
 
 from sparsetheory.constraints import SIZE, generator
@@ -15,6 +14,7 @@ from sparsetheory.lowrank.interval import ErrorInterval, rounding_slack
 from sparsetheory.lowrank.limits import check_eps
 from sparsetheory.lowrank.operands import Matrix, Operand, squared_norm
 from sparsetheory.lowrank.spectra import compact, thin_svd
+from sparsetheory.typing import Float64Array
 
 __all__ = ["RangeFinderSummary", "range_finder_summary"]
 
@@ -46,7 +46,7 @@ class RangeFinderSummary:
     """
 
     basis: Matrix
-    singular_values: NDArray[np.float64]
+    singular_values: Float64Array
     residual: float
     n_columns: int
     unit: float = 1.0

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 from scipy import sparse
 
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
 from sparsetheory.lowrank.operands import Matrix, gram, pairwise_sum
+from sparsetheory.typing import Float64Array
 
 __all__ = [
     "SVDError",
@@ -39,7 +39,7 @@ def gram_floor(n_rows: int, n_columns: int) -> float:
     return max(_GRAM_FLOOR, 100 * relative_slack(n_rows, n_columns))
 
 
-def thin_svd(matrix: Matrix) -> tuple[Matrix, NDArray[np.float64], Matrix]:
+def thin_svd(matrix: Matrix) -> tuple[Matrix, Float64Array, Matrix]:
     """Thin SVD that falls back to the slower, more robust LAPACK driver where divide and conquer fails."""
     try:
         u, s, vh = np.linalg.svd(matrix, full_matrices=False)
@@ -143,7 +143,7 @@ class Spectrum:
         As in :class:`~sparsetheory.lowrank.ErrorInterval`.
     """
 
-    squares: NDArray[np.float64]
+    squares: Float64Array
     energy: float
     shape: tuple[int, int]
     squared: bool
@@ -179,12 +179,12 @@ def exact_spectrum(
     return Spectrum(squares, energy, shape, squared, blocks.unit)
 
 
-def tail(squares: NDArray[np.float64], rank: int) -> float:
+def tail(squares: Float64Array, rank: int) -> float:
     """Sum of all but the `rank` largest of descending squares: the squared best rank-r error."""
     return float(squares[rank:].sum())
 
 
-def captured(squares: NDArray[np.float64], rank: int) -> float:
+def captured(squares: Float64Array, rank: int) -> float:
     """Sum of the `rank` largest of descending squares."""
     return float(squares[:rank].sum())
 
@@ -210,7 +210,7 @@ class SVDError:
     absolute: float
     relative: float
     energy: float
-    singular_values: NDArray[np.float64]
+    singular_values: Float64Array
     interval: ErrorInterval
 
 

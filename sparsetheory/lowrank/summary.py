@@ -6,13 +6,13 @@ from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.extension import extend_basis
 from sparsetheory.lowrank.interval import ErrorInterval, rounding_slack
 from sparsetheory.lowrank.operands import Matrix, as_matrix, is_finite, largest, squared_norm
 from sparsetheory.lowrank.spectra import compact, thin_svd
+from sparsetheory.typing import Float64Array
 
 __all__ = ["SVDSummary"]
 
@@ -68,7 +68,7 @@ class SVDSummary:
     """
 
     basis: Matrix
-    singular_values: NDArray[np.float64]
+    singular_values: Float64Array
     rank: int
     target_rank: int
     n_columns: int
@@ -310,7 +310,7 @@ def _require_norm(name: str, norm: float) -> None:
 
 
 @lru_cache(maxsize=8)
-def _direction(n_rows: int) -> NDArray[np.float64]:
+def _direction(n_rows: int) -> Float64Array:
     gaussian = np.random.default_rng(n_rows).standard_normal(n_rows)
     return gaussian / np.linalg.norm(gaussian)
 
@@ -319,7 +319,7 @@ def _probed(matrix: Matrix) -> float:
     return squared_norm(_direction(matrix.shape[0]) @ matrix)
 
 
-def _extended_svd(basis: Matrix, s: NDArray[np.float64], matrix: Matrix) -> tuple[Matrix, NDArray[np.float64]]:
+def _extended_svd(basis: Matrix, s: Float64Array, matrix: Matrix) -> tuple[Matrix, Float64Array]:
     """Left singular vectors and singular values of ``[basis * s, matrix]``, without squaring anything."""
     found = extend_basis(basis, matrix)
     k, n_new = s.size, found.values.size

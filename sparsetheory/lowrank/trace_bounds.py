@@ -1,10 +1,11 @@
 """Bounds that need a few numbers and no matrix."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.constraints import FINITE
 from sparsetheory.lowrank.blocks import check_rank
+from sparsetheory.typing import Float64Array
 
 __all__ = ["perturbation_bound", "scalar_bounds"]
 
@@ -70,7 +71,7 @@ def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[flo
     return float(min(lo * (1 - allowance), hi)) * float(energy), float(hi) * float(energy)
 
 
-def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
+def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, sigma: ArrayLike) -> Float64Array:
     r"""Bound how far noise in the blocks moves the singular values of their concatenation.
 
     :math:`|\tilde\sigma_i - \sigma_i| \le \min\{(\sum_k \|E_k\|_2^2)^{1/2},\ \Delta/\sigma_i\}` with

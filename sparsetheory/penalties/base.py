@@ -4,16 +4,15 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array
+from sparsetheory.typing import Float64Array, FloatArray
 
 __all__ = ["Penalty"]
 
-_Floats = NDArray[np.floating]
 
-
-def _numbers(name: str, given: Any) -> NDArray[np.float64]:
+def _numbers(name: str, given: Any) -> Float64Array:
     array = np.asarray(given)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be a real number, got {given!r}")
@@ -69,7 +68,7 @@ class Penalty:
         """Return the same penalty with another strength."""
         return replace(self, alpha=alpha)  # type: ignore[type-var]
 
-    def numbers(self, n_features: int, dtype: Any) -> tuple[_Floats, _Floats]:
+    def numbers(self, n_features: int, dtype: Any) -> tuple[FloatArray, FloatArray]:
         """Return `alpha` and the number beside it, one entry per feature.
 
         Raises
@@ -179,7 +178,7 @@ class Penalty:
             return np.array([function(self.kind, *numbers, self.alpha, number) for number in self.shape])
         return float(function(self.kind, *numbers, self.alpha, self.shape))
 
-    def _rows(self, name: str, array: _Floats) -> _Floats:
+    def _rows(self, name: str, array: FloatArray) -> FloatArray:
         """Return a C-ordered copy of shape (n, n_features)."""
         features = array.shape[-1] if array.ndim else 1
         if np.ndim(self.shape) and features != self.shape.size:

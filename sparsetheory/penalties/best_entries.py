@@ -8,25 +8,24 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
+from sparsetheory.typing import Float64Array
 
 __all__ = ["best_distances", "penalty_values"]
 
-_Array = NDArray[np.float64]
 # Candidates above zero for |u| = v at steps s: f(v, s, alpha, shape) -> list of arrays.
-_Candidates = Callable[[_Array, _Array, float, _Array], list[_Array]]
+_Candidates = Callable[[Float64Array, Float64Array, float, Float64Array], list[Float64Array]]
 
 # Newton steps to the stationary points of l^q, which converge from above without end.
 _NEWTON = 60
 
 
-def penalty_values(penalty: Penalty, x: _Array) -> _Array:
+def penalty_values(penalty: Penalty, x: Float64Array) -> Float64Array:
     """Return the penalty of every entry, in double precision; the last axis counts features."""
     alpha, v = float(penalty.alpha), np.abs(x)
-    t: _Array = np.asarray(penalty.shape, dtype=np.float64)
+    t: Float64Array = np.asarray(penalty.shape, dtype=np.float64)
     kind = penalty.kind
     if kind == tags.L1:
         return alpha * v
@@ -46,7 +45,9 @@ def penalty_values(penalty: Penalty, x: _Array) -> _Array:
     return w * slope - 0.5 * bend * w**2
 
 
-def best_distances(penalty: Penalty, x: _Array, u: _Array, steps: _Array, slack: _Array) -> _Array:
+def best_distances(
+    penalty: Penalty, x: Float64Array, u: Float64Array, steps: Float64Array, slack: Float64Array
+) -> Float64Array:
     r"""Return how far entries are from a minimiser of :math:`\frac12(x - u)^2 + s\,\phi(x)`.
 
     Parameters
@@ -79,7 +80,7 @@ def best_distances(penalty: Penalty, x: _Array, u: _Array, steps: _Array, slack:
     return np.where(near, np.abs(candidates * sign - x), np.inf).min(axis=0)
 
 
-def _parabola(kind: int, alpha: float, shape: _Array) -> tuple[_Array, _Array]:
+def _parabola(kind: int, alpha: float, shape: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return slope at zero and bend of MCP and CEL0."""
     if kind == tags.CEL0:
         return np.sqrt(2.0 * alpha) * shape, shape**2
@@ -87,7 +88,7 @@ def _parabola(kind: int, alpha: float, shape: _Array) -> tuple[_Array, _Array]:
 
 
 def _bent(kind: int) -> _Candidates:
-    def candidates(v: _Array, s: _Array, alpha: float, shape: _Array) -> list[_Array]:
+    def candidates(v: Float64Array, s: Float64Array, alpha: float, shape: Float64Array) -> list[Float64Array]:
         slope, bend = _parabola(kind, alpha, shape)
         top = slope / bend
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -97,23 +98,23 @@ def _bent(kind: int) -> _Candidates:
     return candidates
 
 
-def _scad(v: _Array, s: _Array, alpha: float, a: _Array) -> list[_Array]:
+def _scad(v: Float64Array, s: Float64Array, alpha: float, a: Float64Array) -> list[Float64Array]:
     with np.errstate(divide="ignore", invalid="ignore"):
         middle = ((a - 1.0) * v - s * a * alpha) / (a - 1.0 - s)
     return [np.clip(v - s * alpha, 0.0, alpha), np.clip(middle, alpha, a * alpha), np.maximum(v, a * alpha)]
 
 
-def _log_sum(v: _Array, s: _Array, alpha: float, eps: _Array) -> list[_Array]:
+def _log_sum(v: Float64Array, s: Float64Array, alpha: float, eps: Float64Array) -> list[Float64Array]:
     # (v - x)(eps + x) = s alpha; the other root is a maximum.
     square = np.maximum((v + eps) ** 2 - 4.0 * s * alpha, 0.0)
     return [0.5 * (v - eps + np.sqrt(square))]
 
 
-def _capped(v: _Array, s: _Array, alpha: float, theta: _Array) -> list[_Array]:
+def _capped(v: Float64Array, s: Float64Array, alpha: float, theta: Float64Array) -> list[Float64Array]:
     return [np.clip(v - s * alpha, 0.0, theta), np.maximum(v, theta)]
 
 
-def _power(v: _Array, s: _Array, alpha: float, q: _Array) -> list[_Array]:
+def _power(v: Float64Array, s: Float64Array, alpha: float, q: Float64Array) -> list[Float64Array]:
     """Find the larger zero of ``x + c q x^(q-1) - v``, convex, by Newton steps from v downwards."""
     c = s * alpha * q
     least = (c * (1.0 - q)) ** (1.0 / (2.0 - q))

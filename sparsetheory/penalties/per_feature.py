@@ -1,16 +1,13 @@
 """A penalty with its numbers laid out per feature, as the loops over batches of codes want it."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.penalties.rows import penalty_rows
 from sparsetheory.numba_kernels.penalties.thresholding import prox_array
 from sparsetheory.penalties.base import Penalty
+from sparsetheory.typing import Float64Array, FloatArray
 
 __all__ = ["PenaltyRows"]
-
-_Floats = NDArray[np.floating]
-_Array = NDArray[np.float64]
 
 
 class PenaltyRows:
@@ -41,12 +38,12 @@ class PenaltyRows:
         self.kind = penalty.kind
         self.alpha, self.shape = penalty.numbers(n_atoms, dtype)
 
-    def threshold(self, points: _Floats, step: float) -> _Floats:
+    def threshold(self, points: FloatArray, step: float) -> FloatArray:
         """Apply the proximal operator to every entry, in place."""
         prox_array(self.kind, points, step, self.alpha, self.shape, points)
         return points
 
-    def values(self, codes: _Floats) -> _Array:
+    def values(self, codes: FloatArray) -> Float64Array:
         """Return the penalty of every row, in double precision."""
         out = np.empty(codes.shape[0])
         # Kernels are compiled for arrays that can be written to.

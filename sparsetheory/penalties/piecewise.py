@@ -1,19 +1,17 @@
 """Preparation of a penalty for coordinate and Newton steps: thresholds, kinks and pieces at every atom."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.penalties.piecewise import PenaltyTable
 from sparsetheory.numba_kernels.penalties.proximal import weak_convexity
 from sparsetheory.numba_kernels.penalties.tags import CAPPED_L1, CEL0, L0, LOG_SUM, LQ, MCP, SCAD
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import zero_limits
+from sparsetheory.typing import FloatArray
 
 __all__ = ["penalty_table"]
 
-_Floats = NDArray[np.floating]
 
-
-def penalty_table(kind: int, alpha: _Floats, shape: _Floats, squares: _Floats) -> PenaltyTable:
+def penalty_table(kind: int, alpha: FloatArray, shape: FloatArray, squares: FloatArray) -> PenaltyTable:
     """Prepare a penalty for atoms of given squared norms.
 
     Parameters
@@ -46,7 +44,7 @@ def penalty_table(kind: int, alpha: _Floats, shape: _Floats, squares: _Floats) -
     return PenaltyTable(kind, kind not in (LQ, LOG_SUM), bool(np.all(bends <= h)), jumps, *numbers)
 
 
-def _pieces(kind: int, alpha: _Floats, shape: _Floats) -> _Floats:
+def _pieces(kind: int, alpha: FloatArray, shape: FloatArray) -> FloatArray:
     table = np.zeros((alpha.size, 6))
     first, second, slope, bend, later_slope, later_bend = table.T
     first[:] = second[:] = np.inf

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils import check_array
 
 from sparsetheory.numba_kernels.mixed_precision import row_correlations
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import dense_correlations
 from sparsetheory.ranges import require_squares
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["NEGLIGIBLE", "Columns", "canonical", "check_columns", "refuse_half"]
 
@@ -71,15 +71,15 @@ class Columns:
         that involves no rounding, so that columns with large means keep all digits in which their entries differ.
     """
 
-    def __init__(self, X: Any, basis: NDArray[np.float64] | None = None) -> None:
+    def __init__(self, X: Any, basis: Float64Array | None = None) -> None:
         self.X = X
         self.basis = None if basis is None or basis.shape[1] == 0 else basis
         self._constant = _constant_of(self.basis)
         self.n_samples, self.n_features = X.shape
         self.is_sparse = sparse.issparse(X)
-        self._squares: NDArray[np.float64] | None = None
+        self._squares: Float64Array | None = None
 
-    def with_basis(self, basis: NDArray[np.float64] | None) -> "Columns":
+    def with_basis(self, basis: Float64Array | None) -> "Columns":
         """Return the same columns seen through another projection; norms already computed are shared."""
         other = Columns(self.X, basis)
         other._squares = self._squares
@@ -91,7 +91,7 @@ class Columns:
         for start in range(0, self.n_features, width):
             yield slice(start, min(start + width, self.n_features))
 
-    def project(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+    def project(self, target: Float64Array) -> Float64Array:
         """Return ``(I - QQ') target``, orthogonal to Q to working precision."""
         if self.basis is None:
             return target
@@ -100,7 +100,7 @@ class Columns:
         once = target - self.basis @ (self.basis.T @ target)
         return once - self.basis @ (self.basis.T @ once)
 
-    def inner(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    def inner(self, vectors: Float64Array) -> Float64Array:
         """Return ``X' vectors`` for the raw columns, shape (n_features,) or (n_features, q): one pass over X."""
         if self.is_sparse or self.X.dtype == np.float64:
             return np.asarray(self.X.T @ vectors)
@@ -114,31 +114,31 @@ class Columns:
                 out[block] = self.X[:, block].astype(np.float64).T @ vectors
         return out
 
-    def correlate(self, residual: NDArray[np.float64]) -> NDArray[np.float64]:
+    def correlate(self, residual: Float64Array) -> Float64Array:
         """Return the inner products of all projected columns with one or more vectors: one pass over X."""
         return self.inner(self.project(residual))
 
-    def take(self, indices: NDArray[np.intp]) -> NDArray[np.float64]:
+    def take(self, indices: IndexArray) -> Float64Array:
         """Return some projected columns as a dense Fortran-ordered array."""
         return np.asfortranarray(self.project(self.raw(indices)))
 
-    def raw(self, indices: NDArray[np.intp]) -> NDArray[np.float64]:
+    def raw(self, indices: IndexArray) -> Float64Array:
         """Return some columns as they are, dense, in double precision."""
         chosen = self.X[:, indices]
         dense = chosen.toarray() if self.is_sparse else np.asarray(chosen)
         return np.asfortranarray(dense, dtype=np.float64)
 
-    def apply(self, indices: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def apply(self, indices: IndexArray, values: Float64Array) -> Float64Array:
         """Return ``(I - QQ') X[:, indices] @ values``."""
         return self.project(np.asarray(self.X[:, indices] @ values, dtype=np.float64))
 
-    def raw_squares(self) -> NDArray[np.float64]:
+    def raw_squares(self) -> Float64Array:
         """Return the squared Euclidean norms of the raw columns (computed once)."""
         if self._squares is None:
             self._squares = self._compute_squares()
         return self._squares
 
-    def _compute_squares(self) -> NDArray[np.float64]:
+    def _compute_squares(self) -> Float64Array:
         with np.errstate(over="ignore", under="ignore"):
             if self.is_sparse:
                 squares = sparse.csc_array(
@@ -159,7 +159,7 @@ class Columns:
         if suspicious.size:
             require_squares("X", self.X[:, suspicious], each_column=True, dtype=np.float64, places=suspicious)
 
-    def squares(self, *, recompute_below: float = 1e-7) -> NDArray[np.float64]:
+    def squares(self, *, recompute_below: float = 1e-7) -> Float64Array:
         """Return the squared Euclidean norms of the projected columns.
 
         ``|x|^2 - |Q'x|^2`` loses all digits when a column lies almost in the span of Q: below the given share of
@@ -195,9 +195,7 @@ class Columns:
         for start in range(0, self.n_features, width):
             yield slice(start, min(start + width, self.n_features))
 
-    def _squares_of(
-        self, indices: NDArray[np.intp], project: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    ) -> NDArray[np.float64]:
+    def _squares_of(self, indices: IndexArray, project: Callable[[Float64Array], Float64Array]) -> Float64Array:
         """Return the squared norms of some columns after a projection, formed entry by entry."""
         out = np.empty(indices.size)
         width = max(1, _BLOCK_ENTRIES // self.n_samples)
@@ -207,7 +205,7 @@ class Columns:
             out[some] = np.einsum("ij,ij->j", residual, residual)
         return out
 
-    def live_squares(self, *, recompute_below: float = 1e-7) -> NDArray[np.float64]:
+    def live_squares(self, *, recompute_below: float = 1e-7) -> Float64Array:
         """Return :meth:`squares`, with zero for columns whose projection is rounding."""
         squares, raw = self.squares(recompute_below=recompute_below), self.raw_squares()
         live = squares > NEGLIGIBLE**2 * raw
@@ -217,7 +215,7 @@ class Columns:
             live[doubtful] = squares[doubtful] > NEGLIGIBLE**2 * self._squares_of(doubtful, self._centre)
         return np.where(live, squares, 0.0)
 
-    def without_rounding(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+    def without_rounding(self, target: Float64Array) -> Float64Array:
         """Return :meth:`project`, with zeros for a response of which rounding alone is left."""
         projected = self.project(target)
         size, left = np.linalg.norm(target, axis=0), np.linalg.norm(projected, axis=0)
@@ -227,13 +225,13 @@ class Columns:
             explained = (left <= _LAST_DIGITS * size) | (left <= _EXPLAINED * centred)
         return np.where(explained, 0.0, projected)
 
-    def _centre(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _centre(self, target: Float64Array) -> Float64Array:
         if self._constant is None:
             return target
         once = target - self._constant @ (self._constant.T @ target)
         return np.asarray(once - self._constant @ (self._constant.T @ once))
 
-    def usable(self) -> NDArray[np.bool_]:
+    def usable(self) -> BoolArray:
         """Return which projected columns are more than rounding.
 
         Raises
@@ -253,7 +251,7 @@ class Columns:
         return columns if self.is_sparse else np.asarray(columns, dtype=np.float64)
 
 
-def _constant_of(basis: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+def _constant_of(basis: Float64Array | None) -> Float64Array | None:
     """Return the first direction of a basis, as a column, if it is the constant."""
     if basis is None or np.any(basis[:, 0] != basis[0, 0]):
         return None

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from sparsetheory.arrays import finite_array
 from sparsetheory.constraints import NONNEGATIVE
 from sparsetheory.ranges import require_squares
 from sparsetheory.regression.columns import Columns, check_columns, refuse_half
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = [
     "extend_basis",
@@ -24,11 +25,11 @@ __all__ = [
 _DEPENDENT = 1e-13
 
 
-def _norms(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def _norms(columns: Float64Array) -> Float64Array:
     return np.asarray(np.sqrt(np.einsum("ij,ij->j", columns, columns)))
 
 
-def inverse_factor(XS: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def inverse_factor(XS: Float64Array) -> tuple[Float64Array, IndexArray]:
     """Return the inverse of the triangular factor of a maximal independent subset of columns.
 
     Parameters
@@ -51,7 +52,7 @@ def inverse_factor(XS: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
     return W / norms[kept, None], kept
 
 
-def leave_one_out_distances(XS: ArrayLike) -> NDArray[np.float64]:
+def leave_one_out_distances(XS: ArrayLike) -> Float64Array:
     r"""Return the distance of every column to the span of the others.
 
     With ``X_S = Q R`` and ``W = R^{-1}``, the distance of column i is :math:`1 / \|W_{i,:}\|`. Solving with R costs
@@ -98,7 +99,7 @@ def leave_one_out_distances(XS: ArrayLike) -> NDArray[np.float64]:
     return distances
 
 
-def residual_norms(X: Any, Q: ArrayLike, *, recompute_below: float = 1e-7) -> NDArray[np.float64]:
+def residual_norms(X: Any, Q: ArrayLike, *, recompute_below: float = 1e-7) -> Float64Array:
     """Return the distance of every column of X to the span of an orthonormal basis.
 
     Parameters
@@ -144,7 +145,7 @@ def residual_norms(X: Any, Q: ArrayLike, *, recompute_below: float = 1e-7) -> ND
     return np.asarray(np.sqrt(squares / columns.n_samples))
 
 
-def orthonormal_basis(XT: ArrayLike, rtol: float = 1e-11) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def orthonormal_basis(XT: ArrayLike, rtol: float = 1e-11) -> tuple[Float64Array, IndexArray]:
     """Return an orthonormal basis of the span of some columns.
 
     Parameters
@@ -173,9 +174,7 @@ def orthonormal_basis(XT: ArrayLike, rtol: float = 1e-11) -> tuple[NDArray[np.fl
     return extend_basis(np.empty((columns.shape[0], 0)), columns, rtol)
 
 
-def extend_basis(
-    Q: NDArray[np.float64], XT: NDArray[np.float64], rtol: float
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+def extend_basis(Q: Float64Array, XT: Float64Array, rtol: float) -> tuple[Float64Array, IndexArray]:
     """Return an orthonormal basis of the span of a basis and some columns, and the columns that it needed.
 
     Parameters
@@ -200,6 +199,6 @@ def extend_basis(
     return np.asfortranarray(basis), kept
 
 
-def _leading(pivoted: NDArray[np.float64], rtol: float) -> int:
+def _leading(pivoted: Float64Array, rtol: float) -> int:
     """Count the pivots above a share of the norm of the columns, which is 1 (or 0 for zero columns)."""
     return int(np.count_nonzero(np.abs(np.diagonal(pivoted)) > rtol))

@@ -3,23 +3,23 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg.lapack import dpotrf
 from sklearn.utils import check_array
 
 from sparsetheory.constraints import NONNEGATIVE
 from sparsetheory.ranges import require_squares
+from sparsetheory.typing import Float64Array, FloatArray
 
 __all__ = ["check_statistics", "require_gram"]
 
-_Array = NDArray[np.float64]
 # Eigenvalues of a correlation matrix may be negative by this many roundings, times the number of features.
 _ROUNDINGS = 64
 # Matrices of more rows would take longer to factorise than most paths.
 _LARGEST = 5000
 
 
-def check_statistics(gram: ArrayLike, correlations: ArrayLike, energy: Any) -> tuple[_Array, _Array, float]:
+def check_statistics(gram: ArrayLike, correlations: ArrayLike, energy: Any) -> tuple[Float64Array, Float64Array, float]:
     """Return sufficient statistics of a regression in double precision.
 
     Parameters
@@ -67,7 +67,7 @@ def check_statistics(gram: ArrayLike, correlations: ArrayLike, energy: Any) -> t
     return 0.5 * (G + G.T), b, float(energy)
 
 
-def require_gram(gram: NDArray[np.floating], precision: Any) -> None:
+def require_gram(gram: FloatArray, precision: Any) -> None:
     """Raise ValueError for a square matrix that is no Gram matrix, up to rounding in a precision.
 
     Of more than 5,000 features only the signs of the diagonal and symmetry are looked at.
@@ -78,12 +78,12 @@ def require_gram(gram: NDArray[np.floating], precision: Any) -> None:
         raise ValueError(_indefinite(unit))
 
 
-def _indefinite(unit: _Array) -> str:
+def _indefinite(unit: Float64Array) -> str:
     least = np.linalg.eigvalsh(unit)[0]
     return f"gram must be positive semidefinite; the least eigenvalue of its correlation matrix is {least:.3g}"
 
 
-def _unit_gram(G: _Array, slack: float) -> tuple[_Array, _Array]:
+def _unit_gram(G: Float64Array, slack: float) -> tuple[Float64Array, Float64Array]:
     """Return the matrix with a unit diagonal, and by what its rows were multiplied."""
     require_squares("gram", np.sqrt(np.abs(np.diag(G)))[None], 1, each_column=True)
     scale = _inverse_roots("gram", np.diag(G))
@@ -104,13 +104,13 @@ def _precision(*arrays: Any) -> Any:
     return np.float32 if single else np.float64
 
 
-def _inverse_roots(name: str, diagonal: _Array) -> _Array:
+def _inverse_roots(name: str, diagonal: Float64Array) -> Float64Array:
     if np.any(diagonal < 0):
         raise ValueError(f"{name} must be positive semidefinite; its diagonal has the entry {diagonal.min():.3g}")
     return np.where(diagonal > 0, 1.0, 0.0) / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
 
 
-def _check_response(unit: _Array, b: _Array, dead: _Array, energy: float, slack: float) -> None:
+def _check_response(unit: Float64Array, b: Float64Array, dead: Float64Array, energy: float, slack: float) -> None:
     """Raise ValueError if no response has these correlations with columns of length one, and this energy."""
     if np.any(dead != 0):
         raise ValueError("correlations must be zero for features whose diagonal entry of gram is zero")
@@ -132,7 +132,7 @@ def _check_response(unit: _Array, b: _Array, dead: _Array, energy: float, slack:
     raise ValueError(f"energy must be at least what gram and correlations explain; got {energy:.3g}")
 
 
-def _is_semidefinite(unit: _Array, slack: float) -> bool:
+def _is_semidefinite(unit: Float64Array, slack: float) -> bool:
     """Say whether a symmetric matrix of unit or zero diagonal has no eigenvalue below ``-slack``."""
     shifted = np.array(unit, order="F")
     shifted[np.diag_indices_from(shifted)] += np.where(np.diagonal(shifted) > 0, slack, 1.0)

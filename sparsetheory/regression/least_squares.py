@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 from scipy import sparse
 from sklearn.utils.validation import _check_sample_weight
 
 from sparsetheory.ranges import require_squares
 from sparsetheory.regression.columns import Columns, canonical
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["LeastSquaresData", "check_indices", "check_row_weights", "prepare", "scale_rows"]
 
@@ -35,12 +36,12 @@ class _FreePart:
         Unit vector of the constant.
     """
 
-    basis: NDArray[np.float64]
-    inverse: NDArray[np.float64]
-    constant: NDArray[np.float64] | None
+    basis: Float64Array
+    inverse: Float64Array
+    constant: Float64Array | None
 
     @classmethod
-    def of(cls, design: NDArray[np.float64], fit_intercept: bool, roots: NDArray[np.float64] | None) -> "_FreePart":
+    def of(cls, design: Float64Array, fit_intercept: bool, roots: Float64Array | None) -> "_FreePart":
         constant = _constant(design.shape[0], roots) if fit_intercept else None
         if design.shape[1] == 0:
             return cls(np.empty((design.shape[0], 0)), np.empty((0, 0)), constant)
@@ -61,12 +62,12 @@ class _FreePart:
         inverse = np.linalg.pinv(basis.T @ unit, rcond=_EPS) / np.where(norms > 0, norms, 1.0)[:, None]
         return cls(np.asfortranarray(basis), inverse, constant)
 
-    def directions(self) -> NDArray[np.float64]:
+    def directions(self) -> Float64Array:
         """Return the whole basis, the constant first."""
         parts = [self.basis] if self.constant is None else [self.constant, self.basis]
         return np.asfortranarray(np.hstack(parts))
 
-    def fit(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+    def fit(self, target: Float64Array) -> Float64Array:
         """Return coefficients of minimal norm by least squares; none of what the constant explains up to rounding."""
         if self.constant is not None:
             target = Columns(target[:, None] if target.ndim == 1 else target, self.constant).without_rounding(target)
@@ -100,14 +101,14 @@ class LeastSquaresData:
     """
 
     columns: Columns
-    y: NDArray[np.float64]
-    raw_y: NDArray[np.float64]
-    free: NDArray[np.intp]
+    y: Float64Array
+    raw_y: Float64Array
+    free: IndexArray
     free_part: _FreePart
     fit_intercept: bool
-    roots: NDArray[np.float64] | None = None
+    roots: Float64Array | None = None
     mean_weight: float = 1.0
-    shift: NDArray[np.float64] | None = None
+    shift: Float64Array | None = None
 
     @property
     def n_samples(self) -> int:
@@ -124,7 +125,7 @@ class LeastSquaresData:
         """Sum of the row weights; the number of rows without weights."""
         return self.n_samples * self.mean_weight
 
-    def complete(self, coef: NDArray[np.float64], dtype: DTypeLike = np.float64) -> tuple[NDArray[Any], Any]:
+    def complete(self, coef: Float64Array, dtype: DTypeLike = np.float64) -> tuple[AnyArray, Any]:
         """Fit intercept and unpenalised features to what the given coefficients leave.
 
         Parameters
@@ -155,21 +156,21 @@ class LeastSquaresData:
             intercept = intercept - coef.astype(np.float64) @ self.shift
         return coef, intercept
 
-    def _left_by(self, coef: NDArray[Any]) -> NDArray[np.float64]:
+    def _left_by(self, coef: AnyArray) -> Float64Array:
         """Return the residual of some coefficients, in rows scaled by the roots of their weights."""
         support = np.flatnonzero(np.atleast_2d(coef).any(axis=0))
         values = coef[..., support].astype(np.float64).T
         return self.raw_y - np.asarray(self.columns.X[:, support] @ values, dtype=np.float64)
 
 
-def _constant(n_samples: int, roots: NDArray[np.float64] | None) -> NDArray[np.float64]:
+def _constant(n_samples: int, roots: Float64Array | None) -> Float64Array:
     """Return the unit vector of the constant in scaled rows, as a column."""
     if roots is None:
         return np.full((n_samples, 1), n_samples**-0.5)
     return (roots / np.linalg.norm(roots))[:, None]
 
 
-def _mean(values: NDArray[np.float64], roots: NDArray[np.float64] | None) -> Any:
+def _mean(values: Float64Array, roots: Float64Array | None) -> Any:
     """Return the weighted means of columns of scaled rows, corrected once so that no digit is lost to the sum."""
     weights = np.ones(values.shape[0]) if roots is None else roots
     total = weights @ weights
@@ -178,7 +179,7 @@ def _mean(values: NDArray[np.float64], roots: NDArray[np.float64] | None) -> Any
     return mean + weights @ left / total
 
 
-def _rounded(coef: NDArray[np.float64], dtype: DTypeLike) -> NDArray[Any]:
+def _rounded(coef: Float64Array, dtype: DTypeLike) -> AnyArray:
     """Return a copy of coefficients in a precision that holds them."""
     with np.errstate(over="ignore"):
         rounded = coef.astype(dtype)
@@ -193,7 +194,7 @@ def _rounded(coef: NDArray[np.float64], dtype: DTypeLike) -> NDArray[Any]:
 
 def prepare(
     X: Any,
-    y: NDArray[Any],
+    y: AnyArray,
     sample_weight: ArrayLike | None = None,
     *,
     fit_intercept: bool = False,
@@ -240,7 +241,7 @@ def prepare(
     return LeastSquaresData(columns, left, target, free, part, fit_intercept, roots, mean, shift)
 
 
-def check_row_weights(sample_weight: ArrayLike, X: Any) -> tuple[NDArray[np.float64], float]:
+def check_row_weights(sample_weight: ArrayLike, X: Any) -> tuple[Float64Array, float]:
     """Return the roots of row weights scaled to mean one, and the mean that they had.
 
     Raises
@@ -263,13 +264,13 @@ def check_row_weights(sample_weight: ArrayLike, X: Any) -> tuple[NDArray[np.floa
     return np.sqrt(shares / shares.mean()), mean
 
 
-def _weighted_means(X: Any, roots: NDArray[np.float64]) -> NDArray[np.float64]:
+def _weighted_means(X: Any, roots: Float64Array) -> Float64Array:
     """Return the means of dense columns, and of full sparse ones: others have no mean far above their spread."""
     means = np.asarray(Columns(X).inner(roots**2) / float(roots @ roots))
     return np.where(np.diff(X.indptr) == X.shape[0], means, 0.0) if sparse.issparse(X) else means
 
 
-def scale_rows(X: Any, roots: NDArray[np.float64], shift: NDArray[np.float64] | None = None) -> Any:
+def scale_rows(X: Any, roots: Float64Array, shift: Float64Array | None = None) -> Any:
     """Return ``diag(roots) (X - shift)`` in double precision, in Fortran order or CSC.
 
     Rounded to single precision, scaled rows of constant columns would not be multiples of the scaled constant. Means
@@ -286,7 +287,7 @@ def scale_rows(X: Any, roots: NDArray[np.float64], shift: NDArray[np.float64] | 
     return scaled
 
 
-def _scale_sparse_rows(X: Any, roots: NDArray[np.float64], shift: NDArray[np.float64] | None) -> Any:
+def _scale_sparse_rows(X: Any, roots: Float64Array, shift: Float64Array | None) -> Any:
     data = X.data * roots[X.indices]
     shifts = np.zeros(X.shape[1]) if shift is None else shift
     for j in np.flatnonzero(shifts):
@@ -295,9 +296,7 @@ def _scale_sparse_rows(X: Any, roots: NDArray[np.float64], shift: NDArray[np.flo
     return sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
 
 
-def _scale_and_shift(
-    block: NDArray[Any], roots: NDArray[np.float64], shift: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _scale_and_shift(block: AnyArray, roots: Float64Array, shift: Float64Array) -> Float64Array:
     """Shift and scale some columns; what is rounding of their entries becomes zero."""
     raw = block.astype(np.float64)
     left = (raw - shift) * roots[:, None]
@@ -305,7 +304,7 @@ def _scale_and_shift(
     return np.where(rounding, 0.0, left)
 
 
-def check_indices(name: str, given: ArrayLike | None, n_features: int) -> NDArray[np.intp]:
+def check_indices(name: str, given: ArrayLike | None, n_features: int) -> IndexArray:
     """Return distinct indices of features in increasing order; a boolean mask is understood too.
 
     Raises

@@ -3,12 +3,13 @@
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sparsetheory.regression.columns import canonical, refuse_half
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["SparseLinearModel", "check_sparsity", "predictions"]
 
@@ -27,7 +28,7 @@ def check_sparsity(name: str, value: Any, n_samples: int, n_features: int) -> in
     return int(value)
 
 
-def predictions(X: Any, coef: NDArray[Any], intercept: Any) -> NDArray[Any]:
+def predictions(X: Any, coef: AnyArray, intercept: Any) -> AnyArray:
     """Return ``X @ coef + intercept``, summed in double precision and given in the precision of both.
 
     Large means would lose the digits of single precision before the intercept takes them off.
@@ -68,14 +69,14 @@ class SparseLinearModel(RegressorMixin, BaseEstimator):
         self._dtype = X.dtype
         return canonical(X), y
 
-    def _set_coefficients(self, data: LeastSquaresData, coef: NDArray[np.float64]) -> Self:
+    def _set_coefficients(self, data: LeastSquaresData, coef: Float64Array) -> Self:
         """Store coefficients, (n_features,) or (n_targets, n_features), and what least squares adds to them."""
         self.coef_, intercept = data.complete(coef, self._dtype)
         self.intercept_ = float(intercept) if coef.ndim == 1 else intercept
         self.support_ = np.flatnonzero(np.atleast_2d(self.coef_).any(axis=0))
         return self
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> AnyArray:
         """Predict the response.
 
         Parameters

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.constraints import COUNT, generator
+from sparsetheory.typing import AnyArray
 
 __all__ = ["half_wavelength_array", "partial_pilots"]
 
@@ -55,10 +56,10 @@ def half_wavelength_array(
     rows = None if pilots is None else _pilots(pilots, n_antennas)
     phases = np.pi * (np.arange(n_antennas) - (n_antennas - 1) / 2)[:, None]
 
-    def seen(block: NDArray[Any]) -> NDArray[Any]:
+    def seen(block: AnyArray) -> AnyArray:
         return block if rows is None else np.asarray(rows @ block)
 
-    def response(u: Any) -> NDArray[Any]:
+    def response(u: Any) -> AnyArray:
         return np.asarray(np.exp(1j * phases * u) / np.sqrt(n_antennas))
 
     return ParametricMatrix(
@@ -106,7 +107,7 @@ def partial_pilots(n_pilots: int, n_antennas: int, random_state: Any = None) -> 
     return np.asarray(np.exp(-2j * np.pi * turns) / np.sqrt(n_antennas))
 
 
-def _pilots(pilots: ArrayLike, n_antennas: int) -> NDArray[Any]:
+def _pilots(pilots: ArrayLike, n_antennas: int) -> AnyArray:
     rows = np.asarray(pilots)
     if rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] != n_antennas or rows.dtype.kind not in "iufc":
         raise ValueError(f"pilots must be a matrix of numbers with {n_antennas} columns; got shape {rows.shape}")

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.markov.chain import check_transitions, sample_chain
 from sparsetheory.constraints import COUNT, POSITIVE, generator
+from sparsetheory.typing import AnyArray, BoolArray
 
 __all__ = ["ClusteredProblem", "make_clustered"]
 
@@ -16,13 +16,13 @@ __all__ = ["ClusteredProblem", "make_clustered"]
 class ClusteredProblem:
     """Data ``y = F x + noise`` with the truth."""
 
-    F: NDArray[Any]
+    F: AnyArray
     """Sensing matrix, shape (M, N)."""
-    y: NDArray[Any]
+    y: AnyArray
     """Data, shape (M,) or (M, n_snapshots)."""
-    x: NDArray[Any]
+    x: AnyArray
     """Coefficients, shape (N,) or (N, n_snapshots)."""
-    support: NDArray[np.bool_]
+    support: BoolArray
     """Which coefficients are on, shape (N,)."""
     noise_variance: float
     """Variance of the noise per observation; of a complex one, both parts together."""
@@ -91,7 +91,7 @@ def make_clustered(
     return ClusteredProblem(F, y, x, support, variance)
 
 
-def _draw_support(rng: np.random.Generator, n_rows: int, n: int, p01: float, p10: float) -> NDArray[np.bool_]:
+def _draw_support(rng: np.random.Generator, n_rows: int, n: int, p01: float, p10: float) -> BoolArray:
     for _ in range(1000):
         support = sample_chain(n, p01, p10, random_state=rng)
         if 0 < support.sum() < max(0.9 * n_rows, 2):
@@ -101,7 +101,7 @@ def _draw_support(rng: np.random.Generator, n_rows: int, n: int, p01: float, p10
     )
 
 
-def _normal(rng: np.random.Generator, shape: tuple[int, ...], complex_data: bool) -> NDArray[Any]:
+def _normal(rng: np.random.Generator, shape: tuple[int, ...], complex_data: bool) -> AnyArray:
     if not complex_data:
         return rng.standard_normal(shape)
     return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) / np.sqrt(2)

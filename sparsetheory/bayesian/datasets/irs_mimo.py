@@ -11,6 +11,7 @@ from sklearn.utils import Bunch
 from sparsetheory.bayesian.datasets.kronecker import check_snr, noise_at, standard_normal
 from sparsetheory.bayesian.kronecker.algebra import kron_matvec
 from sparsetheory.constraints import COUNT, generator
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["irs_channels", "irs_nmse", "irs_ser", "make_irs_mimo", "perfect_ser"]
 
@@ -25,7 +26,7 @@ def _steering(n: int, res: int) -> _Complex:
     return np.exp(1j * np.pi * np.outer(np.arange(n), frequencies)) / math.sqrt(n)
 
 
-def _block_gains(rng: np.random.Generator, res: int, spread: int) -> tuple[_Complex, NDArray[np.intp]]:
+def _block_gains(rng: np.random.Generator, res: int, spread: int) -> tuple[_Complex, IndexArray]:
     """Draw gains on neighbouring frequencies, and where they are."""
     where = int(rng.integers(res - spread + 1)) + np.arange(spread)
     gains = np.zeros(res, dtype=np.complex128)
@@ -33,7 +34,7 @@ def _block_gains(rng: np.random.Generator, res: int, spread: int) -> tuple[_Comp
     return gains, where
 
 
-def _pattern(rng: np.random.Generator, to_surface: _Complex, to_base: _Complex) -> NDArray[np.float64]:
+def _pattern(rng: np.random.Generator, to_surface: _Complex, to_base: _Complex) -> Float64Array:
     """Draw signs of the elements of the surface until the channel through it does not vanish."""
     for _ in range(1000):
         theta = rng.choice([-1.0, 1.0], to_surface.shape[0]) / math.sqrt(to_surface.shape[0])
@@ -42,7 +43,7 @@ def _pattern(rng: np.random.Generator, to_surface: _Complex, to_base: _Complex) 
     raise ValueError("no pattern of the surface lets a channel through; take a larger L or another rng")
 
 
-def _given(name: str, value: Any, shape: tuple[int, int], default: NDArray[Any]) -> NDArray[Any]:
+def _given(name: str, value: Any, shape: tuple[int, int], default: AnyArray) -> AnyArray:
     if value is None:
         return default
     matrix = np.asarray(value)

@@ -5,18 +5,16 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from sparsetheory.bayesian.kronecker.algebra import kron_matvec
 from sparsetheory.constraints import COUNT, FINITE, generator
+from sparsetheory.typing import InexactArray
 
 __all__ = ["check_snr", "make_kron_sparse", "noise_at", "standard_normal"]
 
-_Array = NDArray[np.inexact]
 
-
-def standard_normal(rng: np.random.Generator, shape: Any, is_complex: bool) -> _Array:
+def standard_normal(rng: np.random.Generator, shape: Any, is_complex: bool) -> InexactArray:
     """Draw standard normal values; complex ones are circular with total variance one."""
     if is_complex:
         return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) * np.sqrt(0.5)
@@ -36,7 +34,7 @@ def check_snr(snr_db: Any) -> float:
     return float(snr_db)
 
 
-def noise_at(rng: np.random.Generator, signal: _Array, snr_db: float) -> tuple[_Array, float]:
+def noise_at(rng: np.random.Generator, signal: InexactArray, snr_db: float) -> tuple[InexactArray, float]:
     """Draw noise at a signal-to-noise ratio.
 
     Parameters

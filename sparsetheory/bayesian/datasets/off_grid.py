@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sparsetheory.bayesian.datasets.antenna_array import half_wavelength_array, partial_pilots
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.constraints import FINITE, NONNEGATIVE, generator
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["OffGridChannel", "make_off_grid_channel"]
 
@@ -28,9 +29,9 @@ class OffGridChannel:
     """The channel, one entry per antenna."""
     array: ParametricMatrix
     """Array responses themselves: ``array.matrix(theta) @ coef`` is the channel that coefficients stand for."""
-    cells: NDArray[np.intp]
+    cells: IndexArray
     """Grid points next to the paths."""
-    offsets: NDArray[np.float64]
+    offsets: Float64Array
     """Where the paths are, in widths of a cell from those points."""
     gains: NDArray[np.complex128]
     """Complex gains of the paths."""
@@ -38,7 +39,7 @@ class OffGridChannel:
     """Variance of the noise per observation, both parts together."""
 
     @property
-    def directions(self) -> NDArray[np.float64]:
+    def directions(self) -> Float64Array:
         """Sines of the angles of the paths."""
         return np.asarray(self.F.grid[self.cells] + self.offsets * self.F.spacing[self.cells])
 
@@ -139,7 +140,7 @@ def make_off_grid_channel(
     return OffGridChannel(F, y, channel, array, where, offsets, gains, variance)
 
 
-def _cells(cells: Sequence[int], n: int) -> NDArray[np.intp]:
+def _cells(cells: Sequence[int], n: int) -> IndexArray:
     where = np.asarray(cells)
     if where.ndim != 1 or where.size == 0 or where.dtype.kind not in "iu" or np.unique(where).size < where.size:
         raise ValueError(f"cells must be different integers, at least one; got {cells!r}")

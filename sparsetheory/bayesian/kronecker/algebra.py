@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
+from sparsetheory.typing import Float64Array, InexactArray, Int64Array
 
 __all__ = [
     "contract",
@@ -18,9 +19,6 @@ __all__ = [
     "outer_product",
     "squared_modulus",
 ]
-
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 
 
 def mode_product(T: ArrayLike, A: ArrayLike, mode: int) -> NDArray:
@@ -65,7 +63,7 @@ def mode_product(T: ArrayLike, A: ArrayLike, mode: int) -> NDArray:
     return _multiply(np.ascontiguousarray(T), A, mode)
 
 
-def _multiply(T: _Array, A: _Array, mode: int) -> _Array:
+def _multiply(T: InexactArray, A: InexactArray, mode: int) -> InexactArray:
     """Multiply one mode of a C-ordered tensor."""
     before, n, after = math.prod(T.shape[:mode]), T.shape[mode], math.prod(T.shape[mode + 1 :])
     shape = (*T.shape[:mode], A.shape[0], *T.shape[mode + 1 :])
@@ -76,7 +74,7 @@ def _multiply(T: _Array, A: _Array, mode: int) -> _Array:
     return np.matmul(A, T.reshape(before, n, after)).reshape(shape)
 
 
-def mode_products(T: _Array, matrices: Sequence[_Array]) -> _Array:
+def mode_products(T: InexactArray, matrices: Sequence[InexactArray]) -> InexactArray:
     """Multiply the first modes of a C-ordered tensor by one matrix each.
 
     Modes that shrink come first, so that tensors in between stay small. Further modes (snapshots) are left alone.
@@ -141,7 +139,7 @@ def kron_matvec(As: Sequence[ArrayLike], x: ArrayLike, adjoint: bool = False) ->
     return dictionaries.with_precision(result, tensor.single)
 
 
-def outer_product(vectors: Sequence[_Real]) -> _Real:
+def outer_product(vectors: Sequence[Float64Array]) -> Float64Array:
     """Return the tensor of all products of one entry of each vector.
 
     Parameters
@@ -159,7 +157,7 @@ def outer_product(vectors: Sequence[_Real]) -> _Real:
     return result
 
 
-def contract(T: _Real, weights: Sequence[_Real], k: int) -> _Real:
+def contract(T: Float64Array, weights: Sequence[Float64Array], k: int) -> Float64Array:
     """Sum a C-ordered tensor over all modes but one, weighted by a vector along each.
 
     Parameters
@@ -182,7 +180,7 @@ def contract(T: _Real, weights: Sequence[_Real], k: int) -> _Real:
     return T
 
 
-def mode_starts(sizes: Sequence[int]) -> NDArray[np.int64]:
+def mode_starts(sizes: Sequence[int]) -> Int64Array:
     """Return where each mode starts in a vector that holds one vector per mode, and its length.
 
     Parameters
@@ -197,7 +195,7 @@ def mode_starts(sizes: Sequence[int]) -> NDArray[np.int64]:
     return np.array([0, *accumulate(sizes)], dtype=np.int64)
 
 
-def squared_modulus(values: _Array) -> _Real:
+def squared_modulus(values: InexactArray) -> Float64Array:
     """Return squared absolute values without the square root that ``abs`` takes.
 
     Parameters

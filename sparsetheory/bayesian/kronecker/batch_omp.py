@@ -3,10 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 
 from sparsetheory.bayesian.kronecker.algebra import mode_products
@@ -14,10 +13,9 @@ from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
 from sparsetheory.bayesian.kronecker.factor_checks import check_noise
 from sparsetheory.constraints import COUNT
 from sparsetheory.ranges import require_squares
+from sparsetheory.typing import AnyArray, IndexArray, InexactArray
 
 __all__ = ["KronOMPResult", "kron_omp_batch"]
-
-_Array = NDArray[np.inexact]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +32,8 @@ class KronOMPResult:
         Norm of the residual.
     """
 
-    coef: NDArray[Any]
-    atoms: NDArray[np.intp]
+    coef: AnyArray
+    atoms: IndexArray
     residual_norm: float
 
 
@@ -101,8 +99,8 @@ def kron_omp_batch(
 
 
 def _pursue(
-    grams: Sequence[_Array], b: _Array, energy: float, target: float, limit: int
-) -> tuple[NDArray[np.intp], _Array, float]:
+    grams: Sequence[InexactArray], b: InexactArray, energy: float, target: float, limit: int
+) -> tuple[IndexArray, InexactArray, float]:
     """Select atoms one by one, and return them with their coefficients and the squared residual."""
     sizes = [G.shape[0] for G in grams]
     lower = np.zeros((limit, limit), dtype=np.result_type(b, *grams))
@@ -122,7 +120,7 @@ def _pursue(
     return np.array(atoms, dtype=np.intp), coef, square
 
 
-def _grow(lower: _Array, grams: Sequence[_Array], atoms: list[int], index: int) -> bool:
+def _grow(lower: InexactArray, grams: Sequence[InexactArray], atoms: list[int], index: int) -> bool:
     """Add the row of an atom to the Cholesky factor, unless the atom depends on the selected ones."""
     k, sizes = len(atoms), [G.shape[0] for G in grams]
     new = np.unravel_index(index, sizes)

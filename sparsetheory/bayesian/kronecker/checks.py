@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sparsetheory.typing import InexactArray
+
 __all__ = ["Dictionaries", "Layout", "as_tensor", "check_dictionaries", "numeric"]
 
-_Array = NDArray[np.inexact]
 _SINGLE = (np.dtype(np.float32), np.dtype(np.complex64))
 
 
@@ -27,7 +28,7 @@ class Dictionaries:
         Whether all were given in single precision.
     """
 
-    matrices: list[_Array]
+    matrices: list[InexactArray]
     single: bool
 
     @property
@@ -63,7 +64,7 @@ class Layout:
         d.
     """
 
-    values: _Array
+    values: InexactArray
     shape: tuple[int, ...]
     single: bool
     n_modes: int

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.kronecker.checks import numeric
 from sparsetheory.constraints import NONNEGATIVE, POSITIVE
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = [
     "check_factors",
@@ -106,7 +106,7 @@ def _listed(name: str, values: Any, n_modes: int, what: str) -> list[Any]:
     return given
 
 
-def check_factors(name: str, factors: Any, sizes: Sequence[int]) -> list[NDArray[np.float64]]:
+def check_factors(name: str, factors: Any, sizes: Sequence[int]) -> list[Float64Array]:
     """Validate one vector of prior variances per mode.
 
     Parameters
@@ -140,7 +140,7 @@ def check_factors(name: str, factors: Any, sizes: Sequence[int]) -> list[NDArray
     return result
 
 
-def check_moments(name: str, values: Any, sizes: Sequence[int] | None = None) -> NDArray[np.float64]:
+def check_moments(name: str, values: Any, sizes: Sequence[int] | None = None) -> Float64Array:
     """Validate a tensor of second moments.
 
     Parameters
@@ -171,7 +171,7 @@ def check_moments(name: str, values: Any, sizes: Sequence[int] | None = None) ->
     return np.ascontiguousarray(tensor)
 
 
-def check_positive_factors(name: str, factors: Any, sizes: Sequence[int]) -> list[NDArray[np.float64]]:
+def check_positive_factors(name: str, factors: Any, sizes: Sequence[int]) -> list[Float64Array]:
     """Validate factors that are divided by: as :func:`check_factors`, and no zeros.
 
     Raises
@@ -186,7 +186,7 @@ def check_positive_factors(name: str, factors: Any, sizes: Sequence[int]) -> lis
     return checked
 
 
-def check_supports(supports: Any, sizes: Sequence[int]) -> list[NDArray[np.intp]]:
+def check_supports(supports: Any, sizes: Sequence[int]) -> list[IndexArray]:
     """Validate one set of indices per mode.
 
     Parameters

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,10 +17,9 @@ from sparsetheory.bayesian.kronecker.oracle import fit_on_supports
 from sparsetheory.certificates import Status
 from sparsetheory.constraints import COUNT, NONNEGATIVE
 from sparsetheory.ranges import require_squares
+from sparsetheory.typing import AnyArray, InexactArray
 
 __all__ = ["KroneckerOMP"]
-
-_Array = NDArray[np.inexact]
 
 
 class KroneckerOMP(BaseEstimator):
@@ -150,7 +149,7 @@ class KroneckerOMP(BaseEstimator):
         ).certified(dictionaries.matrices, data.values)  # fmt: skip
         return self
 
-    def predict(self, As: Sequence[ArrayLike] | None = None) -> NDArray[Any]:
+    def predict(self, As: Sequence[ArrayLike] | None = None) -> AnyArray:
         """Predict measurements.
 
         Parameters
@@ -187,7 +186,7 @@ class KroneckerOMP(BaseEstimator):
         return math.sqrt(n_rows * check_noise(self.noise_variance, "noise_variance"))
 
 
-def _unit_columns(A: _Array) -> _Array:
+def _unit_columns(A: InexactArray) -> InexactArray:
     norms = np.linalg.norm(A, axis=0)
     return A / np.where(norms > 0, norms, 1.0)
 

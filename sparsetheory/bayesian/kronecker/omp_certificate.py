@@ -7,15 +7,13 @@ from functools import reduce
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.typing import Float64Array, InexactArray
 
 __all__ = ["KroneckerOMPCertificate"]
-
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,14 @@ class KroneckerOMPCertificate(Certificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("caps", "tol", "noise_variance", "normalize")
 
-    coef: _Array = field(kw_only=True, repr=False)
+    coef: InexactArray = field(kw_only=True, repr=False)
     supports: tuple[tuple[int, ...], ...] = field(kw_only=True)
     caps: tuple[int, ...] = field(kw_only=True)
     tol: float = field(kw_only=True)
     noise_variance: float | None = field(kw_only=True)
     normalize: bool = field(kw_only=True)
 
-    def certified(self, matrices: Sequence[_Array], Y: _Array) -> Self:
+    def certified(self, matrices: Sequence[InexactArray], Y: InexactArray) -> Self:
         """Return the certificate of a fit, whose bound is the one of its coefficients."""
         return self.stated()._judged(matrices, Y, self._bound(matrices, Y))
 
@@ -86,7 +84,7 @@ class KroneckerOMPCertificate(Certificate):
             raise ValueError(f"As must have the {self.coef.size} columns of the fit; got {dictionaries.columns}")
         return self._judged(dictionaries.matrices, data.values, self.bound).unless_misstated()
 
-    def _judged(self, matrices: Sequence[_Array], Y: _Array, bound: float) -> Self:
+    def _judged(self, matrices: Sequence[InexactArray], Y: InexactArray, bound: float) -> Self:
         if not np.isfinite(self.coef).all():
             return replace(self, bound=bound, measured=math.inf, status=Status.INVALID, reason="coef is not finite")
         sizes = [A.shape[1] for A in matrices]
@@ -111,7 +109,7 @@ class KroneckerOMPCertificate(Certificate):
             faults.append("the residual is large, and an index could be added")
         return replace(self, bound=bound, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
 
-    def _bound(self, matrices: Sequence[_Array], Y: _Array) -> float:
+    def _bound(self, matrices: Sequence[InexactArray], Y: InexactArray) -> float:
         norms = reduce(np.multiply.outer, [np.linalg.norm(A, axis=0) for A in matrices])
         size = float(np.linalg.norm(Y))
         terms = 1.0 + float(np.sum(norms * np.abs(self.coef.reshape(norms.shape)))) / (size or 1.0)
@@ -119,7 +117,7 @@ class KroneckerOMPCertificate(Certificate):
         exact = float(np.finfo(np.float64).eps) * sum(sum(A.shape) for A in matrices)
         return (float(np.finfo(self.coef.real.dtype).eps) + exact) * terms
 
-    def _may_stop(self, residual: _Array, size: float, correlations: _Real) -> bool:
+    def _may_stop(self, residual: InexactArray, size: float, correlations: Float64Array) -> bool:
         """Whether the residual is small enough, or the best index is there already or has no room."""
         left = float(np.linalg.norm(residual))
         limit = self.tol * size if self.noise_variance is None else math.sqrt(residual.size * self.noise_variance)
@@ -130,7 +128,7 @@ class KroneckerOMPCertificate(Certificate):
         return all(int(index) in support or len(support) >= cap for index, support, cap in pairs)
 
 
-def _rotated(T: _Array, matrices: Sequence[_Array]) -> _Array:
+def _rotated(T: InexactArray, matrices: Sequence[InexactArray]) -> InexactArray:
     """Multiply the modes of a tensor by a matrix each."""
     for k, A in enumerate(matrices):
         T = np.moveaxis(np.tensordot(A, T, axes=(1, k)), 0, k)

@@ -2,27 +2,25 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.kronecker.algebra import mode_products
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
 from sparsetheory.bayesian.kronecker.factor_checks import check_noise, check_supports
+from sparsetheory.typing import AnyArray, IndexArray, InexactArray
 
 __all__ = ["fit_on_supports", "oracle_ls", "oracle_nmse"]
 
-_Array = NDArray[np.inexact]
 
-
-def fit_on_supports(matrices: Sequence[_Array], Y: _Array, supports: Sequence[NDArray[np.intp]]) -> _Array:
+def fit_on_supports(matrices: Sequence[InexactArray], Y: InexactArray, supports: Sequence[IndexArray]) -> InexactArray:
     """Return least-squares coefficients on a product of supports, of shape (K_1, ..., K_d) or with snapshots behind."""
     inverses = [np.linalg.pinv(A[:, support]) for A, support in zip(matrices, supports, strict=True)]
     return mode_products(Y, inverses)
 
 
-def oracle_ls(As: Sequence[ArrayLike], y: ArrayLike, supports: Sequence[ArrayLike]) -> NDArray[Any]:
+def oracle_ls(As: Sequence[ArrayLike], y: ArrayLike, supports: Sequence[ArrayLike]) -> AnyArray:
     """Fit a vector by least squares on the product of known supports.
 
     Parameters

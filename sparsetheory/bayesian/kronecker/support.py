@@ -1,12 +1,13 @@
 """Which coefficients count as different from zero."""
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sparsetheory.typing import IndexArray, InexactArray
 
 __all__ = ["significant"]
 
 
-def significant(coef: NDArray[np.inexact], share: float = 1e-3) -> NDArray[np.intp]:
+def significant(coef: InexactArray, share: float = 1e-3) -> IndexArray:
     """Return the coefficients above a share of the largest.
 
     Parameters

@@ -3,10 +3,11 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from sparsetheory.constraints import COUNT, FRACTION, generator
+from sparsetheory.typing import AnyArray, BoolArray, Float64Array
 
 __all__ = [
     "ChainMessages",
@@ -19,15 +20,13 @@ __all__ = [
     "transition_table",
 ]
 
-_Array = NDArray[np.float64]
-
 
 class ChainMessages(NamedTuple):
     """What a chain says about its nodes."""
 
-    ext: NDArray[Any]
+    ext: AnyArray
     """Extrinsic log-odds of each node: the prior and the evidence of all others, shape (n,)."""
-    post: NDArray[Any]
+    post: AnyArray
     """Posterior probabilities of being on, shape (n,)."""
     logZ: float
     """Logarithm of the expected likelihood ratio under the chain."""
@@ -36,9 +35,9 @@ class ChainMessages(NamedTuple):
 class LinePass(NamedTuple):
     """Messages along lines: log-odds that arrive from either side, and log normalisers."""
 
-    forward: _Array
-    backward: _Array
-    log_z: _Array
+    forward: Float64Array
+    backward: Float64Array
+    log_z: Float64Array
 
 
 def check_transitions(p01: Any, p10: Any) -> None:
@@ -47,7 +46,7 @@ def check_transitions(p01: Any, p10: Any) -> None:
     FRACTION.check("p10", p10)
 
 
-def check_evidence(ell: ArrayLike, ndim: int = 1) -> _Array:
+def check_evidence(ell: ArrayLike, ndim: int = 1) -> Float64Array:
     """Return log-odds as a C-ordered array of doubles.
 
     Raises
@@ -63,7 +62,7 @@ def check_evidence(ell: ArrayLike, ndim: int = 1) -> _Array:
     return out
 
 
-def transition_table(p01: float, p10: float) -> _Array:
+def transition_table(p01: float, p10: float) -> Float64Array:
     """Return the transition probabilities, indexed by the state before and the state after, off first."""
     return np.array([[1.0 - p01, p01], [p10, 1.0 - p10]])
 
@@ -76,7 +75,7 @@ def initial_odds(p01: float, p10: float, p_init: float | None) -> float:
     return float(logit(p_init))
 
 
-def line_pass(unary: _Array, start: float, table: _Array) -> LinePass:
+def line_pass(unary: Float64Array, start: float, table: Float64Array) -> LinePass:
     """Run the exact recursions on every row of a C-ordered array of log-odds."""
     from sparsetheory.numba_kernels.markov import line_messages
 
@@ -134,7 +133,7 @@ def chain_messages(ell: ArrayLike, p01: float, p10: float, p_init: float | None 
     return ChainMessages(ext.astype(dtype), expit(ext + values).astype(dtype), log_z)
 
 
-def chain_pair_marginals(ell: ArrayLike, p01: float, p10: float, p_init: float | None = None) -> _Array:
+def chain_pair_marginals(ell: ArrayLike, p01: float, p10: float, p_init: float | None = None) -> Float64Array:
     """Return the posterior probabilities of the states of neighbours.
 
     Parameters
@@ -164,7 +163,7 @@ def chain_pair_marginals(ell: ArrayLike, p01: float, p10: float, p_init: float |
     return pair_marginals(values[None], line_pass(values[None], initial_odds(p01, p10, p_init), table), table)[0]
 
 
-def pair_marginals(unary: _Array, lines: LinePass, table: _Array) -> _Array:
+def pair_marginals(unary: Float64Array, lines: LinePass, table: Float64Array) -> Float64Array:
     """Return pair probabilities of all lines, shape (R, C - 1, 2, 2), from the messages of :func:`line_pass`."""
     left = (lines.forward + unary)[:, :-1, None, None] * np.array([[0.0], [1.0]])
     right = (lines.backward + unary)[:, 1:, None, None] * np.array([[0.0, 1.0]])
@@ -175,7 +174,7 @@ def pair_marginals(unary: _Array, lines: LinePass, table: _Array) -> _Array:
 
 def sample_chain(
     n: int, p01: float, p10: float, p_init: float | None = None, *, n_paths: int | None = None, random_state: Any = None
-) -> NDArray[np.bool_]:
+) -> BoolArray:
     """Draw paths of a binary Markov chain.
 
     Parameters

@@ -1,27 +1,26 @@
 """Binary grids with pairwise tables along rows and columns: loopy sum-product with exact lines."""
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian.markov.chain import LinePass, check_evidence, line_pass
 from sparsetheory.constraints import COUNT, NONNEGATIVE
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["GridMessages", "bethe_log_z", "check_table", "grid_bp"]
-
-_Array = NDArray[np.float64]
 
 
 class GridMessages(NamedTuple):
     """What loopy sum-product says about the nodes of a grid."""
 
-    post: NDArray[Any]
+    post: AnyArray
     """Approximate marginal probabilities of being on, shape (R, C)."""
-    ext: NDArray[Any]
+    ext: AnyArray
     """Log-odds that the neighbours send to each node, shape (R, C)."""
     n_iter: int
     """Iterations used."""
@@ -29,7 +28,7 @@ class GridMessages(NamedTuple):
     """Whether the messages came to rest."""
 
 
-def check_table(name: str, table: ArrayLike) -> _Array:
+def check_table(name: str, table: ArrayLike) -> Float64Array:
     """Return a table of positive weights of neighbours.
 
     Raises
@@ -116,15 +115,15 @@ def grid_bp(
     return GridMessages(expit(ext + values).astype(dtype), ext.astype(dtype), n_iter, converged)
 
 
-def total(lines: LinePass) -> _Array:
+def total(lines: LinePass) -> Float64Array:
     """Return what both sides of its line send to each node."""
     return lines.forward + lines.backward
 
 
 def grid_lines(
-    ell: _Array,
-    row_table: _Array,
-    col_table: _Array,
+    ell: Float64Array,
+    row_table: Float64Array,
+    col_table: Float64Array,
     damping: float,
     max_iter: int,
     tol: float,
@@ -148,12 +147,14 @@ def grid_lines(
     return rows, cols, n_iter, converged
 
 
-def _column_pass(unary: _Array, start: float, table: _Array) -> LinePass:
+def _column_pass(unary: Float64Array, start: float, table: Float64Array) -> LinePass:
     lines = line_pass(np.ascontiguousarray(unary.T), start, table)
     return LinePass(lines.forward.T, lines.backward.T, lines.log_z)
 
 
-def bethe_log_z(ell: _Array, rows: LinePass, cols: LinePass, row_table: _Array, col_table: _Array) -> float:
+def bethe_log_z(
+    ell: Float64Array, rows: LinePass, cols: LinePass, row_table: Float64Array, col_table: Float64Array
+) -> float:
     """Return the Bethe approximation of the log normaliser at a fixed point: exact on one line, no bound on a grid.
 
     Sum over edges of the log normalisers of the pair beliefs, less those of the nodes as often as edges share them.
@@ -172,7 +173,7 @@ def bethe_log_z(ell: _Array, rows: LinePass, cols: LinePass, row_table: _Array, 
     return value
 
 
-def _edges(left: _Array, right: _Array, table: _Array) -> float:
+def _edges(left: Float64Array, right: Float64Array, table: Float64Array) -> float:
     weights = np.log(table)
     off = np.logaddexp(weights[0, 0], weights[0, 1] + right)
     on = left + np.logaddexp(weights[1, 0], weights[1, 1] + right)

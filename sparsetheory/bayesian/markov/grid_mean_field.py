@@ -1,28 +1,27 @@
 """Binary grids as exact rows that see each other in the mean: a lower bound of the normaliser that only grows."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from sparsetheory.bayesian.markov.chain import check_evidence, line_pass
 from sparsetheory.bayesian.markov.grid import check_table
 from sparsetheory.constraints import COUNT, NONNEGATIVE
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["RowsMeanField", "grid_rows_mf"]
-
-_Array = NDArray[np.float64]
 
 
 class RowsMeanField(NamedTuple):
     """A distribution of a grid whose rows are independent chains."""
 
-    post: NDArray[Any]
+    post: AnyArray
     """Probabilities of being on, shape (R, C)."""
-    ext: NDArray[Any]
+    ext: AnyArray
     """Log-odds of each node without its own evidence, shape (R, C)."""
-    bounds: _Array
+    bounds: Float64Array
     """Lower bounds of the log normaliser after each sweep, non-decreasing."""
     converged: bool
     """Whether the probabilities came to rest."""
@@ -86,14 +85,14 @@ def grid_rows_mf(
 
 
 def sweep_rows(
-    ell: _Array,
-    row_table: _Array,
-    col_table: _Array,
-    post: _Array,
+    ell: Float64Array,
+    row_table: Float64Array,
+    col_table: Float64Array,
+    post: Float64Array,
     max_iter: int,
     tol: float,
     row_start: float = 0.0,
-) -> tuple[_Array, _Array, _Array, bool]:
+) -> tuple[Float64Array, Float64Array, Float64Array, bool]:
     """Sweep over the rows; return probabilities, extrinsic log-odds, the bounds, and whether they came to rest."""
     post, ext = post.copy(), np.empty_like(ell)
     weights = np.log(col_table)
@@ -114,7 +113,7 @@ def sweep_rows(
     return post, ext, np.array(bounds), False
 
 
-def _field(weights: _Array, post: _Array, r: int) -> _Array:
+def _field(weights: Float64Array, post: Float64Array, r: int) -> Float64Array:
     """Return the mean log-odds that the rows above and below give to row r."""
     field = np.zeros(post.shape[1])
     if r > 0:
@@ -126,7 +125,7 @@ def _field(weights: _Array, post: _Array, r: int) -> _Array:
     return field
 
 
-def _vertical(weights: _Array, post: _Array) -> float:
+def _vertical(weights: Float64Array, post: Float64Array) -> float:
     """Return the expected log weight of the vertical neighbours."""
     upper, lower = post[:-1], post[1:]
     off = (1.0 - lower) * weights[0, 0] + lower * weights[0, 1]

@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from sparsetheory.bayesian.markov.chain import initial_odds, line_pass, pair_marginals, transition_table
+from sparsetheory.typing import Float64Array
 
 __all__ = ["ChainPrior", "IndependentPrior", "SupportBelief", "SupportPrior"]
 
-_Array = NDArray[np.float64]
 # Learned probabilities stay this far from 0 and 1, unless the user's were closer.
 _MARGIN = 1e-4
 
@@ -35,9 +34,9 @@ class SupportBelief:
         False if messages on a grid still moved.
     """
 
-    post: _Array
-    ext: _Array
-    ell: _Array
+    post: Float64Array
+    ext: Float64Array
+    ell: Float64Array
     log_prior: float
     settled: bool = True
 
@@ -55,7 +54,7 @@ class SupportPrior(Protocol):
         """Share of coefficients that are on, as far as it is known in closed form."""
         ...
 
-    def update(self, ell: _Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         """Return the factor that is best for the evidence; `previous` is where an iterative prior may start."""
         ...
 
@@ -72,7 +71,7 @@ class IndependentPrior:
 
     bounded = True
 
-    def update(self, ell: _Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         """Combine prior and evidence, coefficient by coefficient."""
         odds = logit(self.density)
         post = expit(odds + ell)
@@ -110,7 +109,7 @@ class ChainPrior:
         """Share of the stationary chain that is on."""
         return self.p01 / (self.p01 + self.p10)
 
-    def update(self, ell: _Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         """Run forward-backward on every row."""
         unary = ell.reshape(self.shape)
         start = initial_odds(self.p01, self.p10, self.p_init)

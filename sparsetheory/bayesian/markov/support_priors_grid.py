@@ -4,17 +4,15 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from sparsetheory.bayesian.markov.chain import initial_odds, transition_table
 from sparsetheory.bayesian.markov.grid import bethe_log_z, grid_lines, total
 from sparsetheory.bayesian.markov.grid_mean_field import sweep_rows
 from sparsetheory.bayesian.markov.support_priors import SupportBelief
+from sparsetheory.typing import Float64Array
 
 __all__ = ["GridPrior", "RowsPrior"]
-
-_Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,11 @@ class _PooledChains:
         return self.p01 / (self.p01 + self.p10)
 
     @property
-    def _table(self) -> _Array:
+    def _table(self) -> Float64Array:
         return np.sqrt(transition_table(self.p01, self.p10))
 
     @property
-    def _starts(self) -> _Array:
+    def _starts(self) -> Float64Array:
         """Log-odds of the factors at the first nodes of rows and columns."""
         odds = 0.5 * initial_odds(self.p01, self.p10, None)
         starts = np.zeros(self.shape)
@@ -77,7 +75,7 @@ class GridPrior(_PooledChains):
 
     bounded = False
 
-    def update(self, ell: _Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         """Run sum-product to rest."""
         starts = self._starts
         unary = ell.reshape(self.shape) + starts
@@ -97,7 +95,7 @@ class RowsPrior(_PooledChains):
 
     bounded = True
 
-    def update(self, ell: _Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         """Sweep over the rows from where they were: every sweep raises the bound."""
         starts = self._starts
         unary = ell.reshape(self.shape) + starts

@@ -1,17 +1,15 @@
 """Posteriors of supports in plain probabilities, for checks of certificates: no kernel, and no log-odds."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior, SupportPrior
 from sparsetheory.bayesian.markov.support_priors_grid import GridPrior, RowsPrior
+from sparsetheory.typing import Float64Array
 
 __all__ = ["plain_posterior"]
 
-_Array = NDArray[np.float64]
 
-
-def plain_posterior(prior: SupportPrior, ell: _Array, previous: _Array) -> _Array:
+def plain_posterior(prior: SupportPrior, ell: Float64Array, previous: Float64Array) -> Float64Array:
     """Return the probabilities of being on, given evidence.
 
     Parameters
@@ -47,16 +45,16 @@ def plain_posterior(prior: SupportPrior, ell: _Array, previous: _Array) -> _Arra
     raise TypeError(f"no plain posterior for {type(prior).__name__}")
 
 
-def _nodes(ell: _Array) -> _Array:
+def _nodes(ell: Float64Array) -> Float64Array:
     """Return weights of both states of nodes, the larger one of them one."""
     return np.stack([np.exp(np.minimum(-ell, 0.0)), np.exp(np.minimum(ell, 0.0))], axis=-1)
 
 
-def _normalised(weights: _Array) -> _Array:
+def _normalised(weights: Float64Array) -> Float64Array:
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
-def _messages(nodes: _Array, table: _Array) -> tuple[_Array, _Array]:
+def _messages(nodes: Float64Array, table: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return normalised messages from the left and from the right along rows, shape (R, C, 2)."""
     left, right = np.full_like(nodes, 0.5), np.full_like(nodes, 0.5)
     for i in range(1, nodes.shape[1]):
@@ -66,12 +64,12 @@ def _messages(nodes: _Array, table: _Array) -> tuple[_Array, _Array]:
     return left, right
 
 
-def _beliefs(nodes: _Array, left: _Array, right: _Array) -> _Array:
+def _beliefs(nodes: Float64Array, left: Float64Array, right: Float64Array) -> Float64Array:
     """Return marginal probabilities of being on."""
     return _normalised(_normalised(nodes * left) * right)[..., 1]
 
 
-def _pooled(prior: GridPrior | RowsPrior) -> tuple[_Array, _Array]:
+def _pooled(prior: GridPrior | RowsPrior) -> tuple[Float64Array, Float64Array]:
     """Return the table of neighbours, and the weights that first nodes of rows and columns have."""
     table = np.sqrt(np.array([[1.0 - prior.p01, prior.p01], [prior.p10, 1.0 - prior.p10]]))
     first = np.sqrt(np.array([1.0 - prior.density, prior.density]))
@@ -81,7 +79,7 @@ def _pooled(prior: GridPrior | RowsPrior) -> tuple[_Array, _Array]:
     return table, starts
 
 
-def _loopy(prior: GridPrior, ell: _Array) -> _Array:
+def _loopy(prior: GridPrior, ell: Float64Array) -> Float64Array:
     """Iterate exact rows given what columns say, and exact columns given what rows say."""
     table, starts = _pooled(prior)
     nodes = _nodes(ell) * starts
@@ -101,16 +99,16 @@ def _loopy(prior: GridPrior, ell: _Array) -> _Array:
     return _normalised(_normalised(nodes * said) * told)[..., 1]
 
 
-def _odds(weights: _Array) -> _Array:
+def _odds(weights: Float64Array) -> Float64Array:
     return np.asarray(np.log(weights[..., 1] / weights[..., 0]))
 
 
-def _mixed(old: _Array, new: _Array, keep: float) -> _Array:
+def _mixed(old: Float64Array, new: Float64Array, keep: float) -> Float64Array:
     """Return the geometric mean of messages."""
     return _normalised(old**keep * new ** (1.0 - keep))
 
 
-def _rows_in_the_mean(prior: RowsPrior, ell: _Array, previous: _Array) -> _Array:
+def _rows_in_the_mean(prior: RowsPrior, ell: Float64Array, previous: Float64Array) -> Float64Array:
     """Sweep over the rows, each an exact chain in the mean field of its neighbours."""
     table, starts = _pooled(prior)
     post, logs = previous.copy(), np.log(table)

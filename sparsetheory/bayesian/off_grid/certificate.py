@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.off_grid.checks import check_off_grid
 from sparsetheory.bayesian.off_grid.fit import OffGridFit
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo.certificate import TurboCertificate
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["OffGridCertificate"]
 
@@ -37,14 +37,14 @@ class OffGridCertificate(Certificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("tol", "rule")
 
-    coef: NDArray[Any] = field(kw_only=True, repr=False)
+    coef: AnyArray = field(kw_only=True, repr=False)
     inner: TurboCertificate = field(kw_only=True, repr=False)
-    theta: NDArray[np.float64] = field(kw_only=True, repr=False)
+    theta: Float64Array = field(kw_only=True, repr=False)
     rule: str | float = field(kw_only=True)
     tol: float = field(kw_only=True)
 
     @classmethod
-    def of(cls, fit: OffGridFit, coef: NDArray[Any], tol: float, rule: str | float) -> "OffGridCertificate":
+    def of(cls, fit: OffGridFit, coef: AnyArray, tol: float, rule: str | float) -> "OffGridCertificate":
         """Certify the end of a run."""
         valid = bool(fit.change <= tol)
         return cls(
@@ -116,9 +116,7 @@ class OffGridCertificate(Certificate):
         step = np.divide(gradient, curvature, out=np.zeros(q.size), where=curvature > 0)
         return float(np.max(np.abs(np.clip(self.theta[q] + step, low, high) - self.theta[q]) / F.spacing[q]))
 
-    def _slope(
-        self, F: NDArray[Any], slopes: NDArray[Any], y: NDArray[Any], q: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _slope(self, F: AnyArray, slopes: AnyArray, y: AnyArray, q: IndexArray) -> tuple[Float64Array, Float64Array]:
         """Return gradient and curvature in the parameters, from the inverse covariance of the data."""
         state = self.inner.state
         variances, kappa, beta = 1.0 / state.expected, state.noise.mean, state.model.beta

@@ -3,11 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo.checks import require_units
+from sparsetheory.typing import AnyArray
 
 __all__ = ["check_off_grid", "require_parametric"]
 
@@ -21,7 +22,7 @@ def require_parametric(F: Any) -> None:
         )
 
 
-def check_off_grid(F: Any, y: ArrayLike) -> tuple[NDArray[Any], Any]:
+def check_off_grid(F: Any, y: ArrayLike) -> tuple[AnyArray, Any]:
     """Return the data in double precision, complex if the matrix is, and the type of what is returned."""
     require_parametric(F)
     block, data = F.matrix(), np.asarray(y)

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +18,7 @@ from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo.checks import make_model, make_prior
 from sparsetheory.blas_threads import blas_threads, gram_work
 from sparsetheory.constraints import Choice
+from sparsetheory.typing import AnyArray
 
 __all__ = ["OffGridTurboVBI"]
 
@@ -210,7 +211,7 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
         self._keep(fit, schedule.rule, dtype, data.ndim)
         return self
 
-    def predict(self, F: ParametricMatrix) -> NDArray[Any]:
+    def predict(self, F: ParametricMatrix) -> AnyArray:
         """Predict data from the fitted coefficients and parameters.
 
         Parameters

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.markov.support_priors import SupportPrior
 from sparsetheory.bayesian.off_grid.grid_step import DynamicGrid, grid_step
@@ -15,6 +14,7 @@ from sparsetheory.bayesian.turbo.initialisation import make_start
 from sparsetheory.bayesian.turbo.model import TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.constraints import COUNT, POSITIVE, Choice
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["OffGridFit", "OffGridSchedule", "fit_off_grid"]
 
@@ -88,7 +88,7 @@ class OffGridFit:
     grid: DynamicGrid
     inner: TurboFit
     move: float
-    history: dict[str, NDArray[Any]]
+    history: dict[str, AnyArray]
 
     @property
     def change(self) -> float:
@@ -96,7 +96,7 @@ class OffGridFit:
         return max(self.inner.change, self.move)
 
     @property
-    def falls(self) -> NDArray[np.intp]:
+    def falls(self) -> IndexArray:
         """Outer iterations in which the bound was lower than in the one before, by more than rounding."""
         elbo = self.history["elbo"]
         return np.flatnonzero(elbo[1:] < elbo[:-1] - _DECREASE * np.abs(elbo[:-1])) + 1
@@ -160,7 +160,7 @@ def _start(
 class _Record:
     """Collects the history."""
 
-    def __init__(self, middles: NDArray[np.float64], spacing: NDArray[np.float64], keep_path: bool) -> None:
+    def __init__(self, middles: Float64Array, spacing: Float64Array, keep_path: bool) -> None:
         self._middles, self._spacing, self._keep_path = middles, spacing, keep_path
         self._rows: dict[str, list[Any]] = {}
 
@@ -179,5 +179,5 @@ class _Record:
         for name, value in entries.items():
             self._rows.setdefault(name, []).append(value)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> dict[str, AnyArray]:
         return {name: np.array(values) for name, values in self._rows.items()}

@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.constraints import POSITIVE
+from sparsetheory.typing import Float64Array
 
 __all__ = ["dynamic_grid_objective", "dynamic_grid_step"]
 
@@ -19,7 +20,7 @@ def dynamic_grid_step(
     kappa: float,
     beta: float,
     indices: ArrayLike | None = None,
-) -> NDArray[np.float64]:
+) -> Float64Array:
     r"""Return the gradient of the expected log likelihood in the parameters of columns.
 
     If column :math:`f_q` depends on :math:`\theta_q` alone, the derivative of

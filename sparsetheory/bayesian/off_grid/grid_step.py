@@ -1,20 +1,18 @@
 """One step of the parameters of a sensing matrix, uphill in the evidence lower bound."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.off_grid.grid_gradient import dynamic_grid_objective, dynamic_grid_step
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo.elbo import TurboState, turbo_elbo
 from sparsetheory.bayesian.turbo.gaussian import gaussian_factor
 from sparsetheory.bayesian.turbo.problem import TurboProblem, row_squares
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["DynamicGrid", "GridStep", "grid_step", "refreshed"]
 
-_Array = NDArray[np.float64]
 # Share of the gain that the slope predicts which a step must bring (Armijo), and how often a step is halved for it.
 _SUFFICIENT, _HALVINGS = 1e-4, 12
 # Least share of the squared norm of a derivative that counts as curvature.
@@ -33,17 +31,17 @@ class DynamicGrid:
     """
 
     matrix: ParametricMatrix
-    theta: _Array
+    theta: Float64Array
     problem: TurboProblem
 
     @classmethod
-    def of(cls, matrix: ParametricMatrix, Y: NDArray[Any]) -> "DynamicGrid":
+    def of(cls, matrix: ParametricMatrix, Y: AnyArray) -> "DynamicGrid":
         """Start at the grid; columns have the type of the data."""
         F = np.asfortranarray(matrix.matrix().astype(Y.dtype))
         n = matrix.n_columns
         return cls(matrix, matrix.grid, TurboProblem(F, Y, float(Y.shape[0]), np.arange(n), n))
 
-    def moved(self, indices: NDArray[np.intp], values: _Array) -> "DynamicGrid":
+    def moved(self, indices: IndexArray, values: Float64Array) -> "DynamicGrid":
         """Give some columns other parameters."""
         theta, F = self.theta.copy(), self.problem.F.copy(order="F")
         theta[indices] = values
@@ -51,11 +49,11 @@ class DynamicGrid:
         old = self.problem
         return DynamicGrid(self.matrix, theta, TurboProblem(F, old.Y, old.n_rows, old.live, old.n_total))
 
-    def slopes(self, indices: NDArray[np.intp]) -> NDArray[Any]:
+    def slopes(self, indices: IndexArray) -> AnyArray:
         """Return derivatives of some columns."""
         return self.matrix.slope_block(self.theta[indices], indices)
 
-    def clipped(self, indices: NDArray[np.intp], values: _Array) -> _Array:
+    def clipped(self, indices: IndexArray, values: Float64Array) -> Float64Array:
         """Hold parameters inside their cells."""
         low, high = (end[indices] for end in self.matrix.bounds)
         return np.clip(values, low, high)
@@ -125,7 +123,7 @@ def grid_step(grid: DynamicGrid, state: TurboState, rule: str | float) -> GridSt
     return GridStep(grid, move)
 
 
-def grid_gradient(problem: TurboProblem, state: TurboState, slopes: NDArray[Any], q: NDArray[np.intp]) -> _Array:
+def grid_gradient(problem: TurboProblem, state: TurboState, slopes: AnyArray, q: IndexArray) -> Float64Array:
     """Sum the gradients of all snapshots."""
     columns, kappa, beta = state.x.columns(q), state.noise.mean, state.model.beta
     pairs = zip(problem.Y.T, state.x.mean.T, strict=True)
@@ -133,8 +131,8 @@ def grid_gradient(problem: TurboProblem, state: TurboState, slopes: NDArray[Any]
 
 
 def _curvature(
-    problem: TurboProblem, state: TurboState, slopes: NDArray[Any], q: NDArray[np.intp], rule: str | float
-) -> _Array:
+    problem: TurboProblem, state: TurboState, slopes: AnyArray, q: IndexArray, rule: str | float
+) -> Float64Array:
     kappa = state.noise.mean
     squares = row_squares(np.ascontiguousarray(slopes.T))
     left = squares
@@ -149,5 +147,5 @@ def _bound(problem: TurboProblem, state: TurboState, rule: str) -> float:
     return dynamic_grid_objective(problem.F, problem.Y, state)
 
 
-def _cells(grid: DynamicGrid, q: NDArray[np.intp], target: _Array) -> float:
+def _cells(grid: DynamicGrid, q: IndexArray, target: Float64Array) -> float:
     return float(np.max(np.abs(target - grid.theta[q]) / grid.matrix.spacing[q]))

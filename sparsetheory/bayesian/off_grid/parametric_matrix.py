@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["ParametricMatrix"]
 
-_Array = NDArray[np.float64]
 _Block = Callable[[Any, Any], Any]
 # Central differences over this share of a cell are right to a few millionths, in single precision to a few thousandths;
 # a wrong derivative differs in its leading digits.
@@ -62,7 +63,7 @@ class ParametricMatrix:
 
     columns: _Block
     slopes: _Block
-    grid: _Array
+    grid: Float64Array
     spacing: Any = None
 
     def __post_init__(self) -> None:
@@ -79,11 +80,11 @@ class ParametricMatrix:
         return self.grid.size
 
     @property
-    def bounds(self) -> tuple[_Array, _Array]:
+    def bounds(self) -> tuple[Float64Array, Float64Array]:
         """Ends of the cells: half a width below and above the grid."""
         return self.grid - self.spacing / 2, self.grid + self.spacing / 2
 
-    def matrix(self, theta: ArrayLike | None = None) -> NDArray[Any]:
+    def matrix(self, theta: ArrayLike | None = None) -> AnyArray:
         """Return the matrix.
 
         Parameters
@@ -105,11 +106,11 @@ class ParametricMatrix:
             raise ValueError(f"theta must have one parameter per column, {self.n_columns}; got {values.size}")
         return self.block(values, np.arange(self.n_columns))
 
-    def block(self, theta: _Array, indices: NDArray[np.intp]) -> NDArray[Any]:
+    def block(self, theta: Float64Array, indices: IndexArray) -> AnyArray:
         """Return some columns, shape (M, Q), checked."""
         return _checked("columns", self.columns, theta, indices)
 
-    def slope_block(self, theta: _Array, indices: NDArray[np.intp]) -> NDArray[Any]:
+    def slope_block(self, theta: Float64Array, indices: IndexArray) -> AnyArray:
         """Return the derivatives of some columns, shape (M, Q), checked."""
         return _checked("slopes", self.slopes, theta, indices)
 
@@ -139,7 +140,7 @@ class ParametricMatrix:
             )
 
 
-def _vector(name: str, value: ArrayLike) -> _Array:
+def _vector(name: str, value: ArrayLike) -> Float64Array:
     try:
         out = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
@@ -149,7 +150,7 @@ def _vector(name: str, value: ArrayLike) -> _Array:
     return out
 
 
-def _widths(spacing: Any, grid: _Array) -> _Array:
+def _widths(spacing: Any, grid: Float64Array) -> Float64Array:
     if spacing is None:
         if np.unique(grid).size < max(grid.size, 2):
             raise ValueError("spacing must be given for a grid of one point, or with repeated points")
@@ -165,7 +166,7 @@ def _widths(spacing: Any, grid: _Array) -> _Array:
     return out
 
 
-def _checked(name: str, function: _Block, theta: _Array, indices: NDArray[np.intp]) -> NDArray[Any]:
+def _checked(name: str, function: _Block, theta: Float64Array, indices: IndexArray) -> AnyArray:
     block = np.asarray(function(theta, indices))
     if block.ndim != 2 or block.shape[0] == 0 or block.shape[1] != theta.size or block.dtype.kind not in "iufc":
         raise ValueError(

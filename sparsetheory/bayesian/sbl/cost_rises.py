@@ -1,7 +1,9 @@
 """Where a cost that should fall has risen."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+
+from sparsetheory.typing import IndexArray
 
 __all__ = ["cost_rises"]
 
@@ -9,7 +11,7 @@ __all__ = ["cost_rises"]
 _ROUNDING = 1e-9
 
 
-def cost_rises(path: ArrayLike) -> NDArray[np.intp]:
+def cost_rises(path: ArrayLike) -> IndexArray:
     """Return the steps of a path after which the cost was higher than before, by more than rounding.
 
     Parameters

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg.blas import dnrm2
 
 from sparsetheory.bayesian.kronecker.algebra import outer_product
@@ -15,6 +14,7 @@ from sparsetheory.bayesian.sbl.initialisation import FactorStart
 from sparsetheory.bayesian.sbl.noise_variance import NoiseVariance
 from sparsetheory.bayesian.sbl.pruning import Pruning
 from sparsetheory.bayesian.sbl.returning import price_of_name
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = [
     "EvidenceFit",
@@ -24,9 +24,6 @@ __all__ = [
     "stationarity_residual",
     "vanished",
 ]
-
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 
 
 class Measurements(Protocol):
@@ -42,11 +39,11 @@ class Measurements(Protocol):
         """Whether the data are complex."""
         ...
 
-    def restrict(self, masks: Sequence[NDArray[np.bool_]]) -> None:
+    def restrict(self, masks: Sequence[BoolArray]) -> None:
         """Drop columns; the masks say what is kept of each mode."""
         ...
 
-    def posterior(self, gammas: Sequence[_Real], noise_variance: float) -> Any:
+    def posterior(self, gammas: Sequence[Float64Array], noise_variance: float) -> Any:
         """Do one expectation step; the result has moments, `cost`, `noise_em` and `noise_mm`."""
         ...
 
@@ -78,18 +75,18 @@ class EvidenceFit:
     """
 
     posterior: Any
-    kept: list[NDArray[np.intp]]
+    kept: list[IndexArray]
     converged: bool
     residual: float
-    cost_path: _Real
-    n_inner: NDArray[np.intp]
-    noise_path: _Real
-    kept_path: NDArray[np.intp]
-    gammas_path: list[list[_Real]]
-    places_path: list[list[NDArray[np.intp]]]
+    cost_path: Float64Array
+    n_inner: IndexArray
+    noise_path: Float64Array
+    kept_path: IndexArray
+    gammas_path: list[list[Float64Array]]
+    places_path: list[list[IndexArray]]
 
 
-def relative_change(old: _Real, new: _Real, masks: Sequence[NDArray[np.bool_]]) -> float:
+def relative_change(old: Float64Array, new: Float64Array, masks: Sequence[BoolArray]) -> float:
     """Return the relative change of a tensor some of whose slices were dropped, which counts as zeros.
 
     Parameters
@@ -138,7 +135,7 @@ def vanished(posterior: Any) -> bool:
     return largest * posterior.q.max() <= np.finfo(np.float64).eps and bool(np.all(posterior.power <= posterior.q))
 
 
-def stationarity_residual(slopes: Sequence[_Real], posterior: Any, noise: NoiseVariance) -> float:
+def stationarity_residual(slopes: Sequence[Float64Array], posterior: Any, noise: NoiseVariance) -> float:
     """Return the largest derivative of the cost by the logarithm of what is free, per measurement.
 
     Parameters
@@ -219,8 +216,8 @@ class _Loop:
         self.places = [np.arange(c.size) for c in start.columns]
         self.price = price_of_name(sum(c.size for c in self.columns), measurements.n_snapshots, measurements.is_complex)
         self.posteriors: list[tuple[float, float, list[int]]] = []
-        self.path: list[list[_Real]] = []
-        self.places_path: list[list[NDArray[np.intp]]] = []
+        self.path: list[list[Float64Array]] = []
+        self.places_path: list[list[IndexArray]] = []
 
     def run(self, max_iter: int, tol: float) -> EvidenceFit:
         """Update until nothing moves."""
@@ -268,10 +265,10 @@ class _Loop:
             self.places_path.append([c[at] for c, at in zip(self.columns, self.places, strict=True)])
         return posterior
 
-    def _nothing_pruned(self) -> list[NDArray[np.bool_]]:
+    def _nothing_pruned(self) -> list[BoolArray]:
         return [np.ones(g.size, dtype=np.bool_) for g in self.gammas]
 
-    def _prune(self) -> list[NDArray[np.bool_]]:
+    def _prune(self) -> list[BoolArray]:
         """Drop small entries, and say which stayed."""
         masks = self.update.masks(self.gammas, self.pruning, self.places)
         if not all(mask.all() for mask in masks):

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.utils.validation import check_X_y, validate_data
 
 from sparsetheory.bayesian.kronecker.checks import Dictionaries, as_tensor, check_dictionaries
+from sparsetheory.typing import InexactArray
 
 __all__ = ["FlatData", "are_dictionaries", "contrasts", "read_flat"]
 
-_Array = NDArray[np.inexact]
 _REAL = [np.float64, np.float32]
 
 
@@ -47,7 +46,7 @@ class FlatData:
     """
 
     dictionaries: Dictionaries
-    Y: _Array
+    Y: InexactArray
     single: bool
 
     @property
@@ -55,7 +54,7 @@ class FlatData:
         """Number of coefficients N."""
         return math.prod(self.dictionaries.columns)
 
-    def centred(self) -> tuple[_Array, _Array]:
+    def centred(self) -> tuple[InexactArray, InexactArray]:
         """Return the matrix and the measurements less their means over the rows.
 
         Columns that do not vary beyond the rounding of their own entries become zero.
@@ -64,7 +63,7 @@ class FlatData:
         return _centred(A, self.dictionaries.single), _centred(Y, False)
 
 
-def _centred(block: _Array, single: bool) -> _Array:
+def _centred(block: InexactArray, single: bool) -> InexactArray:
     left = block - block.mean(axis=0)
     # The mean itself is rounded: a second pass leaves what rounding leaves of the small rest.
     left = left - left.mean(axis=0)
@@ -72,7 +71,7 @@ def _centred(block: _Array, single: bool) -> _Array:
     return np.where(np.abs(left).max(axis=0) > rounding, left, 0.0)
 
 
-def contrasts(block: _Array) -> _Array:
+def contrasts(block: InexactArray) -> InexactArray:
     """Return the coordinates of centred columns in an orthonormal basis of what is orthogonal to the constants.
 
     Parameters

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -14,11 +13,9 @@ from sparsetheory.bayesian.kronecker.checks import check_dictionaries
 from sparsetheory.bayesian.kronecker.support import significant
 from sparsetheory.bayesian.sbl.cost_rises import cost_rises
 from sparsetheory.bayesian.sbl.flat_data import FlatData, are_dictionaries, contrasts, read_flat
+from sparsetheory.typing import AnyArray, Float64Array, InexactArray
 
 __all__ = ["FlatBayesianModel"]
-
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 
 
 class FlatBayesianModel(RegressorMixin, BaseEstimator):
@@ -38,14 +35,14 @@ class FlatBayesianModel(RegressorMixin, BaseEstimator):
         self.n_features_in_, self._dictionaries = data.n_columns, data.dictionaries
         return data
 
-    def _seen(self, data: FlatData) -> tuple[list[_Array], _Array]:
+    def _seen(self, data: FlatData) -> tuple[list[InexactArray], InexactArray]:
         """Return matrices and measurements that the variances are learned from: contrasts beside an intercept."""
         if not self.fit_intercept:
             return data.dictionaries.matrices, data.Y
         A, Y = data.centred()
         return [contrasts(A)], contrasts(Y)
 
-    def _keep_coefficients(self, data: FlatData, coef: _Array, var: _Real) -> None:
+    def _keep_coefficients(self, data: FlatData, coef: InexactArray, var: Float64Array) -> None:
         """Store moments of all coefficients, and the intercept that goes with them."""
         self.coef_ = data.dictionaries.with_precision(coef, data.single)
         self.coef_var_ = data.dictionaries.with_precision(var, data.single)
@@ -59,7 +56,7 @@ class FlatBayesianModel(RegressorMixin, BaseEstimator):
         value = data.Y.mean(axis=0) - A.mean(axis=0) @ self.coef_
         return data.dictionaries.with_precision(np.asarray(value), data.single)[()]
 
-    def _keep_costs(self, costs: list[float] | _Real, Y: _Array, volume: float) -> None:
+    def _keep_costs(self, costs: list[float] | Float64Array, Y: InexactArray, volume: float) -> None:
         """Store costs, to which the unit of the data adds a constant."""
         self.cost_path_ = np.array(costs) + volume
         self.cost_rises_ = cost_rises(costs)
@@ -67,7 +64,7 @@ class FlatBayesianModel(RegressorMixin, BaseEstimator):
         constant = Y.shape[0] * math.log(math.pi if is_complex else 2.0 * math.pi)
         self.log_evidence_ = -(1.0 if is_complex else 0.5) * n_snapshots * (constant + float(self.cost_path_[-1]))
 
-    def predict(self, X: Any = None) -> NDArray[Any]:
+    def predict(self, X: Any = None) -> AnyArray:
         """Predict measurements.
 
         Parameters

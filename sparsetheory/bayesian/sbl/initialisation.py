@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.sbl.updates.loop import FactorUpdate, InnerLoop, plain_update
 from sparsetheory.bayesian.sbl.updates.pattern_coupling import CoupledMM, CoupledNNLS
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["FactorStart", "coupled_start", "plain_start"]
-
-_Real = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +26,8 @@ class FactorStart:
     """
 
     update: FactorUpdate
-    factors: list[_Real]
-    columns: list[NDArray[np.intp]]
+    factors: list[Float64Array]
+    columns: list[IndexArray]
 
     @property
     def empty(self) -> bool:
@@ -37,9 +35,7 @@ class FactorStart:
         return any(indices.size == 0 for indices in self.columns)
 
 
-def plain_start(
-    name: str, inner: InnerLoop, start: Sequence[_Real], usable: Sequence[NDArray[np.bool_]]
-) -> FactorStart:
+def plain_start(name: str, inner: InnerLoop, start: Sequence[Float64Array], usable: Sequence[BoolArray]) -> FactorStart:
     """Start an update without coupling.
 
     Parameters
@@ -65,9 +61,9 @@ def plain_start(
 def coupled_start(
     step: str,
     inner: InnerLoop,
-    start: Sequence[_Real],
-    usable: Sequence[NDArray[np.bool_]],
-    couplings: Sequence[_Real | None],
+    start: Sequence[Float64Array],
+    usable: Sequence[BoolArray],
+    couplings: Sequence[Float64Array | None],
 ) -> FactorStart:
     """Start an update of coupled factors.
 

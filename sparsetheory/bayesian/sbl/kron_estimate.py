@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
@@ -15,32 +15,36 @@ from sparsetheory.bayesian.kronecker.checks import Dictionaries, Layout, check_d
 from sparsetheory.bayesian.kronecker.support import significant
 from sparsetheory.bayesian.sbl.cost_rises import cost_rises
 from sparsetheory.bayesian.sbl.posterior.kronecker import KronPosterior
+from sparsetheory.typing import Float64Array, IndexArray, InexactArray
 
 __all__ = ["KronEstimate"]
-
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
-_Index = NDArray[np.intp]
 
 
 class KronEstimate(BaseEstimator):
     """A posterior for a vector seen through mode dictionaries, and how it came about."""
 
     record: Sequence[str]
-    kept_: list[_Index]
+    kept_: list[IndexArray]
     noise_variance_: float
     _dictionaries: Dictionaries
     _posterior: KronPosterior | None
     _units: DataUnits | None
 
-    def _set_paths(self, costs: _Real, volume: float, noises: _Real, sizes: _Index, gammas: list[list[_Real]]) -> None:
+    def _set_paths(
+        self,
+        costs: Float64Array,
+        volume: float,
+        noises: Float64Array,
+        sizes: IndexArray,
+        gammas: list[list[Float64Array]],
+    ) -> None:
         """Store paths; the unit of the data adds a constant to the costs."""
         self.cost_path_, self.cost_rises_ = costs + volume, cost_rises(costs)
         for name, path in (("noise", noises), ("kept", sizes), ("gammas", gammas)):
             if name in self.record:
                 setattr(self, f"{name}_path_", path)
 
-    def _set_estimate(self, dictionaries: Dictionaries, data: Layout, coef: _Array, var: _Real) -> None:
+    def _set_estimate(self, dictionaries: Dictionaries, data: Layout, coef: InexactArray, var: Float64Array) -> None:
         n_rows, n_snapshots = math.prod(dictionaries.rows), data.n_columns or 1
         is_complex = np.iscomplexobj(dictionaries.matrices[0]) or np.iscomplexobj(data.values)
         constant = n_rows * math.log(math.pi if is_complex else 2.0 * math.pi)
@@ -84,7 +88,7 @@ class KronEstimate(BaseEstimator):
             return mean
         return mean, new.with_precision(self._deviations(new.matrices), single)
 
-    def _deviations(self, matrices: list[_Array]) -> _Real:
+    def _deviations(self, matrices: list[InexactArray]) -> Float64Array:
         n_rows = math.prod(A.shape[0] for A in matrices)
         if self._posterior is None or self._units is None:
             return np.full(n_rows, math.sqrt(self.noise_variance_))

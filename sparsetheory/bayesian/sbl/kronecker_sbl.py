@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian.data_units import DataUnits
@@ -27,11 +27,9 @@ from sparsetheory.bayesian.sbl.updates.pattern_coupling import coupling_matrices
 from sparsetheory.bayesian.sbl.updates.scaling import balanced
 from sparsetheory.blas_threads import blas_threads, gram_work
 from sparsetheory.constraints import COUNT, NONNEGATIVE
+from sparsetheory.typing import Float64Array, InexactArray
 
 __all__ = ["KroneckerSBL"]
-
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 
 
 class KroneckerSBL(KronEstimate):
@@ -241,7 +239,7 @@ class KroneckerSBL(KronEstimate):
         rule = Pruning(relative, absolute, final=self.pruning == "published")
         return rule, None if learn else check_noise(self.noise)
 
-    def _check_start(self, sizes: list[int]) -> tuple[list[_Real], list[_Real | None] | None]:
+    def _check_start(self, sizes: list[int]) -> tuple[list[Float64Array], list[Float64Array | None] | None]:
         """Return what `init` gives, ones by default, and the couplings."""
         init = [np.ones(n) for n in sizes] if self.init is None else check_factors("init", self.init, sizes)
         couplings = coupling_matrices(self.coupling, sizes)
@@ -249,7 +247,9 @@ class KroneckerSBL(KronEstimate):
             raise ValueError(f"coupling needs update='mm' or 'am', and pc_step says how; got update={self.update!r}")
         return init, couplings
 
-    def _start(self, matrices: list[_Array], first: list[_Real], couplings: list[_Real | None] | None) -> FactorStart:
+    def _start(
+        self, matrices: list[InexactArray], first: list[Float64Array], couplings: list[Float64Array | None] | None
+    ) -> FactorStart:
         """Return the update with the factors it starts from."""
         inner = InnerLoop(self.inner_tol, self.inner_relative, self.inner_max)
         usable = [np.any(A != 0, axis=0) for A in matrices]
@@ -258,7 +258,11 @@ class KroneckerSBL(KronEstimate):
         return coupled_start(self.pc_step, inner, first, usable, couplings)
 
     def _explains(
-        self, matrices: list[_Array], Y: _Array, init: list[_Real], couplings: list[_Real | None] | None
+        self,
+        matrices: list[InexactArray],
+        Y: InexactArray,
+        init: list[Float64Array],
+        couplings: list[Float64Array | None] | None,
     ) -> bool:
         """Whether a column that is not held at zero has anything to do with the measurements."""
         largest = float(np.abs(Y).max(initial=0.0))
@@ -269,7 +273,9 @@ class KroneckerSBL(KronEstimate):
         weights = outer_product([(g > 0).astype(np.float64) for g in free])
         return bool(np.any(seen.reshape(weights.size, -1)[weights.reshape(-1) > 0]))
 
-    def _keep_nothing(self, dictionaries: Dictionaries, data: Layout, init: list[_Real], noise: float | None) -> Self:
+    def _keep_nothing(
+        self, dictionaries: Dictionaries, data: Layout, init: list[Float64Array], noise: float | None
+    ) -> Self:
         """Store x = 0, which is all there is where y is orthogonal to all columns, or zero."""
         square = float(squared_modulus(data.values).mean())
         self.noise_variance_ = square if noise is None else noise
@@ -296,7 +302,7 @@ class KroneckerSBL(KronEstimate):
         data: Layout,
         start: FactorStart,
         units: DataUnits,
-        init: list[_Real],
+        init: list[Float64Array],
     ) -> Self:
         """Store what the loop found, on all columns, in the units of the user."""
         posterior, grid, unit = fit.posterior, np.ix_(*fit.kept), units.data**2
@@ -326,7 +332,7 @@ class KroneckerSBL(KronEstimate):
         self._certify(fit.converged, fit.residual, init, details)
         return self
 
-    def _in_units(self, latents: list[_Real], couplings: list[_Real | None]) -> list[_Real]:
+    def _in_units(self, latents: list[Float64Array], couplings: list[Float64Array | None]) -> list[Float64Array]:
         """Scale latents so that they make the factors that are stored."""
         result = []
         for z, C, gamma in zip(latents, couplings, self.gammas_, strict=True):
@@ -335,7 +341,7 @@ class KroneckerSBL(KronEstimate):
             result.append(gamma if C is None else z * (gamma[at] / made[at]))
         return result
 
-    def _certify(self, converged: bool, residual: float, init: list[_Real], details: dict[str, Any]) -> None:
+    def _certify(self, converged: bool, residual: float, init: list[Float64Array], details: dict[str, Any]) -> None:
         self.certificate_ = StationarityCertificate.of(
             converged,
             residual,

@@ -6,26 +6,25 @@ from itertools import combinations, islice, product
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import linprog
 
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
 from sparsetheory.bayesian.kronecker.factor_checks import check_factors, check_noise
 from sparsetheory.constraints import COUNT
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray, InexactArray
 
 __all__ = ["kron_local_minima", "mode_sparsify", "sbl_local_minima", "sbl_sparsify"]
 
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 _MAX_SUBSETS = 200_000
 
 
-def _one_matrix(A: ArrayLike) -> _Array:
+def _one_matrix(A: ArrayLike) -> InexactArray:
     return check_dictionaries([A]).matrices[0]
 
 
-def _basic_solution(equations: _Real, rhs: _Real, cost: _Real) -> _Real:
+def _basic_solution(equations: Float64Array, rhs: Float64Array, cost: Float64Array) -> Float64Array:
     """Return a vertex of ``{z >= 0, equations @ z = rhs}`` with least cost."""
     norms = np.linalg.norm(equations, axis=1)
     live = norms > 0
@@ -40,7 +39,7 @@ def _basic_solution(equations: _Real, rhs: _Real, cost: _Real) -> _Real:
     return result
 
 
-def _independent(equations: _Real, solution: _Real, cost: _Real) -> NDArray[np.intp]:
+def _independent(equations: Float64Array, solution: Float64Array, cost: Float64Array) -> IndexArray:
     """Return the support after moves within dependent columns, at no cost, until those that remain are independent."""
     basis = np.flatnonzero(solution > 0)
     values = solution[basis]
@@ -59,7 +58,7 @@ def _independent(equations: _Real, solution: _Real, cost: _Real) -> NDArray[np.i
     return basis
 
 
-def sbl_sparsify(A: ArrayLike, y: ArrayLike, gamma: ArrayLike, noise_variance: float) -> _Real:
+def sbl_sparsify(A: ArrayLike, y: ArrayLike, gamma: ArrayLike, noise_variance: float) -> Float64Array:
     r"""Return sparse variances whose cost is no higher.
 
     With :math:`u = C^{-1}y`, every :math:`\gamma' \ge 0` with
@@ -119,7 +118,7 @@ def sbl_sparsify(A: ArrayLike, y: ArrayLike, gamma: ArrayLike, noise_variance: f
     return scale * _basic_solution(equations, rhs, q * scale)
 
 
-def mode_sparsify(A: ArrayLike, gamma: ArrayLike) -> _Real:
+def mode_sparsify(A: ArrayLike, gamma: ArrayLike) -> Float64Array:
     r"""Return sparse factors of one mode with the same :math:`A\,\mathrm{diag}(\gamma)A^H`, hence the same cost.
 
     Parameters
@@ -162,7 +161,7 @@ def mode_sparsify(A: ArrayLike, gamma: ArrayLike) -> _Real:
     return scale * _basic_solution(pairs * scale, pairs @ variances, np.ones(variances.size))
 
 
-def _chunks(n: int, m: int, chunk: int) -> Iterator[NDArray[np.intp]]:
+def _chunks(n: int, m: int, chunk: int) -> Iterator[IndexArray]:
     subsets = combinations(range(n), m)
     while block := list(islice(subsets, chunk)):
         yield np.array(block, dtype=np.intp)
@@ -225,7 +224,7 @@ def sbl_local_minima(A: ArrayLike, y: ArrayLike, chunk: int = 20_000) -> list[tu
     return minima
 
 
-def _are_minima(A: _Array, y: _Array, subsets: NDArray[np.intp]) -> NDArray[np.bool_]:
+def _are_minima(A: InexactArray, y: InexactArray, subsets: IndexArray) -> BoolArray:
     blocks = A[:, subsets].transpose(1, 0, 2)
     values = np.linalg.svd(blocks, compute_uv=False)
     regular = values[:, -1] > 1e-12 * values[:, 0]

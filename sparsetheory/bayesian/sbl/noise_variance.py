@@ -4,14 +4,13 @@ import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian.kronecker.algebra import squared_modulus
+from sparsetheory.typing import InexactArray
 
 __all__ = ["NOISE_FLOOR", "NoiseVariance"]
 
-_Array = NDArray[np.inexact]
 # A learned noise variance stays above this share of the mean square of the data.
 NOISE_FLOOR = 1e-12
 # A learned noise variance has settled once it moves by no more than this share.
@@ -38,7 +37,7 @@ class NoiseVariance:
     _warned: bool = field(default=False, repr=False)
 
     @classmethod
-    def of(cls, noise: float | None, Y: _Array) -> "NoiseVariance":
+    def of(cls, noise: float | None, Y: InexactArray) -> "NoiseVariance":
         """Start from a given variance, or, if it is None, from a tenth of the variance of the data."""
         if noise is not None:
             return cls(noise, False)

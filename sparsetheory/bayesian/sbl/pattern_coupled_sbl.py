@@ -5,7 +5,7 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian.data_units import DataUnits, mode_names
@@ -17,10 +17,9 @@ from sparsetheory.bayesian.sbl.noise_variance import NoiseVariance
 from sparsetheory.bayesian.sbl.posterior.dense import FlatMeasurements, FlatPosterior
 from sparsetheory.blas_threads import blas_threads, gram_work
 from sparsetheory.constraints import COUNT, NONNEGATIVE, POSITIVE
+from sparsetheory.typing import Float64Array
 
 __all__ = ["PatternCoupledSBL"]
-
-_Real = NDArray[np.float64]
 
 
 class PatternCoupledSBL(FlatBayesianModel):
@@ -157,7 +156,7 @@ class PatternCoupledSBL(FlatBayesianModel):
         coef[:] = posterior.mean * (scale if Y.ndim == 1 else scale[:, None])
         return self._keep(data, coef, posterior.var * scale**2, moved, given is None)
 
-    def _keep(self, data: FlatData, coef: Any, var: _Real, moved: float, noise_learned: bool) -> Self:
+    def _keep(self, data: FlatData, coef: Any, var: Float64Array, moved: float, noise_learned: bool) -> Self:
         self._keep_coefficients(data, coef, var)
         self.certificate_ = PatternCertificate.of(
             self.converged_,
@@ -194,7 +193,7 @@ class PatternCoupledSBL(FlatBayesianModel):
             costs.append(posterior.cost)
             self.n_iter_ += 1
 
-    def _variances(self, energy: _Real) -> _Real:
+    def _variances(self, energy: Float64Array) -> Float64Array:
         return coupled_variances(energy, self.a, self.b, self.eta)
 
     def _check_parameters(self) -> float | None:
@@ -205,7 +204,7 @@ class PatternCoupledSBL(FlatBayesianModel):
         return None if learn else check_noise(self.noise)
 
 
-def coupled_variances(energy: _Real, a: float, b: float, eta: float) -> _Real:
+def coupled_variances(energy: Float64Array, a: float, b: float, eta: float) -> Float64Array:
     """Return prior variances after one update of the precisions.
 
     Parameters
@@ -225,7 +224,7 @@ def coupled_variances(energy: _Real, a: float, b: float, eta: float) -> _Real:
     return 1.0 / _with_neighbours(precisions, eta)
 
 
-def _with_neighbours(values: _Real, weight: float) -> _Real:
+def _with_neighbours(values: Float64Array, weight: float) -> Float64Array:
     """Add a multiple of both neighbours to every entry; outside there is nothing."""
     total = values.copy()
     total[1:] += weight * values[:-1]

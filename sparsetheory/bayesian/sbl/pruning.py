@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.sbl.updates.scaling import balanced
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["Pruning", "pruned_mask"]
-
-_Real = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +31,10 @@ class Pruning:
 
     relative: list[float]
     absolute: list[float]
-    scales: list[_Real] | None = None
+    scales: list[Float64Array] | None = None
     final: bool = False
 
-    def masks(self, gammas: Sequence[_Real], places: Sequence[NDArray[np.intp]]) -> list[NDArray[np.bool_]]:
+    def masks(self, gammas: Sequence[Float64Array], places: Sequence[IndexArray]) -> list[BoolArray]:
         """Say which entries of every mode stay, where `places` tells which entries of the start they are."""
         units = list(gammas)
         if self.scales is not None and any(self.absolute):
@@ -46,8 +44,8 @@ class Pruning:
 
 
 def pruned_mask(
-    gamma: _Real, relative: float, absolute: float, mode: Any, in_units: _Real | None = None
-) -> NDArray[np.bool_]:
+    gamma: Float64Array, relative: float, absolute: float, mode: Any, in_units: Float64Array | None = None
+) -> BoolArray:
     """Say which entries stay.
 
     Parameters

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.kronecker.algebra import contract
+from sparsetheory.typing import Float64Array
 
 __all__ = ["SlopeAtZero", "price_of_name", "slope_at_zero"]
-
-_Real = NDArray[np.float64]
 
 
 def price_of_name(n: int, n_snapshots: int, is_complex: bool) -> float:
@@ -55,23 +53,23 @@ class SlopeAtZero:
         ``up**2 / squares`` of them.
     """
 
-    up: _Real
-    down: _Real
-    squares: _Real
+    up: Float64Array
+    down: Float64Array
+    squares: Float64Array
 
     @property
-    def ratio(self) -> _Real:
+    def ratio(self) -> Float64Array:
         """Down over up, at least one."""
         return np.maximum(np.divide(self.down, self.up, out=np.ones_like(self.up), where=self.up > 0), 1.0)
 
     @property
-    def gain(self) -> _Real:
+    def gain(self) -> Float64Array:
         """By how much the cost could fall, were the variances that an entry scales alike."""
         number = np.divide(self.up**2, self.squares, out=np.zeros_like(self.up), where=self.squares > 0)
         return number * (self.ratio - 1.0 - np.log(self.ratio))
 
     @property
-    def best(self) -> _Real:
+    def best(self) -> Float64Array:
         """The entry at which it would."""
         scale = np.divide(self.up, self.squares, out=np.zeros_like(self.up), where=self.squares > 0)
         return (self.ratio - 1.0) * scale

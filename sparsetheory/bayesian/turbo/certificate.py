@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from scipy.special import digamma, gammaln
 from sklearn.utils.validation import _check_sample_weight
@@ -17,10 +17,10 @@ from sparsetheory.bayesian.turbo.elbo import TurboState, turbo_elbo
 from sparsetheory.bayesian.turbo.fit import TurboFit
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.ranges import rounding_of
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["TurboCertificate"]
 
-_Array = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -48,7 +48,7 @@ class TurboCertificate(Certificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("tol", "converged", "learn_prior")
 
-    coef: NDArray[Any] = field(kw_only=True, repr=False)
+    coef: AnyArray = field(kw_only=True, repr=False)
     state: TurboState = field(kw_only=True, repr=False)
     prior: SupportPrior = field(kw_only=True, repr=False)
     elbo: float = field(kw_only=True)
@@ -57,7 +57,7 @@ class TurboCertificate(Certificate):
     converged: bool = field(kw_only=True)
 
     @classmethod
-    def of(cls, fit: TurboFit, coef: NDArray[Any], tol: float, learn_prior: bool) -> "TurboCertificate":
+    def of(cls, fit: TurboFit, coef: AnyArray, tol: float, learn_prior: bool) -> "TurboCertificate":
         """Certify the end of a run."""
         # Messages on a grid that still move have no fixed point to speak of.
         converged = bool(fit.converged and fit.state.support.settled)
@@ -132,7 +132,7 @@ class TurboCertificate(Certificate):
         judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
         return judged.unless_misstated()
 
-    def _measure(self, F: NDArray[Any], Y: NDArray[Any]) -> tuple[float, list[str]]:
+    def _measure(self, F: AnyArray, Y: AnyArray) -> tuple[float, list[str]]:
         """Return how far one more round moves, and what does not follow from the data."""
         state, faults = self.state, []
         idle = np.delete(self.coef, state.live, axis=-1)
@@ -173,7 +173,7 @@ class TurboCertificate(Certificate):
         pairs = ((noise.shape, shape), (noise.log_mean, log_mean), (noise.log_prior, prior + entropy))
         return all(abs(found - wanted) <= 1e3 * _EPS * (sizes + abs(wanted)) for found, wanted in pairs)
 
-    def _movement(self, F: NDArray[Any], Y: NDArray[Any]) -> float:
+    def _movement(self, F: AnyArray, Y: AnyArray) -> float:
         state, model = self.state, self.state.model
         after = _dense_gaussian(F, Y, state.expected, state.noise.mean)
         second = np.sum(np.abs(after.mean) ** 2, axis=1) + model.n_snapshots * after.var
@@ -196,8 +196,8 @@ class TurboCertificate(Certificate):
 
 @dataclass(frozen=True, eq=False)
 class _Dense:
-    mean: NDArray[Any]
-    var: _Array
+    mean: AnyArray
+    var: Float64Array
     log_det: float
     residual: float
     spread: float
@@ -205,13 +205,13 @@ class _Dense:
     relative: float
 
 
-def _weighted(block: Any, roots: _Array | None) -> NDArray[Any]:
+def _weighted(block: Any, roots: Float64Array | None) -> AnyArray:
     out = np.asarray(block)
     out = out.astype(np.complex128 if np.iscomplexobj(out) else np.float64).reshape(out.shape[0], -1)
     return out if roots is None else roots[:, None] * out
 
 
-def _dense_gaussian(F: NDArray[Any], Y: NDArray[Any], precisions: _Array, kappa: float) -> _Dense:
+def _dense_gaussian(F: AnyArray, Y: AnyArray, precisions: Float64Array, kappa: float) -> _Dense:
     """Return the moments from a QR factorisation of data and priors stacked, which squares no condition number."""
     n = F.shape[1]
     roots = np.sqrt(precisions)

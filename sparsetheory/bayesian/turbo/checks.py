@@ -4,7 +4,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
@@ -16,6 +16,7 @@ from sparsetheory.bayesian.turbo.model import TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.constraints import POSITIVE, Choice
 from sparsetheory.ranges import require_squares
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["check_arrays", "make_model", "make_prior", "make_problem", "read_arrays", "read_rows", "require_units"]
 
@@ -24,10 +25,9 @@ COUPLINGS = ("collapsed", "meanfield")
 # A prior of the noise with a smaller shape is meant to be vague, and is not if its rate exceeds this share of what the
 # data contribute.
 _SMALL = 1e-3
-_Array = NDArray[np.float64]
 
 
-def check_arrays(F: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def check_arrays(F: Any, y: Any) -> tuple[AnyArray, AnyArray]:
     """Return data as arrays of one floating-point type, checked as scikit-learn checks real ones.
 
     Raises
@@ -64,7 +64,7 @@ def check_arrays(F: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     return F.astype(dtype), y.astype(dtype)
 
 
-def read_arrays(estimator: Any, F: Any, y: Any, **settings: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def read_arrays(estimator: Any, F: Any, y: Any, **settings: Any) -> tuple[AnyArray, AnyArray]:
     """Return data as `fit` takes them, and let the estimator remember their features.
 
     Parameters
@@ -95,7 +95,7 @@ def read_arrays(estimator: Any, F: Any, y: Any, **settings: Any) -> tuple[NDArra
     return F, y
 
 
-def read_rows(estimator: Any, F: Any) -> NDArray[Any]:
+def read_rows(estimator: Any, F: Any) -> AnyArray:
     """Return new rows as `predict` takes them.
 
     Parameters
@@ -123,7 +123,7 @@ def read_rows(estimator: Any, F: Any) -> NDArray[Any]:
     return np.asarray(F)
 
 
-def make_problem(F: NDArray[Any], y: NDArray[Any], weights: _Array | None) -> TurboProblem:
+def make_problem(F: AnyArray, y: AnyArray, weights: Float64Array | None) -> TurboProblem:
     """Weight the rows, set columns of zeros aside, and keep the rest in double precision.
 
     Warns
@@ -151,7 +151,7 @@ def make_problem(F: NDArray[Any], y: NDArray[Any], weights: _Array | None) -> Tu
     return TurboProblem(np.asfortranarray(F[:, live]), np.asfortranarray(Y), n_rows, live, F.shape[1])
 
 
-def require_units(F: NDArray[Any], Y: NDArray[Any]) -> None:
+def require_units(F: AnyArray, Y: AnyArray) -> None:
     """Raise ValueError where squares of data, of columns or of coefficients would leave the range."""
     require_squares("F", F)
     require_squares("y", Y.reshape(-1))
@@ -264,7 +264,7 @@ def _noise_variance(noise: Any) -> float | None:
     return POSITIVE.check("noise", noise)
 
 
-def _positive(name: str, value: ArrayLike, n: int) -> _Array:
+def _positive(name: str, value: ArrayLike, n: int) -> Float64Array:
     try:
         out = np.asarray(value, dtype=np.float64)
         out = np.broadcast_to(out, n)
@@ -275,7 +275,7 @@ def _positive(name: str, value: ArrayLike, n: int) -> _Array:
     return out
 
 
-def _rate(problem: TurboProblem, b: Any, shape: _Array, density: float, variance: float | None) -> _Array:
+def _rate(problem: TurboProblem, b: Any, shape: Float64Array, density: float, variance: float | None) -> Float64Array:
     """Return the rate of precisions that are on; "auto" gives the data the energy that they have."""
     if not (isinstance(b, str) and b == "auto"):
         return _positive("b", b, problem.n_total)

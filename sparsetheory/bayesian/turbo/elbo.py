@@ -3,22 +3,20 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.markov.support_priors import SupportBelief
 from sparsetheory.bayesian.turbo.gaussian import GaussianFactor
 from sparsetheory.bayesian.turbo.model import NoiseFactor, PrecisionFactor, TurboModel
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["TurboStart", "TurboState", "turbo_elbo"]
-
-_Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class TurboStart:
     """What a sweep needs to know: expected precisions, noise, and the belief about the support."""
 
-    expected: _Array
+    expected: Float64Array
     noise: NoiseFactor
     support: SupportBelief
 
@@ -47,14 +45,14 @@ class TurboState:
 
     model: TurboModel
     x: GaussianFactor
-    second: _Array
+    second: Float64Array
     precisions: PrecisionFactor
     support: SupportBelief
     noise: NoiseFactor
-    live: NDArray[np.intp]
+    live: IndexArray
 
     @property
-    def expected(self) -> _Array:
+    def expected(self) -> Float64Array:
         """Expected precisions."""
         return self.precisions.expected(self.support.post[self.live])
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
@@ -17,10 +17,9 @@ from sparsetheory.bayesian.turbo.prediction_interval import PredictionInterval, 
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.blas_threads import blas_threads, gram_work
 from sparsetheory.constraints import FRACTION, generator
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["TurboVBI"]
-
-_Array = NDArray[np.float64]
 
 
 class TurboVBI(RegressorMixin, BaseEstimator):
@@ -247,7 +246,7 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         self._warn(fit)
         return self
 
-    def predict(self, F: Any) -> NDArray[Any]:
+    def predict(self, F: Any) -> AnyArray:
         """Predict data.
 
         Parameters
@@ -300,7 +299,7 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         rows = read_rows(self, F)
         return prediction_interval(rows, np.asarray(rows @ self.coef_.T), self.state_, self.var_, level)
 
-    def _keep(self, problem: TurboProblem, fit: TurboFit, prior_squares: _Array, dtype: Any, y_ndim: int) -> None:
+    def _keep(self, problem: TurboProblem, fit: TurboFit, prior_squares: Float64Array, dtype: Any, y_ndim: int) -> None:
         """Store what was found; coefficients whose columns are zero keep the scale of their prior."""
         state, live = fit.state, problem.live
         post, real = state.support.post, np.empty(0, dtype).real.dtype

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.markov.support_priors import SupportPrior
 from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState, turbo_elbo
@@ -14,6 +13,7 @@ from sparsetheory.bayesian.turbo.model import TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.bayesian.turbo.sweep import turbo_round
 from sparsetheory.constraints import COUNT, NONNEGATIVE, Choice, generator
+from sparsetheory.typing import Float64Array
 
 __all__ = ["TurboFit", "TurboSchedule", "fit_starts", "run_rounds", "turbo_change"]
 
@@ -69,7 +69,7 @@ class TurboFit:
 
     state: TurboState
     prior: SupportPrior
-    elbo: NDArray[np.float64]
+    elbo: Float64Array
     change: float
     n_iter: int
     converged: bool
@@ -118,13 +118,13 @@ def fit_starts(
 
 def _starts(
     size: int, known_noise: bool, schedule: TurboSchedule, random_state: Any
-) -> list[tuple[str, NDArray[np.float64] | None]]:
+) -> list[tuple[str, Float64Array | None]]:
     """List kinds of starts and factors of the first precisions: every kind once, then annealing from random ones."""
     kinds = [schedule.init, *(kind for kind in STARTS if kind != schedule.init)]
     if known_noise and schedule.init != "anneal_quiet":
         kinds.remove("anneal_quiet")
     kinds = kinds[: schedule.n_init]
-    starts: list[tuple[str, NDArray[np.float64] | None]] = [(kind, None) for kind in kinds]
+    starts: list[tuple[str, Float64Array | None]] = [(kind, None) for kind in kinds]
     if schedule.n_init > len(kinds):
         rng = generator(random_state)
         starts += [("anneal", np.exp(rng.standard_normal(size))) for _ in range(schedule.n_init - len(kinds))]
@@ -163,7 +163,7 @@ def run_rounds(
     return TurboFit(state, prior, path, change, n_iter, change <= schedule.tol)
 
 
-def _require_ascent(path: NDArray[np.float64]) -> None:
+def _require_ascent(path: Float64Array) -> None:
     drops = path[:-1] - path[1:] - _DECREASE * np.abs(path[:-1])
     if np.any(drops > 0):
         at = int(np.argmax(drops))

@@ -4,16 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cholesky, get_blas_funcs, get_lapack_funcs
 
 from sparsetheory.bayesian.turbo.problem import TurboProblem, row_squares
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["GaussianFactor", "gaussian_factor"]
 
-_Array = NDArray[np.float64]
 # Mean, shares of the prior variances that are left and that are gone, whitener, log determinant without the priors.
-_Moments = tuple[NDArray[Any], _Array, _Array, NDArray[Any], float]
+_Moments = tuple[AnyArray, Float64Array, Float64Array, AnyArray, float]
 # Below this share of its prior, a posterior variance has lost half its digits to the subtraction, and is recomputed.
 _LOST = 1e-8
 
@@ -44,17 +43,17 @@ class GaussianFactor:
         Which of the two.
     """
 
-    mean: NDArray[Any]
-    var: _Array
+    mean: AnyArray
+    var: Float64Array
     log_det: float
     residual: float
     spread: float
-    precisions: _Array
+    precisions: Float64Array
     kappa: float
-    whitener: NDArray[Any]
+    whitener: AnyArray
     wide: bool
 
-    def columns(self, indices: Any) -> NDArray[Any]:
+    def columns(self, indices: Any) -> AnyArray:
         """Return columns of the covariance, shape (N, len(indices)), O(min(M, N) N) each."""
         indices = np.asarray(indices, dtype=np.intp)
         roots = np.sqrt(self.precisions)
@@ -64,7 +63,7 @@ class GaussianFactor:
             inner[indices, np.arange(indices.size)] += 1.0
         return np.asarray(inner / roots[:, None] / roots[indices])
 
-    def variances_along(self, rows: NDArray[Any]) -> _Array:
+    def variances_along(self, rows: AnyArray) -> Float64Array:
         """Return the variances of ``rows @ x``, shape (n,)."""
         scaled = rows / np.sqrt(self.precisions)
         explained = row_squares(np.ascontiguousarray(scaled @ self.whitener.conj().T))
@@ -73,7 +72,7 @@ class GaussianFactor:
         return explained
 
 
-def gaussian_factor(problem: TurboProblem, precisions: _Array, kappa: float) -> GaussianFactor:
+def gaussian_factor(problem: TurboProblem, precisions: Float64Array, kappa: float) -> GaussianFactor:
     """Return the factor of the coefficients that is best for given precisions.
 
     Notes
@@ -98,7 +97,7 @@ def gaussian_factor(problem: TurboProblem, precisions: _Array, kappa: float) -> 
     )
 
 
-def _from_observations(problem: TurboProblem, precisions: _Array, kappa: float) -> _Moments:
+def _from_observations(problem: TurboProblem, precisions: Float64Array, kappa: float) -> _Moments:
     """Use ``I + kappa F D^-1 F^H``, of the size of the observations."""
     weights = 1.0 / np.sqrt(precisions)
     scaled = np.asfortranarray(problem.F * (np.sqrt(kappa) * weights))
@@ -115,7 +114,7 @@ def _from_observations(problem: TurboProblem, precisions: _Array, kappa: float) 
     return mean, kept, shares, whitener, -2.0 * float(np.log(np.diagonal(factor).real).sum())
 
 
-def _identity_plus_product(scaled: NDArray[Any]) -> NDArray[Any]:
+def _identity_plus_product(scaled: AnyArray) -> AnyArray:
     """Return the lower Cholesky factor of the identity plus ``scaled @ scaled^H``."""
     name = "herk" if np.iscomplexobj(scaled) else "syrk"
     (product,) = get_blas_funcs((name,), (scaled,))
@@ -124,12 +123,12 @@ def _identity_plus_product(scaled: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(cholesky(system, lower=True, overwrite_a=True, check_finite=False))
 
 
-def _diagonal(matrix: NDArray[Any]) -> NDArray[Any]:
+def _diagonal(matrix: AnyArray) -> AnyArray:
     """Return the diagonal as a view that can be written to; index arrays would take as long as a small product."""
     return np.asarray(np.einsum("ii->i", matrix))
 
 
-def _kept_of(scaled: NDArray[Any], lost: NDArray[np.intp]) -> _Array:
+def _kept_of(scaled: AnyArray, lost: IndexArray) -> Float64Array:
     """Return the shares of the prior variances that the data leave to a few coefficients, without subtraction.
 
     The other coefficients are eliminated: together with the noise they whiten the few columns, and what is left is the
@@ -142,7 +141,7 @@ def _kept_of(scaled: NDArray[Any], lost: NDArray[np.intp]) -> _Array:
     return row_squares(_inverse_factor(whitened.conj().T @ whitened).T)
 
 
-def _inverse_factor(gram: NDArray[Any]) -> NDArray[Any]:
+def _inverse_factor(gram: AnyArray) -> AnyArray:
     """Return the inverse of the lower Cholesky factor of the identity plus a Gram matrix, in Fortran order."""
     system = np.array(gram, order="F")
     _diagonal(system)[...] += 1.0
@@ -152,7 +151,7 @@ def _inverse_factor(gram: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(inverse)
 
 
-def _from_coefficients(problem: TurboProblem, precisions: _Array, kappa: float) -> _Moments:
+def _from_coefficients(problem: TurboProblem, precisions: Float64Array, kappa: float) -> _Moments:
     """Use ``I + kappa D^-1/2 F^H F D^-1/2``, of the size of the coefficients."""
     weights = 1.0 / np.sqrt(precisions)
     whitener = _inverse_factor(kappa * weights[:, None] * problem.gram * weights)

@@ -1,13 +1,14 @@
 """A factor of the coefficients without correlations: nothing is inverted or factorised."""
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.constraints import COUNT, POSITIVE
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["DiagonalPosterior", "diagonal_posterior"]
 
@@ -21,11 +22,11 @@ _ROUNDING = 1e-13
 class DiagonalPosterior(NamedTuple):
     """Independent Gaussians."""
 
-    mean: NDArray[Any]
+    mean: AnyArray
     """Means, shape (N,)."""
-    var: NDArray[np.float64]
+    var: Float64Array
     """Variances, never above those of the full covariance, shape (N,)."""
-    objectives: NDArray[np.float64]
+    objectives: Float64Array
     """``kappa |y - F mean|^2 + mean^H D mean`` before each step, non-increasing."""
 
 
@@ -107,7 +108,7 @@ def diagonal_posterior(
     return DiagonalPosterior(mean, var, np.array(objectives))
 
 
-def _largest_eigenvalue(F: NDArray[Any]) -> float:
+def _largest_eigenvalue(F: AnyArray) -> float:
     """Return an estimate of the largest eigenvalue of ``F^H F``; a step that goes up shows that it is too small."""
     squares = np.sum(np.abs(F) ** 2, axis=0)
     vector = np.sqrt(squares).astype(np.result_type(F, np.float64))

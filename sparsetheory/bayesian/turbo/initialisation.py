@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.markov.support_priors import SupportBelief, SupportPrior
 from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
@@ -12,10 +11,10 @@ from sparsetheory.bayesian.turbo.gaussian import gaussian_factor
 from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.bayesian.turbo.sweep import turbo_round
+from sparsetheory.typing import Float64Array
 
 __all__ = ["STARTS", "make_start"]
 
-_Array = NDArray[np.float64]
 STARTS = ("anneal", "anneal_quiet", "sbl", "group")
 # Energy of the data over that of the noise to start from, where the noise is learned.
 _LOUD, _QUIET = 10.0, 100.0
@@ -33,7 +32,7 @@ def make_start(
     steps: int,
     inner_sweeps: int,
     learn_prior: bool,
-    jitter: _Array | None = None,
+    jitter: Float64Array | None = None,
     adapt: Callable[[TurboState], TurboProblem] | None = None,
 ) -> tuple[TurboStart | TurboState, SupportPrior]:
     """Return a start of one kind, and the prior as far as it is learned already.

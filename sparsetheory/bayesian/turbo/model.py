@@ -4,14 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import digamma, gammaln
 
 from sparsetheory.bayesian.turbo.gaussian import GaussianFactor
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["NoiseFactor", "PrecisionFactor", "TurboModel"]
-
-_Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +38,10 @@ class TurboModel:
         Limit of the learned noise precision, for data without noise.
     """
 
-    a: _Array
-    b: _Array
-    a_off: _Array
-    b_off: _Array
+    a: Float64Array
+    b: Float64Array
+    a_off: Float64Array
+    b_off: Float64Array
     c: float
     d: float
     beta: float
@@ -54,35 +52,35 @@ class TurboModel:
     noise_precision: float | None
     largest_precision: float
 
-    def take(self, indices: NDArray[np.intp]) -> "TurboModel":
+    def take(self, indices: IndexArray) -> "TurboModel":
         """Return the model of some of the coefficients."""
         names = ("a", "b", "a_off", "b_off")
         return replace(self, **{name: getattr(self, name)[indices] for name in names})
 
-    def prior_squares(self, post: _Array) -> _Array:
+    def prior_squares(self, post: Float64Array) -> Float64Array:
         """Return the squared scales that coefficients have before the data, given the probabilities of being on."""
         return np.asarray(post * self.b / self.a + (1.0 - post) * self.b_off / self.a_off)
 
-    def collapsed_evidence(self, second: _Array) -> _Array:
+    def collapsed_evidence(self, second: Float64Array) -> Float64Array:
         """Return the log-odds that second moments of the coefficients give, precisions integrated out."""
         weight = self.update_beta * self.n_snapshots
         on = _integrated(self.a, self.b, weight, self.update_beta * second)
         return np.asarray(on - _integrated(self.a_off, self.b_off, weight, self.update_beta * second))
 
-    def evidence(self, factor: "PrecisionFactor") -> _Array:
+    def evidence(self, factor: "PrecisionFactor") -> Float64Array:
         """Return the log-odds that a factor of the precisions gives which does not depend on the states."""
         mean, log_mean = factor.on.mean, factor.on.log_mean
         on = _log_gamma_density(self.a, self.b, mean, log_mean)
         return np.asarray(on - _log_gamma_density(self.a_off, self.b_off, mean, log_mean))
 
-    def coupled(self, second: _Array) -> "PrecisionFactor":
+    def coupled(self, second: Float64Array) -> "PrecisionFactor":
         """Return the best factor that depends on the states."""
         weight, share = self.update_beta * self.n_snapshots, self.update_beta * second
         return PrecisionFactor(
             GammaFactor(self.a + weight, self.b + share), GammaFactor(self.a_off + weight, self.b_off + share)
         )
 
-    def averaged(self, second: _Array, post: _Array) -> "PrecisionFactor":
+    def averaged(self, second: Float64Array, post: Float64Array) -> "PrecisionFactor":
         """Return the best factor that does not depend on the states, given their probabilities."""
         weight, share = self.update_beta * self.n_snapshots, self.update_beta * second
         both = GammaFactor(
@@ -95,21 +93,21 @@ class TurboModel:
 class GammaFactor:
     """Gamma distributions by shape and rate."""
 
-    shape: _Array
-    rate: _Array
+    shape: Float64Array
+    rate: Float64Array
 
     @property
-    def mean(self) -> _Array:
+    def mean(self) -> Float64Array:
         """Expectations."""
         return self.shape / self.rate
 
     @property
-    def log_mean(self) -> _Array:
+    def log_mean(self) -> Float64Array:
         """Expectations of the logarithms."""
         return np.asarray(digamma(self.shape) - np.log(self.rate))
 
     @property
-    def entropy(self) -> _Array:
+    def entropy(self) -> Float64Array:
         """Differential entropies."""
         a = self.shape
         return np.asarray(a - np.log(self.rate) + gammaln(a) + (1.0 - a) * digamma(a))
@@ -122,13 +120,13 @@ class PrecisionFactor:
     on: GammaFactor
     off: GammaFactor
 
-    def expected(self, post: _Array) -> _Array:
+    def expected(self, post: Float64Array) -> Float64Array:
         """Return the expected precisions when the states have given probabilities."""
         if self.on is self.off:
             return self.on.mean
         return post * self.on.mean + (1.0 - post) * self.off.mean
 
-    def log_joint(self, model: TurboModel, second: _Array, post: _Array) -> float:
+    def log_joint(self, model: TurboModel, second: Float64Array, post: Float64Array) -> float:
         """Return expected log densities of coefficients and precisions, plus the entropy of the precisions."""
         terms = []
         for factor, a, b in ((self.on, model.a, model.b), (self.off, model.a_off, model.b_off)):
@@ -174,10 +172,12 @@ class NoiseFactor:
         return cls(mean, log_mean, float(log_prior), float(shape))
 
 
-def _log_gamma_density(a: _Array, b: _Array, mean: _Array | float, log_mean: _Array | float) -> _Array:
+def _log_gamma_density(
+    a: Float64Array, b: Float64Array, mean: Float64Array | float, log_mean: Float64Array | float
+) -> Float64Array:
     """Return the expected log density of a Gamma law; in logarithms, since powers of the rate overflow."""
     return np.asarray(a * np.log(b) - gammaln(a) + (a - 1.0) * log_mean - b * mean)
 
 
-def _integrated(a: _Array, b: _Array, weight: float, share: _Array) -> _Array:
+def _integrated(a: Float64Array, b: Float64Array, weight: float, share: Float64Array) -> Float64Array:
     return np.asarray(a * np.log(b) - gammaln(a) + gammaln(a + weight) - (a + weight) * np.log(b + share))

@@ -1,12 +1,12 @@
 """Intervals for new data from a fitted variational posterior."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from sparsetheory.bayesian.turbo.elbo import TurboState
+from sparsetheory.typing import AnyArray
 
 __all__ = ["PredictionInterval", "prediction_interval"]
 
@@ -14,12 +14,12 @@ __all__ = ["PredictionInterval", "prediction_interval"]
 class PredictionInterval(NamedTuple):
     """Ends of intervals; for complex data of the real and of the imaginary part."""
 
-    lower: NDArray[Any]
-    upper: NDArray[Any]
+    lower: AnyArray
+    upper: AnyArray
 
 
 def prediction_interval(
-    rows: NDArray[Any], center: NDArray[Any], state: TurboState, var: NDArray[Any], level: float
+    rows: AnyArray, center: AnyArray, state: TurboState, var: AnyArray, level: float
 ) -> PredictionInterval:
     """Return intervals about predictions.
 

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["TurboProblem", "row_squares"]
 
 
-def row_squares(block: NDArray[Any]) -> NDArray[np.float64]:
+def row_squares(block: AnyArray) -> Float64Array:
     """Return the squared norms of the rows of a C-ordered array, real or complex, without a copy of its size."""
     flat = block.view(block.real.dtype) if np.iscomplexobj(block) else block
     return np.asarray(np.einsum("ij,ij->i", flat, flat))
@@ -34,10 +34,10 @@ class TurboProblem:
         Number of columns of the user's matrix.
     """
 
-    F: NDArray[Any]
-    Y: NDArray[Any]
+    F: AnyArray
+    Y: AnyArray
     n_rows: float
-    live: NDArray[np.intp]
+    live: IndexArray
     n_total: int
 
     @property
@@ -56,17 +56,17 @@ class TurboProblem:
         return self.F.shape[0] < self.F.shape[1]
 
     @cached_property
-    def correlations(self) -> NDArray[Any]:
+    def correlations(self) -> AnyArray:
         """Inner products of the columns with the data, shape (N, L)."""
         return np.asarray(self.F.conj().T @ self.Y)
 
     @cached_property
-    def gram(self) -> NDArray[Any]:
+    def gram(self) -> AnyArray:
         """Inner products of the columns, shape (N, N)."""
         return np.asarray(self.F.conj().T @ self.F)
 
     @cached_property
-    def column_squares(self) -> NDArray[np.float64]:
+    def column_squares(self) -> Float64Array:
         """Squared norms of the columns."""
         return row_squares(self.F.T)
 

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from sparsetheory.bayesian.markov.support_priors import SupportBelief, SupportPrior
@@ -11,10 +10,9 @@ from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
 from sparsetheory.bayesian.turbo.gaussian import gaussian_factor
 from sparsetheory.bayesian.turbo.model import NoiseFactor, PrecisionFactor, TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
+from sparsetheory.typing import Float64Array
 
 __all__ = ["turbo_round", "turbo_sweep"]
-
-_Array = NDArray[np.float64]
 
 
 class _Fixed:
@@ -25,7 +23,7 @@ class _Fixed:
     def __init__(self, belief: SupportBelief) -> None:
         self._belief = belief
 
-    def update(self, ell: _Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         return replace(self._belief, post=expit(self._belief.ext + ell), ell=ell)
 
 
@@ -58,7 +56,7 @@ def turbo_sweep(
     return TurboState(model, x, second, precisions, support, noise, problem.live)
 
 
-def _precisions(model: TurboModel, second: _Array, post: _Array) -> tuple[PrecisionFactor, _Array]:
+def _precisions(model: TurboModel, second: Float64Array, post: Float64Array) -> tuple[PrecisionFactor, Float64Array]:
     """Return the factor of the precisions, and the evidence about the support that goes with it."""
     if model.coupling == "collapsed":
         return model.coupled(second), model.collapsed_evidence(second)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from sparsetheory.bayesian.turbo.checks import check_arrays
 from sparsetheory.bayesian.turbo_cs.message_passing import TurboCSRules, TurboCSRun
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.ranges import rounding_of
+from sparsetheory.typing import AnyArray
 
 __all__ = ["TurboCSCertificate"]
 
@@ -46,8 +46,8 @@ class TurboCSCertificate(Certificate):
         "tol", "converged", "learn_noise", "learn_prior", "damping", "least_variance",
     )  # fmt: skip
 
-    coef: NDArray[Any] = field(kw_only=True, repr=False)
-    message: NDArray[Any] = field(kw_only=True, repr=False)
+    coef: AnyArray = field(kw_only=True, repr=False)
+    message: AnyArray = field(kw_only=True, repr=False)
     message_variance: float = field(kw_only=True)
     noise_variance: float = field(kw_only=True)
     density: float = field(kw_only=True)
@@ -61,7 +61,7 @@ class TurboCSCertificate(Certificate):
 
     @classmethod
     def of(
-        cls, run: TurboCSRun, rules: TurboCSRules, coef: NDArray[Any], units: tuple[float, float], least: float
+        cls, run: TurboCSRun, rules: TurboCSRules, coef: AnyArray, units: tuple[float, float], least: float
     ) -> "TurboCSCertificate":
         """Certify a run in the units of the data and of the coefficients."""
         state, (data, unit) = run.state, units
@@ -90,7 +90,7 @@ class TurboCSCertificate(Certificate):
         return "one more exchange changes message, noise and prior by at most the bound, relatively"
 
     @classmethod
-    def of_zero(cls, coef: NDArray[Any], tol: float, noise: float) -> "TurboCSCertificate":
+    def of_zero(cls, coef: AnyArray, tol: float, noise: float) -> "TurboCSCertificate":
         """Certify coefficients of zero, where no column has anything to do with the data."""
         return cls(
             "", tol, 0.0, Status.VALID,
@@ -135,7 +135,7 @@ class TurboCSCertificate(Certificate):
         judged = replace(self, measured=measured, status=Status.of(not faults), reason="; ".join(faults))
         return judged.unless_misstated()
 
-    def _measure(self, F: NDArray[Any], y: NDArray[Any]) -> tuple[float, list[str]]:
+    def _measure(self, F: AnyArray, y: AnyArray) -> tuple[float, list[str]]:
         numbers = (self.message_variance, self.noise_variance, self.signal_variance, self.density)
         if not all(np.isfinite(v).all() for v in (self.coef, self.message, *numbers)) or min(numbers) < 0:
             return math.inf, ["a value is not finite, or negative"]
@@ -159,9 +159,7 @@ class TurboCSCertificate(Certificate):
         right = bool(np.all(np.abs(self.coef / size - mean) <= allowed))
         return before.change(after), [] if right else ["the coefficients are not the posterior mean"]
 
-    def _exchange(
-        self, F: NDArray[Any], y: NDArray[Any], before: "_State", least: float
-    ) -> tuple["_State", NDArray[Any], float]:
+    def _exchange(self, F: AnyArray, y: AnyArray, before: "_State", least: float) -> tuple["_State", AnyArray, float]:
         """Return the next state, the posterior mean on the way, and what rounding may do to it."""
         noise = before.noise
         if self.learn_noise:
@@ -195,7 +193,7 @@ class TurboCSCertificate(Certificate):
 class _State:
     """A message, noise and prior."""
 
-    mean: NDArray[Any]
+    mean: AnyArray
     var: float
     noise: float
     density: float
@@ -217,18 +215,18 @@ class _State:
 class _Linear:
     """The linear estimate: its move from the message, and the shares of the variance that are gone and kept."""
 
-    move: NDArray[Any]
+    move: AnyArray
     gone: float
     kept: float
 
     @classmethod
-    def of(cls, F: NDArray[Any], y: NDArray[Any], state: _State, noise: float) -> "_Linear":
+    def of(cls, F: AnyArray, y: AnyArray, state: _State, noise: float) -> "_Linear":
         (m, n), root = F.shape, math.sqrt(state.var)
         residual = y - F @ state.mean
         if m <= n:
             # The covariance of the data is R^H R.
             stacked = np.concatenate([root * F.conj().T, math.sqrt(noise) * np.eye(m)])
-            R: NDArray[Any] = np.asarray(np.linalg.qr(stacked, mode="r"))
+            R: AnyArray = np.asarray(np.linalg.qr(stacked, mode="r"))
             W = solve_triangular(R, np.concatenate([F, np.eye(m)], axis=1), trans="C")
             inside, inverse = W[:, :n], W[:, n:]
             move = state.var * (inside.conj().T @ solve_triangular(R, residual, trans="C"))
@@ -240,7 +238,7 @@ class _Linear:
         kept = float(np.sum(np.abs(inverse) ** 2)) / n
         return cls(move, 1.0 - kept, kept)
 
-    def left(self, F: NDArray[Any], y: NDArray[Any], state: _State, noise: float) -> float:
+    def left(self, F: AnyArray, y: AnyArray, state: _State, noise: float) -> float:
         """Return the noise variance that explains what the estimate leaves."""
         residual = y - F @ (state.mean + self.move)
         return (float(np.sum(np.abs(residual) ** 2)) + noise * F.shape[1] * self.gone) / y.size

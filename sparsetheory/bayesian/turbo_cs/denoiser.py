@@ -1,16 +1,15 @@
 """The scalar channel of a Bernoulli-Gaussian coefficient in Gaussian noise: posterior and its mean squared error."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 from scipy.special import expit, logit
 
+from sparsetheory.typing import AnyArray, Float64Array
+
 __all__ = ["BernoulliGaussian", "ScalarPosterior"]
 
-_Array = NDArray[np.float64]
 # Nodes of the quadrature; powers of them crowd near zero, where the posterior switches if there is little noise.
 _NODES = np.linspace(0.0, 1.0, 8001)[1:]
 
@@ -19,10 +18,10 @@ _NODES = np.linspace(0.0, 1.0, 8001)[1:]
 class ScalarPosterior:
     """Posterior means, variances, and probabilities and second moments of being on."""
 
-    mean: NDArray[Any]
-    var: _Array
-    post: _Array
-    second_on: _Array
+    mean: AnyArray
+    var: Float64Array
+    post: Float64Array
+    second_on: Float64Array
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class BernoulliGaussian:
     variance: float
     beta: float
 
-    def posterior(self, r: NDArray[Any], tau: float) -> ScalarPosterior:
+    def posterior(self, r: AnyArray, tau: float) -> ScalarPosterior:
         """Return the posterior of coefficients given ``r = x + noise`` of variance `tau`, O(N)."""
         total = self.variance + tau
         energy = np.abs(r) ** 2

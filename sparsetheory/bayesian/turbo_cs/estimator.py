@@ -5,7 +5,6 @@ import warnings
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
@@ -26,6 +25,7 @@ from sparsetheory.bayesian.turbo_cs.message_passing import (
 from sparsetheory.blas_threads import blas_threads, gram_work
 from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE
 from sparsetheory.ranges import require_squares
+from sparsetheory.typing import AnyArray
 
 __all__ = ["TurboCS"]
 
@@ -170,7 +170,7 @@ class TurboCS(RegressorMixin, BaseEstimator):
         self.certificate_ = TurboCSCertificate.of(run, rules, self.coef_, (unit, coefficient), least)
         return self
 
-    def predict(self, F: Any) -> NDArray[Any]:
+    def predict(self, F: Any) -> AnyArray:
         """Predict data.
 
         Parameters
@@ -192,7 +192,7 @@ class TurboCS(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return np.asarray(read_rows(self, F) @ self.coef_)
 
-    def _check(self, F: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _check(self, F: Any, y: Any) -> tuple[AnyArray, AnyArray]:
         F, y = read_arrays(self, F, y)
         if y.ndim != 1:
             raise ValueError(f"y must be a vector; got shape {y.shape}")
@@ -239,7 +239,7 @@ class TurboCS(RegressorMixin, BaseEstimator):
                 stacklevel=3,
             )
 
-    def _keep_nothing(self, noise: float, F: NDArray[Any]) -> Self:
+    def _keep_nothing(self, noise: float, F: AnyArray) -> Self:
         """Store x = 0, where no column has anything to do with the data."""
         real, n = F.real.dtype, F.shape[1]
         self.coef_, self.var_ = np.zeros(n, F.dtype), np.zeros(n, real)

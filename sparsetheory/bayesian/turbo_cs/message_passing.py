@@ -2,13 +2,12 @@
 
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import svd
 
 from sparsetheory.bayesian.turbo_cs.denoiser import BernoulliGaussian, ScalarPosterior
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = [
     "SMALLEST",
@@ -31,7 +30,7 @@ SMALLEST = 1e-14
 class Message:
     """Means and one common variance."""
 
-    mean: NDArray[Any]
+    mean: AnyArray
     var: float
 
 
@@ -48,11 +47,11 @@ class LinearModule:
     One singular value decomposition, O(M N min(M, N)); then O(M N) per message.
     """
 
-    def __init__(self, F: NDArray[Any], y: NDArray[Any]) -> None:
+    def __init__(self, F: AnyArray, y: AnyArray) -> None:
         self.F, self.y = F, y
         self.left, self.values, _ = svd(F, full_matrices=False, check_finite=False)
 
-    def with_data(self, y: NDArray[Any]) -> "LinearModule":
+    def with_data(self, y: AnyArray) -> "LinearModule":
         """Return the estimator for the same matrix and other data, without another decomposition."""
         other = copy(self)
         other.y = y
@@ -86,7 +85,7 @@ class LinearModule:
         spread = float(np.sum(prior.var * self.values**2 * noise * gain))
         return (left + spread) / self.y.size
 
-    def _gain(self, variance: float, noise: float) -> NDArray[np.float64]:
+    def _gain(self, variance: float, noise: float) -> Float64Array:
         return np.asarray(1.0 / (variance * self.values**2 + noise))
 
 
@@ -112,7 +111,7 @@ class TurboCSRun:
     state: TurboCSState
     post: ScalarPosterior
     noise: float
-    history: dict[str, NDArray[np.float64]]
+    history: dict[str, Float64Array]
     converged: bool
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.turbo_cs.denoiser import BernoulliGaussian
 from sparsetheory.constraints import COUNT, FRACTION, POSITIVE
+from sparsetheory.typing import Float64Array
 
 __all__ = ["StateEvolution", "turbo_cs_evolution"]
 
@@ -15,11 +15,11 @@ __all__ = ["StateEvolution", "turbo_cs_evolution"]
 class StateEvolution:
     """Predicted variances per exchange."""
 
-    linear_variance: NDArray[np.float64]
+    linear_variance: Float64Array
     """Of the message to the denoiser."""
-    denoiser_variance: NDArray[np.float64]
+    denoiser_variance: Float64Array
     """Of the message back."""
-    mse: NDArray[np.float64]
+    mse: Float64Array
     """Mean squared error of a coefficient after the denoiser."""
 
 

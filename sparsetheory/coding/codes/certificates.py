@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.coding.codes.problem import check_codes, check_signals, row_chunks
@@ -16,11 +16,10 @@ from sparsetheory.numba_kernels.quadratic.coordinate_descent import largest_viol
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.best_entries import best_distances
 from sparsetheory.penalties.per_feature import PenaltyRows
+from sparsetheory.typing import Float64Array, FloatArray
 
 __all__ = ["CodeCertificate", "criticality", "duality_gap", "numbers_of", "promised"]
 
-_Floats = NDArray[np.floating]
-_Array = NDArray[np.float64]
 
 # Rounding errors of a sum, in roundings of the sum of the sizes of its terms.
 _ROUNDINGS = 8
@@ -28,7 +27,7 @@ _ROUNDINGS = 8
 _SAME = 1e-9
 
 
-def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float) -> _Array:
+def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float) -> Float64Array:
     r"""Return by how much the l1 objective of each code exceeds its minimum, at most.
 
     Parameters
@@ -87,7 +86,7 @@ def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float) -> _Arra
     return out
 
 
-def criticality(X: ArrayLike, D: ArrayLike, C: ArrayLike, penalty: Penalty, step: float | None = None) -> _Array:
+def criticality(X: ArrayLike, D: ArrayLike, C: ArrayLike, penalty: Penalty, step: float | None = None) -> Float64Array:
     r"""Return how far each code is from being its own proximal gradient step, in units of correlations.
 
     Parameters
@@ -184,10 +183,10 @@ class CodeCertificate(Certificate):
     """
 
     penalty: Penalty = field(kw_only=True)
-    codes: _Floats = field(kw_only=True, repr=False)
+    codes: FloatArray = field(kw_only=True, repr=False)
     step: float | None = field(kw_only=True)
     tol: float = field(kw_only=True)
-    distances: _Array = field(kw_only=True, repr=False)
+    distances: Float64Array = field(kw_only=True, repr=False)
 
     @classmethod
     def of(
@@ -237,7 +236,7 @@ class CodeCertificate(Certificate):
         X, D = check_signals(X, D)
         return self._judged(X, D)
 
-    def _judged(self, X: _Floats, D: _Floats) -> Self:
+    def _judged(self, X: FloatArray, D: FloatArray) -> Self:
         shape = X.shape[0], D.shape[1]
         if self.codes.shape != shape:
             raise ValueError(
@@ -260,7 +259,9 @@ class CodeCertificate(Certificate):
         return replace(self, measured=measured, distances=distances, status=status, reason=reason)
 
 
-def numbers_of(X: _Floats, D: _Floats, C: _Floats, penalty: Penalty, tol: float, step: float | None) -> dict[str, Any]:
+def numbers_of(
+    X: FloatArray, D: FloatArray, C: FloatArray, penalty: Penalty, tol: float, step: float | None
+) -> dict[str, Any]:
     """Return the fields of a certificate of checked arrays that was not checked yet."""
     PenaltyRows(penalty, D.shape[1], D.dtype)
     if step is not None:
@@ -287,7 +288,7 @@ def _statement(penalty: Penalty, tol: float, step: float | None) -> str:
     return f"{penalty!r}: {what}"
 
 
-def promised(X: _Floats, D: _Floats, penalty: Penalty, tol: float) -> _Array:
+def promised(X: FloatArray, D: FloatArray, penalty: Penalty, tol: float) -> Float64Array:
     """Return how large the gap (l1) or the distance of each code may be, in double precision."""
     if penalty.kind == tags.L1:
         return 0.5 * tol * np.einsum("ij,ij->i", X, X, dtype=np.float64)
@@ -297,7 +298,9 @@ def promised(X: _Floats, D: _Floats, penalty: Penalty, tol: float) -> _Array:
     return out
 
 
-def _distances(X: _Floats, D: _Floats, C: _Floats, penalty: Penalty, step: float | None) -> tuple[_Array, _Array]:
+def _distances(
+    X: FloatArray, D: FloatArray, C: FloatArray, penalty: Penalty, step: float | None
+) -> tuple[Float64Array, Float64Array]:
     """Return gap or distance of each code, and by how much rounding errors may make it larger."""
     norms = np.linalg.norm(D.astype(np.float64, copy=False), axis=0)
     signals, sizes = np.linalg.norm(X.astype(np.float64, copy=False), axis=1), np.abs(C) @ norms
@@ -316,7 +319,7 @@ def _distances(X: _Floats, D: _Floats, C: _Floats, penalty: Penalty, step: float
     return out, noise * norms.max()
 
 
-def _residuals(X: _Floats, D: _Floats, C: _Floats) -> Iterator[tuple[slice, _Array, _Array]]:
+def _residuals(X: FloatArray, D: FloatArray, C: FloatArray) -> Iterator[tuple[slice, Float64Array, Float64Array]]:
     """Yield rows, their residuals and the correlations of these with all atoms, in double precision."""
     atoms = D.astype(np.float64, copy=False)
     for chunk in row_chunks(X.shape[0], 8 * sum(D.shape)):

@@ -1,16 +1,13 @@
 """The two parts of the objective of a code: half a squared residual, and a penalty."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.coding.codes.problem import row_chunks
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
+from sparsetheory.typing import BoolArray, Float64Array, FloatArray, IndexArray
 
 __all__ = ["SquaredResidual", "objective_rows"]
-
-_Floats = NDArray[np.floating]
-_Array = NDArray[np.float64]
 
 
 class SquaredResidual:
@@ -28,27 +25,27 @@ class SquaredResidual:
         Atoms, of the same dtype.
     """
 
-    def __init__(self, X: _Floats, D: _Floats) -> None:
+    def __init__(self, X: FloatArray, D: FloatArray) -> None:
         m, n_atoms = D.shape
         self.by_gram = n_atoms < 2 * m
         self.matrix = D.T @ D if self.by_gram else D.T
         self.targets = X @ D if self.by_gram else X
-        self.energies: _Array = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+        self.energies: Float64Array = np.einsum("ij,ij->i", X, X, dtype=np.float64)
 
-    def keep(self, rows: NDArray[np.bool_]) -> None:
+    def keep(self, rows: BoolArray) -> None:
         """Forget the other rows."""
         self.targets, self.energies = self.targets[rows], self.energies[rows]
 
-    def state(self, codes: _Floats, rows: slice | NDArray[np.intp] = slice(None)) -> _Floats:
+    def state(self, codes: FloatArray, rows: slice | IndexArray = slice(None)) -> FloatArray:
         """Return the states of codes of some rows, shape (n_rows, n_atoms or m)."""
         out = codes @ self.matrix
         return np.subtract(self.targets[rows], out, out=out)
 
-    def descent(self, state: _Floats) -> _Floats:
+    def descent(self, state: FloatArray) -> FloatArray:
         """Return the negative gradient at a state in a new array of shape (n_rows, n_atoms)."""
         return state.copy() if self.by_gram else state @ self.matrix.T
 
-    def values(self, state: _Floats, codes: _Floats, rows: slice | NDArray[np.intp] = slice(None)) -> _Array:
+    def values(self, state: FloatArray, codes: FloatArray, rows: slice | IndexArray = slice(None)) -> Float64Array:
         """Return the values of codes of some rows, in double precision."""
         if not self.by_gram:
             return 0.5 * np.einsum("ij,ij->i", state, state, dtype=np.float64)
@@ -56,7 +53,7 @@ class SquaredResidual:
         return np.maximum(0.5 * (self.energies[rows] - inner), 0.0)
 
 
-def objective_rows(X: _Floats, D: _Floats, C: _Floats, penalty: Penalty) -> _Array:
+def objective_rows(X: FloatArray, D: FloatArray, C: FloatArray, penalty: Penalty) -> Float64Array:
     """Return half the squared residual plus the penalty of every code, from checked arrays, in double precision.
 
     Notes

@@ -4,11 +4,12 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array, require_finite_entries
 from sparsetheory.constraints import NONNEGATIVE
 from sparsetheory.ranges import require_squares
+from sparsetheory.typing import FloatArray
 
 __all__ = [
     "check_codes",
@@ -18,7 +19,6 @@ __all__ = [
     "row_chunks",
 ]
 
-_Floats = NDArray[np.floating]
 
 # Correlations of one chunk of rows with all atoms stay in the second-level cache of one core.
 _CHUNK_BYTES = 2**19
@@ -28,7 +28,7 @@ _LEAST_SINGLE_TOL = 1e-6
 _LINE_BYTES = 64
 
 
-def check_signals(X: ArrayLike, D: ArrayLike, *, name: str = "X") -> tuple[_Floats, _Floats]:
+def check_signals(X: ArrayLike, D: ArrayLike, *, name: str = "X") -> tuple[FloatArray, FloatArray]:
     """Return signals and atoms as finite C-ordered arrays of one real type.
 
     Parameters
@@ -74,7 +74,7 @@ def check_signals(X: ArrayLike, D: ArrayLike, *, name: str = "X") -> tuple[_Floa
     return X, D
 
 
-def _require_ranges(name: str, X: _Floats, D: _Floats) -> None:
+def _require_ranges(name: str, X: FloatArray, D: FloatArray) -> None:
     """Raise ValueError where an atom is zero, or squares of signals, atoms or their products leave the range."""
     empty = np.flatnonzero(~D.any(axis=0))
     if empty.size:
@@ -88,7 +88,7 @@ def _require_ranges(name: str, X: _Floats, D: _Floats) -> None:
         )
 
 
-def check_codes(codes: ArrayLike, X: _Floats, D: _Floats, name: str = "C") -> _Floats:
+def check_codes(codes: ArrayLike, X: FloatArray, D: FloatArray, name: str = "C") -> FloatArray:
     """Return codes as a finite C-ordered array of the type of checked signals and atoms.
 
     Parameters
@@ -119,7 +119,7 @@ def check_codes(codes: ArrayLike, X: _Floats, D: _Floats, name: str = "C") -> _F
     return _prepared(name, C, X.dtype)
 
 
-def check_gram(gram: ArrayLike | None, D: _Floats) -> _Floats:
+def check_gram(gram: ArrayLike | None, D: FloatArray) -> FloatArray:
     """Return the Gram matrix ``D.T @ D`` of checked atoms, or the one given once its shape, type and diagonal fit.
 
     Raises
@@ -201,21 +201,21 @@ def row_chunks(n_samples: int, row_size: int) -> Iterator[slice]:
         yield slice(start, min(start + rows, n_samples))
 
 
-def _aligned(shape: tuple[int, int], dtype: np.dtype) -> _Floats:
+def _aligned(shape: tuple[int, int], dtype: np.dtype) -> FloatArray:
     """Return an array that starts at a cache line: loops over its rows are up to a tenth faster."""
     raw = np.empty(shape[0] * shape[1] * dtype.itemsize + _LINE_BYTES, np.uint8)
     start = -raw.ctypes.data % _LINE_BYTES
     return raw[start : raw.size - _LINE_BYTES + start].view(dtype).reshape(shape)
 
 
-def _matrix(name: str, given: ArrayLike) -> _Floats:
+def _matrix(name: str, given: ArrayLike) -> FloatArray:
     array = real_array(name, given)
     if array.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional; got shape {array.shape}")
     return array
 
 
-def _prepared(name: str, array: _Floats, dtype: np.dtype) -> _Floats:
+def _prepared(name: str, array: FloatArray, dtype: np.dtype) -> FloatArray:
     ready = np.ascontiguousarray(array, dtype=dtype)
     require_finite_entries(name, ready)
     return ready

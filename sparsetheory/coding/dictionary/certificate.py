@@ -4,17 +4,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
 from sparsetheory.certificates import Status
 from sparsetheory.coding.codes.certificates import CodeCertificate, numbers_of
 from sparsetheory.coding.codes.problem import check_signals
 from sparsetheory.penalties.base import Penalty
+from sparsetheory.typing import FloatArray, Int64Array
 
 __all__ = ["DictionaryCertificate"]
 
-_Floats = NDArray[np.floating]
 
 # Squared norms of unit atoms err by this many roundings per entry.
 _ROUNDINGS = 8
@@ -43,13 +42,13 @@ class DictionaryCertificate(CodeCertificate):
     (20, True, False)
     """
 
-    atoms: _Floats = field(kw_only=True, repr=False)
-    rows: NDArray[np.int64] = field(kw_only=True, repr=False)
+    atoms: FloatArray = field(kw_only=True, repr=False)
+    rows: Int64Array = field(kw_only=True, repr=False)
     n_signals: int = field(kw_only=True)
 
     @classmethod
     def of_rows(
-        cls, X: _Floats, atoms: _Floats, C: _Floats, penalty: Penalty, rows: NDArray[np.int64], *, tol: float
+        cls, X: FloatArray, atoms: FloatArray, C: FloatArray, penalty: Penalty, rows: Int64Array, *, tol: float
     ) -> "DictionaryCertificate":
         """Certify codes of the signals in some rows of `X`, all arrays of one type.
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.coding.dictionary.learner import BatchLearner
 from sparsetheory.coding.dictionary.state import DictionaryState, read_state, write_state
+from sparsetheory.typing import FloatArray, Int64Array
 
 __all__ = ["Checkpoint", "run_batches"]
 
@@ -48,8 +48,8 @@ class Checkpoint:
 def run_batches(
     learner: BatchLearner,
     state: DictionaryState,
-    X: NDArray[np.floating],
-    rows: Iterator[NDArray[np.int64]],
+    X: FloatArray,
+    rows: Iterator[Int64Array],
     checkpoint: Checkpoint,
     *,
     verbose: bool = False,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
@@ -21,10 +21,9 @@ from sparsetheory.coding.encoders.encode import encode
 from sparsetheory.constraints import COUNT
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.ranges import require_squares
+from sparsetheory.typing import FloatArray
 
 __all__ = ["LqDictionaryLearning"]
-
-_Floats = NDArray[np.floating]
 
 
 class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -250,7 +249,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self._keep(state, partial(certified, learner, state, X.copy(), np.arange(X.shape[0]), warn=False))
         return self
 
-    def transform(self, X: Any) -> _Floats:
+    def transform(self, X: Any) -> FloatArray:
         """Return sparse codes.
 
         Parameters
@@ -268,7 +267,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         penalty = chosen_penalty(self).with_alpha(self.alpha_)
         return encode(X, self.components_.T, penalty, self.transform_solver, tol=self.tol, n_jobs=self.n_jobs)[0]
 
-    def inverse_transform(self, X: Any) -> _Floats:
+    def inverse_transform(self, X: Any) -> FloatArray:
         """Return the signals that codes stand for.
 
         Parameters

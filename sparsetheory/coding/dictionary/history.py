@@ -6,6 +6,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsetheory.typing import BoolArray, Float64Array, Int64Array
+
 __all__ = ["DictionaryHistory"]
 
 
@@ -39,13 +41,13 @@ class DictionaryHistory:
     (1, array([3.5]))
     """
 
-    objective: NDArray[np.float64]
-    active: NDArray[np.float64]
-    mse: NDArray[np.float64]
-    alpha: NDArray[np.float64]
-    reseeded: NDArray[np.int64]
-    unconverged: NDArray[np.int64]
-    skipped: NDArray[np.bool_]
+    objective: Float64Array
+    active: Float64Array
+    mse: Float64Array
+    alpha: Float64Array
+    reseeded: Int64Array
+    unconverged: Int64Array
+    skipped: BoolArray
 
     def __len__(self) -> int:
         return self.objective.size

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arrays import unit_rows
@@ -18,11 +17,10 @@ from sparsetheory.coding.proximal_gradient.forward_backward import forward_backw
 from sparsetheory.numba_kernels.dictionary_update import squared_residuals
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
+from sparsetheory.typing import BoolArray, Float64Array, FloatArray, IndexArray
 
 __all__ = ["BatchCodes", "BatchLearner", "random_stream"]
 
-_Floats = NDArray[np.floating]
-_Array = NDArray[np.float64]
 
 # Most steps of the inner loop as published.
 _PAPER_STEPS = 5000
@@ -63,10 +61,10 @@ class BatchCodes:
         Whether the solver converged.
     """
 
-    codes: _Floats
-    squares: _Array
-    penalties: _Array
-    converged: NDArray[np.bool_]
+    codes: FloatArray
+    squares: Float64Array
+    penalties: Float64Array
+    converged: BoolArray
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ class BatchLearner:
     step: float
     n_jobs: int | None
 
-    def encode(self, signals: _Floats, atoms: _Floats, alpha: float) -> BatchCodes:
+    def encode(self, signals: FloatArray, atoms: FloatArray, alpha: float) -> BatchCodes:
         """Return codes of signals, shape (n_samples, n_features), for atoms of shape (n_atoms, n_features)."""
         penalty, squares = self.penalty.with_alpha(alpha), np.empty(signals.shape[0])
         with warnings.catch_warnings():
@@ -120,7 +118,7 @@ class BatchLearner:
         penalties = PenaltyRows(penalty, atoms.shape[0], atoms.dtype).values(codes)
         return BatchCodes(codes, squares, penalties, np.asarray(converged))
 
-    def _coded(self, signals: _Floats, columns: _Floats, penalty: Penalty) -> tuple[_Floats, NDArray[np.bool_]]:
+    def _coded(self, signals: FloatArray, columns: FloatArray, penalty: Penalty) -> tuple[FloatArray, BoolArray]:
         if self.inner == "paper":
             step, most = self.step, _PAPER_STEPS
             codes, info = forward_backward(signals, columns, penalty, step=step, inner="paper", max_iter=most)
@@ -128,7 +126,7 @@ class BatchLearner:
         coded = encode(signals, columns, penalty, self.solver, tol=self.tol, n_jobs=self.n_jobs)
         return coded.codes, coded.info.converged
 
-    def learn(self, state: DictionaryState, signals: _Floats) -> DictionaryState:
+    def learn(self, state: DictionaryState, signals: FloatArray) -> DictionaryState:
         """Return the state after one more batch; the old one is not changed.
 
         Parameters
@@ -160,7 +158,7 @@ class BatchLearner:
         return replace(state, alpha=self._next_alpha(state, record), history=state.history.appended(**record))
 
     def _taught(
-        self, state: DictionaryState, batch: BatchCodes, signals: _Floats, counts: NDArray[np.intp]
+        self, state: DictionaryState, batch: BatchCodes, signals: FloatArray, counts: IndexArray
     ) -> DictionaryState:
         n_signals = state.n_signals + signals.shape[0]
         past = state.surrogate
@@ -173,7 +171,7 @@ class BatchLearner:
             atoms = past.improve(state.atoms)
         return replace(state, atoms=atoms, surrogate=past, n_signals=n_signals, uses=state.uses + counts)
 
-    def _reseeded(self, state: DictionaryState, batch: BatchCodes, signals: _Floats) -> tuple[DictionaryState, int]:
+    def _reseeded(self, state: DictionaryState, batch: BatchCodes, signals: FloatArray) -> tuple[DictionaryState, int]:
         """Replace atoms that were not used for long by signals drawn with probability ~ squared residual."""
         if not self.reseed or state.uses.sum() < _LOOK * state.uses.size:
             return state, 0

@@ -3,15 +3,14 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.separable import make_penalty
+from sparsetheory.typing import FloatArray
 
 __all__ = ["gradient_step", "published_settings", "published_step"]
 
-_Floats = NDArray[np.floating]
 
 # Atoms shorter than this are divided by it, as published.
 _SHORTEST = 1e-8
@@ -20,7 +19,7 @@ _SHORTEST = 1e-8
 _PUBLISHED = {"l1": 0.41, "l0": 0.013 / 2, "lq": 0.13 / 2, "cel0": 0.45}
 
 
-def gradient_step(atoms: _Floats, codes: _Floats, signals: _Floats, eta: float) -> _Floats:
+def gradient_step(atoms: FloatArray, codes: FloatArray, signals: FloatArray, eta: float) -> FloatArray:
     r"""Return the atoms after one gradient step on the squared error summed over a batch, and normalisation.
 
     Parameters

@@ -4,13 +4,12 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.dictionary_update import add_codes, update_atoms
+from sparsetheory.typing import FloatArray, IndexArray
 
 __all__ = ["Surrogate", "kept_share"]
 
-_Floats = NDArray[np.floating]
 
 # Atoms whose gradient is computed by one matrix product.
 _BLOCK = 64
@@ -48,8 +47,8 @@ class Surrogate:
            [0. , 1. ]]), 4.5)
     """
 
-    moments: _Floats
-    products: _Floats
+    moments: FloatArray
+    products: FloatArray
     energy: float
 
     @classmethod
@@ -58,7 +57,7 @@ class Surrogate:
         moments, products = np.zeros((n_atoms, n_atoms), dtype), np.zeros((n_atoms, n_features), dtype)
         return cls(moments, products, 0.0)
 
-    def absorb(self, codes: _Floats, signals: _Floats, keep: float = 1.0) -> Self:
+    def absorb(self, codes: FloatArray, signals: FloatArray, keep: float = 1.0) -> Self:
         """Return the surrogate with all weights of the past multiplied by `keep`, and new signals of weight 1.
 
         Parameters
@@ -80,13 +79,13 @@ class Surrogate:
         energy = keep * self.energy + 0.5 * float(np.einsum("ij,ij->", signals, signals, dtype=np.float64))
         return replace(self, moments=moments, products=products, energy=energy)
 
-    def value(self, atoms: _Floats) -> float:
+    def value(self, atoms: FloatArray) -> float:
         """Return the weighted sum of half the squared errors, in double precision."""
         atoms = atoms.astype(np.float64)
         quadratic = np.einsum("ij,ij->", self.moments, atoms @ atoms.T)
         return float(self.energy + 0.5 * quadratic - np.einsum("ij,ij->", self.products, atoms))
 
-    def improve(self, atoms: _Floats, sweeps: int = 1) -> _Floats:
+    def improve(self, atoms: FloatArray, sweeps: int = 1) -> FloatArray:
         """Return atoms after block coordinate descent on unit spheres, which never raises the value.
 
         Parameters
@@ -112,7 +111,7 @@ class Surrogate:
                 update_atoms(self.products[block] - self.moments[block] @ atoms, self.moments, atoms, start)
         return atoms
 
-    def without(self, atoms: NDArray[np.intp]) -> Self:
+    def without(self, atoms: IndexArray) -> Self:
         """Return the surrogate of the same signals whose codes do not use some atoms."""
         moments, products = self.moments.copy(), self.products.copy()
         moments[atoms], moments[:, atoms], products[atoms] = 0, 0, 0

@@ -3,17 +3,16 @@
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding.dictionary.certificate import DictionaryCertificate
 from sparsetheory.coding.dictionary.learner import BatchLearner
 from sparsetheory.coding.dictionary.sparsity_control import alpha_for_active
 from sparsetheory.coding.dictionary.state import DictionaryState
+from sparsetheory.typing import FloatArray, Int64Array
 
 __all__ = ["certified", "tuned_strength"]
 
-_Floats = NDArray[np.floating]
 
 # Counts of nonzeros are tuned to this, or to one nonzero more or less.
 _COUNT_TOL = 0.01
@@ -21,7 +20,7 @@ _COUNT_TOL = 0.01
 _LEAST_SINGLE_TOL = 1e-6
 
 
-def tuned_strength(learner: BatchLearner, state: DictionaryState, target: float, X: _Floats) -> float:
+def tuned_strength(learner: BatchLearner, state: DictionaryState, target: float, X: FloatArray) -> float:
     """Return the strength at which codes of these signals have `target` nonzeros on average, or the closest found.
 
     Warns
@@ -37,7 +36,7 @@ def tuned_strength(learner: BatchLearner, state: DictionaryState, target: float,
 
 
 def certified(
-    learner: BatchLearner, state: DictionaryState, X: _Floats, rows: NDArray[np.int64], *, warn: bool = True
+    learner: BatchLearner, state: DictionaryState, X: FloatArray, rows: Int64Array, *, warn: bool = True
 ) -> DictionaryCertificate:
     """Certify codes of some signals for the final atoms, found as in training.
 

@@ -1,12 +1,13 @@
 """Dictionaries as mosaics of their atoms."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.coding.receptive_fields.atom_images import atom_images
 from sparsetheory.constraints import COUNT
+from sparsetheory.typing import AnyArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["dictionary_mosaic", "plot_dictionary"]
 
 
-def dictionary_mosaic(D: ArrayLike, size: int, columns: int | None = None) -> NDArray[Any]:
+def dictionary_mosaic(D: ArrayLike, size: int, columns: int | None = None) -> AnyArray:
     """Arrange atoms row by row as tiles of one image, each divided by its largest absolute value.
 
     Parameters

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array, unit_rows
 from sparsetheory.coding.dictionary.history import DictionaryHistory
@@ -14,11 +14,10 @@ from sparsetheory.coding.dictionary.online_update import Surrogate
 from sparsetheory.coding.dictionary.settings import count_atoms
 from sparsetheory.coding.dictionary.state import DictionaryState
 from sparsetheory.constraints import generator
+from sparsetheory.typing import FloatArray, Int64Array
 
 __all__ = ["UncentredSignalsWarning", "batch_rows", "first_state", "initial_atoms", "split_rows", "warn_if_uncentred"]
 
-_Floats = NDArray[np.floating]
-_Rows = NDArray[np.int64]
 
 # The mean of a signal may hold this share of its energy, beyond the share that noise puts there.
 _MEAN_SHARE = 0.1
@@ -30,7 +29,7 @@ class UncentredSignalsWarning(UserWarning):
     """The means of the signals hold much of their energy, and will cost atoms."""
 
 
-def warn_if_uncentred(X: _Floats) -> None:
+def warn_if_uncentred(X: FloatArray) -> None:
     """Warn if the mean of its entries explains much of the energy of a signal.
 
     Parameters
@@ -54,7 +53,7 @@ def warn_if_uncentred(X: _Floats) -> None:
         )
 
 
-def initial_atoms(X: _Floats, n_components: int, init: str | ArrayLike, rng: np.random.Generator) -> _Floats:
+def initial_atoms(X: FloatArray, n_components: int, init: str | ArrayLike, rng: np.random.Generator) -> FloatArray:
     """Return the first dictionary.
 
     Parameters
@@ -96,7 +95,7 @@ def initial_atoms(X: _Floats, n_components: int, init: str | ArrayLike, rng: np.
     return unit_rows(atoms).astype(X.dtype)
 
 
-def first_state(model: Any, X: _Floats) -> DictionaryState:
+def first_state(model: Any, X: FloatArray) -> DictionaryState:
     """Return the state of a model that has seen no batch.
 
     Parameters
@@ -114,7 +113,7 @@ def first_state(model: Any, X: _Floats) -> DictionaryState:
     return DictionaryState(atoms, past, alpha, seed, 0, uses, DictionaryHistory.empty())
 
 
-def split_rows(n_rows: int, held_out: bool, seed: int) -> tuple[_Rows, _Rows]:
+def split_rows(n_rows: int, held_out: bool, seed: int) -> tuple[Int64Array, Int64Array]:
     """Return the rows to learn from and those held out; all rows are both if there are fewer than five.
 
     Parameters
@@ -135,7 +134,7 @@ def split_rows(n_rows: int, held_out: bool, seed: int) -> tuple[_Rows, _Rows]:
     return np.sort(chosen[count:]), np.sort(chosen[:count])
 
 
-def batch_rows(rows: _Rows, batch_size: int, seed: int, first: int = 0) -> Iterator[_Rows]:
+def batch_rows(rows: Int64Array, batch_size: int, seed: int, first: int = 0) -> Iterator[Int64Array]:
     """Yield the rows of one batch after another, without end.
 
     Every pass goes through the rows in a new order; what does not fill a batch at its end is left to other passes.

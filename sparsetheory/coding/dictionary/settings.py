@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.arrays import real_array
 from sparsetheory.coding.dictionary.checkpointing import Checkpoint
@@ -17,6 +16,7 @@ from sparsetheory.coding.encoders.dispatch import choose_solver
 from sparsetheory.constraints import COUNT, JOBS, NONNEGATIVE, POSITIVE
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.separable import make_penalty
+from sparsetheory.typing import FloatArray
 
 __all__ = ["chosen_penalty", "count_atoms", "make_checkpoint", "make_learner"]
 
@@ -99,7 +99,7 @@ def _target(model: Any, n_features: int) -> float | None:
     return target
 
 
-def make_checkpoint(model: Any, X: NDArray[np.floating], *, resume: bool) -> Checkpoint:
+def make_checkpoint(model: Any, X: FloatArray, *, resume: bool) -> Checkpoint:
     """Return where a model keeps its run, with what makes another run a continuation of it.
 
     Raises

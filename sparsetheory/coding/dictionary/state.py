@@ -10,14 +10,13 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.coding.dictionary.history import DictionaryHistory
 from sparsetheory.coding.dictionary.online_update import Surrogate
+from sparsetheory.typing import FloatArray, Int64Array
 
 __all__ = ["CheckpointError", "DictionaryState", "data_checksum", "read_state", "write_state"]
 
-_Floats = NDArray[np.floating]
 
 # Rows of the data that are summed at a time.
 _ROWS = 4096
@@ -52,12 +51,12 @@ class DictionaryState:
         One entry per batch.
     """
 
-    atoms: _Floats
+    atoms: FloatArray
     surrogate: Surrogate | None
     alpha: float
     seed: int
     n_signals: int
-    uses: NDArray[np.int64]
+    uses: Int64Array
     history: DictionaryHistory
 
     @property
@@ -66,7 +65,7 @@ class DictionaryState:
         return len(self.history)
 
 
-def data_checksum(X: _Floats) -> list[Any]:
+def data_checksum(X: FloatArray) -> list[Any]:
     """Return shape, type and a checksum of an array, as JSON types."""
     total = 0
     for start in range(0, X.shape[0], _ROWS):

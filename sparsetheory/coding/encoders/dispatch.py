@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from numpy.typing import NDArray
 
 from sparsetheory.blas_threads import blas_threads
 from sparsetheory.coding.codes.certificates import duality_gap
@@ -22,14 +21,12 @@ from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
 from sparsetheory.penalties.piecewise import penalty_table
 from sparsetheory.penalties.separable import L0
+from sparsetheory.typing import BoolArray, FloatArray, IndexArray, Int64Array
 
 __all__ = ["L0_TAGS", "SOLVERS", "CodingProblem", "choose_solver"]
 
-_Floats = NDArray[np.floating]
-_Mask = NDArray[np.bool_]
-_Counts = NDArray[np.int64]
 # Replaces correlations by codes; takes guesses and a limit, and writes passes and convergence.
-_Coder = Callable[[_Floats, _Floats, int, _Counts, _Mask], None]
+_Coder = Callable[[FloatArray, FloatArray, int, Int64Array, BoolArray], None]
 
 # Penalties of which the price per atom is all that counts for sbr and greedy descent.
 L0_TAGS = (tags.L0, tags.CEL0)
@@ -47,26 +44,26 @@ _SHARE, _SHARE_OF_JUMPS = 0.7, 0.9
 class CodingProblem:
     """Checked arguments of :func:`sparsetheory.coding.encode`; codes are written to `out`."""
 
-    X: _Floats
-    D: _Floats
+    X: FloatArray
+    D: FloatArray
     penalty: Penalty
-    warm: _Floats | None
-    gram: _Floats
+    warm: FloatArray | None
+    gram: FloatArray
     tol: float
     max_iter: int
     n_jobs: int | None
-    out: _Floats
+    out: FloatArray
 
 
-_Solver = Callable[[CodingProblem], tuple[_Counts, _Mask]]
+_Solver = Callable[[CodingProblem], tuple[Int64Array, BoolArray]]
 
 
-def _by_feature_sign(p: CodingProblem) -> tuple[_Counts, _Mask]:
+def _by_feature_sign(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     eps = float(np.finfo(p.X.dtype).eps)
     # Violations of a share v of alpha leave a relative gap of at most 2 v.
     numbers = p.penalty.alpha, p.tol / 2, _ROUNDINGS * eps, eps**0.5
 
-    def code(rows: _Floats, guesses: _Floats, max_iter: int, passes: _Counts, converged: _Mask) -> None:
+    def code(rows: FloatArray, guesses: FloatArray, max_iter: int, passes: Int64Array, converged: BoolArray) -> None:
         feature_sign(p.gram, rows, guesses, *numbers, max_iter, passes, converged)
 
     n_iter, converged = _run(p, code)
@@ -78,7 +75,7 @@ def _by_feature_sign(p: CodingProblem) -> tuple[_Counts, _Mask]:
     return _again(p, n_iter, converged, _by_feature_sign)
 
 
-def _unresolved(p: CodingProblem, chunk: slice) -> _Mask:
+def _unresolved(p: CodingProblem, chunk: slice) -> BoolArray:
     """Say where rounding errors of the terms of the correlations exceed what the tolerance allows."""
     norms = np.sqrt(np.diagonal(p.gram))
     roundings = _ROUNDINGS * float(np.finfo(p.X.dtype).eps) * norms.max()
@@ -88,10 +85,10 @@ def _unresolved(p: CodingProblem, chunk: slice) -> _Mask:
     return np.asarray(roundings * (np.abs(p.out[chunk]) @ norms) > allowed)
 
 
-def _gap_is_small(p: CodingProblem, rows: NDArray[np.intp]) -> _Mask:
+def _gap_is_small(p: CodingProblem, rows: IndexArray) -> BoolArray:
     """Say which codes exceed the minimum of their objective by no more than the tolerance allows."""
     X, C, alpha = p.X[rows], p.out[rows], p.penalty.alpha
-    good: _Mask = np.asarray(np.isfinite(C).all(axis=1))
+    good: BoolArray = np.asarray(np.isfinite(C).all(axis=1))
     if not good.any():
         return good
     X, C = X[good], C[good]
@@ -105,7 +102,7 @@ def _gap_is_small(p: CodingProblem, rows: NDArray[np.intp]) -> _Mask:
     return good
 
 
-def _by_descent(p: CodingProblem) -> tuple[_Counts, _Mask]:
+def _by_descent(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     rows = PenaltyRows(p.penalty, p.D.shape[1], p.X.dtype)
     norms = np.sqrt(np.diagonal(p.gram))
     table = penalty_table(rows.kind, rows.alpha, rows.shape, np.diagonal(p.gram))
@@ -115,13 +112,13 @@ def _by_descent(p: CodingProblem) -> tuple[_Counts, _Mask]:
     share, entry = (_SHARE_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)) if table.jumps else (_SHARE, p.tol)
     numbers = share, p.tol, entry, eps**0.5
 
-    def code(rows: _Floats, guesses: _Floats, max_iter: int, passes: _Counts, converged: _Mask) -> None:
+    def code(rows: FloatArray, guesses: FloatArray, max_iter: int, passes: Int64Array, converged: BoolArray) -> None:
         code_descent(p.gram, rows, guesses, table, *numbers, max_iter, passes, converged)
 
     return _again(p, *_run(p, code), _by_descent)
 
 
-def _in_unit_atoms(p: CodingProblem, norms: _Floats) -> tuple[_Counts, _Mask]:
+def _in_unit_atoms(p: CodingProblem, norms: FloatArray) -> tuple[Int64Array, BoolArray]:
     """Code with atoms of unit norm, which is the same to a price per atom, so that one tolerance fits all."""
     warm, gram = (None if p.warm is None else p.warm * norms), p.gram / norms / norms[:, None]
     unit = replace(p, D=p.D / norms, penalty=L0(p.penalty.alpha), warm=warm, gram=gram)
@@ -130,7 +127,7 @@ def _in_unit_atoms(p: CodingProblem, norms: _Floats) -> tuple[_Counts, _Mask]:
     return counts
 
 
-def _run(p: CodingProblem, code: _Coder) -> tuple[_Counts, _Mask]:
+def _run(p: CodingProblem, code: _Coder) -> tuple[Int64Array, BoolArray]:
     """Code all signals chunk by chunk; correlations and codes of a chunk share its rows of the result."""
     n_iter, converged = np.empty(p.X.shape[0], np.int64), np.empty(p.X.shape[0], np.bool_)
     start, single = _guesses(p), p.X.dtype == np.float32
@@ -153,7 +150,7 @@ def _run(p: CodingProblem, code: _Coder) -> tuple[_Counts, _Mask]:
     return n_iter, converged
 
 
-def _again(p: CodingProblem, n_iter: _Counts, converged: _Mask, solve: _Solver) -> tuple[_Counts, _Mask]:
+def _again(p: CodingProblem, n_iter: Int64Array, converged: BoolArray, solve: _Solver) -> tuple[Int64Array, BoolArray]:
     """Return counts and convergence once signals in single precision that did not converge are coded in double."""
     left = ~converged
     if p.X.dtype == np.float32 and left.any():
@@ -165,29 +162,29 @@ def _again(p: CodingProblem, n_iter: _Counts, converged: _Mask, solve: _Solver) 
     return n_iter, converged
 
 
-def _doubled(p: CodingProblem, rows: _Mask) -> CodingProblem:
+def _doubled(p: CodingProblem, rows: BoolArray) -> CodingProblem:
     """Return the problem of some signals in double precision, from the codes so far."""
     X, D, warm = (array.astype(np.float64) for array in (p.X[rows], p.D, p.out[rows]))
     warm[~np.isfinite(warm)] = 0.0
     return replace(p, X=X, D=D, warm=warm, gram=check_gram(None, D), out=np.empty_like(warm))
 
 
-def _by_splitting(p: CodingProblem) -> tuple[_Counts, _Mask]:
+def _by_splitting(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     accel = p.penalty.kind == tags.L1
     p.out[...], info = forward_backward(p.X, p.D, p.penalty, accel=accel, tol=p.tol, max_iter=p.max_iter, warm=p.warm)
     return info.n_iter, info.converged
 
 
-def _guesses(p: CodingProblem) -> _Floats:
+def _guesses(p: CodingProblem) -> FloatArray:
     return np.empty((0, p.D.shape[1]), p.X.dtype) if p.warm is None else p.warm
 
 
-def _by_sbr(p: CodingProblem) -> tuple[_Counts, _Mask]:
+def _by_sbr(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     p.out[...], moves = replace_singly(p.X, p.D, p.gram, p.penalty.alpha, _guesses(p), p.max_iter, p.n_jobs)
     return moves, moves >= 0
 
 
-def _by_greedy(p: CodingProblem) -> tuple[_Counts, _Mask]:
+def _by_greedy(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     most = 100 * p.max_iter
     p.out[...], moves = descend(p.X, p.D, p.gram, p.penalty.alpha, "greedy", _guesses(p), p.tol, most, p.n_jobs)
     return moves, moves >= 0

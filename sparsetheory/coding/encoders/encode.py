@@ -3,7 +3,7 @@
 import warnings
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding.codes.problem import check_codes, check_gram, check_signals, check_tolerance
@@ -14,10 +14,9 @@ from sparsetheory.coding.l0.local_minima import polish as polish_codes
 from sparsetheory.constraints import COUNT, JOBS, POSITIVE
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
+from sparsetheory.typing import FloatArray
 
 __all__ = ["EncodeInfo", "Encoding", "encode"]
-
-_Floats = NDArray[np.floating]
 
 
 def encode(
@@ -32,7 +31,7 @@ def encode(
     max_iter: int = 1000,
     polish: bool = False,
     n_jobs: int | None = None,
-    out: _Floats | None = None,
+    out: FloatArray | None = None,
 ) -> Encoding:
     r"""Minimise :math:`\frac12\|x - Dc\|^2 + \phi(c)` over the code c of every signal x.
 
@@ -163,7 +162,7 @@ def encode(
     )
 
 
-def _checked_out(out: _Floats | None, X: _Floats, D: _Floats) -> _Floats:
+def _checked_out(out: FloatArray | None, X: FloatArray, D: FloatArray) -> FloatArray:
     shape, dtype = (X.shape[0], D.shape[1]), X.dtype
     if out is None:
         return np.empty(shape, dtype)

@@ -4,19 +4,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sparsetheory.coding.codes.certificates import CodeCertificate, criticality, duality_gap
 from sparsetheory.coding.codes.objective import objective_rows
 from sparsetheory.coding.l0.local_minima import Polished
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
+from sparsetheory.typing import BoolArray, Float64Array, FloatArray, Int64Array
 
 __all__ = ["EncodeInfo", "Encoding"]
-
-_Floats = NDArray[np.floating]
-_Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +41,12 @@ class EncodeInfo:
     """
 
     solver: str
-    n_iter: NDArray[np.int64]
-    converged: NDArray[np.bool_]
+    n_iter: Int64Array
+    converged: BoolArray
     polished: Polished | None = field(repr=False)
-    signals: _Floats = field(repr=False)
-    atoms: _Floats = field(repr=False)
-    codes: _Floats = field(repr=False)
+    signals: FloatArray = field(repr=False)
+    atoms: FloatArray = field(repr=False)
+    codes: FloatArray = field(repr=False)
     penalty: Penalty = field(repr=False)
     tol: float = field(repr=False)
 
@@ -61,26 +56,26 @@ class EncodeInfo:
         return CodeCertificate.of(self.signals, self.atoms, self.codes, self.penalty, tol=self.tol)
 
     @cached_property
-    def objective(self) -> _Array:
+    def objective(self) -> Float64Array:
         """``||x - D c||^2 / 2 + penalty(c)`` of every code, shape (n_samples,)."""
         return objective_rows(self.signals, self.atoms, self.codes, self.penalty)
 
     @cached_property
-    def gap(self) -> _Array | None:
+    def gap(self) -> Float64Array | None:
         """For l1, how far each objective is from its minimum at most; see :func:`sparsetheory.coding.duality_gap`."""
         if self.penalty.kind != tags.L1:
             return None
         return duality_gap(self.signals, self.atoms, self.codes, self.penalty.alpha)
 
     @cached_property
-    def residual(self) -> _Array:
+    def residual(self) -> Float64Array:
         """How far each code is from one that no change of a single entry improves; see
         :func:`sparsetheory.coding.criticality`.
         """  # noqa: D205
         return criticality(self.signals, self.atoms, self.codes, self.penalty)
 
     @property
-    def gained(self) -> _Array | None:
+    def gained(self) -> Float64Array | None:
         """How much polishing lowered the l0 objective of each code; None without it."""
         return None if self.polished is None else self.polished.gained.sum(axis=0)
 
@@ -88,5 +83,5 @@ class EncodeInfo:
 class Encoding(NamedTuple):
     """Codes of shape (n_samples, n_atoms), and what is known about them."""
 
-    codes: _Floats
+    codes: FloatArray
     info: EncodeInfo

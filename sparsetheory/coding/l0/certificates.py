@@ -5,16 +5,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.coding.codes.problem import check_codes, check_signals
 from sparsetheory.coding.l0.single_best_replacement import is_sbr_stable
 from sparsetheory.constraints import NONNEGATIVE
+from sparsetheory.typing import BoolArray, FloatArray
 
 __all__ = ["L0CodeCertificate"]
 
-_Floats = NDArray[np.floating]
 
 # Two bounds are the same that differ by rounding alone.
 _SAME = 1e-9
@@ -50,10 +50,10 @@ class L0CodeCertificate(Certificate):
     False
     """
 
-    codes: _Floats = field(kw_only=True, repr=False)
+    codes: FloatArray = field(kw_only=True, repr=False)
     alpha: float = field(kw_only=True)
     tol: float = field(kw_only=True)
-    stable: NDArray[np.bool_] = field(kw_only=True, repr=False)
+    stable: BoolArray = field(kw_only=True, repr=False)
 
     @classmethod
     def of(cls, X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, tol: float = 1e-6) -> "L0CodeCertificate":
@@ -119,7 +119,7 @@ class L0CodeCertificate(Certificate):
         return replace(self, measured=bound if kept else math.inf, stable=stable, status=status, reason=reason)
 
 
-def _bound(X: _Floats, tol: float) -> float:
+def _bound(X: FloatArray, tol: float) -> float:
     return float(0.5 * tol * np.einsum("ij,ij->i", X, X, dtype=np.float64).max(initial=0.0))
 
 

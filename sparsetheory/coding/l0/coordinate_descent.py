@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.blas_threads import blas_threads
@@ -17,10 +17,10 @@ from sparsetheory.coding.codes.problem import (
 from sparsetheory.constraints import COUNT, JOBS, NONNEGATIVE
 from sparsetheory.numba_kernels.greedy.greedy_l0 import greedy_l0
 from sparsetheory.numba_kernels.greedy.l0_descent import l0_sweep
+from sparsetheory.typing import FloatArray, Int64Array
 
 __all__ = ["cd_l0", "descend"]
 
-_Floats = NDArray[np.floating]
 
 # A gain errs by some roundings of the objective of a zero code.
 _ROUNDINGS = 64
@@ -37,7 +37,7 @@ def cd_l0(
     tol: float = 1e-6,
     max_iter: int = 100_000,
     n_jobs: int | None = None,
-) -> _Floats:
+) -> FloatArray:
     r"""Minimise :math:`\frac12\|x - Dc\|^2 + \lambda\|c\|_0` per signal, one entry at a time.
 
     An entry is set to its best value given the others: :math:`c_i + D_i^T(x - Dc)/\|D_i\|^2`, or zero where that is not
@@ -118,16 +118,16 @@ def cd_l0(
 
 
 def descend(
-    X: _Floats,
-    D: _Floats,
-    gram: _Floats,
+    X: FloatArray,
+    D: FloatArray,
+    gram: FloatArray,
     alpha: float,
     rule: str,
-    start: _Floats,
+    start: FloatArray,
     tol: float,
     max_iter: int,
     n_jobs: int | None,
-) -> tuple[_Floats, NDArray[np.int64]]:
+) -> tuple[FloatArray, Int64Array]:
     """Search on checked arrays; return codes and changes (greedy) or sweeps made, -1 where `max_iter` ended the search.
 
     Parameters
@@ -159,8 +159,8 @@ def descend(
 
 
 def _greedy(
-    gram: _Floats, rows: _Floats, warm: _Floats, alpha: float, energies: _Floats, tol: float, max_iter: int
-) -> NDArray[np.int64]:
+    gram: FloatArray, rows: FloatArray, warm: FloatArray, alpha: float, energies: FloatArray, tol: float, max_iter: int
+) -> Int64Array:
     """Replace correlations with unit columns by codes; return changes made, -1 where they were too few."""
     number = rows.dtype.type
     roundings = number(_ROUNDINGS * np.finfo(number).eps) * energies
@@ -168,8 +168,8 @@ def _greedy(
 
 
 def _cyclic(
-    gram: _Floats, rows: _Floats, warm: _Floats, alpha: float, energies: _Floats, tol: float, max_iter: int
-) -> NDArray[np.int64]:
+    gram: FloatArray, rows: FloatArray, warm: FloatArray, alpha: float, energies: FloatArray, tol: float, max_iter: int
+) -> Int64Array:
     """Do the same sweep by sweep."""
     order = np.arange(gram.shape[0])
     codes = warm if warm.shape[0] else np.zeros_like(rows)

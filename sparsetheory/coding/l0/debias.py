@@ -1,20 +1,20 @@
 """Least squares on the supports of given codes."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.coding.codes.problem import check_codes, check_signals
 from sparsetheory.coding.l0.support_groups import DEPENDENT, SupportGroup, factor_supports, support_groups
+from sparsetheory.typing import Float64Array, FloatArray
 
 __all__ = ["debias"]
 
-_Array = NDArray[np.float64]
 
 # Supports factored at a time.
 _BLOCK = 256
 
 
-def debias(X: ArrayLike, D: ArrayLike, C: ArrayLike) -> NDArray[np.floating]:
+def debias(X: ArrayLike, D: ArrayLike, C: ArrayLike) -> FloatArray:
     """Return codes with the same supports that fit the signals best, without the shrinkage of a penalty.
 
     Parameters
@@ -60,7 +60,7 @@ def debias(X: ArrayLike, D: ArrayLike, C: ArrayLike) -> NDArray[np.floating]:
     return out
 
 
-def _fit(X: _Array, D: _Array, group: SupportGroup) -> _Array:
+def _fit(X: Float64Array, D: Float64Array, group: SupportGroup) -> Float64Array:
     """Return the coefficients of the codes of a group, shape (n_rows, size)."""
     factors, owners = factor_supports(D, group.supports, DEPENDENT), group.owners
     along = np.einsum("rmk,rm->rk", factors.directions[owners], X)

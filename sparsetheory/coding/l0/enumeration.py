@@ -5,17 +5,16 @@ from functools import cached_property
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array
 from sparsetheory.coding.codes.problem import check_signals
 from sparsetheory.coding.l0.support_groups import DEPENDENT, factor_supports
 from sparsetheory.constraints import POSITIVE
+from sparsetheory.typing import BoolArray, Float64Array
 
 __all__ = ["L0Minima", "enumerate_l0_minima"]
 
-_Array = NDArray[np.float64]
-_Mask = NDArray[np.bool_]
 
 _MOST_ATOMS = 14
 _EPS = float(np.finfo(np.float64).eps)
@@ -49,15 +48,15 @@ class L0Minima:
         Which of them no addition or removal improves.
     """
 
-    local: _Array
-    objective: _Array
+    local: Float64Array
+    objective: Float64Array
     alpha: float
-    correlations: _Array = field(repr=False)
-    squares: _Array = field(repr=False)
-    roundings: _Array = field(repr=False)
-    stable: _Mask = field(repr=False)
+    correlations: Float64Array = field(repr=False)
+    squares: Float64Array = field(repr=False)
+    roundings: Float64Array = field(repr=False)
+    stable: BoolArray = field(repr=False)
 
-    def iht_fixed(self, tau: float) -> _Array:
+    def iht_fixed(self, tau: float) -> Float64Array:
         r"""Return the fixed points of iterative hard thresholding at step `tau`, shape (n_fixed, n_atoms).
 
         They have :math:`|c_i| \ge \sqrt{2\lambda\tau}` on the support and
@@ -66,7 +65,7 @@ class L0Minima:
         return self.local[self._thresholded(POSITIVE.check("tau", tau) * self.squares)]
 
     @cached_property
-    def cel0(self) -> _Array:
+    def cel0(self) -> Float64Array:
         r"""Those that no change of a single entry improves, shape (n_cel0, n_atoms).
 
         They are the critical points of CEL0 without an entry strictly between 0 and :math:`\sqrt{2\lambda}/\|D_i\|`,
@@ -75,16 +74,16 @@ class L0Minima:
         return self.local[self._thresholded(np.ones(self.squares.size))]
 
     @cached_property
-    def sbr(self) -> _Array:
+    def sbr(self) -> Float64Array:
         """Those that no addition or removal of an atom improves, with least squares after it."""
         return self.local[self.stable]
 
     @cached_property
-    def global_(self) -> _Array:
+    def global_(self) -> Float64Array:
         """The global minimisers: several where supports tie."""
         return self.local[self.objective <= self.objective[0] + self.roundings[0] + self.roundings]
 
-    def _thresholded(self, share: _Array) -> _Mask:
+    def _thresholded(self, share: Float64Array) -> BoolArray:
         """Say which are fixed by hard thresholding at steps of `share` over the squared norms."""
         size = 0.5 * self.squares * self.local**2
         slope = 0.5 * self.correlations**2 / self.squares
@@ -165,7 +164,9 @@ def enumerate_l0_minima(d: ArrayLike, D: ArrayLike, alpha: float) -> L0Minima:
     )
 
 
-def _least_squares_table(D: _Array, d: _Array) -> tuple[_Array, _Array, _Array, _Mask]:
+def _least_squares_table(
+    D: Float64Array, d: Float64Array
+) -> tuple[Float64Array, Float64Array, Float64Array, BoolArray]:
     """Solve on every support; bit i of a position says whether atom i is in.
 
     Returns

@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.coding.codes.objective import objective_rows
 from sparsetheory.coding.codes.problem import check_codes, check_signals, row_chunks
@@ -15,11 +15,10 @@ from sparsetheory.coding.l0.single_best_replacement import is_sbr_stable, sbr
 from sparsetheory.coding.proximal_gradient.step_sizes import squared_spectral_norm
 from sparsetheory.constraints import NONNEGATIVE, POSITIVE
 from sparsetheory.penalties.separable import L0
+from sparsetheory.typing import Float64Array, FloatArray, Int64Array
 
 __all__ = ["Polished", "Stability", "polish", "stability_levels"]
 
-_Floats = NDArray[np.floating]
-_Array = NDArray[np.float64]
 
 # The step of iterative hard thresholding that counts, times the squared spectral norm of the atoms.
 _SHARE = 0.99
@@ -57,20 +56,20 @@ class Polished:
         single best replacement.
     """
 
-    codes: _Floats
-    before: NDArray[np.int64]
-    after: NDArray[np.int64]
-    objective: _Array
+    codes: FloatArray
+    before: Int64Array
+    after: Int64Array
+    objective: Float64Array
 
     @property
-    def gained(self) -> _Array:
+    def gained(self) -> Float64Array:
         """What refit, coordinate descent and replacement gained, shape (3, n_samples)."""
         return self.objective[:-1] - self.objective[1:]
 
 
 def stability_levels(
     X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, step: float | None = None, tol: float = 1e-6
-) -> NDArray[np.int64]:
+) -> Int64Array:
     r"""Return the highest level of :class:`Stability` that each code reaches.
 
     Parameters
@@ -132,7 +131,9 @@ def stability_levels(
     return levels
 
 
-def _thresholded(X: _Floats, D: _Floats, C: _Floats, refitted: _Floats, alpha: float, step: float, tol: float) -> Any:
+def _thresholded(
+    X: FloatArray, D: FloatArray, C: FloatArray, refitted: FloatArray, alpha: float, step: float, tol: float
+) -> Any:
     """Return the levels of some codes up to that of CEL0."""
     X, D, C, refitted = (array.astype(np.float64, copy=False) for array in (X, D, C, refitted))
     slack = tol * 0.5 * np.einsum("ij,ij->i", X, X)

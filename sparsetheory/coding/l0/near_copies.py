@@ -3,14 +3,12 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.coding.l0.support_groups import DEPENDENT, factor_supports, outside
+from sparsetheory.typing import Float64Array, FloatArray, IndexArray
 
 __all__ = ["replace_near_copies"]
 
-_Floats = NDArray[np.floating]
-_Array = NDArray[np.float64]
 
 # A gain errs by some roundings of the objective of a zero code.
 _ROUNDINGS = 64
@@ -24,10 +22,12 @@ class _Moves(NamedTuple):
     fall: float
     removed: int
     rise: float
-    values: _Array
+    values: Float64Array
 
 
-def replace_near_copies(x: _Floats, D: _Floats, code: _Floats, alpha: float, max_moves: int) -> tuple[_Floats, int]:
+def replace_near_copies(
+    x: FloatArray, D: FloatArray, code: FloatArray, alpha: float, max_moves: int
+) -> tuple[FloatArray, int]:
     """Continue a search from the support of a code.
 
     Parameters
@@ -75,7 +75,7 @@ def replace_near_copies(x: _Floats, D: _Floats, code: _Floats, alpha: float, max
     return code, moves
 
 
-def _best_moves(x: _Array, D: _Array, support: NDArray[np.intp]) -> _Moves:
+def _best_moves(x: Float64Array, D: Float64Array, support: IndexArray) -> _Moves:
     factors = factor_supports(D, support[None], DEPENDENT)
     directions, duals = factors.directions[0], factors.dual_squares[0]
     along = directions.T @ x

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.blas_threads import blas_threads
@@ -18,11 +18,10 @@ from sparsetheory.coding.l0.near_copies import replace_near_copies
 from sparsetheory.coding.l0.support_groups import DEPENDENT, SupportGroup, factor_supports, outside, support_groups
 from sparsetheory.constraints import COUNT, JOBS, NONNEGATIVE
 from sparsetheory.numba_kernels.greedy.single_best_replacement import single_best_replacement
+from sparsetheory.typing import BoolArray, Float64Array, FloatArray, IndexArray, Int64Array
 
 __all__ = ["is_sbr_stable", "replace_singly", "sbr"]
 
-_Floats = NDArray[np.floating]
-_Array = NDArray[np.float64]
 
 # Sums of products err by some roundings of the objective of a zero code, more where little of an atom is left.
 _ROUNDINGS = 64
@@ -40,7 +39,7 @@ def sbr(
     gram: ArrayLike | None = None,
     max_iter: int = 10_000,
     n_jobs: int | None = None,
-) -> _Floats:
+) -> FloatArray:
     r"""Minimise :math:`\frac12\|x - Dc\|^2 + \lambda\|c\|_0` per signal by single best replacement.
 
     The code is least squares on its support. Of all additions and removals of one atom, the one that lowers the
@@ -120,8 +119,8 @@ def sbr(
 
 
 def replace_singly(
-    X: _Floats, D: _Floats, gram: _Floats, alpha: float, start: _Floats, max_iter: int, n_jobs: int | None
-) -> tuple[_Floats, NDArray[np.int64]]:
+    X: FloatArray, D: FloatArray, gram: FloatArray, alpha: float, start: FloatArray, max_iter: int, n_jobs: int | None
+) -> tuple[FloatArray, Int64Array]:
     """Search on checked arrays; return codes and moves made, -1 where `max_iter` ended the search.
 
     Parameters
@@ -153,7 +152,7 @@ def replace_singly(
     return C, moves
 
 
-def is_sbr_stable(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, tol: float = 0.0) -> NDArray[np.bool_]:
+def is_sbr_stable(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, tol: float = 0.0) -> BoolArray:
     r"""Say for which codes neither a refit nor the addition or removal of one atom lowers the l0 objective.
 
     Parameters
@@ -214,8 +213,8 @@ def is_sbr_stable(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, tol
 
 
 def _judge(
-    X: _Array, D: _Array, C: _Array, group: SupportGroup, alpha: float, tol: float, eps: float
-) -> NDArray[np.bool_]:
+    X: Float64Array, D: Float64Array, C: Float64Array, group: SupportGroup, alpha: float, tol: float, eps: float
+) -> BoolArray:
     """Say which codes of a group are stable."""
     dependent = np.sqrt(eps)
     factors, owners = factor_supports(D, group.supports, DEPENDENT), group.owners
@@ -240,7 +239,7 @@ def _judge(
     addition = np.where(share**2 > 16 * DEPENDENT, 0.5 * sure**2 - alpha, -np.inf)
     roundings = np.where(direct, 1.0, np.maximum(share, _DOUBLE) ** -2.0)
 
-    def counts(gains: _Array, roundings: _Array) -> NDArray[np.bool_]:
+    def counts(gains: Float64Array, roundings: Float64Array) -> BoolArray:
         return (gains > np.maximum(tol, 2 * _ROUNDINGS * eps * roundings) * energy).any(axis=1)
 
     worst = shares.max(axis=1, initial=1.0)[owners, None]
@@ -248,7 +247,9 @@ def _judge(
     return factors.independent[owners] & ~moves
 
 
-def _additions(residual: _Array, D: _Array, directions: _Array, owners: NDArray[np.intp]) -> tuple[_Array, _Array]:
+def _additions(
+    residual: Float64Array, D: Float64Array, directions: Float64Array, owners: IndexArray
+) -> tuple[Float64Array, Float64Array]:
     """Return how long residuals are along what is left of each atom, and the share of its norm that is left."""
     rest = outside(D, directions)
     norms = np.sqrt(np.einsum("umn,umn->un", rest, rest))

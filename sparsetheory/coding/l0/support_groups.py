@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["DEPENDENT", "Factors", "SupportGroup", "factor_supports", "outside", "support_groups"]
-
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 
 
 # Atoms depend if a smaller share of the square of one is left outside the others. Orthogonal factors in double
@@ -31,12 +29,12 @@ class SupportGroup:
         Which support each code has.
     """
 
-    supports: _Index
-    rows: _Index
-    owners: _Index
+    supports: IndexArray
+    rows: IndexArray
+    owners: IndexArray
 
 
-def support_groups(used: NDArray[np.bool_], most: int) -> Iterator[SupportGroup]:
+def support_groups(used: BoolArray, most: int) -> Iterator[SupportGroup]:
     """Yield all rows of a mask, grouped by equal supports and these by size.
 
     Parameters
@@ -92,13 +90,13 @@ class Factors:
         Whether more than the given share of the square of every atom is left outside the others.
     """
 
-    directions: _Array
-    inverse: _Array
-    dual_squares: _Array
-    independent: NDArray[np.bool_]
+    directions: Float64Array
+    inverse: Float64Array
+    dual_squares: Float64Array
+    independent: BoolArray
 
 
-def outside(D: _Array, directions: _Array) -> _Array:
+def outside(D: Float64Array, directions: Float64Array) -> Float64Array:
     """Return what is left of all atoms outside some spans, as vectors, so that little of an atom keeps its digits.
 
     Parameters
@@ -119,7 +117,7 @@ def outside(D: _Array, directions: _Array) -> _Array:
     return left
 
 
-def factor_supports(D: _Array, supports: _Index, dependent: float) -> Factors:
+def factor_supports(D: Float64Array, supports: IndexArray, dependent: float) -> Factors:
     """Factor the atoms of each support.
 
     Parameters

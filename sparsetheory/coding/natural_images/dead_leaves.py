@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.constraints import COUNT, POSITIVE, generator
+from sparsetheory.typing import Float64Array
 
 __all__ = ["dead_leaves"]
 
@@ -15,9 +15,7 @@ _BATCH = 4096
 _LARGEST, _MOST_DISCS = 1e150, 1e11
 
 
-def dead_leaves(
-    size: int, seed: Any = None, *, smallest: float = 1.0, largest: float | None = None
-) -> NDArray[np.float64]:
+def dead_leaves(size: int, seed: Any = None, *, smallest: float = 1.0, largest: float | None = None) -> Float64Array:
     """Draw an image of discs that occlude each other, with density ``r^-3`` of their radii.
 
     Without the two limits on radii the law of the image would not change under magnification, and its power spectrum
@@ -79,7 +77,7 @@ def dead_leaves(
     return picture
 
 
-def _radii(rng: np.random.Generator, size: int, low: float, high: float) -> NDArray[np.float64]:
+def _radii(rng: np.random.Generator, size: int, low: float, high: float) -> Float64Array:
     # (size + 2 r)^2 r^-3 is a mixture of r^-3, r^-2 and r^-1, and each is drawn by inverting its distribution.
     masses = np.array([size**2 * (low**-2 - high**-2) / 2, 4 * size * (1 / low - 1 / high), 4 * np.log(high / low)])
     part = rng.choice(3, _BATCH, p=masses / masses.sum())

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.coding.natural_images.photographs import bundled_images, check_image
 from sparsetheory.coding.natural_images.whitening import whiten_images
 from sparsetheory.constraints import COUNT, SIZE, generator
+from sparsetheory.typing import AnyArray
 
 __all__ = ["natural_patches"]
 
@@ -20,7 +21,7 @@ def natural_patches(
     seed: Any = None,
     *,
     whiten: bool = True,
-) -> NDArray[Any]:
+) -> AnyArray:
     """Draw square patches of images, each minus its mean.
 
     Image and place are uniform, as in Rentzeperis and others (2023); the images are whitened and scaled to a mean pixel
@@ -81,7 +82,7 @@ def natural_patches(
     return flat
 
 
-def _pictures(images: Any, size: int) -> list[NDArray[Any]]:
+def _pictures(images: Any, size: int) -> list[AnyArray]:
     if isinstance(images, str):
         if images != "bundled":
             raise ValueError(f"images must be 'bundled' or a sequence of arrays, got {images!r}")

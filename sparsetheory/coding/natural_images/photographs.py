@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array, require_finite_entries
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["bundled_images", "check_image", "luminance"]
 
@@ -40,7 +40,7 @@ _SOURCES: Mapping[str, _Source] = MappingProxyType(
 )
 
 
-def bundled_images(*sources: str) -> dict[str, NDArray[np.float64]]:
+def bundled_images(*sources: str) -> dict[str, Float64Array]:
     """Read the photographs that other packages carry.
 
     JPEG files show the borders of their 8 x 8 blocks once they are whitened, so their pixels are averaged 2 x 2.
@@ -80,7 +80,7 @@ def bundled_images(*sources: str) -> dict[str, NDArray[np.float64]]:
     return images
 
 
-def luminance(image: ArrayLike) -> NDArray[Any]:
+def luminance(image: ArrayLike) -> AnyArray:
     """Return the luma of a colour image: 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601).
 
     The weights apply to the values as stored, that is after gamma correction.
@@ -114,7 +114,7 @@ def luminance(image: ArrayLike) -> NDArray[Any]:
     return pixels[:, :, :3] @ np.array([0.299, 0.587, 0.114], pixels.dtype)
 
 
-def check_image(name: str, image: ArrayLike) -> NDArray[Any]:
+def check_image(name: str, image: ArrayLike) -> AnyArray:
     """Return a grey image as a contiguous array; float32 stays, other numbers become float64.
 
     Parameters
@@ -149,7 +149,7 @@ def _data_folder(name: str, source: _Source) -> Path:
     return Path(package.origin).parent / source.folder
 
 
-def _read(path: Path, extra: str) -> NDArray[np.float64]:
+def _read(path: Path, extra: str) -> Float64Array:
     if path.suffix == ".npz":
         with np.load(path) as stored:
             return stored["data"] / 255.0
@@ -162,6 +162,6 @@ def _read(path: Path, extra: str) -> NDArray[np.float64]:
     return (luminance(pixels) if pixels.ndim == 3 else pixels) / 255.0
 
 
-def _halve(image: NDArray[np.float64]) -> NDArray[np.float64]:
+def _halve(image: Float64Array) -> Float64Array:
     height, width = (length // 2 for length in image.shape)
     return image[: 2 * height, : 2 * width].reshape(height, 2, width, 2).mean(axis=(1, 3))

@@ -1,13 +1,14 @@
 """Whitening of photographs: a ramp that flattens their 1/f amplitudes, and a low-pass filter against noise."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.coding.natural_images.photographs import check_image
 from sparsetheory.constraints import COUNT, POSITIVE
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["standardise_image", "whiten_image", "whiten_images", "whitening_filter"]
 
@@ -21,7 +22,7 @@ def whitening_filter(
     *,
     isotropic: bool = True,
     boundary: Boundary = "wrap",
-) -> NDArray[np.float64]:
+) -> Float64Array:
     """Return the gain ``f exp(-(f / f0)^order)`` of the whitening filter at the frequencies f of a transform.
 
     Amplitudes of natural images fall about like 1/f, so the ramp f flattens them (Olshausen and Field, 1996).
@@ -70,7 +71,7 @@ def whitening_filter(
         return frequency * np.exp(-((frequency / f0) ** order))
 
 
-def standardise_image(image: ArrayLike) -> NDArray[Any]:
+def standardise_image(image: ArrayLike) -> AnyArray:
     """Shift and scale an image to mean 0 and standard deviation 1.
 
     Parameters
@@ -106,7 +107,7 @@ def standardise_image(image: ArrayLike) -> NDArray[Any]:
 
 def whiten_image(
     image: ArrayLike, f0: float = 0.4, order: float = 4.0, *, isotropic: bool = True, boundary: Boundary = "wrap"
-) -> NDArray[Any]:
+) -> AnyArray:
     """Standardise an image and filter it by :func:`whitening_filter`.
 
     Parameters
@@ -158,7 +159,7 @@ def whiten_images(
     isotropic: bool = True,
     boundary: Boundary = "wrap",
     variance: float = 0.1,
-) -> list[NDArray[Any]]:
+) -> list[AnyArray]:
     """Whiten images and scale them together so that their pixels have a given variance on average over images.
 
     Parameters

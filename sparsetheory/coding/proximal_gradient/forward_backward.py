@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding.codes.objective import SquaredResidual, objective_rows
@@ -17,12 +17,10 @@ from sparsetheory.constraints import COUNT
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
+from sparsetheory.typing import BoolArray, Float64Array, FloatArray, IndexArray, Int64Array
 
 __all__ = ["ForwardBackwardInfo", "forward_backward"]
 
-_Floats = NDArray[np.floating]
-_Array = NDArray[np.float64]
-_Mask = NDArray[np.bool_]
 
 # Threshold and regulariser of the published stop rule.
 _PAPER_EPS = 1e-2
@@ -48,11 +46,11 @@ class ForwardBackwardInfo:
         What happened at every step, where asked for.
     """
 
-    n_iter: NDArray[np.int64]
-    converged: _Mask
+    n_iter: Int64Array
+    converged: BoolArray
     step: float
     lipschitz: float
-    objective: _Array
+    objective: Float64Array
     history: Trajectory | None
 
 
@@ -70,7 +68,7 @@ def forward_backward(
     return_history: bool = False,
     check_step: bool = True,
     warm: ArrayLike | None = None,
-) -> tuple[_Floats, ForwardBackwardInfo]:
+) -> tuple[FloatArray, ForwardBackwardInfo]:
     r"""Minimise :math:`\frac12\|x - Dc\|^2 + \phi(c)` per signal by gradient steps followed by thresholding.
 
     One step is :math:`c \leftarrow \mathrm{prox}_{\tau\phi}(c + \tau D^T(x - Dc))`. With l1 this is ISTA, with l0
@@ -196,7 +194,7 @@ def _check_rule(inner: str, accel: bool, warm: Any) -> None:
         raise ValueError("inner='paper' starts at zero and takes plain steps; it goes with neither warm nor accel")
 
 
-def _warn_of_unconverged(converged: _Mask, max_iter: int) -> None:
+def _warn_of_unconverged(converged: BoolArray, max_iter: int) -> None:
     if not converged.all():
         warnings.warn(
             f"forward_backward: {np.count_nonzero(~converged)} of {converged.size} codes have not converged after "
@@ -206,7 +204,9 @@ def _warn_of_unconverged(converged: _Mask, max_iter: int) -> None:
         )
 
 
-def _batch(loss: SquaredResidual, rows: PenaltyRows, start: _Floats, step: float, accel: bool, restart: bool) -> Batch:
+def _batch(
+    loss: SquaredResidual, rows: PenaltyRows, start: FloatArray, step: float, accel: bool, restart: bool
+) -> Batch:
     if not accel:
         return Batch(loss, rows, start, step)
     kind = AcceleratedBatch if rows.kind == tags.L1 else GuardedBatch
@@ -215,7 +215,7 @@ def _batch(loss: SquaredResidual, rows: PenaltyRows, start: _Floats, step: float
 
 def _run(
     batch: Batch, least: float, max_iter: int, recorder: Recorder | None
-) -> tuple[_Floats, NDArray[np.int64], _Mask]:
+) -> tuple[FloatArray, Int64Array, BoolArray]:
     """Step until every code has converged by itself; return codes, steps and convergence."""
     codes, moving = batch.codes.copy(), np.arange(batch.codes.shape[0])
     n_iter, converged = np.full(moving.size, max_iter), np.zeros(moving.size, np.bool_)
@@ -232,7 +232,7 @@ def _run(
     return codes, n_iter, converged
 
 
-def _run_paper(batch: Batch, max_iter: int, recorder: Recorder | None) -> tuple[_Floats, int, bool]:
+def _run_paper(batch: Batch, max_iter: int, recorder: Recorder | None) -> tuple[FloatArray, int, bool]:
     """Step until the published rule stops the whole batch, and once more; return codes, steps and convergence."""
     everyone = np.arange(batch.codes.shape[0])
     for iteration in range(1, max_iter + 1):
@@ -248,7 +248,7 @@ def _run_paper(batch: Batch, max_iter: int, recorder: Recorder | None) -> tuple[
     return batch.codes, max_iter, False
 
 
-def _advance(batch: Batch, rows: NDArray[np.intp], recorder: Recorder | None) -> _Array:
+def _advance(batch: Batch, rows: IndexArray, recorder: Recorder | None) -> Float64Array:
     old = batch.codes
     moved = batch.advance()
     if recorder:

@@ -3,11 +3,11 @@
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.constraints import FINITE
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
+from sparsetheory.typing import FloatArray
 
 __all__ = ["choose_step", "squared_spectral_norm", "step_limit"]
 
@@ -17,7 +17,7 @@ _SHARE = 0.99
 _ROUNDING = 1e-9
 
 
-def squared_spectral_norm(matrix: NDArray[np.floating]) -> float:
+def squared_spectral_norm(matrix: FloatArray) -> float:
     """Return an upper bound on the largest squared singular value that exceeds it by rounding alone.
 
     Notes

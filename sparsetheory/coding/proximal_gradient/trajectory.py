@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from sparsetheory.typing import Float64Array, FloatArray, IndexArray, Int64Array
 
 __all__ = ["Recorder", "Trajectory"]
-
-_Floats = NDArray[np.floating]
-_Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +26,9 @@ class Trajectory:
         Entries that became zero or ceased to be.
     """
 
-    objective: _Array
-    change: _Array
-    flips: NDArray[np.int64]
+    objective: Float64Array
+    change: Float64Array
+    flips: Int64Array
 
     @classmethod
     def beside(cls, parts: Sequence["Trajectory"]) -> "Trajectory":
@@ -54,12 +52,12 @@ class Recorder:
         At the start.
     """
 
-    def __init__(self, objective: _Array) -> None:
+    def __init__(self, objective: Float64Array) -> None:
         self._objective = [objective]
-        self._change: list[_Array] = []
-        self._flips: list[NDArray[np.int64]] = []
+        self._change: list[Float64Array] = []
+        self._flips: list[Int64Array] = []
 
-    def add(self, rows: NDArray[np.intp], old: _Floats, new: _Floats, objective: _Array) -> None:
+    def add(self, rows: IndexArray, old: FloatArray, new: FloatArray, objective: Float64Array) -> None:
         """Record one step of some rows; the others stood still."""
         latest, change = self._objective[-1].copy(), np.zeros(self._objective[-1].size)
         flips = np.zeros(change.size, np.int64)

@@ -1,17 +1,16 @@
 """Atoms of a dictionary as small square images."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array, require_finite_entries
 from sparsetheory.constraints import COUNT
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["atom_images", "centred_pixels"]
 
 
-def atom_images(D: ArrayLike, size: int) -> NDArray[Any]:
+def atom_images(D: ArrayLike, size: int) -> AnyArray:
     """Return the columns of a dictionary as square images.
 
     Parameters
@@ -51,7 +50,7 @@ def atom_images(D: ArrayLike, size: int) -> NDArray[Any]:
     return atoms.reshape(-1, size, size)
 
 
-def centred_pixels(size: int) -> NDArray[np.float64]:
+def centred_pixels(size: int) -> Float64Array:
     """Return the places of pixels along a side, with zero in the middle of the atom.
 
     Examples

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.coding.receptive_fields.gabor import GaborFits, fit_gabor
+from sparsetheory.typing import BoolArray
 
 __all__ = ["RF_CATEGORIES", "rf_categories"]
 
@@ -73,7 +74,7 @@ def rf_categories(
     return np.select([blob, good, fits.r2 >= _POOR_FIT], ["blob", "oriented", "composite"], "unstructured")
 
 
-def _is_blob(fits: GaborFits) -> NDArray[np.bool_]:
+def _is_blob(fits: GaborFits) -> BoolArray:
     # Energies of the even and the odd part of exp(-u^2 / (2 sigma^2)) cos(2 pi f u + phase), up to a common factor.
     overlap = np.exp(-((2 * np.pi * fits.nx) ** 2))
     even, odd = np.cos(fits.phase) ** 2 * (1 + overlap), np.sin(fits.phase) ** 2 * (1 - overlap)

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.coding.receptive_fields.atom_images import atom_images, centred_pixels
 from sparsetheory.coding.receptive_fields.gabor_model import GABOR_PARAMETERS, gabor_function, gabor_jacobian
 from sparsetheory.constraints import JOBS
+from sparsetheory.typing import Float64Array
 
 __all__ = ["GaborFits", "fit_gabor"]
 
-_Array = NDArray[np.float64]
 
 # Envelopes narrower than this are single pixels; along a diagonal, pixels resolve sqrt(1/2) cycles.
 _NARROWEST = 0.3
@@ -49,28 +49,28 @@ class GaborFits:
         Side of the atoms in pixels.
     """
 
-    amplitude: _Array
-    x: _Array
-    y: _Array
-    sigma_x: _Array
-    sigma_y: _Array
-    theta: _Array
-    frequency: _Array
-    phase: _Array
-    r2: _Array
+    amplitude: Float64Array
+    x: Float64Array
+    y: Float64Array
+    sigma_x: Float64Array
+    sigma_y: Float64Array
+    theta: Float64Array
+    frequency: Float64Array
+    phase: Float64Array
+    r2: Float64Array
     size: int
 
     @property
-    def nx(self) -> _Array:
+    def nx(self) -> Float64Array:
         """Width of the envelope along the wave, in cycles (Ringach, 2002)."""
         return self.sigma_x * self.frequency
 
     @property
-    def ny(self) -> _Array:
+    def ny(self) -> Float64Array:
         """Width of the envelope across the wave, in cycles (Ringach, 2002)."""
         return self.sigma_y * self.frequency
 
-    def atoms(self) -> _Array:
+    def atoms(self) -> Float64Array:
         """Return the fitted functions as a dictionary of shape (size * size, n)."""
         columns = [getattr(self, name) for name in GABOR_PARAMETERS]
         functions = [gabor_function(np.array(parameters), self.size) for parameters in zip(*columns, strict=True)]
@@ -127,7 +127,7 @@ def fit_gabor(D: ArrayLike, size: int, *, n_jobs: int | None = None) -> GaborFit
     return GaborFits(**found, r2=r2, size=size)
 
 
-def _fit_atom(atom: _Array) -> _Array:
+def _fit_atom(atom: Float64Array) -> Float64Array:
     from scipy.optimize import least_squares
 
     size = len(atom)
@@ -154,7 +154,7 @@ def _fit_atom(atom: _Array) -> _Array:
     return np.r_[best.x[0] * scale, best.x[1:], 1 - 2 * best.cost / target.size]
 
 
-def _starts(target: _Array, size: int) -> list[_Array]:
+def _starts(target: Float64Array, size: int) -> list[Float64Array]:
     pixels = centred_pixels(size)
     places = np.stack([np.tile(pixels, size), np.repeat(pixels, size)])
     energy = target**2 / np.sum(target**2)
@@ -166,7 +166,9 @@ def _starts(target: _Array, size: int) -> list[_Array]:
     return [_start(target, size, centre, spread, *direction) for direction in directions]
 
 
-def _start(target: _Array, size: int, centre: _Array, spread: _Array, theta: float, frequency: float) -> _Array:
+def _start(
+    target: Float64Array, size: int, centre: Float64Array, spread: Float64Array, theta: float, frequency: float
+) -> Float64Array:
     axes = np.array([[np.cos(theta), np.sin(theta)], [-np.sin(theta), np.cos(theta)]])
     # The energy of a Gaussian has half of its variance.
     widths = np.sqrt(2 * np.einsum("ij,jk,ik->i", axes, spread, axes))
@@ -179,7 +181,7 @@ def _start(target: _Array, size: int, centre: _Array, spread: _Array, theta: flo
     return start
 
 
-def _peak(target: _Array, size: int) -> tuple[float, float]:
+def _peak(target: Float64Array, size: int) -> tuple[float, float]:
     from scipy import fft
 
     grid = max(_GRID, _OVERSAMPLING * size)
@@ -189,7 +191,7 @@ def _peak(target: _Array, size: int) -> tuple[float, float]:
     return float(np.hypot(vertical, horizontal)), float(np.arctan2(vertical, horizontal))
 
 
-def _make_canonical(amplitude: _Array, theta: _Array, phase: _Array) -> None:
+def _make_canonical(amplitude: Float64Array, theta: Float64Array, phase: Float64Array) -> None:
     """Choose, in place, one of the parameters that stand for the same function."""
     phase += np.pi * (amplitude < 0)
     np.abs(amplitude, out=amplitude)

@@ -1,18 +1,16 @@
 """The Gabor function of two variables, and its derivative in its eight parameters."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.coding.receptive_fields.atom_images import centred_pixels
+from sparsetheory.typing import Float64Array
 
 __all__ = ["GABOR_PARAMETERS", "gabor_function", "gabor_jacobian"]
 
 GABOR_PARAMETERS = ("amplitude", "x", "y", "sigma_x", "sigma_y", "theta", "frequency", "phase")
 
-_Array = NDArray[np.float64]
 
-
-def gabor_function(parameters: _Array, size: int) -> _Array:
+def gabor_function(parameters: Float64Array, size: int) -> Float64Array:
     """Return a Gabor function on the pixels of a square.
 
     With u along the direction theta and v across it, both from the centre (x, y), it is
@@ -40,7 +38,7 @@ def gabor_function(parameters: _Array, size: int) -> _Array:
     return parameters[0] * even
 
 
-def gabor_jacobian(parameters: _Array, size: int) -> _Array:
+def gabor_jacobian(parameters: Float64Array, size: int) -> Float64Array:
     """Return the derivatives of :func:`gabor_function` in its parameters.
 
     Parameters
@@ -81,7 +79,7 @@ def gabor_jacobian(parameters: _Array, size: int) -> _Array:
     )
 
 
-def _waves(parameters: _Array, size: int) -> tuple[_Array, _Array, _Array, _Array]:
+def _waves(parameters: Float64Array, size: int) -> tuple[Float64Array, Float64Array, Float64Array, Float64Array]:
     _, x, y, sigma_x, sigma_y, theta, frequency, phase = parameters
     pixels = centred_pixels(size)
     right, down = pixels - x, (pixels - y)[:, None]

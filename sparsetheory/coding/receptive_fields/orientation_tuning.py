@@ -1,12 +1,11 @@
 """How sharply atoms are tuned to orientation."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.coding.codes.problem import row_chunks
 from sparsetheory.coding.receptive_fields.atom_images import atom_images, centred_pixels
+from sparsetheory.typing import AnyArray
 
 __all__ = ["circular_variance"]
 
@@ -16,7 +15,7 @@ _GRID = 64
 _OVERSAMPLING = 4
 
 
-def circular_variance(D: ArrayLike, size: int) -> NDArray[Any]:
+def circular_variance(D: ArrayLike, size: int) -> AnyArray:
     """Return the circular variance of the responses of each atom to gratings.
 
     The response to orientation ``t_k = pi k / 36`` is the largest over the phases of a grating with the spatial
@@ -69,7 +68,7 @@ def circular_variance(D: ArrayLike, size: int) -> NDArray[Any]:
     return np.clip(variances, 0, 1)
 
 
-def _preferred_frequencies(atoms: NDArray[Any], grid: int) -> NDArray[Any]:
+def _preferred_frequencies(atoms: AnyArray, grid: int) -> AnyArray:
     from scipy import fft
 
     power = np.abs(fft.rfft2(atoms, s=(grid, grid)))
@@ -77,7 +76,7 @@ def _preferred_frequencies(atoms: NDArray[Any], grid: int) -> NDArray[Any]:
     return radius.ravel()[power.reshape(len(atoms), -1).argmax(axis=1)]
 
 
-def _responses(atoms: NDArray[Any], frequencies: NDArray[Any]) -> NDArray[Any]:
+def _responses(atoms: AnyArray, frequencies: AnyArray) -> AnyArray:
     # Real and imaginary part of a frequency are its horizontal and vertical component; waves separate.
     pixels = centred_pixels(atoms.shape[1])
     across = np.exp(-2j * np.pi * np.multiply.outer(pixels, frequencies.real)).transpose(1, 0, 2)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
 from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.clustering.greedy import Partition
@@ -14,6 +13,7 @@ from sparsetheory.lowrank.interval import ErrorInterval
 from sparsetheory.lowrank.operands import Matrix
 from sparsetheory.lowrank.spectra import compact, exact_spectrum
 from sparsetheory.lowrank.summary import SVDSummary
+from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["Merge", "agglomerate", "agglomerate_merges", "joint_error"]
 
@@ -196,14 +196,14 @@ class _Agglomeration:
         self.errors[row] = self.intervals[cluster].lo
 
 
-def _cross_overlaps(blocks: Blocks) -> NDArray[np.float64]:
+def _cross_overlaps(blocks: Blocks) -> Float64Array:
     """Squared Frobenius norms of all products of two blocks, by tiles of the column Gram matrix."""
     count = len(blocks)
     # Of a wide block its triangle does: overlaps follow from Gram matrices.
     triangles = {k: compact(blocks[k]) for k in np.flatnonzero(blocks.widths > blocks.n_rows).tolist()}
     widths = np.array([triangles[k].shape[1] if k in triangles else blocks.widths[k] for k in range(count)])
 
-    def joint(members: NDArray[np.int64]) -> Matrix:
+    def joint(members: Int64Array) -> Matrix:
         return np.hstack([triangles[k] if k in triangles else blocks[k] for k in members.tolist()])
 
     tile_of = (np.cumsum(widths) - 1) // _TILE_COLUMNS

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from sparsetheory.constraints import generator
 from sparsetheory.lowrank.blocks import Blocks, check_rank
 from sparsetheory.lowrank.clustering.storage import StoredCluster, store_factored, store_raw
 from sparsetheory.lowrank.limits import check_eps
+from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["BaselineResult", "kmeans_clusters", "one_svd", "per_block_svd", "random_clusters"]
 
@@ -32,9 +32,9 @@ class BaselineResult:
         Numbers in the blocks over numbers stored.
     """
 
-    labels: NDArray[np.int64]
-    ranks: NDArray[np.int64]
-    errors: NDArray[np.float64]
+    labels: Int64Array
+    ranks: Int64Array
+    errors: Float64Array
     compression_ratio: float
 
 
@@ -160,12 +160,12 @@ def _check_groups(blocks: Blocks, n_clusters: int) -> None:
         raise ValueError(f"n_clusters must be at most the number of blocks, {len(blocks)}, got {n_clusters}")
 
 
-def _grouped(blocks: Blocks, labels: NDArray[np.int64], rank: int) -> BaselineResult:
+def _grouped(blocks: Blocks, labels: Int64Array, rank: int) -> BaselineResult:
     groups = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
     return _result(blocks, labels, [store_factored(blocks, group, rank, None, None) for group in groups])
 
 
-def _result(blocks: Blocks, labels: NDArray[np.int64], stored: Sequence[StoredCluster]) -> BaselineResult:
+def _result(blocks: Blocks, labels: Int64Array, stored: Sequence[StoredCluster]) -> BaselineResult:
     return BaselineResult(
         labels=labels,
         ranks=np.array([s.basis.shape[1] for s in stored]),

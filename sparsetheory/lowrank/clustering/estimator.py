@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,6 +19,7 @@ from sparsetheory.lowrank.clustering.storage import StoredCluster, store_factore
 from sparsetheory.lowrank.interval import ErrorInterval
 from sparsetheory.lowrank.limits import check_eps, fewest_clusters
 from sparsetheory.lowrank.operands import Matrix
+from sparsetheory.typing import Int64Array
 
 __all__ = ["ConcatSVDClustering"]
 
@@ -341,7 +341,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         self, blocks: Blocks, partition: Partition, stored: list[StoredCluster], tolerance: float
     ) -> None:
         self.clusters_ = partition.clusters
-        self.labels_: NDArray[np.int64] = np.empty(len(blocks), np.int64)
+        self.labels_: Int64Array = np.empty(len(blocks), np.int64)
         for label, members in enumerate(partition.clusters):
             self.labels_[members] = label
         self.intervals_ = [s.interval for s in stored]
@@ -368,7 +368,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
             raise ValueError(f"blocks must have {self._n_rows} rows as in fit, got {checked.n_rows}")
         return checked
 
-    def _check_labels(self, labels: Sequence[int] | NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    def _check_labels(self, labels: Sequence[int] | Int64Array, count: int) -> Int64Array:
         array = np.asarray(labels)
         if array.shape != (count,) or array.dtype.kind not in "iu":
             raise ValueError(f"labels must be {count} integers, got shape {array.shape} and dtype {array.dtype}")

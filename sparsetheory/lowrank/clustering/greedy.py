@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.bounds import leading_seed
@@ -12,6 +12,7 @@ from sparsetheory.lowrank.clustering.growth import Growth
 from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
 from sparsetheory.lowrank.operands import Matrix, squared_norm
 from sparsetheory.lowrank.spectra import captured, squared_spectrum, thin_svd
+from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["Partition", "greedy_partition", "max_norm_clusters", "max_norm_labels"]
 
@@ -42,7 +43,7 @@ class Partition:
     n_exact_evaluations: int = 0
     bases: dict[int, Matrix] = field(default_factory=dict)
 
-    def relabel(self, indices: NDArray[np.int64]) -> "Partition":
+    def relabel(self, indices: Int64Array) -> "Partition":
         """Return the partition in the numbering of a larger list, in which block k is ``indices[k]``."""
         return replace(self, clusters=[indices[members].tolist() for members in self.clusters])
 
@@ -103,7 +104,7 @@ def greedy_partition(
     return replace(partition, n_exact_evaluations=growth.n_exact_evaluations)
 
 
-def _ranked(blocks: Blocks, seed: Sequence[int], others: NDArray[np.int64], order: str, size: int) -> list[int]:
+def _ranked(blocks: Blocks, seed: Sequence[int], others: Int64Array, order: str, size: int) -> list[int]:
     if others.size == 0:
         return []
     indices = np.sort(others)
@@ -115,7 +116,7 @@ def _ranked(blocks: Blocks, seed: Sequence[int], others: NDArray[np.int64], orde
     return indices[np.argsort(keys, kind="stable")].tolist()
 
 
-def _residual_energies(blocks: Blocks, basis: NDArray[np.float64], indices: NDArray[np.int64]) -> NDArray[np.float64]:
+def _residual_energies(blocks: Blocks, basis: Float64Array, indices: Int64Array) -> Float64Array:
     residuals = np.empty(indices.size)
     ends = np.cumsum(blocks.widths[indices])
     chunk_of = (ends - 1) // _CHUNK_COLUMNS
@@ -140,7 +141,7 @@ def max_norm_labels(
     widths: ArrayLike | None = None,
     caps: ArrayLike | None = None,
     patience: int = 10,
-) -> NDArray[np.int64]:
+) -> Int64Array:
     """Cluster blocks by their norms alone.
 
     Parameters
@@ -188,7 +189,7 @@ def max_norm_labels(
     return labels
 
 
-def _descending(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _descending(values: Float64Array) -> tuple[Int64Array, Float64Array]:
     """Return the stable descending order and the sorted values; the fast sort is stable where nothing ties."""
     order = np.argsort(-values)
     ordered = values[order]

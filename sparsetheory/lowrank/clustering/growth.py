@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.extension import extend_basis
@@ -14,6 +13,7 @@ from sparsetheory.lowrank.interval import ErrorInterval, relative_slack, resolut
 from sparsetheory.lowrank.operands import Matrix, squared_norm
 from sparsetheory.lowrank.spectra import compact, exact_spectrum, squared_spectrum, tail
 from sparsetheory.lowrank.summary import SVDSummary
+from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = [
     "ExactGrowth",
@@ -65,7 +65,7 @@ class Growth(Protocol):
 def grow_by_panels(
     state: State,
     candidates: Sequence[int],
-    widths: NDArray[np.int64],
+    widths: Int64Array,
     extend: Callable[[State, Sequence[int]], State],
     accepts: Callable[[State], bool],
     skip: bool,
@@ -143,7 +143,7 @@ class IncrementalGrowth:
         return within_tolerance(self.blocks, members, summary.basis[:, : self.rank], self.eps)
 
 
-def projection_errors(blocks: Blocks, members: Sequence[int], basis: Matrix) -> NDArray[np.float64]:
+def projection_errors(blocks: Blocks, members: Sequence[int], basis: Matrix) -> Float64Array:
     """Relative error of each block when projected on an orthonormal basis; 0 for a zero block."""
     errors = []
     for k in members:
@@ -164,7 +164,7 @@ class _Span:
     """What the residual estimator remembers of a cluster."""
 
     basis: Matrix
-    squares: NDArray[np.float64]
+    squares: Float64Array
     energy: float
     n_columns: int
 
@@ -207,7 +207,7 @@ class ResidualGrowth:
         return ErrorInterval.from_bounds(0.0, hi, state.energy, shape, "residual", self.blocks.unit)
 
 
-def block_spectra(blocks: Blocks, rank: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def block_spectra(blocks: Blocks, rank: int) -> tuple[Float64Array, Float64Array]:
     """Return the `rank` largest squared singular values of every block, padded with zeros, and the squared rest."""
     leading, rest = np.zeros((len(blocks), rank)), np.zeros(len(blocks))
     for k in range(len(blocks)):

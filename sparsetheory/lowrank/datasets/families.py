@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.constraints import COUNT, FINITE, NONNEGATIVE, generator
 from sparsetheory.lowrank.blocks import BlockList
 from sparsetheory.lowrank.datasets.waves import advection_blocks, channel_blocks
+from sparsetheory.typing import Int64Array
 
 __all__ = [
     "SubspaceMixture",
@@ -99,7 +99,7 @@ class SubspaceMixture:
     """
 
     blocks: BlockList
-    labels: NDArray[np.int64]
+    labels: Int64Array
 
 
 def subspace_mixture(

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sparsetheory.typing import Float64Array
+
 __all__ = ["WeightBlocks", "digits_blocks", "minilm_blocks"]
 
 _ROWS = 384
 
 
-def digits_blocks(images_per_block: int = 20) -> list[NDArray[np.float64]]:
+def digits_blocks(images_per_block: int = 20) -> list[Float64Array]:
     """Return scikit-learn's handwritten digits as blocks; pixels are rows, images are columns.
 
     Parameters

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import clone
 
 from sparsetheory.regression.benchmark.problems import RecoveryProblem
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["MethodOutcome", "check_method", "run_method"]
 
@@ -84,7 +84,7 @@ def _as_function(method: Any, seed: int) -> Callable[..., Any]:
     return lambda X, y, k, sigma: estimator.fit(X, y)
 
 
-def _read(fitted: Any, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+def _read(fitted: Any, X: Float64Array) -> tuple[Float64Array, Float64Array | None]:
     """Return predictions, and coefficients where there are some."""
     N, d = X.shape
     if hasattr(fitted, "predict"):
@@ -100,7 +100,7 @@ def _read(fitted: Any, X: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
     return prediction, coef
 
 
-def _support_f1(coef: NDArray[np.float64] | None, support: NDArray[np.intp]) -> float:
+def _support_f1(coef: Float64Array | None, support: IndexArray) -> float:
     if coef is None:
         return math.nan
     found = np.flatnonzero(coef)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.constraints import COUNT, FINITE
 from sparsetheory.regression.datasets.coefficients import COEFFICIENT_MODES, adversarial_coefficients, sample_support
 from sparsetheory.regression.datasets.worst_cases import WorstCase
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["ProblemSize", "RecoveryProblem", "draw_problems"]
 
@@ -58,18 +58,18 @@ class RecoveryProblem:
         Standard deviation of the noise.
     """
 
-    X: NDArray[np.float64]
-    support: NDArray[np.intp]
-    signal: NDArray[np.float64]
-    noise: NDArray[np.float64]
+    X: Float64Array
+    support: IndexArray
+    signal: Float64Array
+    noise: Float64Array
     sigma: float
 
     @property
-    def y(self) -> NDArray[np.float64]:
+    def y(self) -> Float64Array:
         """The response."""
         return self.signal + self.noise
 
-    def error(self, prediction: NDArray[np.float64]) -> float:
+    def error(self, prediction: Float64Array) -> float:
         """Return the mean squared distance of a prediction from the signal, over the variance of the noise."""
         return float(np.mean((prediction - self.signal) ** 2) / self.sigma**2)
 

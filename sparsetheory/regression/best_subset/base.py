@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, POSITIVE
@@ -13,19 +13,18 @@ from sparsetheory.regression.best_subset.subset_least_squares import ExploredCol
 from sparsetheory.regression.certificates.support import SupportCertificate
 from sparsetheory.regression.certificates.support_rules import Size
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
+from sparsetheory.typing import IndexArray
 
 __all__ = ["IterativeSupport", "Repeats"]
-
-_Index = NDArray[np.intp]
 
 
 class Repeats:
     """Supports seen so far."""
 
-    def __init__(self, first: _Index) -> None:
+    def __init__(self, first: IndexArray) -> None:
         self._seen = {np.sort(first).tobytes()}
 
-    def add(self, support: _Index) -> bool:
+    def add(self, support: IndexArray) -> bool:
         """Remember a support; return whether it was known."""
         key = np.sort(support).tobytes()
         known = key in self._seen

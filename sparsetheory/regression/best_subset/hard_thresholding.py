@@ -3,30 +3,28 @@
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.regression.best_subset.base import IterativeSupport, Repeats
 from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns, SupportFit, leading
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["HTP", "NIHT", "CoSaMP"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
-_NONE: _Index = np.empty(0, dtype=np.intp)
+_NONE: IndexArray = np.empty(0, dtype=np.intp)
 # A step that changes the support must not exceed this share of the curvature along it.
 _SAFE_STEP = 0.99
 # Halvings after which a step is rounding.
 _MAX_HALVINGS = 60
 
 
-def _best_step(explored: ExploredColumns, features: _Index, gradient: _Array, refitted: _Index) -> float:
+def _best_step(explored: ExploredColumns, features: IndexArray, gradient: Float64Array, refitted: IndexArray) -> float:
     """Return the step that minimises the loss along the gradient on some features, while others are refitted."""
     slope = gradient[features]
     bend = explored.square_outside(refitted, features, slope)
     return float(slope @ slope / bend) if bend > 0 else 0.0
 
 
-def _full(fit: SupportFit, n_features: int) -> _Array:
+def _full(fit: SupportFit, n_features: int) -> Float64Array:
     coef = np.zeros(n_features)
     coef[fit.support] = fit.coef
     return coef
@@ -120,7 +118,7 @@ class NIHT(IterativeSupport):
                 return
             fit = new
 
-    def _next(self, explored: ExploredColumns, fit: SupportFit, gradient: _Array, count: int) -> SupportFit:
+    def _next(self, explored: ExploredColumns, fit: SupportFit, gradient: Float64Array, count: int) -> SupportFit:
         current = _full(fit, gradient.size)
         support = fit.support if fit.support.size else leading(np.abs(gradient), count)
         explored.explore(support)
@@ -150,7 +148,7 @@ class NIHT(IterativeSupport):
         return self.tol * (steps + 2.0 * count)
 
 
-def _thresholded(explored: ExploredColumns, values: _Array, count: int) -> SupportFit:
+def _thresholded(explored: ExploredColumns, values: Float64Array, count: int) -> SupportFit:
     support = leading(np.abs(values), count)
     explored.explore(support)
     return explored.evaluate(support, values[support])
@@ -221,7 +219,7 @@ class HTP(IterativeSupport):
             yield fit
 
     @staticmethod
-    def _newcomers_step(explored: ExploredColumns, fit: SupportFit, gradient: _Array, count: int) -> float:
+    def _newcomers_step(explored: ExploredColumns, fit: SupportFit, gradient: Float64Array, count: int) -> float:
         scores = np.abs(gradient)
         scores[fit.support] = 0.0
         new = leading(scores, count)

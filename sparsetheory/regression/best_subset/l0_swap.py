@@ -4,7 +4,7 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, POSITIVE, Choice
@@ -13,11 +13,10 @@ from sparsetheory.regression.best_subset.subset_least_squares import ExploredCol
 from sparsetheory.regression.certificates.support import SupportCertificate
 from sparsetheory.regression.certificates.support_rules import Priced
 from sparsetheory.regression.linear_model import SparseLinearModel
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["L0Search", "L0SwapRegressor"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 _SWAPS = ("none", "single", "pairs")
 # Rows of the Gram matrix computed in one pass: the second to sixteenth cost little.
 _ROWS = 16
@@ -62,11 +61,11 @@ class L0Search:
         self.order = np.argsort(-np.abs(self.c), kind="stable")
 
     @property
-    def support(self) -> _Index:
+    def support(self) -> IndexArray:
         """Features with coefficients that are not zero."""
         return np.flatnonzero(self.b)
 
-    def _solve(self, support: _Index) -> bool:
+    def _solve(self, support: IndexArray) -> bool:
         """Solve exactly on a support; return False, and change nothing, where that gains nothing."""
         self.explored.explore(support)
         fit = self.explored.fit(support, self.ridge)
@@ -92,14 +91,14 @@ class L0Search:
         support = np.flatnonzero(b)
         return not np.array_equal(support, self.support) and self._solve(support)
 
-    def _learn(self, feature: int, c: _Array) -> None:
+    def _learn(self, feature: int, c: Float64Array) -> None:
         """Compute Gram rows of a feature and of others that will probably follow it."""
         scores = np.where(self.place < 0, np.abs(c), 0.0)
         scores[scores < np.sqrt(2.0 * self.price * self.h)] = 0.0
         scores[feature] = np.inf
         self.learn(leading(scores, _ROWS))
 
-    def learn(self, features: _Index) -> None:
+    def learn(self, features: IndexArray) -> None:
         """Compute Gram rows of some features in one pass over the design."""
         new = features[self.place[features] < 0]
         if new.size == 0:
@@ -128,7 +127,7 @@ class L0Search:
         return gain > self.least_gain and self._solve(_exchange(self.support, move[:2], move[2:]))
 
 
-def _exchange(support: _Index, out: Any, into: Any) -> _Index:
+def _exchange(support: IndexArray, out: Any, into: Any) -> IndexArray:
     kept = np.setdiff1d(support, np.array(out))
     return np.union1d(kept, [j for j in into if j >= 0]).astype(np.intp)
 

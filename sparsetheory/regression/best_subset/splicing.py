@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, Choice
@@ -16,11 +16,9 @@ from sparsetheory.regression.certificates.support import SupportCertificate
 from sparsetheory.regression.certificates.support_rules import Exchanges, Size
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["SplicingPath", "SplicingRegressor"]
-
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 
 
 def _slow_log(n: float) -> float:
@@ -55,11 +53,11 @@ class SplicingPath:
         Products of the design with a vector at each size: exchanges made, and one more that found none.
     """
 
-    sizes: _Index
-    losses: _Array
-    criteria: _Array
-    supports: tuple[_Index, ...]
-    n_iters: _Index
+    sizes: IndexArray
+    losses: Float64Array
+    criteria: Float64Array
+    supports: tuple[IndexArray, ...]
+    n_iters: IndexArray
 
 
 class SplicingRegressor(SparseLinearModel):

@@ -4,14 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns, SupportFit, leading
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["Splice", "splice", "splice_sizes"]
-
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Splice:
     """
 
     fit: SupportFit
-    correlation: _Array
+    correlation: Float64Array
     history: tuple[float, ...]
     converged: bool
 
@@ -78,7 +75,7 @@ def splice(explored: ExploredColumns, fit: SupportFit, *, max_exchange: int, max
 
 
 def _best_exchange(
-    explored: ExploredColumns, fit: SupportFit, correlation: _Array, max_exchange: int
+    explored: ExploredColumns, fit: SupportFit, correlation: Float64Array, max_exchange: int
 ) -> SupportFit | None:
     incoming = _promising(fit, correlation, min(max_exchange, fit.support.size))
     explored.explore(incoming)
@@ -87,7 +84,7 @@ def _best_exchange(
     return min(trials, key=lambda trial: trial.rss, default=None)
 
 
-def _promising(fit: SupportFit, correlation: _Array, count: int) -> _Index:
+def _promising(fit: SupportFit, correlation: Float64Array, count: int) -> IndexArray:
     """Return the features outside the support that are most correlated with the residual."""
     scores = np.abs(correlation)
     scores[fit.support] = 0.0

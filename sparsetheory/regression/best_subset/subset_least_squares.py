@@ -4,20 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 from scipy.linalg.lapack import dgelsy, dgelsy_lwork
 
 from sparsetheory.regression.columns import Columns
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["ExploredColumns", "SupportFit", "inverse_norms", "leading"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 # Unit columns that come closer than this to the span of others depend on them.
 _DEPENDENT = 1e-11
 
 
-def leading(scores: _Array, count: int) -> _Index:
+def leading(scores: Float64Array, count: int) -> IndexArray:
     """Return the places of the largest positive scores, in descending order; ties go to the first.
 
     Examples
@@ -37,7 +35,7 @@ def leading(scores: _Array, count: int) -> _Index:
     return places[np.lexsort((places, -scores[places]))]
 
 
-def inverse_norms(columns: Columns) -> _Array:
+def inverse_norms(columns: Columns) -> Float64Array:
     """Return what scales projected columns to unit norm; zero where a column is zero up to rounding."""
     squares = columns.live_squares()
     return np.where(squares > 0, 1.0, 0.0) / np.sqrt(np.where(squares > 0, squares, 1.0))
@@ -59,9 +57,9 @@ class SupportFit:
         Squared norm of the residual.
     """
 
-    support: _Index
-    coef: _Array
-    residual: _Array
+    support: IndexArray
+    coef: Float64Array
+    residual: Float64Array
     rss: float
 
 
@@ -89,7 +87,7 @@ class ExploredColumns:
         Squared distance of y to the explored span.
     """
 
-    def __init__(self, columns: Columns, y: _Array) -> None:
+    def __init__(self, columns: Columns, y: Float64Array) -> None:
         self.columns = columns
         self.inverse_norms = inverse_norms(columns)
         self.rank = 0
@@ -105,7 +103,7 @@ class ExploredColumns:
         """Number of columns of the design."""
         return self.columns.n_features
 
-    def explore(self, features: _Index) -> None:
+    def explore(self, features: IndexArray) -> None:
         """Make some features available to :meth:`fit`; O(n_samples * rank) per new one."""
         new = np.unique(features[self._place[features] < 0])
         if new.size == 0:
@@ -120,10 +118,10 @@ class ExploredColumns:
         self._place[new] = np.arange(old, old + new.size)
 
     @property
-    def _span(self) -> _Array:
+    def _span(self) -> Float64Array:
         return self._basis[:, : self.rank]
 
-    def _new_directions(self, unit: _Array) -> _Array:
+    def _new_directions(self, unit: Float64Array) -> Float64Array:
         """Return an orthonormal basis of what unit columns add to the explored span."""
         left = self._outside(unit)
         directions, pivots, _ = scipy.linalg.qr(left, mode="economic", pivoting=True, check_finite=False)
@@ -131,10 +129,10 @@ class ExploredColumns:
         # Weak directions lean towards the old ones: their rounding errors were relative to a longer column.
         return np.linalg.qr(self._outside(kept))[0]
 
-    def _outside(self, vectors: _Array) -> _Array:
+    def _outside(self, vectors: Float64Array) -> Float64Array:
         return vectors - self._span @ (self._span.T @ vectors)
 
-    def _append(self, directions: _Array) -> None:
+    def _append(self, directions: Float64Array) -> None:
         start, rank = self.rank, self.rank + directions.shape[1]
         if rank > self._basis.shape[1]:
             room = np.empty((self.columns.n_samples, 2 * rank), order="F")
@@ -147,11 +145,11 @@ class ExploredColumns:
         self._target = np.concatenate([self._target, part])
         self.rest_square = float(self._rest @ self._rest)
 
-    def coordinates(self, support: _Index) -> _Array:
+    def coordinates(self, support: IndexArray) -> Float64Array:
         """Return explored unit columns in the basis, shape (rank, s)."""
         return self._coordinates[self._place[support]].T
 
-    def fit(self, support: _Index, ridge: float = 0.0) -> SupportFit:
+    def fit(self, support: IndexArray, ridge: float = 0.0) -> SupportFit:
         """Minimise ``|y - Ub|^2 / 2 + ridge * |b|^2`` over explored unit columns U.
 
         Dependent columns get the solution of minimal norm (complete orthogonal factorisation, relative cut-off 1e-11).
@@ -163,18 +161,18 @@ class ExploredColumns:
             matrix = np.vstack([matrix, np.sqrt(2.0 * ridge) * np.eye(support.size)])
         return self.evaluate(support, _minimal_norm(matrix, target))
 
-    def evaluate(self, support: _Index, coef: _Array) -> SupportFit:
+    def evaluate(self, support: IndexArray, coef: Float64Array) -> SupportFit:
         """Return what given coefficients of explored features leave."""
         residual = self._target - self.coordinates(support) @ coef
         return SupportFit(support, coef, residual, float(residual @ residual) + self.rest_square)
 
-    def square_outside(self, support: _Index, features: _Index, coef: _Array) -> float:
+    def square_outside(self, support: IndexArray, features: IndexArray, coef: Float64Array) -> float:
         """Return the squared distance of a combination of explored columns to the span of others."""
         point, span = self.coordinates(features) @ coef, self.coordinates(support)
         left = point - span @ _minimal_norm(span, point)
         return float(left @ left)
 
-    def correlate(self, fit: SupportFit) -> _Array:
+    def correlate(self, fit: SupportFit) -> Float64Array:
         """Return the inner products of all unit columns with the residual of a fit: one pass over the design.
 
         The fit may be older than the last features explored.
@@ -182,19 +180,19 @@ class ExploredColumns:
         left = np.concatenate([fit.residual, self._target[fit.residual.size :]])
         return self.inverse_norms * self.columns.correlate(self._rest + self._span @ left)
 
-    def gram(self, features: _Index) -> _Array:
+    def gram(self, features: IndexArray) -> Float64Array:
         """Return the inner products of all unit columns with some unit columns, shape (n_features, m)."""
         unit = self.columns.take(features) * self.inverse_norms[features]
         return self.inverse_norms[:, None] * self.columns.correlate(unit)
 
-    def coefficients(self, fit: SupportFit) -> _Array:
+    def coefficients(self, fit: SupportFit) -> Float64Array:
         """Return the coefficients of the original columns, shape (n_features,)."""
         coef = np.zeros(self.n_features)
         coef[fit.support] = fit.coef * self.inverse_norms[fit.support]
         return coef
 
 
-def _minimal_norm(matrix: _Array, target: _Array) -> _Array:
+def _minimal_norm(matrix: Float64Array, target: Float64Array) -> Float64Array:
     rows, count = matrix.shape
     if count == 0 or rows == 0:
         return np.zeros(count)

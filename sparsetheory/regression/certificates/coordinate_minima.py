@@ -9,19 +9,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.penalties import tags
+from sparsetheory.typing import Float64Array
 
 __all__ = ["distance_to_best", "penalty_values"]
 
-_Array = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 # Halvings of an interval of doubles; after these its ends are neighbours.
 _HALVINGS = 200
 
 
-def penalty_values(kind: int, v: _Array, alpha: _Array, shape: _Array) -> _Array:
+def penalty_values(kind: int, v: Float64Array, alpha: Float64Array, shape: Float64Array) -> Float64Array:
     """Return the penalty of ``v >= 0``, entry by entry, from its definition.
 
     Parameters
@@ -34,21 +33,21 @@ def penalty_values(kind: int, v: _Array, alpha: _Array, shape: _Array) -> _Array
     return np.asarray(_VALUES[kind](v, alpha, shape))
 
 
-def _scad_values(v: _Array, alpha: _Array, a: _Array) -> _Array:
+def _scad_values(v: Float64Array, alpha: Float64Array, a: Float64Array) -> Float64Array:
     middle = (2 * a * alpha * v - v**2 - alpha**2) / (2 * (a - 1))
     return np.where(v <= alpha, alpha * v, np.where(v <= a * alpha, middle, alpha**2 * (a + 1) / 2))
 
 
-def _mcp_values(v: _Array, alpha: _Array, gamma: _Array) -> _Array:
+def _mcp_values(v: Float64Array, alpha: Float64Array, gamma: Float64Array) -> Float64Array:
     return np.where(v <= gamma * alpha, alpha * v - v**2 / (2 * gamma), gamma * alpha**2 / 2)
 
 
-def _cel0_values(v: _Array, alpha: _Array, a: _Array) -> _Array:
+def _cel0_values(v: Float64Array, alpha: Float64Array, a: Float64Array) -> Float64Array:
     reached = np.minimum(v, np.sqrt(2 * alpha) / a)
     return np.sqrt(2 * alpha) * a * reached - 0.5 * (a * reached) ** 2
 
 
-_VALUES: Mapping[int, Callable[[_Array, _Array, _Array], _Array]] = MappingProxyType(
+_VALUES: Mapping[int, Callable[[Float64Array, Float64Array, Float64Array], Float64Array]] = MappingProxyType(
     {
         tags.L1: lambda v, alpha, _: alpha * v,
         tags.L0: lambda v, alpha, _: np.where(v > 0, alpha, 0.0),
@@ -62,7 +61,9 @@ _VALUES: Mapping[int, Callable[[_Array, _Array, _Array], _Array]] = MappingProxy
 )
 
 
-def _candidates(kind: int, u: _Array, h: _Array, alpha: _Array, shape: _Array) -> list[_Array]:
+def _candidates(
+    kind: int, u: Float64Array, h: Float64Array, alpha: Float64Array, shape: Float64Array
+) -> list[Float64Array]:
     """Return where the minimum over ``t >= 0`` can be besides zero, for ``u >= 0``: points of slope zero, and kinks."""
     soft = u - alpha / h
     if kind == tags.L1:
@@ -85,7 +86,7 @@ def _candidates(kind: int, u: _Array, h: _Array, alpha: _Array, shape: _Array) -
     return [inner, np.where(u >= slope / bend, u, inner)]
 
 
-def _steepest(kind: int, alpha: _Array, shape: _Array) -> _Array:
+def _steepest(kind: int, alpha: Float64Array, shape: Float64Array) -> Float64Array:
     """Return the slope of the penalty at zero: up to this pull, zero is a local minimum."""
     if kind in (tags.L0, tags.LQ):
         return np.full_like(alpha, np.inf)
@@ -94,13 +95,13 @@ def _steepest(kind: int, alpha: _Array, shape: _Array) -> _Array:
     return alpha / shape if kind == tags.LOG_SUM else alpha
 
 
-def _between(top: _Array, bottom: _Array, low: _Array, high: _Array) -> _Array:
+def _between(top: Float64Array, bottom: Float64Array, low: Float64Array, high: Float64Array) -> Float64Array:
     """Return the point of slope zero of a parabola, moved into an interval; an end where the parabola opens down."""
     safe = np.where(bottom > 0, bottom, 1.0)
     return np.where(bottom > 0, np.clip(top / safe, low, high), high)
 
 
-def _lq_root(u: _Array, h: _Array, alpha: _Array, q: _Array) -> _Array:
+def _lq_root(u: Float64Array, h: Float64Array, alpha: Float64Array, q: Float64Array) -> Float64Array:
     """Return the larger root of ``h (v - u) + alpha q v^(q-1)``, which is convex in v, by bisection."""
     low, high = (alpha * q * (1 - q) / h) ** (1 / (2 - q)), u.copy()
     with np.errstate(divide="ignore"):
@@ -112,8 +113,13 @@ def _lq_root(u: _Array, h: _Array, alpha: _Array, q: _Array) -> _Array:
 
 
 def distance_to_best(
-    kind: int, coef: _Array, gradient: _Array, curvature: _Array, alpha: _Array, shape: _Array
-) -> _Array:
+    kind: int,
+    coef: Float64Array,
+    gradient: Float64Array,
+    curvature: Float64Array,
+    alpha: Float64Array,
+    shape: Float64Array,
+) -> Float64Array:
     """Return how far coefficients are from their best values, in units of the gradient.
 
     Of all values t that could be best, the least of ``h |w - t| + sqrt(2 h e)``, where e is how much higher the

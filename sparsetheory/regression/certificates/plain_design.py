@@ -4,24 +4,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import check_X_y
 
 from sparsetheory.ranges import require_squares
 from sparsetheory.regression.columns import canonical, refuse_half
 from sparsetheory.regression.least_squares import LeastSquaresData, check_row_weights
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["PlainDesign", "check_fitted_data"]
 
-_Array = NDArray[np.float64]
 _BLOCK_ENTRIES = 1 << 19
 _EPS = float(np.finfo(np.float64).eps)
 
 
 def check_fitted_data(
     X: Any, y: ArrayLike, sample_weight: ArrayLike | None, n_features: int, *, fit_intercept: bool
-) -> tuple["PlainDesign", _Array]:
+) -> tuple["PlainDesign", Float64Array]:
     """Validate what a certificate is checked on, as `fit` does.
 
     Parameters
@@ -75,10 +75,10 @@ class PlainDesign:
         The subtraction is exact, so that columns with large means keep their digits.
     """
 
-    def __init__(self, X: Any, weights: _Array, *, centred: bool) -> None:
+    def __init__(self, X: Any, weights: Float64Array, *, centred: bool) -> None:
         self.X = X
         self.weights = weights
-        self.known_squares: _Array | None = None
+        self.known_squares: Float64Array | None = None
         self.centred = centred
         self.n_samples, self.n_features = X.shape
         self.is_sparse = sparse.issparse(X)
@@ -95,7 +95,7 @@ class PlainDesign:
             design.known_squares = data.columns.raw_squares() / X.shape[0]
         return design
 
-    def _transposed(self, vector: _Array) -> _Array:
+    def _transposed(self, vector: Float64Array) -> Float64Array:
         if self.is_sparse or self.X.dtype == np.float64:
             return np.asarray(self.X.T @ vector, dtype=np.float64)
         out = np.empty(self.n_features)
@@ -103,31 +103,31 @@ class PlainDesign:
             out[block] = self.X[:, block].astype(np.float64).T @ vector
         return out
 
-    def blocks(self, indices: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    def blocks(self, indices: IndexArray) -> Iterator[IndexArray]:
         """Cut indices into ranges whose columns fit the cache."""
         width = max(1, _BLOCK_ENTRIES // max(self.n_samples, 1))
         for start in range(0, indices.size, width):
             yield indices[start : start + width]
 
-    def columns(self, indices: NDArray[np.intp]) -> _Array:
+    def columns(self, indices: IndexArray) -> Float64Array:
         """Return some columns less their centres, dense."""
         chosen = self.X[:, indices]
         dense = chosen.toarray() if self.is_sparse else np.asarray(chosen)
         return np.asarray(dense.astype(np.float64) - self.centres[indices])
 
-    def centred_columns(self, indices: NDArray[np.intp]) -> _Array:
+    def centred_columns(self, indices: IndexArray) -> Float64Array:
         """Return some columns less their means, if a constant is fitted."""
         columns = self.columns(indices)
         return columns - self.weights @ columns if self.centred else columns
 
-    def apply(self, indices: NDArray[np.intp], values: _Array) -> _Array:
+    def apply(self, indices: IndexArray, values: Float64Array) -> Float64Array:
         """Return the combination of some columns less their centres."""
         total = np.zeros(self.n_samples)
         for block in self.blocks(np.arange(indices.size)):
             total += self.columns(indices[block]) @ values[block]
         return total
 
-    def raw_squares(self) -> _Array:
+    def raw_squares(self) -> Float64Array:
         """Return the weighted mean squares of the columns as they are."""
         if self.known_squares is not None:
             return self.known_squares
@@ -141,7 +141,7 @@ class PlainDesign:
             out[block] = self.weights @ columns**2
         return out
 
-    def centred_squares(self) -> _Array:
+    def centred_squares(self) -> Float64Array:
         """Return the weighted mean squares of the columns less their means; zero where these are rounding."""
         raw = self.raw_squares()
         if not self.centred:
@@ -151,7 +151,7 @@ class PlainDesign:
             left[block] = self.weights @ self.centred_columns(block) ** 2
         return np.where(left > (4 * _EPS) ** 2 * raw, left, 0.0)
 
-    def gradient(self, residual: _Array, squares: _Array) -> tuple[_Array, _Array]:
+    def gradient(self, residual: Float64Array, squares: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the weighted products of all columns with a residual without mean, and how far rounding moves them.
 
         Parameters

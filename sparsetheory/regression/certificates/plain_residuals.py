@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.regression.certificates.plain_design import PlainDesign
+from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
 
 __all__ = ["PlainResiduals", "plain_residual", "rounding_of_intercept", "solve_for_signs", "unscaled"]
 
-_Array = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 # Directions that are weaker than this, relative to the columns, are not looked at.
 _WEAK = 1e-12
@@ -45,20 +43,20 @@ class PlainResiduals:
     """
 
     design: PlainDesign
-    squares: _Array
-    target: _Array
-    left: _Array
+    squares: Float64Array
+    target: Float64Array
+    left: Float64Array
     square: float
     saved: float
     rounding: float
     stored: float
-    free: _Array
+    free: Float64Array
     least_share: float
     doubt: float
 
     @classmethod
     def at(
-        cls, kept: NDArray[Any], intercept: float, is_free: NDArray[np.bool_], design: PlainDesign, y: _Array
+        cls, kept: AnyArray, intercept: float, is_free: BoolArray, design: PlainDesign, y: Float64Array
     ) -> "PlainResiduals":
         """Return the residuals of coefficients as they are kept; `is_free` says which features are not penalised."""
         coef, weights, squares = kept.astype(np.float64), design.weights, design.centred_squares()
@@ -85,14 +83,14 @@ class PlainResiduals:
             doubt,
         )
 
-    def scaled_columns(self, indices: NDArray[np.intp]) -> _Array:
+    def scaled_columns(self, indices: IndexArray) -> Float64Array:
         """Return some columns without what is not penalised, rows scaled by the roots of their weights."""
         rest = np.sqrt(self.design.weights)[:, None] * self.design.centred_columns(indices)
         for _ in range(2):
             rest = rest - self.free @ (self.free.T @ rest)
         return np.asarray(rest)
 
-    def without_free(self) -> _Array:
+    def without_free(self) -> Float64Array:
         """Return the mean squares of the columns without what unpenalised features explain; zero where rounding."""
         if self.free.shape[1] == 0:
             return self.squares
@@ -103,7 +101,7 @@ class PlainResiduals:
         return np.where(left > _NOTHING * self.squares, left, 0.0)
 
 
-def plain_residual(coef: _Array, intercept: float, design: PlainDesign, y: _Array) -> _Array:
+def plain_residual(coef: Float64Array, intercept: float, design: PlainDesign, y: Float64Array) -> Float64Array:
     """Return the residual of a model. Means are taken off exactly, because they nearly cancel with the intercept."""
     support, centre = np.flatnonzero(coef), float(design.weights @ y) if design.centred else 0.0
     offset = Fraction(centre) - Fraction(float(intercept))
@@ -112,7 +110,7 @@ def plain_residual(coef: _Array, intercept: float, design: PlainDesign, y: _Arra
     return np.asarray(y - centre - design.apply(support, coef[support]) + float(offset))
 
 
-def rounding_of_intercept(intercept: float, energy: float, design: PlainDesign, y: _Array) -> float:
+def rounding_of_intercept(intercept: float, energy: float, design: PlainDesign, y: Float64Array) -> float:
     """Return what the last digit of an intercept may leave of a response that the unpenalised part explains.
 
     Where there is something to explain, an intercept that is too coarse for it is a fault of the model.
@@ -123,7 +121,7 @@ def rounding_of_intercept(intercept: float, energy: float, design: PlainDesign, 
     return float(np.spacing(abs(intercept))) if explained and design.centred else 0.0
 
 
-def solve_for_signs(columns: _Array, residual: _Array, wanted: _Array) -> _Array:
+def solve_for_signs(columns: Float64Array, residual: Float64Array, wanted: Float64Array) -> Float64Array:
     """Return the residual nearest to a given one whose products with the columns are as wanted."""
     lengths = np.sqrt(np.einsum("ij,ij->j", columns, columns))
     lengths[lengths == 0] = 1.0
@@ -133,7 +131,9 @@ def solve_for_signs(columns: _Array, residual: _Array, wanted: _Array) -> _Array
     return np.asarray(residual - left[:, kept] @ ((right[kept] @ excess) / values[kept]))
 
 
-def _directions(design: PlainDesign, free: NDArray[np.intp], squares: _Array) -> tuple[_Array, _Array, float]:
+def _directions(
+    design: PlainDesign, free: IndexArray, squares: Float64Array
+) -> tuple[Float64Array, Float64Array, float]:
     """Return an orthonormal basis of what is not penalised, in scaled rows: the constant first, if it is fitted.
 
     Beside it, directions so weak that fit and check need not agree whether they count, and how well the weakest
@@ -152,7 +152,7 @@ def _directions(design: PlainDesign, free: NDArray[np.intp], squares: _Array) ->
     return basis, left[:, real & ~sure], 16 * noise / float(np.min(values[real], initial=1.0))
 
 
-def _split(basis: _Array, roots: _Array, vector: _Array) -> tuple[_Array, float]:
+def _split(basis: Float64Array, roots: Float64Array, vector: Float64Array) -> tuple[Float64Array, float]:
     """Return what a subspace, given in scaled rows, leaves of a vector, and the length of what it takes."""
     scaled = roots * vector
     taken = basis.T @ scaled
@@ -160,6 +160,6 @@ def _split(basis: _Array, roots: _Array, vector: _Array) -> tuple[_Array, float]
     return unscaled(rest - basis @ (basis.T @ rest), roots), float(np.linalg.norm(taken))
 
 
-def unscaled(scaled: _Array, roots: _Array) -> _Array:
+def unscaled(scaled: Float64Array, roots: Float64Array) -> Float64Array:
     """Return rows before they were scaled; those of weight zero count nowhere."""
     return np.divide(scaled, roots, out=np.zeros_like(scaled), where=roots > 0)

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.typing import BoolArray, Float64Array, FloatArray, IndexArray
 
 __all__ = ["PlainSupport", "dense", "dense_blocks", "inner"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 # Columns are made dense in blocks of about this many entries.
 _BLOCK_ENTRIES = 1 << 20
 
@@ -47,7 +45,7 @@ class PlainSupport:
     """
 
     def __init__(
-        self, data: LeastSquaresData, y: _Array, coef: NDArray[np.floating], intercept: float, forced: _Index
+        self, data: LeastSquaresData, y: Float64Array, coef: FloatArray, intercept: float, forced: IndexArray
     ) -> None:
         self.X, self.y, self.forced = data.columns.X, y, forced
         self.n_samples, self.n_features = self.X.shape
@@ -73,22 +71,22 @@ class PlainSupport:
         return float(self.residual @ self.residual)
 
     @property
-    def outside(self) -> NDArray[np.bool_]:
+    def outside(self) -> BoolArray:
         """Which features are not in the model and could be: those that are more than a constant."""
         free = self.live.copy()
         free[self.support] = False
         return free
 
     @property
-    def unit_coef(self) -> _Array:
+    def unit_coef(self) -> Float64Array:
         """Coefficients of the unit columns of the support."""
         return np.asarray(self.coef[self.support] * self.norms)
 
-    def raw(self, features: _Index) -> _Array:
+    def raw(self, features: IndexArray) -> Float64Array:
         """Return columns as they are, dense, in double precision."""
         return dense(self.X, features)
 
-    def centred(self, columns: _Array) -> _Array:
+    def centred(self, columns: Float64Array) -> Float64Array:
         """Return columns without their constant part; twice, since the first time cancels digits."""
         if self.constant is None:
             return columns
@@ -96,14 +94,14 @@ class PlainSupport:
             columns = columns - np.multiply.outer(self.constant, self.constant @ columns)
         return columns
 
-    def unit_blocks(self) -> Iterator[tuple[_Index, _Array]]:
+    def unit_blocks(self) -> Iterator[tuple[IndexArray, Float64Array]]:
         """Yield the places and the unit centred columns of all features that are more than a constant."""
         for places, columns in dense_blocks(self.X):
             live = self.live[places]
             if live.any():
                 yield places[live], self.normalised(columns[:, live])[0]
 
-    def correlations(self, vectors: _Array) -> _Array:
+    def correlations(self, vectors: Float64Array) -> Float64Array:
         """Return the inner products of all unit columns with some vectors; zero for constant columns."""
         found = np.zeros((self.n_features, *vectors.shape[1:]))
         for places, unit in self.unit_blocks():
@@ -116,33 +114,33 @@ class PlainSupport:
         constant = 0.0 if self.constant is None else abs(float(self.constant @ self.residual))
         return float(np.max(np.append(inner, constant)))
 
-    def least_rss(self, features: _Index) -> float:
+    def least_rss(self, features: IndexArray) -> float:
         """Return the residual sum of squares of least squares on some features, by singular values."""
         unit = self.normalised(self.raw(features))[0]
         target = self.centred(self.y)
         left = target - unit @ np.linalg.lstsq(unit, target, rcond=1e-13)[0]
         return float(left @ left)
 
-    def removal_costs(self) -> tuple[_Array, float]:
+    def removal_costs(self) -> tuple[Float64Array, float]:
         """Return by how much each feature's loss raises the refitted residual sum of squares, and the condition."""
         dual = np.linalg.pinv(self.unit, rcond=1e-13)
         condition = float(np.linalg.norm(dual) * np.linalg.norm(self.unit))
         return np.asarray((dual @ self.y) ** 2 / np.einsum("ij,ij->i", dual, dual)), condition
 
-    def normalised(self, raw: _Array) -> tuple[_Array, _Array]:
+    def normalised(self, raw: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return columns without their constant part and at unit norm, and their norms."""
         columns = self.centred(raw)
         norms = np.linalg.norm(columns, axis=0)
         return columns / np.where(norms > 0, norms, 1.0), norms
 
 
-def dense(X: Any, features: _Index) -> _Array:
+def dense(X: Any, features: IndexArray) -> Float64Array:
     """Return some columns of a design, dense, in double precision."""
     chosen = X[:, features]
     return np.asarray(chosen.toarray() if sparse.issparse(chosen) else chosen, dtype=np.float64)
 
 
-def dense_blocks(X: Any) -> Iterator[tuple[_Index, _Array]]:
+def dense_blocks(X: Any) -> Iterator[tuple[IndexArray, Float64Array]]:
     """Yield places and dense columns of a design, few at a time."""
     width = max(1, _BLOCK_ENTRIES // X.shape[0])
     for start in range(0, X.shape[1], width):
@@ -150,14 +148,14 @@ def dense_blocks(X: Any) -> Iterator[tuple[_Index, _Array]]:
         yield places, dense(X, places)
 
 
-def inner(X: Any, vector: _Array) -> _Array:
+def inner(X: Any, vector: Float64Array) -> Float64Array:
     """Return the inner products of all columns of a design with a vector, in double precision."""
     if sparse.issparse(X) or X.dtype == np.float64:
         return np.asarray(X.T @ vector, dtype=np.float64)
     return np.concatenate([columns.T @ vector for _, columns in dense_blocks(X)])
 
 
-def _constant(data: LeastSquaresData) -> _Array | None:
+def _constant(data: LeastSquaresData) -> Float64Array | None:
     if not data.fit_intercept:
         return None
     rows = np.ones(data.n_samples) if data.roots is None else data.roots

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.regression.certificates.plain_support import PlainSupport
 from sparsetheory.regression.certificates.support_rules import SupportRule
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel
+from sparsetheory.typing import FloatArray, IndexArray
 
 __all__ = ["SupportCertificate", "checked_data"]
 
@@ -33,10 +34,10 @@ class _Fitted(Protocol):
     """A certificate with coefficients."""
 
     @property
-    def coef(self) -> NDArray[np.floating]: ...
+    def coef(self) -> FloatArray: ...
 
     @property
-    def forced(self) -> NDArray[np.intp]: ...
+    def forced(self) -> IndexArray: ...
 
     @property
     def fit_intercept(self) -> bool: ...
@@ -117,14 +118,14 @@ class SupportCertificate(Certificate):
         "precision", "iteration", "price", "ridge", "converged", "fit_intercept", "forced",
     )  # fmt: skip
 
-    coef: NDArray[np.floating] = field(kw_only=True, repr=False)
+    coef: FloatArray = field(kw_only=True, repr=False)
     intercept: Any = field(kw_only=True)
-    support: NDArray[np.intp] = field(kw_only=True, repr=False)
+    support: IndexArray = field(kw_only=True, repr=False)
     objective: Any = field(kw_only=True)
     price: float = field(kw_only=True, default=0.0)
     ridge: float = field(kw_only=True, default=0.0)
     rules: tuple[SupportRule, ...] = field(kw_only=True, default=())
-    forced: NDArray[np.intp] = field(kw_only=True, repr=False)
+    forced: IndexArray = field(kw_only=True, repr=False)
     fit_intercept: bool = field(kw_only=True)
     precision: float = field(kw_only=True, default=_PRECISION)
     iteration: float = field(kw_only=True, default=0.0)

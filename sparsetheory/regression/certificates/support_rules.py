@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.regression.certificates.plain_support import PlainSupport
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["Exchanges", "Greedy", "Priced", "Size", "SupportRule", "Worthwhile"]
 
-_Index = NDArray[np.intp]
 
 # A choice may be worse than the best by this share: scores are compared after rounding.
 _TIE = 1e-6
@@ -85,7 +84,7 @@ class Greedy:
         Features in the order of their selection.
     """
 
-    order: _Index
+    order: IndexArray
 
     @property
     def statement(self) -> str:
@@ -177,7 +176,7 @@ class Exchanges:
         return ""
 
 
-def _tied(ascending: NDArray[np.float64], count: int, rounding: float) -> bool:
+def _tied(ascending: Float64Array, count: int, rounding: float) -> bool:
     """Whether rounding decides which are the first `count`."""
     if count >= ascending.size:
         return False
@@ -230,8 +229,8 @@ class Priced:
 
     @staticmethod
     def _swap_gains(
-        fit: PlainSupport, inner: NDArray[np.float64], others: _Index, own: NDArray[np.float64], h: float
-    ) -> NDArray[np.float64]:
+        fit: PlainSupport, inner: Float64Array, others: IndexArray, own: Float64Array, h: float
+    ) -> Float64Array:
         gram = fit.correlations(fit.unit)[others]
         found = (inner[others, None] + gram * fit.unit_coef) ** 2 - own**2
         return np.asarray(found / (2 * h))

@@ -4,9 +4,10 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.constraints import COUNT, FINITE, Choice, generator
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["COEFFICIENT_MODES", "MAX_CONDITION", "adversarial_coefficients", "sample_support"]
 
@@ -18,7 +19,7 @@ MAX_CONDITION = 1e12
 
 def adversarial_coefficients(
     X: ArrayLike, S: ArrayLike, *, mode: str = "min", B: float = 1.0, random_state: Any = None
-) -> NDArray[np.float64]:
+) -> Float64Array:
     r"""Choose coefficients on a support after seeing it.
 
     Parameters
@@ -68,7 +69,7 @@ def adversarial_coefficients(
     return w * (B * np.sqrt(XS.shape[0]) / np.linalg.norm(XS @ w))
 
 
-def _columns(X: ArrayLike, S: ArrayLike) -> NDArray[np.float64]:
+def _columns(X: ArrayLike, S: ArrayLike) -> Float64Array:
     X, S = np.asarray(X), np.asarray(S)
     if X.ndim != 2:
         raise ValueError(f"X must be a matrix, got {X.ndim} dimension(s)")
@@ -82,16 +83,14 @@ def _columns(X: ArrayLike, S: ArrayLike) -> NDArray[np.float64]:
     return XS
 
 
-def _singular_vectors(XS: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _singular_vectors(XS: Float64Array) -> tuple[Float64Array, Float64Array]:
     _, values, vectors = np.linalg.svd(XS, full_matrices=False)
     if XS.shape[1] > XS.shape[0] or values[-1] * MAX_CONDITION < values[0] or values[0] == 0:
         raise ValueError(f"the columns S must have a condition number of at most {MAX_CONDITION:g}; draw another S")
     return values, vectors
 
 
-def _direction(
-    mode: str, values: NDArray[np.float64], vectors: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _direction(mode: str, values: Float64Array, vectors: Float64Array, rng: np.random.Generator) -> Float64Array:
     if mode == "gauss":
         return rng.standard_normal(values.size)
     if mode == "mix":
@@ -103,7 +102,7 @@ def _direction(
 
 def sample_support(
     X: ArrayLike, k: int, random_state: Any = None, *, max_condition: float = MAX_CONDITION, max_tries: int = 100
-) -> NDArray[np.intp]:
+) -> IndexArray:
     """Draw a uniformly random set of k non-zero columns, again while it is too ill-conditioned.
 
     Parameters

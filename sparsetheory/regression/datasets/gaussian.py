@@ -3,25 +3,25 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.constraints import COUNT, NONNEGATIVE, generator
+from sparsetheory.typing import Float64Array
 
 __all__ = ["brownian", "gaussian", "gaussian_columns", "lowrank", "multiscale", "unit_columns"]
 
 
-def unit_columns(X: NDArray[np.float64]) -> NDArray[np.float64]:
+def unit_columns(X: Float64Array) -> Float64Array:
     """Scale every column to Euclidean norm ``sqrt(n_rows)`` and return them in Fortran order."""
     X = np.asfortranarray(X, dtype=np.float64)
     return np.asfortranarray(X * (np.sqrt(X.shape[0]) / np.linalg.norm(X, axis=0)))
 
 
-def gaussian_columns(rng: np.random.Generator, N: int, d: int) -> NDArray[np.float64]:
+def gaussian_columns(rng: np.random.Generator, N: int, d: int) -> Float64Array:
     """Draw an (N, d) matrix of standard normal entries, column after column."""
     return rng.standard_normal((d, N)).T
 
 
-def gaussian(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
+def gaussian(N: int, d: int, *, random_state: Any = None) -> Float64Array:
     """Draw independent standard normal entries: the control on which every method works.
 
     Parameters
@@ -45,7 +45,7 @@ def gaussian(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]
     return unit_columns(gaussian_columns(generator(random_state), N, d))
 
 
-def brownian(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
+def brownian(N: int, d: int, *, random_state: Any = None) -> Float64Array:
     """Draw rows that are independent random walks of d steps.
 
     The condition number of their covariance grows like d squared, but a few random columns are far apart on the path
@@ -73,7 +73,7 @@ def brownian(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]
     return unit_columns(np.cumsum(gaussian_columns(generator(random_state), N, d), axis=1))
 
 
-def lowrank(N: int, d: int, *, r: int = 4, tau: float = 1e-3, random_state: Any = None) -> NDArray[np.float64]:
+def lowrank(N: int, d: int, *, r: int = 4, tau: float = 1e-3, random_state: Any = None) -> Float64Array:
     """Draw columns that lie close to one random subspace.
 
     With r below the size of the support, every support nearly cancels: the Lasso and greedy selection without anchors
@@ -104,9 +104,7 @@ def lowrank(N: int, d: int, *, r: int = 4, tau: float = 1e-3, random_state: Any 
     return multiscale(N, d, r=r, q=1, tau=tau, random_state=random_state)
 
 
-def multiscale(
-    N: int, d: int, *, r: int = 2, q: int = 3, tau: float = 3e-2, random_state: Any = None
-) -> NDArray[np.float64]:
+def multiscale(N: int, d: int, *, r: int = 2, q: int = 3, tau: float = 3e-2, random_state: Any = None) -> Float64Array:
     r"""Draw columns whose parts in q random subspaces shrink geometrically.
 
     :math:`X = \sum_{l<q} \tau^l L_l + \tau^q G` with :math:`L_l` of rank r, columns of all parts of one length, and

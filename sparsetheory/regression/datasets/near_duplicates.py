@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.constraints import COUNT, FINITE, NONNEGATIVE, generator
 from sparsetheory.regression.datasets.gaussian import gaussian_columns, unit_columns
+from sparsetheory.typing import Float64Array
 
 __all__ = ["clusters", "pairs", "tree"]
 
@@ -17,7 +17,7 @@ _TREE_OWN_SCALE = 10**-5.5
 
 def clusters(
     N: int, d: int, *, G: int = 15, lo: float = 1e-5, hi: float = 1e-1, random_state: Any = None
-) -> NDArray[np.float64]:
+) -> Float64Array:
     r"""Draw columns that are random heads plus own parts of very different sizes.
 
     :math:`X_i = u_{g(i)} + \tau_i h_i` with Gaussian heads u, uniform labels g, Gaussian h and log-uniform
@@ -57,7 +57,7 @@ def clusters(
     return unit_columns(heads[:, labels] + sizes * gaussian_columns(rng, N, d))
 
 
-def tree(N: int, d: int, *, b: int = 3, depth: int = 3, random_state: Any = None) -> NDArray[np.float64]:
+def tree(N: int, d: int, *, b: int = 3, depth: int = 3, random_state: Any = None) -> Float64Array:
     r"""Draw columns as leaves of a tree whose branches differ by less and less.
 
     Every node has a Gaussian vector and a scale: 1 at the root, :math:`10^u` with u uniform in
@@ -99,7 +99,7 @@ def tree(N: int, d: int, *, b: int = 3, depth: int = 3, random_state: Any = None
     return unit_columns(nodes[:, labels] + _TREE_OWN_SCALE * gaussian_columns(rng, N, d))
 
 
-def pairs(N: int, d: int, *, tau: float = 1e-3, random_state: Any = None) -> NDArray[np.float64]:
+def pairs(N: int, d: int, *, tau: float = 1e-3, random_state: Any = None) -> Float64Array:
     """Draw d/2 pairs of near-duplicates: columns 2j and 2j + 1 belong together.
 
     A random support rarely contains a pair. One that does is beyond any guarantee for random supports, and anchors

@@ -4,9 +4,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sparsetheory.regression.datasets.gaussian import brownian, gaussian, lowrank, multiscale
 from sparsetheory.regression.datasets.near_duplicates import clusters, pairs, tree
 from sparsetheory.regression.datasets.smooth import analytic, cauchy, runge, vandermonde
@@ -18,10 +15,11 @@ from sparsetheory.regression.datasets.worst_cases import (
     worst_zwj_blocks,
     zwj_blocks,
 )
+from sparsetheory.typing import Float64Array
 
 __all__ = ["DESIGNS", "WORST_CASES", "WorstCase", "check_design", "make_design", "worst_case"]
 
-DESIGNS: dict[str, Callable[..., NDArray[np.float64]]] = {
+DESIGNS: dict[str, Callable[..., Float64Array]] = {
     "gaussian": gaussian,
     "clusters": clusters,
     "tree": tree,
@@ -51,7 +49,7 @@ _ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def make_design(name: str, N: int, d: int, *, random_state: Any = None, **params: Any) -> NDArray[np.float64]:
+def make_design(name: str, N: int, d: int, *, random_state: Any = None, **params: Any) -> Float64Array:
     """Draw a design of a named family.
 
     Under a random support and coefficients chosen to cancel, ``gaussian``, ``brownian`` and ``runge`` are easy;

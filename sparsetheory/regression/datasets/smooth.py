@@ -3,19 +3,19 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.constraints import COUNT, FINITE, NONNEGATIVE, generator
 from sparsetheory.regression.datasets.gaussian import gaussian_columns, unit_columns
+from sparsetheory.typing import Float64Array
 
 __all__ = ["analytic", "cauchy", "runge", "vandermonde"]
 
 
-def _grid(N: int, start: float) -> NDArray[np.float64]:
+def _grid(N: int, start: float) -> Float64Array:
     return np.linspace(start, 1.0, N)[:, None]
 
 
-def analytic(N: int, d: int, *, width: float = 0.1, tau: float = 1e-6, random_state: Any = None) -> NDArray[np.float64]:
+def analytic(N: int, d: int, *, width: float = 0.1, tau: float = 1e-6, random_state: Any = None) -> Float64Array:
     """Sample Gaussian bumps at uniform random centres on a grid of [0, 1].
 
     Singular values decay faster than exponentially, down to the level of the added noise.
@@ -54,7 +54,7 @@ def analytic(N: int, d: int, *, width: float = 0.1, tau: float = 1e-6, random_st
     return unit_columns(bumps + tau * gaussian_columns(rng, N, d))
 
 
-def cauchy(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
+def cauchy(N: int, d: int, *, random_state: Any = None) -> Float64Array:
     """Sample ``1 / (t + theta)`` on a grid of [0, 1], with theta uniform in [0.05, 1].
 
     No noise, no groups, and six random columns have a condition number of millions.
@@ -81,7 +81,7 @@ def cauchy(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
     return unit_columns(1 / (_grid(N, 0.0) + generator(random_state).uniform(0.05, 1, d)))
 
 
-def runge(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
+def runge(N: int, d: int, *, random_state: Any = None) -> Float64Array:
     """Sample ``1 / (1 + 25 (t - c)^2)`` on a grid of [-1, 1], with c uniform in [-1, 1].
 
     Smooth like :func:`cauchy`, but the bumps are narrow: a few random columns are well conditioned, an easy case.
@@ -107,7 +107,7 @@ def runge(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
     return unit_columns(1 / (1 + 25 * (_grid(N, -1.0) - generator(random_state).uniform(-1, 1, d)) ** 2))
 
 
-def vandermonde(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
+def vandermonde(N: int, d: int, *, random_state: Any = None) -> Float64Array:
     """Sample the monomials ``t^0 .. t^(d-1)`` at ``t = 1/N, 2/N .. 1``.
 
     Parameters

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
 from sparsetheory.constraints import COUNT, FINITE, generator
 from sparsetheory.regression.datasets.gaussian import gaussian_columns, unit_columns
 from sparsetheory.regression.datasets.near_duplicates import pairs
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["WorstCase", "sparse_precision", "worst_pairs", "worst_sparse_precision", "worst_zwj_blocks", "zwj_blocks"]
 
@@ -28,24 +28,24 @@ class WorstCase:
         Their coefficients, in the order of `support`.
     """
 
-    X: NDArray[np.float64]
-    support: NDArray[np.intp]
-    coef: NDArray[np.float64]
+    X: Float64Array
+    support: IndexArray
+    coef: Float64Array
 
     @property
-    def signal(self) -> NDArray[np.float64]:
+    def signal(self) -> Float64Array:
         """The noiseless response ``X[:, support] @ coef``, of shape (N,)."""
         return self.X[:, self.support] @ self.coef
 
 
-def _of_unit_size(X: NDArray[np.float64], support: NDArray[np.intp], coef: NDArray[np.float64]) -> WorstCase:
+def _of_unit_size(X: Float64Array, support: IndexArray, coef: Float64Array) -> WorstCase:
     """Sort the support and scale the signal to a root mean square of 1."""
     order = np.argsort(support)
     case = WorstCase(X, support[order], coef[order])
     return WorstCase(X, case.support, case.coef * (np.sqrt(X.shape[0]) / np.linalg.norm(case.signal)))
 
 
-def zwj_blocks(N: int, d: int, *, random_state: Any = None) -> NDArray[np.float64]:
+def zwj_blocks(N: int, d: int, *, random_state: Any = None) -> Float64Array:
     r"""Build pairs of columns that almost cancel when added, on which no separable penalty is fast.
 
     Block diagonal with blocks :math:`\sqrt n \begin{pmatrix} \cos a & -\cos a \\ \sin a & \sin a \end{pmatrix}`,
@@ -153,9 +153,7 @@ def worst_pairs(N: int, d: int, *, k: int = 2, tau: float = 1e-3, random_state: 
     return _of_unit_size(X, support, np.concatenate([[1.0, -1.0], np.zeros(k - 2)]))
 
 
-def sparse_precision(
-    N: int, d: int, *, weight: int = 4, eta: float = 1e-4, random_state: Any = None
-) -> NDArray[np.float64]:
+def sparse_precision(N: int, d: int, *, weight: int = 4, eta: float = 1e-4, random_state: Any = None) -> Float64Array:
     r"""Draw Gaussian rows that almost satisfy many sparse linear relations.
 
     Rows are :math:`N(0, \Theta^{-1})` with :math:`\Theta = A^\top A + \eta I` and A of d/2 rows with `weight` random
@@ -190,9 +188,7 @@ def sparse_precision(
     return unit_columns(_draw_rows(N, d, weight, eta, generator(random_state))[0])
 
 
-def _draw_rows(
-    N: int, d: int, weight: int, eta: float, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _draw_rows(N: int, d: int, weight: int, eta: float, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
     """Draw rows with the sparse precision matrix, and A."""
     COUNT.require(N=N, d=d, weight=weight)
     if d < 2 or weight > d:

@@ -4,17 +4,17 @@ from itertools import pairwise
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import finite_array
 from sparsetheory.constraints import COUNT, JOBS, NONNEGATIVE
 from sparsetheory.numba_kernels.greedy.matching_pursuit import batch_omp
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.gram_statistics import require_gram
+from sparsetheory.typing import Float64Array, FloatArray, Int64Array
 
 __all__ = ["omp_gram", "pursue_targets"]
 
-_Floats = NDArray[np.floating]
 
 # Fewer targets than this are not worth a thread of their own.
 _CHUNK = 256
@@ -30,7 +30,7 @@ def omp_gram(
     tol: float | None = None,
     squares: ArrayLike | None = None,
     n_jobs: int | None = None,
-) -> _Floats:
+) -> FloatArray:
     """Select and fit few columns for each of many targets, from inner products alone.
 
     Parameters
@@ -96,7 +96,7 @@ def omp_gram(
     return targets.reshape(rows.shape)
 
 
-def _energies(squares: ArrayLike | None, tol: float | None, shape: tuple[int, ...]) -> _Floats:
+def _energies(squares: ArrayLike | None, tol: float | None, shape: tuple[int, ...]) -> FloatArray:
     """Return the squared norms of the targets; zeros where no tolerance reads them."""
     if tol is None:
         return np.zeros(max(shape, default=1))
@@ -113,12 +113,12 @@ def _energies(squares: ArrayLike | None, tol: float | None, shape: tuple[int, ..
 
 def pursue_targets(
     columns: Columns,
-    y: NDArray[np.float64],
-    squares: NDArray[np.float64],
+    y: Float64Array,
+    squares: Float64Array,
     n_nonzero: int,
     tol: float | None,
     n_jobs: int | None,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+) -> tuple[Float64Array, Int64Array]:
     """Select and fit few columns for each of many targets, on the Gram matrix of the projected columns.
 
     Parameters
@@ -149,8 +149,8 @@ def pursue_targets(
 
 
 def _pursue(
-    gram: _Floats, rows: _Floats, squares: _Floats, n_nonzero: int, tol: float | None, n_jobs: int | None
-) -> NDArray[np.int64]:
+    gram: FloatArray, rows: FloatArray, squares: FloatArray, n_nonzero: int, tol: float | None, n_jobs: int | None
+) -> Int64Array:
     """Replace checked correlations by coefficients, in place; return how many columns each target uses."""
     dtype = rows.dtype.type
     diagonal = np.diagonal(gram)

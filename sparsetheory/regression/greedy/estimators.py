@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.constraints import COUNT, FLAG, JOBS, NONNEGATIVE, POSITIVE
 from sparsetheory.regression.certificates.support import SupportCertificate
@@ -21,11 +21,10 @@ from sparsetheory.regression.greedy.stepwise import (
 )
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["OMP", "ForwardBackward", "omp_gram"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 
 # Inner products of columns carry half of the digits: what several targets share is that accurate.
 _GRAM_PRECISION = float(np.sqrt(np.finfo(np.float64).eps))
@@ -160,12 +159,14 @@ class OMP(SparseLinearModel):
         return min(n, d) if self.tol is not None else min(n, max(1, d // 10))
 
 
-def _pursue(columns: Columns, y: _Array, squares: _Array, steps: int, tol: float | None) -> tuple[_Array, ForwardPath]:
+def _pursue(
+    columns: Columns, y: Float64Array, squares: Float64Array, steps: int, tol: float | None
+) -> tuple[Float64Array, ForwardPath]:
     path = forward_path(columns, y, squares, max_steps=steps, frozen=True, stop_rss=tol or 0.0)
     return _coefficients(columns, y, path.indices), path
 
 
-def _coefficients(columns: Columns, y: _Array, support: _Index) -> _Array:
+def _coefficients(columns: Columns, y: Float64Array, support: IndexArray) -> Float64Array:
     coef = np.zeros(columns.n_features)
     coef[support] = refit(columns.take(support), y)
     return coef
@@ -285,7 +286,7 @@ class ForwardBackward(SparseLinearModel):
         self.certificate_ = SupportCertificate.of(data, self, rules=rules)
         return self
 
-    def _priced(self, data: LeastSquaresData, n_left: float, sigma: float | None) -> tuple[_Index, float]:
+    def _priced(self, data: LeastSquaresData, n_left: float, sigma: float | None) -> tuple[IndexArray, float]:
         """Select what gains more than noise would."""
         d = data.n_features
         if sigma is None:
@@ -299,7 +300,7 @@ class ForwardBackward(SparseLinearModel):
             support = support[backward(data.columns.take(support), data.y, feature_price(sigma, d))]
         return support, sigma
 
-    def _sized(self, data: LeastSquaresData, n_left: float, sigma: float | None) -> tuple[_Index, float]:
+    def _sized(self, data: LeastSquaresData, n_left: float, sigma: float | None) -> tuple[IndexArray, float]:
         """Select a given number of features."""
         size = check_sparsity("n_nonzero", self.n_nonzero, data.n_samples, data.n_features)
         path = self._forward(data, max(self.max_steps, size) if self.prune else size)

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.greedy.stepwise import advance, best_column
 from sparsetheory.regression.columns import Columns
+from sparsetheory.typing import Float64Array
 
 __all__ = ["Candidate", "ForwardSearch"]
 
-_Array = NDArray[np.float64]
 
 # A column of which a smaller share of its square is left depends on what is fitted already. Differences of squares are
 # accurate to about 1e-4 there, and the winner is formed explicitly.
@@ -39,7 +38,7 @@ class Candidate:
     """
 
     index: int
-    direction: _Array
+    direction: Float64Array
     square: float
     coordinate: float
 
@@ -61,7 +60,7 @@ class ForwardSearch:
         Compare correlations with `squares`, not with what the selected columns leave of them.
     """
 
-    def __init__(self, columns: Columns, y: _Array, squares: _Array, steps: int, frozen: bool) -> None:
+    def __init__(self, columns: Columns, y: Float64Array, squares: Float64Array, steps: int, frozen: bool) -> None:
         self.columns = columns
         self.frozen = frozen
         self.residual = y
@@ -136,9 +135,9 @@ class ForwardSearch:
         direction = column / length if length > 0 else column
         return Candidate(index, direction, length**2, float(direction @ self.residual))
 
-    def _orthogonalise(self, vector: _Array) -> _Array:
+    def _orthogonalise(self, vector: Float64Array) -> Float64Array:
         return self.columns.project(self._off_chosen(vector))
 
-    def _off_chosen(self, vector: _Array) -> _Array:
+    def _off_chosen(self, vector: Float64Array) -> Float64Array:
         chosen = self.basis[:, : self.size]
         return np.asarray(vector - chosen @ (chosen.T @ vector))

@@ -4,15 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.greedy.forward_search import ForwardSearch
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["ForwardPath", "backward", "choose_length", "feature_price", "forward_path", "refit"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 
 # A residual of 1e-14 of the response, squared, is rounding.
 _EXHAUSTED = 1e-28
@@ -38,16 +36,16 @@ class ForwardPath:
         Orthonormal; the first t columns span what the first t selected columns span, after the projection.
     """
 
-    indices: _Index
-    gains: _Array
-    rss: _Array
-    basis: _Array
+    indices: IndexArray
+    gains: Float64Array
+    rss: Float64Array
+    basis: Float64Array
 
 
 def forward_path(
     columns: Columns,
-    y: _Array,
-    squares: _Array,
+    y: Float64Array,
+    squares: Float64Array,
     *,
     max_steps: int,
     frozen: bool = False,
@@ -162,7 +160,7 @@ def choose_length(path: ForwardPath, n_samples_left: float, n_features: int) -> 
     return length, float(np.sqrt(path.rss[length] / max(n_samples_left - length, 1.0)))
 
 
-def backward(XC: _Array, y: _Array, threshold: float, *, min_size: int = 0) -> _Index:
+def backward(XC: Float64Array, y: Float64Array, threshold: float, *, min_size: int = 0) -> IndexArray:
     r"""Delete columns one by one, each time the one whose loss raises the residual sum of squares least.
 
     Parameters
@@ -213,7 +211,7 @@ def backward(XC: _Array, y: _Array, threshold: float, *, min_size: int = 0) -> _
     return np.sort(members)
 
 
-def refit(XC: _Array, y: _Array) -> _Array:
+def refit(XC: Float64Array, y: Float64Array) -> Float64Array:
     """Return least-squares coefficients of some columns; those that depend on others get zero.
 
     Parameters
@@ -239,7 +237,7 @@ def refit(XC: _Array, y: _Array) -> _Array:
     return coef
 
 
-def _factor(XC: _Array, y: _Array) -> tuple[_Index, _Array, _Array, _Array]:
+def _factor(XC: Float64Array, y: Float64Array) -> tuple[IndexArray, Float64Array, Float64Array, Float64Array]:
     """Return independent columns, their triangular factor once normalised, ``Q'y``, and the norms of all."""
     norms = np.sqrt(np.einsum("ij,ij->j", XC, XC))
     norms[norms == 0] = 1.0
@@ -250,7 +248,7 @@ def _factor(XC: _Array, y: _Array) -> tuple[_Index, _Array, _Array, _Array]:
     return order[:rank].astype(np.intp), triangle[:rank, :rank], target[:rank], norms
 
 
-def _dual_rows(triangle: _Array) -> _Array:
+def _dual_rows(triangle: Float64Array) -> Float64Array:
     """Return the pseudo-inverse of a factor of full column rank."""
     basis, square = scipy.linalg.qr(triangle, mode="economic")
     return np.asarray(scipy.linalg.solve_triangular(square, basis.T))

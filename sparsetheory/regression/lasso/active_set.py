@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.linalg.lapack import dposv
 
@@ -14,10 +13,10 @@ from sparsetheory.numba_kernels.quadratic.coordinate_descent import (
     penalty_sum,
 )
 from sparsetheory.regression.lasso.cholesky_update import GrowingFactor
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["ActiveGram"]
 
-_Array = NDArray[np.float64]
 # Sweeps between two Newton steps: enough to find which coefficients want to leave zero.
 _SWEEPS = 3
 # Shares of a Newton step that are tried when coefficients change sign on the way.
@@ -55,7 +54,7 @@ class ActiveGram:
         self.n_sweeps = 0
         self.n_newton = 0
 
-    def extend(self, cross: _Array, own: _Array, b: _Array) -> None:
+    def extend(self, cross: Float64Array, own: Float64Array, b: Float64Array) -> None:
         """Append members: their Gram blocks with the old ones and among themselves, and their linear terms."""
         old, size = self.size, self.size + b.size
         self._reserve(size)
@@ -67,7 +66,7 @@ class ActiveGram:
         self.size = size
         self.g[old:size] = b - cross.T @ self.w[:old]
 
-    def keep(self, positions: NDArray[np.intp]) -> None:
+    def keep(self, positions: IndexArray) -> None:
         """Drop all members but those at the given positions."""
         k = positions.size
         self.gram[:k, :k] = self.gram[np.ix_(positions, positions)]
@@ -86,7 +85,7 @@ class ActiveGram:
         self.gram = gram
         self.b, self.w, self.g = (np.pad(v, (0, room - capacity)) for v in (self.b, self.w, self.g))
 
-    def minimise(self, alpha: _Array, shape: _Array, is_done: Callable[[], bool]) -> None:
+    def minimise(self, alpha: Float64Array, shape: Float64Array, is_done: Callable[[], bool]) -> None:
         """Alternate Newton steps and sweeps until `is_done`.
 
         Parameters
@@ -105,17 +104,17 @@ class ActiveGram:
             if is_done():
                 return
 
-    def violation(self, alpha: _Array, shape: _Array) -> float:
+    def violation(self, alpha: Float64Array, shape: Float64Array) -> float:
         """Return how far any member is from its best value, in units of the gradient."""
         k = self.size
         curvature = np.ascontiguousarray(np.diagonal(self.gram)[:k])
         return float(largest_violation(curvature, self.w[:k], self.g[:k], alpha, shape, self.kind))
 
-    def penalty(self, alpha: _Array, shape: _Array) -> float:
+    def penalty(self, alpha: Float64Array, shape: Float64Array) -> float:
         """Return the value of the penalty."""
         return float(penalty_sum(self.w[: self.size], alpha, shape, self.kind))
 
-    def _newton(self, alpha: _Array, shape: _Array) -> bool:
+    def _newton(self, alpha: Float64Array, shape: Float64Array) -> bool:
         """Move towards the minimiser of the smooth model on the current pattern, along a path that stops at zeros.
 
         Returns
@@ -134,7 +133,9 @@ class ActiveGram:
             crossed = None if step is None else self._advance(active, w, step, alpha, shape)
         return bool(crossed)
 
-    def _advance(self, active: NDArray[np.intp], w: _Array, step: _Array, alpha: _Array, shape: _Array) -> bool | None:
+    def _advance(
+        self, active: IndexArray, w: Float64Array, step: Float64Array, alpha: Float64Array, shape: Float64Array
+    ) -> bool | None:
         """Move by the largest share of a step that lowers the objective, if there is one.
 
         Returns
@@ -159,7 +160,9 @@ class ActiveGram:
         self.w[:k], self.g[:k] = start, start_g
         return None
 
-    def _direction(self, active: NDArray[np.intp], w: _Array, alpha: _Array, shape: _Array) -> _Array | None:
+    def _direction(
+        self, active: IndexArray, w: Float64Array, alpha: Float64Array, shape: Float64Array
+    ) -> Float64Array | None:
         slope, bend = self._model(w, alpha, shape)
         downhill = self.g[active] - slope
         if not bend.any():
@@ -169,12 +172,14 @@ class ActiveGram:
         _, step, info = dposv(system, downhill, lower=True, overwrite_a=True)
         return step if info == 0 else None
 
-    def _model(self, w: _Array, alpha: _Array, shape: _Array) -> tuple[_Array, _Array]:
+    def _model(self, w: Float64Array, alpha: Float64Array, shape: Float64Array) -> tuple[Float64Array, Float64Array]:
         slope, bend = np.empty(w.size), np.empty(w.size)
         penalty_model(w, alpha, shape, self.kind, slope, bend)
         return slope, bend
 
-    def _dependent_direction(self, active: NDArray[np.intp], w: _Array, alpha: _Array, shape: _Array) -> _Array | None:
+    def _dependent_direction(
+        self, active: IndexArray, w: Float64Array, alpha: Float64Array, shape: Float64Array
+    ) -> Float64Array | None:
         """Move within dependent columns, which changes the penalty but not the fit, until a coefficient is zero."""
         slope, _ = self._model(w, alpha, shape)
         scale = 1.0 / np.sqrt(np.diagonal(self.gram)[active])
@@ -186,13 +191,13 @@ class ActiveGram:
         # A hair beyond the crossing, so that rounding cannot keep the coefficient from being seen as zero.
         return null * length * (1 + 1e-12) if np.isfinite(length) else None
 
-    def _objective(self, alpha: _Array, shape: _Array) -> float:
+    def _objective(self, alpha: Float64Array, shape: Float64Array) -> float:
         # w'Gw/2 - b'w = -w'(b + g)/2, since g = b - Gw.
         k = self.size
         return -0.5 * float(self.w[:k] @ (self.b[:k] + self.g[:k])) + self.penalty(alpha, shape)
 
 
-def _first_crossing(w: _Array, step: _Array, limit: float = 1.0) -> float:
+def _first_crossing(w: Float64Array, step: Float64Array, limit: float = 1.0) -> float:
     """Return the multiple of the step at which the first coefficient reaches zero, at most `limit`."""
     toward = w * step < 0
     return float(np.min(-w[toward] / step[toward], initial=limit))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.certificates import Certificate, Status
@@ -15,10 +15,10 @@ from sparsetheory.regression.certificates.coordinate_minima import distance_to_b
 from sparsetheory.regression.certificates.plain_design import PlainDesign, check_fitted_data
 from sparsetheory.regression.certificates.plain_residuals import PlainResiduals, solve_for_signs, unscaled
 from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["LassoCertificate", "warn_if_rounding_spoils"]
 
-_Array = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 # A promise recomputed from the data differs by rounding only.
 _SAME = 1e-9
@@ -56,8 +56,8 @@ class LassoCertificate(Certificate):
 
     penalty: Penalty = field(kw_only=True)
     alpha: float = field(kw_only=True)
-    levels: _Array = field(kw_only=True, repr=False)
-    coef: NDArray[Any] = field(kw_only=True, repr=False)
+    levels: Float64Array = field(kw_only=True, repr=False)
+    coef: AnyArray = field(kw_only=True, repr=False)
     intercept: float = field(kw_only=True)
     fit_intercept: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
@@ -66,8 +66,8 @@ class LassoCertificate(Certificate):
     def of(
         cls,
         penalty: Penalty,
-        levels: _Array,
-        coef: NDArray[Any],
+        levels: Float64Array,
+        coef: AnyArray,
         intercept: float,
         *,
         bound: float,
@@ -127,11 +127,11 @@ class LassoCertificate(Certificate):
         design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
         return self._judge(design, target).unless_misstated()
 
-    def on(self, X: Any, y: NDArray[Any], data: LeastSquaresData) -> Self:
+    def on(self, X: Any, y: AnyArray, data: LeastSquaresData) -> Self:
         """Return :meth:`check` on what a fit has validated already."""
         return self._judge(PlainDesign.of_fit(X, data), np.asarray(y, dtype=np.float64))
 
-    def _judge(self, design: PlainDesign, target: _Array) -> Self:
+    def _judge(self, design: PlainDesign, target: Float64Array) -> Self:
         reason = self._impossible()
         if reason:
             return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
@@ -174,7 +174,7 @@ class LassoCertificate(Certificate):
         rounding = doubt + sums + point.rounding * float(np.sqrt(point.square)) + point.rounding**2 + point.stored**2
         return max(measured, 0.0), promise, rounding
 
-    def _dual_value(self, point: PlainResiduals, residual: _Array) -> tuple[float, float]:
+    def _dual_value(self, point: PlainResiduals, residual: Float64Array) -> tuple[float, float]:
         """Return the best dual value along a residual, and how far rounding moves it."""
         paid, weights = self.levels > 0, point.design.weights
         gradient, noise = point.design.gradient(residual, point.squares)
@@ -186,7 +186,7 @@ class LassoCertificate(Certificate):
         doubt = float(np.max(noise[paid] / self.levels[paid], initial=0.0)) * scale**2 * abs(fit)
         return scale * (fit - 0.5 * scale * square), doubt
 
-    def _refined(self, point: PlainResiduals) -> _Array:
+    def _refined(self, point: PlainResiduals) -> Float64Array:
         """Return a residual whose products with the columns in use are their levels, by least squares."""
         signs, roots = np.sign(self.coef.astype(np.float64)), np.sqrt(point.design.weights)
         # Those whose product is far from its level had better be zero.

@@ -1,13 +1,12 @@
 """Systems with nearby principal submatrices of one Gram matrix, without factoring each."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
+
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["GrowingFactor"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 # Removed members stay in the factor up to this many: each costs two triangular solves, a new factor k/6 of those.
 _MAX_REMOVED = 32
 # A member with a smaller share of its square left depends on the others: the solution would be rounding.
@@ -28,7 +27,7 @@ class GrowingFactor:
 
     def reset(self) -> None:
         """Forget everything."""
-        self.members: _Index = np.empty(0, dtype=np.intp)
+        self.members: IndexArray = np.empty(0, dtype=np.intp)
         self.lower = np.empty((0, 0), order="F")
         self._least_share = 1.0
 
@@ -37,7 +36,7 @@ class GrowingFactor:
         """Whether some member nearly depends on the others."""
         return self._least_share < _DOUBTFUL
 
-    def solve(self, gram: _Array, active: _Index, rhs: _Array) -> _Array | None:
+    def solve(self, gram: Float64Array, active: IndexArray, rhs: Float64Array) -> Float64Array | None:
         """Solve ``gram[active][:, active] z = rhs``.
 
         Parameters
@@ -68,7 +67,7 @@ class GrowingFactor:
             solution = self._hold(solution, removed)
         return np.asarray(solution[where])
 
-    def _hold(self, solution: _Array, removed: _Index) -> _Array:
+    def _hold(self, solution: Float64Array, removed: IndexArray) -> Float64Array:
         """Correct a solution so that removed members are zero in it."""
         units = np.zeros((self.members.size, removed.size), order="F")
         units[removed, np.arange(removed.size)] = 1.0
@@ -76,7 +75,7 @@ class GrowingFactor:
         held = np.linalg.lstsq(columns[removed], solution[removed])[0]
         return np.asarray(solution - columns @ held)
 
-    def _cover(self, gram: _Array, active: _Index) -> bool:
+    def _cover(self, gram: Float64Array, active: IndexArray) -> bool:
         """Make the factor contain all active members."""
         shared = np.intersect1d(self.members, active, assume_unique=True).size
         if self.members.size - shared > _MAX_REMOVED or active.size - shared > max(_MAX_REMOVED, shared // 2):
@@ -84,7 +83,7 @@ class GrowingFactor:
         new = np.setdiff1d(active, self.members, assume_unique=True)
         return new.size == 0 or self._border(gram, new)
 
-    def _border(self, gram: _Array, new: _Index) -> bool:
+    def _border(self, gram: Float64Array, new: IndexArray) -> bool:
         old = self.members.size
         coupling = np.empty((old, new.size), order="F")
         if old:

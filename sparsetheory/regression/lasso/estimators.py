@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.model_selection import check_cv
 
 from sparsetheory.constraints import JOBS, POSITIVE
@@ -22,6 +22,7 @@ from sparsetheory.regression.lasso.path import (
 from sparsetheory.regression.lasso.quadratic import Quadratic
 from sparsetheory.regression.least_squares import LeastSquaresData, check_row_weights
 from sparsetheory.regression.linear_model import SparseLinearModel
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["WorkingSetLasso", "WorkingSetLassoCV"]
 
@@ -52,9 +53,7 @@ class _PenalisedModel(SparseLinearModel):
         )
         return data, path
 
-    def _keep_level(
-        self, data: LeastSquaresData, path: RegularizationPath, index: int, X: Any, y: NDArray[Any]
-    ) -> Self:
+    def _keep_level(self, data: LeastSquaresData, path: RegularizationPath, index: int, X: Any, y: AnyArray) -> Self:
         """Make one level of a path the fitted model, and check it on the data."""
         coef, intercept = path.coefs[:, index], float(path.intercepts[index])
         self.coef_, self.intercept_ = coef, intercept
@@ -174,7 +173,7 @@ class WorkingSetLasso(_PenalisedModel):
         data, path = self._path(X, y, sample_weight, self._descent)
         return self._keep_level(data, path, -1, X, y)
 
-    def _descent(self, quadratic: Quadratic, penalty: Penalty, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _descent(self, quadratic: Quadratic, penalty: Penalty, weights: Float64Array) -> Float64Array:
         """Return the level, after others on the way to it where the solution depends on the start."""
         if penalty.kind == tags.L1:
             return np.array([self.alpha])
@@ -290,8 +289,8 @@ class WorkingSetLassoCV(_PenalisedModel):
         return self._keep_level(data, path, best, X, y)
 
     def _fold_errors(
-        self, X: Any, y: Any, weight: Any, alphas: Any, train: NDArray[np.intp], test: NDArray[np.intp]
-    ) -> NDArray[np.float64]:
+        self, X: Any, y: Any, weight: Any, alphas: Any, train: IndexArray, test: IndexArray
+    ) -> Float64Array:
         inside, outside = (None, None) if weight is None else (weight[train], weight[test])
         rows = X[train].tocsc() if hasattr(X, "tocsc") else X[train]
         path = self._path(rows, y[train], inside, alphas)[1]

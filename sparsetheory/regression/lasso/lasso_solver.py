@@ -1,20 +1,24 @@
 """One call for other solvers that need a weighted Lasso on prepared columns."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.penalties.separable import L1
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.lasso.quadratic import DataQuadratic
 from sparsetheory.regression.lasso.working_set import Solution, WorkingSetSolver
+from sparsetheory.typing import Float64Array
 
 __all__ = ["solve_lasso"]
 
-_Array = NDArray[np.float64]
-
 
 def solve_lasso(
-    columns: Columns, y: _Array, alpha: _Array, *, squares: _Array | None = None, tol: float = 1e-6, max_iter: int = 100
+    columns: Columns,
+    y: Float64Array,
+    alpha: Float64Array,
+    *,
+    squares: Float64Array | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 100,
 ) -> Solution:
     """Minimise ``|y - Xw|^2 / (2n) + sum alpha_j |w_j|`` over projected columns.
 

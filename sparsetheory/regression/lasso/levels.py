@@ -1,22 +1,23 @@
 """Where a regularisation path starts."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.constraints import COUNT, FRACTION
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import zero_limits
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.regression.lasso.quadratic import Quadratic
+from sparsetheory.typing import Float64Array
 
 __all__ = ["largest_level", "level_grid"]
 
-_Array = NDArray[np.float64]
 # Rounding errors of a correlation, as a share of the norms of its factors.
 _ROUNDINGS = 16 * float(np.finfo(np.float64).eps)
 
 
-def level_grid(quadratic: Quadratic, penalty: Penalty, weights: _Array, n_alphas: int, min_ratio: float) -> _Array:
+def level_grid(
+    quadratic: Quadratic, penalty: Penalty, weights: Float64Array, n_alphas: int, min_ratio: float
+) -> Float64Array:
     """Return a geometric grid of levels from :func:`largest_level` down to `min_ratio` times it.
 
     Raises
@@ -29,7 +30,7 @@ def level_grid(quadratic: Quadratic, penalty: Penalty, weights: _Array, n_alphas
     return largest_level(quadratic, penalty, weights) * np.geomspace(1.0, min_ratio, count)
 
 
-def largest_level(quadratic: Quadratic, penalty: Penalty, weights: _Array) -> float:
+def largest_level(quadratic: Quadratic, penalty: Penalty, weights: Float64Array) -> float:
     """Return the smallest level from which on zero is optimal in every coordinate; 1 if it always is.
 
     For the l1 norm this is ``max |x_j'y| / (n u_j)``; other penalties are bisected on their thresholds, which grow with

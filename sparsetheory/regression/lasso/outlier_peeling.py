@@ -2,15 +2,13 @@
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
+
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["outlying_features"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 
-
-def outlying_features(vectors: _Array, n_nonzero: int, *, faint: float = 0.1) -> _Index:
+def outlying_features(vectors: Float64Array, n_nonzero: int, *, faint: float = 0.1) -> IndexArray:
     r"""Return features that carry the given directions: without them, sparse vectors stay away from the subspace.
 
     A round takes out all features whose axis makes an angle of cosine at least :math:`1/(3k)` with the subspace; then

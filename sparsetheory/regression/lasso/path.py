@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_X_y
 
@@ -21,6 +21,7 @@ from sparsetheory.regression.lasso.quadratic import DataQuadratic, GramQuadratic
 from sparsetheory.regression.lasso.working_set import Solution, WorkingSetSolver
 from sparsetheory.regression.least_squares import LeastSquaresData, check_indices, prepare
 from sparsetheory.regression.linear_model import predictions
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = [
     "RegularizationPath",
@@ -32,7 +33,7 @@ __all__ = [
     "prepare_penalised",
 ]
 
-Levels = ArrayLike | Callable[[Quadratic, Penalty, NDArray[np.float64]], NDArray[np.float64]] | None
+Levels = ArrayLike | Callable[[Quadratic, Penalty, Float64Array], Float64Array] | None
 
 # Directions that a pass over the design serves at once, more or less: passes pay for threads from 4 million entries on.
 _PRODUCTS = 16.0
@@ -62,16 +63,16 @@ class RegularizationPath:
         Features proved to be zero at the minimum, per level (l1 norm).
     """
 
-    alphas: NDArray[np.float64]
-    coefs: NDArray[Any]
-    intercepts: NDArray[np.float64]
-    objectives: NDArray[np.float64]
-    gaps: NDArray[np.float64]
+    alphas: Float64Array
+    coefs: AnyArray
+    intercepts: Float64Array
+    objectives: Float64Array
+    gaps: Float64Array
     tolerance: float
-    n_iters: NDArray[np.intp]
-    n_screened: NDArray[np.intp]
+    n_iters: IndexArray
+    n_screened: IndexArray
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> AnyArray:
         """Return predictions of all levels, shape (n_samples, n_alphas).
 
         Parameters
@@ -114,7 +115,7 @@ def as_penalty(penalty: str | Penalty, n_features: int) -> Penalty:
     raise TypeError(f"penalty must be a name such as 'l1' or a Penalty object; got {type(penalty).__name__}")
 
 
-def check_weights(weights: ArrayLike | None, n_features: int) -> NDArray[np.float64]:
+def check_weights(weights: ArrayLike | None, n_features: int) -> Float64Array:
     """Return one finite, non-negative weight per feature.
 
     Raises
@@ -228,9 +229,9 @@ def lasso_path(
 
 def prepare_penalised(
     X: Any,
-    y: NDArray[Any],
+    y: AnyArray,
     sample_weight: ArrayLike | None,
-    weights: NDArray[np.float64],
+    weights: Float64Array,
     *,
     fit_intercept: bool,
     unpenalised: ArrayLike | None,
@@ -243,7 +244,7 @@ def prepare_penalised(
 def data_path(
     data: LeastSquaresData,
     penalty: Penalty,
-    weights: NDArray[np.float64],
+    weights: Float64Array,
     alphas: Levels,
     n_alphas: int,
     min_ratio: float,
@@ -321,13 +322,13 @@ def gram_lasso_path(
 def _solve_levels(
     quadratic: Quadratic,
     penalty: Penalty,
-    weights: NDArray[np.float64],
+    weights: Float64Array,
     alphas: Levels,
     n_alphas: int,
     min_ratio: float,
     tol: float,
     max_iter: int,
-) -> tuple[NDArray[np.float64], list[Solution]]:
+) -> tuple[Float64Array, list[Solution]]:
     POSITIVE.check("tol", tol)
     COUNT.check("max_iter", max_iter)
     if alphas is None:
@@ -357,9 +358,9 @@ def _solve_levels(
 
 
 def _collect(
-    levels: NDArray[np.float64],
-    coefs: NDArray[np.float64],
-    intercepts: NDArray[np.float64],
+    levels: Float64Array,
+    coefs: Float64Array,
+    intercepts: Float64Array,
     solutions: list[Solution],
 ) -> RegularizationPath:
     return RegularizationPath(

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.certificates import Status
@@ -20,11 +20,10 @@ from sparsetheory.regression.lasso.preconditioned_certificate import PeelingCert
 from sparsetheory.regression.lasso.working_set import Solution
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["OutlierPeelingLasso", "PufferLasso"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 # Singular values below this share of the largest, and the squares of these for eigenvalues, are taken for zero.
 _RANK = 1e-10
 
@@ -35,7 +34,9 @@ class _PreconditionedLasso(SparseLinearModel):
     tol: float
     max_iter: int
 
-    def _solve(self, data: LeastSquaresData, columns: Columns, y: _Array, alpha: _Array, scale: Any) -> Solution:
+    def _solve(
+        self, data: LeastSquaresData, columns: Columns, y: Float64Array, alpha: Float64Array, scale: Any
+    ) -> Solution:
         """Solve a Lasso and store its coefficients, multiplied by `scale`."""
         solution = solve_lasso(columns, y, alpha, tol=self.tol, max_iter=self.max_iter)
         if not solution.converged:
@@ -51,7 +52,7 @@ class _PreconditionedLasso(SparseLinearModel):
         self._set_coefficients(data, coef * scale)
         return solution
 
-    def _certify(self, certificate: Any, X: Any, y: NDArray[Any], data: LeastSquaresData, solution: Solution) -> Self:
+    def _certify(self, certificate: Any, X: Any, y: AnyArray, data: LeastSquaresData, solution: Solution) -> Self:
         """Check a certificate on the data and keep it."""
         self.certificate_ = certificate.on(X, y, data)
         self.dual_gap_ = float(self.certificate_.measured)
@@ -170,7 +171,7 @@ class PufferLasso(_PreconditionedLasso):
         return self._certify(certificate, X, y, data, solution)
 
 
-def _decompose(columns: Columns, scale: _Array) -> tuple[_Array, _Array, _Array]:
+def _decompose(columns: Columns, scale: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the singular value decomposition of the scaled columns up to the numerical rank."""
     dense = columns.take(np.arange(columns.n_features)) * scale
     left, values, right = scipy.linalg.svd(dense, full_matrices=False, check_finite=False, overwrite_a=True)
@@ -307,7 +308,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
         )
         return self._certify(certificate, X, y, left, solution)
 
-    def _peel(self, data: LeastSquaresData, scale: _Array) -> _Index:
+    def _peel(self, data: LeastSquaresData, scale: Float64Array) -> IndexArray:
         values, vectors = self._spectrum(data, scale)
         outlying = values < self.threshold * np.mean(values) if values.size else np.empty(0, dtype=bool)
         self.n_outliers_ = int(np.count_nonzero(outlying))
@@ -322,7 +323,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
             )
         return np.sort(peeled[:limit])
 
-    def _spectrum(self, data: LeastSquaresData, scale: _Array) -> tuple[_Array, _Array]:
+    def _spectrum(self, data: LeastSquaresData, scale: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the positive eigenvalues and the eigenvectors of the correlation matrix."""
         if self.covariance is None:
             _, values, right = _decompose(data.columns, scale)
@@ -335,7 +336,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
         return values[kept], vectors[:, kept]
 
 
-def _check_covariance(covariance: ArrayLike, n_features: int) -> _Array:
+def _check_covariance(covariance: ArrayLike, n_features: int) -> Float64Array:
     try:
         known = np.asarray(covariance, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -5,17 +5,17 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.regression.certificates.plain_design import PlainDesign, check_fitted_data
 from sparsetheory.regression.certificates.plain_residuals import plain_residual, rounding_of_intercept, solve_for_signs
 from sparsetheory.regression.lasso.certificate import LassoCertificate
 from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["PeelingCertificate", "PufferCertificate"]
 
-_Array = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 # Singular values below this share of the largest are taken for zero: part of the definition of the method.
 _RANK = 1e-10
@@ -32,9 +32,9 @@ class PeelingCertificate(LassoCertificate):
         Features without penalty. That these are the right ones is not part of the promise.
     """
 
-    peeled: NDArray[np.intp] = field(kw_only=True)
+    peeled: IndexArray = field(kw_only=True)
 
-    def _judge(self, design: PlainDesign, target: _Array) -> Self:
+    def _judge(self, design: PlainDesign, target: Float64Array) -> Self:
         lengths = np.sqrt(design.centred_squares())
         levels = self.alpha * np.where(lengths > 0, lengths, 1.0)
         levels[self.peeled] = 0.0
@@ -69,7 +69,7 @@ class PufferCertificate(Certificate):
     TERMS: ClassVar[tuple[str, ...]] = ("alpha", "tol", "fit_intercept")
 
     alpha: float = field(kw_only=True)
-    coef: NDArray[Any] = field(kw_only=True, repr=False)
+    coef: AnyArray = field(kw_only=True, repr=False)
     intercept: float = field(kw_only=True)
     fit_intercept: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
@@ -100,11 +100,11 @@ class PufferCertificate(Certificate):
         design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
         return self._judge(design, target).unless_misstated()
 
-    def on(self, X: Any, y: NDArray[Any], data: LeastSquaresData) -> Self:
+    def on(self, X: Any, y: AnyArray, data: LeastSquaresData) -> Self:
         """Return :meth:`check` on what a fit has validated already."""
         return self._judge(PlainDesign.of_fit(X, data), np.asarray(y, dtype=np.float64))
 
-    def _judge(self, design: PlainDesign, y: _Array) -> Self:
+    def _judge(self, design: PlainDesign, y: Float64Array) -> Self:
         coef, lengths = self.coef.astype(np.float64), np.sqrt(design.centred_squares())
         reason = ""
         if not (np.all(np.isfinite(coef)) and np.isfinite(self.intercept)):
@@ -122,7 +122,9 @@ class PufferCertificate(Certificate):
             reason = f"measured exceeds the bound by more than rounding ({rounding:.3g})"
         return replace(self, measured=measured, status=Status.of(not reason), reason=reason)
 
-    def _gap(self, design: PlainDesign, y: _Array, coef: _Array, lengths: _Array) -> tuple[float, float, float]:
+    def _gap(
+        self, design: PlainDesign, y: Float64Array, coef: Float64Array, lengths: Float64Array
+    ) -> tuple[float, float, float]:
         """Return gap, tolerance, and how far rounding moves the gap."""
         live, roots = np.flatnonzero(lengths > 0), np.sqrt(design.weights)
         Z = roots[:, None] * design.centred_columns(live) / lengths[live]
@@ -142,7 +144,7 @@ class PufferCertificate(Certificate):
         rounding = 8 * _EPS * condition * sizes + rounding_of_intercept(self.intercept, energy, design, y) ** 2
         return max(primal - dual, 0.0), 0.5 * self.tol * energy, rounding
 
-    def _dual_value(self, b: _Array, residual: _Array) -> float:
+    def _dual_value(self, b: Float64Array, residual: Float64Array) -> float:
         square, fit = float(residual @ residual), float(residual @ b)
         largest = float(np.max(np.abs(residual), initial=0.0))
         scale = fit / square if square > 0 else 0.0
@@ -151,7 +153,7 @@ class PufferCertificate(Certificate):
         return scale * (fit - 0.5 * scale * square)
 
 
-def _pseudo_inverse(Z: _Array, targets: _Array) -> tuple[_Array, float]:
+def _pseudo_inverse(Z: Float64Array, targets: Float64Array) -> tuple[Float64Array, float]:
     """Return least-squares coefficients of minimal norm, and the condition number of what is inverted."""
     if Z.shape[1] == 0:
         return np.zeros((0, targets.shape[1])), 1.0

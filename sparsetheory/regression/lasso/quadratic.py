@@ -8,16 +8,14 @@ cannot settle.
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import csc_correlations, dense_correlations
 from sparsetheory.regression.columns import Columns
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["DataQuadratic", "GramQuadratic", "Quadratic"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 # From here on up, differences of Gram matrices keep at least half of the digits.
 _SAFE_SHARE = 1e-7
 # Columns of which projection leaves a smaller share, of squares, are projected before they are multiplied.
@@ -41,19 +39,19 @@ class Quadratic(Protocol):
         Twice the value at zero.
     """
 
-    linear: _Array
-    curvature: _Array
+    linear: Float64Array
+    curvature: Float64Array
     energy: float
 
-    def extend(self, new: _Index) -> tuple[_Array, _Array]:
+    def extend(self, new: IndexArray) -> tuple[Float64Array, Float64Array]:
         """Append features to the working set; return their Gram blocks with the old members and among themselves."""
         ...
 
-    def keep(self, positions: _Index) -> None:
+    def keep(self, positions: IndexArray) -> None:
         """Drop all members of the working set but those at the given positions."""
         ...
 
-    def move(self, w: _Array) -> float:
+    def move(self, w: Float64Array) -> float:
         """Set the coefficients of the working set; return the distance the residual moved, over sqrt(n)."""
         ...
 
@@ -61,7 +59,7 @@ class Quadratic(Protocol):
         """Return ``y'r / n`` and ``r'r / n`` at the current point."""
         ...
 
-    def gradient(self, features: _Index) -> _Array:
+    def gradient(self, features: IndexArray) -> Float64Array:
         """Return the negative gradient at the current point for some features."""
         ...
 
@@ -79,7 +77,7 @@ class DataQuadratic:
         :meth:`Columns.live_squares`, where the caller has them.
     """
 
-    def __init__(self, columns: Columns, y: _Array, squares: _Array | None = None) -> None:
+    def __init__(self, columns: Columns, y: Float64Array, squares: Float64Array | None = None) -> None:
         self.columns = columns
         self.n = columns.n_samples
         squares = columns.live_squares() if squares is None else squares
@@ -97,16 +95,16 @@ class DataQuadratic:
         )
         self._store = _SparseStore(columns) if columns.is_sparse and narrow else _DenseStore(columns)
 
-    def extend(self, new: _Index) -> tuple[_Array, _Array]:
+    def extend(self, new: IndexArray) -> tuple[Float64Array, Float64Array]:
         """Append features to the working set."""
         cross, own = self._store.extend(new)
         return cross / self.n, own / self.n
 
-    def keep(self, positions: _Index) -> None:
+    def keep(self, positions: IndexArray) -> None:
         """Drop all members but those at the given positions."""
         self._store.keep(positions)
 
-    def move(self, w: _Array) -> float:
+    def move(self, w: Float64Array) -> float:
         """Set the coefficients of the working set."""
         residual = self.y - self._store.apply(w)
         distance = float(np.linalg.norm(residual - self.residual)) / np.sqrt(self.n)
@@ -117,13 +115,13 @@ class DataQuadratic:
         """Return the products from the residual itself, which does not cancel as sums of Gram terms do."""
         return float(self.y @ self.residual) / self.n, float(self.residual @ self.residual) / self.n
 
-    def gradient(self, features: _Index) -> _Array:
+    def gradient(self, features: IndexArray) -> Float64Array:
         """Return the negative gradient for some features: one pass over their columns."""
         out = self._raw_gradient(features)
         self._correct(features, self.residual, out)
         return out
 
-    def _correct(self, features: _Index, residual: _Array, out: _Array) -> None:
+    def _correct(self, features: IndexArray, residual: Float64Array, out: Float64Array) -> None:
         """Replace the gradients of features with large means by those of their projected columns."""
         places = np.flatnonzero(self._far[features])
         width = max(1, _BLOCK_ENTRIES // self.n)
@@ -131,7 +129,7 @@ class DataQuadratic:
             some = places[start : start + width]
             out[some] = self.columns.take(features[some]).T @ residual / self.n
 
-    def _raw_gradient(self, features: _Index) -> _Array:
+    def _raw_gradient(self, features: IndexArray) -> Float64Array:
         X = self.columns.X
         if 2 * features.size > self.columns.n_features or not (self.columns.is_sparse or X.flags.f_contiguous):
             return self.columns.inner(self.residual)[features] / self.n
@@ -151,7 +149,7 @@ class _DenseStore:
         self.size = 0
         self.matrix = np.empty((columns.n_samples, 16), order="F")
 
-    def extend(self, new: _Index) -> tuple[_Array, _Array]:
+    def extend(self, new: IndexArray) -> tuple[Float64Array, Float64Array]:
         fresh = self.columns.take(new)
         old = self.matrix[:, : self.size]
         cross = old.T @ fresh
@@ -164,11 +162,11 @@ class _DenseStore:
         self.size = size
         return cross, fresh.T @ fresh
 
-    def keep(self, positions: _Index) -> None:
+    def keep(self, positions: IndexArray) -> None:
         self.matrix[:, : positions.size] = self.matrix[:, positions]
         self.size = positions.size
 
-    def apply(self, w: _Array) -> _Array:
+    def apply(self, w: Float64Array) -> Float64Array:
         return np.asarray(self.matrix[:, : self.size] @ w)
 
 
@@ -181,7 +179,7 @@ class _SparseStore:
         q = 0 if columns.basis is None else columns.basis.shape[1]
         self.coordinates = np.empty((q, 0))
 
-    def extend(self, new: _Index) -> tuple[_Array, _Array]:
+    def extend(self, new: IndexArray) -> tuple[Float64Array, Float64Array]:
         fresh = sparse.csc_array(self.columns.X[:, new], dtype=np.float64)
         basis = self.columns.basis
         coordinates = np.empty((0, new.size)) if basis is None else np.asarray(basis.T @ fresh)
@@ -191,11 +189,11 @@ class _SparseStore:
         self.coordinates = np.hstack([self.coordinates, coordinates])
         return cross, own
 
-    def keep(self, positions: _Index) -> None:
+    def keep(self, positions: IndexArray) -> None:
         self.matrix = sparse.csc_array(self.matrix[:, positions])
         self.coordinates = self.coordinates[:, positions]
 
-    def apply(self, w: _Array) -> _Array:
+    def apply(self, w: Float64Array) -> Float64Array:
         return self.columns.project(self.matrix @ w)
 
 
@@ -212,7 +210,7 @@ class GramQuadratic:
         ``y'y / n``.
     """
 
-    def __init__(self, gram: _Array, linear: _Array, energy: float) -> None:
+    def __init__(self, gram: Float64Array, linear: Float64Array, energy: float) -> None:
         self.gram = gram
         self.linear = linear
         self.curvature = np.ascontiguousarray(np.diag(gram))
@@ -220,18 +218,18 @@ class GramQuadratic:
         self.members: Any = np.empty(0, dtype=np.intp)
         self.w = np.empty(0)
 
-    def extend(self, new: _Index) -> tuple[_Array, _Array]:
+    def extend(self, new: IndexArray) -> tuple[Float64Array, Float64Array]:
         """Append features to the working set."""
         blocks = self.gram[np.ix_(self.members, new)], self.gram[np.ix_(new, new)]
         self.members = np.concatenate([self.members, new])
         self.w = np.concatenate([self.w, np.zeros(new.size)])
         return blocks
 
-    def keep(self, positions: _Index) -> None:
+    def keep(self, positions: IndexArray) -> None:
         """Drop all members but those at the given positions."""
         self.members, self.w = self.members[positions], self.w[positions]
 
-    def move(self, w: _Array) -> float:
+    def move(self, w: Float64Array) -> float:
         """Set the coefficients of the working set."""
         change, self.w = w - self.w, w.copy()
         moved = np.flatnonzero(change)
@@ -248,7 +246,7 @@ class GramQuadratic:
         fit = self.energy - float(self.linear[members] @ w)
         return fit, fit - float(self.gradient(members) @ w)
 
-    def gradient(self, features: _Index) -> _Array:
+    def gradient(self, features: IndexArray) -> Float64Array:
         """Return the negative gradient for some features."""
         active = np.flatnonzero(self.w)
         return self.linear[features] - self.gram[np.ix_(features, self.members[active])] @ self.w[active]

@@ -4,18 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import zero_limits
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.regression.lasso.active_set import ActiveGram
 from sparsetheory.regression.lasso.quadratic import Quadratic
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["Solution", "WorkingSetSolver", "duality_gap"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 # Optimality on the working set is asked for this much more sharply than the final tolerance.
 _SHARPER = 0.1
 # and no more sharply than this, in the same unit: there rounding stops progress.
@@ -42,13 +40,13 @@ class Solution:
         Features proved to be zero at the minimum, those that cannot change the fit included.
     """
 
-    indices: _Index
-    values: _Array
+    indices: IndexArray
+    values: Float64Array
     objective: float
     gap: float
     tolerance: float
     n_iter: int
-    screened: NDArray[np.bool_]
+    screened: BoolArray
 
     @property
     def converged(self) -> bool:
@@ -119,7 +117,7 @@ class WorkingSetSolver:
         self.shapes = np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), d).copy()
         self.n_evaluations = 0
 
-    def solve(self, alpha: _Array) -> Solution:
+    def solve(self, alpha: Float64Array) -> Solution:
         """Solve for one level.
 
         Parameters
@@ -161,7 +159,7 @@ class WorkingSetSolver:
             return 0.5 * self.tol * self.quadratic.energy
         return self.tol * float(np.max(np.abs(self.quadratic.linear), initial=0.0))
 
-    def _minimise(self, alpha: _Array, tol: float) -> None:
+    def _minimise(self, alpha: Float64Array, tol: float) -> None:
         """Solve on the working set to a gap (l1 norm) or violation of `tol`."""
         alpha, shape = alpha[self.members], self.shapes[self.members]
         active = self.active
@@ -174,7 +172,7 @@ class WorkingSetSolver:
 
         active.minimise(alpha, shape, is_done)
 
-    def _limits(self, alpha: _Array) -> _Array:
+    def _limits(self, alpha: Float64Array) -> Float64Array:
         """Return how large the correlation of a feature may be while it stays at zero."""
         if self.is_l1:
             return alpha
@@ -182,7 +180,7 @@ class WorkingSetSolver:
         zero_limits(self.quadratic.curvature, alpha, self.shapes, self.penalty.kind, limits)
         return limits
 
-    def _start(self, limit: _Array, alive: NDArray[np.bool_]) -> None:
+    def _start(self, limit: Float64Array, alive: BoolArray) -> None:
         """Drop members that play no part, and add those that the strong rule expects (a guess, verified later)."""
         expected, known = limit.copy(), np.isfinite(self.limit)
         expected[known] -= 0.5 * (self.limit[known] - limit[known])
@@ -195,14 +193,14 @@ class WorkingSetSolver:
         guess = np.flatnonzero(alive & ~self.is_member & (np.abs(self.correlation) >= expected))
         self._add(self._most_violating(guess, np.abs(self.correlation), limit))
 
-    def _keep(self, positions: _Index) -> None:
+    def _keep(self, positions: IndexArray) -> None:
         self.active.keep(positions)
         self.quadratic.keep(positions)
         self.is_member[self.members] = False
         self.members = self.members[positions]
         self.is_member[self.members] = True
 
-    def _most_violating(self, features: _Index, bound: _Array, limit: _Array) -> _Index:
+    def _most_violating(self, features: IndexArray, bound: Float64Array, limit: Float64Array) -> IndexArray:
         """Return the features beyond their limits by the largest factors, at most as many as there are members."""
         room = max(32, self.active.size)
         if features.size <= room:
@@ -210,7 +208,7 @@ class WorkingSetSolver:
         ratio = bound[features] / limit[features]
         return features[np.argpartition(-ratio, room)[:room]]
 
-    def _add(self, features: _Index) -> None:
+    def _add(self, features: IndexArray) -> None:
         if features.size == 0:
             return
         cross, own = self.quadratic.extend(features)
@@ -218,7 +216,7 @@ class WorkingSetSolver:
         self.members = np.concatenate([self.members, features])
         self.is_member[features] = True
 
-    def _refresh(self, limit: _Array, alive: NDArray[np.bool_]) -> _Array:
+    def _refresh(self, limit: Float64Array, alive: BoolArray) -> Float64Array:
         """Evaluate the correlations that the bounds do not settle; return upper bounds on all."""
         k = self.active.size
         self.correlation[self.members] = self.active.g[:k]
@@ -232,7 +230,7 @@ class WorkingSetSolver:
             self.n_evaluations += open_.size
         return bound
 
-    def _gap(self, alpha: _Array, bound: _Array, alive: NDArray[np.bool_]) -> tuple[float, float]:
+    def _gap(self, alpha: Float64Array, bound: Float64Array, alive: BoolArray) -> tuple[float, float]:
         """Return the duality gap over the living features, and the scale of the dual point."""
         ratio = float(np.max(bound[alive] / alpha[alive], initial=0.0))
         penalty = self.active.penalty(alpha[self.members], self.shapes[self.members])
@@ -245,11 +243,11 @@ class WorkingSetSolver:
         fit = self.quadratic.energy - float(b @ w)
         return duality_gap(self.quadratic.energy, fit, fit - float(g @ w), penalty, ratio)
 
-    def _violation(self, alpha: _Array, bound: _Array, outside: _Index) -> float:
+    def _violation(self, alpha: Float64Array, bound: Float64Array, outside: IndexArray) -> float:
         inside = self.active.violation(alpha[self.members], self.shapes[self.members])
         return max(inside, float(np.max(bound[outside] - self.limit[outside], initial=0.0)))
 
-    def _solution(self, alpha: _Array, gap: float, tolerance: float, iteration: int, alive: Any) -> Solution:
+    def _solution(self, alpha: Float64Array, gap: float, tolerance: float, iteration: int, alive: Any) -> Solution:
         k = self.active.size
         w, g, b = self.active.w[:k], self.active.g[:k], self.active.b[:k]
         penalty = self.active.penalty(alpha[self.members], self.shapes[self.members])

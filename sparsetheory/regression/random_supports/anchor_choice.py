@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.constraints import POSITIVE, Choice, generator
 from sparsetheory.regression.columns import Columns
@@ -14,11 +14,9 @@ from sparsetheory.regression.linear_model import check_sparsity
 from sparsetheory.regression.random_supports.anchor_search import AnchorSearch, AnchorSpan, SearchRules, proved_share
 from sparsetheory.regression.random_supports.support_distribution import SupportLaw
 from sparsetheory.regression.theory import anchor_failure_bound, required_anchors
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["Anchors", "find_anchors"]
-
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +53,9 @@ class Anchors:
         Size of the supports and bound on their compatibility, for which the anchors were chosen.
     """
 
-    indices: _Index
-    Q: _Array
-    weights: _Array
+    indices: IndexArray
+    Q: Float64Array
+    weights: Float64Array
     certified: bool
     delta: float
     delta_implied: float
@@ -66,8 +64,8 @@ class Anchors:
     n_ill_conditioned: int = 0
     n_usable: int = 0
     n_passes: int = 0
-    prior: _Array | None = None
-    always: _Array | None = None
+    prior: Float64Array | None = None
+    always: Float64Array | None = None
     k: int | None = None
     max_compatibility: float | None = None
 

@@ -4,17 +4,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.distances import extend_basis
 from sparsetheory.regression.random_supports.support_batch import SupportBatch
 from sparsetheory.regression.random_supports.support_distribution import SupportLaw
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["AnchorSearch", "AnchorSpan", "SearchRules", "check_rank", "needed_passes", "proved_share"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 # Supports are gathered and factorised together, in batches that grow while they pass: a failure costs an update of
 # the rest of its batch.
 _SMALLEST_BATCH, _LARGEST_BATCH = 4, 32
@@ -73,7 +71,7 @@ class AnchorSpan:
         Anchors in the order of their arrival.
     """
 
-    def __init__(self, columns: Columns, forced: _Index, rtol: float) -> None:
+    def __init__(self, columns: Columns, forced: IndexArray, rtol: float) -> None:
         self.columns = columns
         self.rtol = rtol
         self.indices: list[int] = []
@@ -82,11 +80,11 @@ class AnchorSpan:
         self.add(forced)
 
     @property
-    def Q(self) -> _Array:
+    def Q(self) -> Float64Array:
         """Orthonormal basis, shape (n_samples, rank)."""
         return self._room[:, : self._rank]
 
-    def add(self, indices: _Index) -> None:
+    def add(self, indices: IndexArray) -> None:
         """Append many anchors, by one factorisation."""
         new = np.setdiff1d(indices, self.indices)
         if new.size:
@@ -109,10 +107,10 @@ class AnchorSpan:
             self._rank += 1
             check_rank(self._rank, self.columns.n_samples)
 
-    def _outside(self, vector: _Array) -> _Array:
+    def _outside(self, vector: Float64Array) -> Float64Array:
         return np.asarray(vector - self.Q @ (self.Q.T @ vector))
 
-    def _set(self, Q: _Array) -> None:
+    def _set(self, Q: Float64Array) -> None:
         """Store a basis, with room to grow."""
         self._rank = Q.shape[1]
         self._room = np.empty((Q.shape[0], 2 * self._rank + 16), order="F")
@@ -206,7 +204,7 @@ class AnchorSearch:
             start = stop
         return True
 
-    def _repair(self, support: _Index, ratios: _Array) -> None:
+    def _repair(self, support: IndexArray, ratios: Float64Array) -> None:
         """Add the worst column of a support that failed, and a random block where that is the rule."""
         self.n_failures += 1
         self.n_passes = 0

@@ -8,7 +8,6 @@ preconditioner: it is fitted by least squares, and the rest is a regression with
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.greedy.stepwise import (
@@ -21,11 +20,9 @@ from sparsetheory.regression.greedy.stepwise import (
 )
 from sparsetheory.regression.lasso.lasso_solver import solve_lasso
 from sparsetheory.regression.theory import universal_alpha
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["Anchored", "PhaseTwo", "fit_greedy", "fit_lasso", "universal_level"]
-
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -47,9 +44,9 @@ class Anchored:
     """
 
     base: Columns
-    anchors: _Index
+    anchors: IndexArray
     columns: Columns
-    squares: _Array
+    squares: Float64Array
     n_observations: float
 
     @property
@@ -85,7 +82,7 @@ class PhaseTwo:
         What every feature saves of the residual sum of squares, where some were deleted; else zero.
     """
 
-    coef: _Array
+    coef: Float64Array
     sigma: float
     rss: float
     n_parameters: int
@@ -105,7 +102,7 @@ def universal_level(sigma: float, n_samples: int, n_features: int) -> float:
 
 
 def fit_greedy(
-    problem: Anchored, y: _Array, sigma: float | None, *, max_steps: int, frozen: bool, prune: bool, tol: float
+    problem: Anchored, y: Float64Array, sigma: float | None, *, max_steps: int, frozen: bool, prune: bool, tol: float
 ) -> PhaseTwo:
     """Select forward from the anchors, delete backward what does not pay, anchors included, and refit.
 
@@ -147,7 +144,7 @@ def fit_greedy(
     return replace(_refit(problem, y, members, sigma, path), price=price)
 
 
-def fit_lasso(problem: Anchored, y: _Array, sigma: float, alpha: float, *, tol: float, prune: bool) -> PhaseTwo:
+def fit_lasso(problem: Anchored, y: Float64Array, sigma: float, alpha: float, *, tol: float, prune: bool) -> PhaseTwo:
     """Minimise the l1 norm of the coefficients times their distances to the anchors, anchors free.
 
     Parameters
@@ -184,7 +181,7 @@ def fit_lasso(problem: Anchored, y: _Array, sigma: float, alpha: float, *, tol: 
     return PhaseTwo(coef, sigma, rss, problem.anchors.size + solution.indices.size, None, alpha, solution.gap)
 
 
-def _refit(problem: Anchored, y: _Array, members: _Index, sigma: float, path: ForwardPath | None) -> PhaseTwo:
+def _refit(problem: Anchored, y: Float64Array, members: IndexArray, sigma: float, path: ForwardPath | None) -> PhaseTwo:
     coef = np.zeros(problem.base.n_features)
     block = problem.base.take(members)
     coef[members] = refit(block, y)

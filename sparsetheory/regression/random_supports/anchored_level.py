@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.model_selection import KFold
 
@@ -11,13 +10,14 @@ from sparsetheory.penalties.separable import L1
 from sparsetheory.regression.lasso.path import data_path
 from sparsetheory.regression.least_squares import prepare
 from sparsetheory.regression.random_supports.anchored_fit import Anchored
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["cross_validated_level"]
 
 _FOLDS, _LEVELS, _MIN_RATIO = 5, 40, 1e-3
 
 
-def cross_validated_level(problem: Anchored, y: NDArray[np.float64], *, tol: float) -> float:
+def cross_validated_level(problem: Anchored, y: Float64Array, *, tol: float) -> float:
     """Return the level with the least mean squared error over five contiguous folds.
 
     The anchors and the weights, which depend on the design alone, stay; the span of the anchors and of what is always
@@ -57,11 +57,11 @@ def cross_validated_level(problem: Anchored, y: NDArray[np.float64], *, tol: flo
     return float(levels[np.argmin(errors)])
 
 
-def _rows(X: Any, rows: NDArray[np.intp]) -> Any:
+def _rows(X: Any, rows: IndexArray) -> Any:
     return X[rows].tocsc() if hasattr(X, "tocsc") else X[rows]
 
 
-def _with_columns(X: Any, basis: NDArray[np.float64] | None) -> Any:
+def _with_columns(X: Any, basis: Float64Array | None) -> Any:
     """Return a design followed by what is always in the model."""
     if basis is None:
         return X

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.regression.columns import Columns, check_columns
 from sparsetheory.regression.random_supports.anchor_choice import Anchors, find_anchors
+from sparsetheory.typing import Float64Array
 
 __all__ = ["Anchors", "find_anchors", "project_out", "select_anchors"]
 
@@ -136,9 +137,7 @@ def select_anchors(
     return replace(found, weights=np.sqrt(squares / X.shape[0]))
 
 
-def project_out(
-    columns: Columns, anchors: Anchors, *, recompute_below: float = 1e-7
-) -> tuple[Columns, NDArray[np.float64]]:
+def project_out(columns: Columns, anchors: Anchors, *, recompute_below: float = 1e-7) -> tuple[Columns, Float64Array]:
     """Return what anchors leave of all columns, and its squared norms; zero for rounding and for the anchors.
 
     Warns

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from sparsetheory.certificates import Certificate, Status
@@ -17,6 +17,7 @@ from sparsetheory.regression.random_supports.compatibility_reference import Plai
 from sparsetheory.regression.random_supports.plain_anchored import AnchoredEvidence, PlainAnchored, understated
 from sparsetheory.regression.random_supports.support_distribution import SupportLaw
 from sparsetheory.regression.theory import prediction_bound, universal_alpha
+from sparsetheory.typing import Float64Array, FloatArray, IndexArray
 
 __all__ = ["PredictionCertificate"]
 
@@ -79,9 +80,9 @@ class PredictionCertificate(Certificate):
     rank: int = field(kw_only=True)
     shape: tuple[int, int] = field(kw_only=True)
     applies: bool = field(kw_only=True)
-    coef: NDArray[np.floating] = field(kw_only=True, repr=False)
+    coef: FloatArray = field(kw_only=True, repr=False)
     intercept: Any = field(kw_only=True)
-    forced: NDArray[np.intp] = field(kw_only=True, repr=False)
+    forced: IndexArray = field(kw_only=True, repr=False)
     fit_intercept: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
 
@@ -227,7 +228,7 @@ class PredictionCertificate(Certificate):
         levels = np.broadcast_to(self.alpha, len(fits))
         return [design.evidence(fit, float(alpha)) for fit, alpha in zip(fits, levels, strict=True)]
 
-    def _promised(self, evidence: list[AnchoredEvidence]) -> dict[str, NDArray[np.float64]]:
+    def _promised(self, evidence: list[AnchoredEvidence]) -> dict[str, Float64Array]:
         """Return what the solver's tolerance, the rounding of the coefficients and the response make of the facts."""
         single = 2 * float(np.finfo(self.coef.dtype).eps) if self.coef.dtype == np.float32 else 0.0
         n = self.shape[0]

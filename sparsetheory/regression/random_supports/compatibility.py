@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 from sklearn.utils import Bunch
 
@@ -19,11 +19,10 @@ from sparsetheory.regression.random_supports.anchors import Anchors
 from sparsetheory.regression.random_supports.compatibility_reference import PlainCompatibilities
 from sparsetheory.regression.random_supports.support_batch import SupportBatch
 from sparsetheory.regression.random_supports.support_distribution import SupportLaw
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["AnchorCertificate", "certify_anchors", "support_compatibility"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 # Beyond this size the 2^(k - 1) sign vectors take too long.
 _MAX_EXACT = 14
 _BATCH = 32
@@ -36,7 +35,7 @@ class Weighted(Protocol):
     """Anything that knows the distance of every column to the span of some anchors."""
 
     @property
-    def weights(self) -> _Array:
+    def weights(self) -> Float64Array:
         """Root-mean-square distances, shape (d,)."""
         ...
 
@@ -105,7 +104,7 @@ def support_compatibility(X: Any, S: ArrayLike, anchors: Weighted, *, exact: boo
     return Bunch(compatibility=float(compatibility), ratios=ratios)
 
 
-def _check_support(S: ArrayLike, d: int) -> _Index:
+def _check_support(S: ArrayLike, d: int) -> IndexArray:
     support = np.asarray(S)
     valid = support.ndim == 1 and support.size and np.issubdtype(support.dtype, np.integer)
     if not valid or support.min() < 0 or support.max() >= d or np.unique(support).size < support.size:
@@ -142,8 +141,8 @@ class AnchorCertificate(Certificate):
     k: int = field(kw_only=True)
     max_compatibility: float = field(kw_only=True)
     confidence: float = field(kw_only=True)
-    supports: _Index = field(kw_only=True, repr=False)
-    compatibilities: _Array = field(kw_only=True, repr=False)
+    supports: IndexArray = field(kw_only=True, repr=False)
+    compatibilities: Float64Array = field(kw_only=True, repr=False)
     anchors: Anchors = field(kw_only=True, repr=False)
 
     def promise(self) -> str:
@@ -228,7 +227,7 @@ def _draws(bound: float) -> int:
     return int(np.clip(np.ceil((needed / share) ** 2), 100, _MOST_DRAWS))
 
 
-def _limits(compatibilities: _Array, allowed: float, confidence: float) -> tuple[float, float]:
+def _limits(compatibilities: Float64Array, allowed: float, confidence: float) -> tuple[float, float]:
     """Return the limits of Clopper and Pearson for the share of compatibilities that exceed what is allowed."""
     failures, count = int(np.sum(compatibilities > allowed)), compatibilities.size
     upper = stats.binomtest(failures, count, alternative="less").proportion_ci(confidence).high
@@ -247,7 +246,7 @@ def _require_anchors(columns: Columns, anchors: Anchors) -> None:
     check_indices("anchors", anchors.indices, columns.n_features)
 
 
-def _draw(columns: Columns, anchors: Anchors, k: int, count: int, rng: np.random.Generator) -> _Index:
+def _draw(columns: Columns, anchors: Anchors, k: int, count: int, rng: np.random.Generator) -> IndexArray:
     return SupportLaw(columns.usable(), anchors.prior, k, rng).supports(count)
 
 
@@ -324,11 +323,11 @@ def certify_anchors(
     ).stated()
 
 
-def _parts(supports: _Index) -> list[_Index]:
+def _parts(supports: IndexArray) -> list[IndexArray]:
     return [supports[start : start + _BATCH] for start in range(0, len(supports), _BATCH)]
 
 
-def _compatibilities(columns: Columns, supports: _Index, anchors: Anchors) -> _Array:
+def _compatibilities(columns: Columns, supports: IndexArray, anchors: Anchors) -> Float64Array:
     if supports.shape[1] == 0:
         return np.zeros(len(supports))
     batch = SupportBatch(columns, supports, anchors.Q)

@@ -4,13 +4,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.regression.columns import Columns
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["PlainCompatibilities", "PlainCompatibility", "plain_compatibility"]
 
-_Array = NDArray[np.float64]
 # Distances below this share of a column's norm are rounding.
 _NEGLIGIBLE = 1e-11
 # Columns that come closer to others than this share of their norm depend on them, for all that rounding can tell.
@@ -70,7 +69,7 @@ class PlainCompatibilities:
         Orthonormal basis of what the projection leaves of the anchors, from singular values.
     """
 
-    def __init__(self, columns: Columns, anchors: NDArray[np.intp]) -> None:
+    def __init__(self, columns: Columns, anchors: IndexArray) -> None:
         self.columns = columns
         raw = columns.raw(anchors)
         self._anchors = raw / np.maximum(np.linalg.norm(raw, axis=0), np.finfo(np.float64).tiny)
@@ -79,7 +78,7 @@ class PlainCompatibilities:
         self.basis = left[:, shares > _DEPENDENT]
         self._surely = int(np.count_nonzero(shares > _SURELY_INDEPENDENT))
 
-    def spanned_by(self, Q: _Array) -> bool:
+    def spanned_by(self, Q: Float64Array) -> bool:
         """Whether a basis is orthonormal and spans the anchors and what is in every model, and nothing else."""
         always = np.empty((Q.shape[0], 0)) if self.columns.basis is None else self.columns.basis
         rank = Q.shape[1] - always.shape[1]
@@ -91,14 +90,14 @@ class PlainCompatibilities:
         # `<` on both, so that NaN does not pass.
         return bool(np.abs(square).max(initial=0.0) < _ROUNDED and outside.max(initial=0.0) < _ROUNDED)
 
-    def of(self, supports: NDArray[np.intp]) -> list[PlainCompatibility]:
+    def of(self, supports: IndexArray) -> list[PlainCompatibility]:
         """Return the sums of ratios of some supports, shape (count, k)."""
         if 0 in supports.shape:
             return [PlainCompatibility(0.0, 0.0)] * len(supports)
         parts = np.array_split(supports, max(1, supports.size // _CHUNK))
         return [compatibility for part in parts for compatibility in self._few(part)]
 
-    def _few(self, supports: NDArray[np.intp]) -> list[PlainCompatibility]:
+    def _few(self, supports: IndexArray) -> list[PlainCompatibility]:
         raw = self.columns.raw(supports.ravel())
         own = self.columns.project(raw) / np.linalg.norm(raw, axis=0)
         left = own
@@ -122,7 +121,7 @@ class PlainCompatibilities:
         ]
 
 
-def _compatibility(far: _Array, kept: list[int], near: _Array) -> PlainCompatibility:
+def _compatibility(far: Float64Array, kept: list[int], near: Float64Array) -> PlainCompatibility:
     ratios = far[kept] / near
     closest = min([*near, *far[far > 0]], default=1.0)
     reliable = closest > 1e3 * _ROUNDING and not np.delete(far, kept).any()
@@ -132,7 +131,7 @@ def _compatibility(far: _Array, kept: list[int], near: _Array) -> PlainCompatibi
     )
 
 
-def plain_compatibility(columns: Columns, support: NDArray[np.intp], anchors: NDArray[np.intp]) -> PlainCompatibility:
+def plain_compatibility(columns: Columns, support: IndexArray, anchors: IndexArray) -> PlainCompatibility:
     """Return the sum of ratios of a support from least-squares problems.
 
     Parameters
@@ -160,24 +159,24 @@ def plain_compatibility(columns: Columns, support: NDArray[np.intp], anchors: ND
     return PlainCompatibilities(columns, anchors).of(np.atleast_2d(support))[0]
 
 
-def _own_distances(own: _Array) -> tuple[list[int], _Array]:
+def _own_distances(own: Float64Array) -> tuple[list[int], Float64Array]:
     """Return independent columns of a support, and the distance of each to the span of the others."""
     kept = _independent(own)
     return kept, np.array([_distance(own[:, i], own[:, [j for j in kept if j != i]]) for i in kept])
 
 
-def _unit(columns: _Array) -> _Array:
+def _unit(columns: Float64Array) -> Float64Array:
     norms = np.linalg.norm(columns, axis=0)
     return np.asarray(columns / np.where(norms > 0, norms, 1.0))
 
 
-def _distance(column: _Array, others: _Array) -> float:
+def _distance(column: Float64Array, others: Float64Array) -> float:
     scaled = _unit(others)
     left = column - scaled @ np.linalg.lstsq(scaled, column, rcond=_DEPENDENT)[0]
     return float(np.linalg.norm(left))
 
 
-def _independent(unit: _Array) -> list[int]:
+def _independent(unit: Float64Array) -> list[int]:
     """Choose columns greedily, always the one that is farthest from those chosen, until all others depend on them."""
     kept: list[int] = []
     while len(kept) < unit.shape[1]:

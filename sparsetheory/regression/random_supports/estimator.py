@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,6 +26,7 @@ from sparsetheory.regression.random_supports.anchored_fit import (
 from sparsetheory.regression.random_supports.anchored_level import cross_validated_level
 from sparsetheory.regression.random_supports.anchors import Anchors, find_anchors, project_out
 from sparsetheory.regression.random_supports.certificate import PredictionCertificate
+from sparsetheory.typing import Float64Array
 
 __all__ = ["RandomSupportRegressor"]
 
@@ -293,7 +294,7 @@ class RandomSupportRegressor(SparseLinearModel):
             anchors = replace(anchors, certified=False)
         return anchors, Anchored(data.columns, free, columns, squares, data.n_observations)
 
-    def _fit_one(self, problem: Anchored, y: NDArray[np.float64], sigma: float | None) -> PhaseTwo:
+    def _fit_one(self, problem: Anchored, y: Float64Array, sigma: float | None) -> PhaseTwo:
         if self.solver in ("foba", "omp"):
             frozen = self.solver == "omp"
             return fit_greedy(
@@ -305,7 +306,7 @@ class RandomSupportRegressor(SparseLinearModel):
         alpha = self._level(problem, y, sigma)
         return fit_lasso(problem, y, sigma, alpha, tol=self.tol, prune=self.solver == "lasso+prune")
 
-    def _level(self, problem: Anchored, y: NDArray[np.float64], sigma: float) -> float:
+    def _level(self, problem: Anchored, y: Float64Array, sigma: float) -> float:
         if self.alpha == "universal":
             return universal_level(sigma, *problem.base.X.shape)
         if self.alpha == "cv":
@@ -317,7 +318,7 @@ class RandomSupportRegressor(SparseLinearModel):
         data: LeastSquaresData,
         draws: list[tuple[Anchors, Anchored]],
         fits: list[list[PhaseTwo]],
-        targets: NDArray[np.float64],
+        targets: Float64Array,
     ) -> Self:
         """Store the best draw, or the mean of all."""
         totals = [sum(fit.score(data.n_features) for fit in row) for row in fits]
@@ -406,11 +407,11 @@ def _random_source(random_state: Any) -> Any:
     return check_random_state(random_state) if legacy or isinstance(random_state, np.random.RandomState) else fresh
 
 
-def _same(a: NDArray[np.float64] | None, b: NDArray[np.float64] | None) -> bool:
+def _same(a: Float64Array | None, b: Float64Array | None) -> bool:
     return a is b or (a is not None and b is not None and np.array_equal(a, b))
 
 
-def _like(known: NDArray[np.float64], weights: NDArray[np.float64], data: LeastSquaresData) -> bool:
+def _like(known: Float64Array, weights: Float64Array, data: LeastSquaresData) -> bool:
     """Whether distances that came with anchors are those in this design, up to rounding."""
     if known.shape != weights.shape:
         return False

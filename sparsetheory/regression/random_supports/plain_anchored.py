@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from sparsetheory.regression.certificates.plain_support import PlainSupport, dense, dense_blocks, inner
 from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["AnchoredEvidence", "PlainAnchored", "understated"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 _EPS = float(np.finfo(np.float64).eps)
 # Columns closer to the span of others than this share of their norm depend on them.
 _DEPENDENT = 1e-11
@@ -72,7 +70,7 @@ class PlainAnchored:
         them; zero for rounding and for the anchors.
     """
 
-    def __init__(self, data: LeastSquaresData, anchors: _Index) -> None:
+    def __init__(self, data: LeastSquaresData, anchors: IndexArray) -> None:
         self.data = data
         self.X = data.columns.X
         self.n_samples, self.n_features = self.X.shape
@@ -90,18 +88,18 @@ class PlainAnchored:
         self.distances[self.distances <= _DEPENDENT * self.lengths] = 0.0
         self.distances[np.concatenate([anchors, data.free])] = 0.0
 
-    def _lengths(self, columns: _Array) -> _Array:
+    def _lengths(self, columns: Float64Array) -> Float64Array:
         """Return norms of columns, about their means where there is a constant; zero where that is rounding."""
         raw = np.linalg.norm(columns, axis=0)
         left = np.linalg.norm(_outside(self.always[:, : int(self.data.fit_intercept)], columns), axis=0)
         return np.where(left > 4 * _EPS * raw, left, 0.0)
 
     @property
-    def weights(self) -> _Array:
+    def weights(self) -> Float64Array:
         """Distances as root mean squares: weights of the l1 norm."""
         return self.distances / np.sqrt(self.n_samples)
 
-    def agrees(self, weights: _Array) -> bool:
+    def agrees(self, weights: Float64Array) -> bool:
         """Whether other distances, in root mean squares, differ by rounding only."""
         if weights.shape != self.distances.shape:
             return False
@@ -132,7 +130,7 @@ class PlainAnchored:
             float(np.linalg.norm(outer) / np.sqrt(n)),
         )
 
-    def _ratio(self, left: _Array, alpha: float) -> float:
+    def _ratio(self, left: Float64Array, alpha: float) -> float:
         """Return the largest correlation of a column with what is left, over its level, less what rounding explains."""
         alive = self.distances > 0
         rounding = 4 * _EPS * self.lengths * np.linalg.norm(left)
@@ -140,7 +138,7 @@ class PlainAnchored:
         levels = alpha * np.sqrt(self.n_samples) * self.distances[alive]
         return float(np.max(found / levels, initial=0.0))
 
-    def forward_rss(self, y: _Array) -> float:
+    def forward_rss(self, y: Float64Array) -> float:
         """Return the residual sum of squares of the forward selection from the anchors that a criterion prefers.
 
         Every step takes the column that lowers it most; the length minimises the sum of ``(n - t) log`` of its ratios
@@ -193,13 +191,13 @@ def understated(design: PlainAnchored, fit: PlainSupport, sigma: float, k: int) 
     return excessive(design.forward_rss(fit.y), free) and (not telling or excessive(rss, freedom))
 
 
-def _outside(basis: _Array, vectors: _Array) -> _Array:
+def _outside(basis: Float64Array, vectors: Float64Array) -> Float64Array:
     for _ in range(2):
         vectors = vectors - basis @ (basis.T @ vectors)
     return vectors
 
 
-def _extended(basis: _Array, columns: _Array) -> tuple[_Array, float]:
+def _extended(basis: Float64Array, columns: Float64Array) -> tuple[Float64Array, float]:
     """Append to an orthonormal basis what columns add to its span, one after the other.
 
     Returns the basis and the least length that was left of a unit column and counted.

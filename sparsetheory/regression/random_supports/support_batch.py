@@ -1,15 +1,13 @@
 """How close the columns of many supports are to anchors, compared with the rest of their support."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.regression.columns import NEGLIGIBLE, Columns
 from sparsetheory.regression.distances import inverse_factor
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["SupportBatch", "own_distances"]
 
-_Array = NDArray[np.float64]
-_Index = NDArray[np.intp]
 
 # Distances within a support worse conditioned than this are not reliable.
 _ILL_CONDITIONED = 1e12
@@ -38,7 +36,7 @@ class SupportBatch:
         Supports of which even an independent subset has a condition number beyond 1e12.
     """
 
-    def __init__(self, columns: Columns, supports: _Index, Q: _Array) -> None:
+    def __init__(self, columns: Columns, supports: IndexArray, Q: Float64Array) -> None:
         self.supports = supports
         raw = columns.raw(supports.ravel())
         self._negligible = NEGLIGIBLE * _lengths(raw).reshape(supports.shape)
@@ -50,7 +48,7 @@ class SupportBatch:
     def __len__(self) -> int:
         return self.supports.shape[0]
 
-    def ratios(self, start: int = 0) -> _Array:
+    def ratios(self, start: int = 0) -> Float64Array:
         """Return distance to the anchors over distance to the rest of the support, shape (b - start, k).
 
         Zero where the distance to the anchors is rounding, and for columns that depend on others of their support.
@@ -58,7 +56,7 @@ class SupportBatch:
         distances = self._distances[start:]
         return np.where(distances > self._negligible[start:], distances, 0.0) / self._own[start:]
 
-    def remove(self, directions: _Array, start: int) -> None:
+    def remove(self, directions: Float64Array, start: int) -> None:
         """Project new directions, orthonormal to the old ones, out of all supports from `start` on."""
         k = self.supports.shape[1]
         left = self._left[:, start * k :]
@@ -66,11 +64,11 @@ class SupportBatch:
         self._distances[start:] = _lengths(left).reshape(-1, k)
 
 
-def _lengths(vectors: _Array) -> _Array:
+def _lengths(vectors: Float64Array) -> Float64Array:
     return np.asarray(np.sqrt(np.einsum("ij,ij->j", vectors, vectors)))
 
 
-def _outside(vectors: _Array, Q: _Array) -> _Array:
+def _outside(vectors: Float64Array, Q: Float64Array) -> Float64Array:
     """Project out a basis; Fortran order.
 
     Once is enough for lengths: what rounding leaves inside the span is orthogonal to the rest.
@@ -79,7 +77,7 @@ def _outside(vectors: _Array, Q: _Array) -> _Array:
     return np.asarray((vectors.T - (vectors.T @ Q) @ Q.T).T)
 
 
-def own_distances(columns: _Array, k: int) -> tuple[_Array, NDArray[np.bool_]]:
+def own_distances(columns: Float64Array, k: int) -> tuple[Float64Array, BoolArray]:
     """Return leave-one-out lengths of many supports at once.
 
     Parameters
@@ -114,7 +112,7 @@ def own_distances(columns: _Array, k: int) -> tuple[_Array, NDArray[np.bool_]]:
     return distances * norms.reshape(-1, k), ill_conditioned
 
 
-def _dependent(unit: _Array) -> tuple[_Array, bool]:
+def _dependent(unit: Float64Array) -> tuple[Float64Array, bool]:
     """Measure one support whose columns may depend on each other, one column after the other by pivots."""
     W, kept = inverse_factor(unit)
     growth = np.linalg.norm(W, axis=1)

@@ -1,13 +1,12 @@
 """The law of random supports, and of anchors drawn blindly from it."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import finite_array
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["SupportLaw"]
-
-_Index = NDArray[np.intp]
 
 
 class SupportLaw:
@@ -34,7 +33,7 @@ class SupportLaw:
         As given.
     """
 
-    def __init__(self, usable: NDArray[np.bool_], prior: ArrayLike | None, k: int, rng: np.random.Generator) -> None:
+    def __init__(self, usable: BoolArray, prior: ArrayLike | None, k: int, rng: np.random.Generator) -> None:
         self.prior = None if prior is None else _checked(prior, usable.size)
         if self.prior is not None:
             drawable = usable & (self.prior > 0)
@@ -44,28 +43,28 @@ class SupportLaw:
                     f"support_prior must be positive for at least k={k} columns that are not zero; got {count}"
                 )
             usable = drawable
-        self.columns: _Index = np.flatnonzero(usable)
+        self.columns: IndexArray = np.flatnonzero(usable)
         # A support cannot be larger than what there is to draw from.
         self.size = min(k, self.columns.size)
         self._supports, self._anchors = np.random.default_rng(rng.integers(2**63, size=4)).spawn(2)
         self._shares = None if self.prior is None else self.prior[self.columns] / self.prior[self.columns].sum()
         self._cumulated = None if self._shares is None else np.cumsum(self._shares)
 
-    def supports(self, count: int) -> _Index:
+    def supports(self, count: int) -> IndexArray:
         """Draw supports, shape (count, k)."""
         return np.stack([self._distinct(self._supports, self.size) for _ in range(count)])
 
-    def block(self) -> _Index:
+    def block(self) -> IndexArray:
         """Draw k - 1 distinct columns from the stream of anchors."""
         return self._distinct(self._anchors, self.size - 1)
 
-    def anchors(self, m: int) -> _Index:
+    def anchors(self, m: int) -> IndexArray:
         """Draw anchors: m distinct ones where all columns are alike, else the distinct ones among m draws."""
         if self._shares is None:
             return self._distinct(self._anchors, m)
         return np.unique(self._anchors.choice(self.columns, m, p=self._shares))
 
-    def _distinct(self, rng: np.random.Generator, count: int) -> _Index:
+    def _distinct(self, rng: np.random.Generator, count: int) -> IndexArray:
         if self._shares is None or self._cumulated is None:
             return self.columns[rng.choice(self.columns.size, count, replace=False, shuffle=False)]
         drawn = np.minimum(np.searchsorted(self._cumulated, rng.random(count), "right"), self.columns.size - 1)
@@ -79,7 +78,7 @@ class SupportLaw:
         return self.columns[found]
 
 
-def _checked(prior: ArrayLike, d: int) -> NDArray[np.float64]:
+def _checked(prior: ArrayLike, d: int) -> Float64Array:
     given = finite_array("support_prior", prior).astype(np.float64)
     if given.shape != (d,) or np.any(given < 0) or not given.any():
         raise ValueError(

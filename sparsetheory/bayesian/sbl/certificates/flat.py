@@ -6,7 +6,6 @@ from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.sbl.certificates.whitening import Whitening, chunks, is_posterior_mean
 from sparsetheory.bayesian.sbl.flat_data import FlatData, read_flat
@@ -14,11 +13,10 @@ from sparsetheory.bayesian.sbl.noise_variance import NOISE_FLOOR
 from sparsetheory.bayesian.sbl.returning import price_of_name
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.ranges import rounding_of
+from sparsetheory.typing import BoolArray, Float64Array, InexactArray
 
 __all__ = ["FlatStationarityCertificate", "intercept_fits"]
 
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -54,15 +52,15 @@ class FlatStationarityCertificate(Certificate):
         "tol", "converged", "noise_learned", "noise_variance", "fit_intercept", "held",
     )  # fmt: skip
 
-    gamma: _Real = field(kw_only=True, repr=False)
+    gamma: Float64Array = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
     noise_learned: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
     converged: bool = field(kw_only=True)
-    coef: _Array = field(kw_only=True, repr=False)
+    coef: InexactArray = field(kw_only=True, repr=False)
     intercept: Any = field(kw_only=True)
     fit_intercept: bool = field(kw_only=True)
-    held: NDArray[np.bool_] = field(kw_only=True, repr=False)
+    held: BoolArray = field(kw_only=True, repr=False)
 
     @classmethod
     def of(cls, converged: bool, residual: float, tol: float, **details: Any) -> "FlatStationarityCertificate":
@@ -166,13 +164,13 @@ class FlatStationarityCertificate(Certificate):
             largest = max(largest, -slope if at_floor else abs(slope))
         return largest / n_rows, frame.rounding, list(dict.fromkeys(faults))
 
-    def _n_free(self, matrices: list[_Array]) -> int:
+    def _n_free(self, matrices: list[InexactArray]) -> int:
         """Return the number of columns that are not zero, and not held."""
         live = reduce(np.logical_and.outer, [np.any(A != 0, axis=0) for A in matrices])
         return int(np.sum(live.reshape(-1) & ~self.held))
 
 
-def intercept_fits(data: FlatData, coef: _Array, intercept: Any, learned: bool) -> bool:
+def intercept_fits(data: FlatData, coef: InexactArray, intercept: Any, learned: bool) -> bool:
     """Whether an intercept is the mean of what coefficients leave, up to rounding.
 
     Parameters

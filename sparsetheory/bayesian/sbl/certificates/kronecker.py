@@ -7,18 +7,17 @@ from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
 from sparsetheory.bayesian.sbl.noise_variance import NOISE_FLOOR
 from sparsetheory.bayesian.sbl.returning import SlopeAtZero, price_of_name
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.ranges import rounding_of
+from sparsetheory.typing import BoolArray, Float64Array, InexactArray
 
 __all__ = ["StationarityCertificate"]
 
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -56,15 +55,15 @@ class StationarityCertificate(Certificate):
         "tol", "converged", "noise_learned", "noise_variance", "held", "theorem",
     )  # fmt: skip
 
-    gammas: list[_Real] = field(kw_only=True, repr=False)
+    gammas: list[Float64Array] = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
     noise_learned: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
     converged: bool = field(kw_only=True)
-    coef: _Array = field(kw_only=True, repr=False)
-    held: NDArray[np.bool_] = field(kw_only=True, repr=False)
-    couplings: list[_Real | None] | None = field(kw_only=True, default=None, repr=False)
-    latents: list[_Real] | None = field(kw_only=True, default=None, repr=False)
+    coef: InexactArray = field(kw_only=True, repr=False)
+    held: BoolArray = field(kw_only=True, repr=False)
+    couplings: list[Float64Array | None] | None = field(kw_only=True, default=None, repr=False)
+    latents: list[Float64Array] | None = field(kw_only=True, default=None, repr=False)
     theorem: bool = field(kw_only=True, default=True)
 
     @classmethod
@@ -144,7 +143,7 @@ class StationarityCertificate(Certificate):
         finite = all(np.isfinite(value).all() for value in (*values, self.coef)) and math.isfinite(self.noise_variance)
         return bool(finite and all(np.all(value >= 0) for value in values) and self.noise_variance >= 0)
 
-    def _measure(self, matrices: list[_Array], Y: _Array) -> tuple[float, float, list[str]]:
+    def _measure(self, matrices: list[InexactArray], Y: InexactArray) -> tuple[float, float, list[str]]:
         """Return the largest derivative, what rounding may add to it, and what else is wrong."""
         if not Y.any() and self.noise_variance == 0.0:
             return 0.0, 0.0, ["y is zero and a coefficient is not"] if self.coef.any() else []
@@ -173,15 +172,15 @@ class StationarityCertificate(Certificate):
         return largest / frame.D.size, frame.rounding, faults
 
     @property
-    def _held(self) -> list[NDArray[np.bool_]]:
+    def _held(self) -> list[BoolArray]:
         return np.split(self.held, np.cumsum([g.size for g in self.gammas])[:-1])
 
-    def _free(self, k: int) -> NDArray[np.bool_]:
+    def _free(self, k: int) -> BoolArray:
         """Return which columns of a mode the user did not hold at zero."""
         C = None if self.couplings is None else self.couplings[k]
         return ~self._held[k] if C is None else np.any(C > 0, axis=1)
 
-    def _one_mode(self, frame: "_Frame", k: int) -> tuple[_Real, SlopeAtZero, _Real, NDArray[np.bool_]]:
+    def _one_mode(self, frame: "_Frame", k: int) -> tuple[Float64Array, SlopeAtZero, Float64Array, BoolArray]:
         """Return derivatives by logarithms, slopes at zero, what they belong to, and whether it is free."""
         C = None if self.couplings is None else self.couplings[k]
         at = frame.slopes(k)
@@ -212,18 +211,20 @@ class StationarityCertificate(Certificate):
 class _Frame:
     """Measurements in the singular vectors of the dictionaries times the roots of the factors."""
 
-    vectors: list[_Array]
-    seen: list[_Array]
-    values: list[_Real]
-    norms: list[_Real]
+    vectors: list[InexactArray]
+    seen: list[InexactArray]
+    values: list[Float64Array]
+    norms: list[Float64Array]
     scales: list[float]
-    gammas: list[_Real]
+    gammas: list[Float64Array]
     noise: float
-    D: _Real
-    Z: _Array
+    D: Float64Array
+    Z: InexactArray
 
     @classmethod
-    def of(cls, matrices: list[_Array], Y: _Array, gammas: list[_Real], noise: float, unit: float) -> "_Frame":
+    def of(
+        cls, matrices: list[InexactArray], Y: InexactArray, gammas: list[Float64Array], noise: float, unit: float
+    ) -> "_Frame":
         # Factors of size one, whose product has the unit of the data.
         scales = [float(np.linalg.norm(A * np.sqrt(g))) ** 2 or 1.0 for A, g in zip(matrices, gammas, strict=True)]
         rest = math.prod(scale / unit ** (2.0 / len(scales)) for scale in scales)
@@ -246,7 +247,7 @@ class _Frame:
         """What rounding leaves of a derivative per measurement."""
         return 4.0 * _EPS / (self.noise * float(self.D.min()))
 
-    def _squares(self, values: _Array) -> _Real:
+    def _squares(self, values: InexactArray) -> Float64Array:
         squares = np.abs(values) ** 2
         return squares.mean(axis=-1) if self.Z.ndim > self.D.ndim else squares
 
@@ -257,23 +258,23 @@ class _Frame:
         down = _summed(self._squares(inside), self.values, k)
         return SlopeAtZero(up, down, self._sums_of_squares(k))
 
-    def _sums_of_squares(self, k: int) -> _Real:
+    def _sums_of_squares(self, k: int) -> Float64Array:
         """Return the sums over the other modes of the squares of what each entry of the factor adds."""
         q = self._quadratics()
         return _summed(q**2, [gamma**2 for gamma in self.gammas], k)
 
-    def _quadratics(self) -> _Real:
+    def _quadratics(self) -> Float64Array:
         """Return the diagonal of ``A^H C^-1 A``, shape (N_1, ..., N_d)."""
         return np.asarray(_rotated(self.D, [np.abs(W) ** 2 for W in self.seen]), dtype=np.float64)
 
-    def single_gain(self, held: list[NDArray[np.bool_]]) -> float:
+    def single_gain(self, held: list[BoolArray]) -> float:
         """Return by how much a single coefficient could lower the cost where no variance is left."""
         up = self._quadratics()
         down = self._squares(_rotated(self.Z, self.seen))
         free = reduce(np.logical_and.outer, [~h for h in held])
         return float(np.where(free, SlopeAtZero(up, down, up**2).gain, 0.0).max())
 
-    def mean(self) -> tuple[_Array, _Real]:
+    def mean(self) -> tuple[InexactArray, Float64Array]:
         """Return the posterior mean, and the sizes of its terms."""
         G = reduce(np.multiply.outer, self.gammas)
         S = _rotated(self.Z, self.seen)
@@ -286,14 +287,14 @@ class _Frame:
         return self.noise * (float(self.D.sum()) - float(self._squares(self.Z).sum()))
 
 
-def _rotated(T: _Array, matrices: list[_Array]) -> _Array:
+def _rotated(T: InexactArray, matrices: list[InexactArray]) -> InexactArray:
     """Multiply the first modes of a tensor by a matrix each."""
     for k, A in enumerate(matrices):
         T = np.moveaxis(np.tensordot(A, T, axes=(1, k)), 0, k)
     return T
 
 
-def _summed(T: _Real, weights: list[_Real], k: int) -> _Real:
+def _summed(T: Float64Array, weights: list[Float64Array], k: int) -> Float64Array:
     """Sum over all modes but one, weighted."""
     for j in reversed([j for j in range(len(weights)) if j != k]):
         T = np.tensordot(T, weights[j], axes=(j, 0))

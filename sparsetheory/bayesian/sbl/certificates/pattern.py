@@ -5,23 +5,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.sbl.certificates.flat import intercept_fits
 from sparsetheory.bayesian.sbl.certificates.whitening import Whitening, chunks, is_posterior_mean
 from sparsetheory.bayesian.sbl.flat_data import read_flat
 from sparsetheory.bayesian.sbl.noise_variance import NOISE_FLOOR
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.typing import Float64Array, InexactArray
 
 __all__ = ["INFINITE", "LARGEST_RATIO", "PatternCertificate", "mean_change"]
 
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 # Precisions this many times above the smallest are taken for infinite, and set to this value.
 LARGEST_RATIO, INFINITE = 1e3, 1e10
 
 
-def mean_change(before: _Array, after: _Array) -> float:
+def mean_change(before: InexactArray, after: InexactArray) -> float:
     """Return the change of a mean, relative to its norm before.
 
     Parameters
@@ -65,12 +63,12 @@ class PatternCertificate(Certificate):
         "tol", "converged", "noise_learned", "noise_variance", "fit_intercept", "a", "b", "eta",
     )  # fmt: skip
 
-    gamma: _Real = field(kw_only=True, repr=False)
+    gamma: Float64Array = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
     noise_learned: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
     converged: bool = field(kw_only=True)
-    coef: _Array = field(kw_only=True, repr=False)
+    coef: InexactArray = field(kw_only=True, repr=False)
     intercept: Any = field(kw_only=True)
     fit_intercept: bool = field(kw_only=True)
     a: float = field(kw_only=True)
@@ -164,8 +162,8 @@ class PatternCertificate(Certificate):
         return max(moved, abs(next_noise / noise - 1.0)), faults
 
     def _moments(
-        self, frame: Whitening, matrices: list[_Array], gamma: _Real, unit: float
-    ) -> tuple[_Array, _Real, bool]:
+        self, frame: Whitening, matrices: list[InexactArray], gamma: Float64Array, unit: float
+    ) -> tuple[InexactArray, Float64Array, bool]:
         """Return mean and second moments, and whether the coefficients are that mean."""
         means, energies, fits = [], [], True
         for columns, A in chunks(matrices, gamma.size):
@@ -176,7 +174,7 @@ class PatternCertificate(Certificate):
             fits &= is_posterior_mean(self.coef[columns], A, g, S, unit, frame)
         return np.concatenate(means), np.concatenate(energies), fits
 
-    def _variances(self, energy: _Real) -> _Real:
+    def _variances(self, energy: Float64Array) -> Float64Array:
         """Return prior variances after one update of the precisions."""
         sums = np.convolve(energy, [self.eta, 1.0, self.eta], mode="full")[1:-1]
         precisions = (2.0 * self.a + 1.0) / (sums + 2.0 * self.b)

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
 from sparsetheory.ranges import rounding_of
+from sparsetheory.typing import Float64Array, IndexArray, InexactArray
 
 __all__ = ["Whitening", "chunks", "is_posterior_mean"]
 
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 _EPS = float(np.finfo(np.float64).eps)
 # Columns of a Kronecker product that are formed at a time.
 _CHUNK = 1024
@@ -24,9 +22,9 @@ _CHUNK = 1024
 class Whitening:
     """A square root of the covariance of the measurements, by orthogonal factorisation, and what it whitens."""
 
-    root: _Array
-    basis: _Array | None
-    y: _Array
+    root: InexactArray
+    basis: InexactArray | None
+    y: InexactArray
     noise: float
     n_rows: int
     n_free: int
@@ -34,7 +32,9 @@ class Whitening:
     rounding: float
 
     @classmethod
-    def of(cls, matrices: list[_Array], Y: _Array, gamma: _Real, noise: float, n_rows: int) -> "Whitening":
+    def of(
+        cls, matrices: list[InexactArray], Y: InexactArray, gamma: Float64Array, noise: float, n_rows: int
+    ) -> "Whitening":
         """Factor the columns with a positive variance beside the noise, for `n_rows` measurements that carry it."""
         Y = Y.reshape(Y.shape[0], -1)
         live = np.flatnonzero(gamma)
@@ -61,7 +61,7 @@ class Whitening:
         u = solve_triangular(self.root, self.y, lower=True, trans="C")
         return float(np.linalg.norm(u, axis=0).max())
 
-    def project(self, A: _Array) -> tuple[_Real, _Array]:
+    def project(self, A: InexactArray) -> tuple[Float64Array, InexactArray]:
         """Return the diagonal of ``A^H C^-1 A``, and ``A^H C^-1 y``."""
         inside = A if self.basis is None else self.basis.conj().T @ A
         W = solve_triangular(self.root, inside, lower=True)
@@ -76,7 +76,9 @@ class Whitening:
         return self.noise * (trace - squares)
 
 
-def is_posterior_mean(coef: _Array, A: _Array, gamma: _Real, S: _Array, unit: float, frame: Whitening) -> bool:
+def is_posterior_mean(
+    coef: InexactArray, A: InexactArray, gamma: Float64Array, S: InexactArray, unit: float, frame: Whitening
+) -> bool:
     """Whether coefficients are variances times S, up to their own precision and the rounding of S.
 
     Parameters
@@ -105,7 +107,7 @@ def is_posterior_mean(coef: _Array, A: _Array, gamma: _Real, S: _Array, unit: fl
     return bool(np.all(np.abs(coef - mean) <= allowed))
 
 
-def _columns(matrices: list[_Array], indices: NDArray[np.intp]) -> _Array:
+def _columns(matrices: list[InexactArray], indices: IndexArray) -> InexactArray:
     """Return columns of a dictionary or of a Kronecker product of several."""
     if len(matrices) == 1:
         return matrices[0][:, indices]
@@ -114,7 +116,7 @@ def _columns(matrices: list[_Array], indices: NDArray[np.intp]) -> _Array:
     return reduce(lambda a, b: (a[:, None, :] * b[None, :, :]).reshape(len(a) * len(b), a.shape[1]), parts)
 
 
-def chunks(matrices: list[_Array], n: int) -> Iterator[tuple[NDArray[np.intp], _Array]]:
+def chunks(matrices: list[InexactArray], n: int) -> Iterator[tuple[IndexArray, InexactArray]]:
     """Yield indices and columns, a thousand at a time."""
     for start in range(0, n, _CHUNK):
         indices = np.arange(start, min(start + _CHUNK, n))

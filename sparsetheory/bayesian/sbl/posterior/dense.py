@@ -5,39 +5,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, get_lapack_funcs, solve_triangular
 
 from sparsetheory.bayesian.kronecker.algebra import mode_products, squared_modulus
 from sparsetheory.bayesian.sbl.posterior.moments import PosteriorMoments
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray, InexactArray
 
 __all__ = ["FlatMeasurements", "FlatPosterior", "kron_covariance", "kron_quadratics", "pair_tables"]
-
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class FlatPosterior(PosteriorMoments):
     """One expectation step without structure; attributes as in :class:`KronPosterior`, on the columns in use."""
 
-    gammas: list[_Real]
+    gammas: list[Float64Array]
     noise_variance: float
     n_rows: int
-    S: _Array
-    q: _Real
+    S: InexactArray
+    q: Float64Array
     cost: float
     noise_em: float
     noise_mm: float
     condition: float
 
     @property
-    def prior(self) -> _Real:
+    def prior(self) -> Float64Array:
         """Prior variances, shape (n_kept,)."""
         return self.gammas[0]
 
 
-def pair_tables(matrices: Sequence[_Array]) -> list[_Array]:
+def pair_tables(matrices: Sequence[InexactArray]) -> list[InexactArray]:
     """Return, for each mode, all products of one entry of a column and the conjugate of another.
 
     Parameters
@@ -52,7 +49,7 @@ def pair_tables(matrices: Sequence[_Array]) -> list[_Array]:
     return [(A[:, None, :] * A.conj()[None, :, :]).reshape(-1, A.shape[1]) for A in matrices]
 
 
-def _rows(tables: Sequence[_Array]) -> list[int]:
+def _rows(tables: Sequence[InexactArray]) -> list[int]:
     return [math.isqrt(table.shape[0]) for table in tables]
 
 
@@ -60,7 +57,7 @@ def _interleaving(n_modes: int) -> list[int]:
     return [*range(0, 2 * n_modes, 2), *range(1, 2 * n_modes, 2)]
 
 
-def kron_covariance(tables: Sequence[_Array], variances: _Real) -> _Array:
+def kron_covariance(tables: Sequence[InexactArray], variances: Float64Array) -> InexactArray:
     r"""Return :math:`A\,\mathrm{diag}(G)A^H` for a Kronecker matrix A and any variances.
 
     Parameters
@@ -84,7 +81,7 @@ def kron_covariance(tables: Sequence[_Array], variances: _Real) -> _Array:
     return split.transpose(_interleaving(len(rows))).reshape(math.prod(rows), -1)
 
 
-def kron_quadratics(tables: Sequence[_Array], K: _Array) -> _Real:
+def kron_quadratics(tables: Sequence[InexactArray], K: InexactArray) -> Float64Array:
     r"""Return the diagonal of :math:`A^H K A` for a Kronecker matrix A and a Hermitian K.
 
     Parameters
@@ -104,7 +101,7 @@ def kron_quadratics(tables: Sequence[_Array], K: _Array) -> _Real:
     return np.ascontiguousarray(mode_products(tensor, [table.conj().T for table in tables]).real)
 
 
-def _inverse(lower: _Array) -> _Array:
+def _inverse(lower: InexactArray) -> InexactArray:
     """Return the Hermitian inverse that a Cholesky factor belongs to."""
     (potri,) = get_lapack_funcs(("potri",), (lower,))
     # Above the diagonal the factor is zero, and LAPACK leaves that as it is.
@@ -132,7 +129,7 @@ class FlatMeasurements:
     only informs the noise variance.
     """
 
-    def __init__(self, matrices: Sequence[_Array], Y: _Array, columns: NDArray[np.intp]) -> None:
+    def __init__(self, matrices: Sequence[InexactArray], Y: InexactArray, columns: IndexArray) -> None:
         self.columns = columns
         self.n_rows = Y.shape[0]
         # Rows that carry nothing but noise, and the energy of the data in them.
@@ -161,13 +158,13 @@ class FlatMeasurements:
         """Whether the data are complex."""
         return np.iscomplexobj(self.Y)
 
-    def restrict(self, masks: Sequence[NDArray[np.bool_]]) -> None:
+    def restrict(self, masks: Sequence[BoolArray]) -> None:
         """Drop columns."""
         self.columns = self.columns[masks[0]]
         if self.dense:
             self.matrices = [np.ascontiguousarray(self.matrices[0][:, masks[0]])]
 
-    def _covariance(self, gamma: _Real) -> _Array:
+    def _covariance(self, gamma: Float64Array) -> InexactArray:
         if self.dense:
             A = self.matrices[0]
             return (A * gamma) @ A.conj().T
@@ -176,7 +173,9 @@ class FlatMeasurements:
         variances[self.columns] = gamma
         return kron_covariance(self.tables, variances.reshape(sizes))
 
-    def _project(self, lower: _Array, u: _Array, inverse: _Array) -> tuple[_Array, _Real]:
+    def _project(
+        self, lower: InexactArray, u: InexactArray, inverse: InexactArray
+    ) -> tuple[InexactArray, Float64Array]:
         """Return S and q."""
         if self.dense:
             A = self.matrices[0]
@@ -186,7 +185,7 @@ class FlatMeasurements:
         q = kron_quadratics(self.tables, inverse)
         return S.reshape(q.size, *u.shape[1:])[self.columns], q.reshape(-1)[self.columns]
 
-    def posterior(self, gammas: Sequence[_Real], noise_variance: float) -> FlatPosterior:
+    def posterior(self, gammas: Sequence[Float64Array], noise_variance: float) -> FlatPosterior:
         """Do one expectation step.
 
         Parameters

@@ -7,18 +7,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import svd
 
 from sparsetheory.bayesian.kronecker.algebra import mode_products, mode_starts, outer_product, squared_modulus
 from sparsetheory.bayesian.sbl.posterior.moments import PosteriorMoments
 from sparsetheory.constraints import COUNT, generator
 from sparsetheory.numba_kernels.kronecker import weigh_spectrum
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray, InexactArray
 
 __all__ = ["KronMeasurements", "KronPosterior", "posterior_of"]
-
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +43,19 @@ class KronPosterior(PosteriorMoments):
         majorisation of :func:`mm_sweep`. Neither raises the cost together with the update that it belongs to.
     """
 
-    gammas: list[_Real]
+    gammas: list[Float64Array]
     noise_variance: float
-    S: _Array
-    q: _Real
+    S: InexactArray
+    q: Float64Array
     cost: float
     noise_em: float
     noise_mm: float
-    _matrices: list[_Array]
-    _bases: list[_Array]
-    _weights: _Real
+    _matrices: list[InexactArray]
+    _bases: list[InexactArray]
+    _weights: Float64Array
 
     @cached_property
-    def prior(self) -> _Real:
+    def prior(self) -> Float64Array:
         """Prior variances G, shape (N_1, ..., N_d)."""
         return outer_product(self.gammas)
 
@@ -72,7 +69,7 @@ class KronPosterior(PosteriorMoments):
         """Condition number of C, at most."""
         return 1.0 / (self.noise_variance * float(self._weights.min()))
 
-    def exact_var(self) -> _Real:
+    def exact_var(self) -> Float64Array:
         """Return posterior variances without a difference, accurate however small the noise is.
 
         Returns
@@ -93,7 +90,7 @@ class KronPosterior(PosteriorMoments):
         shares = self.noise_variance / (self.noise_variance + outer_product(squares))
         return self.prior * mode_products(shares, bases).real
 
-    def signal_variances(self, matrices: Sequence[_Array]) -> _Real:
+    def signal_variances(self, matrices: Sequence[InexactArray]) -> Float64Array:
         """Return posterior variances of other Kronecker measurements of x, without noise.
 
         Parameters
@@ -112,7 +109,7 @@ class KronPosterior(PosteriorMoments):
         ]
         return np.maximum(before - mode_products(self._weights, seen), 0.0)
 
-    def sample(self, n: int = 1, rng: Any = None) -> _Array:
+    def sample(self, n: int = 1, rng: Any = None) -> InexactArray:
         """Draw from the posterior exactly.
 
         Parameters
@@ -135,7 +132,7 @@ class KronPosterior(PosteriorMoments):
         mean = self.mean
         return np.stack([mean + self._deviation(source) for _ in range(n)])
 
-    def _deviation(self, rng: np.random.Generator) -> _Array:
+    def _deviation(self, rng: np.random.Generator) -> InexactArray:
         prior = self._prior_of_snapshots()
         x = np.sqrt(prior) * _standard(rng, self.S)
         rows = (*self._weights.shape, *self.S.shape[self.q.ndim :])
@@ -143,14 +140,14 @@ class KronPosterior(PosteriorMoments):
         seen = mode_products(x, self._matrices) + noise
         return x - prior * self._backward(seen)
 
-    def _backward(self, Y: _Array) -> _Array:
+    def _backward(self, Y: InexactArray) -> InexactArray:
         """Return :math:`A^H C^{-1} y`."""
         weights = self._weights[..., None] if Y.ndim > self._weights.ndim else self._weights
         rotated = mode_products(Y, [U.conj().T for U in self._bases]) * weights
         return mode_products(rotated, [A.conj().T @ U for A, U in zip(self._matrices, self._bases, strict=True)])
 
 
-def _standard(rng: np.random.Generator, like: _Array) -> _Array:
+def _standard(rng: np.random.Generator, like: InexactArray) -> InexactArray:
     """Draw standard normal values, complex ones with total variance one."""
     if np.iscomplexobj(like):
         return (rng.standard_normal(like.shape) + 1j * rng.standard_normal(like.shape)) * math.sqrt(0.5)
@@ -170,7 +167,7 @@ class KronMeasurements:
         Columns in use.
     """
 
-    def __init__(self, matrices: Sequence[_Array], Y: _Array, columns: Sequence[NDArray[np.intp]]) -> None:
+    def __init__(self, matrices: Sequence[InexactArray], Y: InexactArray, columns: Sequence[IndexArray]) -> None:
         self.Y = Y
         self.matrices = [np.ascontiguousarray(A[:, used]) for A, used in zip(matrices, columns, strict=True)]
 
@@ -184,17 +181,17 @@ class KronMeasurements:
         """Whether the data are complex."""
         return np.iscomplexobj(self.Y)
 
-    def restrict(self, masks: Sequence[NDArray[np.bool_]]) -> None:
+    def restrict(self, masks: Sequence[BoolArray]) -> None:
         """Drop columns."""
         self.matrices = [np.ascontiguousarray(A[:, mask]) for A, mask in zip(self.matrices, masks, strict=True)]
 
-    def posterior(self, gammas: Sequence[_Real], noise_variance: float) -> KronPosterior:
+    def posterior(self, gammas: Sequence[Float64Array], noise_variance: float) -> KronPosterior:
         """Do one expectation step."""
         return posterior_of(self.matrices, self.Y, gammas, noise_variance)
 
 
 def posterior_of(
-    matrices: Sequence[_Array], Y: _Array, gammas: Sequence[_Real], noise_variance: float
+    matrices: Sequence[InexactArray], Y: InexactArray, gammas: Sequence[Float64Array], noise_variance: float
 ) -> KronPosterior:
     r"""Do one expectation step on checked arrays.
 

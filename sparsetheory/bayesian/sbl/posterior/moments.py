@@ -4,14 +4,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sparsetheory.bayesian.kronecker.algebra import contract, squared_modulus
+from sparsetheory.typing import Float64Array, InexactArray
 
 __all__ = ["PosteriorMoments"]
-
-_Array = NDArray[np.inexact]
-_Real = NDArray[np.float64]
 
 
 class PosteriorMoments:
@@ -36,31 +33,31 @@ class PosteriorMoments:
         @property
         def prior(self) -> Any: ...  # noqa: D102
 
-    def _prior_of_snapshots(self) -> _Real:
+    def _prior_of_snapshots(self) -> Float64Array:
         return self.prior[..., None] if self.S.ndim > self.q.ndim else self.prior
 
     @property
-    def mean(self) -> _Array:
+    def mean(self) -> InexactArray:
         """Posterior mean, of the shape of `S`."""
         return self._prior_of_snapshots() * self.S
 
     @property
-    def var(self) -> _Real:
+    def var(self) -> Float64Array:
         """Posterior variances, of the shape of `q`; the same for every snapshot."""
         return np.maximum(self.prior - self.prior * self.prior * self.q, 0.0)
 
     @cached_property
-    def power(self) -> _Real:
+    def power(self) -> Float64Array:
         """Squared modulus of S, averaged over snapshots."""
         squares = squared_modulus(self.S)
         return squares.mean(axis=-1) if squares.ndim > self.q.ndim else squares
 
     @property
-    def second_moment(self) -> _Real:
+    def second_moment(self) -> Float64Array:
         """Posterior second moments, averaged over snapshots: what maximisation steps need."""
         return self.var + self.prior * self.prior * self.power
 
-    def grad_log(self, k: int) -> _Real:
+    def grad_log(self, k: int) -> Float64Array:
         """Return the derivative of the cost by the logarithms of one factor.
 
         Parameters

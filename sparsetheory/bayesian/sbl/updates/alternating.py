@@ -2,24 +2,22 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.linalg.blas import dnrm2
 
 from sparsetheory.bayesian.kronecker.algebra import contract, outer_product
 from sparsetheory.bayesian.kronecker.factor_checks import check_moments, check_positive_factors
 from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
 from sparsetheory.constraints import COUNT, NONNEGATIVE
+from sparsetheory.typing import Float64Array
 
 __all__ = ["am_mstep", "am_sweep", "one_sweep", "sweep_until"]
 
-_Real = NDArray[np.float64]
+
+_Project = Callable[[int, Float64Array], Float64Array]
 
 
-_Project = Callable[[int, _Real], _Real]
-
-
-def one_sweep(Lam: _Real, gammas: Sequence[_Real], project: _Project | None = None) -> list[_Real]:
+def one_sweep(Lam: Float64Array, gammas: Sequence[Float64Array], project: _Project | None = None) -> list[Float64Array]:
     """Update every factor once, each with the newest others, and leave the scale where it falls.
 
     Parameters
@@ -51,13 +49,13 @@ def one_sweep(Lam: _Real, gammas: Sequence[_Real], project: _Project | None = No
 
 
 def sweep_until(
-    Lam: _Real,
-    gammas: Sequence[_Real],
+    Lam: Float64Array,
+    gammas: Sequence[Float64Array],
     tol: float,
     relative: bool,
     max_sweeps: int,
     project: _Project | None = None,
-) -> tuple[list[_Real], int]:
+) -> tuple[list[Float64Array], int]:
     """Sweep until the outer product of the factors settles.
 
     Parameters
@@ -92,7 +90,7 @@ def sweep_until(
     return list(gammas), n_sweeps
 
 
-def am_sweep(Lam: ArrayLike, gammas: Sequence[ArrayLike]) -> list[_Real]:
+def am_sweep(Lam: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Float64Array]:
     r"""Do one sweep of alternating minimisation.
 
     For each mode in turn :math:`\gamma_k = \frac{N_k}{N} \sum \Lambda \prod_{j \ne k} \gamma_j^{-1}`, the exact
@@ -138,7 +136,7 @@ def am_mstep(
     tol: float = 1e-4,
     relative: bool = True,
     max_sweeps: int = 10_000,
-) -> list[_Real]:
+) -> list[Float64Array]:
     """Sweep until the outer product of the factors settles: the maximisation step, to a tolerance.
 
     Parameters

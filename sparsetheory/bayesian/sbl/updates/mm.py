@@ -3,21 +3,23 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.kronecker.algebra import contract, mode_starts
 from sparsetheory.bayesian.kronecker.factor_checks import check_factors, check_moments
 from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
 from sparsetheory.numba_kernels.kronecker import product_ratios
+from sparsetheory.typing import Float64Array
 
 __all__ = ["mm_sweep", "next_factors", "square_root_ratios", "sweep_ratios"]
 
-_Real = NDArray[np.float64]
-
 
 def sweep_ratios(
-    q: _Real, power: _Real, gammas: Sequence[_Real], ratio: Callable[[int, _Real, _Real], _Real]
-) -> list[_Real]:
+    q: Float64Array,
+    power: Float64Array,
+    gammas: Sequence[Float64Array],
+    ratio: Callable[[int, Float64Array, Float64Array], Float64Array],
+) -> list[Float64Array]:
     r"""Minimise the majoriser over one factor after the other.
 
     Parameters
@@ -53,7 +55,7 @@ def sweep_ratios(
     return ratios
 
 
-def square_root_ratios(k: int, a: _Real, b: _Real) -> _Real:
+def square_root_ratios(k: int, a: Float64Array, b: Float64Array) -> Float64Array:
     """Return the minimiser ``sqrt(b / a)``, zero where a is zero.
 
     Parameters
@@ -70,7 +72,7 @@ def square_root_ratios(k: int, a: _Real, b: _Real) -> _Real:
     return np.sqrt(np.divide(b, a, out=np.zeros_like(b), where=a > 0))
 
 
-def next_factors(q: _Real, power: _Real, gammas: Sequence[_Real]) -> list[_Real]:
+def next_factors(q: Float64Array, power: Float64Array, gammas: Sequence[Float64Array]) -> list[Float64Array]:
     """Do one sweep on checked arrays.
 
     Parameters
@@ -88,7 +90,7 @@ def next_factors(q: _Real, power: _Real, gammas: Sequence[_Real]) -> list[_Real]
     return _kept_positive(gammas, _multiplied(q, power, gammas))
 
 
-def _multiplied(q: _Real, power: _Real, gammas: Sequence[_Real]) -> list[_Real]:
+def _multiplied(q: Float64Array, power: Float64Array, gammas: Sequence[Float64Array]) -> list[Float64Array]:
     """Return factors times the square roots of ratios that :func:`sweep_ratios` would find."""
     starts, factors = mode_starts(q.shape), np.concatenate(gammas)
     updated = np.empty_like(factors)
@@ -96,12 +98,12 @@ def _multiplied(q: _Real, power: _Real, gammas: Sequence[_Real]) -> list[_Real]:
     return np.split(updated, starts[1:-1])
 
 
-def _kept_positive(old: Sequence[_Real], new: Sequence[_Real]) -> list[_Real]:
+def _kept_positive(old: Sequence[Float64Array], new: Sequence[Float64Array]) -> list[Float64Array]:
     """Balance new factors, and floor those of their entries that were positive before."""
     return [np.where(o > 0, floored(n, len(new)), 0.0) for o, n in zip(old, balanced(new), strict=True)]
 
 
-def mm_sweep(a: ArrayLike, b: ArrayLike, gammas: Sequence[ArrayLike]) -> list[_Real]:
+def mm_sweep(a: ArrayLike, b: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Float64Array]:
     r"""Do one majorise-minimise step on the factors of the prior variances.
 
     The log determinant is concave in G and the data term is bounded by its quadratic form, so for

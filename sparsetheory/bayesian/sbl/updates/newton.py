@@ -3,26 +3,26 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.kronecker.factor_checks import check_moments, check_positive_factors
 from sparsetheory.bayesian.sbl.updates.alternating import one_sweep
 from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
+from sparsetheory.typing import Float64Array
 
 __all__ = ["minimise_factors", "newton_mstep"]
 
-_Real = NDArray[np.float64]
 _MAX_ITER = 100
 _ARMIJO = 1e-4
 # Slice means of Lam / G are sums of positive terms, known to a few units of rounding per term.
 _TOL = 1e-13
 
 
-def _marginal(T: _Real, modes: Sequence[int]) -> _Real:
+def _marginal(T: Float64Array, modes: Sequence[int]) -> Float64Array:
     return T.sum(axis=tuple(j for j in range(T.ndim) if j not in modes))
 
 
-def _hessian(T: _Real) -> _Real:
+def _hessian(T: Float64Array) -> Float64Array:
     """Return the Hessian of the sum of T by the logarithms of all factors, plus the directions of exchanged scales."""
     starts = np.concatenate([[0], np.cumsum(T.shape)])
     blocks = [slice(starts[k], starts[k + 1]) for k in range(T.ndim)]
@@ -40,7 +40,7 @@ def _hessian(T: _Real) -> _Real:
     return hessian
 
 
-def _shifted(T: _Real, step: _Real) -> _Real:
+def _shifted(T: Float64Array, step: Float64Array) -> Float64Array:
     """Return ``Lam / G`` after a step of the logarithms of G."""
     start = 0
     for k, n in enumerate(T.shape):
@@ -50,7 +50,7 @@ def _shifted(T: _Real, step: _Real) -> _Real:
     return T
 
 
-def minimise_factors(Lam: _Real, gammas: Sequence[_Real]) -> tuple[list[_Real], int]:
+def minimise_factors(Lam: Float64Array, gammas: Sequence[Float64Array]) -> tuple[list[Float64Array], int]:
     """Minimise over all factors at once.
 
     Parameters
@@ -89,7 +89,7 @@ def minimise_factors(Lam: _Real, gammas: Sequence[_Real]) -> tuple[list[_Real], 
     return balanced(gammas), n_iter
 
 
-def _damped(T: _Real, step: _Real, slope: float, volume: float) -> tuple[float, _Real]:
+def _damped(T: Float64Array, step: Float64Array, slope: float, volume: float) -> tuple[float, Float64Array]:
     """Halve a step until the objective falls by a share of what its slope promises; zero where rounding forbids it."""
     total, size = float(T.sum()), 1.0
     while size > 1e-8:
@@ -102,7 +102,7 @@ def _damped(T: _Real, step: _Real, slope: float, volume: float) -> tuple[float, 
     return 0.0, T
 
 
-def newton_mstep(Lam: ArrayLike, gammas: Sequence[ArrayLike]) -> list[_Real]:
+def newton_mstep(Lam: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Float64Array]:
     r"""Return the exact maximisation step.
 
     :math:`\sum_n \log G_n + \Lambda_n / G_n` is jointly convex in the logarithms of the factors, and strictly so up to

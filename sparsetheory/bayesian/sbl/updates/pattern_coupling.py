@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg.blas import dnrm2
 from scipy.optimize import nnls
 
@@ -17,16 +16,16 @@ from sparsetheory.bayesian.sbl.updates.loop import InnerLoop, RowUpdate
 from sparsetheory.bayesian.sbl.updates.mm import square_root_ratios, sweep_ratios
 from sparsetheory.bayesian.sbl.updates.scaling import floored
 from sparsetheory.constraints import NONNEGATIVE
+from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["CoupledMM", "CoupledNNLS", "coupling_matrices", "neighbour_coupling"]
 
-_Real = NDArray[np.float64]
-_Coupling = _Real | None
+_Coupling = Float64Array | None
 # What the published step adds to every coupled variance.
 _PUBLISHED_OFFSET = 1e-5
 
 
-def neighbour_coupling(n: int, beta: float) -> _Real:
+def neighbour_coupling(n: int, beta: float) -> Float64Array:
     """Return the matrix that adds `beta` times both neighbours of an entry, without wrapping around.
 
     Parameters
@@ -105,22 +104,20 @@ class CoupledMM:
     noise_rule: Literal["em", "mm"] = "mm"
     descends = True
 
-    def __init__(self, matrices: list[_Coupling], latents: list[_Real]) -> None:
+    def __init__(self, matrices: list[_Coupling], latents: list[Float64Array]) -> None:
         self.matrices = matrices
         self.latents = latents
         self._rows = [np.arange(z.size if C is None else C.shape[0]) for C, z in zip(matrices, latents, strict=True)]
         self._protected = [np.zeros(z.size, dtype=np.bool_) for z in latents]
 
-    def factors(self) -> list[_Real]:
+    def factors(self) -> list[Float64Array]:
         """Return the prior variances that the latents make, on the rows in use."""
         return [gamma[rows] for gamma, rows in zip(self._everything(), self._rows, strict=True)]
 
-    def _everything(self) -> list[_Real]:
+    def _everything(self) -> list[Float64Array]:
         return [z if C is None else C @ z for C, z in zip(self.matrices, self.latents, strict=True)]
 
-    def masks(
-        self, gammas: Sequence[_Real], pruning: Pruning, places: Sequence[NDArray[np.intp]]
-    ) -> list[NDArray[np.bool_]]:
+    def masks(self, gammas: Sequence[Float64Array], pruning: Pruning, places: Sequence[IndexArray]) -> list[BoolArray]:
         """Drop small latents, and say which rows still touch one."""
         # A coupled mode has one unit for all its entries.
         at = [np.arange(z.size) * (C is None) for C, z in zip(self.matrices, self.latents, strict=True)]
@@ -129,16 +126,16 @@ class CoupledMM:
         self.latents = [np.where(mask, z, 0.0) for mask, z in zip(stay, self.latents, strict=True)]
         return [gamma > 0 for gamma in self.factors()]
 
-    def restrict(self, masks: Sequence[NDArray[np.bool_]], gammas: Sequence[_Real]) -> list[_Real]:
+    def restrict(self, masks: Sequence[BoolArray], gammas: Sequence[Float64Array]) -> list[Float64Array]:
         """Keep rows, and return their variances."""
         self._rows = [rows[mask] for rows, mask in zip(self._rows, masks, strict=True)]
         return self.factors()
 
-    def step(self, posterior: KronPosterior) -> tuple[list[_Real], int]:
+    def step(self, posterior: KronPosterior) -> tuple[list[Float64Array], int]:
         """Return the next factors, after one sweep."""
         old, moved = posterior.gammas, list(self.latents)
 
-        def ratio(k: int, a: _Real, b: _Real) -> _Real:
+        def ratio(k: int, a: Float64Array, b: Float64Array) -> Float64Array:
             C, g, rows = self.matrices[k], old[k], self._rows[k]
             if C is None:
                 t = square_root_ratios(k, a, b)
@@ -154,7 +151,7 @@ class CoupledMM:
         self._balance([np.where(z > 0, floored(m, len(moved)), 0.0) for z, m in zip(self.latents, moved, strict=True)])
         return self.factors(), 1
 
-    def _balance(self, latents: list[_Real]) -> None:
+    def _balance(self, latents: list[Float64Array]) -> None:
         """Give all factors but the last unit norm."""
         scale = 1.0
         for k, C in enumerate(self.matrices[:-1]):
@@ -164,7 +161,7 @@ class CoupledMM:
         latents[-1] = latents[-1] * scale
         self.latents = latents
 
-    def slopes(self, posterior: KronPosterior) -> list[_Real]:
+    def slopes(self, posterior: KronPosterior) -> list[Float64Array]:
         """Return derivatives of the cost by the logarithms of the latents."""
         result = []
         for k, (C, z, rows) in enumerate(zip(self.matrices, self.latents, self._rows, strict=True)):
@@ -172,7 +169,7 @@ class CoupledMM:
             result.append(z[rows] * slope if C is None else z * (C[rows].T @ slope))
         return result
 
-    def pruned(self, gammas: Sequence[_Real], columns: Sequence[NDArray[np.intp]]) -> bool:
+    def pruned(self, gammas: Sequence[Float64Array], columns: Sequence[IndexArray]) -> bool:
         """Whether a latent is zero."""
         return not all(z.all() for z in self.latents)
 
@@ -180,11 +177,11 @@ class CoupledMM:
         at, C = slope_at_zero(everywhere, k), self.matrices[k]
         return at if C is None else SlopeAtZero(C.T @ at.up, C.T @ at.down, (C**2).T @ at.squares)
 
-    def gains(self, everywhere: Any) -> list[_Real]:
+    def gains(self, everywhere: Any) -> list[Float64Array]:
         """Return by how much each pruned latent alone could lower the cost; zero for the others."""
         return [np.where(z == 0, self._slope(everywhere, k).gain, 0.0) for k, z in enumerate(self.latents)]
 
-    def put_back(self, everywhere: Any, least: float) -> list[_Real]:
+    def put_back(self, everywhere: Any, least: float) -> list[Float64Array]:
         """Return factors in which the best latents of each mode are positive again, and not pruned any more."""
         latents = [z.copy() for z in self.latents]
         for k, gain in enumerate(self.gains(everywhere)):
@@ -220,33 +217,33 @@ class CoupledNNLS(RowUpdate):
         self.matrices, self._everything = matrices, list(matrices)
         self.inner = inner
 
-    def restrict(self, masks: Sequence[NDArray[np.bool_]], gammas: Sequence[_Real]) -> list[_Real]:
+    def restrict(self, masks: Sequence[BoolArray], gammas: Sequence[Float64Array]) -> list[Float64Array]:
         """Keep rows and columns."""
         self.matrices = [None if C is None else C[m][:, m] for C, m in zip(self.matrices, masks, strict=True)]
         return super().restrict(masks, gammas)
 
-    def put_back(self, everywhere: Any, least: float) -> list[_Real]:
+    def put_back(self, everywhere: Any, least: float) -> list[Float64Array]:
         """Return factors in which the best entries of each mode are positive again, and not pruned any more."""
         factors = super().put_back(everywhere, least)
         pairs = zip(self._everything, [factor > 0 for factor in factors], strict=True)
         self.matrices = [None if C is None else C[m][:, m] for C, m in pairs]
         return factors
 
-    def step(self, posterior: KronPosterior) -> tuple[list[_Real], int]:
+    def step(self, posterior: KronPosterior) -> tuple[list[Float64Array], int]:
         """Return the next factors, and the number of sweeps."""
         inner = self.inner
         return sweep_until(
             posterior.second_moment, posterior.gammas, inner.tol, inner.relative, inner.max_sweeps, self._project
         )
 
-    def _project(self, k: int, gamma: _Real) -> _Real:
+    def _project(self, k: int, gamma: Float64Array) -> Float64Array:
         C = self.matrices[k]
         if C is None:
             return floored(gamma, len(self.matrices))
         return _PUBLISHED_OFFSET + C @ nnls(C, gamma)[0]
 
 
-def latent_details(update: Any, columns: Sequence[NDArray[np.intp]], sizes: Sequence[int]) -> dict[str, Any]:
+def latent_details(update: Any, columns: Sequence[IndexArray], sizes: Sequence[int]) -> dict[str, Any]:
     """Return what factors on all columns are made of, where an update has latent ones.
 
     Parameters

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg.blas import dnrm2
+
+from sparsetheory.typing import Float64Array
 
 __all__ = ["balanced", "floored"]
 
-_Real = NDArray[np.float64]
 
-
-def balanced(gammas: Sequence[_Real]) -> list[_Real]:
+def balanced(gammas: Sequence[Float64Array]) -> list[Float64Array]:
     """Give all factors but the last unit norm; the last takes the scale.
 
     Parameters
@@ -33,7 +32,7 @@ def balanced(gammas: Sequence[_Real]) -> list[_Real]:
     return [*scaled, last]
 
 
-def floored(gamma: _Real, n_modes: int) -> _Real:
+def floored(gamma: Float64Array, n_modes: int) -> Float64Array:
     """Raise positive entries to a tiny share of the largest, so that no product of one per mode underflows.
 
     Parameters

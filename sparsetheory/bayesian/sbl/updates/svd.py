@@ -1,18 +1,18 @@
 """Nearest separable tensor by successive truncation: the approximate maximisation step of SVD-KroSBL."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.kronecker.factor_checks import check_moments
+from sparsetheory.typing import Float64Array
 
 __all__ = ["separable_factors", "svd_mstep"]
 
-_Real = NDArray[np.float64]
 # Eigenvalues this close to the largest, relative to it, count as equal: rounding of a symmetric eigensolver.
 _TIED = 1e-13
 
 
-def _leading_vector(gram: _Real) -> _Real:
+def _leading_vector(gram: Float64Array) -> Float64Array:
     """Return a leading eigenvector without negative entries of a matrix without negative entries.
 
     Where the largest eigenvalue is multiple, the projection of the vector of ones on its eigenspace: a sum of Perron
@@ -27,7 +27,7 @@ def _leading_vector(gram: _Real) -> _Real:
     return vector / np.linalg.norm(vector)
 
 
-def _truncated(T: _Real) -> tuple[_Real, _Real]:
+def _truncated(T: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return a unit vector u and ``u.T @ T`` for the leading singular triplet of a matrix without negative entries."""
     # Squares of tiny entries underflow in the Gram matrix.
     scale = float(T.max())
@@ -42,7 +42,7 @@ def _truncated(T: _Real) -> tuple[_Real, _Real]:
     return u, (u @ T) * scale
 
 
-def separable_factors(Lam: _Real) -> list[_Real]:
+def separable_factors(Lam: Float64Array) -> list[Float64Array]:
     """Approximate a tensor without negative entries by an outer product.
 
     Parameters
@@ -62,7 +62,7 @@ def separable_factors(Lam: _Real) -> list[_Real]:
     return [*factors, rest.reshape(-1)]
 
 
-def svd_mstep(Lam: ArrayLike) -> list[_Real]:
+def svd_mstep(Lam: ArrayLike) -> list[Float64Array]:
     r"""Return a nearly nearest outer product of posterior second moments.
 
     Mode by mode, the leading singular vector of the unfolding becomes the factor, and the rest goes on.
