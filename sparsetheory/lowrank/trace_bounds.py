@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.constraints import FINITE
-from sparsetheory.lowrank.blocks import check_rank
+from sparsetheory.constraints import COUNT, FINITE
 from sparsetheory.typing import Float64Array
 
 __all__ = ["perturbation_bound", "scalar_bounds"]
@@ -45,12 +44,12 @@ def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[flo
     >>> round(lo, 9), round(hi, 9)
     (3.4, 4.0)
     """
-    rank = check_rank(rank)
-    if check_rank(n, "n") < rank:
-        raise ValueError(f"n must be at least rank={rank}, got {n!r}")
+    rank = COUNT.check("rank", rank)
+    if COUNT.check("n", n) < rank:
+        raise ValueError(f"n must be at least rank={rank}; got {n!r}")
     for name, value in (("energy", energy), ("overlap", overlap)):
         if not (FINITE.accepts(value) and value >= 0):
-            raise ValueError(f"{name} must be finite and must not be negative, got {value!r}")
+            raise ValueError(f"{name} must be finite and must not be negative; got {value!r}")
     if energy == 0:
         return 0.0, 0.0
     # Of unit energy, so that nothing overflows. Sums of n squares and of n fourth powers round by so much.
@@ -107,7 +106,7 @@ def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, sigma: Ar
         raise ValueError(f"block_norms and noise_norms must have one length, got {norms.shape} and {noise.shape}")
     for name, values in (("block_norms", norms), ("noise_norms", noise), ("sigma", sigma)):
         if not (np.isfinite(values).all() and (values >= 0).all()):
-            raise ValueError(f"{name} must be finite and not negative, got {values!r}")
+            raise ValueError(f"{name} must be finite and not negative; got {values!r}")
     # In units of the largest number, whose square may leave the range of float64.
     unit = max(x.max(initial=0.0) for x in (norms, noise, sigma)) or 1.0
     norms, noise, sigma = norms / unit, noise / unit, sigma / unit

@@ -36,7 +36,7 @@ def digits_blocks(images_per_block: int = 20) -> list[Float64Array]:
 
     pixels = load_digits().data.T
     if not 1 <= images_per_block <= pixels.shape[1]:
-        raise ValueError(f"images_per_block must be between 1 and {pixels.shape[1]}, got {images_per_block!r}")
+        raise ValueError(f"images_per_block must be between 1 and {pixels.shape[1]}; got {images_per_block!r}")
     count = pixels.shape[1] // images_per_block
     return [np.ascontiguousarray(pixels[:, k * images_per_block : (k + 1) * images_per_block]) for k in range(count)]
 
