@@ -48,7 +48,7 @@ def _as_list(blocks: Iterable[Any]) -> list[Any]:
     except TypeError as error:
         raise TypeError(f"blocks must be a list of matrices; got {type(blocks).__name__}") from error
     if not found:
-        raise ValueError("need at least one block, got an empty list")
+        raise ValueError("need at least one block; got an empty list")
     return found
 
 

@@ -195,7 +195,7 @@ def union_bound(blocks: Sequence[Any], rank: int, groups: Sequence[Sequence[int]
     checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     parts = [[k] for k in range(len(checked))] if groups is None else [list(g) for g in groups]
     if not all(parts) or sorted(k for part in parts for k in part) != list(range(len(checked))):
-        raise ValueError(f"groups must partition range({len(checked)}) into non-empty parts, got {parts!r}")
+        raise ValueError(f"groups must partition range({len(checked)}) into non-empty parts; got {parts!r}")
     spectra = [squared_spectrum(checked, part) for part in parts]
     cap = float(np.sort(np.concatenate(spectra))[::-1][:rank].sum())
     return _interval(checked, sum(tail(s, rank) for s in spectra), cap, "union")
@@ -273,7 +273,7 @@ def centroid_bound(blocks: Sequence[Any], rank: int) -> ErrorInterval:
     """
     checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     if np.unique(checked.widths).size > 1:
-        raise ValueError(f"blocks must have one shape, got widths {np.unique(checked.widths).tolist()}")
+        raise ValueError(f"blocks must have one shape; got widths {np.unique(checked.widths).tolist()}")
     p = len(checked)
     mean: Matrix = pairwise_sum(checked) / p
     spread = np.sqrt(sum(squared_norm(block - mean) for block in checked))

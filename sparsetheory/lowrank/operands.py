@@ -99,7 +99,7 @@ def _check_shape(shape: tuple[int, ...], name: str) -> None:
         hint = "; reshape a single column to (m, 1)" if len(shape) == 1 else ""
         raise ValueError(f"{name} must be two-dimensional; got shape {shape}{hint}")
     if 0 in shape:
-        raise ValueError(f"{name} must have at least one row and one column, got shape {shape}")
+        raise ValueError(f"{name} must have at least one row and one column; got shape {shape}")
 
 
 def _working_dtype(dtype: np.dtype[Any], name: str) -> type:

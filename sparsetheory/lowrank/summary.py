@@ -163,7 +163,7 @@ class SVDSummary:
         self._check_rows(other.n_rows)
         if (self.rank, self.target_rank) != (other.rank, other.target_rank):
             raise ValueError(
-                "summaries must agree in rank and target_rank to be merged, got "
+                "summaries must agree in rank and target_rank to be merged; got "
                 f"{(self.rank, self.target_rank)} and {(other.rank, other.target_rank)}"
             )
         _require_norm("all blocks together", np.hypot(np.sqrt(self.energy), np.sqrt(other.energy)))
@@ -262,7 +262,7 @@ class SVDSummary:
 
     def _check_rows(self, n_rows: int) -> None:
         if n_rows != self.n_rows:
-            raise ValueError(f"row counts must agree: the summary has {self.n_rows}, got {n_rows}")
+            raise ValueError(f"row counts must agree: the summary has {self.n_rows}; got {n_rows}")
 
     def _check_contents(self, blocks: Blocks) -> None:
         if blocks.n_columns != self.n_columns:

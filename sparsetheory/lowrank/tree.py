@@ -63,7 +63,7 @@ def tree_summary(
     """
     rank = COUNT.check("rank", rank)
     if len(blocks) == 0:
-        raise ValueError("need at least one block, got an empty list")
+        raise ValueError("need at least one block; got an empty list")
     _require_rows(blocks)
     starts = range(0, len(blocks), _BLOCKS_PER_TASK)
     submit, gather = _scheduler(executor)

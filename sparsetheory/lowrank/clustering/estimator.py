@@ -363,7 +363,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
     def _checked(self, blocks: Sequence[Any]) -> Blocks:
         checked = Blocks(blocks)
         if checked.n_rows != self._n_rows:
-            raise ValueError(f"blocks must have {self._n_rows} rows as in fit, got {checked.n_rows}")
+            raise ValueError(f"blocks must have {self._n_rows} rows as in fit; got {checked.n_rows}")
         return checked
 
     def _check_labels(self, labels: Sequence[int] | Int64Array, count: int) -> Int64Array:
@@ -371,5 +371,5 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         if array.shape != (count,) or array.dtype.kind not in "iu":
             raise ValueError(f"labels must be {count} integers; got shape {array.shape} and dtype {array.dtype}")
         if array.size and not (array.min() >= 0 and array.max() < len(self.bases_)):
-            raise ValueError(f"labels must lie in 0 to {len(self.bases_) - 1}, got {array.min()} to {array.max()}")
+            raise ValueError(f"labels must lie in 0 to {len(self.bases_) - 1}; got {array.min()} to {array.max()}")
         return array

@@ -86,7 +86,7 @@ def minilm_blocks(width: int = 64, *, embeddings: bool = False) -> WeightBlocks:
     (72, 'layer.0.attention.output.dense.weight[:, 0:384]')
     """
     if width < 1 or _ROWS % width:
-        raise ValueError(f"width must divide {_ROWS}, got {width!r}")
+        raise ValueError(f"width must divide {_ROWS}; got {width!r}")
     blocks, names = [], []
     for name, weight in sorted(_weights().items()):
         if weight.ndim != 2 or not (embeddings or name.startswith("encoder.layer.")):

@@ -297,10 +297,10 @@ def test_bad_input_to_fit(options, blocks, error, message):
     ("call", "message"),
     [
         (lambda f: f.transform([np.eye(4)[:, :1]]), "labels must be given"),
-        (lambda f: f.transform([np.eye(3)], labels=[0]), "blocks must have 4 rows as in fit, got 3"),
+        (lambda f: f.transform([np.eye(3)], labels=[0]), "blocks must have 4 rows as in fit; got 3"),
         (lambda f: f.transform(GOOD, labels=[0]), "labels must be 2 integers"),
         (lambda f: f.transform(GOOD, labels=[0, 9]), "labels must lie in 0 to"),
-        (lambda f: f.predict(np.eye(3)), "blocks must have 4 rows as in fit, got 3"),
+        (lambda f: f.predict(np.eye(3)), "blocks must have 4 rows as in fit; got 3"),
     ],
 )
 def test_bad_input_behind_fit(call, message):
