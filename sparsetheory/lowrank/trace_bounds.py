@@ -56,8 +56,8 @@ def scalar_bounds(energy: float, overlap: float, n_directions: int, rank: int) -
     q = float(overlap) / float(energy) / float(energy)
     if not (1 - allowance) / n <= q <= 1 + allowance:
         raise ValueError(
-            f"overlap must be between energy**2 / n_directions and energy**2, as for every matrix; got energy={energy!r}, "
-            f"overlap={overlap!r}, n_directions={n}"
+            f"overlap must be between energy**2 / n_directions and energy**2, as for every matrix; got "
+            f"energy={energy!r}, overlap={overlap!r}, n_directions={n}"
         )
     variance = max(q - 1 / n, 0.0) + allowance * q
     hi = min(rank / n + np.sqrt(variance * rank * (n - rank) / n), np.sqrt(rank * q), 1.0) * (1 + allowance)
