@@ -18,9 +18,8 @@ def table() -> str:
     parts = [_HEAD]
     for room, kind in estimators():
         summary = (inspect.getdoc(kind) or "").split("\n")[0]
-        parts.append(
-            f"\n## {kind.__name__}\n\n`sparsetheory.{room}`: {summary}\n\n| parameter | may be | default |\n|---|---|---|\n"
-        )
+        parts.append(f"\n## {kind.__name__}\n\n`sparsetheory.{room}`: {summary}\n\n")
+        parts.append("| parameter | may be | default |\n|---|---|---|\n")
         for parameter in parameters(kind):
             needed = parameter.default is inspect.Parameter.empty
             default = "needed" if needed else f"`{parameter.default!r}`"
