@@ -54,8 +54,8 @@ class Solution:
 
 
 def duality_gap(
-    energy: float, fit: float, square: float, penalty: float, largest_ratio: float, *, positive: bool = False
-) -> float:
+    fit: float, square: float, penalty: float, largest_ratio: float, *, positive: bool = False
+) -> tuple[float, float]:
     """Return the gap of ``|y - Xw|^2 / (2n) + sum alpha_j |w_j|`` at the best dual point along the residual r.
 
     The ridge part of an elastic net, ``sum beta_j w_j^2 / 2``, is the squared residual of d more rows, ``sqrt(n
@@ -64,8 +64,8 @@ def duality_gap(
 
     Parameters
     ----------
-    energy, fit, square : float
-        ``y'y / n``, ``y'r / n`` and ``r'r / n``.
+    fit, square : float
+        ``y'r / n`` and ``r'r / n``.
     penalty : float
         Value of the penalty.
     largest_ratio : float
@@ -76,21 +76,19 @@ def duality_gap(
 
     Returns
     -------
-    float
+    gap, scale : float
+        The dual point is this multiple of r.
     """
-    scale = _dual_scale(fit, square, largest_ratio, positive=positive)
-    return max(0.5 * square + penalty - scale * (fit - 0.5 * scale * square), 0.0)
-
-
-def _dual_scale(fit: float, square: float, largest_ratio: float, *, positive: bool) -> float:
-    """Return which multiple of the residual is the best dual point; arguments as for :func:`duality_gap`."""
     if square <= 0.0:
-        return 0.0
+        return penalty, 0.0
     scale = fit / square
     if largest_ratio > 0.0:
         # The residual of an overshooting fit may point away from y: the dual point is bounded on both sides.
         scale = min(max(scale, -1.0 / largest_ratio), 1.0 / largest_ratio)
-    return max(scale, 0.0) if positive else scale
+    if positive:
+        # Products below zero bound nothing, so that a dual point against r need not be allowed.
+        scale = max(scale, 0.0)
+    return max(0.5 * square + penalty - scale * (fit - 0.5 * scale * square), 0.0), scale
 
 
 class WorkingSetSolver:
@@ -179,15 +177,16 @@ class WorkingSetSolver:
     def _minimise(self, alpha: Float64Array, tol: float) -> None:
         """Solve on the working set to a gap (convex penalties) or violation of `tol`."""
         alpha, shape = alpha[self.members], self.shapes[self.members]
-        active = self.active
+        active, energy, limit = self.active, self.quadratic.energy, self.limit[self.members]
 
         def is_done() -> bool:
             if not self.penalty.convex:
                 return active.violation(alpha, shape) <= tol
-            w, g, b = (vector[: active.size] for vector in (active.w, active.g, active.b))
-            fit = self.quadratic.energy - float(b @ w)
-            ratio = float(np.max(self._member_pulls(alpha) / (alpha * self.l1_part), initial=0.0))
-            return self._gap_at(alpha, fit, fit - float(g @ w), ratio)[0] <= tol
+            k = active.size
+            w, g, b = active.w[:k], active.g[:k], active.b[:k]
+            fit = energy - float(b @ w)
+            ratio = float(np.max(self._member_pulls(alpha) / limit, initial=0.0))
+            return self._gap_at(alpha, shape, fit, fit - float(g @ w), ratio)[0] <= tol
 
         active.minimise(alpha, shape, is_done)
 
@@ -256,7 +255,8 @@ class WorkingSetSolver:
             bound = bound.copy()
             bound[self.members] = self._member_pulls(alpha[self.members])
         ratio = float(np.max(bound[alive] / self.limit[alive], initial=0.0))
-        gap, scale = self._gap_at(alpha[self.members], *self.quadratic.residual_products(), ratio)
+        numbers = alpha[self.members], self.shapes[self.members], *self.quadratic.residual_products()
+        gap, scale = self._gap_at(*numbers, ratio)
         return gap, abs(scale)
 
     def _member_pulls(self, alpha: Float64Array) -> Float64Array:
@@ -265,17 +265,17 @@ class WorkingSetSolver:
         g = self.active.g[:k]
         if self.l1_part < 1.0:
             g = g - (1.0 - self.l1_part) * alpha * self.active.w[:k]
-        return np.asarray(self.penalty.pull(g))
+        return g if self.penalty.positive else np.abs(g)
 
-    def _gap_at(self, alpha: Float64Array, fit: float, square: float, ratio: float) -> tuple[float, float]:
+    def _gap_at(
+        self, alpha: Float64Array, shape: Float64Array, fit: float, square: float, ratio: float
+    ) -> tuple[float, float]:
         """Return the duality gap at the members, and the scale of the dual point."""
-        penalty = self.active.penalty(alpha, self.shapes[self.members])
+        penalty = self.active.penalty(alpha, shape)
         if self.l1_part < 1.0:
             ridge = (1.0 - self.l1_part) * float(alpha @ self.active.w[: self.active.size] ** 2)
             square, penalty = square + ridge, penalty - 0.5 * ridge
-        positive = self.penalty.positive
-        gap = duality_gap(self.quadratic.energy, fit, square, penalty, ratio, positive=positive)
-        return gap, _dual_scale(fit, square, ratio, positive=positive)
+        return duality_gap(fit, square, penalty, ratio, positive=self.penalty.positive)
 
     def _dual_norms(self, alpha: Float64Array) -> Float64Array:
         """Return the norms of the columns with the rows that the ridge part adds."""
