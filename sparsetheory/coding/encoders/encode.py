@@ -42,7 +42,8 @@ def encode(
     D : array-like of shape (m, n_atoms)
         Atoms, one per column; they need not be of unit norm.
     penalty : Penalty
-        One of :mod:`sparsetheory.penalties.separable`.
+        One of :mod:`sparsetheory.penalties.separable`, for example ``L1(0.1)``, or ``L1(0.1, positive=True)`` for codes
+        without negative entries.
     solver : {"auto", "fss", "cd", "fb", "sbr", "greedy"}
         "fss" is a block active-set method for l1, exact up to rounding. "cd" takes coordinate and Newton steps on an
         active set; no change of a single entry improves its codes. "fb" is
@@ -50,7 +51,7 @@ def encode(
         "greedy" :func:`~sparsetheory.coding.cd_l0`. "auto" takes "fss" for l1 and "cd" for all else. Where entries must
         not be negative, for example with ``L1(0.1, positive=True)``, there are "cd" and "fb".
     warm : array-like of shape (n_samples, n_atoms), optional
-        Codes to start from; zero by default. `out` may be the same array.
+        Codes to start from; zero by default, and where they are negative but must not be. `out` may be the same array.
     gram : array-like of shape (n_atoms, n_atoms), optional
         ``D.T @ D``, where it is known already.
     tol : float
