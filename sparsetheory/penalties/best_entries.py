@@ -14,7 +14,7 @@ __all__ = ["best_distances", "penalty_values"]
 
 def penalty_values(penalty: Penalty, x: Float64Array) -> Float64Array:
     """Return the penalty of every entry, in double precision; the last axis counts features."""
-    values = penalty.values(np.abs(x), np.float64(penalty.alpha), np.asarray(penalty.shape, dtype=np.float64))
+    values = penalty.values(np.abs(x), *_numbers(penalty))
     return np.where(x < 0, np.inf, values) if penalty.positive else values
 
 
@@ -40,13 +40,13 @@ def best_distances(
     # Where entries must not be negative, those with u below zero are best at zero.
     u = np.maximum(u, 0.0) if penalty.positive else u
     sign, v = np.where(u < 0, -1.0, 1.0), np.abs(u)
-    alpha, shape = np.float64(penalty.alpha), np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), u.shape)
+    alpha, shape = _numbers(penalty)
     outside = np.where(x < 0, np.inf, 0.0) if penalty.positive else 0.0
-    if alpha == 0.0:
+    if penalty.alpha == 0.0:
         return np.asarray(np.abs(x - u) + outside)
     points = [np.zeros_like(v), *penalty.stationary(v, 1.0 / steps, alpha, shape)]
-    candidates = np.stack([np.where(np.isfinite(p), np.maximum(p, 0.0), 0.0) for p in points])
-    values = 0.5 * (candidates - v) ** 2 + steps * penalty.values(candidates, alpha, shape)
+    candidates: Float64Array = np.stack([np.where(np.isfinite(p), np.maximum(p, 0.0), 0.0) for p in points])
+    values: Float64Array = 0.5 * (candidates - v) ** 2 + steps * penalty.values(candidates, alpha, shape)
     best = values.argmin(axis=0)
     chosen = np.take_along_axis(candidates, best[None], axis=0)
     lowest = np.take_along_axis(values, best[None], axis=0)
@@ -54,3 +54,7 @@ def best_distances(
     roundings = 4.0 * np.finfo(np.float64).eps * (lowest + 0.5 * v**2)
     near = values <= lowest + slack * np.abs(candidates - chosen) + roundings
     return np.asarray(np.where(near, np.abs(candidates * sign - x), np.inf).min(axis=0) + outside)
+
+
+def _numbers(penalty: Penalty) -> tuple[Float64Array, Float64Array]:
+    return np.asarray(penalty.alpha, dtype=np.float64), np.asarray(penalty.shape, dtype=np.float64)

@@ -90,6 +90,7 @@ def published_settings(penalty: str) -> dict[str, Any]:
     if penalty not in _PUBLISHED:
         raise ValueError(f"penalty must be one of {', '.join(map(repr, _PUBLISHED))}, got {penalty!r}")
     q, alpha = (0.5 if penalty == "lq" else None), _PUBLISHED[penalty]
+    shape: dict[str, Any] = {} if q is None else {"q": q}
     return {
         "n_components": 500,
         "penalty": penalty,
@@ -97,7 +98,7 @@ def published_settings(penalty: str) -> dict[str, Any]:
         "q": q,
         "update": "olshausen",
         "eta": 0.01,
-        "step": published_step(make_penalty(penalty, alpha, **({} if q is None else {"q": q}))),
+        "step": published_step(make_penalty(penalty, alpha, **shape)),
         "batch_size": 250,
         "n_batches": 4000,
         "inner": "paper",
