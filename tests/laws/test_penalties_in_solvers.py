@@ -93,7 +93,7 @@ def test_codes_are_those_of_scikit_learn(penalty, positive, rng):
     model = linear_model.ElasticNet(alpha / m, l1_ratio=penalty.l1_part, **settings)
     for x, code in zip(X, codes, strict=True):
         assert code == pytest.approx(model.fit(D, x).coef_, abs=1e-8)
-    assert info.gap.max() <= 1e-13
+    assert info.gap.max() <= 1e-12
     assert duality_gap(X, D, codes, alpha, l1_ratio=penalty.l1_part, positive=positive).tolist() == info.gap.tolist()
 
 
@@ -118,7 +118,7 @@ def test_gaps_bound_what_codes_lose(penalty, positive, rng):
             lost = _objective(x, D, c, penalty) - _objective(x, D, b, penalty)
             assert lost <= gap * (1 + 1e-9) + 1e-12
             # The bound is of the order of the largest move; it does not blow up.
-            assert gap <= 50 * size
+            assert gap <= 100 * size / ratio
     assert duality_gap(X, D, -best, 0.1, positive=True).max() == np.inf
 
 
@@ -166,7 +166,7 @@ def test_paths_reach_their_tolerance_with_the_right_sign(penalty, rng):
 @pytest.mark.parametrize("alpha", [0.02, 0.3])
 def test_coefficients_are_those_of_scikit_learn(penalty, positive, alpha, rng):
     X, y = _regression(rng)
-    model = WorkingSetLasso(alpha, penalty=penalty, positive=positive, tol=1e-15).fit(X, y)
+    model = WorkingSetLasso(alpha, penalty=penalty, positive=positive, tol=1e-13).fit(X, y)
     settings = {"positive": positive, "tol": 1e-15, "max_iter": 10**6}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -209,9 +209,8 @@ def test_weights_and_free_features_against_a_general_solver(penalty, positive, r
 def test_gaps_are_recomputed_and_near_misses_found(penalty, positive, dtype, rng):
     X, y = _regression(rng)
     X, y = X.astype(dtype), y.astype(dtype)
-    model = WorkingSetLasso(0.1, penalty=penalty, positive=positive, tol=1e-4 if dtype == np.float32 else 1e-8).fit(
-        X, y
-    )
+    tol = 1e-4 if dtype == np.float32 else 1e-8
+    model = WorkingSetLasso(0.1, penalty=penalty, positive=positive, tol=tol).fit(X, y)
     certificate = model.certificate_
     assert certificate.check(X, y).valid, certificate.reason
     terms = {"tol": certificate.tol, "fit_intercept": True, "bound": certificate.bound}

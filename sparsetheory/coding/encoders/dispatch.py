@@ -106,7 +106,11 @@ def _by_descent(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     if table.kind & tags.FAMILY == tags.L0 and norms.max() > _UNEQUAL * norms.min():
         return _in_unit_atoms(p, norms)
     eps = float(np.finfo(p.X.dtype).eps)
-    share, entry = (_SHARE_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)) if table.jumps else (_SHARE, p.tol)
+    # With a bend of rho, entries that leave zero move 1 / (1 - rho / h) times as far as they are pulled.
+    left = 1.0 - p.penalty.weak_convexity() / float(norms.min()) ** 2
+    share, entry = _SHARE, p.tol * (left if left > 0 else 1.0)
+    if table.jumps:
+        share, entry = _SHARE_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)
     slope = p.penalty.alpha * p.penalty.l1_part if p.penalty.convex else 0.0
 
     def code(rows: FloatArray, guesses: FloatArray, max_iter: int, passes: Int64Array, converged: BoolArray) -> None:
