@@ -198,6 +198,9 @@ def newton(p: PenaltyTable, limit: float, dependent: float, a: BentAtoms, size: 
         end += math.copysign(beyond, a.move[out])
     for j in range(size):
         to = a.x[j] + share * a.move[j] if j != out else end
+        if p.positive:
+            # Rounding may lead another coefficient beyond its own kink at zero.
+            to = max(to, a.x.dtype.type(0))
         a.move[j] = to - a.x[j]
         a.x[j] = to
     times(a.gram, size, a.move, a.column)

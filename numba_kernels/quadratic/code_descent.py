@@ -39,14 +39,21 @@ _ROUNDINGS = 8
 
 
 @inlined
-def _fold(r: FloatArray, thresholds: FloatArray, folded: FloatArray) -> np.floating:
+def _pull(correlation: float, positive: bool) -> float:
+    """Return how hard a correlation pulls its coefficient away from zero, where it may go."""
+    return correlation if positive else abs(correlation)
+
+
+@inlined
+def _fold(r: FloatArray, thresholds: FloatArray, positive: bool, folded: FloatArray) -> np.floating:
     """Write the largest excess of every four correlations a quarter of the length apart; return the largest of all."""
     quarter = r.size // 4
     first, second = r[:quarter], r[quarter : 2 * quarter]
     third, fourth = r[2 * quarter : 3 * quarter], r[3 * quarter : 4 * quarter]
     for i in range(quarter):
-        a, b = abs(first[i]) - thresholds[i], abs(second[i]) - thresholds[i + quarter]
-        c, d = abs(third[i]) - thresholds[i + 2 * quarter], abs(fourth[i]) - thresholds[i + 3 * quarter]
+        a, b = _pull(first[i], positive) - thresholds[i], _pull(second[i], positive) - thresholds[i + quarter]
+        c = _pull(third[i], positive) - thresholds[i + 2 * quarter]
+        d = _pull(fourth[i], positive) - thresholds[i + 3 * quarter]
         a = a if a > b else b
         c = c if c > d else d
         folded[i] = a if a > c else c
@@ -54,19 +61,19 @@ def _fold(r: FloatArray, thresholds: FloatArray, folded: FloatArray) -> np.float
     for i in range(quarter):
         best = max(best, folded[i])
     for i in range(4 * quarter, r.size):
-        best = max(best, abs(r[i]) - thresholds[i])
+        best = max(best, _pull(r[i], positive) - thresholds[i])
     return best
 
 
 @block
-def _admit(gram: FloatArray, r: FloatArray, thresholds: FloatArray, cut: float, a: BentAtoms, size: int) -> int:
+def _admit(gram: FloatArray, r: FloatArray, p: PenaltyTable, cut: float, a: BentAtoms, size: int) -> int:
     """Let atoms in whose excess is at least `cut`, after :func:`_fold`; return the new size, -1 if they do not fit."""
     quarter = r.size // 4
     for group in range(quarter + 1):
         tail = group == quarter
         if tail or a.folded[group] >= cut:
             for i in range(4 * quarter if tail else group, r.size if tail else 4 * quarter, 1 if tail else quarter):
-                if abs(r[i]) - thresholds[i] >= cut and not a.used[i]:
+                if _pull(r[i], p.positive) - p.thresholds[i] >= cut and not a.used[i]:
                     if size == a.x.size:
                         return -1
                     size = enter(gram, i, r.dtype.type(0), r[i], a, size)
@@ -84,7 +91,7 @@ def _sweep(first: int, p: PenaltyTable, limit: float, noise: float, a: BentAtoms
         i, h = a.atoms[j], a.gram[j, j]
         u, step = h * a.x[j] + a.r[j], p.steps[i]
         best: Any = zero
-        if abs(u) > p.thresholds[i]:
+        if _pull(u, p.positive) > p.thresholds[i]:
             # Hard thresholding keeps what it does not drop.
             kept = abs(u) * step
             best = math.copysign(kept if p.kind == L0 else beyond(p.kind, kept, step, p.alpha[i], p.shape[i]), u)
@@ -197,11 +204,11 @@ def _solve(
         first, present = size if settled else 0, _rounding(a, size)
         noise = max(noise, present)
         limit, least = max(goal, noise), max(entry, noise / a.x.dtype.type(_ROUNDINGS))
-        beyond = _fold(r, p.thresholds, a.folded)
+        beyond = _fold(r, p.thresholds, p.positive, a.folded)
         if beyond > least:
             cut, before = min(max(share * beyond, least), beyond), size
             while True:
-                size = _admit(gram, r, p.thresholds, cut, a, size)
+                size = _admit(gram, r, p, cut, a, size)
                 if size != before or cut <= least:
                     break
                 # A loose tolerance leaves active atoms further beyond their thresholds than any that may enter.
@@ -282,7 +289,7 @@ def code_descent(
     rows : ndarray of shape (m, n)
         Correlations of the atoms with each signal, C-ordered; overwritten by the codes.
     guesses : ndarray of shape (m, n) or (0, n)
-        Codes to start from, C-ordered.
+        Codes to start from, C-ordered; not negative where the penalty does not allow it.
     penalty : PenaltyTable
         From :func:`sparsetheory.penalties.piecewise.penalty_table`, in the same precision.
     share : float
@@ -322,7 +329,7 @@ def warmup() -> None:
     for dtype in (np.float64, np.float32):
         one: FloatArray = np.ones(2, dtype)
         guesses = np.empty((0, 2), dtype)
-        table = PenaltyTable(L0, True, False, True, one, one, one, one, np.ones((2, 6), dtype))
+        table = PenaltyTable(L0, False, True, False, True, one, one, one, one, np.ones((2, 6), dtype))
         counts, flags = np.empty(1, np.int64), np.empty(1, np.bool_)
         code_descent(
             np.eye(2, dtype=dtype), np.ones((1, 2), dtype), guesses, table, 0.5, 1e-6, 1e-6, 1e-6, 9, counts, flags

@@ -83,7 +83,8 @@ def penalty_of(name: str, alpha: float, free: float, q: float, norms: Any = 1.0)
 
 def shape_of(penalty: Penalty) -> dict[str, Any]:
     """Return the number beside the strength of a penalty, by name."""
-    return {field.name: getattr(penalty, field.name) for field in fields(penalty)[1:]}  # type: ignore[arg-type]
+    others = [field.name for field in fields(penalty) if field.name not in ("alpha", "positive")]
+    return {name: getattr(penalty, name) for name in others}
 
 
 @st.composite

@@ -1,7 +1,8 @@
 """The separable penalties of sparse coding and sparse regression.
 
 Conventions: ``prox(u) = argmin_x (x - u)^2 / 2 + step * penalty(x)``, the strength `alpha` is inside the penalty, and
-zero wins every tie. Below, v is the absolute value of an entry.
+zero wins every tie. Below, v is the absolute value of an entry. With ``positive=True``, a keyword of every class,
+entries below zero are not allowed: there the penalty is infinite.
 """
 
 from collections.abc import Mapping
@@ -14,13 +15,18 @@ from numpy.typing import ArrayLike
 
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
+from sparsetheory.penalties.definition import Piece
+from sparsetheory.typing import Float64Array
 
-__all__ = ["CEL0", "L0", "L1", "MCP", "SCAD", "CappedL1", "LogSum", "Lq", "make_penalty", "prox"]
+__all__ = ["CEL0", "L0", "L1", "MCP", "SCAD", "CappedL1", "ElasticNet", "LogSum", "Lq", "make_penalty", "prox"]
+
+# Newton steps to the stationary points of l^q, which converge from above without end.
+_NEWTON = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class L1(Penalty):
-    """``alpha v``: soft thresholding, the only convex one here.
+    """``alpha v``: soft thresholding.
 
     Parameters
     ----------
@@ -31,13 +37,60 @@ class L1(Penalty):
     --------
     >>> L1(1.0).prox([-3.0, 0.5, 2.0])
     array([-2.,  0.,  1.])
+    >>> L1(1.0, positive=True).prox([-3.0, 0.5, 2.0])
+    array([0., 0., 1.])
     """
 
-    alpha: float
-    kind: ClassVar[int] = tags.L1
+    convex: ClassVar[bool] = True
+    _tag: ClassVar[int] = tags.L1
+
+    @property
+    def l1_part(self) -> float:
+        """One: there is no square."""
+        return 1.0
+
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return a straight line without end."""
+        return [(np.full_like(alpha, np.inf), alpha, np.zeros_like(alpha))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
+class ElasticNet(Penalty):
+    """``alpha (l1_ratio v + (1 - l1_ratio) v^2 / 2)``: the convention of scikit-learn (Zou and Hastie, 2005).
+
+    Parameters
+    ----------
+    alpha : float
+        Strength, at least 0.
+    l1_ratio : float
+        Share of the l1 norm, above 0 and at most 1, where the penalty is :class:`L1`.
+
+    Examples
+    --------
+    >>> ElasticNet(1.0, l1_ratio=0.5).prox([-3.5, 0.5, 2.0])
+    array([-2.,  0.,  1.])
+    """
+
+    convex: ClassVar[bool] = True
+    l1_ratio: float = 0.5
+    _tag: ClassVar[int] = tags.ELASTIC_NET
+    _name: ClassVar[str] = "l1_ratio"
+    _interval: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    _closed: ClassVar[str] = "high"
+
+    @property
+    def l1_part(self) -> float:
+        """The ratio."""
+        return self.l1_ratio
+
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return a parabola without end."""
+        return [(np.full_like(alpha, np.inf), alpha * shape, -alpha * (1.0 - shape))]
+
+
+@dataclass(frozen=True, repr=False)
 class L0(Penalty):
     """``alpha`` for every entry that is not zero: hard thresholding at ``sqrt(2 step alpha)``.
 
@@ -52,11 +105,34 @@ class L0(Penalty):
     array([-3. ,  0. ,  2.5])
     """
 
-    alpha: float
-    kind: ClassVar[int] = tags.L0
+    _tag: ClassVar[int] = tags.L0
+
+    counts_nonzeros: ClassVar[bool] = True
+
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return none: there is a jump at zero, and nothing beyond."""
+        return []
+
+    @classmethod
+    def slope_at_zero(cls, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return infinity."""
+        return np.full_like(alpha, np.inf)
+
+    @classmethod
+    def values(cls, v: Float64Array, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return the cost of every entry that is not zero."""
+        return np.where(v > 0, alpha, 0.0)
+
+    @classmethod
+    def stationary(
+        cls, u: Float64Array, h: Float64Array, alpha: Float64Array, shape: Float64Array
+    ) -> list[Float64Array]:
+        """Return u itself."""
+        return [u]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lq(Penalty):
     """``alpha v^q``: between hard and soft thresholding.
 
@@ -78,14 +154,43 @@ class Lq(Penalty):
     (1.5, 1.0)
     """
 
-    alpha: float
     q: float
-    kind: ClassVar[int] = tags.LQ
+    _tag: ClassVar[int] = tags.LQ
     _name: ClassVar[str] = "q"
     _interval: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
+    quadratic: ClassVar[bool] = False
 
-@dataclass(frozen=True, eq=False)
+    @classmethod
+    def slope_at_zero(cls, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return infinity."""
+        return np.full_like(alpha, np.inf)
+
+    @classmethod
+    def values(cls, v: Float64Array, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return powers."""
+        return np.asarray(alpha * v**shape)
+
+    @classmethod
+    def stationary(
+        cls, u: Float64Array, h: Float64Array, alpha: Float64Array, shape: Float64Array
+    ) -> list[Float64Array]:
+        """Find the larger zero of ``v - u + c q v^(q - 1)``, convex in v, by Newton steps from u downwards."""
+        c = alpha * shape / h
+        least = (c * (1.0 - shape)) ** (1.0 / (2.0 - shape))
+        v = np.maximum(u, least)
+        for _ in range(_NEWTON):
+            pull = c * v ** (shape - 1.0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                step = (v + pull - u) / (1.0 - (1.0 - shape) * pull / v)
+            new = np.where(np.isfinite(step), np.clip(v - step, least, v), v)
+            if np.array_equal(new, v):
+                break
+            v = new
+        return [v]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class CEL0(Penalty):
     """``alpha - (a^2 / 2)(v - k)^2`` up to ``k = sqrt(2 alpha) / a``, then ``alpha``, with a the norm of the feature.
 
@@ -107,21 +212,30 @@ class CEL0(Penalty):
     array([0.1, 0.2])
     """
 
-    alpha: float
     norms: Any = 1.0
-    kind: ClassVar[int] = tags.CEL0
+    _tag: ClassVar[int] = tags.CEL0
     _name: ClassVar[str] = "norms"
     _per_feature: ClassVar[bool] = True
 
+    counts_nonzeros: ClassVar[bool] = True
+
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return one parabola up to its top."""
+        slope = np.sqrt(2.0 * alpha) * shape
+        return [(np.sqrt(2.0 * alpha) / shape, slope, shape**2)]
+
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, CEL0) and self.alpha == other.alpha
-        return same and np.array_equal(self.norms, other.norms)  # type: ignore[attr-defined]
+        if not isinstance(other, CEL0):
+            return False
+        same = (self.alpha, self.positive) == (other.alpha, other.positive)
+        return same and np.array_equal(self.norms, other.norms)
 
     def __hash__(self) -> int:
-        return hash((self.alpha, np.asarray(self.norms).tobytes()))
+        return hash((self.alpha, self.positive, np.asarray(self.norms).tobytes()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MCP(Penalty):
     """``alpha v - v^2 / (2 gamma)`` up to ``gamma alpha``, then ``gamma alpha^2 / 2``: firm thresholding (Zhang, 2010).
 
@@ -138,13 +252,17 @@ class MCP(Penalty):
     array([0., 1., 3.])
     """
 
-    alpha: float
     gamma: float = 3.0
-    kind: ClassVar[int] = tags.MCP
+    _tag: ClassVar[int] = tags.MCP
     _name: ClassVar[str] = "gamma"
 
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return one parabola up to its top."""
+        return [(shape * alpha, alpha, 1.0 / shape)]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class SCAD(Penalty):
     """``alpha v`` up to alpha, a parabola up to ``a alpha``, then ``alpha^2 (a + 1) / 2`` (Fan and Li, 2001).
 
@@ -161,14 +279,19 @@ class SCAD(Penalty):
     array([0. , 0.5, 2. , 4. ])
     """
 
-    alpha: float
     a: float = 3.7
-    kind: ClassVar[int] = tags.SCAD
+    _tag: ClassVar[int] = tags.SCAD
     _name: ClassVar[str] = "a"
     _interval: ClassVar[tuple[float, float]] = (2.0, np.inf)
 
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return a line and a parabola up to its top."""
+        bend = 1.0 / (shape - 1.0)
+        return [(alpha, alpha, np.zeros_like(alpha)), (shape * alpha, shape * alpha * bend, bend)]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class LogSum(Penalty):
     """``alpha log(1 + v / eps)``, whose reweighted form is reweighted l1 (Candès, Wakin and Boyd, 2008).
 
@@ -185,13 +308,32 @@ class LogSum(Penalty):
     array([0.   , 1.   , 9.908])
     """
 
-    alpha: float
     eps: float
-    kind: ClassVar[int] = tags.LOG_SUM
+    _tag: ClassVar[int] = tags.LOG_SUM
     _name: ClassVar[str] = "eps"
 
+    quadratic: ClassVar[bool] = False
 
-@dataclass(frozen=True)
+    @classmethod
+    def slope_at_zero(cls, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return the derivative of the logarithm at its end."""
+        return np.asarray(alpha / shape)
+
+    @classmethod
+    def values(cls, v: Float64Array, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return logarithms."""
+        return np.asarray(alpha * np.log1p(v / shape))
+
+    @classmethod
+    def stationary(
+        cls, u: Float64Array, h: Float64Array, alpha: Float64Array, shape: Float64Array
+    ) -> list[Float64Array]:
+        """Solve ``(u - v)(eps + v) = alpha / h``; the other root is a maximum."""
+        square = np.maximum((u + shape) ** 2 - 4.0 * alpha / h, 0.0)
+        return [0.5 * (u - shape + np.sqrt(square))]
+
+
+@dataclass(frozen=True, repr=False)
 class CappedL1(Penalty):
     """``alpha min(v, theta)``: soft thresholding of what is small, nothing of what is large (Zhang, 2010).
 
@@ -208,15 +350,20 @@ class CappedL1(Penalty):
     array([0. , 0.5, 1.5, 3. ])
     """
 
-    alpha: float
     theta: float
-    kind: ClassVar[int] = tags.CAPPED_L1
+    _tag: ClassVar[int] = tags.CAPPED_L1
     _name: ClassVar[str] = "theta"
+
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return a line up to the cap."""
+        return [(shape, alpha, np.zeros_like(alpha))]
 
 
 _BY_NAME: Mapping[str, type[Penalty]] = MappingProxyType(
     {
         "l1": L1,
+        "elastic_net": ElasticNet,
         "l0": L0,
         "lq": Lq,
         "cel0": CEL0,
@@ -239,17 +386,20 @@ def prox(u: ArrayLike, penalty: Penalty, step: float = 1.0) -> Any:
     return penalty.prox(u, step)
 
 
-def make_penalty(name: str, alpha: float, **shape: Any) -> Penalty:
+def make_penalty(name: str, alpha: float, *, positive: bool = False, **shape: Any) -> Penalty:
     """Build a penalty from its name.
 
     Parameters
     ----------
-    name : {"l1", "l0", "lq", "cel0", "mcp", "scad", "log_sum", "capped_l1"}
+    name : {"l1", "elastic_net", "l0", "lq", "cel0", "mcp", "scad", "log_sum", "capped_l1"}
         Family.
     alpha : float
         Strength, at least 0.
+    positive : bool
+        Whether entries must be at least zero.
     **shape : float
-        The other number of the family, by name: `q`, `norms`, `gamma`, `a`, `eps` or `theta`.
+        The other number of the family, by name: `l1_ratio`, `q`, `norms`, `gamma`, `a`, `eps` or `theta`. "lq",
+        "log_sum" and "capped_l1" have no default for it.
 
     Returns
     -------
@@ -270,11 +420,11 @@ def make_penalty(name: str, alpha: float, **shape: Any) -> Penalty:
     family = next((family for known, family in _BY_NAME.items() if known == name), None)
     if family is None:
         raise ValueError(f"penalty must be one of {', '.join(map(repr, _BY_NAME))}, got {name!r}")
-    others = fields(family)[1:]  # type: ignore[arg-type]
-    if not shape.keys() <= {field.name for field in others}:
-        wanted = ", ".join(field.name for field in others) or "nothing"
+    others = {field.name: field.default for field in fields(family) if field.name not in ("alpha", "positive")}
+    if not shape.keys() <= others.keys():
+        wanted = ", ".join(others) or "nothing"
         raise TypeError(f"penalty {name!r} takes {wanted} beside alpha, got {', '.join(sorted(shape))}")
-    for field in others:
-        if field.default is MISSING and field.name not in shape:
-            raise TypeError(f"penalty {name!r} needs {field.name}")
-    return family(alpha, **shape)  # type: ignore[call-arg]
+    for number, default in others.items():
+        if default is MISSING and number not in shape:
+            raise TypeError(f"penalty {name!r} needs {number}")
+    return family(alpha, positive=positive, **shape)

@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.coding.codes.problem import check_codes, check_signals, row_chunks
 from sparsetheory.constraints import NONNEGATIVE, POSITIVE
-from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import largest_violation
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.best_entries import best_distances
 from sparsetheory.penalties.per_feature import PenaltyRows
+from sparsetheory.penalties.separable import ElasticNet
 from sparsetheory.typing import Float64Array, FloatArray
 
 __all__ = ["CodeCertificate", "criticality", "duality_gap", "numbers_of", "promised"]
@@ -27,8 +27,10 @@ _ROUNDINGS = 8
 _SAME = 1e-9
 
 
-def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float) -> Float64Array:
-    r"""Return by how much the l1 objective of each code exceeds its minimum, at most.
+def duality_gap(
+    X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, l1_ratio: float = 1.0, positive: bool = False
+) -> Float64Array:
+    r"""Return by how much the objective of each code with a convex penalty exceeds its minimum, at most.
 
     Parameters
     ----------
@@ -39,17 +41,22 @@ def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float) -> Float
     C : array-like of shape (n_samples, n_atoms)
         Codes.
     alpha : float
-        Strength of the l1 penalty, at least 0.
+        Strength of the penalty, at least 0.
+    l1_ratio : float
+        Share of the l1 norm, as of :class:`~sparsetheory.penalties.ElasticNet`; one, by default, is l1.
+    positive : bool
+        Whether entries must be at least zero.
 
     Returns
     -------
     ndarray of shape (n_samples,)
-        Upper bounds in units of the objective, never negative; computed and returned in double precision.
+        Upper bounds in units of the objective, never negative; computed and returned in double precision. Infinite for
+        codes with negative entries that must not be.
 
     Raises
     ------
     ValueError, TypeError
-        If an array or `alpha` is not as above.
+        If an array or a number is not as above.
 
     Notes
     -----
@@ -58,6 +65,11 @@ def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float) -> Float
     :math:`s = \langle x, r\rangle / \|r\|^2`, cut to the interval where it holds. The gap is then evaluated as
     :math:`\frac12(1 - s)^2\|r\|^2 + \sum_i |c_i|(\lambda - s\,\mathrm{sign}(c_i) D_i^T r)`: all terms are at least
     zero, so small gaps are not lost in cancellation (our rearrangement). O(m n) per code.
+
+    The square of an elastic net, of strength :math:`\mu`, is the squared residual of n more samples, where the signal
+    is zero and the atoms are :math:`\sqrt\mu` times the unit vectors: the same holds with the residual, and its
+    correlations, of the longer signal. If entries must not be negative, only positive correlations bound s, and
+    :math:`s \ge 0`.
 
     Examples
     --------
@@ -69,20 +81,26 @@ def duality_gap(X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float) -> Float
     """
     X, D = check_signals(X, D)
     C = check_codes(C, X, D)
-    alpha = NONNEGATIVE.check("alpha", alpha)
+    penalty = ElasticNet(NONNEGATIVE.check("alpha", alpha), l1_ratio, positive=positive)
+    alpha, ridge = penalty.alpha * penalty.l1_part, penalty.alpha * (1.0 - penalty.l1_part)
     out = np.empty(X.shape[0])
     for chunk, residual, correlations in _residuals(X, D, C):
         codes = C[chunk].astype(np.float64, copy=False)
         square = np.einsum("ij,ij->i", residual, residual)
-        largest = np.abs(correlations).max(axis=1)
+        if ridge > 0:
+            correlations -= ridge * codes
+            square += ridge * np.einsum("ij,ij->i", codes, codes)
+        largest = penalty.pull(correlations).max(axis=1)
         most = np.divide(alpha, largest, out=np.full(square.size, np.inf), where=largest > 0)
         # <x, r> = ||r||^2 + <c, D'r>.
         best = 1.0 + np.divide(
             np.einsum("ij,ij->i", codes, correlations), square, out=np.zeros(square.size), where=square > 0
         )
-        scale = np.clip(best, -most, most)
+        scale = np.clip(best, 0.0 if positive else -most, most)
         slack = np.maximum(alpha - scale[:, None] * np.sign(codes) * correlations, 0.0)
         out[chunk] = 0.5 * (1.0 - scale) ** 2 * square + np.einsum("ij,ij->i", np.abs(codes), slack)
+        if positive:
+            out[chunk][(codes < 0).any(axis=1)] = np.inf
     return out
 
 
@@ -150,7 +168,7 @@ def criticality(X: ArrayLike, D: ArrayLike, C: ArrayLike, penalty: Penalty, step
 
 @dataclass(frozen=True, eq=False)
 class CodeCertificate(Certificate):
-    """A bound on the duality gap (l1), or on the distance from stationarity (other penalties), of every code.
+    """A bound on the duality gap (convex penalties), or on the distance from stationarity (others), of every code.
 
     Attributes
     ----------
@@ -159,10 +177,11 @@ class CodeCertificate(Certificate):
     codes : ndarray of shape (n_samples, n_atoms)
         The codes.
     step : float or None
-        As in :func:`criticality`; not used by l1.
+        As in :func:`criticality`; not used by convex penalties.
     tol : float
-        The promise: every gap is at most this share of the objective of a zero code (l1), and every distance at most
-        this share of the largest correlation of an atom with the signal. `bound` is the largest of these.
+        The promise: every gap is at most this share of the objective of a zero code (convex penalties), and every
+        distance at most this share of the largest correlation of an atom with the signal. `bound` is the largest of
+        these.
     distances : ndarray of shape (n_samples,)
         Gap or distance of each code when last verified; `measured` is their maximum.
 
@@ -280,7 +299,7 @@ def numbers_of(
 
 
 def _statement(penalty: Penalty, tol: float, step: float | None) -> str:
-    if penalty.kind == tags.L1:
+    if penalty.convex:
         what = f"no objective exceeds its minimum by more than {tol:g} of that of a zero code"
     else:
         change = "change of a single entry" if step is None else f"forward-backward step of {step:g}"
@@ -289,8 +308,8 @@ def _statement(penalty: Penalty, tol: float, step: float | None) -> str:
 
 
 def promised(X: FloatArray, D: FloatArray, penalty: Penalty, tol: float) -> Float64Array:
-    """Return how large the gap (l1) or the distance of each code may be, in double precision."""
-    if penalty.kind == tags.L1:
+    """Return how large the gap (convex penalties) or the distance of each code may be, in double precision."""
+    if penalty.convex:
         return 0.5 * tol * np.einsum("ij,ij->i", X, X, dtype=np.float64)
     atoms, out = D.astype(np.float64, copy=False), np.empty(X.shape[0])
     for chunk in row_chunks(X.shape[0], 8 * sum(D.shape)):
@@ -306,8 +325,10 @@ def _distances(
     signals, sizes = np.linalg.norm(X.astype(np.float64, copy=False), axis=1), np.abs(C) @ norms
     # Rounding errors of the correlations with an atom of unit norm.
     noise = _ROUNDINGS * float(np.finfo(C.dtype).eps) * (signals + sizes)
-    if penalty.kind == tags.L1:
-        return duality_gap(X, D, C, penalty.alpha), noise * (sizes + noise)
+    if penalty.convex:
+        gaps = duality_gap(X, D, C, penalty.alpha, l1_ratio=penalty.l1_part, positive=penalty.positive)
+        ridge = penalty.alpha * (1.0 - penalty.l1_part) * np.einsum("ij,ij->i", C, C, dtype=np.float64)
+        return gaps, noise * (sizes + noise) + _ROUNDINGS * float(np.finfo(C.dtype).eps) * ridge
     steps = 1.0 / norms**2 if step is None else np.full(norms.size, step)
     out = np.empty(X.shape[0])
     for chunk, _, correlations in _residuals(X, D, C):

@@ -21,7 +21,7 @@ _ROUNDINGS = 8
 
 @dataclass(frozen=True, eq=False)
 class DictionaryCertificate(CodeCertificate):
-    """A bound on the duality gap (l1) or the distance from stationarity of the codes of some of the signals.
+    """A bound on the duality gap (convex penalties) or the distance from stationarity of the codes of some signals.
 
     Attributes
     ----------

@@ -37,13 +37,17 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
     n_components : int or None
         Number of atoms; by default twice the number of features, or the rows of `init`.
     penalty : str or Penalty
-        "cel0", "l1", "l0", "lq", "mcp", "scad", "log_sum", "capped_l1", or an object whose strength `alpha` replaces.
+        "cel0", "l1", "elastic_net", "l0", "lq", "mcp", "scad", "log_sum", "capped_l1", or an object whose strength
+        `alpha` replaces.
     alpha : float
         Strength; with `target_active` the one to start from.
     q : float, optional
         Power of "lq".
     penalty_params : mapping, optional
-        Other numbers of the penalty by name, as of :func:`make_penalty`.
+        Other numbers of the penalty by name, as of :func:`make_penalty`. "lq", here or by `q`, "log_sum" and
+        "capped_l1" need theirs.
+    positive : bool
+        Whether codes must be at least zero, as they must where a penalty object says so.
     target_active : float, optional
         Mean number of nonzeros per code. The strength is then controlled in every batch, and in the end set by
         bisection on signals that are held out: a fifth, at most 2000.
@@ -131,6 +135,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         alpha: float = 0.1,
         q: float | None = None,
         penalty_params: Mapping[str, Any] | None = None,
+        positive: bool = False,
         target_active: float | None = None,
         update: str = "online",
         eta: float = 1e-2,
@@ -156,6 +161,7 @@ class LqDictionaryLearning(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Ba
         self.alpha = alpha
         self.q = q
         self.penalty_params = penalty_params
+        self.positive = positive
         self.target_active = target_active
         self.update = update
         self.eta = eta

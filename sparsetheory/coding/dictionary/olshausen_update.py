@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
-from sparsetheory.penalties.separable import make_penalty
+from sparsetheory.penalties.separable import CEL0, make_penalty
 from sparsetheory.typing import FloatArray
 
 __all__ = ["gradient_step", "published_settings", "published_step"]
@@ -55,7 +54,7 @@ def gradient_step(atoms: FloatArray, codes: FloatArray, signals: FloatArray, eta
 
 def published_step(penalty: Penalty) -> float:
     """Return the step of the inner loop that is published for 500 atoms: 0.1 for CEL0, 0.01 for the others."""
-    return 0.1 if penalty.kind == tags.CEL0 else 0.01
+    return 0.1 if isinstance(penalty, CEL0) else 0.01
 
 
 def published_settings(penalty: str) -> dict[str, Any]:
@@ -91,6 +90,7 @@ def published_settings(penalty: str) -> dict[str, Any]:
     if penalty not in _PUBLISHED:
         raise ValueError(f"penalty must be one of {', '.join(map(repr, _PUBLISHED))}, got {penalty!r}")
     q, alpha = (0.5 if penalty == "lq" else None), _PUBLISHED[penalty]
+    shape: dict[str, Any] = {} if q is None else {"q": q}
     return {
         "n_components": 500,
         "penalty": penalty,
@@ -98,7 +98,7 @@ def published_settings(penalty: str) -> dict[str, Any]:
         "q": q,
         "update": "olshausen",
         "eta": 0.01,
-        "step": published_step(make_penalty(penalty, alpha, **({} if q is None else {"q": q}))),
+        "step": published_step(make_penalty(penalty, alpha, **shape)),
         "batch_size": 250,
         "n_batches": 4000,
         "inner": "paper",

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sparsetheory.coding.dictionary.learner import BatchLearner
 from sparsetheory.coding.dictionary.olshausen_update import published_step
 from sparsetheory.coding.dictionary.state import data_checksum
 from sparsetheory.coding.encoders.dispatch import choose_solver
-from sparsetheory.constraints import COUNT, JOBS, NONNEGATIVE, POSITIVE
+from sparsetheory.constraints import COUNT, FLAG, JOBS, NONNEGATIVE, POSITIVE
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.separable import make_penalty
 from sparsetheory.typing import FloatArray
@@ -45,10 +46,11 @@ def chosen_penalty(model: Any) -> Penalty:
         raise TypeError(f"penalty_params must be a mapping of names to numbers, got {model.penalty_params!r}")
     shape = dict(model.penalty_params or {}) | ({} if model.q is None else {"q": model.q})
     if not isinstance(model.penalty, Penalty):
-        return make_penalty(model.penalty, model.alpha, **shape)
+        return make_penalty(model.penalty, model.alpha, positive=model.positive, **shape)
     if shape:
         raise ValueError(f"{', '.join(shape)} must go with the name of a penalty; penalty is {model.penalty!r}")
-    return model.penalty.with_alpha(model.alpha)
+    FLAG.check("positive", model.positive)
+    return replace(model.penalty, alpha=model.alpha, positive=model.positive or model.penalty.positive)
 
 
 def count_atoms(model: Any, n_features: int) -> int:

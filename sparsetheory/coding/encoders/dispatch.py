@@ -18,18 +18,15 @@ from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.numba_kernels.quadratic.code_descent import code_descent
 from sparsetheory.numba_kernels.quadratic.feature_sign import feature_sign
 from sparsetheory.penalties.base import Penalty
-from sparsetheory.penalties.per_feature import PenaltyRows
 from sparsetheory.penalties.piecewise import penalty_table
-from sparsetheory.penalties.separable import L0
+from sparsetheory.penalties.separable import L0, L1
 from sparsetheory.typing import BoolArray, FloatArray, IndexArray, Int64Array
 
-__all__ = ["L0_TAGS", "SOLVERS", "CodingProblem", "choose_solver"]
+__all__ = ["SOLVERS", "CodingProblem", "choose_solver"]
 
 # Replaces correlations by codes; takes guesses and a limit, and writes passes and convergence.
 _Coder = Callable[[FloatArray, FloatArray, int, Int64Array, BoolArray], None]
 
-# Penalties of which the price per atom is all that counts for sbr and greedy descent.
-L0_TAGS = (tags.L0, tags.CEL0)
 # Violations of this many roundings of the largest correlation are rounding errors.
 _ROUNDINGS = 8
 # Atoms whose norms differ by more than this factor are coded as unit atoms, where the penalty allows it.
@@ -87,7 +84,7 @@ def _unresolved(p: CodingProblem, chunk: slice) -> BoolArray:
 
 def _gap_is_small(p: CodingProblem, rows: IndexArray) -> BoolArray:
     """Say which codes exceed the minimum of their objective by no more than the tolerance allows."""
-    X, C, alpha = p.X[rows], p.out[rows], p.penalty.alpha
+    X, C, slope = p.X[rows], p.out[rows], p.penalty.alpha * p.penalty.l1_part
     good: BoolArray = np.asarray(np.isfinite(C).all(axis=1))
     if not good.any():
         return good
@@ -95,33 +92,43 @@ def _gap_is_small(p: CodingProblem, rows: IndexArray) -> BoolArray:
     eps, norms = float(np.finfo(p.X.dtype).eps), np.sqrt(np.diagonal(p.gram))
     # Correlations are differences of those of the signal and of the code, each with rounding errors of its own size.
     # Those of large codes excuse no more than the root of the precision: beyond, nothing would be proved.
-    of_signals = 2 * _ROUNDINGS * eps * np.abs(X @ p.D).max(axis=1) / alpha
-    of_codes = 2 * _ROUNDINGS * eps * norms.max() * (np.abs(C) @ norms) / alpha
+    of_signals = 2 * _ROUNDINGS * eps * np.abs(X @ p.D).max(axis=1) / slope
+    of_codes = 2 * _ROUNDINGS * eps * norms.max() * (np.abs(C) @ norms) / slope
     roundings = of_signals + np.minimum(of_codes, eps**0.5)
-    good[good] = duality_gap(X, p.D, C, alpha) <= np.maximum(p.tol, roundings) * objective_rows(X, p.D, C, p.penalty)
+    gaps = duality_gap(X, p.D, C, p.penalty.alpha, l1_ratio=p.penalty.l1_part, positive=p.penalty.positive)
+    good[good] = gaps <= np.maximum(p.tol, roundings) * objective_rows(X, p.D, C, p.penalty)
     return good
 
 
 def _by_descent(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
-    rows = PenaltyRows(p.penalty, p.D.shape[1], p.X.dtype)
     norms = np.sqrt(np.diagonal(p.gram))
-    table = penalty_table(rows.kind, rows.alpha, rows.shape, np.diagonal(p.gram))
-    if table.kind == tags.L0 and norms.max() > _UNEQUAL * norms.min():
+    table = penalty_table(p.penalty, np.diagonal(p.gram))
+    if table.kind & tags.FAMILY == tags.L0 and norms.max() > _UNEQUAL * norms.min():
         return _in_unit_atoms(p, norms)
     eps = float(np.finfo(p.X.dtype).eps)
-    share, entry = (_SHARE_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)) if table.jumps else (_SHARE, p.tol)
-    numbers = share, p.tol, entry, eps**0.5
+    # With a bend of rho, entries that leave zero move 1 / (1 - rho / h) times as far as they are pulled.
+    left = 1.0 - p.penalty.weak_convexity() / float(norms.min()) ** 2
+    share, entry = _SHARE, p.tol * (left if left > 0 else 1.0)
+    if table.jumps:
+        share, entry = _SHARE_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)
+    slope = p.penalty.alpha * p.penalty.l1_part if p.penalty.convex else 0.0
 
     def code(rows: FloatArray, guesses: FloatArray, max_iter: int, passes: Int64Array, converged: BoolArray) -> None:
+        # Violations of a share v of the slope at zero leave a relative gap of at most 2 v.
+        sharper = min(1.0, slope / (2.0 * float(np.abs(rows).max(initial=slope)))) if slope > 0 else 1.0
+        numbers = share, max(sharper * p.tol, eps), max(sharper * entry, eps), eps**0.5
         code_descent(p.gram, rows, guesses, table, *numbers, max_iter, passes, converged)
 
-    return _again(p, *_run(p, code), _by_descent)
+    n_iter, converged = _run(p, code)
+    if slope > 0 and not converged.all():
+        converged[~converged] = _gap_is_small(p, np.flatnonzero(~converged))
+    return _again(p, n_iter, converged, _by_descent)
 
 
 def _in_unit_atoms(p: CodingProblem, norms: FloatArray) -> tuple[Int64Array, BoolArray]:
     """Code with atoms of unit norm, which is the same to a price per atom, so that one tolerance fits all."""
     warm, gram = (None if p.warm is None else p.warm * norms), p.gram / norms / norms[:, None]
-    unit = replace(p, D=p.D / norms, penalty=L0(p.penalty.alpha), warm=warm, gram=gram)
+    unit = replace(p, D=p.D / norms, penalty=L0(p.penalty.alpha, positive=p.penalty.positive), warm=warm, gram=gram)
     counts = _by_descent(unit)
     p.out[...] /= norms
     return counts
@@ -136,6 +143,8 @@ def _run(p: CodingProblem, code: _Coder) -> tuple[Int64Array, BoolArray]:
     def run(chunk: slice) -> None:
         # A copy, because the result may be written over the guesses.
         guesses = np.array(start[chunk])
+        if p.penalty.positive:
+            np.maximum(guesses, 0.0, out=guesses)
         np.matmul(p.X[chunk], p.D, out=p.out[chunk])
         code(p.out[chunk], guesses, max_iter, n_iter[chunk], converged[chunk])
 
@@ -170,7 +179,7 @@ def _doubled(p: CodingProblem, rows: BoolArray) -> CodingProblem:
 
 
 def _by_splitting(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
-    accel = p.penalty.kind == tags.L1
+    accel = p.penalty.convex
     p.out[...], info = forward_backward(p.X, p.D, p.penalty, accel=accel, tol=p.tol, max_iter=p.max_iter, warm=p.warm)
     return info.n_iter, info.converged
 
@@ -216,9 +225,13 @@ def choose_solver(solver: str, penalty: Penalty, name: str = "solver") -> str:
     names = ("auto", *SOLVERS)
     if solver not in names:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}; got {solver!r}")
-    is_l1, is_l0 = penalty.kind == tags.L1, penalty.kind in L0_TAGS
+    by_signs, by_counts = (
+        suits and not penalty.positive for suits in (isinstance(penalty, L1), penalty.counts_nonzeros)
+    )
     if solver == "auto":
-        return "fss" if is_l1 else "cd"
-    if (solver == "fss" and not is_l1) or (solver in ("sbr", "greedy") and not is_l0):
-        raise ValueError(f"{name} {solver!r} is for {'l1' if solver == 'fss' else 'l0 and CEL0'}; got {penalty!r}")
+        return "fss" if by_signs else "cd"
+    if (solver == "fss" and not by_signs) or (solver in ("sbr", "greedy") and not by_counts):
+        family = "l1" if solver == "fss" else "l0 and CEL0"
+        free = " without a sign constraint" if penalty.positive else ""
+        raise ValueError(f"{name} {solver!r} is for {family}{free}; got {penalty!r}")
     return solver

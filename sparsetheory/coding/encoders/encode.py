@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding.codes.problem import check_codes, check_gram, check_signals, check_tolerance
-from sparsetheory.coding.encoders.dispatch import L0_TAGS, SOLVERS, CodingProblem, choose_solver
+from sparsetheory.coding.encoders.dispatch import SOLVERS, CodingProblem, choose_solver
 from sparsetheory.coding.encoders.result import EncodeInfo, Encoding
 from sparsetheory.coding.l0.local_minima import Stability
 from sparsetheory.coding.l0.local_minima import polish as polish_codes
@@ -42,20 +42,23 @@ def encode(
     D : array-like of shape (m, n_atoms)
         Atoms, one per column; they need not be of unit norm.
     penalty : Penalty
-        One of :mod:`sparsetheory.penalties.separable`.
+        One of :mod:`sparsetheory.penalties.separable`, for example ``L1(0.1)``, or ``L1(0.1, positive=True)`` for codes
+        without negative entries.
     solver : {"auto", "fss", "cd", "fb", "sbr", "greedy"}
         "fss" is a block active-set method for l1, exact up to rounding. "cd" takes coordinate and Newton steps on an
         active set; no change of a single entry improves its codes. "fb" is
         :func:`~sparsetheory.coding.forward_backward`. For l0 and CEL0, "sbr" is :func:`~sparsetheory.coding.sbr`, and
-        "greedy" :func:`~sparsetheory.coding.cd_l0`. "auto" takes "fss" for l1 and "cd" for all else.
+        "greedy" :func:`~sparsetheory.coding.cd_l0`. "auto" takes "fss" for l1 and "cd" for all else. Where entries must
+        not be negative, for example with ``L1(0.1, positive=True)``, there are "cd" and "fb".
     warm : array-like of shape (n_samples, n_atoms), optional
-        Codes to start from; zero by default. `out` may be the same array.
+        Codes to start from; zero by default, and where they are negative but must not be. `out` may be the same array.
     gram : array-like of shape (n_atoms, n_atoms), optional
         ``D.T @ D``, where it is known already.
     tol : float
-        For "fss", the relative duality gap: the share of its objective by which a code may be above the minimum. For
-        "cd", how far an entry times the squared norm of its atom may be from best, as a share of the largest
-        correlation of an atom with the signal. For "fb" and "greedy" as documented there; "sbr" does not use it.
+        For "fss", and for "cd" with convex penalties, the relative duality gap: the share of its objective by which a
+        code may be above the minimum. For "cd" with other penalties, how far an entry times the squared norm of its
+        atom may be from best, as a share of the largest correlation of an atom with the signal. For "fb" and "greedy"
+        as documented there; "sbr" does not use it.
     max_iter : int
         Most passes over the atoms per signal; for "fb" and "sbr" most steps, for "greedy" a hundredth of them.
     polish : bool
@@ -124,8 +127,9 @@ def encode(
     X, D = check_signals(X, D)
     PenaltyRows(penalty, D.shape[1], X.dtype)
     solver = choose_solver(solver, penalty)
-    if polish and penalty.kind not in L0_TAGS:
-        raise ValueError(f"polish is for l0 and CEL0; got {penalty!r}")
+    if polish and not (penalty.counts_nonzeros and not penalty.positive):
+        free = " without a sign constraint" if penalty.positive else ""
+        raise ValueError(f"polish is for l0 and CEL0{free}; got {penalty!r}")
     problem = CodingProblem(
         X,
         D,

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from sparsetheory.coding.codes.certificates import CodeCertificate, criticality, duality_gap
 from sparsetheory.coding.codes.objective import objective_rows
 from sparsetheory.coding.l0.local_minima import Polished
-from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.typing import BoolArray, Float64Array, FloatArray, Int64Array
 
@@ -62,10 +61,17 @@ class EncodeInfo:
 
     @cached_property
     def gap(self) -> Float64Array | None:
-        """For l1, how far each objective is from its minimum at most; see :func:`sparsetheory.coding.duality_gap`."""
-        if self.penalty.kind != tags.L1:
+        """For convex penalties, by how much each objective may exceed its minimum; None for others."""
+        if not self.penalty.convex:
             return None
-        return duality_gap(self.signals, self.atoms, self.codes, self.penalty.alpha)
+        return duality_gap(
+            self.signals,
+            self.atoms,
+            self.codes,
+            self.penalty.alpha,
+            l1_ratio=self.penalty.l1_part,
+            positive=self.penalty.positive,
+        )
 
     @cached_property
     def residual(self) -> Float64Array:

@@ -14,7 +14,6 @@ from sparsetheory.coding.proximal_gradient.batch import AcceleratedBatch, Batch,
 from sparsetheory.coding.proximal_gradient.step_sizes import choose_step, squared_spectral_norm
 from sparsetheory.coding.proximal_gradient.trajectory import Recorder, Trajectory
 from sparsetheory.constraints import COUNT
-from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
 from sparsetheory.typing import BoolArray, Float64Array, FloatArray, IndexArray, Int64Array
@@ -170,6 +169,8 @@ def forward_backward(
     lipschitz = squared_spectral_norm(D)
     size = choose_step(step, lipschitz, penalty, accel=accel, check=check_step, only_warn=inner == "paper")
     C = np.zeros((X.shape[0], D.shape[1]), X.dtype) if warm is None else check_codes(warm, X, D, "warm").copy()
+    if penalty.positive:
+        np.maximum(C, 0.0, out=C)
     n_iter, converged = np.zeros(X.shape[0], np.int64), np.ones(X.shape[0], np.bool_)
     recorders = []
     chunks = list(row_chunks(X.shape[0], X.itemsize * sum(D.shape))) if inner == "converged" else []
@@ -209,7 +210,7 @@ def _batch(
 ) -> Batch:
     if not accel:
         return Batch(loss, rows, start, step)
-    kind = AcceleratedBatch if rows.kind == tags.L1 else GuardedBatch
+    kind = AcceleratedBatch if rows.convex else GuardedBatch
     return kind(loss, rows, start, step, restart=restart)
 
 

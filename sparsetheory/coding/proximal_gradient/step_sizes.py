@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 
 from sparsetheory.constraints import FINITE
-from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.typing import FloatArray
 
@@ -75,7 +74,7 @@ def choose_step(
     penalty : Penalty
         Sets the limit; see :func:`step_limit`.
     accel : bool
-        Whether steps are extrapolated; with l1 they may be at most 1/L then.
+        Whether steps are extrapolated; with convex penalties they may be at most 1/L then.
     check : bool
         Whether an unsafe step is refused.
     only_warn : bool
@@ -95,7 +94,7 @@ def choose_step(
     RuntimeWarning
         If the step is not safe and `only_warn` is set.
     """
-    fista = accel and penalty.kind == tags.L1
+    fista = accel and penalty.convex
     limit = 1.0 / lipschitz if fista else step_limit(lipschitz, penalty)
     if step == "auto":
         return limit if fista else _SHARE * limit

@@ -139,7 +139,7 @@ def test_the_tolerance_itself(penalty):
     best = penalty.prox([3.0])
     for share, valid in [(0.9, True), (1.1, False), (1.9, False)]:
         # An entry too small by e leaves a correlation of alpha + e and, scaled back to alpha, a gap of e^2 / 2.
-        error = -np.sqrt(2 * share * 4.5e-3) if penalty.kind == L1.kind else share * 3e-3
+        error = -np.sqrt(2 * share * 4.5e-3) if isinstance(penalty, L1) else share * 3e-3
         certificate = CodeCertificate.of(X, D, [best + error], penalty, tol=1e-3)
         assert certificate.valid is valid
         assert certificate.check(X, D).valid is valid
@@ -152,7 +152,7 @@ def test_what_rounding_may_add(penalty):
     best = penalty.prox([3.0])
     noise = 8 * np.finfo(float).eps * (3.0 + best[0])
     for share, valid in [(0.5, True), (1.7, False)]:
-        error = -np.sqrt(2 * share * noise * best[0]) if penalty.kind == L1.kind else share * noise
+        error = -np.sqrt(2 * share * noise * best[0]) if isinstance(penalty, L1) else share * noise
         assert CodeCertificate.of(X, D, [best + error], penalty, tol=0.0).valid is valid
 
 
