@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sparsetheory.constraints import FRACTION, Real
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.definition import Piece
@@ -80,8 +81,7 @@ class ElasticNet(Penalty):
     convex: ClassVar[bool] = True
     _tag: ClassVar[int] = tags.ELASTIC_NET
     _name: ClassVar[str] = "l1_ratio"
-    _interval: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    _closed: ClassVar[str] = "high"
+    _allowed: ClassVar[Real] = Real(0.0, 1.0, closed="right")
 
     @property
     def l1_part(self) -> float:
@@ -165,7 +165,7 @@ class Lq(Penalty):
     quadratic: ClassVar[bool] = False
     _tag: ClassVar[int] = tags.LQ
     _name: ClassVar[str] = "q"
-    _interval: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    _allowed: ClassVar[Real] = FRACTION
 
     @classmethod
     def slope_at_zero(cls, alpha: Float64Array, shape: Float64Array) -> Float64Array:
@@ -293,7 +293,7 @@ class SCAD(Penalty):
     a: float = 3.7
     _tag: ClassVar[int] = tags.SCAD
     _name: ClassVar[str] = "a"
-    _interval: ClassVar[tuple[float, float]] = (2.0, np.inf)
+    _allowed: ClassVar[Real] = Real(2.0, closed="neither")
 
     @classmethod
     def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
@@ -433,11 +433,11 @@ def make_penalty(name: str, alpha: float, *, positive: bool = False, **shape: An
     """
     family = next((family for known, family in _BY_NAME.items() if known == name), None)
     if family is None:
-        raise ValueError(f"penalty must be one of {', '.join(map(repr, _BY_NAME))}, got {name!r}")
+        raise ValueError(f"penalty must be one of {', '.join(map(repr, _BY_NAME))}; got {name!r}")
     others = {field.name: field.default for field in fields(family) if field.name not in ("alpha", "positive")}
     if not shape.keys() <= others.keys():
         wanted = ", ".join(others) or "nothing"
-        raise TypeError(f"penalty {name!r} takes {wanted} beside alpha, got {', '.join(sorted(shape))}")
+        raise TypeError(f"penalty {name!r} takes {wanted} beside alpha; got {', '.join(sorted(shape))}")
     for number, default in others.items():
         if default is MISSING and number not in shape:
             raise TypeError(f"penalty {name!r} needs {number}")
