@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array
-from sparsetheory.constraints import FLAG
-from sparsetheory.numba_kernels.penalties.tags import POSITIVE
+from sparsetheory.constraints import FLAG, NONNEGATIVE, POSITIVE, Real
+from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.definition import PenaltyFamily
 from sparsetheory.typing import Float64Array, FloatArray
 
@@ -18,35 +18,20 @@ __all__ = ["Penalty"]
 def _numbers(name: str, given: Any) -> Float64Array:
     array = np.asarray(given)
     if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be a real number, got {given!r}")
+        raise TypeError(f"{name} must be a real number; got {given!r}")
     return array.astype(np.float64)
 
 
-def _checked(name: str, given: Any, low: float, high: float, *, closed: str = "", per_feature: bool = False) -> Any:
-    """Return a float, or a read-only vector, whose entries are finite and lie in the interval.
-
-    `closed` says which ends belong to the interval: "", "low" or "high".
-    """
+def _checked(name: str, given: Any, allowed: Real, *, per_feature: bool = False) -> Any:
+    """Return a float, or a read-only vector, whose entries are allowed."""
     numbers = _numbers(name, given)
     if numbers.ndim > per_feature or numbers.size == 0:
-        raise ValueError(f"{name} must be a number{' or a vector' * per_feature}, got shape {numbers.shape}")
-    inside = np.isfinite(numbers) & _inside(numbers, low, high, closed)
-    if not inside.all():
-        need = _interval_text(low, high, closed)
-        if high == np.inf:
-            need = f"finite and {'at least' if closed == 'low' else 'above'} {low:g}"
-        raise ValueError(f"{name} must be {need}, got {numbers[~inside].flat[0]:g}")
+        raise ValueError(f"{name} must be a number{' or a vector' * per_feature}; got shape {numbers.shape}")
+    # Not-a-number is both the least and the largest entry where there is one.
+    for extreme in (numbers.min(), numbers.max()):
+        allowed.check(name, float(extreme))
     numbers.flags.writeable = False
     return numbers if numbers.ndim else float(numbers)
-
-
-def _inside(numbers: Any, low: float, high: float, closed: str) -> Any:
-    above, below = (numbers > low), (numbers < high)
-    return (above | ((closed == "low") & (numbers == low))) & (below | ((closed == "high") & (numbers == high)))
-
-
-def _interval_text(low: float, high: float, closed: str) -> str:
-    return f"in {'[' if closed == 'low' else '('}{low:g}, {high:g}{']' if closed == 'high' else ')'}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,24 +55,16 @@ class Penalty(PenaltyFamily):
     positive: bool = field(default=False, kw_only=True)
     # Tag by which compiled functions know the family.
     _tag: ClassVar[int]
-    # The number beside alpha: its name, the interval where it may lie, which end belongs to it, and whether features
-    # may differ in it.
+    # The number beside alpha: its name, what it may be, and whether features may differ in it.
     _name: ClassVar[str] = ""
-    _interval: ClassVar[tuple[float, float]] = (0.0, np.inf)
-    _closed: ClassVar[str] = ""
+    _allowed: ClassVar[Real] = POSITIVE
     _per_feature: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", _checked("alpha", self.alpha, 0.0, np.inf, closed="low"))
-        object.__setattr__(self, "positive", bool(FLAG.check("positive", self.positive)))
+        object.__setattr__(self, "alpha", _checked("alpha", self.alpha, NONNEGATIVE))
+        object.__setattr__(self, "positive", FLAG.check("positive", self.positive))
         if self._name:
-            number = _checked(
-                self._name,
-                getattr(self, self._name),
-                *self._interval,
-                closed=self._closed,
-                per_feature=self._per_feature,
-            )
+            number = _checked(self._name, getattr(self, self._name), self._allowed, per_feature=self._per_feature)
             object.__setattr__(self, self._name, number)
 
     def __repr__(self) -> str:
@@ -97,7 +74,7 @@ class Penalty(PenaltyFamily):
     @property
     def kind(self) -> int:
         """Tag of the family, plus that of the sign: what compiled functions are given."""
-        return self._tag + POSITIVE * self.positive
+        return self._tag + tags.POSITIVE * self.positive
 
     @property
     def l1_part(self) -> float:
@@ -129,10 +106,13 @@ class Penalty(PenaltyFamily):
         with np.errstate(over="ignore"):
             alpha[:], shape[:] = self.alpha, self.shape
         if not np.isfinite(alpha).all():
-            raise ValueError(f"alpha must be finite in {alpha.dtype}, got {self.alpha!r}")
-        if self._name and not _inside(shape, *self._interval, self._closed).all():
-            need = _interval_text(*self._interval, self._closed)
-            raise ValueError(f"{self._name} must be {need} in {shape.dtype}, got {self.shape!r}")
+            raise ValueError(f"alpha must be finite in {alpha.dtype}; got {self.alpha!r}")
+        if (
+            self._name
+            and shape.size
+            and not all(self._allowed.accepts(float(number)) for number in (shape.min(), shape.max()))
+        ):
+            raise ValueError(f"{self._name} must be {self._allowed} in {shape.dtype}; got {self.shape!r}")
         return alpha, shape
 
     def value(self, x: ArrayLike) -> float:
@@ -175,7 +155,7 @@ class Penalty(PenaltyFamily):
         """
         from sparsetheory.numba_kernels.penalties.thresholding import prox_array
 
-        step = _checked("step", step, 0.0, np.inf)
+        step = _checked("step", step, POSITIVE)
         array = real_array("u", u)
         rows = self._rows("u", array)
         prox_array(self.kind, rows, step, *self.numbers(rows.shape[1], rows.dtype), rows)
@@ -208,13 +188,13 @@ class Penalty(PenaltyFamily):
         """Return the largest u that :meth:`prox` maps to zero, one per feature if features differ."""
         from sparsetheory.numba_kernels.penalties.proximal import zero_threshold
 
-        return self._for_each_shape(zero_threshold, _checked("step", step, 0.0, np.inf))
+        return self._for_each_shape(zero_threshold, _checked("step", step, POSITIVE))
 
     def jump(self, step: float = 1.0) -> Any:
         """Return the size of the smallest nonzero value of :meth:`prox`, its limit at the threshold."""
         from sparsetheory.numba_kernels.penalties.proximal import jump
 
-        return self._for_each_shape(jump, _checked("step", step, 0.0, np.inf))
+        return self._for_each_shape(jump, _checked("step", step, POSITIVE))
 
     def weak_convexity(self) -> float:
         """Return the least rho for which ``value(x) + rho ||x||^2 / 2`` is convex; infinite where there is none."""
@@ -233,6 +213,6 @@ class Penalty(PenaltyFamily):
         if np.ndim(self.shape) and features != self.shape.size:
             raise ValueError(
                 f"{name} must have {self.shape.size} entries in its last axis, one per entry of "
-                f"{self._name}, got shape {array.shape}"
+                f"{self._name}; got shape {array.shape}"
             )
         return np.array(array, order="C").reshape(array.size // max(features, 1), features)

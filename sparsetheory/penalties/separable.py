@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sparsetheory.constraints import FRACTION, Real
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.definition import Piece
@@ -32,6 +33,8 @@ class L1(Penalty):
     ----------
     alpha : float
         Strength, at least 0.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -65,6 +68,8 @@ class ElasticNet(Penalty):
         Strength, at least 0.
     l1_ratio : float
         Share of the l1 norm, above 0 and at most 1, where the penalty is :class:`L1`.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -72,12 +77,11 @@ class ElasticNet(Penalty):
     array([-2.,  0.,  1.])
     """
 
-    convex: ClassVar[bool] = True
     l1_ratio: float = 0.5
+    convex: ClassVar[bool] = True
     _tag: ClassVar[int] = tags.ELASTIC_NET
     _name: ClassVar[str] = "l1_ratio"
-    _interval: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    _closed: ClassVar[str] = "high"
+    _allowed: ClassVar[Real] = Real(0.0, 1.0, closed="right")
 
     @property
     def l1_part(self) -> float:
@@ -98,6 +102,8 @@ class L0(Penalty):
     ----------
     alpha : float
         Strength, at least 0.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -105,9 +111,8 @@ class L0(Penalty):
     array([-3. ,  0. ,  2.5])
     """
 
-    _tag: ClassVar[int] = tags.L0
-
     counts_nonzeros: ClassVar[bool] = True
+    _tag: ClassVar[int] = tags.L0
 
     @classmethod
     def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
@@ -146,6 +151,8 @@ class Lq(Penalty):
         Strength, at least 0.
     q : float
         Strictly between 0 and 1.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -155,11 +162,10 @@ class Lq(Penalty):
     """
 
     q: float
+    quadratic: ClassVar[bool] = False
     _tag: ClassVar[int] = tags.LQ
     _name: ClassVar[str] = "q"
-    _interval: ClassVar[tuple[float, float]] = (0.0, 1.0)
-
-    quadratic: ClassVar[bool] = False
+    _allowed: ClassVar[Real] = FRACTION
 
     @classmethod
     def slope_at_zero(cls, alpha: Float64Array, shape: Float64Array) -> Float64Array:
@@ -203,6 +209,8 @@ class CEL0(Penalty):
         Strength, at least 0.
     norms : float or array_like of shape (n_features,)
         Euclidean norm of every column of the dictionary, above 0.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -213,11 +221,10 @@ class CEL0(Penalty):
     """
 
     norms: Any = 1.0
+    counts_nonzeros: ClassVar[bool] = True
     _tag: ClassVar[int] = tags.CEL0
     _name: ClassVar[str] = "norms"
     _per_feature: ClassVar[bool] = True
-
-    counts_nonzeros: ClassVar[bool] = True
 
     @classmethod
     def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
@@ -245,6 +252,8 @@ class MCP(Penalty):
         Strength and slope at zero, at least 0.
     gamma : float
         Above 0. At steps of `gamma` or more the operator thresholds hard.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -272,6 +281,8 @@ class SCAD(Penalty):
         Strength and slope at zero, at least 0.
     a : float
         Above 2. The operator is continuous at steps below ``a - 1``.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -282,7 +293,7 @@ class SCAD(Penalty):
     a: float = 3.7
     _tag: ClassVar[int] = tags.SCAD
     _name: ClassVar[str] = "a"
-    _interval: ClassVar[tuple[float, float]] = (2.0, np.inf)
+    _allowed: ClassVar[Real] = Real(2.0, closed="neither")
 
     @classmethod
     def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
@@ -301,6 +312,8 @@ class LogSum(Penalty):
         Strength, at least 0.
     eps : float
         Above 0. The operator is continuous while ``step alpha <= eps^2``.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -309,10 +322,9 @@ class LogSum(Penalty):
     """
 
     eps: float
+    quadratic: ClassVar[bool] = False
     _tag: ClassVar[int] = tags.LOG_SUM
     _name: ClassVar[str] = "eps"
-
-    quadratic: ClassVar[bool] = False
 
     @classmethod
     def slope_at_zero(cls, alpha: Float64Array, shape: Float64Array) -> Float64Array:
@@ -343,6 +355,8 @@ class CappedL1(Penalty):
         Strength and slope at zero, at least 0.
     theta : float
         Where the penalty stops growing, above 0.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -419,11 +433,11 @@ def make_penalty(name: str, alpha: float, *, positive: bool = False, **shape: An
     """
     family = next((family for known, family in _BY_NAME.items() if known == name), None)
     if family is None:
-        raise ValueError(f"penalty must be one of {', '.join(map(repr, _BY_NAME))}, got {name!r}")
+        raise ValueError(f"penalty must be one of {', '.join(map(repr, _BY_NAME))}; got {name!r}")
     others = {field.name: field.default for field in fields(family) if field.name not in ("alpha", "positive")}
     if not shape.keys() <= others.keys():
         wanted = ", ".join(others) or "nothing"
-        raise TypeError(f"penalty {name!r} takes {wanted} beside alpha, got {', '.join(sorted(shape))}")
+        raise TypeError(f"penalty {name!r} takes {wanted} beside alpha; got {', '.join(sorted(shape))}")
     for number, default in others.items():
         if default is MISSING and number not in shape:
             raise TypeError(f"penalty {name!r} needs {number}")

@@ -31,4 +31,4 @@ def kinks(kind, alpha, shape):
 
 def shapes_of(kind, numbers):
     """Return numbers between zero and one, moved to where the number beside alpha may lie."""
-    return np.asarray(numbers) + _ROWS[kind].family._interval[0]
+    return np.asarray(numbers) + _ROWS[kind].family._allowed.low

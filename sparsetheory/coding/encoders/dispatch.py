@@ -64,19 +64,23 @@ def _by_feature_sign(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
         feature_sign(p.gram, rows, guesses, *numbers, max_iter, passes, converged)
 
     n_iter, converged = _run(p, code)
+    _decide_by_gaps(p, converged)
+    return _again(p, n_iter, converged, _by_feature_sign)
+
+
+def _decide_by_gaps(p: CodingProblem, converged: BoolArray) -> None:
+    """Let gaps decide what passes do not resolve beside rounding errors, where the penalty is convex."""
     if p.penalty.alpha > 0:
-        # What the passes do not resolve beside rounding errors, the gap decides.
         for chunk in row_chunks(p.X.shape[0], 8 * sum(p.D.shape)):
             left = ~converged[chunk] | _unresolved(p, chunk)
             converged[chunk][left] = _gap_is_small(p, np.flatnonzero(left) + chunk.start)
-    return _again(p, n_iter, converged, _by_feature_sign)
 
 
 def _unresolved(p: CodingProblem, chunk: slice) -> BoolArray:
     """Say where rounding errors of the terms of the correlations exceed what the tolerance allows."""
     norms = np.sqrt(np.diagonal(p.gram))
     roundings = _ROUNDINGS * float(np.finfo(p.X.dtype).eps) * norms.max()
-    allowed = p.penalty.alpha * p.tol / 2
+    allowed = p.penalty.alpha * p.penalty.l1_part * p.tol / 2
     if p.X.dtype == np.float32:
         allowed = np.maximum(allowed, 4 * roundings * np.linalg.norm(p.X[chunk], axis=1))
     return np.asarray(roundings * (np.abs(p.out[chunk]) @ norms) > allowed)
@@ -111,17 +115,22 @@ def _by_descent(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     share, entry = _SHARE, p.tol * (left if left > 0 else 1.0)
     if table.jumps:
         share, entry = _SHARE_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)
-    slope = p.penalty.alpha * p.penalty.l1_part if p.penalty.convex else 0.0
+    slope = ridge = 0.0
+    if p.penalty.convex:
+        slope, ridge = p.penalty.alpha * p.penalty.l1_part, p.penalty.alpha * (1.0 - p.penalty.l1_part)
+    # A step moves the correlation by h, and the slope of the penalty by the strength of its square.
+    steepness = 1.0 + ridge / float(norms.min()) ** 2
 
     def code(rows: FloatArray, guesses: FloatArray, max_iter: int, passes: Int64Array, converged: BoolArray) -> None:
         # Violations of a share v of the slope at zero leave a relative gap of at most 2 v.
-        sharper = min(1.0, slope / (2.0 * float(np.abs(rows).max(initial=slope)))) if slope > 0 else 1.0
+        largest = float(np.abs(rows).max(initial=slope))
+        sharper = slope / (2.0 * steepness * largest) if slope > 0 else 1.0
         numbers = share, max(sharper * p.tol, eps), max(sharper * entry, eps), eps**0.5
         code_descent(p.gram, rows, guesses, table, *numbers, max_iter, passes, converged)
 
     n_iter, converged = _run(p, code)
-    if slope > 0 and not converged.all():
-        converged[~converged] = _gap_is_small(p, np.flatnonzero(~converged))
+    if p.penalty.convex:
+        _decide_by_gaps(p, converged)
     return _again(p, n_iter, converged, _by_descent)
 
 

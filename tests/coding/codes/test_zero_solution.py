@@ -111,7 +111,7 @@ def test_nothing_to_keep():
         ({"penalty_cls": "l1"}, TypeError, "penalty_cls must be a class of penalties; got 'l1'"),
         ({"penalty_cls": L1(1.0)}, TypeError, "penalty_cls must be a class of penalties"),
         ({"penalty_cls": Lq}, TypeError, "q"),
-        ({"penalty_cls": Lq, "q": 2.0}, ValueError, r"q must be in \(0, 1\), got 2"),
+        ({"penalty_cls": Lq, "q": 2.0}, ValueError, r"q must be a number in \(0, 1\); got 2"),
         ({"penalty_cls": CEL0, "norms": [1.0]}, ValueError, "penalty must have one number per atom, 5; it has 1"),
         ({"step": 0.0}, ValueError, "step must be a finite positive number; got 0.0"),
     ]

@@ -96,7 +96,7 @@ def test_progress_is_shown(rng, capsys):
         ({"n_components": 0}, ValueError, "n_components must be"),
         ({"penalty": "l2"}, ValueError, "penalty must be one of"),
         ({"alpha": -1.0}, ValueError, "alpha must be"),
-        ({"q": 0.5}, TypeError, "takes norms beside alpha, got q"),
+        ({"q": 0.5}, TypeError, "takes norms beside alpha; got q"),
         ({"penalty": "lq"}, TypeError, "needs q"),
         ({"penalty": "lq", "q": 1.5}, ValueError, "q must be"),
         ({"penalty": L1(1.0), "q": 0.5}, ValueError, "q must go with the name"),

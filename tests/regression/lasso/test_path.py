@@ -218,7 +218,7 @@ def test_a_missed_tolerance_is_reported_with_numbers(rng):
         ({"alphas": [-1.0]}, "alphas must be positive"),
         ({"alphas": []}, "alphas must be positive"),
         ({"n_alphas": 0}, "n_alphas must be an integer from 1 to"),
-        ({"min_ratio": 1.5}, "min_ratio must be between 0 and 1"),
+        ({"min_ratio": 1.5}, r"min_ratio must be a number in \(0, 1\); got"),
         ({"tol": 0.0}, "tol must be a finite positive number"),
         ({"weights": np.ones(3)}, "weights must be 90"),
         ({"weights": -np.ones(90)}, "weights must be 90"),
