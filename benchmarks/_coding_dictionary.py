@@ -25,7 +25,7 @@ class _Problem:
 
     def __init__(self, n_atoms: int) -> None:
         rng = np.random.default_rng(n_atoms)
-        patches = natural_patches(_BATCH * _BATCHES + _HELD_OUT, 12, "bundled", rng).astype(np.float32)
+        patches = natural_patches(_BATCH * _BATCHES + _HELD_OUT, 12, "bundled", random_state=rng).astype(np.float32)
         self.train, self.held_out = patches[:-_HELD_OUT], patches[-_HELD_OUT:]
         first = self.train[rng.choice(self.train.shape[0], n_atoms, replace=False)]
         self.first = first / np.linalg.norm(first, axis=1, keepdims=True)
@@ -33,7 +33,7 @@ class _Problem:
     def objective(self, atoms: Any) -> float:
         """Mean objective of optimal codes of the held-out patches, by one and the same code for all learners."""
         columns = np.asarray(atoms, dtype=np.float64).T
-        return float(encode(self.held_out.astype(np.float64), columns, L1(_LAM)).info.objective.mean())
+        return float(encode(self.held_out.astype(np.float64), columns.T, L1(_LAM)).objective.mean())
 
     def ours(self, n_batches: int = _BATCHES) -> Any:
         """Atoms after some batches."""

@@ -43,7 +43,8 @@ class _Problem:
         """Return the code of coordinate descent, and whether it met its tolerance."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            codes, info = encode(self.coding.X, self.coding.D, self.penalty, "cd", tol=_TOL)
+            info = encode(self.coding.X, self.coding.A.T, self.penalty, solver="cd", tol=_TOL)
+            codes = info.codes
         return codes[0], bool(info.converged[0])
 
     def split(self, steps: int = 300) -> Float64Array:
@@ -54,7 +55,7 @@ class _Problem:
 def _problems(names: tuple[str, ...] = ALL) -> st.SearchStrategy[_Problem]:
     def build(coding: Coding, name: str, part: float, free: float, q: float, share: float) -> _Problem:
         penalty = penalty_of(name, 1.0, free, q, coding.norms)
-        strength = alpha_max(coding.X, coding.D, type(penalty), **shape_of(penalty))
+        strength = alpha_max(coding.X, coding.A.T, type(penalty), **shape_of(penalty))
         return _Problem(coding, penalty.with_alpha(part * (strength or 1.0)), share)
 
     return st.builds(
@@ -160,11 +161,11 @@ class _Candidate:
         if self.way in ("greedy", "cyclic"):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                code = cd_l0(coding.X, coding.D, self.alpha, rule=self.way, tol=_TOL, max_iter=1000)[0]
+                code = cd_l0(coding.X, coding.A.T, alpha=self.alpha, rule=self.way, tol=_TOL, max_iter=1000).codes[0]
         elif self.way == "support":
             support = coding.rng().random(n) < 0.3
             code = np.zeros(n)
-            code[support] = np.linalg.lstsq(coding.D[:, support], coding.x, rcond=None)[0]
+            code[support] = np.linalg.lstsq(coding.A[:, support], coding.x, rcond=None)[0]
         else:
             penalty = L0(self.alpha) if self.way == "short steps" else CEL0(self.alpha, coding.norms)
             code = take_steps(coding, penalty, (0.01 if self.way == "short steps" else 0.99) / coding.L, 200)[0]

@@ -57,7 +57,7 @@ class _Run:
     @property
     def start(self) -> Float64Array:
         """The first code."""
-        n, rng = self.coding.D.shape[1], self.coding.rng()
+        n, rng = self.coding.A.shape[1], self.coding.rng()
         code = rng.standard_normal(n) * (rng.random(n) < 0.5) / self.coding.norms
         return np.zeros(n) if self.from_zero else code
 
@@ -225,9 +225,9 @@ def _flips(run: _Run, *, forget_the_loss: bool = False) -> Measurement:
 def _crowded_pair(angle: float, lead: float, share: float) -> _Run:
     """Return two atoms that both switch on at once, whereupon the weaker one overshoots and switches off."""
     second = np.array([np.cos(angle), np.sin(angle)])
-    D = np.column_stack([[1.0, 0.0], second])
+    A = np.column_stack([[1.0, 0.0], second])
     correlations = np.array([1.0, 1.0 - lead])
-    coding = Coding(D, np.linalg.solve(D.T, correlations), 0)
+    coding = Coding(A, np.linalg.solve(A.T, correlations), 0)
     step = share / coding.L
     return _Run(coding, penalty_of("l0", 0.999 * step * correlations[1] ** 2 / 2, 1.0, 0.5), step, 30, True)
 

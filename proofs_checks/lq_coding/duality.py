@@ -45,7 +45,8 @@ class _Lasso:
         """Return the code of the active-set solver, and whether it met its tolerance."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            codes, info = encode(self.coding.X, self.coding.D, L1(self.alpha), "fss", tol=1e-9)
+            info = encode(self.coding.X, self.coding.A.T, L1(self.alpha), solver="fss", tol=1e-9)
+            codes = info.codes
         return codes[0], bool(info.converged[0])
 
     def other(self, solution: Float64Array) -> Float64Array:
@@ -59,8 +60,8 @@ class _Lasso:
 def _nearly_dependent(draw: st.DrawFn) -> Coding:
     """Search atoms that differ by little, as few as the signal is long: entries in use may be a million times it."""
     rng, m = np.random.default_rng(draw(seeds)), draw(st.integers(2, 6))
-    D = rng.standard_normal((m, 1)) + draw(decades(-7, -1)) * rng.standard_normal((m, draw(st.integers(2, m))))
-    return Coding(D / np.linalg.norm(D, axis=0), rng.standard_normal(m), int(rng.integers(2**31)))
+    A = rng.standard_normal((m, 1)) + draw(decades(-7, -1)) * rng.standard_normal((m, draw(st.integers(2, m))))
+    return Coding(A / np.linalg.norm(A, axis=0), rng.standard_normal(m), int(rng.integers(2**31)))
 
 
 def _lassos() -> st.SearchStrategy[_Lasso]:
@@ -74,8 +75,8 @@ def _lassos() -> st.SearchStrategy[_Lasso]:
 def _textbook_gap(problem: _Lasso, code: Float64Array, *, scaled: bool = True) -> float:
     """Return objective minus dual objective at the residual, scaled down until it is feasible."""
     x = problem.coding.x
-    residual = x - problem.coding.D @ code
-    largest = np.abs(problem.coding.D.T @ residual).max()
+    residual = x - problem.coding.A @ code
+    largest = np.abs(problem.coding.A.T @ residual).max()
     theta = residual * (min(1.0, problem.alpha / largest) if scaled and largest > 0 else 1.0)
     dual = (x @ x - (x - theta) @ (x - theta)) / 2
     return objective(problem.coding, L1(problem.alpha), code) - float(dual)
@@ -93,7 +94,11 @@ def _gap(problem: _Lasso, *, scaled: bool = True) -> Measurement:
     penalty = L1(problem.alpha)
     above = objective(problem.coding, penalty, code) - objective(problem.coding, penalty, solution)
     textbook = _textbook_gap(problem, code, scaled=scaled)
-    gap = float(duality_gap(problem.coding.X, problem.coding.D, code[None], problem.alpha)[0]) if scaled else textbook
+    gap = (
+        float(duality_gap(problem.coding.X, problem.coding.A.T, code[None], alpha=problem.alpha)[0])
+        if scaled
+        else textbook
+    )
     scale = problem.energy + objective(problem.coding, penalty, code)
     return Measurement(above, gap, scale, {"gap at the residual": textbook}, (("bound", "gap at the residual"),))
 
@@ -117,17 +122,17 @@ def _violation(problem: _Lasso, code: Float64Array) -> tuple[float, float]:
     Optimal correlations are at most alpha in size, and alpha with the sign of their entry where that is not zero. The
     residual of a code is known to some roundings of the terms that it sums.
     """
-    D, x, c = (np.asarray(a, np.longdouble) for a in (problem.coding.D, problem.coding.x, code))
-    correlations = D.T @ (x - D @ c)
+    A, x, c = (np.asarray(a, np.longdouble) for a in (problem.coding.A, problem.coding.x, code))
+    correlations = A.T @ (x - A @ c)
     off = np.where(c != 0, np.abs(problem.alpha - np.sign(c) * correlations), np.abs(correlations) - problem.alpha)
     norms = problem.coding.norms
     terms = float(np.linalg.norm(problem.coding.x) + np.abs(code) @ norms)
-    return max(float(off.max()), 0.0), sum(problem.coding.D.shape) * EPS * terms * float(norms.max())
+    return max(float(off.max()), 0.0), sum(problem.coding.A.shape) * EPS * terms * float(norms.max())
 
 
 def _allowed(problem: _Lasso, code: Float64Array, error: float, share: float = 1.0) -> float:
     """Return the bound on the gap of a code whose correlations are off by at most `error`."""
-    residual = problem.coding.x - problem.coding.D @ code
+    residual = problem.coding.x - problem.coding.A @ code
     length = float(np.abs(code).sum())
     return share * 2 * error * length + (error / problem.alpha) ** 2 * float(residual @ residual) / 2
 
@@ -145,7 +150,7 @@ def _gap_from_correlations(problem: _Lasso, share: float = 1.0) -> Measurement:
     """
     coding, (solution, _) = problem.coding, problem.solution()
     codes = np.array([solution, problem.other(solution), np.where(solution != 0, problem.other(solution), 0.0)])
-    gaps = duality_gap(coding.X.repeat(len(codes), axis=0), coding.D, codes, problem.alpha)
+    gaps = duality_gap(coding.X.repeat(len(codes), axis=0), coding.A.T, codes, alpha=problem.alpha)
     errors = [sum(_violation(problem, code)) for code in codes]
     bounds = [_allowed(problem, code, error, share) for code, error in zip(codes, errors, strict=True)]
     return Measurement.worst(gaps, bounds)
@@ -171,7 +176,7 @@ def _elsewhere(problem: _Lasso) -> Float64Array:
     other = Lasso(alpha=problem.alpha / problem.coding.x.size, fit_intercept=False, tol=1e-9, max_iter=5000)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return np.asarray(other.fit(problem.coding.D, problem.coding.x).coef_, np.float64)
+        return np.asarray(other.fit(problem.coding.A, problem.coding.x).coef_, np.float64)
 
 
 def _parity(problem: _Lasso, *, rounded: bool = False) -> Measurement:
@@ -188,7 +193,7 @@ def _parity(problem: _Lasso, *, rounded: bool = False) -> Measurement:
     error = 1e-9 * float(np.abs(coding.correlations).max()) + _violation(problem, solution)[1]
     allowed = _allowed(problem, solution, error)
     solution = solution.astype(np.float32).astype(np.float64) if rounded else solution
-    gap = float(duality_gap(coding.X, coding.D, solution[None], alpha)[0])
+    gap = float(duality_gap(coding.X, coding.A.T, solution[None], alpha=alpha)[0])
     other = _elsewhere(problem)
     apart = objective(coding, L1(alpha), other) - objective(coding, L1(alpha), solution)
     extras = {

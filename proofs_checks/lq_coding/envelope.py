@@ -79,8 +79,8 @@ def _envelope(segment: _Segment) -> Measurement:
 def _not_orthogonal(segment: _Segment) -> Measurement:
     """Claim the same of atoms that are not orthogonal."""
     coding = segment.coding
-    D = coding.D + 0.9 * coding.D[:, [0]] * (np.arange(coding.D.shape[1]) > 0)
-    return _envelope(_Segment(Coding(D, coding.x, coding.seed), segment.alpha, segment.ends, segment.middle))
+    A = coding.A + 0.9 * coding.A[:, [0]] * (np.arange(coding.A.shape[1]) > 0)
+    return _envelope(_Segment(Coding(A, coding.x, coding.seed), segment.alpha, segment.ends, segment.middle))
 
 
 convex_envelope = Claim(
@@ -129,13 +129,13 @@ def _plant(recipe: _Ties, overlap: float = 0.0) -> tuple[Coding, Float64Array]:
     others = inside @ rng.standard_normal((room, z))
     others = np.sqrt(1 - lean**2) * others / np.linalg.norm(others, axis=0) + lean * ties[:, [0]]
     norms = 10 ** rng.uniform(-recipe.spread, 0, k + t + z)
-    D = np.hstack([large, small, others]) * norms
+    A = np.hstack([large, small, others]) * norms
     size, share = np.sqrt(2 * recipe.alpha), np.array(recipe.tied)
     code = np.concatenate([rng.uniform(1.1, 3, k), share, np.zeros(z)]) * size / norms
     rest = inside @ rng.standard_normal(room)
     rest -= large @ np.linalg.lstsq(large, rest, rcond=None)[0]
     residual = 0.5 * size * rest / np.linalg.norm(rest) + ties @ (size * (1 - share)) / np.sqrt(1 - overlap**2)
-    return Coding(D, D @ code + residual, recipe.seed), code
+    return Coding(A, A @ code + residual, recipe.seed), code
 
 
 def _lowest_nearby(coding: Coding, penalty: CEL0 | L0, code: Float64Array, radii: Float64Array) -> float:

@@ -48,7 +48,7 @@ def patches(n: int, seed: Any, *, training: bool = False) -> FloatArray:
     -------
     ndarray of float32 of shape (n, 144)
     """
-    return natural_patches(n, SIZE, _pictures(training=training), seed=seed, whiten=False)
+    return natural_patches(n, SIZE, _pictures(training=training), random_state=seed, whiten=False)
 
 
 @cache
@@ -85,7 +85,7 @@ def learn(penalty: str, n_atoms: int, active: float, seed: int = 0) -> FloatArra
         return model.fit(_training()).components_.T
 
 
-def codes_at(X: FloatArray, D: FloatArray, penalty: Penalty, active: float) -> FloatArray:
+def codes_at(X: FloatArray, A: FloatArray, penalty: Penalty, active: float) -> FloatArray:
     """Return codes at the strength that gives them a mean number of nonzeros, within one percent.
 
     Parameters
@@ -103,19 +103,22 @@ def codes_at(X: FloatArray, D: FloatArray, penalty: Penalty, active: float) -> F
     -------
     ndarray of shape (n, n_atoms)
     """
-    G = D.T @ D
+    G = A.T @ A
 
     def code(alpha: float) -> FloatArray:
-        return encode(X, D, penalty.with_alpha(alpha), gram=G, tol=1e-5)[0]
+        return encode(X, A.T, penalty.with_alpha(alpha), gram=G, tol=1e-5).codes
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         tuned = alpha_for_active(
-            lambda alpha: np.count_nonzero(code(alpha)) / len(X), active, penalty.alpha, tol=active / 100
+            lambda alpha: np.count_nonzero(code(alpha)) / len(X),
+            target_active=active,
+            start=penalty.alpha,
+            tol=active / 100,
         )
         return code(tuned.alpha)
 
 
-def error(X: FloatArray, D: FloatArray, C: FloatArray) -> float:
+def error(X: FloatArray, A: FloatArray, C: FloatArray) -> float:
     """Return the mean squared error of a pixel."""
-    return float(np.mean((X - C @ D.T) ** 2))
+    return float(np.mean((X - C @ A.T) ** 2))

@@ -56,10 +56,10 @@ def _draw_convex(rng: np.random.Generator, count: float) -> _Convex:
 def _run(problem: _Convex, *, accel: bool) -> tuple[float, int, float]:
     """Return how far some steps of 1/L end above the active-set code, how many they were, and L times its square."""
     coding, penalty = problem.coding, L1(problem.alpha)
-    _, history = take_steps(coding, penalty, 1 / coding.L, problem.count, accel=accel)
+    _, history = take_steps(coding, penalty, 1 / coding.L, problem.count, accelerated=accel)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        best = encode(coding.X, coding.D, penalty, "fss", tol=1e-9)[0][0]
+        best = encode(coding.X, coding.A.T, penalty, solver="fss", tol=1e-9).codes[0]
     above = float(history.objective[-1, 0]) - objective(coding, penalty, best)
     return above, history.change.shape[0], coding.L * float(best @ best)
 

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import forward_backward
-from sparsetheory.coding.proximal_gradient.trajectory import Trajectory
+from sparsetheory.coding.codes.trajectory import Trajectory
 from sparsetheory.penalties import Penalty
 from sparsetheory.proofs_checks.lq_coding.instances import Coding
 from sparsetheory.typing import Float64Array
@@ -47,17 +47,18 @@ def take_steps(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        codes, info = forward_backward(
+        info = forward_backward(
             coding.X,
-            coding.D,
+            coding.A.T,
             penalty,
             step=step,
-            accel=accel,
+            accelerated=accel,
             restart=False,
             tol=_NEVER,
             max_iter=count,
-            return_history=True,
+            keep_history=True,
             check_step=False,
-            warm=None if start is None else start[None],
+            init=None if start is None else start[None],
         )
+        codes = info.codes
     return np.asarray(codes[0], np.float64), cast(Trajectory, info.history)

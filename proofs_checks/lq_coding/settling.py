@@ -79,10 +79,10 @@ def _linear_rate(ending: _Ending, *, square: bool = True) -> Measurement:
     support = codes[0] != 0
     if not support.any() or not _has_settled(ending, codes):
         return Measurement(0.0, 0.0, 1.0)
-    u, s, vt = np.linalg.svd(coding.D[:, support], full_matrices=False)
+    u, s, vt = np.linalg.svd(coding.A[:, support], full_matrices=False)
     kept = s > 1e-10 * s[0]
     inverse, least = vt[kept].T @ (u[:, kept] / s[kept]).T, s[kept][-1]
-    first, last = (np.linalg.norm(inverse @ (coding.x - coding.D @ code)) for code in (codes[0], codes[-1]))
+    first, last = (np.linalg.norm(inverse @ (coding.x - coding.A @ code)) for code in (codes[0], codes[-1]))
     rate = 1 - ending.step * (least**2 if square else least)
     # A residual known to a few roundings is divided by the least singular value.
     scale = (np.linalg.norm(coding.x) + s[0] * max(np.linalg.norm(code) for code in codes)) / least

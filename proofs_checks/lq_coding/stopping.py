@@ -47,8 +47,8 @@ def _stopped_and_converged(batch: _Batch, penalty: Penalty, step: float) -> tupl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
-        stopped = forward_backward(X, _atoms(), penalty, step=step, inner="paper", max_iter=5000)[0]
-        converged = forward_backward(X, _atoms(), penalty, step=step, tol=1e-3, check_step=False)[0]
+        stopped = forward_backward(X, _atoms().T, penalty, step=step, stop_rule="published", max_iter=5000).codes
+        converged = forward_backward(X, _atoms().T, penalty, step=step, tol=1e-3, check_step=False).codes
     return stopped, converged
 
 

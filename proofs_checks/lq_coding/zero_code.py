@@ -101,7 +101,7 @@ def _zero_is_left(instance: _FirstStep, at_step: float | None = None) -> Measure
         take_steps(coding, instance.penalty(level * (1 + sign * slack)), instance.step, 1)[0] for sign in (1, -1)
     )
     penalty = instance.penalty(1.0)
-    library = alpha_max(coding.X, coding.D, type(penalty), instance.step, **shape_of(penalty))
+    library = alpha_max(coding.X, coding.A.T, type(penalty), instance.step, **shape_of(penalty))
     stays = float(not below.any()) if level > 0 else 0.0
     wrong = max(float(abs(library - level)) - slack * level, 0.0) / max(level, 1e-300)
     return Measurement.worst([np.count_nonzero(above), stays, wrong], 0.0, 1.0)
@@ -149,7 +149,7 @@ def _near_zero(instance: _NearZero, penalty: Penalty | None = None) -> Measureme
     coding = instance.coding
     used = penalty or penalty_of("lq" if instance.q else "l0", instance.alpha, 1.0, instance.q)
     codes = instance.codes()
-    gains = codes @ coding.correlations - np.sum((codes @ coding.D.T) ** 2, axis=1) / 2
+    gains = codes @ coding.correlations - np.sum((codes @ coding.A.T) ** 2, axis=1) / 2
     costs = np.array([used.value(code) for code in codes])
     worst = np.argmax((gains - costs) / np.maximum(costs, 1e-300))
     return Measurement(float(gains[worst]), float(costs[worst]))

@@ -26,20 +26,20 @@ class _Moves(NamedTuple):
 
 
 def replace_near_copies(
-    x: FloatArray, D: FloatArray, code: FloatArray, alpha: float, max_moves: int
+    x: FloatArray, A: FloatArray, code: FloatArray, alpha: float, max_moves: int
 ) -> tuple[FloatArray, int]:
     """Continue a search from the support of a code.
 
     Parameters
     ----------
-    x : ndarray of shape (m,)
+    x : ndarray of shape (n_features,)
         Signal.
-    D : ndarray of shape (m, n_atoms)
-        Atoms.
+    A : ndarray of shape (n_features, n_atoms)
+        Atoms in columns.
     code : ndarray of shape (n_atoms,)
         Where to start.
     alpha : float
-        Price of an atom.
+        Cost of an atom.
     max_moves : int
         Most additions and removals.
 
@@ -52,9 +52,9 @@ def replace_near_copies(
 
     Notes
     -----
-    O(m n k) per move at a support of k atoms, in double precision.
+    O(n_features n_atoms k) per move at a support of k atoms, in double precision.
     """
-    atoms, signal = D.astype(np.float64, copy=False), x.astype(np.float64, copy=False)
+    atoms, signal = A.astype(np.float64, copy=False), x.astype(np.float64, copy=False)
     least = _ROUNDINGS * _EPS * 0.5 * float(signal @ signal)
     support, moves, values = np.flatnonzero(code), 0, np.empty(0)
     while True:
@@ -75,17 +75,17 @@ def replace_near_copies(
     return code, moves
 
 
-def _best_moves(x: Float64Array, D: Float64Array, support: IndexArray) -> _Moves:
-    factors = factor_supports(D, support[None], DEPENDENT)
+def _best_moves(x: Float64Array, A: Float64Array, support: IndexArray) -> _Moves:
+    factors = factor_supports(A, support[None], DEPENDENT)
     directions, duals = factors.directions[0], factors.dual_squares[0]
     along = directions.T @ x
     residual = x - directions @ along
     residual -= directions @ (directions.T @ residual)
-    rest = outside(D, factors.directions)[0]
-    left, squares = np.einsum("mn,mn->n", rest, rest), np.einsum("mn,mn->n", D, D)
+    rest = outside(A, factors.directions)[0]
+    left, squares = np.einsum("mn,mn->n", rest, rest), np.einsum("mn,mn->n", A, A)
     usable = left > 4 * DEPENDENT * squares
     usable[support] = False
-    usable &= support.size < min(D.shape)
+    usable &= support.size < min(A.shape)
     falls = np.where(usable, 0.5 * (residual @ rest) ** 2 / np.where(usable, left, 1.0), -1.0)
     values = factors.inverse[0] @ along
     rises = 0.5 * values**2 / duals if support.size else np.array([np.inf])
