@@ -67,7 +67,7 @@ def greedy_l0(
     warm : ndarray of shape (n_samples, n) or (0, n)
         Codes to start from; without rows, zero.
     alpha : float
-        Price of a coefficient.
+        Cost of a coefficient that is not zero.
     roundings : ndarray of shape (n_samples,)
         Gains of this size, by a coefficient that appears or vanishes, are rounding.
     least : ndarray of shape (n_samples,)
@@ -97,12 +97,15 @@ def greedy_l0(
                     active[count], code[j] = j, warm[t, j]
                     count += 1
         while True:
+            # Invariant: `correlations` are those of the residual. They are computed from nothing at the start, and once
+            # more before the end if the support has changed, so that rounding errors of many changes do not decide.
             if stale:
                 correlations[:] = rows[t]
                 for p in range(count):
                     _move(correlations, gram[active[p]], code[active[p]], scores)
                 index, square = _move(correlations, gram[0], zero, scores)
                 fresh, stale = True, False
+            # The best change of an active coefficient, and the best entry, which is that of the largest correlation.
             slot, target, gain = _best_change(code, correlations, active, count, alpha, roundings[t])
             entry = half * square - alpha - roundings[t]
             if max(gain, entry) <= least[t]:

@@ -37,26 +37,25 @@ class _Problem:
 
     coding: Coding
     penalty: Penalty
-    share: float
+    fraction: float
 
     def descend(self) -> tuple[Float64Array, bool]:
         """Return the code of coordinate descent, and whether it met its tolerance."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            info = encode(self.coding.X, self.coding.A.T, self.penalty, solver="cd", tol=_TOL)
-            codes = info.codes
-        return codes[0], bool(info.converged[0])
+            found = encode(self.coding.X, self.coding.A.T, self.penalty, solver="cd", tol=_TOL)
+        return found.codes[0], bool(found.converged[0])
 
     def split(self, steps: int = 300) -> Float64Array:
         """Return the code of forward-backward splitting."""
-        return take_steps(self.coding, self.penalty, self.share / self.coding.L, steps)[0]
+        return take_steps(self.coding, self.penalty, self.fraction / self.coding.L, steps)[0]
 
 
 def _problems(names: tuple[str, ...] = ALL) -> st.SearchStrategy[_Problem]:
-    def build(coding: Coding, name: str, part: float, free: float, q: float, share: float) -> _Problem:
+    def build(coding: Coding, name: str, part: float, free: float, q: float, fraction: float) -> _Problem:
         penalty = penalty_of(name, 1.0, free, q, coding.norms)
         strength = alpha_max(coding.X, coding.A.T, type(penalty), **shape_of(penalty))
-        return _Problem(coding, penalty.with_alpha(part * (strength or 1.0)), share)
+        return _Problem(coding, penalty.with_alpha(part * (strength or 1.0)), fraction)
 
     return st.builds(
         build,
@@ -119,7 +118,7 @@ def _least_nonzero(problem: _Problem, *, same_bound: bool = False) -> Measuremen
     """
     coding, alpha = problem.coding, problem.penalty.alpha
     q = float(problem.penalty.shape)
-    step = problem.share / coding.L
+    step = problem.fraction / coding.L
     jumps = (2 * alpha * (1 - q) * coding.norms**-2) ** (1 / (2 - q))
     fixed = jumps if same_bound else np.full(jumps.size, (2 * step * alpha * (1 - q)) ** (1 / (2 - q)))
     found = np.abs([problem.descend()[0], problem.split(60)])
@@ -201,7 +200,7 @@ def _both_optimal(candidate: _Candidate, *, of_l0: bool = False) -> Measurement:
     gains = _best_gains(candidate, code)
     left = np.concatenate([gains, delta**2 / 2])
     right = np.concatenate([delta**2 / 2 + np.sqrt(2 * candidate.alpha) * delta, gains])
-    # Correlations carry roundings of |x| + |D c|, which a gain multiplies by the larger of themselves and the knee.
+    # Correlations carry roundings of |x| + |A c|, which a gain multiplies by the larger of themselves and the knee.
     size = float(np.linalg.norm(coding.x) + np.abs(code) @ coding.norms + np.sqrt(candidate.alpha))
     return Measurement.worst(left, right, size**2)
 
@@ -232,8 +231,8 @@ def _fixed_at_every_step(candidate: _Candidate, *, nonexpansive: bool = False) -
     penalty, gradient = CEL0(candidate.alpha, coding.norms), coding.gradient(code)
     delta, top = penalty.subgrad_dist(code, gradient), float(coding.norms.max())
     left, right = [], []
-    for share in (0.01, 0.5, 0.9):
-        step = share / top**2
+    for fraction in (0.01, 0.5, 0.9):
+        step = fraction / top**2
         moved = np.abs(code - penalty.prox(code - step * gradient, step)) / step
         stretch = 1.0 if nonexpansive else 1 / (1 - step * coding.norms**2)
         least = np.where(code != 0, np.minimum(delta, np.abs(code) / step), delta)

@@ -111,8 +111,8 @@ class Coding:
 
     Parameters
     ----------
-    D : ndarray of shape (m, n)
-        Atoms in columns, none of them zero.
+    A : ndarray of shape (m, n)
+        Atoms in columns, none of them zero: the transpose of a dictionary.
     x : ndarray of shape (m,)
         The signal.
     seed : int
@@ -158,7 +158,7 @@ class Coding:
 
 
 def objective(coding: Coding, penalty: Penalty, code: Float64Array) -> float:
-    """Return ``||x - D c||^2 / 2 + penalty(c)``."""
+    """Return ``||x - A c||^2 / 2 + penalty(c)``."""
     residual = coding.x - coding.A @ code
     return float(residual @ residual) / 2 + penalty.value(code)
 

@@ -37,7 +37,7 @@ class _Small:
 
     coding: Coding
     alpha: float
-    share: float
+    fraction: float
     longer: float
 
     def minima(self) -> L0Minima:
@@ -45,8 +45,8 @@ class _Small:
 
 
 def _small(max_n: int = 7, kinds: tuple[str, ...] | None = None) -> st.SearchStrategy[_Small]:
-    def build(coding: Coding, part: float, shares: list[float]) -> _Small:
-        return _Small(coding, part * (float(coding.x @ coding.x) / 2 or 1.0), *sorted(shares))
+    def build(coding: Coding, part: float, fractions: list[float]) -> _Small:
+        return _Small(coding, part * (float(coding.x @ coding.x) / 2 or 1.0), *sorted(fractions))
 
     return st.builds(
         build,
@@ -129,7 +129,7 @@ def _ladder(problem: _Small, steps: Iterable[float]) -> tuple[FloatArray, FloatA
 def _disagreements(problem: _Small, gains: FloatArray, rounding: FloatArray, keys: list[bytes]) -> int:
     """Count supports that the library lists on a rung where something gains, or leaves out where nothing does."""
     minima, row, wrong = problem.minima(), {key: i for i, key in enumerate(keys)}, 0
-    steps = (problem.share / problem.coding.L, problem.longer / problem.coding.L)
+    steps = (problem.fraction / problem.coding.L, problem.longer / problem.coding.L)
     for column, codes in enumerate((*(minima.iht_fixed(t) for t in steps), minima.cel0, minima.sbr, minima.global_)):
         listed = [row[(code != 0).tobytes()] for code in codes if (code != 0).tobytes() in row]
         wrong += int(np.sum(gains[listed, column] > rounding[listed]))
@@ -150,7 +150,7 @@ def _nested(problem: _Small, *, backwards: bool = False) -> Measurement:
     the change gains at least as much, and no change gains more than the distance from the minimum. So who cannot be
     improved by one kind cannot be improved by those before.
     """
-    gains, rounding, keys = _ladder(problem, (problem.share, problem.longer))
+    gains, rounding, keys = _ladder(problem, (problem.fraction, problem.longer))
     order = [1, 0, 2, 3, 4] if backwards else slice(None)
     rises = bool(np.all(np.diff(gains[:, order], axis=1) >= -rounding[:, None]))
     right = rises and _disagreements(problem, gains, rounding, keys) == 0
@@ -159,9 +159,9 @@ def _nested(problem: _Small, *, backwards: bool = False) -> Measurement:
     return Measurement(fixed[0] if right else np.inf, float(len(keys)), extras=dict(zip(names, fixed[2:], strict=True)))
 
 
-def _draw_small(rng: np.random.Generator, share: float) -> _Small:
+def _draw_small(rng: np.random.Generator, fraction: float) -> _Small:
     coding = draw_coding("gaussian", "sparse", 5, 8, 0.0, int(rng.integers(2**32)))
-    return _Small(coding, 0.1 * float(np.max(coding.correlations**2)) / 2, share, max(share, 0.99))
+    return _Small(coding, 0.1 * float(np.max(coding.correlations**2)) / 2, fraction, max(fraction, 0.99))
 
 
 nested_minimisers = Claim(

@@ -45,14 +45,14 @@ def _draws(draw: Callable[[np.random.Generator, float], _Draw], values: tuple[fl
 
 def _soft(draw: _Draw) -> tuple[float, float]:
     """Return the error of l1 codes in atoms learned with l1, and after least squares on their supports."""
-    X, A = draw.patches(), learn("l1", draw.n_atoms, _ACTIVE)
-    C = codes_at(X, A, _SOFT, draw.active)
-    return error(X, A, C), error(X, A, debias(X, A.T, C))
+    X, D = draw.patches(), learn("l1", draw.n_atoms, _ACTIVE)
+    C = codes_at(X, D, _SOFT, draw.active)
+    return error(X, D, C), error(X, D, debias(X, D, C))
 
 
 def _errors_of(draw: _Draw, penalties: dict[str, Penalty]) -> dict[str, float]:
-    X, A = draw.patches(), learn("l1", draw.n_atoms, _ACTIVE)
-    return {name: error(X, A, codes_at(X, A, penalty, draw.active)) for name, penalty in penalties.items()}
+    X, D = draw.patches(), learn("l1", draw.n_atoms, _ACTIVE)
+    return {name: error(X, D, codes_at(X, D, penalty, draw.active)) for name, penalty in penalties.items()}
 
 
 _NONCONVEX = {"CEL0": _CEL0, "l1/2": Lq(0.05, 0.5), "MCP": MCP(0.2, 3.0)}
@@ -138,8 +138,8 @@ shrinkage = Claim(
 
 def _cel0(draw: _Draw) -> float:
     """Return the error of CEL0 codes in atoms learned with CEL0."""
-    X, A = draw.patches(), learn("cel0", draw.n_atoms, _ACTIVE)
-    return error(X, A, codes_at(X, A, _CEL0, draw.active))
+    X, D = draw.patches(), learn("cel0", draw.n_atoms, _ACTIVE)
+    return error(X, D, codes_at(X, D, _CEL0, draw.active))
 
 
 def _ratio(draw: _Draw) -> Measurement:
@@ -204,10 +204,10 @@ def _draw_learned(rng: np.random.Generator, n_atoms: float) -> _Learned:
 
 def _tuning(learned: _Learned) -> Measurement:
     """Measure the median circular variance of atoms learned with l1, and of patches, which learning starts from."""
-    A = learn("l1", learned.n_atoms, _ACTIVE, learned.seed)
+    D = learn("l1", learned.n_atoms, _ACTIVE, learned.seed)
     X = patches(learned.n_atoms, learned.seed, training=True)
     learned_from = float(np.median(circular_variance(X, SIZE)))
-    return Measurement(float(np.median(circular_variance(A.T, SIZE))), learned_from)
+    return Measurement(float(np.median(circular_variance(D, SIZE))), learned_from)
 
 
 def _tuning_of_patches(learned: _Learned) -> Measurement:

@@ -73,8 +73,8 @@ def learn(penalty: str, n_atoms: int, active: float, seed: int = 0) -> FloatArra
 
     Returns
     -------
-    ndarray of float32 of shape (144, n_atoms)
-        Unit columns.
+    ndarray of float32 of shape (n_atoms, 144)
+        Unit rows.
     """
     start = 0.5 if penalty == "l1" else 0.1
     model = LqDictionaryLearning(
@@ -82,17 +82,17 @@ def learn(penalty: str, n_atoms: int, active: float, seed: int = 0) -> FloatArra
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(_training()).components_.T
+        return model.fit(_training()).components_
 
 
-def codes_at(X: FloatArray, A: FloatArray, penalty: Penalty, active: float) -> FloatArray:
+def codes_at(X: FloatArray, D: FloatArray, penalty: Penalty, active: float) -> FloatArray:
     """Return codes at the strength that gives them a mean number of nonzeros, within one percent.
 
     Parameters
     ----------
     X : ndarray of shape (n, 144)
         Patches.
-    D : ndarray of shape (144, n_atoms)
+    D : ndarray of shape (n_atoms, 144)
         Atoms.
     penalty : Penalty
         Its strength is where the search starts.
@@ -103,10 +103,10 @@ def codes_at(X: FloatArray, A: FloatArray, penalty: Penalty, active: float) -> F
     -------
     ndarray of shape (n, n_atoms)
     """
-    G = A.T @ A
+    G = D @ D.T
 
     def code(alpha: float) -> FloatArray:
-        return encode(X, A.T, penalty.with_alpha(alpha), gram=G, tol=1e-5).codes
+        return encode(X, D, penalty.with_alpha(alpha), gram=G, tol=1e-5).codes
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -119,6 +119,6 @@ def codes_at(X: FloatArray, A: FloatArray, penalty: Penalty, active: float) -> F
         return code(tuned.alpha)
 
 
-def error(X: FloatArray, A: FloatArray, C: FloatArray) -> float:
+def error(X: FloatArray, D: FloatArray, C: FloatArray) -> float:
     """Return the mean squared error of a pixel."""
-    return float(np.mean((X - C @ A.T) ** 2))
+    return float(np.mean((X - C @ D) ** 2))

@@ -20,7 +20,13 @@ _NEVER = 1e-300
 
 
 def take_steps(
-    coding: Coding, penalty: Penalty, step: float, count: int, start: Float64Array | None = None, *, accel: bool = False
+    coding: Coding,
+    penalty: Penalty,
+    step: float,
+    count: int,
+    start: Float64Array | None = None,
+    *,
+    accelerated: bool = False,
 ) -> tuple[Float64Array, Trajectory]:
     """Take steps from a code, zero by default.
 
@@ -36,7 +42,7 @@ def take_steps(
         How many steps; fewer if the code no longer moves.
     start : ndarray of shape (n,), optional
         Where to start.
-    accel : bool
+    accelerated : bool
         Extrapolate, without restarts.
 
     Returns
@@ -47,12 +53,12 @@ def take_steps(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        info = forward_backward(
+        found = forward_backward(
             coding.X,
             coding.A.T,
             penalty,
             step=step,
-            accelerated=accel,
+            accelerated=accelerated,
             restart=False,
             tol=_NEVER,
             max_iter=count,
@@ -60,5 +66,4 @@ def take_steps(
             check_step=False,
             init=None if start is None else start[None],
         )
-        codes = info.codes
-    return np.asarray(codes[0], np.float64), cast(Trajectory, info.history)
+    return np.asarray(found.codes[0], np.float64), cast(Trajectory, found.history)

@@ -59,9 +59,9 @@ def _success(X: Float64Array, A: Float64Array, codes: FloatArray, best: Float64A
     return reached <= best + 1e-9 * np.sum(X**2, axis=1)
 
 
-def _split(X: Float64Array, A: Float64Array, penalty: Penalty, share: float) -> FloatArray:
+def _split(X: Float64Array, A: Float64Array, penalty: Penalty, fraction: float) -> FloatArray:
     return forward_backward(
-        X, A.T, penalty, step=share / float(np.linalg.norm(A, 2)) ** 2, tol=1e-4, max_iter=600
+        X, A.T, penalty, step=fraction / float(np.linalg.norm(A, 2)) ** 2, tol=1e-4, max_iter=600
     ).codes
 
 
@@ -89,7 +89,7 @@ def _rates(trials: _Trials) -> dict[str, float]:
 
 
 def _order(trials: _Trials) -> Measurement:
-    """Measure the share of problems that each solver solves, and how much a longer step gains."""
+    """Measure the fraction of problems that each solver solves, and how much a longer step gains."""
     rates = _rates(trials)
     short, long = (rates[name] for name in _ORDER[:2])
     also = tuple((_ORDER[1], name) for name in _ORDER[2:])
@@ -100,8 +100,8 @@ order_of_solvers = Claim(
     name="lq_coding.order_of_solvers",
     summary="Short steps find the global minimum least often, CEL0 and single replacement most often.",
     statement=r"P(\text{IHT}_{0.1/L}) + 0.05 \le P(\text{IHT}_{0.99/L}) \le \min(P(\text{CEL0}), P(\text{SBR})),"
-    r" \quad P = \text{share of 50 problems with the global minimum of } \ell_0",
-    source=measured("12 unit atoms of length 8, three nonzeros from 1 to 3, price 0.15"),
+    r" \quad P = \text{fraction of 50 problems with the global minimum of } \ell_0",
+    source=measured("12 unit atoms of length 8, three nonzeros from 1 to 3, cost 0.15"),
     verdict=WithProbability(0.8),
     instances=lambda: st.builds(
         lambda seed, noise: _draw_trials(np.random.default_rng(seed), noise), seeds, st.floats(0.05, 0.2)
@@ -117,7 +117,7 @@ order_of_solvers = Claim(
         quick_trials=31,
         quick_values=(0.1,),
         measured_label="claimed gain of the longer step",
-        y_label="gain in the share of global minima",
+        y_label="gain in the fraction of global minima",
         bound_label="gain of the longer step",
     ),
 )
