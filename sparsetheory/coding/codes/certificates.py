@@ -175,8 +175,8 @@ class CodeCertificate(Certificate):
     step : float or None
         As in :func:`criticality`; not used by l1.
     tol : float
-        The promise: every gap is at most this fraction of the objective of a zero code (l1), and every distance at most
-        this fraction of the largest correlation of an atom with the signal. `bound` is the largest of these.
+        Tolerance, relative to the objective of a zero code (l1) or to the largest correlation of an atom with the
+        signal: every gap, or every distance, is at most this fraction of it. `bound` is the largest of these.
     distances : ndarray of shape (n_samples,)
         Gap or distance of each code when last verified; `measured` is their maximum.
 
@@ -222,7 +222,7 @@ class CodeCertificate(Certificate):
         X, D, C, penalty, alpha, step, **shape
             As in :func:`criticality`.
         tol : float
-            The promise, as above.
+            Tolerance, relative to what is said above.
 
         Returns
         -------

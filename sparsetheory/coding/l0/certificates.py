@@ -32,7 +32,7 @@ class L0CodeCertificate(Certificate):
     alpha : float
         Cost of an atom.
     tol : float
-        The fraction.
+        Tolerance, relative to the objective of a zero code.
     stable : ndarray of bool of shape (n_samples,)
         Which codes keep the promise.
 

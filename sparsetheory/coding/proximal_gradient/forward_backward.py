@@ -13,7 +13,7 @@ from sparsetheory.coding.codes.problem import check_codes, check_signals, check_
 from sparsetheory.coding.codes.trajectory import Recorder, Trajectory
 from sparsetheory.coding.proximal_gradient.batch import AcceleratedBatch, Batch, GuardedBatch
 from sparsetheory.coding.proximal_gradient.step_sizes import choose_step, squared_spectral_norm
-from sparsetheory.constraints import COUNT, Choice
+from sparsetheory.constraints import COUNT, FLAG, Choice
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
@@ -142,6 +142,7 @@ def forward_backward(
     """
     X, A = check_signals(X, D)
     COUNT.check("max_iter", max_iter)
+    FLAG.require(accelerated=accelerated, restart=restart, keep_history=keep_history, check_step=check_step)
     tol = check_tolerance(tol, X.dtype)
     published = _is_published(stop_rule, accelerated, init)
     penalty = as_penalty(penalty, alpha, **shape)

@@ -75,6 +75,18 @@ def test_penalty_objects_and_names_agree(rng):
     assert criticality(X, given.components_, codes, MCP(0.2, gamma=2.0)).max() < 1e-4
 
 
+def test_strengths_come_from_alpha_else_from_the_penalty(rng):
+    X, _ = planted(rng, n_samples=50)
+    for given, expected in (
+        ({"penalty": L1(0.3)}, 0.3),
+        ({"penalty": L1(0.3), "alpha": 0.2}, 0.2),
+        ({"penalty": "l1", "alpha": 0.2}, 0.2),
+        ({"penalty": "l1"}, 0.1),
+    ):
+        model = LqDictionaryLearning(24, n_batches=1, random_state=0, **given).fit(X)
+        assert model.alpha_ == model.certificate_.penalty.alpha == expected
+
+
 def test_signals_with_means_are_warned_of(rng):
     X = rng.standard_normal((300, 16))
     with warnings.catch_warnings():

@@ -112,6 +112,8 @@ def test_unsafe_steps():
         ({"step": True}, ValueError, "step must be .* got True"),
         ({"tol": -1.0}, ValueError, "tol must be a finite non-negative number; got -1.0"),
         ({"max_iter": 0}, ValueError, "max_iter must be an integer from 1 to .*; got 0"),
+        ({"accelerated": 1}, ValueError, "accelerated must be True or False; got 1"),
+        ({"check_step": "no"}, ValueError, "check_step must be True or False; got 'no'"),
         ({"stop_rule": "exact"}, ValueError, "stop_rule must be one of 'converged', 'published'; got 'exact'"),
         (
             {"stop_rule": "published", "accelerated": True},
