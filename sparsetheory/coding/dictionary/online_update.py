@@ -19,7 +19,7 @@ _WORTH, _MOST = 10.0, 12.0
 
 @dataclass(frozen=True)
 class Surrogate:
-    r"""What the squared error of past codes is for any dictionary: :math:`\sum_i w_i \|x_i - D^T c_i\|^2 / 2`.
+    r"""Weighted squared error of past signals with their old codes: :math:`\sum_i w_i \|x_i - D^T c_i\|^2 / 2` over D.
 
     The codes stay as they were found, so that the sum is an upper bound on what the best codes would give (Mairal,
     Bach, Ponce and Sapiro, 2010). It depends on the past through three sums. The object is not changed by its methods:

@@ -97,7 +97,7 @@ class Factors:
 
 
 def outside(A: Float64Array, directions: Float64Array) -> Float64Array:
-    """Return what is left of all atoms outside some spans, as vectors, so that little of an atom keeps its digits.
+    """Return the components of all atoms that are orthogonal to some spans.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def outside(A: Float64Array, directions: Float64Array) -> Float64Array:
     Returns
     -------
     ndarray of shape (n_supports, n_features, n_atoms)
-        Projected twice: each vector errs by some roundings of the norm of its atom.
+        Projected twice, so that each vector errs by some roundings of the norm of its atom, however short it is.
     """
     left = np.broadcast_to(A, (directions.shape[0], *A.shape))
     for _ in range(2):

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array, require_finite_entries
-from sparsetheory.constraints import COUNT
+from sparsetheory.constraints import Integer
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["atom_images", "centred_pixels"]
@@ -39,13 +39,11 @@ def atom_images(D: ArrayLike, size: int) -> AnyArray:
     array([[[ 1.,  0.],
             [ 0., -1.]]])
     """
-    size = COUNT.check("size", size)
+    size = Integer(2).check("size", size)
     pixels = real_array("D", D)
-    if size < 2 or pixels.ndim != 2 or pixels.shape[1] != size**2:
+    if pixels.ndim != 2 or pixels.shape[1] != size**2:
         hint = "; its atoms seem to be columns, pass D.T" if pixels.ndim == 2 and pixels.shape[0] == size**2 else ""
-        raise ValueError(
-            f"D must have shape (n_atoms, size * size) with size at least 2; got {pixels.shape} and size={size}{hint}"
-        )
+        raise ValueError(f"D must have shape (n_atoms, size * size); got {pixels.shape} and size={size}{hint}")
     atoms = np.ascontiguousarray(pixels)
     require_finite_entries("D", atoms)
     constant = atoms.min(axis=1) == atoms.max(axis=1)

@@ -123,8 +123,8 @@ def test_dtype_and_layout(rng):
     [
         (np.eye(9), 4, ValueError, r"D must have shape \(n_atoms, size \* size\).*got \(9, 9\) and size=4"),
         (np.ones(9), 3, ValueError, r"D must have shape \(n_atoms, size \* size\).*got \(9,\)"),
-        (np.ones((1, 1)), 1, ValueError, "size at least 2"),
-        (np.eye(9), 3.0, ValueError, "size must be an integer from 1 to .*; got 3.0"),
+        (np.ones((1, 1)), 1, ValueError, "size must be an integer from 2 to .*; got 1"),
+        (np.eye(9), 3.0, ValueError, "size must be an integer from 2 to .*; got 3.0"),
         (np.full((4, 4), np.inf), 2, ValueError, "D must be finite"),
         (np.eye(4) * 1j, 2, TypeError, "D must hold integers or floats of 32 or 64 bits; got dtype complex128"),
         (
