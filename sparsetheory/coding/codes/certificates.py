@@ -231,7 +231,7 @@ class CodeCertificate(Certificate):
         X, A = check_signals(X, D)
         tol, penalty = NONNEGATIVE.check("tol", tol), as_penalty(penalty, alpha, **shape)
         numbers = numbers_of(X, A, check_codes(C, X, A), penalty, tol, step)
-        return cls(**numbers).check(X, D)
+        return cls(**numbers).check(X, A.T)
 
     def check(self, X: Any, D: Any = None, *, random_state: Any = 0) -> Self:
         """Recompute all distances and the bound from the data, with matrix products and comparisons of objectives.

@@ -103,9 +103,9 @@ def encode(
 
     Notes
     -----
-    Both methods see a signal through its correlations with the atoms, one product per signal, and the Gram matrix. With
-    k active atoms a pass costs O(k n_atoms) operations, and an atom that enters or leaves O(k^2). Beside `X`, the codes
-    and the Gram matrix the memory is constant.
+    "fss" and "cd" see a signal through its correlations with the atoms, one product per signal, and the Gram matrix.
+    With k active atoms a pass costs O(k n_atoms) operations, and an atom that enters or leaves O(k^2). Beside `X`, the
+    codes and the Gram matrix the memory is constant.
 
     "fss" is the feature-sign search of Lee, Battle, Raina and Ng (2007) with atoms that enter in blocks, the inverse of
     the active Gram matrix, and exchanges of dependent atoms (ours). In single precision its gap is limited by the

@@ -70,7 +70,7 @@ class L0CodeCertificate(Certificate):
         alpha, tol = NONNEGATIVE.check("alpha", alpha), NONNEGATIVE.check("tol", tol)
         blank = np.zeros(X.shape[0], np.bool_)
         statement, bound = _statement(alpha, tol), _bound(X, tol)
-        return cls(statement, bound, None, Status.INVALID, codes=C, alpha=alpha, tol=tol, stable=blank).check(X, D)
+        return cls(statement, bound, None, Status.INVALID, codes=C, alpha=alpha, tol=tol, stable=blank).check(X, A.T)
 
     def check(self, X: Any, D: Any = None, *, random_state: Any = 0) -> Self:
         """Try all moves of every code again, on orthogonal factors of the atoms in double precision.

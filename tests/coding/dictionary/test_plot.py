@@ -68,7 +68,7 @@ def test_mosaics_need_no_matplotlib():
 @pytest.mark.parametrize(
     ("D", "size", "columns", "message"),
     [
-        (np.eye(9), 2, None, r"D must have shape \(n_atoms, size \* size\) .* got \(9, 9\)"),
+        (np.eye(9), 2, None, r"D must have shape \(n_atoms, size \* size\); got \(9, 9\)"),
         (np.ones((9, 2)), 3, None, r"got \(9, 2\) and size=3; its atoms seem to be columns, pass D.T"),
         (np.empty((0, 9)), 3, None, "D must have at least one row, an atom; got none"),
         (np.zeros((1, 9)), 3, None, "D must have no constant atom; row 0 is one"),
