@@ -208,7 +208,7 @@ def _build(
 def single_best_replacement(
     gram: FloatArray,
     rows: FloatArray,
-    warm: FloatArray,
+    starts: FloatArray,
     alpha: float,
     roundings: FloatArray,
     capacity: int,
@@ -224,7 +224,7 @@ def single_best_replacement(
         Inner products of atoms, C-ordered; single or double precision, which all arithmetic keeps.
     rows : ndarray of shape (n_samples, n)
         Correlations of the atoms with each signal; overwritten by the codes.
-    warm : ndarray of shape (n_samples, n) or (0, n)
+    starts : ndarray of shape (n_samples, n) or (0, n)
         The search starts from the supports of these codes; without rows, from nothing.
     alpha : float
         Cost of an atom.
@@ -261,9 +261,9 @@ def single_best_replacement(
     moves = np.zeros(rows.shape[0], np.int64)
     for t in range(rows.shape[0]):
         size = 0
-        if warm.shape[0] > 0:
+        if starts.shape[0] > 0:
             for j in range(n):
-                if warm[t, j] != 0:
+                if starts[t, j] != 0:
                     chosen[size] = j
                     size += 1
         fresh, stale, limit, best = True, True, dependent, -rows.dtype.type(np.inf)
