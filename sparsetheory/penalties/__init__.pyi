@@ -8,5 +8,6 @@ from .separable import CappedL1 as CappedL1
 from .separable import ElasticNet as ElasticNet
 from .separable import LogSum as LogSum
 from .separable import Lq as Lq
+from .separable import as_penalty as as_penalty
 from .separable import make_penalty as make_penalty
 from .separable import prox as prox

@@ -19,7 +19,21 @@ from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.definition import Piece
 from sparsetheory.typing import Float64Array
 
-__all__ = ["CEL0", "L0", "L1", "MCP", "SCAD", "CappedL1", "ElasticNet", "LogSum", "Lq", "make_penalty", "prox"]
+__all__ = [
+    "CEL0",
+    "L0",
+    "L1",
+    "MCP",
+    "PENALTY_NAMES",
+    "SCAD",
+    "CappedL1",
+    "ElasticNet",
+    "LogSum",
+    "Lq",
+    "as_penalty",
+    "make_penalty",
+    "prox",
+]
 
 # Newton steps to the stationary points of l^q, which converge from above without end.
 _NEWTON = 60
@@ -387,6 +401,8 @@ _BY_NAME: Mapping[str, type[Penalty]] = MappingProxyType(
         "capped_l1": CappedL1,
     }
 )
+PENALTY_NAMES: tuple[str, ...] = tuple(_BY_NAME)
+"""What :func:`make_penalty` and :func:`as_penalty` know by name."""
 
 
 def prox(u: ArrayLike, penalty: Penalty, step: float = 1.0) -> Any:
@@ -442,3 +458,43 @@ def make_penalty(name: str, alpha: float, *, positive: bool = False, **shape: An
         if default is MISSING and number not in shape:
             raise TypeError(f"penalty {name!r} needs {number}")
     return family(alpha, positive=positive, **shape)
+
+
+def as_penalty(penalty: str | Penalty, alpha: float | None = None, **shape: Any) -> Penalty:
+    """Return the penalty that an object, or a name with its numbers, stands for.
+
+    Parameters
+    ----------
+    penalty : str or Penalty
+        A name as of :func:`make_penalty`, or a penalty.
+    alpha : float, optional
+        Strength, at least 0. A name needs it; in a penalty it replaces the strength.
+    **shape : float
+        The other number of a family given by name; None stands for a number that is not given.
+
+    Returns
+    -------
+    Penalty
+
+    Raises
+    ------
+    ValueError
+        If there is no such family, or a number is out of range.
+    TypeError
+        If `penalty` is neither, a number is missing or belongs to another family, or a penalty comes with a shape.
+
+    Examples
+    --------
+    >>> as_penalty("mcp", 0.1, gamma=2.0), as_penalty(L1(1.0)), as_penalty(L1(1.0), 0.5)
+    (MCP(alpha=0.1, gamma=2.0), L1(alpha=1.0), L1(alpha=0.5))
+    """
+    given = {name: number for name, number in shape.items() if number is not None}
+    if isinstance(penalty, str):
+        if alpha is None:
+            raise TypeError(f"penalty {penalty!r} needs alpha, its strength")
+        return make_penalty(penalty, alpha, **given)
+    if not isinstance(penalty, Penalty):
+        raise TypeError(f"penalty must be a Penalty or the name of one; got {penalty!r}")
+    if given:
+        raise TypeError(f"{', '.join(given)} must go with the name of a penalty; penalty is {penalty!r}")
+    return penalty if alpha is None else penalty.with_alpha(alpha)

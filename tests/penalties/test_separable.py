@@ -25,6 +25,7 @@ from sparsetheory.penalties import (
     LogSum,
     Lq,
     Penalty,
+    as_penalty,
     make_penalty,
     prox,
 )
@@ -269,3 +270,28 @@ def test_nothing_is_compiled_before_it_is_needed():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "3", "True"]
+
+
+def test_names_and_objects_are_penalties():
+    assert as_penalty("mcp", 0.4, gamma=2.0) == MCP(0.4, gamma=2.0)
+    assert as_penalty("l1", 0.4, q=None) == L1(0.4)
+    penalty = SCAD(0.4)
+    assert as_penalty(penalty) is penalty
+    assert as_penalty(penalty, 0.2) == SCAD(0.2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape", "error", "message"),
+    [
+        (("l1",), {}, TypeError, "penalty 'l1' needs alpha, its strength"),
+        (("l2", 0.1), {}, ValueError, "penalty must be one of 'l1', .*'l2'"),
+        (("lq", 0.1), {}, TypeError, "penalty 'lq' needs q"),
+        (("mcp", 0.1), {"q": 0.5}, TypeError, "penalty 'mcp' takes gamma beside alpha"),
+        ((1, 0.1), {}, TypeError, "penalty must be a Penalty or the name of one; got 1"),
+        ((L1, 0.1), {}, TypeError, "penalty must be a Penalty or the name of one"),
+        ((L1(0.1),), {"q": 0.5}, TypeError, r"q must go with the name of a penalty; penalty is L1\(alpha=0.1\)"),
+    ],
+)
+def test_what_is_no_penalty(arguments, shape, error, message):
+    with pytest.raises(error, match=message):
+        as_penalty(*arguments, **shape)

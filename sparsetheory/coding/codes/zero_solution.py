@@ -20,10 +20,10 @@ def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: floa
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, m)
+    X : array-like of shape (n_samples, n_features)
         Signals.
-    D : array-like of shape (m, n_atoms)
-        Atoms.
+    D : array-like of shape (n_atoms, n_features)
+        Atoms, one per row.
     penalty_cls : type
         One of the classes of :mod:`sparsetheory.penalties.separable`.
     step : float, optional
@@ -46,12 +46,12 @@ def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: floa
 
     Notes
     -----
-    Zero stays if :math:`\tau|D_i^Tx|`, or :math:`\tau D_i^Tx` if entries must not be negative, is at most the threshold
-    of the operator, which grows with the strength. With :math:`c_0 = \|D^Tx\|_\infty` the answer is :math:`c_0` for l1,
+    Zero stays if :math:`\tau|d_i^Tx|`, or :math:`\tau d_i^Tx` if entries must not be negative, is at most the threshold
+    of the operator, which grows with the strength. With :math:`c_0 = \|Dx\|_\infty` the answer is :math:`c_0` for l1,
     MCP and SCAD at small steps, :math:`\tau c_0^2/2` for l0, and :math:`c_0^2/2` for CEL0 with unit norms at steps up
     to 1. It depends on the step for l0 and lq. All penalties are treated alike: thresholds are those that the operator
-    itself applies, in the precision of the arrays, and bisection ends at neighbouring floating-point numbers. O(m
-    n_atoms) operations per signal, and about a hundred thresholds for each different atom.
+    itself applies, in the precision of the arrays, and bisection ends at neighbouring floating-point numbers.
+    O(n_features n_atoms) operations per signal, and about a hundred thresholds for each different atom.
 
     Examples
     --------
@@ -61,21 +61,21 @@ def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: floa
     >>> alpha_max(X, D, L1), alpha_max(X, D, L0, step=0.5)
     (3.0, 2.25)
     """
-    X, D = check_signals(X, D)
+    X, A = check_signals(X, D)
     if not (isinstance(penalty_cls, type) and issubclass(penalty_cls, Penalty)):
         raise TypeError(f"penalty_cls must be a class of penalties; got {penalty_cls!r}")
     if step is not None:
         step = POSITIVE.check("step", step)
     penalty = penalty_cls(1.0, **shape)
-    numbers = PenaltyRows(penalty, D.shape[1], D.dtype)
-    largest = np.zeros(D.shape[1], D.dtype)
-    for chunk in row_chunks(X.shape[0], D.itemsize * sum(D.shape)):
-        np.maximum(largest, penalty.pull(X[chunk] @ D).max(axis=0), out=largest)
-    steps = np.full(D.shape[1], step) if step is not None else 1.0 / np.einsum("ij,ij->j", D, D, dtype=np.float64)
-    steps = steps.astype(D.dtype)
+    numbers = PenaltyRows(penalty, A.shape[1], A.dtype)
+    largest = np.zeros(A.shape[1], A.dtype)
+    for chunk in row_chunks(X.shape[0], A.itemsize * sum(A.shape)):
+        np.maximum(largest, penalty.pull(X[chunk] @ A).max(axis=0), out=largest)
+    steps = np.full(A.shape[1], step) if step is not None else 1.0 / np.einsum("ij,ij->j", A, A, dtype=np.float64)
+    steps = steps.astype(A.dtype)
     cases = np.unique(np.column_stack([steps * largest, steps, numbers.shape])[largest > 0], axis=0)
 
     def stays(alpha: np.floating) -> bool:
         return all(zero_threshold(numbers.kind, step, alpha, shape) >= target for target, step, shape in cases)
 
-    return least_alpha(stays, D.dtype.type(1)) if len(cases) else 0.0
+    return least_alpha(stays, A.dtype.type(1)) if len(cases) else 0.0

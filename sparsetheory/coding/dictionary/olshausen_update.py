@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsetheory.constraints import Choice
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.separable import CEL0, make_penalty
 from sparsetheory.typing import FloatArray
@@ -18,7 +19,7 @@ _SHORTEST = 1e-8
 _PUBLISHED = {"l1": 0.41, "l0": 0.013 / 2, "lq": 0.13 / 2, "cel0": 0.45}
 
 
-def gradient_step(atoms: FloatArray, codes: FloatArray, signals: FloatArray, eta: float) -> FloatArray:
+def gradient_step(atoms: FloatArray, codes: FloatArray, signals: FloatArray, learning_rate: float) -> FloatArray:
     r"""Return the atoms after one gradient step on the squared error summed over a batch, and normalisation.
 
     Parameters
@@ -29,9 +30,9 @@ def gradient_step(atoms: FloatArray, codes: FloatArray, signals: FloatArray, eta
         Of the signals.
     signals : ndarray of shape (n_samples, n_features)
         Batch.
-    eta : float
-        Rate. The step lowers the error before normalisation while :math:`\eta \lambda_{max}(C^T C) < 2`, and C'C grows
-        with the batch.
+    learning_rate : float
+        Rate :math:`\eta`. The step lowers the error before normalisation while :math:`\eta \lambda_{max}(C^T C) < 2`,
+        and C'C grows with the batch.
 
     Returns
     -------
@@ -45,10 +46,10 @@ def gradient_step(atoms: FloatArray, codes: FloatArray, signals: FloatArray, eta
     Examples
     --------
     >>> import numpy as np
-    >>> gradient_step(np.array([[1.0, 0.0]]), np.array([[2.0]]), np.array([[2.0, 0.5]]), eta=0.75)
+    >>> gradient_step(np.array([[1.0, 0.0]]), np.array([[2.0]]), np.array([[2.0, 0.5]]), learning_rate=0.75)
     array([[0.8, 0.6]])
     """
-    moved = atoms + atoms.dtype.type(eta) * (codes.T @ (signals - codes @ atoms))
+    moved = atoms + atoms.dtype.type(learning_rate) * (codes.T @ (signals - codes @ atoms))
     return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), _SHORTEST)
 
 
@@ -87,8 +88,7 @@ def published_settings(penalty: str) -> dict[str, Any]:
     >>> settings["alpha"], settings["step"], settings["batch_size"]
     (0.0065, 0.01, 250)
     """
-    if penalty not in _PUBLISHED:
-        raise ValueError(f"penalty must be one of {', '.join(map(repr, _PUBLISHED))}, got {penalty!r}")
+    Choice(*_PUBLISHED).check("penalty", penalty)
     q, alpha = (0.5 if penalty == "lq" else None), _PUBLISHED[penalty]
     shape: dict[str, Any] = {} if q is None else {"q": q}
     return {
@@ -97,11 +97,11 @@ def published_settings(penalty: str) -> dict[str, Any]:
         "alpha": alpha,
         "q": q,
         "update": "olshausen",
-        "eta": 0.01,
+        "learning_rate": 0.01,
         "step": published_step(make_penalty(penalty, alpha, **shape)),
         "batch_size": 250,
         "n_batches": 4000,
-        "inner": "paper",
+        "stop_rule": "published",
         "init": "gaussian",
         "reseed": False,
     }

@@ -14,6 +14,7 @@ from sparsetheory.coding.codes.problem import check_gram, row_chunks
 from sparsetheory.coding.l0.coordinate_descent import descend
 from sparsetheory.coding.l0.single_best_replacement import replace_singly
 from sparsetheory.coding.proximal_gradient.forward_backward import forward_backward
+from sparsetheory.constraints import Choice
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.numba_kernels.quadratic.code_descent import code_descent
 from sparsetheory.numba_kernels.quadratic.feature_sign import feature_sign
@@ -33,18 +34,21 @@ _ROUNDINGS = 8
 _UNEQUAL = 2.0
 # Passes after which a signal in single precision is coded in double.
 _SINGLE_ITER = 100
-# Atoms enter together within this share of the largest excess; one by one, objectives with jumps end lower.
-_SHARE, _SHARE_OF_JUMPS = 0.7, 0.9
+# Atoms enter together within this fraction of the largest excess; one by one, objectives with jumps end lower.
+_FRACTION, _FRACTION_OF_JUMPS = 0.7, 0.9
 
 
 @dataclass(frozen=True)
 class CodingProblem:
-    """Checked arguments of :func:`sparsetheory.coding.encode`; codes are written to `out`."""
+    """A checked coding problem, its atoms in the columns of `A`, and the array that its codes are written to.
+
+    Solvers replace it as a whole: by some of its signals in double precision, or by the same problem in unit atoms.
+    """
 
     X: FloatArray
-    D: FloatArray
+    A: FloatArray
     penalty: Penalty
-    warm: FloatArray | None
+    init: FloatArray | None
     gram: FloatArray
     tol: float
     max_iter: int
@@ -57,7 +61,7 @@ _Solver = Callable[[CodingProblem], tuple[Int64Array, BoolArray]]
 
 def _by_feature_sign(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     eps = float(np.finfo(p.X.dtype).eps)
-    # Violations of a share v of alpha leave a relative gap of at most 2 v.
+    # Violations of a fraction v of alpha leave a relative gap of at most 2 v.
     numbers = p.penalty.alpha, p.tol / 2, _ROUNDINGS * eps, eps**0.5
 
     def code(rows: FloatArray, guesses: FloatArray, max_iter: int, passes: Int64Array, converged: BoolArray) -> None:
@@ -71,7 +75,7 @@ def _by_feature_sign(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
 def _decide_by_gaps(p: CodingProblem, converged: BoolArray) -> None:
     """Let gaps decide what passes do not resolve beside rounding errors, where the penalty is convex."""
     if p.penalty.alpha > 0:
-        for chunk in row_chunks(p.X.shape[0], 8 * sum(p.D.shape)):
+        for chunk in row_chunks(p.X.shape[0], 8 * sum(p.A.shape)):
             left = ~converged[chunk] | _unresolved(p, chunk)
             converged[chunk][left] = _gap_is_small(p, np.flatnonzero(left) + chunk.start)
 
@@ -96,11 +100,11 @@ def _gap_is_small(p: CodingProblem, rows: IndexArray) -> BoolArray:
     eps, norms = float(np.finfo(p.X.dtype).eps), np.sqrt(np.diagonal(p.gram))
     # Correlations are differences of those of the signal and of the code, each with rounding errors of its own size.
     # Those of large codes excuse no more than the root of the precision: beyond, nothing would be proved.
-    of_signals = 2 * _ROUNDINGS * eps * np.abs(X @ p.D).max(axis=1) / slope
+    of_signals = 2 * _ROUNDINGS * eps * np.abs(X @ p.A).max(axis=1) / slope
     of_codes = 2 * _ROUNDINGS * eps * norms.max() * (np.abs(C) @ norms) / slope
     roundings = of_signals + np.minimum(of_codes, eps**0.5)
-    gaps = duality_gap(X, p.D, C, p.penalty.alpha, l1_ratio=p.penalty.l1_part, positive=p.penalty.positive)
-    good[good] = gaps <= np.maximum(p.tol, roundings) * objective_rows(X, p.D, C, p.penalty)
+    gaps = duality_gap(X, p.A.T, C, alpha=p.penalty.alpha, l1_ratio=p.penalty.l1_part, positive=p.penalty.positive)
+    good[good] = gaps <= np.maximum(p.tol, roundings) * objective_rows(X, p.A, C, p.penalty)
     return good
 
 
@@ -112,9 +116,9 @@ def _by_descent(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     eps = float(np.finfo(p.X.dtype).eps)
     # With a bend of rho, entries that leave zero move 1 / (1 - rho / h) times as far as they are pulled.
     left = 1.0 - p.penalty.weak_convexity() / float(norms.min()) ** 2
-    share, entry = _SHARE, p.tol * (left if left > 0 else 1.0)
+    fraction, entry = _FRACTION, p.tol * (left if left > 0 else 1.0)
     if table.jumps:
-        share, entry = _SHARE_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)
+        fraction, entry = _FRACTION_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)
     slope = ridge = 0.0
     if p.penalty.convex:
         slope, ridge = p.penalty.alpha * p.penalty.l1_part, p.penalty.alpha * (1.0 - p.penalty.l1_part)
@@ -125,7 +129,7 @@ def _by_descent(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
         # Violations of a share v of the slope at zero leave a relative gap of at most 2 v.
         largest = float(np.abs(rows).max(initial=slope))
         sharper = slope / (2.0 * steepness * largest) if slope > 0 else 1.0
-        numbers = share, max(sharper * p.tol, eps), max(sharper * entry, eps), eps**0.5
+        numbers = fraction, max(sharper * p.tol, eps), max(sharper * entry, eps), eps**0.5
         code_descent(p.gram, rows, guesses, table, *numbers, max_iter, passes, converged)
 
     n_iter, converged = _run(p, code)
@@ -135,9 +139,9 @@ def _by_descent(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
 
 
 def _in_unit_atoms(p: CodingProblem, norms: FloatArray) -> tuple[Int64Array, BoolArray]:
-    """Code with atoms of unit norm, which is the same to a price per atom, so that one tolerance fits all."""
-    warm, gram = (None if p.warm is None else p.warm * norms), p.gram / norms / norms[:, None]
-    unit = replace(p, D=p.D / norms, penalty=L0(p.penalty.alpha, positive=p.penalty.positive), warm=warm, gram=gram)
+    """Code with atoms of unit norm, which is the same to a cost per atom, so that one tolerance fits all."""
+    init, gram = (None if p.init is None else p.init * norms), p.gram / norms / norms[:, None]
+    unit = replace(p, A=p.A / norms, penalty=L0(p.penalty.alpha, positive=p.penalty.positive), init=init, gram=gram)
     counts = _by_descent(unit)
     p.out[...] /= norms
     return counts
@@ -154,10 +158,10 @@ def _run(p: CodingProblem, code: _Coder) -> tuple[Int64Array, BoolArray]:
         guesses = np.array(start[chunk])
         if p.penalty.positive:
             np.maximum(guesses, 0.0, out=guesses)
-        np.matmul(p.X[chunk], p.D, out=p.out[chunk])
+        np.matmul(p.X[chunk], p.A, out=p.out[chunk])
         code(p.out[chunk], guesses, max_iter, n_iter[chunk], converged[chunk])
 
-    chunks = list(row_chunks(p.X.shape[0], p.X.itemsize * p.D.shape[1]))
+    chunks = list(row_chunks(p.X.shape[0], p.X.itemsize * p.A.shape[1]))
     n_threads = min(effective_n_jobs(p.n_jobs), max(len(chunks), 1))
     with blas_threads(0):
         if n_threads == 1:
@@ -182,30 +186,38 @@ def _again(p: CodingProblem, n_iter: Int64Array, converged: BoolArray, solve: _S
 
 def _doubled(p: CodingProblem, rows: BoolArray) -> CodingProblem:
     """Return the problem of some signals in double precision, from the codes so far."""
-    X, D, warm = (array.astype(np.float64) for array in (p.X[rows], p.D, p.out[rows]))
-    warm[~np.isfinite(warm)] = 0.0
-    return replace(p, X=X, D=D, warm=warm, gram=check_gram(None, D), out=np.empty_like(warm))
+    X, A, init = (array.astype(np.float64) for array in (p.X[rows], p.A, p.out[rows]))
+    init[~np.isfinite(init)] = 0.0
+    return replace(p, X=X, A=A, init=init, gram=check_gram(None, A), out=np.empty_like(init))
 
 
 def _by_splitting(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
-    accel = p.penalty.convex
-    p.out[...], info = forward_backward(p.X, p.D, p.penalty, accel=accel, tol=p.tol, max_iter=p.max_iter, warm=p.warm)
-    return info.n_iter, info.converged
+    found = forward_backward(
+        p.X,
+        p.A.T,
+        p.penalty,
+        accelerated=p.penalty.convex,
+        tol=p.tol,
+        max_iter=p.max_iter,
+        init=p.init,
+    )
+    p.out[...] = found.codes
+    return found.n_iter, found.converged
 
 
 def _guesses(p: CodingProblem) -> FloatArray:
-    return np.empty((0, p.D.shape[1]), p.X.dtype) if p.warm is None else p.warm
+    return np.empty((0, p.A.shape[1]), p.X.dtype) if p.init is None else p.init
 
 
 def _by_sbr(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
-    p.out[...], moves = replace_singly(p.X, p.D, p.gram, p.penalty.alpha, _guesses(p), p.max_iter, p.n_jobs)
-    return moves, moves >= 0
+    p.out[...], moves, done = replace_singly(p.X, p.A, p.gram, p.penalty.alpha, _guesses(p), p.max_iter, p.n_jobs)
+    return moves, done
 
 
 def _by_greedy(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     most = 100 * p.max_iter
-    p.out[...], moves = descend(p.X, p.D, p.gram, p.penalty.alpha, "greedy", _guesses(p), p.tol, most, p.n_jobs)
-    return moves, moves >= 0
+    p.out[...], moves, done = descend(p.X, p.A, p.gram, p.penalty.alpha, "greedy", _guesses(p), p.tol, most, p.n_jobs)
+    return moves, done
 
 
 # Every solver writes the codes and returns what it counts, and which codes converged.
@@ -231,9 +243,7 @@ def choose_solver(solver: str, penalty: Penalty, name: str = "solver") -> str:
     ValueError
         If there is no such solver, or it is for other penalties.
     """
-    names = ("auto", *SOLVERS)
-    if solver not in names:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, names))}; got {solver!r}")
+    Choice("auto", *SOLVERS).check(name, solver)
     by_signs, by_counts = (
         suits and not penalty.positive for suits in (isinstance(penalty, L1), penalty.counts_nonzeros)
     )
