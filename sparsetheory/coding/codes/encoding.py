@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from sparsetheory.coding.codes.certificates import CodeCertificate, criticality, duality_gap
 from sparsetheory.coding.codes.objective import objective_rows
@@ -109,7 +110,7 @@ class Encoding:
         penalty = self.penalty
         if not penalty.convex:
             return None
-        numbers = {"alpha": penalty.alpha, "l1_ratio": penalty.l1_part, "positive": penalty.positive}
+        numbers: dict[str, Any] = {"alpha": penalty.alpha, "l1_ratio": penalty.l1_part, "positive": penalty.positive}
         return duality_gap(self.signals, self.atoms, self.codes, **numbers)
 
     @cached_property

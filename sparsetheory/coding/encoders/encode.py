@@ -62,8 +62,8 @@ def encode(
         ``D @ D.T``, where it is known already.
     tol : float
         Tolerance, relative to the objective of the code for "fss", and for "cd" with convex penalties: its duality gap
-        is at most that fraction of it. For "cd" with other penalties relative to the largest correlation of an atom with
-        the signal: how far an entry, times the squared norm of its atom, may be from its best value. For "fb" and
+        is at most that fraction of it. For "cd" with other penalties relative to the largest correlation of an atom
+        with the signal: how far an entry, times the squared norm of its atom, may be from its best value. For "fb" and
         "greedy" as documented there; "sbr" does not use it.
     max_iter : int
         Most passes over the atoms per signal; for "fb" and "sbr" most steps, for "greedy" a hundredth of them.

@@ -161,7 +161,7 @@ def test_results_do_not_share_memory_with_the_problem():
         ({"penalty": 1}, TypeError, "penalty must be a Penalty or the name of one; got 1"),
         ({"penalty": "l1"}, TypeError, "penalty 'l1' needs alpha, its strength"),
         ({"penalty": "l2", "alpha": 0.1}, ValueError, "penalty must be one of 'l1', .*'l2'"),
-        ({"penalty": "mcp", "alpha": 0.1, "q": 0.5}, TypeError, "takes gamma beside alpha, got q"),
+        ({"penalty": "mcp", "alpha": 0.1, "q": 0.5}, TypeError, "takes gamma beside alpha; got q"),
         ({"gamma": 2.0}, TypeError, r"gamma must go with the name of a penalty; penalty is L1\(alpha=0.1\)"),
         ({"penalty": CEL0(1.0, [1.0, 2.0])}, ValueError, "penalty must have one number per atom, 5; it has 2"),
         ({"solver": "lars"}, ValueError, "solver must be one of 'auto', 'fss', .*; got 'lars'"),
