@@ -112,7 +112,7 @@ def test_progress_is_shown(rng, capsys):
         ({"penalty": "lq"}, TypeError, "needs q"),
         ({"penalty": "lq", "q": 1.5}, ValueError, "q must be"),
         ({"penalty": L1(1.0), "q": 0.5}, TypeError, "q must go with the name"),
-        ({"gamma": 2.0}, TypeError, "takes norms beside alpha, got gamma"),
+        ({"gamma": 2.0}, TypeError, "takes norms beside alpha; got gamma"),
         ({"penalty": "mcp", "gamma": 0.0}, ValueError, "gamma must be"),
         ({"penalty": "scad", "a": 2.0}, ValueError, "a must be None or a finite number above 2; got 2.0"),
         ({"penalty": "log_sum", "eps": -1.0}, ValueError, "eps must be"),
