@@ -20,12 +20,12 @@ from threadpoolctl import threadpool_limits
 from sparsetheory.bayesian.datasets.clustered import ClusteredProblem, make_clustered
 from sparsetheory.bayesian.datasets.off_grid import OffGridChannel, make_off_grid_channel
 from sparsetheory.bayesian.markov.chain import chain_messages
-from sparsetheory.bayesian.markov.grid import grid_bp
+from sparsetheory.bayesian.markov.grid import grid_belief_propagation
 from sparsetheory.bayesian.markov.support_priors import ChainPrior
 from sparsetheory.bayesian.off_grid.estimator import OffGridTurboVBI
 from sparsetheory.bayesian.sbl.sbl import SBL
 from sparsetheory.bayesian.turbo.checks import make_model, make_problem
-from sparsetheory.bayesian.turbo.elbo import TurboStart
+from sparsetheory.bayesian.turbo.elbo import InitialFactors
 from sparsetheory.bayesian.turbo.estimator import TurboVBI
 from sparsetheory.bayesian.turbo.model import NoiseFactor
 from sparsetheory.bayesian.turbo.sweep import turbo_sweep
@@ -37,7 +37,7 @@ def bench_sweep(quick: bool) -> list[Row]:
     rows = []
     for complex_data in (False, True):
         for m, n in ((100, 400),) if quick else ((500, 2000), (100, 2000)):
-            data = make_clustered(m, n, p01=0.01, complex_data=complex_data, random_state=0)
+            data = make_clustered(m, n, activation=0.01, complex_data=complex_data, random_state=0)
             ours, least = _sweep_seconds(data), _algebra_seconds(data.F)
             kind = "complex" if complex_data else "real"
             task = f"one sweep, {kind}, N={n}, M={m}"
@@ -47,12 +47,12 @@ def bench_sweep(quick: bool) -> list[Row]:
 
 def _sweep_seconds(data: ClusteredProblem) -> float:
     problem = make_problem(data.F, data.y, None)
-    options = {"a": 1.0, "b": 1.0, "a_off": 1.0, "b_off_ratio": 1e-5, "c": 1e-6, "d": 1e-6, "noise": "learn"}
+    options = {"a": 1.0, "b": 1.0, "a_off": 1.0, "b_off_ratio": 1e-5, "c": 1e-6, "d": 1e-6, "noise_variance": "learn"}
     model = make_model(problem, 0.1, **options, coupling="collapsed", convention="auto")
     prior = ChainPrior(0.02, 0.1, (1, problem.n_total))
     belief = prior.update(np.zeros(problem.n_total), None)
     noise = NoiseFactor.known(1 / data.noise_variance)
-    state = turbo_sweep(problem, model, prior, TurboStart(np.ones(problem.n_total), noise, belief))
+    state = turbo_sweep(problem, model, prior, InitialFactors(np.ones(problem.n_total), noise, belief))
     return best_of(lambda: turbo_sweep(problem, model, prior, state), 5)
 
 
@@ -73,11 +73,11 @@ def bench_messages(quick: bool) -> list[Row]:
     """Nanoseconds per node of exact chains, and per node and iteration of grids, against 600."""
     n = 10_000 if quick else 1_000_000
     ell = np.random.default_rng(0).normal(size=n)
-    chain_messages(ell[:10], 0.02, 0.1)
-    chain = best_of(lambda: chain_messages(ell, 0.02, 0.1)) / n * 1e9
+    chain_messages(ell[:10], activation=0.02, deactivation=0.1)
+    chain = best_of(lambda: chain_messages(ell, activation=0.02, deactivation=0.1)) / n * 1e9
     grid, table = ell.reshape(100, -1), [[0.9, 0.1], [0.2, 0.8]]
-    found = grid_bp(grid, table, table)
-    loopy = best_of(lambda: grid_bp(grid, table, table)) / n / found.n_iter * 1e9
+    found = grid_belief_propagation(grid, table, table)
+    loopy = best_of(lambda: grid_belief_propagation(grid, table, table)) / n / found.n_iter * 1e9
     return [
         Row(f"chain messages, {n} nodes", "600 ns per node", chain, 600.0, 1.0, unit="ns"),
         Row(f"grid messages, {n} nodes", "600 ns per node and iteration", loopy, 600.0, 1.0, unit="ns"),
@@ -91,7 +91,7 @@ def _decibels(x: Any, truth: Any) -> float:
 def _methods(data: ClusteredProblem, p01: float, p10: float) -> dict[str, Callable[[], Any]]:
     """Fits that return coefficients; what is given the truth is told so in its name."""
     real = not np.iscomplexobj(data.F)
-    known = {"p01": p01, "p10": p10, "noise": data.noise_variance, "b": 1.0}
+    known = {"p01": p01, "p10": p10, "noise_variance": data.noise_variance, "b": 1.0}
 
     def turbo(**options: Any) -> Any:
         return TurboVBI(**(known | options)).fit(data.F, data.y).coef_
@@ -127,7 +127,9 @@ def recovery_table(quick: bool) -> list[dict[str, Any]]:
     for name, m, n, p01, p10, snr, complex_data in settings:
         errors: dict[str, list[float]] = {}
         for seed in range(2 if quick else 30):
-            data = make_clustered(m, n, p01=p01, p10=p10, snr_db=snr, complex_data=complex_data, random_state=seed)
+            data = make_clustered(
+                m, n, activation=p01, deactivation=p10, snr_db=snr, complex_data=complex_data, random_state=seed
+            )
             for method, fit in _methods(data, p01, p10).items():
                 errors.setdefault(method, []).append(_decibels(fit(), data.x))
         for method, values in errors.items():
@@ -146,7 +148,9 @@ def _channel_paths(problem: OffGridChannel) -> dict[str, list[float]]:
     F, y, noise = problem.F.matrix(), problem.y, problem.noise_variance
 
     def moving(**options: Any) -> list[float]:
-        model = OffGridTurboVBI(**(_PATHS | {"noise": noise, "keep_path": True} | options)).fit(problem.F, y)
+        model = OffGridTurboVBI(**(_PATHS | {"noise_variance": noise, "keep_iterates": True} | options)).fit(
+            problem.F, y
+        )
         steps = zip(model.history_["coef"][:, 0], model.history_["offsets"], strict=True)
         return [problem.nmse(x, problem.F.grid + u * problem.F.spacing) for x, u in steps]
 
@@ -159,9 +163,9 @@ def _channel_paths(problem: OffGridChannel) -> dict[str, list[float]]:
         "chain, published updates and steps": moving(**_PUBLISHED),
         "iid (off-grid SBI), grid moves while annealing": moving(prior="iid"),
         "iid (off-grid SBI), published updates and steps": moving(prior="iid", **_PUBLISHED),
-        "fixed grid, TurboVBI": [problem.nmse(TurboVBI(**_PATHS, noise=noise).fit(F, y).coef_)],
-        "fixed grid, SBL": [problem.nmse(SBL(noise=noise).fit(F, y).coef_)],
-        "fixed grid, TurboCS": [problem.nmse(TurboCS(density=0.05, noise=noise).fit(F, y).coef_)],
+        "fixed grid, TurboVBI": [problem.nmse(TurboVBI(**_PATHS, noise_variance=noise).fit(F, y).coef_)],
+        "fixed grid, SBL": [problem.nmse(SBL(noise_variance=noise).fit(F, y).coef_)],
+        "fixed grid, TurboCS": [problem.nmse(TurboCS(density=0.05, noise_variance=noise).fit(F, y).coef_)],
         "least squares, directions known": [float(np.sum(np.abs(oracle) ** 2) / np.sum(np.abs(problem.channel) ** 2))],
     }
     return {method: [float(10 * np.log10(value)) for value in values] for method, values in errors.items()}

@@ -73,14 +73,14 @@ def line_messages(
 
 
 @kernel
-def sample_lines(uniforms: Float64Array, first: float, p01: float, p10: float, states: BoolArray) -> None:
+def sample_lines(uniforms: Float64Array, first: float, activation: float, deactivation: float, states: BoolArray) -> None:
     """Write one path of a binary Markov chain per row, from one uniform number per node.
 
     Parameters
     ----------
     uniforms : ndarray of shape (R, C)
         Numbers in [0, 1).
-    first, p01, p10 : float
+    first, activation, deactivation : float
         Probabilities that the first node is on, that an off node is followed by an on node, and an on by an off one.
     states : ndarray of bool, shape (R, C)
         Overwritten.
@@ -90,7 +90,7 @@ def sample_lines(uniforms: Float64Array, first: float, p01: float, p10: float, s
         for i in range(uniforms.shape[1]):
             on = uniforms[r, i] < p
             states[r, i] = on
-            p = 1.0 - p10 if on else p01
+            p = 1.0 - deactivation if on else activation
 
 
 def warmup() -> None:

@@ -90,12 +90,12 @@ class Problem:
     @cached_property
     def A(self) -> AnyArray:
         """The Kronecker matrix."""
-        return kron(self.As)
+        return kron(self.dictionaries)
 
     @cached_property
     def G(self) -> Float64Array:
         """Prior variances, shape (N,)."""
-        return kron(self.gammas)
+        return kron(self.variances)
 
     @cached_property
     def C(self) -> AnyArray:
@@ -110,7 +110,7 @@ class Problem:
     @cached_property
     def posterior(self) -> KronPosterior:
         """The structured posterior."""
-        return kron_posterior(self.As, self.y, self.gammas, self.noise)
+        return kron_posterior(self.dictionaries, self.y, self.variances, noise_variance=self.noise)
 
     def rng(self) -> np.random.Generator:
         """Return a fresh generator; the same one each time."""

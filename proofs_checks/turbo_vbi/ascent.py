@@ -41,7 +41,7 @@ mean_field_ascent = Claim(
     verdict=Always(_ROUNDING),
     instances=lambda: cases(couplings=("meanfield",)),
     evaluate=_ascent,
-    near_miss=lambda case: _ascent(case, update_beta=1.0 if case.model.beta == 0.5 else 0.5),
+    near_miss=lambda case: _ascent(case, update_beta=1.0 if case.model.exponent == 0.5 else 0.5),
 )
 
 collapsed_ascent = Claim(
@@ -52,7 +52,7 @@ collapsed_ascent = Claim(
     verdict=Always(_ROUNDING),
     instances=lambda: cases(couplings=("collapsed",)),
     evaluate=_ascent,
-    near_miss=lambda case: _ascent(case, update_beta=1.0 if case.model.beta == 0.5 else 0.5),
+    near_miss=lambda case: _ascent(case, update_beta=1.0 if case.model.exponent == 0.5 else 0.5),
 )
 
 
@@ -102,7 +102,7 @@ def _expectation_maximisation(case: Case, crossed: bool = False) -> Measurement:
     for _ in range(_SWEEPS):
         prior = prior.learned(state.support)
         if crossed and isinstance(prior, ChainPrior):
-            prior = replace(prior, p01=prior.p10, p10=prior.p01)
+            prior = replace(prior, p01=prior.deactivation, p10=prior.activation)
         state = case.sweep(state, prior=prior)
         bounds.append(turbo_elbo(state))
     return _worst_fall(bounds)

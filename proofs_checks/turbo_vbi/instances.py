@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior, SupportPrior
 from sparsetheory.bayesian.markov.support_priors_grid import RowsPrior
 from sparsetheory.bayesian.turbo.checks import make_model
-from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
+from sparsetheory.bayesian.turbo.elbo import InitialFactors, TurboState
 from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.bayesian.turbo.sweep import turbo_sweep
@@ -50,7 +50,7 @@ class Case:
     problem: TurboProblem
     model: TurboModel
     prior: SupportPrior
-    start: TurboStart
+    start: InitialFactors
     rng_seed: int
 
     def rng(self) -> np.random.Generator:
@@ -59,7 +59,7 @@ class Case:
 
     def sweep(
         self,
-        state: TurboStart | TurboState | None = None,
+        state: InitialFactors | TurboState | None = None,
         *,
         model: TurboModel | None = None,
         prior: SupportPrior | None = None,
@@ -117,13 +117,13 @@ def draw_case(
     p01, p10 = rng.uniform(0.02, 0.9, 2)
     priors: dict[str, SupportPrior] = {
         "iid": IndependentPrior(p01),
-        "chain": ChainPrior(p01, p10, (1, _N), p_init=0.3),
+        "chain": ChainPrior(p01, p10, (1, _N), initial=0.3),
         "lines": ChainPrior(p01, p10, (3, _N // 3)),
         "rows": RowsPrior(p01, p10, (3, _N // 3), max_iter=2),
     }
     belief = priors[prior].update(np.zeros(_N), None)
     noise = NoiseFactor.known(1.0 if model.noise_precision is None else model.noise_precision)
-    start = TurboStart(np.exp(rng.standard_normal(_N)), noise, belief)
+    start = InitialFactors(np.exp(rng.standard_normal(_N)), noise, belief)
     return Case(problem, model, priors[prior], start, int(rng.integers(2**31)))
 
 

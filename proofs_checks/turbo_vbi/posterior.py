@@ -68,7 +68,7 @@ def _diagonal(case: Case, larger: bool = False) -> Measurement:
     # A smaller range of precisions, for steps that converge within the limit.
     precisions = np.maximum(precisions, 5.0)
     sigma = np.linalg.inv(np.diag(precisions) + kappa * F.conj().T @ F)
-    found = diagonal_posterior(F, y, precisions, kappa, max_iter=100_000)
+    found = diagonal_posterior(F, y, precisions, noise_precision=kappa, max_iter=100_000)
     expected = kappa * sigma @ F.conj().T @ y
     full = np.diagonal(sigma).real
     left, right = (full, found.var) if larger else (found.var, full)

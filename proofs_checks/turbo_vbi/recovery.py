@@ -13,10 +13,11 @@ from sparsetheory.bayesian.datasets.clustered import ClusteredProblem, make_clus
 from sparsetheory.bayesian.markov.support_priors import ChainPrior
 from sparsetheory.bayesian.turbo import gaussian
 from sparsetheory.bayesian.turbo.checks import make_model, make_problem
-from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
+from sparsetheory.bayesian.turbo.elbo import InitialFactors, TurboState
 from sparsetheory.bayesian.turbo.estimator import TurboVBI
 from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
+from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 from sparsetheory.bayesian.turbo.sweep import turbo_sweep
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import measured
@@ -39,12 +40,9 @@ class _Draws:
         errors = []
         for problem in self.problems:
             model = TurboVBI(
-                prior=prior,
-                p01=self.p01,
-                p10=self.p10,
-                b=1.0,
+                prior=SparsePrior(prior, activation=self.activation, deactivation=self.deactivation, on_rate=1.0),
                 coupling=coupling,
-                noise=problem.noise_variance,
+                noise_variance=problem.noise_variance,
                 max_iter=2000,
             )
             model.fit(problem.F, problem.y)
@@ -53,7 +51,7 @@ class _Draws:
 
 
 def _draw(rng: np.random.Generator, p01: float, n_draws: int = 5) -> _Draws:
-    problems = tuple(make_clustered(_ROWS[p01], 200, p01=p01, random_state=rng) for _ in range(n_draws))
+    problems = tuple(make_clustered(_ROWS[p01], 200, activation=p01, random_state=rng) for _ in range(n_draws))
     return _Draws(problems, p01)
 
 
@@ -128,7 +126,7 @@ class _Support:
 
     def share(self, low: float, high: float) -> float:
         """Return how many of the coefficients with probabilities in a range are on."""
-        inside = (self.post >= low) & (self.post < high)
+        inside = (self.probability >= low) & (self.probability < high)
         return float(self.truth[inside].mean()) if inside.any() else float("nan")
 
 
@@ -138,7 +136,7 @@ def _draw_support(rng: np.random.Generator, m: float, n_draws: int = 5) -> _Supp
         problem = make_clustered(int(m), 200, random_state=rng)
         signal = problem.F @ problem.x
         y = signal + 0.1 * rng.standard_normal(signal.size)
-        model = TurboVBI(noise=0.01, b=1.0, b_off_ratio=1e-3).fit(problem.F, y)
+        model = TurboVBI(prior=SparsePrior(on_rate=1.0, off_rate_ratio=1e-3), noise_variance=0.01).fit(problem.F, y)
         post.append(model.support_proba_)
         truth.append(problem.support)
     return _Support(np.concatenate(post), np.concatenate(truth))
@@ -189,7 +187,7 @@ class _Sweepable:
 
 
 def _draw_sweep(rng: np.random.Generator, n: float) -> _Sweepable:
-    data = make_clustered(100, int(n), p01=0.001, random_state=rng)
+    data = make_clustered(100, int(n), activation=0.001, random_state=rng)
     problem = make_problem(data.F, data.y, None)
     model = make_model(
         problem,
@@ -205,7 +203,7 @@ def _draw_sweep(rng: np.random.Generator, n: float) -> _Sweepable:
         convention="auto",
     )
     prior = ChainPrior(0.001, 0.1, (1, problem.n_total))
-    start = TurboStart(np.ones(int(n)), NoiseFactor.known(100.0), prior.update(np.zeros(int(n)), None))
+    start = InitialFactors(np.ones(int(n)), NoiseFactor.known(100.0), prior.update(np.zeros(int(n)), None))
     return _Sweepable(problem, model, prior, turbo_sweep(problem, model, prior, start))
 
 

@@ -34,7 +34,7 @@ class GaussianFactor:
         :math:`\mathrm{tr}\, F \Sigma F^H`.
     precisions : ndarray of shape (N,)
         The diagonal D.
-    kappa : float
+    noise_precision : float
         Noise precision.
     whitener : ndarray of shape (min(M, N), N)
         With N > M the covariance is :math:`D^{-1/2} (I - W^H W) D^{-1/2}`, otherwise
@@ -49,7 +49,7 @@ class GaussianFactor:
     residual: float
     spread: float
     precisions: Float64Array
-    kappa: float
+    noise_precision: float
     whitener: AnyArray
     wide: bool
 
@@ -72,7 +72,7 @@ class GaussianFactor:
         return explained
 
 
-def gaussian_factor(problem: TurboProblem, precisions: Float64Array, kappa: float) -> GaussianFactor:
+def gaussian_factor(problem: TurboProblem, precisions: Float64Array, noise_precision: float) -> GaussianFactor:
     """Return the factor of the coefficients that is best for given precisions.
 
     Notes
@@ -82,29 +82,29 @@ def gaussian_factor(problem: TurboProblem, precisions: Float64Array, kappa: floa
     differ by many orders of magnitude do no harm.
     """
     solve = _from_observations if problem.wide else _from_coefficients
-    mean, kept, shares, whitener, log_det = solve(problem, precisions, kappa)
+    mean, kept, shares, whitener, log_det = solve(problem, precisions, noise_precision)
     residual = float(np.sum(np.abs(problem.Y - problem.F @ mean) ** 2))
     return GaussianFactor(
         mean=mean,
         var=kept / precisions,
         log_det=log_det - float(np.log(precisions).sum()),
         residual=residual,
-        spread=float(shares.sum()) / kappa,
+        spread=float(shares.sum()) / noise_precision,
         precisions=precisions,
-        kappa=kappa,
+        noise_precision=noise_precision,
         whitener=whitener,
         wide=problem.wide,
     )
 
 
-def _from_observations(problem: TurboProblem, precisions: Float64Array, kappa: float) -> _Moments:
-    """Use ``I + kappa F D^-1 F^H``, of the size of the observations."""
+def _from_observations(problem: TurboProblem, precisions: Float64Array, noise_precision: float) -> _Moments:
+    """Use ``I + noise_precision F D^-1 F^H``, of the size of the observations."""
     weights = 1.0 / np.sqrt(precisions)
-    scaled = np.asfortranarray(problem.F * (np.sqrt(kappa) * weights))
+    scaled = np.asfortranarray(problem.F * (np.sqrt(noise_precision) * weights))
     factor = _identity_plus_product(scaled)
     (trsm,) = get_blas_funcs(("trsm",), (factor, scaled))
     residual = trsm(1.0, factor, trsm(1.0, factor, problem.Y, lower=1), lower=1, trans_a=2)
-    mean = (np.sqrt(kappa) * weights)[:, None] * (scaled.conj().T @ residual)
+    mean = (np.sqrt(noise_precision) * weights)[:, None] * (scaled.conj().T @ residual)
     whitener = trsm(1.0, factor, scaled, lower=1)
     shares = row_squares(whitener.T)
     kept = 1.0 - shares
@@ -151,11 +151,13 @@ def _inverse_factor(gram: AnyArray) -> AnyArray:
     return np.asarray(inverse)
 
 
-def _from_coefficients(problem: TurboProblem, precisions: Float64Array, kappa: float) -> _Moments:
-    """Use ``I + kappa D^-1/2 F^H F D^-1/2``, of the size of the coefficients."""
+def _from_coefficients(problem: TurboProblem, precisions: Float64Array, noise_precision: float) -> _Moments:
+    """Use ``I + noise_precision D^-1/2 F^H F D^-1/2``, of the size of the coefficients."""
     weights = 1.0 / np.sqrt(precisions)
-    whitener = _inverse_factor(kappa * weights[:, None] * problem.gram * weights)
-    mean = weights[:, None] * (whitener.conj().T @ (whitener @ (kappa * weights[:, None] * problem.correlations)))
+    whitener = _inverse_factor(noise_precision * weights[:, None] * problem.gram * weights)
+    mean = weights[:, None] * (
+        whitener.conj().T @ (whitener @ (noise_precision * weights[:, None] * problem.correlations))
+    )
     kept = row_squares(whitener.T)
     log_det = 2.0 * float(np.log(np.diagonal(whitener).real).sum())
     return mean, kept, 1.0 - kept, whitener, log_det

@@ -168,11 +168,11 @@ class TurboCSCertificate(Certificate):
             noise = max(linear.left(F, y, before, noise), floor)
         linear = _Linear.of(F, y, before, noise)
         r, tau = before.mean + linear.move / linear.gone, max(before.var * linear.kept / linear.gone, least)
-        beta = 1.0 if np.iscomplexobj(F) else 0.5
+        exponent = 1.0 if np.iscomplexobj(F) else 0.5
         variance, total = before.variance, before.variance + tau
         energy = np.abs(r) ** 2
         prior_odds = math.log(before.density / (1.0 - before.density))
-        odds = beta * (np.log(tau / total) + energy / tau - energy / total) + prior_odds
+        odds = exponent * (np.log(tau / total) + energy / tau - energy / total) + prior_odds
         on = 1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0)))
         while_on = r * (variance / total)
         mean = on * while_on

@@ -109,7 +109,7 @@ class TurboCSRun:
     """The end of a run: the state of the last exchange, posterior and noise that it led to, and the history."""
 
     state: TurboCSState
-    post: ScalarPosterior
+    posterior: ScalarPosterior
     noise: float
     history: dict[str, Float64Array]
     converged: bool
@@ -179,8 +179,8 @@ def state_change(before: TurboCSState, after: TurboCSState) -> float:
 
 def _learned(prior: BernoulliGaussian, post: ScalarPosterior) -> BernoulliGaussian:
     """Return the density and variance that suit a posterior best, off the ends where it could not change any more."""
-    n = post.post.size
-    density = float(np.clip(post.post.mean(), 1e-3 / n, 1.0 - 1e-3 / n))
-    weight = float(post.post.sum())
-    variance = float(post.post @ post.second_on) / weight if weight > 0 else 0.0
+    n = post.probability.size
+    density = float(np.clip(post.probability.mean(), 1e-3 / n, 1.0 - 1e-3 / n))
+    weight = float(post.probability.sum())
+    variance = float(post.probability @ post.second_on) / weight if weight > 0 else 0.0
     return replace(prior, density=density, variance=max(variance, SMALLEST * prior.variance))

@@ -12,12 +12,12 @@ from sparsetheory.bayesian import SBL, KroneckerSBL
 from sparsetheory.bayesian.kronecker.checks import as_tensor
 from sparsetheory.bayesian.kronecker.factor_checks import per_mode
 from sparsetheory.bayesian.kronecker.support import significant
-from sparsetheory.bayesian.sbl.cost_rises import cost_rises
+from sparsetheory.bayesian.sbl.base import cost_rises
 from sparsetheory.bayesian.sbl.evidence_maximisation import relative_change
 from sparsetheory.bayesian.sbl.initialisation import coupled_start, plain_start
 from sparsetheory.bayesian.sbl.noise_variance import NoiseVariance
 from sparsetheory.bayesian.sbl.pruning import pruned_mask
-from sparsetheory.bayesian.sbl.updates.loop import PLAIN_UPDATES, InnerLoop
+from sparsetheory.bayesian.sbl.updates.factor_update import PLAIN_UPDATES, InnerLoop
 from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
 
 
@@ -137,7 +137,7 @@ def test_certificates_notice_what_was_changed(rng, snapshots):
         flat = SBL("mm", max_iter=20_000, tol=1e-7).fit(As, y).certificate_
     assert structured.check(As, y).valid
     assert flat.check(As, y).valid
-    doubled = replace(structured, gammas=[2 * structured.gammas[0], structured.gammas[1]])
+    doubled = replace(structured, gammas=[2 * structured.variances[0], structured.variances[1]])
     assert not doubled.check(As, y).valid
     assert not replace(structured, noise_variance=2 * structured.noise_variance).check(As, y).valid
     assert not replace(flat, gamma=2 * flat.gamma).check(As, y).valid

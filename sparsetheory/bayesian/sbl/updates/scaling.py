@@ -10,12 +10,12 @@ from sparsetheory.typing import Float64Array
 __all__ = ["balanced", "floored"]
 
 
-def balanced(gammas: Sequence[Float64Array]) -> list[Float64Array]:
+def balanced(variances: Sequence[Float64Array]) -> list[Float64Array]:
     """Give all factors but the last unit norm; the last takes the scale.
 
     Parameters
     ----------
-    gammas : sequence of ndarray of shape (N_i,)
+    variances : sequence of ndarray of shape (N_i,)
         Not negative; one that is zero stays so.
 
     Returns
@@ -24,9 +24,9 @@ def balanced(gammas: Sequence[Float64Array]) -> list[Float64Array]:
         With the same outer product.
     """
     # Squares of small variances underflow; this norm scales them.
-    norms = [dnrm2(gamma) for gamma in gammas[:-1]]
-    scaled = [gamma / (norm or 1.0) for gamma, norm in zip(gammas, norms, strict=False)]
-    last = gammas[-1]
+    norms = [dnrm2(gamma) for gamma in variances[:-1]]
+    scaled = [gamma / (norm or 1.0) for gamma, norm in zip(variances, norms, strict=False)]
+    last = variances[-1]
     for norm in norms:
         last = last * norm
     return [*scaled, last]

@@ -18,10 +18,10 @@ import numpy as np
 from sparsetheory.bayesian.kronecker.algebra import contract
 from sparsetheory.typing import Float64Array
 
-__all__ = ["SlopeAtZero", "price_of_name", "slope_at_zero"]
+__all__ = ["SlopeAtZero", "inclusion_penalty", "slope_at_zero"]
 
 
-def price_of_name(n: int, n_snapshots: int, is_complex: bool) -> float:
+def inclusion_penalty(n: int, n_snapshots: int, is_complex: bool) -> float:
     """Return how much a column that comes back must lower the cost, which is averaged over snapshots.
 
     Parameters
@@ -89,9 +89,9 @@ def slope_at_zero(everywhere: Any, k: int) -> SlopeAtZero:
     -------
     SlopeAtZero
     """
-    gammas = everywhere.gammas
+    variances = everywhere.variances
     return SlopeAtZero(
-        contract(everywhere.q, gammas, k),
-        contract(everywhere.power, gammas, k),
-        contract(everywhere.q**2, [gamma**2 for gamma in gammas], k),
+        contract(everywhere.q, variances, k),
+        contract(everywhere.power, variances, k),
+        contract(everywhere.q**2, [gamma**2 for gamma in variances], k),
     )
