@@ -112,7 +112,7 @@ def test_units_too_far_apart_are_refused_by_name(rng, model):
     with pytest.raises(ValueError, match=r"y and . must have other units"):
         model.fit(1e100 * A, 1e-100 * y)
     with pytest.raises(ValueError, match="noise_variance must"):
-        type(model)(noise=-1.0).fit(A, y)
+        type(model)(noise_variance=-1.0).fit(A, y)
     with pytest.raises(TypeError, match="dense"):
         model.fit(sparse.csr_array(A), y)
 

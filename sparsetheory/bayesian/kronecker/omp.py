@@ -147,7 +147,7 @@ class KroneckerOMP(BaseEstimator):
         if residuals:
             # A second solve for what is left takes the condition number out of the residual.
             coef[np.ix_(*supports)] = values + fit_on_supports(modes.matrices, residual, chosen)
-        self._modes = dictionaries
+        self._modes = modes
         self.supports_ = [np.sort(np.array(s, dtype=np.intp)) for s in supports]
         grid = np.meshgrid(*self.supports_, indexing="ij")
         self.support_ = np.ravel_multi_index(grid, coef.shape).reshape(-1).astype(np.intp)

@@ -214,6 +214,7 @@ def test_support_recovery_rate():
     assert support_recovery_rate([0, 1.0, 1e-4, 0], x) == 0.5
     assert support_recovery_rate([0, 1.0, 1e-4, 0], x, relative_threshold=1e-5) == 1.0
     assert support_recovery_rate(0 * x, 0 * x) == 1.0
-    for arguments, message in (((x, x[:2]), "vectors of one length"), ((x, x, 1.0), "rel must be below 1")):
-        with pytest.raises(ValueError, match=message):
-            support_recovery_rate(*arguments)
+    with pytest.raises(ValueError, match="vectors of one length"):
+        support_recovery_rate(x, x[:2])
+    with pytest.raises(ValueError, match=r"relative_threshold must be a number in \[0, 1\)"):
+        support_recovery_rate(x, x, relative_threshold=1.0)

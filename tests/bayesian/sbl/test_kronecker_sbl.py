@@ -113,7 +113,7 @@ def test_published_pruning_is_for_good():
     revised = _fit(KroneckerSBL("am", **settings | {"pruning": "revised"}), p.dictionaries, p.y)
     assert revised.log_evidence_ > final.log_evidence_ + 10
     assert irs_nmse(p, revised.coef_) < 0.1 < 1.0 < irs_nmse(p, final.coef_)
-    with pytest.raises(ValueError, match="pruning must be 'revised' or 'published'; got 'never'"):
+    with pytest.raises(ValueError, match="pruning must be one of 'revised', 'published'; got 'never'"):
         KroneckerSBL(pruning="never").fit(p.dictionaries, p.y)
 
 
@@ -204,7 +204,7 @@ def test_equivariance(rng, update):
     unitary = [np.linalg.qr(rng.standard_normal((A.shape[0],) * 2))[0] for A in p.dictionaries]
     rotated = clone(base).fit([Q @ A for Q, A in zip(unitary, p.dictionaries, strict=True)], kron(unitary) @ p.y)
     np.testing.assert_allclose(rotated.coef_, reference.coef_, atol=1e-8)
-    scaled = clone(base).set_params(noise=9 * p.noise_variance)
+    scaled = clone(base).set_params(noise_variance=9 * p.noise_variance)
     np.testing.assert_allclose(scaled.fit(p.dictionaries, 3 * p.y).coef_, 3 * reference.coef_, atol=1e-8)
     assert scaled.history_["cost"][-1] == pytest.approx(reference.history_["cost"][-1] + 2 * p.y.size * np.log(3))
     order = rng.permutation(6)
@@ -408,7 +408,7 @@ def test_large_problem_in_little_memory():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"update": "gd"}, "update must be one of mm, am, ksbl, svd, newton"),
+        ({"update": "gd"}, "update must be one of 'mm', 'am', 'ksbl', 'svd', 'newton'"),
         ({"coupling_update": "gd"}, "coupling_update must be"),
         ({"noise_variance": 0.0}, "noise_variance must be.*learn"),
         ({"noise_variance": -1.0}, "noise_variance must be"),
@@ -419,7 +419,7 @@ def test_large_problem_in_little_memory():
         ({"relative_threshold": (0.1, 0.1)}, r"relative_threshold must be one number or one per mode \(3\)"),
         ({"absolute_threshold": (0.1, np.nan, 0.1)}, "absolute_threshold must be"),
         ({"coupling": -0.5}, "coupling must be"),
-        ({"coupling": (0.5, -0.5, None)}, "coupling must be"),
+        ({"coupling": (0.5, -0.5, None)}, r"coupling\[1\] must be"),
         ({"coupling": (0.5,)}, r"coupling must be one value or one per mode \(3\)"),
         ({"coupling": (-np.eye(6), None, None)}, r"coupling\[0\] must be a finite matrix"),
         ({"coupling": (np.eye(5), None, None)}, r"coupling\[0\] must be a finite matrix of shape \(6, 6\)"),
@@ -429,7 +429,7 @@ def test_large_problem_in_little_memory():
         ({"max_inner_iter": 1.5}, "max_inner_iter must be"),
         ({"tol": -1.0}, "tol must be"),
         ({"inner_tol": np.nan}, "inner_tol must be"),
-        ({"init": 1.0}, r"init must hold one vector per mode \(3\); got 1.0"),
+        ({"init": 1.0}, "init must be None or a sequence, each entry a vector of variances; got 1.0"),
         ({"init": [np.ones(6)]}, r"init must hold one vector per mode \(3\)"),
         ({"init": [np.ones(5), np.ones(6), np.ones(6)]}, r"init\[0\] must be a real vector of shape \(6,\)"),
         ({"init": [-np.ones(6), np.ones(6), np.ones(6)]}, r"init\[0\] must not be negative"),

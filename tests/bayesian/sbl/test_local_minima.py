@@ -117,10 +117,10 @@ def test_degenerate_dictionaries():
         (lambda: sbl_sparsify(np.ones((2, 3)), np.ones((2, 2)), np.ones(3), noise_variance=1.0), "single vector"),
         (
             lambda: sbl_sparsify(np.ones((2, 3)), np.ones(2), -np.ones(3), noise_variance=1.0),
-            r"gamma\[0\] must not be negative",
+            r"variances\[0\] must not be negative",
         ),
         (lambda: sbl_sparsify(np.ones((2, 3)), np.ones(2), np.ones(3), noise_variance=0.0), "noise_variance must be"),
-        (lambda: mode_sparsify(np.ones((2, 3)), np.ones(2)), r"gamma\[0\] must be a real vector of shape \(3,\)"),
+        (lambda: mode_sparsify(np.ones((2, 3)), np.ones(2)), r"variances\[0\] must be a real vector of shape \(3,\)"),
     ],
 )
 def test_bad_input(call, message):

@@ -147,7 +147,7 @@ def test_single_precision_and_zero(rng):
         fitted = _fit(clone(model), A, y)
         assert fitted.coef_.dtype == fitted.predict(A).dtype == np.float32
         assert not clone(model).fit(A, 0 * y).coef_.any()
-        learned = clone(model).set_params(noise="learn").fit(A, 0 * y)
+        learned = clone(model).set_params(noise_variance="learn").fit(A, 0 * y)
         assert not learned.coef_.any()
     zero = SBL(noise_variance=0.01).fit(A, 0 * y)
     assert zero.certificate_.check(A, 0 * y).valid
@@ -159,9 +159,9 @@ def test_single_precision_and_zero(rng):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (SBL("gd"), "update must be 'em' or 'mm'"),
+        (SBL("gd"), "update must be one of 'em', 'mm'"),
         (SBL(noise_variance=0), "noise_variance must be"),
-        (SBL(relative_threshold=1.0), "relative_threshold must be below 1"),
+        (SBL(relative_threshold=1.0), r"relative_threshold must be a number in \[0, 1\)"),
         (SBL(absolute_threshold=-1.0), "absolute_threshold must be"),
         (SBL(max_iter=0), "max_iter must be"),
         (SBL(tol=np.nan), "tol must be"),
@@ -170,7 +170,7 @@ def test_single_precision_and_zero(rng):
         (PatternCoupledSBL(noise_variance=-1.0), "noise_variance must be"),
         (PatternCoupledSBL(shape=-1.0), "shape must be"),
         (PatternCoupledSBL(rate=0.0), "rate must be"),
-        (PatternCoupledSBL(coupling=-0.1), "eta must be"),
+        (PatternCoupledSBL(coupling=-0.1), "coupling must be"),
     ],
 )
 def test_bad_parameters(rng, model, message):

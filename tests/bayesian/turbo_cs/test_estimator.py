@@ -281,8 +281,8 @@ def test_bad_data(unit):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": 1.5}, "rate must be at most 1"),
-        ({"rate": 0.0}, "rate must be"),
+        ({"measurement_ratio": 1.5}, r"measurement_ratio must be a number in \(0, 1\]"),
+        ({"measurement_ratio": 0.0}, "measurement_ratio must be"),
         ({"noise_variance": 0.0}, "noise_variance must be"),
         ({"density": 2.0}, "density must be"),
         ({"signal_variance": 0.0}, "signal_variance must be"),

@@ -72,7 +72,7 @@ def test_a_fit_that_stopped_early_is_never_valid(name):
     model, data = FITS[name]()
     model.set_params(max_iter=1)
     if "OffGrid" in name:
-        model.set_params(inner_rounds=1, anneal_grid=False)
+        model.set_params(max_inner_rounds=1, anneal_grid=False)
     elif "TurboVBI" in name:
         model.set_params(init="sbl")
     with pytest.warns(ConvergenceWarning):
@@ -130,9 +130,9 @@ def test_a_lost_column_is_noticed_unless_the_user_held_it():
 @pytest.mark.parametrize("noise", [0.0025, "learn"])
 def test_nothing_is_no_answer_where_there_is_something(noise):
     flat = SBL("mm", noise_variance=noise, max_iter=999).fit(A, B).certificate_
-    assert not replace(flat, gamma=0 * flat.gamma, coef=0 * flat.coef).check(A, B).valid
+    assert not replace(flat, variances=0 * flat.variances, coef=0 * flat.coef).check(A, B).valid
     whole = KroneckerSBL(noise_variance=noise).fit(PROBLEM.dictionaries, PROBLEM.y).certificate_
-    nothing = replace(whole, gammas=[0 * g for g in whole.variances], coef=0 * whole.coef)
+    nothing = replace(whole, variances=[0 * g for g in whole.variances], coef=0 * whole.coef)
     assert not nothing.check(PROBLEM.dictionaries, PROBLEM.y).valid
 
 
@@ -149,9 +149,9 @@ def test_the_price_of_a_column_is_the_logarithm_of_their_number(snapshots, phase
     whole = KroneckerSBL(noise_variance=1.0).fit([np.eye(4)], data(9.0, 0.0)).certificate_
     for factor, stays in ((0.98, True), (1.02, False)):
         y = data(np.sqrt(factor * border), 0.1)
-        empty = replace(flat, gamma=np.zeros(4), coef=0 * flat.coef)
+        empty = replace(flat, variances=np.zeros(4), coef=0 * flat.coef)
         assert empty.check(np.eye(4), y).valid is stays
-        empty = replace(whole, gammas=[np.zeros(4)], coef=0 * whole.coef)
+        empty = replace(whole, variances=[np.zeros(4)], coef=0 * whole.coef)
         assert empty.check([np.eye(4)], y).valid is stays
 
 
@@ -159,11 +159,11 @@ def test_the_price_of_a_column_is_the_logarithm_of_their_number(snapshots, phase
 def test_extreme_units_are_certified_alike(unit):
     flat = SBL("mm", max_iter=999).fit(A, unit * B).certificate_
     assert flat.check(A, unit * B).valid
-    assert not replace(flat, gamma=1.5 * flat.gamma).check(A, unit * B).valid
+    assert not replace(flat, variances=1.5 * flat.variances).check(A, unit * B).valid
     assert not flat.check(A, unit * B[::-1]).valid
     whole = KroneckerSBL().fit(PROBLEM.dictionaries, unit * PROBLEM.y).certificate_
     assert whole.check(PROBLEM.dictionaries, unit * PROBLEM.y).valid
-    wrong = replace(whole, gammas=[1.5 * whole.variances[0], *whole.variances[1:]])
+    wrong = replace(whole, variances=[1.5 * whole.variances[0], *whole.variances[1:]])
     assert not wrong.check(PROBLEM.dictionaries, unit * PROBLEM.y).valid
 
 
@@ -181,10 +181,10 @@ def test_a_noise_variance_must_neither_grow_nor_shrink(share):
     square = np.mean(np.abs(PROBLEM.y) ** 2)
     whole = KroneckerSBL().fit(PROBLEM.dictionaries, PROBLEM.y).certificate_
     factors = [1e-9 * gamma for gamma in whole.variances]
-    checked = replace(whole, gammas=factors, noise_variance=share * square).check(PROBLEM.dictionaries, PROBLEM.y)
+    checked = replace(whole, variances=factors, noise_variance=share * square).check(PROBLEM.dictionaries, PROBLEM.y)
     assert checked.measured == pytest.approx(abs(1 - 1 / share), rel=1e-6)
     flat = SBL("mm", max_iter=999).fit(A, B).certificate_
-    forged = replace(flat, gamma=1e-9 * flat.gamma, noise_variance=share * np.mean(B**2))
+    forged = replace(flat, variances=1e-9 * flat.variances, noise_variance=share * np.mean(B**2))
     assert forged.check(A, B).measured == pytest.approx(abs(1 - 1 / share), rel=1e-6)
 
 

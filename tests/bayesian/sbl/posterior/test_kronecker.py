@@ -112,11 +112,11 @@ def test_the_input_is_not_changed(rng):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"gammas": [np.ones(3)]}, r"one vector per mode \(2\); got 1"),
-        ({"gammas": [np.ones(3), np.ones(4)]}, r"gammas\[1\] must be a real vector of shape \(5,\)"),
-        ({"gammas": [np.ones(3), -np.ones(5)]}, r"gammas\[1\] must not be negative or all zero"),
-        ({"gammas": [np.zeros(3), np.ones(5)]}, r"gammas\[0\] must not be negative or all zero"),
-        ({"gammas": [1j * np.ones(3), np.ones(5)]}, r"gammas\[0\] must be a real vector"),
+        ({"variances": [np.ones(3)]}, r"one vector per mode \(2\); got 1"),
+        ({"variances": [np.ones(3), np.ones(4)]}, r"variances\[1\] must be a real vector of shape \(5,\)"),
+        ({"variances": [np.ones(3), -np.ones(5)]}, r"variances\[1\] must not be negative or all zero"),
+        ({"variances": [np.zeros(3), np.ones(5)]}, r"variances\[0\] must not be negative or all zero"),
+        ({"variances": [1j * np.ones(3), np.ones(5)]}, r"variances\[0\] must be a real vector"),
         ({"noise_variance": 0.0}, "noise_variance must be a finite positive number.*1e-10"),
         ({"noise_variance": np.nan}, "noise_variance must be a finite positive number"),
         ({"y": np.ones(7)}, r"y must have 2 \* 4 = 8 entries"),
@@ -124,6 +124,6 @@ def test_the_input_is_not_changed(rng):
     ],
 )
 def test_bad_input(change, message):
-    good = {"As": [np.ones((2, 3)), np.ones((4, 5))], "y": np.ones(8), "gammas": [np.ones(3), np.ones(5)]}
+    good = {"dictionaries": [np.ones((2, 3)), np.ones((4, 5))], "y": np.ones(8), "variances": [np.ones(3), np.ones(5)]}
     with pytest.raises(ValueError, match=message):
         kron_posterior(**({**good, "noise_variance": 1.0} | change))
