@@ -96,7 +96,7 @@ def whole_fits(quick: bool) -> list[Row]:
 def channel(quick: bool) -> list[Cells]:
     """Errors and CPU time on channels of the published size (N = 5832, M = 288), mean over trials."""
     trials, ratios = (2, (12,)) if quick else (16, (4, 12, 20))
-    settings = {"L": 32, "R": 6, "res": 8} if quick else {}
+    settings = {"n_surface_elements": 32, "n_base_antennas": 6, "n_angles": 8} if quick else {}
     shared = make_irs_mimo(**settings, random_state=0)
     rows: dict[str, Cells] = {}
     for snr in ratios:

@@ -191,8 +191,8 @@ def _objective(Lam: Any, factors: Any) -> float:
 
 
 def _sweep_objective(m: Moments, update: Callable[[Any, Any], Any]) -> Measurement:
-    before = _objective(m.Lam, m.variances)
-    return Measurement(_objective(m.Lam, update(m.Lam, m.variances)), before, 1.0 + abs(before))
+    before = _objective(m.second_moment, m.variances)
+    return Measurement(_objective(m.second_moment, update(m.second_moment, m.variances)), before, 1.0 + abs(before))
 
 
 sweep = Claim(
@@ -210,9 +210,9 @@ sweep = Claim(
 def _unique(m: Moments, tol: float = 1e-15) -> Measurement:
     """Compare the outer products that three starts lead to, in logarithms: the objective is jointly convex."""
     rng = m.rng()
-    draws: list[_Factors] = [[rng.uniform(0.01, 2.0, (n,)) for n in m.Lam.shape] for _ in range(2)]
-    found = [np.log(outer(alternating_update(m.Lam, start, tol=tol))) for start in [m.variances, *draws]]
-    found.append(np.log(outer(newton_update(m.Lam, m.variances))))
+    draws: list[_Factors] = [[rng.uniform(0.01, 2.0, (n,)) for n in m.second_moment.shape] for _ in range(2)]
+    found = [np.log(outer(alternating_update(m.second_moment, start, tol=tol))) for start in [m.variances, *draws]]
+    found.append(np.log(outer(newton_update(m.second_moment, m.variances))))
     return Measurement(float(np.ptp(found, axis=0).max()), 0.0, 1.0)
 
 
@@ -230,7 +230,7 @@ unique_maximisation = Claim(
 
 def _sinkhorn(m: Moments, powers: float = 1.0) -> Measurement:
     """Check that after the update of the last mode the slices of Lam / G along it have mean one."""
-    T = m.Lam / outer(alternating_sweep(m.Lam, m.variances)) ** powers
+    T = m.second_moment / outer(alternating_sweep(m.second_moment, m.variances)) ** powers
     means = T.mean(axis=tuple(range(T.ndim - 1)))
     return Measurement(max(float(np.abs(means - 1.0).max()), abs(float(T.sum()) / T.size - 1.0)), 0.0, 1.0)
 
@@ -257,7 +257,7 @@ def _contracts(m: Moments, power: float = 2.0) -> Measurement:
 
     A sweep is one product with 1 / Lam and one with its transpose, and inversions, which keep the distance.
     """
-    Lam = m.Lam if m.Lam.ndim == 2 else m.Lam.reshape(m.Lam.shape[0], -1)
+    Lam = m.second_moment if m.second_moment.ndim == 2 else m.second_moment.reshape(m.second_moment.shape[0], -1)
     start: _Factors = [np.ones(Lam.shape[0]), m.rng().uniform(0.01, 2.0, (Lam.shape[1],))]
     limit = newton_update(Lam, start)[1]
     after = alternating_sweep(Lam, start)[1]
@@ -281,27 +281,27 @@ hilbert = Claim(
 
 def _nearest(m: Moments, factor: float | None = None) -> Measurement:
     """Compare the distance to Lam with those of an exact step, of random products, and of alternating projections."""
-    rng, d = m.rng(), m.Lam.ndim
+    rng, d = m.rng(), m.second_moment.ndim
     products = [
-        outer(alternating_update(m.Lam, m.variances)),
-        *(outer([rng.uniform(size=n) for n in m.Lam.shape]) for _ in range(3)),
+        outer(alternating_update(m.second_moment, m.variances)),
+        *(outer([rng.uniform(size=n) for n in m.second_moment.shape]) for _ in range(3)),
     ]
-    products = [h * (np.vdot(h, m.Lam) / np.vdot(h, h)) for h in products]
-    factors = [np.ones(n) for n in m.Lam.shape]
+    products = [h * (np.vdot(h, m.second_moment) / np.vdot(h, h)) for h in products]
+    factors = [np.ones(n) for n in m.second_moment.shape]
     for _ in range(50):
         for k in range(d):
             others = [f if j != k else np.ones_like(f) for j, f in enumerate(factors)]
             H = outer(others)
             axes = tuple(j for j in range(d) if j != k)
-            factors[k] = (m.Lam * H).sum(axis=axes) / (H * H).sum(axis=axes)
-    distances = [float(np.linalg.norm(m.Lam - h)) for h in (*products, outer(factors))]
+            factors[k] = (m.second_moment * H).sum(axis=axes) / (H * H).sum(axis=axes)
+    distances = [float(np.linalg.norm(m.second_moment - h)) for h in (*products, outer(factors))]
     allowed = np.sqrt(max(d - 1, 1)) if factor is None else factor
-    found = svd_update(m.Lam)
+    found = svd_update(m.second_moment)
     nonnegative = min(float(f.min()) for f in found)
     return Measurement(
-        float(np.linalg.norm(m.Lam - outer(found))),
+        float(np.linalg.norm(m.second_moment - outer(found))),
         allowed * min(distances),
-        float(np.linalg.norm(m.Lam)),
+        float(np.linalg.norm(m.second_moment)),
         extras={"smallest entry, negated": -nonnegative, "zero": 0.0},
         also=(("smallest entry, negated", "zero"),),
     )

@@ -189,7 +189,9 @@ def _single_mode(problem: Problem, wrong: bool = False) -> Measurement:
     """Append modes of size one: the posterior and the sweep must be those without them."""
     one = np.ones((1, 1), dtype=problem.dictionaries[0].dtype)
     factor = np.array([2.0 if wrong else 1.0])
-    extended = replace(problem, As=[one, *problem.dictionaries, one], gammas=[factor, *problem.variances, np.ones(1)])
+    extended = replace(
+        problem, dictionaries=[one, *problem.dictionaries, one], variances=[factor, *problem.variances, np.ones(1)]
+    )
     p, q = problem.posterior, extended.posterior
     swept = [outer(alternating_sweep(r.second_moment, r.variances)) for r in (p, q)]
     return Measurement(max(_relative(q.mean, p.mean), _relative(swept[1], swept[0])), 0.0, problem.amplification)

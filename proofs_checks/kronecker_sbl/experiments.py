@@ -220,7 +220,7 @@ default_order = Claim(
 
 def _structure_first(trial: _Trial) -> Measurement:
     """Compare errors over a channel of a smaller link, N = 729 and M = 108."""
-    errors = _errors(_channel(trial, R=6, L=36, res=9), "AM", "SVD", "SBL")
+    errors = _errors(_channel(trial, n_base_antennas=6, n_surface_elements=36, n_angles=9), "AM", "SVD", "SBL")
     return Measurement(max(errors["AM"], errors["SVD"]), errors["SBL"], extras=errors)
 
 

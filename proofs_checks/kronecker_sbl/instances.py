@@ -71,9 +71,9 @@ class Problem:
 
     Parameters
     ----------
-    As : list of ndarray of shape (M_i, N_i)
+    dictionaries : list of ndarray of shape (M_i, N_i)
     y : ndarray of shape (M,)
-    gammas : list of ndarray of shape (N_i,)
+    variances : list of ndarray of shape (N_i,)
         Between 0.01 and 2.
     noise : float
         Noise variance, between 1e-3 and 10.
@@ -81,9 +81,9 @@ class Problem:
         Seed of whatever a claim draws besides.
     """
 
-    As: list[AnyArray]
+    dictionaries: list[AnyArray]
     y: AnyArray
-    gammas: list[Float64Array]
+    variances: list[Float64Array]
     noise: float
     rng_seed: int
 
@@ -156,8 +156,8 @@ def problems(most: int = 4, least: int = 1) -> st.SearchStrategy[Problem]:
 class Moments:
     """A positive tensor of second moments, and factors to start from."""
 
-    Lam: Float64Array
-    gammas: list[Float64Array]
+    second_moment: Float64Array
+    variances: list[Float64Array]
     rng_seed: int
 
     def rng(self) -> np.random.Generator:

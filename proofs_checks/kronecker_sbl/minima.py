@@ -130,7 +130,7 @@ noiseless_slope = Claim(
 class _Landscape:
     """Two real modes with separable noiseless measurements."""
 
-    As: list[AnyArray]
+    dictionaries: list[AnyArray]
     ys: list[AnyArray]
 
 

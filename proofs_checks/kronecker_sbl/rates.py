@@ -23,7 +23,7 @@ def _path(update: str, seed: int, length: int) -> list[float]:
     """Norms of the derivatives by the logarithms of the factors, before each update, at a known noise variance."""
     p = make_kron_sparse((4, 5, 5), (6, 6, 6), (2, 2, 2), snr_db=20, random_state=seed)
     model = KroneckerSBL(
-        update, noise_variance=p.noise_variance, relative_threshold=0.0, max_iter=length, tol=0.0, record=("gammas",)
+        update, noise_variance=p.noise_variance, relative_threshold=0.0, max_iter=length, tol=0.0, keep_iterates=True
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -23,10 +23,10 @@ _BAUM = "Baum, Petrie, Soules, Weiss (1970)"
 class _Chain:
     """Evidence about the nodes of a chain."""
 
-    ell: tuple[float, ...]
-    p01: float
-    p10: float
-    p_init: float
+    log_odds: tuple[float, ...]
+    activation: float
+    deactivation: float
+    initial: float
 
     @property
     def evidence(self) -> Float64Array:

@@ -24,37 +24,37 @@ class _Scalar:
 
     Parameters
     ----------
-    beta : float
+    exponent : float
         1/2 or 1.
-    b, ratio : float
+    rate, ratio : float
         Rate of the on state, and that of the off state over it.
-    a : float
+    shape : float
         Both shapes.
     density : float
         Prior probability of being on.
-    second : float
+    second_moment : float
         Second moment of the coefficient.
     """
 
-    beta: float
-    b: float
+    exponent: float
+    rate: float
     ratio: float
-    a: float
+    shape: float
     density: float
-    second: float
+    second_moment: float
 
     def model(self, coupling: Literal["collapsed", "meanfield"] = "collapsed") -> TurboModel:
         """Return the priors."""
         one = np.ones(1)
         return TurboModel(
-            a=self.a * one,
-            b=self.b * one,
-            a_off=self.a * one,
-            b_off=self.ratio * self.b * one,
-            c=1.0,
-            d=1.0,
-            beta=self.beta,
-            update_beta=self.beta,
+            on_shape=self.shape * one,
+            on_rate=self.rate * one,
+            off_shape=self.shape * one,
+            off_rate=self.ratio * self.rate * one,
+            noise_shape=1.0,
+            noise_rate=1.0,
+            exponent=self.exponent,
+            update_exponent=self.exponent,
             coupling=coupling,
             n_rows=1.0,
             n_snapshots=1,
@@ -164,7 +164,7 @@ lock = Claim(
 
 def _range_excess(scalar: _Scalar, evidence: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return both ends of the range of collapsed evidence as inequalities."""
-    ends = np.array([scalar.gap, scalar.beta * scalar.gap])
+    ends = np.array([scalar.gap, scalar.exponent * scalar.gap])
     return np.concatenate([evidence, -evidence]), np.repeat(ends, evidence.size)
 
 
@@ -225,11 +225,11 @@ def _half(scalar: _Scalar, power: float = 1.0) -> Measurement:
     ``logit(density) + ln(b / b_off) = (1 + beta) ln((b + u) / (b_off + u))`` with ``u = beta e2`` gives
     ``u = (b - R b_off) / (R - 1)``, ``R = (density / (1 - density) * b / b_off)^(1 / (1 + beta))``.
     """
-    off = scalar.ratio * scalar.b
-    R = (scalar.density / (1 - scalar.density) / scalar.ratio) ** (power / (1 + scalar.beta))
+    off = scalar.ratio * scalar.rate
+    R = (scalar.density / (1 - scalar.density) / scalar.ratio) ** (power / (1 + scalar.exponent))
     if not 1.0 + 1e-6 < R < (1.0 - 1e-6) / scalar.ratio:
         return Measurement(0.0, 0.0, scale=1.0)
-    second = (scalar.b - R * off) / (R - 1) / scalar.beta
+    second = (scalar.rate - R * off) / (R - 1) / scalar.exponent
     return Measurement(abs(float(logit(scalar.density)) + scalar.collapsed(second)), 0.0, scale=1 + scalar.gap)
 
 
@@ -248,7 +248,7 @@ half_posterior = Claim(
 
 def _floor(scalar: _Scalar, factor: float = 1.0) -> Measurement:
     """Compare the published evidence with its value at the largest precision, ``(1 + beta) / b_off``."""
-    steep = (1 + scalar.beta) * (1 / scalar.ratio - 1)
+    steep = (1 + scalar.exponent) * (1 / scalar.ratio - 1)
     least = min(scalar.mean_field(second, 0.0) for second in (0.0, scalar.second_moment))
     return Measurement(scalar.gap - factor * steep, least, scale=1 + steep)
 
@@ -273,9 +273,9 @@ def _inert(scalar: _Scalar, collapsed: bool = False) -> Measurement:
     """
     p01, p10 = 0.3 * scalar.density, 0.3 * (1 - scalar.density)
     largest = logit(1 - p10) + np.log((1 - p10) / p01)
-    small = replace(scalar, second=min(scalar.second_moment, 1e-3 * scalar.b))
-    precision = (1 + small.beta) / (small.ratio * small.b + small.beta * small.second_moment)
-    if precision <= (small.gap + largest) / (small.b * (1 - small.ratio)):
+    small = replace(scalar, second_moment=min(scalar.second_moment, 1e-3 * scalar.rate))
+    precision = (1 + small.exponent) / (small.ratio * small.rate + small.exponent * small.second_moment)
+    if precision <= (small.gap + largest) / (small.rate * (1 - small.ratio)):
         return Measurement(0.0, 0.5)
     own = small.collapsed(small.second_moment) if collapsed else small.mean_field(small.second_moment, 0.0)
     post = chain_messages([60.0, own, 60.0], activation=p01, deactivation=p10).probability[1]

@@ -22,7 +22,7 @@ from sparsetheory.typing import AnyArray, Float64Array
 # The bound is a sum of terms that are some hundred times larger than itself at worst, each rounded once.
 _ROUNDING = 1e-9
 # Two paths on 96 directions, in lone cells.
-_P01, _P10 = 0.0167, 0.2333
+_PATHS = SparsePrior(activation=0.0167, deactivation=0.2333)
 # Gain that is claimed, in decibels per decibel. In the mean it is 0.8 to 1 at 10 to 20 dB, and means of three channels
 # scatter by 1.5 to 3 dB.
 _SLOPE = 0.4
@@ -53,15 +53,19 @@ def _draw_uncertain(
     theta = F.grid + F.spacing * rng.uniform(-0.5, 0.5, n)
     X = rng.standard_normal((n, int(rng.integers(1, 3)))) * (rng.random((n, 1)) < 0.25)
     Y = F.matrix(theta) @ X + 10 ** rng.uniform(-2, 0) * rng.standard_normal((m, X.shape[1]))
+    activation, deactivation = (float(rng.uniform(0.02, 0.5)) for _ in range(2))
+    noise_variance: float | str = "learn" if learn_noise else float(10 ** rng.uniform(-3, 0))
     options = {
-        "prior": prior,
-        "p01": float(rng.uniform(0.02, 0.5)),
-        "p10": float(rng.uniform(0.02, 0.5)),
+        "prior": SparsePrior(
+            prior,
+            activation=activation,
+            deactivation=deactivation,
+            on_rate=float(10 ** rng.uniform(-1, 1)),
+            noise_shape=1.0,
+            noise_rate=0.1,
+        ),
         "coupling": coupling,
-        "noise_variance": "learn" if learn_noise else float(10 ** rng.uniform(-3, 0)),
-        "b": float(10 ** rng.uniform(-1, 1)),
-        "c": 1.0,
-        "d": 0.1,
+        "noise_variance": noise_variance,
         "init": str(rng.choice(["anneal", "sbl", "group"])),
         "n_anneal_steps": 5,
         "anneal_grid": bool(rng.random() < 0.5),
@@ -123,7 +127,7 @@ class _Channels:
         """Return the mean error in decibels of grids that move."""
         errors = []
         for problem in self.problems:
-            model = OffGridTurboVBI(**({"p01": _P01, "p10": _P10, "noise_variance": problem.noise_variance} | options))
+            model = OffGridTurboVBI(prior=_PATHS, noise_variance=problem.noise_variance, **options)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(problem.F, problem.y)
@@ -135,7 +139,7 @@ class _Channels:
         errors = []
         for problem in self.problems:
             model = TurboVBI(
-                prior=SparsePrior(activation=_P01, deactivation=_P10),
+                prior=_PATHS,
                 noise_variance=problem.noise_variance,
                 max_iter=2000,
             )

@@ -12,7 +12,7 @@ from scipy.linalg import cholesky, get_blas_funcs
 from sparsetheory.bayesian.datasets.clustered import ClusteredProblem, make_clustered
 from sparsetheory.bayesian.markov.support_priors import ChainPrior
 from sparsetheory.bayesian.turbo import gaussian
-from sparsetheory.bayesian.turbo.checks import make_model, make_problem
+from sparsetheory.bayesian.turbo.checks import make_problem
 from sparsetheory.bayesian.turbo.elbo import InitialFactors, TurboState
 from sparsetheory.bayesian.turbo.estimator import TurboVBI
 from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
@@ -32,8 +32,8 @@ class _Draws:
     """Independent problems of one setting."""
 
     problems: tuple[ClusteredProblem, ...]
-    p01: float
-    p10: float = 0.1
+    activation: float
+    deactivation: float = 0.1
 
     def decibels(self, coupling: str, prior: str) -> float:
         """Return the mean normalised squared error of fits that know noise and priors."""
@@ -50,9 +50,11 @@ class _Draws:
         return float(np.mean(10 * np.log10(errors)))
 
 
-def _draw(rng: np.random.Generator, p01: float, n_draws: int = 5) -> _Draws:
-    problems = tuple(make_clustered(_ROWS[p01], 200, activation=p01, random_state=rng) for _ in range(n_draws))
-    return _Draws(problems, p01)
+def _draw(rng: np.random.Generator, activation: float, n_draws: int = 5) -> _Draws:
+    problems = tuple(
+        make_clustered(_ROWS[activation], 200, activation=activation, random_state=rng) for _ in range(n_draws)
+    )
+    return _Draws(problems, activation)
 
 
 def _small_draws() -> st.SearchStrategy[_Draws]:
@@ -71,7 +73,7 @@ def _gain(draws: _Draws) -> Measurement:
 
 def _over_settings(measured_label: str, bound_label: str) -> Sweep:
     return Sweep(
-        axis="p01",
+        axis="activation",
         values=tuple(_ROWS),
         draw=_draw,
         trials=150,
@@ -121,7 +123,7 @@ published_chain_is_inert = Claim(
 class _Support:
     """Support probabilities of several fits, and the truth."""
 
-    post: np.ndarray
+    probability: np.ndarray
     truth: np.ndarray
 
     def share(self, low: float, high: float) -> float:
@@ -189,19 +191,7 @@ class _Sweepable:
 def _draw_sweep(rng: np.random.Generator, n: float) -> _Sweepable:
     data = make_clustered(100, int(n), activation=0.001, random_state=rng)
     problem = make_problem(data.F, data.y, None)
-    model = make_model(
-        problem,
-        0.01,
-        a=1.0,
-        b=1.0,
-        a_off=1.0,
-        b_off_ratio=1e-5,
-        c=1e-6,
-        d=1e-6,
-        noise="learn",
-        coupling="collapsed",
-        convention="auto",
-    )
+    model = SparsePrior(on_rate=1.0).model(problem, 0.01, noise_variance="learn", coupling="collapsed")
     prior = ChainPrior(0.001, 0.1, (1, problem.n_total))
     start = InitialFactors(np.ones(int(n)), NoiseFactor.known(100.0), prior.update(np.zeros(int(n)), None))
     return _Sweepable(problem, model, prior, turbo_sweep(problem, model, prior, start))

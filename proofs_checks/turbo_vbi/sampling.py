@@ -22,8 +22,8 @@ class _Paths:
     """Independent paths of one stationary chain."""
 
     states: BoolArray
-    p01: float
-    p10: float
+    activation: float
+    deactivation: float
 
 
 def _draw_paths(rng: np.random.Generator, mean_run: float) -> _Paths:
@@ -81,7 +81,7 @@ chain_statistics = Claim(
 class _Grid:
     """A grid small enough to enumerate."""
 
-    ell: Float64Array
+    log_odds: Float64Array
     row_table: Float64Array
     col_table: Float64Array
 

@@ -93,7 +93,7 @@ class _Sensed:
         for y, x in self.problems:
             nothing = Message(np.zeros_like(x), prior.density * prior.variance)
             run = run_turbo_cs(module.with_data(y), TurboCSState(nothing, self.noise, prior), rules)
-            errors.append(np.mean(np.abs(run.probability.mean - x) ** 2))
+            errors.append(np.mean(np.abs(run.posterior.mean - x) ** 2))
         return float(10 * np.log10(np.mean(errors)))
 
 

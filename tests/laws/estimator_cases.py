@@ -117,7 +117,10 @@ def _bayesian(name, make, *, features=True, rtol=1e-3, names=("X", "y")):
 
 def _kron(name, make, *, rtol=1e-3):
     def build(c, D):
-        return make(c), (KRON.dictionaries if D is None else [A * D[: A.shape[1]] for A in KRON.dictionaries], c * KRON.y)
+        return make(c), (
+            KRON.dictionaries if D is None else [A * D[: A.shape[1]] for A in KRON.dictionaries],
+            c * KRON.y,
+        )
 
     def solution(model, c, D):
         shape = [A.shape[1] for A in KRON.dictionaries]

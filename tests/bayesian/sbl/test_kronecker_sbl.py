@@ -89,9 +89,9 @@ def test_published_settings_follow_the_unit_of_y(unit):
     }
     for model in models.values():
         moved = clone(model).set_params(
-            noise=unit**2 * p.noise_variance,
+            noise_variance=unit**2 * p.noise_variance,
             init=[ones[0], ones[1], unit**2 * ones[2]],
-            prune_abs=(1e-4, 1e-4, 1e-4 * unit**2),
+            absolute_threshold=(1e-4, 1e-4, 1e-4 * unit**2),
         )
         wanted, found = _fit(model, p.dictionaries, p.y), _fit(moved, p.dictionaries, unit * p.y)
         assert [k.size for k in found.kept_] == [k.size for k in wanted.kept_]
