@@ -127,7 +127,7 @@ def _kron(name, make, *, rtol=1e-3):
         scale = 1.0 if D is None else np.multiply.outer(D[: shape[0]], D[: shape[1]]).ravel()
         return np.ravel(model.coef_) * scale / c
 
-    return Case(name, build, solution, True, rtol, names=("As", "y"))
+    return Case(name, build, solution, True, rtol, names=("dictionaries", "y"))
 
 
 BAYESIAN = [
