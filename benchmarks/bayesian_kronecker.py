@@ -64,7 +64,8 @@ def expectation_steps(quick: bool) -> list[Row]:
         p = make_kron_sparse(Ms, Ns, (2, 2, 2), snr_db=20, random_state=0)
         gammas = [np.random.default_rng(0).uniform(0.1, 2.0, n) for n in Ns]
         A, G = _kron(p.dictionaries), _kron(gammas)
-        ours, found = best_result(partial(kron_posterior, p.dictionaries, p.y, gammas, noise_variance=p.noise_variance), 20)
+        step = partial(kron_posterior, p.dictionaries, p.y, gammas, noise_variance=p.noise_variance)
+        ours, found = best_result(step, 20)
         peer, (mean, _) = best_result(partial(dense_step, A, p.y, G, p.noise_variance), 2)
         assert np.allclose(found.mean.reshape(-1), mean, atol=1e-6)
         task = f"expectation step, N = {G.size}, M = {p.y.size}"

@@ -135,7 +135,7 @@ def _coupled(run: _Run, step: str = "mm") -> Measurement:
         rng.uniform(0.0, 1.0, (A.shape[1],) * 2) + 0.01 if rng.random() < 0.7 else None
         for A in run.problem.dictionaries
     ]
-    return _largest_rise(_fit(run, coupling=coupling, pc_step=step).history_["cost"])
+    return _largest_rise(_fit(run, coupling=coupling, coupling_update=step).history_["cost"])
 
 
 coupled_descent = Claim(

@@ -11,7 +11,7 @@ from sparsetheory.typing import Float64Array, IndexArray, InexactArray
 
 __all__ = ["DataUnits", "column_norms", "mode_names", "require_coefficients"]
 
-# Squares of coefficients, times shares as small as those of small variances, stay in range between these sizes
+# Squares of coefficients, times fractions as small as those of small variances, stay in range between these sizes
 # (decimal logarithms).
 _SMALLEST, _LARGEST = -130.0, 150.0
 # Decimal logarithm of the largest quotient of noise and data, or of data and noise.
@@ -44,7 +44,7 @@ def mode_names(n_modes: int) -> list[str]:
 
 
 def require_coefficients(names: str, data: float, smallest: float, largest: float) -> None:
-    """Raise ValueError if squares of coefficients, and small shares of those, would leave the range.
+    """Raise ValueError if squares of coefficients, and small fractions of those, would leave the range.
 
     Parameters
     ----------

@@ -138,11 +138,17 @@ BAYESIAN = [
     _bayesian("TurboVBI", lambda c: bayesian.TurboVBI(prior="iid"), features=False, names=("F", "y")),
     _bayesian("TurboCS", lambda c: bayesian.TurboCS(), features=False, names=("F", "y")),
     _kron("KroneckerSBL", lambda c: bayesian.KroneckerSBL(max_iter=3000)),
-    _kron("KroneckerSBL-known-noise", lambda c: bayesian.KroneckerSBL(noise_variance=c * c * KRON.noise_variance, max_iter=999)),
+    _kron(
+        "KroneckerSBL-known-noise",
+        lambda c: bayesian.KroneckerSBL(noise_variance=c * c * KRON.noise_variance, max_iter=999),
+    ),
     _kron("KroneckerOMP", lambda c: bayesian.KroneckerOMP(n_nonzero=(2, 3))),
     Case(
         "OffGridTurboVBI",
-        lambda c, D: (bayesian.OffGridTurboVBI(noise_variance=CHANNEL.noise_variance * c * c), (CHANNEL.F, c * CHANNEL.y)),
+        lambda c, D: (
+            bayesian.OffGridTurboVBI(noise_variance=CHANNEL.noise_variance * c * c),
+            (CHANNEL.F, c * CHANNEL.y),
+        ),
         lambda model, c, D: model.coef_ / c,
         features=False,
         rtol=1e-2,

@@ -92,7 +92,7 @@ def make_off_grid_channel(
     cells : sequence of int
         Grid points next to the paths.
     max_offset : float
-        Paths are off these points by up to this share of a cell, uniformly; at most one half.
+        Paths are off these points by up to this fraction of a cell, uniformly; at most one half.
     snr_db : float
         Mean power of the observations over that of the noise, in decibels.
     random_state : int, RandomState, Generator or None

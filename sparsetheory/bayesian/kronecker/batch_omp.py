@@ -92,7 +92,7 @@ def kron_omp_batch(
     limit = min(n_rows, n_columns)
     limit = limit if n_nonzero is None else min(limit, COUNT.check("n_nonzero", n_nonzero))
     energy = float(np.vdot(Y, Y).real)
-    # The residual is a difference of squares, known to this share of the energy.
+    # The residual is a difference of squares, known to this fraction of the energy.
     target = 1e-14 * energy if noise_variance is None else n_rows * VARIANCE.check("noise_variance", noise_variance)
     grams = [A.conj().T @ A for A in modes.matrices]
     correlations = mode_products(Y, [A.conj().T for A in modes.matrices]).reshape(-1)

@@ -64,7 +64,7 @@ def grid_belief_propagation(
         Positive weights of horizontal and vertical neighbours, indexed by the state of the left (upper) node and that
         of the right (lower) one, off first.
     damping : float
-        Share of the old messages that stays, in [0, 1); the first iteration is not damped.
+        Fraction of the old messages that stays, in [0, 1); the first iteration is not damped.
     max_iter : int
         Largest number of iterations.
     tol : float

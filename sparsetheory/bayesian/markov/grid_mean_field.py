@@ -96,6 +96,11 @@ def sweep_rows(
     row_start: float = 0.0,
 ) -> tuple[Float64Array, Float64Array, Float64Array, bool]:
     """Sweep over the rows; return probabilities, extrinsic log-odds, the bounds, and whether they came to rest."""
+    # The bound is F(q) = E_q[log w(S)] + H(q) with q a product of one free distribution per row. As a function of row r
+    # it is the expected log weight along the row, plus the entropy of q_r, plus expected log-odds of its nodes. The
+    # rows above and below enter in the mean only: the expectation of the log weight of a vertical pair is linear in the
+    # state of the node in row r. So the best q_r is a chain with the table of the row and log-odds shifted by that mean
+    # field, and sum-product along it is exact: O(n_columns) per row.
     post, ext = post.copy(), np.empty_like(log_odds)
     weights = np.log(column_table)
     entropies = np.empty(log_odds.shape[0])
@@ -103,11 +108,14 @@ def sweep_rows(
     for _ in range(max_iter):
         before = post.copy()
         for r in range(log_odds.shape[0]):
+            # Invariant: rows before r are of this sweep, rows behind of the last one; each is the best given the others
+            # at the time, so that the bound never falls.
             field = _field(weights, post, r)
             lines = line_pass((log_odds[r] + field)[None], row_start, row_table)
             ext[r] = field + (lines.forward + lines.backward)[0]
             post[r] = expit(ext[r] + log_odds[r])
-            # Expected log weight along the row plus entropy, without what the node weights contribute.
+            # At its optimum log Z_r is the expected log weight plus the entropy; the terms of the nodes are taken
+            # out again, since the bound counts their own evidence and the vertical pairs once for the whole grid.
             entropies[r] = lines.log_z[0] - post[r] @ (log_odds[r] + field)
         bounds.append(float(entropies.sum() + (post * log_odds).sum() + _vertical(weights, post)))
         if np.abs(post - before).max() <= tol:

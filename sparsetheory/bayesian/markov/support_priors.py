@@ -51,7 +51,7 @@ class SupportPrior(Protocol):
 
     @property
     def density(self) -> float:
-        """Share of coefficients that are on, as far as it is known in closed form."""
+        """Fraction of coefficients that are on, as far as it is known in closed form."""
         ...
 
     def update(self, log_odds: Float64Array, previous: SupportBelief | None) -> SupportBelief:
@@ -106,7 +106,7 @@ class ChainPrior:
 
     @property
     def density(self) -> float:
-        """Share of the stationary chain that is on."""
+        """Fraction of the stationary chain that is on."""
         return self.activation / (self.activation + self.deactivation)
 
     def update(self, log_odds: Float64Array, previous: SupportBelief | None) -> SupportBelief:

@@ -35,7 +35,7 @@ class _PooledChains:
 
     @property
     def density(self) -> float:
-        """Share of a single line that is on."""
+        """Fraction of a single line that is on."""
         return self.activation / (self.activation + self.deactivation)
 
     @property

@@ -51,7 +51,7 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
     step : {"ascent", "surrogate"} or float
         Rule of the grid. "ascent": gradient steps over a diagonal curvature, with backtracking on the bound in which
         the factor of the coefficients follows the matrix (ours). "surrogate": the same on the bound with that factor
-        fixed, whose steps shrink as the noise does. Neither lowers the bound. A number is a step of this share of a
+        fixed, whose steps shrink as the noise does. Neither lowers the bound. A number is a step of this fraction of a
         cell along the sign of the gradient, as in the published code, whose steps are about 0.04 for as many
         directions as antennas; it may lower the bound, and hardly ever comes to rest.
     max_inner_rounds : int

@@ -17,7 +17,7 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["OffGridFit", "OffGridSchedule", "fit_off_grid"]
 
-# A bound that should not decrease may do so by this share of its size, which is far beyond rounding.
+# A bound that should not decrease may do so by this fraction of its size, which is far beyond rounding.
 _DECREASE = 1e-6
 
 
@@ -110,7 +110,7 @@ def fit_off_grid(grid: DynamicGrid, model: TurboModel, prior: SupportPrior, sche
     if fit.falls.size and isinstance(schedule.step, str):
         warnings.warn(
             f"the evidence lower bound fell in outer iterations {fit.falls.tolist()} although no step may lower it: "
-            "rounding has won; scale the data, or raise the noise level",
+            "rounding has won; scale the data, or raise the noise variance",
             RuntimeWarning,
             stacklevel=3,
         )

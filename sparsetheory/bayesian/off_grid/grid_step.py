@@ -13,9 +13,9 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["DynamicGrid", "GridStep", "grid_step", "refreshed"]
 
-# Share of the gain that the slope predicts which a step must bring (Armijo), and how often a step is halved for it.
+# Fraction of the gain that the slope predicts which a step must bring (Armijo), and how often a step is halved for it.
 _SUFFICIENT, _HALVINGS = 1e-4, 12
-# Least share of the squared norm of a derivative that counts as curvature.
+# Least fraction of the squared norm of a derivative that counts as curvature.
 _FLAT = 1e-6
 
 
@@ -92,7 +92,7 @@ def grid_step(grid: DynamicGrid, state: TurboState, rule: str | float) -> GridSt
         After a round with this grid.
     rule : {"ascent", "surrogate"} or float
         Gradient steps over a diagonal curvature, halved until the bound rises enough: the bound in which the factor of
-        the coefficients follows the matrix, or that of the fixed factor. Or a step of this share of a cell along the
+        the coefficients follows the matrix, or that of the fixed factor. Or a step of this fraction of a cell along the
         sign of the gradient.
 
     Notes

@@ -12,8 +12,8 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 __all__ = ["ParametricMatrix"]
 
 _Block = Callable[[Any, Any], Any]
-# Central differences over this share of a cell are right to a few millionths, in single precision to a few thousandths;
-# a wrong derivative differs in its leading digits.
+# Central differences over this fraction of a cell are right to a few millionths, in single precision to a few
+# thousandths; a wrong derivative differs in its leading digits.
 _PROBE, _SLACK = 1e-3, 0.05
 
 

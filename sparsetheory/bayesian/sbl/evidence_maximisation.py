@@ -110,11 +110,11 @@ def maximise_evidence(
     max_iter : int
         Largest number of updates.
     tol : float
-        The loop ends once the outer product of the factors changes by at most this share of its norm, and, for updates
-        that descend, no derivative of the cost by the logarithm of a variance exceeds this per measurement. Entries
-        that were pruned then come back if the cost asks for it, and are not pruned again. With permanent pruning the
-        change alone decides. A product that has vanished stays where it is, and the loop ends once the noise variance
-        has settled.
+        The loop ends once the outer product of the factors changes by at most this fraction of its norm, and, for
+        updates that descend, no derivative of the cost by the logarithm of a variance exceeds this per measurement.
+        Entries that were pruned then come back if the cost asks for it, and are not pruned again. With permanent
+        pruning the change alone decides. A product that has vanished stays where it is, and the loop ends once the
+        noise variance has settled.
     keep_variances : bool
         Whether to keep all factors on the way.
 
@@ -228,7 +228,7 @@ class _Loop:
         return max(float(gain.max()) for gain in self.update.gains(self._everywhere()))
 
     def _put_back(self) -> None:
-        """Let entries in that are worth their names, for good."""
+        """Let entries back in that raise the log evidence by more than the penalty, for good."""
         factors = self.update.put_back(self._everywhere(), self.penalty)
         masks = [factor > 0 for factor in factors]
         self.variances = [factor[mask] for factor, mask in zip(factors, masks, strict=True)]

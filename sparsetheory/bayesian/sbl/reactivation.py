@@ -6,7 +6,7 @@ exceeds one, at best by :math:`s - 1 - \log s`, at :math:`\gamma = (s - 1) / q`.
 
 Noise alone makes s exceed one for a third of all columns, and letting all of these in is how sparse Bayesian learning
 with a learned noise variance ends in fitting the noise. A column comes back if that raises the log evidence by more
-than the logarithm of the number of columns: the price of naming one of them.
+than the logarithm of the number of columns: what it takes to name one of them.
 """
 
 import math
@@ -21,12 +21,12 @@ from sparsetheory.typing import Float64Array
 __all__ = ["SlopeAtZero", "inclusion_penalty", "slope_at_zero"]
 
 
-def inclusion_penalty(n: int, n_snapshots: int, is_complex: bool) -> float:
+def inclusion_penalty(n_columns: int, n_snapshots: int, is_complex: bool) -> float:
     """Return how much a column that comes back must lower the cost, which is averaged over snapshots.
 
     Parameters
     ----------
-    n : int
+    n_columns : int
         Number of columns, of all modes together.
     n_snapshots : int
         Snapshots.
@@ -37,7 +37,7 @@ def inclusion_penalty(n: int, n_snapshots: int, is_complex: bool) -> float:
     -------
     float
     """
-    return (1.0 if is_complex else 2.0) * math.log(max(n, 2)) / n_snapshots
+    return (1.0 if is_complex else 2.0) * math.log(max(n_columns, 2)) / n_snapshots
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from sparsetheory.typing import Float64Array
 
 __all__ = ["TurboFit", "TurboSchedule", "fit_starts", "run_rounds", "turbo_change"]
 
-# A bound that should not decrease may do so by this share of its size, which is far beyond rounding.
+# A bound that should not decrease may do so by this fraction of its size, which is far beyond rounding.
 _DECREASE = 1e-6
 
 
@@ -157,7 +157,7 @@ def _require_ascent(path: Float64Array) -> None:
         at = int(np.argmax(drops))
         warnings.warn(
             f"the evidence lower bound fell from {path[at]:.10g} to {path[at + 1]:.10g} in round {at + 2}, although "
-            "every update is exact: rounding has won; scale the data, or raise the noise level",
+            "every update is exact: rounding has won; scale the data, or raise the noise variance",
             RuntimeWarning,
             stacklevel=5,
         )

@@ -59,7 +59,7 @@ def diagonal_posterior(
     max_iter : int
         Largest number of steps.
     tol : float
-        Stop once a step moves the mean by at most this share.
+        Stop once a step moves the mean by at most this fraction.
 
     Returns
     -------

@@ -73,7 +73,7 @@ def make_start(
 
 
 def _first_noise(problem: TurboProblem, model: TurboModel, ratio: float) -> NoiseFactor:
-    """Return the noise to start with: a share of the energy of the data where it is unknown."""
+    """Return the noise to start with: a fraction of the energy of the data where it is unknown."""
     return NoiseFactor.known(ratio / problem.scale if model.noise_precision is None else model.noise_precision)
 
 

@@ -16,7 +16,8 @@ from sparsetheory.typing import AnyArray
 __all__ = ["TurboCSCertificate"]
 
 _EPS = float(np.finfo(np.float64).eps)
-# As in the solver: the largest share of its input that a denoiser keeps, and the smallest share of a learned noise.
+# As in the solver: the largest fraction of its input that a denoiser keeps, and the smallest fraction of a learned
+# noise.
 _LARGEST_SHARE, _SMALLEST = 0.999, 1e-14
 
 
@@ -213,7 +214,7 @@ class _State:
 
 @dataclass(frozen=True, eq=False)
 class _Linear:
-    """The linear estimate: its move from the message, and the shares of the variance that are gone and kept."""
+    """The linear estimate: its move from the message, and the fractions of the variance that are gone and kept."""
 
     move: AnyArray
     gone: float

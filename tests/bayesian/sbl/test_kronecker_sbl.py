@@ -327,7 +327,7 @@ def test_pruning_a_mode_away_keeps_its_largest_entry():
 @pytest.mark.parametrize(
     "settings", [{}, {"tol": 0.0}, {"relative_threshold": 0.0}, {"coupling": 0.5}, {"absolute_threshold": 1e6}]
 )
-@pytest.mark.filterwarnings("ignore:prune_abs would drop every entry")
+@pytest.mark.filterwarnings("ignore:absolute_threshold would drop every entry")
 def test_variances_that_vanish_end_the_loop(rng, settings):
     # Noise that explains y: variances shrink by a constant factor per step, and would underflow.
     As, y = [rng.standard_normal((4, 6)), rng.standard_normal((5, 7))], rng.standard_normal(20)

@@ -164,13 +164,13 @@ class DenseMeasurements:
         if self.dense:
             self.matrices = [np.ascontiguousarray(self.matrices[0][:, masks[0]])]
 
-    def _covariance(self, gamma: Float64Array) -> InexactArray:
+    def _covariance(self, given: Float64Array) -> InexactArray:
         if self.dense:
             A = self.matrices[0]
-            return (A * gamma) @ A.conj().T
+            return (A * given) @ A.conj().T
         sizes = [A.shape[1] for A in self.matrices]
         variances = np.zeros(math.prod(sizes))
-        variances[self.columns] = gamma
+        variances[self.columns] = given
         return kron_covariance(self.tables, variances.reshape(sizes))
 
     def _project(

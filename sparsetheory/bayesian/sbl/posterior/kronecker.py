@@ -82,6 +82,8 @@ class KronPosterior(PosteriorMoments):
         relative to the prior is diagonal in their Kronecker product: sums of positive terms. O(N times the sum of N_i),
         more than :attr:`var`, whose error is that of rounding the prior variances.
         """
+        # In the basis of right singular vectors the posterior variances relative to the prior are noise over noise plus
+        # the squared singular values; the diagonal in the basis of coefficients weighs them with squared moduli.
         squares, bases = [], []
         for A, gamma in zip(self._matrices, self.variances, strict=True):
             values, Vh = svd(A * np.sqrt(gamma), full_matrices=True)[1:]
@@ -133,6 +135,8 @@ class KronPosterior(PosteriorMoments):
         return np.stack([mean + self._deviation(source) for _ in range(n_draws)])
 
     def _deviation(self, rng: np.random.Generator) -> InexactArray:
+        # With x from the prior and y' = A x + n, the error x - E[x | y'] has the posterior covariance, whatever y' is:
+        # added to the posterior mean it is a draw from the posterior.
         prior = self._prior_of_snapshots()
         x = np.sqrt(prior) * _standard(rng, self.S)
         rows = (*self._weights.shape, *self.S.shape[self.q.ndim :])
@@ -217,12 +221,17 @@ def posterior_of(
     U_i. The small matrices are made exactly Hermitian first: eigenvectors of a matrix that is Hermitian only up to
     rounding are not orthogonal where eigenvalues coincide.
     """
+    # Step 1. One eigenvalue problem per mode, O(M_k^3 + N_k M_k^2): the covariance of the signal is the Kronecker
+    # product of A_k diag(g_k) A_k^H, so its eigenvectors are Kronecker products too, and its eigenvalues all products
+    # of one eigenvalue per mode. The noise shifts them all.
     values, bases = [], []
     for A, gamma in zip(matrices, variances, strict=True):
         B = (A * gamma) @ A.conj().T
         p, U = np.linalg.eigh(0.5 * (B + B.conj().T))
         values.append(np.maximum(p, 0.0))
         bases.append(U)
+    # Step 2. Measurements in the eigenvectors, by one mode product per mode, and everything that is diagonal there: the
+    # kernel divides them by the eigenvalues in place, and sums log determinant, data term and what the noise needs.
     backward = [A.conj().T @ U for A, U in zip(matrices, bases, strict=True)]
     rows = tuple(p.size for p in values)
     D, sums = np.empty(rows), np.empty(5)
@@ -230,6 +239,8 @@ def posterior_of(
     share = 1.0 / Y.shape[-1] if Y.ndim > D.ndim else 1.0
     parts = rotated.reshape(D.size, -1).view(np.float64)
     weigh_spectrum(np.concatenate(values), mode_starts(rows), noise_variance, parts, share, D.reshape(-1), sums)
+    # Step 3. Back to the coefficients: S = A^H C^-1 y by mode products with A_k^H U_k, and the diagonal of A^H C^-1 A
+    # by mode products of the inverse eigenvalues with the squared moduli of the same matrices.
     log_det, fitted, inverse_square, freedom, trace = sums.tolist()
     return KronPosterior(
         variances=list(variances),

@@ -39,12 +39,18 @@ def one_sweep(
     -----
     Two passes over `second_moment`: all modes but the last share its sum over the last mode.
     """
+    # The objective is sum_n log G_n + L_n / G_n with G the outer product of the factors. As a function of factor k
+    # alone it is (N / N_k) sum_i log g_i + s_i / g_i, where s_i sums L over the slice i, divided by the other factors.
+    # Its minimiser is g_i = (N_k / N) s_i: every update lowers the objective, and so does a sweep.
     last = second_moment.ndim - 1
     inverse = [1.0 / gamma for gamma in variances]
+    # All modes before the last see the old last factor: its contraction is done once for all of them, so that a sweep
+    # reads the full tensor twice, here and for the last mode, however many modes there are.
     shared = second_moment @ inverse[last] if last else second_moment
     result = []
     for k, gamma in enumerate(variances):
         updated = contract(second_moment if k == last else shared, inverse, k) * (gamma.size / second_moment.size)
+        # Invariant: factors 0 .. k are new, factors behind are old, and none is zero, as all are divided by.
         result.append(floored(updated, second_moment.ndim) if project is None else project(k, updated))
         inverse[k] = 1.0 / result[k]
     return result
@@ -84,6 +90,8 @@ def sweep_until(
     after, n_sweeps, moving = outer_product(variances), 0, True
     while moving and n_sweeps < max_sweeps:
         before = after
+        # Balanced factors have the same outer product, which is all that the test of convergence looks at: single
+        # factors may still exchange scales when the product has settled.
         variances = balanced(one_sweep(second_moment, variances, project))
         after = outer_product(variances)
         scale = dnrm2(before.reshape(-1)) if relative else 1.0

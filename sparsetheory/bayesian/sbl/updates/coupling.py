@@ -21,21 +21,21 @@ Coupling = Float64Array | None
 """What makes the factor of a mode of its latent one; None where they are the same."""
 
 
-def neighbour_coupling(n: int, weight: float) -> Float64Array:
+def neighbour_coupling(n_entries: int, weight: float) -> Float64Array:
     """Return the matrix that adds `weight` times both neighbours of an entry, without wrapping around.
 
     Parameters
     ----------
-    n : int
+    n_entries : int
         Length of the mode.
     weight : float
         Weight of a neighbour.
 
     Returns
     -------
-    ndarray of shape (n, n)
+    ndarray of shape (n_entries, n_entries)
     """
-    return np.eye(n) + weight * (np.eye(n, k=1) + np.eye(n, k=-1))
+    return np.eye(n_entries) + weight * (np.eye(n_entries, k=1) + np.eye(n_entries, k=-1))
 
 
 def coupling_matrices(coupling: Any, sizes: Sequence[int]) -> list[Coupling]:

@@ -42,14 +42,19 @@ def sweep_ratios(
     Four passes over tensors of N entries, and none is formed: what modes before the last have in common is their sum
     over the last mode, whose ratios are one until its turn.
     """
+    # The majoriser in the ratios t of all modes is sum_n G_n (q_n tau_n + power_n / tau_n), tau their outer product.
+    # Over the ratio of mode k alone it is sum_i a_i t_i + b_i / t_i, where a_i and b_i sum G q tau and G power / tau
+    # over slice i, at the ratios of the other modes. Rather than tau itself, the sums carry it inside the weights:
+    # `rising` holds factors times their new ratios, for a, and `falling` factors divided by them, for b.
     last, ratios = q.ndim - 1, []
     falling, rising = list(variances), list(variances)
+    # Until its turn the ratio of the last mode is one: the sums over it are the same for all modes before.
     shared_q, shared_power = (q @ variances[last], power @ variances[last]) if last else (q, power)
     for k, gamma in enumerate(variances):
         left, right = (q, power) if k == last else (shared_q, shared_power)
         t = ratio(k, gamma * contract(left, rising, k), gamma * contract(right, falling, k))
         rising[k] = gamma * t
-        # Where a ratio is zero, so is what the quotient multiplies.
+        # A ratio is zero only where b is, so that nothing is lost where the quotient, which would be 0 / 0, is zero.
         falling[k] = np.divide(gamma, t, out=np.zeros_like(t), where=t > 0)
         ratios.append(t)
     return ratios

@@ -67,7 +67,11 @@ def minimise_factors(second_moment: Float64Array, variances: Sequence[Float64Arr
     n_iter : int
         Newton steps.
     """
-    # A sweep bounds the sum of second_moment / G by N, whatever the start.
+    # With G = exp(sum of logarithms) and T = L / G the objective is sum_n log G_n + T_n. In the logarithms of factor k
+    # its gradient is N / N_k less the slice sums of T, and its Hessian is made of marginals of T: diagonal ones in the
+    # blocks (k, k), those of pairs of modes in the blocks (j, k). It is convex, strictly up to scales that factors
+    # exchange, for which the Hessian gets a rank-one term per pair of modes (the gradient has no part along them).
+    # A sweep of alternating minimisation bounds the sum of T by N, whatever the start.
     variances = one_sweep(second_moment, variances)
     T = second_moment
     for k, gamma in enumerate(variances):
@@ -75,6 +79,7 @@ def minimise_factors(second_moment: Float64Array, variances: Sequence[Float64Arr
     ends = np.cumsum(second_moment.shape)[:-1]
     counts = np.concatenate([np.full(n, second_moment.size / n) for n in second_moment.shape])
     for n_iter in range(_MAX_ITER):
+        # Invariant: T is the tensor of moments divided by the outer product of the factors.
         gradient = counts - np.concatenate([_marginal(T, (k,)) for k in range(T.ndim)])
         if np.all(np.abs(gradient) <= _TOL * counts):
             return balanced(variances), n_iter
@@ -90,10 +95,11 @@ def minimise_factors(second_moment: Float64Array, variances: Sequence[Float64Arr
 
 
 def _damped(T: Float64Array, step: Float64Array, slope: float, volume: float) -> tuple[float, Float64Array]:
-    """Halve a step until the objective falls by a share of what its slope promises; zero where rounding forbids it."""
+    """Halve a step until the objective falls by a fraction of what its slope promises; zero if rounding forbids it."""
     total, size = float(T.sum()), 1.0
     while size > 1e-8:
-        # A step that is far too long overflows, and is halved like any other.
+        # The sum of the logarithms of G is linear in the step, and the sum of T is evaluated anew: Armijo's rule. A
+        # step that is far too long overflows, and is halved like any other.
         with np.errstate(over="ignore", invalid="ignore"):
             trial = _shifted(T, size * step)
         if float(trial.sum()) - total + size * volume <= _ARMIJO * size * slope + 1e-15 * total:

@@ -32,19 +32,19 @@ def balanced(variances: Sequence[Float64Array]) -> list[Float64Array]:
     return [*scaled, last]
 
 
-def floored(gamma: Float64Array, n_modes: int) -> Float64Array:
-    """Raise positive entries to a tiny share of the largest, so that no product of one per mode underflows.
+def floored(variances: Float64Array, n_modes: int) -> Float64Array:
+    """Raise positive entries to a tiny fraction of the largest, so that no product of one per mode underflows.
 
     Parameters
     ----------
-    gamma : ndarray of shape (N_i,)
+    variances : ndarray of shape (N_i,)
         Not negative.
     n_modes : int
-        Number of factors; up to four the share is 1e-60.
+        Number of factors; up to four that fraction is 1e-60.
 
     Returns
     -------
     ndarray
     """
-    share = 10.0 ** (-240.0 / max(n_modes, 4))
-    return np.maximum(gamma, share * gamma.max())
+    fraction = 10.0 ** (-240.0 / max(n_modes, 4))
+    return np.maximum(variances, fraction * variances.max())
