@@ -18,7 +18,7 @@ from sparsetheory.bayesian import (
     oracle_ls,
     oracle_nmse,
 )
-from sparsetheory.bayesian.datasets.irs_mimo import perfect_ser
+from sparsetheory.bayesian.datasets.irs_metrics import perfect_ser
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.kronecker_sbl.instances import measured, ours
 from sparsetheory.proofs_checks.verdicts import WithProbability

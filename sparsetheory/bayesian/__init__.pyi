@@ -2,12 +2,12 @@ from .datasets.antenna_array import half_wavelength_array as half_wavelength_arr
 from .datasets.antenna_array import partial_pilots as partial_pilots
 from .datasets.clustered import ClusteredProblem as ClusteredProblem
 from .datasets.clustered import make_clustered as make_clustered
+from .datasets.irs_metrics import irs_channels as irs_channels
+from .datasets.irs_metrics import irs_nmse as irs_nmse
+from .datasets.irs_metrics import irs_ser as irs_ser
+from .datasets.irs_metrics import perfect_ser as perfect_ser
 from .datasets.irs_mimo import IRSProblem as IRSProblem
-from .datasets.irs_mimo import irs_channels as irs_channels
-from .datasets.irs_mimo import irs_nmse as irs_nmse
-from .datasets.irs_mimo import irs_ser as irs_ser
 from .datasets.irs_mimo import make_irs_mimo as make_irs_mimo
-from .datasets.irs_mimo import perfect_ser as perfect_ser
 from .datasets.kronecker import KroneckerProblem as KroneckerProblem
 from .datasets.kronecker import make_kron_sparse as make_kron_sparse
 from .datasets.off_grid import OffGridChannel as OffGridChannel

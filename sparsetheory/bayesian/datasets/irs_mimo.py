@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.bayesian.datasets.kronecker import noise_at, standard_normal
-from sparsetheory.bayesian.kronecker.algebra import kron_matvec
 from sparsetheory.constraints import COUNT, FINITE, generator
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
-__all__ = ["IRSProblem", "irs_channels", "irs_nmse", "irs_ser", "make_irs_mimo", "perfect_ser"]
+__all__ = ["IRSProblem", "make_irs_mimo"]
 
 _Complex = NDArray[np.complex128]
 # A surface pattern whose channel is weaker than this is drawn again.
@@ -66,7 +65,7 @@ def _given(name: str, value: Any, shape: tuple[int, int], default: AnyArray) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Path:
-    """Gains on a block of neighbouring frequencies."""
+    """Gains of a path that arrives on a block of neighbouring frequencies."""
 
     gains: _Complex
     where: IndexArray
@@ -79,8 +78,60 @@ class _Path:
         return cls(gains, where)
 
 
+@dataclass(frozen=True, eq=False)
+class _Link:
+    """A mobile station, a surface and a base station: their steering vectors, and the paths between them.
+
+    The path from the mobile station leaves in one direction and arrives at the surface on a block of frequencies; the
+    path from the surface leaves on one frequency and arrives at the base station on a block.
+    """
+
+    mobile: _Complex
+    base: _Complex
+    surface: _Complex
+    departure: int
+    relayed: int
+    at_surface: _Path
+    at_base: _Path
+
+    @property
+    def _amplitude(self) -> float:
+        """Root of the product of the sizes, over the number of frequencies of a block."""
+        sizes = self.mobile.shape[0] * self.base.shape[0]
+        return self.surface.shape[0] * math.sqrt(sizes) / self.at_base.where.size
+
+    @property
+    def to_surface(self) -> _Complex:
+        """The channel from the mobile station to the surface."""
+        scale = self.mobile.shape[0] * self.surface.shape[0] / self.at_surface.where.size
+        return math.sqrt(scale) * np.outer(self.surface @ self.at_surface.gains, self.mobile[:, self.departure].conj())
+
+    @property
+    def to_base(self) -> _Complex:
+        """The channel from the surface to the base station."""
+        scale = self.base.shape[0] * self.surface.shape[0] / self.at_base.where.size
+        return math.sqrt(scale) * np.outer(self.base @ self.at_base.gains, self.surface[:, self.relayed].conj())
+
+    def drawn_patterns(self, rng: np.random.Generator, n_patterns: int) -> Float64Array:
+        """Draw signs of the elements of the surface, each pattern until its channel does not vanish."""
+        to_surface, to_base = self.to_surface, self.to_base
+        return np.stack([_drawn_pattern(rng, to_surface, to_base) for _ in range(n_patterns)], axis=1)
+
+    def coefficients(self) -> tuple[_Complex, list[IndexArray]]:
+        """Return the coefficients in the three dictionaries, and their supports.
+
+        A pattern sees the difference of two frequencies at the surface: of arrival there, and of departure.
+        """
+        n_angles = self.mobile.shape[1]
+        difference = (self.relayed - self.at_surface.where) % n_angles
+        cascaded = np.zeros(n_angles, dtype=np.complex128)
+        cascaded[difference] = self.at_surface.gains[self.at_surface.where]
+        x = np.zeros((n_angles, n_angles, n_angles), dtype=np.complex128)
+        x[:, self.departure, :] = self._amplitude * np.outer(cascaded, self.at_base.gains)
+        return x.reshape(-1), [np.sort(difference), np.array([self.departure]), self.at_base.where]
+
+
 def _drawn_pattern(rng: np.random.Generator, to_surface: _Complex, to_base: _Complex) -> Float64Array:
-    """Draw signs of the elements of the surface until the channel through it does not vanish."""
     n_elements = to_surface.shape[0]
     for _ in range(1000):
         pattern = rng.choice([-1.0, 1.0], n_elements) / math.sqrt(n_elements)
@@ -166,145 +217,28 @@ def make_irs_mimo(
     if max(T, R) > N:
         warnings.warn(f"n_angles={N} is less than the {max(T, R)} antennas: the grid is coarse", stacklevel=2)
     source = generator(random_state)
-    mobile, base, surface = (_steering(n, N) for n in (T, R, L))
-    # One direction of departure at the mobile station and one at the surface, a block of arrivals at either end.
     departure, relayed = (int(source.integers(N)) for _ in range(2))
-    at_surface, at_base = (_Path.drawn(source, N, spread) for _ in range(2))
-    to_surface = math.sqrt(T * L / spread) * np.outer(surface @ at_surface.gains, mobile[:, departure].conj())
-    to_base = math.sqrt(R * L / spread) * np.outer(base @ at_base.gains, surface[:, relayed].conj())
+    paths = [_Path.drawn(source, N, spread) for _ in range(2)]
+    link = _Link(_steering(T, N), _steering(R, N), _steering(L, N), departure, relayed, *paths)
     signs = source.choice([-1.0, 1.0], (2, T, n_pilots))
     symbols = _given("pilots", pilots, (T, n_pilots), (signs[0] + 1j * signs[1]) / math.sqrt(2.0 * T))
-    drawn = np.stack([_drawn_pattern(source, to_surface, to_base) for _ in range(n_patterns)], axis=1)
-    signs_of_surface = _given("patterns", patterns, (L, n_patterns), drawn)
-    channels = np.stack([(to_base * pattern) @ to_surface for pattern in signs_of_surface.T])
+    used = _given("patterns", patterns, (L, n_patterns), link.drawn_patterns(source, n_patterns))
+    to_surface, to_base = link.to_surface, link.to_base
+    channels = np.stack([(to_base * pattern) @ to_surface for pattern in used.T])
     signal = (channels @ symbols).transpose(0, 2, 1).reshape(-1)
     noise, variance = noise_at(source, signal, snr_db)
-    # A pattern sees the difference of two frequencies: arrival at the surface and departure from it.
-    first = signs_of_surface.T @ (np.exp(-2j * np.pi * np.outer(np.arange(L), np.arange(N)) / N) / L)
-    difference = (relayed - at_surface.where) % N
-    cascaded = np.zeros(N, dtype=np.complex128)
-    cascaded[difference] = at_surface.gains[at_surface.where]
-    x = np.zeros((N, N, N), dtype=np.complex128)
-    x[:, departure, :] = L * math.sqrt(R * T) / spread * np.outer(cascaded, at_base.gains)
+    first = used.T @ (np.exp(-2j * np.pi * np.outer(np.arange(L), np.arange(N)) / N) / L)
+    x, supports = link.coefficients()
     return IRSProblem(
-        dictionaries=[first, symbols.T @ mobile.conj(), base],
+        dictionaries=[first, symbols.T @ link.mobile.conj(), link.base],
         y=signal + noise,
-        x=x.reshape(-1),
+        x=x,
         channels=channels,
         noise_variance=variance,
         snr_db=float(snr_db),
         signal=signal,
-        supports=[np.sort(difference), np.array([departure]), at_base.where],
-        channel_dictionaries=[first, mobile.conj(), base],
+        supports=supports,
+        channel_dictionaries=[first, link.mobile.conj(), link.base],
         pilots=symbols,
-        patterns=signs_of_surface,
+        patterns=used,
     )
-
-
-def irs_channels(problem: IRSProblem, estimate: ArrayLike) -> _Complex:
-    """Return the channels that an estimate stands for.
-
-    Parameters
-    ----------
-    problem : IRSProblem
-        As :func:`make_irs_mimo` returns it.
-    estimate : array-like of shape (n_angles**3,)
-        Coefficients.
-
-    Returns
-    -------
-    ndarray of shape (n_patterns, n_base_antennas, n_mobile_antennas)
-
-    Raises
-    ------
-    ValueError
-        If the length does not fit.
-    """
-    n_patterns, n_base, n_mobile = problem.channels.shape
-    flat = kron_matvec(problem.channel_dictionaries, np.reshape(estimate, -1))
-    return flat.reshape(n_patterns, n_mobile, n_base).transpose(0, 2, 1)
-
-
-def irs_nmse(problem: IRSProblem, estimate: ArrayLike) -> float:
-    """Return the normalised squared error of the channels, averaged over patterns.
-
-    Parameters
-    ----------
-    problem : IRSProblem
-        As :func:`make_irs_mimo` returns it.
-    estimate : array-like of shape (n_angles**3,)
-        Coefficients.
-
-    Returns
-    -------
-    float
-        Mean of ``|H_hat - H|_F^2 / |H|_F^2``.
-
-    Raises
-    ------
-    ValueError
-        If the length of the estimate does not fit.
-    """
-    errors = np.linalg.norm(irs_channels(problem, estimate) - problem.channels, axis=(1, 2))
-    return float(np.mean((errors / np.linalg.norm(problem.channels, axis=(1, 2))) ** 2))
-
-
-def irs_ser(problem: IRSProblem, estimate: ArrayLike, *, n_symbols: int = 100_000, random_state: Any = None) -> float:
-    """Return the symbol error rate of four-phase transmission over the estimated channels.
-
-    Parameters
-    ----------
-    problem : IRSProblem
-        As :func:`make_irs_mimo` returns it; symbols are sent at its signal-to-noise ratio.
-    estimate : array-like of shape (n_angles**3,)
-        Coefficients; the leading singular vectors of their channels are the beams.
-    n_symbols : int
-        Symbols per pattern.
-    random_state : int, RandomState, Generator or None
-        Source of randomness.
-
-    Returns
-    -------
-    float
-        Average over patterns.
-
-    Raises
-    ------
-    ValueError
-        If the length of the estimate does not fit.
-    """
-    n_symbols, source = COUNT.check("n_symbols", n_symbols), generator(random_state)
-    constellation = np.array([1.0, 1j, -1.0, -1j])
-    rates = []
-    for true, estimated in zip(problem.channels, irs_channels(problem, estimate), strict=True):
-        U, s, Vh = np.linalg.svd(estimated)
-        gain = U[:, 0].conj() @ true @ Vh[0].conj()
-        sent = source.integers(4, size=n_symbols)
-        received = gain * constellation[sent]
-        received = received + noise_at(source, received, problem.snr_db)[0]
-        decided = np.argmin(np.abs(received[:, None] - s[0] * constellation), axis=1)
-        rates.append(float(np.mean(decided != sent)))
-    return float(np.mean(rates))
-
-
-def perfect_ser(snr_db: float) -> float:
-    r"""Return the symbol error rate of four-phase transmission over a known channel.
-
-    Parameters
-    ----------
-    snr_db : float
-        Signal-to-noise ratio in decibels.
-
-    Returns
-    -------
-    float
-        :math:`2Q(\sqrt\rho) - Q(\sqrt\rho)^2`.
-
-    Examples
-    --------
-    >>> from sparsetheory.bayesian.datasets.irs_mimo import perfect_ser
-    >>> round(perfect_ser(4.0), 4)
-    0.1098
-    """
-    tail = 0.5 * math.erfc(math.sqrt(0.5 * 10.0 ** (FINITE.check("snr_db", snr_db) / 10.0)))
-    return 2.0 * tail - tail * tail

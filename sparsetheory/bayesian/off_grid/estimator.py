@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,6 +16,7 @@ from sparsetheory.bayesian.off_grid.checks import check_off_grid, require_parame
 from sparsetheory.bayesian.off_grid.fit import OffGridFit, OffGridSchedule, fit_off_grid
 from sparsetheory.bayesian.off_grid.grid_step import DynamicGrid
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
+from sparsetheory.bayesian.turbo.base import TurboEstimator
 from sparsetheory.bayesian.turbo.initialisation import STARTS
 from sparsetheory.bayesian.turbo.sparse_prior import COUPLING, SparsePrior
 from sparsetheory.blas_threads import blas_threads, gram_work
@@ -26,7 +26,7 @@ from sparsetheory.typing import AnyArray
 __all__ = ["OffGridTurboVBI"]
 
 
-class OffGridTurboVBI(RegressorMixin, BaseEstimator):
+class OffGridTurboVBI(TurboEstimator):
     r"""Sparse recovery with an uncertain sensing matrix, by Turbo-VBI on a grid that moves.
 
     The model is that of :class:`TurboVBI` with :math:`y = F(\theta) x + n`, where column q depends on
@@ -235,19 +235,13 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
 
     def _keep(self, fit: OffGridFit, rule: str | float, dtype: Any, y_ndim: int) -> None:
         state, matrix = fit.inner.state, fit.grid.matrix
-        post, real = state.support.probability, np.empty(0, dtype).real.dtype
-        mean = state.x.mean
         self.n_features_in_ = matrix.n_columns
-        self.coef_ = (mean[:, 0] if y_ndim == 1 else mean.T).astype(dtype)
+        self._keep_factors(state, state.x.mean, state.x.var, dtype, y_ndim)
         self.parameters_ = fit.grid.parameters.copy()
         self.offsets_ = (self.parameters_ - matrix.grid) / matrix.spacing
-        self.coef_variance_, self.support_proba_ = state.x.var.astype(real), post.astype(real)
-        self.support_ = np.flatnonzero(post > 0.5)
-        self.noise_precision_ = state.noise.mean
         self.history_, self.elbo_falls_ = fit.history, fit.falls
         self.n_iter_ = self.history_["elbo"].size
         self.converged_ = fit.change <= self.tol
-        self.state_ = state
         self.certificate_ = OffGridTurboVBICertificate.of(fit, self.coef_, self.tol, rule)
         if not self.converged_:
             warnings.warn(

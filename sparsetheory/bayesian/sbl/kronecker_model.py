@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +12,9 @@ from sparsetheory.bayesian.data_units import DataUnits
 from sparsetheory.bayesian.kronecker.algebra import kron_matvec, outer_product
 from sparsetheory.bayesian.kronecker.checks import Layout, ModeDictionaries, check_dictionaries
 from sparsetheory.bayesian.kronecker.support import significant
+from sparsetheory.bayesian.noise import known_noise
 from sparsetheory.bayesian.sbl.base import SBLEstimator
+from sparsetheory.bayesian.sbl.certificates.kronecker import KroneckerSBLCertificate
 from sparsetheory.bayesian.sbl.evidence_maximisation import EvidenceFit
 from sparsetheory.bayesian.sbl.posterior.kronecker import KronPosterior
 from sparsetheory.bayesian.sbl.updates.scaling import balanced
@@ -77,6 +79,21 @@ class KroneckerModel(SBLEstimator):
         variance[grid] = posterior.exact_var() * sizes**2
         coef = mean.reshape(variance.size, *mean.shape[data.n_modes :])
         self._keep_coefficients(modes, data, coef, variance.reshape(-1))
+
+    def _certify(self, residual: float, init: list[Float64Array], details: dict[str, Any]) -> Self:
+        """Store the certificate of the variances, of which the solver found this largest derivative."""
+        self.certificate_ = KroneckerSBLCertificate.of(
+            self.converged_,
+            residual,
+            self.tol,
+            variances=self.variances_,
+            noise_variance=self.noise_variance_,
+            noise_learned=known_noise(self.noise_variance) is None,
+            coef=self.coef_,
+            held=np.concatenate(init) == 0,
+            **details,
+        )
+        return self
 
     def predict(self, dictionaries: Sequence[ArrayLike] | None = None, return_std: bool = False) -> Any:
         """Predict measurements.

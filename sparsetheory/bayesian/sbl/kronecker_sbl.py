@@ -11,7 +11,6 @@ from sparsetheory.bayesian.data_units import DataUnits
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
 from sparsetheory.bayesian.kronecker.factor_checks import check_factors, per_mode
 from sparsetheory.bayesian.noise import LEARNED_OR_KNOWN, known_noise
-from sparsetheory.bayesian.sbl.certificates.kronecker import KroneckerSBLCertificate
 from sparsetheory.bayesian.sbl.evidence_maximisation import maximise_evidence
 from sparsetheory.bayesian.sbl.kronecker_model import KroneckerModel, explains
 from sparsetheory.bayesian.sbl.noise_variance import NoiseVariance
@@ -291,17 +290,3 @@ class KroneckerSBL(KroneckerModel):
         names = ("relative_threshold", "absolute_threshold")
         relative, absolute = (per_mode(name, getattr(self, name), n_modes) for name in names)
         return Pruning(relative, absolute, permanent=self.pruning == "published")
-
-    def _certify(self, residual: float, init: list[Float64Array], details: dict[str, Any]) -> Self:
-        self.certificate_ = KroneckerSBLCertificate.of(
-            self.converged_,
-            residual,
-            self.tol,
-            variances=self.variances_,
-            noise_variance=self.noise_variance_,
-            noise_learned=known_noise(self.noise_variance) is None,
-            coef=self.coef_,
-            held=np.concatenate(init) == 0,
-            **details,
-        )
-        return self

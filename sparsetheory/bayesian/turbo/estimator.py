@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from sparsetheory.bayesian.noise import LEARNED_OR_KNOWN
+from sparsetheory.bayesian.turbo.base import TurboEstimator
 from sparsetheory.bayesian.turbo.certificate import TurboVBICertificate
 from sparsetheory.bayesian.turbo.checks import make_problem, read_arrays, read_rows
 from sparsetheory.bayesian.turbo.fit import TurboFit, TurboSchedule, fit_starts
@@ -35,7 +35,7 @@ from sparsetheory.typing import AnyArray, Float64Array
 __all__ = ["TurboVBI"]
 
 
-class TurboVBI(RegressorMixin, BaseEstimator):
+class TurboVBI(TurboEstimator):
     r"""Sparse regression with a Markov prior on the support, by variational Bayes.
 
     The model is :math:`y = F x + n` with noise of precision :math:`\kappa`, :math:`x_i \sim N(0, 1/\rho_i)`, and
@@ -118,6 +118,7 @@ class TurboVBI(RegressorMixin, BaseEstimator):
 
     See Also
     --------
+    SparsePrior : The prior, with all its hyper-parameters.
     sparsetheory.regression.RandomSupportRegressor : Sparse regression without a prior, for ill-conditioned designs.
 
     Notes
@@ -293,22 +294,17 @@ class TurboVBI(RegressorMixin, BaseEstimator):
     def _keep(self, problem: TurboProblem, fit: TurboFit, prior_squares: Float64Array, dtype: Any, y_ndim: int) -> None:
         """Store what was found; coefficients whose columns are zero keep the scale of their prior."""
         state, live = fit.state, problem.live
-        post, real = state.support.probability, np.empty(0, dtype).real.dtype
         mean = np.zeros((problem.n_total, problem.n_snapshots), state.x.mean.dtype)
         mean[live] = state.x.mean
-        var = prior_squares.copy()
-        var[live] = state.x.var
-        self.coef_ = (mean[:, 0] if y_ndim == 1 else mean.T).astype(dtype)
-        self.coef_variance_, self.support_proba_ = var.astype(real), post.astype(real)
-        self.support_ = np.flatnonzero(post > 0.5)
-        self.noise_precision_ = state.noise.mean
+        variance = prior_squares.copy()
+        variance[live] = state.x.var
+        self._keep_factors(state, mean, variance, dtype, y_ndim)
         self.density_ = fit.prior.density
         given = SparsePrior.checked(self.prior)
         self.activation_ = getattr(fit.prior, "activation", given.activation)
         self.deactivation_ = getattr(fit.prior, "deactivation", given.deactivation)
         self.history_, self.n_iter_, self.converged_ = {"elbo": fit.elbo}, fit.n_iter, fit.converged
         self.messages_converged_ = state.support.settled
-        self.state_ = state
         self.certificate_ = TurboVBICertificate.of(fit, self.coef_, self.tol, bool(self.learn_prior))
 
     def _warn(self, fit: TurboFit) -> None:

@@ -14,7 +14,7 @@ from sparsetheory.bayesian import (
     oracle_nmse,
     support_recovery_rate,
 )
-from sparsetheory.bayesian.datasets.irs_mimo import irs_channels, perfect_ser
+from sparsetheory.bayesian.datasets.irs_metrics import irs_channels, perfect_ser
 
 
 @pytest.mark.parametrize("is_complex", [False, True])

@@ -10,7 +10,6 @@ from scipy.special import expit, logit, logsumexp
 from sparsetheory.bayesian.markov.chain import chain_messages
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior, SupportBelief
 from sparsetheory.bayesian.markov.support_priors_grid import GridPrior, RowsPrior
-from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 
 seeds = st.integers(0, 2**32 - 1)
 PRIORS = {
@@ -122,19 +121,6 @@ def test_learned_probabilities_stay_inside_but_may_keep_what_was_given():
     single = ChainPrior(0.3, 0.2, (4, 1))
     learned = single.learned(single.update(np.full(4, 40.0), None))
     assert (learned.activation, learned.deactivation) == (0.3, 0.2)
-
-
-@pytest.mark.parametrize("prior", ["chain_rows", "grid_belief_propagation", "grid_mean_field"])
-@pytest.mark.parametrize("shape", [(1, 7), (7, 1)])
-def test_a_grid_of_one_line_is_the_chain(prior, shape):
-    sparse = SparsePrior(prior, activation=0.1, deactivation=0.3, grid_shape=shape)
-    assert sparse.of_support(7) == ChainPrior(0.1, 0.3, (1, 7))
-
-
-def test_repelling_neighbours_are_allowed_with_a_warning():
-    with pytest.warns(RuntimeWarning, match=r"activation \+ deactivation = 1.4 > 1"):
-        SparsePrior(activation=0.5, deactivation=0.9).of_support(7)
-    assert SparsePrior("iid", activation=0.5, deactivation=0.9).of_support(7) == IndependentPrior(0.5 / 1.4)
 
 
 def test_a_state_that_is_never_visited_keeps_its_probability():
