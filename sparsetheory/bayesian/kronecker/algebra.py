@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
+from sparsetheory.constraints import FLAG
 from sparsetheory.typing import Float64Array, InexactArray, Int64Array
 
 __all__ = [
@@ -131,6 +132,7 @@ def kron_matvec(dictionaries: Sequence[ArrayLike], x: ArrayLike, *, adjoint: boo
     >>> np.allclose(kron_matvec([A, B], x), np.kron(A, B) @ x)
     True
     """
+    FLAG.check("adjoint", adjoint)
     modes = check_dictionaries(dictionaries)
     matrices = [A.conj().T if adjoint else A for A in modes.matrices]
     tensor = as_tensor(x, [A.shape[1] for A in matrices], "x", adjoint=adjoint)

@@ -54,7 +54,8 @@ def grid_belief_propagation(
 ) -> GridMessages:
     r"""Approximate the marginals of a binary grid by loopy sum-product.
 
-    The grid has the weight :math:`\prod e^{ell_{rc} s_{rc}} \prod R_{s_{rc} s_{r,c+1}} \prod C_{s_{rc} s_{r+1,c}}`.
+    With the log-odds :math:`\ell` and the tables R and C of rows and columns the states s of the grid have the weight
+    :math:`\prod e^{\ell_{rc} s_{rc}} \prod R_{s_{rc} s_{r,c+1}} \prod C_{s_{rc} s_{r+1,c}}`.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def grid_belief_propagation(
     max_iter : int
         Largest number of iterations.
     tol : float
-        Largest change of a sum of two messages, in log-odds, at which to stop.
+        Tolerance, absolute, in log-odds: stop once an iteration changes no sum of two messages by more than this.
 
     Returns
     -------

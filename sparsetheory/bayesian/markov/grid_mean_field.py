@@ -49,7 +49,7 @@ def grid_mean_field(
     max_iter : int
         Largest number of sweeps over the rows.
     tol : float
-        Largest change of a probability at which to stop.
+        Tolerance, absolute: stop once a sweep changes no probability by more than this.
     initial : array-like of shape (n_rows, n_columns), optional
         Probabilities to start from; one half everywhere by default.
 

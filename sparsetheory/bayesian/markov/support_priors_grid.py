@@ -62,7 +62,7 @@ class _PooledChains:
 
     def learned(self, belief: SupportBelief) -> NoReturn:
         """Refuse: the normaliser of a grid depends on its probabilities, and is not known."""
-        raise ValueError("learn_prior needs prior='iid', 'chain' or 'chain_rows'; a grid has no closed form")
+        raise ValueError("learn_prior must be False for a grid, whose law has no closed form; got True")
 
 
 @dataclass(frozen=True)

@@ -110,11 +110,11 @@ def maximise_evidence(
     max_iter : int
         Largest number of updates.
     tol : float
-        The loop ends once the outer product of the factors changes by at most this fraction of its norm, and, for
-        updates that descend, no derivative of the cost by the logarithm of a variance exceeds this per measurement.
-        Entries that were pruned then come back if the cost asks for it, and are not pruned again. With permanent
-        pruning the change alone decides. A product that has vanished stays where it is, and the loop ends once the
-        noise variance has settled.
+        Tolerance, relative to the norm of the outer product of the factors: the loop ends once an update changes the
+        product by at most this and, for updates that descend, no derivative of the cost by the logarithm of a variance
+        exceeds this per measurement. Entries that were pruned then come back if the cost asks for it, and are not
+        pruned again. With permanent pruning the change alone decides. A product that has vanished stays where it is,
+        and the loop ends once the noise variance has settled.
     keep_variances : bool
         Whether to keep all factors on the way.
 
@@ -152,6 +152,8 @@ class _Loop:
 
     def run(self, max_iter: int, tol: float) -> EvidenceFit:
         """Update until nothing moves."""
+        # Each pass: drop what is small, do one expectation step, decide, and only then update. What is returned is thus
+        # the posterior at the factors and the noise variance that were judged, not at those of one more update.
         inner: list[int] = []
         old, moved, converged = outer_product(self.variances), math.inf, False
         while True:
@@ -164,6 +166,7 @@ class _Loop:
             if converged or len(inner) >= max_iter:
                 break
             if rests:
+                # At rest, but a pruned entry would lower the cost: it comes back, which counts as an update.
                 self._put_back()
                 inner.append(0)
                 old, moved = outer_product(self.variances), math.inf

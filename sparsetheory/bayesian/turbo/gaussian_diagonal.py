@@ -59,7 +59,7 @@ def diagonal_posterior(
     max_iter : int
         Largest number of steps.
     tol : float
-        Stop once a step moves the mean by at most this fraction.
+        Tolerance, relative to the norm of the mean: stop once a step moves it by at most this.
 
     Returns
     -------

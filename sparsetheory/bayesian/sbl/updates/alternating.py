@@ -8,7 +8,7 @@ from scipy.linalg.blas import dnrm2
 from sparsetheory.bayesian.kronecker.algebra import contract, outer_product
 from sparsetheory.bayesian.kronecker.factor_checks import check_moments, check_positive_factors
 from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
-from sparsetheory.constraints import COUNT, NONNEGATIVE
+from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE
 from sparsetheory.typing import Float64Array
 
 __all__ = ["alternating_sweep", "alternating_update", "one_sweep", "sweep_until"]
@@ -73,9 +73,10 @@ def sweep_until(
     variances : sequence of ndarray of shape (N_i,)
         Start; positive.
     tol : float
-        Largest change of the outer product, in the Euclidean norm.
+        Tolerance, relative to the norm of the outer product if `relative`: stop once a sweep changes it by at most
+        this, in the Euclidean norm.
     relative : bool
-        Whether the change is divided by the norm before the sweep.
+        Whether the tolerance is relative; otherwise it is absolute.
     max_sweeps : int
         At least one sweep is done.
     project : callable, optional
@@ -157,9 +158,10 @@ def alternating_update(
     variances : sequence of array-like of shape (N_i,)
         Positive factors to start from.
     tol : float
-        Largest change of the outer product in one sweep, in the Euclidean norm.
+        Tolerance, relative to the norm of the outer product if `relative`: stop once a sweep changes it by at most
+        this, in the Euclidean norm.
     relative : bool
-        Whether the change is relative to the norm before the sweep.
+        Whether the tolerance is relative; otherwise it is absolute.
     max_sweeps : int
         Largest number of sweeps; at least one is done.
 
@@ -188,6 +190,6 @@ def alternating_update(
     """
     moments = check_moments("second_moment", second_moment)
     start = check_positive_factors("variances", variances, moments.shape)
-    return sweep_until(moments, start, NONNEGATIVE.check("tol", tol), relative, COUNT.check("max_sweeps", max_sweeps))[
-        0
-    ]
+    NONNEGATIVE.check("tol", tol)
+    FLAG.check("relative", relative)
+    return sweep_until(moments, start, tol, relative, COUNT.check("max_sweeps", max_sweeps))[0]
