@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
-from sparsetheory.constraints import FLAG
+from sparsetheory.constraints import FLAG, Integer
 from sparsetheory.typing import Float64Array, InexactArray, Int64Array
 
 __all__ = [
@@ -56,9 +56,7 @@ def mode_product(tensor: ArrayLike, A: ArrayLike, mode: int) -> NDArray:
     (2, 5, 4)
     """
     T, A = np.asarray(tensor), np.asarray(A)
-    if not -T.ndim <= mode < T.ndim:
-        raise ValueError(f"mode must be between {-T.ndim} and {T.ndim - 1} for a tensor of shape {T.shape}; got {mode}")
-    mode %= T.ndim
+    mode = Integer(-T.ndim, T.ndim - 1).check("mode", mode) % T.ndim
     if A.ndim != 2 or A.shape[1] != T.shape[mode]:
         raise ValueError(f"A must have shape (M, {T.shape[mode]}) for mode {mode} of {T.shape}; got {A.shape}")
     return _multiply(np.ascontiguousarray(T), A, mode)

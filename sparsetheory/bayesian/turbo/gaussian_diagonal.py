@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.constraints import COUNT, POSITIVE
+from sparsetheory.constraints import COUNT, NONNEGATIVE, POSITIVE
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["DiagonalPosterior", "diagonal_posterior"]
@@ -95,6 +95,7 @@ def diagonal_posterior(
     if not np.all(np.isfinite(D) & (D > 0)):
         raise ValueError(f"precisions must be positive and finite; got {precisions!r}")
     noise_precision = POSITIVE.check("noise_precision", noise_precision)
+    NONNEGATIVE.check("tol", tol)
     curvature = noise_precision * _MARGIN * _largest_eigenvalue(F)
     mean = before = np.zeros(D.size, np.result_type(F, y, np.float64))
     objectives: list[float] = []

@@ -103,7 +103,7 @@ def test_svd_of_tied_blocks_has_no_sign_left():
 
 
 @given(seeds, st.booleans(), st.booleans())
-def test_mm_sweep_never_raises_the_cost(seed, is_complex, many):
+def test_mm_update_never_raises_the_cost(seed, is_complex, many):
     rng = np.random.default_rng(seed)
     As, y, gammas, s2 = random_problem(rng, int(rng.integers(1, 5)), is_complex, 3 if many else None)
     p = kron_posterior(As, y, gammas, noise_variance=s2)
