@@ -265,7 +265,7 @@ class KroneckerSBL(KroneckerModel):
         self._keep(fit, modes, data, units)
         details = latent_details(update, columns, modes.columns)
         if not update.descends or pruning.permanent:
-            details["theorem"] = False
+            details["covered"] = False
         if "latents" in details:
             details["latents"] = scaled_latents(details["latents"], details["couplings"], self.variances_)
         return self._certify(fit.residual, init, details)

@@ -14,7 +14,17 @@ __all__ = ["InitialFactors", "TurboState", "turbo_elbo"]
 
 @dataclass(frozen=True, eq=False)
 class InitialFactors:
-    """What a sweep needs to know: expected precisions, noise, and the belief about the support."""
+    """Factors that coordinate ascent starts from: all but that of the coefficients, which a sweep updates first.
+
+    Parameters
+    ----------
+    expected_precisions : ndarray of shape (N,)
+        Expected precisions of the coefficients whose columns are not zero.
+    noise : NoiseFactor
+        Factor of the noise precision.
+    support : SupportBelief
+        Factor of the support of all coefficients.
+    """
 
     expected_precisions: Float64Array
     noise: NoiseFactor

@@ -184,5 +184,5 @@ def _log_gamma_density(
     return np.asarray(a * np.log(b) - gammaln(a) + (a - 1.0) * log_mean - b * mean)
 
 
-def _integrated(a: Float64Array, b: Float64Array, weight: float, share: Float64Array) -> Float64Array:
-    return np.asarray(a * np.log(b) - gammaln(a) + gammaln(a + weight) - (a + weight) * np.log(b + share))
+def _integrated(a: Float64Array, b: Float64Array, weight: float, energy: Float64Array) -> Float64Array:
+    return np.asarray(a * np.log(b) - gammaln(a) + gammaln(a + weight) - (a + weight) * np.log(b + energy))

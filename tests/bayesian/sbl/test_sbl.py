@@ -190,3 +190,24 @@ def test_bad_modes_are_named(second):
     for model in (SBL(), PatternCoupledSBL()):
         with pytest.raises(ValueError, match="the dictionary of mode 1 must be"):
             model.fit([np.ones((2, 2)), second], np.ones(4))
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.0])
+def test_histories_have_one_entry_per_posterior(factor):
+    p = make_kron_sparse((4, 5), (6, 7), (2, 2), snr_db=20, random_state=0)
+    A, y = np.kron(*p.dictionaries), factor * p.y
+    models = (
+        (SBL("mm", max_iter=9, keep_iterates=True), A, {"cost", "noise_variance", "n_kept", "variances"}),
+        (PatternCoupledSBL(max_iter=9), A, {"cost", "noise_variance"}),
+        (
+            KroneckerSBL(max_iter=9, keep_iterates=True),
+            p.dictionaries,
+            {"cost", "noise_variance", "n_kept", "n_inner", "variances"},
+        ),
+    )
+    for model, X, columns in models:
+        history = _fit(model, X, y).history_
+        assert set(history) == columns
+        assert len(history.pop("n_inner", range(model.n_iter_))) == model.n_iter_
+        assert {len(values) for values in history.values()} == {model.n_iter_ + 1}
+        assert history["noise_variance"][-1] == model.noise_variance_

@@ -1,4 +1,4 @@
-"""What certificates of learned variances without Kronecker structure share: their fields and the course of a check."""
+"""Certificates of learned variances without Kronecker structure: common fields, and the course of a check."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ _STOPPED = "the solver stopped before it came to rest"
 
 @dataclass(frozen=True)
 class LinearCertificate(Certificate):
-    """Variances at rest, and coefficients that are the posterior mean there.
+    """A certificate that variances stay where they are, and that the coefficients are the posterior mean there.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class LinearCertificate(Certificate):
     tol : float
         Tolerance of the solver, which is the bound.
     converged : bool
-        Whether the solver reached it, at rest.
+        Whether the solver reached it.
     coef : ndarray of shape (N,) or (N, n_snapshots)
         What the model predicts with.
     intercept : float or ndarray of shape (n_snapshots,)

@@ -25,20 +25,22 @@ _EPS = float(np.finfo(np.float64).eps)
 class KroneckerSBLCertificate(Certificate):
     """Stationarity of the cost, and coefficients that are the posterior mean there.
 
-    The largest derivative of the cost by the logarithm of a variance, per measurement. With learned noise its variance
-    counts too. No pruned entry of a factor, given one common variance for the coefficients that it scales, would raise
-    the log evidence by more than the logarithm of the number of entries.
+    What is bounded is the largest derivative of the cost by the logarithm of a variance, per measurement. With learned
+    noise its variance counts too. No pruned entry of a factor would raise the log evidence by more than the logarithm
+    of the number of entries, if the coefficients that it scales had one common variance.
 
     Attributes
     ----------
     variances : list of ndarray of shape (N_i,)
         Factors of the prior variances on all columns; zero where pruned.
     noise_variance : float
+        Variance of the noise.
     noise_learned : bool
+        Whether it was learned.
     tol : float
         Tolerance of the solver, which is the bound.
     converged : bool
-        Whether the solver reached it, at rest.
+        Whether the solver reached it.
     coef : ndarray of shape (N,) or (N, n_snapshots)
         What the model predicts with.
     held : ndarray of bool, shape (sum of N_i,)
@@ -47,12 +49,14 @@ class KroneckerSBLCertificate(Certificate):
         Where factors are ``couplings[k] @ latents[k]``, what they are made of: derivatives are then by the logarithms
         of the latents.
     latents : list of ndarray, optional
-    theorem : bool
-        Whether the update rests at stationary points only, and nothing was pruned for good.
+        The latent factors.
+    covered : bool
+        Whether the guarantee covers the fit: the update rests at stationary points only, and nothing was pruned for
+        good.
     """
 
     TERMS: ClassVar[tuple[str, ...]] = (
-        "tol", "converged", "noise_learned", "noise_variance", "held", "theorem",
+        "tol", "converged", "noise_learned", "noise_variance", "held", "covered",
     )  # fmt: skip
 
     variances: list[Float64Array] = field(kw_only=True, repr=False)
@@ -64,13 +68,13 @@ class KroneckerSBLCertificate(Certificate):
     held: BoolArray = field(kw_only=True, repr=False)
     couplings: list[Float64Array | None] | None = field(kw_only=True, default=None, repr=False)
     latents: list[Float64Array] | None = field(kw_only=True, default=None, repr=False)
-    theorem: bool = field(kw_only=True, default=True)
+    covered: bool = field(kw_only=True, default=True)
 
     @classmethod
     def of(cls, converged: bool, residual: float, tol: float, **details: Any) -> "KroneckerSBLCertificate":
         """Certify the point that a solver ended with, where it found this largest derivative."""
         status, reason = Status.of(converged), "" if converged else "the solver stopped before it came to rest"
-        if not details.get("theorem", True):
+        if not details.get("covered", True):
             status, reason = Status.NOT_APPLICABLE, "this update or pruning may rest where the cost is not stationary"
         return cls(
             "",
@@ -131,7 +135,7 @@ class KroneckerSBLCertificate(Certificate):
         measured, allowed, faults = self._measure(modes.matrices, data.values)
         if not math.isclose(self.bound, self.tol, rel_tol=1e-9, abs_tol=0.0):
             faults.append("the bound is not the tolerance of the solver")
-        if not self.theorem:
+        if not self.covered:
             status = Status.INVALID if faults else Status.NOT_APPLICABLE
             judged = replace(self, measured=measured, status=status, reason="; ".join(faults) or self.reason)
             return judged.unless_misstated()
@@ -163,7 +167,7 @@ class KroneckerSBLCertificate(Certificate):
         if not all(gamma.any() for gamma in self.variances):
             gain = max(gain, frame.single_gain(self._held))
         n_free = sum(int(np.sum(np.any(A != 0, axis=0) & self._free(k))) for k, A in enumerate(matrices))
-        if self.theorem and gain > inclusion_penalty(n_free, Y.shape[-1] if many else 1, np.iscomplexobj(frame.Z)) * (
+        if self.covered and gain > inclusion_penalty(n_free, Y.shape[-1] if many else 1, np.iscomplexobj(frame.Z)) * (
             1 + 1e-6
         ):
             faults.append("the data ask for a variance that was pruned")
