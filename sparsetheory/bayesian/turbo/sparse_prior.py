@@ -103,6 +103,10 @@ class SparsePrior:
         prior : SparsePrior or str
             What the user gave.
 
+        Returns
+        -------
+        SparsePrior
+
         Raises
         ------
         ValueError
@@ -115,6 +119,15 @@ class SparsePrior:
 
     def of_support(self, n_features: int) -> SupportPrior:
         """Return the prior of the states of all coefficients.
+
+        Parameters
+        ----------
+        n_features : int
+            Number of coefficients.
+
+        Returns
+        -------
+        SupportPrior
 
         Raises
         ------
@@ -172,6 +185,10 @@ class SparsePrior:
             Probability of being on.
         noise_variance, coupling, update_exponent
             As in :class:`TurboVBI`.
+
+        Returns
+        -------
+        TurboModel
 
         Raises
         ------
