@@ -61,10 +61,11 @@ def expectation_steps(quick: bool) -> list[Row]:
         sizes += [((6, 8, 12), (12, 12, 12), None), ((8, 12, 15), (15, 15, 15), 500)]
     rows = []
     for Ms, Ns, target in sizes:
-        p = make_kron_sparse(Ms, Ns, (2, 2, 2), 20, rng=0)
+        p = make_kron_sparse(Ms, Ns, (2, 2, 2), snr_db=20, random_state=0)
         gammas = [np.random.default_rng(0).uniform(0.1, 2.0, n) for n in Ns]
-        A, G = _kron(p.As), _kron(gammas)
-        ours, found = best_result(partial(kron_posterior, p.As, p.y, gammas, p.noise_variance), 20)
+        A, G = _kron(p.dictionaries), _kron(gammas)
+        step = partial(kron_posterior, p.dictionaries, p.y, gammas, noise_variance=p.noise_variance)
+        ours, found = best_result(step, 20)
         peer, (mean, _) = best_result(partial(dense_step, A, p.y, G, p.noise_variance), 2)
         assert np.allclose(found.mean.reshape(-1), mean, atol=1e-6)
         task = f"expectation step, N = {G.size}, M = {p.y.size}"
@@ -75,15 +76,20 @@ def expectation_steps(quick: bool) -> list[Row]:
 def whole_fits(quick: bool) -> list[Row]:
     """Compare whole fits with those of scikit-learn, real and dense, on the Kronecker matrix."""
     Ms, Ns = ((4, 5, 5), (6, 6, 6)) if quick else ((6, 8, 8), (10, 10, 10))
-    p = make_kron_sparse(Ms, Ns, (2, 2, 2), 20, rng=0)
-    A = _kron(p.As)
+    p = make_kron_sparse(Ms, Ns, (2, 2, 2), snr_db=20, random_state=0)
+    A = _kron(p.dictionaries)
     size = f"N = {A.shape[1]}, M = {A.shape[0]}"
     ard = best_of(lambda: ARDRegression(fit_intercept=False, max_iter=150).fit(A, p.y), 1)
     omp = best_of(lambda: OrthogonalMatchingPursuit(n_nonzero_coefs=20, fit_intercept=False).fit(A, p.y), 3)
-    pursuit = best_of(lambda: kron_omp_batch(p.As, p.y, max_atoms=20))
+    pursuit = best_of(lambda: kron_omp_batch(p.dictionaries, p.y, n_nonzero=20))
     return [
-        Row(f"KroneckerSBL, {size}", "sklearn ARDRegression", best_of(lambda: KroneckerSBL().fit(p.As, p.y)), ard),
-        Row(f"SBL, {size}", "sklearn ARDRegression", best_of(lambda: SBL().fit(p.As, p.y), 1), ard),
+        Row(
+            f"KroneckerSBL, {size}",
+            "sklearn ARDRegression",
+            best_of(lambda: KroneckerSBL().fit(p.dictionaries, p.y)),
+            ard,
+        ),
+        Row(f"SBL, {size}", "sklearn ARDRegression", best_of(lambda: SBL().fit(p.dictionaries, p.y), 1), ard),
         Row(f"20 steps of pursuit, {size}", "sklearn OMP", pursuit, omp),
     ]
 
@@ -91,14 +97,16 @@ def whole_fits(quick: bool) -> list[Row]:
 def channel(quick: bool) -> list[Cells]:
     """Errors and CPU time on channels of the published size (N = 5832, M = 288), mean over trials."""
     trials, ratios = (2, (12,)) if quick else (16, (4, 12, 20))
-    settings = {"L": 32, "R": 6, "res": 8} if quick else {}
-    shared = make_irs_mimo(**settings, rng=0)
+    settings = {"n_surface_elements": 32, "n_base_antennas": 6, "n_angles": 8} if quick else {}
+    shared = make_irs_mimo(**settings, random_state=0)
     rows: dict[str, Cells] = {}
     for snr in ratios:
         for seed in range(trials):
-            p = make_irs_mimo(**settings, snr_db=snr, rng=seed + 1, pilots=shared.pilots, patterns=shared.patterns)
+            p = make_irs_mimo(
+                **settings, snr_db=snr, random_state=seed + 1, pilots=shared.pilots, patterns=shared.patterns
+            )
             for name, model in _methods(p).items():
-                seconds, fitted = _cpu(partial(model.fit, p.As, p.y))
+                seconds, fitted = _cpu(partial(model.fit, p.dictionaries, p.y))
                 cells = rows.setdefault(name, {"method": name})
                 key = f"NMSE at {snr} dB"
                 cells[key] = cells.get(key, 0.0) + irs_nmse(p, fitted.coef_) / trials
@@ -108,18 +116,24 @@ def channel(quick: bool) -> list[Cells]:
 
 
 def _methods(p: Any) -> dict[str, Any]:
-    noise, ones = p.noise_variance, [np.ones(A.shape[1]) for A in p.As]
-    published: Cells = {"noise": noise, "max_iter": 150, "prune_abs": 1e-4, "pruning": "published", "init": ones}
-    coupled: Cells = {"prune_rel": (1e-2, 1e-1, 1e-2), "pc_step": "nnls", "inner_max": 9}
+    noise, ones = p.noise_variance, [np.ones(A.shape[1]) for A in p.dictionaries]
+    published: Cells = {
+        "noise_variance": noise,
+        "max_iter": 150,
+        "absolute_threshold": 1e-4,
+        "pruning": "published",
+        "init": ones,
+    }
+    coupled: Cells = {"relative_threshold": (1e-2, 1e-1, 1e-2), "coupling_update": "nnls", "max_inner_iter": 9}
     return {
-        "MM, known noise (ours)": KroneckerSBL(noise=noise),
+        "MM, known noise (ours)": KroneckerSBL(noise_variance=noise),
         "MM, learned noise (ours)": KroneckerSBL(),
-        "PC-MM 0.8 (ours)": KroneckerSBL(noise=noise, coupling=(0.8, None, 0.8)),
+        "PC-MM 0.8 (ours)": KroneckerSBL(noise_variance=noise, coupling=(0.8, None, 0.8)),
         "PC 0.8, published": KroneckerSBL("am", coupling=(0.8, None, 0.8), **coupled, **published),
-        "AM, published": KroneckerSBL("am", prune_rel=(1e-2, 1e-1, 1e-3), **published),
-        "SVD, published": KroneckerSBL("svd", prune_rel=0.0, **published),
-        "SBL": SBL(noise=noise, prune_rel=1e-4),
-        "pattern-coupled SBL": PatternCoupledSBL(noise),
+        "AM, published": KroneckerSBL("am", relative_threshold=(1e-2, 1e-1, 1e-3), **published),
+        "SVD, published": KroneckerSBL("svd", relative_threshold=0.0, **published),
+        "SBL": SBL(noise_variance=noise, relative_threshold=1e-4),
+        "pattern-coupled SBL": PatternCoupledSBL(noise_variance=noise),
         "Kronecker OMP, noise known": KroneckerOMP(noise_variance=noise, normalize=True),
     }
 
@@ -129,18 +143,28 @@ def real_sweep(quick: bool) -> list[Cells]:
     trials, ratios = (1, (20,)) if quick else (8, (10, 20, 30))
     cells = []
     for snr in ratios:
-        problems = [make_kron_sparse((8, 12, 15), (15, 15, 15), (3, 3, 3), snr, rng=seed) for seed in range(trials)]
+        problems = [
+            make_kron_sparse((8, 12, 15), (15, 15, 15), (3, 3, 3), snr_db=snr, random_state=seed)
+            for seed in range(trials)
+        ]
         methods: dict[str, Callable[[Any], Any]] = {
-            "MM": lambda p: KroneckerSBL(noise=p.noise_variance),
+            "MM": lambda p: KroneckerSBL(noise_variance=p.noise_variance),
             "AM": lambda p: KroneckerSBL(
-                "am", p.noise_variance, 1e-2, max_iter=150, inner_tol=1e-5, inner_relative=False
+                "am",
+                noise_variance=p.noise_variance,
+                relative_threshold=1e-2,
+                max_iter=150,
+                inner_tol=1e-5,
+                inner_relative=False,
             ),
-            "SVD": lambda p: KroneckerSBL("svd", p.noise_variance, 1e-3, max_iter=150),
+            "SVD": lambda p: KroneckerSBL(
+                "svd", noise_variance=p.noise_variance, relative_threshold=1e-3, max_iter=150
+            ),
         }
         for name, method in methods.items():
-            fits = [method(p).fit(p.As, p.y) for p in problems]
+            fits = [method(p).fit(p.dictionaries, p.y) for p in problems]
             cells.append(_real_cells(name, snr, problems, [m.coef_ for m in fits], [m.n_iter_ for m in fits]))
-        oracle = [oracle_ls(p.As, p.y, p.supports) for p in problems]
+        oracle = [oracle_ls(p.dictionaries, p.y, p.supports) for p in problems]
         cells.append(_real_cells("oracle", snr, problems, oracle, [0]))
     return cells
 
@@ -158,10 +182,10 @@ def _real_cells(name: str, snr: int, problems: list[Any], estimates: list[Any], 
 
 def _memory(Ms: tuple[int, ...], Ns: tuple[int, ...]) -> Cells:
     """Fit twice, once for the time and once for the peak of what is allocated beyond the data."""
-    p = make_kron_sparse(Ms, Ns, (3, 3, 3), 20, rng=0)
-    seconds, model = _cpu(lambda: KroneckerSBL().fit(p.As, p.y))
+    p = make_kron_sparse(Ms, Ns, (3, 3, 3), snr_db=20, random_state=0)
+    seconds, model = _cpu(lambda: KroneckerSBL().fit(p.dictionaries, p.y))
     tracemalloc.start()
-    KroneckerSBL().fit(p.As, p.y)
+    KroneckerSBL().fit(p.dictionaries, p.y)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return {

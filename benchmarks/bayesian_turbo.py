@@ -8,6 +8,7 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ from threadpoolctl import threadpool_limits
 from sparsetheory.bayesian.datasets.clustered import ClusteredProblem, make_clustered
 from sparsetheory.bayesian.datasets.off_grid import OffGridChannel, make_off_grid_channel
 from sparsetheory.bayesian.markov.chain import chain_messages
-from sparsetheory.bayesian.markov.grid import grid_bp
+from sparsetheory.bayesian.markov.grid import grid_belief_propagation
 from sparsetheory.bayesian.markov.support_priors import ChainPrior
 from sparsetheory.bayesian.off_grid.estimator import OffGridTurboVBI
 from sparsetheory.bayesian.sbl.sbl import SBL
-from sparsetheory.bayesian.turbo.checks import make_model, make_problem
-from sparsetheory.bayesian.turbo.elbo import TurboStart
+from sparsetheory.bayesian.turbo.checks import make_problem
+from sparsetheory.bayesian.turbo.elbo import InitialFactors
 from sparsetheory.bayesian.turbo.estimator import TurboVBI
 from sparsetheory.bayesian.turbo.model import NoiseFactor
+from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 from sparsetheory.bayesian.turbo.sweep import turbo_sweep
 from sparsetheory.bayesian.turbo_cs.estimator import TurboCS
 
@@ -37,7 +39,7 @@ def bench_sweep(quick: bool) -> list[Row]:
     rows = []
     for complex_data in (False, True):
         for m, n in ((100, 400),) if quick else ((500, 2000), (100, 2000)):
-            data = make_clustered(m, n, p01=0.01, complex_data=complex_data, random_state=0)
+            data = make_clustered(m, n, activation=0.01, complex_data=complex_data, random_state=0)
             ours, least = _sweep_seconds(data), _algebra_seconds(data.F)
             kind = "complex" if complex_data else "real"
             task = f"one sweep, {kind}, N={n}, M={m}"
@@ -47,12 +49,11 @@ def bench_sweep(quick: bool) -> list[Row]:
 
 def _sweep_seconds(data: ClusteredProblem) -> float:
     problem = make_problem(data.F, data.y, None)
-    options = {"a": 1.0, "b": 1.0, "a_off": 1.0, "b_off_ratio": 1e-5, "c": 1e-6, "d": 1e-6, "noise": "learn"}
-    model = make_model(problem, 0.1, **options, coupling="collapsed", convention="auto")
+    model = SparsePrior(on_rate=1.0).model(problem, 0.1, noise_variance="learn", coupling="collapsed")
     prior = ChainPrior(0.02, 0.1, (1, problem.n_total))
     belief = prior.update(np.zeros(problem.n_total), None)
     noise = NoiseFactor.known(1 / data.noise_variance)
-    state = turbo_sweep(problem, model, prior, TurboStart(np.ones(problem.n_total), noise, belief))
+    state = turbo_sweep(problem, model, prior, InitialFactors(np.ones(problem.n_total), noise, belief))
     return best_of(lambda: turbo_sweep(problem, model, prior, state), 5)
 
 
@@ -73,11 +74,11 @@ def bench_messages(quick: bool) -> list[Row]:
     """Nanoseconds per node of exact chains, and per node and iteration of grids, against 600."""
     n = 10_000 if quick else 1_000_000
     ell = np.random.default_rng(0).normal(size=n)
-    chain_messages(ell[:10], 0.02, 0.1)
-    chain = best_of(lambda: chain_messages(ell, 0.02, 0.1)) / n * 1e9
+    chain_messages(ell[:10], activation=0.02, deactivation=0.1)
+    chain = best_of(lambda: chain_messages(ell, activation=0.02, deactivation=0.1)) / n * 1e9
     grid, table = ell.reshape(100, -1), [[0.9, 0.1], [0.2, 0.8]]
-    found = grid_bp(grid, table, table)
-    loopy = best_of(lambda: grid_bp(grid, table, table)) / n / found.n_iter * 1e9
+    found = grid_belief_propagation(grid, table, table)
+    loopy = best_of(lambda: grid_belief_propagation(grid, table, table)) / n / found.n_iter * 1e9
     return [
         Row(f"chain messages, {n} nodes", "600 ns per node", chain, 600.0, 1.0, unit="ns"),
         Row(f"grid messages, {n} nodes", "600 ns per node and iteration", loopy, 600.0, 1.0, unit="ns"),
@@ -88,21 +89,25 @@ def _decibels(x: Any, truth: Any) -> float:
     return float(10 * np.log10(np.sum(np.abs(x - truth) ** 2) / np.sum(np.abs(truth) ** 2)))
 
 
-def _methods(data: ClusteredProblem, p01: float, p10: float) -> dict[str, Callable[[], Any]]:
+def _methods(data: ClusteredProblem, activation: float, deactivation: float) -> dict[str, Callable[[], Any]]:
     """Fits that return coefficients; what is given the truth is told so in its name."""
     real = not np.iscomplexobj(data.F)
-    known = {"p01": p01, "p10": p10, "noise": data.noise_variance, "b": 1.0}
+    chain = {"activation": activation, "deactivation": deactivation}
+    known = SparsePrior(**chain, on_rate=1.0)
+    independent = replace(known, support="iid")
+    learned: dict[str, Any] = {"prior": SparsePrior(**chain), "noise_variance": "learn"}
 
     def turbo(**options: Any) -> Any:
-        return TurboVBI(**(known | options)).fit(data.F, data.y).coef_
+        given = {"prior": known, "noise_variance": data.noise_variance}
+        return TurboVBI(**(given | options)).fit(data.F, data.y).coef_
 
     methods: dict[str, Callable[[], Any]] = {
         "collapsed chain": turbo,
-        "collapsed iid": lambda: turbo(prior="iid"),
+        "collapsed iid": lambda: turbo(prior=independent),
         "mean-field chain": lambda: turbo(coupling="meanfield"),
-        "mean-field iid": lambda: turbo(coupling="meanfield", prior="iid"),
-        "collapsed chain, noise and b learned": lambda: turbo(noise="learn", b="auto"),
-        "same, two starts": lambda: turbo(noise="learn", b="auto", n_init=2),
+        "mean-field iid": lambda: turbo(coupling="meanfield", prior=independent),
+        "collapsed chain, noise and rate learned": lambda: turbo(**learned),
+        "same, two starts": lambda: turbo(**learned, n_init=2),
         "mean-field chain, published start": lambda: turbo(coupling="meanfield", init="group"),
     }
     if real:
@@ -127,7 +132,9 @@ def recovery_table(quick: bool) -> list[dict[str, Any]]:
     for name, m, n, p01, p10, snr, complex_data in settings:
         errors: dict[str, list[float]] = {}
         for seed in range(2 if quick else 30):
-            data = make_clustered(m, n, p01=p01, p10=p10, snr_db=snr, complex_data=complex_data, random_state=seed)
+            data = make_clustered(
+                m, n, activation=p01, deactivation=p10, snr_db=snr, complex_data=complex_data, random_state=seed
+            )
             for method, fit in _methods(data, p01, p10).items():
                 errors.setdefault(method, []).append(_decibels(fit(), data.x))
         for method, values in errors.items():
@@ -136,7 +143,7 @@ def recovery_table(quick: bool) -> list[dict[str, Any]]:
 
 
 # Two paths on 128 directions, in lone cells.
-_PATHS = {"p01": 0.0125, "p10": 0.2375}
+_PATHS = SparsePrior(activation=0.0125, deactivation=0.2375)
 _PUBLISHED = {"coupling": "meanfield", "step": 0.04, "anneal_grid": False}
 _OUTER = (1, 2, 5, 10, 20, 50)
 
@@ -146,7 +153,9 @@ def _channel_paths(problem: OffGridChannel) -> dict[str, list[float]]:
     F, y, noise = problem.F.matrix(), problem.y, problem.noise_variance
 
     def moving(**options: Any) -> list[float]:
-        model = OffGridTurboVBI(**(_PATHS | {"noise": noise, "keep_path": True} | options)).fit(problem.F, y)
+        model = OffGridTurboVBI(**({"prior": _PATHS, "noise_variance": noise, "keep_iterates": True} | options)).fit(
+            problem.F, y
+        )
         steps = zip(model.history_["coef"][:, 0], model.history_["offsets"], strict=True)
         return [problem.nmse(x, problem.F.grid + u * problem.F.spacing) for x, u in steps]
 
@@ -157,11 +166,11 @@ def _channel_paths(problem: OffGridChannel) -> dict[str, list[float]]:
         "chain, grid moves after annealing": moving(anneal_grid=False),
         "mean-field chain, grid moves while annealing": moving(coupling="meanfield"),
         "chain, published updates and steps": moving(**_PUBLISHED),
-        "iid (off-grid SBI), grid moves while annealing": moving(prior="iid"),
-        "iid (off-grid SBI), published updates and steps": moving(prior="iid", **_PUBLISHED),
-        "fixed grid, TurboVBI": [problem.nmse(TurboVBI(**_PATHS, noise=noise).fit(F, y).coef_)],
-        "fixed grid, SBL": [problem.nmse(SBL(noise=noise).fit(F, y).coef_)],
-        "fixed grid, TurboCS": [problem.nmse(TurboCS(density=0.05, noise=noise).fit(F, y).coef_)],
+        "iid (off-grid SBI), grid moves while annealing": moving(prior=replace(_PATHS, support="iid")),
+        "iid (off-grid SBI), published updates and steps": moving(prior=replace(_PATHS, support="iid"), **_PUBLISHED),
+        "fixed grid, TurboVBI": [problem.nmse(TurboVBI(prior=_PATHS, noise_variance=noise).fit(F, y).coef_)],
+        "fixed grid, SBL": [problem.nmse(SBL(noise_variance=noise).fit(F, y).coef_)],
+        "fixed grid, TurboCS": [problem.nmse(TurboCS(density=0.05, noise_variance=noise).fit(F, y).coef_)],
         "least squares, directions known": [float(np.sum(np.abs(oracle) ** 2) / np.sum(np.abs(problem.channel) ** 2))],
     }
     return {method: [float(10 * np.log10(value)) for value in values] for method, values in errors.items()}

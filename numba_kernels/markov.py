@@ -14,6 +14,8 @@ def _pass_on(z: float, t00: float, t01: float, t10: float, t11: float) -> tuple[
 
     The weights of the node are (1, exp(z)); the larger one is divided out, so that nothing overflows.
     """
+    # State 1 on the other side has the weight t01 + t11 exp(z), state 0 the weight t00 + t10 exp(z): the message is the
+    # logarithm of their quotient. For positive z both are divided by exp(z), so that no exponential overflows.
     if z > 0.0:
         small = np.exp(-z)
         off, on = t00 * small + t10, t01 * small + t11
@@ -54,6 +56,10 @@ def line_messages(
     -----
     O(R C), three transcendental functions per node and direction.
     """
+    # Invariant along a line, from the left: `message` is the log-odds that nodes before i, and the factor at the start,
+    # send to node i, and `total` the log of the weight that was divided out of these messages on the way. A message
+    # that is normalised to weight one in state 0 is a number, its log-odds; the log normaliser of the line is `total`
+    # plus that of the last node, log(1 + exp(z)).
     t00, t01, t10, t11 = table[0, 0], table[0, 1], table[1, 0], table[1, 1]
     n_rows, n = unary.shape
     for r in range(n_rows):
@@ -64,7 +70,9 @@ def line_messages(
             total += weight
         forward[r, n - 1] = message
         z = message + unary[r, n - 1]
+        # log(1 + exp(z)) without overflow.
         log_z[r] = total + max(z, 0.0) + np.log1p(np.exp(-abs(z)))
+        # From the right, with the transposed table; nothing arrives at the last node.
         message = 0.0
         for i in range(n - 1, 0, -1):
             backward[r, i] = message
@@ -73,24 +81,27 @@ def line_messages(
 
 
 @kernel
-def sample_lines(uniforms: Float64Array, first: float, p01: float, p10: float, states: BoolArray) -> None:
+def sample_lines(
+    uniforms: Float64Array, first: float, activation: float, deactivation: float, states: BoolArray
+) -> None:
     """Write one path of a binary Markov chain per row, from one uniform number per node.
 
     Parameters
     ----------
     uniforms : ndarray of shape (R, C)
         Numbers in [0, 1).
-    first, p01, p10 : float
+    first, activation, deactivation : float
         Probabilities that the first node is on, that an off node is followed by an on node, and an on by an off one.
     states : ndarray of bool, shape (R, C)
         Overwritten.
     """
+    # A node is on if its uniform number is below the probability that its predecessor gives it.
     for r in range(uniforms.shape[0]):
         p = first
         for i in range(uniforms.shape[1]):
             on = uniforms[r, i] < p
             states[r, i] = on
-            p = 1.0 - p10 if on else p01
+            p = 1.0 - deactivation if on else activation
 
 
 def warmup() -> None:

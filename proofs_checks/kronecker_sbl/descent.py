@@ -12,11 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sparsetheory.bayesian import (
     SBL,
     KroneckerSBL,
-    am_mstep,
-    am_sweep,
+    alternating_sweep,
+    alternating_update,
     kron_posterior,
-    newton_mstep,
-    svd_mstep,
+    newton_update,
+    svd_update,
 )
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.kronecker_sbl.instances import (
@@ -60,33 +60,33 @@ def _largest_rise(path: Any) -> Measurement:
 def _fit(run: _Run, **settings: Any) -> Any:
     noise = "learn" if run.learn else run.problem.noise
     model = KroneckerSBL(
-        noise=noise,
-        prune_rel=0.0,
+        noise_variance=noise,
+        relative_threshold=0.0,
         max_iter=_ITERATIONS,
         tol=0.0,
         inner_tol=0.0,
-        inner_max=run.sweeps,
-        init=run.problem.gammas,
+        max_inner_iter=run.sweeps,
+        init=run.problem.variances,
         **settings,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(run.problem.As, run.problem.y)
+        return model.fit(run.problem.dictionaries, run.problem.y)
 
 
 def _descends(update: str) -> Callable[[_Run], Measurement]:
     def measure(run: _Run) -> Measurement:
-        return _largest_rise(_fit(run, update=update).cost_path_)
+        return _largest_rise(_fit(run, update=update).history_["cost"])
 
     return measure
 
 
 def _without_root(run: _Run) -> Measurement:
     """Multiply by b / a instead of its square root: the fixed point is the same, the descent is lost."""
-    problem, gammas = run.problem, run.problem.gammas
+    problem, gammas = run.problem, run.problem.variances
     costs = []
     for _ in range(_ITERATIONS):
-        p = kron_posterior(problem.As, problem.y, gammas, problem.noise)
+        p = kron_posterior(problem.dictionaries, problem.y, gammas, noise_variance=problem.noise)
         costs.append(p.cost)
         axes = [tuple(j for j in range(len(gammas)) if j != k) for k in range(len(gammas))]
         a, b = p.prior * p.q, p.prior * p.power
@@ -131,8 +131,11 @@ mm_descent = Claim(
 def _coupled(run: _Run, step: str = "mm") -> Measurement:
     """Couple modes by random matrices without negative entries."""
     rng = run.problem.rng()
-    coupling = [rng.uniform(0.0, 1.0, (A.shape[1],) * 2) + 0.01 if rng.random() < 0.7 else None for A in run.problem.As]
-    return _largest_rise(_fit(run, coupling=coupling, pc_step=step).cost_path_)
+    coupling = [
+        rng.uniform(0.0, 1.0, (A.shape[1],) * 2) + 0.01 if rng.random() < 0.7 else None
+        for A in run.problem.dictionaries
+    ]
+    return _largest_rise(_fit(run, coupling=coupling, coupling_update=step).history_["cost"])
 
 
 coupled_descent = Claim(
@@ -151,10 +154,12 @@ def _flat(run: _Run) -> Measurement:
     """Run both updates without structure on the Kronecker dictionary that is not formed."""
     noise, worst = "learn" if run.learn else run.problem.noise, []
     for update in ("em", "mm"):
-        model = SBL(update, noise, 0.0, max_iter=_ITERATIONS, tol=0.0, init=run.problem.G)
+        model = SBL(
+            update, noise_variance=noise, relative_threshold=0.0, max_iter=_ITERATIONS, tol=0.0, init=run.problem.G
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            worst.append(_largest_rise(model.fit(run.problem.As, run.problem.y).cost_path_))
+            worst.append(_largest_rise(model.fit(run.problem.dictionaries, run.problem.y).history_["cost"]))
     return max(worst, key=lambda m: m.measured)
 
 
@@ -162,7 +167,7 @@ def _flat_without_variance(run: _Run) -> Measurement:
     """Forget the variance in the maximisation step: gamma = |mu|^2."""
     A, y, gamma, costs = run.problem.A, run.problem.y, run.problem.G, []
     for _ in range(_ITERATIONS):
-        p = kron_posterior([A], y, [gamma], run.problem.noise)
+        p = kron_posterior([A], y, [gamma], noise_variance=run.problem.noise)
         costs.append(p.cost)
         gamma = np.maximum(np.abs(p.mean) ** 2, 1e-60)
     return _largest_rise(costs)
@@ -186,8 +191,8 @@ def _objective(Lam: Any, factors: Any) -> float:
 
 
 def _sweep_objective(m: Moments, update: Callable[[Any, Any], Any]) -> Measurement:
-    before = _objective(m.Lam, m.gammas)
-    return Measurement(_objective(m.Lam, update(m.Lam, m.gammas)), before, 1.0 + abs(before))
+    before = _objective(m.second_moment, m.variances)
+    return Measurement(_objective(m.second_moment, update(m.second_moment, m.variances)), before, 1.0 + abs(before))
 
 
 sweep = Claim(
@@ -197,17 +202,17 @@ sweep = Claim(
     source=paper("alternating minimisation of the maximisation step"),
     verdict=Always(1e-12),
     instances=moments,
-    evaluate=lambda m: _sweep_objective(m, am_sweep),
-    near_miss=lambda m: _sweep_objective(m, lambda Lam, _: svd_mstep(np.sqrt(Lam))),
+    evaluate=lambda m: _sweep_objective(m, alternating_sweep),
+    near_miss=lambda m: _sweep_objective(m, lambda Lam, _: svd_update(np.sqrt(Lam))),
 )
 
 
 def _unique(m: Moments, tol: float = 1e-15) -> Measurement:
     """Compare the outer products that three starts lead to, in logarithms: the objective is jointly convex."""
     rng = m.rng()
-    draws: list[_Factors] = [[rng.uniform(0.01, 2.0, (n,)) for n in m.Lam.shape] for _ in range(2)]
-    found = [np.log(outer(am_mstep(m.Lam, start, tol))) for start in [m.gammas, *draws]]
-    found.append(np.log(outer(newton_mstep(m.Lam, m.gammas))))
+    draws: list[_Factors] = [[rng.uniform(0.01, 2.0, (n,)) for n in m.second_moment.shape] for _ in range(2)]
+    found = [np.log(outer(alternating_update(m.second_moment, start, tol=tol))) for start in [m.variances, *draws]]
+    found.append(np.log(outer(newton_update(m.second_moment, m.variances))))
     return Measurement(float(np.ptp(found, axis=0).max()), 0.0, 1.0)
 
 
@@ -225,7 +230,7 @@ unique_maximisation = Claim(
 
 def _sinkhorn(m: Moments, powers: float = 1.0) -> Measurement:
     """Check that after the update of the last mode the slices of Lam / G along it have mean one."""
-    T = m.Lam / outer(am_sweep(m.Lam, m.gammas)) ** powers
+    T = m.second_moment / outer(alternating_sweep(m.second_moment, m.variances)) ** powers
     means = T.mean(axis=tuple(range(T.ndim - 1)))
     return Measurement(max(float(np.abs(means - 1.0).max()), abs(float(T.sum()) / T.size - 1.0)), 0.0, 1.0)
 
@@ -252,10 +257,10 @@ def _contracts(m: Moments, power: float = 2.0) -> Measurement:
 
     A sweep is one product with 1 / Lam and one with its transpose, and inversions, which keep the distance.
     """
-    Lam = m.Lam if m.Lam.ndim == 2 else m.Lam.reshape(m.Lam.shape[0], -1)
+    Lam = m.second_moment if m.second_moment.ndim == 2 else m.second_moment.reshape(m.second_moment.shape[0], -1)
     start: _Factors = [np.ones(Lam.shape[0]), m.rng().uniform(0.01, 2.0, (Lam.shape[1],))]
-    limit = newton_mstep(Lam, start)[1]
-    after = am_sweep(Lam, start)[1]
+    limit = newton_update(Lam, start)[1]
+    after = alternating_sweep(Lam, start)[1]
     logs = np.log(Lam)
     cross = logs[:, None, :, None] + logs[None, :, None, :] - logs[:, None, None, :] - logs[None, :, :, None]
     kappa = np.tanh(cross.max() / 4)
@@ -276,27 +281,27 @@ hilbert = Claim(
 
 def _nearest(m: Moments, factor: float | None = None) -> Measurement:
     """Compare the distance to Lam with those of an exact step, of random products, and of alternating projections."""
-    rng, d = m.rng(), m.Lam.ndim
+    rng, d = m.rng(), m.second_moment.ndim
     products = [
-        outer(am_mstep(m.Lam, m.gammas)),
-        *(outer([rng.uniform(size=n) for n in m.Lam.shape]) for _ in range(3)),
+        outer(alternating_update(m.second_moment, m.variances)),
+        *(outer([rng.uniform(size=n) for n in m.second_moment.shape]) for _ in range(3)),
     ]
-    products = [h * (np.vdot(h, m.Lam) / np.vdot(h, h)) for h in products]
-    factors = [np.ones(n) for n in m.Lam.shape]
+    products = [h * (np.vdot(h, m.second_moment) / np.vdot(h, h)) for h in products]
+    factors = [np.ones(n) for n in m.second_moment.shape]
     for _ in range(50):
         for k in range(d):
             others = [f if j != k else np.ones_like(f) for j, f in enumerate(factors)]
             H = outer(others)
             axes = tuple(j for j in range(d) if j != k)
-            factors[k] = (m.Lam * H).sum(axis=axes) / (H * H).sum(axis=axes)
-    distances = [float(np.linalg.norm(m.Lam - h)) for h in (*products, outer(factors))]
+            factors[k] = (m.second_moment * H).sum(axis=axes) / (H * H).sum(axis=axes)
+    distances = [float(np.linalg.norm(m.second_moment - h)) for h in (*products, outer(factors))]
     allowed = np.sqrt(max(d - 1, 1)) if factor is None else factor
-    found = svd_mstep(m.Lam)
+    found = svd_update(m.second_moment)
     nonnegative = min(float(f.min()) for f in found)
     return Measurement(
-        float(np.linalg.norm(m.Lam - outer(found))),
+        float(np.linalg.norm(m.second_moment - outer(found))),
         allowed * min(distances),
-        float(np.linalg.norm(m.Lam)),
+        float(np.linalg.norm(m.second_moment)),
         extras={"smallest entry, negated": -nonnegative, "zero": 0.0},
         also=(("smallest entry, negated", "zero"),),
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sparsetheory.bayesian import am_sweep, kron_posterior, sbl_cost
+from sparsetheory.bayesian import alternating_sweep, kron_posterior, sbl_cost
 from sparsetheory.bayesian.sbl.posterior.dense import kron_covariance, kron_quadratics, pair_tables
 from sparsetheory.proofs_checks.claim import Claim, Measurement
 from sparsetheory.proofs_checks.kronecker_sbl.instances import Problem, kron, ours, outer, problems
@@ -22,8 +22,8 @@ def _relative(ours_: NDArray, dense: NDArray) -> float:
 def _dense(problem: Problem, reverse: bool = False) -> Measurement:
     """Compare mean, variance, S, q, cost and both noise updates with explicit inverses of the Kronecker matrix."""
     p, G = problem.posterior, problem.G
-    A = kron(problem.As[::-1]) if reverse else problem.A
-    G = kron(problem.gammas[::-1]) if reverse else G
+    A = kron(problem.dictionaries[::-1]) if reverse else problem.A
+    G = kron(problem.variances[::-1]) if reverse else G
     C = problem.noise * np.eye(problem.y.size) + (A * G) @ A.conj().T
     inverse = np.linalg.inv(C)
     u = inverse @ problem.y
@@ -68,13 +68,16 @@ def _gradient(problem: Problem, wrong: bool = False) -> Measurement:
     p, step = problem.posterior, 1e-5
 
     def cost(k: int, i: int, size: float) -> float:
-        moved = [g.copy() for g in problem.gammas]
+        moved = [g.copy() for g in problem.variances]
         moved[k][i] *= np.exp(size)
-        return sbl_cost(problem.As, problem.y, moved, problem.noise)
+        return sbl_cost(problem.dictionaries, problem.y, moved, noise_variance=problem.noise)
 
-    noises = [sbl_cost(problem.As, problem.y, problem.gammas, problem.noise * np.exp(s)) for s in (step, -step)]
+    noises = [
+        sbl_cost(problem.dictionaries, problem.y, problem.variances, noise_variance=problem.noise * np.exp(s))
+        for s in (step, -step)
+    ]
     errors = [abs(p.grad_log_noise - (noises[0] - noises[1]) / (2 * step))]
-    for k, gamma in enumerate(problem.gammas):
+    for k, gamma in enumerate(problem.variances):
         gradient = p.grad_log(k) / gamma if wrong else p.grad_log(k)
         for i in range(gamma.size):
             difference = (cost(k, i, step) - cost(k, i, -step)) / (2 * step)
@@ -96,32 +99,37 @@ gradient = Claim(
 
 def _invariant(problem: Problem, shift: float = 2.0) -> Measurement:
     """Measure the worst deviation from what must not change: scales, rotations, units, order of columns, field."""
-    rng, p, d = problem.rng(), problem.posterior, len(problem.As)
+    rng, p, d = problem.rng(), problem.posterior, len(problem.dictionaries)
     mean, size = p.mean, max(float(np.max(np.abs(p.mean))), 1e-300)
     scales = np.exp(rng.standard_normal(d))
     scales[-1] /= np.prod(scales)
     rescaled = kron_posterior(
-        problem.As, problem.y, [s * g for s, g in zip(scales, problem.gammas, strict=True)], problem.noise
-    )
-    swept = [outer(am_sweep(q.second_moment, q.gammas)) for q in (p, rescaled)]
-    rotations = [np.linalg.qr(rng.standard_normal(A.shape[:1] * 2))[0] for A in problem.As]
-    rotated = kron_posterior(
-        [Q @ A for Q, A in zip(rotations, problem.As, strict=True)],
-        kron(rotations) @ problem.y,
-        problem.gammas,
-        problem.noise,
-    )
-    orders = [rng.permutation(A.shape[1]) for A in problem.As]
-    permuted = kron_posterior(
-        [A[:, o] for A, o in zip(problem.As, orders, strict=True)],
+        problem.dictionaries,
         problem.y,
-        [g[o] for g, o in zip(problem.gammas, orders, strict=True)],
-        problem.noise,
+        [s * g for s, g in zip(scales, problem.variances, strict=True)],
+        noise_variance=problem.noise,
+    )
+    swept = [outer(alternating_sweep(q.second_moment, q.variances)) for q in (p, rescaled)]
+    rotations = [np.linalg.qr(rng.standard_normal(A.shape[:1] * 2))[0] for A in problem.dictionaries]
+    rotated = kron_posterior(
+        [Q @ A for Q, A in zip(rotations, problem.dictionaries, strict=True)],
+        kron(rotations) @ problem.y,
+        problem.variances,
+        noise_variance=problem.noise,
+    )
+    orders = [rng.permutation(A.shape[1]) for A in problem.dictionaries]
+    permuted = kron_posterior(
+        [A[:, o] for A, o in zip(problem.dictionaries, orders, strict=True)],
+        problem.y,
+        [g[o] for g, o in zip(problem.variances, orders, strict=True)],
+        noise_variance=problem.noise,
     )
     c = float(np.exp(rng.standard_normal()))
-    first = [c * c * problem.gammas[0], *problem.gammas[1:]]
-    scaled = kron_posterior(problem.As, c * problem.y, first, c * c * problem.noise)
-    field = kron_posterior([A + 0j for A in problem.As], problem.y, problem.gammas, problem.noise)
+    first = [c * c * problem.variances[0], *problem.variances[1:]]
+    scaled = kron_posterior(problem.dictionaries, c * problem.y, first, noise_variance=c * c * problem.noise)
+    field = kron_posterior(
+        [A + 0j for A in problem.dictionaries], problem.y, problem.variances, noise_variance=problem.noise
+    )
     deviations = [
         np.max(np.abs(rescaled.second_moment - p.second_moment)) / np.max(p.second_moment),
         np.max(np.abs(swept[1] - swept[0]) / swept[0]),
@@ -152,8 +160,8 @@ def _contraction(problem: Problem, conjugate: bool = True) -> Measurement:
 
     Quadratic forms of an inverse cancel: relative to their size, rounding is amplified as by the inverse.
     """
-    rng, tables = problem.rng(), pair_tables(problem.As)
-    G = rng.uniform(0.0, 2.0, [A.shape[1] for A in problem.As])
+    rng, tables = problem.rng(), pair_tables(problem.dictionaries)
+    G = rng.uniform(0.0, 2.0, [A.shape[1] for A in problem.dictionaries])
     covariance = (problem.A * G.reshape(-1)) @ problem.A.conj().T
     K = np.linalg.inv(problem.C)
     quadratics = np.einsum("mn,mk,kn->n", problem.A.conj() if conjugate else problem.A, K, problem.A).real
@@ -179,11 +187,13 @@ contractions = Claim(
 
 def _single_mode(problem: Problem, wrong: bool = False) -> Measurement:
     """Append modes of size one: the posterior and the sweep must be those without them."""
-    one = np.ones((1, 1), dtype=problem.As[0].dtype)
+    one = np.ones((1, 1), dtype=problem.dictionaries[0].dtype)
     factor = np.array([2.0 if wrong else 1.0])
-    extended = replace(problem, As=[one, *problem.As, one], gammas=[factor, *problem.gammas, np.ones(1)])
+    extended = replace(
+        problem, dictionaries=[one, *problem.dictionaries, one], variances=[factor, *problem.variances, np.ones(1)]
+    )
     p, q = problem.posterior, extended.posterior
-    swept = [outer(am_sweep(r.second_moment, r.gammas)) for r in (p, q)]
+    swept = [outer(alternating_sweep(r.second_moment, r.variances)) for r in (p, q)]
     return Measurement(max(_relative(q.mean, p.mean), _relative(swept[1], swept[0])), 0.0, problem.amplification)
 
 

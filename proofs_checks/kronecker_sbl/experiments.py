@@ -18,7 +18,7 @@ from sparsetheory.bayesian import (
     oracle_ls,
     oracle_nmse,
 )
-from sparsetheory.bayesian.datasets.irs_mimo import perfect_ser
+from sparsetheory.bayesian.datasets.irs_metrics import perfect_ser
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.kronecker_sbl.instances import measured, ours
 from sparsetheory.proofs_checks.verdicts import WithProbability
@@ -52,10 +52,10 @@ def _quietly(model: Any, As: Any, y: Any) -> AnyArray:
 def _oracle(trial: _Trial, power: float = 1.0) -> Measurement:
     """Compare the mean error of 200 draws of the noise with the product of traces, in standard errors."""
     rng = np.random.default_rng(trial.seed)
-    p = make_kron_sparse((4, 5, 6), (6, 7, 8), (2, 3, 2), trial.snr, rng=rng)
+    p = make_kron_sparse((4, 5, 6), (6, 7, 8), (2, 3, 2), snr_db=trial.snr, random_state=rng)
     Y = p.signal[:, None] + np.sqrt(p.noise_variance) * rng.standard_normal((200, p.y.size)).T
-    errors = np.sum((oracle_ls(p.As, Y, p.supports) - p.x[:, None]) ** 2, axis=0) / np.sum(p.x**2)
-    expected = oracle_nmse(p.As, p.supports, p.noise_variance, p.x) ** power
+    errors = np.sum((oracle_ls(p.dictionaries, Y, p.supports) - p.x[:, None]) ** 2, axis=0) / np.sum(p.x**2)
+    expected = oracle_nmse(p.dictionaries, p.supports, noise_variance=p.noise_variance, truth=p.x) ** power
     return Measurement(abs(float(errors.mean()) - expected), 4.0 * float(errors.std(ddof=1)) / np.sqrt(200))
 
 
@@ -85,9 +85,17 @@ oracle_error = Claim(
 
 def _symbols(trial: _Trial, shift: float = 0.0) -> Measurement:
     """Compare symbol errors over the true channel with the formula, in standard errors of 6 x 20 000 symbols."""
-    p = make_irs_mimo(T=4, R=6, L=32, res=8, n_patterns=6, snr_db=trial.snr, rng=trial.seed)
+    p = make_irs_mimo(
+        n_mobile_antennas=4,
+        n_base_antennas=6,
+        n_surface_elements=32,
+        n_angles=8,
+        n_patterns=6,
+        snr_db=trial.snr,
+        random_state=trial.seed,
+    )
     rate = perfect_ser(trial.snr + shift)
-    measured = irs_ser(p, p.x, 20_000, rng=trial.seed)
+    measured = irs_ser(p, p.x, n_symbols=20_000, random_state=trial.seed)
     return Measurement(abs(measured - rate), 4.0 * np.sqrt(rate * (1.0 - rate) / 120_000))
 
 
@@ -115,9 +123,9 @@ symbol_errors = Claim(
 
 
 def _noise_ratio(trial: _Trial) -> Measurement:
-    p = make_kron_sparse((8, 10, 12), (12, 12, 12), (3, 3, 3), trial.snr, rng=trial.seed)
+    p = make_kron_sparse((8, 10, 12), (12, 12, 12), (3, 3, 3), snr_db=trial.snr, random_state=trial.seed)
     model = KroneckerSBL("mm", max_iter=500)
-    _quietly(model, p.As, p.y)
+    _quietly(model, p.dictionaries, p.y)
     return Measurement(abs(model.noise_variance_ / p.noise_variance - 1.0), 0.15)
 
 
@@ -146,25 +154,31 @@ learned_noise = Claim(
 
 def _published(p: Any) -> dict[str, Any]:
     """Return the methods of the authors' code with its settings, and two with our defaults."""
-    noise, ones = p.noise_variance, [np.ones(A.shape[1]) for A in p.As]
-    common: dict[str, Any] = {"noise": noise, "max_iter": 150, "prune_abs": 1e-4, "pruning": "published", "init": ones}
-    coupled: dict[str, Any] = {"coupling": (0.8, None, 0.8), "pc_step": "nnls", "inner_max": 9}
+    noise, ones = p.noise_variance, [np.ones(A.shape[1]) for A in p.dictionaries]
+    common: dict[str, Any] = {
+        "noise_variance": noise,
+        "max_iter": 150,
+        "absolute_threshold": 1e-4,
+        "pruning": "published",
+        "init": ones,
+    }
+    coupled: dict[str, Any] = {"coupling": (0.8, None, 0.8), "coupling_update": "nnls", "max_inner_iter": 9}
     return {
-        "AM": KroneckerSBL("am", prune_rel=(1e-2, 1e-1, 1e-3), **common),
-        "SVD": KroneckerSBL("svd", prune_rel=0.0, **common),
-        "PC 0.8": KroneckerSBL("am", prune_rel=(1e-2, 1e-1, 1e-2), **common, **coupled),
-        "MM": KroneckerSBL(noise=noise),
-        "SBL": SBL(noise=noise, prune_rel=1e-4),
+        "AM": KroneckerSBL("am", relative_threshold=(1e-2, 1e-1, 1e-3), **common),
+        "SVD": KroneckerSBL("svd", relative_threshold=0.0, **common),
+        "PC 0.8": KroneckerSBL("am", relative_threshold=(1e-2, 1e-1, 1e-2), **common, **coupled),
+        "MM": KroneckerSBL(noise_variance=noise),
+        "SBL": SBL(noise_variance=noise, relative_threshold=1e-4),
     }
 
 
 def _errors(p: Any, *names: str) -> dict[str, float]:
-    return {name: float(irs_nmse(p, _quietly(_published(p)[name], p.As, p.y))) for name in names}
+    return {name: float(irs_nmse(p, _quietly(_published(p)[name], p.dictionaries, p.y))) for name in names}
 
 
 def _channel(trial: _Trial, **size: int) -> Any:
     """Draw a channel with pilots of its own, of the published size by default: N = 5832 and M = 288."""
-    return make_irs_mimo(snr_db=trial.snr, rng=trial.seed, **size)
+    return make_irs_mimo(snr_db=trial.snr, random_state=trial.seed, **size)
 
 
 def _over_noise(
@@ -206,7 +220,7 @@ default_order = Claim(
 
 def _structure_first(trial: _Trial) -> Measurement:
     """Compare errors over a channel of a smaller link, N = 729 and M = 108."""
-    errors = _errors(_channel(trial, R=6, L=36, res=9), "AM", "SVD", "SBL")
+    errors = _errors(_channel(trial, n_base_antennas=6, n_surface_elements=36, n_angles=9), "AM", "SVD", "SBL")
     return Measurement(max(errors["AM"], errors["SVD"]), errors["SBL"], extras=errors)
 
 

@@ -71,9 +71,9 @@ class Problem:
 
     Parameters
     ----------
-    As : list of ndarray of shape (M_i, N_i)
+    dictionaries : list of ndarray of shape (M_i, N_i)
     y : ndarray of shape (M,)
-    gammas : list of ndarray of shape (N_i,)
+    variances : list of ndarray of shape (N_i,)
         Between 0.01 and 2.
     noise : float
         Noise variance, between 1e-3 and 10.
@@ -81,21 +81,21 @@ class Problem:
         Seed of whatever a claim draws besides.
     """
 
-    As: list[AnyArray]
+    dictionaries: list[AnyArray]
     y: AnyArray
-    gammas: list[Float64Array]
+    variances: list[Float64Array]
     noise: float
     rng_seed: int
 
     @cached_property
     def A(self) -> AnyArray:
         """The Kronecker matrix."""
-        return kron(self.As)
+        return kron(self.dictionaries)
 
     @cached_property
     def G(self) -> Float64Array:
         """Prior variances, shape (N,)."""
-        return kron(self.gammas)
+        return kron(self.variances)
 
     @cached_property
     def C(self) -> AnyArray:
@@ -110,7 +110,7 @@ class Problem:
     @cached_property
     def posterior(self) -> KronPosterior:
         """The structured posterior."""
-        return kron_posterior(self.As, self.y, self.gammas, self.noise)
+        return kron_posterior(self.dictionaries, self.y, self.variances, noise_variance=self.noise)
 
     def rng(self) -> np.random.Generator:
         """Return a fresh generator; the same one each time."""
@@ -156,8 +156,8 @@ def problems(most: int = 4, least: int = 1) -> st.SearchStrategy[Problem]:
 class Moments:
     """A positive tensor of second moments, and factors to start from."""
 
-    Lam: Float64Array
-    gammas: list[Float64Array]
+    second_moment: Float64Array
+    variances: list[Float64Array]
     rng_seed: int
 
     def rng(self) -> np.random.Generator:

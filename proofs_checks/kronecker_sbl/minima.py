@@ -24,11 +24,11 @@ from sparsetheory.typing import AnyArray
 
 def _sparsified(problem: Problem, spare: int = 0) -> Measurement:
     """Compare the cost of the vertex with that of the point it started from, and count its entries."""
-    sparse = sbl_sparsify(problem.A, problem.y, problem.G, problem.noise)
+    sparse = sbl_sparsify(problem.A, problem.y, problem.G, noise_variance=problem.noise)
     before = problem.posterior.cost
     most = problem.y.size * (2 if np.iscomplexobj(problem.y) else 1) - spare
     return Measurement(
-        sbl_cost([problem.A], problem.y, [sparse], problem.noise),
+        sbl_cost([problem.A], problem.y, [sparse], noise_variance=problem.noise),
         before,
         1.0 + abs(before),
         extras={"nonzero variances": float(np.count_nonzero(sparse)), "measurements": float(most)},
@@ -51,12 +51,12 @@ sparse_below = Claim(
 
 def _mode_sparsified(problem: Problem, spare: int = 0) -> Measurement:
     """Replace one factor by a sparse one with the same covariance of its mode: the cost must stay."""
-    A, rest = problem.As[0], problem.gammas[1:]
-    sparse, m = mode_sparsify(A, problem.gammas[0]), A.shape[0]
+    A, rest = problem.dictionaries[0], problem.variances[1:]
+    sparse, m = mode_sparsify(A, problem.variances[0]), A.shape[0]
     most = m * m if np.iscomplexobj(A) else m * (m + 1) // 2
     before = problem.posterior.cost
     return Measurement(
-        abs(sbl_cost(problem.As, problem.y, [sparse, *rest], problem.noise) - before),
+        abs(sbl_cost(problem.dictionaries, problem.y, [sparse, *rest], noise_variance=problem.noise) - before),
         0.0,
         (1.0 + abs(before)) * problem.amplification,
         extras={"nonzero factors": float(np.count_nonzero(sparse)), "most": float(most - spare)},
@@ -80,15 +80,15 @@ sparse_factors = Claim(
 def _on_a_support(problem: Problem) -> tuple[list[AnyArray], list[AnyArray], AnyArray]:
     """Draw a support per mode, restrict the factors to it, and measure a vector on it without noise."""
     rng = problem.rng()
-    supports: list[AnyArray] = [np.less(rng.random(A.shape[1]), 0.5) for A in problem.As]
+    supports: list[AnyArray] = [np.less(rng.random(A.shape[1]), 0.5) for A in problem.dictionaries]
     for support in supports:
         support[0] = True
-    gammas: list[AnyArray] = [np.where(s, g, 0.0) for g, s in zip(problem.gammas, supports, strict=True)]
+    gammas: list[AnyArray] = [np.where(s, g, 0.0) for g, s in zip(problem.variances, supports, strict=True)]
     return supports, gammas, problem.A @ (kron(supports) * rng.standard_normal(problem.G.size))
 
 
 def _rank(problem: Problem, supports: list[AnyArray], capped: bool = True) -> int:
-    sizes = [(A.shape[0], int(s.sum())) for A, s in zip(problem.As, supports, strict=True)]
+    sizes = [(A.shape[0], int(s.sum())) for A, s in zip(problem.dictionaries, supports, strict=True)]
     return prod(min(m, s) if capped else s for m, s in sizes)
 
 
@@ -108,7 +108,7 @@ def _noiseless_slope(problem: Problem, capped: bool = True) -> Measurement:
     M minus the rank of A on the support remains of the log determinant; the data term becomes constant.
     """
     supports, gammas, y = _on_a_support(problem)
-    costs = [sbl_cost(problem.As, y, gammas, noise) for noise in (1e-8, 1e-9)]
+    costs = [sbl_cost(problem.dictionaries, y, gammas, noise_variance=noise) for noise in (1e-8, 1e-9)]
     slope = (costs[0] - costs[1]) / np.log(10.0)
     return Measurement(abs(slope - (y.size - _rank(problem, supports, capped))), 1e-3)
 
@@ -130,7 +130,7 @@ noiseless_slope = Claim(
 class _Landscape:
     """Two real modes with separable noiseless measurements."""
 
-    As: list[AnyArray]
+    dictionaries: list[AnyArray]
     ys: list[AnyArray]
 
 
@@ -155,7 +155,7 @@ _CONDITION = 1e6
 
 
 def _covariance(landscape: _Landscape, G: AnyArray) -> AnyArray:
-    A = kron(landscape.As)
+    A = kron(landscape.dictionaries)
     return np.asarray((A * G) @ A.T)
 
 
@@ -188,7 +188,7 @@ def _additions(A: AnyArray, gamma: AnyArray) -> list[AnyArray]:
 
 def _change_without_structure(landscape: _Landscape, support: tuple[int, ...]) -> float:
     """Return the least change of the cost when a column is added to a basis of the whole matrix."""
-    A = kron(landscape.As)
+    A = kron(landscape.dictionaries)
     if np.linalg.cond(A[:, list(support)]) > _CONDITION:
         return 0.0
     G = _vertex(A, kron(landscape.ys), support)
@@ -197,10 +197,10 @@ def _change_without_structure(landscape: _Landscape, support: tuple[int, ...]) -
 
 def _change_with_structure(landscape: _Landscape, supports: tuple[tuple[int, ...], ...], rng: Any) -> float:
     """Return that of a product of bases, when a column of one mode is added; moves within the bases raise the cost."""
-    factors = [_vertex(A, y, S) for A, y, S in zip(landscape.As, landscape.ys, supports, strict=True)]
+    factors = [_vertex(A, y, S) for A, y, S in zip(landscape.dictionaries, landscape.ys, supports, strict=True)]
     first, second = factors
-    moved = [kron([more, second]) for more in _additions(landscape.As[0], first)]
-    moved += [kron([first, more]) for more in _additions(landscape.As[1], second)]
+    moved = [kron([more, second]) for more in _additions(landscape.dictionaries[0], first)]
+    moved += [kron([first, more]) for more in _additions(landscape.dictionaries[1], second)]
     shaken = [kron([g * np.exp(1e-2 * rng.standard_normal(g.size)) for g in factors]) for _ in range(3)]
     inside = _least_change(landscape, kron(factors), shaken)
     return _least_change(landscape, kron(factors), moved) if inside > -_UNCLEAR else -np.inf
@@ -219,9 +219,12 @@ def _counts(landscape: _Landscape, share: float = 1.0) -> Measurement:
     of the sum. Both are products over modes, so the condition carries over. Of the bases without structure, of which
     there are many more, all that are minima with structure and some others are compared with their costs.
     """
-    rng, A, n = np.random.default_rng(0), kron(landscape.As), landscape.As[1].shape[1]
-    listed, flat = set(kron_local_minima(landscape.As, landscape.ys)), set(sbl_local_minima(A, kron(landscape.ys)))
-    bases = product(*(combinations(range(A.shape[1]), A.shape[0]) for A in landscape.As))
+    rng, A, n = np.random.default_rng(0), kron(landscape.dictionaries), landscape.dictionaries[1].shape[1]
+    listed, flat = (
+        set(kron_local_minima(landscape.dictionaries, landscape.ys)),
+        set(sbl_local_minima(A, kron(landscape.ys))),
+    )
+    bases = product(*(combinations(range(A.shape[1]), A.shape[0]) for A in landscape.dictionaries))
     changes: dict[tuple[tuple[int, ...], ...], float] = {S: _change_with_structure(landscape, S, rng) for S in bases}
     minima = [S for S, change in changes.items() if change > _UNCLEAR or (S in listed and change > -_UNCLEAR)]
     whole = [tuple(n * i + j for i in first for j in second) for first, second in minima]
@@ -344,7 +347,7 @@ def _same_atoms(problem: Problem, normalised: bool = False) -> Measurement:
     Where two atoms correlate equally to rounding, either is right: the comparison ends there.
     """
     steps = min(problem.y.size, problem.G.size, 6)
-    atoms = kron_omp_batch(problem.As, problem.y, max_atoms=steps).atoms
+    atoms = kron_omp_batch(problem.dictionaries, problem.y, n_nonzero=steps).atoms
     A, residual, chosen = problem.A, problem.y, []
     scale = np.linalg.norm(A, axis=0) if normalised else np.ones(A.shape[1])
     for atom in atoms:

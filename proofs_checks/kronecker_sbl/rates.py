@@ -21,15 +21,17 @@ _FIRST = 200
 
 def _path(update: str, seed: int, length: int) -> list[float]:
     """Norms of the derivatives by the logarithms of the factors, before each update, at a known noise variance."""
-    p = make_kron_sparse((4, 5, 5), (6, 6, 6), (2, 2, 2), 20, rng=seed)
-    model = KroneckerSBL(update, p.noise_variance, 0.0, max_iter=length, tol=0.0, record=("gammas",))
+    p = make_kron_sparse((4, 5, 5), (6, 6, 6), (2, 2, 2), snr_db=20, random_state=seed)
+    model = KroneckerSBL(
+        update, noise_variance=p.noise_variance, relative_threshold=0.0, max_iter=length, tol=0.0, keep_iterates=True
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(p.As, p.y)
+        model.fit(p.dictionaries, p.y)
     norms = []
     for r in (_FIRST, *(_FIRST * 2**j for j in range(1, 5)), length):
         if r <= length:
-            q = kron_posterior(p.As, p.y, model.gammas_path_[r], p.noise_variance)
+            q = kron_posterior(p.dictionaries, p.y, model.history_["variances"][r], noise_variance=p.noise_variance)
             norms.append(float(np.linalg.norm(np.concatenate([q.grad_log(k) for k in range(3)]))))
     return norms
 

@@ -18,13 +18,13 @@ def _worst_fall(bounds: list[float]) -> Measurement:
     return Measurement.worst(bounds[:-1], bounds[1:], max(abs(value) for value in bounds))
 
 
-def _ascent(case: Case, update_beta: float | None = None) -> Measurement:
+def _ascent(case: Case, update_exponent: float | None = None) -> Measurement:
     """Measure bounds before and after sweeps, each of which sets all factors to their optima one by one.
 
     The optimum of the factor of the support given the evidence is the prior times the evidence; exact messages give
     its marginals, so a round with them is coordinate ascent of the bound whose factor is a full joint distribution.
     """
-    model = case.model if update_beta is None else replace(case.model, update_beta=update_beta)
+    model = case.model if update_exponent is None else replace(case.model, update_exponent=update_exponent)
     state = case.sweep(model=model)
     bounds = [turbo_elbo(state)]
     for _ in range(_SWEEPS):
@@ -41,7 +41,7 @@ mean_field_ascent = Claim(
     verdict=Always(_ROUNDING),
     instances=lambda: cases(couplings=("meanfield",)),
     evaluate=_ascent,
-    near_miss=lambda case: _ascent(case, update_beta=1.0 if case.model.beta == 0.5 else 0.5),
+    near_miss=lambda case: _ascent(case, update_exponent=1.0 if case.model.exponent == 0.5 else 0.5),
 )
 
 collapsed_ascent = Claim(
@@ -52,7 +52,7 @@ collapsed_ascent = Claim(
     verdict=Always(_ROUNDING),
     instances=lambda: cases(couplings=("collapsed",)),
     evaluate=_ascent,
-    near_miss=lambda case: _ascent(case, update_beta=1.0 if case.model.beta == 0.5 else 0.5),
+    near_miss=lambda case: _ascent(case, update_exponent=1.0 if case.model.exponent == 0.5 else 0.5),
 )
 
 
@@ -102,7 +102,7 @@ def _expectation_maximisation(case: Case, crossed: bool = False) -> Measurement:
     for _ in range(_SWEEPS):
         prior = prior.learned(state.support)
         if crossed and isinstance(prior, ChainPrior):
-            prior = replace(prior, p01=prior.p10, p10=prior.p01)
+            prior = replace(prior, activation=prior.deactivation, deactivation=prior.activation)
         state = case.sweep(state, prior=prior)
         bounds.append(turbo_elbo(state))
     return _worst_fall(bounds)

@@ -23,14 +23,14 @@ _BAUM = "Baum, Petrie, Soules, Weiss (1970)"
 class _Chain:
     """Evidence about the nodes of a chain."""
 
-    ell: tuple[float, ...]
-    p01: float
-    p10: float
-    p_init: float
+    log_odds: tuple[float, ...]
+    activation: float
+    deactivation: float
+    initial: float
 
     @property
     def evidence(self) -> Float64Array:
-        return np.array(self.ell)
+        return np.array(self.log_odds)
 
 
 _shares = st.floats(1e-3, 1 - 1e-3)
@@ -45,9 +45,9 @@ def _chains(longest: int = 10) -> st.SearchStrategy[_Chain]:
 
 def _enumerated(chain: _Chain) -> tuple[Float64Array, Float64Array, float]:
     """Return marginals, pair marginals and log normaliser from all states."""
-    states = np.array(list(itertools.product([0, 1], repeat=len(chain.ell))))
-    table = np.log([[1 - chain.p01, chain.p01], [chain.p10, 1 - chain.p10]])
-    logs = np.log(np.where(states[:, 0], chain.p_init, 1 - chain.p_init)) + states @ chain.evidence
+    states = np.array(list(itertools.product([0, 1], repeat=len(chain.log_odds))))
+    table = np.log([[1 - chain.activation, chain.activation], [chain.deactivation, 1 - chain.deactivation]])
+    logs = np.log(np.where(states[:, 0], chain.initial, 1 - chain.initial)) + states @ chain.evidence
     logs = logs + table[states[:, :-1], states[:, 1:]].sum(axis=1)
     log_z = logsumexp(logs)
     shares = np.exp(logs - log_z)
@@ -58,15 +58,15 @@ def _enumerated(chain: _Chain) -> tuple[Float64Array, Float64Array, float]:
 
 def _messages(chain: _Chain, swapped: bool = False) -> Measurement:
     """Compare marginals, pair marginals, normaliser and the identity of posterior and extrinsic plus own evidence."""
-    p01, p10 = (chain.p10, chain.p01) if swapped else (chain.p01, chain.p10)
-    found = chain_messages(chain.evidence, p01, p10, chain.p_init)
-    pairs = chain_pair_marginals(chain.evidence, p01, p10, chain.p_init)
+    p01, p10 = (chain.deactivation, chain.activation) if swapped else (chain.activation, chain.deactivation)
+    found = chain_messages(chain.evidence, activation=p01, deactivation=p10, initial=chain.initial)
+    pairs = chain_pair_marginals(chain.evidence, activation=p01, deactivation=p10, initial=chain.initial)
     marginals, expected, log_z = _enumerated(chain)
     errors = [
-        np.abs(found.post - marginals).max(),
+        np.abs(found.probability - marginals).max(),
         np.abs(pairs - expected).max(initial=0.0),
-        np.abs(expit(found.ext + chain.evidence) - found.post).max(),
-        abs(found.logZ - log_z) / (1 + np.abs(chain.evidence).sum()),
+        np.abs(expit(found.extrinsic + chain.evidence) - found.probability).max(),
+        abs(found.log_normaliser - log_z) / (1 + np.abs(chain.evidence).sum()),
     ]
     return Measurement(float(max(errors)), 0.0, scale=1.0)
 
@@ -89,10 +89,10 @@ def _extrinsic_range(chain: _Chain, sides: int = 2) -> Measurement:
     The forward message is a mixture of p01 and 1 - p10, so its log-odds lie between theirs; the backward message is
     the log ratio of mixtures of (p10, 1 - p10) and of (1 - p01, p01), which is monotone in the weight.
     """
-    p01, p10 = chain.p01, chain.p10
+    p01, p10 = chain.activation, chain.deactivation
     upper = logit(1 - p10) + (sides - 1) * np.log((1 - p10) / p01)
     lower = logit(p01) + (sides - 1) * np.log(p10 / (1 - p01))
-    ext = chain_messages(chain.evidence, p01, p10).ext
+    ext = chain_messages(chain.evidence, activation=p01, deactivation=p10).extrinsic
     return Measurement.worst(np.concatenate([ext, -ext]), np.repeat([upper, -lower], ext.size), scale=1.0)
 
 
@@ -103,7 +103,7 @@ extrinsic_range = Claim(
     r"\mathrm{logit}(1-p_{10}) + \ln\tfrac{1-p_{10}}{p_{01}}, \ p_{01} + p_{10} \le 1",
     source=ours("range of extrinsic messages"),
     verdict=Always(_ROUNDING),
-    instances=lambda: _chains(30).filter(lambda chain: chain.p01 + chain.p10 <= 1),
+    instances=lambda: _chains(30).filter(lambda chain: chain.activation + chain.deactivation <= 1),
     evaluate=_extrinsic_range,
     near_miss=lambda chain: _extrinsic_range(chain, sides=1),
 )
@@ -111,11 +111,11 @@ extrinsic_range = Claim(
 
 def _memoryless(chain: _Chain, p10: float | None = None) -> Measurement:
     """Compare a chain that forgets its state at once with independent nodes."""
-    density, ell = chain.p01, chain.evidence
+    density, ell = chain.activation, chain.evidence
     forgetful = ChainPrior(density, 1 - density if p10 is None else p10, (1, ell.size)).update(ell, None)
     independent = IndependentPrior(density).update(ell, None)
     errors = [
-        np.abs(forgetful.post - independent.post).max(),
+        np.abs(forgetful.probability - independent.probability).max(),
         abs(forgetful.log_prior - independent.log_prior) / (1 + np.abs(ell).sum()),
     ]
     return Measurement(float(max(errors)), 0.0, scale=1.0)
@@ -129,16 +129,21 @@ memoryless = Claim(
     verdict=Always(_ROUNDING),
     instances=lambda: _chains(30),
     evaluate=_memoryless,
-    near_miss=lambda chain: _memoryless(chain, p10=0.5 * (1 - chain.p01)),
+    near_miss=lambda chain: _memoryless(chain, p10=0.5 * (1 - chain.activation)),
 )
 
 
 def _reversed(chain: _Chain, stationary: bool = True) -> Measurement:
     """Compare the answer to reversed evidence with the reversed answer: a stationary binary chain is reversible."""
-    p_init = None if stationary else chain.p_init
-    there = chain_messages(chain.evidence, chain.p01, chain.p10, p_init)
-    back = chain_messages(chain.evidence[::-1], chain.p01, chain.p10, p_init)
-    errors = [np.abs(there.post[::-1] - back.post).max(), abs(there.logZ - back.logZ) / (1 + np.abs(chain.ell).sum())]
+    p_init = None if stationary else chain.initial
+    there = chain_messages(chain.evidence, activation=chain.activation, deactivation=chain.deactivation, initial=p_init)
+    back = chain_messages(
+        chain.evidence[::-1], activation=chain.activation, deactivation=chain.deactivation, initial=p_init
+    )
+    errors = [
+        np.abs(there.probability[::-1] - back.probability).max(),
+        abs(there.log_normaliser - back.log_normaliser) / (1 + np.abs(chain.log_odds).sum()),
+    ]
     return Measurement(float(max(errors)), 0.0, scale=1.0)
 
 
@@ -159,12 +164,19 @@ def _repeated(chain: _Chain, feed_back: bool = False) -> Measurement:
 
     Sending the belief back as if it were extrinsic, as two public codes do, counts every piece of evidence again.
     """
-    ell, first = chain.evidence, chain_messages(chain.evidence, chain.p01, chain.p10, chain.p_init)
-    ext, evidence = first.ext, ell
+    ell, first = (
+        chain.evidence,
+        chain_messages(
+            chain.evidence, activation=chain.activation, deactivation=chain.deactivation, initial=chain.initial
+        ),
+    )
+    ext, evidence = first.extrinsic, ell
     for _ in range(30):
         belief = expit(ext + ell)
         evidence = logit(np.clip(belief, 1e-15, 1 - 1e-15)) + ell if feed_back else ell
-        ext = chain_messages(evidence, chain.p01, chain.p10, chain.p_init).ext
+        ext = chain_messages(
+            evidence, activation=chain.activation, deactivation=chain.deactivation, initial=chain.initial
+        ).extrinsic
     return Measurement(float(np.abs(expit(ext + evidence) - _enumerated(chain)[0]).max()), 0.0, scale=1.0)
 
 

@@ -24,37 +24,37 @@ class _Scalar:
 
     Parameters
     ----------
-    beta : float
+    exponent : float
         1/2 or 1.
-    b, ratio : float
+    rate, ratio : float
         Rate of the on state, and that of the off state over it.
-    a : float
+    shape : float
         Both shapes.
     density : float
         Prior probability of being on.
-    second : float
+    second_moment : float
         Second moment of the coefficient.
     """
 
-    beta: float
-    b: float
+    exponent: float
+    rate: float
     ratio: float
-    a: float
+    shape: float
     density: float
-    second: float
+    second_moment: float
 
     def model(self, coupling: Literal["collapsed", "meanfield"] = "collapsed") -> TurboModel:
         """Return the priors."""
         one = np.ones(1)
         return TurboModel(
-            a=self.a * one,
-            b=self.b * one,
-            a_off=self.a * one,
-            b_off=self.ratio * self.b * one,
-            c=1.0,
-            d=1.0,
-            beta=self.beta,
-            update_beta=self.beta,
+            on_shape=self.shape * one,
+            on_rate=self.rate * one,
+            off_shape=self.shape * one,
+            off_rate=self.ratio * self.rate * one,
+            noise_shape=1.0,
+            noise_rate=1.0,
+            exponent=self.exponent,
+            update_exponent=self.exponent,
             coupling=coupling,
             n_rows=1.0,
             n_snapshots=1,
@@ -104,14 +104,14 @@ def _monotone(scalar: _Scalar) -> Measurement:
     The map ``p -> expit(logit(density) + evidence(p))`` is increasing: with a = 1 the expected precision
     ``(1 + beta) / (p b + (1 - p) b_off + beta e2)`` falls in p, and the evidence falls in the precision.
     """
-    top, bottom = (_iterates(scalar, start, scalar.second) for start in (1.0, 0.0))
+    top, bottom = (_iterates(scalar, start, scalar.second_moment) for start in (1.0, 0.0))
     left = np.concatenate([top[1:], bottom[:-1], bottom])
     return Measurement.worst(left, np.concatenate([top[:-1], bottom[1:], top]), scale=1.0)
 
 
 def _one_basin(scalar: _Scalar) -> Measurement:
     """Claim that both starts end at one point."""
-    ends = [_iterates(scalar, start, scalar.second)[-1] for start in (1.0, 0.0)]
+    ends = [_iterates(scalar, start, scalar.second_moment)[-1] for start in (1.0, 0.0)]
     return Measurement(float(ends[0] - ends[1]), 1e-3, scale=1.0)
 
 
@@ -138,11 +138,13 @@ def _locked(scalar: _Scalar, growths: tuple[float, ...] = (1.0, 2.0, 10.0)) -> M
     since the evidence grows with it. Points are taken from the whole range, and just below the end of the iterates,
     the last of them at which the map does not fall.
     """
-    end = float(_iterates(scalar, 1.0, scalar.second)[-1])
+    end = float(_iterates(scalar, 1.0, scalar.second_moment)[-1])
     points = np.concatenate([_STARTS, end * (1 - np.array([1e-2, 1e-4, 1e-6]))])
-    values = np.array([expit(logit(scalar.density) + scalar.mean_field(scalar.second, float(p))) for p in points])
+    values = np.array(
+        [expit(logit(scalar.density) + scalar.mean_field(scalar.second_moment, float(p))) for p in points]
+    )
     held = points[values >= points]
-    worst = min(_iterates(scalar, 1.0, growth * scalar.second).min() for growth in growths)
+    worst = min(_iterates(scalar, 1.0, growth * scalar.second_moment).min() for growth in growths)
     return Measurement.worst(held, float(worst), scale=1.0)
 
 
@@ -162,7 +164,7 @@ lock = Claim(
 
 def _range_excess(scalar: _Scalar, evidence: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return both ends of the range of collapsed evidence as inequalities."""
-    ends = np.array([scalar.gap, scalar.beta * scalar.gap])
+    ends = np.array([scalar.gap, scalar.exponent * scalar.gap])
     return np.concatenate([evidence, -evidence]), np.repeat(ends, evidence.size)
 
 
@@ -172,13 +174,13 @@ def _bounded(scalar: _Scalar) -> Measurement:
     With a = 1 it is ``ln(b / b_off) - (1 + beta) ln((b + beta e2) / (b_off + beta e2))``, and the last ratio lies
     between 1 and ``b / b_off``.
     """
-    evidence = np.array([scalar.collapsed(scalar.second * growth) for growth in (1e-9, 1.0, 1e9)])
+    evidence = np.array([scalar.collapsed(scalar.second_moment * growth) for growth in (1e-9, 1.0, 1e9)])
     return Measurement.worst(*_range_excess(scalar, evidence), scale=1 + scalar.gap)
 
 
 def _mean_field_bounded(scalar: _Scalar) -> Measurement:
     """Claim the same range for the published evidence of a coefficient that is off."""
-    evidence = np.array([scalar.mean_field(scalar.second, post) for post in (0.0, 1.0)])
+    evidence = np.array([scalar.mean_field(scalar.second_moment, post) for post in (0.0, 1.0)])
     return Measurement.worst(*_range_excess(scalar, evidence), scale=1 + scalar.gap)
 
 
@@ -200,7 +202,7 @@ def _increasing(scalar: _Scalar, slope: float = 0.0) -> Measurement:
 
     Its derivative is ``beta (a + beta) (1 / (b_off + beta e2) - 1 / (b + beta e2))``, which is positive for b > b_off.
     """
-    values = np.array([scalar.collapsed(scalar.second * growth) for growth in np.geomspace(1e-3, 1e3, 13)])
+    values = np.array([scalar.collapsed(scalar.second_moment * growth) for growth in np.geomspace(1e-3, 1e3, 13)])
     return Measurement.worst(values[:-1] + slope, values[1:], scale=1 + np.abs(values).max())
 
 
@@ -223,11 +225,11 @@ def _half(scalar: _Scalar, power: float = 1.0) -> Measurement:
     ``logit(density) + ln(b / b_off) = (1 + beta) ln((b + u) / (b_off + u))`` with ``u = beta e2`` gives
     ``u = (b - R b_off) / (R - 1)``, ``R = (density / (1 - density) * b / b_off)^(1 / (1 + beta))``.
     """
-    off = scalar.ratio * scalar.b
-    R = (scalar.density / (1 - scalar.density) / scalar.ratio) ** (power / (1 + scalar.beta))
+    off = scalar.ratio * scalar.rate
+    R = (scalar.density / (1 - scalar.density) / scalar.ratio) ** (power / (1 + scalar.exponent))
     if not 1.0 + 1e-6 < R < (1.0 - 1e-6) / scalar.ratio:
         return Measurement(0.0, 0.0, scale=1.0)
-    second = (scalar.b - R * off) / (R - 1) / scalar.beta
+    second = (scalar.rate - R * off) / (R - 1) / scalar.exponent
     return Measurement(abs(float(logit(scalar.density)) + scalar.collapsed(second)), 0.0, scale=1 + scalar.gap)
 
 
@@ -246,8 +248,8 @@ half_posterior = Claim(
 
 def _floor(scalar: _Scalar, factor: float = 1.0) -> Measurement:
     """Compare the published evidence with its value at the largest precision, ``(1 + beta) / b_off``."""
-    steep = (1 + scalar.beta) * (1 / scalar.ratio - 1)
-    least = min(scalar.mean_field(second, 0.0) for second in (0.0, scalar.second))
+    steep = (1 + scalar.exponent) * (1 / scalar.ratio - 1)
+    least = min(scalar.mean_field(second, 0.0) for second in (0.0, scalar.second_moment))
     return Measurement(scalar.gap - factor * steep, least, scale=1 + steep)
 
 
@@ -271,12 +273,12 @@ def _inert(scalar: _Scalar, collapsed: bool = False) -> Measurement:
     """
     p01, p10 = 0.3 * scalar.density, 0.3 * (1 - scalar.density)
     largest = logit(1 - p10) + np.log((1 - p10) / p01)
-    small = replace(scalar, second=min(scalar.second, 1e-3 * scalar.b))
-    precision = (1 + small.beta) / (small.ratio * small.b + small.beta * small.second)
-    if precision <= (small.gap + largest) / (small.b * (1 - small.ratio)):
+    small = replace(scalar, second_moment=min(scalar.second_moment, 1e-3 * scalar.rate))
+    precision = (1 + small.exponent) / (small.ratio * small.rate + small.exponent * small.second_moment)
+    if precision <= (small.gap + largest) / (small.rate * (1 - small.ratio)):
         return Measurement(0.0, 0.5)
-    own = small.collapsed(small.second) if collapsed else small.mean_field(small.second, 0.0)
-    post = chain_messages([60.0, own, 60.0], p01, p10).post[1]
+    own = small.collapsed(small.second_moment) if collapsed else small.mean_field(small.second_moment, 0.0)
+    post = chain_messages([60.0, own, 60.0], activation=p01, deactivation=p10).probability[1]
     return Measurement(float(post), 0.5, scale=1.0)
 
 

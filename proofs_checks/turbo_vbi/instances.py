@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior, SupportPrior
 from sparsetheory.bayesian.markov.support_priors_grid import RowsPrior
-from sparsetheory.bayesian.turbo.checks import make_model
-from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
+from sparsetheory.bayesian.turbo.elbo import InitialFactors, TurboState
 from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
+from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 from sparsetheory.bayesian.turbo.sweep import turbo_sweep
 from sparsetheory.proofs_checks.claim import Source
 from sparsetheory.typing import AnyArray
@@ -50,7 +50,7 @@ class Case:
     problem: TurboProblem
     model: TurboModel
     prior: SupportPrior
-    start: TurboStart
+    start: InitialFactors
     rng_seed: int
 
     def rng(self) -> np.random.Generator:
@@ -59,7 +59,7 @@ class Case:
 
     def sweep(
         self,
-        state: TurboStart | TurboState | None = None,
+        state: InitialFactors | TurboState | None = None,
         *,
         model: TurboModel | None = None,
         prior: SupportPrior | None = None,
@@ -101,29 +101,26 @@ def draw_case(
     rng = np.random.default_rng(seed)
     problem = draw_problem(rng, m, complex_data, n_snapshots)
     a, a_off, b, c, d = np.exp(rng.uniform(-2, 2, 5))
-    model = make_model(
-        problem,
-        0.2,
-        a=a,
-        b=b,
-        a_off=a_off,
-        b_off_ratio=a_off / a * 10 ** rng.uniform(-6, -0.5),
-        c=c,
-        d=d,
-        noise="learn" if learn_noise else float(rng.uniform(0.01, 1)),
-        coupling=coupling,
-        convention="auto",
+    sparse = SparsePrior(
+        on_shape=a,
+        on_rate=b,
+        off_shape=a_off,
+        off_rate_ratio=a_off / a * 10 ** rng.uniform(-6, -0.5),
+        noise_shape=c,
+        noise_rate=d,
     )
+    noise_variance: float | str = "learn" if learn_noise else float(rng.uniform(0.01, 1))
+    model = sparse.model(problem, 0.2, noise_variance=noise_variance, coupling=coupling)
     p01, p10 = rng.uniform(0.02, 0.9, 2)
     priors: dict[str, SupportPrior] = {
         "iid": IndependentPrior(p01),
-        "chain": ChainPrior(p01, p10, (1, _N), p_init=0.3),
+        "chain": ChainPrior(p01, p10, (1, _N), initial=0.3),
         "lines": ChainPrior(p01, p10, (3, _N // 3)),
         "rows": RowsPrior(p01, p10, (3, _N // 3), max_iter=2),
     }
     belief = priors[prior].update(np.zeros(_N), None)
     noise = NoiseFactor.known(1.0 if model.noise_precision is None else model.noise_precision)
-    start = TurboStart(np.exp(rng.standard_normal(_N)), noise, belief)
+    start = InitialFactors(np.exp(rng.standard_normal(_N)), noise, belief)
     return Case(problem, model, priors[prior], start, int(rng.integers(2**31)))
 
 

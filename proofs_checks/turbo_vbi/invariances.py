@@ -26,7 +26,10 @@ def _difference(state: TurboState, other: TurboState, factor: complex | np.ndarr
     """Measure the distance of means, one of them multiplied, and of support probabilities."""
     expected = factor * state.x.mean
     size = max(float(np.linalg.norm(expected)), 1e-12)
-    errors = [np.linalg.norm(other.x.mean - expected) / size, np.abs(other.support.post - state.support.post).max()]
+    errors = [
+        np.linalg.norm(other.x.mean - expected) / size,
+        np.abs(other.support.probability - state.support.probability).max(),
+    ]
     return Measurement(float(max(errors)), 0.0, scale=1.0)
 
 
@@ -39,9 +42,13 @@ def _scaled(case: Case, with_rates: bool = True) -> Measurement:
     rate = factor**2 if with_rates else 1.0
     model, precision = case.model, case.model.noise_precision
     assert precision is not None
-    scaled = replace(model, b=rate * model.b, b_off=rate * model.b_off, noise_precision=precision / factor**2)
+    scaled = replace(
+        model, on_rate=rate * model.on_rate, off_rate=rate * model.off_rate, noise_precision=precision / factor**2
+    )
     start = replace(
-        case.start, expected=case.start.expected / factor**2, noise=NoiseFactor.known(precision / factor**2)
+        case.start,
+        expected_precisions=case.start.expected_precisions / factor**2,
+        noise=NoiseFactor.known(precision / factor**2),
     )
     problem = replace(case.problem, Y=np.asfortranarray(factor * case.problem.Y))
     return _difference(_run(case), _run(replace(case, problem=problem, model=scaled, start=start)), factor)
@@ -84,9 +91,9 @@ phases = Claim(
 def _turned_around(case: Case, turn_mean: bool = True) -> Measurement:
     """Compare a fit with that of coefficients in reverse order, under a prior that is the same in both directions."""
     problem = replace(case.problem, F=np.asfortranarray(case.problem.F[:, ::-1]))
-    start = replace(case.start, expected=case.start.expected[::-1])
+    start = replace(case.start, expected_precisions=case.start.expected_precisions[::-1])
     there, back = _run(case), _run(replace(case, problem=problem, start=start))
-    back = replace(back, support=replace(back.support, post=back.support.post[::-1]))
+    back = replace(back, support=replace(back.support, probability=back.support.probability[::-1]))
     if turn_mean:
         back = replace(back, x=replace(back.x, mean=back.x.mean[::-1]))
     return _difference(there, back, 1.0)

@@ -13,6 +13,7 @@ from sparsetheory.bayesian.datasets.off_grid import OffGridChannel, make_off_gri
 from sparsetheory.bayesian.off_grid.estimator import OffGridTurboVBI
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo.estimator import TurboVBI
+from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import measured, ours
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
@@ -21,7 +22,7 @@ from sparsetheory.typing import AnyArray, Float64Array
 # The bound is a sum of terms that are some hundred times larger than itself at worst, each rounded once.
 _ROUNDING = 1e-9
 # Two paths on 96 directions, in lone cells.
-_P01, _P10 = 0.0167, 0.2333
+_PATHS = SparsePrior(activation=0.0167, deactivation=0.2333)
 # Gain that is claimed, in decibels per decibel. In the mean it is 0.8 to 1 at 10 to 20 dB, and means of three channels
 # scatter by 1.5 to 3 dB.
 _SLOPE = 0.4
@@ -47,25 +48,29 @@ def _draw_uncertain(
 ) -> _Uncertain:
     rng = np.random.default_rng(seed)
     n, m = 12, int(rng.integers(4, 16))
-    array = half_wavelength_array(10, rng.standard_normal((m, 10)), n)
+    array = half_wavelength_array(10, pilots=rng.standard_normal((m, 10)), n_directions=n)
     F = array if complex_data else _real_part(array)
     theta = F.grid + F.spacing * rng.uniform(-0.5, 0.5, n)
     X = rng.standard_normal((n, int(rng.integers(1, 3)))) * (rng.random((n, 1)) < 0.25)
     Y = F.matrix(theta) @ X + 10 ** rng.uniform(-2, 0) * rng.standard_normal((m, X.shape[1]))
+    activation, deactivation = (float(rng.uniform(0.02, 0.5)) for _ in range(2))
+    noise_variance: float | str = "learn" if learn_noise else float(10 ** rng.uniform(-3, 0))
     options = {
-        "prior": prior,
-        "p01": float(rng.uniform(0.02, 0.5)),
-        "p10": float(rng.uniform(0.02, 0.5)),
+        "prior": SparsePrior(
+            prior,
+            activation=activation,
+            deactivation=deactivation,
+            on_rate=float(10 ** rng.uniform(-1, 1)),
+            noise_shape=1.0,
+            noise_rate=0.1,
+        ),
         "coupling": coupling,
-        "noise": "learn" if learn_noise else float(10 ** rng.uniform(-3, 0)),
-        "b": float(10 ** rng.uniform(-1, 1)),
-        "c": 1.0,
-        "d": 0.1,
+        "noise_variance": noise_variance,
         "init": str(rng.choice(["anneal", "sbl", "group"])),
-        "anneal_steps": 5,
+        "n_anneal_steps": 5,
         "anneal_grid": bool(rng.random() < 0.5),
         "step": step,
-        "inner_rounds": 2,
+        "max_inner_rounds": 2,
         "max_iter": 12,
         "tol": 0.0,
     }
@@ -122,18 +127,22 @@ class _Channels:
         """Return the mean error in decibels of grids that move."""
         errors = []
         for problem in self.problems:
-            model = OffGridTurboVBI(**({"p01": _P01, "p10": _P10, "noise": problem.noise_variance} | options))
+            model = OffGridTurboVBI(prior=_PATHS, noise_variance=problem.noise_variance, **options)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model.fit(problem.F, problem.y)
-            errors.append(problem.nmse(model.coef_, model.theta_))
+            errors.append(problem.nmse(model.coef_, model.parameters_))
         return float(np.mean(10 * np.log10(errors)))
 
     def fixed(self) -> float:
         """Return that of the grid as it is."""
         errors = []
         for problem in self.problems:
-            model = TurboVBI(p01=_P01, p10=_P10, noise=problem.noise_variance, max_iter=2000)
+            model = TurboVBI(
+                prior=_PATHS,
+                noise_variance=problem.noise_variance,
+                max_iter=2000,
+            )
             model.fit(problem.F.matrix(), problem.y)
             errors.append(problem.nmse(model.coef_, problem.F.grid))
         return float(np.mean(10 * np.log10(errors)))
@@ -141,7 +150,8 @@ class _Channels:
 
 def _draw_channels(rng: np.random.Generator, snr_db: float, n_draws: int = 3) -> _Channels:
     problems = tuple(
-        make_off_grid_channel(96, 48, cells=(22, 60), snr_db=snr_db, random_state=rng) for _ in range(n_draws)
+        make_off_grid_channel(n_antennas=96, n_pilots=48, cells=(22, 60), snr_db=snr_db, random_state=rng)
+        for _ in range(n_draws)
     )
     return _Channels(problems, snr_db)
 

@@ -68,10 +68,10 @@ def _diagonal(case: Case, larger: bool = False) -> Measurement:
     # A smaller range of precisions, for steps that converge within the limit.
     precisions = np.maximum(precisions, 5.0)
     sigma = np.linalg.inv(np.diag(precisions) + kappa * F.conj().T @ F)
-    found = diagonal_posterior(F, y, precisions, kappa, max_iter=100_000)
+    found = diagonal_posterior(F, y, precisions, noise_precision=kappa, max_iter=100_000)
     expected = kappa * sigma @ F.conj().T @ y
     full = np.diagonal(sigma).real
-    left, right = (full, found.var) if larger else (found.var, full)
+    left, right = (full, found.variance) if larger else (found.variance, full)
     # Steps of relative size 1e-10 are the last ones, and shrink by 1 - 1 / 1000 at worst.
     errors, allowed = np.append(left / full, _relative(found.mean, expected)), np.append(right / full, 1e-6)
     return Measurement.worst(errors, allowed, scale=1.0)

@@ -12,11 +12,12 @@ from scipy.linalg import cholesky, get_blas_funcs
 from sparsetheory.bayesian.datasets.clustered import ClusteredProblem, make_clustered
 from sparsetheory.bayesian.markov.support_priors import ChainPrior
 from sparsetheory.bayesian.turbo import gaussian
-from sparsetheory.bayesian.turbo.checks import make_model, make_problem
-from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
+from sparsetheory.bayesian.turbo.checks import make_problem
+from sparsetheory.bayesian.turbo.elbo import InitialFactors, TurboState
 from sparsetheory.bayesian.turbo.estimator import TurboVBI
 from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
+from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 from sparsetheory.bayesian.turbo.sweep import turbo_sweep
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import measured
@@ -31,20 +32,17 @@ class _Draws:
     """Independent problems of one setting."""
 
     problems: tuple[ClusteredProblem, ...]
-    p01: float
-    p10: float = 0.1
+    activation: float
+    deactivation: float = 0.1
 
     def decibels(self, coupling: str, prior: str) -> float:
         """Return the mean normalised squared error of fits that know noise and priors."""
         errors = []
         for problem in self.problems:
             model = TurboVBI(
-                prior=prior,
-                p01=self.p01,
-                p10=self.p10,
-                b=1.0,
+                prior=SparsePrior(prior, activation=self.activation, deactivation=self.deactivation, on_rate=1.0),
                 coupling=coupling,
-                noise=problem.noise_variance,
+                noise_variance=problem.noise_variance,
                 max_iter=2000,
             )
             model.fit(problem.F, problem.y)
@@ -52,9 +50,11 @@ class _Draws:
         return float(np.mean(10 * np.log10(errors)))
 
 
-def _draw(rng: np.random.Generator, p01: float, n_draws: int = 5) -> _Draws:
-    problems = tuple(make_clustered(_ROWS[p01], 200, p01=p01, random_state=rng) for _ in range(n_draws))
-    return _Draws(problems, p01)
+def _draw(rng: np.random.Generator, activation: float, n_draws: int = 5) -> _Draws:
+    problems = tuple(
+        make_clustered(_ROWS[activation], 200, activation=activation, random_state=rng) for _ in range(n_draws)
+    )
+    return _Draws(problems, activation)
 
 
 def _small_draws() -> st.SearchStrategy[_Draws]:
@@ -73,7 +73,7 @@ def _gain(draws: _Draws) -> Measurement:
 
 def _over_settings(measured_label: str, bound_label: str) -> Sweep:
     return Sweep(
-        axis="p01",
+        axis="activation",
         values=tuple(_ROWS),
         draw=_draw,
         trials=150,
@@ -123,12 +123,12 @@ published_chain_is_inert = Claim(
 class _Support:
     """Support probabilities of several fits, and the truth."""
 
-    post: np.ndarray
+    probability: np.ndarray
     truth: np.ndarray
 
     def share(self, low: float, high: float) -> float:
         """Return how many of the coefficients with probabilities in a range are on."""
-        inside = (self.post >= low) & (self.post < high)
+        inside = (self.probability >= low) & (self.probability < high)
         return float(self.truth[inside].mean()) if inside.any() else float("nan")
 
 
@@ -138,7 +138,7 @@ def _draw_support(rng: np.random.Generator, m: float, n_draws: int = 5) -> _Supp
         problem = make_clustered(int(m), 200, random_state=rng)
         signal = problem.F @ problem.x
         y = signal + 0.1 * rng.standard_normal(signal.size)
-        model = TurboVBI(noise=0.01, b=1.0, b_off_ratio=1e-3).fit(problem.F, y)
+        model = TurboVBI(prior=SparsePrior(on_rate=1.0, off_rate_ratio=1e-3), noise_variance=0.01).fit(problem.F, y)
         post.append(model.support_proba_)
         truth.append(problem.support)
     return _Support(np.concatenate(post), np.concatenate(truth))
@@ -189,23 +189,11 @@ class _Sweepable:
 
 
 def _draw_sweep(rng: np.random.Generator, n: float) -> _Sweepable:
-    data = make_clustered(100, int(n), p01=0.001, random_state=rng)
+    data = make_clustered(100, int(n), activation=0.001, random_state=rng)
     problem = make_problem(data.F, data.y, None)
-    model = make_model(
-        problem,
-        0.01,
-        a=1.0,
-        b=1.0,
-        a_off=1.0,
-        b_off_ratio=1e-5,
-        c=1e-6,
-        d=1e-6,
-        noise="learn",
-        coupling="collapsed",
-        convention="auto",
-    )
+    model = SparsePrior(on_rate=1.0).model(problem, 0.01, noise_variance="learn", coupling="collapsed")
     prior = ChainPrior(0.001, 0.1, (1, problem.n_total))
-    start = TurboStart(np.ones(int(n)), NoiseFactor.known(100.0), prior.update(np.zeros(int(n)), None))
+    start = InitialFactors(np.ones(int(n)), NoiseFactor.known(100.0), prior.update(np.zeros(int(n)), None))
     return _Sweepable(problem, model, prior, turbo_sweep(problem, model, prior, start))
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from sparsetheory.bayesian.markov.chain import sample_chain, transition_table
-from sparsetheory.bayesian.markov.grid import grid_bp
+from sparsetheory.bayesian.markov.grid import grid_belief_propagation
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.turbo_vbi.instances import classic, measured
 from sparsetheory.proofs_checks.verdicts import WithProbability
@@ -22,13 +22,13 @@ class _Paths:
     """Independent paths of one stationary chain."""
 
     states: BoolArray
-    p01: float
-    p10: float
+    activation: float
+    deactivation: float
 
 
 def _draw_paths(rng: np.random.Generator, mean_run: float) -> _Paths:
     p01, p10 = float(rng.uniform(0.01, 0.1)), 1.0 / mean_run
-    return _Paths(sample_chain(_LENGTH, p01, p10, n_paths=_PATHS, random_state=rng), p01, p10)
+    return _Paths(sample_chain(_LENGTH, activation=p01, deactivation=p10, n_paths=_PATHS, random_state=rng), p01, p10)
 
 
 def _statistics(paths: _Paths, forgetting: float | None = None) -> Measurement:
@@ -38,7 +38,7 @@ def _statistics(paths: _Paths, forgetting: float | None = None) -> Measurement:
     number of on nodes ``n density``; so nodes per run are ``1 / p10``, and nodes per gap ``1 / p01`` likewise. The
     correlation at distance k is the k-th power of the second eigenvalue, ``1 - p01 - p10``.
     """
-    p01, p10, on = paths.p01, paths.p10, paths.states.astype(float)
+    p01, p10, on = paths.activation, paths.deactivation, paths.states.astype(float)
     density, decay = p01 / (p01 + p10), 1 - p01 - p10 if forgetting is None else forgetting
     starts = (on[:, 1:] * (1 - on[:, :-1])).mean(axis=1)
     ends = (on[:, :-1] * (1 - on[:, 1:])).mean(axis=1)
@@ -62,7 +62,7 @@ chain_statistics = Claim(
         lambda seed, run: _draw_paths(np.random.default_rng(seed), run), st.integers(0, 2**32 - 1), st.floats(2, 20)
     ),
     evaluate=_statistics,
-    near_miss=lambda paths: _statistics(paths, forgetting=1 - paths.p10),
+    near_miss=lambda paths: _statistics(paths, forgetting=1 - paths.deactivation),
     sweep=Sweep(
         axis="mean run of ones",
         values=(2.0, 5.0, 10.0, 20.0),
@@ -81,7 +81,7 @@ chain_statistics = Claim(
 class _Grid:
     """A grid small enough to enumerate."""
 
-    ell: Float64Array
+    log_odds: Float64Array
     row_table: Float64Array
     col_table: Float64Array
 
@@ -92,17 +92,17 @@ def _draw_grid(rng: np.random.Generator, spread: float) -> _Grid:
 
 
 def _marginals(grid: _Grid) -> Float64Array:
-    states = np.array(list(product([0, 1], repeat=grid.ell.size))).reshape(-1, *grid.ell.shape)
+    states = np.array(list(product([0, 1], repeat=grid.log_odds.size))).reshape(-1, *grid.log_odds.shape)
     rows, cols = np.log(grid.row_table), np.log(grid.col_table)
     logs = rows[states[:, :, :-1], states[:, :, 1:]].sum(axis=(1, 2))
-    logs = logs + cols[states[:, :-1], states[:, 1:]].sum(axis=(1, 2)) + np.tensordot(states, grid.ell, 2)
+    logs = logs + cols[states[:, :-1], states[:, 1:]].sum(axis=(1, 2)) + np.tensordot(states, grid.log_odds, 2)
     return np.tensordot(np.exp(logs - logsumexp(logs)), states, 1)
 
 
 def _loopy_error(grid: _Grid, bound: float) -> Measurement:
     """Measure the largest error of a marginal against enumeration."""
-    found = grid_bp(grid.ell, grid.row_table, grid.col_table, tol=1e-8, max_iter=1000)
-    return Measurement(float(np.abs(found.post - _marginals(grid)).max()), bound)
+    found = grid_belief_propagation(grid.log_odds, grid.row_table, grid.col_table, tol=1e-8, max_iter=1000)
+    return Measurement(float(np.abs(found.probability - _marginals(grid)).max()), bound)
 
 
 def _loopy_claim(name: str, bound: float, share: float, near_miss: float) -> Claim:

@@ -39,7 +39,7 @@ class _Orthogonal:
 def _draw_orthogonal(seed: int, n: int, complex_data: bool) -> _Orthogonal:
     rng = np.random.default_rng(seed)
     m = int(rng.integers(1, n + 1))
-    F = partial_pilots(m, n, rng) if complex_data else np.linalg.qr(rng.standard_normal((n, m)))[0].T
+    F = partial_pilots(m, n, random_state=rng) if complex_data else np.linalg.qr(rng.standard_normal((n, m)))[0].T
     y, x = rng.standard_normal(m).astype(F.dtype), rng.standard_normal(n).astype(F.dtype)
     return _Orthogonal(F, y, Message(x, float(10 ** rng.uniform(-3, 3))), float(10 ** rng.uniform(-3, 3)))
 
@@ -93,13 +93,13 @@ class _Sensed:
         for y, x in self.problems:
             nothing = Message(np.zeros_like(x), prior.density * prior.variance)
             run = run_turbo_cs(module.with_data(y), TurboCSState(nothing, self.noise, prior), rules)
-            errors.append(np.mean(np.abs(run.post.mean - x) ** 2))
+            errors.append(np.mean(np.abs(run.posterior.mean - x) ** 2))
         return float(10 * np.log10(np.mean(errors)))
 
 
 def _draw_sensed(rng: np.random.Generator, rate: float, n_draws: int = 6, n: int = 400) -> _Sensed:
     noise, m, problems = 1e-3, int(rate * n), []
-    F = partial_pilots(m, n, rng)
+    F = partial_pilots(m, n, random_state=rng)
     for _ in range(n_draws):
         x = np.zeros(n, dtype=np.complex128)
         x[rng.permutation(n)[: n // 10]] = rng.standard_normal((n // 10, 2)) @ [1, 1j] / np.sqrt(2)
@@ -114,7 +114,7 @@ _WITHIN = 2.0
 
 def _followed(case: _Sensed) -> Measurement:
     """Compare errors after three exchanges, when they still fall, with what the evolution says."""
-    predicted = 10 * np.log10(turbo_cs_evolution(case.rate, case.noise, n_iter=_EXCHANGES).mse[-1])
+    predicted = 10 * np.log10(turbo_cs_evolution(case.rate, noise_variance=case.noise, n_iter=_EXCHANGES).mse[-1])
     return Measurement(abs(case.decibels(_EXCHANGES) - float(predicted)), _WITHIN)
 
 

@@ -11,7 +11,7 @@ from sparsetheory.typing import Float64Array, IndexArray, InexactArray
 
 __all__ = ["DataUnits", "column_norms", "mode_names", "require_coefficients"]
 
-# Squares of coefficients, times shares as small as those of small variances, stay in range between these sizes
+# Squares of coefficients, times fractions as small as those of small variances, stay in range between these sizes
 # (decimal logarithms).
 _SMALLEST, _LARGEST = -130.0, 150.0
 # Decimal logarithm of the largest quotient of noise and data, or of data and noise.
@@ -44,7 +44,7 @@ def mode_names(n_modes: int) -> list[str]:
 
 
 def require_coefficients(names: str, data: float, smallest: float, largest: float) -> None:
-    """Raise ValueError if squares of coefficients, and small shares of those, would leave the range.
+    """Raise ValueError if squares of coefficients, and small fractions of those, would leave the range.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class DataUnits:
         require_coefficients(", ".join(names), math.log10(data), *sizes)
         return cls(data, columns)
 
-    def noise_in(self, noise: float | None) -> float | None:
+    def noise_in(self, noise_variance: float | None) -> float | None:
         """Return a noise variance in these units; None, for one that is learned, stays None.
 
         Raises
@@ -121,12 +121,14 @@ class DataUnits:
         ValueError
             If it is too far from the mean square of the data for double precision.
         """
-        if noise is None:
+        if noise_variance is None:
             return None
-        exponent = math.log10(noise) - 2.0 * math.log10(self.data)
+        exponent = math.log10(noise_variance) - 2.0 * math.log10(self.data)
         if abs(exponent) > _FAR_NOISE:
-            raise ValueError(f"noise must not be 1e{exponent:.0f} times the mean square of y; got {noise!r}")
-        return (math.sqrt(noise) / self.data) ** 2
+            raise ValueError(
+                f"noise_variance must not be 1e{exponent:.0f} times the mean square of y; got {noise_variance!r}"
+            )
+        return (math.sqrt(noise_variance) / self.data) ** 2
 
     def matrices(self, matrices: Sequence[InexactArray]) -> list[InexactArray]:
         """Return dictionaries whose columns have unit norm."""
@@ -142,13 +144,13 @@ class DataUnits:
         scales[-1] = scales[-1] / unit**2
         return scales
 
-    def variances_in(self, gammas: Sequence[Float64Array]) -> list[Float64Array]:
+    def variances_in(self, variances: Sequence[Float64Array]) -> list[Float64Array]:
         """Return factors of variances, given in the units of the user on all columns, in these units."""
-        return [gamma * scale for gamma, scale in zip(gammas, self._scales(), strict=True)]
+        return [gamma * scale for gamma, scale in zip(variances, self._scales(), strict=True)]
 
-    def variances_out(self, gammas: Sequence[Float64Array], kept: Sequence[IndexArray]) -> list[Float64Array]:
+    def variances_out(self, variances: Sequence[Float64Array], kept: Sequence[IndexArray]) -> list[Float64Array]:
         """Return factors of variances on kept columns in the units of the user."""
-        return [gamma / scale for gamma, scale in zip(gammas, self.scales_of(kept), strict=True)]
+        return [gamma / scale for gamma, scale in zip(variances, self.scales_of(kept), strict=True)]
 
     def scales_of(self, kept: Sequence[IndexArray]) -> list[Float64Array]:
         """Return what variances on kept columns are divided by to be in the units of the user."""

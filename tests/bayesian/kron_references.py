@@ -56,7 +56,7 @@ def random_problem(rng, d, is_complex, snapshots=None, low=1):
 
 def in_units(p):
     """Return dictionaries with columns of unit norm and data of mean square one, where solvers work as published."""
-    As = [A / np.linalg.norm(A, axis=0) for A in p.As]
+    As = [A / np.linalg.norm(A, axis=0) for A in p.dictionaries]
     unit = np.sqrt(np.mean(np.abs(p.y) ** 2))
     return As, p.y / unit, p.noise_variance / unit**2
 

@@ -31,17 +31,17 @@ def regression():
 
 @pytest.mark.parametrize("unit", [1e-8, 1e-3, 1.0, 1e3, 1e6])
 def test_kronecker_models_follow_the_unit_of_y(unit):
-    p = make_kron_sparse((8, 9), (15, 15), (2, 3), snr_db=30, rng=0)
-    model = KroneckerSBL().fit(p.As, unit * p.y)
+    p = make_kron_sparse((8, 9), (15, 15), (2, 3), snr_db=30, random_state=0)
+    model = KroneckerSBL().fit(p.dictionaries, unit * p.y)
     assert _relative(model.coef_ / unit, p.x) == pytest.approx(0.0101, abs=1e-4)
     assert model.log_evidence_ + p.y.size * np.log(unit) == pytest.approx(73.227343, abs=1e-5)
-    assert model.certificate_.check(p.As, unit * p.y).valid
+    assert model.certificate_.check(p.dictionaries, unit * p.y).valid
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e4])
 def test_the_channel_problem_follows_its_unit(unit):
-    q = make_irs_mimo(snr_db=20, rng=0)
-    model = KroneckerSBL(noise=q.noise_variance * unit**2).fit(q.As, unit * q.y)
+    q = make_irs_mimo(snr_db=20, random_state=0)
+    model = KroneckerSBL(noise_variance=q.noise_variance * unit**2).fit(q.dictionaries, unit * q.y)
     assert irs_nmse(q, model.coef_ / unit) == pytest.approx(6.1e-4, rel=0.01)
 
 
@@ -63,7 +63,7 @@ def test_one_feature_in_another_unit_keeps_its_coefficient(share):
     x[[3, 40, 90]] = 1, -2, 1.5
     y = A @ x + 0.01 * rng.standard_normal(50)
     D[40] = 100.0
-    model = SBL("mm", max_iter=3000, prune_rel=share).fit(A * D, y)
+    model = SBL("mm", max_iter=3000, relative_threshold=share).fit(A * D, y)
     np.testing.assert_allclose((model.coef_ * D)[[3, 40, 90]], [0.99, -2.0, 1.49], atol=0.015)
 
 
@@ -111,14 +111,14 @@ def test_units_too_far_apart_are_refused_by_name(rng, model):
     A, y = rng.standard_normal((6, 8)), rng.standard_normal(6)
     with pytest.raises(ValueError, match=r"y and . must have other units"):
         model.fit(1e100 * A, 1e-100 * y)
-    with pytest.raises(ValueError, match="noise must"):
-        type(model)(noise=-1.0).fit(A, y)
+    with pytest.raises(ValueError, match="noise_variance must"):
+        type(model)(noise_variance=-1.0).fit(A, y)
     with pytest.raises(TypeError, match="dense"):
         model.fit(sparse.csr_array(A), y)
 
 
 def test_noise_far_from_the_data_is_refused(rng):
     A, y = rng.standard_normal((6, 8)), rng.standard_normal(6)
-    for model in (SBL(noise=1e-200), PatternCoupledSBL(1e200)):
-        with pytest.raises(ValueError, match=r"noise must not be 1e-?[0-9]+ times"):
+    for model in (SBL(noise_variance=1e-200), PatternCoupledSBL(noise_variance=1e200)):
+        with pytest.raises(ValueError, match=r"noise_variance must not be 1e-?[0-9]+ times"):
             model.fit(A, y)

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 from scipy.special import logsumexp
 
-from sparsetheory.bayesian.turbo.checks import make_model
 from sparsetheory.bayesian.turbo.problem import TurboProblem
+from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 
 
 def all_states(*shape):
@@ -48,16 +48,12 @@ def draw_problem(rng, m, n, n_snapshots=1, complex_data=False):
 def draw_model(problem, rng, coupling, noise):
     """Random hyper-parameters over some decades, the off state with the larger precision."""
     a, a_off, b, c, d = np.exp(rng.uniform(-2, 2, 5))
-    return make_model(
-        problem,
-        0.2,
-        a=a,
-        b=b,
-        a_off=a_off,
-        b_off_ratio=a_off / a * 10 ** rng.uniform(-6, -0.5),
-        c=c,
-        d=d,
-        noise=noise,
-        coupling=coupling,
-        convention="auto",
+    prior = SparsePrior(
+        on_shape=a,
+        on_rate=b,
+        off_shape=a_off,
+        off_rate_ratio=a_off / a * 10 ** rng.uniform(-6, -0.5),
+        noise_shape=c,
+        noise_rate=d,
     )
+    return prior.model(problem, 0.2, noise_variance=noise, coupling=coupling)

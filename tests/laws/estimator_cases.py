@@ -104,7 +104,7 @@ DICTIONARY = _FLAT_RNG.standard_normal((40, 60))
 SPARSE = np.zeros(60)
 SPARSE[[3, 20, 41]] = 1.0, -2.0, 1.5
 SIGNAL = DICTIONARY @ SPARSE + 0.02 * _FLAT_RNG.standard_normal(40)
-KRON = bayesian.make_kron_sparse((8, 9), (12, 12), (2, 3), snr_db=30, rng=0)
+KRON = bayesian.make_kron_sparse((8, 9), (12, 12), (2, 3), snr_db=30, random_state=0)
 CHANNEL = bayesian.make_off_grid_channel(snr_db=15, random_state=1)
 
 
@@ -117,29 +117,38 @@ def _bayesian(name, make, *, features=True, rtol=1e-3, names=("X", "y")):
 
 def _kron(name, make, *, rtol=1e-3):
     def build(c, D):
-        return make(c), (KRON.As if D is None else [A * D[: A.shape[1]] for A in KRON.As], c * KRON.y)
+        return make(c), (
+            KRON.dictionaries if D is None else [A * D[: A.shape[1]] for A in KRON.dictionaries],
+            c * KRON.y,
+        )
 
     def solution(model, c, D):
-        shape = [A.shape[1] for A in KRON.As]
+        shape = [A.shape[1] for A in KRON.dictionaries]
         scale = 1.0 if D is None else np.multiply.outer(D[: shape[0]], D[: shape[1]]).ravel()
         return np.ravel(model.coef_) * scale / c
 
-    return Case(name, build, solution, True, rtol, names=("As", "y"))
+    return Case(name, build, solution, True, rtol, names=("dictionaries", "y"))
 
 
 BAYESIAN = [
     _bayesian("SBL", lambda c: bayesian.SBL("mm", max_iter=3000)),
     _bayesian("SBL-em", lambda c: bayesian.SBL("em", max_iter=3000)),
-    _bayesian("SBL-known-noise", lambda c: bayesian.SBL("mm", noise=0.0004 * c * c, max_iter=3000)),
+    _bayesian("SBL-known-noise", lambda c: bayesian.SBL("mm", noise_variance=0.0004 * c * c, max_iter=3000)),
     _bayesian("PatternCoupledSBL", lambda c: bayesian.PatternCoupledSBL(max_iter=2000), features=False),
     _bayesian("TurboVBI", lambda c: bayesian.TurboVBI(prior="iid"), features=False, names=("F", "y")),
     _bayesian("TurboCS", lambda c: bayesian.TurboCS(), features=False, names=("F", "y")),
     _kron("KroneckerSBL", lambda c: bayesian.KroneckerSBL(max_iter=3000)),
-    _kron("KroneckerSBL-known-noise", lambda c: bayesian.KroneckerSBL(noise=c * c * KRON.noise_variance, max_iter=999)),
-    _kron("KroneckerOMP", lambda c: bayesian.KroneckerOMP(caps=(2, 3))),
+    _kron(
+        "KroneckerSBL-known-noise",
+        lambda c: bayesian.KroneckerSBL(noise_variance=c * c * KRON.noise_variance, max_iter=999),
+    ),
+    _kron("KroneckerOMP", lambda c: bayesian.KroneckerOMP(n_nonzero=(2, 3))),
     Case(
         "OffGridTurboVBI",
-        lambda c, D: (bayesian.OffGridTurboVBI(noise=CHANNEL.noise_variance * c * c), (CHANNEL.F, c * CHANNEL.y)),
+        lambda c, D: (
+            bayesian.OffGridTurboVBI(noise_variance=CHANNEL.noise_variance * c * c),
+            (CHANNEL.F, c * CHANNEL.y),
+        ),
         lambda model, c, D: model.coef_ / c,
         features=False,
         rtol=1e-2,

@@ -13,7 +13,7 @@ __all__ = ["half_wavelength_array", "partial_pilots"]
 
 
 def half_wavelength_array(
-    n_antennas: int, pilots: ArrayLike | None = None, n_grid: int | None = None
+    n_antennas: int, *, pilots: ArrayLike | None = None, n_directions: int | None = None
 ) -> ParametricMatrix:
     r"""Return the responses of a uniform array at half-wavelength spacing, seen through pilots.
 
@@ -27,7 +27,7 @@ def half_wavelength_array(
         Antennas N_a.
     pilots : array-like of shape (M, n_antennas), optional
         Pilots P; the identity by default, for which ``matrix(u) @ gains`` is the channel itself.
-    n_grid : int, optional
+    n_directions : int, optional
         Directions N, uniform in the sine over [-1, 1); as many as antennas by default.
 
     Returns
@@ -52,7 +52,7 @@ def half_wavelength_array(
     True
     """
     n_antennas = COUNT.check("n_antennas", n_antennas)
-    n_grid = n_antennas if n_grid is None else COUNT.check("n_grid", n_grid)
+    n_directions = n_antennas if n_directions is None else COUNT.check("n_directions", n_directions)
     rows = None if pilots is None else _pilots(pilots, n_antennas)
     phases = np.pi * (np.arange(n_antennas) - (n_antennas - 1) / 2)[:, None]
 
@@ -65,12 +65,12 @@ def half_wavelength_array(
     return ParametricMatrix(
         lambda u, indices: seen(response(u)),
         lambda u, indices: seen(1j * phases * response(u)),
-        -1.0 + 2.0 * np.arange(n_grid) / n_grid,
-        2.0 / n_grid,
+        -1.0 + 2.0 * np.arange(n_directions) / n_directions,
+        2.0 / n_directions,
     )
 
 
-def partial_pilots(n_pilots: int, n_antennas: int, random_state: Any = None) -> NDArray[np.complex128]:
+def partial_pilots(n_pilots: int, n_antennas: int, *, random_state: Any = None) -> NDArray[np.complex128]:
     """Return random rows of a Fourier matrix with shuffled columns: orthonormal rows of constant modulus.
 
     Parameters

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparsetheory.bayesian.markov.chain import check_transitions, sample_chain
-from sparsetheory.constraints import COUNT, POSITIVE, generator
+from sparsetheory.constraints import COUNT, FINITE, FLAG, POSITIVE, generator
 from sparsetheory.typing import AnyArray, BoolArray
 
 __all__ = ["ClusteredProblem", "make_clustered"]
@@ -29,11 +29,11 @@ class ClusteredProblem:
 
 
 def make_clustered(
-    n_rows: int,
-    n_coefficients: int,
+    n_samples: int,
+    n_features: int,
     *,
-    p01: float = 0.02,
-    p10: float = 0.1,
+    activation: float = 0.02,
+    deactivation: float = 0.1,
     snr_db: float = 20.0,
     n_snapshots: int | None = None,
     complex_data: bool = False,
@@ -43,9 +43,9 @@ def make_clustered(
 
     Parameters
     ----------
-    n_rows, n_coefficients : int
+    n_samples, n_features : int
         M and N.
-    p01, p10 : float
+    activation, deactivation : float
         Probabilities of switching on and off; supports that are empty or as large as nine tenths of M are drawn again.
     snr_db : float
         Mean power of ``F x`` over that of the noise, in decibels.
@@ -73,16 +73,15 @@ def make_clustered(
     >>> problem.F.shape, problem.y.shape, bool(problem.support.any())
     ((80, 200), (80,), True)
     """
-    COUNT.check("n_rows", n_rows)
-    COUNT.check("n_coefficients", n_coefficients)
-    check_transitions(p01, p10)
-    if not np.isfinite(snr_db):
-        raise ValueError(f"snr_db must be a finite number; got {snr_db!r}")
+    COUNT.require(n_samples=n_samples, n_features=n_features)
+    check_transitions(activation, deactivation)
+    FINITE.check("snr_db", snr_db)
+    FLAG.check("complex_data", complex_data)
     n_columns = 1 if n_snapshots is None else COUNT.check("n_snapshots", n_snapshots)
     rng = generator(random_state)
-    support = _draw_support(rng, n_rows, n_coefficients, p01, p10)
-    F = _normal(rng, (n_rows, n_coefficients), complex_data) / np.sqrt(n_rows)
-    x = _normal(rng, (n_coefficients, n_columns), complex_data) * support[:, None]
+    support = _draw_support(rng, n_samples, n_features, activation, deactivation)
+    F = _normal(rng, (n_samples, n_features), complex_data) / np.sqrt(n_samples)
+    x = _normal(rng, (n_features, n_columns), complex_data) * support[:, None]
     signal = F @ x
     variance = POSITIVE.check("noise_variance", float(np.mean(np.abs(signal) ** 2)) / 10 ** (snr_db / 10))
     y = signal + np.sqrt(variance) * _normal(rng, signal.shape, complex_data)
@@ -91,13 +90,16 @@ def make_clustered(
     return ClusteredProblem(F, y, x, support, variance)
 
 
-def _draw_support(rng: np.random.Generator, n_rows: int, n: int, p01: float, p10: float) -> BoolArray:
+def _draw_support(
+    rng: np.random.Generator, n_samples: int, n: int, activation: float, deactivation: float
+) -> BoolArray:
     for _ in range(1000):
-        support = sample_chain(n, p01, p10, random_state=rng)
-        if 0 < support.sum() < max(0.9 * n_rows, 2):
+        support = sample_chain(n, activation=activation, deactivation=deactivation, random_state=rng)
+        if 0 < support.sum() < max(0.9 * n_samples, 2):
             return support
     raise ValueError(
-        f"p01={p01!r} and p10={p10!r} hardly ever give a support of less than 0.9 n_rows = {0.9 * n_rows:g}"
+        f"activation={activation!r} and deactivation={deactivation!r} hardly ever give a support of less than "
+        f"0.9 n_samples = {0.9 * n_samples:g}"
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.bayesian.datasets.antenna_array import half_wavelength_array, partial_pilots
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
-from sparsetheory.constraints import FINITE, NONNEGATIVE, generator
+from sparsetheory.constraints import FINITE, Real, generator
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["OffGridChannel", "make_off_grid_channel"]
@@ -28,7 +28,7 @@ class OffGridChannel:
     channel: NDArray[np.complex128]
     """The channel, one entry per antenna."""
     array: ParametricMatrix
-    """Array responses themselves: ``array.matrix(theta) @ coef`` is the channel that coefficients stand for."""
+    """Array responses themselves: ``array.matrix(parameters) @ coef`` is the channel that coefficients stand for."""
     cells: IndexArray
     """Grid points next to the paths."""
     offsets: Float64Array
@@ -43,14 +43,14 @@ class OffGridChannel:
         """Sines of the angles of the paths."""
         return np.asarray(self.F.grid[self.cells] + self.offsets * self.F.spacing[self.cells])
 
-    def nmse(self, coef: ArrayLike, theta: ArrayLike | None = None) -> float:
+    def nmse(self, coef: ArrayLike, parameters: ArrayLike | None = None) -> float:
         """Return the squared error of the channel over its squared norm.
 
         Parameters
         ----------
         coef : array-like of shape (N,)
             Coefficients of the directions.
-        theta : array-like of shape (N,), optional
+        parameters : array-like of shape (N,), optional
             Directions; the grid by default.
 
         Returns
@@ -65,15 +65,15 @@ class OffGridChannel:
         x = np.asarray(coef)
         if x.shape != (self.F.n_columns,):
             raise ValueError(f"coef must have one entry per column, {self.F.n_columns}; got shape {x.shape}")
-        error = self.array.matrix(theta) @ x - self.channel
+        error = self.array.matrix(parameters) @ x - self.channel
         return float(np.sum(np.abs(error) ** 2) / np.sum(np.abs(self.channel) ** 2))
 
 
 def make_off_grid_channel(
+    *,
     n_antennas: int = 128,
     n_pilots: int = 64,
-    *,
-    n_grid: int | None = None,
+    n_directions: int | None = None,
     cells: Sequence[int] = (30, 80),
     max_offset: float = 0.4,
     snr_db: float = 10.0,
@@ -87,12 +87,12 @@ def make_off_grid_channel(
         Antennas of a uniform array with a spacing of half a wavelength.
     n_pilots : int
         Observations M, at most one per antenna.
-    n_grid : int, optional
+    n_directions : int, optional
         Directions of the grid, uniform in the sine; as many as antennas by default.
     cells : sequence of int
         Grid points next to the paths.
     max_offset : float
-        Paths are off these points by up to this share of a cell, uniformly; at most one half.
+        Paths are off these points by up to this fraction of a cell, uniformly; at most one half.
     snr_db : float
         Mean power of the observations over that of the noise, in decibels.
     random_state : int, RandomState, Generator or None
@@ -121,17 +121,14 @@ def make_off_grid_channel(
     ((64,), (64, 128), True)
     """
     rng = generator(random_state)
-    pilots = partial_pilots(n_pilots, n_antennas, rng)
-    F = half_wavelength_array(n_antennas, pilots, n_grid)
+    pilots = partial_pilots(n_pilots, n_antennas, random_state=rng)
+    F = half_wavelength_array(n_antennas, pilots=pilots, n_directions=n_directions)
     where = _cells(cells, F.n_columns)
-    largest = NONNEGATIVE.check("max_offset", max_offset)
-    if largest > 0.5:
-        raise ValueError(f"max_offset must be at most 0.5, half a cell; got {max_offset!r}")
-    if not FINITE.accepts(snr_db):
-        raise ValueError(f"snr_db must be a finite number; got {snr_db!r}")
+    largest = Real(0.0, 0.5).check("max_offset", max_offset)
+    FINITE.check("snr_db", snr_db)
     offsets = largest * rng.uniform(-1.0, 1.0, where.size)
     gains = np.array([_gain(rng) for _ in where])
-    array = half_wavelength_array(n_antennas, None, n_grid)
+    array = half_wavelength_array(n_antennas, n_directions=n_directions)
     channel = array.block(F.grid[where] + offsets * F.spacing[where], where) @ gains
     signal = pilots @ channel
     variance = float(np.mean(np.abs(signal) ** 2)) / 10 ** (snr_db / 10)

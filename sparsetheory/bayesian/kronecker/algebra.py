@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
+from sparsetheory.constraints import FLAG, Integer
 from sparsetheory.typing import Float64Array, InexactArray, Int64Array
 
 __all__ = [
@@ -21,13 +22,13 @@ __all__ = [
 ]
 
 
-def mode_product(T: ArrayLike, A: ArrayLike, mode: int) -> NDArray:
+def mode_product(tensor: ArrayLike, A: ArrayLike, mode: int) -> NDArray:
     r"""Multiply one mode of a tensor by a matrix.
 
     Parameters
     ----------
-    T : array-like of shape (N_1, ..., N_d)
-        Tensor.
+    tensor : array-like of shape (N_1, ..., N_d)
+        Tensor T.
     A : array-like of shape (M, N_mode)
         Matrix.
     mode : int
@@ -45,7 +46,7 @@ def mode_product(T: ArrayLike, A: ArrayLike, mode: int) -> NDArray:
 
     Notes
     -----
-    One matrix product of ``M * T.size`` operations; no axis is moved.
+    One matrix product of ``M * tensor.size`` operations; no axis is moved.
 
     Examples
     --------
@@ -54,10 +55,8 @@ def mode_product(T: ArrayLike, A: ArrayLike, mode: int) -> NDArray:
     >>> mode_product(np.ones((2, 3, 4)), np.ones((5, 3)), 1).shape
     (2, 5, 4)
     """
-    T, A = np.asarray(T), np.asarray(A)
-    if not -T.ndim <= mode < T.ndim:
-        raise ValueError(f"mode must be between {-T.ndim} and {T.ndim - 1} for a tensor of shape {T.shape}; got {mode}")
-    mode %= T.ndim
+    T, A = np.asarray(tensor), np.asarray(A)
+    mode = Integer(-T.ndim, T.ndim - 1).check("mode", mode) % T.ndim
     if A.ndim != 2 or A.shape[1] != T.shape[mode]:
         raise ValueError(f"A must have shape (M, {T.shape[mode]}) for mode {mode} of {T.shape}; got {A.shape}")
     return _multiply(np.ascontiguousarray(T), A, mode)
@@ -96,13 +95,13 @@ def mode_products(T: InexactArray, matrices: Sequence[InexactArray]) -> InexactA
     return T
 
 
-def kron_matvec(As: Sequence[ArrayLike], x: ArrayLike, adjoint: bool = False) -> NDArray:
+def kron_matvec(dictionaries: Sequence[ArrayLike], x: ArrayLike, *, adjoint: bool = False) -> NDArray:
     """Multiply a vector by the Kronecker product of matrices, or by its adjoint.
 
     Parameters
     ----------
-    As : sequence of array-like, of shapes (M_i, N_i)
-        Factors; the matrix is ``kron(As[0], kron(As[1], ...))`` of shape (M, N).
+    dictionaries : sequence of array-like, of shapes (M_i, N_i)
+        Factors; the matrix is ``kron(dictionaries[0], kron(dictionaries[1], ...))`` of shape (M, N).
     x : array-like of shape (N,), (N, n_columns) or (N_1, ..., N_d)
         What to multiply; the last mode varies fastest. With `adjoint`, M in place of N.
     adjoint : bool
@@ -131,12 +130,13 @@ def kron_matvec(As: Sequence[ArrayLike], x: ArrayLike, adjoint: bool = False) ->
     >>> np.allclose(kron_matvec([A, B], x), np.kron(A, B) @ x)
     True
     """
-    dictionaries = check_dictionaries(As)
-    matrices = [A.conj().T if adjoint else A for A in dictionaries.matrices]
+    FLAG.check("adjoint", adjoint)
+    modes = check_dictionaries(dictionaries)
+    matrices = [A.conj().T if adjoint else A for A in modes.matrices]
     tensor = as_tensor(x, [A.shape[1] for A in matrices], "x", adjoint=adjoint)
     product = mode_products(tensor.values, matrices)
     result = tensor.restore(product, [A.shape[0] for A in matrices])
-    return dictionaries.with_precision(result, tensor.single)
+    return modes.with_precision(result, tensor.single)
 
 
 def outer_product(vectors: Sequence[Float64Array]) -> Float64Array:

@@ -10,7 +10,7 @@ from scipy.linalg import solve_triangular
 
 from sparsetheory.bayesian.kronecker.algebra import mode_products
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
-from sparsetheory.bayesian.kronecker.factor_checks import check_noise
+from sparsetheory.bayesian.noise import VARIANCE
 from sparsetheory.constraints import COUNT
 from sparsetheory.ranges import require_squares
 from sparsetheory.typing import AnyArray, IndexArray, InexactArray
@@ -38,19 +38,23 @@ class KronOMPResult:
 
 
 def kron_omp_batch(
-    As: Sequence[ArrayLike], y: ArrayLike, noise_variance: float | None = None, max_atoms: int | None = None
+    dictionaries: Sequence[ArrayLike],
+    y: ArrayLike,
+    *,
+    noise_variance: float | None = None,
+    n_nonzero: int | None = None,
 ) -> KronOMPResult:
     """Run orthogonal matching pursuit on a Kronecker matrix that is not formed.
 
     Parameters
     ----------
-    As : sequence of array-like, of shapes (M_i, N_i)
+    dictionaries : sequence of array-like, of shapes (M_i, N_i)
         Mode dictionaries, real or complex; columns are used as they are.
     y : array-like of shape (M,) or (M_1, ..., M_d)
         Measurements.
     noise_variance : float, optional
         Stop once the norm of the residual is at most ``sqrt(M * noise_variance)``.
-    max_atoms : int, optional
+    n_nonzero : int, optional
         Largest number of atoms; by default the smaller of M and N.
 
     Returns
@@ -71,31 +75,31 @@ def kron_omp_batch(
     Examples
     --------
     >>> from sparsetheory.bayesian import kron_omp_batch, make_kron_sparse
-    >>> problem = make_kron_sparse((10, 12), (15, 15), (2, 2), snr_db=40, rng=0)
-    >>> result = kron_omp_batch(problem.As, problem.y, problem.noise_variance, max_atoms=20)
+    >>> problem = make_kron_sparse((10, 12), (15, 15), (2, 2), snr_db=40, random_state=0)
+    >>> result = kron_omp_batch(problem.dictionaries, problem.y, noise_variance=problem.noise_variance, n_nonzero=20)
     >>> set(problem.x.nonzero()[0]) <= set(result.atoms)
     True
     """
-    dictionaries = check_dictionaries(As)
-    data = as_tensor(y, dictionaries.rows, "y")
+    modes = check_dictionaries(dictionaries)
+    data = as_tensor(y, modes.rows, "y")
     if data.n_columns is not None:
         raise ValueError(f"y must be a single vector; got shape {data.shape}")
-    sizes, Y = dictionaries.columns, data.values
+    sizes, Y = modes.columns, data.values
     require_squares("y", Y.reshape(-1))
-    for k, A in enumerate(dictionaries.matrices):
+    for k, A in enumerate(modes.matrices):
         require_squares(f"the dictionary of mode {k}", A)
     n_rows, n_columns = Y.size, math.prod(sizes)
     limit = min(n_rows, n_columns)
-    limit = limit if max_atoms is None else min(limit, COUNT.check("max_atoms", max_atoms))
+    limit = limit if n_nonzero is None else min(limit, COUNT.check("n_nonzero", n_nonzero))
     energy = float(np.vdot(Y, Y).real)
-    # The residual is a difference of squares, known to this share of the energy.
-    target = 1e-14 * energy if noise_variance is None else n_rows * check_noise(noise_variance, "noise_variance")
-    grams = [A.conj().T @ A for A in dictionaries.matrices]
-    correlations = mode_products(Y, [A.conj().T for A in dictionaries.matrices]).reshape(-1)
+    # The residual is a difference of squares, known to this fraction of the energy.
+    target = 1e-14 * energy if noise_variance is None else n_rows * VARIANCE.check("noise_variance", noise_variance)
+    grams = [A.conj().T @ A for A in modes.matrices]
+    correlations = mode_products(Y, [A.conj().T for A in modes.matrices]).reshape(-1)
     atoms, coef, square = _pursue(grams, correlations, energy, target, limit)
     x = np.zeros(n_columns, dtype=correlations.dtype)
     x[atoms] = coef
-    return KronOMPResult(dictionaries.with_precision(x, data.single), atoms, math.sqrt(max(square, 0.0)))
+    return KronOMPResult(modes.with_precision(x, data.single), atoms, math.sqrt(max(square, 0.0)))
 
 
 def _pursue(

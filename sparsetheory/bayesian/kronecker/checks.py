@@ -11,13 +11,13 @@ from scipy import sparse
 
 from sparsetheory.typing import InexactArray
 
-__all__ = ["Dictionaries", "Layout", "as_tensor", "check_dictionaries", "numeric"]
+__all__ = ["Layout", "ModeDictionaries", "as_tensor", "check_dictionaries", "numeric"]
 
 _SINGLE = (np.dtype(np.float32), np.dtype(np.complex64))
 
 
 @dataclass(frozen=True, eq=False)
-class Dictionaries:
+class ModeDictionaries:
     """Mode dictionaries in double precision.
 
     Attributes
@@ -104,12 +104,12 @@ def numeric(name: str, value: Any) -> tuple[NDArray, bool]:
     return array, single
 
 
-def check_dictionaries(As: Any, names: Sequence[str] | None = None) -> Dictionaries:
+def check_dictionaries(dictionaries: Any, names: Sequence[str] | None = None) -> ModeDictionaries:
     """Validate mode dictionaries.
 
     Parameters
     ----------
-    As : sequence of array-like, of shapes (M_i, N_i)
+    dictionaries : sequence of array-like, of shapes (M_i, N_i)
         At least one.
     names : sequence of str, optional
         What errors call them; by their modes by default.
@@ -123,14 +123,16 @@ def check_dictionaries(As: Any, names: Sequence[str] | None = None) -> Dictionar
     ValueError
         If there are none, or one is not a finite matrix with rows and columns; the message names its mode.
     """
-    if sparse.issparse(As) or (isinstance(As, np.ndarray) and As.ndim == 2):
-        raise ValueError("As must be a sequence of mode dictionaries; put a single matrix into a list, [A]")
+    if sparse.issparse(dictionaries) or (isinstance(dictionaries, np.ndarray) and dictionaries.ndim == 2):
+        raise ValueError("dictionaries must be a sequence of mode dictionaries; put a single matrix into a list, [A]")
     try:
-        given = list(As)
+        given = list(dictionaries)
     except TypeError as error:
-        raise ValueError(f"As must be a sequence of mode dictionaries; got {type(As).__name__}") from error
+        raise ValueError(
+            f"dictionaries must be a sequence of mode dictionaries; got {type(dictionaries).__name__}"
+        ) from error
     if not given:
-        raise ValueError("As must contain at least one mode dictionary; got none")
+        raise ValueError("dictionaries must contain at least one mode dictionary; got none")
     matrices, singles = [], []
     for k, A in enumerate(given):
         name = f"the dictionary of mode {k}" if names is None else names[k]
@@ -142,7 +144,7 @@ def check_dictionaries(As: Any, names: Sequence[str] | None = None) -> Dictionar
         matrices.append(matrix)
         singles.append(single)
     dtype = np.result_type(*matrices)
-    return Dictionaries([np.ascontiguousarray(A, dtype=dtype) for A in matrices], all(singles))
+    return ModeDictionaries([np.ascontiguousarray(A, dtype=dtype) for A in matrices], all(singles))
 
 
 def as_tensor(y: Any, sizes: Sequence[int], name: str, *, adjoint: bool = False) -> Layout:

@@ -1,4 +1,4 @@
-"""Checks of noise variances, and of what belongs to modes: numbers, factors, moments, supports."""
+"""Checks of what belongs to modes: numbers, factors, moments, supports."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,93 +6,45 @@ from typing import Any
 import numpy as np
 
 from sparsetheory.bayesian.kronecker.checks import numeric
-from sparsetheory.constraints import NONNEGATIVE, POSITIVE
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = [
     "check_factors",
     "check_moments",
-    "check_noise",
     "check_positive_factors",
-    "check_record",
     "check_supports",
     "per_mode",
 ]
-# What models keep of every iteration, if asked.
-RECORDS = ("cost", "noise", "kept", "gammas")
 
 
-def check_record(record: Any) -> None:
-    """Validate what is to be kept of every iteration.
-
-    Parameters
-    ----------
-    record : sequence of str
-        Names.
-
-    Raises
-    ------
-    ValueError
-        If it is no sequence of known names.
-    """
-    listed = isinstance(record, Sequence) and not isinstance(record, str)
-    if not listed or any(name not in RECORDS for name in record):
-        raise ValueError(f"record must be a sequence of names among {', '.join(RECORDS)}; got {record!r}")
-
-
-def check_noise(noise: Any, name: str = "noise") -> float:
-    """Validate a noise variance.
-
-    Parameters
-    ----------
-    noise : float
-        Positive.
-    name : str
-        For messages; "noise" is one that can be learned.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    ValueError
-        If it is not a positive finite number.
-    """
-    try:
-        return POSITIVE.check(name, noise)
-    except ValueError as error:
-        learn = ", or learn the variance with noise='learn'" if name == "noise" else ""
-        raise ValueError(f"{error}; for data without noise use 1e-10 * mean(abs(y)**2){learn}") from None
-
-
-def per_mode(name: str, value: Any, n_modes: int) -> list[float]:
-    """Spread a number over the modes, or validate one number per mode.
+def per_mode(name: str, value: Any, n_modes: int) -> list[Any]:
+    """Spread a number over the modes, or return one number per mode.
 
     Parameters
     ----------
     name : str
         For messages.
     value : float or sequence of float
-        Finite, not negative.
+        Checked numbers.
     n_modes : int
         d.
 
     Returns
     -------
-    list of float
+    list
+        Of d numbers.
 
     Raises
     ------
     ValueError
-        If a number is negative or not finite, or there are not d of them.
+        If there are not d of them.
     """
     if np.ndim(value) == 0:
-        return [NONNEGATIVE.check(name, value)] * n_modes
+        return [value] * n_modes
     values = list(value)
     if len(values) != n_modes:
         raise ValueError(f"{name} must be one number or one per mode ({n_modes}); got {len(values)}")
-    return [NONNEGATIVE.check(f"{name}[{k}]", v) for k, v in enumerate(values)]
+    return values
 
 
 def _listed(name: str, values: Any, n_modes: int, what: str) -> list[Any]:

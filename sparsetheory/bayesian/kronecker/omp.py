@@ -1,8 +1,8 @@
 """Greedy recovery of a support that is a product of supports."""
 
 import math
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,11 +11,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from sparsetheory.bayesian.kronecker.algebra import kron_matvec, mode_products
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
-from sparsetheory.bayesian.kronecker.factor_checks import check_noise
+from sparsetheory.bayesian.kronecker.factor_checks import per_mode
 from sparsetheory.bayesian.kronecker.omp_certificate import KroneckerOMPCertificate
 from sparsetheory.bayesian.kronecker.oracle import fit_on_supports
+from sparsetheory.bayesian.noise import VARIANCE
 from sparsetheory.certificates import Status
-from sparsetheory.constraints import COUNT, NONNEGATIVE
+from sparsetheory.constraints import COUNT, FLAG, MISSING, NONNEGATIVE, Constraint, Several, check_parameters
 from sparsetheory.ranges import require_squares
 from sparsetheory.typing import AnyArray, InexactArray
 
@@ -30,10 +31,10 @@ class KroneckerOMP(BaseEstimator):
 
     Parameters
     ----------
-    caps : int or sequence of int
-        Largest support of each mode.
+    n_nonzero : int or sequence of int
+        Largest number of indices in the support of each mode.
     tol : float
-        Stop once the norm of the residual is at most this share of that of y.
+        Tolerance, relative to the norm of y: stop once the norm of the residual is at most this.
     noise_variance : float, optional
         If given, stop once the norm of the residual is at most ``sqrt(M * noise_variance)``, in place of `tol`.
     normalize : bool
@@ -48,11 +49,12 @@ class KroneckerOMP(BaseEstimator):
         Supports of the modes, sorted.
     support_ : ndarray of int
         Their product, as indices of `coef_`.
-    residual_norms_ : ndarray of shape (n_iter_,)
-        After each step, relative to the norm of y.
+    history_ : dict of ndarray of shape (n_iter_,)
+        "residual_norm": after each step, relative to the norm of y.
     n_iter_ : int
+        Steps.
     certificate_ : KroneckerOMPCertificate
-        ``certificate_.check(As, y)`` recomputes what least squares leave, and why selection stopped.
+        ``certificate_.check(dictionaries, y)`` recomputes what least squares leave, and why selection stopped.
 
     See Also
     --------
@@ -60,38 +62,46 @@ class KroneckerOMP(BaseEstimator):
 
     Notes
     -----
-    d mode products and one small pseudoinverse per mode and step. With generous caps and a tolerance below the noise
-    it fits noise: prefer `noise_variance`. C. Caiafa and A. Cichocki, Neural Computation 25(1), 186-220 (2013); the
-    defaults but `normalize` are those of Y. He and G. Joseph, arXiv:2307.14719.
+    d mode products and one small pseudoinverse per mode and step. With generous `n_nonzero` and a tolerance below the
+    noise it fits noise: prefer `noise_variance`. C. Caiafa and A. Cichocki, Neural Computation 25(1), 186-220 (2013);
+    the defaults but `normalize` are those of Y. He and G. Joseph, arXiv:2307.14719.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sparsetheory.bayesian import KroneckerOMP, make_kron_sparse
-    >>> problem = make_kron_sparse((10, 12), (15, 15), (2, 2), snr_db=40, rng=0)
-    >>> model = KroneckerOMP(noise_variance=problem.noise_variance).fit(problem.As, problem.y)
+    >>> problem = make_kron_sparse((10, 12), (15, 15), (2, 2), snr_db=40, random_state=0)
+    >>> model = KroneckerOMP(noise_variance=problem.noise_variance).fit(problem.dictionaries, problem.y)
     >>> all(np.isin(true, found).all() for true, found in zip(problem.supports, model.supports_))
     True
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "n_nonzero": COUNT | Several(COUNT),
+        "tol": NONNEGATIVE,
+        "noise_variance": MISSING | VARIANCE,
+        "normalize": FLAG,
+    }
+
     def __init__(
         self,
-        caps: int | Sequence[int] = 10,
+        n_nonzero: int | Sequence[int] = 10,
+        *,
         tol: float = 1e-2,
         noise_variance: float | None = None,
         normalize: bool = True,
     ) -> None:
-        self.caps = caps
+        self.n_nonzero = n_nonzero
         self.tol = tol
         self.noise_variance = noise_variance
         self.normalize = normalize
 
-    def fit(self, As: Sequence[ArrayLike], y: ArrayLike) -> Self:
+    def fit(self, dictionaries: Sequence[ArrayLike], y: ArrayLike) -> Self:
         """Select supports and fit coefficients.
 
         Parameters
         ----------
-        As : sequence of array-like, of shapes (M_i, N_i)
+        dictionaries : sequence of array-like, of shapes (M_i, N_i)
             Mode dictionaries, real or complex.
         y : array-like of shape (M,) or (M_1, ..., M_d)
             Measurements.
@@ -105,56 +115,57 @@ class KroneckerOMP(BaseEstimator):
         ValueError
             If a shape does not fit, a value is not finite, or a parameter is out of range.
         """
-        dictionaries = check_dictionaries(As)
-        data = as_tensor(y, dictionaries.rows, "y")
+        check_parameters(self)
+        modes = check_dictionaries(dictionaries)
+        data = as_tensor(y, modes.rows, "y")
         if data.n_columns is not None:
             raise ValueError(f"y must be a single vector; got shape {data.shape}")
-        caps = self._caps(len(dictionaries.matrices))
+        most = [int(n) for n in per_mode("n_nonzero", self.n_nonzero, len(modes.matrices))]
         require_squares("y", data.values.reshape(-1))
-        for k, A in enumerate(dictionaries.matrices):
+        for k, A in enumerate(modes.matrices):
             require_squares(f"the dictionary of mode {k}", A, each_column=self.normalize)
         norm = float(np.linalg.norm(data.values))
         limit = self._limit(norm, data.values.size)
-        adjoints = [_unit_columns(A).conj().T if self.normalize else A.conj().T for A in dictionaries.matrices]
+        adjoints = [_unit_columns(A).conj().T if self.normalize else A.conj().T for A in modes.matrices]
         supports: list[list[int]] = [[] for _ in adjoints]
         residual, residuals = data.values, []
         values = np.zeros([0] * len(adjoints), dtype=data.values.dtype)
         while norm > limit:
             correlations = np.abs(mode_products(residual, adjoints))
             where = np.unravel_index(np.argmax(correlations), correlations.shape)
-            if not _add(supports, [int(i) for i in where], caps):
+            if not _add(supports, [int(i) for i in where], most):
                 break
             chosen = [np.array(s, dtype=np.intp) for s in supports]
-            values = fit_on_supports(dictionaries.matrices, data.values, chosen)
-            columns = [A[:, s] for A, s in zip(dictionaries.matrices, chosen, strict=True)]
+            values = fit_on_supports(modes.matrices, data.values, chosen)
+            columns = [A[:, s] for A, s in zip(modes.matrices, chosen, strict=True)]
             residual = data.values - mode_products(values, columns)
             residuals.append(float(np.linalg.norm(residual)) / norm)
-            full = all(len(s) >= cap for s, cap in zip(supports, caps, strict=True))
+            full = all(len(s) >= n for s, n in zip(supports, most, strict=True))
             if full or residuals[-1] * norm <= limit:
                 break
-        coef = np.zeros(dictionaries.columns, dtype=np.result_type(data.values, dictionaries.matrices[0]))
+        coef = np.zeros(modes.columns, dtype=np.result_type(data.values, modes.matrices[0]))
         if residuals:
             # A second solve for what is left takes the condition number out of the residual.
-            coef[np.ix_(*supports)] = values + fit_on_supports(dictionaries.matrices, residual, chosen)
-        self._dictionaries = dictionaries
+            coef[np.ix_(*supports)] = values + fit_on_supports(modes.matrices, residual, chosen)
+        self._modes = modes
         self.supports_ = [np.sort(np.array(s, dtype=np.intp)) for s in supports]
         grid = np.meshgrid(*self.supports_, indexing="ij")
         self.support_ = np.ravel_multi_index(grid, coef.shape).reshape(-1).astype(np.intp)
-        self.coef_ = dictionaries.with_precision(coef.reshape(-1), data.single)
-        self.residual_norms_, self.n_iter_ = np.array(residuals), len(residuals)
+        self.coef_ = modes.with_precision(coef.reshape(-1), data.single)
+        self.history_, self.n_iter_ = {"residual_norm": np.array(residuals)}, len(residuals)
         self.certificate_ = KroneckerOMPCertificate(
             "", 0.0, None, Status.INVALID,
-            coef=self.coef_, supports=tuple(tuple(s.tolist()) for s in self.supports_), caps=tuple(caps),
+            coef=self.coef_, supports=tuple(tuple(s.tolist()) for s in self.supports_), n_nonzero=tuple(most),
             tol=float(self.tol), noise_variance=self.noise_variance, normalize=bool(self.normalize),
-        ).certified(dictionaries.matrices, data.values)  # fmt: skip
+        ).certified(modes.matrices, data.values)  # fmt: skip
         return self
 
-    def predict(self, As: Sequence[ArrayLike] | None = None) -> AnyArray:
+    def predict(self, dictionaries: Sequence[ArrayLike] | None = None) -> AnyArray:
         """Predict measurements.
 
         Parameters
         ----------
-        As : sequence of array-like, of shapes (m_i, N_i), optional
+        dictionaries : sequence of array-like, of shapes (m_i, N_i), optional
             Dictionaries with the columns of the fit; those of the fit by default.
 
         Returns
@@ -169,21 +180,13 @@ class KroneckerOMP(BaseEstimator):
             If the columns are not as many as in the fit.
         """
         check_is_fitted(self)
-        return kron_matvec(self._dictionaries.matrices if As is None else As, self.coef_)
-
-    def _caps(self, n_modes: int) -> list[int]:
-        if not isinstance(self.caps, Sequence | np.ndarray):
-            return [COUNT.check("caps", self.caps)] * n_modes
-        caps = [COUNT.check(f"caps[{k}]", cap) for k, cap in enumerate(self.caps)]
-        if len(caps) != n_modes:
-            raise ValueError(f"caps must be one number or one per mode ({n_modes}); got {len(caps)}")
-        return caps
+        return kron_matvec(self._modes.matrices if dictionaries is None else dictionaries, self.coef_)
 
     def _limit(self, norm: float, n_rows: int) -> float:
         """Return the residual norm at which to stop."""
         if self.noise_variance is None:
-            return NONNEGATIVE.check("tol", self.tol) * norm
-        return math.sqrt(n_rows * check_noise(self.noise_variance, "noise_variance"))
+            return self.tol * norm
+        return math.sqrt(n_rows * float(self.noise_variance))
 
 
 def _unit_columns(A: InexactArray) -> InexactArray:
@@ -191,11 +194,11 @@ def _unit_columns(A: InexactArray) -> InexactArray:
     return A / np.where(norms > 0, norms, 1.0)
 
 
-def _add(supports: list[list[int]], where: list[int], caps: list[int]) -> bool:
+def _add(supports: list[list[int]], where: list[int], most: list[int]) -> bool:
     """Add an index to every mode that lacks it and has room, and say whether any did."""
     added = False
-    for support, index, cap in zip(supports, where, caps, strict=True):
-        if index not in support and len(support) < cap:
+    for support, index, n in zip(supports, where, most, strict=True):
+        if index not in support and len(support) < n:
             support.append(index)
             added = True
     return added

@@ -29,17 +29,17 @@ class KroneckerOMPCertificate(Certificate):
         What the model predicts with.
     supports : tuple of tuple of int
         Supports of the modes.
-    caps : tuple of int
-        Largest supports.
+    n_nonzero : tuple of int
+        Largest numbers of indices in the supports.
     tol, noise_variance, normalize
         As in :class:`KroneckerOMP`.
     """
 
-    TERMS: ClassVar[tuple[str, ...]] = ("caps", "tol", "noise_variance", "normalize")
+    TERMS: ClassVar[tuple[str, ...]] = ("n_nonzero", "tol", "noise_variance", "normalize")
 
     coef: InexactArray = field(kw_only=True, repr=False)
     supports: tuple[tuple[int, ...], ...] = field(kw_only=True)
-    caps: tuple[int, ...] = field(kw_only=True)
+    n_nonzero: tuple[int, ...] = field(kw_only=True)
     tol: float = field(kw_only=True)
     noise_variance: float | None = field(kw_only=True)
     normalize: bool = field(kw_only=True)
@@ -56,12 +56,12 @@ class KroneckerOMPCertificate(Certificate):
             "that of y, and small enough, or nothing could be added"
         )
 
-    def check(self, As: Sequence[ArrayLike], y: ArrayLike, *, random_state: Any = 0) -> Self:
+    def check(self, dictionaries: Sequence[ArrayLike], y: ArrayLike, *, random_state: Any = 0) -> Self:
         """Recompute the residual and its correlations with single columns.
 
         Parameters
         ----------
-        As, y
+        dictionaries, y
             What the solver was fitted on.
         random_state : Any
             Not used.
@@ -76,13 +76,13 @@ class KroneckerOMPCertificate(Certificate):
         ValueError
             If the data are none that `fit` takes, or have other sizes.
         """
-        dictionaries = check_dictionaries(As)
-        data = as_tensor(y, dictionaries.rows, "y")
+        modes = check_dictionaries(dictionaries)
+        data = as_tensor(y, modes.rows, "y")
         if data.n_columns is not None:
             raise ValueError(f"y must be a single vector; got shape {data.shape}")
-        if math.prod(dictionaries.columns) != self.coef.size or len(dictionaries.columns) != len(self.supports):
-            raise ValueError(f"As must have the {self.coef.size} columns of the fit; got {dictionaries.columns}")
-        return self._judged(dictionaries.matrices, data.values, self.bound).unless_misstated()
+        if math.prod(modes.columns) != self.coef.size or len(modes.columns) != len(self.supports):
+            raise ValueError(f"dictionaries must have the {self.coef.size} columns of the fit; got {modes.columns}")
+        return self._judged(modes.matrices, data.values, self.bound).unless_misstated()
 
     def _judged(self, matrices: Sequence[InexactArray], Y: InexactArray, bound: float) -> Self:
         if not np.isfinite(self.coef).all():
@@ -124,8 +124,8 @@ class KroneckerOMPCertificate(Certificate):
         if left <= limit * (1.0 + 1e-6) + float(np.finfo(self.coef.real.dtype).eps) * size:
             return True
         best = np.unravel_index(np.argmax(correlations), correlations.shape)
-        pairs = zip(best, self.supports, self.caps, strict=True)
-        return all(int(index) in support or len(support) >= cap for index, support, cap in pairs)
+        pairs = zip(best, self.supports, self.n_nonzero, strict=True)
+        return all(int(index) in support or len(support) >= n for index, support, n in pairs)
 
 
 def _rotated(T: InexactArray, matrices: Sequence[InexactArray]) -> InexactArray:

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.kronecker.algebra import mode_products
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
-from sparsetheory.bayesian.kronecker.factor_checks import check_noise, check_supports
+from sparsetheory.bayesian.kronecker.factor_checks import check_supports
+from sparsetheory.bayesian.noise import VARIANCE
 from sparsetheory.typing import AnyArray, IndexArray, InexactArray
 
 __all__ = ["fit_on_supports", "oracle_ls", "oracle_nmse"]
@@ -20,12 +21,12 @@ def fit_on_supports(matrices: Sequence[InexactArray], Y: InexactArray, supports:
     return mode_products(Y, inverses)
 
 
-def oracle_ls(As: Sequence[ArrayLike], y: ArrayLike, supports: Sequence[ArrayLike]) -> AnyArray:
+def oracle_ls(dictionaries: Sequence[ArrayLike], y: ArrayLike, supports: Sequence[ArrayLike]) -> AnyArray:
     """Fit a vector by least squares on the product of known supports.
 
     Parameters
     ----------
-    As : sequence of array-like, of shapes (M_i, N_i)
+    dictionaries : sequence of array-like, of shapes (M_i, N_i)
         Mode dictionaries.
     y : array-like of shape (M,), (M, n_snapshots) or (M_1, ..., M_d)
         Measurements.
@@ -50,33 +51,35 @@ def oracle_ls(As: Sequence[ArrayLike], y: ArrayLike, supports: Sequence[ArrayLik
     --------
     >>> import numpy as np
     >>> from sparsetheory.bayesian import make_kron_sparse, oracle_ls
-    >>> problem = make_kron_sparse((4, 5), (6, 7), (2, 3), snr_db=300, rng=0)
-    >>> np.allclose(oracle_ls(problem.As, problem.y, problem.supports), problem.x)
+    >>> problem = make_kron_sparse((4, 5), (6, 7), (2, 3), snr_db=300, random_state=0)
+    >>> np.allclose(oracle_ls(problem.dictionaries, problem.y, problem.supports), problem.x)
     True
     """
-    dictionaries = check_dictionaries(As)
-    data = as_tensor(y, dictionaries.rows, "y")
-    chosen = check_supports(supports, dictionaries.columns)
-    values = fit_on_supports(dictionaries.matrices, data.values, chosen)
-    x = np.zeros((*dictionaries.columns, *values.shape[data.n_modes :]), dtype=values.dtype)
+    modes = check_dictionaries(dictionaries)
+    data = as_tensor(y, modes.rows, "y")
+    chosen = check_supports(supports, modes.columns)
+    values = fit_on_supports(modes.matrices, data.values, chosen)
+    x = np.zeros((*modes.columns, *values.shape[data.n_modes :]), dtype=values.dtype)
     x[np.ix_(*chosen)] = values
-    flat = x.reshape(math.prod(dictionaries.columns), *x.shape[data.n_modes :])
-    return dictionaries.with_precision(flat, data.single)
+    flat = x.reshape(math.prod(modes.columns), *x.shape[data.n_modes :])
+    return modes.with_precision(flat, data.single)
 
 
-def oracle_nmse(As: Sequence[ArrayLike], supports: Sequence[ArrayLike], noise_variance: float, x: ArrayLike) -> float:
+def oracle_nmse(
+    dictionaries: Sequence[ArrayLike], supports: Sequence[ArrayLike], truth: ArrayLike, *, noise_variance: float
+) -> float:
     r"""Return the expected relative squared error of least squares on the true supports.
 
     Parameters
     ----------
-    As : sequence of array-like, of shapes (M_i, N_i)
+    dictionaries : sequence of array-like, of shapes (M_i, N_i)
         Mode dictionaries, of full column rank on the supports.
     supports : sequence of array-like of int
         Support of each mode.
+    truth : array-like of shape (N,)
+        The true coefficients x.
     noise_variance : float
         Variance of the noise; of both parts together for complex data.
-    x : array-like of shape (N,)
-        The truth.
 
     Returns
     -------
@@ -86,24 +89,22 @@ def oracle_nmse(As: Sequence[ArrayLike], supports: Sequence[ArrayLike], noise_va
     Raises
     ------
     ValueError
-        If a shape does not fit, x is zero, or the columns of a support are linearly dependent.
+        If a shape does not fit, the truth is zero, or the columns of a support are linearly dependent.
 
     Examples
     --------
     >>> import numpy as np
     >>> from sparsetheory.bayesian import oracle_nmse
-    >>> oracle_nmse([np.eye(3), np.eye(2)], [[0, 1], [1]], 0.5, [0, 3.0, 0, 4.0, 0, 0]) == 0.5 * 2 / 25
+    >>> oracle_nmse([np.eye(3), np.eye(2)], [[0, 1], [1]], [0, 3.0, 0, 4.0, 0, 0], noise_variance=0.5) == 0.5 * 2 / 25
     True
     """
-    dictionaries = check_dictionaries(As)
-    truth = as_tensor(x, dictionaries.columns, "x").values
-    energy = float(np.sum(np.abs(truth) ** 2))
+    modes = check_dictionaries(dictionaries)
+    values = as_tensor(truth, modes.columns, "truth").values
+    energy = float(np.sum(np.abs(values) ** 2))
     if energy == 0:
-        raise ValueError("x must not be zero: the error is relative to it")
-    traces = check_noise(noise_variance, "noise_variance")
-    for k, (A, support) in enumerate(
-        zip(dictionaries.matrices, check_supports(supports, dictionaries.columns), strict=True)
-    ):
+        raise ValueError("truth must not be zero: the error is relative to it")
+    traces = VARIANCE.check("noise_variance", noise_variance)
+    for k, (A, support) in enumerate(zip(modes.matrices, check_supports(supports, modes.columns), strict=True)):
         values = np.linalg.svd(A[:, support], compute_uv=False)
         if support.size > A.shape[0] or values[-1] <= values[0] * max(A.shape) * np.finfo(float).eps:
             raise ValueError(f"the columns of mode {k} on its support are linearly dependent: the error is infinite")

@@ -4,20 +4,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.kronecker.support import significant
-from sparsetheory.constraints import NONNEGATIVE
+from sparsetheory.constraints import Real
 
 __all__ = ["support_recovery_rate"]
 
 
-def support_recovery_rate(x_hat: ArrayLike, x: ArrayLike, rel: float = 1e-3) -> float:
+def support_recovery_rate(estimate: ArrayLike, truth: ArrayLike, *, relative_threshold: float = 1e-3) -> float:
     """Return the overlap of the estimated and the true support.
 
     Parameters
     ----------
-    x_hat, x : array-like of shape (N,)
-        Estimate and truth.
-    rel : float
-        Estimates above this share of the largest count as support.
+    estimate, truth : array-like of shape (N,)
+        Estimated and true coefficients.
+    relative_threshold : float
+        Estimates above this fraction of the largest count as support; in [0, 1).
 
     Returns
     -------
@@ -27,7 +27,7 @@ def support_recovery_rate(x_hat: ArrayLike, x: ArrayLike, rel: float = 1e-3) -> 
     Raises
     ------
     ValueError
-        If the shapes differ, or `rel` is not in [0, 1).
+        If the shapes differ, or the threshold is not in [0, 1).
 
     Examples
     --------
@@ -35,13 +35,12 @@ def support_recovery_rate(x_hat: ArrayLike, x: ArrayLike, rel: float = 1e-3) -> 
     >>> support_recovery_rate([1.0, 1e-5, 0.5], [2.0, 0.0, 0.0])
     0.5
     """
-    estimate, truth = np.asarray(x_hat), np.asarray(x)
-    if estimate.shape != truth.shape or truth.ndim != 1:
-        raise ValueError(f"x_hat and x must be vectors of one length; got shapes {estimate.shape} and {truth.shape}")
-    if not (np.all(np.isfinite(estimate)) and np.all(np.isfinite(truth))):
-        raise ValueError("x_hat and x must be finite; one contains NaN or infinity")
-    if NONNEGATIVE.check("rel", rel) >= 1:
-        raise ValueError(f"rel must be below 1; got {rel!r}")
-    found, there = significant(estimate, rel), np.flatnonzero(truth)
+    estimated, true = np.asarray(estimate), np.asarray(truth)
+    if estimated.shape != true.shape or true.ndim != 1:
+        raise ValueError(f"estimate and truth must be vectors of one length; got {estimated.shape} and {true.shape}")
+    if not (np.all(np.isfinite(estimated)) and np.all(np.isfinite(true))):
+        raise ValueError("estimate and truth must be finite; one contains NaN or infinity")
+    Real(0.0, 1.0, closed="left").check("relative_threshold", relative_threshold)
+    found, there = significant(estimated, relative_threshold), np.flatnonzero(true)
     either = np.union1d(found, there).size
     return np.intersect1d(found, there).size / either if either else 1.0

@@ -21,22 +21,22 @@ class SupportBelief:
 
     Parameters
     ----------
-    post : ndarray of shape (N,)
+    probability : ndarray of shape (N,)
         Probabilities of being on.
-    ext : ndarray of shape (N,)
+    extrinsic : ndarray of shape (N,)
         Extrinsic log-odds: what the prior and the evidence of all other coefficients say. This, never the posterior,
         is the prior of the next sweep.
-    ell : ndarray of shape (N,)
-        Evidence that was used; ``ext + ell`` are the posterior log-odds.
+    log_odds : ndarray of shape (N,)
+        Evidence that was used; ``extrinsic + log_odds`` are the posterior log-odds.
     log_prior : float
         :math:`E_q[\ln p(s)] + H(q)`, up to a constant of the prior.
     settled : bool
         False if messages on a grid still moved.
     """
 
-    post: Float64Array
-    ext: Float64Array
-    ell: Float64Array
+    probability: Float64Array
+    extrinsic: Float64Array
+    log_odds: Float64Array
     log_prior: float
     settled: bool = True
 
@@ -51,10 +51,10 @@ class SupportPrior(Protocol):
 
     @property
     def density(self) -> float:
-        """Share of coefficients that are on, as far as it is known in closed form."""
+        """Fraction of coefficients that are on, as far as it is known in closed form."""
         ...
 
-    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, log_odds: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         """Return the factor that is best for the evidence; `previous` is where an iterative prior may start."""
         ...
 
@@ -71,16 +71,16 @@ class IndependentPrior:
 
     bounded = True
 
-    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, log_odds: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         """Combine prior and evidence, coefficient by coefficient."""
         odds = logit(self.density)
-        post = expit(odds + ell)
-        log_z = np.logaddexp(np.log1p(-self.density), np.log(self.density) + ell)
-        return SupportBelief(post, np.full(ell.shape, odds), ell, float((log_z - post * ell).sum()))
+        post = expit(odds + log_odds)
+        log_z = np.logaddexp(np.log1p(-self.density), np.log(self.density) + log_odds)
+        return SupportBelief(post, np.full(log_odds.shape, odds), log_odds, float((log_z - post * log_odds).sum()))
 
     def learned(self, belief: SupportBelief) -> "IndependentPrior":
         """Set the probability to the mean posterior probability."""
-        return IndependentPrior(_inside(float(belief.post.mean()), self.density))
+        return IndependentPrior(_inside(float(belief.probability.mean()), self.density))
 
 
 @dataclass(frozen=True)
@@ -89,51 +89,54 @@ class ChainPrior:
 
     Parameters
     ----------
-    p01, p10 : float
+    activation, deactivation : float
         Probabilities of switching on and off.
     shape : tuple of int
         Rows and nodes per row.
-    p_init : float, optional
+    initial : float, optional
         Probability that a row starts on; stationary by default.
     """
 
-    p01: float
-    p10: float
+    activation: float
+    deactivation: float
     shape: tuple[int, int]
-    p_init: float | None = None
+    initial: float | None = None
 
     bounded = True
 
     @property
     def density(self) -> float:
-        """Share of the stationary chain that is on."""
-        return self.p01 / (self.p01 + self.p10)
+        """Fraction of the stationary chain that is on."""
+        return self.activation / (self.activation + self.deactivation)
 
-    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, log_odds: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         """Run forward-backward on every row."""
-        unary = ell.reshape(self.shape)
-        start = initial_odds(self.p01, self.p10, self.p_init)
-        lines = line_pass(unary, start, transition_table(self.p01, self.p10))
+        unary = log_odds.reshape(self.shape)
+        start = initial_odds(self.activation, self.deactivation, self.initial)
+        lines = line_pass(unary, start, transition_table(self.activation, self.deactivation))
         ext = (lines.forward + lines.backward).ravel()
-        post = expit(ext + ell)
+        post = expit(ext + log_odds)
         log_z = float(lines.log_z.sum()) - self.shape[0] * float(np.logaddexp(0.0, start))
-        return SupportBelief(post, ext, ell, log_z - float(post @ ell))
+        return SupportBelief(post, ext, log_odds, log_z - float(post @ log_odds))
 
     def learned(self, belief: SupportBelief) -> "ChainPrior":
         """Maximise the expected log probability of the chain (Baum-Welch), its first node untied from the others."""
-        unary = belief.ell.reshape(self.shape)
-        table = transition_table(self.p01, self.p10)
-        lines = line_pass(unary, initial_odds(self.p01, self.p10, self.p_init), table)
-        p_init = self.density if self.p_init is None else self.p_init
-        changed = replace(self, p_init=_inside(float(belief.post.reshape(self.shape)[:, 0].mean()), p_init))
+        unary = belief.log_odds.reshape(self.shape)
+        table = transition_table(self.activation, self.deactivation)
+        lines = line_pass(unary, initial_odds(self.activation, self.deactivation, self.initial), table)
+        initial = self.density if self.initial is None else self.initial
+        changed = replace(self, initial=_inside(float(belief.probability.reshape(self.shape)[:, 0].mean()), initial))
         if self.shape[1] == 1:
             return changed
         counts = pair_marginals(unary, lines, table).sum(axis=(0, 1))
         totals = counts.sum(axis=1, keepdims=True)
         # A state that is never visited says nothing about how it is left.
         switches = np.divide(counts, totals, out=table.copy(), where=totals > 0)
-        p01, p10 = _inside(float(switches[0, 1]), self.p01), _inside(float(switches[1, 0]), self.p10)
-        return replace(changed, p01=p01, p10=p10)
+        activation, deactivation = (
+            _inside(float(switches[0, 1]), self.activation),
+            _inside(float(switches[1, 0]), self.deactivation),
+        )
+        return replace(changed, activation=activation, deactivation=deactivation)
 
 
 def _inside(value: float, current: float) -> float:

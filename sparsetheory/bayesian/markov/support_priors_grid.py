@@ -23,29 +23,29 @@ class _PooledChains:
 
     Parameters
     ----------
-    p01, p10 : float
+    activation, deactivation : float
         Probabilities of switching on and off along every line.
     shape : tuple of int
         Rows and columns, at least two of each: a single line is a chain.
     """
 
-    p01: float
-    p10: float
+    activation: float
+    deactivation: float
     shape: tuple[int, int]
 
     @property
     def density(self) -> float:
-        """Share of a single line that is on."""
-        return self.p01 / (self.p01 + self.p10)
+        """Fraction of a single line that is on."""
+        return self.activation / (self.activation + self.deactivation)
 
     @property
     def _table(self) -> Float64Array:
-        return np.sqrt(transition_table(self.p01, self.p10))
+        return np.sqrt(transition_table(self.activation, self.deactivation))
 
     @property
     def _starts(self) -> Float64Array:
         """Log-odds of the factors at the first nodes of rows and columns."""
-        odds = 0.5 * initial_odds(self.p01, self.p10, None)
+        odds = 0.5 * initial_odds(self.activation, self.deactivation, None)
         starts = np.zeros(self.shape)
         starts[:, 0] += odds
         starts[0] += odds
@@ -58,16 +58,16 @@ class _PooledChains:
         What is left out is the normaliser of the geometric mean, which is at most one by the inequality of Cauchy and
         Schwarz, so that a bound stays a bound.
         """
-        return float(0.5 * sum(self.shape) * np.logaddexp(0.0, initial_odds(self.p01, self.p10, None)))
+        return float(0.5 * sum(self.shape) * np.logaddexp(0.0, initial_odds(self.activation, self.deactivation, None)))
 
     def learned(self, belief: SupportBelief) -> NoReturn:
         """Refuse: the normaliser of a grid depends on its probabilities, and is not known."""
-        raise ValueError("learn_chain needs prior='iid', 'chain' or 'chain2d_rows'; a grid has no closed form")
+        raise ValueError("learn_prior must be False for a grid, whose law has no closed form; got True")
 
 
 @dataclass(frozen=True)
 class GridPrior(_PooledChains):
-    """Inference by loopy sum-product, as in :func:`sparsetheory.bayesian.grid_bp`."""
+    """Inference by loopy sum-product, as in :func:`sparsetheory.bayesian.grid_belief_propagation`."""
 
     damping: float = 0.5
     max_iter: int = 100
@@ -75,32 +75,32 @@ class GridPrior(_PooledChains):
 
     bounded = False
 
-    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, log_odds: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         """Run sum-product to rest."""
         starts = self._starts
-        unary = ell.reshape(self.shape) + starts
+        unary = log_odds.reshape(self.shape) + starts
         rows, cols, _, settled = grid_lines(unary, self._table, self._table, self.damping, self.max_iter, self.tol)
         ext = (starts + total(rows) + total(cols)).ravel()
-        post = expit(ext + ell)
+        post = expit(ext + log_odds)
         log_z = bethe_log_z(unary, rows, cols, self._table, self._table) - self._log_norm
-        return SupportBelief(post, ext, ell, log_z - float(post @ ell), settled)
+        return SupportBelief(post, ext, log_odds, log_z - float(post @ log_odds), settled)
 
 
 @dataclass(frozen=True)
 class RowsPrior(_PooledChains):
-    """Inference by exact rows that see each other in the mean, as in :func:`sparsetheory.bayesian.grid_rows_mf`."""
+    """Inference by exact rows that see each other in the mean, as in :func:`sparsetheory.bayesian.grid_mean_field`."""
 
     max_iter: int = 20
     tol: float = 1e-8
 
     bounded = True
 
-    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
+    def update(self, log_odds: Float64Array, previous: SupportBelief | None) -> SupportBelief:
         """Sweep over the rows from where they were: every sweep raises the bound."""
         starts = self._starts
-        unary = ell.reshape(self.shape) + starts
-        post = np.full(self.shape, self.density) if previous is None else previous.post.reshape(self.shape)
+        unary = log_odds.reshape(self.shape) + starts
+        post = np.full(self.shape, self.density) if previous is None else previous.probability.reshape(self.shape)
         post, ext, bounds, _ = sweep_rows(unary, self._table, self._table, post, self.max_iter, self.tol)
         ext = (starts + ext).ravel()
-        log_prior = float(bounds[-1]) - self._log_norm - float(post.ravel() @ ell)
-        return SupportBelief(post.ravel(), ext, ell, log_prior)
+        log_prior = float(bounds[-1]) - self._log_norm - float(post.ravel() @ log_odds)
+        return SupportBelief(post.ravel(), ext, log_odds, log_prior)

@@ -9,14 +9,14 @@ from sparsetheory.typing import Float64Array
 __all__ = ["plain_posterior"]
 
 
-def plain_posterior(prior: SupportPrior, ell: Float64Array, previous: Float64Array) -> Float64Array:
+def plain_posterior(prior: SupportPrior, log_odds: Float64Array, previous: Float64Array) -> Float64Array:
     """Return the probabilities of being on, given evidence.
 
     Parameters
     ----------
     prior : SupportPrior
         Prior of the support.
-    ell : ndarray of shape (N,)
+    log_odds : ndarray of shape (N,)
         Log-odds of the evidence.
     previous : ndarray of shape (N,)
         Probabilities from which rows that see each other in the mean start.
@@ -30,24 +30,24 @@ def plain_posterior(prior: SupportPrior, ell: Float64Array, previous: Float64Arr
     Chains are exact. A grid is iterated by the schedule of the prior.
     """
     if isinstance(prior, IndependentPrior):
-        odds = np.exp(np.clip(-ell, -700.0, 700.0)) * (1.0 - prior.density) / prior.density
+        odds = np.exp(np.clip(-log_odds, -700.0, 700.0)) * (1.0 - prior.density) / prior.density
         return 1.0 / (1.0 + odds)
     if isinstance(prior, ChainPrior):
-        table = np.array([[1.0 - prior.p01, prior.p01], [prior.p10, 1.0 - prior.p10]])
-        first = prior.density if prior.p_init is None else prior.p_init
-        nodes = _nodes(ell.reshape(prior.shape))
+        table = np.array([[1.0 - prior.activation, prior.activation], [prior.deactivation, 1.0 - prior.deactivation]])
+        first = prior.density if prior.initial is None else prior.initial
+        nodes = _nodes(log_odds.reshape(prior.shape))
         nodes[:, 0] *= [1.0 - first, first]
         return _beliefs(nodes, *_messages(nodes, table)).reshape(-1)
     if isinstance(prior, RowsPrior):
-        return _rows_in_the_mean(prior, ell.reshape(prior.shape), previous.reshape(prior.shape)).reshape(-1)
+        return _rows_in_the_mean(prior, log_odds.reshape(prior.shape), previous.reshape(prior.shape)).reshape(-1)
     if isinstance(prior, GridPrior):
-        return _loopy(prior, ell.reshape(prior.shape)).reshape(-1)
+        return _loopy(prior, log_odds.reshape(prior.shape)).reshape(-1)
     raise TypeError(f"no plain posterior for {type(prior).__name__}")
 
 
-def _nodes(ell: Float64Array) -> Float64Array:
+def _nodes(log_odds: Float64Array) -> Float64Array:
     """Return weights of both states of nodes, the larger one of them one."""
-    return np.stack([np.exp(np.minimum(-ell, 0.0)), np.exp(np.minimum(ell, 0.0))], axis=-1)
+    return np.stack([np.exp(np.minimum(-log_odds, 0.0)), np.exp(np.minimum(log_odds, 0.0))], axis=-1)
 
 
 def _normalised(weights: Float64Array) -> Float64Array:
@@ -71,7 +71,9 @@ def _beliefs(nodes: Float64Array, left: Float64Array, right: Float64Array) -> Fl
 
 def _pooled(prior: GridPrior | RowsPrior) -> tuple[Float64Array, Float64Array]:
     """Return the table of neighbours, and the weights that first nodes of rows and columns have."""
-    table = np.sqrt(np.array([[1.0 - prior.p01, prior.p01], [prior.p10, 1.0 - prior.p10]]))
+    table = np.sqrt(
+        np.array([[1.0 - prior.activation, prior.activation], [prior.deactivation, 1.0 - prior.deactivation]])
+    )
     first = np.sqrt(np.array([1.0 - prior.density, prior.density]))
     starts = np.ones((*prior.shape, 2))
     starts[:, 0] *= first
@@ -79,10 +81,10 @@ def _pooled(prior: GridPrior | RowsPrior) -> tuple[Float64Array, Float64Array]:
     return table, starts
 
 
-def _loopy(prior: GridPrior, ell: Float64Array) -> Float64Array:
+def _loopy(prior: GridPrior, log_odds: Float64Array) -> Float64Array:
     """Iterate exact rows given what columns say, and exact columns given what rows say."""
     table, starts = _pooled(prior)
-    nodes = _nodes(ell) * starts
+    nodes = _nodes(log_odds) * starts
     across = down = np.ones_like(nodes)
     for step in range(prior.max_iter):
         keep = prior.damping if step else 0.0
@@ -108,7 +110,7 @@ def _mixed(old: Float64Array, new: Float64Array, keep: float) -> Float64Array:
     return _normalised(old**keep * new ** (1.0 - keep))
 
 
-def _rows_in_the_mean(prior: RowsPrior, ell: Float64Array, previous: Float64Array) -> Float64Array:
+def _rows_in_the_mean(prior: RowsPrior, log_odds: Float64Array, previous: Float64Array) -> Float64Array:
     """Sweep over the rows, each an exact chain in the mean field of its neighbours."""
     table, starts = _pooled(prior)
     post, logs = previous.copy(), np.log(table)
@@ -120,7 +122,7 @@ def _rows_in_the_mean(prior: RowsPrior, ell: Float64Array, previous: Float64Arra
                 if 0 <= neighbour < post.shape[0]:
                     on = np.stack([1.0 - post[neighbour], post[neighbour]], axis=1)
                     field += on @ (weights[:, 1] - weights[:, 0])
-            nodes = (_nodes(ell[r] + field) * starts[r])[None]
+            nodes = (_nodes(log_odds[r] + field) * starts[r])[None]
             post[r] = _beliefs(nodes, *_messages(nodes, table))[0]
         if np.abs(post - before).max() <= prior.tol:
             break

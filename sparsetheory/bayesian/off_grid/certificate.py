@@ -9,24 +9,24 @@ import numpy as np
 from sparsetheory.bayesian.off_grid.checks import check_off_grid
 from sparsetheory.bayesian.off_grid.fit import OffGridFit
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
-from sparsetheory.bayesian.turbo.certificate import TurboCertificate
+from sparsetheory.bayesian.turbo.certificate import TurboVBICertificate
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
-__all__ = ["OffGridCertificate"]
+__all__ = ["OffGridTurboVBICertificate"]
 
 
 @dataclass(frozen=True)
-class OffGridCertificate(Certificate):
+class OffGridTurboVBICertificate(Certificate):
     """Stationarity: one more iteration moves mean, support probabilities and offsets by at most `bound`.
 
     Attributes
     ----------
     coef : ndarray of shape (N,) or (n_targets, N)
         What the model predicts with.
-    inner : TurboCertificate
+    inner : TurboVBICertificate
         For the matrix at the final parameters.
-    theta : ndarray of shape (N,)
+    parameters : ndarray of shape (N,)
         The parameters.
     rule : str or float
         How the grid steps. Steps of fixed size count with what the gradient over the curvature proposes: short ones are
@@ -38,13 +38,13 @@ class OffGridCertificate(Certificate):
     TERMS: ClassVar[tuple[str, ...]] = ("tol", "rule")
 
     coef: AnyArray = field(kw_only=True, repr=False)
-    inner: TurboCertificate = field(kw_only=True, repr=False)
-    theta: Float64Array = field(kw_only=True, repr=False)
+    inner: TurboVBICertificate = field(kw_only=True, repr=False)
+    parameters: Float64Array = field(kw_only=True, repr=False)
     rule: str | float = field(kw_only=True)
     tol: float = field(kw_only=True)
 
     @classmethod
-    def of(cls, fit: OffGridFit, coef: AnyArray, tol: float, rule: str | float) -> "OffGridCertificate":
+    def of(cls, fit: OffGridFit, coef: AnyArray, tol: float, rule: str | float) -> "OffGridTurboVBICertificate":
         """Certify the end of a run."""
         valid = bool(fit.change <= tol)
         return cls(
@@ -54,8 +54,8 @@ class OffGridCertificate(Certificate):
             Status.of(valid),
             reason="" if valid else "the solver stopped before it came to rest",
             coef=coef,
-            inner=TurboCertificate.of(fit.inner, coef, tol, False),
-            theta=fit.grid.theta,
+            inner=TurboVBICertificate.of(fit.inner, coef, tol, False),
+            parameters=fit.grid.parameters,
             rule=rule,
             tol=tol,
         ).stated()
@@ -67,7 +67,7 @@ class OffGridCertificate(Certificate):
             "and the offsets, in cells, by at most the bound"
         )
 
-    def check(self, F: ParametricMatrix, y: Any, *, random_state: Any = 0) -> "OffGridCertificate":
+    def check(self, F: ParametricMatrix, y: Any, *, random_state: Any = 0) -> "OffGridTurboVBICertificate":
         """Recompute from raw data: the fit at the final parameters, and the step that the grid would take.
 
         Parameters
@@ -77,7 +77,7 @@ class OffGridCertificate(Certificate):
 
         Returns
         -------
-        OffGridCertificate
+        OffGridTurboVBICertificate
             `measured` is the larger of both movements; `status` also requires that coefficients, mean, variances,
             noise and bound follow from the data, and that all parameters are inside their cells.
 
@@ -87,17 +87,17 @@ class OffGridCertificate(Certificate):
         that of an expectation over coefficients as in the fit.
         """
         block, y = check_off_grid(F, y)[0], np.asarray(y)
-        if F.n_columns != self.theta.size or self.coef.shape != (*y.shape[1:], F.n_columns):
+        if F.n_columns != self.parameters.size or self.coef.shape != (*y.shape[1:], F.n_columns):
             raise ValueError(
                 f"F and y must belong to coefficients of shape {self.coef.shape}; got {block.shape}, {y.shape}"
             )
-        if not np.isfinite(self.theta).all():
-            return replace(self, measured=math.inf, status=Status.INVALID, reason="theta is not finite")
-        inner = replace(self.inner, coef=self.coef).check(F.matrix(self.theta), y)
+        if not np.isfinite(self.parameters).all():
+            return replace(self, measured=math.inf, status=Status.INVALID, reason="parameters is not finite")
+        inner = replace(self.inner, coef=self.coef).check(F.matrix(self.parameters), y)
         movement = max(float(inner.measured or 0.0), self._grid_movement(F, y))
         faults = [] if inner.valid else [inner.reason]
         low, high = F.bounds
-        if not np.all((self.theta >= low) & (self.theta <= high)):
+        if not np.all((self.parameters >= low) & (self.parameters <= high)):
             faults.append("a parameter is outside of its cell")
         if not math.isclose(self.bound, self.tol, rel_tol=1e-9, abs_tol=0.0):
             faults.append("the bound is not the tolerance of the solver")
@@ -108,28 +108,30 @@ class OffGridCertificate(Certificate):
 
     def _grid_movement(self, F: ParametricMatrix, y: Any) -> float:
         state = self.inner.state
-        q = np.flatnonzero(state.support.post > 0.5)
+        q = np.flatnonzero(state.support.probability > 0.5)
         if q.size == 0:
             return 0.0
-        gradient, curvature = self._slope(F.matrix(self.theta), F.slope_block(self.theta[q], q), np.asarray(y), q)
+        gradient, curvature = self._slope(
+            F.matrix(self.parameters), F.slope_block(self.parameters[q], q), np.asarray(y), q
+        )
         low, high = (end[q] for end in F.bounds)
         step = np.divide(gradient, curvature, out=np.zeros(q.size), where=curvature > 0)
-        return float(np.max(np.abs(np.clip(self.theta[q] + step, low, high) - self.theta[q]) / F.spacing[q]))
+        return float(np.max(np.abs(np.clip(self.parameters[q] + step, low, high) - self.parameters[q]) / F.spacing[q]))
 
     def _slope(self, F: AnyArray, slopes: AnyArray, y: AnyArray, q: IndexArray) -> tuple[Float64Array, Float64Array]:
         """Return gradient and curvature in the parameters, from the inverse covariance of the data."""
         state = self.inner.state
-        variances, kappa, beta = 1.0 / state.expected, state.noise.mean, state.model.beta
+        variances, noise_precision, exponent = 1.0 / state.expected_precisions, state.noise.mean, state.model.exponent
         Y = y.reshape(y.shape[0], -1)
-        inverse = np.linalg.inv((F * variances) @ F.conj().T + np.eye(F.shape[0]) / kappa)
+        inverse = np.linalg.inv((F * variances) @ F.conj().T + np.eye(F.shape[0]) / noise_precision)
         whitened = inverse @ Y
         along = np.einsum("mq,ml->ql", slopes.conj(), whitened) * (F[:, q].T @ whitened.conj())
         volume = np.einsum("mq,mq->q", F[:, q].conj(), inverse @ slopes).real
-        gradient = 2.0 * beta * variances[q] * (along.sum(axis=1).real - Y.shape[1] * volume)
+        gradient = 2.0 * exponent * variances[q] * (along.sum(axis=1).real - Y.shape[1] * volume)
         mean = variances[q, None] * (F[:, q].conj().T @ whitened)
         left = variances[q] - variances[q] ** 2 * np.einsum("mq,mq->q", F[:, q].conj(), inverse @ F[:, q]).real
         second = np.sum(np.abs(mean) ** 2, axis=1) + Y.shape[1] * left
         sandwich = np.einsum("mq,mq->q", slopes.conj(), inverse @ slopes).real
         if self.rule == "surrogate":
-            sandwich = kappa * np.sum(np.abs(slopes) ** 2, axis=0)
-        return gradient, 2.0 * beta * second * sandwich
+            sandwich = noise_precision * np.sum(np.abs(slopes) ** 2, axis=0)
+        return gradient, 2.0 * exponent * second * sandwich

@@ -1,29 +1,32 @@
 """Turbo-VBI for a sensing matrix whose columns depend on unknown parameters."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from sparsetheory.bayesian.off_grid.certificate import OffGridCertificate
+from sparsetheory.bayesian.noise import LEARNED_OR_KNOWN
+from sparsetheory.bayesian.off_grid.certificate import OffGridTurboVBICertificate
 from sparsetheory.bayesian.off_grid.checks import check_off_grid, require_parametric
 from sparsetheory.bayesian.off_grid.fit import OffGridFit, OffGridSchedule, fit_off_grid
 from sparsetheory.bayesian.off_grid.grid_step import DynamicGrid
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
-from sparsetheory.bayesian.turbo.checks import make_model, make_prior
+from sparsetheory.bayesian.turbo.base import TurboEstimator
+from sparsetheory.bayesian.turbo.initialisation import STARTS
+from sparsetheory.bayesian.turbo.sparse_prior import COUPLING, SparsePrior
 from sparsetheory.blas_threads import blas_threads, gram_work
-from sparsetheory.constraints import Choice
+from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, POSITIVE, Choice, Constraint, Instance, check_parameters
 from sparsetheory.typing import AnyArray
 
 __all__ = ["OffGridTurboVBI"]
 
 
-class OffGridTurboVBI(RegressorMixin, BaseEstimator):
+class OffGridTurboVBI(TurboEstimator):
     r"""Sparse recovery with an uncertain sensing matrix, by Turbo-VBI on a grid that moves.
 
     The model is that of :class:`TurboVBI` with :math:`y = F(\theta) x + n`, where column q depends on
@@ -32,14 +35,15 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    prior : {"chain", "iid"}
-        A Markov chain along the columns, or independent coefficients, which makes this off-grid sparse Bayesian
-        inference.
-    p01, p10, a, b, a_off, b_off_ratio, coupling, noise, c, d
-        As in :class:`TurboVBI`; "auto" for `b` takes the matrix on the grid.
+    prior : SparsePrior or {"chain", "iid"}
+        Prior of support, precisions and noise, or the name of its support for all else by default: a Markov chain along
+        the columns, or independent coefficients, which makes this off-grid sparse Bayesian inference. An automatic rate
+        takes the matrix on the grid.
+    coupling, noise_variance
+        As in :class:`TurboVBI`.
     init : {"anneal", "anneal_quiet", "sbl", "group"}
         As in :class:`TurboVBI`.
-    anneal_steps : int
+    n_anneal_steps : int
         Steps of the annealing.
     anneal_grid : bool
         Whether the grid moves during the annealing already. A path between two points otherwise switches on columns
@@ -47,29 +51,29 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
     step : {"ascent", "surrogate"} or float
         Rule of the grid. "ascent": gradient steps over a diagonal curvature, with backtracking on the bound in which
         the factor of the coefficients follows the matrix (ours). "surrogate": the same on the bound with that factor
-        fixed, whose steps shrink as the noise does. Neither lowers the bound. A number is a step of this share of a
+        fixed, whose steps shrink as the noise does. Neither lowers the bound. A number is a step of this fraction of a
         cell along the sign of the gradient, as in the published code, whose steps are about 0.04 for as many
         directions as antennas; it may lower the bound, and hardly ever comes to rest.
-    inner_rounds : int
+    max_inner_rounds : int
         Most rounds between two steps of the grid.
     max_iter : int
         Most outer iterations.
     tol : float
-        Stop once an outer iteration moves the mean and a learned noise precision, relatively, all support
-        probabilities, and all offsets, in cells, by at most this; offsets by the gradient over the curvature, however
-        short steps of fixed size are.
-    keep_path : bool
+        Tolerance, relative to the norm of the mean and to a learned noise precision, absolute for support
+        probabilities, and in cells for offsets: stop once an outer iteration moves each by at most this. Offsets count
+        with the gradient over the curvature, however short steps of fixed size are.
+    keep_iterates : bool
         Whether `history_` has coefficients and offsets too.
 
     Attributes
     ----------
     coef_ : ndarray of shape (N,) or (n_targets, N)
         Posterior means for the final matrix.
-    theta_ : ndarray of shape (N,)
+    parameters_ : ndarray of shape (N,)
         Parameters of the columns; those of columns that were never on are still the grid's.
     offsets_ : ndarray of shape (N,)
         Their distances from the grid, in cells, between -0.5 and 0.5.
-    var_, support_proba_ : ndarray of shape (N,)
+    coef_variance_, support_proba_ : ndarray of shape (N,)
         Posterior variances, and probabilities of being on.
     support_ : ndarray of int
         Columns that are on with a probability above one half.
@@ -77,7 +81,7 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
         Expected noise precision.
     history_ : dict of ndarray
         Per outer iteration, before its step of the grid: "elbo", "move" (largest proposed step, in cells), "change"
-        (that of the last round), "n_rounds", "n_on", "noise_precision"; with `keep_path` also "coef", one row per
+        (that of the last round), "n_rounds", "n_on", "noise_precision"; with `keep_iterates` also "coef", one row per
         target, and "offsets".
     elbo_falls_ : ndarray of int
         Outer iterations in which the bound was lower than in the one before, beyond rounding; empty but for steps of
@@ -88,7 +92,7 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
         Whether `tol` was reached.
     state_ : TurboState
         All factors.
-    certificate_ : OffGridCertificate
+    certificate_ : OffGridTurboVBICertificate
         ``certificate_.check(F, y)`` recomputes fit and slope of the grid with dense matrices.
 
     Warns
@@ -109,62 +113,60 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
     alternation: Liu, Liu, Lian, Lau and Zhao, "Robust recovery of structured sparse signals with uncertain sensing
     matrix: a Turbo-VBI approach", IEEE Trans. Wireless Communications 19(5), 2020, and the authors' code. The bound,
     its ascent and the annealed grid are ours. With learned noise and little signal (at most some 5 dB per observation)
-    too many columns are on; give the noise where it is known. Both couplings are
+    too many columns are on; give its variance where it is known. Both couplings are
     compared on two lone paths in ``benchmarks/bayesian_turbo.py --only channel``.
 
     Examples
     --------
     >>> from sparsetheory.bayesian import OffGridTurboVBI, make_off_grid_channel
     >>> problem = make_off_grid_channel(snr_db=20, random_state=0)
-    >>> model = OffGridTurboVBI(noise=problem.noise_variance).fit(problem.F, problem.y)
+    >>> model = OffGridTurboVBI(noise_variance=problem.noise_variance).fit(problem.F, problem.y)
     >>> model.support_.tolist(), model.elbo_falls_.size, model.certificate_.check(problem.F, problem.y).valid
     ([30, 80], 0, True)
     >>> bool(abs(model.offsets_[[30, 80]] - problem.offsets).max() < 0.05)
     True
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "prior": Instance(SparsePrior) | Choice("chain", "iid"),
+        "coupling": COUPLING,
+        "noise_variance": LEARNED_OR_KNOWN,
+        "init": Choice(*STARTS),
+        "n_anneal_steps": COUNT,
+        "anneal_grid": FLAG,
+        "step": Choice("ascent", "surrogate") | POSITIVE,
+        "max_inner_rounds": COUNT,
+        "max_iter": COUNT,
+        "tol": NONNEGATIVE,
+        "keep_iterates": FLAG,
+    }
+
     def __init__(
         self,
         *,
-        prior: str = "chain",
-        p01: float = 0.02,
-        p10: float = 0.1,
-        a: ArrayLike = 1.0,
-        b: ArrayLike | Literal["auto"] = "auto",
-        a_off: ArrayLike = 1.0,
-        b_off_ratio: float = 1e-5,
+        prior: SparsePrior | str = "chain",
         coupling: str = "collapsed",
-        noise: float | Literal["learn"] = "learn",
-        c: float = 1e-6,
-        d: float = 1e-6,
+        noise_variance: float | str = "learn",
         init: str = "anneal",
-        anneal_steps: int = 40,
+        n_anneal_steps: int = 40,
         anneal_grid: bool = True,
         step: str | float = "ascent",
-        inner_rounds: int = 10,
+        max_inner_rounds: int = 10,
         max_iter: int = 50,
         tol: float = 1e-3,
-        keep_path: bool = False,
+        keep_iterates: bool = False,
     ) -> None:
         self.prior = prior
-        self.p01 = p01
-        self.p10 = p10
-        self.a = a
-        self.b = b
-        self.a_off = a_off
-        self.b_off_ratio = b_off_ratio
         self.coupling = coupling
-        self.noise = noise
-        self.c = c
-        self.d = d
+        self.noise_variance = noise_variance
         self.init = init
-        self.anneal_steps = anneal_steps
+        self.n_anneal_steps = n_anneal_steps
         self.anneal_grid = anneal_grid
         self.step = step
-        self.inner_rounds = inner_rounds
+        self.max_inner_rounds = max_inner_rounds
         self.max_iter = max_iter
         self.tol = tol
-        self.keep_path = keep_path
+        self.keep_iterates = keep_iterates
 
     def fit(self, F: ParametricMatrix, y: ArrayLike) -> Self:
         """Fit coefficients and parameters of the columns.
@@ -188,23 +190,16 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
             If data are not finite, shapes do not fit, derivatives are not those of the columns, a column is zero on the
             grid, or a parameter is out of its range.
         """
-        schedule = OffGridSchedule(**{f.name: getattr(self, f.name) for f in fields(OffGridSchedule)})
+        check_parameters(self)
+        sparse_prior = SparsePrior.checked(self.prior)
+        if sparse_prior.support not in ("chain", "iid"):
+            raise ValueError(f"prior must have the support 'chain' or 'iid'; got {sparse_prior.support!r}")
         data, dtype = check_off_grid(F, y)
-        Choice("chain", "iid").check("prior", self.prior)
-        prior = make_prior(self.prior, self.p01, self.p10, None, F.n_columns)
+        schedule = OffGridSchedule(**{f.name: getattr(self, f.name) for f in fields(OffGridSchedule)})
+        prior = sparse_prior.of_support(F.n_columns)
         grid = DynamicGrid.of(F, data.reshape(data.shape[0], -1))
-        model = make_model(
-            grid.problem,
-            prior.density,
-            a=self.a,
-            b=self.b,
-            a_off=self.a_off,
-            b_off_ratio=self.b_off_ratio,
-            c=self.c,
-            d=self.d,
-            noise=self.noise,
-            coupling=self.coupling,
-            convention="auto",
+        model = sparse_prior.model(
+            grid.problem, prior.density, noise_variance=self.noise_variance, coupling=self.coupling
         )
         with blas_threads(gram_work(grid.problem.F.shape, is_complex=np.iscomplexobj(data))):
             fit = fit_off_grid(grid, model, prior, schedule)
@@ -236,24 +231,18 @@ class OffGridTurboVBI(RegressorMixin, BaseEstimator):
         require_parametric(F)
         if F.n_columns != self.n_features_in_:
             raise ValueError(f"F must have the {self.n_features_in_} columns of the fit; got {F.n_columns}")
-        return np.asarray(F.matrix(self.theta_) @ self.coef_.T)
+        return np.asarray(F.matrix(self.parameters_) @ self.coef_.T)
 
     def _keep(self, fit: OffGridFit, rule: str | float, dtype: Any, y_ndim: int) -> None:
         state, matrix = fit.inner.state, fit.grid.matrix
-        post, real = state.support.post, np.empty(0, dtype).real.dtype
-        mean = state.x.mean
         self.n_features_in_ = matrix.n_columns
-        self.coef_ = (mean[:, 0] if y_ndim == 1 else mean.T).astype(dtype)
-        self.theta_ = fit.grid.theta.copy()
-        self.offsets_ = (self.theta_ - matrix.grid) / matrix.spacing
-        self.var_, self.support_proba_ = state.x.var.astype(real), post.astype(real)
-        self.support_ = np.flatnonzero(post > 0.5)
-        self.noise_precision_ = state.noise.mean
+        self._keep_factors(state, state.x.mean, state.x.var, dtype, y_ndim)
+        self.parameters_ = fit.grid.parameters.copy()
+        self.offsets_ = (self.parameters_ - matrix.grid) / matrix.spacing
         self.history_, self.elbo_falls_ = fit.history, fit.falls
         self.n_iter_ = self.history_["elbo"].size
         self.converged_ = fit.change <= self.tol
-        self.state_ = state
-        self.certificate_ = OffGridCertificate.of(fit, self.coef_, self.tol, rule)
+        self.certificate_ = OffGridTurboVBICertificate.of(fit, self.coef_, self.tol, rule)
         if not self.converged_:
             warnings.warn(
                 f"off-grid Turbo-VBI still moves by {fit.change:.2g} after {self.n_iter_} outer iterations; "

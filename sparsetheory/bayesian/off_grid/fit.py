@@ -8,47 +8,31 @@ import numpy as np
 
 from sparsetheory.bayesian.markov.support_priors import SupportPrior
 from sparsetheory.bayesian.off_grid.grid_step import DynamicGrid, grid_step
-from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
+from sparsetheory.bayesian.turbo.elbo import InitialFactors, TurboState
 from sparsetheory.bayesian.turbo.fit import TurboFit, TurboSchedule, run_rounds
 from sparsetheory.bayesian.turbo.initialisation import make_start
 from sparsetheory.bayesian.turbo.model import TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
-from sparsetheory.constraints import COUNT, POSITIVE, Choice
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["OffGridFit", "OffGridSchedule", "fit_off_grid"]
 
-# A bound that should not decrease may do so by this share of its size, which is far beyond rounding.
+# A bound that should not decrease may do so by this fraction of its size, which is far beyond rounding.
 _DECREASE = 1e-6
 
 
 @dataclass(frozen=True)
 class OffGridSchedule:
-    """How to start, step and stop; the names are those of ``OffGridTurboVBI``.
-
-    Raises
-    ------
-    ValueError
-        If one is out of its range.
-    """
+    """How to start, step and stop; the names are those of ``OffGridTurboVBI``."""
 
     init: str
-    anneal_steps: int
+    n_anneal_steps: int
     anneal_grid: bool
     step: str | float
-    inner_rounds: int
+    max_inner_rounds: int
     max_iter: int
     tol: float
-    keep_path: bool
-
-    def __post_init__(self) -> None:
-        COUNT.check("max_iter", self.max_iter)
-        if isinstance(self.step, str):
-            Choice("ascent", "surrogate").check("step", self.step)
-        else:
-            POSITIVE.check("step", self.step)
-        COUNT.check("inner_rounds", self.inner_rounds)
-        _ = self.rounds
+    keep_iterates: bool
 
     @property
     def rule(self) -> str | float:
@@ -60,11 +44,11 @@ class OffGridSchedule:
         """What happens between two steps of the grid."""
         return TurboSchedule(
             init=self.init,
-            anneal_steps=self.anneal_steps,
+            n_anneal_steps=self.n_anneal_steps,
             n_init=1,
-            learn_chain=False,
-            inner_sweeps=1,
-            max_iter=self.inner_rounds,
+            learn_prior=False,
+            n_inner_sweeps=1,
+            max_iter=self.max_inner_rounds,
             tol=self.tol,
             compute_elbo=False,
         )
@@ -114,7 +98,7 @@ def fit_off_grid(grid: DynamicGrid, model: TurboModel, prior: SupportPrior, sche
         If the bound decreases with these rules.
     """
     grid, start = _start(grid, model, prior, schedule)
-    record = _Record(grid.matrix.grid, grid.matrix.spacing, schedule.keep_path)
+    record = _Record(grid.matrix.grid, grid.matrix.spacing, schedule.keep_iterates)
     for n_iter in range(1, schedule.max_iter + 1):
         inner = run_rounds(grid.problem, model, prior, start, schedule.rounds)
         step = grid_step(grid, inner.state, schedule.rule)
@@ -126,7 +110,7 @@ def fit_off_grid(grid: DynamicGrid, model: TurboModel, prior: SupportPrior, sche
     if fit.falls.size and isinstance(schedule.step, str):
         warnings.warn(
             f"the evidence lower bound fell in outer iterations {fit.falls.tolist()} although no step may lower it: "
-            "rounding has won; scale the data, or raise the noise level",
+            "rounding has won; scale the data, or raise the noise variance",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -135,7 +119,7 @@ def fit_off_grid(grid: DynamicGrid, model: TurboModel, prior: SupportPrior, sche
 
 def _start(
     grid: DynamicGrid, model: TurboModel, prior: SupportPrior, schedule: OffGridSchedule
-) -> tuple[DynamicGrid, TurboStart | TurboState]:
+) -> tuple[DynamicGrid, InitialFactors | TurboState]:
     """Anneal; a path between two points is then assigned to one of them while both states are still alike."""
     current = grid
 
@@ -149,8 +133,8 @@ def _start(
         grid.problem,
         model,
         prior,
-        steps=schedule.anneal_steps,
-        inner_sweeps=1,
+        steps=schedule.n_anneal_steps,
+        n_inner_sweeps=1,
         learn_prior=False,
         adapt=follow if schedule.anneal_grid else None,
     )
@@ -160,8 +144,8 @@ def _start(
 class _Record:
     """Collects the history."""
 
-    def __init__(self, middles: Float64Array, spacing: Float64Array, keep_path: bool) -> None:
-        self._middles, self._spacing, self._keep_path = middles, spacing, keep_path
+    def __init__(self, middles: Float64Array, spacing: Float64Array, keep_iterates: bool) -> None:
+        self._middles, self._spacing, self._keep_iterates = middles, spacing, keep_iterates
         self._rows: dict[str, list[Any]] = {}
 
     def add(self, grid: DynamicGrid, inner: TurboFit, move: float) -> None:
@@ -170,12 +154,12 @@ class _Record:
             "move": move,
             "change": inner.change,
             "n_rounds": inner.n_iter,
-            "n_on": int(np.sum(inner.state.support.post > 0.5)),
+            "n_on": int(np.sum(inner.state.support.probability > 0.5)),
             "noise_precision": inner.state.noise.mean,
         }
-        if self._keep_path:
+        if self._keep_iterates:
             entries["coef"] = inner.state.x.mean.T
-            entries["offsets"] = (grid.theta - self._middles) / self._spacing
+            entries["offsets"] = (grid.parameters - self._middles) / self._spacing
         for name, value in entries.items():
             self._rows.setdefault(name, []).append(value)
 

@@ -12,13 +12,14 @@ __all__ = ["dynamic_grid_objective", "dynamic_grid_step"]
 
 
 def dynamic_grid_step(
-    fprime: ArrayLike,
+    slopes: ArrayLike,
     F: ArrayLike,
     y: ArrayLike,
-    mu: ArrayLike,
-    Sigma_cols: ArrayLike,
-    kappa: float,
-    beta: float,
+    *,
+    mean: ArrayLike,
+    covariance_columns: ArrayLike,
+    noise_precision: float,
+    exponent: float,
     indices: ArrayLike | None = None,
 ) -> Float64Array:
     r"""Return the gradient of the expected log likelihood in the parameters of columns.
@@ -29,20 +30,20 @@ def dynamic_grid_step(
 
     Parameters
     ----------
-    fprime : array-like of shape (M, Q)
+    slopes : array-like of shape (M, Q)
         Derivatives of the columns.
     F : array-like of shape (M, N)
         Sensing matrix.
     y : array-like of shape (M,)
         Data.
-    mu : array-like of shape (N,)
+    mean : array-like of shape (N,)
         Posterior mean.
-    Sigma_cols : array-like of shape (N, Q)
+    covariance_columns : array-like of shape (N, Q)
         Columns of the posterior covariance that belong to the Q parameters, as ``state_.x.columns(indices)`` gives
         them.
-    kappa : float
+    noise_precision : float
         Noise precision.
-    beta : float
+    exponent : float
         1/2 for real data, 1 for complex data.
     indices : array-like of int, shape (Q,), optional
         Which columns have parameters; the first Q by default, which are all of them if ``Q = N``.
@@ -71,23 +72,25 @@ def dynamic_grid_step(
     >>> from sparsetheory.bayesian import dynamic_grid_step
     >>> t = np.arange(8)
     >>> F, y = np.exp(1j * 0.30 * t)[:, None], np.exp(1j * 0.31 * t)
-    >>> float(dynamic_grid_step(1j * t[:, None] * F, F, y, [1.0], [[0.0]], 1.0, 1.0)[0]) > 0
+    >>> posterior = {"mean": [1.0], "covariance_columns": [[0.0]], "noise_precision": 1.0}
+    >>> float(dynamic_grid_step(1j * t[:, None] * F, F, y, **posterior, exponent=1.0)[0]) > 0
     True
     """
-    F, y, mu = np.asarray(F), np.asarray(y), np.asarray(mu)
-    slopes, columns = np.asarray(fprime), np.asarray(Sigma_cols)
-    q = np.arange(slopes.shape[-1]) if indices is None else np.asarray(indices, dtype=np.intp)
+    F, y, mu = np.asarray(F), np.asarray(y), np.asarray(mean)
+    derivatives, columns = np.asarray(slopes), np.asarray(covariance_columns)
+    q = np.arange(derivatives.shape[-1]) if indices is None else np.asarray(indices, dtype=np.intp)
     if y.ndim != 1 or F.shape != (y.size, mu.size) or mu.ndim != 1:
-        raise ValueError(f"F must have one row per entry of y and one column per entry of mu; got shape {F.shape}")
-    if slopes.shape != (y.size, q.size) or columns.shape != (mu.size, q.size) or q.ndim != 1:
+        raise ValueError(f"F must have one row per entry of y and one column per entry of mean; got shape {F.shape}")
+    if derivatives.shape != (y.size, q.size) or columns.shape != (mu.size, q.size) or q.ndim != 1:
         raise ValueError(
-            f"fprime and Sigma_cols must have {q.size} columns, one per index; got {slopes.shape} and {columns.shape}"
+            f"slopes and covariance_columns must have {q.size} columns, one per index; "
+            f"got {derivatives.shape} and {columns.shape}"
         )
     if q.size and not (q.min() >= 0 and q.max() < mu.size):
         raise ValueError(f"indices must be columns of F, 0 to {mu.size - 1}; got {indices!r}")
-    scale = 2.0 * POSITIVE.check("beta", beta) * POSITIVE.check("kappa", kappa)
+    scale = 2.0 * POSITIVE.check("exponent", exponent) * POSITIVE.check("noise_precision", noise_precision)
     inner = (y - F @ mu)[:, None] * mu[q].conj() - F @ columns
-    return np.asarray(scale * np.einsum("mq,mq->q", slopes.conj(), inner).real)
+    return np.asarray(scale * np.einsum("mq,mq->q", derivatives.conj(), inner).real)
 
 
 def dynamic_grid_objective(F: ArrayLike, y: ArrayLike, state: Any) -> float:
@@ -121,7 +124,7 @@ def dynamic_grid_objective(F: ArrayLike, y: ArrayLike, state: Any) -> float:
     >>> import numpy as np
     >>> from sparsetheory.bayesian import TurboVBI, dynamic_grid_objective
     >>> F, y = np.eye(4), np.array([1.0, 1.0, 0.0, 0.0])
-    >>> state = TurboVBI(noise=0.01).fit(F, y).state_
+    >>> state = TurboVBI(noise_variance=0.01).fit(F, y).state_
     >>> dynamic_grid_objective(F, y, state) > dynamic_grid_objective(2 * F, y, state)
     True
     """
@@ -130,4 +133,4 @@ def dynamic_grid_objective(F: ArrayLike, y: ArrayLike, state: Any) -> float:
     if F.shape != (Y.shape[0], state.x.precisions.size):
         raise ValueError(f"F must be of shape {(Y.shape[0], state.x.precisions.size)}; got {F.shape}")
     misfit = np.sum(np.abs(Y - F @ state.x.mean) ** 2) + Y.shape[1] * state.x.variances_along(F).sum()
-    return float(-state.model.beta * state.noise.mean * misfit)
+    return float(-state.model.exponent * state.noise.mean * misfit)

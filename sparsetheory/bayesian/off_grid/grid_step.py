@@ -13,9 +13,9 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["DynamicGrid", "GridStep", "grid_step", "refreshed"]
 
-# Share of the gain that the slope predicts which a step must bring (Armijo), and how often a step is halved for it.
+# Fraction of the gain that the slope predicts which a step must bring (Armijo), and how often a step is halved for it.
 _SUFFICIENT, _HALVINGS = 1e-4, 12
-# Least share of the squared norm of a derivative that counts as curvature.
+# Least fraction of the squared norm of a derivative that counts as curvature.
 _FLAT = 1e-6
 
 
@@ -26,12 +26,12 @@ class DynamicGrid:
     Parameters
     ----------
     matrix : ParametricMatrix
-    theta : ndarray of shape (N,)
+    parameters : ndarray of shape (N,)
     problem : TurboProblem
     """
 
     matrix: ParametricMatrix
-    theta: Float64Array
+    parameters: Float64Array
     problem: TurboProblem
 
     @classmethod
@@ -43,15 +43,15 @@ class DynamicGrid:
 
     def moved(self, indices: IndexArray, values: Float64Array) -> "DynamicGrid":
         """Give some columns other parameters."""
-        theta, F = self.theta.copy(), self.problem.F.copy(order="F")
-        theta[indices] = values
+        parameters, F = self.parameters.copy(), self.problem.F.copy(order="F")
+        parameters[indices] = values
         F[:, indices] = self.matrix.block(values, indices)
         old = self.problem
-        return DynamicGrid(self.matrix, theta, TurboProblem(F, old.Y, old.n_rows, old.live, old.n_total))
+        return DynamicGrid(self.matrix, parameters, TurboProblem(F, old.Y, old.n_rows, old.live, old.n_total))
 
     def slopes(self, indices: IndexArray) -> AnyArray:
         """Return derivatives of some columns."""
-        return self.matrix.slope_block(self.theta[indices], indices)
+        return self.matrix.slope_block(self.parameters[indices], indices)
 
     def clipped(self, indices: IndexArray, values: Float64Array) -> Float64Array:
         """Hold parameters inside their cells."""
@@ -77,9 +77,9 @@ class GridStep:
 
 def refreshed(problem: TurboProblem, state: TurboState) -> TurboState:
     """Set the factor of the coefficients to its optimum for a sensing matrix, all other factors as they are."""
-    x = gaussian_factor(problem, state.expected, state.noise.mean)
+    x = gaussian_factor(problem, state.expected_precisions, state.noise.mean)
     second = np.sum(np.abs(x.mean) ** 2, axis=1) + problem.n_snapshots * x.var
-    return replace(state, x=x, second=second)
+    return replace(state, x=x, second_moment=second)
 
 
 def grid_step(grid: DynamicGrid, state: TurboState, rule: str | float) -> GridStep:
@@ -92,7 +92,7 @@ def grid_step(grid: DynamicGrid, state: TurboState, rule: str | float) -> GridSt
         After a round with this grid.
     rule : {"ascent", "surrogate"} or float
         Gradient steps over a diagonal curvature, halved until the bound rises enough: the bound in which the factor of
-        the coefficients follows the matrix, or that of the fixed factor. Or a step of this share of a cell along the
+        the coefficients follows the matrix, or that of the fixed factor. Or a step of this fraction of a cell along the
         sign of the gradient.
 
     Notes
@@ -102,43 +102,60 @@ def grid_step(grid: DynamicGrid, state: TurboState, rule: str | float) -> GridSt
     the other columns can explain of a change does not hold it back. In the second it is that with :math:`\kappa I` for
     the inverse, the larger one (ours). O(M N Q + M^2 N) for Q columns and every halving.
     """
-    q = np.flatnonzero(state.support.post > 0.5)
+    q = np.flatnonzero(state.support.probability > 0.5)
     if q.size == 0:
         return GridStep(grid, 0.0)
     here = refreshed(grid.problem, state)
-    slopes, theta = grid.slopes(q), grid.theta[q]
+    slopes, parameters = grid.slopes(q), grid.parameters[q]
     gradient = grid_gradient(grid.problem, here, slopes, q)
     curvature = _curvature(grid.problem, here, slopes, q, rule)
     step = np.divide(gradient, curvature, out=np.zeros(q.size), where=curvature > 0)
-    move = _cells(grid, q, grid.clipped(q, theta + step))
+    move = _cells(grid, q, grid.clipped(q, parameters + step))
     if isinstance(rule, float):
-        target = grid.clipped(q, theta + rule * grid.matrix.spacing[q] * np.sign(gradient))
+        target = grid.clipped(q, parameters + rule * grid.matrix.spacing[q] * np.sign(gradient))
         return GridStep(grid.moved(q, target), move)
     base = _bound(grid.problem, here, rule)
     for k in range(_HALVINGS if move > 0 else 0):
-        target = grid.clipped(q, theta + step / 2**k)
+        target = grid.clipped(q, parameters + step / 2**k)
         there = grid.moved(q, target)
-        if _bound(there.problem, here, rule) >= base + _SUFFICIENT * float(gradient @ (target - theta)):
+        if _bound(there.problem, here, rule) >= base + _SUFFICIENT * float(gradient @ (target - parameters)):
             return GridStep(there, move)
     return GridStep(grid, move)
 
 
 def grid_gradient(problem: TurboProblem, state: TurboState, slopes: AnyArray, q: IndexArray) -> Float64Array:
     """Sum the gradients of all snapshots."""
-    columns, kappa, beta = state.x.columns(q), state.noise.mean, state.model.beta
+    columns, noise_precision, exponent = state.x.columns(q), state.noise.mean, state.model.exponent
     pairs = zip(problem.Y.T, state.x.mean.T, strict=True)
-    return np.sum([dynamic_grid_step(slopes, problem.F, y, mu, columns, kappa, beta, q) for y, mu in pairs], axis=0)
+    return np.sum(
+        [
+            dynamic_grid_step(
+                slopes,
+                problem.F,
+                y,
+                mean=mean,
+                covariance_columns=columns,
+                noise_precision=noise_precision,
+                exponent=exponent,
+                indices=q,
+            )
+            for y, mean in pairs
+        ],
+        axis=0,
+    )
 
 
 def _curvature(
     problem: TurboProblem, state: TurboState, slopes: AnyArray, q: IndexArray, rule: str | float
 ) -> Float64Array:
-    kappa = state.noise.mean
+    noise_precision = state.noise.mean
     squares = row_squares(np.ascontiguousarray(slopes.T))
     left = squares
     if rule != "surrogate":
-        left = np.maximum(squares - kappa * state.x.variances_along(slopes.conj().T @ problem.F), _FLAT * squares)
-    return np.asarray(2.0 * state.model.beta * kappa * state.second[q] * left)
+        left = np.maximum(
+            squares - noise_precision * state.x.variances_along(slopes.conj().T @ problem.F), _FLAT * squares
+        )
+    return np.asarray(2.0 * state.model.exponent * noise_precision * state.second_moment[q] * left)
 
 
 def _bound(problem: TurboProblem, state: TurboState, rule: str) -> float:
@@ -148,4 +165,4 @@ def _bound(problem: TurboProblem, state: TurboState, rule: str) -> float:
 
 
 def _cells(grid: DynamicGrid, q: IndexArray, target: Float64Array) -> float:
-    return float(np.max(np.abs(target - grid.theta[q]) / grid.matrix.spacing[q]))
+    return float(np.max(np.abs(target - grid.parameters[q]) / grid.matrix.spacing[q]))

@@ -12,8 +12,8 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 __all__ = ["ParametricMatrix"]
 
 _Block = Callable[[Any, Any], Any]
-# Central differences over this share of a cell are right to a few millionths, in single precision to a few thousandths;
-# a wrong derivative differs in its leading digits.
+# Central differences over this fraction of a cell are right to a few millionths, in single precision to a few
+# thousandths; a wrong derivative differs in its leading digits.
 _PROBE, _SLACK = 1e-3, 0.05
 
 
@@ -24,10 +24,10 @@ class ParametricMatrix:
     Parameters
     ----------
     columns : callable
-        ``columns(theta, indices)`` returns the columns `indices` at the parameters `theta`, both of shape (Q,), as an
-        array of shape (M, Q), real or complex. A family of columns that are all alike may ignore `indices`.
+        ``columns(parameters, indices)`` returns the columns `indices` at the parameters `parameters`, both of shape
+        (Q,), as an array of shape (M, Q), real or complex. A family of columns that are all alike may ignore `indices`.
     slopes : callable
-        ``slopes(theta, indices)`` returns their derivatives in the same way.
+        ``slopes(parameters, indices)`` returns their derivatives in the same way.
     grid : array-like of shape (N,)
         Parameters to start from, the middles of the cells.
     spacing : float or array-like of shape (N,), optional
@@ -69,7 +69,7 @@ class ParametricMatrix:
     def __post_init__(self) -> None:
         for name in ("columns", "slopes"):
             if not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be a callable of (theta, indices); got {getattr(self, name)!r}")
+                raise TypeError(f"{name} must be a callable of (parameters, indices); got {getattr(self, name)!r}")
         grid = _vector("grid", self.grid)
         object.__setattr__(self, "grid", grid)
         object.__setattr__(self, "spacing", _widths(self.spacing, grid))
@@ -84,12 +84,12 @@ class ParametricMatrix:
         """Ends of the cells: half a width below and above the grid."""
         return self.grid - self.spacing / 2, self.grid + self.spacing / 2
 
-    def matrix(self, theta: ArrayLike | None = None) -> AnyArray:
+    def matrix(self, parameters: ArrayLike | None = None) -> AnyArray:
         """Return the matrix.
 
         Parameters
         ----------
-        theta : array-like of shape (N,), optional
+        parameters : array-like of shape (N,), optional
             Parameters; the grid by default.
 
         Returns
@@ -101,18 +101,18 @@ class ParametricMatrix:
         ValueError
             If there is not one finite parameter per column, or `columns` returns what is no finite matrix of N columns.
         """
-        values = self.grid if theta is None else _vector("theta", theta)
+        values = self.grid if parameters is None else _vector("parameters", parameters)
         if values.size != self.n_columns:
-            raise ValueError(f"theta must have one parameter per column, {self.n_columns}; got {values.size}")
+            raise ValueError(f"parameters must have one parameter per column, {self.n_columns}; got {values.size}")
         return self.block(values, np.arange(self.n_columns))
 
-    def block(self, theta: Float64Array, indices: IndexArray) -> AnyArray:
+    def block(self, parameters: Float64Array, indices: IndexArray) -> AnyArray:
         """Return some columns, shape (M, Q), checked."""
-        return _checked("columns", self.columns, theta, indices)
+        return _checked("columns", self.columns, parameters, indices)
 
-    def slope_block(self, theta: Float64Array, indices: IndexArray) -> AnyArray:
+    def slope_block(self, parameters: Float64Array, indices: IndexArray) -> AnyArray:
         """Return the derivatives of some columns, shape (M, Q), checked."""
-        return _checked("slopes", self.slopes, theta, indices)
+        return _checked("slopes", self.slopes, parameters, indices)
 
     def check_slopes(self) -> None:
         """Compare the derivatives on the grid with differences.
@@ -166,13 +166,13 @@ def _widths(spacing: Any, grid: Float64Array) -> Float64Array:
     return out
 
 
-def _checked(name: str, function: _Block, theta: Float64Array, indices: IndexArray) -> AnyArray:
-    block = np.asarray(function(theta, indices))
-    if block.ndim != 2 or block.shape[0] == 0 or block.shape[1] != theta.size or block.dtype.kind not in "iufc":
+def _checked(name: str, function: _Block, parameters: Float64Array, indices: IndexArray) -> AnyArray:
+    block = np.asarray(function(parameters, indices))
+    if block.ndim != 2 or block.shape[0] == 0 or block.shape[1] != parameters.size or block.dtype.kind not in "iufc":
         raise ValueError(
-            f"{name}(theta, indices) must be a matrix of numbers with {theta.size} columns, one per index; "
+            f"{name}(parameters, indices) must be a matrix of numbers with {parameters.size} columns, one per index; "
             f"got {block.dtype} of shape {block.shape}"
         )
     if not np.isfinite(block).all():
-        raise ValueError(f"{name}(theta, indices) contains NaN or infinity")
+        raise ValueError(f"{name}(parameters, indices) contains NaN or infinity")
     return block

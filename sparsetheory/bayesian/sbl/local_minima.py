@@ -11,7 +11,8 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import linprog
 
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
-from sparsetheory.bayesian.kronecker.factor_checks import check_factors, check_noise
+from sparsetheory.bayesian.kronecker.factor_checks import check_factors
+from sparsetheory.bayesian.noise import VARIANCE
 from sparsetheory.constraints import COUNT
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray, InexactArray
 
@@ -58,7 +59,7 @@ def _independent(equations: Float64Array, solution: Float64Array, cost: Float64A
     return basis
 
 
-def sbl_sparsify(A: ArrayLike, y: ArrayLike, gamma: ArrayLike, noise_variance: float) -> Float64Array:
+def sbl_sparsify(A: ArrayLike, y: ArrayLike, variances: ArrayLike, *, noise_variance: float) -> Float64Array:
     r"""Return sparse variances whose cost is no higher.
 
     With :math:`u = C^{-1}y`, every :math:`\gamma' \ge 0` with
@@ -71,8 +72,8 @@ def sbl_sparsify(A: ArrayLike, y: ArrayLike, gamma: ArrayLike, noise_variance: f
         Dictionary.
     y : array-like of shape (M,)
         Measurements.
-    gamma : array-like of shape (N,)
-        Variances, not negative.
+    variances : array-like of shape (N,)
+        Prior variances, not negative.
     noise_variance : float
         Positive.
 
@@ -95,17 +96,18 @@ def sbl_sparsify(A: ArrayLike, y: ArrayLike, gamma: ArrayLike, noise_variance: f
     >>> import numpy as np
     >>> from sparsetheory.bayesian import sbl_cost, sbl_sparsify
     >>> rng = np.random.default_rng(0)
-    >>> A, y, gamma = rng.standard_normal((4, 12)), rng.standard_normal(4), np.ones(12)
-    >>> sparse = sbl_sparsify(A, y, gamma, 0.1)
-    >>> int((sparse > 0).sum()) <= 4, sbl_cost([A], y, [sparse], 0.1) <= sbl_cost([A], y, [gamma], 0.1)
+    >>> A, y, variances = rng.standard_normal((4, 12)), rng.standard_normal(4), np.ones(12)
+    >>> sparse = sbl_sparsify(A, y, variances, noise_variance=0.1)
+    >>> dense_cost = sbl_cost([A], y, [variances], noise_variance=0.1)
+    >>> int((sparse > 0).sum()) <= 4, sbl_cost([A], y, [sparse], noise_variance=0.1) <= dense_cost
     (True, True)
     """
     matrix = _one_matrix(A)
     y = as_tensor(y, [matrix.shape[0]], "y").values
     if y.ndim != 1:
         raise ValueError(f"y must be a single vector; got shape {y.shape}")
-    (variances,) = check_factors("gamma", [gamma], [matrix.shape[1]])
-    noise = check_noise(noise_variance, "noise_variance")
+    (variances,) = check_factors("variances", [variances], [matrix.shape[1]])
+    noise = VARIANCE.check("noise_variance", noise_variance)
     signal = (matrix * variances) @ matrix.conj().T
     factor = cho_factor(noise * np.eye(y.size) + signal)
     u = cho_solve(factor, y)
@@ -118,14 +120,14 @@ def sbl_sparsify(A: ArrayLike, y: ArrayLike, gamma: ArrayLike, noise_variance: f
     return scale * _basic_solution(equations, rhs, q * scale)
 
 
-def mode_sparsify(A: ArrayLike, gamma: ArrayLike) -> Float64Array:
+def mode_sparsify(A: ArrayLike, variances: ArrayLike) -> Float64Array:
     r"""Return sparse factors of one mode with the same :math:`A\,\mathrm{diag}(\gamma)A^H`, hence the same cost.
 
     Parameters
     ----------
     A : array-like of shape (M, N)
         Dictionary of the mode.
-    gamma : array-like of shape (N,)
+    variances : array-like of shape (N,)
         Its factor, not negative.
 
     Returns
@@ -152,7 +154,7 @@ def mode_sparsify(A: ArrayLike, gamma: ArrayLike) -> Float64Array:
     (True, True)
     """
     matrix = _one_matrix(A)
-    (variances,) = check_factors("gamma", [gamma], [matrix.shape[1]])
+    (variances,) = check_factors("variances", [variances], [matrix.shape[1]])
     products = matrix[:, None, :] * matrix.conj()[None, :, :]
     pairs = np.asarray(products[np.triu_indices(matrix.shape[0])].real, dtype=np.float64)
     if np.iscomplexobj(matrix):
@@ -167,7 +169,7 @@ def _chunks(n: int, m: int, chunk: int) -> Iterator[IndexArray]:
         yield np.array(block, dtype=np.intp)
 
 
-def sbl_local_minima(A: ArrayLike, y: ArrayLike, chunk: int = 20_000) -> list[tuple[int, ...]]:
+def sbl_local_minima(A: ArrayLike, y: ArrayLike, *, chunk_size: int = 20_000) -> list[tuple[int, ...]]:
     r"""Return the supports of all strict local minima of the cost without noise.
 
     A local minimum explains y by M independent columns S with :math:`x = A_S^{-1}y`. It is strict if no other column n
@@ -179,7 +181,7 @@ def sbl_local_minima(A: ArrayLike, y: ArrayLike, chunk: int = 20_000) -> list[tu
         Real dictionary of at least two rows; at most 200 000 subsets of M columns.
     y : array-like of shape (M,)
         Real measurements.
-    chunk : int
+    chunk_size : int
         Subsets solved at a time.
 
     Returns
@@ -208,7 +210,7 @@ def sbl_local_minima(A: ArrayLike, y: ArrayLike, chunk: int = 20_000) -> list[tu
     """
     matrix = _one_matrix(A)
     y = as_tensor(y, [matrix.shape[0]], "y").values
-    COUNT.check("chunk", chunk)
+    COUNT.check("chunk_size", chunk_size)
     m, n = matrix.shape
     if np.iscomplexobj(matrix) or np.iscomplexobj(y) or y.ndim != 1:
         raise ValueError("A and y must be real, and y a single vector, to count local minima")
@@ -219,7 +221,7 @@ def sbl_local_minima(A: ArrayLike, y: ArrayLike, chunk: int = 20_000) -> list[tu
     if math.comb(n, m) > _MAX_SUBSETS:
         raise ValueError(f"A has {math.comb(n, m)} subsets of {m} columns; at most {_MAX_SUBSETS} are enumerated")
     minima: list[tuple[int, ...]] = []
-    for subsets in _chunks(n, m, chunk):
+    for subsets in _chunks(n, m, chunk_size):
         minima.extend(tuple(int(i) for i in S) for S in subsets[_are_minima(matrix, y, subsets)])
     return minima
 
@@ -243,7 +245,9 @@ def _are_minima(A: InexactArray, y: InexactArray, subsets: IndexArray) -> BoolAr
     return result
 
 
-def kron_local_minima(As: Sequence[ArrayLike], ys: Sequence[ArrayLike]) -> list[tuple[tuple[int, ...], ...]]:
+def kron_local_minima(
+    dictionaries: Sequence[ArrayLike], factors: Sequence[ArrayLike]
+) -> list[tuple[tuple[int, ...], ...]]:
     r"""Return the supports of all strict local minima for separable variances and separable noiseless measurements.
 
     For :math:`y = y_1 \otimes \cdots \otimes y_d` the modes decouple once the scale is profiled out: a local minimum
@@ -251,10 +255,10 @@ def kron_local_minima(As: Sequence[ArrayLike], ys: Sequence[ArrayLike]) -> list[
 
     Parameters
     ----------
-    As : sequence of array-like, of shapes (M_i, N_i)
+    dictionaries : sequence of array-like, of shapes (M_i, N_i)
         Real mode dictionaries of at least two rows.
-    ys : sequence of array-like of shape (M_i,)
-        Real factors of the measurements.
+    factors : sequence of array-like of shape (M_i,)
+        Real factors of the measurements, one per mode.
 
     Returns
     -------
@@ -275,12 +279,14 @@ def kron_local_minima(As: Sequence[ArrayLike], ys: Sequence[ArrayLike]) -> list[
     >>> import numpy as np
     >>> from sparsetheory.bayesian import kron_local_minima, sbl_local_minima
     >>> rng = np.random.default_rng(0)
-    >>> As, ys = [rng.standard_normal((2, 4)) for _ in range(2)], [rng.standard_normal(2) for _ in range(2)]
-    >>> structured = kron_local_minima(As, ys)
-    >>> len(structured) <= len(sbl_local_minima(np.kron(*As), np.kron(*ys)))
+    >>> dictionaries, ys = [rng.standard_normal((2, 4)) for _ in range(2)], [rng.standard_normal(2) for _ in range(2)]
+    >>> structured = kron_local_minima(dictionaries, ys)
+    >>> len(structured) <= len(sbl_local_minima(np.kron(*dictionaries), np.kron(*ys)))
     True
     """
-    given: list[Any] = list(ys)
-    if len(list(As)) != len(given) or not given:
-        raise ValueError(f"As and ys must have one entry per mode; got {len(list(As))} and {len(given)}")
-    return list(product(*(sbl_local_minima(A, y) for A, y in zip(As, given, strict=True))))
+    given: list[Any] = list(factors)
+    if len(list(dictionaries)) != len(given) or not given:
+        raise ValueError(
+            f"dictionaries and factors must have one entry per mode; got {len(list(dictionaries))} and {len(given)}"
+        )
+    return list(product(*(sbl_local_minima(A, y) for A, y in zip(dictionaries, given, strict=True))))

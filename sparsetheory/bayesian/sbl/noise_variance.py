@@ -11,9 +11,9 @@ from sparsetheory.typing import InexactArray
 
 __all__ = ["NOISE_FLOOR", "NoiseVariance"]
 
-# A learned noise variance stays above this share of the mean square of the data.
+# A learned noise variance stays above this fraction of the mean square of the data.
 NOISE_FLOOR = 1e-12
-# A learned noise variance has settled once it moves by no more than this share.
+# A learned noise variance has settled once it moves by no more than this fraction.
 _NOISE_SETTLED = 1e-12
 
 

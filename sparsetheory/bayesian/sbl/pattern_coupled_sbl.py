@@ -1,28 +1,31 @@
 """Pattern-coupled sparse Bayesian learning: neighbouring coefficients share precisions."""
 
-import math
-import warnings
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian.data_units import DataUnits, mode_names
-from sparsetheory.bayesian.kronecker.factor_checks import check_noise
-from sparsetheory.bayesian.sbl.certificates.pattern import INFINITE, LARGEST_RATIO, PatternCertificate, mean_change
-from sparsetheory.bayesian.sbl.flat_data import FlatData
-from sparsetheory.bayesian.sbl.flat_model import FlatBayesianModel
+from sparsetheory.bayesian.noise import LEARNED_OR_KNOWN, known_noise
+from sparsetheory.bayesian.sbl.certificates.pattern_coupled import (
+    INFINITE,
+    LARGEST_RATIO,
+    PatternCoupledSBLCertificate,
+    mean_change,
+)
+from sparsetheory.bayesian.sbl.data import LinearData
+from sparsetheory.bayesian.sbl.linear_model import LinearSBL
 from sparsetheory.bayesian.sbl.noise_variance import NoiseVariance
-from sparsetheory.bayesian.sbl.posterior.dense import FlatMeasurements, FlatPosterior
+from sparsetheory.bayesian.sbl.posterior.dense import DenseMeasurements, DensePosterior
 from sparsetheory.blas_threads import blas_threads, gram_work
-from sparsetheory.constraints import COUNT, NONNEGATIVE, POSITIVE
-from sparsetheory.typing import Float64Array
+from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, POSITIVE, Constraint, check_parameters
+from sparsetheory.typing import Float64Array, InexactArray
 
-__all__ = ["PatternCoupledSBL"]
+__all__ = ["PatternCoupledSBL", "coupled_variances"]
 
 
-class PatternCoupledSBL(FlatBayesianModel):
+class PatternCoupledSBL(LinearSBL):
     r"""Sparse Bayesian learning whose coefficients share precisions with both neighbours.
 
     The prior precision of :math:`x_n` is :math:`\alpha_n + \eta(\alpha_{n-1} + \alpha_{n+1})`, with a Gamma(a, b) prior
@@ -31,18 +34,18 @@ class PatternCoupledSBL(FlatBayesianModel):
 
     Parameters
     ----------
-    noise : float or "learn"
+    noise_variance : float or "learn"
         Variance of the noise, or to learn it.
-    a, b : float
-        Shape and rate of the Gamma prior; the rate in the unit of the square of a coefficient that alone, at a column
-        of average norm, would explain the mean square of y.
-    eta : float
-        Weight of a neighbour.
+    shape, rate : float
+        Shape a and rate b of the Gamma prior; the rate in the unit of the square of a coefficient that alone, at a
+        column of average norm, would explain the mean square of y.
+    coupling : float
+        Weight :math:`\eta` of a neighbour.
     max_iter : int
         Largest number of updates.
     tol : float
-        Stop once one more update would change the posterior mean, and a learned noise variance, by at most this share.
-        Zero runs all updates.
+        Tolerance, relative to the norm of the posterior mean, and to a learned noise variance: stop once one more
+        update would change either by at most this. Zero runs all updates.
     fit_intercept : bool
         Whether to learn a constant, with a flat prior; for a single matrix X.
 
@@ -50,20 +53,23 @@ class PatternCoupledSBL(FlatBayesianModel):
     ----------
     coef_ : ndarray of shape (N,) or (N, n_snapshots)
         Posterior mean.
-    coef_var_, gamma_ : ndarray of shape (N,)
+    coef_variance_, variances_ : ndarray of shape (N,)
         Posterior and prior variances.
     support_ : ndarray of int
         Coefficients above a thousandth of the largest, in any snapshot.
     intercept_ : float or ndarray of shape (n_snapshots,)
         The constant; 0.0 without `fit_intercept`.
     noise_variance_, log_evidence_ : float
-    cost_path_ : ndarray of shape (n_iter_ + 1,)
-        ``log det C + y^H C^-1 y`` of every posterior.
+        Noise variance, known or learned, and the log density of all measurements at the learned variances.
+    history_ : dict of ndarray of shape (n_iter_ + 1,)
+        Of every posterior: "cost", ``log det C + y^H C^-1 y``, and "noise_variance".
     cost_rises_ : ndarray of int
-        Iterations after which it was higher than before: the update is no descent method for it.
+        Iterations after which the cost was higher than before: the update is no descent method for it.
     n_iter_ : int
+        Updates.
     converged_ : bool
-    certificate_ : PatternCertificate
+        Whether `tol` was reached.
+    certificate_ : PatternCoupledSBLCertificate
         ``certificate_.check(X, y)`` does one more update, by another route.
 
     See Also
@@ -73,8 +79,8 @@ class PatternCoupledSBL(FlatBayesianModel):
     Notes
     -----
     Results follow the unit of y and of X; columns share variances, and hence their unit. O(M^3 + M^2 N) per update, as
-    :class:`SBL`. J. Fang, Y. Shen, H. Li, P. Wang, IEEE Trans. Signal Process. 63(2), 360-372 (2015), with a = 0.5,
-    b = 1e-4, eta = 0.9, and precisions above a thousand times the smallest set to 1e10.
+    :class:`SBL`. J. Fang, Y. Shen, H. Li, P. Wang, IEEE Trans. Signal Process. 63(2), 360-372 (2015), with
+    a = 0.5, b = 1e-4, eta = 0.9, and precisions above a thousand times the smallest set to 1e10.
 
     Examples
     --------
@@ -83,25 +89,36 @@ class PatternCoupledSBL(FlatBayesianModel):
     >>> rng = np.random.default_rng(0)
     >>> A, x = rng.standard_normal((50, 100)), np.zeros(100)
     >>> x[40:46] = rng.standard_normal(6)
-    >>> model = PatternCoupledSBL(noise=1e-4).fit(A, A @ x + 0.01 * rng.standard_normal(50))
+    >>> model = PatternCoupledSBL(noise_variance=1e-4).fit(A, A @ x + 0.01 * rng.standard_normal(50))
     >>> bool(np.linalg.norm(model.coef_ - x) < 0.05 * np.linalg.norm(x))
     True
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "noise_variance": LEARNED_OR_KNOWN,
+        "shape": NONNEGATIVE,
+        "rate": POSITIVE,
+        "coupling": NONNEGATIVE,
+        "max_iter": COUNT,
+        "tol": NONNEGATIVE,
+        "fit_intercept": FLAG,
+    }
+
     def __init__(
         self,
-        noise: float | str = "learn",
-        a: float = 0.5,
-        b: float = 1e-4,
-        eta: float = 0.9,
+        *,
+        noise_variance: float | str = "learn",
+        shape: float = 0.5,
+        rate: float = 1e-4,
+        coupling: float = 0.9,
         max_iter: int = 150,
         tol: float = 1e-4,
         fit_intercept: bool = False,
     ) -> None:
-        self.noise = noise
-        self.a = a
-        self.b = b
-        self.eta = eta
+        self.noise_variance = noise_variance
+        self.shape = shape
+        self.rate = rate
+        self.coupling = coupling
         self.max_iter = max_iter
         self.tol = tol
         self.fit_intercept = fit_intercept
@@ -124,104 +141,95 @@ class PatternCoupledSBL(FlatBayesianModel):
         ------
         ValueError
             If a shape does not fit, a value is not finite, or a parameter is out of range.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `max_iter` updates were not enough.
         """
+        check_parameters(self)
         data = self._check_data(X, y)
-        given = self._check_parameters()
         matrices, Y = self._seen(data)
-        self.n_iter_, self.converged_ = 0, True
-        coef, var = np.zeros((data.n_columns, *Y.shape[1:]), dtype=Y.dtype), np.zeros(data.n_columns)
+        coef, variance = np.zeros((data.n_columns, *Y.shape[1:]), dtype=Y.dtype), np.zeros(data.n_columns)
         if not Y.any() or not any(A.any() for A in matrices):
-            square = float(np.mean(np.abs(Y) ** 2))
-            self.noise_variance_, self.gamma_ = given or square, np.zeros(data.n_columns)
-            known = self.noise_variance_ > 0
-            cost = math.log(self.noise_variance_) + square / self.noise_variance_ if known else -math.inf
-            self._keep_costs([Y.shape[0] * cost], Y, 0.0)
-            return self._keep(data, coef, var, 0.0, given is None)
+            self.variances_ = np.zeros(data.n_columns)
+            self._keep_noise_alone(Y)
+            return self._keep(data, coef, variance, 0.0)
         units = DataUnits.of(mode_names(len(matrices)), matrices, Y, [False] * len(matrices))
         scale = units.coefficients().reshape(-1)
-        measurements = FlatMeasurements(units.matrices(matrices), Y / units.data, np.arange(data.n_columns))
-        noise = NoiseVariance.of(units.noise_in(given), Y / units.data)
+        measurements = DenseMeasurements(units.matrices(matrices), Y / units.data, np.arange(data.n_columns))
+        noise = NoiseVariance.of(units.noise_in(known_noise(self.noise_variance)), Y / units.data)
         with blas_threads(gram_work((Y.shape[0], data.n_columns), is_complex=np.iscomplexobj(Y))):
-            posterior, costs, moved = self._iterate(measurements, noise)
-        if not self.converged_ and self.tol > 0:
-            warnings.warn(
-                f"the posterior mean, or the noise variance, still changed by {moved:.2g}, more than {self.tol:g}, "
-                f"after {self.max_iter} updates; raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=2,
+            posterior, costs, noises, moved = self._iterate(measurements, noise)
+        self.n_iter_, self.converged_ = costs.size - 1, bool(moved <= self.tol)
+        if not self.converged_:
+            self._warn_that_it_moves(
+                f"the posterior mean, or the noise variance, still changed by {moved:.2g}, more than {self.tol:g}"
             )
         self.noise_variance_ = posterior.noise_variance * units.data**2
-        self.gamma_ = posterior.prior * scale**2
-        self._keep_costs(costs, Y, units.log_volume(Y.shape[0]))
+        self.variances_ = posterior.prior * scale**2
+        self._keep_history(costs, Y, units.log_volume(Y.shape[0]), noise_variance=noises * units.data**2)
         coef[:] = posterior.mean * (scale if Y.ndim == 1 else scale[:, None])
-        return self._keep(data, coef, posterior.var * scale**2, moved, given is None)
+        return self._keep(data, coef, posterior.var * scale**2, moved)
 
-    def _keep(self, data: FlatData, coef: Any, var: Float64Array, moved: float, noise_learned: bool) -> Self:
-        self._keep_coefficients(data, coef, var)
-        self.certificate_ = PatternCertificate.of(
+    def _keep(self, data: LinearData, coef: InexactArray, variance: Float64Array, moved: float) -> Self:
+        """Store coefficients, and the certificate of variances that one more update moved by this much."""
+        self._keep_coefficients(data, coef, variance)
+        self.certificate_ = PatternCoupledSBLCertificate.of(
             self.converged_,
             moved,
             self.tol,
-            gamma=self.gamma_,
+            variances=self.variances_,
             noise_variance=self.noise_variance_,
-            noise_learned=noise_learned,
+            noise_learned=known_noise(self.noise_variance) is None,
             coef=self.coef_,
             intercept=self.intercept_,
             fit_intercept=bool(self.fit_intercept),
-            a=float(self.a),
-            b=float(self.b),
-            eta=float(self.eta),
+            shape=float(self.shape),
+            rate=float(self.rate),
+            coupling=float(self.coupling),
         )
         return self
 
     def _iterate(
-        self, measurements: FlatMeasurements, noise: NoiseVariance
-    ) -> tuple[FlatPosterior, list[float], float]:
-        """Return the first posterior that one more update changes by at most the tolerance, costs, and that change."""
+        self, measurements: DenseMeasurements, noise: NoiseVariance
+    ) -> tuple[DensePosterior, Float64Array, Float64Array, float]:
+        """Return the first posterior that one more update changes by at most the tolerance.
+
+        Also the costs and the noise variances of all posteriors up to it, and how far one more update moves.
+        """
         posterior = measurements.posterior([np.ones(measurements.columns.size)], noise.value)
-        costs, moved = [posterior.cost], math.inf
-        self.converged_ = False
+        costs, noises = [posterior.cost], [noise.value]
         while True:
             noise.update(posterior.noise_em)
-            after = measurements.posterior([self._variances(posterior.second_moment)], noise.value)
+            variances = coupled_variances(posterior.second_moment, self.shape, self.rate, self.coupling)
+            after = measurements.posterior([variances], noise.value)
             moved = mean_change(posterior.mean, after.mean)
             moved = max(moved, abs(after.noise_variance / posterior.noise_variance - 1.0))
-            self.converged_ = bool(moved <= self.tol)
-            if self.converged_ or self.n_iter_ >= self.max_iter:
-                return posterior, costs, moved
+            if moved <= self.tol or len(costs) > self.max_iter:
+                return posterior, np.array(costs), np.array(noises), moved
             posterior = after
             costs.append(posterior.cost)
-            self.n_iter_ += 1
-
-    def _variances(self, energy: Float64Array) -> Float64Array:
-        return coupled_variances(energy, self.a, self.b, self.eta)
-
-    def _check_parameters(self) -> float | None:
-        COUNT.check("max_iter", self.max_iter)
-        for name in ("tol", "a", "b", "eta"):
-            (POSITIVE if name == "b" else NONNEGATIVE).check(name, getattr(self, name))
-        learn = isinstance(self.noise, str) and self.noise == "learn"
-        return None if learn else check_noise(self.noise)
+            noises.append(posterior.noise_variance)
 
 
-def coupled_variances(energy: Float64Array, a: float, b: float, eta: float) -> Float64Array:
+def coupled_variances(energy: Float64Array, shape: float, rate: float, coupling: float) -> Float64Array:
     """Return prior variances after one update of the precisions.
 
     Parameters
     ----------
     energy : ndarray of shape (N,)
         Posterior second moments.
-    a, b, eta : float
+    shape, rate, coupling : float
         As in :class:`PatternCoupledSBL`.
 
     Returns
     -------
     ndarray of shape (N,)
     """
-    rate = 0.5 * _with_neighbours(energy, eta) + b
-    precisions = (a + 0.5) / rate
+    precisions = (shape + 0.5) / (0.5 * _with_neighbours(energy, coupling) + rate)
     precisions[precisions > LARGEST_RATIO * precisions.min()] = INFINITE
-    return 1.0 / _with_neighbours(precisions, eta)
+    return 1.0 / _with_neighbours(precisions, coupling)
 
 
 def _with_neighbours(values: Float64Array, weight: float) -> Float64Array:

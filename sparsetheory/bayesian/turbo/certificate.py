@@ -19,13 +19,13 @@ from sparsetheory.certificates import Certificate, Status
 from sparsetheory.ranges import rounding_of
 from sparsetheory.typing import AnyArray, Float64Array
 
-__all__ = ["TurboCertificate"]
+__all__ = ["TurboVBICertificate"]
 
 _EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
-class TurboCertificate(Certificate):
+class TurboVBICertificate(Certificate):
     """Stationarity: one more round moves mean, noise and support probabilities by at most the bound.
 
     Attributes
@@ -57,7 +57,7 @@ class TurboCertificate(Certificate):
     converged: bool = field(kw_only=True)
 
     @classmethod
-    def of(cls, fit: TurboFit, coef: AnyArray, tol: float, learn_prior: bool) -> "TurboCertificate":
+    def of(cls, fit: TurboFit, coef: AnyArray, tol: float, learn_prior: bool) -> "TurboVBICertificate":
         """Certify the end of a run."""
         # Messages on a grid that still move have no fixed point to speak of.
         converged = bool(fit.converged and fit.state.support.settled)
@@ -85,7 +85,7 @@ class TurboCertificate(Certificate):
 
     def check(
         self, F: Any, y: Any, sample_weight: ArrayLike | None = None, *, random_state: Any = 0
-    ) -> "TurboCertificate":
+    ) -> "TurboVBICertificate":
         """Recompute from raw data: the Gaussian factor by an orthogonal one, the bound, and one more round.
 
         Parameters
@@ -97,7 +97,7 @@ class TurboCertificate(Certificate):
 
         Returns
         -------
-        TurboCertificate
+        TurboVBICertificate
             `measured` is the movement of one more round; `status` also requires that coefficients, mean, variances,
             noise and bound follow from the data.
 
@@ -111,7 +111,7 @@ class TurboCertificate(Certificate):
         O(N^3). Supports are redone in probabilities.
         """
         F, y = check_arrays(F, y)
-        n, targets = self.state.support.post.size, y.shape[1:]
+        n, targets = self.state.support.probability.size, y.shape[1:]
         if F.shape[1] != n or self.coef.shape != (*targets, n):
             raise ValueError(
                 f"F and y must belong to coefficients of shape {self.coef.shape}; got {F.shape}, {y.shape}"
@@ -137,7 +137,7 @@ class TurboCertificate(Certificate):
         state, faults = self.state, []
         idle = np.delete(self.coef, state.live, axis=-1)
         F = F[:, state.live]
-        same = _dense_gaussian(F, Y, state.x.precisions, state.x.kappa)
+        same = _dense_gaussian(F, Y, state.x.precisions, state.x.noise_precision)
         allowed = same.rounding / np.sqrt(state.x.precisions)
         coef = np.atleast_2d(self.coef)[:, state.live].T
         exact = rounding_of(same.mean, self.coef.dtype)
@@ -153,7 +153,7 @@ class TurboCertificate(Certificate):
             state.x, mean=same.mean, var=same.var, log_det=same.log_det, residual=same.residual, spread=same.spread
         )
         second = np.sum(np.abs(x.mean) ** 2, axis=1) + state.model.n_snapshots * x.var
-        bound = turbo_elbo(replace(state, x=x, second=second))
+        bound = turbo_elbo(replace(state, x=x, second_moment=second))
         if not abs(bound - self.elbo) <= same.relative * (abs(bound) + float(Y.size) + second.size):
             faults.append("the evidence lower bound is another")
         return self._movement(F, Y), faults
@@ -164,34 +164,41 @@ class TurboCertificate(Certificate):
         if model.noise_precision is not None:
             expected = (model.noise_precision, math.log(model.noise_precision), 0.0)
             return bool(np.allclose((noise.mean, noise.log_mean, noise.log_prior), expected, rtol=1e-12, atol=0.0))
-        shape = model.c + model.update_beta * model.n_snapshots * model.n_rows
+        shape = model.noise_shape + model.update_exponent * model.n_snapshots * model.n_rows
         rate = shape / noise.mean
         log_mean = digamma(shape) - math.log(rate)
         entropy = shape - math.log(rate) + gammaln(shape) + (1.0 - shape) * digamma(shape)
-        prior = model.c * math.log(model.d) - gammaln(model.c) + (model.c - 1.0) * log_mean - model.d * noise.mean
+        prior = (
+            model.noise_shape * math.log(model.noise_rate)
+            - gammaln(model.noise_shape)
+            + (model.noise_shape - 1.0) * log_mean
+            - model.noise_rate * noise.mean
+        )
         sizes = 1.0 + abs(shape * math.log(shape)) + abs(prior)
         pairs = ((noise.shape, shape), (noise.log_mean, log_mean), (noise.log_prior, prior + entropy))
         return all(abs(found - wanted) <= 1e3 * _EPS * (sizes + abs(wanted)) for found, wanted in pairs)
 
     def _movement(self, F: AnyArray, Y: AnyArray) -> float:
         state, model = self.state, self.state.model
-        after = _dense_gaussian(F, Y, state.expected, state.noise.mean)
+        after = _dense_gaussian(F, Y, state.expected_precisions, state.noise.mean)
         second = np.sum(np.abs(after.mean) ** 2, axis=1) + model.n_snapshots * after.var
         if model.coupling == "collapsed":
             evidence = model.collapsed_evidence(second)
         else:
-            evidence = model.evidence(model.averaged(second, state.support.post[state.live]))
-        ell = np.zeros(state.support.post.size)
-        ell[state.live] = evidence
+            evidence = model.evidence(model.averaged(second, state.support.probability[state.live]))
+        log_odds = np.zeros(state.support.probability.size)
+        log_odds[state.live] = evidence
         prior = self.prior.learned(state.support) if self.learn_prior else self.prior
-        posterior = plain_posterior(prior, ell, state.support.post)
+        posterior = plain_posterior(prior, log_odds, state.support.probability)
         size, moved = np.linalg.norm(after.mean), np.linalg.norm(after.mean - state.x.mean)
         noise = 0.0
         if model.noise_precision is None:
-            shape = model.c + model.update_beta * model.n_snapshots * model.n_rows
-            rate = model.d + model.update_beta * (after.residual + model.n_snapshots * after.spread)
+            shape = model.noise_shape + model.update_exponent * model.n_snapshots * model.n_rows
+            rate = model.noise_rate + model.update_exponent * (after.residual + model.n_snapshots * after.spread)
             noise = abs(state.noise.mean / min(shape / rate, model.largest_precision) - 1.0)
-        return float(max(moved / size if size > 0 else moved, noise, np.abs(posterior - state.support.post).max()))
+        return float(
+            max(moved / size if size > 0 else moved, noise, np.abs(posterior - state.support.probability).max())
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,17 +218,19 @@ def _weighted(block: Any, roots: Float64Array | None) -> AnyArray:
     return out if roots is None else roots[:, None] * out
 
 
-def _dense_gaussian(F: AnyArray, Y: AnyArray, precisions: Float64Array, kappa: float) -> _Dense:
+def _dense_gaussian(F: AnyArray, Y: AnyArray, precisions: Float64Array, noise_precision: float) -> _Dense:
     """Return the moments from a QR factorisation of data and priors stacked, which squares no condition number."""
     n = F.shape[1]
     roots = np.sqrt(precisions)
-    Q, R = np.linalg.qr(np.concatenate([np.sqrt(kappa) * F / roots, np.eye(n)]))
+    Q, R = np.linalg.qr(np.concatenate([np.sqrt(noise_precision) * F / roots, np.eye(n)]))
     inverse = solve_triangular(R, np.eye(n))
-    mean = (inverse @ (Q[: F.shape[0]].conj().T @ (np.sqrt(kappa) * Y))) / roots[:, None]
+    mean = (inverse @ (Q[: F.shape[0]].conj().T @ (np.sqrt(noise_precision) * Y))) / roots[:, None]
     kept = np.sum(np.abs(inverse) ** 2, axis=1)
     log_det = -float(2.0 * np.log(np.abs(np.diagonal(R))).sum() + np.log(precisions).sum())
     residual = float(np.linalg.norm(Y - F @ mean) ** 2)
     # The solver factors the identity plus a Gram matrix, whose condition number is at most this.
     relative = 16.0 * _EPS * float(np.sum(np.abs(R) ** 2))
-    rounding = relative * math.sqrt(kappa) * float(np.linalg.norm(Y))
-    return _Dense(mean, kept / precisions, log_det, residual, float(np.sum(1.0 - kept)) / kappa, rounding, relative)
+    rounding = relative * math.sqrt(noise_precision) * float(np.linalg.norm(Y))
+    return _Dense(
+        mean, kept / precisions, log_det, residual, float(np.sum(1.0 - kept)) / noise_precision, rounding, relative
+    )

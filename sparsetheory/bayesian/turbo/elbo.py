@@ -9,14 +9,24 @@ from sparsetheory.bayesian.turbo.gaussian import GaussianFactor
 from sparsetheory.bayesian.turbo.model import NoiseFactor, PrecisionFactor, TurboModel
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["TurboStart", "TurboState", "turbo_elbo"]
+__all__ = ["InitialFactors", "TurboState", "turbo_elbo"]
 
 
 @dataclass(frozen=True, eq=False)
-class TurboStart:
-    """What a sweep needs to know: expected precisions, noise, and the belief about the support."""
+class InitialFactors:
+    """Factors that coordinate ascent starts from: all but that of the coefficients, which a sweep updates first.
 
-    expected: Float64Array
+    Parameters
+    ----------
+    expected_precisions : ndarray of shape (N,)
+        Expected precisions of the coefficients whose columns are not zero.
+    noise : NoiseFactor
+        Factor of the noise precision.
+    support : SupportBelief
+        Factor of the support of all coefficients.
+    """
+
+    expected_precisions: Float64Array
     noise: NoiseFactor
     support: SupportBelief
 
@@ -31,7 +41,7 @@ class TurboState:
         The priors.
     x : GaussianFactor
         Factor of the coefficients whose columns are not zero.
-    second : ndarray of shape (N,)
+    second_moment : ndarray of shape (N,)
         Their second moments, summed over snapshots.
     precisions : PrecisionFactor
         Factor of their precisions.
@@ -45,16 +55,16 @@ class TurboState:
 
     model: TurboModel
     x: GaussianFactor
-    second: Float64Array
+    second_moment: Float64Array
     precisions: PrecisionFactor
     support: SupportBelief
     noise: NoiseFactor
     live: IndexArray
 
     @property
-    def expected(self) -> Float64Array:
+    def expected_precisions(self) -> Float64Array:
         """Expected precisions."""
-        return self.precisions.expected(self.support.post[self.live])
+        return self.precisions.expected(self.support.probability[self.live])
 
 
 def turbo_elbo(state: TurboState) -> float:
@@ -77,8 +87,8 @@ def turbo_elbo(state: TurboState) -> float:
     Returns
     -------
     float
-        With the prior "grid_bp" the part of the support is the Bethe approximation, and the value no bound. With both
-        grid priors the normaliser of the prior, which is at most one, is left out.
+        With the prior "grid_belief_propagation" the part of the support is the Bethe approximation, and the value no
+        bound. With both grid priors the normaliser of the prior, which is at most one, is left out.
 
     Raises
     ------
@@ -93,22 +103,24 @@ def turbo_elbo(state: TurboState) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> from sparsetheory.bayesian import TurboVBI, turbo_elbo
+    >>> from sparsetheory.bayesian import SparsePrior, TurboVBI, turbo_elbo
     >>> F = np.eye(4)
-    >>> model = TurboVBI(noise=0.01, b=1.0).fit(F, [1.0, 1.0, 0.0, 0.0])
-    >>> bool(turbo_elbo(model.state_) == model.elbo_[-1])
+    >>> model = TurboVBI(prior=SparsePrior(on_rate=1.0), noise_variance=0.01).fit(F, [1.0, 1.0, 0.0, 0.0])
+    >>> bool(turbo_elbo(model.state_) == model.history_["elbo"][-1])
     True
     """
     if not isinstance(state, TurboState):
         raise TypeError(f"state must be a TurboState, as in TurboVBI.state_; got {type(state).__name__}")
     model, x, noise = state.model, state.x, state.noise
-    post = state.support.post[state.live]
+    post = state.support.probability[state.live]
     misfit = x.residual + model.n_snapshots * x.spread
-    likelihood = model.n_snapshots * model.n_rows * (noise.log_mean - np.log(np.pi / model.beta)) - noise.mean * misfit
+    likelihood = (
+        model.n_snapshots * model.n_rows * (noise.log_mean - np.log(np.pi / model.exponent)) - noise.mean * misfit
+    )
     entropy = model.n_snapshots * (x.log_det + x.precisions.size)
     return float(
-        model.beta * (likelihood + entropy)
-        + state.precisions.log_joint(model, state.second, post)
+        model.exponent * (likelihood + entropy)
+        + state.precisions.log_joint(model, state.second_moment, post)
         + state.support.log_prior
         + noise.log_prior
     )

@@ -1,28 +1,41 @@
 """Turbo-VBI: sparse Bayesian recovery with Markov supports."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from sparsetheory.bayesian.turbo.certificate import TurboCertificate
-from sparsetheory.bayesian.turbo.checks import make_model, make_prior, make_problem, read_arrays, read_rows
+from sparsetheory.bayesian.noise import LEARNED_OR_KNOWN
+from sparsetheory.bayesian.turbo.base import TurboEstimator
+from sparsetheory.bayesian.turbo.certificate import TurboVBICertificate
+from sparsetheory.bayesian.turbo.checks import make_problem, read_arrays, read_rows
 from sparsetheory.bayesian.turbo.fit import TurboFit, TurboSchedule, fit_starts
+from sparsetheory.bayesian.turbo.initialisation import STARTS
 from sparsetheory.bayesian.turbo.prediction_interval import PredictionInterval, prediction_interval
 from sparsetheory.bayesian.turbo.problem import TurboProblem
+from sparsetheory.bayesian.turbo.sparse_prior import COUPLING, GRIDS, SPARSE_PRIOR, UPDATE_EXPONENT, SparsePrior
 from sparsetheory.blas_threads import blas_threads, gram_work
-from sparsetheory.constraints import FRACTION, generator
+from sparsetheory.constraints import (
+    COUNT,
+    FLAG,
+    FRACTION,
+    NONNEGATIVE,
+    SEED,
+    Choice,
+    Constraint,
+    check_parameters,
+)
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["TurboVBI"]
 
 
-class TurboVBI(RegressorMixin, BaseEstimator):
+class TurboVBI(TurboEstimator):
     r"""Sparse regression with a Markov prior on the support, by variational Bayes.
 
     The model is :math:`y = F x + n` with noise of precision :math:`\kappa`, :math:`x_i \sim N(0, 1/\rho_i)`, and
@@ -32,53 +45,37 @@ class TurboVBI(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    prior : {"chain", "iid", "chain2d_rows", "grid_bp", "grid_rows_mf"}
-        One chain along the coefficients; independent coefficients; on a grid: independent rows, or the geometric mean
-        of chains along rows and chains along columns (ours), by loopy sum-product or by exact rows that see each other
-        in the mean.
-    p01, p10 : float
-        Probabilities of switching on and off along a line: runs have mean length ``1 / p10``, gaps ``1 / p01``, and the
-        density is ``p01 / (p01 + p10)``, which is all that "iid" uses.
-    a, a_off : float or array-like of shape (n_features,)
-        Shapes of the Gamma distributions of precisions.
-    b : "auto", float or array-like of shape (n_features,)
-        Rate of those that are on; ``b / a`` is the expected square of a coefficient. "auto" gives the data the energy
-        that they have, so that the fit does not depend on units.
-    b_off_ratio : float
-        Rate of those that are off, over `b`; below ``a_off / a``.
+    prior : SparsePrior or str
+        Prior of support, precisions and noise; or the name of its support, "chain" or "iid" (those on grids need a
+        shape), for all else by default.
     coupling : {"collapsed", "meanfield"}
         "meanfield" is the published factorisation, in which precisions and support are independent. Once a coefficient
         is off, its evidence is then so strong that neighbours cannot switch it on, and the Markov prior is inert. The
         default lets a precision depend on its state, at the same cost: the evidence is then bounded, and the prior
         acts (ours).
-    noise : "learn" or float
+    noise_variance : "learn" or float
         Variance of the noise per observation (of complex noise, both parts together).
-    c, d : float
-        Shape and rate of the Gamma prior of the noise precision, for learned noise; `d` in units of the mean square of
-        y.
     init : {"anneal", "anneal_quiet", "sbl", "group"}
         Start: lower the rate of the off state step by step, from noise at a tenth or a hundredth of the energy of y if
         it is learned; sweeps of sparse Bayesian learning; or that of the published code, for densities below 0.05.
-    anneal_steps : int
+    n_anneal_steps : int
         Steps of the annealing.
     n_init : int
         Number of starts: `init`, then the others in this order, then annealing from random precisions. The largest
         evidence lower bound wins.
-    learn_chain : bool
-        Learn `p01` and `p10` (Baum-Welch), with the first node of a chain apart, from the second half of the annealing
-        on.
-    inner_sweeps : int
+    learn_prior : bool
+        Learn the probabilities of switching on and off (Baum-Welch), with the first node of a chain apart, from the
+        second half of the annealing on; with "iid" the density.
+    n_inner_sweeps : int
         Sweeps between two exchanges with the support. With one, all rounds ascend the bound.
-    convention : {"auto", "paper"}, 0.5 or 1.0
+    update_exponent : {"auto", "published"}, 0.5 or 1.0
         Exponent of the Gaussian in the updates: that of the data (1/2 if real, 1 if complex), or always 1 as in the
         published code, which is not an ascent for real data.
-    grid_shape : tuple of int, optional
-        Rows and columns, in C order of the coefficients; a grid of a single line is a chain.
     max_iter : int
         Rounds after the start.
     tol : float
-        Stop once a round moves the mean and a learned noise precision, relatively, and all support probabilities by at
-        most this.
+        Tolerance, relative to the norm of the mean and to a learned noise precision, and absolute for support
+        probabilities: stop once a round moves each by at most this.
     compute_elbo : bool
         Evaluate the bound in every round, rather than at the end.
     random_state : int, RandomState, Generator or None
@@ -96,19 +93,19 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         Coefficients that are on with a probability above one half.
     noise_precision_ : float
         Expected noise precision.
-    p01_, p10_, density_ : float
+    activation_, deactivation_, density_ : float
         Probabilities of the chain and its density, learned or given; with "iid" only the density can be learned.
-    elbo_ : ndarray
-        Bound after each round with the final prior; of the last one only without `compute_elbo`.
+    history_ : dict of ndarray
+        "elbo": the bound after each round with the final prior; of the last one only without `compute_elbo`.
     n_iter_ : int
         Rounds with the final prior.
     converged_ : bool
         Whether `tol` was reached.
-    bp_converged_ : bool
+    messages_converged_ : bool
         Whether messages on the grid came to rest in the last round; always true for other priors.
     state_ : TurboState
         All factors, for :func:`sparsetheory.bayesian.turbo_elbo`.
-    certificate_ : TurboCertificate
+    certificate_ : TurboVBICertificate
         ``certificate_.check(F, y)`` recomputes stationarity and bound with dense matrices.
 
     Warns
@@ -121,17 +118,18 @@ class TurboVBI(RegressorMixin, BaseEstimator):
 
     See Also
     --------
+    SparsePrior : The prior, with all its hyper-parameters.
     sparsetheory.regression.RandomSupportRegressor : Sparse regression without a prior, for ill-conditioned designs.
 
     Notes
     -----
     O(M^2 N) per round for M observations of N > M coefficients, O(N^3) otherwise. Several targets share support and
-    precisions. There is no intercept. The fit follows the unit of y and, with ``b="auto"``, that of F; coefficients
-    that share a rate have a unit in common, and so have their columns. Prior and published updates: Liu, Liu, Lian, Lau
-    and Zhao, "Robust recovery of structured sparse signals with uncertain sensing matrix: a Turbo-VBI approach", IEEE
-    Trans. Wireless Communications 19(5), 2020, and the authors' code; the collapsed coupling, annealing and the rule
-    for `b` are ours. Interval and support probabilities are those of the variational posterior, which is over-confident
-    between 0.05 and 0.95.
+    precisions. There is no intercept. The fit follows the unit of y and, with an automatic rate, that of F;
+    coefficients that share a rate have a unit in common, and so have their columns. Prior and published updates: Liu,
+    Liu, Lian, Lau and Zhao, "Robust recovery of structured sparse signals with uncertain sensing matrix: a Turbo-VBI
+    approach", IEEE Trans. Wireless Communications 19(5), 2020, and the authors' code; the collapsed coupling, annealing
+    and the automatic rate are ours. Interval and support probabilities are those of the variational posterior, which is
+    over-confident between 0.05 and 0.95.
 
     Examples
     --------
@@ -146,50 +144,48 @@ class TurboVBI(RegressorMixin, BaseEstimator):
     ([30, 31, 32, 33, 34, 35, 36, 37], False)
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "prior": SPARSE_PRIOR,
+        "coupling": COUPLING,
+        "noise_variance": LEARNED_OR_KNOWN,
+        "init": Choice(*STARTS),
+        "n_anneal_steps": COUNT,
+        "n_init": COUNT,
+        "learn_prior": FLAG,
+        "n_inner_sweeps": COUNT,
+        "update_exponent": UPDATE_EXPONENT,
+        "max_iter": COUNT,
+        "tol": NONNEGATIVE,
+        "compute_elbo": FLAG,
+        "random_state": SEED,
+    }
+
     def __init__(
         self,
         *,
-        prior: str = "chain",
-        p01: float = 0.02,
-        p10: float = 0.1,
-        a: ArrayLike = 1.0,
-        b: ArrayLike | Literal["auto"] = "auto",
-        a_off: ArrayLike = 1.0,
-        b_off_ratio: float = 1e-5,
+        prior: SparsePrior | str = "chain",
         coupling: str = "collapsed",
-        noise: float | Literal["learn"] = "learn",
-        c: float = 1e-6,
-        d: float = 1e-6,
+        noise_variance: float | str = "learn",
         init: str = "anneal",
-        anneal_steps: int = 40,
+        n_anneal_steps: int = 40,
         n_init: int = 1,
-        learn_chain: bool = False,
-        inner_sweeps: int = 1,
-        convention: str | float = "auto",
-        grid_shape: tuple[int, int] | None = None,
+        learn_prior: bool = False,
+        n_inner_sweeps: int = 1,
+        update_exponent: str | float = "auto",
         max_iter: int = 150,
         tol: float = 1e-4,
         compute_elbo: bool = True,
         random_state: Any = None,
     ) -> None:
         self.prior = prior
-        self.p01 = p01
-        self.p10 = p10
-        self.a = a
-        self.b = b
-        self.a_off = a_off
-        self.b_off_ratio = b_off_ratio
         self.coupling = coupling
-        self.noise = noise
-        self.c = c
-        self.d = d
+        self.noise_variance = noise_variance
         self.init = init
-        self.anneal_steps = anneal_steps
+        self.n_anneal_steps = n_anneal_steps
         self.n_init = n_init
-        self.learn_chain = learn_chain
-        self.inner_sweeps = inner_sweeps
-        self.convention = convention
-        self.grid_shape = grid_shape
+        self.learn_prior = learn_prior
+        self.n_inner_sweeps = n_inner_sweeps
+        self.update_exponent = update_exponent
         self.max_iter = max_iter
         self.tol = tol
         self.compute_elbo = compute_elbo
@@ -216,33 +212,29 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         ValueError
             If data are not finite, shapes do not fit, or a parameter is out of its range.
         """
-        if not isinstance(self.random_state, np.random.RandomState):
-            generator(self.random_state)
+        check_parameters(self)
+        sparse_prior = SparsePrior.checked(self.prior)
+        if self.learn_prior and sparse_prior.support in GRIDS:
+            raise ValueError(
+                f"learn_prior must be False with support={sparse_prior.support!r}: a grid has no closed form; got True"
+            )
         F, y = read_arrays(self, F, y, multi_output=True)
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, F.real, dtype=np.float64, ensure_non_negative=True)
         schedule = TurboSchedule(**{f.name: getattr(self, f.name) for f in fields(TurboSchedule)})
         problem = make_problem(F, y, weights)
-        prior = make_prior(self.prior, self.p01, self.p10, self.grid_shape, problem.n_total)
-        if self.learn_chain and self.prior in ("grid_bp", "grid_rows_mf"):
-            raise ValueError(f"learn_chain needs prior='iid', 'chain' or 'chain2d_rows'; got {self.prior!r}")
-        model = make_model(
+        prior = sparse_prior.of_support(problem.n_total)
+        model = sparse_prior.model(
             problem,
             prior.density,
-            a=self.a,
-            b=self.b,
-            a_off=self.a_off,
-            b_off_ratio=self.b_off_ratio,
-            c=self.c,
-            d=self.d,
-            noise=self.noise,
+            noise_variance=self.noise_variance,
             coupling=self.coupling,
-            convention=self.convention,
+            update_exponent=self.update_exponent,
         )
         with blas_threads(gram_work(F.shape, is_complex=np.iscomplexobj(F))):
             fit = fit_starts(problem, model.take(problem.live), prior, schedule, self.random_state)
-        self._keep(problem, fit, model.prior_squares(fit.state.support.post), F.dtype, y.ndim)
+        self._keep(problem, fit, model.prior_squares(fit.state.support.probability), F.dtype, y.ndim)
         self._warn(fit)
         return self
 
@@ -268,55 +260,52 @@ class TurboVBI(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return np.asarray(read_rows(self, F) @ self.coef_.T)
 
-    def predict_interval(self, F: Any, level: float = 0.95) -> PredictionInterval:
+    def predict_interval(self, F: Any, *, confidence: float = 0.95) -> PredictionInterval:
         """Return intervals for new data, with noise of weight one.
 
         Parameters
         ----------
         F : array-like of shape (n_samples, n_features)
             New rows.
-        level : float
-            Probability, in (0, 1).
+        confidence : float
+            Probability that an interval covers, in (0, 1).
 
         Returns
         -------
         PredictionInterval
             ``lower`` and ``upper``, shaped like predictions. Real and imaginary parts have intervals of their own,
-            each with this level.
+            each with this confidence.
 
         Raises
         ------
         NotFittedError, ValueError
-            As in `predict`, or if `level` is not in (0, 1).
+            As in `predict`, or if `confidence` is not in (0, 1).
 
         Notes
         -----
         Normal for known noise; for learned noise Student's t with twice the shape of the noise factor as degrees of
         freedom. O(min(M, N) N) per row.
         """
-        FRACTION.check("level", level)
+        FRACTION.check("confidence", confidence)
         check_is_fitted(self)
         rows = read_rows(self, F)
-        return prediction_interval(rows, np.asarray(rows @ self.coef_.T), self.state_, self.var_, level)
+        return prediction_interval(rows, np.asarray(rows @ self.coef_.T), self.state_, self.coef_variance_, confidence)
 
     def _keep(self, problem: TurboProblem, fit: TurboFit, prior_squares: Float64Array, dtype: Any, y_ndim: int) -> None:
         """Store what was found; coefficients whose columns are zero keep the scale of their prior."""
         state, live = fit.state, problem.live
-        post, real = state.support.post, np.empty(0, dtype).real.dtype
         mean = np.zeros((problem.n_total, problem.n_snapshots), state.x.mean.dtype)
         mean[live] = state.x.mean
-        var = prior_squares.copy()
-        var[live] = state.x.var
-        self.coef_ = (mean[:, 0] if y_ndim == 1 else mean.T).astype(dtype)
-        self.var_, self.support_proba_ = var.astype(real), post.astype(real)
-        self.support_ = np.flatnonzero(post > 0.5)
-        self.noise_precision_ = state.noise.mean
+        variance = prior_squares.copy()
+        variance[live] = state.x.var
+        self._keep_factors(state, mean, variance, dtype, y_ndim)
         self.density_ = fit.prior.density
-        self.p01_, self.p10_ = getattr(fit.prior, "p01", self.p01), getattr(fit.prior, "p10", self.p10)
-        self.elbo_, self.n_iter_, self.converged_ = fit.elbo, fit.n_iter, fit.converged
-        self.bp_converged_ = state.support.settled
-        self.state_ = state
-        self.certificate_ = TurboCertificate.of(fit, self.coef_, self.tol, bool(self.learn_chain))
+        given = SparsePrior.checked(self.prior)
+        self.activation_ = getattr(fit.prior, "activation", given.activation)
+        self.deactivation_ = getattr(fit.prior, "deactivation", given.deactivation)
+        self.history_, self.n_iter_, self.converged_ = {"elbo": fit.elbo}, fit.n_iter, fit.converged
+        self.messages_converged_ = state.support.settled
+        self.certificate_ = TurboVBICertificate.of(fit, self.coef_, self.tol, bool(self.learn_prior))
 
     def _warn(self, fit: TurboFit) -> None:
         if not fit.converged:
@@ -326,15 +315,15 @@ class TurboVBI(RegressorMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        if not self.bp_converged_:
+        if not self.messages_converged_:
             warnings.warn(
-                "messages on the grid did not come to rest; prior='grid_rows_mf' always does",
+                "messages on the grid did not come to rest; those of support='grid_mean_field' always do",
                 ConvergenceWarning,
                 stacklevel=3,
             )
         if fit.state.x.wide and self.support_.size == self.support_proba_.size:
             warnings.warn(
-                "every coefficient is on with fewer observations than coefficients: anneal, or check the scale of b",
+                "every coefficient is on with fewer observations than coefficients: anneal, or check on_rate",
                 RuntimeWarning,
                 stacklevel=3,
             )

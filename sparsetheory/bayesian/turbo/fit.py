@@ -7,44 +7,32 @@ from typing import Any
 import numpy as np
 
 from sparsetheory.bayesian.markov.support_priors import SupportPrior
-from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState, turbo_elbo
+from sparsetheory.bayesian.turbo.elbo import InitialFactors, TurboState, turbo_elbo
 from sparsetheory.bayesian.turbo.initialisation import STARTS, make_start
 from sparsetheory.bayesian.turbo.model import TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.bayesian.turbo.sweep import turbo_round
-from sparsetheory.constraints import COUNT, NONNEGATIVE, Choice, generator
+from sparsetheory.constraints import generator
 from sparsetheory.typing import Float64Array
 
 __all__ = ["TurboFit", "TurboSchedule", "fit_starts", "run_rounds", "turbo_change"]
 
-# A bound that should not decrease may do so by this share of its size, which is far beyond rounding.
+# A bound that should not decrease may do so by this fraction of its size, which is far beyond rounding.
 _DECREASE = 1e-6
 
 
 @dataclass(frozen=True)
 class TurboSchedule:
-    """How to start and when to stop; the names are those of ``TurboVBI``.
-
-    Raises
-    ------
-    ValueError
-        If one is out of its range.
-    """
+    """How to start and when to stop; the names are those of ``TurboVBI``."""
 
     init: str
-    anneal_steps: int
+    n_anneal_steps: int
     n_init: int
-    learn_chain: bool
-    inner_sweeps: int
+    learn_prior: bool
+    n_inner_sweeps: int
     max_iter: int
     tol: float
     compute_elbo: bool
-
-    def __post_init__(self) -> None:
-        Choice(*STARTS).check("init", self.init)
-        for name in ("anneal_steps", "n_init", "inner_sweeps", "max_iter"):
-            COUNT.check(name, getattr(self, name))
-        NONNEGATIVE.check("tol", self.tol)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +80,7 @@ def turbo_change(before: TurboState, after: TurboState) -> float:
     # Data of zeros have a mean of exactly zero, which stays.
     relative = moved / size if size > 0 else moved
     noise = abs(before.noise.mean / after.noise.mean - 1.0)
-    return float(max(relative, noise, np.abs(after.support.post - before.support.post).max()))
+    return float(max(relative, noise, np.abs(after.support.probability - before.support.probability).max()))
 
 
 def fit_starts(
@@ -107,9 +95,9 @@ def fit_starts(
             problem,
             model,
             prior,
-            steps=schedule.anneal_steps,
-            inner_sweeps=schedule.inner_sweeps,
-            learn_prior=schedule.learn_chain,
+            steps=schedule.n_anneal_steps,
+            n_inner_sweeps=schedule.n_inner_sweeps,
+            learn_prior=schedule.learn_prior,
             jitter=jitter,
         )
         fits.append(run_rounds(problem, model, first_prior, start, schedule))
@@ -135,7 +123,7 @@ def run_rounds(
     problem: TurboProblem,
     model: TurboModel,
     prior: SupportPrior,
-    start: TurboStart | TurboState,
+    start: InitialFactors | TurboState,
     schedule: TurboSchedule,
 ) -> TurboFit:
     """Repeat rounds; what is returned is the first state that one more round changes by at most the tolerance.
@@ -145,11 +133,11 @@ def run_rounds(
     RuntimeWarning
         If the bound decreases although every update was exact.
     """
-    inner = schedule.inner_sweeps
+    inner = schedule.n_inner_sweeps
     state = turbo_round(problem, model, prior, start, inner)
     elbos = [turbo_elbo(state)]
     for n_iter in range(1, schedule.max_iter + 1):
-        answering = prior.learned(state.support) if schedule.learn_chain else prior
+        answering = prior.learned(state.support) if schedule.learn_prior else prior
         after = turbo_round(problem, model, answering, state, inner)
         change = turbo_change(state, after)
         if change <= schedule.tol or n_iter == schedule.max_iter:
@@ -158,7 +146,7 @@ def run_rounds(
         if schedule.compute_elbo:
             elbos.append(turbo_elbo(state))
     path = np.array(elbos if schedule.compute_elbo else [turbo_elbo(state)])
-    if prior.bounded and inner == 1 and model.beta == model.update_beta:
+    if prior.bounded and inner == 1 and model.exponent == model.update_exponent:
         _require_ascent(path)
     return TurboFit(state, prior, path, change, n_iter, change <= schedule.tol)
 
@@ -169,7 +157,7 @@ def _require_ascent(path: Float64Array) -> None:
         at = int(np.argmax(drops))
         warnings.warn(
             f"the evidence lower bound fell from {path[at]:.10g} to {path[at + 1]:.10g} in round {at + 2}, although "
-            "every update is exact: rounding has won; scale the data, or raise the noise level",
+            "every update is exact: rounding has won; scale the data, or raise the noise variance",
             RuntimeWarning,
             stacklevel=5,
         )

@@ -11,9 +11,9 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["GaussianFactor", "gaussian_factor"]
 
-# Mean, shares of the prior variances that are left and that are gone, whitener, log determinant without the priors.
+# Mean, fractions of the prior variances that are left and that are gone, whitener, log determinant without the priors.
 _Moments = tuple[AnyArray, Float64Array, Float64Array, AnyArray, float]
-# Below this share of its prior, a posterior variance has lost half its digits to the subtraction, and is recomputed.
+# Below this fraction of its prior, a posterior variance has lost half its digits to the subtraction, and is recomputed.
 _LOST = 1e-8
 
 
@@ -34,7 +34,7 @@ class GaussianFactor:
         :math:`\mathrm{tr}\, F \Sigma F^H`.
     precisions : ndarray of shape (N,)
         The diagonal D.
-    kappa : float
+    noise_precision : float
         Noise precision.
     whitener : ndarray of shape (min(M, N), N)
         With N > M the covariance is :math:`D^{-1/2} (I - W^H W) D^{-1/2}`, otherwise
@@ -49,7 +49,7 @@ class GaussianFactor:
     residual: float
     spread: float
     precisions: Float64Array
-    kappa: float
+    noise_precision: float
     whitener: AnyArray
     wide: bool
 
@@ -72,7 +72,7 @@ class GaussianFactor:
         return explained
 
 
-def gaussian_factor(problem: TurboProblem, precisions: Float64Array, kappa: float) -> GaussianFactor:
+def gaussian_factor(problem: TurboProblem, precisions: Float64Array, noise_precision: float) -> GaussianFactor:
     """Return the factor of the coefficients that is best for given precisions.
 
     Notes
@@ -82,29 +82,36 @@ def gaussian_factor(problem: TurboProblem, precisions: Float64Array, kappa: floa
     differ by many orders of magnitude do no harm.
     """
     solve = _from_observations if problem.wide else _from_coefficients
-    mean, kept, shares, whitener, log_det = solve(problem, precisions, kappa)
+    mean, kept, shares, whitener, log_det = solve(problem, precisions, noise_precision)
     residual = float(np.sum(np.abs(problem.Y - problem.F @ mean) ** 2))
     return GaussianFactor(
         mean=mean,
         var=kept / precisions,
         log_det=log_det - float(np.log(precisions).sum()),
         residual=residual,
-        spread=float(shares.sum()) / kappa,
+        spread=float(shares.sum()) / noise_precision,
         precisions=precisions,
-        kappa=kappa,
+        noise_precision=noise_precision,
         whitener=whitener,
         wide=problem.wide,
     )
 
 
-def _from_observations(problem: TurboProblem, precisions: Float64Array, kappa: float) -> _Moments:
-    """Use ``I + kappa F D^-1 F^H``, of the size of the observations."""
+def _from_observations(problem: TurboProblem, precisions: Float64Array, noise_precision: float) -> _Moments:
+    """Use ``I + noise_precision F D^-1 F^H``, of the size of the observations."""
+    # With B = sqrt(kappa) F D^-1/2 (M x N) the covariance is D^-1/2 (I + B^H B)^-1 D^-1/2, and by the matrix inversion
+    # lemma (I + B^H B)^-1 = I - B^H (I + B B^H)^-1 B = I - W^H W, where W = L^-1 B and L L^H = I + B B^H is M x M.
     weights = 1.0 / np.sqrt(precisions)
-    scaled = np.asfortranarray(problem.F * (np.sqrt(kappa) * weights))
+    scaled = np.asfortranarray(problem.F * (np.sqrt(noise_precision) * weights))
+    # O(M^2 N) for the product, of which one half is computed, and O(M^3) for the factor.
     factor = _identity_plus_product(scaled)
     (trsm,) = get_blas_funcs(("trsm",), (factor, scaled))
+    # The mean is D^-1/2 B^H (I + B B^H)^-1 sqrt(kappa) Y: two triangular solves with few right-hand sides.
     residual = trsm(1.0, factor, trsm(1.0, factor, problem.Y, lower=1), lower=1, trans_a=2)
-    mean = (np.sqrt(kappa) * weights)[:, None] * (scaled.conj().T @ residual)
+    mean = (np.sqrt(noise_precision) * weights)[:, None] * (scaled.conj().T @ residual)
+    # O(M^2 N): columns of W have squared norms between zero and one, the fractions of the prior variances that the
+    # data remove. What is left is one less that; where the data leave next to nothing the difference has lost its
+    # digits, and is recomputed as a positive quantity.
     whitener = trsm(1.0, factor, scaled, lower=1)
     shares = row_squares(whitener.T)
     kept = 1.0 - shares
@@ -129,7 +136,7 @@ def _diagonal(matrix: AnyArray) -> AnyArray:
 
 
 def _kept_of(scaled: AnyArray, lost: IndexArray) -> Float64Array:
-    """Return the shares of the prior variances that the data leave to a few coefficients, without subtraction.
+    """Return the fractions of the prior variances that the data leave to a few coefficients, without subtraction.
 
     The other coefficients are eliminated: together with the noise they whiten the few columns, and what is left is the
     inverse of the identity plus a Gram matrix.
@@ -151,11 +158,15 @@ def _inverse_factor(gram: AnyArray) -> AnyArray:
     return np.asarray(inverse)
 
 
-def _from_coefficients(problem: TurboProblem, precisions: Float64Array, kappa: float) -> _Moments:
-    """Use ``I + kappa D^-1/2 F^H F D^-1/2``, of the size of the coefficients."""
+def _from_coefficients(problem: TurboProblem, precisions: Float64Array, noise_precision: float) -> _Moments:
+    """Use ``I + noise_precision D^-1/2 F^H F D^-1/2``, of the size of the coefficients."""
+    # With L L^H = I + B^H B (N x N) and W = L^-1 the covariance is D^-1/2 W^H W D^-1/2: squared norms of the columns of
+    # W are the fractions of the prior variances that are left, sums of positive terms.
     weights = 1.0 / np.sqrt(precisions)
-    whitener = _inverse_factor(kappa * weights[:, None] * problem.gram * weights)
-    mean = weights[:, None] * (whitener.conj().T @ (whitener @ (kappa * weights[:, None] * problem.correlations)))
+    whitener = _inverse_factor(noise_precision * weights[:, None] * problem.gram * weights)
+    mean = weights[:, None] * (
+        whitener.conj().T @ (whitener @ (noise_precision * weights[:, None] * problem.correlations))
+    )
     kept = row_squares(whitener.T)
     log_det = 2.0 * float(np.log(np.diagonal(whitener).real).sum())
     return mean, kept, 1.0 - kept, whitener, log_det

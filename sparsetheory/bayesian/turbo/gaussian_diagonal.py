@@ -1,13 +1,13 @@
 """A factor of the coefficients without correlations: nothing is inverted or factorised."""
 
 import warnings
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.constraints import COUNT, POSITIVE
+from sparsetheory.constraints import COUNT, NONNEGATIVE, POSITIVE
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["DiagonalPosterior", "diagonal_posterior"]
@@ -19,19 +19,26 @@ _POWER_STEPS = 30
 _ROUNDING = 1e-13
 
 
-class DiagonalPosterior(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class DiagonalPosterior:
     """Independent Gaussians."""
 
     mean: AnyArray
     """Means, shape (N,)."""
-    var: Float64Array
+    variance: Float64Array
     """Variances, never above those of the full covariance, shape (N,)."""
     objectives: Float64Array
-    """``kappa |y - F mean|^2 + mean^H D mean`` before each step, non-increasing."""
+    """``noise_precision |y - F mean|^2 + mean^H D mean`` before each step, non-increasing."""
 
 
 def diagonal_posterior(
-    F: ArrayLike, y: ArrayLike, precisions: ArrayLike, kappa: float, *, max_iter: int = 10_000, tol: float = 1e-10
+    F: ArrayLike,
+    y: ArrayLike,
+    precisions: ArrayLike,
+    *,
+    noise_precision: float,
+    max_iter: int = 10_000,
+    tol: float = 1e-10,
 ) -> DiagonalPosterior:
     r"""Return the best independent Gaussians for given precisions, in O(M N) memory and time per step.
 
@@ -47,17 +54,17 @@ def diagonal_posterior(
         Data.
     precisions : array-like of shape (N,)
         Positive prior precisions D.
-    kappa : float
+    noise_precision : float
         Positive noise precision.
     max_iter : int
         Largest number of steps.
     tol : float
-        Stop once a step moves the mean by at most this share.
+        Tolerance, relative to the norm of the mean: stop once a step moves it by at most this.
 
     Returns
     -------
     DiagonalPosterior
-        ``mean``, ``var``, ``objectives``.
+        Means, variances, and the objective before each step.
 
     Raises
     ------
@@ -71,15 +78,15 @@ def diagonal_posterior(
 
     Notes
     -----
-    Steps converge at the rate ``1 - min(kappa lambda + D) / (kappa L + D)``, slowly for little noise. The step is that
-    of the public code of successive linear approximation VBI (arXiv:2307.09149).
+    Steps converge at the rate ``1 - min(noise_precision lambda + D) / (noise_precision L + D)``, slowly for little
+    noise. The step is that of the public code of successive linear approximation VBI (arXiv:2307.09149).
 
     Examples
     --------
     >>> import numpy as np
     >>> from sparsetheory.bayesian import diagonal_posterior
-    >>> found = diagonal_posterior(np.eye(2), [1.0, 2.0], [1.0, 1.0], kappa=1.0)
-    >>> found.mean.round(6).tolist(), found.var.tolist()
+    >>> found = diagonal_posterior(np.eye(2), [1.0, 2.0], [1.0, 1.0], noise_precision=1.0)
+    >>> found.mean.round(6).tolist(), found.variance.tolist()
     ([0.5, 1.0], [0.5, 0.5])
     """
     F, y, D = np.asarray(F), np.asarray(y), np.asarray(precisions, dtype=np.float64)
@@ -87,24 +94,25 @@ def diagonal_posterior(
         raise ValueError(f"F, y, precisions must be (M, N), (M,), (N,); got {F.shape}, {y.shape}, {D.shape}")
     if not np.all(np.isfinite(D) & (D > 0)):
         raise ValueError(f"precisions must be positive and finite; got {precisions!r}")
-    kappa = POSITIVE.check("kappa", kappa)
-    curvature = kappa * _MARGIN * _largest_eigenvalue(F)
+    noise_precision = POSITIVE.check("noise_precision", noise_precision)
+    NONNEGATIVE.check("tol", tol)
+    curvature = noise_precision * _MARGIN * _largest_eigenvalue(F)
     mean = before = np.zeros(D.size, np.result_type(F, y, np.float64))
     objectives: list[float] = []
     for _ in range(COUNT.check("max_iter", max_iter)):
         residual = y - F @ mean
-        value = float(kappa * np.sum(np.abs(residual) ** 2) + D @ np.abs(mean) ** 2)
+        value = float(noise_precision * np.sum(np.abs(residual) ** 2) + D @ np.abs(mean) ** 2)
         if objectives and value > objectives[-1] * (1.0 + _ROUNDING):
             mean, curvature = before, 2.0 * curvature
             continue
         objectives.append(value)
-        moved = (kappa * (F.conj().T @ residual) - D * mean) / (curvature + D)
+        moved = (noise_precision * (F.conj().T @ residual) - D * mean) / (curvature + D)
         before, mean = mean, mean + moved
         if np.linalg.norm(moved) <= tol * np.linalg.norm(mean):
             break
     else:
         warnings.warn(f"the mean still moves after max_iter={max_iter} steps", ConvergenceWarning, stacklevel=2)
-    var = 1.0 / (D + kappa * np.sum(np.abs(F) ** 2, axis=0))
+    var = 1.0 / (D + noise_precision * np.sum(np.abs(F) ** 2, axis=0))
     return DiagonalPosterior(mean, var, np.array(objectives))
 
 

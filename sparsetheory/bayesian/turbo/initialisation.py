@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparsetheory.bayesian.markov.support_priors import SupportBelief, SupportPrior
-from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
+from sparsetheory.bayesian.turbo.elbo import InitialFactors, TurboState
 from sparsetheory.bayesian.turbo.gaussian import gaussian_factor
 from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
@@ -30,11 +30,11 @@ def make_start(
     prior: SupportPrior,
     *,
     steps: int,
-    inner_sweeps: int,
+    n_inner_sweeps: int,
     learn_prior: bool,
     jitter: Float64Array | None = None,
     adapt: Callable[[TurboState], TurboProblem] | None = None,
-) -> tuple[TurboStart | TurboState, SupportPrior]:
+) -> tuple[InitialFactors | TurboState, SupportPrior]:
     """Return a start of one kind, and the prior as far as it is learned already.
 
     Parameters
@@ -47,7 +47,7 @@ def make_start(
         What is to be fitted.
     steps : int
         Steps of the annealing.
-    inner_sweeps : int
+    n_inner_sweeps : int
         Sweeps between two exchanges with the prior.
     learn_prior : bool
         Whether annealing learns the prior, which otherwise would decide on what it is learned from.
@@ -58,20 +58,22 @@ def make_start(
     """
     noise = _first_noise(problem, model, _QUIET if kind == "anneal_quiet" else _LOUD)
     belief = prior.update(np.zeros(problem.n_total), None)
-    first = model.a / model.b * (1.0 if jitter is None else jitter)
+    first = model.on_shape / model.on_rate * (1.0 if jitter is None else jitter)
     if kind in ("anneal", "anneal_quiet"):
-        start = TurboStart(first, noise, belief)
-        return _annealed(problem, model, prior, start, steps, inner_sweeps, learn_prior, adapt)
+        start = InitialFactors(first, noise, belief)
+        return _annealed(problem, model, prior, start, steps, n_inner_sweeps, learn_prior, adapt)
     if kind == "sbl":
-        return _warmed_up(problem, model, prior, TurboStart(first, noise, belief)), prior
+        return _warmed_up(problem, model, prior, InitialFactors(first, noise, belief)), prior
     density = prior.density
     if model.noise_precision is None:
         noise = NoiseFactor.known(1.0)
-    return TurboStart(model.a / (density * model.b + (1.0 - density) * model.b_off), noise, belief), prior
+    return InitialFactors(
+        model.on_shape / (density * model.on_rate + (1.0 - density) * model.off_rate), noise, belief
+    ), prior
 
 
 def _first_noise(problem: TurboProblem, model: TurboModel, ratio: float) -> NoiseFactor:
-    """Return the noise to start with: a share of the energy of the data where it is unknown."""
+    """Return the noise to start with: a fraction of the energy of the data where it is unknown."""
     return NoiseFactor.known(ratio / problem.scale if model.noise_precision is None else model.noise_precision)
 
 
@@ -79,23 +81,23 @@ def _annealed(
     problem: TurboProblem,
     model: TurboModel,
     prior: SupportPrior,
-    start: TurboStart,
+    start: InitialFactors,
     steps: int,
-    inner_sweeps: int,
+    n_inner_sweeps: int,
     learn_prior: bool,
     adapt: Callable[[TurboState], TurboProblem] | None,
-) -> tuple[TurboStart | TurboState, SupportPrior]:
+) -> tuple[InitialFactors | TurboState, SupportPrior]:
     """Lower the rate of coefficients that are off from where both states look alike, one round per step.
 
     Noise that is to be learned stays put during the first quarter, in which everything is on and would explain it, and
     a prior during the first half.
     """
-    alike = model.b * model.a_off / model.a
-    state: TurboStart | TurboState = start
+    alike = model.on_rate * model.off_shape / model.on_shape
+    state: InitialFactors | TurboState = start
     for k in range(steps + 1):
-        rate = alike * (model.b_off / alike) ** (k / steps)
-        eased = replace(model, b_off=rate)
-        after = turbo_round(problem, eased, prior, state, inner_sweeps, learn_noise=4 * k >= steps)
+        rate = alike * (model.off_rate / alike) ** (k / steps)
+        eased = replace(model, off_rate=rate)
+        after = turbo_round(problem, eased, prior, state, n_inner_sweeps, learn_noise=4 * k >= steps)
         if learn_prior and 2 * k > steps:
             prior = prior.learned(after.support)
         if adapt is not None:
@@ -104,17 +106,17 @@ def _annealed(
     return state, prior
 
 
-def _warmed_up(problem: TurboProblem, model: TurboModel, prior: SupportPrior, start: TurboStart) -> TurboStart:
+def _warmed_up(problem: TurboProblem, model: TurboModel, prior: SupportPrior, start: InitialFactors) -> InitialFactors:
     """Run sparse Bayesian learning, in which every coefficient has a precision of its own, and read the support off."""
-    expected, noise = start.expected, start.noise
-    unit = model.a / model.b
+    expected, noise = start.expected_precisions, start.noise
+    unit = model.on_shape / model.on_rate
     for _ in range(_SBL_SWEEPS):
         x = gaussian_factor(problem, expected, noise.mean)
         second = np.sum(np.abs(x.mean) ** 2, axis=1) + problem.n_snapshots * x.var
         expected = np.minimum(problem.n_snapshots / (second + 1e-12 / unit), _LARGEST * unit)
         if model.noise_precision is None:
             noise = NoiseFactor.learned(model, x)
-    ell = np.zeros(problem.n_total)
-    ell[problem.live] = model.collapsed_evidence(second)
-    belief: SupportBelief = prior.update(ell, start.support)
-    return TurboStart(model.coupled(second).expected(belief.post[problem.live]), noise, belief)
+    log_odds = np.zeros(problem.n_total)
+    log_odds[problem.live] = model.collapsed_evidence(second)
+    belief: SupportBelief = prior.update(log_odds, start.support)
+    return InitialFactors(model.coupled(second).expected(belief.probability[problem.live]), noise, belief)

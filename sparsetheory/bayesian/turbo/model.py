@@ -18,13 +18,13 @@ class TurboModel:
 
     Parameters
     ----------
-    a, b, a_off, b_off : ndarray of shape (N,)
+    on_shape, on_rate, off_shape, off_rate : ndarray of shape (N,)
         Shapes and rates of the precisions of coefficients that are on and off.
-    c, d : float
+    noise_shape, noise_rate : float
         Shape and rate of the noise precision.
-    beta : float
+    exponent : float
         Exponent of the Gaussian: 1/2 for real data, 1 for complex data.
-    update_beta : float
+    update_exponent : float
         What the updates use in its place: the published ones use 1 for real data too.
     coupling : {"collapsed", "meanfield"}
         Whether the factor of a precision depends on the state of its coefficient.
@@ -38,14 +38,14 @@ class TurboModel:
         Limit of the learned noise precision, for data without noise.
     """
 
-    a: Float64Array
-    b: Float64Array
-    a_off: Float64Array
-    b_off: Float64Array
-    c: float
-    d: float
-    beta: float
-    update_beta: float
+    on_shape: Float64Array
+    on_rate: Float64Array
+    off_shape: Float64Array
+    off_rate: Float64Array
+    noise_shape: float
+    noise_rate: float
+    exponent: float
+    update_exponent: float
     coupling: Literal["collapsed", "meanfield"]
     n_rows: float
     n_snapshots: int
@@ -54,37 +54,39 @@ class TurboModel:
 
     def take(self, indices: IndexArray) -> "TurboModel":
         """Return the model of some of the coefficients."""
-        names = ("a", "b", "a_off", "b_off")
+        names = ("on_shape", "on_rate", "off_shape", "off_rate")
         return replace(self, **{name: getattr(self, name)[indices] for name in names})
 
     def prior_squares(self, post: Float64Array) -> Float64Array:
         """Return the squared scales that coefficients have before the data, given the probabilities of being on."""
-        return np.asarray(post * self.b / self.a + (1.0 - post) * self.b_off / self.a_off)
+        return np.asarray(post * self.on_rate / self.on_shape + (1.0 - post) * self.off_rate / self.off_shape)
 
     def collapsed_evidence(self, second: Float64Array) -> Float64Array:
         """Return the log-odds that second moments of the coefficients give, precisions integrated out."""
-        weight = self.update_beta * self.n_snapshots
-        on = _integrated(self.a, self.b, weight, self.update_beta * second)
-        return np.asarray(on - _integrated(self.a_off, self.b_off, weight, self.update_beta * second))
+        weight = self.update_exponent * self.n_snapshots
+        on = _integrated(self.on_shape, self.on_rate, weight, self.update_exponent * second)
+        return np.asarray(on - _integrated(self.off_shape, self.off_rate, weight, self.update_exponent * second))
 
     def evidence(self, factor: "PrecisionFactor") -> Float64Array:
         """Return the log-odds that a factor of the precisions gives which does not depend on the states."""
         mean, log_mean = factor.on.mean, factor.on.log_mean
-        on = _log_gamma_density(self.a, self.b, mean, log_mean)
-        return np.asarray(on - _log_gamma_density(self.a_off, self.b_off, mean, log_mean))
+        on = _log_gamma_density(self.on_shape, self.on_rate, mean, log_mean)
+        return np.asarray(on - _log_gamma_density(self.off_shape, self.off_rate, mean, log_mean))
 
     def coupled(self, second: Float64Array) -> "PrecisionFactor":
         """Return the best factor that depends on the states."""
-        weight, share = self.update_beta * self.n_snapshots, self.update_beta * second
+        weight, share = self.update_exponent * self.n_snapshots, self.update_exponent * second
         return PrecisionFactor(
-            GammaFactor(self.a + weight, self.b + share), GammaFactor(self.a_off + weight, self.b_off + share)
+            GammaFactor(self.on_shape + weight, self.on_rate + share),
+            GammaFactor(self.off_shape + weight, self.off_rate + share),
         )
 
     def averaged(self, second: Float64Array, post: Float64Array) -> "PrecisionFactor":
         """Return the best factor that does not depend on the states, given their probabilities."""
-        weight, share = self.update_beta * self.n_snapshots, self.update_beta * second
+        weight, share = self.update_exponent * self.n_snapshots, self.update_exponent * second
         both = GammaFactor(
-            post * self.a + (1.0 - post) * self.a_off + weight, post * self.b + (1.0 - post) * self.b_off + share
+            post * self.on_shape + (1.0 - post) * self.off_shape + weight,
+            post * self.on_rate + (1.0 - post) * self.off_rate + share,
         )
         return PrecisionFactor(both, both)
 
@@ -129,9 +131,9 @@ class PrecisionFactor:
     def log_joint(self, model: TurboModel, second: Float64Array, post: Float64Array) -> float:
         """Return expected log densities of coefficients and precisions, plus the entropy of the precisions."""
         terms = []
-        for factor, a, b in ((self.on, model.a, model.b), (self.off, model.a_off, model.b_off)):
+        for factor, a, b in ((self.on, model.on_shape, model.on_rate), (self.off, model.off_shape, model.off_rate)):
             mean, log_mean = factor.mean, factor.log_mean
-            gaussian = model.beta * (model.n_snapshots * log_mean - mean * second)
+            gaussian = model.exponent * (model.n_snapshots * log_mean - mean * second)
             terms.append(gaussian + _log_gamma_density(a, b, mean, log_mean) + factor.entropy)
         return float((post * terms[0] + (1.0 - post) * terms[1]).sum())
 
@@ -163,12 +165,15 @@ class NoiseFactor:
     @classmethod
     def learned(cls, model: TurboModel, x: GaussianFactor) -> "NoiseFactor":
         """Return the best Gamma distribution; its mean is held below the limit, where the best allowed one lies."""
-        weight = model.update_beta * model.n_snapshots
-        shape = model.c + weight * model.n_rows
-        rate = model.d + model.update_beta * (x.residual + model.n_snapshots * x.spread)
+        weight = model.update_exponent * model.n_snapshots
+        shape = model.noise_shape + weight * model.n_rows
+        rate = model.noise_rate + model.update_exponent * (x.residual + model.n_snapshots * x.spread)
         factor = GammaFactor(np.asarray(shape), np.asarray(max(rate, shape / model.largest_precision)))
         mean, log_mean = float(factor.mean), float(factor.log_mean)
-        log_prior = _log_gamma_density(np.asarray(model.c), np.asarray(model.d), mean, log_mean) + factor.entropy
+        log_prior = (
+            _log_gamma_density(np.asarray(model.noise_shape), np.asarray(model.noise_rate), mean, log_mean)
+            + factor.entropy
+        )
         return cls(mean, log_mean, float(log_prior), float(shape))
 
 
@@ -179,5 +184,5 @@ def _log_gamma_density(
     return np.asarray(a * np.log(b) - gammaln(a) + (a - 1.0) * log_mean - b * mean)
 
 
-def _integrated(a: Float64Array, b: Float64Array, weight: float, share: Float64Array) -> Float64Array:
-    return np.asarray(a * np.log(b) - gammaln(a) + gammaln(a + weight) - (a + weight) * np.log(b + share))
+def _integrated(a: Float64Array, b: Float64Array, weight: float, energy: Float64Array) -> Float64Array:
+    return np.asarray(a * np.log(b) - gammaln(a) + gammaln(a + weight) - (a + weight) * np.log(b + energy))

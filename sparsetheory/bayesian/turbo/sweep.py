@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import expit
 
 from sparsetheory.bayesian.markov.support_priors import SupportBelief, SupportPrior
-from sparsetheory.bayesian.turbo.elbo import TurboStart, TurboState
+from sparsetheory.bayesian.turbo.elbo import InitialFactors, TurboState
 from sparsetheory.bayesian.turbo.gaussian import gaussian_factor
 from sparsetheory.bayesian.turbo.model import NoiseFactor, PrecisionFactor, TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
@@ -23,15 +23,15 @@ class _Fixed:
     def __init__(self, belief: SupportBelief) -> None:
         self._belief = belief
 
-    def update(self, ell: Float64Array, previous: SupportBelief | None) -> SupportBelief:
-        return replace(self._belief, post=expit(self._belief.ext + ell), ell=ell)
+    def update(self, log_odds: Float64Array, previous: SupportBelief | None) -> SupportBelief:
+        return replace(self._belief, probability=expit(self._belief.extrinsic + log_odds), log_odds=log_odds)
 
 
 def turbo_sweep(
     problem: TurboProblem,
     model: TurboModel,
     prior: SupportPrior | _Fixed,
-    start: TurboStart | TurboState,
+    start: InitialFactors | TurboState,
     *,
     learn_noise: bool = True,
 ) -> TurboState:
@@ -45,12 +45,12 @@ def turbo_sweep(
     -----
     The coefficients cost :func:`sparsetheory.bayesian.turbo.gaussian.gaussian_factor`, all else is O(M N L).
     """
-    x = gaussian_factor(problem, start.expected, start.noise.mean)
+    x = gaussian_factor(problem, start.expected_precisions, start.noise.mean)
     second = np.sum(np.abs(x.mean) ** 2, axis=1) + problem.n_snapshots * x.var
-    precisions, evidence = _precisions(model, second, start.support.post[problem.live])
-    ell = np.zeros(problem.n_total)
-    ell[problem.live] = evidence
-    support = prior.update(ell, start.support)
+    precisions, evidence = _precisions(model, second, start.support.probability[problem.live])
+    log_odds = np.zeros(problem.n_total)
+    log_odds[problem.live] = evidence
+    support = prior.update(log_odds, start.support)
     learn = learn_noise and model.noise_precision is None
     noise = NoiseFactor.learned(model, x) if learn else start.noise
     return TurboState(model, x, second, precisions, support, noise, problem.live)
@@ -68,16 +68,16 @@ def turbo_round(
     problem: TurboProblem,
     model: TurboModel,
     prior: SupportPrior,
-    start: TurboStart | TurboState,
-    inner_sweeps: int = 1,
+    start: InitialFactors | TurboState,
+    n_inner_sweeps: int = 1,
     *,
     learn_noise: bool = True,
 ) -> TurboState:
-    """Sweep `inner_sweeps` times with the messages of the prior held fixed, then let the prior answer the evidence.
+    """Sweep `n_inner_sweeps` times with the messages of the prior held fixed, then let the prior answer the evidence.
 
     What goes to the prior is the evidence alone, and what comes back is extrinsic: no factor ever meets its own opinion
     again.
     """
-    for _ in range(inner_sweeps - 1):
+    for _ in range(n_inner_sweeps - 1):
         start = turbo_sweep(problem, model, _Fixed(start.support), start, learn_noise=learn_noise)
     return turbo_sweep(problem, model, prior, start, learn_noise=learn_noise)

@@ -16,7 +16,8 @@ from sparsetheory.typing import AnyArray
 __all__ = ["TurboCSCertificate"]
 
 _EPS = float(np.finfo(np.float64).eps)
-# As in the solver: the largest share of its input that a denoiser keeps, and the smallest share of a learned noise.
+# As in the solver: the largest fraction of its input that a denoiser keeps, and the smallest fraction of a learned
+# noise.
 _LARGEST_SHARE, _SMALLEST = 0.999, 1e-14
 
 
@@ -168,11 +169,11 @@ class TurboCSCertificate(Certificate):
             noise = max(linear.left(F, y, before, noise), floor)
         linear = _Linear.of(F, y, before, noise)
         r, tau = before.mean + linear.move / linear.gone, max(before.var * linear.kept / linear.gone, least)
-        beta = 1.0 if np.iscomplexobj(F) else 0.5
+        exponent = 1.0 if np.iscomplexobj(F) else 0.5
         variance, total = before.variance, before.variance + tau
         energy = np.abs(r) ** 2
         prior_odds = math.log(before.density / (1.0 - before.density))
-        odds = beta * (np.log(tau / total) + energy / tau - energy / total) + prior_odds
+        odds = exponent * (np.log(tau / total) + energy / tau - energy / total) + prior_odds
         on = 1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0)))
         while_on = r * (variance / total)
         mean = on * while_on
@@ -213,7 +214,7 @@ class _State:
 
 @dataclass(frozen=True, eq=False)
 class _Linear:
-    """The linear estimate: its move from the message, and the shares of the variance that are gone and kept."""
+    """The linear estimate: its move from the message, and the fractions of the variance that are gone and kept."""
 
     move: AnyArray
     gone: float

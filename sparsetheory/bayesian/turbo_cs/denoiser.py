@@ -20,7 +20,7 @@ class ScalarPosterior:
 
     mean: AnyArray
     var: Float64Array
-    post: Float64Array
+    probability: Float64Array
     second_on: Float64Array
 
 
@@ -34,20 +34,21 @@ class BernoulliGaussian:
         Probability :math:`\lambda` of being on.
     variance : float
         Variance of a coefficient that is on.
-    beta : float
+    exponent : float
         Exponent of the Gaussian: 1/2 for real, 1 for complex coefficients.
     """
 
     density: float
     variance: float
-    beta: float
+    exponent: float
 
-    def posterior(self, r: AnyArray, tau: float) -> ScalarPosterior:
-        """Return the posterior of coefficients given ``r = x + noise`` of variance `tau`, O(N)."""
+    def posterior(self, observed: AnyArray, noise_variance: float) -> ScalarPosterior:
+        """Return the posterior given ``observed = x + noise`` with noise of variance `noise_variance`, O(N)."""
+        r, tau = observed, noise_variance
         total = self.variance + tau
         energy = np.abs(r) ** 2
         # |r|^2 / tau - |r|^2 / total, without the difference.
-        evidence = self.beta * (energy / tau * (self.variance / total) - np.log1p(self.variance / tau))
+        evidence = self.exponent * (energy / tau * (self.variance / total) - np.log1p(self.variance / tau))
         post = expit(logit(self.density) + evidence)
         shrink = self.variance / total
         on = shrink * r
@@ -56,11 +57,14 @@ class BernoulliGaussian:
         var = post * shrink * tau + post * (1.0 - post) * np.abs(on) ** 2
         return ScalarPosterior(post * on, var, post, second)
 
-    def mmse(self, tau: float) -> float:
+    def mmse(self, noise_variance: float) -> float:
         """Return the expected posterior variance, by quadrature."""
         total = 0.0
-        for share, scale in ((1.0 - self.density, tau), (self.density, tau + self.variance)):
-            if self.beta == 1.0:
+        for share, scale in (
+            (1.0 - self.density, noise_variance),
+            (self.density, noise_variance + self.variance),
+        ):
+            if self.exponent == 1.0:
                 # The energy of a complex normal variable is exponential.
                 s = 60.0 * _NODES**4
                 weight = np.exp(-s) * 240.0 * _NODES**3
@@ -69,5 +73,5 @@ class BernoulliGaussian:
                 z = 11.0 * _NODES**3
                 weight = np.sqrt(2.0 / np.pi) * np.exp(-0.5 * z**2) * 33.0 * _NODES**2
                 r = np.sqrt(scale) * z
-            total += share * float(trapezoid(weight * self.posterior(r, tau).var, _NODES))
+            total += share * float(trapezoid(weight * self.posterior(r, noise_variance).var, _NODES))
         return total

@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -10,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from sparsetheory.bayesian.data_units import require_coefficients
+from sparsetheory.bayesian.noise import LEARNED_OR_KNOWN, known_noise
 from sparsetheory.bayesian.turbo.checks import read_arrays, read_rows
 from sparsetheory.bayesian.turbo_cs.certificate import TurboCSCertificate
 from sparsetheory.bayesian.turbo_cs.denoiser import BernoulliGaussian
@@ -23,7 +25,17 @@ from sparsetheory.bayesian.turbo_cs.message_passing import (
     run_turbo_cs,
 )
 from sparsetheory.blas_threads import blas_threads, gram_work
-from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE
+from sparsetheory.constraints import (
+    COUNT,
+    FLAG,
+    FRACTION,
+    NONNEGATIVE,
+    POSITIVE,
+    Choice,
+    Constraint,
+    Real,
+    check_parameters,
+)
 from sparsetheory.ranges import require_squares
 from sparsetheory.typing import AnyArray
 
@@ -45,23 +57,24 @@ class TurboCS(RegressorMixin, BaseEstimator):
         Probability that a coefficient is not zero.
     signal_variance : "auto" or float
         Variance of coefficients that are not zero; "auto" gives the data the energy that they have.
-    noise : "learn" or float
+    noise_variance : "learn" or float
         Variance of the noise per observation (of complex noise, both parts together), or to learn it by
         expectation-maximisation.
     learn_prior : bool
         Learn density and variance in the same way.
     damping : float
-        Share of the last message in the next one, below 1.
+        Fraction of the last message in the next one, below 1.
     max_iter : int
         Most exchanges.
     tol : float
-        Stop once an exchange changes the message, and noise and prior where they are learned, by at most this share.
+        Tolerance, relative to the sizes of the message, and of noise and prior where they are learned: stop once an
+        exchange changes each by at most this.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,)
         Posterior means, in the precision of F.
-    var_, support_proba_ : ndarray of shape (n_features,)
+    coef_variance_, support_proba_ : ndarray of shape (n_features,)
         Posterior variances, and probabilities of being on.
     support_ : ndarray of int
         Coefficients that are on with a probability above one half.
@@ -98,19 +111,29 @@ class TurboCS(RegressorMixin, BaseEstimator):
     >>> import numpy as np
     >>> from sparsetheory.bayesian import TurboCS, partial_pilots
     >>> rng = np.random.default_rng(0)
-    >>> F, x = partial_pilots(100, 200, rng), np.zeros(200)
+    >>> F, x = partial_pilots(100, 200, random_state=rng), np.zeros(200)
     >>> x[:20] = rng.standard_normal(20)
-    >>> model = TurboCS(noise=1e-6).fit(F, F @ x + 1e-3 * rng.standard_normal(100))
+    >>> model = TurboCS(noise_variance=1e-6).fit(F, F @ x + 1e-3 * rng.standard_normal(100))
     >>> bool(np.linalg.norm(model.coef_ - x) < 0.01 * np.linalg.norm(x))
     True
     """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "density": FRACTION,
+        "signal_variance": POSITIVE | Choice("auto"),
+        "noise_variance": LEARNED_OR_KNOWN,
+        "learn_prior": FLAG,
+        "damping": Real(0.0, 1.0, closed="left"),
+        "max_iter": COUNT,
+        "tol": NONNEGATIVE,
+    }
 
     def __init__(
         self,
         *,
         density: float = 0.1,
         signal_variance: float | Literal["auto"] = "auto",
-        noise: float | Literal["learn"] = "learn",
+        noise_variance: float | Literal["learn"] = "learn",
         learn_prior: bool = False,
         damping: float = 0.0,
         max_iter: int = 100,
@@ -118,7 +141,7 @@ class TurboCS(RegressorMixin, BaseEstimator):
     ) -> None:
         self.density = density
         self.signal_variance = signal_variance
-        self.noise = noise
+        self.noise_variance = noise_variance
         self.learn_prior = learn_prior
         self.damping = damping
         self.max_iter = max_iter
@@ -143,8 +166,9 @@ class TurboCS(RegressorMixin, BaseEstimator):
         ValueError
             If data are not finite, shapes do not fit, or a parameter is out of its range.
         """
+        check_parameters(self)
         F, y = self._check(F, y)
-        noise = self._check_parameters()
+        noise = known_noise(self.noise_variance)
         kind = np.complex128 if np.iscomplexobj(F) else np.float64
         matrix, data = F.astype(kind), y.astype(kind)
         # Largest entries of one, so that no square overflows.
@@ -198,33 +222,21 @@ class TurboCS(RegressorMixin, BaseEstimator):
             raise ValueError(f"y must be a vector; got shape {y.shape}")
         return F, y
 
-    def _check_parameters(self) -> float | None:
-        """Return the noise variance if it is known."""
-        FRACTION.check("density", self.density)
-        COUNT.check("max_iter", self.max_iter)
-        NONNEGATIVE.check("tol", self.tol)
-        if NONNEGATIVE.check("damping", self.damping) >= 1:
-            raise ValueError(f"damping must be below 1; got {self.damping!r}")
-        if isinstance(self.noise, str) and self.noise == "learn":
-            return None
-        if isinstance(self.noise, str):
-            raise ValueError(f"noise must be a positive variance or 'learn'; got {self.noise!r}")
-        return POSITIVE.check("noise", self.noise)
-
     def _variance(self, per_coefficient: float, unit: float) -> float:
         """Return the variance of coefficients that are on, times `unit` if it is given."""
-        if isinstance(self.signal_variance, str) and self.signal_variance == "auto":
-            return per_coefficient / self.density
         if isinstance(self.signal_variance, str):
-            raise ValueError(f"signal_variance must be a positive number or 'auto'; got {self.signal_variance!r}")
-        return POSITIVE.check("signal_variance", self.signal_variance) * unit
+            return per_coefficient / self.density
+        return self.signal_variance * unit
 
     def _keep(self, run: TurboCSRun, dtype: Any, data_unit: float, unit: float) -> None:
         """Store a run, in the units of the user: of the data, and of the coefficients."""
         real = np.empty(0, dtype).real.dtype
-        self.coef_ = (unit * run.post.mean).astype(dtype)
-        self.var_, self.support_proba_ = (unit**2 * run.post.var).astype(real), run.post.post.astype(real)
-        self.support_ = np.flatnonzero(run.post.post > 0.5)
+        self.coef_ = (unit * run.posterior.mean).astype(dtype)
+        self.coef_variance_, self.support_proba_ = (
+            (unit**2 * run.posterior.var).astype(real),
+            run.posterior.probability.astype(real),
+        )
+        self.support_ = np.flatnonzero(run.posterior.probability > 0.5)
         self.noise_variance_ = data_unit**2 * run.noise
         self.density_, self.signal_variance_ = run.state.prior.density, unit**2 * run.state.prior.variance
         units = {name: data_unit**2 if name == "noise_variance" else unit**2 for name in run.history} | {"change": 1.0}
@@ -242,7 +254,7 @@ class TurboCS(RegressorMixin, BaseEstimator):
     def _keep_nothing(self, noise: float, F: AnyArray) -> Self:
         """Store x = 0, where no column has anything to do with the data."""
         real, n = F.real.dtype, F.shape[1]
-        self.coef_, self.var_ = np.zeros(n, F.dtype), np.zeros(n, real)
+        self.coef_, self.coef_variance_ = np.zeros(n, F.dtype), np.zeros(n, real)
         self.support_proba_, self.support_ = np.zeros(n, real), np.empty(0, np.intp)
         self.noise_variance_, self.density_, self.signal_variance_ = (
             noise,

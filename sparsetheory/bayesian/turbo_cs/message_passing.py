@@ -22,7 +22,7 @@ __all__ = [
 
 # A denoiser that keeps nearly all of the variance of its input has nothing to say; its message is then this weak.
 _LARGEST_SHARE = 0.999
-# Variances and learned noise stay above this share of the variance of the prior, or of the data.
+# Variances and learned noise stay above this fraction of the variance of the prior, or of the data.
 SMALLEST = 1e-14
 
 
@@ -60,15 +60,17 @@ class LinearModule:
     def extrinsic(self, prior: Message, noise: float) -> Message:
         r"""Return the posterior with the prior taken out.
 
-        With the mean share :math:`\alpha = \frac1N \sum_i \frac{v s_i^2}{v s_i^2 + \sigma^2}` that the data remove from
-        the variance, the posterior variance is :math:`v (1 - \alpha)`, and so the extrinsic one
+        With the mean fraction :math:`\alpha = \frac1N \sum_i \frac{v s_i^2}{v s_i^2 + \sigma^2}` that the data remove
+        from the variance, the posterior variance is :math:`v (1 - \alpha)`, and so the extrinsic one
         :math:`v (1 - \alpha) / \alpha` and the mean :math:`x + (\hat x - x) / \alpha`, without a difference of
         reciprocals.
         """
+        # In the singular vectors the gain of direction i is v s_i^2 / (v s_i^2 + noise); directions that F does not
+        # reach have gain zero. O(M N) for the two products with F, O(M min(M, N)) in between.
         gain = self._gain(prior.var, noise)
         n = self.F.shape[1]
         alpha = float(np.sum(prior.var * self.values**2 * gain)) / n
-        # Summed, not subtracted from one, of which nothing may be left.
+        # What is kept, 1 - alpha, is summed: subtracted from one it would have no digits where noise is small.
         kept = (noise * float(gain.sum()) + (n - gain.size)) / n
         residual = self.y - self.F @ prior.mean
         move = prior.var * (self.F.conj().T @ (self.left @ (gain * (self.left.conj().T @ residual))))
@@ -109,7 +111,7 @@ class TurboCSRun:
     """The end of a run: the state of the last exchange, posterior and noise that it led to, and the history."""
 
     state: TurboCSState
-    post: ScalarPosterior
+    posterior: ScalarPosterior
     noise: float
     history: dict[str, Float64Array]
     converged: bool
@@ -128,6 +130,8 @@ class TurboCSRules:
 
 def run_turbo_cs(module: LinearModule, start: TurboCSState, rules: TurboCSRules) -> TurboCSRun:
     """Exchange messages until an exchange changes message, noise and prior by at most the tolerance."""
+    # Invariant: `state` is what the last exchange started from and `after` where it led, so that what is returned is
+    # the first state that one more exchange changes by at most the tolerance.
     prior = start.prior
     # Smallest variance of a message, and of the noise.
     floors = SMALLEST * prior.density * prior.variance, SMALLEST * float(np.mean(np.abs(module.y) ** 2))
@@ -149,13 +153,18 @@ def exchange(
     module: LinearModule, state: TurboCSState, rules: TurboCSRules, floors: tuple[float, float]
 ) -> tuple[TurboCSState, ScalarPosterior, float]:
     """Do one exchange; return where it leads, the posterior on the way, and the variance of the linear message."""
+    # 1. Linear module: noise from the residual of its posterior, then its extrinsic message, an estimate of every
+    #    coefficient in (supposedly white Gaussian) noise of one variance.
     message, noise = state.message, state.noise
     if rules.learn_noise:
         noise = max(module.learned_noise(message, noise), floors[1])
     observed = module.extrinsic(message, noise)
     observed = replace(observed, var=max(observed.var, floors[0]))
+    # 2. Denoiser: the posterior of each coefficient by itself, and its extrinsic message. Taking out what came in keeps
+    #    the errors of both modules uncorrelated.
     post = state.prior.posterior(observed.mean, observed.var)
     answer, keep = extrinsic(post, observed), rules.damping
+    # 3. Damping, and the prior that suits the posterior best.
     damped = Message(
         (1.0 - keep) * answer.mean + keep * message.mean,
         max((1.0 - keep) * answer.var + keep * message.var, floors[0]),
@@ -179,8 +188,8 @@ def state_change(before: TurboCSState, after: TurboCSState) -> float:
 
 def _learned(prior: BernoulliGaussian, post: ScalarPosterior) -> BernoulliGaussian:
     """Return the density and variance that suit a posterior best, off the ends where it could not change any more."""
-    n = post.post.size
-    density = float(np.clip(post.post.mean(), 1e-3 / n, 1.0 - 1e-3 / n))
-    weight = float(post.post.sum())
-    variance = float(post.post @ post.second_on) / weight if weight > 0 else 0.0
+    n = post.probability.size
+    density = float(np.clip(post.probability.mean(), 1e-3 / n, 1.0 - 1e-3 / n))
+    weight = float(post.probability.sum())
+    variance = float(post.probability @ post.second_on) / weight if weight > 0 else 0.0
     return replace(prior, density=density, variance=max(variance, SMALLEST * prior.variance))

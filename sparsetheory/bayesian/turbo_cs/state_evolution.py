@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsetheory.bayesian.turbo_cs.denoiser import BernoulliGaussian
-from sparsetheory.constraints import COUNT, FRACTION, POSITIVE
+from sparsetheory.constraints import COUNT, FLAG, FRACTION, POSITIVE, Real
 from sparsetheory.typing import Float64Array
 
 __all__ = ["StateEvolution", "turbo_cs_evolution"]
@@ -24,9 +24,9 @@ class StateEvolution:
 
 
 def turbo_cs_evolution(
-    rate: float,
-    noise_variance: float,
+    measurement_ratio: float,
     *,
+    noise_variance: float,
     density: float = 0.1,
     signal_variance: float = 1.0,
     complex_data: bool = True,
@@ -40,7 +40,7 @@ def turbo_cs_evolution(
 
     Parameters
     ----------
-    rate : float
+    measurement_ratio : float
         Rows over columns, M / N, in (0, 1].
     noise_variance : float
         Variance of the noise per observation.
@@ -68,20 +68,19 @@ def turbo_cs_evolution(
     Examples
     --------
     >>> from sparsetheory.bayesian import turbo_cs_evolution
-    >>> path = turbo_cs_evolution(0.5, 1e-3)
+    >>> path = turbo_cs_evolution(0.5, noise_variance=1e-3)
     >>> bool(path.mse[0] > path.mse[-1] > 1e-4), float(path.linear_variance[0].round(4))
     (True, 0.102)
     """
-    share = POSITIVE.check("rate", rate)
-    if share > 1:
-        raise ValueError(f"rate must be at most 1, rows over columns; got {rate!r}")
+    ratio = Real(0.0, 1.0, closed="right").check("measurement_ratio", measurement_ratio)
     noise = POSITIVE.check("noise_variance", noise_variance)
     FRACTION.check("density", density)
+    FLAG.check("complex_data", complex_data)
     variance = POSITIVE.check("signal_variance", signal_variance)
     prior = BernoulliGaussian(density, variance, 1.0 if complex_data else 0.5)
     v, rows = density * variance, []
     for _ in range(COUNT.check("n_iter", n_iter)):
-        tau = (v + noise) / share - v
+        tau = (v + noise) / ratio - v
         mse = prior.mmse(tau)
         v = mse / (1.0 - mse / tau)
         rows.append((tau, v, mse))

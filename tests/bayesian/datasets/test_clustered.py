@@ -28,9 +28,9 @@ def test_reproducible_and_of_moderate_support():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="n_rows must be"):
+    with pytest.raises(ValueError, match="n_samples must be"):
         make_clustered(0, 5)
     with pytest.raises(ValueError, match="snr_db must be"):
         make_clustered(5, 5, snr_db=np.inf)
     with pytest.raises(ValueError, match="hardly ever give a support"):
-        make_clustered(10, 200, p01=0.99, p10=0.01, random_state=0)
+        make_clustered(10, 200, activation=0.99, deactivation=0.01, random_state=0)

@@ -58,7 +58,7 @@ def test_contractions(rng):
     [
         ((np.ones((2, 3)), np.ones((2, 3)), 0), r"A must have shape \(M, 2\) for mode 0"),
         ((np.ones((2, 3)), np.ones(3), 1), "A must have shape"),
-        ((np.ones((2, 3)), np.ones((2, 3)), 2), "mode must be between -2 and 1"),
+        ((np.ones((2, 3)), np.ones((2, 3)), 2), "mode must be an integer from -2 to 1; got 2"),
     ],
 )
 def test_bad_mode_products(arguments, message):

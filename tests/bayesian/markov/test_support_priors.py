@@ -10,7 +10,6 @@ from scipy.special import expit, logit, logsumexp
 from sparsetheory.bayesian.markov.chain import chain_messages
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior, SupportBelief
 from sparsetheory.bayesian.markov.support_priors_grid import GridPrior, RowsPrior
-from sparsetheory.bayesian.turbo.checks import make_prior
 
 seeds = st.integers(0, 2**32 - 1)
 PRIORS = {
@@ -30,13 +29,13 @@ def test_own_evidence_never_comes_back(prior, rng):
         changed = ell.copy()
         changed[i] += 7.0
         # On a grid the evidence comes back along loops, weakly, and within the tolerance of sum-product.
-        returned = abs(prior.update(changed, None).ext[i] - belief.ext[i])
+        returned = abs(prior.update(changed, None).extrinsic[i] - belief.extrinsic[i])
         assert returned <= (0.5 if isinstance(prior, GridPrior) else 1e-12)
     again = belief
     for _ in range(30):
         again = prior.update(ell, again)
-    np.testing.assert_array_equal(again.post, belief.post)
-    np.testing.assert_allclose(expit(belief.ext + ell), belief.post, atol=1e-15)
+    np.testing.assert_array_equal(again.probability, belief.probability)
+    np.testing.assert_allclose(expit(belief.extrinsic + ell), belief.probability, atol=1e-15)
 
 
 def test_feeding_the_posterior_back_would_saturate(rng):
@@ -46,12 +45,12 @@ def test_feeding_the_posterior_back_would_saturate(rng):
     exact, _ = marginals(states, weights, ell)
     evidence = ell.copy()
     for _ in range(30):
-        posterior = chain_messages(evidence, 0.05, 0.2).post
+        posterior = chain_messages(evidence, activation=0.05, deactivation=0.2).probability
         evidence = np.clip(logit(np.clip(posterior, 1e-12, 1 - 1e-12)) + ell, -1e3, 1e3)
-    saturated = chain_messages(evidence, 0.05, 0.2).post
+    saturated = chain_messages(evidence, activation=0.05, deactivation=0.2).probability
     assert np.minimum(saturated, 1 - saturated).max() < 1e-6
     assert np.abs(saturated - exact).mean() > 0.1
-    assert np.abs(PRIORS["chain"].update(ell, None).post - exact).max() < 1e-12
+    assert np.abs(PRIORS["chain"].update(ell, None).probability - exact).max() < 1e-12
 
 
 @given(seeds, st.floats(0.01, 0.99), st.floats(0.01, 0.99), st.floats(0.01, 0.99))
@@ -59,7 +58,7 @@ def test_chain_factor_is_the_posterior(seed, p01, p10, p_init):
     ell = np.random.default_rng(seed).normal(0, 3, 8)
     belief = ChainPrior(p01, p10, (1, 8), p_init).update(ell, None)
     post, log_z = marginals(*chain_log_weights(p01, p10, p_init, 8), ell)
-    np.testing.assert_allclose(belief.post, post, atol=1e-12)
+    np.testing.assert_allclose(belief.probability, post, atol=1e-12)
     assert belief.log_prior == pytest.approx(log_z - post @ ell, abs=1e-10)
 
 
@@ -68,7 +67,7 @@ def test_memoryless_chain_is_independent(seed, density):
     ell = np.random.default_rng(seed).normal(0, 5, 9)
     chain = ChainPrior(density, 1 - density, (1, 9)).update(ell, None)
     independent = IndependentPrior(density).update(ell, None)
-    np.testing.assert_allclose(chain.ext, independent.ext, atol=1e-10)
+    np.testing.assert_allclose(chain.extrinsic, independent.extrinsic, atol=1e-10)
     assert chain.log_prior == pytest.approx(independent.log_prior, abs=1e-9)
 
 
@@ -89,9 +88,9 @@ def test_grids_pool_rows_and_columns(seed, p01, p10):
     post, log_z = marginals(states, weights, ell)
     assert logsumexp(weights) <= 1e-12
     approximate = GridPrior(p01, p10, (2, 3)).update(ell.ravel(), None)
-    assert np.abs(approximate.post - post.ravel()).max() < 0.1
+    assert np.abs(approximate.probability - post.ravel()).max() < 0.1
     bounded = RowsPrior(p01, p10, (2, 3), max_iter=500).update(ell.ravel(), None)
-    assert bounded.log_prior + bounded.post @ ell.ravel() <= log_z + 1e-10
+    assert bounded.log_prior + bounded.probability @ ell.ravel() <= log_z + 1e-10
 
 
 def test_rows_go_on_from_where_they_were(rng):
@@ -100,7 +99,7 @@ def test_rows_go_on_from_where_they_were(rng):
     values, belief = [], None
     for _ in range(10):
         belief = prior.update(ell, belief)
-        values.append(belief.log_prior + belief.post @ ell)
+        values.append(belief.log_prior + belief.probability @ ell)
     assert np.all(np.diff(values) >= -1e-12)
     assert values[-1] > values[0]
 
@@ -110,9 +109,9 @@ def test_learned_chain_counts_expected_switches():
     prior = ChainPrior(0.3, 0.3, (1, 8))
     found = prior.learned(prior.update(ell, None))
     # One off node of two is followed by an on node, two on nodes of five by an off node; it starts on.
-    assert found.p01 == pytest.approx(1 / 2, abs=1e-9)
-    assert found.p10 == pytest.approx(2 / 5, abs=1e-9)
-    assert found.p_init == 1 - 1e-4
+    assert found.activation == pytest.approx(1 / 2, abs=1e-9)
+    assert found.deactivation == pytest.approx(2 / 5, abs=1e-9)
+    assert found.initial == 1 - 1e-4
 
 
 def test_learned_probabilities_stay_inside_but_may_keep_what_was_given():
@@ -121,23 +120,11 @@ def test_learned_probabilities_stay_inside_but_may_keep_what_was_given():
     assert IndependentPrior(1 - 1e-6).learned(all_on).density == 1 - 1e-6
     single = ChainPrior(0.3, 0.2, (4, 1))
     learned = single.learned(single.update(np.full(4, 40.0), None))
-    assert (learned.p01, learned.p10) == (0.3, 0.2)
-
-
-@pytest.mark.parametrize("prior", ["chain2d_rows", "grid_bp", "grid_rows_mf"])
-@pytest.mark.parametrize("shape", [(1, 7), (7, 1)])
-def test_a_grid_of_one_line_is_the_chain(prior, shape):
-    assert make_prior(prior, 0.1, 0.3, shape, 7) == ChainPrior(0.1, 0.3, (1, 7))
-
-
-def test_repelling_neighbours_are_allowed_with_a_warning():
-    with pytest.warns(RuntimeWarning, match=r"p01 \+ p10 = 1.4 > 1"):
-        make_prior("chain", 0.5, 0.9, None, 7)
-    assert make_prior("iid", 0.5, 0.9, None, 7) == IndependentPrior(0.5 / 1.4)
+    assert (learned.activation, learned.deactivation) == (0.3, 0.2)
 
 
 def test_a_state_that_is_never_visited_keeps_its_probability():
     prior = ChainPrior(0.3, 0.2, (1, 4))
     learned = prior.learned(prior.update(np.full(4, 1e4), None))
-    assert learned.p01 == pytest.approx(0.3)
-    assert learned.p10 == 1e-4
+    assert learned.activation == pytest.approx(0.3)
+    assert learned.deactivation == 1e-4

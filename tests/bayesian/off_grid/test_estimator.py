@@ -15,6 +15,7 @@ from sparsetheory.bayesian.off_grid.grid_step import DynamicGrid, grid_gradient,
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo.elbo import turbo_elbo
 from sparsetheory.bayesian.turbo.estimator import TurboVBI
+from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 
 T = np.linspace(0, 1, 40)[:, None]
 
@@ -38,13 +39,13 @@ def channel():
 
 
 def _fit(problem, **options):
-    return OffGridTurboVBI(**({"noise": problem.noise_variance} | options)).fit(problem.F, problem.y)
+    return OffGridTurboVBI(**({"noise_variance": problem.noise_variance} | options)).fit(problem.F, problem.y)
 
 
 def _case(seed, complex_data, n_snapshots):
     """A fit on the grid of data between its points, with few coefficients, and the grid."""
     rng = np.random.default_rng(seed)
-    array = half_wavelength_array(10, rng.standard_normal((8, 10)), 12)
+    array = half_wavelength_array(10, pilots=rng.standard_normal((8, 10)), n_directions=12)
     if not complex_data:
         array = ParametricMatrix(
             lambda t, q, a=array: a.block(t, q).real, lambda t, q, a=array: a.slope_block(t, q).real, array.grid
@@ -54,15 +55,15 @@ def _case(seed, complex_data, n_snapshots):
         (8, n_snapshots)
     )
     grid = DynamicGrid.of(array, Y.astype(complex if complex_data else float))
-    model = TurboVBI(prior="iid", noise=0.01, p01=0.1, p10=0.3)
+    model = TurboVBI(prior=SparsePrior("iid", activation=0.1, deactivation=0.3), noise_variance=0.01)
     return grid, model.fit(grid.problem.F, grid.problem.Y).state_
 
 
 def _log_evidence(F, Y, state):
     """Log density of the data under the Gaussian with the expected precisions, without constants."""
-    C = (F / state.expected) @ F.conj().T + np.eye(F.shape[0]) / state.noise.mean
+    C = (F / state.expected_precisions) @ F.conj().T + np.eye(F.shape[0]) / state.noise.mean
     quadratic = np.einsum("ml,mk,kl->", Y.conj(), np.linalg.inv(C), Y).real
-    return -state.model.beta * (Y.shape[1] * np.linalg.slogdet(C)[1] + quadratic)
+    return -state.model.exponent * (Y.shape[1] * np.linalg.slogdet(C)[1] + quadratic)
 
 
 @pytest.mark.parametrize("complex_data", [False, True])
@@ -70,17 +71,17 @@ def _log_evidence(F, Y, state):
 def test_gradient_is_that_of_the_evidence(complex_data, n_snapshots):
     for seed in range(5):
         grid, state = _case(seed, complex_data, n_snapshots)
-        q = np.flatnonzero(state.support.post > 0.5)
+        q = np.flatnonzero(state.support.probability > 0.5)
         Y, here = grid.problem.Y, refreshed(grid.problem, state)
         gradient = grid_gradient(grid.problem, here, grid.slopes(q), q)
         h = 1e-6
         for k, index in enumerate(q):
-            ends = [grid.theta + sign * h * (np.arange(12) == index) for sign in (1, -1)]
+            ends = [grid.parameters + sign * h * (np.arange(12) == index) for sign in (1, -1)]
             up, down = (_log_evidence(grid.matrix.matrix(end), Y, state) for end in ends)
             # Rounding of the evidence over the step, and third derivatives times its square.
             assert gradient[k] == pytest.approx((up - down) / (2 * h), rel=1e-5, abs=1e-7 * (1 + abs(up)) / h * 1e-6)
         # The bound with the best Gaussian factor differs from the evidence by what does not depend on the matrix.
-        moved = grid.moved(q, grid.theta[q] + 0.1 * grid.matrix.spacing[q])
+        moved = grid.moved(q, grid.parameters[q] + 0.1 * grid.matrix.spacing[q])
         there = refreshed(moved.problem, state)
         gain = _log_evidence(moved.problem.F, Y, state) - _log_evidence(grid.problem.F, Y, state)
         assert turbo_elbo(there) - turbo_elbo(here) == pytest.approx(gain, rel=1e-6, abs=1e-8)
@@ -90,16 +91,16 @@ def test_gradient_is_that_of_the_evidence(complex_data, n_snapshots):
 def test_steps_ascend_and_stay_in_their_cells(rule):
     for seed in range(10):
         grid, state = _case(seed, seed % 2 == 0, 1)
-        q = np.flatnonzero(state.support.post > 0.5)
+        q = np.flatnonzero(state.support.probability > 0.5)
         others = np.delete(np.arange(12), q)
         for _ in range(5):
             before = _log_evidence(grid.problem.F, grid.problem.Y, state)
             step = grid_step(grid, state, rule)
             assert _log_evidence(step.grid.problem.F, grid.problem.Y, state) >= before - 1e-9 * abs(before)
             low, high = grid.matrix.bounds
-            assert np.all((low <= step.grid.theta) & (step.grid.theta <= high))
-            np.testing.assert_array_equal(step.grid.theta[others], grid.matrix.grid[others])
-            np.testing.assert_allclose(step.grid.problem.F, grid.matrix.matrix(step.grid.theta), atol=1e-14)
+            assert np.all((low <= step.grid.parameters) & (step.grid.parameters <= high))
+            np.testing.assert_array_equal(step.grid.parameters[others], grid.matrix.grid[others])
+            np.testing.assert_allclose(step.grid.problem.F, grid.matrix.matrix(step.grid.parameters), atol=1e-14)
             grid = step.grid
 
 
@@ -107,20 +108,20 @@ def test_curvature_of_the_evidence_is_no_larger():
     """What other columns explain does not hold a step back, so that of "ascent" is at least that of "surrogate"."""
     for seed in range(10):
         grid, state = _case(seed, True, 1)
-        q = np.flatnonzero(state.support.post > 0.5)
+        q = np.flatnonzero(state.support.probability > 0.5)
         here = refreshed(grid.problem, state)
         slopes = grid.slopes(q)
-        C = (grid.problem.F / state.expected) @ grid.problem.F.conj().T + np.eye(8) / state.noise.mean
-        expected = 2 * here.second[q] * np.einsum("mq,mk,kq->q", slopes.conj(), np.linalg.inv(C), slopes).real
+        C = (grid.problem.F / state.expected_precisions) @ grid.problem.F.conj().T + np.eye(8) / state.noise.mean
+        expected = 2 * here.second_moment[q] * np.einsum("mq,mk,kq->q", slopes.conj(), np.linalg.inv(C), slopes).real
         gradient = grid_gradient(grid.problem, here, slopes, q)
-        target = grid.clipped(q, grid.theta[q] + gradient / expected)
-        move = np.max(np.abs(target - grid.theta[q]) / grid.matrix.spacing[q])
+        target = grid.clipped(q, grid.parameters[q] + gradient / expected)
+        move = np.max(np.abs(target - grid.parameters[q]) / grid.matrix.spacing[q])
         assert grid_step(grid, state, "ascent").move == pytest.approx(move, rel=1e-6)
         assert grid_step(grid, state, "surrogate").move <= move * (1 + 1e-9)
 
 
 def test_nothing_on_nothing_moves(channel):
-    state = TurboVBI(noise=0.1).fit(channel.F.matrix(), 0 * channel.y).state_
+    state = TurboVBI(noise_variance=0.1).fit(channel.F.matrix(), 0 * channel.y).state_
     grid = DynamicGrid.of(channel.F, channel.y[:, None])
     step = grid_step(grid, state, "ascent")
     assert step.move == 0
@@ -154,9 +155,9 @@ def test_finds_paths_between_grid_points():
         strongest = np.sort(np.argsort(-np.abs(model.coef_))[:2])
         np.testing.assert_array_equal(strongest, [30, 80])
         np.testing.assert_allclose(model.offsets_[[30, 80]], problem.offsets, atol=0.1)
-        np.testing.assert_allclose(model.theta_, problem.F.grid + model.offsets_ * problem.F.spacing)
-        fixed = TurboVBI(noise=problem.noise_variance).fit(problem.F.matrix(), problem.y)
-        errors["moved"].append(problem.nmse(model.coef_, model.theta_))
+        np.testing.assert_allclose(model.parameters_, problem.F.grid + model.offsets_ * problem.F.spacing)
+        fixed = TurboVBI(noise_variance=problem.noise_variance).fit(problem.F.matrix(), problem.y)
+        errors["moved"].append(problem.nmse(model.coef_, model.parameters_))
         errors["fixed"].append(problem.nmse(fixed.coef_))
         error = np.sum(np.abs(_most_likely(problem) - problem.channel) ** 2)
         errors["likely"].append(error / np.sum(np.abs(problem.channel) ** 2))
@@ -168,7 +169,7 @@ def test_finds_paths_between_grid_points():
 @pytest.mark.parametrize("options", [{}, {"prior": "iid"}, {"coupling": "meanfield"}, {"step": "surrogate"}])
 @pytest.mark.parametrize("anneal_grid", [False, True])
 def test_the_bound_never_falls(channel, options, anneal_grid):
-    model = _fit(channel, anneal_grid=anneal_grid, max_iter=200, keep_path=True, **options)
+    model = _fit(channel, anneal_grid=anneal_grid, max_iter=200, keep_iterates=True, **options)
     assert np.all(np.diff(model.history_["elbo"]) >= -1e-9 * np.abs(model.history_["elbo"][:-1]))
     assert model.history_["elbo"][-1] == turbo_elbo(model.state_)
     assert model.converged_
@@ -178,7 +179,7 @@ def test_the_bound_never_falls(channel, options, anneal_grid):
     assert model.history_["n_on"][-1] == model.support_.size
 
 
-@pytest.mark.parametrize("options", [{}, {"noise": "learn"}, {"step": "surrogate", "max_iter": 200}])
+@pytest.mark.parametrize("options", [{}, {"noise_variance": "learn"}, {"step": "surrogate", "max_iter": 200}])
 def test_certificate_is_recomputed_and_can_fail(channel, options):
     model = _fit(channel, **options)
     certificate = model.certificate_
@@ -186,7 +187,7 @@ def test_certificate_is_recomputed_and_can_fail(channel, options):
     assert checked.valid
     assert checked.measured == pytest.approx(certificate.measured, rel=1e-3, abs=1e-7)
     assert not certificate.check(channel.F, 1.01 * channel.y).valid
-    assert not certificate.check(half_wavelength_array(128, np.eye(128)[:64]), channel.y).valid
+    assert not certificate.check(half_wavelength_array(128, pilots=np.eye(128)[:64]), channel.y).valid
     narrow = ParametricMatrix(channel.F.columns, channel.F.slopes, channel.F.grid, 1e-4)
     assert "a parameter is outside of its cell" in certificate.check(narrow, channel.y).reason
 
@@ -204,7 +205,7 @@ def test_a_grid_that_has_not_come_to_rest_is_said_twice(channel):
 
 def test_steps_of_fixed_size_fall_and_say_so(channel):
     with pytest.warns(ConvergenceWarning, match="steps of fixed size hardly ever come to rest"):
-        model = _fit(channel, step=0.04, max_iter=30, keep_path=True)
+        model = _fit(channel, step=0.04, max_iter=30, keep_iterates=True)
     assert model.elbo_falls_.size > 0
     assert np.abs(np.diff(model.history_["offsets"][:, model.support_], axis=0)).max() == pytest.approx(0.04)
     assert not model.certificate_.check(channel.F, channel.y).valid
@@ -221,21 +222,28 @@ def test_a_bound_that_falls_though_it_may_not_is_reported(channel, monkeypatch):
 def test_real_bumps_and_snapshots(bumps, rng):
     centres, X = np.array([0.33, 0.66]), rng.standard_normal((2, 5))
     Y = _bump(centres, None) @ X + 0.01 * rng.standard_normal((40, 5))
-    model = OffGridTurboVBI(noise=1e-4, p01=0.1, p10=0.4).fit(bumps, Y)
+    model = OffGridTurboVBI(prior=SparsePrior(activation=0.1, deactivation=0.4), noise_variance=1e-4).fit(bumps, Y)
     assert model.coef_.shape == (5, 11)
     assert model.coef_.dtype == np.float64
     assert model.support_.tolist() == [3, 7]
-    np.testing.assert_allclose(model.theta_[[3, 7]], centres, atol=0.003)
+    np.testing.assert_allclose(model.parameters_[[3, 7]], centres, atol=0.003)
     assert model.certificate_.check(bumps, Y).valid
     np.testing.assert_allclose(model.predict(bumps), Y, atol=0.05)
-    alone = OffGridTurboVBI(noise=1e-4, p01=0.1, p10=0.4).fit(bumps, Y[:, 0])
-    column = OffGridTurboVBI(noise=1e-4, p01=0.1, p10=0.4).fit(bumps, Y[:, :1])
+    alone = OffGridTurboVBI(prior=SparsePrior(activation=0.1, deactivation=0.4), noise_variance=1e-4).fit(
+        bumps, Y[:, 0]
+    )
+    column = OffGridTurboVBI(prior=SparsePrior(activation=0.1, deactivation=0.4), noise_variance=1e-4).fit(
+        bumps, Y[:, :1]
+    )
     np.testing.assert_array_equal(column.coef_[0], alone.coef_)
 
 
 def test_units_of_the_data_do_not_matter(channel):
-    one, scaled = _fit(channel), OffGridTurboVBI(noise=9 * channel.noise_variance).fit(channel.F, 3 * channel.y)
-    np.testing.assert_allclose(scaled.theta_, one.theta_, atol=1e-8)
+    one, scaled = (
+        _fit(channel),
+        OffGridTurboVBI(noise_variance=9 * channel.noise_variance).fit(channel.F, 3 * channel.y),
+    )
+    np.testing.assert_allclose(scaled.parameters_, one.parameters_, atol=1e-8)
     np.testing.assert_allclose(scaled.coef_, 3 * one.coef_, atol=1e-6)
 
 
@@ -244,7 +252,7 @@ def test_units_of_the_parameter_do_not_matter(channel):
     scaled = ParametricMatrix(
         lambda t, q: F.block(t / 10, q), lambda t, q: F.slope_block(t / 10, q) / 10, 10 * F.grid, 10 * F.spacing
     )
-    one, ten = _fit(channel), OffGridTurboVBI(noise=channel.noise_variance).fit(scaled, channel.y)
+    one, ten = _fit(channel), OffGridTurboVBI(noise_variance=channel.noise_variance).fit(scaled, channel.y)
     np.testing.assert_allclose(ten.offsets_, one.offsets_, atol=1e-6)
 
 
@@ -253,19 +261,19 @@ def test_types(bumps, channel):
     narrow = ParametricMatrix(
         lambda t, q: F.block(t, q).astype(np.complex64), lambda t, q: F.slope_block(t, q), F.grid, F.spacing
     )
-    model = OffGridTurboVBI(noise=channel.noise_variance).fit(narrow, channel.y.astype(np.complex64))
+    model = OffGridTurboVBI(noise_variance=channel.noise_variance).fit(narrow, channel.y.astype(np.complex64))
     assert model.coef_.dtype == np.complex64
-    assert model.var_.dtype == model.support_proba_.dtype == np.float32
+    assert model.coef_variance_.dtype == model.support_proba_.dtype == np.float32
     np.testing.assert_allclose(model.offsets_, _fit(channel).offsets_, atol=1e-3)
-    upcast = OffGridTurboVBI(noise=1e-2).fit(bumps, _bump(np.array([0.5]), None)[:, 0] * (1 + 1j))
+    upcast = OffGridTurboVBI(noise_variance=1e-2).fit(bumps, _bump(np.array([0.5]), None)[:, 0] * (1 + 1j))
     assert upcast.coef_.dtype == np.complex128
-    whole = OffGridTurboVBI(noise=1e-2).fit(bumps, np.ones(40, int))
+    whole = OffGridTurboVBI(noise_variance=1e-2).fit(bumps, np.ones(40, int))
     assert whole.coef_.dtype == np.float64
 
 
 def test_zero_data(channel):
     for noise in ("learn", 0.1):
-        model = OffGridTurboVBI(noise=noise).fit(channel.F, 0 * channel.y)
+        model = OffGridTurboVBI(noise_variance=noise).fit(channel.F, 0 * channel.y)
         assert not model.coef_.any()
         assert not model.offsets_.any()
         assert np.isfinite(model.history_["elbo"]).all()
@@ -275,7 +283,7 @@ def test_zero_data(channel):
 def test_the_channel_is_the_prediction_of_the_array(channel):
     model = _fit(channel)
     error = np.sum(np.abs(model.predict(channel.array) - channel.channel) ** 2)
-    assert error / np.sum(np.abs(channel.channel) ** 2) == pytest.approx(channel.nmse(model.coef_, model.theta_))
+    assert error / np.sum(np.abs(channel.channel) ** 2) == pytest.approx(channel.nmse(model.coef_, model.parameters_))
     with pytest.raises(NotFittedError):
         OffGridTurboVBI().predict(channel.F)
     with pytest.raises(TypeError, match="F must be a ParametricMatrix"):
@@ -285,7 +293,7 @@ def test_the_channel_is_the_prediction_of_the_array(channel):
 
 
 def test_fits_repeat_and_clone(channel):
-    model = OffGridTurboVBI(noise="learn", prior="iid", step=0.1)
+    model = OffGridTurboVBI(noise_variance="learn", prior="iid", step=0.1)
     assert clone(model).get_params() == model.get_params()
     one, same = (_fit(channel) for _ in range(2))
     np.testing.assert_array_equal(one.coef_, same.coef_)
@@ -294,18 +302,19 @@ def test_fits_repeat_and_clone(channel):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prior": "grid_bp"}, "prior must be one of 'chain', 'iid'"),
+        ({"prior": "grid_belief_propagation"}, "prior must be a SparsePrior or one of 'chain', 'iid'"),
         ({"step": "down"}, "step must be one of"),
         ({"step": 0.0}, "step must be"),
         ({"step": True}, "step must be"),
-        ({"inner_rounds": 0}, "inner_rounds must be"),
+        ({"max_inner_rounds": 0}, "max_inner_rounds must be"),
         ({"max_iter": 0}, "max_iter must be"),
         ({"tol": -1.0}, "tol must be"),
-        ({"anneal_steps": 0}, "anneal_steps must be"),
+        ({"n_anneal_steps": 0}, "n_anneal_steps must be"),
         ({"init": "zero"}, "init must be one of"),
-        ({"noise": 0.0}, "noise must be"),
-        ({"p01": 1.0}, "p01 must be"),
-        ({"b": -1.0}, "b must be"),
+        ({"noise_variance": 0.0}, "noise_variance must be"),
+        ({"prior": SparsePrior("chain_rows", grid_shape=(1, 40))}, "prior must have the support 'chain' or 'iid'"),
+        ({"prior": SparsePrior(activation=1.0)}, "activation must be"),
+        ({"prior": SparsePrior(on_rate=-1.0)}, "on_rate must be"),
         ({"coupling": "loose"}, "coupling must be one of"),
     ],
 )

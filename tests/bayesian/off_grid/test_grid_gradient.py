@@ -26,17 +26,17 @@ def test_gradient_equals_finite_differences(seed, complex_data):
         steering, slopes = (lambda t, m: _steering(t, m).real), (lambda t, m: _slopes(t, m).real)
     F = steering(theta, 12)
     y = F @ rng.standard_normal(8) + 0.1 * rng.standard_normal(12)
-    state = TurboVBI(prior="iid", noise=0.1, max_iter=500).fit(F, y).state_
+    state = TurboVBI(prior="iid", noise_variance=0.1, max_iter=500).fit(F, y).state_
     q = rng.permutation(8)[:3]
     gradient = dynamic_grid_step(
         slopes(theta, 12)[:, q],
         F,
         y,
-        state.x.mean[:, 0],
-        state.x.columns(q),
-        state.noise.mean,
-        state.model.beta,
-        q,
+        mean=state.x.mean[:, 0],
+        covariance_columns=state.x.columns(q),
+        noise_precision=state.noise.mean,
+        exponent=state.model.exponent,
+        indices=q,
     )
     h = 1e-5
     for k, index in enumerate(q):
@@ -57,11 +57,18 @@ def test_grid_steps_sharpen_frequencies(rng):
     current = grid.copy()
     for _ in range(20):
         F = _steering(current, m)
-        model = TurboVBI(prior="iid", noise=2e-4).fit(F, y)
+        model = TurboVBI(prior="iid", noise_variance=2e-4).fit(F, y)
         x = model.state_.x
         q = np.argsort(-np.abs(model.coef_))[:2]
         gradient = dynamic_grid_step(
-            _slopes(current, m)[:, q], F, y, model.coef_, x.columns(q), model.noise_precision_, 1.0, q
+            _slopes(current, m)[:, q],
+            F,
+            y,
+            mean=model.coef_,
+            covariance_columns=x.columns(q),
+            noise_precision=model.noise_precision_,
+            exponent=1.0,
+            indices=q,
         )
         current[q] += np.sign(gradient) / 20 / n
     strongest = np.sort(current[np.argsort(-np.abs(model.coef_))[:2]])
@@ -73,22 +80,22 @@ def test_grid_steps_sharpen_frequencies(rng):
     ("change", "message"),
     [
         ({"F": np.ones((3, 3))}, "F must have one row"),
-        ({"fprime": np.ones((4, 1))}, "must have 3 columns"),
-        ({"Sigma_cols": np.ones((2, 3))}, "must have 3 columns"),
+        ({"slopes": np.ones((4, 1))}, "must have 3 columns"),
+        ({"covariance_columns": np.ones((2, 3))}, "must have 3 columns"),
         ({"indices": [0, 1, 5]}, "indices must be columns of F"),
-        ({"kappa": 0.0}, "kappa must be"),
-        ({"beta": -1.0}, "beta must be"),
+        ({"noise_precision": 0.0}, "noise_precision must be"),
+        ({"exponent": -1.0}, "exponent must be"),
     ],
 )
 def test_bad_input(change, message):
     good = {
-        "fprime": np.ones((4, 3)),
+        "slopes": np.ones((4, 3)),
         "F": np.ones((4, 3)),
         "y": np.ones(4),
-        "mu": np.ones(3),
-        "Sigma_cols": np.eye(3),
-        "kappa": 1.0,
-        "beta": 1.0,
+        "mean": np.ones(3),
+        "covariance_columns": np.eye(3),
+        "noise_precision": 1.0,
+        "exponent": 1.0,
         "indices": [0, 1, 2],
     }
     with pytest.raises(ValueError, match=message):
@@ -96,6 +103,6 @@ def test_bad_input(change, message):
 
 
 def test_objective_needs_the_matrix_of_the_fit():
-    state = TurboVBI(noise=0.1).fit(np.eye(3), np.ones(3)).state_
+    state = TurboVBI(noise_variance=0.1).fit(np.eye(3), np.ones(3)).state_
     with pytest.raises(ValueError, match="F must be of shape"):
         dynamic_grid_objective(np.eye(4), np.ones(4), state)

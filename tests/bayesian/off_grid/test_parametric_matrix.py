@@ -1,5 +1,7 @@
 """Matrices with a parameter per column, the antenna array among them, and what users get wrong about them."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -86,12 +88,12 @@ def test_bad_columns(powers):
             ParametricMatrix(columns, _power_slope, powers.grid).matrix()
     with pytest.raises(ValueError, match="slopes must have the shape of columns"):
         ParametricMatrix(_power, lambda t, q: np.ones((2, t.size)), powers.grid).check_slopes()
-    with pytest.raises(ValueError, match="theta must have one parameter per column"):
+    with pytest.raises(ValueError, match="parameters must have one parameter per column"):
         powers.matrix([1.0])
 
 
 def test_array_responses_are_unit_vectors_whose_phase_the_direction_does_not_turn():
-    array = half_wavelength_array(16, n_grid=40)
+    array = half_wavelength_array(16, n_directions=40)
     A = array.matrix()
     np.testing.assert_allclose(np.linalg.norm(A, axis=0), 1)
     np.testing.assert_allclose(A[3] / A[2], np.exp(1j * np.pi * array.grid))
@@ -102,7 +104,7 @@ def test_array_responses_are_unit_vectors_whose_phase_the_direction_does_not_tur
 
 def test_pilots_multiply_the_responses(rng):
     pilots = rng.standard_normal((5, 16))
-    seen, array = half_wavelength_array(16, pilots), half_wavelength_array(16)
+    seen, array = half_wavelength_array(16, pilots=pilots), half_wavelength_array(16)
     np.testing.assert_allclose(seen.matrix(), pilots @ array.matrix(), atol=1e-14)
     seen.check_slopes()
 
@@ -111,9 +113,13 @@ def test_pilots_multiply_the_responses(rng):
     ("function", "arguments", "message"),
     [
         (half_wavelength_array, (0,), "n_antennas must be"),
-        (half_wavelength_array, (4, None, 0), "n_grid must be"),
-        (half_wavelength_array, (4, np.ones((2, 3))), "pilots must be a matrix of numbers with 4 columns"),
-        (half_wavelength_array, (4, np.full((2, 4), np.inf)), "pilots contains"),
+        (partial(half_wavelength_array, n_directions=0), (4,), "n_directions must be"),
+        (
+            partial(half_wavelength_array, pilots=np.ones((2, 3))),
+            (4,),
+            "pilots must be a matrix of numbers with 4 columns",
+        ),
+        (partial(half_wavelength_array, pilots=np.full((2, 4), np.inf)), (4,), "pilots contains"),
         (partial_pilots, (5, 4), "n_pilots must be at most n_antennas = 4"),
         (partial_pilots, (0, 4), "n_pilots must be"),
     ],
@@ -126,7 +132,7 @@ def test_bad_arrays(function, arguments, message):
 def test_channel_follows_its_recipe():
     powers, offsets, moduli = [], [], []
     for seed in range(200):
-        problem = make_off_grid_channel(32, 16, cells=(4, 20), snr_db=10, random_state=seed)
+        problem = make_off_grid_channel(n_antennas=32, n_pilots=16, cells=(4, 20), snr_db=10, random_state=seed)
         exact = problem.array.block(problem.directions, problem.cells) @ problem.gains
         np.testing.assert_allclose(problem.channel, exact)
         theta = problem.F.grid.copy()
@@ -149,10 +155,12 @@ def test_channel_follows_its_recipe():
 
 
 def test_seeds_repeat_and_differ():
-    one, same, other = (make_off_grid_channel(16, 8, cells=(3,), random_state=seed) for seed in (1, 1, 2))
+    one, same, other = (
+        make_off_grid_channel(n_antennas=16, n_pilots=8, cells=(3,), random_state=seed) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(one.y, same.y)
     assert not np.array_equal(one.y, other.y)
-    from_generator = make_off_grid_channel(16, 8, cells=(3,), random_state=np.random.default_rng(1))
+    from_generator = make_off_grid_channel(n_antennas=16, n_pilots=8, cells=(3,), random_state=np.random.default_rng(1))
     np.testing.assert_array_equal(one.y, from_generator.y)
 
 
@@ -164,7 +172,7 @@ def test_seeds_repeat_and_differ():
         ({"cells": (0.5,)}, "cells must be different integers"),
         ({"cells": (128,)}, "cells must be points of the grid, 0 to 127"),
         ({"cells": (-1,)}, "cells must be points of the grid"),
-        ({"max_offset": 0.6}, "max_offset must be at most 0.5"),
+        ({"max_offset": 0.6}, r"max_offset must be a number in \[0, 0.5\]"),
         ({"max_offset": -0.1}, "max_offset must be"),
         ({"snr_db": np.inf}, "snr_db must be"),
         ({"n_pilots": 200}, "n_pilots must be at most"),

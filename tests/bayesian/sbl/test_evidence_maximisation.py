@@ -12,12 +12,13 @@ from sparsetheory.bayesian import SBL, KroneckerSBL
 from sparsetheory.bayesian.kronecker.checks import as_tensor
 from sparsetheory.bayesian.kronecker.factor_checks import per_mode
 from sparsetheory.bayesian.kronecker.support import significant
-from sparsetheory.bayesian.sbl.cost_rises import cost_rises
-from sparsetheory.bayesian.sbl.evidence_maximisation import relative_change
-from sparsetheory.bayesian.sbl.initialisation import coupled_start, plain_start
+from sparsetheory.bayesian.sbl.base import cost_rises
 from sparsetheory.bayesian.sbl.noise_variance import NoiseVariance
 from sparsetheory.bayesian.sbl.pruning import pruned_mask
-from sparsetheory.bayesian.sbl.updates.loop import PLAIN_UPDATES, InnerLoop
+from sparsetheory.bayesian.sbl.stopping import relative_change
+from sparsetheory.bayesian.sbl.updates.coupled_update import coupled_update
+from sparsetheory.bayesian.sbl.updates.coupling import usable_factors
+from sparsetheory.bayesian.sbl.updates.factor_update import PLAIN_UPDATES, plain_update
 from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
 
 
@@ -90,27 +91,33 @@ def test_significant_coefficients():
     assert significant(np.zeros(3)).size == 0
 
 
-def test_starts(rng):
-    usable = [np.array([True, False, True]), np.ones(2, bool)]
-    inner = InnerLoop(1e-4, True, 5)
+def test_noise_rules_of_the_updates():
     for name in PLAIN_UPDATES:
-        start = plain_start(name, inner, [np.array([1.0, 2.0, 0.0]), np.ones(2)], usable)
-        assert [c.tolist() for c in start.columns] == [[0], [0, 1]]
-        assert start.update.noise_rule == ("mm" if name == "mm" else "em")
-        assert not start.empty
-    assert plain_start("mm", inner, [np.ones(3), np.ones(2)], [np.zeros(3, bool), usable[1]]).empty
-    C = np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.5], [0.0, 0.5, 1.0]])
-    start = coupled_start("mm", inner, [np.array([1.0, 0.0, 0.0]), np.ones(2)], usable, [C, None])
+        assert plain_update(name).noise_rule == ("mm" if name == "mm" else "em")
+        assert plain_update(name).descends is (name != "svd")
+
+
+def test_starts():
+    # The second column of the first mode is zero.
+    matrices, sweeps = [np.array([[1.0, 0.0, 1.0]]), np.ones((1, 2))], {"tol": 1e-4, "relative": True, "max_sweeps": 5}
+    masks, factors = usable_factors(matrices, [np.array([1.0, 2.0, 0.0]), np.ones(2)], [None, None])
+    assert [mask.tolist() for mask in masks] == [[True, False, False], [True, True]]
+    assert factors[0].tolist() == [1.0, 2.0, 0.0]
+    assert not usable_factors([np.zeros((1, 3)), matrices[1]], [np.ones(3), np.ones(2)], [None, None])[0][0].any()
+    couplings = [np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.5], [0.0, 0.5, 1.0]]), None]
+    latents = [np.array([1.0, 0.0, 0.0]), np.ones(2)]
+    masks, _ = usable_factors(matrices, latents, couplings)
     # The third row touches no live latent, the second belongs to a column of zeros.
-    assert [c.tolist() for c in start.columns] == [[0], [0, 1]]
-    assert [z.tolist() for z in start.update.latents] == [[1.0], [1.0, 1.0]]
+    assert [mask.tolist() for mask in masks] == [[True, False, False], [True, True]]
+    update = coupled_update("mm", couplings, latents, masks, **sweeps)
+    assert [z.tolist() for z in update.latents] == [[1.0], [1.0, 1.0]]
 
 
 def test_one_number_per_mode():
     assert per_mode("x", 0.5, 3) == [0.5, 0.5, 0.5]
     assert per_mode("x", (0.1, 0.2), 2) == [0.1, 0.2]
-    with pytest.raises(ValueError, match=r"x\[1\] must be a finite non-negative number; got 'a'"):
-        per_mode("x", (0.1, "a"), 2)
+    with pytest.raises(ValueError, match=r"x must be one number or one per mode \(2\); got 3"):
+        per_mode("x", (0.1, 0.2, 0.3), 2)
 
 
 @pytest.mark.parametrize(("shape", "columns"), [((6,), None), ((6, 4), 4), ((2, 3), None), ((2, 3, 4), 4), ((6, 1), 1)])
@@ -137,8 +144,8 @@ def test_certificates_notice_what_was_changed(rng, snapshots):
         flat = SBL("mm", max_iter=20_000, tol=1e-7).fit(As, y).certificate_
     assert structured.check(As, y).valid
     assert flat.check(As, y).valid
-    doubled = replace(structured, gammas=[2 * structured.gammas[0], structured.gammas[1]])
+    doubled = replace(structured, variances=[2 * structured.variances[0], structured.variances[1]])
     assert not doubled.check(As, y).valid
     assert not replace(structured, noise_variance=2 * structured.noise_variance).check(As, y).valid
-    assert not replace(flat, gamma=2 * flat.gamma).check(As, y).valid
+    assert not replace(flat, variances=2 * flat.variances).check(As, y).valid
     assert not replace(flat, noise_variance=2 * flat.noise_variance).check(As, y).valid

@@ -34,9 +34,9 @@ def _problem(seed, is_complex):
 @given(seeds, st.booleans())
 def test_sparsifying_never_raises_the_cost(seed, is_complex):
     A, y, gamma, s2 = _problem(seed, is_complex)
-    sparse = sbl_sparsify(A, y, gamma, s2)
-    before = sbl_cost([A], y, [gamma], s2)
-    assert sbl_cost([A], y, [sparse], s2) <= before + 1e-9 * (1 + abs(before))
+    sparse = sbl_sparsify(A, y, gamma, noise_variance=s2)
+    before = sbl_cost([A], y, [gamma], noise_variance=s2)
+    assert sbl_cost([A], y, [sparse], noise_variance=s2) <= before + 1e-9 * (1 + abs(before))
     assert np.count_nonzero(sparse) <= (2 if is_complex else 1) * A.shape[0]
     assert (sparse >= 0).all()
 
@@ -68,7 +68,7 @@ def test_minima_equal_the_definition_in_any_chunks(rng):
     expected = _naive_minima(A, y)
     assert expected
     for chunk in (1, 7, 20_000):
-        assert sbl_local_minima(A, y, chunk) == expected
+        assert sbl_local_minima(A, y, chunk_size=chunk) == expected
 
 
 def test_minima_attract_and_others_do_not(rng):
@@ -79,7 +79,7 @@ def test_minima_attract_and_others_do_not(rng):
         x = np.linalg.solve(A[:, S], y)
         init = np.full(5, 1e-4)
         init[list(S)] = 2 * x**2 / 2
-        model = SBL("mm", noise=1e-9, prune_rel=1e-9, max_iter=3000, tol=1e-10, init=init).fit(A, y)
+        model = SBL("mm", noise_variance=1e-9, relative_threshold=1e-9, max_iter=3000, tol=1e-10, init=init).fit(A, y)
         assert (tuple(model.support_) == S) is (S in minima)
 
 
@@ -111,13 +111,16 @@ def test_degenerate_dictionaries():
         (lambda: sbl_local_minima(1j * np.ones((2, 3)), [1.0, 2.0]), "must be real"),
         (lambda: sbl_local_minima(np.ones((2, 3)), np.ones((2, 2))), "single vector"),
         (lambda: sbl_local_minima(np.ones((10, 40)), np.ones(10)), "subsets of 10 columns; at most 200000"),
-        (lambda: sbl_local_minima(np.ones((2, 3)), np.ones(2), 0), "chunk must be"),
+        (lambda: sbl_local_minima(np.ones((2, 3)), np.ones(2), chunk_size=0), "chunk_size must be"),
         (lambda: kron_local_minima([np.ones((2, 3))], []), "one entry per mode; got 1 and 0"),
-        (lambda: sbl_sparsify(np.ones((2, 3)), np.ones(3), np.ones(3), 1.0), "y must have"),
-        (lambda: sbl_sparsify(np.ones((2, 3)), np.ones((2, 2)), np.ones(3), 1.0), "single vector"),
-        (lambda: sbl_sparsify(np.ones((2, 3)), np.ones(2), -np.ones(3), 1.0), r"gamma\[0\] must not be negative"),
-        (lambda: sbl_sparsify(np.ones((2, 3)), np.ones(2), np.ones(3), 0.0), "noise_variance must be"),
-        (lambda: mode_sparsify(np.ones((2, 3)), np.ones(2)), r"gamma\[0\] must be a real vector of shape \(3,\)"),
+        (lambda: sbl_sparsify(np.ones((2, 3)), np.ones(3), np.ones(3), noise_variance=1.0), "y must have"),
+        (lambda: sbl_sparsify(np.ones((2, 3)), np.ones((2, 2)), np.ones(3), noise_variance=1.0), "single vector"),
+        (
+            lambda: sbl_sparsify(np.ones((2, 3)), np.ones(2), -np.ones(3), noise_variance=1.0),
+            r"variances\[0\] must not be negative",
+        ),
+        (lambda: sbl_sparsify(np.ones((2, 3)), np.ones(2), np.ones(3), noise_variance=0.0), "noise_variance must be"),
+        (lambda: mode_sparsify(np.ones((2, 3)), np.ones(2)), r"variances\[0\] must be a real vector of shape \(3,\)"),
     ],
 )
 def test_bad_input(call, message):

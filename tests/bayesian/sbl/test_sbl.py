@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsetheory.bayesian import SBL, KroneckerSBL, PatternCoupledSBL, make_kron_sparse
-from sparsetheory.bayesian.sbl.posterior.dense import FlatMeasurements, kron_covariance, kron_quadratics, pair_tables
+from sparsetheory.bayesian.sbl.posterior.dense import DenseMeasurements, kron_covariance, kron_quadratics, pair_tables
 
 _COMPLEX = {"check_complex_data": "complex dictionaries are supported"}
 
@@ -48,7 +48,7 @@ def test_posterior_equals_the_dense_formulas(rng, shape, is_complex):
     A = kron(As)
     y, kept = normal(A.shape[0], 2), np.sort(rng.choice(A.shape[1], A.shape[1] - 2, replace=False))
     gamma = rng.uniform(0.1, 2, kept.size)
-    p, dense = FlatMeasurements(As, y, kept).posterior([gamma], 0.3), dense_posterior(A[:, kept], y, gamma, 0.3)
+    p, dense = DenseMeasurements(As, y, kept).posterior([gamma], 0.3), dense_posterior(A[:, kept], y, gamma, 0.3)
     np.testing.assert_allclose(p.S, dense.S, atol=1e-10)
     np.testing.assert_allclose(p.q, dense.q, rtol=1e-10)
     assert p.cost == pytest.approx(dense.cost)
@@ -93,14 +93,16 @@ def _published_pattern(A, y, s2, R=150, tol=1e-4, a=0.5, b=1e-4, eta=0.9):
 @pytest.mark.parametrize("is_complex", [False, True])
 def test_published_loops(is_complex):
     for seed in range(3):
-        p = make_kron_sparse((3, 4, 3), (4, 5, 4), (2, 2, 1), 20, complex=is_complex, rng=seed)
+        p = make_kron_sparse((3, 4, 3), (4, 5, 4), (2, 2, 1), snr_db=20, complex_data=is_complex, random_state=seed)
         As, y, s2 = in_units(p)
         for data in (As, kron(As)):
             x = _published_sbl(kron(As), y, s2, 1e-3, R=60, tol=0.0)[0]
-            model = SBL(noise=s2, init=np.ones(x.size), prune_rel=1e-3, max_iter=60, tol=0.0).fit(data, y)
+            model = SBL(noise_variance=s2, init=np.ones(x.size), relative_threshold=1e-3, max_iter=60, tol=0.0).fit(
+                data, y
+            )
             np.testing.assert_allclose(model.coef_, x, atol=1e-9)
             x = _published_pattern(kron(As), y, s2, R=60, tol=0.0)[0]
-            model = PatternCoupledSBL(s2, max_iter=60, tol=0.0).fit(data, y)
+            model = PatternCoupledSBL(noise_variance=s2, max_iter=60, tol=0.0).fit(data, y)
             np.testing.assert_allclose(model.coef_, x, atol=1e-9)
 
 
@@ -108,7 +110,7 @@ def test_published_loops(is_complex):
 def test_cost_falls_and_certificate_checks(rng, update):
     for trial in range(10):
         As, y, _, _ = random_problem(rng, 1 + trial % 3, trial % 2 == 0, 2 if trial % 3 == 0 else None, low=2)
-        model = _fit(SBL(update, max_iter=40, prune_rel=0.0), As, y)
+        model = _fit(SBL(update, max_iter=40, relative_threshold=0.0), As, y)
         assert model.cost_rises_.size == 0
         checked = model.certificate_.check(As, y)
         assert checked.valid is model.converged_
@@ -120,20 +122,20 @@ def test_cost_falls_and_certificate_checks(rng, update):
 def test_one_mode_of_the_structured_model_is_this_one(rng):
     (A,), y, _, _ = random_problem(rng, 1, False, low=4)
     for flat, structured in (("em", "am"), ("mm", "mm")):
-        ours = _fit(SBL(flat, noise=0.1, max_iter=30, tol=0.0), A, y)
-        theirs = _fit(KroneckerSBL(structured, noise=0.1, max_iter=30, tol=0.0), [A, np.ones((1, 1))], y)
+        ours = _fit(SBL(flat, noise_variance=0.1, max_iter=30, tol=0.0), A, y)
+        theirs = _fit(KroneckerSBL(structured, noise_variance=0.1, max_iter=30, tol=0.0), [A, np.ones((1, 1))], y)
         np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-10)
-        np.testing.assert_allclose(ours.cost_path_, theirs.cost_path_, rtol=1e-10)
+        np.testing.assert_allclose(ours.history_["cost"], theirs.history_["cost"], rtol=1e-10)
 
 
 def test_snapshots_share_variances_and_predict(rng):
-    p = make_kron_sparse((4, 5), (5, 6), (2, 2), 20, rng=1)
+    p = make_kron_sparse((4, 5), (5, 6), (2, 2), snr_db=20, random_state=1)
     Y = np.column_stack([p.y, 2 * p.y])
-    model = _fit(SBL("mm", record=("noise", "kept", "gammas"), max_iter=500), p.As, Y)
+    model = _fit(SBL("mm", keep_iterates=True, max_iter=500), p.dictionaries, Y)
     assert model.coef_.shape == (30, 2)
-    np.testing.assert_allclose(model.predict(), kron(p.As) @ model.coef_, atol=1e-10)
-    np.testing.assert_allclose(model.predict(kron(p.As)), model.predict(p.As), atol=1e-10)
-    assert model.kept_path_[-1] == model.kept_.size
+    np.testing.assert_allclose(model.predict(), kron(p.dictionaries) @ model.coef_, atol=1e-10)
+    np.testing.assert_allclose(model.predict(kron(p.dictionaries)), model.predict(p.dictionaries), atol=1e-10)
+    assert model.history_["n_kept"][-1] == model.kept_.size
     with pytest.raises(ValueError, match="columns; the fit had 30"):
         model.predict([np.ones((2, 3))])
 
@@ -141,34 +143,34 @@ def test_snapshots_share_variances_and_predict(rng):
 def test_single_precision_and_zero(rng):
     A = rng.standard_normal((10, 6)).astype(np.float32)
     y = (A[:, 1] + 0.1 * rng.standard_normal(10)).astype(np.float32)
-    for model in (SBL(noise=0.01), PatternCoupledSBL(0.01)):
+    for model in (SBL(noise_variance=0.01), PatternCoupledSBL(noise_variance=0.01)):
         fitted = _fit(clone(model), A, y)
         assert fitted.coef_.dtype == fitted.predict(A).dtype == np.float32
         assert not clone(model).fit(A, 0 * y).coef_.any()
-        learned = clone(model).set_params(noise="learn").fit(A, 0 * y)
+        learned = clone(model).set_params(noise_variance="learn").fit(A, 0 * y)
         assert not learned.coef_.any()
-    zero = SBL(noise=0.01).fit(A, 0 * y)
+    zero = SBL(noise_variance=0.01).fit(A, 0 * y)
     assert zero.certificate_.check(A, 0 * y).valid
     blank = A.copy()
     blank[:, 2] = 0
-    assert _fit(SBL(noise=0.01), blank, y).gamma_[2] == 0
+    assert _fit(SBL(noise_variance=0.01), blank, y).variances_[2] == 0
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (SBL("gd"), "update must be 'em' or 'mm'"),
-        (SBL(noise=0), "noise must be"),
-        (SBL(prune_rel=1.0), "prune_rel must be below 1"),
-        (SBL(prune_abs=-1.0), "prune_abs must be"),
+        (SBL("gd"), "update must be one of 'em', 'mm'"),
+        (SBL(noise_variance=0), "noise_variance must be"),
+        (SBL(relative_threshold=1.0), r"relative_threshold must be a number in \[0, 1\)"),
+        (SBL(absolute_threshold=-1.0), "absolute_threshold must be"),
         (SBL(max_iter=0), "max_iter must be"),
         (SBL(tol=np.nan), "tol must be"),
         (SBL(init=np.ones(2)), r"init\[0\] must be a real vector of shape \(4,\)"),
-        (SBL(record=("x",)), "record must be"),
-        (PatternCoupledSBL(noise=-1.0), "noise must be"),
-        (PatternCoupledSBL(a=-1.0), "a must be"),
-        (PatternCoupledSBL(b=0.0), "b must be"),
-        (PatternCoupledSBL(eta=-0.1), "eta must be"),
+        (SBL(keep_iterates="x"), "keep_iterates must be"),
+        (PatternCoupledSBL(noise_variance=-1.0), "noise_variance must be"),
+        (PatternCoupledSBL(shape=-1.0), "shape must be"),
+        (PatternCoupledSBL(rate=0.0), "rate must be"),
+        (PatternCoupledSBL(coupling=-0.1), "coupling must be"),
     ],
 )
 def test_bad_parameters(rng, model, message):
@@ -188,3 +190,24 @@ def test_bad_modes_are_named(second):
     for model in (SBL(), PatternCoupledSBL()):
         with pytest.raises(ValueError, match="the dictionary of mode 1 must be"):
             model.fit([np.ones((2, 2)), second], np.ones(4))
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.0])
+def test_histories_have_one_entry_per_posterior(factor):
+    p = make_kron_sparse((4, 5), (6, 7), (2, 2), snr_db=20, random_state=0)
+    A, y = np.kron(*p.dictionaries), factor * p.y
+    models = (
+        (SBL("mm", max_iter=9, keep_iterates=True), A, {"cost", "noise_variance", "n_kept", "variances"}),
+        (PatternCoupledSBL(max_iter=9), A, {"cost", "noise_variance"}),
+        (
+            KroneckerSBL(max_iter=9, keep_iterates=True),
+            p.dictionaries,
+            {"cost", "noise_variance", "n_kept", "n_inner", "variances"},
+        ),
+    )
+    for model, X, columns in models:
+        history = _fit(model, X, y).history_
+        assert set(history) == columns
+        assert len(history.pop("n_inner", range(model.n_iter_))) == model.n_iter_
+        assert {len(values) for values in history.values()} == {model.n_iter_ + 1}
+        assert history["noise_variance"][-1] == model.noise_variance_

@@ -14,13 +14,14 @@ from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentP
 from sparsetheory.bayesian.markov.support_priors_grid import GridPrior, RowsPrior
 from sparsetheory.bayesian.markov.support_priors_plain import plain_posterior
 from sparsetheory.bayesian.turbo.model import GammaFactor
+from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 
 PRIORS = {
     "iid": {"prior": "iid"},
     "chain": {},
-    "chain2d_rows": {"prior": "chain2d_rows", "grid_shape": (10, 10)},
-    "grid_bp": {"prior": "grid_bp", "grid_shape": (10, 10)},
-    "grid_rows_mf": {"prior": "grid_rows_mf", "grid_shape": (10, 10)},
+    "chain_rows": {"prior": SparsePrior("chain_rows", grid_shape=(10, 10))},
+    "grid_belief_propagation": {"prior": SparsePrior("grid_belief_propagation", grid_shape=(10, 10))},
+    "grid_mean_field": {"prior": SparsePrior("grid_mean_field", grid_shape=(10, 10))},
 }
 
 
@@ -34,7 +35,12 @@ def _with_noise(state, factor):
     model, noise = state.model, state.noise
     gamma = GammaFactor(np.asarray(noise.shape), np.asarray(noise.shape / (factor * noise.mean)))
     mean, log_mean = float(gamma.mean), float(gamma.log_mean)
-    prior = model.c * np.log(model.d) - gammaln(model.c) + (model.c - 1) * log_mean - model.d * mean
+    prior = (
+        model.noise_shape * np.log(model.noise_rate)
+        - gammaln(model.noise_shape)
+        + (model.noise_shape - 1) * log_mean
+        - model.noise_rate * mean
+    )
     moved = replace(noise, mean=mean, log_mean=log_mean, log_prior=float(prior + gamma.entropy))
     assert moved.log_mean == pytest.approx(digamma(noise.shape) - np.log(noise.shape / mean))
     return replace(state, noise=moved)
@@ -60,8 +66,8 @@ def test_a_wrong_kernel_is_noticed(problem, monkeypatch, name):
         lines = line_pass(*arguments)
         return lines._replace(forward=0.5 * lines.forward)
 
-    for module in ("turbo_support", "markov_grid", "markov_rows"):
-        monkeypatch.setattr(f"sparsetheory.bayesian.{module}.line_pass", wrong)
+    for module in ("support_priors", "grid", "grid_mean_field"):
+        monkeypatch.setattr(f"sparsetheory.bayesian.markov.{module}.line_pass", wrong)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         certificate = TurboVBI(**PRIORS[name]).fit(problem.F, problem.y).certificate_
@@ -85,7 +91,7 @@ def test_every_prior_is_certified_and_coefficients_belong_to_it(problem, name):
         {"state": replace(state, noise=replace(state.noise, log_mean=state.noise.log_mean + 1e-8))},
         {"state": replace(state, noise=replace(state.noise, log_prior=state.noise.log_prior + 1e-8))},
         {"state": replace(state, noise=replace(state.noise, shape=state.noise.shape + 1e-8))},
-        {"state": replace(state, support=replace(state.support, post=0.99 * state.support.post))},
+        {"state": replace(state, support=replace(state.support, probability=0.99 * state.support.probability))},
     ):
         assert not replace(certificate, **other).check(problem.F, problem.y).valid
 
@@ -103,14 +109,14 @@ def test_plain_posteriors_equal_enumeration(rng, prior):
             p = np.prod(np.where(s, 0.2, 0.8))
         else:
             table = np.array([[0.9, 0.1], [0.3, 0.7]])
-            first = prior.density if prior.p_init is None else prior.p_init
+            first = prior.density if prior.initial is None else prior.initial
             p = 1.0
             for row in s.reshape(prior.shape):
                 p *= (first if row[0] else 1 - first) * np.prod(table[row[:-1], row[1:]])
         p *= np.exp(ell @ s)
         weights, total = weights + p * s, total + p
     np.testing.assert_allclose(plain_posterior(prior, ell, np.full(8, 0.5)), weights / total, rtol=1e-12)
-    np.testing.assert_allclose(prior.update(ell, None).post, weights / total, rtol=1e-12)
+    np.testing.assert_allclose(prior.update(ell, None).probability, weights / total, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [GridPrior, RowsPrior])
@@ -118,20 +124,22 @@ def test_plain_grids_equal_those_of_the_kernels(rng, kind):
     prior, ell = kind(0.05, 0.2, (6, 7)), 3 * rng.standard_normal(42)
     belief = prior.update(ell, None)
     start = np.full(42, prior.density)
-    np.testing.assert_allclose(plain_posterior(prior, ell, start), belief.post, atol=1e-9)
-    np.testing.assert_allclose(expit(belief.ext + ell), belief.post)
+    np.testing.assert_allclose(plain_posterior(prior, ell, start), belief.probability, atol=1e-9)
+    np.testing.assert_allclose(expit(belief.extrinsic + ell), belief.probability)
 
 
 def test_strong_evidence_does_not_overflow():
     ell = np.array([900.0, -900.0, 0.0, 900.0])
     post = plain_posterior(ChainPrior(0.02, 0.1, (1, 4)), ell, ell)
-    np.testing.assert_allclose(post, ChainPrior(0.02, 0.1, (1, 4)).update(ell, None).post, atol=1e-12)
+    np.testing.assert_allclose(post, ChainPrior(0.02, 0.1, (1, 4)).update(ell, None).probability, atol=1e-12)
 
 
 def test_a_fixed_step_that_is_short_is_not_at_rest():
     channel = make_off_grid_channel(snr_db=20, random_state=0)
     with pytest.warns(UserWarning, match="hardly ever come to rest"):
-        model = OffGridTurboVBI(noise=channel.noise_variance, step=1e-6, tol=1e-3, max_iter=5).fit(channel.F, channel.y)
+        model = OffGridTurboVBI(noise_variance=channel.noise_variance, step=1e-6, tol=1e-3, max_iter=5).fit(
+            channel.F, channel.y
+        )
     assert not model.converged_
     checked = model.certificate_.check(channel.F, channel.y)
     assert not checked.valid
@@ -140,12 +148,12 @@ def test_a_fixed_step_that_is_short_is_not_at_rest():
 
 def test_off_grid_coefficients_and_parameters_are_certified():
     channel = make_off_grid_channel(snr_db=20, random_state=0)
-    certificate = OffGridTurboVBI(noise=channel.noise_variance).fit(channel.F, channel.y).certificate_
+    certificate = OffGridTurboVBI(noise_variance=channel.noise_variance).fit(channel.F, channel.y).certificate_
     assert certificate.check(channel.F, channel.y.tolist()).valid
     for other in (
         {"coef": 1.0001 * certificate.coef},
-        {"theta": certificate.theta + 1e-3},
-        {"theta": certificate.theta * np.nan},
+        {"parameters": certificate.parameters + 1e-3},
+        {"parameters": certificate.parameters * np.nan},
     ):
         assert not replace(certificate, **other).check(channel.F, channel.y).valid
     with pytest.raises(ValueError, match="F and y must belong"):

@@ -12,9 +12,10 @@ from scipy.special import gammaln
 
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior
 from sparsetheory.bayesian.markov.support_priors_grid import RowsPrior
-from sparsetheory.bayesian.turbo.elbo import TurboStart, turbo_elbo
+from sparsetheory.bayesian.turbo.elbo import InitialFactors, turbo_elbo
 from sparsetheory.bayesian.turbo.estimator import TurboVBI
 from sparsetheory.bayesian.turbo.model import NoiseFactor
+from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 from sparsetheory.bayesian.turbo.sweep import turbo_round, turbo_sweep
 
 cases = st.tuples(
@@ -36,12 +37,12 @@ def _setting(case):
     p01, p10 = rng.uniform(0.02, 0.9, 2)
     prior = {
         "iid": IndependentPrior(p01),
-        "chain": ChainPrior(p01, p10, (1, 12), p_init=0.3),
+        "chain": ChainPrior(p01, p10, (1, 12), initial=0.3),
         "lines": ChainPrior(p01, p10, (3, 4)),
         "rows": RowsPrior(p01, p10, (3, 4), max_iter=2),
     }[kind]
     noise = NoiseFactor.known(1.0 if model.noise_precision is None else model.noise_precision)
-    start = TurboStart(np.exp(rng.standard_normal(12)), noise, prior.update(np.zeros(12), None))
+    start = InitialFactors(np.exp(rng.standard_normal(12)), noise, prior.update(np.zeros(12), None))
     return problem, model, prior, start
 
 
@@ -50,13 +51,13 @@ def test_collapsed_form(case):
     problem, model, prior, start = _setting((*case[:3], "collapsed", *case[4:]))
     state = turbo_sweep(problem, model, prior, start)
     x, noise, L = state.x, state.noise, problem.n_snapshots
-    weight, share = model.beta * L, model.beta * state.second
-    off = model.a_off * np.log(model.b_off) - gammaln(model.a_off) + gammaln(model.a_off + weight)
-    off -= (model.a_off + weight) * np.log(model.b_off + share)
-    data = L * model.n_rows * (noise.log_mean - np.log(np.pi / model.beta))
+    weight, share = model.exponent * L, model.exponent * state.second_moment
+    off = model.off_shape * np.log(model.off_rate) - gammaln(model.off_shape) + gammaln(model.off_shape + weight)
+    off -= (model.off_shape + weight) * np.log(model.off_rate + share)
+    data = L * model.n_rows * (noise.log_mean - np.log(np.pi / model.exponent))
     data -= noise.mean * (x.residual + L * x.spread)
-    log_z = state.support.log_prior + state.support.post @ state.support.ell
-    expected = model.beta * (data + L * (x.log_det + 12)) + off.sum() + log_z + noise.log_prior
+    log_z = state.support.log_prior + state.support.probability @ state.support.log_odds
+    expected = model.exponent * (data + L * (x.log_det + 12)) + off.sum() + log_z + noise.log_prior
     assert turbo_elbo(state) == pytest.approx(expected, rel=1e-9, abs=1e-8)
 
 
@@ -66,7 +67,10 @@ def test_bounds_the_evidence_of_one_coefficient(seed, coupling):
     rng = np.random.default_rng(seed)
     f, y, variance, a, b, p = rng.uniform(0.5, 2), rng.normal(0, 2), rng.uniform(0.1, 1), 1.0, rng.uniform(0.1, 2), 0.3
     model = TurboVBI(
-        prior="iid", p01=p, p10=1 - p, a=a, b=b, b_off_ratio=0.01, noise=variance, coupling=coupling, max_iter=500
+        prior=SparsePrior("iid", activation=p, deactivation=1 - p, on_shape=a, on_rate=b, off_rate_ratio=0.01),
+        noise_variance=variance,
+        coupling=coupling,
+        max_iter=500,
     ).fit([[f]], [y])
 
     # With the precision integrated out, a coefficient is Student's t with 2a degrees of freedom. The likelihood is
@@ -77,7 +81,7 @@ def test_bounds_the_evidence_of_one_coefficient(seed, coupling):
         share * np.trapezoid(likelihood * stats.t.pdf(x, 2 * a, scale=np.sqrt(rate / a)), x)
         for share, rate in ((p, b), (1 - p, 0.01 * b))
     )
-    assert model.elbo_[-1] <= np.log(evidence) + 1e-6
+    assert model.history_["elbo"][-1] <= np.log(evidence) + 1e-6
 
 
 def test_known_noise_has_no_prior_term():
@@ -88,7 +92,7 @@ def test_known_noise_has_no_prior_term():
 def test_learned_noise_is_capped(rng):
     # Fewer observations than coefficients and no noise: the precision would grow without limit.
     F = rng.standard_normal((5, 5))
-    model = TurboVBI(d=1e-300, c=1e-6, max_iter=2000).fit(F, F @ np.ones(5))
+    model = TurboVBI(prior=SparsePrior(noise_rate=1e-300, noise_shape=1e-6), max_iter=2000).fit(F, F @ np.ones(5))
     scale = np.mean((F @ np.ones(5)) ** 2)
     assert model.noise_precision_ <= 1e12 / scale * (1 + 1e-12)
 
@@ -98,7 +102,7 @@ def test_published_exponent_descends_for_some_real_data():
     drops = []
     for seed in range(30):
         problem, model, prior, start = _setting((seed, 8, False, "meanfield", "iid", True, 1))
-        published = replace(model, update_beta=1.0)
+        published = replace(model, update_exponent=1.0)
         state = turbo_sweep(problem, published, prior, start)
         for _ in range(20):
             after = turbo_sweep(problem, published, prior, state)
@@ -116,7 +120,7 @@ def test_inner_sweeps_reach_the_same_point():
             state = turbo_round(problem, model, prior, state, inner)
         ends.append(state)
     np.testing.assert_allclose(ends[0].x.mean, ends[1].x.mean, atol=1e-9)
-    np.testing.assert_allclose(ends[0].support.post, ends[1].support.post, atol=1e-9)
+    np.testing.assert_allclose(ends[0].support.probability, ends[1].support.probability, atol=1e-9)
 
 
 def test_bound_of_what_is_no_state():

@@ -59,24 +59,24 @@ def test_diagonal_has_the_same_mean_and_smaller_variances(seed, m, n, complex_da
     problem = draw_problem(rng, m, n, 1, complex_data)
     precisions, kappa = 10.0 ** rng.uniform(0, 1, n), 10.0 ** rng.uniform(-1, 0)
     full = gaussian_factor(problem, precisions, kappa)
-    found = diagonal_posterior(problem.F, problem.Y[:, 0], precisions, kappa)
+    found = diagonal_posterior(problem.F, problem.Y[:, 0], precisions, noise_precision=kappa)
     # Steps shrink at a rate of at most 1 - 1 / 1000 here, so what is left is at most a thousand last steps.
     np.testing.assert_allclose(found.mean, full.mean[:, 0], atol=1e-6 * np.linalg.norm(full.mean))
-    assert np.all(found.var <= full.var * (1 + 1e-9))
+    assert np.all(found.variance <= full.var * (1 + 1e-9))
     assert np.all(np.diff(found.objectives) <= 1e-12 * found.objectives[:-1])
 
 
 def test_diagonal_recovers_from_a_blind_start():
     # The start of the power iteration is orthogonal to the eigenvector of the larger eigenvalue, 16 against 4.
     F = np.array([[3.0, 1.0], [1.0, 3.0]]) * np.array([[1.0, -1.0]])
-    found = diagonal_posterior(F, [1.0, 0.0], [1.0, 1.0], 1.0)
+    found = diagonal_posterior(F, [1.0, 0.0], [1.0, 1.0], noise_precision=1.0)
     expected = np.linalg.solve(np.eye(2) + F.T @ F, F.T @ [1.0, 0.0])
     np.testing.assert_allclose(found.mean, expected, atol=1e-8)
 
 
 def test_diagonal_reports_what_is_not_finished(rng):
     with pytest.warns(ConvergenceWarning, match="max_iter=1"):
-        diagonal_posterior(rng.standard_normal((5, 5)), np.ones(5), np.ones(5), 1.0, max_iter=1)
+        diagonal_posterior(rng.standard_normal((5, 5)), np.ones(5), np.ones(5), noise_precision=1.0, max_iter=1)
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def test_diagonal_reports_what_is_not_finished(rng):
         ({"y": np.ones(3)}, "F, y, precisions must be"),
         ({"precisions": np.ones(3)}, "F, y, precisions must be"),
         ({"precisions": [1.0, 0.0]}, "precisions must be positive"),
-        ({"kappa": 0.0}, "kappa must be"),
+        ({"noise_precision": 0.0}, "noise_precision must be"),
         ({"max_iter": 0}, "max_iter must be"),
     ],
 )
 def test_diagonal_bad_input(change, message):
-    good = {"F": np.eye(2), "y": np.ones(2), "precisions": np.ones(2), "kappa": 1.0}
+    good = {"F": np.eye(2), "y": np.ones(2), "precisions": np.ones(2), "noise_precision": 1.0}
     with pytest.raises(ValueError, match=message):
         diagonal_posterior(**(good | change))

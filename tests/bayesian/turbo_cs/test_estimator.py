@@ -33,7 +33,7 @@ def _normal(rng, shape, complex_data):
 def _draw(seed, m, n, complex_data, noise=1e-3, k=None):
     """Orthonormal rows and k standard normal coefficients."""
     rng = np.random.default_rng(seed)
-    F = partial_pilots(m, n, rng) if complex_data else np.linalg.qr(rng.standard_normal((n, m)))[0].T
+    F = partial_pilots(m, n, random_state=rng) if complex_data else np.linalg.qr(rng.standard_normal((n, m)))[0].T
     x = np.zeros(n, F.dtype)
     k = n // 10 if k is None else k
     x[rng.permutation(n)[:k]] = _normal(rng, k, complex_data)
@@ -81,7 +81,7 @@ def test_denoiser_is_the_posterior_by_quadrature(beta):
     for r in (0.0, 0.4, 1.5, -3.0):
         off, on = 0.8 * density(r, tau), 0.2 * density(r, 2.3)
         found = prior.posterior(np.array([r]), tau)
-        assert found.post[0] == pytest.approx(on / (on + off))
+        assert found.probability[0] == pytest.approx(on / (on + off))
         if beta == 0.5:
             parts = [lambda x, p=p, r=r: x**p * density(x, 2.0) * density(r - x, tau) for p in (1, 2)]
             moments = [integrate.quad(part, -12, 12, points=[0, r])[0] for part in parts]
@@ -105,11 +105,11 @@ def test_expected_error_of_the_denoiser_is_that_of_samples(beta, tau):
 
 @pytest.mark.parametrize("complex_data", [False, True])
 def test_state_evolution_predicts_the_errors(complex_data):
-    predicted = turbo_cs_evolution(0.5, 1e-3, complex_data=complex_data, n_iter=6)
+    predicted = turbo_cs_evolution(0.5, noise_variance=1e-3, complex_data=complex_data, n_iter=6)
     errors, first = [], []
     for seed in range(25):
         F, y, x = _draw(seed, 150, 300, complex_data)
-        model = TurboCS(noise=1e-3, signal_variance=1.0, max_iter=6, tol=0.0)
+        model = TurboCS(noise_variance=1e-3, signal_variance=1.0, max_iter=6, tol=0.0)
         with pytest.warns(ConvergenceWarning):
             model.fit(F, y)
         errors.append(np.mean(np.abs(model.coef_ - x) ** 2))
@@ -149,7 +149,9 @@ def test_coefficients_may_err_by_the_rounding_of_one_exchange(learned):
 
 
 @pytest.mark.parametrize("complex_data", [False, True])
-@pytest.mark.parametrize("options", [{"noise": 1e-4}, {}, {"learn_prior": True}, {"noise": 1e-4, "damping": 0.3}])
+@pytest.mark.parametrize(
+    "options", [{"noise_variance": 1e-4}, {}, {"learn_prior": True}, {"noise_variance": 1e-4, "damping": 0.3}]
+)
 def test_recovers(complex_data, options):
     F, y, x = _draw(3, 100, 200, complex_data, noise=1e-4)
     model = TurboCS(**options).fit(F, y)
@@ -167,9 +169,11 @@ def test_recovers(complex_data, options):
 
 def test_scale_equivariance():
     F, y, _ = _draw(1, 60, 120, True)
-    for options in ({"noise": 1e-3}, {"noise": "learn", "learn_prior": True}):
+    for options in ({"noise_variance": 1e-3}, {"noise_variance": "learn", "learn_prior": True}):
         one = TurboCS(**options).fit(F, y)
-        scaled = TurboCS(**(options | ({"noise": 9e-3} if options["noise"] != "learn" else {}))).fit(F, 3 * y)
+        scaled = TurboCS(**(options | ({"noise_variance": 9e-3} if options["noise_variance"] != "learn" else {}))).fit(
+            F, 3 * y
+        )
         np.testing.assert_allclose(scaled.coef_, 3 * one.coef_, atol=1e-8)
 
 
@@ -177,12 +181,15 @@ def test_scale_equivariance():
 def test_precision(complex_data):
     F, y, _ = _draw(1, 60, 120, complex_data)
     single = np.complex64 if complex_data else np.float32
-    small, reference = TurboCS(noise=1e-3).fit(F.astype(single), y.astype(single)), TurboCS(noise=1e-3).fit(F, y)
+    small, reference = (
+        TurboCS(noise_variance=1e-3).fit(F.astype(single), y.astype(single)),
+        TurboCS(noise_variance=1e-3).fit(F, y),
+    )
     assert small.coef_.dtype == single
-    assert small.var_.dtype == small.support_proba_.dtype == np.float32
+    assert small.coef_variance_.dtype == small.support_proba_.dtype == np.float32
     assert small.predict(F.astype(single)).dtype == single
     np.testing.assert_allclose(small.coef_, reference.coef_, atol=1e-3)
-    mixed = TurboCS(noise=1e-3).fit(F, np.real(y))
+    mixed = TurboCS(noise_variance=1e-3).fit(F, np.real(y))
     assert mixed.coef_.dtype == F.dtype
 
 
@@ -208,8 +215,15 @@ def test_no_edge_makes_nan(rng, noise, complex_data):
         (square, 1e-80 * np.arange(8)),
     ):
         for options in ({}, {"learn_prior": True}, {"density": 1 - 1e-9}, {"density": 1e-12, "learn_prior": True}):
-            model = TurboCS(noise=noise, **options).fit(F, y)
-            for name in ("coef_", "var_", "support_proba_", "noise_variance_", "density_", "signal_variance_"):
+            model = TurboCS(noise_variance=noise, **options).fit(F, y)
+            for name in (
+                "coef_",
+                "coef_variance_",
+                "support_proba_",
+                "noise_variance_",
+                "density_",
+                "signal_variance_",
+            ):
                 assert np.all(np.isfinite(getattr(model, name))), (name, F.shape, options)
             if not np.any(y) or not np.any(F):
                 assert not model.coef_.any()
@@ -219,7 +233,7 @@ def test_no_edge_makes_nan(rng, noise, complex_data):
 def test_identity_matrix_is_the_denoiser(rng):
     x = rng.standard_normal(50) * (rng.random(50) < 0.2)
     y = x + 0.1 * rng.standard_normal(50)
-    model = TurboCS(density=0.2, signal_variance=1.0, noise=0.01).fit(np.eye(50), y)
+    model = TurboCS(density=0.2, signal_variance=1.0, noise_variance=0.01).fit(np.eye(50), y)
     np.testing.assert_allclose(model.coef_, BernoulliGaussian(0.2, 1.0, 0.5).posterior(y, 0.01).mean, atol=1e-10)
 
 
@@ -239,9 +253,9 @@ def test_stopping_early_is_said():
         ({"density": 1.0}, "density must be"),
         ({"signal_variance": -1.0}, "signal_variance must be"),
         ({"signal_variance": "big"}, "signal_variance must be"),
-        ({"noise": 0.0}, "noise must be"),
-        ({"noise": "guess"}, "noise must be"),
-        ({"damping": 1.0}, "damping must be below 1"),
+        ({"noise_variance": 0.0}, "noise_variance must be"),
+        ({"noise_variance": "guess"}, "noise_variance must be"),
+        ({"damping": 1.0}, r"damping must be a number in \[0, 1\)"),
         ({"damping": -0.1}, "damping must be"),
         ({"max_iter": 0}, "max_iter must be"),
         ({"tol": -1.0}, "tol must be"),
@@ -261,14 +275,14 @@ def test_bad_data(unit):
     with pytest.raises(NotFittedError):
         TurboCS().predict(F)
     with pytest.raises(ValueError, match="features"):
-        TurboCS(noise=0.1).fit(F, y).predict(F[:, :2])
+        TurboCS(noise_variance=0.1).fit(F, y).predict(F[:, :2])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": 1.5}, "rate must be at most 1"),
-        ({"rate": 0.0}, "rate must be"),
+        ({"measurement_ratio": 1.5}, r"measurement_ratio must be a number in \(0, 1\]"),
+        ({"measurement_ratio": 0.0}, "measurement_ratio must be"),
         ({"noise_variance": 0.0}, "noise_variance must be"),
         ({"density": 2.0}, "density must be"),
         ({"signal_variance": 0.0}, "signal_variance must be"),
@@ -277,4 +291,4 @@ def test_bad_data(unit):
 )
 def test_bad_evolution(options, message):
     with pytest.raises(ValueError, match=message):
-        turbo_cs_evolution(**({"rate": 0.5, "noise_variance": 0.1} | options))
+        turbo_cs_evolution(**({"measurement_ratio": 0.5, "noise_variance": 0.1} | options))

@@ -3,42 +3,44 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
+from sparsetheory.bayesian.sbl.certificates.spectral_frame import SpectralFrame
 from sparsetheory.bayesian.sbl.noise_variance import NOISE_FLOOR
-from sparsetheory.bayesian.sbl.returning import SlopeAtZero, price_of_name
+from sparsetheory.bayesian.sbl.reactivation import SlopeAtZero, inclusion_penalty
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.ranges import rounding_of
 from sparsetheory.typing import BoolArray, Float64Array, InexactArray
 
-__all__ = ["StationarityCertificate"]
+__all__ = ["KroneckerSBLCertificate"]
 
 _EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
-class StationarityCertificate(Certificate):
+class KroneckerSBLCertificate(Certificate):
     """Stationarity of the cost, and coefficients that are the posterior mean there.
 
-    The largest derivative of the cost by the logarithm of a variance, per measurement. With learned noise its variance
-    counts too. No pruned entry of a factor, given one common variance for the coefficients that it scales, would raise
-    the log evidence by more than the logarithm of the number of entries.
+    What is bounded is the largest derivative of the cost by the logarithm of a variance, per measurement. With learned
+    noise its variance counts too. No pruned entry of a factor would raise the log evidence by more than the logarithm
+    of the number of entries, if the coefficients that it scales had one common variance.
 
     Attributes
     ----------
-    gammas : list of ndarray of shape (N_i,)
+    variances : list of ndarray of shape (N_i,)
         Factors of the prior variances on all columns; zero where pruned.
     noise_variance : float
+        Variance of the noise.
     noise_learned : bool
+        Whether it was learned.
     tol : float
         Tolerance of the solver, which is the bound.
     converged : bool
-        Whether the solver reached it, at rest.
+        Whether the solver reached it.
     coef : ndarray of shape (N,) or (N, n_snapshots)
         What the model predicts with.
     held : ndarray of bool, shape (sum of N_i,)
@@ -47,15 +49,17 @@ class StationarityCertificate(Certificate):
         Where factors are ``couplings[k] @ latents[k]``, what they are made of: derivatives are then by the logarithms
         of the latents.
     latents : list of ndarray, optional
-    theorem : bool
-        Whether the update rests at stationary points only, and nothing was pruned for good.
+        The latent factors.
+    covered : bool
+        Whether the guarantee covers the fit: the update rests at stationary points only, and nothing was pruned for
+        good.
     """
 
     TERMS: ClassVar[tuple[str, ...]] = (
-        "tol", "converged", "noise_learned", "noise_variance", "held", "theorem",
+        "tol", "converged", "noise_learned", "noise_variance", "held", "covered",
     )  # fmt: skip
 
-    gammas: list[Float64Array] = field(kw_only=True, repr=False)
+    variances: list[Float64Array] = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
     noise_learned: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
@@ -64,13 +68,13 @@ class StationarityCertificate(Certificate):
     held: BoolArray = field(kw_only=True, repr=False)
     couplings: list[Float64Array | None] | None = field(kw_only=True, default=None, repr=False)
     latents: list[Float64Array] | None = field(kw_only=True, default=None, repr=False)
-    theorem: bool = field(kw_only=True, default=True)
+    covered: bool = field(kw_only=True, default=True)
 
     @classmethod
-    def of(cls, converged: bool, residual: float, tol: float, **details: Any) -> "StationarityCertificate":
+    def of(cls, converged: bool, residual: float, tol: float, **details: Any) -> "KroneckerSBLCertificate":
         """Certify the point that a solver ended with, where it found this largest derivative."""
         status, reason = Status.of(converged), "" if converged else "the solver stopped before it came to rest"
-        if not details.get("theorem", True):
+        if not details.get("covered", True):
             status, reason = Status.NOT_APPLICABLE, "this update or pruning may rest where the cost is not stationary"
         return cls(
             "",
@@ -92,19 +96,21 @@ class StationarityCertificate(Certificate):
             "coefficients are the posterior mean"
         )
 
-    def check(self, As: Sequence[ArrayLike], y: ArrayLike, *, random_state: Any = 0) -> "StationarityCertificate":
+    def check(
+        self, dictionaries: Sequence[ArrayLike], y: ArrayLike, *, random_state: Any = 0
+    ) -> "KroneckerSBLCertificate":
         """Recompute derivatives and mean from singular values, on the side of the measurements.
 
         Parameters
         ----------
-        As, y
+        dictionaries, y
             What the solver was fitted on.
         random_state : Any
             Not used.
 
         Returns
         -------
-        StationarityCertificate
+        KroneckerSBLCertificate
             With a fresh `measured` and `status`.
 
         Raises
@@ -116,18 +122,20 @@ class StationarityCertificate(Certificate):
         -----
         Derivatives by entries of a factor are sums over singular values of the other modes: O(M N_k) per mode k.
         """
-        dictionaries = check_dictionaries(As)
-        data = as_tensor(y, dictionaries.rows, "y")
-        sizes = (math.prod(dictionaries.columns), *data.values.shape[data.n_modes :])
-        if dictionaries.columns != [g.size for g in self.gammas] or self.coef.shape != sizes:
-            expected = [g.size for g in self.gammas], self.coef.shape[1:]
-            raise ValueError(f"As and y must have the columns and snapshots of the fit, {expected}; got {sizes}")
+        modes = check_dictionaries(dictionaries)
+        data = as_tensor(y, modes.rows, "y")
+        sizes = (math.prod(modes.columns), *data.values.shape[data.n_modes :])
+        if modes.columns != [g.size for g in self.variances] or self.coef.shape != sizes:
+            expected = [g.size for g in self.variances], self.coef.shape[1:]
+            raise ValueError(
+                f"dictionaries and y must have the columns and snapshots of the fit, {expected}; got {sizes}"
+            )
         if not self._sensible() or (self.noise_variance == 0 and data.values.any()):
             return replace(self, measured=math.inf, status=Status.INVALID, reason="a value is not finite, or negative")
-        measured, allowed, faults = self._measure(dictionaries.matrices, data.values)
+        measured, allowed, faults = self._measure(modes.matrices, data.values)
         if not math.isclose(self.bound, self.tol, rel_tol=1e-9, abs_tol=0.0):
             faults.append("the bound is not the tolerance of the solver")
-        if not self.theorem:
+        if not self.covered:
             status = Status.INVALID if faults else Status.NOT_APPLICABLE
             judged = replace(self, measured=measured, status=status, reason="; ".join(faults) or self.reason)
             return judged.unless_misstated()
@@ -139,7 +147,7 @@ class StationarityCertificate(Certificate):
         return judged.unless_misstated()
 
     def _sensible(self) -> bool:
-        values = (*self.gammas, *(self.latents or []))
+        values = (*self.variances, *(self.latents or []))
         finite = all(np.isfinite(value).all() for value in (*values, self.coef)) and math.isfinite(self.noise_variance)
         return bool(finite and all(np.all(value >= 0) for value in values) and self.noise_variance >= 0)
 
@@ -149,17 +157,17 @@ class StationarityCertificate(Certificate):
             return 0.0, 0.0, ["y is zero and a coefficient is not"] if self.coef.any() else []
         unit = math.sqrt(float(np.mean(np.abs(Y) ** 2))) or 1.0
         many = Y.ndim > len(matrices)
-        frame = _Frame.of(matrices, Y / unit, self.gammas, self.noise_variance / unit**2, unit)
+        frame = SpectralFrame.of(matrices, Y / unit, self.variances, self.noise_variance / unit**2, unit)
         faults = [] if self._are_made(frame) else ["the factors are not made of the latents"]
         largest, gain = 0.0, 0.0
         for k in range(len(matrices)):
             slopes, at_zero, size, free = self._one_mode(frame, k)
             largest = max(largest, float(np.abs(slopes).max()))
             gain = max(gain, float(np.where((size == 0) & free, at_zero.gain, 0.0).max()))
-        if not all(gamma.any() for gamma in self.gammas):
+        if not all(gamma.any() for gamma in self.variances):
             gain = max(gain, frame.single_gain(self._held))
         n_free = sum(int(np.sum(np.any(A != 0, axis=0) & self._free(k))) for k, A in enumerate(matrices))
-        if self.theorem and gain > price_of_name(n_free, Y.shape[-1] if many else 1, np.iscomplexobj(frame.Z)) * (
+        if self.covered and gain > inclusion_penalty(n_free, Y.shape[-1] if many else 1, np.iscomplexobj(frame.Z)) * (
             1 + 1e-6
         ):
             faults.append("the data ask for a variance that was pruned")
@@ -173,31 +181,31 @@ class StationarityCertificate(Certificate):
 
     @property
     def _held(self) -> list[BoolArray]:
-        return np.split(self.held, np.cumsum([g.size for g in self.gammas])[:-1])
+        return np.split(self.held, np.cumsum([g.size for g in self.variances])[:-1])
 
     def _free(self, k: int) -> BoolArray:
         """Return which columns of a mode the user did not hold at zero."""
         C = None if self.couplings is None else self.couplings[k]
         return ~self._held[k] if C is None else np.any(C > 0, axis=1)
 
-    def _one_mode(self, frame: "_Frame", k: int) -> tuple[Float64Array, SlopeAtZero, Float64Array, BoolArray]:
+    def _one_mode(self, frame: SpectralFrame, k: int) -> tuple[Float64Array, SlopeAtZero, Float64Array, BoolArray]:
         """Return derivatives by logarithms, slopes at zero, what they belong to, and whether it is free."""
         C = None if self.couplings is None else self.couplings[k]
         at = frame.slopes(k)
         if C is None or self.latents is None:
-            return self.gammas[k] / frame.scales[k] * (at.up - at.down), at, self.gammas[k], ~self._held[k]
+            return self.variances[k] / frame.scales[k] * (at.up - at.down), at, self.variances[k], ~self._held[k]
         z = self.latents[k]
         at = SlopeAtZero(C.T @ at.up, C.T @ at.down, (C**2).T @ at.squares)
         return z / frame.scales[k] * (at.up - at.down), at, z, np.ones(z.size, dtype=np.bool_)
 
-    def _are_made(self, frame: "_Frame") -> bool:
+    def _are_made(self, frame: SpectralFrame) -> bool:
         if self.couplings is None or self.latents is None:
             return True
         made = [z if C is None else C @ z for C, z in zip(self.couplings, self.latents, strict=True)]
-        parts = zip(made, self.gammas, strict=True)
+        parts = zip(made, self.variances, strict=True)
         return all(bool(np.all(np.abs(m - g) <= 8 * _EPS * g.size * np.abs(m))) for m, g in parts)
 
-    def _is_mean(self, frame: "_Frame", unit: float) -> bool:
+    def _is_mean(self, frame: SpectralFrame, unit: float) -> bool:
         """Whether coefficients are variances times S, up to their own precision and the rounding of S."""
         mean, sizes = frame.mean()
         mean, sizes = unit * mean.reshape(self.coef.shape), unit * sizes.reshape(-1)
@@ -205,97 +213,3 @@ class StationarityCertificate(Certificate):
         rounding = sum(frame.D.shape) * frame.rounding * (sizes if self.coef.ndim == 1 else sizes[:, None])
         allowed = rounding_of(mean, self.coef.dtype) + rounding
         return bool(np.all(np.abs(self.coef - mean) <= allowed))
-
-
-@dataclass(frozen=True, eq=False)
-class _Frame:
-    """Measurements in the singular vectors of the dictionaries times the roots of the factors."""
-
-    vectors: list[InexactArray]
-    seen: list[InexactArray]
-    values: list[Float64Array]
-    norms: list[Float64Array]
-    scales: list[float]
-    gammas: list[Float64Array]
-    noise: float
-    D: Float64Array
-    Z: InexactArray
-
-    @classmethod
-    def of(
-        cls, matrices: list[InexactArray], Y: InexactArray, gammas: list[Float64Array], noise: float, unit: float
-    ) -> "_Frame":
-        # Factors of size one, whose product has the unit of the data.
-        scales = [float(np.linalg.norm(A * np.sqrt(g))) ** 2 or 1.0 for A, g in zip(matrices, gammas, strict=True)]
-        rest = math.prod(scale / unit ** (2.0 / len(scales)) for scale in scales)
-        scales[-1] /= rest
-        vectors, values = [], []
-        for A, gamma, scale in zip(matrices, gammas, scales, strict=True):
-            U, s, _ = np.linalg.svd(A * np.sqrt(gamma / scale), full_matrices=True)
-            vectors.append(U)
-            values.append(np.pad(s, (0, U.shape[0] - s.size)) ** 2)
-        D = 1.0 / (noise + reduce(np.multiply.outer, values))
-        Z = _rotated(Y, [U.conj().T for U in vectors])
-        Z = Z * (D if Z.ndim == D.ndim else D[..., None])
-        seen = [A.conj().T @ U for A, U in zip(matrices, vectors, strict=True)]
-        norms = [np.linalg.norm(A, axis=0) for A in matrices]
-        scaled = [gamma / scale for gamma, scale in zip(gammas, scales, strict=True)]
-        return cls(vectors, seen, values, norms, scales, scaled, noise, D, Z)
-
-    @property
-    def rounding(self) -> float:
-        """What rounding leaves of a derivative per measurement."""
-        return 4.0 * _EPS / (self.noise * float(self.D.min()))
-
-    def _squares(self, values: InexactArray) -> Float64Array:
-        squares = np.abs(values) ** 2
-        return squares.mean(axis=-1) if self.Z.ndim > self.D.ndim else squares
-
-    def slopes(self, k: int) -> SlopeAtZero:
-        """Return the slopes of the cost by the entries of one factor."""
-        up = np.abs(self.seen[k]) ** 2 @ _summed(self.D, self.values, k)
-        inside = np.moveaxis(np.tensordot(self.seen[k], self.Z, axes=(1, k)), 0, k)
-        down = _summed(self._squares(inside), self.values, k)
-        return SlopeAtZero(up, down, self._sums_of_squares(k))
-
-    def _sums_of_squares(self, k: int) -> Float64Array:
-        """Return the sums over the other modes of the squares of what each entry of the factor adds."""
-        q = self._quadratics()
-        return _summed(q**2, [gamma**2 for gamma in self.gammas], k)
-
-    def _quadratics(self) -> Float64Array:
-        """Return the diagonal of ``A^H C^-1 A``, shape (N_1, ..., N_d)."""
-        return np.asarray(_rotated(self.D, [np.abs(W) ** 2 for W in self.seen]), dtype=np.float64)
-
-    def single_gain(self, held: list[BoolArray]) -> float:
-        """Return by how much a single coefficient could lower the cost where no variance is left."""
-        up = self._quadratics()
-        down = self._squares(_rotated(self.Z, self.seen))
-        free = reduce(np.logical_and.outer, [~h for h in held])
-        return float(np.where(free, SlopeAtZero(up, down, up**2).gain, 0.0).max())
-
-    def mean(self) -> tuple[InexactArray, Float64Array]:
-        """Return the posterior mean, and the sizes of its terms."""
-        G = reduce(np.multiply.outer, self.gammas)
-        S = _rotated(self.Z, self.seen)
-        sizes = G * reduce(np.multiply.outer, self.norms)
-        largest = float(np.sqrt((np.abs(self.Z) ** 2).reshape(self.D.size, -1).sum(axis=0)).max())
-        return S * (G if S.ndim == G.ndim else G[..., None]), sizes * largest
-
-    def noise_slope(self) -> float:
-        """Return the derivative of the cost by the logarithm of the noise variance."""
-        return self.noise * (float(self.D.sum()) - float(self._squares(self.Z).sum()))
-
-
-def _rotated(T: InexactArray, matrices: list[InexactArray]) -> InexactArray:
-    """Multiply the first modes of a tensor by a matrix each."""
-    for k, A in enumerate(matrices):
-        T = np.moveaxis(np.tensordot(A, T, axes=(1, k)), 0, k)
-    return T
-
-
-def _summed(T: Float64Array, weights: list[Float64Array], k: int) -> Float64Array:
-    """Sum over all modes but one, weighted."""
-    for j in reversed([j for j in range(len(weights)) if j != k]):
-        T = np.tensordot(T, weights[j], axes=(j, 0))
-    return T

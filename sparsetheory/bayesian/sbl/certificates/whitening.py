@@ -33,11 +33,11 @@ class Whitening:
 
     @classmethod
     def of(
-        cls, matrices: list[InexactArray], Y: InexactArray, gamma: Float64Array, noise: float, n_rows: int
+        cls, matrices: list[InexactArray], Y: InexactArray, variances: Float64Array, noise_variance: float, n_rows: int
     ) -> "Whitening":
         """Factor the columns with a positive variance beside the noise, for `n_rows` measurements that carry it."""
         Y = Y.reshape(Y.shape[0], -1)
-        live = np.flatnonzero(gamma)
+        live = np.flatnonzero(variances)
         basis, n_free, energy = None, 0, 0.0
         if len(matrices) == 1 and matrices[0].shape[0] > matrices[0].shape[1]:
             basis = np.linalg.qr(matrices[0])[0]
@@ -47,13 +47,13 @@ class Whitening:
         elif n_rows < Y.shape[0]:
             # Centred rows: one direction carries neither data nor noise.
             n_free = -1
-        scaled = _columns(matrices, live) * np.sqrt(gamma[live])
+        scaled = _columns(matrices, live) * np.sqrt(variances[live])
         scaled = scaled if basis is None else basis.conj().T @ scaled
-        stacked = np.concatenate([scaled.conj().T, math.sqrt(noise) * np.eye(Y.shape[0])])
+        stacked = np.concatenate([scaled.conj().T, math.sqrt(noise_variance) * np.eye(Y.shape[0])])
         root = np.asarray(np.linalg.qr(stacked, mode="r")).conj().T
-        condition = 1.0 + float(np.sum(np.abs(scaled) ** 2)) / noise
+        condition = 1.0 + float(np.sum(np.abs(scaled) ** 2)) / noise_variance
         whitened = solve_triangular(root, Y, lower=True)
-        return cls(root, basis, whitened, noise, n_rows, n_free, energy, 4.0 * _EPS * condition)
+        return cls(root, basis, whitened, noise_variance, n_rows, n_free, energy, 4.0 * _EPS * condition)
 
     @property
     def solution_size(self) -> float:
@@ -77,7 +77,7 @@ class Whitening:
 
 
 def is_posterior_mean(
-    coef: InexactArray, A: InexactArray, gamma: Float64Array, S: InexactArray, unit: float, frame: Whitening
+    coef: InexactArray, A: InexactArray, variances: Float64Array, S: InexactArray, unit: float, frame: Whitening
 ) -> bool:
     """Whether coefficients are variances times S, up to their own precision and the rounding of S.
 
@@ -87,7 +87,7 @@ def is_posterior_mean(
         Coefficients.
     A : ndarray of shape (M, n)
         Their columns.
-    gamma : ndarray of shape (n,)
+    variances : ndarray of shape (n,)
         Their variances, in units of the whitening.
     S : ndarray of shape (n, n_snapshots)
         As :meth:`Whitening.project` returns it.
@@ -101,8 +101,8 @@ def is_posterior_mean(
     bool
     """
     shape = (-1,) + (1,) * (coef.ndim - 1)
-    mean = unit * gamma.reshape(shape) * S.reshape(coef.shape)
-    sizes = unit * gamma * np.linalg.norm(A, axis=0) * frame.solution_size
+    mean = unit * variances.reshape(shape) * S.reshape(coef.shape)
+    sizes = unit * variances * np.linalg.norm(A, axis=0) * frame.solution_size
     allowed = rounding_of(mean, coef.dtype) + (frame.rounding * sizes).reshape(shape)
     return bool(np.all(np.abs(coef - mean) <= allowed))
 

@@ -11,14 +11,14 @@ from sparsetheory.bayesian.kronecker.algebra import mode_products, squared_modul
 from sparsetheory.bayesian.sbl.posterior.moments import PosteriorMoments
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray, InexactArray
 
-__all__ = ["FlatMeasurements", "FlatPosterior", "kron_covariance", "kron_quadratics", "pair_tables"]
+__all__ = ["DenseMeasurements", "DensePosterior", "kron_covariance", "kron_quadratics", "pair_tables"]
 
 
 @dataclass(frozen=True, eq=False)
-class FlatPosterior(PosteriorMoments):
+class DensePosterior(PosteriorMoments):
     """One expectation step without structure; attributes as in :class:`KronPosterior`, on the columns in use."""
 
-    gammas: list[Float64Array]
+    variances: list[Float64Array]
     noise_variance: float
     n_rows: int
     S: InexactArray
@@ -31,7 +31,7 @@ class FlatPosterior(PosteriorMoments):
     @property
     def prior(self) -> Float64Array:
         """Prior variances, shape (n_kept,)."""
-        return self.gammas[0]
+        return self.variances[0]
 
 
 def pair_tables(matrices: Sequence[InexactArray]) -> list[InexactArray]:
@@ -111,7 +111,7 @@ def _inverse(lower: InexactArray) -> InexactArray:
     return np.asarray(inverse)
 
 
-class FlatMeasurements:
+class DenseMeasurements:
     """Measurements through the columns in use of one dictionary, or of a Kronecker product.
 
     Parameters
@@ -164,13 +164,13 @@ class FlatMeasurements:
         if self.dense:
             self.matrices = [np.ascontiguousarray(self.matrices[0][:, masks[0]])]
 
-    def _covariance(self, gamma: Float64Array) -> InexactArray:
+    def _covariance(self, given: Float64Array) -> InexactArray:
         if self.dense:
             A = self.matrices[0]
-            return (A * gamma) @ A.conj().T
+            return (A * given) @ A.conj().T
         sizes = [A.shape[1] for A in self.matrices]
         variances = np.zeros(math.prod(sizes))
-        variances[self.columns] = gamma
+        variances[self.columns] = given
         return kron_covariance(self.tables, variances.reshape(sizes))
 
     def _project(
@@ -185,25 +185,25 @@ class FlatMeasurements:
         q = kron_quadratics(self.tables, inverse)
         return S.reshape(q.size, *u.shape[1:])[self.columns], q.reshape(-1)[self.columns]
 
-    def posterior(self, gammas: Sequence[Float64Array], noise_variance: float) -> FlatPosterior:
+    def posterior(self, variances: Sequence[Float64Array], noise_variance: float) -> DensePosterior:
         """Do one expectation step.
 
         Parameters
         ----------
-        gammas : sequence of one ndarray of shape (n_kept,)
+        variances : sequence of one ndarray of shape (n_kept,)
             Prior variances.
         noise_variance : float
             Positive.
 
         Returns
         -------
-        FlatPosterior
+        DensePosterior
 
         Notes
         -----
         O(M^3), and O(M^2 N) for a single dictionary.
         """
-        C = self._covariance(gammas[0])
+        C = self._covariance(variances[0])
         m = C.shape[0]
         condition = 1.0 + float(np.trace(C).real) / noise_variance
         C[np.diag_indices(m)] += noise_variance
@@ -218,8 +218,8 @@ class FlatMeasurements:
         squares = float(squared_modulus(u).sum()) * per_snapshot
         residual = noise_variance**2 * squares + self.free_energy
         slope = trace + self.n_free / noise_variance
-        return FlatPosterior(
-            gammas=list(gammas),
+        return DensePosterior(
+            variances=list(variances),
             noise_variance=noise_variance,
             n_rows=self.n_rows,
             S=S,

@@ -6,24 +6,25 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.kronecker.checks import as_tensor, check_dictionaries
-from sparsetheory.bayesian.kronecker.factor_checks import check_factors, check_noise
+from sparsetheory.bayesian.kronecker.factor_checks import check_factors
+from sparsetheory.bayesian.noise import VARIANCE
 from sparsetheory.bayesian.sbl.posterior.kronecker import KronPosterior, posterior_of
 
 __all__ = ["kron_posterior", "sbl_cost"]
 
 
 def kron_posterior(
-    As: Sequence[ArrayLike], y: ArrayLike, gammas: Sequence[ArrayLike], noise_variance: float
+    dictionaries: Sequence[ArrayLike], y: ArrayLike, variances: Sequence[ArrayLike], *, noise_variance: float
 ) -> KronPosterior:
     """Return the posterior of a vector with separable prior variances, given noisy Kronecker measurements.
 
     Parameters
     ----------
-    As : sequence of array-like, of shapes (M_i, N_i)
-        Mode dictionaries, real or complex; A is ``kron(As[0], kron(As[1], ...))``.
+    dictionaries : sequence of array-like, of shapes (M_i, N_i)
+        Mode dictionaries, real or complex; A is ``kron(dictionaries[0], kron(dictionaries[1], ...))``.
     y : array-like of shape (M,), (M, n_snapshots) or (M_1, ..., M_d)
         Measurements; the last mode varies fastest.
-    gammas : sequence of array-like of shape (N_i,)
+    variances : sequence of array-like of shape (N_i,)
         Factors of the prior variances; their outer product counts. Zeros are allowed.
     noise_variance : float
         Positive.
@@ -49,29 +50,31 @@ def kron_posterior(
     >>> import numpy as np
     >>> from sparsetheory.bayesian import kron_posterior
     >>> rng = np.random.default_rng(0)
-    >>> As = [rng.standard_normal((4, 6)), rng.standard_normal((3, 5))]
+    >>> dictionaries = [rng.standard_normal((4, 6)), rng.standard_normal((3, 5))]
     >>> y, g = rng.standard_normal(12), [np.ones(6), rng.uniform(size=5)]
-    >>> p = kron_posterior(As, y, g, 0.1)
-    >>> A, G = np.kron(*As), np.kron(*g)
+    >>> p = kron_posterior(dictionaries, y, g, noise_variance=0.1)
+    >>> A, G = np.kron(*dictionaries), np.kron(*g)
     >>> C = 0.1 * np.eye(12) + A * G @ A.T
     >>> np.allclose(p.mean.ravel(), G * (A.T @ np.linalg.solve(C, y)))
     True
     """
-    dictionaries = check_dictionaries(As)
-    data = as_tensor(y, dictionaries.rows, "y")
-    factors = check_factors("gammas", gammas, dictionaries.columns)
-    noise = check_noise(noise_variance, "noise_variance")
-    dtype = np.result_type(data.values, dictionaries.matrices[0])
-    matrices = [A.astype(dtype, copy=False) for A in dictionaries.matrices]
+    modes = check_dictionaries(dictionaries)
+    data = as_tensor(y, modes.rows, "y")
+    factors = check_factors("variances", variances, modes.columns)
+    noise = VARIANCE.check("noise_variance", noise_variance)
+    dtype = np.result_type(data.values, modes.matrices[0])
+    matrices = [A.astype(dtype, copy=False) for A in modes.matrices]
     return posterior_of(matrices, data.values.astype(dtype, copy=False), factors, noise)
 
 
-def sbl_cost(As: Sequence[ArrayLike], y: ArrayLike, gammas: Sequence[ArrayLike], noise_variance: float) -> float:
+def sbl_cost(
+    dictionaries: Sequence[ArrayLike], y: ArrayLike, variances: Sequence[ArrayLike], *, noise_variance: float
+) -> float:
     r"""Return the cost that sparse Bayesian learning minimises.
 
     Parameters
     ----------
-    As, y, gammas, noise_variance
+    dictionaries, y, variances, noise_variance
         As in :func:`kron_posterior`.
 
     Returns
@@ -89,7 +92,7 @@ def sbl_cost(As: Sequence[ArrayLike], y: ArrayLike, gammas: Sequence[ArrayLike],
     --------
     >>> import numpy as np
     >>> from sparsetheory.bayesian import sbl_cost
-    >>> print(round(sbl_cost([np.ones((1, 1))], [2.0], [[3.0]], 1.0) - np.log(4.0), 12))
+    >>> print(round(sbl_cost([np.ones((1, 1))], [2.0], [[3.0]], noise_variance=1.0) - np.log(4.0), 12))
     1.0
     """
-    return kron_posterior(As, y, gammas, noise_variance).cost
+    return kron_posterior(dictionaries, y, variances, noise_variance=noise_variance).cost

@@ -28,7 +28,7 @@ class KronPosterior(PosteriorMoments):
 
     Attributes
     ----------
-    gammas : list of ndarray of shape (N_i,)
+    variances : list of ndarray of shape (N_i,)
         Factors of the prior variances.
     noise_variance : float
         Variance of the noise; of both parts together for complex data.
@@ -40,10 +40,10 @@ class KronPosterior(PosteriorMoments):
         :math:`\log\det C + y^H C^{-1} y`, the second term averaged over snapshots.
     noise_em, noise_mm : float
         The next noise variance, by expectation-maximisation or by the square-root rule that goes with the
-        majorisation of :func:`mm_sweep`. Neither raises the cost together with the update that it belongs to.
+        majorisation of :func:`mm_update`. Neither raises the cost together with the update that it belongs to.
     """
 
-    gammas: list[Float64Array]
+    variances: list[Float64Array]
     noise_variance: float
     S: InexactArray
     q: Float64Array
@@ -57,7 +57,7 @@ class KronPosterior(PosteriorMoments):
     @cached_property
     def prior(self) -> Float64Array:
         """Prior variances G, shape (N_1, ..., N_d)."""
-        return outer_product(self.gammas)
+        return outer_product(self.variances)
 
     @property
     def n_rows(self) -> int:
@@ -82,8 +82,10 @@ class KronPosterior(PosteriorMoments):
         relative to the prior is diagonal in their Kronecker product: sums of positive terms. O(N times the sum of N_i),
         more than :attr:`var`, whose error is that of rounding the prior variances.
         """
+        # In the basis of right singular vectors the posterior variances relative to the prior are noise over noise plus
+        # the squared singular values; the diagonal in the basis of coefficients weighs them with squared moduli.
         squares, bases = [], []
-        for A, gamma in zip(self._matrices, self.gammas, strict=True):
+        for A, gamma in zip(self._matrices, self.variances, strict=True):
             values, Vh = svd(A * np.sqrt(gamma), full_matrices=True)[1:]
             squares.append(np.pad(values, (0, gamma.size - values.size)) ** 2)
             bases.append(squared_modulus(Vh.T))
@@ -102,37 +104,39 @@ class KronPosterior(PosteriorMoments):
         -------
         ndarray of shape (m_1, ..., m_d)
         """
-        before = outer_product([squared_modulus(B) @ g for B, g in zip(matrices, self.gammas, strict=True)])
+        before = outer_product([squared_modulus(B) @ g for B, g in zip(matrices, self.variances, strict=True)])
         seen = [
             squared_modulus((B * g) @ (A.conj().T @ U))
-            for B, g, A, U in zip(matrices, self.gammas, self._matrices, self._bases, strict=True)
+            for B, g, A, U in zip(matrices, self.variances, self._matrices, self._bases, strict=True)
         ]
         return np.maximum(before - mode_products(self._weights, seen), 0.0)
 
-    def sample(self, n: int = 1, rng: Any = None) -> InexactArray:
+    def sample(self, n_draws: int = 1, *, random_state: Any = None) -> InexactArray:
         """Draw from the posterior exactly.
 
         Parameters
         ----------
-        n : int
+        n_draws : int
             Number of draws.
-        rng : None, int, Generator or RandomState
+        random_state : int, RandomState, Generator or None
             Source of randomness.
 
         Returns
         -------
-        ndarray of shape (n, N_1, ..., N_d) or (n, N_1, ..., N_d, n_snapshots)
+        ndarray of shape (n_draws, N_1, ..., N_d) or (n_draws, N_1, ..., N_d, n_snapshots)
 
         Notes
         -----
         A draw from the prior and from the noise, corrected by the posterior mean of what it leaves of the data. Two
         products with A per draw, and no factor of a covariance (Papandreou and Yuille 2010).
         """
-        n, source = COUNT.check("n", n), generator(rng)
+        n_draws, source = COUNT.check("n_draws", n_draws), generator(random_state)
         mean = self.mean
-        return np.stack([mean + self._deviation(source) for _ in range(n)])
+        return np.stack([mean + self._deviation(source) for _ in range(n_draws)])
 
     def _deviation(self, rng: np.random.Generator) -> InexactArray:
+        # With x from the prior and y' = A x + n, the error x - E[x | y'] has the posterior covariance, whatever y' is:
+        # added to the posterior mean it is a draw from the posterior.
         prior = self._prior_of_snapshots()
         x = np.sqrt(prior) * _standard(rng, self.S)
         rows = (*self._weights.shape, *self.S.shape[self.q.ndim :])
@@ -185,13 +189,13 @@ class KronMeasurements:
         """Drop columns."""
         self.matrices = [np.ascontiguousarray(A[:, mask]) for A, mask in zip(self.matrices, masks, strict=True)]
 
-    def posterior(self, gammas: Sequence[Float64Array], noise_variance: float) -> KronPosterior:
+    def posterior(self, variances: Sequence[Float64Array], noise_variance: float) -> KronPosterior:
         """Do one expectation step."""
-        return posterior_of(self.matrices, self.Y, gammas, noise_variance)
+        return posterior_of(self.matrices, self.Y, variances, noise_variance)
 
 
 def posterior_of(
-    matrices: Sequence[InexactArray], Y: InexactArray, gammas: Sequence[Float64Array], noise_variance: float
+    matrices: Sequence[InexactArray], Y: InexactArray, variances: Sequence[Float64Array], noise_variance: float
 ) -> KronPosterior:
     r"""Do one expectation step on checked arrays.
 
@@ -201,7 +205,7 @@ def posterior_of(
         Dictionaries of one dtype.
     Y : ndarray of shape (M_1, ..., M_d) or (M_1, ..., M_d, n_snapshots)
         Measurements of that dtype, C-ordered.
-    gammas : sequence of ndarray of shape (N_i,)
+    variances : sequence of ndarray of shape (N_i,)
         Factors of the prior variances.
     noise_variance : float
         Positive.
@@ -217,12 +221,17 @@ def posterior_of(
     U_i. The small matrices are made exactly Hermitian first: eigenvectors of a matrix that is Hermitian only up to
     rounding are not orthogonal where eigenvalues coincide.
     """
+    # Step 1. One eigenvalue problem per mode, O(M_k^3 + N_k M_k^2): the covariance of the signal is the Kronecker
+    # product of A_k diag(g_k) A_k^H, so its eigenvectors are Kronecker products too, and its eigenvalues all products
+    # of one eigenvalue per mode. The noise shifts them all.
     values, bases = [], []
-    for A, gamma in zip(matrices, gammas, strict=True):
+    for A, gamma in zip(matrices, variances, strict=True):
         B = (A * gamma) @ A.conj().T
         p, U = np.linalg.eigh(0.5 * (B + B.conj().T))
         values.append(np.maximum(p, 0.0))
         bases.append(U)
+    # Step 2. Measurements in the eigenvectors, by one mode product per mode, and everything that is diagonal there: the
+    # kernel divides them by the eigenvalues in place, and sums log determinant, data term and what the noise needs.
     backward = [A.conj().T @ U for A, U in zip(matrices, bases, strict=True)]
     rows = tuple(p.size for p in values)
     D, sums = np.empty(rows), np.empty(5)
@@ -230,9 +239,11 @@ def posterior_of(
     share = 1.0 / Y.shape[-1] if Y.ndim > D.ndim else 1.0
     parts = rotated.reshape(D.size, -1).view(np.float64)
     weigh_spectrum(np.concatenate(values), mode_starts(rows), noise_variance, parts, share, D.reshape(-1), sums)
+    # Step 3. Back to the coefficients: S = A^H C^-1 y by mode products with A_k^H U_k, and the diagonal of A^H C^-1 A
+    # by mode products of the inverse eigenvalues with the squared moduli of the same matrices.
     log_det, fitted, inverse_square, freedom, trace = sums.tolist()
     return KronPosterior(
-        gammas=list(gammas),
+        variances=list(variances),
         noise_variance=noise_variance,
         S=mode_products(rotated, backward),
         q=mode_products(D, [squared_modulus(W) for W in backward]).real,

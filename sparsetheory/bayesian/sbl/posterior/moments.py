@@ -15,7 +15,7 @@ class PosteriorMoments:
     r"""Moments in terms of :math:`S = A^H C^{-1} y` and :math:`q = \mathrm{diag}(A^H C^{-1} A)`.
 
     A subclass has `prior` and `q` of one shape, and `S` of that shape or with an axis of snapshots behind it; also the
-    factors `gammas` of the prior, the noise variance and its next value `noise_em`, the number of measurements
+    factors `variances` of the prior, the noise variance and its next value `noise_em`, the number of measurements
     `n_rows`, and `condition`, a bound of the condition number of C. Means are products, not differences of large
     numbers as :math:`\Sigma A^H y / \sigma^2` would be.
     """
@@ -24,7 +24,7 @@ class PosteriorMoments:
         S: Any
         q: Any
 
-        gammas: Any
+        variances: Any
         noise_variance: Any
         noise_em: Any
         condition: Any
@@ -70,7 +70,7 @@ class PosteriorMoments:
         ndarray of shape (N_k,)
             Zero where the factor is zero.
         """
-        return self.gammas[k] * contract(self.q - self.power, self.gammas, k)
+        return self.variances[k] * contract(self.q - self.power, self.variances, k)
 
     @property
     def grad_log_noise(self) -> float:

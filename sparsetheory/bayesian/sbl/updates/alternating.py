@@ -8,23 +8,25 @@ from scipy.linalg.blas import dnrm2
 from sparsetheory.bayesian.kronecker.algebra import contract, outer_product
 from sparsetheory.bayesian.kronecker.factor_checks import check_moments, check_positive_factors
 from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
-from sparsetheory.constraints import COUNT, NONNEGATIVE
+from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE
 from sparsetheory.typing import Float64Array
 
-__all__ = ["am_mstep", "am_sweep", "one_sweep", "sweep_until"]
+__all__ = ["alternating_sweep", "alternating_update", "one_sweep", "sweep_until"]
 
 
 _Project = Callable[[int, Float64Array], Float64Array]
 
 
-def one_sweep(Lam: Float64Array, gammas: Sequence[Float64Array], project: _Project | None = None) -> list[Float64Array]:
+def one_sweep(
+    second_moment: Float64Array, variances: Sequence[Float64Array], project: _Project | None = None
+) -> list[Float64Array]:
     """Update every factor once, each with the newest others, and leave the scale where it falls.
 
     Parameters
     ----------
-    Lam : ndarray of shape (N_1, ..., N_d)
+    second_moment : ndarray of shape (N_1, ..., N_d)
         Posterior second moments, C-ordered.
-    gammas : sequence of ndarray of shape (N_i,)
+    variances : sequence of ndarray of shape (N_i,)
         Positive.
     project : callable, optional
         ``project(k, gamma)`` replaces the minimiser over factor k, by a factor of a family; the result is positive.
@@ -35,22 +37,28 @@ def one_sweep(Lam: Float64Array, gammas: Sequence[Float64Array], project: _Proje
 
     Notes
     -----
-    Two passes over `Lam`: all modes but the last share its sum over the last mode.
+    Two passes over `second_moment`: all modes but the last share its sum over the last mode.
     """
-    last = Lam.ndim - 1
-    inverse = [1.0 / gamma for gamma in gammas]
-    shared = Lam @ inverse[last] if last else Lam
+    # The objective is sum_n log G_n + L_n / G_n with G the outer product of the factors. As a function of factor k
+    # alone it is (N / N_k) sum_i log g_i + s_i / g_i, where s_i sums L over the slice i, divided by the other factors.
+    # Its minimiser is g_i = (N_k / N) s_i: every update lowers the objective, and so does a sweep.
+    last = second_moment.ndim - 1
+    inverse = [1.0 / gamma for gamma in variances]
+    # All modes before the last see the old last factor: its contraction is done once for all of them, so that a sweep
+    # reads the full tensor twice, here and for the last mode, however many modes there are.
+    shared = second_moment @ inverse[last] if last else second_moment
     result = []
-    for k, gamma in enumerate(gammas):
-        updated = contract(Lam if k == last else shared, inverse, k) * (gamma.size / Lam.size)
-        result.append(floored(updated, Lam.ndim) if project is None else project(k, updated))
+    for k, gamma in enumerate(variances):
+        updated = contract(second_moment if k == last else shared, inverse, k) * (gamma.size / second_moment.size)
+        # Invariant: factors 0 .. k are new, factors behind are old, and none is zero, as all are divided by.
+        result.append(floored(updated, second_moment.ndim) if project is None else project(k, updated))
         inverse[k] = 1.0 / result[k]
     return result
 
 
 def sweep_until(
-    Lam: Float64Array,
-    gammas: Sequence[Float64Array],
+    second_moment: Float64Array,
+    variances: Sequence[Float64Array],
     tol: float,
     relative: bool,
     max_sweeps: int,
@@ -60,14 +68,15 @@ def sweep_until(
 
     Parameters
     ----------
-    Lam : ndarray of shape (N_1, ..., N_d)
+    second_moment : ndarray of shape (N_1, ..., N_d)
         Posterior second moments.
-    gammas : sequence of ndarray of shape (N_i,)
+    variances : sequence of ndarray of shape (N_i,)
         Start; positive.
     tol : float
-        Largest change of the outer product, in the Euclidean norm.
+        Tolerance, relative to the norm of the outer product if `relative`: stop once a sweep changes it by at most
+        this, in the Euclidean norm.
     relative : bool
-        Whether the change is divided by the norm before the sweep.
+        Whether the tolerance is relative; otherwise it is absolute.
     max_sweeps : int
         At least one sweep is done.
     project : callable, optional
@@ -75,22 +84,24 @@ def sweep_until(
 
     Returns
     -------
-    gammas : list of ndarray
+    variances : list of ndarray
         Balanced.
     n_sweeps : int
     """
-    after, n_sweeps, moving = outer_product(gammas), 0, True
+    after, n_sweeps, moving = outer_product(variances), 0, True
     while moving and n_sweeps < max_sweeps:
         before = after
-        gammas = balanced(one_sweep(Lam, gammas, project))
-        after = outer_product(gammas)
+        # Balanced factors have the same outer product, which is all that the test of convergence looks at: single
+        # factors may still exchange scales when the product has settled.
+        variances = balanced(one_sweep(second_moment, variances, project))
+        after = outer_product(variances)
         scale = dnrm2(before.reshape(-1)) if relative else 1.0
         moving = dnrm2((after - before).reshape(-1)) > tol * scale
         n_sweeps += 1
-    return list(gammas), n_sweeps
+    return list(variances), n_sweeps
 
 
-def am_sweep(Lam: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Float64Array]:
+def alternating_sweep(second_moment: ArrayLike, variances: Sequence[ArrayLike]) -> list[Float64Array]:
     r"""Do one sweep of alternating minimisation.
 
     For each mode in turn :math:`\gamma_k = \frac{N_k}{N} \sum \Lambda \prod_{j \ne k} \gamma_j^{-1}`, the exact
@@ -98,9 +109,9 @@ def am_sweep(Lam: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Float64Array]:
 
     Parameters
     ----------
-    Lam : array-like of shape (N_1, ..., N_d)
+    second_moment : array-like of shape (N_1, ..., N_d)
         Posterior second moments.
-    gammas : sequence of array-like of shape (N_i,)
+    variances : sequence of array-like of shape (N_i,)
         Positive factors.
 
     Returns
@@ -115,24 +126,25 @@ def am_sweep(Lam: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Float64Array]:
 
     Notes
     -----
-    O(N). After the update of mode k, the slices of ``Lam / G`` along it have mean one: this is Sinkhorn's scaling of a
-    positive tensor to uniform marginals (ours). Y. He and G. Joseph, arXiv:2307.14719, AM-KroSBL.
+    O(N). After the update of mode k, the slices of ``second_moment / G`` along it have mean one: this is Sinkhorn's
+    scaling of a positive tensor to uniform marginals (ours). Y. He and G. Joseph, arXiv:2307.14719, AM-KroSBL.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sparsetheory.bayesian import am_sweep
-    >>> gammas = am_sweep(np.outer([1.0, 2.0], [3.0, 4.0, 5.0]), [np.ones(2), np.ones(3)])
-    >>> np.outer(*gammas).round(12).tolist()
+    >>> from sparsetheory.bayesian import alternating_sweep
+    >>> variances = alternating_sweep(np.outer([1.0, 2.0], [3.0, 4.0, 5.0]), [np.ones(2), np.ones(3)])
+    >>> np.outer(*variances).round(12).tolist()
     [[3.0, 4.0, 5.0], [6.0, 8.0, 10.0]]
     """
-    moments = check_moments("Lam", Lam)
-    return balanced(one_sweep(moments, check_positive_factors("gammas", gammas, moments.shape)))
+    moments = check_moments("second_moment", second_moment)
+    return balanced(one_sweep(moments, check_positive_factors("variances", variances, moments.shape)))
 
 
-def am_mstep(
-    Lam: ArrayLike,
-    gammas: Sequence[ArrayLike],
+def alternating_update(
+    second_moment: ArrayLike,
+    variances: Sequence[ArrayLike],
+    *,
     tol: float = 1e-4,
     relative: bool = True,
     max_sweeps: int = 10_000,
@@ -141,14 +153,15 @@ def am_mstep(
 
     Parameters
     ----------
-    Lam : array-like of shape (N_1, ..., N_d)
+    second_moment : array-like of shape (N_1, ..., N_d)
         Posterior second moments.
-    gammas : sequence of array-like of shape (N_i,)
+    variances : sequence of array-like of shape (N_i,)
         Positive factors to start from.
     tol : float
-        Largest change of the outer product in one sweep, in the Euclidean norm.
+        Tolerance, relative to the norm of the outer product if `relative`: stop once a sweep changes it by at most
+        this, in the Euclidean norm.
     relative : bool
-        Whether the change is relative to the norm before the sweep.
+        Whether the tolerance is relative; otherwise it is absolute.
     max_sweeps : int
         Largest number of sweeps; at least one is done.
 
@@ -160,23 +173,23 @@ def am_mstep(
     Raises
     ------
     ValueError
-        As :func:`am_sweep`, or if a parameter is out of range.
+        As :func:`alternating_sweep`, or if a parameter is out of range.
 
     See Also
     --------
-    newton_mstep : The same minimiser in a handful of iterations.
+    newton_update : The same minimiser in a handful of iterations.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sparsetheory.bayesian import am_mstep
-    >>> Lam = np.random.default_rng(0).uniform(0.5, 2, (3, 4))
-    >>> T = Lam / np.outer(*am_mstep(Lam, [np.ones(3), np.ones(4)], 1e-14))
+    >>> from sparsetheory.bayesian import alternating_update
+    >>> second_moment = np.random.default_rng(0).uniform(0.5, 2, (3, 4))
+    >>> T = second_moment / np.outer(*alternating_update(second_moment, [np.ones(3), np.ones(4)], tol=1e-14))
     >>> np.allclose(T.mean(axis=0), 1), np.allclose(T.mean(axis=1), 1)
     (True, True)
     """
-    moments = check_moments("Lam", Lam)
-    start = check_positive_factors("gammas", gammas, moments.shape)
-    return sweep_until(moments, start, NONNEGATIVE.check("tol", tol), relative, COUNT.check("max_sweeps", max_sweeps))[
-        0
-    ]
+    moments = check_moments("second_moment", second_moment)
+    start = check_positive_factors("variances", variances, moments.shape)
+    NONNEGATIVE.check("tol", tol)
+    FLAG.check("relative", relative)
+    return sweep_until(moments, start, tol, relative, COUNT.check("max_sweeps", max_sweeps))[0]

@@ -11,13 +11,13 @@ from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
 from sparsetheory.numba_kernels.kronecker import product_ratios
 from sparsetheory.typing import Float64Array
 
-__all__ = ["mm_sweep", "next_factors", "square_root_ratios", "sweep_ratios"]
+__all__ = ["mm_update", "next_factors", "square_root_ratios", "sweep_ratios"]
 
 
 def sweep_ratios(
     q: Float64Array,
     power: Float64Array,
-    gammas: Sequence[Float64Array],
+    variances: Sequence[Float64Array],
     ratio: Callable[[int, Float64Array, Float64Array], Float64Array],
 ) -> list[Float64Array]:
     r"""Minimise the majoriser over one factor after the other.
@@ -27,7 +27,7 @@ def sweep_ratios(
     q, power : ndarray of shape (N_1, ..., N_d)
         With G the outer product of the factors and :math:`\tau` that of the ratios, the majoriser is
         :math:`\sum_n G_n (q_n \tau_n + power_n / \tau_n)`; C-ordered.
-    gammas : sequence of ndarray of shape (N_k,)
+    variances : sequence of ndarray of shape (N_k,)
         Factors, not negative.
     ratio : callable
         ``ratio(k, a, b)`` returns the ratio t of mode k for :math:`\sum_i a_i t_i + b_i / t_i`.
@@ -42,14 +42,19 @@ def sweep_ratios(
     Four passes over tensors of N entries, and none is formed: what modes before the last have in common is their sum
     over the last mode, whose ratios are one until its turn.
     """
+    # The majoriser in the ratios t of all modes is sum_n G_n (q_n tau_n + power_n / tau_n), tau their outer product.
+    # Over the ratio of mode k alone it is sum_i a_i t_i + b_i / t_i, where a_i and b_i sum G q tau and G power / tau
+    # over slice i, at the ratios of the other modes. Rather than tau itself, the sums carry it inside the weights:
+    # `rising` holds factors times their new ratios, for a, and `falling` factors divided by them, for b.
     last, ratios = q.ndim - 1, []
-    falling, rising = list(gammas), list(gammas)
-    shared_q, shared_power = (q @ gammas[last], power @ gammas[last]) if last else (q, power)
-    for k, gamma in enumerate(gammas):
+    falling, rising = list(variances), list(variances)
+    # Until its turn the ratio of the last mode is one: the sums over it are the same for all modes before.
+    shared_q, shared_power = (q @ variances[last], power @ variances[last]) if last else (q, power)
+    for k, gamma in enumerate(variances):
         left, right = (q, power) if k == last else (shared_q, shared_power)
         t = ratio(k, gamma * contract(left, rising, k), gamma * contract(right, falling, k))
         rising[k] = gamma * t
-        # Where a ratio is zero, so is what the quotient multiplies.
+        # A ratio is zero only where b is, so that nothing is lost where the quotient, which would be 0 / 0, is zero.
         falling[k] = np.divide(gamma, t, out=np.zeros_like(t), where=t > 0)
         ratios.append(t)
     return ratios
@@ -72,14 +77,14 @@ def square_root_ratios(k: int, a: Float64Array, b: Float64Array) -> Float64Array
     return np.sqrt(np.divide(b, a, out=np.zeros_like(b), where=a > 0))
 
 
-def next_factors(q: Float64Array, power: Float64Array, gammas: Sequence[Float64Array]) -> list[Float64Array]:
+def next_factors(q: Float64Array, power: Float64Array, variances: Sequence[Float64Array]) -> list[Float64Array]:
     """Do one sweep on checked arrays.
 
     Parameters
     ----------
     q, power : ndarray of shape (N_1, ..., N_d)
         Of the posterior at these factors.
-    gammas : sequence of ndarray of shape (N_i,)
+    variances : sequence of ndarray of shape (N_i,)
         Factors.
 
     Returns
@@ -87,12 +92,12 @@ def next_factors(q: Float64Array, power: Float64Array, gammas: Sequence[Float64A
     list of ndarray
         New factors, balanced; an entry that was positive stays so.
     """
-    return _kept_positive(gammas, _multiplied(q, power, gammas))
+    return _kept_positive(variances, _multiplied(q, power, variances))
 
 
-def _multiplied(q: Float64Array, power: Float64Array, gammas: Sequence[Float64Array]) -> list[Float64Array]:
+def _multiplied(q: Float64Array, power: Float64Array, variances: Sequence[Float64Array]) -> list[Float64Array]:
     """Return factors times the square roots of ratios that :func:`sweep_ratios` would find."""
-    starts, factors = mode_starts(q.shape), np.concatenate(gammas)
+    starts, factors = mode_starts(q.shape), np.concatenate(variances)
     updated = np.empty_like(factors)
     product_ratios(q.reshape(-1), power.reshape(-1), factors, starts, updated)
     return np.split(updated, starts[1:-1])
@@ -103,7 +108,9 @@ def _kept_positive(old: Sequence[Float64Array], new: Sequence[Float64Array]) -> 
     return [np.where(o > 0, floored(n, len(new)), 0.0) for o, n in zip(old, balanced(new), strict=True)]
 
 
-def mm_sweep(a: ArrayLike, b: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Float64Array]:
+def mm_update(
+    determinant_slopes: ArrayLike, data_slopes: ArrayLike, variances: Sequence[ArrayLike]
+) -> list[Float64Array]:
     r"""Do one majorise-minimise step on the factors of the prior variances.
 
     The log determinant is concave in G and the data term is bounded by its quadratic form, so for
@@ -115,12 +122,12 @@ def mm_sweep(a: ArrayLike, b: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Fl
 
     Parameters
     ----------
-    a : array-like of shape (N_1, ..., N_d)
-        ``G * q`` of the posterior.
-    b : array-like of shape (N_1, ..., N_d)
-        ``G * abs(S)**2``, averaged over snapshots.
-    gammas : sequence of array-like of shape (N_i,)
-        Factors that a and b belong to.
+    determinant_slopes : array-like of shape (N_1, ..., N_d)
+        Derivatives a of the log determinant by the logarithms of the variances: ``G * q`` of the posterior.
+    data_slopes : array-like of shape (N_1, ..., N_d)
+        Minus the derivatives of the data term, b: ``G * abs(S)**2``, averaged over snapshots.
+    variances : sequence of array-like of shape (N_i,)
+        Factors that both belong to.
 
     Returns
     -------
@@ -140,17 +147,17 @@ def mm_sweep(a: ArrayLike, b: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Fl
     Examples
     --------
     >>> import numpy as np
-    >>> from sparsetheory.bayesian import kron_posterior, mm_sweep, sbl_cost
+    >>> from sparsetheory.bayesian import kron_posterior, mm_update, sbl_cost
     >>> rng = np.random.default_rng(0)
-    >>> As, y = [rng.standard_normal((3, 5)), rng.standard_normal((4, 6))], rng.standard_normal(12)
+    >>> dictionaries, y = [rng.standard_normal((3, 5)), rng.standard_normal((4, 6))], rng.standard_normal(12)
     >>> old = [np.ones(5), np.ones(6)]
-    >>> p = kron_posterior(As, y, old, 0.1)
-    >>> new = mm_sweep(p.prior * p.q, p.prior * p.power, old)
-    >>> sbl_cost(As, y, new, 0.1) < p.cost
+    >>> p = kron_posterior(dictionaries, y, old, noise_variance=0.1)
+    >>> new = mm_update(p.prior * p.q, p.prior * p.power, old)
+    >>> sbl_cost(dictionaries, y, new, noise_variance=0.1) < p.cost
     True
     """
-    left = check_moments("a", a)
-    right = check_moments("b", b, left.shape)
-    factors = check_factors("gammas", gammas, left.shape)
+    left = check_moments("determinant_slopes", determinant_slopes)
+    right = check_moments("data_slopes", data_slopes, left.shape)
+    factors = check_factors("variances", variances, left.shape)
     ratios = _multiplied(left, right, [np.ones(n) for n in left.shape])
     return _kept_positive(factors, [g * t for g, t in zip(factors, ratios, strict=True)])

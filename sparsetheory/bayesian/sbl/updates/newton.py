@@ -10,11 +10,11 @@ from sparsetheory.bayesian.sbl.updates.alternating import one_sweep
 from sparsetheory.bayesian.sbl.updates.scaling import balanced, floored
 from sparsetheory.typing import Float64Array
 
-__all__ = ["minimise_factors", "newton_mstep"]
+__all__ = ["minimise_factors", "newton_update"]
 
 _MAX_ITER = 100
 _ARMIJO = 1e-4
-# Slice means of Lam / G are sums of positive terms, known to a few units of rounding per term.
+# Slice means of second_moment / G are sums of positive terms, known to a few units of rounding per term.
 _TOL = 1e-13
 
 
@@ -41,7 +41,7 @@ def _hessian(T: Float64Array) -> Float64Array:
 
 
 def _shifted(T: Float64Array, step: Float64Array) -> Float64Array:
-    """Return ``Lam / G`` after a step of the logarithms of G."""
+    """Return ``second_moment / G`` after a step of the logarithms of G."""
     start = 0
     for k, n in enumerate(T.shape):
         factor = np.exp(-step[start : start + n])
@@ -50,50 +50,56 @@ def _shifted(T: Float64Array, step: Float64Array) -> Float64Array:
     return T
 
 
-def minimise_factors(Lam: Float64Array, gammas: Sequence[Float64Array]) -> tuple[list[Float64Array], int]:
+def minimise_factors(second_moment: Float64Array, variances: Sequence[Float64Array]) -> tuple[list[Float64Array], int]:
     """Minimise over all factors at once.
 
     Parameters
     ----------
-    Lam : ndarray of shape (N_1, ..., N_d)
+    second_moment : ndarray of shape (N_1, ..., N_d)
         Posterior second moments.
-    gammas : sequence of ndarray of shape (N_i,)
+    variances : sequence of ndarray of shape (N_i,)
         Start; positive.
 
     Returns
     -------
-    gammas : list of ndarray
+    variances : list of ndarray
         Balanced.
     n_iter : int
         Newton steps.
     """
-    # A sweep bounds the sum of Lam / G by N, whatever the start.
-    gammas = one_sweep(Lam, gammas)
-    T = Lam
-    for k, gamma in enumerate(gammas):
-        T = T / gamma.reshape((-1,) + (1,) * (Lam.ndim - k - 1))
-    ends = np.cumsum(Lam.shape)[:-1]
-    counts = np.concatenate([np.full(n, Lam.size / n) for n in Lam.shape])
+    # With G = exp(sum of logarithms) and T = L / G the objective is sum_n log G_n + T_n. In the logarithms of factor k
+    # its gradient is N / N_k less the slice sums of T, and its Hessian is made of marginals of T: diagonal ones in the
+    # blocks (k, k), those of pairs of modes in the blocks (j, k). It is convex, strictly up to scales that factors
+    # exchange, for which the Hessian gets a rank-one term per pair of modes (the gradient has no part along them).
+    # A sweep of alternating minimisation bounds the sum of T by N, whatever the start.
+    variances = one_sweep(second_moment, variances)
+    T = second_moment
+    for k, gamma in enumerate(variances):
+        T = T / gamma.reshape((-1,) + (1,) * (second_moment.ndim - k - 1))
+    ends = np.cumsum(second_moment.shape)[:-1]
+    counts = np.concatenate([np.full(n, second_moment.size / n) for n in second_moment.shape])
     for n_iter in range(_MAX_ITER):
+        # Invariant: T is the tensor of moments divided by the outer product of the factors.
         gradient = counts - np.concatenate([_marginal(T, (k,)) for k in range(T.ndim)])
         if np.all(np.abs(gradient) <= _TOL * counts):
-            return balanced(gammas), n_iter
+            return balanced(variances), n_iter
         step = -np.linalg.solve(_hessian(T), gradient)
         size, trial = _damped(T, step, float(gradient @ step), float(counts @ step))
         if size == 0.0:
             break
         T = trial
-        gammas = [
-            floored(gamma * np.exp(size * s), T.ndim) for gamma, s in zip(gammas, np.split(step, ends), strict=True)
+        variances = [
+            floored(gamma * np.exp(size * s), T.ndim) for gamma, s in zip(variances, np.split(step, ends), strict=True)
         ]
-    return balanced(gammas), n_iter
+    return balanced(variances), n_iter
 
 
 def _damped(T: Float64Array, step: Float64Array, slope: float, volume: float) -> tuple[float, Float64Array]:
-    """Halve a step until the objective falls by a share of what its slope promises; zero where rounding forbids it."""
+    """Halve a step until the objective falls by a fraction of what its slope promises; zero if rounding forbids it."""
     total, size = float(T.sum()), 1.0
     while size > 1e-8:
-        # A step that is far too long overflows, and is halved like any other.
+        # The sum of the logarithms of G is linear in the step, and the sum of T is evaluated anew: Armijo's rule. A
+        # step that is far too long overflows, and is halved like any other.
         with np.errstate(over="ignore", invalid="ignore"):
             trial = _shifted(T, size * step)
         if float(trial.sum()) - total + size * volume <= _ARMIJO * size * slope + 1e-15 * total:
@@ -102,7 +108,7 @@ def _damped(T: Float64Array, step: Float64Array, slope: float, volume: float) ->
     return 0.0, T
 
 
-def newton_mstep(Lam: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Float64Array]:
+def newton_update(second_moment: ArrayLike, variances: Sequence[ArrayLike]) -> list[Float64Array]:
     r"""Return the exact maximisation step.
 
     :math:`\sum_n \log G_n + \Lambda_n / G_n` is jointly convex in the logarithms of the factors, and strictly so up to
@@ -110,15 +116,15 @@ def newton_mstep(Lam: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Float64Arr
 
     Parameters
     ----------
-    Lam : array-like of shape (N_1, ..., N_d)
+    second_moment : array-like of shape (N_1, ..., N_d)
         Positive posterior second moments.
-    gammas : sequence of array-like of shape (N_i,)
+    variances : sequence of array-like of shape (N_i,)
         Positive factors to start from.
 
     Returns
     -------
     list of ndarray of shape (N_i,)
-        All but the last of unit norm; slices of ``Lam / G`` have mean one up to rounding.
+        All but the last of unit norm; slices of ``second_moment / G`` have mean one up to rounding.
 
     Raises
     ------
@@ -133,13 +139,13 @@ def newton_mstep(Lam: ArrayLike, gammas: Sequence[ArrayLike]) -> list[Float64Arr
     Examples
     --------
     >>> import numpy as np
-    >>> from sparsetheory.bayesian import newton_mstep
-    >>> Lam = np.exp(5 * np.random.default_rng(0).standard_normal((3, 4, 5)))
-    >>> T = Lam / np.einsum("i,j,k->ijk", *newton_mstep(Lam, [np.ones(3), np.ones(4), np.ones(5)]))
+    >>> from sparsetheory.bayesian import newton_update
+    >>> second_moment = np.exp(5 * np.random.default_rng(0).standard_normal((3, 4, 5)))
+    >>> T = second_moment / np.einsum("i,j,k->ijk", *newton_update(second_moment, [np.ones(3), np.ones(4), np.ones(5)]))
     >>> [bool(np.allclose(T.mean(axis=axes), 1)) for axes in ((0, 1), (0, 2), (1, 2))]
     [True, True, True]
     """
-    moments = check_moments("Lam", Lam)
+    moments = check_moments("second_moment", second_moment)
     if not moments.all():
-        raise ValueError("Lam must be positive for Newton's method; leave out slices that are zero")
-    return minimise_factors(moments, check_positive_factors("gammas", gammas, moments.shape))[0]
+        raise ValueError("second_moment must be positive for Newton's method; leave out slices that are zero")
+    return minimise_factors(moments, check_positive_factors("variances", variances, moments.shape))[0]

@@ -10,12 +10,12 @@ from sparsetheory.typing import Float64Array
 __all__ = ["balanced", "floored"]
 
 
-def balanced(gammas: Sequence[Float64Array]) -> list[Float64Array]:
+def balanced(variances: Sequence[Float64Array]) -> list[Float64Array]:
     """Give all factors but the last unit norm; the last takes the scale.
 
     Parameters
     ----------
-    gammas : sequence of ndarray of shape (N_i,)
+    variances : sequence of ndarray of shape (N_i,)
         Not negative; one that is zero stays so.
 
     Returns
@@ -24,27 +24,27 @@ def balanced(gammas: Sequence[Float64Array]) -> list[Float64Array]:
         With the same outer product.
     """
     # Squares of small variances underflow; this norm scales them.
-    norms = [dnrm2(gamma) for gamma in gammas[:-1]]
-    scaled = [gamma / (norm or 1.0) for gamma, norm in zip(gammas, norms, strict=False)]
-    last = gammas[-1]
+    norms = [dnrm2(gamma) for gamma in variances[:-1]]
+    scaled = [gamma / (norm or 1.0) for gamma, norm in zip(variances, norms, strict=False)]
+    last = variances[-1]
     for norm in norms:
         last = last * norm
     return [*scaled, last]
 
 
-def floored(gamma: Float64Array, n_modes: int) -> Float64Array:
-    """Raise positive entries to a tiny share of the largest, so that no product of one per mode underflows.
+def floored(variances: Float64Array, n_modes: int) -> Float64Array:
+    """Raise positive entries to a tiny fraction of the largest, so that no product of one per mode underflows.
 
     Parameters
     ----------
-    gamma : ndarray of shape (N_i,)
+    variances : ndarray of shape (N_i,)
         Not negative.
     n_modes : int
-        Number of factors; up to four the share is 1e-60.
+        Number of factors; up to four that fraction is 1e-60.
 
     Returns
     -------
     ndarray
     """
-    share = 10.0 ** (-240.0 / max(n_modes, 4))
-    return np.maximum(gamma, share * gamma.max())
+    fraction = 10.0 ** (-240.0 / max(n_modes, 4))
+    return np.maximum(variances, fraction * variances.max())

@@ -6,7 +6,7 @@ from numpy.typing import ArrayLike
 from sparsetheory.bayesian.kronecker.factor_checks import check_moments
 from sparsetheory.typing import Float64Array
 
-__all__ = ["separable_factors", "svd_mstep"]
+__all__ = ["separable_factors", "svd_update"]
 
 # Eigenvalues this close to the largest, relative to it, count as equal: rounding of a symmetric eigensolver.
 _TIED = 1e-13
@@ -42,12 +42,12 @@ def _truncated(T: Float64Array) -> tuple[Float64Array, Float64Array]:
     return u, (u @ T) * scale
 
 
-def separable_factors(Lam: Float64Array) -> list[Float64Array]:
+def separable_factors(second_moment: Float64Array) -> list[Float64Array]:
     """Approximate a tensor without negative entries by an outer product.
 
     Parameters
     ----------
-    Lam : ndarray of shape (N_1, ..., N_d)
+    second_moment : ndarray of shape (N_1, ..., N_d)
         C-ordered.
 
     Returns
@@ -55,21 +55,21 @@ def separable_factors(Lam: Float64Array) -> list[Float64Array]:
     list of ndarray of shape (N_i,)
         Not negative; all but the last of unit norm.
     """
-    factors, rest = [], Lam
-    for n in Lam.shape[:-1]:
+    factors, rest = [], second_moment
+    for n in second_moment.shape[:-1]:
         factor, rest = _truncated(rest.reshape(n, -1))
         factors.append(factor)
     return [*factors, rest.reshape(-1)]
 
 
-def svd_mstep(Lam: ArrayLike) -> list[Float64Array]:
+def svd_update(second_moment: ArrayLike) -> list[Float64Array]:
     r"""Return a nearly nearest outer product of posterior second moments.
 
     Mode by mode, the leading singular vector of the unfolding becomes the factor, and the rest goes on.
 
     Parameters
     ----------
-    Lam : array-like of shape (N_1, ..., N_d)
+    second_moment : array-like of shape (N_1, ..., N_d)
         Posterior second moments.
 
     Returns
@@ -84,15 +84,15 @@ def svd_mstep(Lam: ArrayLike) -> list[Float64Array]:
 
     Notes
     -----
-    O(N min(N_k, N/N_k)) per mode: one eigenvalue problem of the smaller Gram matrix. The distance to `Lam` is at most
-    :math:`\sqrt{d - 1}` times that of any outer product (ours, as for other truncated decompositions of tensors). This
-    is not a maximisation step: the cost may rise. Y. He and G. Joseph, arXiv:2307.14719, SVD-KroSBL.
+    O(N min(N_k, N/N_k)) per mode: one eigenvalue problem of the smaller Gram matrix. The distance to `second_moment` is
+    at most :math:`\sqrt{d - 1}` times that of any outer product (ours, as for other truncated decompositions of
+    tensors). This is not a maximisation step: the cost may rise. Y. He and G. Joseph, arXiv:2307.14719, SVD-KroSBL.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sparsetheory.bayesian import svd_mstep
-    >>> np.outer(*svd_mstep(np.outer([1.0, 2.0], [3.0, 4.0, 5.0]))).round(12).tolist()
+    >>> from sparsetheory.bayesian import svd_update
+    >>> np.outer(*svd_update(np.outer([1.0, 2.0], [3.0, 4.0, 5.0]))).round(12).tolist()
     [[3.0, 4.0, 5.0], [6.0, 8.0, 10.0]]
     """
-    return separable_factors(check_moments("Lam", Lam))
+    return separable_factors(check_moments("second_moment", second_moment))

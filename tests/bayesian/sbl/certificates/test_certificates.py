@@ -21,7 +21,7 @@ from sparsetheory.bayesian import (
     make_off_grid_channel,
 )
 
-PROBLEM = make_kron_sparse((8, 9), (12, 12), (2, 3), snr_db=30, rng=0)
+PROBLEM = make_kron_sparse((8, 9), (12, 12), (2, 3), snr_db=30, random_state=0)
 _RNG = np.random.default_rng(7)
 A = _RNG.standard_normal((40, 60))
 TRUTH = np.zeros(60)
@@ -30,13 +30,13 @@ B = A @ TRUTH + 0.05 * _RNG.standard_normal(40)
 CHANNEL = make_off_grid_channel(snr_db=15, random_state=1)
 FITS = {
     "SBL": lambda: (SBL("mm", max_iter=999), (A, B)),
-    "SBL known": lambda: (SBL("mm", noise=0.0025, max_iter=999), (A, B)),
+    "SBL known": lambda: (SBL("mm", noise_variance=0.0025, max_iter=999), (A, B)),
     "PatternCoupledSBL": lambda: (PatternCoupledSBL(max_iter=999), (A, B)),
-    "KroneckerSBL": lambda: (KroneckerSBL(), (PROBLEM.As, PROBLEM.y)),
-    "KroneckerSBL coupled": lambda: (KroneckerSBL(coupling=0.5, max_iter=5000), (PROBLEM.As, PROBLEM.y)),
+    "KroneckerSBL": lambda: (KroneckerSBL(), (PROBLEM.dictionaries, PROBLEM.y)),
+    "KroneckerSBL coupled": lambda: (KroneckerSBL(coupling=0.5, max_iter=5000), (PROBLEM.dictionaries, PROBLEM.y)),
     "TurboVBI": lambda: (TurboVBI(), (A, B)),
     "TurboCS": lambda: (TurboCS(), (A, B)),
-    "OffGridTurboVBI": lambda: (OffGridTurboVBI(noise=CHANNEL.noise_variance), (CHANNEL.F, CHANNEL.y)),
+    "OffGridTurboVBI": lambda: (OffGridTurboVBI(noise_variance=CHANNEL.noise_variance), (CHANNEL.F, CHANNEL.y)),
 }
 
 
@@ -72,7 +72,7 @@ def test_a_fit_that_stopped_early_is_never_valid(name):
     model, data = FITS[name]()
     model.set_params(max_iter=1)
     if "OffGrid" in name:
-        model.set_params(inner_rounds=1, anneal_grid=False)
+        model.set_params(max_inner_rounds=1, anneal_grid=False)
     elif "TurboVBI" in name:
         model.set_params(init="sbl")
     with pytest.warns(ConvergenceWarning):
@@ -94,26 +94,32 @@ def test_coefficients_that_the_model_predicts_with_are_certified(name, fitted):
 
 
 def test_pruning_loses_no_coefficient_that_the_data_ask_for():
-    for settings in ({"noise": 0.0025}, {}):
-        model = SBL("mm", prune_rel=0.9, max_iter=2000, **settings).fit(A, B)
+    for settings in ({"noise_variance": 0.0025}, {}):
+        model = SBL("mm", relative_threshold=0.9, max_iter=2000, **settings).fit(A, B)
         assert set(np.flatnonzero(TRUTH)) <= set(model.support_)
         assert model.certificate_.check(A, B).valid
-        whole = KroneckerSBL(prune_rel=0.5, **settings).fit(PROBLEM.As, PROBLEM.y)
+        whole = KroneckerSBL(relative_threshold=0.5, **settings).fit(PROBLEM.dictionaries, PROBLEM.y)
         assert np.linalg.norm(whole.coef_ - PROBLEM.x) < 0.05 * np.linalg.norm(PROBLEM.x)
-        assert whole.certificate_.check(PROBLEM.As, PROBLEM.y).valid
+        assert whole.certificate_.check(PROBLEM.dictionaries, PROBLEM.y).valid
 
 
 def _without(model, index):
     """Return the certificate of a fit that lost a column, at rest but for that."""
     kept = [k for k in model.kept_ if k != index]
-    lost = SBL("mm", noise=0.0025, prune_rel=0.0, max_iter=5000, init=np.isin(np.arange(60), kept).astype(float))
+    lost = SBL(
+        "mm",
+        noise_variance=0.0025,
+        relative_threshold=0.0,
+        max_iter=5000,
+        init=np.isin(np.arange(60), kept).astype(float),
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return lost.fit(A, B).certificate_
 
 
 def test_a_lost_column_is_noticed_unless_the_user_held_it():
-    model = SBL("mm", noise=0.0025, max_iter=999).fit(A, B)
+    model = SBL("mm", noise_variance=0.0025, max_iter=999).fit(A, B)
     certificate = _without(model, 7)
     assert certificate.check(A, B).valid
     free = replace(certificate, held=np.zeros(60, dtype=bool)).check(A, B)
@@ -123,11 +129,11 @@ def test_a_lost_column_is_noticed_unless_the_user_held_it():
 
 @pytest.mark.parametrize("noise", [0.0025, "learn"])
 def test_nothing_is_no_answer_where_there_is_something(noise):
-    flat = SBL("mm", noise=noise, max_iter=999).fit(A, B).certificate_
-    assert not replace(flat, gamma=0 * flat.gamma, coef=0 * flat.coef).check(A, B).valid
-    whole = KroneckerSBL(noise=noise).fit(PROBLEM.As, PROBLEM.y).certificate_
-    nothing = replace(whole, gammas=[0 * g for g in whole.gammas], coef=0 * whole.coef)
-    assert not nothing.check(PROBLEM.As, PROBLEM.y).valid
+    flat = SBL("mm", noise_variance=noise, max_iter=999).fit(A, B).certificate_
+    assert not replace(flat, variances=0 * flat.variances, coef=0 * flat.coef).check(A, B).valid
+    whole = KroneckerSBL(noise_variance=noise).fit(PROBLEM.dictionaries, PROBLEM.y).certificate_
+    nothing = replace(whole, variances=[0 * g for g in whole.variances], coef=0 * whole.coef)
+    assert not nothing.check(PROBLEM.dictionaries, PROBLEM.y).valid
 
 
 @pytest.mark.parametrize(
@@ -139,13 +145,13 @@ def test_the_price_of_a_column_is_the_logarithm_of_their_number(snapshots, phase
         y = phase * np.repeat([[first], [rest], [rest], [rest]], snapshots, axis=1)
         return y if snapshots > 1 else y[:, 0]
 
-    flat = SBL("mm", noise=1.0).fit(np.eye(4), data(9.0, 0.0)).certificate_
-    whole = KroneckerSBL(noise=1.0).fit([np.eye(4)], data(9.0, 0.0)).certificate_
+    flat = SBL("mm", noise_variance=1.0).fit(np.eye(4), data(9.0, 0.0)).certificate_
+    whole = KroneckerSBL(noise_variance=1.0).fit([np.eye(4)], data(9.0, 0.0)).certificate_
     for factor, stays in ((0.98, True), (1.02, False)):
         y = data(np.sqrt(factor * border), 0.1)
-        empty = replace(flat, gamma=np.zeros(4), coef=0 * flat.coef)
+        empty = replace(flat, variances=np.zeros(4), coef=0 * flat.coef)
         assert empty.check(np.eye(4), y).valid is stays
-        empty = replace(whole, gammas=[np.zeros(4)], coef=0 * whole.coef)
+        empty = replace(whole, variances=[np.zeros(4)], coef=0 * whole.coef)
         assert empty.check([np.eye(4)], y).valid is stays
 
 
@@ -153,12 +159,12 @@ def test_the_price_of_a_column_is_the_logarithm_of_their_number(snapshots, phase
 def test_extreme_units_are_certified_alike(unit):
     flat = SBL("mm", max_iter=999).fit(A, unit * B).certificate_
     assert flat.check(A, unit * B).valid
-    assert not replace(flat, gamma=1.5 * flat.gamma).check(A, unit * B).valid
+    assert not replace(flat, variances=1.5 * flat.variances).check(A, unit * B).valid
     assert not flat.check(A, unit * B[::-1]).valid
-    whole = KroneckerSBL().fit(PROBLEM.As, unit * PROBLEM.y).certificate_
-    assert whole.check(PROBLEM.As, unit * PROBLEM.y).valid
-    wrong = replace(whole, gammas=[1.5 * whole.gammas[0], *whole.gammas[1:]])
-    assert not wrong.check(PROBLEM.As, unit * PROBLEM.y).valid
+    whole = KroneckerSBL().fit(PROBLEM.dictionaries, unit * PROBLEM.y).certificate_
+    assert whole.check(PROBLEM.dictionaries, unit * PROBLEM.y).valid
+    wrong = replace(whole, variances=[1.5 * whole.variances[0], *whole.variances[1:]])
+    assert not wrong.check(PROBLEM.dictionaries, unit * PROBLEM.y).valid
 
 
 @pytest.mark.parametrize("name", ["SBL", "PatternCoupledSBL", "KroneckerSBL", "TurboCS"])
@@ -173,19 +179,19 @@ def test_the_noise_variance_is_part_of_the_certificate(name, fitted):
 def test_a_noise_variance_must_neither_grow_nor_shrink(share):
     # Next to variances of nothing, the slope by the noise is 1 - mean(y^2) / noise, and all others are small.
     square = np.mean(np.abs(PROBLEM.y) ** 2)
-    whole = KroneckerSBL().fit(PROBLEM.As, PROBLEM.y).certificate_
-    factors = [1e-9 * gamma for gamma in whole.gammas]
-    checked = replace(whole, gammas=factors, noise_variance=share * square).check(PROBLEM.As, PROBLEM.y)
+    whole = KroneckerSBL().fit(PROBLEM.dictionaries, PROBLEM.y).certificate_
+    factors = [1e-9 * gamma for gamma in whole.variances]
+    checked = replace(whole, variances=factors, noise_variance=share * square).check(PROBLEM.dictionaries, PROBLEM.y)
     assert checked.measured == pytest.approx(abs(1 - 1 / share), rel=1e-6)
     flat = SBL("mm", max_iter=999).fit(A, B).certificate_
-    forged = replace(flat, gamma=1e-9 * flat.gamma, noise_variance=share * np.mean(B**2))
+    forged = replace(flat, variances=1e-9 * flat.variances, noise_variance=share * np.mean(B**2))
     assert forged.check(A, B).measured == pytest.approx(abs(1 - 1 / share), rel=1e-6)
 
 
 def test_a_learned_noise_variance_moves_by_its_own_update(fitted):
     model, _ = fitted("PatternCoupledSBL")
     noise = 3 * model.noise_variance_
-    inverse = np.linalg.inv(noise * np.eye(40) + (A * model.gamma_) @ A.T)
+    inverse = np.linalg.inv(noise * np.eye(40) + (A * model.variances_) @ A.T)
     slope = noise * (np.trace(inverse) - np.sum((inverse @ B) ** 2))
     checked = replace(model.certificate_, noise_variance=noise).check(A, B)
     assert checked.measured == pytest.approx(abs(slope) / 40, rel=1e-6)
@@ -213,8 +219,8 @@ def test_an_intercept_may_err_by_rounding_alone(model, columns):
 
 def test_derivatives_are_those_of_the_cost():
     """Finite differences of the cost, with dense matrices."""
-    model = SBL("mm", max_iter=20, tol=0.0, prune_rel=0.0, noise=0.01).fit(A, B)
-    gamma, costs = model.gamma_, []
+    model = SBL("mm", max_iter=20, tol=0.0, relative_threshold=0.0, noise_variance=0.01).fit(A, B)
+    gamma, costs = model.variances_, []
     k = int(np.argmax(gamma))
     for step in (1e-4, -1e-4):
         moved = gamma.copy()
@@ -229,39 +235,42 @@ def test_derivatives_are_those_of_the_cost():
 
 
 def test_kronecker_derivatives_are_those_of_the_cost():
-    model = KroneckerSBL(max_iter=8, tol=0.0, noise=0.01).fit(PROBLEM.As, PROBLEM.y)
-    dense = dense_posterior(kron(PROBLEM.As), PROBLEM.y, kron(model.gammas_), 0.01)
-    slope = (kron(model.gammas_) * (dense.q - np.abs(dense.S[:, 0]) ** 2)).reshape(12, 12)
+    model = KroneckerSBL(max_iter=8, tol=0.0, noise_variance=0.01).fit(PROBLEM.dictionaries, PROBLEM.y)
+    dense = dense_posterior(kron(PROBLEM.dictionaries), PROBLEM.y, kron(model.variances_), 0.01)
+    slope = (kron(model.variances_) * (dense.q - np.abs(dense.S[:, 0]) ** 2)).reshape(12, 12)
     expected = max(np.abs(slope.sum(axis=1)).max(), np.abs(slope.sum(axis=0)).max()) / PROBLEM.y.size
-    assert model.certificate_.check(PROBLEM.As, PROBLEM.y).measured == pytest.approx(expected, rel=1e-6)
+    assert model.certificate_.check(PROBLEM.dictionaries, PROBLEM.y).measured == pytest.approx(expected, rel=1e-6)
 
 
 def test_updates_that_do_not_descend_say_so():
-    for settings in ({"update": "svd"}, {"update": "am", "coupling": 0.5, "pc_step": "nnls"}):
+    for settings in ({"update": "svd"}, {"update": "am", "coupling": 0.5, "coupling_update": "nnls"}):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            certificate = KroneckerSBL(**settings).fit(PROBLEM.As, PROBLEM.y).certificate_
-        checked = certificate.check(PROBLEM.As, PROBLEM.y)
+            certificate = KroneckerSBL(**settings).fit(PROBLEM.dictionaries, PROBLEM.y).certificate_
+        checked = certificate.check(PROBLEM.dictionaries, PROBLEM.y)
         assert checked.status == certificate.status == "not applicable"
         assert "not stationary" in checked.reason
-        assert replace(certificate, coef=1.01 * certificate.coef).check(PROBLEM.As, PROBLEM.y).status == "invalid"
+        assert (
+            replace(certificate, coef=1.01 * certificate.coef).check(PROBLEM.dictionaries, PROBLEM.y).status
+            == "invalid"
+        )
 
 
 def test_pursuit_is_certified_by_what_least_squares_leave():
-    model = KroneckerOMP(noise_variance=PROBLEM.noise_variance).fit(PROBLEM.As, PROBLEM.y)
+    model = KroneckerOMP(noise_variance=PROBLEM.noise_variance).fit(PROBLEM.dictionaries, PROBLEM.y)
     certificate = model.certificate_
-    assert certificate.check(PROBLEM.As, PROBLEM.y).valid
+    assert certificate.check(PROBLEM.dictionaries, PROBLEM.y).valid
     wrong = certificate.coef.copy()
     wrong[model.support_[0]] += 100 * certificate.bound * np.abs(wrong).max()
-    assert not replace(certificate, coef=wrong).check(PROBLEM.As, PROBLEM.y).valid
-    for name, value in (("noise_variance", 1e-9), ("caps", (99, 99))):
-        changed = replace(certificate, **{"noise_variance": 1e-9, name: value}).check(PROBLEM.As, PROBLEM.y)
+    assert not replace(certificate, coef=wrong).check(PROBLEM.dictionaries, PROBLEM.y).valid
+    for name, value in (("noise_variance", 1e-9), ("n_nonzero", (99, 99))):
+        changed = replace(certificate, **{"noise_variance": 1e-9, name: value}).check(PROBLEM.dictionaries, PROBLEM.y)
         assert not changed.valid
         assert "could be added" in changed.reason
-    full = KroneckerOMP(caps=(1, 1), tol=1e-6).fit(PROBLEM.As, PROBLEM.y).certificate_
-    assert full.check(PROBLEM.As, PROBLEM.y).valid
+    full = KroneckerOMP(n_nonzero=(1, 1), tol=1e-6).fit(PROBLEM.dictionaries, PROBLEM.y).certificate_
+    assert full.check(PROBLEM.dictionaries, PROBLEM.y).valid
     elsewhere = full.coef.copy()
     elsewhere[np.argmin(np.abs(elsewhere))] = 1e-3
-    assert "outside" in replace(full, coef=elsewhere).check(PROBLEM.As, PROBLEM.y).reason
+    assert "outside" in replace(full, coef=elsewhere).check(PROBLEM.dictionaries, PROBLEM.y).reason
     with pytest.raises(ValueError, match="columns of the fit"):
-        full.check([PROBLEM.As[0][:, :-1], PROBLEM.As[1]], PROBLEM.y)
+        full.check([PROBLEM.dictionaries[0][:, :-1], PROBLEM.dictionaries[1]], PROBLEM.y)

@@ -1,4 +1,4 @@
-"""The data of Bayesian models without a structured support: one dictionary or mode dictionaries, checked once."""
+"""Data of linear models with one variance per coefficient: one matrix or mode dictionaries, checked once."""
 
 import math
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_X_y, validate_data
 
-from sparsetheory.bayesian.kronecker.checks import Dictionaries, as_tensor, check_dictionaries
+from sparsetheory.bayesian.kronecker.checks import ModeDictionaries, as_tensor, check_dictionaries
 from sparsetheory.typing import InexactArray
 
-__all__ = ["FlatData", "are_dictionaries", "contrasts", "read_flat"]
+__all__ = ["LinearData", "are_dictionaries", "contrasts", "read_data"]
 
 _REAL = [np.float64, np.float32]
 
@@ -32,7 +32,7 @@ def are_dictionaries(X: Any) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class FlatData:
+class LinearData:
     """Checked data of one model.
 
     Attributes
@@ -45,22 +45,22 @@ class FlatData:
         Whether y does not ask for double precision.
     """
 
-    dictionaries: Dictionaries
+    modes: ModeDictionaries
     Y: InexactArray
     single: bool
 
     @property
     def n_columns(self) -> int:
         """Number of coefficients N."""
-        return math.prod(self.dictionaries.columns)
+        return math.prod(self.modes.columns)
 
     def centred(self) -> tuple[InexactArray, InexactArray]:
         """Return the matrix and the measurements less their means over the rows.
 
         Columns that do not vary beyond the rounding of their own entries become zero.
         """
-        (A,), Y = self.dictionaries.matrices, self.Y
-        return _centred(A, self.dictionaries.single), _centred(Y, False)
+        (A,), Y = self.modes.matrices, self.Y
+        return _centred(A, self.modes.single), _centred(Y, False)
 
 
 def _centred(block: InexactArray, single: bool) -> InexactArray:
@@ -93,7 +93,7 @@ def contrasts(block: InexactArray) -> InexactArray:
     return np.ascontiguousarray(reflected[1:])
 
 
-def read_flat(X: Any, y: Any, estimator: Any = None) -> FlatData:
+def read_data(X: Any, y: Any, estimator: Any = None) -> LinearData:
     """Validate data as `fit` takes them.
 
     Parameters
@@ -102,12 +102,12 @@ def read_flat(X: Any, y: Any, estimator: Any = None) -> FlatData:
         Dictionary, or mode dictionaries of a Kronecker product; real or complex.
     y : array-like of shape (M,) or (M, n_snapshots)
         Measurements.
-    estimator : FlatBayesianModel, optional
+    estimator : LinearSBL, optional
         Remembers the names of features.
 
     Returns
     -------
-    FlatData
+    LinearData
 
     Raises
     ------
@@ -117,20 +117,20 @@ def read_flat(X: Any, y: Any, estimator: Any = None) -> FlatData:
         If a matrix is sparse.
     """
     if are_dictionaries(X):
-        dictionaries = check_dictionaries(X)
+        modes = check_dictionaries(X)
     elif sparse.issparse(X):
         raise TypeError("X must be dense: sparse data were passed, make them dense with X.toarray()")
     elif np.iscomplexobj(np.asarray(X)) or np.iscomplexobj(np.asarray(y)):
-        dictionaries = check_dictionaries([X], names=["X"])
+        modes = check_dictionaries([X], names=["X"])
     else:
         settings = {"dtype": _REAL, "multi_output": True, "y_numeric": True}
         X, y = check_X_y(X, y, **settings) if estimator is None else validate_data(estimator, X, y, **settings)
-        dictionaries = check_dictionaries([X], names=["X"])
+        modes = check_dictionaries([X], names=["X"])
     # Integer responses, as any that scikit-learn admits, do not decide the precision.
     single = np.asarray(y).dtype in (np.float32, np.complex64) or np.asarray(y).dtype.kind in "biu"
-    data = as_tensor(y, dictionaries.rows, "y")
-    dtype = np.result_type(data.values, dictionaries.matrices[0])
-    matrices = [A.astype(dtype, copy=False) for A in dictionaries.matrices]
+    data = as_tensor(y, modes.rows, "y")
+    dtype = np.result_type(data.values, modes.matrices[0])
+    matrices = [A.astype(dtype, copy=False) for A in modes.matrices]
     values = data.values.astype(dtype, copy=False)
-    Y = values.reshape(math.prod(dictionaries.rows), *values.shape[data.n_modes :])
-    return FlatData(Dictionaries(matrices, dictionaries.single), Y, bool(single))
+    Y = values.reshape(math.prod(modes.rows), *values.shape[data.n_modes :])
+    return LinearData(ModeDictionaries(matrices, modes.single), Y, bool(single))

@@ -1,4 +1,4 @@
-"""Prior variances that neighbours along a mode share: pattern-coupled Kronecker sparse Bayesian learning."""
+"""Updates of prior variances that neighbours along a mode share: pattern-coupled Kronecker SBL."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -10,80 +10,18 @@ from scipy.optimize import nnls
 from sparsetheory.bayesian.kronecker.algebra import contract
 from sparsetheory.bayesian.sbl.posterior.kronecker import KronPosterior
 from sparsetheory.bayesian.sbl.pruning import Pruning
-from sparsetheory.bayesian.sbl.returning import SlopeAtZero, slope_at_zero
+from sparsetheory.bayesian.sbl.reactivation import SlopeAtZero, slope_at_zero
 from sparsetheory.bayesian.sbl.updates.alternating import sweep_until
-from sparsetheory.bayesian.sbl.updates.loop import InnerLoop, RowUpdate
+from sparsetheory.bayesian.sbl.updates.coupling import Coupling, coupled_factors
+from sparsetheory.bayesian.sbl.updates.factor_update import RowUpdate
 from sparsetheory.bayesian.sbl.updates.mm import square_root_ratios, sweep_ratios
 from sparsetheory.bayesian.sbl.updates.scaling import floored
-from sparsetheory.constraints import NONNEGATIVE
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
-__all__ = ["CoupledMM", "CoupledNNLS", "coupling_matrices", "neighbour_coupling"]
+__all__ = ["CoupledMM", "CoupledNNLS", "coupled_update", "latent_details"]
 
-_Coupling = Float64Array | None
 # What the published step adds to every coupled variance.
 _PUBLISHED_OFFSET = 1e-5
-
-
-def neighbour_coupling(n: int, beta: float) -> Float64Array:
-    """Return the matrix that adds `beta` times both neighbours of an entry, without wrapping around.
-
-    Parameters
-    ----------
-    n : int
-        Length of the mode.
-    beta : float
-        Weight of a neighbour.
-
-    Returns
-    -------
-    ndarray of shape (n, n)
-    """
-    return np.eye(n) + beta * (np.eye(n, k=1) + np.eye(n, k=-1))
-
-
-def coupling_matrices(coupling: Any, sizes: Sequence[int]) -> list[_Coupling] | None:
-    """Validate the coupling of every mode.
-
-    Parameters
-    ----------
-    coupling : None, float, or sequence of (None, float or ndarray of shape (N_k, N_k))
-        Weight of neighbours, for all modes or for each; or a matrix without negative entries.
-    sizes : sequence of int
-        N_k.
-
-    Returns
-    -------
-    list of (None or ndarray) or None
-        None where no mode is coupled.
-
-    Raises
-    ------
-    ValueError
-        If a weight or entry is negative, a shape does not fit, or a row of a matrix is zero.
-    """
-    if coupling is None:
-        return None
-    if not isinstance(coupling, Sequence | np.ndarray):
-        return [neighbour_coupling(n, NONNEGATIVE.check("coupling", coupling)) for n in sizes]
-    given = list(coupling)
-    if len(given) != len(sizes):
-        raise ValueError(f"coupling must be one value or one per mode ({len(sizes)}); got {len(given)}")
-    matrices = [_one_coupling(f"coupling[{k}]", c, n) for k, (c, n) in enumerate(zip(given, sizes, strict=True))]
-    return None if all(matrix is None for matrix in matrices) else matrices
-
-
-def _one_coupling(name: str, value: Any, n: int) -> _Coupling:
-    if value is None:
-        return None
-    if np.ndim(value) == 0:
-        return neighbour_coupling(n, NONNEGATIVE.check(name, value))
-    matrix = np.array(value, dtype=np.float64)
-    if matrix.shape != (n, n) or not np.isfinite(matrix).all() or np.any(matrix < 0):
-        raise ValueError(f"{name} must be a finite matrix of shape ({n}, {n}) without negative entries")
-    if not matrix.any(axis=1).all():
-        raise ValueError(f"{name} must not have a row of zeros: its entry could never be different from zero")
-    return matrix
 
 
 class CoupledMM:
@@ -104,7 +42,7 @@ class CoupledMM:
     noise_rule: Literal["em", "mm"] = "mm"
     descends = True
 
-    def __init__(self, matrices: list[_Coupling], latents: list[Float64Array]) -> None:
+    def __init__(self, matrices: list[Coupling], latents: list[Float64Array]) -> None:
         self.matrices = matrices
         self.latents = latents
         self._rows = [np.arange(z.size if C is None else C.shape[0]) for C, z in zip(matrices, latents, strict=True)]
@@ -115,9 +53,11 @@ class CoupledMM:
         return [gamma[rows] for gamma, rows in zip(self._everything(), self._rows, strict=True)]
 
     def _everything(self) -> list[Float64Array]:
-        return [z if C is None else C @ z for C, z in zip(self.matrices, self.latents, strict=True)]
+        return coupled_factors(self.matrices, self.latents)
 
-    def masks(self, gammas: Sequence[Float64Array], pruning: Pruning, places: Sequence[IndexArray]) -> list[BoolArray]:
+    def masks(
+        self, variances: Sequence[Float64Array], pruning: Pruning, places: Sequence[IndexArray]
+    ) -> list[BoolArray]:
         """Drop small latents, and say which rows still touch one."""
         # A coupled mode has one unit for all its entries.
         at = [np.arange(z.size) * (C is None) for C, z in zip(self.matrices, self.latents, strict=True)]
@@ -126,14 +66,14 @@ class CoupledMM:
         self.latents = [np.where(mask, z, 0.0) for mask, z in zip(stay, self.latents, strict=True)]
         return [gamma > 0 for gamma in self.factors()]
 
-    def restrict(self, masks: Sequence[BoolArray], gammas: Sequence[Float64Array]) -> list[Float64Array]:
+    def restrict(self, masks: Sequence[BoolArray], variances: Sequence[Float64Array]) -> list[Float64Array]:
         """Keep rows, and return their variances."""
         self._rows = [rows[mask] for rows, mask in zip(self._rows, masks, strict=True)]
         return self.factors()
 
     def step(self, posterior: KronPosterior) -> tuple[list[Float64Array], int]:
         """Return the next factors, after one sweep."""
-        old, moved = posterior.gammas, list(self.latents)
+        old, moved = posterior.variances, list(self.latents)
 
         def ratio(k: int, a: Float64Array, b: Float64Array) -> Float64Array:
             C, g, rows = self.matrices[k], old[k], self._rows[k]
@@ -165,11 +105,11 @@ class CoupledMM:
         """Return derivatives of the cost by the logarithms of the latents."""
         result = []
         for k, (C, z, rows) in enumerate(zip(self.matrices, self.latents, self._rows, strict=True)):
-            slope = contract(posterior.q - posterior.power, posterior.gammas, k)
+            slope = contract(posterior.q - posterior.power, posterior.variances, k)
             result.append(z[rows] * slope if C is None else z * (C[rows].T @ slope))
         return result
 
-    def pruned(self, gammas: Sequence[Float64Array], columns: Sequence[IndexArray]) -> bool:
+    def pruned(self, variances: Sequence[Float64Array], columns: Sequence[IndexArray]) -> bool:
         """Whether a latent is zero."""
         return not all(z.all() for z in self.latents)
 
@@ -205,22 +145,22 @@ class CoupledNNLS(RowUpdate):
     ----------
     matrices : list of (None or ndarray)
         C_k restricted to rows and columns in use.
-    inner : InnerLoop
-        When sweeps stop.
+    tol, relative, max_sweeps
+        When sweeps stop, as in :func:`sparsetheory.bayesian.sbl.updates.alternating.sweep_until`.
     """
 
     noise_rule: Literal["em", "mm"] = "em"
     descends = False
 
-    def __init__(self, matrices: list[_Coupling], inner: InnerLoop) -> None:
+    def __init__(self, matrices: list[Coupling], *, tol: float, relative: bool, max_sweeps: int) -> None:
         super().__init__()
         self.matrices, self._everything = matrices, list(matrices)
-        self.inner = inner
+        self.tol, self.relative, self.max_sweeps = tol, relative, max_sweeps
 
-    def restrict(self, masks: Sequence[BoolArray], gammas: Sequence[Float64Array]) -> list[Float64Array]:
+    def restrict(self, masks: Sequence[BoolArray], variances: Sequence[Float64Array]) -> list[Float64Array]:
         """Keep rows and columns."""
         self.matrices = [None if C is None else C[m][:, m] for C, m in zip(self.matrices, masks, strict=True)]
-        return super().restrict(masks, gammas)
+        return super().restrict(masks, variances)
 
     def put_back(self, everywhere: Any, least: float) -> list[Float64Array]:
         """Return factors in which the best entries of each mode are positive again, and not pruned any more."""
@@ -231,9 +171,8 @@ class CoupledNNLS(RowUpdate):
 
     def step(self, posterior: KronPosterior) -> tuple[list[Float64Array], int]:
         """Return the next factors, and the number of sweeps."""
-        inner = self.inner
         return sweep_until(
-            posterior.second_moment, posterior.gammas, inner.tol, inner.relative, inner.max_sweeps, self._project
+            posterior.second_moment, posterior.variances, self.tol, self.relative, self.max_sweeps, self._project
         )
 
     def _project(self, k: int, gamma: Float64Array) -> Float64Array:
@@ -241,6 +180,46 @@ class CoupledNNLS(RowUpdate):
         if C is None:
             return floored(gamma, len(self.matrices))
         return _PUBLISHED_OFFSET + C @ nnls(C, gamma)[0]
+
+
+def coupled_update(
+    kind: str,
+    couplings: Sequence[Coupling],
+    latents: Sequence[Float64Array],
+    masks: Sequence[BoolArray],
+    *,
+    tol: float,
+    relative: bool,
+    max_sweeps: int,
+) -> CoupledMM | CoupledNNLS:
+    """Return an update of coupled factors.
+
+    Parameters
+    ----------
+    kind : {"mm", "nnls"}
+        Kind of update.
+    couplings : sequence of (None or ndarray of shape (N_k, N_k))
+        What makes factors of latent ones.
+    latents : sequence of ndarray of shape (N_k,)
+        Start of the latent factors, not negative.
+    masks : sequence of ndarray of bool, shape (N_k,)
+        Rows in use.
+    tol, relative, max_sweeps
+        When the sweeps of "nnls" stop.
+
+    Returns
+    -------
+    CoupledMM or CoupledNNLS
+    """
+    if kind == "nnls":
+        restricted = [None if C is None else C[m][:, m] for C, m in zip(couplings, masks, strict=True)]
+        return CoupledNNLS(restricted, tol=tol, relative=relative, max_sweeps=max_sweeps)
+    # A latent entry of zero stays zero.
+    modes = list(zip(latents, couplings, masks, strict=True))
+    return CoupledMM(
+        [None if C is None else C[mask][:, z > 0] for z, C, mask in modes],
+        [z[mask if C is None else z > 0] for z, C, mask in modes],
+    )
 
 
 def latent_details(update: Any, columns: Sequence[IndexArray], sizes: Sequence[int]) -> dict[str, Any]:
@@ -262,7 +241,7 @@ def latent_details(update: Any, columns: Sequence[IndexArray], sizes: Sequence[i
     """
     if not isinstance(update, CoupledMM):
         return {}
-    couplings: list[_Coupling] = []
+    couplings: list[Coupling] = []
     latents = []
     for C, z, indices, n in zip(update.matrices, update.latents, columns, sizes, strict=True):
         full = np.zeros(n) if C is None else np.zeros((n, C.shape[1]))

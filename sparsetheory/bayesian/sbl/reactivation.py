@@ -6,7 +6,7 @@ exceeds one, at best by :math:`s - 1 - \log s`, at :math:`\gamma = (s - 1) / q`.
 
 Noise alone makes s exceed one for a third of all columns, and letting all of these in is how sparse Bayesian learning
 with a learned noise variance ends in fitting the noise. A column comes back if that raises the log evidence by more
-than the logarithm of the number of columns: the price of naming one of them.
+than the logarithm of the number of columns: what it takes to name one of them.
 """
 
 import math
@@ -18,15 +18,15 @@ import numpy as np
 from sparsetheory.bayesian.kronecker.algebra import contract
 from sparsetheory.typing import Float64Array
 
-__all__ = ["SlopeAtZero", "price_of_name", "slope_at_zero"]
+__all__ = ["SlopeAtZero", "inclusion_penalty", "slope_at_zero"]
 
 
-def price_of_name(n: int, n_snapshots: int, is_complex: bool) -> float:
+def inclusion_penalty(n_columns: int, n_snapshots: int, is_complex: bool) -> float:
     """Return how much a column that comes back must lower the cost, which is averaged over snapshots.
 
     Parameters
     ----------
-    n : int
+    n_columns : int
         Number of columns, of all modes together.
     n_snapshots : int
         Snapshots.
@@ -37,7 +37,7 @@ def price_of_name(n: int, n_snapshots: int, is_complex: bool) -> float:
     -------
     float
     """
-    return (1.0 if is_complex else 2.0) * math.log(max(n, 2)) / n_snapshots
+    return (1.0 if is_complex else 2.0) * math.log(max(n_columns, 2)) / n_snapshots
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +89,9 @@ def slope_at_zero(everywhere: Any, k: int) -> SlopeAtZero:
     -------
     SlopeAtZero
     """
-    gammas = everywhere.gammas
+    variances = everywhere.variances
     return SlopeAtZero(
-        contract(everywhere.q, gammas, k),
-        contract(everywhere.power, gammas, k),
-        contract(everywhere.q**2, [gamma**2 for gamma in gammas], k),
+        contract(everywhere.q, variances, k),
+        contract(everywhere.power, variances, k),
+        contract(everywhere.q**2, [gamma**2 for gamma in variances], k),
     )
