@@ -127,8 +127,7 @@ def _by_descent(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
 
     def code(rows: FloatArray, guesses: FloatArray, max_iter: int, passes: Int64Array, converged: BoolArray) -> None:
         # Violations of a share v of the slope at zero leave a relative gap of at most 2 v.
-        largest = float(np.abs(rows).max(initial=slope))
-        sharper = slope / (2.0 * steepness * largest) if slope > 0 else 1.0
+        sharper = slope / (2.0 * steepness * float(np.abs(rows).max(initial=slope))) if slope > 0 else 1.0
         numbers = fraction, max(sharper * p.tol, eps), max(sharper * entry, eps), eps**0.5
         code_descent(p.gram, rows, guesses, table, *numbers, max_iter, passes, converged)
 
