@@ -237,7 +237,7 @@ class Array(Constraint):
         if value is None or isinstance(value, str | bytes | Mapping):
             return False
         if hasattr(value, "tocsr") or isinstance(value, np.ndarray):
-            return bool(np.asarray(value.dtype).dtype.kind != "O" and value.dtype.kind in "biufc")
+            return value.dtype.kind in "biufc"
         try:
             return np.asarray(value).dtype.kind in "biufc"
         except (TypeError, ValueError):

@@ -35,15 +35,15 @@ def l0_sweep(
 
     Parameters
     ----------
-    b, c : ndarray of shape (d,)
+    b, c : ndarray of shape (n_features,)
         Coefficients and inner products with the residual.
-    order : ndarray of shape (d,)
+    order : ndarray of shape (n_features,)
         Order of the sweep.
     start : int
         Place in the order to start from.
-    gram : ndarray of shape (capacity, d)
+    gram : ndarray of shape (capacity, n_features)
         Known rows of the Gram matrix.
-    place : ndarray of shape (d,)
+    place : ndarray of shape (n_features,)
         Row of each feature in `gram`, or -1.
     price, h, least_gain : float
         As above; a zero coefficient changes only where that gains more than `least_gain`.
@@ -138,7 +138,7 @@ def best_pair_move(
     ----------
     b, c, support, price, h
         As above.
-    gram : ndarray of shape (d, d)
+    gram : ndarray of shape (n_features, n_features)
         The whole Gram matrix; row j belongs to feature j.
 
     Returns

@@ -14,11 +14,11 @@ def best_column(correlations: Float64Array, left: Float64Array, floors: Float64A
 
     Parameters
     ----------
-    correlations : ndarray of shape (d,)
+    correlations : ndarray of shape (n_features,)
         Inner products of the columns with the residual.
-    left : ndarray of shape (d,)
+    left : ndarray of shape (n_features,)
         Squared norms of the columns outside what is already fitted.
-    floors : ndarray of shape (d,)
+    floors : ndarray of shape (n_features,)
         A column competes while its squared norm is above its floor.
 
     Returns
@@ -45,9 +45,9 @@ def advance(
 
     Parameters
     ----------
-    correlations, left, floors : ndarray of shape (d,)
+    correlations, left, floors : ndarray of shape (n_features,)
         As in :func:`best_column`; the first two are updated in place.
-    inner : ndarray of shape (d,)
+    inner : ndarray of shape (n_features,)
         Inner products of the columns with the unit vector q.
     coordinate : float
         Inner product of q with the residual, which is removed from it.

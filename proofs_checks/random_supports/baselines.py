@@ -15,7 +15,7 @@ from sparsetheory.regression.best_subset.splicing_search import splice
 from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.greedy.stepwise import forward_path
-from sparsetheory.regression.lasso.lasso_solver import solve_lasso
+from sparsetheory.regression.lasso.working_set import solve_lasso
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 # Least squares and sums over at most 60 rows, on columns that are up to 30 times closer to each other than their norm.

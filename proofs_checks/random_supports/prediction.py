@@ -27,7 +27,7 @@ from sparsetheory.regression import (
 )
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.distances import orthonormal_basis
-from sparsetheory.regression.lasso.lasso_solver import solve_lasso
+from sparsetheory.regression.lasso.working_set import solve_lasso
 from sparsetheory.typing import Float64Array, IndexArray
 
 

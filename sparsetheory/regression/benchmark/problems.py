@@ -48,11 +48,11 @@ class RecoveryProblem:
 
     Parameters
     ----------
-    X : ndarray of shape (N, d)
+    X : ndarray of shape (n_samples, n_features)
         Design.
-    support : ndarray of shape (k,)
+    support : ndarray of shape (n_nonzero,)
         Features that count.
-    signal, noise : ndarray of shape (N,)
+    signal, noise : ndarray of shape (n_samples,)
         The two parts of the response.
     sigma : float
         Standard deviation of the noise.

@@ -130,12 +130,12 @@ def distance_to_best(
     ----------
     kind : int
         Tag of the penalty.
-    coef, gradient, curvature, alpha, shape : ndarray of shape (d,)
+    coef, gradient, curvature, alpha, shape : ndarray of shape (n_features,)
         Coefficients w, negative gradients of the loss there, positive curvatures h, levels and the number beside them.
 
     Returns
     -------
-    ndarray of shape (d,)
+    ndarray of shape (n_features,)
 
     Examples
     --------

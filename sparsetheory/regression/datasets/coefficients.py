@@ -24,9 +24,9 @@ def adversarial_coefficients(
 
     Parameters
     ----------
-    X : array-like of shape (N, d)
+    X : array-like of shape (n_samples, n_features)
         Design.
-    S : array-like of int, shape (k,)
+    S : array-like of int, shape (n_nonzero,)
         Support: distinct columns.
     mode : {"min", "mix", "gauss"}
         "min": the last right singular vector of :math:`X_S`, the strongest cancellation. "mix": the same energy in
@@ -39,7 +39,7 @@ def adversarial_coefficients(
 
     Returns
     -------
-    ndarray of shape (k,)
+    ndarray of shape (n_nonzero,)
         Coefficients of the columns S, in the order of S.
 
     Raises
@@ -107,7 +107,7 @@ def sample_support(
 
     Parameters
     ----------
-    X : array-like of shape (N, d)
+    X : array-like of shape (n_samples, n_features)
         Design.
     k : int
         Size of the support, at most N and the number of non-zero columns.
@@ -120,7 +120,7 @@ def sample_support(
 
     Returns
     -------
-    ndarray of shape (k,)
+    ndarray of shape (n_nonzero,)
         The support, ascending. Uniform among the accepted supports.
 
     Raises

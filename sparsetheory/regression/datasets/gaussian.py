@@ -33,8 +33,8 @@ def gaussian(N: int, d: int, *, random_state: Any = None) -> Float64Array:
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
@@ -60,8 +60,8 @@ def brownian(N: int, d: int, *, random_state: Any = None) -> Float64Array:
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
@@ -92,8 +92,8 @@ def lowrank(N: int, d: int, *, r: int = 4, tau: float = 1e-3, random_state: Any 
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
@@ -125,8 +125,8 @@ def multiscale(N: int, d: int, *, r: int = 2, q: int = 3, tau: float = 3e-2, ran
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------

@@ -37,8 +37,8 @@ def clusters(
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
@@ -78,8 +78,8 @@ def tree(N: int, d: int, *, b: int = 3, depth: int = 3, random_state: Any = None
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
@@ -116,8 +116,8 @@ def pairs(N: int, d: int, *, tau: float = 1e-3, random_state: Any = None) -> Flo
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------

@@ -69,8 +69,8 @@ def make_design(name: str, N: int, d: int, *, random_state: Any = None, **params
 
     Returns
     -------
-    ndarray of shape (N, d)
-        float64, Fortran order, columns of Euclidean norm ``sqrt(N)``.
+    ndarray of shape (n_samples, n_features)
+        float64, Fortran order, columns of Euclidean norm ``sqrt(n_samples)``.
 
     Raises
     ------

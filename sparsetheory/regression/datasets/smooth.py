@@ -33,8 +33,8 @@ def analytic(N: int, d: int, *, width: float = 0.1, tau: float = 1e-6, random_st
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
@@ -68,8 +68,8 @@ def cauchy(N: int, d: int, *, random_state: Any = None) -> Float64Array:
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
@@ -95,8 +95,8 @@ def runge(N: int, d: int, *, random_state: Any = None) -> Float64Array:
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
@@ -119,8 +119,8 @@ def vandermonde(N: int, d: int, *, random_state: Any = None) -> Float64Array:
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Notes
     -----

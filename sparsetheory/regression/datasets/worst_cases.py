@@ -20,11 +20,11 @@ class WorstCase:
 
     Parameters
     ----------
-    X : ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``.
-    support : ndarray of shape (k,)
+    X : ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``.
+    support : ndarray of shape (n_nonzero,)
         Features that count, ascending.
-    coef : ndarray of shape (k,)
+    coef : ndarray of shape (n_nonzero,)
         Their coefficients, in the order of `support`.
     """
 
@@ -34,7 +34,7 @@ class WorstCase:
 
     @property
     def signal(self) -> Float64Array:
-        """The noiseless response ``X[:, support] @ coef``, of shape (N,)."""
+        """The noiseless response ``X[:, support] @ coef``, of shape (n_samples,)."""
         return self.X[:, self.support] @ self.coef
 
 
@@ -60,8 +60,8 @@ def zwj_blocks(N: int, d: int, *, random_state: Any = None) -> Float64Array:
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Notes
     -----
@@ -173,8 +173,8 @@ def sparse_precision(N: int, d: int, *, weight: int = 4, eta: float = 1e-4, rand
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Notes
     -----

@@ -12,7 +12,7 @@ from sparsetheory.numba_kernels.quadratic.coordinate_descent import (
     penalty_model,
     penalty_sum,
 )
-from sparsetheory.regression.lasso.cholesky_update import GrowingFactor
+from sparsetheory.regression.lasso.cholesky_update import UpdatedCholesky
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["ActiveGram"]
@@ -50,7 +50,7 @@ class ActiveGram:
         self.b = np.zeros(16)
         self.w = np.zeros(16)
         self.g = np.zeros(16)
-        self.factor = GrowingFactor()
+        self.factor = UpdatedCholesky()
         self.n_sweeps = 0
         self.n_newton = 0
 

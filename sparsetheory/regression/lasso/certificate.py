@@ -36,11 +36,11 @@ class LassoCertificate(Certificate):
     Attributes
     ----------
     penalty : Penalty
-        Its kind and numbers, at level `alpha`.
+        Its kind and numbers, at strength `alpha`.
     alpha : float
-        Level of the fit.
-    levels : ndarray of shape (n_features,)
-        Level of each feature; zero where it is not penalised.
+        Strength of the penalty in the fit.
+    feature_alphas : ndarray of shape (n_features,)
+        Strength for each feature; zero where it is not penalised.
     coef : ndarray of shape (n_features,)
         Coefficients, in the precision in which the model predicts.
     intercept : float
@@ -56,7 +56,7 @@ class LassoCertificate(Certificate):
 
     penalty: Penalty = field(kw_only=True)
     alpha: float = field(kw_only=True)
-    levels: Float64Array = field(kw_only=True, repr=False)
+    feature_alphas: Float64Array = field(kw_only=True, repr=False)
     coef: AnyArray = field(kw_only=True, repr=False)
     intercept: float = field(kw_only=True)
     fit_intercept: bool = field(kw_only=True)
@@ -66,7 +66,7 @@ class LassoCertificate(Certificate):
     def of(
         cls,
         penalty: Penalty,
-        levels: Float64Array,
+        feature_alphas: Float64Array,
         coef: AnyArray,
         intercept: float,
         *,
@@ -75,7 +75,7 @@ class LassoCertificate(Certificate):
         fit_intercept: bool,
         **more: Any,
     ) -> Self:
-        """Return the certificate of a solution, not verified yet; `penalty` is at the level of the fit."""
+        """Return the certificate of a solution, not verified yet; `penalty` is at the strength of the fit."""
         return cls(
             "",
             bound,
@@ -83,7 +83,7 @@ class LassoCertificate(Certificate):
             Status.INVALID,
             penalty=penalty,
             alpha=penalty.alpha,
-            levels=levels,
+            feature_alphas=feature_alphas,
             coef=coef,
             intercept=intercept,
             fit_intercept=fit_intercept,
@@ -94,7 +94,7 @@ class LassoCertificate(Certificate):
     def promise(self) -> str:
         """Return what is promised, of which penalty."""
         what = "the objective is within gap of its minimum" if self._is_l1 else "no single coefficient can be improved"
-        paid = self.levels[self.levels > 0] / (self.alpha or 1.0)
+        paid = self.feature_alphas[self.feature_alphas > 0] / (self.alpha or 1.0)
         return (
             f"{self.penalty!r} on {paid.size} features, weights {paid.min(initial=np.inf):.6g} to "
             f"{paid.max(initial=0.0):.6g}: {what}"
@@ -135,7 +135,7 @@ class LassoCertificate(Certificate):
         reason = self._impossible()
         if reason:
             return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
-        point = PlainResiduals.at(self.coef, self.intercept, self.levels == 0, design, target)
+        point = PlainResiduals.at(self.coef, self.intercept, self.feature_alphas == 0, design, target)
         measured, promise, rounding = self._gap(point) if self._is_l1 else self._distance(point)
         slack = (_SAME + point.doubt) * promise + self.tol * (rounding + (25 * point.rounding) ** 2)
         if not (point.least_share * promise - slack <= self.bound <= promise + slack):
@@ -155,13 +155,13 @@ class LassoCertificate(Certificate):
         if not self.fit_intercept and self.intercept != 0:
             return "the model has no intercept"
         if self.penalty.alpha != self.alpha:
-            return f"the level of the fit was {self.alpha}"
+            return f"the strength of the penalty in the fit was {self.alpha}"
         return ""
 
     def _gap(self, point: PlainResiduals) -> tuple[float, float, float]:
         """Return duality gap, tolerance, and how far rounding moves the gap."""
         design = point.design
-        penalty = float(self.levels @ np.abs(self.coef.astype(np.float64)))
+        penalty = float(self.feature_alphas @ np.abs(self.coef.astype(np.float64)))
         energy = float(design.weights @ point.target**2)
         promise = 0.5 * self.tol * energy
         dual, doubt = self._dual_value(point, point.left)
@@ -176,36 +176,36 @@ class LassoCertificate(Certificate):
 
     def _dual_value(self, point: PlainResiduals, residual: Float64Array) -> tuple[float, float]:
         """Return the best dual value along a residual, and how far rounding moves it."""
-        paid, weights = self.levels > 0, point.design.weights
+        paid, weights = self.feature_alphas > 0, point.design.weights
         gradient, noise = point.design.gradient(residual, point.squares)
         fit, square = float(weights @ (residual * point.target)), float(weights @ residual**2)
-        ratio = float(np.max(np.abs(gradient[paid]) / self.levels[paid], initial=0.0))
+        ratio = float(np.max(np.abs(gradient[paid]) / self.feature_alphas[paid], initial=0.0))
         scale = fit / square if square > 0 else 0.0
         if ratio > 0:
             scale = float(np.clip(scale, -1 / ratio, 1 / ratio))
-        doubt = float(np.max(noise[paid] / self.levels[paid], initial=0.0)) * scale**2 * abs(fit)
+        doubt = float(np.max(noise[paid] / self.feature_alphas[paid], initial=0.0)) * scale**2 * abs(fit)
         return scale * (fit - 0.5 * scale * square), doubt
 
     def _refined(self, point: PlainResiduals) -> Float64Array:
-        """Return a residual whose products with the columns in use are their levels, by least squares."""
+        """Return a residual whose products with the columns in use are their strengths, by least squares."""
         signs, roots = np.sign(self.coef.astype(np.float64)), np.sqrt(point.design.weights)
-        # Those whose product is far from its level had better be zero.
+        # Those whose product is far from its strength had better be zero.
         pulled = signs * point.design.gradient(point.left, point.squares)[0]
-        used = np.flatnonzero((self.levels > 0) & (point.squares > 0) & (pulled > 0.9 * self.levels))
-        wanted = self.levels[used] * signs[used]
+        used = np.flatnonzero((self.feature_alphas > 0) & (point.squares > 0) & (pulled > 0.9 * self.feature_alphas))
+        wanted = self.feature_alphas[used] * signs[used]
         return unscaled(solve_for_signs(point.scaled_columns(used), roots * point.left, wanted), roots)
 
     def _distance(self, point: PlainResiduals) -> tuple[float, float, float]:
         """Return distance to the best values, tolerance, and how far rounding moves the distance."""
         design, squares = point.design, point.without_free()
-        paid, coef = (self.levels > 0) & (squares > 0), self.coef.astype(np.float64)
+        paid, coef = (self.feature_alphas > 0) & (squares > 0), self.coef.astype(np.float64)
         gradient, noise = design.gradient(point.left, squares)
         at_zero = design.gradient(point.target, squares)[0]
         shape = np.broadcast_to(np.asarray(self.penalty.shape, dtype=np.float64), coef.size)
         ways = distance_to_best(
-            self.penalty.kind, coef[paid], gradient[paid], squares[paid], self.levels[paid], shape[paid]
+            self.penalty.kind, coef[paid], gradient[paid], squares[paid], self.feature_alphas[paid], shape[paid]
         )
-        useless = (self.levels > 0) & (squares == 0) & (coef != 0)
+        useless = (self.feature_alphas > 0) & (squares == 0) & (coef != 0)
         largest = float(np.sqrt(np.max(squares, initial=0.0)))
         measured = max(float(np.max(ways, initial=0.0)), point.saved * largest)
         rounding = float(np.max(noise[paid], initial=0.0)) + (point.rounding + point.stored) * largest

@@ -5,7 +5,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["GrowingFactor"]
+__all__ = ["UpdatedCholesky"]
 
 # Removed members stay in the factor up to this many: each costs two triangular solves, a new factor k/6 of those.
 _MAX_REMOVED = 32
@@ -15,7 +15,7 @@ _DEPENDENT = 1e-14
 _DOUBTFUL = 1e-10
 
 
-class GrowingFactor:
+class UpdatedCholesky:
     """A Cholesky factor of the Gram matrix of some members.
 
     Members that are added border the factor; members that are taken out stay in it, and a small Schur complement holds

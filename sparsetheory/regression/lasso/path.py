@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_X_y
 
 from sparsetheory.blas_threads import blas_threads
-from sparsetheory.constraints import COUNT, POSITIVE
+from sparsetheory.constraints import COUNT, POSITIVE, Array
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.separable import make_penalty
 from sparsetheory.regression.columns import refuse_half
@@ -33,7 +33,7 @@ __all__ = [
     "prepare_penalised",
 ]
 
-Levels = ArrayLike | Callable[[Quadratic, Penalty, Float64Array], Float64Array] | None
+Alphas = ArrayLike | Callable[[Quadratic, Penalty, Float64Array], Float64Array] | None
 
 # Directions that a pass over the design serves at once, more or less: passes pay for threads from 4 million entries on.
 _PRODUCTS = 16.0
@@ -41,12 +41,12 @@ _PRODUCTS = 16.0
 
 @dataclass(frozen=True)
 class RegularizationPath:
-    """Solutions along decreasing penalty levels.
+    """Solutions along decreasing strengths of the penalty.
 
     Attributes
     ----------
     alphas : ndarray of shape (n_alphas,)
-        Levels, decreasing.
+        Strengths of the penalty, decreasing.
     coefs : ndarray of shape (n_features, n_alphas)
         Coefficients, in the precision of X.
     intercepts : ndarray of shape (n_alphas,)
@@ -58,9 +58,9 @@ class RegularizationPath:
     tolerance : float
         What each gap had to reach.
     n_iters : ndarray of int, shape (n_alphas,)
-        Working sets tried per level.
+        Working sets tried for each alpha.
     n_screened : ndarray of int, shape (n_alphas,)
-        Features proved to be zero at the minimum, per level (l1 norm).
+        Features proved to be zero at the minimum, for each alpha (l1 norm).
     """
 
     alphas: Float64Array
@@ -73,7 +73,7 @@ class RegularizationPath:
     n_screened: IndexArray
 
     def predict(self, X: Any) -> AnyArray:
-        """Return predictions of all levels, shape (n_samples, n_alphas).
+        """Return predictions for all alphas, shape (n_samples, n_alphas).
 
         Parameters
         ----------
@@ -125,14 +125,11 @@ def check_weights(weights: ArrayLike | None, n_features: int) -> Float64Array:
     """
     if weights is None:
         return np.ones(n_features)
-    try:
-        checked = np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"weights must be {n_features} finite non-negative numbers; got {weights!r}") from error
+    words = f"{n_features} finite non-negative numbers, one per feature"
+    checked = np.asarray(Array(words).check("weights", weights), dtype=np.float64)
     if checked.shape != (n_features,) or not np.all(np.isfinite(checked)) or np.any(checked < 0):
         raise ValueError(
-            f"weights must be {n_features} finite non-negative numbers, one per feature; "
-            f"got shape {checked.shape} with minimum {np.min(checked, initial=np.inf):g}"
+            f"weights must be {words}; got shape {checked.shape} with minimum {np.min(checked, initial=np.inf):g}"
         )
     return checked
 
@@ -152,10 +149,10 @@ def lasso_path(
     tol: float = 1e-6,
     max_iter: int = 100,
 ) -> RegularizationPath:
-    r"""Minimise :math:`\frac{1}{2n}\|y - Xw\|^2 + \sum_j \phi(w_j; \lambda u_j)` along decreasing levels.
+    r"""Minimise :math:`\frac{1}{2n}\|y - Xw\|^2 + \sum_j \phi(w_j; \lambda u_j)` along decreasing strengths.
 
-    Each level starts from the last. For the l1 norm every solution carries its duality gap; for the others the solution
-    is coordinate-wise optimal along the path, not globally.
+    Each solution starts from the last. For the l1 norm every solution carries its duality gap; for the others the
+    solution is coordinate-wise optimal along the path, not globally.
 
     Parameters
     ----------
@@ -164,16 +161,16 @@ def lasso_path(
     y : array-like of shape (n_samples,)
         Response.
     penalty : str or Penalty
-        One of the names "l1", "l0", "cel0", "mcp" and "scad", or an object. Its level is set by the path; its other
+        One of the names "l1", "l0", "cel0", "mcp" and "scad", or an object. Its strength is set by the path; its other
         numbers are kept. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``, ``LogSum(1.0,
         eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``.
     alphas : array-like of shape (n_alphas,), optional
-        Positive levels, sorted here in decreasing order. By default a geometric grid of `n_alphas` values from the
-        smallest level at which all coefficients are zero down to `min_ratio` times it.
+        Positive strengths, sorted here in decreasing order. By default a geometric grid of `n_alphas` values from the
+        smallest strength at which all coefficients are zero down to `min_ratio` times it.
     n_alphas, min_ratio : int, float
         The default grid.
     weights : array-like of shape (n_features,), optional
-        Factors u of the levels. Zero means not penalised.
+        Factors u of the strength. Zero means not penalised.
     unpenalised : array-like of int, optional
         Features fitted by least squares.
     sample_weight : array-like of shape (n_samples,), optional
@@ -181,10 +178,10 @@ def lasso_path(
     fit_intercept : bool
         Whether a constant is fitted.
     tol : float
-        Duality gap at most ``tol * |y|^2 / (2n)`` for the l1 norm; for other penalties the largest violation of the
-        optimality conditions is at most ``tol * max |X'y| / n``.
+        Tolerance, relative to half the mean square of the response for the duality gap of the l1 norm; for other
+        penalties relative to ``max |X'y| / n`` for the largest violation of the optimality conditions.
     max_iter : int
-        Working sets per level.
+        Working sets for each alpha.
 
     Returns
     -------
@@ -193,13 +190,13 @@ def lasso_path(
     Raises
     ------
     ValueError
-        For data that are not finite, in half precision or of unequal lengths, levels that are not positive, weights
+        For data that are not finite, in half precision or of unequal lengths, strengths that are not positive, weights
         that are negative.
 
     Warns
     -----
     ConvergenceWarning
-        If a level misses the tolerance.
+        If a solution misses the tolerance.
 
     Notes
     -----
@@ -245,7 +242,7 @@ def data_path(
     data: LeastSquaresData,
     penalty: Penalty,
     weights: Float64Array,
-    alphas: Levels,
+    alphas: Alphas,
     n_alphas: int,
     min_ratio: float,
     tol: float,
@@ -255,19 +252,19 @@ def data_path(
 ) -> RegularizationPath:
     """Compute a path on prepared data; unpenalised coefficients and intercepts are filled in.
 
-    Levels may be a function of the loss, the penalty and the weights. Coefficients are kept in precision `dtype`, and
+    `alphas` may be a function of the loss, the penalty and the weights. Coefficients are kept in precision `dtype`, and
     intercepts are those of the coefficients as they are kept.
     """
     quadratic = DataQuadratic(data.columns, data.y)
     with blas_threads(_PRODUCTS * data.y.shape[0] * data.n_features):
-        levels, solutions = _solve_levels(quadratic, penalty, weights, alphas, n_alphas, min_ratio, tol, max_iter)
-    coefs = np.zeros((data.n_features, levels.size), dtype=dtype)
-    intercepts = np.zeros(levels.size)
+        strengths, solutions = _solve_path(quadratic, penalty, weights, alphas, n_alphas, min_ratio, tol, max_iter)
+    coefs = np.zeros((data.n_features, strengths.size), dtype=dtype)
+    intercepts = np.zeros(strengths.size)
     for i, solution in enumerate(solutions):
         values = np.zeros(data.n_features)
         values[solution.indices] = solution.values
         coefs[:, i], intercepts[i] = data.complete(values, dtype)
-    return _collect(levels, coefs, intercepts, solutions)
+    return _collect(strengths, coefs, intercepts, solutions)
 
 
 def gram_lasso_path(
@@ -312,18 +309,18 @@ def gram_lasso_path(
     if np.any(checked == 0):
         raise ValueError("weights must be positive here: project unpenalised features out of the statistics first")
     quadratic = GramQuadratic(G, b, energy)
-    levels, solutions = _solve_levels(quadratic, kind, checked, alphas, n_alphas, min_ratio, tol, max_iter)
-    coefs = np.zeros((b.size, levels.size))
+    strengths, solutions = _solve_path(quadratic, kind, checked, alphas, n_alphas, min_ratio, tol, max_iter)
+    coefs = np.zeros((b.size, strengths.size))
     for i, solution in enumerate(solutions):
         coefs[solution.indices, i] = solution.values
-    return _collect(levels, coefs, np.zeros(levels.size), solutions)
+    return _collect(strengths, coefs, np.zeros(strengths.size), solutions)
 
 
-def _solve_levels(
+def _solve_path(
     quadratic: Quadratic,
     penalty: Penalty,
     weights: Float64Array,
-    alphas: Levels,
+    alphas: Alphas,
     n_alphas: int,
     min_ratio: float,
     tol: float,
@@ -332,39 +329,37 @@ def _solve_levels(
     POSITIVE.check("tol", tol)
     COUNT.check("max_iter", max_iter)
     if alphas is None:
-        levels = level_grid(quadratic, penalty, weights, n_alphas, min_ratio)
+        strengths = level_grid(quadratic, penalty, weights, n_alphas, min_ratio)
     elif callable(alphas):
-        levels = alphas(quadratic, penalty, weights)
+        strengths = alphas(quadratic, penalty, weights)
     else:
-        try:
-            levels = -np.sort(-np.atleast_1d(np.asarray(alphas, dtype=np.float64)))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"alphas must be positive finite levels; got {alphas!r}") from error
-        if levels.ndim != 1 or levels.size == 0 or not np.all(np.isfinite(levels)) or levels[-1] <= 0:
-            raise ValueError(f"alphas must be positive finite levels; got {alphas!r}")
+        given = Array("positive finite numbers").check("alphas", alphas)
+        strengths = -np.sort(-np.atleast_1d(np.asarray(given, dtype=np.float64)))
+        if strengths.ndim != 1 or strengths.size == 0 or not np.all(np.isfinite(strengths)) or strengths[-1] <= 0:
+            raise ValueError(f"alphas must be positive finite numbers; got {alphas!r}")
     solver = WorkingSetSolver(quadratic, penalty, tol=tol, max_iter=max_iter)
-    solutions = [solver.solve(level * weights) for level in levels]
+    solutions = [solver.solve(strength * weights) for strength in strengths]
     missed = [i for i, s in enumerate(solutions) if not s.converged]
     if missed:
         worst = max(missed, key=lambda i: solutions[i].gap)
         warnings.warn(
-            f"{len(missed)} of {levels.size} fits missed the tolerance; the worst, alpha={levels[worst]:.3g}, reached "
-            f"{solutions[worst].gap:.3g} instead of {solutions[worst].tolerance:.3g}. Raise max_iter or tol, or stop "
-            "the path at a larger level",
+            f"{len(missed)} of {strengths.size} fits missed the tolerance; the worst, alpha={strengths[worst]:.3g}, "
+            f"reached {solutions[worst].gap:.3g} instead of {solutions[worst].tolerance:.3g}. Raise max_iter or tol, "
+            "or stop the path at a larger alpha",
             ConvergenceWarning,
             stacklevel=4,
         )
-    return levels, solutions
+    return strengths, solutions
 
 
 def _collect(
-    levels: Float64Array,
+    strengths: Float64Array,
     coefs: Float64Array,
     intercepts: Float64Array,
     solutions: list[Solution],
 ) -> RegularizationPath:
     return RegularizationPath(
-        levels,
+        strengths,
         coefs,
         intercepts,
         np.array([s.objective for s in solutions]),

@@ -1,7 +1,8 @@
 """Lassos after a change of the design: singular values made equal, or outlying directions left without penalty."""
 
 import warnings
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.linalg
@@ -9,15 +10,14 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.certificates import Status
-from sparsetheory.constraints import COUNT, POSITIVE
+from sparsetheory.constraints import COUNT, FLAG, MISSING, POSITIVE, Array, Constraint, check_parameters
 from sparsetheory.penalties.separable import L1
 from sparsetheory.regression.best_subset.subset_least_squares import inverse_norms
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.lasso.certificate import warn_if_rounding_spoils
-from sparsetheory.regression.lasso.lasso_solver import solve_lasso
 from sparsetheory.regression.lasso.outlier_peeling import outlying_features
 from sparsetheory.regression.lasso.preconditioned_certificate import PeelingCertificate, PufferCertificate
-from sparsetheory.regression.lasso.working_set import Solution
+from sparsetheory.regression.lasso.working_set import Solution, solve_lasso
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
@@ -33,6 +33,12 @@ class _PreconditionedLasso(SparseLinearModel):
 
     tol: float
     max_iter: int
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "alpha": POSITIVE,
+        "tol": POSITIVE,
+        "max_iter": COUNT,
+        "fit_intercept": FLAG,
+    }
 
     def _solve(
         self, data: LeastSquaresData, columns: Columns, y: Float64Array, alpha: Float64Array, scale: Any
@@ -59,11 +65,6 @@ class _PreconditionedLasso(SparseLinearModel):
         warn_if_rounding_spoils(self.certificate_, converged=solution.converged)
         return self
 
-    def _check_parameters(self) -> None:
-        POSITIVE.check("alpha", self.alpha)
-        POSITIVE.check("tol", self.tol)
-        COUNT.check("max_iter", self.max_iter)
-
 
 class PufferLasso(_PreconditionedLasso):
     r"""Lasso after all singular values of the design are made equal.
@@ -74,9 +75,9 @@ class PufferLasso(_PreconditionedLasso):
     Parameters
     ----------
     alpha : float
-        Positive level for normalised columns.
+        Strength of the penalty for normalised columns, positive.
     tol : float
-        Duality gap, relative to half the mean square of the preconditioned response.
+        Tolerance, relative to half the mean square of the preconditioned response, for the duality gap.
     max_iter : int
         Working sets tried.
     fit_intercept : bool
@@ -144,8 +145,8 @@ class PufferLasso(_PreconditionedLasso):
         ValueError
             If a parameter is out of its range.
         """
+        check_parameters(self)
         X, y = self._check_arrays(X, y)
-        self._check_parameters()
         data = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept)
         scale = inverse_norms(data.columns) * np.sqrt(data.n_samples)
         left, values, right = _decompose(data.columns, scale)
@@ -155,8 +156,8 @@ class PufferLasso(_PreconditionedLasso):
         rows, target = size * right, size * (left.T @ data.y) / values
         if values.size == 0:
             rows, target = np.zeros((1, data.n_features)), np.zeros(1)
-        level = np.full(data.n_features, float(self.alpha))
-        solution = self._solve(data, Columns(np.asfortranarray(rows)), target, level, scale)
+        strengths = np.full(data.n_features, float(self.alpha))
+        solution = self._solve(data, Columns(np.asfortranarray(rows)), target, strengths, scale)
         certificate = PufferCertificate(
             "",
             solution.tolerance,
@@ -188,7 +189,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
     Parameters
     ----------
     alpha : float
-        Positive level for columns of mean square one.
+        Strength of the penalty for columns of mean square one, positive.
     n_nonzero : int
         Number k of features that the model is thought to need; more are peeled for larger k.
     threshold : float
@@ -197,7 +198,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
         Covariance of the features, where it is known. Without it, that of the sample is used, which shows no outliers
         unless there are more samples than features.
     tol : float
-        Duality gap, relative to half the mean square of the response.
+        Tolerance, relative to half the mean square of the response, for the duality gap.
     max_iter : int
         Working sets tried.
     fit_intercept : bool
@@ -238,6 +239,13 @@ class OutlierPeelingLasso(_PreconditionedLasso):
     >>> model.peeled_.tolist(), round(model.score(X, y), 2)
     ([0, 1], 0.99)
     """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        **_PreconditionedLasso._constraints,
+        "n_nonzero": COUNT,
+        "threshold": POSITIVE,
+        "covariance": MISSING | Array("a matrix of numbers"),
+    }
 
     def __init__(
         self,
@@ -284,15 +292,13 @@ class OutlierPeelingLasso(_PreconditionedLasso):
         UserWarning
             If more than a third of the number of samples would have to be peeled.
         """
+        check_parameters(self)
         X, y = self._check_arrays(X, y)
-        self._check_parameters()
-        COUNT.check("n_nonzero", self.n_nonzero)
-        POSITIVE.check("threshold", self.threshold)
         data = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept)
         scale = inverse_norms(data.columns) * np.sqrt(data.n_samples)
         self.peeled_ = self._peel(data, scale)
         left = prepare(X, y, sample_weight, fit_intercept=self.fit_intercept, unpenalised=self.peeled_)
-        # A column of zeros has no scale; no level can make it useful.
+        # A column of zeros has no scale; no strength can make it useful.
         alpha = self.alpha / np.where(scale > 0, scale, 1.0)
         solution = self._solve(left, left.columns, left.y, alpha, 1.0)
         alpha[self.peeled_] = 0.0
@@ -337,10 +343,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
 
 
 def _check_covariance(covariance: ArrayLike, n_features: int) -> Float64Array:
-    try:
-        known = np.asarray(covariance, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"covariance must be a matrix of numbers; got {type(covariance).__name__}") from error
+    known = np.asarray(covariance, dtype=np.float64)
     if known.shape != (n_features, n_features):
         raise ValueError(f"covariance must have shape {(n_features, n_features)}; got {known.shape}")
     if not np.all(np.isfinite(known)) or not np.allclose(known, known.T) or np.any(np.diag(known) < 0):

@@ -24,7 +24,7 @@ _SAME = 1e-9
 
 @dataclass(frozen=True)
 class PeelingCertificate(LassoCertificate):
-    """The Lasso without penalty for the peeled features, at levels that follow from the root mean squares of columns.
+    """The Lasso without penalty for the peeled features, others by the root mean squares of columns.
 
     Attributes
     ----------
@@ -36,10 +36,10 @@ class PeelingCertificate(LassoCertificate):
 
     def _judge(self, design: PlainDesign, target: Float64Array) -> Self:
         lengths = np.sqrt(design.centred_squares())
-        levels = self.alpha * np.where(lengths > 0, lengths, 1.0)
-        levels[self.peeled] = 0.0
-        if not np.allclose(self.levels, levels, rtol=1e-6, atol=0.0):
-            reason = "levels should be alpha times the root mean squares of the columns of these data"
+        strengths = self.alpha * np.where(lengths > 0, lengths, 1.0)
+        strengths[self.peeled] = 0.0
+        if not np.allclose(self.feature_alphas, strengths, rtol=1e-6, atol=0.0):
+            reason = "strengths should be alpha times the root mean squares of the columns of these data"
             return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
         return super()._judge(design, target)
 
@@ -55,7 +55,7 @@ class PufferCertificate(Certificate):
     Attributes
     ----------
     alpha : float
-        Level of the fit.
+        Strength of the penalty in the fit.
     coef : ndarray of shape (n_features,)
         Coefficients, in the precision in which the model predicts.
     intercept : float

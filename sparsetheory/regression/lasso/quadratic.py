@@ -31,9 +31,9 @@ class Quadratic(Protocol):
 
     Attributes
     ----------
-    linear : ndarray of shape (d,)
+    linear : ndarray of shape (n_features,)
         b, the negative gradient at zero.
-    curvature : ndarray of shape (d,)
+    curvature : ndarray of shape (n_features,)
         Diagonal of G; zero for features that cannot change the fit.
     energy : float
         Twice the value at zero.
@@ -202,9 +202,9 @@ class GramQuadratic:
 
     Parameters
     ----------
-    gram : ndarray of shape (d, d)
+    gram : ndarray of shape (n_features, n_features)
         ``X'X / n``.
-    linear : ndarray of shape (d,)
+    linear : ndarray of shape (n_features,)
         ``X'y / n``.
     energy : float
         ``y'y / n``.

@@ -8,11 +8,13 @@ import numpy as np
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import zero_limits
 from sparsetheory.penalties.base import Penalty
+from sparsetheory.penalties.separable import L1
+from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.lasso.active_set import ActiveGram
-from sparsetheory.regression.lasso.quadratic import Quadratic
+from sparsetheory.regression.lasso.quadratic import DataQuadratic, Quadratic
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
-__all__ = ["Solution", "WorkingSetSolver", "duality_gap"]
+__all__ = ["Solution", "WorkingSetSolver", "duality_gap", "solve_lasso"]
 
 # Optimality on the working set is asked for this much more sharply than the final tolerance.
 _SHARPER = 0.1
@@ -22,7 +24,7 @@ _SHARPEST = 1e-6
 
 @dataclass(frozen=True)
 class Solution:
-    """The outcome for one penalty level.
+    """The outcome for one strength of the penalty.
 
     Attributes
     ----------
@@ -36,7 +38,7 @@ class Solution:
         What `gap` had to reach.
     n_iter : int
         Working sets tried.
-    screened : ndarray of bool, shape (d,)
+    screened : ndarray of bool, shape (n_features,)
         Features proved to be zero at the minimum, those that cannot change the fit included.
     """
 
@@ -84,19 +86,20 @@ class WorkingSetSolver:
 
     Every feature has an upper bound on its correlation with the residual: the value at its last evaluation plus its
     norm times the way the residual has travelled since. Only features whose bound reaches their threshold are looked
-    at again; for the l1 norm, a sphere around the dual point (Fercoq, Gramfort and Salmon 2015) removes features for
-    the rest of the level.
+    at again; for the l1 norm, a sphere around the dual point (Fercoq, Gramfort and Salmon 2015) removes features until
+    the strength changes.
 
     Parameters
     ----------
     quadratic : Quadratic
         The loss.
     penalty : Penalty
-        Its kind; levels are given to :meth:`solve`.
+        Its kind; strengths are given to :meth:`solve`.
     tol : float
-        Gap at most ``tol * y'y / (2n)`` for the l1 norm; violation at most ``tol * max |X'y| / n`` otherwise.
+        Tolerance, relative to ``y'y / (2n)`` for the gap of the l1 norm, to ``max |X'y| / n`` for the violation of the
+        optimality conditions otherwise.
     max_iter : int
-        Working sets per level.
+        Working sets for each strength.
     """
 
     def __init__(self, quadratic: Quadratic, penalty: Penalty, *, tol: float = 1e-6, max_iter: int = 100) -> None:
@@ -105,25 +108,25 @@ class WorkingSetSolver:
         self.is_l1 = penalty.kind == tags.L1
         self.tol = tol
         self.max_iter = max_iter
-        d = quadratic.linear.size
+        n_features = quadratic.linear.size
         self.active = ActiveGram(penalty.kind)
         self.members = np.empty(0, dtype=np.intp)
-        self.is_member = np.zeros(d, dtype=bool)
+        self.is_member = np.zeros(n_features, dtype=bool)
         self.norms = np.sqrt(quadratic.curvature)
         self.correlation = quadratic.linear.copy()
-        self.stamp = np.zeros(d)
+        self.stamp = np.zeros(n_features)
         self.travelled = 0.0
-        self.limit = np.full(d, np.inf)
-        self.shapes = np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), d).copy()
+        self.limit = np.full(n_features, np.inf)
+        self.shapes = np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), n_features).copy()
         self.n_evaluations = 0
 
     def solve(self, alpha: Float64Array) -> Solution:
-        """Solve for one level.
+        """Solve for one strength of the penalty.
 
         Parameters
         ----------
-        alpha : ndarray of shape (d,)
-            Positive level of each feature.
+        alpha : ndarray of shape (n_features,)
+            Strength for each feature, positive.
 
         Returns
         -------
@@ -142,7 +145,7 @@ class WorkingSetSolver:
             gap, scale = self._gap(alpha, bound, alive) if self.is_l1 else (self._violation(alpha, bound, outside), 1.0)
             if not np.isfinite(gap):
                 raise ValueError(
-                    "X, y and the levels must have products and squares in the range of float64, and a gram must be "
+                    "X, y and alpha must have products and squares in the range of float64, and a gram must be "
                     f"positive semidefinite; the fit reached a gap of {gap}"
                 )
             if self.is_l1:
@@ -255,3 +258,36 @@ class WorkingSetSolver:
         support = np.flatnonzero(w)
         order = support[np.argsort(self.members[support])]
         return Solution(self.members[order], w[order].copy(), objective, gap, tolerance, iteration, ~alive)
+
+
+def solve_lasso(
+    columns: Columns,
+    y: Float64Array,
+    alpha: Float64Array,
+    *,
+    squares: Float64Array | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 100,
+) -> Solution:
+    """Minimise ``|y - Xw|^2 / (2n) + sum alpha_j |w_j|`` over projected columns.
+
+    Parameters
+    ----------
+    columns : Columns
+        Design; its basis is projected out.
+    y : ndarray of shape (n_samples,)
+        Response, projected alike.
+    alpha : ndarray of shape (n_features,)
+        Strength for each feature; features of strength zero stay at zero, so unpenalised ones belong in the basis.
+    squares : ndarray of shape (n_features,), optional
+        Squared norms of the projected columns, where known.
+    tol, max_iter : float, int
+        As in :func:`sparsetheory.regression.lasso_path`.
+
+    Returns
+    -------
+    Solution
+    """
+    known = columns.live_squares() if squares is None else squares
+    quadratic = DataQuadratic(columns, y, np.where(alpha > 0, known, 0.0))
+    return WorkingSetSolver(quadratic, L1(1.0), tol=tol, max_iter=max_iter).solve(np.where(alpha > 0, alpha, 1.0))

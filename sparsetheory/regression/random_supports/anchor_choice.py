@@ -27,9 +27,9 @@ class Anchors:
     ----------
     indices : ndarray of int, shape (m,)
         The anchors T, in the order in which they were chosen.
-    Q : ndarray of shape (N, rank)
+    Q : ndarray of shape (n_samples, rank)
         Orthonormal basis of their span, and of whatever else is always in the model.
-    weights : ndarray of shape (d,)
+    weights : ndarray of shape (n_features,)
         Root-mean-square distance of every column to that span; zero where it is rounding.
     certified : bool
         Whether at most a share `delta` of random supports has a compatibility bound above `max_compatibility`: by tests
@@ -45,9 +45,9 @@ class Anchors:
         Columns that are not zero (and, with a prior, not excluded); supports and anchors are drawn among them.
     n_passes : int
         Supports in a row that passed with the anchors as they are.
-    prior : ndarray of shape (d,), optional
+    prior : ndarray of shape (n_features,), optional
         Relative probabilities of features in a support, where not uniform.
-    always : ndarray of shape (N, q), optional
+    always : ndarray of shape (n_samples, q), optional
         Orthonormal basis of what is in every model, projected out of supports and anchors alike.
     k, max_compatibility : int, float, optional
         Size of the supports and bound on their compatibility, for which the anchors were chosen.

@@ -18,7 +18,7 @@ from sparsetheory.regression.greedy.stepwise import (
     forward_path,
     refit,
 )
-from sparsetheory.regression.lasso.lasso_solver import solve_lasso
+from sparsetheory.regression.lasso.working_set import solve_lasso
 from sparsetheory.regression.theory import universal_alpha
 from sparsetheory.typing import Float64Array, IndexArray
 

@@ -42,7 +42,7 @@ def select_anchors(
 
     Parameters
     ----------
-    X : array-like or sparse matrix of shape (N, d)
+    X : array-like or sparse matrix of shape (n_samples, n_features)
         Design in double or single precision. Memory maps are read once, and otherwise only the columns drawn.
     k : int
         Size of the supports. For k = 1 no anchors are needed.
@@ -62,7 +62,7 @@ def select_anchors(
     rule : {"one", "mixed"}
         "mixed" also adds k - 1 random columns at every failure, while all of them fit below `m_max`. Then F failures
         alone imply, on average, a share of at most k / (F + 1).
-    support_prior : array-like of shape (d,), optional
+    support_prior : array-like of shape (n_features,), optional
         Relative probabilities of features in the support; uniform by default. A support is the first k distinct ones
         of independent draws. The same law draws random anchors.
     forced : array-like of int or bool mask, optional

@@ -170,11 +170,11 @@ class PredictionCertificate(Certificate):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (N, d)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Design of the fit.
-        y : array-like of shape (N,) or (N, n_targets)
+        y : array-like of shape (n_samples,) or (N, n_targets)
             Response of the fit.
-        sample_weight : array-like of shape (N,), optional
+        sample_weight : array-like of shape (n_samples,), optional
             Row weights of the fit.
         n_samples : int
             Fresh supports.

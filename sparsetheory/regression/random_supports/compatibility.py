@@ -36,7 +36,7 @@ class Weighted(Protocol):
 
     @property
     def weights(self) -> Float64Array:
-        """Root-mean-square distances, shape (d,)."""
+        """Root-mean-square distances, shape (n_features,)."""
         ...
 
 
@@ -45,9 +45,9 @@ def support_compatibility(X: Any, S: ArrayLike, anchors: Weighted, *, exact: boo
 
     Parameters
     ----------
-    X : array-like or sparse matrix of shape (N, d)
+    X : array-like or sparse matrix of shape (n_samples, n_features)
         Design; only the columns of S are read.
-    S : array-like of int, shape (k,)
+    S : array-like of int, shape (n_nonzero,)
         Support: distinct columns.
     anchors : Anchors
         Only the distances :math:`D_T` count, its `weights`, and `always` where it is set.
@@ -57,7 +57,7 @@ def support_compatibility(X: Any, S: ArrayLike, anchors: Weighted, *, exact: boo
     Returns
     -------
     dict whose keys are attributes too
-        "compatibility", the compatibility or its bound, and "ratios", of shape (k,), with
+        "compatibility", the compatibility or its bound, and "ratios", of shape (n_nonzero,), with
         :math:`D_T(i) / D_{S \setminus i}(i)`. Where columns depend on each other, signals are written on an independent
         subset, and the others have ratio zero.
 
@@ -165,7 +165,7 @@ class AnchorCertificate(Certificate):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (N, d)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             The design.
         n_samples : int, optional
             Fresh supports; by default as many as show nearly always that the true share is twice `bound`, but at most
@@ -264,7 +264,7 @@ def certify_anchors(
 
     Parameters
     ----------
-    X : array-like or sparse matrix of shape (N, d)
+    X : array-like or sparse matrix of shape (n_samples, n_features)
         Design.
     k : int
         Size of the supports, drawn by the law for which the anchors were chosen.

@@ -16,9 +16,9 @@ class SupportLaw:
 
     Parameters
     ----------
-    usable : ndarray of bool, shape (d,)
+    usable : ndarray of bool, shape (n_features,)
         Columns that are not zero.
-    prior : array-like of shape (d,) or None
+    prior : array-like of shape (n_features,) or None
         Relative probabilities; uniform by default.
     k : int
         Size of the supports, at most the number of usable columns where a prior is given.
@@ -29,7 +29,7 @@ class SupportLaw:
     ----------
     columns : ndarray of int
         Columns that a support may contain.
-    prior : ndarray of shape (d,) or None
+    prior : ndarray of shape (n_features,) or None
         As given.
     """
 

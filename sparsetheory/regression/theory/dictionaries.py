@@ -116,7 +116,7 @@ def atomic_norm_certificate(dictionary: ArrayLike, x: ArrayLike, u: ArrayLike) -
 
     Parameters
     ----------
-    dictionary : array-like of shape (n, M)
+    dictionary : array-like of shape (n, n_atoms)
         Columns :math:`v_j`, of any length.
     x, u : array-like of shape (n,)
         The vector, and the dual vector.

@@ -14,9 +14,8 @@ from sparsetheory.proofs_checks.random_supports.instances import draw_problem
 from sparsetheory.regression import gram_lasso_path, lasso_path
 from sparsetheory.regression.certificates.coordinate_minima import penalty_values
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.lasso.lasso_solver import solve_lasso
 from sparsetheory.regression.lasso.quadratic import DataQuadratic
-from sparsetheory.regression.lasso.working_set import WorkingSetSolver, duality_gap
+from sparsetheory.regression.lasso.working_set import WorkingSetSolver, duality_gap, solve_lasso
 
 
 def _problem(rng, n=40, d=90, correlated=0.0):
@@ -221,7 +220,7 @@ def test_a_missed_tolerance_is_reported_with_numbers(rng):
         ({"alphas": [-1.0]}, "alphas must be positive"),
         ({"alphas": []}, "alphas must be positive"),
         ({"n_alphas": 0}, "n_alphas must be an integer from 1 to"),
-        ({"min_ratio": 1.5}, "min_ratio must be between 0 and 1"),
+        ({"min_ratio": 1.5}, "min_ratio must be a number in \\(0, 1\\)"),
         ({"tol": 0.0}, "tol must be a finite positive number"),
         ({"weights": np.ones(3)}, "weights must be 90"),
         ({"weights": -np.ones(90)}, "weights must be 90"),
