@@ -266,7 +266,7 @@ def bench_random_supports(quick: bool) -> list[Row]:
     X = make_design("clusters", n, d, random_state=0)
     S = sample_support(X, k, random_state=1)
     y = X[:, S] @ adversarial_coefficients(X, S) + 0.1 * np.random.default_rng(5).standard_normal(n)
-    model = RandomSupportRegressor(k, sigma=0.1, fit_intercept=False, random_state=0)
+    model = RandomSupportRegressor(k, noise_std=0.1, fit_intercept=False, random_state=0)
     ours = best_of(lambda: model.fit(X, y), 4)
     product = best_of(lambda: model.anchors_.Q.T @ X)
     passes = model.path_.indices.size + 1
@@ -401,16 +401,16 @@ def bench_table(quick: bool) -> list[Row]:
     }
     if abess := _optional("abess"):
         peers["abess"] = abess.LinearRegression(support_size=k, thread=1, fit_intercept=False)
-    anchored = RandomSupportRegressor(k, sigma=sigma, fit_intercept=False, random_state=0)
+    anchored = RandomSupportRegressor(k, noise_std=sigma, fit_intercept=False, random_state=0)
     records = benchmark_recovery(
         {"ours": anchored, **peers},
         list(_EXPECTED),
         modes=("min",),
-        n_rep=1 if quick else 25,
-        N=n,
-        d=d,
-        k=k,
-        sigma=sigma,
+        n_repetitions=1 if quick else 25,
+        n_samples=n,
+        n_features=d,
+        n_nonzero=k,
+        noise_std=sigma,
     )
     rows = []
     for design, expected in _EXPECTED.items():

@@ -88,7 +88,7 @@ def batch_omp(
     dependent : float
         A column of which at most this square is left depends on the selected ones, and ends the selection.
     exhausted : float
-        So does a step that explains at most this share of what is explained already.
+        So does a step that explains at most this fraction of what is explained already.
 
     Returns
     -------

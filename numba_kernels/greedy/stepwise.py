@@ -61,9 +61,9 @@ def advance(
     """
     best, winner = 0.0, -1
     for j in range(correlations.size):
-        share = inner[j]
-        remaining = left[j] - share * share
-        correlation = correlations[j] - coordinate * share
+        projection = inner[j]
+        remaining = left[j] - projection * projection
+        correlation = correlations[j] - coordinate * projection
         left[j] = max(remaining, 0.0)
         correlations[j] = correlation
         if remaining > floors[j]:

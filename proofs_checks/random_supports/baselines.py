@@ -12,7 +12,7 @@ from sparsetheory.proofs_checks.random_supports.instances import classic
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.regression import NIHT, L0SwapRegressor
 from sparsetheory.regression.best_subset.splicing_search import splice
-from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns
+from sparsetheory.regression.best_subset.subset_least_squares import SubsetLeastSquares
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.greedy.stepwise import forward_path
 from sparsetheory.regression.lasso.working_set import solve_lasso
@@ -145,7 +145,9 @@ stepwise_gain = Claim(
 
 def _orthogonality(problem: _Regression, steps_back: int = 0) -> Measurement:
     """Measure cosines between selected columns and the residual of matching pursuit."""
-    path = forward_path(Columns(problem.X), problem.y, np.ones(problem.X.shape[1]), max_steps=problem.size, frozen=True)
+    path = forward_path(
+        Columns(problem.X), problem.y, np.ones(problem.X.shape[1]), max_steps=problem.size, fixed_norms=True
+    )
     basis = path.basis[:, : max(path.indices.size - steps_back, 0)]
     residual = problem.y - basis @ (basis.T @ problem.y)
     return Measurement.worst(np.abs(problem.X[:, path.indices].T @ residual), 0.0, float(np.linalg.norm(problem.y)))
@@ -199,7 +201,7 @@ def _recovery(problem: _Incoherent, factor: float = 1.0) -> Measurement:
     k = min(int(np.ceil(factor * (1 + 1 / coherence) / 2)) - 1, problem.support.size)
     support = problem.support[:k]
     y = problem.X[:, support] @ problem.signs[:k]
-    path = forward_path(Columns(problem.X), y, np.ones(problem.X.shape[1]), max_steps=k, frozen=True)
+    path = forward_path(Columns(problem.X), y, np.ones(problem.X.shape[1]), max_steps=k, fixed_norms=True)
     return Measurement(float(np.setdiff1d(path.indices, support).size), 0.0, 1.0)
 
 
@@ -226,7 +228,7 @@ def _thresholding(problem: _Regression, length: float = 1.0) -> Measurement:
         # A descent need not have settled, and steps that are too long do not.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(problem.X, problem.y)
-    return Measurement(float(np.diff(model.losses_).max(initial=-np.inf)), 0.0, float(model.losses_[0]))
+    return Measurement(float(np.diff(model.history_).max(initial=-np.inf)), 0.0, float(model.history_[0]))
 
 
 thresholding_descent = Claim(
@@ -243,10 +245,10 @@ thresholding_descent = Claim(
 
 def _splices(problem: _Regression) -> Measurement:
     """Measure the largest rise of the loss over the exchanges, whose last value is recomputed from the support."""
-    explored = ExploredColumns(Columns(problem.X), problem.y)
+    subsets = SubsetLeastSquares(Columns(problem.X), problem.y)
     start = np.arange(problem.size)
-    explored.explore(start)
-    found = splice(explored, explored.fit(start), max_exchange=3, max_iter=100, tol=0.0)
+    subsets.include(start)
+    found = splice(subsets, subsets.fit(start), max_exchange=3, max_iter=100, tol=0.0)
     history = [*found.history[:-1], _squares(problem, found.fit.support)]
     return Measurement(float(np.diff(history).max(initial=-np.inf)), 0.0, float(problem.y @ problem.y))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sparsetheory.proofs_checks.claim import Source
 from sparsetheory.regression import make_design
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.distances import orthonormal_basis
+from sparsetheory.regression.orthonormal import orthonormal_basis
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = [

@@ -26,8 +26,8 @@ from sparsetheory.regression import (
     theory,
 )
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.distances import orthonormal_basis
 from sparsetheory.regression.lasso.working_set import solve_lasso
+from sparsetheory.regression.orthonormal import orthonormal_basis
 from sparsetheory.typing import Float64Array, IndexArray
 
 
@@ -60,7 +60,7 @@ def _pythagoras(problem: Problem, expected: bool = False) -> Measurement:
     response's part inside it, and the error there is the noise's; errors inside and outside are orthogonal.
     """
     model = RandomSupportRegressor(
-        problem.S.size, solver="lasso", anchors=problem.T, sigma=1.0, alpha=0.1, fit_intercept=False
+        problem.S.size, solver="lasso", anchors=problem.T, noise_std=1.0, alpha=0.1, fit_intercept=False
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -191,12 +191,12 @@ def _low_rank() -> tuple[Float64Array, Anchors]:
 def _draw_trial(rng: np.random.Generator, ratio: float) -> _Trial:
     X = _low_rank()[0]
     S = sample_support(X, _K, random_state=rng)
-    signal = X[:, S] @ adversarial_coefficients(X, S, B=ratio * _SIGMA)
+    signal = X[:, S] @ adversarial_coefficients(X, S, signal_size=ratio * _SIGMA)
     return _Trial(X, signal, signal + _SIGMA * rng.standard_normal(_N), ratio)
 
 
 def _fitted_error(trial: _Trial) -> tuple[float, RandomSupportRegressor]:
-    model = RandomSupportRegressor(_K, solver="lasso", anchors=_low_rank()[1], sigma=_SIGMA, fit_intercept=False)
+    model = RandomSupportRegressor(_K, solver="lasso", anchors=_low_rank()[1], noise_std=_SIGMA, fit_intercept=False)
     model.fit(trial.X, trial.y)
     return float(np.mean((model.predict(trial.X) - trial.signal) ** 2)) / _SIGMA**2, model
 
@@ -207,7 +207,7 @@ def _prediction(trial: _Trial) -> Measurement:
     The two parts of the error, each bounded; the noise inside the anchors' span by the tail of a chi-square variable.
     """
     error, model = _fitted_error(trial)
-    return Measurement(error, model.error_bound(B=trial.ratio * _SIGMA) / _SIGMA**2)
+    return Measurement(error, model.error_bound(signal_size=trial.ratio * _SIGMA) / _SIGMA**2)
 
 
 def _fast_rate(trial: _Trial) -> Measurement:

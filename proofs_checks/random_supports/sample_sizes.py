@@ -17,7 +17,7 @@ from sparsetheory.proofs_checks.random_supports.trials import (
 )
 from sparsetheory.proofs_checks.verdicts import ScalesAs
 from sparsetheory.regression import Anchors, make_design, select_anchors
-from sparsetheory.regression.random_supports.anchored_fit import universal_level
+from sparsetheory.regression.random_supports.anchored_fit import default_alpha
 from sparsetheory.typing import Float64Array
 
 
@@ -45,13 +45,13 @@ class _Batch:
     @property
     def level(self) -> float:
         """The level of the Lasso: the noise in unit columns."""
-        return universal_level(1.0, *self.trials[0].X.shape)
+        return default_alpha(1.0, *self.trials[0].X.shape)
 
 
 @cache
 def _tall(n: int) -> tuple[Float64Array, Anchors]:
-    X = make_design("clusters", n, 400, G=10, lo=1e-5, hi=1e-1, random_state=0)
-    return X, select_anchors(X, 4, m_max=n // 5, random_state=0)
+    X = make_design("clusters", n, 400, n_clusters=10, min_scale=1e-5, max_scale=1e-1, random_state=0)
+    return X, select_anchors(X, 4, max_anchors=n // 5, random_state=0)
 
 
 def _draw(rng: np.random.Generator, n: float) -> _Batch:

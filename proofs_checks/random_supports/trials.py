@@ -12,7 +12,7 @@ from sparsetheory.regression import (
     adversarial_coefficients,
     sample_support,
 )
-from sparsetheory.regression.random_supports.anchored_fit import universal_level
+from sparsetheory.regression.random_supports.anchored_fit import default_alpha
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["Trial", "anchored_error", "anchored_errors", "draw_colliding_support", "draw_trial", "error", "lasso_error"]
@@ -114,7 +114,7 @@ def anchored_errors(trials: Sequence[Trial], solver: str) -> list[float]:
     """
     first = trials[0]
     model = RandomSupportRegressor(
-        first.k, solver=solver, anchors=first.anchors, sigma=first.sigma, fit_intercept=False
+        first.k, solver=solver, anchors=first.anchors, noise_std=first.sigma, fit_intercept=False
     )
     predictions = model.fit(first.X, np.column_stack([trial.y for trial in trials])).predict(first.X)
     return [error(trial, prediction) for trial, prediction in zip(trials, predictions.T, strict=True)]
@@ -122,6 +122,6 @@ def anchored_errors(trials: Sequence[Trial], solver: str) -> list[float]:
 
 def lasso_error(trial: Trial) -> float:
     """Return the error of the Lasso at the level that the noise alone asks for."""
-    alpha = universal_level(trial.sigma, *trial.X.shape)
+    alpha = default_alpha(trial.sigma, *trial.X.shape)
     model = WorkingSetLasso(alpha=alpha, fit_intercept=False).fit(trial.X, trial.y)
     return error(trial, model.predict(trial.X))

@@ -53,7 +53,7 @@ def _random_support_method(instance: _Blocks) -> Measurement:
     Random pairs of columns are orthogonal, so no anchors are needed; neither column of the adversary's pair alone
     explains more than noise does.
     """
-    model = RandomSupportRegressor(2, sigma=1.0, fit_intercept=False, random_state=0).fit(instance.X, instance.y)
+    model = RandomSupportRegressor(2, noise_std=1.0, fit_intercept=False, random_state=0).fit(instance.X, instance.y)
     return Measurement(instance.error(model.predict(instance.X)), 0.95 * instance.energy)
 
 

@@ -27,10 +27,11 @@ from .lasso.path import gram_lasso_path as gram_lasso_path
 from .lasso.path import lasso_path as lasso_path
 from .lasso.preconditioned import OutlierPeelingLasso as OutlierPeelingLasso
 from .lasso.preconditioned import PufferLasso as PufferLasso
+from .random_supports.anchor_certificate import AnchorCertificate as AnchorCertificate
+from .random_supports.anchor_certificate import certify_anchors as certify_anchors
 from .random_supports.anchors import Anchors as Anchors
 from .random_supports.anchors import select_anchors as select_anchors
 from .random_supports.certificate import PredictionCertificate as PredictionCertificate
-from .random_supports.compatibility import AnchorCertificate as AnchorCertificate
-from .random_supports.compatibility import certify_anchors as certify_anchors
+from .random_supports.compatibility import SupportCompatibility as SupportCompatibility
 from .random_supports.compatibility import support_compatibility as support_compatibility
 from .random_supports.estimator import RandomSupportRegressor as RandomSupportRegressor

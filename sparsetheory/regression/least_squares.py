@@ -17,7 +17,7 @@ __all__ = ["LeastSquaresData", "check_indices", "check_row_weights", "prepare", 
 
 # Directions of the unpenalised part that are weaker than this, relative to its columns, are dropped.
 _RCOND = 1e-13
-# Entries of a column that differ by no more than this share of their size differ by rounding.
+# Entries of a column that differ by no more than this fraction of their size differ by rounding.
 _EPS = float(np.finfo(np.float64).eps)
 _LAST_DIGITS = 4 * _EPS
 

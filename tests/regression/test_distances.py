@@ -7,13 +7,8 @@ from hypothesis import strategies as st
 from regression.anchor_references import all_distances, clustered, exact_distances
 from scipy import sparse
 
-from sparsetheory.regression.distances import (
-    extend_basis,
-    inverse_factor,
-    leave_one_out_distances,
-    orthonormal_basis,
-    residual_norms,
-)
+from sparsetheory.regression.distances import inverse_factor, leave_one_out_distances, residual_norms
+from sparsetheory.regression.orthonormal import extend_basis, orthonormal_basis
 
 EPS = np.finfo(float).eps
 

@@ -67,7 +67,7 @@ def omp_gram(
     About ``n_features * k**2 / 2`` operations per target of k columns. Batch-OMP in the sense of Rubinstein, Zibulevsky
     and Elad (2008), but with inner products of orthonormal directions in place of triangular solves. Columns are
     normalised inside. A Gram matrix squares the condition number: the selection ends at a column of which less than
-    the root of the machine precision is left (as a share of its square), where `OMP` on one target goes further.
+    the root of the machine precision is left (as a fraction of its square), where `OMP` on one target goes further.
 
     Examples
     --------

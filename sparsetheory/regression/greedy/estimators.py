@@ -15,7 +15,7 @@ from sparsetheory.regression.greedy.stepwise import (
     ForwardPath,
     backward,
     choose_length,
-    feature_price,
+    feature_cost,
     forward_path,
     refit,
 )
@@ -162,7 +162,7 @@ class OMP(SparseLinearModel):
 def _pursue(
     columns: Columns, y: Float64Array, squares: Float64Array, steps: int, tol: float | None
 ) -> tuple[Float64Array, ForwardPath]:
-    path = forward_path(columns, y, squares, max_steps=steps, frozen=True, stop_rss=tol or 0.0)
+    path = forward_path(columns, y, squares, max_steps=steps, fixed_norms=True, stop_rss=tol or 0.0)
     return _coefficients(columns, y, path.indices), path
 
 
@@ -179,11 +179,11 @@ class ForwardBackward(SparseLinearModel):
     ----------
     max_steps : int
         Largest number of forward steps.
-    sigma : float or None
+    noise_std : float or None
         Standard deviation of the noise. A feature must then gain :math:`2\sigma^2\log d` to enter and to stay. None
         estimates it.
     n_nonzero : int or None
-        Number of features of the final model, in place of the rule of `sigma`. Forward selection goes on to
+        Number of features of the final model, in place of the rule of `noise_std`. Forward selection goes on to
         `max_steps`, and deletion comes back from there.
     prune : bool
         Whether to delete. If not, the model is a prefix of the path.
@@ -199,13 +199,13 @@ class ForwardBackward(SparseLinearModel):
         Selected features.
     path_ : ForwardPath
         All forward steps, also those not used; gains are of data whose row weights have mean one.
-    sigma_ : float
-        Noise level: `sigma`, or its estimate after the forward selection, or with `n_nonzero` of the final model.
+    noise_std_ : float
+        Noise level: `noise_std`, or its estimate after the forward selection, or with `n_nonzero` of the final model.
     n_iter_ : int
         Forward steps.
     certificate_ : SupportCertificate
         ``certificate_.check(X, y)`` verifies from the data that the coefficients are least squares on their support,
-        and with `prune` that no feature could be left out for less than its price (or with `n_nonzero` the number of
+        and with `prune` that no feature could be left out for less than its cost (or with `n_nonzero` the number of
         features). That no addition or exchange fits better is not promised.
 
     See Also
@@ -228,7 +228,7 @@ class ForwardBackward(SparseLinearModel):
     >>> X = rng.standard_normal((200, 300))
     >>> y = X[:, 3] - 2 * X[:, 7] + 0.1 * rng.standard_normal(200)
     >>> model = ForwardBackward().fit(X, y)
-    >>> model.support_.tolist(), bool(0.08 < model.sigma_ < 0.12)
+    >>> model.support_.tolist(), bool(0.08 < model.noise_std_ < 0.12)
     ([3, 7], True)
     """
 
@@ -236,13 +236,13 @@ class ForwardBackward(SparseLinearModel):
         self,
         max_steps: int = 30,
         *,
-        sigma: float | None = None,
+        noise_std: float | None = None,
         n_nonzero: int | None = None,
         prune: bool = True,
         fit_intercept: bool = True,
     ) -> None:
         self.max_steps = max_steps
-        self.sigma = sigma
+        self.noise_std = noise_std
         self.n_nonzero = n_nonzero
         self.prune = prune
         self.fit_intercept = fit_intercept
@@ -271,47 +271,47 @@ class ForwardBackward(SparseLinearModel):
         FLAG.require(prune=self.prune, fit_intercept=self.fit_intercept)
         data = self._check(X, y, sample_weight)
         COUNT.check("max_steps", self.max_steps)
-        given = None if self.sigma is None else POSITIVE.check("sigma", self.sigma) / np.sqrt(data.mean_weight)
+        given = None if self.noise_std is None else POSITIVE.check("sigma", self.noise_std) / np.sqrt(data.mean_weight)
         n_left = data.n_observations - (0 if data.columns.basis is None else data.columns.basis.shape[1])
         if self.n_nonzero is None:
-            support, sigma = self._priced(data, n_left, given)
-            price = feature_price(sigma, data.n_features)
-            rules: tuple[SupportRule, ...] = (Worthwhile(price),) if self.prune else ()
+            support, noise_std = self._paid(data, n_left, given)
+            cost = feature_cost(noise_std, data.n_features)
+            rules: tuple[SupportRule, ...] = (Worthwhile(cost),) if self.prune else ()
         else:
-            support, sigma = self._sized(data, n_left, given)
+            support, noise_std = self._sized(data, n_left, given)
             rules = (Size(int(self.n_nonzero)),)
-        self.sigma_ = float(sigma * np.sqrt(data.mean_weight))
+        self.noise_std_ = float(noise_std * np.sqrt(data.mean_weight))
         self.n_iter_ = self.path_.indices.size
         self._set_coefficients(data, _coefficients(data.columns, data.y, support))
         self.certificate_ = SupportCertificate.of(data, self, rules=rules)
         return self
 
-    def _priced(self, data: LeastSquaresData, n_left: float, sigma: float | None) -> tuple[IndexArray, float]:
+    def _paid(self, data: LeastSquaresData, n_left: float, noise_std: float | None) -> tuple[IndexArray, float]:
         """Select what gains more than noise would."""
         d = data.n_features
-        if sigma is None:
+        if noise_std is None:
             path = self._forward(data, min(self.max_steps, int(n_left // 5)))
-            length, sigma = choose_length(path, n_left, d)
+            length, noise_std = choose_length(path, n_left, d)
         else:
-            path = self._forward(data, self.max_steps, feature_price(sigma, d))
+            path = self._forward(data, self.max_steps, feature_cost(noise_std, d))
             length = path.indices.size
         support = path.indices[:length]
         if self.prune:
-            support = support[backward(data.columns.take(support), data.y, feature_price(sigma, d))]
-        return support, sigma
+            support = support[backward(data.columns.take(support), data.y, feature_cost(noise_std, d))]
+        return support, noise_std
 
-    def _sized(self, data: LeastSquaresData, n_left: float, sigma: float | None) -> tuple[IndexArray, float]:
+    def _sized(self, data: LeastSquaresData, n_left: float, noise_std: float | None) -> tuple[IndexArray, float]:
         """Select a given number of features."""
         size = check_sparsity("n_nonzero", self.n_nonzero, data.n_samples, data.n_features)
         path = self._forward(data, max(self.max_steps, size) if self.prune else size)
         block = data.columns.take(path.indices)
         kept = backward(block, data.y, np.inf, min_size=size) if self.prune else np.arange(path.indices.size)
-        if sigma is None:
+        if noise_std is None:
             residual = data.y - block[:, kept] @ refit(block[:, kept], data.y)
-            sigma = float(np.sqrt(residual @ residual / max(n_left - kept.size, 1.0)))
-        return path.indices[kept], sigma
+            noise_std = float(np.sqrt(residual @ residual / max(n_left - kept.size, 1.0)))
+        return path.indices[kept], noise_std
 
-    def _forward(self, data: LeastSquaresData, steps: int, price: float | None = None) -> ForwardPath:
+    def _forward(self, data: LeastSquaresData, steps: int, cost: float | None = None) -> ForwardPath:
         squares = data.columns.live_squares()
-        self.path_ = forward_path(data.columns, data.y, squares, max_steps=steps, stop_gain=price)
+        self.path_ = forward_path(data.columns, data.y, squares, max_steps=steps, stop_gain=cost)
         return self.path_

@@ -136,7 +136,7 @@ class ActiveGram:
     def _advance(
         self, active: IndexArray, w: Float64Array, step: Float64Array, alpha: Float64Array, shape: Float64Array
     ) -> bool | None:
-        """Move by the largest share of a step that lowers the objective, if there is one.
+        """Move by the largest fraction of a step that lowers the objective, if there is one.
 
         Returns
         -------

@@ -138,7 +138,7 @@ class LassoCertificate(Certificate):
         point = PlainResiduals.at(self.coef, self.intercept, self.feature_alphas == 0, design, target)
         measured, promise, rounding = self._gap(point) if self._is_l1 else self._distance(point)
         slack = (_SAME + point.doubt) * promise + self.tol * (rounding + (25 * point.rounding) ** 2)
-        if not (point.least_share * promise - slack <= self.bound <= promise + slack):
+        if not (point.least_fraction * promise - slack <= self.bound <= promise + slack):
             reason = f"the bound should be {promise:.6g}: tol={self.tol:.3g} times the scale of these data"
         elif not measured <= self.bound + rounding:
             reason = f"measured exceeds the bound by more than rounding ({rounding:.3g})"

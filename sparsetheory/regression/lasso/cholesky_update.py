@@ -9,9 +9,9 @@ __all__ = ["UpdatedCholesky"]
 
 # Removed members stay in the factor up to this many: each costs two triangular solves, a new factor k/6 of those.
 _MAX_REMOVED = 32
-# A member with a smaller share of its square left depends on the others: the solution would be rounding.
+# A member with a smaller fraction of its square left depends on the others: the solution would be rounding.
 _DEPENDENT = 1e-14
-# Below this share a solution has few correct digits.
+# Below this fraction a solution has few correct digits.
 _DOUBTFUL = 1e-10
 
 
@@ -29,12 +29,12 @@ class UpdatedCholesky:
         """Forget everything."""
         self.members: IndexArray = np.empty(0, dtype=np.intp)
         self.lower = np.empty((0, 0), order="F")
-        self._least_share = 1.0
+        self._least_left = 1.0
 
     @property
     def doubtful(self) -> bool:
         """Whether some member nearly depends on the others."""
-        return self._least_share < _DOUBTFUL
+        return self._least_left < _DOUBTFUL
 
     def solve(self, gram: Float64Array, active: IndexArray, rhs: Float64Array) -> Float64Array | None:
         """Solve ``gram[active][:, active] z = rhs``.
@@ -89,12 +89,12 @@ class UpdatedCholesky:
         if old:
             coupling = dtrtrs(self.lower, np.asfortranarray(gram[np.ix_(self.members, new)]), lower=True)[0]
         corner, info = dpotrf(gram[np.ix_(new, new)] - coupling.T @ coupling, lower=True)
-        share = float(np.min(np.diagonal(corner) ** 2 / np.diagonal(gram)[new])) if info == 0 else 0.0
-        if share < _DEPENDENT:
+        left = float(np.min(np.diagonal(corner) ** 2 / np.diagonal(gram)[new])) if info == 0 else 0.0
+        if left < _DEPENDENT:
             self.reset()
-            self._least_share = share
+            self._least_left = left
             return False
-        self._least_share = min(self._least_share, share)
+        self._least_left = min(self._least_left, left)
         lower = np.zeros((old + new.size, old + new.size), order="F")
         lower[:old, :old] = self.lower
         lower[old:, :old] = coupling.T

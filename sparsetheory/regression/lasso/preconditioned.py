@@ -24,7 +24,7 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["OutlierPeelingLasso", "PufferLasso"]
 
-# Singular values below this share of the largest, and the squares of these for eigenvalues, are taken for zero.
+# Singular values below this fraction of the largest, and the squares of these for eigenvalues, are taken for zero.
 _RANK = 1e-10
 
 
@@ -193,7 +193,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
     n_nonzero : int
         Number k of features that the model is thought to need; more are peeled for larger k.
     threshold : float
-        Eigenvalues of the correlation matrix below this share of their mean (zeros left out) are outliers.
+        Eigenvalues of the correlation matrix below this fraction of their mean (zeros left out) are outliers.
     covariance : array-like of shape (n_features, n_features), optional
         Covariance of the features, where it is known. Without it, that of the sample is used, which shows no outliers
         unless there are more samples than features.

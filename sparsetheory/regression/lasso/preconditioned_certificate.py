@@ -17,7 +17,7 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 __all__ = ["PeelingCertificate", "PufferCertificate"]
 
 _EPS = float(np.finfo(np.float64).eps)
-# Singular values below this share of the largest are taken for zero: part of the definition of the method.
+# Singular values below this fraction of the largest are taken for zero: part of the definition of the method.
 _RANK = 1e-10
 _SAME = 1e-9
 

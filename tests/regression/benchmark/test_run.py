@@ -61,7 +61,7 @@ def _problem(record, design, mode):
 
 def test_one_record_per_design_repetition_mode_and_method():
     records = benchmark_recovery(
-        {"zero": zero, "y": interpolate}, ["gaussian", "clusters15"], modes=["min", "gauss"], n_rep=2, **SMALL
+        {"zero": zero, "y": interpolate}, ["gaussian", "clusters15"], modes=["min", "gauss"], n_repetitions=2, **SMALL
     )
     keys = [(r.design, r.repetition, r.mode, r.method) for r in records]
     designs = ("gaussian", "clusters15")
@@ -70,7 +70,9 @@ def test_one_record_per_design_repetition_mode_and_method():
 
 
 def test_zero_and_interpolation_have_known_errors():
-    records = benchmark_recovery({"zero": zero, "y": interpolate}, ["tree"], n_rep=3, sigma=0.2, B=3.0, **SMALL)
+    records = benchmark_recovery(
+        {"zero": zero, "y": interpolate}, ["tree"], n_repetitions=3, noise_std=0.2, signal_size=3.0, **SMALL
+    )
     for record in records:
         if record.method == "zero":
             # Rounding of the signal: eps times a condition number of at most 1e7.
@@ -85,7 +87,7 @@ def test_zero_and_interpolation_have_known_errors():
 
 
 def test_errors_are_those_of_the_problem_that_the_seed_draws():
-    records = benchmark_recovery({"ols": LinearRegression()}, ["clusters15"], n_rep=2, random_state=5, **SMALL)
+    records = benchmark_recovery({"ols": LinearRegression()}, ["clusters15"], n_repetitions=2, random_state=5, **SMALL)
     for record in records:
         problem = _problem(record, "clusters15", record.mode)
         XS = problem.X[:, problem.support]
@@ -97,7 +99,7 @@ def test_errors_are_those_of_the_problem_that_the_seed_draws():
 
 
 def test_modes_share_design_support_and_noise():
-    (record,) = benchmark_recovery({"zero": zero}, ["gaussian"], modes=["min"], n_rep=1, **SMALL)
+    (record,) = benchmark_recovery({"zero": zero}, ["gaussian"], modes=["min"], n_repetitions=1, **SMALL)
     first, second = (_problem(record, "gaussian", mode) for mode in ("min", "gauss"))
     assert np.array_equal(first.X, second.X)
     assert np.array_equal(first.support, second.support)
@@ -108,8 +110,8 @@ def test_modes_share_design_support_and_noise():
 
 def test_records_do_not_depend_on_what_else_is_run():
     guess = Guess()
-    many = benchmark_recovery({"zero": zero, "guess": guess}, ["gaussian", "tree"], n_rep=3, **SMALL)
-    few = benchmark_recovery({"guess": guess}, {"tree": {}}, modes=["mix"], n_rep=2, **SMALL)
+    many = benchmark_recovery({"zero": zero, "guess": guess}, ["gaussian", "tree"], n_repetitions=3, **SMALL)
+    few = benchmark_recovery({"guess": guess}, {"tree": {}}, modes=["mix"], n_repetitions=2, **SMALL)
     chosen = [r for r in many if (r.design, r.mode, r.method) == ("tree", "mix", "guess") and r.repetition < 2]
     assert _timeless(few) == _timeless(chosen)
 
@@ -138,7 +140,7 @@ def test_labels_and_repetitions_have_problems_of_their_own():
     def draw(N, d, random_state):
         return make_design("gaussian", N, d, random_state=random_state)
 
-    records = benchmark_recovery({"y": interpolate}, {"a": draw, "b": draw}, modes=["min"], n_rep=3, **SMALL)
+    records = benchmark_recovery({"y": interpolate}, {"a": draw, "b": draw}, modes=["min"], n_repetitions=3, **SMALL)
     assert len({record.error for record in records}) == 6
     assert len({record.seed for record in records}) == 6
 
@@ -147,13 +149,13 @@ def test_unseeded_estimators_are_seeded_and_seeded_ones_kept():
     pipeline = make_pipeline(StandardScaler(), Guess())
     for guess in (Guess(), pipeline):
         first, again = (
-            [r.error for r in benchmark_recovery({"g": guess}, ["gaussian"], n_rep=2, modes=["min"], **SMALL)]
+            [r.error for r in benchmark_recovery({"g": guess}, ["gaussian"], n_repetitions=2, modes=["min"], **SMALL)]
             for _ in range(2)
         )
         assert first == again
     assert pipeline.get_params()["guess__random_state"] is None
     # Of the signal, every error differs; of the guess, a fixed seed makes one.
-    (record,) = benchmark_recovery({"g": Guess(7)}, ["gaussian"], n_rep=1, modes=["min"], **SMALL)
+    (record,) = benchmark_recovery({"g": Guess(7)}, ["gaussian"], n_repetitions=1, modes=["min"], **SMALL)
     signal = _problem(record, "gaussian", "min").signal
     guess = np.random.default_rng(7).standard_normal(40)
     assert record.error == pytest.approx(np.mean((guess - signal) ** 2) / 0.01, rel=1e-12)
@@ -166,7 +168,7 @@ def test_failures_are_recorded_and_do_not_stop_the_others():
         "short": lambda X, y, k, sigma: y[:3],
         "zero": zero,
     }
-    records = benchmark_recovery(methods, ["gaussian"], modes=["min"], n_rep=2, **SMALL)
+    records = benchmark_recovery(methods, ["gaussian"], modes=["min"], n_repetitions=2, **SMALL)
     messages = {r.method: r.failed for r in records}
     assert messages["raises"] == "RuntimeError: no idea"
     assert "finite numbers" in messages["nan"]
@@ -181,7 +183,7 @@ def test_support_score_counts_non_zero_coefficients():
         "model": lambda X, y, k, sigma: OrthogonalMatchingPursuit(n_nonzero_coefs=k).fit(X, y),
         "model without coefficients": lambda X, y, k, sigma: Guess(0).fit(X, y),
     }
-    records = benchmark_recovery(methods, ["gaussian"], modes=["gauss"], n_rep=1, sigma=0.001, **SMALL)
+    records = benchmark_recovery(methods, ["gaussian"], modes=["gauss"], n_repetitions=1, noise_std=0.001, **SMALL)
     scores = {r.method: r.support_f1 for r in records}
     assert scores["all"] == pytest.approx(2 * 3 / 63)
     assert scores["model"] == 1
@@ -190,7 +192,13 @@ def test_support_score_counts_non_zero_coefficients():
 
 def test_as_many_rows_as_columns_means_coefficients():
     (record,) = benchmark_recovery(
-        {"ones": lambda X, y, k, sigma: np.ones(30)}, ["gaussian"], modes=["min"], n_rep=1, N=30, d=30, k=3
+        {"ones": lambda X, y, k, sigma: np.ones(30)},
+        ["gaussian"],
+        modes=["min"],
+        n_repetitions=1,
+        n_samples=30,
+        n_features=30,
+        n_nonzero=3,
     )
     assert record.support_f1 == pytest.approx(2 * 3 / 33)
 
@@ -200,7 +208,9 @@ def test_designs_with_parameters_and_of_ones_own():
     designs = {
         "clusters": {"G": 4},
         "data": lambda N, d, random_state: data,
-        "bad pair": lambda N, d, random_state: worst_case("pairs", N, d, k=4, tau=1e-4, random_state=random_state),
+        "bad pair": lambda N, d, random_state: worst_case(
+            "pairs", N, d, n_nonzero=4, perturbation=1e-4, random_state=random_state
+        ),
     }
     seen = {}
 
@@ -208,7 +218,7 @@ def test_designs_with_parameters_and_of_ones_own():
         seen.setdefault(k, X)
         return y
 
-    records = benchmark_recovery({"m": remember}, designs, modes=["min"], n_rep=1, n_jobs=1, **SMALL)
+    records = benchmark_recovery({"m": remember}, designs, modes=["min"], n_repetitions=1, n_jobs=1, **SMALL)
     assert [r.design for r in records] == list(designs)
     assert all(r.failed is None for r in records)
     assert records[2].condition > 1e3
@@ -219,7 +229,12 @@ def test_designs_with_parameters_and_of_ones_own():
 def test_greedy_selection_recovers_easy_designs_and_fails_on_hard_ones():
     omp = OrthogonalMatchingPursuit(n_nonzero_coefs=6, fit_intercept=False)
     records = benchmark_recovery(
-        {"omp": omp}, ["gaussian", "lowrank4", "tree"], modes=["min", "gauss"], n_rep=8, N=200, d=300
+        {"omp": omp},
+        ["gaussian", "lowrank4", "tree"],
+        modes=["min", "gauss"],
+        n_repetitions=8,
+        n_samples=200,
+        n_features=300,
     )
     median = {(row.design, row.mode): row.median for row in summarise(records)}
     # Least squares on six columns has an expected error of 6 / 200.

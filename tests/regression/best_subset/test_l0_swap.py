@@ -44,7 +44,7 @@ def test_at_exit_no_move_of_its_kind_helps(seed, alpha, ridge, swaps, clustered)
     U, centred, b, price, ridge = _in_units(model, X, y)
     reached = l0_objective(U, centred, b, price, ridge)
     assert model.objective_ * y.size == pytest.approx(reached, rel=1e-9)
-    assert (np.diff(model.objectives_) < 0).all()
+    assert (np.diff(model.history_) < 0).all()
     # One coefficient set to zero or to its best value; one out and one in; two and two.
     slack = 1e-7 * (price + reached)
     for j in range(8):

@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsetheory.regression import SplicingRegressor
 from sparsetheory.regression.best_subset.splicing_search import splice
-from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns
+from sparsetheory.regression.best_subset.subset_least_squares import SubsetLeastSquares
 from sparsetheory.regression.columns import Columns
 
 seeds = st.integers(0, 10**6)
@@ -28,10 +28,10 @@ def test_scikit_learn_conventions(estimator, check):
 def test_exchanges_strictly_decrease_the_loss_until_none_does(seed, size, max_exchange):
     X, y = correlated_problem(seed)
     U, y = unit_columns(X), y - y.mean()
-    explored = ExploredColumns(Columns(U), y)
+    subsets = SubsetLeastSquares(Columns(U), y)
     start = np.random.default_rng(seed).choice(12, size, replace=False)
-    explored.explore(start)
-    found = splice(explored, explored.fit(start), max_exchange=max_exchange, max_iter=50, tol=1e-6)
+    subsets.include(start)
+    found = splice(subsets, subsets.fit(start), max_exchange=max_exchange, max_iter=50, tol=1e-6)
     assert found.converged
     assert (np.diff(found.history) < 0).all()
     support = found.fit.support

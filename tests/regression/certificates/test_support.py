@@ -12,14 +12,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.certificates import Status
 from sparsetheory.regression import HTP, NIHT, OMP, CoSaMP, ForwardBackward, L0SwapRegressor, SplicingRegressor
-from sparsetheory.regression.certificates.support_rules import Exchanges, Greedy, Priced, Size, Worthwhile
+from sparsetheory.regression.certificates.support_rules import Exchanges, Greedy, PenalisedCount, Size, Worthwhile
 
 MODELS = [
     OMP(4),
     OMP(tol=8.0),
     OMP(4, fit_intercept=False),
     ForwardBackward(),
-    ForwardBackward(sigma=0.3),
+    ForwardBackward(noise_std=0.3),
     ForwardBackward(10, n_nonzero=4),
     NIHT(4),
     NIHT(4, refit=False),
@@ -208,7 +208,7 @@ def test_another_order_is_refused():
 
 def test_prices_are_checked_from_both_sides():
     X, y = _data()
-    certificate = ForwardBackward(sigma=0.3).fit(X, y).certificate_
+    certificate = ForwardBackward(noise_std=0.3).fit(X, y).certificate_
     design = np.column_stack([np.ones(y.size), X[:, certificate.support]])
 
     def rss(columns):
@@ -267,7 +267,7 @@ def test_swaps_are_compared():
     coef = np.array([certificate.coef[0], 0.0, certificate.coef[1]])
     spoiled = replace(certificate, coef=coef, support=np.array([0, 2]))
     rule = certificate.rules[0]
-    assert isinstance(rule, Priced)
+    assert isinstance(rule, PenalisedCount)
     assert "swap" in replace(spoiled, rules=(replace(rule, swaps=True),)).check(X, y).reason
 
 

@@ -24,7 +24,7 @@ EPS = np.finfo(float).eps
 def test_signal_has_the_stated_size(name, mode, k, B, seed):
     X = make_design(name, 40, 80, random_state=seed)
     S = sample_support(X, k, seed)
-    w = adversarial_coefficients(X, S, mode=mode, B=B, random_state=seed)
+    w = adversarial_coefficients(X, S, mode=mode, signal_size=B, random_state=seed)
     assert w.shape == (k,)
     # The product itself is only known up to this.
     rounding = 10 * k * EPS * np.linalg.cond(X[:, S])
@@ -35,18 +35,18 @@ def test_signal_has_the_stated_size(name, mode, k, B, seed):
 def test_min_needs_the_longest_coefficients(seed, k):
     X = make_design("multiscale", 40, 80, tau=0.1, random_state=seed)
     S = sample_support(X, k, seed)
-    w = adversarial_coefficients(X, S, mode="min", B=2.0)
+    w = adversarial_coefficients(X, S, mode="min", signal_size=2.0)
     # Independent: the least eigenvalue of the Gram matrix, which is well enough conditioned here.
     least = np.linalg.eigvalsh(X[:, S].T @ X[:, S])[0]
     assert np.linalg.norm(w) == pytest.approx(2 * np.sqrt(40 / least), rel=1e-6)
-    others = [adversarial_coefficients(X, S, mode=m, B=2.0, random_state=seed) for m in ("mix", "gauss")]
+    others = [adversarial_coefficients(X, S, mode=m, signal_size=2.0, random_state=seed) for m in ("mix", "gauss")]
     assert max(np.linalg.norm(v) for v in others) <= np.linalg.norm(w) * (1 + 1e-9)
 
 
 def test_mix_has_equal_energy_in_every_direction(rng):
     X = make_design("lowrank", 50, 80, random_state=rng)
     S = sample_support(X, 6, rng)
-    w = adversarial_coefficients(X, S, mode="mix", B=3.0, random_state=rng)
+    w = adversarial_coefficients(X, S, mode="mix", signal_size=3.0, random_state=rng)
     energies = (np.linalg.svd(X[:, S], full_matrices=False)[0].T @ (X[:, S] @ w)) ** 2
     assert energies == pytest.approx(np.full(6, 9 * 50 / 6), rel=1e-8)
 
@@ -157,7 +157,7 @@ def test_dependent_supports_are_drawn_again(rng):
 
 
 def test_bound_on_the_condition_number(rng):
-    X = make_design("clusters", 40, 100, G=3, random_state=rng)
+    X = make_design("clusters", 40, 100, n_clusters=3, random_state=rng)
     conditions = [np.linalg.cond(X[:, sample_support(X, 3, rng, max_condition=50.0)]) for _ in range(30)]
     assert max(conditions) <= 50 * (1 + 1e-12)
 

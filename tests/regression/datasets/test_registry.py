@@ -69,7 +69,7 @@ def test_defaults_are_those_of_the_benchmark():
 
 
 def test_clusters_have_groups(rng):
-    X = make_design("clusters", 200, 600, G=12, hi=1e-2, random_state=rng)
+    X = make_design("clusters", 200, 600, n_clusters=12, max_scale=1e-2, random_state=rng)
     close = _distances(X) < 0.3
     n_groups, labels = connected_components(close)
     assert n_groups == 12
@@ -80,7 +80,7 @@ def test_clusters_have_groups(rng):
 
 
 def test_cluster_sizes_are_log_uniform(rng):
-    X = make_design("clusters", 200, 2000, G=1, lo=1e-5, hi=1e-1, random_state=rng)
+    X = make_design("clusters", 200, 2000, n_clusters=1, min_scale=1e-5, max_scale=1e-1, random_state=rng)
     sizes = np.sqrt(np.mean((X - np.median(X, axis=1, keepdims=True)) ** 2, axis=0))
     for size, share in [(1e-3, 0.5), (1e-2, 0.75), (10**-1.5, 0.875)]:
         # A binomial share has a standard deviation of at most 0.0112.
@@ -88,7 +88,7 @@ def test_cluster_sizes_are_log_uniform(rng):
 
 
 def test_equal_cluster_sizes(rng):
-    X = make_design("clusters", 400, 50, G=1, lo=1e-3, hi=1e-3, random_state=rng)
+    X = make_design("clusters", 400, 50, n_clusters=1, min_scale=1e-3, max_scale=1e-3, random_state=rng)
     off = _distances(X)[~np.eye(50, dtype=bool)]
     # Differences of two independent parts; their lengths fluctuate by 1 / sqrt(2 N) relative.
     assert off == pytest.approx(np.full(off.size, np.sqrt(2) * 1e-3), rel=0.2)
@@ -104,7 +104,7 @@ def test_tree_has_one_group_per_leaf(rng):
 def test_tree_scales_shrink_with_depth(rng):
     spread = []
     for depth in (1, 4):
-        X = make_design("tree", 100, 400, b=2, depth=depth, random_state=rng)
+        X = make_design("tree", 100, 400, n_children=2, depth=depth, random_state=rng)
         distances = _distances(X)
         apart = distances[distances > 1e-5]
         spread.append(np.log10(apart.max() / apart.min()))
@@ -116,12 +116,12 @@ def test_first_branches_of_a_deep_tree_are_far_apart(rng):
     # Of ten levels, the first has scales of at least 10^-0.5: different branches differ by sqrt(0.2 / 1.1) or more,
     # and half of all pairs are in different branches.
     for _ in range(5):
-        distances = _distances(make_design("tree", 400, 200, b=2, depth=10, random_state=rng))
+        distances = _distances(make_design("tree", 400, 200, n_children=2, depth=10, random_state=rng))
         assert np.quantile(distances, 0.75) > 0.37
 
 
 def test_lowrank_plus_noise(rng):
-    X = make_design("lowrank", 200, 300, r=4, tau=1e-2, random_state=rng)
+    X = make_design("lowrank", 200, 300, rank=4, tau=1e-2, random_state=rng)
     values = np.linalg.svd(X, compute_uv=False)
     assert values[3] > 10 * values[4]
     noise = np.sum(values[4:] ** 2) / (200 * 300)
@@ -129,7 +129,7 @@ def test_lowrank_plus_noise(rng):
 
 
 def test_multiscale_levels(rng):
-    X = make_design("multiscale", 200, 300, r=3, q=3, tau=1e-3, random_state=rng)
+    X = make_design("multiscale", 200, 300, rank=3, n_scales=3, tau=1e-3, random_state=rng)
     values = np.linalg.svd(X, compute_uv=False)
     edges = values[[2, 5, 8]] / values[[3, 6, 9]]
     within = values[[0, 3, 6]] / values[[2, 5, 8]]
@@ -263,7 +263,7 @@ def test_zwj_worst_case():
 
 
 def test_worst_support_of_pairs_holds_one_pair(rng):
-    case = worst_case("pairs", 100, 60, k=6, tau=1e-4, random_state=rng)
+    case = worst_case("pairs", 100, 60, n_nonzero=6, perturbation=1e-4, random_state=rng)
     assert case.support.size == 6
     assert np.array_equal(case.support, np.unique(case.support))
     heads = case.support // 2
@@ -276,7 +276,7 @@ def test_worst_support_of_pairs_holds_one_pair(rng):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_worst_support_of_sparse_precision_cancels_and_random_ones_do_not(seed, rng):
-    case = worst_case("sparse_precision", 300, 200, k=4, eta=1e-4, random_state=seed)
+    case = worst_case("sparse_precision", 300, 200, n_nonzero=4, ridge=1e-4, random_state=seed)
     assert case.support.size == 4
     assert np.mean(case.signal**2) == pytest.approx(1, rel=1e-10)
     others = [np.abs(adversarial_coefficients(case.X, rng.choice(200, 4, replace=False))).sum() for _ in range(50)]
@@ -287,7 +287,7 @@ def test_worst_support_of_sparse_precision_cancels_and_random_ones_do_not(seed, 
 
 def test_sparse_precision_rows_have_the_stated_covariance(rng):
     # With one relation among both of two columns, Theta = [[1 + eta, s], [s, 1 + eta]] for a sign s.
-    X = make_design("sparse_precision", 20000, 2, weight=2, eta=0.5, random_state=rng)
+    X = make_design("sparse_precision", 20000, 2, weight=2, ridge=0.5, random_state=rng)
     correlation = X[:, 0] @ X[:, 1] / 20000
     assert abs(correlation) == pytest.approx(1 / 1.5, abs=5 / np.sqrt(20000))
 
@@ -295,7 +295,7 @@ def test_sparse_precision_rows_have_the_stated_covariance(rng):
 def test_design_of_a_worst_case_is_of_its_family():
     for name in WORST_CASES:
         params = {"weight": 2} if name == "sparse_precision" else {}
-        case = worst_case(name, 12, 12, k=2, random_state=0)
+        case = worst_case(name, 12, 12, n_nonzero=2, random_state=0)
         assert np.array_equal(case.X, make_design(name, 12, 12, random_state=0, **params))
 
 
@@ -310,7 +310,7 @@ def test_unknown_parameters_list_what_exists():
     with pytest.raises(ValueError, match="clusters has no parameter 'g'; it has G, lo, hi"):
         make_design("clusters", 5, 5, g=3)
     with pytest.raises(ValueError, match="clusters15 has no parameter 'G'; it has lo, hi"):
-        make_design("clusters15", 5, 5, G=3)
+        make_design("clusters15", 5, 5, n_clusters=3)
     with pytest.raises(ValueError, match="cauchy has no parameter 'tau'; it has none"):
         make_design("cauchy", 5, 5, tau=3)
     with pytest.raises(ValueError, match="pairs has no parameter 'rho'; it has k, tau"):

@@ -14,7 +14,7 @@ from sparsetheory.regression import OMP, ForwardBackward, greedy, omp_gram
 seeds = st.integers(0, 10**6)
 
 
-@parametrize_with_checks([OMP(), OMP(tol=0.5), ForwardBackward(), ForwardBackward(sigma=0.5)])
+@parametrize_with_checks([OMP(), OMP(tol=0.5), ForwardBackward(), ForwardBackward(noise_std=0.5)])
 def test_scikit_learn_conventions(estimator, check):
     check(estimator)
 
@@ -73,7 +73,7 @@ def test_pursuit_ignores_the_scale_of_features(seed):
     assert scaled.coef_ * scales == pytest.approx(plain.coef_, abs=1e-9)
 
 
-@pytest.mark.parametrize("model", [OMP(4), ForwardBackward(12, n_nonzero=4), ForwardBackward(12, sigma=0.1)])
+@pytest.mark.parametrize("model", [OMP(4), ForwardBackward(12, n_nonzero=4), ForwardBackward(12, noise_std=0.1)])
 @given(seed=seeds)
 def test_signals_are_found(model, seed):
     X, y, w = _data(seed, n=100)
@@ -83,7 +83,13 @@ def test_signals_are_found(model, seed):
     assert model.intercept_ == pytest.approx(7, abs=0.1)
 
 
-MODELS = [OMP(5), OMP(tol=3.0), ForwardBackward(10), ForwardBackward(10, sigma=0.2), ForwardBackward(10, n_nonzero=3)]
+MODELS = [
+    OMP(5),
+    OMP(tol=3.0),
+    ForwardBackward(10),
+    ForwardBackward(10, noise_std=0.2),
+    ForwardBackward(10, n_nonzero=3),
+]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=repr)
@@ -92,11 +98,11 @@ def test_weights_repeat_rows(model, seed):
     X, y, _ = _data(seed, noise=0.3)
     weights = np.random.default_rng(seed).integers(0, 4, y.size)
     weighted = model.fit(X, y, weights)
-    coef, intercept, sigma = weighted.coef_, weighted.intercept_, getattr(weighted, "sigma_", None)
+    coef, intercept, sigma = weighted.coef_, weighted.intercept_, getattr(weighted, "noise_std_", None)
     repeated = model.fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
     assert coef == pytest.approx(repeated.coef_, abs=1e-9)
     assert intercept == pytest.approx(repeated.intercept_, abs=1e-9)
-    assert sigma == pytest.approx(getattr(repeated, "sigma_", None))
+    assert sigma == pytest.approx(getattr(repeated, "noise_std_", None))
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -126,7 +132,9 @@ def test_single_precision(model, convert):
     assert model.coef_ == pytest.approx(double, rel=1e-6)
 
 
-@pytest.mark.parametrize("model", [OMP(3), OMP(tol=1e-3), ForwardBackward(5), ForwardBackward(5, sigma=1.0)], ids=repr)
+@pytest.mark.parametrize(
+    "model", [OMP(3), OMP(tol=1e-3), ForwardBackward(5), ForwardBackward(5, noise_std=1.0)], ids=repr
+)
 @pytest.mark.parametrize("value", [0.0, 5.0, 1e9])
 def test_constant_responses(rng, model, value):
     model.fit(rng.standard_normal((30, 8)) + 100, np.full(30, value))
@@ -257,26 +265,26 @@ def test_gram_pursuit_refuses(arguments, message):
 @given(seed=seeds)
 def test_known_noise_sets_the_price(seed):
     X, y, _ = _data(seed, n=80, noise=0.5)
-    model = ForwardBackward(20, sigma=0.5, prune=False).fit(X, y)
+    model = ForwardBackward(20, noise_std=0.5, prune=False).fit(X, y)
     price = 2 * 0.25 * np.log(60)
     assert (model.path_.gains >= price).all()
-    assert model.sigma_ == 0.5
+    assert model.noise_std_ == 0.5
     assert model.support_.size == model.n_iter_
-    longer = ForwardBackward(model.n_iter_ + 1, sigma=1e-6, prune=False).fit(X, y)
+    longer = ForwardBackward(model.n_iter_ + 1, noise_std=1e-6, prune=False).fit(X, y)
     assert longer.path_.gains[-1] < price
-    pruned = ForwardBackward(20, sigma=0.5).fit(X, y)
+    pruned = ForwardBackward(20, noise_std=0.5).fit(X, y)
     assert set(pruned.support_) <= set(model.support_)
 
 
 def test_noise_level_is_estimated():
     X, y, w = _data(2, n=400, noise=0.7)
     model = ForwardBackward().fit(X, y)
-    assert model.sigma_ == pytest.approx(0.7, rel=0.12)
+    assert model.noise_std_ == pytest.approx(0.7, rel=0.12)
     assert set(np.flatnonzero(w)) <= set(model.support_)
     model = ForwardBackward(n_nonzero=4).fit(X, y)
     rss = np.sum((y - model.predict(X)) ** 2)
-    assert model.sigma_ == pytest.approx(np.sqrt(rss / (400 - 1 - 4)))
-    assert ForwardBackward(n_nonzero=4, sigma=2.0).fit(X, y).sigma_ == 2.0
+    assert model.noise_std_ == pytest.approx(np.sqrt(rss / (400 - 1 - 4)))
+    assert ForwardBackward(n_nonzero=4, noise_std=2.0).fit(X, y).noise_std_ == 2.0
 
 
 def test_deletion_removes_what_led_astray(rng):
@@ -316,7 +324,7 @@ def test_fewer_observations_than_steps(rng):
     X, y = rng.standard_normal((4, 10)), rng.standard_normal(4)
     assert ForwardBackward().fit(X, y).n_iter_ == 0
     assert ForwardBackward(n_nonzero=4).fit(X, y).support_.size == 3
-    assert ForwardBackward(sigma=1e-3, prune=False).fit(X, y).n_iter_ <= 3
+    assert ForwardBackward(noise_std=1e-3, prune=False).fit(X, y).n_iter_ <= 3
 
 
 @pytest.mark.parametrize(
@@ -330,8 +338,8 @@ def test_fewer_observations_than_steps(rng):
         (OMP(tol="a"), "tol must be a finite non-negative number; got 'a'"),
         (ForwardBackward(0), "max_steps must be an integer from 1 to .*; got 0"),
         (ForwardBackward(2.5), "max_steps must be an integer from 1 to .*; got 2.5"),
-        (ForwardBackward(sigma=0), "sigma must be a finite positive number; got 0"),
-        (ForwardBackward(sigma=np.nan), "sigma must be a finite positive number; got nan"),
+        (ForwardBackward(noise_std=0), "sigma must be a finite positive number; got 0"),
+        (ForwardBackward(noise_std=np.nan), "sigma must be a finite positive number; got nan"),
         (ForwardBackward(n_nonzero=0), "n_nonzero must be an integer between 1 and .*; got 0"),
         (ForwardBackward(n_nonzero=41), "n_nonzero must be an integer between 1 and .*; got 41"),
     ],

@@ -11,7 +11,7 @@ from sparsetheory.regression.greedy.stepwise import (
     ForwardPath,
     backward,
     choose_length,
-    feature_price,
+    feature_cost,
     forward_path,
     refit,
 )
@@ -194,7 +194,7 @@ class _Counting(Columns):
 @pytest.mark.parametrize(("frozen", "passes"), [(False, 25 + 2), (True, 25)])
 def test_one_pass_per_step_and_one_more_every_tenth(rng, frozen, passes):
     columns = _Counting(rng.standard_normal((60, 90)))
-    forward_path(columns, rng.standard_normal(60), columns.squares(), max_steps=25, frozen=frozen)
+    forward_path(columns, rng.standard_normal(60), columns.squares(), max_steps=25, fixed_norms=frozen)
     assert columns.passes == passes
 
 
@@ -308,8 +308,8 @@ def test_noise_is_rarely_taken_for_signal(n, d):
 
 def test_price_is_what_the_best_of_many_features_of_noise_gains(rng):
     gains = [np.max((rng.standard_normal(1000) * 0.3) ** 2) for _ in range(200)]
-    assert 0.6 * feature_price(0.3, 1000) < np.median(gains) < feature_price(0.3, 1000)
-    assert feature_price(2.0, 1) == feature_price(2.0, 2) > 0
+    assert 0.6 * feature_cost(0.3, 1000) < np.median(gains) < feature_cost(0.3, 1000)
+    assert feature_cost(2.0, 1) == feature_cost(2.0, 2) > 0
 
 
 # ---- deletion ----
@@ -362,7 +362,7 @@ def test_signals_of_cancelling_columns_are_kept(rng):
     heads = rng.standard_normal((60, 12))
     X = np.hstack([heads, heads + 1e-7 * rng.standard_normal((60, 12))])
     y = 1e8 * (X[:, 3] - X[:, 15]) + heads[:, 5] + 0.1 * rng.standard_normal(60)
-    kept = backward(X, y, feature_price(0.1, 24))
+    kept = backward(X, y, feature_cost(0.1, 24))
     assert kept.size == 3
     assert {3, 15} <= set(kept.tolist()) <= {3, 15, 5, 17}
 

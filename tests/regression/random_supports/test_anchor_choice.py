@@ -34,7 +34,7 @@ def test_zero_columns_are_never_drawn():
     X = _clusters()
     X[:, ::2] = 0.0
     for method in ("adaptive", "random"):
-        anchors = select_anchors(X, K, method=method, m=15 if method == "random" else None, random_state=0)
+        anchors = select_anchors(X, K, method=method, n_anchors=15 if method == "random" else None, random_state=0)
         assert np.all(anchors.indices % 2 == 1)
         assert anchors.n_usable == D // 2
         assert np.all(anchors.weights[::2] == 0)
@@ -82,7 +82,7 @@ def test_forced_anchors(forced, options):
 
 def test_forced_anchors_do_not_count_against_the_limit():
     X = _clusters()
-    anchors = select_anchors(X, K, forced=range(20), m_max=15, delta=0.3, random_state=0)
+    anchors = select_anchors(X, K, forced=range(20), max_anchors=15, delta=0.3, random_state=0)
     assert anchors.certified
     assert anchors.indices[:20].tolist() == list(range(20))
 
@@ -102,7 +102,7 @@ def test_what_is_always_in_the_model():
 def test_columns_inside_what_is_always_in_the_model_are_never_drawn():
     X = _clusters()
     X[:, :50] = np.arange(1.0, 51.0)
-    anchors = find_anchors(Columns(X, np.full((N, 1), N**-0.5)), K, method="random", m=19, random_state=0)
+    anchors = find_anchors(Columns(X, np.full((N, 1), N**-0.5)), K, method="random", n_anchors=19, random_state=0)
     assert anchors.n_usable == D - 50
     assert anchors.indices.min() >= 50
 
@@ -124,7 +124,7 @@ def test_support_prior():
 def test_random_anchors_follow_the_prior():
     X = _clusters()
     prior = (np.arange(D) < 30) * 1.0
-    anchors = select_anchors(X, K, method="random", m=20, support_prior=prior, random_state=0)
+    anchors = select_anchors(X, K, method="random", n_anchors=20, support_prior=prior, random_state=0)
     assert anchors.indices.max() < 30
     assert np.unique(anchors.indices).size == anchors.indices.size <= 20
 
@@ -143,7 +143,7 @@ def test_random_anchors_keep_their_promise():
     X, rng, k, m, trials = _clusters(scale=1e-5, groups=30), np.random.default_rng(0), 3, 12, 400
     bound, failures = theory.anchor_failure_bound(k, m), 0
     for seed in range(trials):
-        anchors = select_anchors(X, k, method="random", m=m, random_state=seed)
+        anchors = select_anchors(X, k, method="random", n_anchors=m, random_state=seed)
         assert anchors.delta_implied == bound
         S = rng.choice(D, k, replace=False)
         own = 1 / (np.linalg.norm(np.linalg.pinv(X[:, S], rcond=1e-14), axis=1) * np.sqrt(N))
@@ -159,7 +159,7 @@ def test_too_few_random_anchors():
     assert not few.certified
     assert few.delta_implied == pytest.approx(4 / 7)
     with pytest.warns(UserWarning, match="30 random anchors"):
-        assert select_anchors(X, K, method="random", m=30, random_state=0).indices.size == 30
+        assert select_anchors(X, K, method="random", n_anchors=30, random_state=0).indices.size == 30
 
 
 def test_random_anchors_promise_no_compatibility_below_k():
@@ -180,18 +180,18 @@ def test_all_columns_as_anchors_leave_nothing():
 def test_uncertified_anchors():
     X = _clusters(groups=40, scale=1e-6)
     with pytest.warns(RuntimeWarning, match=r"at the limit of 6 anchors, \d+ of \d+ needed supports in a row passed"):
-        anchors = select_anchors(X, K, m_max=6, random_state=0)
+        anchors = select_anchors(X, K, max_anchors=6, random_state=0)
     assert not anchors.certified
     assert anchors.indices.size == anchors.n_failures == 6
     assert anchors.delta_implied == 1.0
     with pytest.warns(RuntimeWarning, match="at the limit of 0 anchors"):
-        assert select_anchors(X, K, m_max=0, random_state=0).indices.size == 0
+        assert select_anchors(X, K, max_anchors=0, random_state=0).indices.size == 0
 
 
 def test_the_limit_is_no_failure_where_the_anchors_pass():
     X = _clusters()
     full = select_anchors(X, K, random_state=0)
-    exact = select_anchors(X, K, m_max=full.indices.size, random_state=0)
+    exact = select_anchors(X, K, max_anchors=full.indices.size, random_state=0)
     assert exact.certified
     np.testing.assert_array_equal(exact.indices, full.indices)
 
@@ -208,13 +208,13 @@ def test_random_anchors_follow_where_the_default_limit_leaves_room():
 
 def test_mixed_rule_adds_blocks():
     X = _clusters(groups=40, scale=1e-6)
-    anchors = select_anchors(X, K, rule="mixed", delta=0.3, m_max=60, random_state=0)
+    anchors = select_anchors(X, K, rule="mixed", delta=0.3, max_anchors=60, random_state=0)
     assert anchors.certified
     assert anchors.n_failures * K >= anchors.indices.size > anchors.n_failures
-    one = select_anchors(X, K, delta=0.3, m_max=60, random_state=0)
+    one = select_anchors(X, K, delta=0.3, max_anchors=60, random_state=0)
     assert anchors.n_failures < one.n_failures
     with pytest.warns(RuntimeWarning, match="not certified"):
-        capped = select_anchors(X, K, rule="mixed", m_max=22, random_state=0)
+        capped = select_anchors(X, K, rule="mixed", max_anchors=22, random_state=0)
     # Five blocks fit below 22, then single columns.
     assert capped.n_failures == 7
     assert capped.indices.size <= 22

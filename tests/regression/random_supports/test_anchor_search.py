@@ -12,15 +12,15 @@ from sparsetheory.regression.random_supports.anchor_search import (
     AnchorSpan,
     SearchRules,
     needed_passes,
-    proved_share,
+    proved_fraction,
 )
-from sparsetheory.regression.random_supports.support_distribution import SupportLaw
+from sparsetheory.regression.random_supports.support_distribution import SupportDistribution
 
 NONE = np.empty(0, dtype=np.intp)
 
 
 def _law(d, k, seed):
-    return SupportLaw(np.ones(d, dtype=bool), None, k, np.random.default_rng(seed))
+    return SupportDistribution(np.ones(d, dtype=bool), None, k, np.random.default_rng(seed))
 
 
 def _search(X, k, seed, *, limit=10**6, blocks=False, delta=0.1, beta=0.1, max_compatibility=None):
@@ -97,10 +97,10 @@ def test_rounds_share_the_error(delta, beta):
 @pytest.mark.parametrize("failures", [0, 3, 100])
 def test_proved_share_inverts_needed_passes(failures):
     passes = needed_passes(failures, 0.05, 0.1)
-    share = proved_share(failures, passes, 0.1)
+    share = proved_fraction(failures, passes, 0.1)
     assert 0.04 < share <= 0.05
     assert (1 - share) ** passes == pytest.approx(0.1 / ((failures + 1) * (failures + 2)))
-    assert proved_share(failures, 0, 0.1) == 1.0
+    assert proved_fraction(failures, 0, 0.1) == 1.0
 
 
 def test_ill_conditioned_supports_fail_until_anchors_span_them(rng):

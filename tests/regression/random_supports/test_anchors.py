@@ -26,7 +26,7 @@ def _runs_that_break_the_guarantee(name, runs, delta, beta):
     broken = 0
     for seed in range(runs):
         X = make_design(name, N, D, random_state=seed)
-        anchors = select_anchors(X, K, delta=delta, beta=beta, m_max=50, random_state=seed)
+        anchors = select_anchors(X, K, delta=delta, beta=beta, max_anchors=50, random_state=seed)
         assert anchors.certified
         share = _failing_share(X, anchors, K, 2 * K)
         broken += stats.binomtest(int(share * 3000), 3000, delta, "greater").pvalue < 1e-3
@@ -41,7 +41,7 @@ def test_certified_anchors_fail_rarely(name):
 
 def test_fewer_tests_would_not_do(monkeypatch):
     monkeypatch.setattr(search_module, "needed_passes", lambda *_: 2)
-    monkeypatch.setattr("sparsetheory.regression.random_supports.anchor_choice.proved_share", lambda *_: 0.0)
+    monkeypatch.setattr("sparsetheory.regression.random_supports.anchor_choice.proved_fraction", lambda *_: 0.0)
     assert _runs_that_break_the_guarantee("tree", 12, 0.15, 0.1) > stats.binom.isf(1e-6, 12, 0.1)
 
 
@@ -139,7 +139,9 @@ def test_read_only_designs_stay_as_they_are():
 def test_random_states(method):
     X = _clusters()
     found = [
-        select_anchors(X, K, method=method, m=10 if method == "random" else None, random_state=state).indices.tolist()
+        select_anchors(
+            X, K, method=method, n_anchors=10 if method == "random" else None, random_state=state
+        ).indices.tolist()
         for state in (3, np.random.default_rng(3), np.random.RandomState(3), np.random.RandomState(3), 4)
     ]
     assert found[0] == found[1]

@@ -51,7 +51,7 @@ def test_right_fits_are_valid_and_the_bound_holds(design, options):
     assert checked.valid, checked.reason
     error = np.mean((model.predict(X) - signal) ** 2)
     assert error < checked.bound
-    assert options or error < model.error_bound(B=1.0) < checked.bound
+    assert options or error < model.error_bound(signal_size=1.0) < checked.bound
     assert 0.9 * checked.bound < checked.measured <= checked.bound
 
 
@@ -69,7 +69,7 @@ def test_the_bound_is_that_of_the_theorem(fitted):
     noise = SIGMA**2 / N * (certificate.rank + 2 * np.sqrt(3 * certificate.rank) + 6)
     expected = noise + (np.sqrt(2 * level * 2 * K * size) + np.sqrt(2e-6 * loss)) ** 2
     assert certificate.bound == pytest.approx(expected, rel=1e-6)
-    assert certificate.error_bound(2.0, t=5.0) > certificate.error_bound(2.0) > certificate.error_bound(1.0)
+    assert certificate.error_bound(2.0, deviation=5.0) > certificate.error_bound(2.0) > certificate.error_bound(1.0)
 
 
 def _moved(certificate, j, by):
@@ -152,7 +152,7 @@ def test_consistent_forgeries_are_refuted_too(fitted, name):
 def test_fresh_supports_are_drawn():
     # No anchors at all, with the word of a certificate that there need be none.
     X, _, y = _case()
-    base = select_anchors(X, K, method="random", m=0, random_state=0)
+    base = select_anchors(X, K, method="random", n_anchors=0, random_state=0)
     model = _model(anchors=replace(base, certified=True, max_compatibility=2.0 * K, k=K), fit_intercept=False).fit(X, y)
     assert model.certificate_.status is not Status.NOT_APPLICABLE
     checked = model.certificate_.check(X, y)

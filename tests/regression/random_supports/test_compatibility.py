@@ -156,7 +156,7 @@ def test_anchors_without_weights():
 
 def _certified(name="clusters", k=4, **options):
     X = make_design(name, N, D, random_state=0)
-    anchors = select_anchors(X, k, m_max=40, random_state=0)
+    anchors = select_anchors(X, k, max_anchors=40, random_state=0)
     return X, anchors, certify_anchors(X, k, anchors, random_state=1, **options)
 
 
@@ -180,7 +180,7 @@ def test_certificate_covers_the_true_share():
     supports = uniform_supports(np.random.default_rng(5), D, 4, 15_000)
     truth = np.mean(many_compatibilities(X, supports, distances) > 8.0)
     assert 0.01 < truth < 0.3
-    runs = [certify_anchors(X, 4, anchors, n_samples=100, confidence=0.8, random_state=s) for s in range(100)]
+    runs = [certify_anchors(X, 4, anchors, n_supports=100, confidence=0.8, random_state=s) for s in range(100)]
     assert stats.binomtest(sum(c.bound < truth for c in runs), 100, 0.2, "greater").pvalue > 1e-6
     assert stats.binomtest(sum(c.lower > truth for c in runs), 100, 0.2, "greater").pvalue > 1e-6
     # Limits that are far too wide would pass too.
@@ -246,7 +246,9 @@ def test_check_notices_another_design():
 
 def test_half_of_the_true_share_is_refuted():
     X = make_design("clusters", N, D, random_state=0)
-    certificate = certify_anchors(X, 4, select_anchors(X, 4, method="random", m=0, random_state=0), random_state=0)
+    certificate = certify_anchors(
+        X, 4, select_anchors(X, 4, method="random", n_anchors=0, random_state=0), random_state=0
+    )
     assert certificate.check(X).valid
     assert certificate.lower > 0.2
     # Compatibilities that agree with a bound of half the share: those of the supports that happened to pass, and few
@@ -276,7 +278,7 @@ def test_number_of_fresh_supports(bound, draws):
 
 def test_certificate_without_anchors_shows_how_hard_a_design_is():
     X = make_design("clusters", N, D, random_state=0)
-    nothing = select_anchors(X, 4, method="random", m=0, random_state=0)
+    nothing = select_anchors(X, 4, method="random", n_anchors=0, random_state=0)
     assert certify_anchors(X, 4, nothing, random_state=0).lower > 0.2
 
 
@@ -299,8 +301,8 @@ def test_certificate_is_reproducible():
 def test_unreliable_supports_count_against_the_anchors(rng):
     x, e = rng.standard_normal((2, 50))
     X = np.column_stack([x, x + 2e-13 * e])
-    nothing = select_anchors(X, 2, method="random", m=0, random_state=0)
-    certificate = certify_anchors(X, 2, nothing, max_compatibility=1e12, n_samples=20, random_state=0)
+    nothing = select_anchors(X, 2, method="random", n_anchors=0, random_state=0)
+    certificate = certify_anchors(X, 2, nothing, max_compatibility=1e12, n_supports=20, random_state=0)
     assert np.all(np.isinf(certificate.compatibilities))
     assert certificate.measured == 1.0
     assert certificate.check(X, n_samples=5, random_state=0).valid

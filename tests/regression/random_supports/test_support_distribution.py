@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sparsetheory.regression.random_supports.support_distribution import SupportLaw
+from sparsetheory.regression.random_supports.support_distribution import SupportDistribution
 
 
 def _law(usable=10, k=3, prior=None, seed=0):
     mask = np.ones(usable, dtype=bool) if np.isscalar(usable) else np.asarray(usable)
-    return SupportLaw(mask, prior, k, np.random.default_rng(seed))
+    return SupportDistribution(mask, prior, k, np.random.default_rng(seed))
 
 
 def _frequencies(supports, d):

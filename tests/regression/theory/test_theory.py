@@ -140,7 +140,7 @@ def _gap(V, y, z, alpha):
 )
 def test_l1_error_bound_holds_for_approximate_solutions(N, d, k, steps, slack, sigma, seed):
     rng = np.random.default_rng(seed)
-    V = make_design("clusters", N, d, G=4, random_state=rng)
+    V = make_design("clusters", N, d, n_clusters=4, random_state=rng)
     truth = np.zeros(d)
     truth[rng.choice(d, k, replace=False)] = rng.standard_normal(k) * 10 ** rng.uniform(-2, 2, k)
     noise = sigma * rng.standard_normal(N)
@@ -256,7 +256,7 @@ def _pursue(V, y, steps, forward):
 )
 def test_greedy_bounds_hold(d, steps, forward, noise, G, seed):
     rng = np.random.default_rng(seed)
-    V = make_design("clusters", 20, d, G=G, lo=1e-2, hi=1.0, random_state=rng) / np.sqrt(20)
+    V = make_design("clusters", 20, d, n_clusters=G, min_scale=1e-2, max_scale=1.0, random_state=rng) / np.sqrt(20)
     z = rng.standard_normal(d) * (rng.uniform(size=d) < 0.3)
     e = noise * rng.standard_normal(20)
     residual, l1 = _pursue(V, V @ z + e, steps, forward), np.abs(z).sum()
