@@ -264,7 +264,7 @@ def bench_random_supports(quick: bool) -> list[Row]:
     """Compare the whole fit with the product of anchors and design plus one pass per greedy step."""
     n, d, k = (300, 4000, 5) if quick else (800, 40_000, 10)
     X = make_design("clusters", n, d, random_state=0)
-    S = sample_support(X, k, random_state=1)
+    S = sample_support(X, n_nonzero=k, random_state=1)
     y = X[:, S] @ adversarial_coefficients(X, S) + 0.1 * np.random.default_rng(5).standard_normal(n)
     model = RandomSupportRegressor(k, noise_std=0.1, fit_intercept=False, random_state=0)
     ours = best_of(lambda: model.fit(X, y), 4)
@@ -343,7 +343,7 @@ def _bench_many_targets(quick: bool, rng: np.random.Generator) -> list[Row]:
     task = f"OMP, {targets} targets, 144x576, {k} steps"
 
     def ours() -> Any:
-        return omp_gram(gram, (D.T @ Y).T, k)
+        return omp_gram(gram, (D.T @ Y).T, n_nonzero=k)
 
     ours()
     rows = []

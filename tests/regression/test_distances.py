@@ -114,17 +114,17 @@ def test_bad_designs(X, message):
 
 
 @pytest.mark.parametrize(
-    ("XS", "message"),
+    ("columns", "message"),
     [
-        (np.array([[1.0, np.nan]]), "XS must be finite"),
-        (np.array([[np.inf]]), "XS must be finite"),
-        (np.ones(3), "XS must have 2 axes"),
+        (np.array([[1.0, np.nan]]), "columns must be finite"),
+        (np.array([[np.inf]]), "columns must be finite"),
+        (np.ones(3), "columns must have 2 axes"),
         (np.ones((2, 2), dtype=np.float16), "half precision"),
     ],
 )
-def test_bad_columns(XS, message):
+def test_bad_columns(columns, message):
     with pytest.raises(ValueError, match=message):
-        leave_one_out_distances(XS)
+        leave_one_out_distances(columns)
 
 
 def test_a_basis_must_be_a_matrix():

@@ -108,7 +108,9 @@ def draw_problems(
     drawn = draw(size.n_samples, size.n_features, random_state=for_design)
     X = np.asfortranarray(drawn.X if isinstance(drawn, WorstCase) else drawn, dtype=np.float64)
     support = (
-        drawn.support if isinstance(drawn, WorstCase) else sample_support(X, size.n_nonzero, random_state=for_support)
+        drawn.support
+        if isinstance(drawn, WorstCase)
+        else sample_support(X, n_nonzero=size.n_nonzero, random_state=for_support)
     )
     noise = size.noise_std * for_noise.standard_normal(len(X))
     seeds = dict(zip(COEFFICIENT_MODES, coefficient_seed.spawn(len(COEFFICIENT_MODES)), strict=True))

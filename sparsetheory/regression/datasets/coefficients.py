@@ -103,8 +103,8 @@ def _direction(mode: str, values: Float64Array, vectors: Float64Array, rng: np.r
 
 def sample_support(
     X: ArrayLike,
-    n_nonzero: int,
     *,
+    n_nonzero: int,
     random_state: Any = None,
     max_condition: float = MAX_CONDITION,
     max_tries: int = 100,
@@ -137,7 +137,7 @@ def sample_support(
     Examples
     --------
     >>> import numpy as np
-    >>> sample_support(np.diag([1.0, 0.0, 2.0]), 2, random_state=0)
+    >>> sample_support(np.diag([1.0, 0.0, 2.0]), n_nonzero=2, random_state=0)
     array([0, 2])
     """
     X = np.asarray(X)

@@ -104,6 +104,7 @@ def lowrank(
     >>> int(np.linalg.matrix_rank(lowrank(20, 30, rank=4, perturbation=0.0, random_state=0)))
     4
     """
+    NONNEGATIVE.check("perturbation", perturbation)
     return multiscale(n_samples, n_features, rank=rank, n_scales=1, decay=perturbation, random_state=random_state)
 
 

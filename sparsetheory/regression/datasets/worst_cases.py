@@ -115,7 +115,8 @@ def worst_zwj_blocks(n_samples: int, n_features: int, *, n_nonzero: int = 2, ran
     >>> round(float(np.mean(case.signal**2)), 6)  # 256 ** -0.5
     0.0625
     """
-    Integer(2, 2).check("n_nonzero", n_nonzero)
+    if not (COUNT.accepts(n_nonzero) and n_nonzero == 2):
+        raise ValueError(f"n_nonzero must be 2 for zwj_blocks; got {n_nonzero!r}")
     return WorstCase(zwj_blocks(n_samples, n_features), np.arange(2), np.full(2, 0.5))
 
 

@@ -25,8 +25,8 @@ _ROUNDINGS = 10
 def omp_gram(
     gram: ArrayLike,
     correlations: ArrayLike,
-    n_nonzero: int | None = None,
     *,
+    n_nonzero: int | None = None,
     tol: float | None = None,
     squares: ArrayLike | None = None,
     n_jobs: int | None = None,
@@ -74,7 +74,7 @@ def omp_gram(
     >>> import numpy as np
     >>> X = np.array([[1.0, 0.6, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 2.0]])
     >>> Y = np.array([[3.0, 0.0, 2.0], [0.0, 4.0, 0.5]]).T
-    >>> omp_gram(X.T @ X, Y.T @ X, 2).round(6)
+    >>> omp_gram(X.T @ X, Y.T @ X, n_nonzero=2).round(6)
     array([[ 3.,  0.,  1.],
            [-3.,  5.,  0.]])
     """

@@ -1,12 +1,13 @@
 """Greedy estimators: orthogonal matching pursuit, and forward selection with backward deletion."""
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 
-from sparsetheory.constraints import COUNT, FLAG, JOBS, NONNEGATIVE, POSITIVE
+from sparsetheory.constraints import COUNT, FLAG, JOBS, MISSING, NONNEGATIVE, POSITIVE, Constraint, check_parameters
 from sparsetheory.regression.certificates.support import SupportCertificate
 from sparsetheory.regression.certificates.support_rules import Greedy, Size, SupportRule, Worthwhile
 from sparsetheory.regression.columns import Columns
@@ -87,6 +88,12 @@ class OMP(SparseLinearModel):
     """
 
     _multi_output = True
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "n_nonzero": MISSING | COUNT,
+        "tol": MISSING | NONNEGATIVE,
+        "fit_intercept": FLAG,
+        "n_jobs": JOBS,
+    }
 
     def __init__(
         self,
@@ -122,11 +129,10 @@ class OMP(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
-        FLAG.require(fit_intercept=self.fit_intercept)
-        JOBS.check("n_jobs", self.n_jobs)
+        check_parameters(self)
         data = self._check(X, y, sample_weight)
         steps = self._steps(data)
-        tol = None if self.tol is None else NONNEGATIVE.check("tol", self.tol) / data.mean_weight
+        tol = None if self.tol is None else self.tol / data.mean_weight
         squares = data.columns.live_squares()
         counts: Any
         self.path_: ForwardPath | None = None
@@ -180,8 +186,8 @@ class ForwardBackward(SparseLinearModel):
     max_steps : int
         Largest number of forward steps.
     noise_std : float or None
-        Standard deviation of the noise. A feature must then gain :math:`2\sigma^2\log d` to enter and to stay. None
-        estimates it.
+        Standard deviation :math:`\sigma` of the noise. A feature must then gain :math:`2\sigma^2\log d` to enter and to
+        stay. None estimates it.
     n_nonzero : int or None
         Number of features of the final model, in place of the rule of `noise_std`. Forward selection goes on to
         `max_steps`, and deletion comes back from there.
@@ -200,7 +206,8 @@ class ForwardBackward(SparseLinearModel):
     path_ : ForwardPath
         All forward steps, also those not used; gains are of data whose row weights have mean one.
     noise_std_ : float
-        Noise level: `noise_std`, or its estimate after the forward selection, or with `n_nonzero` of the final model.
+        Standard deviation of the noise: `noise_std`, or its estimate after the forward selection, or with `n_nonzero`
+        of the final model.
     n_iter_ : int
         Forward steps.
     certificate_ : SupportCertificate
@@ -231,6 +238,14 @@ class ForwardBackward(SparseLinearModel):
     >>> model.support_.tolist(), bool(0.08 < model.noise_std_ < 0.12)
     ([3, 7], True)
     """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "max_steps": COUNT,
+        "noise_std": MISSING | POSITIVE,
+        "n_nonzero": MISSING | COUNT,
+        "prune": FLAG,
+        "fit_intercept": FLAG,
+    }
 
     def __init__(
         self,
@@ -268,10 +283,9 @@ class ForwardBackward(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
-        FLAG.require(prune=self.prune, fit_intercept=self.fit_intercept)
+        check_parameters(self)
         data = self._check(X, y, sample_weight)
-        COUNT.check("max_steps", self.max_steps)
-        given = None if self.noise_std is None else POSITIVE.check("sigma", self.noise_std) / np.sqrt(data.mean_weight)
+        given = None if self.noise_std is None else self.noise_std / np.sqrt(data.mean_weight)
         n_left = data.n_observations - (0 if data.columns.basis is None else data.columns.basis.shape[1])
         if self.n_nonzero is None:
             support, noise_std = self._paid(data, n_left, given)

@@ -8,7 +8,7 @@ from sparsetheory.typing import Float64Array, IndexArray
 __all__ = ["outlying_features"]
 
 
-def outlying_features(vectors: Float64Array, n_nonzero: int, *, faint: float = 0.1) -> IndexArray:
+def outlying_features(vectors: Float64Array, *, n_nonzero: int, faint: float = 0.1) -> IndexArray:
     r"""Return features that carry the given directions: without them, sparse vectors stay away from the subspace.
 
     A round takes out all features whose axis makes an angle of cosine at least :math:`1/(3k)` with the subspace; then
@@ -42,7 +42,7 @@ def outlying_features(vectors: Float64Array, n_nonzero: int, *, faint: float = 0
     Examples
     --------
     >>> import numpy as np
-    >>> outlying_features(np.array([[0.6], [0.0], [0.8]]), 1).tolist()
+    >>> outlying_features(np.array([[0.6], [0.0], [0.8]]), n_nonzero=1).tolist()
     [2, 0]
     """
     remaining, found = np.arange(vectors.shape[0]), [np.empty(0, dtype=np.intp)]

@@ -318,7 +318,7 @@ class OutlierPeelingLasso(_PreconditionedLasso):
         values, vectors = self._spectrum(data, scale)
         outlying = values < self.threshold * np.mean(values) if values.size else np.empty(0, dtype=bool)
         self.n_outliers_ = int(np.count_nonzero(outlying))
-        peeled = outlying_features(vectors[:, outlying], self.n_nonzero)
+        peeled = outlying_features(vectors[:, outlying], n_nonzero=self.n_nonzero)
         limit = max(1, data.n_samples // 3)
         if peeled.size > limit:
             warnings.warn(

@@ -166,9 +166,9 @@ def _draw(columns: Columns, anchors: Anchors, n_nonzero: int, count: int, rng: n
 
 def certify_anchors(
     X: Any,
-    n_nonzero: int,
     anchors: Anchors,
     *,
+    n_nonzero: int,
     n_supports: int = 500,
     max_compatibility: float | None = None,
     confidence: float = 0.95,
@@ -180,10 +180,10 @@ def certify_anchors(
     ----------
     X : array-like or sparse matrix of shape (n_samples, n_features)
         Design.
-    n_nonzero : int
-        Size of the supports, drawn from the distribution for which the anchors were chosen.
     anchors : Anchors
         Any anchors; how they were found does not matter, as long as it was without these supports.
+    n_nonzero : int
+        Size of the supports, drawn from the distribution for which the anchors were chosen.
     n_supports : int
         Number of supports to draw.
     max_compatibility : float, optional
@@ -206,7 +206,8 @@ def certify_anchors(
     --------
     >>> from sparsetheory.regression import make_design, select_anchors
     >>> X = make_design("clusters", 100, 300, n_clusters=8, random_state=0)
-    >>> certificate = certify_anchors(X, 4, select_anchors(X, 4, random_state=0), random_state=1)
+    >>> anchors = select_anchors(X, n_nonzero=4, random_state=0)
+    >>> certificate = certify_anchors(X, anchors, n_nonzero=4, random_state=1)
     >>> certificate.bound < 0.1, certificate.check(X, random_state=2).valid
     (True, True)
     """

@@ -79,8 +79,8 @@ class Anchors:
 
 def find_anchors(
     columns: Columns,
-    n_nonzero: int,
     *,
+    n_nonzero: int,
     method: str = "adaptive",
     delta: float = 0.05,
     max_compatibility: float | None = None,

@@ -129,7 +129,7 @@ def draw_anchors(
     if isinstance(anchors, str) and anchors != "none":
         return find_anchors(
             data.columns,
-            n_nonzero,
+            n_nonzero=n_nonzero,
             method=anchors,
             delta=delta,
             max_compatibility=max_compatibility,
@@ -148,6 +148,8 @@ def draw_anchors(
     always = np.empty((data.n_samples, 0)) if basis is None else basis
     allowed = 2.0 * n_nonzero if max_compatibility is None else max_compatibility
     serves = data.roots is None and _same(given.always, basis) and given.serves(n_nonzero, allowed)
+    # Without distances to its columns, nothing says of which design they are.
+    serves = serves and given.weights.size > 0
     return replace(
         given,
         Q=extend_basis(always, data.columns.raw(given.indices), _RTOL)[0],

@@ -19,8 +19,8 @@ _SINGLE_PRECISION = 1e-6
 
 def select_anchors(
     X: Any,
-    n_nonzero: int,
     *,
+    n_nonzero: int,
     method: str = "adaptive",
     delta: float = 0.05,
     max_compatibility: float | None = None,
@@ -113,17 +113,17 @@ def select_anchors(
     --------
     >>> from sparsetheory.regression import make_design, select_anchors
     >>> X = make_design("clusters", 100, 300, n_clusters=8, random_state=0)
-    >>> anchors = select_anchors(X, 4, random_state=0)
+    >>> anchors = select_anchors(X, n_nonzero=4, random_state=0)
     >>> anchors.certified, anchors.indices.size < 20
     (True, True)
-    >>> select_anchors(make_design("gaussian", 100, 300, random_state=0), 4, random_state=0).indices.size
+    >>> select_anchors(make_design("gaussian", 100, 300, random_state=0), n_nonzero=4, random_state=0).indices.size
     0
     """
     X = check_columns(X)
     columns = Columns(X)
     found = find_anchors(
         columns,
-        n_nonzero,
+        n_nonzero=n_nonzero,
         method=method,
         delta=delta,
         max_compatibility=max_compatibility,

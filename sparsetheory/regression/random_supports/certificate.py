@@ -120,7 +120,8 @@ class PredictionCertificate(Certificate):
 
     def promise(self) -> str:
         """Return what is promised, and of which fraction of supports."""
-        return f"mean squared prediction error on a random support, of which a fraction of {self.anchors.delta:.6g} may fail"
+        fails = f"a fraction of {self.anchors.delta:.6g} may fail"
+        return f"mean squared prediction error on a random support, of which {fails}"
 
     def error_bound(self, signal_size: float | None = None, *, deviation: float = 3.0) -> Any:
         """Return the bound on the mean squared prediction error.

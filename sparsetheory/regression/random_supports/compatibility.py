@@ -82,7 +82,7 @@ def support_compatibility(
     >>> import numpy as np
     >>> from sparsetheory.regression import make_design, select_anchors
     >>> X = make_design("gaussian", 50, 100, random_state=0)
-    >>> found = support_compatibility(X, [3, 5, 8], select_anchors(X, 3, random_state=0), exact=True)
+    >>> found = support_compatibility(X, [3, 5, 8], select_anchors(X, n_nonzero=3, random_state=0), exact=True)
     >>> bool(found.ratios.max() <= found.compatibility <= found.ratios.sum())
     True
     """

@@ -139,7 +139,7 @@ class RandomSupportRegressor(SparseLinearModel):
     >>> from sparsetheory.regression import RandomSupportRegressor, adversarial_coefficients, make_design
     >>> from sparsetheory.regression import sample_support
     >>> X = make_design("clusters", 200, 400, n_clusters=15, random_state=0)
-    >>> S = sample_support(X, 5, random_state=1)
+    >>> S = sample_support(X, n_nonzero=5, random_state=1)
     >>> w = np.zeros(400)
     >>> w[S] = adversarial_coefficients(X, S)  # cancels almost completely
     >>> y = X @ w + 0.1 * np.random.default_rng(2).standard_normal(200)

@@ -16,19 +16,19 @@ from sparsetheory.regression.benchmark.records import RecoveryRecord
 from sparsetheory.regression.benchmark.run import benchmark_recovery, summarise
 from sparsetheory.regression.datasets.registry import make_design, worst_case
 
-SMALL = {"N": 40, "d": 60, "k": 3}
+SMALL = {"n_samples": 40, "n_features": 60, "n_nonzero": 3}
 SIZE = ProblemSize(40, 60, 3, 0.1, 1.0)
 
 
-def zero(X, y, k, sigma):
+def zero(X, y, n_nonzero, noise_std):
     return np.zeros(X.shape[1])
 
 
-def interpolate(X, y, k, sigma):
+def interpolate(X, y, n_nonzero, noise_std):
     return y
 
 
-def fail(X, y, k, sigma):
+def fail(X, y, n_nonzero, noise_std):
     raise RuntimeError("no idea")
 
 
@@ -51,10 +51,10 @@ def _timeless(records):
 
 
 def _problem(record, design, mode):
-    seed = np.random.SeedSequence(record.seed[:-1], spawn_key=record.seed[-1:])
+    seed = np.random.SeedSequence(record.random_state[:-1], spawn_key=record.random_state[-1:])
 
-    def draw(N, d, random_state):
-        return make_design(design, N, d, random_state=random_state)
+    def draw(n_samples, n_features, random_state):
+        return make_design(design, n_samples, n_features, random_state=random_state)
 
     return dict(draw_problems(draw, SIZE, [mode], seed))[mode]
 
@@ -119,7 +119,7 @@ def test_records_do_not_depend_on_what_else_is_run():
 def test_records_do_not_depend_on_the_number_of_workers():
     # Worker processes import what they run: only what is installed.
     methods = {"ols": LinearRegression(), "dummy": DummyRegressor()}
-    arguments = {"methods": methods, "designs": ["gaussian", "clusters15"], "n_rep": 2}
+    arguments = {"methods": methods, "designs": ["gaussian", "clusters15"], "n_repetitions": 2}
     alone, together = (benchmark_recovery(**arguments, n_jobs=n, **SMALL) for n in (1, 2))
     assert _timeless(alone) == _timeless(together)
 
@@ -128,7 +128,7 @@ def test_seeds():
     def errors(seed):
         return [r.error for r in benchmark_recovery({"y": interpolate}, ["gaussian"], random_state=seed, **few)]
 
-    few = {"n_rep": 2, "modes": ["min"]} | SMALL
+    few = {"n_repetitions": 2, "modes": ["min"]} | SMALL
     assert errors(1) == errors(1)
     assert errors(1) != errors(2)
     assert errors(np.random.default_rng(3)) == errors(np.random.default_rng(3))
@@ -137,12 +137,12 @@ def test_seeds():
 
 
 def test_labels_and_repetitions_have_problems_of_their_own():
-    def draw(N, d, random_state):
-        return make_design("gaussian", N, d, random_state=random_state)
+    def draw(n_samples, n_features, random_state):
+        return make_design("gaussian", n_samples, n_features, random_state=random_state)
 
     records = benchmark_recovery({"y": interpolate}, {"a": draw, "b": draw}, modes=["min"], n_repetitions=3, **SMALL)
     assert len({record.error for record in records}) == 6
-    assert len({record.seed for record in records}) == 6
+    assert len({record.random_state for record in records}) == 6
 
 
 def test_unseeded_estimators_are_seeded_and_seeded_ones_kept():
@@ -164,24 +164,24 @@ def test_unseeded_estimators_are_seeded_and_seeded_ones_kept():
 def test_failures_are_recorded_and_do_not_stop_the_others():
     methods = {
         "raises": fail,
-        "nan": lambda X, y, k, sigma: y * np.nan,
-        "short": lambda X, y, k, sigma: y[:3],
+        "nan": lambda X, y, n_nonzero, noise_std: y * np.nan,
+        "short": lambda X, y, n_nonzero, noise_std: y[:3],
         "zero": zero,
     }
     records = benchmark_recovery(methods, ["gaussian"], modes=["min"], n_repetitions=2, **SMALL)
     messages = {r.method: r.failed for r in records}
     assert messages["raises"] == "RuntimeError: no idea"
     assert "finite numbers" in messages["nan"]
-    assert "60 coefficients or 40 predictions, got shape (3,)" in messages["short"]
+    assert "60 coefficients or 40 predictions; got shape (3,)" in messages["short"]
     assert messages["zero"] is None
     assert all(math.isnan(r.error) and math.isnan(r.support_f1) for r in records if r.method != "zero")
 
 
 def test_support_score_counts_non_zero_coefficients():
     methods = {
-        "all": lambda X, y, k, sigma: np.ones(60),
-        "model": lambda X, y, k, sigma: OrthogonalMatchingPursuit(n_nonzero_coefs=k).fit(X, y),
-        "model without coefficients": lambda X, y, k, sigma: Guess(0).fit(X, y),
+        "all": lambda X, y, n_nonzero, noise_std: np.ones(60),
+        "model": lambda X, y, n_nonzero, noise_std: OrthogonalMatchingPursuit(n_nonzero_coefs=n_nonzero).fit(X, y),
+        "model without coefficients": lambda X, y, n_nonzero, noise_std: Guess(0).fit(X, y),
     }
     records = benchmark_recovery(methods, ["gaussian"], modes=["gauss"], n_repetitions=1, noise_std=0.001, **SMALL)
     scores = {r.method: r.support_f1 for r in records}
@@ -192,7 +192,7 @@ def test_support_score_counts_non_zero_coefficients():
 
 def test_as_many_rows_as_columns_means_coefficients():
     (record,) = benchmark_recovery(
-        {"ones": lambda X, y, k, sigma: np.ones(30)},
+        {"ones": lambda X, y, n_nonzero, noise_std: np.ones(30)},
         ["gaussian"],
         modes=["min"],
         n_repetitions=1,
@@ -206,16 +206,16 @@ def test_as_many_rows_as_columns_means_coefficients():
 def test_designs_with_parameters_and_of_ones_own():
     data = np.random.default_rng(0).standard_normal((25, 33))
     designs = {
-        "clusters": {"G": 4},
-        "data": lambda N, d, random_state: data,
-        "bad pair": lambda N, d, random_state: worst_case(
-            "pairs", N, d, n_nonzero=4, perturbation=1e-4, random_state=random_state
+        "clusters": {"n_clusters": 4},
+        "data": lambda n_samples, n_features, random_state: data,
+        "bad pair": lambda n_samples, n_features, random_state: worst_case(
+            "pairs", n_samples, n_features, n_nonzero=4, perturbation=1e-4, random_state=random_state
         ),
     }
     seen = {}
 
-    def remember(X, y, k, sigma):
-        seen.setdefault(k, X)
+    def remember(X, y, n_nonzero, noise_std):
+        seen.setdefault(n_nonzero, X)
         return y
 
     records = benchmark_recovery({"m": remember}, designs, modes=["min"], n_repetitions=1, n_jobs=1, **SMALL)
@@ -246,7 +246,7 @@ def test_greedy_selection_recovers_easy_designs_and_fails_on_hard_ones():
 
 
 def test_progress_is_shown_on_request(capsys):
-    arguments = {"methods": {"zero": zero}, "designs": ["gaussian"], "modes": ["min"], "n_rep": 2} | SMALL
+    arguments = {"methods": {"zero": zero}, "designs": ["gaussian"], "modes": ["min"], "n_repetitions": 2} | SMALL
     benchmark_recovery(**arguments)
     assert capsys.readouterr().out == ""
     benchmark_recovery(**arguments, progress=True)
@@ -260,9 +260,9 @@ def _record(error, *, failed=None, score=1.0, method="m"):
 def test_summary_of_known_records():
     records = [_record(float(e)) for e in (5, 1, 4, 2, 3, 6, 7, 8, 9, 10)] + [_record(7.0, method="other")]
     first, other = summarise(records)
-    assert (first.median, first.quantile90, first.n, first.n_failed) == (5.0, 9.0, 10, 0)
+    assert (first.median, first.quantile90, first.n_records, first.n_failed) == (5.0, 9.0, 10, 0)
     assert (first.ols_median, first.seconds, first.support_f1) == (2.5, 2.0, 1.0)
-    assert (other.method, other.n, other.median) == ("other", 1, 7.0)
+    assert (other.method, other.n_records, other.median) == ("other", 1, 7.0)
 
 
 def test_failures_count_as_infinite_errors():
@@ -287,18 +287,22 @@ def test_failures_count_as_infinite_errors():
         ({"designs": {"clusters": {"H": 3}}}, ValueError, "clusters has no parameter 'H'"),
         ({"methods": {"m": 3}}, TypeError, "method 'm' must be an estimator or a callable"),
         ({"methods": {"m": LinearRegression}}, TypeError, "method 'm' must be an estimator"),
-        ({"n_rep": 0}, ValueError, "n_rep must be an integer from 1 to, got 0"),
-        ({"k": 50}, ValueError, r"k must be at most min\(N, d\) = 40, got 50"),
-        ({"k": 2.0}, ValueError, "k must be an integer"),
-        ({"N": 0}, ValueError, "N must be"),
-        ({"sigma": 0.0}, ValueError, "sigma must be positive and finite, got 0.0"),
-        ({"B": -1.0}, ValueError, "B must be positive and finite, got -1.0"),
+        ({"n_repetitions": 0}, ValueError, r"n_repetitions must be an integer from 1 to 2\*\*53; got 0"),
+        ({"n_nonzero": 50}, ValueError, r"n_nonzero must be at most min\(n_samples, n_features\) = 40; got 50"),
+        ({"n_nonzero": 2.0}, ValueError, "n_nonzero must be an integer"),
+        ({"n_samples": 0}, ValueError, "n_samples must be"),
+        ({"noise_std": 0.0}, ValueError, "noise_std must be a finite positive number; got 0.0"),
+        ({"signal_size": -1.0}, ValueError, "signal_size must be a finite positive number; got -1.0"),
         ({"random_state": "x"}, ValueError, "random_state must be None"),
         ({"random_state": -1}, ValueError, "random_state must be None"),
-        ({"designs": {"flat": lambda N, d, random_state: np.ones((N, d))}}, ValueError, "condition number"),
+        (
+            {"designs": {"flat": lambda n_samples, n_features, random_state: np.ones((n_samples, n_features))}},
+            ValueError,
+            "condition number",
+        ),
     ],
 )
 def test_bad_arguments(changes, error, message):
-    arguments = {"methods": {"zero": zero}, "designs": ["gaussian"], "n_rep": 1} | SMALL | changes
+    arguments = {"methods": {"zero": zero}, "designs": ["gaussian"], "n_repetitions": 1} | SMALL | changes
     with pytest.raises(error, match=message):
         benchmark_recovery(**arguments)

@@ -207,7 +207,7 @@ class TestAll:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"n_nonzero": 0}, "n_nonzero must be an integer between 1 and .* = 8; got 0"),
+            ({"n_nonzero": 0}, "n_nonzero must be None or an integer from 1 to .*; got 0"),
             ({"n_nonzero": 9}, "n_nonzero"),
             ({"n_nonzero": 2.0}, "n_nonzero"),
             ({"n_nonzero": True}, "n_nonzero"),
@@ -231,7 +231,7 @@ class TestAll:
 @pytest.mark.parametrize("method", [NIHT, HTP])
 @pytest.mark.parametrize("step", [0.0, -1.0, np.inf, "auto"])
 def test_bad_steps(rng, method, step):
-    with pytest.raises(ValueError, match="step must be a finite positive number"):
+    with pytest.raises(ValueError, match="step must be None or a finite positive number"):
         method(2, step=step).fit(rng.standard_normal((20, 8)), np.ones(20))
 
 

@@ -195,7 +195,7 @@ def test_too_few_exchanges_are_reported():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_nonzero": 0}, "n_nonzero must be an integer between 1 and .* = 8; got 0"),
+        ({"n_nonzero": 0}, "n_nonzero must be None or an integer from 1 to .*; got 0"),
         ({"n_nonzero": 9}, "n_nonzero"),
         ({"max_n_nonzero": 2.5}, "max_n_nonzero"),
         ({"max_n_nonzero": 9}, "max_n_nonzero"),

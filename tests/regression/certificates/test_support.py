@@ -206,7 +206,7 @@ def test_another_order_is_refused():
         assert not replace(certificate, rules=(Greedy(other),)).check(X, y).valid
 
 
-def test_prices_are_checked_from_both_sides():
+def test_costs_are_checked_from_both_sides():
     X, y = _data()
     certificate = ForwardBackward(noise_std=0.3).fit(X, y).certificate_
     design = np.column_stack([np.ones(y.size), X[:, certificate.support]])
@@ -216,7 +216,7 @@ def test_prices_are_checked_from_both_sides():
 
     cheapest = min(rss(np.delete(design, j + 1, axis=1)) - rss(design) for j in range(certificate.support.size))
     assert replace(certificate, rules=(Worthwhile(0.999 * cheapest),)).stated().check(X, y).valid
-    assert "less than its price" in replace(certificate, rules=(Worthwhile(1.001 * cheapest),)).check(X, y).reason
+    assert "less than its cost" in replace(certificate, rules=(Worthwhile(1.001 * cheapest),)).check(X, y).reason
 
 
 def test_exchanges_are_tried():
@@ -233,13 +233,13 @@ def test_exchanges_are_tried():
 
 
 @pytest.mark.parametrize(("factor", "move"), [(60.0, "removal"), (0.01, "addition")])
-def test_moves_are_compared_with_the_price(factor, move):
+def test_moves_are_compared_with_the_cost(factor, move):
     X, y = _data()
     certificate = L0SwapRegressor(0.02).fit(X, y).certificate_
     rule = certificate.rules[0]
-    other = replace(rule, price=rule.price * factor)
+    other = replace(rule, cost=rule.cost * factor)
     assert move in replace(certificate, rules=(other,)).check(X, y).reason
-    assert not replace(certificate, price=certificate.price * factor).check(X, y).valid
+    assert not replace(certificate, alpha=certificate.alpha * factor).check(X, y).valid
     assert not replace(certificate, ridge=0.1).check(X, y).valid
 
 
@@ -252,7 +252,7 @@ def test_moves_may_gain_what_rounding_explains():
     rounding = certificate.bound * np.linalg.norm(y)
     allowed = rounding * (2 * np.abs(certificate.coef * norms).max() + rounding)
     for share, reason in ((0.5, ""), (1.5, "addition lowers the objective by more than promised")):
-        rule = replace(certificate.rules[0], price=gain - share * allowed, allowed=0.0)
+        rule = replace(certificate.rules[0], cost=gain - share * allowed, allowed=0.0)
         assert replace(certificate, rules=(rule,)).stated().check(X, y).reason == reason
 
 

@@ -48,9 +48,9 @@ def test_seeds_reproduce(name):
 
 def test_aliases_fix_one_parameter():
     for alias, name, params in [
-        ("clusters15", "clusters", {"G": 15}),
-        ("clusters40", "clusters", {"G": 40}),
-        ("lowrank4", "lowrank", {"r": 4}),
+        ("clusters15", "clusters", {"n_clusters": 15}),
+        ("clusters40", "clusters", {"n_clusters": 40}),
+        ("lowrank4", "lowrank", {"rank": 4}),
     ]:
         expected = make_design(name, 10, 60, random_state=0, **params)
         assert np.array_equal(make_design(alias, 10, 60, random_state=0), expected)
@@ -58,11 +58,11 @@ def test_aliases_fix_one_parameter():
 
 def test_defaults_are_those_of_the_benchmark():
     for name, params in [
-        ("clusters", {"G": 15, "lo": 1e-5, "hi": 1e-1}),
-        ("tree", {"b": 3, "depth": 3}),
-        ("lowrank", {"r": 4, "tau": 1e-3}),
-        ("multiscale", {"r": 2, "q": 3, "tau": 3e-2}),
-        ("analytic", {"width": 0.1, "tau": 1e-6}),
+        ("clusters", {"n_clusters": 15, "min_scale": 1e-5, "max_scale": 1e-1}),
+        ("tree", {"n_children": 3, "depth": 3}),
+        ("lowrank", {"rank": 4, "perturbation": 1e-3}),
+        ("multiscale", {"rank": 2, "n_scales": 3, "decay": 3e-2}),
+        ("analytic", {"width": 0.1, "perturbation": 1e-6}),
     ]:
         default = make_design(name, 8, 20, random_state=0)
         assert np.array_equal(default, make_design(name, 8, 20, random_state=0, **params))
@@ -121,15 +121,15 @@ def test_first_branches_of_a_deep_tree_are_far_apart(rng):
 
 
 def test_lowrank_plus_noise(rng):
-    X = make_design("lowrank", 200, 300, rank=4, tau=1e-2, random_state=rng)
+    X = make_design("lowrank", 200, 300, rank=4, perturbation=1e-2, random_state=rng)
     values = np.linalg.svd(X, compute_uv=False)
     assert values[3] > 10 * values[4]
     noise = np.sum(values[4:] ** 2) / (200 * 300)
     assert noise == pytest.approx(1e-4 * (1 - 4 / 200) * (1 - 4 / 300), rel=0.03)
 
 
-def test_multiscale_levels(rng):
-    X = make_design("multiscale", 200, 300, rank=3, n_scales=3, tau=1e-3, random_state=rng)
+def test_multiscale_sizes(rng):
+    X = make_design("multiscale", 200, 300, rank=3, n_scales=3, decay=1e-3, random_state=rng)
     values = np.linalg.svd(X, compute_uv=False)
     edges = values[[2, 5, 8]] / values[[3, 6, 9]]
     within = values[[0, 3, 6]] / values[[2, 5, 8]]
@@ -140,21 +140,21 @@ def test_multiscale_levels(rng):
 
 
 def test_analytic_values_decay_down_to_the_noise(rng):
-    clean = np.linalg.svd(make_design("analytic", 100, 200, tau=0.0, random_state=0), compute_uv=False)
-    noisy = np.linalg.svd(make_design("analytic", 100, 200, tau=1e-4, random_state=0), compute_uv=False)
+    clean = np.linalg.svd(make_design("analytic", 100, 200, perturbation=0.0, random_state=0), compute_uv=False)
+    noisy = np.linalg.svd(make_design("analytic", 100, 200, perturbation=1e-4, random_state=0), compute_uv=False)
     logs = np.log10(clean[[5, 10, 15, 20, 25]] / clean[0])
     assert (np.diff(logs) < -1).all()
-    # The noise alone has singular values between tau (sqrt(200) - sqrt(100)) and tau (sqrt(200) + sqrt(100)).
+    # The noise alone has singular values between 1e-4 (sqrt(200) - sqrt(100)) and 1e-4 (sqrt(200) + sqrt(100)).
     assert 1e-4 < noisy[40] < 3e-3
 
 
 def test_narrow_bumps_are_not_lost_between_grid_points():
-    X = make_design("analytic", 20, 50, width=1e-6, tau=0.0, random_state=0)
+    X = make_design("analytic", 20, 50, width=1e-6, perturbation=0.0, random_state=0)
     assert np.isfinite(X).all()
 
 
 def test_bumps_have_their_width():
-    X = make_design("analytic", 2001, 30, width=0.05, tau=0.0, random_state=0)
+    X = make_design("analytic", 2001, 30, width=0.05, perturbation=0.0, random_state=0)
     t = np.linspace(0, 1, 2001)
     logs = np.log(X[np.arange(2001), :] / X.max(axis=0))
     curvature = np.diff(logs, 2, axis=0) / (t[1] - t[0]) ** 2
@@ -218,7 +218,7 @@ def test_vandermonde_columns_are_powers():
 
 
 def test_pairs_are_near_duplicates(rng):
-    X = make_design("pairs", 400, 40, tau=1e-4, random_state=rng)
+    X = make_design("pairs", 400, 40, perturbation=1e-4, random_state=rng)
     close = _distances(X) < 0.5
     assert np.array_equal(close, np.kron(np.eye(20), np.ones((2, 2))) > 0)
     differences = np.sqrt(np.mean((X[:, ::2] - X[:, 1::2]) ** 2, axis=0))
@@ -307,54 +307,54 @@ def test_unknown_names_list_what_exists():
 
 
 def test_unknown_parameters_list_what_exists():
-    with pytest.raises(ValueError, match="clusters has no parameter 'g'; it has G, lo, hi"):
+    with pytest.raises(ValueError, match="clusters has no parameter 'g'; it has n_clusters, min_scale, max_scale"):
         make_design("clusters", 5, 5, g=3)
-    with pytest.raises(ValueError, match="clusters15 has no parameter 'G'; it has lo, hi"):
+    with pytest.raises(ValueError, match="clusters15 has no parameter 'n_clusters'; it has min_scale, max_scale"):
         make_design("clusters15", 5, 5, n_clusters=3)
     with pytest.raises(ValueError, match="cauchy has no parameter 'tau'; it has none"):
         make_design("cauchy", 5, 5, tau=3)
-    with pytest.raises(ValueError, match="pairs has no parameter 'rho'; it has k, tau"):
+    with pytest.raises(ValueError, match="pairs has no parameter 'rho'; it has n_nonzero, perturbation"):
         worst_case("pairs", 5, 6, rho=3)
 
 
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("gaussian", {"N": 0}, "N must be an integer from 1 to, got 0"),
-        ("cauchy", {"d": 2.0}, "d must be an integer from 1 to, got 2.0"),
-        ("clusters", {"G": 0}, "G must be an integer from 1 to, got 0"),
-        ("clusters", {"lo": 0.0}, "0 < lo <= hi, got lo=0.0"),
-        ("clusters", {"lo": 0.2, "hi": 0.1}, "0 < lo <= hi, got lo=0.2"),
-        ("clusters", {"hi": np.inf}, "lo and hi must be finite"),
-        ("tree", {"b": 0}, "b must be"),
+        ("gaussian", {"n_samples": 0}, r"n_samples must be an integer from 1 to 2\*\*53; got 0"),
+        ("cauchy", {"n_features": 2.0}, r"n_features must be an integer from 1 to 2\*\*53; got 2.0"),
+        ("clusters", {"n_clusters": 0}, r"n_clusters must be an integer from 1 to 2\*\*53; got 0"),
+        ("clusters", {"min_scale": 0.0}, "min_scale must be a finite positive number; got 0.0"),
+        ("clusters", {"min_scale": 0.2, "max_scale": 0.1}, "min_scale must be at most max_scale=0.1; got 0.2"),
+        ("clusters", {"max_scale": np.inf}, "max_scale must be a finite positive number"),
+        ("tree", {"n_children": 0}, "n_children must be"),
         ("tree", {"depth": 1.5}, "depth must be"),
-        ("lowrank", {"r": 11}, "r must be at most N=10, got 11"),
-        ("lowrank", {"tau": -1.0}, "tau must be at least 0"),
-        ("multiscale", {"q": 0}, "q must be"),
-        ("multiscale", {"tau": np.nan}, "tau must be"),
-        ("analytic", {"width": 0.0}, "width must be positive"),
-        ("analytic", {"tau": "a"}, "tau must be"),
-        ("pairs", {"d": 11}, "d must be even for pairs, got 11"),
-        ("zwj_blocks", {"d": 12}, "same even number for zwj_blocks, got N=10, d=12"),
-        ("zwj_blocks", {"N": 9, "d": 9}, "same even number"),
-        ("sparse_precision", {"weight": 11}, "at least weight=11, got 10"),
-        ("sparse_precision", {"eta": 0.0}, "eta must be positive"),
+        ("lowrank", {"rank": 11}, "rank must be at most n_samples=10; got 11"),
+        ("lowrank", {"perturbation": -1.0}, "perturbation must be a finite non-negative number"),
+        ("multiscale", {"n_scales": 0}, "n_scales must be"),
+        ("multiscale", {"decay": np.nan}, "decay must be"),
+        ("analytic", {"width": 0.0}, "width must be a finite positive number"),
+        ("analytic", {"perturbation": "a"}, "perturbation must be"),
+        ("pairs", {"n_features": 11}, "n_features must be even for pairs; got 11"),
+        ("zwj_blocks", {"n_features": 12}, "same even number for zwj_blocks; got 10 and 12"),
+        ("zwj_blocks", {"n_samples": 9, "n_features": 9}, "same even number"),
+        ("sparse_precision", {"weight": 11}, "at least weight=11; got 10"),
+        ("sparse_precision", {"ridge": 0.0}, "ridge must be a finite positive number"),
         ("gaussian", {"random_state": "x"}, "random_state must be None"),
     ],
 )
 def test_bad_arguments(name, params, message):
     with pytest.raises(ValueError, match=message):
-        make_design(name, **({"N": 10, "d": 10} | params))
+        make_design(name, **({"n_samples": 10, "n_features": 10} | params))
 
 
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("zwj_blocks", {"k": 3}, "k must be 2 for zwj_blocks, got 3"),
-        ("pairs", {"k": 1}, r"k must be between 2 and d / 2 \+ 1 = 6 for pairs, got 1"),
-        ("pairs", {"k": 7}, "k must be between 2"),
-        ("pairs", {"tau": 0.0}, "tau must be positive"),
-        ("sparse_precision", {"k": 11}, "k must be at most d=10, got 11"),
+        ("zwj_blocks", {"n_nonzero": 3}, "n_nonzero must be 2 for zwj_blocks; got 3"),
+        ("pairs", {"n_nonzero": 1}, "n_nonzero must be an integer from 2 to 6; got 1"),
+        ("pairs", {"n_nonzero": 7}, "n_nonzero must be an integer from 2 to 6; got 7"),
+        ("pairs", {"perturbation": 0.0}, "perturbation must be a finite positive number"),
+        ("sparse_precision", {"n_nonzero": 11}, "n_nonzero must be at most n_features=10; got 11"),
     ],
 )
 def test_bad_worst_cases(name, params, message):

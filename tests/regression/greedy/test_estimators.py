@@ -9,7 +9,8 @@ from scipy import sparse
 from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sparsetheory.regression import OMP, ForwardBackward, greedy, omp_gram
+from sparsetheory.regression import OMP, ForwardBackward, omp_gram
+from sparsetheory.regression.greedy import estimators
 
 seeds = st.integers(0, 10**6)
 
@@ -167,7 +168,7 @@ def _targets(rng, n_targets, n=30, d=20):
 def test_many_targets_equal_single_ones(rng, monkeypatch, limits, shared, convert):
     X, Y = _targets(rng, 6)
     weights = rng.uniform(0.5, 2, 30)
-    monkeypatch.setattr(greedy, "_LARGEST_GRAM", 100 if shared else 0)
+    monkeypatch.setattr(estimators, "_LARGEST_GRAM", 100 if shared else 0)
     model = OMP(**limits).fit(convert(X), Y, weights)
     singles = [OMP(**limits).fit(X, y, weights) for y in Y.T]
     assert model.coef_ == pytest.approx(np.array([s.coef_ for s in singles]), abs=1e-9)
@@ -180,7 +181,7 @@ def test_many_targets_equal_single_ones(rng, monkeypatch, limits, shared, conver
 @pytest.mark.parametrize("shared", [True, False])
 def test_threads_do_not_change_results(rng, monkeypatch, shared):
     X, Y = _targets(rng, 700 if shared else 5)
-    monkeypatch.setattr(greedy, "_LARGEST_GRAM", 100 if shared else 0)
+    monkeypatch.setattr(estimators, "_LARGEST_GRAM", 100 if shared else 0)
     one, two = (OMP(5, n_jobs=n_jobs).fit(X, Y) for n_jobs in (1, 2))
     assert np.array_equal(one.coef_, two.coef_)
     assert np.array_equal(one.n_iter_, two.n_iter_)
@@ -198,9 +199,9 @@ def test_one_column_of_targets_keeps_its_axis(rng):
 def test_gram_pursuit_equals_scikit_learn(seed, n_nonzero):
     rng = np.random.default_rng(seed)
     X, Y = _unit(rng.standard_normal((30, 15))), rng.standard_normal((30, 4))
-    coef = omp_gram(X.T @ X, Y.T @ X, n_nonzero)
+    coef = omp_gram(X.T @ X, Y.T @ X, n_nonzero=n_nonzero)
     assert coef == pytest.approx(orthogonal_mp_gram(X.T @ X, X.T @ Y, n_nonzero_coefs=n_nonzero).T, abs=1e-9)
-    assert omp_gram(X.T @ X, Y[:, 0] @ X, n_nonzero) == pytest.approx(coef[0], abs=1e-12)
+    assert omp_gram(X.T @ X, Y[:, 0] @ X, n_nonzero=n_nonzero) == pytest.approx(coef[0], abs=1e-12)
 
 
 def test_gram_pursuit_leaves_its_arguments_alone(rng):
@@ -218,15 +219,15 @@ def test_gram_pursuit_leaves_its_arguments_alone(rng):
 
 def test_gram_pursuit_keeps_single_precision(rng):
     X, Y = rng.standard_normal((30, 15)).astype(np.float32), rng.standard_normal((30, 4)).astype(np.float32)
-    coef = omp_gram(X.T @ X, Y.T @ X, 3)
+    coef = omp_gram(X.T @ X, Y.T @ X, n_nonzero=3)
     assert coef.dtype == np.float32
-    double = omp_gram(X.T.astype(float) @ X.astype(float), Y.T.astype(float) @ X.astype(float), 3)
+    double = omp_gram(X.T.astype(float) @ X.astype(float), Y.T.astype(float) @ X.astype(float), n_nonzero=3)
     assert coef == pytest.approx(double, abs=1e-5)
-    assert omp_gram(np.eye(3, dtype=int), [[1, 2, 3]], 2).tolist() == [[0.0, 2.0, 3.0]]
+    assert omp_gram(np.eye(3, dtype=int), [[1, 2, 3]], n_nonzero=2).tolist() == [[0.0, 2.0, 3.0]]
 
 
 def test_gram_pursuit_without_targets():
-    assert omp_gram(np.eye(3), np.empty((0, 3)), 2).shape == (0, 3)
+    assert omp_gram(np.eye(3), np.empty((0, 3)), n_nonzero=2).shape == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -263,15 +264,15 @@ def test_gram_pursuit_refuses(arguments, message):
 
 
 @given(seed=seeds)
-def test_known_noise_sets_the_price(seed):
+def test_known_noise_sets_the_cost(seed):
     X, y, _ = _data(seed, n=80, noise=0.5)
     model = ForwardBackward(20, noise_std=0.5, prune=False).fit(X, y)
-    price = 2 * 0.25 * np.log(60)
-    assert (model.path_.gains >= price).all()
+    cost = 2 * 0.25 * np.log(60)
+    assert (model.path_.gains >= cost).all()
     assert model.noise_std_ == 0.5
     assert model.support_.size == model.n_iter_
     longer = ForwardBackward(model.n_iter_ + 1, noise_std=1e-6, prune=False).fit(X, y)
-    assert longer.path_.gains[-1] < price
+    assert longer.path_.gains[-1] < cost
     pruned = ForwardBackward(20, noise_std=0.5).fit(X, y)
     assert set(pruned.support_) <= set(model.support_)
 
@@ -330,18 +331,18 @@ def test_fewer_observations_than_steps(rng):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (OMP(0), "n_nonzero must be an integer between 1 and .*; got 0"),
+        (OMP(0), "n_nonzero must be None or an integer from 1 to .*; got 0"),
         (OMP(31), "n_nonzero must be .* = 30; got 31"),
         (OMP(2.0), "n_nonzero must be .*; got 2.0"),
         (OMP(True), "n_nonzero must be .*; got True"),
-        (OMP(tol=-1), "tol must be a finite non-negative number; got -1"),
-        (OMP(tol="a"), "tol must be a finite non-negative number; got 'a'"),
+        (OMP(tol=-1), "tol must be None or a finite non-negative number; got -1"),
+        (OMP(tol="a"), "tol must be None or a finite non-negative number; got 'a'"),
         (ForwardBackward(0), "max_steps must be an integer from 1 to .*; got 0"),
         (ForwardBackward(2.5), "max_steps must be an integer from 1 to .*; got 2.5"),
-        (ForwardBackward(noise_std=0), "sigma must be a finite positive number; got 0"),
-        (ForwardBackward(noise_std=np.nan), "sigma must be a finite positive number; got nan"),
-        (ForwardBackward(n_nonzero=0), "n_nonzero must be an integer between 1 and .*; got 0"),
-        (ForwardBackward(n_nonzero=41), "n_nonzero must be an integer between 1 and .*; got 41"),
+        (ForwardBackward(noise_std=0), "noise_std must be None or a finite positive number; got 0"),
+        (ForwardBackward(noise_std=np.nan), "noise_std must be None or a finite positive number; got nan"),
+        (ForwardBackward(n_nonzero=0), "n_nonzero must be None or an integer from 1 to .*; got 0"),
+        (ForwardBackward(n_nonzero=41), "n_nonzero must be an integer from 1 to .*; got 41"),
     ],
     ids=repr,
 )

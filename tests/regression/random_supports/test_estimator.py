@@ -24,7 +24,7 @@ N, D, K, SIGMA = 150, 300, 4, 0.1
 
 def _case(design="clusters", seed=0, **params):
     X = make_design(design, N, D, random_state=seed, **params)
-    S = sample_support(X, K, random_state=seed + 1)
+    S = sample_support(X, n_nonzero=K, random_state=seed + 1)
     signal = X[:, S] @ adversarial_coefficients(X, S)
     return X, signal, signal + SIGMA * np.random.default_rng(seed + 1000).standard_normal(N)
 
@@ -78,8 +78,8 @@ def test_level_by_cross_validation():
     assert np.isfinite(model.alpha_)
 
 
-def test_noiseless_response_is_recovered_with_sigma_zero():
-    X, signal, _ = _case("lowrank", tau=1e-2)
+def test_noiseless_response_is_recovered_without_noise():
+    X, signal, _ = _case("lowrank", perturbation=1e-2)
     model = RandomSupportRegressor(K, noise_std=0.0, tol=1e-7, random_state=0).fit(X, signal)
     assert np.mean((model.predict(X) - signal) ** 2) < 1e-12
 
@@ -92,7 +92,7 @@ def test_anchors_do_not_look_at_the_response():
 
 def test_anchors_can_be_given():
     X, _, y = _case()
-    anchors = select_anchors(X, K, random_state=5)
+    anchors = select_anchors(X, n_nonzero=K, random_state=5)
     a = RandomSupportRegressor(K, anchors=anchors, noise_std=SIGMA).fit(X, y)
     b = RandomSupportRegressor(K, anchors=anchors.indices, noise_std=SIGMA).fit(X, y)
     np.testing.assert_array_equal(a.coef_, b.coef_)
@@ -108,7 +108,7 @@ def test_anchors_can_be_given():
 
 def test_given_anchors_are_certified_for_no_more_than_they_were():
     X, _, y = _case()
-    anchors = select_anchors(X, K, random_state=5)
+    anchors = select_anchors(X, n_nonzero=K, random_state=5)
 
     def certified(k, **options):
         model = RandomSupportRegressor(k, anchors=anchors, noise_std=SIGMA, fit_intercept=False, **options)
@@ -157,9 +157,9 @@ def test_given_anchors_are_checked_beside_what_is_always_in_the_model():
     X = 1e4 + np.random.default_rng(0).standard_normal((N, 40))
     model = RandomSupportRegressor(K, anchors=[], noise_std=SIGMA).fit(X, X[:, 0])
     np.testing.assert_allclose(np.abs(model.anchors_.always), np.sqrt(1 / N))
-    assert certify_anchors(X, K, model.anchors_).measured < 0.05
+    assert certify_anchors(X, n_nonzero=K, anchors=model.anchors_).measured < 0.05
     without = RandomSupportRegressor(K, anchors=[], noise_std=SIGMA, fit_intercept=False).fit(X, X[:, 0])
-    assert certify_anchors(X, K, without.anchors_).measured > 0.9
+    assert certify_anchors(X, n_nonzero=K, anchors=without.anchors_).measured > 0.9
 
 
 def test_without_anchors_it_is_stepwise_regression():
@@ -200,7 +200,7 @@ def test_sparse_designs_are_never_densified(monkeypatch):
 
 
 def test_memory_maps_in_single_precision(tmp_path):
-    X, signal, y = _case("clusters", lo=1e-3, hi=1e-1)
+    X, signal, y = _case("clusters", min_scale=1e-3, max_scale=1e-1)
     stored = np.memmap(tmp_path / "X.f32", dtype=np.float32, mode="w+", shape=(N, D), order="F")
     stored[:] = X
     model = RandomSupportRegressor(K, noise_std=SIGMA, random_state=0).fit(stored, y)
@@ -229,11 +229,11 @@ def test_row_weights_drop_rows():
 
 
 @pytest.mark.parametrize("solver", ["foba", "lasso"])
-@pytest.mark.parametrize("sigma", [None, SIGMA])
-def test_row_weights_count_repetitions(solver, sigma):
+@pytest.mark.parametrize("noise_std", [None, SIGMA])
+def test_row_weights_count_repetitions(solver, noise_std):
     X, _, y = _case()
     counts = np.random.default_rng(0).integers(1, 4, N)
-    model = RandomSupportRegressor(K, solver=solver, noise_std=sigma, anchors=[1, 5, 9], tol=1e-8)
+    model = RandomSupportRegressor(K, solver=solver, noise_std=noise_std, anchors=[1, 5, 9], tol=1e-8)
     weighted = model.fit(X, y, sample_weight=counts)
     coef, level, anchors = weighted.coef_.copy(), weighted.noise_std_, weighted.anchors_
     repeated = model.fit(np.repeat(X, counts, axis=0), np.repeat(y, counts))
@@ -241,8 +241,8 @@ def test_row_weights_count_repetitions(solver, sigma):
     np.testing.assert_allclose(coef, repeated.coef_, atol=1e-5 * scale)
     assert level == pytest.approx(repeated.noise_std_, rel=1e-6)
     scaled = X * np.sqrt(counts / counts.mean())[:, None]
-    assert certify_anchors(scaled, K, anchors).measured == pytest.approx(
-        certify_anchors(np.repeat(X, counts, axis=0), K, repeated.anchors_).measured, abs=0.15
+    assert certify_anchors(scaled, n_nonzero=K, anchors=anchors).measured == pytest.approx(
+        certify_anchors(np.repeat(X, counts, axis=0), n_nonzero=K, anchors=repeated.anchors_).measured, abs=0.15
     )
 
 
@@ -262,15 +262,15 @@ def test_draws():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"k": 0}, "k must be an integer between 1"),
-        ({"k": N + 1}, "k must be an integer between 1"),
-        ({"k": 2.5}, "k must be an integer between 1"),
+        ({"n_nonzero": 0}, "n_nonzero must be an integer from 1"),
+        ({"n_nonzero": N + 1}, "n_nonzero must be an integer from 1"),
+        ({"n_nonzero": 2.5}, "n_nonzero must be an integer from 1"),
         ({"delta": 0.0}, "delta"),
         ({"delta": 1.0}, "delta"),
-        ({"beta": 1.5}, "beta"),
+        ({"confidence": 1.5}, "confidence"),
         ({"max_compatibility": 0.0}, "max_compatibility"),
-        ({"sigma": -1.0}, "sigma"),
-        ({"sigma": 0.0, "solver": "lasso"}, "sigma"),
+        ({"noise_std": -1.0}, "noise_std"),
+        ({"noise_std": 0.0, "solver": "lasso"}, "noise_std"),
         ({"solver": "ridge"}, "solver must be one of"),
         ({"anchors": "best"}, "anchors must be one of"),
         ({"anchors": [D]}, "anchors must hold indices"),
@@ -284,8 +284,8 @@ def test_draws():
         ({"n_draws": 0}, "n_draws"),
         ({"max_steps": 0}, "max_steps"),
         ({"alpha": -1.0}, "alpha"),
-        ({"alpha": "best"}, "alpha must be a finite positive number"),
-        ({"alpha": np.ones(2)}, "alpha must be a finite positive number"),
+        ({"alpha": "best"}, "alpha must be one of 'universal', 'cv' or a finite positive number"),
+        ({"alpha": np.ones(2)}, "alpha must be one of 'universal', 'cv' or a finite positive number"),
         ({"tol": 0.0}, "tol"),
         ({"support_prior": np.ones(3)}, "support_prior"),
     ],
@@ -293,12 +293,12 @@ def test_draws():
 def test_bad_parameters(params, message):
     X, _, y = _case()
     with pytest.raises(ValueError, match=message):
-        RandomSupportRegressor(**{"k": K, **params}).fit(X, y)
+        RandomSupportRegressor(**{"n_nonzero": K, **params}).fit(X, y)
 
 
 def test_anchors_of_another_design():
     X, _, y = _case()
-    anchors = select_anchors(X, K, random_state=5)
+    anchors = select_anchors(X, n_nonzero=K, random_state=5)
     with pytest.raises(ValueError, match="anchors must hold indices"):
         RandomSupportRegressor(K, anchors=anchors).fit(X[:, : anchors.indices.max()], y)
 
@@ -309,17 +309,17 @@ def test_error_bound_before_fit():
 
 
 @pytest.mark.parametrize("solver", ["foba", "lasso"])
-@pytest.mark.parametrize("B", [-1.0, np.nan, "1"])
-def test_bad_signal_sizes(solver, B):
+@pytest.mark.parametrize("signal_size", [-1.0, np.nan, "1"])
+def test_bad_signal_sizes(solver, signal_size):
     X, _, y = _case()
     model = RandomSupportRegressor(K, solver=solver, noise_std=SIGMA, random_state=0).fit(X, y)
-    with pytest.raises(ValueError, match="B must be a finite non-negative number"):
-        model.error_bound(B)
+    with pytest.raises(ValueError, match="signal_size must be a finite non-negative number"):
+        model.error_bound(signal_size)
 
 
 def test_counts_that_would_run_without_end_are_refused():
     X, y = np.eye(6), np.arange(6.0)
     with pytest.raises(ValueError, match="n_draws"):
         RandomSupportRegressor(1, n_draws=10**30).fit(X, y)
-    with pytest.raises(ValueError, match="n_samples"):
-        certify_anchors(X, 1, select_anchors(X, 1, random_state=0), n_supports=10**30)
+    with pytest.raises(ValueError, match="n_supports"):
+        certify_anchors(X, n_nonzero=1, anchors=select_anchors(X, n_nonzero=1, random_state=0), n_supports=10**30)
