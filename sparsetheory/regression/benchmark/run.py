@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
-from sparsetheory.constraints import COUNT, generator
+from sparsetheory.constraints import COUNT, Choice, Several, generator
 from sparsetheory.regression.benchmark.methods import check_method, run_method
 from sparsetheory.regression.benchmark.problems import ProblemSize, draw_problems
 from sparsetheory.regression.benchmark.records import RecoveryRecord, RecoverySummary, summarise
@@ -121,9 +121,9 @@ def benchmark_recovery(
 
 
 def _check_modes(modes: Sequence[str]) -> list[str]:
-    known = isinstance(modes, Sequence) and not isinstance(modes, str) and len(modes) > 0
-    if not known or not all(isinstance(mode, str) and mode in COEFFICIENT_MODES for mode in modes):
-        raise ValueError(f"modes must be a sequence of names among {', '.join(COEFFICIENT_MODES)}; got {modes!r}")
+    Several(Choice(*COEFFICIENT_MODES)).check("modes", modes)
+    if len(modes) == 0:
+        raise ValueError(f"modes must be at least one of {', '.join(COEFFICIENT_MODES)}; got {modes!r}")
     return list(modes)
 
 

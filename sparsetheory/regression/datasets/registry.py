@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from sparsetheory.constraints import Choice
 from sparsetheory.regression.datasets.gaussian import brownian, gaussian, lowrank, multiscale
 from sparsetheory.regression.datasets.near_duplicates import clusters, pairs, tree
 from sparsetheory.regression.datasets.smooth import analytic, cauchy, runge, vandermonde
@@ -116,9 +117,8 @@ def check_design(name: str, params: dict[str, Any]) -> tuple[str, dict[str, Any]
     >>> check_design("lowrank4", {"perturbation": 0.1})
     ('lowrank', {'perturbation': 0.1, 'rank': 4})
     """
-    family, fixed = _ALIASES.get(name, (name, {})) if isinstance(name, str) else ("", {})
-    if family not in DESIGNS:
-        raise ValueError(f"name must be one of {', '.join([*DESIGNS, *_ALIASES])}; got {name!r}")
+    Choice(*DESIGNS, *_ALIASES).check("name", name)
+    family, fixed = _ALIASES.get(name, (name, {}))
     _check_parameters(name, DESIGNS[family], params, set(fixed))
     return family, params | fixed
 
@@ -152,8 +152,7 @@ def worst_case(name: str, n_samples: int, n_features: int, *, random_state: Any 
     >>> worst_case("zwj_blocks", 64, 64).support.tolist()
     [0, 1]
     """
-    if not isinstance(name, str) or name not in WORST_CASES:
-        raise ValueError(f"name must be one of {', '.join(WORST_CASES)}; got {name!r}")
+    Choice(*WORST_CASES).check("name", name)
     _check_parameters(name, WORST_CASES[name], params, set())
     return WORST_CASES[name](n_samples, n_features, random_state=random_state, **params)
 

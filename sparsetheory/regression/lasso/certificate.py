@@ -1,31 +1,28 @@
 """Evidence that a penalised least-squares fit is optimal, recomputed from raw data."""
 
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.regression.certificates.coordinate_minima import distance_to_best
-from sparsetheory.regression.certificates.plain_design import PlainDesign, check_fitted_data
+from sparsetheory.regression.certificates.plain_design import PlainDesign
 from sparsetheory.regression.certificates.plain_residuals import PlainResiduals, solve_for_signs, unscaled
-from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.regression.lasso.solution_certificate import SAME, SolutionCertificate
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["LassoCertificate", "warn_if_rounding_spoils"]
 
 _EPS = float(np.finfo(np.float64).eps)
-# A promise recomputed from the data differs by rounding only.
-_SAME = 1e-9
 
 
 @dataclass(frozen=True)
-class LassoCertificate(Certificate):
+class LassoCertificate(SolutionCertificate):
     """A duality gap (l1 norm), or the largest distance of a coefficient from its best value (other penalties).
 
     For the l1 norm the objective at the coefficients and the intercept is at most `bound` above its minimum. For other
@@ -55,12 +52,7 @@ class LassoCertificate(Certificate):
     TERMS: ClassVar[tuple[str, ...]] = ("tol", "fit_intercept")
 
     penalty: Penalty = field(kw_only=True)
-    alpha: float = field(kw_only=True)
     feature_alphas: Float64Array = field(kw_only=True, repr=False)
-    coef: AnyArray = field(kw_only=True, repr=False)
-    intercept: float = field(kw_only=True)
-    fit_intercept: bool = field(kw_only=True)
-    tol: float = field(kw_only=True)
 
     @classmethod
     def of(
@@ -100,49 +92,14 @@ class LassoCertificate(Certificate):
             f"{paid.max(initial=0.0):.6g}: {what}"
         )
 
-    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
-        """Recompute gap or distance, and the promise itself, with matrix products and one least-squares fit.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Design of the fit.
-        y : array-like of shape (n_samples,)
-            Response of the fit.
-        sample_weight : array-like of shape (n_samples,), optional
-            Row weights of the fit.
-        random_state
-            Not used: nothing is drawn.
-
-        Returns
-        -------
-        LassoCertificate
-            With a fresh `measured`, `status` and `reason`.
-
-        Raises
-        ------
-        ValueError
-            For data that `fit` refuses, or with another number of features.
-        """
-        design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
-        return self._judge(design, target).unless_misstated()
-
-    def on(self, X: Any, y: AnyArray, data: LeastSquaresData) -> Self:
-        """Return :meth:`check` on what a fit has validated already."""
-        return self._judge(PlainDesign.of_fit(X, data), np.asarray(y, dtype=np.float64))
-
     def _judge(self, design: PlainDesign, target: Float64Array) -> Self:
         reason = self._impossible()
         if reason:
-            return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
+            return self._invalid(reason)
         point = PlainResiduals.at(self.coef, self.intercept, self.feature_alphas == 0, design, target)
         measured, promise, rounding = self._gap(point) if self._is_l1 else self._distance(point)
-        slack = (_SAME + point.doubt) * promise + self.tol * (rounding + (25 * point.rounding) ** 2)
-        if not (point.least_fraction * promise - slack <= self.bound <= promise + slack):
-            reason = f"the bound should be {promise:.6g}: tol={self.tol:.3g} times the scale of these data"
-        elif not measured <= self.bound + rounding:
-            reason = f"measured exceeds the bound by more than rounding ({rounding:.3g})"
-        return replace(self, measured=measured, status=Status.of(not reason), reason=reason)
+        slack = (SAME + point.doubt) * promise + self.tol * (rounding + (25 * point.rounding) ** 2)
+        return self._compared(measured, promise, rounding, slack=slack, least=point.least_fraction)
 
     @property
     def _is_l1(self) -> bool:
@@ -150,13 +107,10 @@ class LassoCertificate(Certificate):
 
     def _impossible(self) -> str:
         """Return what is wrong with the certificate whatever the data."""
-        if not (np.all(np.isfinite(self.coef)) and np.isfinite(self.intercept)):
-            return "coefficients and intercept must be finite"
-        if not self.fit_intercept and self.intercept != 0:
-            return "the model has no intercept"
-        if self.penalty.alpha != self.alpha:
-            return f"the strength of the penalty in the fit was {self.alpha}"
-        return ""
+        reason = super()._impossible()
+        if not reason and self.penalty.alpha != self.alpha:
+            reason = f"the strength of the penalty in the fit was {self.alpha}"
+        return reason
 
     def _gap(self, point: PlainResiduals) -> tuple[float, float, float]:
         """Return duality gap, tolerance, and how far rounding moves the gap."""

@@ -278,12 +278,12 @@ def test_failures_count_as_infinite_errors():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"modes": "min"}, ValueError, "modes must be a sequence of names among min, mix, gauss; got 'min'"),
+        ({"modes": "min"}, ValueError, "modes must be a sequence, each entry one of 'min', 'mix', 'gauss'; got 'min'"),
         ({"modes": ["max"]}, ValueError, "modes must be"),
         ({"modes": []}, ValueError, "modes must be"),
         ({"designs": "gaussian"}, ValueError, "designs must be names"),
         ({"designs": []}, ValueError, "designs must be names"),
-        ({"designs": ["gauss"]}, ValueError, "name must be one of gaussian"),
+        ({"designs": ["gauss"]}, ValueError, "name must be one of 'gaussian'"),
         ({"designs": {"clusters": {"H": 3}}}, ValueError, "clusters has no parameter 'H'"),
         ({"methods": {"m": 3}}, TypeError, "method 'm' must be an estimator or a callable"),
         ({"methods": {"m": LinearRegression}}, TypeError, "method 'm' must be an estimator"),

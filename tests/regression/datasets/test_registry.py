@@ -300,9 +300,9 @@ def test_design_of_a_worst_case_is_of_its_family():
 
 
 def test_unknown_names_list_what_exists():
-    with pytest.raises(ValueError, match=r"gaussian, clusters, tree.*clusters15.*got 'hilbert'"):
+    with pytest.raises(ValueError, match=r"'gaussian', 'clusters', 'tree'.*'clusters15'.*got 'hilbert'"):
         make_design("hilbert", 5, 5)
-    with pytest.raises(ValueError, match=r"zwj_blocks, pairs, sparse_precision; got 'gaussian'"):
+    with pytest.raises(ValueError, match=r"'zwj_blocks', 'pairs', 'sparse_precision'; got 'gaussian'"):
         worst_case("gaussian", 5, 5)
 
 
