@@ -110,7 +110,7 @@ slow_anchors = Claim(
 
 @cache
 def _paired(tau: float) -> tuple[Float64Array, Anchors]:
-    X = make_design("pairs", 200, 400, tau=tau, random_state=0)
+    X = make_design("pairs", 200, 400, perturbation=tau, random_state=0)
     return X, select_anchors(X, n_nonzero=6, delta=0.15, random_state=0)
 
 
