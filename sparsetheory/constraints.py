@@ -138,8 +138,8 @@ class Real(Constraint):
     def accepts(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, AnyReal):
             return False
-        # Compared as it is: an integer may be too large for a float.
-        number: Any = value
+        # Compared as it is: an integer may be too large for a float. NumPy would round limits to its own precision.
+        number: Any = value.item() if isinstance(value, np.generic) else value
         if not abs(number) <= float(np.finfo(np.float64).max):
             return False
         above = number >= self.low if self.closed in ("both", "left") else number > self.low

@@ -1,8 +1,10 @@
 """Descent on ``|y - Ub|^2 / 2 + cost * #{b != 0} + ridge * |b|^2`` with unit columns U, one or two features at a time.
 
-All kernels see the data through ``c = U'(y - Ub)`` and rows of the Gram matrix ``U'U``. A unit column of zeros has
-``c = 0`` and is never touched. With ``h = 1 + 2 ridge``, the best value of one coefficient is ``v / h`` and lowers the
-objective by ``v^2 / (2h) - cost``, where v is the inner product of its column with the residual without it.
+All kernels see the data through the correlations ``c = U'(y - Ub)`` and rows of the Gram matrix ``U'U``. A unit column
+of zeros has ``c = 0`` and is never touched. Let ``h = 1 + 2 ridge`` be the curvature, and v the inner product of a
+column with the residual without its own term: ``v = c + b``. As a function of its coefficient t alone, the objective is
+``h t^2 / 2 - v t`` plus the cost where t is not zero. So the best value is ``v / h``, and it lowers the objective by
+``v^2 / (2h) - cost`` against zero.
 """
 
 import numpy as np
@@ -51,10 +53,12 @@ def l0_sweep(
     Returns
     -------
     int
-        d after the whole sweep; else the place in the order of the first feature whose row is needed and not known.
+        Number of features after the whole sweep; else the place in the order of the first feature whose row is needed and not known.
     """
     for k in range(start, order.size):
         j = order[k]
+        # 1. The best value of this coefficient, and whether it is worth its cost. A coefficient that is zero has to
+        # gain a little more, so that rounding does not make the sweeps go back and forth.
         v = correlations[j] + coef[j]
         worth = v * v / (2.0 * curvature)
         keep = worth >= cost if coef[j] != 0.0 else worth > cost + least_gain
@@ -62,9 +66,11 @@ def l0_sweep(
         change = new - coef[j]
         if abs(change) <= _STILL * abs(new):
             continue
+        # 2. The change needs a row of the Gram matrix; the caller computes missing ones and comes back.
         row = place[j]
         if row < 0:
             return k
+        # 3. The residual loses change * column j, and all correlations change with it.
         coef[j] = new
         for i in range(correlations.size):
             correlations[i] -= change * gram[row, i]
@@ -86,7 +92,7 @@ def best_swap(
     ----------
     coef, correlations, gram, place, curvature
         As in :func:`l0_sweep`; the rows of selected features are known.
-    support : ndarray of shape (s,)
+    support : ndarray of shape (n_selected,)
         Selected features.
 
     Returns
@@ -94,10 +100,12 @@ def best_swap(
     out, into : int
         The features.
     gain : float
-        Drop of the objective; zero where no exchange lowers it. O(s * d).
+        Drop of the objective; zero where no exchange lowers it. O(n_selected * n_features).
     """
     best_out, best_in, best_gain = -1, -1, 0.0
     for i in support:
+        # Without feature i the residual gains its term: v_j = c_j + b_i <u_i, u_j>, and feature i itself is worth
+        # own^2 / (2h).
         row = place[i]
         own = correlations[i] + coef[i]
         for j in range(correlations.size):
@@ -119,18 +127,18 @@ def _best_addition(
     for j in range(correlations.size):
         if taken[j]:
             continue
-        alone = correlations[j] * correlations[j] / (2.0 * curvature) - cost
+        v = correlations[j]
+        alone = v * v / (2.0 * curvature) - cost
         if alone > best:
             first, second, best = j, -1, alone
         for l in range(j + 1, correlations.size):
+            # The best pair solves [[h, g], [g, h]] t = v: it gains v' [[h, g], [g, h]]^{-1} v / 2, less two costs.
             g = gram[j, l]
             sine = curvature * curvature - g * g
             if taken[l] or sine <= _PARALLEL * curvature * curvature:
                 continue
-            both = (
-                curvature * (correlations[j] * correlations[j] + correlations[l] * correlations[l])
-                - 2.0 * g * correlations[j] * correlations[l]
-            ) / (2.0 * sine) - 2.0 * cost
+            w = correlations[l]
+            both = (curvature * (v * v + w * w) - 2.0 * g * v * w) / (2.0 * sine) - 2.0 * cost
             if both > best:
                 first, second, best = j, l, both
     return first, second, best
@@ -159,31 +167,33 @@ def best_pair_move(
     out1, out2, in1, in2 : int
         Features; -1 for none. A feature may come back in with another coefficient.
     gain : float
-        Drop of the objective; zero where no move lowers it. O(s^2 d^2).
+        Drop of the objective; zero where no move lowers it. O(n_selected^2 * n_features^2).
     """
     moves = (-1, -1, -1, -1, 0.0)
     taken = coef != 0.0
     left = np.empty_like(correlations)
     s = support.size
     for p in range(-1, s):
-        # q = p stands for taking out feature p alone.
+        # p = -1 stands for taking out none, q = p for taking out feature p alone.
         for q in range(p, s if p >= 0 else 0):
             i, l = (support[p] if p >= 0 else -1), (support[q] if q > p else -1)
+            # 1. Take out: correlations gain the terms of the features, the objective loses their cost and ridge.
             left[:] = correlations
             gain = 0.0
             for out in (i, l):
                 if out < 0:
                     continue
                 # Taking out raises the loss; the cost and the ridge term are saved.
-                gain += (
-                    cost - coef[out] * (left[out] + 0.5 * coef[out]) + 0.5 * (curvature - 1.0) * coef[out] * coef[out]
-                )
+                old = coef[out]
+                gain += cost - old * (left[out] + 0.5 * old) + 0.5 * (curvature - 1.0) * old * old
                 for j in range(correlations.size):
-                    left[j] += coef[out] * gram[out, j]
+                    left[j] += old * gram[out, j]
                 taken[out] = False
+            # 2. The best addition of at most two features to what is left.
             first, second, added = _best_addition(left, taken, gram, cost, curvature)
             if gain + added > moves[4]:
                 moves = (i, l, first, second, gain + added)
+            # 3. Put them back, for the next pair.
             for out in (i, l):
                 if out >= 0:
                     taken[out] = True

@@ -1,4 +1,11 @@
-"""One step of greedy selection: correlations and squared lengths after a new direction, and the next best column."""
+"""One step of greedy selection: correlations and squared lengths after a new direction, and the next best column.
+
+Let r be the residual of least squares on the columns selected so far, and u what their span leaves of a column x. Since
+r is orthogonal to that span, ``u'r = x'r``, and adding x lowers the residual sum of squares by
+what u alone explains of r: ``(x'r)^2 / |u|^2``. After the new unit direction q, both numbers follow from one product
+per column: ``x'r`` loses ``(q'r) (q'x)``, and ``|u|^2`` loses ``(q'x)^2``. So a step costs one pass over the design for
+``q'x`` and O(n_features) here.
+"""
 
 import numpy as np
 
@@ -61,6 +68,7 @@ def advance(
     """
     best, winner = 0.0, -1
     for j in range(correlations.size):
+        # Both updates are differences and cancel: callers confirm the winner from the column itself.
         projection = inner[j]
         remaining = left[j] - projection * projection
         correlation = correlations[j] - coordinate * projection

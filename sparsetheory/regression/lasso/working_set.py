@@ -72,6 +72,7 @@ def duality_gap(energy: float, fit: float, square: float, penalty: float, larges
     -------
     float
     """
+    # Primal value: square / 2 + penalty. Dual value at the point c r: c fit - c^2 square / 2, largest at fit / square.
     if square <= 0.0:
         return penalty
     scale = fit / square
@@ -84,10 +85,8 @@ def duality_gap(energy: float, fit: float, square: float, penalty: float, larges
 class WorkingSetSolver:
     """Solve a sequence of penalised least-squares problems, each started from the last.
 
-    Every feature has an upper bound on its correlation with the residual: the value at its last evaluation plus its
-    norm times the way the residual has travelled since. Only features whose bound reaches their threshold are looked
-    at again; for the l1 norm, a sphere around the dual point (Fercoq, Gramfort and Salmon 2015) removes features until
-    the strength changes.
+    The members of a working set are solved for exactly while all other features stay at zero. The others whose
+    conditions of optimality are violated most then join, until no condition is violated.
 
     Parameters
     ----------
@@ -100,6 +99,23 @@ class WorkingSetSolver:
         optimality conditions otherwise.
     max_iter : int
         Working sets for each strength.
+
+    Notes
+    -----
+    *Few correlations are evaluated.* A feature may stay at zero while its correlation ``|x_j'r| / n`` with the
+    residual r is at most a limit (alpha for the l1 norm). When the residual moves from r to r', that correlation
+    changes by at most ``|x_j| |r' - r| / n`` (Cauchy and Schwarz). The solver adds up the moves, divided by
+    ``sqrt(n)``, in `travelled`, and notes in `stamp` what the sum was when a feature was last evaluated. So
+    ``|correlation| + norms * (travelled - stamp)`` bounds the correlation of every feature at any time, and only
+    features whose bound exceeds their limit need another product with their column.
+
+    *Features are removed (l1 norm).* The dual objective is strongly concave: a dual point whose gap is g is within
+    ``sqrt(2 g)`` of the best one, in root mean squares. A feature whose correlation with the dual point stays below
+    alpha by more than its norm times that is zero at the minimum (the gap-safe sphere of Fercoq, Gramfort and Salmon
+    2015). It is not looked at again until the strength changes.
+
+    *Cost.* One Gram block per new member, one product with a column per evaluation, and exact solutions of the size of
+    the working set. No step passes over the whole design unless nearly all bounds are too weak.
     """
 
     def __init__(self, quadratic: Quadratic, penalty: Penalty, *, tol: float = 1e-6, max_iter: int = 100) -> None:
@@ -138,8 +154,10 @@ class WorkingSetSolver:
         tolerance = self._tolerance()
         sharp = _SHARPER * tolerance
         for iteration in range(1, self.max_iter + 1):  # noqa: B007
+            # 1. Solve on the working set; the residual moves.
             self._minimise(alpha, sharp)
             self.travelled += quadratic.move(self.active.w[: self.active.size])
+            # 2. Bound the correlations of all features, and evaluate those that the bounds do not settle.
             bound = self._refresh(limit, alive)
             outside = np.flatnonzero(alive & ~self.is_member & (bound > limit))
             gap, scale = self._gap(alpha, bound, alive) if self.is_l1 else (self._violation(alpha, bound, outside), 1.0)
@@ -148,8 +166,10 @@ class WorkingSetSolver:
                     "X, y and alpha must have products and squares in the range of float64, and a gram must be "
                     f"positive semidefinite; the fit reached a gap of {gap}"
                 )
+            # 3. Remove features that the gap proves to be zero.
             if self.is_l1:
                 alive &= self.is_member | (scale * bound + self.norms * np.sqrt(2 * gap) >= alpha)
+            # 4. Stop, or sharpen the solution where no feature is missing, or let the most violating features join.
             if gap <= tolerance or (outside.size == 0 and sharp < _SHARPEST * tolerance):
                 break
             if outside.size == 0:
