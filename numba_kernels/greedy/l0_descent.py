@@ -53,7 +53,8 @@ def l0_sweep(
     Returns
     -------
     int
-        Number of features after the whole sweep; else the place in the order of the first feature whose row is needed and not known.
+        Number of features after the whole sweep; else the place in the order of the first feature whose row is needed
+        and not known.
     """
     for k in range(start, order.size):
         j = order[k]

@@ -30,7 +30,7 @@ class _FreePart:
     ----------
     basis : ndarray of shape (n_samples, rank)
         Orthonormal, orthogonal to the constant if that is fitted.
-    inverse : ndarray of shape (m, rank)
+    inverse : ndarray of shape (n_free, rank)
         Turns coordinates in the basis into coefficients of minimal norm for columns of length one.
     constant : ndarray of shape (n_samples, 1) or None
         Unit vector of the constant.
@@ -257,11 +257,11 @@ def check_row_weights(sample_weight: ArrayLike, X: Any) -> tuple[Float64Array, f
     if not np.isfinite(largest) or np.isnan(weights).any():
         raise ValueError(f"sample_weight must be finite; got {largest}")
     # The sum of weights near the largest number would leave the range.
-    shares = weights / largest
-    mean = largest * float(shares.mean())
+    relative = weights / largest
+    mean = largest * float(relative.mean())
     if not np.isfinite(mean * weights.size):
         raise ValueError(f"sample_weight must have a finite sum; its mean is {mean:.3g}")
-    return np.sqrt(shares / shares.mean()), mean
+    return np.sqrt(relative / relative.mean()), mean
 
 
 def _weighted_means(X: Any, roots: Float64Array) -> Float64Array:

@@ -129,5 +129,5 @@ def _summary(key: tuple[str, str, str], group: Sequence[RecoveryRecord]) -> Reco
     )
 
 
-def _order_statistic(values: Sequence[float], level: float) -> float:
-    return float(np.quantile(values, level, method="inverted_cdf")) if values else math.nan
+def _order_statistic(values: Sequence[float], probability: float) -> float:
+    return float(np.quantile(values, probability, method="inverted_cdf")) if values else math.nan

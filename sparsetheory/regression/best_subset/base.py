@@ -1,4 +1,4 @@
-"""What iterative methods for a fixed number of features share: checks, the best iterate, repeated supports."""
+"""What iterative methods for a fixed number of features have in common: checks, the best iterate, repetitions."""
 
 import warnings
 from collections.abc import Iterator, Mapping

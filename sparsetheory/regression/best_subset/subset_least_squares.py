@@ -47,9 +47,9 @@ class SupportFit:
 
     Attributes
     ----------
-    support : ndarray of int, shape (s,)
+    support : ndarray of int, shape (n_selected,)
         Features.
-    coef : ndarray of shape (s,)
+    coef : ndarray of shape (n_selected,)
         Coefficients of their unit columns.
     residual : ndarray of shape (rank,)
         Residual in coordinates of the span of the included columns.
@@ -64,11 +64,11 @@ class SupportFit:
 
 
 class SubsetLeastSquares:
-    """A design with unit columns, of which few are ever touched.
+    """Least squares on many small subsets of unit columns, of which few are ever touched.
 
-    The columns tried so far are kept as coordinates in an orthonormal basis of their span. A least-squares problem on
-    s of them then has as many rows as the basis has columns, whatever the number of samples, and the condition number
-    is not squared as it would be by a Gram matrix.
+    The columns included so far are kept as coordinates in an orthonormal basis of their span. A least-squares problem
+    on some of them then has as many rows as the basis has columns, whatever the number of samples, and the condition
+    number is not squared as it would be by a Gram matrix.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class SubsetLeastSquares:
         self.rest_square = float(self._rest @ self._rest)
 
     def coordinates(self, support: IndexArray) -> Float64Array:
-        """Return included unit columns in the basis, shape (rank, s)."""
+        """Return included unit columns in the basis, shape (rank, n_selected)."""
         return self._coordinates[self._place[support]].T
 
     def fit(self, support: IndexArray, ridge: float = 0.0) -> SupportFit:
@@ -169,7 +169,7 @@ class SubsetLeastSquares:
         return self.inverse_norms * self.columns.correlate(self._rest + self._span @ left)
 
     def gram(self, features: IndexArray) -> Float64Array:
-        """Return the inner products of all unit columns with some unit columns, shape (n_features, m)."""
+        """Return the inner products of all unit columns with some unit columns, shape (n_features, n_selected)."""
         unit = self.columns.take(features) * self.inverse_norms[features]
         return self.inverse_norms[:, None] * self.columns.correlate(unit)
 

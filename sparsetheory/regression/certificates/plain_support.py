@@ -33,7 +33,7 @@ class PlainSupport:
 
     Attributes
     ----------
-    support : ndarray of int, shape (s,)
+    support : ndarray of int, shape (n_selected,)
         Features of the model: forced, or with coefficients that are not zero.
     residual : ndarray of shape (n_samples,)
         What the model leaves of the response.

@@ -81,9 +81,12 @@ class ForwardSearch:
 
     def propose(self) -> Candidate | None:
         """Return the best column, once its score is confirmed by the column itself; None if no column is left."""
+        # 1. The best column by updated numbers, which are sums of differences and may flatter a column.
         index, score = self._account()
         examined: set[int] = set()
         while index >= 0:
+            # 2. What the column itself says. It is accepted if that confirms its score; else its numbers are corrected,
+            # and the best column is looked for again.
             candidate = self._examine(index)
             # `not >`, so that NaN depends. A column that comes back is the best: its score is its own by now.
             dependent = not candidate.square > self.floors[index]

@@ -26,13 +26,13 @@ class ForwardPath:
 
     Attributes
     ----------
-    indices : ndarray of int, shape (steps,)
+    indices : ndarray of int, shape (n_steps,)
         Selected columns.
-    gains : ndarray of shape (steps,)
+    gains : ndarray of shape (n_steps,)
         Drop of the residual sum of squares in each step.
-    rss : ndarray of shape (steps + 1,)
+    rss : ndarray of shape (n_steps + 1,)
         Residual sum of squares before the first and after each step.
-    basis : ndarray of shape (n_samples, steps)
+    basis : ndarray of shape (n_samples, n_steps)
         Orthonormal; the first t columns span what the first t selected columns span, after the projection.
     """
 
@@ -84,7 +84,7 @@ def forward_path(
     the columns are updated by differences, which cancel; the winner of every step is therefore formed explicitly, and
     is replaced if its own gain is below what the differences promised. The residual sum of squares falls in each step
     by the square of the correlation over what is left of the column's square. Classical: Pati, Rezaiifar and
-    Krishnaprasad 1993 (frozen); Chen, Billings and Luo 1989.
+    Krishnaprasad 1993 (`fixed_norms`); Chen, Billings and Luo 1989.
 
     Examples
     --------
@@ -113,12 +113,12 @@ def forward_path(
 
 
 def feature_cost(noise_std: float, n_features: int) -> float:
-    """Return ``2 sigma^2 log d``, about what the best of d features of pure noise gains."""
+    """Return ``2 noise_std^2 log n_features``, about what the best of many features of pure noise gains."""
     return float(2 * noise_std**2 * np.log(max(n_features, 2)))
 
 
 def choose_length(path: ForwardPath, n_samples_left: float, n_features: int) -> tuple[int, float]:
-    r"""Choose how many steps of a path to keep when the noise level is not known.
+    r"""Choose how many steps of a path to keep when the noise is not known.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def choose_length(path: ForwardPath, n_samples_left: float, n_features: int) -> 
         The minimiser over t of :math:`\sum_{s < t} (n - s - 1) \log(rss_{s+1} / rss_s) + 2 t \log d`, over the whole
         path, so that a step may pay only together with later ones; at most n / 5, because the logarithm of a residual
         that interpolates has no lower limit.
-    sigma : float
+    noise_std : float
         ``sqrt(rss / (n - length))``.
 
     Notes
@@ -149,8 +149,8 @@ def choose_length(path: ForwardPath, n_samples_left: float, n_features: int) -> 
     --------
     >>> import numpy as np
     >>> path = ForwardPath(np.arange(2), np.array([90.0, 1.0]), np.array([100.0, 10.0, 9.0]), np.empty((20, 2)))
-    >>> length, sigma = choose_length(path, 20, 100)
-    >>> length, round(sigma, 4)
+    >>> length, noise_std = choose_length(path, 20, 100)
+    >>> length, round(noise_std, 4)
     (1, 0.7255)
     """
     longest = max(min(path.indices.size, int(n_samples_left // 5)), 0)
@@ -165,7 +165,7 @@ def backward(columns: Float64Array, y: Float64Array, threshold: float, *, min_si
 
     Parameters
     ----------
-    columns : ndarray of shape (n_samples, c)
+    columns : ndarray of shape (n_samples, n_columns)
         Columns of a model.
     y : ndarray of shape (n_samples,)
         Response.
@@ -216,14 +216,14 @@ def refit(columns: Float64Array, y: Float64Array) -> Float64Array:
 
     Parameters
     ----------
-    columns : ndarray of shape (n_samples, c)
+    columns : ndarray of shape (n_samples, n_columns)
         Columns.
     y : ndarray of shape (n_samples,)
         Response.
 
     Returns
     -------
-    ndarray of shape (c,)
+    ndarray of shape (n_columns,)
 
     Examples
     --------

@@ -55,7 +55,7 @@ _N_WARM = 20
 
 
 class _PenalisedModel(SparseLinearModel):
-    """What the two estimators share."""
+    """What the two estimators have in common: the path on validated data, and one solution of it as the model."""
 
     penalty: str | Penalty
     weights: ArrayLike | None

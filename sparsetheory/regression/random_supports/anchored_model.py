@@ -93,7 +93,7 @@ class AnchoredModel(SparseLinearModel):
         if self.solver != "lasso":
             return f"no theorem bounds the error of solver={self.solver!r}"
         if self.noise_std is None:
-            return "the noise level is estimated; a bound needs noise_std"
+            return "the noise is estimated; a bound needs noise_std"
         if self.ensemble != "best" or self.n_draws > 1:
             return "several draws: the bound is one for a single draw"
         if any(fit.alpha < default_alpha(fit.noise_std, data.n_samples, data.n_features) * (1 - 1e-12) for fit in fits):

@@ -65,7 +65,7 @@ def select_anchors(
         failures alone imply, on average, a fraction of at most k / (F + 1).
     support_prior : array-like of shape (n_features,), optional
         Relative probabilities of features in the support; uniform by default. A support is the first k distinct ones
-        of independent draws. The same law draws random anchors.
+        of independent draws. Random anchors are drawn alike.
     forced : array-like of int or bool mask, optional
         Columns that are anchors in any case.
     rtol : float
@@ -104,10 +104,10 @@ def select_anchors(
     Copies of a column are harmless: of dependent columns in a support, an independent subset is tested. With a prior,
     the bound for random anchors is that for supports of k independent draws, equal ones counted once.
 
-    Ours, in the sense of phase 1 of Chandrasekaran, Meka and Stavropoulos, arXiv:2511.06211. The certificate is exact:
-    supports that fail with probability above `delta` pass ``n = log((F + 1)(F + 2) / beta) / delta`` times, with ``beta
-    = 1 - confidence``, in a row with probability at most ``(1 - delta)^n < beta / ((F + 1)(F + 2))``, which over all
-    numbers of failures F adds up to `beta`. More anchors never hurt, since distances to them only shrink.
+    Ours, in the sense of the first phase of Chandrasekaran, Meka and Stavropoulos, arXiv:2511.06211. The certificate is
+    exact: supports that fail with probability above `delta` pass ``n = log((F + 1)(F + 2) / beta) / delta`` times, with
+    ``beta = 1 - confidence``, in a row with probability at most ``(1 - delta)^n < beta / ((F + 1)(F + 2))``, which over
+    all numbers of failures F adds up to `beta`. More anchors never hurt, since distances to them only shrink.
 
     Examples
     --------

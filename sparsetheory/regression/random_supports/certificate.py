@@ -42,7 +42,7 @@ class PredictionCertificate(Certificate):
     with m anchor dimensions, compatibility bound :math:`\alpha`, signal size B, duality gap g (the tolerance of the
     solver) and e the rounding of the least-squares fit of the anchors (ours; see
     :func:`sparsetheory.regression.theory.prediction_bound`). `measured` is the same with the gap and the rounding that
-    are in the data. No theorem covers the greedy solvers, an estimated noise level, smaller strengths, anchors that are
+    are in the data. No theorem covers the greedy solvers, an estimated noise, smaller strengths, anchors that are
     not certified, averages, or the best of several draws: the status is then "not applicable", and `bound` is NaN.
 
     Attributes

@@ -16,7 +16,7 @@ _EPS = float(np.finfo(np.float64).eps)
 _DEPENDENT = 1e-11
 # Steps of the forward selection that estimates the noise.
 _STEPS = 30
-# The right noise level is refuted at most this often by noise alone.
+# The right standard deviation is refuted at most this often by noise alone.
 _CHANCE = 1e-6
 
 

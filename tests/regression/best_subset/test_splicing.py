@@ -100,7 +100,7 @@ def test_path_reports_the_losses_of_its_supports(seed):
 
 
 @pytest.mark.parametrize(
-    ("criterion", "price"),
+    ("criterion", "cost"),
     [
         ("ebic", np.log(100) + 2 * np.log(30)),
         ("sic", np.log(30) * np.log(np.log(100))),
@@ -108,12 +108,12 @@ def test_path_reports_the_losses_of_its_supports(seed):
         ("aic", 2.0),
     ],
 )
-def test_criteria(rng, criterion, price):
+def test_criteria(rng, criterion, cost):
     X = rng.standard_normal((100, 30))
     y = X[:, 3] - X[:, 4] + 0.7 * rng.standard_normal(100)
     model = SplicingRegressor(criterion=criterion, max_n_nonzero=12).fit(X, y)
     path = model.path_
-    np.testing.assert_allclose(path.criteria, 100 * np.log(2 * path.losses) + price * np.arange(13), rtol=1e-12)
+    np.testing.assert_allclose(path.criteria, 100 * np.log(2 * path.losses) + cost * np.arange(13), rtol=1e-12)
     assert model.n_nonzero_ == model.support_.size == np.argmin(path.criteria)
     assert {3, 4} <= set(model.support_)
     np.testing.assert_array_equal(path.supports[model.n_nonzero_], model.support_)
@@ -126,7 +126,7 @@ def test_default_criterion_finds_the_size():
         X = rng.standard_normal((100, 300))
         y = X[:, 3] - 2 * X[:, 7] + X[:, 20] + 0.5 * rng.standard_normal(100)
         sizes.append(SplicingRegressor().fit(X, y).n_nonzero_)
-    # A useless feature passes the price log n + 2 log d with probability about d P(chi2 > 16) = 0.02.
+    # A useless feature passes the cost log n + 2 log d with probability about d P(chi2 > 16) = 0.02.
     assert sizes.count(3) >= 18
 
 
