@@ -16,9 +16,9 @@ from .datasets.registry import make_design as make_design
 from .datasets.registry import worst_case as worst_case
 from .distances import leave_one_out_distances as leave_one_out_distances
 from .distances import residual_norms as residual_norms
-from .greedy.estimators import OMP as OMP
-from .greedy.estimators import ForwardBackward as ForwardBackward
-from .greedy.estimators import omp_gram as omp_gram
+from .greedy.batch_omp import omp_gram as omp_gram
+from .greedy.forward_backward import ForwardBackward as ForwardBackward
+from .greedy.omp import OMP as OMP
 from .lasso.certificate import LassoCertificate as LassoCertificate
 from .lasso.estimators import WorkingSetLasso as WorkingSetLasso
 from .lasso.estimators import WorkingSetLassoCV as WorkingSetLassoCV

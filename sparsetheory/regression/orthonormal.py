@@ -80,7 +80,7 @@ def extend_basis(basis: Float64Array, columns: Float64Array, rtol: float) -> tup
     return np.asfortranarray(np.hstack([basis, directions])), np.sort(kept)
 
 
-def orthonormal_basis(columns: ArrayLike, rtol: float = 1e-11) -> tuple[Float64Array, IndexArray]:
+def orthonormal_basis(columns: ArrayLike, *, rtol: float = 1e-11) -> tuple[Float64Array, IndexArray]:
     """Return an orthonormal basis of the span of some columns.
 
     Parameters

@@ -42,7 +42,7 @@ def omp_gram(
     n_nonzero : int or None
         Largest number of columns per target; by default as many as there are if `tol` is given, else a tenth.
     tol : float or None
-        A target is done once its squared residual is at most this.
+        Tolerance in the unit of `squares`: a target is done once its squared residual is at most this.
     squares : array-like of shape (n_targets,) or float, optional
         Squared norms of the targets; needed with `tol`.
     n_jobs : int or None

@@ -9,7 +9,7 @@ from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.greedy.forward_search import ForwardSearch
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["ForwardPath", "backward", "choose_length", "feature_cost", "forward_path", "refit"]
+__all__ = ["ForwardPath", "backward", "choose_length", "feature_cost", "forward_path", "refit", "support_coefficients"]
 
 
 # A residual of 1e-14 of the response, squared, is rounding.
@@ -234,6 +234,13 @@ def refit(columns: Float64Array, y: Float64Array) -> Float64Array:
     members, triangle, target, norms = _factor(columns, y)
     coef = np.zeros(columns.shape[1])
     coef[members] = scipy.linalg.solve_triangular(triangle, target) / norms[members]
+    return coef
+
+
+def support_coefficients(columns: Columns, y: Float64Array, support: IndexArray) -> Float64Array:
+    """Return the coefficients of all columns: least squares on a support, zero elsewhere."""
+    coef = np.zeros(columns.n_features)
+    coef[support] = refit(columns.take(support), y)
     return coef
 
 

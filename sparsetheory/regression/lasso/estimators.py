@@ -33,8 +33,9 @@ from sparsetheory.regression.lasso.path import (
     prepare_penalised,
 )
 from sparsetheory.regression.lasso.quadratic import Quadratic
-from sparsetheory.regression.least_squares import LeastSquaresData, check_row_weights
+from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel
+from sparsetheory.regression.row_weights import check_row_weights
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["WorkingSetLasso", "WorkingSetLassoCV"]

@@ -10,7 +10,7 @@ from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsetheory.regression import OMP, ForwardBackward, omp_gram
-from sparsetheory.regression.greedy import estimators
+from sparsetheory.regression.greedy import omp
 
 seeds = st.integers(0, 10**6)
 
@@ -168,7 +168,7 @@ def _targets(rng, n_targets, n=30, d=20):
 def test_many_targets_equal_single_ones(rng, monkeypatch, limits, shared, convert):
     X, Y = _targets(rng, 6)
     weights = rng.uniform(0.5, 2, 30)
-    monkeypatch.setattr(estimators, "_LARGEST_GRAM", 100 if shared else 0)
+    monkeypatch.setattr(omp, "_LARGEST_GRAM", 100 if shared else 0)
     model = OMP(**limits).fit(convert(X), Y, weights)
     singles = [OMP(**limits).fit(X, y, weights) for y in Y.T]
     assert model.coef_ == pytest.approx(np.array([s.coef_ for s in singles]), abs=1e-9)
@@ -181,7 +181,7 @@ def test_many_targets_equal_single_ones(rng, monkeypatch, limits, shared, conver
 @pytest.mark.parametrize("shared", [True, False])
 def test_threads_do_not_change_results(rng, monkeypatch, shared):
     X, Y = _targets(rng, 700 if shared else 5)
-    monkeypatch.setattr(estimators, "_LARGEST_GRAM", 100 if shared else 0)
+    monkeypatch.setattr(omp, "_LARGEST_GRAM", 100 if shared else 0)
     one, two = (OMP(5, n_jobs=n_jobs).fit(X, Y) for n_jobs in (1, 2))
     assert np.array_equal(one.coef_, two.coef_)
     assert np.array_equal(one.n_iter_, two.n_iter_)
