@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
-from sparsetheory.constraints import COUNT, Choice, Several, generator
+from sparsetheory.constraints import COUNT, FLAG, JOBS, Choice, Several, generator
 from sparsetheory.regression.benchmark.methods import check_method, run_method
 from sparsetheory.regression.benchmark.problems import ProblemSize, draw_problems
 from sparsetheory.regression.benchmark.records import RecoveryRecord, RecoverySummary, summarise
@@ -109,6 +109,8 @@ def benchmark_recovery(
     """
     size = ProblemSize(n_samples, n_features, n_nonzero, noise_std, signal_size)
     COUNT.require(n_repetitions=n_repetitions)
+    JOBS.check("n_jobs", n_jobs)
+    FLAG.require(progress=progress)
     modes = _check_modes(modes)
     for name, method in dict(methods).items():
         check_method(name, method)

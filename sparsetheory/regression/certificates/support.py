@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.certificates import Certificate, Status
-from sparsetheory.regression.certificates.plain_support import PlainSupport
+from sparsetheory.regression.certificates.plain_support import PlainSupport, plain_supports
 from sparsetheory.regression.certificates.support_rules import SupportRule
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel
@@ -194,9 +194,7 @@ class SupportCertificate(Certificate):
         return self._judged(fits, self._contradiction(fits)).unless_misstated()
 
     def _fits(self, data: LeastSquaresData) -> list[PlainSupport]:
-        targets = data.raw_y.T if data.raw_y.ndim == 2 else data.raw_y[None]
-        rows = zip(targets, np.atleast_2d(self.coef), np.atleast_1d(self.intercept), strict=True)
-        return [PlainSupport(data, y, coef, float(constant), self.forced) for y, coef, constant in rows]
+        return plain_supports(data, self.coef, self.intercept, self.forced)
 
     def _judged(self, fits: list[PlainSupport], contradiction: str) -> "SupportCertificate":
         measured = max(fit.violation(self.ridge) / (fit.scale or 1.0) for fit in fits)

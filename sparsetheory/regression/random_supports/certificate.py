@@ -9,7 +9,7 @@ from scipy import stats
 
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.constraints import NONNEGATIVE, Integer, generator
-from sparsetheory.regression.certificates.plain_support import PlainSupport
+from sparsetheory.regression.certificates.plain_support import PlainSupport, plain_supports
 from sparsetheory.regression.certificates.support import checked_data
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.random_supports.anchors import Anchors
@@ -39,6 +39,8 @@ class PredictionCertificate(Certificate):
     .. math:: \tfrac1N \|X(\hat w - w^*)\|^2 \le \Bigl(\tfrac{\sigma}{\sqrt N}\sqrt{m + 2\sqrt{mt} + 2t} + e\Bigr)^2
               + \bigl(\sqrt{2 \lambda \alpha B} + \sqrt{2g}\bigr)^2
 
+    where :math:`\delta` is the fraction of supports that the anchors may fail, :math:`1 - \beta` their confidence,
+    :math:`\delta' = 0.1` the chance that the noise exceeds the universal strength, and t a number of the user's choice,
     with m anchor dimensions, compatibility bound :math:`\alpha`, signal size B, duality gap g (the tolerance of the
     solver) and e the rounding of the least-squares fit of the anchors (ours; see
     :func:`sparsetheory.regression.theory.prediction_bound`). `measured` is the same with the gap and the rounding that
@@ -232,9 +234,7 @@ class PredictionCertificate(Certificate):
         return replace(self, measured=float("nan"), status=Status.INVALID, reason=reason)
 
     def _fits(self, data: LeastSquaresData) -> list[PlainSupport]:
-        targets = data.raw_y.T if data.raw_y.ndim == 2 else data.raw_y[None]
-        rows = zip(targets, np.atleast_2d(self.coef), np.atleast_1d(self.intercept), strict=True)
-        return [PlainSupport(data, y, coef, float(constant), data.free) for y, coef, constant in rows]
+        return plain_supports(data, self.coef, self.intercept, data.free)
 
     def _evidence(self, design: PlainAnchored, fits: list[PlainSupport]) -> list[AnchoredEvidence]:
         alphas = np.broadcast_to(self.alpha, len(fits))

@@ -46,7 +46,7 @@ class Weighted(Protocol):
 def support_compatibility(
     X: Any, support: ArrayLike, anchors: Weighted, *, exact: bool = False
 ) -> SupportCompatibility:
-    r"""Return the compatibility of a support: the most :math:`\sum |w_i| D_T(i)` of a signal of size one on S.
+    r"""Return the compatibility of a support: the largest :math:`\sum |w_i| D_T(i)` of a signal of size one on S.
 
     Parameters
     ----------
@@ -73,6 +73,10 @@ def support_compatibility(
 
     Notes
     -----
+    Without anchors, and for columns of root mean square one, this is :math:`\sqrt k` over the compatibility constant of
+    van de Geer and Bühlmann (2009, Electron. J. Stat. 3), for coefficients on S alone: what the l1 norm of a signal of
+    size one can be. Anchors make it small by weighting coefficients with distances.
+
     With :math:`X_S = QR`, the compatibility is :math:`\max_s \|R^{-\top} (s \circ D)\|` over signs; Gray codes change
     one sign at a time, O(2^k k). No ratio exceeds it, and :math:`\sqrt k \|\mathrm{diag}(D) R^{-1}\|` bounds it too.
     Ours.
