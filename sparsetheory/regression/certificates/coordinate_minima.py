@@ -28,7 +28,7 @@ def penalty_values(kind: int, v: Float64Array, alpha: Float64Array, shape: Float
     kind : int
         Tag of the penalty.
     v, alpha, shape : ndarray
-        Sizes of coefficients, strengths of the penalty, and the number beside them; they broadcast.
+        Sizes of coefficients, levels, and the number beside them; they broadcast.
     """
     return np.asarray(_VALUES[kind](v, alpha, shape))
 
@@ -130,13 +130,12 @@ def distance_to_best(
     ----------
     kind : int
         Tag of the penalty.
-    coef, gradient, curvature, alpha, shape : ndarray of shape (n_features,)
-        Coefficients w, negative gradients of the loss there, positive curvatures h, strengths of the penalty and the
-        number beside them.
+    coef, gradient, curvature, alpha, shape : ndarray of shape (d,)
+        Coefficients w, negative gradients of the loss there, positive curvatures h, levels and the number beside them.
 
     Returns
     -------
-    ndarray of shape (n_features,)
+    ndarray of shape (d,)
 
     Examples
     --------

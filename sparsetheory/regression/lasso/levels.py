@@ -11,7 +11,7 @@ from sparsetheory.typing import Float64Array
 
 __all__ = ["largest_level", "level_grid"]
 
-# Rounding errors of a correlation, as a fraction of the norms of its factors.
+# Rounding errors of a correlation, as a share of the norms of its factors.
 _ROUNDINGS = 16 * float(np.finfo(np.float64).eps)
 
 
