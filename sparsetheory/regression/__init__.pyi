@@ -22,11 +22,11 @@ from .greedy.omp import OMP as OMP
 from .lasso.certificate import LassoCertificate as LassoCertificate
 from .lasso.estimators import WorkingSetLasso as WorkingSetLasso
 from .lasso.estimators import WorkingSetLassoCV as WorkingSetLassoCV
+from .lasso.outlier_peeling import OutlierPeelingLasso as OutlierPeelingLasso
 from .lasso.path import RegularizationPath as RegularizationPath
 from .lasso.path import gram_lasso_path as gram_lasso_path
 from .lasso.path import lasso_path as lasso_path
-from .lasso.preconditioned import OutlierPeelingLasso as OutlierPeelingLasso
-from .lasso.preconditioned import PufferLasso as PufferLasso
+from .lasso.puffer import PufferLasso as PufferLasso
 from .random_supports.anchor_certificate import AnchorCertificate as AnchorCertificate
 from .random_supports.anchor_certificate import certify_anchors as certify_anchors
 from .random_supports.anchors import Anchors as Anchors
