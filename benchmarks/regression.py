@@ -264,9 +264,9 @@ def bench_random_supports(quick: bool) -> list[Row]:
     """Compare the whole fit with the product of anchors and design plus one pass per greedy step."""
     n, d, k = (300, 4000, 5) if quick else (800, 40_000, 10)
     X = make_design("clusters", n, d, random_state=0)
-    S = sample_support(X, k, random_state=1)
+    S = sample_support(X, n_nonzero=k, random_state=1)
     y = X[:, S] @ adversarial_coefficients(X, S) + 0.1 * np.random.default_rng(5).standard_normal(n)
-    model = RandomSupportRegressor(k, sigma=0.1, fit_intercept=False, random_state=0)
+    model = RandomSupportRegressor(k, noise_std=0.1, fit_intercept=False, random_state=0)
     ours = best_of(lambda: model.fit(X, y), 4)
     product = best_of(lambda: model.anchors_.Q.T @ X)
     passes = model.path_.indices.size + 1
@@ -283,7 +283,7 @@ n, d, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 X = np.memmap(path, dtype=np.float32, mode="r", shape=(n, d), order="F")
 y = np.load(path + ".npy")
 started = time.perf_counter()
-RandomSupportRegressor(10, sigma=0.1, random_state=0).fit(X, y)
+RandomSupportRegressor(10, noise_std=0.1, random_state=0).fit(X, y)
 print(time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
 """
 
@@ -343,7 +343,7 @@ def _bench_many_targets(quick: bool, rng: np.random.Generator) -> list[Row]:
     task = f"OMP, {targets} targets, 144x576, {k} steps"
 
     def ours() -> Any:
-        return omp_gram(gram, (D.T @ Y).T, k)
+        return omp_gram(gram, (D.T @ Y).T, n_nonzero=k)
 
     ours()
     rows = []
@@ -377,7 +377,8 @@ def bench_splicing(quick: bool) -> list[Row]:
     return rows
 
 
-# Median errors over sigma^2 of a first prototype, N=300, d=1000, k=6, sigma=0.1, coefficients "min".
+# Median errors over the variance of the noise of a first prototype: 300 rows, 1000 columns, 6 coefficients chosen by
+# "min", noise of standard deviation 0.1.
 _EXPECTED = {
     "gaussian": 0.024,
     "clusters15": 0.021,
@@ -393,24 +394,24 @@ _SEPARATED = {"clusters15": 20.0, "tree": 20.0}
 
 def bench_table(quick: bool) -> list[Row]:
     """Median errors of anchors with forward-backward selection beside a prototype and the best method without."""
-    n, d, k, sigma = 300, 1000, 6, 0.1
+    n, d, k, noise_std = 300, 1000, 6, 0.1
     peers: dict[str, Any] = {
-        "Lasso": WorkingSetLasso(theory.universal_alpha(sigma, n, d, 0.1), fit_intercept=False),
+        "Lasso": WorkingSetLasso(theory.universal_alpha(noise_std, n, d, 0.1), fit_intercept=False),
         "OMP": OMP(k, fit_intercept=False),
         "splicing": SplicingRegressor(k, fit_intercept=False),
     }
     if abess := _optional("abess"):
         peers["abess"] = abess.LinearRegression(support_size=k, thread=1, fit_intercept=False)
-    anchored = RandomSupportRegressor(k, sigma=sigma, fit_intercept=False, random_state=0)
+    anchored = RandomSupportRegressor(k, noise_std=noise_std, fit_intercept=False, random_state=0)
     records = benchmark_recovery(
         {"ours": anchored, **peers},
         list(_EXPECTED),
         modes=("min",),
-        n_rep=1 if quick else 25,
-        N=n,
-        d=d,
-        k=k,
-        sigma=sigma,
+        n_repetitions=1 if quick else 25,
+        n_samples=n,
+        n_features=d,
+        n_nonzero=k,
+        noise_std=noise_std,
     )
     rows = []
     for design, expected in _EXPECTED.items():

@@ -1,4 +1,10 @@
-"""The largest norm of a signed sum of rows."""
+"""The largest norm of a signed sum of rows.
+
+All ``2^k`` sign vectors are visited in the order of a Gray code, in which neighbours differ by one sign: a step changes
+the sum by twice one row, O(p), and not by a new sum of k rows. The sign to flip in step t is the number of trailing
+zeros of t (first 0, then 1, 0, 2, 0, 1, 0, 3, ...). A sum and its negative have the same norm, so the last sign never
+changes and ``2^(k - 1)`` sums are enough.
+"""
 
 import numpy as np
 
@@ -22,18 +28,20 @@ def largest_signed_norm(rows: Float64Array) -> float:
     float
     """
     k, p = rows.shape
+    # 1. All signs are +1: the total is the sum of the rows.
     total = np.zeros(p)
     signs = np.ones(k)
     for i in range(k):
         for j in range(p):
             total[j] += rows[i, j]
     best = 0.0
-    # The last sign stays: a sum and its negative have one norm. Gray codes change one sign per step.
     for step in range(1, 2 ** max(k - 1, 0) + 1):
+        # 2. The norm of the current sum.
         square = 0.0
         for j in range(p):
             square += total[j] * total[j]
         best = max(best, square)
+        # 3. The sign to flip: the number of trailing zeros of the step. After the last norm it does not matter.
         i, rest = 0, step
         while rest % 2 == 0:
             rest //= 2

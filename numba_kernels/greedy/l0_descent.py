@@ -1,8 +1,10 @@
-"""Descent on ``|y - Ub|^2 / 2 + price * #{b != 0} + ridge * |b|^2`` with unit columns U, one or two features at a time.
+"""Descent on ``|y - Ub|^2 / 2 + cost * #{b != 0} + ridge * |b|^2`` with unit columns U, one or two features at a time.
 
-All kernels see the data through ``c = U'(y - Ub)`` and rows of the Gram matrix ``U'U``. A unit column of zeros has
-``c = 0`` and is never touched. With ``h = 1 + 2 ridge``, the best value of one coefficient is ``v / h`` and lowers the
-objective by ``v^2 / (2h) - price``, where v is the inner product of its column with the residual without it.
+All kernels see the data through the correlations ``c = U'(y - Ub)`` and rows of the Gram matrix ``U'U``. A unit column
+of zeros has ``c = 0`` and is never touched. Let ``h = 1 + 2 ridge`` be the curvature, and v the inner product of a
+column with the residual without its own term: ``v = c + b``. As a function of its coefficient t alone, the objective is
+``h t^2 / 2 - v t`` plus the cost where t is not zero. So the best value is ``v / h``, and it lowers the objective by
+``v^2 / (2h) - cost`` against zero.
 """
 
 import numpy as np
@@ -21,67 +23,77 @@ _PARALLEL = 1e-12
 
 @kernel
 def l0_sweep(
-    b: Float64Array,
-    c: Float64Array,
+    coef: Float64Array,
+    correlations: Float64Array,
     order: Int64Array,
     start: int,
     gram: Float64Array,
     place: Int64Array,
-    price: float,
-    h: float,
+    cost: float,
+    curvature: float,
     least_gain: float,
 ) -> int:
-    """Minimise over one coefficient after another; `b` and `c` are updated in place.
+    """Minimise over one coefficient after another; `coef` and `correlations` are updated in place.
 
     Parameters
     ----------
-    b, c : ndarray of shape (d,)
+    coef, correlations : ndarray of shape (n_features,)
         Coefficients and inner products with the residual.
-    order : ndarray of shape (d,)
+    order : ndarray of shape (n_features,)
         Order of the sweep.
     start : int
         Place in the order to start from.
-    gram : ndarray of shape (capacity, d)
+    gram : ndarray of shape (capacity, n_features)
         Known rows of the Gram matrix.
-    place : ndarray of shape (d,)
+    place : ndarray of shape (n_features,)
         Row of each feature in `gram`, or -1.
-    price, h, least_gain : float
+    cost, curvature, least_gain : float
         As above; a zero coefficient changes only where that gains more than `least_gain`.
 
     Returns
     -------
     int
-        d after the whole sweep; else the place in the order of the first feature whose row is needed and not known.
+        Number of features after the whole sweep; else the place in the order of the first feature whose row is needed
+        and not known.
     """
     for k in range(start, order.size):
         j = order[k]
-        v = c[j] + b[j]
-        worth = v * v / (2.0 * h)
-        keep = worth >= price if b[j] != 0.0 else worth > price + least_gain
-        new = v / h if keep else 0.0
-        change = new - b[j]
+        # 1. The best value of this coefficient, and whether it is worth its cost. A coefficient that is zero has to
+        # gain a little more, so that rounding does not make the sweeps go back and forth.
+        v = correlations[j] + coef[j]
+        worth = v * v / (2.0 * curvature)
+        keep = worth >= cost if coef[j] != 0.0 else worth > cost + least_gain
+        new = v / curvature if keep else 0.0
+        change = new - coef[j]
         if abs(change) <= _STILL * abs(new):
             continue
+        # 2. The change needs a row of the Gram matrix; the caller computes missing ones and comes back.
         row = place[j]
         if row < 0:
             return k
-        b[j] = new
-        for i in range(c.size):
-            c[i] -= change * gram[row, i]
+        # 3. The residual loses change * column j, and all correlations change with it.
+        coef[j] = new
+        for i in range(correlations.size):
+            correlations[i] -= change * gram[row, i]
     return order.size
 
 
 @kernel
 def best_swap(
-    b: Float64Array, c: Float64Array, support: Int64Array, gram: Float64Array, place: Int64Array, h: float
+    coef: Float64Array,
+    correlations: Float64Array,
+    support: Int64Array,
+    gram: Float64Array,
+    place: Int64Array,
+    curvature: float,
 ) -> tuple[int, int, float]:
     """Find the exchange of one selected feature for another that lowers the objective most, the others being fixed.
 
     Parameters
     ----------
-    b, c, gram, place, h
+    coef, correlations, gram, place, curvature
         As in :func:`l0_sweep`; the rows of selected features are known.
-    support : ndarray of shape (s,)
+    support : ndarray of shape (n_selected,)
         Selected features.
 
     Returns
@@ -89,17 +101,19 @@ def best_swap(
     out, into : int
         The features.
     gain : float
-        Drop of the objective; zero where no exchange lowers it. O(s * d).
+        Drop of the objective; zero where no exchange lowers it. O(n_selected * n_features).
     """
     best_out, best_in, best_gain = -1, -1, 0.0
     for i in support:
+        # Without feature i the residual gains its term: v_j = c_j + b_i <u_i, u_j>, and feature i itself is worth
+        # own^2 / (2h).
         row = place[i]
-        own = c[i] + b[i]
-        for j in range(c.size):
-            if b[j] != 0.0:
+        own = correlations[i] + coef[i]
+        for j in range(correlations.size):
+            if coef[j] != 0.0:
                 continue
-            v = c[j] + b[i] * gram[row, j]
-            gain = (v * v - own * own) / (2.0 * h)
+            v = correlations[j] + coef[i] * gram[row, j]
+            gain = (v * v - own * own) / (2.0 * curvature)
             if gain > best_gain:
                 best_out, best_in, best_gain = i, j, gain
     return best_out, best_in, best_gain
@@ -107,22 +121,25 @@ def best_swap(
 
 @kernel
 def _best_addition(
-    v: Float64Array, taken: BoolArray, gram: Float64Array, price: float, h: float
+    correlations: Float64Array, taken: BoolArray, gram: Float64Array, cost: float, curvature: float
 ) -> tuple[int, int, float]:
     """Find the at most two free features that lower the objective most; -1 stands for none."""
     first, second, best = -1, -1, 0.0
-    for j in range(v.size):
+    for j in range(correlations.size):
         if taken[j]:
             continue
-        alone = v[j] * v[j] / (2.0 * h) - price
+        v = correlations[j]
+        alone = v * v / (2.0 * curvature) - cost
         if alone > best:
             first, second, best = j, -1, alone
-        for l in range(j + 1, v.size):
+        for l in range(j + 1, correlations.size):
+            # The best pair solves [[h, g], [g, h]] t = v: it gains v' [[h, g], [g, h]]^{-1} v / 2, less two costs.
             g = gram[j, l]
-            sine = h * h - g * g
-            if taken[l] or sine <= _PARALLEL * h * h:
+            sine = curvature * curvature - g * g
+            if taken[l] or sine <= _PARALLEL * curvature * curvature:
                 continue
-            both = (h * (v[j] * v[j] + v[l] * v[l]) - 2.0 * g * v[j] * v[l]) / (2.0 * sine) - 2.0 * price
+            w = correlations[l]
+            both = (curvature * (v * v + w * w) - 2.0 * g * v * w) / (2.0 * sine) - 2.0 * cost
             if both > best:
                 first, second, best = j, l, both
     return first, second, best
@@ -130,15 +147,20 @@ def _best_addition(
 
 @kernel
 def best_pair_move(
-    b: Float64Array, c: Float64Array, support: Int64Array, gram: Float64Array, price: float, h: float
+    coef: Float64Array,
+    correlations: Float64Array,
+    support: Int64Array,
+    gram: Float64Array,
+    cost: float,
+    curvature: float,
 ) -> tuple[int, int, int, int, float]:
     """Find the best move that takes out at most two features and puts in at most two, the others being fixed.
 
     Parameters
     ----------
-    b, c, support, price, h
+    coef, correlations, support, cost, curvature
         As above.
-    gram : ndarray of shape (d, d)
+    gram : ndarray of shape (n_features, n_features)
         The whole Gram matrix; row j belongs to feature j.
 
     Returns
@@ -146,29 +168,33 @@ def best_pair_move(
     out1, out2, in1, in2 : int
         Features; -1 for none. A feature may come back in with another coefficient.
     gain : float
-        Drop of the objective; zero where no move lowers it. O(s^2 d^2).
+        Drop of the objective; zero where no move lowers it. O(n_selected^2 * n_features^2).
     """
     moves = (-1, -1, -1, -1, 0.0)
-    taken = b != 0.0
-    v = np.empty_like(c)
+    taken = coef != 0.0
+    left = np.empty_like(correlations)
     s = support.size
     for p in range(-1, s):
-        # q = p stands for taking out feature p alone.
+        # p = -1 stands for taking out none, q = p for taking out feature p alone.
         for q in range(p, s if p >= 0 else 0):
             i, l = (support[p] if p >= 0 else -1), (support[q] if q > p else -1)
-            v[:] = c
+            # 1. Take out: correlations gain the terms of the features, the objective loses their cost and ridge.
+            left[:] = correlations
             gain = 0.0
             for out in (i, l):
                 if out < 0:
                     continue
-                # Taking out raises the loss; the price and the ridge term are saved.
-                gain += price - b[out] * (v[out] + 0.5 * b[out]) + 0.5 * (h - 1.0) * b[out] * b[out]
-                for j in range(c.size):
-                    v[j] += b[out] * gram[out, j]
+                # Taking out raises the loss; the cost and the ridge term are saved.
+                old = coef[out]
+                gain += cost - old * (left[out] + 0.5 * old) + 0.5 * (curvature - 1.0) * old * old
+                for j in range(correlations.size):
+                    left[j] += old * gram[out, j]
                 taken[out] = False
-            first, second, added = _best_addition(v, taken, gram, price, h)
+            # 2. The best addition of at most two features to what is left.
+            first, second, added = _best_addition(left, taken, gram, cost, curvature)
             if gain + added > moves[4]:
                 moves = (i, l, first, second, gain + added)
+            # 3. Put them back, for the next pair.
             for out in (i, l):
                 if out >= 0:
                     taken[out] = True

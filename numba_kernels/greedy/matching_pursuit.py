@@ -75,11 +75,11 @@ def batch_omp(
 
     Parameters
     ----------
-    gram : ndarray of shape (n, n)
+    gram : ndarray of shape (n_features, n_features)
         Inner products of unit columns, C-ordered; single or double precision, which all arithmetic keeps.
-    rows : ndarray of shape (m, n)
+    rows : ndarray of shape (n_targets, n_features)
         Correlations of the columns with each target; overwritten by the coefficients.
-    squares : ndarray of shape (m,)
+    squares : ndarray of shape (n_targets,)
         Squared norms of the targets.
     tol : float
         A target is done once its squared residual is at most this; negative to ignore `squares`.
@@ -88,16 +88,18 @@ def batch_omp(
     dependent : float
         A column of which at most this square is left depends on the selected ones, and ends the selection.
     exhausted : float
-        So does a step that explains at most this share of what is explained already.
+        So does a step that explains at most this fraction of what is explained already.
 
     Returns
     -------
-    ndarray of shape (m,)
+    ndarray of int, shape (n_targets,)
         Columns selected per target.
 
     Notes
     -----
-    O(n k^2 / 2) operations per target of k columns, in rows of length n that stay in the cache.
+    O(n k^2 / 2) operations per target of k columns out of n, in rows of length n that stay in the cache. With R the
+    triangular factor of the selected columns, `factor` holds the rows of R transposed, `values` the coordinates of the
+    target in the directions, and the coefficients solve ``R coef = values``.
     """
     n = gram.shape[0]
     zero = rows.dtype.type(0.0)
@@ -111,7 +113,9 @@ def batch_omp(
         row = rows[t]
         size, explained = 0, zero
         while size < n_nonzero and (tol < zero or squares[t] - explained > tol):
+            # 1. The column most correlated with the residual.
             index = _largest(row, folded)
+            # 2. Its coordinates in the directions so far, and the square that they leave of it.
             weights = factor[size]
             left = gram[index, index]
             for j in range(size):
@@ -120,17 +124,20 @@ def batch_omp(
             if left <= dependent:
                 break
             weights[size] = np.sqrt(left)
+            # 3. The coordinate of the residual in the new direction; its square is what the step explains.
             value = row[index] / weights[size]
             if value * value <= exhausted * explained:
                 break
             values[size], chosen[size] = value, index
             explained += value * value
+            # 4. Products of the new direction with all columns, and the correlations of the new residual.
             if size + 1 < n_nonzero:
                 direction = directions[size]
                 _new_direction(direction, gram[index], directions, weights, size)
                 for p in range(n):
                     row[p] -= value * direction[p]
             size += 1
+        # 5. Back substitution turns coordinates into coefficients.
         row[:] = zero
         for i in range(size - 1, -1, -1):
             value = values[i]

@@ -1,4 +1,11 @@
-"""One step of greedy selection: correlations and squared lengths after a new direction, and the next best column."""
+"""One step of greedy selection: correlations and squared lengths after a new direction, and the next best column.
+
+Let r be the residual of least squares on the columns selected so far, and u what their span leaves of a column x. Since
+r is orthogonal to that span, ``u'r = x'r``, and adding x lowers the residual sum of squares by
+what u alone explains of r: ``(x'r)^2 / |u|^2``. After the new unit direction q, both numbers follow from one product
+per column: ``x'r`` loses ``(q'r) (q'x)``, and ``|u|^2`` loses ``(q'x)^2``. So a step costs one pass over the design for
+``q'x`` and O(n_features) here.
+"""
 
 import numpy as np
 
@@ -14,11 +21,11 @@ def best_column(correlations: Float64Array, left: Float64Array, floors: Float64A
 
     Parameters
     ----------
-    correlations : ndarray of shape (d,)
+    correlations : ndarray of shape (n_features,)
         Inner products of the columns with the residual.
-    left : ndarray of shape (d,)
+    left : ndarray of shape (n_features,)
         Squared norms of the columns outside what is already fitted.
-    floors : ndarray of shape (d,)
+    floors : ndarray of shape (n_features,)
         A column competes while its squared norm is above its floor.
 
     Returns
@@ -45,9 +52,9 @@ def advance(
 
     Parameters
     ----------
-    correlations, left, floors : ndarray of shape (d,)
+    correlations, left, floors : ndarray of shape (n_features,)
         As in :func:`best_column`; the first two are updated in place.
-    inner : ndarray of shape (d,)
+    inner : ndarray of shape (n_features,)
         Inner products of the columns with the unit vector q.
     coordinate : float
         Inner product of q with the residual, which is removed from it.
@@ -61,9 +68,10 @@ def advance(
     """
     best, winner = 0.0, -1
     for j in range(correlations.size):
-        share = inner[j]
-        remaining = left[j] - share * share
-        correlation = correlations[j] - coordinate * share
+        # Both updates are differences and cancel: callers confirm the winner from the column itself.
+        projection = inner[j]
+        remaining = left[j] - projection * projection
+        correlation = correlations[j] - coordinate * projection
         left[j] = max(remaining, 0.0)
         correlations[j] = correlation
         if remaining > floors[j]:

@@ -217,8 +217,8 @@ def _solve(
         first, present = size if settled else 0, _rounding(a, size)
         noise = max(noise, present)
         limit, least = max(goal, noise), max(entry, noise / a.x.dtype.type(_ROUNDINGS))
-        # Step 1: the atoms with the largest excess over their thresholds, and those within a fraction of it. Two calls with
-        # constants: inlined, neither asks for the sign in its loop, which then vectorises well.
+        # Step 1: the atoms with the largest excess over their thresholds, and those within a fraction of it. Two calls
+        # with constants: inlined, neither asks for the sign in its loop, which then vectorises well.
         beyond = _fold(r, p.thresholds, True, a.folded) if p.positive else _fold(r, p.thresholds, False, a.folded)
         if beyond > least:
             cut, before = min(max(share * beyond, least), beyond), size

@@ -12,10 +12,10 @@ from sparsetheory.proofs_checks.random_supports.instances import classic
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.regression import NIHT, L0SwapRegressor
 from sparsetheory.regression.best_subset.splicing_search import splice
-from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns
+from sparsetheory.regression.best_subset.subset_least_squares import SubsetLeastSquares
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.greedy.stepwise import forward_path
-from sparsetheory.regression.lasso.lasso_solver import solve_lasso
+from sparsetheory.regression.lasso.working_set import solve_lasso
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 # Least squares and sums over at most 60 rows, on columns that are up to 30 times closer to each other than their norm.
@@ -24,26 +24,26 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class _Regression:
-    """Unit columns, a response, and where on the range of levels to fit."""
+    """Unit columns, a response, and where on the range of strengths to fit."""
 
     X: Float64Array
     y: Float64Array
-    share: float
+    fraction: float
     size: int
 
     @property
-    def level(self) -> float:
-        """A level of the l1 norm at which something is selected."""
-        return self.share * float(np.abs(self.X.T @ self.y).max()) / self.y.size
+    def alpha(self) -> float:
+        """A strength of the l1 norm at which something is selected."""
+        return self.fraction * float(np.abs(self.X.T @ self.y).max()) / self.y.size
 
 
-def _draw(n: int, d: int, size: int, spread: float, share: float, seed: int) -> _Regression:
+def _draw(n: int, d: int, size: int, spread: float, fraction: float, seed: int) -> _Regression:
     rng = np.random.default_rng(seed)
     heads = rng.standard_normal((n, 4))[:, rng.integers(4, size=d)]
     X = heads + spread * rng.standard_normal((n, d))
     X /= np.linalg.norm(X, axis=0)
     w = rng.standard_normal(d) * (rng.random(d) < 0.2)
-    return _Regression(np.asfortranarray(X), X @ w + 0.1 * rng.standard_normal(n), share, size)
+    return _Regression(np.asfortranarray(X), X @ w + 0.1 * rng.standard_normal(n), fraction, size)
 
 
 def _regressions() -> st.SearchStrategy[_Regression]:
@@ -66,22 +66,22 @@ def _squares(problem: _Regression, support: IndexArray) -> float:
 
 def _lasso(problem: _Regression, tol: float) -> tuple[Float64Array, float, BoolArray]:
     d = problem.X.shape[1]
-    solution = solve_lasso(Columns(problem.X), problem.y, np.full(d, problem.level), tol=tol)
+    solution = solve_lasso(Columns(problem.X), problem.y, np.full(d, problem.alpha), tol=tol)
     coef = np.zeros(d)
     coef[solution.indices] = solution.values
     return coef, solution.gap, solution.screened
 
 
-def _optimality(problem: _Regression, share: float = 1.0) -> Measurement:
-    r"""Compare correlations with the residual of an approximate Lasso with the level and what its gap allows.
+def _optimality(problem: _Regression, factor: float = 1.0) -> Measurement:
+    r"""Compare correlations with the residual of an approximate Lasso with the strength and what its gap allows.
 
     The loss is strongly convex in the prediction, so that a gap g puts the residual within :math:`\sqrt{2ng}` of that
-    of the minimiser, whose correlations are at most the level.
+    of the minimiser, whose correlations are at most the strength.
     """
     coef, gap, _ = _lasso(problem, 1e-3)
     n = problem.y.size
     correlations = np.abs(problem.X.T @ (problem.y - problem.X @ coef)) / n
-    return Measurement.worst(correlations, share * problem.level + np.sqrt(2 * n * gap) / n, problem.level)
+    return Measurement.worst(correlations, factor * problem.alpha + np.sqrt(2 * n * gap) / n, problem.alpha)
 
 
 lasso_optimality = Claim(
@@ -101,7 +101,7 @@ def _screened(problem: _Regression, proved: bool = True) -> Measurement:
     loose, _, screened = _lasso(problem, 1e-2)
     exact = _lasso(problem, 1e-13)[0]
     if not proved:
-        screened = np.abs(problem.X.T @ (problem.y - problem.X @ loose)) < problem.level * problem.y.size
+        screened = np.abs(problem.X.T @ (problem.y - problem.X @ loose)) < problem.alpha * problem.y.size
     return Measurement(float(np.abs(exact[screened]).max(initial=0.0)), 0.0, max(float(np.abs(exact).max()), 1e-300))
 
 
@@ -145,7 +145,9 @@ stepwise_gain = Claim(
 
 def _orthogonality(problem: _Regression, steps_back: int = 0) -> Measurement:
     """Measure cosines between selected columns and the residual of matching pursuit."""
-    path = forward_path(Columns(problem.X), problem.y, np.ones(problem.X.shape[1]), max_steps=problem.size, frozen=True)
+    path = forward_path(
+        Columns(problem.X), problem.y, np.ones(problem.X.shape[1]), max_steps=problem.size, fixed_norms=True
+    )
     basis = path.basis[:, : max(path.indices.size - steps_back, 0)]
     residual = problem.y - basis @ (basis.T @ problem.y)
     return Measurement.worst(np.abs(problem.X[:, path.indices].T @ residual), 0.0, float(np.linalg.norm(problem.y)))
@@ -199,7 +201,7 @@ def _recovery(problem: _Incoherent, factor: float = 1.0) -> Measurement:
     k = min(int(np.ceil(factor * (1 + 1 / coherence) / 2)) - 1, problem.support.size)
     support = problem.support[:k]
     y = problem.X[:, support] @ problem.signs[:k]
-    path = forward_path(Columns(problem.X), y, np.ones(problem.X.shape[1]), max_steps=k, frozen=True)
+    path = forward_path(Columns(problem.X), y, np.ones(problem.X.shape[1]), max_steps=k, fixed_norms=True)
     return Measurement(float(np.setdiff1d(path.indices, support).size), 0.0, 1.0)
 
 
@@ -226,7 +228,7 @@ def _thresholding(problem: _Regression, length: float = 1.0) -> Measurement:
         # A descent need not have settled, and steps that are too long do not.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(problem.X, problem.y)
-    return Measurement(float(np.diff(model.losses_).max(initial=-np.inf)), 0.0, float(model.losses_[0]))
+    return Measurement(float(np.diff(model.history_).max(initial=-np.inf)), 0.0, float(model.history_[0]))
 
 
 thresholding_descent = Claim(
@@ -243,10 +245,10 @@ thresholding_descent = Claim(
 
 def _splices(problem: _Regression) -> Measurement:
     """Measure the largest rise of the loss over the exchanges, whose last value is recomputed from the support."""
-    explored = ExploredColumns(Columns(problem.X), problem.y)
+    subsets = SubsetLeastSquares(Columns(problem.X), problem.y)
     start = np.arange(problem.size)
-    explored.explore(start)
-    found = splice(explored, explored.fit(start), max_exchange=3, max_iter=100, tol=0.0)
+    subsets.include(start)
+    found = splice(subsets, subsets.fit(start), max_exchange=3, max_iter=100, tol=0.0)
     history = [*found.history[:-1], _squares(problem, found.fit.support)]
     return Measurement(float(np.diff(history).max(initial=-np.inf)), 0.0, float(problem.y @ problem.y))
 
@@ -277,8 +279,8 @@ splicing_descent = Claim(
 def _best_exchange(problem: _Regression, swaps: str = "single") -> Measurement:
     """Compare the objective at exit with that after any exchange of one feature, other coefficients kept."""
     n, d = problem.X.shape
-    price = 0.01 * float(problem.y @ problem.y)
-    model = L0SwapRegressor(price / n, swaps=swaps, fit_intercept=False).fit(problem.X, problem.y)
+    cost = 0.01 * float(problem.y @ problem.y)
+    model = L0SwapRegressor(cost / n, swaps=swaps, fit_intercept=False).fit(problem.X, problem.y)
     reached = float(np.sum((problem.y - problem.X @ model.coef_) ** 2)) / 2
     others = [reached + float(problem.y @ problem.y)]
     for i in model.support_:
@@ -293,7 +295,7 @@ no_better_exchange = Claim(
     summary="After a local search no exchange of one feature for another lowers the objective.",
     statement=r"F(\hat w) \le F(\hat w - \hat w_i e_i + t e_j) \text{ for all } i \in \hat S,\ j \notin \hat S,\ t",
     source=classic("Hazimeh, Mazumder (2020)", "partial swap inescapable minima of order 1"),
-    # Moves that gain less than 1e-9 of the price are not made.
+    # Moves that gain less than 1e-9 of the cost are not made.
     verdict=Always(_ROUNDING),
     instances=_regressions,
     evaluate=_best_exchange,

@@ -16,7 +16,7 @@ from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import Anchored, measured, ours
 from sparsetheory.proofs_checks.verdicts import Attains, ScalesAs, WithProbability
 from sparsetheory.regression import make_design, residual_norms, support_compatibility, theory
-from sparsetheory.regression.distances import orthonormal_basis
+from sparsetheory.regression.orthonormal import orthonormal_basis
 from sparsetheory.typing import Float64Array
 
 _LIMIT = 30.0
@@ -49,7 +49,9 @@ class _Draw:
 
 
 def _draw(rng: np.random.Generator, k: int, m: int, groups: int) -> _Draw:
-    return _Draw(make_design("clusters", m + 10, k + m, G=groups, lo=1e-5, hi=1e-4, random_state=rng), k)
+    return _Draw(
+        make_design("clusters", m + 10, k + m, n_clusters=groups, min_scale=1e-5, max_scale=1e-4, random_state=rng), k
+    )
 
 
 def _anchors_needed(k: int, groups: int) -> int:

@@ -14,7 +14,8 @@ from sparsetheory.proofs_checks.random_supports.exact import ExactProblem, exact
 from sparsetheory.proofs_checks.random_supports.instances import Anchored, classic, inspired, ours
 from sparsetheory.proofs_checks.verdicts import Always, Attains, WithProbability
 from sparsetheory.regression import leave_one_out_distances, make_design, residual_norms, support_compatibility, theory
-from sparsetheory.regression.distances import inverse_factor, orthonormal_basis
+from sparsetheory.regression.distances import inverse_factor
+from sparsetheory.regression.orthonormal import orthonormal_basis
 from sparsetheory.typing import Float64Array, IndexArray
 
 
@@ -194,7 +195,7 @@ class _SupportAndAnchors:
 
 @cache
 def _clustered(hi: float) -> Float64Array:
-    return make_design("clusters", 60, 400, G=40, lo=hi / 10, hi=hi, random_state=0)
+    return make_design("clusters", 60, 400, n_clusters=40, min_scale=hi / 10, max_scale=hi, random_state=0)
 
 
 def _draw_anchors(rng: np.random.Generator, hi: float) -> _SupportAndAnchors:

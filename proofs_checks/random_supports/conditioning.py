@@ -26,8 +26,8 @@ _QUICK_TAUS = (1e-1, 1e-3, 1e-6)
 
 @cache
 def _clustered(tau: float) -> tuple[Float64Array, Anchors]:
-    X = make_design("clusters", 300, 600, G=15, lo=tau / 10, hi=tau, random_state=0)
-    return X, select_anchors(X, 6, random_state=0)
+    X = make_design("clusters", 300, 600, n_clusters=15, min_scale=tau / 10, max_scale=tau, random_state=0)
+    return X, select_anchors(X, n_nonzero=6, random_state=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ condition_free_lasso = Claim(
 
 
 def _plain_lasso(trial: Trial) -> Measurement:
-    """Measure the error of the Lasso without anchors at the level that the noise asks for.
+    """Measure the error of the Lasso without anchors at the strength that the noise asks for.
 
     Coefficients that cancel have a large l1 norm, and the Lasso pays for it.
     """

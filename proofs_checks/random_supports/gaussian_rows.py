@@ -19,7 +19,7 @@ class _Refits:
     m: int
     errors: Float64Array
     s2: float
-    sigma: float
+    noise_std: float
     n: int
 
 
@@ -49,7 +49,7 @@ def _excess(instance: _Refits, expected: float | None = None) -> Measurement:
     the refit on the anchors sees it as noise of variance ``sigma^2 + s^2``; the inverse Wishart mean gives the factor.
     """
     if expected is None:
-        expected = theory.gaussian_excess(instance.s2, instance.sigma, instance.m, instance.n)
+        expected = theory.gaussian_excess(instance.s2, instance.noise_std, instance.m, instance.n)
     deviation = abs(float(instance.errors.mean()) - expected)
     return Measurement(deviation, 4.0 * float(instance.errors.std(ddof=1)) / np.sqrt(instance.errors.size))
 
@@ -64,7 +64,7 @@ gaussian_excess = Claim(
         lambda seed, m: _draw_refits(np.random.default_rng(seed), m), st.integers(0, 2**32 - 1), st.integers(3, 30)
     ),
     evaluate=_excess,
-    near_miss=lambda r: _excess(r, r.s2 + r.sigma**2 * r.m / (r.n - r.m - 1)),
+    near_miss=lambda r: _excess(r, r.s2 + r.noise_std**2 * r.m / (r.n - r.m - 1)),
     sweep=Sweep(
         axis="m",
         values=(5.0, 10.0, 20.0, 30.0),

@@ -55,7 +55,7 @@ def _selections() -> st.SearchStrategy[_Selection]:
 def _residuals(V: Float64Array, y: Float64Array, frozen: bool) -> Float64Array:
     """Return residual norms after 0, 1, ... steps, for orthogonal matching pursuit or forward selection."""
     steps = V.shape[0] * 2 // 3
-    path = forward_path(Columns(V), y, np.einsum("ij,ij->j", V, V), max_steps=steps, frozen=frozen)
+    path = forward_path(Columns(V), y, np.einsum("ij,ij->j", V, V), max_steps=steps, fixed_norms=frozen)
     return np.sqrt(np.maximum(path.rss, 0.0))
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sparsetheory.proofs_checks.claim import Source
 from sparsetheory.regression import make_design
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.distances import orthonormal_basis
+from sparsetheory.regression.orthonormal import orthonormal_basis
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = [
@@ -30,9 +30,9 @@ ROUNDING = 1e-8
 
 _DESIGNS: dict[str, dict[str, Any]] = {
     "gaussian": {},
-    "clusters": {"G": 6, "lo": 1e-4, "hi": 1e-1},
-    "lowrank": {"r": 3, "tau": 1e-2},
-    "tree": {"b": 3, "depth": 2},
+    "clusters": {"n_clusters": 6, "min_scale": 1e-4, "max_scale": 1e-1},
+    "lowrank": {"rank": 3, "perturbation": 1e-2},
+    "tree": {"n_children": 3, "depth": 2},
 }
 
 
@@ -69,13 +69,13 @@ class Problem:
 
     Parameters
     ----------
-    X : ndarray of shape (N, d)
+    X : ndarray of shape (n_samples, n_features)
         Columns of root mean square one.
     S, T : ndarray of int
         Support and anchors; they may share columns.
-    w : ndarray of shape (k,)
+    w : ndarray of shape (n_nonzero,)
         Coefficients on the support; the signal has root mean square one.
-    noise : ndarray of shape (N,)
+    noise : ndarray of shape (n_samples,)
     rng_seed : int
         Seed of whatever a claim draws besides.
     """

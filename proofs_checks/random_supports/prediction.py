@@ -26,31 +26,31 @@ from sparsetheory.regression import (
     theory,
 )
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.distances import orthonormal_basis
-from sparsetheory.regression.lasso.lasso_solver import solve_lasso
+from sparsetheory.regression.lasso.working_set import solve_lasso
+from sparsetheory.regression.orthonormal import orthonormal_basis
 from sparsetheory.typing import Float64Array, IndexArray
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """The anchored Lasso of a problem, at the least level that the realised noise allows."""
+    """The anchored Lasso of a problem, at the least strength that the realised noise allows."""
 
     prediction: Float64Array
     off_anchors: Float64Array
-    level: float
+    alpha: float
     gap: float
 
 
-def _fit(problem: Problem, share: float = 1.0) -> _Fit:
-    """Fit with ``alpha = share * max |v_j' xi| / N``, which the theorem allows for shares of at least one."""
+def _fit(problem: Problem, factor: float = 1.0) -> _Fit:
+    """Fit with ``alpha = factor * max |v_j' xi| / N``, which the theorem allows for factors of at least one."""
     columns, weights = problem.columns, problem.distances
     alive = weights > 0
     noise = np.abs(columns.correlate(problem.noise)[alive]) / (problem.n * weights[alive])
-    level = share * max(float(noise.max(initial=0.0)), 1e-12)
+    alpha = factor * max(float(noise.max(initial=0.0)), 1e-12)
     residual = columns.project(problem.y)
-    solution = solve_lasso(columns, residual, level * weights, squares=problem.n * weights**2, tol=1e-10)
+    solution = solve_lasso(columns, residual, alpha * weights, squares=problem.n * weights**2, tol=1e-10)
     off = columns.apply(solution.indices, solution.values)
-    return _Fit(problem.y - residual + off, off, level, solution.gap)
+    return _Fit(problem.y - residual + off, off, alpha, solution.gap)
 
 
 def _pythagoras(problem: Problem, expected: bool = False) -> Measurement:
@@ -60,7 +60,7 @@ def _pythagoras(problem: Problem, expected: bool = False) -> Measurement:
     response's part inside it, and the error there is the noise's; errors inside and outside are orthogonal.
     """
     model = RandomSupportRegressor(
-        problem.S.size, solver="lasso", anchors=problem.T, sigma=1.0, alpha=0.1, fit_intercept=False
+        problem.S.size, solver="lasso", anchors=problem.T, noise_std=1.0, alpha=0.1, fit_intercept=False
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -92,23 +92,23 @@ pythagoras = Claim(
 )
 
 
-def _l1_part(problem: Problem, share: float = 1.0) -> Measurement:
-    r"""Compare the error off the anchors' span with twice the level times the l1 norm of the truth.
+def _l1_part(problem: Problem, factor: float = 1.0) -> Measurement:
+    r"""Compare the error off the anchors' span with twice the strength times the l1 norm of the truth.
 
     The objective is strongly convex in the prediction, so at its minimiser
-    :math:`\tfrac1{2N}\|V(\hat z - z)\|^2 + F(\hat z) \le F(z)`; insert the truth, and let the level pay for the noise.
-    A solver that stops at gap g is within :math:`\sqrt{2g}` of the minimiser.
+    :math:`\tfrac1{2N}\|V(\hat z - z)\|^2 + F(\hat z) \le F(z)`; insert the truth, and let the strength pay for the
+    noise. A solver that stops at gap g is within :math:`\sqrt{2g}` of the minimiser.
     """
-    fit = _fit(problem, share)
+    fit = _fit(problem, factor)
     outside = problem.rms(fit.off_anchors - problem.columns.project(problem.signal))
     norm = float(problem.distances[problem.S] @ np.abs(problem.w))
-    level = fit.level / share
-    return Measurement(outside, np.sqrt(2 * level * norm) + np.sqrt(2 * fit.gap), max(problem.rms(problem.y), 1e-3))
+    alpha = fit.alpha / factor
+    return Measurement(outside, np.sqrt(2 * alpha * norm) + np.sqrt(2 * fit.gap), max(problem.rms(problem.y), 1e-3))
 
 
 l1_part = Claim(
     name="random_supports.l1_part",
-    summary="Outside the span of the anchors the error is at most twice the level times the l1 norm of the truth.",
+    summary="Outside the span of the anchors the error is at most twice the strength times the l1 norm of the truth.",
     statement=r"\|V(\hat z - z^*)\|_N^2 \le 2 \lambda \|z^*\|_1 \text{ for } \lambda \ge \|V^\top \xi\|_\infty / N",
     source=ours("error of the l1 part"),
     verdict=Always(ROUNDING),
@@ -118,13 +118,13 @@ l1_part = Claim(
 )
 
 
-def _transformed(problem: Problem, X: Float64Array, y: Float64Array, T: IndexArray, level: float) -> Float64Array:
+def _transformed(problem: Problem, X: Float64Array, y: Float64Array, T: IndexArray, alpha: float) -> Float64Array:
     columns = Columns(np.asfortranarray(X), orthonormal_basis(X[:, T])[0])
     squares = columns.squares()
     squares[squares < 1e-20 * columns.raw_squares()] = 0.0
     residual = columns.project(y)
-    alpha = level * np.sqrt(squares / problem.n)
-    solution = solve_lasso(columns, residual, alpha, squares=squares, tol=1e-13)
+    strengths = alpha * np.sqrt(squares / problem.n)
+    solution = solve_lasso(columns, residual, strengths, squares=squares, tol=1e-13)
     return np.asarray(y - residual + columns.apply(solution.indices, solution.values))
 
 
@@ -134,17 +134,17 @@ def _invariances(problem: Problem, shear_along: IndexArray | None = None) -> Mea
     Weights are distances to the anchors' span, which none of the four changes up to the same rescaling.
     """
     rng, T, (n, d) = problem.rng(), problem.T, problem.X.shape
-    level = 0.3 * float(np.max(np.abs(problem.columns.correlate(problem.y)) / np.maximum(problem.distances, 1e-3))) / n
-    plain = _transformed(problem, problem.X, problem.y, T, level)
-    scaled = _transformed(problem, problem.X * 10 ** rng.uniform(-2, 2, d), problem.y, T, level)
+    alpha = 0.3 * float(np.max(np.abs(problem.columns.correlate(problem.y)) / np.maximum(problem.distances, 1e-3))) / n
+    plain = _transformed(problem, problem.X, problem.y, T, alpha)
+    scaled = _transformed(problem, problem.X * 10 ** rng.uniform(-2, 2, d), problem.y, T, alpha)
     order = rng.permutation(d)
-    permuted = _transformed(problem, problem.X[:, order], problem.y, np.argsort(order)[T], level)
+    permuted = _transformed(problem, problem.X[:, order], problem.y, np.argsort(order)[T], alpha)
     turn = np.linalg.qr(rng.standard_normal((n, n)))[0]
-    rotated = turn.T @ _transformed(problem, turn @ problem.X, turn @ problem.y, T, level)
+    rotated = turn.T @ _transformed(problem, turn @ problem.X, turn @ problem.y, T, alpha)
     along = T if shear_along is None else shear_along
     shift = rng.standard_normal((along.size, d))
     shift[:, T] = 0.0
-    sheared = _transformed(problem, problem.X + problem.X[:, along] @ shift, problem.y, T, level)
+    sheared = _transformed(problem, problem.X + problem.X[:, along] @ shift, problem.y, T, alpha)
     distances = [problem.rms(other - plain) for other in (scaled, permuted, rotated, sheared)]
     return Measurement.worst(distances, 0.0, problem.rms(problem.y))
 
@@ -185,18 +185,20 @@ class _Trial:
 @cache
 def _low_rank() -> tuple[Float64Array, Anchors]:
     X = make_design("lowrank", _N, _D, random_state=0)
-    return X, select_anchors(X, _K, delta=_DELTA, beta=_BETA, max_compatibility=_K, random_state=0)
+    return X, select_anchors(
+        X, n_nonzero=_K, delta=_DELTA, confidence=1.0 - _BETA, max_compatibility=_K, random_state=0
+    )
 
 
 def _draw_trial(rng: np.random.Generator, ratio: float) -> _Trial:
     X = _low_rank()[0]
-    S = sample_support(X, _K, random_state=rng)
-    signal = X[:, S] @ adversarial_coefficients(X, S, B=ratio * _SIGMA)
+    S = sample_support(X, n_nonzero=_K, random_state=rng)
+    signal = X[:, S] @ adversarial_coefficients(X, S, signal_size=ratio * _SIGMA)
     return _Trial(X, signal, signal + _SIGMA * rng.standard_normal(_N), ratio)
 
 
 def _fitted_error(trial: _Trial) -> tuple[float, RandomSupportRegressor]:
-    model = RandomSupportRegressor(_K, solver="lasso", anchors=_low_rank()[1], sigma=_SIGMA, fit_intercept=False)
+    model = RandomSupportRegressor(_K, solver="lasso", anchors=_low_rank()[1], noise_std=_SIGMA, fit_intercept=False)
     model.fit(trial.X, trial.y)
     return float(np.mean((model.predict(trial.X) - trial.signal) ** 2)) / _SIGMA**2, model
 
@@ -207,13 +209,22 @@ def _prediction(trial: _Trial) -> Measurement:
     The two parts of the error, each bounded; the noise inside the anchors' span by the tail of a chi-square variable.
     """
     error, model = _fitted_error(trial)
-    return Measurement(error, model.error_bound(B=trial.ratio * _SIGMA) / _SIGMA**2)
+    return Measurement(error, model.error_bound(signal_size=trial.ratio * _SIGMA) / _SIGMA**2)
 
 
 def _fast_rate(trial: _Trial) -> Measurement:
-    """Claim k squared levels instead of twice the level times the l1 norm: the rate of well-conditioned columns."""
+    """Claim k squared strengths, the rate of well-conditioned columns, for twice the strength times the l1 norm."""
     error, _ = _fitted_error(trial)
-    noise = theory.prediction_bound(_N, _D, _low_rank()[1].Q.shape[1], 0.0, 0.0, _SIGMA, 0.1, 3.0)
+    noise = theory.prediction_bound(
+        n_samples=_N,
+        n_features=_D,
+        n_anchors=_low_rank()[1].Q.shape[1],
+        max_compatibility=0.0,
+        signal_size=0.0,
+        noise_std=_SIGMA,
+        delta=0.1,
+        deviation=3.0,
+    )
     return Measurement(error, (noise + _K * theory.universal_alpha(_SIGMA, _N, _D, 0.1) ** 2) / _SIGMA**2)
 
 
@@ -222,7 +233,7 @@ prediction_error = Claim(
     summary="The error of the anchored Lasso stays below its bound, which knows no condition number.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac{\sigma^2}{N}(m + 2\sqrt{mt} + 2t) + 2 \lambda \alpha B",
     source=inspired("Theorem B, prediction error"),
-    # Besides the anchors' chances, 0.1 for the level and exp(-3) for the noise in their span.
+    # Besides the anchors' chances, 0.1 for the strength and exp(-3) for the noise in their span.
     verdict=WithProbability(1 - _DELTA - _BETA - 0.1 - float(np.exp(-3))),
     instances=lambda: st.builds(
         lambda seed, ratio: _draw_trial(np.random.default_rng(seed), ratio),

@@ -17,7 +17,7 @@ from sparsetheory.proofs_checks.random_supports.trials import (
 )
 from sparsetheory.proofs_checks.verdicts import ScalesAs
 from sparsetheory.regression import Anchors, make_design, select_anchors
-from sparsetheory.regression.random_supports.anchored_fit import universal_level
+from sparsetheory.regression.random_supports.anchored_fit import default_alpha
 from sparsetheory.typing import Float64Array
 
 
@@ -43,15 +43,15 @@ class _Batch:
         return float(np.median([lasso_error(trial) for trial in self.trials]))
 
     @property
-    def level(self) -> float:
-        """The level of the Lasso: the noise in unit columns."""
-        return universal_level(1.0, *self.trials[0].X.shape)
+    def alpha(self) -> float:
+        """The strength of the Lasso: the noise in unit columns."""
+        return default_alpha(1.0, *self.trials[0].X.shape)
 
 
 @cache
 def _tall(n: int) -> tuple[Float64Array, Anchors]:
-    X = make_design("clusters", n, 400, G=10, lo=1e-5, hi=1e-1, random_state=0)
-    return X, select_anchors(X, 4, m_max=n // 5, random_state=0)
+    X = make_design("clusters", n, 400, n_clusters=10, min_scale=1e-5, max_scale=1e-1, random_state=0)
+    return X, select_anchors(X, n_nonzero=4, max_anchors=n // 5, random_state=0)
 
 
 def _draw(rng: np.random.Generator, n: float) -> _Batch:
@@ -113,9 +113,9 @@ samples_greedy = Claim(
 )
 
 
-def _over_the_level(batch: _Batch) -> Measurement:
-    """Claim that the error falls like the bound on it, two levels times the l1 norm of the truth."""
-    return Measurement(batch.plain_lasso / batch.level, 1.0)
+def _over_the_strength(batch: _Batch) -> Measurement:
+    """Claim that the error falls like the bound on it, two strengths times the l1 norm of the truth."""
+    return Measurement(batch.plain_lasso / batch.alpha, 1.0)
 
 
 samples_lasso = Claim(
@@ -127,6 +127,6 @@ samples_lasso = Claim(
     verdict=ScalesAs(0.0, 0.1),
     instances=lambda: st.builds(lambda s: _draw_collisions(np.random.default_rng(s), 150), st.integers(0, 2**32 - 1)),
     evaluate=lambda batch: Measurement(batch.plain_lasso, 1.0),
-    near_miss=_over_the_level,
+    near_miss=_over_the_strength,
     sweep=_sweep("Lasso without anchors", quick_trials=12, collisions=True),
 )

@@ -12,7 +12,7 @@ from sparsetheory.regression import (
     adversarial_coefficients,
     sample_support,
 )
-from sparsetheory.regression.random_supports.anchored_fit import universal_level
+from sparsetheory.regression.random_supports.anchored_fit import default_alpha
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["Trial", "anchored_error", "anchored_errors", "draw_colliding_support", "draw_trial", "error", "lasso_error"]
@@ -27,12 +27,12 @@ class Trial:
 
     Parameters
     ----------
-    X : ndarray of shape (N, d)
+    X : ndarray of shape (n_samples, n_features)
         Design.
-    signal, y : ndarray of shape (N,)
+    signal, y : ndarray of shape (n_samples,)
         Response without and with noise.
-    sigma : float
-        Noise level.
+    noise_std : float
+        Standard deviation of the noise.
     anchors : Anchors
         Chosen from the design alone.
     norm : float
@@ -42,18 +42,18 @@ class Trial:
     X: Float64Array
     signal: Float64Array
     y: Float64Array
-    sigma: float
+    noise_std: float
     anchors: Anchors
     norm: float
 
     @property
-    def k(self) -> int:
+    def n_nonzero(self) -> int:
         """Size of the supports for which the anchors were chosen."""
-        return self.anchors.k or 1
+        return self.anchors.n_nonzero or 1
 
 
 def draw_trial(
-    rng: np.random.Generator, X: Float64Array, anchors: Anchors, sigma: float, S: IndexArray | None = None
+    rng: np.random.Generator, X: Float64Array, anchors: Anchors, noise_std: float, S: IndexArray | None = None
 ) -> Trial:
     """Draw a signal of root mean square one that cancels as much as the support allows, and noise.
 
@@ -61,15 +61,17 @@ def draw_trial(
     ----------
     rng : Generator
         Of support and noise.
-    X, anchors, sigma
+    X, anchors, noise_std
         As in :class:`Trial`.
     S : ndarray of int, optional
         Support; uniform by default.
     """
-    S = sample_support(X, anchors.k or 1, random_state=rng) if S is None else S
+    S = sample_support(X, n_nonzero=anchors.n_nonzero or 1, random_state=rng) if S is None else S
     coef = adversarial_coefficients(X, S)
     signal = X[:, S] @ coef
-    return Trial(X, signal, signal + sigma * rng.standard_normal(len(X)), sigma, anchors, float(np.abs(coef).sum()))
+    return Trial(
+        X, signal, signal + noise_std * rng.standard_normal(len(X)), noise_std, anchors, float(np.abs(coef).sum())
+    )
 
 
 def draw_colliding_support(rng: np.random.Generator, X: Float64Array, k: int) -> IndexArray:
@@ -79,7 +81,7 @@ def draw_colliding_support(rng: np.random.Generator, X: Float64Array, k: int) ->
     ----------
     rng : Generator
         Of the support.
-    X : ndarray of shape (N, d)
+    X : ndarray of shape (n_samples, n_features)
         Clusters of near-duplicates, whose heads are nearly orthogonal.
     k : int
         Size: a random column, a random other one of its cluster, and k - 2 random ones.
@@ -99,7 +101,7 @@ def draw_colliding_support(rng: np.random.Generator, X: Float64Array, k: int) ->
 
 def error(trial: Trial, prediction: Float64Array) -> float:
     """Return the mean squared error of a prediction over the variance of the noise."""
-    return float(np.mean((prediction - trial.signal) ** 2)) / trial.sigma**2
+    return float(np.mean((prediction - trial.signal) ** 2)) / trial.noise_std**2
 
 
 def anchored_error(trial: Trial, solver: str) -> float:
@@ -108,20 +110,20 @@ def anchored_error(trial: Trial, solver: str) -> float:
 
 
 def anchored_errors(trials: Sequence[Trial], solver: str) -> list[float]:
-    """Return the errors of a solver of the second phase on responses of one design, anchors and noise level.
+    """Return the errors of a solver of the second phase on responses of one design, anchors and noise.
 
     They are fitted together: what costs most, to project the anchors out and to certify, is done once.
     """
     first = trials[0]
     model = RandomSupportRegressor(
-        first.k, solver=solver, anchors=first.anchors, sigma=first.sigma, fit_intercept=False
+        first.n_nonzero, solver=solver, anchors=first.anchors, noise_std=first.noise_std, fit_intercept=False
     )
     predictions = model.fit(first.X, np.column_stack([trial.y for trial in trials])).predict(first.X)
     return [error(trial, prediction) for trial, prediction in zip(trials, predictions.T, strict=True)]
 
 
 def lasso_error(trial: Trial) -> float:
-    """Return the error of the Lasso at the level that the noise alone asks for."""
-    alpha = universal_level(trial.sigma, *trial.X.shape)
+    """Return the error of the Lasso at the strength that the noise alone asks for."""
+    alpha = default_alpha(trial.noise_std, *trial.X.shape)
     model = WorkingSetLasso(alpha=alpha, fit_intercept=False).fit(trial.X, trial.y)
     return error(trial, model.predict(trial.X))

@@ -16,7 +16,7 @@ from sparsetheory.typing import Float64Array
 
 @dataclass(frozen=True, eq=False)
 class _Blocks:
-    """A support of two nearly cancelling columns, with coefficients 1/2 and noise of level one."""
+    """A support of two nearly cancelling columns, with coefficients 1/2 and noise of standard deviation one."""
 
     X: Float64Array
     signal: Float64Array
@@ -38,7 +38,7 @@ def _draw_blocks(rng: np.random.Generator, n: float) -> _Blocks:
 
 
 def _best_lasso(instance: _Blocks) -> Measurement:
-    """Measure the Lasso at the level that is best in hindsight, against 0.7 of the slow rate.
+    """Measure the Lasso at the strength that is best in hindsight, against 0.7 of the slow rate.
 
     The two columns of the support nearly cancel: to use them the l1 norm must pay twice, and zero is as good.
     """
@@ -53,7 +53,7 @@ def _random_support_method(instance: _Blocks) -> Measurement:
     Random pairs of columns are orthogonal, so no anchors are needed; neither column of the adversary's pair alone
     explains more than noise does.
     """
-    model = RandomSupportRegressor(2, sigma=1.0, fit_intercept=False, random_state=0).fit(instance.X, instance.y)
+    model = RandomSupportRegressor(2, noise_std=1.0, fit_intercept=False, random_state=0).fit(instance.X, instance.y)
     return Measurement(instance.error(model.predict(instance.X)), 0.95 * instance.energy)
 
 
@@ -65,7 +65,7 @@ def _blocks() -> st.SearchStrategy[_Blocks]:
     )
 
 
-def _blocks_sweep(label: str, share: float, quick_values: tuple[float, ...]) -> Sweep:
+def _blocks_sweep(label: str, factor: float, quick_values: tuple[float, ...]) -> Sweep:
     return Sweep(
         axis="n",
         values=(64.0, 256.0, 1024.0),
@@ -76,7 +76,7 @@ def _blocks_sweep(label: str, share: float, quick_values: tuple[float, ...]) -> 
         log="xy",
         measured_label=label,
         y_label="prediction error",
-        bound_label=f"claimed: {share:g} over root n",
+        bound_label=f"claimed: {factor:g} over root n",
     )
 
 
@@ -89,9 +89,9 @@ slow_lasso = Claim(
     verdict=Attains(0.9),
     instances=_blocks,
     evaluate=_best_lasso,
-    # The best level is never worse than the largest, at which the Lasso predicts zero with error 1 / root n.
+    # The best strength is never worse than the largest, at which the Lasso predicts zero with error 1 / root n.
     near_miss=1.05 / 0.7,
-    sweep=_blocks_sweep("Lasso at its best level", 0.7, (64.0, 256.0)),
+    sweep=_blocks_sweep("Lasso at its best strength", 0.7, (64.0, 256.0)),
 )
 
 slow_anchors = Claim(
@@ -110,8 +110,8 @@ slow_anchors = Claim(
 
 @cache
 def _paired(tau: float) -> tuple[Float64Array, Anchors]:
-    X = make_design("pairs", 200, 400, tau=tau, random_state=0)
-    return X, select_anchors(X, 6, delta=0.15, random_state=0)
+    X = make_design("pairs", 200, 400, perturbation=tau, random_state=0)
+    return X, select_anchors(X, n_nonzero=6, delta=0.15, random_state=0)
 
 
 def _draw_pair(rng: np.random.Generator, tau: float) -> Trial:

@@ -14,11 +14,11 @@ from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["NEGLIGIBLE", "Columns", "canonical", "check_columns", "refuse_half"]
 
-# What a projection leaves of a column is rounding below this share of the column.
+# What a projection leaves of a column is rounding below this fraction of the column.
 NEGLIGIBLE = 1e-11
 # A mean can be taken off without rounding: what it leaves is rounding only where entries differ in their last digits.
 _LAST_DIGITS = 4 * float(np.finfo(np.float64).eps)
-# A response is explained if no more than this share of it is left.
+# A response is explained if no more than this fraction of it is left.
 _EXPLAINED = 1e-14
 # Squared norms between these need no look at single entries to be known to be in range.
 _LEAST_SQUARE, _LARGEST_SQUARE = 1e-304, 1e299
@@ -162,7 +162,7 @@ class Columns:
     def squares(self, *, recompute_below: float = 1e-7) -> Float64Array:
         """Return the squared Euclidean norms of the projected columns.
 
-        ``|x|^2 - |Q'x|^2`` loses all digits when a column lies almost in the span of Q: below the given share of
+        ``|x|^2 - |Q'x|^2`` loses all digits when a column lies almost in the span of Q: below the given fraction of
         ``|x|^2`` the residual itself is formed.
 
         Parameters

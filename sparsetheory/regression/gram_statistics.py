@@ -24,9 +24,9 @@ def check_statistics(gram: ArrayLike, correlations: ArrayLike, energy: Any) -> t
 
     Parameters
     ----------
-    gram : array-like of shape (d, d)
+    gram : array-like of shape (n_features, n_features)
         ``X'X / n``.
-    correlations : array-like of shape (d,)
+    correlations : array-like of shape (n_features,)
         ``X'y / n``.
     energy : float
         ``y'y / n``.

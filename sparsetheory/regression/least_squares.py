@@ -6,18 +6,17 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 from numpy.typing import ArrayLike, DTypeLike
-from scipy import sparse
-from sklearn.utils.validation import _check_sample_weight
 
 from sparsetheory.ranges import require_squares
 from sparsetheory.regression.columns import Columns, canonical
+from sparsetheory.regression.row_weights import check_row_weights, scale_rows, weighted_means
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
-__all__ = ["LeastSquaresData", "check_indices", "check_row_weights", "prepare", "scale_rows"]
+__all__ = ["LeastSquaresData", "check_indices", "prepare"]
 
 # Directions of the unpenalised part that are weaker than this, relative to its columns, are dropped.
 _RCOND = 1e-13
-# Entries of a column that differ by no more than this share of their size differ by rounding.
+# Entries of a column that differ by no more than this fraction of their size differ by rounding.
 _EPS = float(np.finfo(np.float64).eps)
 _LAST_DIGITS = 4 * _EPS
 
@@ -30,7 +29,7 @@ class _FreePart:
     ----------
     basis : ndarray of shape (n_samples, rank)
         Orthonormal, orthogonal to the constant if that is fitted.
-    inverse : ndarray of shape (m, rank)
+    inverse : ndarray of shape (n_free, rank)
         Turns coordinates in the basis into coefficients of minimal norm for columns of length one.
     constant : ndarray of shape (n_samples, 1) or None
         Unit vector of the constant.
@@ -230,7 +229,7 @@ def prepare(
     X, shift, roots, mean = canonical(X), None, None, 1.0
     if sample_weight is not None:
         roots, mean = check_row_weights(sample_weight, X)
-        shift = _weighted_means(X, roots) if fit_intercept else None
+        shift = weighted_means(X, roots) if fit_intercept else None
         X = scale_rows(X, roots, shift)
         target = target * (roots if target.ndim == 1 else roots[:, None])
     free = check_indices("unpenalised", unpenalised, X.shape[1])
@@ -239,69 +238,6 @@ def prepare(
     columns.require_squares()
     left = columns.without_rounding(target)
     return LeastSquaresData(columns, left, target, free, part, fit_intercept, roots, mean, shift)
-
-
-def check_row_weights(sample_weight: ArrayLike, X: Any) -> tuple[Float64Array, float]:
-    """Return the roots of row weights scaled to mean one, and the mean that they had.
-
-    Raises
-    ------
-    ValueError
-        Naming `sample_weight`, if there are too few or too many, or they are negative, not finite or all zero.
-    """
-    try:
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    except ValueError as error:
-        raise ValueError(f"sample_weight must hold one non-negative number per row of X: {error}") from error
-    largest = float(np.max(weights))
-    if not np.isfinite(largest) or np.isnan(weights).any():
-        raise ValueError(f"sample_weight must be finite; got {largest}")
-    # The sum of weights near the largest number would leave the range.
-    shares = weights / largest
-    mean = largest * float(shares.mean())
-    if not np.isfinite(mean * weights.size):
-        raise ValueError(f"sample_weight must have a finite sum; its mean is {mean:.3g}")
-    return np.sqrt(shares / shares.mean()), mean
-
-
-def _weighted_means(X: Any, roots: Float64Array) -> Float64Array:
-    """Return the means of dense columns, and of full sparse ones: others have no mean far above their spread."""
-    means = np.asarray(Columns(X).inner(roots**2) / float(roots @ roots))
-    return np.where(np.diff(X.indptr) == X.shape[0], means, 0.0) if sparse.issparse(X) else means
-
-
-def scale_rows(X: Any, roots: Float64Array, shift: Float64Array | None = None) -> Any:
-    """Return ``diag(roots) (X - shift)`` in double precision, in Fortran order or CSC.
-
-    Rounded to single precision, scaled rows of constant columns would not be multiples of the scaled constant. Means
-    are taken off first, by `shift`, so that columns with large means keep their digits; it must be zero for columns
-    of a sparse matrix that are not full.
-    """
-    if sparse.issparse(X):
-        return _scale_sparse_rows(X, roots, shift)
-    if shift is None:
-        return np.asfortranarray(X * roots[:, None])
-    scaled = np.empty(X.shape, order="F")
-    for block in Columns(X).blocks():
-        scaled[:, block] = _scale_and_shift(X[:, block], roots, shift[block])
-    return scaled
-
-
-def _scale_sparse_rows(X: Any, roots: Float64Array, shift: Float64Array | None) -> Any:
-    data = X.data * roots[X.indices]
-    shifts = np.zeros(X.shape[1]) if shift is None else shift
-    for j in np.flatnonzero(shifts):
-        stored = slice(X.indptr[j], X.indptr[j + 1])
-        data[stored] = _scale_and_shift(X.data[stored, None], roots[X.indices[stored]], shifts[[j]])[:, 0]
-    return sparse.csc_array((data, X.indices, X.indptr), shape=X.shape)
-
-
-def _scale_and_shift(block: AnyArray, roots: Float64Array, shift: Float64Array) -> Float64Array:
-    """Shift and scale some columns; what is rounding of their entries becomes zero."""
-    raw = block.astype(np.float64)
-    left = (raw - shift) * roots[:, None]
-    rounding = np.einsum("ij,ij->j", left, left) <= _LAST_DIGITS**2 * (roots**2 @ raw**2)
-    return np.where(rounding, 0.0, left)
 
 
 def check_indices(name: str, given: ArrayLike | None, n_features: int) -> IndexArray:

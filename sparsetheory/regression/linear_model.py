@@ -1,4 +1,4 @@
-"""What all linear estimators of this line share: checking data, row weights, unpenalised parts, prediction."""
+"""What all linear estimators of this room have in common: checking data, row weights, unpenalised parts, prediction."""
 
 from typing import Any, Self
 
@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sparsetheory.constraints import Integer
 from sparsetheory.regression.columns import canonical, refuse_half
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 from sparsetheory.typing import AnyArray, Float64Array
@@ -23,8 +24,8 @@ def check_sparsity(name: str, value: Any, n_samples: int, n_features: int) -> in
         If it is not an integer in ``1 .. min(n_samples, n_features)``.
     """
     limit = min(n_samples, n_features)
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer) or not 1 <= value <= limit:
-        raise ValueError(f"{name} must be an integer between 1 and min(n_samples, n_features) = {limit}; got {value!r}")
+    if not Integer(1, limit).accepts(value):
+        raise ValueError(f"{name} must be an integer from 1 to min(n_samples, n_features) = {limit}; got {value!r}")
     return int(value)
 
 

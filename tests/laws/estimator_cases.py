@@ -67,7 +67,7 @@ def _weights(D):
 
 def _random_support(solver):
     return lambda c, D: regression.RandomSupportRegressor(
-        3, solver=solver, sigma=0.1 * c if solver == "lasso" else None, random_state=0
+        3, solver=solver, noise_std=0.1 * c if solver == "lasso" else None, random_state=0
     )
 
 

@@ -9,7 +9,7 @@ from estimator_cases import CASES, FLAT
 from sparsetheory.certificates import Certificate, Status
 
 # What describes the problem that was solved, or the evidence, instead of the solution.
-_NOT_THE_SOLUTION = {"levels", "distances"}
+_NOT_THE_SOLUTION = {"feature_alphas", "distances"}
 
 
 @pytest.fixture(scope="module")

@@ -23,12 +23,12 @@ def subsets(items, largest):
     return chain.from_iterable(combinations(items, size) for size in range(largest + 1))
 
 
-def l0_objective(U, y, b, price, ridge):
-    """Return ``|y - Ub|^2 / 2 + price * #{b != 0} + ridge * |b|^2``."""
-    return 0.5 * np.sum((y - U @ b) ** 2) + price * np.count_nonzero(b) + ridge * b @ b
+def l0_objective(U, y, b, cost, ridge):
+    """Return ``|y - Ub|^2 / 2 + cost * #{b != 0} + ridge * |b|^2``."""
+    return 0.5 * np.sum((y - U @ b) ** 2) + cost * np.count_nonzero(b) + ridge * b @ b
 
 
-def best_move(U, y, b, price, ridge, n_out, n_in):
+def best_move(U, y, b, cost, ridge, n_out, n_in):
     """Return the least objective after taking out and putting in so many features, the others being fixed."""
     best = np.inf
     for out in subsets(np.flatnonzero(b), n_out):
@@ -39,7 +39,7 @@ def best_move(U, y, b, price, ridge, n_out, n_in):
             system = np.vstack([U[:, new], np.sqrt(2 * ridge) * np.eye(len(new))])
             trial = kept.copy()
             trial[new] = np.linalg.lstsq(system, np.concatenate([left, np.zeros(len(new))]), rcond=1e-11)[0]
-            best = min(best, l0_objective(U, y, trial, price, ridge))
+            best = min(best, l0_objective(U, y, trial, cost, ridge))
     return best
 
 

@@ -7,13 +7,8 @@ from hypothesis import strategies as st
 from regression.anchor_references import all_distances, clustered, exact_distances
 from scipy import sparse
 
-from sparsetheory.regression.distances import (
-    extend_basis,
-    inverse_factor,
-    leave_one_out_distances,
-    orthonormal_basis,
-    residual_norms,
-)
+from sparsetheory.regression.distances import inverse_factor, leave_one_out_distances, residual_norms
+from sparsetheory.regression.orthonormal import orthonormal_basis
 
 EPS = np.finfo(float).eps
 
@@ -119,57 +114,19 @@ def test_bad_designs(X, message):
 
 
 @pytest.mark.parametrize(
-    ("XS", "message"),
+    ("columns", "message"),
     [
-        (np.array([[1.0, np.nan]]), "XS must be finite"),
-        (np.array([[np.inf]]), "XS must be finite"),
-        (np.ones(3), "XS must have 2 axes"),
+        (np.array([[1.0, np.nan]]), "columns must be finite"),
+        (np.array([[np.inf]]), "columns must be finite"),
+        (np.ones(3), "columns must have 2 axes"),
         (np.ones((2, 2), dtype=np.float16), "half precision"),
     ],
 )
-def test_bad_columns(XS, message):
+def test_bad_columns(columns, message):
     with pytest.raises(ValueError, match=message):
-        leave_one_out_distances(XS)
+        leave_one_out_distances(columns)
 
 
 def test_a_basis_must_be_a_matrix():
     with pytest.raises(ValueError, match="Q must have 2 axes"):
         residual_norms(np.eye(3), np.ones(3))
-
-
-@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(0, 3))
-def test_basis_spans_what_it_kept(seed, m, copies):
-    rng = np.random.default_rng(seed)
-    XT = rng.standard_normal((15, m)) * 10.0 ** rng.uniform(-12, 12, m)
-    XT = np.hstack([XT, XT[:, rng.integers(m, size=copies)] * 3.0])
-    Q, kept = orthonormal_basis(XT)
-    assert kept.size == m
-    assert np.all(np.diff(kept) > 0)
-    np.testing.assert_allclose(Q.T @ Q, np.eye(m), atol=1e-13)
-    left = XT - Q @ (Q.T @ XT)
-    assert np.all(np.linalg.norm(left, axis=0) <= 1e-13 * np.linalg.norm(XT, axis=0))
-
-
-@pytest.mark.parametrize(("gap", "rank"), [(1e-9, 2), (1e-10, 2), (1e-12, 1), (0.0, 1)])
-def test_tolerance_of_a_basis(rng, gap, rank):
-    x, e = rng.standard_normal((2, 30))
-    XT = np.column_stack([x, x + gap * e])
-    assert orthonormal_basis(XT)[0].shape == (30, rank)
-    assert orthonormal_basis(XT, rtol=1e-8)[0].shape == (30, 1)
-
-
-def test_basis_of_nothing():
-    assert orthonormal_basis(np.zeros((4, 2)))[0].shape == (4, 0)
-    assert orthonormal_basis(np.zeros((4, 0)))[1].size == 0
-    assert orthonormal_basis(np.eye(3)[:, [0, 1, 2, 0]])[0].shape == (3, 3)
-
-
-@pytest.mark.parametrize("gap", [1.0, 1e-4, 1e-9])
-def test_extension_stays_orthogonal_to_what_was_there(rng, gap):
-    Q = np.linalg.qr(rng.standard_normal((40, 3)))[0]
-    near = Q @ rng.standard_normal((3, 4)) + gap * rng.standard_normal((40, 4))
-    inside = Q @ rng.standard_normal((3, 2))
-    extended, kept = extend_basis(Q, np.hstack([inside, near]), 1e-11)
-    assert kept.tolist() == [2, 3, 4, 5]
-    np.testing.assert_allclose(extended.T @ extended, np.eye(7), atol=1e-14)
-    np.testing.assert_allclose(extended @ (extended.T @ Q), Q, atol=1e-14)

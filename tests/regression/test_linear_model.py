@@ -23,7 +23,7 @@ from sparsetheory.regression import (
 
 N, D = 60, 40
 _SUPPORTS = {
-    f"anchored {solver} {sigma}": RandomSupportRegressor(3, solver=solver, sigma=sigma, tol=1e-10, random_state=0)
+    f"anchored {solver} {sigma}": RandomSupportRegressor(3, solver=solver, noise_std=sigma, tol=1e-10, random_state=0)
     for solver in ("foba", "omp", "lasso", "lasso+prune")
     for sigma in (None, 0.3)
 }
@@ -34,7 +34,7 @@ ESTIMATORS = {
     "OMP": OMP(4),
     "OMP to a residual": OMP(tol=4.0),
     "stepwise": ForwardBackward(),
-    "stepwise of given noise": ForwardBackward(sigma=0.3),
+    "stepwise of given noise": ForwardBackward(noise_std=0.3),
     "stepwise of given size": ForwardBackward(n_nonzero=3),
     "NIHT": NIHT(3),
     "HTP": HTP(3),

@@ -40,31 +40,33 @@ class MethodOutcome:
 def check_method(name: str, method: Any) -> None:
     """Raise TypeError unless a method is an estimator or a callable."""
     if isinstance(method, type) or not (hasattr(method, "fit") or callable(method)):
-        raise TypeError(f"method {name!r} must be an estimator or a callable(X, y, k, sigma), got {method!r}")
+        raise TypeError(
+            f"method {name!r} must be an estimator or a callable(X, y, n_nonzero, noise_std); got {method!r}"
+        )
 
 
-def run_method(method: Any, problem: RecoveryProblem, seed: int) -> MethodOutcome:
+def run_method(method: Any, problem: RecoveryProblem, random_state: int) -> MethodOutcome:
     """Fit a method; what it raises is part of the outcome.
 
     Parameters
     ----------
     method : estimator or callable
-        An estimator is cloned. ``callable(X, y, k, sigma)`` returns a fitted estimator, d coefficients, or N
-        predictions; d = N values are coefficients.
+        An estimator is cloned. ``callable(X, y, n_nonzero, noise_std)`` returns a fitted estimator, one
+        coefficient per column, or one prediction per row; of a square design, coefficients.
     problem : RecoveryProblem
         What to fit.
-    seed : int
+    random_state : int
         Fills every `random_state` of an estimator that is None.
 
     Returns
     -------
     MethodOutcome
     """
-    fit = _as_function(method, seed)
+    fit = _as_function(method, random_state)
     y = problem.y
     started = time.perf_counter()
     try:
-        fitted = fit(problem.X, y, problem.support.size, problem.sigma)
+        fitted = fit(problem.X, y, problem.support.size, problem.noise_std)
         seconds = time.perf_counter() - started
         prediction, coef = _read(fitted, problem.X)
     except Exception as error:
@@ -73,30 +75,32 @@ def run_method(method: Any, problem: RecoveryProblem, seed: int) -> MethodOutcom
     return MethodOutcome(problem.error(prediction), _support_f1(coef, problem.support), seconds)
 
 
-def _as_function(method: Any, seed: int) -> Callable[..., Any]:
+def _as_function(method: Any, random_state: int) -> Callable[..., Any]:
     if not hasattr(method, "fit"):
         function: Callable[..., Any] = method
         return function
     estimator = clone(method)
     params = estimator.get_params()
     unseeded = [p for p, v in params.items() if v is None and p.split("__")[-1] == "random_state"]
-    estimator.set_params(**dict.fromkeys(unseeded, seed))
-    return lambda X, y, k, sigma: estimator.fit(X, y)
+    estimator.set_params(**dict.fromkeys(unseeded, random_state))
+    return lambda X, y, n_nonzero, noise_std: estimator.fit(X, y)
 
 
 def _read(fitted: Any, X: Float64Array) -> tuple[Float64Array, Float64Array | None]:
     """Return predictions, and coefficients where there are some."""
-    N, d = X.shape
+    n_samples, n_features = X.shape
     if hasattr(fitted, "predict"):
         prediction, coef = np.ravel(fitted.predict(X)), getattr(fitted, "coef_", None)
-        coef = None if coef is None or np.size(coef) != d else np.ravel(coef)
+        coef = None if coef is None or np.size(coef) != n_features else np.ravel(coef)
     else:
         values = np.asarray(fitted, dtype=np.float64)
-        if values.shape not in ((d,), (N,)):
-            raise ValueError(f"the method must return {d} coefficients or {N} predictions, got shape {values.shape}")
-        prediction, coef = (X @ values, values) if values.shape == (d,) else (values, None)
-    if prediction.shape != (N,) or not np.isfinite(prediction).all():
-        raise ValueError(f"the predictions must be {N} finite numbers")
+        if values.shape not in ((n_features,), (n_samples,)):
+            raise ValueError(
+                f"the method must return {n_features} coefficients or {n_samples} predictions; got shape {values.shape}"
+            )
+        prediction, coef = (X @ values, values) if values.shape == (n_features,) else (values, None)
+    if prediction.shape != (n_samples,) or not np.isfinite(prediction).all():
+        raise ValueError(f"the predictions must be {n_samples} finite numbers")
     return prediction, coef
 
 

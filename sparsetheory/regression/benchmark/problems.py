@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory.constraints import COUNT, FINITE
+from sparsetheory.constraints import COUNT, POSITIVE
 from sparsetheory.regression.datasets.coefficients import COEFFICIENT_MODES, adversarial_coefficients, sample_support
 from sparsetheory.regression.datasets.worst_cases import WorstCase
 from sparsetheory.typing import Float64Array, IndexArray
@@ -16,30 +16,28 @@ __all__ = ["ProblemSize", "RecoveryProblem", "draw_problems"]
 
 @dataclass(frozen=True)
 class ProblemSize:
-    """The numbers that all problems of a benchmark share.
+    """The numbers that all problems of a benchmark have in common.
 
     Parameters
     ----------
-    N, d, k : int
-        Rows, columns, size of the support.
-    sigma, B : float
+    n_samples, n_features, n_nonzero : int
+        Numbers of rows and columns, and size of the support.
+    noise_std, signal_size : float
         Standard deviation of the noise and root mean square of the signal, both positive.
     """
 
-    N: int
-    d: int
-    k: int
-    sigma: float
-    B: float
+    n_samples: int
+    n_features: int
+    n_nonzero: int
+    noise_std: float
+    signal_size: float
 
     def __post_init__(self) -> None:
-        COUNT.require(N=self.N, d=self.d, k=self.k)
-        if self.k > min(self.N, self.d):
-            raise ValueError(f"k must be at most min(N, d) = {min(self.N, self.d)}, got {self.k}")
-        for name in ("sigma", "B"):
-            value = getattr(self, name)
-            if not (FINITE.accepts(value) and value > 0):
-                raise ValueError(f"{name} must be positive and finite, got {value!r}")
+        COUNT.require(n_samples=self.n_samples, n_features=self.n_features, n_nonzero=self.n_nonzero)
+        limit = min(self.n_samples, self.n_features)
+        if self.n_nonzero > limit:
+            raise ValueError(f"n_nonzero must be at most min(n_samples, n_features) = {limit}; got {self.n_nonzero}")
+        POSITIVE.require(noise_std=self.noise_std, signal_size=self.signal_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +46,13 @@ class RecoveryProblem:
 
     Parameters
     ----------
-    X : ndarray of shape (N, d)
+    X : ndarray of shape (n_samples, n_features)
         Design.
-    support : ndarray of shape (k,)
+    support : ndarray of shape (n_nonzero,)
         Features that count.
-    signal, noise : ndarray of shape (N,)
+    signal, noise : ndarray of shape (n_samples,)
         The two parts of the response.
-    sigma : float
+    noise_std : float
         Standard deviation of the noise.
     """
 
@@ -62,7 +60,7 @@ class RecoveryProblem:
     support: IndexArray
     signal: Float64Array
     noise: Float64Array
-    sigma: float
+    noise_std: float
 
     @property
     def y(self) -> Float64Array:
@@ -71,7 +69,7 @@ class RecoveryProblem:
 
     def error(self, prediction: Float64Array) -> float:
         """Return the mean squared distance of a prediction from the signal, over the variance of the noise."""
-        return float(np.mean((prediction - self.signal) ** 2) / self.sigma**2)
+        return float(np.mean((prediction - self.signal) ** 2) / self.noise_std**2)
 
     def ols_error(self) -> float:
         """Return the error of least squares on the true support: the noise that its span holds."""
@@ -84,20 +82,20 @@ class RecoveryProblem:
 
 
 def draw_problems(
-    draw: Callable[..., Any], size: ProblemSize, modes: Sequence[str], seed: np.random.SeedSequence
+    draw: Callable[..., Any], size: ProblemSize, modes: Sequence[str], random_state: np.random.SeedSequence
 ) -> Iterator[tuple[str, RecoveryProblem]]:
     """Draw one design, one support and one noise, and a problem for every kind of coefficients on them.
 
     Parameters
     ----------
     draw : callable
-        ``draw(N, d, random_state=generator)`` returns a design, or a :class:`WorstCase`, whose support is then used
-        in place of a random one.
+        ``draw(n_samples, n_features, random_state=generator)`` returns a design, or a :class:`WorstCase`, whose support
+        is then used in place of a random one.
     size : ProblemSize
         Sizes and scales. A design of another shape (data) is taken as it is.
     modes : sequence of str
         Kinds of coefficients.
-    seed : SeedSequence
+    random_state : SeedSequence
         Decides on everything; the problem of a mode does not depend on which other modes are drawn.
 
     Yields
@@ -105,14 +103,18 @@ def draw_problems(
     mode : str
     problem : RecoveryProblem
     """
-    *rngs, coefficient_seed = seed.spawn(4)
+    *rngs, coefficient_seed = random_state.spawn(4)
     for_design, for_support, for_noise = (np.random.default_rng(s) for s in rngs)
-    drawn = draw(size.N, size.d, random_state=for_design)
+    drawn = draw(size.n_samples, size.n_features, random_state=for_design)
     X = np.asfortranarray(drawn.X if isinstance(drawn, WorstCase) else drawn, dtype=np.float64)
-    support = drawn.support if isinstance(drawn, WorstCase) else sample_support(X, size.k, for_support)
-    noise = size.sigma * for_noise.standard_normal(len(X))
+    support = (
+        drawn.support
+        if isinstance(drawn, WorstCase)
+        else sample_support(X, n_nonzero=size.n_nonzero, random_state=for_support)
+    )
+    noise = size.noise_std * for_noise.standard_normal(len(X))
     seeds = dict(zip(COEFFICIENT_MODES, coefficient_seed.spawn(len(COEFFICIENT_MODES)), strict=True))
     for mode in modes:
         rng = np.random.default_rng(seeds[mode])
-        coef = adversarial_coefficients(X, support, mode=mode, B=size.B, random_state=rng)
-        yield mode, RecoveryProblem(X, support, X[:, support] @ coef, noise, size.sigma)
+        coef = adversarial_coefficients(X, support, mode=mode, signal_size=size.signal_size, random_state=rng)
+        yield mode, RecoveryProblem(X, support, X[:, support] @ coef, noise, size.noise_std)

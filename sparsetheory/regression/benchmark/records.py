@@ -20,8 +20,8 @@ class RecoveryRecord:
     repetition : int
         Same problem for all methods; same design, support and noise for all modes.
     error : float
-        :math:`\frac1N \|X(\hat w - w^*)\|^2 / \sigma^2`: 1 is interpolation, ``(B / sigma) ** 2`` is predicting zero.
-        NaN if the method failed.
+        :math:`\frac1N \|X(\hat w - w^*)\|^2 / \sigma^2`: 1 is interpolation, ``(signal_size / noise_std) ** 2`` is
+        predicting zero. NaN if the method failed.
     support_f1 : float
         F1 score of the support; NaN if the method gives predictions only.
     ols_error : float
@@ -30,8 +30,9 @@ class RecoveryRecord:
         Condition number of the support's columns.
     seconds : float
         Spent fitting.
-    seed : tuple of int
-        Entropy, then the spawn key: ``SeedSequence(seed[:-1], spawn_key=seed[-1:])`` draws the problem again.
+    random_state : tuple of int
+        Entropy, then the spawn key: ``SeedSequence(random_state[:-1], spawn_key=random_state[-1:])`` draws the problem
+        again.
     failed : str or None
         What the method raised.
     """
@@ -45,7 +46,7 @@ class RecoveryRecord:
     ols_error: float
     condition: float
     seconds: float
-    seed: tuple[int, ...]
+    random_state: tuple[int, ...]
     failed: str | None
 
 
@@ -57,7 +58,7 @@ class RecoverySummary:
     ----------
     design, mode, method : str
         What was run.
-    n : int
+    n_records : int
         Number of records.
     median, quantile90 : float
         Of the error, as order statistics; a failure counts as an infinite error.
@@ -74,7 +75,7 @@ class RecoverySummary:
     design: str
     mode: str
     method: str
-    n: int
+    n_records: int
     median: float
     quantile90: float
     ols_median: float
@@ -99,8 +100,10 @@ def summarise(records: Iterable[RecoveryRecord]) -> list[RecoverySummary]:
     Examples
     --------
     >>> from sparsetheory.regression.benchmark.run import benchmark_recovery
-    >>> zero = lambda X, y, k, sigma: 0 * y
-    >>> records = benchmark_recovery({"zero": zero}, ["gaussian"], modes=["min"], n_rep=3, N=30, d=40, k=2)
+    >>> zero = lambda X, y, n_nonzero, noise_std: 0 * y
+    >>> records = benchmark_recovery(
+    ...     {"zero": zero}, ["gaussian"], modes=["min"], n_repetitions=3, n_samples=30, n_features=40, n_nonzero=2
+    ... )
     >>> [(row.method, round(row.median, 6)) for row in summarise(records)]
     [('zero', 100.0)]
     """
@@ -116,7 +119,7 @@ def _summary(key: tuple[str, str, str], group: Sequence[RecoveryRecord]) -> Reco
     scores = [record.support_f1 for record in group if not math.isnan(record.support_f1)]
     return RecoverySummary(
         *key,
-        n=len(group),
+        n_records=len(group),
         median=_order_statistic(errors, 0.5),
         quantile90=_order_statistic(errors, 0.9),
         ols_median=_order_statistic([record.ols_error for record in group], 0.5),
@@ -126,5 +129,5 @@ def _summary(key: tuple[str, str, str], group: Sequence[RecoveryRecord]) -> Reco
     )
 
 
-def _order_statistic(values: Sequence[float], level: float) -> float:
-    return float(np.quantile(values, level, method="inverted_cdf")) if values else math.nan
+def _order_statistic(values: Sequence[float], probability: float) -> float:
+    return float(np.quantile(values, probability, method="inverted_cdf")) if values else math.nan

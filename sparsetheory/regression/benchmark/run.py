@@ -11,7 +11,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
-from sparsetheory.constraints import COUNT, generator
+from sparsetheory.constraints import COUNT, FLAG, JOBS, Choice, Several, generator
 from sparsetheory.regression.benchmark.methods import check_method, run_method
 from sparsetheory.regression.benchmark.problems import ProblemSize, draw_problems
 from sparsetheory.regression.benchmark.records import RecoveryRecord, RecoverySummary, summarise
@@ -40,13 +40,13 @@ def benchmark_recovery(
     designs: Designs,
     *,
     modes: Sequence[str] = COEFFICIENT_MODES,
-    n_rep: int = 20,
+    n_repetitions: int = 20,
     random_state: Any = 0,
-    N: int = 300,
-    d: int = 1000,
-    k: int = 6,
-    sigma: float = 0.1,
-    B: float = 1.0,
+    n_samples: int = 300,
+    n_features: int = 1000,
+    n_nonzero: int = 6,
+    noise_std: float = 0.1,
+    signal_size: float = 1.0,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> list[RecoveryRecord]:
@@ -58,22 +58,22 @@ def benchmark_recovery(
     Parameters
     ----------
     methods : mapping of str to estimator or callable
-        Estimators are cloned. ``callable(X, y, k, sigma)``, which may use what is not known in practice, returns d
-        coefficients, N predictions or a fitted estimator.
+        Estimators are cloned. ``callable(X, y, n_nonzero, noise_std)``, which may use what is not known in practice,
+        returns one coefficient per column, one prediction per row, or a fitted estimator.
     designs : sequence of str, or mapping
         Names of :func:`~sparsetheory.regression.make_design`; or a name with its parameters; or a label with
-        ``callable(N, d, random_state=generator)`` that returns a design or a
+        ``callable(n_samples, n_features, random_state=generator)`` that returns a design or a
         :class:`~sparsetheory.regression.WorstCase`.
     modes : sequence of {"min", "mix", "gauss"}
         See :func:`~sparsetheory.regression.datasets.coefficients.adversarial_coefficients`.
-    n_rep : int
+    n_repetitions : int
         Problems per design and mode.
     random_state : None, int, Generator or RandomState
         Seed. A problem depends on it, on the label of its design and on its repetition, not on `n_jobs` nor on what
         else is run. Callables seed themselves.
-    N, d, k : int
-        Rows, columns and size of the support.
-    sigma, B : float
+    n_samples, n_features, n_nonzero : int
+        Numbers of rows and columns, and size of the support.
+    noise_std, signal_size : float
         Standard deviation of the noise and root mean square of the signal.
     n_jobs : int, optional
         Workers, as joblib counts them. Every worker uses one BLAS thread.
@@ -100,16 +100,21 @@ def benchmark_recovery(
     --------
     >>> from sklearn.linear_model import OrthogonalMatchingPursuit
     >>> omp = OrthogonalMatchingPursuit(n_nonzero_coefs=3)
-    >>> records = benchmark_recovery({"omp": omp}, ["gaussian"], modes=["gauss"], n_rep=2, N=80, d=100, k=3, sigma=0.01)
+    >>> records = benchmark_recovery(
+    ...     {"omp": omp}, ["gaussian"], modes=["gauss"], n_repetitions=2, n_samples=80, n_features=100, n_nonzero=3,
+    ...     noise_std=0.01,
+    ... )
     >>> [record.support_f1 for record in records]
     [1.0, 1.0]
     """
-    size = ProblemSize(N, d, k, sigma, B)
-    COUNT.require(n_rep=n_rep)
+    size = ProblemSize(n_samples, n_features, n_nonzero, noise_std, signal_size)
+    COUNT.require(n_repetitions=n_repetitions)
+    JOBS.check("n_jobs", n_jobs)
+    FLAG.require(progress=progress)
     modes = _check_modes(modes)
     for name, method in dict(methods).items():
         check_method(name, method)
-    trials = _plan(_check_designs(designs), n_rep, random_state)
+    trials = _plan(_check_designs(designs), n_repetitions, random_state)
     tasks = [delayed(_run_trial)(trial, dict(methods), size, modes) for trial in trials]
     backend, _ = get_active_backend()
     return_as = "generator" if backend.supports_return_generator else "list"
@@ -118,9 +123,9 @@ def benchmark_recovery(
 
 
 def _check_modes(modes: Sequence[str]) -> list[str]:
-    known = isinstance(modes, Sequence) and not isinstance(modes, str) and len(modes) > 0
-    if not known or not all(isinstance(mode, str) and mode in COEFFICIENT_MODES for mode in modes):
-        raise ValueError(f"modes must be a sequence of names among {', '.join(COEFFICIENT_MODES)}; got {modes!r}")
+    Several(Choice(*COEFFICIENT_MODES)).check("modes", modes)
+    if len(modes) == 0:
+        raise ValueError(f"modes must be at least one of {', '.join(COEFFICIENT_MODES)}; got {modes!r}")
     return list(modes)
 
 
@@ -136,13 +141,13 @@ def _named(name: str, params: Mapping[str, Any]) -> Callable[..., Any]:
     return partial(make_design, name, **params)
 
 
-def _plan(designs: Mapping[str, Callable[..., Any]], n_rep: int, random_state: Any) -> list[_Trial]:
+def _plan(designs: Mapping[str, Callable[..., Any]], n_repetitions: int, random_state: Any) -> list[_Trial]:
     fixed = isinstance(random_state, int | np.integer) and random_state >= 0
     root = int(random_state) if fixed else int(generator(random_state).integers(2**63))
     return [
         _Trial(label, draw, repetition, seed)
         for label, draw in designs.items()
-        for repetition, seed in enumerate(np.random.SeedSequence([root, crc32(label.encode())]).spawn(n_rep))
+        for repetition, seed in enumerate(np.random.SeedSequence([root, crc32(label.encode())]).spawn(n_repetitions))
     ]
 
 
@@ -166,7 +171,7 @@ def _run_trial(
                         ols_error=ols_error,
                         condition=condition,
                         seconds=outcome.seconds,
-                        seed=trial.key,
+                        random_state=trial.key,
                         failed=outcome.failed,
                     )
                 )

@@ -1,15 +1,15 @@
-"""What iterative methods for a fixed number of features share: checks, the best iterate, repeated supports."""
+"""What iterative methods for a fixed number of features have in common: checks, the best iterate, repetitions."""
 
 import warnings
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, POSITIVE
-from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns, SupportFit
+from sparsetheory.constraints import COUNT, FLAG, MISSING, NONNEGATIVE, Constraint, check_parameters
+from sparsetheory.regression.best_subset.subset_least_squares import SubsetLeastSquares, SupportFit
 from sparsetheory.regression.certificates.support import SupportCertificate
 from sparsetheory.regression.certificates.support_rules import Size
 from sparsetheory.regression.linear_model import SparseLinearModel, check_sparsity
@@ -39,6 +39,12 @@ class IterativeSupport(SparseLinearModel):
     max_iter: int
     tol: float
     fit_intercept: bool
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "n_nonzero": MISSING | COUNT,
+        "max_iter": COUNT,
+        "tol": NONNEGATIVE,
+        "fit_intercept": FLAG,
+    }
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model.
@@ -61,14 +67,14 @@ class IterativeSupport(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
-        self._check_parameters()
+        check_parameters(self)
         data = self._check(X, y, sample_weight)
         guess = min(max(1, data.n_features // 10), data.n_samples)
         count = check_sparsity(
             "n_nonzero", guess if self.n_nonzero is None else self.n_nonzero, data.n_samples, data.n_features
         )
-        explored = ExploredColumns(data.columns, data.y)
-        best, losses, converged = self._run(explored, count)
+        subsets = SubsetLeastSquares(data.columns, data.y)
+        best, losses, converged = self._run(subsets, count)
         if not converged:
             warnings.warn(
                 f"{type(self).__name__} did not settle within max_iter={self.max_iter}: increase max_iter or tol; "
@@ -76,27 +82,19 @@ class IterativeSupport(SparseLinearModel):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self.losses_ = np.array(losses) / (2 * data.n_samples)
+        self.history_ = np.array(losses) / (2 * data.n_samples)
         self.n_iter_ = len(losses) - 1
-        self._set_coefficients(data, explored.coefficients(self._finish(explored, best)))
+        self._set_coefficients(data, subsets.coefficients(self._finish(subsets, best)))
         self.certificate_ = SupportCertificate.of(
             data, self, rules=(Size(count),), converged=converged, iteration=self._iteration_error(count)
         )
         return self
 
-    def _check_parameters(self) -> None:
-        FLAG.require(fit_intercept=self.fit_intercept, refit=getattr(self, "refit", True))
-        COUNT.check("max_iter", self.max_iter)
-        NONNEGATIVE.check("tol", self.tol)
-        step = getattr(self, "step", None)
-        if step is not None:
-            POSITIVE.check("step", step)
-
-    def _run(self, explored: ExploredColumns, count: int) -> tuple[SupportFit, list[float], bool]:
+    def _run(self, subsets: SubsetLeastSquares, count: int) -> tuple[SupportFit, list[float], bool]:
         """Return the best iterate, the residual sums of squares of all, and whether the sequence ended by itself."""
-        best = explored.fit(np.empty(0, dtype=np.intp))
+        best = subsets.fit(np.empty(0, dtype=np.intp))
         losses = [best.rss]
-        for fit in self._iterates(explored, best, count):
+        for fit in self._iterates(subsets, best, count):
             losses.append(fit.rss)
             best = min(best, fit, key=lambda f: f.rss)
             if len(losses) > self.max_iter:
@@ -107,8 +105,8 @@ class IterativeSupport(SparseLinearModel):
         """Return how far from least squares the coefficients may be, as a multiple of their norm."""
         return 0.0
 
-    def _iterates(self, explored: ExploredColumns, start: SupportFit, count: int) -> Iterator[SupportFit]:
+    def _iterates(self, subsets: SubsetLeastSquares, start: SupportFit, count: int) -> Iterator[SupportFit]:
         raise NotImplementedError
 
-    def _finish(self, explored: ExploredColumns, best: SupportFit) -> SupportFit:
+    def _finish(self, subsets: SubsetLeastSquares, best: SupportFit) -> SupportFit:
         return best

@@ -1,27 +1,31 @@
 """Iterative methods for a fixed number of features: NIHT, HTP and CoSaMP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import numpy as np
 
+from sparsetheory.constraints import FLAG, MISSING, POSITIVE, Constraint
 from sparsetheory.regression.best_subset.base import IterativeSupport, Repeats
-from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns, SupportFit, leading
+from sparsetheory.regression.best_subset.subset_least_squares import SubsetLeastSquares, SupportFit, leading
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["HTP", "NIHT", "CoSaMP"]
 
 _NONE: IndexArray = np.empty(0, dtype=np.intp)
-# A step that changes the support must not exceed this share of the curvature along it.
+# A step that changes the support must not exceed this fraction of the inverse curvature along it.
 _SAFE_STEP = 0.99
 # Halvings after which a step is rounding.
 _MAX_HALVINGS = 60
 
 
-def _best_step(explored: ExploredColumns, features: IndexArray, gradient: Float64Array, refitted: IndexArray) -> float:
+def _best_step(
+    subsets: SubsetLeastSquares, features: IndexArray, gradient: Float64Array, refitted: IndexArray
+) -> float:
     """Return the step that minimises the loss along the gradient on some features, while others are refitted."""
     slope = gradient[features]
-    bend = explored.square_outside(refitted, features, slope)
-    return float(slope @ slope / bend) if bend > 0 else 0.0
+    curvature = subsets.square_outside(refitted, features, slope)
+    return float(slope @ slope / curvature) if curvature > 0 else 0.0
 
 
 def _full(fit: SupportFit, n_features: int) -> Float64Array:
@@ -41,15 +45,15 @@ class NIHT(IterativeSupport):
     n_nonzero : int or None
         Number k of features; a tenth of all by default.
     step : float or None
-        Step for columns of unit norm. None takes the best step on the current support and halves it, where the support
-        changes, until :math:`\mu \le 0.99 \|\Delta w\|^2 / \|X \Delta w\|^2`. A fixed step up to :math:`1/\|X\|^2`
-        (spectral norm, unit columns) also never increases the loss, but is mostly much shorter.
+        Length of the gradient step for columns of unit norm. None takes the best step on the current support and halves
+        it, where the support changes, until :math:`\mu \le 0.99 \|\Delta w\|^2 / \|X \Delta w\|^2`. A fixed step up to
+        :math:`1/\|X\|^2` (spectral norm, unit columns) also never increases the loss, but is mostly much shorter.
     refit : bool
         End with least squares on the best support.
     max_iter : int
         Most iterations.
     tol : float
-        Stop when the coefficients change by at most this, relative to their norm.
+        Tolerance, relative to the norm of the coefficients: stop when they change by at most this.
     fit_intercept : bool
         Whether to fit a constant.
 
@@ -60,7 +64,7 @@ class NIHT(IterativeSupport):
     intercept_ : float
     support_ : ndarray of int
         Selected features.
-    losses_ : ndarray of shape (n_iter_ + 1,)
+    history_ : ndarray of shape (n_iter_ + 1,)
         ``|y - Xw - b|^2 / (2n)`` of all iterates, from the zero model on; before refitting.
     n_iter_ : int
         Iterations; each is one product of the design with a vector.
@@ -90,6 +94,12 @@ class NIHT(IterativeSupport):
     [1.0, -2.0]
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        **IterativeSupport._constraints,
+        "step": MISSING | POSITIVE,
+        "refit": FLAG,
+    }
+
     def __init__(
         self,
         n_nonzero: int | None = None,
@@ -107,36 +117,36 @@ class NIHT(IterativeSupport):
         self.tol = tol
         self.fit_intercept = fit_intercept
 
-    def _iterates(self, explored: ExploredColumns, start: SupportFit, count: int) -> Iterator[SupportFit]:
+    def _iterates(self, subsets: SubsetLeastSquares, start: SupportFit, count: int) -> Iterator[SupportFit]:
         fit = start
         while True:
-            gradient = explored.correlate(fit)
-            new = self._next(explored, fit, gradient, count)
+            gradient = subsets.correlate(fit)
+            new = self._next(subsets, fit, gradient, count)
             yield new
             change = _full(new, gradient.size) - _full(fit, gradient.size)
             if np.linalg.norm(change) <= self.tol * np.linalg.norm(new.coef):
                 return
             fit = new
 
-    def _next(self, explored: ExploredColumns, fit: SupportFit, gradient: Float64Array, count: int) -> SupportFit:
+    def _next(self, subsets: SubsetLeastSquares, fit: SupportFit, gradient: Float64Array, count: int) -> SupportFit:
         current = _full(fit, gradient.size)
         support = fit.support if fit.support.size else leading(np.abs(gradient), count)
-        explored.explore(support)
-        step = _best_step(explored, support, gradient, _NONE) if self.step is None else self.step
+        subsets.include(support)
+        step = _best_step(subsets, support, gradient, _NONE) if self.step is None else self.step
         for _ in range(_MAX_HALVINGS):
-            new = _thresholded(explored, current + step * gradient, count)
+            new = _thresholded(subsets, current + step * gradient, count)
             if self.step is not None or np.array_equal(np.sort(new.support), np.sort(support)):
                 return new
             change = _full(new, gradient.size) - current
             moved = np.flatnonzero(change)
-            bend = np.sum((explored.coordinates(moved) @ change[moved]) ** 2)
-            if step * bend <= _SAFE_STEP * (change @ change):
+            curvature = np.sum((subsets.coordinates(moved) @ change[moved]) ** 2)
+            if step * curvature <= _SAFE_STEP * (change @ change):
                 return new
             step *= 0.5
         return fit
 
-    def _finish(self, explored: ExploredColumns, best: SupportFit) -> SupportFit:
-        return explored.fit(best.support) if self.refit else best
+    def _finish(self, subsets: SubsetLeastSquares, best: SupportFit) -> SupportFit:
+        return subsets.fit(best.support) if self.refit else best
 
     def _iteration_error(self, count: int) -> float:
         # The last step moved the coefficients w by step * gradient, at most tol * |w|, and the gradient with it by at
@@ -148,10 +158,10 @@ class NIHT(IterativeSupport):
         return self.tol * (steps + 2.0 * count)
 
 
-def _thresholded(explored: ExploredColumns, values: Float64Array, count: int) -> SupportFit:
+def _thresholded(subsets: SubsetLeastSquares, values: Float64Array, count: int) -> SupportFit:
     support = leading(np.abs(values), count)
-    explored.explore(support)
-    return explored.evaluate(support, values[support])
+    subsets.include(support)
+    return subsets.evaluate(support, values[support])
 
 
 class HTP(IterativeSupport):
@@ -162,16 +172,16 @@ class HTP(IterativeSupport):
     n_nonzero, fit_intercept
         As in :class:`NIHT`.
     step : float or None
-        Step for columns of unit norm. None takes the best step along the gradient of the k most promising other
-        features, given that the current ones are refitted.
+        Length of the gradient step for columns of unit norm. None takes the best step along the gradient of the k most
+        promising other features, given that the current ones are refitted.
     max_iter : int
         Most iterations.
     tol : float
-        Stop when the loss is at most this share of that of the zero model.
+        Tolerance, relative to the loss of the zero model: stop when the loss is at most this.
 
     Attributes
     ----------
-    coef_, intercept_, support_, losses_, n_iter_, certificate_
+    coef_, intercept_, support_, history_, n_iter_, certificate_
         As in :class:`NIHT`, of the best iterate.
 
     Notes
@@ -191,6 +201,8 @@ class HTP(IterativeSupport):
     [1.0, -2.0]
     """
 
+    _constraints: ClassVar[Mapping[str, Constraint]] = {**IterativeSupport._constraints, "step": MISSING | POSITIVE}
+
     def __init__(
         self,
         n_nonzero: int | None = None,
@@ -206,25 +218,25 @@ class HTP(IterativeSupport):
         self.tol = tol
         self.fit_intercept = fit_intercept
 
-    def _iterates(self, explored: ExploredColumns, start: SupportFit, count: int) -> Iterator[SupportFit]:
+    def _iterates(self, subsets: SubsetLeastSquares, start: SupportFit, count: int) -> Iterator[SupportFit]:
         fit, repeats = start, Repeats(start.support)
         while fit.rss > self.tol * start.rss:
-            gradient = explored.correlate(fit)
-            step = self._newcomers_step(explored, fit, gradient, count) if self.step is None else self.step
+            gradient = subsets.correlate(fit)
+            step = self._newcomers_step(subsets, fit, gradient, count) if self.step is None else self.step
             support = leading(np.abs(_full(fit, gradient.size) + step * gradient), count)
             if repeats.add(support):
                 return
-            explored.explore(support)
-            fit = explored.fit(support)
+            subsets.include(support)
+            fit = subsets.fit(support)
             yield fit
 
     @staticmethod
-    def _newcomers_step(explored: ExploredColumns, fit: SupportFit, gradient: Float64Array, count: int) -> float:
+    def _newcomers_step(subsets: SubsetLeastSquares, fit: SupportFit, gradient: Float64Array, count: int) -> float:
         scores = np.abs(gradient)
         scores[fit.support] = 0.0
         new = leading(scores, count)
-        explored.explore(new)
-        return _best_step(explored, new, gradient, fit.support)
+        subsets.include(new)
+        return _best_step(subsets, new, gradient, fit.support)
 
 
 class CoSaMP(IterativeSupport):
@@ -237,11 +249,11 @@ class CoSaMP(IterativeSupport):
     max_iter : int
         Most iterations.
     tol : float
-        Stop when the loss is at most this share of that of the zero model.
+        Tolerance, relative to the loss of the zero model: stop when the loss is at most this.
 
     Attributes
     ----------
-    coef_, intercept_, support_, losses_, n_iter_, certificate_
+    coef_, intercept_, support_, history_, n_iter_, certificate_
         As in :class:`NIHT`, of the best iterate.
 
     Notes
@@ -269,15 +281,15 @@ class CoSaMP(IterativeSupport):
         self.tol = tol
         self.fit_intercept = fit_intercept
 
-    def _iterates(self, explored: ExploredColumns, start: SupportFit, count: int) -> Iterator[SupportFit]:
+    def _iterates(self, subsets: SubsetLeastSquares, start: SupportFit, count: int) -> Iterator[SupportFit]:
         fit, repeats = start, Repeats(start.support)
         while fit.rss > self.tol * start.rss:
-            promising = leading(np.abs(explored.correlate(fit)), 2 * count)
+            promising = leading(np.abs(subsets.correlate(fit)), 2 * count)
             merged = np.union1d(fit.support, promising)
-            explored.explore(merged)
-            wide = explored.fit(merged)
+            subsets.include(merged)
+            wide = subsets.fit(merged)
             support = merged[leading(np.abs(wide.coef), count)]
             if repeats.add(support):
                 return
-            fit = explored.fit(support)
+            fit = subsets.fit(support)
             yield fit

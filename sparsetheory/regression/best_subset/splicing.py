@@ -1,17 +1,17 @@
 """Best subset selection by splicing: exchange the least useful selected features for the most promising others."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, Choice
+from sparsetheory.constraints import COUNT, FLAG, MISSING, NONNEGATIVE, Choice, Constraint, check_parameters
 from sparsetheory.regression.best_subset.splicing_search import Splice, splice_sizes
-from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns
+from sparsetheory.regression.best_subset.subset_least_squares import SubsetLeastSquares
 from sparsetheory.regression.certificates.support import SupportCertificate
 from sparsetheory.regression.certificates.support_rules import Exchanges, Size
 from sparsetheory.regression.least_squares import LeastSquaresData
@@ -26,8 +26,8 @@ def _slow_log(n: float) -> float:
     return max(1.0, float(np.log(np.log(max(n, 3.0)))))
 
 
-# Price of one more feature, from the number of samples and of features.
-_PRICES: dict[str, Callable[[float, int], float]] = {
+# Cost of one more feature, from the number of samples and of features.
+_COSTS: dict[str, Callable[[float, int], float]] = {
     "ebic": lambda n, d: np.log(max(n, 1.0)) + 2.0 * np.log(d),
     "sic": lambda n, d: np.log(d) * _slow_log(n),
     "bic": lambda n, d: np.log(max(n, 1.0)),
@@ -41,15 +41,15 @@ class SplicingPath:
 
     Attributes
     ----------
-    sizes : ndarray of int, shape (m,)
+    sizes : ndarray of int, shape (n_sizes,)
         Numbers of features, from 0 on.
-    losses : ndarray of shape (m,)
+    losses : ndarray of shape (n_sizes,)
         ``|y - Xw - b|^2 / (2n)``, decreasing.
-    criteria : ndarray of shape (m,)
-        ``n log(RSS / n)`` plus the price of the features; the chosen size is the smallest minimiser.
+    criteria : ndarray of shape (n_sizes,)
+        ``n log(RSS / n)`` plus the cost of the features; the chosen size is the smallest minimiser.
     supports : tuple of ndarray of int
         Selected features, sorted.
-    n_iters : ndarray of int, shape (m,)
+    n_iters : ndarray of int, shape (n_sizes,)
         Products of the design with a vector at each size: exchanges made, and one more that found none.
     """
 
@@ -82,7 +82,7 @@ class SplicingRegressor(SparseLinearModel):
     max_iter : int
         Most exchanges per size.
     tol : float
-        Relative drop of the residual sum of squares that an exchange must exceed.
+        Tolerance, relative to the residual sum of squares: an exchange must lower it by more.
     fit_intercept : bool
         Whether to fit a constant.
 
@@ -106,7 +106,7 @@ class SplicingRegressor(SparseLinearModel):
 
     See Also
     --------
-    L0SwapRegressor : A price per feature instead of a size.
+    L0SwapRegressor : A cost per feature instead of a size.
 
     Notes
     -----
@@ -128,6 +128,16 @@ class SplicingRegressor(SparseLinearModel):
     >>> model.support_.tolist(), model.path_.losses[:3].round(3).tolist()
     ([3, 7], [2.599, 0.532, 0.006])
     """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "n_nonzero": MISSING | COUNT,
+        "criterion": Choice(*_COSTS),
+        "max_n_nonzero": MISSING | COUNT,
+        "max_exchange": COUNT,
+        "max_iter": COUNT,
+        "tol": NONNEGATIVE,
+        "fit_intercept": FLAG,
+    }
 
     def __init__(
         self,
@@ -169,15 +179,15 @@ class SplicingRegressor(SparseLinearModel):
         ValueError
             If a parameter is out of its range.
         """
-        self._check_parameters()
+        check_parameters(self)
         data = self._check(X, y, sample_weight)
         n = float(data.n_observations)
         size = self._largest_size(n, data)
-        explored = ExploredColumns(data.columns, data.y)
+        subsets = SubsetLeastSquares(data.columns, data.y)
         floor = (np.finfo(np.float64).eps * data.n_samples) ** 2 * float(data.raw_y @ data.raw_y)
         models = list(
             splice_sizes(
-                explored, size, floor=floor, max_exchange=self.max_exchange, max_iter=self.max_iter, tol=self.tol
+                subsets, size, floor=floor, max_exchange=self.max_exchange, max_iter=self.max_iter, tol=self.tol
             )
         )
         self.path_ = self._path(models, n, data, floor)
@@ -190,17 +200,10 @@ class SplicingRegressor(SparseLinearModel):
             )
         self.n_nonzero_ = chosen
         self.n_iter_ = int(self.path_.n_iters.sum())
-        self._set_coefficients(data, explored.coefficients(models[chosen].fit))
+        self._set_coefficients(data, subsets.coefficients(models[chosen].fit))
         rules = (Size(size if self.n_nonzero is not None else chosen, floor), Exchanges(self.max_exchange, self.tol))
         self.certificate_ = SupportCertificate.of(data, self, rules=rules, converged=models[chosen].converged)
         return self
-
-    def _check_parameters(self) -> None:
-        Choice(*_PRICES).check("criterion", self.criterion)
-        FLAG.require(fit_intercept=self.fit_intercept)
-        for name in ("max_exchange", "max_iter"):
-            COUNT.check(name, getattr(self, name))
-        NONNEGATIVE.check("tol", self.tol)
 
     def _largest_size(self, n: float, data: LeastSquaresData) -> int:
         sizes = {"n_nonzero": self.n_nonzero, "max_n_nonzero": self.max_n_nonzero}
@@ -218,11 +221,11 @@ class SplicingRegressor(SparseLinearModel):
         sizes = np.arange(len(models))
         mean_squares = np.array([model.fit.rss for model in models]) / data.n_samples
         least = max(floor / data.n_samples, np.finfo(np.float64).tiny)
-        price = _PRICES[self.criterion](n, data.n_features)
+        cost = _COSTS[self.criterion](n, data.n_features)
         return SplicingPath(
             sizes,
             0.5 * mean_squares,
-            n * np.log(np.maximum(mean_squares, least)) + price * sizes,
+            n * np.log(np.maximum(mean_squares, least)) + cost * sizes,
             tuple(np.sort(model.fit.support) for model in models),
             np.array([len(model.history) for model in models]),
         )

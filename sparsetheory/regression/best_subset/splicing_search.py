@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns, SupportFit, leading
+from sparsetheory.regression.best_subset.subset_least_squares import SubsetLeastSquares, SupportFit, leading
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["Splice", "splice", "splice_sizes"]
@@ -33,7 +33,7 @@ class Splice:
     converged: bool
 
 
-def splice(explored: ExploredColumns, fit: SupportFit, *, max_exchange: int, max_iter: int, tol: float) -> Splice:
+def splice(subsets: SubsetLeastSquares, fit: SupportFit, *, max_exchange: int, max_iter: int, tol: float) -> Splice:
     """Exchange features at constant size as long as the residual sum of squares falls.
 
     The C features that add least to the fit are exchanged for the C others most correlated with the residual, for the
@@ -41,7 +41,7 @@ def splice(explored: ExploredColumns, fit: SupportFit, *, max_exchange: int, max
 
     Parameters
     ----------
-    explored : ExploredColumns
+    subsets : SubsetLeastSquares
         Design and response.
     fit : SupportFit
         Where to start.
@@ -50,7 +50,7 @@ def splice(explored: ExploredColumns, fit: SupportFit, *, max_exchange: int, max
     max_iter : int
         Most exchanges.
     tol : float
-        Relative drop of the residual sum of squares that an exchange must exceed.
+        Tolerance, relative to the residual sum of squares: an exchange must lower it by more.
 
     Returns
     -------
@@ -63,8 +63,8 @@ def splice(explored: ExploredColumns, fit: SupportFit, *, max_exchange: int, max
     """
     history = [fit.rss]
     for _ in range(max_iter + 1):
-        correlation = explored.correlate(fit)
-        better = _best_exchange(explored, fit, correlation, max_exchange)
+        correlation = subsets.correlate(fit)
+        better = _best_exchange(subsets, fit, correlation, max_exchange)
         if better is None or better.rss >= (1.0 - tol) * fit.rss:
             return Splice(fit, correlation, tuple(history), True)
         if len(history) > max_iter:
@@ -75,12 +75,12 @@ def splice(explored: ExploredColumns, fit: SupportFit, *, max_exchange: int, max
 
 
 def _best_exchange(
-    explored: ExploredColumns, fit: SupportFit, correlation: Float64Array, max_exchange: int
+    subsets: SubsetLeastSquares, fit: SupportFit, correlation: Float64Array, max_exchange: int
 ) -> SupportFit | None:
     incoming = _promising(fit, correlation, min(max_exchange, fit.support.size))
-    explored.explore(incoming)
+    subsets.include(incoming)
     kept = fit.support[np.argsort(fit.coef**2, kind="stable")]
-    trials = (explored.fit(np.concatenate([kept[c:], incoming[:c]])) for c in range(1, incoming.size + 1))
+    trials = (subsets.fit(np.concatenate([kept[c:], incoming[:c]])) for c in range(1, incoming.size + 1))
     return min(trials, key=lambda trial: trial.rss, default=None)
 
 
@@ -92,20 +92,20 @@ def _promising(fit: SupportFit, correlation: Float64Array, count: int) -> IndexA
 
 
 def splice_sizes(
-    explored: ExploredColumns, max_size: int, *, floor: float, max_exchange: int, max_iter: int, tol: float
+    subsets: SubsetLeastSquares, max_size: int, *, floor: float, max_exchange: int, max_iter: int, tol: float
 ) -> Iterator[Splice]:
     """Yield spliced models of sizes 0, 1, ..., each started from the last one and the most promising new feature.
 
     The sequence ends early when the residual sum of squares reaches `floor` or nothing correlates with the residual.
     """
-    fit = explored.fit(np.empty(0, dtype=np.intp))
-    found = Splice(fit, explored.correlate(fit), (fit.rss,), True)
+    fit = subsets.fit(np.empty(0, dtype=np.intp))
+    found = Splice(fit, subsets.correlate(fit), (fit.rss,), True)
     yield found
     while found.fit.support.size < max_size and found.fit.rss > floor:
         new = _promising(found.fit, found.correlation, 1)
         if new.size == 0:
             return
-        explored.explore(new)
-        larger = explored.fit(np.concatenate([found.fit.support, new]))
-        found = splice(explored, larger, max_exchange=max_exchange, max_iter=max_iter, tol=tol)
+        subsets.include(new)
+        larger = subsets.fit(np.concatenate([found.fit.support, new]))
+        found = splice(subsets, larger, max_exchange=max_exchange, max_iter=max_iter, tol=tol)
         yield found

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from scipy.linalg.lapack import dgelsy, dgelsy_lwork
 
 from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.orthonormal import GrowingColumns, new_directions
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["ExploredColumns", "SupportFit", "inverse_norms", "leading"]
+__all__ = ["SubsetLeastSquares", "SupportFit", "inverse_norms", "leading"]
 
 # Unit columns that come closer than this to the span of others depend on them.
 _DEPENDENT = 1e-11
@@ -47,12 +47,12 @@ class SupportFit:
 
     Attributes
     ----------
-    support : ndarray of int, shape (s,)
+    support : ndarray of int, shape (n_selected,)
         Features.
-    coef : ndarray of shape (s,)
+    coef : ndarray of shape (n_selected,)
         Coefficients of their unit columns.
     residual : ndarray of shape (rank,)
-        Residual in coordinates of the explored span.
+        Residual in coordinates of the span of the included columns.
     rss : float
         Squared norm of the residual.
     """
@@ -63,12 +63,12 @@ class SupportFit:
     rss: float
 
 
-class ExploredColumns:
-    """A design with unit columns, of which few are ever touched.
+class SubsetLeastSquares:
+    """Least squares on many small subsets of unit columns, of which few are ever touched.
 
-    The columns tried so far are kept as coordinates in an orthonormal basis of their span. A least-squares problem on
-    s of them then has as many rows as the basis has columns, whatever the number of samples, and the condition number
-    is not squared as it would be by a Gram matrix.
+    The columns included so far are kept as coordinates in an orthonormal basis of their span. A least-squares problem
+    on some of them then has as many rows as the basis has columns, whatever the number of samples, and the condition
+    number is not squared as it would be by a Gram matrix.
 
     Parameters
     ----------
@@ -82,18 +82,17 @@ class ExploredColumns:
     inverse_norms : ndarray of shape (n_features,)
         What scales columns to unit norm; zero where a column is (numerically) zero.
     rank : int
-        Dimension of the explored span.
+        Dimension of the span of the included columns.
     rest_square : float
-        Squared distance of y to the explored span.
+        Squared distance of y to the span of the included columns.
     """
 
     def __init__(self, columns: Columns, y: Float64Array) -> None:
         self.columns = columns
         self.inverse_norms = inverse_norms(columns)
-        self.rank = 0
         self.rest_square = float(y @ y)
         self._rest = y
-        self._basis = np.empty((columns.n_samples, 16), order="F")
+        self._basis = GrowingColumns(np.empty((columns.n_samples, 0)))
         self._place = np.full(columns.n_features, -1, dtype=np.intp)
         self._coordinates = np.empty((0, 0))
         self._target = np.empty(0)
@@ -103,14 +102,14 @@ class ExploredColumns:
         """Number of columns of the design."""
         return self.columns.n_features
 
-    def explore(self, features: IndexArray) -> None:
-        """Make some features available to :meth:`fit`; O(n_samples * rank) per new one."""
+    def include(self, features: IndexArray) -> None:
+        """Include some features, so that :meth:`fit` may use them; O(n_samples * rank) per new one."""
         new = np.unique(features[self._place[features] < 0])
         if new.size == 0:
             return
         unit = self.columns.take(new) * self.inverse_norms[new]
         old = self._coordinates.shape[0]
-        self._append(self._new_directions(unit))
+        self._append(new_directions(self._span, unit, _DEPENDENT)[0])
         coordinates = np.zeros((old + new.size, self.rank))
         coordinates[:old, : self._coordinates.shape[1]] = self._coordinates
         coordinates[old:] = unit.T @ self._span
@@ -118,39 +117,28 @@ class ExploredColumns:
         self._place[new] = np.arange(old, old + new.size)
 
     @property
+    def rank(self) -> int:
+        """Dimension of the span of the included columns."""
+        return self._basis.size
+
+    @property
     def _span(self) -> Float64Array:
-        return self._basis[:, : self.rank]
-
-    def _new_directions(self, unit: Float64Array) -> Float64Array:
-        """Return an orthonormal basis of what unit columns add to the explored span."""
-        left = self._outside(unit)
-        directions, pivots, _ = scipy.linalg.qr(left, mode="economic", pivoting=True, check_finite=False)
-        kept = directions[:, np.abs(np.diagonal(pivots)) > _DEPENDENT]
-        # Weak directions lean towards the old ones: their rounding errors were relative to a longer column.
-        return np.linalg.qr(self._outside(kept))[0]
-
-    def _outside(self, vectors: Float64Array) -> Float64Array:
-        return vectors - self._span @ (self._span.T @ vectors)
+        return self._basis.filled
 
     def _append(self, directions: Float64Array) -> None:
-        start, rank = self.rank, self.rank + directions.shape[1]
-        if rank > self._basis.shape[1]:
-            room = np.empty((self.columns.n_samples, 2 * rank), order="F")
-            room[:, :start] = self._span
-            self._basis = room
-        self._basis[:, start:rank] = directions
-        self.rank = rank
+        """Add directions to the basis, and take their parts off the response."""
+        self._basis.append(directions)
         part = directions.T @ self._rest
         self._rest = self._rest - directions @ part
         self._target = np.concatenate([self._target, part])
         self.rest_square = float(self._rest @ self._rest)
 
     def coordinates(self, support: IndexArray) -> Float64Array:
-        """Return explored unit columns in the basis, shape (rank, s)."""
+        """Return included unit columns in the basis, shape (rank, n_selected)."""
         return self._coordinates[self._place[support]].T
 
     def fit(self, support: IndexArray, ridge: float = 0.0) -> SupportFit:
-        """Minimise ``|y - Ub|^2 / 2 + ridge * |b|^2`` over explored unit columns U.
+        """Minimise ``|y - Ub|^2 / 2 + ridge * |b|^2`` over included unit columns U.
 
         Dependent columns get the solution of minimal norm (complete orthogonal factorisation, relative cut-off 1e-11).
         """
@@ -162,12 +150,12 @@ class ExploredColumns:
         return self.evaluate(support, _minimal_norm(matrix, target))
 
     def evaluate(self, support: IndexArray, coef: Float64Array) -> SupportFit:
-        """Return what given coefficients of explored features leave."""
+        """Return what given coefficients of included features leave."""
         residual = self._target - self.coordinates(support) @ coef
         return SupportFit(support, coef, residual, float(residual @ residual) + self.rest_square)
 
     def square_outside(self, support: IndexArray, features: IndexArray, coef: Float64Array) -> float:
-        """Return the squared distance of a combination of explored columns to the span of others."""
+        """Return the squared distance of a combination of included columns to the span of others."""
         point, span = self.coordinates(features) @ coef, self.coordinates(support)
         left = point - span @ _minimal_norm(span, point)
         return float(left @ left)
@@ -175,13 +163,13 @@ class ExploredColumns:
     def correlate(self, fit: SupportFit) -> Float64Array:
         """Return the inner products of all unit columns with the residual of a fit: one pass over the design.
 
-        The fit may be older than the last features explored.
+        The fit may be older than the last features included.
         """
         left = np.concatenate([fit.residual, self._target[fit.residual.size :]])
         return self.inverse_norms * self.columns.correlate(self._rest + self._span @ left)
 
     def gram(self, features: IndexArray) -> Float64Array:
-        """Return the inner products of all unit columns with some unit columns, shape (n_features, m)."""
+        """Return the inner products of all unit columns with some unit columns, shape (n_features, n_selected)."""
         unit = self.columns.take(features) * self.inverse_norms[features]
         return self.inverse_norms[:, None] * self.columns.correlate(unit)
 

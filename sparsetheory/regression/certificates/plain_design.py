@@ -10,7 +10,8 @@ from sklearn.utils import check_X_y
 
 from sparsetheory.ranges import require_squares
 from sparsetheory.regression.columns import canonical, refuse_half
-from sparsetheory.regression.least_squares import LeastSquaresData, check_row_weights
+from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.regression.row_weights import check_row_weights
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["PlainDesign", "check_fitted_data"]

@@ -13,9 +13,9 @@ __all__ = ["PlainResiduals", "plain_residual", "rounding_of_intercept", "solve_f
 _EPS = float(np.finfo(np.float64).eps)
 # Directions that are weaker than this, relative to the columns, are not looked at.
 _WEAK = 1e-12
-# Squares of columns of which less than this share is left are rounding.
+# Squares of columns of which less than this fraction is left are rounding.
 _NOTHING = 1e-22
-# A response is explained if no more than this share of it is left.
+# A response is explained if no more than this fraction of it is left.
 _EXPLAINED = 2e-14
 
 
@@ -37,9 +37,9 @@ class PlainResiduals:
         How far rounding moves the residual, root mean square: of sums, and of coefficients and intercept as kept.
     free : ndarray of shape (n_samples, rank)
         Orthonormal directions of the unpenalised features, in rows scaled by the roots of their weights.
-    least_share, doubt : float
+    least_fraction, doubt : float
         What is left of the energy of the response if the weakest directions count too, and by how much rounding of
-        weak directions may change it, as shares.
+        weak directions may change it, as fractions.
     """
 
     design: PlainDesign
@@ -51,7 +51,7 @@ class PlainResiduals:
     rounding: float
     stored: float
     free: Float64Array
-    least_share: float
+    least_fraction: float
     doubt: float
 
     @classmethod

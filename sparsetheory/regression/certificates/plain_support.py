@@ -9,7 +9,7 @@ from scipy import sparse
 from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.typing import BoolArray, Float64Array, FloatArray, IndexArray
 
-__all__ = ["PlainSupport", "dense", "dense_blocks", "inner"]
+__all__ = ["PlainSupport", "dense", "dense_blocks", "inner", "plain_supports"]
 
 # Columns are made dense in blocks of about this many entries.
 _BLOCK_ENTRIES = 1 << 20
@@ -33,7 +33,7 @@ class PlainSupport:
 
     Attributes
     ----------
-    support : ndarray of int, shape (s,)
+    support : ndarray of int, shape (n_selected,)
         Features of the model: forced, or with coefficients that are not zero.
     residual : ndarray of shape (n_samples,)
         What the model leaves of the response.
@@ -132,6 +132,13 @@ class PlainSupport:
         columns = self.centred(raw)
         norms = np.linalg.norm(columns, axis=0)
         return columns / np.where(norms > 0, norms, 1.0), norms
+
+
+def plain_supports(data: LeastSquaresData, coef: FloatArray, intercept: Any, forced: IndexArray) -> list[PlainSupport]:
+    """Return one :class:`PlainSupport` for each target of a model."""
+    targets = data.raw_y.T if data.raw_y.ndim == 2 else data.raw_y[None]
+    rows = zip(targets, np.atleast_2d(coef), np.atleast_1d(intercept), strict=True)
+    return [PlainSupport(data, y, own, float(constant), forced) for y, own, constant in rows]
 
 
 def dense(X: Any, features: IndexArray) -> Float64Array:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.certificates import Certificate, Status
-from sparsetheory.regression.certificates.plain_support import PlainSupport
+from sparsetheory.regression.certificates.plain_support import PlainSupport, plain_supports
 from sparsetheory.regression.certificates.support_rules import SupportRule
 from sparsetheory.regression.least_squares import LeastSquaresData, prepare
 from sparsetheory.regression.linear_model import SparseLinearModel
@@ -84,9 +84,9 @@ class SupportCertificate(Certificate):
     support : ndarray of int
         Features that any target uses.
     objective : float or ndarray of shape (n_targets,)
-        Half the mean squared residual, plus `price` per feature, plus `ridge` times the squared coefficients (of
+        Half the mean squared residual, plus `alpha` per feature, plus `ridge` times the squared coefficients (of
         columns whose mean square about their mean is one).
-    price, ridge : float
+    alpha, ridge : float
         As above; zero for algorithms that minimise the residual alone.
     rules : tuple of SupportRule
         What the algorithm promises about its choice; all of it is checked, and nothing else is promised.
@@ -115,14 +115,14 @@ class SupportCertificate(Certificate):
     """
 
     TERMS: ClassVar[tuple[str, ...]] = (
-        "precision", "iteration", "price", "ridge", "converged", "fit_intercept", "forced",
+        "precision", "iteration", "alpha", "ridge", "converged", "fit_intercept", "forced",
     )  # fmt: skip
 
     coef: FloatArray = field(kw_only=True, repr=False)
     intercept: Any = field(kw_only=True)
     support: IndexArray = field(kw_only=True, repr=False)
     objective: Any = field(kw_only=True)
-    price: float = field(kw_only=True, default=0.0)
+    alpha: float = field(kw_only=True, default=0.0)
     ridge: float = field(kw_only=True, default=0.0)
     rules: tuple[SupportRule, ...] = field(kw_only=True, default=())
     forced: IndexArray = field(kw_only=True, repr=False)
@@ -194,9 +194,7 @@ class SupportCertificate(Certificate):
         return self._judged(fits, self._contradiction(fits)).unless_misstated()
 
     def _fits(self, data: LeastSquaresData) -> list[PlainSupport]:
-        targets = data.raw_y.T if data.raw_y.ndim == 2 else data.raw_y[None]
-        rows = zip(targets, np.atleast_2d(self.coef), np.atleast_1d(self.intercept), strict=True)
-        return [PlainSupport(data, y, coef, float(constant), self.forced) for y, coef, constant in rows]
+        return plain_supports(data, self.coef, self.intercept, self.forced)
 
     def _judged(self, fits: list[PlainSupport], contradiction: str) -> "SupportCertificate":
         measured = max(fit.violation(self.ridge) / (fit.scale or 1.0) for fit in fits)
@@ -216,7 +214,7 @@ class SupportCertificate(Certificate):
         return max(self._roundings(fit) / (fit.scale or 1.0) for fit in fits)
 
     def _objective(self, fit: PlainSupport) -> float:
-        paid = self.price * np.setdiff1d(fit.support, self.forced).size
+        paid = self.alpha * np.setdiff1d(fit.support, self.forced).size
         return float((0.5 * fit.rss + self.ridge * fit.unit_coef @ fit.unit_coef) / fit.n_samples + paid)
 
     def _contradiction(self, fits: list[PlainSupport]) -> str:
@@ -238,4 +236,4 @@ class SupportCertificate(Certificate):
         terms = (fit.n_samples + fit.support.size) * _EPS
         error = terms * fit.sizes
         parts = error * (2 * np.sqrt(fit.rss) + error) + self.ridge * terms * float(fit.unit_coef @ fit.unit_coef)
-        return float(parts / fit.n_samples + _SAME * self.price * fit.support.size)
+        return float(parts / fit.n_samples + _SAME * self.alpha * fit.support.size)

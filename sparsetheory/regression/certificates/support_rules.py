@@ -8,12 +8,12 @@ import numpy as np
 from sparsetheory.regression.certificates.plain_support import PlainSupport
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["Exchanges", "Greedy", "Priced", "Size", "SupportRule", "Worthwhile"]
+__all__ = ["Exchanges", "Greedy", "PenalisedCount", "Size", "SupportRule", "Worthwhile"]
 
 
-# A choice may be worse than the best by this share: scores are compared after rounding.
+# A choice may be worse than the best by this fraction: scores are compared after rounding.
 _TIE = 1e-6
-# Columns of which less than this share of their length is left depend on the chosen ones.
+# Columns of which less than this fraction of their length is left depend on the chosen ones.
 _DEPENDENT = 1e-5
 
 
@@ -111,30 +111,30 @@ class Greedy:
 
 @dataclass(frozen=True)
 class Worthwhile:
-    """No feature could be left out for less than a price, the others being refitted.
+    """No feature could be left out for less than a cost, the others being refitted.
 
     Attributes
     ----------
-    price : float
+    cost : float
         What a feature must save of the residual sum of squares, rows weighted to mean one.
     """
 
-    price: float
+    cost: float
 
     @property
     def statement(self) -> str:
         """What is promised, in a few words."""
-        return f"leaving one out costs at least {self.price:.3g} of the squared residual"
+        return f"leaving one out costs at least {self.cost:.3g} of the squared residual"
 
     def broken(self, fit: PlainSupport, rounding: float) -> str:
-        """Compare what every feature saves with its price."""
+        """Compare what every feature saves with its cost."""
         if fit.support.size == 0:
             return ""
         costs, condition = fit.removal_costs()
         costs[np.isin(fit.support, fit.forced)] = np.inf
         slack = _TIE + fit.n_samples * np.finfo(np.float64).eps * condition
-        cheap = costs < self.price * (1 - slack) - rounding * (rounding + 2 * np.sqrt(self.price))
-        return f"leaving out feature {fit.support[cheap][0]} costs less than its price" if cheap.any() else ""
+        cheap = costs < self.cost * (1 - slack) - rounding * (rounding + 2 * np.sqrt(self.cost))
+        return f"leaving out feature {fit.support[cheap][0]} saves less than its cost" if cheap.any() else ""
 
 
 @dataclass(frozen=True)
@@ -145,19 +145,19 @@ class Exchanges:
     ----------
     largest : int
         Most features exchanged at once.
-    share : float
+    fraction : float
         Share of the residual sum of squares that an exchange may still save.
     """
 
     largest: int
-    share: float
+    fraction: float
 
     @property
     def statement(self) -> str:
         """What is promised, in a few words."""
         return (
             f"no exchange of the 1 to {self.largest} least useful features for the most correlated others lowers the "
-            f"squared residual by more than {self.share:g} of it"
+            f"squared residual by more than {self.fraction:g} of it"
         )
 
     def broken(self, fit: PlainSupport, rounding: float) -> str:
@@ -166,7 +166,7 @@ class Exchanges:
         incoming = np.argsort(-scores, kind="stable")
         useful = np.abs(fit.unit_coef)
         outgoing = np.argsort(useful, kind="stable")
-        least = fit.rss * (1 - self.share) * (1 - _TIE) - rounding**2
+        least = fit.rss * (1 - self.fraction) * (1 - _TIE) - rounding**2
         for c in range(1, min(self.largest, fit.support.size, int(np.count_nonzero(scores > rounding))) + 1):
             if _tied(-scores[incoming], c, rounding) or _tied(useful[outgoing], c, rounding):
                 continue
@@ -185,22 +185,22 @@ def _tied(ascending: Float64Array, count: int, rounding: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Priced:
+class PenalisedCount:
     """No single addition, removal or exchange lowers the objective, the other coefficients being fixed.
 
-    The objective is half the squared residual, plus a price per feature, plus a ridge on coefficients of unit columns.
+    The objective is half the squared residual, plus a cost per feature, plus a ridge on coefficients of unit columns.
 
     Attributes
     ----------
-    price, ridge : float
-        As above; the price in the unit of the squared residual, rows weighted to mean one.
+    cost, ridge : float
+        As above; the cost in the unit of the squared residual, rows weighted to mean one.
     allowed : float
         Gain that a move may still have, in the same unit.
     swaps : bool
         Whether exchanges are promised.
     """
 
-    price: float
+    cost: float
     ridge: float
     allowed: float
     swaps: bool
@@ -220,8 +220,8 @@ class Priced:
         largest = float(np.max(np.abs(np.concatenate([inner[others], own])), initial=0.0))
         allowed = self.allowed + rounding * (2 * largest + rounding)
         gains = {
-            "addition": inner[others] ** 2 / (2 * h) - self.price,
-            "removal": self.price - own**2 / (2 * h),
+            "addition": inner[others] ** 2 / (2 * h) - self.cost,
+            "removal": self.cost - own**2 / (2 * h),
             "swap": self._swap_gains(fit, inner, others, own, h) if self.swaps else np.empty(0),
         }
         found = [name for name, gain in gains.items() if gain.max(initial=-np.inf) > allowed]

@@ -1,12 +1,11 @@
 """Random supports, and coefficients on them chosen to cancel."""
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.constraints import COUNT, FINITE, Choice, generator
+from sparsetheory.constraints import COUNT, POSITIVE, Choice, Real, generator
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["COEFFICIENT_MODES", "MAX_CONDITION", "adversarial_coefficients", "sample_support"]
@@ -18,35 +17,35 @@ MAX_CONDITION = 1e12
 
 
 def adversarial_coefficients(
-    X: ArrayLike, S: ArrayLike, *, mode: str = "min", B: float = 1.0, random_state: Any = None
+    X: ArrayLike, support: ArrayLike, *, mode: str = "min", signal_size: float = 1.0, random_state: Any = None
 ) -> Float64Array:
     r"""Choose coefficients on a support after seeing it.
 
     Parameters
     ----------
-    X : array-like of shape (N, d)
+    X : array-like of shape (n_samples, n_features)
         Design.
-    S : array-like of int, shape (k,)
-        Support: distinct columns.
+    support : array-like of int, shape (n_nonzero,)
+        Support S: distinct columns.
     mode : {"min", "mix", "gauss"}
         "min": the last right singular vector of :math:`X_S`, the strongest cancellation. "mix": the same energy in
         every singular direction, :math:`\sum_j \pm v_j / s_j` with random signs. "gauss": independent normal, an easy
         control with little cancellation.
-    B : float
-        Root mean square of the signal, :math:`\|X_S w\|_2 / \sqrt N = B`, positive.
+    signal_size : float
+        Root mean square of the signal, :math:`\|X_S w\|_2 / \sqrt N`, positive.
     random_state : None, int, Generator or RandomState
         Seed. "min" does not use it.
 
     Returns
     -------
-    ndarray of shape (k,)
-        Coefficients of the columns S, in the order of S.
+    ndarray of shape (n_nonzero,)
+        Coefficients, in the order of `support`.
 
     Raises
     ------
     ValueError
-        If S is not a set of columns, if their condition number is beyond 1e12 (in every mode: no coefficients on such
-        a support mean anything in double precision), or if an argument is out of range.
+        If `support` is not a set of columns, if their condition number is beyond 1e12 (in every mode: no coefficients
+        on such a support mean anything in double precision), or if an argument is out of range.
 
     Notes
     -----
@@ -61,32 +60,34 @@ def adversarial_coefficients(
     array([ 1414.2, -1414.2])
     """
     Choice(*COEFFICIENT_MODES).check("mode", mode)
-    if not (FINITE.accepts(B) and B > 0):
-        raise ValueError(f"B must be positive and finite, got {B!r}")
-    XS = _columns(X, S)
+    POSITIVE.check("signal_size", signal_size)
+    XS = _columns(X, support)
     values, vectors = _singular_vectors(XS)
     w = _direction(mode, values, vectors, generator(random_state))
-    return w * (B * np.sqrt(XS.shape[0]) / np.linalg.norm(XS @ w))
+    return w * (signal_size * np.sqrt(XS.shape[0]) / np.linalg.norm(XS @ w))
 
 
-def _columns(X: ArrayLike, S: ArrayLike) -> Float64Array:
-    X, S = np.asarray(X), np.asarray(S)
+def _columns(X: ArrayLike, support: ArrayLike) -> Float64Array:
+    X, support = np.asarray(X), np.asarray(support)
     if X.ndim != 2:
-        raise ValueError(f"X must be a matrix, got {X.ndim} dimension(s)")
-    if S.ndim != 1 or S.size == 0 or not np.issubdtype(S.dtype, np.integer) or np.unique(S).size < S.size:
-        raise ValueError(f"S must be distinct column indices, at least one, got {S!r}")
-    if S.min() < 0 or S.max() >= X.shape[1]:
-        raise ValueError(f"S must hold indices in 0 .. {X.shape[1] - 1}, got {S!r}")
-    XS = X[:, S].astype(np.float64)
+        raise ValueError(f"X must be a matrix; got {X.ndim} dimension(s)")
+    listed = support.ndim == 1 and support.size > 0 and np.issubdtype(support.dtype, np.integer)
+    if not listed or np.unique(support).size < support.size:
+        raise ValueError(f"support must be distinct column indices, at least one; got {support!r}")
+    if support.min() < 0 or support.max() >= X.shape[1]:
+        raise ValueError(f"support must hold indices from 0 to {X.shape[1] - 1}; got {support!r}")
+    XS = X[:, support].astype(np.float64)
     if not np.isfinite(XS).all():
-        raise ValueError("X must be finite on S, got NaN or infinity")
+        raise ValueError("X must be finite on support; got NaN or infinity")
     return XS
 
 
 def _singular_vectors(XS: Float64Array) -> tuple[Float64Array, Float64Array]:
     _, values, vectors = np.linalg.svd(XS, full_matrices=False)
     if XS.shape[1] > XS.shape[0] or values[-1] * MAX_CONDITION < values[0] or values[0] == 0:
-        raise ValueError(f"the columns S must have a condition number of at most {MAX_CONDITION:g}; draw another S")
+        raise ValueError(
+            f"the columns of support must have a condition number of at most {MAX_CONDITION:g}; draw another support"
+        )
     return values, vectors
 
 
@@ -101,16 +102,21 @@ def _direction(mode: str, values: Float64Array, vectors: Float64Array, rng: np.r
 
 
 def sample_support(
-    X: ArrayLike, k: int, random_state: Any = None, *, max_condition: float = MAX_CONDITION, max_tries: int = 100
+    X: ArrayLike,
+    *,
+    n_nonzero: int,
+    random_state: Any = None,
+    max_condition: float = MAX_CONDITION,
+    max_tries: int = 100,
 ) -> IndexArray:
-    """Draw a uniformly random set of k non-zero columns, again while it is too ill-conditioned.
+    """Draw a uniformly random set of columns that are not zero, again while it is too ill-conditioned.
 
     Parameters
     ----------
-    X : array-like of shape (N, d)
+    X : array-like of shape (n_samples, n_features)
         Design.
-    k : int
-        Size of the support, at most N and the number of non-zero columns.
+    n_nonzero : int
+        Size of the support, at most the number of rows and the number of columns that are not zero.
     random_state : None, int, Generator or RandomState
         Seed.
     max_condition : float
@@ -120,38 +126,40 @@ def sample_support(
 
     Returns
     -------
-    ndarray of shape (k,)
+    ndarray of shape (n_nonzero,)
         The support, ascending. Uniform among the accepted supports.
 
     Raises
     ------
     ValueError
-        If X is not finite, k is out of range, or no draw was accepted.
+        If X is not finite, `n_nonzero` is out of range, or no draw was accepted.
 
     Examples
     --------
     >>> import numpy as np
-    >>> sample_support(np.diag([1.0, 0.0, 2.0]), 2, random_state=0)
+    >>> sample_support(np.diag([1.0, 0.0, 2.0]), n_nonzero=2, random_state=0)
     array([0, 2])
     """
     X = np.asarray(X)
     if X.ndim != 2:
-        raise ValueError(f"X must be a matrix, got {X.ndim} dimension(s)")
-    COUNT.require(k=k, max_tries=max_tries)
-    if isinstance(max_condition, bool) or not isinstance(max_condition, Real) or not max_condition >= 1:
-        raise ValueError(f"max_condition must be a number of at least 1; got {max_condition!r}")
+        raise ValueError(f"X must be a matrix; got {X.ndim} dimension(s)")
+    COUNT.require(n_nonzero=n_nonzero, max_tries=max_tries)
+    (Real(1.0) | Choice(np.inf)).check("max_condition", max_condition)
     candidates = np.flatnonzero(X.any(axis=0))
     limit = min(X.shape[0], candidates.size)
-    if k > limit:
-        raise ValueError(f"k must be at most {limit}, the smaller of rows and non-zero columns, got {k}")
+    if n_nonzero > limit:
+        raise ValueError(
+            f"n_nonzero must be at most {limit}, the smaller of rows and columns that are not zero; got {n_nonzero}"
+        )
     if not np.isfinite(X).all():
-        raise ValueError("X must be finite, got NaN or infinity")
+        raise ValueError("X must be finite; got NaN or infinity")
     rng = generator(random_state)
     for _ in range(max_tries):
-        S = np.sort(rng.choice(candidates, k, replace=False))
+        S = np.sort(rng.choice(candidates, n_nonzero, replace=False))
         values = np.linalg.svd(X[:, S].astype(np.float64), compute_uv=False)
         if values[-1] * max_condition >= values[0]:
             return S
     raise ValueError(
-        f"none of max_tries={max_tries} supports of size k={k} had a condition number of at most {max_condition:g}"
+        f"none of max_tries={max_tries} supports of n_nonzero={n_nonzero} columns had a condition number of at most "
+        f"{max_condition:g}"
     )

@@ -16,52 +16,53 @@ def unit_columns(X: Float64Array) -> Float64Array:
     return np.asfortranarray(X * (np.sqrt(X.shape[0]) / np.linalg.norm(X, axis=0)))
 
 
-def gaussian_columns(rng: np.random.Generator, N: int, d: int) -> Float64Array:
-    """Draw an (N, d) matrix of standard normal entries, column after column."""
-    return rng.standard_normal((d, N)).T
+def gaussian_columns(rng: np.random.Generator, n_samples: int, n_features: int) -> Float64Array:
+    """Draw an (n_samples, n_features) matrix of standard normal entries, column after column."""
+    return rng.standard_normal((n_features, n_samples)).T
 
 
-def gaussian(N: int, d: int, *, random_state: Any = None) -> Float64Array:
+def gaussian(n_samples: int, n_features: int, *, random_state: Any = None) -> Float64Array:
     """Draw independent standard normal entries: the control on which every method works.
 
     Parameters
     ----------
-    N, d : int
-        Rows and columns.
+    n_samples, n_features : int
+        Numbers of rows and columns.
     random_state : None, int, Generator or RandomState
         Seed.
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
     >>> gaussian(4, 3, random_state=0).shape
     (4, 3)
     """
-    COUNT.require(N=N, d=d)
-    return unit_columns(gaussian_columns(generator(random_state), N, d))
+    COUNT.require(n_samples=n_samples, n_features=n_features)
+    return unit_columns(gaussian_columns(generator(random_state), n_samples, n_features))
 
 
-def brownian(N: int, d: int, *, random_state: Any = None) -> Float64Array:
-    """Draw rows that are independent random walks of d steps.
+def brownian(n_samples: int, n_features: int, *, random_state: Any = None) -> Float64Array:
+    """Draw rows that are independent random walks of `n_features` steps.
 
-    The condition number of their covariance grows like d squared, but a few random columns are far apart on the path
-    and well conditioned: a case that looks hard and is easy. The example is that of Kelner, Koehler, Meka and Rohatgi.
+    The condition number of their covariance grows like the square of `n_features`, but a few random columns are far
+    apart on the path and well conditioned: a case that looks hard and is easy. The example is that of Kelner, Koehler,
+    Meka and Rohatgi.
 
     Parameters
     ----------
-    N, d : int
-        Rows and columns.
+    n_samples, n_features : int
+        Numbers of rows and columns.
     random_state : None, int, Generator or RandomState
         Seed.
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
@@ -69,42 +70,47 @@ def brownian(N: int, d: int, *, random_state: Any = None) -> Float64Array:
     >>> bool(X[:, 98] @ X[:, 99] > 0.98 * 500)
     True
     """
-    COUNT.require(N=N, d=d)
-    return unit_columns(np.cumsum(gaussian_columns(generator(random_state), N, d), axis=1))
+    COUNT.require(n_samples=n_samples, n_features=n_features)
+    return unit_columns(np.cumsum(gaussian_columns(generator(random_state), n_samples, n_features), axis=1))
 
 
-def lowrank(N: int, d: int, *, r: int = 4, tau: float = 1e-3, random_state: Any = None) -> Float64Array:
+def lowrank(
+    n_samples: int, n_features: int, *, rank: int = 4, perturbation: float = 1e-3, random_state: Any = None
+) -> Float64Array:
     """Draw columns that lie close to one random subspace.
 
-    With r below the size of the support, every support nearly cancels: the Lasso and greedy selection without anchors
-    fail.
+    With a rank below the size of the support, every support nearly cancels: the Lasso and greedy selection without
+    anchors fail.
 
     Parameters
     ----------
-    N, d : int
-        Rows and columns.
-    r : int
-        Dimension of the subspace, at most N.
-    tau : float
+    n_samples, n_features : int
+        Numbers of rows and columns.
+    rank : int
+        Dimension of the subspace, at most `n_samples`.
+    perturbation : float
         Size of the independent Gaussian part, relative to the part in the subspace.
     random_state : None, int, Generator or RandomState
         Seed.
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
     >>> import numpy as np
-    >>> int(np.linalg.matrix_rank(lowrank(20, 30, r=4, tau=0.0, random_state=0)))
+    >>> int(np.linalg.matrix_rank(lowrank(20, 30, rank=4, perturbation=0.0, random_state=0)))
     4
     """
-    return multiscale(N, d, r=r, q=1, tau=tau, random_state=random_state)
+    NONNEGATIVE.check("perturbation", perturbation)
+    return multiscale(n_samples, n_features, rank=rank, n_scales=1, decay=perturbation, random_state=random_state)
 
 
-def multiscale(N: int, d: int, *, r: int = 2, q: int = 3, tau: float = 3e-2, random_state: Any = None) -> Float64Array:
+def multiscale(
+    n_samples: int, n_features: int, *, rank: int = 2, n_scales: int = 3, decay: float = 3e-2, random_state: Any = None
+) -> Float64Array:
     r"""Draw columns whose parts in q random subspaces shrink geometrically.
 
     :math:`X = \sum_{l<q} \tau^l L_l + \tau^q G` with :math:`L_l` of rank r, columns of all parts of one length, and
@@ -112,36 +118,37 @@ def multiscale(N: int, d: int, *, r: int = 2, q: int = 3, tau: float = 3e-2, ran
 
     Parameters
     ----------
-    N, d : int
-        Rows and columns.
-    r : int
-        Dimension of every subspace, at most N.
-    q : int
-        Number of subspaces.
-    tau : float
-        Ratio of successive sizes.
+    n_samples, n_features : int
+        Numbers of rows and columns.
+    rank : int
+        Dimension r of every subspace, at most `n_samples`.
+    n_scales : int
+        Number q of subspaces.
+    decay : float
+        Ratio :math:`\tau` of successive sizes.
     random_state : None, int, Generator or RandomState
         Seed.
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Examples
     --------
     >>> import numpy as np
-    >>> values = np.linalg.svd(multiscale(50, 80, r=2, q=2, tau=1e-3, random_state=0), compute_uv=False)
+    >>> values = np.linalg.svd(multiscale(50, 80, rank=2, n_scales=2, decay=1e-3, random_state=0), compute_uv=False)
     >>> bool(values[2] < 0.01 * values[1] and values[4] < 0.01 * values[3])
     True
     """
-    COUNT.require(N=N, d=d, r=r, q=q)
-    NONNEGATIVE.require(tau=tau)
-    if r > N:
-        raise ValueError(f"r must be at most N={N}, got {r}")
+    COUNT.require(n_samples=n_samples, n_features=n_features, rank=rank, n_scales=n_scales)
+    NONNEGATIVE.require(decay=decay)
+    if rank > n_samples:
+        raise ValueError(f"rank must be at most n_samples={n_samples}; got {rank}")
     rng = generator(random_state)
-    X = np.zeros((N, d), order="F")
-    for level in range(q):
-        X += tau**level * unit_columns(gaussian_columns(rng, N, r) @ gaussian_columns(rng, r, d))
-    X += tau**q * gaussian_columns(rng, N, d)
+    X = np.zeros((n_samples, n_features), order="F")
+    for scale in range(n_scales):
+        part = gaussian_columns(rng, n_samples, rank) @ gaussian_columns(rng, rank, n_features)
+        X += decay**scale * unit_columns(part)
+    X += decay**n_scales * gaussian_columns(rng, n_samples, n_features)
     return unit_columns(X)

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from sparsetheory.constraints import Choice
 from sparsetheory.regression.datasets.gaussian import brownian, gaussian, lowrank, multiscale
 from sparsetheory.regression.datasets.near_duplicates import clusters, pairs, tree
 from sparsetheory.regression.datasets.smooth import analytic, cauchy, runge, vandermonde
@@ -41,15 +42,17 @@ WORST_CASES: dict[str, Callable[..., WorstCase]] = {
     "sparse_precision": worst_sparse_precision,
 }
 
+# What all families take.
+_SIZES = {"n_samples", "n_features", "random_state"}
 # Names of benchmark tables, with the parameter that they fix.
 _ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "clusters15": ("clusters", {"G": 15}),
-    "clusters40": ("clusters", {"G": 40}),
-    "lowrank4": ("lowrank", {"r": 4}),
+    "clusters15": ("clusters", {"n_clusters": 15}),
+    "clusters40": ("clusters", {"n_clusters": 40}),
+    "lowrank4": ("lowrank", {"rank": 4}),
 }
 
 
-def make_design(name: str, N: int, d: int, *, random_state: Any = None, **params: Any) -> Float64Array:
+def make_design(name: str, n_samples: int, n_features: int, *, random_state: Any = None, **params: Any) -> Float64Array:
     """Draw a design of a named family.
 
     Under a random support and coefficients chosen to cancel, ``gaussian``, ``brownian`` and ``runge`` are easy;
@@ -60,8 +63,8 @@ def make_design(name: str, N: int, d: int, *, random_state: Any = None, **params
     ----------
     name : str
         A key of `DESIGNS`, or ``"clusters15"``, ``"clusters40"``, ``"lowrank4"``, which fix one parameter.
-    N, d : int
-        Rows and columns.
+    n_samples, n_features : int
+        Numbers of rows and columns.
     random_state : None, int, Generator or RandomState
         Seed.
     **params
@@ -69,8 +72,8 @@ def make_design(name: str, N: int, d: int, *, random_state: Any = None, **params
 
     Returns
     -------
-    ndarray of shape (N, d)
-        float64, Fortran order, columns of Euclidean norm ``sqrt(N)``.
+    ndarray of shape (n_samples, n_features)
+        float64, Fortran order, columns of Euclidean norm ``sqrt(n_samples)``.
 
     Raises
     ------
@@ -79,12 +82,12 @@ def make_design(name: str, N: int, d: int, *, random_state: Any = None, **params
 
     Examples
     --------
-    >>> X = make_design("clusters", 30, 100, G=5, random_state=0)
+    >>> X = make_design("clusters", 30, 100, n_clusters=5, random_state=0)
     >>> X.shape, X.flags.f_contiguous
     ((30, 100), True)
     """
     family, fixed = check_design(name, params)
-    return DESIGNS[family](N, d, random_state=random_state, **fixed)
+    return DESIGNS[family](n_samples, n_features, random_state=random_state, **fixed)
 
 
 def check_design(name: str, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -111,29 +114,29 @@ def check_design(name: str, params: dict[str, Any]) -> tuple[str, dict[str, Any]
 
     Examples
     --------
-    >>> check_design("lowrank4", {"tau": 0.1})
-    ('lowrank', {'tau': 0.1, 'r': 4})
+    >>> check_design("lowrank4", {"perturbation": 0.1})
+    ('lowrank', {'perturbation': 0.1, 'rank': 4})
     """
-    family, fixed = _ALIASES.get(name, (name, {})) if isinstance(name, str) else ("", {})
-    if family not in DESIGNS:
-        raise ValueError(f"name must be one of {', '.join([*DESIGNS, *_ALIASES])}; got {name!r}")
+    Choice(*DESIGNS, *_ALIASES).check("name", name)
+    family, fixed = _ALIASES.get(name, (name, {}))
     _check_parameters(name, DESIGNS[family], params, set(fixed))
     return family, params | fixed
 
 
-def worst_case(name: str, N: int, d: int, *, random_state: Any = None, **params: Any) -> WorstCase:
+def worst_case(name: str, n_samples: int, n_features: int, *, random_state: Any = None, **params: Any) -> WorstCase:
     """Draw a design with the support and the coefficients on which it is hard.
 
     Parameters
     ----------
     name : str
         A key of `WORST_CASES`.
-    N, d : int
-        Rows and columns.
+    n_samples, n_features : int
+        Numbers of rows and columns.
     random_state : None, int, Generator or RandomState
         Seed.
     **params
-        `k`, the size of the support, and the parameters of the family; its function in `WORST_CASES` documents them.
+        `n_nonzero`, the size of the support, and the parameters of the family; its function in `WORST_CASES` documents
+        them.
 
     Returns
     -------
@@ -149,13 +152,12 @@ def worst_case(name: str, N: int, d: int, *, random_state: Any = None, **params:
     >>> worst_case("zwj_blocks", 64, 64).support.tolist()
     [0, 1]
     """
-    if not isinstance(name, str) or name not in WORST_CASES:
-        raise ValueError(f"name must be one of {', '.join(WORST_CASES)}; got {name!r}")
+    Choice(*WORST_CASES).check("name", name)
     _check_parameters(name, WORST_CASES[name], params, set())
-    return WORST_CASES[name](N, d, random_state=random_state, **params)
+    return WORST_CASES[name](n_samples, n_features, random_state=random_state, **params)
 
 
 def _check_parameters(name: str, function: Callable[..., Any], params: dict[str, Any], fixed: set[str]) -> None:
-    known = [p for p in inspect.signature(function).parameters if p not in {"N", "d", "random_state"} | fixed]
+    known = [p for p in inspect.signature(function).parameters if p not in _SIZES | fixed]
     for unknown in set(params) - set(known):
         raise ValueError(f"{name} has no parameter {unknown!r}; it has {', '.join(known) or 'none'}")

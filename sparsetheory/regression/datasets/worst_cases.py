@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from sparsetheory.constraints import COUNT, FINITE, generator
+from sparsetheory.constraints import COUNT, POSITIVE, Integer, generator
 from sparsetheory.regression.datasets.gaussian import gaussian_columns, unit_columns
 from sparsetheory.regression.datasets.near_duplicates import pairs
 from sparsetheory.typing import Float64Array, IndexArray
@@ -20,11 +20,11 @@ class WorstCase:
 
     Parameters
     ----------
-    X : ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``.
-    support : ndarray of shape (k,)
+    X : ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``.
+    support : ndarray of shape (n_nonzero,)
         Features that count, ascending.
-    coef : ndarray of shape (k,)
+    coef : ndarray of shape (n_nonzero,)
         Their coefficients, in the order of `support`.
     """
 
@@ -34,7 +34,7 @@ class WorstCase:
 
     @property
     def signal(self) -> Float64Array:
-        """The noiseless response ``X[:, support] @ coef``, of shape (N,)."""
+        """The noiseless response ``X[:, support] @ coef``, of shape (n_samples,)."""
         return self.X[:, self.support] @ self.coef
 
 
@@ -45,7 +45,7 @@ def _of_unit_size(X: Float64Array, support: IndexArray, coef: Float64Array) -> W
     return WorstCase(X, case.support, case.coef * (np.sqrt(X.shape[0]) / np.linalg.norm(case.signal)))
 
 
-def zwj_blocks(N: int, d: int, *, random_state: Any = None) -> Float64Array:
+def zwj_blocks(n_samples: int, n_features: int, *, random_state: Any = None) -> Float64Array:
     r"""Build pairs of columns that almost cancel when added, on which no separable penalty is fast.
 
     Block diagonal with blocks :math:`\sqrt n \begin{pmatrix} \cos a & -\cos a \\ \sin a & \sin a \end{pmatrix}`,
@@ -53,15 +53,15 @@ def zwj_blocks(N: int, d: int, *, random_state: Any = None) -> Float64Array:
 
     Parameters
     ----------
-    N, d : int
-        Rows and columns: the same even number n.
+    n_samples, n_features : int
+        Numbers of rows and columns: the same even number n.
     random_state : None, int, Generator or RandomState
         Not used: the family is deterministic.
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Notes
     -----
@@ -76,26 +76,30 @@ def zwj_blocks(N: int, d: int, *, random_state: Any = None) -> Float64Array:
            [ 2.   ,  2.   ],
            [ 0.   ,  0.   ]])
     """
-    COUNT.require(N=N, d=d)
-    if d != N or N % 2:
-        raise ValueError(f"N and d must be the same even number for zwj_blocks, got N={N}, d={d}")
-    sine = N**-0.25
+    COUNT.require(n_samples=n_samples, n_features=n_features)
+    if n_features != n_samples or n_samples % 2:
+        raise ValueError(
+            f"n_samples and n_features must be the same even number for zwj_blocks; got {n_samples} and {n_features}"
+        )
+    sine = n_samples**-0.25
     cosine = np.sqrt(1 - sine**2)
-    X = np.zeros((N, d), order="F")
-    first, second = np.arange(0, N, 2), np.arange(1, N, 2)
+    X = np.zeros((n_samples, n_features), order="F")
+    first, second = np.arange(0, n_samples, 2), np.arange(1, n_samples, 2)
     X[first, first], X[first, second] = cosine, -cosine
     X[second, first] = X[second, second] = sine
-    return X * np.sqrt(N)
+    return X * np.sqrt(n_samples)
 
 
-def worst_zwj_blocks(N: int, d: int, *, k: int = 2, random_state: Any = None) -> WorstCase:
-    """Return the first block of :func:`zwj_blocks` with coefficients 1/2 and 1/2: a signal of size ``N ** -0.25``.
+def worst_zwj_blocks(n_samples: int, n_features: int, *, n_nonzero: int = 2, random_state: Any = None) -> WorstCase:
+    """Return the first block of :func:`zwj_blocks` with coefficients 1/2 and 1/2.
+
+    The signal has the size ``n_samples ** -0.25``.
 
     Parameters
     ----------
-    N, d : int
+    n_samples, n_features : int
         The same even number.
-    k : int
+    n_nonzero : int
         Must be 2.
     random_state : None, int, Generator or RandomState
         Not used.
@@ -111,21 +115,23 @@ def worst_zwj_blocks(N: int, d: int, *, k: int = 2, random_state: Any = None) ->
     >>> round(float(np.mean(case.signal**2)), 6)  # 256 ** -0.5
     0.0625
     """
-    if not isinstance(k, int | np.integer) or k != 2:
-        raise ValueError(f"k must be 2 for zwj_blocks, got {k!r}")
-    return WorstCase(zwj_blocks(N, d), np.arange(2), np.full(2, 0.5))
+    if not (COUNT.accepts(n_nonzero) and n_nonzero == 2):
+        raise ValueError(f"n_nonzero must be 2 for zwj_blocks; got {n_nonzero!r}")
+    return WorstCase(zwj_blocks(n_samples, n_features), np.arange(2), np.full(2, 0.5))
 
 
-def worst_pairs(N: int, d: int, *, k: int = 2, tau: float = 1e-3, random_state: Any = None) -> WorstCase:
+def worst_pairs(
+    n_samples: int, n_features: int, *, n_nonzero: int = 2, perturbation: float = 1e-3, random_state: Any = None
+) -> WorstCase:
     """Draw :func:`pairs` with the first pair on the support, as a difference; the rest are other heads, at zero.
 
     Parameters
     ----------
-    N, d : int
-        Rows and columns; d is even.
-    k : int
-        Size of the support, between 2 and ``d / 2 + 1``.
-    tau : float
+    n_samples, n_features : int
+        Numbers of rows and columns; `n_features` is even.
+    n_nonzero : int
+        Size of the support, between 2 and ``n_features / 2 + 1``.
+    perturbation : float
         Size of the difference within a pair, positive.
     random_state : None, int, Generator or RandomState
         Seed.
@@ -137,23 +143,24 @@ def worst_pairs(N: int, d: int, *, k: int = 2, tau: float = 1e-3, random_state: 
 
     Examples
     --------
-    >>> case = worst_pairs(50, 20, k=3, tau=1e-4, random_state=0)
+    >>> case = worst_pairs(50, 20, n_nonzero=3, perturbation=1e-4, random_state=0)
     >>> case.support[:2].tolist(), bool(abs(case.coef[:2]).min() > 5e3)
     ([0, 1], True)
     """
-    COUNT.require(k=k)
     rng = generator(random_state)
-    X = pairs(N, d, tau=tau, random_state=rng)
-    if tau == 0:
-        raise ValueError("tau must be positive: equal columns cancel completely, got 0")
-    if not 2 <= k <= d // 2 + 1:
-        raise ValueError(f"k must be between 2 and d / 2 + 1 = {d // 2 + 1} for pairs, got {k}")
-    others = 2 * (1 + rng.choice(d // 2 - 1, k - 2, replace=False)) if k > 2 else np.zeros(0, np.intp)
+    X = pairs(n_samples, n_features, perturbation=perturbation, random_state=rng)
+    # Equal columns would cancel completely.
+    POSITIVE.check("perturbation", perturbation)
+    n_pairs = n_features // 2
+    Integer(2, n_pairs + 1).check("n_nonzero", n_nonzero)
+    others = 2 * (1 + rng.choice(n_pairs - 1, n_nonzero - 2, replace=False)) if n_nonzero > 2 else np.zeros(0, np.intp)
     support = np.concatenate([np.arange(2), others])
-    return _of_unit_size(X, support, np.concatenate([[1.0, -1.0], np.zeros(k - 2)]))
+    return _of_unit_size(X, support, np.concatenate([[1.0, -1.0], np.zeros(n_nonzero - 2)]))
 
 
-def sparse_precision(N: int, d: int, *, weight: int = 4, eta: float = 1e-4, random_state: Any = None) -> Float64Array:
+def sparse_precision(
+    n_samples: int, n_features: int, *, weight: int = 4, ridge: float = 1e-4, random_state: Any = None
+) -> Float64Array:
     r"""Draw Gaussian rows that almost satisfy many sparse linear relations.
 
     Rows are :math:`N(0, \Theta^{-1})` with :math:`\Theta = A^\top A + \eta I` and A of d/2 rows with `weight` random
@@ -162,19 +169,20 @@ def sparse_precision(N: int, d: int, *, weight: int = 4, eta: float = 1e-4, rand
 
     Parameters
     ----------
-    N, d : int
-        Rows and columns, d at least 2.
+    n_samples, n_features : int
+        Numbers of rows and columns, `n_features` at least 2.
     weight : int
-        Entries of a row of A, at most d.
-    eta : float
-        Strength of the ridge, positive: the condition number of the rows' covariance is about 1/eta.
+        Entries of a row of A, at most `n_features`.
+    ridge : float
+        Strength :math:`\eta` of the ridge, positive: the condition number of the rows' covariance is about its
+        inverse.
     random_state : None, int, Generator or RandomState
         Seed.
 
     Returns
     -------
-    ndarray of shape (N, d)
-        Columns of Euclidean norm ``sqrt(N)``, Fortran order.
+    ndarray of shape (n_samples, n_features)
+        Columns of Euclidean norm ``sqrt(n_samples)``, Fortran order.
 
     Notes
     -----
@@ -185,34 +193,37 @@ def sparse_precision(N: int, d: int, *, weight: int = 4, eta: float = 1e-4, rand
     >>> sparse_precision(5, 8, random_state=0).shape
     (5, 8)
     """
-    return unit_columns(_draw_rows(N, d, weight, eta, generator(random_state))[0])
+    return unit_columns(_draw_rows(n_samples, n_features, weight, ridge, generator(random_state))[0])
 
 
-def _draw_rows(N: int, d: int, weight: int, eta: float, rng: np.random.Generator) -> tuple[Float64Array, Float64Array]:
+def _draw_rows(
+    n_samples: int, n_features: int, weight: int, ridge: float, rng: np.random.Generator
+) -> tuple[Float64Array, Float64Array]:
     """Draw rows with the sparse precision matrix, and A."""
-    COUNT.require(N=N, d=d, weight=weight)
-    if d < 2 or weight > d:
-        raise ValueError(f"d must be at least 2 and at least weight={weight}, got {d}")
-    if not (FINITE.accepts(eta) and eta > 0):
-        raise ValueError(f"eta must be positive and finite, got {eta!r}")
-    A = np.zeros((d // 2, d))
+    COUNT.require(n_samples=n_samples, n_features=n_features, weight=weight)
+    if n_features < 2 or weight > n_features:
+        raise ValueError(f"n_features must be at least 2 and at least weight={weight}; got {n_features}")
+    POSITIVE.check("ridge", ridge)
+    A = np.zeros((n_features // 2, n_features))
     for row in A:
-        row[rng.choice(d, weight, replace=False)] = rng.choice([-1.0, 1.0], weight)
-    factor = np.linalg.cholesky(A.T @ A + eta * np.eye(d))
-    rows = scipy.linalg.solve_triangular(factor, gaussian_columns(rng, d, N), trans="T", lower=True)
+        row[rng.choice(n_features, weight, replace=False)] = rng.choice([-1.0, 1.0], weight)
+    factor = np.linalg.cholesky(A.T @ A + ridge * np.eye(n_features))
+    rows = scipy.linalg.solve_triangular(factor, gaussian_columns(rng, n_features, n_samples), trans="T", lower=True)
     return rows.T, A
 
 
-def worst_sparse_precision(N: int, d: int, *, k: int = 4, eta: float = 1e-4, random_state: Any = None) -> WorstCase:
-    """Draw :func:`sparse_precision` with relations among k columns, and take one relation as the signal.
+def worst_sparse_precision(
+    n_samples: int, n_features: int, *, n_nonzero: int = 4, ridge: float = 1e-4, random_state: Any = None
+) -> WorstCase:
+    """Draw :func:`sparse_precision` with relations among `n_nonzero` columns, and take one relation as the signal.
 
     Parameters
     ----------
-    N, d : int
-        Rows and columns.
-    k : int
+    n_samples, n_features : int
+        Numbers of rows and columns.
+    n_nonzero : int
         Size of the support: the weight of the relations.
-    eta : float
+    ridge : float
         Strength of the ridge, positive.
     random_state : None, int, Generator or RandomState
         Seed.
@@ -224,13 +235,13 @@ def worst_sparse_precision(N: int, d: int, *, k: int = 4, eta: float = 1e-4, ran
 
     Examples
     --------
-    >>> worst_sparse_precision(50, 20, k=3, random_state=0).support.size
+    >>> worst_sparse_precision(50, 20, n_nonzero=3, random_state=0).support.size
     3
     """
-    COUNT.require(N=N, d=d, k=k)
-    if k > d:
-        raise ValueError(f"k must be at most d={d}, got {k}")
-    rows, A = _draw_rows(N, d, k, eta, generator(random_state))
+    COUNT.require(n_samples=n_samples, n_features=n_features, n_nonzero=n_nonzero)
+    if n_nonzero > n_features:
+        raise ValueError(f"n_nonzero must be at most n_features={n_features}; got {n_nonzero}")
+    rows, A = _draw_rows(n_samples, n_features, n_nonzero, ridge, generator(random_state))
     support = np.flatnonzero(A[0])
     coef = A[0, support] * np.linalg.norm(rows[:, support], axis=0)
     return _of_unit_size(unit_columns(rows), support, coef)

@@ -25,8 +25,8 @@ _ROUNDINGS = 10
 def omp_gram(
     gram: ArrayLike,
     correlations: ArrayLike,
-    n_nonzero: int | None = None,
     *,
+    n_nonzero: int | None = None,
     tol: float | None = None,
     squares: ArrayLike | None = None,
     n_jobs: int | None = None,
@@ -42,7 +42,7 @@ def omp_gram(
     n_nonzero : int or None
         Largest number of columns per target; by default as many as there are if `tol` is given, else a tenth.
     tol : float or None
-        A target is done once its squared residual is at most this.
+        Tolerance in the unit of `squares`: a target is done once its squared residual is at most this.
     squares : array-like of shape (n_targets,) or float, optional
         Squared norms of the targets; needed with `tol`.
     n_jobs : int or None
@@ -67,14 +67,14 @@ def omp_gram(
     About ``n_features * k**2 / 2`` operations per target of k columns. Batch-OMP in the sense of Rubinstein, Zibulevsky
     and Elad (2008), but with inner products of orthonormal directions in place of triangular solves. Columns are
     normalised inside. A Gram matrix squares the condition number: the selection ends at a column of which less than
-    the root of the machine precision is left (as a share of its square), where `OMP` on one target goes further.
+    the root of the machine precision is left (as a fraction of its square), where `OMP` on one target goes further.
 
     Examples
     --------
     >>> import numpy as np
     >>> X = np.array([[1.0, 0.6, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 2.0]])
     >>> Y = np.array([[3.0, 0.0, 2.0], [0.0, 4.0, 0.5]]).T
-    >>> omp_gram(X.T @ X, Y.T @ X, 2).round(6)
+    >>> omp_gram(X.T @ X, Y.T @ X, n_nonzero=2).round(6)
     array([[ 3.,  0.,  1.],
            [-3.,  5.,  0.]])
     """

@@ -6,13 +6,14 @@ import numpy as np
 
 from sparsetheory.numba_kernels.greedy.stepwise import advance, best_column
 from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.orthonormal import outside
 from sparsetheory.typing import Float64Array
 
 __all__ = ["Candidate", "ForwardSearch"]
 
 
-# A column of which a smaller share of its square is left depends on what is fitted already. Differences of squares are
-# accurate to about 1e-4 there, and the winner is formed explicitly.
+# A column of which a smaller fraction of its square is left depends on what is fitted already. Differences of squares
+# are accurate to about 1e-4 there, and the winner is formed explicitly.
 _DEPENDENT = 1e-12
 # A score above what the column itself gives by more than this was flattered by rounding.
 _FLATTERED = 1e-6
@@ -56,13 +57,13 @@ class ForwardSearch:
         Squared norms of the projected columns.
     steps : int
         Room for so many columns.
-    frozen : bool
+    fixed_norms : bool
         Compare correlations with `squares`, not with what the selected columns leave of them.
     """
 
-    def __init__(self, columns: Columns, y: Float64Array, squares: Float64Array, steps: int, frozen: bool) -> None:
+    def __init__(self, columns: Columns, y: Float64Array, squares: Float64Array, steps: int, fixed_norms: bool) -> None:
         self.columns = columns
-        self.frozen = frozen
+        self.fixed_norms = fixed_norms
         self.residual = y
         self.correlations = columns.inner(y)
         self.left = squares.copy()
@@ -80,9 +81,12 @@ class ForwardSearch:
 
     def propose(self) -> Candidate | None:
         """Return the best column, once its score is confirmed by the column itself; None if no column is left."""
+        # 1. The best column by updated numbers, which are sums of differences and may flatter a column.
         index, score = self._account()
         examined: set[int] = set()
         while index >= 0:
+            # 2. What the column itself says. It is accepted if that confirms its score; else its numbers are corrected,
+            # and the best column is looked for again.
             candidate = self._examine(index)
             # `not >`, so that NaN depends. A column that comes back is the best: its score is its own by now.
             dependent = not candidate.square > self.floors[index]
@@ -93,7 +97,7 @@ class ForwardSearch:
             self.correlations[index] = candidate.coordinate * np.sqrt(candidate.square)
             if dependent:
                 self.left[index] = 0.0
-            elif not self.frozen:
+            elif not self.fixed_norms:
                 self.left[index] = candidate.square
             index, score = best_column(self.correlations, self.left, self.floors)
         return None
@@ -115,10 +119,10 @@ class ForwardSearch:
         if stale:
             self.residual = self._orthogonalise(self.residual)
             self._refreshed = self.size
-        if not self.frozen:
+        if not self.fixed_norms:
             inner = self.columns.inner(self.basis[:, self.size - 1])
             best = advance(self.correlations, self.left, self.floors, inner, self.coordinates[-1])
-        if not (self.frozen or stale):
+        if not (self.fixed_norms or stale):
             return best
         self.correlations = self.columns.inner(self.residual)
         return best_column(self.correlations, self.left, self.floors)
@@ -139,5 +143,4 @@ class ForwardSearch:
         return self.columns.project(self._off_chosen(vector))
 
     def _off_chosen(self, vector: Float64Array) -> Float64Array:
-        chosen = self.basis[:, : self.size]
-        return np.asarray(vector - chosen @ (chosen.T @ vector))
+        return outside(self.basis[:, : self.size], vector)

@@ -9,14 +9,14 @@ from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.greedy.forward_search import ForwardSearch
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["ForwardPath", "backward", "choose_length", "feature_price", "forward_path", "refit"]
+__all__ = ["ForwardPath", "backward", "choose_length", "feature_cost", "forward_path", "refit", "support_coefficients"]
 
 
 # A residual of 1e-14 of the response, squared, is rounding.
 _EXHAUSTED = 1e-28
 # Pivots of normalised columns below this mean dependence.
 _RCOND = 1e-11
-# Squared lengths that shrink below this share are cancellation, and are computed afresh.
+# Squared lengths that shrink below this fraction are cancellation, and are computed afresh.
 _SHRUNK = 1e-6
 
 
@@ -26,13 +26,13 @@ class ForwardPath:
 
     Attributes
     ----------
-    indices : ndarray of int, shape (steps,)
+    indices : ndarray of int, shape (n_steps,)
         Selected columns.
-    gains : ndarray of shape (steps,)
+    gains : ndarray of shape (n_steps,)
         Drop of the residual sum of squares in each step.
-    rss : ndarray of shape (steps + 1,)
+    rss : ndarray of shape (n_steps + 1,)
         Residual sum of squares before the first and after each step.
-    basis : ndarray of shape (n_samples, steps)
+    basis : ndarray of shape (n_samples, n_steps)
         Orthonormal; the first t columns span what the first t selected columns span, after the projection.
     """
 
@@ -48,7 +48,7 @@ def forward_path(
     squares: Float64Array,
     *,
     max_steps: int,
-    frozen: bool = False,
+    fixed_norms: bool = False,
     stop_gain: float | None = None,
     stop_rss: float = 0.0,
 ) -> ForwardPath:
@@ -64,7 +64,7 @@ def forward_path(
         Squared norms of the projected columns; a column of square zero is never selected.
     max_steps : int
         Largest number of columns.
-    frozen : bool
+    fixed_norms : bool
         Compare correlations with the columns as they are, not with what the selected ones leave of them: orthogonal
         matching pursuit in place of forward stepwise regression.
     stop_gain : float, optional
@@ -84,7 +84,7 @@ def forward_path(
     the columns are updated by differences, which cancel; the winner of every step is therefore formed explicitly, and
     is replaced if its own gain is below what the differences promised. The residual sum of squares falls in each step
     by the square of the correlation over what is left of the column's square. Classical: Pati, Rezaiifar and
-    Krishnaprasad 1993 (frozen); Chen, Billings and Luo 1989.
+    Krishnaprasad 1993 (`fixed_norms`); Chen, Billings and Luo 1989.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def forward_path(
     steps = max(min(max_steps, columns.n_features, columns.n_samples - rank), 0)
     # Squared correlations hold the squares of response and column: the response's unit, a power of two, is taken off.
     unit = 2.0 ** np.frexp(np.linalg.norm(y))[1]
-    search = ForwardSearch(columns, y / unit, squares, steps, frozen)
+    search = ForwardSearch(columns, y / unit, squares, steps, fixed_norms)
     floor = max(stop_rss / unit**2, _EXHAUSTED * search.rss[0])
     least = None if stop_gain is None else stop_gain / unit**2
     while search.size < steps and search.rss[-1] > floor:
@@ -112,13 +112,13 @@ def forward_path(
     return ForwardPath(indices, gains * unit**2, np.array(search.rss) * unit**2, search.basis[:, : search.size])
 
 
-def feature_price(sigma: float, n_features: int) -> float:
-    """Return ``2 sigma^2 log d``, about what the best of d features of pure noise gains."""
-    return float(2 * sigma**2 * np.log(max(n_features, 2)))
+def feature_cost(noise_std: float, n_features: int) -> float:
+    """Return ``2 noise_std^2 log n_features``, about what the best of many features of pure noise gains."""
+    return float(2 * noise_std**2 * np.log(max(n_features, 2)))
 
 
 def choose_length(path: ForwardPath, n_samples_left: float, n_features: int) -> tuple[int, float]:
-    r"""Choose how many steps of a path to keep when the noise level is not known.
+    r"""Choose how many steps of a path to keep when the noise is not known.
 
     Parameters
     ----------
@@ -135,22 +135,22 @@ def choose_length(path: ForwardPath, n_samples_left: float, n_features: int) -> 
         The minimiser over t of :math:`\sum_{s < t} (n - s - 1) \log(rss_{s+1} / rss_s) + 2 t \log d`, over the whole
         path, so that a step may pay only together with later ones; at most n / 5, because the logarithm of a residual
         that interpolates has no lower limit.
-    sigma : float
+    noise_std : float
         ``sqrt(rss / (n - length))``.
 
     Notes
     -----
     The unit of the response cancels. Where the residual after s steps is pure noise, its squared cosine with one column
     exceeds x with probability at most :math:`(1 - x)^{(n - s - 1) / 2}`, and a step pays if d times that is below 1:
-    the price :math:`2 \log d` of the risk inflation criterion (Foster and George 1994), exact in small samples too.
+    the cost :math:`2 \log d` of the risk inflation criterion (Foster and George 1994), exact in small samples too.
     With the weight n in place of n - s - 1, noise would pay from some step on.
 
     Examples
     --------
     >>> import numpy as np
     >>> path = ForwardPath(np.arange(2), np.array([90.0, 1.0]), np.array([100.0, 10.0, 9.0]), np.empty((20, 2)))
-    >>> length, sigma = choose_length(path, 20, 100)
-    >>> length, round(sigma, 4)
+    >>> length, noise_std = choose_length(path, 20, 100)
+    >>> length, round(noise_std, 4)
     (1, 0.7255)
     """
     longest = max(min(path.indices.size, int(n_samples_left // 5)), 0)
@@ -160,12 +160,12 @@ def choose_length(path: ForwardPath, n_samples_left: float, n_features: int) -> 
     return length, float(np.sqrt(path.rss[length] / max(n_samples_left - length, 1.0)))
 
 
-def backward(XC: Float64Array, y: Float64Array, threshold: float, *, min_size: int = 0) -> IndexArray:
+def backward(columns: Float64Array, y: Float64Array, threshold: float, *, min_size: int = 0) -> IndexArray:
     r"""Delete columns one by one, each time the one whose loss raises the residual sum of squares least.
 
     Parameters
     ----------
-    XC : ndarray of shape (n_samples, c)
+    columns : ndarray of shape (n_samples, n_columns)
         Columns of a model.
     y : ndarray of shape (n_samples,)
         Response.
@@ -192,7 +192,7 @@ def backward(XC: Float64Array, y: Float64Array, threshold: float, *, min_size: i
     >>> backward(np.eye(4)[:, :3], np.array([3.0, 0.1, 2.0, 1.0]), threshold=1.0).tolist()
     [0, 2]
     """
-    members, triangle, target = _factor(XC, y)[:3]
+    members, triangle, target = _factor(columns, y)[:3]
     duals = _dual_rows(triangle)
     squares = fresh = np.einsum("ij,ij->i", duals, duals)
     while members.size > min_size:
@@ -211,19 +211,19 @@ def backward(XC: Float64Array, y: Float64Array, threshold: float, *, min_size: i
     return np.sort(members)
 
 
-def refit(XC: Float64Array, y: Float64Array) -> Float64Array:
+def refit(columns: Float64Array, y: Float64Array) -> Float64Array:
     """Return least-squares coefficients of some columns; those that depend on others get zero.
 
     Parameters
     ----------
-    XC : ndarray of shape (n_samples, c)
+    columns : ndarray of shape (n_samples, n_columns)
         Columns.
     y : ndarray of shape (n_samples,)
         Response.
 
     Returns
     -------
-    ndarray of shape (c,)
+    ndarray of shape (n_columns,)
 
     Examples
     --------
@@ -231,19 +231,28 @@ def refit(XC: Float64Array, y: Float64Array) -> Float64Array:
     >>> refit(np.array([[1.0, 1.0], [0.0, 2.0], [0.0, 0.0]]), np.array([3.0, 4.0, 5.0])).round(6).tolist()
     [1.0, 2.0]
     """
-    members, triangle, target, norms = _factor(XC, y)
-    coef = np.zeros(XC.shape[1])
+    members, triangle, target, norms = _factor(columns, y)
+    coef = np.zeros(columns.shape[1])
     coef[members] = scipy.linalg.solve_triangular(triangle, target) / norms[members]
     return coef
 
 
-def _factor(XC: Float64Array, y: Float64Array) -> tuple[IndexArray, Float64Array, Float64Array, Float64Array]:
+def support_coefficients(columns: Columns, y: Float64Array, support: IndexArray) -> Float64Array:
+    """Return the coefficients of all columns: least squares on a support, zero elsewhere."""
+    coef = np.zeros(columns.n_features)
+    coef[support] = refit(columns.take(support), y)
+    return coef
+
+
+def _factor(columns: Float64Array, y: Float64Array) -> tuple[IndexArray, Float64Array, Float64Array, Float64Array]:
     """Return independent columns, their triangular factor once normalised, ``Q'y``, and the norms of all."""
-    norms = np.sqrt(np.einsum("ij,ij->j", XC, XC))
+    norms = np.sqrt(np.einsum("ij,ij->j", columns, columns))
     norms[norms == 0] = 1.0
-    if XC.shape[1] == 0:
+    if columns.shape[1] == 0:
         return np.empty(0, np.intp), np.empty((0, 0)), np.empty(0), norms
-    target, triangle, order = scipy.linalg.qr_multiply(XC / norms, y, mode="right", pivoting=True, overwrite_a=True)
+    target, triangle, order = scipy.linalg.qr_multiply(
+        columns / norms, y, mode="right", pivoting=True, overwrite_a=True
+    )
     rank = int(np.count_nonzero(np.abs(np.diagonal(triangle)) > _RCOND))
     return order[:rank].astype(np.intp), triangle[:rank, :rank], target[:rank], norms
 

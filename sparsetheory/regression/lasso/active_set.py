@@ -12,7 +12,7 @@ from sparsetheory.numba_kernels.quadratic.coordinate_descent import (
     penalty_model,
     penalty_sum,
 )
-from sparsetheory.regression.lasso.cholesky_update import GrowingFactor
+from sparsetheory.regression.lasso.cholesky_update import UpdatedCholesky
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["ActiveGram"]
@@ -33,6 +33,13 @@ class ActiveGram:
     step (for the l1 norm: one linear system) ends what would take coordinate descent thousands of sweeps when columns
     are correlated.
 
+    With Gram matrix G and linear term b, the objective is ``w'Gw / 2 - b'w + sum phi(w_j)``, and its negative gradient
+    without the penalty is ``g = b - Gw``. On a fixed pattern of signs the Newton step solves
+    ``(G + diag(phi'')) step = g - phi'`` over the coefficients that are not zero. Steps are accepted only if they lower
+    the objective, and coefficients that cross zero on the way are set to zero: patterns never repeat, so the method
+    ends. A sweep costs O(size) per coefficient that moves, a Newton step O(active^2) with an updated factor (l1 norm)
+    or O(active^3) (other penalties).
+
     Attributes
     ----------
     size : int
@@ -50,7 +57,7 @@ class ActiveGram:
         self.b = np.zeros(16)
         self.w = np.zeros(16)
         self.g = np.zeros(16)
-        self.factor = GrowingFactor()
+        self.factor = UpdatedCholesky()
         self.n_sweeps = 0
         self.n_newton = 0
 
@@ -120,14 +127,17 @@ class ActiveGram:
         Returns
         -------
         bool
-            Whether coefficients became zero on the way, so that another step is worth its price.
+            Whether coefficients became zero on the way, so that another step is worth its cost.
         """
         active = np.flatnonzero(self.w[: self.size])
         if active.size == 0:
             return False
         w = self.w[active]
+        # 1. The Newton step on the pattern, as far as it lowers the objective.
         step = self._direction(active, w, alpha[active], shape[active])
         crossed = None if step is None else self._advance(active, w, step, alpha, shape)
+        # 2. Where columns depend on each other the step is rounding: move along the dependence instead, which leaves
+        # the fit as it is, until a coefficient is zero.
         if crossed is None and self.factor.doubtful:
             step = self._dependent_direction(active, w, alpha[active], shape[active])
             crossed = None if step is None else self._advance(active, w, step, alpha, shape)
@@ -136,7 +146,7 @@ class ActiveGram:
     def _advance(
         self, active: IndexArray, w: Float64Array, step: Float64Array, alpha: Float64Array, shape: Float64Array
     ) -> bool | None:
-        """Move by the largest share of a step that lowers the objective, if there is one.
+        """Move by the largest fraction of a step that lowers the objective, if there is one.
 
         Returns
         -------

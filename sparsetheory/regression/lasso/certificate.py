@@ -1,30 +1,27 @@
 """Evidence that a penalised least-squares fit is optimal, recomputed from raw data."""
 
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.regression.certificates.coordinate_minima import distance_to_best
-from sparsetheory.regression.certificates.plain_design import PlainDesign, check_fitted_data
+from sparsetheory.regression.certificates.plain_design import PlainDesign
 from sparsetheory.regression.certificates.plain_residuals import PlainResiduals, solve_for_signs, unscaled
-from sparsetheory.regression.least_squares import LeastSquaresData
+from sparsetheory.regression.lasso.solution_certificate import SAME, SolutionCertificate
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["LassoCertificate", "warn_if_rounding_spoils"]
 
 _EPS = float(np.finfo(np.float64).eps)
-# A promise recomputed from the data differs by rounding only.
-_SAME = 1e-9
 
 
 @dataclass(frozen=True)
-class LassoCertificate(Certificate):
+class LassoCertificate(SolutionCertificate):
     """A duality gap (convex penalties), or the largest distance of a coefficient from its best value (other penalties).
 
     For convex penalties the objective at the coefficients and the intercept is at most `bound` above its minimum. For
@@ -35,11 +32,11 @@ class LassoCertificate(Certificate):
     Attributes
     ----------
     penalty : Penalty
-        Its kind and numbers, at level `alpha`.
+        Its kind and numbers, at strength `alpha`.
     alpha : float
-        Level of the fit.
-    levels : ndarray of shape (n_features,)
-        Level of each feature; zero where it is not penalised.
+        Strength of the penalty in the fit.
+    feature_alphas : ndarray of shape (n_features,)
+        Strength for each feature; zero where it is not penalised.
     coef : ndarray of shape (n_features,)
         Coefficients, in the precision in which the model predicts.
     intercept : float
@@ -54,18 +51,13 @@ class LassoCertificate(Certificate):
     TERMS: ClassVar[tuple[str, ...]] = ("tol", "fit_intercept")
 
     penalty: Penalty = field(kw_only=True)
-    alpha: float = field(kw_only=True)
-    levels: Float64Array = field(kw_only=True, repr=False)
-    coef: AnyArray = field(kw_only=True, repr=False)
-    intercept: float = field(kw_only=True)
-    fit_intercept: bool = field(kw_only=True)
-    tol: float = field(kw_only=True)
+    feature_alphas: Float64Array = field(kw_only=True, repr=False)
 
     @classmethod
     def of(
         cls,
         penalty: Penalty,
-        levels: Float64Array,
+        feature_alphas: Float64Array,
         coef: AnyArray,
         intercept: float,
         *,
@@ -74,7 +66,7 @@ class LassoCertificate(Certificate):
         fit_intercept: bool,
         **more: Any,
     ) -> Self:
-        """Return the certificate of a solution, not verified yet; `penalty` is at the level of the fit."""
+        """Return the certificate of a solution, not verified yet; `penalty` is at the strength of the fit."""
         return cls(
             "",
             bound,
@@ -82,7 +74,7 @@ class LassoCertificate(Certificate):
             Status.INVALID,
             penalty=penalty,
             alpha=penalty.alpha,
-            levels=levels,
+            feature_alphas=feature_alphas,
             coef=coef,
             intercept=intercept,
             fit_intercept=fit_intercept,
@@ -97,67 +89,29 @@ class LassoCertificate(Certificate):
             if self.penalty.convex
             else "no single coefficient can be improved"
         )
-        paid = self.levels[self.levels > 0] / (self.alpha or 1.0)
+        paid = self.feature_alphas[self.feature_alphas > 0] / (self.alpha or 1.0)
         return (
             f"{self.penalty!r} on {paid.size} features, weights {paid.min(initial=np.inf):.6g} to "
             f"{paid.max(initial=0.0):.6g}: {what}"
         )
 
-    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
-        """Recompute gap or distance, and the promise itself, with matrix products and one least-squares fit.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Design of the fit.
-        y : array-like of shape (n_samples,)
-            Response of the fit.
-        sample_weight : array-like of shape (n_samples,), optional
-            Row weights of the fit.
-        random_state
-            Not used: nothing is drawn.
-
-        Returns
-        -------
-        LassoCertificate
-            With a fresh `measured`, `status` and `reason`.
-
-        Raises
-        ------
-        ValueError
-            For data that `fit` refuses, or with another number of features.
-        """
-        design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
-        return self._judge(design, target).unless_misstated()
-
-    def on(self, X: Any, y: AnyArray, data: LeastSquaresData) -> Self:
-        """Return :meth:`check` on what a fit has validated already."""
-        return self._judge(PlainDesign.of_fit(X, data), np.asarray(y, dtype=np.float64))
-
     def _judge(self, design: PlainDesign, target: Float64Array) -> Self:
         reason = self._impossible()
         if reason:
-            return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
-        point = PlainResiduals.at(self.coef, self.intercept, self.levels == 0, design, target)
+            return self._invalid(reason)
+        point = PlainResiduals.at(self.coef, self.intercept, self.feature_alphas == 0, design, target)
         measured, promise, rounding = self._gap(point) if self.penalty.convex else self._distance(point)
-        slack = (_SAME + point.doubt) * promise + self.tol * (rounding + (25 * point.rounding) ** 2)
-        if not (point.least_share * promise - slack <= self.bound <= promise + slack):
-            reason = f"the bound should be {promise:.6g}: tol={self.tol:.3g} times the scale of these data"
-        elif not measured <= self.bound + rounding:
-            reason = f"measured exceeds the bound by more than rounding ({rounding:.3g})"
-        return replace(self, measured=measured, status=Status.of(not reason), reason=reason)
+        slack = (SAME + point.doubt) * promise + self.tol * (rounding + (25 * point.rounding) ** 2)
+        return self._compared(measured, promise, rounding, slack=slack, least=point.least_fraction)
 
     def _impossible(self) -> str:
         """Return what is wrong with the certificate whatever the data."""
-        if not (np.all(np.isfinite(self.coef)) and np.isfinite(self.intercept)):
-            return "coefficients and intercept must be finite"
-        if not self.fit_intercept and self.intercept != 0:
-            return "the model has no intercept"
-        if self.penalty.alpha != self.alpha:
-            return f"the level of the fit was {self.alpha}"
-        if self.penalty.positive and np.any(self.coef[self.levels > 0] < 0):
-            return "penalised coefficients must not be negative"
-        return ""
+        reason = super()._impossible()
+        if not reason and self.penalty.alpha != self.alpha:
+            reason = f"the strength of the penalty in the fit was {self.alpha}"
+        if not reason and self.penalty.positive and np.any(self.coef[self.feature_alphas > 0] < 0):
+            reason = "penalised coefficients must not be negative"
+        return reason
 
     # The ridge part of an elastic net is the squared residual of more rows, one per feature: the roots of its strengths
     # times the unit vectors, with response zero. `tail` is the residual in these rows.
@@ -166,7 +120,8 @@ class LassoCertificate(Certificate):
         """Return duality gap, tolerance, and how far rounding moves the gap."""
         design, coef = point.design, self.coef.astype(np.float64)
         tail = -np.sqrt(self._ridge()) * coef
-        square, penalty = point.square + float(tail @ tail), self.penalty.l1_part * float(self.levels @ np.abs(coef))
+        square = point.square + float(tail @ tail)
+        penalty = self.penalty.l1_part * float(self.feature_alphas @ np.abs(coef))
         energy = float(design.weights @ point.target**2)
         promise = 0.5 * self.tol * energy
         dual, doubt = self._dual_value(point, point.left, tail)
@@ -181,14 +136,14 @@ class LassoCertificate(Certificate):
 
     def _ridge(self) -> Float64Array:
         """Return the strength of the square of each coefficient."""
-        return (1.0 - self.penalty.l1_part) * self.levels
+        return (1.0 - self.penalty.l1_part) * self.feature_alphas
 
     def _dual_value(self, point: PlainResiduals, residual: Float64Array, tail: Float64Array) -> tuple[float, float]:
         """Return the best dual value along a residual, and how far rounding moves it."""
-        paid, weights = self.levels > 0, point.design.weights
+        paid, weights = self.feature_alphas > 0, point.design.weights
         gradient, noise = point.design.gradient(residual, point.squares)
         pull = self.penalty.pull(gradient + np.sqrt(self._ridge()) * tail)
-        limits = self.penalty.l1_part * self.levels[paid]
+        limits = self.penalty.l1_part * self.feature_alphas[paid]
         fit, square = float(weights @ (residual * point.target)), float(weights @ residual**2) + float(tail @ tail)
         ratio = float(np.max(pull[paid] / limits, initial=0.0))
         scale = fit / square if square > 0 else 0.0
@@ -201,13 +156,13 @@ class LassoCertificate(Certificate):
         return scale * (fit - 0.5 * scale * square), doubt
 
     def _refined(self, point: PlainResiduals, tail: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return a residual and its tail whose products with the columns in use are their levels, by least squares."""
+        """Return a residual and its tail whose products with columns in use are their strengths, by least squares."""
         signs, roots, n = np.sign(self.coef.astype(np.float64)), np.sqrt(point.design.weights), point.design.n_samples
         ridge = np.sqrt(self._ridge())
-        # Those whose product is far from its level had better be zero.
+        # Those whose product is far from its strength had better be zero.
         pulled = signs * (point.design.gradient(point.left, point.squares)[0] + ridge * tail)
-        limits = self.penalty.l1_part * self.levels
-        used = np.flatnonzero((self.levels > 0) & (point.squares > 0) & (pulled > 0.9 * limits))
+        limits = self.penalty.l1_part * self.feature_alphas
+        used = np.flatnonzero((self.feature_alphas > 0) & (point.squares > 0) & (pulled > 0.9 * limits))
         columns, residual = point.scaled_columns(used), roots * point.left
         if ridge.any():
             columns, residual = np.vstack([columns, np.diag(ridge[used])]), np.concatenate([residual, tail[used]])
@@ -218,12 +173,14 @@ class LassoCertificate(Certificate):
     def _distance(self, point: PlainResiduals) -> tuple[float, float, float]:
         """Return distance to the best values, tolerance, and how far rounding moves the distance."""
         design, squares = point.design, point.without_free()
-        paid, coef = (self.levels > 0) & (squares > 0), self.coef.astype(np.float64)
+        paid, coef = (self.feature_alphas > 0) & (squares > 0), self.coef.astype(np.float64)
         gradient, noise = design.gradient(point.left, squares)
         at_zero = design.gradient(point.target, squares)[0]
         shape = np.broadcast_to(np.asarray(self.penalty.shape, dtype=np.float64), coef.size)
-        ways = distance_to_best(self.penalty, coef[paid], gradient[paid], squares[paid], self.levels[paid], shape[paid])
-        useless = (self.levels > 0) & (squares == 0) & (coef != 0)
+        ways = distance_to_best(
+            self.penalty, coef[paid], gradient[paid], squares[paid], self.feature_alphas[paid], shape[paid]
+        )
+        useless = (self.feature_alphas > 0) & (squares == 0) & (coef != 0)
         largest = float(np.sqrt(np.max(squares, initial=0.0)))
         measured = max(float(np.max(ways, initial=0.0)), point.saved * largest)
         rounding = float(np.max(noise[paid], initial=0.0)) + (point.rounding + point.stored) * largest

@@ -1,13 +1,26 @@
 """Estimators for penalised least squares with any penalty of the package."""
 
-from typing import Any, Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from sklearn.model_selection import check_cv
 
-from sparsetheory.constraints import JOBS, POSITIVE
+from sparsetheory.constraints import (
+    COUNT,
+    FLAG,
+    FRACTION,
+    JOBS,
+    MISSING,
+    POSITIVE,
+    Anything,
+    Array,
+    Constraint,
+    check_parameters,
+)
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.regression.lasso.certificate import LassoCertificate, warn_if_rounding_spoils
 from sparsetheory.regression.lasso.path import (
@@ -19,18 +32,30 @@ from sparsetheory.regression.lasso.path import (
     prepare_penalised,
 )
 from sparsetheory.regression.lasso.quadratic import Quadratic
-from sparsetheory.regression.least_squares import LeastSquaresData, check_row_weights
+from sparsetheory.regression.least_squares import LeastSquaresData
 from sparsetheory.regression.linear_model import SparseLinearModel
+from sparsetheory.regression.row_weights import check_row_weights
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["WorkingSetLasso", "WorkingSetLassoCV"]
 
-# Levels on the way to a single one, for penalties whose solution depends on the start.
+# What both estimators take. `as_penalty` says what is wrong with a penalty.
+_SHARED: Mapping[str, Constraint] = MappingProxyType(
+    {
+        "penalty": Anything("a name such as 'l1' or a Penalty object"),
+        "weights": MISSING | Array("one non-negative number per feature"),
+        "unpenalised": MISSING | Array("indices of features"),
+        "fit_intercept": FLAG,
+        "tol": POSITIVE,
+        "max_iter": COUNT,
+    }
+)
+# Strengths on the way to a single one, for penalties whose solution depends on the start.
 _N_WARM = 20
 
 
 class _PenalisedModel(SparseLinearModel):
-    """What the two estimators share."""
+    """What the two estimators have in common: the path on validated data, and one solution of it as the model."""
 
     penalty: str | Penalty
     positive: bool
@@ -53,18 +78,18 @@ class _PenalisedModel(SparseLinearModel):
         )
         return data, path
 
-    def _keep_level(self, data: LeastSquaresData, path: RegularizationPath, index: int, X: Any, y: AnyArray) -> Self:
-        """Make one level of a path the fitted model, and check it on the data."""
+    def _keep(self, data: LeastSquaresData, path: RegularizationPath, index: int, X: Any, y: AnyArray) -> Self:
+        """Make one solution of a path the fitted model, and check it on the data."""
         coef, intercept = path.coefs[:, index], float(path.intercepts[index])
         self.coef_, self.intercept_ = coef, intercept
         self.support_ = np.flatnonzero(coef)
         self.n_iter_ = int(path.n_iters[index])
         alpha = float(path.alphas[index])
-        levels = alpha * check_weights(self.weights, coef.size)
-        levels[data.free] = 0.0
+        strengths = alpha * check_weights(self.weights, coef.size)
+        strengths[data.free] = 0.0
         self.certificate_ = LassoCertificate.of(
             as_penalty(self.penalty, coef.size, positive=self.positive).with_alpha(alpha),
-            levels,
+            strengths,
             coef.copy(),
             intercept,
             bound=path.tolerance,
@@ -77,30 +102,30 @@ class _PenalisedModel(SparseLinearModel):
 
 
 class WorkingSetLasso(_PenalisedModel):
-    r"""Least squares with the l1 norm or any other penalty of the package, at one level.
+    r"""Least squares with the l1 norm or any other penalty of the package, at one strength.
 
     Minimises :math:`\frac{1}{2n}\|y - Xw - b\|^2 + \sum_j \phi(w_j; \lambda u_j)`.
 
     Parameters
     ----------
     alpha : float
-        Positive level of the penalty.
+        Strength of the penalty, positive.
     penalty : str or Penalty
         One of the names "l1", "elastic_net", "l0", "cel0", "mcp" and "scad", or an object such as ``MCP(alpha=1,
-        gamma=3)`` whose level `alpha` replaces. Penalties that need a number have no default for it: pass ``Lq(1.0,
+        gamma=3)`` whose strength `alpha` replaces. Penalties that need a number have no default for it: pass ``Lq(1.0,
         q=0.5)``, ``LogSum(1.0, eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``. For penalties that are not convex the
-        solution is approached along 20 decreasing levels.
+        solution is approached along 20 decreasing strengths.
     positive : bool
         Whether penalised coefficients must be at least zero, as they must where the object says so.
     weights : array-like of shape (n_features,), optional
-        Factors u of the level; zero means not penalised.
+        Factors u of the strength; zero means not penalised.
     unpenalised : array-like of int, optional
         Features fitted by least squares.
     fit_intercept : bool
         Whether to fit a constant.
     tol : float
-        Duality gap at most ``tol * |y|^2 / (2n)`` for convex penalties, violation of the optimality conditions at most
-        ``tol * max |X'y| / n`` otherwise.
+        Tolerance, relative to half the mean square of the response for the duality gap of convex penalties; for other
+        penalties relative to ``max |X'y| / n`` for the largest violation of the optimality conditions.
     max_iter : int
         Working sets tried.
 
@@ -120,8 +145,8 @@ class WorkingSetLasso(_PenalisedModel):
 
     See Also
     --------
-    lasso_path : All levels at once.
-    WorkingSetLassoCV : Level by cross-validation.
+    lasso_path : All strengths at once.
+    WorkingSetLassoCV : Strength by cross-validation.
 
     Examples
     --------
@@ -134,6 +159,8 @@ class WorkingSetLasso(_PenalisedModel):
     >>> model.support_.tolist(), model.certificate_.check(X, y).valid
     ([3, 7], True)
     """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {"alpha": POSITIVE, **_SHARED}
 
     def __init__(
         self,
@@ -172,13 +199,13 @@ class WorkingSetLasso(_PenalisedModel):
         -------
         self
         """
-        POSITIVE.check("alpha", self.alpha)
+        check_parameters(self)
         X, y = self._check_arrays(X, y)
         data, path = self._path(X, y, sample_weight, self._descent)
-        return self._keep_level(data, path, -1, X, y)
+        return self._keep(data, path, -1, X, y)
 
     def _descent(self, quadratic: Quadratic, penalty: Penalty, weights: Float64Array) -> Float64Array:
-        """Return the level, after others on the way to it where the solution depends on the start."""
+        """Return the strength, after others on the way to it where the solution depends on the start."""
         if penalty.convex:
             return np.array([self.alpha])
         start = largest_alpha(quadratic, penalty, weights)
@@ -186,18 +213,18 @@ class WorkingSetLasso(_PenalisedModel):
 
 
 class WorkingSetLassoCV(_PenalisedModel):
-    """Penalised least squares whose level is chosen by cross-validation along one warm-started path per fold.
+    """Penalised least squares whose strength is chosen by cross-validation along one warm-started path per fold.
 
     Parameters
     ----------
     penalty, positive
         As in :class:`WorkingSetLasso`.
     n_alphas : int
-        Number of levels, at least 1.
+        Number of strengths, at least 1.
     min_ratio : float
-        Smallest level over the largest.
+        Smallest strength over the largest.
     alphas : array-like, optional
-        Levels to use instead.
+        Strengths to use instead.
     cv : int, splitter or iterable
         As in scikit-learn.
     weights, unpenalised, fit_intercept, tol, max_iter
@@ -208,13 +235,13 @@ class WorkingSetLassoCV(_PenalisedModel):
     Attributes
     ----------
     alpha_ : float
-        Level with the least mean squared error.
+        Strength with the least mean squared error.
     alphas_ : ndarray of shape (n_alphas,)
-        Levels, decreasing.
+        Strengths, decreasing.
     mse_path_ : ndarray of shape (n_alphas, n_folds)
         Mean squared errors on the held-out rows.
     path_ : RegularizationPath
-        All levels, fitted on all rows.
+        Solutions for all strengths, fitted on all rows.
     coef_, intercept_, support_, dual_gap_, n_iter_, certificate_
         As in :class:`WorkingSetLasso`, at `alpha_`.
 
@@ -228,6 +255,15 @@ class WorkingSetLassoCV(_PenalisedModel):
     >>> WorkingSetLassoCV(penalty="mcp", n_alphas=20).fit(X, y).support_.tolist()
     [3, 7]
     """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "n_alphas": COUNT,
+        "min_ratio": FRACTION,
+        "alphas": MISSING | Array("positive finite numbers"),
+        "cv": Anything("an integer, a splitter or an iterable of splits"),
+        "n_jobs": JOBS,
+        **_SHARED,
+    }
 
     def __init__(
         self,
@@ -259,7 +295,7 @@ class WorkingSetLassoCV(_PenalisedModel):
         self.n_jobs = n_jobs
 
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> Self:
-        """Choose the level and fit the model on all rows.
+        """Choose the strength and fit the model on all rows.
 
         Parameters
         ----------
@@ -279,8 +315,8 @@ class WorkingSetLassoCV(_PenalisedModel):
         ValueError
             If a parameter is out of its range, or all rows of a fold have weight zero.
         """
+        check_parameters(self)
         X, y = self._check_arrays(X, y)
-        JOBS.check("n_jobs", self.n_jobs)
         weight = None if sample_weight is None else check_row_weights(sample_weight, X)[0] ** 2
         data, path = self._path(X, y, weight, self.alphas, self.n_alphas, self.min_ratio)
         splits = list(check_cv(self.cv).split(X, y))
@@ -292,7 +328,7 @@ class WorkingSetLassoCV(_PenalisedModel):
         self.alphas_, self.mse_path_, self.path_ = path.alphas, np.stack(errors, axis=1), path
         best = int(np.argmin(self.mse_path_.mean(axis=1)))
         self.alpha_ = float(path.alphas[best])
-        return self._keep_level(data, path, best, X, y)
+        return self._keep(data, path, best, X, y)
 
     def _fold_errors(
         self, X: Any, y: Any, weight: Any, alphas: Any, train: IndexArray, test: IndexArray

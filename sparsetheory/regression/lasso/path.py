@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_X_y
 
 from sparsetheory.blas_threads import blas_threads
-from sparsetheory.constraints import COUNT, FLAG, FRACTION, POSITIVE
+from sparsetheory.constraints import COUNT, FLAG, FRACTION, POSITIVE, Array
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.separable import make_penalty
 from sparsetheory.penalties.zero_solution import alpha_max
@@ -34,7 +34,7 @@ __all__ = [
     "prepare_penalised",
 ]
 
-Levels = ArrayLike | Callable[[Quadratic, Penalty, Float64Array], Float64Array] | None
+Alphas = ArrayLike | Callable[[Quadratic, Penalty, Float64Array], Float64Array] | None
 
 # Directions that a pass over the design serves at once, more or less: passes pay for threads from 4 million entries on.
 _PRODUCTS = 16.0
@@ -44,12 +44,12 @@ _ROUNDINGS = 16 * float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class RegularizationPath:
-    """Solutions along decreasing penalty levels.
+    """Solutions along decreasing strengths of the penalty.
 
     Attributes
     ----------
     alphas : ndarray of shape (n_alphas,)
-        Levels, decreasing.
+        Strengths of the penalty, decreasing.
     coefs : ndarray of shape (n_features, n_alphas)
         Coefficients, in the precision of X.
     intercepts : ndarray of shape (n_alphas,)
@@ -61,9 +61,9 @@ class RegularizationPath:
     tolerance : float
         What each gap had to reach.
     n_iters : ndarray of int, shape (n_alphas,)
-        Working sets tried per level.
+        Working sets tried for each alpha.
     n_screened : ndarray of int, shape (n_alphas,)
-        Features proved to be zero at the minimum, per level (convex penalties).
+        Features proved to be zero at the minimum, for each alpha (convex penalties).
     """
 
     alphas: Float64Array
@@ -76,7 +76,7 @@ class RegularizationPath:
     n_screened: IndexArray
 
     def predict(self, X: Any) -> AnyArray:
-        """Return predictions of all levels, shape (n_samples, n_alphas).
+        """Return predictions for all alphas, shape (n_samples, n_alphas).
 
         Parameters
         ----------
@@ -129,14 +129,11 @@ def check_weights(weights: ArrayLike | None, n_features: int) -> Float64Array:
     """
     if weights is None:
         return np.ones(n_features)
-    try:
-        checked = np.asarray(weights, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"weights must be {n_features} finite non-negative numbers; got {weights!r}") from error
+    words = f"{n_features} finite non-negative numbers, one per feature"
+    checked = np.asarray(Array(words).check("weights", weights), dtype=np.float64)
     if checked.shape != (n_features,) or not np.all(np.isfinite(checked)) or np.any(checked < 0):
         raise ValueError(
-            f"weights must be {n_features} finite non-negative numbers, one per feature; "
-            f"got shape {checked.shape} with minimum {np.min(checked, initial=np.inf):g}"
+            f"weights must be {words}; got shape {checked.shape} with minimum {np.min(checked, initial=np.inf):g}"
         )
     return checked
 
@@ -157,9 +154,9 @@ def lasso_path(
     tol: float = 1e-6,
     max_iter: int = 100,
 ) -> RegularizationPath:
-    r"""Minimise :math:`\frac{1}{2n}\|y - Xw\|^2 + \sum_j \phi(w_j; \lambda u_j)` along decreasing levels.
+    r"""Minimise :math:`\frac{1}{2n}\|y - Xw\|^2 + \sum_j \phi(w_j; \lambda u_j)` along decreasing strengths.
 
-    Each level starts from the last. For convex penalties every solution carries its duality gap; for the others the
+    Each solution starts from the last. For convex penalties every solution carries its duality gap; for the others the
     solution is coordinate-wise optimal along the path, not globally.
 
     Parameters
@@ -169,18 +166,18 @@ def lasso_path(
     y : array-like of shape (n_samples,)
         Response.
     penalty : str or Penalty
-        One of the names "l1", "elastic_net", "l0", "cel0", "mcp" and "scad", or an object. Its level is set by the
+        One of the names "l1", "elastic_net", "l0", "cel0", "mcp" and "scad", or an object. Its strength is set by the
         path; its other numbers are kept. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``,
         ``LogSum(1.0, eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``.
     positive : bool
         Whether penalised coefficients must be at least zero, as they must where the object says so.
     alphas : array-like of shape (n_alphas,), optional
-        Positive levels, sorted here in decreasing order. By default a geometric grid of `n_alphas` values from the
-        smallest level at which all coefficients are zero down to `min_ratio` times it.
+        Positive strengths, sorted here in decreasing order. By default a geometric grid of `n_alphas` values from the
+        smallest strength at which all coefficients are zero down to `min_ratio` times it.
     n_alphas, min_ratio : int, float
         The default grid.
     weights : array-like of shape (n_features,), optional
-        Factors u of the levels. Zero means not penalised.
+        Factors u of the strength. Zero means not penalised.
     unpenalised : array-like of int, optional
         Features fitted by least squares.
     sample_weight : array-like of shape (n_samples,), optional
@@ -188,10 +185,10 @@ def lasso_path(
     fit_intercept : bool
         Whether a constant is fitted.
     tol : float
-        Duality gap at most ``tol * |y|^2 / (2n)`` for convex penalties; for other penalties the largest violation of
-        the optimality conditions is at most ``tol * max |X'y| / n``.
+        Tolerance, relative to half the mean square of the response for the duality gap of convex penalties; for other
+        penalties relative to ``max |X'y| / n`` for the largest violation of the optimality conditions.
     max_iter : int
-        Working sets per level.
+        Working sets for each alpha.
 
     Returns
     -------
@@ -200,13 +197,13 @@ def lasso_path(
     Raises
     ------
     ValueError
-        For data that are not finite, in half precision or of unequal lengths, levels that are not positive, weights
+        For data that are not finite, in half precision or of unequal lengths, strengths that are not positive, weights
         that are negative.
 
     Warns
     -----
     ConvergenceWarning
-        If a level misses the tolerance.
+        If a solution misses the tolerance.
 
     Notes
     -----
@@ -253,7 +250,7 @@ def data_path(
     data: LeastSquaresData,
     penalty: Penalty,
     weights: Float64Array,
-    alphas: Levels,
+    alphas: Alphas,
     n_alphas: int,
     min_ratio: float,
     tol: float,
@@ -263,19 +260,19 @@ def data_path(
 ) -> RegularizationPath:
     """Compute a path on prepared data; unpenalised coefficients and intercepts are filled in.
 
-    Levels may be a function of the loss, the penalty and the weights. Coefficients are kept in precision `dtype`, and
+    `alphas` may be a function of the loss, the penalty and the weights. Coefficients are kept in precision `dtype`, and
     intercepts are those of the coefficients as they are kept.
     """
     quadratic = DataQuadratic(data.columns, data.y)
     with blas_threads(_PRODUCTS * data.y.shape[0] * data.n_features):
-        levels, solutions = _solve_levels(quadratic, penalty, weights, alphas, n_alphas, min_ratio, tol, max_iter)
-    coefs = np.zeros((data.n_features, levels.size), dtype=dtype)
-    intercepts = np.zeros(levels.size)
+        strengths, solutions = _solve_path(quadratic, penalty, weights, alphas, n_alphas, min_ratio, tol, max_iter)
+    coefs = np.zeros((data.n_features, strengths.size), dtype=dtype)
+    intercepts = np.zeros(strengths.size)
     for i, solution in enumerate(solutions):
         values = np.zeros(data.n_features)
         values[solution.indices] = solution.values
         coefs[:, i], intercepts[i] = data.complete(values, dtype)
-    return _collect(levels, coefs, intercepts, solutions)
+    return _collect(strengths, coefs, intercepts, solutions)
 
 
 def gram_lasso_path(
@@ -321,15 +318,15 @@ def gram_lasso_path(
     if np.any(checked == 0):
         raise ValueError("weights must be positive here: project unpenalised features out of the statistics first")
     quadratic = GramQuadratic(G, b, energy)
-    levels, solutions = _solve_levels(quadratic, kind, checked, alphas, n_alphas, min_ratio, tol, max_iter)
-    coefs = np.zeros((b.size, levels.size))
+    strengths, solutions = _solve_path(quadratic, kind, checked, alphas, n_alphas, min_ratio, tol, max_iter)
+    coefs = np.zeros((b.size, strengths.size))
     for i, solution in enumerate(solutions):
         coefs[solution.indices, i] = solution.values
-    return _collect(levels, coefs, np.zeros(levels.size), solutions)
+    return _collect(strengths, coefs, np.zeros(strengths.size), solutions)
 
 
 def largest_alpha(quadratic: Quadratic, penalty: Penalty, weights: Float64Array) -> float:
-    """Return the smallest level from which on zero is optimal in every coordinate; 1 if it always is."""
+    """Return the smallest strength from which on zero is optimal in every coordinate; 1 if it always is."""
     correlation, curvature = np.where(weights > 0, quadratic.linear, 0.0), quadratic.curvature
     if not penalty.convex:
         # Where a coefficient jumps, the path must not find another sum of the same correlation on the other side.
@@ -338,11 +335,11 @@ def largest_alpha(quadratic: Quadratic, penalty: Penalty, weights: Float64Array)
     return alpha_max(correlation, curvature, penalty, weights) or 1.0
 
 
-def _solve_levels(
+def _solve_path(
     quadratic: Quadratic,
     penalty: Penalty,
     weights: Float64Array,
-    alphas: Levels,
+    alphas: Alphas,
     n_alphas: int,
     min_ratio: float,
     tol: float,
@@ -353,39 +350,37 @@ def _solve_levels(
     if alphas is None:
         count = COUNT.check("n_alphas", n_alphas)
         FRACTION.check("min_ratio", min_ratio)
-        levels = largest_alpha(quadratic, penalty, weights) * np.geomspace(1.0, min_ratio, count)
+        strengths = largest_alpha(quadratic, penalty, weights) * np.geomspace(1.0, min_ratio, count)
     elif callable(alphas):
-        levels = alphas(quadratic, penalty, weights)
+        strengths = alphas(quadratic, penalty, weights)
     else:
-        try:
-            levels = -np.sort(-np.atleast_1d(np.asarray(alphas, dtype=np.float64)))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"alphas must be positive finite levels; got {alphas!r}") from error
-        if levels.ndim != 1 or levels.size == 0 or not np.all(np.isfinite(levels)) or levels[-1] <= 0:
-            raise ValueError(f"alphas must be positive finite levels; got {alphas!r}")
+        given = Array("positive finite numbers").check("alphas", alphas)
+        strengths = -np.sort(-np.atleast_1d(np.asarray(given, dtype=np.float64)))
+        if strengths.ndim != 1 or strengths.size == 0 or not np.all(np.isfinite(strengths)) or strengths[-1] <= 0:
+            raise ValueError(f"alphas must be positive finite numbers; got {alphas!r}")
     solver = WorkingSetSolver(quadratic, penalty, tol=tol, max_iter=max_iter)
-    solutions = [solver.solve(level * weights) for level in levels]
+    solutions = [solver.solve(strength * weights) for strength in strengths]
     missed = [i for i, s in enumerate(solutions) if not s.converged]
     if missed:
         worst = max(missed, key=lambda i: solutions[i].gap)
         warnings.warn(
-            f"{len(missed)} of {levels.size} fits missed the tolerance; the worst, alpha={levels[worst]:.3g}, reached "
-            f"{solutions[worst].gap:.3g} instead of {solutions[worst].tolerance:.3g}. Raise max_iter or tol, or stop "
-            "the path at a larger level",
+            f"{len(missed)} of {strengths.size} fits missed the tolerance; the worst, alpha={strengths[worst]:.3g}, "
+            f"reached {solutions[worst].gap:.3g} instead of {solutions[worst].tolerance:.3g}. Raise max_iter or tol, "
+            "or stop the path at a larger alpha",
             ConvergenceWarning,
             stacklevel=4,
         )
-    return levels, solutions
+    return strengths, solutions
 
 
 def _collect(
-    levels: Float64Array,
+    strengths: Float64Array,
     coefs: Float64Array,
     intercepts: Float64Array,
     solutions: list[Solution],
 ) -> RegularizationPath:
     return RegularizationPath(
-        levels,
+        strengths,
         coefs,
         intercepts,
         np.array([s.objective for s in solutions]),

@@ -1,30 +1,27 @@
 """Evidence for the Lassos of a changed design, recomputed from raw data."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import ArrayLike
 
-from sparsetheory.certificates import Certificate, Status
-from sparsetheory.regression.certificates.plain_design import PlainDesign, check_fitted_data
+from sparsetheory.regression.certificates.plain_design import PlainDesign
 from sparsetheory.regression.certificates.plain_residuals import plain_residual, rounding_of_intercept, solve_for_signs
 from sparsetheory.regression.lasso.certificate import LassoCertificate
-from sparsetheory.regression.least_squares import LeastSquaresData
-from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+from sparsetheory.regression.lasso.solution_certificate import SAME, SolutionCertificate
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["PeelingCertificate", "PufferCertificate"]
 
 _EPS = float(np.finfo(np.float64).eps)
-# Singular values below this share of the largest are taken for zero: part of the definition of the method.
+# Singular values below this fraction of the largest are taken for zero: part of the definition of the method.
 _RANK = 1e-10
-_SAME = 1e-9
 
 
 @dataclass(frozen=True)
 class PeelingCertificate(LassoCertificate):
-    """The Lasso without penalty for the peeled features, at levels that follow from the root mean squares of columns.
+    """The Lasso without penalty for the peeled features, others by the root mean squares of columns.
 
     Attributes
     ----------
@@ -36,16 +33,15 @@ class PeelingCertificate(LassoCertificate):
 
     def _judge(self, design: PlainDesign, target: Float64Array) -> Self:
         lengths = np.sqrt(design.centred_squares())
-        levels = self.alpha * np.where(lengths > 0, lengths, 1.0)
-        levels[self.peeled] = 0.0
-        if not np.allclose(self.levels, levels, rtol=1e-6, atol=0.0):
-            reason = "levels should be alpha times the root mean squares of the columns of these data"
-            return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
+        strengths = self.alpha * np.where(lengths > 0, lengths, 1.0)
+        strengths[self.peeled] = 0.0
+        if not np.allclose(self.feature_alphas, strengths, rtol=1e-6, atol=0.0):
+            return self._invalid("strengths should be alpha times the root mean squares of the columns of these data")
         return super()._judge(design, target)
 
 
 @dataclass(frozen=True)
-class PufferCertificate(Certificate):
+class PufferCertificate(SolutionCertificate):
     r"""The gap of the preconditioned Lasso :math:`\frac12\|b - \Pi v\|^2 + \lambda\|v\|_1`.
 
     Here v are the coefficients of columns of mean square one, :math:`\Pi` projects on their row space, and b are the
@@ -55,7 +51,7 @@ class PufferCertificate(Certificate):
     Attributes
     ----------
     alpha : float
-        Level of the fit.
+        Strength of the penalty in the fit.
     coef : ndarray of shape (n_features,)
         Coefficients, in the precision in which the model predicts.
     intercept : float
@@ -68,59 +64,19 @@ class PufferCertificate(Certificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("alpha", "tol", "fit_intercept")
 
-    alpha: float = field(kw_only=True)
-    coef: AnyArray = field(kw_only=True, repr=False)
-    intercept: float = field(kw_only=True)
-    fit_intercept: bool = field(kw_only=True)
-    tol: float = field(kw_only=True)
-
     def promise(self) -> str:
         """Return what is promised."""
         return "the objective of the preconditioned Lasso is within gap of its minimum"
 
-    def check(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, random_state: Any = 0) -> Self:
-        """Recompute the gap, and the promise itself, by one least-squares routine.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Design of the fit.
-        y : array-like of shape (n_samples,)
-            Response of the fit.
-        sample_weight : array-like of shape (n_samples,), optional
-            Row weights of the fit.
-        random_state
-            Not used: nothing is drawn.
-
-        Raises
-        ------
-        ValueError
-            For data that `fit` refuses, or with another number of features.
-        """
-        design, target = check_fitted_data(X, y, sample_weight, self.coef.size, fit_intercept=self.fit_intercept)
-        return self._judge(design, target).unless_misstated()
-
-    def on(self, X: Any, y: AnyArray, data: LeastSquaresData) -> Self:
-        """Return :meth:`check` on what a fit has validated already."""
-        return self._judge(PlainDesign.of_fit(X, data), np.asarray(y, dtype=np.float64))
-
     def _judge(self, design: PlainDesign, y: Float64Array) -> Self:
         coef, lengths = self.coef.astype(np.float64), np.sqrt(design.centred_squares())
-        reason = ""
-        if not (np.all(np.isfinite(coef)) and np.isfinite(self.intercept)):
-            reason = "coefficients and intercept must be finite"
-        elif not self.fit_intercept and self.intercept != 0:
-            reason = "the model has no intercept"
-        elif np.any(coef[lengths == 0] != 0):
+        reason = self._impossible()
+        if not reason and np.any(coef[lengths == 0] != 0):
             reason = "columns of zeros, or of a constant, must have no coefficient"
         if reason:
-            return replace(self, measured=np.inf, status=Status.INVALID, reason=reason)
+            return self._invalid(reason)
         measured, promise, rounding = self._gap(design, y, coef, lengths)
-        if abs(self.bound - promise) > _SAME * promise + self.tol * rounding:
-            reason = f"the bound should be {promise:.6g}: tol={self.tol:.3g} times the scale of these data"
-        elif not measured <= self.bound + rounding:
-            reason = f"measured exceeds the bound by more than rounding ({rounding:.3g})"
-        return replace(self, measured=measured, status=Status.of(not reason), reason=reason)
+        return self._compared(measured, promise, rounding, slack=SAME * promise + self.tol * rounding)
 
     def _gap(
         self, design: PlainDesign, y: Float64Array, coef: Float64Array, lengths: Float64Array

@@ -12,15 +12,16 @@ from scipy import sparse
 
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import csc_correlations, dense_correlations
 from sparsetheory.regression.columns import Columns
+from sparsetheory.regression.orthonormal import GrowingColumns
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["DataQuadratic", "GramQuadratic", "Quadratic"]
 
 # From here on up, differences of Gram matrices keep at least half of the digits.
 _SAFE_SHARE = 1e-7
-# Columns of which projection leaves a smaller share, of squares, are projected before they are multiplied.
+# Columns of which projection leaves a smaller fraction, of squares, are projected before they are multiplied.
 _FAR = 1e-6
-# A square below this share of what its terms could add up to is negative by more than rounding.
+# A square below this fraction of what its terms could add up to is negative by more than rounding.
 _NEGATIVE = 1e-9
 # Columns with large means are projected in blocks of about this many entries.
 _BLOCK_ENTRIES = 1 << 19
@@ -31,9 +32,9 @@ class Quadratic(Protocol):
 
     Attributes
     ----------
-    linear : ndarray of shape (d,)
+    linear : ndarray of shape (n_features,)
         b, the negative gradient at zero.
-    curvature : ndarray of shape (d,)
+    curvature : ndarray of shape (n_features,)
         Diagonal of G; zero for features that cannot change the fit.
     energy : float
         Twice the value at zero.
@@ -142,32 +143,23 @@ class DataQuadratic:
 
 
 class _DenseStore:
-    """Columns of the working set, gathered; room grows by doubling."""
+    """Columns of the working set, gathered."""
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
-        self.size = 0
-        self.matrix = np.empty((columns.n_samples, 16), order="F")
+        self.members = GrowingColumns(np.empty((columns.n_samples, 0)))
 
     def extend(self, new: IndexArray) -> tuple[Float64Array, Float64Array]:
         fresh = self.columns.take(new)
-        old = self.matrix[:, : self.size]
-        cross = old.T @ fresh
-        size = self.size + new.size
-        if size > self.matrix.shape[1]:
-            room = np.empty((self.columns.n_samples, 2 * size), order="F")
-            room[:, : self.size] = old
-            self.matrix = room
-        self.matrix[:, self.size : size] = fresh
-        self.size = size
+        cross = self.members.filled.T @ fresh
+        self.members.append(fresh)
         return cross, fresh.T @ fresh
 
     def keep(self, positions: IndexArray) -> None:
-        self.matrix[:, : positions.size] = self.matrix[:, positions]
-        self.size = positions.size
+        self.members.keep(positions)
 
     def apply(self, w: Float64Array) -> Float64Array:
-        return np.asarray(self.matrix[:, : self.size] @ w)
+        return np.asarray(self.members.filled @ w)
 
 
 class _SparseStore:
@@ -202,9 +194,9 @@ class GramQuadratic:
 
     Parameters
     ----------
-    gram : ndarray of shape (d, d)
+    gram : ndarray of shape (n_features, n_features)
         ``X'X / n``.
-    linear : ndarray of shape (d,)
+    linear : ndarray of shape (n_features,)
         ``X'y / n``.
     energy : float
         ``y'y / n``.

@@ -7,11 +7,13 @@ import numpy as np
 
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import zero_limits
 from sparsetheory.penalties.base import Penalty
+from sparsetheory.penalties.separable import L1
+from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.lasso.active_set import ActiveGram
-from sparsetheory.regression.lasso.quadratic import Quadratic
+from sparsetheory.regression.lasso.quadratic import DataQuadratic, Quadratic
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
-__all__ = ["Solution", "WorkingSetSolver", "duality_gap"]
+__all__ = ["Solution", "WorkingSetSolver", "duality_gap", "solve_lasso"]
 
 # Optimality on the working set is asked for this much more sharply than the final tolerance.
 _SHARPER = 0.1
@@ -21,7 +23,7 @@ _SHARPEST = 1e-6
 
 @dataclass(frozen=True)
 class Solution:
-    """The outcome for one penalty level.
+    """The outcome for one strength of the penalty.
 
     Attributes
     ----------
@@ -35,7 +37,7 @@ class Solution:
         What `gap` had to reach.
     n_iter : int
         Working sets tried.
-    screened : ndarray of bool, shape (d,)
+    screened : ndarray of bool, shape (n_features,)
         Features proved to be zero at the minimum, those that cannot change the fit included.
     """
 
@@ -79,6 +81,7 @@ def duality_gap(
     gap, scale : float
         The dual point is this multiple of r.
     """
+    # Primal value: square / 2 + penalty. Dual value at the point c r: c fit - c^2 square / 2, largest at fit / square.
     if square <= 0.0:
         return penalty, 0.0
     scale = fit / square
@@ -94,21 +97,37 @@ def duality_gap(
 class WorkingSetSolver:
     """Solve a sequence of penalised least-squares problems, each started from the last.
 
-    Every feature has an upper bound on its correlation with the residual: the value at its last evaluation plus its
-    norm times the way the residual has travelled since. Only features whose bound reaches their threshold are looked
-    at again; for convex penalties, a sphere around the dual point (Fercoq, Gramfort and Salmon 2015) removes features
-    for the rest of the level. Where coefficients must not be negative, all this is about correlations with their signs.
+    The members of a working set are solved for exactly while all other features stay at zero. The others whose
+    conditions of optimality are violated most then join, until no condition is violated.
 
     Parameters
     ----------
     quadratic : Quadratic
         The loss.
     penalty : Penalty
-        Its kind; levels are given to :meth:`solve`.
+        Its kind; strengths are given to :meth:`solve`.
     tol : float
-        Gap at most ``tol * y'y / (2n)`` for convex penalties; violation at most ``tol * max |X'y| / n`` otherwise.
+        Tolerance, relative to ``y'y / (2n)`` for the gap of convex penalties, to ``max |X'y| / n`` for the violation of
+        the optimality conditions otherwise.
     max_iter : int
-        Working sets per level.
+        Working sets for each strength.
+
+    Notes
+    -----
+    *Few correlations are evaluated.* A feature may stay at zero while its correlation ``|x_j'r| / n`` with the
+    residual r is at most a limit (alpha for the l1 norm). When the residual moves from r to r', that correlation
+    changes by at most ``|x_j| |r' - r| / n`` (Cauchy and Schwarz). The solver adds up the moves, divided by
+    ``sqrt(n)``, in `travelled`, and notes in `stamp` what the sum was when a feature was last evaluated. So
+    ``|correlation| + norms * (travelled - stamp)`` bounds the correlation of every feature at any time, and only
+    features whose bound exceeds their limit need another product with their column.
+
+    *Features are removed (l1 norm).* The dual objective is strongly concave: a dual point whose gap is g is within
+    ``sqrt(2 g)`` of the best one, in root mean squares. A feature whose correlation with the dual point stays below
+    alpha by more than its norm times that is zero at the minimum (the gap-safe sphere of Fercoq, Gramfort and Salmon
+    2015). It is not looked at again until the strength changes.
+
+    *Cost.* One Gram block per new member, one product with a column per evaluation, and exact solutions of the size of
+    the working set. No step passes over the whole design unless nearly all bounds are too weak.
     """
 
     def __init__(self, quadratic: Quadratic, penalty: Penalty, *, tol: float = 1e-6, max_iter: int = 100) -> None:
@@ -117,25 +136,25 @@ class WorkingSetSolver:
         self.l1_part = penalty.l1_part if penalty.convex else 1.0
         self.tol = tol
         self.max_iter = max_iter
-        d = quadratic.linear.size
+        n_features = quadratic.linear.size
         self.active = ActiveGram(penalty.kind)
         self.members = np.empty(0, dtype=np.intp)
-        self.is_member = np.zeros(d, dtype=bool)
+        self.is_member = np.zeros(n_features, dtype=bool)
         self.norms = np.sqrt(quadratic.curvature)
         self.correlation = quadratic.linear.copy()
-        self.stamp = np.zeros(d)
+        self.stamp = np.zeros(n_features)
         self.travelled = 0.0
-        self.limit = np.full(d, np.inf)
-        self.shapes = np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), d).copy()
+        self.limit = np.full(n_features, np.inf)
+        self.shapes = np.broadcast_to(np.asarray(penalty.shape, dtype=np.float64), n_features).copy()
         self.n_evaluations = 0
 
     def solve(self, alpha: Float64Array) -> Solution:
-        """Solve for one level.
+        """Solve for one strength of the penalty.
 
         Parameters
         ----------
-        alpha : ndarray of shape (d,)
-            Positive level of each feature.
+        alpha : ndarray of shape (n_features,)
+            Strength for each feature, positive.
 
         Returns
         -------
@@ -147,8 +166,10 @@ class WorkingSetSolver:
         tolerance = self._tolerance()
         sharp = _SHARPER * tolerance
         for iteration in range(1, self.max_iter + 1):  # noqa: B007
+            # 1. Solve on the working set; the residual moves.
             self._minimise(alpha, sharp)
             self.travelled += quadratic.move(self.active.w[: self.active.size])
+            # 2. Bound the correlations of all features, and evaluate those that the bounds do not settle.
             bound = self._refresh(limit, alive)
             outside = np.flatnonzero(alive & ~self.is_member & (bound > limit))
             if self.penalty.convex:
@@ -157,11 +178,13 @@ class WorkingSetSolver:
                 gap, scale = self._violation(alpha, bound, outside), 1.0
             if not np.isfinite(gap):
                 raise ValueError(
-                    "X, y and the levels must have products and squares in the range of float64, and a gram must be "
+                    "X, y and alpha must have products and squares in the range of float64, and a gram must be "
                     f"positive semidefinite; the fit reached a gap of {gap}"
                 )
+            # 3. Remove features that the gap proves to be zero.
             if self.penalty.convex:
                 alive &= self.is_member | (scale * bound + self._dual_norms(alpha) * np.sqrt(2 * gap) >= limit)
+            # 4. Stop, or sharpen the solution where no feature is missing, or let the most violating features join.
             if gap <= tolerance or (outside.size == 0 and sharp < _SHARPEST * tolerance):
                 break
             if outside.size == 0:
@@ -295,3 +318,36 @@ class WorkingSetSolver:
         support = np.flatnonzero(w)
         order = support[np.argsort(self.members[support])]
         return Solution(self.members[order], w[order].copy(), objective, gap, tolerance, iteration, ~alive)
+
+
+def solve_lasso(
+    columns: Columns,
+    y: Float64Array,
+    alpha: Float64Array,
+    *,
+    squares: Float64Array | None = None,
+    tol: float = 1e-6,
+    max_iter: int = 100,
+) -> Solution:
+    """Minimise ``|y - Xw|^2 / (2n) + sum alpha_j |w_j|`` over projected columns.
+
+    Parameters
+    ----------
+    columns : Columns
+        Design; its basis is projected out.
+    y : ndarray of shape (n_samples,)
+        Response, projected alike.
+    alpha : ndarray of shape (n_features,)
+        Strength for each feature; features of strength zero stay at zero, so unpenalised ones belong in the basis.
+    squares : ndarray of shape (n_features,), optional
+        Squared norms of the projected columns, where known.
+    tol, max_iter : float, int
+        As in :func:`sparsetheory.regression.lasso_path`.
+
+    Returns
+    -------
+    Solution
+    """
+    known = columns.live_squares() if squares is None else squares
+    quadratic = DataQuadratic(columns, y, np.where(alpha > 0, known, 0.0))
+    return WorkingSetSolver(quadratic, L1(1.0), tol=tol, max_iter=max_iter).solve(np.where(alpha > 0, alpha, 1.0))

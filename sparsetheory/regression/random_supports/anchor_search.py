@@ -1,156 +1,79 @@
 """Anchors found by testing random supports and repairing those that fail."""
 
 import math
-from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.distances import extend_basis
+from sparsetheory.regression.random_supports.anchor_span import AnchorSpan
 from sparsetheory.regression.random_supports.support_batch import SupportBatch
-from sparsetheory.regression.random_supports.support_distribution import SupportLaw
+from sparsetheory.regression.random_supports.support_distribution import SupportDistribution
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["AnchorSearch", "AnchorSpan", "SearchRules", "check_rank", "needed_passes", "proved_share"]
+__all__ = ["AnchorSearch", "needed_passes", "proved_fraction"]
 
 # Supports are gathered and factorised together, in batches that grow while they pass: a failure costs an update of
 # the rest of its batch.
 _SMALLEST_BATCH, _LARGEST_BATCH = 4, 32
-# Ratios that agree to this share are equal: which is larger would depend on rounding.
+# Ratios that agree to this fraction are equal: which is larger would depend on rounding.
 _TIE = 1e-6
 
 
-def _log_rounds(failures: int, beta: float) -> float:
-    # All rounds together go wrong with probability at most beta: sum of 1/((F+1)(F+2)) = 1.
-    return math.log((failures + 1) * (failures + 2) / beta)
+def _log_rounds(failures: int, confidence: float) -> float:
+    # All rounds together go wrong with probability at most 1 - confidence: the sum of 1/((F+1)(F+2)) over F is 1.
+    return math.log((failures + 1) * (failures + 2) / (1.0 - confidence))
 
 
-def needed_passes(failures: int, delta: float, beta: float) -> int:
+def needed_passes(failures: int, delta: float, confidence: float) -> int:
     """Return how many supports in a row must pass after some failures.
-
-    Supports that fail with probability above delta pass n times in a row with probability at most
-    ``(1 - delta)^n <= beta / ((F + 1)(F + 2))``; over all F these add up to beta.
-
-    Examples
-    --------
-    >>> needed_passes(0, 0.05, 0.05), needed_passes(47, 0.05, 0.05)
-    (74, 216)
-    """
-    return math.ceil(_log_rounds(failures, beta) / delta)
-
-
-def proved_share(failures: int, passes: int, beta: float) -> float:
-    """Return the smallest share of failing supports that so many passes in a row exclude; 1 without any."""
-    return -math.expm1(-_log_rounds(failures, beta) / passes) if passes else 1.0
-
-
-def check_rank(rank: int, n_samples: int) -> None:
-    """Raise ValueError where the span of some anchors leaves too little to fit anything in."""
-    if rank >= n_samples - 2:
-        raise ValueError(
-            f"anchors span almost the whole sample space: {rank} of {n_samples} dimensions; "
-            "take fewer (m, m_max, anchors, forced)"
-        )
-
-
-class AnchorSpan:
-    """Anchors and an orthonormal basis of their span, both growing.
 
     Parameters
     ----------
-    columns : Columns
-        Design; the basis starts from what is in every model.
-    forced : ndarray of int
-        First anchors.
-    rtol : float
-        Anchors closer than this share of their norm to the span add no direction.
+    failures : int
+        Number F of supports that have failed, each of which changed the anchors.
+    delta : float
+        Fraction of supports that may fail.
+    confidence : float
+        Probability of the statement.
 
-    Attributes
-    ----------
-    indices : list of int
-        Anchors in the order of their arrival.
+    Notes
+    -----
+    Supports that fail with probability above delta pass n times in a row with probability at most
+    ``(1 - delta)^n <= (1 - confidence) / ((F + 1)(F + 2))``; over all F these add up to ``1 - confidence``.
+
+    Examples
+    --------
+    >>> needed_passes(0, 0.05, 0.95), needed_passes(47, 0.05, 0.95)
+    (74, 216)
     """
-
-    def __init__(self, columns: Columns, forced: IndexArray, rtol: float) -> None:
-        self.columns = columns
-        self.rtol = rtol
-        self.indices: list[int] = []
-        always = columns.basis
-        self._set(np.empty((columns.n_samples, 0)) if always is None else always)
-        self.add(forced)
-
-    @property
-    def Q(self) -> Float64Array:
-        """Orthonormal basis, shape (n_samples, rank)."""
-        return self._room[:, : self._rank]
-
-    def add(self, indices: IndexArray) -> None:
-        """Append many anchors, by one factorisation."""
-        new = np.setdiff1d(indices, self.indices)
-        if new.size:
-            self._set(extend_basis(self.Q, self.columns.raw(new), self.rtol)[0])
-            self.indices += new.tolist()
-            check_rank(self._rank, self.columns.n_samples)
-
-    def append(self, index: int) -> None:
-        """Append one anchor by two Gram-Schmidt steps, O(n_samples * rank)."""
-        if index in self.indices:
-            return
-        column = self.columns.raw(np.array([index]))[:, 0]
-        left = self._outside(self._outside(column))
-        length = np.linalg.norm(left)
-        self.indices.append(index)
-        if length > self.rtol * np.linalg.norm(column):
-            if self._rank == self._room.shape[1]:
-                self._set(self.Q)
-            self._room[:, self._rank] = left / length
-            self._rank += 1
-            check_rank(self._rank, self.columns.n_samples)
-
-    def _outside(self, vector: Float64Array) -> Float64Array:
-        return np.asarray(vector - self.Q @ (self.Q.T @ vector))
-
-    def _set(self, Q: Float64Array) -> None:
-        """Store a basis, with room to grow."""
-        self._rank = Q.shape[1]
-        self._room = np.empty((Q.shape[0], 2 * self._rank + 16), order="F")
-        self._room[:, : self._rank] = Q
+    return math.ceil(_log_rounds(failures, confidence) / delta)
 
 
-@dataclass(frozen=True)
-class SearchRules:
-    """When a support passes, and when the search ends.
-
-    Attributes
-    ----------
-    max_compatibility : float
-        Largest sum of ratios that passes.
-    delta, beta : float
-        Share of supports that may fail, and one minus the confidence.
-    limit : int
-        Most anchors to add.
-    blocks : bool
-        Whether every failure also adds a random block of k - 1 columns.
-    """
-
-    max_compatibility: float
-    delta: float
-    beta: float
-    limit: int
-    blocks: bool
+def proved_fraction(failures: int, passes: int, confidence: float) -> float:
+    """Return the smallest fraction of failing supports that so many passes in a row exclude; 1 without any."""
+    return -math.expm1(-_log_rounds(failures, confidence) / passes) if passes else 1.0
 
 
 class AnchorSearch:
     """Draw supports until enough in a row pass; each that fails adds its worst column to the anchors.
 
+    A support passes where the sum of its ratios, distance of a column to the anchors over distance to the rest of the
+    support, is at most what is allowed.
+
     Parameters
     ----------
     span : AnchorSpan
         Anchors to start from; grows.
-    law : SupportLaw
+    distribution : SupportDistribution
         Where supports come from.
-    rules : SearchRules
-        As above.
+    max_compatibility : float
+        Largest sum of ratios that passes.
+    delta, confidence : float
+        Fraction of supports that may fail, and the confidence in that.
+    max_anchors : int
+        Most anchors to add.
+    blocks : bool
+        Whether every failure also adds a random block of one column less than a support has.
 
     Attributes
     ----------
@@ -164,37 +87,60 @@ class AnchorSearch:
         Whether the passes were enough.
     """
 
-    def __init__(self, span: AnchorSpan, law: SupportLaw, rules: SearchRules) -> None:
-        self.span, self.law, self.rules = span, law, rules
+    def __init__(
+        self,
+        span: AnchorSpan,
+        distribution: SupportDistribution,
+        *,
+        max_compatibility: float,
+        delta: float,
+        confidence: float,
+        max_anchors: int,
+        blocks: bool,
+    ) -> None:
+        self.span, self.distribution = span, distribution
+        self.max_compatibility = max_compatibility
+        self.delta, self.confidence = delta, confidence
+        self.blocks = blocks
         self.n_tests = self.n_failures = self.n_passes = self.n_ill_conditioned = self.n_blocks = 0
-        self._room = rules.limit
-        self.certified = self._run()
+        self.certified = False
+        self._room = max_anchors
 
     @property
     def needed(self) -> int:
         """Passes in a row that certify."""
-        return needed_passes(self.n_failures, self.rules.delta, self.rules.beta)
+        return needed_passes(self.n_failures, self.delta, self.confidence)
 
-    def _run(self) -> bool:
+    def run(self) -> Self:
+        """Search until enough supports in a row pass, or until there is no room for another anchor.
+
+        Every failure starts a new round: the anchors change, and the count of passes begins again. The anchors of a
+        round depend on earlier supports only, so that the supports of the round are a fresh sample for them.
+        """
         while self.n_passes < self.needed:
             # No more than could be the last: the stream of supports does not depend on the batches.
             size = min(max(self.n_passes, _SMALLEST_BATCH), _LARGEST_BATCH, self.needed - self.n_passes)
-            if not self._test(SupportBatch(self.span.columns, self.law.supports(size), self.span.Q)):
-                return False
-        return True
+            batch = SupportBatch(self.span.columns, self.distribution.supports(size), self.span.Q)
+            if not self._test(batch):
+                return self
+        self.certified = True
+        return self
 
     def _test(self, batch: SupportBatch) -> bool:
         """Test supports in turn, repairing the anchors after every failure; False if there is no room to."""
         start = 0
         while start < len(batch):
+            # 1. Ratios of all supports that are left, against the anchors as they are now.
             ratios = batch.ratios(start)
             ill_conditioned = batch.ill_conditioned[start:] & (ratios > 0).any(axis=1)
-            failing = np.flatnonzero((ratios.sum(axis=1) > self.rules.max_compatibility) | ill_conditioned)
+            failing = np.flatnonzero((ratios.sum(axis=1) > self.max_compatibility) | ill_conditioned)
+            # 2. Count up to the first failure: what comes after it will meet other anchors.
             passed = failing[0] if failing.size else len(batch) - start
             self.n_passes += int(passed)
             stop = start + int(passed) + bool(failing.size)
             self.n_tests += stop - start
             self.n_ill_conditioned += int(np.count_nonzero(batch.ill_conditioned[start:stop]))
+            # 3. Repair the anchors, and project what they gained out of the rest of the batch.
             if failing.size:
                 if self._room == 0:
                     return False
@@ -210,8 +156,9 @@ class AnchorSearch:
         self.n_passes = 0
         self.span.append(int(support[np.argmax(ratios >= ratios.max() * (1 - _TIE))]))
         self._room -= 1
-        if self.rules.blocks and self._room >= self.law.size - 1:
-            for index in self.law.block():
+        block_size = self.distribution.size - 1
+        if self.blocks and self._room >= block_size:
+            for index in self.distribution.block():
                 self.span.append(int(index))
-            self._room -= self.law.size - 1
+            self._room -= block_size
             self.n_blocks += 1

@@ -1,75 +1,50 @@
 """What is fitted once the anchors are chosen: greedy or l1, on what the anchors leave.
 
 Everything here is ours, in the sense of the two phases of Chandrasekaran, Meka and Stavropoulos (arXiv:2511.06211):
-their phase 1 finds a preconditioner from the design alone, phase 2 solves the regression. The anchors' span plays the
-preconditioner: it is fitted by least squares, and the rest is a regression with small l1 norm.
+their first phase finds a preconditioner from the design alone, the second solves the regression. Here the span of the
+anchors takes the place of the preconditioner: it is fitted by least squares, and the rest is a regression with small
+l1 norm.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from scipy import sparse
+from sklearn.model_selection import KFold
 
-from sparsetheory.regression.columns import Columns
+from sparsetheory.penalties.separable import L1
 from sparsetheory.regression.greedy.stepwise import (
     ForwardPath,
     backward,
     choose_length,
-    feature_price,
+    feature_cost,
     forward_path,
     refit,
 )
-from sparsetheory.regression.lasso.lasso_solver import solve_lasso
+from sparsetheory.regression.lasso.path import data_path
+from sparsetheory.regression.lasso.working_set import solve_lasso
+from sparsetheory.regression.least_squares import prepare
+from sparsetheory.regression.random_supports.anchored_design import AnchoredDesign
 from sparsetheory.regression.theory import universal_alpha
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["Anchored", "PhaseTwo", "fit_greedy", "fit_lasso", "universal_level"]
+__all__ = ["AnchoredFit", "cross_validated_alpha", "default_alpha", "fit_greedy", "fit_lasso", "fit_response"]
+
+# Contiguous folds, and the grid of strengths, of cross-validation.
+_FOLDS, _N_ALPHAS, _MIN_RATIO = 5, 40, 1e-3
 
 
 @dataclass(frozen=True)
-class Anchored:
-    """A response and a design before and after the anchors are projected out.
-
-    Attributes
-    ----------
-    base : Columns
-        Design without the parts that are always in the model (intercept, forced features).
-    anchors : ndarray of int
-        Anchor features that may be dropped again.
-    columns : Columns
-        Design with the anchors projected out too.
-    squares : ndarray of shape (n_features,)
-        Squared norms of its columns; zero where they are rounding.
-    n_observations : float
-        Number of observations: rows, each as often as its weight says.
-    """
-
-    base: Columns
-    anchors: IndexArray
-    columns: Columns
-    squares: Float64Array
-    n_observations: float
-
-    @property
-    def rank(self) -> int:
-        """Dimension of the anchors' span, with what is always in the model."""
-        return 0 if self.columns.basis is None else self.columns.basis.shape[1]
-
-    @property
-    def n_free(self) -> float:
-        """Degrees of freedom that this span leaves."""
-        return self.n_observations - self.rank
-
-
-@dataclass(frozen=True)
-class PhaseTwo:
+class AnchoredFit:
     """One fitted response.
 
     Attributes
     ----------
     coef : ndarray of shape (n_features,)
         Coefficients; parts that are always in the model are completed by the caller.
-    sigma : float
-        Noise level: given or estimated.
+    noise_std : float
+        Standard deviation of the noise, given or estimated.
     rss : float
         Residual sum of squares.
     n_parameters : int
@@ -77,84 +52,143 @@ class PhaseTwo:
     path : ForwardPath or None
         Greedy steps.
     alpha, gap : float
-        Level and duality gap of the l1 solvers, else NaN.
-    price : float
+        Strength and duality gap of the l1 solvers, else NaN.
+    cost : float
         What every feature saves of the residual sum of squares, where some were deleted; else zero.
     """
 
     coef: Float64Array
-    sigma: float
+    noise_std: float
     rss: float
     n_parameters: int
     path: ForwardPath | None = None
     alpha: float = np.nan
     gap: float = np.nan
-    price: float = 0.0
+    cost: float = 0.0
 
     def score(self, n_features: int) -> float:
         """Return the penalised residual by which draws are compared."""
-        return self.rss + feature_price(self.sigma, n_features) * self.n_parameters
+        return self.rss + feature_cost(self.noise_std, n_features) * self.n_parameters
 
 
-def universal_level(sigma: float, n_samples: int, n_features: int) -> float:
-    """Return the level that exceeds the noise of all unit columns with probability 0.9."""
-    return universal_alpha(sigma, n_samples, n_features, 0.1)
+def default_alpha(noise_std: float, n_samples: int, n_features: int) -> float:
+    """Return the strength that exceeds the noise of all unit columns with probability 0.9."""
+    return universal_alpha(noise_std, n_samples, n_features, 0.1)
+
+
+def fit_response(
+    problem: AnchoredDesign,
+    y: Float64Array,
+    noise_std: float | None,
+    *,
+    solver: str,
+    alpha: str | float,
+    max_steps: int,
+    prune: bool,
+    tol: float,
+) -> AnchoredFit:
+    """Fit one response by a solver of :class:`RandomSupportRegressor`, whose parameters these are.
+
+    Parameters
+    ----------
+    problem : AnchoredDesign
+        The design.
+    y : ndarray of shape (n_samples,)
+        Response without the parts that are always in the model.
+    noise_std : float or None
+        Standard deviation of the noise; None estimates it.
+    solver : {"foba", "omp", "lasso", "lasso+prune"}
+        Which one.
+    alpha : {"universal", "cv"} or float
+        Strength of the l1 norm.
+    max_steps, prune, tol : int, bool, float
+        As in :func:`fit_greedy`.
+
+    Returns
+    -------
+    AnchoredFit
+    """
+    if solver in ("foba", "omp"):
+        fixed_norms = solver == "omp"
+        return fit_greedy(problem, y, noise_std, max_steps=max_steps, fixed_norms=fixed_norms, prune=prune, tol=tol)
+    if noise_std is None:
+        # The strength of the l1 norm needs the noise; the greedy solver estimates it best.
+        greedy = fit_greedy(problem, y, None, max_steps=max_steps, fixed_norms=False, prune=True, tol=tol)
+        noise_std = greedy.noise_std
+    if alpha == "universal":
+        strength = default_alpha(noise_std, *problem.base.X.shape)
+    elif alpha == "cv":
+        strength = cross_validated_alpha(problem, y, tol=tol)
+    else:
+        strength = float(alpha)
+    return fit_lasso(problem, y, noise_std, strength, tol=tol, prune=solver == "lasso+prune")
 
 
 def fit_greedy(
-    problem: Anchored, y: Float64Array, sigma: float | None, *, max_steps: int, frozen: bool, prune: bool, tol: float
-) -> PhaseTwo:
+    problem: AnchoredDesign,
+    y: Float64Array,
+    noise_std: float | None,
+    *,
+    max_steps: int,
+    fixed_norms: bool,
+    prune: bool,
+    tol: float,
+) -> AnchoredFit:
     """Select forward from the anchors, delete backward what does not pay, anchors included, and refit.
 
     Parameters
     ----------
-    problem : Anchored
+    problem : AnchoredDesign
         The design.
     y : ndarray of shape (n_samples,)
         Response without the parts that are always in the model.
-    sigma : float or None
-        Noise level; None estimates it.
+    noise_std : float or None
+        Standard deviation of the noise; None estimates it.
     max_steps : int
         Largest number of forward steps.
-    frozen : bool
+    fixed_norms : bool
         Compare features by their distance to the anchors (orthogonal matching pursuit) instead of to all selected.
     prune : bool
         Whether to delete.
     tol : float
-        A step must explain this share of the response (its square, of the energy), whatever the noise.
+        Tolerance, relative to the norm of the response: a step must explain more than this, whatever the noise.
 
     Returns
     -------
-    PhaseTwo
+    AnchoredFit
     """
-    d = problem.base.n_features
+    n_features = problem.base.n_features
     steps = min(max_steps, max(int(problem.n_free // 5), 1))
     least = tol**2 * float(y @ y)
-    price = least if sigma is None else max(feature_price(sigma, d), least)
+    cost = least if noise_std is None else max(feature_cost(noise_std, n_features), least)
     residual = problem.columns.project(y)
-    path = forward_path(problem.columns, residual, problem.squares, max_steps=steps, frozen=frozen, stop_gain=price)
+    path = forward_path(
+        problem.columns, residual, problem.squares, max_steps=steps, fixed_norms=fixed_norms, stop_gain=cost
+    )
     chosen = path.indices
-    if sigma is None:
-        length, sigma = choose_length(path, problem.n_free, d)
+    if noise_std is None:
+        length, noise_std = choose_length(path, problem.n_free, n_features)
         chosen = chosen[:length]
     members = np.concatenate([problem.anchors, chosen])
-    price = max(feature_price(sigma, d), least) if prune else 0.0
+    cost = max(feature_cost(noise_std, n_features), least) if prune else 0.0
     if prune and members.size:
-        members = members[backward(problem.base.take(members), y, price)]
-    return replace(_refit(problem, y, members, sigma, path), price=price)
+        members = members[backward(problem.base.take(members), y, cost)]
+    return replace(_refit(problem, y, members, noise_std, path), cost=cost)
 
 
-def fit_lasso(problem: Anchored, y: Float64Array, sigma: float, alpha: float, *, tol: float, prune: bool) -> PhaseTwo:
+def fit_lasso(
+    problem: AnchoredDesign, y: Float64Array, noise_std: float, alpha: float, *, tol: float, prune: bool
+) -> AnchoredFit:
     """Minimise the l1 norm of the coefficients times their distances to the anchors, anchors free.
 
     Parameters
     ----------
     problem, y
         As in :func:`fit_greedy`.
-    sigma : float
-        Noise level.
+    noise_std : float
+        Standard deviation of the noise.
     alpha : float
-        Level, for columns of unit distance (in root mean square).
+        Strength, for columns of unit distance (in root mean square).
     tol : float
         As in :func:`sparsetheory.regression.lasso_path`.
     prune : bool
@@ -162,28 +196,83 @@ def fit_lasso(problem: Anchored, y: Float64Array, sigma: float, alpha: float, *,
 
     Returns
     -------
-    PhaseTwo
+    AnchoredFit
     """
-    d, n = problem.base.n_features, problem.base.n_samples
-    weights = np.sqrt(problem.squares / n)
+    n_features = problem.base.n_features
+    weights = np.sqrt(problem.squares / problem.base.n_samples)
     residual = problem.columns.project(y)
     solution = solve_lasso(problem.columns, residual, alpha * weights, squares=problem.squares, tol=tol)
     if prune:
+        cost = feature_cost(noise_std, n_features)
         members = np.concatenate([problem.anchors, solution.indices])
-        members = members[backward(problem.base.take(members), y, feature_price(sigma, d))] if members.size else members
-        pruned = _refit(problem, y, members, sigma, None)
-        return replace(pruned, alpha=alpha, gap=solution.gap, price=feature_price(sigma, d))
-    coef = np.zeros(d)
+        if members.size:
+            members = members[backward(problem.base.take(members), y, cost)]
+        pruned = _refit(problem, y, members, noise_std, None)
+        return replace(pruned, alpha=alpha, gap=solution.gap, cost=cost)
+    coef = np.zeros(n_features)
     coef[solution.indices] = solution.values
     left = y - problem.base.apply(solution.indices, solution.values)
     coef[problem.anchors] = refit(problem.base.take(problem.anchors), left)
     rss = float(np.sum(problem.columns.project(left) ** 2))
-    return PhaseTwo(coef, sigma, rss, problem.anchors.size + solution.indices.size, None, alpha, solution.gap)
+    return AnchoredFit(coef, noise_std, rss, problem.anchors.size + solution.indices.size, None, alpha, solution.gap)
 
 
-def _refit(problem: Anchored, y: Float64Array, members: IndexArray, sigma: float, path: ForwardPath | None) -> PhaseTwo:
+def _refit(
+    problem: AnchoredDesign, y: Float64Array, members: IndexArray, noise_std: float, path: ForwardPath | None
+) -> AnchoredFit:
     coef = np.zeros(problem.base.n_features)
     block = problem.base.take(members)
     coef[members] = refit(block, y)
     rss = float(np.sum((y - block @ coef[members]) ** 2))
-    return PhaseTwo(coef, sigma, rss, members.size, path)
+    return AnchoredFit(coef, noise_std, rss, members.size, path)
+
+
+def cross_validated_alpha(problem: AnchoredDesign, y: Float64Array, *, tol: float) -> float:
+    """Return the strength with the least mean squared error over five contiguous folds.
+
+    The anchors and the weights, which depend on the design alone, stay; the span of the anchors and of what is always
+    in the model is projected out afresh on every training fold.
+
+    Parameters
+    ----------
+    problem : AnchoredDesign
+        The design; parts that are always in the model are already projected out of the response.
+    y : ndarray of shape (n_samples,)
+        Response.
+    tol : float
+        As in :func:`sparsetheory.regression.lasso_path`.
+
+    Returns
+    -------
+    float
+    """
+    n = problem.base.n_samples
+    alive = np.flatnonzero(problem.squares > 0)
+    weights = np.concatenate([np.sqrt(problem.squares[alive] / n), np.zeros(problem.anchors.size)])
+    if alive.size == 0:
+        return 1.0
+    residual = problem.columns.project(y)
+    largest = float(np.max(np.abs(problem.columns.correlate(residual)[alive]) / (n * weights[: alive.size])))
+    if largest == 0.0:
+        return 1.0
+    alphas = largest * np.geomspace(1.0, _MIN_RATIO, _N_ALPHAS)
+    used = _with_columns(problem.base.X[:, np.concatenate([alive, problem.anchors])], problem.base.basis)
+    weights = np.concatenate([weights, np.zeros(used.shape[1] - weights.size)])
+    free = np.arange(alive.size, weights.size)
+    errors = np.zeros(_N_ALPHAS)
+    for train, test in KFold(_FOLDS).split(np.empty(n)):
+        data = prepare(_rows(used, train), y[train], unpenalised=free)
+        path = data_path(data, L1(1.0), weights, alphas, _N_ALPHAS, _MIN_RATIO, tol, 100)
+        errors += np.sum((path.predict(_rows(used, test)) - y[test][:, None]) ** 2, axis=0)
+    return float(alphas[np.argmin(errors)])
+
+
+def _rows(X: Any, rows: IndexArray) -> Any:
+    return X[rows].tocsc() if hasattr(X, "tocsc") else X[rows]
+
+
+def _with_columns(X: Any, basis: Float64Array | None) -> Any:
+    """Return a design followed by what is always in the model."""
+    if basis is None:
+        return X
+    return sparse.hstack([X, sparse.csc_array(basis)], format="csc") if sparse.issparse(X) else np.hstack([X, basis])

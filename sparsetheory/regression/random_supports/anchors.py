@@ -1,4 +1,4 @@
-"""Phase 1: few columns whose span makes most random supports easy. Looks at the design only."""
+"""The choice of anchors: few columns whose span makes most random supports easy. It looks at the design only."""
 
 import warnings
 from dataclasses import replace
@@ -13,20 +13,20 @@ from sparsetheory.typing import Float64Array
 
 __all__ = ["Anchors", "find_anchors", "project_out", "select_anchors"]
 
-# In single precision, rounding of the design moves distances below this share of a column's norm too much.
+# In single precision, rounding of the design moves distances below this fraction of a column's norm too much.
 _SINGLE_PRECISION = 1e-6
 
 
 def select_anchors(
     X: Any,
-    k: int,
     *,
+    n_nonzero: int,
     method: str = "adaptive",
     delta: float = 0.05,
     max_compatibility: float | None = None,
-    beta: float = 0.05,
-    m: int | None = None,
-    m_max: int | None = None,
+    confidence: float = 0.95,
+    n_anchors: int | None = None,
+    max_anchors: int | None = None,
     rule: str = "one",
     support_prior: ArrayLike | None = None,
     forced: ArrayLike | None = None,
@@ -37,38 +37,40 @@ def select_anchors(
 
     "adaptive" draws supports S and adds the worst column of any whose ratios :math:`D_T(i) / D_{S \setminus i}(i)` sum
     to more than `max_compatibility`, until enough supports in a row pass: the returned set is certified to fail on at
-    most a share `delta` of supports, with confidence ``1 - beta``. "random" draws anchors blindly; ``k^2 / delta`` of
-    them suffice on every design.
+    most a fraction `delta` of supports, with a given confidence. "random" draws anchors blindly; ``k^2 / delta``
+    of them suffice on every design.
 
     Parameters
     ----------
-    X : array-like or sparse matrix of shape (N, d)
+    X : array-like or sparse matrix of shape (n_samples, n_features)
         Design in double or single precision. Memory maps are read once, and otherwise only the columns drawn.
-    k : int
-        Size of the supports. For k = 1 no anchors are needed.
+    n_nonzero : int
+        Size k of the supports. For k = 1 no anchors are needed.
     method : {"adaptive", "random"}
         As above.
     delta : float
-        Share of supports that may fail, in (0, 1).
+        Fraction of supports that may fail, in (0, 1).
     max_compatibility : float, optional
         Allowed bound on the compatibility; 2k by default. Random anchors promise k, whatever is allowed.
-    beta : float
-        One minus the confidence, in (0, 1).
-    m : int, optional
-        Number of random anchors; by default as many as the bound needs, at most N/4. Not for "adaptive".
-    m_max : int, optional
-        Limit for adaptive anchors, forced ones not counted; ``min(N // 3, 4k / delta)`` by default. Where the default
-        was not enough and leaves room below N/3, random anchors follow.
+    confidence : float
+        Confidence of adaptive anchors, in (0, 1).
+    n_anchors : int, optional
+        Number of random anchors; by default as many as the bound needs, at most a quarter of the number of rows. Not
+        for "adaptive".
+    max_anchors : int, optional
+        Limit for adaptive anchors, forced ones not counted; ``min(n_samples // 3, 4 * n_nonzero / delta)`` by
+        default. Where the default was not enough and leaves room below a third of the rows, random anchors follow.
     rule : {"one", "mixed"}
-        "mixed" also adds k - 1 random columns at every failure, while all of them fit below `m_max`. Then F failures
-        alone imply, on average, a share of at most k / (F + 1).
-    support_prior : array-like of shape (d,), optional
+        "mixed" also adds k - 1 random columns at every failure, while all of them fit below `max_anchors`. Then F
+        failures alone imply, on average, a fraction of at most k / (F + 1).
+    support_prior : array-like of shape (n_features,), optional
         Relative probabilities of features in the support; uniform by default. A support is the first k distinct ones
-        of independent draws. The same law draws random anchors.
+        of independent draws. Random anchors are drawn alike.
     forced : array-like of int or bool mask, optional
         Columns that are anchors in any case.
     rtol : float
-        Anchors closer than this share of their norm to the span of the others add no direction.
+        Tolerance, relative to the norm of an anchor: one that is closer to the span of the others than this adds no
+        direction.
     random_state : int, RandomState, Generator or None
         Seed.
 
@@ -79,17 +81,17 @@ def select_anchors(
     Raises
     ------
     ValueError
-        For data that are not finite or in half precision, `k` outside ``1 .. min(N, d)``, shares outside (0, 1),
-        `max_compatibility` not positive, other arguments out of range, or anchors that span almost the whole sample
-        space.
+        For data that are not finite or in half precision, `n_nonzero` outside ``1 .. min(n_samples, n_features)``,
+        fractions outside (0, 1), `max_compatibility` not positive, other arguments out of range, or anchors that span
+        almost the whole sample space.
 
     Warns
     -----
     UserWarning
-        If fewer random anchors than needed fit, or more than N/4 are asked for, with the share that they imply; if
-        columns in single precision are closer to the anchors than their rounding allows.
+        If fewer random anchors than needed fit, or more than a quarter of the number of rows are asked for, with the
+        fraction that they imply; if columns in single precision are closer to the anchors than their rounding allows.
     RuntimeWarning
-        If adaptive anchors reach `m_max` uncertified.
+        If adaptive anchors reach `max_anchors` uncertified.
 
     See Also
     --------
@@ -97,36 +99,37 @@ def select_anchors(
 
     Notes
     -----
-    A test costs O(N k (k + m)), whatever d is; the weights cost one product N m d. Zero columns are never drawn.
+    A test costs O(N k (k + m)) for N rows and m anchors, whatever the number d of columns; the weights cost one product
+    N m d. Zero columns are never drawn.
     Copies of a column are harmless: of dependent columns in a support, an independent subset is tested. With a prior,
     the bound for random anchors is that for supports of k independent draws, equal ones counted once.
 
-    Ours, in the sense of phase 1 of Chandrasekaran, Meka and Stavropoulos, arXiv:2511.06211. The certificate is exact:
-    supports that fail with probability above `delta` pass ``n = log((F + 1)(F + 2) / beta) / delta`` times in a row
-    with probability at most ``(1 - delta)^n < beta / ((F + 1)(F + 2))``, which over all numbers of failures F adds up
-    to `beta`. More anchors never hurt, since distances to them only shrink.
+    Ours, in the sense of the first phase of Chandrasekaran, Meka and Stavropoulos, arXiv:2511.06211. The certificate is
+    exact: supports that fail with probability above `delta` pass ``n = log((F + 1)(F + 2) / beta) / delta`` times, with
+    ``beta = 1 - confidence``, in a row with probability at most ``(1 - delta)^n < beta / ((F + 1)(F + 2))``, which over
+    all numbers of failures F adds up to `beta`. More anchors never hurt, since distances to them only shrink.
 
     Examples
     --------
     >>> from sparsetheory.regression import make_design, select_anchors
-    >>> X = make_design("clusters", 100, 300, G=8, random_state=0)
-    >>> anchors = select_anchors(X, 4, random_state=0)
+    >>> X = make_design("clusters", 100, 300, n_clusters=8, random_state=0)
+    >>> anchors = select_anchors(X, n_nonzero=4, random_state=0)
     >>> anchors.certified, anchors.indices.size < 20
     (True, True)
-    >>> select_anchors(make_design("gaussian", 100, 300, random_state=0), 4, random_state=0).indices.size
+    >>> select_anchors(make_design("gaussian", 100, 300, random_state=0), n_nonzero=4, random_state=0).indices.size
     0
     """
     X = check_columns(X)
     columns = Columns(X)
     found = find_anchors(
         columns,
-        k,
+        n_nonzero=n_nonzero,
         method=method,
         delta=delta,
         max_compatibility=max_compatibility,
-        beta=beta,
-        m=m,
-        m_max=m_max,
+        confidence=confidence,
+        n_anchors=n_anchors,
+        max_anchors=max_anchors,
         rule=rule,
         support_prior=support_prior,
         forced=forced,

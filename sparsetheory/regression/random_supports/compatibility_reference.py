@@ -10,9 +10,9 @@ from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["PlainCompatibilities", "PlainCompatibility", "plain_compatibility"]
 
-# Distances below this share of a column's norm are rounding.
+# Distances below this fraction of a column's norm are rounding.
 _NEGLIGIBLE = 1e-11
-# Columns that come closer to others than this share of their norm depend on them, for all that rounding can tell.
+# Columns that come closer to others than this fraction of their norm depend on them, for all that rounding can tell.
 _DEPENDENT = 1e-13
 # A support with a column this close to the others, relative to its norm, has no reliable distances.
 _ILL_CONDITIONED = 1e-12
@@ -74,9 +74,9 @@ class PlainCompatibilities:
         raw = columns.raw(anchors)
         self._anchors = raw / np.maximum(np.linalg.norm(raw, axis=0), np.finfo(np.float64).tiny)
         left, values, _ = np.linalg.svd(_unit(columns.project(self._anchors)), full_matrices=False)
-        shares = values / values.max(initial=np.finfo(np.float64).tiny)
-        self.basis = left[:, shares > _DEPENDENT]
-        self._surely = int(np.count_nonzero(shares > _SURELY_INDEPENDENT))
+        relative = values / values.max(initial=np.finfo(np.float64).tiny)
+        self.basis = left[:, relative > _DEPENDENT]
+        self._surely = int(np.count_nonzero(relative > _SURELY_INDEPENDENT))
 
     def spanned_by(self, Q: Float64Array) -> bool:
         """Whether a basis is orthonormal and spans the anchors and what is in every model, and nothing else."""
@@ -91,7 +91,7 @@ class PlainCompatibilities:
         return bool(np.abs(square).max(initial=0.0) < _ROUNDED and outside.max(initial=0.0) < _ROUNDED)
 
     def of(self, supports: IndexArray) -> list[PlainCompatibility]:
-        """Return the sums of ratios of some supports, shape (count, k)."""
+        """Return the sums of ratios of some supports, shape (count, n_nonzero)."""
         if 0 in supports.shape:
             return [PlainCompatibility(0.0, 0.0)] * len(supports)
         parts = np.array_split(supports, max(1, supports.size // _CHUNK))

@@ -12,11 +12,11 @@ from sparsetheory.typing import Float64Array, IndexArray
 __all__ = ["AnchoredEvidence", "PlainAnchored", "understated"]
 
 _EPS = float(np.finfo(np.float64).eps)
-# Columns closer to the span of others than this share of their norm depend on them.
+# Columns closer to the span of others than this fraction of their norm depend on them.
 _DEPENDENT = 1e-11
 # Steps of the forward selection that estimates the noise.
 _STEPS = 30
-# The right noise level is refuted at most this often by noise alone.
+# The right standard deviation is refuted at most this often by noise alone.
 _CHANCE = 1e-6
 
 
@@ -59,12 +59,12 @@ class PlainAnchored:
 
     Attributes
     ----------
-    always : ndarray of shape (n_samples, q)
+    always : ndarray of shape (n_samples, n_always)
         Orthonormal basis of the constant and the forced features.
     basis : ndarray of shape (n_samples, rank)
         The same with the anchors.
     closest : float
-        Least distance of a column of the basis to the span of those before it, as a share of its norm.
+        Least distance of a column of the basis to the span of those before it, as a fraction of its norm.
     lengths, distances : ndarray of shape (n_features,)
         Euclidean norms of the columns (about their means where there is a constant), and of what the basis leaves of
         them; zero for rounding and for the anchors.
@@ -109,7 +109,7 @@ class PlainAnchored:
         return bool(np.all(np.abs(weights - self.weights) <= slack))
 
     def evidence(self, fit: PlainSupport, alpha: float) -> AnchoredEvidence:
-        """Return what the response says about coefficients that minimise the l1 norm at a level."""
+        """Return what the response says about coefficients that minimise the l1 norm at a strength."""
         n = self.n_samples
         inside = self.basis.T @ fit.residual
         left = _outside(self.basis, fit.residual)
@@ -131,12 +131,12 @@ class PlainAnchored:
         )
 
     def _ratio(self, left: Float64Array, alpha: float) -> float:
-        """Return the largest correlation of a column with what is left, over its level, less what rounding explains."""
+        """Return the largest correlation of a column with what is left, over its strength, less rounding."""
         alive = self.distances > 0
         rounding = 4 * _EPS * self.lengths * np.linalg.norm(left)
         found = np.maximum(np.abs(inner(self.X, left)) - rounding, 0.0)[alive]
-        levels = alpha * np.sqrt(self.n_samples) * self.distances[alive]
-        return float(np.max(found / levels, initial=0.0))
+        strengths = alpha * np.sqrt(self.n_samples) * self.distances[alive]
+        return float(np.max(found / strengths, initial=0.0))
 
     def forward_rss(self, y: Float64Array) -> float:
         """Return the residual sum of squares of the forward selection from the anchors that a criterion prefers.
@@ -158,8 +158,8 @@ class PlainAnchored:
             direction = basis[:, -1]
             coordinate = float(direction @ residual)
             residual = residual - coordinate * direction
-            shares = inner(self.X, direction)
-            found, squares = found - coordinate * shares, np.maximum(squares - shares**2, 0.0)
+            parts = inner(self.X, direction)
+            found, squares = found - coordinate * parts, np.maximum(squares - parts**2, 0.0)
             squares[best] = 0.0
             rss.append(float(residual @ residual))
         logs = np.log(np.maximum(rss, np.finfo(np.float64).tiny))
@@ -173,17 +173,17 @@ class PlainAnchored:
         return float(left @ left), self.n_samples - span.shape[1]
 
 
-def understated(design: PlainAnchored, fit: PlainSupport, sigma: float, k: int) -> bool:
-    """Whether the residuals that are in the data are too large for a noise level.
+def understated(design: PlainAnchored, fit: PlainSupport, noise_std: float, n_nonzero: int) -> bool:
+    """Whether the residuals that are in the data are too large for a standard deviation of the noise.
 
     Two estimates of the noise must both say so: forward selection from the anchors, and least squares on the anchors
     and the features of the fit, where that leaves a fifth of the dimensions. Each may exceed its chi-square limit (at
-    level 1e-6) by what k features that do not pay leave behind, ``2 sigma^2 log d`` each.
+    level 1e-6) by what as many features as a support has leave behind where they do not pay, ``2 sigma^2 log d`` each.
     """
-    overlooked = 2 * k * float(np.log(max(design.n_features, 2)))
+    overlooked = 2 * n_nonzero * float(np.log(max(design.n_features, 2)))
 
     def excessive(rss: float, freedom: int) -> bool:
-        return bool(rss > sigma**2 * (stats.chi2.isf(_CHANCE, max(freedom, 1)) + overlooked))
+        return bool(rss > noise_std**2 * (stats.chi2.isf(_CHANCE, max(freedom, 1)) + overlooked))
 
     free = design.n_samples - design.basis.shape[1]
     rss, freedom = design.refitted(fit)

@@ -11,7 +11,7 @@ from sparsetheory.constraints import COUNT, NONNEGATIVE, SIZE
 __all__ = ["atomic_norm_bound", "atomic_norm_certificate", "greedy_bound", "greedy_excess"]
 
 
-def greedy_bound(l1: float, t: int) -> float:
+def greedy_bound(l1_norm: float, n_steps: int) -> float:
     r"""Bound the residual of t greedy steps on a noiseless signal.
 
     For unit-norm columns and :math:`f = Vz`, orthogonal matching pursuit and forward selection have
@@ -19,10 +19,10 @@ def greedy_bound(l1: float, t: int) -> float:
 
     Parameters
     ----------
-    l1 : float
+    l1_norm : float
         :math:`\|z\|_1`.
-    t : int
-        Steps.
+    n_steps : int
+        Number t of steps.
 
     Returns
     -------
@@ -38,12 +38,12 @@ def greedy_bound(l1: float, t: int) -> float:
     >>> greedy_bound(6.0, 8)
     2.0
     """
-    NONNEGATIVE.require(l1=l1)
-    SIZE.check("t", t)
-    return l1 / math.sqrt(t + 1)
+    NONNEGATIVE.require(l1_norm=l1_norm)
+    SIZE.check("n_steps", n_steps)
+    return l1_norm / math.sqrt(n_steps + 1)
 
 
-def greedy_excess(l1: float, t: int) -> float:
+def greedy_excess(l1_norm: float, n_steps: int) -> float:
     r"""Bound what t greedy steps lose against any combination of columns, on any data.
 
     For unit-norm columns, every y and every z, orthogonal matching pursuit and forward selection have
@@ -51,10 +51,10 @@ def greedy_excess(l1: float, t: int) -> float:
 
     Parameters
     ----------
-    l1 : float
+    l1_norm : float
         :math:`\|z\|_1`.
-    t : int
-        Steps, at least 1.
+    n_steps : int
+        Number t of steps, at least 1.
 
     Returns
     -------
@@ -69,12 +69,12 @@ def greedy_excess(l1: float, t: int) -> float:
     >>> greedy_excess(3.0, 9)
     4.0
     """
-    NONNEGATIVE.require(l1=l1)
-    COUNT.require(t=t)
-    return 4 * l1**2 / t
+    NONNEGATIVE.require(l1_norm=l1_norm)
+    COUNT.require(n_steps=n_steps)
+    return 4 * l1_norm**2 / n_steps
 
 
-def atomic_norm_bound(k: int, M: int) -> float:
+def atomic_norm_bound(n_nonzero: int, n_atoms: int) -> float:
     r"""Return an atomic norm that no dictionary of M unit vectors avoids on any support of size k.
 
     For X with orthonormal columns, every support of size k and every dictionary of M unit vectors, some unit signal
@@ -83,10 +83,10 @@ def atomic_norm_bound(k: int, M: int) -> float:
 
     Parameters
     ----------
-    k : int
-        Size of the support.
-    M : int
-        Number of vectors in the dictionary.
+    n_nonzero : int
+        Size k of the support.
+    n_atoms : int
+        Number M of vectors in the dictionary.
 
     Returns
     -------
@@ -105,21 +105,21 @@ def atomic_norm_bound(k: int, M: int) -> float:
     >>> round(atomic_norm_bound(80, 800), 3)
     2.321
     """
-    COUNT.require(k=k, M=M)
-    return math.sqrt((k - 0.5) / (2 * math.log(2 * M)))
+    COUNT.require(n_nonzero=n_nonzero, n_atoms=n_atoms)
+    return math.sqrt((n_nonzero - 0.5) / (2 * math.log(2 * n_atoms)))
 
 
-def atomic_norm_certificate(dictionary: ArrayLike, x: ArrayLike, u: ArrayLike) -> float:
+def atomic_norm_certificate(dictionary: ArrayLike, signal: ArrayLike, dual_vector: ArrayLike) -> float:
     r"""Bound from below the l1 norm that a vector needs in a dictionary, by one dual vector.
 
     :math:`\min\{\|z\|_1 : Vz = x\} \ge |\langle u, x \rangle| / \max_j |\langle v_j, u \rangle|` for every u.
 
     Parameters
     ----------
-    dictionary : array-like of shape (n, M)
+    dictionary : array-like of shape (n, n_atoms)
         Columns :math:`v_j`, of any length.
-    x, u : array-like of shape (n,)
-        The vector, and the dual vector.
+    signal, dual_vector : array-like of shape (n,)
+        The vector x, and the dual vector u.
 
     Returns
     -------
@@ -143,10 +143,14 @@ def atomic_norm_certificate(dictionary: ArrayLike, x: ArrayLike, u: ArrayLike) -
     2.0
     """
     V = finite_array("dictionary", dictionary, 2).astype(np.float64)
-    x, u = (finite_array(name, vector).astype(np.float64) for name, vector in (("x", x), ("u", u)))
-    if x.shape != V.shape[:1] or u.shape != V.shape[:1]:
-        raise ValueError(f"x and u must have the length of the columns, got {x.shape}, {u.shape} and {V.shape}")
-    product, largest = abs(float(u @ x)), float(np.abs(V.T @ u).max(initial=0.0))
+    signal = finite_array("signal", signal).astype(np.float64)
+    dual_vector = finite_array("dual_vector", dual_vector).astype(np.float64)
+    if signal.shape != V.shape[:1] or dual_vector.shape != V.shape[:1]:
+        raise ValueError(
+            f"signal and dual_vector must have the length of the columns, {V.shape[0]}; got shapes {signal.shape} and "
+            f"{dual_vector.shape}"
+        )
+    product, largest = abs(float(dual_vector @ signal)), float(np.abs(V.T @ dual_vector).max(initial=0.0))
     if largest == 0:
         return math.inf if product > 0 else 0.0
     return product / largest

@@ -2,13 +2,13 @@
 
 import math
 
-from sparsetheory.constraints import COUNT, FINITE, FRACTION, NONNEGATIVE, SIZE
+from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE
 from sparsetheory.regression.theory.supports import required_anchors
 
 __all__ = ["gaussian_excess", "l1_error_bound", "prediction_bound", "required_samples", "universal_alpha"]
 
 
-def universal_alpha(sigma: float, N: int, d: int, delta: float) -> float:
+def universal_alpha(noise_std: float, n_samples: int, n_features: int, delta: float) -> float:
     r"""Return the penalty that exceeds the noise in d columns with probability 1 - delta.
 
     With :math:`\|v_i\|_N \le 1` and Gaussian noise of standard deviation sigma, :math:`\max_i |v_i^\top \xi| / N \le
@@ -16,10 +16,10 @@ def universal_alpha(sigma: float, N: int, d: int, delta: float) -> float:
 
     Parameters
     ----------
-    sigma : float
-        Standard deviation of the noise.
-    N, d : int
-        Rows and columns.
+    noise_std : float
+        Standard deviation :math:`\sigma` of the noise.
+    n_samples, n_features : int
+        Numbers N of rows and d of columns.
     delta : float
         Probability of failure, in (0, 1).
 
@@ -36,13 +36,13 @@ def universal_alpha(sigma: float, N: int, d: int, delta: float) -> float:
     >>> round(universal_alpha(1.0, 200, 1000, 0.1), 4)
     0.3147
     """
-    NONNEGATIVE.require(sigma=sigma)
-    COUNT.require(N=N, d=d)
+    NONNEGATIVE.require(noise_std=noise_std)
+    COUNT.require(n_samples=n_samples, n_features=n_features)
     FRACTION.check("delta", delta)
-    return sigma * math.sqrt(2 * math.log(2 * d / delta) / N)
+    return noise_std * math.sqrt(2 * math.log(2 * n_features / delta) / n_samples)
 
 
-def l1_error_bound(alpha: float, l1: float, gap: float = 0.0) -> float:
+def l1_error_bound(alpha: float, l1_norm: float, gap: float = 0.0) -> float:
     r"""Bound the error of an approximate Lasso fit by the l1 norm of the truth.
 
     For :math:`y = V z^* + \xi` and :math:`\lambda \ge \|V^\top \xi\|_\infty / N`, every z whose objective
@@ -52,8 +52,8 @@ def l1_error_bound(alpha: float, l1: float, gap: float = 0.0) -> float:
     Parameters
     ----------
     alpha : float
-        Penalty.
-    l1 : float
+        Strength :math:`\lambda` of the penalty.
+    l1_norm : float
         :math:`\|z^*\|_1`.
     gap : float
         Duality gap of the solver.
@@ -74,12 +74,20 @@ def l1_error_bound(alpha: float, l1: float, gap: float = 0.0) -> float:
     >>> l1_error_bound(0.1, 5.0)
     1.0
     """
-    NONNEGATIVE.require(alpha=alpha, l1=l1, gap=gap)
-    return float(2 * alpha * l1 + 4 * math.sqrt(alpha * l1 * gap) + 2 * gap)
+    NONNEGATIVE.require(alpha=alpha, l1_norm=l1_norm, gap=gap)
+    return float(2 * alpha * l1_norm + 4 * math.sqrt(alpha * l1_norm * gap) + 2 * gap)
 
 
 def prediction_bound(
-    N: int, d: int, m: int, compatibility: float, B: float, sigma: float, delta: float, t: float
+    *,
+    n_samples: int,
+    n_features: int,
+    n_anchors: int,
+    max_compatibility: float,
+    signal_size: float,
+    noise_std: float,
+    delta: float,
+    deviation: float,
 ) -> float:
     r"""Bound the in-sample error of the Lasso on what m anchors leave.
 
@@ -89,20 +97,20 @@ def prediction_bound(
 
     Parameters
     ----------
-    N, d : int
-        Rows and columns.
-    m : int
-        Rank of the anchors.
-    compatibility : float
-        Bound on the compatibility of the support: k, or what a certificate says.
-    B : float
-        Size of the signal, :math:`\|X w^*\|_N`.
-    sigma : float
-        Standard deviation of the noise.
+    n_samples, n_features : int
+        Numbers N of rows and d of columns.
+    n_anchors : int
+        Rank m of the anchors.
+    max_compatibility : float
+        Bound :math:`\alpha` on the compatibility of the support: k, or what a certificate says.
+    signal_size : float
+        Size :math:`B = \|X w^*\|_N` of the signal.
+    noise_std : float
+        Standard deviation :math:`\sigma` of the noise.
     delta : float
         Probability that the penalty is too small, in (0, 1).
-    t : float
-        Deviation of the noise in the span of the anchors, at least 0.
+    deviation : float
+        Number t that sets the deviation of the noise in the span of the anchors, at least 0.
 
     Returns
     -------
@@ -116,22 +124,30 @@ def prediction_bound(
 
     Examples
     --------
-    >>> round(prediction_bound(300, 1000, 25, 6.0, 1.0, 0.1, 0.05, 3.0), 4)
+    >>> bound = prediction_bound(
+    ...     n_samples=300, n_features=1000, n_anchors=25, max_compatibility=6.0, signal_size=1.0, noise_std=0.1,
+    ...     delta=0.05, deviation=3.0,
+    ... )
+    >>> round(bound, 4)
     0.3206
     """
-    NONNEGATIVE.require(compatibility=compatibility, B=B, t=t)
-    SIZE.check("m", m)
-    alpha = universal_alpha(sigma, N, d, delta)
-    return _projected_noise(m, sigma, t) / N + l1_error_bound(alpha, compatibility * B)
+    NONNEGATIVE.require(max_compatibility=max_compatibility, signal_size=signal_size, deviation=deviation)
+    SIZE.check("n_anchors", n_anchors)
+    alpha = universal_alpha(noise_std, n_samples, n_features, delta)
+    return _projected_noise(n_anchors, noise_std, deviation) / n_samples + l1_error_bound(
+        alpha, max_compatibility * signal_size
+    )
 
 
-def _projected_noise(m: int, sigma: float, t: float) -> float:
+def _projected_noise(n_anchors: int, noise_std: float, deviation: float) -> float:
     """Bound the squared norm of the noise in m dimensions with probability 1 - exp(-t)."""
-    return sigma**2 * (m + 2 * math.sqrt(m * t) + 2 * t)
+    return noise_std**2 * (n_anchors + 2 * math.sqrt(n_anchors * deviation) + 2 * deviation)
 
 
-def required_samples(k: int, d: int, B: float, sigma: float, eps: float, delta: float) -> int:
-    r"""Return a number of rows at which random anchors and the Lasso reach error eps.
+def required_samples(
+    *, n_nonzero: int, n_features: int, signal_size: float, noise_std: float, accuracy: float, delta: float
+) -> int:
+    r"""Return a number of rows at which random anchors and the Lasso reach a given error.
 
     With probability at least :math:`1 - \delta` over support, anchors and noise, :math:`\|X(\hat w - w^*)\|_N^2 \le
     \epsilon` once :math:`N \ge \max\{2\sigma^2(m + 2\sqrt{mt} + 2t)/\epsilon,\ 16 \sigma^2 k^2 B^2 \cdot
@@ -140,16 +156,16 @@ def required_samples(k: int, d: int, B: float, sigma: float, eps: float, delta: 
 
     Parameters
     ----------
-    k : int
-        Size of the support, at most d.
-    d : int
-        Columns.
-    B : float
-        Size of the signal, :math:`\|X w^*\|_N`.
-    sigma : float
-        Standard deviation of the noise.
-    eps : float
-        Accepted error, positive.
+    n_nonzero : int
+        Size k of the support, at most d.
+    n_features : int
+        Number d of columns.
+    signal_size : float
+        Size :math:`B = \|X w^*\|_N` of the signal.
+    noise_std : float
+        Standard deviation :math:`\sigma` of the noise.
+    accuracy : float
+        Accepted error :math:`\epsilon`, positive.
     delta : float
         Probability of failure, in (0, 1), shared equally by anchors, penalty and noise.
 
@@ -160,29 +176,29 @@ def required_samples(k: int, d: int, B: float, sigma: float, eps: float, delta: 
 
     Notes
     -----
-    Provenance: ours. Proof: each of the two terms of :func:`prediction_bound` at compatibility = k is at most eps/2.
+    Provenance: ours. Proof: each of the two terms of :func:`prediction_bound` at compatibility = k is at most
+    :math:`\epsilon/2`.
     The dependence on B and on :math:`1/\epsilon^2` is that of this proof; whether it is needed is not known.
 
     Examples
     --------
-    >>> required_samples(2, 100, B=1.0, sigma=0.1, eps=0.1, delta=0.3)
+    >>> required_samples(n_nonzero=2, n_features=100, signal_size=1.0, noise_std=0.1, accuracy=0.1, delta=0.3)
     973
     """
-    COUNT.require(k=k, d=d)
-    NONNEGATIVE.require(B=B, sigma=sigma)
+    COUNT.require(n_nonzero=n_nonzero, n_features=n_features)
+    NONNEGATIVE.require(signal_size=signal_size, noise_std=noise_std)
     FRACTION.check("delta", delta)
-    if k > d:
-        raise ValueError(f"k must be at most d={d}, got {k}")
-    if not (FINITE.accepts(eps) and eps > 0):
-        raise ValueError(f"eps must be positive and finite, got {eps!r}")
-    share = delta / 3
-    m = min(d, required_anchors(k, share))
-    for_anchors = 2 * _projected_noise(m, sigma, math.log(1 / share)) / eps
-    for_lasso = (4 * k * B * universal_alpha(sigma, 1, d, share) / eps) ** 2
+    if n_nonzero > n_features:
+        raise ValueError(f"n_nonzero must be at most n_features={n_features}; got {n_nonzero}")
+    POSITIVE.check("accuracy", accuracy)
+    third = delta / 3
+    n_anchors = min(n_features, required_anchors(n_nonzero, third))
+    for_anchors = 2 * _projected_noise(n_anchors, noise_std, math.log(1 / third)) / accuracy
+    for_lasso = (4 * n_nonzero * signal_size * universal_alpha(noise_std, 1, n_features, third) / accuracy) ** 2
     return max(1, math.ceil(max(for_anchors, for_lasso)))
 
 
-def gaussian_excess(s2: float, sigma: float, m: int, N: int) -> float:
+def gaussian_excess(outside_excess: float, noise_std: float, n_anchors: int, n_samples: int) -> float:
     r"""Return the expected excess risk of refitting the anchors on Gaussian rows, exactly.
 
     Rows are :math:`N(0, \Sigma)`. The error :math:`\Delta` off the anchors is a function of the data with the anchors
@@ -192,14 +208,14 @@ def gaussian_excess(s2: float, sigma: float, m: int, N: int) -> float:
 
     Parameters
     ----------
-    s2 : float
-        :math:`s^2`.
-    sigma : float
-        Standard deviation of the noise.
-    m : int
-        Number of anchors.
-    N : int
-        Rows, more than m + 1.
+    outside_excess : float
+        Excess risk :math:`s^2` off the anchors.
+    noise_std : float
+        Standard deviation :math:`\sigma` of the noise.
+    n_anchors : int
+        Number m of anchors.
+    n_samples : int
+        Number N of rows, more than m + 1.
 
     Returns
     -------
@@ -214,12 +230,12 @@ def gaussian_excess(s2: float, sigma: float, m: int, N: int) -> float:
 
     Examples
     --------
-    >>> gaussian_excess(0.5, 1.0, m=10, N=31)
+    >>> gaussian_excess(0.5, 1.0, n_anchors=10, n_samples=31)
     1.25
     """
-    NONNEGATIVE.require(s2=s2, sigma=sigma)
-    SIZE.check("m", m)
-    COUNT.require(N=N)
-    if m + 1 >= N:
-        raise ValueError(f"N must be more than m + 1 = {m + 1}, got {N}")
-    return float(s2 + (sigma**2 + s2) * m / (N - m - 1))
+    NONNEGATIVE.require(outside_excess=outside_excess, noise_std=noise_std)
+    SIZE.check("n_anchors", n_anchors)
+    COUNT.require(n_samples=n_samples)
+    if n_anchors + 1 >= n_samples:
+        raise ValueError(f"n_samples must be more than n_anchors + 1 = {n_anchors + 1}; got {n_samples}")
+    return float(outside_excess + (noise_std**2 + outside_excess) * n_anchors / (n_samples - n_anchors - 1))

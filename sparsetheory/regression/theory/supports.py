@@ -7,7 +7,7 @@ from sparsetheory.constraints import COUNT, FRACTION, SIZE
 __all__ = ["anchor_failure_bound", "cluster_failure", "required_anchors"]
 
 
-def anchor_failure_bound(k: int, m: int) -> float:
+def anchor_failure_bound(n_nonzero: int, n_anchors: int) -> float:
     r"""Bound the probability that a random support beats random anchors.
 
     For every X, with S a uniform k-set and T an independent uniform m-set of columns,
@@ -16,10 +16,10 @@ def anchor_failure_bound(k: int, m: int) -> float:
 
     Parameters
     ----------
-    k : int
-        Size of the support, at least 1.
-    m : int
-        Number of anchors.
+    n_nonzero : int
+        Size k of the support, at least 1.
+    n_anchors : int
+        Number m of anchors.
 
     Returns
     -------
@@ -39,22 +39,22 @@ def anchor_failure_bound(k: int, m: int) -> float:
     >>> anchor_failure_bound(5, 396)
     0.05
     """
-    COUNT.require(k=k)
-    SIZE.check("m", m)
-    if k == 1:
+    COUNT.require(n_nonzero=n_nonzero)
+    SIZE.check("n_anchors", n_anchors)
+    if n_nonzero == 1:
         return 0.0
-    return min(1.0, k / (m // (k - 1) + 1))
+    return min(1.0, n_nonzero / (n_anchors // (n_nonzero - 1) + 1))
 
 
-def required_anchors(k: int, delta: float) -> int:
+def required_anchors(n_nonzero: int, delta: float) -> int:
     r"""Return the number of random anchors at which :func:`anchor_failure_bound` is at most delta.
 
     :math:`m = (\lceil k/\delta \rceil - 1)(k - 1)`, the least such number.
 
     Parameters
     ----------
-    k : int
-        Size of the support, at least 1.
+    n_nonzero : int
+        Size k of the support, at least 1.
     delta : float
         Accepted probability of failure, in (0, 1).
 
@@ -71,18 +71,18 @@ def required_anchors(k: int, delta: float) -> int:
     >>> required_anchors(6, 0.05)
     595
     """
-    COUNT.require(k=k)
+    COUNT.require(n_nonzero=n_nonzero)
     FRACTION.check("delta", delta)
-    groups = math.ceil(k / delta)
+    groups = math.ceil(n_nonzero / delta)
     # The quotient is rounded: the definition decides.
-    if groups > 1 and k / (groups - 1) <= delta:
+    if groups > 1 and n_nonzero / (groups - 1) <= delta:
         groups -= 1
-    if k / groups > delta:
+    if n_nonzero / groups > delta:
         groups += 1
-    return (groups - 1) * (k - 1)
+    return (groups - 1) * (n_nonzero - 1)
 
 
-def cluster_failure(k: int, m: int, G: int) -> float:
+def cluster_failure(n_nonzero: int, n_anchors: int, n_clusters: int) -> float:
     r"""Bound how often random anchors fail on G groups of near-duplicate columns; nearly attained.
 
     With uniform labels, compatibility explodes as the groups shrink exactly when some group holds two columns of S and
@@ -91,12 +91,12 @@ def cluster_failure(k: int, m: int, G: int) -> float:
 
     Parameters
     ----------
-    k : int
-        Size of the support, at least 1.
-    m : int
-        Number of anchors.
-    G : int
-        Number of groups, at least 1.
+    n_nonzero : int
+        Size k of the support, at least 1.
+    n_anchors : int
+        Number m of anchors.
+    n_clusters : int
+        Number G of groups, at least 1.
 
     Returns
     -------
@@ -113,6 +113,6 @@ def cluster_failure(k: int, m: int, G: int) -> float:
     >>> round(cluster_failure(5, 20, 20), 4)
     0.1792
     """
-    COUNT.require(k=k, G=G)
-    SIZE.check("m", m)
-    return min(1.0, k * (k - 1) / (2 * G) * (1 - 1 / G) ** int(m))
+    COUNT.require(n_nonzero=n_nonzero, n_clusters=n_clusters)
+    SIZE.check("n_anchors", n_anchors)
+    return min(1.0, n_nonzero * (n_nonzero - 1) / (2 * n_clusters) * (1 - 1 / n_clusters) ** int(n_anchors))

@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sparsetheory.regression import L0SwapRegressor
 
 seeds = st.integers(0, 10**6)
-prices = st.sampled_from([0.001, 0.01, 0.1, 1.0])
+costs = st.sampled_from([0.001, 0.01, 0.1, 1.0])
 ridges = st.sampled_from([0.0, 0.05])
 
 
@@ -37,34 +37,34 @@ def _in_units(model, X, y):
     return U, y - y.mean(), model.coef_ * norms, y.size * model.alpha, model.ridge
 
 
-@given(seeds, prices, ridges, st.sampled_from(["none", "single", "pairs"]), st.booleans())
+@given(seeds, costs, ridges, st.sampled_from(["none", "single", "pairs"]), st.booleans())
 def test_at_exit_no_move_of_its_kind_helps(seed, alpha, ridge, swaps, clustered):
     X, y = _clustered_problem(seed) if clustered else correlated_problem(seed, d=8)
     model = L0SwapRegressor(alpha, ridge=ridge, swaps=swaps).fit(X, y)
-    U, centred, b, price, ridge = _in_units(model, X, y)
-    reached = l0_objective(U, centred, b, price, ridge)
+    U, centred, b, cost, ridge = _in_units(model, X, y)
+    reached = l0_objective(U, centred, b, cost, ridge)
     assert model.objective_ * y.size == pytest.approx(reached, rel=1e-9)
-    assert (np.diff(model.objectives_) < 0).all()
+    assert (np.diff(model.history_) < 0).all()
     # One coefficient set to zero or to its best value; one out and one in; two and two.
-    slack = 1e-7 * (price + reached)
+    slack = 1e-7 * (cost + reached)
     for j in range(8):
         rest = b.copy()
         rest[j] = 0.0
-        assert l0_objective(U, centred, rest, price, ridge) >= reached - slack
+        assert l0_objective(U, centred, rest, cost, ridge) >= reached - slack
         rest[j] = U[:, j] @ (centred - U @ rest) / (1 + 2 * ridge)
-        assert l0_objective(U, centred, rest, price, ridge) >= reached - slack
+        assert l0_objective(U, centred, rest, cost, ridge) >= reached - slack
     if swaps != "none":
-        assert best_move(U, centred, b, price, ridge, 1, 1) >= reached - slack
+        assert best_move(U, centred, b, cost, ridge, 1, 1) >= reached - slack
     if swaps == "pairs":
-        assert best_move(U, centred, b, price, ridge, 2, 2) >= reached - slack
+        assert best_move(U, centred, b, cost, ridge, 2, 2) >= reached - slack
 
 
 def test_global_optimum_is_met_more_often_the_larger_the_moves():
     met = {"none": 0, "single": 0, "pairs": 0}
     for seed in range(30):
         X, y = _clustered_problem(seed)
-        U, centred, price = unit_columns(X), y - y.mean(), 0.05 * y.size
-        best = min(0.5 * rss(U, centred, s) + price * len(s) for s in subsets(range(8), 8)) / y.size
+        U, centred, cost = unit_columns(X), y - y.mean(), 0.05 * y.size
+        best = min(0.5 * rss(U, centred, s) + cost * len(s) for s in subsets(range(8), 8)) / y.size
         for swaps in met:
             found = L0SwapRegressor(0.05, swaps=swaps).fit(X, y).objective_
             assert found >= best * (1 - 1e-9)
@@ -72,7 +72,7 @@ def test_global_optimum_is_met_more_often_the_larger_the_moves():
     assert met["none"] < met["single"] < met["pairs"] - 10
 
 
-@given(seeds, prices, ridges)
+@given(seeds, costs, ridges)
 def test_orthogonal_columns_are_thresholded(seed, alpha, ridge):
     rng = np.random.default_rng(seed)
     Q = np.linalg.qr(rng.standard_normal((20, 10)))[0]

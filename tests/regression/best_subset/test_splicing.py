@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsetheory.regression import SplicingRegressor
 from sparsetheory.regression.best_subset.splicing_search import splice
-from sparsetheory.regression.best_subset.subset_least_squares import ExploredColumns
+from sparsetheory.regression.best_subset.subset_least_squares import SubsetLeastSquares
 from sparsetheory.regression.columns import Columns
 
 seeds = st.integers(0, 10**6)
@@ -28,10 +28,10 @@ def test_scikit_learn_conventions(estimator, check):
 def test_exchanges_strictly_decrease_the_loss_until_none_does(seed, size, max_exchange):
     X, y = correlated_problem(seed)
     U, y = unit_columns(X), y - y.mean()
-    explored = ExploredColumns(Columns(U), y)
+    subsets = SubsetLeastSquares(Columns(U), y)
     start = np.random.default_rng(seed).choice(12, size, replace=False)
-    explored.explore(start)
-    found = splice(explored, explored.fit(start), max_exchange=max_exchange, max_iter=50, tol=1e-6)
+    subsets.include(start)
+    found = splice(subsets, subsets.fit(start), max_exchange=max_exchange, max_iter=50, tol=1e-6)
     assert found.converged
     assert (np.diff(found.history) < 0).all()
     support = found.fit.support
@@ -100,7 +100,7 @@ def test_path_reports_the_losses_of_its_supports(seed):
 
 
 @pytest.mark.parametrize(
-    ("criterion", "price"),
+    ("criterion", "cost"),
     [
         ("ebic", np.log(100) + 2 * np.log(30)),
         ("sic", np.log(30) * np.log(np.log(100))),
@@ -108,12 +108,12 @@ def test_path_reports_the_losses_of_its_supports(seed):
         ("aic", 2.0),
     ],
 )
-def test_criteria(rng, criterion, price):
+def test_criteria(rng, criterion, cost):
     X = rng.standard_normal((100, 30))
     y = X[:, 3] - X[:, 4] + 0.7 * rng.standard_normal(100)
     model = SplicingRegressor(criterion=criterion, max_n_nonzero=12).fit(X, y)
     path = model.path_
-    np.testing.assert_allclose(path.criteria, 100 * np.log(2 * path.losses) + price * np.arange(13), rtol=1e-12)
+    np.testing.assert_allclose(path.criteria, 100 * np.log(2 * path.losses) + cost * np.arange(13), rtol=1e-12)
     assert model.n_nonzero_ == model.support_.size == np.argmin(path.criteria)
     assert {3, 4} <= set(model.support_)
     np.testing.assert_array_equal(path.supports[model.n_nonzero_], model.support_)
@@ -126,7 +126,7 @@ def test_default_criterion_finds_the_size():
         X = rng.standard_normal((100, 300))
         y = X[:, 3] - 2 * X[:, 7] + X[:, 20] + 0.5 * rng.standard_normal(100)
         sizes.append(SplicingRegressor().fit(X, y).n_nonzero_)
-    # A useless feature passes the price log n + 2 log d with probability about d P(chi2 > 16) = 0.02.
+    # A useless feature passes the cost log n + 2 log d with probability about d P(chi2 > 16) = 0.02.
     assert sizes.count(3) >= 18
 
 
@@ -195,7 +195,7 @@ def test_too_few_exchanges_are_reported():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_nonzero": 0}, "n_nonzero must be an integer between 1 and .* = 8; got 0"),
+        ({"n_nonzero": 0}, "n_nonzero must be None or an integer from 1 to .*; got 0"),
         ({"n_nonzero": 9}, "n_nonzero"),
         ({"max_n_nonzero": 2.5}, "max_n_nonzero"),
         ({"max_n_nonzero": 9}, "max_n_nonzero"),

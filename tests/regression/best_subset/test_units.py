@@ -21,7 +21,7 @@ from sparsetheory.regression import (
 
 
 def _anchored(solver, c, **params):
-    return RandomSupportRegressor(3, solver=solver, sigma=0.3 * c, random_state=0, **params)
+    return RandomSupportRegressor(3, solver=solver, noise_std=0.3 * c, random_state=0, **params)
 
 
 # Strengths follow the unit c of the response.
@@ -29,7 +29,7 @@ MODELS = {
     "OMP": lambda c: OMP(4),
     "OMP to a tolerance": lambda c: OMP(tol=8.0 * c**2),
     "ForwardBackward": lambda c: ForwardBackward(),
-    "ForwardBackward, sigma": lambda c: ForwardBackward(sigma=0.3 * c),
+    "ForwardBackward, sigma": lambda c: ForwardBackward(noise_std=0.3 * c),
     "ForwardBackward, n_nonzero": lambda c: ForwardBackward(n_nonzero=4),
     "NIHT": lambda c: NIHT(4, max_iter=200),
     "NIHT, not refitted": lambda c: NIHT(4, refit=False, max_iter=200),

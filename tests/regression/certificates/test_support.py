@@ -12,14 +12,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.certificates import Status
 from sparsetheory.regression import HTP, NIHT, OMP, CoSaMP, ForwardBackward, L0SwapRegressor, SplicingRegressor
-from sparsetheory.regression.certificates.support_rules import Exchanges, Greedy, Priced, Size, Worthwhile
+from sparsetheory.regression.certificates.support_rules import Exchanges, Greedy, PenalisedCount, Size, Worthwhile
 
 MODELS = [
     OMP(4),
     OMP(tol=8.0),
     OMP(4, fit_intercept=False),
     ForwardBackward(),
-    ForwardBackward(sigma=0.3),
+    ForwardBackward(noise_std=0.3),
     ForwardBackward(10, n_nonzero=4),
     NIHT(4),
     NIHT(4, refit=False),
@@ -206,9 +206,9 @@ def test_another_order_is_refused():
         assert not replace(certificate, rules=(Greedy(other),)).check(X, y).valid
 
 
-def test_prices_are_checked_from_both_sides():
+def test_costs_are_checked_from_both_sides():
     X, y = _data()
-    certificate = ForwardBackward(sigma=0.3).fit(X, y).certificate_
+    certificate = ForwardBackward(noise_std=0.3).fit(X, y).certificate_
     design = np.column_stack([np.ones(y.size), X[:, certificate.support]])
 
     def rss(columns):
@@ -216,7 +216,7 @@ def test_prices_are_checked_from_both_sides():
 
     cheapest = min(rss(np.delete(design, j + 1, axis=1)) - rss(design) for j in range(certificate.support.size))
     assert replace(certificate, rules=(Worthwhile(0.999 * cheapest),)).stated().check(X, y).valid
-    assert "less than its price" in replace(certificate, rules=(Worthwhile(1.001 * cheapest),)).check(X, y).reason
+    assert "less than its cost" in replace(certificate, rules=(Worthwhile(1.001 * cheapest),)).check(X, y).reason
 
 
 def test_exchanges_are_tried():
@@ -233,13 +233,13 @@ def test_exchanges_are_tried():
 
 
 @pytest.mark.parametrize(("factor", "move"), [(60.0, "removal"), (0.01, "addition")])
-def test_moves_are_compared_with_the_price(factor, move):
+def test_moves_are_compared_with_the_cost(factor, move):
     X, y = _data()
     certificate = L0SwapRegressor(0.02).fit(X, y).certificate_
     rule = certificate.rules[0]
-    other = replace(rule, price=rule.price * factor)
+    other = replace(rule, cost=rule.cost * factor)
     assert move in replace(certificate, rules=(other,)).check(X, y).reason
-    assert not replace(certificate, price=certificate.price * factor).check(X, y).valid
+    assert not replace(certificate, alpha=certificate.alpha * factor).check(X, y).valid
     assert not replace(certificate, ridge=0.1).check(X, y).valid
 
 
@@ -252,7 +252,7 @@ def test_moves_may_gain_what_rounding_explains():
     rounding = certificate.bound * np.linalg.norm(y)
     allowed = rounding * (2 * np.abs(certificate.coef * norms).max() + rounding)
     for share, reason in ((0.5, ""), (1.5, "addition lowers the objective by more than promised")):
-        rule = replace(certificate.rules[0], price=gain - share * allowed, allowed=0.0)
+        rule = replace(certificate.rules[0], cost=gain - share * allowed, allowed=0.0)
         assert replace(certificate, rules=(rule,)).stated().check(X, y).reason == reason
 
 
@@ -267,7 +267,7 @@ def test_swaps_are_compared():
     coef = np.array([certificate.coef[0], 0.0, certificate.coef[1]])
     spoiled = replace(certificate, coef=coef, support=np.array([0, 2]))
     rule = certificate.rules[0]
-    assert isinstance(rule, Priced)
+    assert isinstance(rule, PenalisedCount)
     assert "swap" in replace(spoiled, rules=(replace(rule, swaps=True),)).check(X, y).reason
 
 

@@ -48,9 +48,9 @@ def test_seeds_reproduce(name):
 
 def test_aliases_fix_one_parameter():
     for alias, name, params in [
-        ("clusters15", "clusters", {"G": 15}),
-        ("clusters40", "clusters", {"G": 40}),
-        ("lowrank4", "lowrank", {"r": 4}),
+        ("clusters15", "clusters", {"n_clusters": 15}),
+        ("clusters40", "clusters", {"n_clusters": 40}),
+        ("lowrank4", "lowrank", {"rank": 4}),
     ]:
         expected = make_design(name, 10, 60, random_state=0, **params)
         assert np.array_equal(make_design(alias, 10, 60, random_state=0), expected)
@@ -58,18 +58,18 @@ def test_aliases_fix_one_parameter():
 
 def test_defaults_are_those_of_the_benchmark():
     for name, params in [
-        ("clusters", {"G": 15, "lo": 1e-5, "hi": 1e-1}),
-        ("tree", {"b": 3, "depth": 3}),
-        ("lowrank", {"r": 4, "tau": 1e-3}),
-        ("multiscale", {"r": 2, "q": 3, "tau": 3e-2}),
-        ("analytic", {"width": 0.1, "tau": 1e-6}),
+        ("clusters", {"n_clusters": 15, "min_scale": 1e-5, "max_scale": 1e-1}),
+        ("tree", {"n_children": 3, "depth": 3}),
+        ("lowrank", {"rank": 4, "perturbation": 1e-3}),
+        ("multiscale", {"rank": 2, "n_scales": 3, "decay": 3e-2}),
+        ("analytic", {"width": 0.1, "perturbation": 1e-6}),
     ]:
         default = make_design(name, 8, 20, random_state=0)
         assert np.array_equal(default, make_design(name, 8, 20, random_state=0, **params))
 
 
 def test_clusters_have_groups(rng):
-    X = make_design("clusters", 200, 600, G=12, hi=1e-2, random_state=rng)
+    X = make_design("clusters", 200, 600, n_clusters=12, max_scale=1e-2, random_state=rng)
     close = _distances(X) < 0.3
     n_groups, labels = connected_components(close)
     assert n_groups == 12
@@ -80,7 +80,7 @@ def test_clusters_have_groups(rng):
 
 
 def test_cluster_sizes_are_log_uniform(rng):
-    X = make_design("clusters", 200, 2000, G=1, lo=1e-5, hi=1e-1, random_state=rng)
+    X = make_design("clusters", 200, 2000, n_clusters=1, min_scale=1e-5, max_scale=1e-1, random_state=rng)
     sizes = np.sqrt(np.mean((X - np.median(X, axis=1, keepdims=True)) ** 2, axis=0))
     for size, share in [(1e-3, 0.5), (1e-2, 0.75), (10**-1.5, 0.875)]:
         # A binomial share has a standard deviation of at most 0.0112.
@@ -88,7 +88,7 @@ def test_cluster_sizes_are_log_uniform(rng):
 
 
 def test_equal_cluster_sizes(rng):
-    X = make_design("clusters", 400, 50, G=1, lo=1e-3, hi=1e-3, random_state=rng)
+    X = make_design("clusters", 400, 50, n_clusters=1, min_scale=1e-3, max_scale=1e-3, random_state=rng)
     off = _distances(X)[~np.eye(50, dtype=bool)]
     # Differences of two independent parts; their lengths fluctuate by 1 / sqrt(2 N) relative.
     assert off == pytest.approx(np.full(off.size, np.sqrt(2) * 1e-3), rel=0.2)
@@ -104,7 +104,7 @@ def test_tree_has_one_group_per_leaf(rng):
 def test_tree_scales_shrink_with_depth(rng):
     spread = []
     for depth in (1, 4):
-        X = make_design("tree", 100, 400, b=2, depth=depth, random_state=rng)
+        X = make_design("tree", 100, 400, n_children=2, depth=depth, random_state=rng)
         distances = _distances(X)
         apart = distances[distances > 1e-5]
         spread.append(np.log10(apart.max() / apart.min()))
@@ -116,20 +116,20 @@ def test_first_branches_of_a_deep_tree_are_far_apart(rng):
     # Of ten levels, the first has scales of at least 10^-0.5: different branches differ by sqrt(0.2 / 1.1) or more,
     # and half of all pairs are in different branches.
     for _ in range(5):
-        distances = _distances(make_design("tree", 400, 200, b=2, depth=10, random_state=rng))
+        distances = _distances(make_design("tree", 400, 200, n_children=2, depth=10, random_state=rng))
         assert np.quantile(distances, 0.75) > 0.37
 
 
 def test_lowrank_plus_noise(rng):
-    X = make_design("lowrank", 200, 300, r=4, tau=1e-2, random_state=rng)
+    X = make_design("lowrank", 200, 300, rank=4, perturbation=1e-2, random_state=rng)
     values = np.linalg.svd(X, compute_uv=False)
     assert values[3] > 10 * values[4]
     noise = np.sum(values[4:] ** 2) / (200 * 300)
     assert noise == pytest.approx(1e-4 * (1 - 4 / 200) * (1 - 4 / 300), rel=0.03)
 
 
-def test_multiscale_levels(rng):
-    X = make_design("multiscale", 200, 300, r=3, q=3, tau=1e-3, random_state=rng)
+def test_multiscale_sizes(rng):
+    X = make_design("multiscale", 200, 300, rank=3, n_scales=3, decay=1e-3, random_state=rng)
     values = np.linalg.svd(X, compute_uv=False)
     edges = values[[2, 5, 8]] / values[[3, 6, 9]]
     within = values[[0, 3, 6]] / values[[2, 5, 8]]
@@ -140,21 +140,21 @@ def test_multiscale_levels(rng):
 
 
 def test_analytic_values_decay_down_to_the_noise(rng):
-    clean = np.linalg.svd(make_design("analytic", 100, 200, tau=0.0, random_state=0), compute_uv=False)
-    noisy = np.linalg.svd(make_design("analytic", 100, 200, tau=1e-4, random_state=0), compute_uv=False)
+    clean = np.linalg.svd(make_design("analytic", 100, 200, perturbation=0.0, random_state=0), compute_uv=False)
+    noisy = np.linalg.svd(make_design("analytic", 100, 200, perturbation=1e-4, random_state=0), compute_uv=False)
     logs = np.log10(clean[[5, 10, 15, 20, 25]] / clean[0])
     assert (np.diff(logs) < -1).all()
-    # The noise alone has singular values between tau (sqrt(200) - sqrt(100)) and tau (sqrt(200) + sqrt(100)).
+    # The noise alone has singular values between 1e-4 (sqrt(200) - sqrt(100)) and 1e-4 (sqrt(200) + sqrt(100)).
     assert 1e-4 < noisy[40] < 3e-3
 
 
 def test_narrow_bumps_are_not_lost_between_grid_points():
-    X = make_design("analytic", 20, 50, width=1e-6, tau=0.0, random_state=0)
+    X = make_design("analytic", 20, 50, width=1e-6, perturbation=0.0, random_state=0)
     assert np.isfinite(X).all()
 
 
 def test_bumps_have_their_width():
-    X = make_design("analytic", 2001, 30, width=0.05, tau=0.0, random_state=0)
+    X = make_design("analytic", 2001, 30, width=0.05, perturbation=0.0, random_state=0)
     t = np.linspace(0, 1, 2001)
     logs = np.log(X[np.arange(2001), :] / X.max(axis=0))
     curvature = np.diff(logs, 2, axis=0) / (t[1] - t[0]) ** 2
@@ -218,7 +218,7 @@ def test_vandermonde_columns_are_powers():
 
 
 def test_pairs_are_near_duplicates(rng):
-    X = make_design("pairs", 400, 40, tau=1e-4, random_state=rng)
+    X = make_design("pairs", 400, 40, perturbation=1e-4, random_state=rng)
     close = _distances(X) < 0.5
     assert np.array_equal(close, np.kron(np.eye(20), np.ones((2, 2))) > 0)
     differences = np.sqrt(np.mean((X[:, ::2] - X[:, 1::2]) ** 2, axis=0))
@@ -263,7 +263,7 @@ def test_zwj_worst_case():
 
 
 def test_worst_support_of_pairs_holds_one_pair(rng):
-    case = worst_case("pairs", 100, 60, k=6, tau=1e-4, random_state=rng)
+    case = worst_case("pairs", 100, 60, n_nonzero=6, perturbation=1e-4, random_state=rng)
     assert case.support.size == 6
     assert np.array_equal(case.support, np.unique(case.support))
     heads = case.support // 2
@@ -276,7 +276,7 @@ def test_worst_support_of_pairs_holds_one_pair(rng):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_worst_support_of_sparse_precision_cancels_and_random_ones_do_not(seed, rng):
-    case = worst_case("sparse_precision", 300, 200, k=4, eta=1e-4, random_state=seed)
+    case = worst_case("sparse_precision", 300, 200, n_nonzero=4, ridge=1e-4, random_state=seed)
     assert case.support.size == 4
     assert np.mean(case.signal**2) == pytest.approx(1, rel=1e-10)
     others = [np.abs(adversarial_coefficients(case.X, rng.choice(200, 4, replace=False))).sum() for _ in range(50)]
@@ -287,7 +287,7 @@ def test_worst_support_of_sparse_precision_cancels_and_random_ones_do_not(seed, 
 
 def test_sparse_precision_rows_have_the_stated_covariance(rng):
     # With one relation among both of two columns, Theta = [[1 + eta, s], [s, 1 + eta]] for a sign s.
-    X = make_design("sparse_precision", 20000, 2, weight=2, eta=0.5, random_state=rng)
+    X = make_design("sparse_precision", 20000, 2, weight=2, ridge=0.5, random_state=rng)
     correlation = X[:, 0] @ X[:, 1] / 20000
     assert abs(correlation) == pytest.approx(1 / 1.5, abs=5 / np.sqrt(20000))
 
@@ -295,66 +295,66 @@ def test_sparse_precision_rows_have_the_stated_covariance(rng):
 def test_design_of_a_worst_case_is_of_its_family():
     for name in WORST_CASES:
         params = {"weight": 2} if name == "sparse_precision" else {}
-        case = worst_case(name, 12, 12, k=2, random_state=0)
+        case = worst_case(name, 12, 12, n_nonzero=2, random_state=0)
         assert np.array_equal(case.X, make_design(name, 12, 12, random_state=0, **params))
 
 
 def test_unknown_names_list_what_exists():
-    with pytest.raises(ValueError, match=r"gaussian, clusters, tree.*clusters15.*got 'hilbert'"):
+    with pytest.raises(ValueError, match=r"'gaussian', 'clusters', 'tree'.*'clusters15'.*got 'hilbert'"):
         make_design("hilbert", 5, 5)
-    with pytest.raises(ValueError, match=r"zwj_blocks, pairs, sparse_precision; got 'gaussian'"):
+    with pytest.raises(ValueError, match=r"'zwj_blocks', 'pairs', 'sparse_precision'; got 'gaussian'"):
         worst_case("gaussian", 5, 5)
 
 
 def test_unknown_parameters_list_what_exists():
-    with pytest.raises(ValueError, match="clusters has no parameter 'g'; it has G, lo, hi"):
+    with pytest.raises(ValueError, match="clusters has no parameter 'g'; it has n_clusters, min_scale, max_scale"):
         make_design("clusters", 5, 5, g=3)
-    with pytest.raises(ValueError, match="clusters15 has no parameter 'G'; it has lo, hi"):
-        make_design("clusters15", 5, 5, G=3)
+    with pytest.raises(ValueError, match="clusters15 has no parameter 'n_clusters'; it has min_scale, max_scale"):
+        make_design("clusters15", 5, 5, n_clusters=3)
     with pytest.raises(ValueError, match="cauchy has no parameter 'tau'; it has none"):
         make_design("cauchy", 5, 5, tau=3)
-    with pytest.raises(ValueError, match="pairs has no parameter 'rho'; it has k, tau"):
+    with pytest.raises(ValueError, match="pairs has no parameter 'rho'; it has n_nonzero, perturbation"):
         worst_case("pairs", 5, 6, rho=3)
 
 
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("gaussian", {"N": 0}, "N must be an integer from 1 to, got 0"),
-        ("cauchy", {"d": 2.0}, "d must be an integer from 1 to, got 2.0"),
-        ("clusters", {"G": 0}, "G must be an integer from 1 to, got 0"),
-        ("clusters", {"lo": 0.0}, "0 < lo <= hi, got lo=0.0"),
-        ("clusters", {"lo": 0.2, "hi": 0.1}, "0 < lo <= hi, got lo=0.2"),
-        ("clusters", {"hi": np.inf}, "lo and hi must be finite"),
-        ("tree", {"b": 0}, "b must be"),
+        ("gaussian", {"n_samples": 0}, r"n_samples must be an integer from 1 to 2\*\*53; got 0"),
+        ("cauchy", {"n_features": 2.0}, r"n_features must be an integer from 1 to 2\*\*53; got 2.0"),
+        ("clusters", {"n_clusters": 0}, r"n_clusters must be an integer from 1 to 2\*\*53; got 0"),
+        ("clusters", {"min_scale": 0.0}, "min_scale must be a finite positive number; got 0.0"),
+        ("clusters", {"min_scale": 0.2, "max_scale": 0.1}, "min_scale must be at most max_scale=0.1; got 0.2"),
+        ("clusters", {"max_scale": np.inf}, "max_scale must be a finite positive number"),
+        ("tree", {"n_children": 0}, "n_children must be"),
         ("tree", {"depth": 1.5}, "depth must be"),
-        ("lowrank", {"r": 11}, "r must be at most N=10, got 11"),
-        ("lowrank", {"tau": -1.0}, "tau must be at least 0"),
-        ("multiscale", {"q": 0}, "q must be"),
-        ("multiscale", {"tau": np.nan}, "tau must be"),
-        ("analytic", {"width": 0.0}, "width must be positive"),
-        ("analytic", {"tau": "a"}, "tau must be"),
-        ("pairs", {"d": 11}, "d must be even for pairs, got 11"),
-        ("zwj_blocks", {"d": 12}, "same even number for zwj_blocks, got N=10, d=12"),
-        ("zwj_blocks", {"N": 9, "d": 9}, "same even number"),
-        ("sparse_precision", {"weight": 11}, "at least weight=11, got 10"),
-        ("sparse_precision", {"eta": 0.0}, "eta must be positive"),
+        ("lowrank", {"rank": 11}, "rank must be at most n_samples=10; got 11"),
+        ("lowrank", {"perturbation": -1.0}, "perturbation must be a finite non-negative number"),
+        ("multiscale", {"n_scales": 0}, "n_scales must be"),
+        ("multiscale", {"decay": np.nan}, "decay must be"),
+        ("analytic", {"width": 0.0}, "width must be a finite positive number"),
+        ("analytic", {"perturbation": "a"}, "perturbation must be"),
+        ("pairs", {"n_features": 11}, "n_features must be even for pairs; got 11"),
+        ("zwj_blocks", {"n_features": 12}, "same even number for zwj_blocks; got 10 and 12"),
+        ("zwj_blocks", {"n_samples": 9, "n_features": 9}, "same even number"),
+        ("sparse_precision", {"weight": 11}, "at least weight=11; got 10"),
+        ("sparse_precision", {"ridge": 0.0}, "ridge must be a finite positive number"),
         ("gaussian", {"random_state": "x"}, "random_state must be None"),
     ],
 )
 def test_bad_arguments(name, params, message):
     with pytest.raises(ValueError, match=message):
-        make_design(name, **({"N": 10, "d": 10} | params))
+        make_design(name, **({"n_samples": 10, "n_features": 10} | params))
 
 
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("zwj_blocks", {"k": 3}, "k must be 2 for zwj_blocks, got 3"),
-        ("pairs", {"k": 1}, r"k must be between 2 and d / 2 \+ 1 = 6 for pairs, got 1"),
-        ("pairs", {"k": 7}, "k must be between 2"),
-        ("pairs", {"tau": 0.0}, "tau must be positive"),
-        ("sparse_precision", {"k": 11}, "k must be at most d=10, got 11"),
+        ("zwj_blocks", {"n_nonzero": 3}, "n_nonzero must be 2 for zwj_blocks; got 3"),
+        ("pairs", {"n_nonzero": 1}, "n_nonzero must be an integer from 2 to 6; got 1"),
+        ("pairs", {"n_nonzero": 7}, "n_nonzero must be an integer from 2 to 6; got 7"),
+        ("pairs", {"perturbation": 0.0}, "perturbation must be a finite positive number"),
+        ("sparse_precision", {"n_nonzero": 11}, "n_nonzero must be at most n_features=10; got 11"),
     ],
 )
 def test_bad_worst_cases(name, params, message):

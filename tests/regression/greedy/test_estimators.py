@@ -9,12 +9,13 @@ from scipy import sparse
 from sklearn.linear_model import orthogonal_mp, orthogonal_mp_gram
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sparsetheory.regression import OMP, ForwardBackward, greedy, omp_gram
+from sparsetheory.regression import OMP, ForwardBackward, omp_gram
+from sparsetheory.regression.greedy import omp
 
 seeds = st.integers(0, 10**6)
 
 
-@parametrize_with_checks([OMP(), OMP(tol=0.5), ForwardBackward(), ForwardBackward(sigma=0.5)])
+@parametrize_with_checks([OMP(), OMP(tol=0.5), ForwardBackward(), ForwardBackward(noise_std=0.5)])
 def test_scikit_learn_conventions(estimator, check):
     check(estimator)
 
@@ -73,7 +74,7 @@ def test_pursuit_ignores_the_scale_of_features(seed):
     assert scaled.coef_ * scales == pytest.approx(plain.coef_, abs=1e-9)
 
 
-@pytest.mark.parametrize("model", [OMP(4), ForwardBackward(12, n_nonzero=4), ForwardBackward(12, sigma=0.1)])
+@pytest.mark.parametrize("model", [OMP(4), ForwardBackward(12, n_nonzero=4), ForwardBackward(12, noise_std=0.1)])
 @given(seed=seeds)
 def test_signals_are_found(model, seed):
     X, y, w = _data(seed, n=100)
@@ -83,7 +84,13 @@ def test_signals_are_found(model, seed):
     assert model.intercept_ == pytest.approx(7, abs=0.1)
 
 
-MODELS = [OMP(5), OMP(tol=3.0), ForwardBackward(10), ForwardBackward(10, sigma=0.2), ForwardBackward(10, n_nonzero=3)]
+MODELS = [
+    OMP(5),
+    OMP(tol=3.0),
+    ForwardBackward(10),
+    ForwardBackward(10, noise_std=0.2),
+    ForwardBackward(10, n_nonzero=3),
+]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=repr)
@@ -92,11 +99,11 @@ def test_weights_repeat_rows(model, seed):
     X, y, _ = _data(seed, noise=0.3)
     weights = np.random.default_rng(seed).integers(0, 4, y.size)
     weighted = model.fit(X, y, weights)
-    coef, intercept, sigma = weighted.coef_, weighted.intercept_, getattr(weighted, "sigma_", None)
+    coef, intercept, sigma = weighted.coef_, weighted.intercept_, getattr(weighted, "noise_std_", None)
     repeated = model.fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
     assert coef == pytest.approx(repeated.coef_, abs=1e-9)
     assert intercept == pytest.approx(repeated.intercept_, abs=1e-9)
-    assert sigma == pytest.approx(getattr(repeated, "sigma_", None))
+    assert sigma == pytest.approx(getattr(repeated, "noise_std_", None))
 
 
 @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -126,7 +133,9 @@ def test_single_precision(model, convert):
     assert model.coef_ == pytest.approx(double, rel=1e-6)
 
 
-@pytest.mark.parametrize("model", [OMP(3), OMP(tol=1e-3), ForwardBackward(5), ForwardBackward(5, sigma=1.0)], ids=repr)
+@pytest.mark.parametrize(
+    "model", [OMP(3), OMP(tol=1e-3), ForwardBackward(5), ForwardBackward(5, noise_std=1.0)], ids=repr
+)
 @pytest.mark.parametrize("value", [0.0, 5.0, 1e9])
 def test_constant_responses(rng, model, value):
     model.fit(rng.standard_normal((30, 8)) + 100, np.full(30, value))
@@ -159,7 +168,7 @@ def _targets(rng, n_targets, n=30, d=20):
 def test_many_targets_equal_single_ones(rng, monkeypatch, limits, shared, convert):
     X, Y = _targets(rng, 6)
     weights = rng.uniform(0.5, 2, 30)
-    monkeypatch.setattr(greedy, "_LARGEST_GRAM", 100 if shared else 0)
+    monkeypatch.setattr(omp, "_LARGEST_GRAM", 100 if shared else 0)
     model = OMP(**limits).fit(convert(X), Y, weights)
     singles = [OMP(**limits).fit(X, y, weights) for y in Y.T]
     assert model.coef_ == pytest.approx(np.array([s.coef_ for s in singles]), abs=1e-9)
@@ -172,7 +181,7 @@ def test_many_targets_equal_single_ones(rng, monkeypatch, limits, shared, conver
 @pytest.mark.parametrize("shared", [True, False])
 def test_threads_do_not_change_results(rng, monkeypatch, shared):
     X, Y = _targets(rng, 700 if shared else 5)
-    monkeypatch.setattr(greedy, "_LARGEST_GRAM", 100 if shared else 0)
+    monkeypatch.setattr(omp, "_LARGEST_GRAM", 100 if shared else 0)
     one, two = (OMP(5, n_jobs=n_jobs).fit(X, Y) for n_jobs in (1, 2))
     assert np.array_equal(one.coef_, two.coef_)
     assert np.array_equal(one.n_iter_, two.n_iter_)
@@ -190,9 +199,9 @@ def test_one_column_of_targets_keeps_its_axis(rng):
 def test_gram_pursuit_equals_scikit_learn(seed, n_nonzero):
     rng = np.random.default_rng(seed)
     X, Y = _unit(rng.standard_normal((30, 15))), rng.standard_normal((30, 4))
-    coef = omp_gram(X.T @ X, Y.T @ X, n_nonzero)
+    coef = omp_gram(X.T @ X, Y.T @ X, n_nonzero=n_nonzero)
     assert coef == pytest.approx(orthogonal_mp_gram(X.T @ X, X.T @ Y, n_nonzero_coefs=n_nonzero).T, abs=1e-9)
-    assert omp_gram(X.T @ X, Y[:, 0] @ X, n_nonzero) == pytest.approx(coef[0], abs=1e-12)
+    assert omp_gram(X.T @ X, Y[:, 0] @ X, n_nonzero=n_nonzero) == pytest.approx(coef[0], abs=1e-12)
 
 
 def test_gram_pursuit_leaves_its_arguments_alone(rng):
@@ -210,15 +219,15 @@ def test_gram_pursuit_leaves_its_arguments_alone(rng):
 
 def test_gram_pursuit_keeps_single_precision(rng):
     X, Y = rng.standard_normal((30, 15)).astype(np.float32), rng.standard_normal((30, 4)).astype(np.float32)
-    coef = omp_gram(X.T @ X, Y.T @ X, 3)
+    coef = omp_gram(X.T @ X, Y.T @ X, n_nonzero=3)
     assert coef.dtype == np.float32
-    double = omp_gram(X.T.astype(float) @ X.astype(float), Y.T.astype(float) @ X.astype(float), 3)
+    double = omp_gram(X.T.astype(float) @ X.astype(float), Y.T.astype(float) @ X.astype(float), n_nonzero=3)
     assert coef == pytest.approx(double, abs=1e-5)
-    assert omp_gram(np.eye(3, dtype=int), [[1, 2, 3]], 2).tolist() == [[0.0, 2.0, 3.0]]
+    assert omp_gram(np.eye(3, dtype=int), [[1, 2, 3]], n_nonzero=2).tolist() == [[0.0, 2.0, 3.0]]
 
 
 def test_gram_pursuit_without_targets():
-    assert omp_gram(np.eye(3), np.empty((0, 3)), 2).shape == (0, 3)
+    assert omp_gram(np.eye(3), np.empty((0, 3)), n_nonzero=2).shape == (0, 3)
 
 
 @pytest.mark.parametrize(
@@ -255,28 +264,28 @@ def test_gram_pursuit_refuses(arguments, message):
 
 
 @given(seed=seeds)
-def test_known_noise_sets_the_price(seed):
+def test_known_noise_sets_the_cost(seed):
     X, y, _ = _data(seed, n=80, noise=0.5)
-    model = ForwardBackward(20, sigma=0.5, prune=False).fit(X, y)
-    price = 2 * 0.25 * np.log(60)
-    assert (model.path_.gains >= price).all()
-    assert model.sigma_ == 0.5
+    model = ForwardBackward(20, noise_std=0.5, prune=False).fit(X, y)
+    cost = 2 * 0.25 * np.log(60)
+    assert (model.path_.gains >= cost).all()
+    assert model.noise_std_ == 0.5
     assert model.support_.size == model.n_iter_
-    longer = ForwardBackward(model.n_iter_ + 1, sigma=1e-6, prune=False).fit(X, y)
-    assert longer.path_.gains[-1] < price
-    pruned = ForwardBackward(20, sigma=0.5).fit(X, y)
+    longer = ForwardBackward(model.n_iter_ + 1, noise_std=1e-6, prune=False).fit(X, y)
+    assert longer.path_.gains[-1] < cost
+    pruned = ForwardBackward(20, noise_std=0.5).fit(X, y)
     assert set(pruned.support_) <= set(model.support_)
 
 
 def test_noise_level_is_estimated():
     X, y, w = _data(2, n=400, noise=0.7)
     model = ForwardBackward().fit(X, y)
-    assert model.sigma_ == pytest.approx(0.7, rel=0.12)
+    assert model.noise_std_ == pytest.approx(0.7, rel=0.12)
     assert set(np.flatnonzero(w)) <= set(model.support_)
     model = ForwardBackward(n_nonzero=4).fit(X, y)
     rss = np.sum((y - model.predict(X)) ** 2)
-    assert model.sigma_ == pytest.approx(np.sqrt(rss / (400 - 1 - 4)))
-    assert ForwardBackward(n_nonzero=4, sigma=2.0).fit(X, y).sigma_ == 2.0
+    assert model.noise_std_ == pytest.approx(np.sqrt(rss / (400 - 1 - 4)))
+    assert ForwardBackward(n_nonzero=4, noise_std=2.0).fit(X, y).noise_std_ == 2.0
 
 
 def test_deletion_removes_what_led_astray(rng):
@@ -316,24 +325,24 @@ def test_fewer_observations_than_steps(rng):
     X, y = rng.standard_normal((4, 10)), rng.standard_normal(4)
     assert ForwardBackward().fit(X, y).n_iter_ == 0
     assert ForwardBackward(n_nonzero=4).fit(X, y).support_.size == 3
-    assert ForwardBackward(sigma=1e-3, prune=False).fit(X, y).n_iter_ <= 3
+    assert ForwardBackward(noise_std=1e-3, prune=False).fit(X, y).n_iter_ <= 3
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (OMP(0), "n_nonzero must be an integer between 1 and .*; got 0"),
+        (OMP(0), "n_nonzero must be None or an integer from 1 to .*; got 0"),
         (OMP(31), "n_nonzero must be .* = 30; got 31"),
         (OMP(2.0), "n_nonzero must be .*; got 2.0"),
         (OMP(True), "n_nonzero must be .*; got True"),
-        (OMP(tol=-1), "tol must be a finite non-negative number; got -1"),
-        (OMP(tol="a"), "tol must be a finite non-negative number; got 'a'"),
+        (OMP(tol=-1), "tol must be None or a finite non-negative number; got -1"),
+        (OMP(tol="a"), "tol must be None or a finite non-negative number; got 'a'"),
         (ForwardBackward(0), "max_steps must be an integer from 1 to .*; got 0"),
         (ForwardBackward(2.5), "max_steps must be an integer from 1 to .*; got 2.5"),
-        (ForwardBackward(sigma=0), "sigma must be a finite positive number; got 0"),
-        (ForwardBackward(sigma=np.nan), "sigma must be a finite positive number; got nan"),
-        (ForwardBackward(n_nonzero=0), "n_nonzero must be an integer between 1 and .*; got 0"),
-        (ForwardBackward(n_nonzero=41), "n_nonzero must be an integer between 1 and .*; got 41"),
+        (ForwardBackward(noise_std=0), "noise_std must be None or a finite positive number; got 0"),
+        (ForwardBackward(noise_std=np.nan), "noise_std must be None or a finite positive number; got nan"),
+        (ForwardBackward(n_nonzero=0), "n_nonzero must be None or an integer from 1 to .*; got 0"),
+        (ForwardBackward(n_nonzero=41), "n_nonzero must be an integer from 1 to .*; got 41"),
     ],
     ids=repr,
 )

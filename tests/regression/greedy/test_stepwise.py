@@ -11,7 +11,7 @@ from sparsetheory.regression.greedy.stepwise import (
     ForwardPath,
     backward,
     choose_length,
-    feature_price,
+    feature_cost,
     forward_path,
     refit,
 )
@@ -43,10 +43,10 @@ class _Exact:
             self.left = self.left - np.outer(q, q @ self.left)
             self.residual = self.residual - q * (q @ self.residual)
 
-    def gains(self, frozen, limit=1e-12):
+    def gains(self, fixed_norms, limit=1e-12):
         squares = np.sum(self.left**2, axis=0)
         alive = (squares > 2 * limit * self.first) & (self.first > 0)
-        shown = self.first if frozen else squares
+        shown = self.first if fixed_norms else squares
         return np.where(alive, (self.residual @ self.left) ** 2 / np.where(alive, shown, 1), 0).astype(float)
 
     def gain(self, index):
@@ -67,11 +67,11 @@ def _near_duplicates(rng, n, d, scale, groups=3):
     return heads[:, labels] + scale * rng.standard_normal((n, d))
 
 
-def _check_against_definition(path, X, y, Q, frozen, rtol):
+def _check_against_definition(path, X, y, Q, fixed_norms, rtol):
     """At every step the winner is the best one up to rounding, and its gain is what it really gains."""
     exact = _Exact(X, y, Q)
     for step, index in enumerate(path.indices):
-        scores = exact.gains(frozen)
+        scores = exact.gains(fixed_norms)
         assert path.rss[step] == pytest.approx(exact.rss(), rel=rtol)
         assert path.gains[step] == pytest.approx(exact.gain(index), rel=rtol)
         assert scores[index] >= (1 - rtol) * scores.max()
@@ -79,28 +79,28 @@ def _check_against_definition(path, X, y, Q, frozen, rtol):
     assert path.rss[-1] == pytest.approx(exact.rss(), rel=rtol)
 
 
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("fixed_norms", [False, True])
 @given(seed=seeds, n=st.integers(3, 30), d=st.integers(1, 50), q=st.integers(0, 2))
-def test_selects_what_the_definition_selects(frozen, seed, n, d, q):
+def test_selects_what_the_definition_selects(fixed_norms, seed, n, d, q):
     rng = np.random.default_rng(seed)
     X, y = rng.standard_normal((n, d)) * 10.0 ** rng.uniform(-3, 3, d), rng.standard_normal(n)
     Q = np.linalg.qr(rng.standard_normal((n, q)))[0]
-    path = _path(X, y, Q, max_steps=min(8, (n - q) // 2), frozen=frozen)
+    path = _path(X, y, Q, max_steps=min(8, (n - q) // 2), fixed_norms=fixed_norms)
     assert path.indices.size == min(8, (n - q) // 2, d)
-    _check_against_definition(path, X, y, Q, frozen, 1e-9)
+    _check_against_definition(path, X, y, Q, fixed_norms, 1e-9)
 
 
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("fixed_norms", [False, True])
 @pytest.mark.parametrize("scale", [1e-1, 1e-3, 1e-5])
 @given(seed=seeds)
-def test_near_duplicates(frozen, scale, seed):
+def test_near_duplicates(fixed_norms, scale, seed):
     # What is left of most columns after three steps is scale^2 of their square: differences cancel, gains must not.
     # The distance of a column to its group is known to EPS / scale, and so is the cosine with the residual.
     rng = np.random.default_rng(seed)
     X, y = _near_duplicates(rng, 25, 40, scale), rng.standard_normal(25)
-    path = _path(X, y, max_steps=8, frozen=frozen)
+    path = _path(X, y, max_steps=8, fixed_norms=fixed_norms)
     assert path.indices.size == 8
-    _check_against_definition(path, X, y, None, frozen, 1e4 * EPS / scale)
+    _check_against_definition(path, X, y, None, fixed_norms, 1e4 * EPS / scale)
 
 
 @given(seed=seeds)
@@ -114,11 +114,11 @@ def test_near_duplicates_of_what_is_projected_out(seed):
     _check_against_definition(path, X, y, Q, False, 1e5 * EPS / 1e-6)
 
 
-@given(seed=seeds, frozen=st.booleans())
-def test_invariants_of_a_path(seed, frozen):
+@given(seed=seeds, fixed_norms=st.booleans())
+def test_invariants_of_a_path(seed, fixed_norms):
     rng = np.random.default_rng(seed)
     X, y = rng.standard_normal((40, 60)), 1e3 * rng.standard_normal(40)
-    path = _path(X, y, max_steps=25, frozen=frozen)
+    path = _path(X, y, max_steps=25, fixed_norms=fixed_norms)
     steps = path.indices.size
     assert steps == np.unique(path.indices).size == 25
     assert path.basis.T @ path.basis == pytest.approx(np.eye(steps), abs=1e-13)
@@ -131,11 +131,11 @@ def test_invariants_of_a_path(seed, frozen):
     assert path.rss[-1] == pytest.approx(residual @ residual, rel=1e-9)
 
 
-@given(seed=seeds, frozen=st.booleans())
-def test_gain_is_the_squared_correlation_over_what_is_left_of_the_column(seed, frozen):
+@given(seed=seeds, fixed_norms=st.booleans())
+def test_gain_is_the_squared_correlation_over_what_is_left_of_the_column(seed, fixed_norms):
     rng = np.random.default_rng(seed)
     X, y = rng.standard_normal((30, 20)), rng.standard_normal(30)
-    path = _path(X, y, max_steps=6, frozen=frozen)
+    path = _path(X, y, max_steps=6, fixed_norms=fixed_norms)
     for step, index in enumerate(path.indices):
         chosen = X[:, path.indices[:step]]
         left = X[:, index] - chosen @ np.linalg.lstsq(chosen, X[:, index], rcond=None)[0]
@@ -143,17 +143,17 @@ def test_gain_is_the_squared_correlation_over_what_is_left_of_the_column(seed, f
         assert path.gains[step] == pytest.approx((X[:, index] @ residual) ** 2 / (left @ left), rel=1e-9)
 
 
-def test_forward_stepwise_gains_at_least_as_much_as_frozen_correlations_in_one_step(rng):
+def test_forward_stepwise_gains_at_least_as_much_as_fixed_norms_in_one_step(rng):
     X = _near_duplicates(rng, 30, 20, 0.3)
     y = rng.standard_normal(30)
     first = _path(X, y, max_steps=1)
-    assert first.indices == _path(X, y, max_steps=1, frozen=True).indices
-    assert _path(X, y, max_steps=2).rss[2] <= _path(X, y, max_steps=2, frozen=True).rss[2] * (1 + 1e-12)
+    assert first.indices == _path(X, y, max_steps=1, fixed_norms=True).indices
+    assert _path(X, y, max_steps=2).rss[2] <= _path(X, y, max_steps=2, fixed_norms=True).rss[2] * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("fixed_norms", [False, True])
 @given(seed=seeds, d=st.integers(2, 8), data=st.data())
-def test_incoherent_designs_are_recovered_without_noise(frozen, seed, d, data):
+def test_incoherent_designs_are_recovered_without_noise(fixed_norms, seed, d, data):
     # Tropp (2004): any k < (1 + 1/mu) / 2 columns, whatever their coefficients.
     rng = np.random.default_rng(seed)
     X = np.hstack([np.eye(64), np.linalg.qr(rng.standard_normal((64, 64)))[0][:, :d]])
@@ -161,14 +161,14 @@ def test_incoherent_designs_are_recovered_without_noise(frozen, seed, d, data):
     k = int(np.ceil((1 + 1 / coherence) / 2)) - 1
     support = rng.choice(64 + d, k, replace=False)
     y = X[:, support] @ (rng.choice([-1, 1], k) * 10.0 ** rng.uniform(-3, 3, k))
-    path = _path(X, y, max_steps=10, frozen=frozen)
+    path = _path(X, y, max_steps=10, fixed_norms=fixed_norms)
     assert np.sort(path.indices).tolist() == np.sort(support).tolist()
     assert path.rss[-1] <= 1e-24 * path.rss[0]
 
 
-@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("fixed_norms", [False, True])
 @given(seed=seeds, scale=st.sampled_from([1.0, 1e-2, 1e-4]))
-def test_rates_of_greedy_approximation(frozen, seed, scale):
+def test_rates_of_greedy_approximation(fixed_norms, seed, scale):
     # DeVore and Temlyakov (1996); Barron, Cohen, Dahmen and DeVore (2008).
     rng = np.random.default_rng(seed)
     X = _near_duplicates(rng, 30, 40, scale)
@@ -176,10 +176,10 @@ def test_rates_of_greedy_approximation(frozen, seed, scale):
     z = np.zeros(40)
     z[rng.choice(40, 5, replace=False)] = rng.standard_normal(5)
     radius, steps = np.abs(z).sum(), np.arange(11)
-    noiseless = _path(X, X @ z, max_steps=10, frozen=frozen).rss
+    noiseless = _path(X, X @ z, max_steps=10, fixed_norms=fixed_norms).rss
     assert (np.sqrt(noiseless) <= radius / np.sqrt(steps[: noiseless.size] + 1) * (1 + 1e-9)).all()
     noise = rng.standard_normal(30)
-    noisy = _path(X, X @ z + noise, max_steps=10, frozen=frozen).rss[1:]
+    noisy = _path(X, X @ z + noise, max_steps=10, fixed_norms=fixed_norms).rss[1:]
     assert (noisy <= noise @ noise + 4 * radius**2 / steps[1 : noisy.size + 1]).all()
 
 
@@ -191,10 +191,10 @@ class _Counting(Columns):
         return super().inner(vectors)
 
 
-@pytest.mark.parametrize(("frozen", "passes"), [(False, 25 + 2), (True, 25)])
-def test_one_pass_per_step_and_one_more_every_tenth(rng, frozen, passes):
+@pytest.mark.parametrize(("fixed_norms", "passes"), [(False, 25 + 2), (True, 25)])
+def test_one_pass_per_step_and_one_more_every_tenth(rng, fixed_norms, passes):
     columns = _Counting(rng.standard_normal((60, 90)))
-    forward_path(columns, rng.standard_normal(60), columns.squares(), max_steps=25, frozen=frozen)
+    forward_path(columns, rng.standard_normal(60), columns.squares(), max_steps=25, fixed_norms=fixed_norms)
     assert columns.passes == passes
 
 
@@ -208,16 +208,16 @@ def test_selection_stops_where_asked(rng):
     assert by_rss.indices.tolist() == full.indices[:7].tolist()
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-def test_selection_stops_where_nothing_is_left(rng, frozen):
+@pytest.mark.parametrize("fixed_norms", [False, True])
+def test_selection_stops_where_nothing_is_left(rng, fixed_norms):
     X = rng.standard_normal((20, 6))
     doubled = np.hstack([X, 3 * X, np.zeros((20, 2))])
-    assert _path(doubled, rng.standard_normal(20), max_steps=14, frozen=frozen).indices.size == 6
-    assert _path(X, np.zeros(20), max_steps=6, frozen=frozen).indices.size == 0
-    assert _path(X, X[:, 2] - X[:, 4], max_steps=6, frozen=frozen).indices.size <= 6
-    assert sorted(_path(X, X[:, 2], max_steps=6, frozen=frozen).indices) == [2]
+    assert _path(doubled, rng.standard_normal(20), max_steps=14, fixed_norms=fixed_norms).indices.size == 6
+    assert _path(X, np.zeros(20), max_steps=6, fixed_norms=fixed_norms).indices.size == 0
+    assert _path(X, X[:, 2] - X[:, 4], max_steps=6, fixed_norms=fixed_norms).indices.size <= 6
+    assert sorted(_path(X, X[:, 2], max_steps=6, fixed_norms=fixed_norms).indices) == [2]
     wide = rng.standard_normal((5, 30))
-    interpolating = _path(wide, rng.standard_normal(5), np.full((5, 1), 5**-0.5), max_steps=30, frozen=frozen)
+    interpolating = _path(wide, rng.standard_normal(5), np.full((5, 1), 5**-0.5), max_steps=30, fixed_norms=fixed_norms)
     assert interpolating.indices.size == 4
     assert interpolating.rss[-1] < 1e-24
 
@@ -228,12 +228,12 @@ def test_everything_in_the_span_of_the_projection(rng):
     assert _path(X @ rng.standard_normal((4, 50)), rng.standard_normal(20), Q, max_steps=5).indices.size == 0
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-def test_storage_does_not_matter(rng, frozen):
+@pytest.mark.parametrize("fixed_norms", [False, True])
+def test_storage_does_not_matter(rng, fixed_norms):
     X = rng.standard_normal((40, 70)) * (rng.random((40, 70)) < 0.3)
     X = X.astype(np.float32).astype(np.float64)
     y, Q = rng.standard_normal(40), np.full((40, 1), 40**-0.5)
-    expected = _path(np.asfortranarray(X), y, Q, max_steps=15, frozen=frozen)
+    expected = _path(np.asfortranarray(X), y, Q, max_steps=15, fixed_norms=fixed_norms)
     strided = np.zeros((80, 140), np.float32)[::2, ::2]
     strided[:] = X
     read_only = X.copy()
@@ -241,7 +241,7 @@ def test_storage_does_not_matter(rng, frozen):
     kinds = [np.ascontiguousarray(X), read_only, sparse.csc_array(X), sparse.csc_array(X.astype(np.float32)), strided]
     kinds += [np.asfortranarray(X, dtype=np.float32), np.ascontiguousarray(X, dtype=np.float32)]
     for kind in kinds:
-        path = _path(kind, y, Q, max_steps=15, frozen=frozen)
+        path = _path(kind, y, Q, max_steps=15, fixed_norms=fixed_norms)
         assert path.indices.tolist() == expected.indices.tolist()
         assert path.rss == pytest.approx(expected.rss, rel=1e-11)
 
@@ -270,13 +270,13 @@ def _steps(rss, n=40):
 )
 def test_length_minimises_the_criterion_in_any_unit(shares, n, d, unit):
     rss = unit * np.cumprod([7.0, *shares])
-    length, sigma = choose_length(_steps(rss), n, d)
+    length, noise_std = choose_length(_steps(rss), n, d)
     criteria = [
         sum((n - s - 1) * np.log(rss[s + 1] / rss[s]) + 2 * np.log(max(d, 2)) for s in range(t))
         for t in range(min(len(shares), n // 5) + 1)
     ]
     assert criteria[length] == pytest.approx(min(criteria), abs=1e-9)
-    assert sigma == pytest.approx(np.sqrt(rss[length] / (n - length)))
+    assert noise_std == pytest.approx(np.sqrt(rss[length] / (n - length)))
 
 
 def test_length_looks_ahead():
@@ -286,8 +286,8 @@ def test_length_looks_ahead():
 
 
 def test_length_of_exact_fits_is_limited():
-    length, sigma = choose_length(_steps([100.0, 50.0, 0.0]), 40, 500)
-    assert (length, sigma) == (2, 0.0)
+    length, noise_std = choose_length(_steps([100.0, 50.0, 0.0]), 40, 500)
+    assert (length, noise_std) == (2, 0.0)
     assert choose_length(_steps([100.0, 0.0]), 4, 500) == (0, 5.0)
     assert choose_length(_steps([0.0]), 40, 500) == (0, 0.0)
 
@@ -306,10 +306,10 @@ def test_noise_is_rarely_taken_for_signal(n, d):
     assert stats.binom.sf(found - 1, trials, bound) > 1e-6
 
 
-def test_price_is_what_the_best_of_many_features_of_noise_gains(rng):
+def test_cost_is_what_the_best_of_many_features_of_noise_gains(rng):
     gains = [np.max((rng.standard_normal(1000) * 0.3) ** 2) for _ in range(200)]
-    assert 0.6 * feature_price(0.3, 1000) < np.median(gains) < feature_price(0.3, 1000)
-    assert feature_price(2.0, 1) == feature_price(2.0, 2) > 0
+    assert 0.6 * feature_cost(0.3, 1000) < np.median(gains) < feature_cost(0.3, 1000)
+    assert feature_cost(2.0, 1) == feature_cost(2.0, 2) > 0
 
 
 # ---- deletion ----
@@ -362,7 +362,7 @@ def test_signals_of_cancelling_columns_are_kept(rng):
     heads = rng.standard_normal((60, 12))
     X = np.hstack([heads, heads + 1e-7 * rng.standard_normal((60, 12))])
     y = 1e8 * (X[:, 3] - X[:, 15]) + heads[:, 5] + 0.1 * rng.standard_normal(60)
-    kept = backward(X, y, feature_price(0.1, 24))
+    kept = backward(X, y, feature_cost(0.1, 24))
     assert kept.size == 3
     assert {3, 15} <= set(kept.tolist()) <= {3, 15, 5, 17}
 

@@ -93,7 +93,7 @@ def test_the_bound_of_the_l1_norm_is_sharp(which, move, fitted):
             b += middle
         else:
             w[place] += middle
-        below = _excess(X, y, w, b, c.levels, sharp) < move * c.bound
+        below = _excess(X, y, w, b, c.feature_alphas, sharp) < move * c.bound
         low, high = (middle, high) if below else (low, middle)
     moved = replace(c, coef=w, intercept=b).check(X, y)
     assert moved.valid == (move < 1)

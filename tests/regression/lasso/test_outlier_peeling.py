@@ -14,7 +14,7 @@ def test_what_is_left_of_sparse_vectors_is_outside_the_subspace(seed, k, q, fain
     d = 60
     # Directions with few heavy entries and many small ones.
     V = np.linalg.qr(rng.standard_normal((d, q)) * 10.0 ** rng.uniform(-4, 0, (d, 1)))[0]
-    taken = outlying_features(V, k, faint=faint)
+    taken = outlying_features(V, n_nonzero=k, faint=faint)
     assert np.unique(taken).size == taken.size
     heaviest = np.argsort(-np.sum(V**2, axis=1))[:8]
     for _ in range(20):
@@ -32,11 +32,11 @@ def test_rounds_follow_the_restricted_subspace():
     # Of (1, 0.2, 0, ...) the second entry is light, until the first is gone.
     direction = np.array([[1.0, 0.2, 0.0, 0.0]]).T
     direction /= np.linalg.norm(direction)
-    assert outlying_features(direction, 1).tolist() == [0]
-    assert outlying_features(direction, 2).tolist() == [0, 1]
+    assert outlying_features(direction, n_nonzero=1).tolist() == [0]
+    assert outlying_features(direction, n_nonzero=2).tolist() == [0, 1]
     weak = np.array([[1.0, 0.02, 0.0, 0.0]]).T / np.hypot(1, 0.02)
-    assert outlying_features(weak, 2).tolist() == [0]
-    assert outlying_features(weak, 2, faint=0.01).tolist() == [0, 1]
+    assert outlying_features(weak, n_nonzero=2).tolist() == [0]
+    assert outlying_features(weak, n_nonzero=2, faint=0.01).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_rounds_follow_the_restricted_subspace():
     [(np.zeros((4, 0)), []), (np.eye(4)[:, [2]], [2]), (np.eye(3), [0, 1, 2]), (np.full((400, 1), 0.05), [])],
 )
 def test_extremes(vectors, expected):
-    assert outlying_features(vectors, 2).tolist() == expected
+    assert outlying_features(vectors, n_nonzero=2).tolist() == expected

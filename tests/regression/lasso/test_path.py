@@ -13,9 +13,8 @@ from sparsetheory.penalties.separable import CEL0, L0, L1, MCP, SCAD, Lq
 from sparsetheory.proofs_checks.random_supports.instances import draw_problem
 from sparsetheory.regression import gram_lasso_path, lasso_path
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.lasso.lasso_solver import solve_lasso
 from sparsetheory.regression.lasso.quadratic import DataQuadratic
-from sparsetheory.regression.lasso.working_set import WorkingSetSolver, duality_gap
+from sparsetheory.regression.lasso.working_set import WorkingSetSolver, duality_gap, solve_lasso
 
 
 def _problem(rng, n=40, d=90, correlated=0.0):

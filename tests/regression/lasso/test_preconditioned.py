@@ -242,7 +242,7 @@ def test_peeling_is_certified_for_the_levels_of_the_data(rng):
     c = OutlierPeelingLasso(0.05).fit(X, y).certificate_
     assert c.peeled.tolist() == [4, 11]
     assert c.valid
-    assert "levels" in replace(c, peeled=c.peeled[:1]).check(X, y).reason
+    assert "strengths" in replace(c, peeled=c.peeled[:1]).check(X, y).reason
     free = c.coef.copy()
     free[4] += 5.0
     assert not replace(c, coef=free).check(X, y).valid

@@ -7,31 +7,33 @@ from regression.anchor_references import clustered, outside
 from sparsetheory.regression.columns import Columns
 from sparsetheory.regression.distances import leave_one_out_distances
 from sparsetheory.regression.random_supports import anchor_search
-from sparsetheory.regression.random_supports.anchor_search import (
-    AnchorSearch,
-    AnchorSpan,
-    SearchRules,
-    needed_passes,
-    proved_share,
-)
-from sparsetheory.regression.random_supports.support_distribution import SupportLaw
+from sparsetheory.regression.random_supports.anchor_search import AnchorSearch, needed_passes, proved_fraction
+from sparsetheory.regression.random_supports.anchor_span import AnchorSpan
+from sparsetheory.regression.random_supports.support_distribution import SupportDistribution
 
 NONE = np.empty(0, dtype=np.intp)
 
 
-def _law(d, k, seed):
-    return SupportLaw(np.ones(d, dtype=bool), None, k, np.random.default_rng(seed))
+def _distribution(d, k, seed):
+    return SupportDistribution(np.ones(d, dtype=bool), None, k, np.random.default_rng(seed))
 
 
 def _search(X, k, seed, *, limit=10**6, blocks=False, delta=0.1, beta=0.1, max_compatibility=None):
-    rules = SearchRules(2.0 * k if max_compatibility is None else max_compatibility, delta, beta, limit, blocks)
-    return AnchorSearch(AnchorSpan(Columns(X), NONE, 1e-11), _law(X.shape[1], k, seed), rules)
+    return AnchorSearch(
+        AnchorSpan(Columns(X), NONE, 1e-11),
+        _distribution(X.shape[1], k, seed),
+        max_compatibility=2.0 * k if max_compatibility is None else max_compatibility,
+        delta=delta,
+        confidence=1 - beta,
+        max_anchors=limit,
+        blocks=blocks,
+    ).run()
 
 
 def _spelled_out(X, k, seed, limit, blocks, delta=0.1, beta=0.1):
-    law, T, passes, failures, tests, room = _law(X.shape[1], k, seed), [], 0, 0, 0, limit
+    distribution, T, passes, failures, tests, room = _distribution(X.shape[1], k, seed), [], 0, 0, 0, limit
     while passes < np.log((failures + 1) * (failures + 2) / beta) / delta:
-        (S,) = law.supports(1)
+        (S,) = distribution.supports(1)
         tests += 1
         far = np.linalg.norm(outside(X[:, T], X[:, S]), axis=0)
         far[far <= 1e-11 * np.linalg.norm(X[:, S], axis=0)] = 0.0
@@ -44,7 +46,7 @@ def _spelled_out(X, k, seed, limit, blocks, delta=0.1, beta=0.1):
         passes, failures, room = 0, failures + 1, room - 1
         T.append(int(S[np.flatnonzero(ratios > ratios.max() * (1 - 1e-6))[0]]))
         if blocks and room >= k - 1:
-            T += [i for i in law.block().tolist() if i not in T]
+            T += [i for i in distribution.block().tolist() if i not in T]
             room -= k - 1
     return T, tests, failures, passes, True
 
@@ -80,7 +82,9 @@ def test_ties_go_to_the_first_column(seed):
     X = clustered(np.random.default_rng(seed), 30, 40, 3, 1e-2)
     X /= np.linalg.norm(X, axis=0)
     failing = next(
-        S for S in _law(40, 2, seed).supports(100) if 2 / leave_one_out_distances(X[:, S]).max() > 4 * np.sqrt(30)
+        S
+        for S in _distribution(40, 2, seed).supports(100)
+        if 2 / leave_one_out_distances(X[:, S]).max() > 4 * np.sqrt(30)
     )
     assert _search(X, 2, seed, limit=1).span.indices[0] == failing[0]
 
@@ -89,18 +93,18 @@ def test_ties_go_to_the_first_column(seed):
 @pytest.mark.parametrize("delta", [0.5, 0.05])
 def test_rounds_share_the_error(delta, beta):
     # P(needed passes in a row | failing with probability delta), summed over all rounds, stays below beta.
-    errors = [(1 - delta) ** needed_passes(F, delta, beta) for F in range(3000)]
+    errors = [(1 - delta) ** needed_passes(F, delta, 1 - beta) for F in range(3000)]
     assert 0.02 * beta < sum(errors) <= beta
-    assert needed_passes(0, delta, beta) == np.ceil(np.log(2 / beta) / delta)
+    assert needed_passes(0, delta, 1 - beta) == np.ceil(np.log(2 / beta) / delta)
 
 
 @pytest.mark.parametrize("failures", [0, 3, 100])
 def test_proved_share_inverts_needed_passes(failures):
-    passes = needed_passes(failures, 0.05, 0.1)
-    share = proved_share(failures, passes, 0.1)
+    passes = needed_passes(failures, 0.05, 0.9)
+    share = proved_fraction(failures, passes, 0.9)
     assert 0.04 < share <= 0.05
     assert (1 - share) ** passes == pytest.approx(0.1 / ((failures + 1) * (failures + 2)))
-    assert proved_share(failures, 0, 0.1) == 1.0
+    assert proved_fraction(failures, 0, 0.9) == 1.0
 
 
 def test_ill_conditioned_supports_fail_until_anchors_span_them(rng):
@@ -119,32 +123,3 @@ def test_copies_need_no_anchors(rng):
     assert search.certified
     assert search.span.indices == []
     assert search.n_ill_conditioned == 0
-
-
-def test_span_keeps_an_orthonormal_basis(rng):
-    X = clustered(rng, 60, 100, 5, 1e-9)
-    ones = np.full((60, 1), 60**-0.5)
-    span = AnchorSpan(Columns(X, ones), np.array([4, 9]), 1e-11)
-    for index in [*range(20), 4, 3]:
-        span.append(index)
-    span.add(np.array([50, 3, 51]))
-    assert span.indices == [4, 9, *(i for i in range(20) if i not in (4, 9)), 50, 51]
-    np.testing.assert_allclose(span.Q.T @ span.Q, np.eye(span.Q.shape[1]), atol=1e-13)
-    assert span.Q.shape[1] == 1 + len(span.indices)
-    assert np.max(np.abs(outside(span.Q, np.hstack([ones, X[:, span.indices]])))) < 1e-12
-
-
-def test_anchors_in_the_span_add_no_direction(rng):
-    x = rng.standard_normal(30)
-    span = AnchorSpan(Columns(np.column_stack([x, 2 * x, -x])), NONE, 1e-11)
-    for index in range(3):
-        span.append(index)
-    assert span.indices == [0, 1, 2]
-    assert span.Q.shape == (30, 1)
-
-
-@pytest.mark.parametrize("how", ["append", "add"])
-def test_anchors_may_not_fill_the_space(rng, how):
-    span = AnchorSpan(Columns(rng.standard_normal((8, 20))), np.arange(5), 1e-11)
-    with pytest.raises(ValueError, match="anchors span almost the whole sample space: 6 of 8"):
-        getattr(span, how)(10 if how == "append" else np.array([10]))

@@ -26,7 +26,7 @@ def _runs_that_break_the_guarantee(name, runs, delta, beta):
     broken = 0
     for seed in range(runs):
         X = make_design(name, N, D, random_state=seed)
-        anchors = select_anchors(X, K, delta=delta, beta=beta, m_max=50, random_state=seed)
+        anchors = select_anchors(X, n_nonzero=K, delta=delta, confidence=1 - beta, max_anchors=50, random_state=seed)
         assert anchors.certified
         share = _failing_share(X, anchors, K, 2 * K)
         broken += stats.binomtest(int(share * 3000), 3000, delta, "greater").pvalue < 1e-3
@@ -41,13 +41,13 @@ def test_certified_anchors_fail_rarely(name):
 
 def test_fewer_tests_would_not_do(monkeypatch):
     monkeypatch.setattr(search_module, "needed_passes", lambda *_: 2)
-    monkeypatch.setattr("sparsetheory.regression.random_supports.anchor_choice.proved_share", lambda *_: 0.0)
+    monkeypatch.setattr("sparsetheory.regression.random_supports.anchor_choice.proved_fraction", lambda *_: 0.0)
     assert _runs_that_break_the_guarantee("tree", 12, 0.15, 0.1) > stats.binom.isf(1e-6, 12, 0.1)
 
 
 def test_facts_about_the_search():
     X = _clusters()
-    anchors = select_anchors(X, K, random_state=0)
+    anchors = select_anchors(X, n_nonzero=K, random_state=0)
     assert anchors.certified
     assert anchors.indices.size == anchors.n_failures == np.unique(anchors.indices).size
     assert anchors.n_passes >= np.log((anchors.n_failures + 1) * (anchors.n_failures + 2) / 0.05) / 0.05
@@ -63,7 +63,7 @@ def test_facts_about_the_search():
 
 def test_columns_in_the_span_of_the_anchors_have_weight_zero():
     X = np.tile(_clusters(), 2) * 3.0
-    anchors = select_anchors(X, K, random_state=0)
+    anchors = select_anchors(X, n_nonzero=K, random_state=0)
     assert anchors.indices.size > 0
     assert np.all(anchors.weights[(anchors.indices + D) % (2 * D)] == 0)
     assert np.count_nonzero(anchors.weights) == 2 * D - 2 * np.unique(anchors.indices % D).size
@@ -71,14 +71,14 @@ def test_columns_in_the_span_of_the_anchors_have_weight_zero():
 
 def test_anchors_that_add_no_direction_have_weight_zero():
     X = _clusters(scale=1e-4)
-    anchors = select_anchors(X, K, forced=range(40), rtol=1e-2, random_state=0)
+    anchors = select_anchors(X, n_nonzero=K, forced=range(40), rtol=1e-2, random_state=0)
     assert anchors.Q.shape[1] < 20
     assert np.all(anchors.weights[:40] == 0)
 
 
 def test_easy_designs_need_none():
     X = np.random.default_rng(0).standard_normal((N, D))
-    anchors = select_anchors(X, K, random_state=0)
+    anchors = select_anchors(X, n_nonzero=K, random_state=0)
     assert anchors.certified
     assert anchors.indices.size == anchors.n_failures == 0
     assert anchors.n_tests == anchors.n_passes == np.ceil(np.log(2 / 0.05) / 0.05)
@@ -88,7 +88,8 @@ def test_easy_designs_need_none():
 def test_a_smaller_compatibility_needs_more_anchors():
     X = _clusters(scale=0.3)
     sizes = [
-        select_anchors(X, K, max_compatibility=a, delta=0.2, random_state=0).indices.size for a in (20.0, 8.0, 5.0)
+        select_anchors(X, n_nonzero=K, max_compatibility=a, delta=0.2, random_state=0).indices.size
+        for a in (20.0, 8.0, 5.0)
     ]
     assert sizes[0] < sizes[1] < sizes[2]
 
@@ -97,7 +98,7 @@ def test_a_smaller_compatibility_needs_more_anchors():
 def test_anchors_do_not_depend_on_the_scale_of_columns(scale):
     X = _clusters(scale=scale)
     factors = 10.0 ** np.random.default_rng(1).uniform(-6, 6, D)
-    plain, scaled = (select_anchors(Z, K, random_state=0) for Z in (X, X * factors))
+    plain, scaled = (select_anchors(Z, n_nonzero=K, random_state=0) for Z in (X, X * factors))
     np.testing.assert_array_equal(plain.indices, scaled.indices)
     np.testing.assert_allclose(scaled.weights, plain.weights * factors, rtol=1e-14 / scale + 1e-7)
 
@@ -106,7 +107,10 @@ def test_anchors_do_not_depend_on_the_scale_of_columns(scale):
 def test_layouts(layout):
     X = _clusters()
     X[np.random.default_rng(5).random(X.shape) < 0.3] = 0.0
-    anchors, expected = select_anchors(layout(X), K, random_state=0), select_anchors(X, K, random_state=0)
+    anchors, expected = (
+        select_anchors(layout(X), n_nonzero=K, random_state=0),
+        select_anchors(X, n_nonzero=K, random_state=0),
+    )
     np.testing.assert_array_equal(anchors.indices, expected.indices)
     np.testing.assert_allclose(anchors.weights, expected.weights, rtol=1e-12)
 
@@ -114,8 +118,8 @@ def test_layouts(layout):
 def test_single_precision_is_storage_only(tmp_path):
     stored = np.memmap(tmp_path / "X", dtype=np.float32, mode="w+", shape=(N, D), order="F")
     stored[:] = _clusters()
-    single = select_anchors(stored, K, random_state=0)
-    double = select_anchors(np.asarray(stored, dtype=np.float64), K, random_state=0)
+    single = select_anchors(stored, n_nonzero=K, random_state=0)
+    double = select_anchors(np.asarray(stored, dtype=np.float64), n_nonzero=K, random_state=0)
     np.testing.assert_array_equal(single.indices, double.indices)
     np.testing.assert_allclose(single.weights, double.weights, rtol=1e-12)
     assert single.weights.dtype == single.Q.dtype == np.float64
@@ -124,14 +128,14 @@ def test_single_precision_is_storage_only(tmp_path):
 def test_single_precision_near_its_rounding():
     X = _clusters(scale=3e-7).astype(np.float32)
     with pytest.warns(UserWarning, match="columns in single precision are closer to the anchors than 1e-06"):
-        select_anchors(X, K, random_state=0)
+        select_anchors(X, n_nonzero=K, random_state=0)
 
 
 def test_read_only_designs_stay_as_they_are():
     X = _clusters()
     before = X.copy()
     X.flags.writeable = False
-    select_anchors(X, K, random_state=0)
+    select_anchors(X, n_nonzero=K, random_state=0)
     np.testing.assert_array_equal(X, before)
 
 
@@ -139,40 +143,42 @@ def test_read_only_designs_stay_as_they_are():
 def test_random_states(method):
     X = _clusters()
     found = [
-        select_anchors(X, K, method=method, m=10 if method == "random" else None, random_state=state).indices.tolist()
+        select_anchors(
+            X, n_nonzero=K, method=method, n_anchors=10 if method == "random" else None, random_state=state
+        ).indices.tolist()
         for state in (3, np.random.default_rng(3), np.random.RandomState(3), np.random.RandomState(3), 4)
     ]
     assert found[0] == found[1]
     assert found[2] == found[3]
     assert found[0] != found[4]
     generator = np.random.default_rng(0)
-    first, second = (select_anchors(X, K, random_state=generator).indices.tolist() for _ in range(2))
+    first, second = (select_anchors(X, n_nonzero=K, random_state=generator).indices.tolist() for _ in range(2))
     assert first != second
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"k": 0}, "k must be an integer between 1 and"),
-        ({"k": N + 1}, "k must be an integer between 1 and"),
-        ({"k": 2.0}, "k must be an integer"),
-        ({"k": True}, "k must be an integer"),
-        ({"delta": 0.0}, "delta must be a number strictly between 0 and 1; got 0.0"),
+        ({"n_nonzero": 0}, "n_nonzero must be an integer from 1 to"),
+        ({"n_nonzero": N + 1}, "n_nonzero must be an integer from 1 to"),
+        ({"n_nonzero": 2.0}, "n_nonzero must be an integer"),
+        ({"n_nonzero": True}, "n_nonzero must be an integer"),
+        ({"delta": 0.0}, r"delta must be a number in \(0, 1\); got 0.0"),
         ({"delta": 1}, "delta must be"),
-        ({"beta": 1.0}, "beta must be"),
-        ({"beta": float("nan")}, "beta must be"),
+        ({"confidence": 1.0}, "confidence must be"),
+        ({"confidence": float("nan")}, "confidence must be"),
         ({"max_compatibility": 0.0}, "max_compatibility must be a finite positive number"),
         ({"max_compatibility": np.inf}, "max_compatibility must be"),
         ({"rtol": 0.0}, "rtol must be"),
-        ({"method": "greedy"}, "method must be one of adaptive, random; got 'greedy'"),
-        ({"rule": "two"}, "rule must be one of one, mixed"),
-        ({"m": 5}, "m must be None unless method='random'.*got 5"),
-        ({"method": "random", "m": -1}, "m must be an integer between 0 and 200"),
-        ({"method": "random", "m": 2.5}, "m must be an integer"),
-        ({"method": "random", "m": D + 1}, "m must be an integer between 0 and 200"),
-        ({"m_max": -1}, "m_max must be an integer between 0 and 78"),
-        ({"m_max": N - 1}, "m_max must be an integer between 0 and 78"),
-        ({"m_max": True}, "m_max must be an integer"),
+        ({"method": "greedy"}, "method must be one of 'adaptive', 'random'; got 'greedy'"),
+        ({"rule": "two"}, "rule must be one of 'one', 'mixed'"),
+        ({"n_anchors": 5}, "n_anchors must be None unless method='random'.*got 5"),
+        ({"method": "random", "n_anchors": -1}, "n_anchors must be an integer from 0 to 200"),
+        ({"method": "random", "n_anchors": 2.5}, "n_anchors must be an integer"),
+        ({"method": "random", "n_anchors": D + 1}, "n_anchors must be an integer from 0 to 200"),
+        ({"max_anchors": -1}, "max_anchors must be an integer from 0 to 78"),
+        ({"max_anchors": N - 1}, "max_anchors must be an integer from 0 to 78"),
+        ({"max_anchors": True}, "max_anchors must be an integer"),
         ({"forced": [D]}, "forced must hold indices"),
         ({"forced": [0.5]}, "forced must hold indices"),
         ({"forced": range(N - 2)}, "anchors span almost the whole sample space"),
@@ -183,7 +189,7 @@ def test_random_states(method):
 def test_bad_arguments(options, message):
     X = np.random.default_rng(0).standard_normal((N, D))
     with pytest.raises(ValueError, match=message):
-        select_anchors(X, **{"k": K, **options})
+        select_anchors(X, **{"n_nonzero": K, **options})
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
@@ -202,4 +208,4 @@ def test_bad_arguments(options, message):
 def test_bad_designs(change, message):
     X = np.random.default_rng(0).standard_normal((N, D))
     with pytest.raises(ValueError, match=message):
-        select_anchors(change(X), K)
+        select_anchors(change(X), n_nonzero=K)

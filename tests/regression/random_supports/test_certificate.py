@@ -26,13 +26,13 @@ N, D, K, SIGMA = 150, 300, 4, 0.1
 
 def _case(design="clusters", seed=0):
     X = make_design(design, N, D, random_state=seed)
-    S = sample_support(X, K, random_state=seed + 1)
+    S = sample_support(X, n_nonzero=K, random_state=seed + 1)
     signal = X[:, S] @ adversarial_coefficients(X, S)
     return X, signal, signal + SIGMA * np.random.default_rng(seed + 1000).standard_normal(N)
 
 
 def _model(**params):
-    return RandomSupportRegressor(K, **{"solver": "lasso", "sigma": SIGMA, "random_state": 0, **params})
+    return RandomSupportRegressor(K, **{"solver": "lasso", "noise_std": SIGMA, "random_state": 0, **params})
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_right_fits_are_valid_and_the_bound_holds(design, options):
     assert checked.valid, checked.reason
     error = np.mean((model.predict(X) - signal) ** 2)
     assert error < checked.bound
-    assert options or error < model.error_bound(B=1.0) < checked.bound
+    assert options or error < model.error_bound(signal_size=1.0) < checked.bound
     assert 0.9 * checked.bound < checked.measured <= checked.bound
 
 
@@ -64,12 +64,12 @@ def test_the_bound_is_that_of_the_theorem(fitted):
     level = theory.universal_alpha(SIGMA, N, D, 0.1)
     assert certificate.rank == basis.shape[1]
     assert certificate.gap == pytest.approx(1e-6 * loss, rel=1e-6)
-    assert certificate.signal == pytest.approx(size)
+    assert certificate.signal_size == pytest.approx(size)
     assert certificate.alpha == pytest.approx(level)
     noise = SIGMA**2 / N * (certificate.rank + 2 * np.sqrt(3 * certificate.rank) + 6)
     expected = noise + (np.sqrt(2 * level * 2 * K * size) + np.sqrt(2e-6 * loss)) ** 2
     assert certificate.bound == pytest.approx(expected, rel=1e-6)
-    assert certificate.error_bound(2.0, t=5.0) > certificate.error_bound(2.0) > certificate.error_bound(1.0)
+    assert certificate.error_bound(2.0, deviation=5.0) > certificate.error_bound(2.0) > certificate.error_bound(1.0)
 
 
 def _moved(certificate, j, by):
@@ -86,7 +86,7 @@ def _swapped(certificate):
 
 
 CORRUPTIONS = {
-    "junk": lambda c: {"bound": 1e-30, "gap": 0.0, "sigma": 1e-9},
+    "junk": lambda c: {"bound": 1e-30, "gap": 0.0, "noise_std": 1e-9},
     "half bound": lambda c: {"bound": c.bound / 2},
     "double bound": lambda c: {"bound": c.bound * 2},
     "infinite bound": lambda c: {"bound": np.inf},
@@ -97,15 +97,15 @@ CORRUPTIONS = {
     "zero": lambda c: {"coef": 0 * c.coef},
     "NaN": lambda c: {"coef": np.nan * c.coef},
     "intercept": lambda c: {"intercept": c.intercept + 1e-4},
-    "sigma": lambda c: {"sigma": 2 * c.sigma},
-    "smaller sigma": lambda c: {"sigma": c.sigma / 2},
-    "level": lambda c: {"alpha": 2 * c.alpha},
+    "noise_std": lambda c: {"noise_std": 2 * c.noise_std},
+    "smaller noise_std": lambda c: {"noise_std": c.noise_std / 2},
+    "alpha": lambda c: {"alpha": 2 * c.alpha},
     "gap": lambda c: {"gap": 2 * c.gap},
-    "signal": lambda c: {"signal": c.signal / 2},
+    "signal size": lambda c: {"signal_size": c.signal_size / 2},
     "rounding": lambda c: {"inside": 2 * c.inside},
     "rank": lambda c: {"rank": c.rank - 1},
-    "compatibility": lambda c: {"compatibility": c.compatibility / 2},
-    "k": lambda c: {"k": c.k + 1},
+    "compatibility": lambda c: {"max_compatibility": c.max_compatibility / 2},
+    "k": lambda c: {"n_nonzero": c.n_nonzero + 1},
     "tolerance": lambda c: {"tol": 2 * c.tol},
 }
 
@@ -120,10 +120,13 @@ def test_corrupted_certificates_are_invalid(fitted, name):
 
 # The same with a bound that follows from the corrupted facts: what each comparison is for.
 CONSISTENT = {
-    "smaller sigma": (lambda c: {"sigma": c.sigma / 2}, "residuals are too large for sigma"),
-    "smaller level": (lambda c: {"alpha": 0.99 * c.alpha}, "below the universal one|not within tol"),
-    "smaller compatibility": (lambda c: {"compatibility": c.compatibility / 2}, "not certified for such supports"),
-    "larger k": (lambda c: {"k": c.k + 1}, "not certified for such supports"),
+    "smaller noise_std": (lambda c: {"noise_std": c.noise_std / 2}, "residuals are too large for noise_std"),
+    "smaller alpha": (lambda c: {"alpha": 0.99 * c.alpha}, "below the universal one|not within tol"),
+    "smaller compatibility": (
+        lambda c: {"max_compatibility": c.max_compatibility / 2},
+        "not certified for such supports",
+    ),
+    "larger k": (lambda c: {"n_nonzero": c.n_nonzero + 1}, "not certified for such supports"),
     "uncertified": (lambda c: {"anchors": replace(c.anchors, certified=False)}, "not certified for such supports"),
     "rank": (lambda c: {"rank": c.rank - 1}, "dimensions, not"),
     "weights": (lambda c: {"anchors": replace(c.anchors, weights=c.anchors.weights[::-1])}, "not of this design"),
@@ -133,8 +136,8 @@ CONSISTENT = {
 
 def _consistent(certificate, X, y):
     """Return a certificate with the signal and the bound that its other facts imply."""
-    size = np.std(y) + certificate.sigma * (1 + np.sqrt(6 / N))
-    certificate = replace(certificate, signal=float(size))
+    size = np.std(y) + certificate.noise_std * (1 + np.sqrt(6 / N))
+    certificate = replace(certificate, signal_size=float(size))
     return replace(certificate, bound=certificate.error_bound())
 
 
@@ -152,11 +155,13 @@ def test_consistent_forgeries_are_refuted_too(fitted, name):
 def test_fresh_supports_are_drawn():
     # No anchors at all, with the word of a certificate that there need be none.
     X, _, y = _case()
-    base = select_anchors(X, K, method="random", m=0, random_state=0)
-    model = _model(anchors=replace(base, certified=True, max_compatibility=2.0 * K, k=K), fit_intercept=False).fit(X, y)
+    base = select_anchors(X, n_nonzero=K, method="random", n_anchors=0, random_state=0)
+    model = _model(
+        anchors=replace(base, certified=True, max_compatibility=2.0 * K, n_nonzero=K), fit_intercept=False
+    ).fit(X, y)
     assert model.certificate_.status is not Status.NOT_APPLICABLE
     checked = model.certificate_.check(X, y)
-    assert "fresh supports fail" in checked.reason or "sigma" in checked.reason
+    assert "fresh supports fail" in checked.reason or "noise_std" in checked.reason
     generous = replace(model.certificate_, anchors=replace(model.anchors_, delta=0.6))
     assert "fresh supports fail" not in generous.check(X, y).reason
 
@@ -219,10 +224,10 @@ def test_the_gap_decides():
 @pytest.mark.parametrize("factor", [2, 10, 100])
 def test_an_understated_noise_level_is_noticed(factor):
     X, _, y = _case(seed=2)
-    certificate = _model(sigma=SIGMA / factor).fit(X, y).certificate_
+    certificate = _model(noise_std=SIGMA / factor).fit(X, y).certificate_
     assert not certificate.valid
     assert not certificate.check(X, y).valid
-    assert certificate.reason == "the residuals are too large for sigma"
+    assert certificate.reason == "the residuals are too large for noise_std"
 
 
 def test_a_fit_that_interpolates_says_nothing_about_the_noise():
@@ -279,7 +284,7 @@ def test_one_certificate_for_many_targets():
         ({"solver": "foba"}, "no theorem bounds the error of solver='foba'"),
         ({"solver": "omp"}, "no theorem"),
         ({"solver": "lasso+prune"}, "no theorem"),
-        ({"sigma": None}, "estimated"),
+        ({"noise_std": None}, "estimated"),
         ({"alpha": 0.02}, "below the universal one"),
         ({"n_draws": 2}, "several draws"),
         ({"ensemble": "mean"}, "several draws"),
@@ -307,7 +312,7 @@ def test_greedy_solvers_certify_their_support(solver):
     assert certificate.check(X, y).valid
     assert not certificate.check(X, 2 * y).valid
     rule = certificate.rules[0]
-    assert not replace(certificate, rules=(replace(rule, price=100 * rule.price),)).check(X, y).valid
+    assert not replace(certificate, rules=(replace(rule, cost=100 * rule.cost),)).check(X, y).valid
     j = np.setdiff1d(model.support_, 7)[0]
     assert not replace(certificate, coef=_moved(certificate, j, 1e-6)).check(X, y).valid
     assert not replace(certificate, coef=_moved(certificate, 7, 1e-6)).check(X, y).valid
@@ -318,7 +323,7 @@ def test_greedy_solvers_certify_their_support(solver):
 
 def test_anchors_of_another_design_are_not_certified_in_silence():
     X, _, y = _case()
-    anchors = select_anchors(X, K, random_state=5)
+    anchors = select_anchors(X, n_nonzero=K, random_state=5)
     same = _model(anchors=anchors, fit_intercept=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -24,7 +24,7 @@ N, D, K, SIGMA = 150, 300, 4, 0.1
 
 def _case(design="clusters", seed=0, **params):
     X = make_design(design, N, D, random_state=seed, **params)
-    S = sample_support(X, K, random_state=seed + 1)
+    S = sample_support(X, n_nonzero=K, random_state=seed + 1)
     signal = X[:, S] @ adversarial_coefficients(X, S)
     return X, signal, signal + SIGMA * np.random.default_rng(seed + 1000).standard_normal(N)
 
@@ -36,7 +36,7 @@ def _error(model, X, signal, y):
 @parametrize_with_checks(
     [
         RandomSupportRegressor(1),
-        RandomSupportRegressor(1, sigma=0.5, solver="lasso", tol=1e-10),
+        RandomSupportRegressor(1, noise_std=0.5, solver="lasso", tol=1e-10),
         RandomSupportRegressor(1, anchors="random", solver="omp"),
     ],
 )
@@ -49,7 +49,7 @@ def test_scikit_learn_conventions(estimator, check):
 def test_errors_do_not_explode(solver, design):
     bound = 0.3 if solver != "lasso" else 1.5
     errors = [
-        _error(RandomSupportRegressor(K, solver=solver, sigma=SIGMA, random_state=0), *_case(design, seed))
+        _error(RandomSupportRegressor(K, solver=solver, noise_std=SIGMA, random_state=0), *_case(design, seed))
         for seed in range(5)
     ]
     assert np.median(errors) < bound
@@ -59,7 +59,7 @@ def test_the_lasso_fails_where_anchors_do_not():
     X, signal, y = _case("tree")
     lasso = WorkingSetLasso(theory.universal_alpha(SIGMA, N, D, 0.1))
     assert _error(lasso, X, signal, y) > 20 * _error(
-        RandomSupportRegressor(K, sigma=SIGMA, random_state=0), X, signal, y
+        RandomSupportRegressor(K, noise_std=SIGMA, random_state=0), X, signal, y
     )
 
 
@@ -68,19 +68,19 @@ def test_unknown_noise_level_is_estimated():
         X, signal, y = _case(seed=seed)
         model = RandomSupportRegressor(K, random_state=0)
         assert _error(model, X, signal, y) < 0.4
-        assert model.sigma_ == pytest.approx(SIGMA, rel=0.25)
+        assert model.noise_std_ == pytest.approx(SIGMA, rel=0.25)
 
 
 def test_level_by_cross_validation():
     X, signal, y = _case()
-    model = RandomSupportRegressor(K, solver="lasso", alpha="cv", sigma=SIGMA, random_state=0)
+    model = RandomSupportRegressor(K, solver="lasso", alpha="cv", noise_std=SIGMA, random_state=0)
     assert _error(model, X, signal, y) < 1.0
     assert np.isfinite(model.alpha_)
 
 
-def test_noiseless_response_is_recovered_with_sigma_zero():
-    X, signal, _ = _case("lowrank", tau=1e-2)
-    model = RandomSupportRegressor(K, sigma=0.0, tol=1e-7, random_state=0).fit(X, signal)
+def test_noiseless_response_is_recovered_without_noise():
+    X, signal, _ = _case("lowrank", perturbation=1e-2)
+    model = RandomSupportRegressor(K, noise_std=0.0, tol=1e-7, random_state=0).fit(X, signal)
     assert np.mean((model.predict(X) - signal) ** 2) < 1e-12
 
 
@@ -92,12 +92,12 @@ def test_anchors_do_not_look_at_the_response():
 
 def test_anchors_can_be_given():
     X, _, y = _case()
-    anchors = select_anchors(X, K, random_state=5)
-    a = RandomSupportRegressor(K, anchors=anchors, sigma=SIGMA).fit(X, y)
-    b = RandomSupportRegressor(K, anchors=anchors.indices, sigma=SIGMA).fit(X, y)
+    anchors = select_anchors(X, n_nonzero=K, random_state=5)
+    a = RandomSupportRegressor(K, anchors=anchors, noise_std=SIGMA).fit(X, y)
+    b = RandomSupportRegressor(K, anchors=anchors.indices, noise_std=SIGMA).fit(X, y)
     np.testing.assert_array_equal(a.coef_, b.coef_)
     # What holds for the design alone need not hold once an intercept is projected out.
-    plain = RandomSupportRegressor(K, anchors=anchors, sigma=SIGMA, fit_intercept=False)
+    plain = RandomSupportRegressor(K, anchors=anchors, noise_std=SIGMA, fit_intercept=False)
     assert plain.fit(X, y).anchors_.certified
     assert not plain.fit(X, y, sample_weight=np.arange(1.0, N + 1)).anchors_.certified
     assert not a.anchors_.certified
@@ -108,10 +108,10 @@ def test_anchors_can_be_given():
 
 def test_given_anchors_are_certified_for_no_more_than_they_were():
     X, _, y = _case()
-    anchors = select_anchors(X, K, random_state=5)
+    anchors = select_anchors(X, n_nonzero=K, random_state=5)
 
     def certified(k, **options):
-        model = RandomSupportRegressor(k, anchors=anchors, sigma=SIGMA, fit_intercept=False, **options)
+        model = RandomSupportRegressor(k, anchors=anchors, noise_std=SIGMA, fit_intercept=False, **options)
         return model.fit(X, y).anchors_.certified
 
     assert certified(K - 1, max_compatibility=2.0 * K)
@@ -125,17 +125,17 @@ def test_ill_conditioned_samples_are_reported():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((N, 20))
     X = np.hstack([X, X + 3e-13 * rng.standard_normal((N, 20))])
-    model = RandomSupportRegressor(K, sigma=SIGMA, random_state=0).fit(X, X[:, 0])
-    assert model.ill_conditioned_samples_ == model.anchors_.n_ill_conditioned > 0
-    assert RandomSupportRegressor(K, sigma=SIGMA, random_state=0).fit(X[:, :20], X[:, 0]).ill_conditioned_samples_ == 0
+    model = RandomSupportRegressor(K, noise_std=SIGMA, random_state=0).fit(X, X[:, 0])
+    assert model.n_ill_conditioned_ == model.anchors_.n_ill_conditioned > 0
+    assert RandomSupportRegressor(K, noise_std=SIGMA, random_state=0).fit(X[:, :20], X[:, 0]).n_ill_conditioned_ == 0
 
 
 @pytest.mark.parametrize("solver", ["foba", "omp", "lasso", "lasso+prune"])
 @pytest.mark.parametrize("layout", [np.asarray, sparse.csc_array])
 def test_single_precision_near_its_rounding(solver, layout):
     X, _, y = _case()
-    close = make_design("clusters", N, D, G=15, lo=1e-8, hi=1e-6, random_state=0)
-    model = RandomSupportRegressor(K, solver=solver, sigma=SIGMA, random_state=0)
+    close = make_design("clusters", N, D, n_clusters=15, min_scale=1e-8, max_scale=1e-6, random_state=0)
+    model = RandomSupportRegressor(K, solver=solver, noise_std=SIGMA, random_state=0)
     with pytest.warns(UserWarning, match="columns in single precision are closer to the anchors than 1e-06"):
         model.fit(layout(close.astype(np.float32)), y)
     with warnings.catch_warnings():
@@ -147,7 +147,7 @@ def test_single_precision_near_its_rounding(solver, layout):
 def test_uncertified_anchors_are_said_to_be():
     X, _, y = _case()
     with pytest.warns(RuntimeWarning, match=r"at the limit of 3 anchors, \d+ of \d+ needed supports in a row passed"):
-        model = RandomSupportRegressor(K, solver="lasso", sigma=SIGMA, m_max=3, random_state=0).fit(X, y)
+        model = RandomSupportRegressor(K, solver="lasso", noise_std=SIGMA, max_anchors=3, random_state=0).fit(X, y)
     assert not model.anchors_.certified
     assert np.isnan(model.error_bound())
 
@@ -155,16 +155,16 @@ def test_uncertified_anchors_are_said_to_be():
 def test_given_anchors_are_checked_beside_what_is_always_in_the_model():
     # All columns are nearly constant: once a constant is fitted there is nothing hard about them.
     X = 1e4 + np.random.default_rng(0).standard_normal((N, 40))
-    model = RandomSupportRegressor(K, anchors=[], sigma=SIGMA).fit(X, X[:, 0])
+    model = RandomSupportRegressor(K, anchors=[], noise_std=SIGMA).fit(X, X[:, 0])
     np.testing.assert_allclose(np.abs(model.anchors_.always), np.sqrt(1 / N))
-    assert certify_anchors(X, K, model.anchors_).measured < 0.05
-    without = RandomSupportRegressor(K, anchors=[], sigma=SIGMA, fit_intercept=False).fit(X, X[:, 0])
-    assert certify_anchors(X, K, without.anchors_).measured > 0.9
+    assert certify_anchors(X, n_nonzero=K, anchors=model.anchors_).measured < 0.05
+    without = RandomSupportRegressor(K, anchors=[], noise_std=SIGMA, fit_intercept=False).fit(X, X[:, 0])
+    assert certify_anchors(X, n_nonzero=K, anchors=without.anchors_).measured > 0.9
 
 
 def test_without_anchors_it_is_stepwise_regression():
     X, _, y = _case("gaussian")
-    model = RandomSupportRegressor(K, anchors="none", sigma=SIGMA).fit(X, y)
+    model = RandomSupportRegressor(K, anchors="none", noise_std=SIGMA).fit(X, y)
     assert model.anchors_.indices.size == 0
     assert set(model.path_.indices) >= set(model.support_)
 
@@ -172,7 +172,7 @@ def test_without_anchors_it_is_stepwise_regression():
 def test_several_targets_share_anchors():
     X, _, y = _case()
     Y = np.column_stack([y, 2 * y + 1])
-    model = RandomSupportRegressor(K, sigma=SIGMA, random_state=0)
+    model = RandomSupportRegressor(K, noise_std=SIGMA, random_state=0)
     both = model.fit(X, Y)
     coef, intercept, predicted = both.coef_.copy(), both.intercept_.copy(), both.predict(X)
     assert coef.shape == (2, D)
@@ -200,21 +200,21 @@ def test_sparse_designs_are_never_densified(monkeypatch):
 
 
 def test_memory_maps_in_single_precision(tmp_path):
-    X, signal, y = _case("clusters", lo=1e-3, hi=1e-1)
+    X, signal, y = _case("clusters", min_scale=1e-3, max_scale=1e-1)
     stored = np.memmap(tmp_path / "X.f32", dtype=np.float32, mode="w+", shape=(N, D), order="F")
     stored[:] = X
-    model = RandomSupportRegressor(K, sigma=SIGMA, random_state=0).fit(stored, y)
+    model = RandomSupportRegressor(K, noise_std=SIGMA, random_state=0).fit(stored, y)
     assert model.coef_.dtype == np.float32
     assert np.mean((stored.astype(float) @ model.coef_.astype(float) + model.intercept_ - signal) ** 2) < SIGMA**2
 
 
 def test_intercept_and_forced_features_are_always_in_the_model():
     X, _, y = _case()
-    model = RandomSupportRegressor(K, forced=[7], sigma=SIGMA, random_state=0).fit(X, y + 100)
+    model = RandomSupportRegressor(K, forced=[7], noise_std=SIGMA, random_state=0).fit(X, y + 100)
     assert 7 in model.support_
     # Forced features cost nothing, however little they explain.
     assert model.support_certificate_.check(X, y + 100).valid
-    plain = RandomSupportRegressor(K, forced=[7], sigma=SIGMA, random_state=0).fit(X, y)
+    plain = RandomSupportRegressor(K, forced=[7], noise_std=SIGMA, random_state=0).fit(X, y)
     np.testing.assert_allclose(model.coef_, plain.coef_, atol=1e-7 * np.abs(plain.coef_).max())
     assert model.intercept_ == pytest.approx(plain.intercept_ + 100, abs=1e-6)
 
@@ -223,36 +223,36 @@ def test_row_weights_drop_rows():
     X, _, y = _case()
     s = np.ones(N)
     s[:20] = 0
-    weighted = RandomSupportRegressor(K, sigma=SIGMA, anchors=[1, 5, 9], random_state=0).fit(X, y, sample_weight=s)
-    dropped = RandomSupportRegressor(K, sigma=SIGMA, anchors=[1, 5, 9], random_state=0).fit(X[20:], y[20:])
+    weighted = RandomSupportRegressor(K, noise_std=SIGMA, anchors=[1, 5, 9], random_state=0).fit(X, y, sample_weight=s)
+    dropped = RandomSupportRegressor(K, noise_std=SIGMA, anchors=[1, 5, 9], random_state=0).fit(X[20:], y[20:])
     np.testing.assert_array_equal(weighted.support_, dropped.support_)
 
 
 @pytest.mark.parametrize("solver", ["foba", "lasso"])
-@pytest.mark.parametrize("sigma", [None, SIGMA])
-def test_row_weights_count_repetitions(solver, sigma):
+@pytest.mark.parametrize("noise_std", [None, SIGMA])
+def test_row_weights_count_repetitions(solver, noise_std):
     X, _, y = _case()
     counts = np.random.default_rng(0).integers(1, 4, N)
-    model = RandomSupportRegressor(K, solver=solver, sigma=sigma, anchors=[1, 5, 9], tol=1e-8)
+    model = RandomSupportRegressor(K, solver=solver, noise_std=noise_std, anchors=[1, 5, 9], tol=1e-8)
     weighted = model.fit(X, y, sample_weight=counts)
-    coef, level, anchors = weighted.coef_.copy(), weighted.sigma_, weighted.anchors_
+    coef, level, anchors = weighted.coef_.copy(), weighted.noise_std_, weighted.anchors_
     repeated = model.fit(np.repeat(X, counts, axis=0), np.repeat(y, counts))
     scale = np.abs(coef).max()
     np.testing.assert_allclose(coef, repeated.coef_, atol=1e-5 * scale)
-    assert level == pytest.approx(repeated.sigma_, rel=1e-6)
+    assert level == pytest.approx(repeated.noise_std_, rel=1e-6)
     scaled = X * np.sqrt(counts / counts.mean())[:, None]
-    assert certify_anchors(scaled, K, anchors).measured == pytest.approx(
-        certify_anchors(np.repeat(X, counts, axis=0), K, repeated.anchors_).measured, abs=0.15
+    assert certify_anchors(scaled, n_nonzero=K, anchors=anchors).measured == pytest.approx(
+        certify_anchors(np.repeat(X, counts, axis=0), n_nonzero=K, anchors=repeated.anchors_).measured, abs=0.15
     )
 
 
 def test_draws():
     X, signal, y = _case()
-    one = RandomSupportRegressor(K, anchors="random", delta=0.5, n_draws=1, sigma=SIGMA, random_state=0)
-    many = RandomSupportRegressor(K, anchors="random", delta=0.5, n_draws=5, sigma=SIGMA, random_state=0)
+    one = RandomSupportRegressor(K, anchors="random", delta=0.5, n_draws=1, noise_std=SIGMA, random_state=0)
+    many = RandomSupportRegressor(K, anchors="random", delta=0.5, n_draws=5, noise_std=SIGMA, random_state=0)
     assert _error(many, X, signal, y) <= _error(one, X, signal, y) + 1e-9
     mean = RandomSupportRegressor(
-        K, anchors="random", delta=0.5, n_draws=5, ensemble="mean", sigma=SIGMA, random_state=0
+        K, anchors="random", delta=0.5, n_draws=5, ensemble="mean", noise_std=SIGMA, random_state=0
     )
     assert _error(mean, X, signal, y) < 100
 
@@ -262,15 +262,15 @@ def test_draws():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"k": 0}, "k must be an integer between 1"),
-        ({"k": N + 1}, "k must be an integer between 1"),
-        ({"k": 2.5}, "k must be an integer between 1"),
+        ({"n_nonzero": 0}, "n_nonzero must be an integer from 1"),
+        ({"n_nonzero": N + 1}, "n_nonzero must be an integer from 1"),
+        ({"n_nonzero": 2.5}, "n_nonzero must be an integer from 1"),
         ({"delta": 0.0}, "delta"),
         ({"delta": 1.0}, "delta"),
-        ({"beta": 1.5}, "beta"),
+        ({"confidence": 1.5}, "confidence"),
         ({"max_compatibility": 0.0}, "max_compatibility"),
-        ({"sigma": -1.0}, "sigma"),
-        ({"sigma": 0.0, "solver": "lasso"}, "sigma"),
+        ({"noise_std": -1.0}, "noise_std"),
+        ({"noise_std": 0.0, "solver": "lasso"}, "noise_std"),
         ({"solver": "ridge"}, "solver must be one of"),
         ({"anchors": "best"}, "anchors must be one of"),
         ({"anchors": [D]}, "anchors must hold indices"),
@@ -284,8 +284,8 @@ def test_draws():
         ({"n_draws": 0}, "n_draws"),
         ({"max_steps": 0}, "max_steps"),
         ({"alpha": -1.0}, "alpha"),
-        ({"alpha": "best"}, "alpha must be a finite positive number"),
-        ({"alpha": np.ones(2)}, "alpha must be a finite positive number"),
+        ({"alpha": "best"}, "alpha must be one of 'universal', 'cv' or a finite positive number"),
+        ({"alpha": np.ones(2)}, "alpha must be one of 'universal', 'cv' or a finite positive number"),
         ({"tol": 0.0}, "tol"),
         ({"support_prior": np.ones(3)}, "support_prior"),
     ],
@@ -293,12 +293,12 @@ def test_draws():
 def test_bad_parameters(params, message):
     X, _, y = _case()
     with pytest.raises(ValueError, match=message):
-        RandomSupportRegressor(**{"k": K, **params}).fit(X, y)
+        RandomSupportRegressor(**{"n_nonzero": K, **params}).fit(X, y)
 
 
 def test_anchors_of_another_design():
     X, _, y = _case()
-    anchors = select_anchors(X, K, random_state=5)
+    anchors = select_anchors(X, n_nonzero=K, random_state=5)
     with pytest.raises(ValueError, match="anchors must hold indices"):
         RandomSupportRegressor(K, anchors=anchors).fit(X[:, : anchors.indices.max()], y)
 
@@ -309,17 +309,17 @@ def test_error_bound_before_fit():
 
 
 @pytest.mark.parametrize("solver", ["foba", "lasso"])
-@pytest.mark.parametrize("B", [-1.0, np.nan, "1"])
-def test_bad_signal_sizes(solver, B):
+@pytest.mark.parametrize("signal_size", [-1.0, np.nan, "1"])
+def test_bad_signal_sizes(solver, signal_size):
     X, _, y = _case()
-    model = RandomSupportRegressor(K, solver=solver, sigma=SIGMA, random_state=0).fit(X, y)
-    with pytest.raises(ValueError, match="B must be a finite non-negative number"):
-        model.error_bound(B)
+    model = RandomSupportRegressor(K, solver=solver, noise_std=SIGMA, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="signal_size must be a finite non-negative number"):
+        model.error_bound(signal_size)
 
 
 def test_counts_that_would_run_without_end_are_refused():
     X, y = np.eye(6), np.arange(6.0)
     with pytest.raises(ValueError, match="n_draws"):
         RandomSupportRegressor(1, n_draws=10**30).fit(X, y)
-    with pytest.raises(ValueError, match="n_samples"):
-        certify_anchors(X, 1, select_anchors(X, 1, random_state=0), n_samples=10**30)
+    with pytest.raises(ValueError, match="n_supports"):
+        certify_anchors(X, n_nonzero=1, anchors=select_anchors(X, n_nonzero=1, random_state=0), n_supports=10**30)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from regression.anchor_references import all_distances, clustered, many_compatibilities, uniform_supports
 
 from sparsetheory.regression.columns import Columns
-from sparsetheory.regression.distances import leave_one_out_distances, orthonormal_basis
+from sparsetheory.regression.distances import leave_one_out_distances
+from sparsetheory.regression.orthonormal import orthonormal_basis
 from sparsetheory.regression.random_supports.support_batch import SupportBatch, own_distances
 
 

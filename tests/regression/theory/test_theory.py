@@ -140,7 +140,7 @@ def _gap(V, y, z, alpha):
 )
 def test_l1_error_bound_holds_for_approximate_solutions(N, d, k, steps, slack, sigma, seed):
     rng = np.random.default_rng(seed)
-    V = make_design("clusters", N, d, G=4, random_state=rng)
+    V = make_design("clusters", N, d, n_clusters=4, random_state=rng)
     truth = np.zeros(d)
     truth[rng.choice(d, k, replace=False)] = rng.standard_normal(k) * 10 ** rng.uniform(-2, 2, k)
     noise = sigma * rng.standard_normal(N)
@@ -167,7 +167,16 @@ def test_prediction_bound_on_orthogonal_columns(m, k, t, rng):
     fitted = truth + noise
     fitted[:, m:] = _soft(fitted[:, m:], alpha)
     errors = np.sum((fitted - truth) ** 2, axis=1)
-    bound = theory.prediction_bound(N, N, m, np.sqrt(k), B, sigma, delta, t)
+    bound = theory.prediction_bound(
+        n_samples=N,
+        n_features=N,
+        n_anchors=m,
+        max_compatibility=np.sqrt(k),
+        signal_size=B,
+        noise_std=sigma,
+        delta=delta,
+        deviation=t,
+    )
     assert np.sum(errors > bound) <= binom.ppf(SURE, trials, delta + math.exp(-t))
     assert errors.max() > bound / 20
 
@@ -175,13 +184,31 @@ def test_prediction_bound_on_orthogonal_columns(m, k, t, rng):
 def test_prediction_bound_is_the_stated_formula():
     alpha = 0.3 * math.sqrt(2 * math.log(2 * 500 / 0.1) / 200)
     expected = 0.09 * (12 + 2 * math.sqrt(12 * 1.5) + 3) / 200 + 2 * alpha * 4 * 2.5
-    assert theory.prediction_bound(200, 500, 12, 4, 2.5, 0.3, 0.1, 1.5) == pytest.approx(expected, rel=1e-14)
+    assert theory.prediction_bound(
+        n_samples=200,
+        n_features=500,
+        n_anchors=12,
+        max_compatibility=4,
+        signal_size=2.5,
+        noise_std=0.3,
+        delta=0.1,
+        deviation=1.5,
+    ) == pytest.approx(expected, rel=1e-14)
 
 
 def test_tail_of_the_projected_noise(rng):
     for m in (1, 5, 50):
         for t in (0.1, 1.0, 4.0):
-            bound = 100 * theory.prediction_bound(100, 1, m, 0.0, 0.0, 1.0, 0.5, t)
+            bound = 100 * theory.prediction_bound(
+                n_samples=100,
+                n_features=1,
+                n_anchors=m,
+                max_compatibility=0.0,
+                signal_size=0.0,
+                noise_std=1.0,
+                delta=0.5,
+                deviation=t,
+            )
             assert np.sum(rng.chisquare(m, 20_000) > bound) <= binom.ppf(SURE, 20_000, math.exp(-t))
 
 
@@ -194,13 +221,31 @@ def test_tail_of_the_projected_noise(rng):
     delta=st.floats(1e-3, 0.9),
 )
 def test_required_samples_suffice_and_are_not_wasted(k, d, B, sigma, eps, delta):
-    N = theory.required_samples(k, d, B, sigma, eps, delta)
+    N = theory.required_samples(n_nonzero=k, n_features=d, signal_size=B, noise_std=sigma, accuracy=eps, delta=delta)
     m, t = min(d, theory.required_anchors(k, delta / 3)), math.log(3 / delta)
-    assert theory.prediction_bound(N, d, m, k, B, sigma, delta / 3, t) <= eps * (1 + 1e-9)
+    assert theory.prediction_bound(
+        n_samples=N,
+        n_features=d,
+        n_anchors=m,
+        max_compatibility=k,
+        signal_size=B,
+        noise_std=sigma,
+        delta=delta / 3,
+        deviation=t,
+    ) <= eps * (1 + 1e-9)
     assume(N > 1)
     # One row less, and one of the two terms exceeds its half.
     lasso = 2 * theory.universal_alpha(sigma, N - 1, d, delta / 3) * k * B
-    anchors = theory.prediction_bound(N - 1, d, m, k, 0.0, sigma, delta / 3, t)
+    anchors = theory.prediction_bound(
+        n_samples=N - 1,
+        n_features=d,
+        n_anchors=m,
+        max_compatibility=k,
+        signal_size=0.0,
+        noise_std=sigma,
+        delta=delta / 3,
+        deviation=t,
+    )
     assert max(lasso, anchors) > eps / 2 * (1 - 1e-9)
 
 
@@ -256,7 +301,7 @@ def _pursue(V, y, steps, forward):
 )
 def test_greedy_bounds_hold(d, steps, forward, noise, G, seed):
     rng = np.random.default_rng(seed)
-    V = make_design("clusters", 20, d, G=G, lo=1e-2, hi=1.0, random_state=rng) / np.sqrt(20)
+    V = make_design("clusters", 20, d, n_clusters=G, min_scale=1e-2, max_scale=1.0, random_state=rng) / np.sqrt(20)
     z = rng.standard_normal(d) * (rng.uniform(size=d) < 0.3)
     e = noise * rng.standard_normal(20)
     residual, l1 = _pursue(V, V @ z + e, steps, forward), np.abs(z).sum()
@@ -316,31 +361,85 @@ def test_no_dictionary_avoids_the_bound(k, M, rng):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: theory.anchor_failure_bound(0, 3), "k must be an integer from 1 to, got 0"),
-        (lambda: theory.anchor_failure_bound(2, -1), "m must be an integer from 0 to, got -1"),
-        (lambda: theory.anchor_failure_bound(2, 1.0), "m must be an integer from 0 to, got 1.0"),
-        (lambda: theory.anchor_failure_bound(2, True), "m must be an integer"),
-        (lambda: theory.required_anchors(2, 0.0), "delta must be between 0 and 1, got 0.0"),
-        (lambda: theory.required_anchors(2, 1.0), "delta must be between 0 and 1, got 1.0"),
-        (lambda: theory.cluster_failure(2, 3, 0), "G must be an integer from 1 to, got 0"),
-        (lambda: theory.universal_alpha(-1.0, 5, 5, 0.1), "sigma must be at least 0"),
-        (lambda: theory.universal_alpha(1.0, 0, 5, 0.1), "N must be an integer from 1 to"),
-        (lambda: theory.l1_error_bound(0.1, -1.0), "l1 must be at least 0"),
-        (lambda: theory.l1_error_bound(0.1, 1.0, math.nan), "gap must be at least 0"),
-        (lambda: theory.prediction_bound(9, 9, 2, -1.0, 1.0, 1.0, 0.1, 1.0), "compatibility must be at least 0"),
-        (lambda: theory.prediction_bound(9, 9, 2.5, 1.0, 1.0, 1.0, 0.1, 1.0), "m must be an integer"),
-        (lambda: theory.prediction_bound(9, 9, 2, 1.0, 1.0, 1.0, 0.1, -1.0), "t must be at least 0"),
-        (lambda: theory.required_samples(5, 4, 1.0, 1.0, 0.1, 0.1), "k must be at most d=4, got 5"),
-        (lambda: theory.required_samples(2, 4, 1.0, 1.0, 0.0, 0.1), "eps must be positive and finite, got 0.0"),
-        (lambda: theory.required_samples(2, 4, 1.0, 1.0, 0.1, 2.0), "delta must be between 0 and 1"),
-        (lambda: theory.gaussian_excess(1.0, 1.0, 5, 6), r"N must be more than m \+ 1 = 6, got 6"),
-        (lambda: theory.gaussian_excess(-1.0, 1.0, 5, 9), "s2 must be at least 0"),
-        (lambda: theory.greedy_bound(1.0, -1), "t must be an integer from 0 to"),
-        (lambda: theory.greedy_excess(1.0, 0), "t must be an integer from 1 to"),
-        (lambda: theory.atomic_norm_bound(0, 4), "k must be"),
+        (lambda: theory.anchor_failure_bound(0, 3), r"n_nonzero must be an integer from 1 to 2\*\*53; got 0"),
+        (lambda: theory.anchor_failure_bound(2, -1), r"n_anchors must be an integer from 0 to 2\*\*53; got -1"),
+        (lambda: theory.anchor_failure_bound(2, 1.0), r"n_anchors must be an integer from 0 to 2\*\*53; got 1.0"),
+        (lambda: theory.anchor_failure_bound(2, True), "n_anchors must be an integer"),
+        (lambda: theory.required_anchors(2, 0.0), r"delta must be a number in \(0, 1\); got 0.0"),
+        (lambda: theory.required_anchors(2, 1.0), r"delta must be a number in \(0, 1\); got 1.0"),
+        (lambda: theory.cluster_failure(2, 3, 0), r"n_clusters must be an integer from 1 to 2\*\*53; got 0"),
+        (lambda: theory.universal_alpha(-1.0, 5, 5, 0.1), "noise_std must be a finite non-negative number"),
+        (lambda: theory.universal_alpha(1.0, 0, 5, 0.1), "n_samples must be an integer from 1 to"),
+        (lambda: theory.l1_error_bound(0.1, -1.0), "l1_norm must be a finite non-negative number"),
+        (lambda: theory.l1_error_bound(0.1, 1.0, math.nan), "gap must be a finite non-negative number"),
+        (
+            lambda: theory.prediction_bound(
+                n_samples=9,
+                n_features=9,
+                n_anchors=2,
+                max_compatibility=-1.0,
+                signal_size=1.0,
+                noise_std=1.0,
+                delta=0.1,
+                deviation=1.0,
+            ),
+            "max_compatibility must be a finite non-negative number",
+        ),
+        (
+            lambda: theory.prediction_bound(
+                n_samples=9,
+                n_features=9,
+                n_anchors=2.5,
+                max_compatibility=1.0,
+                signal_size=1.0,
+                noise_std=1.0,
+                delta=0.1,
+                deviation=1.0,
+            ),
+            "n_anchors must be an integer",
+        ),
+        (
+            lambda: theory.prediction_bound(
+                n_samples=9,
+                n_features=9,
+                n_anchors=2,
+                max_compatibility=1.0,
+                signal_size=1.0,
+                noise_std=1.0,
+                delta=0.1,
+                deviation=-1.0,
+            ),
+            "deviation must be a finite non-negative number",
+        ),
+        (
+            lambda: theory.required_samples(
+                n_nonzero=5, n_features=4, signal_size=1.0, noise_std=1.0, accuracy=0.1, delta=0.1
+            ),
+            "n_nonzero must be at most n_features=4; got 5",
+        ),
+        (
+            lambda: theory.required_samples(
+                n_nonzero=2, n_features=4, signal_size=1.0, noise_std=1.0, accuracy=0.0, delta=0.1
+            ),
+            "accuracy must be a finite positive number; got 0.0",
+        ),
+        (
+            lambda: theory.required_samples(
+                n_nonzero=2, n_features=4, signal_size=1.0, noise_std=1.0, accuracy=0.1, delta=2.0
+            ),
+            r"delta must be a number in \(0, 1\)",
+        ),
+        (lambda: theory.gaussian_excess(1.0, 1.0, 5, 6), r"n_samples must be more than n_anchors \+ 1 = 6; got 6"),
+        (lambda: theory.gaussian_excess(-1.0, 1.0, 5, 9), "outside_excess must be a finite non-negative number"),
+        (lambda: theory.greedy_bound(1.0, -1), "n_steps must be an integer from 0 to"),
+        (lambda: theory.greedy_excess(1.0, 0), "n_steps must be an integer from 1 to"),
+        (lambda: theory.atomic_norm_bound(0, 4), "n_nonzero must be"),
         (lambda: theory.atomic_norm_certificate(np.eye(3), np.ones(2), np.ones(3)), "length of the columns"),
         (lambda: theory.atomic_norm_certificate(np.ones(3), np.ones(3), np.ones(3)), "dictionary must have 2 axes"),
-        (lambda: theory.atomic_norm_certificate(np.eye(2), [1.0, np.nan], np.ones(2)), "x must be finite; got NaN"),
+        (
+            lambda: theory.atomic_norm_certificate(np.eye(2), [1.0, np.nan], np.ones(2)),
+            "signal must be finite; got NaN",
+        ),
     ],
 )
 def test_bad_arguments(call, message):
