@@ -18,17 +18,20 @@ from sparsetheory.constraints import (
     POSITIVE,
     Anything,
     Array,
+    Choice,
     Constraint,
+    Instance,
     check_parameters,
 )
 from sparsetheory.penalties.base import Penalty
+from sparsetheory.penalties.separable import PENALTY_NAMES
 from sparsetheory.regression.lasso.certificate import LassoCertificate, warn_if_rounding_spoils
 from sparsetheory.regression.lasso.path import (
     RegularizationPath,
-    as_penalty,
     check_weights,
     data_path,
     largest_alpha,
+    penalty_for,
     prepare_penalised,
 )
 from sparsetheory.regression.lasso.quadratic import Quadratic
@@ -39,10 +42,11 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["WorkingSetLasso", "WorkingSetLassoCV"]
 
-# What both estimators take. `as_penalty` says what is wrong with a penalty.
+# What both estimators take.
 _SHARED: Mapping[str, Constraint] = MappingProxyType(
     {
-        "penalty": Anything("a name such as 'l1' or a Penalty object"),
+        "penalty": Choice(*PENALTY_NAMES) | Instance(Penalty),
+        "positive": FLAG,
         "weights": MISSING | Array("one non-negative number per feature"),
         "unpenalised": MISSING | Array("indices of features"),
         "fit_intercept": FLAG,
@@ -69,7 +73,7 @@ class _PenalisedModel(SparseLinearModel):
         self, X: Any, y: Any, sample_weight: Any, alphas: Any, n_alphas: int = 100, min_ratio: float = 1e-3
     ) -> tuple[LeastSquaresData, RegularizationPath]:
         weights = check_weights(self.weights, X.shape[1])
-        penalty = as_penalty(self.penalty, X.shape[1], positive=self.positive)
+        penalty = penalty_for(self.penalty, X.shape[1], positive=self.positive)
         data = prepare_penalised(
             X, y, sample_weight, weights, fit_intercept=self.fit_intercept, unpenalised=self.unpenalised
         )
@@ -88,7 +92,7 @@ class _PenalisedModel(SparseLinearModel):
         strengths = alpha * check_weights(self.weights, coef.size)
         strengths[data.free] = 0.0
         self.certificate_ = LassoCertificate.of(
-            as_penalty(self.penalty, coef.size, positive=self.positive).with_alpha(alpha),
+            penalty_for(self.penalty, coef.size, positive=self.positive).with_alpha(alpha),
             strengths,
             coef.copy(),
             intercept,

@@ -25,12 +25,12 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = [
     "RegularizationPath",
-    "as_penalty",
     "check_weights",
     "data_path",
     "gram_lasso_path",
     "largest_alpha",
     "lasso_path",
+    "penalty_for",
     "prepare_penalised",
 ]
 
@@ -96,7 +96,7 @@ class RegularizationPath:
         return predictions(X, self.coefs, self.intercepts)
 
 
-def as_penalty(penalty: str | Penalty, n_features: int, *, positive: bool = False) -> Penalty:
+def penalty_for(penalty: str | Penalty, n_features: int, *, positive: bool = False) -> Penalty:
     """Resolve a penalty given by name; `positive` may forbid negative entries that an object allows.
 
     Raises
@@ -228,7 +228,7 @@ def lasso_path(
     X, target = check_X_y(X, y, accept_sparse="csc", dtype=[np.float64, np.float32], y_numeric=True)
     checked = check_weights(weights, X.shape[1])
     data = prepare_penalised(X, target, sample_weight, checked, fit_intercept=fit_intercept, unpenalised=unpenalised)
-    kind = as_penalty(penalty, X.shape[1], positive=positive)
+    kind = penalty_for(penalty, X.shape[1], positive=positive)
     return data_path(data, kind, checked, alphas, n_alphas, min_ratio, tol, max_iter, dtype=X.dtype)
 
 
@@ -314,7 +314,7 @@ def gram_lasso_path(
         :func:`sparsetheory.regression.gram_statistics.check_statistics`).
     """
     G, b, energy = check_statistics(gram, correlations, energy)
-    checked, kind = check_weights(weights, b.size), as_penalty(penalty, b.size, positive=positive)
+    checked, kind = check_weights(weights, b.size), penalty_for(penalty, b.size, positive=positive)
     if np.any(checked == 0):
         raise ValueError("weights must be positive here: project unpenalised features out of the statistics first")
     quadratic = GramQuadratic(G, b, energy)
