@@ -49,7 +49,7 @@ def _estimators(c: Concatenation) -> Measurement:
     looser = {
         "union": union_bound(c.blocks, c.rank).relative()[1],
         "residual": residual_bound(c.blocks, c.rank).relative()[1],
-        "max-norm": weyl_bound(c.blocks, c.rank, seed=[0]).relative()[1],
+        "max-norm": weyl_bound(c.blocks, c.rank, subset=[0]).relative()[1],
     }
     interval = chain(c).interval()
     truth = block_svd_error(c.blocks, c.rank).relative

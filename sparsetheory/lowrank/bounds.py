@@ -51,7 +51,7 @@ def _interval(blocks: Blocks, lo: float, cap: float, method: str) -> ErrorInterv
     return ErrorInterval.from_bounds(lo, blocks.energy - cap, blocks.energy, shape, method, blocks.unit)
 
 
-def weyl_bound(blocks: Sequence[Any], rank: int, seed: Sequence[int] | None = None) -> ErrorInterval:
+def weyl_bound(blocks: Sequence[Any], rank: int, subset: Sequence[int] | None = None) -> ErrorInterval:
     r"""Bound the error by the energy that a few blocks capture alone.
 
     Adding columns lowers no singular value, so
@@ -63,7 +63,7 @@ def weyl_bound(blocks: Sequence[Any], rank: int, seed: Sequence[int] | None = No
         Real or complex blocks.
     rank : int
         Target rank r.
-    seed : sequence of int, optional
+    subset : sequence of int, optional
         The blocks S; by default the largest ones that fit in r columns.
 
     Returns
@@ -78,14 +78,14 @@ def weyl_bound(blocks: Sequence[Any], rank: int, seed: Sequence[int] | None = No
     Examples
     --------
     >>> import numpy as np
-    >>> weyl_bound([np.diag([2.0, 0.0]), np.diag([0.0, 1.0])], rank=1, seed=[0]).hi
+    >>> weyl_bound([np.diag([2.0, 0.0]), np.diag([0.0, 1.0])], rank=1, subset=[0]).hi
     1.0...
     """
     checked, rank = Blocks(blocks), COUNT.check("rank", rank)
-    chosen = leading_seed(checked, rank) if seed is None else list(seed)
+    chosen = leading_seed(checked, rank) if subset is None else list(subset)
     whole = all(isinstance(k, int | np.integer) for k in chosen)
     if not chosen or not whole or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(checked))):
-        raise ValueError(f"seed must be distinct elements of range({len(checked)}), at least one; got {chosen!r}")
+        raise ValueError(f"subset must be distinct elements of range({len(checked)}), at least one; got {chosen!r}")
     squares = squared_spectrum(checked, chosen)
     return _interval(checked, tail(squares, rank), captured(squares, rank), "weyl")
 

@@ -84,7 +84,7 @@ def test_hard_instance_is_what_it_says():
 
 def test_known_optimum_of_separated_subspaces_is_certified():
     blocks = subspace_mixture(12, 24, 4, n_subspaces=3, rank=4, random_state=0).blocks
-    fit = ConcatSVDClustering(4, 0.0).fit(blocks)
+    fit = ConcatSVDClustering(4, eps=0.0).fit(blocks)
     assert len(fit.clusters_) == fit.n_clusters_lower_bound_ == min_clusters_lower_bound(blocks, 4, 0.0) == 3
 
 

@@ -15,7 +15,7 @@ def test_half_precision_is_worked_on_in_double_and_returned_in_single(rng):
     assert Blocks([block]).dtype == Blocks([block, block.astype(np.float32)]).dtype == np.float32
     assert Blocks([block, block.astype(float)]).dtype == np.float64
     assert block_svd_error([np.eye(3, dtype=np.float16)], 1).relative == pytest.approx(np.sqrt(2 / 3))
-    fit = ConcatSVDClustering(2, 0.5).fit([block, block])
+    fit = ConcatSVDClustering(2, eps=0.5).fit([block, block])
     assert {b.dtype for b in fit.bases_} == {np.dtype(np.float32)}
     assert fit.certificate_.check([block, block]).valid
 

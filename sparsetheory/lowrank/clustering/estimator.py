@@ -24,7 +24,7 @@ from sparsetheory.typing import Int64Array
 __all__ = ["ConcatSVDClustering"]
 
 
-class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
+class ConcatSVDClustering(TransformerMixin, eps=ClusterMixin, BaseEstimator):
     r"""Cluster matrices with a common row count so that each cluster shares one rank-r basis.
 
     For every cluster c of two or more blocks the side-by-side matrix :math:`C_c` satisfies
@@ -130,8 +130,8 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
     def __init__(
         self,
         rank: int = 10,
-        eps: float = 0.1,
         *,
+        eps: float = 0.1,
         estimator: str = "incremental",
         order: str = "residual",
         algorithm: str = "greedy",

@@ -64,7 +64,7 @@ def test_most_spectra_are_avoided_in_many_dimensions():
 
 
 def test_estimator_reports_evaluations(family):
-    fit = ConcatSVDClustering(4, 0.3, algorithm="agglomerative").fit(family)
+    fit = ConcatSVDClustering(4, eps=0.3, algorithm="agglomerative").fit(family)
     assert 0 <= fit.n_exact_evaluations_ <= len(family) ** 2
 
 

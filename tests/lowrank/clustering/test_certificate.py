@@ -30,7 +30,7 @@ def _blocks(dtype):
 def fitted(request):
     name, dtype = request.param
     blocks = _blocks(dtype)
-    return ConcatSVDClustering(3, 0.3, **FITS[name]).fit(blocks), blocks
+    return ConcatSVDClustering(3, eps=0.3, **FITS[name]).fit(blocks), blocks
 
 
 def _in_basis(change, label=0):
@@ -204,8 +204,8 @@ FORMS = {
 def test_every_form_that_is_fitted_is_checked(form):
     blocks = [np.round(b, 2) for b in _blocks("f8")]
     converted = [FORMS[form](b) for b in blocks]
-    fit = ConcatSVDClustering(3, 0.3).fit(converted)
-    assert fit.labels_.tolist() == ConcatSVDClustering(3, 0.3).fit(blocks).labels_.tolist()
+    fit = ConcatSVDClustering(3, eps=0.3).fit(converted)
+    assert fit.labels_.tolist() == ConcatSVDClustering(3, eps=0.3).fit(blocks).labels_.tolist()
     assert fit.certificate_.check(converted).valid
     assert fit.certificate_.check(blocks).valid
     assert not fit.certificate_.check([FORMS[form](2 * b) for b in blocks]).valid
@@ -219,14 +219,14 @@ def test_stacks_lazy_and_mapped_blocks(tmp_path):
     stack = np.array(_blocks("f8"))
     np.save(tmp_path / "stack.npy", stack)
     mapped = np.load(tmp_path / "stack.npy", mmap_mode="r")
-    certificate = ConcatSVDClustering(3, 0.3).fit(mapped).certificate_
+    certificate = ConcatSVDClustering(3, eps=0.3).fit(mapped).certificate_
     for form in (stack, mapped, (b for b in stack), [da.from_array(b, chunks=(8, 4)) for b in stack]):
         assert certificate.check(form).valid
 
 
 def test_a_small_block_outside_the_basis_is_seen_under_the_block_criterion():
     blocks = [np.eye(6)[:, :1], 1e-8 * (np.eye(6)[:, :1] + 1e-3 * np.eye(6)[:, 1:2])]
-    fits = {c: ConcatSVDClustering(1, 0.1, criterion=c).fit(blocks) for c in ("cluster", "block")}
+    fits = {c: ConcatSVDClustering(1, eps=0.1, criterion=c).fit(blocks) for c in ("cluster", "block")}
     assert [len(f.clusters_) for f in fits.values()] == [1, 1]
     away = [blocks[0], 1e-8 * np.linalg.norm([1, 1e-3]) * np.eye(6)[:, 2:3]]
     assert not fits["block"].certificate_.check(away).valid
@@ -238,7 +238,7 @@ def test_a_small_block_outside_the_basis_is_seen_under_the_block_criterion():
     assert certificate.check(blocks).valid
     assert not certificate.check(slightly).valid
     # A certificate of the cluster does not become one of its blocks.
-    loose = ConcatSVDClustering(1, 0.1).fit(away)
+    loose = ConcatSVDClustering(1, eps=0.1).fit(away)
     assert len(loose.clusters_) == 1
     assert loose.certificate_.valid
     assert not replace(loose.certificate_, criterion="block").check(away).valid
@@ -250,7 +250,7 @@ def test_the_allowance_is_what_storage_in_this_precision_moves(dtype):
     rng = np.random.default_rng(0)
     factors = rng.integers(-9, 10, (30, 4)).astype(float), rng.integers(-9, 10, (3, 5))
     block = (factors[0][:, :3] @ factors[1]).astype(dtype)
-    fit = ConcatSVDClustering(3, 0.0).fit([block, block])
+    fit = ConcatSVDClustering(3, eps=0.0).fit([block, block])
     assert fit.clusters_ == [[0, 1]]
     certificate, basis = fit.certificate_, fit.bases_[0].astype(float)
     outside = factors[0][:, 3] - basis @ (basis.T @ factors[0][:, 3])
@@ -275,5 +275,5 @@ def test_the_statement_says_what_holds_where_less_was_asked_for(dtype, resolved,
     assert resolved / 10 < certificate.bound < 4 * resolved
     name = {"f4": "float32", "f8": "float64"}[dtype]
     assert f"at most {certificate.bound:g}, the resolution of {name} (eps={eps:g} was" in certificate.statement
-    plain = ConcatSVDClustering(3, 0.25).fit([block, block]).certificate_
+    plain = ConcatSVDClustering(3, eps=0.25).fit([block, block]).certificate_
     assert plain.statement.endswith("has relative Frobenius error at most 0.25")

@@ -74,8 +74,8 @@ def test_combinations_do_merge_something():
     # The promises above would hold for a clustering that never merges.
     blocks = subspace_mixture(18, 24, 4, n_subspaces=3, rank=3, noise=0.05, random_state=1).blocks
     for estimator in ("incremental", "exact"):
-        assert len(ConcatSVDClustering(3, 0.2, estimator=estimator).fit(blocks).clusters_) == 3
-    assert len(ConcatSVDClustering(3, 0.2, algorithm="agglomerative").fit(blocks).clusters_) == 3
+        assert len(ConcatSVDClustering(3, eps=0.2, estimator=estimator).fit(blocks).clusters_) == 3
+    assert len(ConcatSVDClustering(3, eps=0.2, algorithm="agglomerative").fit(blocks).clusters_) == 3
 
 
 def test_every_block_is_within_tolerance_under_the_block_criterion():
@@ -88,22 +88,22 @@ def test_every_block_is_within_tolerance_under_the_block_criterion():
         back = fit.inverse_transform(fit.transform(blocks))
         return max(np.linalg.norm(b - a) / np.linalg.norm(b) for a, b in zip(back, blocks, strict=True))
 
-    assert worst(ConcatSVDClustering(6, 0.2, criterion="block", on_fail="skip").fit(blocks)) <= 0.2
+    assert worst(ConcatSVDClustering(6, eps=0.2, criterion="block", on_fail="skip").fit(blocks)) <= 0.2
     # Without it, blocks of small norm are not protected.
-    assert worst(ConcatSVDClustering(4, 0.4).fit(blocks)) > 0.4
+    assert worst(ConcatSVDClustering(4, eps=0.4).fit(blocks)) > 0.4
 
 
 def test_no_block_is_lost_when_seeds_stay_alone():
     rng = np.random.default_rng(0)
     blocks = [rng.standard_normal((30, 1)) for _ in range(40)]
     for estimator in ESTIMATORS:
-        fit = ConcatSVDClustering(8, 0.2, estimator=estimator, order="norm").fit(blocks)
+        fit = ConcatSVDClustering(8, eps=0.2, estimator=estimator, order="norm").fit(blocks)
         assert sorted(k for c in fit.clusters_ for k in c) == list(range(40))
 
 
 def test_patience_turns_the_rest_into_single_blocks():
     blocks = [np.eye(40)[:, [2 * k, 2 * k + 1]] for k in range(20)]
-    fit = ConcatSVDClustering(4, 0.1, patience=3).fit(blocks)
+    fit = ConcatSVDClustering(4, eps=0.1, patience=3).fit(blocks)
     # Two seeds of two blocks fill the rank exactly; the third gives up.
     assert [len(c) for c in fit.clusters_] == [2, 2] + [1] * 16
 
@@ -111,14 +111,14 @@ def test_patience_turns_the_rest_into_single_blocks():
 def test_skip_looks_behind_a_refused_candidate():
     e = np.eye(8)
     blocks = [10 * e[:, :1], 10 * e[:, :1] + 0.1 * e[:, 1:2], 4 * e[:, 2:3], 0.1 * e[:, 3:4]]
-    sizes = {f: len(ConcatSVDClustering(1, 0.05, on_fail=f).fit(blocks).clusters_[0]) for f in ("stop", "skip")}
+    sizes = {f: len(ConcatSVDClustering(1, eps=0.05, on_fail=f).fit(blocks).clusters_[0]) for f in ("stop", "skip")}
     assert sizes["stop"] <= sizes["skip"] == 3
 
 
 def test_exact_duplicates_merge_at_zero_tolerance(rng):
     block = rng.standard_normal((20, 5))
     for algorithm in ("greedy", "agglomerative"):
-        fit = ConcatSVDClustering(5, 0.0, algorithm=algorithm).fit([block, block.copy(), block])
+        fit = ConcatSVDClustering(5, eps=0.0, algorithm=algorithm).fit([block, block.copy(), block])
         assert fit.clusters_ == [[0, 1, 2]]
         assert fit.errors_[0] < 1e-7
         assert fit.certificate_.valid
@@ -128,14 +128,14 @@ def test_wide_seed_is_charged_with_its_own_error(rng):
     # Published code credits the seed with all its energy; then this pair would pass.
     blocks = [rng.standard_normal((20, 10)), 0.01 * rng.standard_normal((20, 2))]
     for estimator in ESTIMATORS:
-        fit = ConcatSVDClustering(3, 0.2, estimator=estimator).fit(blocks)
+        fit = ConcatSVDClustering(3, eps=0.2, estimator=estimator).fit(blocks)
         assert len(fit.clusters_) == 2
 
 
 def test_single_precision_noise_is_not_taken_for_structure(rng):
     base = rng.standard_normal((60, 4)).astype(np.float32)
     blocks = [base] * 6 + [(base + 0.12 * rng.standard_normal((60, 4))).astype(np.float32) for _ in range(6)]
-    fit = ConcatSVDClustering(4, 0.05).fit(blocks)
+    fit = ConcatSVDClustering(4, eps=0.05).fit(blocks)
     for label, members in enumerate(fit.clusters_):
         if len(members) > 1:
             assert _best_error(blocks, members, 4) <= 0.05
@@ -147,19 +147,19 @@ def test_zero_blocks_join_the_first_shared_cluster(zeros):
     blocks = subspace_mixture(6, 10, 3, n_subspaces=1, rank=2, random_state=0).blocks
     for k in zeros:
         blocks[k] = np.zeros((10, 3))
-    fit = ConcatSVDClustering(2, 0.1).fit(blocks)
+    fit = ConcatSVDClustering(2, eps=0.1).fit(blocks)
     assert sorted(fit.clusters_[0]) == list(range(6))
     assert np.isfinite(fit.errors_).all()
 
 
 def test_zero_blocks_do_not_spoil_a_raw_block(rng):
-    fit = ConcatSVDClustering(2, 0.1).fit([rng.standard_normal((10, 6)), np.zeros((10, 3))])
+    fit = ConcatSVDClustering(2, eps=0.1).fit([rng.standard_normal((10, 6)), np.zeros((10, 3))])
     assert fit.clusters_ == [[0], [1]]
     assert fit.errors_.tolist() == [0, 0]
 
 
 def test_only_zeros():
-    fit = ConcatSVDClustering(2, 0.1).fit([np.zeros((5, 2))] * 3)
+    fit = ConcatSVDClustering(2, eps=0.1).fit([np.zeros((5, 2))] * 3)
     assert fit.clusters_ == [[0, 1, 2]]
     assert fit.errors_.tolist() == [0]
     assert fit.certificate_.check([np.zeros((5, 2))] * 3).valid
@@ -171,8 +171,8 @@ def test_scale_changes_nothing(scale, options):
     blocks = subspace_mixture(12, 24, 4, n_subspaces=3, rank=3, noise=0.05, random_state=1).blocks
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scaled = ConcatSVDClustering(4, 0.3, **options).fit([scale * b for b in blocks])
-    plain = ConcatSVDClustering(4, 0.3, **options).fit(blocks)
+        scaled = ConcatSVDClustering(4, eps=0.3, **options).fit([scale * b for b in blocks])
+    plain = ConcatSVDClustering(4, eps=0.3, **options).fit(blocks)
     assert scaled.labels_.tolist() == plain.labels_.tolist()
     assert scaled.errors_ == pytest.approx(plain.errors_, rel=1e-9)
     assert scaled.certificate_.valid
@@ -183,14 +183,14 @@ def test_scale_changes_nothing(scale, options):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
 def test_dtype_is_kept(dtype):
     blocks = [b.astype(dtype) for b in subspace_mixture(6, 10, 3, rank=2, random_state=0).blocks]
-    fit = ConcatSVDClustering(2, 0.1).fit(blocks)
+    fit = ConcatSVDClustering(2, eps=0.1).fit(blocks)
     assert {b.dtype for b in fit.bases_} == {x.dtype for x in fit.transform(blocks)} == {np.dtype(dtype)}
     assert fit.certificate_.check(blocks).valid
 
 
 def test_byte_order_does_not_lose_imaginary_parts():
     blocks = [(b + 1j * b[::-1]).astype(">c16") for b in subspace_mixture(4, 10, 3, rank=2, random_state=0).blocks]
-    fit = ConcatSVDClustering(4, 0.1).fit(blocks)
+    fit = ConcatSVDClustering(4, eps=0.1).fit(blocks)
     assert {x.dtype for x in fit.bases_} == {np.dtype(complex)}
     assert fit.certificate_.check(blocks).valid
 
@@ -199,7 +199,7 @@ def test_blocks_that_differ_by_a_hundred_decades_cluster_like_others(rng):
     # Overlaps of the weak blocks underflow; bounds made of them must not be believed.
     base = rng.standard_normal((20, 2))
     blocks = [1e-100 * base @ rng.standard_normal((2, 3)) for _ in range(4)] + [rng.standard_normal((20, 3))]
-    fit = ConcatSVDClustering(2, 0.1, algorithm="agglomerative").fit(blocks)
+    fit = ConcatSVDClustering(2, eps=0.1, algorithm="agglomerative").fit(blocks)
     assert sorted(map(sorted, fit.clusters_))[0][:4] == [0, 1, 2, 3]
 
 
@@ -207,19 +207,19 @@ def test_input_is_left_alone_and_layout_does_not_matter():
     blocks = subspace_mixture(8, 10, 3, n_subspaces=2, rank=2, noise=0.1, random_state=0).blocks
     for b in blocks:
         b.setflags(write=False)
-    expected = ConcatSVDClustering(2, 0.3).fit(blocks)
+    expected = ConcatSVDClustering(2, eps=0.3).fit(blocks)
     for converted in (
         [np.asfortranarray(b) for b in blocks],
         [sparse.csr_array(b) for b in blocks],
         np.array(blocks),
         tuple(blocks),
     ):
-        assert ConcatSVDClustering(2, 0.3).fit(converted).labels_.tolist() == expected.labels_.tolist()
+        assert ConcatSVDClustering(2, eps=0.3).fit(converted).labels_.tolist() == expected.labels_.tolist()
 
 
 def test_threads_and_repetition_change_nothing():
     blocks = decaying_columns(60, 40, random_state=0)
-    fits = [ConcatSVDClustering(5, 0.4, n_jobs=n).fit(blocks) for n in (None, 1, 2)]
+    fits = [ConcatSVDClustering(5, eps=0.4, n_jobs=n).fit(blocks) for n in (None, 1, 2)]
     for fit in fits[1:]:
         assert fit.labels_.tolist() == fits[0].labels_.tolist()
         assert fit.errors_ == pytest.approx(fits[0].errors_, rel=1e-12)
@@ -227,7 +227,7 @@ def test_threads_and_repetition_change_nothing():
 
 def test_predict_finds_the_subspace():
     mixture = subspace_mixture(30, 40, 4, n_subspaces=3, rank=3, noise=0.01, random_state=0)
-    fit = ConcatSVDClustering(3, 0.1).fit(mixture.blocks[:24])
+    fit = ConcatSVDClustering(3, eps=0.1).fit(mixture.blocks[:24])
     assert len(fit.clusters_) == 3
     for k in range(24, 30):
         same = np.flatnonzero(mixture.labels[:24] == mixture.labels[k])[0]
@@ -236,7 +236,7 @@ def test_predict_finds_the_subspace():
 
 def test_certificate_notices_tampering():
     blocks = subspace_mixture(12, 24, 4, n_subspaces=3, rank=3, random_state=1).blocks
-    certificate = ConcatSVDClustering(3, 0.1).fit(blocks).certificate_
+    certificate = ConcatSVDClustering(3, eps=0.1).fit(blocks).certificate_
     assert certificate.check(blocks).valid
     rng = np.random.default_rng(0)
     assert not certificate.check([rng.standard_normal(b.shape) for b in blocks]).valid
@@ -312,13 +312,13 @@ def test_pointless_parameters_are_warned_about():
     with pytest.warns(UserWarning, match="rank=4 is at least the row count 4"):
         assert len(ConcatSVDClustering(4).fit(GOOD).clusters_) == 1
     with pytest.warns(UserWarning, match=r"eps=1\.5 allows"):
-        assert ConcatSVDClustering(2, 1.5).fit(GOOD).clusters_ == [[0, 1]]
+        assert ConcatSVDClustering(2, eps=1.5).fit(GOOD).clusters_ == [[0, 1]]
 
 
 def test_block_criterion_accepts_exact_merges_at_zero_tolerance(rng):
     block = rng.standard_normal((20, 5))
     for rank_mode in ("fixed", "minimal"):
-        fit = ConcatSVDClustering(5, 0.0, criterion="block", rank_mode=rank_mode).fit([block, 3 * block, block])
+        fit = ConcatSVDClustering(5, eps=0.0, criterion="block", rank_mode=rank_mode).fit([block, 3 * block, block])
         assert len(fit.clusters_) == 1
         assert fit.ranks_.tolist() == [5]
         assert fit.certificate_.check([block, 3 * block, block]).valid
@@ -329,7 +329,7 @@ def test_block_criterion_accepts_exact_merges_at_zero_tolerance(rng):
 @pytest.mark.parametrize("order", ["norm", "residual"])
 def test_every_block_of_every_family_under_the_block_criterion(family, rank_mode, on_fail, order):
     options = {"rank_mode": rank_mode, "on_fail": on_fail, "order": order}
-    fit = ConcatSVDClustering(4, 0.4, criterion="block", **options).fit(family)
+    fit = ConcatSVDClustering(4, eps=0.4, criterion="block", **options).fit(family)
     back = fit.inverse_transform(fit.transform(family))
     for block, again in zip(family, back, strict=True):
         assert np.linalg.norm(block - again) <= 0.4 * np.linalg.norm(block) * (1 + 1e-12)
@@ -342,18 +342,18 @@ def test_single_precision_copies_do_not_buy_room_for_others(rng):
     other = (base + 0.4 * rng.standard_normal((60, 8))).astype(np.float32)
     blocks = [base] * 8 + [other] * 8
     for options in ({}, {"estimator": "residual"}, {"estimator": "exact"}, {"algorithm": "agglomerative"}):
-        fit = ConcatSVDClustering(3, 0.05, **options).fit(blocks)
+        fit = ConcatSVDClustering(3, eps=0.05, **options).fit(blocks)
         for label, members in enumerate(fit.clusters_):
             if len(members) > 1:
                 assert _best_error(blocks, members, 3) <= 0.05
                 assert fit.errors_[label] == pytest.approx(_best_error(blocks, members, 3), abs=1e-7)
     assert _best_error(blocks, range(16), 3) > 0.05
-    assert sorted(map(len, ConcatSVDClustering(3, 0.05).fit(blocks).clusters_)) == [1] * 8 + [8]
+    assert sorted(map(len, ConcatSVDClustering(3, eps=0.05).fit(blocks).clusters_)) == [1] * 8 + [8]
 
 
 def test_certificate_notices_bounds_that_were_moved():
     blocks = subspace_mixture(12, 24, 4, n_subspaces=3, rank=3, noise=0.1, random_state=1).blocks
-    certificate = ConcatSVDClustering(3, 0.3).fit(blocks).certificate_
+    certificate = ConcatSVDClustering(3, eps=0.3).fit(blocks).certificate_
     assert certificate.check(blocks).valid
     assert certificate.check(blocks).measured == pytest.approx(certificate.measured)
     for change in ({"hi": 0.0, "lo": 0.0}, {"lo": 1e9, "hi": 1e9}):
@@ -375,14 +375,14 @@ def test_tolerance_must_be_a_number(eps):
 
 def test_scikit_learn_shorthands():
     blocks = subspace_mixture(8, 10, 3, n_subspaces=2, rank=2, noise=0.1, random_state=0).blocks
-    fit = ConcatSVDClustering(2, 0.3).fit(blocks)
-    assert ConcatSVDClustering(2, 0.3).fit_predict(blocks).tolist() == fit.labels_.tolist()
-    for a, b in zip(ConcatSVDClustering(2, 0.3).fit_transform(blocks), fit.transform(blocks), strict=True):
+    fit = ConcatSVDClustering(2, eps=0.3).fit(blocks)
+    assert ConcatSVDClustering(2, eps=0.3).fit_predict(blocks).tolist() == fit.labels_.tolist()
+    for a, b in zip(ConcatSVDClustering(2, eps=0.3).fit_transform(blocks), fit.transform(blocks), strict=True):
         assert np.array_equal(a, b)
 
 
 def test_single_block_stays_raw(rng):
     block = rng.standard_normal((10, 6))
-    fit = ConcatSVDClustering(2, 0.1).fit([block])
+    fit = ConcatSVDClustering(2, eps=0.1).fit([block])
     assert (fit.clusters_, fit.errors_.tolist(), fit.compression_ratio_) == ([[0]], [0.0], 1.0)
     assert fit.inverse_transform(fit.transform([block]))[0] == pytest.approx(block)

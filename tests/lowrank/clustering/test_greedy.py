@@ -111,7 +111,7 @@ def test_no_block_is_lost_when_a_seed_of_several_stays_alone():
 def test_everything_may_be_one_seed():
     blocks = subspace_mixture(3, 20, 2, rank=2, random_state=0).blocks
     for estimator in ("max_norm", "residual", "union", "incremental", "exact"):
-        fit = ConcatSVDClustering(6, 0.0, estimator=estimator).fit(blocks)
+        fit = ConcatSVDClustering(6, eps=0.0, estimator=estimator).fit(blocks)
         assert fit.labels_.tolist() == [0, 0, 0]
         assert fit.intervals_[0].contains(0.0)
 
@@ -126,7 +126,7 @@ def test_skipping_keeps_what_stopping_accepts(estimator, order):
         blocks = subspace_mixture(14, 16, 2, n_subspaces=3, rank=2, noise=0.05, random_state=seed).blocks
         blocks = [b * s for b, s in zip(blocks, 10.0 ** rng.uniform(-1, 1, 14), strict=True)]
         stop, skip = (
-            ConcatSVDClustering(2, 0.3, estimator=estimator, order=order, on_fail=f).fit(blocks)
+            ConcatSVDClustering(2, eps=0.3, estimator=estimator, order=order, on_fail=f).fit(blocks)
             for f in ("stop", "skip")
         )
         first, more = set(stop.clusters_[0]), set(skip.clusters_[0])

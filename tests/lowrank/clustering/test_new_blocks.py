@@ -13,7 +13,7 @@ from sparsetheory.lowrank.limits import hard_instance
 @pytest.fixture(scope="module")
 def fitted():
     blocks = subspace_mixture(30, 40, 8, n_subspaces=3, rank=4, random_state=0).blocks
-    return ConcatSVDClustering(4, 0.01).fit(blocks), blocks
+    return ConcatSVDClustering(4, eps=0.01).fit(blocks), blocks
 
 
 def _error(back, blocks):

@@ -115,10 +115,10 @@ def test_extension_drops_noise_at_every_scale(scale):
 def test_blocks_that_would_be_taken_for_zero_are_refused(options):
     blocks = [np.eye(4)[:, :2], 1e-145 * np.eye(4)[:, 2:], np.zeros((4, 1))]
     with pytest.raises(ValueError, match=r"block 1 is so small beside the largest.*largest entry is 1e-145"):
-        ConcatSVDClustering(1, 0.1, **options).fit(blocks)
+        ConcatSVDClustering(1, eps=0.1, **options).fit(blocks)
     with pytest.raises(ValueError, match="block 1 is so small"):
         per_block_svd(blocks, 0.1)
-    fit = ConcatSVDClustering(1, 0.1, **options).fit([blocks[0], 1e-135 * np.eye(4)[:, 2:], blocks[2]])
+    fit = ConcatSVDClustering(1, eps=0.1, **options).fit([blocks[0], 1e-135 * np.eye(4)[:, 2:], blocks[2]])
     assert fit.certificate_.valid
 
 
@@ -132,10 +132,10 @@ FITS = [
 @pytest.mark.parametrize("options", FITS, ids=str)
 def test_units_and_rotations_of_a_clustering(options):
     blocks = subspace_mixture(12, 24, 4, n_subspaces=3, rank=3, noise=0.05, random_state=1).blocks
-    plain = ConcatSVDClustering(4, 0.3, **options).fit(blocks)
+    plain = ConcatSVDClustering(4, eps=0.3, **options).fit(blocks)
     rotation = ortho_group.rvs(24, random_state=0)
     for moved in ([rotation @ b for b in blocks], *([c * b for b in blocks] for c in (1e-150, 1e-8, 1e8, 1e150))):
-        fit = ConcatSVDClustering(4, 0.3, **options).fit(moved)
+        fit = ConcatSVDClustering(4, eps=0.3, **options).fit(moved)
         assert fit.labels_.tolist() == plain.labels_.tolist()
         assert fit.errors_ == pytest.approx(plain.errors_, rel=1e-9)
         assert fit.ranks_.tolist() == plain.ranks_.tolist()
