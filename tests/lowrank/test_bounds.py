@@ -132,7 +132,7 @@ E3 = [np.eye(3)[:, :2], np.ones((3, 1))]
         (lambda: union_bound(E3, 1, [[0]]), "groups must partition"),
         (lambda: union_bound(E3, 1, [[], [0, 1]]), "non-empty parts"),
         (lambda: weyl_bound(E3, 1, [0, 0]), r"subset must be distinct.*\[0, 0\]"),
-        (lambda: weyl_bound(E3, 1, []), "seed must be"),
+        (lambda: weyl_bound(E3, 1, []), "subset must be"),
         (lambda: weyl_bound(E3, 1, [2]), r"subset must be distinct elements of range\(2\)"),
         (lambda: pair_bounds(np.eye(2), np.eye(3), 1), "block 0 has 2 rows, block 1 has 3"),
         (lambda: centroid_bound(E3, 1), "one shape"),

@@ -24,7 +24,7 @@ from sparsetheory.typing import Int64Array
 __all__ = ["ConcatSVDClustering"]
 
 
-class ConcatSVDClustering(TransformerMixin, eps=ClusterMixin, BaseEstimator):
+class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
     r"""Cluster matrices with a common row count so that each cluster shares one rank-r basis.
 
     For every cluster c of two or more blocks the side-by-side matrix :math:`C_c` satisfies
