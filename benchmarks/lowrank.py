@@ -227,7 +227,7 @@ def quality(quick: bool) -> list[Cells]:
     blocks = subspace_mixture(count, 256, 8, n_subspaces=8, rank=rank, noise=0.02, random_state=0).blocks
     cells = []
     for algorithm in ("greedy", "agglomerative"):
-        fit = ConcatSVDClustering(rank, eps, algorithm=algorithm)
+        fit = ConcatSVDClustering(rank, eps=eps, algorithm=algorithm)
         seconds = best_of(partial(fit.fit, blocks), 1)
         found = (len(fit.clusters_), fit.compression_ratio_, float(fit.errors_.max()), seconds)
         cells.append(_quality_cells(f"ours, {algorithm}", *found))

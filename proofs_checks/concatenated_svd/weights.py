@@ -52,7 +52,7 @@ def _baseline_ratios(blocks: list[Any], eps: float) -> tuple[float, float]:
 
 def _row(blocks: list[Any], rank: int, eps: float, baselines: tuple[float, float]) -> tuple[Any, ...]:
     started = time.perf_counter()
-    found = ConcatSVDClustering(rank, eps).fit(blocks)
+    found = ConcatSVDClustering(rank, eps=eps).fit(blocks)
     seconds = time.perf_counter() - started
     worst = int(np.argmax(found.errors_))
     lo, hi = found.intervals_[worst].relative()

@@ -270,7 +270,7 @@ def test_the_allowance_is_what_storage_in_this_precision_moves(dtype):
 @pytest.mark.parametrize("eps", [0.0, 1e-20])
 def test_the_statement_says_what_holds_where_less_was_asked_for(dtype, resolved, eps):
     block = np.random.default_rng(0).standard_normal((20, 3)).astype(dtype)
-    certificate = ConcatSVDClustering(3, eps).fit([block, block]).certificate_
+    certificate = ConcatSVDClustering(3, eps=eps).fit([block, block]).certificate_
     assert certificate.valid
     assert resolved / 10 < certificate.bound < 4 * resolved
     name = {"f4": "float32", "f8": "float64"}[dtype]

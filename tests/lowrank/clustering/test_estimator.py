@@ -44,7 +44,7 @@ def _best_error(blocks, members, rank):
 @pytest.mark.parametrize("options", COMBINATIONS, ids=_name)
 def test_promises(family, options):
     rank, eps = 4, 0.3
-    fit = ConcatSVDClustering(rank, eps, **options).fit(family)
+    fit = ConcatSVDClustering(rank, eps=eps, **options).fit(family)
     assert sorted(k for c in fit.clusters_ for k in c) == list(range(len(family)))
     assert all(fit.labels_[k] == label for label, c in enumerate(fit.clusters_) for k in c)
     assert (fit.errors_ <= eps).all()
@@ -370,7 +370,7 @@ def test_certificate_notices_bounds_that_were_moved():
 @pytest.mark.parametrize("eps", [None, "0.1", np.inf, 1j])
 def test_tolerance_must_be_a_number(eps):
     with pytest.raises(ValueError, match="eps must be a finite non-negative number"):
-        ConcatSVDClustering(2, eps).fit(GOOD)
+        ConcatSVDClustering(2, eps=eps).fit(GOOD)
 
 
 def test_scikit_learn_shorthands():

@@ -53,7 +53,7 @@ def test_a_tolerance_is_kept_however_many_columns_there_are():
     block = _wide(4e-5, 200_000)
     parts = [block[:, :100_000], block[:, 100_000:]]
     for options in ({}, {"estimator": "exact"}, {"algorithm": "agglomerative"}, {"criterion": "block"}):
-        fine, coarse = (ConcatSVDClustering(1, eps, **options).fit(parts) for eps in (1e-6, 1e-4))
+        fine, coarse = (ConcatSVDClustering(1, eps=eps, **options).fit(parts) for eps in (1e-6, 1e-4))
         assert [len(f.clusters_) for f in (fine, coarse)] == [2, 1]
         assert [f.certificate_.bound for f in (fine, coarse)] == [1e-6, 1e-4]
         assert "at most 1e-06" in fine.certificate_.statement
@@ -146,6 +146,6 @@ def test_what_the_rank_cannot_miss_has_error_zero():
 def test_loose_estimators_certify_seeds_that_fit_into_the_rank(options, eps):
     blocks = [np.eye(9)[:, [k]] for k in range(6)]
     for mode in ("fixed", "minimal"):
-        fit = ConcatSVDClustering(3, eps, rank_mode=mode, **options).fit(blocks)
+        fit = ConcatSVDClustering(3, eps=eps, rank_mode=mode, **options).fit(blocks)
         assert [len(c) for c in fit.clusters_] == [3, 3]
         assert fit.certificate_.valid
