@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from sparsetheory.bayesian import alternating_sweep, kron_posterior, sbl_cost
 from sparsetheory.bayesian.sbl.posterior.dense import kron_covariance, kron_quadratics, pair_tables
-from sparsetheory.proofs_checks.claim import Claim, Measurement
-from sparsetheory.proofs_checks.kronecker_sbl.instances import Problem, kron, ours, outer, problems
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
+from sparsetheory.proofs_checks.kronecker_sbl.instances import Problem, kron, outer, problems
 from sparsetheory.proofs_checks.verdicts import Always
 
 # Both sides solve with C, whose amplification of rounding scales the measurement: some hundred operations each.
@@ -51,7 +51,7 @@ posterior = Claim(
     summary="One small eigenvalue problem per mode gives the posterior of the dense formulas.",
     statement=r"C = U\,(\sigma^2 + p_1 \otimes \cdots \otimes p_d)\,U^H"
     r" \text{ gives } \mu,\ \mathrm{diag}\,\Sigma,\ L,\ \sigma^2_{new} \text{ of the dense formulas}",
-    source=ours("expectation step by one small eigenvalue problem per mode"),
+    source=Source.ours("expectation step by one small eigenvalue problem per mode"),
     verdict=Always(_SOLVES),
     instances=problems,
     evaluate=_dense,
@@ -89,7 +89,7 @@ gradient = Claim(
     name="kronecker_sbl.gradient",
     summary="The derivatives of the cost are those of finite differences.",
     statement=r"\partial L / \partial \log \gamma_{k,i} = \sum_{n: n_k = i} G_n (q_n - |S_n|^2)",
-    source=ours("derivatives of the cost without a division"),
+    source=Source.ours("derivatives of the cost without a division"),
     verdict=Always(1e-9),
     instances=problems,
     evaluate=_gradient,
@@ -147,7 +147,7 @@ invariances = Claim(
     summary="Units, rotations, the order of columns and the field change what they must and nothing else.",
     statement=r"(y, \sigma^2, G) \to (cy, c^2\sigma^2, c^2 G):\ \mu \to c\mu,\ L \to L + 2M\log c;"
     r" \text{ exchanged scales, rotations, order of columns and field change nothing}",
-    source=ours("invariances of the model"),
+    source=Source.ours("invariances of the model"),
     verdict=Always(1e-12),
     instances=problems,
     evaluate=_invariant,
@@ -177,7 +177,7 @@ contractions = Claim(
     summary="Covariances and quadratic forms need one small table per mode, not the dictionary.",
     statement=r"A\,\mathrm{diag}(G)A^H \text{ and } \mathrm{diag}(A^H C^{-1} A)"
     r" \text{ are contractions with one table } a_i a_i^H \text{ per mode}",
-    source=ours("unstructured learning without the dictionary"),
+    source=Source.ours("unstructured learning without the dictionary"),
     verdict=Always(_SOLVES),
     instances=problems,
     evaluate=_contraction,
@@ -201,7 +201,7 @@ size_one_modes = Claim(
     name="kronecker_sbl.size_one_modes",
     summary="Modes of size one change nothing.",
     statement=r"A_{d+1} = (1):\ \text{posterior and maximisation step do not change}",
-    source=ours("modes of size one"),
+    source=Source.ours("modes of size one"),
     verdict=Always(1e-12),
     instances=problems,
     evaluate=_single_mode,

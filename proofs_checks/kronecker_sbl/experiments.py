@@ -19,8 +19,7 @@ from sparsetheory.bayesian import (
     oracle_nmse,
 )
 from sparsetheory.bayesian.datasets.irs_metrics import perfect_ser
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.kronecker_sbl.instances import measured, ours
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import AnyArray
 
@@ -63,7 +62,7 @@ oracle_error = Claim(
     name="kronecker_sbl.oracle_error",
     summary="The error of least squares on the true supports is a product of traces.",
     statement=r"E \|\hat x_{LS} - x\|^2 = \sigma^2 \prod_i \mathrm{tr}\,(A_{i,S_i}^H A_{i,S_i})^{-1}",
-    source=ours("least squares on the true supports"),
+    source=Source.ours("least squares on the true supports"),
     # Four standard errors are exceeded once in ten thousand times; fewer trials than that can say so.
     verdict=WithProbability(0.95),
     instances=lambda: _trials(0.0, 20.0),
@@ -103,7 +102,7 @@ symbol_errors = Claim(
     name="kronecker_sbl.symbol_errors",
     summary="Symbol errors over a known channel follow the formula of four-phase transmission.",
     statement=r"\mathrm{SER} = 2Q(\sqrt\rho) - Q(\sqrt\rho)^2 \text{ over a known channel}",
-    source=ours("four-phase transmission along the leading singular vectors"),
+    source=Source.ours("four-phase transmission along the leading singular vectors"),
     verdict=WithProbability(0.95),
     instances=lambda: _trials(4.0, 8.0),
     evaluate=_symbols,
@@ -133,7 +132,7 @@ learned_noise = Claim(
     name="kronecker_sbl.learned_noise",
     summary="The noise variance is learned to within 15 % at 10 to 20 dB, nine times of ten.",
     statement=r"|\hat\sigma^2 / \sigma^2 - 1| \le 0.15 \text{ for majorise-minimise at 10 to 20 dB, M = 960}",
-    source=measured("learned noise variance, within three standard errors of the mean square of 960 entries"),
+    source=Source.measured("learned noise variance, within three standard errors of the mean square of 960 entries"),
     verdict=WithProbability(0.9),
     instances=lambda: _trials(10.0, 20.0),
     evaluate=_noise_ratio,
@@ -208,7 +207,7 @@ default_order = Claim(
     name="kronecker_sbl.default_order",
     summary="The default beats the best published settings on three channels of four.",
     statement=r"P(\mathrm{NMSE}(\text{MM}) < \mathrm{NMSE}(\text{PC, } \beta = 0.8)) \ge 0.75 \text{ at 4 to 16 dB}",
-    source=measured("the published errors are mostly unconverged iterations and pruning, not the model"),
+    source=Source.measured("the published errors are mostly unconverged iterations and pruning, not the model"),
     verdict=WithProbability(0.75),
     instances=lambda: _trials(4.0, 12.0),
     evaluate=_ours_first,
@@ -229,7 +228,9 @@ structure_order = Claim(
     summary="Learning with structure beats learning without it on three channels of four.",
     statement=r"P(\max(\mathrm{NMSE}(\text{AM}), \mathrm{NMSE}(\text{SVD})) < \mathrm{NMSE}(\text{SBL})) \ge 0.75"
     r" \text{ at 4 to 16 dB}",
-    source=measured("the order of the result files of arXiv:2307.14719, on a smaller link and channel by channel"),
+    source=Source.measured(
+        "the order of the result files of arXiv:2307.14719, on a smaller link and channel by channel"
+    ),
     verdict=WithProbability(0.75),
     instances=lambda: _trials(4.0, 12.0),
     evaluate=_structure_first,

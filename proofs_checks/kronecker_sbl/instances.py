@@ -14,12 +14,9 @@ from sparsetheory.typing import AnyArray, Float64Array
 __all__ = [
     "Moments",
     "Problem",
-    "classic",
     "draw_problem",
     "kron",
-    "measured",
     "moments",
-    "ours",
     "outer",
     "paper",
     "problems",
@@ -28,24 +25,9 @@ __all__ = [
 _TITLE = "He, Joseph, Bayesian algorithms for Kronecker-structured sparse vector recovery (2023)"
 
 
-def ours(item: str) -> Source:
-    """Cite a derivation of this package, given in the docstring of the claim's measurement."""
-    return Source("sparsetheory", item, provenance="ours")
-
-
-def measured(item: str) -> Source:
-    """Cite an experiment of this package: what is observed in the sweep of the claim, and proved nowhere."""
-    return Source("sparsetheory", item, provenance="measured")
-
-
 def paper(item: str) -> Source:
     """Cite what the paper's abstract or its authors' code and result files show, as an experiment of theirs."""
     return Source(_TITLE, item, arxiv="2307.14719", provenance="authors' code")
-
-
-def classic(who: str, item: str) -> Source:
-    """Cite textbook knowledge."""
-    return Source(who, item, provenance="classic")
 
 
 def kron(factors: Any) -> AnyArray:

@@ -16,8 +16,8 @@ from sparsetheory.bayesian import (
     sbl_sparsify,
 )
 from sparsetheory.bayesian.sbl.local_minima import mode_sparsify
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.kronecker_sbl.instances import Problem, classic, kron, ours, problems
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
+from sparsetheory.proofs_checks.kronecker_sbl.instances import Problem, kron, problems
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import AnyArray
 
@@ -41,7 +41,7 @@ sparse_below = Claim(
     summary="Below every point of the cost lies one with no more variances than measurements.",
     statement=r"\text{every } \gamma \text{ has a } \gamma' \text{ with } L(\gamma') \le L(\gamma) "
     r"\text{ and at most } M \text{ (complex: } 2M \text{) nonzero entries}",
-    source=classic("Wipf, Rao (2004)", "local minima are sparse; the complex count is ours"),
+    source=Source.classic("Wipf, Rao (2004)", "local minima are sparse; the complex count is ours"),
     verdict=Always(1e-9),
     instances=lambda: problems(most=2),
     evaluate=_sparsified,
@@ -69,7 +69,7 @@ sparse_factors = Claim(
     summary="A factor can be made sparse without any change of the covariance.",
     statement=r"\text{each } \gamma_k \text{ may be replaced, at the same } C, \text{ by one with at most }"
     r" M_k (M_k + 1) / 2 \text{ (complex: } M_k^2 \text{) nonzero entries}",
-    source=ours("Carathéodory's theorem for the matrices of one mode"),
+    source=Source.ours("Carathéodory's theorem for the matrices of one mode"),
     verdict=Always(1e-12),
     instances=problems,
     evaluate=_mode_sparsified,
@@ -118,7 +118,7 @@ noiseless_slope = Claim(
     summary="Without noise the cost counts dimensions: the smallest support costs least.",
     statement=r"\partial L / \partial \log \sigma^2 \to M - \prod_i \min(M_i, |S_i|) \text{ as } \sigma^2 \to 0"
     r" \text{: the smallest support has the lowest cost}",
-    source=ours("noiseless limit of the cost on a support"),
+    source=Source.ours("noiseless limit of the cost on a support"),
     verdict=Always(0.0),
     instances=lambda: problems(most=3).filter(_is_noiseless),
     evaluate=_noiseless_slope,
@@ -241,7 +241,7 @@ fewer_minima = Claim(
     summary="Structure leaves fewer local minima, each of which is one without structure too.",
     statement=r"\#\text{minima}(L_{\otimes}) = \prod_i m_i \le \#\text{minima}(L) \quad (y = y_1 \otimes y_2,\ "
     r"\sigma^2 \to 0)",
-    source=ours("local minima with structure are products of those of the modes, and minima without it"),
+    source=Source.ours("local minima with structure are products of those of the modes, and minima without it"),
     verdict=Always(0.0),
     instances=_landscapes,
     evaluate=_counts,
@@ -293,7 +293,7 @@ spark_of_product = Claim(
     summary="The spark of a Kronecker product is the smaller of the sparks.",
     statement=r"\mathrm{spark}(A_1 \otimes A_2) = \min(\mathrm{spark}\,A_1, \mathrm{spark}\,A_2),"
     r" \quad \mathrm{spark} = \infty \text{ for independent columns}",
-    source=classic("Jokar, Mehrmann (2009)", "sparks of Kronecker products"),
+    source=Source.classic("Jokar, Mehrmann (2009)", "sparks of Kronecker products"),
     verdict=Always(0.0),
     instances=lambda: st.builds(_draw_pair, st.integers(0, 2**32 - 1), st.integers(2, 3), st.integers(2, 4)),
     evaluate=_spark_of_product,
@@ -333,7 +333,7 @@ unique_supports = Claim(
     name="kronecker_sbl.unique_supports",
     summary="Supports of less than half the spark of every mode explain noiseless data alone.",
     statement=r"|S_i| < \mathrm{spark}(A_i) / 2 \text{ for all } i:\ x \text{ is the only such solution of } y = Ax",
-    source=ours("uniqueness from the sparks of the modes: products of sizes, not their minimum"),
+    source=Source.ours("uniqueness from the sparks of the modes: products of sizes, not their minimum"),
     verdict=Always(0.0),
     instances=lambda: st.builds(_Supports, st.integers(0, 2**32 - 1)),
     evaluate=_explanations,
@@ -366,7 +366,7 @@ same_atoms = Claim(
     name="kronecker_sbl.same_atoms",
     summary="Pursuit without the dictionary picks the atoms of dense pursuit.",
     statement=r"\text{pursuit with } b - (\otimes_i A_i^H A_i)\,x \text{ picks the atoms of dense pursuit, in order}",
-    source=ours("orthogonal matching pursuit without the dictionary"),
+    source=Source.ours("orthogonal matching pursuit without the dictionary"),
     verdict=Always(0.0),
     instances=problems,
     evaluate=_same_atoms,

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.bayesian import KroneckerSBL, kron_posterior, make_kron_sparse
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.kronecker_sbl.instances import measured, ours
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
 from sparsetheory.typing import Float64Array
 
@@ -69,7 +68,9 @@ em_stationarity = Claim(
     name="kronecker_sbl.em_stationarity",
     summary="With one sweep per expectation the gradient falls like one over the iterations.",
     statement=r"\|\nabla_{\log\gamma} L(\gamma^{(r)})\| \propto r^{-1 \pm 0.2} \text{ for one sweep per expectation}",
-    source=measured("limit points are stationary (abstract of arXiv:2307.14719); the rate is that of null components"),
+    source=Source.measured(
+        "limit points are stationary (abstract of arXiv:2307.14719); the rate is that of null components"
+    ),
     verdict=ScalesAs(-1.0, 0.2),
     instances=lambda: st.builds(_Iterate, st.integers(0, _PATHS - 1), st.sampled_from([200, 400, 800, 1600])),
     evaluate=_stationarity,
@@ -104,7 +105,9 @@ mm_stationarity = Claim(
     name="kronecker_sbl.mm_stationarity",
     summary="After 500 majorise-minimise steps the gradient is small, nine times of ten.",
     statement=r"\|\nabla_{\log\gamma} L\| \le 10^{-5} M \text{ after 500 majorise-minimise steps}",
-    source=measured("majorise-minimise in general converges geometrically; alternating minimisation leaves 1e-2"),
+    source=Source.measured(
+        "majorise-minimise in general converges geometrically; alternating minimisation leaves 1e-2"
+    ),
     verdict=WithProbability(0.9),
     instances=lambda: st.builds(_Start, st.integers(0, 2**32 - 1), st.just(500)),
     evaluate=_small_gradient,
@@ -167,7 +170,7 @@ em_decay = Claim(
     name="kronecker_sbl.em_decay",
     summary="Variances that should vanish do so like one over the iterations.",
     statement=r"r\, \gamma_n^{(r)} (q_n - |S_n|^2) \to 1 \text{ on null components of expectation-maximisation}",
-    source=ours("decay law: pruning at a level takes as many iterations as its inverse"),
+    source=Source.ours("decay law: pruning at a level takes as many iterations as its inverse"),
     verdict=WithProbability(0.9),
     instances=lambda: st.builds(lambda s: _draw_decay(np.random.default_rng(s), 3000), st.integers(0, 2**32 - 1)),
     evaluate=_decay,

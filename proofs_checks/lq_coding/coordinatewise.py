@@ -9,17 +9,15 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import alpha_max, cd_l0, encode
 from sparsetheory.penalties import CEL0, L0, Penalty
-from sparsetheory.proofs_checks.claim import Claim, Measurement
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.lq_coding.definitions import definition, kinks
 from sparsetheory.proofs_checks.lq_coding.instances import (
     ALL,
     EPS,
     JUMPING,
     Coding,
-    classic,
     codings,
     decades,
-    ours,
     penalty_of,
     shape_of,
 )
@@ -102,7 +100,7 @@ coordinatewise_optimality = Claim(
     summary="After coordinate descent no change of one entry lowers the objective.",
     statement=r"F(c) \le \min_z F(c_1, \ldots, c_{i-1}, z, c_{i+1}, \ldots, c_n) \text{ for all } i,"
     r" \text{ after coordinate descent}",
-    source=ours("limit of exact coordinate descent, every penalty, atoms of any norm"),
+    source=Source.ours("limit of exact coordinate descent, every penalty, atoms of any norm"),
     verdict=Always(100 * EPS),
     instances=_problems,
     evaluate=_coordinatewise,
@@ -131,7 +129,7 @@ least_nonzero = Claim(
     summary="Entries are zero or larger than the jump of the operator that made them.",
     statement=r"c_i \ne 0 \Rightarrow |c_i| \ge (2 \lambda (1-q) / a_i^2)^{1/(2-q)} \text{ after coordinate descent, }"
     r"(2 \tau \lambda (1-q))^{1/(2-q)} \text{ after forward-backward steps}",
-    source=classic(
+    source=Source.classic(
         "Chen, Xu, Ye, SIAM J. Sci. Comput. 32 (2010)", "lower bound on nonzeros, by the jump of the operator"
     ),
     # A nonzero is the last value of the operator, known to a few roundings.
@@ -212,7 +210,7 @@ cel0_critical_points = Claim(
     r" \le \tfrac{\delta_i^2}{2a_i^2} + \sqrt{2\lambda} \tfrac{\delta_i}{a_i},"
     r" \quad \delta_i = \mathrm{dist}(0, \partial_i F_{\mathrm{CEL0}}(c)),"
     r" \ |c_i| \notin (0, \sqrt{2\lambda}/a_i)",
-    source=ours("critical points of CEL0 are the coordinate-wise minimisers of l0, with constants"),
+    source=Source.ours("critical points of CEL0 are the coordinate-wise minimisers of l0, with constants"),
     verdict=Always(200 * EPS),
     instances=_candidates,
     evaluate=_both_optimal,
@@ -250,7 +248,7 @@ fixed_at_every_step = Claim(
     r" \le \tfrac1\tau |c_i - \mathrm{prox}_{\tau \phi}(c_i - \tau \nabla_i f(c))|"
     r" \le \frac{\delta_i}{1 - \tau a_i^2} \text{ for CEL0 and every } \tau < a_i^{-2},"
     r" \ |c_i| \notin (0, \sqrt{2\lambda}/a_i)",
-    source=ours("fixed points of CEL0 do not depend on the step, with constants"),
+    source=Source.ours("fixed points of CEL0 do not depend on the step, with constants"),
     verdict=Always(10 * EPS),
     instances=_candidates,
     evaluate=_fixed_at_every_step,

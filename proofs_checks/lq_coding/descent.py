@@ -7,17 +7,15 @@ from hypothesis import strategies as st
 
 from sparsetheory.coding.proximal_gradient.step_sizes import step_limit
 from sparsetheory.penalties import Penalty
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import (
     ALL,
     EPS,
     JUMPING,
     Coding,
-    classic,
     codings,
     decades,
     draw_coding,
-    ours,
     penalty_of,
 )
 from sparsetheory.proofs_checks.lq_coding.runs import take_steps
@@ -120,7 +118,7 @@ sufficient_decrease = Claim(
     summary="Every step below the limit lowers the objective by at least its squared length times a constant.",
     statement=r"F(c_k) - F(c_{k+1}) \ge \tfrac12 \left[ (\tfrac1\tau - L) + (\tfrac1\tau - \rho)_+ \right]"
     r" \|c_{k+1} - c_k\|^2 \ge 0 \text{ for } \tau < 2 / (L + \min(\rho, L))",
-    source=ours("sufficient decrease for every penalty; without weak convexity it is that of " + _ABS),
+    source=Source.ours("sufficient decrease for every penalty; without weak convexity it is that of " + _ABS),
     verdict=Always(_ROUNDING),
     instances=_runs,
     evaluate=_decrease,
@@ -165,7 +163,7 @@ shortest_step = Claim(
     name="lq_coding.shortest_step",
     summary="The shortest of k steps is at most of order one over the root of k.",
     statement=r"\min_{j < k} \|c_{j+1} - c_j\|^2 \le \frac{2 F(c_0)}{(1/\tau - L)\, k} \text{ for } \tau < 1/L",
-    source=classic(_ABS, "consequence of sufficient decrease"),
+    source=Source.classic(_ABS, "consequence of sufficient decrease"),
     verdict=Always(_ROUNDING),
     instances=lambda: _general_runs(max_count=60),
     evaluate=_shortest,
@@ -203,7 +201,7 @@ criticality_of_steps = Claim(
     name="lq_coding.criticality_of_steps",
     summary="A short step ends near a critical point.",
     statement=r"\mathrm{dist}(0, \partial F(c_{k+1})) \le \max(\tfrac1\tau, L - \tfrac1\tau)\, \|c_{k+1} - c_k\|",
-    source=ours("relative error of a step; sharper than 1/tau + L in " + _ABS),
+    source=Source.ours("relative error of a step; sharper than 1/tau + L in " + _ABS),
     verdict=Always(_ROUNDING),
     instances=_runs,
     evaluate=_residual,
@@ -249,7 +247,7 @@ flip_budget = Claim(
     summary="Iterative thresholding changes its support a bounded number of times.",
     statement=r"\sum_k \#\{i : 1\{c_{k+1,i} \ne 0\} \ne 1\{c_{k,i} \ne 0\}\}"
     r" \le \frac{2 F(0)}{(1/\tau - L) J^2} \text{ from } c_0 = 0,\ J = (2 \tau \lambda (1-q))^{1/(2-q)}",
-    source=ours("budget of support changes for operators that jump"),
+    source=Source.ours("budget of support changes for operators that jump"),
     verdict=Always(_ROUNDING),
     instances=_flipping_runs,
     evaluate=_flips,

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from sparsetheory.coding.dictionary.olshausen_update import gradient_step
 from sparsetheory.coding.dictionary.online_update import Surrogate
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.lq_coding.instances import EPS, classic, decades, ours, seeds
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
+from sparsetheory.proofs_checks.lq_coding.instances import EPS, decades, seeds
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import Float64Array
 
@@ -112,7 +112,9 @@ surrogate_descent = Claim(
     summary="Atom updates never raise the error of the codes they were made for.",
     statement=r"\sum_i w_i \|x_i - D^\top c_i\|^2 \text{ does not rise when } d_j \leftarrow u / \|u\|,\ "
     r"u = A_{jj} d_j + B_j - A_j D, \text{ one } j \text{ after another}",
-    source=classic("Mairal, Bach, Ponce, Sapiro, JMLR 11 (2010)", "block coordinate descent, here on the sphere"),
+    source=Source.classic(
+        "Mairal, Bach, Ponce, Sapiro, JMLR 11 (2010)", "block coordinate descent, here on the sphere"
+    ),
     verdict=Always(_ROUNDING),
     instances=_batches,
     evaluate=_surrogate,
@@ -158,7 +160,7 @@ dictionary_gradient = Claim(
     summary="A gradient step of the dictionary lowers the error if its rate is below twice the curvature's inverse.",
     statement=r"\tfrac12 \|X - C(D - \eta \nabla)\|^2 \le \tfrac12 \|X - CD\|^2"
     r" - \eta (1 - \tfrac{\eta}{2} \lambda_{\max}(C^\top C)) \|\nabla\|^2",
-    source=ours("rate of the dictionary step of Olshausen and Field, summed over a batch"),
+    source=Source.ours("rate of the dictionary step of Olshausen and Field, summed over a batch"),
     verdict=Always(_ROUNDING),
     instances=lambda: st.builds(_GradientStep, _batches(), decades(-2, 0.5)),
     evaluate=_gradient,

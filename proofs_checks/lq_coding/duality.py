@@ -10,15 +10,13 @@ from sklearn.linear_model import Lasso
 
 from sparsetheory.coding import duality_gap, encode
 from sparsetheory.penalties import L1
-from sparsetheory.proofs_checks.claim import Claim, Measurement
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.lq_coding.instances import (
     EPS,
     Coding,
-    classic,
     codings,
     decades,
     objective,
-    ours,
     seeds,
 )
 from sparsetheory.proofs_checks.verdicts import Always
@@ -107,7 +105,7 @@ l1_gap = Claim(
     summary="The duality gap bounds how far any l1 code is above the minimum.",
     statement=r"F(c) - F^* \le \mathrm{gap}(c) \le F(c) - \tfrac12 \|x\|^2 + \tfrac12 \|x - \theta\|^2,"
     r" \quad \theta = r \min(1, \lambda / \|A^\top r\|_\infty)",
-    source=classic("Fenchel duality of the Lasso", "weak duality"),
+    source=Source.classic("Fenchel duality of the Lasso", "weak duality"),
     verdict=Always(_ROUNDING),
     instances=_lassos,
     evaluate=_gap,
@@ -161,7 +159,7 @@ gap_from_correlations = Claim(
     statement=r"\mathrm{gap}(c) \le 2 e \|c\|_1 + \tfrac{e^2}{2\lambda^2} \|r\|^2,"
     r" \quad e = \max\left( \|A^\top r\|_\infty - \lambda,"
     r" \max_{c_i \ne 0} |\lambda - \mathrm{sign}(c_i) A_i^\top r| \right)",
-    source=ours("gap of a nearly optimal l1 code"),
+    source=Source.ours("gap of a nearly optimal l1 code"),
     # Gap and bound are sums of terms that are not negative.
     verdict=Always(_ROUNDING),
     instances=_lassos,
@@ -211,7 +209,7 @@ l1_parity = Claim(
     statement=r"\mathrm{gap}(c) \le 2 e \|c\|_1 + \tfrac{e^2}{2\lambda^2} \|r\|^2,"
     r" \ e = 10^{-9} \|A^\top x\|_\infty \text{ and roundings, for active-set codes; }"
     r" -\mathrm{gap}(c) \le F(c') - F(c) \le \mathrm{gap}(c') \text{ for the code } c' \text{ of scikit-learn}",
-    source=ours("accuracy of feature-sign search; scikit-learn as the reference"),
+    source=Source.ours("accuracy of feature-sign search; scikit-learn as the reference"),
     verdict=Always(_ROUNDING),
     instances=_lassos,
     evaluate=_parity,

@@ -7,11 +7,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.penalties import CEL0, L0
-from sparsetheory.proofs_checks.claim import Claim, Measurement
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.lq_coding.instances import (
     EPS,
     Coding,
-    classic,
     decades,
     draw_coding,
     objective,
@@ -89,7 +88,7 @@ convex_envelope = Claim(
     statement=r"\tfrac12 \|x - Ac\|^2 + \phi_{\mathrm{CEL0}}(c) = \mathrm{conv}"
     r" \left( \tfrac12 \|x - A\,\cdot\|^2 + \lambda \|\cdot\|_0 \right)(c)"
     r" \text{ if } A^\top A \text{ is diagonal}",
-    source=classic(_SOUBIES, "CEL0 from the convex envelope of the one-dimensional problem"),
+    source=Source.classic(_SOUBIES, "CEL0 from the convex envelope of the one-dimensional problem"),
     # Sums of at most 2^5 terms, each a sum of squares of at most 6 entries, all below the scale.
     verdict=Always(100 * EPS),
     instances=lambda: st.builds(
@@ -171,7 +170,7 @@ no_new_minimisers = Claim(
     summary="Small entries of a minimiser of CEL0 can be dropped: what is left is one of l0.",
     statement=r"c \text{ local minimiser with CEL0} \Rightarrow \bar c = c\, 1\{|c_i| \ge \sqrt{2\lambda} / a_i\}"
     r" \text{ one with } \ell_0, \ F_0(\bar c) = F_{\mathrm{CEL0}}(c)",
-    source=classic(_SOUBIES, "local minimisers, on planted ones; the proof in the docstring is ours"),
+    source=Source.classic(_SOUBIES, "local minimisers, on planted ones; the proof in the docstring is ours"),
     # Squared residuals of at most 10 entries and sums over at most 10 atoms, below the scale.
     verdict=Always(200 * EPS),
     instances=lambda: st.builds(

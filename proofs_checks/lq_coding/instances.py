@@ -8,7 +8,6 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty
-from sparsetheory.proofs_checks.claim import Source
 from sparsetheory.typing import Float64Array
 
 __all__ = [
@@ -17,13 +16,10 @@ __all__ = [
     "JUMPING",
     "WEAKLY_CONVEX",
     "Coding",
-    "classic",
     "codings",
     "decades",
     "draw_coding",
-    "measured",
     "objective",
-    "ours",
     "penalties",
     "penalty_of",
     "seeds",
@@ -36,21 +32,6 @@ ALL = ("l1", "l0", "lq", "cel0", "mcp", "scad", "log_sum", "capped_l1")
 WEAKLY_CONVEX = ("cel0", "mcp", "scad", "log_sum")
 # Their thresholding operators jump at every step.
 JUMPING = ("l0", "lq")
-
-
-def classic(who: str, item: str) -> Source:
-    """Cite known theory."""
-    return Source(who, item, provenance="classic")
-
-
-def ours(item: str) -> Source:
-    """Cite a derivation of this package, given in the docstring of the claim's measurement."""
-    return Source("sparsetheory", item, provenance="ours")
-
-
-def measured(item: str) -> Source:
-    """Cite an experiment of this package: what is observed in the sweep of the claim, and proved nowhere."""
-    return Source("sparsetheory", item, provenance="measured")
 
 
 def decades(low: float, high: float) -> st.SearchStrategy[float]:

@@ -11,16 +11,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sparsetheory.coding import cd_l0, enumerate_l0_minima, sbr
 from sparsetheory.coding.l0.enumeration import L0Minima
 from sparsetheory.penalties import CEL0, L0
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import (
     EPS,
     Coding,
-    classic,
     codings,
     decades,
     draw_coding,
     objective,
-    ours,
 )
 from sparsetheory.proofs_checks.lq_coding.runs import take_steps
 from sparsetheory.proofs_checks.verdicts import Always
@@ -171,7 +169,7 @@ nested_minimisers = Claim(
     r" \text{ at local minimisers, so } \mathrm{Fix}_{\tau_1} \supseteq \mathrm{Fix}_{\tau_2} \supseteq"
     r" \{\text{CEL0}\} \supseteq \{\text{SBR-stable}\} \supseteq \{\text{global}\},"
     r" \ \tau_1 \le \tau_2 < 1/L",
-    source=ours("ladder of minimisers of l0, for atoms of any norm"),
+    source=Source.ours("ladder of minimisers of l0, for atoms of any norm"),
     verdict=Always(0.0),
     instances=_small,
     evaluate=_nested,
@@ -217,7 +215,7 @@ solvers_on_the_ladder = Claim(
     name="lq_coding.solvers_on_the_ladder",
     summary="Each local search ends at minimisers of its own kind.",
     statement=r"\text{coordinate descent ends at critical points of CEL0, SBR at points without a better replacement}",
-    source=ours("what local searches reach, against all minimisers"),
+    source=Source.ours("what local searches reach, against all minimisers"),
     verdict=Always(0.0),
     instances=lambda: _small().filter(lambda problem: np.linalg.norm(problem.coding.x) > 0),
     evaluate=_where_solvers_end,
@@ -250,7 +248,7 @@ exactness = Claim(
     summary="CEL0 and l0 have the same minimum.",
     statement=r"\min F_{\mathrm{CEL0}} = \min F_0, \quad \arg\min F_0 \subseteq \arg\min F_{\mathrm{CEL0}},"
     r" \quad F_{\mathrm{CEL0}} \le F_0",
-    source=classic(_SOUBIES, "same global minimisers"),
+    source=Source.classic(_SOUBIES, "same global minimisers"),
     # Least squares on supports of condition up to 1e7, whose objectives the enumeration allows 64 u over their distance
     # to dependence.
     verdict=Always(1e-8),

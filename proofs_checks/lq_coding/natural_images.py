@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from sparsetheory.coding import circular_variance, debias
 from sparsetheory.penalties import CEL0, L1, MCP, Lq, Penalty
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.lq_coding.instances import measured, seeds
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
+from sparsetheory.proofs_checks.lq_coding.instances import seeds
 from sparsetheory.proofs_checks.lq_coding.photographs import SIZE, codes_at, error, learn, patches
 from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
 from sparsetheory.typing import FloatArray
@@ -104,7 +104,7 @@ equal_sparsity = Claim(
     summary="At equal sparsity l1 has at least 1.3 times the error of three nonconvex penalties.",
     statement=r"1.3 \max(\mathrm{MSE}_{\mathrm{CEL0}}, \mathrm{MSE}_{1/2}, \mathrm{MSE}_{\mathrm{MCP}})"
     r" \le \mathrm{MSE}_{\ell_1} \text{ at equal numbers of nonzeros}",
-    source=measured("photographs, 288 atoms learned with l1"),
+    source=Source.measured("photographs, 288 atoms learned with l1"),
     verdict=WithProbability(0.9),
     instances=lambda: _draws(_with_active, _COUNTS),
     evaluate=_at_equal_sparsity,
@@ -126,7 +126,7 @@ shrinkage = Claim(
     summary="Most of what l1 loses to CEL0 is shrinkage.",
     statement=r"\mathrm{MSE}_{\ell_1} - \mathrm{MSE}_{\ell_1, \text{refitted}}"
     r" \ge \tfrac35 (\mathrm{MSE}_{\ell_1} - \mathrm{MSE}_{\mathrm{CEL0}}) \text{ at equal numbers of nonzeros}",
-    source=measured("most of what l1 loses is shrinkage: 0.8 of it with 3 nonzeros, 0.7 with 14"),
+    source=Source.measured("most of what l1 loses is shrinkage: 0.8 of it with 3 nonzeros, 0.7 with 14"),
     verdict=WithProbability(0.9),
     instances=lambda: _draws(_with_active, _COUNTS),
     evaluate=_shrinkage,
@@ -158,7 +158,7 @@ error_ratio = Claim(
     statement=r"1.7\, \mathrm{MSE}_{\mathrm{CEL0}} \le \mathrm{MSE}_{\ell_1}, \quad"
     r" \mathrm{MSE}_{\mathrm{CEL0}} \le \mathrm{MSE}_{\ell_1, \text{refitted}} \le 1.8\, \mathrm{MSE}_{\mathrm{CEL0}}"
     r" \text{ at 7 nonzeros}",
-    source=measured("photographs; the abstract of arXiv:2301.10002 reports about 5 on others"),
+    source=Source.measured("photographs; the abstract of arXiv:2301.10002 reports about 5 on others"),
     verdict=WithProbability(0.9),
     instances=lambda: _draws(_with_atoms, _SIZES),
     evaluate=_ratio,
@@ -180,7 +180,7 @@ fewer_atoms = Claim(
     summary="CEL0 in 144 atoms is better than l1 in ten times as many.",
     statement=r"1.5\, \mathrm{MSE}_{\mathrm{CEL0}}(n) \le \mathrm{MSE}_{\ell_1}(t n) \text{ for } t \le 10,"
     r" \text{ at 7 nonzeros}",
-    source=measured("photographs; the abstract of arXiv:2301.10002 says that l1 needs some ten times the atoms"),
+    source=Source.measured("photographs; the abstract of arXiv:2301.10002 says that l1 needs some ten times the atoms"),
     verdict=WithProbability(0.9),
     instances=lambda: _draws(_with_atoms, (144.0, 1440.0)),
     evaluate=_fewer_atoms,
@@ -219,7 +219,7 @@ orientation_tuning = Claim(
     name="lq_coding.orientation_tuning",
     summary="The more atoms are learned, the broader their orientation tuning.",
     statement=r"\text{median circular variance of } n \text{ atoms} \propto n^{0.15 \pm 0.05},\ \ell_1",
-    source=measured("photographs; the same direction as in Fig 4 of arXiv:2301.10002"),
+    source=Source.measured("photographs; the same direction as in Fig 4 of arXiv:2301.10002"),
     verdict=ScalesAs(0.15, 0.05),
     instances=lambda: st.builds(_Learned, st.sampled_from([144, 288]), st.integers(0, 2**31 - 1)),
     evaluate=_tuning,

@@ -7,15 +7,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sparsetheory.penalties import MCP, Penalty
-from sparsetheory.proofs_checks.claim import Claim, Measurement
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.lq_coding.definitions import definition, kinks
 from sparsetheory.proofs_checks.lq_coding.instances import (
     ALL,
     EPS,
     WEAKLY_CONVEX,
-    classic,
     decades,
-    ours,
     penalties,
     penalty_of,
     wide,
@@ -123,7 +121,7 @@ prox_optimality = Claim(
     summary="Thresholding operators minimise what they are defined by.",
     statement=r"\tfrac12 (p - u)^2 + \tau \phi(p) = \min_x \tfrac12 (x - u)^2 + \tau \phi(x),"
     r" \quad p = \mathrm{prox}_{\tau \phi}(u)",
-    source=classic("definition of the proximal operator, for eight penalties in 22 shapes", "global minimality"),
+    source=Source.classic("definition of the proximal operator, for eight penalties in 22 shapes", "global minimality"),
     # Both terms are at most u^2 / 2 at the minimum, and each is known to some ten roundings, powers included.
     verdict=Always(64 * EPS),
     instances=_all_shrinkages,
@@ -153,7 +151,7 @@ lq_gap = Claim(
     summary="The operators of lq jump from zero at their threshold, by the known amount.",
     statement=r"\mathrm{prox}(u) = 0 \Leftrightarrow |u| \le u^*, \quad"
     r" |\mathrm{prox}(u)| \ge x^* = (2 \tau \lambda (1-q))^{1/(2-q)} \text{ otherwise}",
-    source=classic(
+    source=Source.classic(
         "Marjanovic, Solo (2012); Xu, Chang, Xu, Zhang (2012) for q = 1/2; Cao, Sun, Xu (2013) for q = 2/3",
         "threshold and jump of lq",
     ),
@@ -202,7 +200,7 @@ cel0_is_mcp = Claim(
     summary="CEL0 is a minimax concave penalty.",
     statement=r"\phi_{\mathrm{CEL0}}(\cdot\,; a, \lambda) = \phi_{\mathrm{MCP}}(\cdot\,; \sqrt{2\lambda}\, a, a^{-2}),"
     r" \text{ with firm thresholding if } \tau a^2 < 1",
-    source=ours("CEL0 is a minimax concave penalty"),
+    source=Source.ours("CEL0 is a minimax concave penalty"),
     # Values and operators are a handful of roundings of terms that are at most twice the strength, or twice u.
     verdict=Always(64 * EPS),
     instances=lambda: _shrinkages(("cel0",)),
@@ -261,7 +259,7 @@ prox_lipschitz = Claim(
     summary="Operators of weakly convex penalties stretch distances by a bounded factor.",
     statement=r"(1 - \tau \rho) |\mathrm{prox}(u) - \mathrm{prox}(v)| \le |u - v| \text{ for }"
     r" \rho\text{-weakly convex } \phi,\ \tau \rho < 1",
-    source=classic("strong convexity of the proximal objective", "Lipschitz constant"),
+    source=Source.classic("strong convexity of the proximal objective", "Lipschitz constant"),
     # The operators are backward stable: a few roundings of the larger argument.
     verdict=Always(64 * EPS),
     instances=_pairs,

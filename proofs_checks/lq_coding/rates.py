@@ -9,11 +9,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import encode
 from sparsetheory.penalties import L1
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import (
     EPS,
     Coding,
-    classic,
     codings,
     decades,
     draw_coding,
@@ -82,7 +81,7 @@ ista_rate = Claim(
     name="lq_coding.ista_rate",
     summary="Plain steps approach the l1 minimum at least like one over their number.",
     statement=r"F(c_k) - F(c) \le \frac{L \|c_0 - c\|^2}{2k} \text{ for } \ell_1,\ \tau = 1/L, \text{ every } c",
-    source=classic(_BECK, "Theorem 3.1"),
+    source=Source.classic(_BECK, "Theorem 3.1"),
     verdict=Always(_ROUNDING),
     instances=_convex,
     evaluate=_ista,
@@ -104,7 +103,7 @@ fista_rate = Claim(
     name="lq_coding.fista_rate",
     summary="Accelerated steps approach the l1 minimum at least like one over the square of their number.",
     statement=r"F(c_k) - F(c) \le \frac{2 L \|c_0 - c\|^2}{(k+1)^2} \text{ for } \ell_1 \text{ with extrapolation}",
-    source=classic(_BECK, "Theorem 4.4"),
+    source=Source.classic(_BECK, "Theorem 4.4"),
     verdict=Always(_ROUNDING),
     instances=_convex,
     evaluate=_fista,

@@ -7,16 +7,14 @@ from hypothesis import strategies as st
 
 from sparsetheory.coding.proximal_gradient.step_sizes import step_limit
 from sparsetheory.penalties import CEL0, Penalty
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.lq_coding.instances import (
     ALL,
     EPS,
     Coding,
-    classic,
     codings,
     decades,
     draw_coding,
-    ours,
     penalty_of,
     seeds,
 )
@@ -102,7 +100,7 @@ linear_rate = Claim(
     summary="Once the support stays, the rest of the distance shrinks at a constant rate.",
     statement=r"\|c_{k+1} - c^*\| \le (1 - \tau \sigma_{\min}(A_S)^2) \|c_k - c^*\|"
     r" \text{ once the support } S \text{ stays, } c^* \text{ least squares on } S",
-    source=ours("linear rate after identification, l0 and CEL0 above its knees; also for dependent atoms"),
+    source=Source.ours("linear rate after identification, l0 and CEL0 above its knees; also for dependent atoms"),
     # Roundings of at most 12 steps, over the least singular value.
     verdict=Always(1000 * EPS),
     instances=_endings,
@@ -171,7 +169,7 @@ finite_length = Claim(
     summary="Below the limit of the step, paths have finite length and end at critical points.",
     statement=r"\sum_k \|c_{k+1} - c_k\| < \infty \text{ and } \mathrm{dist}(0, \partial F(c_k)) \to 0"
     r" \text{ below the limit of the step, as } F \text{ is definable}",
-    source=classic(
+    source=Source.classic(
         "Attouch, Bolte, Svaiter, Math. Program. 137 (2013)",
         "convergence under the Kurdyka-Łojasiewicz inequality; 2000 steps on well-conditioned problems are ours",
     ),

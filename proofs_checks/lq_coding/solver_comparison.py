@@ -10,8 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import cd_l0, debias, forward_backward, sbr
 from sparsetheory.penalties import CEL0, L0, Penalty
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.lq_coding.instances import measured, seeds
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
+from sparsetheory.proofs_checks.lq_coding.instances import seeds
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import BoolArray, Float64Array, FloatArray
 
@@ -101,7 +101,7 @@ order_of_solvers = Claim(
     summary="Short steps find the global minimum least often, CEL0 and single replacement most often.",
     statement=r"P(\text{IHT}_{0.1/L}) + 0.05 \le P(\text{IHT}_{0.99/L}) \le \min(P(\text{CEL0}), P(\text{SBR})),"
     r" \quad P = \text{fraction of 50 problems with the global minimum of } \ell_0",
-    source=measured("12 unit atoms of length 8, three nonzeros from 1 to 3, cost 0.15"),
+    source=Source.measured("12 unit atoms of length 8, three nonzeros from 1 to 3, cost 0.15"),
     verdict=WithProbability(0.8),
     instances=lambda: st.builds(
         lambda seed, noise: _draw_trials(np.random.default_rng(seed), noise), seeds, st.floats(0.05, 0.2)

@@ -11,8 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import forward_backward
 from sparsetheory.penalties import CEL0, L0, L1, Lq, Penalty
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.lq_coding.instances import measured, seeds
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
+from sparsetheory.proofs_checks.lq_coding.instances import seeds
 from sparsetheory.proofs_checks.lq_coding.photographs import learn, patches
 from sparsetheory.proofs_checks.verdicts import Attains, WithProbability
 from sparsetheory.typing import FloatArray
@@ -70,7 +70,7 @@ stop_rule = Claim(
     summary="The published rule stops at least a tenth of the code away from convergence.",
     statement=r"\|C_{\text{stopped}} - C_\infty\| \ge 0.1 \|C_\infty\| \text{ for }"
     r" \|C_{k+1} - C_k\| < \epsilon (\epsilon + \|C_k\|),\ \epsilon = 10^{-2}",
-    source=measured("published strengths, atoms learned with l1, steps up to 1/L"),
+    source=Source.measured("published strengths, atoms learned with l1, steps up to 1/L"),
     verdict=Attains(0.9),
     instances=lambda: st.builds(_Batch, st.sampled_from(_STEPS), seeds),
     evaluate=_distances,
@@ -106,7 +106,7 @@ sparsity_gap = Claim(
     summary="Part of the published gap in sparsity between l1 and CEL0 is the solver's.",
     statement=r"\left( \frac{\#\ell_1}{\#\mathrm{CEL0}} \right)_{\text{stopped}}"
     r" \ge 1.3 \left( \frac{\#\ell_1}{\#\mathrm{CEL0}} \right)_{\text{converged}}",
-    source=measured("part of the gap between published numbers of active units is the solver's"),
+    source=Source.measured("part of the gap between published numbers of active units is the solver's"),
     verdict=WithProbability(0.9),
     instances=lambda: st.builds(_Batch, st.sampled_from((0.003, 0.01, 0.02)), seeds),
     evaluate=_sparsity_gap,

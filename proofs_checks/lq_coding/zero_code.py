@@ -7,14 +7,13 @@ from hypothesis import strategies as st
 
 from sparsetheory.coding import alpha_max
 from sparsetheory.penalties import Penalty
-from sparsetheory.proofs_checks.claim import Claim, Measurement
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.lq_coding.instances import (
     ALL,
     EPS,
     Coding,
     codings,
     decades,
-    ours,
     penalty_of,
     seeds,
     shape_of,
@@ -113,7 +112,7 @@ zero_is_kept = Claim(
     statement=r"\mathrm{prox}_{\tau \phi}(\tau A^\top x) = 0 \Leftrightarrow \lambda \ge \lambda_{\max}(\tau):"
     r" \ \|A^\top x\|_\infty\ (\ell_1), \ \tfrac\tau2 \|A^\top x\|_\infty^2\ (\ell_0),"
     r" \ \max_i \tfrac{(A_i^\top x)^2}{2 a_i^2}\ (\mathrm{CEL0},\ \tau a_i^2 \le 1)",
-    source=ours("strength at which zero becomes a fixed point, for every penalty"),
+    source=Source.ours("strength at which zero becomes a fixed point, for every penalty"),
     verdict=Always(0.0),
     instances=_first_steps,
     evaluate=_zero_is_left,
@@ -160,7 +159,7 @@ zero_is_local_minimum = Claim(
     summary="Below l1, the zero code is optimal within a ball around it.",
     statement=r"\|c\|_\infty \le (\lambda / \|A^\top x\|_\infty)^{1/(1-q)} \Rightarrow F(c) \ge F(0)"
     r" \text{ for } \phi = \lambda |\cdot|^q,\ 0 \le q < 1",
-    source=ours("ball in which the zero code is optimal"),
+    source=Source.ours("ball in which the zero code is optimal"),
     # The radius is a power of at most 20, its argument known to a few roundings; sums have at most 20 terms.
     verdict=Always(400 * EPS),
     instances=lambda: st.builds(

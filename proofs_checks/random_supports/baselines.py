@@ -7,8 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 
-from sparsetheory.proofs_checks.claim import Claim, Measurement
-from sparsetheory.proofs_checks.random_supports.instances import classic
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.regression import NIHT, L0SwapRegressor
 from sparsetheory.regression.best_subset.splicing_search import splice
@@ -88,7 +87,7 @@ lasso_optimality = Claim(
     name="random_supports.lasso_optimality",
     summary="The duality gap bounds how far every correlation of a Lasso fit exceeds its strength.",
     statement=r"\tfrac1n |x_j^\top (y - X w)| \le \lambda + \tfrac1n \|x_j\| \sqrt{2 n\, g(w)}",
-    source=classic("Karush, Kuhn, Tucker; strong convexity", "optimality of the Lasso up to its duality gap"),
+    source=Source.classic("Karush, Kuhn, Tucker; strong convexity", "optimality of the Lasso up to its duality gap"),
     verdict=Always(_ROUNDING),
     instances=_regressions,
     evaluate=_optimality,
@@ -109,7 +108,7 @@ safe_screening = Claim(
     name="random_supports.safe_screening",
     summary="Features ruled out by the duality gap are zero in the solution.",
     statement=r"|x_j^\top \theta| + \|x_j\| \sqrt{2 g / n} / \lambda < 1 \Rightarrow \hat w_j = 0",
-    source=classic("Fercoq, Gramfort, Salmon (2015)", "gap-safe spheres"),
+    source=Source.classic("Fercoq, Gramfort, Salmon (2015)", "gap-safe spheres"),
     # Where the minimiser is zero with slack, a solution of relative gap 1e-13 is at most its gap over that slack.
     verdict=Always(1e-6),
     instances=_regressions,
@@ -135,7 +134,7 @@ stepwise_gain = Claim(
     name="random_supports.stepwise_gain",
     summary="A step of forward selection lowers the squared residual by the amount that was foretold.",
     statement=r"\|r_t\|^2 - \|r_{t+1}\|^2 = (x_j^\top r_t)^2 / \|(I - P_t) x_j\|^2",
-    source=classic("Chen, Billings, Luo (1989)", "gain of a step of orthogonal least squares"),
+    source=Source.classic("Chen, Billings, Luo (1989)", "gain of a step of orthogonal least squares"),
     verdict=Always(_ROUNDING),
     instances=_regressions,
     evaluate=_gains,
@@ -157,7 +156,7 @@ pursuit_orthogonality = Claim(
     name="random_supports.pursuit_orthogonality",
     summary="In matching pursuit the residual is orthogonal to every selected column.",
     statement=r"x_j^\top r_t = 0 \text{ for every selected } j",
-    source=classic("Pati, Rezaiifar, Krishnaprasad (1993)", "orthogonal matching pursuit"),
+    source=Source.classic("Pati, Rezaiifar, Krishnaprasad (1993)", "orthogonal matching pursuit"),
     verdict=Always(_ROUNDING),
     instances=_regressions,
     evaluate=_orthogonality,
@@ -209,7 +208,7 @@ coherence_recovery = Claim(
     name="random_supports.coherence_recovery",
     summary="Matching pursuit finds supports that are small for the coherence of the columns.",
     statement=r"k < \tfrac12 (1 + 1/\mu) \Rightarrow \text{matching pursuit selects the support in k steps}",
-    source=classic("Tropp, IEEE Trans. Inf. Theory 50 (2004)", "exact recovery by coherence"),
+    source=Source.classic("Tropp, IEEE Trans. Inf. Theory 50 (2004)", "exact recovery by coherence"),
     verdict=Always(0.0),
     instances=lambda: st.builds(
         _draw_incoherent, st.integers(2, 6), st.integers(1, 30), st.booleans(), st.integers(0, 2**32 - 1)
@@ -235,7 +234,7 @@ thresholding_descent = Claim(
     name="random_supports.thresholding_descent",
     summary="A short enough step of iterative hard thresholding never raises the residual.",
     statement=r"\mu \le 1 / \|X\|^2 \Rightarrow \|y - X w_{t+1}\| \le \|y - X w_t\|",
-    source=classic("Blumensath, Davies (2008)", "monotone loss of iterative hard thresholding"),
+    source=Source.classic("Blumensath, Davies (2008)", "monotone loss of iterative hard thresholding"),
     verdict=Always(_ROUNDING),
     instances=_regressions,
     evaluate=_thresholding,
@@ -268,7 +267,7 @@ splicing_descent = Claim(
     name="random_supports.splicing_descent",
     summary="Every exchange of splicing lowers the residual.",
     statement=r"\text{splicing: } \|r\|^2 \text{ falls with every exchange, and there are finitely many}",
-    source=classic("Zhu, Wen, Zhu, Zhang, Wang (2020)", "finite termination of splicing"),
+    source=Source.classic("Zhu, Wen, Zhu, Zhang, Wang (2020)", "finite termination of splicing"),
     verdict=Always(_ROUNDING),
     instances=_regressions,
     evaluate=_splices,
@@ -294,7 +293,7 @@ no_better_exchange = Claim(
     name="random_supports.no_better_exchange",
     summary="After a local search no exchange of one feature for another lowers the objective.",
     statement=r"F(\hat w) \le F(\hat w - \hat w_i e_i + t e_j) \text{ for all } i \in \hat S,\ j \notin \hat S,\ t",
-    source=classic("Hazimeh, Mazumder (2020)", "partial swap inescapable minima of order 1"),
+    source=Source.classic("Hazimeh, Mazumder (2020)", "partial swap inescapable minima of order 1"),
     # Moves that gain less than 1e-9 of the cost are not made.
     verdict=Always(_ROUNDING),
     instances=_regressions,

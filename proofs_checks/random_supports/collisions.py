@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 from hypothesis import strategies as st
 
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.random_supports.instances import Anchored, measured, ours
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
+from sparsetheory.proofs_checks.random_supports.instances import Anchored
 from sparsetheory.proofs_checks.verdicts import Attains, ScalesAs, WithProbability
 from sparsetheory.regression import make_design, residual_norms, support_compatibility, theory
 from sparsetheory.regression.orthonormal import orthonormal_basis
@@ -103,7 +103,7 @@ collisions = Claim(
     summary="Random anchors fail on near-duplicate clusters at most as often as the sum over pairs says.",
     statement=r"P(\alpha > 30) \le \tfrac{k(k-1)}{2G} (1 - 1/G)^m \text{ on } G \text{ near-duplicate clusters,}"
     r" \text{ where that is } 1/5",
-    source=ours("random anchors on clusters, upper bound"),
+    source=Source.ours("random anchors on clusters, upper bound"),
     verdict=WithProbability(1 - _FAILURE, margin=0.08),
     instances=_draws,
     evaluate=_compatibility,
@@ -121,7 +121,7 @@ collisions_attained = Claim(
     summary="Random anchors fail on near-duplicate clusters nearly as often as the sum over pairs says.",
     statement=r"P(\alpha > 30) \ge 0.8\, \tfrac{k(k-1)}{2G} (1 - 1/G)^m \text{ while } k(k-1) \le 1.5\, G",
     # Two pairs that collide at once are counted twice by the sum over pairs, seldom while there are few.
-    source=measured("random anchors on clusters, tightness of the upper bound"),
+    source=Source.measured("random anchors on clusters, tightness of the upper bound"),
     verdict=Attains(0.8 * _FAILURE, margin=0.05),
     instances=_draws,
     evaluate=_compatibility,
@@ -161,7 +161,9 @@ tight_anchors = Claim(
     summary="Random anchors fail at a rate that grows like the square of the support size over their number.",
     statement=r"P(\alpha > 30) \propto \big(k(k-1)/m\big)^{0.9} \text{ up to } \pm 0.35 \text{ on } m"
     r" \text{ clusters, as the bound for random anchors}",
-    source=measured("random anchors on clusters, rate; the exponent is 1 less what pairs that collide at once take"),
+    source=Source.measured(
+        "random anchors on clusters, rate; the exponent is 1 less what pairs that collide at once take"
+    ),
     verdict=ScalesAs(0.9, 0.35),
     instances=lambda: st.builds(
         lambda seed, rate: _draw_batch(np.random.default_rng(seed), rate),

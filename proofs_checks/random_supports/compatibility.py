@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy import optimize
 
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.random_supports.exact import ROUNDING as ROUNDING_OF_COMPATIBILITIES
 from sparsetheory.proofs_checks.random_supports.exact import ExactProblem, exact_problems
-from sparsetheory.proofs_checks.random_supports.instances import Anchored, classic, inspired, ours
+from sparsetheory.proofs_checks.random_supports.instances import Anchored, inspired
 from sparsetheory.proofs_checks.verdicts import Always, Attains, WithProbability
 from sparsetheory.regression import leave_one_out_distances, make_design, residual_norms, support_compatibility, theory
 from sparsetheory.regression.distances import inverse_factor
@@ -91,7 +91,7 @@ compatibility_accuracy = Claim(
     summary="The computed compatibility is right to rounding times the condition of the support.",
     statement=r"|\hat\alpha - \alpha| \le 20\, u\, \kappa\, (k + \alpha), \quad \kappa = \max_i"
     r" \|x_i\|_N / D_{S \setminus i}(i), \text{ dependent supports included}",
-    source=ours("rounding of the compatibility, against rational arithmetic"),
+    source=Source.ours("rounding of the compatibility, against rational arithmetic"),
     verdict=Always(0.0),
     instances=exact_problems,
     evaluate=_accuracy,
@@ -124,7 +124,7 @@ compatibility_chain = Claim(
     name="random_supports.compatibility_chain",
     summary="The compatibility lies between the largest ratio of two distances and the sum of the ratios.",
     statement=r"\max_i \rho_i \le \alpha(S,T) \le \sum_i \rho_i, \quad \rho_i = D_T(i) / D_{S \setminus i}(i)",
-    source=ours("compatibility chain"),
+    source=Source.ours("compatibility chain"),
     verdict=Always(ROUNDING_OF_COMPATIBILITIES),
     instances=exact_problems,
     evaluate=_chain,
@@ -175,7 +175,7 @@ monotone_distances = Claim(
     name="random_supports.monotone_distances",
     summary="More anchors never lie farther from a column.",
     statement=r"T \subseteq T' \Rightarrow D_{T'}(i) \le D_T(i)",
-    source=classic("projection theorem", "monotonicity of distances"),
+    source=Source.classic("projection theorem", "monotonicity of distances"),
     verdict=Always(0.0),
     instances=exact_problems,
     evaluate=_monotone,
@@ -287,7 +287,7 @@ atomic_norm_duality = Claim(
     name="random_supports.atomic_norm_duality",
     summary="A direction that no atom exceeds bounds the cost of a signal from below.",
     statement=r"\langle u, x \rangle \le \min \{ \|c\|_1 : Dc = x \} \text{ if } \max_j |\langle d_j, u \rangle| \le 1",
-    source=classic("linear programming duality", "weak duality of atomic norms"),
+    source=Source.classic("linear programming duality", "weak duality of atomic norms"),
     verdict=Always(1e-7),
     instances=lambda: st.builds(
         lambda n, extra, seed: _draw_dictionary(n, n + extra, seed),
@@ -329,7 +329,7 @@ no_dictionary = Claim(
     name="random_supports.no_dictionary",
     summary="No dictionary of so many vectors makes all signals on a support cheap.",
     statement=r"\max_{w \text{ on } S} \|Xw\|_{D} \ge \sqrt{(k - \tfrac12) / (2 \log 2M)} \text{ for orthonormal } X",
-    source=ours("no dictionary of M atoms makes random supports easier than this"),
+    source=Source.ours("no dictionary of M atoms makes random supports easier than this"),
     verdict=Attains(0.95),
     instances=lambda: st.builds(
         lambda seed, k: _draw_support(np.random.default_rng(seed), k), st.integers(0, 2**32 - 1), st.integers(5, 80)

@@ -6,8 +6,7 @@ from functools import cache, cached_property
 import numpy as np
 from hypothesis import strategies as st
 
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.random_supports.instances import measured
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.random_supports.trials import (
     Trial,
     anchored_error,
@@ -76,7 +75,7 @@ condition_free = Claim(
     name="random_supports.condition_free",
     summary="Selection from anchors errs as little on columns that nearly coincide as on others.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac14 \sigma^2 \text{ however close the columns of a cluster}",
-    source=measured("errors of forward-backward selection do not grow with the condition number"),
+    source=Source.measured("errors of forward-backward selection do not grow with the condition number"),
     verdict=WithProbability(0.95),
     instances=_fits,
     evaluate=_greedy,
@@ -106,7 +105,7 @@ condition_free_lasso = Claim(
     name="random_supports.condition_free_lasso",
     summary="The Lasso from anchors errs by at most 3/2 of the noise variance, however close the columns.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \le \tfrac32 \sigma^2 \text{ for the anchored Lasso, however close}",
-    source=measured("errors of the anchored Lasso do not grow with the condition number"),
+    source=Source.measured("errors of the anchored Lasso do not grow with the condition number"),
     verdict=WithProbability(0.9),
     instances=_fits,
     evaluate=_anchored_lasso,
@@ -140,7 +139,7 @@ lasso_fails = Claim(
     summary="Without anchors the Lasso loses nearly all of a signal on two columns of one cluster.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \ge 20\, \sigma^2 \text{ for the Lasso without anchors, if }"
     r" S \text{ has two columns of one cluster}",
-    source=measured("the plain Lasso on supports that hit a cluster twice"),
+    source=Source.measured("the plain Lasso on supports that hit a cluster twice"),
     verdict=Attains(0.95),
     instances=lambda: st.builds(
         lambda seed, tau: _draw_collision(np.random.default_rng(seed), tau),
@@ -191,7 +190,7 @@ flat_error = Claim(
     summary="The error from anchors does not change as columns of a cluster come closer.",
     statement=r"\operatorname{median} \tfrac1N \|X(\hat w - w^*)\|^2 \propto \tau^0 \text{ up to } \pm 0.05"
     r" \text{ from anchors, for } \tau \le 10^{-2}",
-    source=measured("slope in the distance within clusters"),
+    source=Source.measured("slope in the distance within clusters"),
     verdict=ScalesAs(0.0, 0.05),
     instances=lambda: st.builds(lambda s: _draw_batch(np.random.default_rng(s), 1e-2), st.integers(0, 2**32 - 1)),
     evaluate=lambda batch: Measurement(batch.error, 1.0),

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.random_supports.instances import ours
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.regression import theory
 from sparsetheory.typing import Float64Array
@@ -58,7 +57,7 @@ gaussian_excess = Claim(
     name="random_supports.gaussian_excess",
     summary="On Gaussian rows the mean excess risk after refitting the anchors is known exactly.",
     statement=r"E\,(\hat w - w^*)^\top \Sigma (\hat w - w^*) = s^2 + (\sigma^2 + s^2) \tfrac{m}{N - m - 1}",
-    source=ours("excess risk on Gaussian rows"),
+    source=Source.ours("excess risk on Gaussian rows"),
     verdict=WithProbability(0.99),
     instances=lambda: st.builds(
         lambda seed, m: _draw_refits(np.random.default_rng(seed), m), st.integers(0, 2**32 - 1), st.integers(3, 30)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from sparsetheory.proofs_checks.claim import Claim, Measurement
-from sparsetheory.proofs_checks.random_supports.instances import classic
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.regression import theory
 from sparsetheory.regression.columns import Columns
@@ -73,7 +72,7 @@ greedy_noiseless = Claim(
     name="random_supports.greedy_noiseless",
     summary="Without noise the residual of greedy selection falls like one over the root of the steps.",
     statement=r"\|r_t\| \le \|z\|_1 / \sqrt{t + 1} \text{ for } y = Vz",
-    source=classic(_RATES, "rate of orthogonal greedy algorithms"),
+    source=Source.classic(_RATES, "rate of orthogonal greedy algorithms"),
     verdict=Always(_ROUNDING),
     instances=_selections,
     evaluate=_noiseless,
@@ -94,7 +93,7 @@ greedy_noisy = Claim(
     name="random_supports.greedy_noisy",
     summary="Greedy selection fits as well as any combination, up to its squared l1 norm over the steps.",
     statement=r"\|r_t\|^2 \le \|y - Vz\|^2 + 4 \|z\|_1^2 / t \text{ for every } z",
-    source=classic(_RATES, "oracle inequality of orthogonal greedy algorithms"),
+    source=Source.classic(_RATES, "oracle inequality of orthogonal greedy algorithms"),
     verdict=Always(_ROUNDING),
     instances=_selections,
     evaluate=_noisy,

@@ -17,11 +17,8 @@ __all__ = [
     "ROUNDING",
     "Anchored",
     "Problem",
-    "classic",
     "draw_problem",
     "inspired",
-    "measured",
-    "ours",
     "problems",
 ]
 
@@ -36,24 +33,9 @@ _DESIGNS: dict[str, dict[str, Any]] = {
 }
 
 
-def ours(item: str) -> Source:
-    """Cite a derivation of this package, given in the docstring of the claim's measurement."""
-    return Source("sparsetheory", item, provenance="ours")
-
-
-def measured(item: str) -> Source:
-    """Cite an observation of this package: the experiment of the sweep, without a proof."""
-    return Source("sparsetheory", item, provenance="measured")
-
-
 def inspired(item: str) -> Source:
     """Cite a derivation of this package in the sense of the paper of this line, whose proofs it does not follow."""
-    return Source("sparsetheory", f"{item} (two phases as in arXiv:2511.06211)", provenance="ours")
-
-
-def classic(who: str, item: str) -> Source:
-    """Cite textbook knowledge."""
-    return Source(who, item, provenance="classic")
+    return Source.ours(f"{item} (two phases as in arXiv:2511.06211)")
 
 
 @dataclass(frozen=True)

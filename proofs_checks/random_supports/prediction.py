@@ -7,12 +7,11 @@ from functools import cache
 import numpy as np
 from hypothesis import strategies as st
 
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import (
     ROUNDING,
     Problem,
     inspired,
-    ours,
     problems,
 )
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
@@ -82,7 +81,7 @@ pythagoras = Claim(
     name="random_supports.pythagoras",
     summary="The error is the noise in the span of the anchors plus the error outside it.",
     statement=r"\|X(\hat w - w^*)\|_N^2 = \|Q^\top \xi\|_N^2 + \|(I - QQ^\top) X(\hat w - w^*)\|_N^2",
-    source=ours("orthogonal parts of the error"),
+    source=Source.ours("orthogonal parts of the error"),
     # Sums over up to 150 columns and 60 rows, and least squares on anchors up to 1e4 times closer than their norm.
     verdict=Always(1e-11),
     instances=problems,
@@ -110,7 +109,7 @@ l1_part = Claim(
     name="random_supports.l1_part",
     summary="Outside the span of the anchors the error is at most twice the strength times the l1 norm of the truth.",
     statement=r"\|V(\hat z - z^*)\|_N^2 \le 2 \lambda \|z^*\|_1 \text{ for } \lambda \ge \|V^\top \xi\|_\infty / N",
-    source=ours("error of the l1 part"),
+    source=Source.ours("error of the l1 part"),
     verdict=Always(ROUNDING),
     instances=problems,
     evaluate=_l1_part,
@@ -158,7 +157,7 @@ invariances = Claim(
     name="random_supports.invariances",
     summary="Rotations, the units and order of columns, and shifts along anchors change no prediction.",
     statement=r"\hat f(X C) = \hat f(X \Pi) = O^\top \hat f(OX, Oy) = \hat f(X + X_T A) = \hat f(X)",
-    source=ours("invariances of the anchored Lasso"),
+    source=Source.ours("invariances of the anchored Lasso"),
     # A relative gap of 1e-13 puts each of two predictions within 3.2e-7 of the same one; rotated columns with distances
     # of 1e-4 lose four digits of sixteen.
     verdict=Always(1e-6),

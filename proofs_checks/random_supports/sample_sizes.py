@@ -6,8 +6,7 @@ from functools import cache, cached_property
 import numpy as np
 from hypothesis import strategies as st
 
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.random_supports.instances import measured
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.random_supports.trials import (
     Trial,
     anchored_errors,
@@ -91,7 +90,7 @@ samples = Claim(
     summary="The error of the anchored Lasso falls nearly as fast as the number of samples grows.",
     statement=r"\operatorname{median} \tfrac1N \|X(\hat w - w^*)\|^2 \propto N^{-0.85} \text{ for the anchored Lasso,}"
     r" \text{ up to } \pm 0.2",
-    source=measured("rate of the anchored Lasso in the number of samples"),
+    source=Source.measured("rate of the anchored Lasso in the number of samples"),
     verdict=ScalesAs(-0.85, 0.2),
     instances=_batches,
     evaluate=lambda batch: Measurement(batch.anchored_lasso, 1.0),
@@ -104,7 +103,7 @@ samples_greedy = Claim(
     summary="The error of selection from anchors falls as fast as the number of samples grows.",
     statement=r"\operatorname{median} \tfrac1N \|X(\hat w - w^*)\|^2 \propto N^{-1.05} \text{ for selection from}"
     r" \text{ anchors, up to } \pm 0.3",
-    source=measured("rate of forward-backward selection in the number of samples"),
+    source=Source.measured("rate of forward-backward selection in the number of samples"),
     verdict=ScalesAs(-1.05, 0.3),
     instances=_batches,
     evaluate=lambda batch: Measurement(batch.greedy, 1.0),
@@ -123,7 +122,7 @@ samples_lasso = Claim(
     summary="More samples do not help the Lasso without anchors on two columns of one cluster.",
     statement=r"\operatorname{median} \tfrac1N \|X(\hat w - w^*)\|^2 \propto N^0 \text{ up to } \pm 0.1"
     r" \text{ for the Lasso without anchors, if } S \text{ has two columns of one cluster}",
-    source=measured("the plain Lasso on supports that hit a cluster twice gains nothing from more samples"),
+    source=Source.measured("the plain Lasso on supports that hit a cluster twice gains nothing from more samples"),
     verdict=ScalesAs(0.0, 0.1),
     instances=lambda: st.builds(lambda s: _draw_collisions(np.random.default_rng(s), 150), st.integers(0, 2**32 - 1)),
     evaluate=lambda batch: Measurement(batch.plain_lasso, 1.0),

@@ -6,8 +6,7 @@ from functools import cache
 import numpy as np
 from hypothesis import strategies as st
 
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.random_supports.instances import measured
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.random_supports.trials import Trial, anchored_error, draw_trial
 from sparsetheory.proofs_checks.verdicts import Attains
 from sparsetheory.regression import Anchors, RandomSupportRegressor, lasso_path, make_design, select_anchors
@@ -85,7 +84,7 @@ slow_lasso = Claim(
     summary="On nearly cancelling pairs even the best Lasso is not much better than predicting zero.",
     statement=r"\min_\lambda \tfrac1n \|X(\hat w_\lambda - w^*)\|^2 \ge 0.7\, n^{-1/2}"
     r" \text{ on blocks of nearly cancelling pairs}",
-    source=measured("the slow rate of the Lasso; mechanism of Zhang, Wainwright, Jordan, EJS 11 (2017) 752-799"),
+    source=Source.measured("the slow rate of the Lasso; mechanism of Zhang, Wainwright, Jordan, EJS 11 (2017) 752-799"),
     verdict=Attains(0.9),
     instances=_blocks,
     evaluate=_best_lasso,
@@ -98,7 +97,7 @@ slow_anchors = Claim(
     name="random_supports.slow_anchors",
     summary="On a pair chosen by an adversary, anchors help no more than predicting zero.",
     statement=r"\tfrac1n \|X(\hat w - w^*)\|^2 \ge 0.95\, n^{-1/2} \text{ for anchors, on one of those pairs}",
-    source=measured("negative control: supports must be random"),
+    source=Source.measured("negative control: supports must be random"),
     verdict=Attains(0.9),
     instances=_blocks,
     evaluate=_random_support_method,
@@ -131,7 +130,7 @@ adversarial_support = Claim(
     name="random_supports.adversarial_support",
     summary="A support that an adversary makes contain a near-duplicate pair defeats random anchors.",
     statement=r"\tfrac1N \|X(\hat w - w^*)\|^2 \ge 30\, \sigma^2 \text{ if } S \text{ contains a near-duplicate pair}",
-    source=measured("negative control: supports must be random"),
+    source=Source.measured("negative control: supports must be random"),
     verdict=Attains(0.9),
     instances=lambda: st.builds(lambda seed: _draw_pair(np.random.default_rng(seed), 1e-3), st.integers(0, 2**32 - 1)),
     evaluate=_adversary,

@@ -9,8 +9,8 @@ from scipy.special import expit, logit, logsumexp
 
 from sparsetheory.bayesian.markov.chain import chain_messages, chain_pair_marginals
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior
-from sparsetheory.proofs_checks.claim import Claim, Measurement
-from sparsetheory.proofs_checks.turbo_vbi.instances import classic, ours
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
+from sparsetheory.proofs_checks.turbo_vbi.instances import ours
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import Float64Array
 
@@ -75,7 +75,7 @@ messages = Claim(
     name="turbo_vbi.messages",
     summary="Forward-backward messages give the marginals of all states.",
     statement=r"\text{forward-backward messages} = \text{enumeration of } 2^N \text{ states}",
-    source=classic(_BAUM, "forward-backward"),
+    source=Source.classic(_BAUM, "forward-backward"),
     verdict=Always(_ROUNDING),
     instances=_chains,
     evaluate=_messages,

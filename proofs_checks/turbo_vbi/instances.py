@@ -15,24 +15,14 @@ from sparsetheory.bayesian.turbo.sweep import turbo_sweep
 from sparsetheory.proofs_checks.claim import Source
 from sparsetheory.typing import AnyArray
 
-__all__ = ["Case", "cases", "classic", "draw_case", "measured", "ours"]
+__all__ = ["Case", "cases", "draw_case", "ours"]
 
 _N = 12
 
 
 def ours(item: str) -> Source:
     """Cite a derivation of this package for the model of Liu et al. (2020), given in the measurement's docstring."""
-    return Source("sparsetheory", f"{item} (model of Liu et al., doi:10.1109/TWC.2020.2971193)", provenance="ours")
-
-
-def measured(item: str) -> Source:
-    """Cite an experiment of this package: what is observed in the sweep of the claim, and proved nowhere."""
-    return Source("sparsetheory", item, provenance="measured")
-
-
-def classic(who: str, item: str) -> Source:
-    """Cite textbook knowledge."""
-    return Source(who, item, provenance="classic")
+    return Source.ours(f"{item} (model of Liu et al., doi:10.1109/TWC.2020.2971193)")
 
 
 @dataclass(frozen=True, eq=False)

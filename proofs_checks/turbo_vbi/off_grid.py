@@ -14,8 +14,8 @@ from sparsetheory.bayesian.off_grid.estimator import OffGridTurboVBI
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo.estimator import TurboVBI
 from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.turbo_vbi.instances import measured, ours
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
+from sparsetheory.proofs_checks.turbo_vbi.instances import ours
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
 from sparsetheory.typing import AnyArray, Float64Array
 
@@ -176,7 +176,7 @@ moving_grid_gain = Claim(
     summary="A grid that moves gains at least 0.4 dB for every dB of signal over noise.",
     statement=r"\mathrm{NMSE}(\text{moving grid}) \le \mathrm{NMSE}(\text{fixed grid}) - 0.4 \, \mathrm{SNR} "
     r"\text{ in dB}, \quad \text{mean of 3 channels}",
-    source=measured("gain of the moving grid, 2.3, 5.1, 9.1, 13.4, 16.4 dB at 0, 5, 10, 15, 20 dB"),
+    source=Source.measured("gain of the moving grid, 2.3, 5.1, 9.1, 13.4, 16.4 dB at 0, 5, 10, 15, 20 dB"),
     verdict=WithProbability(0.9),
     instances=_small_channels,
     evaluate=_gain,
@@ -207,7 +207,7 @@ annealed_grid = Claim(
     summary="It pays to move the grid while annealing, not after it.",
     statement=r"\mathrm{NMSE}(\text{moved while annealing}) \le \mathrm{NMSE}(\text{moved afterwards}) - 0.2 \text{ dB}"
     r", \quad \text{mean of 3 channels at 10 to 15 dB}",
-    source=measured("gain of moving the grid during the annealing, 3.2 dB at 10 dB, 3.9 dB at 15 dB"),
+    source=Source.measured("gain of moving the grid during the annealing, 3.2 dB at 10 dB, 3.9 dB at 15 dB"),
     verdict=WithProbability(0.8),
     instances=_small_channels,
     evaluate=_early,

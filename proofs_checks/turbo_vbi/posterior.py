@@ -6,8 +6,8 @@ import numpy as np
 
 from sparsetheory.bayesian.turbo.gaussian import gaussian_factor
 from sparsetheory.bayesian.turbo.gaussian_diagonal import diagonal_posterior
-from sparsetheory.proofs_checks.claim import Claim, Measurement
-from sparsetheory.proofs_checks.turbo_vbi.instances import Case, cases, classic, ours
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
+from sparsetheory.proofs_checks.turbo_vbi.instances import Case, cases, ours
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import AnyArray, Float64Array
 
@@ -49,7 +49,7 @@ identities = Claim(
     summary="Mean, variances and determinant need a small system only.",
     statement=r"\Sigma = D^{-1} - D^{-1} F^H (\kappa^{-1} I + F D^{-1} F^H)^{-1} F D^{-1}, "
     r"\ \mathrm{tr}\,F \Sigma F^H = \tfrac1\kappa (N - \textstyle\sum_i D_{ii} \Sigma_{ii})",
-    source=classic("Sherman, Morrison (1950); Woodbury (1950)", "matrix inversion lemma"),
+    source=Source.classic("Sherman, Morrison (1950); Woodbury (1950)", "matrix inversion lemma"),
     verdict=Always(_ROUNDING),
     instances=cases,
     evaluate=_identities,

@@ -19,8 +19,7 @@ from sparsetheory.bayesian.turbo.model import NoiseFactor, TurboModel
 from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 from sparsetheory.bayesian.turbo.sweep import turbo_sweep
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.turbo_vbi.instances import measured
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
 
 # Observations for a probability of switching on: the harder setting has fewer coefficients that are on.
@@ -90,7 +89,7 @@ chain_gain = Claim(
     statement=r"\mathrm{NMSE}(\text{collapsed chain}) \le \mathrm{NMSE}(\text{collapsed iid}) - 0.5 \text{ dB}, "
     r"\text{ mean of 5 draws}",
     # Half of the draws gain more than 3 dB, the others little: means of few scatter.
-    source=measured("gain of the Markov prior, 4.7 dB in the mean of 40 draws"),
+    source=Source.measured("gain of the Markov prior, 4.7 dB in the mean of 40 draws"),
     verdict=WithProbability(0.9),
     instances=_small_draws,
     evaluate=_gain,
@@ -110,7 +109,7 @@ published_chain_is_inert = Claim(
     summary="With the published updates the chain changes next to nothing.",
     statement=r"|\mathrm{NMSE}(\text{mean-field chain}) - \mathrm{NMSE}(\text{mean-field iid})| \le 1.5 \text{ dB}, "
     r"\text{ mean of 5 draws}",
-    source=measured("inertness of the Markov prior in the published updates"),
+    source=Source.measured("inertness of the Markov prior in the published updates"),
     verdict=WithProbability(0.9),
     instances=_small_draws,
     evaluate=_no_gain,
@@ -157,7 +156,7 @@ calibrated_ends = Claim(
     summary="Support probabilities near zero and one can be trusted.",
     statement=r"P(s_i = 1 \mid \tilde\pi_i < .05) \le .03, \quad P(s_i = 1 \mid \tilde\pi_i \ge .95) \ge .92"
     r" \text{ over 5 draws}",
-    source=measured("calibration of certain probabilities; those between are over-confident"),
+    source=Source.measured("calibration of certain probabilities; those between are over-confident"),
     verdict=WithProbability(0.9),
     instances=lambda: st.builds(
         lambda seed: _draw_support(np.random.default_rng(seed), 120.0, 4), st.integers(0, 2**32 - 1)
@@ -246,7 +245,7 @@ sweep_cost = Claim(
     name="turbo_vbi.sweep_cost",
     summary="The work of a sweep grows in proportion to the number of coefficients.",
     statement=r"\text{multiplications of a sweep} \propto N^{1 \pm 0.1} \text{ at fixed } M",
-    source=measured("multiplications of a sweep, counted"),
+    source=Source.measured("multiplications of a sweep, counted"),
     verdict=ScalesAs(1.0, 0.1),
     instances=lambda: st.builds(lambda seed: _draw_sweep(np.random.default_rng(seed), 1000), st.integers(0, 2**32 - 1)),
     evaluate=_multiplications,

@@ -9,8 +9,7 @@ from scipy.special import logsumexp
 
 from sparsetheory.bayesian.markov.chain import sample_chain, transition_table
 from sparsetheory.bayesian.markov.grid import grid_belief_propagation
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.turbo_vbi.instances import classic, measured
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import BoolArray, Float64Array
 
@@ -56,7 +55,7 @@ chain_statistics = Claim(
     summary="Sampled chains have the density, runs, gaps and correlations of the theory.",
     statement=r"P(s_i = 1) = \lambda, \ E[\text{run}] = 1/p_{10}, \ E[\text{gap}] = 1/p_{01}, "
     r"\ \mathrm{corr}(s_i, s_{i+k}) = (1 - p_{01} - p_{10})^k",
-    source=classic("Gallager, Stochastic processes (2013)", "two-state Markov chains"),
+    source=Source.classic("Gallager, Stochastic processes (2013)", "two-state Markov chains"),
     verdict=WithProbability(0.999),
     instances=lambda: st.builds(
         lambda seed, run: _draw_paths(np.random.default_rng(seed), run), st.integers(0, 2**32 - 1), st.floats(2, 20)
@@ -111,7 +110,7 @@ def _loopy_claim(name: str, bound: float, share: float, near_miss: float) -> Cla
         summary=f"Marginals of loopy messages are within {bound} of the truth on {share:.0%} of small grids.",
         statement=rf"P(\max_i |\tilde\pi_i^{{BP}} - \tilde\pi_i| \le {bound}) \ge {share} \text{{ on }} 3 \times 4 "
         r"\text{ grids}",
-        source=measured("accuracy of loopy sum-product"),
+        source=Source.measured("accuracy of loopy sum-product"),
         verdict=WithProbability(share),
         instances=lambda: st.builds(
             lambda seed: _draw_grid(np.random.default_rng(seed), 2.0), st.integers(0, 2**32 - 1)

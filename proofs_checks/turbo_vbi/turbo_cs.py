@@ -15,8 +15,7 @@ from sparsetheory.bayesian.turbo_cs.message_passing import (
     run_turbo_cs,
 )
 from sparsetheory.bayesian.turbo_cs.state_evolution import turbo_cs_evolution
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
-from sparsetheory.proofs_checks.turbo_vbi.instances import classic
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
 from sparsetheory.typing import AnyArray
 
@@ -66,7 +65,7 @@ linear_module = Claim(
     summary="For orthonormal rows the linear module has a closed form.",
     statement=r"F F^H = I \Rightarrow \tau = \tfrac{N}{M} (v + \sigma^2) - v, "
     r"\quad r = x + \tfrac{N}{M} F^H (y - F x)",
-    source=classic(_MA, "linear module"),
+    source=Source.classic(_MA, "linear module"),
     verdict=Always(_ROUNDING),
     instances=lambda: st.builds(_draw_orthogonal, st.integers(0, 2**32 - 1), st.integers(1, 40), st.booleans()),
     evaluate=_linear,
@@ -123,7 +122,7 @@ state_evolution = Claim(
     summary="Turbo-CS follows its state evolution, even at 400 coefficients.",
     statement=r"|10 \lg \mathrm{MSE} - 10 \lg \mathrm{MSE}_{\mathrm{evolution}}| \le 2 \text{ dB after 3 exchanges}, "
     r"\quad N = 400, \text{ mean of 6 draws through one matrix}",
-    source=classic(_MA, "state evolution, at finite size"),
+    source=Source.classic(_MA, "state evolution, at finite size"),
     verdict=WithProbability(0.9),
     instances=lambda: st.builds(
         lambda seed, rate: _draw_sensed(np.random.default_rng(seed), rate, 2),
