@@ -299,14 +299,10 @@ def _nearest(m: Moments, factor: float | None = None) -> Measurement:
     distances = [float(np.linalg.norm(m.second_moment - h)) for h in (*products, outer(factors))]
     allowed = np.sqrt(max(d - 1, 1)) if factor is None else factor
     found = svd_update(m.second_moment)
-    nonnegative = min(float(f.min()) for f in found)
-    return Measurement(
-        float(np.linalg.norm(m.second_moment - outer(found))),
-        allowed * min(distances),
-        float(np.linalg.norm(m.second_moment)),
-        extras={"smallest entry, negated": -nonnegative, "zero": 0.0},
-        also=(("smallest entry, negated", "zero"),),
-    )
+    smallest = min(float(f.min()) for f in found)
+    size = float(np.linalg.norm(m.second_moment))
+    near = Measurement(float(np.linalg.norm(m.second_moment - outer(found))), allowed * min(distances), size)
+    return near.and_chain({"smallest entry, negated": -smallest, "zero": 0.0})
 
 
 nearest_product = Claim(

@@ -27,13 +27,9 @@ def _sparsified(problem: Problem, spare: int = 0) -> Measurement:
     sparse = sbl_sparsify(problem.A, problem.y, problem.G, noise_variance=problem.noise)
     before = problem.posterior.cost
     most = problem.y.size * (2 if np.iscomplexobj(problem.y) else 1) - spare
-    return Measurement(
-        sbl_cost([problem.A], problem.y, [sparse], noise_variance=problem.noise),
-        before,
-        1.0 + abs(before),
-        extras={"nonzero variances": float(np.count_nonzero(sparse)), "measurements": float(most)},
-        also=(("nonzero variances", "measurements"),),
-    )
+    below = sbl_cost([problem.A], problem.y, [sparse], noise_variance=problem.noise)
+    counts = {"nonzero variances": float(np.count_nonzero(sparse)), "measurements": float(most)}
+    return Measurement(below, before, 1.0 + abs(before)).and_chain(counts)
 
 
 sparse_below = Claim(
@@ -55,13 +51,9 @@ def _mode_sparsified(problem: Problem, spare: int = 0) -> Measurement:
     sparse, m = mode_sparsify(A, problem.variances[0]), A.shape[0]
     most = m * m if np.iscomplexobj(A) else m * (m + 1) // 2
     before = problem.posterior.cost
-    return Measurement(
-        abs(sbl_cost(problem.dictionaries, problem.y, [sparse, *rest], noise_variance=problem.noise) - before),
-        0.0,
-        (1.0 + abs(before)) * problem.amplification,
-        extras={"nonzero factors": float(np.count_nonzero(sparse)), "most": float(most - spare)},
-        also=(("nonzero factors", "most"),),
-    )
+    after = sbl_cost(problem.dictionaries, problem.y, [sparse, *rest], noise_variance=problem.noise)
+    counts = {"nonzero factors": float(np.count_nonzero(sparse)), "most": float(most - spare)}
+    return Measurement(abs(after - before), 0.0, (1.0 + abs(before)) * problem.amplification).and_chain(counts)
 
 
 sparse_factors = Claim(

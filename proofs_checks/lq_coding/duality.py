@@ -97,7 +97,7 @@ def _gap(problem: _Lasso, *, scaled: bool = True) -> Measurement:
         else textbook
     )
     scale = problem.energy + objective(problem.coding, penalty, code)
-    return Measurement(above, gap, scale, {"gap at the residual": textbook}, (("bound", "gap at the residual"),))
+    return Measurement.chain(above, gap, {"gap at the residual": textbook}, scale=scale)
 
 
 l1_gap = Claim(
@@ -193,14 +193,8 @@ def _parity(problem: _Lasso, *, rounded: bool = False) -> Measurement:
     gap = float(duality_gap(coding.X, coding.A.T, solution[None], alpha=alpha)[0])
     other = _elsewhere(problem)
     apart = objective(coding, L1(alpha), other) - objective(coding, L1(alpha), solution)
-    extras = {
-        "above the reference": -apart,
-        "allowed": allowed,
-        "below the reference": apart,
-        "gap of the reference": _textbook_gap(problem, other),
-    }
-    also = (("above the reference", "allowed"), ("below the reference", "gap of the reference"))
-    return Measurement(gap, allowed, problem.energy, extras, also)
+    not_worse = Measurement(gap, allowed, problem.energy).and_chain({"above the reference": -apart, "allowed": allowed})
+    return not_worse.and_chain({"below the reference": apart, "gap of the reference": _textbook_gap(problem, other)})
 
 
 l1_parity = Claim(

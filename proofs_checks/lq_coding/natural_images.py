@@ -146,8 +146,8 @@ def _ratio(draw: _Draw) -> Measurement:
     """Compare errors in atoms that each penalty learned for itself; refitted l1 lies between 1 and 1.8 times CEL0."""
     soft, refit = _soft(draw)
     cel0 = _cel0(draw)
-    extras = {"CEL0": cel0, "l1, refitted": refit, "1.8 times CEL0": 1.8 * cel0}
-    return Measurement(1.7 * cel0, soft, None, extras, (("CEL0", "l1, refitted"), ("l1, refitted", "1.8 times CEL0")))
+    between = {"CEL0": cel0, "l1, refitted": refit, "1.8 times CEL0": 1.8 * cel0}
+    return Measurement(1.7 * cel0, soft).and_chain(between)
 
 
 _SIZES = (144.0, 288.0, 576.0)

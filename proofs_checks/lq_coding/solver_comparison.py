@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import cd_l0, debias, forward_backward, sbr
 from sparsetheory.penalties import CEL0, L0, Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
-from sparsetheory.proofs_checks.lq_coding.instances import seeds
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import BoolArray, Float64Array, FloatArray
 
@@ -103,9 +101,6 @@ order_of_solvers = Claim(
     r" \quad P = \text{fraction of 50 problems with the global minimum of } \ell_0",
     source=Source.measured("12 unit atoms of length 8, three nonzeros from 1 to 3, cost 0.15"),
     verdict=WithProbability(0.8),
-    instances=lambda: st.builds(
-        lambda seed, noise: _draw_trials(np.random.default_rng(seed), noise), seeds, st.floats(0.05, 0.2)
-    ),
     evaluate=_order,
     # The longer step solves about half of the problems more, where there is little noise.
     near_miss=0.1,

@@ -165,11 +165,6 @@ tight_anchors = Claim(
         "random anchors on clusters, rate; the exponent is 1 less what pairs that collide at once take"
     ),
     verdict=ScalesAs(0.9, 0.35),
-    instances=lambda: st.builds(
-        lambda seed, rate: _draw_batch(np.random.default_rng(seed), rate),
-        st.integers(0, 2**32 - 1),
-        st.sampled_from(list(_RATES)),
-    ),
     evaluate=lambda batch: Measurement(batch.failures, theory.anchor_failure_bound(batch.draws[0].k, batch.draws[0].m)),
     near_miss=_per_column,
     sweep=Sweep(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from hypothesis import strategies as st
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.random_supports.instances import (
@@ -234,11 +233,6 @@ prediction_error = Claim(
     source=inspired("Theorem B, prediction error"),
     # Besides the anchors' chances, 0.1 for the strength and exp(-3) for the noise in their span.
     verdict=WithProbability(1 - _DELTA - _BETA - 0.1 - float(np.exp(-3))),
-    instances=lambda: st.builds(
-        lambda seed, ratio: _draw_trial(np.random.default_rng(seed), ratio),
-        st.integers(0, 2**32 - 1),
-        st.floats(1.0, 1000.0),
-    ),
     evaluate=_prediction,
     near_miss=_fast_rate,
     sweep=Sweep(

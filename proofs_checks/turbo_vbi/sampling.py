@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from sparsetheory.bayesian.markov.chain import sample_chain, transition_table
@@ -57,9 +56,6 @@ chain_statistics = Claim(
     r"\ \mathrm{corr}(s_i, s_{i+k}) = (1 - p_{01} - p_{10})^k",
     source=Source.classic("Gallager, Stochastic processes (2013)", "two-state Markov chains"),
     verdict=WithProbability(0.999),
-    instances=lambda: st.builds(
-        lambda seed, run: _draw_paths(np.random.default_rng(seed), run), st.integers(0, 2**32 - 1), st.floats(2, 20)
-    ),
     evaluate=_statistics,
     near_miss=lambda paths: _statistics(paths, forgetting=1 - paths.deactivation),
     sweep=Sweep(
@@ -112,9 +108,6 @@ def _loopy_claim(name: str, bound: float, share: float, near_miss: float) -> Cla
         r"\text{ grids}",
         source=Source.measured("accuracy of loopy sum-product"),
         verdict=WithProbability(share),
-        instances=lambda: st.builds(
-            lambda seed: _draw_grid(np.random.default_rng(seed), 2.0), st.integers(0, 2**32 - 1)
-        ),
         evaluate=lambda grid: _loopy_error(grid, bound),
         near_miss=near_miss,
         sweep=Sweep(
