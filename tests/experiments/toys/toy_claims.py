@@ -32,7 +32,7 @@ norms = Claim(
     verdict=Always(rtol=1e-12),
     instances=lambda: st.lists(st.integers(-9, 9), min_size=1, max_size=4),
     evaluate=compare_norms,
-    near_miss=Reversed(),
+    near_miss=swapped_norms,
     sweep=Sweep("size", (2, 8, 32), draw_vector, trials=6, quick_trials=4, log="xy"),
 )
 
