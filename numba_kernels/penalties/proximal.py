@@ -19,7 +19,8 @@ u = v > 0 is enough. It is computed in two parts, each in closed form or by a fe
 A penalty that is infinite below zero (`POSITIVE`) has the same minimiser for u > 0, and zero for u <= 0: the objective
 increases from zero on. So the sign costs one comparison, and no penalty needs code of its own for it.
 
-A new penalty of slope ``s - rho v`` up to a top, and constant beyond, needs one branch in :func:`_parabola`.
+Powers and logarithms have no linear slope; their part is in :mod:`sparsetheory.numba_kernels.penalties.roots`. A new
+penalty of slope ``s - rho v`` up to a top, and constant beyond, needs one branch in :func:`_parabola`.
 """
 
 import math
@@ -27,6 +28,13 @@ import math
 import numpy as np
 
 from sparsetheory.numba_kernels.jit import kernel
+from sparsetheory.numba_kernels.penalties.roots import (
+    log_sum_is_zero,
+    log_sum_root,
+    log_sum_threshold,
+    lq_jump,
+    lq_root,
+)
 from sparsetheory.numba_kernels.penalties.tags import (
     CAPPED_L1,
     CEL0,
@@ -112,6 +120,10 @@ def value(kind: int, x: float, alpha: float, shape: float) -> float:
     return reached * (slope - rho * reached / (one + one))
 
 
+# Whether so short a function is inlined must not depend on which of its callers is compiled first.
+value.targetoptions["forceinline"] = True
+
+
 @kernel
 def derivative(kind: int, x: float, alpha: float, shape: float) -> float:
     """Return the derivative of the penalty at x; at zero the one from the right, at a kink the outer one."""
@@ -184,111 +196,15 @@ def _plateau_threshold(tag: int, step: float, alpha: float, shape: float) -> flo
 
 
 @kernel
-def _lq_jump(c: float, q: float) -> float:
-    """Return the smallest nonzero value of the operator of c v^q.
-
-    Where ``x / 2 + c x^(q - 1)`` is least: ``1 / 2 = c (1 - q) x^(q - 2)``.
-    """
-    one = type(c)(1)
-    return ((c + c) * (one - q)) ** (one / (one - q + one))
-
-
-@kernel
-def _lq_root_of_power(v: float, c: float, k: int) -> float:
-    """Return what :func:`_lq_root` does for q = 1 - 1/k: with x = y^k it solves y^(k+1) - v y + c q = 0, no powers."""
-    degree, small = type(v)(k), math.sqrt(np.finfo(type(v)).eps)
-    y = math.sqrt(v) if k == 2 else v ** (type(v)(1) / degree)
-    cq, move = c - c / degree, y
-    while move > small * y:
-        x = y * y if k == 2 else y * y * y
-        move = ((x - v) * y + cq) / (x + degree * x - v)
-        if not move > 0:
-            break
-        y -= move
-    return min(y * y if k == 2 else y * y * y, v)
-
-
-@kernel
-def _lq_root(v: float, c: float, q: float) -> float:
-    """Return the largest root of x - v + c q x^(q-1) = 0 for v beyond the threshold.
-
-    Newton steps from v only go down, because the function is convex with slope at least 1 - q/2 between the root and v.
-    A step of relative size d leaves a relative error of at most d^2 / 2, so the last may be sqrt(eps).
-    """
-    one, small = type(v)(1), math.sqrt(np.finfo(type(v)).eps)
-    if q == type(v)(1 / 2):
-        return _lq_root_of_power(v, c, 2)
-    if q == type(v)(2 / 3):
-        return _lq_root_of_power(v, c, 3)
-    x, move = v, v
-    while move > small * x:
-        p = c * q * x ** (q - one - one)
-        move = (x * (one + p) - v) / (one - (one - q) * p)
-        if not move > 0:
-            break
-        x -= move
-    return x
-
-
-@kernel
-def _log_sum_root(v: float, c: float, eps: float) -> float:
-    """Return the larger root of (x - v)(x + eps) + c = 0, or zero where it is not positive.
-
-    With d = v - eps the root is ``(d + sqrt((v + eps)^2 - 4 c)) / 2``. The square root is taken in two factors, which
-    do not overflow, and for d < 0 the sum is replaced by the quotient that does not cancel.
-    """
-    zero, two = type(v)(0), type(v)(2)
-    edge, difference = two * math.sqrt(c), v - eps
-    gap = v + eps - edge
-    if gap < zero:
-        return zero
-    root = math.sqrt(gap) * math.sqrt(v + eps + edge)
-    x = (difference + root) / two if difference >= zero else two * (v * eps - c) / (root - difference)
-    return min(max(x, zero), v)
-
-
-@kernel
-def _log_sum_is_zero(v: float, c: float, eps: float) -> bool:
-    """Say whether zero is at least as good as the larger root.
-
-    For ``c <= eps^2`` the objective is convex, and its slope at zero decides: c / eps - v. Otherwise the values do.
-    """
-    if c <= eps * eps or v > c / eps:
-        return v <= c / eps
-    x = _log_sum_root(v, c, eps)
-    return x == 0 or x / type(v)(2) + c * np.log1p(x / eps) / x >= v
-
-
-@kernel
-def _log_sum_threshold(c: float, eps: float) -> float:
-    """Return the last number for which :func:`_log_sum_is_zero` holds, by bisection down to neighbours.
-
-    It lies between ``2 sqrt(c) - eps``, below which there is no root, and ``c / eps``, where the slope at zero is zero.
-    """
-    root, high, two = math.sqrt(c), c / eps, type(c)(2)
-    if _log_sum_is_zero(high, c, eps):
-        return high
-    low = root + (root - eps)
-    while True:
-        middle = (low + high) / two
-        if not low < middle < high:
-            return low
-        if _log_sum_is_zero(middle, c, eps):
-            low = middle
-        else:
-            high = middle
-
-
-@kernel
 def zero_threshold(kind: int, step: float, alpha: float, shape: float) -> float:
     """Return the largest u that :func:`prox` maps to zero: the infimum of x/2 + step penalty(x)/x over x > 0."""
     tag, one, c = kind & FAMILY, type(alpha)(1), step * alpha
     if tag == L1 or alpha == 0:
         return c
     if tag == LQ:
-        return _lq_jump(c, shape) * (one + (one - shape)) / (one + one) / (one - shape)
+        return lq_jump(c, shape) * (one + (one - shape)) / (one + one) / (one - shape)
     if tag == LOG_SUM:
-        return _log_sum_threshold(c, shape)
+        return log_sum_threshold(c, shape)
     # Zero loses to a small value beyond the first, and to a value on the plateau beyond the second.
     return min(step * derivative(tag, type(alpha)(0), alpha, shape), _plateau_threshold(tag, step, alpha, shape))
 
@@ -298,9 +214,9 @@ def jump(kind: int, step: float, alpha: float, shape: float) -> float:
     """Return the limit of :func:`prox` from above at the zero threshold."""
     tag, c, zero = kind & FAMILY, step * alpha, type(alpha)(0)
     if tag == LQ:
-        return _lq_jump(c, shape)
+        return lq_jump(c, shape)
     if tag == LOG_SUM:
-        return _log_sum_root(_log_sum_threshold(c, shape), c, shape) if c > shape * shape else zero
+        return log_sum_root(log_sum_threshold(c, shape), c, shape) if c > shape * shape else zero
     plateau = _plateau_threshold(tag, step, alpha, shape)
     return plateau if plateau <= step * derivative(tag, zero, alpha, shape) else zero
 
@@ -314,9 +230,9 @@ def beyond(kind: int, v: float, step: float, alpha: float, shape: float) -> floa
     if tag == L0 or alpha == 0:
         return v
     if tag == LQ:
-        return _lq_root(v, c, shape)
+        return lq_root(v, c, shape)
     if tag == LOG_SUM:
-        return _log_sum_root(v, c, shape)
+        return log_sum_root(v, c, shape)
     if tag != SCAD and tag != CAPPED_L1:
         # x - v + step (slope - rho x) = 0 on the way to the top; beyond it, or where that opens downwards, v itself.
         slope, rho = _parabola(tag, alpha, shape)
@@ -347,7 +263,7 @@ def prox(kind: int, u: float, step: float, alpha: float, shape: float) -> float:
         return zero if v <= c else math.copysign(v - c, u)
     if alpha == 0:
         return u
-    small = _log_sum_is_zero(v, step * alpha, shape) if tag == LOG_SUM else v <= zero_threshold(tag, step, alpha, shape)
+    small = log_sum_is_zero(v, step * alpha, shape) if tag == LOG_SUM else v <= zero_threshold(tag, step, alpha, shape)
     return zero if small else math.copysign(beyond(tag, v, step, alpha, shape), u)
 
 

@@ -1,10 +1,12 @@
 """Penalties over whole arrays: one row per signal, one column per feature, with its own numbers of the penalty."""
 
+import math
+
 import numpy as np
 
 from sparsetheory.numba_kernels.jit import kernel
-from sparsetheory.numba_kernels.penalties.proximal import prox, subgradient_distance, value, zero_threshold
-from sparsetheory.numba_kernels.penalties.tags import L1
+from sparsetheory.numba_kernels.penalties.proximal import beyond, subgradient_distance, value, zero_threshold
+from sparsetheory.numba_kernels.penalties.tags import FAMILY, L1
 from sparsetheory.typing import FloatArray
 
 __all__ = ["prox_array", "subgradient_distances", "value_sum", "warmup"]
@@ -25,16 +27,26 @@ def prox_array(kind: int, u: FloatArray, step: float, alpha: FloatArray, shape: 
     alpha, shape : ndarray of shape (d,)
         Numbers of the penalty of each column.
     """
-    size = u.dtype.type(step)
+    size, tag = u.dtype.type(step), kind & FAMILY
+    if tag == L1:
+        # Soft thresholding alone needs no branch, and without one it vectorises.
+        for i in range(u.shape[0]):
+            for j in range(u.shape[1]):
+                x, c = u[i, j], size * alpha[j]
+                small = (abs(x) if tag == kind else x) <= c
+                out[i, j] = u.dtype.type(0) if small else math.copysign(abs(x) - c, x)
+        return
     limits = np.empty_like(alpha)
     for j in range(alpha.size):
         same = j > 0 and alpha[j] == alpha[j - 1] and shape[j] == shape[j - 1]
-        limits[j] = limits[j - 1] if same else zero_threshold(kind, size, alpha[j], shape[j])
+        limits[j] = limits[j - 1] if same else zero_threshold(tag, size, alpha[j], shape[j])
     for i in range(u.shape[0]):
         for j in range(u.shape[1]):
-            # Soft thresholding alone needs no branch, and without one it vectorises.
-            small = kind != L1 and abs(u[i, j]) <= limits[j]
-            out[i, j] = u.dtype.type(0) if small else prox(kind, u[i, j], size, alpha[j], shape[j])
+            x = u[i, j]
+            if (abs(x) if tag == kind else x) <= limits[j]:
+                out[i, j] = u.dtype.type(0)
+            else:
+                out[i, j] = math.copysign(beyond(tag, abs(x), size, alpha[j], shape[j]), x)
 
 
 @kernel
