@@ -11,7 +11,7 @@ from _timing import Row, best_result
 from sparsetheory.coding import LqDictionaryLearning, encode, natural_patches
 from sparsetheory.penalties import L1
 
-_LAM = 0.35
+_ALPHA = 0.35
 _BATCH, _BATCHES = 256, 150
 _HELD_OUT = 3000
 # scikit-learn is so much slower that it gets fewer batches; ours are then as few.
@@ -25,26 +25,26 @@ class _Problem:
 
     def __init__(self, n_atoms: int) -> None:
         rng = np.random.default_rng(n_atoms)
-        patches = natural_patches(_BATCH * _BATCHES + _HELD_OUT, 12, "bundled", rng).astype(np.float32)
+        patches = natural_patches(_BATCH * _BATCHES + _HELD_OUT, 12, "bundled", random_state=rng).astype(np.float32)
         self.train, self.held_out = patches[:-_HELD_OUT], patches[-_HELD_OUT:]
         first = self.train[rng.choice(self.train.shape[0], n_atoms, replace=False)]
         self.first = first / np.linalg.norm(first, axis=1, keepdims=True)
 
     def objective(self, atoms: Any) -> float:
         """Mean objective of optimal codes of the held-out patches, by one and the same code for all learners."""
-        columns = np.asarray(atoms, dtype=np.float64).T
-        return float(encode(self.held_out.astype(np.float64), columns, L1(_LAM)).info.objective.mean())
+        D = np.asarray(atoms, dtype=np.float64)
+        return float(encode(self.held_out.astype(np.float64), D, L1(_ALPHA)).objective.mean())
 
     def ours(self, n_batches: int = _BATCHES) -> Any:
         """Atoms after some batches."""
         model = LqDictionaryLearning(
-            penalty="l1", alpha=_LAM, init=self.first, batch_size=_BATCH, n_batches=n_batches, random_state=0
+            penalty="l1", alpha=_ALPHA, init=self.first, batch_size=_BATCH, n_batches=n_batches, random_state=0
         )
         return model.fit(self.train).components_
 
     def spams(self, spams: Any) -> Any:
         """Atoms of SPAMS after all batches."""
-        settings = {"lambda1": _LAM, "mode": 2, "iter": _BATCHES, "batchsize": _BATCH, "numThreads": 1}
+        settings = {"lambda1": _ALPHA, "mode": 2, "iter": _BATCHES, "batchsize": _BATCH, "numThreads": 1}
         columns, first = np.asfortranarray(self.train.T), np.asfortranarray(self.first.T)
         return spams.trainDL(columns, D=first, verbose=False, **settings).T
 
@@ -53,7 +53,7 @@ class _Problem:
         decomposition = importlib.import_module("sklearn.decomposition")
         model = decomposition.MiniBatchDictionaryLearning(
             self.first.shape[0],
-            alpha=_LAM,
+            alpha=_ALPHA,
             fit_algorithm="cd",
             batch_size=_BATCH,
             max_iter=1,

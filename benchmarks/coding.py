@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from sparsetheory.coding import LqDictionaryLearning, alpha_max, encode, natural_patches
 from sparsetheory.penalties import CEL0, L1, MCP
 
-_LAM = 0.35
+_ALPHA = 0.35
 _SIDE = 12
 # Patches on which strengths are matched.
 _FEW = 500
@@ -32,15 +32,15 @@ _FEW = 500
 
 @cache
 def _patches(n: int) -> Any:
-    return natural_patches(n, _SIDE, seed=1)
+    return natural_patches(n, _SIDE, random_state=1)
 
 
 @cache
 def _atoms(n_atoms: int, n_batches: int) -> Any:
     """Return unit atoms learned with l1 from other patches than those that are coded."""
-    train = natural_patches(256 * n_batches, _SIDE, seed=2)
-    model = LqDictionaryLearning(n_atoms, penalty="l1", alpha=_LAM, n_batches=n_batches, random_state=0).fit(train)
-    return np.ascontiguousarray(model.components_.T)
+    train = natural_patches(256 * n_batches, _SIDE, random_state=2)
+    model = LqDictionaryLearning(n_atoms, penalty="l1", alpha=_ALPHA, n_batches=n_batches, random_state=0).fit(train)
+    return model.components_
 
 
 def _spams() -> Any:
@@ -63,24 +63,24 @@ def bench_l1(quick: bool) -> list[Row]:
 
 
 def _bench_l1(X: Any, D: Any, few: int) -> list[Row]:
-    n_atoms, penalty = D.shape[1], L1(X.dtype.type(_LAM).item())
-    codes, info = encode(X, D, penalty)
-    gap = float(np.max(info.gap / info.objective))
-    active = np.count_nonzero(codes) / X.shape[0]
+    n_atoms, penalty = D.shape[0], L1(X.dtype.type(_ALPHA).item())
+    found = encode(X, D, penalty)
+    gap = float(np.max(found.gap / found.objective))
+    active = np.count_nonzero(found.codes) / X.shape[0]
     task = f"l1 codes, {X.shape[0]} patches, {n_atoms} atoms, {X.dtype}, {active:.1f} active (gap {gap:.0e})"
     rows = []
     if spams := _spams():
-        columns, atoms = np.asfortranarray(X.T), np.asfortranarray(D)
+        columns, atoms = np.asfortranarray(X.T), np.asfortranarray(D.T)
         mine, theirs = best_of_each(
             lambda: encode(X, D, penalty),
-            lambda: spams.lasso(columns, atoms, lambda1=_LAM, mode=2, numThreads=1),
+            lambda: spams.lasso(columns, atoms, lambda1=_ALPHA, mode=2, numThreads=1),
             repeats=5,
         )
         rows.append(Row(task, "SPAMS lasso", mine, theirs, 2.0))
-    mine, product = best_of_each(lambda: encode(X, D, penalty), lambda: X @ D, repeats=5)
-    rows.append(Row(task, "the product X @ D alone", mine, product, 1 / 8 if n_atoms == 192 else None))
+    mine, product = best_of_each(lambda: encode(X, D, penalty), lambda: X @ D.T, repeats=5)
+    rows.append(Row(task, "the product X @ D.T alone", mine, product, 1 / 8 if n_atoms == 192 else None))
     decomposition = importlib.import_module("sklearn.decomposition")
-    theirs = best_of(lambda: decomposition.sparse_encode(X[:few], D.T, algorithm="lasso_cd", alpha=_LAM), 1)
+    theirs = best_of(lambda: decomposition.sparse_encode(X[:few], D, algorithm="lasso_cd", alpha=_ALPHA), 1)
     rows.append(Row(task, f"scikit-learn lasso_cd ({few} patches, scaled)", mine, theirs * X.shape[0] / few, 15.0))
     return rows
 
@@ -109,7 +109,7 @@ def _active(X: Any, D: Any, penalty: Any) -> float:
 
 
 def _fidelity(X: Any, D: Any, penalty: Any) -> float:
-    return -float(np.mean((X - encode(X, D, penalty).codes @ D.T) ** 2))
+    return -float(np.mean((X - encode(X, D, penalty).codes @ D) ** 2))
 
 
 def _matched(X: Any, D: Any, family: Any, measure: Callable[[Any, Any, Any], float], wanted: float) -> Any:
@@ -128,9 +128,9 @@ def bench_memory(quick: bool) -> list[Row]:
     D = _atoms(192, batches).astype(np.float32)
     some = _patches(1000).astype(np.float32)
     X, codes = np.tile(some, (n_patches // 1000, 1)), np.empty((n_patches, 192), np.float32)
-    encode(some, D, L1(_LAM))
+    encode(some, D, L1(_ALPHA))
     tracemalloc.start()
-    encode(X, D, L1(_LAM), out=codes)
+    encode(X, D, L1(_ALPHA), out=codes)
     peak = tracemalloc.get_traced_memory()[1] / 1e6
     tracemalloc.stop()
     return [Row(f"l1 codes of {n_patches} patches, 192 atoms, beside data and codes", "64 MB", peak, 64.0, 1.0, "MB")]

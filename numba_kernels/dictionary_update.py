@@ -104,7 +104,12 @@ def update_atoms(gradient: FloatArray, moments: FloatArray, atoms: FloatArray, s
 
     Notes
     -----
-    O(block^2 n_features / 2) operations.
+    Why one division does it: with all other atoms fixed, the form depends on d_j through ``moments_jj |d_j|^2 / 2``,
+    which is constant on the sphere, less its inner product with ``gradient_j + moments_jj d_j``, d_j the old atom
+    there. So the form never rises.
+    Invariant: ``gradient[p]`` is ``products - moments @ atoms`` for the present atoms, for all rows of the block that
+    are still to come. The change of an atom is subtracted from these rows alone; rows of other blocks are computed
+    later, by a matrix product. O(block^2 n_features / 2) operations.
     """
     size, width = gradient.shape
     change = np.empty_like(gradient[0])
@@ -121,11 +126,13 @@ def update_atoms(gradient: FloatArray, moments: FloatArray, atoms: FloatArray, s
             square += change[k] * change[k]
         if square <= zero:
             continue
+        # The new atom, and from here on `change` is its difference from the old one.
         scale = one / np.sqrt(square)
         for k in range(width):
             value = change[k] * scale
             change[k] = value - atom[k]
             atom[k] = value
+        # Rows to come see the new atom.
         for later in range(j + 1, size):
             factor = moment[start + later]
             if factor != zero:

@@ -20,9 +20,9 @@ def place_discs_behind(
         Grey values; a pixel is written once, when the first disc covers it.
     covered : ndarray of bool of shape (height, width)
         Whether a disc covers a pixel; updated.
-    centres : ndarray of shape (n, 2)
+    centres : ndarray of shape (n_discs, 2)
         Row and column of each disc, in pixels; the first pixel has its middle at (0.5, 0.5).
-    radii, greys : ndarray of shape (n,)
+    radii, greys : ndarray of shape (n_discs,)
         In pixels; any unit.
 
     Returns
@@ -35,6 +35,7 @@ def place_discs_behind(
     for row in range(height):
         for column in range(width):
             missing += not covered[row, column]
+    # From front to back, each disc shows where nothing covers it yet; row by row, the pixels whose middles it holds.
     for disc in range(radii.size):
         if missing == 0:
             break

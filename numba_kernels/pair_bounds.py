@@ -26,8 +26,10 @@ def pair_lower_bounds(
 ) -> Float64Array:
     """Bound from below the relative squared error of cluster `a` joined with each of `others`.
 
-    The largest of three bounds: errors are superadditive; captured energy is at most the value of Wolkowicz and
-    Styan; and it is at most the union of both spectra plus what the overlap can add.
+    The largest of three bounds counts. First, errors are superadditive: r directions for both clusters cannot serve
+    each of them better than r directions of its own. Second, the energy that r directions capture is at most what
+    Wolkowicz and Styan (1980) allow for the trace and the squared norm of the Gram matrix. Third, it is at most the sum
+    of the r largest squares of both spectra, plus what the overlap of the two clusters can add. O(r) for each pair.
 
     Parameters
     ----------
@@ -59,11 +61,15 @@ def pair_lower_bounds(
         bounds[position] = best / energy
         if energy * energy < _SMALLEST_SQUARE:
             continue
+        # Second bound: n eigenvalues of mean e / n and given variance; the r largest lie above the mean by at most
+        # sqrt(variance r (n - r) / n).
         n = min(n_rows, widths[a] + widths[b])
         if n >= rank:
             overlap = overlaps[a] + overlaps[b] + 2.0 * cross[a, b]
             variance = max(overlap - energy * energy / n, 0.0)
             best = max(best, energy - rank * energy / n - np.sqrt(variance * rank * (n - rank) / n))
+        # Third bound: the Gram matrix is block diagonal but for the product of both clusters, whose nuclear norm is at
+        # most the root of its rank times its squared norm.
         i, j, union = 0, 0, 0.0
         for _ in range(rank):
             if spectra[a, i] >= spectra[b, j]:

@@ -40,9 +40,15 @@ def max_norm_partition(
     -------
     labels : int64 array of shape (M,)
         Cluster of each block, in order of creation.
+
+    Notes
+    -----
+    A cluster with energy e, of which its seed captures at least `cap`, has squared error at most e - cap. It is within
+    tolerance if ``e - cap <= (threshold - slack) e``, that is if ``e <= cap / (1 - threshold + slack)``. O(M log M).
     """
     count = energies.size
-    # Differences of partial sums are compared with single energies: plain summation would lose up to M roundings.
+    # below[k] is the energy of the k smallest blocks. Differences of these sums are compared with single energies:
+    # plain summation would lose up to M roundings, Kahan's keeps the sum to two.
     below = np.zeros(count + 1)
     lost = 0.0
     for k in range(count):
@@ -50,17 +56,22 @@ def max_norm_partition(
         below[k + 1] = below[k] + term
         lost = (below[k + 1] - below[k]) - term
     labels = np.empty(count, np.int64)
+    # Blocks front .. count - taken - 1 are not in a cluster yet.
     front, taken, label, failures = 0, 0, 0, 0
     room = 1.0 - threshold + slack
     while front + taken < count:
         end = count - taken
         start, used, seed_energy = front, widths[front], energies[front]
         front += 1
+        # The seed takes the largest blocks as long as its columns are at most `rank`: then it captures all of itself.
         while front < end and used + widths[front] <= rank:
             used += widths[front]
             seed_energy += energies[front]
             front += 1
+        # One block may be wider than that, and captures what its own best `rank` directions do.
         cap = caps[start] if front == start + 1 else seed_energy
+        # How many of the smallest blocks fit: the largest g with below[taken + g] - below[taken] + seed_energy <= cap /
+        # room, by bisection, since `below` does not fall.
         if room <= 0.0:
             grown = end - front
         else:
@@ -74,6 +85,7 @@ def max_norm_partition(
                     high = middle - 1
             grown = low - taken
         if grown == 0:
+            # Later seeds have less energy, and the smallest candidate stays: after some failures none will succeed.
             failures += 1
             if failures >= patience:
                 for k in range(start, end):
@@ -123,12 +135,19 @@ def union_walk(
     -------
     accepted : bool array
         One entry per candidate.
+
+    Notes
+    -----
+    Project all blocks on the left singular vectors that belong to the r largest squares: at most r directions. Every
+    block keeps at least the squares of its own vectors among them. So the energy less the sum of the r largest squares
+    bounds the squared error from above. O(r) for each candidate, by merging two descending lists.
     """
     rank = kept.size
     accepted = np.zeros(candidates.size, np.bool_)
     merged = np.empty(rank)
     for c in range(candidates.size):
         k = candidates[c]
+        # The r largest of two descending lists of r, and their sum.
         i, j, cap = 0, 0, 0.0
         for position in range(rank):
             if kept[i] >= spectra[k, j]:

@@ -4,7 +4,7 @@ To add a theorem, write one :class:`~sparsetheory.proofs_checks.claim.Claim` at 
 package; the registry finds it, and the tests, the command line and the notebooks read it.
 """
 
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Reversed, Source, Sweep
 from sparsetheory.proofs_checks.registry import all_claims, all_studies, find_claims, find_experiments
 from sparsetheory.proofs_checks.result import ClaimResult
 from sparsetheory.proofs_checks.verdicts import Always, Attains, Judgement, ScalesAs, State, WithProbability
@@ -16,6 +16,7 @@ __all__ = [
     "ClaimResult",
     "Judgement",
     "Measurement",
+    "Reversed",
     "ScalesAs",
     "Source",
     "State",

@@ -14,7 +14,7 @@ The triangle inequality, with the plausible mistake "the longer side already bou
 >>> triangle = Claim(
 ...     name="triangle",
 ...     statement=r"|a + b| \le |a| + |b|",
-...     source=Source("folklore", "triangle inequality", provenance="classic"),
+...     source=Source.classic("folklore", "triangle inequality"),
 ...     verdict=Always(rtol=0.0),
 ...     instances=lambda: pairs,
 ...     evaluate=lambda ab: Measurement(abs(sum(ab)), abs(ab[0]) + abs(ab[1])),
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from hypothesis import Phase, find, given
 from hypothesis import seed as seeded
+from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from sparsetheory.proofs_checks.examples import example_settings, nothing_stored
@@ -43,7 +44,7 @@ from sparsetheory.proofs_checks.verdicts import Always, Judgement, State, Verdic
 if TYPE_CHECKING:
     from sparsetheory.proofs_checks.result import ClaimResult
 
-__all__ = ["Claim", "Measurement", "Source", "Sweep"]
+__all__ = ["Claim", "Measurement", "Reversed", "Source", "Sweep"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,21 @@ class Source:
     item: str
     arxiv: str | None = None
     provenance: Literal["paper", "authors' code", "classic", "ours", "measured"] = "paper"
+
+    @classmethod
+    def classic(cls, who: str, item: str) -> "Source":
+        """Cite known theory: who proved it, and what it is called."""
+        return cls(who, item, provenance="classic")
+
+    @classmethod
+    def ours(cls, item: str) -> "Source":
+        """Cite a derivation of this package, which the docstring of the claim's measurement gives."""
+        return cls("sparsetheory", item, provenance="ours")
+
+    @classmethod
+    def measured(cls, item: str) -> "Source":
+        """Cite an observation of this package: what the sweep of the claim shows, and nobody has proved."""
+        return cls("sparsetheory", item, provenance="measured")
 
     @property
     def citation(self) -> str:
@@ -113,6 +129,23 @@ class Sweep:
     bound_label: str = "bound"
     y_label: str = ""
 
+    def instances(self) -> SearchStrategy[Any]:
+        """Return a strategy that draws what the sweep draws: any of its values, with any seed."""
+        return st.builds(
+            lambda value, seed: self.draw(np.random.default_rng(seed), value),
+            st.sampled_from(self.values),
+            st.integers(0, 2**32 - 1),
+        )
+
+
+@dataclass(frozen=True)
+class Reversed:
+    """The near miss that turns the inequality round: the bound is at most what was measured."""
+
+    def of(self, measurement: Measurement) -> Measurement:
+        """Return the measurement of the reversed inequality, on the same scale."""
+        return Measurement(measurement.bound, measurement.measured, measurement.scale)
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -128,14 +161,15 @@ class Claim:
         Citation and provenance.
     verdict : Verdict
         How measurements decide.
-    instances : callable
-        Returns a hypothesis strategy of small, adversarial, shrinkable instances.
     evaluate : callable
         Measures one instance.
-    near_miss : float or callable
+    near_miss : float, Reversed or callable
         A wrong claim close to this one, which the verdict must refute: the bound times a factor (below one,
-        or above one for a lower bound), or another `evaluate` that makes a plausible mistake. It proves that the check
-        can fail.
+        or above one for a lower bound), the reversed inequality, or another `evaluate` that makes a plausible mistake.
+        It proves that the check can fail.
+    instances : callable, optional
+        Returns a hypothesis strategy of small, adversarial, shrinkable instances; by default the instances of the
+        sweep.
     sweep : Sweep, optional
         The bound plot. Claims without one are checked on instances only.
     summary : str, optional
@@ -146,14 +180,22 @@ class Claim:
     statement: str
     source: Source
     verdict: Verdict
-    instances: Callable[[], SearchStrategy[Any]]
     evaluate: Callable[[Any], Measurement]
-    near_miss: float | Callable[[Any], Measurement]
+    near_miss: float | Reversed | Callable[[Any], Measurement]
+    instances: Callable[[], SearchStrategy[Any]] = None  # type: ignore[assignment]
     sweep: Sweep | None = None
     summary: str = ""
 
+    def __post_init__(self) -> None:
+        if self.instances is None:
+            if self.sweep is None:
+                raise ValueError(f"claim {self.name!r} must have instances or a sweep to draw them from")
+            object.__setattr__(self, "instances", self.sweep.instances)
+
     def evaluate_near_miss(self, instance: Any) -> Measurement:
         """Measure an instance against the wrong claim."""
+        if isinstance(self.near_miss, Reversed):
+            return self.near_miss.of(self.evaluate(instance))
         if callable(self.near_miss):
             return self.near_miss(instance)
         return self.evaluate(instance).with_bound(self.near_miss)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,7 +24,7 @@ class Measurement:
         Further curves for the plot of a sweep.
     also : tuple of (str, str)
         Further inequalities of the theorem: the first named value is at most the second. Names are "bound" and the
-        keys of `extras`.
+        keys of `extras`. :meth:`chain` and :meth:`and_chain` write them.
     """
 
     measured: float
@@ -31,6 +32,43 @@ class Measurement:
     scale: float | None = None
     extras: Mapping[str, float] = field(default_factory=dict)
     also: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def chain(
+        cls, measured: float, bound: float, further: Mapping[str, float], scale: float | None = None
+    ) -> "Measurement":
+        """State a chain of inequalities: ``measured <= bound <= first of further <= second <= ...``.
+
+        Parameters
+        ----------
+        measured, bound : float
+            Where the chain starts.
+        further : mapping of str to float
+            What follows, by the names that the plot of a sweep shows.
+        scale : float, optional
+            As in the class.
+
+        Returns
+        -------
+        Measurement
+
+        Examples
+        --------
+        >>> Measurement.chain(1.0, 2.0, {"loose bound": 3.0, "looser bound": 2.5}).excess()
+        0.25
+        """
+        names = ["bound", *further]
+        return cls(measured, bound, scale, further, tuple(pairwise(names)))
+
+    def and_chain(self, values: Mapping[str, float]) -> "Measurement":
+        """Add another chain of inequalities: each of the values is at most the next one.
+
+        Examples
+        --------
+        >>> Measurement(1.0, 2.0).and_chain({"lower end": 0.0, "upper end": 1.0}).excess()
+        0.0
+        """
+        return replace(self, extras={**self.extras, **values}, also=(*self.also, *pairwise(values)))
 
     @classmethod
     def worst(cls, measured: ArrayLike, bound: ArrayLike, scale: float | None = None) -> "Measurement":

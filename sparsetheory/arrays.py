@@ -76,9 +76,9 @@ def finite_array(name: str, value: Any, ndim: int | None = None) -> FloatArray:
         array = np.asarray(value)
         array = array if array.dtype == np.float32 else array.astype(np.float64, casting="same_kind")
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of real numbers, got {value!r}") from error
+        raise ValueError(f"{name} must be an array of real numbers; got {value!r}") from error
     if ndim is not None and array.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes, got shape {array.shape}")
+        raise ValueError(f"{name} must have {ndim} axes; got shape {array.shape}")
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     return array

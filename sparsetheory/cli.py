@@ -235,6 +235,24 @@ def list_claims(
 
 
 @app.command()
+def show(
+    claim: Annotated[str, typer.Argument(metavar="CLAIM", help="The name of one claim.")],
+    out: Annotated[Path, typer.Option(help="Folder with the results of earlier runs.")] = Path("results"),
+) -> None:
+    """Show one claim: its statement, why it holds, the near miss that must fail, and the last result."""
+    from sparsetheory.experiments.display.claim_page import claim_page
+    from sparsetheory.experiments.display.terminal import make_console
+    from sparsetheory.experiments.storage.records import ClaimRecord, read_records
+    from sparsetheory.proofs_checks.registry import find_claims
+
+    found = _checked(find_claims, [claim])
+    if len(found) > 1:
+        _fail(f"{claim!r} matches {len(found)} claims: {', '.join(each.name for each in found)}")
+    record = read_records(out).get(found[0].name)
+    make_console().print(claim_page(found[0], record if isinstance(record, ClaimRecord) else None))
+
+
+@app.command()
 def bench(
     files: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="All by default.")] = None,
 ) -> None:

@@ -5,6 +5,7 @@ the argument, what was given, and what is needed. Functions call :meth:`Constrai
 constraint for each of their parameters in ``_constraints`` and call :func:`check_parameters` when they are fitted.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -138,13 +139,15 @@ class Real(Constraint):
     def accepts(self, value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, AnyReal):
             return False
-        # Compared as it is: an integer may be too large for a float. NumPy would round limits to its own precision.
-        number: Any = value.item() if isinstance(value, np.generic) else value
-        if not abs(number) <= float(np.finfo(np.float64).max):
+        try:
+            number = float(value)
+        except OverflowError:  # an integer beyond the range of double precision
+            return False
+        if not math.isfinite(number):
             return False
         above = number >= self.low if self.closed in ("both", "left") else number > self.low
         below = number <= self.high if self.closed in ("both", "right") else number < self.high
-        return bool(above and below)
+        return above and below
 
     def convert(self, value: Any) -> float:
         return float(value)
@@ -236,10 +239,9 @@ class Array(Constraint):
     def accepts(self, value: Any) -> bool:
         if value is None or isinstance(value, str | bytes | Mapping):
             return False
-        if hasattr(value, "tocsr") or isinstance(value, np.ndarray):
-            return value.dtype.kind in "biufc"
         try:
-            return np.asarray(value).dtype.kind in "biufc"
+            dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+            return np.dtype(dtype).kind in "biufc"
         except (TypeError, ValueError):
             return False
 
@@ -323,7 +325,7 @@ class _Jobs(Constraint):
 
 class _Seed(Constraint):
     def __str__(self) -> str:
-        return "None, an integer of at least 0, a Generator or a RandomState"
+        return "None, an int of at least 0, a Generator or a RandomState"
 
     def accepts(self, value: Any) -> bool:
         if value is None or isinstance(value, np.random.Generator | np.random.RandomState):

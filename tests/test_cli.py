@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,8 +66,53 @@ def test_in_a_pipe_a_claim_is_one_line(monkeypatch):
 def test_on_a_terminal_the_list_is_a_table(monkeypatch):
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     monkeypatch.setattr(sys.modules["sparsetheory.cli"], "_is_terminal", lambda: True)
-    output = sparsetheory("list", "toys.norms").output
-    assert "source and statement" in output
+    output = re.sub(r"\x1b\[\d+m", "", sparsetheory("list", "toys.norms").output)
+    assert output.split() == [
+        "name",
+        "verdict",
+        "provenance",
+        "source",
+        "toys.norms",
+        "Always",
+        "classic",
+        "folklore,",
+        "norms",
+        "<of>",
+        "[vectors]",
+    ]
+
+
+@pytest.mark.parametrize("width", [30, 60, 100])
+def test_on_any_terminal_a_claim_is_one_line(monkeypatch, width):
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    monkeypatch.setattr(sys.modules["sparsetheory.cli"], "_is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = re.sub(r"\x1b\[\d+m", "", sparsetheory("list").output).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["toys.norms", "toys.energy", "toys.triangle", "toys.letters"]
+
+
+def test_show_says_all_that_is_known():
+    output = sparsetheory("show", "toys.norms").output
+    assert "‖x‖_∞ ≤ ‖x‖_2" in output
+    assert "folklore, norms <of> [vectors] [classic]" in output
+    assert "Swapped norms." in output
+    assert "None in this folder" in output
+    assert "size: 2, 8, 32; 4 trials a value" in output
+    assert "The bound times 2." in sparsetheory("show", "toys.energy").output
+
+
+def test_show_knows_the_last_result():
+    assert sparsetheory("reproduce", "--n-jobs", "1", "toys.norms", "--out", "kept").exit_code == 0
+    output = sparsetheory("show", "toys.norms", "--out", "kept").output
+    assert "holds: no counterexample" in output
+    assert "quick profile, seed 0" in output
+
+
+def test_show_wants_one_claim():
+    result = sparsetheory("show", "toys.*")
+    assert result.exit_code == 2
+    assert "'toys.*' matches 3 claims: toys.norms, toys.energy, toys.triangle" in result.output
+    assert "did you mean toys.norms" in sparsetheory("show", "toys.norm").output
 
 
 def test_list_as_json():
@@ -175,7 +221,8 @@ def test_a_terminal_without_unicode_gets_the_report_and_the_table(tmp_path):
         "from dataclasses import replace\n"
         "from pathlib import Path\n"
         "from toys.toy_claims import energy\n"
-        "from sparsetheory.experiments import figures, job\n"
+        "from sparsetheory.experiments.display import figures\n"
+        "from sparsetheory.experiments import job\n"
         "figures.find_spec = lambda name: None\n"
         "job.reproduce([replace(energy, name='toys.größe')], out=Path('r'))\n"
     )
@@ -188,7 +235,7 @@ def test_a_terminal_without_unicode_gets_the_report_and_the_table(tmp_path):
     assert (tmp_path / "r" / "report.html").exists()
 
 
-@pytest.mark.parametrize("command", ["reproduce", "check", "list"])
+@pytest.mark.parametrize("command", ["reproduce", "check", "list", "show"])
 def test_a_mistyped_name_gets_the_closest_ones(command):
     for typed in ("toys.nroms", "norms"):
         result = sparsetheory(command, typed)
@@ -259,7 +306,10 @@ def test_check_of_nothing_that_can_be_checked_is_an_error():
 def test_no_workers_are_refused_in_one_line(command):
     result = sparsetheory(command, "--n-jobs", "0")
     assert result.exit_code == 2
-    assert result.output.splitlines()[-1] == "Error: n_jobs must be None or an integer other than 0; got 0"
+    assert (
+        result.output.splitlines()[-1]
+        == "Error: n_jobs must be None or an integer other than 0, up to a million; got 0"
+    )
 
 
 def test_a_seed_draws_other_instances(monkeypatch):

@@ -1,4 +1,4 @@
-"""Every block of code in the README runs, and prints what its comments say."""
+"""Every block of code in the README and the pages of docs/ runs, and prints what its comments say."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+ROOT = Path(__file__).resolve().parent.parent
+_BLOCK = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
+BLOCKS = _BLOCK.findall((ROOT / "README.md").read_text())
+# The blocks of a page build on each other.
+PAGES = {page.stem: "\n".join(_BLOCK.findall(page.read_text())) for page in sorted((ROOT / "docs").glob("*.md"))}
+CODE = {**{str(number): block for number, block in enumerate(BLOCKS)}, **{k: v for k, v in PAGES.items() if v}}
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]\d+)?")
 
 
@@ -18,11 +22,11 @@ def _promises(code):
     return words, [float(number) for number in _NUMBER.findall(comments)]
 
 
-@pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
+@pytest.mark.parametrize("code", CODE.values(), ids=CODE)
 def test_code_runs(code, capsys):
     words, numbers = _promises(code)
     assert words or numbers
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
     printed = capsys.readouterr().out
     for word in words:
         assert re.search(rf"(?:^|\s){re.escape(word)}(?:\s|$)", printed), word

@@ -50,7 +50,7 @@ def _best_change(
 def greedy_l0(
     gram: FloatArray,
     rows: FloatArray,
-    warm: FloatArray,
+    starts: FloatArray,
     alpha: float,
     roundings: FloatArray,
     least: FloatArray,
@@ -64,10 +64,10 @@ def greedy_l0(
         Inner products of unit columns, C-ordered; single or double precision, which all arithmetic keeps.
     rows : ndarray of shape (n_samples, n)
         Correlations of the columns with each signal; overwritten by the codes.
-    warm : ndarray of shape (n_samples, n) or (0, n)
+    starts : ndarray of shape (n_samples, n) or (0, n)
         Codes to start from; without rows, zero.
     alpha : float
-        Price of a coefficient.
+        Cost of a coefficient that is not zero.
     roundings : ndarray of shape (n_samples,)
         Gains of this size, by a coefficient that appears or vanishes, are rounding.
     least : ndarray of shape (n_samples,)
@@ -91,18 +91,21 @@ def greedy_l0(
     active, moves = np.empty(n, np.int64), np.zeros(rows.shape[0], np.int64)
     for t in range(rows.shape[0]):
         count, fresh, stale = 0, True, True
-        if warm.shape[0] > 0:
+        if starts.shape[0] > 0:
             for j in range(n):
-                if warm[t, j] != 0:
-                    active[count], code[j] = j, warm[t, j]
+                if starts[t, j] != 0:
+                    active[count], code[j] = j, starts[t, j]
                     count += 1
         while True:
+            # Invariant: `correlations` are those of the residual. They are computed from nothing at the start, and once
+            # more before the end if the support has changed, so that rounding errors of many changes do not decide.
             if stale:
                 correlations[:] = rows[t]
                 for p in range(count):
                     _move(correlations, gram[active[p]], code[active[p]], scores)
                 index, square = _move(correlations, gram[0], zero, scores)
                 fresh, stale = True, False
+            # The best change of an active coefficient, and the best entry, which is that of the largest correlation.
             slot, target, gain = _best_change(code, correlations, active, count, alpha, roundings[t])
             entry = half * square - alpha - roundings[t]
             if max(gain, entry) <= least[t]:

@@ -1,9 +1,19 @@
 """Local search for ``|x - D c|^2 / 2 + alpha #{c != 0}`` by the best addition or removal of one atom.
 
-Between moves the code is least squares on its support. The support is seen through an orthonormal basis of its span:
-one row per direction q, which holds the inner products of q with all atoms, and the coefficients with which q
-contributes to the entries of the code. So an addition appends one row, and a removal reflects the basis so that one
-direction alone carries what the others do not reach, and drops it: no factor is computed anew.
+Between moves the code is least squares on its support. The support is seen through an orthonormal basis q_1, q_2, ...
+of its span, one row per direction in each of two arrays: `inner` holds the inner products ``q'd_i`` with all atoms,
+`dual` the coefficients of q in the atoms of the support, and ``along`` the inner product ``q'x``. Then, with r for the
+residual,
+
+- what is left of the square of atom i outside the span is ``left_i = |d_i|^2 - sum_q (q'd_i)^2``;
+- the addition of atom i lowers half the squared residual by ``(d_i'r)^2 / (2 left_i)``;
+- entry j of the code is ``c_j = sum_q dual_qj along_q``, and its removal raises half the squared residual by
+  ``c_j^2 / (2 sum_q dual_qj^2)``, because ``sum_q dual_qj^2`` is the diagonal of the inverse Gram matrix.
+
+An addition appends one direction: the new atom less its projection on the span, divided by the root of `left`. A
+removal reflects the basis so that the last direction alone carries what the other atoms do not reach, and drops it. So
+no factor is computed anew: with k atoms of n an addition costs about ``2 k n`` operations, a removal twice as many, and
+the choice of a move O(n + k^2).
 """
 
 import numpy as np
@@ -42,7 +52,7 @@ def _append(
     left: FloatArray,
     dependent: float,
 ) -> bool:
-    """Add one atom to a support of `size`, unless what is left of it is a smaller share than `dependent`."""
+    """Add one atom to a support of `size`, unless what is left of it is a smaller fraction than `dependent`."""
     one = inner.dtype.type(1)
     rest = gram[index, index]
     for p in range(size):
@@ -51,6 +61,8 @@ def _append(
     if rest <= dependent * gram[index, index]:
         left[index] = rest
         return False
+    # The new direction is (atom - sum of weights times directions) / root of the rest: inner products with all atoms,
+    # and coefficients in the atoms of the support, are the same combination of rows.
     scale = one / np.sqrt(rest)
     for p in range(size):
         weights[p] *= -scale
@@ -63,6 +75,7 @@ def _append(
     dual[:size, size] = 0
     _combine(code[:size], weights, dual, size)
     code[size] = scale
+    # The signal along the new direction; all correlations and all that is left of atoms follow.
     value = correlations[index] * scale
     along[size] = value
     for j in range(row.size):
@@ -77,9 +90,9 @@ def _reflect(rows: FloatArray, weights: FloatArray, factor: float, size: int, sp
     spare[:] = 0
     _combine(spare, weights, rows, size)
     for p in range(size):
-        share, row = weights[p] * factor, rows[p]
+        amount, row = weights[p] * factor, rows[p]
         for j in range(spare.size):
-            row[j] -= share * spare[j]
+            row[j] -= amount * spare[j]
 
 
 @kernel(fastmath=True)
@@ -102,7 +115,9 @@ def _drop(
     scale = one / np.sqrt(norm)
     for p in range(size):
         weights[p] = dual[p, slot] * scale
-    # The reflection along `weights` takes the column of the slot to the last direction.
+    # The column of the slot in `dual` is normal to the span of the other atoms. A Householder reflection along
+    # `weights`, which are that unit column plus or minus the last unit vector, takes it to the last direction. The sign
+    # is the one that does not cancel.
     weights[last] += one if weights[last] >= 0 else -one
     factor = one / abs(weights[last])
     _reflect(inner, weights, factor, size, spare)
@@ -114,6 +129,7 @@ def _drop(
     for p in range(size):
         along[p] -= total * weights[p]
         dual[p, slot] = dual[p, last]
+    # Without the last direction the residual has more along it, and so have the atoms.
     value, row = along[last], inner[last]
     for j in range(row.size):
         correlations[j] += value * row[j]
@@ -192,7 +208,7 @@ def _build(
 def single_best_replacement(
     gram: FloatArray,
     rows: FloatArray,
-    warm: FloatArray,
+    starts: FloatArray,
     alpha: float,
     roundings: FloatArray,
     capacity: int,
@@ -208,19 +224,19 @@ def single_best_replacement(
         Inner products of atoms, C-ordered; single or double precision, which all arithmetic keeps.
     rows : ndarray of shape (n_samples, n)
         Correlations of the atoms with each signal; overwritten by the codes.
-    warm : ndarray of shape (n_samples, n) or (0, n)
+    starts : ndarray of shape (n_samples, n) or (0, n)
         The search starts from the supports of these codes; without rows, from nothing.
     alpha : float
-        Price of an atom.
+        Cost of an atom.
     roundings : ndarray of shape (n_samples,)
-        By as much a gain may be wrong, times the share of its square that an atom has left outside the others.
+        By as much a gain may be wrong, over the fraction of its square that an atom has left outside the others.
     capacity : int
         Most atoms per code, at least 1.
     max_moves : int
         Most moves per signal.
     dependent : float
-        Atoms of which at most this share of the square is left outside the span of the support are not added; the root
-        of the machine precision.
+        Atoms of which at most this fraction of the square is left outside the span of the support are not added; the
+        root of the machine precision.
     blind : ndarray of shape (n_samples,)
         Overwritten by whether atoms beside the code were not tried for that reason, though there was room.
 
@@ -245,9 +261,9 @@ def single_best_replacement(
     moves = np.zeros(rows.shape[0], np.int64)
     for t in range(rows.shape[0]):
         size = 0
-        if warm.shape[0] > 0:
+        if starts.shape[0] > 0:
             for j in range(n):
-                if warm[t, j] != 0:
+                if starts[t, j] != 0:
                     chosen[size] = j
                     size += 1
         fresh, stale, limit, best = True, True, dependent, -rows.dtype.type(np.inf)
@@ -263,11 +279,14 @@ def single_best_replacement(
                     _best_removal(dual, along, chosen, gram, roundings[t], values, size)
                     break
                 best = worth
+            # The cheapest removal gains alpha less its rise, the best addition its fall less alpha.
             slot, rise = _best_removal(dual, along, chosen, gram, roundings[t], values, size)
             index, fall = -1, zero
             if size < capacity:
                 index, fall = _best_addition(correlations, left, gram, dependent, roundings[t], scores)
             if rise >= alpha and fall <= alpha:
+                # Nothing gains. If atoms were removed, what is kept has rounding errors: look once more with a new
+                # basis.
                 if fresh:
                     break
                 stale = True

@@ -1,7 +1,13 @@
 """Penalties by their pieces: a table of few numbers per atom from which compiled loops read slope and bend.
 
 Between two kinks all penalties but l^q and the logarithm are quadratic in v = abs(x), with derivative
-``slope - bend v``: at most two such pieces, and a constant beyond.
+``slope - bend v``: at most two such pieces, and a constant beyond. On a piece the objective of a code is a quadratic,
+of which a Newton step finds the stationary point at once; it is the minimum as long as no coefficient leaves its piece.
+Hence a solver needs, per coefficient, the line that the derivative follows, and how far. For l^q and the logarithm the
+line is the tangent of the derivative at x. It is right near x alone, so the solver guards steps along it.
+
+The derivative is odd, so for x < 0 offset and bounds are mirrored. That a penalty may be infinite below zero changes
+nothing here: every piece ends at zero, where coefficients leave the active set and do not change sign.
 """
 
 from typing import NamedTuple
@@ -22,6 +28,8 @@ class PenaltyTable(NamedTuple):
     ----------
     kind : int
         Tag of the penalty; that of l0 stands for CEL0 where coordinate steps are the same.
+    positive : bool
+        Whether coefficients must be at least zero.
     quadratic : bool
         Whether the penalty is quadratic between kinks.
     convex : bool
@@ -33,12 +41,14 @@ class PenaltyTable(NamedTuple):
     steps : ndarray of shape (n,)
         One over the squared norm of each atom.
     thresholds : ndarray of shape (n,)
-        How large a correlation with the residual may be while zero is the best coefficient.
+        How large a correlation with the residual may be while zero is the best coefficient; with `positive` it may
+        also be as negative as it likes.
     pieces : ndarray of shape (n, 6)
         First kink, second kink; slope and bend up to the first, slope and bend up to the second.
     """
 
     kind: int
+    positive: bool
     quadratic: bool
     convex: bool
     jumps: bool

@@ -1,4 +1,20 @@
-"""Newton steps on the nonzero coefficients of a code, from one kink of the penalty to the next."""
+"""Newton steps on the nonzero coefficients of a code, from one kink of the penalty to the next.
+
+On the piece where a coefficient lies, the derivative of its penalty is ``offset + bend x``: exactly where the penalty
+is piecewise quadratic, else as its tangent at the present coefficient. With r for the correlations with the residual,
+the negative gradient of the objective is
+
+    slope = r - offset - bend x,
+
+and the Newton step is ``move = (G + diag(bend))^-1 slope``, G the Gram matrix of the active atoms. Penalties that are
+not convex have negative bends. A coefficient takes part only as long as the matrix stays positive definite with it, so
+the step is one of descent; the others wait for coordinate steps.
+
+A step is cut where the first coefficient reaches the end of its piece. Up to there a piecewise quadratic objective is
+the quadratic itself, and falls. For other penalties :func:`_bounded` shortens the step until it certainly falls.
+
+O(k^2) operations per step on k active atoms, and O(k^2) for each coefficient whose piece has changed.
+"""
 
 import math
 from typing import NamedTuple
@@ -14,7 +30,8 @@ from sparsetheory.typing import BoolArray, FloatArray, Int64Array
 __all__ = ["AT_KINK", "ELSEWHERE", "OPTIMAL", "BentAtoms", "enter", "newton", "prune", "reserve_bent"]
 
 
-# Bends that change by less than this times the squared norm of the atom stay in the inverse as they are.
+# Second derivatives of the penalty, the bends, that change by less than this times the squared norm of the atom stay in
+# the inverse as they are.
 _LITTLE = 0.02
 # How a Newton step ends: at a kink of the penalty, elsewhere, or at a point that no coordinate step improves.
 AT_KINK, ELSEWHERE, OPTIMAL = range(3)
@@ -24,7 +41,8 @@ class BentAtoms(NamedTuple):
     """Active atoms in any order, and scratch space. Lengths are the capacity, but for the last four.
 
     `inverse` belongs to ``gram + diag(bend)``, without the coefficients that would make this indefinite. `offset`,
-    `bend`, `low` and `high` describe the piece of the penalty on which a coefficient lies. `weight` is zero, or for an
+    `bend`, `low` and `high` describe the piece of the penalty on which a coefficient lies: its derivative there is
+    ``offset + bend x``, and its ends are `low` and `high`. `weight` is zero, or for an
     atom that depends on others, how many of their rounding errors come together in its correlation.
     """
 
@@ -113,7 +131,12 @@ def _put_in(j: int, dependent: float, a: BentAtoms, size: int) -> None:
 
 @inlined
 def _bend_by(j: int, change: float, dependent: float, a: BentAtoms, size: int) -> None:
-    """Account for another bend of coefficient number j, or take it out if the matrix would be indefinite."""
+    """Account for another bend of coefficient number j, or take it out if the matrix would be indefinite.
+
+    A change c of a diagonal entry is one of rank one: with b for the column of the inverse, the new inverse is the old
+    one less ``c / (1 + c b_j)`` times the square of b (Sherman and Morrison), and stays positive definite if and only
+    if ``1 + c b_j`` is positive.
+    """
     one, own = a.x.dtype.type(1), a.inverse[j, j]
     if one + change * own > dependent * a.gram[j, j] * own:
         for l in range(padded(size)):
@@ -127,11 +150,13 @@ def _bend_by(j: int, change: float, dependent: float, a: BentAtoms, size: int) -
 def _direct(p: PenaltyTable, dependent: float, a: BentAtoms, size: int) -> bool:
     """Write the slope of the objective and the Newton step; return whether all coefficients take part."""
     whole, little = True, a.x.dtype.type(_LITTLE)
+    # Pieces first: those that their coefficients have left, all of them where the penalty is not quadratic.
     for j in range(size):
         if a.x[j] < a.low[j] or a.x[j] > a.high[j] or not p.quadratic:
             offset, bend, a.low[j], a.high[j] = piece_at(p, a.atoms[j], a.x[j])
             change, taken = bend - a.bend[j], a.inverse[j, j] > 0
             if taken and not p.quadratic and abs(change) <= little * a.gram[j, j]:
+                # The old bend serves as well if the line still passes through the derivative at the coefficient.
                 offset += change * a.x[j]
             else:
                 a.bend[j] = bend
@@ -149,7 +174,7 @@ def _direct(p: PenaltyTable, dependent: float, a: BentAtoms, size: int) -> bool:
 
 @inlined
 def _cut(a: BentAtoms, size: int) -> tuple[np.floating, int, np.floating]:
-    """Return which share of the step reaches the first kink, and which coefficient is there, and the kink."""
+    """Return which fraction of the step reaches the first kink, and which coefficient is there, and the kink."""
     share, out, end = a.x.dtype.type(1), -1, a.x.dtype.type(0)
     for j in range(size):
         to = a.x[j] + a.move[j]
@@ -163,11 +188,11 @@ def _cut(a: BentAtoms, size: int) -> tuple[np.floating, int, np.floating]:
 
 @inlined
 def _bounded(p: PenaltyTable, share: np.floating, a: BentAtoms, size: int) -> np.floating:
-    """Return a share of the step that lowers the objective where the penalty is not quadratic.
+    """Return a fraction of the step that lowers the objective where the penalty is not quadratic.
 
-    It is concave in the absolute value, below its tangents, so a share t of a step d changes the objective by at most
-    ``t^2 d'Gd / 2 - t s'd`` with the slope s; and ``d'Gd = s'd - bend'd^2``. Where that does not allow for the given
-    share, the objective itself may.
+    The penalty is concave in the absolute value, below its tangents, so a fraction t of a step d changes the objective
+    by at most ``t^2 d'Gd / 2 - t s'd`` with the slope s; and ``d'Gd = s'd - bend'd^2``. The bound is negative up to
+    twice `safe`. Where it does not allow for the given fraction, the objective itself is compared.
     """
     half, along, bent = a.x.dtype.type(0.5), a.x.dtype.type(0), a.x.dtype.type(0)
     for j in range(size):
@@ -187,6 +212,8 @@ def _bounded(p: PenaltyTable, share: np.floating, a: BentAtoms, size: int) -> np
 @block
 def newton(p: PenaltyTable, limit: float, dependent: float, a: BentAtoms, size: int) -> int:
     """Take the part of a Newton step that certainly lowers the objective; return how it ended."""
+    # The step, the fraction of it up to the first kink, and, where the penalty is not quadratic, a fraction that is
+    # safe.
     whole = _direct(p, dependent, a, size)
     share, out, end = _cut(a, size)
     if not p.quadratic:
@@ -196,8 +223,12 @@ def newton(p: PenaltyTable, limit: float, dependent: float, a: BentAtoms, size: 
         # A little beyond the kink, where the next step sees the other piece.
         beyond = type(end)(2) * np.finfo(type(end)).eps * abs(end)
         end += math.copysign(beyond, a.move[out])
+    # Coefficients move, and the correlations of the active atoms with them.
     for j in range(size):
         to = a.x[j] + share * a.move[j] if j != out else end
+        if p.positive:
+            # Rounding may lead another coefficient beyond its own kink at zero.
+            to = max(to, a.x.dtype.type(0))
         a.move[j] = to - a.x[j]
         a.x[j] = to
     times(a.gram, size, a.move, a.column)
@@ -205,6 +236,8 @@ def newton(p: PenaltyTable, limit: float, dependent: float, a: BentAtoms, size: 
         a.r[j] -= a.column[j]
     if out >= 0:
         return AT_KINK if whole else ELSEWHERE
+    # The whole step of a convex quadratic, without a kink on the way, ends at its minimiser: no sweep is needed to
+    # know.
     optimal = whole and p.quadratic and p.convex
     for j in range(size):
         optimal = optimal and abs(a.r[j] - a.offset[j] - a.bend[j] * a.x[j]) <= limit

@@ -1,4 +1,10 @@
-"""Active atoms of a Lasso code with the signs of their coefficients, and what happens to them between two passes."""
+"""Active atoms of a Lasso code with the signs of their coefficients, and what happens to them between two passes.
+
+Invariants between calls: `inverse` is the inverse of the Gram matrix of ``atoms[:size]``; ``excess`` is
+``r - alpha sign`` of these atoms for the present coefficients `x`; the correlations of all atoms are those of the
+coefficients in `before`. Changes by atoms that have left are kept in the first entries of `which` and `amounts`, and
+`pending` is their number.
+"""
 
 import math
 from typing import NamedTuple
@@ -92,9 +98,12 @@ def leave(out: int, a: SignedAtoms, size: int, pending: int) -> tuple[int, int]:
 def exchange(gram: FloatArray, i: int, signed: float, alpha: float, a: SignedAtoms, size: int) -> tuple[int, int]:
     """Let atom i, a combination of active ones, replace one of them; return the new counts.
 
-    Coefficients move along the combination until the first one is zero, if that lowers the objective. The fit stays,
-    and where active atoms are at ``r = alpha sign``, the l1 norm falls, because the correlation of atom i is beyond
-    alpha.
+    Let ``A_i = sum_j w_j A_j`` over the active atoms, w as :func:`distance` writes it. For t > 0, the coefficient
+    ``t towards`` of atom i and ``x_j - t towards w_j`` of the others give the same fit. The correlation of atom i is
+    ``sum_j w_j r_j``, so that with ``r_j = alpha sign_j + excess_j`` the l1 norm falls with t at the rate
+    ``(|r_i| - sum_j towards w_j excess_j) / alpha - 1``. Its sign is that of `rate` below; it is positive where active
+    atoms are optimal, because the correlation of atom i is beyond alpha. The move goes on until the first coefficient
+    is zero. That atom leaves, and atom i takes its place.
     """
     distance(gram, i, a, size)
     towards = math.copysign(a.x.dtype.type(1), signed)
@@ -104,10 +113,10 @@ def exchange(gram: FloatArray, i: int, signed: float, alpha: float, a: SignedAto
         rate -= towards * a.column[j] * a.excess[j]
         most = max(most, abs(a.column[j]))
     for j in range(size):
-        share = towards * a.column[j]
-        # Shares that are rounding errors say nothing about the way to zero.
-        if share * a.sign[j] > nothing * most and abs(a.x[j] / share) < length:
-            out, length = j, abs(a.x[j] / share)
+        weight = towards * a.column[j]
+        # Weights that are rounding errors say nothing about the way to zero.
+        if weight * a.sign[j] > nothing * most and abs(a.x[j] / weight) < length:
+            out, length = j, abs(a.x[j] / weight)
     if out < 0 or rate <= 0:
         return size, 0
     for j in range(size):
@@ -119,9 +128,14 @@ def exchange(gram: FloatArray, i: int, signed: float, alpha: float, a: SignedAto
 
 @block(fastmath=True)
 def descend(a: SignedAtoms, size: int, pending: int) -> tuple[int, int]:
-    """Move to the minimiser for the given signs; atoms whose coefficient reaches zero leave. Return the new counts."""
+    """Move to the minimiser for the given signs; atoms whose coefficient reaches zero leave. Return the new counts.
+
+    O(k^2) operations for each move, of which there is one more than atoms leave.
+    """
     zero, one = a.x.dtype.type(0), a.x.dtype.type(1)
     while True:
+        # The whole step leads to the minimiser. Only up to the first coefficient that reaches zero is the quadratic
+        # with these signs the objective.
         times(a.inverse, size, a.excess, a.step)
         out, length = -1, one
         for j in range(size):
@@ -129,6 +143,7 @@ def descend(a: SignedAtoms, size: int, pending: int) -> tuple[int, int]:
                 reach = -a.x[j] / a.step[j] if a.step[j] * a.sign[j] < zero else zero
                 if out < 0 or reach < length:
                     out, length = j, reach
+        # A part of the step removes that part of the violations, because ``G step`` is their vector.
         for j in range(size):
             a.x[j] += length * a.step[j]
             a.excess[j] *= one - length

@@ -2,6 +2,15 @@
 
 It fills the leading block of a square array whose side is a multiple of eight, and all else is zero, so that loops may
 run over whole groups of eight. A row and column of zeros inside the block stand for an index that is left out.
+
+All updates add a multiple of an outer square, O(size^2) operations. With B the inverse of M, a new column m and
+diagonal entry d of M, ``u = B m`` and the Schur complement ``left = d - m'u``, the bordered inverse is
+
+    [ B + u u' / left    -u / left ]
+    [     -u' / left      1 / left ],
+
+that is B with a row of zeros, plus the square of ``(u, -1)`` over `left`. Removal goes the same way back: with b for
+the column of the index, ``B - b b' / b_index`` has zeros in its row and is the inverse of what is left of M.
 """
 
 from sparsetheory.numba_kernels.inlined import inlined

@@ -1,10 +1,19 @@
 """Sparse codes of many signals on one Gram matrix, by coordinate and Newton steps on an active set, for any penalty.
 
 A coordinate step gives one coefficient its best value while the others stay: ``x_i <- prox(x_i + r_i / h_i)`` with step
-``1 / h_i``, where r are the correlations of the atoms with the residual and ``h_i`` is the squared norm of atom i. One
-pass lets in atoms for which zero is not best, works on the active ones alone until no coordinate step moves, and
-updates r. Coordinate steps decide which coefficients are zero; Newton steps on the others, from one kink of the penalty
-to the next, replace the slow end of their convergence. All steps lower the objective.
+``1 / h_i``, where r are the correlations of the atoms with the residual and ``h_i`` is the squared norm of atom i. That
+is exact: as a function of x_i alone, half the squared residual is ``h_i / 2`` times the squared distance from
+``x_i + r_i / h_i``, plus a constant. One pass
+
+1. lets in the atoms whose correlations are beyond their thresholds, so that zero is not best for them;
+2. works on the active atoms alone, on their own small Gram matrix, until no coordinate step moves;
+3. updates the correlations r of all atoms.
+
+Step 2 alternates. Coordinate steps decide which coefficients are zero. Newton steps on the others, from one kink of the
+penalty to the next, replace the slow end of their convergence. Every step lowers the objective or leaves it, so the
+method does not go in circles; it ends where no change of one coefficient lowers the objective, up to the tolerance.
+
+With k active atoms of n a pass costs O(n k) operations for r, and O(k^2) for each sweep and each Newton step.
 """
 
 import math
@@ -39,14 +48,21 @@ _ROUNDINGS = 8
 
 
 @inlined
-def _fold(r: FloatArray, thresholds: FloatArray, folded: FloatArray) -> np.floating:
+def _pull(correlation: float, positive: bool) -> float:
+    """Return how hard a correlation pulls its coefficient away from zero, where it may go."""
+    return correlation if positive else abs(correlation)
+
+
+@inlined
+def _fold(r: FloatArray, thresholds: FloatArray, positive: bool, folded: FloatArray) -> np.floating:
     """Write the largest excess of every four correlations a quarter of the length apart; return the largest of all."""
     quarter = r.size // 4
     first, second = r[:quarter], r[quarter : 2 * quarter]
     third, fourth = r[2 * quarter : 3 * quarter], r[3 * quarter : 4 * quarter]
     for i in range(quarter):
-        a, b = abs(first[i]) - thresholds[i], abs(second[i]) - thresholds[i + quarter]
-        c, d = abs(third[i]) - thresholds[i + 2 * quarter], abs(fourth[i]) - thresholds[i + 3 * quarter]
+        a, b = _pull(first[i], positive) - thresholds[i], _pull(second[i], positive) - thresholds[i + quarter]
+        c = _pull(third[i], positive) - thresholds[i + 2 * quarter]
+        d = _pull(fourth[i], positive) - thresholds[i + 3 * quarter]
         a = a if a > b else b
         c = c if c > d else d
         folded[i] = a if a > c else c
@@ -54,19 +70,19 @@ def _fold(r: FloatArray, thresholds: FloatArray, folded: FloatArray) -> np.float
     for i in range(quarter):
         best = max(best, folded[i])
     for i in range(4 * quarter, r.size):
-        best = max(best, abs(r[i]) - thresholds[i])
+        best = max(best, _pull(r[i], positive) - thresholds[i])
     return best
 
 
 @block
-def _admit(gram: FloatArray, r: FloatArray, thresholds: FloatArray, cut: float, a: BentAtoms, size: int) -> int:
+def _admit(gram: FloatArray, r: FloatArray, p: PenaltyTable, cut: float, a: BentAtoms, size: int) -> int:
     """Let atoms in whose excess is at least `cut`, after :func:`_fold`; return the new size, -1 if they do not fit."""
     quarter = r.size // 4
     for group in range(quarter + 1):
         tail = group == quarter
         if tail or a.folded[group] >= cut:
             for i in range(4 * quarter if tail else group, r.size if tail else 4 * quarter, 1 if tail else quarter):
-                if abs(r[i]) - thresholds[i] >= cut and not a.used[i]:
+                if _pull(r[i], p.positive) - p.thresholds[i] >= cut and not a.used[i]:
                     if size == a.x.size:
                         return -1
                     size = enter(gram, i, r.dtype.type(0), r[i], a, size)
@@ -84,7 +100,7 @@ def _sweep(first: int, p: PenaltyTable, limit: float, noise: float, a: BentAtoms
         i, h = a.atoms[j], a.gram[j, j]
         u, step = h * a.x[j] + a.r[j], p.steps[i]
         best: Any = zero
-        if abs(u) > p.thresholds[i]:
+        if _pull(u, p.positive) > p.thresholds[i]:
             # Hard thresholding keeps what it does not drop.
             kept = abs(u) * step
             best = math.copysign(kept if p.kind == L0 else beyond(p.kind, kept, step, p.alpha[i], p.shape[i]), u)
@@ -112,6 +128,8 @@ def _settle(
     """
     pending, end = 0, ELSEWHERE
     for _ in range(max_iter):
+        # After a Newton step that ended at a kink another one follows; else a sweep decides about zeros. A sweep
+        # without a move, or a Newton step to a point where no coordinate step moves, ends the work.
         moves = _sweep(first, p, limit, noise, a, size) if end == ELSEWHERE else 1
         size, pending = prune(a, size, pending)
         if moves == 0 or end == OPTIMAL:
@@ -194,20 +212,24 @@ def _solve(
     """
     done, settled, noise = 0, size == 0, a.x.dtype.type(0)
     while True:
+        # What counts as a move: more than the tolerance, and more than the rounding errors that r may carry. It carries
+        # those of the largest code since it was last computed from nothing.
         first, present = size if settled else 0, _rounding(a, size)
         noise = max(noise, present)
         limit, least = max(goal, noise), max(entry, noise / a.x.dtype.type(_ROUNDINGS))
-        beyond = _fold(r, p.thresholds, a.folded)
+        # Step 1: the atoms with the largest excess over their thresholds, and those within a fraction of it.
+        beyond = _fold(r, p.thresholds, p.positive, a.folded)
         if beyond > least:
             cut, before = min(max(share * beyond, least), beyond), size
             while True:
-                size = _admit(gram, r, p.thresholds, cut, a, size)
+                size = _admit(gram, r, p, cut, a, size)
                 if size != before or cut <= least:
                     break
                 # A loose tolerance leaves active atoms further beyond their thresholds than any that may enter.
                 cut = least
             if size < 0:
                 return size, done, False
+        # Done if no active atom moves and no other wants to enter.
         finished = settled and size == first
         if finished and noise > present + present and noise > goal and done < max_iter:
             # The correlations still carry the rounding errors of a code that was larger.
@@ -216,6 +238,7 @@ def _solve(
             continue
         if finished or done == max_iter:
             return size, done, finished
+        # Steps 2 and 3. If the old active atoms have settled, the first sweep starts at the new ones.
         size, pending, settled = _settle(first, p, limit, noise, dependent, max_iter, a, size)
         _refresh(gram, r, a, size, pending)
         done += 1
@@ -279,15 +302,15 @@ def code_descent(
     ----------
     gram : ndarray of shape (n, n)
         Gram matrix of the atoms, C-ordered; single or double precision, which all arithmetic keeps.
-    rows : ndarray of shape (m, n)
+    rows : ndarray of shape (n_samples, n)
         Correlations of the atoms with each signal, C-ordered; overwritten by the codes.
-    guesses : ndarray of shape (m, n) or (0, n)
-        Codes to start from, C-ordered.
+    guesses : ndarray of shape (n_samples, n) or (0, n)
+        Codes to start from, C-ordered; not negative where the penalty does not allow it.
     penalty : PenaltyTable
         From :func:`sparsetheory.penalties.piecewise.penalty_table`, in the same precision.
     share : float
-        Atoms enter together if their correlations are beyond the threshold by at least this share of what the largest
-        one is. Towards 1 atoms enter one by one: slower, and often better where the penalty is not convex.
+        Atoms enter together if their correlations are beyond the threshold by at least this fraction of what the
+        largest one is. Towards 1 atoms enter one by one: slower, and often better where the penalty is not convex.
     tol : float
         A code is done once no coordinate step would change any ``h_i x_i`` by more than this times the largest
         correlation of an atom with the signal, or by more than rounding errors of the code.
@@ -295,12 +318,13 @@ def code_descent(
         Nor may a correlation be beyond its threshold by more than this times the largest one. Where the penalty jumps,
         this should be next to nothing: an atom that enters there changes by the whole jump.
     dependent : float
-        Newton steps leave coefficients out of which at most this share of the squared norm is left beside the others.
+        Newton steps leave coefficients out of which at most this fraction of the squared norm is left beside the
+        others.
     max_iter : int
         Most passes per signal, and most steps per pass.
-    passes : ndarray of shape (m,)
+    passes : ndarray of shape (n_samples,)
         Overwritten by the number of passes.
-    converged : ndarray of shape (m,)
+    converged : ndarray of shape (n_samples,)
         Overwritten by whether the tolerance was met.
 
     Notes
@@ -322,7 +346,7 @@ def warmup() -> None:
     for dtype in (np.float64, np.float32):
         one: FloatArray = np.ones(2, dtype)
         guesses = np.empty((0, 2), dtype)
-        table = PenaltyTable(L0, True, False, True, one, one, one, one, np.ones((2, 6), dtype))
+        table = PenaltyTable(L0, False, True, False, True, one, one, one, one, np.ones((2, 6), dtype))
         counts, flags = np.empty(1, np.int64), np.empty(1, np.bool_)
         code_descent(
             np.eye(2, dtype=dtype), np.ones((1, 2), dtype), guesses, table, 0.5, 1e-6, 1e-6, 1e-6, 9, counts, flags

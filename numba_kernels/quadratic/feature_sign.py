@@ -1,11 +1,25 @@
 """Lasso codes of many signals on one Gram matrix, by a block active-set method.
 
-Every signal d has its own problem ``min 0.5 |d - D x|^2 + alpha |x|_1``, of which the method reads the correlations
-``D'd`` and the Gram matrix ``D'D``. It keeps active atoms with signs, the inverse of their Gram matrix, and the
-correlations r of all atoms with the residual. One pass lets the atoms in whose correlations are far above alpha, moves
-to the minimiser for the given signs, drops every atom whose coefficient reaches zero on the way, and updates r. The
-move starts from the violations ``r - alpha sign`` themselves, so that rounding errors of the inverse correct
-themselves.
+Every signal y has its own problem ``min |y - A x|^2 / 2 + alpha |x|_1`` with the atoms in the columns of A. The method
+reads the correlations ``A'y`` and the Gram matrix ``G = A'A`` alone. With ``r = A'(y - A x)``, the correlations with
+the residual, x is optimal if and only if
+
+    r_i = alpha sign(x_i)   where x_i is not zero,   and   |r_i| <= alpha   elsewhere.
+
+The method keeps the active atoms with signs s and the inverse of their Gram matrix. Given the signs, the objective is
+quadratic on the active atoms, and its minimiser is ``x + inverse (r - alpha s)``, because a step d of the active
+coefficients changes r by ``-G d``. One pass
+
+1. lets the atoms in whose correlations are far above alpha, with coefficient zero and the sign of the correlation;
+2. moves towards the minimiser for the given signs. Where a coefficient would cross zero, the move stops there and the
+   atom leaves; then the next minimiser is that of the atoms that are left;
+3. updates r for all atoms.
+
+Steps 2 and 3 never raise the objective, which until a coefficient reaches zero is the quadratic one. So no active set
+comes twice with the same signs, and the method ends. The move starts from the violations ``r - alpha s`` themselves:
+rounding errors of the inverse make a move a little wrong, and the next pass corrects it.
+
+With k active atoms of n a pass costs O(n k) operations for r, and O(k^2) for each atom that enters or leaves.
 """
 
 import math
@@ -29,14 +43,14 @@ from sparsetheory.typing import BoolArray, FloatArray, Int64Array
 __all__ = ["feature_sign", "warmup"]
 
 
-# Atoms enter together if their excess over alpha is at least this share of the largest one: the fastest of 0.4, 0.5,
-# ...
+# Atoms enter together if their excess over alpha is at least this fraction of the largest one: the fastest of 0.4,
+# 0.5, ...
 _SHARE = 0.6
 # Passes in a row that may neither change the active set nor halve the violation: more would not help.
 _POLISHING = 3
-# A pass should bring the violations of active atoms to zero. If it leaves this share, the inverse is made anew.
+# A pass should bring the violations of active atoms to zero. If it leaves this fraction, the inverse is made anew.
 _INEXACT = 0.01
-# Violations up to this share of alpha may be rounding errors.
+# Violations up to this fraction of alpha may be rounding errors.
 _NEAR = 1e-3
 # Active atoms that there is room for at first.
 _CAPACITY = 32
@@ -173,10 +187,12 @@ def _solve(
     share, none = r.dtype.type(_SHARE), 0
     done, still, last, most, limit = none, none, r.dtype.type(np.inf), r.dtype.type(0), goal
     while True:
+        # Measure both optimality conditions: of the active atoms, and of the others.
         terms = _size(gram, longest, a, size)
         most = max(most, terms)
         worst, beyond = _worst(r, alpha, a, size), largest(r, a.folded) - alpha
         violation = max(beyond, worst)
+        # `still` counts passes in a row without progress: a halved violation is progress, and so is a new active set.
         if violation + violation < last:
             still = none
         if limit < violation <= r.dtype.type(_NEAR) * alpha or (alpha == 0 and done > 0):
@@ -189,12 +205,16 @@ def _solve(
                 done, still, last, most = done + 1, none, r.dtype.type(np.inf), terms
                 continue
             return size, done, violation <= limit
+        # The last move should have left nothing of the violations of active atoms. If it did, the inverse has lost its
+        # digits, by many updates or by nearly dependent atoms.
         if worst > limit and worst > r.dtype.type(_INEXACT) * last:
             size, pending = rebuild(gram, dependent, a, size)
             _refresh(gram, r, a, size, pending)
             violation = max(violation, _worst(r, alpha, a, size))
         last = violation
         still, pending = still + 1, none
+        # Step 1. Atoms enter in a block. If all that want to enter depend on active ones, one of them takes the place
+        # of an active atom instead: the inverse would not exist with both.
         if beyond > limit:
             count = _collect(r, min(alpha + share * beyond, alpha + beyond), a)
             entered, refused = _admit(gram, count, r, r.dtype.type(0), alpha, dependent, a, size)
@@ -204,6 +224,7 @@ def _solve(
                 size, still = entered, none
             elif refused >= 0:
                 size, pending = exchange(gram, refused, r[refused], alpha, a, size)
+        # Steps 2 and 3. The correlations follow the changes of all coefficients, those of atoms that left included.
         size, pending = descend(a, size, pending)
         if pending > 0:
             still = none
@@ -268,9 +289,9 @@ def feature_sign(
     ----------
     gram : ndarray of shape (n, n)
         Gram matrix of the atoms, C-ordered; single or double precision, which all arithmetic keeps.
-    rows : ndarray of shape (m, n)
+    rows : ndarray of shape (n_samples, n)
         Correlations of the atoms with each signal, C-ordered; overwritten by the codes.
-    guesses : ndarray of shape (m, n) or (0, n)
+    guesses : ndarray of shape (n_samples, n) or (0, n)
         Codes to start from, C-ordered.
     alpha : float
         Weight of the l1 norm, at least 0.
@@ -281,12 +302,12 @@ def feature_sign(
         Violations up to this times the largest correlation with the signal, or times the sum of the terms of the code
         where that is larger, count as rounding errors.
     dependent : float
-        An atom of whose squared norm at most this share is left depends on the active ones.
+        An atom of whose squared norm at most this fraction is left depends on the active ones.
     max_iter : int
         Most passes per signal.
-    passes : ndarray of shape (m,)
+    passes : ndarray of shape (n_samples,)
         Overwritten by the number of passes.
-    converged : ndarray of shape (m,)
+    converged : ndarray of shape (n_samples,)
         Overwritten by whether the conditions hold.
 
     Notes

@@ -9,12 +9,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.lowrank import ConcatSVDClustering, block_svd_error, hard_instance, min_clusters_lower_bound
-from sparsetheory.proofs_checks.claim import Claim, Measurement
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.concatenated_svd.instances import (
     ROUNDING,
     Concatenation,
     concatenations,
-    ours,
     squares,
 )
 from sparsetheory.proofs_checks.verdicts import Always
@@ -63,13 +62,8 @@ def _cluster_count(c: Concatenation, cap: float = np.inf) -> Measurement:
             counts.append(len(partition))
     directions = _least_rank(blocks, eps)
     bound = float(min_clusters_lower_bound(blocks, rank, eps))
-    return Measurement(
-        directions,
-        float(min(sums)),
-        1.0,
-        extras={"bound on the number of clusters": bound, "fewest clusters": float(min(counts))},
-        also=(("bound on the number of clusters", "fewest clusters"),),
-    )
+    ranks_add_up = Measurement(directions, float(min(sums)), 1.0)
+    return ranks_add_up.and_chain({"bound on the number of clusters": bound, "fewest clusters": float(min(counts))})
 
 
 cluster_count = Claim(
@@ -77,7 +71,7 @@ cluster_count = Claim(
     summary="The ranks of clusters add up to at least the numerical rank of everything.",
     statement=r"\sum_{c} \operatorname{rank}_c \ge \rho = \min\{k : E_k(C)^2 \le \epsilon^2 e\}"
     r" \text{ for every clustering}",
-    source=ours("lower bound on the number of clusters"),
+    source=Source.ours("lower bound on the number of clusters"),
     verdict=Always(0.0),
     instances=concatenations,
     evaluate=_cluster_count,
@@ -104,7 +98,7 @@ fitted_errors = Claim(
     name="concatenated_svd.fitted_errors",
     summary="The error of every cluster lies in its certified interval and below the tolerance.",
     statement=r"lo_c \le E_r(C_c)^2 \le \min(hi_c, \epsilon^2 e_c) \text{ for every cluster of two or more blocks}",
-    source=ours("soundness of the clustering"),
+    source=Source.ours("soundness of the clustering"),
     verdict=Always(ROUNDING),
     instances=concatenations,
     evaluate=_fitted_errors,
@@ -163,13 +157,8 @@ def _reduction(p: Packing, squared: bool = True) -> Measurement:
     )
     loads = max(abs(error**2 - sum(items[k] for k in subset)) for subset, error in errors.items())
     energy = block_svd_error(blocks, p.rank).energy
-    return Measurement(
-        abs(fewest - _fewest_bins(p.weights, p.capacity)),
-        0.0,
-        1.0,
-        extras={"error less load, over the energy": loads / energy, "nothing": 0.0},
-        also=(("error less load, over the energy", "nothing"),),
-    )
+    same_number = Measurement(abs(fewest - _fewest_bins(p.weights, p.capacity)), 0.0, 1.0)
+    return same_number.and_chain({"error less load, over the energy": loads / energy, "nothing": 0.0})
 
 
 bin_packing = Claim(
@@ -177,7 +166,7 @@ bin_packing = Claim(
     summary="Clustering under an absolute error contains bin packing, which is hard.",
     statement=r"E_r(C_S)^2 = \sum_{k \in S} w_k \text{ for } A_k = [P, \sqrt{w_k}\, u_k] \text{: clusters of error}"
     r" \le \sqrt V \text{ are bins of size } V",
-    source=ours("hardness: clustering under an absolute tolerance is bin packing"),
+    source=Source.ours("hardness: clustering under an absolute tolerance is bin packing"),
     verdict=Always(ROUNDING),
     instances=packings,
     evaluate=_reduction,
@@ -203,7 +192,7 @@ block_fairness = Claim(
     summary="Among blocks of norm one the squared error is the mean of theirs; their number times it bounds each.",
     statement=r"\|A_k\|_F = 1 \Rightarrow \epsilon_r(C)^2 = \tfrac1p \sum_k \epsilon_k^2,"
     r"\quad \max_k \epsilon_k \le \sqrt p\, \epsilon_r(C)",
-    source=ours("fairness of unit-norm blocks"),
+    source=Source.ours("fairness of unit-norm blocks"),
     verdict=Always(ROUNDING),
     instances=concatenations,
     evaluate=lambda c: _per_block(c, scale=True),

@@ -13,10 +13,8 @@ __all__ = [
     "ROUNDING",
     "ROUNDING_OF_TRACES",
     "Concatenation",
-    "classic",
     "concatenations",
     "level_matrices",
-    "ours",
     "paper",
 ]
 
@@ -33,16 +31,6 @@ _PAPER = "M. Shamrai, Concatenated Matrix SVD (2026)"
 def paper(item: str, provenance: Literal["paper", "authors' code"] = "paper") -> Source:
     """Cite the paper of this line."""
     return Source(_PAPER, item, "2601.11626", provenance)
-
-
-def classic(who: str, item: str) -> Source:
-    """Cite textbook knowledge."""
-    return Source(who, item, provenance="classic")
-
-
-def ours(item: str) -> Source:
-    """Cite a derivation of this package, given in the docstring of the claim's measurement."""
-    return Source("sparsetheory", item, provenance="ours")
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,11 @@
 import numpy as np
 
 from sparsetheory.lowrank import SVDSummary, range_finder_summary, residual_bound, tree_summary, union_bound, weyl_bound
-from sparsetheory.proofs_checks.claim import Claim, Measurement
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.concatenated_svd.instances import (
     ROUNDING,
     Concatenation,
     concatenations,
-    ours,
     paper,
 )
 from sparsetheory.proofs_checks.verdicts import Always
@@ -38,7 +37,7 @@ incremental_one_sided = Claim(
     name="concatenated_svd.incremental_one_sided",
     summary="A summary never overstates a singular value, in whatever order the blocks come.",
     statement=r"s_i \le \sigma_i(C) \text{ for all } i, \text{ any sketch size, any order}",
-    source=ours("the incremental estimate is a certificate, not only an approximation"),
+    source=Source.ours("the incremental estimate is a certificate, not only an approximation"),
     verdict=Always(ROUNDING),
     instances=concatenations,
     evaluate=_one_sided,
@@ -65,7 +64,7 @@ dominance = Claim(
     name="concatenated_svd.dominance",
     summary="Each of four estimates of the error is an upper bound on the one before it.",
     statement=r"E_r(C) \le \text{incremental} \le \text{union} \le \min(\text{residual}, \text{Weyl})",
-    source=ours("order of the estimators, for sketch sizes of at least r"),
+    source=Source.ours("order of the estimators, for sketch sizes of at least r"),
     verdict=Always(ROUNDING),
     instances=concatenations,
     evaluate=_dominance,
@@ -96,7 +95,7 @@ summary_interval = Claim(
     summary="The interval of a summary contains the error, at every rank.",
     statement=r"\max\Big(hi - \kappa, \sum_{i>r} s_i^2\Big) \le E_r(C)^2 \le hi,"
     r"\quad hi = e - \sum_{i \le r} s_i^2",
-    source=ours("two-sided interval of mergeable summaries"),
+    source=Source.ours("two-sided interval of mergeable summaries"),
     verdict=Always(ROUNDING),
     instances=concatenations,
     evaluate=_two_sided,
@@ -130,7 +129,7 @@ levels_envelope = Claim(
     summary="A summary loses at most a fixed share on every level of its chain or tree.",
     statement=r"hi \le E_r(C)^2 + (L - 1) E_l(C)^2,"
     r"\quad L = p \text{ (chain)},\ \lceil\log_2 p\rceil + 1 \text{ (tree)}",
-    source=ours("a-priori error of chains and trees"),
+    source=Source.ours("a-priori error of chains and trees"),
     verdict=Always(ROUNDING),
     instances=concatenations,
     evaluate=_a_priori,
@@ -159,7 +158,7 @@ range_finder_interval = Claim(
     name="concatenated_svd.range_finder_interval",
     summary="The interval of a random sketch contains the error, whatever was drawn.",
     statement=r"E_r(Q^H C)^2 \le E_r(C)^2 \le E_r(Q^H C)^2 + \|C - QQ^H C\|_F^2 \text{ for every orthonormal } Q",
-    source=ours("deterministic interval of the randomised range finder"),
+    source=Source.ours("deterministic interval of the randomised range finder"),
     verdict=Always(ROUNDING),
     instances=concatenations,
     evaluate=_range_finder,
@@ -190,7 +189,7 @@ posterior_interval = Claim(
     summary="One more pass over the blocks gives an interval that contains the error, too.",
     statement=r"e - \sum_{i \le r}\Big[\nu + \tfrac12\big(\eta_i + \sqrt{\eta_i^2 + 4\rho^2}\big)\Big] \le E_r(C)^2"
     r" \le e - \operatorname{tr} M",
-    source=ours("second-pass certificate"),
+    source=Source.ours("second-pass certificate"),
     verdict=Always(ROUNDING),
     instances=concatenations,
     evaluate=_posterior,

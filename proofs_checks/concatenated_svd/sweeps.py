@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 
 import numpy as np
@@ -21,12 +21,10 @@ from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.bounds import leading_seed
 from sparsetheory.lowrank.datasets.families import advection_blocks, drift_stream
 from sparsetheory.lowrank.datasets.real_data import digits_blocks, minilm_blocks
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.concatenated_svd.instances import (
     Concatenation,
-    classic,
     concatenations,
-    ours,
 )
 from sparsetheory.proofs_checks.concatenated_svd.summaries import chain, levels
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
@@ -48,19 +46,15 @@ def _behind_seed(c: Concatenation) -> Concatenation:
 def _estimators(c: Concatenation) -> Measurement:
     """Measure truth and all estimators, in the order in which they dominate each other, as relative errors."""
     c = _behind_seed(c)
-    relative = {
+    looser = {
         "union": union_bound(c.blocks, c.rank).relative()[1],
         "residual": residual_bound(c.blocks, c.rank).relative()[1],
         "max-norm": weyl_bound(c.blocks, c.rank, seed=[0]).relative()[1],
     }
     interval = chain(c).interval()
-    return Measurement(
-        measured=block_svd_error(c.blocks, c.rank).relative,
-        bound=interval.relative()[1],
-        scale=1.0,
-        extras={**relative, "certified lower end": interval.relative()[0]},
-        also=(("bound", "union"), ("union", "residual"), ("residual", "max-norm")),
-    )
+    truth = block_svd_error(c.blocks, c.rank).relative
+    ordered = Measurement.chain(truth, interval.relative()[1], looser, scale=1.0)
+    return replace(ordered, extras={**ordered.extras, "certified lower end": interval.relative()[0]})
 
 
 def _incremental_below_truth(c: Concatenation) -> Measurement:
@@ -117,7 +111,7 @@ estimators = Claim(
     summary="Each estimate of the error of blocks side by side is an upper bound on the one before it.",
     statement=r"\epsilon_r(C) \le \text{incremental} \le \text{union} \le \text{residual} \le \text{max-norm}"
     r"\quad \text{(digits, weights of a language model, an advection equation)}",
-    source=ours("order of the estimators, for sketch sizes of at least r"),
+    source=Source.ours("order of the estimators, for sketch sizes of at least r"),
     verdict=Always(_ROUNDING_OF_ROOTS),
     instances=concatenations,
     evaluate=_estimators,
@@ -153,17 +147,13 @@ def _stream_errors(stream: Stream) -> Measurement:
         )
         for balanced in (False, True)
     }
-    return Measurement(
+    balanced = Measurement(
         measured=tree.interval().relative()[1],
         bound=float(envelope[True]),
         scale=1.0,
-        extras={
-            "exact error": truth.relative,
-            "chain": summary.interval().relative()[1],
-            "chain envelope": float(envelope[False]),
-        },
-        also=(("chain", "chain envelope"),),
+        extras={"exact error": truth.relative},
     )
+    return balanced.and_chain({"chain": summary.interval().relative()[1], "chain envelope": float(envelope[False])})
 
 
 def _chain_in_the_envelope_of_the_tree(stream: Stream) -> Measurement:
@@ -176,7 +166,7 @@ drift = Claim(
     summary="Summaries of a drifting stream lose a share per level, and a tree has few levels.",
     statement=r"hi \le E_r^2 + (L - 1) E_l^2, \quad L_{\text{chain}} = p,\ L_{\text{tree}} = \lceil\log_2 p\rceil + 1"
     r"\quad \text{(drift stream)}",
-    source=ours("a-priori error of chains and trees; the stream shows that the factor is real"),
+    source=Source.ours("a-priori error of chains and trees; the stream shows that the factor is real"),
     verdict=Always(_ROUNDING_OF_ROOTS),
     instances=lambda: st.builds(Stream, st.integers(1, 60), st.integers(1, 4), st.integers(4, 9), st.just(0.4)),
     evaluate=_stream_errors,
@@ -272,7 +262,7 @@ range_finder_mean = Claim(
     summary="On average a random sketch misses no more energy than the theorem says.",
     statement=r"\mathbb{E}\|C - QQ^H C\|_F^2 \le \Big(1 + \frac{k}{p - 1}\Big) E_k(C)^2"
     r"\quad \text{(mean of 100, less 3 standard errors)}",
-    source=classic("Halko, Martinsson, Tropp (2011)", "Theorem 10.5"),
+    source=Source.classic("Halko, Martinsson, Tropp (2011)", "Theorem 10.5"),
     verdict=WithProbability(0.98),
     instances=lambda: _sketchings(4),
     evaluate=_mean_residual,
@@ -314,7 +304,7 @@ range_finder_deviation = Claim(
     statement=r"\|C - QQ^H C\|_F \le \Big(1 + t\sqrt{\tfrac{3k}{p + 1}}\Big) E_k(C)"
     r" + u t \frac{e\sqrt{k + p}}{p + 1}\,\sigma_{k+1} \text{ with probability } 0.95"
     r" \text{ at } t^p = 200,\ u^2 = 2 \log 80",
-    source=classic("Halko, Martinsson, Tropp (2011)", "Theorem 10.7"),
+    source=Source.classic("Halko, Martinsson, Tropp (2011)", "Theorem 10.7"),
     verdict=WithProbability(1 - _CHANCE),
     instances=lambda: _sketchings(8),
     evaluate=_deviation,

@@ -37,25 +37,25 @@ class _Problem:
 
     coding: Coding
     penalty: Penalty
-    share: float
+    fraction: float
 
     def descend(self) -> tuple[Float64Array, bool]:
         """Return the code of coordinate descent, and whether it met its tolerance."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            codes, info = encode(self.coding.X, self.coding.D, self.penalty, "cd", tol=_TOL)
-        return codes[0], bool(info.converged[0])
+            found = encode(self.coding.X, self.coding.A.T, self.penalty, solver="cd", tol=_TOL)
+        return found.codes[0], bool(found.converged[0])
 
     def split(self, steps: int = 300) -> Float64Array:
         """Return the code of forward-backward splitting."""
-        return take_steps(self.coding, self.penalty, self.share / self.coding.L, steps)[0]
+        return take_steps(self.coding, self.penalty, self.fraction / self.coding.L, steps)[0]
 
 
 def _problems(names: tuple[str, ...] = ALL) -> st.SearchStrategy[_Problem]:
-    def build(coding: Coding, name: str, part: float, free: float, q: float, share: float) -> _Problem:
+    def build(coding: Coding, name: str, part: float, free: float, q: float, fraction: float) -> _Problem:
         penalty = penalty_of(name, 1.0, free, q, coding.norms)
-        strength = alpha_max(coding.X, coding.D, type(penalty), **shape_of(penalty))
-        return _Problem(coding, penalty.with_alpha(part * (strength or 1.0)), share)
+        strength = alpha_max(coding.X, coding.A.T, type(penalty), **shape_of(penalty))
+        return _Problem(coding, penalty.with_alpha(part * (strength or 1.0)), fraction)
 
     return st.builds(
         build,
@@ -118,7 +118,7 @@ def _least_nonzero(problem: _Problem, *, same_bound: bool = False) -> Measuremen
     """
     coding, alpha = problem.coding, problem.penalty.alpha
     q = float(problem.penalty.shape)
-    step = problem.share / coding.L
+    step = problem.fraction / coding.L
     jumps = (2 * alpha * (1 - q) * coding.norms**-2) ** (1 / (2 - q))
     fixed = jumps if same_bound else np.full(jumps.size, (2 * step * alpha * (1 - q)) ** (1 / (2 - q)))
     found = np.abs([problem.descend()[0], problem.split(60)])
@@ -160,11 +160,11 @@ class _Candidate:
         if self.way in ("greedy", "cyclic"):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                code = cd_l0(coding.X, coding.D, self.alpha, rule=self.way, tol=_TOL, max_iter=1000)[0]
+                code = cd_l0(coding.X, coding.A.T, alpha=self.alpha, rule=self.way, tol=_TOL, max_iter=1000).codes[0]
         elif self.way == "support":
             support = coding.rng().random(n) < 0.3
             code = np.zeros(n)
-            code[support] = np.linalg.lstsq(coding.D[:, support], coding.x, rcond=None)[0]
+            code[support] = np.linalg.lstsq(coding.A[:, support], coding.x, rcond=None)[0]
         else:
             penalty = L0(self.alpha) if self.way == "short steps" else CEL0(self.alpha, coding.norms)
             code = take_steps(coding, penalty, (0.01 if self.way == "short steps" else 0.99) / coding.L, 200)[0]
@@ -200,7 +200,7 @@ def _both_optimal(candidate: _Candidate, *, of_l0: bool = False) -> Measurement:
     gains = _best_gains(candidate, code)
     left = np.concatenate([gains, delta**2 / 2])
     right = np.concatenate([delta**2 / 2 + np.sqrt(2 * candidate.alpha) * delta, gains])
-    # Correlations carry roundings of |x| + |D c|, which a gain multiplies by the larger of themselves and the knee.
+    # Correlations carry roundings of |x| + |A c|, which a gain multiplies by the larger of themselves and the knee.
     size = float(np.linalg.norm(coding.x) + np.abs(code) @ coding.norms + np.sqrt(candidate.alpha))
     return Measurement.worst(left, right, size**2)
 
@@ -231,8 +231,8 @@ def _fixed_at_every_step(candidate: _Candidate, *, nonexpansive: bool = False) -
     penalty, gradient = CEL0(candidate.alpha, coding.norms), coding.gradient(code)
     delta, top = penalty.subgrad_dist(code, gradient), float(coding.norms.max())
     left, right = [], []
-    for share in (0.01, 0.5, 0.9):
-        step = share / top**2
+    for fraction in (0.01, 0.5, 0.9):
+        step = fraction / top**2
         moved = np.abs(code - penalty.prox(code - step * gradient, step)) / step
         stretch = 1.0 if nonexpansive else 1 / (1 - step * coding.norms**2)
         least = np.where(code != 0, np.minimum(delta, np.abs(code) / step), delta)

@@ -57,7 +57,7 @@ class _Run:
     @property
     def start(self) -> Float64Array:
         """The first code."""
-        n, rng = self.coding.D.shape[1], self.coding.rng()
+        n, rng = self.coding.A.shape[1], self.coding.rng()
         code = rng.standard_normal(n) * (rng.random(n) < 0.5) / self.coding.norms
         return np.zeros(n) if self.from_zero else code
 
@@ -84,14 +84,14 @@ def _runs(draw: st.DrawFn, names: tuple[str, ...] = ALL, *, max_count: int = 8, 
         Whether all runs start at zero.
     """
     coding = draw(codings())
-    share = draw(st.sampled_from([0.99, 0.5]) | st.floats(0.01, 0.999))
+    fraction = draw(st.sampled_from([0.99, 0.5]) | st.floats(0.01, 0.999))
     name, free = draw(st.sampled_from(names)), draw(decades(-1, 1))
     q = draw(st.sampled_from([0.5, 2 / 3]) | st.floats(0.02, 0.95))
-    critical = critical_strength(name, coding, share / coding.L, free, q)
+    critical = critical_strength(name, coding, fraction / coding.L, free, q)
     part = draw(st.sampled_from([0.999999, 0.99, 0.9, 1.01]) | decades(-3, 0))
     penalty = penalty_of(name, part * (critical or 1.0), free, q, coding.norms)
     count = draw(st.integers(1, max_count))
-    return _Run(coding, penalty, share * step_limit(coding.L, penalty), count, from_zero or draw(st.booleans()))
+    return _Run(coding, penalty, fraction * step_limit(coding.L, penalty), count, from_zero or draw(st.booleans()))
 
 
 def _decrease(run: _Run, *, all_convex: bool = False) -> Measurement:
@@ -109,10 +109,10 @@ def _decrease(run: _Run, *, all_convex: bool = False) -> Measurement:
     return Measurement.worst(factor * lengths, gains, max(run.scale, 1e-300))
 
 
-def _weakly_convex_runs(rng: np.random.Generator, share: float) -> _Run:
+def _weakly_convex_runs(rng: np.random.Generator, fraction: float) -> _Run:
     coding = draw_coding("gaussian", "sparse", 10, 30, 0.0, int(rng.integers(2**32)))
     penalty = penalty_of("cel0", 0.01, 1.0, 0.5, coding.norms)
-    return _Run(coding, penalty, share * step_limit(coding.L, penalty), 1, False)
+    return _Run(coding, penalty, fraction * step_limit(coding.L, penalty), 1, False)
 
 
 sufficient_decrease = Claim(
@@ -188,7 +188,7 @@ def _residual(run: _Run, factor: float = 1.0) -> Measurement:
     r"""Compare the distance of zero from the subdifferential with the length of the step that led there.
 
     Optimality of the operator puts :math:`(c_k - c_{k+1})/\tau - \nabla f(c_k)` into the subdifferential of the penalty
-    at the new code. Add its gradient there: what remains is :math:`(I/\tau - D^T D)(c_k - c_{k+1})`, and the matrix has
+    at the new code. Add its gradient there: what remains is :math:`(I/\tau - A^T A)(c_k - c_{k+1})`, and the matrix has
     eigenvalues between :math:`1/\tau - L` and :math:`1/\tau`.
     """
     code, history = take_steps(run.coding, run.penalty, run.step, run.count, run.start)
@@ -222,13 +222,13 @@ def _flips(run: _Run, *, forget_the_loss: bool = False) -> Measurement:
     return Measurement(float(history.flips.sum()), float(bound), extras={"steps": float(history.change.shape[0])})
 
 
-def _crowded_pair(angle: float, lead: float, share: float) -> _Run:
+def _crowded_pair(angle: float, lead: float, fraction: float) -> _Run:
     """Return two atoms that both switch on at once, whereupon the weaker one overshoots and switches off."""
     second = np.array([np.cos(angle), np.sin(angle)])
-    D = np.column_stack([[1.0, 0.0], second])
+    A = np.column_stack([[1.0, 0.0], second])
     correlations = np.array([1.0, 1.0 - lead])
-    coding = Coding(D, np.linalg.solve(D.T, correlations), 0)
-    step = share / coding.L
+    coding = Coding(A, np.linalg.solve(A.T, correlations), 0)
+    step = fraction / coding.L
     return _Run(coding, penalty_of("l0", 0.999 * step * correlations[1] ** 2 / 2, 1.0, 0.5), step, 30, True)
 
 
@@ -237,9 +237,9 @@ def _flipping_runs() -> st.SearchStrategy[_Run]:
     return _general_runs(JUMPING, max_count=60, from_zero=True) | pairs
 
 
-def _draw_flipping(rng: np.random.Generator, share: float) -> _Run:
+def _draw_flipping(rng: np.random.Generator, fraction: float) -> _Run:
     coding = draw_coding("common part", "sparse", 10, 40, 0.0, int(rng.integers(2**32)))
-    step = share / coding.L
+    step = fraction / coding.L
     strength = 0.1 * critical_strength("l0", coding, step, 1.0, 0.5)
     return _Run(coding, penalty_of("l0", strength, 1.0, 0.5), step, 500, True)
 

@@ -125,7 +125,7 @@ class _GradientStep:
     """A batch, and the rate in units of the inverse of its largest curvature."""
 
     batch: _Batch
-    share: float
+    fraction: float
 
 
 def _gradient(instance: _GradientStep, *, mean: bool = False) -> Measurement:
@@ -138,19 +138,19 @@ def _gradient(instance: _GradientStep, *, mean: bool = False) -> Measurement:
     batch = instance.batch
     atoms, codes, signals = batch.atoms, batch.codes, batch.signals
     curvature = max(float(np.linalg.norm(codes, 2)) ** 2, 1e-12)
-    eta = instance.share / curvature * (signals.shape[0] if mean else 1)
+    eta = instance.fraction / curvature * (signals.shape[0] if mean else 1)
     gradient = codes.T @ (codes @ atoms - signals)
     directions = gradient_step(atoms, codes, signals, eta)
     moved = directions * np.linalg.norm(atoms - eta * gradient, axis=1, keepdims=True)
     before, after = (float(np.sum((signals - codes @ a) ** 2)) / 2 for a in (atoms, moved))
-    gain = eta * (1 - instance.share / 2) * float(np.sum(gradient**2))
+    gain = eta * (1 - instance.fraction / 2) * float(np.sum(gradient**2))
     # The step multiplies the error by up to the square of one minus the rate times the curvature.
-    scale = max(float(np.sum(batch.sizes**2)) * (1 + instance.share) ** 2, 1e-300)
+    scale = max(float(np.sum(batch.sizes**2)) * (1 + instance.fraction) ** 2, 1e-300)
     return Measurement(after, before - gain, scale, {"error before": before})
 
 
-def _draw_gradient_step(rng: np.random.Generator, share: float) -> _GradientStep:
-    return _GradientStep(_draw_batch(12, 8, 40, 0.3, 1.0, 1, int(rng.integers(2**32))), share)
+def _draw_gradient_step(rng: np.random.Generator, fraction: float) -> _GradientStep:
+    return _GradientStep(_draw_batch(12, 8, 40, 0.3, 1.0, 1, int(rng.integers(2**32))), fraction)
 
 
 dictionary_gradient = Claim(

@@ -49,11 +49,11 @@ def _mean_over_corners(segment: _Segment, code: Float64Array) -> float:
     An entry below its knee becomes zero or the knee, independently of the others; larger entries stay.
     """
     l0, knees = L0(segment.alpha), segment.knees
-    share = np.minimum(np.abs(code) / knees, 1.0)
-    up = np.where(share < 1, np.sign(code) * knees, code)
+    fraction = np.minimum(np.abs(code) / knees, 1.0)
+    up = np.where(fraction < 1, np.sign(code) * knees, code)
     mean = 0.0
     for chosen in product((0, 1), repeat=code.size):
-        weight = float(np.prod(np.where(chosen, share, 1 - share)))
+        weight = float(np.prod(np.where(chosen, fraction, 1 - fraction)))
         if weight > 0:
             mean += weight * objective(segment.coding, l0, up * chosen)
     return mean
@@ -79,16 +79,16 @@ def _envelope(segment: _Segment) -> Measurement:
 def _not_orthogonal(segment: _Segment) -> Measurement:
     """Claim the same of atoms that are not orthogonal."""
     coding = segment.coding
-    D = coding.D + 0.9 * coding.D[:, [0]] * (np.arange(coding.D.shape[1]) > 0)
-    return _envelope(_Segment(Coding(D, coding.x, coding.seed), segment.alpha, segment.ends, segment.middle))
+    A = coding.A + 0.9 * coding.A[:, [0]] * (np.arange(coding.A.shape[1]) > 0)
+    return _envelope(_Segment(Coding(A, coding.x, coding.seed), segment.alpha, segment.ends, segment.middle))
 
 
 convex_envelope = Claim(
     name="lq_coding.convex_envelope",
     summary="For orthogonal atoms CEL0 is the largest convex function below the l0 objective.",
-    statement=r"\tfrac12 \|x - Dc\|^2 + \phi_{\mathrm{CEL0}}(c) = \mathrm{conv}"
-    r" \left( \tfrac12 \|x - D\,\cdot\|^2 + \lambda \|\cdot\|_0 \right)(c)"
-    r" \text{ if } D^\top D \text{ is diagonal}",
+    statement=r"\tfrac12 \|x - Ac\|^2 + \phi_{\mathrm{CEL0}}(c) = \mathrm{conv}"
+    r" \left( \tfrac12 \|x - A\,\cdot\|^2 + \lambda \|\cdot\|_0 \right)(c)"
+    r" \text{ if } A^\top A \text{ is diagonal}",
     source=classic(_SOUBIES, "CEL0 from the convex envelope of the one-dimensional problem"),
     # Sums of at most 2^5 terms, each a sum of squares of at most 6 entries, all below the scale.
     verdict=Always(100 * EPS),
@@ -129,13 +129,13 @@ def _plant(recipe: _Ties, overlap: float = 0.0) -> tuple[Coding, Float64Array]:
     others = inside @ rng.standard_normal((room, z))
     others = np.sqrt(1 - lean**2) * others / np.linalg.norm(others, axis=0) + lean * ties[:, [0]]
     norms = 10 ** rng.uniform(-recipe.spread, 0, k + t + z)
-    D = np.hstack([large, small, others]) * norms
-    size, share = np.sqrt(2 * recipe.alpha), np.array(recipe.tied)
-    code = np.concatenate([rng.uniform(1.1, 3, k), share, np.zeros(z)]) * size / norms
+    A = np.hstack([large, small, others]) * norms
+    size, fraction = np.sqrt(2 * recipe.alpha), np.array(recipe.tied)
+    code = np.concatenate([rng.uniform(1.1, 3, k), fraction, np.zeros(z)]) * size / norms
     rest = inside @ rng.standard_normal(room)
     rest -= large @ np.linalg.lstsq(large, rest, rcond=None)[0]
-    residual = 0.5 * size * rest / np.linalg.norm(rest) + ties @ (size * (1 - share)) / np.sqrt(1 - overlap**2)
-    return Coding(D, D @ code + residual, recipe.seed), code
+    residual = 0.5 * size * rest / np.linalg.norm(rest) + ties @ (size * (1 - fraction)) / np.sqrt(1 - overlap**2)
+    return Coding(A, A @ code + residual, recipe.seed), code
 
 
 def _lowest_nearby(coding: Coding, penalty: CEL0 | L0, code: Float64Array, radii: Float64Array) -> float:

@@ -83,7 +83,8 @@ def penalty_of(name: str, alpha: float, free: float, q: float, norms: Any = 1.0)
 
 def shape_of(penalty: Penalty) -> dict[str, Any]:
     """Return the number beside the strength of a penalty, by name."""
-    return {field.name: getattr(penalty, field.name) for field in fields(penalty)[1:]}  # type: ignore[arg-type]
+    others = [field.name for field in fields(penalty) if field.name not in ("alpha", "positive")]
+    return {name: getattr(penalty, name) for name in others}
 
 
 @st.composite
@@ -111,21 +112,21 @@ class Coding:
 
     Parameters
     ----------
-    D : ndarray of shape (m, n)
-        Atoms in columns, none of them zero.
+    A : ndarray of shape (m, n)
+        Atoms in columns, none of them zero: the transpose of a dictionary.
     x : ndarray of shape (m,)
         The signal.
     seed : int
         Seed of whatever a claim draws besides.
     """
 
-    D: Float64Array
+    A: Float64Array
     x: Float64Array
     seed: int
 
     def __repr__(self) -> str:
         """Show shapes and size: arrays would fill the screen."""
-        m, n = self.D.shape
+        m, n = self.A.shape
         return f"Coding(m={m}, n={n}, L={self.L:.3g}, |x|={np.linalg.norm(self.x):.3g}, seed={self.seed})"
 
     @property
@@ -136,17 +137,17 @@ class Coding:
     @cached_property
     def L(self) -> float:
         """Largest squared singular value of the atoms: the Lipschitz constant of the gradient."""
-        return float(np.linalg.norm(self.D, 2) ** 2)
+        return float(np.linalg.norm(self.A, 2) ** 2)
 
     @cached_property
     def norms(self) -> Float64Array:
         """Norms of the atoms."""
-        return np.linalg.norm(self.D, axis=0)
+        return np.linalg.norm(self.A, axis=0)
 
     @cached_property
     def correlations(self) -> Float64Array:
         """Inner products of the atoms with the signal."""
-        return self.D.T @ self.x
+        return self.A.T @ self.x
 
     def rng(self) -> np.random.Generator:
         """Return a fresh generator; the same one each time."""
@@ -154,44 +155,44 @@ class Coding:
 
     def gradient(self, code: Float64Array) -> Float64Array:
         """Return the gradient of the loss."""
-        return self.D.T @ (self.D @ code - self.x)
+        return self.A.T @ (self.A @ code - self.x)
 
 
 def objective(coding: Coding, penalty: Penalty, code: Float64Array) -> float:
-    """Return ``||x - D c||^2 / 2 + penalty(c)``."""
-    residual = coding.x - coding.D @ code
+    """Return ``||x - A c||^2 / 2 + penalty(c)``."""
+    residual = coding.x - coding.A @ code
     return float(residual @ residual) / 2 + penalty.value(code)
 
 
 def _atoms(rng: np.random.Generator, kind: str, m: int, n: int) -> Float64Array:
-    D = rng.standard_normal((m, n))
+    A = rng.standard_normal((m, n))
     if kind == "orthogonal":
-        D = np.linalg.qr(rng.standard_normal((m, m)))[0][:, : min(m, n)]
+        A = np.linalg.qr(rng.standard_normal((m, m)))[0][:, : min(m, n)]
     elif kind == "common part":
-        D = D + 2 * rng.standard_normal((m, 1))
+        A = A + 2 * rng.standard_normal((m, 1))
     elif kind == "duplicates":
-        D[:, n // 2 :] = D[:, : n - n // 2] * rng.choice([-1.0, 1.0], n - n // 2)
+        A[:, n // 2 :] = A[:, : n - n // 2] * rng.choice([-1.0, 1.0], n - n // 2)
     elif kind == "near duplicates":
-        D[:, n // 2 :] = D[:, : n - n // 2] + 10 ** rng.uniform(-3, -1) * D[:, n // 2 :]
+        A[:, n // 2 :] = A[:, : n - n // 2] + 10 ** rng.uniform(-3, -1) * A[:, n // 2 :]
     elif kind == "integers":
-        D = rng.integers(-2, 3, (m, n)) + np.eye(m, n) * 3.0
-        D[0, ~D.any(axis=0)] = 1.0
-    return D / np.linalg.norm(D, axis=0)
+        A = rng.integers(-2, 3, (m, n)) + np.eye(m, n) * 3.0
+        A[0, ~A.any(axis=0)] = 1.0
+    return A / np.linalg.norm(A, axis=0)
 
 
-def _signal(rng: np.random.Generator, kind: str, D: Float64Array) -> Float64Array:
-    m, n = D.shape
+def _signal(rng: np.random.Generator, kind: str, A: Float64Array) -> Float64Array:
+    m, n = A.shape
     if kind == "zero":
         return np.zeros(m)
     if kind == "weakest":
-        u, s, _ = np.linalg.svd(D, full_matrices=False)
+        u, s, _ = np.linalg.svd(A, full_matrices=False)
         return np.array(u[:, np.flatnonzero(s > 1e-6 * s[0])[-1]])
     if kind == "one atom":
-        return np.array(D[:, rng.integers(n)])
+        return np.array(A[:, rng.integers(n)])
     if kind == "noise":
         return rng.standard_normal((m,))
     code = rng.standard_normal(n) * (np.arange(n) < max(n // 4, 1))
-    return D @ rng.permutation(code) + 0.1 * rng.standard_normal(m)
+    return A @ rng.permutation(code) + 0.1 * rng.standard_normal(m)
 
 
 def draw_coding(kind: str, signal: str, m: int, n: int, spread: float, seed: int) -> Coding:
@@ -215,9 +216,9 @@ def draw_coding(kind: str, signal: str, m: int, n: int, spread: float, seed: int
     Coding
     """
     rng = np.random.default_rng(seed)
-    D = _atoms(rng, kind, m, n)
-    D *= 10 ** rng.uniform(-spread, 0, D.shape[1])
-    return Coding(D, _signal(rng, signal, D), int(rng.integers(2**31)))
+    A = _atoms(rng, kind, m, n)
+    A *= 10 ** rng.uniform(-spread, 0, A.shape[1])
+    return Coding(A, _signal(rng, signal, A), int(rng.integers(2**31)))
 
 
 def codings(

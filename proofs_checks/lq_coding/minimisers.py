@@ -37,16 +37,16 @@ class _Small:
 
     coding: Coding
     alpha: float
-    share: float
+    fraction: float
     longer: float
 
     def minima(self) -> L0Minima:
-        return enumerate_l0_minima(self.coding.x, self.coding.D, self.alpha)
+        return enumerate_l0_minima(self.coding.x, self.coding.A.T, alpha=self.alpha)
 
 
 def _small(max_n: int = 7, kinds: tuple[str, ...] | None = None) -> st.SearchStrategy[_Small]:
-    def build(coding: Coding, part: float, shares: list[float]) -> _Small:
-        return _Small(coding, part * (float(coding.x @ coding.x) / 2 or 1.0), *sorted(shares))
+    def build(coding: Coding, part: float, fractions: list[float]) -> _Small:
+        return _Small(coding, part * (float(coding.x @ coding.x) / 2 or 1.0), *sorted(fractions))
 
     return st.builds(
         build,
@@ -67,12 +67,12 @@ def _on_supports(problem: _Small) -> dict[bytes, tuple[Float64Array, float]]:
         support = bits >> np.arange(coding.norms.size) & 1 == 1
         code = np.zeros(coding.norms.size)
         if support.any():
-            unit = coding.D[:, support] / coding.norms[support]
+            unit = coding.A[:, support] / coding.norms[support]
             solved, _, rank, _ = np.linalg.lstsq(unit, coding.x, rcond=1e-10)
             if rank < support.sum():
                 continue
             code[support] = solved / coding.norms[support]
-        residual = coding.x - coding.D @ code
+        residual = coding.x - coding.A @ code
         found[support.tobytes()] = code, float(residual @ residual) / 2 + problem.alpha * float(support.sum())
     return found
 
@@ -94,7 +94,7 @@ def _gain_of_one_entry(problem: _Small, code: Float64Array) -> float:
     best = code - coding.gradient(code) / coding.norms**2
     codes = np.tile(code, (2 * n + 1, 1))
     codes[1:].reshape(2, n, n)[:, np.arange(n), np.arange(n)] = np.zeros(n), best
-    losses = np.sum((coding.x - codes @ coding.D.T) ** 2, axis=1) / 2
+    losses = np.sum((coding.x - codes @ coding.A.T) ** 2, axis=1) / 2
     objectives = losses + problem.alpha * np.count_nonzero(codes, axis=1)
     return float(objectives[0] - objectives.min())
 
@@ -129,7 +129,7 @@ def _ladder(problem: _Small, steps: Iterable[float]) -> tuple[FloatArray, FloatA
 def _disagreements(problem: _Small, gains: FloatArray, rounding: FloatArray, keys: list[bytes]) -> int:
     """Count supports that the library lists on a rung where something gains, or leaves out where nothing does."""
     minima, row, wrong = problem.minima(), {key: i for i, key in enumerate(keys)}, 0
-    steps = (problem.share / problem.coding.L, problem.longer / problem.coding.L)
+    steps = (problem.fraction / problem.coding.L, problem.longer / problem.coding.L)
     for column, codes in enumerate((*(minima.iht_fixed(t) for t in steps), minima.cel0, minima.sbr, minima.global_)):
         listed = [row[(code != 0).tobytes()] for code in codes if (code != 0).tobytes() in row]
         wrong += int(np.sum(gains[listed, column] > rounding[listed]))
@@ -150,7 +150,7 @@ def _nested(problem: _Small, *, backwards: bool = False) -> Measurement:
     the change gains at least as much, and no change gains more than the distance from the minimum. So who cannot be
     improved by one kind cannot be improved by those before.
     """
-    gains, rounding, keys = _ladder(problem, (problem.share, problem.longer))
+    gains, rounding, keys = _ladder(problem, (problem.fraction, problem.longer))
     order = [1, 0, 2, 3, 4] if backwards else slice(None)
     rises = bool(np.all(np.diff(gains[:, order], axis=1) >= -rounding[:, None]))
     right = rises and _disagreements(problem, gains, rounding, keys) == 0
@@ -159,9 +159,9 @@ def _nested(problem: _Small, *, backwards: bool = False) -> Measurement:
     return Measurement(fixed[0] if right else np.inf, float(len(keys)), extras=dict(zip(names, fixed[2:], strict=True)))
 
 
-def _draw_small(rng: np.random.Generator, share: float) -> _Small:
+def _draw_small(rng: np.random.Generator, fraction: float) -> _Small:
     coding = draw_coding("gaussian", "sparse", 5, 8, 0.0, int(rng.integers(2**32)))
-    return _Small(coding, 0.1 * float(np.max(coding.correlations**2)) / 2, share, max(share, 0.99))
+    return _Small(coding, 0.1 * float(np.max(coding.correlations**2)) / 2, fraction, max(fraction, 0.99))
 
 
 nested_minimisers = Claim(
@@ -194,7 +194,7 @@ def _converged_descent(problem: _Small, rule: str) -> FloatArray:
     """Return the code of coordinate descent if it met its tolerance, which nearly equal atoms may keep it from."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        codes = cd_l0(problem.coding.X, problem.coding.D, problem.alpha, rule=rule, tol=1e-10)
+        codes = cd_l0(problem.coding.X, problem.coding.A.T, alpha=problem.alpha, rule=rule, tol=1e-10).codes
     return codes[:0] if caught else codes
 
 
@@ -203,10 +203,10 @@ def _where_solvers_end(problem: _Small, *, confuse: bool = False) -> Measurement
 
     The rungs list supports of independent atoms; coordinate descent may also end on others.
     """
-    X, D, minima = problem.coding.X, problem.coding.D, problem.minima()
+    X, A, minima = problem.coding.X, problem.coding.A, problem.minima()
     codes = [code for rule in ("greedy", "cyclic") for code in _converged_descent(problem, rule)]
-    descent = _supports(c for c in codes if np.linalg.matrix_rank(D[:, c != 0], 1e-6) == np.count_nonzero(c))
-    replacement = _supports(sbr(X, D, problem.alpha))
+    descent = _supports(c for c in codes if np.linalg.matrix_rank(A[:, c != 0], 1e-6) == np.count_nonzero(c))
+    replacement = _supports(sbr(X, A.T, alpha=problem.alpha).codes)
     rungs = _supports(minima.cel0), _supports(minima.sbr)
     if confuse:
         return Measurement(float(len(descent - rungs[1])), 0.0, 1.0)

@@ -206,7 +206,7 @@ def _tuning(learned: _Learned) -> Measurement:
     """Measure the median circular variance of atoms learned with l1, and of patches, which learning starts from."""
     D = learn("l1", learned.n_atoms, _ACTIVE, learned.seed)
     X = patches(learned.n_atoms, learned.seed, training=True)
-    learned_from = float(np.median(circular_variance(X.T, SIZE)))
+    learned_from = float(np.median(circular_variance(X, SIZE)))
     return Measurement(float(np.median(circular_variance(D, SIZE))), learned_from)
 
 

@@ -48,7 +48,7 @@ def patches(n: int, seed: Any, *, training: bool = False) -> FloatArray:
     -------
     ndarray of float32 of shape (n, 144)
     """
-    return natural_patches(n, SIZE, _pictures(training=training), seed=seed, whiten=False)
+    return natural_patches(n, SIZE, _pictures(training=training), random_state=seed, whiten=False)
 
 
 @cache
@@ -73,8 +73,8 @@ def learn(penalty: str, n_atoms: int, active: float, seed: int = 0) -> FloatArra
 
     Returns
     -------
-    ndarray of float32 of shape (144, n_atoms)
-        Unit columns.
+    ndarray of float32 of shape (n_atoms, 144)
+        Unit rows.
     """
     start = 0.5 if penalty == "l1" else 0.1
     model = LqDictionaryLearning(
@@ -82,7 +82,7 @@ def learn(penalty: str, n_atoms: int, active: float, seed: int = 0) -> FloatArra
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(_training()).components_.T
+        return model.fit(_training()).components_
 
 
 def codes_at(X: FloatArray, D: FloatArray, penalty: Penalty, active: float) -> FloatArray:
@@ -92,7 +92,7 @@ def codes_at(X: FloatArray, D: FloatArray, penalty: Penalty, active: float) -> F
     ----------
     X : ndarray of shape (n, 144)
         Patches.
-    D : ndarray of shape (144, n_atoms)
+    D : ndarray of shape (n_atoms, 144)
         Atoms.
     penalty : Penalty
         Its strength is where the search starts.
@@ -103,19 +103,22 @@ def codes_at(X: FloatArray, D: FloatArray, penalty: Penalty, active: float) -> F
     -------
     ndarray of shape (n, n_atoms)
     """
-    G = D.T @ D
+    G = D @ D.T
 
     def code(alpha: float) -> FloatArray:
-        return encode(X, D, penalty.with_alpha(alpha), gram=G, tol=1e-5)[0]
+        return encode(X, D, penalty.with_alpha(alpha), gram=G, tol=1e-5).codes
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         tuned = alpha_for_active(
-            lambda alpha: np.count_nonzero(code(alpha)) / len(X), active, penalty.alpha, tol=active / 100
+            lambda alpha: np.count_nonzero(code(alpha)) / len(X),
+            target_active=active,
+            start=penalty.alpha,
+            tol=active / 100,
         )
         return code(tuned.alpha)
 
 
 def error(X: FloatArray, D: FloatArray, C: FloatArray) -> float:
     """Return the mean squared error of a pixel."""
-    return float(np.mean((X - C @ D.T) ** 2))
+    return float(np.mean((X - C @ D) ** 2))

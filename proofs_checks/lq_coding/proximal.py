@@ -216,22 +216,22 @@ class _Pair:
     """Two numbers, and a step below the inverse of the weak convexity of a penalty."""
 
     penalty: Penalty
-    share: float
+    fraction: float
     u: float
     v: float
 
     @property
     def step(self) -> float:
-        return self.share / self.penalty.weak_convexity()
+        return self.fraction / self.penalty.weak_convexity()
 
 
 def _pairs() -> st.SearchStrategy[_Pair]:
-    def build(penalty: Penalty, share: float, size: float, ratio: float, at_threshold: bool) -> _Pair:
-        pair = _Pair(penalty, share, size, size * ratio)
+    def build(penalty: Penalty, fraction: float, size: float, ratio: float, at_threshold: bool) -> _Pair:
+        pair = _Pair(penalty, fraction, size, size * ratio)
         if not at_threshold:
             return pair
         threshold = float(penalty.zero_threshold(pair.step))
-        return _Pair(penalty, share, threshold, threshold * (1 + abs(ratio)))
+        return _Pair(penalty, fraction, threshold, threshold * (1 + abs(ratio)))
 
     return st.builds(
         build,

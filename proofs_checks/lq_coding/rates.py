@@ -53,26 +53,26 @@ def _draw_convex(rng: np.random.Generator, count: float) -> _Convex:
     return _Convex(coding, 0.01 * float(np.abs(coding.correlations).max()), int(count))
 
 
-def _run(problem: _Convex, *, accel: bool) -> tuple[float, int, float]:
+def _run(problem: _Convex, *, accelerated: bool) -> tuple[float, int, float]:
     """Return how far some steps of 1/L end above the active-set code, how many they were, and L times its square."""
     coding, penalty = problem.coding, L1(problem.alpha)
-    _, history = take_steps(coding, penalty, 1 / coding.L, problem.count, accel=accel)
+    _, history = take_steps(coding, penalty, 1 / coding.L, problem.count, accelerated=accelerated)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        best = encode(coding.X, coding.D, penalty, "fss", tol=1e-9)[0][0]
+        best = encode(coding.X, coding.A.T, penalty, solver="fss", tol=1e-9).codes[0]
     above = float(history.objective[-1, 0]) - objective(coding, penalty, best)
     return above, history.change.shape[0], coding.L * float(best @ best)
 
 
 def _ista(problem: _Convex, power: float = 1.0) -> Measurement:
     """Compare k plain steps with any code, here that of the active-set solver."""
-    above, k, size = _run(problem, accel=False)
+    above, k, size = _run(problem, accelerated=False)
     return Measurement(above, size / (2 * k**power), problem.energy)
 
 
 def _fista(problem: _Convex, constant: float = 2.0) -> Measurement:
     """Compare k accelerated steps with any code, here that of the active-set solver."""
-    above, k, size = _run(problem, accel=True)
+    above, k, size = _run(problem, accelerated=True)
     return Measurement(above, constant * size / (k + 1) ** 2, problem.energy)
 
 

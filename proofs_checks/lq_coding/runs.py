@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.coding import forward_backward
-from sparsetheory.coding.proximal_gradient.trajectory import Trajectory
+from sparsetheory.coding.codes.trajectory import Trajectory
 from sparsetheory.penalties import Penalty
 from sparsetheory.proofs_checks.lq_coding.instances import Coding
 from sparsetheory.typing import Float64Array
@@ -20,7 +20,13 @@ _NEVER = 1e-300
 
 
 def take_steps(
-    coding: Coding, penalty: Penalty, step: float, count: int, start: Float64Array | None = None, *, accel: bool = False
+    coding: Coding,
+    penalty: Penalty,
+    step: float,
+    count: int,
+    start: Float64Array | None = None,
+    *,
+    accelerated: bool = False,
 ) -> tuple[Float64Array, Trajectory]:
     """Take steps from a code, zero by default.
 
@@ -36,7 +42,7 @@ def take_steps(
         How many steps; fewer if the code no longer moves.
     start : ndarray of shape (n,), optional
         Where to start.
-    accel : bool
+    accelerated : bool
         Extrapolate, without restarts.
 
     Returns
@@ -47,17 +53,17 @@ def take_steps(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        codes, info = forward_backward(
+        found = forward_backward(
             coding.X,
-            coding.D,
+            coding.A.T,
             penalty,
             step=step,
-            accel=accel,
+            accelerated=accelerated,
             restart=False,
             tol=_NEVER,
             max_iter=count,
-            return_history=True,
+            keep_history=True,
             check_step=False,
-            warm=None if start is None else start[None],
+            init=None if start is None else start[None],
         )
-    return np.asarray(codes[0], np.float64), cast(Trajectory, info.history)
+    return np.asarray(found.codes[0], np.float64), cast(Trajectory, found.history)

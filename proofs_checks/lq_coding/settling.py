@@ -44,8 +44,8 @@ class _Ending:
         return codes
 
 
-def _build_ending(coding: Coding, name: str, part: float, share: float, before: int, window: int) -> _Ending:
-    step = share / coding.L
+def _build_ending(coding: Coding, name: str, part: float, fraction: float, before: int, window: int) -> _Ending:
+    step = fraction / coding.L
     strength = part * (critical_strength(name, coding, step, 1.0, 0.5) or 1.0)
     return _Ending(coding, penalty_of(name, strength, 1.0, 0.5, coding.norms), step, before, window)
 
@@ -71,18 +71,18 @@ def _has_settled(ending: _Ending, codes: list[Float64Array]) -> bool:
 def _linear_rate(ending: _Ending, *, square: bool = True) -> Measurement:
     r"""Compare distances to least squares on the support that is left, step by step.
 
-    There :math:`c_{k+1} - c^* = (I - \tau D_S^T D_S)(c_k - c^*)`, where c* is the least-squares solution that shares
-    with :math:`c_k` its part in the null space of :math:`D_S`; the difference has no such part. Singular values that
+    There :math:`c_{k+1} - c^* = (I - \tau A_S^T A_S)(c_k - c^*)`, where c* is the least-squares solution that fractions
+    with :math:`c_k` its part in the null space of :math:`A_S`; the difference has no such part. Singular values that
     are rounding are taken for zero.
     """
     codes, coding = ending.codes(), ending.coding
     support = codes[0] != 0
     if not support.any() or not _has_settled(ending, codes):
         return Measurement(0.0, 0.0, 1.0)
-    u, s, vt = np.linalg.svd(coding.D[:, support], full_matrices=False)
+    u, s, vt = np.linalg.svd(coding.A[:, support], full_matrices=False)
     kept = s > 1e-10 * s[0]
     inverse, least = vt[kept].T @ (u[:, kept] / s[kept]).T, s[kept][-1]
-    first, last = (np.linalg.norm(inverse @ (coding.x - coding.D @ code)) for code in (codes[0], codes[-1]))
+    first, last = (np.linalg.norm(inverse @ (coding.x - coding.A @ code)) for code in (codes[0], codes[-1]))
     rate = 1 - ending.step * (least**2 if square else least)
     # A residual known to a few roundings is divided by the least singular value.
     scale = (np.linalg.norm(coding.x) + s[0] * max(np.linalg.norm(code) for code in codes)) / least
@@ -100,7 +100,7 @@ def _draw_ending(rng: np.random.Generator, window: float) -> _Ending:
 linear_rate = Claim(
     name="lq_coding.linear_rate",
     summary="Once the support stays, the rest of the distance shrinks at a constant rate.",
-    statement=r"\|c_{k+1} - c^*\| \le (1 - \tau \sigma_{\min}(D_S)^2) \|c_k - c^*\|"
+    statement=r"\|c_{k+1} - c^*\| \le (1 - \tau \sigma_{\min}(A_S)^2) \|c_k - c^*\|"
     r" \text{ once the support } S \text{ stays, } c^* \text{ least squares on } S",
     source=ours("linear rate after identification, l0 and CEL0 above its knees; also for dependent atoms"),
     # Roundings of at most 12 steps, over the least singular value.
@@ -128,18 +128,18 @@ class _Descent:
 
     coding: Coding
     penalty: Penalty
-    share: float
+    fraction: float
 
 
 _STEPS = 2000
 
 
-def _draw_descent(rng: np.random.Generator, share: float) -> _Descent:
+def _draw_descent(rng: np.random.Generator, fraction: float) -> _Descent:
     """Draw at most half as many atoms as entries, a penalty of any family, and a strength that selects."""
     coding = draw_coding("gaussian", "sparse", 16, int(rng.integers(1, 9)), 0.0, int(rng.integers(2**32)))
     name, free, q = rng.choice(ALL), 10 ** rng.uniform(-1, 1), rng.choice([0.5, 2 / 3, 0.3])
     strength = 10 ** rng.uniform(-3, -0.3) * critical_strength(name, coding, 1 / coding.L, free, q)
-    return _Descent(coding, penalty_of(name, strength, free, q, coding.norms), share)
+    return _Descent(coding, penalty_of(name, strength, free, q, coding.norms), fraction)
 
 
 def _converges(descent: _Descent) -> Measurement:
@@ -149,7 +149,7 @@ def _converges(descent: _Descent) -> Measurement:
     as long as one likes.
     """
     coding, penalty = descent.coding, descent.penalty
-    code, history = take_steps(coding, penalty, descent.share * step_limit(coding.L, penalty), _STEPS)
+    code, history = take_steps(coding, penalty, descent.fraction * step_limit(coding.L, penalty), _STEPS)
     moves = np.zeros(_STEPS)
     moves[: history.change.shape[0]] = history.change[:, 0]
     early, late = moves[: _STEPS // 2].sum(), moves[_STEPS // 2 :].sum()
@@ -177,7 +177,7 @@ finite_length = Claim(
     ),
     verdict=WithProbability(0.95),
     instances=lambda: st.builds(
-        lambda seed, share: _draw_descent(np.random.default_rng(seed), share), seeds, st.sampled_from([0.5, 0.99])
+        lambda seed, fraction: _draw_descent(np.random.default_rng(seed), fraction), seeds, st.sampled_from([0.5, 0.99])
     ),
     evaluate=_converges,
     near_miss=_too_long,

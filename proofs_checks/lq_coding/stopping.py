@@ -47,16 +47,16 @@ def _stopped_and_converged(batch: _Batch, penalty: Penalty, step: float) -> tupl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
-        stopped = forward_backward(X, _atoms(), penalty, step=step, inner="paper", max_iter=5000)[0]
-        converged = forward_backward(X, _atoms(), penalty, step=step, tol=1e-3, check_step=False)[0]
+        stopped = forward_backward(X, _atoms(), penalty, step=step, stop_rule="published", max_iter=5000).codes
+        converged = forward_backward(X, _atoms(), penalty, step=step, tol=1e-3, check_step=False).codes
     return stopped, converged
 
 
 def _distances(batch: _Batch) -> Measurement:
     """Measure how far the codes of the rule are from convergence, over the norm of the latter, for four penalties.
 
-    A small step moves codes little wherever they are. From zero the k-th step moves them by about a share 1/k, so that
-    a rule for the share stops at about the same number of steps, whatever their length.
+    A small step moves codes little wherever they are. From zero the k-th step moves them by about a fraction 1/k, so
+    that a rule for the fraction stops at about the same number of steps, whatever their length.
     """
     distances = {}
     for name, penalty in _PUBLISHED.items():

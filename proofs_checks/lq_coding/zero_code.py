@@ -88,31 +88,31 @@ def _first_steps() -> st.SearchStrategy[_FirstStep]:
 def _zero_is_left(instance: _FirstStep, at_step: float | None = None) -> Measurement:
     """Take a step from zero just above and just below the critical strength, and compare with the library's own.
 
-    A step from zero thresholds ``step * D'x`` entry by entry, so nothing happens iff the largest correlation is at
+    A step from zero thresholds ``step * A'x`` entry by entry, so nothing happens iff the largest correlation is at
     most the zero threshold over the step. Half, 2/3 and hard thresholding depend on the step, soft does not, and CEL0
     does not below the inverse squared norm of an atom.
     """
     coding = instance.coding
-    level = critical_strength(instance.name, coding, at_step or instance.step, instance.free, instance.q)
+    strength = critical_strength(instance.name, coding, at_step or instance.step, instance.free, instance.q)
     top = float(np.abs(coding.correlations).max())
     # The correlations of two products differ by roundings of |atom| |signal|; strengths are at most their square.
     slack = 32 * EPS * coding.x.size * (1 + np.linalg.norm(coding.x) * coding.norms.max() / max(top, 1e-300))
     above, below = (
-        take_steps(coding, instance.penalty(level * (1 + sign * slack)), instance.step, 1)[0] for sign in (1, -1)
+        take_steps(coding, instance.penalty(strength * (1 + sign * slack)), instance.step, 1)[0] for sign in (1, -1)
     )
     penalty = instance.penalty(1.0)
-    library = alpha_max(coding.X, coding.D, type(penalty), instance.step, **shape_of(penalty))
-    stays = float(not below.any()) if level > 0 else 0.0
-    wrong = max(float(abs(library - level)) - slack * level, 0.0) / max(level, 1e-300)
+    library = alpha_max(coding.X, coding.A.T, type(penalty), instance.step, **shape_of(penalty))
+    stays = float(not below.any()) if strength > 0 else 0.0
+    wrong = max(float(abs(library - strength)) - slack * strength, 0.0) / max(strength, 1e-300)
     return Measurement.worst([np.count_nonzero(above), stays, wrong], 0.0, 1.0)
 
 
 zero_is_kept = Claim(
     name="lq_coding.zero_is_kept",
     summary="The strength from which on the zero code stays is known for every penalty.",
-    statement=r"\mathrm{prox}_{\tau \phi}(\tau D^\top x) = 0 \Leftrightarrow \lambda \ge \lambda_{\max}(\tau):"
-    r" \ \|D^\top x\|_\infty\ (\ell_1), \ \tfrac\tau2 \|D^\top x\|_\infty^2\ (\ell_0),"
-    r" \ \max_i \tfrac{(D_i^\top x)^2}{2 a_i^2}\ (\mathrm{CEL0},\ \tau a_i^2 \le 1)",
+    statement=r"\mathrm{prox}_{\tau \phi}(\tau A^\top x) = 0 \Leftrightarrow \lambda \ge \lambda_{\max}(\tau):"
+    r" \ \|A^\top x\|_\infty\ (\ell_1), \ \tfrac\tau2 \|A^\top x\|_\infty^2\ (\ell_0),"
+    r" \ \max_i \tfrac{(A_i^\top x)^2}{2 a_i^2}\ (\mathrm{CEL0},\ \tau a_i^2 \le 1)",
     source=ours("strength at which zero becomes a fixed point, for every penalty"),
     verdict=Always(0.0),
     instances=_first_steps,
@@ -143,13 +143,13 @@ class _NearZero:
 def _near_zero(instance: _NearZero, penalty: Penalty | None = None) -> Measurement:
     r"""Compare what a small code gains in the loss with what it costs.
 
-    It gains at most :math:`c_0 \|c\|_1` with :math:`c_0 = \|D^T x\|_\infty`, and while every entry is at most
+    It gains at most :math:`c_0 \|c\|_1` with :math:`c_0 = \|A^T x\|_\infty`, and while every entry is at most
     :math:`(\lambda / c_0)^{1/(1-q)}`, every :math:`\lambda |c_i|^q` is at least :math:`c_0 |c_i|`.
     """
     coding = instance.coding
     used = penalty or penalty_of("lq" if instance.q else "l0", instance.alpha, 1.0, instance.q)
     codes = instance.codes()
-    gains = codes @ coding.correlations - np.sum((codes @ coding.D.T) ** 2, axis=1) / 2
+    gains = codes @ coding.correlations - np.sum((codes @ coding.A.T) ** 2, axis=1) / 2
     costs = np.array([used.value(code) for code in codes])
     worst = np.argmax((gains - costs) / np.maximum(costs, 1e-300))
     return Measurement(float(gains[worst]), float(costs[worst]))
@@ -158,7 +158,7 @@ def _near_zero(instance: _NearZero, penalty: Penalty | None = None) -> Measureme
 zero_is_local_minimum = Claim(
     name="lq_coding.zero_is_local_minimum",
     summary="Below l1, the zero code is optimal within a ball around it.",
-    statement=r"\|c\|_\infty \le (\lambda / \|D^\top x\|_\infty)^{1/(1-q)} \Rightarrow F(c) \ge F(0)"
+    statement=r"\|c\|_\infty \le (\lambda / \|A^\top x\|_\infty)^{1/(1-q)} \Rightarrow F(c) \ge F(0)"
     r" \text{ for } \phi = \lambda |\cdot|^q,\ 0 \le q < 1",
     source=ours("ball in which the zero code is optimal"),
     # The radius is a power of at most 20, its argument known to a few roundings; sums have at most 20 terms.

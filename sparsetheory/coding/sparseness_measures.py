@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array, require_finite_entries
+from sparsetheory.constraints import Choice
 from sparsetheory.typing import AnyArray
 
 __all__ = ["sparseness"]
 
 
 def sparseness(
-    C: ArrayLike, kind: Literal["treves_rolls", "hoyer", "kurtosis", "l0"] = "treves_rolls", *, axis: int = 1
+    C: ArrayLike, *, kind: Literal["treves_rolls", "hoyer", "kurtosis", "l0"] = "treves_rolls", axis: int = 1
 ) -> AnyArray:
     """Return how sparse the rows (or columns) of codes are.
 
@@ -21,7 +22,7 @@ def sparseness(
     - "treves_rolls": ``(1 - mean|x|^2 / mean(x^2)) / (1 - 1 / n)`` (Rolls and Tovee, 1995; Vinje and Gallant, 2000);
     - "hoyer": ``(sqrt(n) - sum|x| / sqrt(sum x^2)) / (sqrt(n) - 1)`` (Hoyer, 2004);
     - "kurtosis": ``mean((x - mean x)^4) / mean((x - mean x)^2)^2 - 3``, which is 0 for a normal distribution;
-    - "l0": the share of zeros, ``(n - number of nonzero entries) / (n - 1)``.
+    - "l0": the fraction of zeros, ``(n - number of nonzero entries) / (n - 1)``.
 
     Parameters
     ----------
@@ -51,8 +52,7 @@ def sparseness(
     >>> sparseness([[0.0, 0.0, 3.0, 0.0], [1.0, 1.0, -1.0, 1.0], [2.0, 0.0, 0.0, 2.0]]).round(3)
     array([1.   , 0.   , 0.667])
     """
-    if kind not in _MEASURES:
-        raise ValueError(f"kind must be one of {', '.join(map(repr, _MEASURES))}, got {kind!r}")
+    Choice(*_MEASURES).check("kind", kind)
     codes = _check_codes(C, axis)
     scaled = _scaled(codes)
     return _MEASURES[kind](_scaled(_centred(scaled)) if kind == "kurtosis" else scaled)
@@ -60,10 +60,9 @@ def sparseness(
 
 def _check_codes(C: ArrayLike, axis: int) -> AnyArray:
     codes = real_array("C", C)
-    if axis not in (0, 1):
-        raise ValueError(f"axis must be 0 or 1, got {axis!r}")
+    Choice(0, 1).check("axis", axis)
     if codes.ndim != 2 or codes.shape[axis] < 2:
-        raise ValueError(f"C must have two dimensions and at least 2 entries along axis {axis}, got {codes.shape}")
+        raise ValueError(f"C must have two dimensions and at least 2 entries along axis {axis}; got {codes.shape}")
     codes = np.ascontiguousarray(codes if axis else codes.T)
     require_finite_entries("C", codes)
     return codes
@@ -96,9 +95,9 @@ def _kurtosis(x: AnyArray) -> AnyArray:
     return np.square(squares).mean(axis=1) / squares.mean(axis=1) ** 2 - 3
 
 
-def _zero_share(x: AnyArray) -> AnyArray:
-    share = np.mean(x == 0, axis=1) / (1 - 1 / x.shape[1])
-    return np.where(np.isnan(x[:, 0]), np.nan, share).astype(x.dtype)
+def _zero_fraction(x: AnyArray) -> AnyArray:
+    fraction = np.mean(x == 0, axis=1) / (1 - 1 / x.shape[1])
+    return np.where(np.isnan(x[:, 0]), np.nan, fraction).astype(x.dtype)
 
 
-_MEASURES = {"treves_rolls": _treves_rolls, "hoyer": _hoyer, "kurtosis": _kurtosis, "l0": _zero_share}
+_MEASURES = {"treves_rolls": _treves_rolls, "hoyer": _hoyer, "kurtosis": _kurtosis, "l0": _zero_fraction}

@@ -20,7 +20,7 @@ from sparsetheory.lowrank.operands import (
 )
 from sparsetheory.typing import Float64Array, Int64Array
 
-__all__ = ["Blocks", "as_matrix", "check_rank"]
+__all__ = ["Blocks", "as_matrix"]
 
 BlockList = list[Float64Array]
 
@@ -29,15 +29,6 @@ _KEPT = (np.float32, np.float64, np.complex64, np.complex128)
 _LARGEST_ENERGY = 1e140
 # Squares of errors relative to such an energy still have digits.
 _SMALLEST_ENERGY = 1e-280
-
-
-def check_rank(rank: int, name: str = "rank") -> int:
-    """Return `rank` as an int of at least 1, or raise ValueError."""
-    if isinstance(rank, bool | np.bool_) or not isinstance(rank, int | np.integer) or rank < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {rank!r}")
-    if rank > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} must be at most {np.iinfo(np.int64).max}, got {rank!r}")
-    return int(rank)
 
 
 def _result_dtype(block: Any, operand: Operand) -> Any:
@@ -51,13 +42,13 @@ def _result_dtype(block: Any, operand: Operand) -> Any:
 
 def _as_list(blocks: Iterable[Any]) -> list[Any]:
     if sparse.issparse(blocks) or isinstance(blocks, np.matrix | str | bytes | dict):
-        raise ValueError(f"blocks must be a list of matrices, got one {type(blocks).__name__}")
+        raise ValueError(f"blocks must be a list of matrices; got one {type(blocks).__name__}")
     try:
         found = list(blocks)
     except TypeError as error:
-        raise TypeError(f"blocks must be a list of matrices, got {type(blocks).__name__}") from error
+        raise TypeError(f"blocks must be a list of matrices; got {type(blocks).__name__}") from error
     if not found:
-        raise ValueError("need at least one block, got an empty list")
+        raise ValueError("need at least one block; got an empty list")
     return found
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.constraints import COUNT
+from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.extension import extend_basis
 from sparsetheory.lowrank.interval import ErrorInterval
 from sparsetheory.lowrank.operands import Matrix, gram, pairwise_sum, squared_norm
@@ -80,11 +81,11 @@ def weyl_bound(blocks: Sequence[Any], rank: int, seed: Sequence[int] | None = No
     >>> weyl_bound([np.diag([2.0, 0.0]), np.diag([0.0, 1.0])], rank=1, seed=[0]).hi
     1.0...
     """
-    checked, rank = Blocks(blocks), check_rank(rank)
+    checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     chosen = leading_seed(checked, rank) if seed is None else list(seed)
     whole = all(isinstance(k, int | np.integer) for k in chosen)
     if not chosen or not whole or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(checked))):
-        raise ValueError(f"seed must be distinct elements of range({len(checked)}), at least one, got {chosen!r}")
+        raise ValueError(f"seed must be distinct elements of range({len(checked)}), at least one; got {chosen!r}")
     squares = squared_spectrum(checked, chosen)
     return _interval(checked, tail(squares, rank), captured(squares, rank), "weyl")
 
@@ -125,7 +126,7 @@ def residual_bound(
     >>> round(residual_bound(copies, rank=1).relative()[1], 6), residual_bound(copies, rank=1, in_span=True).hi < 1e-9
     (0.866025, True)
     """
-    checked, rank = Blocks(blocks), check_rank(rank)
+    checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     groups = _innovations(checked, _processing_order(checked, order))
     if in_span:
         squares = np.concatenate([_pinched(checked, directions) for directions, _ in groups])
@@ -138,10 +139,10 @@ def residual_bound(
 def _processing_order(blocks: Blocks, order: str | Sequence[int]) -> list[int]:
     if isinstance(order, str):
         if order not in ("given", "norm"):
-            raise ValueError(f"order must be 'given', 'norm' or a permutation of the blocks, got {order!r}")
+            raise ValueError(f"order must be 'given', 'norm' or a permutation of the blocks; got {order!r}")
         return list(range(len(blocks))) if order == "given" else np.argsort(-blocks.energies, kind="stable").tolist()
     if sorted(order) != list(range(len(blocks))):
-        raise ValueError(f"order must be a permutation of range({len(blocks)}), got {list(order)!r}")
+        raise ValueError(f"order must be a permutation of range({len(blocks)}); got {list(order)!r}")
     return [int(k) for k in order]
 
 
@@ -191,10 +192,10 @@ def union_bound(blocks: Sequence[Any], rank: int, groups: Sequence[Sequence[int]
     >>> union_bound([np.diag([2.0, 0.0]), np.diag([0.0, 1.0])], rank=1).hi
     1.0...
     """
-    checked, rank = Blocks(blocks), check_rank(rank)
+    checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     parts = [[k] for k in range(len(checked))] if groups is None else [list(g) for g in groups]
     if not all(parts) or sorted(k for part in parts for k in part) != list(range(len(checked))):
-        raise ValueError(f"groups must partition range({len(checked)}) into non-empty parts, got {parts!r}")
+        raise ValueError(f"groups must partition range({len(checked)}) into non-empty parts; got {parts!r}")
     spectra = [squared_spectrum(checked, part) for part in parts]
     cap = float(np.sort(np.concatenate(spectra))[::-1][:rank].sum())
     return _interval(checked, sum(tail(s, rank) for s in spectra), cap, "union")
@@ -229,7 +230,7 @@ def pair_bounds(first: Any, second: Any, rank: int) -> ErrorInterval:
     >>> pair_bounds(a, a, rank=2).hi < 1e-9
     True
     """
-    checked, rank = Blocks([first, second]), check_rank(rank)
+    checked, rank = Blocks([first, second]), COUNT.check("rank", rank)
     first, second = (compact(block) for block in checked)
     (u, s), (v, t) = (thin_svd(block)[:2] for block in (first, second))
     union = float(np.sort(np.concatenate([s, t]) ** 2)[::-1][:rank].sum())
@@ -270,9 +271,9 @@ def centroid_bound(blocks: Sequence[Any], rank: int) -> ErrorInterval:
     >>> centroid_bound([np.eye(3)[:, :2]] * 5, rank=2).hi < 1e-9
     True
     """
-    checked, rank = Blocks(blocks), check_rank(rank)
+    checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     if np.unique(checked.widths).size > 1:
-        raise ValueError(f"blocks must have one shape, got widths {np.unique(checked.widths).tolist()}")
+        raise ValueError(f"blocks must have one shape; got widths {np.unique(checked.widths).tolist()}")
     p = len(checked)
     mean: Matrix = pairwise_sum(checked) / p
     spread = np.sqrt(sum(squared_norm(block - mean) for block in checked))

@@ -158,7 +158,7 @@ class ErrorInterval:
             True or False where it is certain, None where the interval does not tell.
         """
         if not (isinstance(eps, Real) and eps >= 0):
-            raise ValueError(f"eps must be at least 0, got {eps!r}")
+            raise ValueError(f"eps must be at least 0; got {eps!r}")
         if self.hi == 0:
             return True
         threshold = float(eps) ** 2 * self.energy if eps < 1 else math.inf

@@ -6,20 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.constraints import FINITE, generator
-from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.constraints import COUNT, NONNEGATIVE, generator
+from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.interval import rounding_slack
 from sparsetheory.lowrank.spectra import squared_spectrum
 from sparsetheory.typing import Float64Array
 
-__all__ = ["check_eps", "fewest_clusters", "hard_instance", "min_clusters_lower_bound"]
-
-
-def check_eps(eps: float) -> float:
-    """Return `eps` as a float, or raise ValueError if it is no number, negative or not finite."""
-    if not FINITE.accepts(eps) or eps < 0:
-        raise ValueError(f"eps must be a finite number of at least 0, got {eps!r}")
-    return float(eps)
+__all__ = ["fewest_clusters", "hard_instance", "min_clusters_lower_bound"]
 
 
 def min_clusters_lower_bound(blocks: Sequence[Any], rank: int, eps: float, *, raw_singletons: bool = True) -> int:
@@ -54,7 +47,7 @@ def min_clusters_lower_bound(blocks: Sequence[Any], rank: int, eps: float, *, ra
     >>> min_clusters_lower_bound(list(np.eye(6)[:, :, None]), rank=2, eps=0.0)
     3
     """
-    return fewest_clusters(Blocks(blocks), check_rank(rank), check_eps(eps), raw_singletons)
+    return fewest_clusters(Blocks(blocks), COUNT.check("rank", rank), NONNEGATIVE.check("eps", eps), raw_singletons)
 
 
 def fewest_clusters(blocks: Blocks, rank: int, eps: float, raw_singletons: bool) -> int:
@@ -111,14 +104,14 @@ def hard_instance(
     >>> round(block_svd_error(blocks, 2).absolute ** 2, 9)
     4.0
     """
-    sizes, rank = np.asarray(weights, float), check_rank(rank)
+    sizes, rank = np.asarray(weights, float), COUNT.check("rank", rank)
     if sizes.ndim != 1 or sizes.size == 0 or not (np.isfinite(sizes).all() and (sizes > 0).all()):
-        raise ValueError(f"weights must be a non-empty list of positive numbers, got {weights!r}")
-    if check_rank(n_rows, "n_rows") < rank + sizes.size:
-        raise ValueError(f"n_rows must be at least rank + len(weights) = {rank + sizes.size}, got {n_rows!r}")
+        raise ValueError(f"weights must be a non-empty list of positive numbers; got {weights!r}")
+    if COUNT.check("n_rows", n_rows) < rank + sizes.size:
+        raise ValueError(f"n_rows must be at least rank + len(weights) = {rank + sizes.size}; got {n_rows!r}")
     scale = 10 * float(np.sqrt(sizes.sum())) if scale is None else float(scale)
     if not sizes.max() <= scale**2 < np.inf:
-        raise ValueError(f"scale must be at least sqrt(max(weights)) = {np.sqrt(sizes.max()):.6g}, got {scale!r}")
+        raise ValueError(f"scale must be at least sqrt(max(weights)) = {np.sqrt(sizes.max()):.6g}; got {scale!r}")
     axes = np.eye(n_rows, rank + sizes.size)
     if random_state is not None:
         gaussian = generator(random_state).standard_normal(axes.shape)

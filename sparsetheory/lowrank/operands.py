@@ -97,9 +97,9 @@ def _canonical(block: Any, name: str) -> Operand:
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
     if len(shape) != 2:
         hint = "; reshape a single column to (m, 1)" if len(shape) == 1 else ""
-        raise ValueError(f"{name} must be two-dimensional, got shape {shape}{hint}")
+        raise ValueError(f"{name} must be two-dimensional; got shape {shape}{hint}")
     if 0 in shape:
-        raise ValueError(f"{name} must have at least one row and one column, got shape {shape}")
+        raise ValueError(f"{name} must have at least one row and one column; got shape {shape}")
 
 
 def _working_dtype(dtype: np.dtype[Any], name: str) -> type:
@@ -108,7 +108,7 @@ def _working_dtype(dtype: np.dtype[Any], name: str) -> type:
     if dtype.kind == "c" and dtype.itemsize <= 16:
         return np.complex128
     raise TypeError(
-        f"{name} must be real or complex with at most double precision, got dtype {dtype}; "
+        f"{name} must be real or complex with at most double precision; got dtype {dtype}; "
         "convert it, for example with astype(np.float32)"
     )
 

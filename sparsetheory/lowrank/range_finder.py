@@ -8,10 +8,9 @@ import numpy as np
 import scipy.linalg
 from scipy import sparse
 
-from sparsetheory.constraints import SIZE, generator
-from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.constraints import COUNT, NONNEGATIVE, SIZE, generator
+from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.interval import ErrorInterval, rounding_slack
-from sparsetheory.lowrank.limits import check_eps
 from sparsetheory.lowrank.operands import Matrix, Operand, squared_norm
 from sparsetheory.lowrank.spectra import compact, thin_svd
 from sparsetheory.typing import Float64Array
@@ -60,7 +59,7 @@ class RangeFinderSummary:
             Any rank; the bounds are of interest below the number of columns of `basis`.
         """
         squares = self.singular_values**2
-        rank = check_rank(rank)
+        rank = COUNT.check("rank", rank)
         kept = float(squares[rank:].sum())
         energy = float(squares.sum()) + self.residual
         shape = (self.basis.shape[0], self.n_columns)
@@ -116,11 +115,11 @@ def range_finder_summary(
     >>> range_finder_summary(blocks, rank=1, random_state=0).interval(1).contains(5.0)
     True
     """
-    checked, rank = Blocks(blocks), check_rank(rank)
+    checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     SIZE.check("oversampling", oversampling)
     SIZE.check("n_power", n_power)
     if eps is not None:
-        check_eps(eps)
+        NONNEGATIVE.check("eps", eps)
     rng = generator(random_state)
     largest = min(checked.n_rows, checked.n_columns)
     size = min(rank + oversampling, largest)

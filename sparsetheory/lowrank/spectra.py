@@ -8,7 +8,8 @@ import numpy as np
 import scipy.linalg
 from scipy import sparse
 
-from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.constraints import COUNT
+from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.interval import ErrorInterval, relative_slack
 from sparsetheory.lowrank.operands import Matrix, gram, pairwise_sum
 from sparsetheory.typing import Float64Array
@@ -114,7 +115,7 @@ def squared_spectrum(blocks: Blocks, indices: Iterable[int] | None = None, metho
     elif method == "gram_cols":
         squares = scipy.linalg.eigvalsh(_column_gram(blocks, chosen), check_finite=False)
     else:
-        raise ValueError(f"method must be 'auto', 'svd', 'gram_rows' or 'gram_cols', got {method!r}")
+        raise ValueError(f"method must be 'auto', 'svd', 'gram_rows' or 'gram_cols'; got {method!r}")
     return np.maximum(squares[::-1][: min(blocks.n_rows, n_columns)], 0.0)
 
 
@@ -247,7 +248,7 @@ def block_svd_error(blocks: Sequence[Any], rank: int, *, method: Method = "auto"
     >>> error.absolute, error.relative
     (3.0, 0.6)
     """
-    checked, rank = Blocks(blocks), check_rank(rank)
+    checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     spectrum = exact_spectrum(checked, None, rank, method)
     squared, energy = tail(spectrum.squares, rank), checked.energy
     return SVDError(

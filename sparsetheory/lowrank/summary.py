@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.constraints import COUNT
+from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.extension import extend_basis
 from sparsetheory.lowrank.interval import ErrorInterval, rounding_slack
 from sparsetheory.lowrank.operands import Matrix, as_matrix, is_finite, largest, squared_norm
@@ -91,11 +92,11 @@ class SVDSummary:
         target_rank : int, optional
             Largest rank of interest; a smaller one sharpens the lower end of :meth:`interval`. `rank` by default.
         """
-        rank = check_rank(rank)
-        target = rank if target_rank is None else check_rank(target_rank, "target_rank")
+        rank = COUNT.check("rank", rank)
+        target = rank if target_rank is None else COUNT.check("target_rank", target_rank)
         if target > rank:
-            raise ValueError(f"target_rank must be at most rank={rank}, got {target}")
-        return cls(np.zeros((check_rank(n_rows, "n_rows"), 0)), np.zeros(0), rank, target, 0)
+            raise ValueError(f"target_rank must be at most rank={rank}; got {target}")
+        return cls(np.zeros((COUNT.check("n_rows", n_rows), 0)), np.zeros(0), rank, target, 0)
 
     @classmethod
     def from_block(cls, block: Any, rank: int, *, target_rank: int | None = None) -> Self:
@@ -158,11 +159,11 @@ class SVDSummary:
             If the two do not match.
         """
         if not isinstance(other, SVDSummary):
-            raise TypeError(f"other must be an SVDSummary, got {type(other).__name__}")
+            raise TypeError(f"other must be an SVDSummary; got {type(other).__name__}")
         self._check_rows(other.n_rows)
         if (self.rank, self.target_rank) != (other.rank, other.target_rank):
             raise ValueError(
-                "summaries must agree in rank and target_rank to be merged, got "
+                "summaries must agree in rank and target_rank to be merged; got "
                 f"{(self.rank, self.target_rank)} and {(other.rank, other.target_rank)}"
             )
         _require_norm("all blocks together", np.hypot(np.sqrt(self.energy), np.sqrt(other.energy)))
@@ -188,9 +189,9 @@ class SVDSummary:
         ErrorInterval
             ``hi`` is the error of keeping the leading r directions as the summary knows them.
         """
-        rank = self.target_rank if rank is None else check_rank(rank)
+        rank = self.target_rank if rank is None else COUNT.check("rank", rank)
         if rank > self.target_rank:
-            raise ValueError(f"rank must be at most target_rank={self.target_rank}, got {rank}")
+            raise ValueError(f"rank must be at most target_rank={self.target_rank}; got {rank}")
         kept = float(np.sum(self.singular_values[rank:] ** 2))
         hi = kept + self.discarded
         shape = (self.n_rows, self.n_columns)
@@ -232,7 +233,7 @@ class SVDSummary:
         -----
         Costs two products with every block, O(m N r). Provenance: ours.
         """
-        rank = self.target_rank if rank is None else check_rank(rank)
+        rank = self.target_rank if rank is None else COUNT.check("rank", rank)
         checked = Blocks(blocks)
         self._check_rows(checked.n_rows)
         self._check_contents(checked)
@@ -261,18 +262,18 @@ class SVDSummary:
 
     def _check_rows(self, n_rows: int) -> None:
         if n_rows != self.n_rows:
-            raise ValueError(f"row counts must agree: the summary has {self.n_rows}, got {n_rows}")
+            raise ValueError(f"row counts must agree: the summary has {self.n_rows}; got {n_rows}")
 
     def _check_contents(self, blocks: Blocks) -> None:
         if blocks.n_columns != self.n_columns:
-            raise ValueError(f"blocks must be those summarised: {self.n_columns} columns, got {blocks.n_columns}")
+            raise ValueError(f"blocks must be those summarised: {self.n_columns} columns; got {blocks.n_columns}")
         # The probe is a quadratic form of the Gram matrix, which any cut into blocks leaves alone.
         probe = sum(_probed(block) for block in blocks)
         energy, unit = self.energy / blocks.unit**2, blocks.unit
         allowed = 2 * rounding_slack(self.n_rows, self.n_columns, energy) * (1 + self.n_steps)
         for name, own, given in (("energy", energy, blocks.energy), ("probe", self.probe / unit**2, probe)):
             if not abs(own - given) <= allowed:
-                raise ValueError(f"blocks must be those summarised: {name} {own:.17g}, got {given:.17g}")
+                raise ValueError(f"blocks must be those summarised: {name} {own:.17g}; got {given:.17g}")
 
     def absorb(self, matrix: Matrix) -> Self:
         """Do what :meth:`append` does for a matrix that is known to be valid."""

@@ -3,14 +3,13 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.constraints import FINITE
-from sparsetheory.lowrank.blocks import check_rank
+from sparsetheory.constraints import COUNT, NONNEGATIVE
 from sparsetheory.typing import Float64Array
 
 __all__ = ["perturbation_bound", "scalar_bounds"]
 
 
-def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[float, float]:
+def scalar_bounds(energy: float, overlap: float, n_directions: int, rank: int) -> tuple[float, float]:
     r"""Bound the energy captured by r directions from two traces.
 
     Parameters
@@ -19,8 +18,8 @@ def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[flo
         :math:`t = \|C\|_F^2`.
     overlap : float
         :math:`q = \|C C^H\|_F^2`.
-    n : int
-        :math:`\min(m, N)`, at least `rank`.
+    n_directions : int
+        The smaller dimension of the matrix, at least `rank`.
     rank : int
         r.
 
@@ -41,16 +40,15 @@ def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[flo
 
     Examples
     --------
-    >>> lo, hi = scalar_bounds(energy=5.0, overlap=17.0, n=2, rank=1)  # squares 4 and 1
+    >>> lo, hi = scalar_bounds(energy=5.0, overlap=17.0, n_directions=2, rank=1)  # squares 4 and 1
     >>> round(lo, 9), round(hi, 9)
     (3.4, 4.0)
     """
-    rank = check_rank(rank)
-    if check_rank(n, "n") < rank:
-        raise ValueError(f"n must be at least rank={rank}, got {n!r}")
-    for name, value in (("energy", energy), ("overlap", overlap)):
-        if not (FINITE.accepts(value) and value >= 0):
-            raise ValueError(f"{name} must be finite and must not be negative, got {value!r}")
+    rank = COUNT.check("rank", rank)
+    n = COUNT.check("n_directions", n_directions)
+    if n < rank:
+        raise ValueError(f"n_directions must be at least rank={rank}; got {n}")
+    NONNEGATIVE.require(energy=energy, overlap=overlap)
     if energy == 0:
         return 0.0, 0.0
     # Of unit energy, so that nothing overflows. Sums of n squares and of n fourth powers round by so much.
@@ -58,8 +56,8 @@ def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[flo
     q = float(overlap) / float(energy) / float(energy)
     if not (1 - allowance) / n <= q <= 1 + allowance:
         raise ValueError(
-            f"overlap must be between energy**2 / n and energy**2, as for every matrix; got energy={energy!r}, "
-            f"overlap={overlap!r}, n={n}"
+            f"overlap must be between energy**2 / n_directions and energy**2, as for every matrix; got "
+            f"energy={energy!r}, overlap={overlap!r}, n_directions={n}"
         )
     variance = max(q - 1 / n, 0.0) + allowance * q
     hi = min(rank / n + np.sqrt(variance * rank * (n - rank) / n), np.sqrt(rank * q), 1.0) * (1 + allowance)
@@ -71,7 +69,7 @@ def scalar_bounds(energy: float, overlap: float, n: int, rank: int) -> tuple[flo
     return float(min(lo * (1 - allowance), hi)) * float(energy), float(hi) * float(energy)
 
 
-def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, sigma: ArrayLike) -> Float64Array:
+def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, singular_values: ArrayLike) -> Float64Array:
     r"""Bound how far noise in the blocks moves the singular values of their concatenation.
 
     :math:`|\tilde\sigma_i - \sigma_i| \le \min\{(\sum_k \|E_k\|_2^2)^{1/2},\ \Delta/\sigma_i\}` with
@@ -81,7 +79,7 @@ def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, sigma: Ar
     ----------
     block_norms, noise_norms : array-like of shape (p,)
         Spectral norms of the blocks and of their perturbations (or upper bounds).
-    sigma : array-like of shape (n,)
+    singular_values : array-like of shape (n,)
         Singular values of the unperturbed concatenation.
 
     Returns
@@ -102,12 +100,12 @@ def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, sigma: Ar
     >>> perturbation_bound([1.0, 1.0], [0.1, 0.1], [1.4, 0.0]).round(4)
     array([0.1414, 0.1414])
     """
-    norms, noise, sigma = (np.atleast_1d(np.asarray(x, float)) for x in (block_norms, noise_norms, sigma))
+    norms, noise, sigma = (np.atleast_1d(np.asarray(x, float)) for x in (block_norms, noise_norms, singular_values))
     if norms.shape != noise.shape:
-        raise ValueError(f"block_norms and noise_norms must have one length, got {norms.shape} and {noise.shape}")
-    for name, values in (("block_norms", norms), ("noise_norms", noise), ("sigma", sigma)):
+        raise ValueError(f"block_norms and noise_norms must have one length; got {norms.shape} and {noise.shape}")
+    for name, values in (("block_norms", norms), ("noise_norms", noise), ("singular_values", sigma)):
         if not (np.isfinite(values).all() and (values >= 0).all()):
-            raise ValueError(f"{name} must be finite and not negative, got {values!r}")
+            raise ValueError(f"{name} must be finite and not negative; got {values!r}")
     # In units of the largest number, whose square may leave the range of float64.
     unit = max(x.max(initial=0.0) for x in (norms, noise, sigma)) or 1.0
     norms, noise, sigma = norms / unit, noise / unit, sigma / unit

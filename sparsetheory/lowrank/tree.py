@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from sparsetheory.lowrank.blocks import check_rank
+from sparsetheory.constraints import COUNT
 from sparsetheory.lowrank.summary import SVDSummary
 
 __all__ = ["tree_summary"]
@@ -61,9 +61,9 @@ def tree_summary(
     >>> tree_summary(blocks, rank=3).n_columns
     10
     """
-    rank = check_rank(rank)
+    rank = COUNT.check("rank", rank)
     if len(blocks) == 0:
-        raise ValueError("need at least one block, got an empty list")
+        raise ValueError("need at least one block; got an empty list")
     _require_rows(blocks)
     starts = range(0, len(blocks), _BLOCKS_PER_TASK)
     submit, gather = _scheduler(executor)
@@ -84,7 +84,7 @@ def _reduce_pairs(nodes: list[Any], merge: Callable[[Any, Any], Any]) -> Any:
 def _require_rows(blocks: Sequence[Any]) -> None:
     """Raise ValueError for the first block whose row count differs, before any is read."""
     if sparse.issparse(blocks) or isinstance(blocks, np.matrix):
-        raise ValueError(f"blocks must be a list of matrices, got one {type(blocks).__name__}")
+        raise ValueError(f"blocks must be a list of matrices; got one {type(blocks).__name__}")
     shapes = [_shape(block) for block in blocks]
     for k, shape in enumerate(shapes):
         if len(shape) == len(shapes[0]) == 2 and shape[0] != shapes[0][0]:

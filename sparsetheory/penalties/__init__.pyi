@@ -5,7 +5,9 @@ from .separable import L1 as L1
 from .separable import MCP as MCP
 from .separable import SCAD as SCAD
 from .separable import CappedL1 as CappedL1
+from .separable import ElasticNet as ElasticNet
 from .separable import LogSum as LogSum
 from .separable import Lq as Lq
+from .separable import as_penalty as as_penalty
 from .separable import make_penalty as make_penalty
 from .separable import prox as prox

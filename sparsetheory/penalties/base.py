@@ -1,12 +1,15 @@
 """What all separable penalties have in common."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array
+from sparsetheory.constraints import FLAG, NONNEGATIVE, POSITIVE, Real
+from sparsetheory.numba_kernels.penalties import tags
+from sparsetheory.penalties.definition import PenaltyFamily
 from sparsetheory.typing import Float64Array, FloatArray
 
 __all__ = ["Penalty"]
@@ -15,24 +18,24 @@ __all__ = ["Penalty"]
 def _numbers(name: str, given: Any) -> Float64Array:
     array = np.asarray(given)
     if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be a real number, got {given!r}")
+        raise TypeError(f"{name} must be a real number; got {given!r}")
     return array.astype(np.float64)
 
 
-def _checked(name: str, given: Any, low: float, high: float, *, or_low: bool = False, per_feature: bool = False) -> Any:
-    """Return a float, or a read-only vector, whose entries are finite and lie in the interval."""
+def _checked(name: str, given: Any, allowed: Real, *, per_feature: bool = False) -> Any:
+    """Return a float, or a read-only vector, whose entries are allowed."""
     numbers = _numbers(name, given)
     if numbers.ndim > per_feature or numbers.size == 0:
-        raise ValueError(f"{name} must be a number{' or a vector' * per_feature}, got shape {numbers.shape}")
-    inside = np.isfinite(numbers) & (numbers < high) & ((numbers > low) | (or_low & (numbers == low)))
-    if not inside.all():
-        need = f"in ({low:g}, {high:g})" if high < np.inf else f"finite and {'at least' if or_low else 'above'} {low:g}"
-        raise ValueError(f"{name} must be {need}, got {numbers[~inside].flat[0]:g}")
+        raise ValueError(f"{name} must be a number{' or a vector' * per_feature}; got shape {numbers.shape}")
+    # Not-a-number is both the least and the largest entry where there is one.
+    for extreme in (numbers.min(), numbers.max()):
+        allowed.check(name, float(extreme))
     numbers.flags.writeable = False
     return numbers if numbers.ndim else float(numbers)
 
 
-class Penalty:
+@dataclass(frozen=True, repr=False)
+class Penalty(PenaltyFamily):
     """A sum over entries of one function of their absolute values, zero at zero and nondecreasing.
 
     The classes of :mod:`sparsetheory.penalties.separable` derive from it. They are immutable. Entries that are not a
@@ -42,22 +45,45 @@ class Penalty:
     ----------
     alpha : float
         Strength, at least 0.
-    kind : int
-        Tag by which compiled functions know the penalty.
+    positive : bool
+        Whether entries must be at least zero: the penalty is infinite below.
+    convex : bool
+        Whether the penalty is convex.
     """
 
     alpha: float
-    kind: ClassVar[int]
-    # The number beside alpha: its name, the open interval where it may lie, and whether features may differ in it.
+    positive: bool = field(default=False, kw_only=True)
+    # Tag by which compiled functions know the family.
+    _tag: ClassVar[int]
+    # The number beside alpha: its name, what it may be, and whether features may differ in it.
     _name: ClassVar[str] = ""
-    _interval: ClassVar[tuple[float, float]] = (0.0, np.inf)
+    _allowed: ClassVar[Real] = POSITIVE
     _per_feature: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", _checked("alpha", self.alpha, 0.0, np.inf, or_low=True))
+        object.__setattr__(self, "alpha", _checked("alpha", self.alpha, NONNEGATIVE))
+        object.__setattr__(self, "positive", FLAG.check("positive", self.positive))
         if self._name:
-            number = _checked(self._name, getattr(self, self._name), *self._interval, per_feature=self._per_feature)
+            number = _checked(self._name, getattr(self, self._name), self._allowed, per_feature=self._per_feature)
             object.__setattr__(self, self._name, number)
+
+    def __repr__(self) -> str:
+        given = [f.name for f in fields(self) if f.name != "positive"] + ["positive"] * self.positive
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in given)})"
+
+    @property
+    def kind(self) -> int:
+        """Tag of the family, plus that of the sign: what compiled functions are given."""
+        return self._tag + tags.POSITIVE * self.positive
+
+    @property
+    def l1_part(self) -> float:
+        """The rho of a convex penalty, ``alpha (rho v + (1 - rho) v^2 / 2)``."""
+        raise TypeError(f"only convex penalties are a mixture of l1 and a square; got {self!r}")
+
+    def pull(self, correlations: Any) -> Any:
+        """Return how hard correlations pull entries away from zero: by their sizes, upwards alone where `positive`."""
+        return correlations if self.positive else np.abs(correlations)
 
     @property
     def shape(self) -> Any:
@@ -66,7 +92,7 @@ class Penalty:
 
     def with_alpha(self, alpha: float) -> Self:
         """Return the same penalty with another strength."""
-        return replace(self, alpha=alpha)  # type: ignore[type-var]
+        return replace(self, alpha=alpha)
 
     def numbers(self, n_features: int, dtype: Any) -> tuple[FloatArray, FloatArray]:
         """Return `alpha` and the number beside it, one entry per feature.
@@ -79,11 +105,14 @@ class Penalty:
         alpha, shape = np.empty((2, n_features), dtype)
         with np.errstate(over="ignore"):
             alpha[:], shape[:] = self.alpha, self.shape
-        low, high = self._interval
         if not np.isfinite(alpha).all():
-            raise ValueError(f"alpha must be finite in {alpha.dtype}, got {self.alpha!r}")
-        if self._name and not ((low < shape) & (shape < high)).all():
-            raise ValueError(f"{self._name} must be in ({low:g}, {high:g}) in {shape.dtype}, got {self.shape!r}")
+            raise ValueError(f"alpha must be finite in {alpha.dtype}; got {self.alpha!r}")
+        if (
+            self._name
+            and shape.size
+            and not all(self._allowed.accepts(float(number)) for number in (shape.min(), shape.max()))
+        ):
+            raise ValueError(f"{self._name} must be {self._allowed} in {shape.dtype}; got {self.shape!r}")
         return alpha, shape
 
     def value(self, x: ArrayLike) -> float:
@@ -126,7 +155,7 @@ class Penalty:
         """
         from sparsetheory.numba_kernels.penalties.thresholding import prox_array
 
-        step = _checked("step", step, 0.0, np.inf)
+        step = _checked("step", step, POSITIVE)
         array = real_array("u", u)
         rows = self._rows("u", array)
         prox_array(self.kind, rows, step, *self.numbers(rows.shape[1], rows.dtype), rows)
@@ -156,16 +185,16 @@ class Penalty:
         return out.reshape(point.shape)[()]
 
     def zero_threshold(self, step: float = 1.0) -> Any:
-        """Return the largest ``abs(u)`` that :meth:`prox` maps to zero, one per feature if features differ."""
+        """Return the largest u that :meth:`prox` maps to zero, one per feature if features differ."""
         from sparsetheory.numba_kernels.penalties.proximal import zero_threshold
 
-        return self._for_each_shape(zero_threshold, _checked("step", step, 0.0, np.inf))
+        return self._for_each_shape(zero_threshold, _checked("step", step, POSITIVE))
 
     def jump(self, step: float = 1.0) -> Any:
         """Return the size of the smallest nonzero value of :meth:`prox`, its limit at the threshold."""
         from sparsetheory.numba_kernels.penalties.proximal import jump
 
-        return self._for_each_shape(jump, _checked("step", step, 0.0, np.inf))
+        return self._for_each_shape(jump, _checked("step", step, POSITIVE))
 
     def weak_convexity(self) -> float:
         """Return the least rho for which ``value(x) + rho ||x||^2 / 2`` is convex; infinite where there is none."""
@@ -184,6 +213,6 @@ class Penalty:
         if np.ndim(self.shape) and features != self.shape.size:
             raise ValueError(
                 f"{name} must have {self.shape.size} entries in its last axis, one per entry of "
-                f"{self._name}, got shape {array.shape}"
+                f"{self._name}; got shape {array.shape}"
             )
         return np.array(array, order="C").reshape(array.size // max(features, 1), features)

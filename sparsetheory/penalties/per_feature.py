@@ -35,7 +35,7 @@ class PenaltyRows:
             raise TypeError(f"penalty must be a Penalty; got {penalty!r}")
         if np.ndim(penalty.shape) and penalty.shape.size != n_atoms:
             raise ValueError(f"penalty must have one number per atom, {n_atoms}; it has {penalty.shape.size}")
-        self.kind = penalty.kind
+        self.kind, self.convex = penalty.kind, penalty.convex
         self.alpha, self.shape = penalty.numbers(n_atoms, dtype)
 
     def threshold(self, points: FloatArray, step: float) -> FloatArray:

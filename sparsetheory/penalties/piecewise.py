@@ -4,61 +4,61 @@ import numpy as np
 
 from sparsetheory.numba_kernels.penalties.piecewise import PenaltyTable
 from sparsetheory.numba_kernels.penalties.proximal import weak_convexity
-from sparsetheory.numba_kernels.penalties.tags import CAPPED_L1, CEL0, L0, LOG_SUM, LQ, MCP, SCAD
 from sparsetheory.numba_kernels.quadratic.coordinate_descent import zero_limits
-from sparsetheory.typing import FloatArray
+from sparsetheory.penalties.base import Penalty
+from sparsetheory.penalties.separable import L0
+from sparsetheory.typing import Float64Array, FloatArray
 
 __all__ = ["penalty_table"]
 
 
-def penalty_table(kind: int, alpha: FloatArray, shape: FloatArray, squares: FloatArray) -> PenaltyTable:
+def penalty_table(penalty: Penalty, squares: FloatArray) -> PenaltyTable:
     """Prepare a penalty for atoms of given squared norms.
 
     Parameters
     ----------
-    kind : int
-        Tag of the penalty.
-    alpha, shape : ndarray of shape (n,)
-        Its numbers at each atom.
+    penalty : Penalty
+        Any penalty of the package.
     squares : ndarray of shape (n,)
         Squared norms, above 0; their dtype is that of the table.
 
     Returns
     -------
     PenaltyTable
+
+    Raises
+    ------
+    ValueError
+        If a number of the penalty is out of its interval in that dtype.
     """
     dtype = squares.dtype
-    alpha, shape, h = (np.array(numbers, dtype=np.float64) for numbers in (alpha, shape, squares))
-    # With the norm of its atom, CEL0 leaves no coefficient on its slope: a step is hard thresholding, up to rounding.
-    if kind == CEL0 and np.all(shape**2 >= h * (1 - 16 * np.finfo(dtype).eps)):
-        kind = L0
-    thresholds = np.empty(h.size)
-    zero_limits(h, alpha, shape, kind, thresholds)
+    numbers = (*penalty.numbers(squares.size, dtype), squares)
+    alpha, shape, h = (np.array(array, dtype=np.float64) for array in numbers)
     pairs, which = np.unique(np.stack([alpha, shape]), axis=1, return_inverse=True)
-    bends = np.array([weak_convexity(kind, *pair) for pair in pairs.T])[np.ravel(which)]
-    pieces = _pieces(kind, alpha, shape)
+    bends = np.array([weak_convexity(penalty.kind, *pair) for pair in pairs.T])[np.ravel(which)]
+    if penalty.counts_nonzeros and np.all(bends >= h * (1 - 16 * np.finfo(dtype).eps)):
+        # CEL0 with the norm of its atom leaves no coefficient on its slope: steps threshold hard, up to rounding.
+        penalty, bends = L0(penalty.alpha, positive=penalty.positive), np.full(h.size, np.inf)
+    thresholds = np.empty(h.size)
+    zero_limits(h, alpha, shape, penalty.kind, thresholds)
     # Zero gives way at the slope there, unless a coefficient further out is better before.
-    slopes = alpha / shape if kind == LOG_SUM else pieces[:, 2]
-    jumps = kind in (L0, LQ) or bool(np.any(thresholds < slopes * (1 - 1e-9)))
-    numbers = (np.ascontiguousarray(array, dtype=dtype) for array in (alpha, shape, 1 / h, thresholds, pieces))
-    return PenaltyTable(kind, kind not in (LQ, LOG_SUM), bool(np.all(bends <= h)), jumps, *numbers)
+    jumps = bool(np.any(thresholds < penalty.slope_at_zero(alpha, shape) * (1 - 1e-9)))
+    arrays = (alpha, shape, 1 / h, thresholds, _pieces(penalty, alpha, shape))
+    return PenaltyTable(
+        penalty.kind,
+        penalty.positive,
+        penalty.quadratic,
+        bool(np.all(bends <= h)),
+        jumps,
+        *(np.ascontiguousarray(array, dtype=dtype) for array in arrays),
+    )
 
 
-def _pieces(kind: int, alpha: FloatArray, shape: FloatArray) -> FloatArray:
+def _pieces(penalty: Penalty, alpha: Float64Array, shape: Float64Array) -> FloatArray:
+    """Return per atom two kinks, then slope and bend of two pieces; zero where there are fewer."""
     table = np.zeros((alpha.size, 6))
-    first, second, slope, bend, later_slope, later_bend = table.T
-    first[:] = second[:] = np.inf
-    if kind != L0:
-        slope[:] = alpha
-    if kind == CEL0:
-        slope[:], bend[:] = np.sqrt(2 * alpha) * shape, shape**2
-        first[:] = second[:] = np.sqrt(2 * alpha) / shape
-    elif kind == MCP:
-        bend[:] = 1 / shape
-        first[:] = second[:] = alpha * shape
-    elif kind == SCAD:
-        later_slope[:], later_bend[:] = alpha * shape / (shape - 1), 1 / (shape - 1)
-        first[:], second[:] = alpha, alpha * shape
-    elif kind == CAPPED_L1:
-        first[:] = second[:] = shape
+    for i, (kink, slope, bend) in enumerate(penalty.pieces(alpha, shape) if penalty.quadratic else []):
+        # A single piece ends at both kinks.
+        table[:, i:2] = kink[:, None]
+        table[:, 2 + 2 * i], table[:, 3 + 2 * i] = slope, bend
     return table

@@ -1,7 +1,8 @@
 """The separable penalties of sparse coding and sparse regression.
 
 Conventions: ``prox(u) = argmin_x (x - u)^2 / 2 + step * penalty(x)``, the strength `alpha` is inside the penalty, and
-zero wins every tie. Below, v is the absolute value of an entry.
+zero wins every tie. Below, v is the absolute value of an entry. With ``positive=True``, a keyword of every class,
+entries below zero are not allowed: there the penalty is infinite.
 """
 
 from collections.abc import Mapping
@@ -12,32 +13,102 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sparsetheory.constraints import FRACTION, Real
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
+from sparsetheory.penalties.definition import Piece
+from sparsetheory.typing import Float64Array
 
-__all__ = ["CEL0", "L0", "L1", "MCP", "SCAD", "CappedL1", "LogSum", "Lq", "make_penalty", "prox"]
+__all__ = [
+    "CEL0",
+    "L0",
+    "L1",
+    "MCP",
+    "PENALTY_NAMES",
+    "SCAD",
+    "CappedL1",
+    "ElasticNet",
+    "LogSum",
+    "Lq",
+    "as_penalty",
+    "make_penalty",
+    "prox",
+]
+
+# Newton steps to the stationary points of l^q, which converge from above without end.
+_NEWTON = 60
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class L1(Penalty):
-    """``alpha v``: soft thresholding, the only convex one here.
+    """``alpha v``: soft thresholding.
 
     Parameters
     ----------
     alpha : float
         Strength, at least 0.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
     >>> L1(1.0).prox([-3.0, 0.5, 2.0])
     array([-2.,  0.,  1.])
+    >>> L1(1.0, positive=True).prox([-3.0, 0.5, 2.0])
+    array([0., 0., 1.])
     """
 
-    alpha: float
-    kind: ClassVar[int] = tags.L1
+    convex: ClassVar[bool] = True
+    _tag: ClassVar[int] = tags.L1
+
+    @property
+    def l1_part(self) -> float:
+        """One: there is no square."""
+        return 1.0
+
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return a straight line without end."""
+        return [(np.full_like(alpha, np.inf), alpha, np.zeros_like(alpha))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
+class ElasticNet(Penalty):
+    """``alpha (l1_ratio v + (1 - l1_ratio) v^2 / 2)``: the convention of scikit-learn (Zou and Hastie, 2005).
+
+    Parameters
+    ----------
+    alpha : float
+        Strength, at least 0.
+    l1_ratio : float
+        Share of the l1 norm, above 0 and at most 1, where the penalty is :class:`L1`.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
+
+    Examples
+    --------
+    >>> ElasticNet(1.0, l1_ratio=0.5).prox([-3.5, 0.5, 2.0])
+    array([-2.,  0.,  1.])
+    """
+
+    l1_ratio: float = 0.5
+    convex: ClassVar[bool] = True
+    _tag: ClassVar[int] = tags.ELASTIC_NET
+    _name: ClassVar[str] = "l1_ratio"
+    _allowed: ClassVar[Real] = Real(0.0, 1.0, closed="right")
+
+    @property
+    def l1_part(self) -> float:
+        """The ratio."""
+        return self.l1_ratio
+
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return a parabola without end."""
+        return [(np.full_like(alpha, np.inf), alpha * shape, -alpha * (1.0 - shape))]
+
+
+@dataclass(frozen=True, repr=False)
 class L0(Penalty):
     """``alpha`` for every entry that is not zero: hard thresholding at ``sqrt(2 step alpha)``.
 
@@ -45,6 +116,8 @@ class L0(Penalty):
     ----------
     alpha : float
         Strength, at least 0.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -52,11 +125,33 @@ class L0(Penalty):
     array([-3. ,  0. ,  2.5])
     """
 
-    alpha: float
-    kind: ClassVar[int] = tags.L0
+    counts_nonzeros: ClassVar[bool] = True
+    _tag: ClassVar[int] = tags.L0
+
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return none: there is a jump at zero, and nothing beyond."""
+        return []
+
+    @classmethod
+    def slope_at_zero(cls, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return infinity."""
+        return np.full_like(alpha, np.inf)
+
+    @classmethod
+    def values(cls, v: Float64Array, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return the cost of every entry that is not zero."""
+        return np.where(v > 0, alpha, 0.0)
+
+    @classmethod
+    def stationary(
+        cls, u: Float64Array, h: Float64Array, alpha: Float64Array, shape: Float64Array
+    ) -> list[Float64Array]:
+        """Return u itself."""
+        return [u]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lq(Penalty):
     """``alpha v^q``: between hard and soft thresholding.
 
@@ -70,6 +165,8 @@ class Lq(Penalty):
         Strength, at least 0.
     q : float
         Strictly between 0 and 1.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -78,14 +175,42 @@ class Lq(Penalty):
     (1.5, 1.0)
     """
 
-    alpha: float
     q: float
-    kind: ClassVar[int] = tags.LQ
+    quadratic: ClassVar[bool] = False
+    _tag: ClassVar[int] = tags.LQ
     _name: ClassVar[str] = "q"
-    _interval: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    _allowed: ClassVar[Real] = FRACTION
+
+    @classmethod
+    def slope_at_zero(cls, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return infinity."""
+        return np.full_like(alpha, np.inf)
+
+    @classmethod
+    def values(cls, v: Float64Array, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return powers."""
+        return np.asarray(alpha * v**shape)
+
+    @classmethod
+    def stationary(
+        cls, u: Float64Array, h: Float64Array, alpha: Float64Array, shape: Float64Array
+    ) -> list[Float64Array]:
+        """Find the larger zero of ``v - u + c q v^(q - 1)``, convex in v, by Newton steps from u downwards."""
+        c = alpha * shape / h
+        least = (c * (1.0 - shape)) ** (1.0 / (2.0 - shape))
+        v = np.maximum(u, least)
+        for _ in range(_NEWTON):
+            pull = c * v ** (shape - 1.0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                step = (v + pull - u) / (1.0 - (1.0 - shape) * pull / v)
+            new = np.where(np.isfinite(step), np.clip(v - step, least, v), v)
+            if np.array_equal(new, v):
+                break
+            v = new
+        return [v]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CEL0(Penalty):
     """``alpha - (a^2 / 2)(v - k)^2`` up to ``k = sqrt(2 alpha) / a``, then ``alpha``, with a the norm of the feature.
 
@@ -98,6 +223,8 @@ class CEL0(Penalty):
         Strength, at least 0.
     norms : float or array_like of shape (n_features,)
         Euclidean norm of every column of the dictionary, above 0.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -107,21 +234,29 @@ class CEL0(Penalty):
     array([0.1, 0.2])
     """
 
-    alpha: float
     norms: Any = 1.0
-    kind: ClassVar[int] = tags.CEL0
+    counts_nonzeros: ClassVar[bool] = True
+    _tag: ClassVar[int] = tags.CEL0
     _name: ClassVar[str] = "norms"
     _per_feature: ClassVar[bool] = True
 
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return one parabola up to its top."""
+        slope = np.sqrt(2.0 * alpha) * shape
+        return [(np.sqrt(2.0 * alpha) / shape, slope, shape**2)]
+
     def __eq__(self, other: object) -> bool:
-        same = isinstance(other, CEL0) and self.alpha == other.alpha
-        return same and np.array_equal(self.norms, other.norms)  # type: ignore[attr-defined]
+        if not isinstance(other, CEL0):
+            return False
+        same = (self.alpha, self.positive) == (other.alpha, other.positive)
+        return same and np.array_equal(self.norms, other.norms)
 
     def __hash__(self) -> int:
-        return hash((self.alpha, np.asarray(self.norms).tobytes()))
+        return hash((self.alpha, self.positive, np.asarray(self.norms).tobytes()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MCP(Penalty):
     """``alpha v - v^2 / (2 gamma)`` up to ``gamma alpha``, then ``gamma alpha^2 / 2``: firm thresholding (Zhang, 2010).
 
@@ -131,6 +266,8 @@ class MCP(Penalty):
         Strength and slope at zero, at least 0.
     gamma : float
         Above 0. At steps of `gamma` or more the operator thresholds hard.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -138,13 +275,17 @@ class MCP(Penalty):
     array([0., 1., 3.])
     """
 
-    alpha: float
     gamma: float = 3.0
-    kind: ClassVar[int] = tags.MCP
+    _tag: ClassVar[int] = tags.MCP
     _name: ClassVar[str] = "gamma"
 
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return one parabola up to its top."""
+        return [(shape * alpha, alpha, 1.0 / shape)]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class SCAD(Penalty):
     """``alpha v`` up to alpha, a parabola up to ``a alpha``, then ``alpha^2 (a + 1) / 2`` (Fan and Li, 2001).
 
@@ -154,6 +295,8 @@ class SCAD(Penalty):
         Strength and slope at zero, at least 0.
     a : float
         Above 2. The operator is continuous at steps below ``a - 1``.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -161,14 +304,19 @@ class SCAD(Penalty):
     array([0. , 0.5, 2. , 4. ])
     """
 
-    alpha: float
     a: float = 3.7
-    kind: ClassVar[int] = tags.SCAD
+    _tag: ClassVar[int] = tags.SCAD
     _name: ClassVar[str] = "a"
-    _interval: ClassVar[tuple[float, float]] = (2.0, np.inf)
+    _allowed: ClassVar[Real] = Real(2.0, closed="neither")
+
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return a line and a parabola up to its top."""
+        bend = 1.0 / (shape - 1.0)
+        return [(alpha, alpha, np.zeros_like(alpha)), (shape * alpha, shape * alpha * bend, bend)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LogSum(Penalty):
     """``alpha log(1 + v / eps)``, whose reweighted form is reweighted l1 (Candès, Wakin and Boyd, 2008).
 
@@ -178,6 +326,8 @@ class LogSum(Penalty):
         Strength, at least 0.
     eps : float
         Above 0. The operator is continuous while ``step alpha <= eps^2``.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -185,13 +335,31 @@ class LogSum(Penalty):
     array([0.   , 1.   , 9.908])
     """
 
-    alpha: float
     eps: float
-    kind: ClassVar[int] = tags.LOG_SUM
+    quadratic: ClassVar[bool] = False
+    _tag: ClassVar[int] = tags.LOG_SUM
     _name: ClassVar[str] = "eps"
 
+    @classmethod
+    def slope_at_zero(cls, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return the derivative of the logarithm at its end."""
+        return np.asarray(alpha / shape)
 
-@dataclass(frozen=True)
+    @classmethod
+    def values(cls, v: Float64Array, alpha: Float64Array, shape: Float64Array) -> Float64Array:
+        """Return logarithms."""
+        return np.asarray(alpha * np.log1p(v / shape))
+
+    @classmethod
+    def stationary(
+        cls, u: Float64Array, h: Float64Array, alpha: Float64Array, shape: Float64Array
+    ) -> list[Float64Array]:
+        """Solve ``(u - v)(eps + v) = alpha / h``; the other root is a maximum."""
+        square = np.maximum((u + shape) ** 2 - 4.0 * alpha / h, 0.0)
+        return [0.5 * (u - shape + np.sqrt(square))]
+
+
+@dataclass(frozen=True, repr=False)
 class CappedL1(Penalty):
     """``alpha min(v, theta)``: soft thresholding of what is small, nothing of what is large (Zhang, 2010).
 
@@ -201,6 +369,8 @@ class CappedL1(Penalty):
         Strength and slope at zero, at least 0.
     theta : float
         Where the penalty stops growing, above 0.
+    positive : bool
+        Whether entries must be at least zero; by default they may have any sign.
 
     Examples
     --------
@@ -208,15 +378,20 @@ class CappedL1(Penalty):
     array([0. , 0.5, 1.5, 3. ])
     """
 
-    alpha: float
     theta: float
-    kind: ClassVar[int] = tags.CAPPED_L1
+    _tag: ClassVar[int] = tags.CAPPED_L1
     _name: ClassVar[str] = "theta"
+
+    @classmethod
+    def pieces(cls, alpha: Float64Array, shape: Float64Array) -> list[Piece]:
+        """Return a line up to the cap."""
+        return [(shape, alpha, np.zeros_like(alpha))]
 
 
 _BY_NAME: Mapping[str, type[Penalty]] = MappingProxyType(
     {
         "l1": L1,
+        "elastic_net": ElasticNet,
         "l0": L0,
         "lq": Lq,
         "cel0": CEL0,
@@ -226,6 +401,8 @@ _BY_NAME: Mapping[str, type[Penalty]] = MappingProxyType(
         "capped_l1": CappedL1,
     }
 )
+PENALTY_NAMES: tuple[str, ...] = tuple(_BY_NAME)
+"""What :func:`make_penalty` and :func:`as_penalty` know by name."""
 
 
 def prox(u: ArrayLike, penalty: Penalty, step: float = 1.0) -> Any:
@@ -239,17 +416,20 @@ def prox(u: ArrayLike, penalty: Penalty, step: float = 1.0) -> Any:
     return penalty.prox(u, step)
 
 
-def make_penalty(name: str, alpha: float, **shape: Any) -> Penalty:
+def make_penalty(name: str, alpha: float, *, positive: bool = False, **shape: Any) -> Penalty:
     """Build a penalty from its name.
 
     Parameters
     ----------
-    name : {"l1", "l0", "lq", "cel0", "mcp", "scad", "log_sum", "capped_l1"}
+    name : {"l1", "elastic_net", "l0", "lq", "cel0", "mcp", "scad", "log_sum", "capped_l1"}
         Family.
     alpha : float
         Strength, at least 0.
+    positive : bool
+        Whether entries must be at least zero.
     **shape : float
-        The other number of the family, by name: `q`, `norms`, `gamma`, `a`, `eps` or `theta`.
+        The other number of the family, by name: `l1_ratio`, `q`, `norms`, `gamma`, `a`, `eps` or `theta`. "lq",
+        "log_sum" and "capped_l1" have no default for it.
 
     Returns
     -------
@@ -269,12 +449,52 @@ def make_penalty(name: str, alpha: float, **shape: Any) -> Penalty:
     """
     family = next((family for known, family in _BY_NAME.items() if known == name), None)
     if family is None:
-        raise ValueError(f"penalty must be one of {', '.join(map(repr, _BY_NAME))}, got {name!r}")
-    others = fields(family)[1:]  # type: ignore[arg-type]
-    if not shape.keys() <= {field.name for field in others}:
-        wanted = ", ".join(field.name for field in others) or "nothing"
-        raise TypeError(f"penalty {name!r} takes {wanted} beside alpha, got {', '.join(sorted(shape))}")
-    for field in others:
-        if field.default is MISSING and field.name not in shape:
-            raise TypeError(f"penalty {name!r} needs {field.name}")
-    return family(alpha, **shape)  # type: ignore[call-arg]
+        raise ValueError(f"penalty must be one of {', '.join(map(repr, _BY_NAME))}; got {name!r}")
+    others = {field.name: field.default for field in fields(family) if field.name not in ("alpha", "positive")}
+    if not shape.keys() <= others.keys():
+        wanted = ", ".join(others) or "nothing"
+        raise TypeError(f"penalty {name!r} takes {wanted} beside alpha; got {', '.join(sorted(shape))}")
+    for number, default in others.items():
+        if default is MISSING and number not in shape:
+            raise TypeError(f"penalty {name!r} needs {number}")
+    return family(alpha, positive=positive, **shape)
+
+
+def as_penalty(penalty: str | Penalty, alpha: float | None = None, **shape: Any) -> Penalty:
+    """Return the penalty that an object, or a name with its numbers, stands for.
+
+    Parameters
+    ----------
+    penalty : str or Penalty
+        A name as of :func:`make_penalty`, or a penalty.
+    alpha : float, optional
+        Strength, at least 0. A name needs it; in a penalty it replaces the strength.
+    **shape : float
+        The other number of a family given by name; None stands for a number that is not given.
+
+    Returns
+    -------
+    Penalty
+
+    Raises
+    ------
+    ValueError
+        If there is no such family, or a number is out of range.
+    TypeError
+        If `penalty` is neither, a number is missing or belongs to another family, or a penalty comes with a shape.
+
+    Examples
+    --------
+    >>> as_penalty("mcp", 0.1, gamma=2.0), as_penalty(L1(1.0)), as_penalty(L1(1.0), 0.5)
+    (MCP(alpha=0.1, gamma=2.0), L1(alpha=1.0), L1(alpha=0.5))
+    """
+    given = {name: number for name, number in shape.items() if number is not None}
+    if isinstance(penalty, str):
+        if alpha is None:
+            raise TypeError(f"penalty {penalty!r} needs alpha, its strength")
+        return make_penalty(penalty, alpha, **given)
+    if not isinstance(penalty, Penalty):
+        raise TypeError(f"penalty must be a Penalty or the name of one; got {penalty!r}")
+    if given:
+        raise TypeError(f"{', '.join(given)} must go with the name of a penalty; penalty is {penalty!r}")
+    return penalty if alpha is None else penalty.with_alpha(alpha)

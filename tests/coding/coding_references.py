@@ -13,12 +13,13 @@ seeds = st.integers(0, 10**6)
 # Every case is malformed in one argument; the message names it.
 BAD_ARRAYS = [
     ({"X": np.ones(3)}, ValueError, r"X must be two-dimensional; got shape \(3,\)"),
-    ({"X": np.ones((2, 4))}, ValueError, r"X must have as many columns as D has rows .* \(2, 4\) and \(3, 5\)"),
+    ({"X": np.ones((2, 4))}, ValueError, r"X and D must have as many columns .* \(2, 4\) and \(5, 3\)$"),
     ({"X": [[1.0, np.nan, 0.0]]}, ValueError, "X must be finite"),
     ({"X": [[1j, 0, 0]]}, TypeError, "X must hold integers or floats of 32 or 64 bits; got dtype complex128"),
-    ({"D": np.zeros((3, 5))}, ValueError, "D must have no column of zeros; column 0 is one"),
-    ({"D": np.full((3, 5), np.inf)}, ValueError, "D must be finite"),
-    ({"D": np.ones((3, 0))}, ValueError, "D must have at least one row and one column"),
+    ({"X": np.ones((2, 5))}, ValueError, r"got shapes \(2, 5\) and \(5, 3\); its atoms seem to be columns, pass D.T"),
+    ({"D": np.zeros((5, 3))}, ValueError, "D must have no row of zeros, an atom that is zero; row 0 is one"),
+    ({"D": np.full((5, 3), np.inf)}, ValueError, "D must be finite"),
+    ({"D": np.ones((0, 3))}, ValueError, "D must have at least one row and one column"),
 ]
 BAD_CODES = [
     ({"C": np.ones((2, 4))}, ValueError, r"C must have one row per signal .* shape \(2, 5\); got \(2, 4\)"),
@@ -38,14 +39,14 @@ def refuses(cases):
 
 def good_arguments(**others):
     rng = np.random.default_rng(0)
-    return {"X": rng.standard_normal((2, 3)), "D": rng.standard_normal((3, 5)), **others}
+    return {"X": rng.standard_normal((2, 3)), "D": rng.standard_normal((5, 3)), **others}
 
 
 class Problem(NamedTuple):
     """Signals, atoms and a strength at which codes are neither full nor empty."""
 
     X: np.ndarray
-    D: np.ndarray
+    A: np.ndarray
     alpha: float
 
 
@@ -53,16 +54,16 @@ def draw_problem(seed, m=(3, 15), n=(3, 25), n_samples=4, plain=False):
     """Draw atoms: Gaussian of unit norm if plain; else of different norms and, for half of the seeds, correlated."""
     rng = np.random.default_rng(seed)
     m, n = (int(rng.integers(*size)) if isinstance(size, tuple) else size for size in (m, n))
-    D = rng.standard_normal((m, n))
+    A = rng.standard_normal((m, n))
     if not plain:
-        D = (D + rng.integers(2) * rng.standard_normal((m, 1))) * rng.uniform(0.3, 3, n)
-    D /= np.linalg.norm(D, axis=0) if plain else np.sqrt(m)
-    return Problem(rng.standard_normal((n_samples, m)), D, float(10 ** rng.uniform(-2, 0)))
+        A = (A + rng.integers(2) * rng.standard_normal((m, 1))) * rng.uniform(0.3, 3, n)
+    A /= np.linalg.norm(A, axis=0) if plain else np.sqrt(m)
+    return Problem(rng.standard_normal((n_samples, m)), A, float(10 ** rng.uniform(-2, 0)))
 
 
-def penalties(alpha, D):
+def penalties(alpha, A):
     """Return one penalty of every family, weakly convex ones on both sides of their bend."""
-    norms = np.linalg.norm(D, axis=0)
+    norms = np.linalg.norm(A, axis=0)
     return [
         L1(alpha),
         L0(alpha),
@@ -77,30 +78,30 @@ def penalties(alpha, D):
     ]
 
 
-def objective(x, D, c, penalty):
-    return 0.5 * np.sum((x - D @ c) ** 2) + penalty.value(c)
+def objective(x, A, c, penalty):
+    return 0.5 * np.sum((x - A @ c) ** 2) + penalty.value(c)
 
 
-def l0_value(x, D, c, alpha):
-    return 0.5 * np.sum((x - D @ c) ** 2) + alpha * np.count_nonzero(c)
+def l0_value(x, A, c, alpha):
+    return 0.5 * np.sum((x - A @ c) ** 2) + alpha * np.count_nonzero(c)
 
 
-def is_well_posed(D):
+def is_well_posed(A):
     """Say whether no support comes near to being dependent without being it, so that tests need not judge rounding."""
-    unit = D / np.linalg.norm(D, axis=0)
-    for size in range(2, min(D.shape) + 1):
-        blocks = unit[:, list(combinations(range(D.shape[1]), size))].transpose(1, 0, 2)
+    unit = A / np.linalg.norm(A, axis=0)
+    for size in range(2, min(A.shape) + 1):
+        blocks = unit[:, list(combinations(range(A.shape[1]), size))].transpose(1, 0, 2)
         smallest = np.linalg.svd(blocks, compute_uv=False)[:, -1]
         if ((smallest > 1e-14) & (smallest < 1e-3)).any():
             return False
     return True
 
 
-def least_squares(x, D, support):
+def least_squares(x, A, support):
     """Return the code that is least squares on a support, of least norm."""
-    code = np.zeros(D.shape[1])
+    code = np.zeros(A.shape[1])
     if len(support):
-        code[list(support)] = np.linalg.lstsq(D[:, list(support)], x)[0]
+        code[list(support)] = np.linalg.lstsq(A[:, list(support)], x)[0]
     return code
 
 

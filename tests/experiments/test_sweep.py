@@ -55,7 +55,7 @@ def test_the_number_of_trials_can_be_chosen(norms):
     two = run_claim(norms, trials=2)
     assert numbers(two) == [row for i, row in enumerate(numbers(run_claim(norms))) if i % norms.sweep.quick_trials < 2]
     assert len(numbers(run_claim(norms, profile="full", trials=2))) == 2 * len(norms.sweep.values)
-    with pytest.raises(ValueError, match="trials must be an integer from 1 to, got 0"):
+    with pytest.raises(ValueError, match=r"trials must be an integer from 1 to .*; got 0"):
         run_claim(norms, trials=0)
 
 

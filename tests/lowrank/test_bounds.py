@@ -116,7 +116,7 @@ def test_perturbation_bound_values():
 
 
 def test_scalar_bounds_are_attained_by_equal_values():
-    lo, hi = scalar_bounds(energy=4.0, overlap=4.0, n=4, rank=2)
+    lo, hi = scalar_bounds(energy=4.0, overlap=4.0, n_directions=4, rank=2)
     assert lo <= 2.0 <= hi
     assert hi == pytest.approx(2.0)
 
@@ -136,8 +136,8 @@ E3 = [np.eye(3)[:, :2], np.ones((3, 1))]
         (lambda: weyl_bound(E3, 1, [2]), r"seed must be distinct elements of range\(2\)"),
         (lambda: pair_bounds(np.eye(2), np.eye(3), 1), "block 0 has 2 rows, block 1 has 3"),
         (lambda: centroid_bound(E3, 1), "one shape"),
-        (lambda: scalar_bounds(1.0, 1.0, 1, 2), "n must be at least rank=2"),
-        (lambda: scalar_bounds(-1.0, 1.0, 1, 1), "must not be negative"),
+        (lambda: scalar_bounds(1.0, 1.0, 1, 2), "n_directions must be at least rank=2"),
+        (lambda: scalar_bounds(-1.0, 1.0, 1, 1), "energy must be a finite non-negative number; got -1.0"),
         (lambda: perturbation_bound([1], [1, 2], [1]), "one length"),
         (lambda: perturbation_bound([1], [-1], [1]), "noise_norms must be"),
     ],

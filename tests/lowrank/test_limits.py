@@ -106,7 +106,7 @@ def test_error_of_a_hard_instance_adds_up_at_the_smallest_scale():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: min_clusters_lower_bound([np.eye(3)], 1, -1), "eps must be a finite number.*got -1"),
+        (lambda: min_clusters_lower_bound([np.eye(3)], 1, -1), "eps must be a finite non-negative number.*got -1"),
         (lambda: min_clusters_lower_bound([np.eye(3)], 1, np.inf), "eps must be.*got inf"),
         (lambda: min_clusters_lower_bound([np.eye(3)], 1, "0.1"), "eps must be.*got '0.1'"),
         (lambda: min_clusters_lower_bound([np.eye(3)], 0, 0.1), "rank must be"),

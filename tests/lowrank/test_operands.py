@@ -22,12 +22,12 @@ def test_half_precision_is_worked_on_in_double_and_returned_in_single(rng):
 
 @pytest.mark.parametrize("container", [sparse.csr_matrix(np.eye(3)), np.eye(3).view(np.matrix), "abc", {0: np.eye(3)}])
 def test_one_matrix_is_not_a_list_of_its_rows(container):
-    with pytest.raises(ValueError, match=f"blocks must be a list of matrices, got one {type(container).__name__}"):
+    with pytest.raises(ValueError, match=f"blocks must be a list of matrices; got one {type(container).__name__}"):
         Blocks(container)
 
 
 def test_a_number_is_no_list():
-    with pytest.raises(TypeError, match="blocks must be a list of matrices, got int"):
+    with pytest.raises(TypeError, match="blocks must be a list of matrices; got int"):
         Blocks(3)
 
 

@@ -169,7 +169,7 @@ def test_posterior_is_sharper_and_contains_truth():
 
 def test_posterior_refuses_other_blocks(rng):
     summary = SVDSummary.from_block(rng.standard_normal((8, 5)), 3)
-    with pytest.raises(ValueError, match="5 columns, got 4"):
+    with pytest.raises(ValueError, match="5 columns; got 4"):
         summary.posterior([np.ones((8, 4))])
 
 
@@ -185,18 +185,18 @@ def test_minimal_rank_is_the_smallest_certified(rng):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s: SVDSummary.from_block(np.ones((3, 2)), 0), "rank must be an integer from 1 to, got 0"),
+        (lambda s: SVDSummary.from_block(np.ones((3, 2)), 0), "rank must be an integer from 1 to .*; got 0"),
         (lambda s: SVDSummary.from_block(np.ones((3, 2)), 2, target_rank=3), "target_rank must be at most rank=2"),
         (lambda s: SVDSummary.from_block(np.ones(3), 2), "two-dimensional.*reshape"),
         (lambda s: SVDSummary.from_block(np.ones((3, 0)), 2), "at least one row and one column"),
         (lambda s: SVDSummary.from_block([[np.nan]], 2), "NaN"),
         (lambda s: SVDSummary.from_block([[1e200]], 2), "scale all blocks"),
-        (lambda s: s.append(np.ones((4, 1))), "the summary has 3, got 4"),
+        (lambda s: s.append(np.ones((4, 1))), "the summary has 3; got 4"),
         (lambda s: s.merge(SVDSummary.from_block(np.ones((3, 1)), 4)), r"agree in rank.*\(2, 2\) and \(4, 4\)"),
-        (lambda s: s.merge(SVDSummary.from_block(np.ones((4, 1)), 2)), "the summary has 3, got 4"),
-        (lambda s: s.interval(3), "at most target_rank=2, got 3"),
+        (lambda s: s.merge(SVDSummary.from_block(np.ones((4, 1)), 2)), "the summary has 3; got 4"),
+        (lambda s: s.interval(3), "at most target_rank=2; got 3"),
         (lambda s: s.interval(0), "rank must be an integer"),
-        (lambda s: s.minimal_rank(-0.1), "eps must be at least 0, got -0.1"),
+        (lambda s: s.minimal_rank(-0.1), "eps must be at least 0; got -0.1"),
     ],
 )
 def test_bad_input(call, message):
@@ -270,5 +270,5 @@ def test_row_counts_are_positive_integers(n_rows):
 
 
 def test_only_summaries_are_merged():
-    with pytest.raises(TypeError, match="other must be an SVDSummary, got ndarray"):
+    with pytest.raises(TypeError, match="other must be an SVDSummary; got ndarray"):
         SVDSummary.from_block(np.eye(3), 2).merge(np.eye(3))

@@ -11,29 +11,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from penalties.penalty_table import EXAMPLES, TABLE, each_example
 
 from sparsetheory.numba_kernels.penalties import proximal
-from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq, Penalty, make_penalty, prox
-
-ALL = (
-    L1(0.4),
-    L0(0.4),
-    Lq(0.4, 0.5),
-    Lq(0.4, 0.3),
-    CEL0(0.4),
-    MCP(0.4),
-    SCAD(0.4),
-    LogSum(0.4, 0.2),
-    CappedL1(0.4, 1.0),
+from sparsetheory.penalties import (
+    CEL0,
+    L0,
+    L1,
+    MCP,
+    SCAD,
+    CappedL1,
+    ElasticNet,
+    LogSum,
+    Lq,
+    Penalty,
+    as_penalty,
+    make_penalty,
+    prox,
 )
+from sparsetheory.penalties.separable import _BY_NAME
+
 ONE = np.ones(1, np.float32)
 NORMS = [0.5, 1.0, 2.0]
 
-every_penalty = pytest.mark.parametrize("penalty", ALL, ids=repr)
 grids = arrays(np.float64, array_shapes(min_dims=0, max_dims=3, min_side=0), elements=st.floats(-9, 9))
 
 
-@every_penalty
+@each_example
 def test_methods_are_the_scalar_functions_entry_by_entry(penalty, rng):
     numbers = (penalty.alpha, penalty.shape)
     u, g = rng.standard_normal((2, 40))
@@ -48,11 +52,12 @@ def test_methods_are_the_scalar_functions_entry_by_entry(penalty, rng):
     assert prox(u, penalty, 0.7).tolist() == x.tolist()
 
 
-def test_kinds_differ():
-    assert len({penalty.kind for penalty in ALL}) == len(ALL) - 1 == 8
+def test_every_family_has_a_row_and_a_kind_of_its_own():
+    assert {row.name: row.family for row in TABLE} == dict(_BY_NAME)
+    assert len({penalty.kind for penalty in EXAMPLES}) == len(EXAMPLES) == 2 * len(TABLE)
 
 
-@given(st.sampled_from(ALL), grids)
+@given(st.sampled_from(EXAMPLES), grids)
 def test_shapes_are_kept(penalty, u):
     x = penalty.prox(u)
     assert np.shape(x) == u.shape
@@ -61,7 +66,7 @@ def test_shapes_are_kept(penalty, u):
     assert np.shape(penalty.subgrad_dist(u, 0.5)) == u.shape
 
 
-@every_penalty
+@each_example
 def test_memory_layouts_and_dtypes(penalty, rng):
     u = 2 * rng.standard_normal((6, 4))
     expected = penalty.prox(u).tolist()
@@ -84,22 +89,16 @@ def test_gradients_broadcast():
     assert L1(1.0).subgrad_dist(np.float32(0.0), 3.0).dtype == np.float64
 
 
-@every_penalty
+@each_example
 def test_another_strength_is_a_copy(penalty):
     other = penalty.with_alpha(0.9)
-    assert (type(other), other.alpha, other.shape, penalty.alpha) == (type(penalty), 0.9, penalty.shape, 0.4)
+    assert (type(other), other.alpha, other.shape, penalty.alpha) == (type(penalty), 0.9, penalty.shape, 0.3)
     assert other != penalty
-    assert other.with_alpha(0.4) == penalty
-    assert hash(other.with_alpha(0.4)) == hash(penalty)
+    assert other.with_alpha(0.3) == penalty
+    assert hash(other.with_alpha(0.3)) == hash(penalty)
     assert pickle.loads(pickle.dumps(penalty)) == copy.deepcopy(penalty) == penalty
     with pytest.raises(FrozenInstanceError):
         penalty.alpha = 1.0
-
-
-@every_penalty
-def test_no_strength_returns_the_argument(penalty, rng):
-    u = rng.standard_normal(20)
-    assert penalty.with_alpha(0).prox(u).tolist() == u.tolist()
 
 
 def test_norms_of_columns(rng):
@@ -144,50 +143,76 @@ def test_cel0_is_mcp_and_hard_thresholding_at_unit_step(rng):
     assert CEL0(0.7).prox(u).tolist() == L0(0.7).prox(u).tolist()
 
 
-def test_names():
-    named = [
-        make_penalty("l1", 0.4),
-        make_penalty("l0", 0.4),
-        make_penalty("lq", 0.4, q=0.5),
-        make_penalty("lq", 0.4, q=0.3),
-        make_penalty("cel0", 0.4),
-        make_penalty("mcp", 0.4),
-        make_penalty("scad", 0.4, a=3.7),
-        make_penalty("log_sum", 0.4, eps=0.2),
-        make_penalty("capped_l1", 0.4, theta=1.0),
+@each_example
+def test_names(penalty):
+    name = next(row.name for row in TABLE if row.family is type(penalty))
+    shape = {penalty._name: penalty.shape} if penalty._name else {}
+    assert make_penalty(name, 0.3, positive=penalty.positive, **shape) == penalty
+    assert eval(repr(penalty), {type(penalty).__name__: type(penalty)}) == penalty
+    assert isinstance(penalty, Penalty)
+
+
+def test_defaults():
+    assert [make_penalty(name, 0.3) for name in ("l1", "elastic_net", "mcp", "scad", "cel0")] == [
+        L1(0.3),
+        ElasticNet(0.3, l1_ratio=0.5),
+        MCP(0.3, gamma=3.0),
+        SCAD(0.3, a=3.7),
+        CEL0(0.3, norms=1.0),
     ]
-    assert named == list(ALL)
-    assert all(isinstance(penalty, Penalty) for penalty in named)
+
+
+def test_the_sign_takes_part_in_equality():
+    assert L1(0.3, positive=True) != L1(0.3)
+    assert CEL0(0.3, NORMS, positive=True) != CEL0(0.3, NORMS)
+    assert hash(CEL0(0.3, NORMS, positive=True)) != hash(CEL0(0.3, NORMS))
+    assert repr(L1(0.3, positive=True)) == "L1(alpha=0.3, positive=True)"
+    assert L1(0.3, positive=True).with_alpha(0.4) == L1(0.4, positive=True)
+
+
+def test_an_elastic_net_of_ratio_one_is_l1(rng):
+    u = 3 * rng.standard_normal(200)
+    net, lasso = ElasticNet(0.7, l1_ratio=1.0), L1(0.7)
+    assert net.prox(u, 0.4).tolist() == lasso.prox(u, 0.4).tolist()
+    assert net.value(u) == lasso.value(u)
+    assert (net.l1_part, lasso.l1_part, ElasticNet(0.7, 0.2).l1_part) == (1.0, 1.0, 0.2)
+    with pytest.raises(TypeError, match="only convex penalties are a mixture of l1 and a square; got L0"):
+        _ = L0(1.0).l1_part
 
 
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda: L1(-1.0), ValueError, "alpha must be finite and at least 0, got -1"),
-        (lambda: L0(np.nan), ValueError, "alpha must be finite and at least 0, got nan"),
-        (lambda: MCP(np.inf), ValueError, "alpha must be finite and at least 0, got inf"),
-        (lambda: L1([1.0, 2.0]), ValueError, r"alpha must be a number, got shape \(2,\)"),
-        (lambda: L1("1"), TypeError, "alpha must be a real number, got '1'"),
+        (lambda: L1(-1.0), ValueError, "alpha must be a finite non-negative number; got -1.0"),
+        (lambda: L0(np.nan), ValueError, "alpha must be a finite non-negative number; got nan"),
+        (lambda: MCP(np.inf), ValueError, "alpha must be a finite non-negative number; got inf"),
+        (lambda: L1([1.0, 2.0]), ValueError, r"alpha must be a number; got shape \(2,\)"),
+        (lambda: L1("1"), TypeError, "alpha must be a real number; got '1'"),
         (lambda: L1(1j), TypeError, "alpha must be a real number"),
-        (lambda: L1(None), TypeError, "alpha must be a real number, got None"),
-        (lambda: L1(True), TypeError, "alpha must be a real number, got True"),
-        (lambda: Lq(1.0, 0.0), ValueError, r"q must be in \(0, 1\), got 0"),
-        (lambda: Lq(1.0, 1.0), ValueError, r"q must be in \(0, 1\), got 1"),
-        (lambda: Lq(1.0, np.nan), ValueError, r"q must be in \(0, 1\), got nan"),
-        (lambda: MCP(1.0, 0.0), ValueError, "gamma must be finite and above 0, got 0"),
-        (lambda: SCAD(1.0, 2.0), ValueError, "a must be finite and above 2, got 2"),
-        (lambda: LogSum(1.0, -0.1), ValueError, "eps must be finite and above 0, got -0.1"),
-        (lambda: CappedL1(1.0, np.inf), ValueError, "theta must be finite and above 0, got inf"),
-        (lambda: CEL0(1.0, 0.0), ValueError, "norms must be finite and above 0, got 0"),
-        (lambda: CEL0(1.0, [1.0, -2.0]), ValueError, "norms must be finite and above 0, got -2"),
+        (lambda: L1(None), TypeError, "alpha must be a real number; got None"),
+        (lambda: L1(True), TypeError, "alpha must be a real number; got True"),
+        (lambda: Lq(1.0, 0.0), ValueError, r"q must be a number in \(0, 1\); got 0"),
+        (lambda: Lq(1.0, 1.0), ValueError, r"q must be a number in \(0, 1\); got 1"),
+        (lambda: Lq(1.0, np.nan), ValueError, r"q must be a number in \(0, 1\); got nan"),
+        (lambda: ElasticNet(1.0, 0.0), ValueError, r"l1_ratio must be a number in \(0, 1\]; got 0"),
+        (lambda: ElasticNet(1.0, 1.1), ValueError, r"l1_ratio must be a number in \(0, 1\]; got 1.1"),
+        (lambda: ElasticNet(1.0, [0.5, 0.5]), ValueError, "l1_ratio must be a number; got shape"),
+        (lambda: L1(1.0, positive=1), ValueError, "positive must be True or False; got 1"),
+        (lambda: make_penalty("l0", 1.0, positive="yes"), ValueError, "positive must be True or False; got 'yes'"),
+        (lambda: MCP(1.0, 0.0), ValueError, "gamma must be a finite positive number; got 0"),
+        (lambda: SCAD(1.0, 2.0), ValueError, "a must be a finite number above 2; got 2"),
+        (lambda: LogSum(1.0, -0.1), ValueError, "eps must be a finite positive number; got -0.1"),
+        (lambda: CappedL1(1.0, np.inf), ValueError, "theta must be a finite positive number; got inf"),
+        (lambda: CEL0(1.0, 0.0), ValueError, "norms must be a finite positive number; got 0"),
+        (lambda: CEL0(1.0, [1.0, -2.0]), ValueError, "norms must be a finite positive number; got -2"),
         (lambda: CEL0(1.0, []), ValueError, "norms must be a number or a vector"),
-        (lambda: CEL0(1.0, [[1.0]]), ValueError, r"norms must be a number or a vector, got shape \(1, 1\)"),
+        (lambda: CEL0(1.0, [[1.0]]), ValueError, r"norms must be a number or a vector; got shape \(1, 1\)"),
         (lambda: CEL0(1.0, NORMS).prox(np.ones((3, 2))), ValueError, "u must have 3 entries in its last axis"),
-        (lambda: CEL0(1.0, NORMS).prox(1.0), ValueError, r"one per entry of norms, got shape \(\)"),
+        (lambda: CEL0(1.0, NORMS).prox(1.0), ValueError, r"one per entry of norms; got shape \(\)"),
         (lambda: CEL0(1.0, NORMS).value(np.ones(2)), ValueError, "x must have 3 entries in its last axis"),
-        (lambda: L1(1.0).prox(1.0, step=0.0), ValueError, "step must be finite and above 0, got 0"),
-        (lambda: L1(1.0).zero_threshold(-1.0), ValueError, "step must be finite and above 0"),
-        (lambda: L1(1.0).jump(np.inf), ValueError, "step must be finite and above 0"),
+        (lambda: L1(1.0).prox(1.0, step=0.0), ValueError, "step must be a finite positive number; got 0"),
+        (lambda: L1(1.0).zero_threshold(-1.0), ValueError, "step must be a finite positive number"),
+        (lambda: L1(1.0).jump(np.inf), ValueError, "step must be a finite positive number"),
         (
             lambda: L1(1.0).prox([1j]),
             TypeError,
@@ -197,19 +222,40 @@ def test_names():
         (lambda: L1(1.0).value(np.ones(2, np.float16)), TypeError, "x must hold integers or floats .* dtype float16"),
         (lambda: L1(1.0).subgrad_dist(1.0, [True]), TypeError, "g must hold integers or floats .* dtype bool"),
         # Numbers that single precision rounds out of their interval.
-        (lambda: Lq(0.3, 1 - 1e-9).prox(ONE), ValueError, r"q must be in \(0, 1\) in float32, got 0.999999999"),
-        (lambda: Lq(0.3, 1e-50).value(ONE), ValueError, r"q must be in \(0, 1\) in float32"),
-        (lambda: SCAD(0.3, 2 + 1e-9).prox(ONE), ValueError, r"a must be in \(2, inf\) in float32"),
-        (lambda: MCP(0.3, 1e-50).subgrad_dist(ONE, ONE), ValueError, "gamma must be in .* in float32, got 1e-50"),
-        (lambda: CappedL1(0.3, 1e39).prox(ONE), ValueError, "theta must be in .* in float32"),
-        (lambda: CEL0(0.3, [1.0, 1e-50]).prox(np.ones(2, np.float32)), ValueError, "norms must be in .* in float32"),
-        (lambda: L1(1e39).prox(ONE), ValueError, r"alpha must be finite in float32, got 1e\+39"),
-        (lambda: make_penalty("l2", 1.0), ValueError, "one of 'l1', 'l0', 'lq', 'cel0', 'mcp', .* got 'l2'"),
+        (
+            lambda: Lq(0.3, 1 - 1e-9).prox(ONE),
+            ValueError,
+            r"q must be a number in \(0, 1\) in float32; got 0.999999999",
+        ),
+        (lambda: Lq(0.3, 1e-50).value(ONE), ValueError, r"q must be a number in \(0, 1\) in float32"),
+        (
+            lambda: ElasticNet(0.3, 1e-50).prox(ONE),
+            ValueError,
+            r"l1_ratio must be a number in \(0, 1\] in float32; got 1e-50",
+        ),
+        (lambda: SCAD(0.3, 2 + 1e-9).prox(ONE), ValueError, "a must be a finite number above 2 in float32"),
+        (
+            lambda: MCP(0.3, 1e-50).subgrad_dist(ONE, ONE),
+            ValueError,
+            "gamma must be a finite positive number in float32; got 1e-50",
+        ),
+        (lambda: CappedL1(0.3, 1e39).prox(ONE), ValueError, "theta must be a finite positive number in float32"),
+        (
+            lambda: CEL0(0.3, [1.0, 1e-50]).prox(np.ones(2, np.float32)),
+            ValueError,
+            "norms must be a finite positive number in float32",
+        ),
+        (lambda: L1(1e39).prox(ONE), ValueError, r"alpha must be finite in float32; got 1e\+39"),
+        (
+            lambda: make_penalty("l2", 1.0),
+            ValueError,
+            "one of 'l1', 'elastic_net', 'l0', 'lq', .* got 'l2'",
+        ),
         (lambda: make_penalty(["l1"], 1.0), ValueError, "penalty must be one of"),
         (lambda: make_penalty("lq", 1.0), TypeError, "penalty 'lq' needs q"),
-        (lambda: make_penalty("mcp", 1.0, eps=1.0), TypeError, "penalty 'mcp' takes gamma beside alpha, got eps"),
-        (lambda: make_penalty("l1", 1.0, q=0.5), TypeError, "penalty 'l1' takes nothing beside alpha, got q"),
-        (lambda: make_penalty("scad", 1.0, a=1.0), ValueError, "a must be finite and above 2, got 1"),
+        (lambda: make_penalty("mcp", 1.0, eps=1.0), TypeError, "penalty 'mcp' takes gamma beside alpha; got eps"),
+        (lambda: make_penalty("l1", 1.0, q=0.5), TypeError, "penalty 'l1' takes nothing beside alpha; got q"),
+        (lambda: make_penalty("scad", 1.0, a=1.0), ValueError, "a must be a finite number above 2; got 1"),
     ],
 )
 def test_bad_arguments(build, error, message):
@@ -224,3 +270,28 @@ def test_nothing_is_compiled_before_it_is_needed():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "3", "True"]
+
+
+def test_names_and_objects_are_penalties():
+    assert as_penalty("mcp", 0.4, gamma=2.0) == MCP(0.4, gamma=2.0)
+    assert as_penalty("l1", 0.4, q=None) == L1(0.4)
+    penalty = SCAD(0.4)
+    assert as_penalty(penalty) is penalty
+    assert as_penalty(penalty, 0.2) == SCAD(0.2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape", "error", "message"),
+    [
+        (("l1",), {}, TypeError, "penalty 'l1' needs alpha, its strength"),
+        (("l2", 0.1), {}, ValueError, "penalty must be one of 'l1', .*'l2'"),
+        (("lq", 0.1), {}, TypeError, "penalty 'lq' needs q"),
+        (("mcp", 0.1), {"q": 0.5}, TypeError, "penalty 'mcp' takes gamma beside alpha"),
+        ((1, 0.1), {}, TypeError, "penalty must be a Penalty or the name of one; got 1"),
+        ((L1, 0.1), {}, TypeError, "penalty must be a Penalty or the name of one"),
+        ((L1(0.1),), {"q": 0.5}, TypeError, r"q must go with the name of a penalty; penalty is L1\(alpha=0.1\)"),
+    ],
+)
+def test_what_is_no_penalty(arguments, shape, error, message):
+    with pytest.raises(error, match=message):
+        as_penalty(*arguments, **shape)

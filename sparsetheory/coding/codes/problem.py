@@ -29,76 +29,80 @@ _LINE_BYTES = 64
 
 
 def check_signals(X: ArrayLike, D: ArrayLike, *, name: str = "X") -> tuple[FloatArray, FloatArray]:
-    """Return signals and atoms as finite C-ordered arrays of one real type.
+    """Return signals, and the matrix whose columns are the atoms, as finite C-ordered arrays of one real type.
+
+    This is the one place where a dictionary is transposed. Users pass `D` with one atom per row, as scikit-learn's
+    ``components_`` holds them; solvers work on ``A = D.T``, the matrix of the least-squares problems ``x = A c``.
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, m)
+    X : array-like of shape (n_samples, n_features)
         Signals, one per row; there may be none.
-    D : array-like of shape (m, n_atoms)
-        Atoms, one per column.
+    D : array-like of shape (n_atoms, n_features)
+        Atoms, one per row.
     name : str
         What errors call the signals.
 
     Returns
     -------
-    X, D : ndarray
-        float32 if both are, else float64. What fits already is returned as it is, without a copy.
+    X : ndarray of shape (n_samples, n_features)
+        float32 if both arrays are, else float64; the given array where it fits already.
+    A : ndarray of shape (n_features, n_atoms)
+        ``D.T`` in the same type. It is a view of `D` where that is the transpose of a C-ordered array, else a copy.
 
     Raises
     ------
     TypeError
         If entries are neither integers nor floats of 32 or 64 bits, or an array is sparse.
     ValueError
-        If an array is not two-dimensional, lengths differ, there is no atom, an entry is not finite, a column of `D`
+        If an array is not two-dimensional, lengths differ, there is no atom, an entry is not finite, a row of `D`
         is zero, or squares of norms or of inner products are not in the range of the type.
 
     Examples
     --------
     >>> import numpy as np
-    >>> X, D = check_signals([[3, 4]], np.eye(2, dtype=np.float32))
-    >>> X.dtype.name, D.dtype.name
-    ('float64', 'float64')
+    >>> X, A = check_signals([[3, 4]], np.ones((5, 2), dtype=np.float32))
+    >>> X.dtype.name, A.dtype.name, A.shape
+    ('float64', 'float64', (2, 5))
     """
     X, D = _matrix(name, X), _matrix("D", D)
     if D.size == 0:
         raise ValueError(f"D must have at least one row and one column; got shape {D.shape}")
-    if X.shape[1] != D.shape[0]:
+    if X.shape[1] != D.shape[1]:
+        hint = "; its atoms seem to be columns, pass D.T" if X.shape[1] == D.shape[0] else ""
         raise ValueError(
-            f"{name} must have as many columns as D has rows (the length of a signal); got shapes {X.shape} and "
-            f"{D.shape}"
+            f"{name} and D must have as many columns as a signal has entries, one signal and one atom per row; got "
+            f"shapes {X.shape} and {D.shape}{hint}"
         )
     dtype = np.dtype(np.float32 if X.dtype == D.dtype == np.float32 else np.float64)
-    X, D = _prepared(name, X, dtype), _prepared("D", D, dtype)
-    _require_ranges(name, X, D)
-    return X, D
+    X, A = _prepared(name, X, dtype), _prepared("D", D.T, dtype)
+    _require_ranges(name, X, A)
+    return X, A
 
 
-def _require_ranges(name: str, X: FloatArray, D: FloatArray) -> None:
+def _require_ranges(name: str, X: FloatArray, A: FloatArray) -> None:
     """Raise ValueError where an atom is zero, or squares of signals, atoms or their products leave the range."""
-    empty = np.flatnonzero(~D.any(axis=0))
+    empty = np.flatnonzero(~A.any(axis=0))
     if empty.size:
-        raise ValueError(f"D must have no column of zeros; column {empty[0]} is one")
-    longest = [require_squares(name, X, D.shape[0]), require_squares("D", D, D.shape[0], each_column=True)]
-    most = float(np.finfo(D.dtype).max) ** 0.5
+        raise ValueError(f"D must have no row of zeros, an atom that is zero; row {empty[0]} is one")
+    longest = [require_squares(name, X, A.shape[0]), require_squares("D.T", A, A.shape[0], each_column=True)]
+    most = float(np.finfo(A.dtype).max) ** 0.5
     if longest[0] * longest[1] > most:
         raise ValueError(
-            f"{name} and D must have inner products whose squares are in the range of {D.dtype}, below {most:.3g}; "
+            f"{name} and D must have inner products whose squares are in the range of {A.dtype}, below {most:.3g}; "
             f"they may reach {longest[0] * longest[1]:.3g}, divide {name} by a constant"
         )
 
 
-def check_codes(codes: ArrayLike, X: FloatArray, D: FloatArray, name: str = "C") -> FloatArray:
+def check_codes(codes: ArrayLike, X: FloatArray, A: FloatArray, name: str = "C") -> FloatArray:
     """Return codes as a finite C-ordered array of the type of checked signals and atoms.
 
     Parameters
     ----------
     codes : array-like of shape (n_samples, n_atoms)
         One code per signal.
-    X : ndarray of shape (n_samples, m)
-        Signals, checked.
-    D : ndarray of shape (m, n_atoms)
-        Atoms, checked.
+    X, A : ndarray
+        Signals and matrix, checked.
     name : str
         What errors call the codes.
 
@@ -113,41 +117,41 @@ def check_codes(codes: ArrayLike, X: FloatArray, D: FloatArray, name: str = "C")
         As in :func:`check_signals`.
     """
     C = _matrix(name, codes)
-    shape = (X.shape[0], D.shape[1])
+    shape = (X.shape[0], A.shape[1])
     if C.shape != shape:
         raise ValueError(f"{name} must have one row per signal and one column per atom, shape {shape}; got {C.shape}")
     return _prepared(name, C, X.dtype)
 
 
-def check_gram(gram: ArrayLike | None, D: FloatArray) -> FloatArray:
-    """Return the Gram matrix ``D.T @ D`` of checked atoms, or the one given once its shape, type and diagonal fit.
+def check_gram(gram: ArrayLike | None, A: FloatArray) -> FloatArray:
+    """Return the Gram matrix ``A.T @ A`` of checked atoms, or the one given once its shape, type and diagonal fit.
 
     Raises
     ------
     TypeError, ValueError
-        As in :func:`check_signals`, or if the diagonal, or the product with one vector, differs from what `D` gives by
-        more than rounding.
+        As in :func:`check_signals`, or if the diagonal, or the product with one vector, differs from what the atoms
+        give by more than rounding.
 
     Notes
     -----
-    O(n^2 + m n) operations for a given matrix of n atoms.
+    O(n_atoms (n_atoms + n_features)) operations for a given matrix.
     """
-    n = D.shape[1]
+    n = A.shape[1]
     if gram is None:
-        return np.matmul(D.T, D, out=_aligned((n, n), D.dtype))
+        return np.matmul(A.T, A, out=_aligned((n, n), A.dtype))
     G = _matrix("gram", gram)
     if G.shape != (n, n):
-        raise ValueError(f"gram must be D.T @ D, of shape {(n, n)}; got shape {G.shape}")
-    G = _prepared("gram", G, D.dtype)
+        raise ValueError(f"gram must be D @ D.T, of shape {(n, n)}; got shape {G.shape}")
+    G = _prepared("gram", G, A.dtype)
     # Twice the worst case of sums of that many products, each side rounded on its own.
-    slack = 4 * float(np.finfo(D.dtype).eps)
-    if not np.allclose(np.diagonal(G), np.einsum("ij,ij->j", D, D), rtol=slack * D.shape[0], atol=0.0):
-        raise ValueError("gram must be D.T @ D; its diagonal is not the squared norms of the columns of D")
+    slack = 4 * float(np.finfo(A.dtype).eps)
+    if not np.allclose(np.diagonal(G), np.einsum("ij,ij->j", A, A), rtol=slack * A.shape[0], atol=0.0):
+        raise ValueError("gram must be D @ D.T; its diagonal is not the squared norms of the rows of D")
     # All unit atoms have the same diagonal: the product with one vector tells the Gram matrix of others.
-    probe = np.cos(np.arange(n, dtype=D.dtype))
-    size = np.abs(D)
-    if (np.abs(G @ probe - D.T @ (D @ probe)) > slack * sum(D.shape) * (size.T @ size.sum(axis=1))).any():
-        raise ValueError("gram must be D.T @ D; it belongs to other atoms than those of D")
+    probe = np.cos(np.arange(n, dtype=A.dtype))
+    size = np.abs(A)
+    if (np.abs(G @ probe - A.T @ (A @ probe)) > slack * sum(A.shape) * (size.T @ size.sum(axis=1))).any():
+        raise ValueError("gram must be D @ D.T; it belongs to other atoms than those of D")
     return G
 
 

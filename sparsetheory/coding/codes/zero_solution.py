@@ -10,6 +10,7 @@ from sparsetheory.constraints import POSITIVE
 from sparsetheory.numba_kernels.penalties.proximal import zero_threshold
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
+from sparsetheory.penalties.zero_solution import least_alpha
 
 __all__ = ["alpha_max"]
 
@@ -19,17 +20,17 @@ def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: floa
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, m)
+    X : array-like of shape (n_samples, n_features)
         Signals.
-    D : array-like of shape (m, n_atoms)
-        Atoms.
+    D : array-like of shape (n_atoms, n_features)
+        Atoms, one per row.
     penalty_cls : type
         One of the classes of :mod:`sparsetheory.penalties.separable`.
     step : float, optional
         Step :math:`\tau`, above 0. By default every entry has its own, one over the squared norm of its atom; then zero
         stays if and only if no change of a single entry improves it.
     **shape : float
-        The other number of the penalty, by name.
+        The other number of the penalty, by name; and `positive`, if entries must not be negative.
 
     Returns
     -------
@@ -45,12 +46,12 @@ def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: floa
 
     Notes
     -----
-    Zero stays if :math:`\tau|D_i^Tx|` is at most the threshold of the operator, which grows with the strength. With
-    :math:`c_0 = \|D^Tx\|_\infty` the answer is :math:`c_0` for l1, MCP and SCAD at small steps,
-    :math:`\tau c_0^2/2` for l0, and :math:`c_0^2/2` for CEL0 with unit norms at steps up to 1. It depends on the step
-    for l0 and lq. All penalties are treated alike: thresholds are those that the operator itself applies, in the
-    precision of the arrays, and bisection ends at neighbouring floating-point numbers. O(m n_atoms) operations per
-    signal, and about a hundred thresholds for each different atom.
+    Zero stays if :math:`\tau|d_i^Tx|`, or :math:`\tau d_i^Tx` if entries must not be negative, is at most the threshold
+    of the operator, which grows with the strength. With :math:`c_0 = \|Dx\|_\infty` the answer is :math:`c_0` for l1,
+    MCP and SCAD at small steps, :math:`\tau c_0^2/2` for l0, and :math:`c_0^2/2` for CEL0 with unit norms at steps up
+    to 1. It depends on the step for l0 and lq. All penalties are treated alike: thresholds are those that the operator
+    itself applies, in the precision of the arrays, and bisection ends at neighbouring floating-point numbers.
+    O(n_features n_atoms) operations per signal, and about a hundred thresholds for each different atom.
 
     Examples
     --------
@@ -60,38 +61,21 @@ def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: floa
     >>> alpha_max(X, D, L1), alpha_max(X, D, L0, step=0.5)
     (3.0, 2.25)
     """
-    X, D = check_signals(X, D)
+    X, A = check_signals(X, D)
     if not (isinstance(penalty_cls, type) and issubclass(penalty_cls, Penalty)):
         raise TypeError(f"penalty_cls must be a class of penalties; got {penalty_cls!r}")
     if step is not None:
         step = POSITIVE.check("step", step)
-    numbers = PenaltyRows(penalty_cls(1.0, **shape), D.shape[1], D.dtype)  # type: ignore[call-arg]
-    largest = np.zeros(D.shape[1], D.dtype)
-    for chunk in row_chunks(X.shape[0], D.itemsize * sum(D.shape)):
-        np.maximum(largest, np.abs(X[chunk] @ D).max(axis=0), out=largest)
-    steps = np.full(D.shape[1], step) if step is not None else 1.0 / np.einsum("ij,ij->j", D, D, dtype=np.float64)
-    steps = steps.astype(D.dtype)
-    cases = np.unique(np.column_stack([steps * largest, steps, numbers.shape]), axis=0)
-    return max(_least_strength(numbers.kind, *case) for case in cases)
+    penalty = penalty_cls(1.0, **shape)
+    numbers = PenaltyRows(penalty, A.shape[1], A.dtype)
+    largest = np.zeros(A.shape[1], A.dtype)
+    for chunk in row_chunks(X.shape[0], A.itemsize * sum(A.shape)):
+        np.maximum(largest, penalty.pull(X[chunk] @ A).max(axis=0), out=largest)
+    steps = np.full(A.shape[1], step) if step is not None else 1.0 / np.einsum("ij,ij->j", A, A, dtype=np.float64)
+    steps = steps.astype(A.dtype)
+    cases = np.unique(np.column_stack([steps * largest, steps, numbers.shape])[largest > 0], axis=0)
 
+    def stays(alpha: np.floating) -> bool:
+        return all(zero_threshold(numbers.kind, step, alpha, shape) >= target for target, step, shape in cases)
 
-def _least_strength(kind: int, target: np.floating, step: np.floating, shape: np.floating) -> float:
-    """Return the least strength, in the precision of the arguments, whose threshold is at least `target`."""
-    zero, one = type(target)(0), type(target)(1)
-    two, half = one + one, one / (one + one)
-    if target == 0:
-        return 0.0
-    low, high = zero, one
-    while zero_threshold(kind, step, high, shape) < target:
-        low, high = high, two * high
-    while low == 0 and (lower := half * high) > 0:
-        if zero_threshold(kind, step, lower, shape) < target:
-            low = lower
-        else:
-            high = lower
-    while low < (middle := half * (low + high)) < high:
-        if zero_threshold(kind, step, middle, shape) < target:
-            low = middle
-        else:
-            high = middle
-    return float(high)
+    return least_alpha(stays, A.dtype.type(1)) if len(cases) else 0.0

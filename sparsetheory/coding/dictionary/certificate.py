@@ -21,7 +21,7 @@ _ROUNDINGS = 8
 
 @dataclass(frozen=True, eq=False)
 class DictionaryCertificate(CodeCertificate):
-    """A bound on the duality gap (l1) or the distance from stationarity of the codes of some of the signals.
+    """A bound on the duality gap (convex penalties) or the distance from stationarity of the codes of some signals.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class DictionaryCertificate(CodeCertificate):
         The dictionary, unit rows, as the model uses it.
     rows : ndarray of int of shape (n_codes,)
         Which signals the codes belong to.
-    n_signals : int
+    n_samples : int
         Signals that the model was fitted on.
 
     Examples
@@ -44,7 +44,7 @@ class DictionaryCertificate(CodeCertificate):
 
     atoms: FloatArray = field(kw_only=True, repr=False)
     rows: Int64Array = field(kw_only=True, repr=False)
-    n_signals: int = field(kw_only=True)
+    n_samples: int = field(kw_only=True)
 
     @classmethod
     def of_rows(
@@ -70,17 +70,17 @@ class DictionaryCertificate(CodeCertificate):
         DictionaryCertificate
         """
         numbers = numbers_of(X[rows], np.ascontiguousarray(atoms.T), C, penalty, tol, None)
-        return cls(**numbers, atoms=atoms, rows=rows, n_signals=X.shape[0]).check(X)
+        return cls(**numbers, atoms=atoms, rows=rows, n_samples=X.shape[0]).check(X)
 
     def check(self, X: Any, D: Any = None, *, random_state: Any = 0) -> Self:
         """Recompute everything from the signals.
 
         Parameters
         ----------
-        X : array-like of shape (n_signals, n_features)
+        X : array-like of shape (n_samples, n_features)
             All that `fit` took, in the same order.
-        D : array-like of shape (n_features, n_atoms), optional
-            Atoms, one per column; those of the certificate by default.
+        D : array-like of shape (n_atoms, n_features), optional
+            Atoms, one per row; those of the certificate by default.
         random_state : None
             Not used.
 
@@ -96,18 +96,16 @@ class DictionaryCertificate(CodeCertificate):
             If `X` or `D` is not of the shape above, or `X` is what `fit` refuses.
         """
         X = check_array(X, dtype=[np.float64, np.float32], order="C", input_name="X")
-        if X.shape != (self.n_signals, self.atoms.shape[1]):
-            raise ValueError(f"X must be of shape {(self.n_signals, self.atoms.shape[1])} as in fit, got {X.shape}")
-        given = self.atoms if D is None else np.asarray(D).T
+        if X.shape != (self.n_samples, self.atoms.shape[1]):
+            raise ValueError(f"X must be of shape {(self.n_samples, self.atoms.shape[1])} as in fit; got {X.shape}")
+        given = self.atoms if D is None else np.asarray(D)
         if given.shape != self.atoms.shape:
-            raise ValueError(
-                f"D must be of shape {self.atoms.shape[::-1]}, one column per atom, got {given.shape[::-1]}"
-            )
+            raise ValueError(f"D must be of shape {self.atoms.shape}, one row per atom; got {given.shape}")
         if not np.isfinite(given).all() or not np.any(given, axis=1).all():
             return replace(self, measured=np.nan, status=Status.INVALID, reason="atoms are not finite or zero")
-        signals, atoms = check_signals(X[self.rows], given.T)
-        judged = self._judged(signals, atoms)
-        off = np.abs(np.einsum("ij,ij->j", atoms, atoms, dtype=np.float64) - 1.0).max()
-        if off > _ROUNDINGS * atoms.shape[0] * np.finfo(self.atoms.dtype).eps:
+        signals, columns = check_signals(X[self.rows], given)
+        judged = self._judged(signals, columns)
+        off = np.abs(np.einsum("ij,ij->j", columns, columns, dtype=np.float64) - 1.0).max()
+        if off > _ROUNDINGS * columns.shape[0] * np.finfo(self.atoms.dtype).eps:
             return replace(judged, status=Status.INVALID, reason="an atom is not of unit norm")
         return judged

@@ -1,17 +1,18 @@
 """A long run of dictionary learning: progress, interrupts and checkpoints."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from sparsetheory.coding.dictionary.learner import BatchLearner
-from sparsetheory.coding.dictionary.state import DictionaryState, read_state, write_state
+from sparsetheory.coding.dictionary.state import DictionaryState, data_checksum, read_state, write_state
 from sparsetheory.typing import FloatArray, Int64Array
 
 __all__ = ["Checkpoint", "run_batches"]
@@ -34,6 +35,34 @@ class Checkpoint:
     path: Path | None
     header: Mapping[str, Any]
     every: int
+
+    @classmethod
+    def of(cls, path: str | Path | None, every: int, parameters: Mapping[str, Any], X: FloatArray) -> Self:
+        """Return where a run is kept that is told from others by its parameters and data.
+
+        Parameters
+        ----------
+        path : str or Path or None
+            The file; None keeps nothing.
+        every : int
+            Batches between two writes.
+        parameters : mapping
+            All parameters on which the result depends.
+        X : ndarray of shape (n_samples, n_features)
+            All signals.
+
+        Raises
+        ------
+        ValueError
+            If the path is that of a folder.
+        """
+        if path is None:
+            return cls(None, {}, every)
+        path = Path(path)
+        if path.is_dir():
+            raise ValueError(f"checkpoint must name a file; got the folder {path}")
+        header = {name: _as_text(value) for name, value in parameters.items()}
+        return cls(path, header | {"data": data_checksum(X)}, every)
 
     def read(self) -> DictionaryState | None:
         """Return the state to continue from, None if there is none."""
@@ -118,3 +147,13 @@ def _progress(done: int, total: int, verbose: bool) -> Iterator[Callable[[Dictio
             bar.update(task, completed=state.n_batches, description=description)
 
         yield show
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, np.random.Generator | np.random.RandomState):
+        # Their text is an address; like None, they do not say where the kept run began.
+        return type(value).__name__
+    if np.ndim(value) and not isinstance(value, str):
+        return data_checksum(np.asarray(value, dtype=np.float64))
+    with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+        return repr(value.item() if isinstance(value, np.generic) else value)

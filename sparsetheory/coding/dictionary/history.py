@@ -30,7 +30,7 @@ class DictionaryHistory:
     unconverged : ndarray of int
         Codes whose solver did not converge.
     skipped : ndarray of bool
-        Whether the batch changed nothing, as codes of ``inner="paper"`` did not converge.
+        Whether the batch changed nothing, as codes of ``stop_rule="published"`` did not converge.
 
     Examples
     --------

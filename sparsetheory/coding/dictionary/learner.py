@@ -1,4 +1,4 @@
-"""What dictionary learning does with one batch of signals."""
+"""What dictionary learning does with one batch of signals, and with the last one."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -8,24 +8,30 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.arrays import unit_rows
+from sparsetheory.coding.codes.encoding import Encoding
+from sparsetheory.coding.dictionary.certificate import DictionaryCertificate
 from sparsetheory.coding.dictionary.olshausen_update import gradient_step
-from sparsetheory.coding.dictionary.online_update import Surrogate, kept_share
-from sparsetheory.coding.dictionary.sparsity_control import adjusted_alpha
+from sparsetheory.coding.dictionary.online_update import Surrogate, kept_fraction
+from sparsetheory.coding.dictionary.sparsity_control import adjusted_alpha, alpha_for_active
 from sparsetheory.coding.dictionary.state import DictionaryState
 from sparsetheory.coding.encoders.encode import encode
 from sparsetheory.coding.proximal_gradient.forward_backward import forward_backward
 from sparsetheory.numba_kernels.dictionary_update import squared_residuals
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
-from sparsetheory.typing import BoolArray, Float64Array, FloatArray, IndexArray
+from sparsetheory.typing import BoolArray, Float64Array, FloatArray, IndexArray, Int64Array
 
 __all__ = ["BatchCodes", "BatchLearner", "random_stream"]
 
 
 # Most steps of the inner loop as published.
-_PAPER_STEPS = 5000
+_PUBLISHED_STEPS = 5000
 # Unused atoms are looked for each time there are this many nonzeros per atom.
 _LOOK = 20
+# Mean numbers of nonzeros are tuned to this, or to one nonzero more or less.
+_COUNT_TOL = 0.01
+# Below this tolerance coders in single precision do not go.
+_LEAST_SINGLE_TOL = 1e-6
 # Purposes of random numbers.
 _STREAMS = {"init": 0, "order": 1, "reseed": 2, "held_out": 3}
 
@@ -77,12 +83,12 @@ class BatchLearner:
     ----------
     penalty : Penalty
         Family and shape; the strength comes from the state.
-    inner : {"converged", "paper"}
-        How codes are found.
-    eta, eta_decay : float
-        The rate of the gradient step after k batches is ``eta / (1 + eta_decay * k)``.
+    stop_rule : {"converged", "published"}
+        When the search for codes stops; see :class:`LqDictionaryLearning`.
+    learning_rate, learning_rate_decay : float
+        The rate of the gradient step after k batches is ``learning_rate / (1 + learning_rate_decay * k)``.
     forgetting : float or None
-        Exponent of :func:`kept_share`.
+        Exponent of :func:`kept_fraction`.
     target_active : float or None
         Number of nonzeros per code towards which the strength is controlled.
     n_batches : int
@@ -94,9 +100,9 @@ class BatchLearner:
     """
 
     penalty: Penalty
-    inner: str
-    eta: float
-    eta_decay: float
+    stop_rule: str
+    learning_rate: float
+    learning_rate_decay: float
     forgetting: float | None
     target_active: float | None
     n_batches: int
@@ -113,18 +119,16 @@ class BatchLearner:
             # Counted in the history, and told once after the run.
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.simplefilter("ignore", RuntimeWarning)
-            codes, converged = self._coded(signals, atoms.T, penalty)
-        squared_residuals(codes, signals, atoms, squares)
-        penalties = PenaltyRows(penalty, atoms.shape[0], atoms.dtype).values(codes)
-        return BatchCodes(codes, squares, penalties, np.asarray(converged))
+            found = self._coded(signals, atoms, penalty)
+        squared_residuals(found.codes, signals, atoms, squares)
+        penalties = PenaltyRows(penalty, atoms.shape[0], atoms.dtype).values(found.codes)
+        return BatchCodes(found.codes, squares, penalties, np.asarray(found.converged))
 
-    def _coded(self, signals: FloatArray, columns: FloatArray, penalty: Penalty) -> tuple[FloatArray, BoolArray]:
-        if self.inner == "paper":
-            step, most = self.step, _PAPER_STEPS
-            codes, info = forward_backward(signals, columns, penalty, step=step, inner="paper", max_iter=most)
-            return codes, info.converged
-        coded = encode(signals, columns, penalty, self.solver, tol=self.tol, n_jobs=self.n_jobs)
-        return coded.codes, coded.info.converged
+    def _coded(self, signals: FloatArray, atoms: FloatArray, penalty: Penalty) -> Encoding:
+        if self.stop_rule == "published":
+            most = _PUBLISHED_STEPS
+            return forward_backward(signals, atoms, penalty, step=self.step, stop_rule="published", max_iter=most)
+        return encode(signals, atoms, penalty, solver=self.solver, tol=self.tol, n_jobs=self.n_jobs)
 
     def learn(self, state: DictionaryState, signals: FloatArray) -> DictionaryState:
         """Return the state after one more batch; the old one is not changed.
@@ -141,7 +145,7 @@ class BatchLearner:
         DictionaryState
         """
         batch = self.encode(signals, state.atoms, state.alpha)
-        skipped = self.inner == "paper" and not batch.converged.all()
+        skipped = self.stop_rule == "published" and not batch.converged.all()
         counts = np.count_nonzero(batch.codes, axis=0)
         record: dict[str, Any] = {
             "objective": 0.5 * batch.squares.mean() + batch.penalties.mean(),
@@ -163,10 +167,10 @@ class BatchLearner:
         n_signals = state.n_signals + signals.shape[0]
         past = state.surrogate
         if past is None:
-            eta = self.eta / (1.0 + self.eta_decay * state.n_batches)
-            atoms = gradient_step(state.atoms, batch.codes, signals, eta)
+            rate = self.learning_rate / (1.0 + self.learning_rate_decay * state.n_batches)
+            atoms = gradient_step(state.atoms, batch.codes, signals, rate)
         else:
-            keep = kept_share(signals.shape[0], n_signals, counts.size, self.forgetting)
+            keep = kept_fraction(signals.shape[0], n_signals, counts.size, self.forgetting)
             past = past.absorb(batch.codes, signals, keep)
             atoms = past.improve(state.atoms)
         return replace(state, atoms=atoms, surrogate=past, n_signals=n_signals, uses=state.uses + counts)
@@ -175,16 +179,16 @@ class BatchLearner:
         """Replace atoms that were not used for long by signals drawn with probability ~ squared residual."""
         if not self.reseed or state.uses.sum() < _LOOK * state.uses.size:
             return state, 0
-        # Shares of what is tiny beside the rest vanish.
-        share = batch.squares / (batch.squares.sum() or 1.0)
-        unused, usable = np.flatnonzero(state.uses == 0), np.flatnonzero(share)
+        # Fractions of what is tiny beside the rest vanish.
+        fraction = batch.squares / (batch.squares.sum() or 1.0)
+        unused, usable = np.flatnonzero(state.uses == 0), np.flatnonzero(fraction)
         count = min(unused.size, usable.size)
         state = replace(state, uses=np.zeros_like(state.uses))
         if count == 0:
             return state, 0
         rng = random_stream(state.seed, "reseed", state.n_batches)
         unused = rng.permutation(unused)[:count]
-        rows = signals[rng.choice(usable, count, replace=False, p=share[usable])]
+        rows = signals[rng.choice(usable, count, replace=False, p=fraction[usable])]
         atoms = state.atoms.copy()
         atoms[unused] = unit_rows(rows)
         past: Surrogate | None = state.surrogate and state.surrogate.without(unused)
@@ -195,3 +199,52 @@ class BatchLearner:
             return state.alpha
         progress = (state.n_batches + 1) / self.n_batches
         return adjusted_alpha(state.alpha, record["active"], self.target_active, progress)
+
+    def tuned_alpha(self, state: DictionaryState, target: float, X: FloatArray) -> float:
+        """Return the strength at which codes of these signals have `target` nonzeros on average, or the closest found.
+
+        Warns
+        -----
+        ConvergenceWarning
+            As from :func:`alpha_for_active`.
+        """
+
+        def count(alpha: float) -> float:
+            return np.count_nonzero(self.encode(X, state.atoms, alpha).codes) / X.shape[0]
+
+        tol = max(_COUNT_TOL, 1.0 / X.shape[0])
+        return alpha_for_active(count, target_active=target, start=state.alpha, tol=tol).alpha
+
+    def certified(
+        self, state: DictionaryState, X: FloatArray, rows: Int64Array, *, warn: bool = True
+    ) -> DictionaryCertificate:
+        """Certify codes of some signals for the final atoms, found as in training.
+
+        Parameters
+        ----------
+        state : DictionaryState
+            After the last batch.
+        X : ndarray of shape (n_samples, n_features)
+            All signals.
+        rows : ndarray of int
+            Those of the last batch.
+        warn : bool
+            Whether to warn.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If batches were skipped, or codes of the last one did not converge.
+        """
+        batch, history = self.encode(np.ascontiguousarray(X[rows]), state.atoms, state.alpha), state.history
+        skipped, failed = np.count_nonzero(history.skipped), np.count_nonzero(~batch.converged)
+        if warn and (skipped or failed):
+            warnings.warn(
+                f"{skipped} of {state.n_batches} batches were skipped, and {failed} of {batch.converged.size} codes of "
+                "the last batch did not converge; see history_",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        tol = max(self.tol, _LEAST_SINGLE_TOL) if X.dtype == np.float32 else self.tol
+        penalty = self.penalty.with_alpha(state.alpha)
+        return DictionaryCertificate.of_rows(X, state.atoms, batch.codes, penalty, rows, tol=tol)

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory.numba_kernels.penalties import tags
+from sparsetheory.constraints import Choice
 from sparsetheory.penalties.base import Penalty
-from sparsetheory.penalties.separable import make_penalty
+from sparsetheory.penalties.separable import CEL0, make_penalty
 from sparsetheory.typing import FloatArray
 
 __all__ = ["gradient_step", "published_settings", "published_step"]
@@ -19,7 +19,7 @@ _SHORTEST = 1e-8
 _PUBLISHED = {"l1": 0.41, "l0": 0.013 / 2, "lq": 0.13 / 2, "cel0": 0.45}
 
 
-def gradient_step(atoms: FloatArray, codes: FloatArray, signals: FloatArray, eta: float) -> FloatArray:
+def gradient_step(atoms: FloatArray, codes: FloatArray, signals: FloatArray, learning_rate: float) -> FloatArray:
     r"""Return the atoms after one gradient step on the squared error summed over a batch, and normalisation.
 
     Parameters
@@ -30,9 +30,9 @@ def gradient_step(atoms: FloatArray, codes: FloatArray, signals: FloatArray, eta
         Of the signals.
     signals : ndarray of shape (n_samples, n_features)
         Batch.
-    eta : float
-        Rate. The step lowers the error before normalisation while :math:`\eta \lambda_{max}(C^T C) < 2`, and C'C grows
-        with the batch.
+    learning_rate : float
+        Rate :math:`\eta`. The step lowers the error before normalisation while :math:`\eta \lambda_{max}(C^T C) < 2`,
+        and C'C grows with the batch.
 
     Returns
     -------
@@ -46,16 +46,16 @@ def gradient_step(atoms: FloatArray, codes: FloatArray, signals: FloatArray, eta
     Examples
     --------
     >>> import numpy as np
-    >>> gradient_step(np.array([[1.0, 0.0]]), np.array([[2.0]]), np.array([[2.0, 0.5]]), eta=0.75)
+    >>> gradient_step(np.array([[1.0, 0.0]]), np.array([[2.0]]), np.array([[2.0, 0.5]]), learning_rate=0.75)
     array([[0.8, 0.6]])
     """
-    moved = atoms + atoms.dtype.type(eta) * (codes.T @ (signals - codes @ atoms))
+    moved = atoms + atoms.dtype.type(learning_rate) * (codes.T @ (signals - codes @ atoms))
     return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), _SHORTEST)
 
 
 def published_step(penalty: Penalty) -> float:
     """Return the step of the inner loop that is published for 500 atoms: 0.1 for CEL0, 0.01 for the others."""
-    return 0.1 if penalty.kind == tags.CEL0 else 0.01
+    return 0.1 if isinstance(penalty, CEL0) else 0.01
 
 
 def published_settings(penalty: str) -> dict[str, Any]:
@@ -88,20 +88,20 @@ def published_settings(penalty: str) -> dict[str, Any]:
     >>> settings["alpha"], settings["step"], settings["batch_size"]
     (0.0065, 0.01, 250)
     """
-    if penalty not in _PUBLISHED:
-        raise ValueError(f"penalty must be one of {', '.join(map(repr, _PUBLISHED))}, got {penalty!r}")
+    Choice(*_PUBLISHED).check("penalty", penalty)
     q, alpha = (0.5 if penalty == "lq" else None), _PUBLISHED[penalty]
+    shape: dict[str, Any] = {} if q is None else {"q": q}
     return {
         "n_components": 500,
         "penalty": penalty,
         "alpha": alpha,
         "q": q,
         "update": "olshausen",
-        "eta": 0.01,
-        "step": published_step(make_penalty(penalty, alpha, **({} if q is None else {"q": q}))),
+        "learning_rate": 0.01,
+        "step": published_step(make_penalty(penalty, alpha, **shape)),
         "batch_size": 250,
         "n_batches": 4000,
-        "inner": "paper",
+        "stop_rule": "published",
         "init": "gaussian",
         "reseed": False,
     }

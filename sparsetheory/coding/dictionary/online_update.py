@@ -8,7 +8,7 @@ import numpy as np
 from sparsetheory.numba_kernels.dictionary_update import add_codes, update_atoms
 from sparsetheory.typing import FloatArray, IndexArray
 
-__all__ = ["Surrogate", "kept_share"]
+__all__ = ["Surrogate", "kept_fraction"]
 
 
 # Atoms whose gradient is computed by one matrix product.
@@ -19,7 +19,7 @@ _WORTH, _MOST = 10.0, 12.0
 
 @dataclass(frozen=True)
 class Surrogate:
-    r"""What the squared error of past codes is for any dictionary: :math:`\sum_i w_i \|x_i - D^T c_i\|^2 / 2`.
+    r"""Weighted squared error of past signals with their old codes: :math:`\sum_i w_i \|x_i - D^T c_i\|^2 / 2` over D.
 
     The codes stay as they were found, so that the sum is an upper bound on what the best codes would give (Mairal,
     Bach, Ponce and Sapiro, 2010). It depends on the past through three sums. The object is not changed by its methods:
@@ -73,8 +73,8 @@ class Surrogate:
         -----
         O(n_atoms^2) operations for the past, and O(n_atoms + k^2 + k n_features) per signal of k nonzeros.
         """
-        share = self.moments.dtype.type(keep)
-        moments, products = share * self.moments, share * self.products
+        weight = self.moments.dtype.type(keep)
+        moments, products = weight * self.moments, weight * self.products
         add_codes(codes, signals, moments, products)
         energy = keep * self.energy + 0.5 * float(np.einsum("ij,ij->", signals, signals, dtype=np.float64))
         return replace(self, moments=moments, products=products, energy=energy)
@@ -118,8 +118,8 @@ class Surrogate:
         return replace(self, moments=moments, products=products)
 
 
-def kept_share(n_new: int, n_seen: int, n_atoms: int, exponent: float | None = None) -> float:
-    r"""Return the share of their weight that past signals keep when new ones come.
+def kept_fraction(n_new: int, n_seen: int, n_atoms: int, exponent: float | None = None) -> float:
+    r"""Return the fraction of their weight that past signals keep when new ones come.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def kept_share(n_new: int, n_seen: int, n_atoms: int, exponent: float | None = N
 
     Examples
     --------
-    >>> kept_share(256, 256, 100), kept_share(100, 400, 40), kept_share(100, 400, 40, exponent=1.0)
+    >>> kept_fraction(256, 256, 100), kept_fraction(100, 400, 40), kept_fraction(100, 400, 40, exponent=1.0)
     (0.0, 0.5625, 0.75)
     """
     if exponent is None:

@@ -11,18 +11,25 @@ from sparsetheory.arrays import real_array, unit_rows
 from sparsetheory.coding.dictionary.history import DictionaryHistory
 from sparsetheory.coding.dictionary.learner import random_stream
 from sparsetheory.coding.dictionary.online_update import Surrogate
-from sparsetheory.coding.dictionary.settings import count_atoms
 from sparsetheory.coding.dictionary.state import DictionaryState
 from sparsetheory.constraints import generator
 from sparsetheory.typing import FloatArray, Int64Array
 
-__all__ = ["UncentredSignalsWarning", "batch_rows", "first_state", "initial_atoms", "split_rows", "warn_if_uncentred"]
+__all__ = [
+    "UncentredSignalsWarning",
+    "batch_rows",
+    "count_atoms",
+    "first_state",
+    "initial_atoms",
+    "split_rows",
+    "warn_if_uncentred",
+]
 
 
-# The mean of a signal may hold this share of its energy, beyond the share that noise puts there.
-_MEAN_SHARE = 0.1
-# Of all signals at most this share, and at most so many, are held out.
-_HELD_OUT_SHARE, _MOST_HELD_OUT = 5, 2000
+# The mean of a signal may hold this fraction of its energy, beyond the fraction that noise puts there.
+_MEAN_FRACTION = 0.1
+# One of so many signals is held out, and at most so many in all.
+_HELD_OUT_ONE_OF, _MOST_HELD_OUT = 5, 2000
 
 
 class UncentredSignalsWarning(UserWarning):
@@ -40,11 +47,11 @@ def warn_if_uncentred(X: FloatArray) -> None:
     Warns
     -----
     UncentredSignalsWarning
-        If the energy of the means is above 10 % plus ``1 / n_features``, the share that it has in white noise.
+        If the energy of the means is above 10 % plus ``1 / n_features``, the fraction that it has in white noise.
     """
     energy = np.einsum("ij,ij->", X, X, dtype=np.float64)
     in_means = X.shape[1] * np.sum(X.mean(axis=1, dtype=np.float64) ** 2)
-    if in_means > (_MEAN_SHARE + 1.0 / X.shape[1]) * energy:
+    if in_means > (_MEAN_FRACTION + 1.0 / X.shape[1]) * energy:
         warnings.warn(
             f"the means of the signals hold {in_means / energy:.0%} of their energy; subtract its mean from each "
             "signal, unless atoms shall model it",
@@ -76,11 +83,9 @@ def initial_atoms(X: FloatArray, n_components: int, init: str | ArrayLike, rng: 
     Raises
     ------
     ValueError, TypeError
-        If `init` is neither.
+        If `init` is an array of another shape, or its entries are not finite real numbers.
     """
     if isinstance(init, str):
-        if init not in ("patches", "gaussian"):
-            raise ValueError(f"init must be 'patches', 'gaussian' or an array of atoms, got {init!r}")
         atoms = rng.standard_normal((n_components, X.shape[1]))
         if init == "patches":
             usable = np.flatnonzero(X.any(axis=1))
@@ -89,28 +94,43 @@ def initial_atoms(X: FloatArray, n_components: int, init: str | ArrayLike, rng: 
     else:
         atoms = real_array("init", init).astype(np.float64)
         if atoms.shape != (n_components, X.shape[1]):
-            raise ValueError(f"init must have shape {(n_components, X.shape[1])}, one row per atom, got {atoms.shape}")
+            raise ValueError(f"init must have shape {(n_components, X.shape[1])}, one row per atom; got {atoms.shape}")
         if not (np.isfinite(atoms).all() and atoms.any(axis=1).all()):
             raise ValueError("init must hold finite numbers and no row of zeros")
     return unit_rows(atoms).astype(X.dtype)
 
 
-def first_state(model: Any, X: FloatArray) -> DictionaryState:
-    """Return the state of a model that has seen no batch.
+def count_atoms(n_components: int | None, init: str | ArrayLike, n_features: int) -> int:
+    """Return the number of atoms: as given, else that of the first atoms, else twice the number of features."""
+    if n_components is not None:
+        return n_components
+    return 2 * n_features if isinstance(init, str) else len(np.atleast_1d(real_array("init", init)))
+
+
+def first_state(
+    X: FloatArray, n_components: int, init: str | ArrayLike, *, online: bool, alpha: float, random_state: Any
+) -> DictionaryState:
+    """Return the state of a learner that has seen no batch.
 
     Parameters
     ----------
-    model : LqDictionaryLearning
-        Only parameters are read.
     X : ndarray of shape (n_samples, n_features)
         Signals to draw atoms from.
+    n_components, init
+        As in :func:`initial_atoms`.
+    online : bool
+        Whether the update needs a surrogate of the past.
+    alpha : float
+        First strength of the penalty.
+    random_state : None, int, Generator or RandomState
+        Source of the seed of the run.
     """
     warn_if_uncentred(X)
-    seed, n_atoms = int(generator(model.random_state).integers(2**63)), count_atoms(model, X.shape[1])
-    atoms = initial_atoms(X, n_atoms, model.init, random_stream(seed, "init"))
-    past = Surrogate.empty(n_atoms, X.shape[1], atoms.dtype) if model.update == "online" else None
-    uses, alpha = np.zeros(n_atoms, np.int64), float(model.alpha)
-    return DictionaryState(atoms, past, alpha, seed, 0, uses, DictionaryHistory.empty())
+    seed = int(generator(random_state).integers(2**63))
+    atoms = initial_atoms(X, n_components, init, random_stream(seed, "init"))
+    past = Surrogate.empty(n_components, X.shape[1], atoms.dtype) if online else None
+    uses = np.zeros(n_components, np.int64)
+    return DictionaryState(atoms, past, float(alpha), seed, 0, uses, DictionaryHistory.empty())
 
 
 def split_rows(n_rows: int, held_out: bool, seed: int) -> tuple[Int64Array, Int64Array]:
@@ -125,7 +145,7 @@ def split_rows(n_rows: int, held_out: bool, seed: int) -> tuple[Int64Array, Int6
     seed : int
         Of the run.
     """
-    rows, count = np.arange(n_rows), min(n_rows // _HELD_OUT_SHARE, _MOST_HELD_OUT)
+    rows, count = np.arange(n_rows), min(n_rows // _HELD_OUT_ONE_OF, _MOST_HELD_OUT)
     if not held_out:
         return rows, rows[:0]
     if count == 0:

@@ -21,7 +21,7 @@ _GROWTH = 1.5
 _MOST_STEPS = 15
 # Logarithms beyond this are those of no floating-point number.
 _FARTHEST = 700.0
-# A secant that would land closer to an end of the bracket than this share of it is moved inside.
+# A secant that would land closer to an end of the bracket than this fraction of it is moved inside.
 _MARGIN = 0.1
 
 
@@ -37,7 +37,7 @@ def adjusted_alpha(alpha: float, active: float, target: float, progress: float) 
     target : float
         Wanted number.
     progress : float
-        Share of the batches that are done. The gain g is 0.3 up to 0.7 of them, then 0.06, so that the dictionary
+        Fraction of the batches that are done. The gain g is 0.3 up to 0.7 of them, then 0.06, so that the dictionary
         settles.
 
     Returns
@@ -78,7 +78,7 @@ class TunedStrength:
 
 
 def alpha_for_active(
-    count: Callable[[float], float], target: float, start: float, *, tol: float = 0.01, max_iter: int = 40
+    count: Callable[[float], float], *, target_active: float, start: float, tol: float = 0.01, max_iter: int = 40
 ) -> TunedStrength:
     """Find the strength at which codes have a given mean number of nonzeros.
 
@@ -87,12 +87,12 @@ def alpha_for_active(
     count : callable
         Maps a strength to the mean number of nonzeros, which falls as the strength grows; it need not do so strictly
         or everywhere.
-    target : float
+    target_active : float
         Wanted number, above 0.
     start : float
         First strength, above 0.
     tol : float
-        Largest difference from `target` that is accepted.
+        Tolerance, relative to one nonzero: the largest difference from `target_active` that is accepted.
     max_iter : int
         Most strengths tried once there is one on each side.
 
@@ -118,11 +118,11 @@ def alpha_for_active(
 
     Examples
     --------
-    >>> tuned = alpha_for_active(lambda alpha: 10.0 / alpha, 5.0, start=0.1)
+    >>> tuned = alpha_for_active(lambda alpha: 10.0 / alpha, target_active=5.0, start=0.1)
     >>> round(tuned.alpha, 2), tuned.converged
     (2.0, True)
     """
-    target, start = POSITIVE.check("target", target), POSITIVE.check("start", start)
+    target, start = POSITIVE.check("target_active", target_active), POSITIVE.check("start", start)
     tol, max_iter = NONNEGATIVE.check("tol", tol), COUNT.check("max_iter", max_iter)
     search = _Search(count, target)
     dense, sparse = _bracket(search, math.log(start), tol)
@@ -178,5 +178,5 @@ def _bracket(search: _Search, log_alpha: float, tol: float) -> tuple[tuple[float
 
 def _inside(dense: tuple[float, float], sparse: tuple[float, float], target: float, *, halve: bool) -> float:
     """Return where to look next between the logarithms of two strengths."""
-    share = 0.5 if halve else (dense[1] - target) / (dense[1] - sparse[1])
-    return dense[0] + min(max(share, _MARGIN), 1.0 - _MARGIN) * (sparse[0] - dense[0])
+    fraction = 0.5 if halve else (dense[1] - target) / (dense[1] - sparse[1])
+    return dense[0] + min(max(fraction, _MARGIN), 1.0 - _MARGIN) * (sparse[0] - dense[0])

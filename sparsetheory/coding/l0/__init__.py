@@ -1,1 +1,1 @@
-"""Codes with a price per atom: local searches, kinds of minimisers, and all minimisers of small problems."""
+"""Codes with a cost per atom: local searches, kinds of minimisers, and all minimisers of small problems."""

@@ -1,4 +1,4 @@
-"""Evidence that no addition or removal of an atom improves codes with a price per atom."""
+"""Evidence that no addition or removal of an atom improves codes with a cost per atom."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.coding.codes.certificates import check_coded, mismatch
 from sparsetheory.coding.codes.problem import check_codes, check_signals
 from sparsetheory.coding.l0.single_best_replacement import is_sbr_stable
 from sparsetheory.constraints import NONNEGATIVE
@@ -16,15 +17,11 @@ from sparsetheory.typing import BoolArray, FloatArray
 __all__ = ["L0CodeCertificate"]
 
 
-# Two bounds are the same that differ by rounding alone.
-_SAME = 1e-9
-
-
 @dataclass(frozen=True, eq=False)
 class L0CodeCertificate(Certificate):
-    """Neither a refit nor the addition or removal of one atom lowers the l0 objective of a code by more than a share.
+    """Neither a refit nor the addition or removal of one atom lowers the l0 objective of a code by more than `tol`.
 
-    The share is of the objective of a zero code; `bound` is the largest such promise. Certifies codes of
+    That is a fraction of the objective of a zero code; `bound` is the largest such promise. Certifies codes of
     :func:`sparsetheory.coding.sbr` and of any other origin; those of :func:`sparsetheory.coding.cd_l0` promise less:
     for them there is `CodeCertificate` with the penalty `L0`.
 
@@ -33,9 +30,9 @@ class L0CodeCertificate(Certificate):
     codes : ndarray of shape (n_samples, n_atoms)
         The codes.
     alpha : float
-        Price of an atom.
+        Cost of an atom.
     tol : float
-        The share.
+        Tolerance, relative to the objective of a zero code.
     stable : ndarray of bool of shape (n_samples,)
         Which codes keep the promise.
 
@@ -44,9 +41,9 @@ class L0CodeCertificate(Certificate):
     >>> import numpy as np
     >>> from sparsetheory.coding import sbr
     >>> X, D = np.array([[3.0, 0.5]]), np.eye(2)
-    >>> L0CodeCertificate.of(X, D, sbr(X, D, 0.5), 0.5).valid
+    >>> L0CodeCertificate.of(X, D, sbr(X, D, alpha=0.5).codes, alpha=0.5).valid
     True
-    >>> L0CodeCertificate.of(X, D, [[3.0, 0.5]], 0.5).valid
+    >>> L0CodeCertificate.of(X, D, [[3.0, 0.5]], alpha=0.5).valid
     False
     """
 
@@ -56,7 +53,7 @@ class L0CodeCertificate(Certificate):
     stable: BoolArray = field(kw_only=True, repr=False)
 
     @classmethod
-    def of(cls, X: ArrayLike, D: ArrayLike, C: ArrayLike, alpha: float, *, tol: float = 1e-6) -> "L0CodeCertificate":
+    def of(cls, X: ArrayLike, D: ArrayLike, C: ArrayLike, *, alpha: float, tol: float = 1e-6) -> "L0CodeCertificate":
         """Certify codes.
 
         Parameters
@@ -68,23 +65,22 @@ class L0CodeCertificate(Certificate):
         -------
         L0CodeCertificate
         """
-        X, D = check_signals(X, D)
-        C = check_codes(C, X, D)
+        X, A = check_signals(X, D)
+        C = check_codes(C, X, A)
         alpha, tol = NONNEGATIVE.check("alpha", alpha), NONNEGATIVE.check("tol", tol)
         blank = np.zeros(X.shape[0], np.bool_)
-        bound = _bound(X, tol)
-        statement = _statement(alpha, tol)
-        return cls(statement, bound, None, Status.INVALID, codes=C, alpha=alpha, tol=tol, stable=blank).check(X, D)
+        statement, bound = _statement(alpha, tol), _bound(X, tol)
+        return cls(statement, bound, None, Status.INVALID, codes=C, alpha=alpha, tol=tol, stable=blank).check(X, A.T)
 
     def check(self, X: Any, D: Any = None, *, random_state: Any = 0) -> Self:
         """Try all moves of every code again, on orthogonal factors of the atoms in double precision.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, m)
+        X : array-like of shape (n_samples, n_features)
             Signals.
-        D : array-like of shape (m, n_atoms)
-            Atoms.
+        D : array-like of shape (n_atoms, n_features)
+            Atoms, one per row.
         random_state : None
             Not used.
 
@@ -98,22 +94,12 @@ class L0CodeCertificate(Certificate):
         ValueError, TypeError
             If signals or atoms are not as the coders want them, or their numbers are not those of the codes.
         """
-        if D is None:
-            raise ValueError("D must be the atoms of the codes; got None")
-        X, D = check_signals(X, D)
-        if self.codes.shape != (X.shape[0], D.shape[1]):
-            raise ValueError(
-                f"X and D must have one row per code and one column per entry of a code, {self.codes.shape}; they have "
-                f"{(X.shape[0], D.shape[1])}"
-            )
+        X, A = check_coded(X, D, self.codes)
         if not np.isfinite(self.codes).all():
             return replace(self, measured=math.nan, status=Status.INVALID, reason="codes not finite")
-        stable = is_sbr_stable(X, D, self.codes, self.alpha, tol=self.tol)
-        bound, reason = _bound(X, self.tol), ""
-        if not abs(self.bound - bound) <= _SAME * bound:
-            reason = f"the bound is not tol={self.tol:g} times its scale, {bound:.6g}"
-        if self.statement != _statement(self.alpha, self.tol):
-            reason = "the statement is not about this price and tolerance"
+        stable = is_sbr_stable(X, A.T, self.codes, alpha=self.alpha, tol=self.tol)
+        bound = _bound(X, self.tol)
+        reason = mismatch(self, bound, self.tol, _statement(self.alpha, self.tol))
         kept = bool(stable.all())
         status = Status.of(kept and not reason)
         return replace(self, measured=bound if kept else math.inf, stable=stable, status=status, reason=reason)

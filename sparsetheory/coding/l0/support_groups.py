@@ -10,7 +10,7 @@ from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 __all__ = ["DEPENDENT", "Factors", "SupportGroup", "factor_supports", "outside", "support_groups"]
 
 
-# Atoms depend if a smaller share of the square of one is left outside the others. Orthogonal factors in double
+# Atoms depend if a smaller fraction of the square of one is left outside the others. Orthogonal factors in double
 # precision resolve distances of some 1e-16 of the norm; coefficients beside a copy at 2e-12 still have four digits.
 DEPENDENT = float(np.finfo(np.float64).eps) ** 1.5
 
@@ -79,15 +79,15 @@ class Factors:
 
     Attributes
     ----------
-    directions : ndarray of shape (n_supports, m, min(m, size))
+    directions : ndarray of shape (n_supports, n_features, min(n_features, size))
         An orthonormal basis of the span, Q of a QR factorisation.
-    inverse : ndarray of shape (n_supports, size, min(m, size))
+    inverse : ndarray of shape (n_supports, size, min(n_features, size))
         Inverse of R: coefficients of the directions in the atoms. Zero where atoms depend.
     dual_squares : ndarray of shape (n_supports, size)
         Diagonal of the inverse Gram matrix: one over the square of what is left of an atom outside the others. Infinite
         where atoms depend.
     independent : ndarray of bool of shape (n_supports,)
-        Whether more than the given share of the square of every atom is left outside the others.
+        Whether more than the given fraction of the square of every atom is left outside the others.
     """
 
     directions: Float64Array
@@ -96,38 +96,38 @@ class Factors:
     independent: BoolArray
 
 
-def outside(D: Float64Array, directions: Float64Array) -> Float64Array:
-    """Return what is left of all atoms outside some spans, as vectors, so that little of an atom keeps its digits.
+def outside(A: Float64Array, directions: Float64Array) -> Float64Array:
+    """Return the components of all atoms that are orthogonal to some spans.
 
     Parameters
     ----------
-    D : ndarray of shape (m, n_atoms)
-        Atoms in double precision.
-    directions : ndarray of shape (n_supports, m, k)
+    A : ndarray of shape (n_features, n_atoms)
+        Atoms in columns, in double precision.
+    directions : ndarray of shape (n_supports, n_features, k)
         An orthonormal basis of each span.
 
     Returns
     -------
-    ndarray of shape (n_supports, m, n_atoms)
-        Projected twice: each vector errs by some roundings of the norm of its atom.
+    ndarray of shape (n_supports, n_features, n_atoms)
+        Projected twice, so that each vector errs by some roundings of the norm of its atom, however short it is.
     """
-    left = np.broadcast_to(D, (directions.shape[0], *D.shape))
+    left = np.broadcast_to(A, (directions.shape[0], *A.shape))
     for _ in range(2):
         left = left - directions @ (directions.transpose(0, 2, 1) @ left)
     return left
 
 
-def factor_supports(D: Float64Array, supports: IndexArray, dependent: float) -> Factors:
+def factor_supports(A: Float64Array, supports: IndexArray, dependent: float) -> Factors:
     """Factor the atoms of each support.
 
     Parameters
     ----------
-    D : ndarray of shape (m, n_atoms)
-        Atoms in double precision.
+    A : ndarray of shape (n_features, n_atoms)
+        Atoms in columns, in double precision.
     supports : ndarray of int of shape (n_supports, size)
-        Sizes may exceed m; such atoms depend.
+        Sizes may exceed n_features; such atoms depend.
     dependent : float
-        Atoms depend if at most this share of the square of one is left outside the others.
+        Atoms depend if at most this fraction of the square of one is left outside the others.
 
     Returns
     -------
@@ -135,14 +135,14 @@ def factor_supports(D: Float64Array, supports: IndexArray, dependent: float) -> 
 
     Notes
     -----
-    About 4 m k^2 operations for each support of size k (LAPACK, one support after another).
+    About ``4 n_features k^2`` operations for each support of size k (LAPACK, one support after another).
     """
     n_supports, size = supports.shape
-    atoms = np.ascontiguousarray(D.T)[supports].transpose(0, 2, 1)
+    atoms = np.ascontiguousarray(A.T)[supports].transpose(0, 2, 1)
     Q, R = np.linalg.qr(atoms)
     inverse, duals = np.zeros((n_supports, size, Q.shape[2])), np.full((n_supports, size), np.inf)
     independent = np.zeros(n_supports, np.bool_)
-    if size <= D.shape[0]:
+    if size <= A.shape[0]:
         squares = np.einsum("umk,umk->uk", atoms, atoms)
         diagonal = np.einsum("ukk->uk", R) ** 2
         regular = (diagonal > dependent * squares).all(axis=1)

@@ -15,7 +15,9 @@ _BATCH = 4096
 _LARGEST, _MOST_DISCS = 1e150, 1e11
 
 
-def dead_leaves(size: int, seed: Any = None, *, smallest: float = 1.0, largest: float | None = None) -> Float64Array:
+def dead_leaves(
+    size: int, *, smallest: float = 1.0, largest: float | None = None, random_state: Any = None
+) -> Float64Array:
     """Draw an image of discs that occlude each other, with density ``r^-3`` of their radii.
 
     Without the two limits on radii the law of the image would not change under magnification, and its power spectrum
@@ -25,12 +27,12 @@ def dead_leaves(size: int, seed: Any = None, *, smallest: float = 1.0, largest: 
     ----------
     size : int
         Side in pixels.
-    seed : None, int, Generator or RandomState
-        Source of the draws.
     smallest : float
         Least radius in pixels, above 0.
     largest : float, optional
         Largest radius in pixels, above `smallest`; by default the larger of `size` and ``2 * smallest``.
+    random_state : None, int, Generator or RandomState
+        Source of the draws.
 
     Returns
     -------
@@ -51,7 +53,7 @@ def dead_leaves(size: int, seed: Any = None, *, smallest: float = 1.0, largest: 
 
     Examples
     --------
-    >>> image = dead_leaves(64, seed=0)
+    >>> image = dead_leaves(64, random_state=0)
     >>> image.shape, bool(0 <= image.min() < image.max() <= 1)
     ((64, 64), True)
     """
@@ -61,13 +63,13 @@ def dead_leaves(size: int, seed: Any = None, *, smallest: float = 1.0, largest: 
     smallest = POSITIVE.check("smallest", smallest)
     largest = max(float(size), 2 * smallest) if largest is None else POSITIVE.check("largest", largest)
     if largest <= smallest:
-        raise ValueError(f"largest must be above smallest={smallest}, got {largest}")
+        raise ValueError(f"largest must be above smallest={smallest}; got {largest}")
     if largest > _LARGEST:
-        raise ValueError(f"largest must be at most {_LARGEST:g} pixels, got {largest:g}")
+        raise ValueError(f"largest must be at most {_LARGEST:g} pixels; got {largest:g}")
     n_discs = (1 + math.log(size)) * (size / smallest) * (size / smallest) / (math.pi * math.log(largest / smallest))
     if n_discs > _MOST_DISCS:
-        raise ValueError(f"smallest must be larger, got {smallest:g}: about {n_discs:.1g} discs would be needed")
-    rng = generator(seed, "seed")
+        raise ValueError(f"smallest must be larger; got {smallest:g}: about {n_discs:.1g} discs would be needed")
+    rng = generator(random_state)
     picture, covered = np.zeros((size, size)), np.zeros((size, size), np.bool_)
     missing = size * size
     while missing:

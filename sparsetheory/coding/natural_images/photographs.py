@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array, require_finite_entries
+from sparsetheory.constraints import Choice
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["bundled_images", "check_image", "luminance"]
@@ -70,9 +71,7 @@ def bundled_images(*sources: str) -> dict[str, Float64Array]:
     """
     images = {}
     for name in sources or ("scikit-learn", "matplotlib"):
-        source = next((source for known, source in _SOURCES.items() if known == name), None)
-        if source is None:
-            raise ValueError(f"source must be one of {', '.join(map(repr, _SOURCES))}, got {name!r}")
+        source = _SOURCES[Choice(*_SOURCES).check("source", name)]
         folder = _data_folder(name, source)
         for file in source.files:
             image = _read(folder / file, source.extra)
@@ -110,7 +109,7 @@ def luminance(image: ArrayLike) -> AnyArray:
     """
     pixels = real_array("image", image)
     if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
-        raise ValueError(f"image must have shape (height, width, 3) or (height, width, 4), got {pixels.shape}")
+        raise ValueError(f"image must have shape (height, width, 3) or (height, width, 4); got {pixels.shape}")
     return pixels[:, :, :3] @ np.array([0.299, 0.587, 0.114], pixels.dtype)
 
 
@@ -133,9 +132,9 @@ def check_image(name: str, image: ArrayLike) -> AnyArray:
     """
     pixels = real_array(name, image)
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):
-        raise ValueError(f"{name} must be grey, got shape {pixels.shape}: convert it by sparsetheory.coding.luminance")
+        raise ValueError(f"{name} must be grey; got shape {pixels.shape}: convert it by sparsetheory.coding.luminance")
     if pixels.ndim != 2 or pixels.size == 0:
-        raise ValueError(f"{name} must have shape (height, width), got {pixels.shape}")
+        raise ValueError(f"{name} must have shape (height, width); got {pixels.shape}")
     pixels = np.ascontiguousarray(pixels)
     require_finite_entries(name, pixels)
     return pixels

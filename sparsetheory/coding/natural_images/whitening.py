@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.coding.natural_images.photographs import check_image
-from sparsetheory.constraints import COUNT, POSITIVE
+from sparsetheory.constraints import COUNT, FLAG, POSITIVE, Choice
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["standardise_image", "whiten_image", "whiten_images", "whitening_filter"]
@@ -17,9 +17,9 @@ Boundary = Literal["wrap", "reflect"]
 
 def whitening_filter(
     shape: tuple[int, int],
-    f0: float = 0.4,
-    order: float = 4.0,
     *,
+    cutoff: float = 0.4,
+    order: float = 4.0,
     isotropic: bool = True,
     boundary: Boundary = "wrap",
 ) -> Float64Array:
@@ -31,12 +31,12 @@ def whitening_filter(
     ----------
     shape : (int, int)
         Height and width of the image.
-    f0 : float
-        Cut-off in cycles per pixel, above 0.
+    cutoff : float
+        Cut-off f0 in cycles per pixel, above 0.
     order : float
         Steepness of the cut-off, above 0.
     isotropic : bool
-        Measure frequency in cycles per pixel. If False, measure it in cycles per image along each axis, with `f0`
+        Measure frequency in cycles per pixel. If False, measure it in cycles per image along each axis, with `cutoff`
         times the height as cut-off, like Rentzeperis and others (2023): on images that are not square, the cut-off
         then depends on the orientation, and the gain grows with the image. On square images the two are proportional.
     boundary : {"wrap", "reflect"}
@@ -49,26 +49,25 @@ def whitening_filter(
 
     Examples
     --------
-    >>> whitening_filter((4, 4), f0=1.0, order=2.0).round(3)[0]
+    >>> whitening_filter((4, 4), cutoff=1.0, order=2.0).round(3)[0]
     array([0.   , 0.235, 0.389])
     """
-    POSITIVE.check("f0", f0)
-    POSITIVE.check("order", order)
+    POSITIVE.require(cutoff=cutoff, order=order)
+    FLAG.check("isotropic", isotropic)
+    Choice("wrap", "reflect").check("boundary", boundary)
     if np.shape(shape) != (2,):
-        raise ValueError(f"shape must be (height, width), got {shape!r}")
+        raise ValueError(f"shape must be (height, width); got {shape!r}")
     height, width = (COUNT.check("shape", side) for side in shape)
     if boundary == "wrap":
         rows, columns = np.fft.fftfreq(height), np.fft.rfftfreq(width)
-    elif boundary == "reflect":
-        rows, columns = np.arange(height) / (2 * height), np.arange(width) / (2 * width)
     else:
-        raise ValueError(f"boundary must be 'wrap' or 'reflect', got {boundary!r}")
+        rows, columns = np.arange(height) / (2 * height), np.arange(width) / (2 * width)
     if not isotropic:
-        rows, columns, f0 = rows * height, columns * width, f0 * height
+        rows, columns, cutoff = rows * height, columns * width, cutoff * height
     frequency = np.hypot(rows[:, None], columns)
     # A steep filter may have powers beyond the range of floating point; its gain there is zero.
     with np.errstate(over="ignore"):
-        return frequency * np.exp(-((frequency / f0) ** order))
+        return frequency * np.exp(-((frequency / cutoff) ** order))
 
 
 def standardise_image(image: ArrayLike) -> AnyArray:
@@ -98,7 +97,7 @@ def standardise_image(image: ArrayLike) -> AnyArray:
     pixels = check_image("image", image)
     low, high = pixels.min(), pixels.max()
     if low == high:
-        raise ValueError(f"image must not be constant, got {low} everywhere")
+        raise ValueError(f"image must not be constant; got {low} everywhere")
     # Squares of huge or tiny pixels would leave the range of floating point.
     pixels = pixels / max(-low, high)
     pixels -= pixels.mean()
@@ -106,7 +105,7 @@ def standardise_image(image: ArrayLike) -> AnyArray:
 
 
 def whiten_image(
-    image: ArrayLike, f0: float = 0.4, order: float = 4.0, *, isotropic: bool = True, boundary: Boundary = "wrap"
+    image: ArrayLike, *, cutoff: float = 0.4, order: float = 4.0, isotropic: bool = True, boundary: Boundary = "wrap"
 ) -> AnyArray:
     """Standardise an image and filter it by :func:`whitening_filter`.
 
@@ -114,7 +113,7 @@ def whiten_image(
     ----------
     image : array_like of shape (height, width)
         Grey, finite, not constant.
-    f0, order, isotropic, boundary
+    cutoff, order, isotropic, boundary
         As in :func:`whitening_filter`.
 
     Returns
@@ -138,14 +137,15 @@ def whiten_image(
     A grating below the cut-off keeps its shape.
 
     >>> grating = np.cos(2 * np.pi * 0.25 * np.arange(8)) * np.ones((8, 1))
-    >>> white = whiten_image(grating, f0=0.5, order=2.0)
+    >>> white = whiten_image(grating, cutoff=0.5, order=2.0)
     >>> (white[0, :4] / white[0, 0]).round(12) + 0.0
     array([ 1.,  0., -1.,  0.])
     """
     from scipy import fft
 
     image = standardise_image(image)
-    gain = whitening_filter(image.shape, f0, order, isotropic=isotropic, boundary=boundary).astype(image.dtype)
+    gain = whitening_filter(image.shape, cutoff=cutoff, order=order, isotropic=isotropic, boundary=boundary)
+    gain = gain.astype(image.dtype)
     if boundary == "wrap":
         return fft.irfft2(fft.rfft2(image) * gain, s=image.shape)
     return fft.idctn(fft.dctn(image) * gain)
@@ -153,9 +153,9 @@ def whiten_image(
 
 def whiten_images(
     images: Sequence[ArrayLike],
-    f0: float = 0.4,
-    order: float = 4.0,
     *,
+    cutoff: float = 0.4,
+    order: float = 4.0,
     isotropic: bool = True,
     boundary: Boundary = "wrap",
     variance: float = 0.1,
@@ -166,7 +166,7 @@ def whiten_images(
     ----------
     images : sequence of array_like of shape (height, width)
         Grey, finite, not constant; at least one.
-    f0, order, isotropic, boundary
+    cutoff, order, isotropic, boundary
         As in :func:`whitening_filter`.
     variance : float
         Mean over the images of the variance of their pixels, above 0.
@@ -188,11 +188,13 @@ def whiten_images(
     0.1
     """
     POSITIVE.check("variance", variance)
-    white = [whiten_image(image, f0, order, isotropic=isotropic, boundary=boundary) for image in images]
+    white = [
+        whiten_image(image, cutoff=cutoff, order=order, isotropic=isotropic, boundary=boundary) for image in images
+    ]
     if not white:
-        raise ValueError("images must hold at least one image, got none")
+        raise ValueError("images must hold at least one image; got none")
     power = np.mean([image.var() for image in white])
     if power < np.finfo(white[0].dtype).tiny:
-        raise ValueError(f"f0 must let frequencies of the images pass, got f0={f0:g} with order={order:g}")
+        raise ValueError(f"cutoff must let frequencies of the images pass; got cutoff={cutoff:g} with order={order:g}")
     scale = np.sqrt(variance / power)
     return [image * image.dtype.type(scale) for image in white]

@@ -4,15 +4,14 @@ import warnings
 
 import numpy as np
 
-from sparsetheory.constraints import FINITE
-from sparsetheory.numba_kernels.penalties import tags
+from sparsetheory.constraints import POSITIVE, Choice
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.typing import FloatArray
 
 __all__ = ["choose_step", "squared_spectral_norm", "step_limit"]
 
-# The share of its limit that a step takes by itself.
-_SHARE = 0.99
+# The fraction of its limit that a step takes by itself.
+_FRACTION = 0.99
 # By this a step of 1/L may exceed it, where a caller has computed L by other means.
 _ROUNDING = 1e-9
 
@@ -62,7 +61,7 @@ def step_limit(lipschitz: float, penalty: Penalty) -> float:
 
 
 def choose_step(
-    step: float | str, lipschitz: float, penalty: Penalty, *, accel: bool, check: bool, only_warn: bool
+    step: float | str, lipschitz: float, penalty: Penalty, *, accelerated: bool, check: bool, only_warn: bool
 ) -> float:
     """Return a given step once it is safe, or the largest that is.
 
@@ -74,8 +73,8 @@ def choose_step(
         Lipschitz constant L of the gradient, above 0.
     penalty : Penalty
         Sets the limit; see :func:`step_limit`.
-    accel : bool
-        Whether steps are extrapolated; with l1 they may be at most 1/L then.
+    accelerated : bool
+        Whether steps are extrapolated; with convex penalties they may be at most 1/L then.
     check : bool
         Whether an unsafe step is refused.
     only_warn : bool
@@ -95,12 +94,11 @@ def choose_step(
     RuntimeWarning
         If the step is not safe and `only_warn` is set.
     """
-    fista = accel and penalty.kind == tags.L1
+    fista = accelerated and penalty.convex
     limit = 1.0 / lipschitz if fista else step_limit(lipschitz, penalty)
-    if step == "auto":
-        return limit if fista else _SHARE * limit
-    if isinstance(step, str | bool) or not FINITE.accepts(step) or step <= 0:
-        raise ValueError(f"step must be 'auto' or a finite positive number; got {step!r}")
+    step = (Choice("auto") | POSITIVE).check("step", step)
+    if isinstance(step, str):
+        return limit if fista else _FRACTION * limit
     unsafe = step > limit * (1.0 + _ROUNDING) if fista else step >= limit
     if check and unsafe:
         bound = "at most" if fista else "below"
@@ -108,4 +106,4 @@ def choose_step(
         if not only_warn:
             raise ValueError(f"{message} (check_step=False allows it)")
         warnings.warn(message, RuntimeWarning, stacklevel=3)
-    return float(step)
+    return step

@@ -4,25 +4,26 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import real_array, require_finite_entries
-from sparsetheory.constraints import COUNT
+from sparsetheory.constraints import Integer
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["atom_images", "centred_pixels"]
 
 
 def atom_images(D: ArrayLike, size: int) -> AnyArray:
-    """Return the columns of a dictionary as square images.
+    """Return the rows of a dictionary as square images.
 
     Parameters
     ----------
-    D : array_like of shape (size * size, n)
-        Atoms in columns, their pixels row by row. None may be constant: such an atom has neither place nor orientation.
+    D : array_like of shape (n_atoms, size * size)
+        One atom per row, its pixels row by row of the image. None may be constant: such an atom has neither place nor
+        orientation.
     size : int
         Side of an atom in pixels, at least 2.
 
     Returns
     -------
-    ndarray of shape (n, size, size)
+    ndarray of shape (n_atoms, size, size)
         float32 stays, integers become float64.
 
     Raises
@@ -34,19 +35,20 @@ def atom_images(D: ArrayLike, size: int) -> AnyArray:
 
     Examples
     --------
-    >>> atom_images([[1], [0], [0], [-1]], 2)
+    >>> atom_images([[1, 0, 0, -1]], 2)
     array([[[ 1.,  0.],
             [ 0., -1.]]])
     """
-    size = COUNT.check("size", size)
+    size = Integer(2).check("size", size)
     pixels = real_array("D", D)
-    if size < 2 or pixels.ndim != 2 or pixels.shape[0] != size**2:
-        raise ValueError(f"D must have shape (size * size, n) with size at least 2, got {pixels.shape} and size={size}")
-    atoms = np.ascontiguousarray(pixels.T)
+    if pixels.ndim != 2 or pixels.shape[1] != size**2:
+        hint = "; its atoms seem to be columns, pass D.T" if pixels.ndim == 2 and pixels.shape[0] == size**2 else ""
+        raise ValueError(f"D must have shape (n_atoms, size * size); got {pixels.shape} and size={size}{hint}")
+    atoms = np.ascontiguousarray(pixels)
     require_finite_entries("D", atoms)
     constant = atoms.min(axis=1) == atoms.max(axis=1)
     if constant.any():
-        raise ValueError(f"atoms must not be constant, column {int(np.argmax(constant))} of D is")
+        raise ValueError(f"D must have no constant atom; row {int(np.argmax(constant))} is one")
     return atoms.reshape(-1, size, size)
 
 

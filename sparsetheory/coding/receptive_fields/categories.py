@@ -28,8 +28,8 @@ def rf_categories(
 
     Parameters
     ----------
-    D : array_like of shape (size * size, n)
-        Atoms in columns, none constant.
+    D : array_like of shape (n_atoms, size * size)
+        One atom per row, none constant.
     size : int
         Side of an atom in pixels.
     fits : GaborFits, optional
@@ -39,7 +39,7 @@ def rf_categories(
 
     Returns
     -------
-    ndarray of str of shape (n,)
+    ndarray of str of shape (n_atoms,)
         Entries of ``RF_CATEGORIES``.
 
     Raises
@@ -60,14 +60,14 @@ def rf_categories(
     >>> blob = np.exp(-(x**2 + x[:, None] ** 2) / 8)
     >>> edge = blob * np.sin(x)
     >>> noise = np.random.default_rng(0).normal(size=(12, 12))
-    >>> rf_categories(np.column_stack([a.ravel() for a in (blob, edge, noise)]), 12).tolist()
+    >>> rf_categories(np.stack([a.ravel() for a in (blob, edge, noise)]), 12).tolist()
     ['blob', 'oriented', 'unstructured']
     """
     if fits is None:
         fits = fit_gabor(D, size, n_jobs=n_jobs)
-    elif np.shape(D) != (fits.size**2, len(fits.r2)) or size != fits.size:
+    elif np.shape(D) != (len(fits.r2), fits.size**2) or size != fits.size:
         raise ValueError(
-            f"fits must be of these atoms, got {len(fits.r2)} fits of side {fits.size} for D of shape {np.shape(D)}"
+            f"fits must be of these atoms; got {len(fits.r2)} fits of side {fits.size} for D of shape {np.shape(D)}"
         )
     good = fits.r2 >= _GOOD_FIT
     blob = good & _is_blob(fits)
@@ -76,9 +76,9 @@ def rf_categories(
 
 def _is_blob(fits: GaborFits) -> BoolArray:
     # Energies of the even and the odd part of exp(-u^2 / (2 sigma^2)) cos(2 pi f u + phase), up to a common factor.
-    overlap = np.exp(-((2 * np.pi * fits.nx) ** 2))
+    overlap = np.exp(-((2 * np.pi * fits.cycles_along) ** 2))
     even, odd = np.cos(fits.phase) ** 2 * (1 + overlap), np.sin(fits.phase) ** 2 * (1 - overlap)
     # Waves narrow the bump: its curvature along u is 1 / sigma_x^2 + (2 pi f)^2.
-    widths = np.stack([fits.sigma_x / np.hypot(1, 2 * np.pi * fits.nx), fits.sigma_y])
+    widths = np.stack([fits.width_along / np.hypot(1, 2 * np.pi * fits.cycles_along), fits.width_across])
     elongated = widths.max(axis=0) >= _LEAST_ELONGATION * widths.min(axis=0)
-    return (fits.nx < _LEAST_CYCLES) & (even > odd) & ~elongated
+    return (fits.cycles_along < _LEAST_CYCLES) & (even > odd) & ~elongated

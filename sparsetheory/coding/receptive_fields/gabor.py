@@ -20,7 +20,7 @@ _GRID = 64
 _OVERSAMPLING = 4
 # Cycles per pixel at which the search for a single bump starts.
 _BUMP_FREQUENCY = 0.02
-# A search ends when a step gains less than this share of the squared error.
+# A search ends when a step gains less than this fraction of the squared error.
 _TOLERANCE = 1e-6
 _MAX_EVALUATIONS = 200
 
@@ -31,19 +31,19 @@ class GaborFits:
 
     Parameters
     ----------
-    amplitude : ndarray of shape (n,)
+    amplitude : ndarray of shape (n_atoms,)
         At least 0, in the units of the atoms.
-    x, y : ndarray of shape (n,)
+    x, y : ndarray of shape (n_atoms,)
         Centre in pixels, right and down from the middle of the atom.
-    sigma_x, sigma_y : ndarray of shape (n,)
+    width_along, width_across : ndarray of shape (n_atoms,)
         Standard deviations of the envelope along the wave and across it, in pixels.
-    theta : ndarray of shape (n,)
+    direction : ndarray of shape (n_atoms,)
         Direction of the wave, from 0 to pi.
-    frequency : ndarray of shape (n,)
+    frequency : ndarray of shape (n_atoms,)
         Cycles per pixel.
-    phase : ndarray of shape (n,)
+    phase : ndarray of shape (n_atoms,)
         Radians, from -pi to pi.
-    r2 : ndarray of shape (n,)
+    r2 : ndarray of shape (n_atoms,)
         1 minus the squared error over the sum of squares of the atom about its mean.
     size : int
         Side of the atoms in pixels.
@@ -52,29 +52,29 @@ class GaborFits:
     amplitude: Float64Array
     x: Float64Array
     y: Float64Array
-    sigma_x: Float64Array
-    sigma_y: Float64Array
-    theta: Float64Array
+    width_along: Float64Array
+    width_across: Float64Array
+    direction: Float64Array
     frequency: Float64Array
     phase: Float64Array
     r2: Float64Array
     size: int
 
     @property
-    def nx(self) -> Float64Array:
-        """Width of the envelope along the wave, in cycles (Ringach, 2002)."""
-        return self.sigma_x * self.frequency
+    def cycles_along(self) -> Float64Array:
+        """Width of the envelope along the wave, in cycles: n_x of Ringach (2002)."""
+        return self.width_along * self.frequency
 
     @property
-    def ny(self) -> Float64Array:
-        """Width of the envelope across the wave, in cycles (Ringach, 2002)."""
-        return self.sigma_y * self.frequency
+    def cycles_across(self) -> Float64Array:
+        """Width of the envelope across the wave, in cycles: n_y of Ringach (2002)."""
+        return self.width_across * self.frequency
 
     def atoms(self) -> Float64Array:
-        """Return the fitted functions as a dictionary of shape (size * size, n)."""
+        """Return the fitted functions as a dictionary of shape (n_atoms, size * size)."""
         columns = [getattr(self, name) for name in GABOR_PARAMETERS]
         functions = [gabor_function(np.array(parameters), self.size) for parameters in zip(*columns, strict=True)]
-        return np.array(functions).reshape(-1, self.size**2).T
+        return np.array(functions).reshape(-1, self.size**2)
 
 
 def fit_gabor(D: ArrayLike, size: int, *, n_jobs: int | None = None) -> GaborFits:
@@ -82,8 +82,8 @@ def fit_gabor(D: ArrayLike, size: int, *, n_jobs: int | None = None) -> GaborFit
 
     Parameters
     ----------
-    D : array_like of shape (size * size, n)
-        Atoms in columns, none constant.
+    D : array_like of shape (n_atoms, size * size)
+        One atom per row, none constant.
     size : int
         Side of an atom in pixels.
     n_jobs : int, optional
@@ -113,8 +113,8 @@ def fit_gabor(D: ArrayLike, size: int, *, n_jobs: int | None = None) -> GaborFit
     Examples
     --------
     >>> planted = gabor_function(np.array([1.0, 0.5, -1.0, 2.0, 2.5, 0.7, 0.15, 0.4]), 12)
-    >>> fit = fit_gabor(planted[:, None], 12)
-    >>> fit.theta.round(6), fit.nx.round(6), fit.r2.round(6)
+    >>> fit = fit_gabor(planted[None], 12)
+    >>> fit.direction.round(6), fit.cycles_along.round(6), fit.r2.round(6)
     (array([0.7]), array([0.3]), array([1.]))
     """
     from joblib import Parallel, delayed
@@ -123,7 +123,7 @@ def fit_gabor(D: ArrayLike, size: int, *, n_jobs: int | None = None) -> GaborFit
     rows = Parallel(n_jobs=JOBS.check("n_jobs", n_jobs))(delayed(_fit_atom)(atom) for atom in atoms)
     *columns, r2 = np.array(rows).reshape(-1, len(GABOR_PARAMETERS) + 1).T.copy()
     found = dict(zip(GABOR_PARAMETERS, columns, strict=True))
-    _make_canonical(found["amplitude"], found["theta"], found["phase"])
+    _make_canonical(found["amplitude"], found["direction"], found["phase"])
     return GaborFits(**found, r2=r2, size=size)
 
 

@@ -7,7 +7,7 @@ from sparsetheory.typing import Float64Array
 
 __all__ = ["GABOR_PARAMETERS", "gabor_function", "gabor_jacobian"]
 
-GABOR_PARAMETERS = ("amplitude", "x", "y", "sigma_x", "sigma_y", "theta", "frequency", "phase")
+GABOR_PARAMETERS = ("amplitude", "x", "y", "width_along", "width_across", "direction", "frequency", "phase")
 
 
 def gabor_function(parameters: Float64Array, size: int) -> Float64Array:
@@ -19,8 +19,9 @@ def gabor_function(parameters: Float64Array, size: int) -> Float64Array:
     Parameters
     ----------
     parameters : ndarray of shape (8,)
-        In the order of ``GABOR_PARAMETERS``. Lengths are in pixels, x to the right and y downwards from the middle of
-        the square; theta and phase in radians, frequency in cycles per pixel.
+        In the order of ``GABOR_PARAMETERS``, with sigma_x and sigma_y for the widths and theta for the direction.
+        Lengths are in pixels, x to the right and y downwards from the middle of the square; theta and phase in radians,
+        frequency in cycles per pixel.
     size : int
         Side of the square in pixels.
 

@@ -24,14 +24,14 @@ def circular_variance(D: ArrayLike, size: int) -> AnyArray:
 
     Parameters
     ----------
-    D : array_like of shape (size * size, n)
-        Atoms in columns, none constant.
+    D : array_like of shape (n_atoms, size * size)
+        One atom per row, none constant.
     size : int
         Side of an atom in pixels.
 
     Returns
     -------
-    ndarray of shape (n,)
+    ndarray of shape (n_atoms,)
         Between 0 (one orientation only) and 1 (all alike). float32 if `D` is, otherwise float64.
 
     Raises
@@ -53,7 +53,7 @@ def circular_variance(D: ArrayLike, size: int) -> AnyArray:
     >>> x = np.arange(12) - 5.5
     >>> blob = np.exp(-(x**2 + x[:, None] ** 2) / 8)
     >>> grating = np.cos(np.pi * x / 3) * np.ones((12, 1))
-    >>> circular_variance(np.column_stack([blob.ravel(), grating.ravel()]), 12).round(2)
+    >>> circular_variance(np.stack([blob.ravel(), grating.ravel()]), 12).round(2)
     array([1.  , 0.18])
     """
     atoms = atom_images(D, size)

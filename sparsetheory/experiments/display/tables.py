@@ -61,12 +61,14 @@ def summary_line(named: Callable[[State], Sequence[str]]) -> Text:
 
 
 def claim_table(entries: Iterable[Mapping[str, str]]) -> Table:
-    """Return one line per entry of :func:`describe`."""
-    table = Table("claim", "verdict", "provenance", "source and statement", show_lines=True)
+    """Return one line per entry of :func:`describe`, at any width; what does not fit is cut at the right end."""
+    entries = list(entries)
+    table = Table(box=None, pad_edge=False, expand=True)
+    for column in ("name", "verdict", "provenance"):
+        table.add_column(column, no_wrap=True, min_width=max((len(entry[column]) for entry in entries), default=0))
+    table.add_column("source", no_wrap=True, overflow="ellipsis", ratio=1)
     for entry in entries:
-        told = "\n".join(filter(None, (entry["source"], entry["summary"], entry["statement"])))
-        cells = (entry["name"], entry["verdict"], entry["provenance"], told)
-        table.add_row(*(Text(cell, overflow="fold") for cell in cells))
+        table.add_row(*(Text(entry[column]) for column in ("name", "verdict", "provenance", "source")))
     return table
 
 

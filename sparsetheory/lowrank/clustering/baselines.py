@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from sklearn.cluster import KMeans
 
-from sparsetheory.constraints import generator
-from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.constraints import COUNT, NONNEGATIVE, generator
+from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.clustering.storage import StoredCluster, store_factored, store_raw
-from sparsetheory.lowrank.limits import check_eps
 from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["BaselineResult", "kmeans_clusters", "one_svd", "per_block_svd", "random_clusters"]
@@ -58,7 +57,7 @@ def per_block_svd(blocks: Sequence[Any], eps: float) -> BaselineResult:
     >>> per_block_svd([np.ones((8, 8)), np.eye(8)], eps=0.1).ranks.tolist()
     [1, 8]
     """
-    checked, eps = Blocks(blocks), check_eps(eps)
+    checked, eps = Blocks(blocks), NONNEGATIVE.check("eps", eps)
     checked.require_visible()
     stored = []
     for k in range(len(checked)):
@@ -85,7 +84,7 @@ def one_svd(blocks: Sequence[Any], eps: float) -> BaselineResult:
     >>> one_svd([np.ones((8, 8)), 2 * np.ones((8, 8))], eps=0.1).ranks.tolist()
     [1]
     """
-    checked, eps = Blocks(blocks), check_eps(eps)
+    checked, eps = Blocks(blocks), NONNEGATIVE.check("eps", eps)
     labels = np.zeros(len(checked), np.int64)
     return _result(checked, labels, [store_factored(checked, range(len(checked)), 1, None, eps)])
 
@@ -115,7 +114,7 @@ def kmeans_clusters(blocks: Sequence[Any], rank: int, n_clusters: int, *, random
     >>> bool(result.labels[0] == result.labels[2] != result.labels[1])
     True
     """
-    checked, rank = Blocks(blocks), check_rank(rank)
+    checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     _check_groups(checked, n_clusters)
     if np.unique(checked.widths).size > 1 or checked.dtype.kind == "c":
         raise ValueError("blocks must be real and of one shape for k-means on their entries")
@@ -148,7 +147,7 @@ def random_clusters(blocks: Sequence[Any], rank: int, n_clusters: int, *, random
     >>> random_clusters([np.eye(4)] * 5, rank=1, n_clusters=2, random_state=0).errors.round(3).tolist()
     [0.866, 0.866]
     """
-    checked, rank = Blocks(blocks), check_rank(rank)
+    checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     _check_groups(checked, n_clusters)
     labels = np.empty(len(checked), np.int64)
     labels[generator(random_state).permutation(len(checked))] = np.arange(len(checked)) % n_clusters
@@ -156,8 +155,8 @@ def random_clusters(blocks: Sequence[Any], rank: int, n_clusters: int, *, random
 
 
 def _check_groups(blocks: Blocks, n_clusters: int) -> None:
-    if check_rank(n_clusters, "n_clusters") > len(blocks):
-        raise ValueError(f"n_clusters must be at most the number of blocks, {len(blocks)}, got {n_clusters}")
+    if COUNT.check("n_clusters", n_clusters) > len(blocks):
+        raise ValueError(f"n_clusters must be at most the number of blocks, {len(blocks)}; got {n_clusters}")
 
 
 def _grouped(blocks: Blocks, labels: Int64Array, rank: int) -> BaselineResult:

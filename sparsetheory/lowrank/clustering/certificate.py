@@ -92,7 +92,7 @@ class ClusteringCertificate(Certificate):
         Only products with the stored bases are used, no spectrum: O(m N r).
         """
         if len(fitted_on) != 1:
-            raise TypeError(f"check takes the list of blocks as its only argument, got {len(fitted_on)} arguments")
+            raise TypeError(f"check takes the list of blocks as its only argument; got {len(fitted_on)} arguments")
         blocks = Blocks(fitted_on[0])
         blocks.require_visible()
         given = (blocks.n_rows, *blocks.widths.tolist())

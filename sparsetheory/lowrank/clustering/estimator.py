@@ -1,36 +1,27 @@
 """Clustering of blocks into shared low-rank bases under a certified error."""
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, ClusterMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sparsetheory.constraints import JOBS
-from sparsetheory.lowrank.blocks import Blocks, check_rank
+from sparsetheory.constraints import COUNT, JOBS, NONNEGATIVE, SIZE, Choice, Constraint, check_parameters
+from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.clustering.agglomerative import agglomerate
 from sparsetheory.lowrank.clustering.certificate import certify
 from sparsetheory.lowrank.clustering.greedy import Partition, greedy_partition, max_norm_clusters
 from sparsetheory.lowrank.clustering.growth import ExactGrowth, Growth, IncrementalGrowth, ResidualGrowth, UnionGrowth
 from sparsetheory.lowrank.clustering.storage import StoredCluster, store_factored, store_given_basis, store_raw
 from sparsetheory.lowrank.interval import ErrorInterval
-from sparsetheory.lowrank.limits import check_eps, fewest_clusters
+from sparsetheory.lowrank.limits import fewest_clusters
 from sparsetheory.lowrank.operands import Matrix
 from sparsetheory.typing import Int64Array
 
 __all__ = ["ConcatSVDClustering"]
-
-_CHOICES = {
-    "estimator": ("max_norm", "residual", "union", "incremental", "exact"),
-    "order": ("norm", "residual"),
-    "algorithm": ("greedy", "agglomerative"),
-    "criterion": ("cluster", "block"),
-    "on_fail": ("stop", "skip"),
-    "rank_mode": ("fixed", "minimal"),
-}
 
 
 class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
@@ -121,6 +112,20 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
     >>> round(fit.compression_ratio_, 1), fit.certificate_.check(blocks).valid
     (8.6, True)
     """
+
+    _constraints: ClassVar[Mapping[str, Constraint]] = {
+        "rank": COUNT,
+        "eps": NONNEGATIVE,
+        "estimator": Choice("incremental", "max_norm", "residual", "union", "exact"),
+        "order": Choice("residual", "norm"),
+        "algorithm": Choice("greedy", "agglomerative"),
+        "criterion": Choice("cluster", "block"),
+        "on_fail": Choice("stop", "skip"),
+        "patience": COUNT,
+        "oversampling": SIZE,
+        "rank_mode": Choice("fixed", "minimal"),
+        "n_jobs": JOBS,
+    }
 
     def __init__(
         self,
@@ -264,15 +269,8 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         return int(np.argmax([np.linalg.norm(basis.conj().T @ matrix) for basis in self.bases_]))
 
     def _check_parameters(self) -> None:
-        check_rank(self.rank)
-        check_rank(self.patience, "patience")
-        JOBS.check("n_jobs", self.n_jobs)
-        if self.oversampling != 0:
-            check_rank(self.oversampling, "oversampling")
-        for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {getattr(self, name)!r}")
-        if check_eps(self.eps) >= 1:
+        check_parameters(self)
+        if self.eps >= 1:
             warnings.warn(
                 f"eps={self.eps} allows an error as large as the data: all blocks go into one cluster",
                 UserWarning,
@@ -365,13 +363,13 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
     def _checked(self, blocks: Sequence[Any]) -> Blocks:
         checked = Blocks(blocks)
         if checked.n_rows != self._n_rows:
-            raise ValueError(f"blocks must have {self._n_rows} rows as in fit, got {checked.n_rows}")
+            raise ValueError(f"blocks must have {self._n_rows} rows as in fit; got {checked.n_rows}")
         return checked
 
     def _check_labels(self, labels: Sequence[int] | Int64Array, count: int) -> Int64Array:
         array = np.asarray(labels)
         if array.shape != (count,) or array.dtype.kind not in "iu":
-            raise ValueError(f"labels must be {count} integers, got shape {array.shape} and dtype {array.dtype}")
+            raise ValueError(f"labels must be {count} integers; got shape {array.shape} and dtype {array.dtype}")
         if array.size and not (array.min() >= 0 and array.max() < len(self.bases_)):
-            raise ValueError(f"labels must lie in 0 to {len(self.bases_) - 1}, got {array.min()} to {array.max()}")
+            raise ValueError(f"labels must lie in 0 to {len(self.bases_) - 1}; got {array.min()} to {array.max()}")
         return array

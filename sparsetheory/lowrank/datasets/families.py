@@ -78,9 +78,9 @@ def drift_stream(n_blocks: int, rank: int, sketch_rank: int, *, weak_energy: flo
     """
     COUNT.require(n_blocks=n_blocks, rank=rank, sketch_rank=sketch_rank)
     if rank > sketch_rank:
-        raise ValueError(f"rank must be at most sketch_rank={sketch_rank}, got {rank}")
+        raise ValueError(f"rank must be at most sketch_rank={sketch_rank}; got {rank}")
     if not (FINITE.accepts(weak_energy) and 0 < weak_energy <= 0.5):
-        raise ValueError(f"weak_energy must be in (0, 0.5], got {weak_energy!r}")
+        raise ValueError(f"weak_energy must be in (0, 0.5]; got {weak_energy!r}")
     axes = np.eye(sketch_rank + 1)
     strong = axes[:, :sketch_rank] * np.sqrt(1.01 + 0.001 * np.arange(sketch_rank))
     return [strong] + [np.sqrt(weak_energy) * axes[:, sketch_rank:] for _ in range(n_blocks)]
@@ -136,7 +136,7 @@ def subspace_mixture(
     """
     COUNT.require(n_blocks=n_blocks, n_rows=n_rows, width=width, n_subspaces=n_subspaces, rank=rank)
     if rank > n_rows:
-        raise ValueError(f"rank must be at most n_rows={n_rows}, got {rank}")
+        raise ValueError(f"rank must be at most n_rows={n_rows}; got {rank}")
     NONNEGATIVE.require(noise=noise)
     rng = generator(random_state)
     bases = [np.linalg.qr(rng.standard_normal((n_rows, rank)))[0] for _ in range(n_subspaces)]

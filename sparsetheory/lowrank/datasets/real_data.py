@@ -36,7 +36,7 @@ def digits_blocks(images_per_block: int = 20) -> list[Float64Array]:
 
     pixels = load_digits().data.T
     if not 1 <= images_per_block <= pixels.shape[1]:
-        raise ValueError(f"images_per_block must be between 1 and {pixels.shape[1]}, got {images_per_block!r}")
+        raise ValueError(f"images_per_block must be between 1 and {pixels.shape[1]}; got {images_per_block!r}")
     count = pixels.shape[1] // images_per_block
     return [np.ascontiguousarray(pixels[:, k * images_per_block : (k + 1) * images_per_block]) for k in range(count)]
 
@@ -86,7 +86,7 @@ def minilm_blocks(width: int = 64, *, embeddings: bool = False) -> WeightBlocks:
     (72, 'layer.0.attention.output.dense.weight[:, 0:384]')
     """
     if width < 1 or _ROWS % width:
-        raise ValueError(f"width must divide {_ROWS}, got {width!r}")
+        raise ValueError(f"width must divide {_ROWS}; got {width!r}")
     blocks, names = [], []
     for name, weight in sorted(_weights().items()):
         if weight.ndim != 2 or not (embeddings or name.startswith("encoder.layer.")):

@@ -52,7 +52,7 @@ def advection_blocks(
     COUNT.require(n_modes=n_modes, max_wave_number=max_wave_number)
     FINITE.require(speed=speed)
     if (n_time * n_space) % width:
-        raise ValueError(f"width must divide n_time * n_space = {n_time * n_space}, got {width}")
+        raise ValueError(f"width must divide n_time * n_space = {n_time * n_space}; got {width}")
     rng = generator(random_state)
     time, space = np.linspace(0, 2, n_time)[:, None], np.arange(n_space) / n_space
     blocks = []

@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sparsetheory.certificates import Certificate, Status
-from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.regression.certificates.coordinate_minima import distance_to_best
 from sparsetheory.regression.certificates.plain_design import PlainDesign
@@ -23,12 +22,12 @@ _EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class LassoCertificate(SolutionCertificate):
-    """A duality gap (l1 norm), or the largest distance of a coefficient from its best value (other penalties).
+    """A duality gap (convex penalties), or the largest distance of a coefficient from its best value (other penalties).
 
-    For the l1 norm the objective at the coefficients and the intercept is at most `bound` above its minimum. For other
-    penalties no single coefficient can be improved: its distance from its best value, times its curvature, is at most
-    `bound`; intercept and unpenalised coefficients count together, by the root of twice what they can save, times the
-    root of the largest curvature.
+    For convex penalties the objective at the coefficients and the intercept is at most `bound` above its minimum. For
+    other penalties no single coefficient can be improved: its distance from its best value, times its curvature, is at
+    most `bound`; intercept and unpenalised coefficients count together, by the root of twice what they can save, times
+    the root of the largest curvature.
 
     Attributes
     ----------
@@ -45,8 +44,8 @@ class LassoCertificate(SolutionCertificate):
     fit_intercept : bool
         Whether the constant was free.
     tol : float
-        Tolerance of the fit: `bound` is this times half the mean square of the response (l1 norm) or times the largest
-        gradient at zero (other penalties), without what is not penalised.
+        Tolerance of the fit: `bound` is this times half the mean square of the response (convex penalties) or times the
+        largest gradient at zero (other penalties), without what is not penalised.
     """
 
     TERMS: ClassVar[tuple[str, ...]] = ("tol", "fit_intercept")
@@ -85,7 +84,11 @@ class LassoCertificate(SolutionCertificate):
 
     def promise(self) -> str:
         """Return what is promised, of which penalty."""
-        what = "the objective is within gap of its minimum" if self._is_l1 else "no single coefficient can be improved"
+        what = (
+            "the objective is within gap of its minimum"
+            if self.penalty.convex
+            else "no single coefficient can be improved"
+        )
         paid = self.feature_alphas[self.feature_alphas > 0] / (self.alpha or 1.0)
         return (
             f"{self.penalty!r} on {paid.size} features, weights {paid.min(initial=np.inf):.6g} to "
@@ -97,57 +100,77 @@ class LassoCertificate(SolutionCertificate):
         if reason:
             return self._invalid(reason)
         point = PlainResiduals.at(self.coef, self.intercept, self.feature_alphas == 0, design, target)
-        measured, promise, rounding = self._gap(point) if self._is_l1 else self._distance(point)
+        measured, promise, rounding = self._gap(point) if self.penalty.convex else self._distance(point)
         slack = (SAME + point.doubt) * promise + self.tol * (rounding + (25 * point.rounding) ** 2)
         return self._compared(measured, promise, rounding, slack=slack, least=point.least_fraction)
-
-    @property
-    def _is_l1(self) -> bool:
-        return self.penalty.kind == tags.L1
 
     def _impossible(self) -> str:
         """Return what is wrong with the certificate whatever the data."""
         reason = super()._impossible()
         if not reason and self.penalty.alpha != self.alpha:
             reason = f"the strength of the penalty in the fit was {self.alpha}"
+        if not reason and self.penalty.positive and np.any(self.coef[self.feature_alphas > 0] < 0):
+            reason = "penalised coefficients must not be negative"
         return reason
+
+    # The ridge part of an elastic net is the squared residual of more rows, one per feature: the roots of its strengths
+    # times the unit vectors, with response zero. `tail` is the residual in these rows.
 
     def _gap(self, point: PlainResiduals) -> tuple[float, float, float]:
         """Return duality gap, tolerance, and how far rounding moves the gap."""
-        design = point.design
-        penalty = float(self.feature_alphas @ np.abs(self.coef.astype(np.float64)))
+        design, coef = point.design, self.coef.astype(np.float64)
+        tail = -np.sqrt(self._ridge()) * coef
+        square, penalty = (
+            point.square + float(tail @ tail),
+            self.penalty.l1_part * float(self.feature_alphas @ np.abs(coef)),
+        )
         energy = float(design.weights @ point.target**2)
         promise = 0.5 * self.tol * energy
-        dual, doubt = self._dual_value(point, point.left)
-        measured = 0.5 * point.square + penalty - dual
+        dual, doubt = self._dual_value(point, point.left, tail)
+        measured = 0.5 * square + penalty - dual
         if measured > self.bound and np.any(self.coef):
             # Where coefficients are rounded, their residual is a worse dual point than one that solves for the signs.
-            better, doubt = self._dual_value(point, self._refined(point))
-            measured = min(measured, 0.5 * point.square + penalty - better)
-        sums = 4 * _EPS * design.n_samples**0.5 * (energy + point.square + penalty)
+            better, doubt = self._dual_value(point, *self._refined(point, tail))
+            measured = min(measured, 0.5 * square + penalty - better)
+        sums = 4 * _EPS * design.n_samples**0.5 * (energy + square + penalty)
         rounding = doubt + sums + point.rounding * float(np.sqrt(point.square)) + point.rounding**2 + point.stored**2
         return max(measured, 0.0), promise, rounding
 
-    def _dual_value(self, point: PlainResiduals, residual: Float64Array) -> tuple[float, float]:
+    def _ridge(self) -> Float64Array:
+        """Return the strength of the square of each coefficient."""
+        return (1.0 - self.penalty.l1_part) * self.feature_alphas
+
+    def _dual_value(self, point: PlainResiduals, residual: Float64Array, tail: Float64Array) -> tuple[float, float]:
         """Return the best dual value along a residual, and how far rounding moves it."""
         paid, weights = self.feature_alphas > 0, point.design.weights
         gradient, noise = point.design.gradient(residual, point.squares)
-        fit, square = float(weights @ (residual * point.target)), float(weights @ residual**2)
-        ratio = float(np.max(np.abs(gradient[paid]) / self.feature_alphas[paid], initial=0.0))
+        pull = self.penalty.pull(gradient + np.sqrt(self._ridge()) * tail)
+        limits = self.penalty.l1_part * self.feature_alphas[paid]
+        fit, square = float(weights @ (residual * point.target)), float(weights @ residual**2) + float(tail @ tail)
+        ratio = float(np.max(pull[paid] / limits, initial=0.0))
         scale = fit / square if square > 0 else 0.0
         if ratio > 0:
             scale = float(np.clip(scale, -1 / ratio, 1 / ratio))
-        doubt = float(np.max(noise[paid] / self.feature_alphas[paid], initial=0.0)) * scale**2 * abs(fit)
+        if self.penalty.positive:
+            # Products below zero bound nothing, so a dual point that points the other way may not be allowed.
+            scale = max(scale, 0.0)
+        doubt = float(np.max(noise[paid] / limits, initial=0.0)) * scale**2 * abs(fit)
         return scale * (fit - 0.5 * scale * square), doubt
 
-    def _refined(self, point: PlainResiduals) -> Float64Array:
-        """Return a residual whose products with the columns in use are their strengths, by least squares."""
-        signs, roots = np.sign(self.coef.astype(np.float64)), np.sqrt(point.design.weights)
+    def _refined(self, point: PlainResiduals, tail: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Return a residual and its tail whose products with the used columns are their strengths, by least squares."""
+        signs, roots, n = np.sign(self.coef.astype(np.float64)), np.sqrt(point.design.weights), point.design.n_samples
+        ridge = np.sqrt(self._ridge())
         # Those whose product is far from its strength had better be zero.
-        pulled = signs * point.design.gradient(point.left, point.squares)[0]
-        used = np.flatnonzero((self.feature_alphas > 0) & (point.squares > 0) & (pulled > 0.9 * self.feature_alphas))
-        wanted = self.feature_alphas[used] * signs[used]
-        return unscaled(solve_for_signs(point.scaled_columns(used), roots * point.left, wanted), roots)
+        pulled = signs * (point.design.gradient(point.left, point.squares)[0] + ridge * tail)
+        limits = self.penalty.l1_part * self.feature_alphas
+        used = np.flatnonzero((self.feature_alphas > 0) & (point.squares > 0) & (pulled > 0.9 * limits))
+        columns, residual = point.scaled_columns(used), roots * point.left
+        if ridge.any():
+            columns, residual = np.vstack([columns, np.diag(ridge[used])]), np.concatenate([residual, tail[used]])
+        solved, refined = solve_for_signs(columns, residual, limits[used] * signs[used]), np.zeros(tail.size)
+        refined[used] = solved[n:] if ridge.any() else 0.0
+        return unscaled(solved[:n], roots), refined
 
     def _distance(self, point: PlainResiduals) -> tuple[float, float, float]:
         """Return distance to the best values, tolerance, and how far rounding moves the distance."""
@@ -157,7 +180,7 @@ class LassoCertificate(SolutionCertificate):
         at_zero = design.gradient(point.target, squares)[0]
         shape = np.broadcast_to(np.asarray(self.penalty.shape, dtype=np.float64), coef.size)
         ways = distance_to_best(
-            self.penalty.kind, coef[paid], gradient[paid], squares[paid], self.feature_alphas[paid], shape[paid]
+            self.penalty, coef[paid], gradient[paid], squares[paid], self.feature_alphas[paid], shape[paid]
         )
         useless = (self.feature_alphas > 0) & (squares == 0) & (coef != 0)
         largest = float(np.sqrt(np.max(squares, initial=0.0)))

@@ -21,15 +21,14 @@ from sparsetheory.constraints import (
     Constraint,
     check_parameters,
 )
-from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.regression.lasso.certificate import LassoCertificate, warn_if_rounding_spoils
-from sparsetheory.regression.lasso.levels import largest_level
 from sparsetheory.regression.lasso.path import (
     RegularizationPath,
     as_penalty,
     check_weights,
     data_path,
+    largest_alpha,
     prepare_penalised,
 )
 from sparsetheory.regression.lasso.quadratic import Quadratic
@@ -44,6 +43,7 @@ __all__ = ["WorkingSetLasso", "WorkingSetLassoCV"]
 _SHARED: Mapping[str, Constraint] = MappingProxyType(
     {
         "penalty": Anything("a name such as 'l1' or a Penalty object"),
+        "positive": FLAG,
         "weights": MISSING | Array("one non-negative number per feature"),
         "unpenalised": MISSING | Array("indices of features"),
         "fit_intercept": FLAG,
@@ -59,6 +59,7 @@ class _PenalisedModel(SparseLinearModel):
     """What the two estimators have in common: the path on validated data, and one solution of it as the model."""
 
     penalty: str | Penalty
+    positive: bool
     weights: ArrayLike | None
     unpenalised: ArrayLike | None
     fit_intercept: bool
@@ -69,7 +70,7 @@ class _PenalisedModel(SparseLinearModel):
         self, X: Any, y: Any, sample_weight: Any, alphas: Any, n_alphas: int = 100, min_ratio: float = 1e-3
     ) -> tuple[LeastSquaresData, RegularizationPath]:
         weights = check_weights(self.weights, X.shape[1])
-        penalty = as_penalty(self.penalty, X.shape[1])
+        penalty = as_penalty(self.penalty, X.shape[1], positive=self.positive)
         data = prepare_penalised(
             X, y, sample_weight, weights, fit_intercept=self.fit_intercept, unpenalised=self.unpenalised
         )
@@ -88,7 +89,7 @@ class _PenalisedModel(SparseLinearModel):
         strengths = alpha * check_weights(self.weights, coef.size)
         strengths[data.free] = 0.0
         self.certificate_ = LassoCertificate.of(
-            as_penalty(self.penalty, coef.size).with_alpha(alpha),
+            as_penalty(self.penalty, coef.size, positive=self.positive).with_alpha(alpha),
             strengths,
             coef.copy(),
             intercept,
@@ -111,10 +112,12 @@ class WorkingSetLasso(_PenalisedModel):
     alpha : float
         Strength of the penalty, positive.
     penalty : str or Penalty
-        One of the names "l1", "l0", "cel0", "mcp" and "scad", or an object such as ``MCP(alpha=1, gamma=3)`` whose
-        strength `alpha` replaces. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``,
-        ``LogSum(1.0, eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``. For penalties that are not convex the solution is
-        approached along 20 decreasing strengths.
+        One of the names "l1", "elastic_net", "l0", "cel0", "mcp" and "scad", or an object such as ``MCP(alpha=1,
+        gamma=3)`` whose strength `alpha` replaces. Penalties that need a number have no default for it: pass ``Lq(1.0,
+        q=0.5)``, ``LogSum(1.0, eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``. For penalties that are not convex the
+        solution is approached along 20 decreasing strengths.
+    positive : bool
+        Whether penalised coefficients must be at least zero, as they must where the object says so.
     weights : array-like of shape (n_features,), optional
         Factors u of the strength; zero means not penalised.
     unpenalised : array-like of int, optional
@@ -122,7 +125,7 @@ class WorkingSetLasso(_PenalisedModel):
     fit_intercept : bool
         Whether to fit a constant.
     tol : float
-        Tolerance, relative to half the mean square of the response for the duality gap of the l1 norm; for other
+        Tolerance, relative to half the mean square of the response for the duality gap of convex penalties; for other
         penalties relative to ``max |X'y| / n`` for the largest violation of the optimality conditions.
     max_iter : int
         Working sets tried.
@@ -165,6 +168,7 @@ class WorkingSetLasso(_PenalisedModel):
         alpha: float = 1.0,
         *,
         penalty: str | Penalty = "l1",
+        positive: bool = False,
         weights: ArrayLike | None = None,
         unpenalised: ArrayLike | None = None,
         fit_intercept: bool = True,
@@ -173,6 +177,7 @@ class WorkingSetLasso(_PenalisedModel):
     ) -> None:
         self.alpha = alpha
         self.penalty = penalty
+        self.positive = positive
         self.weights = weights
         self.unpenalised = unpenalised
         self.fit_intercept = fit_intercept
@@ -202,9 +207,9 @@ class WorkingSetLasso(_PenalisedModel):
 
     def _descent(self, quadratic: Quadratic, penalty: Penalty, weights: Float64Array) -> Float64Array:
         """Return the strength, after others on the way to it where the solution depends on the start."""
-        if penalty.kind == tags.L1:
+        if penalty.convex:
             return np.array([self.alpha])
-        start = largest_level(quadratic, penalty, weights)
+        start = largest_alpha(quadratic, penalty, weights)
         return np.geomspace(max(start, self.alpha), self.alpha, _N_WARM)
 
 
@@ -213,7 +218,7 @@ class WorkingSetLassoCV(_PenalisedModel):
 
     Parameters
     ----------
-    penalty : str or Penalty
+    penalty, positive
         As in :class:`WorkingSetLasso`.
     n_alphas : int
         Number of strengths, at least 1.
@@ -265,6 +270,7 @@ class WorkingSetLassoCV(_PenalisedModel):
         self,
         *,
         penalty: str | Penalty = "l1",
+        positive: bool = False,
         n_alphas: int = 100,
         min_ratio: float = 1e-3,
         alphas: ArrayLike | None = None,
@@ -277,6 +283,7 @@ class WorkingSetLassoCV(_PenalisedModel):
         n_jobs: int | None = None,
     ) -> None:
         self.penalty = penalty
+        self.positive = positive
         self.n_alphas = n_alphas
         self.min_ratio = min_ratio
         self.alphas = alphas

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_X_y
 
 from sparsetheory.blas_threads import blas_threads
-from sparsetheory.constraints import COUNT, POSITIVE, Array
+from sparsetheory.constraints import COUNT, FLAG, FRACTION, POSITIVE, Array
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.separable import make_penalty
+from sparsetheory.penalties.zero_solution import alpha_max
 from sparsetheory.regression.columns import refuse_half
 from sparsetheory.regression.gram_statistics import check_statistics
-from sparsetheory.regression.lasso.levels import level_grid
 from sparsetheory.regression.lasso.quadratic import DataQuadratic, GramQuadratic, Quadratic
 from sparsetheory.regression.lasso.working_set import Solution, WorkingSetSolver
 from sparsetheory.regression.least_squares import LeastSquaresData, check_indices, prepare
@@ -29,6 +29,7 @@ __all__ = [
     "check_weights",
     "data_path",
     "gram_lasso_path",
+    "largest_alpha",
     "lasso_path",
     "prepare_penalised",
 ]
@@ -37,6 +38,8 @@ Alphas = ArrayLike | Callable[[Quadratic, Penalty, Float64Array], Float64Array] 
 
 # Directions that a pass over the design serves at once, more or less: passes pay for threads from 4 million entries on.
 _PRODUCTS = 16.0
+# Rounding errors of a correlation, as a share of the norms of its factors.
+_ROUNDINGS = 16 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,13 @@ class RegularizationPath:
     objectives : ndarray of shape (n_alphas,)
         Loss plus penalty.
     gaps : ndarray of shape (n_alphas,)
-        Duality gaps for the l1 norm, else the largest violations of the optimality conditions.
+        Duality gaps for convex penalties, else the largest violations of the optimality conditions.
     tolerance : float
         What each gap had to reach.
     n_iters : ndarray of int, shape (n_alphas,)
         Working sets tried for each alpha.
     n_screened : ndarray of int, shape (n_alphas,)
-        Features proved to be zero at the minimum, for each alpha (l1 norm).
+        Features proved to be zero at the minimum, for each alpha (convex penalties).
     """
 
     alphas: Float64Array
@@ -93,8 +96,8 @@ class RegularizationPath:
         return predictions(X, self.coefs, self.intercepts)
 
 
-def as_penalty(penalty: str | Penalty, n_features: int) -> Penalty:
-    """Resolve a penalty given by name.
+def as_penalty(penalty: str | Penalty, n_features: int, *, positive: bool = False) -> Penalty:
+    """Resolve a penalty given by name; `positive` may forbid negative entries that an object allows.
 
     Raises
     ------
@@ -103,13 +106,14 @@ def as_penalty(penalty: str | Penalty, n_features: int) -> Penalty:
     TypeError
         If it is neither a name nor a penalty.
     """
+    FLAG.check("positive", positive)
     if isinstance(penalty, Penalty):
         if np.ndim(penalty.shape) and np.size(penalty.shape) != n_features:
             raise ValueError(f"penalty must have one number per feature, {n_features}; got {np.size(penalty.shape)}")
-        return penalty
+        return replace(penalty, positive=True) if positive else penalty
     if isinstance(penalty, str):
         try:
-            return make_penalty(penalty, 1.0)
+            return make_penalty(penalty, 1.0, positive=positive)
         except TypeError as error:
             raise ValueError(f"{error}; pass an object such as Lq(1.0, q=0.5) instead of its name") from error
     raise TypeError(f"penalty must be a name such as 'l1' or a Penalty object; got {type(penalty).__name__}")
@@ -139,6 +143,7 @@ def lasso_path(
     y: ArrayLike,
     *,
     penalty: str | Penalty = "l1",
+    positive: bool = False,
     alphas: ArrayLike | None = None,
     n_alphas: int = 100,
     min_ratio: float = 1e-3,
@@ -151,7 +156,7 @@ def lasso_path(
 ) -> RegularizationPath:
     r"""Minimise :math:`\frac{1}{2n}\|y - Xw\|^2 + \sum_j \phi(w_j; \lambda u_j)` along decreasing strengths.
 
-    Each solution starts from the last. For the l1 norm every solution carries its duality gap; for the others the
+    Each solution starts from the last. For convex penalties every solution carries its duality gap; for the others the
     solution is coordinate-wise optimal along the path, not globally.
 
     Parameters
@@ -161,9 +166,11 @@ def lasso_path(
     y : array-like of shape (n_samples,)
         Response.
     penalty : str or Penalty
-        One of the names "l1", "l0", "cel0", "mcp" and "scad", or an object. Its strength is set by the path; its other
-        numbers are kept. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``, ``LogSum(1.0,
-        eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``.
+        One of the names "l1", "elastic_net", "l0", "cel0", "mcp" and "scad", or an object. Its strength is set by the
+        path; its other numbers are kept. Penalties that need a number have no default for it: pass ``Lq(1.0, q=0.5)``,
+        ``LogSum(1.0, eps=0.1)`` or ``CappedL1(1.0, theta=1.0)``.
+    positive : bool
+        Whether penalised coefficients must be at least zero, as they must where the object says so.
     alphas : array-like of shape (n_alphas,), optional
         Positive strengths, sorted here in decreasing order. By default a geometric grid of `n_alphas` values from the
         smallest strength at which all coefficients are zero down to `min_ratio` times it.
@@ -178,7 +185,7 @@ def lasso_path(
     fit_intercept : bool
         Whether a constant is fitted.
     tol : float
-        Tolerance, relative to half the mean square of the response for the duality gap of the l1 norm; for other
+        Tolerance, relative to half the mean square of the response for the duality gap of convex penalties; for other
         penalties relative to ``max |X'y| / n`` for the largest violation of the optimality conditions.
     max_iter : int
         Working sets for each alpha.
@@ -202,7 +209,8 @@ def lasso_path(
     -----
     Working sets grow by violated conditions; on each, Gram-based coordinate descent finds the pattern and Newton steps
     with an updated Cholesky factor finish it. Memory O(n k + k^2) for k features ever active. Gap-safe spheres:
-    O. Fercoq, A. Gramfort, J. Salmon (2015); strong rules as a guess: R. Tibshirani et al. (2012).
+    O. Fercoq, A. Gramfort, J. Salmon (2015); strong rules as a guess: R. Tibshirani et al. (2012). The gap of the
+    elastic net is that of the l1 norm on a design with more rows, one per feature, that are never formed.
 
     Examples
     --------
@@ -220,7 +228,7 @@ def lasso_path(
     X, target = check_X_y(X, y, accept_sparse="csc", dtype=[np.float64, np.float32], y_numeric=True)
     checked = check_weights(weights, X.shape[1])
     data = prepare_penalised(X, target, sample_weight, checked, fit_intercept=fit_intercept, unpenalised=unpenalised)
-    kind = as_penalty(penalty, X.shape[1])
+    kind = as_penalty(penalty, X.shape[1], positive=positive)
     return data_path(data, kind, checked, alphas, n_alphas, min_ratio, tol, max_iter, dtype=X.dtype)
 
 
@@ -273,6 +281,7 @@ def gram_lasso_path(
     energy: float,
     *,
     penalty: str | Penalty = "l1",
+    positive: bool = False,
     alphas: ArrayLike | None = None,
     n_alphas: int = 100,
     min_ratio: float = 1e-3,
@@ -290,7 +299,7 @@ def gram_lasso_path(
         ``X'y / n``.
     energy : float
         ``y'y / n``.
-    penalty, alphas, n_alphas, min_ratio, weights, tol, max_iter
+    penalty, positive, alphas, n_alphas, min_ratio, weights, tol, max_iter
         As in :func:`lasso_path`; weights must be positive.
 
     Returns
@@ -305,7 +314,7 @@ def gram_lasso_path(
         :func:`sparsetheory.regression.gram_statistics.check_statistics`).
     """
     G, b, energy = check_statistics(gram, correlations, energy)
-    checked, kind = check_weights(weights, b.size), as_penalty(penalty, b.size)
+    checked, kind = check_weights(weights, b.size), as_penalty(penalty, b.size, positive=positive)
     if np.any(checked == 0):
         raise ValueError("weights must be positive here: project unpenalised features out of the statistics first")
     quadratic = GramQuadratic(G, b, energy)
@@ -314,6 +323,16 @@ def gram_lasso_path(
     for i, solution in enumerate(solutions):
         coefs[solution.indices, i] = solution.values
     return _collect(strengths, coefs, np.zeros(strengths.size), solutions)
+
+
+def largest_alpha(quadratic: Quadratic, penalty: Penalty, weights: Float64Array) -> float:
+    """Return the smallest strength from which on zero is optimal in every coordinate; 1 if it always is."""
+    correlation, curvature = np.where(weights > 0, quadratic.linear, 0.0), quadratic.curvature
+    if not penalty.convex:
+        # Where a coefficient jumps, the path must not find another sum of the same correlation on the other side.
+        rounding = _ROUNDINGS * np.sqrt(curvature) * np.sqrt(quadratic.energy)
+        correlation = correlation + rounding * np.sign(correlation)
+    return alpha_max(correlation, curvature, penalty, weights) or 1.0
 
 
 def _solve_path(
@@ -329,7 +348,9 @@ def _solve_path(
     POSITIVE.check("tol", tol)
     COUNT.check("max_iter", max_iter)
     if alphas is None:
-        strengths = level_grid(quadratic, penalty, weights, n_alphas, min_ratio)
+        count = COUNT.check("n_alphas", n_alphas)
+        FRACTION.check("min_ratio", min_ratio)
+        strengths = largest_alpha(quadratic, penalty, weights) * np.geomspace(1.0, min_ratio, count)
     elif callable(alphas):
         strengths = alphas(quadratic, penalty, weights)
     else:

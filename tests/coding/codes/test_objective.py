@@ -13,18 +13,18 @@ from sparsetheory.penalties.per_feature import PenaltyRows
 
 @given(st.integers(0, 10**6), st.integers(0, 9))
 def test_objectives_and_gradients(seed, family):
-    X, D, alpha = draw_problem(seed, n_samples=5)
-    C = np.random.default_rng(seed).standard_normal((5, D.shape[1]))
+    X, A, alpha = draw_problem(seed, n_samples=5)
+    C = np.random.default_rng(seed).standard_normal((5, A.shape[1]))
     C[C < 0] = 0.0
-    penalty, loss = penalties(alpha, D)[family], SquaredResidual(X, D)
-    assert loss.by_gram == (D.shape[1] < 2 * D.shape[0])
-    expected = [objective(x, D, c, penalty) for x, c in zip(X, C, strict=True)]
-    assert objective_rows(X, D, C, penalty) == pytest.approx(expected, rel=1e-12)
-    state, rows = loss.state(C), PenaltyRows(penalty, D.shape[1], C.dtype)
+    penalty, loss = penalties(alpha, A)[family], SquaredResidual(X, A)
+    assert loss.by_gram == (A.shape[1] < 2 * A.shape[0])
+    expected = [objective(x, A, c, penalty) for x, c in zip(X, C, strict=True)]
+    assert objective_rows(X, A, C, penalty) == pytest.approx(expected, rel=1e-12)
+    state, rows = loss.state(C), PenaltyRows(penalty, A.shape[1], C.dtype)
     # In terms of correlations, the loss is a difference of numbers as large as the energies of signal and fit.
-    scale = np.sum(X**2, axis=1) + np.sum((C @ D.T) ** 2, axis=1)
+    scale = np.sum(X**2, axis=1) + np.sum((C @ A.T) ** 2, axis=1)
     assert (np.abs(loss.values(state, C) + rows.values(C) - expected) <= 1e-13 * (scale + expected)).all()
-    np.testing.assert_allclose(loss.descent(state), (X - C @ D.T) @ D, atol=1e-10)
+    np.testing.assert_allclose(loss.descent(state), (X - C @ A.T) @ A, atol=1e-10)
     # States are affine in the codes.
     far = state + 0.7 * (state - loss.state(0 * C))
     np.testing.assert_allclose(far, loss.state(C + 0.7 * C), atol=1e-10)
@@ -32,8 +32,8 @@ def test_objectives_and_gradients(seed, family):
 
 def test_some_rows():
     for n in (5, 30):
-        X, D, _ = draw_problem(1, m=10, n=n, n_samples=6)
-        loss, C = SquaredResidual(X, D), np.random.default_rng(0).standard_normal((6, n))
+        X, A, _ = draw_problem(1, m=10, n=n, n_samples=6)
+        loss, C = SquaredResidual(X, A), np.random.default_rng(0).standard_normal((6, n))
         state, some = loss.state(C), np.array([4, 1])
         np.testing.assert_allclose(loss.state(C[some], some), state[some])
         np.testing.assert_allclose(loss.values(state[some], C[some], some), loss.values(state, C)[some])

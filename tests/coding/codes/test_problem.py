@@ -23,42 +23,46 @@ DTYPES = [np.float32, np.float64, np.int8, np.int64, np.uint16]
 @pytest.mark.parametrize("first", DTYPES)
 @pytest.mark.parametrize("second", DTYPES)
 def test_single_precision_only_if_all_is_single(first, second):
-    X, D = check_signals(np.ones((2, 3), first), np.ones((3, 4), second))
+    X, A = check_signals(np.ones((2, 3), first), np.ones((3, 4), second).T)
     expected = np.float32 if first == second == np.float32 else np.float64
-    assert X.dtype == D.dtype == expected
-    assert check_codes(np.ones((2, 4), first), X, D).dtype == expected
-    assert check_gram(None, D).dtype == check_gram(3 * np.ones((4, 4), first), D).dtype == expected
+    assert X.dtype == A.dtype == expected
+    assert check_codes(np.ones((2, 4), first), X, A).dtype == expected
+    assert check_gram(None, A).dtype == check_gram(3 * np.ones((4, 4), first), A).dtype == expected
 
 
 def test_what_fits_is_not_copied_and_nothing_is_written_to(rng):
-    X, D, C = rng.standard_normal((5, 3)), rng.standard_normal((3, 4)), rng.standard_normal((5, 4))
-    G = D.T @ D
-    for array in (X, D, C, G):
+    X, A, C = rng.standard_normal((5, 3)), rng.standard_normal((3, 4)), rng.standard_normal((5, 4))
+    G = A.T @ A
+    for array in (X, A, C, G):
         array.flags.writeable = False
-    assert check_signals(X, D)[0] is X
-    assert check_signals(X, D)[1] is D
-    assert check_codes(C, X, D) is C
-    assert check_gram(G, D) is G
+    assert check_signals(X, A.T)[0] is X
+    # The matrix behind a transposed view comes back without a copy, and so does what certificates pass on.
+    assert np.shares_memory(check_signals(X, A.T)[1], A)
+    D = np.ascontiguousarray(A.T)
+    turned = check_signals(X, D)[1]
+    assert np.shares_memory(check_signals(X, turned.T)[1], turned)
+    assert check_codes(C, X, A) is C
+    assert check_gram(G, A) is G
 
 
 @pytest.mark.parametrize("layout", [np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2], np.ndarray.tolist])
 def test_layouts_become_c_ordered(rng, layout):
-    X, D, C = rng.standard_normal((5, 3)), rng.standard_normal((3, 4)), rng.standard_normal((5, 4))
-    signals, atoms = check_signals(layout(X), layout(D))
+    X, A, C = rng.standard_normal((5, 3)), rng.standard_normal((3, 4)), rng.standard_normal((5, 4))
+    signals, atoms = check_signals(layout(X), layout(A.T))
     for got, expected in (
         (signals, X),
-        (atoms, D),
-        (check_codes(layout(C), X, D), C),
-        (check_gram(layout(D.T @ D), D), D.T @ D),
+        (atoms, A),
+        (check_codes(layout(C), X, A), C),
+        (check_gram(layout(A.T @ A), A), A.T @ A),
     ):
         assert got.flags.c_contiguous
         np.testing.assert_array_equal(got, expected)
 
 
 def test_there_may_be_no_signals():
-    X, D = check_signals(np.ones((0, 3)), np.eye(3))
+    X, A = check_signals(np.ones((0, 3)), np.eye(3))
     assert X.shape == (0, 3)
-    assert check_codes(np.ones((0, 3)), X, D).shape == (0, 3)
+    assert check_codes(np.ones((0, 3)), X, A).shape == (0, 3)
     assert list(row_chunks(0, 8)) == []
 
 
@@ -68,31 +72,35 @@ def test_bad_signals(arguments, error, message):
         check_signals(**(good_arguments() | arguments))
 
 
-def test_the_column_of_zeros_is_named():
-    with pytest.raises(ValueError, match="column 1 is one"):
-        check_signals(np.ones((1, 2)), np.array([[1.0, 0.0], [2.0, 0.0]]))
+def test_the_row_of_zeros_is_named():
+    with pytest.raises(ValueError, match="row 1 is one"):
+        check_signals(np.ones((1, 2)), np.array([[1.0, 0.0], [2.0, 0.0]]).T)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_ranges(dtype):
-    X, D = np.ones((2, 4), dtype), np.ones((4, 3), dtype)
+    X, A = np.ones((2, 4), dtype), np.ones((4, 3), dtype)
     info = np.finfo(dtype)
     large, small = float(info.max) ** 0.5, float(info.tiny) ** 0.5
-    good = [(1e-4 * large * X, D), (0 * X, D), (20 * small * X, D), (X, 1e-4 * large * D), (X, 20 * small * D)]
+    good = [(1e-4 * large * X, A), (0 * X, A), (20 * small * X, A), (X, 1e-4 * large * A), (X, 20 * small * A)]
     for signals, atoms in good:
-        check_signals(signals.astype(dtype), atoms.astype(dtype))
+        check_signals(signals.astype(dtype), atoms.astype(dtype).T)
     bad = [
-        (large * X, D, "X must not hold numbers of which squares leave the range of float"),
-        (X, -large * D, "D must not hold numbers of which squares leave the range of float"),
-        (X, D * np.array([1, 0.5 * small, 1]), "D must not be so small that squares vanish in float.* column 1 of D"),
-        (info.tiny * X, D, "X must not be so small that squares vanish in float"),
-        (1e-4 * large * X, 1e4 * D, "X and D must have inner products whose squares are in the range of float"),
+        (large * X, A, "X must not hold numbers of which squares leave the range of float"),
+        (X, -large * A, r"D\.T must not hold numbers of which squares leave the range of float"),
+        (
+            X,
+            A * np.array([1, 0.5 * small, 1]),
+            r"D\.T must not be so small that squares vanish in float.* column 1 of D\.T",
+        ),
+        (info.tiny * X, A, "X must not be so small that squares vanish in float"),
+        (1e-4 * large * X, 1e4 * A, "X and D must have inner products whose squares are in the range of float"),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for signals, atoms, message in bad:
             with pytest.raises(ValueError, match=message):
-                check_signals(signals.astype(dtype), atoms.astype(dtype))
+                check_signals(signals.astype(dtype), atoms.astype(dtype).T)
 
 
 @pytest.mark.parametrize(
@@ -108,29 +116,29 @@ def test_ranges(dtype):
 )
 def test_bad_codes(codes, error, message):
     with pytest.raises(error, match=message):
-        check_codes(codes, **good_arguments(), name="start")
+        check_codes(codes, np.ones((2, 3)), np.ones((3, 5)), name="start")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_gram_matrix(dtype):
-    D = draw_problem(0, m=200, n=50)[1].astype(dtype)
-    G = check_gram(None, D)
+    A = draw_problem(0, m=200, n=50)[1].astype(dtype)
+    G = check_gram(None, A)
     np.testing.assert_array_equal(G, G.T)
     # Each entry is a sum of 200 products.
-    size = np.linalg.norm(D, axis=0)
-    assert (np.abs(G - D.T.astype(float) @ D) <= 200 * np.finfo(dtype).eps * np.outer(size, size)).all()
+    size = np.linalg.norm(A, axis=0)
+    assert (np.abs(G - A.T.astype(float) @ A) <= 200 * np.finfo(dtype).eps * np.outer(size, size)).all()
     # Sums in any order pass, wrong norms do not.
-    assert check_gram((D[::-1].T @ D[::-1]), D).dtype == dtype
+    assert check_gram((A[::-1].T @ A[::-1]), A).dtype == dtype
     G[7, 7] *= 1.001
     with pytest.raises(ValueError, match="its diagonal is not the squared norms"):
-        check_gram(G, D)
+        check_gram(G, A)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("spread", [0, 6])
 def test_gram_matrix_of_other_unit_atoms(rng, dtype, spread):
-    D = rng.standard_normal((20, 30)) * 10.0 ** rng.uniform(-spread, spread, 30)
-    old = D / np.linalg.norm(D, axis=0) if spread == 0 else D
+    A = rng.standard_normal((20, 30)) * 10.0 ** rng.uniform(-spread, spread, 30)
+    old = A / np.linalg.norm(A, axis=0) if spread == 0 else A
     new = old.copy()
     # One atom of the same norm is another one.
     new[:, 17] = -old[::-1, 17]
@@ -145,7 +153,7 @@ def test_gram_matrix_of_other_unit_atoms(rng, dtype, spread):
 @pytest.mark.parametrize(
     ("gram", "error", "message"),
     [
-        (np.eye(4), ValueError, r"gram must be D.T @ D, of shape \(5, 5\); got shape \(4, 4\)"),
+        (np.eye(4), ValueError, r"gram must be D @ D.T, of shape \(5, 5\); got shape \(4, 4\)"),
         (np.full((5, 5), np.nan), ValueError, "gram must be finite"),
         (np.ones(5), ValueError, "gram must be two-dimensional"),
         (np.ones((5, 5), complex), TypeError, "gram must hold integers or floats"),
@@ -153,12 +161,12 @@ def test_gram_matrix_of_other_unit_atoms(rng, dtype, spread):
 )
 def test_bad_gram(gram, error, message):
     with pytest.raises(error, match=message):
-        check_gram(gram, good_arguments()["D"])
+        check_gram(gram, good_arguments()["D"].T)
 
 
 @pytest.mark.parametrize("n_jobs", [0, 1.5, "2", True, [1]])
 def test_bad_jobs(n_jobs):
-    with pytest.raises(ValueError, match="n_jobs must be None or an integer other than 0; got"):
+    with pytest.raises(ValueError, match="n_jobs must be None or an integer other than 0, up to a million; got"):
         JOBS.check("n_jobs", n_jobs)
     assert [JOBS.check("n_jobs", good) for good in (None, 1, -1, np.int64(2))] == [None, 1, -1, 2]
 

@@ -29,8 +29,9 @@ def test_planted_atoms_are_found(rng, penalty, alpha):
 def test_history_describes_the_codes_before_each_step(rng):
     X, atoms = planted(rng, n_samples=100)
     model = LqDictionaryLearning(24, penalty="l1", alpha=0.2, init=atoms, batch_size=100, n_batches=1).fit(X)
-    codes, info = encode(X, atoms.T, L1(0.2))
-    assert model.history_.objective[0] == pytest.approx(info.objective.mean(), rel=1e-9)
+    found = encode(X, atoms, L1(0.2))
+    codes = found.codes
+    assert model.history_.objective[0] == pytest.approx(found.objective.mean(), rel=1e-9)
     assert model.history_.active[0] == np.count_nonzero(codes) / 100
     assert model.history_.mse[0] == pytest.approx(np.mean((X - codes @ atoms) ** 2), rel=1e-9)
 
@@ -38,7 +39,7 @@ def test_history_describes_the_codes_before_each_step(rng):
 def test_one_batch_is_the_exact_update_of_its_codes(rng):
     X, atoms = planted(rng, n_samples=150, noise=0.2)
     model = LqDictionaryLearning(24, penalty="l1", alpha=0.2, init=atoms, batch_size=150, n_batches=1).fit(X)
-    codes = encode(X, atoms.T, L1(0.2)).codes
+    codes = encode(X, atoms, L1(0.2)).codes
     expected = atoms.copy()
     for j in range(24):
         others = np.delete(np.arange(24), j)
@@ -53,8 +54,8 @@ def test_old_batches_weigh_less(rng, forgetting):
     model = LqDictionaryLearning(24, penalty="l1", alpha=0.3, init=atoms, forgetting=forgetting)
     first = model.partial_fit(X[:100]).components_
     second = model.partial_fit(X[100:]).components_
-    past = Surrogate.empty(24, 16).absorb(encode(X[:100], atoms.T, L1(0.3)).codes, X[:100])
-    past = past.absorb(encode(X[100:], first.T, L1(0.3)).codes, X[100:], 0.5**forgetting)
+    past = Surrogate.empty(24, 16).absorb(encode(X[:100], atoms, L1(0.3)).codes, X[:100])
+    past = past.absorb(encode(X[100:], first, L1(0.3)).codes, X[100:], 0.5**forgetting)
     np.testing.assert_allclose(second, past.improve(first), atol=1e-6)
 
 
@@ -88,7 +89,14 @@ def test_unused_atoms_are_replaced_by_badly_coded_signals(rng, update):
     X, atoms = np.hstack([X, np.zeros((2000, 2))]), np.hstack([atoms, np.zeros((24, 2))])
     atoms[20:] = 0.0
     atoms[20:, 16] = 1.0
-    settings = {"alpha": 0.1, "penalty": "l1", "n_batches": 30, "update": update, "eta": 1e-4, "random_state": 0}
+    settings = {
+        "alpha": 0.1,
+        "penalty": "l1",
+        "n_batches": 30,
+        "update": update,
+        "learning_rate": 1e-4,
+        "random_state": 0,
+    }
     model = LqDictionaryLearning(24, init=atoms, **settings).fit(X)
     assert model.history_.reseeded.sum() == 4
     np.testing.assert_array_equal(model.components_[:, 16:], 0.0)
@@ -142,12 +150,14 @@ def _learned_from(model, n_rows):
 
 def test_gradient_update_is_that_of_olshausen_and_field(rng):
     X, atoms = planted(rng, n_samples=80, noise=0.3)
-    model = LqDictionaryLearning(24, penalty="l1", alpha=0.2, init=atoms, update="olshausen", eta=0.01, eta_decay=1.0)
-    codes = encode(X, atoms.T, L1(0.2)).codes
+    model = LqDictionaryLearning(
+        24, penalty="l1", alpha=0.2, init=atoms, update="olshausen", learning_rate=0.01, learning_rate_decay=1.0
+    )
+    codes = encode(X, atoms, L1(0.2)).codes
     first = model.partial_fit(X).components_
     expected = atoms + 0.01 * codes.T @ (X - codes @ atoms)
     np.testing.assert_allclose(first, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-8)
-    codes = encode(X, first.T, L1(0.2)).codes
+    codes = encode(X, first, L1(0.2)).codes
     expected = first + 0.005 * codes.T @ (X - codes @ first)
     second = model.partial_fit(X).components_
     np.testing.assert_allclose(second, expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-8)
@@ -168,7 +178,9 @@ def test_a_batch_that_does_not_converge_changes_nothing(rng):
     X, atoms = planted(rng, n_samples=20)
     # Just beyond twice the inverse curvature, steps overshoot more and more, but slowly.
     step = 2.001 / np.linalg.norm(atoms, 2) ** 2
-    model = LqDictionaryLearning(24, penalty="l1", alpha=1e-3, init=atoms, inner="paper", step=step, n_batches=2)
+    model = LqDictionaryLearning(
+        24, penalty="l1", alpha=1e-3, init=atoms, stop_rule="published", step=step, n_batches=2
+    )
     with pytest.warns(ConvergenceWarning, match="2 of 2 batches were skipped"):
         model.fit(X)
     assert model.history_.skipped.all()

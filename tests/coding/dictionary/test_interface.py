@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sparsetheory.coding.dictionary.
 @parametrize_with_checks(
     [
         LqDictionaryLearning(n_batches=5, random_state=0),
-        LqDictionaryLearning(n_batches=5, penalty="l1", update="olshausen", eta=1e-4, random_state=0),
+        LqDictionaryLearning(n_batches=5, penalty="l1", update="olshausen", learning_rate=1e-4, random_state=0),
         LqDictionaryLearning(n_batches=5, penalty="l1", target_active=0.5, random_state=0),
     ]
 )
@@ -38,7 +38,7 @@ def test_attributes(rng, dtype):
     codes = model.transform(X[:50])
     assert codes.dtype == model.inverse_transform(codes).dtype == dtype
     np.testing.assert_allclose(model.inverse_transform(codes), codes @ model.components_)
-    assert duality_gap(X[:50], model.components_.T, codes, 0.1).max() < 1e-4
+    assert duality_gap(X[:50], model.components_, codes, alpha=0.1).max() < 1e-4
     assert model.get_feature_names_out()[-1] == "lqdictionarylearning31"
 
 
@@ -68,11 +68,23 @@ def test_results_depend_on_the_seed_alone(rng, penalty):
 def test_penalty_objects_and_names_agree(rng):
     X, _ = planted(rng, n_samples=200)
     fit = lambda **given: LqDictionaryLearning(24, alpha=0.2, n_batches=3, random_state=0, **given).fit(X)  # noqa: E731
-    named = fit(penalty="mcp", penalty_params={"gamma": 2.0})
+    named = fit(penalty="mcp", gamma=2.0)
     given = fit(penalty=MCP(9.0, gamma=2.0))
     np.testing.assert_array_equal(named.components_, given.components_)
     codes = given.transform(X)
-    assert criticality(X, given.components_.T, codes, MCP(0.2, gamma=2.0)).max() < 1e-4
+    assert criticality(X, given.components_, codes, MCP(0.2, gamma=2.0)).max() < 1e-4
+
+
+def test_strengths_come_from_alpha_else_from_the_penalty(rng):
+    X, _ = planted(rng, n_samples=50)
+    for given, expected in (
+        ({"penalty": L1(0.3)}, 0.3),
+        ({"penalty": L1(0.3), "alpha": 0.2}, 0.2),
+        ({"penalty": "l1", "alpha": 0.2}, 0.2),
+        ({"penalty": "l1"}, 0.1),
+    ):
+        model = LqDictionaryLearning(24, n_batches=1, random_state=0, **given).fit(X)
+        assert model.alpha_ == model.certificate_.penalty.alpha == expected
 
 
 def test_signals_with_means_are_warned_of(rng):
@@ -96,34 +108,37 @@ def test_progress_is_shown(rng, capsys):
         ({"n_components": 0}, ValueError, "n_components must be"),
         ({"penalty": "l2"}, ValueError, "penalty must be one of"),
         ({"alpha": -1.0}, ValueError, "alpha must be"),
-        ({"q": 0.5}, TypeError, "takes norms beside alpha, got q"),
+        ({"q": 0.5}, TypeError, "takes norms beside alpha; got q"),
         ({"penalty": "lq"}, TypeError, "needs q"),
         ({"penalty": "lq", "q": 1.5}, ValueError, "q must be"),
-        ({"penalty": L1(1.0), "q": 0.5}, ValueError, "q must go with the name"),
-        ({"penalty_params": {"gamma": 2.0}}, TypeError, "got gamma"),
+        ({"penalty": L1(1.0), "q": 0.5}, TypeError, "q must go with the name"),
+        ({"gamma": 2.0}, TypeError, "takes norms beside alpha, got gamma"),
+        ({"penalty": "mcp", "gamma": 0.0}, ValueError, "gamma must be"),
+        ({"penalty": "scad", "a": 2.0}, ValueError, "a must be None or a finite number above 2; got 2.0"),
+        ({"penalty": "log_sum", "eps": -1.0}, ValueError, "eps must be"),
+        ({"penalty": "capped_l1", "theta": 0.0}, ValueError, "theta must be"),
         ({"target_active": 0.0}, ValueError, "target_active must be"),
         ({"target_active": 24}, ValueError, "below the number of atoms, 24"),
         ({"target_active": 2.0, "alpha": 0.0}, ValueError, "alpha must be"),
         ({"update": "both"}, ValueError, "update must be one of 'online', 'olshausen'"),
-        ({"inner": "other"}, ValueError, "inner must be one of"),
+        ({"stop_rule": "other"}, ValueError, "stop_rule must be one of"),
         ({"solver": "lars"}, ValueError, "solver must be one of"),
         ({"solver": "fss"}, ValueError, "solver 'fss' is for l1; got CEL0"),
         ({"transform_solver": "lars"}, ValueError, "transform_solver must be one of"),
         ({"transform_solver": "fss"}, ValueError, "transform_solver 'fss' is for l1; got CEL0"),
-        ({"penalty_params": 5}, TypeError, "penalty_params must be a mapping of names to numbers, got 5"),
-        ({"n_jobs": "2"}, ValueError, "n_jobs must be None or an integer other than 0; got '2'"),
-        ({"eta": 0.0}, ValueError, "eta must be"),
-        ({"eta_decay": -1.0}, ValueError, "eta_decay must be"),
+        ({"n_jobs": "2"}, ValueError, "n_jobs must be None or an integer other than 0, up to a million; got '2'"),
+        ({"learning_rate": 0.0}, ValueError, "learning_rate must be"),
+        ({"learning_rate_decay": -1.0}, ValueError, "learning_rate_decay must be"),
         ({"batch_size": 0}, ValueError, "batch_size must be"),
         ({"n_batches": 1.5}, ValueError, "n_batches must be"),
         ({"forgetting": -1.0}, ValueError, "forgetting must be"),
         ({"tol": 0.0}, ValueError, "tol must be"),
         ({"step": 0.0}, ValueError, "step must be"),
-        ({"init": "zeros"}, ValueError, "init must be 'patches'"),
+        ({"init": "zeros"}, ValueError, "init must be one of 'patches', 'gaussian' or an array of atoms"),
         ({"init": np.ones((3, 16))}, ValueError, "init must have shape"),
         ({"init": np.zeros((24, 16))}, ValueError, "init must hold finite numbers"),
         ({"init": 5, "n_components": None}, ValueError, "init must have shape"),
-        ({"init": None, "n_components": None}, TypeError, "init must hold integers or floats"),
+        ({"init": None, "n_components": None}, ValueError, "init must be one of .*; got None"),
         ({"init": np.full((24, 16), 1j)}, TypeError, "init must hold integers or floats"),
         ({"checkpoint_every": 0}, ValueError, "checkpoint_every must be"),
         ({"random_state": "a"}, ValueError, "random_state must be"),

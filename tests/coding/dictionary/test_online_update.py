@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsetheory.coding.dictionary.online_update import Surrogate, kept_share
+from sparsetheory.coding.dictionary.online_update import Surrogate, kept_fraction
 
 _DTYPES = st.sampled_from([np.float64, np.float32])
 
@@ -87,13 +87,13 @@ def test_without_forgets_the_codes_of_atoms():
 def test_weights_grow_like_a_power_of_time():
     weights = np.ones(6)
     for t in range(1, 7):
-        weights[: t - 1] *= kept_share(10, 10 * t, 100, exponent=2.0)
+        weights[: t - 1] *= kept_fraction(10, 10 * t, 100, exponent=2.0)
     np.testing.assert_allclose(weights, (np.arange(1, 7) / 6) ** 2)
 
 
 def test_the_exponent_grows_with_the_signals_per_atom():
     def exponent(n_seen, n_atoms):
-        return np.log(kept_share(1, n_seen, n_atoms)) / np.log(1 - 1 / n_seen)
+        return np.log(kept_fraction(1, n_seen, n_atoms)) / np.log(1 - 1 / n_seen)
 
     assert exponent(100, 100) == pytest.approx(1.1)
     assert exponent(4000, 100) == pytest.approx(5.0)

@@ -13,8 +13,8 @@ from sparsetheory.coding.dictionary.plot import dictionary_mosaic, plot_dictiona
 
 @given(st.integers(2, 6), st.integers(1, 12), st.none() | st.integers(1, 15))
 def test_tiles_are_the_atoms_scaled_by_themselves(size, n, columns):
-    D = np.random.default_rng(n).standard_normal((size * size, n)) * np.geomspace(1e-3, 1e3, n)
-    mosaic = dictionary_mosaic(D, size, columns)
+    D = np.random.default_rng(n).standard_normal((n, size * size)) * np.geomspace(1e-3, 1e3, n)[:, None]
+    mosaic = dictionary_mosaic(D, size, n_columns=columns)
     across = columns or int(np.ceil(np.sqrt(n)))
     down = -(-n // across)
     assert mosaic.shape == (down * (size + 1) + 1, across * (size + 1) + 1)
@@ -23,15 +23,15 @@ def test_tiles_are_the_atoms_scaled_by_themselves(size, n, columns):
     for k in range(n):
         row, column = (1 + place * (size + 1) for place in divmod(k, across))
         tile = mosaic[row : row + size, column : column + size]
-        assert np.array_equal(tile.ravel(), D[:, k] / np.abs(D[:, k]).max())
+        assert np.array_equal(tile.ravel(), D[k] / np.abs(D[k]).max())
 
 
 def test_default_is_about_square():
-    assert dictionary_mosaic(np.eye(4)[:, [0, 1, 2] * 4], 2).shape == (10, 13)
+    assert dictionary_mosaic(np.eye(4)[[0, 1, 2] * 4], 2).shape == (10, 13)
 
 
 def test_dtype_and_layout(rng):
-    D = rng.standard_normal((9, 5)).astype(np.float32)
+    D = rng.standard_normal((5, 9)).astype(np.float32)
     mosaic = dictionary_mosaic(D, 3)
     assert mosaic.dtype == np.float32
     D.flags.writeable = False
@@ -40,13 +40,13 @@ def test_dtype_and_layout(rng):
 
 def test_plot_shows_the_mosaic_in_the_middle_of_the_greys(rng):
     pyplot = pytest.importorskip("matplotlib.pyplot")
-    D = rng.standard_normal((16, 7))
+    D = rng.standard_normal((7, 16))
     figure, given = pyplot.subplots()
-    ax = plot_dictionary(D, 4, given, columns=3)
+    ax = plot_dictionary(D, 4, ax=given, n_columns=3)
     assert ax is given
     (image,) = ax.images
     shown = np.ma.filled(image.get_array(), np.nan)
-    assert np.array_equal(shown, dictionary_mosaic(D, 4, 3), equal_nan=True)
+    assert np.array_equal(shown, dictionary_mosaic(D, 4, n_columns=3), equal_nan=True)
     assert image.get_clim() == (-1, 1)
     assert not ax.axison
     figure.canvas.draw()
@@ -68,12 +68,13 @@ def test_mosaics_need_no_matplotlib():
 @pytest.mark.parametrize(
     ("D", "size", "columns", "message"),
     [
-        (np.eye(9), 2, None, r"D must have shape \(size \* size, n\)"),
-        (np.empty((9, 0)), 3, None, "D must have at least one column, got none"),
-        (np.zeros((9, 1)), 3, None, "atoms must not be constant, column 0 of D is"),
-        (np.eye(9), 3, 0, "columns must be an integer from 1 to .*; got 0"),
+        (np.eye(9), 2, None, r"D must have shape \(n_atoms, size \* size\); got \(9, 9\)"),
+        (np.ones((9, 2)), 3, None, r"got \(9, 2\) and size=3; its atoms seem to be columns, pass D.T"),
+        (np.empty((0, 9)), 3, None, "D must have at least one row, an atom; got none"),
+        (np.zeros((1, 9)), 3, None, "D must have no constant atom; row 0 is one"),
+        (np.eye(9), 3, 0, "n_columns must be an integer from 1 to .*; got 0"),
     ],
 )
 def test_bad_input(D, size, columns, message):
     with pytest.raises(ValueError, match=message):
-        dictionary_mosaic(D, size, columns)
+        dictionary_mosaic(D, size, n_columns=columns)

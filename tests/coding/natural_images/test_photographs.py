@@ -97,7 +97,7 @@ def test_missing_reader_names_the_extra(monkeypatch):
 
 
 def test_unknown_source():
-    with pytest.raises(ValueError, match=r"source must be one of 'scikit-learn', 'matplotlib', .*, got 'scipy'"):
+    with pytest.raises(ValueError, match=r"source must be one of 'scikit-learn', 'matplotlib', .*; got 'scipy'"):
         bundled_images("scikit-learn", "scipy")
 
 

@@ -24,7 +24,9 @@ shapes = st.tuples(st.integers(2, 12), st.integers(2, 12))
 @given(shapes, st.floats(0.05, 2), st.floats(0.5, 8))
 def test_filter_is_its_formula_at_every_frequency(shape, f0, order):
     height, width = shape
-    wrapped, reflected = (whitening_filter(shape, f0, order, boundary=name) for name in ("wrap", "reflect"))
+    wrapped, reflected = (
+        whitening_filter(shape, cutoff=f0, order=order, boundary=name) for name in ("wrap", "reflect")
+    )
     assert wrapped.shape == (height, width // 2 + 1)
     assert reflected.shape == shape
     for row in range(height):
@@ -136,7 +138,7 @@ def test_standardised_images(rng):
 def test_a_filter_of_any_steepness_warns_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        gain = whitening_filter((8, 8), f0=0.2, order=1e300)
+        gain = whitening_filter((8, 8), cutoff=0.2, order=1e300)
     frequencies = np.hypot(np.fft.fftfreq(8)[:, None], np.fft.rfftfreq(8))
     np.testing.assert_array_equal(gain, np.where(frequencies < 0.2, frequencies, 0.0))
 
@@ -155,24 +157,24 @@ def test_input_is_read_in_any_layout_and_kept(rng):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: whiten_image(np.full((5, 5), 3.0)), ValueError, "image must not be constant, got 3.0 everywhere"),
+        (lambda: whiten_image(np.full((5, 5), 3.0)), ValueError, "image must not be constant; got 3.0 everywhere"),
         (lambda: whiten_image(np.ones((5, 5, 3))), ValueError, r"image must be grey.*sparsetheory.coding.luminance"),
-        (lambda: whiten_image(np.ones(5)), ValueError, r"image must have shape \(height, width\), got \(5,\)"),
-        (lambda: whiten_image(np.ones((0, 5))), ValueError, r"image must have shape \(height, width\), got \(0, 5\)"),
+        (lambda: whiten_image(np.ones(5)), ValueError, r"image must have shape \(height, width\); got \(5,\)"),
+        (lambda: whiten_image(np.ones((0, 5))), ValueError, r"image must have shape \(height, width\); got \(0, 5\)"),
         (lambda: whiten_image([[1, np.nan]]), ValueError, "image must be finite"),
         (lambda: whiten_image([[1, 2j]]), TypeError, "image must hold integers or floats of 32 or 64 bits"),
-        (lambda: whiten_image(np.eye(4), f0=0), ValueError, "f0 must be a finite positive number; got 0"),
+        (lambda: whiten_image(np.eye(4), cutoff=0), ValueError, "cutoff must be a finite positive number; got 0"),
         (lambda: whiten_image(np.eye(4), order=-1), ValueError, "order must be a finite positive number"),
-        (lambda: whiten_image(np.eye(4), boundary="zero"), ValueError, "boundary must be 'wrap' or 'reflect'"),
+        (lambda: whiten_image(np.eye(4), boundary="zero"), ValueError, "boundary must be one of 'wrap', 'reflect'"),
         (lambda: whiten_images([np.eye(4)], variance=0), ValueError, "variance must be a finite positive number"),
         (
-            lambda: whiten_images([np.eye(4)], f0=1e-4),
+            lambda: whiten_images([np.eye(4)], cutoff=1e-4),
             ValueError,
-            "f0 must let frequencies .* got f0=0.0001 with order=4",
+            "cutoff must let frequencies .* got cutoff=0.0001 with order=4",
         ),
         (lambda: whitening_filter((0, 4)), ValueError, "shape must be an integer from 1 to .*; got 0"),
         (lambda: whitening_filter((4.5, 4)), ValueError, "shape must be an integer from 1 to .*; got 4.5"),
-        (lambda: whitening_filter(4), ValueError, r"shape must be \(height, width\), got 4"),
+        (lambda: whitening_filter(4), ValueError, r"shape must be \(height, width\); got 4"),
         (lambda: whiten_images([]), ValueError, "images must hold at least one image"),
     ],
 )

@@ -59,13 +59,13 @@ def test_a_step_beyond_the_limit_can(penalty):
 
 
 def test_choices():
-    assert choose_step("auto", 4.0, L1(1.0), accel=False, check=True, only_warn=False) == 0.99 * 0.5
-    assert choose_step("auto", 4.0, L1(1.0), accel=True, check=True, only_warn=False) == 0.25
-    assert choose_step("auto", 4.0, L0(1.0), accel=True, check=True, only_warn=False) == 0.99 * 0.25
+    assert choose_step("auto", 4.0, L1(1.0), accelerated=False, check=True, only_warn=False) == 0.99 * 0.5
+    assert choose_step("auto", 4.0, L1(1.0), accelerated=True, check=True, only_warn=False) == 0.25
+    assert choose_step("auto", 4.0, L0(1.0), accelerated=True, check=True, only_warn=False) == 0.99 * 0.25
     # A step of 1/L is fine although L was computed otherwise.
-    assert choose_step(0.25 * (1 + 1e-12), 4.0, L1(1.0), accel=True, check=True, only_warn=False) > 0.25
-    assert choose_step(7, 4.0, L0(1.0), accel=False, check=False, only_warn=False) == 7.0
+    assert choose_step(0.25 * (1 + 1e-12), 4.0, L1(1.0), accelerated=True, check=True, only_warn=False) > 0.25
+    assert choose_step(7, 4.0, L0(1.0), accelerated=False, check=False, only_warn=False) == 7.0
     with pytest.raises(ValueError, match=r"step must be below 0.25, or the objective may increase; got 0.25 \(check"):
-        choose_step(0.25, 4.0, L0(1.0), accel=False, check=True, only_warn=False)
+        choose_step(0.25, 4.0, L0(1.0), accelerated=False, check=True, only_warn=False)
     with pytest.warns(RuntimeWarning, match="step must be below 0.25"):
-        assert choose_step(0.3, 4.0, L0(1.0), accel=False, check=True, only_warn=True) == 0.3
+        assert choose_step(0.3, 4.0, L0(1.0), accelerated=False, check=True, only_warn=True) == 0.3

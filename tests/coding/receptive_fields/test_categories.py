@@ -32,15 +32,15 @@ def test_planted_fields(rng):
     wave = {"sigma_x": 1.5, "sigma_y": 1.5, "frequency": 0.25, "phase": np.pi / 2}
     # Two edges of unlike energy at opposite corners: one function fits the larger, 1 / (1 + 0.75^2) = 0.64.
     pair = [_gabor(-3, -3, theta=0.2, **wave) + 0.75 * _gabor(3, 3, theta=1.8, **wave)]
-    D = np.column_stack(oriented + edges + bars + blobs + noise + pair)
+    D = np.stack(oriented + edges + bars + blobs + noise + pair)
     expected = ["oriented"] * 11 + ["blob"] * 3 + ["unstructured"] * 3 + ["composite"]
     assert rf_categories(D, SIZE).tolist() == expected
-    noisy = D + 0.2 * D.std(axis=0) * rng.standard_normal(D.shape)
+    noisy = D + 0.2 * D.std(axis=1, keepdims=True) * rng.standard_normal(D.shape)
     assert rf_categories(noisy, SIZE).tolist() == expected
 
 
 def test_limits():
-    one = fit_gabor(_gabor()[:, None], SIZE)
+    one = fit_gabor(_gabor()[None], SIZE)
     below = np.nextafter
     # In equal shares of even and odd energy, tan(phase)^2 = (1 + o) / (1 - o) with o = exp(-(2 pi nx)^2).
     overlap = np.exp(-((2 * np.pi * 0.1) ** 2))
@@ -60,23 +60,23 @@ def test_limits():
         (0.5, 0.0, 0.0, 1.0, "composite"),
         (below(0.5, 0), 0.3, 0.0, 1.0, "unstructured"),
     ]:
-        numbers = {"r2": r2, "sigma_x": 1.0, "sigma_y": sigma_y, "frequency": cycles, "phase": phase}
+        numbers = {"r2": r2, "width_along": 1.0, "width_across": sigma_y, "frequency": cycles, "phase": phase}
         fits = replace(one, **{name: np.array([number]) for name, number in numbers.items()})
-        assert rf_categories(_gabor()[:, None], SIZE, fits=fits).tolist() == [expected]
+        assert rf_categories(_gabor()[None], SIZE, fits=fits).tolist() == [expected]
         assert expected in RF_CATEGORIES
 
 
 def test_given_fits_are_used(rng):
-    D = rng.standard_normal((SIZE**2, 3))
+    D = rng.standard_normal((3, SIZE**2))
     assert np.array_equal(rf_categories(D, SIZE), rf_categories(D, SIZE, fits=fit_gabor(D, SIZE)))
-    assert rf_categories(D[:, :0], SIZE).shape == (0,)
+    assert rf_categories(D[:0], SIZE).shape == (0,)
 
 
 def test_fits_of_other_atoms(rng):
-    D = rng.standard_normal((SIZE**2, 3))
+    D = rng.standard_normal((3, SIZE**2))
     with pytest.raises(
-        ValueError, match=r"fits must be of these atoms, got 2 fits of side 12 for D of shape \(144, 3\)"
+        ValueError, match=r"fits must be of these atoms; got 2 fits of side 12 for D of shape \(3, 144\)"
     ):
-        rf_categories(D, SIZE, fits=fit_gabor(D[:, :2], SIZE))
-    with pytest.raises(ValueError, match="atoms must not be constant"):
-        rf_categories(np.ones((4, 1)), 2)
+        rf_categories(D, SIZE, fits=fit_gabor(D[:2], SIZE))
+    with pytest.raises(ValueError, match="D must have no constant atom"):
+        rf_categories(np.ones((1, 4)), 2)

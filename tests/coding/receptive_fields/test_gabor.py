@@ -99,12 +99,12 @@ def test_jacobian_agrees_with_central_differences(p):
 
 def test_planted_functions_are_found(rng):
     planted = [_planted(rng) for _ in range(40)]
-    fits = fit_gabor(np.column_stack([gabor_function(p, SIZE) for p in planted]), SIZE)
+    fits = fit_gabor(np.stack([gabor_function(p, SIZE) for p in planted]), SIZE)
     assert fits.r2 == pytest.approx(np.ones(40), abs=1e-6)
     for found, p in zip(_columns(fits), planted, strict=True):
         assert _errors(found, p) == pytest.approx(np.zeros(8), abs=2e-3)
-    assert fits.nx == pytest.approx([p[3] * p[6] for p in planted], rel=2e-3)
-    assert fits.ny == pytest.approx([p[4] * p[6] for p in planted], rel=2e-3)
+    assert fits.cycles_along == pytest.approx([p[3] * p[6] for p in planted], rel=2e-3)
+    assert fits.cycles_across == pytest.approx([p[4] * p[6] for p in planted], rel=2e-3)
 
 
 def test_noise_moves_the_parameters_by_their_standard_errors(rng):
@@ -113,7 +113,7 @@ def test_noise_moves_the_parameters_by_their_standard_errors(rng):
         p = _planted(rng)
         clean = gabor_function(p, SIZE)
         noise = 0.1 * clean.std()
-        fits = fit_gabor((clean + noise * rng.standard_normal(clean.size))[:, None], SIZE)
+        fits = fit_gabor((clean + noise * rng.standard_normal(clean.size))[None], SIZE)
         jacobian = gabor_jacobian(p, SIZE)
         covariance = noise**2 * np.linalg.inv(jacobian.T @ jacobian)
         deviations.append(_errors(_columns(fits)[0], p) / np.sqrt(np.diag(covariance)))
@@ -126,24 +126,24 @@ def test_noise_moves_the_parameters_by_their_standard_errors(rng):
 
 
 def test_fits_return_in_their_ranges_and_give_the_atoms_back(rng):
-    D = np.column_stack([gabor_function(_planted(rng), SIZE) for _ in range(12)] + [rng.standard_normal(SIZE**2)])
+    D = np.stack([gabor_function(_planted(rng), SIZE) for _ in range(12)] + [rng.standard_normal(SIZE**2)])
     fits = fit_gabor(D, SIZE)
     assert (fits.amplitude >= 0).all()
-    assert ((fits.theta >= 0) & (fits.theta < np.pi)).all()
+    assert ((fits.direction >= 0) & (fits.direction < np.pi)).all()
     assert (np.abs(fits.phase) <= np.pi).all()
-    error = ((fits.atoms() - D) ** 2).sum(axis=0)
-    assert 1 - error / (D.var(axis=0) * SIZE**2) == pytest.approx(fits.r2, abs=1e-10)
+    error = ((fits.atoms() - D) ** 2).sum(axis=1)
+    assert 1 - error / (D.var(axis=1) * SIZE**2) == pytest.approx(fits.r2, abs=1e-10)
     assert fits.r2[-1] < 0.5
 
 
 def test_signs_scales_and_mirrors(rng):
     atom = gabor_function(_planted(rng), SIZE) + 0.05 * rng.standard_normal(SIZE**2)
     mirrored = atom.reshape(SIZE, SIZE)[:, ::-1].ravel()
-    fits = fit_gabor(np.column_stack([atom, -atom, 1e-200 * atom, mirrored]), SIZE)
+    fits = fit_gabor(np.stack([atom, -atom, 1e-200 * atom, mirrored]), SIZE)
     assert fits.r2 == pytest.approx(np.full(4, fits.r2[0]), abs=1e-5)
     # A search stops at a relative gain of 1e-6, so parameters agree to about its square root.
-    assert fits.theta[:3] == pytest.approx(np.full(3, fits.theta[0]), abs=5e-3)
-    assert fits.theta[3] == pytest.approx(np.pi - fits.theta[0], abs=5e-3)
+    assert fits.direction[:3] == pytest.approx(np.full(3, fits.direction[0]), abs=5e-3)
+    assert fits.direction[3] == pytest.approx(np.pi - fits.direction[0], abs=5e-3)
     assert fits.amplitude[2] == pytest.approx(1e-200 * fits.amplitude[0], rel=5e-3, abs=0)
     assert fits.x[3] == pytest.approx(-fits.x[0], abs=5e-3)
     assert _turns((fits.phase[1] - fits.phase[0]) / (2 * np.pi)) == pytest.approx(0.5, abs=5e-3)
@@ -153,13 +153,13 @@ def test_bumps_of_every_shape_have_few_cycles(rng):
     bumps = [_planted(rng) for _ in range(20)]
     for p in bumps:
         p[6:] = 0
-    fits = fit_gabor(np.column_stack([gabor_function(p, SIZE) for p in bumps]), SIZE)
+    fits = fit_gabor(np.stack([gabor_function(p, SIZE) for p in bumps]), SIZE)
     assert fits.r2.min() > 1 - 1e-4
-    assert fits.nx.max() < 0.15
+    assert fits.cycles_along.max() < 0.15
 
 
-def test_the_share_of_workers_does_not_matter(rng):
-    D = rng.standard_normal((SIZE**2, 3))
+def test_the_number_of_workers_does_not_matter(rng):
+    D = rng.standard_normal((3, SIZE**2))
     alone = fit_gabor(D, SIZE)
     with joblib.parallel_config("threading"):
         together = fit_gabor(D, SIZE, n_jobs=2)
@@ -168,21 +168,21 @@ def test_the_share_of_workers_does_not_matter(rng):
 
 
 def test_layout_dtype_and_no_atom(rng):
-    D = np.asfortranarray(rng.standard_normal((SIZE**2, 2)).astype(np.float32))
+    D = np.asfortranarray(rng.standard_normal((2, SIZE**2)).astype(np.float32))
     D.flags.writeable = False
     fits = fit_gabor(D, SIZE)
     assert np.array_equal(fits.r2, fit_gabor(D.astype(np.float64), SIZE).r2)
-    empty = fit_gabor(np.empty((SIZE**2, 0)), SIZE)
-    assert empty.r2.shape == empty.nx.shape == (0,)
-    assert empty.atoms().shape == (SIZE**2, 0)
+    empty = fit_gabor(np.empty((0, SIZE**2)), SIZE)
+    assert empty.r2.shape == empty.cycles_along.shape == (0,)
+    assert empty.atoms().shape == (0, SIZE**2)
 
 
 @pytest.mark.parametrize(
     ("D", "message"),
     [
-        (np.eye(9), r"D must have shape \(size \* size, n\)"),
-        (np.full((144, 1), np.nan), "D must be finite"),
-        (np.ones((144, 2)), "atoms must not be constant, column 0 of D is"),
+        (np.eye(9), r"D must have shape \(n_atoms, size \* size\)"),
+        (np.full((1, 144), np.nan), "D must be finite"),
+        (np.ones((2, 144)), "D must have no constant atom; row 0 is one"),
     ],
 )
 def test_bad_input(D, message):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from kernels.penalty_cases import each_kind, shapes_of
 
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.numba_kernels.penalties.rows import penalty_rows
@@ -9,14 +10,15 @@ from sparsetheory.numba_kernels.penalties.thresholding import value_sum
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("tag", tags.__all__)
-def test_every_row_by_itself(tag, dtype, rng):
-    kind = getattr(tags, tag)
+@pytest.mark.parametrize("sign", [0, tags.POSITIVE], ids=["free", "positive"])
+@each_kind
+def test_every_row_by_itself(kind, sign, dtype, rng):
     codes = (rng.standard_normal((6, 5)) * (rng.random((6, 5)) < 0.6)).astype(dtype)
     codes[3] = 0.0
     alpha = np.array([0.0, 0.3, 0.3, 1.0, 1.0], dtype)
-    shape = np.array([0.5, 0.5, 0.7, 0.7, 0.2], dtype) + (2 if kind == tags.SCAD else 0)
-    out = np.empty(6)
+    shape = shapes_of(kind, [0.5, 0.5, 0.7, 0.7, 0.2]).astype(dtype)
+    kind, out = kind + sign, np.empty(6)
+    codes = np.abs(codes) if sign else codes
     penalty_rows(kind, codes, alpha, shape, out)
     assert out == pytest.approx([value_sum(kind, row[None], alpha, shape) for row in codes], rel=1e-14)
     assert out[3] == 0.0

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from kernels.penalty_cases import each_kind, shapes_of
 
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.numba_kernels.penalties.proximal import prox, subgradient_distance, value
@@ -9,14 +10,14 @@ from sparsetheory.numba_kernels.penalties.thresholding import prox_array, subgra
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("tag", tags.__all__)
-def test_every_entry_by_itself(tag, dtype, rng):
-    kind = getattr(tags, tag)
+@pytest.mark.parametrize("sign", [0, tags.POSITIVE], ids=["free", "positive"])
+@each_kind
+def test_every_entry_by_itself(kind, sign, dtype, rng):
     u, g = rng.standard_normal((2, 7, 5)).astype(dtype)
     u[0] = 0.0
     alpha = np.array([0.0, 0.3, 0.3, 0.3, 1.0], dtype)
-    shape = np.array([0.5, 0.5, 0.5, 0.7, 0.7], dtype) + (2 if kind == tags.SCAD else 0)
-    step, out = dtype(0.7), np.empty_like(u)
+    shape = shapes_of(kind, [0.5, 0.5, 0.5, 0.7, 0.7]).astype(dtype)
+    kind, step, out = kind + sign, dtype(0.7), np.empty_like(u)
     cells = [(i, j) for i in range(7) for j in range(5)]
     prox_array(kind, u, 0.7, alpha, shape, out)
     assert out.ravel().tolist() == [prox(kind, u[c], step, alpha[c[1]], shape[c[1]]) for c in cells]

@@ -9,7 +9,6 @@ from kernels.quadratic.test_feature_sign import _atoms, _least, _value
 
 from sparsetheory.numba_kernels.quadratic.code_descent import code_descent
 from sparsetheory.penalties import L0, L1, MCP
-from sparsetheory.penalties.per_feature import PenaltyRows
 from sparsetheory.penalties.piecewise import penalty_table
 
 precisions = pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -17,8 +16,7 @@ precisions = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 def _run(G, Q, penalty, guesses=None, tol=1e-10, max_iter=1000):
     eps = np.finfo(G.dtype).eps
-    rows = PenaltyRows(penalty, G.shape[0], G.dtype)
-    table = penalty_table(rows.kind, rows.alpha, rows.shape, np.diagonal(G))
+    table = penalty_table(penalty, np.diagonal(G))
     guesses = np.empty((0, G.shape[0]), G.dtype) if guesses is None else guesses.astype(G.dtype)
     codes, passes, converged = Q.copy(), np.full(len(Q), -1), np.zeros(len(Q), bool)
     tol = max(tol, 8 * eps)

@@ -159,7 +159,7 @@ def test_fit_and_check_agree(fitted):
 
 @pytest.mark.parametrize("arguments", [(), ([np.eye(3)], [np.eye(3)])])
 def test_number_of_arguments(fitted, arguments):
-    with pytest.raises(TypeError, match=f"list of blocks as its only argument, got {len(arguments)}"):
+    with pytest.raises(TypeError, match=f"list of blocks as its only argument; got {len(arguments)}"):
         fitted[0].certificate_.check(*arguments)
 
 

@@ -80,7 +80,7 @@ def test_posterior_knows_the_columns_it_is_about(summarised):
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda b: b[:-1], "12 columns, got 9"),
+        (lambda b: b[:-1], "12 columns; got 9"),
         (lambda b: [1.001 * x for x in b], "energy"),
         (lambda b: [(1 + 1e-10) * x for x in b], "energy"),
         # The same energies in other places.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sparsetheory.penalties.separable import CEL0, L0, L1, MCP, SCAD, CappedL1, LogSum, Lq
-from sparsetheory.regression.certificates.coordinate_minima import distance_to_best, penalty_values
+from sparsetheory.regression.certificates.coordinate_minima import distance_to_best
 
 PENALTIES = [
     L1(0.3),
@@ -31,9 +31,7 @@ def _numbers(penalty, size):
 @every
 def test_values_are_those_of_the_penalty(penalty):
     v = np.concatenate([[0.0], np.geomspace(1e-3, 10, 50)])
-    np.testing.assert_allclose(
-        penalty_values(penalty.kind, v, *_numbers(penalty, v.size)), [penalty.value(t) for t in v], rtol=1e-12
-    )
+    np.testing.assert_allclose(penalty.values(v, *_numbers(penalty, v.size)), [penalty.value(t) for t in v], rtol=1e-12)
 
 
 @every
@@ -41,14 +39,12 @@ def test_values_are_those_of_the_penalty(penalty):
 def test_the_best_value_has_distance_zero_and_others_have_not(penalty, h):
     grid = np.linspace(-2.6, 2.6, 52_001)
     u = np.linspace(-2, 2, 41)
-    cost = 0.5 * h * (grid[:, None] - u) ** 2 + penalty_values(
-        penalty.kind, np.abs(grid)[:, None], *_numbers(penalty, u.size)
-    )
+    cost = 0.5 * h * (grid[:, None] - u) ** 2 + penalty.values(np.abs(grid)[:, None], *_numbers(penalty, u.size))
     best = grid[np.argmin(cost, axis=0)]
     alpha, shape = _numbers(penalty, u.size)
 
     def distance(w):
-        return distance_to_best(penalty.kind, w, h * (u - w), np.full(u.size, h), alpha, shape)
+        return distance_to_best(penalty, w, h * (u - w), np.full(u.size, h), alpha, shape)
 
     # The grid is 1e-4 wide, and flat minima are found worse: by the root of what values differ.
     assert np.all(distance(best) <= 2e-4)
@@ -64,7 +60,7 @@ def test_distance_of_zero_is_what_the_gradient_is_beyond_its_limit_near_it(penal
     limit = penalty.zero_threshold(1.0)
     g = limit + np.array([-1e-3, -1e-9, 0.0, 1e-9])
     one, (alpha, shape) = np.ones(4), _numbers(penalty, 4)
-    found = distance_to_best(penalty.kind, 0 * one, g, one, alpha, shape)
+    found = distance_to_best(penalty, 0 * one, g, one, alpha, shape)
     assert np.all(found[:3] <= 1e-7)
     # The way to the minimum, or the root of what the objective would fall by: both vanish as the limit is reached.
     assert 0 < found[3] < 1e-3

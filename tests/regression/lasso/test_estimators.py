@@ -138,8 +138,8 @@ def test_bad_parameters(rng, parameters, message):
     ("parameters", "message"),
     [
         ({"n_alphas": 0}, "n_alphas must be an integer from 1 to"),
-        ({"min_ratio": 1.0}, "min_ratio must be a number in \\(0, 1\\)"),
-        ({"min_ratio": "a"}, "min_ratio must be a number in \\(0, 1\\)"),
+        ({"min_ratio": 1.0}, r"min_ratio must be a number in \(0, 1\); got"),
+        ({"min_ratio": "a"}, r"min_ratio must be a number in \(0, 1\); got"),
         ({"alphas": [0.1, np.nan]}, "alphas must be positive"),
         ({"alphas": "a"}, "alphas must be None or positive finite numbers"),
         ({"n_jobs": 0}, "n_jobs must be None or an integer"),
