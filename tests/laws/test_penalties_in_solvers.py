@@ -221,12 +221,16 @@ def test_gaps_are_recomputed_and_near_misses_found(penalty, positive, dtype, rng
     for share in (1.1, 0.9, 0.0):
         moved = certificate.coef.copy()
         moved[j] *= share
-        other = LassoCertificate.of(certificate.penalty, certificate.levels, moved, certificate.intercept, **terms)
+        other = LassoCertificate.of(
+            certificate.penalty, certificate.feature_alphas, moved, certificate.intercept, **terms
+        )
         assert not other.check(X, y).valid
     if positive:
         moved = certificate.coef.copy()
         moved[np.flatnonzero(moved == 0)[0]] = -1e-12
-        other = LassoCertificate.of(certificate.penalty, certificate.levels, moved, certificate.intercept, **terms)
+        other = LassoCertificate.of(
+            certificate.penalty, certificate.feature_alphas, moved, certificate.intercept, **terms
+        )
         assert "must not be negative" in other.check(X, y).reason
 
 

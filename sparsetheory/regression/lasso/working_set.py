@@ -115,16 +115,17 @@ class WorkingSetSolver:
     Notes
     -----
     *Few correlations are evaluated.* A feature may stay at zero while its correlation ``|x_j'r| / n`` with the
-    residual r is at most a limit (alpha for the l1 norm). When the residual moves from r to r', that correlation
+    residual r is at most a limit (alpha for the l1 norm). Where coefficients must not be negative,
+    signed correlations take the place of absolute ones. When the residual moves from r to r', that correlation
     changes by at most ``|x_j| |r' - r| / n`` (Cauchy and Schwarz). The solver adds up the moves, divided by
     ``sqrt(n)``, in `travelled`, and notes in `stamp` what the sum was when a feature was last evaluated. So
     ``|correlation| + norms * (travelled - stamp)`` bounds the correlation of every feature at any time, and only
     features whose bound exceeds their limit need another product with their column.
 
-    *Features are removed (l1 norm).* The dual objective is strongly concave: a dual point whose gap is g is within
-    ``sqrt(2 g)`` of the best one, in root mean squares. A feature whose correlation with the dual point stays below
-    alpha by more than its norm times that is zero at the minimum (the gap-safe sphere of Fercoq, Gramfort and Salmon
-    2015). It is not looked at again until the strength changes.
+    *Features are removed (convex penalties).* The dual objective is strongly concave: a dual point whose gap is g is
+    within ``sqrt(2 g)`` of the best one, in root mean squares. A feature whose correlation with the dual point stays
+    below alpha by more than its norm times that is zero at the minimum (the gap-safe sphere of Fercoq, Gramfort and
+    Salmon 2015). It is not looked at again until the strength changes.
 
     *Cost.* One Gram block per new member, one product with a column per evaluation, and exact solutions of the size of
     the working set. No step passes over the whole design unless nearly all bounds are too weak.
