@@ -19,6 +19,7 @@ from sparsetheory.constraints import (
     Anything,
     Array,
     Constraint,
+    Instance,
     check_parameters,
 )
 from sparsetheory.numba_kernels.penalties import tags
@@ -43,7 +44,7 @@ __all__ = ["WorkingSetLasso", "WorkingSetLassoCV"]
 # What both estimators take. `as_penalty` says what is wrong with a penalty.
 _SHARED: Mapping[str, Constraint] = MappingProxyType(
     {
-        "penalty": Anything("a name such as 'l1' or a Penalty object"),
+        "penalty": Instance((str, Penalty), "a name such as 'l1' or a Penalty object"),
         "weights": MISSING | Array("one non-negative number per feature"),
         "unpenalised": MISSING | Array("indices of features"),
         "fit_intercept": FLAG,
