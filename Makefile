@@ -7,7 +7,7 @@ KERNEL_HASH := $(shell find numba_kernels -name '*.py' | LC_ALL=C sort | xargs c
 # Numba watches only the file of a cached function, so the cache is named by the content of all kernels.
 export NUMBA_CACHE_DIR := $(CURDIR)/.numba_cache/$(KERNEL_HASH)
 
-.PHONY: reproduce test nightly nightly-cpus nightly-lowest lint bench notebooks clean
+.PHONY: reproduce test nightly nightly-cpus nightly-lowest lint bench notebooks docs clean
 
 reproduce: .venv
 	$(BIN)/sparsetheory reproduce --profile quick
@@ -47,6 +47,10 @@ lint: .venv
 
 bench: .venv
 	$(BIN)/sparsetheory bench
+
+# The table of estimators, made from the code; a test compares it.
+docs: .venv
+	PYTHONPATH=tests $(BIN)/python tests/house/estimator_table.py
 
 notebooks: .venv
 	$(BIN)/pytest -n auto -m full_size tests/test_notebooks.py

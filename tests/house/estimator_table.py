@@ -1,4 +1,4 @@
-"""The table of all public estimators in docs/estimators.md; run this file to write it anew."""
+"""The table of all public estimators in docs/estimators.md; `make docs` writes it anew."""
 
 import inspect
 from pathlib import Path
@@ -9,7 +9,7 @@ TARGET = Path(__file__).resolve().parents[2] / "docs" / "estimators.md"
 _HEAD = """# Estimators
 
 Every public estimator with its parameters, what each may be, and its default. The table is made from the code by
-`python tests/house/estimator_table.py`; a test compares it. [The vocabulary](vocabulary.md) says what the names mean.
+`make docs`; a test compares it. [The vocabulary](vocabulary.md) says what the names mean.
 """
 
 

@@ -39,4 +39,4 @@ def test_hyper_parameters_of_estimators_are_given_by_name():
 
 
 def test_the_table_of_estimators_is_that_of_the_code():
-    assert TARGET.read_text(encoding="utf-8") == table(), "run python tests/house/estimator_table.py"
+    assert TARGET.read_text(encoding="utf-8") == table(), "run make docs"
