@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.typing import AnyArray, FloatArray
+from sparsetheory.typing import AnyArray, Float64Array, FloatArray
 
-__all__ = ["finite_array", "real_array", "require_finite_entries", "unit_rows"]
+__all__ = ["finite_array", "non_negative_weights", "real_array", "require_finite_entries", "unit_rows"]
 
 
 def real_array(name: str, given: ArrayLike) -> FloatArray:
@@ -82,3 +82,20 @@ def finite_array(name: str, value: Any, ndim: int | None = None) -> FloatArray:
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     return array
+
+
+def non_negative_weights(sample_weight: ArrayLike, X: Any) -> Float64Array:
+    """Return one non-negative weight per row of X, in double precision.
+
+    Raises
+    ------
+    ValueError
+        Naming `sample_weight`, if there are too few or too many, or one is negative.
+    """
+    # Not public in scikit-learn, whose estimators all use it: the one place of this package that does, too.
+    from sklearn.utils.validation import _check_sample_weight
+
+    try:
+        return np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True))
+    except ValueError as error:
+        raise ValueError(f"sample_weight must hold one non-negative number per row of X: {error}") from error

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
-from sklearn.utils.validation import _check_sample_weight
 
+from sparsetheory.arrays import non_negative_weights
 from sparsetheory.regression.columns import Columns
 from sparsetheory.typing import AnyArray, Float64Array
 
@@ -24,10 +24,7 @@ def check_row_weights(sample_weight: ArrayLike, X: Any) -> tuple[Float64Array, f
     ValueError
         Naming `sample_weight`, if there are too few or too many, or they are negative, not finite or all zero.
     """
-    try:
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    except ValueError as error:
-        raise ValueError(f"sample_weight must hold one non-negative number per row of X: {error}") from error
+    weights = non_negative_weights(sample_weight, X)
     largest = float(np.max(weights))
     if not np.isfinite(largest) or np.isnan(weights).any():
         raise ValueError(f"sample_weight must be finite; got {largest}")

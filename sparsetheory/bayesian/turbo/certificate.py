@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 from scipy.special import digamma, gammaln
-from sklearn.utils.validation import _check_sample_weight
 
+from sparsetheory.arrays import non_negative_weights
 from sparsetheory.bayesian.markov.support_priors import SupportPrior
 from sparsetheory.bayesian.markov.support_priors_plain import plain_posterior
 from sparsetheory.bayesian.turbo.checks import check_arrays
@@ -118,7 +118,7 @@ class TurboVBICertificate(Certificate):
             )
         weights = None
         if sample_weight is not None:
-            weights = np.sqrt(_check_sample_weight(sample_weight, F.real, dtype=np.float64, ensure_non_negative=True))
+            weights = np.sqrt(non_negative_weights(sample_weight, F.real))
         Fd, Y = (_weighted(block, weights) for block in (F, y))
         if not np.isfinite(self.coef).all():
             return replace(self, measured=math.inf, status=Status.INVALID, reason="coef is not finite")

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from sparsetheory.arrays import non_negative_weights
 from sparsetheory.bayesian.noise import LEARNED_OR_KNOWN
 from sparsetheory.bayesian.turbo.base import TurboEstimator
 from sparsetheory.bayesian.turbo.certificate import TurboVBICertificate
@@ -221,7 +222,7 @@ class TurboVBI(TurboEstimator):
         F, y = read_arrays(self, F, y, multi_output=True)
         weights = None
         if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, F.real, dtype=np.float64, ensure_non_negative=True)
+            weights = non_negative_weights(sample_weight, F.real)
         schedule = TurboSchedule(**{f.name: getattr(self, f.name) for f in fields(TurboSchedule)})
         problem = make_problem(F, y, weights)
         prior = sparse_prior.of_support(problem.n_total)
