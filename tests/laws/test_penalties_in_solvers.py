@@ -34,12 +34,12 @@ def _regression(rng, n=60, d=150):
 
 
 def _coding(rng, dtype=np.float64, m=15, n=30, n_samples=12):
-    D = rng.standard_normal((m, n)) * rng.uniform(0.5, 1.0, n) / np.sqrt(m)
+    D = np.ascontiguousarray((rng.standard_normal((m, n)) * rng.uniform(0.5, 1.0, n) / np.sqrt(m)).T)
     return rng.standard_normal((n_samples, m)).astype(dtype), D.astype(dtype)
 
 
 def _objective(x, D, c, penalty):
-    return 0.5 * np.sum((x - D @ c) ** 2) + penalty.value(c)
+    return 0.5 * np.sum((x - c @ D) ** 2) + penalty.value(c)
 
 
 # Coding.
@@ -49,31 +49,31 @@ def _objective(x, D, c, penalty):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_codes_are_certified_and_have_the_right_sign(penalty, dtype, rng):
     X, D = _coding(rng, dtype)
-    warm = rng.standard_normal((12, 30)).astype(dtype)
+    start = rng.standard_normal((12, 30)).astype(dtype)
     penalty = penalty.with_alpha(0.1)
     for tol in (1e-2, 1e-6):
-        for codes, info in (encode(X, D, penalty, tol=tol), encode(X, D, penalty, tol=tol, warm=warm)):
-            assert codes.dtype == dtype
-            assert info.converged.all()
-            assert info.certificate.valid
-            assert codes.any()
-            assert not penalty.positive or codes.min() == 0.0
-            assert (info.gap is not None) == penalty.convex
+        for found in (encode(X, D, penalty, tol=tol), encode(X, D, penalty, tol=tol, init=start)):
+            assert found.codes.dtype == dtype
+            assert found.converged.all()
+            assert found.certificate.valid
+            assert found.codes.any()
+            assert not penalty.positive or found.codes.min() == 0.0
+            assert (found.gap is not None) == penalty.convex
             if tol == 1e-6:
-                assert criticality(X, D, codes, penalty).max() <= 1e-4 * np.abs(X @ D).max()
+                assert criticality(X, D, found.codes, penalty).max() <= 1e-4 * np.abs(X @ D.T).max()
 
 
 @each_example
-@pytest.mark.parametrize("accel", [False, True])
-def test_splitting_ends_at_its_own_fixed_points(penalty, accel, rng):
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_splitting_ends_at_its_own_fixed_points(penalty, accelerated, rng):
     X, D = _coding(rng)
-    penalty, warm = penalty.with_alpha(0.1), rng.standard_normal((12, 30))
-    codes, info = forward_backward(X, D, penalty, accel=accel, tol=1e-9, max_iter=100_000, warm=warm)
-    assert info.converged.all()
-    assert not penalty.positive or codes.min() == 0.0
-    assert criticality(X, D, codes, penalty, info.step).max() <= 1e-5
+    penalty, start = penalty.with_alpha(0.1), rng.standard_normal((12, 30))
+    found = forward_backward(X, D, penalty, accelerated=accelerated, tol=1e-9, max_iter=100_000, init=start)
+    assert found.converged.all()
+    assert not penalty.positive or found.codes.min() == 0.0
+    assert criticality(X, D, found.codes, penalty, step=found.step).max() <= 1e-5
     if penalty.convex:
-        assert info.objective == pytest.approx(encode(X, D, penalty, tol=1e-12).info.objective, rel=1e-7)
+        assert found.objective == pytest.approx(encode(X, D, penalty, tol=1e-12).objective, rel=1e-7)
 
 
 @each_example
@@ -89,21 +89,22 @@ def test_zero_codes_end_at_the_largest_alpha(penalty, rng):
 @each_sign
 def test_codes_are_those_of_scikit_learn(penalty, positive, rng):
     X, D = _coding(rng)
-    alpha, m = 0.05, D.shape[0]
+    alpha, m = 0.05, D.shape[1]
     penalty = type(penalty)(alpha, *([penalty.l1_part] if isinstance(penalty, ElasticNet) else []), positive=positive)
-    codes, info = encode(X, D, penalty, tol=1e-14)
+    found = encode(X, D, penalty, tol=1e-14)
     settings = {"positive": positive, "fit_intercept": False, "tol": 1e-14, "max_iter": 10**6}
     model = linear_model.ElasticNet(alpha / m, l1_ratio=penalty.l1_part, **settings)
-    for x, code in zip(X, codes, strict=True):
-        assert code == pytest.approx(model.fit(D, x).coef_, abs=1e-8)
-    assert info.gap.max() <= 1e-12
-    assert duality_gap(X, D, codes, alpha, l1_ratio=penalty.l1_part, positive=positive).tolist() == info.gap.tolist()
+    for x, code in zip(X, found.codes, strict=True):
+        assert code == pytest.approx(model.fit(D.T, x).coef_, abs=1e-8)
+    assert found.gap.max() <= 1e-12
+    gaps = duality_gap(X, D, found.codes, alpha=alpha, l1_ratio=penalty.l1_part, positive=positive)
+    assert gaps.tolist() == found.gap.tolist()
 
 
 def test_positive_codes_without_a_penalty_are_nonnegative_least_squares(rng):
     X, D = _coding(rng, m=30, n=15)
     codes = encode(X, D, L1(0.0, positive=True)).codes
-    assert codes == pytest.approx(np.array([nnls(D, x)[0] for x in X]), abs=1e-9)
+    assert codes == pytest.approx(np.array([nnls(D.T, x)[0] for x in X]), abs=1e-9)
 
 
 @each_convex
@@ -116,13 +117,13 @@ def test_gaps_bound_what_codes_lose(penalty, positive, rng):
     for size in (1e-6, 1e-3, 1.0):
         codes = best + size * rng.standard_normal(best.shape)
         codes = np.maximum(codes, 0.0) if positive else codes
-        gaps = duality_gap(X, D, codes, 0.1, l1_ratio=ratio, positive=positive)
+        gaps = duality_gap(X, D, codes, alpha=0.1, l1_ratio=ratio, positive=positive)
         for x, c, b, gap in zip(X, codes, best, gaps, strict=True):
             lost = _objective(x, D, c, penalty) - _objective(x, D, b, penalty)
             assert lost <= gap * (1 + 1e-9) + 1e-12
             # The bound is of the order of the largest move; it does not blow up.
             assert gap <= 100 * size / ratio
-    assert duality_gap(X, D, -best, 0.1, positive=True).max() == np.inf
+    assert duality_gap(X, D, -best, alpha=0.1, positive=True).max() == np.inf
 
 
 @pytest.mark.parametrize("solver", ["sbr", "greedy", "fss"])
@@ -130,7 +131,7 @@ def test_solvers_that_know_no_sign_say_so(solver, rng):
     X, D = _coding(rng)
     penalty = (L1 if solver == "fss" else L0)(0.1, positive=True)
     with pytest.raises(ValueError, match=rf"solver '{solver}' is for .* without a sign constraint; got L. ?"):
-        encode(X, D, penalty, solver)
+        encode(X, D, penalty, solver=solver)
     with pytest.raises(ValueError, match="polish is for l0 and CEL0 without a sign constraint"):
         encode(X, D, L0(0.1, positive=True), polish=True)
 
@@ -279,7 +280,7 @@ def test_names_that_need_a_number_say_so(name, number, rng):
     X = rng.standard_normal((100, 6))
     with pytest.raises(TypeError, match=f"penalty '{name}' needs {next(iter(number))}"):
         LqDictionaryLearning(6, penalty=name, n_batches=2).fit(X)
-    model = LqDictionaryLearning(6, penalty=name, penalty_params=number, n_batches=2, random_state=0).fit(X)
+    model = LqDictionaryLearning(6, penalty=name, **number, n_batches=2, random_state=0).fit(X)
     assert isinstance(model.certificate_.penalty, Lq | LogSum | CappedL1)
 
 

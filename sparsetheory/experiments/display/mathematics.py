@@ -63,7 +63,7 @@ def plain_formula(formula: str) -> str:
     Examples
     --------
     >>> plain_formula(r"\tfrac12 \|x - D c\|^2 + \alpha \|c\|_1 \le \epsilon_{i \le r}")
-    '1/2 ‖x - D c‖^2 + α ‖c‖_1 ≤ ϵ_{i ≤ r}'
+    '1/2 ‖x - D c‖^2 + α‖c‖_1 ≤ ϵ_{i ≤ r}'
     """
     from pylatexenc.latexwalker import LatexWalker
 
