@@ -49,7 +49,7 @@ def bench_sweep(quick: bool) -> list[Row]:
 
 def _sweep_seconds(data: ClusteredProblem) -> float:
     problem = make_problem(data.F, data.y, None)
-    model = SparsePrior(on_rate=1.0).model(problem, 0.1, noise_variance="learn", coupling="collapsed")
+    model = SparsePrior(on_rate=1.0).model(problem, 0.1, noise_variance="learn", factorisation="collapsed")
     prior = ChainPrior(0.02, 0.1, (1, problem.n_total))
     belief = prior.update(np.zeros(problem.n_total), None)
     noise = NoiseFactor.known(1 / data.noise_variance)
@@ -94,7 +94,7 @@ def _methods(data: ClusteredProblem, activation: float, deactivation: float) -> 
     real = not np.iscomplexobj(data.F)
     chain = {"activation": activation, "deactivation": deactivation}
     known = SparsePrior(**chain, on_rate=1.0)
-    independent = replace(known, support="iid")
+    independent = replace(known, structure="iid")
     learned: dict[str, Any] = {"prior": SparsePrior(**chain), "noise_variance": "learn"}
 
     def turbo(**options: Any) -> Any:
@@ -104,11 +104,11 @@ def _methods(data: ClusteredProblem, activation: float, deactivation: float) -> 
     methods: dict[str, Callable[[], Any]] = {
         "collapsed chain": turbo,
         "collapsed iid": lambda: turbo(prior=independent),
-        "mean-field chain": lambda: turbo(coupling="meanfield"),
-        "mean-field iid": lambda: turbo(coupling="meanfield", prior=independent),
+        "mean-field chain": lambda: turbo(factorisation="meanfield"),
+        "mean-field iid": lambda: turbo(factorisation="meanfield", prior=independent),
         "collapsed chain, noise and rate learned": lambda: turbo(**learned),
         "same, two starts": lambda: turbo(**learned, n_init=2),
-        "mean-field chain, published start": lambda: turbo(coupling="meanfield", init="group"),
+        "mean-field chain, published start": lambda: turbo(factorisation="meanfield", init="group"),
     }
     if real:
         k = int(data.support.sum())
@@ -144,7 +144,7 @@ def recovery_table(quick: bool) -> list[dict[str, Any]]:
 
 # Two paths on 128 directions, in lone cells.
 _PATHS = SparsePrior(activation=0.0125, deactivation=0.2375)
-_PUBLISHED = {"coupling": "meanfield", "step": 0.04, "anneal_grid": False}
+_PUBLISHED = {"factorisation": "meanfield", "step": 0.04, "anneal_grid": False}
 _OUTER = (1, 2, 5, 10, 20, 50)
 
 
@@ -164,10 +164,10 @@ def _channel_paths(problem: OffGridChannel) -> dict[str, list[float]]:
     errors = {
         "chain, grid moves while annealing": moving(),
         "chain, grid moves after annealing": moving(anneal_grid=False),
-        "mean-field chain, grid moves while annealing": moving(coupling="meanfield"),
+        "mean-field chain, grid moves while annealing": moving(factorisation="meanfield"),
         "chain, published updates and steps": moving(**_PUBLISHED),
-        "iid (off-grid SBI), grid moves while annealing": moving(prior=replace(_PATHS, support="iid")),
-        "iid (off-grid SBI), published updates and steps": moving(prior=replace(_PATHS, support="iid"), **_PUBLISHED),
+        "iid (off-grid SBI), grid moves while annealing": moving(prior=replace(_PATHS, structure="iid")),
+        "iid (off-grid SBI), published updates and steps": moving(prior=replace(_PATHS, structure="iid"), **_PUBLISHED),
         "fixed grid, TurboVBI": [problem.nmse(TurboVBI(prior=_PATHS, noise_variance=noise).fit(F, y).coef_)],
         "fixed grid, SBL": [problem.nmse(SBL(noise_variance=noise).fit(F, y).coef_)],
         "fixed grid, TurboCS": [problem.nmse(TurboCS(density=0.05, noise_variance=noise).fit(F, y).coef_)],

@@ -39,7 +39,7 @@ mean_field_ascent = Claim(
     statement=r"L_{t+1} \ge L_t \text{ for every sweep of the published updates with the exponent of the data}",
     source=ours("published updates as coordinate ascent"),
     verdict=Always(_ROUNDING),
-    instances=lambda: cases(couplings=("meanfield",)),
+    instances=lambda: cases(factorisations=("meanfield",)),
     evaluate=_ascent,
     near_miss=lambda case: _ascent(case, update_exponent=1.0 if case.model.exponent == 0.5 else 0.5),
 )
@@ -50,24 +50,24 @@ collapsed_ascent = Claim(
     statement=r"L_{t+1} \ge L_t \text{ for every sweep of the collapsed updates}",
     source=ours("collapsed updates as coordinate ascent"),
     verdict=Always(_ROUNDING),
-    instances=lambda: cases(couplings=("collapsed",)),
+    instances=lambda: cases(factorisations=("collapsed",)),
     evaluate=_ascent,
     near_miss=lambda case: _ascent(case, update_exponent=1.0 if case.model.exponent == 0.5 else 0.5),
 )
 
 
 def _pair(case: Case) -> tuple[TurboState, TurboState]:
-    """Return both couplings with the same factors of coefficients and noise."""
-    tied = case.sweep(model=replace(case.model, coupling="meanfield"))
-    free = case.sweep(model=replace(case.model, coupling="collapsed"))
+    """Return both factorisations with the same factors of coefficients and noise."""
+    tied = case.sweep(model=replace(case.model, factorisation="meanfield"))
+    free = case.sweep(model=replace(case.model, factorisation="collapsed"))
     return tied, replace(free, noise=tied.noise)
 
 
 def _inclusion(case: Case, slack: float = 0.0) -> Measurement:
     """Compare bounds: factors of precisions that ignore the state are a special case of those that do not.
 
-    That holds for every factor of the support. Where that factor is the best one for each coupling, not the same for
-    both, the larger family has the larger maximum; the rows of a grid stop before their optimum.
+    That holds for every factor of the support. Where that factor is the best one for each factorisation, not the same
+    for both, the larger family has the larger maximum; the rows of a grid stop before their optimum.
     """
     tied, free = _pair(case)
     lower = turbo_elbo(tied) + slack

@@ -43,7 +43,7 @@ class _Scalar:
     density: float
     second_moment: float
 
-    def model(self, coupling: Literal["collapsed", "meanfield"] = "collapsed") -> TurboModel:
+    def model(self, factorisation: Literal["collapsed", "meanfield"] = "collapsed") -> TurboModel:
         """Return the priors."""
         one = np.ones(1)
         return TurboModel(
@@ -55,7 +55,7 @@ class _Scalar:
             noise_rate=1.0,
             exponent=self.exponent,
             update_exponent=self.exponent,
-            coupling=coupling,
+            factorisation=factorisation,
             n_rows=1.0,
             n_snapshots=1,
             noise_precision=1.0,

@@ -73,7 +73,7 @@ def draw_problem(rng: np.random.Generator, m: int, complex_data: bool, n_snapsho
 
 
 def draw_case(
-    seed: int, m: int, complex_data: bool, coupling: str, prior: str, learn_noise: bool, n_snapshots: int
+    seed: int, m: int, complex_data: bool, factorisation: str, prior: str, learn_noise: bool, n_snapshots: int
 ) -> Case:
     """Draw a case.
 
@@ -84,7 +84,7 @@ def draw_case(
     m, n_snapshots : int
         Observations of 12 coefficients.
     complex_data, learn_noise : bool
-    coupling : {"collapsed", "meanfield"}
+    factorisation : {"collapsed", "meanfield"}
     prior : {"iid", "chain", "lines", "rows"}
         Independent, one chain with an initial law of its own, three chains, or a grid of three rows in the mean.
     """
@@ -100,7 +100,7 @@ def draw_case(
         noise_rate=d,
     )
     noise_variance: float | str = "learn" if learn_noise else float(rng.uniform(0.01, 1))
-    model = sparse.model(problem, 0.2, noise_variance=noise_variance, coupling=coupling)
+    model = sparse.model(problem, 0.2, noise_variance=noise_variance, factorisation=factorisation)
     p01, p10 = rng.uniform(0.02, 0.9, 2)
     priors: dict[str, SupportPrior] = {
         "iid": IndependentPrior(p01),
@@ -115,7 +115,7 @@ def draw_case(
 
 
 def cases(
-    couplings: tuple[str, ...] = ("collapsed", "meanfield"),
+    factorisations: tuple[str, ...] = ("collapsed", "meanfield"),
     priors: tuple[str, ...] = ("chain", "iid", "lines", "rows"),
     complex_data: tuple[bool, ...] = (False, True),
     learn_noise: tuple[bool, ...] = (False, True),
@@ -126,7 +126,7 @@ def cases(
         st.integers(0, 2**32 - 1),
         st.integers(2, 15),
         st.sampled_from(complex_data),
-        st.sampled_from(couplings),
+        st.sampled_from(factorisations),
         st.sampled_from(priors),
         st.sampled_from(learn_noise),
         st.integers(1, 2),

@@ -44,7 +44,7 @@ class _Uncertain:
 
 
 def _draw_uncertain(
-    seed: int, complex_data: bool, coupling: str, prior: str, step: str, learn_noise: bool
+    seed: int, complex_data: bool, factorisation: str, prior: str, step: str, learn_noise: bool
 ) -> _Uncertain:
     rng = np.random.default_rng(seed)
     n, m = 12, int(rng.integers(4, 16))
@@ -64,7 +64,7 @@ def _draw_uncertain(
             noise_shape=1.0,
             noise_rate=0.1,
         ),
-        "coupling": coupling,
+        "factorisation": factorisation,
         "noise_variance": noise_variance,
         "init": str(rng.choice(["anneal", "sbl", "group"])),
         "n_anneal_steps": 5,

@@ -34,13 +34,13 @@ class _Draws:
     activation: float
     deactivation: float = 0.1
 
-    def decibels(self, coupling: str, prior: str) -> float:
+    def decibels(self, factorisation: str, prior: str) -> float:
         """Return the mean normalised squared error of fits that know noise and priors."""
         errors = []
         for problem in self.problems:
             model = TurboVBI(
                 prior=SparsePrior(prior, activation=self.activation, deactivation=self.deactivation, on_rate=1.0),
-                coupling=coupling,
+                factorisation=factorisation,
                 noise_variance=problem.noise_variance,
                 max_iter=2000,
             )
@@ -185,7 +185,7 @@ class _Sweepable:
 def _draw_sweep(rng: np.random.Generator, n: float) -> _Sweepable:
     data = make_clustered(100, int(n), activation=0.001, random_state=rng)
     problem = make_problem(data.F, data.y, None)
-    model = SparsePrior(on_rate=1.0).model(problem, 0.01, noise_variance="learn", coupling="collapsed")
+    model = SparsePrior(on_rate=1.0).model(problem, 0.01, noise_variance="learn", factorisation="collapsed")
     prior = ChainPrior(0.001, 0.1, (1, problem.n_total))
     start = InitialFactors(np.ones(int(n)), NoiseFactor.known(100.0), prior.update(np.zeros(int(n)), None))
     return _Sweepable(problem, model, prior, turbo_sweep(problem, model, prior, start))

@@ -45,7 +45,7 @@ def draw_problem(rng, m, n, n_snapshots=1, complex_data=False):
     return TurboProblem(np.asfortranarray(F), np.asfortranarray(Y), float(m), np.arange(n), n)
 
 
-def draw_model(problem, rng, coupling, noise):
+def draw_model(problem, rng, factorisation, noise):
     """Random hyper-parameters over some decades, the off state with the larger precision."""
     a, a_off, b, c, d = np.exp(rng.uniform(-2, 2, 5))
     prior = SparsePrior(
@@ -56,4 +56,4 @@ def draw_model(problem, rng, coupling, noise):
         noise_shape=c,
         noise_rate=d,
     )
-    return prior.model(problem, 0.2, noise_variance=noise, coupling=coupling)
+    return prior.model(problem, 0.2, noise_variance=noise, factorisation=factorisation)

@@ -18,7 +18,7 @@ from sparsetheory.bayesian.off_grid.grid_step import DynamicGrid
 from sparsetheory.bayesian.off_grid.parametric_matrix import ParametricMatrix
 from sparsetheory.bayesian.turbo.base import TurboEstimator
 from sparsetheory.bayesian.turbo.initialisation import STARTS
-from sparsetheory.bayesian.turbo.sparse_prior import COUPLING, SparsePrior
+from sparsetheory.bayesian.turbo.sparse_prior import FACTORISATION, SparsePrior
 from sparsetheory.blas_threads import blas_threads, gram_work
 from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, POSITIVE, Choice, Constraint, Instance, check_parameters
 from sparsetheory.typing import AnyArray
@@ -36,10 +36,10 @@ class OffGridTurboVBI(TurboEstimator):
     Parameters
     ----------
     prior : SparsePrior or {"chain", "iid"}
-        Prior of support, precisions and noise, or the name of its support for all else by default: a Markov chain along
-        the columns, or independent coefficients, which makes this off-grid sparse Bayesian inference. An automatic rate
-        takes the matrix on the grid.
-    coupling, noise_variance
+        Prior of support, precisions and noise, or the name of its structure for all else by default: a Markov chain
+        along the columns, or independent coefficients, which makes this off-grid sparse Bayesian inference. An
+        automatic rate takes the matrix on the grid.
+    factorisation, noise_variance
         As in :class:`TurboVBI`.
     init : {"anneal", "anneal_quiet", "sbl", "group"}
         As in :class:`TurboVBI`.
@@ -113,7 +113,7 @@ class OffGridTurboVBI(TurboEstimator):
     alternation: Liu, Liu, Lian, Lau and Zhao, "Robust recovery of structured sparse signals with uncertain sensing
     matrix: a Turbo-VBI approach", IEEE Trans. Wireless Communications 19(5), 2020, and the authors' code. The bound,
     its ascent and the annealed grid are ours. With learned noise and little signal (at most some 5 dB per observation)
-    too many columns are on; give its variance where it is known. Both couplings are
+    too many columns are on; give its variance where it is known. Both factorisations are
     compared on two lone paths in ``benchmarks/bayesian_turbo.py --only channel``.
 
     Examples
@@ -129,7 +129,7 @@ class OffGridTurboVBI(TurboEstimator):
 
     _constraints: ClassVar[Mapping[str, Constraint]] = {
         "prior": Instance(SparsePrior) | Choice("chain", "iid"),
-        "coupling": COUPLING,
+        "factorisation": FACTORISATION,
         "noise_variance": LEARNED_OR_KNOWN,
         "init": Choice(*STARTS),
         "n_anneal_steps": COUNT,
@@ -145,7 +145,7 @@ class OffGridTurboVBI(TurboEstimator):
         self,
         *,
         prior: SparsePrior | str = "chain",
-        coupling: str = "collapsed",
+        factorisation: str = "collapsed",
         noise_variance: float | str = "learn",
         init: str = "anneal",
         n_anneal_steps: int = 40,
@@ -157,7 +157,7 @@ class OffGridTurboVBI(TurboEstimator):
         keep_iterates: bool = False,
     ) -> None:
         self.prior = prior
-        self.coupling = coupling
+        self.factorisation = factorisation
         self.noise_variance = noise_variance
         self.init = init
         self.n_anneal_steps = n_anneal_steps
@@ -192,14 +192,14 @@ class OffGridTurboVBI(TurboEstimator):
         """
         check_parameters(self)
         sparse_prior = SparsePrior.checked(self.prior)
-        if sparse_prior.support not in ("chain", "iid"):
-            raise ValueError(f"prior must have the support 'chain' or 'iid'; got {sparse_prior.support!r}")
+        if sparse_prior.structure not in ("chain", "iid"):
+            raise ValueError(f"prior must have the structure 'chain' or 'iid'; got {sparse_prior.structure!r}")
         data, dtype = check_off_grid(F, y)
         schedule = OffGridSchedule(**{f.name: getattr(self, f.name) for f in fields(OffGridSchedule)})
         prior = sparse_prior.of_support(F.n_columns)
         grid = DynamicGrid.of(F, data.reshape(data.shape[0], -1))
         model = sparse_prior.model(
-            grid.problem, prior.density, noise_variance=self.noise_variance, coupling=self.coupling
+            grid.problem, prior.density, noise_variance=self.noise_variance, factorisation=self.factorisation
         )
         with blas_threads(gram_work(grid.problem.F.shape, is_complex=np.iscomplexobj(data))):
             fit = fit_off_grid(grid, model, prior, schedule)

@@ -182,7 +182,7 @@ class TurboVBICertificate(Certificate):
         state, model = self.state, self.state.model
         after = _dense_gaussian(F, Y, state.expected_precisions, state.noise.mean)
         second = np.sum(np.abs(after.mean) ** 2, axis=1) + model.n_snapshots * after.var
-        if model.coupling == "collapsed":
+        if model.factorisation == "collapsed":
             evidence = model.collapsed_evidence(second)
         else:
             evidence = model.evidence(model.averaged(second, state.support.probability[state.live]))

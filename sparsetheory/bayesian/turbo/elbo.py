@@ -97,7 +97,7 @@ def turbo_elbo(state: TurboState) -> float:
 
     Notes
     -----
-    O(N). Derived here for the factorisations of both couplings ("meanfield" is the case in which the factor of a
+    O(N). Derived here for both factorisations ("meanfield" is the case in which the factor of a
     precision is the same in both states).
 
     Examples

@@ -19,7 +19,7 @@ from sparsetheory.bayesian.turbo.fit import TurboFit, TurboSchedule, fit_starts
 from sparsetheory.bayesian.turbo.initialisation import STARTS
 from sparsetheory.bayesian.turbo.prediction_interval import PredictionInterval, prediction_interval
 from sparsetheory.bayesian.turbo.problem import TurboProblem
-from sparsetheory.bayesian.turbo.sparse_prior import COUPLING, GRIDS, SPARSE_PRIOR, UPDATE_EXPONENT, SparsePrior
+from sparsetheory.bayesian.turbo.sparse_prior import FACTORISATION, GRIDS, SPARSE_PRIOR, UPDATE_EXPONENT, SparsePrior
 from sparsetheory.blas_threads import blas_threads, gram_work
 from sparsetheory.constraints import (
     COUNT,
@@ -47,9 +47,9 @@ class TurboVBI(TurboEstimator):
     Parameters
     ----------
     prior : SparsePrior or str
-        Prior of support, precisions and noise; or the name of its support, "chain" or "iid" (those on grids need a
+        Prior of support, precisions and noise; or the name of its structure, "chain" or "iid" (those on grids need a
         shape), for all else by default.
-    coupling : {"collapsed", "meanfield"}
+    factorisation : {"collapsed", "meanfield"}
         "meanfield" is the published factorisation, in which precisions and support are independent. Once a coefficient
         is off, its evidence is then so strong that neighbours cannot switch it on, and the Markov prior is inert. The
         default lets a precision depend on its state, at the same cost: the evidence is then bounded, and the prior
@@ -128,9 +128,9 @@ class TurboVBI(TurboEstimator):
     precisions. There is no intercept. The fit follows the unit of y and, with an automatic rate, that of F;
     coefficients that share a rate have a unit in common, and so have their columns. Prior and published updates: Liu,
     Liu, Lian, Lau and Zhao, "Robust recovery of structured sparse signals with uncertain sensing matrix: a Turbo-VBI
-    approach", IEEE Trans. Wireless Communications 19(5), 2020, and the authors' code; the collapsed coupling, annealing
-    and the automatic rate are ours. Interval and support probabilities are those of the variational posterior, which is
-    over-confident between 0.05 and 0.95.
+    approach", IEEE Trans. Wireless Communications 19(5), 2020, and the authors' code; the collapsed factorisation,
+    annealing and the automatic rate are ours. Interval and support probabilities are those of the variational
+    posterior, which is over-confident between 0.05 and 0.95.
 
     Examples
     --------
@@ -147,7 +147,7 @@ class TurboVBI(TurboEstimator):
 
     _constraints: ClassVar[Mapping[str, Constraint]] = {
         "prior": SPARSE_PRIOR,
-        "coupling": COUPLING,
+        "factorisation": FACTORISATION,
         "noise_variance": LEARNED_OR_KNOWN,
         "init": Choice(*STARTS),
         "n_anneal_steps": COUNT,
@@ -165,7 +165,7 @@ class TurboVBI(TurboEstimator):
         self,
         *,
         prior: SparsePrior | str = "chain",
-        coupling: str = "collapsed",
+        factorisation: str = "collapsed",
         noise_variance: float | str = "learn",
         init: str = "anneal",
         n_anneal_steps: int = 40,
@@ -179,7 +179,7 @@ class TurboVBI(TurboEstimator):
         random_state: Any = None,
     ) -> None:
         self.prior = prior
-        self.coupling = coupling
+        self.factorisation = factorisation
         self.noise_variance = noise_variance
         self.init = init
         self.n_anneal_steps = n_anneal_steps
@@ -215,9 +215,10 @@ class TurboVBI(TurboEstimator):
         """
         check_parameters(self)
         sparse_prior = SparsePrior.checked(self.prior)
-        if self.learn_prior and sparse_prior.support in GRIDS:
+        if self.learn_prior and sparse_prior.structure in GRIDS:
             raise ValueError(
-                f"learn_prior must be False with support={sparse_prior.support!r}: a grid has no closed form; got True"
+                f"learn_prior must be False with structure={sparse_prior.structure!r}: "
+                "a grid has no closed form; got True"
             )
         F, y = read_arrays(self, F, y, multi_output=True)
         weights = None
@@ -230,7 +231,7 @@ class TurboVBI(TurboEstimator):
             problem,
             prior.density,
             noise_variance=self.noise_variance,
-            coupling=self.coupling,
+            factorisation=self.factorisation,
             update_exponent=self.update_exponent,
         )
         with blas_threads(gram_work(F.shape, is_complex=np.iscomplexobj(F))):
@@ -318,7 +319,7 @@ class TurboVBI(TurboEstimator):
             )
         if not self.messages_converged_:
             warnings.warn(
-                "messages on the grid did not come to rest; those of support='grid_mean_field' always do",
+                "messages on the grid did not come to rest; those of structure='grid_mean_field' always do",
                 ConvergenceWarning,
                 stacklevel=3,
             )

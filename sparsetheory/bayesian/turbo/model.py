@@ -26,7 +26,7 @@ class TurboModel:
         Exponent of the Gaussian: 1/2 for real data, 1 for complex data.
     update_exponent : float
         What the updates use in its place: the published ones use 1 for real data too.
-    coupling : {"collapsed", "meanfield"}
+    factorisation : {"collapsed", "meanfield"}
         Whether the factor of a precision depends on the state of its coefficient.
     n_rows : float
         Observations per snapshot.
@@ -46,7 +46,7 @@ class TurboModel:
     noise_rate: float
     exponent: float
     update_exponent: float
-    coupling: Literal["collapsed", "meanfield"]
+    factorisation: Literal["collapsed", "meanfield"]
     n_rows: float
     n_snapshots: int
     noise_precision: float | None

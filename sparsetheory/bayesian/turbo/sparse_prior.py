@@ -16,10 +16,10 @@ from sparsetheory.bayesian.turbo.problem import TurboProblem
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, POSITIVE, Array, Choice, Constraint, Instance, Several
 from sparsetheory.typing import Float64Array
 
-__all__ = ["COUPLING", "GRIDS", "SPARSE_PRIOR", "UPDATE_EXPONENT", "SparsePrior"]
+__all__ = ["FACTORISATION", "GRIDS", "SPARSE_PRIOR", "UPDATE_EXPONENT", "SparsePrior"]
 
 GRIDS = ("grid_belief_propagation", "grid_mean_field")
-_SUPPORTS = ("chain", "iid", "chain_rows", *GRIDS)
+_STRUCTURES = ("chain", "iid", "chain_rows", *GRIDS)
 # A prior of the noise with a smaller shape is meant to be vague, and is not if its rate exceeds this fraction of what
 # the data contribute.
 _SMALL = 1e-3
@@ -34,7 +34,7 @@ class SparsePrior:
 
     Parameters
     ----------
-    support : {"chain", "iid", "chain_rows", "grid_belief_propagation", "grid_mean_field"}
+    structure : {"chain", "iid", "chain_rows", "grid_belief_propagation", "grid_mean_field"}
         One Markov chain of states along the coefficients; independent states; on a grid: independent rows, or the
         geometric mean of chains along rows and chains along columns (ours), by loopy sum-product or by exact rows that
         see each other in the mean.
@@ -69,7 +69,7 @@ class SparsePrior:
     True
     """
 
-    support: str = "chain"
+    structure: str = "chain"
     _: KW_ONLY
     activation: float = 0.02
     deactivation: float = 0.1
@@ -82,7 +82,7 @@ class SparsePrior:
     noise_rate: float = 1e-6
 
     _constraints: ClassVar[Mapping[str, Constraint]] = {
-        "support": Choice(*_SUPPORTS),
+        "structure": Choice(*_STRUCTURES),
         "activation": FRACTION,
         "deactivation": FRACTION,
         "grid_shape": MISSING | Several(COUNT, "(rows, columns)"),
@@ -96,7 +96,7 @@ class SparsePrior:
 
     @classmethod
     def checked(cls, prior: "SparsePrior | str") -> "SparsePrior":
-        """Return the prior that an estimator was given, by itself or by the name of its support.
+        """Return the prior that an estimator was given, by itself or by the name of its structure.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class SparsePrior:
         """
         p_on, p_off = float(self.activation), float(self.deactivation)
         shape = None if self.grid_shape is None else self._grid(n_features)
-        if self.support == "iid":
+        if self.structure == "iid":
             return IndependentPrior(p_on / (p_on + p_off))
         if p_on + p_off > 1:
             warnings.warn(
@@ -150,15 +150,15 @@ class SparsePrior:
                 RuntimeWarning,
                 stacklevel=3,
             )
-        if self.support == "chain":
+        if self.structure == "chain":
             shape = 1, n_features
         elif shape is None:
-            raise ValueError(f"grid_shape must be (rows, columns) with support={self.support!r}; got None")
+            raise ValueError(f"grid_shape must be (rows, columns) with structure={self.structure!r}; got None")
         if 1 in shape:
             return ChainPrior(p_on, p_off, (1, n_features))
-        if self.support == "chain_rows":
+        if self.structure == "chain_rows":
             return ChainPrior(p_on, p_off, shape)
-        return (GridPrior if self.support == "grid_belief_propagation" else RowsPrior)(p_on, p_off, shape)
+        return (GridPrior if self.structure == "grid_belief_propagation" else RowsPrior)(p_on, p_off, shape)
 
     def _grid(self, n_features: int) -> tuple[int, int]:
         sizes = tuple(int(size) for size in self.grid_shape or ())
@@ -172,7 +172,7 @@ class SparsePrior:
         density: float,
         *,
         noise_variance: float | str,
-        coupling: str,
+        factorisation: str,
         update_exponent: str | float = "auto",
     ) -> TurboModel:
         """Return the priors of the precisions of all coefficients and of the noise.
@@ -183,7 +183,7 @@ class SparsePrior:
             The data, whose energy an automatic rate matches.
         density : float
             Probability of being on.
-        noise_variance, coupling, update_exponent
+        noise_variance, factorisation, update_exponent
             As in :class:`TurboVBI`.
 
         Returns
@@ -225,7 +225,7 @@ class SparsePrior:
             noise_rate=float(self.noise_rate) * problem.scale,
             exponent=exponent,
             update_exponent=_update_exponent(update_exponent, exponent),
-            coupling="collapsed" if coupling == "collapsed" else "meanfield",
+            factorisation="collapsed" if factorisation == "collapsed" else "meanfield",
             n_rows=problem.n_rows,
             n_snapshots=problem.n_snapshots,
             noise_precision=None if variance is None else 1.0 / variance,
@@ -254,8 +254,8 @@ class SparsePrior:
         return on_shape * signal / (density * float(problem.column_squares.sum()))
 
 
-SPARSE_PRIOR = Instance(SparsePrior) | Choice(*_SUPPORTS)
-COUPLING = Choice("collapsed", "meanfield")
+SPARSE_PRIOR = Instance(SparsePrior) | Choice(*_STRUCTURES)
+FACTORISATION = Choice("collapsed", "meanfield")
 UPDATE_EXPONENT = Choice("auto", "published", 0.5, 1.0)
 
 

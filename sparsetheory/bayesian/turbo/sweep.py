@@ -58,7 +58,7 @@ def turbo_sweep(
 
 def _precisions(model: TurboModel, second: Float64Array, post: Float64Array) -> tuple[PrecisionFactor, Float64Array]:
     """Return the factor of the precisions, and the evidence about the support that goes with it."""
-    if model.coupling == "collapsed":
+    if model.factorisation == "collapsed":
         return model.coupled(second), model.collapsed_evidence(second)
     factor = model.averaged(second, post)
     return factor, model.evidence(factor)

@@ -166,7 +166,7 @@ def test_finds_paths_between_grid_points():
     assert means["moved"] < means["fixed"] - 10
 
 
-@pytest.mark.parametrize("options", [{}, {"prior": "iid"}, {"coupling": "meanfield"}, {"step": "surrogate"}])
+@pytest.mark.parametrize("options", [{}, {"prior": "iid"}, {"factorisation": "meanfield"}, {"step": "surrogate"}])
 @pytest.mark.parametrize("anneal_grid", [False, True])
 def test_the_bound_never_falls(channel, options, anneal_grid):
     model = _fit(channel, anneal_grid=anneal_grid, max_iter=200, keep_iterates=True, **options)
@@ -312,10 +312,10 @@ def test_fits_repeat_and_clone(channel):
         ({"n_anneal_steps": 0}, "n_anneal_steps must be"),
         ({"init": "zero"}, "init must be one of"),
         ({"noise_variance": 0.0}, "noise_variance must be"),
-        ({"prior": SparsePrior("chain_rows", grid_shape=(1, 40))}, "prior must have the support 'chain' or 'iid'"),
+        ({"prior": SparsePrior("chain_rows", grid_shape=(1, 40))}, "prior must have the structure 'chain' or 'iid'"),
         ({"prior": SparsePrior(activation=1.0)}, "activation must be"),
         ({"prior": SparsePrior(on_rate=-1.0)}, "on_rate must be"),
-        ({"coupling": "loose"}, "coupling must be one of"),
+        ({"factorisation": "loose"}, "factorisation must be one of"),
     ],
 )
 def test_bad_parameters(bumps, options, message):

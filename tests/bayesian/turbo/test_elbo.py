@@ -30,10 +30,10 @@ cases = st.tuples(
 
 
 def _setting(case):
-    seed, m, complex_data, coupling, kind, learn, n_snapshots = case
+    seed, m, complex_data, factorisation, kind, learn, n_snapshots = case
     rng = np.random.default_rng(seed)
     problem = draw_problem(rng, m, 12, n_snapshots, complex_data)
-    model = draw_model(problem, rng, coupling, "learn" if learn else float(rng.uniform(0.01, 1)))
+    model = draw_model(problem, rng, factorisation, "learn" if learn else float(rng.uniform(0.01, 1)))
     p01, p10 = rng.uniform(0.02, 0.9, 2)
     prior = {
         "iid": IndependentPrior(p01),
@@ -63,13 +63,13 @@ def test_collapsed_form(case):
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["collapsed", "meanfield"]))
-def test_bounds_the_evidence_of_one_coefficient(seed, coupling):
+def test_bounds_the_evidence_of_one_coefficient(seed, factorisation):
     rng = np.random.default_rng(seed)
     f, y, variance, a, b, p = rng.uniform(0.5, 2), rng.normal(0, 2), rng.uniform(0.1, 1), 1.0, rng.uniform(0.1, 2), 0.3
     model = TurboVBI(
         prior=SparsePrior("iid", activation=p, deactivation=1 - p, on_shape=a, on_rate=b, off_rate_ratio=0.01),
         noise_variance=variance,
-        coupling=coupling,
+        factorisation=factorisation,
         max_iter=500,
     ).fit([[f]], [y])
 

@@ -15,7 +15,7 @@ from sparsetheory.bayesian.turbo.sparse_prior import SparsePrior
 
 
 @parametrize_with_checks(
-    [TurboVBI(), TurboVBI(coupling="meanfield", prior="iid", init="sbl", learn_prior=True)],
+    [TurboVBI(), TurboVBI(factorisation="meanfield", prior="iid", init="sbl", learn_prior=True)],
     expected_failed_checks=lambda estimator: {"check_complex_data": "complex data are supported"},
 )
 def test_scikit_learn_conventions(estimator, check):
@@ -36,11 +36,13 @@ def _fit(problem, **options):
 
 
 @pytest.mark.parametrize("complex_data", [False, True])
-@pytest.mark.parametrize("coupling", ["collapsed", "meanfield"])
+@pytest.mark.parametrize("factorisation", ["collapsed", "meanfield"])
 @pytest.mark.parametrize("noise", [None, "learn"])
-def test_recovers_clusters(complex_data, coupling, noise):
+def test_recovers_clusters(complex_data, factorisation, noise):
     problem = make_clustered(80, 120, complex_data=complex_data, random_state=5)
-    model = TurboVBI(coupling=coupling, noise_variance=noise or problem.noise_variance).fit(problem.F, problem.y)
+    model = TurboVBI(factorisation=factorisation, noise_variance=noise or problem.noise_variance).fit(
+        problem.F, problem.y
+    )
     assert _decibels(model.coef_, problem.x) < -15
     assert np.mean((model.support_proba_ > 0.5) != problem.support) < 0.1
     assert model.converged_
@@ -53,10 +55,10 @@ def test_the_chain_helps_and_only_when_collapsed():
     found = {}
     for seed in range(30):
         problem = make_clustered(80, 200, random_state=seed)
-        for coupling in ("collapsed", "meanfield"):
+        for factorisation in ("collapsed", "meanfield"):
             for prior in ("chain", "iid"):
-                model = _fit(problem, coupling=coupling, prior=SparsePrior(prior, on_rate=1.0))
-                found.setdefault((coupling, prior), []).append(_decibels(model.coef_, problem.x))
+                model = _fit(problem, factorisation=factorisation, prior=SparsePrior(prior, on_rate=1.0))
+                found.setdefault((factorisation, prior), []).append(_decibels(model.coef_, problem.x))
     means = {key: np.mean(values) for key, values in found.items()}
     assert means["collapsed", "chain"] <= means["collapsed", "iid"] - 1.5
     assert abs(means["meanfield", "chain"] - means["meanfield", "iid"]) < 1
@@ -116,7 +118,7 @@ def test_rows_of_weight_two_count_twice(easy):
     assert not weighted.certificate_.check(easy.F, easy.y).valid
 
 
-@pytest.mark.parametrize("options", [{}, {"learn_prior": True}, {"coupling": "meanfield"}, {"prior": "iid"}])
+@pytest.mark.parametrize("options", [{}, {"learn_prior": True}, {"factorisation": "meanfield"}, {"prior": "iid"}])
 def test_certificate_is_recomputed_and_can_fail(easy, options):
     model = TurboVBI(**options).fit(easy.F, easy.y)
     checked = model.certificate_.check(easy.F, easy.y)
@@ -299,7 +301,7 @@ def test_without_the_path_only_the_last_bound_is_kept(easy):
 def test_published_settings_run(easy):
     model = TurboVBI(
         prior=SparsePrior(activation=0.005, deactivation=0.1, on_rate=1.0),
-        coupling="meanfield",
+        factorisation="meanfield",
         update_exponent="published",
         init="group",
         n_inner_sweeps=3,
@@ -313,7 +315,7 @@ def test_published_settings_run(easy):
 
 BAD = [
     ({"prior": "tree"}, "prior must be a SparsePrior or one of 'chain', 'iid'"),
-    ({"prior": SparsePrior("tree")}, "support must be one of 'chain', 'iid'"),
+    ({"prior": SparsePrior("tree")}, "structure must be one of 'chain', 'iid'"),
     ({"prior": SparsePrior(activation=0.0)}, r"activation must be a number in \(0, 1\)"),
     ({"prior": SparsePrior(deactivation=1.0)}, r"deactivation must be a number in \(0, 1\)"),
     ({"prior": SparsePrior(on_shape=0.0)}, "on_shape must be positive"),
@@ -334,7 +336,7 @@ BAD = [
         {"prior": SparsePrior("grid_belief_propagation", grid_shape=(10, 10)), "learn_prior": True},
         "learn_prior must be",
     ),
-    ({"coupling": "loose"}, "coupling must be one of"),
+    ({"factorisation": "loose"}, "factorisation must be one of"),
     ({"noise_variance": 0.0}, "noise_variance must be"),
     ({"noise_variance": -1.0}, "noise_variance must be"),
     ({"noise_variance": "guess"}, "noise_variance must be"),

@@ -35,7 +35,7 @@ def test_a_name_stands_for_a_support_and_all_else_by_default():
 @pytest.mark.parametrize("estimator", [TurboVBI, OffGridTurboVBI])
 def test_estimators_are_cloned_with_their_prior(estimator):
     model = estimator(prior=SparsePrior("iid", on_rate=np.ones(3)))
-    assert clone(model).prior.support == "iid"
+    assert clone(model).prior.structure == "iid"
     np.testing.assert_array_equal(clone(model).prior.on_rate, np.ones(3))
     assert "SparsePrior" in repr(model)
 
