@@ -155,7 +155,7 @@ def test_dictionaries_with_positive_codes(name, rng):
 def test_paths_reach_their_tolerance_with_the_right_sign(penalty, rng):
     X, y = _regression(rng)
     path = lasso_path(X, y, penalty=penalty, n_alphas=12, min_ratio=0.05, fit_intercept=True)
-    assert np.all(path.gaps <= path.tolerance)
+    assert np.all(path.gaps <= path.gap_bound)
     assert not path.coefs[:, 0].any()
     assert path.coefs[:, -1].any()
     assert not penalty.positive or path.coefs.min() == 0.0

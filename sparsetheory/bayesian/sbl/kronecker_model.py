@@ -88,7 +88,7 @@ class KroneckerModel(SBLEstimator):
             self.tol,
             variances=self.variances_,
             noise_variance=self.noise_variance_,
-            noise_learned=known_noise(self.noise_variance) is None,
+            learn_noise=known_noise(self.noise_variance) is None,
             coef=self.coef_,
             held=np.concatenate(init) == 0,
             **details,

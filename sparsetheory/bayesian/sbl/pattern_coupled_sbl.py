@@ -181,7 +181,7 @@ class PatternCoupledSBL(LinearSBL):
             self.tol,
             variances=self.variances_,
             noise_variance=self.noise_variance_,
-            noise_learned=known_noise(self.noise_variance) is None,
+            learn_noise=known_noise(self.noise_variance) is None,
             coef=self.coef_,
             intercept=self.intercept_,
             fit_intercept=bool(self.fit_intercept),

@@ -10,12 +10,15 @@ from sparsetheory.constraints import POSITIVE
 from sparsetheory.numba_kernels.penalties.proximal import zero_threshold
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.per_feature import PenaltyRows
+from sparsetheory.penalties.separable import make_penalty
 from sparsetheory.penalties.zero_solution import least_alpha
 
 __all__ = ["alpha_max"]
 
 
-def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: float | None = None, **shape: Any) -> float:
+def alpha_max(
+    X: ArrayLike, D: ArrayLike, penalty: str | type[Penalty], step: float | None = None, **shape: Any
+) -> float:
     r"""Return the least strength at which a proximal gradient step leaves the zero code of every signal at zero.
 
     Parameters
@@ -24,8 +27,9 @@ def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: floa
         Signals.
     D : array-like of shape (n_atoms, n_features)
         Atoms, one per row.
-    penalty_cls : type
-        One of the classes of :mod:`sparsetheory.penalties.separable`.
+    penalty : str or type
+        A name as of :func:`~sparsetheory.penalties.make_penalty`, or one of the classes of
+        :mod:`sparsetheory.penalties.separable`.
     step : float, optional
         Step :math:`\tau`, above 0. By default every entry has its own, one over the squared norm of its atom; then zero
         stays if and only if no change of a single entry improves it.
@@ -40,9 +44,10 @@ def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: floa
     Raises
     ------
     ValueError
-        If shapes do not fit, entries are not finite, an atom is zero, or a number is out of range.
+        If shapes do not fit, entries are not finite, an atom is zero, there is no such penalty, or a number is out of
+        range.
     TypeError
-        If `penalty_cls` is no penalty, or a number is missing.
+        If `penalty` is neither a name nor a class of penalties, or a number is missing.
 
     Notes
     -----
@@ -58,19 +63,22 @@ def alpha_max(X: ArrayLike, D: ArrayLike, penalty_cls: type[Penalty], step: floa
     >>> import numpy as np
     >>> from sparsetheory.penalties import L0, L1
     >>> X, D = [[3.0, -1.0]], np.eye(2)
-    >>> alpha_max(X, D, L1), alpha_max(X, D, L0, step=0.5)
-    (3.0, 2.25)
+    >>> alpha_max(X, D, L1), alpha_max(X, D, "l1"), alpha_max(X, D, L0, step=0.5)
+    (3.0, 3.0, 2.25)
     """
     X, A = check_signals(X, D)
-    if not (isinstance(penalty_cls, type) and issubclass(penalty_cls, Penalty)):
-        raise TypeError(f"penalty_cls must be a class of penalties; got {penalty_cls!r}")
+    if isinstance(penalty, str):
+        unit = make_penalty(penalty, 1.0, **shape)
+    elif isinstance(penalty, type) and issubclass(penalty, Penalty):
+        unit = penalty(1.0, **shape)
+    else:
+        raise TypeError(f"penalty must be a class of penalties or the name of one; got {penalty!r}")
     if step is not None:
         step = POSITIVE.check("step", step)
-    penalty = penalty_cls(1.0, **shape)
-    numbers = PenaltyRows(penalty, A.shape[1], A.dtype)
+    numbers = PenaltyRows(unit, A.shape[1], A.dtype)
     largest = np.zeros(A.shape[1], A.dtype)
     for chunk in row_chunks(X.shape[0], A.itemsize * sum(A.shape)):
-        np.maximum(largest, penalty.pull(X[chunk] @ A).max(axis=0), out=largest)
+        np.maximum(largest, unit.pull(X[chunk] @ A).max(axis=0), out=largest)
     steps = np.full(A.shape[1], step) if step is not None else 1.0 / np.einsum("ij,ij->j", A, A, dtype=np.float64)
     steps = steps.astype(A.dtype)
     cases = np.unique(np.column_stack([steps * largest, steps, numbers.shape])[largest > 0], axis=0)

@@ -48,7 +48,7 @@ def benchmark_recovery(
     noise_std: float = 0.1,
     signal_size: float = 1.0,
     n_jobs: int | None = None,
-    progress: bool = False,
+    verbose: bool = False,
 ) -> list[RecoveryRecord]:
     """Compare methods on random supports, where ordinary benchmarks hide failures.
 
@@ -77,7 +77,7 @@ def benchmark_recovery(
         Standard deviation of the noise and root mean square of the signal.
     n_jobs : int, optional
         Workers, as joblib counts them. Every worker uses one BLAS thread.
-    progress : bool
+    verbose : bool
         Show a progress bar.
 
     Returns
@@ -110,7 +110,7 @@ def benchmark_recovery(
     size = ProblemSize(n_samples, n_features, n_nonzero, noise_std, signal_size)
     COUNT.require(n_repetitions=n_repetitions)
     JOBS.check("n_jobs", n_jobs)
-    FLAG.require(progress=progress)
+    FLAG.require(verbose=verbose)
     modes = _check_modes(modes)
     for name, method in dict(methods).items():
         check_method(name, method)
@@ -118,7 +118,7 @@ def benchmark_recovery(
     tasks = [delayed(_run_trial)(trial, dict(methods), size, modes) for trial in trials]
     backend, _ = get_active_backend()
     return_as = "generator" if backend.supports_return_generator else "list"
-    batches = _tracked(Parallel(n_jobs=n_jobs, return_as=return_as)(tasks), len(tasks), progress)
+    batches = _tracked(Parallel(n_jobs=n_jobs, return_as=return_as)(tasks), len(tasks), verbose)
     return [record for batch in batches for record in batch]
 
 
@@ -182,8 +182,8 @@ def _method_seed(trial: _Trial, name: str) -> int:
     return int(np.random.SeedSequence([*trial.key, crc32(name.encode())]).generate_state(1)[0])
 
 
-def _tracked(batches: Iterable[list[RecoveryRecord]], total: int, progress: bool) -> Iterable[list[RecoveryRecord]]:
-    if not progress:
+def _tracked(batches: Iterable[list[RecoveryRecord]], total: int, verbose: bool) -> Iterable[list[RecoveryRecord]]:
+    if not verbose:
         return batches
     from rich.progress import track
 

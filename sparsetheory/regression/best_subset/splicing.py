@@ -49,7 +49,7 @@ class SplicingPath:
         ``n log(RSS / n)`` plus the cost of the features; the chosen size is the smallest minimiser.
     supports : tuple of ndarray of int
         Selected features, sorted.
-    n_iters : ndarray of int, shape (n_sizes,)
+    n_iter : ndarray of int, shape (n_sizes,)
         Products of the design with a vector at each size: exchanges made, and one more that found none.
     """
 
@@ -57,7 +57,7 @@ class SplicingPath:
     losses: Float64Array
     criteria: Float64Array
     supports: tuple[IndexArray, ...]
-    n_iters: IndexArray
+    n_iter: IndexArray
 
 
 class SplicingRegressor(SparseLinearModel):
@@ -199,7 +199,7 @@ class SplicingRegressor(SparseLinearModel):
                 stacklevel=2,
             )
         self.n_nonzero_ = chosen
-        self.n_iter_ = int(self.path_.n_iters.sum())
+        self.n_iter_ = int(self.path_.n_iter.sum())
         self._set_coefficients(data, subsets.coefficients(models[chosen].fit))
         rules = (Size(size if self.n_nonzero is not None else chosen, floor), Exchanges(self.max_exchange, self.tol))
         self.certificate_ = SupportCertificate.of(data, self, rules=rules, converged=models[chosen].converged)

@@ -87,7 +87,7 @@ class _PenalisedModel(SparseLinearModel):
         coef, intercept = path.coefs[:, index], float(path.intercepts[index])
         self.coef_, self.intercept_ = coef, intercept
         self.support_ = np.flatnonzero(coef)
-        self.n_iter_ = int(path.n_iters[index])
+        self.n_iter_ = int(path.n_iter[index])
         alpha = float(path.alphas[index])
         strengths = alpha * check_weights(self.weights, coef.size)
         strengths[data.free] = 0.0
@@ -96,12 +96,12 @@ class _PenalisedModel(SparseLinearModel):
             strengths,
             coef.copy(),
             intercept,
-            bound=path.tolerance,
+            bound=path.gap_bound,
             tol=float(self.tol),
             fit_intercept=bool(self.fit_intercept),
         ).on(X, y, data)
         self.dual_gap_ = float(self.certificate_.measured or 0.0)
-        warn_if_rounding_spoils(self.certificate_, converged=path.gaps[index] <= path.tolerance)
+        warn_if_rounding_spoils(self.certificate_, converged=path.gaps[index] <= path.gap_bound)
         return self
 
 

@@ -58,9 +58,9 @@ class RegularizationPath:
         Loss plus penalty.
     gaps : ndarray of shape (n_alphas,)
         Duality gaps for convex penalties, else the largest violations of the optimality conditions.
-    tolerance : float
+    gap_bound : float
         What each gap had to reach.
-    n_iters : ndarray of int, shape (n_alphas,)
+    n_iter : ndarray of int, shape (n_alphas,)
         Working sets tried for each alpha.
     n_screened : ndarray of int, shape (n_alphas,)
         Features proved to be zero at the minimum, for each alpha (convex penalties).
@@ -71,8 +71,8 @@ class RegularizationPath:
     intercepts: Float64Array
     objectives: Float64Array
     gaps: Float64Array
-    tolerance: float
-    n_iters: IndexArray
+    gap_bound: float
+    n_iter: IndexArray
     n_screened: IndexArray
 
     def predict(self, X: Any) -> AnyArray:
@@ -221,7 +221,7 @@ def lasso_path(
     >>> path = lasso_path(X, X[:, 3] - X[:, 7], n_alphas=10, min_ratio=0.1)
     >>> np.flatnonzero(path.coefs[:, -1]).tolist()
     [3, 7]
-    >>> bool(np.all(path.gaps <= path.tolerance))
+    >>> bool(np.all(path.gaps <= path.gap_bound))
     True
     """
     refuse_half(X)

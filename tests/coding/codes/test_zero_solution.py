@@ -88,6 +88,13 @@ def test_hard_thresholds_depend_on_the_step_and_others_do_not():
     assert alpha_max(X, A.T, L0) == pytest.approx(alpha_max(X, A.T, L0, 1.0), rel=1e-12)
 
 
+def test_a_name_stands_for_its_class():
+    X, D = np.array([[3.0, -1.0]]), np.eye(2)
+    assert alpha_max(X, D, "l1") == alpha_max(X, D, L1)
+    assert alpha_max(X, D, "mcp", 1.0, gamma=0.3) == alpha_max(X, D, MCP, 1.0, gamma=0.3)
+    assert alpha_max(-X, D, "l0", positive=True) == alpha_max(-X, D, L0, positive=True)
+
+
 def test_scales_far_from_one():
     X, A = np.array([[3.0, 4.0]]), np.eye(2)
     for scale in (1e-150, 1e150):
@@ -108,14 +115,14 @@ def test_nothing_to_keep():
 @refuses(
     [
         *BAD_ARRAYS,
-        ({"penalty_cls": "l1"}, TypeError, "penalty_cls must be a class of penalties; got 'l1'"),
-        ({"penalty_cls": L1(1.0)}, TypeError, "penalty_cls must be a class of penalties"),
-        ({"penalty_cls": Lq}, TypeError, "q"),
-        ({"penalty_cls": Lq, "q": 2.0}, ValueError, r"q must be a number in \(0, 1\); got 2"),
-        ({"penalty_cls": CEL0, "norms": [1.0]}, ValueError, "penalty must have one number per atom, 5; it has 1"),
+        ({"penalty": "l3"}, ValueError, "penalty must be one of .*; got 'l3'"),
+        ({"penalty": L1(1.0)}, TypeError, "penalty must be a class of penalties or the name of one"),
+        ({"penalty": Lq}, TypeError, "q"),
+        ({"penalty": Lq, "q": 2.0}, ValueError, r"q must be a number in \(0, 1\); got 2"),
+        ({"penalty": CEL0, "norms": [1.0]}, ValueError, "penalty must have one number per atom, 5; it has 1"),
         ({"step": 0.0}, ValueError, "step must be a finite positive number; got 0.0"),
     ]
 )
 def test_bad_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
-        alpha_max(**(good_arguments(penalty_cls=L1) | arguments))
+        alpha_max(**(good_arguments(penalty=L1) | arguments))

@@ -249,7 +249,7 @@ def test_progress_is_shown_on_request(capsys):
     arguments = {"methods": {"zero": zero}, "designs": ["gaussian"], "modes": ["min"], "n_repetitions": 2} | SMALL
     benchmark_recovery(**arguments)
     assert capsys.readouterr().out == ""
-    benchmark_recovery(**arguments, progress=True)
+    benchmark_recovery(**arguments, verbose=True)
     assert "recovery" in capsys.readouterr().out
 
 

@@ -27,7 +27,7 @@ class LinearCertificate(Certificate):
         Prior variances; zero where pruned.
     noise_variance : float
         Variance of the noise.
-    noise_learned : bool
+    learn_noise : bool
         Whether it was learned.
     tol : float
         Tolerance of the solver, which is the bound.
@@ -46,7 +46,7 @@ class LinearCertificate(Certificate):
 
     variances: Float64Array = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
-    noise_learned: bool = field(kw_only=True)
+    learn_noise: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
     converged: bool = field(kw_only=True)
     coef: InexactArray = field(kw_only=True, repr=False)

@@ -35,7 +35,7 @@ class KroneckerSBLCertificate(Certificate):
         Factors of the prior variances on all columns; zero where pruned.
     noise_variance : float
         Variance of the noise.
-    noise_learned : bool
+    learn_noise : bool
         Whether it was learned.
     tol : float
         Tolerance of the solver, which is the bound.
@@ -56,12 +56,12 @@ class KroneckerSBLCertificate(Certificate):
     """
 
     TERMS: ClassVar[tuple[str, ...]] = (
-        "tol", "converged", "noise_learned", "noise_variance", "held", "covered",
+        "tol", "converged", "learn_noise", "noise_variance", "held", "covered",
     )  # fmt: skip
 
     variances: list[Float64Array] = field(kw_only=True, repr=False)
     noise_variance: float = field(kw_only=True)
-    noise_learned: bool = field(kw_only=True)
+    learn_noise: bool = field(kw_only=True)
     tol: float = field(kw_only=True)
     converged: bool = field(kw_only=True)
     coef: InexactArray = field(kw_only=True, repr=False)
@@ -173,7 +173,7 @@ class KroneckerSBLCertificate(Certificate):
             faults.append("the data ask for a variance that was pruned")
         if not self._is_mean(frame, unit):
             faults.append("the coefficients are not the posterior mean")
-        if self.noise_learned:
+        if self.learn_noise:
             slope = frame.noise_slope()
             at_floor = frame.noise <= NOISE_FLOOR * (1.0 + 1e-9)
             largest = max(largest, -slope if at_floor else abs(slope))

@@ -40,7 +40,7 @@ class PatternCoupledSBLCertificate(LinearCertificate):
 
     Attributes
     ----------
-    variances, noise_variance, noise_learned, tol, converged, coef, intercept, fit_intercept
+    variances, noise_variance, learn_noise, tol, converged, coef, intercept, fit_intercept
         The point, and how it was found: prior variances, that of the noise and whether it was learned, tolerance of the
         solver and whether it was reached, and what the model predicts with.
     shape, rate, coupling : float
@@ -48,7 +48,7 @@ class PatternCoupledSBLCertificate(LinearCertificate):
     """
 
     TERMS: ClassVar[tuple[str, ...]] = (
-        "tol", "converged", "noise_learned", "noise_variance", "fit_intercept", "shape", "rate", "coupling",
+        "tol", "converged", "learn_noise", "noise_variance", "fit_intercept", "shape", "rate", "coupling",
     )  # fmt: skip
 
     EXCEEDED: ClassVar[str] = "one more update moves by more than the bound"
@@ -78,7 +78,7 @@ class PatternCoupledSBLCertificate(LinearCertificate):
         mean, energy, fits = self._moments(frame, matrices, variances, unit)
         after = self._variances(energy * norm**2) / norm**2
         next_noise = noise
-        if self.noise_learned:
+        if self.learn_noise:
             next_noise = max(noise * (1.0 - frame.noise_slope() / n_rows), NOISE_FLOOR)
         later = Whitening.of(matrices, Y / unit, after, next_noise, n_rows)
         moved = mean_change(mean, self._moments(later, matrices, after, unit)[0])

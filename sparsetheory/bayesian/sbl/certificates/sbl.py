@@ -27,7 +27,7 @@ class SBLCertificate(LinearCertificate):
 
     Attributes
     ----------
-    variances, noise_variance, noise_learned, tol, converged, coef, intercept, fit_intercept
+    variances, noise_variance, learn_noise, tol, converged, coef, intercept, fit_intercept
         The point, and how it was found: prior variances, that of the noise and whether it was learned, tolerance of the
         solver and whether it was reached, and what the model predicts with.
     held : ndarray of bool, shape (N,)
@@ -35,7 +35,7 @@ class SBLCertificate(LinearCertificate):
     """
 
     TERMS: ClassVar[tuple[str, ...]] = (
-        "tol", "converged", "noise_learned", "noise_variance", "fit_intercept", "held",
+        "tol", "converged", "learn_noise", "noise_variance", "fit_intercept", "held",
     )  # fmt: skip
 
     EXCEEDED: ClassVar[str] = "a derivative exceeds the bound"
@@ -72,7 +72,7 @@ class SBLCertificate(LinearCertificate):
                 faults.append("the data ask for a variance that was pruned")
             if not is_posterior_mean(self.coef[columns], A, gamma, S, unit, frame):
                 faults.append("the coefficients are not the posterior mean")
-        if self.noise_learned:
+        if self.learn_noise:
             slope = frame.noise_slope()
             at_floor = frame.noise <= NOISE_FLOOR * (1.0 + 1e-9)
             largest = max(largest, -slope if at_floor else abs(slope))
