@@ -90,7 +90,7 @@ class KroneckerModel(SBLEstimator):
             noise_variance=self.noise_variance_,
             learn_noise=known_noise(self.noise_variance) is None,
             coef=self.coef_,
-            held=np.concatenate(init) == 0,
+            fixed_zeros=np.concatenate(init) == 0,
             **details,
         )
         return self

@@ -256,7 +256,7 @@ class SBL(LinearSBL):
             coef=self.coef_,
             intercept=self.intercept_,
             fit_intercept=bool(self.fit_intercept),
-            held=init == 0,
+            fixed_zeros=init == 0,
         )
 
 

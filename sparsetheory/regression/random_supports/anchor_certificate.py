@@ -106,7 +106,7 @@ class AnchorCertificate(Certificate):
             return replace(self, measured=float("nan"), status=Status.INVALID, reason="the bound is no fraction")
         count = _draws(self.bound) if n_supports is None else Integer(1, 10_000_000).check("n_supports", n_supports)
         repeats = self.n_supports if n_repeats is None else COUNT.check("n_repeats", n_repeats)
-        columns = Columns(check_columns(X), self.anchors.always)
+        columns = Columns(check_columns(X), self.anchors.fixed_basis)
         _require_anchors(columns, self.anchors)
         plain = PlainCompatibilities(columns, self.anchors.indices)
         fresh = plain.of(_draw(columns, self.anchors, self.n_nonzero, count, rng))
@@ -161,7 +161,7 @@ def _require_anchors(columns: Columns, anchors: Anchors) -> None:
 
 
 def _draw(columns: Columns, anchors: Anchors, n_nonzero: int, count: int, rng: np.random.Generator) -> IndexArray:
-    return SupportDistribution(columns.usable(), anchors.prior, n_nonzero, rng).supports(count)
+    return SupportDistribution(columns.usable(), anchors.support_prior, n_nonzero, rng).supports(count)
 
 
 def certify_anchors(
@@ -212,7 +212,7 @@ def certify_anchors(
     (True, True)
     """
     Instance(Anchors, "those of select_anchors").check("anchors", anchors)
-    columns = Columns(check_columns(X), anchors.always)
+    columns = Columns(check_columns(X), anchors.fixed_basis)
     n_nonzero = check_sparsity("n_nonzero", n_nonzero, columns.n_samples, columns.n_features)
     count = Integer(1, 10_000_000).check("n_supports", n_supports)
     FRACTION.check("confidence", confidence)

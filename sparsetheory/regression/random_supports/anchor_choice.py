@@ -46,9 +46,9 @@ class Anchors:
         Columns that are not zero (and, with a prior, not excluded); supports and anchors are drawn among them.
     n_passes : int
         Supports in a row that passed with the anchors as they are.
-    prior : ndarray of shape (n_features,), optional
+    support_prior : ndarray of shape (n_features,), optional
         Relative probabilities of features in a support, where not uniform.
-    always : ndarray of shape (n_samples, n_always), optional
+    fixed_basis : ndarray of shape (n_samples, n_fixed), optional
         Orthonormal basis of what is in every model, projected out of supports and anchors alike.
     n_nonzero, max_compatibility : int, float, optional
         Size of the supports and bound on their compatibility, for which the anchors were chosen.
@@ -65,8 +65,8 @@ class Anchors:
     n_ill_conditioned: int = 0
     n_usable: int = 0
     n_passes: int = 0
-    prior: Float64Array | None = None
-    always: Float64Array | None = None
+    support_prior: Float64Array | None = None
+    fixed_basis: Float64Array | None = None
     n_nonzero: int | None = None
     max_compatibility: float | None = None
 
@@ -117,8 +117,8 @@ def find_anchors(
     return replace(
         found,
         n_usable=distribution.columns.size,
-        prior=distribution.prior,
-        always=columns.basis,
+        support_prior=distribution.prior,
+        fixed_basis=columns.basis,
         n_nonzero=n_nonzero,
         max_compatibility=allowed,
     )

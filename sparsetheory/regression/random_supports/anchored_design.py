@@ -147,14 +147,14 @@ def draw_anchors(
     basis = data.columns.basis
     always = np.empty((data.n_samples, 0)) if basis is None else basis
     allowed = 2.0 * n_nonzero if max_compatibility is None else max_compatibility
-    serves = data.roots is None and _same(given.always, basis) and given.serves(n_nonzero, allowed)
+    serves = data.roots is None and _same(given.fixed_basis, basis) and given.serves(n_nonzero, allowed)
     # Without distances to its columns, nothing says of which design they are.
     serves = serves and given.weights.size > 0
     return replace(
         given,
         Q=extend_basis(always, data.columns.raw(given.indices), _RTOL)[0],
         certified=given.certified and serves,
-        always=basis,
+        fixed_basis=basis,
     )
 
 

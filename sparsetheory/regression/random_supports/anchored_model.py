@@ -76,7 +76,7 @@ class AnchoredModel(SparseLinearModel):
             max_compatibility=self._compatibility,
             noise_std=noise_std if several else float(noise_std[0]),
             alpha=alpha if several else float(alpha[0]),
-            rank=problem.rank,
+            anchor_rank=problem.rank,
             coef=self.coef_,
             intercept=self.intercept_,
             tol=float(self.tol),

@@ -57,20 +57,20 @@ class PredictionCertificate(Certificate):
         Standard deviation of the noise (of rows of mean weight) and strength of the l1 norm.
     gap, signal_size : float, or ndarray of shape (n_targets,)
         The promised duality gap, `tol` (and rounding) times the loss at zero, and an upper bound on B.
-    inside : float, or ndarray of shape (n_targets,)
+    anchor_residual : float, or ndarray of shape (n_targets,)
         What rounding may leave of the residual in the span of the anchors, in root mean square.
-    rank : int
+    anchor_rank : int
         Dimension of the anchors' span, with what is in every model.
     shape : tuple of int
         Rows and columns.
-    applies : bool
+    covered : bool
         Whether the theorem covers the fit.
     coef, intercept, forced, fit_intercept, tol
         The model, what is always in it, and the solver's tolerance.
     """
 
     TERMS: ClassVar[tuple[str, ...]] = (
-        "n_nonzero", "max_compatibility", "noise_std", "alpha", "tol", "applies", "fit_intercept",
+        "n_nonzero", "max_compatibility", "noise_std", "alpha", "tol", "covered", "fit_intercept",
     )  # fmt: skip
 
     anchors: Anchors = field(kw_only=True, repr=False)
@@ -80,10 +80,10 @@ class PredictionCertificate(Certificate):
     alpha: Any = field(kw_only=True)
     gap: Any = field(kw_only=True)
     signal_size: Any = field(kw_only=True)
-    inside: Any = field(kw_only=True)
-    rank: int = field(kw_only=True)
+    anchor_residual: Any = field(kw_only=True)
+    anchor_rank: int = field(kw_only=True)
     shape: tuple[int, int] = field(kw_only=True)
-    applies: bool = field(kw_only=True)
+    covered: bool = field(kw_only=True)
     coef: FloatArray = field(kw_only=True, repr=False)
     intercept: Any = field(kw_only=True)
     forced: IndexArray = field(kw_only=True, repr=False)
@@ -101,11 +101,11 @@ class PredictionCertificate(Certificate):
             reason=exempt,
             gap=float("nan"),
             signal_size=float("nan"),
-            inside=float("nan"),
+            anchor_residual=float("nan"),
             shape=(data.n_samples, data.n_features),
             forced=data.free,
             fit_intercept=data.fit_intercept,
-            applies=not exempt,
+            covered=not exempt,
             **facts,
         )
         if exempt:
@@ -148,24 +148,24 @@ class PredictionCertificate(Certificate):
         """
         size = self.signal_size if signal_size is None else NONNEGATIVE.check("signal_size", signal_size)
         NONNEGATIVE.check("deviation", deviation)
-        if not self.applies:
+        if not self.covered:
             return np.full(np.shape(self.noise_std), np.nan) if np.ndim(self.noise_std) else float("nan")
-        return self._error(self.gap, self.inside, size, deviation)
+        return self._error(self.gap, self.anchor_residual, size, deviation)
 
-    def _error(self, gap: Any, inside: Any, size: Any, deviation: float = 3.0) -> Any:
+    def _error(self, gap: Any, anchor_residual: Any, size: Any, deviation: float = 3.0) -> Any:
         n_samples, n_features = self.shape
         # The noise in the span of the anchors alone, for noise of standard deviation 1.
         unit = prediction_bound(
             n_samples=n_samples,
             n_features=n_features,
-            n_anchors=self.rank,
+            n_anchors=self.anchor_rank,
             max_compatibility=0.0,
             signal_size=0.0,
             noise_std=1.0,
             delta=_EXCEEDED,
             deviation=deviation,
         )
-        found = (np.sqrt(unit) * self.noise_std + inside) ** 2 + (
+        found = (np.sqrt(unit) * self.noise_std + anchor_residual) ** 2 + (
             np.sqrt(2 * np.multiply(self.alpha, self.max_compatibility) * size) + np.sqrt(2 * np.asarray(gap))
         ) ** 2
         return float(found) if np.ndim(found) == 0 else found
@@ -209,7 +209,7 @@ class PredictionCertificate(Certificate):
         """
         rng, count = generator(random_state), Integer(1, 10_000_000).check("n_supports", n_supports)
         data = checked_data(self, X, y, sample_weight)
-        if not self.applies:
+        if not self.covered:
             return self.unless_misstated()
         if data.n_samples != self.shape[0]:
             return self._invalid(f"the fit had {self.shape[0]} rows; got {data.n_samples}")
@@ -220,7 +220,7 @@ class PredictionCertificate(Certificate):
             self.alpha,
             self.gap,
             self.signal_size,
-            self.inside,
+            self.anchor_residual,
             self.max_compatibility,
         )
         if not all(np.all(np.isfinite(part)) for part in numbers):
@@ -246,7 +246,7 @@ class PredictionCertificate(Certificate):
         n = self.shape[0]
         return {
             "gap": np.array([(self.tol + n * float(np.finfo(np.float64).eps)) * e.energy for e in evidence]),
-            "inside": np.array([e.rounding + single * e.terms for e in evidence]),
+            "anchor_residual": np.array([e.rounding + single * e.terms for e in evidence]),
             "signal_size": np.array([e.signal for e in evidence])
             + np.atleast_1d(self.noise_std) * (1 + np.sqrt(2 * 3.0 / n)),
         }
@@ -254,11 +254,11 @@ class PredictionCertificate(Certificate):
     def _judged(
         self, design: PlainAnchored, fits: list[PlainSupport], evidence: list[AnchoredEvidence], reason: str
     ) -> "PredictionCertificate":
-        gaps, insides = np.array([e.gap for e in evidence]), np.array([e.inside for e in evidence])
-        measured = float(np.max(self._error(gaps, insides, self.signal_size)))
+        gaps, residuals = np.array([e.gap for e in evidence]), np.array([e.anchor_residual for e in evidence])
+        measured = float(np.max(self._error(gaps, residuals, self.signal_size)))
         if not np.all(gaps <= np.atleast_1d(self.gap) * (1 + _SAME)):
             reason = "the coefficients are not within tol of the minimum"
-        elif not np.all(insides <= np.atleast_1d(self.inside) * (1 + _SAME)):
+        elif not np.all(residuals <= np.atleast_1d(self.anchor_residual) * (1 + _SAME)):
             reason = "what is always in the model and the anchors is not fitted by least squares"
         noises = np.broadcast_to(self.noise_std, len(fits))
         if not reason and any(
@@ -281,8 +281,11 @@ class PredictionCertificate(Certificate):
             < universal_alpha(1.0, n_samples, n_features, _EXCEEDED) * np.asarray(self.noise_std) * (1 - _SAME)
         ):
             return "the strength of the l1 norm is below the universal one"
-        if self.rank != design.basis.shape[1]:
-            return f"anchors and what is always in the model have {design.basis.shape[1]} dimensions, not {self.rank}"
+        if self.anchor_rank != design.basis.shape[1]:
+            return (
+                f"anchors and what is always in the model have {design.basis.shape[1]} dimensions, "
+                f"not {self.anchor_rank}"
+            )
         return ""
 
     def _misplaced(self, data: LeastSquaresData, design: PlainAnchored, count: int, rng: np.random.Generator) -> str:
@@ -293,7 +296,7 @@ class PredictionCertificate(Certificate):
         plain = PlainCompatibilities(data.columns, anchors.indices)
         if not design.agrees(anchors.weights) or not plain.spanned_by(anchors.Q):
             return "the anchors are not of this design"
-        distribution = SupportDistribution(data.columns.usable(), anchors.prior, self.n_nonzero, rng)
+        distribution = SupportDistribution(data.columns.usable(), anchors.support_prior, self.n_nonzero, rng)
         failures = sum(
             compatibility.exceeds(self.max_compatibility) for compatibility in plain.of(distribution.supports(count))
         )

@@ -55,7 +55,7 @@ def support_compatibility(
     support : array-like of int, shape (n_nonzero,)
         Support S: distinct columns.
     anchors : Anchors
-        Only the distances :math:`D_T` count, its `weights`, and `always` where it is set.
+        Only the distances :math:`D_T` count, its `weights`, and `fixed_basis` where it is set.
     exact : bool
         Maximise over all sign vectors (k at most 14), else return the sum of ratios, which is never smaller.
 
@@ -93,7 +93,7 @@ def support_compatibility(
     if not hasattr(anchors, "weights"):
         raise TypeError(f"anchors must be those of select_anchors, with weights; got {anchors!r}")
     FLAG.require(exact=exact)
-    columns = Columns(check_columns(X), getattr(anchors, "always", None))
+    columns = Columns(check_columns(X), getattr(anchors, "fixed_basis", None))
     support = _check_support(support, columns.n_features)
     weights = np.asarray(anchors.weights)
     if weights.shape != (columns.n_features,):

@@ -30,18 +30,18 @@ class AnchoredEvidence:
         Half the mean square of what the anchors leave of the response: the loss at zero.
     gap : float
         Duality gap of the coefficients.
-    inside : float
+    anchor_residual : float
         Root mean square of the residual's part in the span of the anchors; zero but for rounding.
     terms, rounding : float
         Root mean squares of the response and of all terms of the model about their means, added up; and what rounding
-        may make of `inside` in double precision.
+        may make of `anchor_residual` in double precision.
     signal : float
         Root mean square of the response without what is in every model.
     """
 
     energy: float
     gap: float
-    inside: float
+    anchor_residual: float
     terms: float
     rounding: float
     signal: float
@@ -59,7 +59,7 @@ class PlainAnchored:
 
     Attributes
     ----------
-    always : ndarray of shape (n_samples, n_always)
+    fixed_basis : ndarray of shape (n_samples, n_fixed)
         Orthonormal basis of the constant and the forced features.
     basis : ndarray of shape (n_samples, rank)
         The same with the anchors.
@@ -78,8 +78,8 @@ class PlainAnchored:
         if data.fit_intercept:
             rows = np.ones(self.n_samples) if data.roots is None else data.roots
             fixed = np.column_stack([rows, fixed])
-        self.always, first = _extended(np.empty((self.n_samples, 0)), fixed)
-        self.basis, second = _extended(self.always, dense(self.X, anchors))
+        self.fixed_basis, first = _extended(np.empty((self.n_samples, 0)), fixed)
+        self.basis, second = _extended(self.fixed_basis, dense(self.X, anchors))
         self.closest = min(first, second)
         self.lengths, self.distances = np.zeros(self.n_features), np.zeros(self.n_features)
         for places, columns in dense_blocks(self.X):
@@ -91,7 +91,7 @@ class PlainAnchored:
     def _lengths(self, columns: Float64Array) -> Float64Array:
         """Return norms of columns, about their means where there is a constant; zero where that is rounding."""
         raw = np.linalg.norm(columns, axis=0)
-        left = np.linalg.norm(_outside(self.always[:, : int(self.data.fit_intercept)], columns), axis=0)
+        left = np.linalg.norm(_outside(self.fixed_basis[:, : int(self.data.fit_intercept)], columns), axis=0)
         return np.where(left > 4 * _EPS * raw, left, 0.0)
 
     @property
@@ -120,7 +120,7 @@ class PlainAnchored:
         point = left * (float(np.clip(best, -1 / ratio, 1 / ratio)) if ratio > 0 else best)
         primal = 0.5 * square / n + alpha * float(self.weights @ np.abs(fit.coef))
         dual = 0.5 * float(target @ target - (target - point) @ (target - point)) / n
-        outer = _outside(self.always, fit.y)
+        outer = _outside(self.fixed_basis, fit.y)
         return AnchoredEvidence(
             0.5 * float(target @ target) / n,
             max(primal - dual, 0.0),

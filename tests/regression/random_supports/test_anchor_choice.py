@@ -95,7 +95,7 @@ def test_what_is_always_in_the_model():
     anchors = find_anchors(Columns(X, ones), n_nonzero=K, random_state=0)
     centred = find_anchors(Columns(X - X.mean(axis=0)), n_nonzero=K, random_state=0)
     np.testing.assert_array_equal(anchors.indices, centred.indices)
-    assert anchors.always is not None
+    assert anchors.fixed_basis is not None
     assert anchors.weights.size == 0
     np.testing.assert_allclose(anchors.Q @ (anchors.Q.T @ ones), ones)
     assert anchors.Q.shape[1] == 1 + anchors.indices.size
@@ -122,7 +122,7 @@ def test_support_prior():
         np.mean(many_compatibilities(X, supports, all_distances(X, a.indices)) > 2 * K) for a in (blind, informed)
     ]
     assert shares[1] < 0.1 < shares[0]
-    np.testing.assert_allclose(informed.prior * prior.max(), prior)
+    np.testing.assert_allclose(informed.support_prior * prior.max(), prior)
 
 
 def test_random_anchors_follow_the_prior():

@@ -54,8 +54,8 @@ def test_facts_about_the_search():
     assert anchors.n_tests >= anchors.n_passes + anchors.n_failures
     assert 0.04 < anchors.delta_implied <= anchors.delta == 0.05
     assert anchors.n_usable == D
-    assert anchors.prior is None
-    assert anchors.always is None
+    assert anchors.support_prior is None
+    assert anchors.fixed_basis is None
     np.testing.assert_allclose(anchors.weights, all_distances(X, anchors.indices), rtol=1e-8, atol=1e-14)
     assert np.all(anchors.weights[anchors.indices] == 0)
     np.testing.assert_allclose(anchors.Q.T @ anchors.Q, np.eye(anchors.indices.size), atol=1e-13)

@@ -62,11 +62,11 @@ def test_the_bound_is_that_of_the_theorem(fitted):
     loss = 0.5 * np.mean((target - basis @ (basis.T @ target)) ** 2)
     size = np.sqrt(np.mean(target**2)) + SIGMA * (1 + np.sqrt(6 / N))
     level = theory.universal_alpha(SIGMA, N, D, 0.1)
-    assert certificate.rank == basis.shape[1]
+    assert certificate.anchor_rank == basis.shape[1]
     assert certificate.gap == pytest.approx(1e-6 * loss, rel=1e-6)
     assert certificate.signal_size == pytest.approx(size)
     assert certificate.alpha == pytest.approx(level)
-    noise = SIGMA**2 / N * (certificate.rank + 2 * np.sqrt(3 * certificate.rank) + 6)
+    noise = SIGMA**2 / N * (certificate.anchor_rank + 2 * np.sqrt(3 * certificate.anchor_rank) + 6)
     expected = noise + (np.sqrt(2 * level * 2 * K * size) + np.sqrt(2e-6 * loss)) ** 2
     assert certificate.bound == pytest.approx(expected, rel=1e-6)
     assert certificate.error_bound(2.0, deviation=5.0) > certificate.error_bound(2.0) > certificate.error_bound(1.0)
@@ -102,8 +102,8 @@ CORRUPTIONS = {
     "alpha": lambda c: {"alpha": 2 * c.alpha},
     "gap": lambda c: {"gap": 2 * c.gap},
     "signal size": lambda c: {"signal_size": c.signal_size / 2},
-    "rounding": lambda c: {"inside": 2 * c.inside},
-    "rank": lambda c: {"rank": c.rank - 1},
+    "rounding": lambda c: {"anchor_residual": 2 * c.anchor_residual},
+    "rank": lambda c: {"anchor_rank": c.anchor_rank - 1},
     "compatibility": lambda c: {"max_compatibility": c.max_compatibility / 2},
     "k": lambda c: {"n_nonzero": c.n_nonzero + 1},
     "tolerance": lambda c: {"tol": 2 * c.tol},
@@ -128,7 +128,7 @@ CONSISTENT = {
     ),
     "larger k": (lambda c: {"n_nonzero": c.n_nonzero + 1}, "not certified for such supports"),
     "uncertified": (lambda c: {"anchors": replace(c.anchors, certified=False)}, "not certified for such supports"),
-    "rank": (lambda c: {"rank": c.rank - 1}, "dimensions, not"),
+    "rank": (lambda c: {"anchor_rank": c.anchor_rank - 1}, "dimensions, not"),
     "weights": (lambda c: {"anchors": replace(c.anchors, weights=c.anchors.weights[::-1])}, "not of this design"),
     "basis": (lambda c: {"anchors": replace(c.anchors, Q=c.anchors.Q[::-1])}, "not of this design"),
 }
@@ -188,7 +188,7 @@ def test_the_tolerance_decides(fitted):
     X, y, certificate = fitted
     j = certificate.anchors.indices[0]
     column = X[:, j] - X[:, j].mean()
-    step = certificate.inside * np.sqrt(N) / np.linalg.norm(column)
+    step = certificate.anchor_residual * np.sqrt(N) / np.linalg.norm(column)
     for share, valid in ((0.5, True), (2.0, False)):
         moved = replace(
             certificate,
@@ -215,7 +215,7 @@ def test_the_gap_decides():
     assert gap > 1e-5 * energy
     for share, valid in ((0.9, False), (1.01, True)):
         looser = replace(certificate, coef=other.coef_, intercept=other.intercept_, tol=share * gap / energy)
-        looser = replace(looser, inside=other.certificate_.inside)
+        looser = replace(looser, anchor_residual=other.certificate_.anchor_residual)
         looser = replace(looser, gap=share * gap + N * np.finfo(float).eps * energy)
         looser = replace(looser, bound=looser.error_bound())
         assert looser.stated().check(X, y).valid == valid
@@ -248,7 +248,7 @@ def test_rounding_of_anchors_follows_from_sizes(fitted):
     terms = np.linalg.norm(y) + np.linalg.norm(X - X.mean(axis=0), axis=0) @ coef
     sizes = np.linalg.norm(y) + np.linalg.norm(X, axis=0) @ coef + abs(certificate.intercept) * np.sqrt(N)
     expected = (1e-11 + N * eps) * terms + (np.count_nonzero(coef) + 2) * eps * sizes
-    assert certificate.inside == pytest.approx(expected / np.sqrt(N), rel=1e-9)
+    assert certificate.anchor_residual == pytest.approx(expected / np.sqrt(N), rel=1e-9)
 
 
 def test_check_takes_what_fit_takes(fitted):

@@ -156,7 +156,7 @@ def test_given_anchors_are_checked_beside_what_is_always_in_the_model():
     # All columns are nearly constant: once a constant is fitted there is nothing hard about them.
     X = 1e4 + np.random.default_rng(0).standard_normal((N, 40))
     model = RandomSupportRegressor(K, anchors=[], noise_std=SIGMA).fit(X, X[:, 0])
-    np.testing.assert_allclose(np.abs(model.anchors_.always), np.sqrt(1 / N))
+    np.testing.assert_allclose(np.abs(model.anchors_.fixed_basis), np.sqrt(1 / N))
     assert certify_anchors(X, n_nonzero=K, anchors=model.anchors_).measured < 0.05
     without = RandomSupportRegressor(K, anchors=[], noise_std=SIGMA, fit_intercept=False).fit(X, X[:, 0])
     assert certify_anchors(X, n_nonzero=K, anchors=without.anchors_).measured > 0.9

@@ -43,8 +43,8 @@ class KroneckerSBLCertificate(Certificate):
         Whether the solver reached it.
     coef : ndarray of shape (N,) or (N, n_snapshots)
         What the model predicts with.
-    held : ndarray of bool, shape (sum of N_i,)
-        Entries that the user held at zero, mode after mode.
+    fixed_zeros : ndarray of bool, shape (sum of N_i,)
+        Entries that the user fixed at zero, mode after mode.
     couplings : list of (None or ndarray of shape (N_k, n_latents)), optional
         Where factors are ``couplings[k] @ latents[k]``, what they are made of: derivatives are then by the logarithms
         of the latents.
@@ -56,7 +56,7 @@ class KroneckerSBLCertificate(Certificate):
     """
 
     TERMS: ClassVar[tuple[str, ...]] = (
-        "tol", "converged", "learn_noise", "noise_variance", "held", "covered",
+        "tol", "converged", "learn_noise", "noise_variance", "fixed_zeros", "covered",
     )  # fmt: skip
 
     variances: list[Float64Array] = field(kw_only=True, repr=False)
@@ -65,7 +65,7 @@ class KroneckerSBLCertificate(Certificate):
     tol: float = field(kw_only=True)
     converged: bool = field(kw_only=True)
     coef: InexactArray = field(kw_only=True, repr=False)
-    held: BoolArray = field(kw_only=True, repr=False)
+    fixed_zeros: BoolArray = field(kw_only=True, repr=False)
     couplings: list[Float64Array | None] | None = field(kw_only=True, default=None, repr=False)
     latents: list[Float64Array] | None = field(kw_only=True, default=None, repr=False)
     covered: bool = field(kw_only=True, default=True)
@@ -181,7 +181,7 @@ class KroneckerSBLCertificate(Certificate):
 
     @property
     def _held(self) -> list[BoolArray]:
-        return np.split(self.held, np.cumsum([g.size for g in self.variances])[:-1])
+        return np.split(self.fixed_zeros, np.cumsum([g.size for g in self.variances])[:-1])
 
     def _free(self, k: int) -> BoolArray:
         """Return which columns of a mode the user did not hold at zero."""

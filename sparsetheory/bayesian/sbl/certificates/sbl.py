@@ -30,17 +30,17 @@ class SBLCertificate(LinearCertificate):
     variances, noise_variance, learn_noise, tol, converged, coef, intercept, fit_intercept
         The point, and how it was found: prior variances, that of the noise and whether it was learned, tolerance of the
         solver and whether it was reached, and what the model predicts with.
-    held : ndarray of bool, shape (N,)
-        Variances that the user held at zero.
+    fixed_zeros : ndarray of bool, shape (N,)
+        Variances that the user fixed at zero.
     """
 
     TERMS: ClassVar[tuple[str, ...]] = (
-        "tol", "converged", "learn_noise", "noise_variance", "fit_intercept", "held",
+        "tol", "converged", "learn_noise", "noise_variance", "fit_intercept", "fixed_zeros",
     )  # fmt: skip
 
     EXCEEDED: ClassVar[str] = "a derivative exceeds the bound"
 
-    held: BoolArray = field(kw_only=True, repr=False)
+    fixed_zeros: BoolArray = field(kw_only=True, repr=False)
 
     def promise(self) -> str:
         """Return what is promised."""
@@ -50,7 +50,7 @@ class SBLCertificate(LinearCertificate):
         )
 
     def _sensible(self, data: LinearData) -> bool:
-        return self.variances.shape == self.held.shape and super()._sensible(data)
+        return self.variances.shape == self.fixed_zeros.shape and super()._sensible(data)
 
     def _measure(self, data: LinearData) -> tuple[float, float, list[str]]:
         """Return the largest derivative, how large rounding lets it be, and what else is wrong."""
@@ -67,7 +67,7 @@ class SBLCertificate(LinearCertificate):
             power = (np.abs(S) ** 2).mean(axis=-1)
             largest = max(largest, float(np.abs(gamma * (q - power)).max()))
             ratio = np.maximum(np.divide(power, q, out=np.ones_like(q), where=q > 0), 1.0)
-            gain = np.where((gamma > 0) | self.held[columns], 0.0, ratio - 1.0 - np.log(ratio))
+            gain = np.where((gamma > 0) | self.fixed_zeros[columns], 0.0, ratio - 1.0 - np.log(ratio))
             if gain.max() > penalty * (1.0 + 1e-6):
                 faults.append("the data ask for a variance that was pruned")
             if not is_posterior_mean(self.coef[columns], A, gamma, S, unit, frame):
@@ -79,6 +79,6 @@ class SBLCertificate(LinearCertificate):
         return largest / n_rows, self.bound + frame.rounding, list(dict.fromkeys(faults))
 
     def _n_free(self, matrices: list[InexactArray]) -> int:
-        """Return the number of columns that are not zero, and not held."""
+        """Return the number of columns that are not zero, and whose variances are not fixed at zero."""
         live = reduce(np.logical_and.outer, [np.any(A != 0, axis=0) for A in matrices])
-        return int(np.sum(live.reshape(-1) & ~self.held))
+        return int(np.sum(live.reshape(-1) & ~self.fixed_zeros))

@@ -122,7 +122,7 @@ def test_a_lost_column_is_noticed_unless_the_user_held_it():
     model = SBL("mm", noise_variance=0.0025, max_iter=999).fit(A, B)
     certificate = _without(model, 7)
     assert certificate.check(A, B).valid
-    free = replace(certificate, held=np.zeros(60, dtype=bool)).check(A, B)
+    free = replace(certificate, fixed_zeros=np.zeros(60, dtype=bool)).check(A, B)
     assert not free.valid
     assert "ask for a variance" in free.reason
 
@@ -227,7 +227,7 @@ def test_derivatives_are_those_of_the_cost():
         moved[k] *= np.exp(step)
         costs.append(dense_posterior(A, B, moved, 0.01).cost)
     slope = abs(costs[0] - costs[1]) / 2e-4 / 40
-    single = replace(model.certificate_, held=np.ones(60, dtype=bool)).check(A, B).measured
+    single = replace(model.certificate_, fixed_zeros=np.ones(60, dtype=bool)).check(A, B).measured
     assert single >= slope * (1 - 1e-3)
     dense = dense_posterior(A, B, gamma, 0.01)
     power = np.abs(dense.S[:, 0]) ** 2
