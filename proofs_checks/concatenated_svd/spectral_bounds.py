@@ -198,7 +198,7 @@ def _pinching(c: Concatenation) -> Measurement:
     Directions of different blocks are orthonormal, so the diagonal blocks of the compressed Gram matrix are a pinching
     of it, and pinching lowers sums of largest eigenvalues (Ky Fan).
     """
-    return Measurement(c.error, residual_bound(c.blocks, c.rank, in_span=True).hi, c.energy)
+    return Measurement(c.error, residual_bound(c.blocks, c.rank, count_in_span=True).hi, c.energy)
 
 
 pinching_error = Claim(
@@ -221,7 +221,7 @@ pinching_dominates = Claim(
     verdict=Always(ROUNDING),
     instances=concatenations,
     evaluate=lambda c: Measurement(
-        residual_bound(c.blocks, c.rank, in_span=True).hi, residual_bound(c.blocks, c.rank).hi, c.energy
+        residual_bound(c.blocks, c.rank, count_in_span=True).hi, residual_bound(c.blocks, c.rank).hi, c.energy
     ),
     near_miss=0.9,
 )

@@ -339,7 +339,7 @@ def _same_atoms(problem: Problem, normalised: bool = False) -> Measurement:
     Where two atoms correlate equally to rounding, either is right: the comparison ends there.
     """
     steps = min(problem.y.size, problem.G.size, 6)
-    atoms = kron_omp_batch(problem.dictionaries, problem.y, n_nonzero=steps).atoms
+    atoms = kron_omp_batch(problem.dictionaries, problem.y, n_nonzero=steps).support
     A, residual, chosen = problem.A, problem.y, []
     scale = np.linalg.norm(A, axis=0) if normalised else np.ones(A.shape[1])
     for atom in atoms:

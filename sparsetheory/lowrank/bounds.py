@@ -91,7 +91,7 @@ def weyl_bound(blocks: Sequence[Any], rank: int, subset: Sequence[int] | None = 
 
 
 def residual_bound(
-    blocks: Sequence[Any], rank: int, order: str | Sequence[int] = "given", *, in_span: bool = False
+    blocks: Sequence[Any], rank: int, order: str | Sequence[int] = "given", *, count_in_span: bool = False
 ) -> ErrorInterval:
     r"""Bound the error by what each block adds to the span of those before it.
 
@@ -106,7 +106,7 @@ def residual_bound(
         Target rank r.
     order : "given", "norm" or sequence of int
         Order of processing; "norm" takes the largest block first.
-    in_span : bool
+    count_in_span : bool
         Count also the energy that later blocks have in the directions of earlier ones, which is sharper (exact for
         duplicates) and costs a second pass.
 
@@ -117,23 +117,24 @@ def residual_bound(
     Notes
     -----
     Costs O(m d N) with d the dimension of the span. Shamrai, arXiv:2601.11626 (second bound, reconstructed); only
-    the sum is a bound, single values are not. ``in_span=True`` is ours.
+    the sum is a bound, single values are not. ``count_in_span=True`` is ours.
 
     Examples
     --------
     >>> import numpy as np
     >>> copies = [np.eye(3)[:, :1]] * 4
-    >>> round(residual_bound(copies, rank=1).relative()[1], 6), residual_bound(copies, rank=1, in_span=True).hi < 1e-9
+    >>> plain, sharp = (residual_bound(copies, rank=1, count_in_span=count) for count in (False, True))
+    >>> round(plain.relative()[1], 6), sharp.hi < 1e-9
     (0.866025, True)
     """
     checked, rank = Blocks(blocks), COUNT.check("rank", rank)
     groups = _innovations(checked, _processing_order(checked, order))
-    if in_span:
+    if count_in_span:
         squares = np.concatenate([_pinched(checked, directions) for directions, _ in groups])
     else:
         squares = np.concatenate([t**2 for _, t in groups])
     cap = float(np.sort(squares)[::-1][:rank].sum())
-    return _interval(checked, 0.0, cap, "residual in span" if in_span else "residual")
+    return _interval(checked, 0.0, cap, "residual in span" if count_in_span else "residual")
 
 
 def _processing_order(blocks: Blocks, order: str | Sequence[int]) -> list[int]:

@@ -15,7 +15,7 @@ from sparsetheory.typing import Float64Array
 __all__ = ["fewest_clusters", "hard_instance", "min_clusters_lower_bound"]
 
 
-def min_clusters_lower_bound(blocks: Sequence[Any], rank: int, eps: float, *, raw_singletons: bool = True) -> int:
+def min_clusters_lower_bound(blocks: Sequence[Any], rank: int, eps: float, *, keep_singletons: bool = True) -> int:
     r"""Bound from below the number of clusters of any clustering with rank at most r and relative error eps.
 
     The clusters' bases together approximate all blocks within eps, so their ranks sum to at least
@@ -29,7 +29,7 @@ def min_clusters_lower_bound(blocks: Sequence[Any], rank: int, eps: float, *, ra
         Largest rank of a factored cluster.
     eps : float
         Relative error of every factored cluster.
-    raw_singletons : bool
+    keep_singletons : bool
         Whether a cluster of one block is stored as it is and so contributes up to ``min(m, n_k)`` directions.
 
     Returns
@@ -47,10 +47,10 @@ def min_clusters_lower_bound(blocks: Sequence[Any], rank: int, eps: float, *, ra
     >>> min_clusters_lower_bound(list(np.eye(6)[:, :, None]), rank=2, eps=0.0)
     3
     """
-    return fewest_clusters(Blocks(blocks), COUNT.check("rank", rank), NONNEGATIVE.check("eps", eps), raw_singletons)
+    return fewest_clusters(Blocks(blocks), COUNT.check("rank", rank), NONNEGATIVE.check("eps", eps), keep_singletons)
 
 
-def fewest_clusters(blocks: Blocks, rank: int, eps: float, raw_singletons: bool) -> int:
+def fewest_clusters(blocks: Blocks, rank: int, eps: float, keep_singletons: bool) -> int:
     """Do what :func:`min_clusters_lower_bound` does for checked arguments."""
     squares = squared_spectrum(blocks)
     # Rounding must not ask for a direction that is not there.
@@ -58,7 +58,7 @@ def fewest_clusters(blocks: Blocks, rank: int, eps: float, raw_singletons: bool)
     remaining = np.append(np.cumsum(squares[::-1])[::-1], 0.0)
     directions = int(np.argmax(remaining <= eps**2 * blocks.energy + slack))
     contributions = np.full(len(blocks), rank)
-    if raw_singletons:
+    if keep_singletons:
         contributions = np.maximum(rank, np.minimum(blocks.n_rows, blocks.widths))
     reached = np.cumsum(np.sort(contributions)[::-1])
     if directions > reached[-1]:

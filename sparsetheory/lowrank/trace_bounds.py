@@ -69,15 +69,17 @@ def scalar_bounds(energy: float, overlap: float, n_directions: int, rank: int) -
     return float(min(lo * (1 - allowance), hi)) * float(energy), float(hi) * float(energy)
 
 
-def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, singular_values: ArrayLike) -> Float64Array:
-    r"""Bound how far noise in the blocks moves the singular values of their concatenation.
+def perturbation_bound(
+    block_norms: ArrayLike, perturbation_norms: ArrayLike, singular_values: ArrayLike
+) -> Float64Array:
+    r"""Bound how far perturbations of the blocks move the singular values of their concatenation.
 
     :math:`|\tilde\sigma_i - \sigma_i| \le \min\{(\sum_k \|E_k\|_2^2)^{1/2},\ \Delta/\sigma_i\}` with
     :math:`\Delta = \sum_k (2\|A_k\|_2\|E_k\|_2 + \|E_k\|_2^2)`.
 
     Parameters
     ----------
-    block_norms, noise_norms : array-like of shape (p,)
+    block_norms, perturbation_norms : array-like of shape (p,)
         Spectral norms of the blocks and of their perturbations (or upper bounds).
     singular_values : array-like of shape (n,)
         Singular values of the unperturbed concatenation.
@@ -100,10 +102,14 @@ def perturbation_bound(block_norms: ArrayLike, noise_norms: ArrayLike, singular_
     >>> perturbation_bound([1.0, 1.0], [0.1, 0.1], [1.4, 0.0]).round(4)
     array([0.1414, 0.1414])
     """
-    norms, noise, sigma = (np.atleast_1d(np.asarray(x, float)) for x in (block_norms, noise_norms, singular_values))
+    norms, noise, sigma = (
+        np.atleast_1d(np.asarray(x, float)) for x in (block_norms, perturbation_norms, singular_values)
+    )
     if norms.shape != noise.shape:
-        raise ValueError(f"block_norms and noise_norms must have one length; got {norms.shape} and {noise.shape}")
-    for name, values in (("block_norms", norms), ("noise_norms", noise), ("singular_values", sigma)):
+        raise ValueError(
+            f"block_norms and perturbation_norms must have one length; got {norms.shape} and {noise.shape}"
+        )
+    for name, values in (("block_norms", norms), ("perturbation_norms", noise), ("singular_values", sigma)):
         if not (np.isfinite(values).all() and (values >= 0).all()):
             raise ValueError(f"{name} must be finite and not negative; got {values!r}")
     # In units of the largest number, whose square may leave the range of float64.

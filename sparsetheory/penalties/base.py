@@ -131,33 +131,33 @@ class Penalty(PenaltyFamily):
         rows = self._rows("x", real_array("x", x))
         return float(value_sum(self.kind, rows, *self.numbers(rows.shape[1], rows.dtype)))
 
-    def prox(self, u: ArrayLike, step: float = 1.0) -> Any:
-        """Return the minimiser over x of ``||x - u||^2 / 2 + step * value(x)``, and zero where zero ties with it.
+    def prox(self, x: ArrayLike, step: float = 1.0) -> Any:
+        """Return the minimiser over z of ``||z - x||^2 / 2 + step * value(z)``, and zero where zero ties with it.
 
         Parameters
         ----------
-        u : array_like of shape (..., n_features) or a number
+        x : array_like of shape (..., n_features) or a number
             float32 and float64 are kept, integers become float64.
         step : float
             Above 0.
 
         Returns
         -------
-        ndarray of the shape of `u`, or a NumPy scalar
+        ndarray of the shape of `x`, or a NumPy scalar
 
         Raises
         ------
         TypeError
-            If `u` is neither real nor integer.
+            If `x` is neither real nor integer.
         ValueError
-            If `step` is not positive and finite, or the last axis of `u` does not fit a penalty with one number per
+            If `step` is not positive and finite, or the last axis of `x` does not fit a penalty with one number per
             feature.
         """
         from sparsetheory.numba_kernels.penalties.thresholding import prox_array
 
         step = _checked("step", step, POSITIVE)
-        array = real_array("u", u)
-        rows = self._rows("u", array)
+        array = real_array("x", x)
+        rows = self._rows("x", array)
         prox_array(self.kind, rows, step, *self.numbers(rows.shape[1], rows.dtype), rows)
         return rows.reshape(array.shape)[()]
 
@@ -185,7 +185,7 @@ class Penalty(PenaltyFamily):
         return out.reshape(point.shape)[()]
 
     def zero_threshold(self, step: float = 1.0) -> Any:
-        """Return the largest u that :meth:`prox` maps to zero, one per feature if features differ."""
+        """Return the largest number that :meth:`prox` maps to zero, one per feature if features differ."""
         from sparsetheory.numba_kernels.penalties.proximal import zero_threshold
 
         return self._for_each_shape(zero_threshold, _checked("step", step, POSITIVE))

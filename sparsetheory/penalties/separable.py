@@ -1,6 +1,6 @@
 """The separable penalties of sparse coding and sparse regression.
 
-Conventions: ``prox(u) = argmin_x (x - u)^2 / 2 + step * penalty(x)``, the strength `alpha` is inside the penalty, and
+Conventions: ``prox(x) = argmin_z (z - x)^2 / 2 + step * penalty(z)``, the strength `alpha` is inside the penalty, and
 zero wins every tie. Below, v is the absolute value of an entry. With ``positive=True``, a keyword of every class,
 entries below zero are not allowed: there the penalty is infinite.
 """
@@ -301,15 +301,15 @@ PENALTY_NAMES: tuple[str, ...] = tuple(_BY_NAME)
 """What :func:`make_penalty` and :func:`as_penalty` know by name."""
 
 
-def prox(u: ArrayLike, penalty: Penalty, step: float = 1.0) -> Any:
-    """Return ``penalty.prox(u, step)``; see :meth:`Penalty.prox`.
+def prox(x: ArrayLike, penalty: Penalty, step: float = 1.0) -> Any:
+    """Return ``penalty.prox(x, step)``; see :meth:`Penalty.prox`.
 
     Examples
     --------
     >>> prox([-3.0, 0.5, 2.0], L1(1.0))
     array([-2.,  0.,  1.])
     """
-    return penalty.prox(u, step)
+    return penalty.prox(x, step)
 
 
 def make_penalty(name: str, alpha: float, *, positive: bool = False, **shape: Any) -> Penalty:

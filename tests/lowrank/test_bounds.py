@@ -33,7 +33,7 @@ def test_residual_bound_throws_in_span_energy_away(rng, copies, predicted):
     block = rng.standard_normal((10, 1))
     blocks = [block] * copies
     assert residual_bound(blocks, 1).relative()[1] == pytest.approx(predicted, abs=1e-3)
-    assert residual_bound(blocks, 1, in_span=True).relative()[1] < 1e-6
+    assert residual_bound(blocks, 1, count_in_span=True).relative()[1] < 1e-6
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6), st.booleans())
@@ -45,7 +45,7 @@ def test_every_bound_contains_truth(seed, rank, complex_valued):
         weyl_bound(blocks, rank),
         weyl_bound(blocks, rank, order[:2]),
         residual_bound(blocks, rank, order),
-        residual_bound(blocks, rank, "norm", in_span=True),
+        residual_bound(blocks, rank, "norm", count_in_span=True),
         union_bound(blocks, rank),
         union_bound(blocks, rank, [part for part in (order[:2], order[2:]) if part]),
     ):
@@ -139,7 +139,7 @@ E3 = [np.eye(3)[:, :2], np.ones((3, 1))]
         (lambda: scalar_bounds(1.0, 1.0, 1, 2), "n_directions must be at least rank=2"),
         (lambda: scalar_bounds(-1.0, 1.0, 1, 1), "energy must be a finite non-negative number; got -1.0"),
         (lambda: perturbation_bound([1], [1, 2], [1]), "one length"),
-        (lambda: perturbation_bound([1], [-1], [1]), "noise_norms must be"),
+        (lambda: perturbation_bound([1], [-1], [1]), "perturbation_norms must be"),
     ],
 )
 def test_bad_input(call, message):

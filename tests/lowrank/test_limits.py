@@ -24,23 +24,23 @@ def test_lower_bound_counts_orthogonal_blocks():
     blocks = [np.eye(12)[:, 2 * k : 2 * k + 2] for k in range(6)]
     assert min_clusters_lower_bound(blocks, 4, 0.1) == 3
     assert min_clusters_lower_bound(blocks, 1, 0.1) == 6
-    assert min_clusters_lower_bound(blocks, 1, 0.1, raw_singletons=False) == 12
+    assert min_clusters_lower_bound(blocks, 1, 0.1, keep_singletons=False) == 12
 
 
-def _fewest(blocks, rank, eps, raw_singletons):
+def _fewest(blocks, rank, eps, keep_singletons):
     """Enumerate every partition."""
 
     def allowed(cluster):
         part = [blocks[k] for k in cluster]
-        return (raw_singletons and len(part) == 1) or tail_energy(part, rank) <= eps**2 * energy(part)
+        return (keep_singletons and len(part) == 1) or tail_energy(part, rank) <= eps**2 * energy(part)
 
     found = [len(p) for p in partitions(list(range(len(blocks)))) if all(map(allowed, p))]
     return min(found, default=None)
 
 
-@pytest.mark.parametrize("raw_singletons", [True, False])
+@pytest.mark.parametrize("keep_singletons", [True, False])
 @pytest.mark.parametrize("eps", [0.05, 0.25, 0.5])
-def test_no_partition_beats_the_lower_bound(eps, raw_singletons):
+def test_no_partition_beats_the_lower_bound(eps, keep_singletons):
     attained, above_one = 0, 0
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -50,8 +50,8 @@ def test_no_partition_beats_the_lower_bound(eps, raw_singletons):
             bases[:, 2 * j : 2 * j + 2] @ rng.standard_normal((2, n)) + 0.1 * eps * rng.standard_normal((12, n))
             for j, n in zip(rng.integers(0, 3, 6), rng.integers(1, 4, 6), strict=True)
         ]
-        bound = min_clusters_lower_bound(blocks, 2, eps, raw_singletons=raw_singletons)
-        fewest = _fewest(blocks, 2, eps, raw_singletons)
+        bound = min_clusters_lower_bound(blocks, 2, eps, keep_singletons=keep_singletons)
+        fewest = _fewest(blocks, 2, eps, keep_singletons)
         if fewest is not None:
             assert bound <= fewest
             attained += bound == fewest

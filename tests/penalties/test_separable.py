@@ -207,7 +207,7 @@ def test_an_elastic_net_of_ratio_one_is_l1(rng):
         (lambda: CEL0(1.0, [1.0, -2.0]), ValueError, "norms must be a finite positive number; got -2"),
         (lambda: CEL0(1.0, []), ValueError, "norms must be a number or a vector"),
         (lambda: CEL0(1.0, [[1.0]]), ValueError, r"norms must be a number or a vector; got shape \(1, 1\)"),
-        (lambda: CEL0(1.0, NORMS).prox(np.ones((3, 2))), ValueError, "u must have 3 entries in its last axis"),
+        (lambda: CEL0(1.0, NORMS).prox(np.ones((3, 2))), ValueError, "x must have 3 entries in its last axis"),
         (lambda: CEL0(1.0, NORMS).prox(1.0), ValueError, r"one per entry of norms; got shape \(\)"),
         (lambda: CEL0(1.0, NORMS).value(np.ones(2)), ValueError, "x must have 3 entries in its last axis"),
         (lambda: L1(1.0).prox(1.0, step=0.0), ValueError, "step must be a finite positive number; got 0"),
@@ -216,9 +216,9 @@ def test_an_elastic_net_of_ratio_one_is_l1(rng):
         (
             lambda: L1(1.0).prox([1j]),
             TypeError,
-            "u must hold integers or floats .* dtype complex128",
+            "x must hold integers or floats .* dtype complex128",
         ),
-        (lambda: L1(1.0).prox(["1"]), TypeError, "u must hold integers or floats"),
+        (lambda: L1(1.0).prox(["1"]), TypeError, "x must hold integers or floats"),
         (lambda: L1(1.0).value(np.ones(2, np.float16)), TypeError, "x must hold integers or floats .* dtype float16"),
         (lambda: L1(1.0).subgrad_dist(1.0, [True]), TypeError, "g must hold integers or floats .* dtype bool"),
         # Numbers that single precision rounds out of their interval.

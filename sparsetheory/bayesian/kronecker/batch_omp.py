@@ -26,14 +26,14 @@ class KronOMPResult:
     ----------
     coef : ndarray of shape (N,)
         Coefficients.
-    atoms : ndarray of int
+    support : ndarray of int
         Selected columns of the Kronecker matrix, in the order of selection.
     residual_norm : float
         Norm of the residual.
     """
 
     coef: AnyArray
-    atoms: IndexArray
+    support: IndexArray
     residual_norm: float
 
 
@@ -77,7 +77,7 @@ def kron_omp_batch(
     >>> from sparsetheory.bayesian import kron_omp_batch, make_kron_sparse
     >>> problem = make_kron_sparse((10, 12), (15, 15), (2, 2), snr_db=40, random_state=0)
     >>> result = kron_omp_batch(problem.dictionaries, problem.y, noise_variance=problem.noise_variance, n_nonzero=20)
-    >>> set(problem.x.nonzero()[0]) <= set(result.atoms)
+    >>> set(problem.x.nonzero()[0]) <= set(result.support)
     True
     """
     modes = check_dictionaries(dictionaries)

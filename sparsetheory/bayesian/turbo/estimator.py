@@ -86,7 +86,7 @@ class TurboVBI(TurboEstimator):
     ----------
     coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
         Posterior means, in the precision of F.
-    var_ : ndarray of shape (n_features,)
+    coef_variance_ : ndarray of shape (n_features,)
         Posterior variances, the same for all targets.
     support_proba_ : ndarray of shape (n_features,)
         Posterior probabilities of being on.

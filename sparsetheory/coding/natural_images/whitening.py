@@ -19,11 +19,11 @@ def whitening_filter(
     shape: tuple[int, int],
     *,
     cutoff: float = 0.4,
-    order: float = 4.0,
+    steepness: float = 4.0,
     isotropic: bool = True,
     boundary: Boundary = "wrap",
 ) -> Float64Array:
-    """Return the gain ``f exp(-(f / f0)^order)`` of the whitening filter at the frequencies f of a transform.
+    """Return the gain ``f exp(-(f / f0)^steepness)`` of the whitening filter at the frequencies f of a transform.
 
     Amplitudes of natural images fall about like 1/f, so the ramp f flattens them (Olshausen and Field, 1996).
 
@@ -33,7 +33,7 @@ def whitening_filter(
         Height and width of the image.
     cutoff : float
         Cut-off f0 in cycles per pixel, above 0.
-    order : float
+    steepness : float
         Steepness of the cut-off, above 0.
     isotropic : bool
         Measure frequency in cycles per pixel. If False, measure it in cycles per image along each axis, with `cutoff`
@@ -49,10 +49,10 @@ def whitening_filter(
 
     Examples
     --------
-    >>> whitening_filter((4, 4), cutoff=1.0, order=2.0).round(3)[0]
+    >>> whitening_filter((4, 4), cutoff=1.0, steepness=2.0).round(3)[0]
     array([0.   , 0.235, 0.389])
     """
-    POSITIVE.require(cutoff=cutoff, order=order)
+    POSITIVE.require(cutoff=cutoff, steepness=steepness)
     FLAG.check("isotropic", isotropic)
     Choice("wrap", "reflect").check("boundary", boundary)
     if np.shape(shape) != (2,):
@@ -67,7 +67,7 @@ def whitening_filter(
     frequency = np.hypot(rows[:, None], columns)
     # A steep filter may have powers beyond the range of floating point; its gain there is zero.
     with np.errstate(over="ignore"):
-        return frequency * np.exp(-((frequency / cutoff) ** order))
+        return frequency * np.exp(-((frequency / cutoff) ** steepness))
 
 
 def standardise_image(image: ArrayLike) -> AnyArray:
@@ -105,7 +105,12 @@ def standardise_image(image: ArrayLike) -> AnyArray:
 
 
 def whiten_image(
-    image: ArrayLike, *, cutoff: float = 0.4, order: float = 4.0, isotropic: bool = True, boundary: Boundary = "wrap"
+    image: ArrayLike,
+    *,
+    cutoff: float = 0.4,
+    steepness: float = 4.0,
+    isotropic: bool = True,
+    boundary: Boundary = "wrap",
 ) -> AnyArray:
     """Standardise an image and filter it by :func:`whitening_filter`.
 
@@ -113,7 +118,7 @@ def whiten_image(
     ----------
     image : array_like of shape (height, width)
         Grey, finite, not constant.
-    cutoff, order, isotropic, boundary
+    cutoff, steepness, isotropic, boundary
         As in :func:`whitening_filter`.
 
     Returns
@@ -137,14 +142,14 @@ def whiten_image(
     A grating below the cut-off keeps its shape.
 
     >>> grating = np.cos(2 * np.pi * 0.25 * np.arange(8)) * np.ones((8, 1))
-    >>> white = whiten_image(grating, cutoff=0.5, order=2.0)
+    >>> white = whiten_image(grating, cutoff=0.5, steepness=2.0)
     >>> (white[0, :4] / white[0, 0]).round(12) + 0.0
     array([ 1.,  0., -1.,  0.])
     """
     from scipy import fft
 
     image = standardise_image(image)
-    gain = whitening_filter(image.shape, cutoff=cutoff, order=order, isotropic=isotropic, boundary=boundary)
+    gain = whitening_filter(image.shape, cutoff=cutoff, steepness=steepness, isotropic=isotropic, boundary=boundary)
     gain = gain.astype(image.dtype)
     if boundary == "wrap":
         return fft.irfft2(fft.rfft2(image) * gain, s=image.shape)
@@ -155,7 +160,7 @@ def whiten_images(
     images: Sequence[ArrayLike],
     *,
     cutoff: float = 0.4,
-    order: float = 4.0,
+    steepness: float = 4.0,
     isotropic: bool = True,
     boundary: Boundary = "wrap",
     variance: float = 0.1,
@@ -166,7 +171,7 @@ def whiten_images(
     ----------
     images : sequence of array_like of shape (height, width)
         Grey, finite, not constant; at least one.
-    cutoff, order, isotropic, boundary
+    cutoff, steepness, isotropic, boundary
         As in :func:`whitening_filter`.
     variance : float
         Mean over the images of the variance of their pixels, above 0.
@@ -189,12 +194,15 @@ def whiten_images(
     """
     POSITIVE.check("variance", variance)
     white = [
-        whiten_image(image, cutoff=cutoff, order=order, isotropic=isotropic, boundary=boundary) for image in images
+        whiten_image(image, cutoff=cutoff, steepness=steepness, isotropic=isotropic, boundary=boundary)
+        for image in images
     ]
     if not white:
         raise ValueError("images must hold at least one image; got none")
     power = np.mean([image.var() for image in white])
     if power < np.finfo(white[0].dtype).tiny:
-        raise ValueError(f"cutoff must let frequencies of the images pass; got cutoff={cutoff:g} with order={order:g}")
+        raise ValueError(
+            f"cutoff must let frequencies of the images pass; got cutoff={cutoff:g} with steepness={steepness:g}"
+        )
     scale = np.sqrt(variance / power)
     return [image * image.dtype.type(scale) for image in white]

@@ -347,7 +347,7 @@ class ConcatSVDClustering(TransformerMixin, ClusterMixin, BaseEstimator):
         self.bases_ = [s.basis.astype(blocks.dtype, copy=False) for s in stored]
         self.ranks_ = np.array([s.basis.shape[1] for s in stored])
         self.compression_ratio_ = blocks.n_rows * blocks.n_columns / sum(s.cost for s in stored)
-        self.n_clusters_lower_bound_ = fewest_clusters(blocks, self.rank, tolerance, raw_singletons=True)
+        self.n_clusters_lower_bound_ = fewest_clusters(blocks, self.rank, tolerance, keep_singletons=True)
         self.n_exact_evaluations_ = partition.n_exact_evaluations
         self._widths, self._n_rows, self._fingerprint = blocks.widths, blocks.n_rows, blocks.fingerprint()
         self.certificate_ = certify(

@@ -25,7 +25,7 @@ def test_batch_picks_the_atoms_of_dense_omp(is_complex):
         A, limit = kron(p.dictionaries), np.sqrt(80 * p.noise_variance)
         atoms, coef, norm = _dense_omp(A, p.y, limit, 40)
         result = kron_omp_batch(p.dictionaries, p.y, noise_variance=p.noise_variance, n_nonzero=40)
-        assert result.atoms.tolist() == atoms
+        assert result.support.tolist() == atoms
         np.testing.assert_allclose(result.coef[atoms], coef, atol=1e-8)
         assert result.residual_norm == pytest.approx(norm)
 
@@ -33,12 +33,12 @@ def test_batch_picks_the_atoms_of_dense_omp(is_complex):
 def test_batch_stops_by_itself(rng):
     p = make_kron_sparse((3, 3), (4, 4), (1, 1), snr_db=300, random_state=0)
     result = kron_omp_batch(p.dictionaries, p.y)
-    assert result.atoms.size <= 9
+    assert result.support.size <= 9
     np.testing.assert_allclose(kron(p.dictionaries) @ result.coef, p.y, atol=1e-6)
-    assert kron_omp_batch(p.dictionaries, 0 * p.y).atoms.size == 0
+    assert kron_omp_batch(p.dictionaries, 0 * p.y).support.size == 0
     # The second column is a copy: it cannot be selected after the first.
     copies = [np.ones((2, 2))]
-    assert kron_omp_batch(copies, [1.0, 0.5]).atoms.tolist() == [0]
+    assert kron_omp_batch(copies, [1.0, 0.5]).support.tolist() == [0]
 
 
 def _literal_komp(As, y, caps, eps, normalize):

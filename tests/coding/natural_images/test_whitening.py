@@ -22,20 +22,20 @@ shapes = st.tuples(st.integers(2, 12), st.integers(2, 12))
 
 
 @given(shapes, st.floats(0.05, 2), st.floats(0.5, 8))
-def test_filter_is_its_formula_at_every_frequency(shape, f0, order):
+def test_filter_is_its_formula_at_every_frequency(shape, f0, steepness):
     height, width = shape
     wrapped, reflected = (
-        whitening_filter(shape, cutoff=f0, order=order, boundary=name) for name in ("wrap", "reflect")
+        whitening_filter(shape, cutoff=f0, steepness=steepness, boundary=name) for name in ("wrap", "reflect")
     )
     assert wrapped.shape == (height, width // 2 + 1)
     assert reflected.shape == shape
     for row in range(height):
         for column in range(width):
             half_cycles = np.hypot(row / (2 * height), column / (2 * width))
-            assert reflected[row, column] == pytest.approx(half_cycles * np.exp(-((half_cycles / f0) ** order)))
+            assert reflected[row, column] == pytest.approx(half_cycles * np.exp(-((half_cycles / f0) ** steepness)))
         for column in range(width // 2 + 1):
             cycles = np.hypot(min(row, height - row) / height, column / width)
-            assert wrapped[row, column] == pytest.approx(cycles * np.exp(-((cycles / f0) ** order)))
+            assert wrapped[row, column] == pytest.approx(cycles * np.exp(-((cycles / f0) ** steepness)))
 
 
 def _published(image):
@@ -138,7 +138,7 @@ def test_standardised_images(rng):
 def test_a_filter_of_any_steepness_warns_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        gain = whitening_filter((8, 8), cutoff=0.2, order=1e300)
+        gain = whitening_filter((8, 8), cutoff=0.2, steepness=1e300)
     frequencies = np.hypot(np.fft.fftfreq(8)[:, None], np.fft.rfftfreq(8))
     np.testing.assert_array_equal(gain, np.where(frequencies < 0.2, frequencies, 0.0))
 
@@ -164,13 +164,13 @@ def test_input_is_read_in_any_layout_and_kept(rng):
         (lambda: whiten_image([[1, np.nan]]), ValueError, "image must be finite"),
         (lambda: whiten_image([[1, 2j]]), TypeError, "image must hold integers or floats of 32 or 64 bits"),
         (lambda: whiten_image(np.eye(4), cutoff=0), ValueError, "cutoff must be a finite positive number; got 0"),
-        (lambda: whiten_image(np.eye(4), order=-1), ValueError, "order must be a finite positive number"),
+        (lambda: whiten_image(np.eye(4), steepness=-1), ValueError, "steepness must be a finite positive number"),
         (lambda: whiten_image(np.eye(4), boundary="zero"), ValueError, "boundary must be one of 'wrap', 'reflect'"),
         (lambda: whiten_images([np.eye(4)], variance=0), ValueError, "variance must be a finite positive number"),
         (
             lambda: whiten_images([np.eye(4)], cutoff=1e-4),
             ValueError,
-            "cutoff must let frequencies .* got cutoff=0.0001 with order=4",
+            "cutoff must let frequencies .* got cutoff=0.0001 with steepness=4",
         ),
         (lambda: whitening_filter((0, 4)), ValueError, "shape must be an integer from 1 to .*; got 0"),
         (lambda: whitening_filter((4.5, 4)), ValueError, "shape must be an integer from 1 to .*; got 4.5"),

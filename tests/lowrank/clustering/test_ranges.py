@@ -39,7 +39,7 @@ INTERVALS = {
     "svd": lambda b: block_svd_error(b, 5, method="svd").interval,
     "weyl": lambda b: weyl_bound(b, 5),
     "residual": lambda b: residual_bound(b, 5),
-    "in span": lambda b: residual_bound(b, 5, in_span=True),
+    "in span": lambda b: residual_bound(b, 5, count_in_span=True),
     "union": lambda b: union_bound(b, 5),
     "pair": lambda b: pair_bounds(b[0], b[0], 5),
     "centroid": lambda b: centroid_bound(b, 5),
@@ -96,7 +96,7 @@ def test_pinched_residuals_of_blocks_many_decades_apart(decades, order):
         blocks = [10.0 ** -rng.uniform(0, decades) * rng.standard_normal((5, 2)) for _ in range(4)]
         top = max(np.abs(b).max() for b in blocks)
         for rank in (1, 2, 3):
-            bound = residual_bound(blocks, rank, order, in_span=True)
+            bound = residual_bound(blocks, rank, order, count_in_span=True)
             assert bound.contains(tail_energy([b / top for b in blocks], rank) * (top / bound.unit) ** 2)
 
 

@@ -106,7 +106,7 @@ def test_centroid_bound_is_attained_by_copies_and_by_spread_alone():
 def test_bounds_of_blocks_in_orthogonal_directions_are_exact():
     blocks = [_diagonal((0, 3), (1, 1)), _diagonal((2, 2)), _diagonal((3, 0.5), (4, 0.25))]
     error = 1 + 0.25 + 0.0625
-    for bound in (union_bound(blocks, 2), residual_bound(blocks, 2), residual_bound(blocks, 2, in_span=True)):
+    for bound in (union_bound(blocks, 2), residual_bound(blocks, 2), residual_bound(blocks, 2, count_in_span=True)):
         assert bound.hi == pytest.approx(error)
     grouped = union_bound(blocks, 2, [[0, 1], [2]])
     # The first two lose 1 at rank 2, the last two columns nothing.
