@@ -78,7 +78,7 @@ best_approximation = Claim(
 def _weyl(c: Concatenation) -> Measurement:
     """Compare error and bound; adding columns adds a positive semidefinite Gram matrix."""
     seed = sorted(c.rng().choice(len(c.blocks), c.rng().integers(1, len(c.blocks) + 1), replace=False))
-    return Measurement(c.error, weyl_bound(c.blocks, c.rank, seed).hi, c.energy)
+    return Measurement(c.error, weyl_bound(c.blocks, c.rank, seed).upper, c.energy)
 
 
 def _weyl_whole_energy(c: Concatenation) -> Measurement:
@@ -168,7 +168,7 @@ residual_error = Claim(
     source=paper("second bound, reconstructed from the authors' code", "authors' code"),
     verdict=Always(ROUNDING),
     instances=concatenations,
-    evaluate=lambda c: Measurement(c.error, residual_bound(c.blocks, c.rank).hi, c.energy),
+    evaluate=lambda c: Measurement(c.error, residual_bound(c.blocks, c.rank).upper, c.energy),
     near_miss=0.9,
 )
 
@@ -177,7 +177,7 @@ def _union(c: Concatenation) -> Measurement:
     """Compare with a random grouping: approximate each group separately, and ranks and squared errors add."""
     groups_of = c.rng().integers(0, 3, len(c.blocks))
     groups = [np.flatnonzero(groups_of == g).tolist() for g in np.unique(groups_of)]
-    return Measurement(c.error, union_bound(c.blocks, c.rank, groups).hi, c.energy)
+    return Measurement(c.error, union_bound(c.blocks, c.rank, groups).upper, c.energy)
 
 
 union_error = Claim(
@@ -198,7 +198,7 @@ def _pinching(c: Concatenation) -> Measurement:
     Directions of different blocks are orthonormal, so the diagonal blocks of the compressed Gram matrix are a pinching
     of it, and pinching lowers sums of largest eigenvalues (Ky Fan).
     """
-    return Measurement(c.error, residual_bound(c.blocks, c.rank, count_in_span=True).hi, c.energy)
+    return Measurement(c.error, residual_bound(c.blocks, c.rank, count_in_span=True).upper, c.energy)
 
 
 pinching_error = Claim(
@@ -221,7 +221,7 @@ pinching_dominates = Claim(
     verdict=Always(ROUNDING),
     instances=concatenations,
     evaluate=lambda c: Measurement(
-        residual_bound(c.blocks, c.rank, count_in_span=True).hi, residual_bound(c.blocks, c.rank).hi, c.energy
+        residual_bound(c.blocks, c.rank, count_in_span=True).upper, residual_bound(c.blocks, c.rank).upper, c.energy
     ),
     near_miss=0.9,
 )
@@ -273,7 +273,7 @@ def _pair(c: Concatenation) -> Measurement:
     first, second = c.blocks[0], np.hstack(c.blocks[1:])
     error = squares(c.matrix)[c.rank :].sum()
     interval = pair_bounds(first, second, c.rank)
-    return Measurement.worst([interval.lo, error], [error, interval.hi], c.energy)
+    return Measurement.worst([interval.lower, error], [error, interval.upper], c.energy)
 
 
 def _pair_without_overlap(c: Concatenation) -> Measurement:
@@ -321,7 +321,7 @@ superadditivity = Claim(
 
 def _centroid(c: Concatenation) -> Measurement:
     """Compare with the distance from the mean; E_r is 1-Lipschitz in Frobenius norm."""
-    return Measurement(c.error, centroid_bound(c.blocks, c.rank).hi, c.energy)
+    return Measurement(c.error, centroid_bound(c.blocks, c.rank).upper, c.energy)
 
 
 def _centroid_without_spread(c: Concatenation) -> Measurement:

@@ -50,14 +50,14 @@ def _dominance(c: Concatenation) -> Measurement:
 
     The union bound applied to [U diag(s), A] and induction over the blocks give incremental <= union.
     """
-    incremental = chain(c).interval().hi
-    union, residual = union_bound(c.blocks, c.rank).hi, residual_bound(c.blocks, c.rank).hi
-    weyl = weyl_bound(c.blocks, c.rank, [c.rng_seed % len(c.blocks)]).hi
+    incremental = chain(c).interval().upper
+    union, residual = union_bound(c.blocks, c.rank).upper, residual_bound(c.blocks, c.rank).upper
+    weyl = weyl_bound(c.blocks, c.rank, [c.rng_seed % len(c.blocks)]).upper
     return Measurement.worst([c.error, incremental, union, union], [incremental, union, residual, weyl], c.energy)
 
 
 def _dominance_swapped(c: Concatenation) -> Measurement:
-    return Measurement(union_bound(c.blocks, c.rank).hi, chain(c).interval().hi, c.energy)
+    return Measurement(union_bound(c.blocks, c.rank).upper, chain(c).interval().upper, c.energy)
 
 
 dominance = Claim(
@@ -80,13 +80,13 @@ def _two_sided(c: Concatenation) -> Measurement:
     """
     intervals = [s.interval(r) for s in (chain(c), tree(c)) for r in range(1, c.rank + 1)]
     truth = [c.squares[r:].sum() for _ in range(2) for r in range(1, c.rank + 1)]
-    return Measurement.worst([*(i.lo for i in intervals), *truth], [*truth, *(i.hi for i in intervals)], c.energy)
+    return Measurement.worst([*(i.lower for i in intervals), *truth], [*truth, *(i.upper for i in intervals)], c.energy)
 
 
 def _two_sided_largest_loss_only(c: Concatenation) -> Measurement:
     """Charge only the largest direction that each truncation dropped: false for r above 1."""
     summary = chain(c)
-    hi = summary.interval().hi - summary.interval().slack
+    hi = summary.interval().upper - summary.interval().slack
     return Measurement(hi - summary.discarded_top / max(c.rank, 1), c.error, c.energy)
 
 
@@ -117,11 +117,11 @@ def _a_priori(c: Concatenation) -> Measurement:
     bounds = [c.error + (levels(len(c.blocks), b) - 1) * outer for b in (False, True)]
     # A chain of one block truncates once as well.
     bounds = [max(b, c.error) for b in bounds]
-    return Measurement.worst([chain(c).interval().hi, tree(c).interval().hi], bounds, c.energy)
+    return Measurement.worst([chain(c).interval().upper, tree(c).interval().upper], bounds, c.energy)
 
 
 def _no_level_factor(c: Concatenation) -> Measurement:
-    return Measurement(chain(c).interval().hi, c.error, c.energy)
+    return Measurement(chain(c).interval().upper, c.error, c.energy)
 
 
 levels_envelope = Claim(
@@ -145,7 +145,7 @@ def _range_finder(c: Concatenation) -> Measurement:
         for p in (0, 1)
     ]  # fmt: skip
     return Measurement.worst(
-        [*(i.lo for i in intervals), c.error, c.error], [c.error, c.error, *(i.hi for i in intervals)], c.energy
+        [*(i.lower for i in intervals), c.error, c.error], [c.error, c.error, *(i.upper for i in intervals)], c.energy
     )
 
 
@@ -175,13 +175,13 @@ def _posterior(c: Concatenation) -> Measurement:
     left, right = [], []
     for summary in (chain(c), tree(c)):
         interval = summary.posterior(c.blocks, c.rank)
-        left += [interval.lo, c.error, interval.hi, summary.interval().lo]
-        right += [c.error, interval.hi, summary.interval().hi, interval.lo]
+        left += [interval.lower, c.error, interval.upper, summary.interval().lower]
+        right += [c.error, interval.upper, summary.interval().upper, interval.lower]
     return Measurement.worst(left, right, c.energy)
 
 
 def _posterior_lower_end_is_upper(c: Concatenation) -> Measurement:
-    return Measurement(chain(c).posterior(c.blocks, c.rank).hi, c.error, c.energy)
+    return Measurement(chain(c).posterior(c.blocks, c.rank).upper, c.error, c.energy)
 
 
 posterior_interval = Claim(
@@ -203,6 +203,6 @@ incremental_error = Claim(
     source=paper("incremental truncated SVD, predicted error"),
     verdict=Always(ROUNDING),
     instances=concatenations,
-    evaluate=lambda c: Measurement(c.error, chain(c).interval().hi, c.energy),
+    evaluate=lambda c: Measurement(c.error, chain(c).interval().upper, c.energy),
     near_miss=0.9,
 )

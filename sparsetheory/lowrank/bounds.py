@@ -78,7 +78,7 @@ def weyl_bound(blocks: Sequence[Any], rank: int, subset: Sequence[int] | None = 
     Examples
     --------
     >>> import numpy as np
-    >>> weyl_bound([np.diag([2.0, 0.0]), np.diag([0.0, 1.0])], rank=1, subset=[0]).hi
+    >>> weyl_bound([np.diag([2.0, 0.0]), np.diag([0.0, 1.0])], rank=1, subset=[0]).upper
     1.0...
     """
     checked, rank = Blocks(blocks), COUNT.check("rank", rank)
@@ -124,7 +124,7 @@ def residual_bound(
     >>> import numpy as np
     >>> copies = [np.eye(3)[:, :1]] * 4
     >>> plain, sharp = (residual_bound(copies, rank=1, count_in_span=count) for count in (False, True))
-    >>> round(plain.relative()[1], 6), sharp.hi < 1e-9
+    >>> round(plain.relative()[1], 6), sharp.upper < 1e-9
     (0.866025, True)
     """
     checked, rank = Blocks(blocks), COUNT.check("rank", rank)
@@ -190,7 +190,7 @@ def union_bound(blocks: Sequence[Any], rank: int, groups: Sequence[Sequence[int]
     Examples
     --------
     >>> import numpy as np
-    >>> union_bound([np.diag([2.0, 0.0]), np.diag([0.0, 1.0])], rank=1).hi
+    >>> union_bound([np.diag([2.0, 0.0]), np.diag([0.0, 1.0])], rank=1).upper
     1.0...
     """
     checked, rank = Blocks(blocks), COUNT.check("rank", rank)
@@ -228,7 +228,7 @@ def pair_bounds(first: Any, second: Any, rank: int) -> ErrorInterval:
     --------
     >>> import numpy as np
     >>> a = np.eye(4)[:, :2]
-    >>> pair_bounds(a, a, rank=2).hi < 1e-9
+    >>> pair_bounds(a, a, rank=2).upper < 1e-9
     True
     """
     checked, rank = Blocks([first, second]), COUNT.check("rank", rank)
@@ -269,7 +269,7 @@ def centroid_bound(blocks: Sequence[Any], rank: int) -> ErrorInterval:
     Examples
     --------
     >>> import numpy as np
-    >>> centroid_bound([np.eye(3)[:, :2]] * 5, rank=2).hi < 1e-9
+    >>> centroid_bound([np.eye(3)[:, :2]] * 5, rank=2).upper < 1e-9
     True
     """
     checked, rank = Blocks(blocks), COUNT.check("rank", rank)

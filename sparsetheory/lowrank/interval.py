@@ -61,11 +61,11 @@ def _backward(n_rows: int, n_columns: int, steps: int) -> float:
 
 @dataclass(frozen=True)
 class ErrorInterval:
-    r"""The statement :math:`lo \le E_r(C)^2 \le hi` about a matrix of known energy.
+    r"""The statement :math:`\text{lower} \le E_r(C)^2 \le \text{upper}` about a matrix of known energy.
 
     Parameters
     ----------
-    lo, hi : float
+    lower, upper : float
         Bounds on the squared Frobenius error of the best rank-r approximation, rounding included.
     energy : float
         :math:`\|C\|_F^2`, the squared error of approximating by zero.
@@ -79,15 +79,15 @@ class ErrorInterval:
 
     Examples
     --------
-    >>> interval = ErrorInterval(lo=0.5, hi=1.0, energy=100.0)
+    >>> interval = ErrorInterval(lower=0.5, upper=1.0, energy=100.0)
     >>> interval.relative()
     (0.070..., 0.1)
     >>> interval.decide(0.2), interval.decide(0.01), interval.decide(0.08)
     (True, False, None)
     """
 
-    lo: float
-    hi: float
+    lower: float
+    upper: float
     energy: float
     method: str = ""
     slack: float = 0.0
@@ -95,7 +95,7 @@ class ErrorInterval:
 
     @classmethod
     def from_bounds(
-        cls, lo: float, hi: float, energy: float, shape: tuple[int, int], method: str, unit: float = 1.0
+        cls, lower: float, upper: float, energy: float, shape: tuple[int, int], method: str, unit: float = 1.0
     ) -> Self:
         """Widen differences of sums of squares by their rounding slack, and clip them to [0, energy].
 
@@ -103,14 +103,14 @@ class ErrorInterval:
         1e-6 for matrices of some hundred rows, are not told from zero; :meth:`from_tails` resolves far smaller ones.
         """
         slack = rounding_slack(*shape, energy) + _vanished(shape)
-        low, high = max(float(lo) - slack, 0.0), min(float(hi) + slack, energy)
+        low, high = max(float(lower) - slack, 0.0), min(float(upper) + slack, energy)
         return cls(low, high, energy, method, slack, unit)
 
     @classmethod
     def from_tails(
         cls,
-        lo: float,
-        hi: float,
+        lower: float,
+        upper: float,
         energy: float,
         shape: tuple[int, int],
         method: str,
@@ -125,21 +125,22 @@ class ErrorInterval:
 
         Parameters
         ----------
-        lo, hi, energy, shape, method, unit
+        lower, upper, energy, shape, method, unit
             Computed squared errors, and the matrix they belong to.
         steps : int
             Updates or merges that the numbers went through; each rounds again.
         """
         moved = _backward(*shape, steps) * math.sqrt(energy)
-        lower, upper = max(math.sqrt(max(float(lo), 0.0)) - moved, 0.0), math.sqrt(max(float(hi), 0.0)) + moved
-        low, high = max(lower**2 - _vanished(shape), 0.0), upper**2 + _vanished(shape)
-        return cls(low, min(high, energy), energy, method, high - float(hi), unit)
+        least = max(math.sqrt(max(float(lower), 0.0)) - moved, 0.0)
+        largest = math.sqrt(max(float(upper), 0.0)) + moved
+        low, high = max(least**2 - _vanished(shape), 0.0), largest**2 + _vanished(shape)
+        return cls(low, min(high, energy), energy, method, high - float(upper), unit)
 
     def relative(self) -> tuple[float, float]:
         """Return bounds on the relative error ``E_r / ||C||_F``; zero for a zero matrix."""
         if self.energy == 0:
             return 0.0, 0.0
-        return float(np.sqrt(self.lo / self.energy)), float(np.sqrt(self.hi / self.energy))
+        return float(np.sqrt(self.lower / self.energy)), float(np.sqrt(self.upper / self.energy))
 
     def decide(self, eps: float) -> bool | None:
         """Say whether the relative error is at most `eps`.
@@ -159,16 +160,16 @@ class ErrorInterval:
         """
         if not (isinstance(eps, Real) and eps >= 0):
             raise ValueError(f"eps must be at least 0; got {eps!r}")
-        if self.hi == 0:
+        if self.upper == 0:
             return True
         threshold = float(eps) ** 2 * self.energy if eps < 1 else math.inf
-        if self.hi <= threshold:
+        if self.upper <= threshold:
             return True
-        return False if self.lo > threshold else None
+        return False if self.lower > threshold else None
 
     def contains(self, squared_error: float) -> bool:
         """Say whether a squared error, in the units of the interval, lies inside."""
-        return self.lo <= squared_error <= self.hi
+        return self.lower <= squared_error <= self.upper
 
 
 def _vanished(shape: tuple[int, int]) -> float:

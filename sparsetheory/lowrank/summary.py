@@ -187,7 +187,7 @@ class SVDSummary:
         Returns
         -------
         ErrorInterval
-            ``hi`` is the error of keeping the leading r directions as the summary knows them.
+            ``upper`` is the error of keeping the leading r directions as the summary knows them.
         """
         rank = self.target_rank if rank is None else COUNT.check("rank", rank)
         if rank > self.target_rank:
@@ -258,7 +258,7 @@ class SVDSummary:
         # Neither lower end dominates: the coupling is large where the kept directions are not settled.
         lo = checked.energy - float(gained) - rounding_slack(*shape, checked.energy)
         found = ErrorInterval.from_tails(max(lo, 0.0), missed, checked.energy, shape, "posterior", checked.unit)
-        return replace(found, lo=min(max(found.lo, self.interval(rank).lo / checked.unit**2), found.hi))
+        return replace(found, lower=min(max(found.lower, self.interval(rank).lower / checked.unit**2), found.upper))
 
     def _check_rows(self, n_rows: int) -> None:
         if n_rows != self.n_rows:

@@ -66,10 +66,10 @@ def test_each_bound_dominates_the_next(seed, rank, complex_valued):
         summary.append(blocks[k])
     chain = [
         tail_energy(blocks, rank),
-        summary.interval().hi,
-        union_bound(blocks, rank).hi,
-        residual_bound(blocks, rank, order).hi,
-        weyl_bound(blocks, rank, order[:1]).hi,
+        summary.interval().upper,
+        union_bound(blocks, rank).upper,
+        residual_bound(blocks, rank, order).upper,
+        weyl_bound(blocks, rank, order[:1]).upper,
     ]
     assert (np.diff(chain) >= -weyl_bound(blocks, rank).slack).all()
 
@@ -105,7 +105,7 @@ def test_scale(rng, scale):
 
 def test_a_wide_seed_is_credited_with_what_r_directions_capture(rng):
     block = rng.standard_normal((12, 8))
-    assert weyl_bound([block, 0.01 * block], 3, [0]).hi >= tail_energy([block], 3)
+    assert weyl_bound([block, 0.01 * block], 3, [0]).upper >= tail_energy([block], 3)
 
 
 def test_perturbation_bound_values():

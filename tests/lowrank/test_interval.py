@@ -34,12 +34,12 @@ def test_resolution_grows_with_steps_and_is_twice_what_widens_a_tail():
 def test_bounds_are_widened_and_clipped():
     interval = ErrorInterval.from_bounds(3.0, 4.0, 5.0, (10, 20), "test")
     slack = rounding_slack(10, 20, 5.0)
-    assert (interval.lo, interval.hi, interval.slack) == (3.0 - slack, 4.0 + slack, slack)
+    assert (interval.lower, interval.upper, interval.slack) == (3.0 - slack, 4.0 + slack, slack)
     assert (interval.contains(3.0), interval.contains(4.0)) == (True, True)
     assert not interval.contains(3.0 - 2 * slack)
     assert not interval.contains(4.0 + 2 * slack)
     clipped = ErrorInterval.from_bounds(-1.0, 6.0, 5.0, (10, 20), "test")
-    assert (clipped.lo, clipped.hi) == (0.0, 5.0)
+    assert (clipped.lower, clipped.upper) == (0.0, 5.0)
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 2))
@@ -67,7 +67,7 @@ def test_tails_move_no_further_than_the_data():
     # The 1-Lipschitz error moves by the backward error; its square by twice that times the error.
     moved = resolution(10, 20) / 2
     interval = ErrorInterval.from_tails(1.0, 4.0, 9.0, (10, 20), "", 2.0)
-    assert np.sqrt([interval.lo, interval.hi]) == pytest.approx([1 - 3 * moved, 2 + 3 * moved], rel=1e-15)
+    assert np.sqrt([interval.lower, interval.upper]) == pytest.approx([1 - 3 * moved, 2 + 3 * moved], rel=1e-15)
     assert interval.slack == pytest.approx(12 * moved, rel=1e-2, abs=0)
     assert (interval.energy, interval.unit) == (9.0, 2.0)
 

@@ -47,7 +47,7 @@ def test_scale(rng, scale):
     assert scaled.relative == pytest.approx(plain.relative, rel=1e-12)
     assert scaled.absolute / scale == pytest.approx(plain.absolute, rel=1e-12)
     assert scaled.singular_values / scale == pytest.approx(plain.singular_values, rel=1e-12)
-    assert np.sqrt(scaled.interval.hi) * scaled.interval.unit / scale == pytest.approx(plain.absolute, rel=1e-9)
+    assert np.sqrt(scaled.interval.upper) * scaled.interval.unit / scale == pytest.approx(plain.absolute, rel=1e-9)
 
 
 def test_zero_blocks_and_full_rank_have_error_zero():

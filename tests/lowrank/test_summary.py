@@ -58,13 +58,13 @@ def test_interval_contains_truth_at_every_rank(seed, rank, extra, complex_valued
         assert (squares <= summary.singular_values**2 + summary.discarded_top + slack).all()
         posterior = summary.posterior(part)
         assert posterior.contains(tail_energy(part, rank))
-        assert posterior.hi <= summary.interval().hi + slack
+        assert posterior.upper <= summary.interval().upper + slack
 
 
 def test_interval_is_exact_when_nothing_is_discarded(rng):
     blocks = [rng.standard_normal((30, 2)) for _ in range(4)]
     interval = _chain(blocks, 8).interval(3)
-    assert interval.hi - interval.lo <= 3 * interval.slack
+    assert interval.upper - interval.lower <= 3 * interval.slack
     assert interval.contains(tail_energy(blocks, 3))
 
 
@@ -102,8 +102,8 @@ def test_single_precision_duplicates_are_not_understated(rng):
     base = rng.standard_normal((40, 6)).astype(np.float32)
     blocks = [base, base, base, 0.3 * rng.standard_normal((40, 6)).astype(np.float32)]
     interval = _chain(blocks, 9, target_rank=4).interval()
-    assert interval.lo <= tail_energy(blocks, 4) <= interval.hi
-    assert interval.hi > 0
+    assert interval.lower <= tail_energy(blocks, 4) <= interval.upper
+    assert interval.upper > 0
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_posterior_is_sharper_and_contains_truth():
     blocks = [basis @ (rng.standard_normal((60, 20)) / np.arange(1, 61)[:, None]) for _ in range(12)]
     summary = _chain(blocks, 13, target_rank=8)
     one_pass, posterior = summary.interval(), summary.posterior(blocks)
-    assert posterior.lo <= tail_energy(blocks, 8) <= posterior.hi <= one_pass.hi
-    assert posterior.hi - posterior.lo < 0.5 * (one_pass.hi - one_pass.lo)
+    assert posterior.lower <= tail_energy(blocks, 8) <= posterior.upper <= one_pass.upper
+    assert posterior.upper - posterior.lower < 0.5 * (one_pass.upper - one_pass.lower)
 
 
 def test_posterior_refuses_other_blocks(rng):
@@ -222,13 +222,13 @@ def test_single_precision_is_converted_before_anything_is_squared(rng, dtype):
     blocks = [(1e-25 * rng.standard_normal((9, 3))).astype(dtype) for _ in range(4)]
     interval = _chain(blocks, 5, target_rank=3).interval()
     assert interval.contains(tail_energy(blocks, 3))
-    assert interval.lo > 0
+    assert interval.lower > 0
 
 
 def test_nothing_is_the_neutral_element(rng):
     empty, summary = SVDSummary.empty(6, 3), SVDSummary.from_block(rng.standard_normal((6, 5)), 3)
     for merged in (empty.merge(summary), summary.merge(empty)):
-        assert merged.interval().hi == pytest.approx(summary.interval().hi)
+        assert merged.interval().upper == pytest.approx(summary.interval().upper)
         assert merged.n_columns == 5
     assert empty.merge(empty).interval().relative() == (0.0, 0.0)
 
@@ -260,7 +260,7 @@ def test_what_truncations_take_adds_up_over_several_directions():
 def test_the_lower_end_knows_that_one_direction_more_takes_one_square_only():
     # At rank 1 of squares 9, 4, 1, 1, 1, two of them kept: the best rank-1 error is 7, of which truncation hides 1.
     interval = SVDSummary.from_block(np.diag([3.0, 2.0, 1.0, 1.0, 1.0]), 2, target_rank=1).interval()
-    assert (interval.lo, interval.hi) == (pytest.approx(6.0, rel=1e-9), pytest.approx(7.0, rel=1e-9))
+    assert (interval.lower, interval.upper) == (pytest.approx(6.0, rel=1e-9), pytest.approx(7.0, rel=1e-9))
 
 
 @pytest.mark.parametrize("n_rows", [0, -1, 2.5])

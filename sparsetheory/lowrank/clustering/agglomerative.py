@@ -79,7 +79,7 @@ def _exact_interval(blocks: Blocks, members: list[int], rank: int) -> ErrorInter
 
 
 def _value(blocks: Blocks, interval: ErrorInterval) -> float:
-    value = interval.hi / interval.energy
+    value = interval.upper / interval.energy
     return value if value > blocks.resolution**2 else 0.0
 
 
@@ -193,7 +193,7 @@ class _Agglomeration:
         self.spectra[row, leading.size :] = 0.0
         self.losses[row] = summary.discarded_kyfan
         # The lower end: rounding must not make the superadditive bound exceed the truth.
-        self.errors[row] = self.intervals[cluster].lo
+        self.errors[row] = self.intervals[cluster].lower
 
 
 def _cross_overlaps(blocks: Blocks) -> Float64Array:

@@ -125,7 +125,7 @@ class ClusteringCertificate(Certificate):
         covered = sorted(k for members in self.clusters for k in members)
         if covered != list(range(len(blocks))) or not all(self.clusters):
             return "the clusters are no partition of the blocks"
-        if not all(0 <= interval.lo <= interval.hi < np.inf for interval in self.intervals):
+        if not all(0 <= interval.lower <= interval.upper < np.inf for interval in self.intervals):
             return "an interval is no interval"
         expected = certified_bound(self.eps, blocks, self.bases[0].dtype)
         if not abs(self.bound - expected) <= 1e-12 * expected:

@@ -101,7 +101,7 @@ def store_given_basis(
     shape = _shape(blocks, members)
     achieved = ErrorInterval.from_tails(squared, squared, energy, shape, "achieved", blocks.unit)
     # No basis does better than the best one, of which `known` speaks at a rank that may be larger.
-    interval = replace(achieved, lo=min(known.lo, achieved.lo))
+    interval = replace(achieved, lower=min(known.lower, achieved.lower))
     error = float(np.sqrt(squared / energy)) if energy else 0.0
     return StoredCluster(basis[:, :chosen], error, interval, _cost(shape, chosen))
 

@@ -105,16 +105,19 @@ CORRUPTIONS = {
     "bound * 10": lambda c: replace(c, bound=c.bound * 10),
     "bound NaN": lambda c: replace(c, bound=np.nan),
     "other tolerance": lambda c: replace(c, eps=c.eps * 1.01),
-    "intervals empty": _in_intervals(lo=0.0, hi=0.0),
-    "intervals negative": _in_intervals(lo=-1.0, hi=-1.0),
-    "intervals far away": _in_intervals(lo=1e9, hi=1e9),
+    "intervals empty": _in_intervals(lower=0.0, upper=0.0),
+    "intervals negative": _in_intervals(lower=-1.0, upper=-1.0),
+    "intervals far away": _in_intervals(lower=1e9, upper=1e9),
     "intervals above the error": lambda c: replace(
-        c, intervals=tuple(replace(i, lo=0.999 * c.bound**2 * i.energy, hi=c.bound**2 * i.energy) for i in c.intervals)
+        c,
+        intervals=tuple(
+            replace(i, lower=0.999 * c.bound**2 * i.energy, upper=c.bound**2 * i.energy) for i in c.intervals
+        ),
     ),
     "columns too long": _in_basis(lambda u: (u * (1 + 1e-5)).astype(u.dtype)),
-    "intervals NaN": _in_intervals(lo=np.nan, hi=np.nan),
+    "intervals NaN": _in_intervals(lower=np.nan, upper=np.nan),
     "intervals of another unit": _in_intervals(unit=2.0),
-    "intervals of any error": lambda c: replace(c, intervals=tuple(replace(i, hi=i.energy) for i in c.intervals)),
+    "intervals of any error": lambda c: replace(c, intervals=tuple(replace(i, upper=i.energy) for i in c.intervals)),
 }  # fmt: skip
 
 
@@ -233,7 +236,7 @@ def test_a_small_block_outside_the_basis_is_seen_under_the_block_criterion():
     assert fits["block"].certificate_.check(away).measured == pytest.approx(1.0)
     slightly = [blocks[0], 1e-8 * (np.eye(6)[:, :1] + 0.15 * np.eye(6)[:, 1:2])]
     slightly[1] *= np.linalg.norm(blocks[1]) / np.linalg.norm(slightly[1])
-    loose = tuple(replace(i, hi=0.01 * i.energy) for i in fits["block"].certificate_.intervals)
+    loose = tuple(replace(i, upper=0.01 * i.energy) for i in fits["block"].certificate_.intervals)
     certificate = replace(fits["block"].certificate_, intervals=loose)
     assert certificate.check(blocks).valid
     assert not certificate.check(slightly).valid
@@ -255,7 +258,7 @@ def test_the_allowance_is_what_storage_in_this_precision_moves(dtype):
     certificate, basis = fit.certificate_, fit.bases_[0].astype(float)
     outside = factors[0][:, 3] - basis @ (basis.T @ factors[0][:, 3])
     limit = certificate.bound + np.finfo(dtype).eps * np.sqrt(3) + 100 * 2.0**-53 * (3 + np.log2(30))
-    intervals = tuple(replace(i, hi=max(i.hi, certificate.bound**2 * i.energy)) for i in certificate.intervals)
+    intervals = tuple(replace(i, upper=max(i.upper, certificate.bound**2 * i.energy)) for i in certificate.intervals)
     measured = []
     for angle in limit * np.linspace(0.2, 2.5, 60):
         turned = np.linalg.qr(basis + np.outer(outside / np.linalg.norm(outside), [angle, angle, angle]))[0]

@@ -241,7 +241,7 @@ def test_certificate_notices_tampering():
     rng = np.random.default_rng(0)
     assert not certificate.check([rng.standard_normal(b.shape) for b in blocks]).valid
     assert not replace(certificate, clusters=certificate.clusters[::-1]).check(blocks).valid
-    overstated = tuple(replace(i, lo=0.0, hi=-1.0) for i in certificate.intervals)
+    overstated = tuple(replace(i, lower=0.0, upper=-1.0) for i in certificate.intervals)
     assert not replace(certificate, intervals=overstated).check(blocks).valid
     assert not replace(certificate, clusters=((0,), *certificate.clusters[1:])).check(blocks).valid
 
@@ -356,7 +356,7 @@ def test_certificate_notices_bounds_that_were_moved():
     certificate = ConcatSVDClustering(3, eps=0.3).fit(blocks).certificate_
     assert certificate.check(blocks).valid
     assert certificate.check(blocks).measured == pytest.approx(certificate.measured)
-    for change in ({"hi": 0.0, "lo": 0.0}, {"lo": 1e9, "hi": 1e9}):
+    for change in ({"upper": 0.0, "lower": 0.0}, {"lower": 1e9, "upper": 1e9}):
         moved = tuple(replace(i, **change) for i in certificate.intervals)
         assert not replace(certificate, intervals=moved).check(blocks).valid
     assert not replace(certificate, bound=0.5 * certificate.measured).check(blocks).valid

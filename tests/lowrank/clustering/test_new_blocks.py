@@ -103,7 +103,7 @@ def test_posterior_recognises_after_every_kind_of_growth():
     for block in blocks[20:]:
         summary = summary.merge(SVDSummary.from_block(block, 4, target_rank=2))
     assert summary.n_steps == 40
-    assert summary.posterior(blocks).hi <= summary.interval().hi
+    assert summary.posterior(blocks).upper <= summary.interval().upper
 
 
 @pytest.mark.parametrize("state", ["a", -1, 1.5, [None]])

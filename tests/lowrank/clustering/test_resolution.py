@@ -82,7 +82,7 @@ def test_equal_entries_whose_roundings_all_go_one_way(shape, value):
         union_bound([block], 1),
         range_finder_summary([block], 1, oversampling=1, random_state=0).interval(1),
     ):
-        assert interval.lo == 0
+        assert interval.lower == 0
         assert interval.decide(1e-6) is not False
         assert interval.energy == pytest.approx(exact, rel=1e-12)
     assert SVDSummary.from_block(block, 2).interval(1).decide(1e-11) is True
@@ -137,7 +137,7 @@ def test_what_the_rank_cannot_miss_has_error_zero():
         block_svd_error([block], 2).interval,
         range_finder_summary([block], 2, random_state=0).interval(2),
     ):
-        assert (interval.lo, interval.hi) == (0.0, 0.0)
+        assert (interval.lower, interval.upper) == (0.0, 0.0)
         assert interval.decide(0.0) is True
 
 

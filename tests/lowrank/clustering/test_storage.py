@@ -22,7 +22,7 @@ def _missed(blocks, members, basis):
 
 def test_raw_blocks_cost_their_size_and_miss_nothing(blocks):
     stored = store_raw(Blocks(blocks), 1)
-    assert (stored.cost, stored.error, stored.interval.hi) == (blocks[1].size, 0.0, 0.0)
+    assert (stored.cost, stored.error, stored.interval.upper) == (blocks[1].size, 0.0, 0.0)
     assert _missed(blocks, [1], stored.basis) < 1e-25 * stored.interval.energy
 
 
@@ -74,10 +74,10 @@ def test_given_basis_is_cut_to_what_every_block_needs(eps):
     missed = _missed(blocks, [0, 1], stored.basis)
     assert stored.error**2 * energy(blocks) == pytest.approx(missed)
     assert stored.interval.contains(missed)
-    assert stored.interval.lo == known.lo
+    assert stored.interval.lower == known.lower
     assert store_given_basis(Blocks(blocks), [0, 1], basis, known, None).basis.shape[1] == 3
 
 
 def test_zero_clusters_have_error_zero():
     stored = store_factored(Blocks([np.zeros((4, 2))] * 2), [0, 1], 2, None, 0.1)
-    assert (stored.error, stored.interval.hi, stored.basis.shape[1]) == (0.0, 0.0, 1)
+    assert (stored.error, stored.interval.upper, stored.basis.shape[1]) == (0.0, 0.0, 1)

@@ -73,15 +73,15 @@ def test_pair_bounds_are_attained(name):
     assert tail_energy([first, second], rank) == pytest.approx(error, abs=1e-12)
     for pair in ((first, second), (second, first)):
         bound = pair_bounds(*pair, rank)
-        assert bound.lo == pytest.approx(error, abs=1e-11)
-        assert bound.hi == pytest.approx(hi, abs=1e-11)
+        assert bound.lower == pytest.approx(error, abs=1e-11)
+        assert bound.upper == pytest.approx(hi, abs=1e-11)
 
 
 def test_pair_bounds_use_the_better_of_both_directions():
     # 9 + 1 through the axis of the first, 2 + 9 / 2 through the second.
     first, second = _diagonal((0, 3)), (np.eye(6)[:, :1] + np.eye(6)[:, 1:2])
     for pair in ((first, second), (second, first)):
-        assert pair_bounds(*pair, 1).hi == pytest.approx(1.0, abs=1e-11)
+        assert pair_bounds(*pair, 1).upper == pytest.approx(1.0, abs=1e-11)
 
 
 def test_pair_bounds_need_the_overlap():
@@ -90,29 +90,29 @@ def test_pair_bounds_need_the_overlap():
     turned = np.cos(angle) * np.eye(6)[:, :1] + np.sin(angle) * np.eye(6)[:, 1:2]
     bound = pair_bounds(np.eye(6)[:, :1], turned, 1)
     # Squared singular values of two unit columns at an angle are 1 + cos and 1 - cos.
-    assert bound.lo == pytest.approx(1 - np.cos(angle), rel=1e-9)
+    assert bound.lower == pytest.approx(1 - np.cos(angle), rel=1e-9)
     assert bound.contains(tail_energy([np.eye(6)[:, :1], turned], 1))
 
 
 def test_centroid_bound_is_attained_by_copies_and_by_spread_alone():
     copies = [_diagonal((0, 2), (1, 1))] * 5
     assert tail_energy(copies, 1) == pytest.approx(5.0)
-    assert centroid_bound(copies, 1).hi == pytest.approx(5.0, rel=1e-9)
+    assert centroid_bound(copies, 1).upper == pytest.approx(5.0, rel=1e-9)
     # Mean zero: all energy but that of r directions is spread, which the bound counts as a whole.
     opposite = [_diagonal((0, 1), (1, 2)), _diagonal((0, -1), (1, -2))]
-    assert centroid_bound(opposite, 1).hi == pytest.approx(10.0)
+    assert centroid_bound(opposite, 1).upper == pytest.approx(10.0)
 
 
 def test_bounds_of_blocks_in_orthogonal_directions_are_exact():
     blocks = [_diagonal((0, 3), (1, 1)), _diagonal((2, 2)), _diagonal((3, 0.5), (4, 0.25))]
     error = 1 + 0.25 + 0.0625
     for bound in (union_bound(blocks, 2), residual_bound(blocks, 2), residual_bound(blocks, 2, count_in_span=True)):
-        assert bound.hi == pytest.approx(error)
+        assert bound.upper == pytest.approx(error)
     grouped = union_bound(blocks, 2, [[0, 1], [2]])
     # The first two lose 1 at rank 2, the last two columns nothing.
-    assert (grouped.lo, grouped.hi) == (pytest.approx(1.0), pytest.approx(error))
+    assert (grouped.lower, grouped.upper) == (pytest.approx(1.0), pytest.approx(error))
     chosen = weyl_bound(blocks, 2, [0, 1])
-    assert (chosen.lo, chosen.hi) == (pytest.approx(1.0), pytest.approx(error))
+    assert (chosen.lower, chosen.upper) == (pytest.approx(1.0), pytest.approx(error))
 
 
 def _kernel(energies, overlaps, cross, errors, spectra, widths, losses=(0.0, 0.0), n_rows=10):
