@@ -40,6 +40,8 @@ def test_estimators_are_cloned_with_their_prior(estimator):
     assert "SparsePrior" in repr(model)
 
 
+# A fold has fewer observations than coefficients.
+@pytest.mark.filterwarnings("ignore:every coefficient is on:RuntimeWarning")
 def test_priors_can_be_searched():
     problem = make_clustered(40, 60, random_state=0)
     search = GridSearchCV(TurboVBI(tol=1e-2), {"prior": ["iid", SparsePrior("iid", activation=0.3)]}, cv=2)
