@@ -114,11 +114,11 @@ def _by_descent(p: CodingProblem) -> tuple[Int64Array, BoolArray]:
     if table.kind & tags.FAMILY == tags.L0 and norms.max() > _UNEQUAL * norms.min():
         return _in_unit_atoms(p, norms)
     eps = float(np.finfo(p.X.dtype).eps)
-    # With a bend of rho, entries that leave zero move 1 / (1 - rho / h) times as far as they are pulled.
+    # With a bend of rho, entries that leave zero move 1 / (1 - rho / h) times as far as they are pulled; where rho is
+    # larger than h, the operator jumps from one piece to the next, and no pull is small.
     left = 1.0 - p.penalty.weak_convexity() / float(norms.min()) ** 2
-    fraction, entry = _FRACTION, p.tol * (left if left > 0 else 1.0)
-    if table.jumps:
-        fraction, entry = _FRACTION_OF_JUMPS, min(p.tol, _ROUNDINGS * eps)
+    fraction = _FRACTION_OF_JUMPS if table.jumps else _FRACTION
+    entry = min(p.tol, _ROUNDINGS * eps) if table.jumps or left <= 0 else p.tol * left
     slope = ridge = 0.0
     if p.penalty.convex:
         slope, ridge = p.penalty.alpha * p.penalty.l1_part, p.penalty.alpha * (1.0 - p.penalty.l1_part)
