@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.constraints import Real
+from sparsetheory.constraints import Choice, Real
 from sparsetheory.numba_kernels.penalties import tags
 from sparsetheory.penalties.base import Penalty
 from sparsetheory.penalties.definition import Piece
@@ -343,9 +343,7 @@ def make_penalty(name: str, alpha: float, *, positive: bool = False, **shape: An
     >>> make_penalty("mcp", 0.1, gamma=2.0)
     MCP(alpha=0.1, gamma=2.0)
     """
-    family = next((family for known, family in _BY_NAME.items() if known == name), None)
-    if family is None:
-        raise ValueError(f"penalty must be one of {', '.join(map(repr, _BY_NAME))}; got {name!r}")
+    family = _BY_NAME[Choice(*PENALTY_NAMES).check("penalty", name)]
     others = {field.name: field.default for field in fields(family) if field.name not in ("alpha", "positive")}
     if not shape.keys() <= others.keys():
         wanted = ", ".join(others) or "nothing"
