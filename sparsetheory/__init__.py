@@ -24,6 +24,7 @@ _SUBPACKAGES = (
     "lowrank",
     "numba_kernels",
     "penalties",
+    "privacy",
     "proofs_checks",
     "regression",
 )

@@ -1,0 +1,1 @@
+"""Kernels of private releases: public directions, one-bit messages, and their sums."""

@@ -1,0 +1,1 @@
+"""Claims about sparse regression under local differential privacy."""

@@ -1,0 +1,1 @@
+"""Tests of privacy that can be aimed at any randomizer."""

@@ -1,0 +1,1 @@
+"""The server side: mergeable moments, and what they say."""

@@ -1,0 +1,29 @@
+"""Errors and warnings of private data collection."""
+
+__all__ = [
+    "BudgetExceededError",
+    "IllPosedReleaseWarning",
+    "PrivacyParameterError",
+    "SchemaMismatchError",
+    "UselessReleaseWarning",
+]
+
+
+class PrivacyParameterError(ValueError):
+    """Parameters that promise no useful privacy, such as a delta of one over the number of users."""
+
+
+class SchemaMismatchError(ValueError):
+    """Messages or states of two different collections."""
+
+
+class BudgetExceededError(RuntimeError):
+    """A user would spend more privacy than the budget holds; nothing was spent."""
+
+
+class IllPosedReleaseWarning(UserWarning):
+    """The released second moments are too noisy to be inverted."""
+
+
+class UselessReleaseWarning(UserWarning):
+    """The estimate is predicted to be no better than answering zero."""

@@ -1,0 +1,1 @@
+"""What can be learnt before a budget is spent: predicted errors and lower bounds."""
