@@ -17,9 +17,13 @@ from numpy.typing import NDArray
 
 from .schema import GAUSSIAN, LDPSchema
 
-__all__ = ["HEADER", "pack", "payload_size", "unpack", "user_number"]
+__all__ = ["HEADER", "SchemaMismatchError", "pack", "payload_size", "unpack", "user_number"]
 
 HEADER = 16
+
+
+class SchemaMismatchError(ValueError):
+    """Messages or states of two different collections."""
 
 
 def payload_size(schema: LDPSchema) -> int:
@@ -89,7 +93,7 @@ def unpack(schema: LDPSchema, stream: bytes) -> tuple[NDArray[np.uint64], NDArra
     ------
     ValueError
         If the length is no multiple of that of a message, or a payload is no bit.
-    LookupError
+    SchemaMismatchError
         If a message belongs to another collection.
     """
     length = HEADER + payload_size(schema)
@@ -98,7 +102,7 @@ def unpack(schema: LDPSchema, stream: bytes) -> tuple[NDArray[np.uint64], NDArra
     table = np.frombuffer(stream, dtype=np.uint8).reshape(-1, length)
     foreign = np.any(table[:, :8] != np.frombuffer(schema.fingerprint, dtype=np.uint8), axis=1)
     if foreign.any():
-        raise LookupError(f"{np.count_nonzero(foreign)} of {len(table)} messages belong to another collection")
+        raise SchemaMismatchError(f"{np.count_nonzero(foreign)} of {len(table)} messages belong to another collection")
     users = np.ascontiguousarray(table[:, 8:HEADER]).view("<u8")[:, 0].astype(np.uint64)
     payloads = np.ascontiguousarray(table[:, HEADER:])
     if schema.mechanism in GAUSSIAN:
