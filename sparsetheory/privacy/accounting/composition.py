@@ -117,10 +117,10 @@ def kov_composition(eps: float, n_rounds: int) -> CompositionCurve:
     4.775 instead of 10
     """
     eps, n_rounds = EPS.check("eps", eps), _ROUNDS.check("n_rounds", n_rounds)
-    lies = np.arange(n_rounds // 2 + 1)
+    lies = np.arange(n_rounds // 2 + 1, dtype=np.float64)
     chances = binom.pmf(lies, n_rounds, math.exp(-eps) / (1 + math.exp(-eps)))
     weights = lfilter([1.0], [1.0, -math.exp(-2 * eps)], chances)
-    corners = (n_rounds - 2.0 * lies) * eps
+    corners: Float64Array = (n_rounds - 2 * lies) * eps
     steps = -math.expm1(-2 * eps) * weights
     if n_rounds % 2:  # the last corner is at eps, and the curve goes on to 0
         corners = np.append(corners, 0.0)

@@ -1,6 +1,7 @@
 """What one user has spent over several campaigns, pure and Gaussian ones together."""
 
 import math
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ _LARGEST_EPS = 100.0
 _BISECTIONS = 100
 # Binomial probabilities round by less.
 _SPARE = 1e-9
+_SMALLEST = sys.float_info.min
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ class History:
         return History(self.n_pure + 1, self.eps_sum + added, max(self.eps_max, added), self.mu_squared)
 
     def delta_at(self, eps: float) -> float:
-        """Return the smallest proved delta at eps, in O(n_pure); from eps = 100 on only the sum counts."""
-        return min(self._delta_of_sum(eps), self._delta_of_product(eps))
+        """Return the smallest proved delta at eps, in O(n_pure)."""
+        delta = min(self._delta_of_sum(eps), self._delta_of_product(eps))
+        # That of a Gaussian is never 0, though it may be below the range of doubles.
+        return max(delta, _SMALLEST) if self.mu_squared > 0 else delta
 
     def eps_at(self, delta: float) -> float:
         """Return the smallest proved eps at delta: the upper end of a bisection, infinite where none is."""
