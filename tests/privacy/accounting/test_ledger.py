@@ -29,7 +29,7 @@ def test_pure_charges_of_one_user_add_up(ledger):
     for campaign in range(10):
         ledger.charge(7, eps=0.1, campaign=str(campaign))
     assert ledger.total(7) == pytest.approx(1.0)
-    with pytest.raises(BudgetExceededError, match="user 7 would exceed eps=1.0, delta=0.0; nothing was charged"):
+    with pytest.raises(BudgetExceededError, match=r"user 7 would exceed eps=1\.0, delta=0\.0; nothing was charged"):
         ledger.charge(7, eps=1e-6, campaign="more")
     assert ledger.total(7) == pytest.approx(1.0)
 
