@@ -8,6 +8,10 @@ from .accounting.sensitivity import joint_gaussian_mu as joint_gaussian_mu
 from .accounting.sensitivity import joint_moment_noise as joint_moment_noise
 from .accounting.sensitivity import second_moment_sensitivity as second_moment_sensitivity
 from .accounting.shuffling import shuffle_eps as shuffle_eps
+from .device.client import LDPClient as LDPClient
+from .device.gaussian import gaussian_delta as gaussian_delta
+from .device.gaussian import gaussian_mu as gaussian_mu
+from .device.schema import LDPSchema as LDPSchema
 from .errors import BudgetExceededError as BudgetExceededError
 from .errors import IllPosedReleaseWarning as IllPosedReleaseWarning
 from .errors import PrivacyParameterError as PrivacyParameterError
@@ -18,3 +22,16 @@ from .planning.bounds import hard_threshold_nu as hard_threshold_nu
 from .planning.bounds import information_contraction as information_contraction
 from .planning.bounds import nldp_lower_bound as nldp_lower_bound
 from .planning.bounds import rate as rate
+from .randomizers.cube import cube_encode as cube_encode
+from .randomizers.onebit import onebit_decode as onebit_decode
+from .randomizers.onebit import onebit_encode as onebit_encode
+from .randomizers.privunit import PrivUnitParameters as PrivUnitParameters
+from .randomizers.privunit import privunit_encode as privunit_encode
+from .randomizers.privunit import privunit_params as privunit_params
+from .randomizers.scales import cube_scale as cube_scale
+from .randomizers.scales import sketch_scale as sketch_scale
+from .randomizers.scales import sphere_scale as sphere_scale
+from .randomizers.sketch import sketch_encode as sketch_encode
+from .randomizers.sketch import sketch_moments as sketch_moments
+from .randomizers.sphere import sphere_decode as sphere_decode
+from .randomizers.sphere import sphere_encode as sphere_encode
