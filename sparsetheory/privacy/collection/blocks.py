@@ -84,9 +84,7 @@ def _encode(
     return private_signs(np.ones(len(X), dtype=np.int8), 0.5 + products / 2, schema.eps, coin)
 
 
-def _products(
-    schema: LDPSchema, features: Float64Array, responses: Float64Array, chosen: Int64Array
-) -> Float64Array:
+def _products(schema: LDPSchema, features: Float64Array, responses: Float64Array, chosen: Int64Array) -> Float64Array:
     """Return one product of every user."""
     n_second = schema.n_products - schema.n_design
     rows, columns = schema.triangle
