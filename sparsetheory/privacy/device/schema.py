@@ -18,6 +18,7 @@ __all__ = ["GAUSSIAN", "MECHANISMS", "LDPSchema"]
 GAUSSIAN = ("gauss_tight", "paper")
 MECHANISMS = ("sphere_joint", "sketch", "onebit", *GAUSSIAN)
 _MOMENTS = ("joint", "cross")
+_OPTIONAL = ("clip_x", "clip_entries")
 # Squares of units stay within double precision, and no clipped number is subnormal, where rounding is coarse.
 _UNITS = 1e-100, 1e100
 # The words of 64 bits that choose between products stand for their shares with six digits or more.
@@ -106,7 +107,7 @@ class LDPSchema:
                 "clip_x or clip_entries must be given: clipping bounds must be public, "
                 "they cannot be estimated from the data"
             )
-        for field in ("clip_x", "clip_entries"):
+        for field in _OPTIONAL:
             value = getattr(self, field)
             self._require(field, value is None or _within(value, _UNITS), f"None or a number {_words(_UNITS)}")
         self._require("clip_y", _within(self.clip_y, _UNITS), f"a number {_words(_UNITS)}")
@@ -129,7 +130,7 @@ class LDPSchema:
             object.__setattr__(self, "scale_x", tuple(map(float, self.scale_x)))
         for field in ("eps", "delta", "clip_x", "clip_entries", "clip_y", "response_weight", "scale_x"):
             value = getattr(self, field)
-            if (field.startswith("clip") and value is None) or isinstance(value, tuple):
+            if (field in _OPTIONAL and value is None) or isinstance(value, tuple):
                 continue
             self._require(field, _is_number(value), "a number")
             # The negative zero is another text than zero.
@@ -232,7 +233,12 @@ class LDPSchema:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < math.inf
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond double precision
+        return False
 
 
 def _within(value: float, bounds: tuple[float, float]) -> bool:
