@@ -33,7 +33,7 @@ class SoftLeastSquares:
 
 def soft_threshold(values: Float64Array, alpha: float | Float64Array) -> Float64Array:
     """Return values moved towards zero by `alpha`, and zero where they would cross it."""
-    return np.sign(values) * np.maximum(np.abs(values) - alpha, 0.0)
+    return np.sign(values) * np.maximum(np.abs(values) - alpha, 0.0) + 0.0
 
 
 def soft_least_squares(
