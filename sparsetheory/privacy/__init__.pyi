@@ -1,0 +1,10 @@
+from .audit.channel import ChannelAudit as ChannelAudit
+from .audit.channel import audit_channel as audit_channel
+from .audit.floating_point import LowBitLeak as LowBitLeak
+from .audit.floating_point import low_bit_leak as low_bit_leak
+from .audit.frontiers import detectable_eps as detectable_eps
+from .audit.frontiers import detectable_mu as detectable_mu
+from .audit.gaussian import GaussianAudit as GaussianAudit
+from .audit.gaussian import audit_gdp as audit_gdp
+from .audit.pure import PureAudit as PureAudit
+from .audit.pure import audit_pure as audit_pure
