@@ -136,22 +136,15 @@ def low_bit_leak(
         for name, sampler in (("sampler0", sampler0), ("sampler1", sampler1))
     ]
     split = Split(n_samples)
-    entries = [_entry_cells([rows[:, i] for rows in drawn], split, level, delta) for i in range(drawn[0].shape[1])]
     findings = []
-    for order in ((0, 1), (1, 0)):
-        # The entry, too, is chosen on the first half.
-        entry = max(range(len(entries)), key=lambda i, o=order: entries[i][1][o][0])  # type: ignore[misc]
-        cells, chosen = entries[entry]
-        members = chosen[order][1]
+    for order, (_, entry, cells, members) in _nominations(drawn, split, level, delta).items():
         counts = cells.counts(*order, split.count)[:, members].sum(axis=1)
-        lower = _proved(counts, split.n_counted, level, delta)
-        findings.append((lower, _level_refuting(counts, split.n_counted, eps, delta), entry, members))
-    lower, refuting, entry, members = max(findings, key=lambda finding: (finding[0], -finding[1]))
-    # Two orders and two limits each share what is given to chance.
-    p_value = min(4 * refuting, 1.0)
-    cells = entries[entry][0]
-    bits, codes = np.unique(cells.values[:, 1], return_inverse=True)  # type: ignore[index]
-    totals_by_bit = [np.bincount(codes, weights=cells.counts(0, 1, slice(None))[i]).astype(np.int64) for i in (0, 1)]
+        refuting = _level_refuting(counts, split.n_counted, eps, delta)
+        findings.append((_proved(counts, split.n_counted, level, delta), refuting, entry, cells, members))
+    lower, _, entry, cells, members = max(findings, key=lambda finding: finding[0])
+    # Two orders of the inputs and two limits each share what is given to chance.
+    p_value = min(max(4 * min(finding[1] for finding in findings), _SMALLEST), 1.0)
+    bits, counts_by_bit = _histogram(cells)
     return LowBitLeak(
         leak=p_value <= alpha,
         p_value=p_value,
@@ -160,19 +153,34 @@ def low_bit_leak(
         delta=float(delta),
         event=cells.describe(members),
         entry=entry,
-        lowest_bits=bits.astype(np.int64),
-        counts0=totals_by_bit[0],
-        counts1=totals_by_bit[1],
+        lowest_bits=bits,
+        counts0=counts_by_bit[0],
+        counts1=counts_by_bit[1],
         alpha=alpha,
     )
 
 
-def _entry_cells(
-    columns: list[Float64Array], split: Split, level: float, delta: float
-) -> tuple[Cells, dict[tuple[int, int], tuple[float, BoolArray]]]:
-    """Cells of the exponents of one entry, and the set that the first half nominates for each order of the inputs."""
-    cells = value_cells({i: _exponents(column) for i, column in enumerate(columns)}, "(exponent, lowest bit)")
-    return cells, {order: best_set(cells, order, split, level, pure_bound(delta)) for order in ((0, 1), (1, 0))}
+def _nominations(
+    drawn: list[Float64Array], split: Split, level: float, delta: float
+) -> dict[tuple[int, int], tuple[float, int, Cells, BoolArray]]:
+    """Choose by the first half, for each order of the inputs, an entry and a set of pairs of exponents."""
+    best: dict[tuple[int, int], tuple[float, int, Cells, BoolArray]] = {}
+    for entry in range(drawn[0].shape[1]):
+        cells = value_cells({i: _exponents(drawn[i][:, entry]) for i in (0, 1)}, "(exponent, lowest bit)")
+        for order in ((0, 1), (1, 0)):
+            predicted, members = best_set(cells, order, split, level, pure_bound(delta))
+            if order not in best or predicted > best[order][0]:
+                best[order] = predicted, entry, cells, members
+    return best
+
+
+def _histogram(cells: Cells) -> tuple[Int64Array, Int64Array]:
+    """Return exponents of lowest bits, and how often each was drawn under either input, 2 x n_exponents."""
+    assert cells.values is not None
+    bits, codes = np.unique(cells.values[:, 1], return_inverse=True)
+    counts = np.zeros((2, len(bits)), dtype=np.int64)
+    np.add.at(counts.T, codes, cells.counts(0, 1, slice(None)).T)
+    return bits.astype(np.int64), counts
 
 
 def _exponents(numbers: Float64Array) -> AnyArray:
