@@ -2,53 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
 
-__all__ = ["Cells", "are_discrete", "interval_cells", "messages", "statistic_cells", "statistic_values", "value_cells"]
+__all__ = ["Cells", "are_discrete", "interval_cells", "statistic_cells", "value_cells"]
 
 # Messages are discrete if so many of them take at most so many values.
 _LOOK, _MOST_VALUES = 4096, 1024
 # Cells of a real statistic, and draws that each should hold.
 _MOST_CELLS, _FEWEST_PER_CELL = 256, 20
 _MOST_LISTED = 8
-
-
-def messages(name: str, drawn: Any, n_samples: int) -> AnyArray:
-    """Return drawn messages as rows of numbers, `n_samples` x length.
-
-    Raises
-    ------
-    ValueError
-        If they are not `n_samples` messages of bits, integers or real numbers, all finite.
-    """
-    rows = np.asarray(drawn)
-    if rows.dtype.kind not in "biuf" or rows.ndim == 0 or len(rows) != n_samples:
-        found = f"{len(rows)} of dtype {rows.dtype}" if rows.ndim else repr(drawn)
-        raise ValueError(f"{name} must return n = {n_samples} messages of bits, integers or real numbers; got {found}")
-    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-        raise ValueError(f"{name} must return finite messages; got NaN or infinity")
-    rows = rows.reshape(n_samples, -1)
-    if rows.shape[1] == 0:
-        raise ValueError(f"{name} must return messages of at least one entry; got none")
-    return rows
-
-
-def statistic_values(values: Any, n_samples: int) -> Float64Array:
-    """Return one real number per message.
-
-    Raises
-    ------
-    ValueError
-        If a statistic returned something else.
-    """
-    found = np.asarray(values)
-    if found.shape != (n_samples,) or found.dtype.kind not in "biuf" or np.isnan(found).any():
-        raise ValueError(f"statistic must return one number per message, {n_samples}; got shape {found.shape}")
-    return found.astype(np.float64)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import numpy as np
 from scipy import optimize
 
 from sparsetheory.constraints import generator
-from sparsetheory.privacy.audit.cells import Cells, messages, value_cells
+from sparsetheory.privacy.audit.cells import Cells, value_cells
 from sparsetheory.privacy.audit.events import Split, best_set
 from sparsetheory.privacy.audit.frontiers import pure_bound, pure_level
 from sparsetheory.privacy.audit.limits import exact_lower, exact_upper
+from sparsetheory.privacy.audit.messages import draw
 from sparsetheory.typing import AnyArray, BoolArray, Float64Array, Int64Array
 
 __all__ = ["LowBitLeak", "low_bit_leak"]
@@ -131,10 +132,7 @@ def low_bit_leak(
     """
     level = pure_level(eps, n_samples, alpha, delta, 2)
     rng = generator(random_state)
-    drawn = [
-        messages(name, sampler(n_samples, rng), n_samples).astype(np.float64)
-        for name, sampler in (("sampler0", sampler0), ("sampler1", sampler1))
-    ]
+    drawn = draw([("sampler0", sampler0), ("sampler1", sampler1)], n_samples, rng)
     split = Split(n_samples)
     findings = []
     for order, (_, entry, cells, members) in _nominations(drawn, split, level, delta).items():
@@ -161,12 +159,14 @@ def low_bit_leak(
 
 
 def _nominations(
-    drawn: list[Float64Array], split: Split, level: float, delta: float
+    drawn: dict[int, AnyArray], split: Split, level: float, delta: float
 ) -> dict[tuple[int, int], tuple[float, int, Cells, BoolArray]]:
     """Choose by the first half, for each order of the inputs, an entry and a set of pairs of exponents."""
     best: dict[tuple[int, int], tuple[float, int, Cells, BoolArray]] = {}
     for entry in range(drawn[0].shape[1]):
-        cells = value_cells({i: _exponents(drawn[i][:, entry]) for i in (0, 1)}, "(exponent, lowest bit)")
+        cells = value_cells(
+            {i: _exponents(drawn[i][:, entry].astype(np.float64)) for i in (0, 1)}, "(exponent, lowest bit)"
+        )
         for order in ((0, 1), (1, 0)):
             predicted, members = best_set(cells, order, split, level, pure_bound(delta))
             if order not in best or predicted > best[order][0]:

@@ -8,6 +8,7 @@ of the other.
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,11 @@ def detectable_eps(
     """
     level = pure_level(eps, n_samples, alpha, delta, n_inputs)
     FRACTION.check("power", power)
+    return _detectable_eps(eps, delta, n_samples, level, power)
+
+
+@cache  # audits of one promise are repeated, and the power costs more than the audit of a bit
+def _detectable_eps(eps: float, delta: float, n_samples: int, level: float, power: float) -> float:
     frontier, n_counted = _pure_frontier(eps, delta), n_samples - n_samples // 2
     return _smallest(
         lambda true: _power(float(expit(true)), n_counted, level, frontier), eps, eps + math.log(n_samples), power
@@ -188,6 +194,11 @@ def detectable_mu(mu: float, *, n_samples: int, alpha: float, power: float = 0.9
     """
     level = gaussian_level(mu, n_samples, alpha)
     FRACTION.check("power", power)
+    return _detectable_mu(mu, n_samples, level, power)
+
+
+@cache
+def _detectable_mu(mu: float, n_samples: int, level: float, power: float) -> float:
     n_counted = n_samples - n_samples // 2
 
     def power_at(true: float) -> float:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from sparsetheory.constraints import generator
-from sparsetheory.privacy.audit.cells import messages, statistic_cells, statistic_values
+from sparsetheory.privacy.audit.cells import statistic_cells
 from sparsetheory.privacy.audit.events import Split, best_set, counted_rates
 from sparsetheory.privacy.audit.frontiers import detectable_mu, expected_mu_lower, gaussian_bound, gaussian_level
+from sparsetheory.privacy.audit.messages import draw, statistic_values
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["GaussianAudit", "audit_gdp"]
@@ -133,16 +134,13 @@ def audit_gdp(
     """
     level = gaussian_level(mu, n_samples, alpha)
     rng = generator(random_state)
-    drawn = [
-        messages(name, sampler(n_samples, rng), n_samples)
-        for name, sampler in (("sampler0", sampler0), ("sampler1", sampler1))
-    ]
+    drawn = draw([("sampler0", sampler0), ("sampler1", sampler1)], n_samples, rng)
     split = Split(n_samples)
     words = "statistic"
     if statistic is None:
-        direction = _discriminant(*(rows[split.learn].astype(np.float64) for rows in drawn))
+        direction = _discriminant(*(rows[split.learn].astype(np.float64) for rows in drawn.values()))
         statistic, words = (lambda rows: rows @ direction), "learnt linear statistic"
-    values = {i: statistic_values(statistic(rows), n_samples) for i, rows in enumerate(drawn)}
+    values = {i: statistic_values(statistic(rows), n_samples) for i, rows in drawn.items()}
     cells = statistic_cells(values, split.learn, words)
     _, members = best_set(cells, (0, 1), split, level, gaussian_bound)
     lower = max(float(gaussian_bound(*counted_rates(cells, members, (0, 1), split, level))), 0.0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -12,13 +13,12 @@ from sparsetheory.constraints import generator
 from sparsetheory.privacy.audit.cells import (
     Cells,
     are_discrete,
-    messages,
     statistic_cells,
-    statistic_values,
     value_cells,
 )
 from sparsetheory.privacy.audit.events import Split, best_set, counted_rates
 from sparsetheory.privacy.audit.frontiers import detectable_eps, expected_eps_lower, pure_bound, pure_level
+from sparsetheory.privacy.audit.messages import draw, statistic_values
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["PureAudit", "audit_pure"]
@@ -162,7 +162,7 @@ def audit_pure(
     n_inputs = len(inputs)
     level = pure_level(eps, n_samples, alpha, delta, n_inputs)
     rng = generator(random_state)
-    drawn = {i: messages("encode", encode(inputs[i], n_samples, rng), n_samples) for i in range(n_inputs)}
+    drawn = draw([("encode", partial(encode, inputs[i])) for i in range(n_inputs)], n_samples, rng)
     bound, split = pure_bound(delta), Split(n_samples)
     shared = [value_cells(drawn, "message")] if statistic is None and are_discrete(drawn) else []
     lowers, events = np.zeros((n_inputs, n_inputs)), {}
