@@ -1,5 +1,7 @@
 """Errors and warnings of private data collection."""
 
+from sparsetheory.privacy.device.messages import SchemaMismatchError
+
 __all__ = [
     "BudgetExceededError",
     "IllPosedReleaseWarning",
@@ -11,10 +13,6 @@ __all__ = [
 
 class PrivacyParameterError(ValueError):
     """Parameters that promise no useful privacy, such as a delta of one over the number of users."""
-
-
-class SchemaMismatchError(ValueError):
-    """Messages or states of two different collections."""
 
 
 class BudgetExceededError(RuntimeError):

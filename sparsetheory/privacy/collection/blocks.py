@@ -1,0 +1,95 @@
+"""Messages of many users at once, the same as those of one client each."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparsetheory.privacy.device.client import released_vectors
+from sparsetheory.privacy.device.coin import Coin, private_signs
+from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
+from sparsetheory.privacy.device.records import joint_vectors, normalised, sketch_vectors
+from sparsetheory.privacy.device.schema import GAUSSIAN, LDPSchema
+from sparsetheory.privacy.randomizers.expansion import public_key
+from sparsetheory.privacy.randomizers.onebit import choices
+from sparsetheory.privacy.randomizers.sketch import sketch_signs
+from sparsetheory.privacy.randomizers.sphere import sphere_signs
+from sparsetheory.typing import Float64Array, Int64Array
+
+__all__ = ["chosen_products", "encode_block", "joint_radius", "sketch_radius"]
+
+# Numbers in one block of vectors: 4 MB stay in the cache between their making and their use.
+_BLOCK = 2**19
+
+
+def joint_radius(schema: LDPSchema) -> float:
+    """Return the bound of the norms of the vectors of products, without units."""
+    return 1.0 if schema.moments == "cross" else math.hypot(1.0, schema.response_weight)
+
+
+def sketch_radius(schema: LDPSchema) -> float:
+    """Return the bound of the norms of the vectors of features and response, without units."""
+    return math.hypot(1.0, schema.response_weight)
+
+
+def chosen_products(schema: LDPSchema, users: NDArray[np.uint64]) -> Int64Array:
+    """Return the public product of every user of "onebit": second moments first, then cross moments."""
+    n_cross = schema.n_design
+    return choices(schema.public_seed, users, schema.cross_words, schema.n_products - n_cross, n_cross)
+
+
+def encode_block(
+    schema: LDPSchema, X: Float64Array, y: Float64Array, users: NDArray[np.uint64], coin: Coin | None = None
+) -> NDArray[np.signedinteger]:
+    """Return what users send, without headers.
+
+    Parameters
+    ----------
+    schema : LDPSchema
+    X : ndarray of shape (n, n_features)
+        Finite.
+    y : ndarray of shape (n,)
+        Finite.
+    users : ndarray of uint64, of shape (n,)
+    coin : callable, optional
+        Source of random words; the operating system by default.
+
+    Returns
+    -------
+    ndarray
+        Signs of type int8, of shape (n,), or lattice points of type int32, of shape (n, n_products).
+    """
+    step = max(1, _BLOCK // schema.n_products)
+    parts = [
+        _encode(schema, X[start : start + step], y[start : start + step], users[start : start + step], coin)
+        for start in range(0, len(X), step)
+    ]
+    return np.concatenate(parts)
+
+
+def _encode(
+    schema: LDPSchema, X: Float64Array, y: Float64Array, users: NDArray[np.uint64], coin: Coin | None
+) -> NDArray[np.signedinteger]:
+    if schema.mechanism in GAUSSIAN:
+        parts = zip(gaussian_releases(schema), released_vectors(schema, X, y), strict=True)
+        return np.hstack([release.encode(rows, coin) for release, rows in parts])
+    key = public_key(schema.public_seed)
+    if schema.mechanism == "sphere_joint":
+        vectors = joint_vectors(schema, *normalised(schema, X, y))
+        return sphere_signs(vectors, joint_radius(schema), schema.eps, key, users, coin)
+    if schema.mechanism == "sketch":
+        vectors = sketch_vectors(schema, *normalised(schema, X, y))
+        return sketch_signs(vectors, sketch_radius(schema), schema.eps, key, users, coin)
+    products = _products(schema, *normalised(schema, X, y, by_entries=True), chosen_products(schema, users))
+    return private_signs(np.ones(len(X), dtype=np.int8), 0.5 + products / 2, schema.eps, coin)
+
+
+def _products(schema: LDPSchema, features: Float64Array, responses: Float64Array, chosen: Int64Array) -> Float64Array:
+    """Return one product of every user."""
+    n_second = schema.n_products - schema.n_design
+    rows, columns = schema.triangle
+    everyone = np.arange(len(features))
+    crossed = chosen >= n_second
+    second = np.where(crossed, 0, chosen)
+    squared = features[everyone, rows[second]] * features[everyone, columns[second]]
+    return np.where(crossed, features[everyone, np.maximum(chosen - n_second, 0)] * responses, squared)

@@ -1,0 +1,190 @@
+"""The state of a server: integer sums of messages, which merge in any order."""
+
+import json
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.privacy.collection.blocks import chosen_products
+from sparsetheory.privacy.collection.moments import ReleasedMoments, decode_moments
+from sparsetheory.privacy.device.messages import SchemaMismatchError
+from sparsetheory.privacy.device.schema import GAUSSIAN, LDPSchema
+from sparsetheory.privacy.randomizers.expansion import public_key, user_numbers
+from sparsetheory.privacy.randomizers.sketch import sketch_sum
+from sparsetheory.privacy.randomizers.sphere import sphere_sum
+
+__all__ = ["MomentState"]
+
+_MAGIC = b"LDPstate"
+_VERSION = 1
+_HEAD = struct.Struct("<8sHIQ")  # magic, version, length of the schema, number of users
+# No sum leaves 64 bits up to here: summands are below 2^31.
+_MOST_USERS = 2**32
+
+
+class MomentState:
+    """The sum of the messages of any number of users.
+
+    Its size does not depend on the number of users. Sums are integers, so states are equal to the last bit in whatever
+    order messages arrive and partial states are merged. The noise is in the messages, so merging needs no trust.
+
+    Parameters
+    ----------
+    schema : LDPSchema
+        The collection.
+
+    Attributes
+    ----------
+    count : int
+        Number of users so far.
+    total : ndarray of int64
+        The sum: of shape (n_products,), or square with n_design + 1 rows for the mechanism "sketch".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.privacy import LDPClient, MomentState
+    >>> client = LDPClient("onebit", eps=1.0, n_features=2, clip_entries=1.0, clip_y=1.0, public_seed=3)
+    >>> first, second = MomentState(client.schema), MomentState(client.schema)
+    >>> first.update(np.array([1, -1], dtype=np.int8), [10, 11])
+    >>> second.update(np.array([1], dtype=np.int8), [12])
+    >>> first.merge(second).count, first.merge(second) == second.merge(first)
+    (3, True)
+    """
+
+    def __init__(self, schema: LDPSchema) -> None:
+        self.schema = schema
+        self.count = 0
+        size = (schema.n_design + 1,) * 2 if schema.mechanism == "sketch" else (schema.n_products,)
+        self.total = np.zeros(size, dtype=np.int64)
+
+    def update(self, messages: NDArray[np.signedinteger], user_ids: ArrayLike) -> None:
+        """Add the messages of users.
+
+        Parameters
+        ----------
+        messages : ndarray
+            Signs of type int8, of shape (n,), or lattice points of type int32, of shape (n, n_products).
+        user_ids : array-like of int, of shape (n,)
+            Numbers of the users. That none of them was here before is not checked: no state of bounded size could.
+        """
+        messages = np.asarray(messages)
+        wanted = (len(messages), self.schema.n_products) if self.schema.mechanism in GAUSSIAN else (len(messages),)
+        if messages.shape != wanted:
+            raise ValueError(f"messages must be of shape {wanted}; got shape {messages.shape}")
+        users = user_numbers(user_ids, len(messages))
+        if self.count + len(users) > _MOST_USERS:
+            raise ValueError(f"messages must come from at most {_MOST_USERS} users; got {self.count + len(users)}")
+        if self.schema.mechanism in GAUSSIAN:
+            self.total += messages.sum(axis=0, dtype=np.int64)
+        elif self.schema.mechanism == "onebit":
+            sums = np.bincount(chosen_products(self.schema, users), weights=messages, minlength=self.total.size)
+            self.total += sums.astype(np.int64)  # sums of signs: exact
+        else:
+            add = sphere_sum if self.schema.mechanism == "sphere_joint" else sketch_sum
+            add(messages.astype(np.int8, copy=False), public_key(self.schema.public_seed), users, self.total)
+        self.count += len(users)
+
+    def merge(self, other: "MomentState") -> "MomentState":
+        """Return the state of the users of both.
+
+        Parameters
+        ----------
+        other : MomentState
+            Of the same collection, and of other users.
+
+        Returns
+        -------
+        MomentState
+            A new one.
+
+        Raises
+        ------
+        SchemaMismatchError
+            If the collections differ in anything: mechanism, eps, clips, seed.
+        """
+        if self.schema != other.schema:
+            different = [
+                name
+                for name, value in vars(self.schema).items()
+                if name in type(self.schema).__dataclass_fields__ and value != getattr(other.schema, name)
+            ]
+            raise SchemaMismatchError(f"states must be of one collection; they differ in {', '.join(different)}")
+        if self.count + other.count > _MOST_USERS:
+            raise ValueError(f"states must hold at most {_MOST_USERS} users; got {self.count + other.count}")
+        merged = MomentState(self.schema)
+        merged.count = self.count + other.count
+        merged.total = self.total + other.total
+        return merged
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MomentState):
+            return NotImplemented
+        return (
+            self.schema == other.schema and self.count == other.count and bool(np.array_equal(self.total, other.total))
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def moments(self) -> ReleasedMoments:
+        """Return the moments that the messages stand for.
+
+        Returns
+        -------
+        ReleasedMoments
+
+        Raises
+        ------
+        ValueError
+            If there are no messages yet.
+        """
+        if self.count == 0:
+            raise ValueError("state must hold messages; got none so far")
+        return decode_moments(self.schema, self.total, self.count)
+
+    def to_bytes(self) -> bytes:
+        """Return the state as bytes: a header, the schema as text, the sums, and a checksum.
+
+        Returns
+        -------
+        bytes
+        """
+        text = self.schema.to_json().encode()
+        content = _HEAD.pack(_MAGIC, _VERSION, len(text), self.count) + text + self.total.astype("<i8").tobytes()
+        return content + struct.pack("<I", zlib.crc32(content))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "MomentState":
+        """Read what :meth:`to_bytes` wrote.
+
+        Parameters
+        ----------
+        content : bytes
+
+        Returns
+        -------
+        MomentState
+
+        Raises
+        ------
+        ValueError
+            If the bytes are damaged, no state, or of another version.
+        """
+        if len(content) < _HEAD.size + 4 or content[:8] != _MAGIC:
+            raise ValueError(f"content must be the bytes of a state; got {len(content)} bytes of something else")
+        _, version, length, count = _HEAD.unpack_from(content)
+        if version != _VERSION:
+            raise ValueError(f"content must be of version {_VERSION}; got version {version}")
+        if zlib.crc32(content[:-4]) != struct.unpack("<I", content[-4:])[0]:
+            raise ValueError("content must be the bytes of a state; got damaged ones")
+        text = content[_HEAD.size : _HEAD.size + length].decode()
+        try:
+            state = cls(LDPSchema.from_json(text))
+        except json.JSONDecodeError as error:
+            raise ValueError("content must hold a schema; got other text") from error
+        state.count = count
+        state.total = np.frombuffer(content[_HEAD.size + length : -4], dtype="<i8").astype(np.int64)
+        state.total = state.total.reshape(cls(state.schema).total.shape)
+        return state

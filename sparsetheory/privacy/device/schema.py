@@ -1,0 +1,208 @@
+"""What all messages of one collection have in common, public and fixed before any data are seen."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["GAUSSIAN", "MECHANISMS", "LDPSchema"]
+
+GAUSSIAN = ("gauss_tight", "paper")
+MECHANISMS = ("sphere_joint", "sketch", "onebit", *GAUSSIAN)
+_MOMENTS = ("joint", "cross")
+_LARGEST_EPS = 20.0
+_SEEDS = 2**128
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LDPSchema:
+    r"""The public description of a collection of private moments.
+
+    Every user holds one record: features x and a response y. The features are divided by `scale_x`, clipped, and a
+    constant is appended if there is an intercept. What is sent is a randomized form of the products of all features
+    with each other and with the response.
+
+    Parameters
+    ----------
+    mechanism : {"sphere_joint", "sketch", "onebit", "gauss_tight", "paper"}
+        The randomizer. The first three send one bit and are eps-private; the others send integers and are
+        (eps, delta)-private.
+    eps : float
+        Privacy parameter, in (0, 20].
+    delta : float
+        Privacy parameter of the Gaussian mechanisms, in (0, 1); 0 for the others.
+    n_features : int
+        Number of features, without the constant.
+    clip_x : float or None
+        Bound of the Euclidean norm of the features, in units of `scale_x`; longer ones are shortened.
+    clip_entries : float or None
+        Bound of the absolute value of every feature, in units of `scale_x`; larger ones are cut. One of the two bounds
+        is needed. The other then follows: no entry exceeds the norm, and no norm exceeds `clip_entries` times the
+        square root of the number of features.
+    clip_y : float
+        Bound of the absolute value of the response, in its own unit.
+    scale_x : float or sequence of float
+        Unit of the features, or of each of them.
+    fit_intercept : bool
+        Whether a constant feature is appended. Its size is that of a typical feature, the smaller one of `clip_x` over
+        the square root of the number of features and `clip_entries`.
+    moments : {"joint", "cross"}
+        Whether both second moments are collected, or only those of features with the response.
+    response_weight : float
+        Weight of the products with the response against those of features, above 0. More weight means less noise in the
+        first and more in the second.
+    public_seed : int
+        Seed of the public directions, in [0, 2^128).
+
+    Raises
+    ------
+    ValueError
+        If a field is not what is said here.
+
+    Examples
+    --------
+    >>> schema = LDPSchema(mechanism="sketch", eps=1.0, n_features=20, clip_x=7.0, clip_y=3.0)
+    >>> schema.n_design, schema.n_products, LDPSchema.from_json(schema.to_json()) == schema
+    (20, 230, True)
+    """
+
+    mechanism: str
+    eps: float
+    delta: float = 0.0
+    n_features: int
+    clip_x: float | None = None
+    clip_entries: float | None = None
+    clip_y: float
+    scale_x: float | tuple[float, ...] = 1.0
+    fit_intercept: bool = False
+    moments: str = "joint"
+    response_weight: float = 1.0
+    public_seed: int = 0
+
+    def __post_init__(self) -> None:
+        scale = np.asarray(self.scale_x, dtype=float)
+        # A list and a NumPy number would make another fingerprint.
+        object.__setattr__(self, "scale_x", tuple(scale.tolist()) if scale.ndim else float(scale))
+        for field in ("eps", "delta", "clip_x", "clip_entries", "clip_y", "response_weight"):
+            value = getattr(self, field)
+            object.__setattr__(self, field, value if value is None else float(value))
+        self._require("mechanism", self.mechanism in MECHANISMS, f"one of {', '.join(map(repr, MECHANISMS))}")
+        self._require("eps", 0 < self.eps <= _LARGEST_EPS, f"a number in (0, {_LARGEST_EPS:g}]")
+        if self.mechanism in GAUSSIAN:
+            self._require("delta", 0 < self.delta < 1, f"a number in (0, 1) for the mechanism {self.mechanism!r}")
+        else:
+            self._require("delta", self.delta == 0, f"0, as {self.mechanism!r} is a pure mechanism; drop delta")
+        self._require("n_features", self.n_features >= 1, "a positive integer")
+        if self.clip_x is None and self.clip_entries is None:
+            raise ValueError(
+                "clip_x or clip_entries must be given: clipping bounds must be public, "
+                "they cannot be estimated from the data"
+            )
+        for field in ("clip_x", "clip_entries"):
+            value = getattr(self, field)
+            self._require(field, value is None or _is_positive(value), "None or a finite positive number")
+        self._require("clip_y", _is_positive(self.clip_y), "a finite positive number")
+        self._require("response_weight", _is_positive(self.response_weight), "a finite positive number")
+        fits = scale.shape in ((), (self.n_features,)) and bool(np.all(np.isfinite(scale) & (scale > 0)))
+        self._require("scale_x", fits, f"a finite positive number, or {self.n_features} of them")
+        self._require("moments", self.moments in _MOMENTS, f"one of {', '.join(map(repr, _MOMENTS))}")
+        if self.mechanism == "sketch" and self.moments == "cross":
+            raise ValueError(
+                "moments must be 'joint' for the mechanism 'sketch', whose bit holds the whole matrix; got 'cross'"
+            )
+        self._require("public_seed", 0 <= self.public_seed < _SEEDS, "an integer in [0, 2**128)")
+
+    def _require(self, name: str, holds: bool, need: str) -> None:
+        if not holds:
+            raise ValueError(f"{name} must be {need}; got {getattr(self, name)!r}")
+
+    @property
+    def n_design(self) -> int:
+        """Number of features with the constant."""
+        return self.n_features + int(self.fit_intercept)
+
+    @property
+    def n_products(self) -> int:
+        """Number of products of one user: of features with features, and of features with the response."""
+        q = self.n_design
+        return q + (q * (q + 1) // 2 if self.moments == "joint" else 0)
+
+    @property
+    def largest_norm(self) -> float:
+        """Bound of the Euclidean norm of the clipped features, without the constant."""
+        bounds = [self.clip_x, None if self.clip_entries is None else self.clip_entries * math.sqrt(self.n_features)]
+        return min(bound for bound in bounds if bound is not None)
+
+    @property
+    def largest_entry(self) -> float:
+        """Bound of the absolute value of a clipped feature."""
+        return min(bound for bound in (self.clip_x, self.clip_entries) if bound is not None)
+
+    @property
+    def constant(self) -> float:
+        """The constant feature; 0 without an intercept."""
+        if not self.fit_intercept:
+            return 0.0
+        return min(self.largest_entry, self.largest_norm / math.sqrt(self.n_features))
+
+    @property
+    def radius(self) -> float:
+        """Bound of the Euclidean norm of the features with the constant."""
+        return math.hypot(self.largest_norm, self.constant)
+
+    @cached_property
+    def triangle(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns of the upper triangle, in the order in which products are sent: row by row."""
+        return np.triu_indices(self.n_design)
+
+    @property
+    def cross_words(self) -> int:
+        """How many of all words of 64 bits send a user of "onebit" to a product with the response.
+
+        Their share is w^2 / (1 + w^2) with the weight w of the response.
+        """
+        square = self.response_weight**2
+        return int(square / (1 + square) * 2.0**64)
+
+    def to_json(self) -> str:
+        """Return the schema as text, the same for equal schemas."""
+        return json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "LDPSchema":
+        """Read what :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        LDPSchema
+
+        Raises
+        ------
+        ValueError
+            If the text is of another version, or no schema.
+        """
+        content = json.loads(text)
+        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
+            raise ValueError(f"text must be a schema of version {_FORMAT}; got {text[:60]!r}")
+        unknown = set(content) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"text must hold the fields of a schema; got {', '.join(sorted(unknown))}")
+        return cls(**content)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """Eight bytes that messages and states of this collection carry: a BLAKE2b hash of the text."""
+        return hashlib.blake2b(self.to_json().encode(), digest_size=8).digest()
+
+
+def _is_positive(value: float) -> bool:
+    return 0 < value < math.inf

@@ -1,0 +1,62 @@
+"""Public directions of many users, expanded in compiled code from a seed and their numbers."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparsetheory.privacy.device.quantised_normal import DIRECTION_BITS, normal_table
+
+__all__ = ["direction_table", "public_key", "scratch", "user_numbers"]
+
+# Words of 2^-13 of all magnitudes share an entry of the guide: 16 kB, which stay in the first cache.
+_GUIDE_BITS = 13
+
+
+@cache
+def direction_table() -> tuple[NDArray[np.uint32], NDArray[np.uint16], np.uint64]:
+    """Return thresholds, guide and shift, as kernels take them."""
+    law = normal_table(*DIRECTION_BITS)
+    shift = np.uint64(law.bits - _GUIDE_BITS)
+    starts = np.arange(2**_GUIDE_BITS, dtype=np.uint64) << shift
+    guide = np.searchsorted(law.thresholds, starts, side="right").astype(np.uint16)
+    return law.thresholds.astype(np.uint32), guide, shift
+
+
+def public_key(public_seed: int, stream: int = 0) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """Return the seed of a collection and the number of a message, as kernels take them."""
+    return np.uint64(public_seed & (2**64 - 1)), np.uint64(public_seed >> 64), np.uint64(stream)
+
+
+def scratch(size: int) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
+    """Return room for the words and the normal numbers of one user."""
+    return np.empty(4 * ((size + 7) // 8), dtype=np.uint64), np.empty(size)
+
+
+def user_numbers(user_ids: ArrayLike | None, n_samples: int) -> NDArray[np.uint64]:
+    """Return the numbers of users: those given, or 0, 1, 2, ...
+
+    Parameters
+    ----------
+    user_ids : array-like of shape (n_samples,), or None
+        Integers in [0, 2^64).
+    n_samples : int
+
+    Returns
+    -------
+    ndarray of uint64
+
+    Raises
+    ------
+    ValueError
+        If they are no such integers, or not as many as samples.
+    """
+    if user_ids is None:
+        return np.arange(n_samples, dtype=np.uint64)
+    given: NDArray[Any] = np.asarray(user_ids)
+    if given.dtype.kind not in "iu" or given.shape != (n_samples,) or (given.size and given.min() < 0):
+        raise ValueError(
+            f"user_ids must be {n_samples} integers in [0, 2**64); got {given.dtype} of shape {given.shape}"
+        )
+    return given.astype(np.uint64)
