@@ -1,5 +1,6 @@
 from .audit.channel import ChannelAudit as ChannelAudit
 from .audit.channel import audit_channel as audit_channel
+from .audit.client import client_sampler as client_sampler
 from .audit.floating_point import LowBitLeak as LowBitLeak
 from .audit.floating_point import low_bit_leak as low_bit_leak
 from .audit.frontiers import detectable_eps as detectable_eps
