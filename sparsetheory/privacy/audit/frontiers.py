@@ -27,7 +27,10 @@ __all__ = [
     "expected_eps_lower",
     "expected_mu_lower",
     "gaussian_bound",
+    "gaussian_level",
+    "power_in_words",
     "pure_bound",
+    "pure_level",
 ]
 
 Bound = Callable[[Any, Any], Any]
@@ -72,7 +75,9 @@ def _power(true_rate: float, n_counted: int, level: float, frontier: Callable[[F
 
 
 def _smallest(power_at: Callable[[float], float], promised: float, most: float, power: float) -> float:
-    """Smallest parameter above the promised one at which the power is reached; infinite if none up to `most`."""
+    """Smallest parameter from the promised one on at which the power is reached; infinite if none up to `most`."""
+    if power_at(promised) >= power:  # a power below the rate of false alarms
+        return promised
     if power_at(most) < power:
         return math.inf
     return float(optimize.brentq(lambda value: power_at(value) - power, promised, most, xtol=1e-4))
@@ -144,6 +149,16 @@ def pure_level(eps: float, n_samples: int, alpha: float, delta: float, n_inputs:
     Real(0.0, 1.0, closed="left").check("delta", delta)
     Integer(2, 1000).check("n_inputs", n_inputs)
     return alpha / (2 * n_inputs * (n_inputs - 1))
+
+
+def power_in_words(name: str, expected: float, detectable: float, n_samples: int, tight: str) -> str:
+    """Return what an audit would have shown and caught, for its report."""
+    caught = (
+        f"from a true {name} of {detectable:.4f} it would be caught 95 times in 100"
+        if math.isfinite(detectable)
+        else "so few draws would not catch it with probability 0.95, whatever it spent"
+    )
+    return f"Power, {n_samples} draws per input: {tight} at {name} would show {expected:.4f};\n{caught}."
 
 
 def expected_eps_lower(true_rate: float, n_counted: int, level: float, delta: float) -> float:

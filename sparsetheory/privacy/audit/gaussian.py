@@ -9,7 +9,13 @@ import numpy as np
 from sparsetheory.constraints import generator
 from sparsetheory.privacy.audit.cells import statistic_cells
 from sparsetheory.privacy.audit.events import Split, best_set, counted_rates
-from sparsetheory.privacy.audit.frontiers import detectable_mu, expected_mu_lower, gaussian_bound, gaussian_level
+from sparsetheory.privacy.audit.frontiers import (
+    detectable_mu,
+    expected_mu_lower,
+    gaussian_bound,
+    gaussian_level,
+    power_in_words,
+)
 from sparsetheory.privacy.audit.messages import draw, statistic_values
 from sparsetheory.typing import AnyArray, Float64Array
 
@@ -60,9 +66,7 @@ class GaussianAudit:
         return (
             f"mu = {self.mu:g}: {verdict}. True mu >= {self.mu_lower:.4f} (confidence {1 - self.alpha:g}),\n"
             f"event: {self.event}.\n"
-            f"Power, {self.n_samples} draws per input: a Gaussian mechanism at mu would show "
-            f"{self.expected_mu_lower:.4f};\nfrom a true mu of {self.detectable_mu:.4f} it would be caught 95 times in "
-            "100."
+            + power_in_words("mu", self.expected_mu_lower, self.detectable_mu, self.n_samples, "a Gaussian mechanism")
         )
 
 

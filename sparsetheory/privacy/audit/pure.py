@@ -17,7 +17,13 @@ from sparsetheory.privacy.audit.cells import (
     value_cells,
 )
 from sparsetheory.privacy.audit.events import Split, best_set, counted_rates
-from sparsetheory.privacy.audit.frontiers import detectable_eps, expected_eps_lower, pure_bound, pure_level
+from sparsetheory.privacy.audit.frontiers import (
+    detectable_eps,
+    expected_eps_lower,
+    power_in_words,
+    pure_bound,
+    pure_level,
+)
 from sparsetheory.privacy.audit.messages import draw, statistic_values
 from sparsetheory.typing import AnyArray, Float64Array
 
@@ -79,9 +85,7 @@ class PureAudit:
         return (
             f"{promise}: {verdict}. True eps >= {self.eps_lower:.4f} (confidence {1 - self.alpha:g}),\n"
             f"from inputs {self.pair[0]} and {self.pair[1]}, event: {self.event}.\n"
-            f"Power, {self.n_samples} draws per input: randomized response at eps would show "
-            f"{self.expected_eps_lower:.4f};\nfrom a true eps of {self.detectable_eps:.4f} it would be caught 95 times "
-            "in 100."
+            + power_in_words("eps", self.expected_eps_lower, self.detectable_eps, self.n_samples, "randomized response")
         )
 
 

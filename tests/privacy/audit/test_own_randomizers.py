@@ -64,6 +64,14 @@ def test_the_randomizers_spend_what_they_promise(name):
     assert audit.eps_lower > 0.8
 
 
+def test_corners_too_many_to_be_counted_one_by_one_are_projected():
+    """With 4096 corners most are seen once or twice; their number among positive products is seen often."""
+    audit = audit_pure(_corner, [np.ones(12), -np.ones(12)], eps=1.0, n_samples=10_000, random_state=0)
+    assert not audit.violated
+    assert audit.eps_lower > 0.7
+    assert "projection" in audit.event
+
+
 RECORDS = [([1.0, 1.0], 1.0), ([-1.0, 1.0], 1.0), ([1.0, -1.0], -1.0), ([90.0, 2.0], -9.0), ([0.0, 0.0], 0.0)]
 
 

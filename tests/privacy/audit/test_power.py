@@ -56,6 +56,12 @@ def test_what_is_detectable_shrinks_with_draws_and_grows_with_pairs_and_confiden
 def test_too_few_draws_detect_nothing():
     """At eps = 8 one message in 3000 is turned, and 100 draws cannot tell that from one in a million."""
     assert detectable_eps(8.0, n_samples=100, alpha=1e-3) == math.inf
+    audit = audit_pure(lambda bit, n, rng: bit * keep_bits(n, rng, 8.0), [-1, 1], eps=8.0, n_samples=100)
+    assert "so few draws would not catch it" in str(audit)
+
+
+def test_a_power_below_the_rate_of_false_alarms_needs_no_excess():
+    assert detectable_eps(1.0, n_samples=10_000, alpha=0.9, power=1e-3) == 1.0
 
 
 def test_exact_limits_are_those_of_scipy():
