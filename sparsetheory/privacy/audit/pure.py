@@ -10,12 +10,7 @@ import numpy as np
 from scipy.special import expit
 
 from sparsetheory.constraints import generator
-from sparsetheory.privacy.audit.cells import (
-    Cells,
-    are_discrete,
-    statistic_cells,
-    value_cells,
-)
+from sparsetheory.privacy.audit.cells import Cells, are_discrete, statistic_cells, value_cells
 from sparsetheory.privacy.audit.events import Split, best_set, counted_rates
 from sparsetheory.privacy.audit.frontiers import (
     detectable_eps,
