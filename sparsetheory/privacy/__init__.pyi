@@ -1,3 +1,13 @@
+from .accounting.composition import CompositionCurve as CompositionCurve
+from .accounting.composition import basic_composition as basic_composition
+from .accounting.composition import kov_composition as kov_composition
+from .accounting.ledger import PrivacyLedger as PrivacyLedger
+from .accounting.sensitivity import MomentNoise as MomentNoise
+from .accounting.sensitivity import cross_moment_sensitivity as cross_moment_sensitivity
+from .accounting.sensitivity import joint_gaussian_mu as joint_gaussian_mu
+from .accounting.sensitivity import joint_moment_noise as joint_moment_noise
+from .accounting.sensitivity import second_moment_sensitivity as second_moment_sensitivity
+from .accounting.shuffling import shuffle_eps as shuffle_eps
 from .audit.channel import ChannelAudit as ChannelAudit
 from .audit.channel import audit_channel as audit_channel
 from .audit.client import client_sampler as client_sampler
@@ -18,6 +28,11 @@ from .errors import IllPosedReleaseWarning as IllPosedReleaseWarning
 from .errors import PrivacyParameterError as PrivacyParameterError
 from .errors import SchemaMismatchError as SchemaMismatchError
 from .errors import UselessReleaseWarning as UselessReleaseWarning
+from .planning.bounds import Rate as Rate
+from .planning.bounds import hard_threshold_nu as hard_threshold_nu
+from .planning.bounds import information_contraction as information_contraction
+from .planning.bounds import nldp_lower_bound as nldp_lower_bound
+from .planning.bounds import rate as rate
 from .randomizers.cube import cube_encode as cube_encode
 from .randomizers.onebit import onebit_decode as onebit_decode
 from .randomizers.onebit import onebit_encode as onebit_encode

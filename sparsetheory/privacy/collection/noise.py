@@ -49,7 +49,7 @@ class ReleaseNoise:
         return math.hypot(self.cross_std, largest * norm_bound)
 
     def spectral_norm(self, n_features: int) -> float:
-        """Return about the largest singular value of the noise in one user's matrix: ``2 sqrt(d)`` off-diagonal ones."""
+        """Return about the spectral norm of the noise in one user's matrix, ``2 sqrt(d)`` times its entries."""
         return 2.0 * math.sqrt(n_features) * self.off_diagonal_std
 
 
