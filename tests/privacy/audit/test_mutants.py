@@ -24,7 +24,7 @@ from privacy.audit.reference_randomizers import (
 )
 from scipy.special import expit
 
-from sparsetheory.privacy import audit_channel, audit_gdp, audit_pure
+from sparsetheory.privacy import BudgetExceededError, PrivacyLedger, audit_channel, audit_gdp, audit_pure
 
 EPS, MU, RADIUS, BOUND = 1.0, 0.27, 2.0, 3.0
 E = RADIUS * np.eye(5)
@@ -198,6 +198,21 @@ def test_an_input_far_beyond_the_radius_costs_the_sphere_mechanism_no_privacy():
     audit = audit_pure(sphere(RADIUS, EPS), [50 * E[0], -50 * E[0]], eps=EPS, n_samples=100_000, random_state=0)
     assert not audit.violated
     assert audit.eps_lower > 0.93
+
+
+def test_two_rounds_spend_what_the_ledger_counts():
+    """The second message is refused under the budget of one; under that of two the audit agrees with the total."""
+    with PrivacyLedger(":memory:", eps=EPS) as ledger:
+        ledger.charge("ann", eps=EPS, campaign="first")
+        with pytest.raises(BudgetExceededError):
+            ledger.charge("ann", eps=EPS, campaign="second")
+    with PrivacyLedger(":memory:", eps=2 * EPS) as ledger:
+        for campaign in ("first", "second"):
+            ledger.charge("ann", eps=EPS, campaign=campaign)
+        total = ledger.total("ann")
+    audit = audit_pure(_twice(EPS), [-1, 1], eps=total, n_samples=40_000, random_state=0)
+    assert not audit.violated
+    assert total - 0.25 < audit.eps_lower
 
 
 @pytest.mark.parametrize("d", [2, 4, 6])
