@@ -39,7 +39,7 @@ def test_correct_randomizers_raise_no_alarm(name, eps):
 @pytest.mark.parametrize("eps", [0.5, 4.0])
 def test_at_a_high_level_alarms_are_no_more_frequent_than_stated(eps):
     """The bit of the sketch spends all of eps, so the level is used as far as exact limits let it be."""
-    alpha, n_audits = 0.2, 200
+    alpha, n_audits = 0.5, 200
     audits = [
         audit_pure(sketch(G, H, 1.0, eps), SKETCHED, eps=eps, n_samples=1000, alpha=alpha, random_state=seed)
         for seed in range(n_audits)

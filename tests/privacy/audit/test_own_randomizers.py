@@ -109,5 +109,5 @@ def test_the_gaussian_client_is_as_private_as_it_says_at_its_worst_pair():
     audit = audit_gdp(*samplers, mu, n_samples=2000, random_state=0)
     assert not audit.violated
     assert audit.mu_lower > 0.75 * mu
-    assert audit_gdp(*samplers, 0.7 * mu, n_samples=2000, random_state=1).violated
+    assert audit_gdp(*samplers, 0.6 * mu, n_samples=2000, random_state=1).violated
     assert not low_bit_leak(*samplers, n_samples=1000, delta=1e-3, random_state=0).leak
