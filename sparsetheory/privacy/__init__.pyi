@@ -8,6 +8,17 @@ from .accounting.sensitivity import joint_gaussian_mu as joint_gaussian_mu
 from .accounting.sensitivity import joint_moment_noise as joint_moment_noise
 from .accounting.sensitivity import second_moment_sensitivity as second_moment_sensitivity
 from .accounting.shuffling import shuffle_eps as shuffle_eps
+from .audit.channel import ChannelAudit as ChannelAudit
+from .audit.channel import audit_channel as audit_channel
+from .audit.client import client_sampler as client_sampler
+from .audit.floating_point import LowBitLeak as LowBitLeak
+from .audit.floating_point import low_bit_leak as low_bit_leak
+from .audit.frontiers import detectable_eps as detectable_eps
+from .audit.frontiers import detectable_mu as detectable_mu
+from .audit.gaussian import GaussianAudit as GaussianAudit
+from .audit.gaussian import audit_gdp as audit_gdp
+from .audit.pure import PureAudit as PureAudit
+from .audit.pure import audit_pure as audit_pure
 from .collection.moments import ReleasedMoments as ReleasedMoments
 from .collection.noise import ReleaseNoise as ReleaseNoise
 from .collection.server import LDPServer as LDPServer
