@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sparsetheory.privacy.device.client import released_vectors
 from sparsetheory.privacy.device.coin import Coin, private_signs
-from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
+from sparsetheory.privacy.device.gaussian_noise import gaussian_messages
 from sparsetheory.privacy.device.records import joint_vectors, normalised, sketch_vectors
 from sparsetheory.privacy.device.schema import GAUSSIAN, LDPSchema
 from sparsetheory.privacy.randomizers.expansion import public_key
@@ -71,8 +71,7 @@ def _encode(
     schema: LDPSchema, X: Float64Array, y: Float64Array, users: NDArray[np.uint64], coin: Coin | None
 ) -> NDArray[np.signedinteger]:
     if schema.mechanism in GAUSSIAN:
-        parts = zip(gaussian_releases(schema), released_vectors(schema, X, y), strict=True)
-        return np.hstack([release.encode(rows, coin) for release, rows in parts])
+        return gaussian_messages(schema, released_vectors(schema, X, y), coin)
     key = public_key(schema.public_seed)
     if schema.mechanism == "sphere_joint":
         vectors = joint_vectors(schema, *normalised(schema, X, y))

@@ -28,8 +28,8 @@ class ReleasedMoments:
     Parameters
     ----------
     second : ndarray of shape (n_design, n_design), or None
-        Symmetric; the mean of products of features. Not positive definite where the noise is large. None where only cross
-        moments were collected.
+        Symmetric; the mean of products of features. Not positive definite where the noise is large. None where only
+        cross moments were collected.
     cross : ndarray of shape (n_design,)
         The mean of products of features with the response.
     response_square : float or None

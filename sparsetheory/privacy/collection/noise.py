@@ -30,10 +30,11 @@ class ReleaseNoise:
     cross_std: float
 
     def residual_std(self, norm_bound: float) -> float:
-        """Return a bound of the noise in an entry of ``b - A theta``.
+        r"""Return a bound of the noise of ``b - A theta`` along any direction.
 
-        The variance is that of b plus the sum of ``var(A_jl) theta_l^2``. A diagonal entry varies at most twice as much
-        as others, so the sum is at most twice the variance of the others times the square of the norm of theta.
+        With independent off-diagonal entries of variance v the covariance of :math:`N \theta` for the symmetric noise N
+        is :math:`v (\|\theta\|^2 I + \theta \theta^T)` plus a diagonal, which is zero where diagonal entries have the
+        variance 2v. Its largest eigenvalue is at most :math:`2 v \|\theta\|^2`.
 
         Parameters
         ----------
@@ -44,11 +45,11 @@ class ReleaseNoise:
         -------
         float
         """
-        largest = max(self.off_diagonal_std, self.diagonal_std)
+        largest = max(math.sqrt(2) * self.off_diagonal_std, self.diagonal_std)
         return math.hypot(self.cross_std, largest * norm_bound)
 
     def spectral_norm(self, n_features: int) -> float:
-        """Return about the largest singular value of the noise in one user's matrix: ``2 sqrt(d)`` off-diagonal ones."""
+        """Return about the spectral norm of the noise in one user's matrix, ``2 sqrt(d)`` times its entries."""
         return 2.0 * math.sqrt(n_features) * self.off_diagonal_std
 
 
@@ -73,8 +74,8 @@ def release_noise(schema: LDPSchema) -> ReleaseNoise:
 
     Notes
     -----
-    The second moment of what a bit stands for, which exceeds its variance by the square of its mean. Of Gaussian messages
-    the variance itself; the lattice adds less than 10^-8 of it.
+    The second moment of what a bit stands for, which exceeds its variance by the square of its mean. Of Gaussian
+    messages the variance itself; the lattice adds less than 10^-8 of it.
     """
     second, cross = _relative_noise(schema)
     second_unit, cross_unit = moment_units(schema)

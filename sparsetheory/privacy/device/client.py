@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .coin import Coin, private_signs
 from .directions import public_index, public_normals, public_words
-from .gaussian_noise import gaussian_releases
+from .gaussian_noise import gaussian_messages
 from .messages import pack, user_number
 from .records import joint_vectors, normalised, require_finite, sketch_vectors
 from .schema import GAUSSIAN, LDPSchema
@@ -114,8 +114,8 @@ class LDPClient:
         user = user_number(user_id)
         X, responses = require_finite(np.asarray(x)[None], np.asarray(y)[None], self.schema.n_features)
         if self.schema.mechanism in GAUSSIAN:
-            parts = zip(gaussian_releases(self.schema), released_vectors(self.schema, X, responses), strict=True)
-            return pack(self.schema, user, np.hstack([release.encode(rows, coin) for release, rows in parts])[0])
+            vectors = released_vectors(self.schema, X, responses)
+            return pack(self.schema, user, gaussian_messages(self.schema, vectors, coin)[0])
         true, agreement = _bit(self.schema, X, responses, user)
         signs = private_signs(np.array([true], dtype=np.int8), np.array([agreement]), self.schema.eps, coin)
         return pack(self.schema, user, signs)

@@ -8,6 +8,7 @@ ratio of the two probabilities is at most ``e^eps``, in rational numbers and not
 import os
 from collections.abc import Callable
 from decimal import ROUND_FLOOR, Decimal, localcontext
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ def secret_words(count: int) -> NDArray[np.uint64]:
     return np.frombuffer(os.urandom(8 * count), dtype="<u8").astype(np.uint64, copy=False)
 
 
+@cache
 def keep_threshold(eps: float, kept: int = 1, others: int = 1) -> int:
     r"""Return the integer K for which "a random word of 64 bits is below K" is the private coin.
 

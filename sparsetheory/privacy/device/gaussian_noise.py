@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from .gaussian import gaussian_delta, gaussian_mu
 from .quantised_normal import NOISE_BITS, normal_table
 from .schema import LDPSchema
 
-__all__ = ["GaussianRelease", "gaussian_releases"]
+__all__ = ["GaussianRelease", "gaussian_messages", "gaussian_releases"]
 
 # Norms of clipped records round; nothing computed in doubles from so few numbers is further off.
 _ROUNDING = 1.0 + 1e-9
@@ -55,22 +56,19 @@ class GaussianRelease:
         """Return delta for some eps, with what the rounded probabilities of the noise add."""
         return gaussian_delta(eps, self.mu) + _table_delta(eps, self.size)
 
-    def encode(self, vectors: NDArray[np.float64], coin: Coin | None = None) -> NDArray[np.int32]:
+    def encode(self, vectors: NDArray[np.float64], words: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Return the messages of users.
 
         Parameters
         ----------
-        vectors : ndarray of shape (n, size)
-            What is released, within the sensitivity of each other.
-        coin : callable, optional
-            Source of random words; the operating system by default.
+        vectors, words : ndarray of shape (n, size)
+            What is released, within the sensitivity of each other, and secret random words.
 
         Returns
         -------
         ndarray of int32, of shape (n, size)
             In the unit of `unit`.
         """
-        words = (secret_words if coin is None else coin)(vectors.size).reshape(vectors.shape)
         lattice = np.rint(vectors / (2 * self.unit)).astype(np.int64)
         return (2 * lattice + normal_table(*NOISE_BITS).draw(words)).astype(np.int32)
 
@@ -84,6 +82,32 @@ def _table_delta(eps: float, size: int) -> float:
     return (1 + math.exp(eps)) * size * normal_table(*NOISE_BITS).total_variation
 
 
+def gaussian_messages(
+    schema: LDPSchema, vectors: tuple[NDArray[np.float64], ...], coin: Coin | None = None
+) -> NDArray[np.int32]:
+    """Return the messages of users, all their releases side by side.
+
+    Parameters
+    ----------
+    schema : LDPSchema
+        Of a Gaussian mechanism.
+    vectors : tuple of ndarray of shape (n, size)
+        One for each release.
+    coin : callable, optional
+        Source of random words; the operating system by default. User i takes the words from i n_products on.
+
+    Returns
+    -------
+    ndarray of int32, of shape (n, n_products)
+    """
+    releases = gaussian_releases(schema)
+    n = len(vectors[0])
+    words = (secret_words if coin is None else coin)(n * schema.n_products).reshape(n, -1)
+    parts = np.split(words, np.cumsum([release.size for release in releases])[:-1], axis=1)
+    return np.hstack([release.encode(*both) for release, *both in zip(releases, vectors, parts, strict=True)])
+
+
+@cache
 def gaussian_releases(schema: LDPSchema) -> tuple[GaussianRelease, ...]:
     r"""Return the releases of one user: one of joint moments, or two in the published recipe.
 

@@ -1,0 +1,1 @@
+"""Estimators of sparse coefficients from private messages."""
