@@ -170,10 +170,8 @@ def _thresholded(problem: MomentProblem, settings: SolverSettings) -> Float64Arr
         corner = problem.second[d:, :d] / problem.second[d, d]
         A = A - problem.second[:d, d:] @ corner
         b = b - problem.cross[d] * corner[0]
-    largest = settings.largest_eigenvalue
-    if largest is None:
-        top = linalg.eigh(A, eigvals_only=True, subset_by_index=[d - 1, d - 1])[0]
-        largest = max(float(np.max(top)) - problem.noise_norm, float(np.diag(A).mean()))
+    top = float(linalg.eigh(A, eigvals_only=True, subset_by_index=[d - 1, d - 1]).item())
+    largest = settings.largest_eigenvalue or max(top - problem.noise_norm, float(np.diag(A).mean()))
     iterate = np.zeros(d)
     for count in [settings.n_kept] * settings.n_steps:
         iterate = _largest(iterate + (b - A @ iterate) / (1.2 * largest), count)

@@ -177,8 +177,8 @@ def prediction_of(
     required = _smallest(lambda log_n: error(math.exp(log_n)) <= limit, 0.0, math.log(_MOST_USERS))
     lower = None
     if n_nonzero and d % n_nonzero == 0 and d >= 8 * n_nonzero and not schema.delta:
-        # The bound is for signs of a small norm, and coefficients of norm C hold those.
-        lower = min(math.sqrt(nldp_lower_bound(n_samples, d, n_nonzero, schema.eps)), norm_bound)
+        # The hard problems have coefficients of twice that norm, and smaller ones are hard in proportion.
+        lower = min(math.sqrt(nldp_lower_bound(n_samples, d, n_nonzero, schema.eps)), norm_bound / 2)
     return ErrorPrediction(
         error(n_samples),
         norm_bound,
