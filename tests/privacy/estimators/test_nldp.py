@@ -274,6 +274,28 @@ def test_bad_records_are_refused_before_anything_is_spent(bad, tmp_path):
         assert ledger.spent() == 0
 
 
+def test_a_user_is_not_asked_twice():
+    with pytest.raises(BudgetExceededError, match="a user speaks once"):
+        _model().fit(FEW_X, FEW_Y, user_ids=np.zeros(300, dtype=int))
+
+
+def test_what_was_fitted_stays_when_a_new_fit_is_refused(tmp_path):
+    with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
+        model = _model(ledger=ledger, public_seed=1).fit(FEW_X, FEW_Y)
+        kept, coef = model.state_, model.coef_.copy()
+        with pytest.raises(BudgetExceededError):
+            model.set_params(public_seed=2).fit(FEW_X, FEW_Y)
+        assert model.state_ is kept
+        np.testing.assert_array_equal(model.coef_, coef)
+
+
+def test_earlier_certificates_are_not_changed_by_further_users():
+    model = _model().partial_fit(FEW_X[:100], FEW_Y[:100])
+    certificate = model.certificate_
+    model.partial_fit(FEW_X[100:], FEW_Y[100:])
+    assert certificate.check(FEW_X[:100], FEW_Y[:100]).valid
+
+
 def test_users_whose_numbers_are_none():
     for ids in ([1.5] * 300, np.arange(299), -np.arange(300)):
         with pytest.raises(ValueError, match="user_ids must be 300 integers"):
