@@ -94,7 +94,7 @@ class NLDPSparseRegression(PrivateRegressor):
         Public bound of the largest eigenvalue of the second moments, in units of `scale_x`, for the steps of
         "moment_iht".
     eigenvalue_floor : float
-        For "ols_soft": eigenvalues below this share of their mean are raised to it.
+        For "ols_soft": eigenvalues below this share of their mean magnitude are raised to it.
     confidence : float
         Joint confidence of thresholds and intervals.
     n_steps : int

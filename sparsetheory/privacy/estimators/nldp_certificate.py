@@ -189,7 +189,8 @@ def _closed_form(problem: MomentProblem, settings: SolverSettings) -> Float64Arr
     A = problem.second
     left, singular, right = linalg.svd(A)
     eigenvalues = singular * np.sign(np.einsum("ij,ji->i", right, left))
-    raised = np.maximum(eigenvalues, max(settings.eigenvalue_floor * np.trace(A) / len(A), np.finfo(float).tiny))
+    floor = max(settings.eigenvalue_floor, np.finfo(float).eps) * float(singular.mean())
+    raised = np.maximum(eigenvalues, max(floor, np.finfo(float).tiny))
     inverse = (right.T / raised) @ right
     solution = inverse @ problem.cross
     if settings.alpha is not None:
