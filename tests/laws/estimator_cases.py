@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory import bayesian, coding, lowrank, regression
+from sparsetheory import bayesian, coding, lowrank, privacy, regression
 
 
 @dataclass(frozen=True)
@@ -195,5 +195,38 @@ def _clustering(name, **options):
 
 LOWRANK = [_clustering("ConcatSVDClustering"), _clustering("ConcatSVDClustering-block", criterion="block")]
 
-CASES = {case.name: case for case in [*REGRESSION, *BAYESIAN, *CODING, *LOWRANK]}
-FLAT = {case.name: case for case in [*REGRESSION, *BAYESIAN[:6]]}
+# --- privacy ---
+
+_PRIVATE_RNG = np.random.default_rng(11)
+RECORDS = _PRIVATE_RNG.standard_normal((400, 6)) + 0.3
+ANSWERS = RECORDS @ [1.0, 0.0, -0.5, 0.0, 0.0, 0.0] + 0.5 + 0.3 * _PRIVATE_RNG.standard_normal(400)
+
+
+def _private(name, **options):
+    def build(c, D):
+        if "alpha" in options:
+            options["alpha"] = 0.2 * c
+        model = privacy.NLDPSparseRegression(
+            8.0,
+            clip_x=5.0,
+            clip_y=4.0 * c,
+            norm_bound=1.2 * c,
+            scale_x=1.0 if D is None else D,
+            simulation=True,
+            random_state=0,
+            **options,
+        )
+        return model, (RECORDS * _scales(D), c * ANSWERS)
+
+    return Case(name, build, _linear)  # fmt: skip
+
+
+PRIVACY = [
+    _private("NLDPSparseRegression", n_nonzero=2),
+    _private("NLDPSparseRegression-intercept", n_nonzero=2, mechanism="sketch", fit_intercept=True),
+    _private("NLDPSparseRegression-ols", mechanism="gauss_tight", delta=1e-5, solver="ols_soft", alpha=0.2),
+    _private("NLDPSparseRegression-lasso", mechanism="onebit", clip_entries=3.0, solver="psd_lasso", alpha=0.2),
+]  # fmt: skip
+
+CASES = {case.name: case for case in [*REGRESSION, *BAYESIAN, *CODING, *LOWRANK, *PRIVACY]}
+FLAT = {case.name: case for case in [*REGRESSION, *BAYESIAN[:6], *PRIVACY]}
