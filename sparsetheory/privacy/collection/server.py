@@ -67,12 +67,14 @@ class LDPServer:
             self._add(bytes(stream))
             return
         length = HEADER + payload_size(self.schema)
-        waiting, size = [], 0
+        waiting: list[memoryview] = []
+        size = 0
         for part in stream:
-            if len(part) % length:
-                raise ValueError(f"stream must have parts of whole messages of {length} bytes; got {len(part)} bytes")
-            waiting.append(part)
-            size += len(part)
+            content = memoryview(part).cast("B")
+            if len(content) % length:
+                raise ValueError(f"stream must have parts of whole messages of {length} bytes; got {len(content)}")
+            waiting.append(content)
+            size += len(content)
             if size >= _BATCH * length:
                 self._add(b"".join(waiting))
                 waiting, size = [], 0

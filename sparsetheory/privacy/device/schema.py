@@ -124,10 +124,11 @@ class LDPSchema:
 
     def _to_plain_types(self) -> None:
         """Turn numbers of NumPy into those of Python, and lists into tuples: equal schemas are equal as text."""
-        if not isinstance(self.scale_x, Real):
-            listed = isinstance(self.scale_x, list | tuple | np.ndarray) and np.ndim(self.scale_x) == 1
-            self._require("scale_x", listed and all(map(_is_number, self.scale_x)), "a number, or a list of numbers")
-            object.__setattr__(self, "scale_x", tuple(map(float, self.scale_x)))
+        scale: Any = self.scale_x
+        if not isinstance(scale, Real):
+            listed = isinstance(scale, list | tuple | np.ndarray) and np.ndim(scale) == 1
+            self._require("scale_x", listed and all(map(_is_number, scale)), "a number, or a list of numbers")
+            object.__setattr__(self, "scale_x", tuple(map(float, scale)))
         for field in ("eps", "delta", "clip_x", "clip_entries", "clip_y", "response_weight", "scale_x"):
             value = getattr(self, field)
             if (field in _OPTIONAL and value is None) or isinstance(value, tuple):
@@ -218,7 +219,10 @@ class LDPSchema:
         ValueError
             If the text is of another version, or no schema.
         """
-        content = json.loads(text)
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"text must be a schema as JSON; {error}") from error
         if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
             raise ValueError(f"text must be a schema of version {_FORMAT}; got {text[:60]!r}")
         wrong = set(content) ^ {field.name for field in fields(cls)}

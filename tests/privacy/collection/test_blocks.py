@@ -47,7 +47,7 @@ def test_binary_records_have_the_same_ties_everywhere(mechanism, scale):
 
 
 def test_exact_ties_occur_and_count_as_plus():
-    """With two equal products one direction in about 7000 has a projection of exactly zero: here users are chosen so."""
+    """With two equal products one direction in about 7000 has a projection of exactly zero."""
     there = LDPSchema(mechanism="sphere_joint", eps=1.0, n_features=2, clip_x=1.0, clip_y=1.0, moments="cross")
     users = np.arange(40_000, dtype=np.uint64)
     normals = np.empty((len(users), 2))
@@ -162,7 +162,7 @@ def test_decoded_moments_have_the_stated_noise(mechanism, moments, intercept):
         assert np.abs(scores.mean(axis=0)).max() * math.sqrt(repeats) < 4.5, name
         total, count = float(np.sum(scores**2)), scores.size
         low, high = chi2.ppf([1e-4, 1 - 1e-4], count)
-        # Entries of one release are nearly uncorrelated; means of squares of records make the variance less by 2 percent.
+        # Entries are nearly uncorrelated; the squares of means, which differ between records, leave two percent.
         assert 0.97 * low < total < 1.03 * high, name
 
 

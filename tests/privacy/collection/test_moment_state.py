@@ -51,7 +51,8 @@ def test_bytes_round_trip(kind, n):
     assert MomentState.from_bytes(bytearray(content)).to_bytes() == content
     back = MomentState.from_bytes(content)
     back.update(*random_messages(there, 3, seed=1))  # the sums are not read-only
-    assert back.count == n + 3 and state.count == n
+    assert back.count == n + 3
+    assert state.count == n
 
 
 @given(st.sampled_from(MECHANISMS), st.data())
@@ -140,7 +141,8 @@ def test_merging_makes_a_new_state():
     merged.total += 1
     assert (first.to_bytes(), second.to_bytes()) == before
     assert merged.count == 8
-    assert first != merged and first != "a state"
+    assert first != merged
+    assert first != "a state"
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
@@ -195,7 +197,8 @@ def test_what_is_no_lattice_point(contents):
     state = MomentState(schema("gauss_tight"))
     with pytest.raises(ValueError, match="messages must be integers of 32 bits"):
         state.update(contents, [1])
-    assert state.count == 0 and not state.total.any()
+    assert state.count == 0
+    assert not state.total.any()
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
@@ -212,7 +215,8 @@ def test_wrong_shapes(mechanism):
             state.update(wrong, users[: len(np.atleast_1d(wrong))])
     with pytest.raises(ValueError, match="user_ids must be 3 integers"):
         state.update(contents, users[:2])
-    assert state.count == 0 and not state.total.any()
+    assert state.count == 0
+    assert not state.total.any()
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)

@@ -90,7 +90,7 @@ def _reachable(sensitivity, step, size):
 @pytest.mark.parametrize(("size", "fine"), [(1, 3), (1, 5), (2, 2), (2, 3)])
 @pytest.mark.parametrize("mu", [0.4, 0.95])
 def test_privacy_by_enumeration(monkeypatch, size, fine, mu):
-    """All pairs of lattice points on a coarse lattice: the promised delta holds, and without the lattice's share it fails."""
+    """All pairs of points of a coarse lattice: the promised delta holds, and fails without the lattice's share."""
     monkeypatch.setattr(gaussian_noise, "NOISE_BITS", (fine, 40))
     release = GaussianRelease(sensitivity=mu, noise_std=1.0, size=size)
     law = _law(fine, 40)
@@ -193,7 +193,7 @@ def test_sensitivities_of_the_published_recipe(moments, bounds):
 def test_parameters_that_the_lattice_cannot_serve():
     with pytest.raises(ValueError, match=r"delta must be above .* for 9 numbers a user; got 1e-13"):
         gaussian_releases(schema(delta=1e-13, eps=3.0))
-    with pytest.raises(ValueError, match="eps must be larger for 9 numbers a user on a lattice; got 0.0001"):
+    with pytest.raises(ValueError, match=r"eps must be larger for 9 numbers a user on a lattice; got 0\.0001"):
         gaussian_releases(schema(delta=1e-8, eps=1e-4))
     with pytest.raises(
         ValueError, match=r"eps must be below 2 for the classical calibration of 'paper'; got 2.0.*'gauss_tight'"

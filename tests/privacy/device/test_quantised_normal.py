@@ -1,5 +1,6 @@
 """Tables of normal numbers against mpmath."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -38,7 +39,7 @@ def _moments(law):
     """Return mean and mean square of magnitudes, exactly, in standard deviations."""
     table = normal_table(*law)
     thresholds = [0, *table.thresholds.tolist()]
-    masses = [b - a for a, b in zip(thresholds, thresholds[1:], strict=False)]
+    masses = [b - a for a, b in itertools.pairwise(thresholds)]
     mean = Fraction(sum(mass * (2 * m + 1) for m, mass in enumerate(masses)), table.units << table.bits)
     square = Fraction(sum(mass * (2 * m + 1) ** 2 for m, mass in enumerate(masses)), table.units**2 << table.bits)
     return float(mean), float(square)
@@ -68,8 +69,8 @@ def test_total_variation_is_a_bound(law):
     with mpmath.workdps(40):
         edges = [mpmath.erf(mpmath.ldexp(m, -fine) / mpmath.sqrt(2)) for m in range(len(table.thresholds) + 1)]
         given = [0, *table.thresholds.tolist()]
-        rounded = [mpmath.ldexp(b - a, -bits) for a, b in zip(given, given[1:], strict=False)]
-        exact = [b - a for a, b in zip(edges, edges[1:], strict=False)]
+        rounded = [mpmath.ldexp(b - a, -bits) for a, b in itertools.pairwise(given)]
+        exact = [b - a for a, b in itertools.pairwise(edges)]
         distance = (sum(abs(a - b) for a, b in zip(rounded, exact, strict=True)) + 1 - edges[-1]) / 2
     assert 0 < distance <= table.total_variation
     assert table.total_variation < 20 * distance  # no careless bound

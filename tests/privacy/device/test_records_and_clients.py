@@ -103,7 +103,7 @@ _HARD = st.one_of(
     st.sampled_from([1e-6, 1.0, 1.7, 1e6]),
 )
 def test_clipped_records_are_in_their_sets(x, y, bounds, scale, intercept, weight):
-    """Whatever the record is, Gaussian privacy rests on these norms; 1e-9 is what the calibration charges for rounding."""
+    """Whatever the record is, Gaussian privacy rests on these norms; the calibration charges 1e-9 for rounding."""
     there = schema(
         clip_x=bounds[0], clip_entries=bounds[1], scale_x=scale, fit_intercept=intercept, response_weight=weight
     )
@@ -140,7 +140,8 @@ def test_a_quotient_beyond_doubles_is_no_nan():
     for mechanism in MECHANISMS:
         there = schema(mechanism, scale_x=(1e-100, 1.0, 1.0), fit_intercept=True)
         features, _ = normalised(there, np.array([[-1e300, 1.0, 1e308]]), np.zeros(1))
-        assert np.all(np.isfinite(features)) and features[0, 0] < 0
+        assert np.all(np.isfinite(features))
+        assert features[0, 0] < 0
         assert len(LDPClient.from_schema(there).encode([-1e300, 1.0, 1e308], 1e308, 1)) == HEADER + payload_size(there)
 
 
@@ -180,8 +181,10 @@ def test_bytes_of_messages(mechanism):
     parts = [pack(there, user, contents[i : i + 1].ravel()) for i, user in enumerate(users)]
     assert all(len(part) == HEADER + payload_size(there) for part in parts)
     read, back = unpack(there, b"".join(parts))
-    assert read.tolist() == users and read.dtype == np.uint64
-    assert np.array_equal(back, contents) and back.dtype == contents.dtype
+    assert read.tolist() == users
+    assert read.dtype == np.uint64
+    assert np.array_equal(back, contents)
+    assert back.dtype == contents.dtype
     assert unpack(there, b"")[0].shape == (0,)
     with pytest.raises(ValueError, match=f"messages of {len(parts[0])} bytes"):
         unpack(there, parts[0] + b"x")

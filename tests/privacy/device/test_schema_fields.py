@@ -102,8 +102,10 @@ def test_one_text_for_equal_schemas():
         response_weight=np.int64(1),
         public_seed=np.uint64(5),
     )
-    assert plain == numpy and hash(plain) == hash(numpy)
-    assert plain.to_json() == numpy.to_json() and plain.fingerprint == numpy.fingerprint
+    assert plain == numpy
+    assert hash(plain) == hash(numpy)
+    assert plain.to_json() == numpy.to_json()
+    assert plain.fingerprint == numpy.fingerprint
     assert "-0.0" not in numpy.to_json()
 
 
@@ -137,7 +139,8 @@ def test_text_round_trip(mechanism, eps, n_features, clip_x, clip_entries, clip_
         public_seed=seed,
     )
     back = LDPSchema.from_json(there.to_json())
-    assert back == there and back.fingerprint == there.fingerprint
+    assert back == there
+    assert back.fingerprint == there.fingerprint
     assert there.radius <= math.hypot(there.largest_norm, there.constant)
     assert there.constant <= there.largest_entry <= there.largest_norm
 
@@ -171,7 +174,7 @@ def test_every_field_is_in_the_fingerprint():
     "text", ["", "[]", "3", "{}", '{"format":2}', "{", "null", '{"format":1}', '{"format":1,"eps":1.0}']
 )
 def test_other_text(text):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="text must"):
         LDPSchema.from_json(text)
 
 

@@ -136,9 +136,12 @@ def test_decoded_numbers_are_constants_times_a_bit():
         plus = decode(np.ones(300, dtype=np.int8), 6, 1.0, 1.0, public_seed=8)
         messages = decode(encode(vectors, 1.0, 1.0, public_seed=8), 6, 1.0, 1.0, public_seed=8)
         same, turned = (np.all(messages == sign * plus, axis=1) for sign in (1, -1))
-        assert np.all(same | turned) and same.any() and turned.any()
+        assert np.all(same | turned)
+        assert same.any()
+        assert turned.any()
     bits = cube_encode(vectors, 1.0, 1.0)
-    assert set(np.unique(bits).tolist()) == {-1, 1} and bits.dtype == np.int8
+    assert set(np.unique(bits).tolist()) == {-1, 1}
+    assert bits.dtype == np.int8
 
 
 def test_sketch_sums_are_the_same_for_every_order_and_have_chi_square_spread():

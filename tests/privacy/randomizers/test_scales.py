@@ -47,7 +47,7 @@ def test_cube_scales_against_binomial_coefficients(d, eps):
 
 @pytest.mark.parametrize("p", [1, 2, 5, 50, 10_000, 10**7])
 def test_sphere_scales_lie_between_bounds_of_gamma_functions(p):
-    """Kershaw (1983): sqrt(x + 1/4) < Gamma(x + 1) / Gamma(x + 1/2) < sqrt(x + 1/pi) for x > 0, here x = (p - 1) / 2."""
+    """Watson (1959): sqrt(x + 1/4) < Gamma(x + 1) / Gamma(x + 1/2) <= sqrt(x + 1/pi) for x = (p - 1) / 2."""
     scale = sphere_scale(p, 1.0) * math.tanh(0.5) / math.sqrt(math.pi)
     x = (p - 1) / 2
     rounding = 1e-15 * (10 + p * math.log(p + 1))
