@@ -119,7 +119,7 @@ def _classical(budget: _Budget) -> Measurement:
 gaussian_calibration = Claim(
     name="local_privacy.gaussian_calibration",
     summary="The calibrated Gaussian noise spends delta to the last digits, and no more.",
-    statement=r"\int (\varphi(x - \mu) - e^\varepsilon \varphi(x))_+ dx = \delta \text{ for } \mu = \mu(\varepsilon, \delta)",
+    statement=r"\int (\varphi(x - \mu) - e^\varepsilon \varphi(x))_+\, dx = \delta,\ \mu = \mu(\varepsilon, \delta)",
     source=Source.classic("Balle & Wang (2018)", "analytic Gaussian mechanism"),
     # The closed form is a difference of two terms that agree in up to five digits.
     verdict=Always(1e-9),
@@ -194,11 +194,8 @@ class _Lattice:
     def shifts(self) -> list[tuple[int, ...]]:
         """Return all differences of rounded vectors: each coordinate is less than a step off the true difference."""
         most = math.ceil(self.mu / self.step)
-        nearest = (
-            (shift, sum(max(k - 1, 0) ** 2 for k in shift))
-            for shift in itertools.product(range(most + 1), repeat=self.size)
-        )
-        return [shift for shift, squares in nearest if math.sqrt(squares) * self.step < self.mu]
+        found = itertools.product(range(most + 1), repeat=self.size)
+        return [shift for shift in found if self.step * math.hypot(*(max(k - 1, 0) for k in shift)) < self.mu]
 
     def delta(self) -> float:
         """Return the worst delta of the discrete mechanism, summed over all messages."""
@@ -216,7 +213,10 @@ class _Lattice:
 def _lattices() -> st.SearchStrategy[_Lattice]:
     size_and_step = st.sampled_from([(1, 0.5), (1, 0.25), (1, 0.125), (1, 0.03125), (2, 0.5), (2, 0.25)])
     return st.builds(
-        lambda both, mu, eps: _Lattice(*both, mu, eps), size_and_step, st.floats(0.1, 1.2), st.floats(0.0, 3.0)
+        lambda both, mu, eps: _Lattice(both[0], both[1], mu, eps),
+        size_and_step,
+        st.floats(0.1, 1.2),
+        st.floats(0.0, 3.0),
     )
 
 

@@ -56,9 +56,18 @@ def _worst_ratio(cube: _Cube) -> Measurement:
     message are put to the test, in rational numbers.
     """
     positive, inside, outside = cube.probabilities()
-    sides = np.where(positive, inside, outside)
-    worst = max(_log_ratio(max(column), min(column)) for column in map(set, sides.T.tolist()))
-    return Measurement(worst, cube.eps)
+    return Measurement(_worst({inside: positive, outside: ~positive}), cube.eps)
+
+
+def _worst(kinds: dict[Fraction, BoolArray]) -> float:
+    """Return the largest log ratio, for probabilities and where they stand: corners in rows, messages in columns."""
+    occurs = np.array([where.any(axis=0) for where in kinds.values()])
+    values = list(kinds)
+    # Messages with the same probabilities need one look.
+    found = [
+        [value for value, there in zip(values, column, strict=True) if there] for column in np.unique(occurs.T, axis=0)
+    ]
+    return max(_log_ratio(max(column), min(column)) for column in found)
 
 
 def _with_ties_on_both_sides(cube: _Cube) -> Measurement:
@@ -67,9 +76,8 @@ def _with_ties_on_both_sides(cube: _Cube) -> Measurement:
     products = corners @ corners.T
     keep = Fraction(keep_threshold(cube.eps), _WORDS)
     size = int(np.count_nonzero(products[0] >= 0))
-    sides = np.where(products >= 0, keep / size, Fraction(0)) + np.where(products <= 0, (1 - keep) / size, Fraction(0))
-    worst = max(_log_ratio(max(column), min(column)) for column in map(set, sides.T.tolist()))
-    return Measurement(worst, cube.eps)
+    kinds = {keep / size: products > 0, (1 - keep) / size: products < 0, Fraction(1, size): products == 0}
+    return Measurement(_worst(kinds), cube.eps)
 
 
 cube_privacy = Claim(
@@ -107,12 +115,9 @@ def _cube_bias(cube: _Cube) -> Measurement:
 def _bias(cube: _Cube, scale: float) -> float:
     corners = cube.corners()
     positive, inside, outside = cube.probabilities()
-    worst = Fraction(0)
-    for corner, side in zip(corners, positive, strict=True):
-        sums = zip(corners[side].sum(axis=0), corners[~side].sum(axis=0), corner, strict=True)
-        for a, b, entry in sums:
-            worst = max(worst, abs(Fraction(scale) * (int(a) * inside + int(b) * outside) - int(entry)))
-    return float(worst)
+    sums = np.stack([positive @ corners, ~positive @ corners, corners], axis=-1).reshape(-1, 3)
+    means = {(Fraction(scale) * (a * inside + b * outside), entry) for a, b, entry in np.unique(sums, axis=0).tolist()}
+    return float(max(abs(mean - entry) for mean, entry in means))
 
 
 def _bias_of_a_dummy_coordinate(cube: _Cube) -> Measurement:
@@ -168,7 +173,7 @@ def _two_inputs() -> st.SearchStrategy[_TwoInputs]:
 
 
 def _sphere_ratio(pair: _TwoInputs) -> Measurement:
-    r"""Compare the ratio of probabilities for two vectors on opposite sides of a direction with the formula, and with eps.
+    r"""Compare the ratio of probabilities of two vectors on opposite sides of a direction with the formula and eps.
 
     A vector of norm a R is rounded to one of two opposite unit vectors with mean v / R. Its bit is +1 with probability
     (1 + a t) / 2 on the side of the direction, and (1 - a t) / 2 on the other. This holds for every fixed direction,
@@ -181,7 +186,7 @@ def _sphere_ratio(pair: _TwoInputs) -> Measurement:
 
 
 def _with_a_lost_sign(pair: _TwoInputs) -> Measurement:
-    """Take the sign of w <u, v>, and +1 for zero: the rounded sign w is lost where v is zero, and the bit is not fair."""
+    """Take the sign of w <u, v>, and +1 for zero: where v is zero the sign w is lost, and the bit is not fair."""
     measurement = _sphere_ratio(pair)
     if pair.first > 0:
         return measurement
@@ -216,7 +221,7 @@ sphere_ratio = Claim(
 
 
 def _onebit(pair: _TwoInputs) -> Measurement:
-    """Compare the worst ratio of a bit about one coordinate with e^eps, for the values of two records at that coordinate.
+    """Compare the worst ratio of a bit about one coordinate with e^eps, for two values of that coordinate.
 
     The bit is +1 with probability 1/2 + t v / (2 R). Both bits and both orders are tried. The coordinate is public and
     does not depend on the record.
