@@ -28,6 +28,7 @@ from .device.gaussian import gaussian_delta as gaussian_delta
 from .device.gaussian import gaussian_mu as gaussian_mu
 from .device.schema import LDPSchema as LDPSchema
 from .errors import BudgetExceededError as BudgetExceededError
+from .errors import ClippingWarning as ClippingWarning
 from .errors import IllPosedReleaseWarning as IllPosedReleaseWarning
 from .errors import PrivacyParameterError as PrivacyParameterError
 from .errors import SchemaMismatchError as SchemaMismatchError
