@@ -314,8 +314,10 @@ def test_warns_of_a_useless_release_before_it_is_spent(tmp_path):
 @pytest.mark.parametrize("clip", ["clip_x", "clip_y", "clip_entries"])
 def test_warns_of_clips_that_cut_much_but_only_in_simulations(clip):
     small = {clip: 0.8}
-    with pytest.warns(ClippingWarning, match=f"{clip} cuts .*% of the data"), pytest.warns(UselessReleaseWarning):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         _model(**small).fit(FEW_X, FEW_Y)
+    assert [w for w in caught if w.category is ClippingWarning and str(w.message).startswith(f"{clip} cuts ")]
     with warnings.catch_warnings():
         warnings.simplefilter("error", ClippingWarning)
         warnings.simplefilter("ignore", UselessReleaseWarning)
