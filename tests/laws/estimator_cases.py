@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory import bayesian, coding, lowrank, regression
+from sparsetheory import bayesian, coding, lowrank, privacy, regression
 
 
 @dataclass(frozen=True)
@@ -195,5 +195,33 @@ def _clustering(name, **options):
 
 LOWRANK = [_clustering("ConcatSVDClustering"), _clustering("ConcatSVDClustering-block", criterion="block")]
 
-CASES = {case.name: case for case in [*REGRESSION, *BAYESIAN, *CODING, *LOWRANK]}
-FLAT = {case.name: case for case in [*REGRESSION, *BAYESIAN[:6]]}
+# --- privacy ---
+
+_PRIVATE_RNG = np.random.default_rng(11)
+RECORDS = _PRIVATE_RNG.standard_normal((500, 6))
+ANSWERS = RECORDS @ [0.8, 0.0, 0.0, -0.6, 0.0, 0.0] + 0.3 * _PRIVATE_RNG.standard_normal(500)
+
+
+def _private(name, make, *, rtol=1e-4):
+    def build(c, D):
+        return make(c, _scales(D)), (RECORDS * _scales(D), c * ANSWERS)
+
+    return Case(name, build, _linear, True, rtol)
+
+
+def _gradients(**options):
+    def make(c, D):
+        units = {"scale_x": D, "clip_y": 2.0 * c, "norm_bound": 1.2 * c}
+        return privacy.LDPIHT(8.0, n_nonzero=2, simulation=True, random_state=0, **units, **options)
+
+    return make
+
+
+PRIVACY = [
+    _private("LDPIHT", _gradients(clip_x=3.0)),
+    _private("LDPIHT-screened", _gradients(clip_x=3.0, n_rounds=2, screen=4)),
+    _private("LDPIHT-paper", _gradients(gradient_clip="paper", clip_entries=1.0, n_kept=2)),
+]
+
+CASES = {case.name: case for case in [*REGRESSION, *BAYESIAN, *CODING, *LOWRANK, *PRIVACY]}
+FLAT = {case.name: case for case in [*REGRESSION, *BAYESIAN[:6], *PRIVACY]}
