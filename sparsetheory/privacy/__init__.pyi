@@ -24,6 +24,7 @@ from .errors import IllPosedReleaseWarning as IllPosedReleaseWarning
 from .errors import PrivacyParameterError as PrivacyParameterError
 from .errors import SchemaMismatchError as SchemaMismatchError
 from .errors import UselessReleaseWarning as UselessReleaseWarning
+from .estimators.closed_form import ThresholdedLeastSquares as ThresholdedLeastSquares
 from .estimators.ldp_iht import LDPIHT as LDPIHT
 from .planning.bounds import Rate as Rate
 from .planning.bounds import hard_threshold_nu as hard_threshold_nu

@@ -221,6 +221,8 @@ PRIVACY = [
     _private("LDPIHT", _gradients(clip_x=3.0)),
     _private("LDPIHT-screened", _gradients(clip_x=3.0, n_rounds=2, screen=4)),
     _private("LDPIHT-paper", _gradients(gradient_clip="paper", clip_entries=1.0, n_kept=2)),
+    _flat("ThresholdedLeastSquares", lambda c, D: privacy.ThresholdedLeastSquares()),
+    _flat("ThresholdedLeastSquares-fixed", lambda c, D: privacy.ThresholdedLeastSquares(0.3 * c, fit_intercept=False)),
 ]
 
 CASES = {case.name: case for case in [*REGRESSION, *BAYESIAN, *CODING, *LOWRANK, *PRIVACY]}
