@@ -103,13 +103,12 @@ composition = Claim(
     near_miss=_one_round_for_nothing,
     sweep=Sweep(
         axis="number of rounds",
-        values=(2.0, 3.0, 4.0, 6.0, 8.0, 10.0),
-        draw=lambda rng, n_rounds: _draw(rng, 0.5, int(n_rounds), 0.5, "response"),
+        values=(3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0),
+        draw=lambda rng, n_rounds: _draw(rng, 0.5, int(n_rounds), 2 / n_rounds, "response"),
         trials=1,
         quick_trials=1,
-        log="y",
         measured_label="randomised responses, summed",
         bound_label="curve",
-        y_label="delta at half of the summed eps",
+        y_label="delta at eps = 1, of rounds with 1/2",
     ),
 )

@@ -82,10 +82,7 @@ def _pairs() -> st.SearchStrategy[_Pair]:
 
 
 def _joint(pair: _Pair) -> Measurement:
-    """Compare mu of two records, computed from every released number, with the formula for the worst two.
-
-    The docstring of ``joint_gaussian_mu`` derives the formula.
-    """
+    """Compare mu of two records, computed from every released number, with the formula for the worst two."""
     rows, columns = np.triu_indices(pair.x.size)
     stds = pair.noise.second_moment_std * np.where(rows == columns, 1.0, math.sqrt(0.5))
     released = pair.second_moment_change()[rows, columns] / stds
@@ -114,7 +111,18 @@ def _worst_at(rng: np.random.Generator, ratio: float) -> _Pair:
 
 
 def _with_sum(pair: _Pair) -> Measurement:
-    """Add the curve of accounting for the two moments apart, which is above the bound."""
+    r"""Compare mu of two records with the formula, and this with accounting for the two moments apart.
+
+    Let s, s' be the norms, c >= 0 the absolute cosine, A and B one over the variances of the noises. The cross moment
+    changes most for y = t, y' = -t or the other way round, so the square of mu is at most
+
+        A (s^4 + s'^4 - 2 s^2 s'^2 c^2) + B t^2 (s^2 + s'^2 + 2 s s' c).
+
+    It does not fall in the larger norm, which is therefore r. Its maximum over c, at B t^2 / (2 A r s') or at 1 if that
+    is more, rises in the smaller norm s' (``joint_gaussian_mu`` shows the derivatives), so both are r. With c free,
+    a (1 - c^2) + b (1 + c) / 2 is largest at c = b / (4a), where it is a (1 + b / (4a))^2; for b > 4a at c = 1. Neither
+    is above a + b, which would need c = 0 and c = 1 at once.
+    """
     measurement = _joint(pair)
     return Measurement.chain(measurement.measured, measurement.bound, {"apart": math.sqrt(sum(pair.squares_alone()))})
 

@@ -198,32 +198,49 @@ LOWRANK = [_clustering("ConcatSVDClustering"), _clustering("ConcatSVDClustering-
 # --- privacy ---
 
 _PRIVATE_RNG = np.random.default_rng(11)
-RECORDS = _PRIVATE_RNG.standard_normal((500, 6))
-ANSWERS = RECORDS @ [0.8, 0.0, 0.0, -0.6, 0.0, 0.0] + 0.3 * _PRIVATE_RNG.standard_normal(500)
+RECORDS = _PRIVATE_RNG.standard_normal((400, 6)) + 0.3
+ANSWERS = RECORDS @ [1.0, 0.0, -0.5, 0.0, 0.0, 0.0] + 0.5 + 0.3 * _PRIVATE_RNG.standard_normal(400)
 
 
-def _private(name, make, *, rtol=1e-4):
+def _private(name, **options):
     def build(c, D):
-        return make(c, _scales(D)), (RECORDS * _scales(D), c * ANSWERS)
+        if "alpha" in options:
+            options["alpha"] = 0.2 * c
+        model = privacy.NLDPSparseRegression(
+            8.0,
+            clip_x=5.0,
+            clip_y=4.0 * c,
+            norm_bound=1.2 * c,
+            scale_x=1.0 if D is None else D,
+            simulation=True,
+            random_state=0,
+            **options,
+        )
+        return model, (RECORDS * _scales(D), c * ANSWERS)
 
-    return Case(name, build, _linear, True, rtol)
+    return Case(name, build, _linear)  # fmt: skip
 
 
-def _gradients(**options):
-    def make(c, D):
-        units = {"scale_x": D, "clip_y": 2.0 * c, "norm_bound": 1.2 * c}
-        return privacy.LDPIHT(8.0, n_nonzero=2, simulation=True, random_state=0, **units, **options)
+def _rounds(name, **options):
+    def build(c, D):
+        units = {"scale_x": _scales(D), "clip_y": 2.0 * c, "norm_bound": 1.5 * c}
+        model = privacy.LDPIHT(8.0, n_nonzero=2, simulation=True, random_state=0, **units, **options)
+        return model, (RECORDS * _scales(D), c * ANSWERS)
 
-    return make
+    return Case(name, build, _linear)
 
 
 PRIVACY = [
-    _private("LDPIHT", _gradients(clip_x=3.0)),
-    _private("LDPIHT-screened", _gradients(clip_x=3.0, n_rounds=2, screen=4)),
-    _private("LDPIHT-paper", _gradients(gradient_clip="paper", clip_entries=1.0, n_kept=2)),
+    _private("NLDPSparseRegression", n_nonzero=2),
+    _private("NLDPSparseRegression-intercept", n_nonzero=2, mechanism="sketch", fit_intercept=True),
+    _private("NLDPSparseRegression-ols", mechanism="gauss_tight", delta=1e-5, solver="ols_soft", alpha=0.2),
+    _private("NLDPSparseRegression-lasso", mechanism="onebit", clip_entries=3.0, solver="psd_lasso", alpha=0.2),
+    _rounds("LDPIHT", clip_x=3.0),
+    _rounds("LDPIHT-screened", clip_x=3.0, n_rounds=2, screen=4),
+    _rounds("LDPIHT-paper", gradient_clip="paper", clip_entries=1.0, n_kept=2),
     _flat("ThresholdedLeastSquares", lambda c, D: privacy.ThresholdedLeastSquares()),
     _flat("ThresholdedLeastSquares-fixed", lambda c, D: privacy.ThresholdedLeastSquares(0.3 * c, fit_intercept=False)),
-]
+]  # fmt: skip
 
 CASES = {case.name: case for case in [*REGRESSION, *BAYESIAN, *CODING, *LOWRANK, *PRIVACY]}
 FLAT = {case.name: case for case in [*REGRESSION, *BAYESIAN[:6], *PRIVACY]}

@@ -18,6 +18,8 @@ PROBABILITY = Real(0.0, 1.0, closed="left")
 _ROUNDS = Integer(1, 10**7)
 # Binomial probabilities and their sums round by less; the curve errs on the private side.
 _SPARE = 1e-9
+# Four units in the last place, for the roundings of a total.
+_SPARE_EPS = 1e-15
 # Smaller probabilities may have left the range of doubles.
 _SMALLEST_DELTA = 1e-290
 
@@ -71,7 +73,8 @@ class CompositionCurve:
         upper = int(np.searchsorted(self.delta, delta, side="right")) - 1
         share = (delta - self.delta[upper]) / (self.delta[upper + 1] - self.delta[upper])
         width = math.expm1(self.eps[upper + 1] - self.eps[upper])
-        return max(float(self.eps[upper] + math.log1p(share * width)), 0.0)
+        total = float(self.eps[upper] + math.log1p(share * width)) * (1 + _SPARE_EPS)
+        return min(max(total, 0.0), float(self.eps[0]))
 
 
 def kov_composition(eps: float, n_rounds: int) -> CompositionCurve:

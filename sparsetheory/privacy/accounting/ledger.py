@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from sparsetheory.constraints import MISSING, POSITIVE, Instance
+from sparsetheory.constraints import MISSING, Instance, Real
 from sparsetheory.privacy.accounting.composition import EPS, PROBABILITY
 from sparsetheory.privacy.accounting.history import History
 from sparsetheory.privacy.accounting.user_ids import user_ids
@@ -15,6 +15,8 @@ from sparsetheory.privacy.errors import BudgetExceededError, PrivacyParameterErr
 
 __all__ = ["PrivacyLedger"]
 
+# Squares of these stay in the range of doubles.
+_MU = Real(1e-100, 1e6)
 _PATH = Instance((str, os.PathLike), "a path of a file or ':memory:'")
 _CAMPAIGN = Instance(str, "a string")
 # "stPL" in ASCII: tells a ledger from other SQLite files.
@@ -95,7 +97,7 @@ class PrivacyLedger:
         eps : float, optional
             Pure privacy of the message, in (0, 20]. Either this or `mu` is given.
         mu : float, optional
-            Sensitivity of a Gaussian message over its standard deviation.
+            Sensitivity of a Gaussian message over its standard deviation, in [1e-100, 1e6].
         campaign : str
             Name of the collection. Each user speaks once in each.
 
@@ -109,7 +111,7 @@ class PrivacyLedger:
         users = user_ids(user_id)
         if (eps is None) == (mu is None):
             raise ValueError(f"either eps or mu must be given; got eps={eps!r} and mu={mu!r}")
-        eps, mu = (MISSING | EPS).check("eps", eps), (MISSING | POSITIVE).check("mu", mu)
+        eps, mu = (MISSING | EPS).check("eps", eps), (MISSING | _MU).check("mu", mu)
         _CAMPAIGN.check("campaign", campaign)
         with self._transaction():
             self._list_block(users)

@@ -14,6 +14,8 @@ __all__ = [
 ]
 
 _SPLIT = Real(0.0, 4.0, closed="right")
+# A dozen roundings, all on the private side.
+_SPARE = 1e-14
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def joint_moment_noise(
     best = 8 / (1 + math.sqrt(1 + 32 * (clip_x * norm_bound / (2 * clip_y)) ** 2))
     split = (MISSING | _SPLIT).check("split", split)
     share = best if split is None else split
-    growth = _growth(share)
+    growth = _growth(share) * (1 + _SPARE)
     return MomentNoise(second * growth / mu, cross * growth / (mu * math.sqrt(share)))
 
 

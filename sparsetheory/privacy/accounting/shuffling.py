@@ -39,7 +39,7 @@ def shuffle_eps(
         Privacy parameter of the shuffled messages, in (0, 1).
     bound : {"closed_form", "clones"}
         The formula of the notes, in O(1); or the numerical bound behind it, which is smaller by a factor of two to
-        five and takes a tenth of a second for any number of users.
+        five and takes a tenth of a second for a billion users.
 
     Returns
     -------

@@ -63,12 +63,14 @@ def decode_moments(schema: LDPSchema, total: Int64Array, n_samples: int) -> Rele
     ReleasedMoments
     """
     second_unit, cross_unit = moment_units(schema)
-    square = None
+    square: float | None = None
+    second: Float64Array | None
     if schema.mechanism == "sketch":
         matrix = sketch_scale(schema.eps, sketch_radius(schema)) * symmetric_mean(total, n_samples)
         q, weight = schema.n_design, schema.response_weight
         second, cross = matrix[:q, :q], matrix[:q, q] / weight
-        square = float(matrix[q, q]) * (schema.clip_y / weight) ** 2
+        unit = schema.clip_y / weight
+        square = float(matrix[q, q]) * unit * unit  # a power would raise where a product is infinite
     else:
         second, cross = _from_products(schema, _mean_products(schema, total, n_samples))
     if second is not None:

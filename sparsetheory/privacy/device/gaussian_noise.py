@@ -104,7 +104,7 @@ def gaussian_messages(
     n = len(vectors[0])
     words = (secret_words if coin is None else coin)(n * schema.n_products).reshape(n, -1)
     parts = np.split(words, np.cumsum([release.size for release in releases])[:-1], axis=1)
-    return np.hstack([release.encode(*both) for release, *both in zip(releases, vectors, parts, strict=True)])
+    return np.hstack([release.encode(rows, part) for release, rows, part in zip(releases, vectors, parts, strict=True)])
 
 
 @cache

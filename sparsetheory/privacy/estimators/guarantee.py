@@ -2,16 +2,18 @@
 
 import secrets
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sparsetheory.constraints import generator
-from sparsetheory.privacy.device.coin import Coin, keep_threshold
+from sparsetheory.privacy.device.coin import keep_threshold
 from sparsetheory.privacy.device.gaussian import gaussian_delta
 from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
 from sparsetheory.privacy.device.schema import LDPSchema
 
-__all__ = ["PrivacyGuarantee", "Seeds", "draw_seeds", "seeded_coin"]
+__all__ = ["PrivacyGuarantee", "SeededCoin", "Seeds", "draw_seeds", "realised_eps"]
 
 
 @dataclass(frozen=True)
@@ -76,22 +78,34 @@ def draw_seeds(
     return Seeds(public if public_seed is None else public_seed, coin)
 
 
-def seeded_coin(seed: int) -> Coin:
-    """Return a coin for simulations: words of a seeded generator, in order."""
-    rng = np.random.default_rng(seed)
-    return lambda count: rng.integers(0, 2**64, count, dtype=np.uint64)
+class SeededCoin:
+    """A coin for simulations: words of a seeded generator, in order.
+
+    Parameters
+    ----------
+    seed : int
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def __call__(self, count: int) -> NDArray[np.uint64]:
+        """Return the next words."""
+        return self._rng.integers(0, 2**64, count, dtype=np.uint64)
 
 
 def realised_eps(schema: LDPSchema) -> float:
     """Return the privacy parameter that the integers of the code realise; at most eps.
 
-    For bits the logarithm of the ratio of the two integer probabilities. For Gaussian messages the smallest eps with the
-    delta of the schema, by bisection.
+    For bits the logarithm of the ratio of the two integer probabilities. For Gaussian messages the smallest eps with
+    the delta of the schema, by bisection.
     """
     if not schema.delta:
         kept = keep_threshold(schema.eps)
-        # log(K / (2^64 - K)), with the difference from one half taken before the logarithm.
-        return 2 * float(np.arctanh((2 * kept - 2**64) / 2**64))
+        with localcontext() as context:
+            context.prec = 60
+            # The double next to a number of at most eps is at most eps.
+            return float((Decimal(kept) / Decimal(2**64 - kept)).ln())
     low, high = 0.0, schema.eps
     releases = gaussian_releases(schema)
     mu = sum(release.mu**2 for release in releases) ** 0.5

@@ -2,21 +2,20 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from decimal import Decimal, localcontext
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 from sklearn.utils import check_X_y
 
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.privacy.collection.gradient_rounds import GradientRounds
-from sparsetheory.privacy.device.coin import Coin, keep_threshold, private_signs
+from sparsetheory.privacy.device.coin import Coin, private_signs
 from sparsetheory.privacy.device.directions import public_normals
 from sparsetheory.privacy.device.gradient import DIRECTIONS, GradientQuery, gradient_vectors, round_of
 from sparsetheory.privacy.device.gradient_schema import GradientSchema
-from sparsetheory.privacy.estimators.guarantee import seeded_coin
+from sparsetheory.privacy.estimators.base import dense_blocks
+from sparsetheory.privacy.estimators.guarantee import SeededCoin, realised_eps
 from sparsetheory.privacy.randomizers.expansion import user_numbers
 from sparsetheory.typing import AnyArray, Float64Array, FloatArray, IndexArray, Int64Array
 
@@ -26,7 +25,6 @@ __all__ = ["IHTCertificate"]
 _ROUNDING = 1e-12
 # A right fit is called invalid with at most this probability, all rounds together.
 _LEVEL = 1e-6
-_ROWS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +34,10 @@ class IHTCertificate(Certificate):
     `bound` is the promised eps, and `measured` the one that the integers of the secret coin realise, from exact
     arithmetic. A check also recomputes the rounds of all users, the gradients from the sums of messages, and every
     iterate from the gradients. In a simulation the messages of all users are encoded again by the code of devices, and
-    their integer sums must be the same. Otherwise nobody knows the coins. Then every released gradient must lie near
-    the mean gradient of the given data: of d m times their squared distance over :math:`B^2`, about chi-square with d
-    degrees of freedom, at most :math:`d + 2 \sqrt{d t} + 2 t` is allowed, with :math:`t = \log(10^6 T)`. Wrong data
-    are noticed only where they differ by more than this noise.
+    their integer sums must be the same. Otherwise nobody knows the coins. Then every entry of a released gradient must
+    lie as near to the mean clipped gradient of the given data as Bernstein's inequality allows: an entry of a message
+    has a variance of at most :math:`B^2 / d` and is at most 2B away from its mean. Wrong data are noticed only where
+    they differ by more than this noise.
 
     Attributes
     ----------
@@ -153,9 +151,9 @@ class IHTCertificate(Certificate):
         return self._judged(reason).unless_misstated()
 
     def _judged(self, reason: str) -> "IHTCertificate":
-        realised, holds = _realised_eps(self.schema.eps)
-        measured = realised if len(self.counts) else 0.0
-        reason = reason or ("" if holds else "the coin is less private than promised")
+        # Nearest to a number of at most eps, in 60 digits, is no double above eps.
+        measured = realised_eps(self.schema.records) if len(self.counts) else 0.0
+        reason = reason or ("" if measured <= self.schema.eps else "the coin is less private than promised")
         return replace(self, measured=measured, status=Status.of(not reason), reason=reason)
 
     def _broken(self) -> str:
@@ -239,7 +237,7 @@ class IHTCertificate(Certificate):
         own = np.array([round_of(self.schema, user) for user in users.tolist()])
         if not np.array_equal(np.bincount(own, minlength=len(self.counts)), self.counts):
             return "the rounds are not those of these users"
-        coin = None if self.coin_seed is None else seeded_coin(self.coin_seed)
+        coin = None if self.coin_seed is None else SeededCoin(self.coin_seed)
         for t in range(len(self.counts)):
             members = np.flatnonzero(own == t)
             means, totals = self._replayed(t, X, y, users, members, coin)
@@ -255,26 +253,22 @@ class IHTCertificate(Certificate):
         """Return the mean of the clipped gradients of a round, without units, and the sum of the messages."""
         query, p = self._query(t), self._asked(t).size
         sums, totals = np.zeros(p), np.zeros(p, dtype=np.int64)
-        for start in range(0, members.size, _ROWS):
-            block = members[start : start + _ROWS]
-            rows = X[block].toarray() if sparse.issparse(X) else X[block]
-            vectors = gradient_vectors(query, rows.astype(np.float64), y[block])
+        for rows, responses, block in dense_blocks(X, y, members):
+            vectors = gradient_vectors(query, rows, responses)
             sums += vectors.sum(axis=0)
             if coin is not None:
                 totals += _messages(query, vectors, users[block], coin)
         return sums / max(members.size, 1), totals
 
     def _within_noise(self, t: int, means: Float64Array) -> bool:
-        """Whether a released gradient is as near to the mean of clipped ones as noise allows.
-
-        Messages have the length B and a covariance of at most B^2 / d. The bound is that of Laurent and Massart for the
-        tail of chi-square, which lies above its quantile.
-        """
-        asked, query = self._asked(t), self._query(t)
+        """Whether a released gradient is near the mean of clipped ones, by Bernstein's inequality."""
+        asked, m = self._asked(t), int(self.counts[t])
         d, length = asked.size, self._message_length(t)
-        relative = (self.gradients[t, asked] - means * query.unit) / length
-        tail = math.log(len(self.counts) / _LEVEL)
-        return float(relative @ relative) * d * int(self.counts[t]) <= d + 2 * math.sqrt(d * tail) + 2 * tail
+        log = math.log(2 * d * len(self.counts) / _LEVEL)
+        third = 2 * log / (3 * m)
+        limit = third + math.sqrt(third**2 + 2 * log / (d * m))
+        relative = (self.gradients[t, asked] - means * self._query(t).unit) / length
+        return bool(np.max(np.abs(relative)) <= limit)
 
 
 def _messages(query: GradientQuery, vectors: Float64Array, users: NDArray[np.uint64], coin: Coin) -> Int64Array:
@@ -286,15 +280,6 @@ def _messages(query: GradientQuery, vectors: Float64Array, users: NDArray[np.uin
     signs = private_signs(true, agreement, query.schema.eps, coin).astype(np.int64)
     scales = 2.0**30 / np.sqrt(np.sum(normals**2, axis=1))
     return np.asarray(signs @ np.rint(normals * scales[:, None]).astype(np.int64))
-
-
-def _realised_eps(eps: float) -> tuple[float, bool]:
-    """Return log of the ratio of the two integer probabilities of the coin, and whether it is at most eps."""
-    kept = keep_threshold(eps)
-    with localcontext() as context:
-        context.prec = 60
-        realised = (Decimal(kept) / Decimal(2**64 - kept)).ln()
-        return float(realised), realised <= Decimal(eps)
 
 
 def _size(values: AnyArray) -> float:

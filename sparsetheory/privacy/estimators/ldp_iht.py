@@ -2,14 +2,11 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
-from scipy import sparse
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sparsetheory.constraints import (
     COUNT,
@@ -32,22 +29,18 @@ from sparsetheory.privacy.collection.gradient_blocks import encode_gradients, ro
 from sparsetheory.privacy.collection.gradient_rounds import GradientRounds
 from sparsetheory.privacy.device.coin import Coin
 from sparsetheory.privacy.device.gradient_schema import GradientSchema
-from sparsetheory.privacy.errors import BudgetExceededError, UselessReleaseWarning
-from sparsetheory.privacy.estimators.guarantee import PrivacyGuarantee, draw_seeds, seeded_coin
+from sparsetheory.privacy.errors import UselessReleaseWarning
+from sparsetheory.privacy.estimators.base import UNIT, PrivateRegressor, dense_blocks, different_users
+from sparsetheory.privacy.estimators.guarantee import PrivacyGuarantee, SeededCoin, draw_seeds
 from sparsetheory.privacy.estimators.iht_certificate import IHTCertificate
-from sparsetheory.privacy.randomizers.expansion import user_numbers
 from sparsetheory.privacy.randomizers.scales import sphere_scale
 from sparsetheory.privacy.solvers.gradient_step import automatic_rounds
-from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["LDPIHT"]
 
-# Rows that are made dense, and numbers that are made of them, at once.
-_ROWS, _NUMBERS = 2**16, 2**22
-_UNIT = "one record, against everyone but its user (local model, replace-one neighbours)"
 
-
-class LDPIHT(RegressorMixin, BaseEstimator):
+class LDPIHT(PrivateRegressor):
     r"""Iterative hard thresholding under local differential privacy: users are asked in rounds, each of them once.
 
     Users are split into T rounds by a hash of their numbers. A round publishes coefficients :math:`\theta`. Each of its
@@ -232,20 +225,17 @@ class LDPIHT(RegressorMixin, BaseEstimator):
             If a user is named twice, or the ledger refuses. Nobody was asked then.
         """
         check_parameters(self)
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=True)
-        users = user_numbers(user_ids, X.shape[0])
-        if np.unique(users).size < users.size:
-            raise BudgetExceededError("user_ids must be different: a user speaks once; nobody was asked")
+        X, y = self._checked(X, y, reset=True)
+        users = different_users(user_ids, X.shape[0])
         seeds = draw_seeds(self.public_seed, self.simulation, self.random_state)
         n_nonzero = self._sparsity(X.shape[1])
         schema = self._schema(X.shape[0], X.shape[1], n_nonzero, seeds.public_seed)
         server = GradientRounds(schema, step=self._step())
         if n_nonzero:
-            self._announce(schema, n_nonzero, users)
-            coin = None if seeds.coin_seed is None else seeded_coin(seeds.coin_seed)
+            self._announce(schema, users)
+            coin = None if seeds.coin_seed is None else SeededCoin(seeds.coin_seed)
             self._ask(server, X, y, users, coin)
-        else:
-            self.predicted_error_ = 0.0
+        self.predicted_error_ = self._noise(schema, server.step, len(users)) if n_nonzero else 0.0
         return self._conclude(server, n_nonzero, X.dtype, seeds.coin_seed)
 
     def _sparsity(self, n_features: int) -> int:
@@ -314,14 +304,14 @@ class LDPIHT(RegressorMixin, BaseEstimator):
         unit = schema.feature_bound(n_features) * schema.response_bound
         return step * math.sqrt(schema.n_kept / users) * entry * unit
 
-    def _announce(self, schema: GradientSchema, n_nonzero: int, users: NDArray[np.uint64]) -> None:
+    def _announce(self, schema: GradientSchema, users: NDArray[np.uint64]) -> None:
         """Predict the error, warn if it is hopeless, and charge all users."""
         n = len(users)
-        self.predicted_error_ = self._noise(schema, self._step(), n)
-        if self.predicted_error_ > self.norm_bound:
-            needed = n * (self.predicted_error_ / self.norm_bound) ** 2
+        predicted = self._noise(schema, self._step(), n)
+        if predicted > self.norm_bound:
+            needed = n * (predicted / self.norm_bound) ** 2
             warnings.warn(
-                f"noise of norm {self.predicted_error_:.3g} is predicted for coefficients of a norm of at most "
+                f"noise of norm {predicted:.3g} is predicted for coefficients of a norm of at most "
                 f"{self.norm_bound:g}: answering zero is no worse; about {needed:.2g} users are needed instead of {n}",
                 UselessReleaseWarning,
                 stacklevel=3,
@@ -332,10 +322,10 @@ class LDPIHT(RegressorMixin, BaseEstimator):
     def _ask(self, server: GradientRounds, X: Any, y: AnyArray, users: NDArray[np.uint64], coin: Coin | None) -> None:
         own = rounds_of(server.schema, users)
         while not server.finished:
-            for block in _blocks(np.flatnonzero(own == server.query.round), X.shape[1]):
-                rows = X[block].toarray() if sparse.issparse(X) else X[block]
-                records = rows.astype(np.float64, copy=False), y[block].astype(np.float64, copy=False)
-                server.sum.update(encode_gradients(server.query, *records, users[block], coin), users[block])
+            asked = np.flatnonzero(own == server.query.round)
+            for rows, responses, block in dense_blocks(X, y, asked):
+                signs = encode_gradients(server.query, rows, responses, users[block], coin)
+                server.sum.update(signs, users[block])
             server.next_round()
 
     def _conclude(self, server: GradientRounds, n_nonzero: int, dtype: DTypeLike, coin_seed: int | None) -> Self:
@@ -345,39 +335,9 @@ class LDPIHT(RegressorMixin, BaseEstimator):
         self.intercept_ = 0.0
         self.support_ = np.flatnonzero(self.coef_)
         spent = server.schema.eps if self.n_iter_ else 0.0
-        self.privacy_ = PrivacyGuarantee(spent, 0.0, "sphere_gradient", _UNIT, not self.simulation)
+        self.privacy_ = PrivacyGuarantee(spent, 0.0, "sphere_gradient", UNIT, not self.simulation)
         self.certificate_ = IHTCertificate.of(server, n_nonzero, self.coef_, coin_seed)
         return self
-
-    def predict(self, X: Any) -> AnyArray:
-        """Predict the response.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            New rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        return np.asarray(X @ self.coef_).astype(np.result_type(X.dtype, self.coef_.dtype), copy=False)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.regressor_tags.poor_score = True
-        tags.non_deterministic = not self.simulation
-        return tags
-
-
-def _blocks(rows: IndexArray, n_features: int) -> Iterator[IndexArray]:
-    """Cut users into blocks that fit the cache once they are made dense."""
-    step = max(1, min(_ROWS, _NUMBERS // n_features))
-    for start in range(0, rows.size, step):
-        yield rows[start : start + step]
 
 
 def _without_scale(coef: Float64Array, schema: GradientSchema, dtype: DTypeLike) -> AnyArray:

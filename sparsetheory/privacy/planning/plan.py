@@ -1,4 +1,4 @@
-"""Planning a collection: is it hopeless, and how many users or how much eps does it need?"""
+"""Planning a collection: whether it is hopeless, and how many users or how much eps it needs."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ __all__ = ["ErrorPrediction", "plan", "predict_error", "prediction_of"]
 
 SOLVERS = ("moment_iht", "ols_soft", "psd_lasso")
 _EPS = Real(0.0, 20.0, closed="right")
-_MOST_USERS = 1e18
+_MOST_USERS = 1e15
 _SMALLEST_EPS = 1e-3
 
 
@@ -32,10 +32,10 @@ class ErrorPrediction:
         Error of answering zero: the norm of the coefficients.
     required_n : int or None
         Number of users from which on the predicted error is below that of answering zero, or below the wanted error;
-        None where not even 10^18 users suffice.
+        None where not even 10^15 users suffice.
     lower_bound : float or None
-        Root mean square error that no non-interactive eps-private protocol stays below for all problems of this size; None
-        where the theorem does not apply: it needs eight or more features for every non-zero.
+        Root mean square error that no non-interactive eps-private protocol stays below for all problems of this size;
+        None where the theorem does not apply: it needs eight or more features for every non-zero.
     n_samples : int
         Number of users.
     eps, delta : float
@@ -59,7 +59,7 @@ class ErrorPrediction:
         return self.error < self.zero_error
 
     def __str__(self) -> str:
-        need = "more than 10^18 users" if self.required_n is None else f"{self.required_n:.3g} users"
+        need = "more than 10^15 users" if self.required_n is None else f"{self.required_n:.3g} users"
         bound = "" if self.lower_bound is None else f"; no protocol guarantees less than {self.lower_bound:.3g}"
         return (
             f"{self.n_samples:.3g} users at eps={self.eps:g}: predicted error {self.error:.3g}, "
@@ -100,8 +100,8 @@ def predict_error(
     noise_std : float
         Standard deviation of the response around the model.
     clip_x, clip_y : float, optional
-        Clipping bounds. By default those of normal data: ``sqrt(n_features) + 2.5``, and three standard deviations of the
-        response.
+        Clipping bounds. By default those of normal data: ``sqrt(n_features) + 2.5``, and three standard deviations of
+        the response.
     public_covariance : bool
         Whether the covariance of the features is known, so that the whole budget goes to the response.
     **options
@@ -177,8 +177,8 @@ def prediction_of(
     required = _smallest(lambda log_n: error(math.exp(log_n)) <= limit, 0.0, math.log(_MOST_USERS))
     lower = None
     if n_nonzero and d % n_nonzero == 0 and d >= 8 * n_nonzero and not schema.delta:
-        # The bound is for signs of a small norm, and coefficients of norm C hold those.
-        lower = min(math.sqrt(nldp_lower_bound(n_samples, d, n_nonzero, schema.eps)), norm_bound)
+        # The hard problems have coefficients of twice that norm, and smaller ones are hard in proportion.
+        lower = min(math.sqrt(nldp_lower_bound(n_samples, d, n_nonzero, schema.eps)), norm_bound / 2)
     return ErrorPrediction(
         error(n_samples),
         norm_bound,
@@ -225,7 +225,7 @@ def plan(
     Raises
     ------
     ValueError
-        If none of the two is given, or both; or if nothing in reach gives the error: 10^18 users, or an eps of 20.
+        If none of the two is given, or both; or if nothing in reach gives the error: 10^15 users, or an eps of 20.
 
     Examples
     --------
@@ -245,7 +245,7 @@ def plan(
     if eps is not None:
         found = _smallest(lambda log_n: predict(_users(log_n), eps).error <= error, 0.0, math.log(_MOST_USERS))
         if found is None:
-            raise ValueError(f"error must be larger: 10**18 users do not reach it; got {error!r}")
+            raise ValueError(f"error must be larger: 10**15 users do not reach it; got {error!r}")
         return replace(predict(_users(found), eps), required_n=_users(found))
     assert n_samples is not None
     users = n_samples

@@ -47,26 +47,37 @@ def predicted_error(
 
     Notes
     -----
-    Ours, a heuristic that the tests compare with simulations. An entry of :math:`b - A \theta` has the standard deviation
-    :math:`\tau`. On the right support the error is :math:`\sqrt k\, \tau`. A coefficient of size :math:`C / \sqrt k` loses
-    its place to the largest of d - k noises, at about :math:`t \tau` with the quantile t of 1 - 1 / (2 (d - k)), with
-    probability :math:`\Phi((t - C / (\sqrt k\, \tau)) / \sqrt 2)`; this costs both. A soft threshold also moves every
-    coefficient by its height, and answers zero where that is larger than all coefficients.
+    Ours, a heuristic that the tests compare with simulations. An entry of :math:`b - A \theta` has the standard
+    deviation :math:`\tau`. On the right support the error is :math:`\sqrt k\, \tau`. A coefficient of size
+    :math:`C / \sqrt k` loses its place to the largest of d - k noises, at about :math:`t \tau` with the quantile t of 1
+    - 1 / (2 (d - k)), with probability :math:`\Phi((t - C / (\sqrt k\, \tau)) / \sqrt 2)`; this costs both. A soft
+    threshold also moves every coefficient by its height, and answers zero where that is larger than all coefficients.
     """
-    k, d = max(n_nonzero, 1), n_features
-    size = norm_bound / math.sqrt(k)
+    # Errors and noises are measured in units of C, whose square might leave the range of doubles.
+    relative = ReleaseNoise(noise.off_diagonal_std, noise.diagonal_std, noise.cross_std / norm_bound)
+    error = _relative_error(
+        relative, n_samples, n_features, max(n_nonzero, 1), solver, noise_std / norm_bound, confidence
+    )
+    return error * norm_bound
+
+
+def _relative_error(
+    noise: ReleaseNoise, n_samples: float, d: int, k: int, solver: str, noise_std: float, confidence: float
+) -> float:
+    """Return the predicted error for coefficients of norm one."""
+    size = 1 / math.sqrt(k)
     variance = noise.cross_std**2 + noise_std**2
-    variance += noise.off_diagonal_std**2 * (norm_bound**2 - size**2) + noise.diagonal_std**2 * size**2
+    variance += noise.off_diagonal_std**2 * (1 - size**2) + noise.diagonal_std**2 * size**2
     tau = math.sqrt(variance / n_samples)
     if tau == 0:
         return 0.0
     if solver != "moment_iht":
-        return _after_threshold(noise, n_samples, d, k, norm_bound, tau, noise_std, confidence, solver)
+        return _after_threshold(noise, n_samples, d, k, solver, tau, noise_std, confidence)
     rivals = max(d - k, 1)
     quantile = float(norm.isf(1 / (2 * rivals))) if d > k else 0.0
     missed = float(norm.cdf((quantile - size / tau) / math.sqrt(2))) if d > k else 0.0
     squared = k * ((1 - missed) * tau**2 + missed * (size**2 + (quantile * tau) ** 2))
-    return min(math.sqrt(squared), math.sqrt(2) * norm_bound)
+    return min(math.sqrt(squared), math.sqrt(2))
 
 
 def _after_threshold(
@@ -74,14 +85,13 @@ def _after_threshold(
     n_samples: float,
     d: int,
     k: int,
-    norm_bound: float,
+    solver: str,
     tau: float,
     noise_std: float,
     confidence: float,
-    solver: str,
 ) -> float:
     if solver == "ols_soft" and noise.spectral_norm(d) / math.sqrt(n_samples) > 0.5:
-        return norm_bound  # noise of the size of the eigenvalues: thresholds exceed everything
-    worst = math.hypot(noise.residual_std(norm_bound), noise_std) / math.sqrt(n_samples)
+        return 1.0  # noise of the size of the eigenvalues: thresholds exceed everything
+    worst = math.hypot(noise.residual_std(1.0), noise_std) / math.sqrt(n_samples)
     height = float(norm.isf((1 - confidence) / (2 * d))) * worst
-    return float(min(norm_bound, np.sqrt(k) * math.hypot(height, tau)))
+    return float(min(1.0, np.sqrt(k) * math.hypot(height, tau)))

@@ -23,12 +23,13 @@ def balanced_weight(schema: LDPSchema, norm_bound: float) -> float:
 
     Notes
     -----
-    Ours. Write :math:`\rho` for the bound of the response over C times that of the features, and :math:`t = w^2`. For the
-    sphere the squared length of a message is proportional to 1 + t; an entry of b has the variance :math:`\rho^2 / t`
-    and one of :math:`A \theta` about 1 / 2, so :math:`(1 + t)(\rho^2 / t + 1/2)` is to be small, and
-    :math:`t = \sqrt 2 \rho`. The length of the sketch is proportional to :math:`(1 + t)^2`, and that of Gaussian noise to
-    :math:`(2 + t)^2`; with the same factors this gives :math:`2 t^2 + \rho^2 t = \rho^2` (where both variances are halved)
-    and :math:`t^2 + \rho^2 t = 2 \rho^2`. For one-bit messages the shares of users are as the roots of the variances.
+    Ours. Write :math:`\rho` for the bound of the response over C times that of the features, and :math:`t = w^2`. For
+    the sphere the squared length of a message is proportional to 1 + t; an entry of b has the variance
+    :math:`\rho^2 / t` and one of :math:`A \theta` about 1 / 2, so :math:`(1 + t)(\rho^2 / t + 1/2)` is to be small, and
+    :math:`t = \sqrt 2 \rho`. The length of the sketch is proportional to :math:`(1 + t)^2`, and that of Gaussian noise
+    to :math:`(2 + t)^2`; with the same factors this gives :math:`2 t^2 + \rho^2 t = \rho^2` (where both variances are
+    halved) and :math:`t^2 + \rho^2 t = 2 \rho^2`. For one-bit messages the shares of users are as the roots of the
+    variances.
     """
     bound = schema.largest_entry if schema.mechanism in ("onebit", "paper") else schema.radius
     rho = schema.clip_y / (norm_bound * bound)

@@ -127,3 +127,10 @@ def test_other_bad_arguments_are_named():
         basic_composition([0.5, -0.5])
     with pytest.raises(ValueError, match="one-dimensional"):
         basic_composition([[0.5]])
+
+
+@given(st.floats(0.1, 20.0), st.integers(1, 10**5), st.floats(1e-6, 0.9))
+def test_totals_are_rounded_to_the_private_side(eps, n_rounds, delta):
+    curve = kov_composition(eps, n_rounds)
+    # The part in 1e9 by which the curve is raised leaves room for exp of a large total.
+    assert curve.delta_at(curve.eps_at(delta)) <= delta * (1 + RAISED)

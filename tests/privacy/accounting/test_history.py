@@ -23,7 +23,7 @@ def history(budgets, mu=0.0):
 
 def worst_case_delta(budgets, mu, total):
     """Integrate max(P - exp(total) Q, 0) for randomised responses and one Gaussian number."""
-    grid = np.linspace(-12, 12 + mu, 200_001)
+    grid = np.linspace(-12, 12 + mu, 40_001)
     width = grid[1] - grid[0]
     shifted, centred = stats.norm.pdf(grid - mu), stats.norm.pdf(grid)
     delta = 0.0

@@ -173,6 +173,7 @@ def test_other_files_are_left_alone(tmp_path, content):
         ("ann", {"eps": math.nan}, "eps must be"),
         ("ann", {"mu": -1.0}, "mu must be"),
         ("ann", {"mu": math.inf}, "mu must be"),
+        ("ann", {"mu": 1e-200}, "mu must be"),
         ("ann", {"eps": 0.1, "campaign": 3}, "campaign must be"),
     ],
 )

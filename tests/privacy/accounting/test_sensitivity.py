@@ -98,7 +98,7 @@ def test_noise_has_the_mu_it_was_made_for(mu, clip_x, clip_y, norm_bound, split)
     found = joint_gaussian_mu(
         clip_x, clip_y, second_moment_std=noise.second_moment_std, cross_moment_std=noise.cross_moment_std
     )
-    assert found == pytest.approx(mu, rel=1e-12)
+    assert mu * (1 - 1e-13) <= found <= mu
     if split is not None:
         alone = (2 * clip_x * clip_y / noise.cross_moment_std) ** 2 / (2 * clip_x**4 / noise.second_moment_std**2)
         assert alone == pytest.approx(split, rel=1e-12)

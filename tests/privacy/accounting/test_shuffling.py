@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsetheory.privacy import shuffle_eps
@@ -81,6 +81,7 @@ def test_the_bounds_are_ordered(eps, n_samples, delta):
         assert clones <= shuffle_eps(eps, n_samples, delta) <= eps
 
 
+@settings(max_examples=20)
 @given(st.floats(0.1, 3.0), st.integers(100, 10**6))
 def test_more_users_hide_better(eps, n_samples):
     few, many = (shuffle_eps(eps, n, 1e-6, bound="clones") for n in (n_samples, 4 * n_samples))

@@ -16,7 +16,7 @@ from sparsetheory.privacy import (
     encode_gradient,
     round_of,
 )
-from sparsetheory.privacy.estimators.guarantee import draw_seeds, seeded_coin
+from sparsetheory.privacy.estimators.guarantee import SeededCoin, draw_seeds
 
 KINDS = {
     "residual": {"clip_x": 3.0, "clip_residual": 2.0, "n_rounds": 3},
@@ -39,7 +39,7 @@ def test_devices_and_batch_agree_bit_for_bit(kind, form, rng):
     model = LDPIHT(4.0, n_nonzero=2, simulation=True, random_state=7, **KINDS[kind])
     model.fit(form(X), y, user_ids=users)
     schema = model.certificate_.schema
-    coin = seeded_coin(draw_seeds(None, True, 7).coin_seed)
+    coin = SeededCoin(draw_seeds(None, True, 7).coin_seed)
     server = GradientRounds(schema)
     while not server.finished:
         query = GradientQuery.from_json(server.query.to_json())

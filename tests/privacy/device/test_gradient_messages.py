@@ -7,7 +7,7 @@ from sparsetheory.privacy import GradientQuery, GradientSchema, SchemaMismatchEr
 from sparsetheory.privacy.collection.gradient_blocks import encode_gradients, rounds_of
 from sparsetheory.privacy.device.gradient import gradient_vectors
 from sparsetheory.privacy.device.messages import unpack
-from sparsetheory.privacy.estimators.guarantee import seeded_coin
+from sparsetheory.privacy.estimators.guarantee import SeededCoin
 
 RESIDUAL = {"eps": 1.0, "n_features": 5, "clip_x": 2.0, "clip_residual": 1.5, "n_kept": 2, "public_seed": 2**100 + 3}
 PAPER = {**RESIDUAL, "gradient_clip": "paper", "clip_entries": 1.2, "clip_y": 0.7, "norm_bound": 2.0}
@@ -78,8 +78,8 @@ def test_a_device_sends_what_the_block_says(kind, rng):
     own = rounds_of(query.schema, users)
     assert own.tolist() == [round_of(query.schema, int(user)) for user in users]
     asked = np.flatnonzero(own == query.round)
-    block = encode_gradients(query, X[asked], y[asked], users[asked], seeded_coin(5))
-    coin = seeded_coin(5)
+    block = encode_gradients(query, X[asked], y[asked], users[asked], SeededCoin(5))
+    coin = SeededCoin(5)
     sent = [encode_gradient(query, X[i], y[i], int(users[i]), coin=coin) for i in asked]
     found, signs = unpack(query, b"".join(sent))
     np.testing.assert_array_equal(found, users[asked])
