@@ -35,6 +35,7 @@ from .device.gradient import round_of as round_of
 from .device.gradient_schema import GradientSchema as GradientSchema
 from .device.schema import LDPSchema as LDPSchema
 from .errors import BudgetExceededError as BudgetExceededError
+from .errors import ClippingWarning as ClippingWarning
 from .errors import IllPosedReleaseWarning as IllPosedReleaseWarning
 from .errors import PrivacyParameterError as PrivacyParameterError
 from .errors import SchemaMismatchError as SchemaMismatchError
