@@ -1,27 +1,25 @@
 """What all messages of one interactive collection have in common, public and fixed before any data are seen."""
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from .published import Published
 from .schema import LDPSchema
 
 __all__ = ["GradientSchema"]
 
 _CLIPS = ("residual", "paper")
 _MOST_ROUNDS = 2**20
-_FORMAT = 1
 _NEEDED = "must be given: clipping bounds must be public, they cannot be estimated from the data; got None"
-# A division by a smaller or a larger number would leave the range of doubles, or lose digits.
-_LEAST, _LARGEST = 1e-300, 1e300
+# As for moments: squares stay within double precision, and no clipped number loses digits.
+_LEAST, _LARGEST = 1e-100, 1e100
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientSchema:
+class GradientSchema(Published):
     r"""The public description of a collection of private gradients: every user speaks in one of several rounds.
 
     A round publishes coefficients. A user of that round sends one bit about the gradient of the own squared error,
@@ -185,39 +183,3 @@ class GradientSchema:
     def radius(self, n_features: int) -> float:
         """Return the bound of the norms of gradients in the unit of the response, for so many features of a round."""
         return self.feature_bound(n_features) * self.response_bound * self.relative_radius(n_features)
-
-    def to_json(self) -> str:
-        """Return the schema as text, the same for equal schemas."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> "GradientSchema":
-        """Read what :meth:`to_json` wrote.
-
-        Parameters
-        ----------
-        text : str
-
-        Returns
-        -------
-        GradientSchema
-
-        Raises
-        ------
-        ValueError
-            If the text is of another version, or no schema.
-        """
-        content = json.loads(text)
-        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
-            raise ValueError(f"text must be a schema of version {_FORMAT}; got {text[:60]!r}")
-        unknown = set(content) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"text must hold the fields of a schema; got {', '.join(sorted(unknown))}")
-        if isinstance(content.get("scale_x"), list):
-            content["scale_x"] = tuple(content["scale_x"])
-        return cls(**content)
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """Eight bytes: a BLAKE2b hash of the text, and the campaign in a ledger."""
-        return hashlib.blake2b(self.to_json().encode(), digest_size=8).digest()
