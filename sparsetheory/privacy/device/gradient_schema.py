@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -92,22 +93,30 @@ class GradientSchema(Published):
                 raise ValueError(f"{field} {_NEEDED}")
         if self.clip_y is None and self.clip_residual is None:
             raise ValueError(f"clip_residual or clip_y {_NEEDED}")
-        for field in ("eps", "clip_x", "clip_entries", "clip_y", "clip_residual", "norm_bound"):
-            value = getattr(self, field)
-            object.__setattr__(self, field, value if value is None else float(value))
         for field in ("clip_x", "clip_entries", "clip_y", "clip_residual", "norm_bound"):
             value = getattr(self, field)
-            need = f"a number in [{_LEAST:g}, {_LARGEST:g}]"
-            self._require(field, value is None or _LEAST <= value <= _LARGEST, need)
-        scales = np.asarray(self.scale_x, dtype=float)
-        in_range = bool(np.all((scales >= _LEAST) & (scales <= _LARGEST)))
-        self._require("scale_x", in_range, f"units of X, numbers in [{_LEAST:g}, {_LARGEST:g}]")
-        # The other fields mean what they mean for moments, and are checked there.
-        object.__setattr__(self, "scale_x", self.records.scale_x)
-        self._require("n_kept", 1 <= self.n_kept <= self.n_features, f"an integer from 1 to {self.n_features}")
-        self._require("n_rounds", 1 <= self.n_rounds <= _MOST_ROUNDS, f"an integer from 1 to {_MOST_ROUNDS}")
-        fits = self.screen is None or self.n_kept <= self.screen <= self.n_features
-        self._require("screen", fits, f"None or an integer from n_kept, {self.n_kept}, to {self.n_features}")
+            if value is not None or field == "norm_bound":
+                number = isinstance(value, Real) and not isinstance(value, bool)
+                holds = number and _LEAST <= value <= _LARGEST
+                self._require(field, holds, f"a number in [{_LEAST:g}, {_LARGEST:g}]")
+                object.__setattr__(self, field, float(value))
+        scales = np.asarray(self.scale_x)
+        if scales.dtype.kind in "iuf":
+            in_range = bool(np.all((scales >= _LEAST) & (scales <= _LARGEST)))
+            self._require("scale_x", in_range, f"units of X, numbers in [{_LEAST:g}, {_LARGEST:g}]")
+        # The other fields of records mean what they mean for moments, and are checked there.
+        for field in ("eps", "n_features", "scale_x", "public_seed"):
+            object.__setattr__(self, field, getattr(self.records, field))
+        self._require_count("n_kept", 1, self.n_features)
+        self._require_count("n_rounds", 1, _MOST_ROUNDS)
+        if self.screen is not None:
+            self._require_count("screen", self.n_kept, self.n_features)
+
+    def _require_count(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        holds = isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
+        self._require(name, holds, f"an integer from {least} to {most}")
+        object.__setattr__(self, name, int(value))
 
     def _require(self, name: str, holds: bool, need: str) -> None:
         if not holds:
