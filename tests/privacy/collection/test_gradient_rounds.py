@@ -1,5 +1,7 @@
 """The server of an interactive collection, asked by devices one by one."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -71,7 +73,8 @@ def test_partial_sums_merge_in_any_order(rng):
     for order in ((0, 1, 2), (2, 0, 1)):
         server = GradientRounds(_schema())
         for number in order:
-            server.merge(parts[number])
+            server.merge(pickle.loads(pickle.dumps(parts[number])))
+        server = pickle.loads(pickle.dumps(server))
         assert server.sum.count == 500
         np.testing.assert_array_equal(server.sum.total, whole.total)
     with pytest.raises(SchemaMismatchError, match="queries differ"):

@@ -145,6 +145,24 @@ def test_no_features_ask_nobody(rng):
     assert model.certificate_.check(X, y).valid
 
 
+@pytest.mark.filterwarnings("ignore::sparsetheory.privacy.errors.UselessReleaseWarning")
+@pytest.mark.parametrize("screen", [None, 5])
+def test_rounds_may_be_empty(screen, rng):
+    X, y, _ = _data(rng, 4)
+    model = LDPIHT(8.0, n_nonzero=1, n_rounds=4, screen=screen, **CLIPS, **SIMULATED).fit(X, y)
+    assert np.count_nonzero(model.history_.counts == 0)
+    assert model.history_.counts.sum() == 4
+    assert model.certificate_.check(X, y).valid
+
+
+def test_a_constant_response_is_as_private_as_others(rng):
+    # Zeros for sure would tell that nobody differs.
+    X = rng.standard_normal((2000, 4))
+    model = LDPIHT(8.0, n_nonzero=2, **CLIPS, **SIMULATED).fit(X, np.zeros(2000))
+    assert model.coef_.any()
+    assert np.linalg.norm(model.coef_) < 4 * model.predicted_error_
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
