@@ -1,9 +1,7 @@
 """What all messages of one collection have in common, public and fixed before any data are seen."""
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .coin import LARGEST_EPS, SMALLEST_EPS
+from .published import Published
 
 __all__ = ["GAUSSIAN", "MECHANISMS", "LDPSchema", "is_integer", "is_number"]
 
@@ -24,11 +23,10 @@ _UNITS = 1e-100, 1e100
 # The words of 64 bits that choose between products stand for their shares with six digits or more.
 _WEIGHTS = 1e-6, 1e6
 _SEEDS = 2**128
-_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class LDPSchema:
+class LDPSchema(Published):
     r"""The public description of a collection of private moments.
 
     Every user holds one record: features x and a response y. The features are divided by `scale_x`, clipped, and a
@@ -197,43 +195,6 @@ class LDPSchema:
         """
         square = self.response_weight**2
         return int(square / (1 + square) * 2.0**64)
-
-    def to_json(self) -> str:
-        """Return the schema as text, the same for equal schemas."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> "LDPSchema":
-        """Read what :meth:`to_json` wrote.
-
-        Parameters
-        ----------
-        text : str
-
-        Returns
-        -------
-        LDPSchema
-
-        Raises
-        ------
-        ValueError
-            If the text is of another version, or no schema.
-        """
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"text must be a schema as JSON; {error}") from error
-        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
-            raise ValueError(f"text must be a schema of version {_FORMAT}; got {text[:60]!r}")
-        wrong = set(content) ^ {field.name for field in fields(cls)}
-        if wrong:
-            raise ValueError(f"text must hold the fields of a schema; unknown or missing: {', '.join(sorted(wrong))}")
-        return cls(**content)
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """Eight bytes that messages and states of this collection carry: a BLAKE2b hash of the text."""
-        return hashlib.blake2b(self.to_json().encode(), digest_size=8).digest()
 
 
 def is_integer(value: Any) -> bool:
