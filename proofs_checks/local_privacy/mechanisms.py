@@ -193,7 +193,7 @@ def _bit_wins(contest: _Contest) -> Measurement:
 def _contest_claim(name: str, d: int, k: int, users: tuple[float, ...], near_miss: float) -> Claim:
     return Claim(
         name=f"local_privacy.{name}",
-        summary=f"One bit of each of 1e{math.log10(users[0]):.0f} users beats the recipe and zero: {d} features, eps = 1.",
+        summary=f"One bit of each of 1e{math.log10(users[0]):.0f} users beats recipe and zero: {d} features, eps = 1.",
         statement=r"\|\hat\theta_{\mathrm{bit}} - \theta^*\| < \min(\|\hat\theta_{\mathrm{recipe}} - \theta^*\|,"
         rf" \|\theta^*\|) \text{{ for }} d = {d},\ k = {k},\ \varepsilon = 1",
         source=Source.measured("the sphere mechanism with iterative hard thresholding against the published recipe"),
