@@ -104,7 +104,7 @@ def _sweep(
 
 _FEATURES = (10.0, 20.0, 40.0, 80.0, 160.0)
 _NONZEROS = (2.0, 4.0, 8.0, 16.0)
-_OVER_LOGARITHM = r"root mean square error over $\sqrt{2 \log d}$"
+_OVER_LOGARITHM = "error over the root of 2 log d"
 _ORDER = r"\|\hat\theta - \theta^*\| = \tilde O\bigl(d \sqrt k / (\sqrt n\, \varepsilon)\bigr)"
 _PUBLIC_ORDER = r"\|\hat\theta - \theta^*\| = \tilde O\bigl(\sqrt{d k} / (\sqrt n\, \varepsilon)\bigr)"
 _CLOSED_FORM = Source(_PAPER, "upper bound of the non-interactive protocol; the constants are measured", "2310.07367")
@@ -228,6 +228,7 @@ price_of_covariates = Claim(
     near_miss=_price_of_itself,
     sweep=replace(
         _sweep("features d", _FEATURES, _drawing(lambda d: _closed_form(1e13, d, 3, 0.5)), "ratio of errors"),
+        quick_trials=4,
         bound_label="public covariance",
     ),
 )

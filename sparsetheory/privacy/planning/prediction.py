@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from sparsetheory.privacy.collection.noise import ReleaseNoise
 
@@ -74,8 +74,8 @@ def _relative_error(
     if solver != "moment_iht":
         return _after_threshold(noise, n_samples, d, k, solver, tau, noise_std, confidence)
     rivals = max(d - k, 1)
-    quantile = float(norm.isf(1 / (2 * rivals))) if d > k else 0.0
-    missed = float(norm.cdf((quantile - size / tau) / math.sqrt(2))) if d > k else 0.0
+    quantile = -float(ndtri(1 / (2 * rivals))) if d > k else 0.0
+    missed = float(ndtr((quantile - size / tau) / math.sqrt(2))) if d > k else 0.0
     squared = k * ((1 - missed) * tau**2 + missed * (size**2 + (quantile * tau) ** 2))
     return min(math.sqrt(squared), math.sqrt(2))
 
@@ -93,5 +93,5 @@ def _after_threshold(
     if solver == "ols_soft" and noise.spectral_norm(d) / math.sqrt(n_samples) > 0.5:
         return 1.0  # noise of the size of the eigenvalues: thresholds exceed everything
     worst = math.hypot(noise.residual_std(1.0), noise_std) / math.sqrt(n_samples)
-    height = float(norm.isf((1 - confidence) / (2 * d))) * worst
+    height = -float(ndtri((1 - confidence) / (2 * d))) * worst
     return float(min(1.0, np.sqrt(k) * math.hypot(height, tau)))
