@@ -1,14 +1,19 @@
 """Messages of many users at once, the same as those of one client each."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sparsetheory.privacy.device.client import released_vectors
 from sparsetheory.privacy.device.coin import Coin, private_signs
 from sparsetheory.privacy.device.gaussian_noise import gaussian_messages
-from sparsetheory.privacy.device.records import joint_vectors, normalised, sketch_vectors
+from sparsetheory.privacy.device.records import (
+    joint_radius,
+    joint_vectors,
+    normalised,
+    require_finite,
+    sketch_radius,
+    sketch_vectors,
+)
 from sparsetheory.privacy.device.schema import GAUSSIAN, LDPSchema
 from sparsetheory.privacy.randomizers.expansion import public_key
 from sparsetheory.privacy.randomizers.onebit import choices
@@ -16,20 +21,10 @@ from sparsetheory.privacy.randomizers.sketch import sketch_signs
 from sparsetheory.privacy.randomizers.sphere import sphere_signs
 from sparsetheory.typing import Float64Array, Int64Array
 
-__all__ = ["chosen_products", "encode_block", "joint_radius", "sketch_radius"]
+__all__ = ["chosen_products", "encode_block"]
 
 # Numbers in one block of vectors: 4 MB stay in the cache between their making and their use.
 _BLOCK = 2**19
-
-
-def joint_radius(schema: LDPSchema) -> float:
-    """Return the bound of the norms of the vectors of products, without units."""
-    return 1.0 if schema.moments == "cross" else math.hypot(1.0, schema.response_weight)
-
-
-def sketch_radius(schema: LDPSchema) -> float:
-    """Return the bound of the norms of the vectors of features and response, without units."""
-    return math.hypot(1.0, schema.response_weight)
 
 
 def chosen_products(schema: LDPSchema, users: NDArray[np.uint64]) -> Int64Array:
@@ -47,9 +42,7 @@ def encode_block(
     ----------
     schema : LDPSchema
     X : ndarray of shape (n, n_features)
-        Finite.
     y : ndarray of shape (n,)
-        Finite.
     users : ndarray of uint64, of shape (n,)
     coin : callable, optional
         Source of random words; the operating system by default.
@@ -58,11 +51,17 @@ def encode_block(
     -------
     ndarray
         Signs of type int8, of shape (n,), or lattice points of type int32, of shape (n, n_products).
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, or for NaN or infinity. No coin is tossed then.
     """
+    X, y = require_finite(X, y, schema.n_features)
     step = max(1, _BLOCK // schema.n_products)
     parts = [
         _encode(schema, X[start : start + step], y[start : start + step], users[start : start + step], coin)
-        for start in range(0, len(X), step)
+        for start in range(0, max(1, len(X)), step)  # one block, even if there are no users
     ]
     return np.concatenate(parts)
 

@@ -61,7 +61,7 @@ class LDPServer:
         SchemaMismatchError
             If a message belongs to another collection. Batches before it count; its own does not.
         ValueError
-            If a part does not consist of whole messages.
+            If a part does not consist of whole messages. Batches before it count; its own does not.
         """
         if isinstance(stream, bytes | bytearray | memoryview):
             self._add(bytes(stream))
@@ -69,6 +69,8 @@ class LDPServer:
         length = HEADER + payload_size(self.schema)
         waiting, size = [], 0
         for part in stream:
+            if len(part) % length:
+                raise ValueError(f"stream must have parts of whole messages of {length} bytes; got {len(part)} bytes")
             waiting.append(part)
             size += len(part)
             if size >= _BATCH * length:

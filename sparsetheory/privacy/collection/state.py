@@ -1,8 +1,8 @@
 """The state of a server: integer sums of messages, which merge in any order."""
 
-import json
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,11 +69,13 @@ class MomentState:
             Signs of type int8, of shape (n,), or lattice points of type int32, of shape (n, n_products).
         user_ids : array-like of int, of shape (n,)
             Numbers of the users. That none of them was here before is not checked: no state of bounded size could.
+
+        Raises
+        ------
+        ValueError
+            If messages are no signs or no integers of 32 bits, or users are not as many. Nothing is added then.
         """
-        messages = np.asarray(messages)
-        wanted = (len(messages), self.schema.n_products) if self.schema.mechanism in GAUSSIAN else (len(messages),)
-        if messages.shape != wanted:
-            raise ValueError(f"messages must be of shape {wanted}; got shape {messages.shape}")
+        messages = self._checked(messages)
         users = user_numbers(user_ids, len(messages))
         if self.count + len(users) > _MOST_USERS:
             raise ValueError(f"messages must come from at most {_MOST_USERS} users; got {self.count + len(users)}")
@@ -84,8 +86,21 @@ class MomentState:
             self.total += sums.astype(np.int64)  # sums of signs: exact
         else:
             add = sphere_sum if self.schema.mechanism == "sphere_joint" else sketch_sum
-            add(messages.astype(np.int8, copy=False), public_key(self.schema.public_seed), users, self.total)
+            add(messages, public_key(self.schema.public_seed), users, self.total)
         self.count += len(users)
+
+    def _checked(self, messages: ArrayLike) -> NDArray[np.signedinteger]:
+        """Return messages in the type of their mechanism: what else is in the array would spoil the sums."""
+        given: NDArray[Any] = np.asarray(messages)
+        gaussian = self.schema.mechanism in GAUSSIAN
+        wanted = given.shape[:1] + ((self.schema.n_products,) if gaussian else ())
+        if given.ndim == 0 or given.shape != wanted:
+            raise ValueError(f"messages must be of shape {wanted}; got shape {given.shape}")
+        kind: type[np.signedinteger] = np.int32 if gaussian else np.int8
+        exact = given.dtype.kind in "iu" and np.array_equal(given.astype(kind, copy=False), given)
+        if not exact or not (gaussian or np.all(np.abs(given) == 1)):
+            raise ValueError(f"messages must be {'integers of 32 bits' if gaussian else 'signs'}; got others")
+        return given.astype(kind, copy=False)
 
     def merge(self, other: "MomentState") -> "MomentState":
         """Return the state of the users of both.
@@ -179,12 +194,16 @@ class MomentState:
             raise ValueError(f"content must be of version {_VERSION}; got version {version}")
         if zlib.crc32(content[:-4]) != struct.unpack("<I", content[-4:])[0]:
             raise ValueError("content must be the bytes of a state; got damaged ones")
-        text = content[_HEAD.size : _HEAD.size + length].decode()
+        text, sums = content[_HEAD.size : _HEAD.size + length], content[_HEAD.size + length : -4]
         try:
-            state = cls(LDPSchema.from_json(text))
-        except json.JSONDecodeError as error:
-            raise ValueError("content must hold a schema; got other text") from error
+            state = cls(LDPSchema.from_json(text.decode()))
+        except ValueError as error:
+            raise ValueError(f"content must hold a schema; {error}") from error
+        if len(sums) != 8 * state.total.size or count > _MOST_USERS:
+            raise ValueError(
+                f"content must hold {state.total.size} sums of at most {_MOST_USERS} users; "
+                f"got {len(sums)} bytes of sums of {count} users"
+            )
         state.count = count
-        state.total = np.frombuffer(content[_HEAD.size + length : -4], dtype="<i8").astype(np.int64)
-        state.total = state.total.reshape(cls(state.schema).total.shape)
+        state.total = np.frombuffer(sums, dtype="<i8").astype(np.int64).reshape(state.total.shape)
         return state

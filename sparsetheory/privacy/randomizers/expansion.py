@@ -1,17 +1,21 @@
 """Public directions of many users, expanded in compiled code from a seed and their numbers."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparsetheory.constraints import Integer
 from sparsetheory.privacy.device.quantised_normal import DIRECTION_BITS, normal_table
 
 __all__ = ["direction_table", "public_key", "scratch", "user_numbers"]
 
 # Words of 2^-13 of all magnitudes share an entry of the guide: 16 kB, which stay in the first cache.
 _GUIDE_BITS = 13
+_SEED = Integer(0, 2**128 - 1)
+_USER = Integer(0, 2**64 - 1)
 
 
 @cache
@@ -26,7 +30,8 @@ def direction_table() -> tuple[NDArray[np.uint32], NDArray[np.uint16], np.uint64
 
 def public_key(public_seed: int, stream: int = 0) -> tuple[np.uint64, np.uint64, np.uint64]:
     """Return the seed of a collection and the number of a message, as kernels take them."""
-    return np.uint64(public_seed & (2**64 - 1)), np.uint64(public_seed >> 64), np.uint64(stream)
+    seed = _SEED.check("public_seed", public_seed)
+    return np.uint64(seed & (2**64 - 1)), np.uint64(seed >> 64), np.uint64(stream)
 
 
 def scratch(size: int) -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
@@ -54,6 +59,9 @@ def user_numbers(user_ids: ArrayLike | None, n_samples: int) -> NDArray[np.uint6
     """
     if user_ids is None:
         return np.arange(n_samples, dtype=np.uint64)
+    if isinstance(user_ids, Sequence) and all(map(_USER.accepts, user_ids)):
+        # NumPy would make floats of a list of small and large integers together, and of an empty one.
+        user_ids = np.array(user_ids, dtype=np.uint64)
     given: NDArray[Any] = np.asarray(user_ids)
     if given.dtype.kind not in "iu" or given.shape != (n_samples,) or (given.size and given.min() < 0):
         raise ValueError(
