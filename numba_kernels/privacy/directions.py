@@ -5,6 +5,8 @@ its key, and the cells of a table of the half-normal law.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -45,18 +47,20 @@ LATTICE = 2.0**30
 """Directions on the unit sphere are rounded to multiples of 2^-30, so that sums of them are sums of integers."""
 
 
-@intrinsic
-def _wide_product(_typing_context, a, b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Return the upper and lower 64 bits of a product of two words: one instruction, which Numba does not offer."""
+def _multiply(_typing_context: Any, a: types.Type, b: types.Type) -> Any:
     halves = types.UniTuple(types.uint64, 2)
 
-    def generate(context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         wide, word = ir.IntType(128), ir.IntType(64)
         product = builder.mul(builder.zext(arguments[0], wide), builder.zext(arguments[1], wide))
         upper = builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), word)
         return context.make_tuple(builder, halves, (upper, builder.trunc(product, word)))
 
     return halves(types.uint64, types.uint64), generate
+
+
+_wide_product: Callable[[np.uint64, np.uint64], tuple[np.uint64, np.uint64]] = intrinsic(_multiply)
+"""Returns the upper and the lower 64 bits of a product of two words: one instruction, which Numba does not offer."""
 
 
 @inlined
