@@ -5,7 +5,6 @@ its key, and the cells of a table of the half-normal law.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,7 +58,7 @@ def _multiply(_typing_context: Any, a: types.Type, b: types.Type) -> Any:
     return halves(types.uint64, types.uint64), generate
 
 
-_wide_product: Callable[[np.uint64, np.uint64], tuple[np.uint64, np.uint64]] = intrinsic(_multiply)
+_wide_product: Any = intrinsic(_multiply)
 """Returns the upper and the lower 64 bits of a product of two words: one instruction, which Numba does not offer."""
 
 
