@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from sparsetheory.privacy.accounting.ledger import PrivacyLedger
+from sparsetheory.privacy.collection.charge import charge
 from sparsetheory.privacy.collection.state import MomentState
-from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
 from sparsetheory.privacy.device.messages import HEADER, payload_size, unpack
 from sparsetheory.privacy.device.schema import LDPSchema
 
@@ -67,12 +67,14 @@ class LDPServer:
             self._add(bytes(stream))
             return
         length = HEADER + payload_size(self.schema)
-        waiting, size = [], 0
+        waiting: list[memoryview] = []
+        size = 0
         for part in stream:
-            if len(part) % length:
-                raise ValueError(f"stream must have parts of whole messages of {length} bytes; got {len(part)} bytes")
-            waiting.append(part)
-            size += len(part)
+            content = memoryview(part).cast("B")
+            if len(content) % length:
+                raise ValueError(f"stream must have parts of whole messages of {length} bytes; got {len(content)}")
+            waiting.append(content)
+            size += len(content)
             if size >= _BATCH * length:
                 self._add(b"".join(waiting))
                 waiting, size = [], 0
@@ -81,12 +83,8 @@ class LDPServer:
     def _add(self, messages: bytes) -> None:
         users, contents = unpack(self.schema, messages)
         if self.ledger is not None and users.size:
-            spent = {"mu": self._mu()} if self.schema.delta else {"eps": self.schema.eps}
-            self.ledger.charge(users, campaign=self.schema.fingerprint.hex(), **spent)
+            charge(self.ledger, self.schema, users)
         self.state.update(contents, users)
-
-    def _mu(self) -> float:
-        return sum(release.mu**2 for release in gaussian_releases(self.schema)) ** 0.5
 
     def solve(self, estimator: Any) -> Any:
         """Fit an estimator to the moments collected so far; this costs no further privacy.

@@ -18,6 +18,7 @@ __all__ = ["GAUSSIAN", "MECHANISMS", "LDPSchema"]
 GAUSSIAN = ("gauss_tight", "paper")
 MECHANISMS = ("sphere_joint", "sketch", "onebit", *GAUSSIAN)
 _MOMENTS = ("joint", "cross")
+_OPTIONAL = ("clip_x", "clip_entries")
 # Squares of units stay within double precision, and no clipped number is subnormal, where rounding is coarse.
 _UNITS = 1e-100, 1e100
 # The words of 64 bits that choose between products stand for their shares with six digits or more.
@@ -106,7 +107,7 @@ class LDPSchema:
                 "clip_x or clip_entries must be given: clipping bounds must be public, "
                 "they cannot be estimated from the data"
             )
-        for field in ("clip_x", "clip_entries"):
+        for field in _OPTIONAL:
             value = getattr(self, field)
             self._require(field, value is None or _within(value, _UNITS), f"None or a number {_words(_UNITS)}")
         self._require("clip_y", _within(self.clip_y, _UNITS), f"a number {_words(_UNITS)}")
@@ -123,13 +124,14 @@ class LDPSchema:
 
     def _to_plain_types(self) -> None:
         """Turn numbers of NumPy into those of Python, and lists into tuples: equal schemas are equal as text."""
-        if not isinstance(self.scale_x, Real):
-            listed = isinstance(self.scale_x, list | tuple | np.ndarray) and np.ndim(self.scale_x) == 1
-            self._require("scale_x", listed and all(map(_is_number, self.scale_x)), "a number, or a list of numbers")
-            object.__setattr__(self, "scale_x", tuple(map(float, self.scale_x)))
+        scale: Any = self.scale_x
+        if not isinstance(scale, Real):
+            listed = isinstance(scale, list | tuple | np.ndarray) and np.ndim(scale) == 1
+            self._require("scale_x", listed and all(map(_is_number, scale)), "a number, or a list of numbers")
+            object.__setattr__(self, "scale_x", tuple(map(float, scale)))
         for field in ("eps", "delta", "clip_x", "clip_entries", "clip_y", "response_weight", "scale_x"):
             value = getattr(self, field)
-            if (field.startswith("clip") and value is None) or isinstance(value, tuple):
+            if (field in _OPTIONAL and value is None) or isinstance(value, tuple):
                 continue
             self._require(field, _is_number(value), "a number")
             # The negative zero is another text than zero.
@@ -217,7 +219,10 @@ class LDPSchema:
         ValueError
             If the text is of another version, or no schema.
         """
-        content = json.loads(text)
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"text must be a schema as JSON; {error}") from error
         if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
             raise ValueError(f"text must be a schema of version {_FORMAT}; got {text[:60]!r}")
         wrong = set(content) ^ {field.name for field in fields(cls)}
@@ -232,7 +237,12 @@ class LDPSchema:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) < math.inf
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond double precision
+        return False
 
 
 def _within(value: float, bounds: tuple[float, float]) -> bool:

@@ -7,9 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sparsetheory.certificates import Status
 from sparsetheory.constraints import (
@@ -32,28 +29,25 @@ from sparsetheory.constraints import (
 )
 from sparsetheory.privacy.accounting.ledger import PrivacyLedger
 from sparsetheory.privacy.collection.blocks import encode_block
+from sparsetheory.privacy.collection.charge import charge
 from sparsetheory.privacy.collection.state import MomentState
-from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
-from sparsetheory.privacy.device.schema import GAUSSIAN, MECHANISMS, LDPSchema
+from sparsetheory.privacy.device.schema import MECHANISMS, LDPSchema
 from sparsetheory.privacy.errors import IllPosedReleaseWarning, PrivacyParameterError, UselessReleaseWarning
+from sparsetheory.privacy.estimators.base import UNIT, PrivateRegressor, dense_blocks, different_users
 from sparsetheory.privacy.estimators.guarantee import PrivacyGuarantee, SeededCoin, draw_seeds, realised_eps
 from sparsetheory.privacy.estimators.nldp_certificate import NLDPCertificate
 from sparsetheory.privacy.planning.plan import SOLVERS, prediction_of
-from sparsetheory.privacy.randomizers.expansion import user_numbers
 from sparsetheory.privacy.solvers.problem import moment_problem
 from sparsetheory.privacy.solvers.solution import SolverSettings, solve
 from sparsetheory.privacy.solvers.weights import balanced_weight
-from sparsetheory.typing import AnyArray, Float64Array
+from sparsetheory.typing import Float64Array
 
 __all__ = ["NLDPSparseRegression"]
 
-# Rows that are made dense at once.
-_BLOCK = 16384
-_UNIT = "one record, against everyone but its user (local model, replace-one neighbours)"
 _SEED128 = Integer(0, 2**128 - 1)
 
 
-class NLDPSparseRegression(RegressorMixin, BaseEstimator):
+class NLDPSparseRegression(PrivateRegressor):
     r"""Sparse regression under local differential privacy, without interaction.
 
     Every user sends one private message about the products of features and response. The server adds the messages up
@@ -100,7 +94,7 @@ class NLDPSparseRegression(RegressorMixin, BaseEstimator):
         Public bound of the largest eigenvalue of the second moments, in units of `scale_x`, for the steps of
         "moment_iht".
     eigenvalue_floor : float
-        For "ols_soft": eigenvalues below this share of their mean are raised to it.
+        For "ols_soft": eigenvalues below this share of their mean magnitude are raised to it.
     confidence : float
         Joint confidence of thresholds and intervals.
     n_steps : int
@@ -271,10 +265,9 @@ class NLDPSparseRegression(RegressorMixin, BaseEstimator):
         PrivacyParameterError
             If delta is not below one over the number of users.
         BudgetExceededError
-            If the ledger refuses. Nobody was asked then.
+            If a user is named twice, or the ledger refuses. Nobody was asked then.
         """
-        self._start(X, y)
-        return self._collect(X, y, user_ids, reset=True)
+        return self._collect(self._start(X, y), X, y, user_ids, reset=True)
 
     def partial_fit(self, X: Any, y: Any, user_ids: ArrayLike | None = None) -> Self:
         """Ask further users, and fit the model to what all have said so far.
@@ -289,9 +282,7 @@ class NLDPSparseRegression(RegressorMixin, BaseEstimator):
         self
         """
         first = not hasattr(self, "state_")
-        if first:
-            self._start(X, y)
-        return self._collect(X, y, user_ids, reset=first)
+        return self._collect(self._start(X, y) if first else self.state_, X, y, user_ids, reset=first)
 
     def fit_state(self, state: MomentState) -> Self:
         """Fit the model to a state: what a server has collected, at no further privacy cost.
@@ -314,8 +305,8 @@ class NLDPSparseRegression(RegressorMixin, BaseEstimator):
         self.prediction_ = self._prediction(state.schema, max(state.count, 1))
         return self._solve()
 
-    def _start(self, X: Any, y: Any) -> None:
-        """Fix everything that is public, before any record is read."""
+    def _start(self, X: Any, y: Any) -> MomentState:
+        """Fix everything that is public, before any record is used, and return an empty state."""
         check_parameters(self)
         if self.clip_y is None:
             raise ValueError(
@@ -328,12 +319,7 @@ class NLDPSparseRegression(RegressorMixin, BaseEstimator):
         self._settings = self._solver_settings(schema)
         self._coin_seed = seeds.coin_seed
         self._coin = None if seeds.coin_seed is None else SeededCoin(seeds.coin_seed)
-        self.state_ = MomentState(schema)
-
-    def _checked(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, AnyArray]:
-        return validate_data(
-            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], y_numeric=True, reset=reset
-        )
+        return MomentState(schema)
 
     def _schema(self, n_features: int, public_seed: int) -> LDPSchema:
         scale = np.asarray(self.scale_x, dtype=float)
@@ -398,37 +384,26 @@ class NLDPSparseRegression(RegressorMixin, BaseEstimator):
     def _prediction(self, schema: LDPSchema, n_samples: int) -> Any:
         return prediction_of(schema, n_samples, self._settings.n_nonzero, self.norm_bound, solver=self.solver)
 
-    def _collect(self, X: Any, y: Any, user_ids: ArrayLike | None, *, reset: bool) -> Self:
+    def _collect(self, before: MomentState, X: Any, y: Any, user_ids: ArrayLike | None, *, reset: bool) -> Self:
+        """Add the messages of users to a state; what was fitted before is kept until all have spoken."""
         rows, responses = self._checked(X, y, reset=reset)
-        schema, n = self.state_.schema, rows.shape[0]
-        total = self.state_.count + n
-        if schema.delta and schema.delta * total >= 1 and not self.allow_large_delta:
+        schema, n = before.schema, rows.shape[0]
+        total = before.count + n
+        if schema.delta * total >= 1 and not self.allow_large_delta:
             raise PrivacyParameterError(
                 f"delta must be below one over the number of users, {1 / total:.1e}; got {schema.delta!r}"
             )
-        users = user_numbers(user_ids, n) + np.uint64(0 if user_ids is not None else self.state_.count)
-        self.prediction_ = self._prediction(schema, total)
-        if not self.prediction_.useful:
-            warnings.warn(f"no better than answering zero: {self.prediction_}", UselessReleaseWarning, stacklevel=3)
+        users = different_users(user_ids, n) + np.uint64(0 if user_ids is not None else before.count)
+        prediction = self._prediction(schema, total)
+        if not prediction.useful:
+            warnings.warn(f"no better than answering zero: {prediction}", UselessReleaseWarning, stacklevel=3)
         if self.ledger is not None:
-            self._charge(schema, users)
-        for start in range(0, n, _BLOCK):
-            block = slice(start, start + _BLOCK)
-            dense = rows[block].toarray() if sparse.issparse(rows) else rows[block]
-            messages = encode_block(
-                schema, dense.astype(np.float64), responses[block].astype(np.float64), users[block], self._coin
-            )
-            self.state_.update(messages, users[block])
+            charge(self.ledger, schema, users)
+        state = MomentState(schema)
+        for records, answers, places in dense_blocks(rows, responses, np.arange(n)):
+            state.update(encode_block(schema, records, answers, users[places], self._coin), users[places])
+        self.state_, self.prediction_ = before.merge(state), prediction
         return self._solve()
-
-    def _charge(self, schema: LDPSchema, users: AnyArray) -> None:
-        assert self.ledger is not None
-        campaign = schema.fingerprint.hex()
-        if schema.mechanism in GAUSSIAN:
-            mu = float(np.sqrt(sum(release.mu**2 for release in gaussian_releases(schema))))
-            self.ledger.charge(users, mu=mu, campaign=campaign)
-        else:
-            self.ledger.charge(users, eps=schema.eps, campaign=campaign)
 
     def _public_second(self, schema: LDPSchema) -> Float64Array | None:
         if self.public_covariance is None:
@@ -460,7 +435,7 @@ class NLDPSparseRegression(RegressorMixin, BaseEstimator):
         self.noise_ = moments.noise
         self.intervals_ = self._intervals(exact, unit)
         self.n_iter_ = self.n_steps if self.solver == "moment_iht" else 1
-        self.privacy_ = PrivacyGuarantee(schema.eps, schema.delta, schema.mechanism, _UNIT, not self.simulation)
+        self.privacy_ = PrivacyGuarantee(schema.eps, schema.delta, schema.mechanism, UNIT, not self.simulation)
         certificate = NLDPCertificate(
             "",
             schema.eps,
@@ -483,28 +458,3 @@ class NLDPSparseRegression(RegressorMixin, BaseEstimator):
             return np.tile([-np.inf, np.inf], (d, 1))
         centre, half = exact.unthresholded[:d] * unit, exact.half_widths[:d] * unit
         return np.column_stack([centre - half, centre + half])
-
-    def predict(self, X: Any) -> AnyArray:
-        """Predict the response.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            New rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        return np.asarray(X @ self.coef_ + self.intercept_).astype(
-            np.result_type(X.dtype, self.coef_.dtype), copy=False
-        )
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.regressor_tags.poor_score = True
-        tags.non_deterministic = not self.simulation
-        return tags

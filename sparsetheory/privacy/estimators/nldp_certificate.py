@@ -171,11 +171,11 @@ def _thresholded(problem: MomentProblem, settings: SolverSettings) -> Float64Arr
         A = A - problem.second[:d, d:] @ corner
         b = b - problem.cross[d] * corner[0]
     top = float(linalg.eigh(A, eigvals_only=True, subset_by_index=[d - 1, d - 1]).item())
-    largest = settings.largest_eigenvalue or max(top - problem.noise_norm, float(np.diag(A).mean()))
+    largest: float = settings.largest_eigenvalue or max(top - problem.noise_norm, float(np.diag(A).mean()))
     iterate = np.zeros(d)
     for count in [settings.n_kept] * settings.n_steps:
         iterate = _largest(iterate + (b - A @ iterate) / (1.2 * largest), count)
-        iterate *= min(1.0, settings.norm_bound / max(np.sqrt(iterate @ iterate), 1e-300))
+        iterate *= min(1.0, settings.norm_bound / max(float(np.sqrt(iterate @ iterate)), 1e-300))
     return _largest(iterate, settings.n_nonzero)
 
 
@@ -189,7 +189,8 @@ def _closed_form(problem: MomentProblem, settings: SolverSettings) -> Float64Arr
     A = problem.second
     left, singular, right = linalg.svd(A)
     eigenvalues = singular * np.sign(np.einsum("ij,ji->i", right, left))
-    raised = np.maximum(eigenvalues, max(settings.eigenvalue_floor * np.trace(A) / len(A), np.finfo(float).tiny))
+    floor = max(settings.eigenvalue_floor, np.finfo(float).eps) * float(singular.mean())
+    raised = np.maximum(eigenvalues, max(floor, np.finfo(float).tiny))
     inverse = (right.T / raised) @ right
     solution = inverse @ problem.cross
     if settings.alpha is not None:

@@ -87,7 +87,7 @@ def _clipped_moments(schema: LDPSchema, X: AnyArray, y: AnyArray) -> tuple[Float
         if schema.mechanism == "onebit" or schema.clip_entries is not None:
             rows = cut
         if schema.mechanism != "onebit" and schema.clip_x is not None:
-            rows = np.stack([_at_most(row, schema.largest_norm) for row in rows])
+            rows = _at_most(rows, schema.largest_norm)
         constant = np.full((len(rows), 1), schema.constant)[:, : q - schema.n_features]
         features = np.hstack([rows, constant])
         crossed = np.hstack([cut, constant]) if schema.mechanism == "paper" else features
@@ -96,7 +96,7 @@ def _clipped_moments(schema: LDPSchema, X: AnyArray, y: AnyArray) -> tuple[Float
     return second / len(y), cross / len(y)
 
 
-def _at_most(row: Float64Array, bound: float) -> Float64Array:
-    largest = float(np.max(np.abs(row), initial=0.0))
-    norm = largest * float(np.linalg.norm(row / largest)) if largest else 0.0
-    return row * (bound / norm) if norm > bound else row
+def _at_most(rows: Float64Array, bound: float) -> Float64Array:
+    largest = np.max(np.abs(rows), axis=1, keepdims=True)
+    norms = largest * np.linalg.norm(rows / np.maximum(largest, np.finfo(float).tiny), axis=1, keepdims=True)
+    return np.asarray(np.where(norms > bound, rows * (bound / np.maximum(norms, bound)), rows))

@@ -49,7 +49,8 @@ def soft_least_squares(
     confidence : float
         Joint confidence of all bounds, in (0, 1).
     eigenvalue_floor : float
-        Eigenvalues of the second moments below this share of their mean are raised to it. Bounds hold where none is.
+        Eigenvalues of the second moments below this share of their mean magnitude are raised to it. Bounds hold where
+        none is.
 
     Returns
     -------
@@ -62,7 +63,7 @@ def soft_least_squares(
     :math:`\sigma^2 P_{jj} / n` with the bound 1 of the response for :math:`\sigma`. Takes O(d^3).
     """
     eigenvalues, vectors = np.linalg.eigh(problem.second)
-    floor = eigenvalue_floor * float(np.trace(problem.second)) / len(eigenvalues)
+    floor = max(eigenvalue_floor, np.finfo(float).eps) * float(np.abs(eigenvalues).mean())
     raised = np.maximum(eigenvalues, max(floor, np.finfo(float).tiny))
     unthresholded = vectors @ ((vectors.T @ problem.cross) / raised)
     inverse = (vectors / raised) @ vectors.T

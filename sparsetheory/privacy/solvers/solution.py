@@ -30,7 +30,7 @@ class SolverSettings:
     largest_eigenvalue : float or None
         Public bound for the features, for the step of "moment_iht".
     eigenvalue_floor : float
-        For "ols_soft": share of the mean eigenvalue.
+        For "ols_soft": share of the mean magnitude of eigenvalues.
     confidence : float
         Joint confidence of thresholds and intervals.
     tol : float
