@@ -4,6 +4,7 @@ from sparsetheory.privacy.device.messages import SchemaMismatchError
 
 __all__ = [
     "BudgetExceededError",
+    "ClippingWarning",
     "IllPosedReleaseWarning",
     "PrivacyParameterError",
     "SchemaMismatchError",
@@ -17,6 +18,10 @@ class PrivacyParameterError(ValueError):
 
 class BudgetExceededError(RuntimeError):
     """A user would spend more privacy than the budget holds; nothing was spent."""
+
+
+class ClippingWarning(UserWarning):
+    """Clips cut a large part of simulated data."""
 
 
 class IllPosedReleaseWarning(UserWarning):

@@ -34,6 +34,7 @@ from sparsetheory.privacy.collection.state import MomentState
 from sparsetheory.privacy.device.schema import MECHANISMS, LDPSchema
 from sparsetheory.privacy.errors import IllPosedReleaseWarning, PrivacyParameterError, UselessReleaseWarning
 from sparsetheory.privacy.estimators.base import UNIT, PrivateRegressor, dense_blocks, different_users
+from sparsetheory.privacy.estimators.clipping import ClippedFractions
 from sparsetheory.privacy.estimators.guarantee import PrivacyGuarantee, SeededCoin, draw_seeds, realised_eps
 from sparsetheory.privacy.estimators.nldp_certificate import NLDPCertificate
 from sparsetheory.privacy.planning.plan import SOLVERS, prediction_of
@@ -400,8 +401,12 @@ class NLDPSparseRegression(PrivateRegressor):
         if self.ledger is not None:
             charge(self.ledger, schema, users)
         state = MomentState(schema)
+        clipped = ClippedFractions(schema.clip_x, schema.clip_entries, schema.clip_y, schema.scale_x)
         for records, answers, places in dense_blocks(rows, responses, np.arange(n)):
             state.update(encode_block(schema, records, answers, users[places], self._coin), users[places])
+            if self.simulation:
+                clipped.count(records, answers)
+        clipped.warn()
         self.state_, self.prediction_ = before.merge(state), prediction
         return self._solve()
 

@@ -11,6 +11,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from sparsetheory.certificates import Status
 from sparsetheory.privacy import (
     BudgetExceededError,
+    ClippingWarning,
     IllPosedReleaseWarning,
     LDPClient,
     LDPServer,
@@ -308,6 +309,20 @@ def test_warns_of_a_useless_release_before_it_is_spent(tmp_path):
         with pytest.raises(UselessReleaseWarning, match=r"needs .* users"):
             _model(eps=0.5, ledger=ledger).fit(FEW_X, FEW_Y)
         assert ledger.spent() == 0
+
+
+@pytest.mark.parametrize("clip", ["clip_x", "clip_y", "clip_entries"])
+def test_warns_of_clips_that_cut_much_but_only_in_simulations(clip):
+    small = {clip: 0.8}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _model(**small).fit(FEW_X, FEW_Y)
+    assert [w for w in caught if w.category is ClippingWarning and str(w.message).startswith(f"{clip} cuts ")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ClippingWarning)
+        warnings.simplefilter("ignore", UselessReleaseWarning)
+        _model(simulation=False, **small).fit(FEW_X, FEW_Y)
+        _model().fit(FEW_X, FEW_Y)
 
 
 def test_warns_of_moments_that_cannot_be_inverted():

@@ -1,0 +1,232 @@
+"""One bit about the gradient of one user, in the one round in which that user speaks."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .coin import Coin, private_signs
+from .directions import public_index, public_normals, public_words
+from .gradient_schema import GradientSchema
+from .messages import pack, user_number
+from .records import normalised, require_finite
+from .schema import LDPSchema
+
+__all__ = ["DIRECTIONS", "ROUNDS", "GradientQuery", "encode_gradient", "gradient_vectors", "round_of"]
+
+DIRECTIONS, ROUNDS = 1, 2
+"""Streams of public words: of directions of gradients, and of the rounds of users. Moments use the stream 0."""
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientQuery:
+    """What the server asks the users of one round.
+
+    Parameters
+    ----------
+    schema : GradientSchema
+        The collection.
+    round : int
+        Number of the round, from 0.
+    coef : tuple of float
+        The published coefficients, one for each feature of the round: in the unit of the response over that of the
+        features.
+    features : tuple of int, optional
+        The features of the round, in increasing order; all of them by default.
+
+    Examples
+    --------
+    >>> schema = GradientSchema(eps=1.0, n_features=3, clip_x=2.0, clip_residual=1.0, n_kept=1, n_rounds=2)
+    >>> query = GradientQuery(schema=schema, round=1, coef=(0.0, 0.5, 0.0))
+    >>> GradientQuery.from_json(query.to_json()) == query
+    True
+    """
+
+    schema: GradientSchema
+    round: int
+    coef: tuple[float, ...]
+    features: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        n_features = self.schema.n_features if self.features is None else len(self.features)
+        if not 0 <= self.round < self.schema.n_stages:
+            raise ValueError(f"round must be an integer from 0 to {self.schema.n_stages - 1}; got {self.round!r}")
+        if len(self.coef) != n_features or not np.all(np.isfinite(self.coef)):
+            raise ValueError(f"coef must hold {n_features} finite numbers; got {self.coef!r}")
+
+    @cached_property
+    def records(self) -> LDPSchema:
+        """How the records of this round are clipped."""
+        return self.schema.records if self.features is None else self.schema.restricted_records(self.features)
+
+    @property
+    def mechanism(self) -> str:
+        """What messages call their randomizer: that of the sphere, for one gradient."""
+        return "sphere_gradient"
+
+    @property
+    def n_products(self) -> int:
+        """Number of entries of a gradient."""
+        return len(self.coef)
+
+    @cached_property
+    def unit(self) -> float:
+        """What gradients without units are multiplied by: the bounds of features and of the residual."""
+        return self.schema.feature_bound(len(self.coef)) * self.schema.response_bound
+
+    @cached_property
+    def radius(self) -> float:
+        """Bound of the norm of a gradient without units."""
+        return self.schema.relative_radius(len(self.coef))
+
+    def to_json(self) -> str:
+        """Return the query as text, the same for equal queries."""
+        content = {"format": _FORMAT, "round": self.round, "coef": self.coef, "features": self.features}
+        return json.dumps({**content, "schema": self.schema.to_json()}, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "GradientQuery":
+        """Read what :meth:`to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        GradientQuery
+
+        Raises
+        ------
+        ValueError
+            If the text is of another version, or no query.
+        """
+        content = json.loads(text)
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ValueError(f"text must be a query of version {_FORMAT}; got {text[:60]!r}")
+        features = content["features"]
+        return cls(
+            schema=GradientSchema.from_json(content["schema"]),
+            round=content["round"],
+            coef=tuple(content["coef"]),
+            features=None if features is None else tuple(features),
+        )
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """Eight bytes that the messages of this round carry: a BLAKE2b hash of the text."""
+        return hashlib.blake2b(self.to_json().encode(), digest_size=8).digest()
+
+
+def round_of(schema: GradientSchema, user: int) -> int:
+    """Return the only round in which a user speaks: a hash of the seed and the number of the user.
+
+    No data enter. With a screening round half of all users speak in it; the others are spread over the other rounds.
+
+    Parameters
+    ----------
+    schema : GradientSchema
+    user : int
+        Number of the user.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> schema = GradientSchema(eps=1.0, n_features=3, clip_x=2.0, clip_residual=1.0, n_kept=1, n_rounds=4, screen=2)
+    >>> np.bincount([round_of(schema, user) for user in range(800)]).tolist()
+    [..., ..., ..., ..., ...]
+    """
+    word = int(public_words(schema.public_seed, user, 2, ROUNDS)[1])
+    if schema.screen is None:
+        return public_index(word, schema.n_rounds)
+    return max(0, public_index(word, 2 * schema.n_rounds) - schema.n_rounds + 1)
+
+
+def gradient_vectors(query: GradientQuery, X: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the clipped gradients of users, without units.
+
+    Parameters
+    ----------
+    query : GradientQuery
+    X : ndarray of shape (n, n_features)
+        All features, finite.
+    y : ndarray of shape (n,)
+        Responses, finite.
+
+    Returns
+    -------
+    ndarray of shape (n, number of features of the round)
+        Of norm at most ``query.radius``; times ``query.unit`` they are gradients in units.
+    """
+    schema, records = query.schema, query.records
+    rows = X if query.features is None else X[:, query.features]
+    paper = schema.gradient_clip == "paper"
+    features, clipped = normalised(records, rows, y, by_entries=paper)
+    bound = schema.response_bound
+    predicted = features @ (np.asarray(query.coef) / bound * schema.feature_bound(len(query.coef)))
+    if paper:
+        return features * (predicted - clipped)[:, None]
+    with np.errstate(over="ignore"):
+        residuals = np.clip(predicted - y / bound, -1.0, 1.0)
+    return features * residuals[:, None]
+
+
+def encode_gradient(query: GradientQuery, x: ArrayLike, y: float, user_id: int, *, coin: Coin | None = None) -> bytes:
+    r"""Return the private message of one user, on the device of the user.
+
+    The message is one bit: the sign of the gradient on the public direction of the user, after the secret coin. It is
+    private whatever the published coefficients are, also where a hostile server has chosen them.
+
+    Parameters
+    ----------
+    query : GradientQuery
+        What the server has published for the current round.
+    x : array-like of shape (n_features,)
+        Features, all of them.
+    y : float
+        Response.
+    user_id : int
+        Number of the user, in [0, 2^64).
+    coin : callable, optional
+        Source of random words, for tests alone. The default is the operating system's generator, and only that is
+        private.
+
+    Returns
+    -------
+    bytes
+        As in :mod:`sparsetheory.privacy.device.messages`, with the fingerprint of the query.
+
+    Raises
+    ------
+    ValueError
+        If this user speaks in another round, or if the record has another shape, or NaN or infinity. No coin is tossed
+        then.
+
+    Examples
+    --------
+    >>> schema = GradientSchema(eps=1.0, n_features=3, clip_x=2.0, clip_residual=1.0, n_kept=1)
+    >>> query = GradientQuery(schema=schema, round=0, coef=(0.0, 0.0, 0.0))
+    >>> message = encode_gradient(query, [0.3, -1.0, 0.2], 0.7, user_id=12)
+    >>> len(message), message[:8] == query.fingerprint
+    (17, True)
+    """
+    user = user_number(user_id)
+    own = round_of(query.schema, user)
+    if own != query.round:
+        raise ValueError(
+            f"user_id must be that of a user of round {query.round}; got {user}, who speaks in round {own}"
+        )
+    X, responses = require_finite(np.asarray(x)[None], np.asarray(y)[None], query.schema.n_features)
+    v = gradient_vectors(query, X, responses)[0]
+    projection = public_normals(query.schema.public_seed, user, v.size, DIRECTIONS).astype(np.float64) @ v
+    true = np.array([-1 if projection < 0 else 1], dtype=np.int8)
+    agreement = np.array([0.5 + float(np.sqrt(v @ v)) / (2 * query.radius)])
+    return pack(query, user, private_signs(true, agreement, query.schema.eps, coin))
