@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_blocks_and_memory import records, schema_of, seeded_coin
+from privacy.collection.collections_of_users import MECHANISMS, records, schema, seeded
 
 from sparsetheory.privacy import MomentState
 from sparsetheory.privacy.collection.blocks import encode_block
@@ -21,30 +21,24 @@ def test_partitions_and_processes_change_nothing():
     distributed = pytest.importorskip("distributed")
     from dask import delayed
 
-    def state_of(schema, messages, users):
-        state = MomentState(schema)
+    def state_of(there, messages, users):
+        state = MomentState(there)
         state.update(messages, users)
         return state
 
-    X, y, users = records(700)
-    collections = {}
-    for case in ("sphere", "sketch", "onebit", "gauss_tight"):
-        schema = schema_of(case)
-        collections[case] = schema, encode_block(schema, X, y, users, seeded_coin())
+    (X, y), users = records(700), np.arange(700, dtype=np.uint64)
+    collections = [(there, encode_block(there, X, y, users, seeded(0))) for there in map(schema, MECHANISMS)]
     shuffled = np.random.default_rng(1).permutation(700)
-    partitions = {
-        "seven, in order": np.array_split(np.arange(700), 7),
-        "sizes from 0 to 500, shuffled": np.split(shuffled, [0, 1, 4, 200, 200]),
-    }
-    assert max(map(len, partitions["sizes from 0 to 500, shuffled"])) == 500
+    # Seven equal parts in order, and parts of 0, 1, 3, 196, 0 and 500 users in any order.
+    partitions = np.array_split(np.arange(700), 7), np.split(shuffled, [0, 1, 4, 200, 200])
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
-        for schema, messages in collections.values():
-            alone = state_of(schema, messages, users)
-            for parts in partitions.values():
-                states = [delayed(state_of)(schema, messages[part], users[part]) for part in parts]
+        for there, messages in collections:
+            alone = state_of(there, messages, users)
+            for parts in partitions:
+                states = [delayed(state_of)(there, messages[part], users[part]) for part in parts]
                 merged = client.compute(_tree(states, delayed)).result()
                 assert merged == alone
                 assert merged.to_bytes() == alone.to_bytes()
