@@ -12,8 +12,8 @@ from .coin import Coin, private_signs
 from .directions import public_index, public_normals, public_words
 from .gradient_schema import GradientSchema
 from .messages import pack, user_number
-from .records import normalised, require_finite
-from .schema import LDPSchema
+from .records import normalised, on_lattice, require_finite
+from .schema import LDPSchema, is_integer, is_number
 
 __all__ = ["DIRECTIONS", "ROUNDS", "GradientQuery", "encode_gradient", "gradient_vectors", "round_of"]
 
@@ -54,9 +54,20 @@ class GradientQuery:
 
     def __post_init__(self) -> None:
         n_features = self.schema.n_features if self.features is None else len(self.features)
+        if not all(map(is_number, self.coef)):
+            raise ValueError(f"coef must hold {n_features} finite numbers; got {self.coef!r}")
+        if not is_integer(self.round) or not all(map(is_integer, self.features or ())):
+            raise ValueError(f"round and features must be integers; got {self.round!r} and {self.features!r}")
+        # Numbers of NumPy cannot be written as text.
+        object.__setattr__(self, "round", int(self.round))
+        object.__setattr__(self, "coef", tuple(float(value) + 0.0 for value in self.coef))
+        if self.features is not None:
+            object.__setattr__(self, "features", tuple(map(int, self.features)))
+            if list(self.features) != sorted(set(self.features) & set(range(self.schema.n_features))):
+                raise ValueError(f"features must be increasing numbers of features; got {self.features!r}")
         if not 0 <= self.round < self.schema.n_stages:
             raise ValueError(f"round must be an integer from 0 to {self.schema.n_stages - 1}; got {self.round!r}")
-        if len(self.coef) != n_features or not np.all(np.isfinite(self.coef)):
+        if len(self.coef) != n_features:
             raise ValueError(f"coef must hold {n_features} finite numbers; got {self.coef!r}")
 
     @cached_property
@@ -107,7 +118,8 @@ class GradientQuery:
             If the text is of another version, or no query.
         """
         content = json.loads(text)
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        names = {"format", "round", "coef", "features", "schema"}
+        if not isinstance(content, dict) or set(content) != names or content["format"] != _FORMAT:
             raise ValueError(f"text must be a query of version {_FORMAT}; got {text[:60]!r}")
         features = content["features"]
         return cls(
@@ -225,7 +237,7 @@ def encode_gradient(query: GradientQuery, x: ArrayLike, y: float, user_id: int, 
             f"user_id must be that of a user of round {query.round}; got {user}, who speaks in round {own}"
         )
     X, responses = require_finite(np.asarray(x)[None], np.asarray(y)[None], query.schema.n_features)
-    v = gradient_vectors(query, X, responses)[0]
+    v = on_lattice(gradient_vectors(query, X, responses)[0], query.radius)
     projection = public_normals(query.schema.public_seed, user, v.size, DIRECTIONS).astype(np.float64) @ v
     true = np.array([-1 if projection < 0 else 1], dtype=np.int8)
     agreement = np.array([0.5 + float(np.sqrt(v @ v)) / (2 * query.radius)])

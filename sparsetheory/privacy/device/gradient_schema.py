@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .schema import LDPSchema
+from .schema import LDPSchema, is_integer, is_number
 
 __all__ = ["GradientSchema"]
 
@@ -87,6 +87,12 @@ class GradientSchema:
     public_seed: int = 0
 
     def __post_init__(self) -> None:
+        for field in ("n_features", "n_kept", "n_rounds", "screen", "public_seed"):
+            count = getattr(self, field)
+            if field != "screen" or count is not None:
+                self._require(field, is_integer(count), "an integer")
+                # A number of NumPy cannot be written as text.
+                object.__setattr__(self, field, int(count))
         self._require("gradient_clip", self.gradient_clip in _CLIPS, f"one of {', '.join(map(repr, _CLIPS))}")
         needed = ("clip_entries", "clip_y") if self.gradient_clip == "paper" else ()
         for field in needed:
@@ -96,6 +102,7 @@ class GradientSchema:
             raise ValueError(f"clip_residual or clip_y {_NEEDED}")
         for field in ("eps", "clip_x", "clip_entries", "clip_y", "clip_residual", "norm_bound"):
             value = getattr(self, field)
+            self._require(field, is_number(value) or (value is None and field.startswith("clip")), "a number")
             object.__setattr__(self, field, value if value is None else float(value))
         for field in ("clip_x", "clip_entries", "clip_y", "clip_residual", "norm_bound"):
             value = getattr(self, field)
@@ -210,9 +217,9 @@ class GradientSchema:
         content = json.loads(text)
         if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
             raise ValueError(f"text must be a schema of version {_FORMAT}; got {text[:60]!r}")
-        unknown = set(content) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"text must hold the fields of a schema; got {', '.join(sorted(unknown))}")
+        wrong = set(content) ^ {field.name for field in fields(cls)}
+        if wrong:
+            raise ValueError(f"text must hold the fields of a schema; unknown or missing: {', '.join(sorted(wrong))}")
         if isinstance(content.get("scale_x"), list):
             content["scale_x"] = tuple(content["scale_x"])
         return cls(**content)

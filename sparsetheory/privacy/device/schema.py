@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .coin import LARGEST_EPS, SMALLEST_EPS
 
-__all__ = ["GAUSSIAN", "MECHANISMS", "LDPSchema"]
+__all__ = ["GAUSSIAN", "MECHANISMS", "LDPSchema", "is_integer", "is_number"]
 
 GAUSSIAN = ("gauss_tight", "paper")
 MECHANISMS = ("sphere_joint", "sketch", "onebit", *GAUSSIAN)
@@ -127,18 +127,18 @@ class LDPSchema:
         scale: Any = self.scale_x
         if not isinstance(scale, Real):
             listed = isinstance(scale, list | tuple | np.ndarray) and np.ndim(scale) == 1
-            self._require("scale_x", listed and all(map(_is_number, scale)), "a number, or a list of numbers")
+            self._require("scale_x", listed and all(map(is_number, scale)), "a number, or a list of numbers")
             object.__setattr__(self, "scale_x", tuple(map(float, scale)))
         for field in ("eps", "delta", "clip_x", "clip_entries", "clip_y", "response_weight", "scale_x"):
             value = getattr(self, field)
             if (field in _OPTIONAL and value is None) or isinstance(value, tuple):
                 continue
-            self._require(field, _is_number(value), "a number")
+            self._require(field, is_number(value), "a number")
             # The negative zero is another text than zero.
             object.__setattr__(self, field, float(value) + 0.0)
         for field in ("n_features", "public_seed"):
             value = getattr(self, field)
-            self._require(field, isinstance(value, Integral) and not isinstance(value, bool), "an integer")
+            self._require(field, is_integer(value), "an integer")
             object.__setattr__(self, field, int(value))
         for field in ("mechanism", "moments"):
             self._require(field, isinstance(getattr(self, field), str), "a string")
@@ -236,7 +236,13 @@ class LDPSchema:
         return hashlib.blake2b(self.to_json().encode(), digest_size=8).digest()
 
 
-def _is_number(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+    """Return whether a value is an integer, of Python or of NumPy; booleans are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite real number, of Python or of NumPy; booleans are none."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:
