@@ -112,7 +112,7 @@ class LDPSchema(Published):
         self._require("response_weight", _within(self.response_weight, _WEIGHTS), f"a number {_words(_WEIGHTS)}")
         scales = self.scale_x if isinstance(self.scale_x, tuple) else (self.scale_x,) * self.n_features
         fits = len(scales) == self.n_features and all(_within(scale, _UNITS) for scale in scales)
-        self._require("scale_x", fits, f"a number {_words(_UNITS)}, or {self.n_features} of them")
+        self._require("scale_x", fits, f"a unit of X {_words(_UNITS)}, or {self.n_features} of them")
         self._require("moments", self.moments in _MOMENTS, f"one of {', '.join(map(repr, _MOMENTS))}")
         if self.mechanism == "sketch" and self.moments == "cross":
             raise ValueError(

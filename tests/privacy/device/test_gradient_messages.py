@@ -193,5 +193,5 @@ def test_numbers_of_numpy_and_wrong_types():
             GradientQuery(schema=schema, round=0, coef=coef)
     with pytest.raises(ValueError, match="unknown or missing: eps"):
         GradientSchema.from_json(schema.to_json().replace('"eps":1.0,', ""))
-    with pytest.raises(ValueError, match="text must (be|hold the fields of) a query"):
+    with pytest.raises(ValueError, match=r"text must (be|hold the fields of) a query"):
         GradientQuery.from_json('{"format":1}')
