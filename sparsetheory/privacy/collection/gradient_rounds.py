@@ -65,11 +65,7 @@ class GradientSum:
             If a user speaks in another round. Nothing is added then.
         """
         users = user_numbers(user_ids, len(signs))
-        foreign = rounds_of(self.query.schema, users) != self.query.round
-        if foreign.any():
-            raise ValueError(
-                f"user_ids must be those of users of round {self.query.round}; got {np.count_nonzero(foreign)} others"
-            )
+        self._require_own(users)
         sphere_sum(signs, public_key(self.query.schema.public_seed, DIRECTIONS), users, self.total)
         self.count += len(users)
 
@@ -87,14 +83,24 @@ class GradientSum:
         ------
         SchemaMismatchError
             If a message answers another query. Nothing is added then.
+        ValueError
+            If a user speaks in another round. Nothing is added, and nobody charged, then.
         BudgetExceededError
             If the ledger refuses. Nothing is added then.
         """
         messages = bytes(stream) if isinstance(stream, bytes | bytearray | memoryview) else b"".join(stream)
         users, signs = unpack(self.query, messages)
+        self._require_own(users)
         if ledger is not None and users.size:
             ledger.charge(users, eps=self.query.schema.eps, campaign=self.query.schema.fingerprint.hex())
         self.update(signs.astype(np.int8, copy=False), users)
+
+    def _require_own(self, users: NDArray[np.uint64]) -> None:
+        foreign = rounds_of(self.query.schema, users) != self.query.round
+        if foreign.any():
+            raise ValueError(
+                f"user_ids must be those of users of round {self.query.round}; got {np.count_nonzero(foreign)} others"
+            )
 
     def merge(self, other: "GradientSum") -> "GradientSum":
         """Return the sum over the users of both.

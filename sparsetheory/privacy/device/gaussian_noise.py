@@ -1,6 +1,7 @@
 """Gaussian messages: integers, their noise calibrated with every rounding charged."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +14,9 @@ from .quantised_normal import NOISE_BITS, normal_table
 from .schema import LDPSchema
 
 __all__ = ["GaussianRelease", "gaussian_messages", "gaussian_releases"]
+
+Draw = Callable[[NDArray[np.uint64]], NDArray[np.int64]]
+"""Turns random words into odd integers."""
 
 # Norms of clipped records round; nothing computed in doubles from so few numbers is further off.
 _ROUNDING = 1.0 + 1e-9
@@ -59,7 +63,11 @@ class GaussianRelease:
         return gaussian_delta(eps, self.mu) + _table_delta(eps, self.size)
 
     def encode(
-        self, vectors: NDArray[np.float64], shifts: NDArray[np.float64], words: NDArray[np.uint64]
+        self,
+        vectors: NDArray[np.float64],
+        shifts: NDArray[np.float64],
+        words: NDArray[np.uint64],
+        draw: Draw | None = None,
     ) -> NDArray[np.int32]:
         """Return the messages of users.
 
@@ -71,6 +79,8 @@ class GaussianRelease:
             Random numbers in [0, 1), for the rounding.
         words : ndarray of uint64, of shape (n, size)
             Secret random words.
+        draw : callable, optional
+            Turns words into odd integers, as the table of the noise does, which is the default.
 
         Returns
         -------
@@ -78,7 +88,8 @@ class GaussianRelease:
             In the unit of `unit`.
         """
         lattice = np.floor(vectors / (2 * self.unit) + shifts).astype(np.int64)
-        return (2 * lattice + normal_table(*NOISE_BITS).draw(words)).astype(np.int32)
+        noise = normal_table(*NOISE_BITS).draw(words) if draw is None else draw(words)
+        return (2 * lattice + noise).astype(np.int32)
 
 
 def _lattice_mu(size: int) -> float:
@@ -91,7 +102,7 @@ def _table_delta(eps: float, size: int) -> float:
 
 
 def gaussian_messages(
-    schema: LDPSchema, vectors: tuple[NDArray[np.float64], ...], coin: Coin | None = None
+    schema: LDPSchema, vectors: tuple[NDArray[np.float64], ...], coin: Coin | None = None, draw: Draw | None = None
 ) -> NDArray[np.int32]:
     """Return the messages of users, all their releases side by side.
 
@@ -104,6 +115,8 @@ def gaussian_messages(
     coin : callable, optional
         Source of random words; the operating system by default. User i takes the words from
         i (n_products + 1) on: the first one for the rounding, the others for the noise.
+    draw : callable, optional
+        As in :meth:`GaussianRelease.encode`.
 
     Returns
     -------
@@ -116,7 +129,7 @@ def gaussian_messages(
     shifts = uniforms(words[:, :1])
     parts = np.split(words[:, 1:], np.cumsum([release.size for release in releases])[:-1], axis=1)
     blocks = zip(releases, vectors, parts, strict=True)
-    return np.hstack([release.encode(vector, shifts, part) for release, vector, part in blocks])
+    return np.hstack([release.encode(vector, shifts, part, draw) for release, vector, part in blocks])
 
 
 @cache

@@ -1,9 +1,8 @@
 """One bit about the gradient of one user, in the one round in which that user speaks."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,19 +11,18 @@ from .coin import Coin, private_signs
 from .directions import public_index, public_normals, public_words
 from .gradient_schema import GradientSchema
 from .messages import pack, user_number
-from .records import normalised, require_finite
-from .schema import LDPSchema
+from .published import Published
+from .records import normalised, on_lattice, require_finite
+from .schema import LDPSchema, is_integer, is_number
 
 __all__ = ["DIRECTIONS", "ROUNDS", "GradientQuery", "encode_gradient", "gradient_vectors", "round_of"]
 
 DIRECTIONS, ROUNDS = 1, 2
 """Streams of public words: of directions of gradients, and of the rounds of users. Moments use the stream 0."""
 
-_FORMAT = 1
-
 
 @dataclass(frozen=True, kw_only=True)
-class GradientQuery:
+class GradientQuery(Published):
     """What the server asks the users of one round.
 
     Parameters
@@ -47,6 +45,8 @@ class GradientQuery:
     True
     """
 
+    _KIND = "query"
+
     schema: GradientSchema
     round: int
     coef: tuple[float, ...]
@@ -54,9 +54,20 @@ class GradientQuery:
 
     def __post_init__(self) -> None:
         n_features = self.schema.n_features if self.features is None else len(self.features)
+        if not all(map(is_number, self.coef)):
+            raise ValueError(f"coef must hold {n_features} finite numbers; got {self.coef!r}")
+        if not is_integer(self.round) or not all(map(is_integer, self.features or ())):
+            raise ValueError(f"round and features must be integers; got {self.round!r} and {self.features!r}")
+        # Numbers of NumPy cannot be written as text.
+        object.__setattr__(self, "round", int(self.round))
+        object.__setattr__(self, "coef", tuple(float(value) + 0.0 for value in self.coef))
+        if self.features is not None:
+            object.__setattr__(self, "features", tuple(map(int, self.features)))
+            if list(self.features) != sorted(set(self.features) & set(range(self.schema.n_features))):
+                raise ValueError(f"features must be increasing numbers of features; got {self.features!r}")
         if not 0 <= self.round < self.schema.n_stages:
             raise ValueError(f"round must be an integer from 0 to {self.schema.n_stages - 1}; got {self.round!r}")
-        if len(self.coef) != n_features or not np.all(np.isfinite(self.coef)):
+        if len(self.coef) != n_features:
             raise ValueError(f"coef must hold {n_features} finite numbers; got {self.coef!r}")
 
     @cached_property
@@ -84,46 +95,15 @@ class GradientQuery:
         """Bound of the norm of a gradient without units."""
         return self.schema.relative_radius(len(self.coef))
 
-    def to_json(self) -> str:
-        """Return the query as text, the same for equal queries."""
-        content = {"format": _FORMAT, "round": self.round, "coef": self.coef, "features": self.features}
-        return json.dumps({**content, "schema": self.schema.to_json()}, sort_keys=True, separators=(",", ":"))
-
     @classmethod
-    def from_json(cls, text: str) -> "GradientQuery":
-        """Read what :meth:`to_json` wrote.
-
-        Parameters
-        ----------
-        text : str
-
-        Returns
-        -------
-        GradientQuery
-
-        Raises
-        ------
-        ValueError
-            If the text is of another version, or no query.
-        """
-        content = json.loads(text)
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise ValueError(f"text must be a query of version {_FORMAT}; got {text[:60]!r}")
-        features = content["features"]
+    def _of(cls, content: dict[str, Any]) -> Self:
+        schema, coef, features = GradientSchema(**content["schema"]), tuple(content["coef"]), content["features"]
         return cls(
-            schema=GradientSchema.from_json(content["schema"]),
-            round=content["round"],
-            coef=tuple(content["coef"]),
-            features=None if features is None else tuple(features),
+            schema=schema, round=content["round"], coef=coef, features=None if features is None else tuple(features)
         )
 
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """Eight bytes that the messages of this round carry: a BLAKE2b hash of the text."""
-        return hashlib.blake2b(self.to_json().encode(), digest_size=8).digest()
 
-
-def round_of(schema: GradientSchema, user: int) -> int:
+def round_of(schema: GradientSchema, user_id: int) -> int:
     """Return the only round in which a user speaks: a hash of the seed and the number of the user.
 
     No data enter. With a screening round half of all users speak in it; the others are spread over the other rounds.
@@ -131,8 +111,8 @@ def round_of(schema: GradientSchema, user: int) -> int:
     Parameters
     ----------
     schema : GradientSchema
-    user : int
-        Number of the user.
+    user_id : int
+        Number of the user, in [0, 2^64).
 
     Returns
     -------
@@ -142,9 +122,9 @@ def round_of(schema: GradientSchema, user: int) -> int:
     --------
     >>> schema = GradientSchema(eps=1.0, n_features=3, clip_x=2.0, clip_residual=1.0, n_kept=1, n_rounds=4, screen=2)
     >>> np.bincount([round_of(schema, user) for user in range(800)]).tolist()
-    [..., ..., ..., ..., ...]
+    [406, 110, 90, 88, 106]
     """
-    word = int(public_words(schema.public_seed, user, 2, ROUNDS)[1])
+    word = int(public_words(schema.public_seed, user_number(user_id), 2, ROUNDS)[1])
     if schema.screen is None:
         return public_index(word, schema.n_rounds)
     return max(0, public_index(word, 2 * schema.n_rounds) - schema.n_rounds + 1)
@@ -225,7 +205,7 @@ def encode_gradient(query: GradientQuery, x: ArrayLike, y: float, user_id: int, 
             f"user_id must be that of a user of round {query.round}; got {user}, who speaks in round {own}"
         )
     X, responses = require_finite(np.asarray(x)[None], np.asarray(y)[None], query.schema.n_features)
-    v = gradient_vectors(query, X, responses)[0]
+    v = on_lattice(gradient_vectors(query, X, responses)[0], query.radius)
     projection = public_normals(query.schema.public_seed, user, v.size, DIRECTIONS).astype(np.float64) @ v
     true = np.array([-1 if projection < 0 else 1], dtype=np.int8)
     agreement = np.array([0.5 + float(np.sqrt(v @ v)) / (2 * query.radius)])

@@ -1,27 +1,26 @@
 """What all messages of one interactive collection have in common, public and fixed before any data are seen."""
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral, Real
 
 import numpy as np
 
+from .published import Published
 from .schema import LDPSchema
 
 __all__ = ["GradientSchema"]
 
 _CLIPS = ("residual", "paper")
 _MOST_ROUNDS = 2**20
-_FORMAT = 1
 _NEEDED = "must be given: clipping bounds must be public, they cannot be estimated from the data; got None"
-# A division by a smaller or a larger number would leave the range of doubles, or lose digits.
-_LEAST, _LARGEST = 1e-300, 1e300
+# As for moments: squares stay within double precision, and no clipped number loses digits.
+_LEAST, _LARGEST = 1e-100, 1e100
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientSchema:
+class GradientSchema(Published):
     r"""The public description of a collection of private gradients: every user speaks in one of several rounds.
 
     A round publishes coefficients. A user of that round sends one bit about the gradient of the own squared error,
@@ -94,22 +93,30 @@ class GradientSchema:
                 raise ValueError(f"{field} {_NEEDED}")
         if self.clip_y is None and self.clip_residual is None:
             raise ValueError(f"clip_residual or clip_y {_NEEDED}")
-        for field in ("eps", "clip_x", "clip_entries", "clip_y", "clip_residual", "norm_bound"):
-            value = getattr(self, field)
-            object.__setattr__(self, field, value if value is None else float(value))
         for field in ("clip_x", "clip_entries", "clip_y", "clip_residual", "norm_bound"):
             value = getattr(self, field)
-            need = f"a number in [{_LEAST:g}, {_LARGEST:g}]"
-            self._require(field, value is None or _LEAST <= value <= _LARGEST, need)
-        scales = np.asarray(self.scale_x, dtype=float)
-        in_range = bool(np.all((scales >= _LEAST) & (scales <= _LARGEST)))
-        self._require("scale_x", in_range, f"units of X, numbers in [{_LEAST:g}, {_LARGEST:g}]")
-        # The other fields mean what they mean for moments, and are checked there.
-        object.__setattr__(self, "scale_x", self.records.scale_x)
-        self._require("n_kept", 1 <= self.n_kept <= self.n_features, f"an integer from 1 to {self.n_features}")
-        self._require("n_rounds", 1 <= self.n_rounds <= _MOST_ROUNDS, f"an integer from 1 to {_MOST_ROUNDS}")
-        fits = self.screen is None or self.n_kept <= self.screen <= self.n_features
-        self._require("screen", fits, f"None or an integer from n_kept, {self.n_kept}, to {self.n_features}")
+            if value is not None or field == "norm_bound":
+                number = isinstance(value, Real) and not isinstance(value, bool)
+                holds = number and _LEAST <= value <= _LARGEST
+                self._require(field, holds, f"a number in [{_LEAST:g}, {_LARGEST:g}]")
+                object.__setattr__(self, field, float(value))
+        scales = np.asarray(self.scale_x)
+        if scales.dtype.kind in "iuf":
+            in_range = bool(np.all((scales >= _LEAST) & (scales <= _LARGEST)))
+            self._require("scale_x", in_range, f"units of X, numbers in [{_LEAST:g}, {_LARGEST:g}]")
+        # The other fields of records mean what they mean for moments, and are checked there.
+        for field in ("eps", "n_features", "scale_x", "public_seed"):
+            object.__setattr__(self, field, getattr(self.records, field))
+        self._require_count("n_kept", 1, self.n_features)
+        self._require_count("n_rounds", 1, _MOST_ROUNDS)
+        if self.screen is not None:
+            self._require_count("screen", self.n_kept, self.n_features)
+
+    def _require_count(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        holds = isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
+        self._require(name, holds, f"an integer from {least} to {most}")
+        object.__setattr__(self, name, int(value))
 
     def _require(self, name: str, holds: bool, need: str) -> None:
         if not holds:
@@ -185,39 +192,3 @@ class GradientSchema:
     def radius(self, n_features: int) -> float:
         """Return the bound of the norms of gradients in the unit of the response, for so many features of a round."""
         return self.feature_bound(n_features) * self.response_bound * self.relative_radius(n_features)
-
-    def to_json(self) -> str:
-        """Return the schema as text, the same for equal schemas."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> "GradientSchema":
-        """Read what :meth:`to_json` wrote.
-
-        Parameters
-        ----------
-        text : str
-
-        Returns
-        -------
-        GradientSchema
-
-        Raises
-        ------
-        ValueError
-            If the text is of another version, or no schema.
-        """
-        content = json.loads(text)
-        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
-            raise ValueError(f"text must be a schema of version {_FORMAT}; got {text[:60]!r}")
-        unknown = set(content) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"text must hold the fields of a schema; got {', '.join(sorted(unknown))}")
-        if isinstance(content.get("scale_x"), list):
-            content["scale_x"] = tuple(content["scale_x"])
-        return cls(**content)
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """Eight bytes: a BLAKE2b hash of the text, and the campaign in a ledger."""
-        return hashlib.blake2b(self.to_json().encode(), digest_size=8).digest()

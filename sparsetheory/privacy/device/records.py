@@ -10,6 +10,8 @@ from .schema import LDPSchema
 __all__ = [
     "joint_radius",
     "joint_vectors",
+    "joint_weights",
+    "lattice_step",
     "normalised",
     "on_lattice",
     "require_finite",
@@ -106,8 +108,13 @@ def on_lattice(rows: _Rows, radius: float) -> _Rows:
     sums are below ``2^12 sqrt(p) 2^28``, so they are exact for p up to 2^26, and devices and servers agree on the
     sign whatever the order in which they add, also on zero.
     """
-    step = 2.0 ** (math.frexp(radius)[1] - _LATTICE_BITS)
+    step = lattice_step(radius)
     return np.rint(rows / step) * step
+
+
+def lattice_step(radius: float) -> float:
+    """Return the step of :func:`on_lattice`."""
+    return 2.0 ** (math.frexp(radius)[1] - _LATTICE_BITS)
 
 
 def joint_radius(schema: LDPSchema) -> float:
@@ -140,9 +147,14 @@ def joint_vectors(schema: LDPSchema, features: _Rows, responses: _Rows) -> _Rows
     if schema.moments == "cross":
         return crossed
     rows, columns = schema.triangle
-    squared = features[:, rows] * features[:, columns]
-    squared[:, rows != columns] *= math.sqrt(2.0)
-    return np.hstack([squared, schema.response_weight * crossed])
+    return np.hstack([features[:, rows] * features[:, columns], crossed]) * joint_weights(schema)
+
+
+def joint_weights(schema: LDPSchema) -> _Rows:
+    """Return the weights of the products of :func:`joint_vectors`, for moments "joint"."""
+    rows, columns = schema.triangle
+    crossed = np.full(schema.n_design, schema.response_weight)
+    return np.append(np.where(rows == columns, 1.0, math.sqrt(2.0)), crossed)
 
 
 def sketch_vectors(schema: LDPSchema, features: _Rows, responses: _Rows) -> _Rows:

@@ -1,9 +1,7 @@
 """What all messages of one collection have in common, public and fixed before any data are seen."""
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
 from typing import Any
@@ -12,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .coin import LARGEST_EPS, SMALLEST_EPS
+from .published import Published
 
-__all__ = ["GAUSSIAN", "MECHANISMS", "LDPSchema"]
+__all__ = ["GAUSSIAN", "MECHANISMS", "LDPSchema", "is_integer", "is_number"]
 
 GAUSSIAN = ("gauss_tight", "paper")
 MECHANISMS = ("sphere_joint", "sketch", "onebit", *GAUSSIAN)
@@ -24,11 +23,10 @@ _UNITS = 1e-100, 1e100
 # The words of 64 bits that choose between products stand for their shares with six digits or more.
 _WEIGHTS = 1e-6, 1e6
 _SEEDS = 2**128
-_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class LDPSchema:
+class LDPSchema(Published):
     r"""The public description of a collection of private moments.
 
     Every user holds one record: features x and a response y. The features are divided by `scale_x`, clipped, and a
@@ -114,7 +112,7 @@ class LDPSchema:
         self._require("response_weight", _within(self.response_weight, _WEIGHTS), f"a number {_words(_WEIGHTS)}")
         scales = self.scale_x if isinstance(self.scale_x, tuple) else (self.scale_x,) * self.n_features
         fits = len(scales) == self.n_features and all(_within(scale, _UNITS) for scale in scales)
-        self._require("scale_x", fits, f"a number {_words(_UNITS)}, or {self.n_features} of them")
+        self._require("scale_x", fits, f"a unit of X {_words(_UNITS)}, or {self.n_features} of them")
         self._require("moments", self.moments in _MOMENTS, f"one of {', '.join(map(repr, _MOMENTS))}")
         if self.mechanism == "sketch" and self.moments == "cross":
             raise ValueError(
@@ -127,18 +125,18 @@ class LDPSchema:
         scale: Any = self.scale_x
         if not isinstance(scale, Real):
             listed = isinstance(scale, list | tuple | np.ndarray) and np.ndim(scale) == 1
-            self._require("scale_x", listed and all(map(_is_number, scale)), "a number, or a list of numbers")
+            self._require("scale_x", listed and all(map(is_number, scale)), "a number, or a list of numbers")
             object.__setattr__(self, "scale_x", tuple(map(float, scale)))
         for field in ("eps", "delta", "clip_x", "clip_entries", "clip_y", "response_weight", "scale_x"):
             value = getattr(self, field)
             if (field in _OPTIONAL and value is None) or isinstance(value, tuple):
                 continue
-            self._require(field, _is_number(value), "a number")
+            self._require(field, is_number(value), "a number")
             # The negative zero is another text than zero.
             object.__setattr__(self, field, float(value) + 0.0)
         for field in ("n_features", "public_seed"):
             value = getattr(self, field)
-            self._require(field, isinstance(value, Integral) and not isinstance(value, bool), "an integer")
+            self._require(field, is_integer(value), "an integer")
             object.__setattr__(self, field, int(value))
         for field in ("mechanism", "moments"):
             self._require(field, isinstance(getattr(self, field), str), "a string")
@@ -198,45 +196,14 @@ class LDPSchema:
         square = self.response_weight**2
         return int(square / (1 + square) * 2.0**64)
 
-    def to_json(self) -> str:
-        """Return the schema as text, the same for equal schemas."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":"))
 
-    @classmethod
-    def from_json(cls, text: str) -> "LDPSchema":
-        """Read what :meth:`to_json` wrote.
-
-        Parameters
-        ----------
-        text : str
-
-        Returns
-        -------
-        LDPSchema
-
-        Raises
-        ------
-        ValueError
-            If the text is of another version, or no schema.
-        """
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"text must be a schema as JSON; {error}") from error
-        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
-            raise ValueError(f"text must be a schema of version {_FORMAT}; got {text[:60]!r}")
-        wrong = set(content) ^ {field.name for field in fields(cls)}
-        if wrong:
-            raise ValueError(f"text must hold the fields of a schema; unknown or missing: {', '.join(sorted(wrong))}")
-        return cls(**content)
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """Eight bytes that messages and states of this collection carry: a BLAKE2b hash of the text."""
-        return hashlib.blake2b(self.to_json().encode(), digest_size=8).digest()
+def is_integer(value: Any) -> bool:
+    """Return whether a value is an integer, of Python or of NumPy; booleans are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite real number, of Python or of NumPy; booleans are none."""
     if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:

@@ -135,7 +135,7 @@ class IHTCertificate(Certificate):
         Returns
         -------
         IHTCertificate
-            With a fresh `measured`, `status` and `reason`. Takes about 20 microseconds a user.
+            With a fresh `measured`, `status` and `reason`. Takes about 40 microseconds a user.
 
         Raises
         ------

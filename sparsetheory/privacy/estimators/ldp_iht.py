@@ -31,6 +31,7 @@ from sparsetheory.privacy.device.coin import Coin
 from sparsetheory.privacy.device.gradient_schema import GradientSchema
 from sparsetheory.privacy.errors import UselessReleaseWarning
 from sparsetheory.privacy.estimators.base import UNIT, PrivateRegressor, dense_blocks, different_users
+from sparsetheory.privacy.estimators.clipping import ClippedFractions
 from sparsetheory.privacy.estimators.guarantee import PrivacyGuarantee, SeededCoin, draw_seeds
 from sparsetheory.privacy.estimators.iht_certificate import IHTCertificate
 from sparsetheory.privacy.randomizers.scales import sphere_scale
@@ -319,14 +320,25 @@ class LDPIHT(PrivateRegressor):
         if self.ledger is not None:
             self.ledger.charge(users, eps=schema.eps, campaign=schema.fingerprint.hex())
 
+    def _clipped(self, schema: GradientSchema) -> ClippedFractions:
+        """Return what counts clipped records; the residual at zero is the response."""
+        bound = schema.clip_y if schema.gradient_clip == "paper" or schema.clip_residual is None else None
+        entries = schema.clip_entries
+        return ClippedFractions(
+            None if self.gradient_clip == "paper" else schema.clip_x, entries, bound, schema.scale_x
+        )
+
     def _ask(self, server: GradientRounds, X: Any, y: AnyArray, users: NDArray[np.uint64], coin: Coin | None) -> None:
-        own = rounds_of(server.schema, users)
+        own, clipped = rounds_of(server.schema, users), self._clipped(server.schema)
         while not server.finished:
             asked = np.flatnonzero(own == server.query.round)
             for rows, responses, block in dense_blocks(X, y, asked):
                 signs = encode_gradients(server.query, rows, responses, users[block], coin)
                 server.sum.update(signs, users[block])
+                if self.simulation:  # a real server must not know
+                    clipped.count(rows, responses)
             server.next_round()
+        clipped.warn()
 
     def _conclude(self, server: GradientRounds, n_nonzero: int, dtype: DTypeLike, coin_seed: int | None) -> Self:
         self.history_ = server.history()

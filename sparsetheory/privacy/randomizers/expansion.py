@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.constraints import Integer
-from sparsetheory.privacy.device.quantised_normal import DIRECTION_BITS, normal_table
+from sparsetheory.numba_kernels.privacy import directions as kernels
+from sparsetheory.privacy.device.quantised_normal import DIRECTION_BITS, NOISE_BITS, normal_table
 
-__all__ = ["direction_table", "public_key", "scratch", "user_numbers"]
+__all__ = ["direction_table", "noise_integers", "public_key", "scratch", "user_numbers"]
 
-# Words of 2^-13 of all magnitudes share an entry of the guide: 16 kB, which stay in the first cache.
-_GUIDE_BITS = 13
+# Words of 2^-14 of all magnitudes share an entry of the guide: 32 kB, most of which stay in the first cache.
+_GUIDE_BITS = 14
+_NOISE_GUIDE_BITS = 16
 _SEED = Integer(0, 2**128 - 1)
 _USER = Integer(0, 2**64 - 1)
 
@@ -21,11 +23,29 @@ _USER = Integer(0, 2**64 - 1)
 @cache
 def direction_table() -> tuple[NDArray[np.uint32], NDArray[np.uint16], np.uint64]:
     """Return thresholds, guide and shift, as kernels take them."""
-    law = normal_table(*DIRECTION_BITS)
-    shift = np.uint64(law.bits - _GUIDE_BITS)
-    starts = np.arange(2**_GUIDE_BITS, dtype=np.uint64) << shift
-    guide = np.searchsorted(law.thresholds, starts, side="right").astype(np.uint16)
-    return law.thresholds.astype(np.uint32), guide, shift
+    thresholds, guide, shift = _guided(DIRECTION_BITS, _GUIDE_BITS)
+    return thresholds.astype(np.uint32), guide.astype(np.uint16), shift
+
+
+@cache
+def _noise_table() -> tuple[NDArray[np.uint64], NDArray[np.uint32], np.uint64]:
+    thresholds, guide, shift = _guided(NOISE_BITS, _NOISE_GUIDE_BITS)
+    return thresholds, guide.astype(np.uint32), shift
+
+
+def _guided(law_bits: tuple[int, int], guide_bits: int) -> tuple[NDArray[np.uint64], NDArray[np.intp], np.uint64]:
+    """Return thresholds, the cell of the first word of every stretch, and the logarithm of the length of stretches."""
+    law = normal_table(*law_bits)
+    shift = np.uint64(law.bits - guide_bits)
+    starts = np.arange(2**guide_bits, dtype=np.uint64) << shift
+    return law.thresholds, np.searchsorted(law.thresholds, starts, side="right"), shift
+
+
+def noise_integers(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the integers that secret words stand for: those of the table of the device, in compiled code."""
+    noise = np.empty(words.size, dtype=np.int64)
+    kernels.normal_integers(words.ravel(), _noise_table(), noise)
+    return noise.reshape(words.shape)
 
 
 def public_key(public_seed: int, stream: int = 0) -> tuple[np.uint64, np.uint64, np.uint64]:

@@ -16,7 +16,7 @@ from sparsetheory.typing import Float64Array, Int64Array
 __all__ = ["sketch_encode", "sketch_moments", "sketch_signs", "sketch_sum"]
 
 # Users in one matrix product. Sums of that many products of two odd integers below 2^15 stay below 2^53: exact.
-_BLOCK = 4096
+_BLOCK = 1024
 
 
 def sketch_encode(

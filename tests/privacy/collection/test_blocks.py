@@ -46,18 +46,21 @@ def test_binary_records_have_the_same_ties_everywhere(mechanism, scale):
     assert np.array_equal(encode_block(there, X, y, users, seeded(3)), one_by_one(there, X, y, users, seeded(3)))
 
 
-def test_exact_ties_occur_and_count_as_plus():
-    """With two equal products one direction in about 7000 has a projection of exactly zero."""
-    there = LDPSchema(mechanism="sphere_joint", eps=1.0, n_features=2, clip_x=1.0, clip_y=1.0, moments="cross")
-    users = np.arange(40_000, dtype=np.uint64)
-    normals = np.empty((len(users), 2))
-    kernels.public_normals(public_key(0), users, direction_table(), scratch(2)[0], normals)
-    tied = users[normals[:, 0] == normals[:, 1]]
-    assert 1 <= len(tied) <= 30
-    X = np.tile([0.1, -0.1], (len(tied), 1))
+def test_exact_ties_count_as_plus_everywhere():
+    """Four equal entries, and users whose public numbers sum to zero: one in ten thousand.
+
+    Without the lattice of the vectors half of these signs depend on the order in which products are added.
+    """
+    there = LDPSchema(mechanism="sphere_joint", eps=1.0, n_features=4, clip_x=1.0, clip_y=1.0, moments="cross")
+    users = np.arange(400_000, dtype=np.uint64)
+    normals = np.empty((len(users), 4))
+    kernels.public_normals(public_key(0), users, direction_table(), scratch(4)[0], normals)
+    tied = users[normals.sum(axis=1) == 0]
+    assert 10 <= len(tied) <= 100
+    X, y = np.full((len(tied), 4), 0.1 / 1.7), np.ones(len(tied))
     always = seeded_words(0)
-    assert np.all(encode_block(there, X, np.ones(len(tied)), tied, always) == 1)
-    assert np.all(one_by_one(there, X, np.ones(len(tied)), tied, always) == 1)
+    assert np.all(encode_block(there, X, y, tied, always) == 1)
+    assert np.all(one_by_one(there, X, y, tied, always) == 1)
 
 
 def seeded_words(word):

@@ -1,5 +1,7 @@
 """The server of an interactive collection, asked by devices one by one."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -71,7 +73,8 @@ def test_partial_sums_merge_in_any_order(rng):
     for order in ((0, 1, 2), (2, 0, 1)):
         server = GradientRounds(_schema())
         for number in order:
-            server.merge(parts[number])
+            server.merge(pickle.loads(pickle.dumps(parts[number])))
+        server = pickle.loads(pickle.dumps(server))
         assert server.sum.count == 500
         np.testing.assert_array_equal(server.sum.total, whole.total)
     with pytest.raises(SchemaMismatchError, match="queries differ"):
@@ -96,6 +99,11 @@ def test_messages_of_other_rounds_do_not_count(rng):
 
 def test_the_ledger_of_a_server_refuses_a_second_message():
     with PrivacyLedger(":memory:", eps=2.0) as ledger:
+        rounds = GradientRounds(_schema(n_rounds=2), ledger=ledger)
+        later = next(user for user in range(20) if round_of(rounds.schema, user) == 1)
+        with pytest.raises(ValueError, match="user_ids must be those of users of round 0"):
+            rounds.ingest(rounds.query.fingerprint + later.to_bytes(8, "little") + b"\1")
+        assert ledger.total(later) == 0.0
         server = GradientRounds(_schema(), ledger=ledger)
         messages = [encode_gradient(server.query, np.ones(6), 1.0, user) for user in (3, 4)]
         server.ingest(messages)

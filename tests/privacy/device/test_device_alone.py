@@ -14,7 +14,7 @@ import sparsetheory.privacy.device as device
 SOURCE = Path(next(iter(device.__path__)))
 VECTORS = Path(__file__).parent / "message_vectors.json"
 # Small enough to be read in an hour before it is trusted with data.
-_LINES, _BYTES = 1500, 64_000
+_LINES, _BYTES = 2000, 80_000
 
 _SCRIPT = """
 import json, sys

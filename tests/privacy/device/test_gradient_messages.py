@@ -1,5 +1,7 @@
 """One gradient of one user, against its definition."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -126,10 +128,14 @@ def test_no_coin_is_tossed_for_nan(bad):
         ({"eps": 0.0}, "eps must be a number in"),
         ({"eps": 21.0}, "eps must be a number in"),
         ({"n_kept": 6}, "n_kept must be an integer from 1 to 5; got 6"),
-        ({"screen": 1}, "screen must be None or an integer from n_kept, 2, to 5; got 1"),
+        ({"screen": 1}, "screen must be an integer from 2 to 5; got 1"),
         ({"n_rounds": 0}, "n_rounds must be"),
         ({"scale_x": (1.0, 2.0)}, "scale_x must be"),
         ({"clip_residual": 1e-310}, "clip_residual must be a number in"),
+        ({"norm_bound": None}, "norm_bound must be a number in"),
+        ({"clip_x": "2"}, "clip_x must be a number in"),
+        ({"n_kept": 2.0}, "n_kept must be an integer from 1 to 5; got 2.0"),
+        ({"public_seed": -1}, "public_seed must be an integer in"),
     ],
 )
 def test_schemas_say_what_they_need(wrong, message):
@@ -139,6 +145,9 @@ def test_schemas_say_what_they_need(wrong, message):
 
 
 def test_queries_and_schemas_survive_being_written():
+    numpy_numbers = {"n_kept": np.int64(2), "n_features": np.int32(5), "clip_x": np.float32(2), "scale_x": np.ones(5)}
+    schema = GradientSchema(**{**RESIDUAL, **numpy_numbers})
+    assert schema.fingerprint == GradientSchema(**{**RESIDUAL, "scale_x": [1.0] * 5}).fingerprint
     for query in QUERIES.values():
         again = GradientQuery.from_json(query.to_json())
         assert again == query
@@ -152,3 +161,37 @@ def test_queries_and_schemas_survive_being_written():
         _query(RESIDUAL, round=1)
     with pytest.raises(ValueError, match="coef must hold 5 finite numbers"):
         _query(RESIDUAL, coef=(np.nan,) * 5)
+
+
+def test_numbers_of_numpy_and_wrong_types():
+    """A schema and a query are text: what would be written in another way is made plain or refused."""
+    plain = {"eps": 1.0, "n_features": 3, "clip_x": 2.0, "clip_residual": 1.0, "n_kept": 1, "n_rounds": 2}
+    numpy = {"eps": np.float32(1), "n_features": np.int64(3), "n_kept": np.uint8(1), "n_rounds": np.int16(2)}
+    schema = GradientSchema(**plain)
+    same = GradientSchema(**{**plain, **numpy})
+    assert same.to_json() == schema.to_json()
+    query = GradientQuery(schema=schema, round=1, coef=(0.5, 0.0), features=(0, 2))
+    other = GradientQuery(
+        schema=same, round=np.int64(1), coef=(np.float32(0.5), -0.0), features=(np.int64(0), np.intp(2))
+    )
+    assert other.fingerprint == query.fingerprint
+    for field, value in (
+        ("n_kept", "1"),
+        ("n_features", 3.0),
+        ("screen", True),
+        ("public_seed", None),
+        ("eps", "1"),
+        ("eps", None),
+    ):
+        with pytest.raises(ValueError, match=f"{field} must be"):
+            GradientSchema(**{**plain, field: value})
+    for features in ((2, 0), (0, 0), (0, 3), (-1, 0), (0.0, 1.0)):
+        with pytest.raises(ValueError, match="features must be"):
+            GradientQuery(schema=schema, round=0, coef=(0.0, 0.0), features=features)
+    for coef in ((math.nan, 0.0, 0.0), ("1", 0.0, 0.0), (0.0, 0.0)):
+        with pytest.raises(ValueError, match="coef must hold"):
+            GradientQuery(schema=schema, round=0, coef=coef)
+    with pytest.raises(ValueError, match="unknown or missing: eps"):
+        GradientSchema.from_json(schema.to_json().replace('"eps":1.0,', ""))
+    with pytest.raises(ValueError, match=r"text must (be|hold the fields of) a query"):
+        GradientQuery.from_json('{"format":1}')

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sparsetheory.privacy import LDPIHT, BudgetExceededError, PrivacyLedger, UselessReleaseWarning, sphere_scale
+from sparsetheory.privacy import (
+    LDPIHT,
+    BudgetExceededError,
+    ClippingWarning,
+    PrivacyLedger,
+    UselessReleaseWarning,
+    sphere_scale,
+)
 
 CLIPS = {"clip_x": 6.0, "clip_residual": 3.0}
 SIMULATED = {"simulation": True, "random_state": 0}
@@ -19,6 +26,7 @@ SIMULATED = {"simulation": True, "random_state": 0}
     ]
 )
 @pytest.mark.filterwarnings("ignore::sparsetheory.privacy.errors.UselessReleaseWarning")
+@pytest.mark.filterwarnings("ignore::sparsetheory.privacy.errors.ClippingWarning")
 def test_scikit_learn_conventions(estimator, check):
     check(estimator)
 
@@ -81,9 +89,10 @@ def test_a_private_fit_tosses_its_own_coins(rng):
 
 def test_certificates_of_private_fits_notice_what_exceeds_the_noise(rng):
     X, y, _ = _data(rng, 20_000)
-    certificate = LDPIHT(8.0, n_nonzero=2, n_rounds=2, **CLIPS).fit(X, y).certificate_
+    certificate = LDPIHT(8.0, n_nonzero=2, n_rounds=2, clip_x=4.5, clip_residual=3.0).fit(X, y).certificate_
     assert certificate.check(X, y).valid
-    other = certificate.check(X, -y)
+    # The mean gradient of these moves by 2.4 in one entry. Noise has a standard deviation of 0.17, and 1.0 is allowed.
+    other = certificate.check(X, -5 * y)
     assert not other.valid
     assert "too far from that of these data" in other.reason
     assert not certificate.check(X[:-1], y[:-1]).valid
@@ -116,6 +125,15 @@ def test_a_hopeless_fit_warns_before_anyone_is_charged(rng):
         assert ledger.total(0) == 0.0
 
 
+def test_simulations_say_what_they_clip(rng):
+    X, y, _ = _data(rng, 5000)
+    with pytest.warns(ClippingWarning, match="clip_x cuts"):
+        LDPIHT(8.0, n_nonzero=2, clip_x=2.0, clip_residual=3.0, **SIMULATED).fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LDPIHT(8.0, n_nonzero=2, clip_x=2.0, clip_residual=3.0).fit(X, y)  # nobody may know
+
+
 def test_no_features_ask_nobody(rng):
     X, y, _ = _data(rng, 50)
     with PrivacyLedger(":memory:", eps=1.0) as ledger:
@@ -125,6 +143,24 @@ def test_no_features_ask_nobody(rng):
     assert model.privacy_.eps == 0.0
     assert model.n_iter_ == 0
     assert model.certificate_.check(X, y).valid
+
+
+@pytest.mark.filterwarnings("ignore::sparsetheory.privacy.errors.UselessReleaseWarning")
+@pytest.mark.parametrize("screen", [None, 5])
+def test_rounds_may_be_empty(screen, rng):
+    X, y, _ = _data(rng, 4)
+    model = LDPIHT(8.0, n_nonzero=1, n_rounds=4, screen=screen, **CLIPS, **SIMULATED).fit(X, y)
+    assert np.count_nonzero(model.history_.counts == 0)
+    assert model.history_.counts.sum() == 4
+    assert model.certificate_.check(X, y).valid
+
+
+def test_a_constant_response_is_as_private_as_others(rng):
+    # Zeros for sure would tell that nobody differs.
+    X = rng.standard_normal((2000, 4))
+    model = LDPIHT(8.0, n_nonzero=2, **CLIPS, **SIMULATED).fit(X, np.zeros(2000))
+    assert model.coef_.any()
+    assert np.linalg.norm(model.coef_) < 4 * model.predicted_error_
 
 
 @pytest.mark.parametrize(

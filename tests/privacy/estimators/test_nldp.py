@@ -245,7 +245,7 @@ def test_a_certificate_knows_its_privacy():
         ({"clip_y": None}, "clipping bounds must be public, they cannot be estimated from the data"),
         ({"mechanism": "paper", "clip_entries": None}, "clipping bounds must be public"),
         ({"n_nonzero": 7}, "n_nonzero must be at most the number of features 6; got 7"),
-        ({"scale_x": [1.0, 2.0]}, "scale_x must be a number in .*, or 6 of them"),
+        ({"scale_x": [1.0, 2.0]}, "scale_x must be a unit of X in .*, or 6 of them"),
         ({"scale_x": [1.0] * 5 + [0.0]}, "scale_x must be"),
         ({"public_covariance": np.eye(5)}, r"public_covariance must be of shape \(6, 6\)"),
         ({"public_covariance": np.eye(6), "mechanism": "sketch"}, "mechanism must be another one"),

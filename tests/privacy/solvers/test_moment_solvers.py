@@ -126,10 +126,10 @@ def test_least_squares_and_half_widths_are_those_of_a_direct_inverse():
     assert solution.min_eigenvalue == pytest.approx(np.linalg.eigvalsh(second)[0])
 
 
-def test_small_eigenvalues_are_raised_to_a_share_of_the_mean():
+def test_small_eigenvalues_are_raised_to_a_share_of_the_mean_magnitude():
     second = np.diag([4.0, 2.0, 0.1, -1.0])
     solution = soft_least_squares(problem_of(second, np.ones(4)), 1.0, 0.95, eigenvalue_floor=0.5)
-    floor = 0.5 * 5.1 / 4
+    floor = 0.5 * 7.1 / 4
     np.testing.assert_allclose(solution.unthresholded, [1 / 4, 1 / 2, 1 / floor, 1 / floor])
     assert solution.min_eigenvalue == -1.0
 
