@@ -25,6 +25,7 @@ from sparsetheory.constraints import (
     check_parameters,
 )
 from sparsetheory.privacy.accounting.ledger import PrivacyLedger
+from sparsetheory.privacy.collection.charge import charge
 from sparsetheory.privacy.collection.gradient_blocks import encode_gradients, rounds_of
 from sparsetheory.privacy.collection.gradient_rounds import GradientRounds
 from sparsetheory.privacy.device.coin import Coin
@@ -318,7 +319,7 @@ class LDPIHT(PrivateRegressor):
                 stacklevel=3,
             )
         if self.ledger is not None:
-            self.ledger.charge(users, eps=schema.eps, campaign=schema.fingerprint.hex())
+            charge(self.ledger, schema, users)
 
     def _clipped(self, schema: GradientSchema) -> ClippedFractions:
         """Return what counts clipped records; the residual at zero is the response."""
