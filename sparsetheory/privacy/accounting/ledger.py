@@ -61,9 +61,9 @@ class PrivacyLedger:
     Notes
     -----
     Pure messages add up, or compose by the theorem of Kairouz, Oh and Viswanath if delta is positive and that is less.
-    Gaussian messages add their squares of mu, and what rounding adds to delta. A mix is accounted for as the class ``History`` in
-    ``sparsetheory.privacy.accounting.history`` proves. Totals are compared with the budget up to one part in 1e12, for
-    the rounding of sums.
+    Gaussian messages add their squares of mu, and what rounding adds to delta. A mix is accounted for as the class
+    ``History`` in ``sparsetheory.privacy.accounting.history`` proves. Totals are compared with the budget up to one
+    part in 1e12, for the rounding of sums.
 
     Examples
     --------

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -26,13 +26,19 @@ from sparsetheory.constraints import (
     Real,
     Several,
     check_parameters,
+    generator,
 )
 from sparsetheory.privacy.accounting.ledger import PrivacyLedger
 from sparsetheory.privacy.collection.blocks import encode_block
 from sparsetheory.privacy.collection.charge import charge
 from sparsetheory.privacy.collection.state import MomentState
 from sparsetheory.privacy.device.schema import MECHANISMS, LDPSchema
-from sparsetheory.privacy.errors import IllPosedReleaseWarning, PrivacyParameterError, UselessReleaseWarning
+from sparsetheory.privacy.errors import (
+    IllPosedReleaseWarning,
+    PrivacyParameterError,
+    SchemaMismatchError,
+    UselessReleaseWarning,
+)
 from sparsetheory.privacy.estimators.base import UNIT, PrivateRegressor, dense_blocks, different_users
 from sparsetheory.privacy.estimators.clipping import ClippedFractions
 from sparsetheory.privacy.estimators.guarantee import PrivacyGuarantee, SeededCoin, draw_seeds, realised_eps
@@ -276,14 +282,22 @@ class NLDPSparseRegression(PrivateRegressor):
         Parameters
         ----------
         X, y, user_ids
-            As in :meth:`fit`. Users without numbers go on from the last call.
+            As in :meth:`fit`. Users without numbers go on from the last call. That nobody speaks again is checked by a
+            ledger alone: a state does not know who is in it.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        SchemaMismatchError
+            If a parameter of messages, such as eps, was changed after the first call. Nobody was asked then.
+        ValueError, PrivacyParameterError, BudgetExceededError
+            As in :meth:`fit`, or if `simulation` was changed.
         """
         first = not hasattr(self, "state_")
-        return self._collect(self._start(X, y) if first else self.state_, X, y, user_ids, reset=first)
+        return self._collect(self._start(X, y) if first else self._continued(), X, y, user_ids, reset=first)
 
     def fit_state(self, state: MomentState) -> Self:
         """Fit the model to a state: what a server has collected, at no further privacy cost.
@@ -296,11 +310,18 @@ class NLDPSparseRegression(PrivateRegressor):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, or the state holds no messages.
         """
         check_parameters(self)
+        Instance(MomentState).check("state", state)
         self.n_features_in_ = state.schema.n_features
         self.state_ = state
         self._coin_seed: int | None = None
+        self._coin: SeededCoin | None = None
         self._dtype = np.dtype(np.float64)
         self._settings = self._solver_settings(state.schema)
         self.prediction_ = self._prediction(state.schema, max(state.count, 1))
@@ -321,6 +342,28 @@ class NLDPSparseRegression(PrivateRegressor):
         self._coin_seed = seeds.coin_seed
         self._coin = None if seeds.coin_seed is None else SeededCoin(seeds.coin_seed)
         return MomentState(schema)
+
+    def _continued(self) -> MomentState:
+        """Return the state so far, if the parameters still make the messages that it holds."""
+        check_parameters(self)
+        state, schema = self.state_, self.state_.schema
+        if bool(self.simulation) != state.simulated:
+            raise ValueError(
+                f"simulation must be {state.simulated}, as when the first users were asked; got {self.simulation!r}"
+            )
+        wanted = self._schema(schema.n_features, schema.public_seed if self.public_seed is None else self.public_seed)
+        if self.response_weight is None:  # it follows from norm_bound, which solvers may change
+            wanted = replace(wanted, response_weight=schema.response_weight)
+        changed = [field.name for field in fields(schema) if getattr(wanted, field.name) != getattr(schema, field.name)]
+        if changed:
+            raise SchemaMismatchError(
+                f"{', '.join(changed)} must be as for the messages so far; set them to those of state_.schema, "
+                "or begin a new collection with fit"
+            )
+        if self.simulation and self._coin is None:
+            self._coin = SeededCoin(int(generator(self.random_state).integers(2**63)))
+        self._settings = self._solver_settings(schema)
+        return state
 
     def _schema(self, n_features: int, public_seed: int) -> LDPSchema:
         scale = np.asarray(self.scale_x, dtype=float)
@@ -401,6 +444,7 @@ class NLDPSparseRegression(PrivateRegressor):
         if self.ledger is not None:
             charge(self.ledger, schema, users)
         state = MomentState(schema)
+        state.simulated = bool(self.simulation)
         clipped = ClippedFractions(schema.clip_x, schema.clip_entries, schema.clip_y, schema.scale_x)
         for records, answers, places in dense_blocks(rows, responses, np.arange(n)):
             state.update(encode_block(schema, records, answers, users[places], self._coin), users[places])
@@ -440,7 +484,7 @@ class NLDPSparseRegression(PrivateRegressor):
         self.noise_ = moments.noise
         self.intervals_ = self._intervals(exact, unit)
         self.n_iter_ = self.n_steps if self.solver == "moment_iht" else 1
-        self.privacy_ = PrivacyGuarantee(schema.eps, schema.delta, schema.mechanism, UNIT, not self.simulation)
+        self.privacy_ = PrivacyGuarantee(schema.eps, schema.delta, schema.mechanism, UNIT, not self.state_.simulated)
         certificate = NLDPCertificate(
             "",
             schema.eps,

@@ -176,7 +176,7 @@ def test_the_size_does_not_depend_on_the_number_of_users(mechanism):
     few, many = (state_of(there, *random_messages(there, n)) for n in (1, 5000))
     assert len(few.to_bytes()) == len(many.to_bytes())
     assert few.total.nbytes == many.total.nbytes
-    assert set(vars(many)) == {"schema", "count", "total"}
+    assert set(vars(many)) == {"schema", "count", "total", "simulated"}
 
 
 @pytest.mark.parametrize("mechanism", ["sphere_joint", "sketch", "onebit"])
