@@ -1,5 +1,6 @@
 """The state of a server: integer sums of messages, which merge in any order."""
 
+import math
 import struct
 import zlib
 from typing import Any
@@ -62,8 +63,7 @@ class MomentState:
         self.schema = schema
         self.count = 0
         self.simulated = False
-        size = (schema.n_design + 1,) * 2 if schema.mechanism == "sketch" else (schema.n_products,)
-        self.total = np.zeros(size, dtype=np.int64)
+        self.total = np.zeros(_shape(schema), dtype=np.int64)
 
     def update(self, messages: NDArray[np.signedinteger], user_ids: ArrayLike) -> None:
         """Add the messages of users.
@@ -203,15 +203,23 @@ class MomentState:
             raise ValueError("content must be the bytes of a state; got damaged ones")
         text, sums = content[_HEAD.size : _HEAD.size + length], content[_HEAD.size + length : -4]
         try:
-            state = cls(LDPSchema.from_json(text.decode()))
+            schema = LDPSchema.from_json(text.decode())
         except ValueError as error:
             raise ValueError(f"content must hold a schema; {error}") from error
-        if len(sums) != 8 * state.total.size or count > _MOST_USERS:
+        # Before room is made for them: a stranger's schema may speak of any number of features.
+        size = math.prod(_shape(schema))
+        if len(sums) != 8 * size or count > _MOST_USERS:
             raise ValueError(
-                f"content must hold {state.total.size} sums of at most {_MOST_USERS} users; "
+                f"content must hold {size} sums of at most {_MOST_USERS} users; "
                 f"got {len(sums)} bytes of sums of {count} users"
             )
+        state = cls(schema)
         state.count = count
         state.simulated = bytes(content[:8]) == _MAGIC[True]
         state.total = np.frombuffer(sums, dtype="<i8").astype(np.int64).reshape(state.total.shape)
         return state
+
+
+def _shape(schema: LDPSchema) -> tuple[int, ...]:
+    """Return the shape of the sums."""
+    return (schema.n_design + 1,) * 2 if schema.mechanism == "sketch" else (schema.n_products,)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sparsetheory.arrays import finite_array
 from sparsetheory.certificates import Status
 from sparsetheory.constraints import (
     COUNT,
@@ -395,9 +396,11 @@ class NLDPSparseRegression(PrivateRegressor):
         return replace(schema, response_weight=weight)
 
     def _check_public(self, n_features: int) -> None:
-        shape = np.asarray(self.public_covariance).shape
-        if shape != (n_features, n_features):
-            raise ValueError(f"public_covariance must be of shape {(n_features, n_features)}; got shape {shape}")
+        public = finite_array("public_covariance", self.public_covariance, ndim=2)
+        if public.shape != (n_features, n_features):
+            raise ValueError(f"public_covariance must be of shape {(n_features, n_features)}; got shape {public.shape}")
+        if not np.allclose(public, public.T, rtol=1e-6, atol=1e-6 * float(np.abs(public).max())):
+            raise ValueError("public_covariance must be symmetric; got a matrix that is not")
         if self.fit_intercept:
             raise ValueError("fit_intercept must be False with public_covariance, which knows no constant; got True")
         if self.mechanism == "sketch":

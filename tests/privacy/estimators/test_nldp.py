@@ -385,3 +385,11 @@ def test_estimators_with_a_ledger_are_cloned_and_stored(tmp_path):
 def test_what_is_no_state_is_refused():
     with pytest.raises(ValueError, match="state must be"):
         NLDPSparseRegression().fit_state(FEW_X)
+
+
+def test_a_public_covariance_is_a_symmetric_matrix_of_numbers():
+    skewed = np.eye(6)
+    skewed[0, 1] = 0.5
+    for wrong, words in ((np.full((6, 6), np.nan), "finite|NaN"), (skewed, "symmetric"), (np.eye(5), "of shape")):
+        with pytest.raises(ValueError, match=f"public_covariance must .*({words})"):
+            _model(public_covariance=wrong).fit(FEW_X, FEW_Y)
