@@ -60,7 +60,7 @@ class LDPIHT(PrivateRegressor):
     n_kept : int or None
         Number k' of non-zeros of the iterates; by default 2k, and 8k for the clip "paper".
     n_rounds : int or "auto"
-        Number T of rounds. By default what `eigenvalue_range` calls for, as long as the noise allows it: one round for
+        Number T of rounds. By default what leaves the least of error and noise for `eigenvalue_range`: one round for
         the identity.
     step : float or "auto"
         Length of a step, in one over the square of `scale_x`; by default one over the end of `eigenvalue_range`.
@@ -287,8 +287,7 @@ class LDPIHT(PrivateRegressor):
         first = schema(1)
         if isinstance(self.n_rounds, str):
             share = self._noise(first, step, n_samples) / self.norm_bound
-            kept = first.n_kept
-            return schema(automatic_rounds(most, min(max(n_nonzero, 1), kept), kept, step, (smallest, largest), share))
+            return schema(automatic_rounds(step, (smallest, largest), share, n_samples))
         if self.n_rounds > n_samples:
             raise ValueError(
                 f"n_rounds must be at most the number of users, {n_samples}, so that m = n / T is at least 1; "

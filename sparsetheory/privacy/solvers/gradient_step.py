@@ -1,17 +1,14 @@
 """One step of iterative hard thresholding on a released gradient, and how many of them pay."""
 
-import math
-
 import numpy as np
 
-from sparsetheory.privacy.planning.bounds import hard_threshold_nu
 from sparsetheory.privacy.solvers.moment_iht import hard_threshold
 from sparsetheory.typing import Float64Array
 
 __all__ = ["automatic_rounds", "into_ball", "thresholded_step"]
 
-# Share of the norm of the coefficients that remains of the first error when the rounds of a noiseless run end.
-_TARGET = 0.1
+# Rounds beyond which nobody waits for an answer.
+_MOST_ROUNDS = 1000
 
 
 def into_ball(values: Float64Array, norm_bound: float) -> Float64Array:
@@ -59,20 +56,19 @@ def thresholded_step(
     return into_ball(hard_threshold(coef - step * gradient, n_kept), norm_bound)
 
 
-def automatic_rounds(
-    n_features: int, n_nonzero: int, n_kept: int, step: float, eigenvalues: tuple[float, float], one_round_noise: float
-) -> int:
+def automatic_rounds(step: float, eigenvalues: tuple[float, float], one_round_noise: float, most: int) -> int:
     r"""Return how many rounds to split users into.
 
-    Without noise a round shrinks the error by :math:`\kappa = \sqrt\nu\, \|I - \eta \Sigma\|`, so that
-    :math:`\log 10 / \log(1 / \kappa)` rounds leave a tenth; where that shrinks nothing, as many as the condition number
-    :math:`\lambda_{\max} / \lambda_{\min}`. But T rounds have the noise of a T-th of all users each. So there are no
-    more than leave that noise below a third of the tenth, and at least one.
+    A round shrinks the error by the factor :math:`\rho = \|I - \eta \Sigma\|`. But T rounds have the noise of a T-th of
+    all users each, and the noise of earlier rounds shrinks like the error. With the noise s of one round of all users
+    the squared error after T rounds is about
+
+    .. math:: \rho^{2T} + s^2\, T \sum_{t<T} \rho^{2t},
+
+    over the squared norm of the coefficients. The number of rounds makes that least.
 
     Parameters
     ----------
-    n_features, n_nonzero, n_kept : int
-        Numbers d, k and k' of features, of non-zeros, and of non-zeros of the iterates.
     step : float
         Length :math:`\eta`.
     eigenvalues : tuple of float
@@ -80,6 +76,8 @@ def automatic_rounds(
     one_round_noise : float
         Norm of the noise of k' entries of a gradient times the step, if all users spoke in one round, over the bound of
         the norm of the coefficients.
+    most : int
+        Largest number of rounds.
 
     Returns
     -------
@@ -87,16 +85,13 @@ def automatic_rounds(
 
     Notes
     -----
-    Ours. One round is the marginal estimate :math:`E[x y]`, and right for :math:`\Sigma = I` and step 1.
+    Ours, without the factor that hard thresholding can cost. One round is the marginal estimate :math:`E[x y]`, and
+    right for :math:`\Sigma = I` and step 1. Of correlated features one round is biased however many users there are.
     """
-    smallest, largest = eigenvalues
-    nu = hard_threshold_nu(n_features, n_nonzero, n_kept)
-    factor = math.sqrt(nu) * max(abs(1 - step * smallest), abs(1 - step * largest))
-    if factor >= 1:
-        wanted = math.ceil(largest / smallest)
-    else:
-        wanted = math.ceil(math.log(1 / _TARGET) / math.log(1 / factor)) if factor > 0 else 1
-    if one_round_noise == 0:
-        return max(1, wanted)
-    affordable = (_TARGET / 3 / one_round_noise) ** 2
-    return max(1, min(wanted, int(min(affordable, 2.0**30))))
+    factor = max(abs(1 - step * eigenvalue) for eigenvalue in eigenvalues)
+    rounds = np.arange(1, min(most, _MOST_ROUNDS) + 1)
+    left = np.minimum(factor, 1.0) ** (2.0 * rounds)
+    piled_up = rounds if factor >= 1 else (1 - left) / (1 - factor**2)
+    # In units of the noise where that is large: its square might leave the range of doubles.
+    unit = max(1.0, one_round_noise)
+    return int(rounds[np.argmin(left * (1 / unit) ** 2 + (one_round_noise / unit) ** 2 * rounds * piled_up)])
