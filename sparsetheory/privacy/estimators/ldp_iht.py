@@ -212,7 +212,8 @@ class LDPIHT(PrivateRegressor):
         y : array-like of shape (n_samples,)
             Responses.
         user_ids : array-like of int, of shape (n_samples,), optional
-            Numbers of the users, in [0, 2^64), all different; 0, 1, ... by default.
+            Numbers of the users, in [0, 2^64), all different; 0, 1, ... by default. A ledger needs the true
+            ones: a place in an array is no identity, and another fit numbers other people from 0.
 
         Returns
         -------

@@ -68,8 +68,9 @@ class NLDPSparseRegression(PrivateRegressor):
     delta : float
         Privacy parameter of the Gaussian mechanisms, in (0, 1); 0 for the others.
     mechanism : {"sphere_joint", "sketch", "onebit", "gauss_tight", "paper"}
-        The randomizer. "sphere_joint" has the least noise and "sketch" the cheapest message: one bit each, and
-        eps-private. "onebit" is for bounded features. "gauss_tight" and "paper" are (eps, delta)-private; the latter is
+        The randomizer. "sphere_joint" has the least noise up to an eps of about 4, and "sketch" the cheapest message:
+        one bit each, and eps-private. "onebit" is for bounded features. "gauss_tight" and "paper" are
+        (eps, delta)-private. The former has less noise for larger eps, of which a bit can make no use; the latter is
         the published recipe, and much worse.
     clip_x : float or None
         Public bound of the norm of the features, in units of `scale_x`. About ``sqrt(n_features) + 2.5`` for
@@ -102,7 +103,7 @@ class NLDPSparseRegression(PrivateRegressor):
         Public bound of the largest eigenvalue of the second moments, in units of `scale_x`, for the steps of
         "moment_iht".
     eigenvalue_floor : float
-        For "ols_soft": eigenvalues below this share of their mean magnitude are raised to it.
+        For "ols_soft" and the intervals: eigenvalues below this share of their mean magnitude are raised to it.
     confidence : float
         Joint confidence of thresholds and intervals.
     n_steps : int
@@ -128,8 +129,9 @@ class NLDPSparseRegression(PrivateRegressor):
     support_ : ndarray of int
         Features with coefficients that are not zero.
     intervals_ : ndarray of shape (n_features, 2)
-        The true coefficients lie inside, all at once, with the stated confidence. They come from least squares, and are
-        infinite where the released moments cannot be inverted.
+        The true coefficients lie inside, all at once, with about the stated confidence, where clips cut little. They
+        come from least squares, and are infinite where the released moments have an eigenvalue below
+        `eigenvalue_floor` of their mean.
     min_eigenvalue_ : float
         Smallest eigenvalue of the second moments, in units of `scale_x`; not positive where noise prevails.
     noise_ : ReleaseNoise
@@ -155,6 +157,10 @@ class NLDPSparseRegression(PrivateRegressor):
     Differential Privacy Model" (ICLR 2024). Its non-interactive algorithm releases both moments with Gaussian noise;
     the other mechanisms and solvers are ours. Cost: O(d^2) for each user with "sphere_joint", O(d) with "sketch";
     memory O(d^2), whatever the number of users. Clipping biases coefficients where it acts often.
+
+    Every fit asks all its users, and spends their eps. Cross-validation of a real collection would spend it for every
+    fold and candidate: try parameters of solvers on one state, with :meth:`fit_state`, and all others in simulations.
+    A `ledger` refuses what a budget does not hold, also in clones.
 
     Examples
     --------
@@ -260,7 +266,8 @@ class NLDPSparseRegression(PrivateRegressor):
         y : array-like of shape (n_samples,)
             Responses.
         user_ids : array-like of int, of shape (n_samples,), optional
-            Numbers of the users, in [0, 2^64); 0, 1, ... by default.
+            Numbers of the users, in [0, 2^64); 0, 1, ... by default. A ledger needs the true
+            ones: a place in an array is no identity, and another fit numbers other people from 0.
 
         Returns
         -------
@@ -506,7 +513,7 @@ class NLDPSparseRegression(PrivateRegressor):
 
     def _intervals(self, exact: Any, unit: Float64Array) -> Float64Array:
         d = unit.size
-        if exact.min_eigenvalue <= 0:
+        if exact.raised:  # then least squares is biased by an unknown amount
             return np.tile([-np.inf, np.inf], (d, 1))
         centre, half = exact.unthresholded[:d] * unit, exact.half_widths[:d] * unit
         return np.column_stack([centre - half, centre + half])

@@ -97,6 +97,10 @@ def test_intervals_hold_the_truth_and_say_when_they_cannot():
     assert np.all((low <= COEF) & (high >= COEF))
     assert np.all(high - low < 2)
     assert np.isinf(_model(eps=0.5).fit(FEW_X, FEW_Y).intervals_).all()
+    # Raised eigenvalues bias least squares, also where all of them are positive.
+    blurred = NLDPSparseRegression(n_nonzero=2, norm_bound=1.2, eigenvalue_floor=0.99).fit_state(model.state_)
+    assert blurred.min_eigenvalue_ > 0
+    assert np.isinf(blurred.intervals_).all()
 
 
 def test_public_covariance_spends_all_on_the_response():
