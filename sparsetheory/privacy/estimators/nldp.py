@@ -2,13 +2,12 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.arrays import finite_array
 from sparsetheory.certificates import Status
 from sparsetheory.constraints import (
     COUNT,
@@ -37,13 +36,13 @@ from sparsetheory.privacy.device.schema import MECHANISMS, LDPSchema
 from sparsetheory.privacy.errors import (
     IllPosedReleaseWarning,
     PrivacyParameterError,
-    SchemaMismatchError,
     UselessReleaseWarning,
 )
 from sparsetheory.privacy.estimators.base import UNIT, PrivateRegressor, dense_blocks, different_users
 from sparsetheory.privacy.estimators.clipping import ClippedFractions
 from sparsetheory.privacy.estimators.guarantee import PrivacyGuarantee, SeededCoin, draw_seeds, realised_eps
 from sparsetheory.privacy.estimators.nldp_certificate import NLDPCertificate
+from sparsetheory.privacy.estimators.refusals import require_public, require_same_messages
 from sparsetheory.privacy.planning.plan import SOLVERS, prediction_of
 from sparsetheory.privacy.solvers.problem import moment_problem
 from sparsetheory.privacy.solvers.solution import SolverSettings, solve
@@ -355,19 +354,10 @@ class NLDPSparseRegression(PrivateRegressor):
         """Return the state so far, if the parameters still make the messages that it holds."""
         check_parameters(self)
         state, schema = self.state_, self.state_.schema
-        if bool(self.simulation) != state.simulated:
-            raise ValueError(
-                f"simulation must be {state.simulated}, as when the first users were asked; got {self.simulation!r}"
-            )
         wanted = self._schema(schema.n_features, schema.public_seed if self.public_seed is None else self.public_seed)
         if self.response_weight is None:  # it follows from norm_bound, which solvers may change
             wanted = replace(wanted, response_weight=schema.response_weight)
-        changed = [field.name for field in fields(schema) if getattr(wanted, field.name) != getattr(schema, field.name)]
-        if changed:
-            raise SchemaMismatchError(
-                f"{', '.join(changed)} must be as for the messages so far; set them to those of state_.schema, "
-                "or begin a new collection with fit"
-            )
+        require_same_messages(state, wanted, bool(self.simulation))
         if self.simulation and self._coin is None:
             self._coin = SeededCoin(int(generator(self.random_state).integers(2**63)))
         self._settings = self._solver_settings(schema)
@@ -376,7 +366,7 @@ class NLDPSparseRegression(PrivateRegressor):
     def _schema(self, n_features: int, public_seed: int) -> LDPSchema:
         scale = np.asarray(self.scale_x, dtype=float)
         if self.public_covariance is not None:
-            self._check_public(n_features)
+            require_public(self.public_covariance, self.mechanism, bool(self.fit_intercept), n_features)
         if self.mechanism == "paper" and None in (self.clip_x, self.clip_entries):
             raise ValueError(
                 "clip_x and clip_entries must be given for the mechanism 'paper': clipping bounds must be public; "
@@ -401,20 +391,6 @@ class NLDPSparseRegression(PrivateRegressor):
             raise ValueError(f"scale_x must leave coefficients of X in the range of doubles; got {self.scale_x!r}")
         weight = self.response_weight or balanced_weight(schema, self.norm_bound)
         return replace(schema, response_weight=weight)
-
-    def _check_public(self, n_features: int) -> None:
-        public = finite_array("public_covariance", self.public_covariance, ndim=2)
-        if public.shape != (n_features, n_features):
-            raise ValueError(f"public_covariance must be of shape {(n_features, n_features)}; got shape {public.shape}")
-        if not np.allclose(public, public.T, rtol=1e-6, atol=1e-6 * float(np.abs(public).max())):
-            raise ValueError("public_covariance must be symmetric; got a matrix that is not")
-        if self.fit_intercept:
-            raise ValueError("fit_intercept must be False with public_covariance, which knows no constant; got True")
-        if self.mechanism == "sketch":
-            raise ValueError(
-                "mechanism must be another one with public_covariance, as a bit of the sketch holds all moments; "
-                "got 'sketch'"
-            )
 
     def _solver_settings(self, schema: LDPSchema) -> SolverSettings:
         d = schema.n_features
