@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.constraints import Integer, Real
 from sparsetheory.privacy.accounting.ledger import PrivacyLedger
+from sparsetheory.privacy.collection.charge import charge
 from sparsetheory.privacy.collection.gradient_blocks import rounds_of
 from sparsetheory.privacy.device.gradient import DIRECTIONS, GradientQuery
 from sparsetheory.privacy.device.gradient_schema import GradientSchema
@@ -92,7 +93,7 @@ class GradientSum:
         users, signs = unpack(self.query, messages)
         self._require_own(users)
         if ledger is not None and users.size:
-            ledger.charge(users, eps=self.query.schema.eps, campaign=self.query.schema.fingerprint.hex())
+            charge(ledger, self.query.schema, users)
         self.update(signs.astype(np.int8, copy=False), users)
 
     def _require_own(self, users: NDArray[np.uint64]) -> None:

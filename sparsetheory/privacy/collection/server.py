@@ -62,6 +62,8 @@ class LDPServer:
             If a message belongs to another collection. Batches before it count; its own does not.
         ValueError
             If a part does not consist of whole messages. Batches before it count; its own does not.
+        BudgetExceededError
+            If the ledger refuses a user. Batches before it count; of its own, up to 65 536 messages, nobody is charged.
         """
         if isinstance(stream, bytes | bytearray | memoryview):
             self._add(bytes(stream))

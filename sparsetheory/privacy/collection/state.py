@@ -1,5 +1,6 @@
 """The state of a server: integer sums of messages, which merge in any order."""
 
+import math
 import struct
 import zlib
 from typing import Any
@@ -17,7 +18,8 @@ from sparsetheory.privacy.randomizers.sphere import sphere_sum
 
 __all__ = ["MomentState"]
 
-_MAGIC = b"LDPstate"
+# Eight bytes in front of a state, by whether it is simulated.
+_MAGIC = {False: b"LDPstate", True: b"LDPsimul"}
 _VERSION = 1
 _HEAD = struct.Struct("<8sHIQ")  # magic, version, length of the schema, number of users
 # No sum leaves 64 bits up to here: summands are below 2^31.
@@ -41,6 +43,9 @@ class MomentState:
         Number of users so far.
     total : ndarray of int64
         The sum: of shape (n_products,), or square with n_design + 1 rows for the mechanism "sketch".
+    simulated : bool
+        Whether some messages came from a seeded coin, so that the sum is not private. Estimators set it in simulations;
+        it is kept when states are merged or stored, and does not count when they are compared.
 
     Examples
     --------
@@ -57,8 +62,8 @@ class MomentState:
     def __init__(self, schema: LDPSchema) -> None:
         self.schema = schema
         self.count = 0
-        size = (schema.n_design + 1,) * 2 if schema.mechanism == "sketch" else (schema.n_products,)
-        self.total = np.zeros(size, dtype=np.int64)
+        self.simulated = False
+        self.total = np.zeros(_shape(schema), dtype=np.int64)
 
     def update(self, messages: NDArray[np.signedinteger], user_ids: ArrayLike) -> None:
         """Add the messages of users.
@@ -132,6 +137,7 @@ class MomentState:
         merged = MomentState(self.schema)
         merged.count = self.count + other.count
         merged.total = self.total + other.total
+        merged.simulated = self.simulated or other.simulated
         return merged
 
     def __eq__(self, other: object) -> bool:
@@ -167,7 +173,8 @@ class MomentState:
         bytes
         """
         text = self.schema.to_json().encode()
-        content = _HEAD.pack(_MAGIC, _VERSION, len(text), self.count) + text + self.total.astype("<i8").tobytes()
+        content = _HEAD.pack(_MAGIC[self.simulated], _VERSION, len(text), self.count) + text
+        content += self.total.astype("<i8").tobytes()
         return content + struct.pack("<I", zlib.crc32(content))
 
     @classmethod
@@ -187,7 +194,7 @@ class MomentState:
         ValueError
             If the bytes are damaged, no state, or of another version.
         """
-        if len(content) < _HEAD.size + 4 or content[:8] != _MAGIC:
+        if len(content) < _HEAD.size + 4 or bytes(content[:8]) not in _MAGIC.values():
             raise ValueError(f"content must be the bytes of a state; got {len(content)} bytes of something else")
         _, version, length, count = _HEAD.unpack_from(content)
         if version != _VERSION:
@@ -196,14 +203,23 @@ class MomentState:
             raise ValueError("content must be the bytes of a state; got damaged ones")
         text, sums = content[_HEAD.size : _HEAD.size + length], content[_HEAD.size + length : -4]
         try:
-            state = cls(LDPSchema.from_json(text.decode()))
+            schema = LDPSchema.from_json(text.decode())
         except ValueError as error:
             raise ValueError(f"content must hold a schema; {error}") from error
-        if len(sums) != 8 * state.total.size or count > _MOST_USERS:
+        # Before room is made for them: a stranger's schema may speak of any number of features.
+        size = math.prod(_shape(schema))
+        if len(sums) != 8 * size or count > _MOST_USERS:
             raise ValueError(
-                f"content must hold {state.total.size} sums of at most {_MOST_USERS} users; "
+                f"content must hold {size} sums of at most {_MOST_USERS} users; "
                 f"got {len(sums)} bytes of sums of {count} users"
             )
+        state = cls(schema)
         state.count = count
+        state.simulated = bytes(content[:8]) == _MAGIC[True]
         state.total = np.frombuffer(sums, dtype="<i8").astype(np.int64).reshape(state.total.shape)
         return state
+
+
+def _shape(schema: LDPSchema) -> tuple[int, ...]:
+    """Return the shape of the sums."""
+    return (schema.n_design + 1,) * 2 if schema.mechanism == "sketch" else (schema.n_products,)

@@ -27,8 +27,9 @@ class LDPClient:
     """Encodes the record of a user, on the device of the user.
 
     The folder of this class needs Python's standard library and NumPy, and nothing else of this package. What leaves
-    the device is private whatever the server does: the server does not see the secret coin, and privacy holds for every
-    public direction, also for one that a hostile server has chosen.
+    the device is (eps, delta)-private whatever the server does with it: the server does not see the secret coin, and
+    privacy holds for every public direction, also for one that a hostile server has chosen. Where a server publishes
+    the schema, the device compares eps, delta and the mechanism with what its user agreed to.
 
     Parameters
     ----------

@@ -58,6 +58,11 @@ class GaussianRelease:
         """The Gaussian privacy parameter, rounding included."""
         return self.sensitivity * _ROUNDING / self.noise_std + _lattice_mu(self.size)
 
+    @property
+    def total_variation(self) -> float:
+        """Distance between the law of the release and one with exact probabilities of the noise, at most."""
+        return self.size * normal_table(*NOISE_BITS).total_variation
+
     def delta(self, eps: float) -> float:
         """Return delta for some eps, with what the rounded probabilities of the noise add."""
         return gaussian_delta(eps, self.mu) + _table_delta(eps, self.size)

@@ -163,7 +163,8 @@ def encode_gradient(query: GradientQuery, x: ArrayLike, y: float, user_id: int, 
     r"""Return the private message of one user, on the device of the user.
 
     The message is one bit: the sign of the gradient on the public direction of the user, after the secret coin. It is
-    private whatever the published coefficients are, also where a hostile server has chosen them.
+    private whatever the published coefficients are, also where a hostile server has chosen them. A device answers one
+    query of one collection: a second answer, also to other coefficients in the same round, spends a second budget.
 
     Parameters
     ----------

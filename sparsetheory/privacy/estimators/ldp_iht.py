@@ -25,6 +25,7 @@ from sparsetheory.constraints import (
     check_parameters,
 )
 from sparsetheory.privacy.accounting.ledger import PrivacyLedger
+from sparsetheory.privacy.collection.charge import charge
 from sparsetheory.privacy.collection.gradient_blocks import encode_gradients, rounds_of
 from sparsetheory.privacy.collection.gradient_rounds import GradientRounds
 from sparsetheory.privacy.device.coin import Coin
@@ -211,7 +212,8 @@ class LDPIHT(PrivateRegressor):
         y : array-like of shape (n_samples,)
             Responses.
         user_ids : array-like of int, of shape (n_samples,), optional
-            Numbers of the users, in [0, 2^64), all different; 0, 1, ... by default.
+            Numbers of the users, in [0, 2^64), all different; 0, 1, ... by default. A ledger needs the true
+            ones: a place in an array is no identity, and another fit numbers other people from 0.
 
         Returns
         -------
@@ -317,7 +319,7 @@ class LDPIHT(PrivateRegressor):
                 stacklevel=3,
             )
         if self.ledger is not None:
-            self.ledger.charge(users, eps=schema.eps, campaign=schema.fingerprint.hex())
+            charge(self.ledger, schema, users)
 
     def _clipped(self, schema: GradientSchema) -> ClippedFractions:
         """Return what counts clipped records; the residual at zero is the response."""

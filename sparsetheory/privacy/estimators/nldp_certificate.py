@@ -73,7 +73,8 @@ class NLDPCertificate(Certificate):
 
         In a simulation of at most 20 000 users all messages are encoded again, one client at a time, and their sum must
         be the same to the last bit. Otherwise the released moments must lie as near to those of the clipped records as
-        the known law of the noise allows, except with a probability of one in a million.
+        the known law of the noise allows, except with a probability of one in a million. Given records, the verdict
+        depends on them and is not private: in a real collection it is for whoever holds them.
 
         Parameters
         ----------

@@ -176,7 +176,7 @@ def test_the_size_does_not_depend_on_the_number_of_users(mechanism):
     few, many = (state_of(there, *random_messages(there, n)) for n in (1, 5000))
     assert len(few.to_bytes()) == len(many.to_bytes())
     assert few.total.nbytes == many.total.nbytes
-    assert set(vars(many)) == {"schema", "count", "total"}
+    assert set(vars(many)) == {"schema", "count", "total", "simulated"}
 
 
 @pytest.mark.parametrize("mechanism", ["sphere_joint", "sketch", "onebit"])
@@ -233,3 +233,10 @@ def test_signs_of_other_types_and_lists_of_users():
     first = state_of(there, np.array([1, -1], dtype=np.int64), [7, 2**64 - 1])
     assert first == state_of(there, [1, -1], np.array([7, 2**64 - 1], dtype=np.uint64))
     assert first == state_of(there, np.array([[1, -1]], dtype=">i4").T[:, 0], [7, 2**64 - 1])
+
+
+def test_no_room_is_made_for_sums_that_are_not_there():
+    text = LDPSchema(mechanism="sketch", eps=1.0, n_features=10**9, clip_x=1.0, clip_y=1.0).to_json().encode()
+    content = struct.pack("<8sHIQ", b"LDPstate", 1, len(text), 3) + text
+    with pytest.raises(ValueError, match="content must hold 1000000002000000001 sums"):
+        MomentState.from_bytes(content + struct.pack("<I", zlib.crc32(content)))

@@ -182,3 +182,12 @@ def test_what_cannot_be_is_refused(wrong, message, rng):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         LDPIHT(**{"eps": 1.0, **CLIPS, **wrong}).fit(X, y)
     assert message in str(caught.value)
+
+
+def test_numbers_beyond_63_bits_are_charged_as_for_moments(rng):
+    X, y, _ = _data(rng, 3)
+    users = np.array([5, 2**63, 2**64 - 1], dtype=np.uint64)
+    with PrivacyLedger(":memory:", eps=8.0) as ledger, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UselessReleaseWarning)
+        LDPIHT(8.0, ledger=ledger, **CLIPS).fit(X, y, user_ids=users)
+        assert ledger.total(str(2**63)) == ledger.total(5) == 8.0

@@ -1,11 +1,13 @@
 """Private regression without interaction: privacy, budgets, solvers, and everything that must be refused."""
 
+import pickle
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 
 from sparsetheory.certificates import Status
@@ -19,6 +21,7 @@ from sparsetheory.privacy import (
     NLDPSparseRegression,
     PrivacyLedger,
     PrivacyParameterError,
+    SchemaMismatchError,
     UselessReleaseWarning,
 )
 
@@ -94,6 +97,10 @@ def test_intervals_hold_the_truth_and_say_when_they_cannot():
     assert np.all((low <= COEF) & (high >= COEF))
     assert np.all(high - low < 2)
     assert np.isinf(_model(eps=0.5).fit(FEW_X, FEW_Y).intervals_).all()
+    # Raised eigenvalues bias least squares, also where all of them are positive.
+    blurred = NLDPSparseRegression(n_nonzero=2, norm_bound=1.2, eigenvalue_floor=0.99).fit_state(model.state_)
+    assert blurred.min_eigenvalue_ > 0
+    assert np.isinf(blurred.intervals_).all()
 
 
 def test_public_covariance_spends_all_on_the_response():
@@ -329,3 +336,64 @@ def test_warns_of_moments_that_cannot_be_inverted():
     with pytest.warns(IllPosedReleaseWarning, match=r"about .* users"), pytest.warns(UselessReleaseWarning):
         model = _model(eps=0.5, solver="ols_soft").fit(FEW_X, FEW_Y)
     assert model.min_eigenvalue_ < 0
+
+
+def test_a_simulation_stays_one_in_states_that_are_stored_merged_and_fitted_again():
+    simulated = _model().fit(FEW_X, FEW_Y)
+    schema = simulated.state_.schema
+    stored = MomentState.from_bytes(simulated.state_.to_bytes())
+    for state in (simulated.state_, stored, MomentState(schema).merge(stored), stored.merge(MomentState(schema))):
+        assert not NLDPSparseRegression(n_nonzero=2).fit_state(state).privacy_.private
+    asked = _model(simulation=False).fit(FEW_X, FEW_Y)
+    stored = MomentState.from_bytes(asked.state_.to_bytes())
+    assert asked.privacy_.private
+    assert _model().fit_state(stored).privacy_.private
+
+
+def test_no_real_user_is_asked_with_the_coin_of_a_simulation():
+    model = _model().fit(FEW_X, FEW_Y)
+    kept = model.state_
+    with pytest.raises(ValueError, match="simulation must be True, as when the first users were asked"):
+        model.set_params(simulation=False).partial_fit(FEW_X, FEW_Y)
+    assert model.state_ is kept
+    real = _model(simulation=False).fit(FEW_X, FEW_Y).state_
+    with pytest.raises(ValueError, match="simulation must be False"):
+        _model().fit_state(real).partial_fit(FEW_X, FEW_Y)
+    model = _model(simulation=False).fit_state(real).partial_fit(FEW_X, FEW_Y)
+    assert (model.state_.count, model.privacy_.private, model._coin) == (600, True, None)
+    model = _model().fit_state(kept).partial_fit(FEW_X, FEW_Y)
+    assert (model.state_.count, model.privacy_.private) == (600, False)
+
+
+def test_parameters_of_messages_do_not_change_between_parts():
+    model = _model(public_seed=1).fit(FEW_X, FEW_Y)
+    for change in ({"eps": 1.0}, {"clip_x": 2.0}, {"public_seed": 2}, {"fit_intercept": True}):
+        before = model.get_params()
+        with pytest.raises(SchemaMismatchError, match=f"^{next(iter(change))} must be as for the messages so far"):
+            model.set_params(**change).partial_fit(FEW_X, FEW_Y)
+        model.set_params(**before)
+    assert model.state_.count == 300
+    # What solvers do with the sums may change.
+    model.set_params(norm_bound=2.0, n_nonzero=1, public_seed=None).partial_fit(FEW_X, FEW_Y)
+    assert (model.state_.count, model.support_.size) == (600, 1)
+
+
+def test_estimators_with_a_ledger_are_cloned_and_stored(tmp_path):
+    with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
+        model = clone(_model(ledger=ledger)).fit(FEW_X, FEW_Y)
+        assert ledger.total(0) == 8.0
+        with pytest.raises(BudgetExceededError):
+            pickle.loads(pickle.dumps(model)).fit(FEW_X, FEW_Y)
+
+
+def test_what_is_no_state_is_refused():
+    with pytest.raises(ValueError, match="state must be"):
+        NLDPSparseRegression().fit_state(FEW_X)
+
+
+def test_a_public_covariance_is_a_symmetric_matrix_of_numbers():
+    skewed = np.eye(6)
+    skewed[0, 1] = 0.5
+    for wrong, words in ((np.full((6, 6), np.nan), "finite|NaN"), (skewed, "symmetric"), (np.eye(5), "of shape")):
+        with pytest.raises(ValueError, match=f"public_covariance must .*({words})"):
+            _model(public_covariance=wrong).fit(FEW_X, FEW_Y)

@@ -166,3 +166,13 @@ def test_predictions_for_hard_thresholding_are_those_of_a_simulation(d, k, n):
     simulated = math.sqrt(np.mean(squares))
     # The mean of 60 squares with k squared normals each: its root is known to within 6 percent, twice.
     assert simulated / predict_error(n, d, k, 1.0).error == pytest.approx(0.9, abs=0.2)
+
+
+@pytest.mark.parametrize(("mechanism", "n_samples"), [("gauss_tight", 10**8), ("paper", 10**10)])
+def test_the_smallest_eps_is_found_among_those_that_gaussian_noise_allows(mechanism, n_samples):
+    options = {"delta": 1e-6, "mechanism": mechanism}
+    found = plan(20, 3, 0.1, n_samples=n_samples, **options)
+    assert found.error == pytest.approx(0.1, rel=1e-6)
+    assert predict_error(n_samples, 20, 3, 0.99 * found.eps, **options).error > 0.1
+    with pytest.raises(ValueError, match="users do not reach it at eps="):
+        plan(20, 3, 1e-3, n_samples=1000, **options)
