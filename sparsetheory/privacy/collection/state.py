@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.privacy.collection.blocks import chosen_products
 from sparsetheory.privacy.collection.moments import ReleasedMoments, decode_moments
+from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
 from sparsetheory.privacy.device.messages import SchemaMismatchError
 from sparsetheory.privacy.device.schema import GAUSSIAN, LDPSchema
 from sparsetheory.privacy.randomizers.expansion import public_key, user_numbers
@@ -105,7 +106,18 @@ class MomentState:
         exact = given.dtype.kind in "iu" and np.array_equal(given.astype(kind, copy=False), given)
         if not exact or not (gaussian or np.all(np.abs(given) == 1)):
             raise ValueError(f"messages must be {'integers of 32 bits' if gaussian else 'signs'}; got others")
+        if gaussian:
+            self._require_possible(given)
         return given.astype(kind, copy=False)
+
+    def _require_possible(self, messages: NDArray[Any]) -> None:
+        """Refuse what no client sends, so that a user who lies moves the sums no further than the clips allow."""
+        releases = gaussian_releases(self.schema)
+        largest = np.repeat([release.largest for release in releases], [release.size for release in releases])
+        if np.any(np.abs(messages) > largest):
+            raise ValueError(
+                f"messages must be at most {largest.max()} in magnitude, as those of clients are; got more"
+            )
 
     def merge(self, other: "MomentState") -> "MomentState":
         """Return the state of the users of both.

@@ -54,6 +54,13 @@ class GaussianRelease:
         return self.noise_std / normal_table(*NOISE_BITS).units
 
     @property
+    def largest(self) -> int:
+        """Largest magnitude of an integer that an honest client sends."""
+        # Of the vector, which is no longer than the distance to that of a record of zeros, and of the noise.
+        vector = math.ceil(self.sensitivity * _ROUNDING / (2 * self.unit)) + 1
+        return 2 * (vector + len(normal_table(*NOISE_BITS).thresholds))
+
+    @property
     def mu(self) -> float:
         """The Gaussian privacy parameter, rounding included."""
         return self.sensitivity * _ROUNDING / self.noise_std + _lattice_mu(self.size)

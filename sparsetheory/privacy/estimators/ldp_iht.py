@@ -229,7 +229,7 @@ class LDPIHT(PrivateRegressor):
         """
         check_parameters(self)
         X, y = self._checked(X, y, reset=True)
-        users = different_users(user_ids, X.shape[0])
+        users = different_users(user_ids, X.shape[0], self.ledger)
         seeds = draw_seeds(self.public_seed, self.simulation, self.random_state)
         n_nonzero = self._sparsity(X.shape[1])
         schema = self._schema(X.shape[0], X.shape[1], n_nonzero, seeds.public_seed)

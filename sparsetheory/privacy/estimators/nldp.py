@@ -325,6 +325,8 @@ class NLDPSparseRegression(PrivateRegressor):
         """
         check_parameters(self)
         Instance(MomentState).check("state", state)
+        if self.public_covariance is not None:
+            require_public(self.public_covariance, "", state.schema.fit_intercept, state.schema.n_features)
         self.n_features_in_ = state.schema.n_features
         self.state_ = state
         self._coin_seed: int | None = None
@@ -423,7 +425,7 @@ class NLDPSparseRegression(PrivateRegressor):
             raise PrivacyParameterError(
                 f"delta must be below one over the number of users, {1 / total:.1e}; got {schema.delta!r}"
             )
-        users = different_users(user_ids, n) + np.uint64(0 if user_ids is not None else before.count)
+        users = different_users(user_ids, n, self.ledger) + np.uint64(0 if user_ids is not None else before.count)
         prediction = self._prediction(schema, total)
         if not prediction.useful:
             warnings.warn(f"no better than answering zero: {prediction}", UselessReleaseWarning, stacklevel=3)

@@ -197,7 +197,10 @@ def _closed_form(problem: MomentProblem, settings: SolverSettings) -> Float64Arr
     if settings.alpha is not None:
         alpha: Any = settings.alpha
     else:
-        bound = np.sqrt(settings.norm_bound**2 + (1 / problem.constant**2 if problem.constant else 0.0))
+        bound = settings.norm_bound
+        if problem.constant:
+            mean = np.sqrt(np.sum((A[-1, :-1] / problem.constant) ** 2))
+            bound = np.sqrt(bound**2 + ((1 + mean * bound) / problem.constant) ** 2)
         spread = problem.noise.residual_std(bound) ** 2 * np.sum(inverse**2, axis=1) + np.diag(inverse)
         quantile = -NormalDist().inv_cdf((1 - settings.confidence) / (2 * len(A)))
         alpha = quantile * np.sqrt(spread / problem.n_samples)

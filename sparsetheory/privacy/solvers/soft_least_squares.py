@@ -1,6 +1,5 @@
 """The closed form: least squares on noisy moments, then a soft threshold that knows the noise."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,8 +70,7 @@ def soft_least_squares(
     raised = np.maximum(eigenvalues, max(floor, np.finfo(float).tiny))
     unthresholded = vectors @ ((vectors.T @ problem.cross) / raised)
     inverse = (vectors / raised) @ vectors.T
-    # The coefficient of the constant is at most the bound of the response over the constant.
-    bound = math.hypot(norm_bound, 1.0 / problem.constant) if problem.constant else norm_bound
+    bound = problem.coefficient_bound(norm_bound)
     variances = problem.noise.residual_std(bound) ** 2 * np.einsum("ij,ij->i", inverse, inverse) + np.diag(inverse)
     quantile = norm.isf((1 - confidence) / (2 * len(eigenvalues)))
     half_widths = quantile * np.sqrt(variances / problem.n_samples)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sparsetheory.privacy import LDPSchema
+from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
 
 MECHANISMS = ("sphere_joint", "sketch", "onebit", "gauss_tight", "paper")
 KINDS = [
@@ -43,7 +44,8 @@ def random_messages(there, n, seed=0):
     """Messages that any client may send, without records."""
     rng = np.random.default_rng(seed)
     if there.delta:
-        contents = rng.integers(-(2**31), 2**31, (n, there.n_products)).astype(np.int32)
+        largest = min(release.largest for release in gaussian_releases(there))
+        contents = rng.integers(-largest, largest, (n, there.n_products), endpoint=True).astype(np.int32)
     else:
         contents = rng.choice(np.array([-1, 1], dtype=np.int8), n)
     users = rng.integers(0, 2**64, n, dtype=np.uint64)

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from privacy.collection.collections_of_users import KINDS, MECHANISMS, random_messages, schema
 
-from sparsetheory.privacy import LDPSchema, SchemaMismatchError
+from sparsetheory.privacy import LDPClient, LDPSchema, SchemaMismatchError
 from sparsetheory.privacy.collection.state import MomentState
+from sparsetheory.privacy.device.messages import unpack
 
 
 def state_of(there, contents, users):
@@ -240,3 +241,24 @@ def test_no_room_is_made_for_sums_that_are_not_there():
     content = struct.pack("<8sHIQ", b"LDPstate", 1, len(text), 3) + text
     with pytest.raises(ValueError, match="content must hold 1000000002000000001 sums"):
         MomentState.from_bytes(content + struct.pack("<I", zlib.crc32(content)))
+
+
+@pytest.mark.parametrize("mechanism", ["gauss_tight", "paper"])
+def test_no_client_sends_more_than_is_accepted(mechanism):
+    """The longest vectors with the largest noise are accepted, and what is beyond them is not."""
+    schema = LDPSchema(mechanism=mechanism, eps=1.5, delta=1e-6, n_features=2, clip_x=1.0, clip_entries=1.0, clip_y=1.0)
+    largest = [words_all_ones, lambda count: np.full(count, 2**64 - 2, dtype=np.uint64)]
+    state = MomentState(schema)
+    for coin in largest:
+        for x, y in (([1.0, 0.0], 1.0), ([0.7, 0.7], -1.0), ([-9.0, 9.0], 9.0)):
+            _, message = unpack(schema, LDPClient.from_schema(schema).encode(x, y, 0, coin=coin))
+            state.update(message, [0])
+    beyond = np.array(message, dtype=np.int64)
+    beyond[0, -1] = 10**7
+    with pytest.raises(ValueError, match=r"messages must be at most .* in magnitude"):
+        state.update(beyond, [1])
+    assert state.count == 6
+
+
+def words_all_ones(count):
+    return np.full(count, 2**64 - 1, dtype=np.uint64)

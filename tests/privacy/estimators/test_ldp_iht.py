@@ -103,11 +103,11 @@ def test_every_user_speaks_once(rng):
     with pytest.raises(BudgetExceededError, match="a user speaks once"):
         LDPIHT(8.0, **CLIPS).fit(X, y, user_ids=np.zeros(2000, dtype=int))
     with PrivacyLedger(":memory:", eps=12.0) as ledger:
-        LDPIHT(8.0, ledger=ledger, **CLIPS).fit(X, y)
+        LDPIHT(8.0, ledger=ledger, **CLIPS).fit(X, y, user_ids=np.arange(len(y)))
         assert ledger.total(1999) == 8.0
         with pytest.raises(BudgetExceededError):
-            LDPIHT(8.0, ledger=ledger, **CLIPS).fit(X, y)
-        LDPIHT(4.0, ledger=ledger, **CLIPS).fit(X, y)
+            LDPIHT(8.0, ledger=ledger, **CLIPS).fit(X, y, user_ids=np.arange(len(y)))
+        LDPIHT(4.0, ledger=ledger, **CLIPS).fit(X, y, user_ids=np.arange(len(y)))
 
 
 def test_a_hopeless_fit_warns_before_anyone_is_charged(rng):
@@ -117,11 +117,11 @@ def test_a_hopeless_fit_warns_before_anyone_is_charged(rng):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with pytest.raises(UselessReleaseWarning, match="answering zero is no worse; about"):
-                model.fit(X, y)
+                model.fit(X, y, user_ids=np.arange(len(y)))
         broken = y.copy()
         broken[0] = np.nan
         with pytest.raises(ValueError, match="y contains NaN"):
-            model.fit(X, broken)
+            model.fit(X, broken, user_ids=np.arange(len(y)))
         assert ledger.total(0) == 0.0
 
 
@@ -137,7 +137,7 @@ def test_simulations_say_what_they_clip(rng):
 def test_no_features_ask_nobody(rng):
     X, y, _ = _data(rng, 50)
     with PrivacyLedger(":memory:", eps=1.0) as ledger:
-        model = LDPIHT(1.0, n_nonzero=0, ledger=ledger, **CLIPS).fit(X, y)
+        model = LDPIHT(1.0, n_nonzero=0, ledger=ledger, **CLIPS).fit(X, y, user_ids=np.arange(len(y)))
         assert ledger.total(0) == 0.0
     assert not model.coef_.any()
     assert model.privacy_.eps == 0.0

@@ -172,19 +172,19 @@ def test_a_server_and_the_estimator_are_one():
 
 def test_the_ledger_is_charged_before_anyone_is_asked(tmp_path):
     with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
-        model = _model(ledger=ledger, public_seed=1).fit(FEW_X, FEW_Y)
+        model = _model(ledger=ledger, public_seed=1).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert ledger.total(0) == 8.0
         kept = model.state_
         with pytest.raises(BudgetExceededError):
             model.partial_fit(FEW_X, FEW_Y, user_ids=np.arange(300))
         assert model.state_ == kept
         with pytest.raises(BudgetExceededError):
-            _model(ledger=ledger, public_seed=2).fit(FEW_X, FEW_Y)
+            _model(ledger=ledger, public_seed=2).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
 
 
 def test_the_ledger_takes_gaussian_charges(tmp_path):
     with PrivacyLedger(tmp_path / "ledger", eps=8.5, delta=1e-5) as ledger:
-        _model("gauss_tight", ledger=ledger).fit(FEW_X, FEW_Y)
+        _model("gauss_tight", ledger=ledger).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert ledger.total(7, 1e-6) <= 8.0 * (1 + 1e-9)
 
 
@@ -278,7 +278,7 @@ def test_bad_records_are_refused_before_anything_is_spent(bad, tmp_path):
     broken[5, 2] = bad
     with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
         with pytest.raises(ValueError, match="X"):
-            _model(ledger=ledger).fit(broken, FEW_Y)
+            _model(ledger=ledger).fit(broken, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert ledger.spent() == 0
 
 
@@ -289,10 +289,10 @@ def test_a_user_is_not_asked_twice():
 
 def test_what_was_fitted_stays_when_a_new_fit_is_refused(tmp_path):
     with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
-        model = _model(ledger=ledger, public_seed=1).fit(FEW_X, FEW_Y)
+        model = _model(ledger=ledger, public_seed=1).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         kept, coef = model.state_, model.coef_.copy()
         with pytest.raises(BudgetExceededError):
-            model.set_params(public_seed=2).fit(FEW_X, FEW_Y)
+            model.set_params(public_seed=2).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert model.state_ is kept
         np.testing.assert_array_equal(model.coef_, coef)
 
@@ -302,6 +302,32 @@ def test_earlier_certificates_are_not_changed_by_further_users():
     certificate = model.certificate_
     model.partial_fit(FEW_X[100:], FEW_Y[100:])
     assert certificate.check(FEW_X[:100], FEW_Y[:100]).valid
+
+
+def test_a_ledger_needs_to_know_who_is_asked(tmp_path):
+    with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
+        with pytest.raises(ValueError, match="user_ids must be given with a ledger"):
+            _model(ledger=ledger).fit(FEW_X, FEW_Y)
+        assert ledger.spent() == 0
+
+
+def test_public_moments_for_a_state_are_checked():
+    state = _model().fit(FEW_X, FEW_Y).state_
+    assert NLDPSparseRegression(public_covariance=np.eye(6)).fit_state(state).coef_.shape == (6,)
+    for wrong in (np.eye(5), np.full((6, 6), np.nan), np.triu(np.ones((6, 6)))):
+        with pytest.raises(ValueError, match="public_covariance must be"):
+            NLDPSparseRegression(public_covariance=wrong).fit_state(state)
+
+
+def test_intervals_hold_the_truth_of_features_far_from_zero():
+    """The coefficient of the constant is then as large as the means of the features make it."""
+    shifted, response = _records(400_000, shift=2.0)
+    covered = 0
+    for seed in range(5):
+        model = _model(eps=20.0, fit_intercept=True, clip_x=8.0, clip_y=6.0, random_state=seed)
+        low, high = model.fit(shifted, response).intervals_.T
+        covered += bool(np.all((low <= COEF) & (high >= COEF)))
+    assert covered == 5
 
 
 def test_users_whose_numbers_are_none():
@@ -314,7 +340,7 @@ def test_warns_of_a_useless_release_before_it_is_spent(tmp_path):
     with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger, warnings.catch_warnings():
         warnings.simplefilter("error", UselessReleaseWarning)
         with pytest.raises(UselessReleaseWarning, match=r"needs .* users"):
-            _model(eps=0.5, ledger=ledger).fit(FEW_X, FEW_Y)
+            _model(eps=0.5, ledger=ledger).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert ledger.spent() == 0
 
 
@@ -380,10 +406,10 @@ def test_parameters_of_messages_do_not_change_between_parts():
 
 def test_estimators_with_a_ledger_are_cloned_and_stored(tmp_path):
     with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
-        model = clone(_model(ledger=ledger)).fit(FEW_X, FEW_Y)
+        model = clone(_model(ledger=ledger)).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert ledger.total(0) == 8.0
         with pytest.raises(BudgetExceededError):
-            pickle.loads(pickle.dumps(model)).fit(FEW_X, FEW_Y)
+            pickle.loads(pickle.dumps(model)).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
 
 
 def test_what_is_no_state_is_refused():

@@ -148,6 +148,13 @@ def test_a_constant_is_left_out_as_centring_leaves_it_out():
     assert problem_of(np.eye(4), np.ones(4)).intercept(coef) == 0.0
 
 
+def test_the_constant_counts_in_the_bound_of_the_coefficients():
+    mean = np.array([3.0, -4.0])
+    second = np.block([[np.eye(2) + np.outer(mean, mean), 2 * mean[:, None]], [2 * mean[None], np.array([[4.0]])]])
+    assert problem_of(second, np.zeros(3), 2.0).coefficient_bound(0.5) == pytest.approx(np.hypot(0.5, (1 + 2.5) / 2))
+    assert problem_of(np.eye(2), np.zeros(2)).coefficient_bound(0.5) == 0.5
+
+
 def test_soft_thresholds_move_and_cut():
     values = np.array([3.0, -3.0, 0.5, -0.5, 0.0])
     np.testing.assert_array_equal(soft_threshold(values, 1.0), [2.0, -2.0, 0.0, 0.0, 0.0])
