@@ -110,8 +110,9 @@ class LDPSchema(Published):
             self._require(field, value is None or _within(value, _UNITS), f"None or a number {_words(_UNITS)}")
         self._require("clip_y", _within(self.clip_y, _UNITS), f"a number {_words(_UNITS)}")
         self._require("response_weight", _within(self.response_weight, _WEIGHTS), f"a number {_words(_WEIGHTS)}")
-        scales = self.scale_x if isinstance(self.scale_x, tuple) else (self.scale_x,) * self.n_features
-        fits = len(scales) == self.n_features and all(_within(scale, _UNITS) for scale in scales)
+        listed = isinstance(self.scale_x, tuple)
+        scales: tuple[float, ...] = self.scale_x if isinstance(self.scale_x, tuple) else (self.scale_x,)
+        fits = (len(scales) == self.n_features or not listed) and all(_within(scale, _UNITS) for scale in scales)
         self._require("scale_x", fits, f"a unit of X {_words(_UNITS)}, or {self.n_features} of them")
         self._require("moments", self.moments in _MOMENTS, f"one of {', '.join(map(repr, _MOMENTS))}")
         if self.mechanism == "sketch" and self.moments == "cross":
