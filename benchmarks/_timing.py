@@ -1,12 +1,17 @@
-"""Best-of-n timing, comparisons with a target, and tables of them."""
+"""Best-of-n timing, comparisons with a target, tables of them, and the command line of a benchmark in parts."""
 
+import argparse
+import json
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 CONSOLE = Console(width=160)
 
@@ -74,3 +79,21 @@ def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
     CONSOLE.print(table)
+
+
+def run_parts(title: str, description: str | None, parts: Mapping[str, Callable[[bool], list[Row]]]) -> None:
+    """Run the parts that the command line asks for, on one thread, and print one table."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="small sizes")
+    parser.add_argument("--only", choices=list(parts), help="one part")
+    parser.add_argument("--json", type=Path, help="also write one JSON line per row")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    rows: list[dict[str, Any]] = []
+    with threadpool_limits(1):
+        for name in [options.only] if options.only else parts:
+            rows += [row.cells() for row in parts[name](options.quick)]
+    if rows:
+        print_table(title, rows)
+    if options.json:
+        options.json.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -5,21 +5,16 @@ writes one JSON line per row. SPAMS (spams-bin, which only this benchmark uses) 
 installed.
 """
 
-import argparse
 import importlib
-import json
 import sys
 import tracemalloc
-import warnings
 from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _coding_dictionary import bench_dictionary
-from _timing import Row, best_of, best_of_each, print_table
-from threadpoolctl import threadpool_limits
+from _timing import Row, best_of, best_of_each, run_parts
 
 from sparsetheory.coding import LqDictionaryLearning, alpha_max, encode, natural_patches
 from sparsetheory.penalties import CEL0, L1, MCP
@@ -144,22 +139,5 @@ _PARTS: dict[str, Callable[[bool], list[Row]]] = {
 }
 
 
-def main() -> None:
-    """Run the parts asked for and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument("--only", choices=list(_PARTS), help="one part")
-    parser.add_argument("--json", type=Path, help="also write one JSON line per row")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    rows: list[dict[str, Any]] = []
-    with threadpool_limits(1):
-        for name in [options.only] if options.only else _PARTS:
-            rows += [row.cells() for row in _PARTS[name](options.quick)]
-    print_table("Sparse coding", rows)
-    if options.json:
-        options.json.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 if __name__ == "__main__":
-    main()
+    run_parts("Sparse coding", __doc__, _PARTS)

@@ -8,22 +8,17 @@ by hand. They are no replacement. A device cannot find its own direction in such
 order of users, and the coin is not secret.
 """
 
-import argparse
 import importlib
-import json
 import math
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _timing import Row, best_of, best_of_each, print_table
-from threadpoolctl import threadpool_limits
+from _timing import Row, best_of, best_of_each, run_parts
 
 from sparsetheory.privacy import LDPClient, LDPSchema, MomentState
 from sparsetheory.privacy.collection.blocks import encode_block
@@ -351,22 +346,5 @@ _PARTS: dict[str, Callable[[bool], list[Row]]] = {
 }
 
 
-def main() -> None:
-    """Run the parts asked for and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument("--only", choices=list(_PARTS), help="one part")
-    parser.add_argument("--json", type=Path, help="also write one JSON line per row")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    rows: list[dict[str, Any]] = []
-    with threadpool_limits(1):
-        for name in [options.only] if options.only else _PARTS:
-            rows += [row.cells() for row in _PARTS[name](options.quick)]
-    print_table("Sparse regression under local privacy", rows)
-    if options.json:
-        options.json.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 if __name__ == "__main__":
-    main()
+    run_parts("Sparse regression under local privacy", __doc__, _PARTS)

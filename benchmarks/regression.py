@@ -5,23 +5,19 @@ writes one JSON line per row. Peers that are not installed (celer, skglm, python
 benchmark uses them) are left out and named.
 """
 
-import argparse
 import importlib
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _timing import Row, best_of, best_of_each, print_table
+from _timing import Row, best_of, best_of_each, run_parts
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 from sparsetheory.penalties import MCP, SCAD, Penalty
 from sparsetheory.regression import (
@@ -438,23 +434,5 @@ _PARTS: dict[str, Callable[[bool], list[Row]]] = {
 }
 
 
-def main() -> None:
-    """Run the parts asked for and print one table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes")
-    parser.add_argument("--only", choices=list(_PARTS), help="one part")
-    parser.add_argument("--json", type=Path, help="also write one JSON line per row")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    rows: list[dict[str, Any]] = []
-    with threadpool_limits(1):
-        for name in [options.only] if options.only else _PARTS:
-            rows += [row.cells() for row in _PARTS[name](options.quick)]
-    if rows:
-        print_table("Sparse regression", rows)
-    if options.json:
-        options.json.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 if __name__ == "__main__":
-    main()
+    run_parts("Sparse regression", __doc__, _PARTS)

@@ -1,12 +1,11 @@
 """Charging users for the message of a collection."""
 
-import math
 from typing import Any
 
 import numpy as np
 
 from sparsetheory.privacy.accounting.ledger import PrivacyLedger
-from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
+from sparsetheory.privacy.device.gaussian_noise import gaussian_spending
 from sparsetheory.privacy.device.gradient_schema import GradientSchema
 from sparsetheory.privacy.device.schema import GAUSSIAN, LDPSchema
 
@@ -31,9 +30,7 @@ def charge(ledger: PrivacyLedger, schema: LDPSchema | GradientSchema, users: Any
     """
     users, campaign = _in_ledger(users), schema.fingerprint.hex()
     if isinstance(schema, LDPSchema) and schema.mechanism in GAUSSIAN:
-        releases = gaussian_releases(schema)
-        mu = math.sqrt(sum(release.mu**2 for release in releases))
-        distance = sum(release.total_variation for release in releases)
+        mu, distance = gaussian_spending(schema)
         ledger.charge(users, mu=mu, total_variation=distance, campaign=campaign)
     else:
         ledger.charge(users, eps=schema.eps, campaign=campaign)

@@ -13,7 +13,7 @@ from .gaussian import gaussian_delta, gaussian_mu
 from .quantised_normal import NOISE_BITS, normal_table
 from .schema import LDPSchema
 
-__all__ = ["GaussianRelease", "gaussian_messages", "gaussian_releases"]
+__all__ = ["GaussianRelease", "gaussian_messages", "gaussian_releases", "gaussian_spending"]
 
 Draw = Callable[[NDArray[np.uint64]], NDArray[np.int64]]
 """Turns random words into odd integers."""
@@ -142,6 +142,22 @@ def gaussian_messages(
     parts = np.split(words[:, 1:], np.cumsum([release.size for release in releases])[:-1], axis=1)
     blocks = zip(releases, vectors, parts, strict=True)
     return np.hstack([release.encode(vector, shifts, part, draw) for release, vector, part in blocks])
+
+
+def gaussian_spending(schema: LDPSchema) -> tuple[float, float]:
+    """Return mu of all releases of one user together, and the total variation that rounded probabilities add.
+
+    Parameters
+    ----------
+    schema : LDPSchema
+        Of a Gaussian mechanism.
+
+    Returns
+    -------
+    mu, total_variation : float
+    """
+    releases = gaussian_releases(schema)
+    return math.sqrt(sum(release.mu**2 for release in releases)), sum(release.total_variation for release in releases)
 
 
 @cache

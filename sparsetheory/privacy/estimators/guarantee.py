@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sparsetheory.constraints import generator
 from sparsetheory.privacy.device.coin import keep_threshold
 from sparsetheory.privacy.device.gaussian import gaussian_delta
-from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
+from sparsetheory.privacy.device.gaussian_noise import gaussian_spending
 from sparsetheory.privacy.device.schema import LDPSchema
 
 __all__ = ["PrivacyGuarantee", "SeededCoin", "Seeds", "draw_seeds", "realised_eps"]
@@ -108,9 +108,7 @@ def realised_eps(schema: LDPSchema) -> float:
             # The double next to a number of at most eps is at most eps.
             return float((Decimal(kept) / Decimal(2**64 - kept)).ln())
     low, high = 0.0, schema.eps
-    releases = gaussian_releases(schema)
-    mu = sum(release.mu**2 for release in releases) ** 0.5
-    distance = sum(release.total_variation for release in releases)
+    mu, distance = gaussian_spending(schema)
     for _ in range(60):
         middle = (low + high) / 2
         delta = gaussian_delta(middle, mu) + (1 + math.exp(middle)) * distance

@@ -44,7 +44,7 @@ from sparsetheory.privacy.estimators.guarantee import PrivacyGuarantee, SeededCo
 from sparsetheory.privacy.estimators.nldp_certificate import NLDPCertificate
 from sparsetheory.privacy.estimators.refusals import require_public, require_same_messages
 from sparsetheory.privacy.planning.plan import SOLVERS, prediction_of
-from sparsetheory.privacy.solvers.problem import moment_problem
+from sparsetheory.privacy.solvers.problem import coefficient_units, moment_problem
 from sparsetheory.privacy.solvers.solution import SolverSettings, solve
 from sparsetheory.privacy.solvers.weights import balanced_weight
 from sparsetheory.typing import Float64Array
@@ -464,13 +464,13 @@ class NLDPSparseRegression(PrivateRegressor):
                 IllPosedReleaseWarning,
                 stacklevel=4,
             )
-        unit = schema.clip_y / np.broadcast_to(np.asarray(schema.scale_x), schema.n_features)
+        unit = coefficient_units(schema)
         self.coef_ = (solution.coef * unit).astype(self._dtype)
         self.intercept_ = solution.intercept * schema.clip_y
         self.support_ = np.flatnonzero(self.coef_)
         self.min_eigenvalue_ = exact.min_eigenvalue
         self.noise_ = moments.noise
-        self.intervals_ = self._intervals(exact, unit)
+        self.intervals_ = exact.intervals(unit)
         self.n_iter_ = self.n_steps if self.solver == "moment_iht" else 1
         self.privacy_ = PrivacyGuarantee(schema.eps, schema.delta, schema.mechanism, UNIT, not self.state_.simulated)
         certificate = NLDPCertificate(
@@ -488,10 +488,3 @@ class NLDPSparseRegression(PrivateRegressor):
         ).stated()
         self.certificate_ = replace(certificate, status=Status.of(certificate.solves()))
         return self
-
-    def _intervals(self, exact: Any, unit: Float64Array) -> Float64Array:
-        d = unit.size
-        if exact.raised:  # then least squares is biased by an unknown amount
-            return np.tile([-np.inf, np.inf], (d, 1))
-        centre, half = exact.unthresholded[:d] * unit, exact.half_widths[:d] * unit
-        return np.column_stack([centre - half, centre + half])

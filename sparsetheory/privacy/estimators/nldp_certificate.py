@@ -17,7 +17,7 @@ from sparsetheory.privacy.device.schema import LDPSchema
 from sparsetheory.privacy.estimators.guarantee import SeededCoin, realised_eps
 from sparsetheory.privacy.estimators.noise_limits import moments_agree
 from sparsetheory.privacy.randomizers.expansion import user_numbers
-from sparsetheory.privacy.solvers.problem import MomentProblem, moment_problem
+from sparsetheory.privacy.solvers.problem import MomentProblem, coefficient_units, moment_problem
 from sparsetheory.privacy.solvers.solution import SolverSettings, penalty_strength
 from sparsetheory.typing import AnyArray, Float64Array
 
@@ -119,7 +119,7 @@ class NLDPCertificate(Certificate):
         """Whether the coefficients follow from the state, by other code than the solver's."""
         schema = self.state.schema
         problem = moment_problem(schema, self.state.moments(), self.public_second)
-        unit = schema.clip_y / np.broadcast_to(np.asarray(schema.scale_x), schema.n_features)
+        unit = coefficient_units(schema)
         with np.errstate(all="ignore"):
             coef = self.coef.astype(np.float64) / unit
             intercept = self.intercept / schema.clip_y

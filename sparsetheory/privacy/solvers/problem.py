@@ -9,7 +9,7 @@ from sparsetheory.privacy.collection.noise import ReleaseNoise
 from sparsetheory.privacy.device.schema import LDPSchema
 from sparsetheory.typing import Float64Array
 
-__all__ = ["MomentProblem", "moment_problem"]
+__all__ = ["MomentProblem", "coefficient_units", "moment_problem"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +76,11 @@ class MomentProblem:
         if not self.constant:
             return 0.0
         return float(self.cross[-1] - self.second[-1, :-1] @ coef) / self.constant
+
+
+def coefficient_units(schema: LDPSchema) -> Float64Array:
+    """Return the units of coefficients: the bound of the response over the unit of each feature."""
+    return schema.clip_y / np.broadcast_to(np.asarray(schema.scale_x), schema.n_features)
 
 
 def moment_problem(

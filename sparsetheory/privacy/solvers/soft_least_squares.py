@@ -33,6 +33,26 @@ class SoftLeastSquares:
     min_eigenvalue: float
     raised: bool
 
+    def intervals(self, units: Float64Array) -> Float64Array:
+        """Return the ends of the intervals of the features; infinite where an eigenvalue was raised.
+
+        Least squares is then biased by an unknown amount.
+
+        Parameters
+        ----------
+        units : ndarray of shape (n_features,)
+            Units of the coefficients.
+
+        Returns
+        -------
+        ndarray of shape (n_features, 2)
+        """
+        d = units.size
+        if self.raised:
+            return np.tile([-np.inf, np.inf], (d, 1))
+        centre, half = self.unthresholded[:d] * units, self.half_widths[:d] * units
+        return np.column_stack([centre - half, centre + half])
+
 
 def soft_threshold(values: Float64Array, alpha: float | Float64Array) -> Float64Array:
     """Return values moved towards zero by `alpha`, and zero where they would cross it."""
