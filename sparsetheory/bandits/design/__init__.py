@@ -1,0 +1,1 @@
+"""Optimal designs: few rows that determine a linear function on all of them."""
