@@ -56,7 +56,9 @@ class LinearBanditProblem:
         noise_std: float = 0.0,
         random_state: int | np.random.Generator | None = None,
     ) -> None:
-        self.features: AnyArray = features if isinstance(features, np.ndarray) else np.asarray(features, dtype=np.float64)
+        self.features: AnyArray = (
+            features if isinstance(features, np.ndarray) else np.asarray(features, dtype=np.float64)
+        )
         if self.features.ndim != 2 or not self.features.size:
             raise ValueError(f"features must be a matrix with entries; got shape {self.features.shape}")
         finite = np.isfinite(self.features).all(axis=1)
@@ -68,7 +70,9 @@ class LinearBanditProblem:
         if self.rewards is not None and self.rewards.shape != (self.n_actions,):
             raise ValueError(f"rewards must be of shape {(self.n_actions,)}; got shape {self.rewards.shape}")
         if self.rewards is not None and not np.isfinite(self.rewards).all():
-            raise ValueError(f"rewards must be finite; got NaN or infinity in row {int(np.argmin(np.isfinite(self.rewards)))}")
+            raise ValueError(
+                f"rewards must be finite; got NaN or infinity in row {int(np.argmin(np.isfinite(self.rewards)))}"
+            )
         self.oracle = oracle
         self.eps = NONNEGATIVE.check("eps", eps)
         self.noise_std = NONNEGATIVE.check("noise_std", noise_std)
@@ -104,7 +108,9 @@ class LinearBanditProblem:
         """
         chosen = np.atleast_1d(np.asarray(actions, dtype=np.intp))
         if chosen.size and (chosen.min() < 0 or chosen.max() >= self.n_actions):
-            raise ValueError(f"actions must be numbers from 0 to {self.n_actions - 1}; got {chosen.min()} to {chosen.max()}")
+            raise ValueError(
+                f"actions must be numbers from 0 to {self.n_actions - 1}; got {chosen.min()} to {chosen.max()}"
+            )
         self.n_queries += chosen.size
         given: Any = self.rewards[chosen] if self.rewards is not None else self.oracle(chosen)  # type: ignore[misc]
         answers = np.asarray(given, dtype=np.float64)
