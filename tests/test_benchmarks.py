@@ -96,3 +96,29 @@ def test_coding_benchmark_runs_without_its_optional_peers(tmp_path):
         assert part in tasks
     assert "Sparse coding" in printed
     assert all(float(row["ratio"]) > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_privacy_benchmark_runs_without_its_optional_peer(tmp_path):
+    script, lines = ROOT / "benchmarks" / "privacy.py", tmp_path / "rows.jsonl"
+    command = [sys.executable, str(script), "--quick", "--json", str(lines)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    tasks = " ".join(row["task"] for row in rows)
+    for part in ("encode, sketch", "server, sphere_joint", "a device, gauss_tight", "merge", "psd_lasso", "first sum"):
+        assert part in tasks
+    assert "Sparse regression under local privacy" in printed
+    assert all(float(row["ratio"]) > 0 for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.distributed
+def test_privacy_on_worker_processes_does_not_depend_on_the_partition(tmp_path):
+    pytest.importorskip("distributed")
+    script, lines = ROOT / "benchmarks" / "privacy_dask.py", tmp_path / "rows.jsonl"
+    command = [sys.executable, str(script), "--quick", "--json", str(lines)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    assert "equal to the last bit: True" in printed
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [row["partitions"] for row in rows] == [2, 4, 7]
+    assert len({row["state"] for row in rows}) == 1

@@ -28,6 +28,14 @@ SMALL = {
         "n_starts": 10,
         "trials": 2,
     },
+    "local_privacy": {
+        "n_repetitions": 4,
+        "n_users_in_rounds": 20_000,
+        "n_seeds": 1,
+        "n_audit": 4000,
+        "n_clients": 2000,
+        "trials": 2,
+    },
     "random_supports": {"n_signals": 1, "n_supports": 200, "trials": 2},
     "turbo_vbi": {"n_problems": 2, "n_pictures": 1, "n_channels": 1, "n_calibration": 4, "trials": 2},
 }

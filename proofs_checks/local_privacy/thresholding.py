@@ -15,7 +15,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class _Noisy:
+class NoisyVector:
     """Sparse coefficients, a vector near them, and how many of its largest entries are kept."""
 
     truth: Float64Array
@@ -35,7 +35,7 @@ class _Noisy:
         return result
 
 
-def _worst(d: int, k: int, kept: int, offset: float) -> _Noisy:
+def worst_vector(d: int, k: int, kept: int, offset: float) -> NoisyVector:
     """Return the vector that loses most, which the bound is made for; an offset moves it away.
 
     m = min(k, d - kept) non-zero ones shrink to t. As many zeros as push them out, kept - k + m, grow to t. The other
@@ -46,37 +46,37 @@ def _worst(d: int, k: int, kept: int, offset: float) -> _Noisy:
     truth, noisy = np.zeros(d), np.zeros(d)
     if missed == 0:
         truth[:k], noisy[:k] = 1.0, 1.0 + offset
-        return _Noisy(truth, noisy, k, kept)
+        return NoisyVector(truth, noisy, k, kept)
     intruders = kept - k + missed
     nu, share = hard_threshold_nu(d, k, kept), missed / intruders
     t = nu * share / (nu * share + nu - 1) * (1 + offset)
     truth[:missed], noisy[:missed] = 1.0, t
     noisy[d - intruders :] = t  # they stand last, so they win ties
     truth[missed:k] = noisy[missed:k] = 3.0
-    return _Noisy(truth, noisy, k, kept)
+    return NoisyVector(truth, noisy, k, kept)
 
 
-def _random(rng: np.random.Generator, d: int, k: int, kept: int) -> _Noisy:
+def _random(rng: np.random.Generator, d: int, k: int, kept: int) -> NoisyVector:
     truth = np.zeros(d)
     truth[rng.permutation(d)[:k]] = rng.choice([0.1, 1.0, -1.0, 3.0], k)
     noisy = truth + rng.standard_normal(d) * rng.choice([0.1, 1.0]) * (rng.random(d) < rng.choice([0.3, 1.0]))
-    return _Noisy(truth, noisy, k, kept)
+    return NoisyVector(truth, noisy, k, kept)
 
 
-def _worst_at_distance_one(ratio: float) -> _Noisy:
-    instance = _worst(200, 8, int(8 * ratio), 0.0)
+def _worst_at_distance_one(ratio: float) -> NoisyVector:
+    instance = worst_vector(200, 8, int(8 * ratio), 0.0)
     unit = np.sqrt(instance.distance())
     return replace(instance, truth=instance.truth / unit, noisy=instance.noisy / unit)
 
 
-def _draw(seed: int, k: int, more: int, rest: int, kind: str) -> _Noisy:
+def _draw(seed: int, k: int, more: int, rest: int, kind: str) -> NoisyVector:
     rng, d, kept = np.random.default_rng(seed), k + more + rest, k + more
     if kind == "random":
         return _random(rng, d, k, kept)
-    return _worst(d, k, kept, 0.0 if kind == "worst" else float(rng.normal(scale=0.1)))
+    return worst_vector(d, k, kept, 0.0 if kind == "worst" else float(rng.normal(scale=0.1)))
 
 
-def _vectors() -> st.SearchStrategy[_Noisy]:
+def _vectors() -> st.SearchStrategy[NoisyVector]:
     return st.builds(
         _draw,
         st.integers(0, 2**32 - 1),
@@ -87,7 +87,7 @@ def _vectors() -> st.SearchStrategy[_Noisy]:
     )
 
 
-def _distance_after(instance: _Noisy) -> Measurement:
+def _distance_after(instance: NoisyVector) -> Measurement:
     r"""Compare the squared distance from the truth after thresholding with nu times that before.
 
     Let w be the thresholded vector and u the truth. Missed non-zeros of u stand against at least as many kept entries
@@ -104,7 +104,7 @@ def _distance_after(instance: _Noisy) -> Measurement:
     return Measurement(error, nu * instance.distance(), scale=max(float(np.sum(instance.truth**2)), 1e-300))
 
 
-def _of_a_wide_problem(instance: _Noisy) -> Measurement:
+def _of_a_wide_problem(instance: NoisyVector) -> Measurement:
     """Count missed entries against all that are kept, without taking off those that are no intruders."""
     k, kept = instance.n_nonzero, instance.n_kept
     share = min(k, instance.truth.size - kept) / (kept + min(k, instance.truth.size - kept))
@@ -137,7 +137,7 @@ hard_threshold = Claim(
 )
 
 
-def _dropped(instance: _Noisy) -> Measurement:
+def _dropped(instance: NoisyVector) -> Measurement:
     r"""Compare what thresholding drops with a share of the squared distance from any sparse vector.
 
     Dropped are the d - k' smallest squares of v, whose mean is at most that of the d - k smallest. These in turn sum to
@@ -150,20 +150,20 @@ def _dropped(instance: _Noisy) -> Measurement:
     return Measurement(error, share * instance.distance(), scale=max(float(np.sum(instance.noisy**2)), 1e-300))
 
 
-def _dropped_of_all(instance: _Noisy) -> Measurement:
+def _dropped_of_all(instance: NoisyVector) -> Measurement:
     """Take the share of all entries, as if the non-zeros were noise too."""
     d = instance.truth.size
     measurement = _dropped(instance)
     return Measurement(measurement.measured, (1 - instance.n_kept / d) * instance.distance(), measurement.scale)
 
 
-def _flat(seed: int, k: int, more: int, rest: int, spread: float) -> _Noisy:
+def _flat(seed: int, k: int, more: int, rest: int, spread: float) -> NoisyVector:
     """Return noise of equal size at the zeros, up to a spread, and none at the non-zeros: the worst case."""
     d = k + more + rest
     truth = np.zeros(d)
     truth[:k] = 3.0
     noise = (1 + spread * np.random.default_rng(seed).standard_normal(d)) * (truth == 0)
-    return _Noisy(truth, truth + noise, k, k + more)
+    return NoisyVector(truth, truth + noise, k, k + more)
 
 
 hard_threshold_drop = Claim(

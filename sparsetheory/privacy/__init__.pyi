@@ -19,6 +19,9 @@ from .audit.gaussian import GaussianAudit as GaussianAudit
 from .audit.gaussian import audit_gdp as audit_gdp
 from .audit.pure import PureAudit as PureAudit
 from .audit.pure import audit_pure as audit_pure
+from .collection.gradient_rounds import GradientHistory as GradientHistory
+from .collection.gradient_rounds import GradientRounds as GradientRounds
+from .collection.gradient_rounds import GradientSum as GradientSum
 from .collection.moments import ReleasedMoments as ReleasedMoments
 from .collection.noise import ReleaseNoise as ReleaseNoise
 from .collection.server import LDPServer as LDPServer
@@ -26,6 +29,10 @@ from .collection.state import MomentState as MomentState
 from .device.client import LDPClient as LDPClient
 from .device.gaussian import gaussian_delta as gaussian_delta
 from .device.gaussian import gaussian_mu as gaussian_mu
+from .device.gradient import GradientQuery as GradientQuery
+from .device.gradient import encode_gradient as encode_gradient
+from .device.gradient import round_of as round_of
+from .device.gradient_schema import GradientSchema as GradientSchema
 from .device.schema import LDPSchema as LDPSchema
 from .errors import BudgetExceededError as BudgetExceededError
 from .errors import ClippingWarning as ClippingWarning
@@ -33,7 +40,9 @@ from .errors import IllPosedReleaseWarning as IllPosedReleaseWarning
 from .errors import PrivacyParameterError as PrivacyParameterError
 from .errors import SchemaMismatchError as SchemaMismatchError
 from .errors import UselessReleaseWarning as UselessReleaseWarning
+from .estimators.closed_form import ThresholdedLeastSquares as ThresholdedLeastSquares
 from .estimators.guarantee import PrivacyGuarantee as PrivacyGuarantee
+from .estimators.ldp_iht import LDPIHT as LDPIHT
 from .estimators.nldp import NLDPSparseRegression as NLDPSparseRegression
 from .estimators.nldp_certificate import NLDPCertificate as NLDPCertificate
 from .planning.bounds import Rate as Rate

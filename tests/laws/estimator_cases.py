@@ -221,11 +221,25 @@ def _private(name, **options):
     return Case(name, build, _linear)  # fmt: skip
 
 
+def _rounds(name, norm_bound=2.0, **options):
+    def build(c, D):
+        units = {"scale_x": _scales(D), "clip_y": 2.0 * c, "norm_bound": norm_bound * c}
+        model = privacy.LDPIHT(8.0, n_nonzero=2, simulation=True, random_state=0, **units, **options)
+        return model, (RECORDS * _scales(D), c * ANSWERS)
+
+    return Case(name, build, _linear)
+
+
 PRIVACY = [
     _private("NLDPSparseRegression", n_nonzero=2),
     _private("NLDPSparseRegression-intercept", n_nonzero=2, mechanism="sketch", fit_intercept=True),
     _private("NLDPSparseRegression-ols", mechanism="gauss_tight", delta=1e-5, solver="ols_soft", alpha=0.2),
     _private("NLDPSparseRegression-lasso", mechanism="onebit", clip_entries=3.0, solver="psd_lasso", alpha=0.2),
+    _rounds("LDPIHT", clip_x=3.5),
+    _rounds("LDPIHT-screened", clip_x=3.5, n_rounds=2, screen=4),
+    _rounds("LDPIHT-paper", 1.0, gradient_clip="paper", clip_entries=1.0, n_kept=2),
+    _flat("ThresholdedLeastSquares", lambda c, D: privacy.ThresholdedLeastSquares()),
+    _flat("ThresholdedLeastSquares-fixed", lambda c, D: privacy.ThresholdedLeastSquares(0.3 * c, fit_intercept=False)),
 ]  # fmt: skip
 
 CASES = {case.name: case for case in [*REGRESSION, *BAYESIAN, *CODING, *LOWRANK, *PRIVACY]}

@@ -6,7 +6,7 @@ import inspect
 from estimator_cases import CASES
 from sklearn.base import BaseEstimator
 
-ROOMS = ("lowrank", "regression", "coding", "bayesian")
+ROOMS = ("lowrank", "regression", "coding", "bayesian", "privacy")
 
 
 def public_estimators():

@@ -19,6 +19,7 @@ __all__ = ["PrivacyLedger"]
 _MU = Real(1e-100, 1e6)
 _PATH = Instance((str, os.PathLike), "a path of a file or ':memory:'")
 _CAMPAIGN = Instance(str, "a string")
+_DISTANCE = Real(0.0, 1.0, closed="left")
 # "stPL" in ASCII: tells a ledger from other SQLite files.
 _APPLICATION = 0x7374504C
 # Seconds to wait for another process that is charging.
@@ -29,10 +30,10 @@ _SCHEMA = (
     "CREATE TABLE budget (eps REAL NOT NULL, delta REAL NOT NULL)",
     "CREATE TABLE campaigns (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     # The column of the user has no type, so that 1 and "1" are two users. Exactly one of eps and mu is given.
-    "CREATE TABLE charges (user NOT NULL, campaign INTEGER NOT NULL, eps REAL, mu REAL,"
+    "CREATE TABLE charges (user NOT NULL, campaign INTEGER NOT NULL, eps REAL, mu REAL, distance REAL NOT NULL,"
     " PRIMARY KEY (user, campaign)) WITHOUT ROWID",
 )
-_HISTORY = "count(eps) AS n, total(eps) AS s, coalesce(max(eps), 0.0) AS m, total(mu * mu) AS q"
+_HISTORY = "count(eps) AS n, total(eps) AS s, coalesce(max(eps), 0.0) AS m, total(mu * mu) AS q, total(distance) AS t"
 
 
 class PrivacyLedger:
@@ -60,9 +61,9 @@ class PrivacyLedger:
     Notes
     -----
     Pure messages add up, or compose by the theorem of Kairouz, Oh and Viswanath if delta is positive and that is less.
-    Gaussian messages add their squares of mu. A mix is accounted for as the class ``History`` in
-    ``sparsetheory.privacy.accounting.history`` proves. Totals are compared with the budget up to one part in 1e12, for
-    the rounding of sums.
+    Gaussian messages add their squares of mu, and what rounding adds to delta. A mix is accounted for as the class
+    ``History`` in ``sparsetheory.privacy.accounting.history`` proves. Totals are compared with the budget up to one
+    part in 1e12, for the rounding of sums.
 
     Examples
     --------
@@ -86,7 +87,15 @@ class PrivacyLedger:
             self._connection.close()
             raise
 
-    def charge(self, user_id: Any, *, eps: float | None = None, mu: float | None = None, campaign: str = "") -> None:
+    def charge(
+        self,
+        user_id: Any,
+        *,
+        eps: float | None = None,
+        mu: float | None = None,
+        total_variation: float = 0.0,
+        campaign: str = "",
+    ) -> None:
         """Write down what one user, or each of many users, is about to spend; or refuse and write nothing.
 
         Parameters
@@ -98,6 +107,9 @@ class PrivacyLedger:
             Pure privacy of the message, in (0, 20]. Either this or `mu` is given.
         mu : float, optional
             Sensitivity of a Gaussian message over its standard deviation, in [1e-100, 1e6].
+        total_variation : float
+            Distance, in [0, 1), between the law of a Gaussian message and one of exactly this mu: what rounded
+            probabilities of integer noise cost beyond mu.
         campaign : str
             Name of the collection. Each user speaks once in each.
 
@@ -113,13 +125,17 @@ class PrivacyLedger:
             raise ValueError(f"either eps or mu must be given; got eps={eps!r} and mu={mu!r}")
         eps, mu = (MISSING | EPS).check("eps", eps), (MISSING | _MU).check("mu", mu)
         _CAMPAIGN.check("campaign", campaign)
+        distance = _DISTANCE.check("total_variation", total_variation)
+        if distance and mu is None:
+            raise ValueError(f"total_variation must be 0 for a pure message; got {total_variation!r}")
         with self._transaction():
             self._list_block(users)
             identifier = self._campaign(campaign)
             self._refuse_repetition(identifier, campaign)
-            self._refuse_excess(eps, mu)
+            self._refuse_excess(eps, mu, distance)
             self._connection.execute(
-                "INSERT INTO charges SELECT user, ?, ?, ? FROM temp.block ORDER BY user", (identifier, eps, mu)
+                "INSERT INTO charges SELECT user, ?, ?, ?, ? FROM temp.block ORDER BY user",
+                (identifier, eps, mu, distance),
             )
             self._connection.execute("DROP TABLE temp.block")
 
@@ -172,6 +188,18 @@ class PrivacyLedger:
     def close(self) -> None:
         """Close the file; further charges are errors."""
         self._connection.close()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the ledger itself: two books would let a user spend twice. Clones of an estimator share it."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.path in ("", ":memory:"):
+            raise TypeError("a ledger in memory cannot be sent to another process; give it the path of a file")
+        return {"path": os.path.abspath(self.path), "eps": self.eps, "delta": self.delta}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], eps=state["eps"], delta=state["delta"])  # type: ignore[misc]
 
     def __enter__(self) -> Self:
         return self
@@ -247,12 +275,12 @@ class PrivacyLedger:
                 f"user {row[0]!r} has spoken in campaign {campaign!r} already; nothing was charged"
             )
 
-    def _refuse_excess(self, eps: float | None, mu: float | None) -> None:
+    def _refuse_excess(self, eps: float | None, mu: float | None, distance: float) -> None:
         """Refuse the block if any of its users would exceed the budget; equal histories are judged once."""
         query = f"SELECT {_HISTORY}, user AS u FROM temp.block LEFT JOIN charges USING (user) GROUP BY user"
-        distinct = f"SELECT n, s, m, q, min(u) FROM ({query}) GROUP BY n, s, m, q"
+        distinct = f"SELECT n, s, m, q, t, min(u) FROM ({query}) GROUP BY n, s, m, q, t"
         for *row, user in self._connection.execute(distinct):
-            if not self._allows(History(*row).after(eps, mu)):
+            if not self._allows(History(*row).after(eps, mu, distance)):
                 raise BudgetExceededError(
                     f"user {user!r} would exceed eps={self.eps!r}, delta={self.delta!r}; nothing was charged"
                 )

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsetheory.privacy.collection.blocks import joint_radius, sketch_radius
 from sparsetheory.privacy.collection.noise import ReleaseNoise, moment_units, release_noise
 from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
+from sparsetheory.privacy.device.records import joint_radius, sketch_radius
 from sparsetheory.privacy.device.schema import LDPSchema
 from sparsetheory.privacy.randomizers.scales import keep_factor, sketch_scale, sphere_scale
 from sparsetheory.privacy.randomizers.sketch import symmetric_mean

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from sparsetheory.privacy.collection.blocks import joint_radius, sketch_radius
 from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
+from sparsetheory.privacy.device.records import joint_radius, sketch_radius
 from sparsetheory.privacy.device.schema import LDPSchema
 from sparsetheory.privacy.randomizers.scales import keep_factor, sketch_scale, sphere_scale
 

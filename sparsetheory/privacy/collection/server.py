@@ -61,16 +61,22 @@ class LDPServer:
         SchemaMismatchError
             If a message belongs to another collection. Batches before it count; its own does not.
         ValueError
-            If a part does not consist of whole messages.
+            If a part does not consist of whole messages. Batches before it count; its own does not.
+        BudgetExceededError
+            If the ledger refuses a user. Batches before it count; of its own, up to 65 536 messages, nobody is charged.
         """
         if isinstance(stream, bytes | bytearray | memoryview):
             self._add(bytes(stream))
             return
         length = HEADER + payload_size(self.schema)
-        waiting, size = [], 0
+        waiting: list[memoryview] = []
+        size = 0
         for part in stream:
-            waiting.append(part)
-            size += len(part)
+            content = memoryview(part).cast("B")
+            if len(content) % length:
+                raise ValueError(f"stream must have parts of whole messages of {length} bytes; got {len(content)}")
+            waiting.append(content)
+            size += len(content)
             if size >= _BATCH * length:
                 self._add(b"".join(waiting))
                 waiting, size = [], 0

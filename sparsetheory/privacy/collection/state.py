@@ -1,14 +1,16 @@
 """The state of a server: integer sums of messages, which merge in any order."""
 
-import json
+import math
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.privacy.collection.blocks import chosen_products
 from sparsetheory.privacy.collection.moments import ReleasedMoments, decode_moments
+from sparsetheory.privacy.device.gaussian_noise import gaussian_releases
 from sparsetheory.privacy.device.messages import SchemaMismatchError
 from sparsetheory.privacy.device.schema import GAUSSIAN, LDPSchema
 from sparsetheory.privacy.randomizers.expansion import public_key, user_numbers
@@ -17,7 +19,8 @@ from sparsetheory.privacy.randomizers.sphere import sphere_sum
 
 __all__ = ["MomentState"]
 
-_MAGIC = b"LDPstate"
+# Eight bytes in front of a state, by whether it is simulated.
+_MAGIC = {False: b"LDPstate", True: b"LDPsimul"}
 _VERSION = 1
 _HEAD = struct.Struct("<8sHIQ")  # magic, version, length of the schema, number of users
 # No sum leaves 64 bits up to here: summands are below 2^31.
@@ -41,6 +44,9 @@ class MomentState:
         Number of users so far.
     total : ndarray of int64
         The sum: of shape (n_products,), or square with n_design + 1 rows for the mechanism "sketch".
+    simulated : bool
+        Whether some messages came from a seeded coin, so that the sum is not private. Estimators set it in simulations;
+        it is kept when states are merged or stored, and does not count when they are compared.
 
     Examples
     --------
@@ -57,8 +63,8 @@ class MomentState:
     def __init__(self, schema: LDPSchema) -> None:
         self.schema = schema
         self.count = 0
-        size = (schema.n_design + 1,) * 2 if schema.mechanism == "sketch" else (schema.n_products,)
-        self.total = np.zeros(size, dtype=np.int64)
+        self.simulated = False
+        self.total = np.zeros(_shape(schema), dtype=np.int64)
 
     def update(self, messages: NDArray[np.signedinteger], user_ids: ArrayLike) -> None:
         """Add the messages of users.
@@ -69,11 +75,13 @@ class MomentState:
             Signs of type int8, of shape (n,), or lattice points of type int32, of shape (n, n_products).
         user_ids : array-like of int, of shape (n,)
             Numbers of the users. That none of them was here before is not checked: no state of bounded size could.
+
+        Raises
+        ------
+        ValueError
+            If messages are no signs or no integers of 32 bits, or users are not as many. Nothing is added then.
         """
-        messages = np.asarray(messages)
-        wanted = (len(messages), self.schema.n_products) if self.schema.mechanism in GAUSSIAN else (len(messages),)
-        if messages.shape != wanted:
-            raise ValueError(f"messages must be of shape {wanted}; got shape {messages.shape}")
+        messages = self._checked(messages)
         users = user_numbers(user_ids, len(messages))
         if self.count + len(users) > _MOST_USERS:
             raise ValueError(f"messages must come from at most {_MOST_USERS} users; got {self.count + len(users)}")
@@ -84,8 +92,32 @@ class MomentState:
             self.total += sums.astype(np.int64)  # sums of signs: exact
         else:
             add = sphere_sum if self.schema.mechanism == "sphere_joint" else sketch_sum
-            add(messages.astype(np.int8, copy=False), public_key(self.schema.public_seed), users, self.total)
+            add(messages, public_key(self.schema.public_seed), users, self.total)
         self.count += len(users)
+
+    def _checked(self, messages: ArrayLike) -> NDArray[np.signedinteger]:
+        """Return messages in the type of their mechanism: what else is in the array would spoil the sums."""
+        given: NDArray[Any] = np.asarray(messages)
+        gaussian = self.schema.mechanism in GAUSSIAN
+        wanted = given.shape[:1] + ((self.schema.n_products,) if gaussian else ())
+        if given.ndim == 0 or given.shape != wanted:
+            raise ValueError(f"messages must be of shape {wanted}; got shape {given.shape}")
+        kind: type[np.signedinteger] = np.int32 if gaussian else np.int8
+        exact = given.dtype.kind in "iu" and np.array_equal(given.astype(kind, copy=False), given)
+        if not exact or not (gaussian or np.all(np.abs(given) == 1)):
+            raise ValueError(f"messages must be {'integers of 32 bits' if gaussian else 'signs'}; got others")
+        if gaussian:
+            self._require_possible(given)
+        return given.astype(kind, copy=False)
+
+    def _require_possible(self, messages: NDArray[Any]) -> None:
+        """Refuse what no client sends, so that a user who lies moves the sums no further than the clips allow."""
+        releases = gaussian_releases(self.schema)
+        largest = np.repeat([release.largest for release in releases], [release.size for release in releases])
+        if np.any(np.abs(messages) > largest):
+            raise ValueError(
+                f"messages must be at most {largest.max()} in magnitude, as those of clients are; got more"
+            )
 
     def merge(self, other: "MomentState") -> "MomentState":
         """Return the state of the users of both.
@@ -117,6 +149,7 @@ class MomentState:
         merged = MomentState(self.schema)
         merged.count = self.count + other.count
         merged.total = self.total + other.total
+        merged.simulated = self.simulated or other.simulated
         return merged
 
     def __eq__(self, other: object) -> bool:
@@ -152,7 +185,8 @@ class MomentState:
         bytes
         """
         text = self.schema.to_json().encode()
-        content = _HEAD.pack(_MAGIC, _VERSION, len(text), self.count) + text + self.total.astype("<i8").tobytes()
+        content = _HEAD.pack(_MAGIC[self.simulated], _VERSION, len(text), self.count) + text
+        content += self.total.astype("<i8").tobytes()
         return content + struct.pack("<I", zlib.crc32(content))
 
     @classmethod
@@ -172,19 +206,32 @@ class MomentState:
         ValueError
             If the bytes are damaged, no state, or of another version.
         """
-        if len(content) < _HEAD.size + 4 or content[:8] != _MAGIC:
+        if len(content) < _HEAD.size + 4 or bytes(content[:8]) not in _MAGIC.values():
             raise ValueError(f"content must be the bytes of a state; got {len(content)} bytes of something else")
         _, version, length, count = _HEAD.unpack_from(content)
         if version != _VERSION:
             raise ValueError(f"content must be of version {_VERSION}; got version {version}")
         if zlib.crc32(content[:-4]) != struct.unpack("<I", content[-4:])[0]:
             raise ValueError("content must be the bytes of a state; got damaged ones")
-        text = content[_HEAD.size : _HEAD.size + length].decode()
+        text, sums = content[_HEAD.size : _HEAD.size + length], content[_HEAD.size + length : -4]
         try:
-            state = cls(LDPSchema.from_json(text))
-        except json.JSONDecodeError as error:
-            raise ValueError("content must hold a schema; got other text") from error
+            schema = LDPSchema.from_json(text.decode())
+        except ValueError as error:
+            raise ValueError(f"content must hold a schema; {error}") from error
+        # Before room is made for them: a stranger's schema may speak of any number of features.
+        size = math.prod(_shape(schema))
+        if len(sums) != 8 * size or count > _MOST_USERS:
+            raise ValueError(
+                f"content must hold {size} sums of at most {_MOST_USERS} users; "
+                f"got {len(sums)} bytes of sums of {count} users"
+            )
+        state = cls(schema)
         state.count = count
-        state.total = np.frombuffer(content[_HEAD.size + length : -4], dtype="<i8").astype(np.int64)
-        state.total = state.total.reshape(cls(state.schema).total.shape)
+        state.simulated = bytes(content[:8]) == _MAGIC[True]
+        state.total = np.frombuffer(sums, dtype="<i8").astype(np.int64).reshape(state.total.shape)
         return state
+
+
+def _shape(schema: LDPSchema) -> tuple[int, ...]:
+    """Return the shape of the sums."""
+    return (schema.n_design + 1,) * 2 if schema.mechanism == "sketch" else (schema.n_products,)

@@ -9,7 +9,15 @@ from .coin import Coin, private_signs
 from .directions import public_index, public_normals, public_words
 from .gaussian_noise import gaussian_messages
 from .messages import pack, user_number
-from .records import joint_vectors, normalised, require_finite, sketch_vectors
+from .records import (
+    joint_radius,
+    joint_vectors,
+    normalised,
+    on_lattice,
+    require_finite,
+    sketch_radius,
+    sketch_vectors,
+)
 from .schema import GAUSSIAN, LDPSchema
 
 __all__ = ["LDPClient"]
@@ -19,15 +27,16 @@ class LDPClient:
     """Encodes the record of a user, on the device of the user.
 
     The folder of this class needs Python's standard library and NumPy, and nothing else of this package. What leaves
-    the device is private whatever the server does: the server does not see the secret coin, and privacy holds for every
-    public direction, also for one that a hostile server has chosen.
+    the device is (eps, delta)-private whatever the server does with it: the server does not see the secret coin, and
+    privacy holds for every public direction, also for one that a hostile server has chosen. Where a server publishes
+    the schema, the device compares eps, delta and the mechanism with what its user agreed to.
 
     Parameters
     ----------
     mechanism : {"sphere_joint", "sketch", "onebit", "gauss_tight", "paper"}
         The randomizer.
     eps : float
-        Privacy parameter, in (0, 20]: whatever the record, the probability of a message changes at most by e^eps.
+        Privacy parameter, in [1e-9, 20]: whatever the record, the probability of a message changes at most by e^eps.
     delta : float
         Privacy parameter of the Gaussian mechanisms; 0 for the others.
     n_features : int
@@ -155,11 +164,12 @@ def _bit(schema: LDPSchema, X: NDArray[np.float64], y: NDArray[np.float64], user
         value = _product(schema, *normalised(schema, X, y, by_entries=True), block, place)
         return 1, 0.5 + value / 2
     if schema.mechanism == "sketch":
-        z = sketch_vectors(schema, *normalised(schema, X, y))[0]
+        radius = sketch_radius(schema)
+        z = on_lattice(sketch_vectors(schema, *normalised(schema, X, y))[0], radius)
         first, second = public_normals(seed, user, 2 * z.size).reshape(2, -1).astype(np.float64) @ z
-        return (-1 if (first < 0) != (second < 0) else 1), 0.5 + float(z @ z) / (2 * (1 + schema.response_weight**2))
-    v = joint_vectors(schema, *normalised(schema, X, y))[0]
-    radius = 1.0 if schema.moments == "cross" else float(np.sqrt(1 + schema.response_weight**2))
+        return (-1 if (first < 0) != (second < 0) else 1), 0.5 + float(z @ z) / (2 * radius**2)
+    radius = joint_radius(schema)
+    v = on_lattice(joint_vectors(schema, *normalised(schema, X, y))[0], radius)
     projection = public_normals(seed, user, v.size).astype(np.float64) @ v
     return (-1 if projection < 0 else 1), 0.5 + float(np.sqrt(v @ v)) / (2 * radius)
 

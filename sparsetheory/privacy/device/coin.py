@@ -13,10 +13,16 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Coin", "keep_threshold", "private_signs", "secret_words", "uniforms"]
+__all__ = ["LARGEST_EPS", "SMALLEST_EPS", "Coin", "keep_threshold", "private_signs", "secret_words", "uniforms"]
 
 _WORD = 2**64
 _DIGITS = 60
+
+LARGEST_EPS = 20.0
+"""Beyond it a message is no secret."""
+
+SMALLEST_EPS = 1e-9
+"""Below it the step of the probabilities of a coin, 2^-64, would no longer be small beside eps."""
 
 Coin = Callable[[int], NDArray[np.uint64]]
 """Returns so many independent words of 64 random bits."""
@@ -44,7 +50,7 @@ def keep_threshold(eps: float, kept: int = 1, others: int = 1) -> int:
     Parameters
     ----------
     eps : float
-        Privacy parameter, above 0.
+        Privacy parameter, at least 1e-9.
     kept, others : int
         Numbers of equally likely messages behind the two sides of the coin: 1 and 1 for a bit.
 

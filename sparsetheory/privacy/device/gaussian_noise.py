@@ -1,18 +1,22 @@
 """Gaussian messages: integers, their noise calibrated with every rounding charged."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .coin import Coin, secret_words
+from .coin import Coin, secret_words, uniforms
 from .gaussian import gaussian_delta, gaussian_mu
 from .quantised_normal import NOISE_BITS, normal_table
 from .schema import LDPSchema
 
 __all__ = ["GaussianRelease", "gaussian_messages", "gaussian_releases"]
+
+Draw = Callable[[NDArray[np.uint64]], NDArray[np.int64]]
+"""Turns random words into odd integers."""
 
 # Norms of clipped records round; nothing computed in doubles from so few numbers is further off.
 _ROUNDING = 1.0 + 1e-9
@@ -24,9 +28,11 @@ _LARGEST_LATTICE_SHARE = 0.5
 class GaussianRelease:
     r"""One vector of a user, as lattice integers with noise.
 
-    The vector is divided by the standard deviation of the noise and rounded to a lattice of step h = 2^-13. Rounding
-    moves two vectors of length p apart by at most :math:`\sqrt p\, h` in all. The noise is a cell of a normal number,
-    also on the lattice. So the release is a function of exact Gaussian noise added to integers of known sensitivity.
+    The vector is divided by the standard deviation of the noise, shifted by a random share of a step and rounded down
+    to a lattice of step h = 2^-13. Its mean is then the vector, however many users have equal records. For every fixed
+    shift, rounding moves two vectors of length p apart by at most :math:`\sqrt p\, h` in all. The noise is a cell of a
+    normal number, also on the lattice. So the release is a function of exact Gaussian noise added to integers of known
+    sensitivity.
 
     Parameters
     ----------
@@ -48,29 +54,54 @@ class GaussianRelease:
         return self.noise_std / normal_table(*NOISE_BITS).units
 
     @property
+    def largest(self) -> int:
+        """Largest magnitude of an integer that an honest client sends."""
+        # Of the vector, which is no longer than the distance to that of a record of zeros, and of the noise.
+        vector = math.ceil(self.sensitivity * _ROUNDING / (2 * self.unit)) + 1
+        return 2 * (vector + len(normal_table(*NOISE_BITS).thresholds))
+
+    @property
     def mu(self) -> float:
         """The Gaussian privacy parameter, rounding included."""
         return self.sensitivity * _ROUNDING / self.noise_std + _lattice_mu(self.size)
+
+    @property
+    def total_variation(self) -> float:
+        """Distance between the law of the release and one with exact probabilities of the noise, at most."""
+        return self.size * normal_table(*NOISE_BITS).total_variation
 
     def delta(self, eps: float) -> float:
         """Return delta for some eps, with what the rounded probabilities of the noise add."""
         return gaussian_delta(eps, self.mu) + _table_delta(eps, self.size)
 
-    def encode(self, vectors: NDArray[np.float64], words: NDArray[np.uint64]) -> NDArray[np.int32]:
+    def encode(
+        self,
+        vectors: NDArray[np.float64],
+        shifts: NDArray[np.float64],
+        words: NDArray[np.uint64],
+        draw: Draw | None = None,
+    ) -> NDArray[np.int32]:
         """Return the messages of users.
 
         Parameters
         ----------
-        vectors, words : ndarray of shape (n, size)
-            What is released, within the sensitivity of each other, and secret random words.
+        vectors : ndarray of shape (n, size)
+            What is released, within the sensitivity of each other.
+        shifts : ndarray of shape (n, 1)
+            Random numbers in [0, 1), for the rounding.
+        words : ndarray of uint64, of shape (n, size)
+            Secret random words.
+        draw : callable, optional
+            Turns words into odd integers, as the table of the noise does, which is the default.
 
         Returns
         -------
         ndarray of int32, of shape (n, size)
             In the unit of `unit`.
         """
-        lattice = np.rint(vectors / (2 * self.unit)).astype(np.int64)
-        return (2 * lattice + normal_table(*NOISE_BITS).draw(words)).astype(np.int32)
+        lattice = np.floor(vectors / (2 * self.unit) + shifts).astype(np.int64)
+        noise = normal_table(*NOISE_BITS).draw(words) if draw is None else draw(words)
+        return (2 * lattice + noise).astype(np.int32)
 
 
 def _lattice_mu(size: int) -> float:
@@ -83,7 +114,7 @@ def _table_delta(eps: float, size: int) -> float:
 
 
 def gaussian_messages(
-    schema: LDPSchema, vectors: tuple[NDArray[np.float64], ...], coin: Coin | None = None
+    schema: LDPSchema, vectors: tuple[NDArray[np.float64], ...], coin: Coin | None = None, draw: Draw | None = None
 ) -> NDArray[np.int32]:
     """Return the messages of users, all their releases side by side.
 
@@ -94,7 +125,10 @@ def gaussian_messages(
     vectors : tuple of ndarray of shape (n, size)
         One for each release.
     coin : callable, optional
-        Source of random words; the operating system by default. User i takes the words from i n_products on.
+        Source of random words; the operating system by default. User i takes the words from
+        i (n_products + 1) on: the first one for the rounding, the others for the noise.
+    draw : callable, optional
+        As in :meth:`GaussianRelease.encode`.
 
     Returns
     -------
@@ -102,9 +136,12 @@ def gaussian_messages(
     """
     releases = gaussian_releases(schema)
     n = len(vectors[0])
-    words = (secret_words if coin is None else coin)(n * schema.n_products).reshape(n, -1)
-    parts = np.split(words, np.cumsum([release.size for release in releases])[:-1], axis=1)
-    return np.hstack([release.encode(rows, part) for release, rows, part in zip(releases, vectors, parts, strict=True)])
+    width = schema.n_products + 1
+    words = (secret_words if coin is None else coin)(n * width).reshape(n, width)
+    shifts = uniforms(words[:, :1])
+    parts = np.split(words[:, 1:], np.cumsum([release.size for release in releases])[:-1], axis=1)
+    blocks = zip(releases, vectors, parts, strict=True)
+    return np.hstack([release.encode(vector, shifts, part, draw) for release, vector, part in blocks])
 
 
 @cache

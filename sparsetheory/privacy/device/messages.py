@@ -5,28 +5,49 @@ A message is a header and a payload, all numbers little-endian:
 =======  =========================  ======================================================
 bytes    content                    meaning
 =======  =========================  ======================================================
-0-7      fingerprint                of the schema: BLAKE2b of its text, eight bytes
+0-7      fingerprint                of the schema or the query: BLAKE2b of its text, eight bytes
 8-15     unsigned integer           number of the user
 16-      one byte 0 or 1            one-bit mechanisms: 1 stands for the sign +1
 16-      signed integers, 4 bytes   Gaussian mechanisms: ``n_products`` lattice points each
 =======  =========================  ======================================================
 """
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from .schema import GAUSSIAN, LDPSchema
+from .schema import GAUSSIAN
 
-__all__ = ["HEADER", "SchemaMismatchError", "pack", "payload_size", "unpack", "user_number"]
+__all__ = ["HEADER", "Collection", "SchemaMismatchError", "pack", "payload_size", "unpack", "user_number"]
 
 HEADER = 16
+
+
+class Collection(Protocol):
+    """What messages belong to: the schema of a collection of moments, or the query of a round of gradients."""
+
+    @property
+    def mechanism(self) -> str:
+        """Name of the randomizer."""
+        ...
+
+    @property
+    def n_products(self) -> int:
+        """Length of the vectors that messages are about."""
+        ...
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Eight bytes that stand for everything public."""
+        ...
 
 
 class SchemaMismatchError(ValueError):
     """Messages or states of two different collections."""
 
 
-def payload_size(schema: LDPSchema) -> int:
+def payload_size(schema: Collection) -> int:
     """Return the number of bytes behind the header."""
     return 4 * schema.n_products if schema.mechanism in GAUSSIAN else 1
 
@@ -53,12 +74,12 @@ def user_number(user_id: int) -> int:
     return int(user_id)
 
 
-def pack(schema: LDPSchema, user: int, content: NDArray[np.signedinteger]) -> bytes:
+def pack(schema: Collection, user: int, content: NDArray[np.signedinteger]) -> bytes:
     """Return the message of one user.
 
     Parameters
     ----------
-    schema : LDPSchema
+    schema : Collection
     user : int
         Number of the user.
     content : ndarray
@@ -75,12 +96,12 @@ def pack(schema: LDPSchema, user: int, content: NDArray[np.signedinteger]) -> by
     return schema.fingerprint + user.to_bytes(8, "little") + payload
 
 
-def unpack(schema: LDPSchema, stream: bytes) -> tuple[NDArray[np.uint64], NDArray[np.signedinteger]]:
+def unpack(schema: Collection, stream: bytes) -> tuple[NDArray[np.uint64], NDArray[np.signedinteger]]:
     """Read messages that follow each other.
 
     Parameters
     ----------
-    schema : LDPSchema
+    schema : Collection
     stream : bytes
 
     Returns

@@ -1,26 +1,32 @@
 """What all messages of one collection have in common, public and fixed before any data are seen."""
 
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GAUSSIAN", "MECHANISMS", "LDPSchema"]
+from .coin import LARGEST_EPS, SMALLEST_EPS
+from .published import Published
+
+__all__ = ["GAUSSIAN", "MECHANISMS", "LDPSchema", "is_integer", "is_number"]
 
 GAUSSIAN = ("gauss_tight", "paper")
 MECHANISMS = ("sphere_joint", "sketch", "onebit", *GAUSSIAN)
 _MOMENTS = ("joint", "cross")
-_LARGEST_EPS = 20.0
+_OPTIONAL = ("clip_x", "clip_entries")
+# Squares of units stay within double precision, and no clipped number is subnormal, where rounding is coarse.
+_UNITS = 1e-100, 1e100
+# The words of 64 bits that choose between products stand for their shares with six digits or more.
+_WEIGHTS = 1e-6, 1e6
 _SEEDS = 2**128
-_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class LDPSchema:
+class LDPSchema(Published):
     r"""The public description of a collection of private moments.
 
     Every user holds one record: features x and a response y. The features are divided by `scale_x`, clipped, and a
@@ -33,7 +39,7 @@ class LDPSchema:
         The randomizer. The first three send one bit and are eps-private; the others send integers and are
         (eps, delta)-private.
     eps : float
-        Privacy parameter, in (0, 20].
+        Privacy parameter, in [1e-9, 20].
     delta : float
         Privacy parameter of the Gaussian mechanisms, in (0, 1); 0 for the others.
     n_features : int
@@ -45,7 +51,8 @@ class LDPSchema:
         is needed. The other then follows: no entry exceeds the norm, and no norm exceeds `clip_entries` times the
         square root of the number of features.
     clip_y : float
-        Bound of the absolute value of the response, in its own unit.
+        Bound of the absolute value of the response, in its own unit. This bound, those of the features and `scale_x`
+        are between 1e-100 and 1e100.
     scale_x : float or sequence of float
         Unit of the features, or of each of them.
     fit_intercept : bool
@@ -54,8 +61,8 @@ class LDPSchema:
     moments : {"joint", "cross"}
         Whether both second moments are collected, or only those of features with the response.
     response_weight : float
-        Weight of the products with the response against those of features, above 0. More weight means less noise in the
-        first and more in the second.
+        Weight of the products with the response against those of features, from 1e-6 to 1e6. More weight means
+        less noise in the first and more in the second.
     public_seed : int
         Seed of the public directions, in [0, 2^128).
 
@@ -85,14 +92,9 @@ class LDPSchema:
     public_seed: int = 0
 
     def __post_init__(self) -> None:
-        scale = np.asarray(self.scale_x, dtype=float)
-        # A list and a NumPy number would make another fingerprint.
-        object.__setattr__(self, "scale_x", tuple(scale.tolist()) if scale.ndim else float(scale))
-        for field in ("eps", "delta", "clip_x", "clip_entries", "clip_y", "response_weight"):
-            value = getattr(self, field)
-            object.__setattr__(self, field, value if value is None else float(value))
+        self._to_plain_types()
         self._require("mechanism", self.mechanism in MECHANISMS, f"one of {', '.join(map(repr, MECHANISMS))}")
-        self._require("eps", 0 < self.eps <= _LARGEST_EPS, f"a number in (0, {_LARGEST_EPS:g}]")
+        self._require("eps", SMALLEST_EPS <= self.eps <= LARGEST_EPS, f"a number {_words((SMALLEST_EPS, LARGEST_EPS))}")
         if self.mechanism in GAUSSIAN:
             self._require("delta", 0 < self.delta < 1, f"a number in (0, 1) for the mechanism {self.mechanism!r}")
         else:
@@ -103,19 +105,45 @@ class LDPSchema:
                 "clip_x or clip_entries must be given: clipping bounds must be public, "
                 "they cannot be estimated from the data"
             )
-        for field in ("clip_x", "clip_entries"):
+        for field in _OPTIONAL:
             value = getattr(self, field)
-            self._require(field, value is None or _is_positive(value), "None or a finite positive number")
-        self._require("clip_y", _is_positive(self.clip_y), "a finite positive number")
-        self._require("response_weight", _is_positive(self.response_weight), "a finite positive number")
-        fits = scale.shape in ((), (self.n_features,)) and bool(np.all(np.isfinite(scale) & (scale > 0)))
-        self._require("scale_x", fits, f"a finite positive number, or {self.n_features} of them")
+            self._require(field, value is None or _within(value, _UNITS), f"None or a number {_words(_UNITS)}")
+        self._require("clip_y", _within(self.clip_y, _UNITS), f"a number {_words(_UNITS)}")
+        self._require("response_weight", _within(self.response_weight, _WEIGHTS), f"a number {_words(_WEIGHTS)}")
+        listed = isinstance(self.scale_x, tuple)
+        scales: tuple[float, ...] = self.scale_x if isinstance(self.scale_x, tuple) else (self.scale_x,)
+        fits = (len(scales) == self.n_features or not listed) and all(_within(scale, _UNITS) for scale in scales)
+        self._require("scale_x", fits, f"a unit of X {_words(_UNITS)}, or {self.n_features} of them")
         self._require("moments", self.moments in _MOMENTS, f"one of {', '.join(map(repr, _MOMENTS))}")
         if self.mechanism == "sketch" and self.moments == "cross":
             raise ValueError(
                 "moments must be 'joint' for the mechanism 'sketch', whose bit holds the whole matrix; got 'cross'"
             )
         self._require("public_seed", 0 <= self.public_seed < _SEEDS, "an integer in [0, 2**128)")
+
+    def _to_plain_types(self) -> None:
+        """Turn numbers of NumPy into those of Python, and lists into tuples: equal schemas are equal as text."""
+        scale: Any = self.scale_x
+        if not isinstance(scale, Real):
+            listed = isinstance(scale, list | tuple | np.ndarray) and np.ndim(scale) == 1
+            self._require("scale_x", listed and all(map(is_number, scale)), "a number, or a list of numbers")
+            object.__setattr__(self, "scale_x", tuple(map(float, scale)))
+        for field in ("eps", "delta", "clip_x", "clip_entries", "clip_y", "response_weight", "scale_x"):
+            value = getattr(self, field)
+            if (field in _OPTIONAL and value is None) or isinstance(value, tuple):
+                continue
+            self._require(field, is_number(value), "a number")
+            # The negative zero is another text than zero.
+            object.__setattr__(self, field, float(value) + 0.0)
+        for field in ("n_features", "public_seed"):
+            value = getattr(self, field)
+            self._require(field, is_integer(value), "an integer")
+            object.__setattr__(self, field, int(value))
+        for field in ("mechanism", "moments"):
+            self._require(field, isinstance(getattr(self, field), str), "a string")
+            object.__setattr__(self, field, str(getattr(self, field)))
+        self._require("fit_intercept", isinstance(self.fit_intercept, bool | np.bool_), "True or False")
+        object.__setattr__(self, "fit_intercept", bool(self.fit_intercept))
 
     def _require(self, name: str, holds: bool, need: str) -> None:
         if not holds:
@@ -169,40 +197,25 @@ class LDPSchema:
         square = self.response_weight**2
         return int(square / (1 + square) * 2.0**64)
 
-    def to_json(self) -> str:
-        """Return the schema as text, the same for equal schemas."""
-        return json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":"))
 
-    @classmethod
-    def from_json(cls, text: str) -> "LDPSchema":
-        """Read what :meth:`to_json` wrote.
-
-        Parameters
-        ----------
-        text : str
-
-        Returns
-        -------
-        LDPSchema
-
-        Raises
-        ------
-        ValueError
-            If the text is of another version, or no schema.
-        """
-        content = json.loads(text)
-        if not isinstance(content, dict) or content.pop("format", None) != _FORMAT:
-            raise ValueError(f"text must be a schema of version {_FORMAT}; got {text[:60]!r}")
-        unknown = set(content) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"text must hold the fields of a schema; got {', '.join(sorted(unknown))}")
-        return cls(**content)
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """Eight bytes that messages and states of this collection carry: a BLAKE2b hash of the text."""
-        return hashlib.blake2b(self.to_json().encode(), digest_size=8).digest()
+def is_integer(value: Any) -> bool:
+    """Return whether a value is an integer, of Python or of NumPy; booleans are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _is_positive(value: float) -> bool:
-    return 0 < value < math.inf
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite real number, of Python or of NumPy; booleans are none."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond double precision
+        return False
+
+
+def _within(value: float, bounds: tuple[float, float]) -> bool:
+    return bounds[0] <= value <= bounds[1]
+
+
+def _words(bounds: tuple[float, float]) -> str:
+    return f"in [{bounds[0]:g}, {bounds[1]:g}]"

@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sparsetheory.privacy.accounting.ledger import PrivacyLedger
 from sparsetheory.privacy.errors import BudgetExceededError
 from sparsetheory.privacy.randomizers.expansion import user_numbers
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
@@ -59,14 +60,18 @@ class PrivateRegressor(RegressorMixin, BaseEstimator):
         return tags
 
 
-def different_users(user_ids: ArrayLike | None, n_samples: int) -> NDArray[np.uint64]:
-    """Return the numbers of users: those given, or 0, 1, 2, ...
+def different_users(user_ids: ArrayLike | None, n_samples: int, ledger: PrivacyLedger | None) -> NDArray[np.uint64]:
+    """Return the numbers of users: those given, or 0, 1, 2, ... where no ledger holds them against people.
 
     Raises
     ------
+    ValueError
+        If there is a ledger and no numbers: it would charge places in an array.
     BudgetExceededError
         If a user is named twice.
     """
+    if ledger is not None and user_ids is None:
+        raise ValueError("user_ids must be given with a ledger, which charges people and not rows; got None")
     users = user_numbers(user_ids, n_samples)
     if user_ids is not None and np.unique(users).size < users.size:
         raise BudgetExceededError("user_ids must be different: a user speaks once; nobody was asked")

@@ -1,5 +1,6 @@
 """What privacy a fit gives, and the source of its coin."""
 
+import math
 import secrets
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
@@ -109,7 +110,9 @@ def realised_eps(schema: LDPSchema) -> float:
     low, high = 0.0, schema.eps
     releases = gaussian_releases(schema)
     mu = sum(release.mu**2 for release in releases) ** 0.5
+    distance = sum(release.total_variation for release in releases)
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if gaussian_delta(middle, mu) <= schema.delta else (middle, high)
+        delta = gaussian_delta(middle, mu) + (1 + math.exp(middle)) * distance
+        low, high = (low, middle) if delta <= schema.delta else (middle, high)
     return high

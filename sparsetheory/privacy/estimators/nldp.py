@@ -26,17 +26,23 @@ from sparsetheory.constraints import (
     Real,
     Several,
     check_parameters,
+    generator,
 )
 from sparsetheory.privacy.accounting.ledger import PrivacyLedger
 from sparsetheory.privacy.collection.blocks import encode_block
 from sparsetheory.privacy.collection.charge import charge
 from sparsetheory.privacy.collection.state import MomentState
 from sparsetheory.privacy.device.schema import MECHANISMS, LDPSchema
-from sparsetheory.privacy.errors import IllPosedReleaseWarning, PrivacyParameterError, UselessReleaseWarning
+from sparsetheory.privacy.errors import (
+    IllPosedReleaseWarning,
+    PrivacyParameterError,
+    UselessReleaseWarning,
+)
 from sparsetheory.privacy.estimators.base import UNIT, PrivateRegressor, dense_blocks, different_users
 from sparsetheory.privacy.estimators.clipping import ClippedFractions
 from sparsetheory.privacy.estimators.guarantee import PrivacyGuarantee, SeededCoin, draw_seeds, realised_eps
 from sparsetheory.privacy.estimators.nldp_certificate import NLDPCertificate
+from sparsetheory.privacy.estimators.refusals import require_public, require_same_messages
 from sparsetheory.privacy.planning.plan import SOLVERS, prediction_of
 from sparsetheory.privacy.solvers.problem import moment_problem
 from sparsetheory.privacy.solvers.solution import SolverSettings, solve
@@ -61,8 +67,9 @@ class NLDPSparseRegression(PrivateRegressor):
     delta : float
         Privacy parameter of the Gaussian mechanisms, in (0, 1); 0 for the others.
     mechanism : {"sphere_joint", "sketch", "onebit", "gauss_tight", "paper"}
-        The randomizer. "sphere_joint" has the least noise and "sketch" the cheapest message: one bit each, and
-        eps-private. "onebit" is for bounded features. "gauss_tight" and "paper" are (eps, delta)-private; the latter is
+        The randomizer. "sphere_joint" has the least noise up to an eps of about 4, and "sketch" the cheapest message:
+        one bit each, and eps-private. "onebit" is for bounded features. "gauss_tight" and "paper" are
+        (eps, delta)-private. The former has less noise for larger eps, of which a bit can make no use; the latter is
         the published recipe, and much worse.
     clip_x : float or None
         Public bound of the norm of the features, in units of `scale_x`. About ``sqrt(n_features) + 2.5`` for
@@ -95,7 +102,7 @@ class NLDPSparseRegression(PrivateRegressor):
         Public bound of the largest eigenvalue of the second moments, in units of `scale_x`, for the steps of
         "moment_iht".
     eigenvalue_floor : float
-        For "ols_soft": eigenvalues below this share of their mean magnitude are raised to it.
+        For "ols_soft" and the intervals: eigenvalues below this share of their mean magnitude are raised to it.
     confidence : float
         Joint confidence of thresholds and intervals.
     n_steps : int
@@ -121,8 +128,9 @@ class NLDPSparseRegression(PrivateRegressor):
     support_ : ndarray of int
         Features with coefficients that are not zero.
     intervals_ : ndarray of shape (n_features, 2)
-        The true coefficients lie inside, all at once, with the stated confidence. They come from least squares, and are
-        infinite where the released moments cannot be inverted.
+        The true coefficients lie inside, all at once, with about the stated confidence, where clips cut little. They
+        come from least squares, and are infinite where the released moments have an eigenvalue below
+        `eigenvalue_floor` of their mean.
     min_eigenvalue_ : float
         Smallest eigenvalue of the second moments, in units of `scale_x`; not positive where noise prevails.
     noise_ : ReleaseNoise
@@ -148,6 +156,10 @@ class NLDPSparseRegression(PrivateRegressor):
     Differential Privacy Model" (ICLR 2024). Its non-interactive algorithm releases both moments with Gaussian noise;
     the other mechanisms and solvers are ours. Cost: O(d^2) for each user with "sphere_joint", O(d) with "sketch";
     memory O(d^2), whatever the number of users. Clipping biases coefficients where it acts often.
+
+    Every fit asks all its users, and spends their eps. Cross-validation of a real collection would spend it for every
+    fold and candidate: try parameters of solvers on one state, with :meth:`fit_state`, and all others in simulations.
+    A `ledger` refuses what a budget does not hold, also in clones.
 
     Examples
     --------
@@ -253,7 +265,8 @@ class NLDPSparseRegression(PrivateRegressor):
         y : array-like of shape (n_samples,)
             Responses.
         user_ids : array-like of int, of shape (n_samples,), optional
-            Numbers of the users, in [0, 2^64); 0, 1, ... by default.
+            Numbers of the users, in [0, 2^64); 0, 1, ... by default. A ledger needs the true
+            ones: a place in an array is no identity, and another fit numbers other people from 0.
 
         Returns
         -------
@@ -276,14 +289,22 @@ class NLDPSparseRegression(PrivateRegressor):
         Parameters
         ----------
         X, y, user_ids
-            As in :meth:`fit`. Users without numbers go on from the last call.
+            As in :meth:`fit`. Users without numbers go on from the last call. That nobody speaks again is checked by a
+            ledger alone: a state does not know who is in it.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        SchemaMismatchError
+            If a parameter of messages, such as eps, was changed after the first call. Nobody was asked then.
+        ValueError, PrivacyParameterError, BudgetExceededError
+            As in :meth:`fit`, or if `simulation` was changed.
         """
         first = not hasattr(self, "state_")
-        return self._collect(self._start(X, y) if first else self.state_, X, y, user_ids, reset=first)
+        return self._collect(self._start(X, y) if first else self._continued(), X, y, user_ids, reset=first)
 
     def fit_state(self, state: MomentState) -> Self:
         """Fit the model to a state: what a server has collected, at no further privacy cost.
@@ -296,11 +317,20 @@ class NLDPSparseRegression(PrivateRegressor):
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, or the state holds no messages.
         """
         check_parameters(self)
+        Instance(MomentState).check("state", state)
+        if self.public_covariance is not None:
+            require_public(self.public_covariance, "", state.schema.fit_intercept, state.schema.n_features)
         self.n_features_in_ = state.schema.n_features
         self.state_ = state
         self._coin_seed: int | None = None
+        self._coin: SeededCoin | None = None
         self._dtype = np.dtype(np.float64)
         self._settings = self._solver_settings(state.schema)
         self.prediction_ = self._prediction(state.schema, max(state.count, 1))
@@ -322,10 +352,23 @@ class NLDPSparseRegression(PrivateRegressor):
         self._coin = None if seeds.coin_seed is None else SeededCoin(seeds.coin_seed)
         return MomentState(schema)
 
+    def _continued(self) -> MomentState:
+        """Return the state so far, if the parameters still make the messages that it holds."""
+        check_parameters(self)
+        state, schema = self.state_, self.state_.schema
+        wanted = self._schema(schema.n_features, schema.public_seed if self.public_seed is None else self.public_seed)
+        if self.response_weight is None:  # it follows from norm_bound, which solvers may change
+            wanted = replace(wanted, response_weight=schema.response_weight)
+        require_same_messages(state, wanted, bool(self.simulation))
+        if self.simulation and self._coin is None:
+            self._coin = SeededCoin(int(generator(self.random_state).integers(2**63)))
+        self._settings = self._solver_settings(schema)
+        return state
+
     def _schema(self, n_features: int, public_seed: int) -> LDPSchema:
         scale = np.asarray(self.scale_x, dtype=float)
         if self.public_covariance is not None:
-            self._check_public(n_features)
+            require_public(self.public_covariance, self.mechanism, bool(self.fit_intercept), n_features)
         if self.mechanism == "paper" and None in (self.clip_x, self.clip_entries):
             raise ValueError(
                 "clip_x and clip_entries must be given for the mechanism 'paper': clipping bounds must be public; "
@@ -350,18 +393,6 @@ class NLDPSparseRegression(PrivateRegressor):
             raise ValueError(f"scale_x must leave coefficients of X in the range of doubles; got {self.scale_x!r}")
         weight = self.response_weight or balanced_weight(schema, self.norm_bound)
         return replace(schema, response_weight=weight)
-
-    def _check_public(self, n_features: int) -> None:
-        shape = np.asarray(self.public_covariance).shape
-        if shape != (n_features, n_features):
-            raise ValueError(f"public_covariance must be of shape {(n_features, n_features)}; got shape {shape}")
-        if self.fit_intercept:
-            raise ValueError("fit_intercept must be False with public_covariance, which knows no constant; got True")
-        if self.mechanism == "sketch":
-            raise ValueError(
-                "mechanism must be another one with public_covariance, as a bit of the sketch holds all moments; "
-                "got 'sketch'"
-            )
 
     def _solver_settings(self, schema: LDPSchema) -> SolverSettings:
         d = schema.n_features
@@ -394,13 +425,14 @@ class NLDPSparseRegression(PrivateRegressor):
             raise PrivacyParameterError(
                 f"delta must be below one over the number of users, {1 / total:.1e}; got {schema.delta!r}"
             )
-        users = different_users(user_ids, n) + np.uint64(0 if user_ids is not None else before.count)
+        users = different_users(user_ids, n, self.ledger) + np.uint64(0 if user_ids is not None else before.count)
         prediction = self._prediction(schema, total)
         if not prediction.useful:
             warnings.warn(f"no better than answering zero: {prediction}", UselessReleaseWarning, stacklevel=3)
         if self.ledger is not None:
             charge(self.ledger, schema, users)
         state = MomentState(schema)
+        state.simulated = bool(self.simulation)
         clipped = ClippedFractions(schema.clip_x, schema.clip_entries, schema.clip_y, schema.scale_x)
         for records, answers, places in dense_blocks(rows, responses, np.arange(n)):
             state.update(encode_block(schema, records, answers, users[places], self._coin), users[places])
@@ -440,7 +472,7 @@ class NLDPSparseRegression(PrivateRegressor):
         self.noise_ = moments.noise
         self.intervals_ = self._intervals(exact, unit)
         self.n_iter_ = self.n_steps if self.solver == "moment_iht" else 1
-        self.privacy_ = PrivacyGuarantee(schema.eps, schema.delta, schema.mechanism, UNIT, not self.simulation)
+        self.privacy_ = PrivacyGuarantee(schema.eps, schema.delta, schema.mechanism, UNIT, not self.state_.simulated)
         certificate = NLDPCertificate(
             "",
             schema.eps,
@@ -459,7 +491,7 @@ class NLDPSparseRegression(PrivateRegressor):
 
     def _intervals(self, exact: Any, unit: Float64Array) -> Float64Array:
         d = unit.size
-        if exact.min_eigenvalue <= 0:
+        if exact.raised:  # then least squares is biased by an unknown amount
             return np.tile([-np.inf, np.inf], (d, 1))
         centre, half = exact.unthresholded[:d] * unit, exact.half_widths[:d] * unit
         return np.column_stack([centre - half, centre + half])

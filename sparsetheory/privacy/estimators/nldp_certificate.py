@@ -73,7 +73,8 @@ class NLDPCertificate(Certificate):
 
         In a simulation of at most 20 000 users all messages are encoded again, one client at a time, and their sum must
         be the same to the last bit. Otherwise the released moments must lie as near to those of the clipped records as
-        the known law of the noise allows, except with a probability of one in a million.
+        the known law of the noise allows, except with a probability of one in a million. Given records, the verdict
+        depends on them and is not private: in a real collection it is for whoever holds them.
 
         Parameters
         ----------
@@ -196,7 +197,10 @@ def _closed_form(problem: MomentProblem, settings: SolverSettings) -> Float64Arr
     if settings.alpha is not None:
         alpha: Any = settings.alpha
     else:
-        bound = np.sqrt(settings.norm_bound**2 + (1 / problem.constant**2 if problem.constant else 0.0))
+        bound = settings.norm_bound
+        if problem.constant:
+            mean = np.sqrt(np.sum((A[-1, :-1] / problem.constant) ** 2))
+            bound = np.sqrt(bound**2 + ((1 + mean * bound) / problem.constant) ** 2)
         spread = problem.noise.residual_std(bound) ** 2 * np.sum(inverse**2, axis=1) + np.diag(inverse)
         quantile = -NormalDist().inv_cdf((1 - settings.confidence) / (2 * len(A)))
         alpha = quantile * np.sqrt(spread / problem.n_samples)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sparsetheory.constraints import COUNT, NONNEGATIVE, POSITIVE, Choice, Integer, Real
 from sparsetheory.privacy.collection.noise import release_noise
-from sparsetheory.privacy.device.schema import MECHANISMS, LDPSchema
+from sparsetheory.privacy.device.schema import GAUSSIAN, MECHANISMS, LDPSchema
 from sparsetheory.privacy.planning.bounds import nldp_lower_bound
 from sparsetheory.privacy.planning.prediction import predicted_error
 from sparsetheory.privacy.solvers.weights import balanced_weight
@@ -18,6 +18,7 @@ SOLVERS = ("moment_iht", "ols_soft", "psd_lasso")
 _EPS = Real(0.0, 20.0, closed="right")
 _MOST_USERS = 1e15
 _SMALLEST_EPS = 1e-3
+_GRID = 100
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,8 @@ def plan(
     Raises
     ------
     ValueError
-        If none of the two is given, or both; or if nothing in reach gives the error: 10^15 users, or an eps of 20.
+        If none of the two is given, or both; or if nothing in reach gives the error: 10^15 users, or the largest eps
+        of the mechanism, which is 20 for pure ones.
 
     Examples
     --------
@@ -249,16 +251,37 @@ def plan(
         return replace(predict(_users(found), eps), required_n=_users(found))
     assert n_samples is not None
     users = n_samples
-    found = _smallest(
-        lambda log_eps: predict(users, math.exp(log_eps)).error <= error, math.log(_SMALLEST_EPS), math.log(20.0)
-    )
+    low, high = math.log(_SMALLEST_EPS), math.log(_EPS.high)
+    if mechanism in GAUSSIAN:
+        low, high = _allowed(lambda log_eps: predict(users, math.exp(log_eps)), low, high)
+    found = _smallest(lambda log_eps: predict(users, math.exp(log_eps)).error <= error, low, high)
     if found is None:
-        raise ValueError(f"error must be larger: {users} users do not reach it at eps=20; got {error!r}")
+        raise ValueError(
+            f"error must be larger: {users} users do not reach it at eps={math.exp(high):.3g}; got {error!r}"
+        )
     return replace(predict(users, math.exp(found)), required_n=users)
 
 
 def _users(log_n: float) -> int:
     return math.ceil(math.exp(log_n))
+
+
+def _allowed(attempt: Callable[[float], Any], low: float, high: float) -> tuple[float, float]:
+    """Return the ends of the part of an interval where an attempt is no ValueError, or raise that of its middle.
+
+    Gaussian noise has no calibration for every eps: the classical one ends early, and rounded probabilities cost a
+    delta that grows as e^eps.
+    """
+    allowed = []
+    for point in (low + (high - low) * i / _GRID for i in range(_GRID + 1)):
+        try:
+            attempt(point)
+        except ValueError:
+            continue
+        allowed.append(point)
+    if not allowed:
+        attempt((low + high) / 2)
+    return allowed[0], allowed[-1]
 
 
 def _smallest(reached: Callable[[float], bool], low: float, high: float) -> float | None:

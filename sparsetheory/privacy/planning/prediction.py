@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from sparsetheory.privacy.collection.noise import ReleaseNoise
 
@@ -48,7 +48,8 @@ def predicted_error(
     Notes
     -----
     Ours, a heuristic that the tests compare with simulations. An entry of :math:`b - A \theta` has the standard
-    deviation :math:`\tau`. On the right support the error is :math:`\sqrt k\, \tau`. A coefficient of size
+    deviation :math:`\tau`. On the right support the error has k - 1 parts across the coefficients, and one along them,
+    of which the bound of the norm takes half the square. A coefficient of size
     :math:`C / \sqrt k` loses its place to the largest of d - k noises, at about :math:`t \tau` with the quantile t of 1
     - 1 / (2 (d - k)), with probability :math:`\Phi((t - C / (\sqrt k\, \tau)) / \sqrt 2)`; this costs both. A soft
     threshold also moves every coefficient by its height, and answers zero where that is larger than all coefficients.
@@ -73,10 +74,16 @@ def _relative_error(
         return 0.0
     if solver != "moment_iht":
         return _after_threshold(noise, n_samples, d, k, solver, tau, noise_std, confidence)
+    # On the support the symmetric noise N of A has Cov(N theta) = v (I + theta theta^T) + (w - 2 v) I / k for entries
+    # of variance v off the diagonal and w on it, and coefficients of one size and norm one.
+    across = noise.cross_std**2 + noise_std**2 + noise.off_diagonal_std**2 * (1 - 2 * size**2)
+    across += noise.diagonal_std**2 * size**2
+    along = across + noise.off_diagonal_std**2
+    found = ((k - 1) * across + along / 2) / n_samples
     rivals = max(d - k, 1)
-    quantile = float(norm.isf(1 / (2 * rivals))) if d > k else 0.0
-    missed = float(norm.cdf((quantile - size / tau) / math.sqrt(2))) if d > k else 0.0
-    squared = k * ((1 - missed) * tau**2 + missed * (size**2 + (quantile * tau) ** 2))
+    quantile = -float(ndtri(1 / (2 * rivals))) if d > k else 0.0
+    missed = float(ndtr((quantile - size / tau) / math.sqrt(2))) if d > k else 0.0
+    squared = (1 - missed) * found + missed * k * (size**2 + (quantile * tau) ** 2)
     return min(math.sqrt(squared), math.sqrt(2))
 
 
@@ -93,5 +100,5 @@ def _after_threshold(
     if solver == "ols_soft" and noise.spectral_norm(d) / math.sqrt(n_samples) > 0.5:
         return 1.0  # noise of the size of the eigenvalues: thresholds exceed everything
     worst = math.hypot(noise.residual_std(1.0), noise_std) / math.sqrt(n_samples)
-    height = float(norm.isf((1 - confidence) / (2 * d))) * worst
+    height = -float(ndtri((1 - confidence) / (2 * d))) * worst
     return float(min(1.0, np.sqrt(k) * math.hypot(height, tau)))

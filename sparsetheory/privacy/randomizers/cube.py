@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sparsetheory.arrays import finite_array
 from sparsetheory.constraints import POSITIVE
 from sparsetheory.privacy.device.coin import Coin, keep_threshold, secret_words, uniforms
+from sparsetheory.privacy.randomizers.scales import EPS
 
 __all__ = ["cube_encode", "half_space_counts"]
 
@@ -47,7 +48,7 @@ def cube_encode(V: ArrayLike, radius: float, eps: float, *, coin: Coin | None = 
     radius : float
         Bound R of the absolute values of all entries. A larger one is sent with a bias, and as privately as others.
     eps : float
-        Privacy parameter, above 0.
+        Privacy parameter, in [1e-9, 20].
     coin : callable, optional
         Source of random words. The default is the operating system's generator, and only that is private.
 
@@ -59,8 +60,9 @@ def cube_encode(V: ArrayLike, radius: float, eps: float, *, coin: Coin | None = 
     Notes
     -----
     Duchi, Jordan and Wainwright (2018), J. Amer. Statist. Assoc. 113. Ties of an even dimension belong to one of the
-    two sets alone: were they in both, the largest ratio of probabilities would be 1 + e^eps. Corners are drawn anew
-    until one lies in the set. How often does not depend on the data, since all corners have as many neighbours.
+    two sets alone: were they in both, the largest ratio of probabilities would be 1 + e^eps. Corners are drawn until
+    there is one of each set, and the coin chooses between the two. How long that takes depends neither on the data nor
+    on the message, so that time betrays nothing; a search in one set alone would take longer for the smaller set.
 
     Examples
     --------
@@ -70,23 +72,32 @@ def cube_encode(V: ArrayLike, radius: float, eps: float, *, coin: Coin | None = 
     >>> bool(np.abs(cube_scale(2, 2.0) * cube_encode(v, 1.0, 2.0).mean(axis=0) - v[0]).max() < 0.1)
     True
     """
-    rows = finite_array("V", V, ndim=2)
-    POSITIVE.require(radius=radius, eps=eps)
+    rows = finite_array("V", V, ndim=2).astype(np.float64)
+    POSITIVE.require(radius=radius)
+    EPS.require(eps=eps)
     draw = secret_words if coin is None else coin
     n, d = rows.shape
-    corners = np.where(uniforms(draw(n * d)).reshape(n, d) < 0.5 + rows / (2 * radius), 1, -1)
+    corners = np.where(uniforms(draw(n * d)).reshape(n, d) < 0.5 + rows / (2 * radius), 1, -1).astype(np.int8)
     positive = draw(n) < np.uint64(keep_threshold(eps, *half_space_counts(d)))
-    messages = np.empty((n, d), dtype=np.int8)
-    left = np.arange(n)
+    inside, outside = _one_of_each(corners, draw)
+    return np.where(positive[:, None], inside, outside)
+
+
+def _one_of_each(corners: NDArray[np.int8], draw: Coin) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Return uniform sign vectors with a positive product with each corner, and others without."""
+    found = np.zeros((2, *corners.shape), dtype=np.int8)
+    left = np.arange(len(corners))
     while left.size:
-        signs = _random_signs(draw, left.size, d)
-        fits = (np.einsum("ij,ij->i", signs, corners[left]) > 0) == positive[left]
-        messages[left[fits]] = signs[fits]
-        left = left[~fits]
-    return messages
+        signs = _random_signs(draw, left.size, corners.shape[1])
+        sides = (np.einsum("ij,ij->i", signs, corners[left], dtype=np.int64) > 0).astype(np.intp)
+        # A later vector of the same side replaces an earlier one; it is as random.
+        found[sides, left] = signs
+        left = left[(found[:, left] == 0).any(axis=(0, 2))]
+    return found[1], found[0]
 
 
-def _random_signs(draw: Coin, n: int, d: int) -> NDArray[np.int64]:
-    words = draw(n * ((d + 63) // 64)).astype("<u8").view(np.uint8)
-    bits = np.unpackbits(words.reshape(n, -1), axis=1, count=d)
-    return 2 * bits.astype(np.int64) - 1
+def _random_signs(draw: Coin, n: int, d: int) -> NDArray[np.int8]:
+    width = (d + 63) // 64
+    words = draw(n * width).astype("<u8").view(np.uint8)
+    bits = np.unpackbits(words.reshape(n, 8 * width), axis=1, count=d)
+    return 2 * bits.astype(np.int8) - 1

@@ -8,7 +8,7 @@ from sparsetheory.constraints import POSITIVE
 from sparsetheory.numba_kernels.privacy import directions as kernels
 from sparsetheory.privacy.device.coin import Coin, private_signs
 from sparsetheory.privacy.randomizers.expansion import public_key, user_numbers
-from sparsetheory.privacy.randomizers.scales import keep_factor
+from sparsetheory.privacy.randomizers.scales import EPS, keep_factor
 from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["choices", "onebit_decode", "onebit_encode"]
@@ -34,7 +34,7 @@ def onebit_encode(
     radius : float
         Bound R of the absolute values of all entries. A larger one is sent with a bias, and as privately as others.
     eps : float
-        Privacy parameter, above 0.
+        Privacy parameter, in [1e-9, 20].
     public_seed, user_ids, coin
         As in :func:`sphere_encode`.
 
@@ -62,7 +62,8 @@ def onebit_encode(
     True
     """
     rows = finite_array("V", V, ndim=2)
-    POSITIVE.require(radius=radius, eps=eps)
+    POSITIVE.require(radius=radius)
+    EPS.require(eps=eps)
     users = user_numbers(user_ids, len(rows))
     chosen = choices(public_seed, users, 0, 0, rows.shape[1])
     agreement = 0.5 + rows[np.arange(len(rows)), chosen].astype(np.float64) / (2 * radius)
@@ -75,9 +76,7 @@ def choices(public_seed: int, users: NDArray[np.uint64], cross_words: int, n_sec
     Of 2^64 first public words, `cross_words` choose the further ones.
     """
     chosen = np.empty(len(users), dtype=np.int64)
-    # Every word is below 2^64, so the largest count of words that 64 bits hold loses one word in 2^64.
-    words = np.uint64(min(cross_words, 2**64 - 1))
-    kernels.product_choices(public_key(public_seed), users, words, n_second, n_cross, chosen)
+    kernels.product_choices(public_key(public_seed), users, np.uint64(cross_words), n_second, n_cross, chosen)
     return chosen
 
 

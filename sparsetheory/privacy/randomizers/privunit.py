@@ -9,7 +9,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import betainc, betaincinv, betaln
 
 from sparsetheory.arrays import finite_array
-from sparsetheory.constraints import POSITIVE, Integer, generator
+from sparsetheory.constraints import Integer, generator
+from sparsetheory.privacy.randomizers.scales import EPS
 from sparsetheory.typing import Float64Array
 
 __all__ = ["PrivUnitParameters", "privunit_encode", "privunit_params"]
@@ -59,7 +60,7 @@ def privunit_params(n_features: int, eps: float) -> PrivUnitParameters:
     n_features : int
         Length p of the vectors, at least 2.
     eps : float
-        Privacy parameter, above 0.
+        Privacy parameter, in [1e-9, 20].
 
     Returns
     -------
@@ -78,7 +79,7 @@ def privunit_params(n_features: int, eps: float) -> PrivUnitParameters:
     3.88
     """
     p = _TWO_OR_MORE.check("n_features", n_features)
-    eps = POSITIVE.check("eps", eps)
+    eps = EPS.check("eps", eps)
     end = min(0.999, (4 + math.sqrt(2 * eps)) / math.sqrt(p))
     found = minimize_scalar(lambda cosine: -_cap(cosine, p, eps).shrinkage, bounds=(0.0, end), method="bounded")
     return max(_cap(float(found.x), p, eps), _cap(0.0, p, eps), key=lambda cap: cap.shrinkage)
@@ -94,7 +95,7 @@ def privunit_encode(
     V : array-like of shape (n_samples, n_features)
         Unit vectors.
     eps : float
-        Privacy parameter, above 0.
+        Privacy parameter, in [1e-9, 20].
     simulation : bool
         Must be True. A message is computed from the vector in floating point, and its low bits betray it.
     random_state : int, Generator or None

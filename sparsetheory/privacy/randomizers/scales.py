@@ -5,14 +5,19 @@ import math
 import numpy as np
 from scipy.special import gammaln
 
-from sparsetheory.constraints import COUNT, POSITIVE
+from sparsetheory.constraints import COUNT, POSITIVE, Real
+from sparsetheory.privacy.device.coin import LARGEST_EPS, SMALLEST_EPS
 
-__all__ = ["cube_scale", "keep_factor", "sketch_scale", "sphere_scale"]
+__all__ = ["EPS", "cube_scale", "keep_factor", "sketch_scale", "sphere_scale"]
+
+
+EPS = Real(SMALLEST_EPS, LARGEST_EPS)
+"""What eps may be."""
 
 
 def keep_factor(eps: float) -> float:
     """Return coth(eps / 2): the reciprocal of how much of a sign survives the secret coin, on average."""
-    return 1.0 / math.tanh(0.5 * POSITIVE.check("eps", eps))
+    return 1.0 / math.tanh(0.5 * EPS.check("eps", eps))
 
 
 def sphere_scale(n_features: int, eps: float, radius: float = 1.0) -> float:
@@ -23,7 +28,7 @@ def sphere_scale(n_features: int, eps: float, radius: float = 1.0) -> float:
     n_features : int
         Length p of the vectors.
     eps : float
-        Privacy parameter, above 0.
+        Privacy parameter, in [1e-9, 20].
     radius : float
         Bound R of their Euclidean norms.
 
@@ -56,7 +61,7 @@ def cube_scale(n_features: int, eps: float, radius: float = 1.0) -> float:
     n_features : int
         Length d of the vectors.
     eps : float
-        Privacy parameter, above 0.
+        Privacy parameter, in [1e-9, 20].
     radius : float
         Bound R of the absolute values of their entries.
 
@@ -86,7 +91,7 @@ def sketch_scale(eps: float, radius: float = 1.0) -> float:
     Parameters
     ----------
     eps : float
-        Privacy parameter, above 0.
+        Privacy parameter, in [1e-9, 20].
     radius : float
         Bound R of the Euclidean norms of the vectors z.
 

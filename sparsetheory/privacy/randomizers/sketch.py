@@ -8,14 +8,15 @@ from sparsetheory.constraints import POSITIVE
 from sparsetheory.numba_kernels.privacy import directions as kernels
 from sparsetheory.privacy.device.coin import Coin, private_signs
 from sparsetheory.privacy.device.quantised_normal import DIRECTION_BITS, normal_table
+from sparsetheory.privacy.device.records import on_lattice, shortened
 from sparsetheory.privacy.randomizers.expansion import direction_table, public_key, scratch, user_numbers
-from sparsetheory.privacy.randomizers.scales import sketch_scale
+from sparsetheory.privacy.randomizers.scales import EPS, sketch_scale
 from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["sketch_encode", "sketch_moments", "sketch_signs", "sketch_sum"]
 
 # Users in one matrix product. Sums of that many products of two odd integers below 2^15 stay below 2^53: exact.
-_BLOCK = 4096
+_BLOCK = 1024
 
 
 def sketch_encode(
@@ -39,7 +40,7 @@ def sketch_encode(
     radius : float
         Bound R of the Euclidean norms. A longer vector is sent with a bias, and as privately as others.
     eps : float
-        Privacy parameter, above 0.
+        Privacy parameter, in [1e-9, 20].
     public_seed, user_ids, coin
         As in :func:`sphere_encode`.
 
@@ -66,8 +67,9 @@ def sketch_encode(
     >>> bool(np.abs(sketch_moments(bits, 2, 1.0, 2.0) - np.outer(z[0], z[0])).max() < 0.1)
     True
     """
-    rows = np.ascontiguousarray(finite_array("Z", Z, ndim=2), dtype=np.float64)
-    POSITIVE.require(radius=radius, eps=eps)
+    POSITIVE.require(radius=radius)
+    EPS.require(eps=eps)
+    rows = shortened(finite_array("Z", Z, ndim=2).astype(np.float64), radius)
     return sketch_signs(rows, radius, eps, public_key(public_seed), user_numbers(user_ids, len(rows)), coin)
 
 
@@ -79,7 +81,8 @@ def sketch_signs(
     users: NDArray[np.uint64],
     coin: Coin | None,
 ) -> NDArray[np.int8]:
-    """Return the private signs of :func:`sketch_encode`, for arguments that are known to be right."""
+    """Return the private signs of :func:`sketch_encode`, for vectors in the ball and arguments known to be right."""
+    Z = np.ascontiguousarray(on_lattice(Z, radius))
     true = np.empty(len(Z), dtype=np.int8)
     kernels.sketch_signs(Z, key, users, direction_table(), *scratch(2 * Z.shape[1]), true)
     return private_signs(true, 0.5 + np.einsum("ij,ij->i", Z, Z) / (2 * radius**2), eps, coin)

@@ -7,8 +7,9 @@ from sparsetheory.arrays import finite_array
 from sparsetheory.constraints import POSITIVE
 from sparsetheory.numba_kernels.privacy import directions as kernels
 from sparsetheory.privacy.device.coin import Coin, private_signs
+from sparsetheory.privacy.device.records import on_lattice, shortened
 from sparsetheory.privacy.randomizers.expansion import direction_table, public_key, scratch, user_numbers
-from sparsetheory.privacy.randomizers.scales import sphere_scale
+from sparsetheory.privacy.randomizers.scales import EPS, sphere_scale
 from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["sphere_decode", "sphere_encode", "sphere_signs", "sphere_sum"]
@@ -35,7 +36,7 @@ def sphere_encode(
     radius : float
         Bound R of the Euclidean norms. A longer vector is sent with a bias, and as privately as others.
     eps : float
-        Privacy parameter, above 0.
+        Privacy parameter, in [1e-9, 20].
     public_seed : int
         Seed of the public directions, in [0, 2^128).
     user_ids : array-like of int, of shape (n_samples,)
@@ -66,10 +67,11 @@ def sphere_encode(
     >>> bool(np.abs(sphere_decode(bits, 3, 1.0, 2.0).mean(axis=0) - v[0]).max() < 0.1)
     True
     """
-    rows = np.ascontiguousarray(finite_array("V", V, ndim=2), dtype=np.float64)
-    POSITIVE.require(radius=radius, eps=eps)
+    rows = finite_array("V", V, ndim=2).astype(np.float64)
+    POSITIVE.require(radius=radius)
+    EPS.require(eps=eps)
     users = user_numbers(user_ids, len(rows))
-    return sphere_signs(rows, radius, eps, public_key(public_seed), users, coin)
+    return sphere_signs(shortened(rows, radius), radius, eps, public_key(public_seed), users, coin)
 
 
 def sphere_signs(
@@ -80,7 +82,8 @@ def sphere_signs(
     users: NDArray[np.uint64],
     coin: Coin | None,
 ) -> NDArray[np.int8]:
-    """Return the private signs of :func:`sphere_encode`, for arguments that are known to be right."""
+    """Return the private signs of :func:`sphere_encode`, for vectors in the ball and arguments known to be right."""
+    V = np.ascontiguousarray(on_lattice(V, radius))
     true = np.empty(len(V), dtype=np.int8)
     kernels.sphere_signs(V, key, users, direction_table(), *scratch(V.shape[1]), true)
     norms = np.sqrt(np.einsum("ij,ij->i", V, V))

@@ -41,6 +41,26 @@ class MomentProblem:
         """About the spectral norm of the noise in the second moments."""
         return self.noise.spectral_norm(len(self.cross)) / float(np.sqrt(self.n_samples))
 
+    def coefficient_bound(self, norm_bound: float) -> float:
+        """Return a bound of the norm of all coefficients, that of the constant among them.
+
+        The intercept is the mean of the response, at most 1, less the product of the coefficients with the mean of the
+        features.
+
+        Parameters
+        ----------
+        norm_bound : float
+            Bound of the norm of the coefficients of the features.
+
+        Returns
+        -------
+        float
+        """
+        if not self.constant:
+            return norm_bound
+        mean = float(np.linalg.norm(self.second[-1, :-1])) / self.constant
+        return float(np.hypot(norm_bound, (1 + mean * norm_bound) / self.constant))
+
     def without_constant(self) -> tuple[Float64Array, Float64Array]:
         """Return the moments of the features alone after least squares on the constant.
 

@@ -1,6 +1,5 @@
 """The closed form: least squares on noisy moments, then a soft threshold that knows the noise."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,14 +20,18 @@ class SoftLeastSquares:
     unthresholded : ndarray of shape (n_design,)
         Least squares.
     half_widths : ndarray of shape (n_design,)
-        The true coefficients lie within these of least squares, all at once, with the stated confidence.
+        The true coefficients lie within these of least squares, all at once, with the stated confidence, where no
+        eigenvalue was raised.
     min_eigenvalue : float
         The smallest eigenvalue of the second moments, before the floor.
+    raised : bool
+        Whether it was raised to the floor.
     """
 
     unthresholded: Float64Array
     half_widths: Float64Array
     min_eigenvalue: float
+    raised: bool
 
 
 def soft_threshold(values: Float64Array, alpha: float | Float64Array) -> Float64Array:
@@ -67,9 +70,8 @@ def soft_least_squares(
     raised = np.maximum(eigenvalues, max(floor, np.finfo(float).tiny))
     unthresholded = vectors @ ((vectors.T @ problem.cross) / raised)
     inverse = (vectors / raised) @ vectors.T
-    # The coefficient of the constant is at most the bound of the response over the constant.
-    bound = math.hypot(norm_bound, 1.0 / problem.constant) if problem.constant else norm_bound
+    bound = problem.coefficient_bound(norm_bound)
     variances = problem.noise.residual_std(bound) ** 2 * np.einsum("ij,ij->i", inverse, inverse) + np.diag(inverse)
     quantile = norm.isf((1 - confidence) / (2 * len(eigenvalues)))
     half_widths = quantile * np.sqrt(variances / problem.n_samples)
-    return SoftLeastSquares(unthresholded, half_widths, float(eigenvalues[0]))
+    return SoftLeastSquares(unthresholded, half_widths, float(eigenvalues[0]), bool(raised[0] > eigenvalues[0]))

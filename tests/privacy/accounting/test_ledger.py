@@ -1,6 +1,8 @@
 """The book of privacy: nobody exceeds a budget, nothing is half written, and nothing is forgotten."""
 
+import copy
 import math
+import pickle
 import sqlite3
 from fractions import Fraction
 
@@ -241,3 +243,31 @@ def test_no_order_of_mixed_charges_exceeds_the_budget(charges):
                 assert spent[user] <= ledger.total(user) * (1 + 1e-12) <= 1 + 1e-9
                 spent[user] = ledger.total(user)
         assert ledger.spent() == max(spent)
+
+
+def test_rounded_probabilities_of_gaussian_noise_are_charged(loose):
+    mu, distance = gaussian_mu(1.0, 1e-6) / 2, 2e-8
+    loose.charge("ann", mu=mu, total_variation=distance, campaign="a")
+    loose.charge("ann", mu=mu, total_variation=distance, campaign="b")
+    total = loose.total("ann")
+    assert gaussian_delta(total, math.sqrt(2) * mu) + (1 + math.exp(total)) * 2 * distance == pytest.approx(1e-6)
+    loose.charge("bob", mu=mu, total_variation=6e-8, campaign="a")
+    with pytest.raises(BudgetExceededError):
+        # Both mu together have room, and so has each distance; both distances exceed delta / (1 + e^2).
+        loose.charge("bob", mu=mu, total_variation=6e-8, campaign="b")
+    loose.charge("bob", mu=mu, total_variation=5e-8, campaign="b")
+    assert 0 < loose.total("bob") <= 2.0
+    assert loose.total("bob", 2e-7) == math.inf
+    with pytest.raises(ValueError, match="total_variation must be 0 for a pure message"):
+        loose.charge("eve", eps=0.1, total_variation=1e-9)
+
+
+def test_copies_of_a_ledger_are_the_same_book(ledger, tmp_path):
+    assert copy.deepcopy(ledger) is ledger
+    with pytest.raises(TypeError, match="give it the path of a file"):
+        pickle.dumps(ledger)
+    with PrivacyLedger(tmp_path / "book", eps=1.0) as kept, pickle.loads(pickle.dumps(kept)) as sent:
+        sent.charge("ann", eps=0.7, campaign="spring")
+        assert kept.total("ann") == 0.7
+        with pytest.raises(BudgetExceededError):
+            kept.charge("ann", eps=0.7, campaign="autumn")

@@ -31,12 +31,12 @@ from sparsetheory.privacy import PrivacyLedger
 
 
 class Doomed(PrivacyLedger):
-    def _refuse_excess(self, eps, mu):
-        super()._refuse_excess(eps, mu)
+    def _refuse_excess(self, eps, mu, distance):
+        super()._refuse_excess(eps, mu, distance)
         # A small cache of pages, so that half of the block is in the file already.
         self._connection.execute("PRAGMA cache_size = 10")
         self._connection.execute(
-            "INSERT INTO charges SELECT user, 2, ?, ? FROM temp.block ORDER BY user", (eps, mu)
+            "INSERT INTO charges SELECT user, 2, ?, ?, ? FROM temp.block ORDER BY user", (eps, mu, distance)
         )
         print("written", flush=True)
         os.kill(os.getpid(), signal.SIGKILL)

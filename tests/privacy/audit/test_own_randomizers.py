@@ -106,8 +106,9 @@ def test_the_gaussian_client_is_as_private_as_it_says_at_its_worst_pair():
     encode = client_sampler(client, simulation=True)
     samplers = [partial(encode, ([1.0, 0.0], 1.0)), partial(encode, ([0.25, math.sqrt(15) / 4], -1.0))]
     mu = gaussian_mu(4.0, 1e-3)
-    audit = audit_gdp(*samplers, mu, n_samples=2000, random_state=0)
+    audit = audit_gdp(*samplers, mu, n_samples=4000, random_state=0)
     assert not audit.violated
-    assert audit.mu_lower > 0.75 * mu
-    assert audit_gdp(*samplers, 0.6 * mu, n_samples=2000, random_state=1).violated
+    # Half of the draws choose the statistic; what is expected of the rest is the statement of power.
+    assert audit.mu_lower > 0.85 * audit.expected_mu_lower
+    assert audit_gdp(*samplers, 0.6 * mu, n_samples=4000, random_state=1).violated
     assert not low_bit_leak(*samplers, n_samples=1000, delta=1e-3, random_state=0).leak

@@ -1,11 +1,13 @@
 """Private regression without interaction: privacy, budgets, solvers, and everything that must be refused."""
 
+import pickle
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 
 from sparsetheory.certificates import Status
@@ -19,6 +21,7 @@ from sparsetheory.privacy import (
     NLDPSparseRegression,
     PrivacyLedger,
     PrivacyParameterError,
+    SchemaMismatchError,
     UselessReleaseWarning,
 )
 
@@ -94,6 +97,10 @@ def test_intervals_hold_the_truth_and_say_when_they_cannot():
     assert np.all((low <= COEF) & (high >= COEF))
     assert np.all(high - low < 2)
     assert np.isinf(_model(eps=0.5).fit(FEW_X, FEW_Y).intervals_).all()
+    # Raised eigenvalues bias least squares, also where all of them are positive.
+    blurred = NLDPSparseRegression(n_nonzero=2, norm_bound=1.2, eigenvalue_floor=0.99).fit_state(model.state_)
+    assert blurred.min_eigenvalue_ > 0
+    assert np.isinf(blurred.intervals_).all()
 
 
 def test_public_covariance_spends_all_on_the_response():
@@ -165,19 +172,19 @@ def test_a_server_and_the_estimator_are_one():
 
 def test_the_ledger_is_charged_before_anyone_is_asked(tmp_path):
     with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
-        model = _model(ledger=ledger, public_seed=1).fit(FEW_X, FEW_Y)
+        model = _model(ledger=ledger, public_seed=1).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert ledger.total(0) == 8.0
         kept = model.state_
         with pytest.raises(BudgetExceededError):
             model.partial_fit(FEW_X, FEW_Y, user_ids=np.arange(300))
         assert model.state_ == kept
         with pytest.raises(BudgetExceededError):
-            _model(ledger=ledger, public_seed=2).fit(FEW_X, FEW_Y)
+            _model(ledger=ledger, public_seed=2).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
 
 
 def test_the_ledger_takes_gaussian_charges(tmp_path):
     with PrivacyLedger(tmp_path / "ledger", eps=8.5, delta=1e-5) as ledger:
-        _model("gauss_tight", ledger=ledger).fit(FEW_X, FEW_Y)
+        _model("gauss_tight", ledger=ledger).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert ledger.total(7, 1e-6) <= 8.0 * (1 + 1e-9)
 
 
@@ -245,7 +252,7 @@ def test_a_certificate_knows_its_privacy():
         ({"clip_y": None}, "clipping bounds must be public, they cannot be estimated from the data"),
         ({"mechanism": "paper", "clip_entries": None}, "clipping bounds must be public"),
         ({"n_nonzero": 7}, "n_nonzero must be at most the number of features 6; got 7"),
-        ({"scale_x": [1.0, 2.0]}, "scale_x must be a finite positive number, or 6 of them"),
+        ({"scale_x": [1.0, 2.0]}, "scale_x must be a unit of X in .*, or 6 of them"),
         ({"scale_x": [1.0] * 5 + [0.0]}, "scale_x must be"),
         ({"public_covariance": np.eye(5)}, r"public_covariance must be of shape \(6, 6\)"),
         ({"public_covariance": np.eye(6), "mechanism": "sketch"}, "mechanism must be another one"),
@@ -271,7 +278,7 @@ def test_bad_records_are_refused_before_anything_is_spent(bad, tmp_path):
     broken[5, 2] = bad
     with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
         with pytest.raises(ValueError, match="X"):
-            _model(ledger=ledger).fit(broken, FEW_Y)
+            _model(ledger=ledger).fit(broken, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert ledger.spent() == 0
 
 
@@ -282,10 +289,10 @@ def test_a_user_is_not_asked_twice():
 
 def test_what_was_fitted_stays_when_a_new_fit_is_refused(tmp_path):
     with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
-        model = _model(ledger=ledger, public_seed=1).fit(FEW_X, FEW_Y)
+        model = _model(ledger=ledger, public_seed=1).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         kept, coef = model.state_, model.coef_.copy()
         with pytest.raises(BudgetExceededError):
-            model.set_params(public_seed=2).fit(FEW_X, FEW_Y)
+            model.set_params(public_seed=2).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert model.state_ is kept
         np.testing.assert_array_equal(model.coef_, coef)
 
@@ -295,6 +302,32 @@ def test_earlier_certificates_are_not_changed_by_further_users():
     certificate = model.certificate_
     model.partial_fit(FEW_X[100:], FEW_Y[100:])
     assert certificate.check(FEW_X[:100], FEW_Y[:100]).valid
+
+
+def test_a_ledger_needs_to_know_who_is_asked(tmp_path):
+    with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
+        with pytest.raises(ValueError, match="user_ids must be given with a ledger"):
+            _model(ledger=ledger).fit(FEW_X, FEW_Y)
+        assert ledger.spent() == 0
+
+
+def test_public_moments_for_a_state_are_checked():
+    state = _model().fit(FEW_X, FEW_Y).state_
+    assert NLDPSparseRegression(public_covariance=np.eye(6)).fit_state(state).coef_.shape == (6,)
+    for wrong in (np.eye(5), np.full((6, 6), np.nan), np.triu(np.ones((6, 6)))):
+        with pytest.raises(ValueError, match="public_covariance must be"):
+            NLDPSparseRegression(public_covariance=wrong).fit_state(state)
+
+
+def test_intervals_hold_the_truth_of_features_far_from_zero():
+    """The coefficient of the constant is then as large as the means of the features make it."""
+    shifted, response = _records(400_000, shift=2.0)
+    covered = 0
+    for seed in range(5):
+        model = _model(eps=20.0, fit_intercept=True, clip_x=8.0, clip_y=6.0, random_state=seed)
+        low, high = model.fit(shifted, response).intervals_.T
+        covered += bool(np.all((low <= COEF) & (high >= COEF)))
+    assert covered == 5
 
 
 def test_users_whose_numbers_are_none():
@@ -307,7 +340,7 @@ def test_warns_of_a_useless_release_before_it_is_spent(tmp_path):
     with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger, warnings.catch_warnings():
         warnings.simplefilter("error", UselessReleaseWarning)
         with pytest.raises(UselessReleaseWarning, match=r"needs .* users"):
-            _model(eps=0.5, ledger=ledger).fit(FEW_X, FEW_Y)
+            _model(eps=0.5, ledger=ledger).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
         assert ledger.spent() == 0
 
 
@@ -329,3 +362,64 @@ def test_warns_of_moments_that_cannot_be_inverted():
     with pytest.warns(IllPosedReleaseWarning, match=r"about .* users"), pytest.warns(UselessReleaseWarning):
         model = _model(eps=0.5, solver="ols_soft").fit(FEW_X, FEW_Y)
     assert model.min_eigenvalue_ < 0
+
+
+def test_a_simulation_stays_one_in_states_that_are_stored_merged_and_fitted_again():
+    simulated = _model().fit(FEW_X, FEW_Y)
+    schema = simulated.state_.schema
+    stored = MomentState.from_bytes(simulated.state_.to_bytes())
+    for state in (simulated.state_, stored, MomentState(schema).merge(stored), stored.merge(MomentState(schema))):
+        assert not NLDPSparseRegression(n_nonzero=2).fit_state(state).privacy_.private
+    asked = _model(simulation=False).fit(FEW_X, FEW_Y)
+    stored = MomentState.from_bytes(asked.state_.to_bytes())
+    assert asked.privacy_.private
+    assert _model().fit_state(stored).privacy_.private
+
+
+def test_no_real_user_is_asked_with_the_coin_of_a_simulation():
+    model = _model().fit(FEW_X, FEW_Y)
+    kept = model.state_
+    with pytest.raises(ValueError, match="simulation must be True, as when the first users were asked"):
+        model.set_params(simulation=False).partial_fit(FEW_X, FEW_Y)
+    assert model.state_ is kept
+    real = _model(simulation=False).fit(FEW_X, FEW_Y).state_
+    with pytest.raises(ValueError, match="simulation must be False"):
+        _model().fit_state(real).partial_fit(FEW_X, FEW_Y)
+    model = _model(simulation=False).fit_state(real).partial_fit(FEW_X, FEW_Y)
+    assert (model.state_.count, model.privacy_.private, model._coin) == (600, True, None)
+    model = _model().fit_state(kept).partial_fit(FEW_X, FEW_Y)
+    assert (model.state_.count, model.privacy_.private) == (600, False)
+
+
+def test_parameters_of_messages_do_not_change_between_parts():
+    model = _model(public_seed=1).fit(FEW_X, FEW_Y)
+    for change in ({"eps": 1.0}, {"clip_x": 2.0}, {"public_seed": 2}, {"fit_intercept": True}):
+        before = model.get_params()
+        with pytest.raises(SchemaMismatchError, match=f"^{next(iter(change))} must be as for the messages so far"):
+            model.set_params(**change).partial_fit(FEW_X, FEW_Y)
+        model.set_params(**before)
+    assert model.state_.count == 300
+    # What solvers do with the sums may change.
+    model.set_params(norm_bound=2.0, n_nonzero=1, public_seed=None).partial_fit(FEW_X, FEW_Y)
+    assert (model.state_.count, model.support_.size) == (600, 1)
+
+
+def test_estimators_with_a_ledger_are_cloned_and_stored(tmp_path):
+    with PrivacyLedger(tmp_path / "ledger", eps=10.0) as ledger:
+        model = clone(_model(ledger=ledger)).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
+        assert ledger.total(0) == 8.0
+        with pytest.raises(BudgetExceededError):
+            pickle.loads(pickle.dumps(model)).fit(FEW_X, FEW_Y, user_ids=np.arange(len(FEW_Y)))
+
+
+def test_what_is_no_state_is_refused():
+    with pytest.raises(ValueError, match="state must be"):
+        NLDPSparseRegression().fit_state(FEW_X)
+
+
+def test_a_public_covariance_is_a_symmetric_matrix_of_numbers():
+    skewed = np.eye(6)
+    skewed[0, 1] = 0.5
+    for wrong, words in ((np.full((6, 6), np.nan), "finite|NaN"), (skewed, "symmetric"), (np.eye(5), "of shape")):
+        with pytest.raises(ValueError, match=f"public_covariance must .*({words})"):
+            _model(public_covariance=wrong).fit(FEW_X, FEW_Y)
