@@ -164,13 +164,21 @@ def _alive(pid):
         return False
 
 
+def _hear_interrupts():
+    # Whoever runs the tests in the background has shells ignore interrupts, and children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="looks at processes as Linux shows them")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_its_run(number, tmp_path):
     (tmp_path / "run.py").write_text(f"import sys\nsys.path[:0] = {sys.path!r}\n{_RUN}")
     environment = os.environ | {"PYTHONSAFEPATH": "1"}
-    run = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        [sys.executable, "run.py"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=_hear_interrupts,
+    )  # fmt: skip
     _wait_until(lambda: len(list(tmp_path.glob("started-*"))) == 2)
     workers = _children(run.pid)
     assert len(workers) >= 2

@@ -15,15 +15,13 @@ from sparsetheory.privacy.device.gradient_schema import GradientSchema
 from sparsetheory.privacy.device.messages import SchemaMismatchError, unpack
 from sparsetheory.privacy.randomizers.expansion import public_key, user_numbers
 from sparsetheory.privacy.randomizers.scales import sphere_scale
-from sparsetheory.privacy.randomizers.sphere import sphere_sum
+from sparsetheory.privacy.randomizers.sphere import SPHERE_UNIT, sphere_sum
 from sparsetheory.privacy.solvers.gradient_step import thresholded_step
 from sparsetheory.privacy.solvers.moment_iht import hard_threshold
 from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["GradientHistory", "GradientRounds", "GradientSum"]
 
-# Signed directions on the sphere are summed in this unit.
-_LATTICE = 2.0**-30
 _STEP = Real(0.0, closed="neither")
 
 
@@ -133,7 +131,7 @@ class GradientSum:
         if self.count == 0:
             return np.zeros(self.total.size)
         scale = sphere_scale(self.total.size, self.query.schema.eps, self.query.radius)
-        return np.asarray(self.total * (_LATTICE * scale / self.count) * self.query.unit, dtype=np.float64)
+        return np.asarray(self.total * (SPHERE_UNIT * scale / self.count) * self.query.unit, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,10 @@ from sparsetheory.privacy.device.records import joint_radius, sketch_radius
 from sparsetheory.privacy.device.schema import LDPSchema
 from sparsetheory.privacy.randomizers.scales import keep_factor, sketch_scale, sphere_scale
 from sparsetheory.privacy.randomizers.sketch import symmetric_mean
+from sparsetheory.privacy.randomizers.sphere import SPHERE_UNIT
 from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["ReleasedMoments", "decode_moments"]
-
-# Signed directions on the sphere are summed in this unit.
-_LATTICE = 2.0**-30
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +85,7 @@ def _mean_products(schema: LDPSchema, total: Int64Array, n_samples: int) -> Floa
         releases = gaussian_releases(schema)
         return mean * np.repeat([release.unit for release in releases], [release.size for release in releases])
     if schema.mechanism == "sphere_joint":
-        return mean * (_LATTICE * sphere_scale(total.size, schema.eps, joint_radius(schema)))
+        return mean * (SPHERE_UNIT * sphere_scale(total.size, schema.eps, joint_radius(schema)))
     n_cross = schema.n_design
     share = 1.0 if schema.moments == "cross" else schema.cross_words / 2.0**64
     inverse = np.full(total.size, n_cross / share)

@@ -103,7 +103,7 @@ class MomentState:
         if given.ndim == 0 or given.shape != wanted:
             raise ValueError(f"messages must be of shape {wanted}; got shape {given.shape}")
         kind: type[np.signedinteger] = np.int32 if gaussian else np.int8
-        exact = given.dtype.kind in "iu" and np.array_equal(given.astype(kind, copy=False), given)
+        exact = given.dtype == kind or (given.dtype.kind in "iu" and np.array_equal(given.astype(kind), given))
         if not exact or not (gaussian or np.all(np.abs(given) == 1)):
             raise ValueError(f"messages must be {'integers of 32 bits' if gaussian else 'signs'}; got others")
         if gaussian:
@@ -114,7 +114,7 @@ class MomentState:
         """Refuse what no client sends, so that a user who lies moves the sums no further than the clips allow."""
         releases = gaussian_releases(self.schema)
         largest = np.repeat([release.largest for release in releases], [release.size for release in releases])
-        if np.any(np.abs(messages) > largest):
+        if len(messages) and np.any((messages.max(axis=0) > largest) | (messages.min(axis=0) < -largest)):
             raise ValueError(
                 f"messages must be at most {largest.max()} in magnitude, as those of clients are; got more"
             )

@@ -16,6 +16,7 @@ from sparsetheory.privacy.device.gradient import DIRECTIONS, GradientQuery, grad
 from sparsetheory.privacy.device.gradient_schema import GradientSchema
 from sparsetheory.privacy.estimators.base import dense_blocks
 from sparsetheory.privacy.estimators.guarantee import SeededCoin, realised_eps
+from sparsetheory.privacy.estimators.noise_limits import bernstein
 from sparsetheory.privacy.randomizers.expansion import user_numbers
 from sparsetheory.typing import AnyArray, Float64Array, FloatArray, IndexArray, Int64Array
 
@@ -264,9 +265,7 @@ class IHTCertificate(Certificate):
         """Whether a released gradient is near the mean of clipped ones, by Bernstein's inequality."""
         asked, m = self._asked(t), int(self.counts[t])
         d, length = asked.size, self._message_length(t)
-        log = math.log(2 * d * len(self.counts) / _LEVEL)
-        third = 2 * log / (3 * m)
-        limit = third + math.sqrt(third**2 + 2 * log / (d * m))
+        limit = bernstein(2 * math.sqrt(d), m, _LEVEL / (d * len(self.counts))) / math.sqrt(d)
         relative = (self.gradients[t, asked] - means * self._query(t).unit) / length
         return bool(np.max(np.abs(relative)) <= limit)
 

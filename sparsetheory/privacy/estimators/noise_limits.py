@@ -1,8 +1,6 @@
 """How far released moments may lie from those of the records."""
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +8,7 @@ from sparsetheory.privacy.collection.moments import ReleasedMoments
 from sparsetheory.privacy.device.schema import LDPSchema
 from sparsetheory.typing import AnyArray, Float64Array
 
-__all__ = ["moments_agree"]
+__all__ = ["bernstein", "moments_agree"]
 
 _BLOCK = 8192
 # Probability that right moments are refused.
@@ -38,32 +36,49 @@ def moments_agree(schema: LDPSchema, moments: ReleasedMoments, X: AnyArray, y: A
     """
     second, cross = _clipped_moments(schema, X, y)
     n, noise = len(y), moments.noise
-    limit = _bernstein(schema, n)
-    agrees = np.abs(moments.cross - cross) <= limit(noise.cross_std)
+    q = schema.n_design
+    limit = bernstein(_deviation(schema), n, _LEVEL / (q * q + q))
+    agrees = np.abs(moments.cross - cross) <= limit * noise.cross_std
     if moments.second is None:
         return bool(agrees.all())
     std = np.full(second.shape, noise.off_diagonal_std)
     np.fill_diagonal(std, noise.diagonal_std)
-    return bool(agrees.all() and (np.abs(moments.second - second) <= limit(std)).all())
+    return bool(agrees.all() and (np.abs(moments.second - second) <= limit * std).all())
 
 
-def _bernstein(schema: LDPSchema, n: int) -> Callable[[Any], Any]:
-    """Return the limit of a mean as a function of the standard deviation of one term."""
-    q = schema.n_design
-    log = math.log(2 * (q * q + q) / _LEVEL)
-    # The largest term over the standard deviation: one term in p of a direction or of a coordinate is not zero at most.
-    peaks = {
-        "sphere_joint": math.sqrt(schema.n_products),
-        "onebit": math.sqrt(schema.n_products / min(1.0, _smaller_share(schema))),
+def bernstein(deviation: float, n_terms: int, level: float) -> float:
+    """Return the limit of a mean in standard deviations of one term, by Bernstein's inequality.
+
+    Parameters
+    ----------
+    deviation : float
+        Largest distance of a term from its mean, in standard deviations; 0 for normal terms.
+    n_terms : int
+        Number of independent terms.
+    level : float
+        Probability beyond the limit, on both sides together.
+
+    Returns
+    -------
+    float
+    """
+    log = math.log(2 / level)
+    third = deviation * log / 3 / n_terms
+    return third + math.sqrt(third**2 + 2 * log / n_terms)
+
+
+def _deviation(schema: LDPSchema) -> float:
+    """Return how far a term of a moment can lie from its mean, in standard deviations.
+
+    Of a direction one entry is at most the whole length; of "onebit" one product is sent and the others are zero. Means
+    are no larger, which doubles it.
+    """
+    deviations = {
+        "sphere_joint": 2 * math.sqrt(schema.n_products),
+        "onebit": 2 * math.sqrt(schema.n_products / min(1.0, _smaller_share(schema))),
         "sketch": 2 * _LARGEST_PRODUCT,
     }
-    peak = peaks.get(schema.mechanism, 0.0)
-
-    def limit(std: Any) -> Any:
-        third = peak * log / 3 / n
-        return std * (third + math.sqrt(third**2 + 2 * log / n))
-
-    return limit
+    return deviations.get(schema.mechanism, 0.0)
 
 
 def _smaller_share(schema: LDPSchema) -> float:

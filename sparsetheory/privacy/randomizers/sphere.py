@@ -12,7 +12,10 @@ from sparsetheory.privacy.randomizers.expansion import direction_table, public_k
 from sparsetheory.privacy.randomizers.scales import EPS, sphere_scale
 from sparsetheory.typing import Float64Array, Int64Array
 
-__all__ = ["sphere_decode", "sphere_encode", "sphere_signs", "sphere_sum"]
+__all__ = ["SPHERE_UNIT", "sphere_decode", "sphere_encode", "sphere_signs", "sphere_sum"]
+
+SPHERE_UNIT = 1 / kernels.LATTICE
+"""What the integer 1 in a sum of signed directions stands for."""
 
 
 def sphere_encode(
