@@ -16,6 +16,7 @@ if os.path.exists(os.path.join(_beside, "numba_kernels", "jit.py")):
     __path__.append(_beside)
 
 _SUBPACKAGES = (
+    "bandits",
     "bayesian",
     "certificates",
     "coding",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sklearn.base import BaseEstimator
 
-ROOMS = ("penalties", "regression", "coding", "bayesian", "lowrank", "privacy")
+ROOMS = ("penalties", "regression", "coding", "bayesian", "lowrank", "privacy", "bandits")
 
 
 def public_objects() -> Iterator[tuple[str, str, object]]:

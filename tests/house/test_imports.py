@@ -16,7 +16,7 @@ FLOORS = ("numba_kernels", "sparsetheory", "gpu", "proofs_checks")
 EXCEPTIONS = ("sparsetheory/cli.py", "sparsetheory/experiments/", "sparsetheory/__init__.py")
 # Types of arrays have no floor: they import nothing but NumPy.
 GROUND = "sparsetheory.typing"
-LINES = ("bayesian", "coding", "lowrank", "privacy", "regression")
+LINES = ("bandits", "bayesian", "coding", "lowrank", "privacy", "regression")
 # What all lines share. A module that joins two lines on purpose is a bridge, and its first line says so.
 SHARED = ("penalties", "arrays", "blas_threads", "certificates", "constraints", "ranges", "typing", "numba_kernels")
 SOURCES = sorted(file for folder in FLOORS for file in (ROOT / folder).rglob("*.py"))

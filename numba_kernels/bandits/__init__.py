@@ -1,0 +1,1 @@
+"""Kernels of misspecified linear bandits: designs, supports, codes."""

@@ -1,0 +1,1 @@
+"""Evidence about how far from the best an action can be."""

@@ -1,0 +1,1 @@
+"""Optimal designs: which actions to query."""

@@ -1,0 +1,107 @@
+"""How much a design can amplify the misspecification of the rewards that are observed."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sparsetheory.bandits.design.optimal import Design, leverages_of
+from sparsetheory.bandits.design.pivoting import BLOCK
+from sparsetheory.constraints import COUNT
+from sparsetheory.typing import BoolArray, Float64Array
+
+__all__ = ["leverage", "ls_amplification", "screen_optimal_support"]
+
+_ROUNDING = 1e-12
+
+
+def leverage(A: ArrayLike, design: Design, *, block: int = BLOCK) -> Float64Array:
+    """Return the leverages that a design gives to rows.
+
+    Parameters
+    ----------
+    A : array-like of shape (n, d)
+        Rows, of the design's matrix or others.
+    design : Design
+    block : int
+        Rows that are read at once.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.bandits.design.optimal import g_optimal_design
+    >>> A = np.eye(3)
+    >>> leverage(A, g_optimal_design(A)).round(9).tolist()
+    [3.0, 3.0, 3.0]
+    """
+    COUNT.check("block", block)
+    rows = A if isinstance(A, np.ndarray) else np.asarray(A)
+    return np.concatenate(
+        [leverages_of(rows[start : start + block], design.whitening) for start in range(0, len(rows), block)]
+    )
+
+
+def ls_amplification(A: ArrayLike, design: Design, *, block: int = BLOCK) -> float:
+    r"""Return how much least squares on a design can amplify an error of the rewards, anywhere.
+
+    If the rewards of the support are wrong by at most eps each, weighted least squares predicts every row within eps
+    times :math:`\max_a \sum_c p_c\, |a^T V^{-1} c|`. Some errors attain it.
+
+    Parameters
+    ----------
+    A : array-like of shape (n, d)
+        The rows of the design's matrix.
+    design : Design
+    block : int
+        Rows that are read at once.
+
+    Returns
+    -------
+    float
+        At most the root of the largest leverage. Takes O(n d |support|) time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sparsetheory.bandits.design.optimal import g_optimal_design
+    >>> round(ls_amplification(np.eye(3), g_optimal_design(np.eye(3))), 9)
+    1.0
+    """
+    COUNT.check("block", block)
+    rows = A if isinstance(A, np.ndarray) else np.asarray(A)
+    support = np.asarray(rows[design.support], dtype=np.float64) @ design.whitening
+    worst = 0.0
+    for start in range(0, len(rows), block):
+        white = np.asarray(rows[start : start + block], dtype=np.float64) @ design.whitening
+        worst = max(worst, float((np.abs(white @ support.T) @ design.weights).max()))
+    return worst
+
+
+def screen_optimal_support(leverages: Float64Array, rank: int) -> BoolArray:
+    r"""Return which rows can be in the support of an optimal design, given the leverages of any design.
+
+    With :math:`e = g_{\max} - d` rows whose leverage is below
+    :math:`d\, (1 + e/2 - \sqrt{e (4 + e - 4/d)} / 2)` are in none.
+
+    Parameters
+    ----------
+    leverages : ndarray of shape (n,)
+        Of all rows, for some design.
+    rank : int
+        Rank d.
+
+    Returns
+    -------
+    ndarray of bool, of shape (n,)
+
+    Notes
+    -----
+    Harman and Pronzato (2007), Statist. Probab. Lett. 77.
+    """
+    d = COUNT.check("rank", rank)
+    # Leverages round; near an optimal design the limit moves by the root of that.
+    excess = max(float(leverages.max()) - d, 0.0) + _ROUNDING * d
+    limit = d * (1 + excess / 2 - np.sqrt(excess * (4 + excess - 4 / d)) / 2)
+    return np.asarray(leverages >= limit * (1 - 1e-9))

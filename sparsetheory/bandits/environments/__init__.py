@@ -1,0 +1,1 @@
+"""Problems, hard instances and simulations of live experiments."""

@@ -1,0 +1,1 @@
+"""Planning in Markov decision processes with sparse action values."""

@@ -1,0 +1,1 @@
+"""All sets of a few features: which of them the data allow."""
