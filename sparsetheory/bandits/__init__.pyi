@@ -7,3 +7,7 @@ from .design.optimal import g_optimal_design as g_optimal_design
 from .environments.problem import LinearBanditProblem as LinearBanditProblem
 from .errors import InconsistentOracleError as InconsistentOracleError
 from .errors import VacuousBoundWarning as VacuousBoundWarning
+from .supports.enumeration import iter_supports as iter_supports
+from .supports.misspecification import MisspecificationBound as MisspecificationBound
+from .supports.misspecification import estimate_eps as estimate_eps
+from .supports.screening import screen_supports as screen_supports
