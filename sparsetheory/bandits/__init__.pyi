@@ -1,3 +1,9 @@
+from .algorithms.adaptive_support_search import AdaptiveSupportSearch as AdaptiveSupportSearch
+from .algorithms.core_set import CoreSetBandit as CoreSetBandit
+from .algorithms.optimistic_elimination import OptimisticElimination as OptimisticElimination
+from .algorithms.support_design_net import SupportDesignNet as SupportDesignNet
+from .algorithms.support_greedy import SupportGreedy as SupportGreedy
+from .algorithms.support_net import SupportNetSearch as SupportNetSearch
 from .design.amplification import leverage as leverage
 from .design.amplification import ls_amplification as ls_amplification
 from .design.amplification import screen_optimal_support as screen_optimal_support
