@@ -19,3 +19,7 @@ from .environments.reed_solomon import make_reed_solomon_needle as make_reed_sol
 from .environments.simulated import SimulatedExperiment as SimulatedExperiment
 from .errors import InconsistentOracleError as InconsistentOracleError
 from .errors import VacuousBoundWarning as VacuousBoundWarning
+from .evaluation.intervals import PolicyValue as PolicyValue
+from .evaluation.replay import replay_value as replay_value
+from .evaluation.weighting import doubly_robust_value as doubly_robust_value
+from .evaluation.weighting import ips_value as ips_value

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from sparsetheory.constraints import NONNEGATIVE, generator
+from sparsetheory.bandits.environments.streams import own_stream
+from sparsetheory.constraints import NONNEGATIVE
 from sparsetheory.typing import Float64Array, FloatArray, IndexArray
 
 __all__ = ["LinearBanditProblem", "action_numbers"]
@@ -134,7 +135,7 @@ class LinearBanditProblem:
         self.eps = NONNEGATIVE.check("eps", eps)
         self.noise_std = NONNEGATIVE.check("noise_std", noise_std)
         self.n_queries = 0
-        self._rng = generator(random_state)
+        self._rng = own_stream(random_state, "noise of rewards")
 
     @property
     def n_actions(self) -> int:

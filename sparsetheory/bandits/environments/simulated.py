@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.bandits.environments.problem import LinearBanditProblem, action_numbers
-from sparsetheory.constraints import MISSING, NONNEGATIVE, SIZE, Instance, Several, generator
+from sparsetheory.bandits.environments.streams import own_stream
+from sparsetheory.constraints import MISSING, NONNEGATIVE, SIZE, Instance, Several
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["SimulatedExperiment"]
@@ -80,7 +81,7 @@ class SimulatedExperiment:
         self.drift = NONNEGATIVE.check("drift", drift)
         self.max_drift = (MISSING | NONNEGATIVE).check("max_drift", max_drift)
         self.n_rounds = 0
-        self._rng = generator(random_state)
+        self._rng = own_stream(random_state, "delays and drift")
         self._moved: Float64Array = np.zeros(problem.n_actions)
         self._actions: IndexArray = np.empty(0, dtype=np.intp)
         self._rewards: Float64Array = np.empty(0)

@@ -75,6 +75,13 @@ def test_the_confusing_error_is_linear_for_most_actions():
     np.testing.assert_allclose(instance.features()[inside] @ coef, error[inside], atol=1e-10)
 
 
+def test_one_seed_for_all_makes_no_noise_of_features():
+    instance = make_sparse_misspecified(400, 1, 1, 0.0, "sign", random_state=0)
+    noise = instance.problem(1.0, random_state=0).query(np.arange(400)) - instance.rewards
+    features = np.random.default_rng(0).standard_normal(400)
+    assert abs(np.corrcoef(noise, features)[0, 1]) < 0.2
+
+
 @pytest.mark.parametrize(
     ("arguments", "name"),
     [

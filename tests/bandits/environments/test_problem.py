@@ -31,7 +31,7 @@ def test_the_first_row_that_is_not_finite_is_named(bad):
     rewards[[5, 9]] = bad
     with pytest.raises(ValueError, match="rewards must be finite; got NaN or infinity in row 5"):
         LinearBanditProblem(np.ones((70_000, 1)), rewards)
-    with pytest.raises(ValueError, match="rewards must be finite; got .* from the oracle for action 2"):
+    with pytest.raises(ValueError, match=r"rewards must be finite; got .* from the oracle for action 2"):
         LinearBanditProblem(np.eye(3), oracle=lambda actions: [0.0, bad]).query([1, 2])
 
 
