@@ -1,9 +1,9 @@
 from .design.amplification import leverage as leverage
 from .design.amplification import ls_amplification as ls_amplification
 from .design.amplification import screen_optimal_support as screen_optimal_support
-from .design.optimal import Design as Design
 from .design.optimal import core_set_bound as core_set_bound
 from .design.optimal import g_optimal_design as g_optimal_design
+from .design.weights import Design as Design
 from .environments.problem import LinearBanditProblem as LinearBanditProblem
 from .errors import InconsistentOracleError as InconsistentOracleError
 from .errors import VacuousBoundWarning as VacuousBoundWarning
