@@ -8,9 +8,9 @@ from .algorithms.support_net import SupportNetSearch as SupportNetSearch
 from .design.amplification import leverage as leverage
 from .design.amplification import ls_amplification as ls_amplification
 from .design.amplification import screen_optimal_support as screen_optimal_support
-from .design.optimal import Design as Design
 from .design.optimal import core_set_bound as core_set_bound
 from .design.optimal import g_optimal_design as g_optimal_design
+from .design.weights import Design as Design
 from .environments.block_codes import BlockCodes as BlockCodes
 from .environments.estc_hard import make_estc_hard as make_estc_hard
 from .environments.instance import BanditInstance as BanditInstance

@@ -11,7 +11,8 @@ from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.algorithms.session import Batch, Batches
 from sparsetheory.bandits.certificates.design_gap import DesignGapCertificate, design_gap
 from sparsetheory.bandits.design.amplification import ls_amplification, reweighted
-from sparsetheory.bandits.design.optimal import Design, g_optimal_design
+from sparsetheory.bandits.design.optimal import g_optimal_design
+from sparsetheory.bandits.design.weights import Design
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint, Real
 from sparsetheory.typing import IndexArray
 

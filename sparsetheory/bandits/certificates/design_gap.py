@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.design.optimal import Design
-from sparsetheory.bandits.design.pivoting import BLOCK
+from sparsetheory.bandits.design.leverages import BLOCK
+from sparsetheory.bandits.design.weights import Design
 from sparsetheory.bandits.environments.problem import LinearBanditProblem
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
