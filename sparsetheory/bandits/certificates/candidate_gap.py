@@ -1,12 +1,12 @@
 """Evidence about the gap of an action, from all candidate models that the answers allow."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.environments.problem import LinearBanditProblem
-from sparsetheory.certificates import Certificate, Status
+from sparsetheory.bandits.certificates.gap import GapCertificate
+from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["CandidateGapCertificate", "candidate_gap", "optimistic_values"]
@@ -18,20 +18,13 @@ _BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class CandidateGapCertificate(Certificate):
+class CandidateGapCertificate(GapCertificate):
     """How much less an action earns than the best one, at most, if a candidate is near the truth.
 
     Parameters
     ----------
-    statement, bound, measured, status, reason
-        As in :class:`Certificate`; `bound` is the largest possible gap, and `measured` the gap where the true rewards
-        are known, else the bound by the second route.
-    action : int
-        The action.
-    queried : ndarray of int
-        Actions that were queried.
-    observed : ndarray of float
-        Their rewards, or means of noisy ones.
+    statement, bound, measured, status, reason, action, queried, observed
+        As in :class:`GapCertificate`.
     eps : float
         Assumed misspecification.
     width : float
@@ -42,9 +35,6 @@ class CandidateGapCertificate(Certificate):
         Coefficients.
     """
 
-    action: int = field(kw_only=True)
-    queried: IndexArray = field(kw_only=True)
-    observed: Float64Array = field(kw_only=True)
     eps: float = field(kw_only=True)
     width: float = field(kw_only=True)
     rho: float = field(kw_only=True)
@@ -52,9 +42,10 @@ class CandidateGapCertificate(Certificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("eps", "width", "rho")
 
-    def promise(self) -> str:
-        """Return the guarantee in words."""
-        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
+    @property
+    def noise(self) -> float:
+        """How far observed rewards may be from mean rewards."""
+        return self.width
 
     def check(self, *fitted_on: Any, **options: Any) -> "CandidateGapCertificate":
         """Bound the gap once more, one action after another.
@@ -71,6 +62,8 @@ class CandidateGapCertificate(Certificate):
         CandidateGapCertificate
         """
         (problem,) = fitted_on
+        if not np.isfinite(self.bound):
+            return self.unless_misstated()
         features = np.asarray(problem.features, dtype=np.float64)
         error = self.eps + float(np.linalg.norm(features, axis=1).max()) * self.rho
         allowed = np.ones(len(self.candidates), dtype=bool)
@@ -82,17 +75,8 @@ class CandidateGapCertificate(Certificate):
         ceiling = -np.inf
         for row in features:
             ceiling = max(ceiling, float(np.einsum("ij,j->i", self.candidates[allowed], row).max(initial=-np.inf)))
-        value = self.observed[self.queried == self.action]
-        found = ceiling + error - (float(value[0]) - self.width) if value.size else np.inf
-        holds, reason = found <= self.bound + 4 * _ROUNDING * size or len(features) == 1, ""
-        if not holds:
-            reason = f"other code bounds the gap by {found:.9g} only"
-        measured = found
-        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
-            measured = problem.gap(self.action)
-            if measured > self.bound + _ROUNDING * size:
-                holds, reason = False, "the gap is larger"
-        return replace(self, measured=measured, status=Status.of(holds), reason=reason).unless_misstated()
+        found = ceiling + error - (self.value - self.width)
+        return self.judged(problem, 0.0 if len(features) == 1 else found, 4 * _ROUNDING * size)
 
 
 def candidate_gap(

@@ -7,39 +7,29 @@ Least squares with weights p on queried rows err at an action, in the coordinate
 for K actions and N queries; the second term fails somewhere with a probability of at most delta.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
+from sparsetheory.bandits.certificates.gap import GapCertificate
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.design.weights import Design
-from sparsetheory.bandits.environments.problem import LinearBanditProblem
-from sparsetheory.certificates import Certificate, Status
-from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+from sparsetheory.certificates import Status
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["DesignGapCertificate", "design_gap"]
 
-# Bounds by two routes agree to this share of the largest reward.
-_AGREE = 1e-6
-
 
 @dataclass(frozen=True, eq=False)
-class DesignGapCertificate(Certificate):
+class DesignGapCertificate(GapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly linear.
 
     Parameters
     ----------
-    statement, bound, measured, status, reason
-        As in :class:`Certificate`; `bound` is the largest possible gap, and `measured` the gap where the true rewards
-        are known, else the bound by the second route.
-    action : int
-        The action.
-    queried : ndarray of int
-        Actions that were queried.
-    observed : ndarray of float
-        Their mean rewards.
+    statement, bound, measured, status, reason, action, queried, observed
+        As in :class:`GapCertificate`.
     weights : ndarray of float
         Their weights in least squares.
     n_queries : int
@@ -56,9 +46,6 @@ class DesignGapCertificate(Certificate):
         Orthonormal basis of the directions that the design has kept.
     """
 
-    action: int = field(kw_only=True)
-    queried: IndexArray = field(kw_only=True)
-    observed: Float64Array = field(kw_only=True)
     weights: Float64Array = field(kw_only=True)
     n_queries: int = field(kw_only=True)
     eps: float = field(kw_only=True)
@@ -69,9 +56,10 @@ class DesignGapCertificate(Certificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("eps", "noise_std", "delta", "norm_bound", "n_queries")
 
-    def promise(self) -> str:
-        """Return the guarantee in words."""
-        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
+    @property
+    def noise(self) -> float:
+        """How far observed rewards may be from mean rewards."""
+        return np.inf if self.noise_std else 0.0
 
     def check(self, *fitted_on: Any, **options: Any) -> "DesignGapCertificate":
         """Bound the gap once more, by the pseudo-inverse of the weighted rows.
@@ -89,17 +77,10 @@ class DesignGapCertificate(Certificate):
             Takes O(n_actions n d) time for n queried actions.
         """
         (problem,) = fitted_on
+        if not np.isfinite(self.bound):
+            return self.unless_misstated()
         features = np.asarray(problem.features, dtype=np.float64)
-        tolerance = _AGREE * (float(np.abs(self.observed).max(initial=0.0)) + self.eps)
-        found = 0.0 if len(features) == 1 else self._found(features)
-        holds = found <= self.bound + tolerance
-        reason = "" if holds else f"other code bounds the gap by {found:.9g} only"
-        measured = found
-        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
-            measured = problem.gap(self.action)
-            if measured > self.bound + tolerance:
-                holds, reason = False, "the gap is larger"
-        return replace(self, measured=measured, status=Status.of(holds), reason=reason).unless_misstated()
+        return self.judged(problem, 0.0 if len(features) == 1 else self._found(features), self.tolerance())
 
     def _found(self, features: Float64Array) -> float:
         roots = np.sqrt(self.weights)
