@@ -110,6 +110,8 @@ class OptimisticElimination(BanditAlgorithm):
             answer = yield from observations.answers(np.array([action]))
             wrong = np.abs(candidates @ features[action].astype(np.float64) - answer[0]) > allowed
             alive &= ~wrong
+            if not alive.any():
+                break
             if alive[which] or -value - answer[0] <= allowed:
                 attributes = {"alive_": np.flatnonzero(alive), "width_": width}
                 return Outcome(int(action), 2 * allowed, attributes)

@@ -49,6 +49,13 @@ class SupportNetSearch(SparseSearch):
     max_supports : int
         Refuse more supports than this.
 
+    Attributes
+    ----------
+    alive_supports_ : ndarray of int, of shape (m, n_nonzero)
+        Supports that the answers allow.
+    max_cells_ : int
+        Largest number of actions that one support added to the net.
+
     Notes
     -----
     The rate is that of Dong and Yang (ICML 2023, arXiv:2303.16998); net, grid and constants are ours. With the true
@@ -108,7 +115,8 @@ class SupportNetSearch(SparseSearch):
         chosen, largest = find(self._columns(), supports, rho, self.reuse)
         yield from observations.answers(chosen)
         bound = 2 * self.eps + self.norm_bound * rho + 2 * self._width()
-        return Outcome(observations.best(), bound, {"max_cells_": largest, "width_": self._width()})
+        attributes = {"alive_supports_": self._explained(observations), "max_cells_": largest, "width_": self._width()}
+        return Outcome(observations.best(), bound, attributes)
 
     def _rho(self) -> float:
         if self.rho is None and self.eps == 0:

@@ -11,7 +11,7 @@ from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["AGREE", "GapCertificate"]
 
-# Bounds by two routes agree to this share of the largest reward; both allow for rounding that is smaller.
+# Bounds by two routes agree to this share of the bound and the largest reward; both allow for rounding that is smaller.
 AGREE = 1e-6
 
 
@@ -75,4 +75,4 @@ class GapCertificate(Certificate):
 
     def tolerance(self) -> float:
         """Return by how much bounds by two routes may differ."""
-        return AGREE * (float(np.abs(self.observed).max(initial=0.0)) + float(getattr(self, "eps", 0.0)))
+        return AGREE * (float(np.abs(self.observed).max(initial=0.0)) + self.bound)

@@ -12,8 +12,8 @@ from sparsetheory.typing import Float64Array
 
 __all__ = ["exceeded"]
 
-# Answers may be wrong by this share more than eps: what a solver calls infeasible is infeasible then.
-_ROOM = 1e-6
+# Answers may be wrong by this share more than eps: what a solver of this tolerance calls infeasible is infeasible then.
+_ROOM, _TOLERANCE = 1e-8, 1e-9
 # Prices below this share of the largest are rounding.
 _PRICE = 1e-9
 
@@ -40,9 +40,16 @@ def exceeded(rows: Float64Array, left: Float64Array, directions: Float64Array, l
     while open_.size:
         at = open_[np.argmax(np.linalg.norm(directions[open_], axis=1) - limits[open_])]
         direction = directions[at]
-        program = linprog(-direction, A_ub=sides, b_ub=reach, bounds=(None, None), method="highs")
-        if program.status == 2:
-            return -np.inf
+        program = linprog(
+            -direction,
+            A_ub=sides,
+            b_ub=reach,
+            bounds=(None, None),
+            method="highs",
+            options={"primal_feasibility_tolerance": _TOLERANCE, "dual_feasibility_tolerance": _TOLERANCE},
+        )
+        if program.status != 0:  # without a solution nothing is known, unless it is that there is none
+            return -np.inf if program.status == 2 else np.inf
         prices = np.maximum(-program.ineqlin.marginals, 0.0)
         proved = float(prices @ reach) + float(np.linalg.norm(direction - prices @ sides))
         worst = max(worst, proved - float(limits[at]))

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate
+from sparsetheory.bandits.certificates.gap import GapCertificate
 from sparsetheory.bandits.certificates.programs import exceeded
 from sparsetheory.bandits.certificates.upper_bounds import upper_bounds
 from sparsetheory.bandits.supports.basis import support_basis
@@ -70,6 +70,8 @@ class SparseGapCertificate(GapCertificate):
         if len(features) == 1:
             return self.judged(problem, 0.0, self.tolerance())
         lower = self.value - self.width
+        if not np.isfinite(lower):
+            return self.judged(problem, np.inf, self.tolerance())
         limit = self.bound + lower
         largest = max(float(self.observed.max(initial=-np.inf)) + self.width, self._largest(features, limit))
         return self.judged(problem, largest - lower, self.tolerance())
@@ -92,7 +94,7 @@ class SparseGapCertificate(GapCertificate):
         left, singular, right = left[:, kept], singular[kept], right[kept]
         fitted = left.T @ self.observed
         spread = _spread(block) + (singular[0] / singular[-1] if kept.any() else 1.0)
-        error = self.eps + self.width + 64 * np.finfo(np.float64).eps * spread * size
+        error = self.eps + self.width + 8 * np.finfo(np.float64).eps * spread * size
         residual = self.observed - left @ fitted
         if np.linalg.norm(residual) > np.sqrt(n) * error:
             return -np.inf
@@ -108,7 +110,8 @@ class SparseGapCertificate(GapCertificate):
             return largest
         # In units of the error, and of the ball in which all coefficients lie.
         unit = error * np.sqrt(n)
-        room = (limit + AGREE * (size + self.eps) / 2 - error - middle[above]) / unit
+        limit = limit + self.tolerance() / 2
+        room = (limit - error - middle[above]) / unit
         return limit + unit * exceeded(np.sqrt(n) * left, residual / error, white[above], room)
 
 

@@ -72,7 +72,8 @@ class AllowedCoefficients:
     @property
     def refuted(self) -> bool:
         """Whether least squares prove that no coefficients are allowed."""
-        return bool(self.left @ self.left > len(self.left))
+        worst = 0.0 if len(self.center) else np.abs(self.left).max(initial=0.0)
+        return bool(self.left @ self.left > len(self.left) or worst > 1)
 
     def corners(self) -> Float64Array | None:
         """Return points around the center whose convex hull contains all allowed coefficients.
