@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.certificates.gap import GapCertificate
-from sparsetheory.bandits.design.leverages import BLOCK
+from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array
@@ -43,7 +43,7 @@ class DesignGapCertificate(GapCertificate):
     norm_bound : float
         Assumed bound of the Euclidean norm of the coefficients.
     basis : ndarray of shape (n_features, rank)
-        Orthonormal basis of the directions that the design has kept.
+        Orthonormal basis of the directions that the design has kept, of features over the largest of each column.
     """
 
     weights: Float64Array = field(kw_only=True)
@@ -85,9 +85,11 @@ class DesignGapCertificate(GapCertificate):
     def _found(self, features: Float64Array) -> float:
         roots = np.sqrt(self.weights)
         # The minimum-norm solution in the directions that were kept.
-        inverse = np.linalg.pinv(roots[:, None] * (features[self.queried] @ self.basis), rcond=1e-13)
-        inside = features @ self.basis
-        outside = float(np.linalg.norm(features - inside @ self.basis.T, axis=1).max())
+        sizes = np.abs(features).max(axis=0)
+        sizes[sizes == 0] = 1.0
+        inside = (features / sizes) @ self.basis
+        inverse = np.linalg.pinv(roots[:, None] * inside[self.queried], rcond=1e-13)
+        outside = float(np.linalg.norm(features - (inside @ self.basis.T) * sizes, axis=1).max())
         outside = outside if outside > 1e-12 * np.abs(features).max() else 0.0
         combination = (inside @ inverse) * roots  # every prediction as a combination of the answers
         eps = self.eps + outside * self.norm_bound
@@ -141,7 +143,7 @@ def design_gap(
     bound = _bound(features, design, observed, action, eps + design.rho_drop * norm_bound, noise_std, delta, n_queries)
     return DesignGapCertificate(
         "", bound, None, Status.VALID, action=action, queried=design.support, observed=observed, weights=design.weights,
-        n_queries=n_queries, basis=np.linalg.qr(design.whitening)[0], **terms,
+        n_queries=n_queries, basis=np.linalg.qr(design.whitening * column_scales(features)[:, None])[0], **terms,
     ).stated()  # fmt: skip
 
 

@@ -89,11 +89,12 @@ class SparseGapCertificate(GapCertificate):
         sizes = np.linalg.norm(block, axis=0)
         block = block / np.where(sizes > 0, sizes, 1.0)
         n, size = len(self.queried), float(np.abs(self.observed).max(initial=0.0))
+        block, spread = _orthonormal(block)
         left, singular, right = np.linalg.svd(block[self.queried], full_matrices=False)
         kept = singular > 1e-12 * singular.max(initial=0.0)
         left, singular, right = left[:, kept], singular[kept], right[kept]
         fitted = left.T @ self.observed
-        spread = _spread(block) + (singular[0] / singular[-1] if kept.any() else 1.0)
+        spread += singular[0] / singular[-1] if kept.any() else 1.0
         error = self.eps + self.width + 8 * np.finfo(np.float64).eps * spread * size
         residual = self.observed - left @ fitted
         if np.linalg.norm(residual) > np.sqrt(n) * error:
@@ -115,11 +116,11 @@ class SparseGapCertificate(GapCertificate):
         return limit + unit * exceeded(np.sqrt(n) * left, residual / error, white[above], room)
 
 
-def _spread(block: Float64Array) -> float:
-    """Return the condition number of columns, of those that are not combinations of the others."""
-    singular = np.linalg.svd(block, compute_uv=False)
-    kept = singular[singular > 1e-13 * singular.max(initial=0.0)]
-    return float(kept[0] / kept[-1]) if kept.size else 1.0
+def _orthonormal(block: Float64Array) -> tuple[Float64Array, float]:
+    """Return an orthonormal basis of columns, without directions that are rounding, and their condition number."""
+    left, singular, _ = np.linalg.svd(block, full_matrices=False)
+    kept = singular > 1e-13 * singular.max(initial=0.0)
+    return left[:, kept], float(singular[0] / singular[kept][-1]) if kept.any() else 1.0
 
 
 def sparse_gap(

@@ -17,6 +17,7 @@ from scipy.linalg import qr, svd
 from scipy.optimize import linprog
 from scipy.spatial import HalfspaceIntersection, QhullError
 
+from sparsetheory.bandits.supports.centers import nearest_center, proves_contradiction
 from sparsetheory.typing import Float64Array
 
 __all__ = ["AllowedCoefficients", "allowed_coefficients"]
@@ -32,8 +33,6 @@ _ROUNDING = 1e-9
 _FLAT = 1e-4
 # Sides with a shorter normal vector count as having this length, where depths are measured.
 _SHORT = 1e-3
-# Least squares are a good center where their residuals are below this share of what is allowed.
-_INSIDE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,12 +129,11 @@ def _corners(rows: Float64Array, left: Float64Array) -> Float64Array | None:
     """Return the corners of ``|left - rows v| <= 1``, for rows with ``rows^T rows = n I`` and ``rows^T left = 0``."""
     sides, limits = np.vstack([rows, -rows]), np.concatenate([1 + left, 1 - left])
     lengths = np.maximum(np.linalg.norm(sides, axis=1), _SHORT)
-    center = np.zeros(rows.shape[1])
-    if np.abs(left).max() > _INSIDE:
-        found = _deepest(sides, limits, lengths, left)
-        if found is None or not found.size:
-            return found if found is None else np.empty((0, rows.shape[1]))
-        center = found
+    center = nearest_center(rows, left)
+    if center is None:
+        center = _deepest(sides, limits, lengths, left)
+    if center is None or not center.size:
+        return None if center is None else np.empty((0, rows.shape[1]))
     depth = float(((limits - sides @ center) / lengths).min())
     limits = limits + _ROUNDING + max(_FLAT - depth, 0.0) * lengths
     if rows.shape[1] == 1:
@@ -169,11 +167,7 @@ def _deepest(
     if program.status != 0:
         return None
     if program.x[k] < 0:
-        # Prices prove it by themselves, once they are made orthogonal to all linear functions: no function can then
-        # change their product with the answers, which is at most 1 for answers within reach.
-        prices, basis = program.ineqlin.marginals[n:] - program.ineqlin.marginals[:n], sides[:n] / np.sqrt(n)
-        for _ in range(2):
-            prices = prices - basis @ (basis.T @ prices)
-        if abs(float(prices @ left)) > (1 + _ROUNDING) * float(np.abs(prices).sum()):
+        prices = program.ineqlin.marginals[n:] - program.ineqlin.marginals[:n]
+        if proves_contradiction(sides[:n], left, prices):
             return np.empty(0)
     return np.asarray(program.x[:k])
