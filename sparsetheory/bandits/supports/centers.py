@@ -13,7 +13,7 @@ from sparsetheory.typing import Float64Array
 __all__ = ["nearest_center", "proves_contradiction"]
 
 # A point with residuals below the first is well inside; one below the second when the steps end is inside.
-_WELL, _INSIDE = 0.9, 0.995
+_WELL, _INSIDE = 0.9, 0.999
 # Sharpness of the smoothed maximum, and the steps with each.
 _SHARPNESS, _STEPS = (8.0, 32.0, 128.0), 3
 # Products that prove a contradiction exceed 1 by more than rounding.
