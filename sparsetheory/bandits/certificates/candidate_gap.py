@@ -9,10 +9,10 @@ from sparsetheory.bandits.certificates.gap import GapCertificate
 from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
-__all__ = ["CandidateGapCertificate", "candidate_gap", "optimistic_values"]
+__all__ = ["CandidateGapCertificate", "candidate_gap", "optimistic_values", "rounding_of"]
 
-# Predictions and rewards round by less, relative to the largest.
-_ROUNDING = 1e-9
+# Rounding units that a term of a sum may lose.
+_UNITS = 4
 # Numbers in a block of predictions.
 _BLOCK = 4_000_000
 
@@ -67,16 +67,15 @@ class CandidateGapCertificate(GapCertificate):
         features = np.asarray(problem.features, dtype=np.float64)
         error = self.eps + float(np.linalg.norm(features, axis=1).max()) * self.rho
         allowed = np.ones(len(self.candidates), dtype=bool)
-        size = float(np.abs(self.observed).max(initial=0.0))
+        slack = rounding_of(self.candidates, features)
         for action, reward in zip(self.queried, self.observed, strict=True):
             predicted = np.einsum("ij,j->i", self.candidates, features[action])
-            size = max(size, float(np.abs(predicted).max()))
-            allowed &= np.abs(predicted - reward) <= error + self.width + _ROUNDING * size
+            allowed &= np.abs(predicted - reward) <= error + self.width + slack
         ceiling = -np.inf
         for row in features:
             ceiling = max(ceiling, float(np.einsum("ij,j->i", self.candidates[allowed], row).max(initial=-np.inf)))
         found = ceiling + error - (self.value - self.width)
-        return self.judged(problem, 0.0 if len(features) == 1 else found, 4 * _ROUNDING * size)
+        return self.judged(problem, 0.0 if len(features) == 1 else found, self.tolerance())
 
 
 def candidate_gap(
@@ -112,13 +111,15 @@ def candidate_gap(
         bound, reason = 0.0, ""
     elif action in queried:
         predicted = candidates @ np.asarray(features[queried], dtype=np.float64).T
-        slack = _ROUNDING * max(float(np.abs(predicted).max()), float(np.abs(observed).max()))
-        alive = np.all(np.abs(predicted - observed) <= error + width + slack, axis=1)
+        slack = rounding_of(candidates, features)
+        alive = np.all(np.abs(predicted - observed) <= error + width + slack[:, None], axis=1)
         reason = "no candidate is consistent with the answers"
         if alive.any():
             value = float(observed[np.flatnonzero(queried == action)[0]])
             bound, reason = (
-                float(optimistic_values(candidates[alive], features)[0].max()) + error + slack - (value - width),
+                float((optimistic_values(candidates[alive], features)[0] + slack[alive]).max())
+                + error
+                - (value - width),
                 "",
             )
     status = Status.VALID if np.isfinite(bound) else Status.NOT_APPLICABLE
@@ -128,8 +129,8 @@ def candidate_gap(
     ).stated()  # fmt: skip
 
 
-def optimistic_values(candidates: Float64Array, features: AnyArray) -> tuple[Float64Array, IndexArray, float]:
-    """Return the largest prediction of every candidate, the action that has it, and the largest magnitude of all.
+def optimistic_values(candidates: Float64Array, features: AnyArray) -> tuple[Float64Array, IndexArray]:
+    """Return the largest prediction of every candidate, and the action that has it.
 
     Parameters
     ----------
@@ -140,16 +141,21 @@ def optimistic_values(candidates: Float64Array, features: AnyArray) -> tuple[Flo
     -------
     largest : ndarray of shape (m,)
     greedy : ndarray of int, of shape (m,)
-    size : float
         Takes O(m n_actions n_features) time, and memory for a block.
     """
     largest, greedy = np.full(len(candidates), -np.inf), np.zeros(len(candidates), dtype=np.intp)
-    step, size = max(1, _BLOCK // len(candidates)), 0.0
+    step = max(1, _BLOCK // len(candidates))
     for start in range(0, len(features), step):
         predicted = candidates @ np.asarray(features[start : start + step], dtype=np.float64).T
         at = predicted.argmax(axis=1)
         values = predicted[np.arange(len(candidates)), at]
         better = values > largest
         largest[better], greedy[better] = values[better], at[better] + start
-        size = max(size, float(np.abs(predicted).max()))
-    return largest, greedy, size
+    return largest, greedy
+
+
+def rounding_of(candidates: Float64Array, features: AnyArray) -> Float64Array:
+    """Return by how much predictions of each candidate round, at most; much if large coefficients cancel."""
+    longest = np.sqrt(np.einsum("ij,ij->i", features, features, dtype=np.float64).max())
+    units = _UNITS * (features.shape[1] + 1) * np.finfo(np.float64).eps
+    return np.asarray(units * longest * np.linalg.norm(candidates, axis=1))
