@@ -124,8 +124,9 @@ class SupportNetSearch(SparseSearch):
         return self.eps / self.norm_bound if self.rho is None else float(self.rho)
 
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> Certificate:
-        if outcome is None or len(self._features) == 1:  # the net has holes, or there is none
-            return super()._certificate(action, means, outcome)
+        known = super()._certificate(action, means, outcome)
+        if outcome is None or known.bound <= outcome.bound:  # the net has holes, or answers say more than it does
+            return known
         rho, width = self._rho(), self._width()
         return CoveringCertificate(
             "", self.bound_, None, Status.VALID, action=action, queried=means.actions, observed=means.rewards,

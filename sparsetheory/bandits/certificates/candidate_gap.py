@@ -116,12 +116,8 @@ def candidate_gap(
         reason = "no candidate is consistent with the answers"
         if alive.any():
             value = float(observed[np.flatnonzero(queried == action)[0]])
-            bound, reason = (
-                float((optimistic_values(candidates[alive], features)[0] + slack[alive]).max())
-                + error
-                - (value - width),
-                "",
-            )
+            largest = float((optimistic_values(candidates[alive], features)[0] + slack[alive]).max())
+            bound, reason = largest + error - (value - width), ""
     status = Status.VALID if np.isfinite(bound) else Status.NOT_APPLICABLE
     return CandidateGapCertificate(
         "", bound, None, status, reason=reason, action=action, queried=queried, observed=observed, eps=eps, width=width,

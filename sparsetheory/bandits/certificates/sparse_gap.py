@@ -182,6 +182,8 @@ def _bound(
     largest, refuted = float(observed.max()) + width, True
     columns = np.ascontiguousarray(features.T)
     for support in alive:
+        if largest == np.inf:
+            break
         bounds = upper_bounds(support_basis(columns, support), queried, observed, eps + width, largest)
         if not bounds.refuted:
             refuted = False

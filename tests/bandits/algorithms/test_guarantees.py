@@ -161,9 +161,13 @@ def _unit(vector):
 def test_no_guarantee_breaks_where_features_nearly_depend_on_each_other(seed):
     rng = np.random.default_rng(seed)
     s = int(rng.integers(1, 4))
-    problem, support, _ = nearly_dependent(int(rng.integers(30, 80)), int(rng.integers(s, 6)), s, rng)
-    eps = problem.eps
+    problem, support, theta = nearly_dependent(int(rng.integers(30, 80)), int(rng.integers(s, 6)), s, rng)
+    eps, length = problem.eps, float(np.linalg.norm(theta)) * (1 + 1e-9)
+    candidates = np.vstack([theta * (1 + 1e-3 * rng.standard_normal((20, 1))), theta])
     searches = {
+        CoreSetBandit(eps=eps, norm_bound=length): np.inf,
+        SupportNetSearch(s, eps=eps, rho=0.1, norm_bound=length): 2 * eps + 0.1 * length,
+        OptimisticElimination(candidates, eps=eps): 2 * eps,
         AdaptiveSupportSearch(s, eps=eps): 4 * eps,
         SupportGreedy(s, eps=eps): 2 * eps * (1 + math.sqrt(2 * s)),
         SupportDesignNet(s, eps=eps): 3 * eps,

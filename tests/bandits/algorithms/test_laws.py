@@ -281,7 +281,7 @@ def test_a_certificate_that_was_tampered_with_is_found_out(case):
     other[0] += 0.5
     forged = [
         replace(certificate, bound=gap - 1e-3).stated(),
-        replace(certificate, bound=0.9 * certificate.bound),
+        replace(certificate, bound=0.9 * certificate.bound - 1e-3),
         replace(certificate, observed=other),
         replace(certificate, observed=-certificate.observed),
         replace(certificate, queried=certificate.queried[::-1]),
