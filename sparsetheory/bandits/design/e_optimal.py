@@ -10,25 +10,28 @@ from scipy.linalg import qr
 from sparsetheory.bandits.design.leverages import (
     all_leverages,
     checked_matrix,
-    column_scales,
-    leverages_of,
     whitening_of,
 )
 from sparsetheory.bandits.design.optimal import g_optimal_design
 from sparsetheory.bandits.design.smallest_eigenvalue import central_point
+from sparsetheory.bandits.design.smoothed_eigenvalue import smoothed_steps
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.constraints import COUNT, POSITIVE, Choice
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["EOptimalDesign", "e_optimal_design"]
 
-_METHODS = ("auto", "full", "column_generation")
-# Newton's matrix has one row for each row of the matrix: above this many a subset grows.
+_METHODS = ("auto", "interior_point", "multiplicative")
+# Newton's matrix has one row for each row of the subset. Up to this many, all rows are the subset.
 _FEW = 400
+# Beyond this many rows of the subset Newton's steps are slow.
+_MOST = 800
+# Subsets that may be tried in a row without progress.
+_PATIENCE = 4
+# Entries of a matrix on which multiplicative steps are quick.
+_LARGE = 1_000_000
 # Relative errors of singular values and norms, in units of the largest.
 _ROUNDING = 100 * float(np.finfo(np.float64).eps)
-# Weights below this share of the mean one leave the design if that costs little.
-_FAINT = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,20 +59,21 @@ def e_optimal_design(
     ----------
     A : array-like of shape (n, d)
         One row for each point; a memory-mapped file is read in blocks. The unit of columns matters.
-    method : {"auto", "full", "column_generation"}
-        Whether the interior-point method looks at all rows, or only at a growing subset, whose design is then checked
-        on all rows. The second for more than 400 rows.
+    method : {"auto", "interior_point", "multiplicative"}
+        How. Multiplicative steps end a few per cent from the optimum, in any dimension. The interior-point method
+        reaches any tolerance; by default where the rank is at most 36, since optimal designs can need
+        d (d + 1) / 2 rows.
     tol : float
         Relative to the lower bound: how much the upper bound may be above it.
     max_iter : int
-        Most Newton steps.
+        Most steps of the interior-point method, those of the multiplicative start included.
     random_state : int, Generator or None
         Seed of the design that the subset begins with.
 
     Returns
     -------
     EOptimalDesign
-        Not converged if rounding or `max_iter` came before `tol`; its bounds are proven all the same. Of rows that span
+        Not converged if the method ended before `tol`; its bounds are proven all the same. Of rows that span
         less than all directions it is the best one on their span; in other directions every design has eigenvalue 0.
 
     Raises
@@ -79,13 +83,14 @@ def e_optimal_design(
 
     Notes
     -----
-    A semidefinite program, solved by an interior-point method on a subset of m rows, O(m^2 (m + d)) for each of a few
-    dozen steps, and passes over all rows in O(n d^2). Its dual variable W proves the upper bound.
+    A semidefinite program. Multiplicative steps on at most a million entries take O(m d^2) for m rows, steps of the
+    interior-point method O(m^2 (m + d)), a pass over all rows O(n d^2). The dual variable of either proves the upper
+    bound on all rows.
 
     Examples
     --------
     >>> import numpy as np
-    >>> design = e_optimal_design(np.array([[1.0, 0.0], [0.0, 2.0], [0.5, 0.5]]))
+    >>> design = e_optimal_design(np.diag([1.0, 2.0]))
     >>> design.converged, round(design.cmin_lower, 2), design.weights.round(2).tolist()
     (True, 0.8, [0.8, 0.2])
     """
@@ -94,12 +99,11 @@ def e_optimal_design(
     max_iter = COUNT.check("max_iter", max_iter)
     rows = checked_matrix(A)
     start = g_optimal_design(rows, random_state=random_state)
-    full = method == "full" or (method == "auto" and len(rows) <= _FEW)
-    return _Search(rows, start, tol, max_iter).run(full)
+    return _Search(rows, start, tol, max_iter).run(method)
 
 
 class _Search:
-    """Interior-point method on some rows, then a pass over all, until the bounds meet.
+    """Bounds and the best design so far, from steps on some rows and passes over all.
 
     Parameters
     ----------
@@ -117,43 +121,79 @@ class _Search:
         self.support, self.weights = start.support, start.weights
         self.n_iter = self.n_passes = 0
 
-    def run(self, full: bool) -> EOptimalDesign:
+    def run(self, method: str) -> EOptimalDesign:
         """Return the best design that was met."""
         n, rank = len(self.A), self.basis.shape[1]
-        chosen = np.arange(n) if full else self.start.support
-        x = np.full(len(chosen), 0.1 / n if full else 1e-300)
-        x[np.searchsorted(chosen, self.start.support)] += self.start.weights
-        gap = 1.0
+        dense = rank * (rank + 1) // 2 + 4 * rank  # no optimal design needs more rows
+        if method == "auto":
+            method = "interior_point" if min(n, dense) <= _MOST else "multiplicative"
+        if n <= _FEW and method == "interior_point":
+            chosen, x = np.arange(n), np.full(n, 0.1 / n)
+            x[self.start.support] += self.start.weights
+        else:
+            chosen, x = self._multiply()
+        if method == "interior_point" and self._gap() > self.tol:
+            self._follow(chosen, x, max(dense, _FEW))
+        return self._result()
+
+    def _gap(self) -> float:
+        return self.upper / self.lower - 1 if self.lower > 0 else np.inf
+
+    def _multiply(self) -> tuple[IndexArray, Float64Array]:
+        """Return weights from multiplicative steps on all rows, or on as many as are quick, until those suffice."""
+        n, rank = len(self.A), self.basis.shape[1]
+        leverages = all_leverages(self.A, self.start.whitening)
+        chosen = np.sort(np.argsort(-leverages, kind="stable")[: max(_LARGE // rank, 4 * rank)])
         while True:
             rows = np.asarray(self.A[chosen], dtype=np.float64) @ self.basis
-            x, least = _feasible(rows, x)
+            x, dual_root, n_iter = smoothed_steps(rows, np.full(len(rows), 1 / len(rows)))
+            self.n_iter += n_iter
+            before = self._gap()
+            values = self._bounds(chosen, rows, x, dual_root)
+            violators = np.setdiff1d(np.flatnonzero(values > values[chosen].max()), chosen)
+            if not violators.size or not self._gap() < 0.9 * before or len(chosen) == n:
+                return chosen, x
+            chosen = np.union1d(chosen, violators[np.argsort(-values[violators])][: len(chosen) // 4])
+
+    def _follow(self, chosen: IndexArray, x: Float64Array, room: int) -> None:
+        """Follow the central path on a subset of rows, which changes until its bounds hold for all rows."""
+        rank, full, stalled = self.basis.shape[1], len(self.A) <= room, 0
+        if not full:
+            kept = np.sort(np.argsort(-x, kind="stable")[:room])
+            chosen, x = chosen[kept], np.maximum(x[kept], 1e-6 * x.max())
+        while True:
+            rows = np.asarray(self.A[chosen], dtype=np.float64) @ self.basis
+            x = _feasible(rows, x)
             # On the subset alone the gap shall be a part of what it is on all rows.
-            goal = max(self.tol / 4, min(gap, 1.0) / 4) if not full else self.tol / 4
-            strength = float(x.sum()) / (len(x) + rank)
-            point = central_point(rows, x, strength * min(gap, 1.0), goal * strength / 2, self.max_iter - self.n_iter)
+            before, goal = self._gap(), self.tol / 4 if full else max(self.tol / 4, min(self._gap(), 1.0) / 4)
+            unit = float(x.sum()) / (len(x) + rank)
+            start = unit * min(before, 1.0)
+            point = central_point(rows, x, start, unit * goal / 2, max(1, self.max_iter - self.n_iter))
             self.n_iter += point.n_iter
             values = self._bounds(chosen, rows, point.x, point.dual_root)
-            before, gap = gap, self.upper / self.lower - 1 if self.lower > 0 else np.inf
-            violators = np.flatnonzero(values > 1 + goal / 4)
-            new = np.setdiff1d(violators[np.argsort(-values[violators])][: 4 * rank], chosen)
-            if gap <= self.tol or self.n_iter >= self.max_iter or (not new.size and not gap < before * (1 - 1e-3)):
-                return self._result()
-            chosen, x = _grown(chosen, point.x, values, new)
+            if self._gap() <= self.tol or self.n_iter >= self.max_iter or (full and not self._gap() < before):
+                return
+            # Without progress, rows that are needed may have left.
+            stalled = 0 if self._gap() < 0.9 * before else stalled + 1
+            if stalled > _PATIENCE:
+                return
+            room = room if not stalled else min(room + room // 4, 2 * _MOST)
+            chosen, x = _changed(chosen, point.x, values, room, room // 4)
 
-    def _bounds(
-        self, chosen: IndexArray, rows: Float64Array, x: Float64Array, dual_root: Float64Array
-    ) -> Float64Array:
+    def _bounds(self, chosen: IndexArray, rows: Float64Array, x: Float64Array, dual_root: Float64Array) -> Float64Array:
         """Improve both bounds, and return what the dual variable gives to all rows, in units of its limit."""
         self.n_passes += 1
         values = all_leverages(self.A, self.basis @ dual_root)
         trace = float(np.einsum("ij,ij->", dual_root, dual_root))
         self.upper = min(self.upper, float(values.max()) / trace * (1 + _ROUNDING * len(dual_root)))
-        for least in (_FAINT, 0.0):
-            used = np.flatnonzero(x > least * x.mean())
-            lower = _smallest_eigenvalue(rows[used], x[used] / x[used].sum())
-            if lower > self.lower and (least == 0 or self.upper <= lower * (1 + self.tol)):
-                self.lower, self.support, self.weights = lower, chosen[used], x[used] / x[used].sum()
-                break
+        order = np.argsort(x, kind="stable")
+        trimmed = np.sort(order[np.cumsum(x[order]) > self.tol / 10 * x.sum()])
+        # Rows with the least weights leave if that costs little.
+        for used, share in ((np.arange(len(x)), 1.0), (trimmed, 1 - self.tol / 10)):
+            weights = x[used] / x[used].sum()
+            lower = _smallest_eigenvalue(rows[used], weights)
+            if lower > share * self.lower:
+                self.lower, self.support, self.weights = lower, chosen[used], weights
         return values
 
     def _result(self) -> EOptimalDesign:
@@ -191,17 +231,20 @@ def _smallest_eigenvalue(rows: Float64Array, weights: Float64Array) -> float:
     return float(max(sizes[-1] - _ROUNDING * sizes[0], 0.0) ** 2)
 
 
-def _feasible(rows: Float64Array, x: Float64Array) -> tuple[Float64Array, float]:
-    """Return weights that make the smallest eigenvalue two."""
-    sizes = np.linalg.svd(np.sqrt(x)[:, None] * rows, compute_uv=False)
-    return x * (2 / sizes[-1] ** 2), float(sizes[-1])
+def _feasible(rows: Float64Array, x: Float64Array) -> Float64Array:
+    """Return weights in the same proportions that make the smallest eigenvalue two."""
+    return np.asarray(x * (2 / np.linalg.svd(np.sqrt(x)[:, None] * rows, compute_uv=False)[-1] ** 2))
 
 
-def _grown(
-    chosen: IndexArray, x: Float64Array, values: Float64Array, new: IndexArray
+def _changed(
+    chosen: IndexArray, x: Float64Array, values: Float64Array, room: int, count: int
 ) -> tuple[IndexArray, Float64Array]:
-    """Drop rows that the design does not use and the dual does not need, and add new ones with small weights."""
-    kept = (x > _FAINT * x.mean()) | (values[chosen] > 0.9)
-    grown = np.concatenate([chosen[kept], new])
-    order = np.argsort(grown)
-    return grown[order], np.concatenate([x[kept], np.full(len(new), 0.05 * x.mean())])[order]
+    """Keep the rows that the dual needs most, as many as there is room for, and add others that violate it most."""
+    kept = np.argsort(-values[chosen], kind="stable")[:room]
+    outside = values.copy()
+    outside[chosen] = 0.0
+    new = np.argpartition(-outside, min(count, len(values) - 1))[:count]
+    new = new[outside[new] > 1]
+    rows = np.concatenate([chosen[kept], new])
+    order = np.argsort(rows)
+    return rows[order], np.concatenate([x[kept], np.full(len(new), x.mean() / 20)])[order]
