@@ -47,7 +47,7 @@ def test_what_is_dropped_bounds_every_linear_function():
         dropped = (A / scales - A / scales @ Q @ Q.T) * scales
         norms = np.linalg.norm(dropped, axis=1)
         assert design.rho_drop == pytest.approx(norms.max(), rel=1e-5)
-        assert 1e-9 < design.rho_drop < 1e-5
+        assert 1e-9 < design.rho_drop < 1e-3
         # Coefficients along the worst row attain it.
         worst = dropped[norms.argmax()]
         assert np.abs(dropped @ worst).max() == pytest.approx(design.rho_drop * np.linalg.norm(worst), rel=1e-5)
