@@ -84,10 +84,11 @@ def _first_subset(
 ) -> tuple[IndexArray, PivotedRows]:
     """Return random rows, the longest ones and those of a warm start, with whatever they need to span all rows."""
     n, d = A.shape
-    drawn = rng.choice(n, min(n, max(20 * d, 1000)), replace=False)
-    chosen = np.union1d(drawn, _longest(A, scales, d))
+    count = min(n, max(20 * d, 1000))
+    chosen = np.union1d(rng.choice(n, count, replace=False), _longest(A, scales, d))
     if init is not None:
-        chosen = np.union1d(chosen, np.flatnonzero(init))
+        heaviest = np.argpartition(-init, count - 1)[:count]
+        chosen = np.union1d(chosen, heaviest[init[heaviest] > 0])
     pivots = pivoted_rows(scaled_rows(A, scales, chosen))
     if len(pivots.indices) < d:
         more = rows_outside(A, scales, PivotedRows(chosen[pivots.indices], pivots.basis))
