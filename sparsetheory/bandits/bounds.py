@@ -288,23 +288,31 @@ def phased_regret(
     n, d, K = COUNT.check("n", n), COUNT.check("d", d), COUNT.check("K", K)
     eps, sigma = NONNEGATIVE.check("eps", eps), NONNEGATIVE.check("sigma", sigma)
     reward_range = NONNEGATIVE.check("reward_range", reward_range)
-    alpha = 1 / (K * n) if (MISSING | FRACTION).check("alpha", alpha) is None else alpha
+    (MISSING | FRACTION).check("alpha", alpha)
+    error = 1 / (K * n) if alpha is None else float(alpha)
     first = math.ceil(core_set_bound(d))
     if plays is None and ranks is not None:
         raise ValueError(f"ranks must come with plays; got {ranks!r} and no plays")
-    if plays is not None:
-        lengths = np.array([COUNT.check("plays", count) for count in plays], dtype=np.float64)
-        if lengths.sum() != n:
-            raise ValueError(f"plays must add up to n = {n}; got {int(lengths.sum())}")
-    else:
-        # The shortest phases that make n plays: m_1 (2^P - 1) >= n.
-        lengths = first * 2.0 ** np.arange(max(1, (-(-n // first)).bit_length()))
+    lengths = _shortest_phases(n, first) if plays is None else _phases(n, plays)
     rank = np.full(len(lengths), d) if ranks is None else np.array([Integer(1, d).check("ranks", r) for r in ranks])
     if len(rank) != len(lengths):
         raise ValueError(f"ranks must be as many as plays, {len(lengths)}; got {len(rank)}")
-    costs = _costs(first, rank, eps, sigma, alpha, reward_range)
+    costs = _costs(first, rank, eps, sigma, error, reward_range)
     regret = float(lengths @ costs) if plays is not None else _over_all_schedules(n, first, costs)
-    return RegretBound(min(regret, n * reward_range), min(1.0, 2 * K * len(lengths) * alpha), len(lengths))
+    return RegretBound(min(regret, n * reward_range), min(1.0, 2 * K * len(lengths) * error), len(lengths))
+
+
+def _phases(n: int, plays: Sequence[int]) -> Float64Array:
+    """Return how many plays phases had."""
+    counts = [COUNT.check("plays", count) for count in plays]
+    if sum(counts) != n:
+        raise ValueError(f"plays must add up to n = {n}; got {sum(counts)}")
+    return np.array(counts, dtype=np.float64)
+
+
+def _shortest_phases(n: int, first: int) -> Float64Array:
+    """Return plays of the fewest shortest phases that make n plays: m_1 (2^P - 1) >= n."""
+    return np.asarray(first * 2.0 ** np.arange((-(-n // first)).bit_length()), dtype=np.float64)
 
 
 def _costs(first: int, rank: Float64Array, eps: float, sigma: float, alpha: float, reward_range: float) -> Float64Array:

@@ -69,7 +69,7 @@ class TreeMDP:
             for table, rewards in zip(self.tables, self.mdp.rewards, strict=True)
         )
 
-    def candidates(self) -> tuple[Float64Array, ...]:
+    def candidates(self) -> tuple[FloatArray, ...]:
         """Return the coefficients that explain each possible path, for each level: one of them is within `eps`."""
         return tuple(self.value * table.dense() for table in self.tables)
 

@@ -21,7 +21,7 @@ def _distributions(name: str, rows: Any, n_columns: int) -> Any:
     matrix = rows.tocsr().astype(np.float64) if sparse.issparse(rows) else np.asarray(rows, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[1] != n_columns:
         raise ValueError(f"{name} must have {n_columns} columns; got shape {matrix.shape}")
-    entries = matrix.data if sparse.issparse(matrix) else matrix
+    entries: AnyArray = np.asarray(matrix.data) if sparse.issparse(matrix) else np.asarray(matrix)
     with np.errstate(invalid="ignore"):
         sums = np.asarray(matrix.sum(axis=1)).ravel()
         proper = np.abs(sums - 1.0) <= _SUM
