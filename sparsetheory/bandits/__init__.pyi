@@ -1,10 +1,16 @@
 from . import bounds as bounds
+from .algorithms.adaptive_support_search import AdaptiveSupportSearch as AdaptiveSupportSearch
+from .algorithms.core_set import CoreSetBandit as CoreSetBandit
+from .algorithms.optimistic_elimination import OptimisticElimination as OptimisticElimination
+from .algorithms.support_design_net import SupportDesignNet as SupportDesignNet
+from .algorithms.support_greedy import SupportGreedy as SupportGreedy
+from .algorithms.support_net import SupportNetSearch as SupportNetSearch
 from .design.amplification import leverage as leverage
 from .design.amplification import ls_amplification as ls_amplification
 from .design.amplification import screen_optimal_support as screen_optimal_support
-from .design.optimal import Design as Design
 from .design.optimal import core_set_bound as core_set_bound
 from .design.optimal import g_optimal_design as g_optimal_design
+from .design.weights import Design as Design
 from .environments.block_codes import BlockCodes as BlockCodes
 from .environments.estc_hard import make_estc_hard as make_estc_hard
 from .environments.instance import BanditInstance as BanditInstance
@@ -30,3 +36,7 @@ from .planning.instances import make_random_mdp as make_random_mdp
 from .planning.instances import make_tree_mdp as make_tree_mdp
 from .planning.mdp import TabularMDP as TabularMDP
 from .planning.olive import SparseOliveRL as SparseOliveRL
+from .supports.enumeration import iter_supports as iter_supports
+from .supports.misspecification import MisspecificationBound as MisspecificationBound
+from .supports.misspecification import estimate_eps as estimate_eps
+from .supports.screening import screen_supports as screen_supports

@@ -103,7 +103,7 @@ def one_shot(eps: float, max_leverage: float) -> float:
     return 2 * eps * (1 + math.sqrt(g))
 
 
-def support_net(eps: float, rho: float, B: float, L: float, d: int, s: int, *, net: str = "separated") -> SearchBound:
+def support_net(eps: float, rho: float, B: float, L: float, d: int, s: int, *, net: str = "greedy") -> SearchBound:
     r"""Bound a search that queries, for every support, a net of all actions: gap :math:`2\,eps + B\rho`.
 
     Parameters
@@ -118,7 +118,7 @@ def support_net(eps: float, rho: float, B: float, L: float, d: int, s: int, *, n
         Length of the rows, at most.
     d, s : int
         Features and non-zeros.
-    net : {"separated", "grid"}
+    net : {"greedy", "grid"}
         Whether a net consists of actions that are `rho` apart, of which there are at most :math:`(1 + 2L/\rho)^s`, or
         of one action for each cell of a grid, of which there are at most :math:`(1 + 2L s^{1/2}/\rho)^s`.
 
@@ -134,7 +134,7 @@ def support_net(eps: float, rho: float, B: float, L: float, d: int, s: int, *, n
     """
     eps, rho = NONNEGATIVE.check("eps", eps), POSITIVE.check("rho", rho)
     B, L = NONNEGATIVE.check("B", B), NONNEGATIVE.check("L", L)
-    Choice("separated", "grid").check("net", net)
+    Choice("greedy", "grid").check("net", net)
     count = _supports(d, s)
     width = 2 * L * (math.sqrt(s) if net == "grid" else 1.0)
     return SearchBound(2 * eps + B * rho, _power(1 + width / rho, s, count))
@@ -168,7 +168,7 @@ def support_greedy(eps: float, d: int, s: int) -> SearchBound:
     return SearchBound(one_shot(eps, 2.0 * s), _power(_core_set(s) + 1, 1, count))
 
 
-def design_net(eps: float, eta: float, d: int, s: int, *, net: str = "separated") -> SearchBound:
+def design_net(eps: float, eta: float, d: int, s: int, *, net: str = "greedy") -> SearchBound:
     r"""Bound a search that queries, for every support, a core set and then a net in the metric of its design.
 
     Parameters
@@ -179,7 +179,7 @@ def design_net(eps: float, eta: float, d: int, s: int, *, net: str = "separated"
         Radius of the nets in that metric, above 0.
     d, s : int
         Features and non-zeros.
-    net : {"separated", "grid"}
+    net : {"greedy", "grid"}
         As in :func:`support_net`; rows have length at most :math:`(2s)^{1/2}` in that metric.
 
     Returns
@@ -198,7 +198,7 @@ def design_net(eps: float, eta: float, d: int, s: int, *, net: str = "separated"
     True
     """
     eps, eta = NONNEGATIVE.check("eps", eps), POSITIVE.check("eta", eta)
-    Choice("separated", "grid").check("net", net)
+    Choice("greedy", "grid").check("net", net)
     count = _supports(d, s)
     width = 2 * math.sqrt(2 * s) * (math.sqrt(s) if net == "grid" else 1.0)
     return SearchBound((2 + eta) * eps, _power(1 + width / eta, s, count) + _power(_core_set(s), 1, count))

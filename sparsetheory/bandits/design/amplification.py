@@ -1,14 +1,25 @@
 """How much a design can amplify the misspecification of the rewards that are observed."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.bandits.design.optimal import Design, leverages_of
-from sparsetheory.bandits.design.pivoting import BLOCK
+from sparsetheory.bandits.design.leverages import (
+    BLOCK,
+    all_leverages,
+    checked_matrix,
+    checked_weights,
+    column_scales,
+    scaled_rows,
+    whitening_of,
+)
+from sparsetheory.bandits.design.pivoting import PivotedRows, pivoted_rows, rows_outside
+from sparsetheory.bandits.design.weights import Design
 from sparsetheory.constraints import COUNT
-from sparsetheory.typing import BoolArray, Float64Array
+from sparsetheory.typing import AnyArray, BoolArray, Float64Array
 
-__all__ = ["leverage", "ls_amplification", "screen_optimal_support"]
+__all__ = ["leverage", "ls_amplification", "reweighted", "screen_optimal_support"]
 
 _ROUNDING = 1e-12
 
@@ -37,10 +48,7 @@ def leverage(A: ArrayLike, design: Design, *, block: int = BLOCK) -> Float64Arra
     [3.0, 3.0, 3.0]
     """
     COUNT.check("block", block)
-    rows = A if isinstance(A, np.ndarray) else np.asarray(A)
-    return np.concatenate(
-        [leverages_of(rows[start : start + block], design.whitening) for start in range(0, len(rows), block)]
-    )
+    return all_leverages(checked_matrix(A), design.whitening, block)
 
 
 def ls_amplification(A: ArrayLike, design: Design, *, block: int = BLOCK) -> float:
@@ -70,7 +78,7 @@ def ls_amplification(A: ArrayLike, design: Design, *, block: int = BLOCK) -> flo
     1.0
     """
     COUNT.check("block", block)
-    rows = A if isinstance(A, np.ndarray) else np.asarray(A)
+    rows = checked_matrix(A)
     support = np.asarray(rows[design.support], dtype=np.float64) @ design.whitening
     worst = 0.0
     for start in range(0, len(rows), block):
@@ -79,29 +87,79 @@ def ls_amplification(A: ArrayLike, design: Design, *, block: int = BLOCK) -> flo
     return worst
 
 
-def screen_optimal_support(leverages: Float64Array, rank: int) -> BoolArray:
-    r"""Return which rows can be in the support of an optimal design, given the leverages of any design.
-
-    With :math:`e = g_{\max} - d` rows whose leverage is below
-    :math:`d\, (1 + e/2 - \sqrt{e (4 + e - 4/d)} / 2)` are in none.
+def reweighted(A: ArrayLike, design: Design, weights: Float64Array) -> Design:
+    """Return a design with other weights on the same support.
 
     Parameters
     ----------
-    leverages : ndarray of shape (n,)
-        Of all rows, for some design.
-    rank : int
-        Rank d.
+    A : array-like of shape (n, d)
+        The rows of the design's matrix.
+    design : Design
+    weights : ndarray of the length of the support
+        Positive, with sum one.
+
+    Returns
+    -------
+    Design
+    """
+    rows = A if isinstance(A, np.ndarray) else np.asarray(A)
+    white = np.asarray(rows[design.support], dtype=np.float64) @ design.whitening
+    moved = replace(design, weights=weights, whitening=design.whitening @ whitening_of(white, weights))
+    return replace(moved, max_leverage=float(leverage(rows, moved).max()))
+
+
+def screen_optimal_support(A: ArrayLike, design: Design | ArrayLike, *, block: int = BLOCK) -> BoolArray:
+    r"""Return which rows can be in the support of an optimal design, given any design.
+
+    With the rank d and :math:`e = g_{\max} - d` rows whose leverage is below
+    :math:`d\, (1 + e/2 - \sqrt{e (4 + e - 4/d)} / 2)` are in the support of no design with the smallest largest
+    leverage.
+
+    Parameters
+    ----------
+    A : array-like of shape (n, d)
+        The rows of the design's matrix.
+    design : Design, or array-like of shape (n,)
+        A design, or weights of all rows that are not negative. The nearer to the optimum, the fewer rows are left.
+    block : int
+        Rows that are read at once.
 
     Returns
     -------
     ndarray of bool, of shape (n,)
 
+    Raises
+    ------
+    ValueError
+        If weights are not of this form, or their rows span less than all rows do.
+
     Notes
     -----
-    Harman and Pronzato (2007), Statist. Probab. Lett. 77.
+    Harman and Pronzato (2007), Statist. Probab. Lett. 77. Takes O(n d^2) time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> A = np.array([[1.0, 0.0], [0.0, 1.0], [0.1, 0.1]])
+    >>> screen_optimal_support(A, [0.5, 0.5, 0.0]).tolist()
+    [True, True, False]
     """
-    d = COUNT.check("rank", rank)
+    COUNT.check("block", block)
+    rows = checked_matrix(A)
+    whitening = design.whitening if isinstance(design, Design) else _whitening(rows, design)
+    leverages, d = all_leverages(rows, whitening, block), whitening.shape[1]
     # Leverages round; near an optimal design the limit moves by the root of that.
     excess = max(float(leverages.max()) - d, 0.0) + _ROUNDING * d
     limit = d * (1 + excess / 2 - np.sqrt(excess * (4 + excess - 4 / d)) / 2)
     return np.asarray(leverages >= limit * (1 - 1e-9))
+
+
+def _whitening(A: AnyArray, given: ArrayLike) -> Float64Array:
+    weights, scales = checked_weights("design", given, len(A)), column_scales(A)
+    used = np.flatnonzero(weights)
+    rows = scaled_rows(A, scales, used)
+    pivots = pivoted_rows(rows)
+    if rows_outside(A, scales, PivotedRows(used[pivots.indices], pivots.basis)).size:
+        raise ValueError(f"design must have rows that span all others; its {len(used)} rows span {len(pivots.basis)}")
+    basis = pivots.basis.T
+    return (basis / scales[:, None]) @ whitening_of(rows @ basis, weights[used])

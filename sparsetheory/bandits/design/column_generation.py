@@ -1,0 +1,90 @@
+"""Designs for many rows: a small subset that grows by the rows which its design serves worst."""
+
+import numpy as np
+
+from sparsetheory.bandits.design.improving import improved, start_of
+from sparsetheory.bandits.design.leverages import BLOCK, all_leverages, scaled_rows
+from sparsetheory.bandits.design.pivoting import PivotedRows, dropped_norm, pivoted_rows, rows_outside
+from sparsetheory.bandits.design.weights import Design
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+
+__all__ = ["by_column_generation"]
+
+# Rows whose leverage is above this share of the rank stay in the subset although the design does not use them.
+_NEAR = 0.7
+
+
+def by_column_generation(
+    A: AnyArray,
+    scales: Float64Array,
+    target_mult: float,
+    away: bool,
+    max_iter: int,
+    init: Float64Array | None,
+    rng: np.random.Generator,
+) -> Design:
+    """Alternate between designs on a subset of rows and passes over all of them, until the design holds for all.
+
+    The design on the subset aims half as far from the optimum as the target: what is left is room for other rows.
+    """
+    d = A.shape[1]
+    chosen, pivots = _first_subset(A, scales, init, rng)
+    rank = len(pivots.indices)
+    basis = pivots.basis.T / scales[:, None]
+    weights = start_of(A[chosen] @ basis, pivots, None if init is None else init[chosen])
+    inner_mult, n_iter, n_passes = 1 + (target_mult - 1) / 2, 0, 0
+    while True:
+        inner = improved(A[chosen] @ basis, weights, inner_mult, away, max_iter - n_iter)
+        n_iter, n_passes = n_iter + inner.n_iter, n_passes + 1
+        whitening = basis @ inner.whitening
+        leverages = all_leverages(A, whitening)
+        largest = float(leverages.max())
+        if largest <= target_mult * rank or n_iter >= max_iter:
+            break
+        violators = np.flatnonzero(leverages > inner_mult * rank)
+        if len(violators) > 2 * d:
+            violators = violators[np.argpartition(-leverages[violators], 2 * d)[: 2 * d]]
+        kept = (inner.weights > 0) | (leverages[chosen] > _NEAR * rank)
+        grown = np.union1d(chosen[kept], violators)
+        weights = np.zeros(len(grown))
+        weights[np.searchsorted(grown, chosen[kept])] = inner.weights[kept]
+        chosen = grown
+    used = np.flatnonzero(inner.weights)
+    return Design(
+        chosen[used],
+        inner.weights[used],
+        largest,
+        rank,
+        n_iter,
+        n_passes,
+        largest <= target_mult * rank,
+        dropped_norm(A, scales, pivots.basis),
+        whitening,
+    )
+
+
+def _first_subset(
+    A: AnyArray, scales: Float64Array, init: Float64Array | None, rng: np.random.Generator
+) -> tuple[IndexArray, PivotedRows]:
+    """Return random rows, the longest ones and those of a warm start, with whatever they need to span all rows."""
+    n, d = A.shape
+    drawn = rng.choice(n, min(n, max(20 * d, 1000)), replace=False)
+    chosen = np.union1d(drawn, _longest(A, scales, d))
+    if init is not None:
+        chosen = np.union1d(chosen, np.flatnonzero(init))
+    pivots = pivoted_rows(scaled_rows(A, scales, chosen))
+    if len(pivots.indices) < d:
+        more = rows_outside(A, scales, PivotedRows(chosen[pivots.indices], pivots.basis))
+        if more.size:
+            chosen = np.union1d(chosen, more)
+            pivots = pivoted_rows(scaled_rows(A, scales, chosen))
+    return chosen, pivots
+
+
+def _longest(A: AnyArray, scales: Float64Array, count: int) -> IndexArray:
+    """Return rows with the largest norms, in units of the columns."""
+    norms = np.empty(len(A))
+    for start in range(0, len(A), BLOCK):
+        rows = A[start : start + BLOCK] / scales
+        norms[start : start + BLOCK] = np.einsum("ij,ij->i", rows, rows)
+    return np.argpartition(-norms, min(count, len(norms)) - 1)[:count]
