@@ -282,7 +282,7 @@ def phased_regret(
     Examples
     --------
     >>> bound = phased_regret(1_000_000, 5, 100, eps=0.0, sigma=1.0)
-    >>> bound.regret < 200_000, bound.n_phases
+    >>> bound.regret < 400_000, bound.n_phases
     (True, 16)
     """
     n, d, K = COUNT.check("n", n), COUNT.check("d", d), COUNT.check("K", K)
