@@ -110,8 +110,9 @@ def ips_value(
     available : array-like of bool, of shape (n_rounds, n_actions), optional
         What could be done in each round; the policy must respect it.
     require_support : bool
-        Whether an action that the policy may choose must occur in the log; set False if the log could do everything
-        but has not.
+        Whether an action that the policy may choose must occur in the log, and rounds without a choice (with a
+        propensity of one) must be ones in which the policy has none either. Set False if the log could do everything
+        but has not, or if you know better.
     interval : {"normal", "bernstein"}
         Interval of the central limit theorem around the estimate, or one that covers for any number of independent
         rounds. The second needs `reward_limits` and a bound of the weights: `clip` or `min_propensity`.

@@ -11,7 +11,7 @@ from sparsetheory.bandits.environments.misspecified import sparse_unit_vector
 from sparsetheory.bandits.environments.reed_solomon import code_words
 from sparsetheory.bandits.planning.mdp import TabularMDP
 from sparsetheory.constraints import COUNT, NONNEGATIVE, POSITIVE, SIZE, Integer, generator
-from sparsetheory.typing import Float64Array, FloatArray
+from sparsetheory.typing import Float64Array, FloatArray, IndexArray
 
 __all__ = ["RandomMDP", "TreeMDP", "make_random_mdp", "make_tree_mdp"]
 
@@ -48,7 +48,7 @@ class TreeMDP:
 
     mdp: TabularMDP
     tables: tuple[BlockCodes, ...]
-    path: Any
+    path: IndexArray
     value: float
     eps: float
     n_nonzero: int
@@ -133,7 +133,7 @@ def make_tree_mdp(H: int, A: int, v: float, q: int, s: int, k: int, *, random_st
     return TreeMDP(
         mdp=TabularMDP(rewards, transitions, np.ones(1)),
         tables=tuple(BlockCodes(table.codes[: A ** (h + 1)], table.block_size, False) for h in range(H)),
-        path=path,
+        path=path.astype(np.intp),
         value=v,
         eps=v * (int(k) - 1) / table.codes.shape[1],
         n_nonzero=table.codes.shape[1],
