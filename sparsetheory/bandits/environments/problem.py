@@ -47,7 +47,7 @@ def action_numbers(name: str, actions: ArrayLike, n_actions: int) -> IndexArray:
 def _as_features(features: Any) -> FloatArray:
     """Return features as a dense matrix in single or double precision, without a copy where they are one."""
     dense = features.toarray() if sparse.issparse(features) else features
-    dense = dense if isinstance(dense, np.ndarray) else np.asarray(dense)
+    dense = dense if type(dense) in (np.ndarray, np.memmap) else np.asarray(dense)
     if dense.dtype.kind not in "biuf":
         raise ValueError(f"features must be real numbers; got {dense.dtype}")
     if dense.ndim != 2 or not dense.size:
