@@ -1,9 +1,9 @@
-"""A dialogue between an algorithm and an experiment: questions out, rewards in, in any order.
+"""A dialogue between an algorithm and an experiment: queries out, rewards in, in any order.
 
-An algorithm is a generator of questions. It yields the actions it wants to query next, and is sent their rewards. A
-session hands these questions out one by one, keeps what was asked and not yet answered, and goes on when an answer to
-each is there. What was answered is a log. A generator that is fed the same rewards asks the same questions, so the log
-is all that has to be saved.
+An algorithm is a generator of batches. It yields the actions that it wants to query next, and is sent their rewards. A
+session hands out the queries of a batch, a few at a time if wanted, takes rewards as they arrive, and goes on when all
+are there. An algorithm that is sent the same rewards yields the same batches. So the log of the session is all that has
+to be kept.
 """
 
 from collections.abc import Generator
@@ -13,12 +13,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sparsetheory.typing import Float64Array, IndexArray
+from sparsetheory.bandits.algorithms.log import QueryLog
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
-__all__ = ["Questions", "Session"]
+__all__ = ["Batch", "Batches", "Session"]
 
-Questions = Generator[IndexArray, Float64Array, Any]
-"""Yields actions to query, is sent their rewards, and returns the result."""
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Actions that an algorithm wants to query.
+
+    Parameters
+    ----------
+    actions : ndarray of int
+        An action that is to be queried several times stands there several times.
+    propensities : ndarray of float, or float
+        Probabilities with which the algorithm chose these actions, given what was seen before; 1 where nothing is
+        random.
+    """
+
+    actions: IndexArray
+    propensities: Float64Array | float = 1.0
+
+
+Batches = Generator[Batch, Float64Array, Any]
+"""Yields batches, is sent their rewards in the order of the actions, and returns the result."""
 
 
 @dataclass(eq=False)
@@ -27,60 +46,137 @@ class Session:
 
     Parameters
     ----------
-    questions : generator
+    batches : generator
         The algorithm.
     budget : int or None
-        Largest number of queries; the algorithm is stopped before a question that would exceed it.
+        Largest number of queries. What a batch asks beyond it is never handed out, and the algorithm waits for good.
     """
 
-    questions: Questions
+    batches: Batches
     budget: int | None = None
-    actions: list[int] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
+    log: QueryLog = field(default_factory=QueryLog)
     result: Any = None
     finished: bool = False
+    n_asked: int = 0
+    _started: bool = False
+    _handed: int = 0
 
     def __post_init__(self) -> None:
-        self._batch: IndexArray = np.empty(0, dtype=np.intp)
-        self._answers: Float64Array = np.empty(0)
-        self._asked = 0
-        self._advance(None)
-
-    def ask(self, count: int | None = None) -> IndexArray:
-        """Return the next actions to query: at most `count`, and none where the algorithm waits or has finished."""
-        stop = len(self._batch) if count is None else min(self._asked + count, len(self._batch))
-        if self.budget is not None:
-            stop = min(stop, self._asked + max(self.budget - self.n_asked, 0))
-        handed = self._batch[self._asked : stop]
-        self._asked = max(stop, self._asked)
-        return handed
+        self._begin(Batch(np.empty(0, dtype=np.intp)))
+        self._advance()
 
     @property
-    def n_asked(self) -> int:
-        """Number of queries handed out so far."""
-        return len(self.actions) - int(np.isfinite(self._answers).sum()) + self._asked
+    def exhausted(self) -> bool:
+        """Whether the budget is spent, all rewards are in, and the algorithm still wants to query."""
+        spent = self.budget is not None and self.n_asked >= self.budget
+        return spent and not self.finished and len(self.log) == self.n_asked
+
+    @property
+    def open(self) -> IndexArray:
+        """Actions of the queries that were handed out and not answered."""
+        return self._actions[: self._handed][self._open[: self._handed]]
+
+    def ask(self, n: int | None = None) -> IndexArray:
+        """Return the next actions to query: at most `n`, and none while the algorithm waits or after its end."""
+        stop = len(self._actions) if n is None else min(self._handed + n, len(self._actions))
+        if self.budget is not None:
+            stop = min(stop, self._handed + self.budget - self.n_asked)
+        handed = self._actions[self._handed : stop]
+        self.n_asked += len(handed)
+        self._handed = stop
+        return handed.copy()
 
     def tell(self, actions: ArrayLike, rewards: ArrayLike) -> None:
-        """Take rewards of actions that were asked for, late ones and in any order."""
-        for action, reward in zip(np.atleast_1d(actions).tolist(), np.atleast_1d(rewards).tolist(), strict=True):
-            waiting = np.flatnonzero((self._batch[: self._asked] == action) & np.isnan(self._answers[: self._asked]))
-            if not waiting.size:
-                raise ValueError(f"actions must have been asked for and not been answered; got action {action}")
-            if not np.isfinite(reward):
-                raise ValueError(f"rewards must be finite; got {reward!r} for action {action}")
-            self._answers[waiting[0]] = reward
-            self.actions.append(action)
-            self.rewards.append(reward)
-        if self._batch.size and not np.isnan(self._answers).any():
-            self._advance(self._answers)
+        """Take rewards of queries that were handed out, late ones and in any order.
 
-    def _advance(self, answers: Float64Array | None) -> None:
+        Raises
+        ------
+        ValueError
+            If an action has no open query, or a reward is not finite; nothing is taken then.
+        """
+        told, answers = _told(actions, rewards)
+        slots = self._slots(told)
+        self._answers[slots] = answers
+        self._open[slots] = False
+        self.log.add(told, answers, self._propensities[slots])
+        self._n_open -= len(told)
+        if self._n_open == 0 and len(self._actions):
+            self._advance()
+
+    def replay(self, actions: IndexArray, rewards: Float64Array, n_asked: int) -> None:
+        """Take the answers of a log in its order, and hand out as many queries as had been handed out."""
+        at = 0
+        while at < len(actions):
+            self.ask()
+            stop = at + min(self._handed, len(actions) - at)
+            if stop == at:
+                raise ValueError("the saved answers must be those of this algorithm; got more than it asks for")
+            self.tell(actions[at:stop], rewards[at:stop])
+            at = stop
+        too_many = self.n_asked - n_asked
+        if too_many > 0:
+            self._handed -= too_many
+            self.n_asked -= too_many
+        elif too_many < 0:
+            self.ask(-too_many)
+
+    def _slots(self, told: IndexArray) -> IndexArray:
+        """Return the first open queries of the actions, all different."""
+        start = self._next
+        ahead = slice(start, start + len(told))
+        if start + len(told) <= self._handed and np.array_equal(self._actions[ahead], told) and self._open[ahead].all():
+            self._next += len(told)  # in the order in which they were asked
+            return np.arange(start, start + len(told))
+        waiting = np.flatnonzero(self._open[: self._handed])
+        by_action = waiting[np.argsort(self._actions[waiting], kind="stable")]
+        sorted_actions = self._actions[by_action]
+        order = np.argsort(told, kind="stable")
+        first = np.searchsorted(sorted_actions, told[order])
+        # Of equal actions the first takes the first open query, the second the next one, and so on.
+        repeat = np.arange(len(told)) - np.searchsorted(told[order], told[order])
+        at = first + repeat
+        known = at < len(sorted_actions)
+        known[known] = sorted_actions[at[known]] == told[order][known]
+        if not known.all():
+            action = told[order][np.argmin(known)]
+            raise ValueError(f"actions must have been asked for, and not been answered; got action {action}")
+        slots = np.empty(len(told), dtype=np.intp)
+        slots[order] = by_action[at]
+        return slots
+
+    def _advance(self) -> None:
+        """Send the rewards of a batch, and take the next batch that asks for something."""
         try:
-            batch = next(self.questions) if answers is None else self.questions.send(answers)
-            while not len(batch):  # nothing to ask: the algorithm goes on by itself
-                batch = self.questions.send(np.empty(0))
+            batch = next(self.batches) if not self._started else self.batches.send(self._answers)
+            while not len(batch.actions):
+                batch = self.batches.send(np.empty(0))
         except StopIteration as stop:
             self.result, self.finished = stop.value, True
-            batch = np.empty(0, dtype=np.intp)
-        self._batch, self._asked = np.asarray(batch, dtype=np.intp), 0
-        self._answers = np.full(len(self._batch), np.nan)
+            batch = Batch(np.empty(0, dtype=np.intp))
+        self._begin(batch)
+        self._started = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "batches": None}  # a generator cannot be pickled; one that has finished is not needed
+
+    def _begin(self, batch: Batch) -> None:
+        n = len(batch.actions)
+        self._actions = np.asarray(batch.actions, dtype=np.intp)
+        self._propensities: AnyArray = np.broadcast_to(np.asarray(batch.propensities, dtype=np.float64), (n,))
+        self._answers = np.empty(n)
+        self._open = np.ones(n, dtype=bool)
+        self._n_open, self._handed, self._next = n, 0, 0
+
+
+def _told(actions: ArrayLike, rewards: ArrayLike) -> tuple[IndexArray, Float64Array]:
+    told = np.atleast_1d(np.asarray(actions))
+    if told.dtype.kind not in "iu" and told.size:
+        raise ValueError(f"actions must be integers; got {told.dtype}")
+    answers = np.atleast_1d(np.array(rewards, dtype=np.float64))
+    if told.ndim != 1 or told.shape != answers.shape:
+        raise ValueError(f"rewards must be one for each of {told.size} actions; got shape {answers.shape}")
+    finite = np.isfinite(answers)
+    if not finite.all():
+        at = int(np.argmin(finite))
+        raise ValueError(f"rewards must be finite; got {float(answers[at])!r} for action {told[at]}")
+    return told.astype(np.intp), answers

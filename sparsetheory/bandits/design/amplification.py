@@ -1,5 +1,7 @@
 """How much a design can amplify the misspecification of the rewards that are observed."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -17,7 +19,7 @@ from sparsetheory.bandits.design.weights import Design
 from sparsetheory.constraints import COUNT
 from sparsetheory.typing import AnyArray, BoolArray, Float64Array
 
-__all__ = ["leverage", "ls_amplification", "screen_optimal_support"]
+__all__ = ["leverage", "ls_amplification", "reweighted", "screen_optimal_support"]
 
 _ROUNDING = 1e-12
 
@@ -83,6 +85,27 @@ def ls_amplification(A: ArrayLike, design: Design, *, block: int = BLOCK) -> flo
         white = np.asarray(rows[start : start + block], dtype=np.float64) @ design.whitening
         worst = max(worst, float((np.abs(white @ support.T) @ design.weights).max()))
     return worst
+
+
+def reweighted(A: ArrayLike, design: Design, weights: Float64Array) -> Design:
+    """Return a design with other weights on the same support.
+
+    Parameters
+    ----------
+    A : array-like of shape (n, d)
+        The rows of the design's matrix.
+    design : Design
+    weights : ndarray of the length of the support
+        Positive, with sum one.
+
+    Returns
+    -------
+    Design
+    """
+    rows = A if isinstance(A, np.ndarray) else np.asarray(A)
+    white = np.asarray(rows[design.support], dtype=np.float64) @ design.whitening
+    moved = replace(design, weights=weights, whitening=design.whitening @ whitening_of(white, weights))
+    return replace(moved, max_leverage=float(leverage(rows, moved).max()))
 
 
 def screen_optimal_support(A: ArrayLike, design: Design | ArrayLike, *, block: int = BLOCK) -> BoolArray:

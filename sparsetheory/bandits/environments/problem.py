@@ -5,11 +5,73 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 
-from sparsetheory.constraints import NONNEGATIVE, generator
-from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+from sparsetheory.bandits.environments.streams import own_stream
+from sparsetheory.constraints import NONNEGATIVE
+from sparsetheory.typing import Float64Array, FloatArray, IndexArray
 
-__all__ = ["LinearBanditProblem"]
+__all__ = ["LinearBanditProblem", "action_numbers", "as_features"]
+
+# Rows that are looked at in one go; a file that is mapped into memory is never read as a whole.
+_BLOCK = 65_536
+
+
+def action_numbers(name: str, actions: ArrayLike, n_actions: int) -> IndexArray:
+    """Return actions as an array of positions.
+
+    Parameters
+    ----------
+    name : str
+        What errors call them.
+    actions : array-like of int
+        One number, or several in one dimension.
+    n_actions : int
+        Number of actions there are.
+
+    Raises
+    ------
+    ValueError
+        If they are not integers from 0 to `n_actions` - 1.
+    """
+    numbers = np.atleast_1d(np.asarray(actions))
+    if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+        raise ValueError(f"{name} must be integers in one dimension; got {numbers.dtype} of shape {numbers.shape}")
+    if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) < n_actions:
+        raise ValueError(
+            f"{name} must be numbers from 0 to {n_actions - 1}; got {int(numbers.min())} to {int(numbers.max())}"
+        )
+    return numbers.astype(np.intp)
+
+
+def as_features(features: Any) -> FloatArray:
+    """Return features as a dense matrix in single or double precision, without a copy where they are one."""
+    dense = features.toarray() if sparse.issparse(features) else features
+    dense = dense if type(dense) in (np.ndarray, np.memmap) else np.asarray(dense)
+    if dense.dtype.kind not in "biuf":
+        raise ValueError(f"features must be real numbers; got {dense.dtype}")
+    if dense.ndim != 2 or not dense.size:
+        raise ValueError(f"features must be a matrix with entries; got shape {dense.shape}")
+    if dense.dtype not in (np.float32, np.float64):
+        dense = dense.astype(np.float64)
+    for start in range(0, len(dense), _BLOCK):
+        finite = np.isfinite(dense[start : start + _BLOCK]).all(axis=1)
+        if not finite.all():
+            raise ValueError(f"features must be finite; got NaN or infinity in row {start + int(np.argmin(finite))}")
+    return dense
+
+
+def _as_rewards(rewards: ArrayLike, n_actions: int) -> Float64Array:
+    values = np.asarray(rewards)
+    if values.dtype.kind not in "biuf" or values.shape != (n_actions,):
+        raise ValueError(
+            f"rewards must be real numbers of shape {(n_actions,)}; got {values.dtype} of shape {values.shape}"
+        )
+    values = values.astype(np.float64)
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise ValueError(f"rewards must be finite; got NaN or infinity in row {int(np.argmin(finite))}")
+    return values
 
 
 class LinearBanditProblem:
@@ -20,8 +82,9 @@ class LinearBanditProblem:
 
     Parameters
     ----------
-    features : array-like of shape (n_actions, n_features)
-        One row for each action.
+    features : array-like or sparse matrix of shape (n_actions, n_features)
+        One row for each action. Sparse matrices are made dense. Single and double precision are kept without a copy,
+        and a memory-mapped file of these stays on the disk; all else becomes float64.
     rewards : array-like of shape (n_actions,), optional
         True mean rewards, which only :meth:`gap` and :meth:`query` see.
     oracle : callable, optional
@@ -38,6 +101,12 @@ class LinearBanditProblem:
     n_queries : int
         Queries so far.
 
+    Raises
+    ------
+    ValueError
+        If features or rewards hold NaN or infinity (the first such row is named), shapes do not fit, or not exactly
+        one of `rewards` and `oracle` is given.
+
     Examples
     --------
     >>> import numpy as np
@@ -48,7 +117,7 @@ class LinearBanditProblem:
 
     def __init__(
         self,
-        features: ArrayLike,
+        features: Any,
         rewards: ArrayLike | None = None,
         oracle: Callable[[IndexArray], ArrayLike] | None = None,
         *,
@@ -56,28 +125,17 @@ class LinearBanditProblem:
         noise_std: float = 0.0,
         random_state: int | np.random.Generator | None = None,
     ) -> None:
-        self.features: AnyArray = (
-            features if isinstance(features, np.ndarray) else np.asarray(features, dtype=np.float64)
-        )
-        if self.features.ndim != 2 or not self.features.size:
-            raise ValueError(f"features must be a matrix with entries; got shape {self.features.shape}")
-        finite = np.isfinite(self.features).all(axis=1)
-        if not finite.all():
-            raise ValueError(f"features must be finite; got NaN or infinity in row {int(np.argmin(finite))}")
+        self.features: FloatArray = as_features(features)
         if (rewards is None) == (oracle is None):
             raise ValueError("rewards or oracle must be given, and not both")
-        self.rewards: Float64Array | None = None if rewards is None else np.asarray(rewards, dtype=np.float64)
-        if self.rewards is not None and self.rewards.shape != (self.n_actions,):
-            raise ValueError(f"rewards must be of shape {(self.n_actions,)}; got shape {self.rewards.shape}")
-        if self.rewards is not None and not np.isfinite(self.rewards).all():
-            raise ValueError(
-                f"rewards must be finite; got NaN or infinity in row {int(np.argmin(np.isfinite(self.rewards)))}"
-            )
+        if oracle is not None and not callable(oracle):
+            raise ValueError(f"oracle must be a function of actions; got {oracle!r}")
+        self.rewards: Float64Array | None = None if rewards is None else _as_rewards(rewards, self.n_actions)
         self.oracle = oracle
         self.eps = NONNEGATIVE.check("eps", eps)
         self.noise_std = NONNEGATIVE.check("noise_std", noise_std)
         self.n_queries = 0
-        self._rng = generator(random_state)
+        self._rng = own_stream(random_state, "noise of rewards")
 
     @property
     def n_actions(self) -> int:
@@ -104,22 +162,22 @@ class LinearBanditProblem:
         Raises
         ------
         ValueError
-            If there is no such action, or the oracle answers with NaN or infinity.
+            If there is no such action, or the oracle answers with NaN, infinity or another number of rewards.
         """
-        chosen = np.atleast_1d(np.asarray(actions, dtype=np.intp))
-        if chosen.size and (chosen.min() < 0 or chosen.max() >= self.n_actions):
-            raise ValueError(
-                f"actions must be numbers from 0 to {self.n_actions - 1}; got {chosen.min()} to {chosen.max()}"
-            )
+        chosen = action_numbers("actions", actions, self.n_actions)
         self.n_queries += chosen.size
         given: Any = self.rewards[chosen] if self.rewards is not None else self.oracle(chosen)  # type: ignore[misc]
         answers = np.asarray(given, dtype=np.float64)
+        if answers.shape != chosen.shape:
+            raise ValueError(f"oracle must answer with one reward for each action; got shape {answers.shape}")
         if not np.isfinite(answers).all():
-            raise ValueError(f"rewards must be finite; got {answers[~np.isfinite(answers)][0]!r} from the oracle")
+            first = int(np.argmin(np.isfinite(answers)))
+            raise ValueError(f"rewards must be finite; got {answers[first]} from the oracle for action {chosen[first]}")
         return answers + self.noise_std * self._rng.standard_normal(chosen.size) if self.noise_std else answers
 
     def gap(self, action: int) -> float:
         """Return how much less an action earns than the best one; known only where true rewards are."""
         if self.rewards is None:
             raise ValueError("rewards must be given to know a gap; got an oracle")
-        return float(self.rewards.max() - self.rewards[action])
+        chosen = action_numbers("action", action, self.n_actions)
+        return float(self.rewards.max() - self.rewards[chosen[0]])

@@ -1,0 +1,122 @@
+"""What searches over supports share: noise, budgets of supports, and what the answers prove."""
+
+from collections.abc import Generator, Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from sparsetheory.bandits.algorithms.base import BanditAlgorithm, Outcome
+from sparsetheory.bandits.algorithms.log import MeanRewards
+from sparsetheory.bandits.algorithms.observations import Observations, repetitions
+from sparsetheory.bandits.algorithms.session import Batch
+from sparsetheory.bandits.certificates.sparse_gap import sparse_gap
+from sparsetheory.bandits.design.optimal import g_optimal_design
+from sparsetheory.bandits.errors import InconsistentOracleError
+from sparsetheory.bandits.supports.consistency import consistent_supports
+from sparsetheory.bandits.supports.designs import SupportDesign, support_design
+from sparsetheory.bandits.supports.enumeration import all_supports
+from sparsetheory.bandits.supports.misspecification import estimate_eps
+from sparsetheory.certificates import Certificate
+from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+
+__all__ = ["SparseSearch"]
+
+
+class SparseSearch(BanditAlgorithm):
+    """Base of searches over all supports of `n_nonzero` features.
+
+    With noise every action is queried so often that all means are within `width_` of the truth, except with probability
+    `delta`. The search then runs on means, with `eps` + `width_` in place of `eps`, and loses 2 `width_` at the end.
+
+    Attributes
+    ----------
+    width_ : float
+        How far a mean may be from the mean reward.
+    """
+
+    _sparse_constraints: ClassVar[Mapping[str, Constraint]] = {
+        "n_nonzero": COUNT,
+        "eps": NONNEGATIVE,
+        "noise_std": NONNEGATIVE,
+        "delta": FRACTION,
+        "width": MISSING | POSITIVE,
+        "reward_range": MISSING | POSITIVE,
+        "max_supports": COUNT,
+    }
+
+    n_nonzero: int
+    eps: float
+    noise_std: float
+    delta: float
+    width: float | None
+    reward_range: float | None
+    max_supports: int
+
+    def _supports(self) -> IndexArray:
+        d = self._features.shape[1]
+        if self.n_nonzero > d:
+            raise ValueError(f"n_nonzero must be at most the number of features, {d}; got {self.n_nonzero}")
+        return all_supports(d, self.n_nonzero, self.max_supports)
+
+    def _columns(self) -> AnyArray:
+        """Return the features, each of them contiguous."""
+        return np.ascontiguousarray(self._features.T)
+
+    def _width(self) -> float:
+        """Return how far means may be from the truth."""
+        if self.noise_std == 0:
+            return 0.0
+        if self.width is None and self.eps == 0:
+            raise ValueError("width must be given where there is noise and eps is 0; got None")
+        return self.eps if self.width is None else float(self.width)
+
+    def _observations(self) -> Observations:
+        n, width = len(self._features), self._width()
+        return Observations(n, repetitions(self.noise_std, self.delta, n, width))
+
+    def _screened(self, observations: Observations) -> Generator[Batch, Float64Array, IndexArray]:
+        """Query a design for all features, and return the supports that the answers allow."""
+        self._supports()  # refuses too many before anything is asked
+        yield from observations.answers(g_optimal_design(self._features).support)
+        rows, observed = self._features[observations.queried], observations.observed
+        eps = self.eps + self._width()
+        alive = consistent_supports(rows, observed, self.n_nonzero, eps, self.max_supports)
+        if not len(alive):
+            raise self._refuted(observations)
+        return alive
+
+    def _designs(
+        self, observations: Observations, columns: AnyArray, screen: bool, target_mult: float
+    ) -> Generator[Batch, Float64Array, list[SupportDesign]]:
+        """Query designs on all supports, or on those that survive a screening, and return them."""
+        supports = self._supports()
+        if screen:
+            supports = yield from self._screened(observations)
+        designs: list[SupportDesign] = []
+        known = observations.queried
+        for support in supports:
+            designs.append(support_design(columns, support, target_mult, known))
+            known = np.concatenate((known, np.setdiff1d(designs[-1].actions, known)))
+        yield from observations.answers(known)
+        return designs
+
+    def _refuted(self, observations: Observations) -> InconsistentOracleError:
+        """Return the error for answers that no support explains."""
+        rows = np.asarray(self._features[observations.queried], dtype=np.float64)
+        found = estimate_eps(rows, observations.observed, self.n_nonzero, max_supports=self.max_supports)
+        lower = found.eps_lower - self._width()
+        return InconsistentOracleError(
+            f"rewards must be within eps = {self.eps:g} of a linear function of {self.n_nonzero} features; got rewards "
+            f"that prove a misspecification of at least {lower:.6g}",
+            lower,
+        )
+
+    def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> Certificate:
+        width = self._width()
+        complete = means.counts >= repetitions(self.noise_std, self.delta, len(self._features), width)
+        queried, observed = means.actions[complete], means.rewards[complete]
+        return sparse_gap(
+            self._features, queried, observed, action, eps=float(self.eps), width=width, n_nonzero=self.n_nonzero,
+            max_supports=self.max_supports,
+        )  # fmt: skip

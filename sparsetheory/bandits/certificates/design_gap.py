@@ -1,0 +1,191 @@
+r"""Evidence about the gap of an action, from least squares on a design; nothing has to be sparse.
+
+Least squares with weights p on queried rows err at an action, in the coordinates z that p whitens, by at most
+
+    eps sum_c p_c |z z_c|  +  noise_std sqrt(2 log(2 K / delta) |z|^2 / N),
+
+for K actions and N queries; the second term fails somewhere with a probability of at most delta.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sparsetheory.bandits.algorithms.log import MeanRewards
+from sparsetheory.bandits.design.leverages import BLOCK
+from sparsetheory.bandits.design.weights import Design
+from sparsetheory.bandits.environments.problem import LinearBanditProblem
+from sparsetheory.certificates import Certificate, Status
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+
+__all__ = ["DesignGapCertificate", "design_gap"]
+
+# Bounds by two routes agree to this share of the largest reward.
+_AGREE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class DesignGapCertificate(Certificate):
+    """How much less an action earns than the best one, at most, if rewards are nearly linear.
+
+    Parameters
+    ----------
+    statement, bound, measured, status, reason
+        As in :class:`Certificate`; `bound` is the largest possible gap, and `measured` the gap where the true rewards
+        are known, else the bound by the second route.
+    action : int
+        The action.
+    queried : ndarray of int
+        Actions that were queried.
+    observed : ndarray of float
+        Their mean rewards.
+    weights : ndarray of float
+        Their weights in least squares.
+    n_queries : int
+        Number of queries.
+    eps : float
+        Assumed misspecification.
+    noise_std : float
+        Standard deviation of the noise.
+    delta : float
+        Probability with which noise may spoil the guarantee.
+    norm_bound : float
+        Assumed bound of the Euclidean norm of the coefficients.
+    basis : ndarray of shape (n_features, rank)
+        Orthonormal basis of the directions that the design has kept.
+    """
+
+    action: int = field(kw_only=True)
+    queried: IndexArray = field(kw_only=True)
+    observed: Float64Array = field(kw_only=True)
+    weights: Float64Array = field(kw_only=True)
+    n_queries: int = field(kw_only=True)
+    eps: float = field(kw_only=True)
+    noise_std: float = field(kw_only=True)
+    delta: float = field(kw_only=True)
+    norm_bound: float = field(kw_only=True)
+    basis: Float64Array = field(kw_only=True)
+
+    TERMS: ClassVar[tuple[str, ...]] = ("eps", "noise_std", "delta", "norm_bound", "n_queries")
+
+    def promise(self) -> str:
+        """Return the guarantee in words."""
+        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
+
+    def check(self, *fitted_on: Any, **options: Any) -> "DesignGapCertificate":
+        """Bound the gap once more, by the pseudo-inverse of the weighted rows.
+
+        Parameters
+        ----------
+        *fitted_on : LinearBanditProblem
+            What `fit` took.
+        **options
+            Not used.
+
+        Returns
+        -------
+        DesignGapCertificate
+            Takes O(n_actions n d) time for n queried actions.
+        """
+        (problem,) = fitted_on
+        features = np.asarray(problem.features, dtype=np.float64)
+        tolerance = _AGREE * (float(np.abs(self.observed).max(initial=0.0)) + self.eps)
+        found = 0.0 if len(features) == 1 else self._found(features)
+        holds = found <= self.bound + tolerance
+        reason = "" if holds else f"other code bounds the gap by {found:.9g} only"
+        measured = found
+        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
+            measured = problem.gap(self.action)
+            if measured > self.bound + tolerance:
+                holds, reason = False, "the gap is larger"
+        return replace(self, measured=measured, status=Status.of(holds), reason=reason).unless_misstated()
+
+    def _found(self, features: Float64Array) -> float:
+        roots = np.sqrt(self.weights)
+        # The minimum-norm solution in the directions that were kept.
+        inverse = np.linalg.pinv(roots[:, None] * (features[self.queried] @ self.basis), rcond=1e-13)
+        inside = features @ self.basis
+        outside = float(np.linalg.norm(features - inside @ self.basis.T, axis=1).max())
+        outside = outside if outside > 1e-12 * np.abs(features).max() else 0.0
+        combination = (inside @ inverse) * roots  # every prediction as a combination of the answers
+        eps = self.eps + outside * self.norm_bound
+        noise = self.noise_std * np.sqrt(2 * np.log(2 * len(features) / self.delta) / self.n_queries)
+        norms = np.sqrt(np.einsum("ij,ij,j->i", combination, combination, 1 / self.weights))
+        error = eps * (np.abs(combination).sum(axis=1) + 1) + noise * norms
+        predicted = combination @ self.observed
+        return float((predicted + error).max() - (predicted - error)[self.action])
+
+
+def design_gap(
+    features: AnyArray,
+    design: Design | None,
+    means: MeanRewards,
+    action: int,
+    *,
+    eps: float,
+    noise_std: float,
+    delta: float,
+    norm_bound: float,
+) -> DesignGapCertificate:
+    """Return what the answers of a design prove of the gap of an action.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_actions, n_features)
+    design : Design or None
+        With the weights of least squares; None as long as not all of its actions are known.
+    means : MeanRewards
+    action : int
+    eps, noise_std, delta, norm_bound
+        As in :class:`DesignGapCertificate`.
+
+    Returns
+    -------
+    DesignGapCertificate
+        Takes O(n_actions n d) time for n queried actions, in blocks of rows.
+    """
+    terms: dict[str, Any] = {"eps": eps, "noise_std": noise_std, "delta": delta, "norm_bound": norm_bound}
+    n_queries = int(means.counts.sum())
+    if design is None:
+        known = len(features) == 1
+        return DesignGapCertificate(
+            "", 0.0 if known else np.inf, None, Status.VALID if known else Status.NOT_APPLICABLE,
+            reason="" if known else "not all actions of the design are known", action=action, queried=means.actions,
+            observed=means.rewards, weights=np.ones(len(means.actions)), n_queries=n_queries,
+            basis=np.eye(features.shape[1]), **terms,
+        ).stated()  # fmt: skip
+    place = {int(a): i for i, a in enumerate(means.actions)}
+    observed = means.rewards[[place[int(a)] for a in design.support]]
+    bound = _bound(features, design, observed, action, eps + design.rho_drop * norm_bound, noise_std, delta, n_queries)
+    return DesignGapCertificate(
+        "", bound, None, Status.VALID, action=action, queried=design.support, observed=observed, weights=design.weights,
+        n_queries=n_queries, basis=np.linalg.qr(design.whitening)[0], **terms,
+    ).stated()  # fmt: skip
+
+
+def _bound(
+    features: AnyArray,
+    design: Design,
+    observed: Float64Array,
+    action: int,
+    eps: float,
+    noise_std: float,
+    delta: float,
+    n_queries: int,
+) -> float:
+    own = np.asarray(features[design.support], dtype=np.float64) @ design.whitening
+    coef = (design.weights * observed) @ own
+    noise = noise_std * np.sqrt(2 * np.log(2 * len(features) / delta) / n_queries)
+
+    def predicted(rows: AnyArray) -> tuple[Float64Array, Float64Array]:
+        white = np.asarray(rows, dtype=np.float64) @ design.whitening
+        norms = np.sqrt(np.einsum("ij,ij->i", white, white))
+        return white @ coef, eps * (np.abs(white @ own.T) @ design.weights + 1) + noise * norms
+
+    largest = -np.inf
+    for start in range(0, len(features), BLOCK):
+        values, errors = predicted(features[start : start + BLOCK])
+        largest = max(largest, float((values + errors).max()))
+    value, error = predicted(features[action : action + 1])
+    return largest - float(value[0] - error[0])

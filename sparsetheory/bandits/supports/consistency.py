@@ -1,0 +1,44 @@
+"""Supports that the answers so far allow."""
+
+import numpy as np
+
+from sparsetheory.bandits.supports.screening import screen_supports
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+
+__all__ = ["consistent_supports"]
+
+# Rounding of least squares, as a share of the largest answer; what is nearer to refuted is kept.
+_ROUNDING = 1e-11
+
+
+def consistent_supports(
+    rows: AnyArray, observed: Float64Array, n_nonzero: int, eps: float, max_supports: int
+) -> IndexArray:
+    """Return all supports whose least squares leave residuals of at most `eps` in the mean square.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Features of queried actions.
+    observed : ndarray of shape (n,)
+    n_nonzero : int
+    eps : float
+    max_supports : int
+
+    Returns
+    -------
+    ndarray of int, of shape (m, n_nonzero)
+    """
+    X = np.asarray(rows, dtype=np.float64)
+    allowed = eps + _ROUNDING * float(np.abs(observed).max(initial=0.0))
+    return screen_supports(
+        X.T @ X,
+        X.T @ observed,
+        float(observed @ observed),
+        len(X),
+        n_nonzero,
+        allowed,
+        rows=X,
+        rewards=observed,
+        max_supports=max_supports,
+    )
