@@ -71,7 +71,7 @@ class CandidateGapCertificate(GapCertificate):
         for action, reward in zip(self.queried, self.observed, strict=True):
             predicted = np.einsum("ij,j->i", self.candidates, features[action])
             allowed &= np.abs(predicted - reward) <= error + self.width + slack
-        ceiling = -np.inf
+        ceiling = -np.inf if allowed.any() else np.inf
         for row in features:
             ceiling = max(ceiling, float(np.einsum("ij,j->i", self.candidates[allowed], row).max(initial=-np.inf)))
         found = ceiling + error - (self.value - self.width)

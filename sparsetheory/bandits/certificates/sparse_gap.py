@@ -77,15 +77,18 @@ class SparseGapCertificate(GapCertificate):
         return self.judged(problem, largest - lower, self.tolerance())
 
     def _largest(self, features: Float64Array, limit: float) -> float:
-        """Return a bound of all rewards that are not known; sharp only if it is above a limit."""
+        """Return a bound of all rewards that are not known; sharp only if it is above a limit.
+
+        Infinite if no support is consistent with the answers: then something that was assumed is wrong.
+        """
         unknown = np.ones(len(features), dtype=bool)
         unknown[self.queried] = False
         supports = all_supports(features.shape[1], self.n_nonzero)
         blocks = (features[:, support] for support in supports)
-        found = (self._largest_on(block, unknown, limit) for block in blocks)
-        return max(found, default=-np.inf)
+        found = [self._largest_on(block, unknown, limit) for block in blocks]
+        return max((value for value in found if value is not None), default=np.inf)
 
-    def _largest_on(self, block: Float64Array, unknown: BoolArray, limit: float) -> float:
+    def _largest_on(self, block: Float64Array, unknown: BoolArray, limit: float) -> float | None:
         sizes = np.linalg.norm(block, axis=0)
         block = block / np.where(sizes > 0, sizes, 1.0)
         n, size = len(self.queried), float(np.abs(self.observed).max(initial=0.0))
@@ -98,7 +101,7 @@ class SparseGapCertificate(GapCertificate):
         error = self.eps + self.width + 8 * np.finfo(np.float64).eps * spread * size
         residual = self.observed - left @ fitted
         if np.linalg.norm(residual) > np.sqrt(n) * error:
-            return -np.inf
+            return None
         others = block[unknown]
         white = others @ (right.T / singular)
         middle = white @ fitted
@@ -113,7 +116,8 @@ class SparseGapCertificate(GapCertificate):
         unit = error * np.sqrt(n)
         limit = limit + self.tolerance() / 2
         room = (limit - error - middle[above]) / unit
-        return limit + unit * exceeded(np.sqrt(n) * left, residual / error, white[above], room)
+        excess = exceeded(np.sqrt(n) * left, residual / error, white[above], room)
+        return None if excess == -np.inf else limit + unit * excess
 
 
 def _orthonormal(block: Float64Array) -> tuple[Float64Array, float]:

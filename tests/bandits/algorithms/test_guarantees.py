@@ -218,6 +218,24 @@ def test_noise_on_a_design_is_covered_except_rarely():
     assert broken <= 7  # 2 are expected at most; more than 7 have a probability below 0.002
 
 
+@pytest.mark.parametrize("feature", ["gauss", "corr", "block", "sign"])
+def test_without_any_error_the_best_action_is_found(feature):
+    for seed in range(5):
+        instance = make_sparse_misspecified(300, 6, 2, 0.0, feature, random_state=seed)
+        for search in (
+            AdaptiveSupportSearch(2, eps=0.0),
+            SupportGreedy(2, eps=0.0),
+            SupportDesignNet(2, eps=0.0),
+            CoreSetBandit(eps=0.0),
+        ):
+            problem = instance.problem()
+            search.fit(problem)
+            assert problem.gap(search.action_) <= 1e-12
+            assert search.n_queries_ < 120
+            assert search.certificate_.bound <= 1e-6
+            assert search.certificate_.check(problem).valid
+
+
 def test_noise_is_refused_where_it_was_not_announced():
     problem = LinearBanditProblem(np.eye(3), rewards=[1.0, 0.0, 0.0], eps=0.1, noise_std=0.5)
     with pytest.raises(ValueError, match=r"noise_std must be at least that of the problem, 0\.5; got 0"):
