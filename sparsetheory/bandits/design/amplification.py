@@ -186,5 +186,6 @@ def _whitening(A: AnyArray, given: ArrayLike) -> Float64Array:
     used = np.flatnonzero(weights)
     design = spanning_design(A, used, weights[used])
     if design is None:
-        raise ValueError(f"design must have rows that span all others; its {len(used)} rows do not")
+        rank = len(pivoted_rows(scaled_rows(A, column_scales(A), used)).indices)
+        raise ValueError(f"design must have rows that span all others; its {len(used)} rows span {rank}")
     return design.whitening
