@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,13 @@ from scipy import sparse
 from sklearn.base import clone
 
 from sparsetheory import bandits
-from sparsetheory.bandits import InconsistentOracleError, LinearBanditProblem, VacuousBoundWarning
+from sparsetheory.bandits import (
+    AdaptiveSupportSearch,
+    InconsistentOracleError,
+    LinearBanditProblem,
+    SupportNetSearch,
+    VacuousBoundWarning,
+)
 from sparsetheory.bandits.algorithms.base import BanditAlgorithm
 from sparsetheory.bandits.certificates.sparse_gap import SparseGapCertificate
 from sparsetheory.certificates import Status
@@ -305,3 +312,27 @@ def test_answers_that_no_model_explains_are_refused(case):
     with pytest.raises(InconsistentOracleError, match=r"eps = 0\.05") as caught:
         case.build().fit(wrong)
     assert case.eps < caught.value.eps_lower <= true_eps
+
+
+def test_copies_of_an_action_that_answer_differently_are_refused():
+    features = np.repeat(np.random.default_rng(0).standard_normal((15, 3)), 2, axis=0)
+    rewards = features[:, 1].copy()
+    rewards[1::2] += 0.3
+    problem = LinearBanditProblem(features, rewards, eps=0.1)
+    with pytest.raises(InconsistentOracleError) as caught:
+        AdaptiveSupportSearch(2, eps=0.1, target=0.01).fit(problem)
+    assert caught.value.eps_lower == pytest.approx(0.15, rel=1e-6)
+    assert not AdaptiveSupportSearch(2, eps=0.151, target=0.01).fit(problem).vacuous_
+
+
+def test_late_answers_of_a_large_batch_are_found_quickly(rng):
+    features = rng.standard_normal((20_000, 3))
+    search = SupportNetSearch(2, eps=0.1, rho=1e-4).start(features)
+    asked = search.ask()
+    assert len(asked) == 20_000
+    shuffled = rng.permutation(asked)[:2000]
+    start = time.process_time()
+    for action in shuffled:
+        search.tell([action], [0.0])
+    assert time.process_time() - start < 2.0
+    assert sorted(search.open_) == sorted(set(asked.tolist()) - set(shuffled.tolist()))
