@@ -57,6 +57,7 @@ class Session:
     log: QueryLog = field(default_factory=QueryLog)
     result: Any = None
     finished: bool = False
+    failure: Exception | None = None
     n_asked: int = 0
     _started: bool = False
     _handed: int = 0
@@ -77,7 +78,12 @@ class Session:
         return self._actions[: self._handed][self._open[: self._handed]]
 
     def ask(self, n: int | None = None) -> IndexArray:
-        """Return the next actions to query: at most `n`, and none while the algorithm waits or after its end."""
+        """Return the next actions to query: at most `n`, and none while the algorithm waits or after its end.
+
+        An algorithm that gave up with an error gives up again.
+        """
+        if self.failure is not None:
+            raise self.failure
         stop = len(self._actions) if n is None else min(self._handed + n, len(self._actions))
         if self.budget is not None:
             stop = min(stop, self._handed + self.budget - self.n_asked)
@@ -150,6 +156,9 @@ class Session:
         except StopIteration as stop:
             self.result, self.finished = stop.value, True
             batch = Batch(np.empty(0, dtype=np.intp))
+        except Exception as failure:
+            self.failure = failure
+            raise
         self._begin(batch)
         self._started = True
 

@@ -309,9 +309,17 @@ def test_answers_that_no_model_explains_are_refused(case):
     rng = np.random.default_rng(0)
     wrong = LinearBanditProblem(instance.features(), instance.rewards + rng.choice([-2.0, 2.0], case.n_actions))
     true_eps = np.abs(wrong.rewards - instance.linear_rewards()).max()
+    search = case.build().start(wrong.features)
     with pytest.raises(InconsistentOracleError, match=r"eps = 0\.05") as caught:
-        case.build().fit(wrong)
+        search.run(wrong)
     assert case.eps < caught.value.eps_lower <= true_eps
+    # What was learned is kept, nobody goes on as if nothing had happened, and the error travels between processes.
+    assert len(search.log_) == wrong.n_queries > 0
+    with pytest.raises(InconsistentOracleError):
+        search.run(wrong)
+    assert pickle.loads(pickle.dumps(caught.value)).eps_lower == caught.value.eps_lower
+    with pytest.raises(InconsistentOracleError):
+        case.build().fit(wrong)
 
 
 def test_copies_of_an_action_that_answer_differently_are_refused():
