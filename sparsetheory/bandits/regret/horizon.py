@@ -6,8 +6,8 @@ import numpy as np
 
 from sparsetheory.bandits.algorithms.base import BanditAlgorithm
 from sparsetheory.bandits.environments.problem import LinearBanditProblem
-from sparsetheory.constraints import Instance, check_parameters
-from sparsetheory.typing import AnyArray, Float64Array
+from sparsetheory.constraints import Instance
+from sparsetheory.typing import Float64Array
 
 __all__ = ["HorizonStrategy"]
 
@@ -86,18 +86,6 @@ class HorizonStrategy(BanditAlgorithm):
     def _regret_bound(self, reward_range: float) -> float:
         """Return what the plays so far lose at most, if rewards differ by no more than a number."""
         raise NotImplementedError(f"{type(self).__name__} does not define _regret_bound")
-
-    def _begin(self) -> None:
-        """Set what is known before the first play."""
-        raise NotImplementedError(f"{type(self).__name__} does not define _begin")
-
-    def _start(
-        self, features: AnyArray, budget: int | None, *, eps: float | None = None, seed: int | None = None
-    ) -> Self:
-        self._features = features
-        check_parameters(self)
-        self._begin()
-        return super()._start(features, budget, eps=eps, seed=seed)
 
     def _finish(self) -> None:
         super()._finish()

@@ -204,5 +204,6 @@ class PhasedElimination(HorizonStrategy):
         # A phase has at least as many plays as planned, so there are at most so many phases.
         most = (self.horizon // self._planned + 1).bit_length()
         return phase_gap(
-            self._features, self._seen, action, eps=self._eps, noise_std=self.noise_std, alpha=self._alpha(), most_phases=most, norm_bound=float(self.norm_bound),
+            self._features, self._seen, action, eps=self._eps, noise_std=self.noise_std, alpha=self._alpha(),
+            most_phases=most, norm_bound=float(self.norm_bound),
         )  # fmt: skip

@@ -4,7 +4,8 @@ A phase plays a design on the active actions and estimates by its own plays alon
 predictions are within b + w of the linear function f: b is the misspecification times the amplification, with what the
 design drops, and w is the width. An action stays if it is predicted within 2 w of the best. So the best active action
 leaves only for one that is at most 2 b worse, which stays: a phase lowers the largest active f by at most 2 b. What
-stays is at most 4 w + 2 b below the largest f that was active. With rewards within eps of f, a play of phase l loses at most
+stays is at most 4 w + 2 b below the largest f that was active. With rewards within eps of f, a play
+of phase l loses at most
 
     c_l = min{ range, 4 w_(l-1) + 2 sum_(j<l) b_j + 2 eps },
 
