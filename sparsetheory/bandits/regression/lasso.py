@@ -4,6 +4,7 @@ The Lasso minimises :math:`\frac{1}{2n} |y - X\theta|^2 + \alpha |\theta|_1`. Th
 `alpha`; where it is the radius of the ball, the solution is the one with the smallest :math:`|\theta|_1` in the ball.
 """
 
+import math
 import warnings
 
 import numpy as np
@@ -21,7 +22,7 @@ _GAP = 1e-12
 # A residual below this share of the rewards is rounding, or nearly so: the ball counts as a point.
 _POINT = 1e-8
 # Strengths that are tried, as a share of the one at which all coefficients are zero.
-_WEAKEST = 1e-10
+_WEAKEST, _STEP = 1e-10, 4.0
 
 
 def lasso(X: Float64Array, y: Float64Array, counts: Int64Array, alpha: float) -> Float64Array:
@@ -72,8 +73,13 @@ def l1_within_ball(X: Float64Array, y: Float64Array, radius: float) -> tuple[Flo
     def excess(log_alpha: float) -> float:
         return float(np.linalg.norm(y - X @ lasso(X, y, ones, float(np.exp(log_alpha))))) - radius
 
-    low, high = np.log(strongest * _WEAKEST), np.log(strongest)
-    root = low if excess(low) >= 0 else brentq(excess, low, high, xtol=1e-13, rtol=1e-13)
+    # Weak penalties cost most: the strength is lowered step by step until the residual is small enough.
+    high, low = math.log(strongest), math.log(strongest / _STEP)
+    while excess(low) > 0:
+        if low < math.log(strongest * _WEAKEST):
+            return l1_within_sup(X, X @ np.linalg.lstsq(X, y, rcond=None)[0], 0.0)
+        high, low = low, low - math.log(_STEP)
+    root = brentq(excess, low, high, xtol=1e-13, rtol=1e-13)
     theta = lasso(X, y, ones, float(np.exp(root)))
     residual = y - X @ theta
     return theta, residual / max(float(np.abs(X.T @ residual).max()), np.finfo(np.float64).tiny)
