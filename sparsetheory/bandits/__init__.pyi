@@ -32,6 +32,8 @@ from .evaluation.intervals import PolicyValue as PolicyValue
 from .evaluation.replay import replay_value as replay_value
 from .evaluation.weighting import doubly_robust_value as doubly_robust_value
 from .evaluation.weighting import ips_value as ips_value
+from .regret.estc import ESTC as ESTC
+from .regret.lin_ucb import LinUCB as LinUCB
 from .regret.phased_elimination import PhasedElimination as PhasedElimination
 from .regret.phases import EliminationPhase as EliminationPhase
 from .supports.enumeration import iter_supports as iter_supports

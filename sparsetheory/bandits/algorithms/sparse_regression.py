@@ -85,7 +85,7 @@ class SparseRegressionBandit(BanditAlgorithm):
     >>> from sparsetheory.bandits import SparseRegressionBandit, make_sparse_misspecified
     >>> problem = make_sparse_misspecified(2000, 30, 2, 0.01, "sign", random_state=0).problem()
     >>> search = SparseRegressionBandit(2, eps=0.01, n_samples=300, random_state=0).fit(problem)
-    >>> problem.gap(search.action_) < search.certificate_.bound < search.bound_ < 0.4
+    >>> problem.gap(search.action_) < search.certificate_.bound <= search.bound_ < 0.4
     True
     """
 
