@@ -163,8 +163,8 @@ class SparseRegressionBandit(BanditAlgorithm):
             left = np.linalg.norm(samples.observed - X @ np.linalg.lstsq(X, samples.observed, rcond=None)[0])
             lower = max(lower, self.eps + float(left - level) / math.sqrt(n))
         return InconsistentOracleError(
-            f"rewards must be within eps = {self.eps:g} of a linear function; got rewards that prove a misspecification "
-            f"of at least {lower:.6g}",
+            f"rewards must be within eps = {self.eps:g} of a linear function; got rewards that prove a "
+            f"misspecification of at least {lower:.6g}",
             lower,
         )
 

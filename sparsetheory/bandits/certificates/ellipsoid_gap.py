@@ -131,10 +131,9 @@ def ellipsoid_gap(
     EllipsoidGapCertificate
         Takes O((n_actions + n) d^2) time for n different actions.
     """
-    assumed = {"norm_bound": float(norm_bound), "regularization": float(regularization)}
     blank = EllipsoidGapCertificate(
         "", 0.0, None, Status.VALID, action=action, means=means, eps=float(eps or 0.0), noise_std=float(noise_std),
-        delta=float(delta), **assumed,
+        delta=float(delta), norm_bound=float(norm_bound), regularization=float(regularization),
     )  # fmt: skip
     if len(features) == 1:
         return blank.stated()

@@ -10,7 +10,6 @@ from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.environments.problem import LinearBanditProblem
 from sparsetheory.bandits.regression.fits import L1Fit, beyond_the_model, error_of
 from sparsetheory.bandits.regression.l1_errors import L1Error
-from sparsetheory.bandits.regression.samples import Samples
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.typing import AnyArray, Float64Array
 
@@ -60,7 +59,7 @@ class RegressionGapCertificate(Certificate):
         return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
 
     def check(self, *fitted_on: Any, **options: Any) -> "RegressionGapCertificate":
-        """Bound the gap once more: residuals, prices and second moments from raw rows, eigenvalues from singular values.
+        """Bound the gap once more, from raw rows, with eigenvalues from singular values.
 
         Parameters
         ----------
@@ -152,9 +151,7 @@ def regression_gap(
     ).stated()  # fmt: skip
 
 
-def proved_error(
-    features: AnyArray, fit: L1Fit, n_nonzero: int, eps: float, noise_std: float, delta: float
-) -> L1Error:
+def proved_error(features: AnyArray, fit: L1Fit, n_nonzero: int, eps: float, noise_std: float, delta: float) -> L1Error:
     """Return how far an estimate is from the truth, at most."""
     samples = fit.samples.merged()
     rows = samples.rows(features)

@@ -119,7 +119,9 @@ def error_of(
     """
     d, slack = X.shape[1], fit.slack(X, level)
     if fit.estimator == "lasso":
-        cones = cones_of_lasso(s, d, fit.alpha, level, slack)
+        residual = fit.samples.observed - X @ fit.theta
+        correlation = float(np.abs(X.T @ (fit.samples.counts / fit.samples.total * residual)).max())
+        cones = cones_of_lasso(s, d, fit.alpha, level, slack, correlation)
     else:
         # Entries of these two are single queries.
         rms = math.sqrt(np.mean((fit.samples.observed - X @ fit.theta) ** 2))
@@ -159,7 +161,7 @@ def fit_lasso(features: Float64Array, samples: Samples, alpha: float) -> L1Fit:
     X, y = merged.rows(features), merged.observed
     if alpha == 0:
         roots = np.sqrt(merged.counts)
-        theta = np.linalg.lstsq(X * roots[:, None], y * roots, rcond=None)[0]
+        theta = np.asarray(np.linalg.lstsq(X * roots[:, None], y * roots, rcond=None)[0], dtype=np.float64)
         smallest = l1_within_sup(X, X @ theta, 0.0)
         theta = theta if smallest is None else smallest[0]
     else:

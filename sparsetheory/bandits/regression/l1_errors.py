@@ -9,8 +9,10 @@ and G the second moments of the n rows. Three facts are all that is used.
 2. For the Lasso with a duality gap :math:`\gamma` and noise :math:`|X^\top \nu|_\infty / n \le \beta` comparing
    objectives gives :math:`\tfrac12 \Delta^\top G \Delta + (\alpha - \beta) |\Delta_{S^c}|_1 \le (\alpha + \beta)
    |\Delta_S|_1 + \gamma`. For :math:`\beta < \alpha` so :math:`|\Delta|_1 \le \frac{2 \alpha \sqrt{s}\, x + \gamma}
-   {\alpha - \beta}` and :math:`\Delta^\top G \Delta \le 2 (\alpha + \beta) \sqrt{s}\, x + 2 \gamma`. For any
-   :math:`\beta` the second holds with d in place of s, and :math:`|\Delta|_1 \le \sqrt{d}\, x` always.
+   {\alpha - \beta}` and :math:`\Delta^\top G \Delta \le 2 (\alpha + \beta) \sqrt{s}\, x + 2 \gamma`. If residuals
+   are correlated with the features by at most a, then :math:`|G \Delta|_\infty \le a + \beta`, so for any
+   :math:`\beta` also :math:`\Delta^\top G \Delta \le (a + \beta) \sqrt{d}\, x`, as
+   :math:`|\Delta|_1 \le \sqrt{d}\, x` always.
 3. :math:`\Delta^\top G \Delta \ge \lambda_{\min}(G)\, x^2`, and with the largest entry m of G off the diagonal, in
    size, and the smallest one g on it, :math:`\Delta^\top G \Delta \ge (g + m) x^2 - m |\Delta|_1^2`.
 
@@ -30,7 +32,7 @@ __all__ = ["Cone", "Curvature", "L1Error", "cones_of_lasso", "cones_of_norm", "c
 
 @dataclass(frozen=True)
 class Cone:
-    r"""Where the error of an estimate lies: :math:`|\Delta|_1 \le c x + slack` and :math:`\Delta^\top G \Delta \le p x + q`.
+    r"""An error with :math:`|\Delta|_1 \le c x + slack` and :math:`\Delta^\top G \Delta \le p x + q`.
 
     Parameters
     ----------
@@ -112,7 +114,7 @@ def cones_of_norm(s: int, d: int, slack: float, rms: float, level: float) -> lis
     return [Cone(2 * math.sqrt(s), slack, 0.0, square), Cone(math.sqrt(d), 0.0, 0.0, square)]
 
 
-def cones_of_lasso(s: int, d: int, alpha: float, beta: float, gap: float) -> list[Cone]:
+def cones_of_lasso(s: int, d: int, alpha: float, beta: float, gap: float, correlation: float) -> list[Cone]:
     """Return where the error of the Lasso lies, in all ways that are known.
 
     Parameters
@@ -120,11 +122,13 @@ def cones_of_lasso(s: int, d: int, alpha: float, beta: float, gap: float) -> lis
     s, d : int
         Non-zeros of the truth, and features.
     alpha, beta : float
-        Strength of the penalty, and the largest product of a feature with what rewards are beyond the model.
+        Strength of the penalty, and the largest product of a feature with what rewards are beyond the model, over n.
     gap : float
         Duality gap.
+    correlation : float
+        Largest product of a feature with the residual, over n.
     """
-    cones = [Cone(math.sqrt(d), 0.0, 2 * (alpha + beta) * math.sqrt(d), 2 * gap)]
+    cones = [Cone(math.sqrt(d), 0.0, (correlation + beta) * math.sqrt(d), 0.0)]
     if beta < alpha:
         share = 2 * alpha / (alpha - beta) * math.sqrt(s)
         cones.append(Cone(share, gap / (alpha - beta), 2 * (alpha + beta) * math.sqrt(s), 2 * gap))

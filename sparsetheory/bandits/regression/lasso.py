@@ -87,4 +87,4 @@ def l1_within_ball(X: Float64Array, y: Float64Array, radius: float) -> tuple[Flo
 
 def _least_squares(X: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Return what is left where the ball touches the span of the columns in a point."""
-    return np.linalg.lstsq(X, y, rcond=None)[0], np.zeros(len(y))
+    return np.asarray(np.linalg.lstsq(X, y, rcond=None)[0], dtype=np.float64), np.zeros(len(y))

@@ -25,7 +25,7 @@ __all__ = ["ESTC"]
 
 
 class ESTC(HorizonStrategy):
-    r"""Play at random from a design that sees all directions, fit the Lasso once, and play its best action from then on.
+    r"""Play random actions of a design that sees all directions, fit the Lasso once, and play its best action ever after.
 
     Over n plays the regret is of order :math:`(s^2 \log(d) / C^2)^{1/3} n^{2/3}`, where C is the smallest eigenvalue of
     the design. With d above :math:`n^{1/3}` that may be less than what methods for dense coefficients lose. Rewards
@@ -78,9 +78,9 @@ class ESTC(HorizonStrategy):
     >>> import numpy as np
     >>> from sparsetheory.bandits import ESTC, LinearBanditProblem
     >>> features = np.random.default_rng(0).choice([-1.0, 1.0], (300, 20))
-    >>> problem = LinearBanditProblem(features, rewards=features[:, 3] / 2, noise_std=1.0, random_state=0)
-    >>> strategy = ESTC(1, horizon=20_000, random_state=0).fit(problem)
-    >>> problem.gap(strategy.action_), strategy.n_explored_ < 2000
+    >>> problem = LinearBanditProblem(features, rewards=features[:, 3], noise_std=0.02, random_state=0)
+    >>> strategy = ESTC(1, horizon=20_000, noise_std=0.02, random_state=0).fit(problem)
+    >>> problem.gap(strategy.action_), strategy.n_explored_ < 500
     (0.0, True)
     """
 
