@@ -12,6 +12,8 @@ __all__ = ["by_column_generation"]
 
 # Rows whose leverage is above this share of the rank stay in the subset although the design does not use them.
 _NEAR = 0.7
+# So often the subset grows with a new start on it. Afterwards the determinant grows from design to design, which ends.
+_FRESH = 2
 # One block in so many is looked at before a pass over all.
 _SHARE = 10
 
@@ -34,6 +36,8 @@ def by_column_generation(
     rank = len(pivots.indices)
     basis = pivots.basis.T / scales[:, None]
     weights = start_of(A[chosen] @ basis, pivots, None if init is None else init[chosen])
+    # With steps away junk leaves the support; without them new starts shed it, and cost some steps.
+    fresh = 0 if away or init is not None else _FRESH
     inner_mult, n_iter, n_passes = 1 + (target_mult - 1) / 2, 0, 0
     while True:
         inner = improved(A[chosen] @ basis, weights, inner_mult, away, max_iter - n_iter)
@@ -48,8 +52,12 @@ def by_column_generation(
             violators = violators[np.argpartition(-leverages[violators], 2 * d)[: 2 * d]]
         kept = (inner.weights > 0) | (inner.leverages > _NEAR * rank)
         grown = np.union1d(chosen[kept], violators)
-        weights = np.zeros(len(grown))
-        weights[np.searchsorted(grown, chosen[kept])] = inner.weights[kept]
+        if fresh > 0:
+            rows = A[grown] @ basis
+            weights, fresh = start_of(rows, pivoted_rows(rows), None), fresh - 1
+        else:
+            weights = np.zeros(len(grown))
+            weights[np.searchsorted(grown, chosen[kept])] = inner.weights[kept]
         chosen = grown
     used = np.flatnonzero(inner.weights)
     return Design(
@@ -84,10 +92,11 @@ def _first_subset(
 ) -> tuple[IndexArray, PivotedRows]:
     """Return random rows, the longest ones and those of a warm start, with whatever they need to span all rows."""
     n, d = A.shape
-    drawn = rng.choice(n, min(n, max(20 * d, 1000)), replace=False)
-    chosen = np.union1d(drawn, _longest(A, scales, d))
+    count = min(n, max(20 * d, 1000))
+    chosen = np.union1d(rng.choice(n, count, replace=False), _longest(A, scales, d))
     if init is not None:
-        chosen = np.union1d(chosen, np.flatnonzero(init))
+        heaviest = np.argpartition(-init, count - 1)[:count]
+        chosen = np.union1d(chosen, heaviest[init[heaviest] > 0])
     pivots = pivoted_rows(scaled_rows(A, scales, chosen))
     if len(pivots.indices) < d:
         more = rows_outside(A, scales, PivotedRows(chosen[pivots.indices], pivots.basis))

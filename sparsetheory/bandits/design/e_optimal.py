@@ -66,7 +66,7 @@ def e_optimal_design(
     tol : float
         Relative to the lower bound: how much the upper bound may be above it.
     max_iter : int
-        Most steps of the interior-point method, those of the multiplicative start included.
+        Most steps, those of the multiplicative start included, which are always done.
     random_state : int, Generator or None
         Seed of the design that the subset begins with.
 
@@ -168,9 +168,11 @@ class _Search:
             before, goal = self._gap(), self.tol / 4 if full else max(self.tol / 4, min(self._gap(), 1.0) / 4)
             unit = float(x.sum()) / (len(x) + rank)
             start = unit * min(before, 1.0)
-            point = central_point(rows, x, start, unit * goal / 2, max(1, self.max_iter - self.n_iter))
+            T = whitening_of(rows, x)
+            most = max(1, self.max_iter - self.n_iter)
+            point = central_point(rows @ T, T.T @ T, x, start, unit * goal / 2, most)
             self.n_iter += point.n_iter
-            values = self._bounds(chosen, rows, point.x, point.dual_root)
+            values = self._bounds(chosen, rows, point.x, T @ point.dual_root)
             if self._gap() <= self.tol or self.n_iter >= self.max_iter or (full and not self._gap() < before):
                 return
             # Without progress, rows that are needed may have left.

@@ -10,6 +10,9 @@ For a barrier of strength m the optimality conditions of
 
 are ``a' Y a = 1 - m / x_a`` with ``Y = m M^-1``: on the central path Y is feasible in the dual, and the gap is m times
 the number of inequalities. Newton's matrix is that of squares ``(a' M^-1 b)^2`` plus a diagonal.
+
+In other coordinates, rows ``a T`` instead of ``a``, the identity becomes ``S = T' T``, and a dual variable Z in them
+stands for ``Y = T Z T'``. Coordinates in which V is about the identity keep M well conditioned whatever the units are.
 """
 
 from dataclasses import dataclass
@@ -39,7 +42,7 @@ class CentralPoint:
     x : ndarray of shape (n,)
         Positive weights; they add up to the inverse of about the smallest eigenvalue.
     dual_root : ndarray of shape (d, d)
-        F with ``Y = F F'``.
+        F with ``Y = F F'``, in the coordinates of the rows.
     barrier : float
         Strength m.
     n_iter : int
@@ -53,15 +56,17 @@ class CentralPoint:
 
 
 def central_point(
-    rows: Float64Array, x: Float64Array, barrier: float, last_barrier: float, max_iter: int
+    rows: Float64Array, floor: Float64Array, x: Float64Array, barrier: float, last_barrier: float, max_iter: int
 ) -> CentralPoint:
     """Follow the central path until the barrier is weak enough.
 
     Parameters
     ----------
     rows : ndarray of shape (n, d)
+    floor : ndarray of shape (d, d)
+        The matrix S.
     x : ndarray of shape (n,)
-        Positive, with ``V(x) - I`` positive definite.
+        Positive, with ``V(x) - S`` positive definite.
     barrier, last_barrier : float
         Where to begin, and where to end.
     max_iter : int
@@ -71,7 +76,7 @@ def central_point(
     -------
     CentralPoint
     """
-    factor = _factor(rows, x)
+    factor = _factor(rows, floor, x)
     if factor is None:
         raise ValueError("x must be strictly feasible")
     barrier = max(barrier, last_barrier)
@@ -79,7 +84,7 @@ def central_point(
     while n_iter < max_iter:
         white = solve_triangular(factor, rows.T, lower=True, check_finite=False)
         step, decrement = _newton(white, x, barrier)
-        moved = _moved(rows, x, step, factor, barrier, decrement)
+        moved = _moved(rows, floor, x, step, factor, barrier, decrement)
         n_iter += 1
         if moved is None:  # rounding is all that is left to gain
             break
@@ -92,10 +97,10 @@ def central_point(
     return CentralPoint(x, np.sqrt(barrier) * inverse.T, barrier, n_iter)
 
 
-def _factor(rows: Float64Array, x: Float64Array) -> Float64Array | None:
-    """Return the lower Cholesky factor of V(x) - I, if there is one."""
+def _factor(rows: Float64Array, floor: Float64Array, x: Float64Array) -> Float64Array | None:
+    """Return the lower Cholesky factor of V(x) - S, if there is one."""
     try:
-        return np.asarray(np.linalg.cholesky((rows.T * x) @ rows - np.eye(rows.shape[1])))
+        return np.asarray(np.linalg.cholesky((rows.T * x) @ rows - floor))
     except LinAlgError:
         return None
 
@@ -113,7 +118,13 @@ def _newton(white: Float64Array, x: Float64Array, barrier: float) -> tuple[Float
 
 
 def _moved(
-    rows: Float64Array, x: Float64Array, step: Float64Array, factor: Float64Array, barrier: float, decrement: float
+    rows: Float64Array,
+    floor: Float64Array,
+    x: Float64Array,
+    step: Float64Array,
+    factor: Float64Array,
+    barrier: float,
+    decrement: float,
 ) -> tuple[Float64Array, Float64Array] | None:
     """Return the point after a step with enough of the decrease that the slope promises, and its factor."""
     toward = float((-step / x).max())
@@ -121,7 +132,7 @@ def _moved(
     before = 2 * float(np.log(np.diagonal(factor)).sum())
     for _ in range(_HALVINGS):
         moved = x + length * step
-        grown = _factor(rows, moved)
+        grown = _factor(rows, floor, moved)
         if grown is not None:
             logs = 2 * float(np.log(np.diagonal(grown)).sum()) - before + float(np.log1p(length * step / x).sum())
             change = length * float(step.sum()) - barrier * logs

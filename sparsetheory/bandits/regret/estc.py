@@ -25,7 +25,7 @@ __all__ = ["ESTC"]
 
 
 class ESTC(HorizonStrategy):
-    r"""Play random actions of a design that sees all directions, fit the Lasso once, and play its best action ever after.
+    r"""Play random actions of a design that sees all directions, fit the Lasso, and play its best action ever after.
 
     Over n plays the regret is of order :math:`(s^2 \log(d) / C^2)^{1/3} n^{2/3}`, where C is the smallest eigenvalue of
     the design. With d above :math:`n^{1/3}` that may be less than what methods for dense coefficients lose. Rewards

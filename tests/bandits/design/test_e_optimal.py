@@ -73,11 +73,15 @@ def test_many_rows_and_a_file_on_disk(tmp_path):
     assert first.cmin_lower == pytest.approx(_smallest(A.astype(float), first), rel=1e-9)
 
 
-def test_units_of_columns_matter_and_are_mastered():
-    A = np.random.default_rng(2).standard_normal((30, 3)) * [1e-3, 1.0, 1e3]
-    design = e_optimal_design(A)
+@pytest.mark.parametrize("method", ["interior_point", "multiplicative"])
+@pytest.mark.parametrize("units", [[1e-3, 1.0, 1e3], [1e-9, 1.0, 1.0]])
+def test_units_of_columns_matter_and_are_mastered(method, units):
+    A = np.random.default_rng(2).standard_normal((30, 3)) * units
+    design = e_optimal_design(A, method)
     assert design.rank == 3
     assert design.converged
+    smallest = np.linalg.svd(np.sqrt(design.weights)[:, None] * A[design.support], compute_uv=False)[-1] ** 2
+    assert design.cmin_lower == pytest.approx(smallest, rel=1e-3)
 
 
 def test_one_step_is_too_few_and_is_reported():
