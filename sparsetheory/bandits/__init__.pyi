@@ -39,10 +39,10 @@ from .planning.instances import make_random_mdp as make_random_mdp
 from .planning.instances import make_tree_mdp as make_tree_mdp
 from .planning.mdp import TabularMDP as TabularMDP
 from .planning.olive import SparseOliveRL as SparseOliveRL
-from .regret.estc import ESTC as ESTC
-from .regret.lin_ucb import LinUCB as LinUCB
-from .regret.phased_elimination import PhasedElimination as PhasedElimination
-from .regret.phases import EliminationPhase as EliminationPhase
+from .strategies.estc import ESTC as ESTC
+from .strategies.lin_ucb import LinUCB as LinUCB
+from .strategies.phased_elimination import PhasedElimination as PhasedElimination
+from .strategies.phases import EliminationPhase as EliminationPhase
 from .supports.enumeration import iter_supports as iter_supports
 from .supports.misspecification import MisspecificationBound as MisspecificationBound
 from .supports.misspecification import estimate_eps as estimate_eps

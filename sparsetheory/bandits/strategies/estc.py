@@ -18,7 +18,7 @@ from sparsetheory.bandits.certificates.regression_gap import (
 from sparsetheory.bandits.regression.exploration import EXPLORATIONS, exploration_of
 from sparsetheory.bandits.regression.fits import L1Fit, fit_lasso
 from sparsetheory.bandits.regression.samples import Samples
-from sparsetheory.bandits.regret.horizon import HorizonStrategy
+from sparsetheory.bandits.strategies.horizon import HorizonStrategy
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, SEED, Choice, Constraint
 
 __all__ = ["ESTC"]

@@ -15,8 +15,8 @@ from sparsetheory.bandits.certificates.phase_gap import PhaseGapCertificate, pha
 from sparsetheory.bandits.design.amplification import least_squares, ls_amplification, reweighted
 from sparsetheory.bandits.design.optimal import core_set_bound, g_optimal_design
 from sparsetheory.bandits.design.weights import Design
-from sparsetheory.bandits.regret.horizon import HorizonStrategy
-from sparsetheory.bandits.regret.phases import EliminationPhase, lost_afterwards, lost_in_plays
+from sparsetheory.bandits.strategies.horizon import HorizonStrategy
+from sparsetheory.bandits.strategies.phases import EliminationPhase, lost_afterwards, lost_in_plays
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint, Real
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray, Int64Array
 

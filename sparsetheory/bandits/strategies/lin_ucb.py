@@ -10,7 +10,7 @@ from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.algorithms.session import Batch, Batches
 from sparsetheory.bandits.certificates.ellipsoid_gap import EllipsoidGapCertificate, ellipsoid_gap
 from sparsetheory.bandits.regression.ellipsoid import Ellipsoid, radius_of
-from sparsetheory.bandits.regret.horizon import HorizonStrategy
+from sparsetheory.bandits.strategies.horizon import HorizonStrategy
 from sparsetheory.constraints import COUNT, FLAG, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint
 
 __all__ = ["LinUCB"]
