@@ -82,8 +82,8 @@ def most_optimistic(predicted: Float64Array, squares: Float64Array, radius: floa
     radius : float
         Half the length of an interval, in units of the root of its square.
     """
-    best, largest = 0, -np.inf
-    for a in range(predicted.size):
+    best, largest = 0, predicted[0] + radius * np.sqrt(max(squares[0], 0.0))
+    for a in range(1, predicted.size):
         value = predicted[a] + radius * np.sqrt(max(squares[a], 0.0))
         if value > largest:
             best, largest = a, value

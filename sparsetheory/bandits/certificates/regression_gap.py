@@ -166,7 +166,8 @@ def proved_error(features: AnyArray, fit: L1Fit, n_nonzero: int, eps: float, noi
 def sup_errors(rows: AnyArray, error: L1Error) -> Float64Array:
     """Return how much predictions may err at rows, by both norms of the error."""
     l1 = np.abs(rows).max(axis=1) * error.l1 if error.l1 < math.inf else np.full(len(rows), math.inf)
-    l2 = np.linalg.norm(rows, axis=1) * error.l2 if error.l2 < math.inf else np.full(len(rows), math.inf)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    l2 = norms * error.l2 if error.l2 < math.inf else np.full(len(rows), math.inf)
     return np.asarray(np.minimum(l1, l2), dtype=np.float64)
 
 

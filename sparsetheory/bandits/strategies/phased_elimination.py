@@ -180,8 +180,10 @@ class PhasedElimination(HorizonStrategy):
         return 1 / (len(self._features) * self.horizon) if self.alpha is None else self.alpha
 
     def _lost(self) -> float:
-        """Return the gap of actions that are left, at most."""
-        return np.inf if self._eps is None else lost_afterwards(self._complete, self._eps, self.norm_bound)
+        """Return the gap of the action that the last complete phase predicts to be best, at most."""
+        if self._eps is None:
+            return np.inf
+        return lost_afterwards(self._complete, self._eps, self.norm_bound, greedy=True)
 
     def _regret_bound(self, reward_range: float) -> float:
         if len(self._features) == 1:

@@ -73,12 +73,17 @@ class PhaseAnswers:
     observed: Float64Array
 
 
-def lost_afterwards(phases: Sequence[EliminationPhase], eps: float, norm_bound: float) -> float:
-    """Return how far below the best reward the actions are that some phases left, at most."""
+def lost_afterwards(
+    phases: Sequence[EliminationPhase], eps: float, norm_bound: float, *, greedy: bool = False
+) -> float:
+    """Return how far below the best reward the actions are that some phases left, at most.
+
+    The greedy action of the last one is predicted to be best, so that its width counts half.
+    """
     if not phases:
         return np.inf
     biases = [phase.bias(eps, norm_bound) for phase in phases]
-    return 4 * phases[-1].width + 2 * sum(biases) + 2 * eps
+    return (2 if greedy else 4) * phases[-1].width + 2 * sum(biases) + 2 * eps
 
 
 def lost_in_plays(

@@ -32,7 +32,7 @@ def _formula(problem, strategy):
     plays = [phase.n_plays for phase in strategy.phases_]
     ranks = [max(1, phase.rank) for phase in strategy.phases_]
     return bounds.phased_regret(
-        sum(plays), problem.n_features, problem.n_actions, problem.eps, strategy.noise_std, None,
+        sum(plays), problem.n_features, problem.n_actions, problem.eps, strategy.noise_std, strategy.alpha,
         float(np.ptp(problem.rewards)), plays=plays, ranks=ranks,
     )  # fmt: skip
 
@@ -44,10 +44,9 @@ def _formula(problem, strategy):
 @settings(max_examples=40, deadline=None)
 def test_regret_gap_and_certificate_hold_and_are_no_worse_than_the_formula(seed, K, d, eps, noise_std, horizon):
     problem = _sphere(K, d, seed, eps, noise_std)
-    strategy = PhasedElimination(horizon, noise_std=noise_std).fit(problem)
+    strategy = PhasedElimination(horizon, noise_std=noise_std, alpha=1e-9).fit(problem)
     assert strategy.n_queries_ == horizon == sum(phase.n_plays for phase in strategy.phases_)
     regret = strategy.regret_curve_[-1]
-    # With these horizons noise breaks this with a probability of 2 K P / (K n): rarely, and by little.
     assert regret <= strategy.regret_bound_ * (1 + 1e-9) + 1e-9
     assert strategy.regret_bound_ <= _formula(problem, strategy).regret * (1 + 1e-9) + 1e-9
     assert problem.gap(strategy.action_) <= strategy.bound_ + 1e-9
@@ -65,6 +64,21 @@ def test_survivors_are_near_the_best_for_the_worst_errors_of_the_model(seed, fea
     gaps = [problem.gap(action) for action in strategy.active_]
     assert max(gaps) <= strategy.bound_ + 1e-9
     assert strategy.regret_curve_[-1] <= strategy.regret_bound_ + 1e-6
+
+
+@given(st.integers(0, 10_000), st.integers(5, 60), st.integers(1, 6), st.sampled_from([0.0, 0.05, 0.5]))
+@settings(max_examples=25, deadline=None)
+def test_estimates_of_a_phase_err_by_no_more_than_its_bias_and_width(seed, K, d, eps):
+    instance = make_sparse_misspecified(K, d, min(2, d), eps, "gauss", "adversarial", random_state=seed)
+    problem = instance.problem(noise_std=0.3, random_state=seed)
+    strategy = PhasedElimination(1000, noise_std=0.3, alpha=1e-9).fit(problem)
+    complete = [phase for phase in strategy.phases_ if np.isfinite(phase.width)]
+    errors = np.abs(problem.features @ (strategy.theta_ - instance.theta))[strategy.active_]
+    assert errors.max() <= complete[-1].bias(eps, 1.0) + complete[-1].width
+    first = np.ceil(bounds.core_set_bound(np.linalg.matrix_rank(problem.features)))
+    for number, phase in enumerate(complete):
+        assert phase.bias(eps, 1.0) <= 2 * eps * np.sqrt(phase.rank) * (1 + 1e-9)
+        assert phase.width <= 0.3 * np.sqrt(4 * phase.rank * np.log(1e9) / (first * 2**number)) * (1 + 1e-9)
 
 
 def test_one_phase_keeps_the_promise_of_the_one_shot_bound_with_noise():
@@ -206,3 +220,10 @@ def test_bad_problems_are_refused():
         strategy.regret(LinearBanditProblem(np.eye(5)[:, :2], oracle=len))
     with pytest.raises(ValueError, match="problem must have features of shape"):
         strategy.regret(_sphere(6, 2))
+
+
+def test_single_precision_is_enough():
+    problem = _sphere(100, 4)
+    single = LinearBanditProblem(problem.features.astype(np.float32), problem.rewards, noise_std=1.0, random_state=0)
+    strategy = PhasedElimination(5000).fit(single)
+    assert strategy.certificate_.check(single).valid
