@@ -9,7 +9,7 @@ import numpy as np
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.environments.problem import LinearBanditProblem
 from sparsetheory.bandits.regression.fits import L1Fit, beyond_the_model, error_of
-from sparsetheory.bandits.regression.l1_errors import L1Error
+from sparsetheory.bandits.regression.l1_errors import L1Error, least_eigenvalue
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.typing import AnyArray, Float64Array
 
@@ -156,11 +156,9 @@ def proved_error(features: AnyArray, fit: L1Fit, n_nonzero: int, eps: float, noi
     samples = fit.samples.merged()
     rows = samples.rows(features)
     moments = (rows.T * (samples.counts / samples.total)) @ rows
-    values = np.linalg.eigvalsh(moments)
-    rounding = 16 * np.finfo(np.float64).eps * len(moments) * float(values[-1])
     X = fit.samples.rows(features)
     level = beyond_the_model(fit.estimator, X, fit.samples, eps, noise_std, delta)
-    return error_of(fit, X, moments, float(values[0]) - rounding, n_nonzero, level)
+    return error_of(fit, X, moments, least_eigenvalue(moments), n_nonzero, level)
 
 
 def sup_errors(rows: AnyArray, error: L1Error) -> Float64Array:

@@ -213,8 +213,8 @@ class PhasedElimination(HorizonStrategy):
         self.active_, self.theta_ = self._active, self._theta
 
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> PhaseGapCertificate:
-        # A phase has at least as many plays as planned, so there are at most so many phases.
-        most = (self.horizon // self._planned + 1).bit_length()
+        # P complete phases have at least (2^P - 1) times the planned plays of the first one.
+        most = max(1, (self.horizon // self._planned + 1).bit_length() - 1)
         return phase_gap(
             self._features, self._seen, action, eps=self._eps, noise_std=self.noise_std, alpha=self._alpha(),
             most_phases=most, norm_bound=float(self.norm_bound),
