@@ -8,9 +8,10 @@ import numpy as np
 
 from sparsetheory.bandits.algorithms.base import BanditAlgorithm, Outcome
 from sparsetheory.bandits.algorithms.log import MeanRewards
+from sparsetheory.bandits.algorithms.observations import block_means
 from sparsetheory.bandits.algorithms.session import Batch, Batches
 from sparsetheory.bandits.certificates.design_gap import DesignGapCertificate, design_gap
-from sparsetheory.bandits.design.amplification import ls_amplification, reweighted, spanning_design
+from sparsetheory.bandits.design.amplification import least_squares, ls_amplification, reweighted, spanning_design
 from sparsetheory.bandits.design.optimal import g_optimal_design
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.bandits.errors import InconsistentOracleError
@@ -110,21 +111,21 @@ class CoreSetBandit(BanditAlgorithm):
         design = g_optimal_design(self._features, self.target_mult)
         counts = self._counts(design)
         rewards = yield Batch(np.repeat(design.support, counts))
-        means = np.add.reduceat(rewards, np.concatenate(([0], np.cumsum(counts)[:-1]))) / counts
+        means = block_means(rewards, counts)
         if self.noise_std:
             design = reweighted(self._features, design, counts / counts.sum())
-        white = np.asarray(self._features[design.support], dtype=np.float64) @ design.whitening
-        coordinates = (design.weights * means) @ white
-        self._refuse(design, means, means - white @ coordinates)
-        theta = design.whitening @ coordinates
+        self._refuse(design, means)
+        theta = least_squares(self._features, design, means)
         amplification = ls_amplification(self._features, design)
         noise = self.noise_std * np.sqrt(2 * self._log() * design.max_leverage / counts.sum())
         eps = self._eps + design.rho_drop * self.norm_bound
         attributes = {"theta_": theta, "design_": design, "amplification_": amplification}
         return Outcome(int(np.argmax(self._features @ theta)), 2 * (eps * (1 + amplification) + noise), attributes)
 
-    def _refuse(self, design: Design, means: Float64Array, left: Float64Array) -> None:
+    def _refuse(self, design: Design, means: Float64Array) -> None:
         """Raise an error for residuals that no linear function within `eps` leaves: their mean square is smaller."""
+        white = np.asarray(self._features[design.support], dtype=np.float64) @ design.whitening
+        left = means - white @ ((design.weights * means) @ white)
         lower = float(np.sqrt(design.weights @ left**2)) - _ROUNDING * float(np.abs(means).max())
         lower -= design.rho_drop * self.norm_bound
         if self.noise_std == 0 and lower > float(self._eps or 0.0):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import GapCertificate
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
 from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
@@ -18,13 +18,13 @@ _BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class CandidateGapCertificate(GapCertificate):
+class CandidateGapCertificate(ObservedGapCertificate):
     """How much less an action earns than the best one, at most, if a candidate is near the truth.
 
     Parameters
     ----------
     statement, bound, measured, status, reason, action, queried, observed
-        As in :class:`GapCertificate`.
+        As in :class:`ObservedGapCertificate`.
     eps : float
         Assumed misspecification.
     width : float

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.spatial import cKDTree
 
-from sparsetheory.bandits.certificates.gap import GapCertificate
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
 from sparsetheory.bandits.supports.enumeration import all_supports
 from sparsetheory.certificates import Status
 
@@ -17,13 +17,13 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class CoveringCertificate(GapCertificate):
+class CoveringCertificate(ObservedGapCertificate):
     """The gap of the best of a net of actions.
 
     Parameters
     ----------
     statement, bound, measured, status, reason, action, queried, observed
-        As in :class:`GapCertificate`.
+        As in :class:`ObservedGapCertificate`.
     eps : float
         Assumed misspecification.
     width : float

@@ -1,4 +1,4 @@
-"""What all evidence about gaps has in common."""
+"""What evidence about the gap of an action has in common."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -9,7 +9,7 @@ from sparsetheory.bandits.environments.problem import LinearBanditProblem
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["AGREE", "GapCertificate"]
+__all__ = ["AGREE", "GapCertificate", "ObservedGapCertificate"]
 
 # Bounds by two routes agree to this share of the bound and the largest reward; both allow for rounding that is smaller.
 AGREE = 1e-6
@@ -23,22 +23,56 @@ class GapCertificate(Certificate):
     ----------
     statement, bound, measured, status, reason
         As in :class:`Certificate`; `bound` is the largest possible gap, and `measured` the gap where the true rewards
-        are known, else the bound by the second route.
+        are known, else the bound by a second route.
     action : int
         The action.
+    """
+
+    action: int = field(kw_only=True)
+
+    def promise(self) -> str:
+        """Return the guarantee in words."""
+        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
+
+    def judged(self, problem: Any, found: float, tolerance: float, reason: str = "") -> Self:
+        """Return the certificate with what a second route found, and with the truth where it is known.
+
+        Parameters
+        ----------
+        problem : LinearBanditProblem, or what has features
+        found : float
+            Bound by the second route.
+        tolerance : float
+            By so much both routes may differ.
+        reason : str
+            Why it does not hold, if that is clear already.
+        """
+        measured = found
+        if not reason and not found <= self.bound + tolerance:
+            reason = f"other code bounds the gap by {found:.9g} only"
+        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
+            measured = problem.gap(self.action)
+            if measured > self.bound + tolerance:
+                reason = "the gap is larger"
+        return replace(self, measured=measured, status=Status.of(not reason), reason=reason).unless_misstated()
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedGapCertificate(GapCertificate):
+    """The same, with the answers that prove it.
+
+    Parameters
+    ----------
+    statement, bound, measured, status, reason, action
+        As in :class:`GapCertificate`.
     queried : ndarray of int
         Actions that were queried.
     observed : ndarray of float
         Their rewards, or means of noisy ones.
     """
 
-    action: int = field(kw_only=True)
     queried: IndexArray = field(kw_only=True)
     observed: Float64Array = field(kw_only=True)
-
-    def promise(self) -> str:
-        """Return the guarantee in words."""
-        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
 
     @property
     def noise(self) -> float:
@@ -51,28 +85,14 @@ class GapCertificate(Certificate):
         at = np.flatnonzero(self.queried == self.action)
         return float(self.observed[at[0]]) if at.size else -np.inf
 
-    def judged(self, problem: Any, found: float, tolerance: float) -> Self:
-        """Return the certificate with the verdict of a second bound, and of true rewards where they are known.
-
-        Parameters
-        ----------
-        problem : LinearBanditProblem
-        found : float
-            The second bound.
-        tolerance : float
-            By how much the two may differ.
-        """
-        measured = found
-        objections = {f"other code bounds the gap by {found:.9g} only": found > self.bound + tolerance}
-        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
-            measured = problem.gap(self.action)
-            wrong = np.abs(problem.rewards[self.queried] - self.observed).max(initial=0.0)
-            objections["the gap is larger"] = measured > self.bound + tolerance
-            objections["the problem answers otherwise"] = wrong > self.noise + tolerance
-        reasons = [reason for reason, holds in objections.items() if holds]
-        checked = replace(self, measured=measured, status=Status.of(not reasons), reason="; ".join(reasons))
-        return checked.unless_misstated()
-
     def tolerance(self) -> float:
         """Return by how much bounds by two routes may differ."""
         return AGREE * (float(np.abs(self.observed).max(initial=0.0)) + self.bound)
+
+    def judged(self, problem: Any, found: float, tolerance: float, reason: str = "") -> Self:
+        """Return what :class:`GapCertificate` does; answers that are not those of the problem prove nothing."""
+        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
+            wrong = np.abs(problem.rewards[self.queried] - self.observed).max(initial=0.0)
+            if wrong > self.noise + tolerance:
+                reason = "the problem answers otherwise"
+        return super().judged(problem, found, tolerance, reason)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import GapCertificate
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
 from sparsetheory.bandits.certificates.programs import exceeded
 from sparsetheory.bandits.certificates.upper_bounds import upper_bounds
 from sparsetheory.bandits.supports.basis import support_basis
@@ -21,13 +21,13 @@ _PATIENCE = 4_000_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class SparseGapCertificate(GapCertificate):
+class SparseGapCertificate(ObservedGapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly sparse and linear.
 
     Parameters
     ----------
     statement, bound, measured, status, reason, action, queried, observed
-        As in :class:`GapCertificate`.
+        As in :class:`ObservedGapCertificate`.
     eps : float
         Assumed misspecification.
     width : float
