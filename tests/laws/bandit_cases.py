@@ -11,10 +11,14 @@ from itertools import product
 import numpy as np
 
 from sparsetheory.bandits import (
+    ESTC,
     AdaptiveSupportSearch,
     CoreSetBandit,
     LinearBanditProblem,
+    LinUCB,
     OptimisticElimination,
+    PhasedElimination,
+    SparseRegressionBandit,
     SupportDesignNet,
     SupportGreedy,
     SupportNetSearch,
@@ -30,8 +34,8 @@ NOISE = 0.04
 class Case:
     """An algorithm, and a problem that it can solve.
 
-    `build` makes the algorithm; `problem(seed)` the problem; `seed` is the default one. `exact` says whether answers
-    that no model explains are refused, `interactive` whether later queries depend on earlier answers.
+    `build` makes the algorithm, `problem(seed)` a problem of this size. Without noise all laws of certificates hold it,
+    too.
     """
 
     name: str
@@ -41,7 +45,6 @@ class Case:
     n_nonzero: int = 2
     eps: float = EPS
     noise_std: float = 0.0
-    exact: bool = True
 
     def instance(self, seed: int = 0):
         """Return everything about the problem."""
@@ -91,7 +94,16 @@ _NOISY = [
     Case("OptimisticElimination-noise", lambda: OptimisticElimination(_CANDIDATES, eps=EPS, rho=0.05, noise_std=NOISE)),
 ]
 
-CASES = {case.name: case for case in [*_PLAIN, *(replace(c, noise_std=NOISE, exact=False) for c in _NOISY)]}
+_STRATEGIES = [
+    Case("PhasedElimination", lambda: PhasedElimination(150, noise_std=NOISE, eps=EPS)),
+    Case("ESTC", lambda: ESTC(2, horizon=150, noise_std=NOISE, eps=EPS, random_state=0)),
+    Case("LinUCB", lambda: LinUCB(150, noise_std=NOISE, eps=EPS)),
+    Case("SparseRegressionBandit", lambda: SparseRegressionBandit(2, eps=EPS, noise_std=NOISE, random_state=0)),
+]
+
+_WITH_NOISE = [replace(case, noise_std=NOISE) for case in [*_NOISY, *_STRATEGIES]]
+
+CASES = {case.name: case for case in [*_PLAIN, *_WITH_NOISE]}
 
 
 def exact_values(features, theta):
