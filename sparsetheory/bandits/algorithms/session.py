@@ -58,6 +58,7 @@ class Session:
     result: Any = None
     finished: bool = False
     failure: Exception | None = None
+    interrupted: bool = False
     n_asked: int = 0
     _started: bool = False
     _handed: int = 0
@@ -110,14 +111,22 @@ class Session:
             self._advance()
 
     def replay(self, actions: IndexArray, rewards: Float64Array, n_asked: int) -> None:
-        """Take the answers of a log in its order, and hand out as many queries as had been handed out."""
+        """Take the answers of a log in its order, and hand out as many queries as had been handed out.
+
+        If the algorithm gave up with an error then, it has given up again, and the answers can be read.
+        """
         at = 0
         while at < len(actions):
             self.ask()
             stop = at + min(self._handed, len(actions) - at)
             if stop == at:
                 raise ValueError("the saved answers must be those of this algorithm; got more than it asks for")
-            self.tell(actions[at:stop], rewards[at:stop])
+            try:
+                self.tell(actions[at:stop], rewards[at:stop])
+            except Exception:
+                if self.failure is None:
+                    raise
+                return
             at = stop
         too_many = self.n_asked - n_asked
         if too_many > 0:
@@ -158,6 +167,10 @@ class Session:
             batch = Batch(np.empty(0, dtype=np.intp))
         except Exception as failure:
             self.failure = failure
+            raise
+        except BaseException:
+            # A generator that was interrupted cannot go on. The log holds what is needed to make another one.
+            self.interrupted = True
             raise
         self._begin(batch)
         self._started = True
