@@ -196,7 +196,10 @@ def _told(actions: ArrayLike, rewards: ArrayLike) -> tuple[IndexArray, Float64Ar
     told = np.atleast_1d(np.asarray(actions))
     if told.dtype.kind not in "iu" and told.size:
         raise ValueError(f"actions must be integers; got {told.dtype}")
-    answers = np.atleast_1d(np.array(rewards, dtype=np.float64))
+    try:
+        answers = np.atleast_1d(np.array(rewards, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"rewards must be real numbers; got {rewards!r}") from error
     if told.ndim != 1 or told.shape != answers.shape:
         raise ValueError(f"rewards must be one for each of {told.size} actions; got shape {answers.shape}")
     finite = np.isfinite(answers)

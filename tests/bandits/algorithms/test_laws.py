@@ -211,7 +211,8 @@ def test_answers_that_were_not_asked_for_are_refused_and_nothing_is_lost(case):
     search.tell(first, answers(first))
     with pytest.raises(ValueError, match="actions must have been asked for"):
         search.tell(first, [0.1])
-    for actions, rewards in ((first.astype(float), [0.1]), (first, [0.1, 0.2]), ([-1], [0.1])):
+    wrong = [(first.astype(float), [0.1]), (first, [0.1, 0.2]), ([-1], [0.1]), (first, ["a"]), (first, [1j])]
+    for actions, rewards in wrong:
         with pytest.raises(ValueError, match=r"must be|must have been"):
             search.tell(actions, rewards)
     assert len(search.log_) == 1
