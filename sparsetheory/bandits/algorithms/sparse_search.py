@@ -17,7 +17,8 @@ from sparsetheory.bandits.supports.designs import SupportDesign, support_design
 from sparsetheory.bandits.supports.enumeration import all_supports
 from sparsetheory.bandits.supports.misspecification import estimate_eps
 from sparsetheory.certificates import Certificate
-from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint
+from sparsetheory.constraints import COUNT, FLAG, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint
+from sparsetheory.progress import tracked
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["SparseSearch"]
@@ -43,6 +44,7 @@ class SparseSearch(BanditAlgorithm):
         "width": MISSING | POSITIVE,
         "reward_range": MISSING | POSITIVE,
         "max_supports": COUNT,
+        "verbose": FLAG,
     }
 
     n_nonzero: int
@@ -52,6 +54,7 @@ class SparseSearch(BanditAlgorithm):
     width: float | None
     reward_range: float | None
     max_supports: int
+    verbose: bool
 
     def _supports(self) -> IndexArray:
         d = self._features.shape[1]
@@ -95,7 +98,7 @@ class SparseSearch(BanditAlgorithm):
             supports = yield from self._screened(observations)
         designs: list[SupportDesign] = []
         known = observations.queried
-        for support in supports:
+        for support in tracked(supports, "designs", self.verbose):
             designs.append(support_design(columns, support, target_mult, known))
             known = np.concatenate((known, np.setdiff1d(designs[-1].actions, known)))
         yield from observations.answers(known)
@@ -126,5 +129,5 @@ class SparseSearch(BanditAlgorithm):
         queried, observed = means.actions[complete], means.rewards[complete]
         return sparse_gap(
             self._features, queried, observed, action, eps=float(self.eps), width=width, n_nonzero=self.n_nonzero,
-            max_supports=self.max_supports,
+            max_supports=self.max_supports, verbose=self.verbose,
         )  # fmt: skip

@@ -12,6 +12,7 @@ from sparsetheory.bandits.supports.designs import SupportModel, fit_design
 from sparsetheory.bandits.supports.enumeration import MAX_SUPPORTS
 from sparsetheory.constraints import FLAG, POSITIVE, Constraint
 from sparsetheory.numba_kernels.bandits.nets import separated
+from sparsetheory.progress import tracked
 from sparsetheory.typing import IndexArray
 
 __all__ = ["SupportDesignNet"]
@@ -47,6 +48,8 @@ class SupportDesignNet(SparseSearch):
         Known difference of the largest and the smallest reward; for `vacuous_`. That of the observed ones by default.
     max_supports : int
         Refuse more supports than this.
+    verbose : bool
+        Whether a progress bar is shown while all supports are gone through.
 
     Attributes
     ----------
@@ -95,6 +98,7 @@ class SupportDesignNet(SparseSearch):
         width: float | None = None,
         reward_range: float | None = None,
         max_supports: int = MAX_SUPPORTS,
+        verbose: bool = False,
     ) -> None:
         self.n_nonzero = n_nonzero
         self.eps = eps
@@ -106,6 +110,7 @@ class SupportDesignNet(SparseSearch):
         self.width = width
         self.reward_range = reward_range
         self.max_supports = max_supports
+        self.verbose = verbose
 
     def _batches(self) -> Batches:
         observations, columns = self._observations(), self._columns()
@@ -114,7 +119,7 @@ class SupportDesignNet(SparseSearch):
         queried, observed = observations.queried, observations.observed
         net: list[IndexArray] = []
         largest = 0.0
-        for design in designs:
+        for design in tracked(designs, "nets", self.verbose):
             answers = yield from observations.answers(design.actions)
             model = fit_design(columns, design, answers, eps)
             if model.agrees(queried, observed):

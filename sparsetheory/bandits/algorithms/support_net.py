@@ -48,6 +48,8 @@ class SupportNetSearch(SparseSearch):
         Known difference of the largest and the smallest reward; for `vacuous_`. That of the observed ones by default.
     max_supports : int
         Refuse more supports than this.
+    verbose : bool
+        Whether a progress bar is shown while all supports are gone through.
 
     Attributes
     ----------
@@ -97,6 +99,7 @@ class SupportNetSearch(SparseSearch):
         delta: float = 0.05,
         width: float | None = None,
         reward_range: float | None = None,
+        verbose: bool = False,
     ) -> None:
         self.n_nonzero = n_nonzero
         self.eps = eps
@@ -109,12 +112,13 @@ class SupportNetSearch(SparseSearch):
         self.delta = delta
         self.width = width
         self.reward_range = reward_range
+        self.verbose = verbose
 
     def _batches(self) -> Batches:
         rho, observations = self._rho(), self._observations()
         supports = self._supports()
         find = grid_net if self.net == "grid" else greedy_net
-        chosen, largest = find(self._columns(), supports, rho, self.reuse)
+        chosen, largest = find(self._columns(), supports, rho, self.reuse, self.verbose)
         yield from observations.answers(chosen)
         bound = 2 * self.eps + self.norm_bound * rho + 2 * self._width()
         attributes = {"alive_supports_": self._explained(observations), "max_cells_": largest, "width_": self._width()}

@@ -12,6 +12,7 @@ from sparsetheory.bandits.supports.basis import support_basis
 from sparsetheory.bandits.supports.consistency import consistent_supports
 from sparsetheory.bandits.supports.enumeration import all_supports
 from sparsetheory.certificates import Status
+from sparsetheory.progress import tracked
 from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
 
 __all__ = ["SparseGapCertificate", "sparse_gap"]
@@ -137,6 +138,7 @@ def sparse_gap(
     width: float,
     n_nonzero: int,
     max_supports: int,
+    verbose: bool = False,
 ) -> SparseGapCertificate:
     """Return what answers prove of the gap of an action.
 
@@ -149,6 +151,9 @@ def sparse_gap(
     eps, width, n_nonzero
         As in :class:`SparseGapCertificate`.
     max_supports : int
+        Most supports that may be listed.
+    verbose : bool
+        Whether a progress bar is shown.
 
     Returns
     -------
@@ -160,7 +165,7 @@ def sparse_gap(
     elif action not in queried:
         bound, reason = np.inf, "the action was not queried"
     else:
-        bound, reason = _bound(features, queried, observed, action, eps, width, n_nonzero, max_supports)
+        bound, reason = _bound(features, queried, observed, action, eps, width, n_nonzero, max_supports, verbose)
     status = Status.VALID if np.isfinite(bound) else Status.NOT_APPLICABLE
     terms: dict[str, Any] = {"eps": eps, "width": width, "n_nonzero": n_nonzero}
     return SparseGapCertificate(
@@ -177,6 +182,7 @@ def _bound(
     width: float,
     n_nonzero: int,
     max_supports: int,
+    verbose: bool,
 ) -> tuple[float, str]:
     alive = consistent_supports(features[queried], observed, n_nonzero, eps + width, max_supports)
     if len(alive) * len(features) * n_nonzero > _PATIENCE:
@@ -185,7 +191,7 @@ def _bound(
     unknown[queried] = False
     largest, refuted = float(observed.max()) + width, True
     columns = np.ascontiguousarray(features.T)
-    for support in alive:
+    for support in tracked(alive, "certificate", verbose):
         if largest == np.inf:
             break
         bounds = upper_bounds(support_basis(columns, support), queried, observed, eps + width, largest)
