@@ -15,6 +15,7 @@ from sparsetheory.bandits.design.amplification import least_squares, ls_amplific
 from sparsetheory.bandits.design.optimal import g_optimal_design
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.bandits.errors import InconsistentOracleError
+from sparsetheory.bandits.regression.predictions import greedy_action
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint, Real
 from sparsetheory.typing import Float64Array, IndexArray
 
@@ -120,7 +121,7 @@ class CoreSetBandit(BanditAlgorithm):
         noise = self.noise_std * np.sqrt(2 * self._log() * design.max_leverage / counts.sum())
         eps = self._eps + design.rho_drop * self.norm_bound
         attributes = {"theta_": theta, "design_": design, "amplification_": amplification}
-        return Outcome(int(np.argmax(self._features @ theta)), 2 * (eps * (1 + amplification) + noise), attributes)
+        return Outcome(greedy_action(self._features, theta), 2 * (eps * (1 + amplification) + noise), attributes)
 
     def _refuse(self, design: Design, means: Float64Array) -> None:
         """Raise an error for residuals that no linear function within `eps` leaves: their mean square is smaller."""

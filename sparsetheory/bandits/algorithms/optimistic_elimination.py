@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from sparsetheory.bandits.algorithms.base import BanditAlgorithm, Outcome
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.algorithms.observations import Observations, repetitions
+from sparsetheory.bandits.algorithms.observations import Observations, repetitions, width_of_means
 from sparsetheory.bandits.algorithms.session import Batches
 from sparsetheory.bandits.certificates.candidate_gap import (
     CandidateGapCertificate,
@@ -128,11 +128,7 @@ class OptimisticElimination(BanditAlgorithm):
         return float(self.eps + self._width() + longest * self.rho)
 
     def _width(self) -> float:
-        if self.noise_std == 0:
-            return 0.0
-        if self.width is None and self.eps == 0:
-            raise ValueError("width must be given where there is noise and eps is 0; got None")
-        return self.eps if self.width is None else float(self.width)
+        return width_of_means(self.noise_std, self.eps, self.width)
 
     def _repeat(self) -> int:
         return repetitions(self.noise_std, self.delta, len(self._features), self._width())

@@ -47,12 +47,12 @@ def write_experiment(
     path: Path, algorithm: str, parameters: dict[str, Any], features: AnyArray, saved: SavedExperiment
 ) -> None:
     """Write a file; one that is there is replaced only when the new one is complete."""
+    plain = {name: value for name, value in parameters.items() if np.isscalar(value) or value is None}
+    if "random_state" in parameters:
+        plain.setdefault("random_state", None)  # a generator has moved on; the seed that it gave is saved
     arrays: dict[str, Any] = {
-        f"parameter_{name}": value for name, value in parameters.items() if isinstance(value, np.ndarray)
+        f"parameter_{name}": np.asarray(value) for name, value in parameters.items() if name not in plain
     }
-    plain = {name: value for name, value in parameters.items() if f"parameter_{name}" not in arrays}
-    if not isinstance(plain.get("random_state"), int | None):
-        plain["random_state"] = None  # a generator has moved on; the seed that it gave is saved
     about = {
         "format": _FORMAT,
         "algorithm": algorithm,

@@ -11,14 +11,16 @@ from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.algorithms.session import Batches
 from sparsetheory.bandits.certificates.regression_gap import (
     RegressionGapCertificate,
+    largest_error,
     proved_error,
     regression_gap,
-    sup_errors,
 )
 from sparsetheory.bandits.errors import InconsistentOracleError
 from sparsetheory.bandits.regression.exploration import EXPLORATIONS, exploration_of
 from sparsetheory.bandits.regression.fits import ESTIMATORS, L1Fit, beyond_the_model, fit_lasso, fit_within
+from sparsetheory.bandits.regression.predictions import greedy_action
 from sparsetheory.bandits.regression.samples import Samples
+from sparsetheory.bandits.supports.enumeration import checked_size
 from sparsetheory.bandits.supports.misspecification import estimate_eps
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, SEED, Choice, Constraint
 from sparsetheory.typing import Float64Array
@@ -128,16 +130,14 @@ class SparseRegressionBandit(BanditAlgorithm):
         self._fit: L1Fit | None = None
 
     def _batches(self) -> Batches:
-        d = self._features.shape[1]
-        if self.n_nonzero > d:
-            raise ValueError(f"n_nonzero must be at most the number of features, {d}; got {self.n_nonzero}")
+        checked_size(self.n_nonzero, self._features.shape[1])
         batch = exploration_of(self.exploration, self._features).drawn(self._n(), np.random.default_rng(self._seed))
         rewards = yield batch
         self._fit = self._estimate(Samples.of(batch.actions, rewards))
         error = proved_error(self._features, self._fit, self.n_nonzero, self.eps, self.noise_std, self.delta)
-        largest = float(sup_errors(self._features, error).max())
+        largest = largest_error(self._features, error)
         attributes = {"theta_": self._fit.theta, "kappa_": error.kappa, "sup_error_": largest}
-        return Outcome(self._greedy(self._fit), 2 * (self.eps + largest), attributes)
+        return Outcome(greedy_action(self._features, self._fit.theta), 2 * (self.eps + largest), attributes)
 
     def _n(self) -> int:
         if not isinstance(self.n_samples, str):
@@ -168,11 +168,8 @@ class SparseRegressionBandit(BanditAlgorithm):
             lower,
         )
 
-    def _greedy(self, fit: L1Fit) -> int:
-        return int(np.argmax(self._features @ fit.theta))
-
     def _recommended(self, means: MeanRewards) -> int:
-        return super()._recommended(means) if self._fit is None else self._greedy(self._fit)
+        return super()._recommended(means) if self._fit is None else greedy_action(self._features, self._fit.theta)
 
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> RegressionGapCertificate:
         return regression_gap(

@@ -13,7 +13,7 @@ __all__ = ["CandidateGapCertificate", "candidate_gap", "optimistic_values", "rou
 
 # Rounding units that a term of a sum may lose.
 _UNITS = 4
-# Numbers in a block of predictions.
+# Numbers in a block of rows, and of predictions.
 _BLOCK = 4_000_000
 
 
@@ -140,7 +140,7 @@ def optimistic_values(candidates: Float64Array, features: AnyArray) -> tuple[Flo
         Takes O(m n_actions n_features) time, and memory for a block.
     """
     largest, greedy = np.full(len(candidates), -np.inf), np.zeros(len(candidates), dtype=np.intp)
-    step = max(1, _BLOCK // len(candidates))
+    step = max(1, _BLOCK // max(candidates.shape))
     for start in range(0, len(features), step):
         predicted = candidates @ np.asarray(features[start : start + step], dtype=np.float64).T
         at = predicted.argmax(axis=1)

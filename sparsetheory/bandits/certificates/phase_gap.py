@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import GapCertificate
+from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate
 from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv, outside_norms
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.design.weights import Design
@@ -20,8 +20,6 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray, Int64Array
 
 __all__ = ["Phase", "PhaseGapCertificate", "phase_gap"]
 
-# Bounds by two routes agree to this share of the largest reward.
-_AGREE = 1e-6
 # What rows have outside a basis, as a share of the largest entry, may be rounding.
 _ROUNDING = 1e-12
 
@@ -115,7 +113,7 @@ class PhaseGapCertificate(GapCertificate):
             return self
         features = np.asarray(problem.features, dtype=np.float64)
         largest = max((float(np.abs(phase.observed).max()) for phase in self.phases), default=0.0)
-        tolerance = _AGREE * (largest + self.eps)
+        tolerance = AGREE * (largest + self.eps)
         found = 0.0 if len(features) == 1 else self._found(features)
         reason = ""
         if 2 * len(features) * len(self.phases) * self.alpha > self.delta * (1 + 1e-9) and self.noise_std:

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
+from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.numba_kernels.bandits.optimism import learn, most_optimistic
 from sparsetheory.typing import AnyArray, Float64Array
 
@@ -71,6 +72,8 @@ class Ellipsoid:
         n = len(features)
         self._counts, self._sums, self._direction = np.zeros(n), np.zeros(n), np.empty(features.shape[1])
         self.n_plays, self._n_updates = 0, 0
+        self.squares: Float64Array
+        self.predicted: Float64Array
         self._renew()
 
     def learn(self, action: int, rewards: Float64Array) -> None:
@@ -121,7 +124,9 @@ class Ellipsoid:
         R = self._factor()
         d = len(R)
         self._inverse: Float64Array = np.ascontiguousarray(cho_solve((R, False), np.eye(d)))
-        white = solve_triangular(R, self._features.T, trans="T")
-        self.squares: Float64Array = np.einsum("ij,ij->j", white, white)
-        self.predicted: Float64Array = self._features @ cho_solve((R, False), self._features.T @ self._sums)
+        self.squares = np.empty(len(self._features))
+        for start in range(0, len(self._features), BLOCK):
+            white = solve_triangular(R, self._features[start : start + BLOCK].T, trans="T")
+            self.squares[start : start + BLOCK] = np.einsum("ij,ij->j", white, white)
+        self.predicted = self._features @ cho_solve((R, False), self._features.T @ self._sums)
         self.log_det = float(2 * np.log(np.diagonal(R)).sum() - d * math.log(self._regularization))

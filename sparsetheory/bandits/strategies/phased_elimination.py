@@ -15,6 +15,7 @@ from sparsetheory.bandits.certificates.phase_gap import PhaseGapCertificate, pha
 from sparsetheory.bandits.design.amplification import least_squares, ls_amplification, reweighted
 from sparsetheory.bandits.design.optimal import core_set_bound, g_optimal_design
 from sparsetheory.bandits.design.weights import Design
+from sparsetheory.bandits.regression.predictions import predictions
 from sparsetheory.bandits.strategies.horizon import HorizonStrategy
 from sparsetheory.bandits.strategies.phases import EliminationPhase, lost_afterwards, lost_in_plays
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint, Real
@@ -182,7 +183,7 @@ class PhasedElimination(HorizonStrategy):
         )
         self._seen.append((replace(design, support=self._active[design.support]), counts, observed))
         self._theta = least_squares(rows, design, observed)
-        predicted = rows @ self._theta
+        predicted = predictions(rows, self._theta)
         self._greedy = int(self._active[np.argmax(predicted)])
         self._active = self._active[predicted >= predicted.max() - 2 * width]
 
