@@ -77,19 +77,22 @@ class DesignGapCertificate(ObservedGapCertificate):
         (problem,) = fitted_on
         if not np.isfinite(self.bound):
             return self.unless_misstated()
-        features = np.asarray(problem.features, dtype=np.float64)
+        features = problem.features
         return self.judged(problem, 0.0 if len(features) == 1 else self._found(features), self.tolerance())
 
-    def _found(self, features: Float64Array) -> float:
-        sizes = np.abs(features).max(axis=0)
-        sizes[sizes == 0] = 1.0
-        scaled = features / sizes
-        outside = float(np.linalg.norm((scaled - (scaled @ self.basis) @ self.basis.T) * sizes, axis=1).max())
-        outside = outside if outside > 1e-12 * np.abs(features).max() else 0.0
+    def _found(self, features: AnyArray) -> float:
+        sizes = column_scales(features)
+        outside = 0.0
+        for start in range(0, len(features), BLOCK):
+            scaled = np.asarray(features[start : start + BLOCK], dtype=np.float64) / sizes
+            left = np.linalg.norm((scaled - (scaled @ self.basis) @ self.basis.T) * sizes, axis=1)
+            outside = max(outside, float(left.max()))
+        outside = outside if outside > 1e-12 * sizes.max() else 0.0
         noise = self.noise_std * np.sqrt(2 * np.log(2 * len(features) / self.delta) / self.n_queries)
         predicted, error = intervals_by_pinv(
-            scaled, self.queried, self.observed, self.weights, self.basis, self.eps + outside * self.norm_bound, noise
-        )
+            features, self.queried, self.observed, self.weights, self.basis, self.eps + outside * self.norm_bound,
+            noise, sizes,
+        )  # fmt: skip
         return float((predicted + error).max() - (predicted - error)[self.action])
 
 

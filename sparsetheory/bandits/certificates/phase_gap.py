@@ -111,7 +111,7 @@ class PhaseGapCertificate(GapCertificate):
         (problem,) = fitted_on
         if self.status is Status.NOT_APPLICABLE:
             return self
-        features = np.asarray(problem.features, dtype=np.float64)
+        features = problem.features
         largest = max((float(np.abs(phase.observed).max()) for phase in self.phases), default=0.0)
         tolerance = AGREE * (largest + self.eps)
         found = 0.0 if len(features) == 1 else self._found(features)
@@ -120,7 +120,7 @@ class PhaseGapCertificate(GapCertificate):
             reason = "noise spoils the intervals with a larger probability"
         return self.judged(problem, found, tolerance, reason)
 
-    def _found(self, features: Float64Array) -> float:
+    def _found(self, features: AnyArray) -> float:
         upper, lower = np.full(len(features), np.inf), -np.inf
         for phase in self.phases:
             n_plays = phase.counts.sum()
