@@ -1,0 +1,211 @@
+"""Claims about optimal designs: leverages, the steps that improve a design, and rows that no optimal design needs."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from hypothesis import strategies as st
+
+from sparsetheory.bandits import Design, core_set_bound, g_optimal_design, leverage, screen_optimal_support
+from sparsetheory.bandits.design.amplification import reweighted
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
+from sparsetheory.proofs_checks.misspecified_bandits.instances import KINDS, draw_rows, seeds
+from sparsetheory.proofs_checks.verdicts import Always
+from sparsetheory.typing import Float64Array
+
+_EQUIVALENCE = "Kiefer, Wolfowitz (1960)"
+# Whitened rows, whose condition may be a million.
+_ROUNDING = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Rows, and a seed of weights."""
+
+    A: Float64Array
+    seed: int
+
+    def __repr__(self) -> str:
+        """Show the shape."""
+        return f"rows of shape {self.A.shape}, seed {self.seed}"
+
+    @cached_property
+    def rank(self) -> int:
+        """Rank, of columns without their units."""
+        sizes = np.abs(self.A).max(axis=0)
+        return int(np.linalg.matrix_rank(self.A / np.where(sizes > 0, sizes, 1.0), tol=1e-7))
+
+    @cached_property
+    def design(self) -> Design:
+        """A design within twice the optimum."""
+        return g_optimal_design(self.A)
+
+    @cached_property
+    def weighted(self) -> Design:
+        """Random weights on more rows than a design needs."""
+        rng = np.random.default_rng(self.seed)
+        wide = g_optimal_design(self.A, target_mult=1.001, max_iter=30)
+        return reweighted(self.A, wide, rng.dirichlet(np.ones(len(wide.support))))
+
+    def log_det(self, design: Design, reference: Float64Array) -> float:
+        """Return the logarithm of the determinant of a design, in fixed coordinates that whiten another design."""
+        rows = self.A[design.support] @ reference
+        return float(np.linalg.slogdet((rows.T * design.weights) @ rows)[1])
+
+
+def _draw(kind: str, n: int, d: int, seed: int) -> _Rows:
+    rng = np.random.default_rng(seed)
+    A = draw_rows(kind, n, d, min(d, 2), rng)
+    if kind == "units":
+        A *= 10.0 ** rng.integers(-3, 4, d)
+    if not A.any():
+        A[0, 0] = 1.0
+    return _Rows(A, seed)
+
+
+def _rows() -> st.SearchStrategy[_Rows]:
+    kinds = [kind for kind in KINDS if kind not in ("near copies", "code")]
+    return st.builds(_draw, st.sampled_from(kinds), st.integers(1, 60), st.integers(1, 8), seeds)
+
+
+def _trace(rows: _Rows, rank: int | None = None) -> Measurement:
+    r"""Compare the mean leverage with the rank, and the rank with the largest leverage.
+
+    :math:`\sum_a p_a\, a^T V^{-1} a = \mathrm{tr}\, V^{-1} V`, which is the rank; no mean exceeds the maximum.
+    """
+    rank = rows.rank if rank is None else rank
+    levers = leverage(rows.A, rows.weighted)
+    mean = float(rows.weighted.weights @ levers[rows.weighted.support])
+    return Measurement(abs(mean - rank), 0.0, float(rank)).and_chain({"rank": rank, "largest": float(levers.max())})
+
+
+mean_leverage = Claim(
+    name="misspecified_bandits.mean_leverage",
+    summary="The leverages of a design are the rank of the rows on average, so none has a smaller largest one.",
+    statement=r"\sum_a p_a\, \phi_a^T V^{-1} \phi_a = \mathrm{rank}\, \Phi \le \max_a \phi_a^T V^{-1} \phi_a",
+    source=Source.classic(_EQUIVALENCE, "trace of the product of a matrix and its inverse"),
+    verdict=Always(_ROUNDING),
+    instances=_rows,
+    evaluate=_trace,
+    # The number of features, also where they depend on each other.
+    near_miss=lambda rows: _trace(rows, rank=rows.A.shape[1]),
+)
+
+
+def _core_set(rows: _Rows, mult: float = 2.0) -> Measurement:
+    """Compare the largest leverage with twice the rank, and the number of rows with that of Todd.
+
+    Leverages are those of the pseudo-inverse of weighted rows. No proof is known to us that the first rows of a pivoted
+    factorisation and steps towards the largest leverage obey the second; nothing was ever seen above a third of it.
+    """
+    design = rows.design
+    sizes = np.abs(rows.A).max(axis=0)
+    A = rows.A / np.where(sizes > 0, sizes, 1.0)
+    inverse = np.linalg.pinv(np.sqrt(design.weights)[:, None] * A[design.support], rcond=1e-7)
+    largest = float(np.square(A @ inverse).sum(axis=1).max())
+    return Measurement.worst([largest, len(design.support)], [mult * rows.rank, core_set_bound(rows.rank)])
+
+
+core_set = Claim(
+    name="misspecified_bandits.core_set",
+    summary="A design on few rows has leverages of at most twice the rank.",
+    statement=r"\max_a \phi_a^T V^{-1} \phi_a \le 2r, \quad |\mathrm{supp}\, p| \le 4 r \log \log r + 16,"
+    r" \quad r = \mathrm{rank}\, \Phi",
+    source=Source.classic(
+        "Todd (2016), quoted by Lattimore, Szepesvari and Weisz (2020)", "existence; for our design it is observed"
+    ),
+    verdict=Always(_ROUNDING),
+    instances=_rows,
+    evaluate=_core_set,
+    near_miss=lambda rows: _core_set(rows, mult=1.2),
+)
+
+
+def _gain(rows: _Rows, better: float = 1.0) -> Measurement:
+    r"""Compare what one step adds to the logarithm of the determinant with the formula for it.
+
+    A step of length g towards a row of leverage k multiplies the determinant by :math:`(1-g)^d (1 + g k / (1-g))`. The
+    best length is :math:`g = (k - d) / (d (k - 1))`, and then the logarithm grows by :math:`\log(k/d) + (d-1)
+    \log(k (d-1) / (d (k-1)))`.
+    """
+    steps = 1 + rows.seed % 10
+    before, after = (
+        g_optimal_design(rows.A, 1.0, "full", away=False, max_iter=count) for count in (steps, steps + 1)
+    )
+    if after.n_iter == before.n_iter or before.rank == 1:
+        return Measurement(0.0, 0.0, 1.0)  # it was optimal
+    d, k = before.rank, float(leverage(rows.A, before).max())
+    gain = better * (math.log(k / d) + (d - 1) * math.log(k * (d - 1) / (d * (k - 1))))
+    grown = rows.log_det(after, before.whitening) - rows.log_det(before, before.whitening)
+    return Measurement(abs(grown - gain), 0.0, 1.0)
+
+
+step_gain = Claim(
+    name="misspecified_bandits.step_gain",
+    summary="A step of the design towards its worst row multiplies the determinant by what the formula says.",
+    statement=r"\log \det V_{t+1} - \log \det V_t = \log \tfrac{\kappa}{d} +"
+    r" (d - 1) \log \tfrac{\kappa (d-1)}{d (\kappa - 1)}, \quad \kappa = \max_a \phi_a^T V_t^{-1} \phi_a",
+    source=Source.classic("Fedorov (1972), Wynn (1970)", "exact line search of a vertex direction"),
+    verdict=Always(_ROUNDING),
+    instances=_rows,
+    evaluate=_gain,
+    near_miss=lambda rows: _gain(rows, better=1.01),
+)
+
+
+def _multiplied(rows: _Rows, power: float = 1.0) -> Measurement:
+    """Compare determinants before and after all weights are multiplied by leverages over the rank.
+
+    The new matrix is V times a mixture of rank-one matrices; by the inequality of the arithmetic and the geometric mean
+    its determinant does not fall.
+    """
+    design = rows.weighted
+    factors = leverage(rows.A, design)[design.support] ** power
+    weights = design.weights * factors
+    moved = replace(design, weights=weights / weights.sum())
+    before, after = (rows.log_det(each, design.whitening) for each in (design, moved))
+    return Measurement(before, after, 1.0)
+
+
+multiplicative_step = Claim(
+    name="misspecified_bandits.multiplicative_step",
+    summary="Weights times leverages over the rank make a design no worse.",
+    statement=r"p_a' = p_a g_a / r \implies \det V(p') \ge \det V(p)",
+    source=Source.classic("Silvey, Titterington, Torsney (1978)", "monotone multiplicative algorithm"),
+    verdict=Always(_ROUNDING),
+    instances=_rows,
+    evaluate=_multiplied,
+    # Twice the step.
+    near_miss=lambda rows: _multiplied(rows, power=2.0),
+)
+
+
+def _kept(rows: _Rows, *, strictly: bool = False) -> Measurement:
+    """Compare the largest leverage that an optimal design on the rows that are kept gives to all rows with the rank.
+
+    A design is optimal if no leverage exceeds the rank. One on the kept rows that is optimal for all rows shows that
+    none of the rows that were discarded is needed.
+    """
+    steps = g_optimal_design(rows.A, 1.0, max_iter=5 + rows.seed % 60)
+    kept = screen_optimal_support(rows.A, steps)
+    if strictly:
+        kept = leverage(rows.A, steps) >= steps.rank * (1 - 1e-9)
+    best = g_optimal_design(rows.A[kept], 1.0 + 1e-5)
+    if best.rank < rows.rank:
+        return Measurement(np.inf, rows.rank)
+    return Measurement(float(leverage(rows.A, best).max()), (1 + 1e-5) * rows.rank)
+
+
+screened_rows = Claim(
+    name="misspecified_bandits.screened_rows",
+    summary="Rows of small leverage in any design are in no optimal one.",
+    statement=r"g_a < d \bigl(1 + \tfrac{e}{2} - \tfrac12 \sqrt{e (4 + e - 4/d)}\bigr), \ e = \max g - d"
+    r" \implies a \notin \mathrm{supp}\, p^*",
+    source=Source.classic("Harman, Pronzato (2007)", "improvements on removing nonoptimal support points"),
+    verdict=Always(_ROUNDING),
+    instances=_rows,
+    evaluate=_kept,
+    # Rows of an optimal design have the rank as leverage; those of another design need not.
+    near_miss=lambda rows: _kept(rows, strictly=True),
+)
