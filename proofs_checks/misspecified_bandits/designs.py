@@ -155,10 +155,12 @@ step_gain = Claim(
 
 
 def _multiplied(rows: _Rows, power: float = 1.0) -> Measurement:
-    """Compare determinants before and after all weights are multiplied by leverages over the rank.
+    r"""Compare determinants before and after all weights are multiplied by leverages over the rank.
 
-    The new matrix is V times a mixture of rank-one matrices; by the inequality of the arithmetic and the geometric mean
-    its determinant does not fall.
+    By Cauchy and Binet :math:`\det V(p)` is a sum over sets of r rows, of products of their weights and a volume. So
+    the ratio of determinants is the mean of :math:`\prod_{i \in S} g_i / r` over sets S drawn with these shares, where
+    row i is in S with probability :math:`p_i g_i`. By Jensen its logarithm is at least
+    :math:`r \sum_i q_i \log(q_i / p_i)` with :math:`q_i = p_i g_i / r`, a divergence of two distributions.
     """
     design = rows.weighted
     factors = leverage(rows.A, design)[design.support] ** power
