@@ -29,6 +29,13 @@ from .evaluation.intervals import PolicyValue as PolicyValue
 from .evaluation.replay import replay_value as replay_value
 from .evaluation.weighting import doubly_robust_value as doubly_robust_value
 from .evaluation.weighting import ips_value as ips_value
+from .planning.certificate import PlanningCertificate as PlanningCertificate
+from .planning.instances import RandomMDP as RandomMDP
+from .planning.instances import TreeMDP as TreeMDP
+from .planning.instances import make_random_mdp as make_random_mdp
+from .planning.instances import make_tree_mdp as make_tree_mdp
+from .planning.mdp import TabularMDP as TabularMDP
+from .planning.olive import SparseOliveRL as SparseOliveRL
 from .supports.enumeration import iter_supports as iter_supports
 from .supports.misspecification import MisspecificationBound as MisspecificationBound
 from .supports.misspecification import estimate_eps as estimate_eps

@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sparsetheory.bandits.algorithms.log import MeanRewards, QueryLog
 from sparsetheory.bandits.algorithms.saved import SavedExperiment, read_experiment, write_experiment
 from sparsetheory.bandits.algorithms.session import Batches, Session
-from sparsetheory.bandits.environments.problem import LinearBanditProblem
+from sparsetheory.bandits.environments.problem import LinearBanditProblem, as_features
 from sparsetheory.bandits.errors import VacuousBoundWarning
 from sparsetheory.certificates import Certificate
 from sparsetheory.constraints import COUNT, MISSING, SIZE, Constraint, Instance, check_parameters, generator
@@ -134,7 +134,7 @@ class BanditAlgorithm(BaseEstimator):
         >>> search.tell([1], [0.5]).action_
         2
         """
-        return self._start(_checked(features), budget)
+        return self._start(as_features(features), budget)
 
     def run(self, problem: LinearBanditProblem) -> Self:
         """Let a problem answer all queries that are open or still to come.
@@ -250,7 +250,7 @@ class BanditAlgorithm(BaseEstimator):
         ValueError
             If the file is of another algorithm, or the features are others.
         """
-        checked = _checked(features)
+        checked = as_features(features)
         parameters, saved = read_experiment(Path(path), cls.__name__, checked)
         return cls(**parameters)._resume(checked, saved)
 
@@ -335,14 +335,6 @@ class BanditAlgorithm(BaseEstimator):
         super().__setstate__(state)
         if saved is not None:
             self._resume(self._features, saved)
-
-
-def _checked(features: ArrayLike) -> AnyArray:
-    return LinearBanditProblem(features, oracle=_nobody).features
-
-
-def _nobody(actions: IndexArray) -> ArrayLike:
-    raise AssertionError("features alone are not queried")
 
 
 def _only_action() -> Batches:

@@ -93,8 +93,12 @@ class SparseSearch(BanditAlgorithm):
         supports = self._supports()
         if screen:
             supports = yield from self._screened(observations)
-        designs = [support_design(columns, support, target_mult) for support in supports]
-        yield from observations.answers(np.concatenate([design.actions for design in designs]))
+        designs: list[SupportDesign] = []
+        known = observations.queried
+        for support in supports:
+            designs.append(support_design(columns, support, target_mult, known))
+            known = np.concatenate((known, np.setdiff1d(designs[-1].actions, known)))
+        yield from observations.answers(known)
         return designs
 
     def _refuted(self, observations: Observations) -> InconsistentOracleError:

@@ -51,6 +51,8 @@ class SupportNetSearch(SparseSearch):
 
     Notes
     -----
+    With the grid, the queries are the same for any number of threads: no product of matrices decides them.
+
     The rate is that of Dong and Yang (ICML 2023, arXiv:2303.16998); net, grid and constants are ours. With the true
     support M, the best action has a queried one within `rho` of it in the features of M, whose linear part is at most
     `norm_bound` `rho` smaller, and twice the misspecification comes on top.

@@ -18,7 +18,7 @@ _MOST_ACTIONS = 1_000_000
 def _sign_patterns(width: int) -> Float64Array:
     """Return all vectors of signs of a length, one per row."""
     bits = np.arange(2**width)[:, None] >> np.arange(width)
-    return 1.0 - 2.0 * (bits & 1)
+    return np.where(bits & 1, -1.0, 1.0)
 
 
 def make_estc_hard(

@@ -11,7 +11,7 @@ from sparsetheory.bandits.environments.streams import own_stream
 from sparsetheory.constraints import NONNEGATIVE
 from sparsetheory.typing import Float64Array, FloatArray, IndexArray
 
-__all__ = ["LinearBanditProblem", "action_numbers"]
+__all__ = ["LinearBanditProblem", "action_numbers", "as_features"]
 
 # Rows that are looked at in one go; a file that is mapped into memory is never read as a whole.
 _BLOCK = 65_536
@@ -44,10 +44,10 @@ def action_numbers(name: str, actions: ArrayLike, n_actions: int) -> IndexArray:
     return numbers.astype(np.intp)
 
 
-def _as_features(features: Any) -> FloatArray:
+def as_features(features: Any) -> FloatArray:
     """Return features as a dense matrix in single or double precision, without a copy where they are one."""
     dense = features.toarray() if sparse.issparse(features) else features
-    dense = dense if isinstance(dense, np.ndarray) else np.asarray(dense)
+    dense = dense if type(dense) in (np.ndarray, np.memmap) else np.asarray(dense)
     if dense.dtype.kind not in "biuf":
         raise ValueError(f"features must be real numbers; got {dense.dtype}")
     if dense.ndim != 2 or not dense.size:
@@ -125,7 +125,7 @@ class LinearBanditProblem:
         noise_std: float = 0.0,
         random_state: int | np.random.Generator | None = None,
     ) -> None:
-        self.features: FloatArray = _as_features(features)
+        self.features: FloatArray = as_features(features)
         if (rewards is None) == (oracle is None):
             raise ValueError("rewards or oracle must be given, and not both")
         if oracle is not None and not callable(oracle):

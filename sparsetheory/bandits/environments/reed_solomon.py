@@ -8,7 +8,7 @@ import numpy as np
 from sparsetheory.bandits.environments.block_codes import BlockCodes, smallest_unsigned
 from sparsetheory.bandits.environments.instance import NeedleInstance
 from sparsetheory.bandits.environments.needles import choose_needle, needle_rewards
-from sparsetheory.constraints import FLAG, Integer, generator
+from sparsetheory.constraints import COUNT, FLAG, Integer, generator
 from sparsetheory.numba_kernels.bandits.codes import polynomial_values
 
 __all__ = ["code_words", "make_reed_solomon_needle"]
@@ -36,14 +36,17 @@ def code_words(q: int, s: int, k: int, n_words: int | None = None) -> BlockCodes
     Raises
     ------
     ValueError
-        If q is not prime, s exceeds it, k exceeds s, or the table would have more than 2^31 entries.
+        If q is not prime, s exceeds it, k exceeds s, there are too few polynomials, or the table would have more than
+        2^31 entries.
     """
     q = Integer(2, _LARGEST_PRIME).check("q", q)
     if any(q % factor == 0 for factor in range(2, math.isqrt(q) + 1)):
         raise ValueError(f"q must be a prime number; got {q}")
     s = Integer(2, q).check("s", s)
     k = Integer(2, s).check("k", k)
-    n = q**k if n_words is None else Integer(1, q**k).check("n_words", n_words)
+    n = q**k if n_words is None else COUNT.check("n_words", n_words)
+    if n > q**k:
+        raise ValueError(f"q ** k must be at least {n}, the number of different rows that are needed; got {q**k}")
     if n * s > _MOST_ENTRIES:
         raise ValueError(f"q ** k * s must be at most 2 ** 31, the entries of a table of codes; got {n * s}")
     values = np.empty((n, s), dtype=smallest_unsigned(q - 1))

@@ -55,17 +55,17 @@ class Bounded:
     high: float
 
 
-def checked_interval(interval: str, confidence: float, reward_range: Any) -> tuple[float, float] | None:
+def checked_interval(interval: str, confidence: float, reward_limits: Any) -> tuple[float, float] | None:
     """Check how an interval is to be made; return the range of rewards, where one is given."""
     FRACTION.check("confidence", confidence)
     Choice("normal", "bernstein").check("interval", interval)
-    if reward_range is None:
+    if reward_limits is None:
         if interval == "bernstein":
-            raise ValueError("reward_range must be given for interval='bernstein'; got None")
+            raise ValueError("reward_limits must be given for interval='bernstein'; got None")
         return None
-    limits = Several(FINITE, "a pair of numbers").check("reward_range", reward_range)
+    limits = Several(FINITE, "a pair of numbers").check("reward_limits", reward_limits)
     if len(limits) != 2 or not limits[0] < limits[1]:
-        raise ValueError(f"reward_range must be a pair (least, most); got {reward_range!r}")
+        raise ValueError(f"reward_limits must be a pair (least, most); got {reward_limits!r}")
     return float(limits[0]), float(limits[1])
 
 
@@ -73,7 +73,7 @@ def checked_range(name: str, values: Float64Array, limits: tuple[float, float] |
     """Raise ValueError if a number is outside the range of rewards."""
     if limits is not None and not limits[0] <= values.min() <= values.max() <= limits[1]:
         raise ValueError(
-            f"{name} must be in reward_range {limits}; got numbers from {values.min():.6g} to {values.max():.6g}"
+            f"{name} must be in reward_limits {limits}; got numbers from {values.min():.6g} to {values.max():.6g}"
         )
 
 

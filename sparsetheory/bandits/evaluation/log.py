@@ -85,7 +85,7 @@ def _require_availability(available: Any, log: CheckedLog) -> None:
 
 
 def _require_support(log: CheckedLog) -> None:
-    """Refuse a policy that does what nobody ever did: the log does not tell what that earns."""
+    """Refuse a policy that does what the log never did, or could not do: nobody knows what that earns."""
     n_actions = log.policy.shape[-1]
     mass = log.policy if log.policy.ndim == 1 else log.policy.mean(axis=0)
     unseen = np.flatnonzero((mass > 0) & (np.bincount(log.actions, minlength=n_actions) == 0))
@@ -93,6 +93,14 @@ def _require_support(log: CheckedLog) -> None:
         raise ValueError(
             f"policy must do what the log shows; got probability {mass[unseen].sum():.3g} for {unseen.size} actions "
             f"that never occur, the first of them {unseen[0]} (require_support=False allows it)"
+        )
+    # What had probability one left nothing for other actions.
+    missed = (log.propensities >= 1.0) & (log.chosen < 1.0 - _SUM)
+    if missed.any():
+        first = int(np.flatnonzero(missed)[0])
+        raise ValueError(
+            f"policy must do what the log could do; got probability {1 - log.chosen[first]:.3g} in row {first} for "
+            "actions that had none, as the logged one had probability one (require_support=False allows it)"
         )
 
 

@@ -30,7 +30,7 @@ def replay_value(
     require_support: bool = True,
     interval: str = "normal",
     confidence: float = 0.95,
-    reward_range: tuple[float, float] | None = None,
+    reward_limits: tuple[float, float] | None = None,
     random_state: Any = 0,
 ) -> PolicyValue:
     """Estimate what a policy would earn, as the mean reward of rounds in which it agrees with the log.
@@ -50,10 +50,10 @@ def replay_value(
         As for :func:`~sparsetheory.bandits.ips_value`.
     interval : {"normal", "bernstein"}
         Interval of the central limit theorem, or one that covers for any number of independent rounds; the second needs
-        `reward_range`.
+        `reward_limits`.
     confidence : float
         Probability of covering, in (0, 1).
-    reward_range : pair of float, optional
+    reward_limits : pair of float, optional
         Least and largest reward that is possible.
     random_state : int, Generator or None
         Seed of what is kept.
@@ -79,7 +79,7 @@ def replay_value(
     >>> found.value, found.n_used
     (0.75, 2)
     """
-    limits = checked_interval(interval, confidence, reward_range)
+    limits = checked_interval(interval, confidence, reward_limits)
     most = (MISSING | POSITIVE).check("max_ratio", max_ratio)
     rng = own_stream(random_state, "replay")
     log = checked_log(actions, rewards, propensities, policy, available, require_support)

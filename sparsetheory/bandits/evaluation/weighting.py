@@ -41,9 +41,9 @@ class _Weighted:
         min_propensity: float | None,
         interval: str,
         confidence: float,
-        reward_range: Any,
+        reward_limits: Any,
     ) -> "_Weighted":
-        limits = checked_interval(interval, confidence, reward_range)
+        limits = checked_interval(interval, confidence, reward_limits)
         (MISSING | POSITIVE).check("clip", clip)
         least = (MISSING | Real(0.0, 1.0, closed="right")).check("min_propensity", min_propensity)
         checked_range("rewards", log.rewards, limits)
@@ -84,7 +84,7 @@ def ips_value(
     require_support: bool = True,
     interval: str = "normal",
     confidence: float = 0.95,
-    reward_range: tuple[float, float] | None = None,
+    reward_limits: tuple[float, float] | None = None,
     min_propensity: float | None = None,
 ) -> PolicyValue:
     r"""Estimate what a policy would earn, by inverse propensities.
@@ -110,14 +110,15 @@ def ips_value(
     available : array-like of bool, of shape (n_rounds, n_actions), optional
         What could be done in each round; the policy must respect it.
     require_support : bool
-        Whether an action that the policy may choose must occur in the log; set False if the log could do everything
-        but has not.
+        Whether an action that the policy may choose must occur in the log, and rounds without a choice (with a
+        propensity of one) must be ones in which the policy has none either. Set False if the log could do everything
+        but has not, or if you know better.
     interval : {"normal", "bernstein"}
         Interval of the central limit theorem around the estimate, or one that covers for any number of independent
-        rounds. The second needs `reward_range` and a bound of the weights: `clip` or `min_propensity`.
+        rounds. The second needs `reward_limits` and a bound of the weights: `clip` or `min_propensity`.
     confidence : float
         Probability of covering, in (0, 1).
-    reward_range : pair of float, optional
+    reward_limits : pair of float, optional
         Least and largest reward that is possible.
     min_propensity : float, optional
         Least probability with which the log did anything, in (0, 1].
@@ -149,7 +150,7 @@ def ips_value(
     (0.75, 4)
     """
     log = checked_log(actions, rewards, propensities, policy, available, require_support)
-    weighted = _Weighted.of(log, clip, min_propensity, interval, confidence, reward_range)
+    weighted = _Weighted.of(log, clip, min_propensity, interval, confidence, reward_limits)
     weights, total = weighted.weights, float(weighted.weights.sum())
     if FLAG.check("normalise", normalise):
         if not total:
@@ -194,7 +195,7 @@ def doubly_robust_value(
     require_support: bool = True,
     interval: str = "normal",
     confidence: float = 0.95,
-    reward_range: tuple[float, float] | None = None,
+    reward_limits: tuple[float, float] | None = None,
     min_propensity: float | None = None,
 ) -> PolicyValue:
     r"""Estimate what a policy would earn, from a model of rewards whose errors are corrected by the log.
@@ -209,8 +210,8 @@ def doubly_robust_value(
         As for :func:`ips_value`.
     predictions : array-like of shape (n_actions,) or (n_rounds, n_actions)
         Mean rewards that a model predicts; it must not have been fitted to this log.
-    clip, available, require_support, interval, confidence, reward_range, min_propensity
-        As for :func:`ips_value`. The rigorous interval needs predictions in `reward_range`.
+    clip, available, require_support, interval, confidence, reward_limits, min_propensity
+        As for :func:`ips_value`. The rigorous interval needs predictions in `reward_limits`.
 
     Returns
     -------
@@ -235,7 +236,7 @@ def doubly_robust_value(
     (0.75, 0.0)
     """
     log = checked_log(actions, rewards, propensities, policy, available, require_support)
-    weighted = _Weighted.of(log, clip, min_propensity, interval, confidence, reward_range)
+    weighted = _Weighted.of(log, clip, min_propensity, interval, confidence, reward_limits)
     model, weights, n = _predictions(predictions, log), weighted.weights, len(log.actions)
     expected = np.broadcast_to((log.policy * model).sum(axis=-1), n)
     predicted = model[log.actions] if model.ndim == 1 else model[np.arange(n), log.actions]

@@ -10,11 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsetheory.bandits.design.optimal import g_optimal_design
+from sparsetheory.bandits.design.improving import improved, start_of
+from sparsetheory.bandits.design.pivoting import pivoted_rows
 from sparsetheory.bandits.supports.basis import support_basis
 from sparsetheory.typing import BoolArray, Float64Array, FloatArray, IndexArray
 
 __all__ = ["SupportDesign", "SupportModel", "fit_design", "support_design"]
+
+# Known actions that go less far than this in a direction, squared and as a share of the longest, do not serve there.
+_SHORT = 1e-2
+_STEPS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +44,19 @@ class SupportDesign:
     whitening: Float64Array
 
 
-def support_design(columns: FloatArray, support: IndexArray, target_mult: float) -> SupportDesign:
+def support_design(columns: FloatArray, support: IndexArray, target_mult: float, known: IndexArray) -> SupportDesign:
     """Return a design whose largest leverage is at most `target_mult` times the rank of a support.
+
+    It is made of actions that are known anyway, as far as they serve. Another one joins only where a direction is
+    missing, or where some leverage is too large: then the action that has it.
 
     Parameters
     ----------
     columns : ndarray of shape (n_features, n_actions)
     support : ndarray of int
     target_mult : float
+    known : ndarray of int
+        Actions that cost nothing.
 
     Returns
     -------
@@ -54,10 +64,31 @@ def support_design(columns: FloatArray, support: IndexArray, target_mult: float)
         Without actions, if the columns are zero.
     """
     coordinates = support_basis(columns, support).coordinates
-    if not len(coordinates):
+    rank = len(coordinates)
+    if not rank:
         return SupportDesign(support, np.empty(0, dtype=np.intp), np.empty(0), np.empty((0, 0)))
-    design = g_optimal_design(coordinates.T, target_mult)
-    return SupportDesign(support, design.support, design.weights, design.whitening.T)
+    chosen = _spanning(coordinates, known)
+    while True:
+        rows = coordinates[:, chosen].T
+        start = start_of(rows, pivoted_rows(rows), None)
+        # Half as far from the optimum as the target: what is left is room for all other actions.
+        inner = improved(rows, start, 1 + (target_mult - 1) / 2, target_mult < 1.2, _STEPS)
+        white = inner.whitening.T @ coordinates
+        leverages = np.einsum("ij,ij->j", white, white)
+        worst = int(np.argmax(leverages))
+        if leverages[worst] <= target_mult * rank or worst in chosen:
+            used = np.flatnonzero(inner.weights)
+            return SupportDesign(support, chosen[used], inner.weights[used], inner.whitening.T)
+        chosen = np.append(chosen, worst)
+
+
+def _spanning(coordinates: Float64Array, known: IndexArray) -> IndexArray:
+    """Return the known actions, and as few others as are needed to go far in all directions."""
+    largest = float(np.einsum("ij,ij->j", coordinates, coordinates).max())
+    basis = pivoted_rows(coordinates[:, known].T, _SHORT * largest).basis if len(known) else None
+    if basis is not None and len(basis) == len(coordinates):
+        return known
+    return np.concatenate((known, pivoted_rows(coordinates.T, basis=basis).indices))
 
 
 @dataclass(frozen=True, eq=False)

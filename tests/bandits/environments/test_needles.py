@@ -20,7 +20,7 @@ from sparsetheory.bandits import (
 from sparsetheory.bandits.environments.random_codes import largest_inner_product
 from sparsetheory.bandits.environments.reed_solomon import code_words
 
-CODES = [(5, 5, 2), (7, 6, 3), (5, 4, 3), (11, 8, 2), (3, 2, 2)]
+CODES = [(2, 2, 2), (5, 5, 2), (7, 6, 3), (5, 4, 3), (11, 8, 2), (3, 2, 2)]
 
 
 def _largest_error(instance):

@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsetheory.bandits import (
+    CoreSetBandit,
     LinearBanditProblem,
     SimulatedExperiment,
     bounds,
-    g_optimal_design,
     make_sparse_misspecified,
 )
-from sparsetheory.bandits.algorithms.session import Session
 
 
 @given(st.integers(0, 3), st.integers(0, 4), st.lists(st.lists(st.integers(0, 5), max_size=6), max_size=8))
@@ -64,24 +63,19 @@ def test_drift_is_slow_and_covered(max_drift):
     assert experiment.gap(int(np.argmax(experiment.rewards))) == 0.0
 
 
-def _one_shot(features, design):
-    """Ask for the core set, and return the greedy action of weighted least squares."""
-    white = features @ design.whitening
-    rewards = yield design.support
-    return int(np.argmax(white @ (white[design.support].T @ (design.weights * rewards))))
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_an_algorithm_survives_delay_and_drift_within_the_effective_misspecification(seed):
-    instance = make_sparse_misspecified(300, 6, 2, 0.05, nu="adversarial", random_state=seed)
-    experiment = SimulatedExperiment(instance.problem(), delay=(0, 5), drift=0.01, random_state=seed)
-    design = g_optimal_design(instance.features())
-    session = Session(_one_shot(instance.features(), design))
-    while not session.finished:
-        experiment.submit(session.ask(4))
-        session.tell(*experiment.collect())
-    assert experiment.n_rounds >= len(design.support) / 4
-    assert experiment.gap(session.result) <= bounds.one_shot(experiment.effective_eps, design.max_leverage)
+    instance = make_sparse_misspecified(300, 6, 2, 0.01, nu="adversarial", random_state=seed)
+    experiment = SimulatedExperiment(instance.problem(), delay=(0, 5), drift=0.001, random_state=seed)
+    search = CoreSetBandit(eps=experiment.eps_after(30)).start(instance.features())
+    while not search.finished_:
+        experiment.submit(search.ask(4))
+        search.tell(*experiment.collect())
+    # At least two rounds of four questions, and time for the last answers.
+    assert search.n_queries_ / 4 <= experiment.n_rounds <= 30
+    gap = experiment.gap(search.action_)
+    assert gap <= bounds.one_shot(experiment.effective_eps, search.design_.max_leverage)
+    assert gap <= search.bound_
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_normal_intervals_cover_as_often_as_stated():
 
 @pytest.mark.parametrize("clip", [None, 2.0])
 def test_rigorous_intervals_cover_the_value_even_if_weights_are_cut(clip):
-    options = {"interval": "bernstein", "reward_range": (0.0, 1.0), "clip": clip, "min_propensity": 0.1}
+    options = {"interval": "bernstein", "reward_limits": (0.0, 1.0), "clip": clip, "min_propensity": 0.1}
     widths, covered = [], 0
     for seed in range(100):
         log = _log(300, seed)
@@ -85,7 +85,7 @@ def test_rigorous_intervals_cover_the_value_even_if_weights_are_cut(clip):
 
 def test_cut_weights_bias_the_estimate_but_not_the_rigorous_interval():
     log = _log(100_000, 1)
-    cut = ips_value(*log, TARGET, clip=1.0, interval="bernstein", reward_range=(0.0, 1.0))
+    cut = ips_value(*log, TARGET, clip=1.0, interval="bernstein", reward_limits=(0.0, 1.0))
     normal = ips_value(*log, TARGET, clip=1.0)
     assert normal.upper < TRUTH
     assert cut.lower <= TRUTH <= cut.upper
@@ -95,7 +95,7 @@ def test_rigorous_intervals_allow_what_the_log_cannot_do():
     logging = np.array([0.5, 0.0, 0.5, 0.0])
     log = _log(100_000, 2, logging)
     found = ips_value(
-        *log, TARGET, interval="bernstein", reward_range=(0.0, 1.0), min_propensity=0.5, require_support=False
+        *log, TARGET, interval="bernstein", reward_limits=(0.0, 1.0), min_propensity=0.5, require_support=False
     )
     # Nine tenths of the policy are unknown.
     assert found.lower < 0.03
@@ -105,7 +105,7 @@ def test_rigorous_intervals_allow_what_the_log_cannot_do():
 
 def test_intervals_are_those_of_their_formulas():
     log = _log(50, 3)
-    found = ips_value(*log, TARGET, interval="bernstein", reward_range=(0, 1), min_propensity=0.1, confidence=0.9)
+    found = ips_value(*log, TARGET, interval="bernstein", reward_limits=(0, 1), min_propensity=0.1, confidence=0.9)
     terms = TARGET[log[0]] / log[2] * log[1]
     margin = np.sqrt(2 * terms.var(ddof=1) * np.log(40) / 50) + 7 * 6.0 * np.log(40) / (3 * 49)
     assert found.lower == pytest.approx(max(0.0, terms.mean() - margin))
@@ -134,7 +134,7 @@ def test_replay_of_a_uniform_log_keeps_exactly_the_agreement():
     same = log[0] == choices
     assert found.n_used == same.sum()
     assert found.value == pytest.approx(log[1][same].mean())
-    rigorous = replay_value(*log, policy, interval="bernstein", reward_range=(0.0, 1.0))
+    rigorous = replay_value(*log, policy, interval="bernstein", reward_limits=(0.0, 1.0))
     assert rigorous.lower < found.lower < found.value < found.upper < rigorous.upper
 
 
@@ -167,11 +167,12 @@ GOOD = {"actions": [0, 1, 1], "rewards": [0.0, 1.0, 0.5], "propensities": [0.5, 
         ({"policy": [np.nan, 1.0, 0.0]}, "policy must hold probabilities"),
         ({"policy": np.full((2, 3), 1 / 3)}, r"policy must be of shape \(n_actions,\) or \(3, n_actions\)"),
         ({"policy": [0.25, 0.25, 0.5]}, "policy must do what the log shows; got probability 0.5 for 1 actions .* 2 "),
+        ({"propensities": [0.5, 1.0, 1.0]}, "policy must do what the log could do; got probability 0.5 in row 1"),
         ({"confidence": 1.0}, "confidence must be"),
         ({"interval": "exact"}, "interval must be"),
-        ({"interval": "bernstein"}, "reward_range must be given"),
-        ({"reward_range": (1.0, 0.0)}, "reward_range must be a pair"),
-        ({"reward_range": (0.0, 0.9)}, r"rewards must be in reward_range \(0.0, 0.9\)"),
+        ({"interval": "bernstein"}, "reward_limits must be given"),
+        ({"reward_limits": (1.0, 0.0)}, "reward_limits must be a pair"),
+        ({"reward_limits": (0.0, 0.9)}, r"rewards must be in reward_limits \(0.0, 0.9\)"),
         ({"available": np.ones((3, 2), bool)}, "available must be True or False"),
         ({"available": np.array([[0, 1, 1]] * 3, bool)}, "actions must have been available; .* row 0"),
         ({"available": np.array([[1, 1, 1], [0, 1, 1], [1, 1, 1]], bool)}, "policy must choose available .* row 1"),
@@ -189,14 +190,14 @@ def test_bad_logs_are_refused(estimate, change, message):
     [
         (lambda: ips_value(*GOOD.values(), clip=0.0), "clip must be"),
         (lambda: ips_value(*GOOD.values(), min_propensity=0.6), "min_propensity must be at most 0.5"),
-        (lambda: ips_value(*GOOD.values(), interval="bernstein", reward_range=(0, 1)), "clip or min_propensity must"),
+        (lambda: ips_value(*GOOD.values(), interval="bernstein", reward_limits=(0, 1)), "clip or min_propensity must"),
         (lambda: doubly_robust_value(*GOOD.values(), [0.0, 0.0]), "predictions must be of shape"),
         (lambda: doubly_robust_value(*GOOD.values(), [0.0, np.nan, 0.0]), "predictions must be finite"),
         (
             lambda: doubly_robust_value(
-                *GOOD.values(), [2.0, 0, 0], interval="bernstein", reward_range=(0, 1), clip=1.0
+                *GOOD.values(), [2.0, 0, 0], interval="bernstein", reward_limits=(0, 1), clip=1.0
             ),
-            "predictions must be in reward_range",
+            "predictions must be in reward_limits",
         ),
         (lambda: replay_value(*GOOD.values(), max_ratio=0.5), "max_ratio must be at least 1"),
         (lambda: replay_value(*list(GOOD.values())[:3], [1.0, 0.0, 0.0]), "policy must agree with the log"),
