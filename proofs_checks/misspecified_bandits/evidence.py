@@ -20,7 +20,7 @@ from sparsetheory.bandits import (
 )
 from sparsetheory.bandits.algorithms.base import BanditAlgorithm
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
-from sparsetheory.proofs_checks.misspecified_bandits.instances import Searched, SparseBandit, bandits, seeds
+from sparsetheory.proofs_checks.misspecified_bandits.instances import Searched, SparseBandit, bandits, seeds, whatever_the_bound
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import Float64Array, IndexArray
 
@@ -147,7 +147,8 @@ class _Watched(Searched[BanditAlgorithm]):
         search, problem = clone(self.search).start(self.bandit.features), self.bandit.problem()
         steps = []
         while (actions := search.ask(1)).size:
-            search.tell(actions, problem.query(actions))
+            with whatever_the_bound():
+                search.tell(actions, problem.query(actions))
             steps.append(self._step(search))
         return [step for step in steps if np.isfinite(step[1])]
 

@@ -1,6 +1,8 @@
 """Sparse bandits that are small and adversarial, and the worst that their unseen rewards can do to a search."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
@@ -14,7 +16,9 @@ from sparsetheory.bandits.algorithms.base import BanditAlgorithm
 from sparsetheory.bandits.environments.misspecified import adversarial_error, confusing_error, sparse_unit_vector
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["KINDS", "Searched", "SparseBandit", "bandits", "draw_bandit", "draw_rows", "fitted", "seeds"]
+PAPER = "Dong, Yang, Does Sparsity Help in Learning Misspecified Linear Bandits? (ICML 2023)"
+
+__all__ = ["KINDS", "PAPER", "Searched", "SparseBandit", "bandits", "draw_bandit", "draw_rows", "fitted", "seeds", "whatever_the_bound"]
 
 KINDS = ("gauss", "correlated", "blocks", "signs", "integers", "copies", "near copies", "units", "low rank", "code")
 _ERRORS = ("uniform", "sign", "adversarial", "confusing", "low", "none")
@@ -112,9 +116,16 @@ class SparseBandit:
 
 def fitted(search: T, problem: LinearBanditProblem, budget: int | None = None) -> T:
     """Fit a search, however little its bound says."""
+    with whatever_the_bound():
+        return search.fit(problem, budget=budget)
+
+
+@contextmanager
+def whatever_the_bound() -> Iterator[None]:
+    """Let searches end without a warning that their bounds say nothing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VacuousBoundWarning)
-        return search.fit(problem, budget=budget)
+        yield
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,13 +93,12 @@ def _size(searched: Searched[SupportNetSearch], dimension: int = 0) -> Measureme
     """
     bandit, search = searched.bandit, searched.search
     s, d = bandit.n_nonzero - dimension, bandit.features.shape[1]
-    kind = "separated" if search.net == "greedy" else "grid"
     width = 2 * bandit.longest * (math.sqrt(bandit.n_nonzero) if search.net == "grid" else 1.0)
     rho = float(search.rho or 0.0)
     on_one = (1 + width / rho) ** s
     if dimension:
         return Measurement(searched.end.max_cells_, on_one)
-    total = bounds.support_net(bandit.eps, rho, bandit.norm_bound, bandit.longest, d, s, net=kind).n_queries
+    total = bounds.support_net(bandit.eps, rho, bandit.norm_bound, bandit.longest, d, s, net=search.net).n_queries
     return Measurement.worst([searched.end.max_cells_, searched.end.n_queries_], [on_one, total])
 
 
