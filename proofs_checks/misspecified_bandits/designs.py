@@ -130,9 +130,7 @@ def _gain(rows: _Rows, better: float = 1.0) -> Measurement:
     \log(k (d-1) / (d (k-1)))`.
     """
     steps = 1 + rows.seed % 10
-    before, after = (
-        g_optimal_design(rows.A, 1.0, "full", away=False, max_iter=count) for count in (steps, steps + 1)
-    )
+    before, after = (g_optimal_design(rows.A, 1.0, "full", away=False, max_iter=count) for count in (steps, steps + 1))
     if after.n_iter == before.n_iter or before.rank == 1:
         return Measurement(0.0, 0.0, 1.0)  # it was optimal
     d, k = before.rank, float(leverage(rows.A, before).max())

@@ -20,7 +20,13 @@ from sparsetheory.bandits import (
 )
 from sparsetheory.bandits.algorithms.base import BanditAlgorithm
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
-from sparsetheory.proofs_checks.misspecified_bandits.instances import Searched, SparseBandit, bandits, seeds, whatever_the_bound
+from sparsetheory.proofs_checks.misspecified_bandits.instances import (
+    Searched,
+    SparseBandit,
+    bandits,
+    seeds,
+    whatever_the_bound,
+)
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import Float64Array, IndexArray
 

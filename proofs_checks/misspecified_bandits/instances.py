@@ -18,7 +18,18 @@ from sparsetheory.typing import Float64Array, IndexArray
 
 PAPER = "Dong, Yang, Does Sparsity Help in Learning Misspecified Linear Bandits? (ICML 2023)"
 
-__all__ = ["KINDS", "PAPER", "Searched", "SparseBandit", "bandits", "draw_bandit", "draw_rows", "fitted", "seeds", "whatever_the_bound"]
+__all__ = [
+    "KINDS",
+    "PAPER",
+    "Searched",
+    "SparseBandit",
+    "bandits",
+    "draw_bandit",
+    "draw_rows",
+    "fitted",
+    "seeds",
+    "whatever_the_bound",
+]
 
 KINDS = ("gauss", "correlated", "blocks", "signs", "integers", "copies", "near copies", "units", "low rank", "code")
 _ERRORS = ("uniform", "sign", "adversarial", "confusing", "low", "none")

@@ -120,8 +120,8 @@ def _draw_noisy(rng: np.random.Generator, plays: float) -> _Noisy:
 def _noisy_error(noisy: _Noisy, *, all_plays: bool = False) -> Measurement:
     r"""Compare the largest error of a prediction with its bound, and the bound of the gap with one without the design.
 
-    An answer is repeated :math:`\lceil m p_a \rceil` times. With N plays in all and their shares as weights, noise at an
-    action is subgaussian of variance :math:`\sigma^2 g_a / N`, and a union over K actions costs the logarithm. As
+    An answer is repeated :math:`\lceil m p_a \rceil` times. With N plays in all and their shares as weights, noise at
+    an action is subgaussian of variance :math:`\sigma^2 g_a / N`, and a union over K actions costs the logarithm. As
     the plays are at least m p, :math:`g / N \le 2r/m`; and as rounding adds at most as many plays as a design has
     actions, fewer than m, misspecification costs at most twice the root of r.
     """

@@ -177,7 +177,7 @@ reed_solomon = Claim(
     name="misspecified_bandits.reed_solomon",
     summary="Sparse features from codes: coherence, misspecification, rank and the optimal design are known exactly.",
     statement=r"\max_{a \ne b} \phi_a^T \phi_b = \tfrac{k-1}{s} = \varepsilon, \quad"
-    r" \phi_a^T V^{-1} \phi_a = \mathrm{rank}\, \Phi = s (q - 1) + 1 \text{ for all } a, \quad V = \tfrac1K \Phi^T \Phi",
+    r" \phi_a^T V^{-1} \phi_a = \mathrm{rank}\, \Phi = s (q - 1) + 1 \text{ for all } a",
     source=Source.ours("Reed-Solomon codes as features of a needle"),
     verdict=Always(1e-9),
     instances=_codes,
@@ -202,7 +202,7 @@ def _draw_dense(rng: np.random.Generator, n: float) -> tuple[NeedleInstance, flo
 
 dense_needle = Claim(
     name="misspecified_bandits.dense_needle",
-    summary="Random directions hide a needle: all inner products are below tau in 8 log(K) over tau squared dimensions.",
+    summary="Random directions hide a needle: in 8 log(K) over tau squared dimensions inner products are at most tau.",
     statement=r"d \ge 8 \log K / \tau^2 \implies \max_a |r_a - \phi_a^T \theta^*| \le"
     r" \max_{a \ne b} |\phi_a^T \phi_b| \le \tau",
     source=Source(_DU, "nearly orthogonal features, by Johnson and Lindenstrauss", "1910.03016"),

@@ -107,7 +107,9 @@ net_size = Claim(
     summary="A net takes at most a power of one over its radius of queries, for each support.",
     statement=r"|Q| \le \binom{d}{s} \Bigl(1 + \tfrac{2L}{\rho}\Bigr)^s \text{ separated}, \quad"
     r" |Q| \le \binom{d}{s} \Bigl(1 + \tfrac{2L \sqrt s}{\rho}\Bigr)^s \text{ on a grid}",
-    source=Source.ours("volumes of disjoint balls; the rate is claimed by Dong and Yang (2023), the constants are ours"),
+    source=Source.ours(
+        "volumes of disjoint balls; the rate is claimed by Dong and Yang (2023), the constants are ours"
+    ),
     verdict=Always(_ROUNDING),
     instances=_searches,
     evaluate=_size,

@@ -71,8 +71,8 @@ def _means(noisy: _Noisy, share: float = 1.0) -> Measurement:
     r"""Compare the largest error of a mean with w, and the gap with the bound of the search on exact answers plus 2 w.
 
     A mean of m answers is within w except with probability :math:`2 \exp(-m w^2 / (2 \sigma^2))`. This is
-    :math:`\delta / K` for :math:`m = \lceil 2 \sigma^2 \log(2K/\delta) / w^2 \rceil`, so a union over all actions covers
-    whatever the search chooses to ask. Its answers are then within eps + w of a sparse linear function. It loses w
+    :math:`\delta / K` for :math:`m = \lceil 2 \sigma^2 \log(2K/\delta) / w^2 \rceil`, so a union over all actions
+    covers whatever the search chooses to ask. Its answers are then within eps + w of a sparse linear function. It loses w
     where it takes a mean for the reward of the best action, and w where for that of its own.
     """
     end, rewards = noisy.end, noisy.bandit.rewards

@@ -89,9 +89,7 @@ def _unscreened(bandit: SparseBandit, eta: float) -> tuple[Searched[SupportGreed
     return _greedy(bandit, False), _net(bandit, eta=eta, prune=False, screen=False)
 
 
-def _queries(
-    searches: tuple[Searched[SupportGreedy], Searched[SupportDesignNet]], dimension: int = 0
-) -> Measurement:
+def _queries(searches: tuple[Searched[SupportGreedy], Searched[SupportDesignNet]], dimension: int = 0) -> Measurement:
     r"""Compare numbers of queries, without screening and pruning, with those of the theorem.
 
     A design needs a number of actions that depends on its rank alone. Whitened rows have length at most
