@@ -112,6 +112,19 @@ def test_privacy_benchmark_runs_without_its_optional_peer(tmp_path):
 
 
 @pytest.mark.slow
+def test_bandits_benchmark_reports_every_comparison(tmp_path):
+    script, lines = ROOT / "benchmarks" / "bandits.py", tmp_path / "rows.jsonl"
+    command = [sys.executable, str(script), "--quick", "--json", str(lines)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    tasks = " ".join(row["task"] for row in rows)
+    for part in ("G-optimal design", "actions", "E-optimal design", "screen 4060 supports", "estimate_eps"):
+        assert part in tasks
+    assert "Misspecified sparse linear bandits" in printed
+    assert all(float(row["ratio"]) > 0 for row in rows)
+
+
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_privacy_on_worker_processes_does_not_depend_on_the_partition(tmp_path):
     pytest.importorskip("distributed")

@@ -8,6 +8,8 @@ from .algorithms.support_net import SupportNetSearch as SupportNetSearch
 from .design.amplification import leverage as leverage
 from .design.amplification import ls_amplification as ls_amplification
 from .design.amplification import screen_optimal_support as screen_optimal_support
+from .design.e_optimal import EOptimalDesign as EOptimalDesign
+from .design.e_optimal import e_optimal_design as e_optimal_design
 from .design.optimal import core_set_bound as core_set_bound
 from .design.optimal import g_optimal_design as g_optimal_design
 from .design.weights import Design as Design

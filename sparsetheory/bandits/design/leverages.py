@@ -17,8 +17,8 @@ __all__ = [
     "whitening_of",
 ]
 
-# Rows that are read at once; of a file on disk no more is in memory.
-BLOCK = 65_536
+# Rows that are read at once: with their copies they fit into the cache, and no more of a file is in memory.
+BLOCK = 2048
 
 
 def checked_matrix(A: ArrayLike) -> AnyArray:
