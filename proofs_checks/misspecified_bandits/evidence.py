@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -52,7 +53,7 @@ class _Answers:
     def survivors(self, eps: float) -> set[tuple[int, ...]]:
         """Return the supports that survive if `eps` is believed."""
         X, y = self.X, self.y
-        more = {"rows": X, "rewards": y} if self.with_rows else {}
+        more: dict[str, Any] = {"rows": X, "rewards": y} if self.with_rows else {}
         kept = screen_supports(X.T @ X, X.T @ y, float(y @ y), len(y), self.n_nonzero, eps, **more)
         return {tuple(map(int, support)) for support in kept}
 

@@ -16,11 +16,8 @@ from sparsetheory.bandits.algorithms.base import BanditAlgorithm
 from sparsetheory.bandits.environments.misspecified import adversarial_error, confusing_error, sparse_unit_vector
 from sparsetheory.typing import Float64Array, IndexArray
 
-PAPER = "Dong, Yang, Does Sparsity Help in Learning Misspecified Linear Bandits? (ICML 2023)"
-
 __all__ = [
     "KINDS",
-    "PAPER",
     "Searched",
     "SparseBandit",
     "bandits",
@@ -186,7 +183,7 @@ def draw_rows(kind: str, K: int, d: int, s: int, rng: np.random.Generator) -> Fl
         X = X[rng.integers(0, max(1, K // 2), K)]
     elif kind == "low rank":
         X = X[:, : max(1, d // 2)] @ rng.standard_normal((max(1, d // 2), d))
-    return X / np.linalg.norm(X, axis=1, keepdims=True)
+    return np.asarray(X / np.linalg.norm(X, axis=1, keepdims=True))
 
 
 def _coefficients(kind: str, X: Float64Array, s: int, rng: np.random.Generator) -> Float64Array:
@@ -223,7 +220,7 @@ def _code(seed: int) -> SparseBandit:
     q, s, k = [(3, 2, 2), (3, 3, 2), (5, 2, 2)][rng.integers(3)]
     needle = make_reed_solomon_needle(q, s, k, centred=bool(rng.random() < 0.5), random_state=rng)
     error = needle.rewards - needle.linear_rewards()
-    return SparseBandit(needle.features(), needle.theta, error, needle.eps, s, "code", seed)
+    return SparseBandit(needle.features().astype(np.float64), needle.theta, error, needle.eps, s, "code", seed)
 
 
 def draw_bandit(kind: str, error: str, K: int, d: int, s: int, eps: float, size: float, seed: int) -> SparseBandit:

@@ -15,10 +15,10 @@ from sparsetheory.proofs_checks.misspecified_bandits.instances import (
     draw_bandit,
     fitted,
 )
+from sparsetheory.proofs_checks.misspecified_bandits.sources import lattimore
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
 from sparsetheory.typing import Float64Array
 
-_LATTIMORE = "Lattimore, Szepesvari, Weisz, Learning with Good Feature Representations in Bandits (ICML 2020)"
 # Least squares in whitened coordinates; columns may be nearly copies, up to a thousandth.
 _ROUNDING = 1e-8
 
@@ -89,7 +89,7 @@ one_shot_gap = Claim(
     summary="The best prediction of least squares on a design loses eps times the root of the dimension.",
     statement=r"\max_a r_a - r_{\hat a} \le 2\, \varepsilon\, (1 + \sqrt{g_{\max}})"
     r" \le 2\, \varepsilon\, (1 + \sqrt{2d})",
-    source=Source(_LATTIMORE, "the positive result for bandits; the constants are ours", "1911.07676"),
+    source=lattimore("the positive result for bandits; the constants are ours"),
     verdict=Always(_ROUNDING),
     instances=_searches,
     evaluate=_gap,

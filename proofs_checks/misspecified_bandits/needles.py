@@ -17,9 +17,9 @@ from sparsetheory.bandits import (
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.misspecified_bandits.algorithms import ALGORITHMS, Hunt, draw_needle
 from sparsetheory.proofs_checks.misspecified_bandits.instances import seeds
+from sparsetheory.proofs_checks.misspecified_bandits.sources import du_kakade
 from sparsetheory.proofs_checks.verdicts import Always, Attains, WithProbability
 
-_DU = "Du, Kakade, Wang, Yang, Is a Good Representation Sufficient for Sample Efficient Reinforcement Learning? (2020)"
 _FEW = "distinct misses say nothing more about a uniform needle"
 
 
@@ -99,7 +99,7 @@ needle_hardness = Claim(
     statement=r"P(r_{\hat a} = 0) \ge 1 - \tfrac{n + 1}{K}, \quad (n + 1) / K \le 0.05 \text{; axis: "
     + ", ".join(f"{number} {name}" for number, name in enumerate(ALGORITHMS))
     + "}",
-    source=Source(_DU, "the needle behind the lower bounds; constants and sparse features are ours", "1910.03016"),
+    source=du_kakade("the needle behind the lower bounds; constants and sparse features are ours"),
     verdict=Attains(0.95, margin=0.15),
     evaluate=_hunt,
     near_miss=_half,
@@ -205,7 +205,7 @@ dense_needle = Claim(
     summary="Random directions hide a needle: in 8 log(K) over tau squared dimensions inner products are at most tau.",
     statement=r"d \ge 8 \log K / \tau^2 \implies \max_a |r_a - \phi_a^T \theta^*| \le"
     r" \max_{a \ne b} |\phi_a^T \phi_b| \le \tau",
-    source=Source(_DU, "nearly orthogonal features, by Johnson and Lindenstrauss", "1910.03016"),
+    source=du_kakade("nearly orthogonal features, by Johnson and Lindenstrauss"),
     verdict=WithProbability(0.95, margin=0.15),
     evaluate=lambda drawn: _coherence(*drawn),
     near_miss=lambda drawn: _coherence(drawn[0], 0.6 * drawn[1]),

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import numpy as np
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
@@ -67,7 +66,7 @@ def _radius(searched: Searched[SupportNetSearch], share: float = 1.0) -> Measure
     features, queried = searched.bandit.features, searched.end.queried_
     rho = float(searched.search.rho or 0.0)
     nearest = [
-        cdist(features[:, support], features[np.ix_(queried, support)]).min(axis=1).max()
+        cdist(features[:, support], features[queried][:, support]).min(axis=1).max()
         for support in map(list, iter_supports(features.shape[1], searched.bandit.n_nonzero))
     ]
     return Measurement.worst(nearest, share * rho, searched.bandit.longest)

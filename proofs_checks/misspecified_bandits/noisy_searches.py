@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from sparsetheory.bandits.algorithms.base import BanditAlgorithm
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.misspecified_bandits.instances import SparseBandit, draw_bandit, fitted
 from sparsetheory.proofs_checks.verdicts import WithProbability
+from sparsetheory.typing import Float64Array
 
 _DELTA = 0.05
 _NAMES = ("net", "greedy", "design net", "adaptive", "optimistic")
@@ -43,7 +45,7 @@ class _Noisy:
     def end(self) -> BanditAlgorithm:
         """The search at its end."""
         bandit, s = self.bandit, self.bandit.n_nonzero
-        terms = {"eps": bandit.eps, "noise_std": self.noise_std, "delta": _DELTA}
+        terms: dict[str, Any] = {"eps": bandit.eps, "noise_std": self.noise_std, "delta": _DELTA}
         searches = {
             "net": lambda: SupportNetSearch(s, rho=0.3, **terms),
             "greedy": lambda: SupportGreedy(s, **terms),
@@ -53,7 +55,7 @@ class _Noisy:
         }
         return fitted(searches[self.name](), bandit.problem(self.noise_std))
 
-    def _candidates(self) -> np.ndarray:
+    def _candidates(self) -> Float64Array:
         rng = self.bandit.rng()
         other = rng.standard_normal((30, len(self.bandit.theta)))
         moved = rng.standard_normal(len(self.bandit.theta))
@@ -72,8 +74,8 @@ def _means(noisy: _Noisy, share: float = 1.0) -> Measurement:
 
     A mean of m answers is within w except with probability :math:`2 \exp(-m w^2 / (2 \sigma^2))`. This is
     :math:`\delta / K` for :math:`m = \lceil 2 \sigma^2 \log(2K/\delta) / w^2 \rceil`, so a union over all actions
-    covers whatever the search chooses to ask. Its answers are then within eps + w of a sparse linear function. It loses w
-    where it takes a mean for the reward of the best action, and w where for that of its own.
+    covers whatever the search chooses to ask. Its answers are then within eps + w of a sparse linear function. It loses
+    w where it takes a mean for the reward of the best action, and w where for that of its own.
     """
     end, rewards = noisy.end, noisy.bandit.rewards
     measured = float(np.abs(end.observed_ - rewards[end.queried_]).max())

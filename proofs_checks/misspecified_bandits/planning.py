@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from sparsetheory.bandits import RandomMDP, SparseOliveRL, TabularMDP, TreeMDP, make_random_mdp, make_tree_mdp
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.misspecified_bandits.instances import seeds, whatever_the_bound
+from sparsetheory.proofs_checks.misspecified_bandits.sources import du_kakade, du_yang_wang
 from sparsetheory.proofs_checks.verdicts import Always, Attains
 from sparsetheory.typing import Float64Array
 
-_DU = "Du, Yang, Wang, on reinforcement learning with sparse linear values (2024)"
 # Sums over a few states and levels.
 _ROUNDING = 1e-11
 
 
 def _values(mdp: TabularMDP, policy: list[Float64Array] | None = None) -> list[Float64Array]:
     """Return the value of each action by going back from the last level: of a random policy, or of the best one."""
-    ahead, found = np.zeros(0), []
+    ahead, found = np.zeros(0), list[Float64Array]()
     for level in range(len(mdp.rewards) - 1, -1, -1):
         values = np.array(mdp.rewards[level])
         if level < len(mdp.rewards) - 1:
@@ -102,7 +102,7 @@ optimistic_plan = Claim(
     name="misspecified_bandits.optimistic_plan",
     summary="Trusting the most optimistic sparse values until they are refuted loses 2 H + 1 times their error.",
     statement=r"V^* - V^{\hat\pi} \le (2H + 1)(\varepsilon + L \rho)",
-    source=Source(_DU, "rate H eps; the algorithm is our reading and the constants are ours", "2407.13622"),
+    source=du_yang_wang("rate H eps; the algorithm is our reading and the constants are ours"),
     verdict=Always(_ROUNDING),
     instances=_plans,
     evaluate=_lost,
@@ -208,11 +208,7 @@ tree_hardness = Claim(
     summary="Planning finds the leaf that pays no sooner than whoever tries one leaf after another.",
     statement=r"P\bigl(\hat\pi \text{ reaches the leaf within } n \text{ rounds}\bigr) \le n / A^H,"
     r" \quad n = \lfloor 0.1 A^H \rfloor",
-    source=Source(
-        "Du, Kakade, Wang, Yang, Is a Good Representation Sufficient for Sample Efficient Reinforcement Learning? (2020)",
-        "exponential lower bound; with sparse features of our own",
-        "1910.03016",
-    ),
+    source=du_kakade("exponential lower bound; with sparse features of our own"),
     verdict=Attains(0.9, margin=0.15),
     evaluate=_rounds,
     near_miss=lambda hidden: _rounds(hidden, share=0.5),

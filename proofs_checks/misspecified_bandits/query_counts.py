@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sparsetheory.bandits import LinearBanditProblem, SupportDesignNet, SupportNetSearch, bounds
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
-from sparsetheory.proofs_checks.misspecified_bandits.instances import PAPER, draw_bandit, fitted
+from sparsetheory.proofs_checks.misspecified_bandits.instances import draw_bandit, fitted
+from sparsetheory.proofs_checks.misspecified_bandits.sources import dong_yang
 from sparsetheory.proofs_checks.verdicts import Always, ScalesAs
 
 _RATE = "upper bound of order eps^-s d^s; its nets and constants are ours, the exponents are measured"
@@ -64,7 +65,7 @@ def _net_claim(s: int, values: tuple[float, ...]) -> Claim:
         name=f"misspecified_bandits.net_cells_{s}",
         summary=f"For {s} non-zeros a net needs eps to the power -{s} actions on a support, but for the edge.",
         statement=rf"\max_M |Q_M| \sim \varepsilon^{{-s}}, \quad s = {s}: \quad {-s} + 0.15 \pm 0.25",
-        source=Source(PAPER, _RATE, "2303.16998"),
+        source=dong_yang(_RATE),
         verdict=ScalesAs(s - 0.15, 0.25),
         evaluate=_cells,
         near_miss=_without_power,
@@ -201,7 +202,7 @@ def _threshold(delta: float) -> Claim:
         summary=f"An error of s to the power {delta:g} times eps takes more queries than any polynomial of s.",
         statement=rf"\log K = (1 + s^{{1 - \delta}}) \log q, \quad \delta = {delta:g}: \quad \log K \sim"
         rf" s^{{{1.17 - delta:.2f} \pm 0.12}}",
-        source=Source(PAPER, "threshold at delta = 1, on codes of our own", "2303.16998"),
+        source=dong_yang("threshold at delta = 1, on codes of our own"),
         verdict=ScalesAs(1 - delta + 0.17, 0.12),
         evaluate=measure,
         # As many as for an error of eps itself.
