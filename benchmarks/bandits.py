@@ -1,4 +1,4 @@
-"""Designs and screening of misspecified sparse linear bandits: one process, one thread, after compilation.
+"""Designs, screening and searches of misspecified sparse linear bandits: one process, one thread, after compilation.
 
 Run ``python benchmarks/bandits.py``; ``--quick`` cuts the sizes, ``--only PART`` runs one part, ``--json FILE`` also
 writes one JSON line per row. Designs are certified on all rows; what a row of the table says of supports is a number of
@@ -13,8 +13,19 @@ from typing import Any
 import numpy as np
 from _timing import Row, best_of, best_of_each, best_result, run_parts
 
-from sparsetheory.bandits import core_set_bound, e_optimal_design, estimate_eps, g_optimal_design, screen_supports
+from sparsetheory.bandits import (
+    AdaptiveSupportSearch,
+    SupportDesignNet,
+    SupportNetSearch,
+    core_set_bound,
+    e_optimal_design,
+    estimate_eps,
+    g_optimal_design,
+    make_sparse_misspecified,
+    screen_supports,
+)
 from sparsetheory.bandits.supports.enumeration import all_supports
+from sparsetheory.bandits.supports.nets import grid_net
 
 # Rows, columns, type, and the seconds that a design may take.
 _DESIGNS = ((1_000_000, 100, np.float32, 8.0), (100_000, 200, np.float64, 5.0))
@@ -90,9 +101,48 @@ def bench_screening(quick: bool) -> list[Row]:
     ]
 
 
+def numpy_net(columns: Any, supports: Any, rho: float) -> Any:
+    """Take the first action of every cell that holds one, on every support, by sorting numbers of cells."""
+    side = rho / math.sqrt(supports.shape[1])
+    axes = np.floor((columns - columns.min(axis=1, keepdims=True)) / side).astype(np.int64)
+    counts = axes.max(axis=1) + 1
+    chosen = np.zeros(columns.shape[1], dtype=bool)
+    for support in supports:
+        cells = np.zeros(columns.shape[1], dtype=np.int64)
+        for j in support:
+            cells = cells * counts[j] + axes[j]
+        chosen[np.unique(cells, return_index=True)[1]] = True
+    return np.flatnonzero(chosen)
+
+
+def bench_searches(quick: bool) -> list[Row]:
+    """Compare the net of a search with NumPy, and the queries of searches with those of the net."""
+    n, d = (5000, 10) if quick else (100_000, 50)
+    problem = make_sparse_misspecified(n, d, 2, 0.1, random_state=0).problem()
+    columns, supports = np.ascontiguousarray(problem.features.T), all_supports(d, 2)
+    grid_net(columns[:3], supports[:1], 0.5, False)
+    ours, (found, _) = best_result(partial(grid_net, columns, supports, 0.1, False), 1)
+    theirs, expected = best_result(partial(numpy_net, columns, supports, 0.1), 1)
+    if not np.array_equal(np.sort(found), expected):
+        raise RuntimeError("the net and NumPy disagree")
+    rows = [Row(f"net on {len(supports)} supports of {n} actions", "NumPy, sorted cells", ours, theirs)]
+    n, d, eps = (2000, 8, 0.05) if quick else (20_000, 30, 0.02)
+    problem = make_sparse_misspecified(n, d, 2, eps, random_state=0).problem()
+    others, net = best_result(partial(SupportNetSearch(2, eps=eps).fit, problem), 1)
+    for search in (SupportDesignNet(2, eps=eps, screen=False), AdaptiveSupportSearch(2, eps=eps)):
+        search.fit(problem)
+        seconds, search = best_result(partial(search.fit, problem), 1)
+        name = f"{type(search).__name__}, {n} x {d}, eps = {eps:g}"
+        rows.append(Row(name, "SupportNetSearch", seconds, others))
+        counts = float(search.n_queries_), float(net.n_queries_)
+        rows.append(Row(f"{name}, queries", "SupportNetSearch", *counts, unit="queries"))
+    return rows
+
+
 _PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "designs": bench_designs,
     "screening": bench_screening,
+    "searches": bench_searches,
 }
 
 

@@ -118,7 +118,7 @@ def test_bandits_benchmark_reports_every_comparison(tmp_path):
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
     tasks = " ".join(row["task"] for row in rows)
-    for part in ("G-optimal design", "actions", "E-optimal design", "screen 4060 supports", "estimate_eps"):
+    for part in ("G-optimal design", "actions", "E-optimal design", "screen 4060 supports", "estimate_eps", "queries"):
         assert part in tasks
     assert "Misspecified sparse linear bandits" in printed
     assert all(float(row["ratio"]) > 0 for row in rows)
