@@ -2,6 +2,7 @@ from . import bounds as bounds
 from .algorithms.adaptive_support_search import AdaptiveSupportSearch as AdaptiveSupportSearch
 from .algorithms.core_set import CoreSetBandit as CoreSetBandit
 from .algorithms.optimistic_elimination import OptimisticElimination as OptimisticElimination
+from .algorithms.sparse_regression import SparseRegressionBandit as SparseRegressionBandit
 from .algorithms.support_design_net import SupportDesignNet as SupportDesignNet
 from .algorithms.support_greedy import SupportGreedy as SupportGreedy
 from .algorithms.support_net import SupportNetSearch as SupportNetSearch
@@ -38,6 +39,10 @@ from .planning.instances import make_random_mdp as make_random_mdp
 from .planning.instances import make_tree_mdp as make_tree_mdp
 from .planning.mdp import TabularMDP as TabularMDP
 from .planning.olive import SparseOliveRL as SparseOliveRL
+from .strategies.estc import ESTC as ESTC
+from .strategies.lin_ucb import LinUCB as LinUCB
+from .strategies.phased_elimination import PhasedElimination as PhasedElimination
+from .strategies.phases import EliminationPhase as EliminationPhase
 from .supports.enumeration import iter_supports as iter_supports
 from .supports.misspecification import MisspecificationBound as MisspecificationBound
 from .supports.misspecification import estimate_eps as estimate_eps

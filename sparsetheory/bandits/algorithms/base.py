@@ -262,6 +262,9 @@ class BanditAlgorithm(BaseEstimator):
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> Certificate:
         """Return what answers prove of the gap of an action; there is no outcome before the end."""
 
+    def _begin(self) -> None:
+        """Set what the answers will change, as it is before the first one."""
+
     def _recommended(self, means: MeanRewards) -> int:
         """Return the action to recommend where a budget ended the search: the best one observed."""
         return int(means.actions[np.argmax(means.rewards)]) if len(means.actions) else 0
@@ -277,6 +280,7 @@ class BanditAlgorithm(BaseEstimator):
         self._eps = self.eps if getattr(self, "eps", None) is not None else eps
         random_state = getattr(self, "random_state", 0)
         self._seed = int(generator(random_state).integers(2**63)) if seed is None else seed
+        self._begin()
         self._session = Session(self._batches() if len(features) > 1 else _only_action(), budget)
         if self._session.finished or self._session.exhausted:
             self._finish()

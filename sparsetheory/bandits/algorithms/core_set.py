@@ -8,9 +8,10 @@ import numpy as np
 
 from sparsetheory.bandits.algorithms.base import BanditAlgorithm, Outcome
 from sparsetheory.bandits.algorithms.log import MeanRewards
+from sparsetheory.bandits.algorithms.observations import block_means
 from sparsetheory.bandits.algorithms.session import Batch, Batches
 from sparsetheory.bandits.certificates.design_gap import DesignGapCertificate, design_gap
-from sparsetheory.bandits.design.amplification import ls_amplification, reweighted
+from sparsetheory.bandits.design.amplification import least_squares, ls_amplification, reweighted
 from sparsetheory.bandits.design.optimal import g_optimal_design
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint, Real
@@ -106,11 +107,10 @@ class CoreSetBandit(BanditAlgorithm):
         design = g_optimal_design(self._features, self.target_mult)
         counts = self._counts(design)
         rewards = yield Batch(np.repeat(design.support, counts))
-        means = np.add.reduceat(rewards, np.concatenate(([0], np.cumsum(counts)[:-1]))) / counts
+        means = block_means(rewards, counts)
         if self.noise_std:
             design = reweighted(self._features, design, counts / counts.sum())
-        white = np.asarray(self._features[design.support], dtype=np.float64) @ design.whitening
-        theta = design.whitening @ ((design.weights * means) @ white)
+        theta = least_squares(self._features, design, means)
         amplification = ls_amplification(self._features, design)
         noise = self.noise_std * np.sqrt(2 * self._log() * design.max_leverage / counts.sum())
         eps = self._eps + design.rho_drop * self.norm_bound

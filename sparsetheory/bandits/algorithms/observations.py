@@ -8,7 +8,7 @@ import numpy as np
 from sparsetheory.bandits.algorithms.session import Batch
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
-__all__ = ["Observations", "repetitions"]
+__all__ = ["Observations", "block_means", "repetitions"]
 
 
 def repetitions(noise_std: float, delta: float, n_actions: int, width: float) -> int:
@@ -21,6 +21,11 @@ def repetitions(noise_std: float, delta: float, n_actions: int, width: float) ->
     if noise_std == 0:
         return 1
     return max(1, math.ceil(2 * noise_std**2 * math.log(2 * n_actions / delta) / width**2))
+
+
+def block_means(rewards: Float64Array, counts: IndexArray) -> Float64Array:
+    """Return the means of blocks of rewards that follow each other, given their lengths, all above 0."""
+    return np.add.reduceat(rewards, np.concatenate(([0], np.cumsum(counts)[:-1]))) / counts
 
 
 class Observations:

@@ -1,10 +1,7 @@
-r"""Evidence about the gap of an action, from least squares on a design; nothing has to be sparse.
+"""Evidence about the gap of an action, from least squares on a design; nothing has to be sparse.
 
-Least squares with weights p on queried rows err at an action, in the coordinates z that p whitens, by at most
-
-    eps sum_c p_c |z z_c|  +  noise_std sqrt(2 log(2 K / delta) |z|^2 / N),
-
-for K actions and N queries; the second term fails somewhere with a probability of at most delta.
+With K actions and N queries in all, noise moves their mean by noise_std sqrt(2 log(2 K / delta) / N): more than that,
+in units of the norms of whitened rows, happens somewhere with a probability of at most delta.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
+from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv, outside_norms
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.bandits.environments.problem import LinearBanditProblem
@@ -102,18 +100,12 @@ class DesignGapCertificate(Certificate):
         return replace(self, measured=measured, status=Status.of(holds), reason=reason).unless_misstated()
 
     def _found(self, features: Float64Array) -> float:
-        roots = np.sqrt(self.weights)
-        # The minimum-norm solution in the directions that were kept.
-        inverse = np.linalg.pinv(roots[:, None] * (features[self.queried] @ self.basis), rcond=1e-13)
-        inside = features @ self.basis
-        outside = float(np.linalg.norm(features - inside @ self.basis.T, axis=1).max())
+        outside = float(outside_norms(features, self.basis).max())
         outside = outside if outside > 1e-12 * np.abs(features).max() else 0.0
-        combination = (inside @ inverse) * roots  # every prediction as a combination of the answers
-        eps = self.eps + outside * self.norm_bound
         noise = self.noise_std * np.sqrt(2 * np.log(2 * len(features) / self.delta) / self.n_queries)
-        norms = np.sqrt(np.einsum("ij,ij,j->i", combination, combination, 1 / self.weights))
-        error = eps * (np.abs(combination).sum(axis=1) + 1) + noise * norms
-        predicted = combination @ self.observed
+        predicted, error = intervals_by_pinv(
+            features, self.queried, self.observed, self.weights, self.basis, self.eps + outside * self.norm_bound, noise
+        )
         return float((predicted + error).max() - (predicted - error)[self.action])
 
 
@@ -174,18 +166,10 @@ def _bound(
     delta: float,
     n_queries: int,
 ) -> float:
-    own = np.asarray(features[design.support], dtype=np.float64) @ design.whitening
-    coef = (design.weights * observed) @ own
     noise = noise_std * np.sqrt(2 * np.log(2 * len(features) / delta) / n_queries)
-
-    def predicted(rows: AnyArray) -> tuple[Float64Array, Float64Array]:
-        white = np.asarray(rows, dtype=np.float64) @ design.whitening
-        norms = np.sqrt(np.einsum("ij,ij->i", white, white))
-        return white @ coef, eps * (np.abs(white @ own.T) @ design.weights + 1) + noise * norms
-
     largest = -np.inf
     for start in range(0, len(features), BLOCK):
-        values, errors = predicted(features[start : start + BLOCK])
+        values, errors = design_intervals(features, features[start : start + BLOCK], design, observed, eps, noise)
         largest = max(largest, float((values + errors).max()))
-    value, error = predicted(features[action : action + 1])
+    value, error = design_intervals(features, features[action : action + 1], design, observed, eps, noise)
     return largest - float(value[0] - error[0])

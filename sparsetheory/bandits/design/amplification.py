@@ -19,7 +19,7 @@ from sparsetheory.bandits.design.weights import Design
 from sparsetheory.constraints import COUNT
 from sparsetheory.typing import AnyArray, BoolArray, Float64Array
 
-__all__ = ["leverage", "ls_amplification", "reweighted", "screen_optimal_support"]
+__all__ = ["least_squares", "leverage", "ls_amplification", "reweighted", "screen_optimal_support"]
 
 _ROUNDING = 1e-12
 
@@ -85,6 +85,25 @@ def ls_amplification(A: ArrayLike, design: Design, *, block: int = BLOCK) -> flo
         white = np.asarray(rows[start : start + block], dtype=np.float64) @ design.whitening
         worst = max(worst, float((np.abs(white @ support.T) @ design.weights).max()))
     return worst
+
+
+def least_squares(A: AnyArray, design: Design, answers: Float64Array) -> Float64Array:
+    """Return the coefficients of least squares with the weights of a design.
+
+    Parameters
+    ----------
+    A : ndarray of shape (n, d)
+        The rows of the design's matrix.
+    design : Design
+    answers : ndarray of the length of the support
+
+    Returns
+    -------
+    ndarray of shape (d,)
+        In the directions that the design kept.
+    """
+    white = np.asarray(A[design.support], dtype=np.float64) @ design.whitening
+    return np.asarray(design.whitening @ ((design.weights * answers) @ white))
 
 
 def reweighted(A: ArrayLike, design: Design, weights: Float64Array) -> Design:

@@ -1,0 +1,157 @@
+"""Evidence about the gap of an action, from ridge regression on plays that were chosen in any way."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+
+from sparsetheory.bandits.algorithms.log import MeanRewards
+from sparsetheory.bandits.design.leverages import BLOCK
+from sparsetheory.bandits.environments.problem import LinearBanditProblem
+from sparsetheory.bandits.regression.ellipsoid import radius_of
+from sparsetheory.certificates import Certificate, Status
+from sparsetheory.typing import AnyArray, Float64Array
+
+__all__ = ["EllipsoidGapCertificate", "ellipsoid_gap"]
+
+# Bounds by two routes agree to this share of themselves.
+_AGREE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class EllipsoidGapCertificate(Certificate):
+    """How much less an action earns than the best one, at most, if rewards are nearly linear.
+
+    Parameters
+    ----------
+    statement, bound, measured, status, reason
+        As in :class:`Certificate`; `bound` is the largest possible gap, and `measured` the gap where the true rewards
+        are known, else the bound by the second route.
+    action : int
+        The action.
+    means : MeanRewards
+        Actions that were played, how often, and their mean rewards.
+    eps : float
+        Assumed misspecification.
+    noise_std : float
+        Standard deviation of the noise.
+    delta : float
+        Probability with which noise may spoil the guarantee, at any time.
+    norm_bound : float
+        Assumed bound of the Euclidean norm of the coefficients.
+    regularization : float
+        Strength of the ridge penalty.
+    """
+
+    action: int = field(kw_only=True)
+    means: MeanRewards = field(kw_only=True)
+    eps: float = field(kw_only=True)
+    noise_std: float = field(kw_only=True)
+    delta: float = field(kw_only=True)
+    norm_bound: float = field(kw_only=True)
+    regularization: float = field(kw_only=True)
+
+    TERMS: ClassVar[tuple[str, ...]] = ("eps", "noise_std", "delta", "norm_bound", "regularization")
+
+    def promise(self) -> str:
+        """Return the guarantee in words."""
+        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
+
+    def check(self, *fitted_on: Any, **options: Any) -> "EllipsoidGapCertificate":
+        """Bound the gap once more, by a singular value decomposition of the rows with those of the penalty.
+
+        Parameters
+        ----------
+        *fitted_on : LinearBanditProblem
+            What `fit` took.
+        **options
+            Not used.
+
+        Returns
+        -------
+        EllipsoidGapCertificate
+            Takes O((n_actions + n) d^2) time for n different actions.
+        """
+        (problem,) = fitted_on
+        if self.status is Status.NOT_APPLICABLE:
+            return self
+        features = np.asarray(problem.features, dtype=np.float64)
+        found = 0.0 if len(features) == 1 else self._found(features)
+        tolerance = _AGREE * (1.0 + abs(self.bound))
+        holds = found <= self.bound + tolerance
+        reason = "" if holds else f"other code bounds the gap by {found:.9g} only"
+        measured = found
+        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
+            measured = problem.gap(self.action)
+            if measured > self.bound + tolerance:
+                holds, reason = False, "the gap is larger"
+        return replace(self, measured=measured, status=Status.of(holds), reason=reason).unless_misstated()
+
+    def _found(self, features: Float64Array) -> float:
+        roots, d = np.sqrt(self.means.counts), features.shape[1]
+        rows = np.vstack([roots[:, None] * features[self.means.actions], math.sqrt(self.regularization) * np.eye(d)])
+        left, singular, right = np.linalg.svd(rows, full_matrices=False)
+        white = (features - features[self.action]) @ (right.T / singular)
+        answers = np.concatenate([roots * self.means.rewards, np.zeros(d)])
+        radius = self._radius(float(2 * np.log(singular).sum() - d * math.log(self.regularization)))
+        return float((white @ (left.T @ answers) + radius * np.linalg.norm(white, axis=1)).max()) + 2 * self.eps
+
+    def _radius(self, log_det: float) -> float:
+        return radius_of(
+            log_det, int(self.means.counts.sum()), eps=self.eps, noise_std=self.noise_std, delta=self.delta,
+            norm_bound=self.norm_bound, regularization=self.regularization,
+        )  # fmt: skip
+
+
+def ellipsoid_gap(
+    features: AnyArray,
+    means: MeanRewards,
+    action: int,
+    *,
+    eps: float | None,
+    noise_std: float,
+    delta: float,
+    norm_bound: float,
+    regularization: float,
+) -> EllipsoidGapCertificate:
+    """Return what plays prove of the gap of an action.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_actions, n_features)
+    means : MeanRewards
+    action : int
+    eps, noise_std, delta, norm_bound, regularization
+        As in :class:`EllipsoidGapCertificate`; without eps nothing is proved.
+
+    Returns
+    -------
+    EllipsoidGapCertificate
+        Takes O((n_actions + n) d^2) time for n different actions.
+    """
+    blank = EllipsoidGapCertificate(
+        "", 0.0, None, Status.VALID, action=action, means=means, eps=float(eps or 0.0), noise_std=float(noise_std),
+        delta=float(delta), norm_bound=float(norm_bound), regularization=float(regularization),
+    )  # fmt: skip
+    if len(features) == 1:
+        return blank.stated()
+    if eps is None:
+        reason = "eps is not known"
+        return replace(blank, bound=math.inf, status=Status.NOT_APPLICABLE, reason=reason).stated()
+    return replace(blank, bound=_bound(blank, features, means)).stated()
+
+
+def _bound(terms: EllipsoidGapCertificate, features: AnyArray, means: MeanRewards) -> float:
+    rows, d = np.asarray(features[means.actions], dtype=np.float64), features.shape[1]
+    R = cholesky((rows.T * means.counts) @ rows + terms.regularization * np.eye(d))
+    theta = cho_solve((R, False), rows.T @ (means.counts * means.rewards))
+    radius = terms._radius(float(2 * np.log(np.diagonal(R)).sum() - d * math.log(terms.regularization)))
+    largest = 0.0
+    for start in range(0, len(features), BLOCK):
+        block = np.asarray(features[start : start + BLOCK], dtype=np.float64) - features[terms.action]
+        white = solve_triangular(R, block.T, trans="T")
+        upper = block @ theta + radius * np.sqrt(np.einsum("ij,ij->j", white, white))
+        largest = max(largest, float(upper.max()))
+    return largest + 2 * terms.eps

@@ -1,0 +1,75 @@
+r"""Intervals around the predictions of weighted least squares, by two routes.
+
+Least squares with weights p on queried rows err at an action, in the coordinates z that p whitens, by at most
+
+    eps sum_c p_c |z z_c|  +  noise |z|,
+
+where noise stands for what the mean of all answers may be wrong by, times the root of a logarithm. The reward of the
+action itself is within eps of the linear function.
+"""
+
+import numpy as np
+
+from sparsetheory.bandits.design.amplification import least_squares
+from sparsetheory.bandits.design.weights import Design
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+
+__all__ = ["design_intervals", "intervals_by_pinv", "outside_norms"]
+
+
+def design_intervals(
+    features: AnyArray, rows: AnyArray, design: Design, observed: Float64Array, eps: float, noise: float
+) -> tuple[Float64Array, Float64Array]:
+    """Return predictions of rewards, and how much they may err.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_actions, n_features)
+    rows : ndarray of shape (n, n_features)
+        Features of the actions that are asked about.
+    design : Design
+        Queried actions with the weights of least squares.
+    observed : ndarray of float
+        Their mean rewards.
+    eps, noise : float
+        Misspecification, and error of the mean of all answers.
+    """
+    own = np.asarray(features[design.support], dtype=np.float64) @ design.whitening
+    white = np.asarray(rows, dtype=np.float64) @ design.whitening
+    norms = np.sqrt(np.einsum("ij,ij->i", white, white))
+    predicted = np.asarray(rows @ least_squares(features, design, observed), dtype=np.float64)
+    return predicted, eps * (np.abs(white @ own.T) @ design.weights + 1) + noise * norms
+
+
+def intervals_by_pinv(
+    features: Float64Array,
+    queried: IndexArray,
+    observed: Float64Array,
+    weights: Float64Array,
+    basis: Float64Array,
+    eps: float,
+    noise: float,
+) -> tuple[Float64Array, Float64Array]:
+    """Return the same for all actions, by the pseudo-inverse of weighted rows.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_actions, n_features)
+    queried : ndarray of int
+    observed, weights : ndarray of float
+        Mean rewards of the queried actions, and their weights.
+    basis : ndarray of shape (n_features, rank)
+        Orthonormal basis of the directions in which coefficients are looked for.
+    eps, noise : float
+    """
+    roots = np.sqrt(weights)
+    inverse = np.linalg.pinv(roots[:, None] * (features[queried] @ basis), rcond=1e-13)
+    combination = (features @ basis @ inverse) * roots  # every prediction as a combination of the answers
+    norms = np.sqrt(np.einsum("ij,ij,j->i", combination, combination, 1 / weights))
+    return combination @ observed, eps * (np.abs(combination).sum(axis=1) + 1) + noise * norms
+
+
+def outside_norms(rows: AnyArray, basis: Float64Array) -> Float64Array:
+    """Return the norms of what rows have outside the span of an orthonormal basis."""
+    dense = np.asarray(rows, dtype=np.float64)
+    return np.asarray(np.linalg.norm(dense - (dense @ basis) @ basis.T, axis=1))

@@ -1,0 +1,127 @@
+r"""Ridge regression, and the ellipsoid in which the true coefficients lie.
+
+With V the ridge penalty times the identity plus the sum of outer products of what was played, t plays, and rewards
+within eps of a linear function, the estimate errs by at most
+
+.. math:: \sigma \sqrt{2 \log(1 / \delta) + \log\det(V / \lambda)} + \sqrt{\lambda}\, B + \varepsilon \sqrt{t}
+
+in the norm of V, at all times at once, except with probability delta: Abbasi-Yadkori, Pal and Szepesvari (2011) for the
+first two terms. For the last one, errors :math:`\nu` of at most eps have
+:math:`|\sum \nu_i x_i|_{V^{-1}} \le \varepsilon \max_{|z| = 1} \sum_i |x_i^\top V^{-1/2} z| \le \varepsilon \sqrt{t}`.
+"""
+
+import math
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+
+from sparsetheory.bandits.algorithms.log import MeanRewards
+from sparsetheory.numba_kernels.bandits.optimism import learn, most_optimistic
+from sparsetheory.typing import AnyArray, Float64Array
+
+__all__ = ["Ellipsoid", "radius_of"]
+
+# Rounding of rank-one updates adds up; after so many everything is made anew.
+_UPDATES = 4096
+
+
+def radius_of(
+    log_det: float,
+    n_plays: int,
+    *,
+    eps: float,
+    noise_std: float,
+    delta: float,
+    norm_bound: float,
+    regularization: float,
+) -> float:
+    """Return how far the estimate is from the truth, at most, in the norm of V.
+
+    Parameters
+    ----------
+    log_det : float
+        Logarithm of the determinant of V over that of the penalty.
+    n_plays : int
+    eps, noise_std, delta, norm_bound, regularization : float
+    """
+    noise = noise_std * math.sqrt(max(2 * math.log(1 / delta) + log_det, 0.0))
+    return noise + math.sqrt(regularization) * norm_bound + eps * math.sqrt(n_plays)
+
+
+class Ellipsoid:
+    """The estimate, and what it says of all actions, after every play.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_actions, n_features)
+    regularization : float
+
+    Attributes
+    ----------
+    predicted, squares : ndarray of shape (n_actions,)
+        Predictions, and squared norms in the inverse of V.
+    log_det : float
+        Logarithm of the determinant of V over that of the penalty.
+    n_plays : int
+    """
+
+    def __init__(self, features: AnyArray, regularization: float) -> None:
+        self._features = np.ascontiguousarray(features, dtype=np.float64)
+        self._regularization = regularization
+        n = len(features)
+        self._counts, self._sums, self._direction = np.zeros(n), np.zeros(n), np.empty(features.shape[1])
+        self.n_plays, self._n_updates = 0, 0
+        self._renew()
+
+    def learn(self, action: int, rewards: Float64Array) -> None:
+        """Take the rewards of some plays of an action."""
+        count, total = float(len(rewards)), float(rewards.sum())
+        self._counts[action] += count
+        self._sums[action] += total
+        self.n_plays += len(rewards)
+        self._n_updates += 1
+        if self._n_updates % _UPDATES == 0:
+            self._renew()
+            return
+        self.log_det += learn(
+            self._features, self._inverse, self.predicted, self.squares, self._direction, action, count, total
+        )
+
+    def most_optimistic(self, radius: float) -> int:
+        """Return the action with the largest upper end of its interval."""
+        return int(most_optimistic(self.predicted, self.squares, radius))
+
+    def safest(self, radius: float) -> int:
+        """Return the action with the largest lower end of its interval."""
+        return int(np.argmax(self.predicted - radius * np.sqrt(np.maximum(self.squares, 0.0))))
+
+    def norm(self, action: int) -> float:
+        """Return the norm of an action in the inverse of V."""
+        return math.sqrt(max(float(self.squares[action]), 0.0))
+
+    def theta(self) -> Float64Array:
+        """Return the estimate."""
+        return np.asarray(cho_solve((self._factor(), False), self._features.T @ self._sums))
+
+    def means(self) -> MeanRewards:
+        """Return what was played."""
+        played = np.flatnonzero(self._counts)
+        counts = self._counts[played]
+        return MeanRewards(played, self._sums[played] / counts, counts.astype(np.int64))
+
+    def _factor(self) -> Float64Array:
+        """Return the upper Cholesky factor of V."""
+        played = np.flatnonzero(self._counts)
+        rows = self._features[played]
+        V = (rows.T * self._counts[played]) @ rows + self._regularization * np.eye(rows.shape[1])
+        return np.asarray(cholesky(V))
+
+    def _renew(self) -> None:
+        """Make everything anew from what was played."""
+        R = self._factor()
+        d = len(R)
+        self._inverse: Float64Array = np.ascontiguousarray(cho_solve((R, False), np.eye(d)))
+        white = solve_triangular(R, self._features.T, trans="T")
+        self.squares: Float64Array = np.einsum("ij,ij->j", white, white)
+        self.predicted: Float64Array = self._features @ cho_solve((R, False), self._features.T @ self._sums)
+        self.log_det = float(2 * np.log(np.diagonal(R)).sum() - d * math.log(self._regularization))
