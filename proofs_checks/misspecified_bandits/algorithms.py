@@ -6,10 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsetheory.bandits import (
+    ESTC,
     AdaptiveSupportSearch,
     CoreSetBandit,
+    LinUCB,
     NeedleInstance,
     OptimisticElimination,
+    PhasedElimination,
+    SparseRegressionBandit,
     SupportDesignNet,
     SupportGreedy,
     SupportNetSearch,
@@ -38,6 +42,12 @@ ALGORITHMS: dict[str, Callable[[NeedleInstance, int], BanditAlgorithm]] = {
     "SupportDesignNet": lambda needle, n: SupportDesignNet(needle.n_nonzero, eps=needle.eps, eta=0.5),
     "AdaptiveSupportSearch": lambda needle, n: AdaptiveSupportSearch(needle.n_nonzero, eps=needle.eps, target=1e-6),
     "OptimisticElimination": lambda needle, n: OptimisticElimination(_candidates(needle), eps=needle.eps),
+    "SparseRegressionBandit": lambda needle, n: SparseRegressionBandit(
+        needle.n_nonzero, eps=needle.eps, n_samples=max(n, 1), random_state=0
+    ),
+    "PhasedElimination": lambda needle, n: PhasedElimination(max(n, 1), noise_std=0.0),
+    "ESTC": lambda needle, n: ESTC(needle.n_nonzero, horizon=max(n, 1), noise_std=0.0, random_state=0),
+    "LinUCB": lambda needle, n: LinUCB(max(n, 1), noise_std=0.0),
 }
 
 

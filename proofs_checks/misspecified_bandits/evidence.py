@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 from sparsetheory.bandits import (
+    ESTC,
     AdaptiveSupportSearch,
     CoreSetBandit,
+    LinUCB,
+    PhasedElimination,
+    SparseRegressionBandit,
     SupportDesignNet,
     SupportGreedy,
     SupportNetSearch,
@@ -172,6 +176,10 @@ _SEARCHES: tuple[Callable[[SparseBandit], BanditAlgorithm], ...] = (
     lambda bandit: SupportGreedy(bandit.n_nonzero, eps=bandit.eps),
     lambda bandit: SupportDesignNet(bandit.n_nonzero, eps=bandit.eps, screen=False),
     lambda bandit: AdaptiveSupportSearch(bandit.n_nonzero, eps=bandit.eps, target=bandit.eps or 1e-6, base="span"),
+    lambda bandit: SparseRegressionBandit(bandit.n_nonzero, eps=bandit.eps, n_samples=12, random_state=bandit.seed),
+    lambda bandit: PhasedElimination(60, noise_std=0.0, eps=bandit.eps, norm_bound=bandit.norm_bound),
+    lambda bandit: ESTC(bandit.n_nonzero, horizon=40, noise_std=0.0, eps=bandit.eps, random_state=bandit.seed),
+    lambda bandit: LinUCB(20, noise_std=0.0, eps=bandit.eps, norm_bound=bandit.norm_bound),
 )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sparsetheory.bandits import SupportDesignNet, SupportGreedy, bounds, make_reed_solomon_needle
+from sparsetheory.bandits import SupportDesignNet, SupportGreedy, bounds, iter_supports, make_reed_solomon_needle
 from sparsetheory.bandits.environments.instance import NeedleInstance
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.misspecified_bandits.instances import Searched, SparseBandit, bandits, fitted, seeds
@@ -82,6 +82,36 @@ design_net_gap = Claim(
     instances=_net_searches,
     evaluate=_net_gap,
     near_miss=lambda searched: _net_gap(searched, errors=1.0),
+)
+
+
+def _alive_searches() -> st.SearchStrategy[Searched[SupportGreedy] | Searched[SupportDesignNet]]:
+    return _greedy_searches() | _net_searches()
+
+
+def _lost(searched: Searched[SupportGreedy] | Searched[SupportDesignNet], *, others: bool = False) -> Measurement:
+    """Count supports that hold the true one and were discarded.
+
+    On these the prediction at an action is wrong by at most eps times its norm in whitened coordinates, and its answer
+    by eps. Supports that were kept although they do not hold the true one are allowed, too.
+    """
+    bandit, true = searched.bandit, set(searched.bandit.true_support.tolist())
+    holding = {M for M in iter_supports(len(bandit.theta), bandit.n_nonzero) if true <= set(M)}
+    alive = {tuple(map(int, support)) for support in searched.end.alive_supports_}
+    return Measurement(float(len(alive - holding if others else holding - alive)), 0.0, 1.0)
+
+
+consistent_supports = Claim(
+    name="misspecified_bandits.consistent_supports",
+    summary="Searches never discard a support that holds the true one.",
+    statement=r"\mathrm{supp}\, \theta^* \subseteq M \implies |y_a - z_a^T \hat w_M| \le \varepsilon\, (1 + \|z_a\|)"
+    r" \text{ for all queried } a",
+    source=Source.ours("consistency of answers with the design on one support"),
+    verdict=Always(0.0),
+    instances=_alive_searches,
+    evaluate=_lost,
+    # And always discard all others.
+    near_miss=lambda searched: _lost(searched, others=True),
 )
 
 
