@@ -164,8 +164,8 @@ query_exponents = Claim(
     near_miss=lambda sphere: _slopes(sphere, swapped=True),
     sweep=Sweep(
         axis="actions K",
-        values=(500.0, 1000.0, 2000.0, 20_000.0),
-        quick_values=(500.0, 2000.0),
+        values=(1000.0, 2000.0, 4000.0, 20_000.0),
+        quick_values=(1000.0, 4000.0),
         draw=_draw_size,
         trials=5,
         quick_trials=5,
