@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.bandits import PhasedElimination, bounds
-from sparsetheory.proofs_checks.claim import Claim, Measurement, Sweep
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.misspecified_bandits.instances import SparseBandit, bandits, draw_bandit, fitted
 from sparsetheory.proofs_checks.misspecified_bandits.sources import lattimore
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
@@ -97,7 +97,7 @@ elimination_regret = Claim(
     summary="Without noise an elimination misses per play eps times the root of the rank for each phase before it.",
     statement=r"R_n \le U_1 R + \sum_{l > 1} U_l \min\Bigl\{R,\, 4 w_{l-1} + 4 \varepsilon \sum_{j < l} \sqrt{r_j}"
     r" + 2 \varepsilon\Bigr\}",
-    source=lattimore("order of the regret; the constants are ours"),
+    source=Source.ours("phased elimination after Lattimore, Szepesvari and Weisz (2020); the constants are ours"),
     verdict=Always(_ROUNDING),
     instances=_without_noise,
     evaluate=_exact,
@@ -132,7 +132,7 @@ elimination_noise = Claim(
     name="misspecified_bandits.elimination_noise",
     summary="With noise the same bounds hold, except with a probability of a few over the number of plays.",
     statement=r"P\bigl(R_n \le \mathrm{bound}\bigr) \ge 1 - 2P/n, \quad w_l = \sigma \sqrt{4 r_l \log(K n) / m_l}",
-    source=lattimore("order of the regret; the constants are ours"),
+    source=Source.ours("phased elimination after Lattimore, Szepesvari and Weisz (2020); the constants are ours"),
     verdict=WithProbability(0.95),
     evaluate=_noisy,
     near_miss=lambda played: _noisy(played, naive=True),

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sparsetheory.bandits import RandomMDP, SparseOliveRL, TabularMDP, TreeMDP, make_random_mdp, make_tree_mdp
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.misspecified_bandits.instances import seeds, whatever_the_bound
-from sparsetheory.proofs_checks.misspecified_bandits.sources import du_kakade, du_yang_wang
 from sparsetheory.proofs_checks.verdicts import Always, Attains
 from sparsetheory.typing import Float64Array
 
@@ -102,7 +101,7 @@ optimistic_plan = Claim(
     name="misspecified_bandits.optimistic_plan",
     summary="Trusting the most optimistic sparse values until they are refuted loses 2 H + 1 times their error.",
     statement=r"V^* - V^{\hat\pi} \le (2H + 1)(\varepsilon + L \rho)",
-    source=du_yang_wang("rate H eps; the algorithm is our reading and the constants are ours"),
+    source=Source.ours("optimistic elimination level by level, after Du, Yang and Wang (2024, arXiv:2407.13622)"),
     verdict=Always(_ROUNDING),
     instances=_plans,
     evaluate=_lost,
@@ -208,7 +207,7 @@ tree_hardness = Claim(
     summary="Planning finds the leaf that pays no sooner than whoever tries one leaf after another.",
     statement=r"P\bigl(\hat\pi \text{ reaches the leaf within } n \text{ rounds}\bigr) \le n / A^H,"
     r" \quad n = \lfloor 0.1 A^H \rfloor",
-    source=du_kakade("exponential lower bound; with sparse features of our own"),
+    source=Source.ours("one leaf after another, after Du, Kakade, Wang and Yang (2020); the features are sparse"),
     verdict=Attains(0.9, margin=0.15),
     evaluate=_rounds,
     near_miss=lambda hidden: _rounds(hidden, share=0.5),

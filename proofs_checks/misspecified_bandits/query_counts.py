@@ -202,7 +202,7 @@ def _threshold(delta: float) -> Claim:
         summary=f"An error of s to the power {delta:g} times eps takes more queries than any polynomial of s.",
         statement=rf"\log K = (1 + s^{{1 - \delta}}) \log q, \quad \delta = {delta:g}: \quad \log K \sim"
         rf" s^{{{1.17 - delta:.2f} \pm 0.12}}",
-        source=dong_yang("threshold at delta = 1, on codes of our own"),
+        source=Source.ours("needles among codes; the threshold at delta = 1 is claimed by Dong and Yang (2023)"),
         verdict=ScalesAs(1 - delta + 0.17, 0.12),
         evaluate=measure,
         # As many as for an error of eps itself.

@@ -4,7 +4,7 @@ from functools import partial
 
 from sparsetheory.proofs_checks.claim import Source
 
-__all__ = ["dong_yang", "du_kakade", "du_yang_wang", "hao", "lattimore"]
+__all__ = ["dong_yang", "du_kakade", "hao", "lattimore"]
 
 dong_yang = partial(
     Source, "Dong, Yang, Does Sparsity Help in Learning Misspecified Linear Bandits? (ICML 2023)", arxiv="2303.16998"
@@ -22,6 +22,3 @@ lattimore = partial(
     arxiv="1911.07676",
 )
 hao = partial(Source, "Hao, Lattimore, Wang, High-Dimensional Sparse Linear Bandits (NeurIPS 2020)", arxiv="2011.04020")
-du_yang_wang = partial(
-    Source, "Du, Yang, Wang, on reinforcement learning with sparse linear values (2024)", arxiv="2407.13622"
-)

@@ -10,7 +10,7 @@ from sparsetheory.bandits import ESTC, LinUCB
 from sparsetheory.bandits.strategies.horizon import HorizonStrategy
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.misspecified_bandits.instances import SparseBandit, draw_bandit, fitted
-from sparsetheory.proofs_checks.misspecified_bandits.sources import hao, lattimore
+from sparsetheory.proofs_checks.misspecified_bandits.sources import hao
 from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
 
 
@@ -132,7 +132,7 @@ optimism_regret = Claim(
     summary="Optimism misses at most the intervals of what it plays, if they allow for the misspecification.",
     statement=r"R_n \le \sum_t 2 \bigl(\beta_t + \varepsilon \sqrt t\bigr) \|\phi_{a_t}\|_{V_t^{-1}} + 2 \varepsilon n"
     r" \text{ with probability } 1 - \delta",
-    source=lattimore("inflated ellipsoids of Abbasi-Yadkori, Pal and Szepesvari (2011); the constants are ours"),
+    source=Source.ours("ellipsoids of Abbasi-Yadkori et al. (2011), inflated as by Lattimore et al. (2020)"),
     verdict=WithProbability(0.95),
     evaluate=_optimistic,
     # Misspecification is all that costs.
