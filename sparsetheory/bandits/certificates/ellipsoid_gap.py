@@ -8,10 +8,10 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
+from sparsetheory.bandits.certificates.gap import GapCertificate
 from sparsetheory.bandits.design.leverages import BLOCK
-from sparsetheory.bandits.environments.problem import LinearBanditProblem
 from sparsetheory.bandits.regression.ellipsoid import radius_of
-from sparsetheory.certificates import Certificate, Status
+from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["EllipsoidGapCertificate", "ellipsoid_gap"]
@@ -21,7 +21,7 @@ _AGREE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class EllipsoidGapCertificate(Certificate):
+class EllipsoidGapCertificate(GapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly linear.
 
     Parameters
@@ -45,7 +45,6 @@ class EllipsoidGapCertificate(Certificate):
         Strength of the ridge penalty.
     """
 
-    action: int = field(kw_only=True)
     means: MeanRewards = field(kw_only=True)
     eps: float = field(kw_only=True)
     noise_std: float = field(kw_only=True)
@@ -54,10 +53,6 @@ class EllipsoidGapCertificate(Certificate):
     regularization: float = field(kw_only=True)
 
     TERMS: ClassVar[tuple[str, ...]] = ("eps", "noise_std", "delta", "norm_bound", "regularization")
-
-    def promise(self) -> str:
-        """Return the guarantee in words."""
-        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
 
     def check(self, *fitted_on: Any, **options: Any) -> "EllipsoidGapCertificate":
         """Bound the gap once more, by a singular value decomposition of the rows with those of the penalty.
@@ -80,14 +75,7 @@ class EllipsoidGapCertificate(Certificate):
         features = np.asarray(problem.features, dtype=np.float64)
         found = 0.0 if len(features) == 1 else self._found(features)
         tolerance = _AGREE * (1.0 + abs(self.bound))
-        holds = found <= self.bound + tolerance
-        reason = "" if holds else f"other code bounds the gap by {found:.9g} only"
-        measured = found
-        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
-            measured = problem.gap(self.action)
-            if measured > self.bound + tolerance:
-                holds, reason = False, "the gap is larger"
-        return replace(self, measured=measured, status=Status.of(holds), reason=reason).unless_misstated()
+        return self.judged(problem, found, tolerance)
 
     def _found(self, features: Float64Array) -> float:
         roots, d = np.sqrt(self.means.counts), features.shape[1]

@@ -6,16 +6,16 @@ action that a phase did not span has no interval from it.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
+from sparsetheory.bandits.certificates.gap import GapCertificate
 from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv, outside_norms
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.design.weights import Design
-from sparsetheory.bandits.environments.problem import LinearBanditProblem
-from sparsetheory.certificates import Certificate, Status
+from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray, Int64Array
 
 __all__ = ["Phase", "PhaseGapCertificate", "phase_gap"]
@@ -62,7 +62,7 @@ class Phase:
 
 
 @dataclass(frozen=True, eq=False)
-class PhaseGapCertificate(Certificate):
+class PhaseGapCertificate(GapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly linear.
 
     Parameters
@@ -86,7 +86,6 @@ class PhaseGapCertificate(Certificate):
         Assumed bound of the Euclidean norm of the coefficients; it counts where a phase dropped a direction.
     """
 
-    action: int = field(kw_only=True)
     phases: tuple[Phase, ...] = field(kw_only=True)
     eps: float = field(kw_only=True)
     noise_std: float = field(kw_only=True)
@@ -95,10 +94,6 @@ class PhaseGapCertificate(Certificate):
     norm_bound: float = field(kw_only=True)
 
     TERMS: ClassVar[tuple[str, ...]] = ("eps", "noise_std", "alpha", "delta", "norm_bound")
-
-    def promise(self) -> str:
-        """Return the guarantee in words."""
-        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
 
     def check(self, *fitted_on: Any, **options: Any) -> "PhaseGapCertificate":
         """Bound the gap once more, by pseudo-inverses of the weighted rows of every phase.
@@ -122,16 +117,10 @@ class PhaseGapCertificate(Certificate):
         largest = max((float(np.abs(phase.observed).max()) for phase in self.phases), default=0.0)
         tolerance = _AGREE * (largest + self.eps)
         found = 0.0 if len(features) == 1 else self._found(features)
-        holds = found <= self.bound + tolerance
-        reason = "" if holds else f"other code bounds the gap by {found:.9g} only"
+        reason = ""
         if 2 * len(features) * len(self.phases) * self.alpha > self.delta * (1 + 1e-9) and self.noise_std:
-            holds, reason = False, "noise spoils the intervals with a larger probability"
-        measured = found
-        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
-            measured = problem.gap(self.action)
-            if measured > self.bound + tolerance:
-                holds, reason = False, "the gap is larger"
-        return replace(self, measured=measured, status=Status.of(holds), reason=reason).unless_misstated()
+            reason = "noise spoils the intervals with a larger probability"
+        return self.judged(problem, found, tolerance, reason)
 
     def _found(self, features: Float64Array) -> float:
         upper, lower = np.full(len(features), np.inf), -np.inf

@@ -1,16 +1,16 @@
 """Evidence about the gap of an action, from a regression with small l1 norm."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
+from sparsetheory.bandits.certificates.gap import GapCertificate
 from sparsetheory.bandits.design.leverages import BLOCK
-from sparsetheory.bandits.environments.problem import LinearBanditProblem
 from sparsetheory.bandits.regression.fits import L1Fit, beyond_the_model, error_of
-from sparsetheory.bandits.regression.l1_errors import L1Error
-from sparsetheory.certificates import Certificate, Status
+from sparsetheory.bandits.regression.l1_errors import L1Error, least_eigenvalue
+from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["RegressionGapCertificate", "proved_error", "regression_gap", "sup_errors"]
@@ -20,7 +20,7 @@ _AGREE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class RegressionGapCertificate(Certificate):
+class RegressionGapCertificate(GapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly sparse and linear.
 
     Parameters
@@ -44,7 +44,6 @@ class RegressionGapCertificate(Certificate):
         Lower bound of the restricted eigenvalue.
     """
 
-    action: int = field(kw_only=True)
     fit: L1Fit | None = field(kw_only=True)
     n_nonzero: int = field(kw_only=True)
     eps: float = field(kw_only=True)
@@ -53,10 +52,6 @@ class RegressionGapCertificate(Certificate):
     kappa: float = field(kw_only=True)
 
     TERMS: ClassVar[tuple[str, ...]] = ("n_nonzero", "eps", "noise_std", "delta", "kappa")
-
-    def promise(self) -> str:
-        """Return the guarantee in words."""
-        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
 
     def check(self, *fitted_on: Any, **options: Any) -> "RegressionGapCertificate":
         """Bound the gap once more, from raw rows, with eigenvalues from singular values.
@@ -84,16 +79,10 @@ class RegressionGapCertificate(Certificate):
             kappa = error.kappa
             found = _gap(features, self.fit.theta, self.action, error, self.eps)
         tolerance = _AGREE * (size + self.eps + self.bound)
-        holds = found <= self.bound + tolerance
-        reason = "" if holds else f"other code bounds the gap by {found:.9g} only"
+        reason = ""
         if kappa < self.kappa * (1 - _AGREE):
-            holds, reason = False, f"other code bounds the restricted eigenvalue by {kappa:.9g} only"
-        measured = found
-        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
-            measured = problem.gap(self.action)
-            if measured > self.bound + tolerance:
-                holds, reason = False, "the gap is larger"
-        return replace(self, measured=measured, status=Status.of(holds), reason=reason).unless_misstated()
+            reason = f"other code bounds the restricted eigenvalue by {kappa:.9g} only"
+        return self.judged(problem, found, tolerance, reason)
 
     def _error(self, features: Float64Array, fit: L1Fit) -> L1Error:
         X = fit.samples.rows(features)
@@ -156,11 +145,9 @@ def proved_error(features: AnyArray, fit: L1Fit, n_nonzero: int, eps: float, noi
     samples = fit.samples.merged()
     rows = samples.rows(features)
     moments = (rows.T * (samples.counts / samples.total)) @ rows
-    values = np.linalg.eigvalsh(moments)
-    rounding = 16 * np.finfo(np.float64).eps * len(moments) * float(values[-1])
     X = fit.samples.rows(features)
     level = beyond_the_model(fit.estimator, X, fit.samples, eps, noise_std, delta)
-    return error_of(fit, X, moments, float(values[0]) - rounding, n_nonzero, level)
+    return error_of(fit, X, moments, least_eigenvalue(moments), n_nonzero, level)
 
 
 def sup_errors(rows: AnyArray, error: L1Error) -> Float64Array:

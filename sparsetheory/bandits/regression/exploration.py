@@ -6,7 +6,9 @@ import numpy as np
 
 from sparsetheory.bandits.algorithms.session import Batch
 from sparsetheory.bandits.design.e_optimal import e_optimal_design
+from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.design.optimal import g_optimal_design
+from sparsetheory.bandits.regression.l1_errors import least_eigenvalue
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
 __all__ = ["EXPLORATIONS", "Exploration", "exploration_of"]
@@ -36,12 +38,12 @@ class Exploration:
 
     def smallest_eigenvalue(self, features: AnyArray) -> float:
         """Return the smallest eigenvalue of the expected second moments, less rounding; 0 where that is all it is."""
-        rows = np.asarray(features[self.support], dtype=np.float64) * np.sqrt(self.weights)[:, None]
-        if len(rows) < rows.shape[1]:
-            return 0.0
-        singular = np.linalg.svd(rows, compute_uv=False)
-        rounding = 16 * np.finfo(np.float64).eps * max(rows.shape) * singular[0]
-        return float(max(singular[-1] - rounding, 0.0)) ** 2
+        moments = np.zeros((features.shape[1], features.shape[1]))
+        for start in range(0, len(self.support), BLOCK):
+            part = slice(start, start + BLOCK)
+            rows = np.asarray(features[self.support[part]], dtype=np.float64)
+            moments += (rows.T * self.weights[part]) @ rows
+        return least_eigenvalue(moments)
 
 
 def exploration_of(kind: str, features: AnyArray) -> Exploration:

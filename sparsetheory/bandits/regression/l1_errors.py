@@ -27,7 +27,16 @@ import numpy as np
 
 from sparsetheory.typing import Float64Array
 
-__all__ = ["Cone", "Curvature", "L1Error", "cones_of_lasso", "cones_of_norm", "curvatures", "smallest_error"]
+__all__ = [
+    "Cone",
+    "Curvature",
+    "L1Error",
+    "cones_of_lasso",
+    "cones_of_norm",
+    "curvatures",
+    "least_eigenvalue",
+    "smallest_error",
+]
 
 
 @dataclass(frozen=True)
@@ -135,11 +144,18 @@ def cones_of_lasso(s: int, d: int, alpha: float, beta: float, gap: float, correl
     return cones
 
 
+def least_eigenvalue(moments: Float64Array) -> float:
+    """Return the smallest eigenvalue of second moments, less rounding; 0 where that is all it is."""
+    values = np.linalg.eigvalsh(moments)
+    rounding = 16 * float(np.finfo(np.float64).eps) * len(moments) * float(values[-1])
+    return max(float(values[0]) - rounding, 0.0)
+
+
 def curvatures(G: Float64Array, smallest_eigenvalue: float) -> list[Curvature]:
     """Return what is known of second moments: a lower bound of their smallest eigenvalue, and their entries."""
     diagonal = float(np.diagonal(G).min())
     off = float(np.abs(G - np.diag(np.diagonal(G))).max()) if len(G) > 1 else 0.0
-    return [Curvature(max(smallest_eigenvalue, 0.0), 0.0), Curvature(diagonal + off, off)]
+    return [Curvature(smallest_eigenvalue, 0.0), Curvature(diagonal + off, off)]
 
 
 def smallest_error(cones: list[Cone], known: list[Curvature]) -> L1Error:

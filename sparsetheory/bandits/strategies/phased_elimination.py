@@ -22,6 +22,9 @@ from sparsetheory.typing import AnyArray, Float64Array, IndexArray, Int64Array
 
 __all__ = ["PhasedElimination"]
 
+# What rows have outside the directions of a design, as a share of the largest entry, may be rounding.
+_ROUNDING = 1e-12
+
 
 class PhasedElimination(HorizonStrategy):
     r"""Play designs on the actions that are left, in phases of doubling length, and drop what is clearly worse.
@@ -134,7 +137,7 @@ class PhasedElimination(HorizonStrategy):
                 yield Batch(np.full(left, self._active[0]))  # nothing is left to be learned
                 break
             if design is None or n_active < self._complete[-1].n_active:
-                design = g_optimal_design(rows, self.target_mult, init=self._shares())
+                design = self._design(rows)
             self._rank, counts = design.rank, self._counts(design)
             rewards = yield Batch(np.repeat(self._active[design.support], counts)[:left])
             played += len(rewards)
@@ -146,6 +149,13 @@ class PhasedElimination(HorizonStrategy):
     def _active_rows(self) -> AnyArray:
         """Return the features of active actions; a copy only where there are fewer than all."""
         return self._features if len(self._active) == len(self._features) else self._features[self._active]
+
+    def _design(self, rows: AnyArray) -> Design:
+        """Return a design on the active actions."""
+        design = g_optimal_design(rows, self.target_mult, init=self._shares())
+        # Rows that span less than the whole space leave some rounding outside of it.
+        rounding = design.rho_drop <= _ROUNDING * float(np.abs(rows).max())
+        return replace(design, rho_drop=0.0) if rounding else design
 
     def _shares(self) -> Float64Array | None:
         """Return what is left of the last design, as weights of the active actions."""
@@ -203,8 +213,8 @@ class PhasedElimination(HorizonStrategy):
         self.active_, self.theta_ = self._active, self._theta
 
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> PhaseGapCertificate:
-        # A phase has at least as many plays as planned, so there are at most so many phases.
-        most = (self.horizon // self._planned + 1).bit_length()
+        # P complete phases have at least (2^P - 1) times the planned plays of the first one.
+        most = max(1, (self.horizon // self._planned + 1).bit_length() - 1)
         return phase_gap(
             self._features, self._seen, action, eps=self._eps, noise_std=self.noise_std, alpha=self._alpha(),
             most_phases=most, norm_bound=float(self.norm_bound),

@@ -53,6 +53,8 @@ class EliminationPhase:
 
     def bias(self, eps: float, norm_bound: float) -> float:
         """Return what the misspecification moves predictions by, at most."""
+        if not np.isfinite(self.amplification):
+            return np.inf  # the phase predicts nothing
         dropped = self.rho_drop * norm_bound
         return (eps + dropped) * self.amplification + dropped
 

@@ -176,3 +176,12 @@ def test_more_non_zeros_than_features_are_refused():
     problem = make_sparse_misspecified(20, 6, 2, 0.1, random_state=0).problem()
     with pytest.raises(ValueError, match="n_nonzero must be at most the number of features, 6; got 7"):
         SparseRegressionBandit(7, eps=0.1).fit(problem)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_single_precision_is_enough(estimator):
+    instance = make_sparse_misspecified(300, 10, 2, 0.05, "gauss", random_state=0)
+    features = instance.features().astype(np.float32)
+    problem = LinearBanditProblem(features, instance.rewards, eps=0.05)
+    search = SparseRegressionBandit(2, eps=0.05, estimator=estimator, n_samples=200, random_state=0).fit(problem)
+    assert search.certificate_.check(problem).valid

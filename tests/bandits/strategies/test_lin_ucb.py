@@ -142,3 +142,9 @@ def test_a_live_experiment_has_to_say_how_wrong_the_model_is():
     with pytest.raises(ValueError, match="eps must be given"):
         LinUCB(10).start(np.eye(2))
     assert LinUCB(10, inflate=False).start(np.eye(2)).ask().size == 1
+
+
+def test_single_precision_is_enough():
+    problem = _problem()
+    single = LinearBanditProblem(problem.features.astype(np.float32), problem.rewards, noise_std=0.2, random_state=0)
+    assert LinUCB(300, noise_std=0.2).fit(single).certificate_.check(single).valid

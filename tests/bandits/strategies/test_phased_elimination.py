@@ -227,3 +227,13 @@ def test_single_precision_is_enough():
     single = LinearBanditProblem(problem.features.astype(np.float32), problem.rewards, noise_std=1.0, random_state=0)
     strategy = PhasedElimination(5000).fit(single)
     assert strategy.certificate_.check(single).valid
+
+
+def test_bounds_do_not_depend_on_coefficients_where_no_direction_was_dropped():
+    proved = set()
+    for norm_bound in (1.0, 1e9):
+        strategy = PhasedElimination(3000, noise_std=0.3, norm_bound=norm_bound).fit(_sphere(30, 4, noise_std=0.3))
+        # Few actions are left at the end, which span less than all.
+        assert min(phase.rank for phase in strategy.phases_) < 4
+        proved.add((strategy.bound_, strategy.regret_bound_, strategy.certificate_.bound))
+    assert len(proved) == 1
