@@ -184,7 +184,7 @@ _SEARCHES: tuple[Callable[[SparseBandit], BanditAlgorithm], ...] = (
 
 
 def _watched() -> st.SearchStrategy[_Watched]:
-    drawn = bandits(max_actions=20, max_features=5, max_nonzero=2).filter(lambda bandit: bandit.features.any())
+    drawn = bandits(max_actions=20, max_features=5, max_nonzero=2)
     return st.builds(lambda bandit, new: _Watched(bandit, new(bandit)), drawn, st.sampled_from(_SEARCHES))
 
 

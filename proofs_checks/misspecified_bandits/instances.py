@@ -249,6 +249,8 @@ def draw_bandit(kind: str, error: str, K: int, d: int, s: int, eps: float, size:
         return _code(seed)
     rng, s = np.random.default_rng(seed), min(s, d)
     X = draw_rows(kind, K, d, s, rng)
+    if not X.any():
+        X[0, 0] = 1.0
     theta = size * _coefficients(kind, X, s, rng)
     return SparseBandit(X, theta, _error(error, X, s, eps * size, rng), eps * size, s, kind, seed)
 

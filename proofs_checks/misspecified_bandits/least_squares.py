@@ -25,7 +25,7 @@ _ROUNDING = 1e-8
 
 def _searches() -> st.SearchStrategy[Searched[CoreSetBandit]]:
     drawn = bandits(max_features=2) | bandits(max_features=10)
-    return drawn.filter(lambda bandit: bandit.features.any()).map(lambda bandit: Searched(bandit, CoreSetBandit()))
+    return drawn.map(lambda bandit: Searched(bandit, CoreSetBandit()))
 
 
 def _combinations(searched: Searched[CoreSetBandit]) -> tuple[Float64Array, Float64Array]:

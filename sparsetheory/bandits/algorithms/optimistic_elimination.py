@@ -97,7 +97,9 @@ class OptimisticElimination(BanditAlgorithm):
         candidates = self._checked_candidates()
         observations = Observations(len(features), self._repeat())
         largest, greedy, size = optimistic_values(candidates, features)
-        allowed += 64 * np.finfo(np.float64).eps * features.shape[1] * size  # predictions round
+        allowed += (
+            64 * np.finfo(np.float64).eps * features.shape[1] * max(size, allowed)
+        )  # predictions and rewards round
         order = [(-value, which) for which, value in enumerate(largest.tolist())]
         heapq.heapify(order)
         alive = np.ones(len(candidates), dtype=bool)
