@@ -32,7 +32,7 @@ def residuals_of_supports(
     residuals: Float64Array,
     pivots: Float64Array,
 ) -> None:
-    """Fill residuals and smallest relative pivots for supports of s features each.
+    """Fill residuals and products of relative pivots for supports of s features each.
 
     Parameters
     ----------
@@ -45,9 +45,12 @@ def residuals_of_supports(
     factor : ndarray of shape (s, s)
         Room for the rows of the factor.
     steps : ndarray of shape (4, s)
-        Room for inverse pivots, what is left of b, sums of squares, and smallest relative pivots, after each feature.
+        Room for inverse pivots, what is left of b, sums of squares, and products of relative pivots, after each
+        feature.
     residuals, pivots : ndarray of shape (m,)
-        A pivot of zero marks a support that depends on fewer features.
+        Products: determinants of the Gram matrices of features of unit length. Rounding of a residual is that over
+        the smallest eigenvalue, which is at least a third of the determinant; the smallest pivot can be much larger.
+        Zero marks a support that depends on fewer features.
     """
     m, s = supports.shape
     for at in range(m):
@@ -67,7 +70,7 @@ def residuals_of_supports(
                 pivot -= cross * share
                 rest -= share * steps[1, k]
             before = steps[2, i - 1] if i > 0 else 0.0
-            smallest = steps[3, i - 1] if i > 0 else 1.0
+            product = steps[3, i - 1] if i > 0 else 1.0
             relative = pivot / G[feature, feature]
             if relative > _DEPENDENT:
                 steps[0, i] = 1.0 / pivot
@@ -75,7 +78,7 @@ def residuals_of_supports(
                 steps[0, i], relative = 0.0, 0.0
             steps[1, i] = rest
             steps[2, i] = before + rest * rest * steps[0, i]
-            steps[3, i] = min(smallest, relative)
+            steps[3, i] = product * relative
         residuals[at] = yy - steps[2, s - 1]
         pivots[at] = steps[3, s - 1]
 

@@ -17,6 +17,9 @@ class InconsistentOracleError(ValueError):
         super().__init__(message)
         self.eps_lower = eps_lower
 
+    def __reduce__(self) -> tuple[type["InconsistentOracleError"], tuple[str, float]]:
+        return type(self), (str(self), self.eps_lower)
+
 
 class VacuousBoundWarning(UserWarning):
     """The guaranteed gap is at least the range of the rewards: any action satisfies it."""

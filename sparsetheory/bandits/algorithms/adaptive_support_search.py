@@ -163,7 +163,7 @@ class _Frontier:
             if self._seen[which] == len(queried):
                 return -value, self._wanted[which]
             basis = support_basis(self.columns, self.supports[which])
-            bounds = upper_bounds(basis, queried, observed, self.eps)
+            bounds = upper_bounds(basis, queried, observed, self.eps, float(observed.max()))
             if bounds.refuted:
                 heapq.heappop(self.entries)
                 continue

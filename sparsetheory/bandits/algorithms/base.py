@@ -102,6 +102,7 @@ class BanditAlgorithm(BaseEstimator):
             If the theory guarantees nothing.
         """
         Instance(LinearBanditProblem).check("problem", problem)
+        check_parameters(self)
         noise_std = getattr(self, "noise_std", np.inf)
         if problem.noise_std > noise_std:
             raise ValueError(

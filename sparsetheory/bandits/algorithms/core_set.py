@@ -11,13 +11,17 @@ from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.algorithms.observations import block_means
 from sparsetheory.bandits.algorithms.session import Batch, Batches
 from sparsetheory.bandits.certificates.design_gap import DesignGapCertificate, design_gap
-from sparsetheory.bandits.design.amplification import least_squares, ls_amplification, reweighted
+from sparsetheory.bandits.design.amplification import least_squares, ls_amplification, reweighted, spanning_design
 from sparsetheory.bandits.design.optimal import g_optimal_design
 from sparsetheory.bandits.design.weights import Design
+from sparsetheory.bandits.errors import InconsistentOracleError
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint, Real
-from sparsetheory.typing import IndexArray
+from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["CoreSetBandit"]
+
+# Residuals round by less, relative to the largest reward.
+_ROUNDING = 1e-9
 
 
 class CoreSetBandit(BanditAlgorithm):
@@ -110,12 +114,26 @@ class CoreSetBandit(BanditAlgorithm):
         means = block_means(rewards, counts)
         if self.noise_std:
             design = reweighted(self._features, design, counts / counts.sum())
+        self._refuse(design, means)
         theta = least_squares(self._features, design, means)
         amplification = ls_amplification(self._features, design)
         noise = self.noise_std * np.sqrt(2 * self._log() * design.max_leverage / counts.sum())
         eps = self._eps + design.rho_drop * self.norm_bound
         attributes = {"theta_": theta, "design_": design, "amplification_": amplification}
         return Outcome(int(np.argmax(self._features @ theta)), 2 * (eps * (1 + amplification) + noise), attributes)
+
+    def _refuse(self, design: Design, means: Float64Array) -> None:
+        """Raise an error for residuals that no linear function within `eps` leaves: their mean square is smaller."""
+        white = np.asarray(self._features[design.support], dtype=np.float64) @ design.whitening
+        left = means - white @ ((design.weights * means) @ white)
+        lower = float(np.sqrt(design.weights @ left**2)) - _ROUNDING * float(np.abs(means).max())
+        lower -= design.rho_drop * self.norm_bound
+        if self.noise_std == 0 and lower > float(self._eps or 0.0):
+            raise InconsistentOracleError(
+                f"rewards must be within eps = {self._eps:g} of a linear function; got rewards that prove a "
+                f"misspecification of at least {lower:.6g}",
+                lower,
+            )
 
     def _counts(self, design: Design) -> IndexArray:
         """Return how often each action of a design is queried."""
@@ -132,6 +150,8 @@ class CoreSetBandit(BanditAlgorithm):
 
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> DesignGapCertificate:
         design = None if outcome is None else outcome.attributes.get("design_")
+        if design is None and not self.noise_std and len(means.actions):
+            design = spanning_design(self._features, means.actions, np.full(len(means.actions), 1 / len(means.actions)))
         return design_gap(
             self._features, design, means, action, eps=float(self._eps or 0.0), noise_std=self.noise_std,
             delta=self.delta, norm_bound=float(self.norm_bound),

@@ -11,7 +11,12 @@ from sparsetheory.bandits.algorithms.base import BanditAlgorithm, Outcome
 from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.algorithms.observations import Observations, repetitions
 from sparsetheory.bandits.algorithms.session import Batches
-from sparsetheory.bandits.certificates.candidate_gap import CandidateGapCertificate, candidate_gap, optimistic_values
+from sparsetheory.bandits.certificates.candidate_gap import (
+    CandidateGapCertificate,
+    candidate_gap,
+    optimistic_values,
+    rounding_of,
+)
 from sparsetheory.bandits.errors import InconsistentOracleError
 from sparsetheory.constraints import FRACTION, MISSING, NONNEGATIVE, POSITIVE, Array, Constraint
 from sparsetheory.typing import Float64Array
@@ -93,13 +98,11 @@ class OptimisticElimination(BanditAlgorithm):
         self.reward_range = reward_range
 
     def _batches(self) -> Batches:
-        features, width, allowed = self._features, self._width(), self._allowed()
+        features, width = self._features, self._width()
         candidates = self._checked_candidates()
         observations = Observations(len(features), self._repeat())
-        largest, greedy, size = optimistic_values(candidates, features)
-        allowed += (
-            64 * np.finfo(np.float64).eps * features.shape[1] * max(size, allowed)
-        )  # predictions and rewards round
+        largest, greedy = optimistic_values(candidates, features)
+        allowed = self._allowed() + rounding_of(candidates, features)
         order = [(-value, which) for which, value in enumerate(largest.tolist())]
         heapq.heapify(order)
         alive = np.ones(len(candidates), dtype=bool)
@@ -112,15 +115,18 @@ class OptimisticElimination(BanditAlgorithm):
             answer = yield from observations.answers(np.array([action]))
             wrong = np.abs(candidates @ features[action].astype(np.float64) - answer[0]) > allowed
             alive &= ~wrong
-            if alive[which] or -value - answer[0] <= allowed:
+            if not alive.any():
+                break
+            if alive[which] or -value - answer[0] <= allowed[which]:
                 attributes = {"alive_": np.flatnonzero(alive), "width_": width}
-                return Outcome(int(action), 2 * allowed, attributes)
+                return Outcome(int(action), 2 * float(allowed[alive].max()), attributes)
         raise self._refuted(observations, candidates)
 
     def _allowed(self) -> float:
         """Return how far an answer may be from the prediction of the best candidate."""
         longest = np.sqrt(np.einsum("ij,ij->i", self._features, self._features, dtype=np.float64).max())
-        return float(self.eps + self._width() + longest * self.rho)
+        # Rewards of the size of their error round as well.
+        return float(self.eps + self._width() + longest * self.rho) * (1 + 4 * float(np.finfo(np.float64).eps))
 
     def _width(self) -> float:
         if self.noise_std == 0:

@@ -57,6 +57,7 @@ class Session:
     log: QueryLog = field(default_factory=QueryLog)
     result: Any = None
     finished: bool = False
+    failure: Exception | None = None
     n_asked: int = 0
     _started: bool = False
     _handed: int = 0
@@ -77,7 +78,12 @@ class Session:
         return self._actions[: self._handed][self._open[: self._handed]]
 
     def ask(self, n: int | None = None) -> IndexArray:
-        """Return the next actions to query: at most `n`, and none while the algorithm waits or after its end."""
+        """Return the next actions to query: at most `n`, and none while the algorithm waits or after its end.
+
+        An algorithm that gave up with an error gives up again.
+        """
+        if self.failure is not None:
+            raise self.failure
         stop = len(self._actions) if n is None else min(self._handed + n, len(self._actions))
         if self.budget is not None:
             stop = min(stop, self._handed + self.budget - self.n_asked)
@@ -122,26 +128,23 @@ class Session:
 
     def _slots(self, told: IndexArray) -> IndexArray:
         """Return the first open queries of the actions, all different."""
-        start = self._next
-        ahead = slice(start, start + len(told))
-        if start + len(told) <= self._handed and np.array_equal(self._actions[ahead], told) and self._open[ahead].all():
-            self._next += len(told)  # in the order in which they were asked
-            return np.arange(start, start + len(told))
-        waiting = np.flatnonzero(self._open[: self._handed])
-        by_action = waiting[np.argsort(self._actions[waiting], kind="stable")]
-        sorted_actions = self._actions[by_action]
         order = np.argsort(told, kind="stable")
-        first = np.searchsorted(sorted_actions, told[order])
+        actions = told[order]
+        group = np.minimum(np.searchsorted(self._distinct, actions), max(len(self._distinct) - 1, 0))
         # Of equal actions the first takes the first open query, the second the next one, and so on.
-        repeat = np.arange(len(told)) - np.searchsorted(told[order], told[order])
-        at = first + repeat
-        known = at < len(sorted_actions)
-        known[known] = sorted_actions[at[known]] == told[order][known]
+        repeat = np.arange(len(told)) - np.searchsorted(actions, actions)
+        known = np.zeros(len(told), dtype=bool)
+        if len(self._distinct):
+            at = self._first[group] + self._taken[group] + repeat
+            known = (self._distinct[group] == actions) & (at < self._first[group + 1])
+            known[known] = self._by_action[at[known]] < self._handed
         if not known.all():
-            action = told[order][np.argmin(known)]
+            action = actions[np.argmin(known)]
             raise ValueError(f"actions must have been asked for, and not been answered; got action {action}")
         slots = np.empty(len(told), dtype=np.intp)
-        slots[order] = by_action[at]
+        if len(told):
+            np.add.at(self._taken, group, 1)
+            slots[order] = self._by_action[at]
         return slots
 
     def _advance(self) -> None:
@@ -153,6 +156,9 @@ class Session:
         except StopIteration as stop:
             self.result, self.finished = stop.value, True
             batch = Batch(np.empty(0, dtype=np.intp))
+        except Exception as failure:
+            self.failure = failure
+            raise
         self._begin(batch)
         self._started = True
 
@@ -165,7 +171,12 @@ class Session:
         self._propensities: AnyArray = np.broadcast_to(np.asarray(batch.propensities, dtype=np.float64), (n,))
         self._answers = np.empty(n)
         self._open = np.ones(n, dtype=bool)
-        self._n_open, self._handed, self._next = n, 0, 0
+        self._n_open, self._handed = n, 0
+        # Queries sorted by action: those of one action are answered in their order.
+        self._by_action = np.argsort(self._actions, kind="stable")
+        self._distinct, counts = np.unique(self._actions, return_counts=True)
+        self._first = np.append(0, np.cumsum(counts))
+        self._taken = np.zeros(len(self._distinct), dtype=np.intp)
 
 
 def _told(actions: ArrayLike, rewards: ArrayLike) -> tuple[IndexArray, Float64Array]:

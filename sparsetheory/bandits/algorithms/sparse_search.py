@@ -12,7 +12,7 @@ from sparsetheory.bandits.algorithms.session import Batch
 from sparsetheory.bandits.certificates.sparse_gap import sparse_gap
 from sparsetheory.bandits.design.optimal import g_optimal_design
 from sparsetheory.bandits.errors import InconsistentOracleError
-from sparsetheory.bandits.supports.consistency import consistent_supports
+from sparsetheory.bandits.supports.consistency import allowed_on, consistent_supports
 from sparsetheory.bandits.supports.designs import SupportDesign, support_design
 from sparsetheory.bandits.supports.enumeration import all_supports
 from sparsetheory.bandits.supports.misspecification import estimate_eps
@@ -100,6 +100,14 @@ class SparseSearch(BanditAlgorithm):
             known = np.concatenate((known, np.setdiff1d(designs[-1].actions, known)))
         yield from observations.answers(known)
         return designs
+
+    def _explained(self, observations: Observations) -> IndexArray:
+        """Return the supports that all answers allow; raise an error if there is none."""
+        rows, observed, eps = self._features[observations.queried], observations.observed, self.eps + self._width()
+        alive = consistent_supports(rows, observed, self.n_nonzero, eps, self.max_supports)
+        if not any(allowed_on(rows, observed, support, eps) for support in alive):
+            raise self._refuted(observations)
+        return alive
 
     def _refuted(self, observations: Observations) -> InconsistentOracleError:
         """Return the error for answers that no support explains."""

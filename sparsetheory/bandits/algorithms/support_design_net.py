@@ -113,19 +113,17 @@ class SupportDesignNet(SparseSearch):
         designs = yield from self._designs(observations, columns, self.screen, 2.0)
         queried, observed = observations.queried, observations.observed
         net: list[IndexArray] = []
-        alive: list[IndexArray] = []
         largest = 0.0
         for design in designs:
             answers = yield from observations.answers(design.actions)
             model = fit_design(columns, design, answers, eps)
             if model.agrees(queried, observed):
                 net.append(self._net(model, float(observed.max(initial=-np.inf))))
-                alive.append(design.support)
                 largest = max(largest, model.eps)
-        if not alive:
+        if not net:
             raise self._refuted(observations)
         yield from observations.answers(np.concatenate(net))
-        attributes = {"alive_supports_": np.array(alive), "width_": self._width()}
+        attributes = {"alive_supports_": self._explained(observations), "width_": self._width()}
         return Outcome(observations.best(), (2 + self.eta) * largest + 2 * self._width(), attributes)
 
     def _net(self, model: SupportModel, best: float) -> IndexArray:

@@ -11,7 +11,6 @@ from sparsetheory.bandits.algorithms.sparse_search import SparseSearch
 from sparsetheory.bandits.supports.designs import fit_design
 from sparsetheory.bandits.supports.enumeration import MAX_SUPPORTS
 from sparsetheory.constraints import FLAG, Constraint, Real
-from sparsetheory.typing import IndexArray
 
 __all__ = ["SupportGreedy"]
 
@@ -105,17 +104,15 @@ class SupportGreedy(SparseSearch):
         designs = yield from self._designs(observations, columns, self.screen, self.target_mult)
         queried, observed = observations.queried, observations.observed
         best: list[int] = []
-        alive: list[IndexArray] = []
         factor = 0.0
         for design in designs:
             answers = yield from observations.answers(design.actions)
             model = fit_design(columns, design, answers, eps)
             if model.agrees(queried, observed):
                 best.append(int(np.argmax(model.predicted)))
-                alive.append(design.support)
                 factor = max(factor, 2 * (1 + model.amplification) * model.eps)
-        if not alive:
+        if not best:
             raise self._refuted(observations)
         yield from observations.answers(np.array(best, dtype=np.intp))
-        attributes = {"alive_supports_": np.array(alive), "width_": self._width()}
+        attributes = {"alive_supports_": self._explained(observations), "width_": self._width()}
         return Outcome(observations.best(), factor + 2 * self._width(), attributes)

@@ -49,6 +49,13 @@ class SupportNetSearch(SparseSearch):
     max_supports : int
         Refuse more supports than this.
 
+    Attributes
+    ----------
+    alive_supports_ : ndarray of int, of shape (m, n_nonzero)
+        Supports that the answers allow.
+    max_cells_ : int
+        Largest number of actions that one support added to the net.
+
     Notes
     -----
     With the grid, the queries are the same for any number of threads: no product of matrices decides them.
@@ -110,7 +117,8 @@ class SupportNetSearch(SparseSearch):
         chosen, largest = find(self._columns(), supports, rho, self.reuse)
         yield from observations.answers(chosen)
         bound = 2 * self.eps + self.norm_bound * rho + 2 * self._width()
-        return Outcome(observations.best(), bound, {"max_cells_": largest, "width_": self._width()})
+        attributes = {"alive_supports_": self._explained(observations), "max_cells_": largest, "width_": self._width()}
+        return Outcome(observations.best(), bound, attributes)
 
     def _rho(self) -> float:
         if self.rho is None and self.eps == 0:
@@ -118,8 +126,9 @@ class SupportNetSearch(SparseSearch):
         return self.eps / self.norm_bound if self.rho is None else float(self.rho)
 
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> Certificate:
-        if outcome is None or len(self._features) == 1:  # the net has holes, or there is none
-            return super()._certificate(action, means, outcome)
+        known = super()._certificate(action, means, outcome)
+        if outcome is None or known.bound <= outcome.bound:  # the net has holes, or answers say more than it does
+            return known
         rho, width = self._rho(), self._width()
         return CoveringCertificate(
             "", self.bound_, None, Status.VALID, action=action, queried=means.actions, observed=means.rewards,

@@ -1,37 +1,30 @@
 """Evidence about the gap of an action, from all candidate models that the answers allow."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.environments.problem import LinearBanditProblem
-from sparsetheory.certificates import Certificate, Status
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
+from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
-__all__ = ["CandidateGapCertificate", "candidate_gap", "optimistic_values"]
+__all__ = ["CandidateGapCertificate", "candidate_gap", "optimistic_values", "rounding_of"]
 
-# Predictions and rewards round by less, relative to the largest.
-_ROUNDING = 1e-9
+# Rounding units that a term of a sum may lose.
+_UNITS = 4
 # Numbers in a block of predictions.
 _BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class CandidateGapCertificate(Certificate):
+class CandidateGapCertificate(ObservedGapCertificate):
     """How much less an action earns than the best one, at most, if a candidate is near the truth.
 
     Parameters
     ----------
-    statement, bound, measured, status, reason
-        As in :class:`Certificate`; `bound` is the largest possible gap, and `measured` the gap where the true rewards
-        are known, else the bound by the second route.
-    action : int
-        The action.
-    queried : ndarray of int
-        Actions that were queried.
-    observed : ndarray of float
-        Their rewards, or means of noisy ones.
+    statement, bound, measured, status, reason, action, queried, observed
+        As in :class:`ObservedGapCertificate`.
     eps : float
         Assumed misspecification.
     width : float
@@ -42,9 +35,6 @@ class CandidateGapCertificate(Certificate):
         Coefficients.
     """
 
-    action: int = field(kw_only=True)
-    queried: IndexArray = field(kw_only=True)
-    observed: Float64Array = field(kw_only=True)
     eps: float = field(kw_only=True)
     width: float = field(kw_only=True)
     rho: float = field(kw_only=True)
@@ -52,9 +42,10 @@ class CandidateGapCertificate(Certificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("eps", "width", "rho")
 
-    def promise(self) -> str:
-        """Return the guarantee in words."""
-        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
+    @property
+    def noise(self) -> float:
+        """How far observed rewards may be from mean rewards."""
+        return self.width
 
     def check(self, *fitted_on: Any, **options: Any) -> "CandidateGapCertificate":
         """Bound the gap once more, one action after another.
@@ -71,28 +62,20 @@ class CandidateGapCertificate(Certificate):
         CandidateGapCertificate
         """
         (problem,) = fitted_on
+        if not np.isfinite(self.bound):
+            return self.unless_misstated()
         features = np.asarray(problem.features, dtype=np.float64)
         error = self.eps + float(np.linalg.norm(features, axis=1).max()) * self.rho
         allowed = np.ones(len(self.candidates), dtype=bool)
-        size = float(np.abs(self.observed).max(initial=0.0))
+        slack = rounding_of(self.candidates, features)
         for action, reward in zip(self.queried, self.observed, strict=True):
             predicted = np.einsum("ij,j->i", self.candidates, features[action])
-            size = max(size, float(np.abs(predicted).max()))
-            allowed &= np.abs(predicted - reward) <= error + self.width + _ROUNDING * size
-        ceiling = -np.inf
+            allowed &= np.abs(predicted - reward) <= error + self.width + slack
+        ceiling = -np.inf if allowed.any() else np.inf
         for row in features:
             ceiling = max(ceiling, float(np.einsum("ij,j->i", self.candidates[allowed], row).max(initial=-np.inf)))
-        value = self.observed[self.queried == self.action]
-        found = ceiling + error - (float(value[0]) - self.width) if value.size else np.inf
-        holds, reason = found <= self.bound + 4 * _ROUNDING * size or len(features) == 1, ""
-        if not holds:
-            reason = f"other code bounds the gap by {found:.9g} only"
-        measured = found
-        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
-            measured = problem.gap(self.action)
-            if measured > self.bound + _ROUNDING * size:
-                holds, reason = False, "the gap is larger"
-        return replace(self, measured=measured, status=Status.of(holds), reason=reason).unless_misstated()
+        found = ceiling + error - (self.value - self.width)
+        return self.judged(problem, 0.0 if len(features) == 1 else found, self.tolerance())
 
 
 def candidate_gap(
@@ -128,15 +111,13 @@ def candidate_gap(
         bound, reason = 0.0, ""
     elif action in queried:
         predicted = candidates @ np.asarray(features[queried], dtype=np.float64).T
-        slack = _ROUNDING * max(float(np.abs(predicted).max()), float(np.abs(observed).max()))
-        alive = np.all(np.abs(predicted - observed) <= error + width + slack, axis=1)
+        slack = rounding_of(candidates, features)
+        alive = np.all(np.abs(predicted - observed) <= error + width + slack[:, None], axis=1)
         reason = "no candidate is consistent with the answers"
         if alive.any():
             value = float(observed[np.flatnonzero(queried == action)[0]])
-            bound, reason = (
-                float(optimistic_values(candidates[alive], features)[0].max()) + error + slack - (value - width),
-                "",
-            )
+            largest = float((optimistic_values(candidates[alive], features)[0] + slack[alive]).max())
+            bound, reason = largest + error - (value - width), ""
     status = Status.VALID if np.isfinite(bound) else Status.NOT_APPLICABLE
     return CandidateGapCertificate(
         "", bound, None, status, reason=reason, action=action, queried=queried, observed=observed, eps=eps, width=width,
@@ -144,8 +125,8 @@ def candidate_gap(
     ).stated()  # fmt: skip
 
 
-def optimistic_values(candidates: Float64Array, features: AnyArray) -> tuple[Float64Array, IndexArray, float]:
-    """Return the largest prediction of every candidate, the action that has it, and the largest magnitude of all.
+def optimistic_values(candidates: Float64Array, features: AnyArray) -> tuple[Float64Array, IndexArray]:
+    """Return the largest prediction of every candidate, and the action that has it.
 
     Parameters
     ----------
@@ -156,16 +137,21 @@ def optimistic_values(candidates: Float64Array, features: AnyArray) -> tuple[Flo
     -------
     largest : ndarray of shape (m,)
     greedy : ndarray of int, of shape (m,)
-    size : float
         Takes O(m n_actions n_features) time, and memory for a block.
     """
     largest, greedy = np.full(len(candidates), -np.inf), np.zeros(len(candidates), dtype=np.intp)
-    step, size = max(1, _BLOCK // len(candidates)), 0.0
+    step = max(1, _BLOCK // len(candidates))
     for start in range(0, len(features), step):
         predicted = candidates @ np.asarray(features[start : start + step], dtype=np.float64).T
         at = predicted.argmax(axis=1)
         values = predicted[np.arange(len(candidates)), at]
         better = values > largest
         largest[better], greedy[better] = values[better], at[better] + start
-        size = max(size, float(np.abs(predicted).max()))
-    return largest, greedy, size
+    return largest, greedy
+
+
+def rounding_of(candidates: Float64Array, features: AnyArray) -> Float64Array:
+    """Return by how much predictions of each candidate round, at most; much if large coefficients cancel."""
+    longest = np.sqrt(np.einsum("ij,ij->i", features, features, dtype=np.float64).max())
+    units = _UNITS * (features.shape[1] + 1) * np.finfo(np.float64).eps
+    return np.asarray(units * longest * np.linalg.norm(candidates, axis=1))

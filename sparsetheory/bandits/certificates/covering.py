@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.spatial import cKDTree
 
-from sparsetheory.bandits.environments.problem import LinearBanditProblem
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
 from sparsetheory.bandits.supports.enumeration import all_supports
-from sparsetheory.certificates import Certificate, Status
-from sparsetheory.typing import Float64Array, IndexArray
+from sparsetheory.certificates import Status
 
 __all__ = ["CoveringCertificate"]
 
@@ -18,20 +17,13 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class CoveringCertificate(Certificate):
+class CoveringCertificate(ObservedGapCertificate):
     """The gap of the best of a net of actions.
 
     Parameters
     ----------
-    statement, bound, measured, status, reason
-        As in :class:`Certificate`; `bound` is the largest possible gap, and `measured` the gap where the true rewards
-        are known, else the bound by the second route.
-    action : int
-        The action.
-    queried : ndarray of int
-        Actions that were queried.
-    observed : ndarray of float
-        Their rewards, or means of noisy ones.
+    statement, bound, measured, status, reason, action, queried, observed
+        As in :class:`ObservedGapCertificate`.
     eps : float
         Assumed misspecification.
     width : float
@@ -44,9 +36,6 @@ class CoveringCertificate(Certificate):
         Euclidean distance from every action to a queried one, at most, in the features of every support.
     """
 
-    action: int = field(kw_only=True)
-    queried: IndexArray = field(kw_only=True)
-    observed: Float64Array = field(kw_only=True)
     eps: float = field(kw_only=True)
     width: float = field(kw_only=True)
     n_nonzero: int = field(kw_only=True)
@@ -55,9 +44,10 @@ class CoveringCertificate(Certificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("eps", "width", "n_nonzero", "norm_bound", "rho")
 
-    def promise(self) -> str:
-        """Return the guarantee in words."""
-        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
+    @property
+    def noise(self) -> float:
+        """How far observed rewards may be from mean rewards."""
+        return self.width
 
     def check(self, *fitted_on: Any, **options: Any) -> "CoveringCertificate":
         """Measure the distances to the nearest queried action on every support, with trees.
@@ -79,18 +69,9 @@ class CoveringCertificate(Certificate):
             float(cKDTree(features[np.ix_(self.queried, support)]).query(features[:, support])[0].max())
             for support in all_supports(features.shape[1], self.n_nonzero)
         )
-        value = self.observed[self.queried == self.action]
-        found = 2 * (self.eps + self.width) + self.norm_bound * radius
+        found = 2 * (self.eps + self.width) + self.norm_bound * radius + float(self.observed.max()) - self.value
         sizes = self.norm_bound * np.abs(features).max() + np.abs(self.observed).max()
-        reasons = {
-            f"some action is {radius:.9g} from the net": radius <= self.rho + _ROUNDING * np.abs(features).max(),
-            f"the net bounds the gap by {found:.9g} only": found <= self.bound + _ROUNDING * sizes,
-            "a better action was observed": value.size == 1 and value[0] == self.observed.max(),
-        }
-        measured = found
-        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
-            measured = problem.gap(self.action)
-            reasons["the gap is larger"] = measured <= self.bound + _ROUNDING * sizes
-        failed = [reason for reason, holds in reasons.items() if not holds]
-        checked = replace(self, measured=measured, status=Status.of(not failed), reason="; ".join(failed))
-        return checked.unless_misstated()
+        checked = self.judged(problem, found, _ROUNDING * sizes)
+        if radius > self.rho + _ROUNDING * np.abs(features).max():
+            return replace(checked, status=Status.INVALID, reason=f"some action is {radius:.9g} from the net")
+        return checked

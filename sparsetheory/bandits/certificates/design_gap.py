@@ -10,34 +10,24 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.certificates.gap import GapCertificate
-from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv, outside_norms
-from sparsetheory.bandits.design.leverages import BLOCK
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
+from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv
+from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.certificates import Status
-from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["DesignGapCertificate", "design_gap"]
 
-# Bounds by two routes agree to this share of the largest reward.
-_AGREE = 1e-6
-
 
 @dataclass(frozen=True, eq=False)
-class DesignGapCertificate(GapCertificate):
+class DesignGapCertificate(ObservedGapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly linear.
 
     Parameters
     ----------
-    statement, bound, measured, status, reason
-        As in :class:`Certificate`; `bound` is the largest possible gap, and `measured` the gap where the true rewards
-        are known, else the bound by the second route.
-    action : int
-        The action.
-    queried : ndarray of int
-        Actions that were queried.
-    observed : ndarray of float
-        Their mean rewards.
+    statement, bound, measured, status, reason, action, queried, observed
+        As in :class:`ObservedGapCertificate`.
     weights : ndarray of float
         Their weights in least squares.
     n_queries : int
@@ -51,11 +41,9 @@ class DesignGapCertificate(GapCertificate):
     norm_bound : float
         Assumed bound of the Euclidean norm of the coefficients.
     basis : ndarray of shape (n_features, rank)
-        Orthonormal basis of the directions that the design has kept.
+        Orthonormal basis of the directions that the design has kept, of features over the largest of each column.
     """
 
-    queried: IndexArray = field(kw_only=True)
-    observed: Float64Array = field(kw_only=True)
     weights: Float64Array = field(kw_only=True)
     n_queries: int = field(kw_only=True)
     eps: float = field(kw_only=True)
@@ -65,6 +53,11 @@ class DesignGapCertificate(GapCertificate):
     basis: Float64Array = field(kw_only=True)
 
     TERMS: ClassVar[tuple[str, ...]] = ("eps", "noise_std", "delta", "norm_bound", "n_queries")
+
+    @property
+    def noise(self) -> float:
+        """How far observed rewards may be from mean rewards."""
+        return np.inf if self.noise_std else 0.0
 
     def check(self, *fitted_on: Any, **options: Any) -> "DesignGapCertificate":
         """Bound the gap once more, by the pseudo-inverse of the weighted rows.
@@ -82,17 +75,20 @@ class DesignGapCertificate(GapCertificate):
             Takes O(n_actions n d) time for n queried actions.
         """
         (problem,) = fitted_on
+        if not np.isfinite(self.bound):
+            return self.unless_misstated()
         features = np.asarray(problem.features, dtype=np.float64)
-        tolerance = _AGREE * (float(np.abs(self.observed).max(initial=0.0)) + self.eps)
-        found = 0.0 if len(features) == 1 else self._found(features)
-        return self.judged(problem, found, tolerance)
+        return self.judged(problem, 0.0 if len(features) == 1 else self._found(features), self.tolerance())
 
     def _found(self, features: Float64Array) -> float:
-        outside = float(outside_norms(features, self.basis).max())
+        sizes = np.abs(features).max(axis=0)
+        sizes[sizes == 0] = 1.0
+        scaled = features / sizes
+        outside = float(np.linalg.norm((scaled - (scaled @ self.basis) @ self.basis.T) * sizes, axis=1).max())
         outside = outside if outside > 1e-12 * np.abs(features).max() else 0.0
         noise = self.noise_std * np.sqrt(2 * np.log(2 * len(features) / self.delta) / self.n_queries)
         predicted, error = intervals_by_pinv(
-            features, self.queried, self.observed, self.weights, self.basis, self.eps + outside * self.norm_bound, noise
+            scaled, self.queried, self.observed, self.weights, self.basis, self.eps + outside * self.norm_bound, noise
         )
         return float((predicted + error).max() - (predicted - error)[self.action])
 
@@ -140,7 +136,7 @@ def design_gap(
     bound = _bound(features, design, observed, action, eps + design.rho_drop * norm_bound, noise_std, delta, n_queries)
     return DesignGapCertificate(
         "", bound, None, Status.VALID, action=action, queried=design.support, observed=observed, weights=design.weights,
-        n_queries=n_queries, basis=np.linalg.qr(design.whitening)[0], **terms,
+        n_queries=n_queries, basis=np.linalg.qr(design.whitening * column_scales(features)[:, None])[0], **terms,
     ).stated()  # fmt: skip
 
 

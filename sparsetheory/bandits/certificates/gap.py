@@ -3,10 +3,16 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+import numpy as np
+
 from sparsetheory.bandits.environments.problem import LinearBanditProblem
 from sparsetheory.certificates import Certificate, Status
+from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["GapCertificate"]
+__all__ = ["AGREE", "GapCertificate", "ObservedGapCertificate"]
+
+# Bounds by two routes agree to this share of the bound and the largest reward; both allow for rounding that is smaller.
+AGREE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,3 +55,44 @@ class GapCertificate(Certificate):
             if measured > self.bound + tolerance:
                 reason = "the gap is larger"
         return replace(self, measured=measured, status=Status.of(not reason), reason=reason).unless_misstated()
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedGapCertificate(GapCertificate):
+    """The same, with the answers that prove it.
+
+    Parameters
+    ----------
+    statement, bound, measured, status, reason, action
+        As in :class:`GapCertificate`.
+    queried : ndarray of int
+        Actions that were queried.
+    observed : ndarray of float
+        Their rewards, or means of noisy ones.
+    """
+
+    queried: IndexArray = field(kw_only=True)
+    observed: Float64Array = field(kw_only=True)
+
+    @property
+    def noise(self) -> float:
+        """How far observed rewards may be from mean rewards."""
+        return 0.0
+
+    @property
+    def value(self) -> float:
+        """Return the observed reward of the action; minus infinity if there is none."""
+        at = np.flatnonzero(self.queried == self.action)
+        return float(self.observed[at[0]]) if at.size else -np.inf
+
+    def tolerance(self) -> float:
+        """Return by how much bounds by two routes may differ."""
+        return AGREE * (float(np.abs(self.observed).max(initial=0.0)) + self.bound)
+
+    def judged(self, problem: Any, found: float, tolerance: float, reason: str = "") -> Self:
+        """Return what :class:`GapCertificate` does; answers that are not those of the problem prove nothing."""
+        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
+            wrong = np.abs(problem.rewards[self.queried] - self.observed).max(initial=0.0)
+            if wrong > self.noise + tolerance:
+                reason = "the problem answers otherwise"
+        return super().judged(problem, found, tolerance, reason)

@@ -1,42 +1,33 @@
 """Evidence about the gap of an action, from all sparse models that the answers allow."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
+from sparsetheory.bandits.certificates.programs import exceeded
 from sparsetheory.bandits.certificates.upper_bounds import upper_bounds
-from sparsetheory.bandits.environments.problem import LinearBanditProblem
 from sparsetheory.bandits.supports.basis import support_basis
 from sparsetheory.bandits.supports.consistency import consistent_supports
 from sparsetheory.bandits.supports.enumeration import all_supports
-from sparsetheory.certificates import Certificate, Status
-from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+from sparsetheory.certificates import Status
+from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
 
 __all__ = ["SparseGapCertificate", "sparse_gap"]
 
 # More numbers than this, over all supports that are consistent, are not looked at.
 _PATIENCE = 4_000_000_000
 
-# Bounds by two routes agree to this share of the largest reward; both add an allowance for rounding that is smaller.
-_AGREE = 1e-6
-
 
 @dataclass(frozen=True, eq=False)
-class SparseGapCertificate(Certificate):
+class SparseGapCertificate(ObservedGapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly sparse and linear.
 
     Parameters
     ----------
-    statement, bound, measured, status, reason
-        As in :class:`Certificate`; `bound` is the largest possible gap, and `measured` the gap where the true rewards
-        are known, else the bound by the second route.
-    action : int
-        The action.
-    queried : ndarray of int
-        Actions that were queried.
-    observed : ndarray of float
-        Their rewards, or means of noisy ones.
+    statement, bound, measured, status, reason, action, queried, observed
+        As in :class:`ObservedGapCertificate`.
     eps : float
         Assumed misspecification.
     width : float
@@ -45,21 +36,19 @@ class SparseGapCertificate(Certificate):
         Assumed number of non-zero coefficients.
     """
 
-    action: int = field(kw_only=True)
-    queried: IndexArray = field(kw_only=True)
-    observed: Float64Array = field(kw_only=True)
     eps: float = field(kw_only=True)
     width: float = field(kw_only=True)
     n_nonzero: int = field(kw_only=True)
 
     TERMS: ClassVar[tuple[str, ...]] = ("eps", "width", "n_nonzero")
 
-    def promise(self) -> str:
-        """Return the guarantee in words."""
-        return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
+    @property
+    def noise(self) -> float:
+        """How far observed rewards may be from mean rewards."""
+        return self.width
 
     def check(self, *fitted_on: Any, **options: Any) -> "SparseGapCertificate":
-        """Bound the gap once more: all supports, by the pseudo-inverse of their raw features.
+        """Bound the gap once more: all supports, by singular values of their raw features and linear programs.
 
         Parameters
         ----------
@@ -71,57 +60,71 @@ class SparseGapCertificate(Certificate):
         Returns
         -------
         SparseGapCertificate
-            Takes O(m (n_actions s + n s^2)) time for m supports.
+            Takes O(m (n_actions s + n s^2)) time for m supports, and that of a few linear programs for each support on
+            which a first look does not suffice.
         """
         (problem,) = fitted_on
+        if not np.isfinite(self.bound):
+            return self.unless_misstated()
         features = np.asarray(problem.features, dtype=np.float64)
-        found = self._largest(features) - (self._value() - self.width)
-        tolerance = _AGREE * (np.abs(self.observed).max(initial=0.0) + self.eps)
-        holds = found <= self.bound + tolerance or len(features) == 1
-        reason = "" if holds else f"other code bounds the gap by {found:.9g} only"
-        measured = found
-        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
-            measured = problem.gap(self.action)
-            if measured > self.bound + tolerance:
-                holds, reason = False, "the gap is larger"
-        checked = replace(self, measured=measured, status=Status.of(holds), reason=reason)
-        return checked.unless_misstated()
+        if len(features) == 1:
+            return self.judged(problem, 0.0, self.tolerance())
+        lower = self.value - self.width
+        if not np.isfinite(lower):
+            return self.judged(problem, np.inf, self.tolerance())
+        limit = self.bound + lower
+        largest = max(float(self.observed.max(initial=-np.inf)) + self.width, self._largest(features, limit))
+        return self.judged(problem, largest - lower, self.tolerance())
 
-    def _value(self) -> float:
-        at = np.flatnonzero(self.queried == self.action)
-        return float(self.observed[at[0]]) if at.size else -np.inf
+    def _largest(self, features: Float64Array, limit: float) -> float:
+        """Return a bound of all rewards that are not known; sharp only if it is above a limit.
 
-    def _largest(self, features: Float64Array) -> float:
+        Infinite if no support is consistent with the answers: then something that was assumed is wrong.
+        """
         unknown = np.ones(len(features), dtype=bool)
         unknown[self.queried] = False
-        eps, n = self.eps + self.width, len(self.queried)
-        largest = float(self.observed.max(initial=-np.inf)) + self.width
-        for support in all_supports(features.shape[1], self.n_nonzero):
-            sizes = np.linalg.norm(features[:, support], axis=0)
-            block = features[:, support] / np.where(sizes > 0, sizes, 1.0)
-            rows = block[self.queried]
-            left, singular, right = np.linalg.svd(rows, full_matrices=False)
-            kept = singular > 1e-12 * singular.max(initial=0.0)
-            left, singular, right = left[:, kept], singular[kept], right[kept]
-            fitted = left.T @ self.observed
-            spread = _spread(block) + (singular[0] / singular[-1] if kept.any() else 1.0)
-            error = eps + 64 * np.finfo(np.float64).eps * spread * np.abs(self.observed).max(initial=0.0)
-            if np.linalg.norm(self.observed - left @ fitted) > np.sqrt(n) * error:
-                continue
-            others = block[unknown]
-            white = others @ (right.T / singular)
-            upper = white @ fitted + error * (np.sqrt(n) * np.linalg.norm(white, axis=1) + 1)
-            outside = np.linalg.norm(others - (others @ right.T) @ right, axis=1)
-            upper[outside > 1e-7 * np.linalg.norm(block, axis=1).max()] = np.inf
-            largest = max(largest, float(upper.max(initial=-np.inf)))
-        return largest
+        supports = all_supports(features.shape[1], self.n_nonzero)
+        blocks = (features[:, support] for support in supports)
+        found = [self._largest_on(block, unknown, limit) for block in blocks]
+        return max((value for value in found if value is not None), default=np.inf)
+
+    def _largest_on(self, block: Float64Array, unknown: BoolArray, limit: float) -> float | None:
+        sizes = np.linalg.norm(block, axis=0)
+        block = block / np.where(sizes > 0, sizes, 1.0)
+        n, size = len(self.queried), float(np.abs(self.observed).max(initial=0.0))
+        block, spread = _orthonormal(block)
+        left, singular, right = np.linalg.svd(block[self.queried], full_matrices=False)
+        kept = singular > 1e-12 * singular.max(initial=0.0)
+        left, singular, right = left[:, kept], singular[kept], right[kept]
+        fitted = left.T @ self.observed
+        spread += singular[0] / singular[-1] if kept.any() else 1.0
+        error = self.eps + self.width + 8 * np.finfo(np.float64).eps * spread * size
+        residual = self.observed - left @ fitted
+        if np.linalg.norm(residual) > np.sqrt(n) * error:
+            return None
+        others = block[unknown]
+        white = others @ (right.T / singular)
+        middle = white @ fitted
+        upper = middle + error * (np.sqrt(n) * np.linalg.norm(white, axis=1) + 1)
+        outside = np.linalg.norm(others - (others @ right.T) @ right, axis=1)
+        upper[outside > 1e-7 * np.linalg.norm(block, axis=1).max()] = np.inf
+        above = np.flatnonzero(upper > limit)
+        largest = float(upper.max(initial=-np.inf))
+        if not above.size or not np.isfinite(largest) or not error > 0:
+            return largest
+        # In units of the error, and of the ball in which all coefficients lie.
+        unit = error * np.sqrt(n)
+        limit = limit + self.tolerance() / 2
+        room = (limit - error - middle[above]) / unit
+        excess = exceeded(np.sqrt(n) * left, residual / error, white[above], room)
+        return None if excess == -np.inf else limit + unit * excess
 
 
-def _spread(block: Float64Array) -> float:
-    """Return the condition number of columns, of those that are not combinations of the others."""
-    singular = np.linalg.svd(block, compute_uv=False)
-    kept = singular[singular > 1e-13 * singular.max(initial=0.0)]
-    return float(kept[0] / kept[-1]) if kept.size else 1.0
+def _orthonormal(block: Float64Array) -> tuple[Float64Array, float]:
+    """Return an orthonormal basis of columns, without directions that are rounding, and their condition number."""
+    left, singular, _ = np.linalg.svd(block, full_matrices=False)
+    kept = singular > 1e-13 * singular.max(initial=0.0)
+    return left[:, kept], float(singular[0] / singular[kept][-1]) if kept.any() else 1.0
 
 
 def sparse_gap(
@@ -183,7 +186,9 @@ def _bound(
     largest, refuted = float(observed.max()) + width, True
     columns = np.ascontiguousarray(features.T)
     for support in alive:
-        bounds = upper_bounds(support_basis(columns, support), queried, observed, eps + width)
+        if largest == np.inf:
+            break
+        bounds = upper_bounds(support_basis(columns, support), queried, observed, eps + width, largest)
         if not bounds.refuted:
             refuted = False
             largest = max(largest, float(bounds.values[unknown].max(initial=-np.inf)))

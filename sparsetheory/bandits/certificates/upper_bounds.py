@@ -1,25 +1,26 @@
 r"""How large the rewards of actions can be, if they are nearly a linear function on one support.
 
-With an orthonormal basis, every action has coordinates q, and queried actions are the rows of a matrix X. If rewards y
-are within e of ``X c`` for some c, least squares ``c' = X^+ y`` errs at an action by at most
-
-    |q (c' - c)| <= |sum_i q X^+ (y - X c)| <= e sum_i |q X^+|_i <= e sqrt(n) |q X^+|_2,
-
-and so its reward is at most ``q c' + e sqrt(n) |q X^+| + e``. Where q leaves the row space of X, nothing bounds it.
+With whitened coordinates q of an action, and the polytope of coefficients v that the answers allow around least squares
+c', its reward is at most ``q c' + max_v q v + eps``. The polytope lies in a ball of radius ``sqrt(n eps^2 - |r|^2)``
+for n answers with residuals r, so the maximum is at most that times ``|q|``. That is what a first look costs, and the
+corners of the polytope are only found where it is not enough. Where q has a part of which the queried actions have
+none, nothing bounds the reward.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import svd
 
+from sparsetheory.bandits.supports.allowed import allowed_coefficients
 from sparsetheory.bandits.supports.basis import SupportBasis
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["UpperBounds", "upper_bounds"]
 
-# Singular values below this share of the largest, and coordinates of actions in such directions, are rounding.
+# Coordinates of actions in directions that no queried action has count as zero below this share of the largest.
 _NOTHING = 1e-12
+# Products with corners that are formed at once.
+_BLOCK = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,9 @@ class UpperBounds:
     refuted: bool
 
 
-def upper_bounds(basis: SupportBasis, queried: IndexArray, observed: Float64Array, eps: float) -> UpperBounds:
+def upper_bounds(
+    basis: SupportBasis, queried: IndexArray, observed: Float64Array, eps: float, enough: float = -np.inf
+) -> UpperBounds:
     """Return upper bounds of all rewards, if they are within `eps` of a linear function on a support.
 
     Parameters
@@ -49,29 +52,43 @@ def upper_bounds(basis: SupportBasis, queried: IndexArray, observed: Float64Arra
     observed : ndarray of float
         Their rewards, or means of rewards that are within w of them; `eps` contains w then.
     eps : float
+    enough : float
+        Bounds that are not larger need not be sharp.
 
     Returns
     -------
     UpperBounds
-        Takes O(n_actions s + n s^2) time, by a singular value decomposition.
+        Takes O(n_actions s + n s^2) time, and for m corners O(n_actions s m) and that of finding them.
     """
-    n, rank = len(queried), basis.rank
+    rank = basis.rank
     if rank == 0:  # the support has zero columns alone
         worst = float(np.abs(observed).max(initial=0.0))
         return UpperBounds(np.full(basis.coordinates.shape[1], eps), worst > eps * (1 + 1e-12))
     rows = basis.coordinates[:, queried].T
-    left, singular, right = svd(rows, full_matrices=True, check_finite=False)
-    kept = np.count_nonzero(singular > _NOTHING * singular[0]) if n else 0
     size = float(np.abs(observed).max(initial=0.0))
-    # Rounding of the basis, and of least squares in it, counts as misspecification.
-    spread = singular[0] / singular[kept - 1] if kept else 1.0
-    eps = eps + (basis.rounding + 32 * np.finfo(np.float64).eps * spread) * size
-    fitted = left[:, :kept].T @ observed
-    residual = observed - left[:, :kept] @ fitted
-    refuted = bool(residual @ residual > n * eps**2)
-    white = (right[:kept] / singular[:kept, None]) @ basis.coordinates
-    values = fitted @ white + eps * np.sqrt(n) * np.sqrt(np.einsum("ij,ij->j", white, white)) + eps
-    if kept < rank:
-        outside = np.abs(right[kept:] @ basis.coordinates).max(axis=0)
+    allowed = allowed_coefficients(rows, observed, eps + basis.rounding * size)
+    white = allowed.whitening @ basis.coordinates
+    fitted = allowed.center @ white
+    norms = np.sqrt(np.einsum("ij,ij->j", white, white))
+    # Coordinates are in error relative to the largest value of a function, which need not be at a queried action.
+    largest = float((np.abs(fitted) + allowed.radius * norms).max())
+    if largest > size:
+        allowed = allowed_coefficients(rows, observed, eps + basis.rounding * largest)
+    values = fitted + allowed.radius * norms + allowed.eps
+    if len(allowed.outside):
+        outside = np.abs(allowed.outside @ basis.coordinates).max(axis=0)
         values[outside > _NOTHING * np.abs(basis.coordinates).max()] = np.inf
-    return UpperBounds(values, refuted)
+    large = np.flatnonzero((values > enough) & (values < np.inf))
+    if allowed.refuted or not large.size:
+        return UpperBounds(values, allowed.refuted)
+    corners = allowed.corners()
+    if corners is None:
+        return UpperBounds(values, False)
+    if not len(corners):
+        return UpperBounds(values, True)
+    step = max(1, _BLOCK // len(corners))
+    for start in range(0, len(large), step):
+        some = large[start : start + step]
+        reach = (corners @ white[:, some]).max(axis=0)
+        values[some] = np.minimum(values[some], fitted[some] + reach + allowed.eps)
+    return UpperBounds(values, False)

@@ -14,12 +14,19 @@ from sparsetheory.bandits.design.leverages import (
     scaled_rows,
     whitening_of,
 )
-from sparsetheory.bandits.design.pivoting import PivotedRows, pivoted_rows, rows_outside
+from sparsetheory.bandits.design.pivoting import PivotedRows, dropped_norm, pivoted_rows, rows_outside
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.constraints import COUNT
-from sparsetheory.typing import AnyArray, BoolArray, Float64Array
+from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
 
-__all__ = ["least_squares", "leverage", "ls_amplification", "reweighted", "screen_optimal_support"]
+__all__ = [
+    "least_squares",
+    "leverage",
+    "ls_amplification",
+    "reweighted",
+    "screen_optimal_support",
+    "spanning_design",
+]
 
 _ROUNDING = 1e-12
 
@@ -127,6 +134,33 @@ def reweighted(A: ArrayLike, design: Design, weights: Float64Array) -> Design:
     return replace(moved, max_leverage=float(leverage(rows, moved).max()))
 
 
+def spanning_design(A: AnyArray, support: IndexArray, weights: Float64Array) -> Design | None:
+    """Return given weights as a design; None if their rows do not span all others.
+
+    Parameters
+    ----------
+    A : ndarray of shape (n, d)
+    support : ndarray of int
+        Rows.
+    weights : ndarray of the length of the support
+        Positive, with sum one.
+
+    Returns
+    -------
+    Design or None
+        Takes O(n d^2) time.
+    """
+    scales = column_scales(A)
+    rows = scaled_rows(A, scales, support)
+    pivots = pivoted_rows(rows)
+    if rows_outside(A, scales, PivotedRows(support[pivots.indices], pivots.basis)).size:
+        return None
+    basis = pivots.basis.T
+    whitening = (basis / scales[:, None]) @ whitening_of(rows @ basis, weights)
+    largest, dropped = float(all_leverages(A, whitening).max()), dropped_norm(A, scales, pivots.basis)
+    return Design(support, weights, largest, len(pivots.basis), 0, 1, False, dropped, whitening)
+
+
 def screen_optimal_support(A: ArrayLike, design: Design | ArrayLike, *, block: int = BLOCK) -> BoolArray:
     r"""Return which rows can be in the support of an optimal design, given any design.
 
@@ -174,11 +208,10 @@ def screen_optimal_support(A: ArrayLike, design: Design | ArrayLike, *, block: i
 
 
 def _whitening(A: AnyArray, given: ArrayLike) -> Float64Array:
-    weights, scales = checked_weights("design", given, len(A)), column_scales(A)
+    weights = checked_weights("design", given, len(A))
     used = np.flatnonzero(weights)
-    rows = scaled_rows(A, scales, used)
-    pivots = pivoted_rows(rows)
-    if rows_outside(A, scales, PivotedRows(used[pivots.indices], pivots.basis)).size:
-        raise ValueError(f"design must have rows that span all others; its {len(used)} rows span {len(pivots.basis)}")
-    basis = pivots.basis.T
-    return (basis / scales[:, None]) @ whitening_of(rows @ basis, weights[used])
+    design = spanning_design(A, used, weights[used])
+    if design is None:
+        rank = len(pivoted_rows(scaled_rows(A, column_scales(A), used)).indices)
+        raise ValueError(f"design must have rows that span all others; its {len(used)} rows span {rank}")
+    return design.whitening

@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import qr, solve_triangular
+from scipy.linalg import qr
 
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
@@ -71,7 +71,13 @@ def whitening_of(rows: AnyArray, weights: Float64Array) -> Float64Array:
     By the QR factorisation of the weighted rows: forming their Gram matrix would square its condition number.
     """
     R = qr(np.sqrt(weights)[:, None] * rows, mode="r", check_finite=False)[0][: rows.shape[1]]
-    return solve_triangular(R, np.eye(len(R)), check_finite=False)
+    inverse = np.zeros_like(R)
+    # Row by row from the last one. A solver of LAPACK wakes all threads, which takes longer than a small matrix needs.
+    for i in range(len(R) - 1, -1, -1):
+        inverse[i, i] = 1.0
+        inverse[i, i + 1 :] = -R[i, i + 1 :] @ inverse[i + 1 :, i + 1 :]
+        inverse[i] /= R[i, i]
+    return inverse
 
 
 def leverages_of(rows: AnyArray, whitening: Float64Array) -> Float64Array:

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from sparsetheory.bandits.supports.allowed import allowed_coefficients
 from sparsetheory.bandits.supports.screening import screen_supports
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
-__all__ = ["consistent_supports"]
+__all__ = ["allowed_on", "consistent_supports"]
 
 # Rounding of least squares, as a share of the largest answer; what is nearer to refuted is kept.
 _ROUNDING = 1e-11
@@ -42,3 +43,26 @@ def consistent_supports(
         rewards=observed,
         max_supports=max_supports,
     )
+
+
+def allowed_on(rows: AnyArray, observed: Float64Array, support: IndexArray, eps: float) -> bool:
+    """Return whether some linear function on a support may be within `eps` of every answer.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Features of queried actions.
+    observed : ndarray of shape (n,)
+    support : ndarray of int
+    eps : float
+
+    Returns
+    -------
+    bool
+        False only if it is proved that there is none, in the largest residual.
+    """
+    X = np.asarray(rows[:, support], dtype=np.float64)
+    lengths = np.linalg.norm(X, axis=0)
+    allowed = allowed_coefficients(X / np.where(lengths > 0, lengths, 1.0), observed, eps)
+    corners = allowed.corners()
+    return not allowed.refuted and (corners is None or len(corners) > 0)

@@ -1,7 +1,7 @@
 r"""How far rewards are from the span of a few features, with bounds on what rounding does to the answer.
 
 Two ways. From second moments alone the residual of a support costs a few operations, and an error of a small multiple
-of the rounding unit over the smallest relative pivot. From the rows themselves a singular value decomposition costs
+of the rounding unit over the product of relative pivots. From the rows themselves a singular value decomposition costs
 more and loses far less: its error is that of moving each feature by the rounding unit.
 """
 
@@ -13,7 +13,8 @@ from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["ROUNDING", "compressed", "residual_norms", "residuals_of_moments"]
 
-# Slack of a residual from moments, as a share of the squared norm of the rewards: at any rate, and over the pivot.
+# Slack of a residual from moments, as a share of the squared norm of the rewards: at any rate, and over the
+# product of relative pivots.
 _SLACK, _SLACK_OVER_PIVOT = 1e-10, 1e-13
 # By how much the factorisations here may move a feature of unit length: a hundred rounding units. Directions shorter
 # than that are rounding themselves.

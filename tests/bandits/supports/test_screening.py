@@ -101,8 +101,20 @@ def test_one_pass_agrees_with_separate_solutions():
             residuals_of_supports(G, b, y @ y, chosen, np.empty((s, s)), np.empty((4, s)), residuals, pivots)
             expected = [np.sum((y - X[:, M] @ lstsq(X[:, M], y)[0]) ** 2) for M in chosen]
             np.testing.assert_allclose(residuals, expected, rtol=1e-10)
-            least = [np.min(np.diag(np.linalg.cholesky(G[np.ix_(M, M)])) ** 2 / np.diag(G)[M]) for M in chosen]
-            np.testing.assert_allclose(pivots, least, rtol=1e-10)
+            unit = X / np.linalg.norm(X, axis=0)
+            determinants = [np.linalg.det(unit[:, M].T @ unit[:, M]) for M in chosen]
+            np.testing.assert_allclose(pivots, determinants, rtol=1e-9)
+
+
+@pytest.mark.parametrize("with_rows", [True, False])
+def test_small_pivots_in_a_row_discard_no_support_that_explains_everything(with_rows):
+    rng = np.random.default_rng(4)
+    for _ in range(2000):
+        # As many features as rows: they explain whatever is observed. Each pivot loses what those before have lost.
+        X, y = rng.standard_normal((3, 3)), rng.standard_normal(3)
+        X[:, 1] = X[:, 0] + 10.0 ** rng.uniform(-7, -5) * X[:, 1]
+        X[:, 2] = X[:, 0] + 10.0 ** rng.uniform(-7, -1) * X[:, 2]
+        assert len(_screen(X, y, 3, 1e-3, with_rows)) == 1
 
 
 def test_rows_tell_apart_what_moments_cannot():
