@@ -125,7 +125,8 @@ class OptimisticElimination(BanditAlgorithm):
     def _allowed(self) -> float:
         """Return how far an answer may be from the prediction of the best candidate."""
         longest = np.sqrt(np.einsum("ij,ij->i", self._features, self._features, dtype=np.float64).max())
-        return float(self.eps + self._width() + longest * self.rho)
+        # Rewards of the size of their error round as well.
+        return float(self.eps + self._width() + longest * self.rho) * (1 + 4 * float(np.finfo(np.float64).eps))
 
     def _width(self) -> float:
         return width_of_means(self.noise_std, self.eps, self.width)

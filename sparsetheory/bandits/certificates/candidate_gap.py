@@ -13,6 +13,8 @@ __all__ = ["CandidateGapCertificate", "candidate_gap", "optimistic_values", "rou
 
 # Rounding units that a term of a sum may lose.
 _UNITS = 4
+# An answer that is exactly as wrong as it may be rounds, too.
+_EDGE = 1 + 4 * float(np.finfo(np.float64).eps)
 # Numbers in a block of rows, and of predictions.
 _BLOCK = 4_000_000
 
@@ -70,7 +72,7 @@ class CandidateGapCertificate(ObservedGapCertificate):
         slack = rounding_of(self.candidates, features)
         for action, reward in zip(self.queried, self.observed, strict=True):
             predicted = np.einsum("ij,j->i", self.candidates, features[action])
-            allowed &= np.abs(predicted - reward) <= error + self.width + slack
+            allowed &= np.abs(predicted - reward) <= (error + self.width) * _EDGE + slack
         ceiling = -np.inf if allowed.any() else np.inf
         for row in features:
             ceiling = max(ceiling, float(np.einsum("ij,j->i", self.candidates[allowed], row).max(initial=-np.inf)))
@@ -112,7 +114,7 @@ def candidate_gap(
     elif action in queried:
         predicted = candidates @ np.asarray(features[queried], dtype=np.float64).T
         slack = rounding_of(candidates, features)
-        alive = np.all(np.abs(predicted - observed) <= error + width + slack[:, None], axis=1)
+        alive = np.all(np.abs(predicted - observed) <= (error + width) * _EDGE + slack[:, None], axis=1)
         reason = "no candidate is consistent with the answers"
         if alive.any():
             value = float(observed[np.flatnonzero(queried == action)[0]])
