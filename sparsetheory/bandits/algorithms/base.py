@@ -277,7 +277,7 @@ class BanditAlgorithm(BaseEstimator):
         check_parameters(self)
         (MISSING | SIZE).check("budget", budget)
         seed = int(generator(getattr(self, "random_state", 0)).integers(2**63))
-        vars(self).pop("_session", None)
+        self.__dict__.pop("_session", None)
         self._features = features
         nothing = SavedExperiment(np.empty(0, dtype=np.intp), np.empty(0), 0, budget, eps, seed)
         return self._resume(nothing)

@@ -66,6 +66,9 @@ class CoreSetBandit(BanditAlgorithm):
     :math:`\varepsilon A + \sigma \sqrt{2 \log(2 K / \delta)\, g_{\max} / N}` for K actions, with the amplification and
     the largest leverage of those weights.
 
+    Takes the time of :func:`g_optimal_design`, and O(n_actions n d) for n queried actions. Features in single precision
+    or in a file are read in blocks, and never copied as a whole.
+
     Examples
     --------
     >>> import numpy as np

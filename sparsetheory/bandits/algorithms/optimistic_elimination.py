@@ -54,8 +54,7 @@ class OptimisticElimination(BanditAlgorithm):
 
     Notes
     -----
-    Ours. Takes one product of all candidates with all actions, in blocks, and then one of the candidates with one
-    action for each query.
+    Ours. Takes O(m n_actions d) time for m candidates with d features, and O(m d) for each query after that.
 
     Examples
     --------

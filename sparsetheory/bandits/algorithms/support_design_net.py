@@ -66,6 +66,9 @@ class SupportDesignNet(SparseSearch):
     predictions, the best first. So the best action of the true support has an action of the net within `eta` of it,
     which is predicted to be no worse, and whose linear part is at most `eta` `eps` smaller.
 
+    Takes O(m n_actions s^2) time for the designs on m supports, and O(n_actions s q) for a net of q actions on each
+    support that the answers allow.
+
     Examples
     --------
     >>> import numpy as np

@@ -59,7 +59,7 @@ class SupportGreedy(SparseSearch):
     -----
     Ours. On the true support least squares err by at most `eps` times the amplification of the design, which is at most
     the root of its largest leverage; the best prediction loses twice that and twice `eps`. ``bound_`` is the worst over
-    the supports that the answers allow.
+    the supports that the answers allow. Takes O(m n_actions s^2) time for m supports.
 
     Examples
     --------

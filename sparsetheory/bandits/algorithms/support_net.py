@@ -60,7 +60,8 @@ class SupportNetSearch(SparseSearch):
 
     Notes
     -----
-    With the grid, the queries are the same for any number of threads: no product of matrices decides them.
+    Takes O(m n_actions s) time for m supports with the grid. With greedy nets it is O(m n_actions s q), where q is the
+    number of actions that the net of one support has. The queries do not depend on the number of threads.
 
     The rate is that of Dong and Yang (ICML 2023, arXiv:2303.16998); net, grid and constants are ours. With the true
     support M, the best action has a queried one within `rho` of it in the features of M, whose linear part is at most
