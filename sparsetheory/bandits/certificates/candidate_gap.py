@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
 from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
@@ -54,8 +54,8 @@ class CandidateGapCertificate(ObservedGapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -63,7 +63,7 @@ class CandidateGapCertificate(ObservedGapCertificate):
         -------
         CandidateGapCertificate
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if not np.isfinite(self.bound):
             return self.unless_misstated()
         features = np.asarray(problem.features, dtype=np.float64)

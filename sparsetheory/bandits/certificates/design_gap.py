@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
 from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv
 from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
@@ -64,8 +64,8 @@ class DesignGapCertificate(ObservedGapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -74,7 +74,7 @@ class DesignGapCertificate(ObservedGapCertificate):
         DesignGapCertificate
             Takes O(n_actions n d) time for n queried actions.
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if not np.isfinite(self.bound):
             return self.unless_misstated()
         features = problem.features

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate
+from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.regression.ellipsoid import radius_of
 from sparsetheory.certificates import Status
@@ -56,8 +56,8 @@ class EllipsoidGapCertificate(GapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -66,7 +66,7 @@ class EllipsoidGapCertificate(GapCertificate):
         EllipsoidGapCertificate
             Takes O((n_actions + n) d^2) time for n different actions.
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if self.status is Status.NOT_APPLICABLE:
             return self
         features = np.asarray(problem.features, dtype=np.float64)

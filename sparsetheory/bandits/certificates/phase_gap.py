@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate
+from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
 from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv, outside_norms
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.design.weights import Design
@@ -98,8 +98,8 @@ class PhaseGapCertificate(GapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -108,7 +108,7 @@ class PhaseGapCertificate(GapCertificate):
         PhaseGapCertificate
             Takes O(n_actions n d) time for every phase with n different actions.
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if self.status is Status.NOT_APPLICABLE:
             return self
         features = problem.features

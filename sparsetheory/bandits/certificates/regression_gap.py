@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate
+from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.regression.fits import L1Fit, beyond_the_model, error_of
 from sparsetheory.bandits.regression.l1_errors import L1Error, least_eigenvalue
@@ -55,8 +55,8 @@ class RegressionGapCertificate(GapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -65,7 +65,7 @@ class RegressionGapCertificate(GapCertificate):
         RegressionGapCertificate
             Takes O((n_actions + n d) d) time for n queries.
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if self.status is Status.NOT_APPLICABLE:
             return self
         features = np.asarray(problem.features, dtype=np.float64)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
 from sparsetheory.bandits.certificates.programs import exceeded
 from sparsetheory.bandits.certificates.upper_bounds import upper_bounds
 from sparsetheory.bandits.supports.basis import support_basis
@@ -53,8 +53,8 @@ class SparseGapCertificate(ObservedGapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -64,7 +64,7 @@ class SparseGapCertificate(ObservedGapCertificate):
             Takes O(m (n_actions s + n s^2)) time for m supports, and that of a few linear programs for each support on
             which a first look does not suffice.
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if not np.isfinite(self.bound):
             return self.unless_misstated()
         features = np.asarray(problem.features, dtype=np.float64)

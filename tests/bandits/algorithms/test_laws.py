@@ -345,3 +345,18 @@ def test_late_answers_of_a_large_batch_are_found_quickly(rng):
         search.tell([action], [0.0])
     assert time.process_time() - start < 2.0
     assert sorted(search.open_) == sorted(set(asked.tolist()) - set(shuffled.tolist()))
+
+
+@ALL
+def test_certificates_of_live_experiments_are_checked_with_the_features_alone(case):
+    answers = Answers(case)
+    search = live(case, answers)
+    features = answers.problem.features
+    for given in (features, features.tolist()):
+        checked = search.certificate_.check(given)
+        assert checked.status is search.certificate_.status
+        assert checked.measured <= checked.bound * (1 + 1e-6) + 1e-6
+    with pytest.raises(ValueError, match="features must be real numbers; got NoneType"):
+        search.certificate_.check(None)
+    with pytest.raises(ValueError, match="check must be given the problem or the features, alone; got 2 arguments"):
+        search.certificate_.check(features, answers.problem.rewards)
