@@ -93,7 +93,7 @@ def _exact(played: _Played, *, misspecified: bool = True) -> Measurement:
 
 elimination_regret = Claim(
     name="misspecified_bandits.elimination_regret",
-    summary="Without noise phased elimination loses at most eps times the root of the rank, per play and earlier phase.",
+    summary="Without noise elimination loses at most eps times the root of the rank, per play and earlier phase.",
     statement=r"R_n \le U_1 R + \sum_{l > 1} U_l \min\Bigl\{R,\, 4 w_{l-1} + 4 \varepsilon \sum_{j < l} \sqrt{r_j}"
     r" + 2 \varepsilon\Bigr\}",
     source=Source.ours("phased elimination after Lattimore, Szepesvari and Weisz (2020); the constants are ours"),

@@ -230,7 +230,7 @@ def _draw_sparse(rng: np.random.Generator, n: float) -> tuple[NeedleInstance, fl
 
 sparse_needle = Claim(
     name="misspecified_bandits.sparse_needle",
-    summary="Random signs in random places, one in each of s blocks, hide a needle too: inner products are at most tau.",
+    summary="Random signs, one in each of s blocks, hide a needle too: inner products are at most tau.",
     statement=r"s \ge \bigl(\tfrac{10}{3} \log K + \tfrac53 \log \tfrac1\delta\bigr) / \tau,\ q = \lceil 2/\tau \rceil"
     r" \implies P\Bigl(\max_{a \ne b} |\phi_a^T \phi_b| \le \tau\Bigr) \ge 1 - \delta",
     source=Source.ours("Bernstein's inequality for sparse random features"),

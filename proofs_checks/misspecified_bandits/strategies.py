@@ -95,7 +95,7 @@ def _committed(played: _Played, share: float = 1.0) -> Measurement:
 
 commitment_regret = Claim(
     name="misspecified_bandits.commitment_regret",
-    summary="Explore-then-commit loses at most the range of rewards while it explores, and then what its estimate proves.",
+    summary="Explore-then-commit loses the range of rewards while it explores, then what its estimate proves.",
     statement=r"R_n \le n_1 R + (n - n_1) \bigl(2 \varepsilon + 2 \max_a |\phi_a^T (\hat\theta - \theta^*)|\bigr)"
     r" \text{ with probability } 1 - \delta",
     source=Source.ours("explore-then-commit with what its regression proves"),
