@@ -93,7 +93,7 @@ def _exact(played: _Played, *, misspecified: bool = True) -> Measurement:
 
 elimination_regret = Claim(
     name="misspecified_bandits.elimination_regret",
-    summary="Without noise an elimination misses per play eps times the root of the rank for each phase before it.",
+    summary="Without noise elimination loses at most eps times the root of the rank, per play and earlier phase.",
     statement=r"R_n \le U_1 R + \sum_{l > 1} U_l \min\Bigl\{R,\, 4 w_{l-1} + 4 \varepsilon \sum_{j < l} \sqrt{r_j}"
     r" + 2 \varepsilon\Bigr\}",
     source=Source.ours("phased elimination after Lattimore, Szepesvari and Weisz (2020); the constants are ours"),
@@ -129,7 +129,7 @@ def _noisy(played: _Played, *, naive: bool = False) -> Measurement:
 
 elimination_noise = Claim(
     name="misspecified_bandits.elimination_noise",
-    summary="With noise the same bounds hold, except with a probability of a few over the number of plays.",
+    summary="With noise the bound of regret of phased elimination holds, but for a probability of a few over n.",
     statement=r"P\bigl(R_n \le \mathrm{bound}\bigr) \ge 1 - 2P/n, \quad w_l = \sigma \sqrt{4 r_l \log(K n) / m_l}",
     source=Source.ours("phased elimination after Lattimore, Szepesvari and Weisz (2020); the constants are ours"),
     verdict=WithProbability(0.95),

@@ -121,7 +121,7 @@ def _draw_basis(rng: np.random.Generator, d: float) -> Hunt:
 
 no_bound_without_dimension = Claim(
     name="misspecified_bandits.no_bound_without_dimension",
-    summary="One non-zero and no misspecification, and still a query for each feature: features must be good for less.",
+    summary="With unit vectors as features even one non-zero and eps = 0 take a query for each feature.",
     statement=r"\phi(a) = e_a,\ \theta^* = e_j,\ s = 1,\ \varepsilon = 0,\ n \le d / 20 - 1"
     r" \implies P(r_{\hat a} = 0) \ge 0.95",
     source=Source.ours(f"unit vectors as features: {_FEW}"),
@@ -230,7 +230,7 @@ def _draw_sparse(rng: np.random.Generator, n: float) -> tuple[NeedleInstance, fl
 
 sparse_needle = Claim(
     name="misspecified_bandits.sparse_needle",
-    summary="So do random signs in random places, of which there is one in each of a few blocks.",
+    summary="Random signs, one in each of s blocks, hide a needle too: inner products are at most tau.",
     statement=r"s \ge \bigl(\tfrac{10}{3} \log K + \tfrac53 \log \tfrac1\delta\bigr) / \tau,\ q = \lceil 2/\tau \rceil"
     r" \implies P\Bigl(\max_{a \ne b} |\phi_a^T \phi_b| \le \tau\Bigr) \ge 1 - \delta",
     source=Source.ours("Bernstein's inequality for sparse random features"),

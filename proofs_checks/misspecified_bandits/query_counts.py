@@ -63,7 +63,7 @@ def _without_power(sphere: _Sphere) -> Measurement:
 def _net_claim(s: int, values: tuple[float, ...]) -> Claim:
     return Claim(
         name=f"misspecified_bandits.net_cells_{s}",
-        summary=f"For {s} non-zeros a net needs eps to the power -{s} actions on a support, but for the edge.",
+        summary=f"With s = {s} a net needs about eps^-{s} actions on each support, a little less at its edge.",
         statement=rf"\max_M |Q_M| \sim \varepsilon^{{-s}}, \quad s = {s}: \quad {-s} + 0.15 \pm 0.25",
         source=dong_yang(_RATE),
         verdict=ScalesAs(s - 0.15, 0.25),

@@ -51,7 +51,7 @@ def _exponent(played: _Played, power: float = 1.0) -> Measurement:
 
 commitment_exponent = Claim(
     name="misspecified_bandits.commitment_exponent",
-    summary="Who explores first and then commits misses about the power 2/3 of all plays.",
+    summary="The regret of explore-then-commit grows like n to the power 2/3.",
     statement=r"R_n \sim n^{2/3 \pm 0.06}, \quad \varepsilon = 0",
     source=hao("regret of order n^{2/3} of explore-then-commit"),
     verdict=ScalesAs(2 / 3, 0.06),
@@ -95,7 +95,7 @@ def _committed(played: _Played, share: float = 1.0) -> Measurement:
 
 commitment_regret = Claim(
     name="misspecified_bandits.commitment_regret",
-    summary="Explore-then-commit misses the range of rewards at first, at most, and then what its estimate proves.",
+    summary="Explore-then-commit loses the range of rewards while it explores, then what its estimate proves.",
     statement=r"R_n \le n_1 R + (n - n_1) \bigl(2 \varepsilon + 2 \max_a |\phi_a^T (\hat\theta - \theta^*)|\bigr)"
     r" \text{ with probability } 1 - \delta",
     source=Source.ours("explore-then-commit with what its regression proves"),
@@ -129,7 +129,7 @@ def _optimistic(played: _Played, *, learning: bool = True) -> Measurement:
 
 optimism_regret = Claim(
     name="misspecified_bandits.optimism_regret",
-    summary="Optimism misses at most the intervals of what it plays, if they allow for the misspecification.",
+    summary="The regret of LinUCB is at most the sum of its intervals, if they allow for the misspecification.",
     statement=r"R_n \le \sum_t 2 \bigl(\beta_t + \varepsilon \sqrt t\bigr) \|\phi_{a_t}\|_{V_t^{-1}} + 2 \varepsilon n"
     r" \text{ with probability } 1 - \delta",
     source=Source.ours("ellipsoids of Abbasi-Yadkori et al. (2011), inflated as by Lattimore et al. (2020)"),
