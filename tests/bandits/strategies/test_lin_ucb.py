@@ -82,10 +82,10 @@ def test_many_rounds_of_many_actions_are_fast():
     features = rng.standard_normal((1000, 20)) / 5
     problem = LinearBanditProblem(features, rewards=features[:, 0], noise_std=1.0, random_state=0)
     LinUCB(10).fit(problem)
-    start = time.perf_counter()
+    start = time.process_time()
     strategy = LinUCB(5000, delta=0.01).fit(problem)
     # More rounds than updates without renewal; a round is far less than a millisecond.
-    assert time.perf_counter() - start < 2.5
+    assert time.process_time() - start < 6
     assert strategy.certificate_.check(problem).valid
 
 

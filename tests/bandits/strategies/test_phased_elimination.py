@@ -109,9 +109,9 @@ def test_without_noise_and_error_the_first_phase_finds_the_best_action():
 def test_a_million_plays_take_no_time():
     problem = _sphere(1000, 20)
     PhasedElimination(1000).fit(problem)
-    start = time.perf_counter()
+    start = time.process_time()
     PhasedElimination(1_000_000).fit(problem)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 def test_asking_in_small_parts_and_telling_late_plays_the_same():
