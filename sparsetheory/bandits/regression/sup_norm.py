@@ -33,9 +33,9 @@ def l1_within_sup(X: Float64Array, y: Float64Array, level: float) -> tuple[Float
     Notes
     -----
     Positive and negative parts of the coefficients, in units in which all columns are alike, are the unknowns of HiGHS.
-    `level` is widened by a billionth of the largest reward, so that rounding does not make a true model infeasible. That
-    there are no such coefficients is believed only with a proof; where the solver finds neither, the coefficients with
-    the smallest largest residual are returned, with prices of zero, which show nothing.
+    `level` is widened by a billionth of the largest reward, so that rounding does not make a true model infeasible.
+    That there are no such coefficients is believed only with a proof; where the solver finds neither, the coefficients
+    with the smallest largest residual are returned, with prices of zero, which show nothing.
     """
     n, d = X.shape
     size = float(np.abs(y).max(initial=0.0))

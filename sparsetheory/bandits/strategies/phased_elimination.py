@@ -11,8 +11,10 @@ from sparsetheory.bandits.algorithms.base import Outcome
 from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.algorithms.observations import block_means
 from sparsetheory.bandits.algorithms.session import Batch, Batches
+from sparsetheory.bandits.certificates.intervals import left_out
 from sparsetheory.bandits.certificates.phase_gap import PhaseGapCertificate, phase_gap
 from sparsetheory.bandits.design.amplification import least_squares, ls_amplification, reweighted
+from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.optimal import core_set_bound, g_optimal_design
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.bandits.strategies.horizon import HorizonStrategy
@@ -21,9 +23,6 @@ from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSI
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray, Int64Array
 
 __all__ = ["PhasedElimination"]
-
-# What rows have outside the directions of a design, as a share of the largest entry, may be rounding.
-_ROUNDING = 1e-12
 
 
 class PhasedElimination(HorizonStrategy):
@@ -154,8 +153,16 @@ class PhasedElimination(HorizonStrategy):
         """Return a design on the active actions."""
         design = g_optimal_design(rows, self.target_mult, init=self._shares())
         # Rows that span less than the whole space leave some rounding outside of it.
-        rounding = design.rho_drop <= _ROUNDING * float(np.abs(rows).max())
-        return replace(design, rho_drop=0.0) if rounding else design
+        return design if design.rho_drop and self._drops(rows, design) else replace(design, rho_drop=0.0)
+
+    @staticmethod
+    def _drops(rows: AnyArray, design: Design) -> bool:
+        """Return whether active actions have more than rounding beyond what the design can learn."""
+        own, sizes = np.asarray(rows[design.support], dtype=np.float64), column_scales(rows)
+        return any(
+            left_out(rows[start : start + BLOCK], own, design.whitening, design.weights, sizes).any()
+            for start in range(0, len(rows), BLOCK)
+        )
 
     def _shares(self) -> Float64Array | None:
         """Return what is left of the last design, as weights of the active actions."""

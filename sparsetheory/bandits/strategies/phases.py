@@ -17,10 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsetheory.bandits.design.weights import Design
-from sparsetheory.typing import Float64Array
-
-__all__ = ["EliminationPhase", "PhaseAnswers", "lost_afterwards", "lost_in_plays"]
+__all__ = ["EliminationPhase", "lost_afterwards", "lost_in_plays"]
 
 
 @dataclass(frozen=True)
@@ -57,22 +54,6 @@ class EliminationPhase:
             return np.inf  # the phase predicts nothing
         dropped = self.rho_drop * norm_bound
         return (eps + dropped) * self.amplification + dropped
-
-
-@dataclass(frozen=True, eq=False)
-class PhaseAnswers:
-    """What a phase saw.
-
-    Parameters
-    ----------
-    design : Design
-        Its actions, numbered among all actions, with their shares of the plays as weights.
-    observed : ndarray of float
-        Mean rewards of these actions.
-    """
-
-    design: Design
-    observed: Float64Array
 
 
 def lost_afterwards(
