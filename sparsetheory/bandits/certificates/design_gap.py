@@ -84,8 +84,9 @@ class DesignGapCertificate(ObservedGapCertificate):
         sizes = np.abs(features).max(axis=0)
         sizes[sizes == 0] = 1.0
         scaled = features / sizes
-        outside = float(np.linalg.norm((scaled - (scaled @ self.basis) @ self.basis.T) * sizes, axis=1).max())
-        outside = outside if outside > 1e-12 * np.abs(features).max() else 0.0
+        rest = scaled - (scaled @ self.basis) @ self.basis.T
+        rest[np.abs(rest) <= 1e-12] = 0.0  # rounding, before a unit can make it large
+        outside = float(np.linalg.norm(rest * sizes, axis=1).max())
         noise = self.noise_std * np.sqrt(2 * np.log(2 * len(features) / self.delta) / self.n_queries)
         predicted, error = intervals_by_pinv(
             scaled, self.queried, self.observed, self.weights, self.basis, self.eps + outside * self.norm_bound, noise
