@@ -18,7 +18,7 @@ from sparsetheory.bandits.supports.enumeration import all_supports
 from sparsetheory.bandits.supports.misspecification import estimate_eps
 from sparsetheory.certificates import Certificate
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint
-from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
 
 __all__ = ["SparseSearch"]
 
@@ -120,11 +120,13 @@ class SparseSearch(BanditAlgorithm):
             lower,
         )
 
+    def _settled(self, means: MeanRewards) -> BoolArray:
+        return means.counts >= repetitions(self.noise_std, self.delta, len(self._features), self._width())
+
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> Certificate:
-        width = self._width()
-        complete = means.counts >= repetitions(self.noise_std, self.delta, len(self._features), width)
+        complete = self._settled(means)
         queried, observed = means.actions[complete], means.rewards[complete]
         return sparse_gap(
-            self._features, queried, observed, action, eps=float(self.eps), width=width, n_nonzero=self.n_nonzero,
-            max_supports=self.max_supports,
+            self._features, queried, observed, action, eps=float(self.eps), width=self._width(),
+            n_nonzero=self.n_nonzero, max_supports=self.max_supports,
         )  # fmt: skip
