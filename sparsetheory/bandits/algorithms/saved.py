@@ -100,8 +100,8 @@ def read_experiment(path: Path, algorithm: str, features: AnyArray) -> tuple[dic
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of NumPy as one of Python."""
-    return value.item()
+    """Return numbers of NumPy as those of Python."""
+    return value.tolist()
 
 
 def _fingerprint(features: AnyArray) -> str:

@@ -275,3 +275,11 @@ def test_at_the_end_what_is_certified_at_any_time_is_the_certificate():
     certificate = search.certify()
     assert problem.gap(certificate.action) <= certificate.bound < np.inf
     assert certificate.check(problem).status == "valid"
+
+
+def test_candidates_in_a_list_survive_a_file(tmp_path):
+    features = np.random.default_rng(0).standard_normal((60, 3))
+    search = OptimisticElimination([np.eye(3)[0], np.eye(3)[1]], eps=0.05).start(features)
+    search.save(tmp_path / "experiment.npz")
+    again = OptimisticElimination.load(tmp_path / "experiment.npz", features)
+    assert again.ask().tolist() == search.ask().tolist()
