@@ -11,7 +11,7 @@ import numpy as np
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
-from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv
+from sparsetheory.bandits.certificates.intervals import design_intervals, gap_of, intervals_by_pinv
 from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.certificates import Status
@@ -91,7 +91,7 @@ class DesignGapCertificate(ObservedGapCertificate):
         predicted, error = intervals_by_pinv(
             scaled, self.queried, self.observed, self.weights, self.basis, self.eps + outside * self.norm_bound, noise
         )
-        return float((predicted + error).max() - (predicted - error)[self.action])
+        return gap_of(predicted + error, float((predicted - error)[self.action]), self.action)
 
 
 def design_gap(
@@ -152,9 +152,11 @@ def _bound(
     n_queries: int,
 ) -> float:
     noise = noise_std * np.sqrt(2 * np.log(2 * len(features) / delta) / n_queries)
-    largest = -np.inf
+    upper, lower = np.empty(len(features)), -np.inf
     for start in range(0, len(features), BLOCK):
-        values, errors = design_intervals(features, features[start : start + BLOCK], design, observed, eps, noise)
-        largest = max(largest, float((values + errors).max()))
-    value, error = design_intervals(features, features[action : action + 1], design, observed, eps, noise)
-    return largest - float(value[0] - error[0])
+        part = slice(start, start + BLOCK)
+        values, errors = design_intervals(features, features[part], design, observed, eps, noise)
+        upper[part] = values + errors
+        if start <= action < start + BLOCK:
+            lower = float(values[action - start] - errors[action - start])
+    return gap_of(upper, lower, action)

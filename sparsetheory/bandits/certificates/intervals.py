@@ -14,10 +14,25 @@ from sparsetheory.bandits.design.amplification import least_squares
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
-__all__ = ["design_intervals", "intervals_by_pinv", "left_out"]
+__all__ = ["design_intervals", "gap_of", "intervals_by_pinv", "left_out"]
 
 # What rows have beyond what was learned, as a share of the largest size of a feature, may be rounding.
 _ROUNDING = 1e-12
+
+
+def gap_of(upper: Float64Array, lower: float, action: int) -> float:
+    """Return how much less an action earns than the best one, at most.
+
+    Parameters
+    ----------
+    upper : ndarray of shape (n_actions,)
+        Upper ends of the intervals of all rewards.
+    lower : float
+        Lower end of that of the action. Its own upper end does not matter: no action earns less than itself.
+    action : int
+    """
+    others = float(np.delete(upper, action).max(initial=-np.inf))
+    return max(others - lower, 0.0) if lower > -np.inf else np.inf
 
 
 def design_intervals(

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparsetheory.bandits.certificates.gap import GapCertificate
-from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv, left_out
+from sparsetheory.bandits.certificates.intervals import design_intervals, gap_of, intervals_by_pinv, left_out
 from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.certificates import Status
@@ -138,7 +138,7 @@ class PhaseGapCertificate(GapCertificate):
             error += unseen
             upper = np.minimum(upper, predicted + error)
             lower = max(lower, float(predicted[self.action] - error[self.action]))
-        return float(upper.max()) - lower
+        return gap_of(upper, lower, self.action)
 
 
 def phase_gap(
@@ -221,7 +221,7 @@ def _bound(
             upper[at] = np.minimum(upper[at], predicted + error)
             if start <= action < start + len(rows):
                 lower = max(lower, float(predicted[action - start] - error[action - start]))
-    return float(upper.max()) - lower
+    return gap_of(upper, lower, action)
 
 
 def _noise(noise_std: float, alpha: float, n_plays: int) -> float:

@@ -131,9 +131,9 @@ class PhasedElimination(HorizonStrategy):
         played, design = 0, None
         while played < self.horizon:
             left, n_active, rows = self.horizon - played, len(self._active), self._active_rows()
-            if n_active == 1 or (self._complete and not np.any(rows)):
+            if self._alone():
                 self._rank = int(np.any(rows))
-                yield Batch(np.full(left, self._active[0]))  # nothing is left to be learned
+                yield Batch(np.full(left, self._active[0]))
                 break
             if design is None or n_active < self._complete[-1].n_active:
                 design = self._design(rows)
@@ -148,6 +148,10 @@ class PhasedElimination(HorizonStrategy):
     def _active_rows(self) -> AnyArray:
         """Return the features of active actions; a copy only where there are fewer than all."""
         return self._features if len(self._active) == len(self._features) else self._features[self._active]
+
+    def _alone(self) -> bool:
+        """Return whether nothing is left to be learned: one action is left, or some without features."""
+        return len(self._active) == 1 or (bool(self._complete) and not np.any(self._active_rows()))
 
     def _design(self, rows: AnyArray) -> Design:
         """Return a design on the active actions."""
@@ -200,14 +204,16 @@ class PhasedElimination(HorizonStrategy):
         """Return the gap of the action that the last complete phase predicts to be best, at most."""
         if self._eps is None:
             return np.inf
-        return lost_afterwards(self._complete, self._eps, self.norm_bound, greedy=True)
+        return lost_afterwards(self._complete, self._eps, self.norm_bound, greedy=True, alone=self._alone())
 
     def _regret_bound(self, reward_range: float) -> float:
         if len(self._features) == 1:
             return 0.0
         if self._eps is None:
             return np.inf
-        return lost_in_plays(self._complete, self.n_queries_, self._eps, self.norm_bound, reward_range)
+        return lost_in_plays(
+            self._complete, self.n_queries_, self._eps, self.norm_bound, reward_range, alone=self._alone()
+        )
 
     def _recommended(self, means: MeanRewards) -> int:
         return self._greedy if self._complete else super()._recommended(means)

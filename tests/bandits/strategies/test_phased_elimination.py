@@ -263,3 +263,20 @@ def test_dropped_directions_cost_their_length_in_any_units(unit):
     assert problem.gap(strategy.action_) <= strategy.bound_ < np.inf
     assert strategy.certificate_.check(problem).status == "valid"
     assert problem.gap(strategy.action_) <= strategy.certificate_.bound < np.inf
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_action_that_is_left_alone_pays_for_no_width(seed):
+    # With heavy tails all but one action may go at once, long before phases are long.
+    rng = np.random.default_rng(seed)
+    features = rng.standard_t(1.2, (100, 4))
+    rewards = features @ rng.standard_normal(4)
+    rewards /= np.ptp(rewards)
+    problem = LinearBanditProblem(features, rewards=rewards, noise_std=0.1, random_state=seed)
+    strategy = PhasedElimination(20_000, noise_std=0.1, alpha=1e-9).fit(problem)
+    assert len(strategy.active_) == 1
+    assert strategy.regret_curve_[-1] <= strategy.regret_bound_
+    assert strategy.regret_bound_ <= bounds.phased_regret(20_000, 4, 100, 0.0, 0.1, 1e-9, 1.0).regret
+    assert problem.gap(strategy.action_) == pytest.approx(0, abs=1e-9)
+    assert max(strategy.bound_, strategy.certificate_.bound) <= 1e-9
+    assert strategy.certificate_.check(problem).status == "valid"
