@@ -36,6 +36,15 @@ SMALL = {
         "n_clients": 2000,
         "trials": 2,
     },
+    "misspecified_bandits": {
+        "n_actions": 2000,
+        "n_features": 8,
+        "n_seeds": 1,
+        "n_needles": 5,
+        "largest_design": 2000,
+        "horizon": 2000,
+        "trials": 2,
+    },
     "random_supports": {"n_signals": 1, "n_supports": 200, "trials": 2},
     "turbo_vbi": {"n_problems": 2, "n_pictures": 1, "n_channels": 1, "n_calibration": 4, "trials": 2},
 }

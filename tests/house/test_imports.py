@@ -18,7 +18,17 @@ EXCEPTIONS = ("sparsetheory/cli.py", "sparsetheory/experiments/", "sparsetheory/
 GROUND = "sparsetheory.typing"
 LINES = ("bandits", "bayesian", "coding", "lowrank", "privacy", "regression")
 # What all lines share. A module that joins two lines on purpose is a bridge, and its first line says so.
-SHARED = ("penalties", "arrays", "blas_threads", "certificates", "constraints", "ranges", "typing", "numba_kernels")
+SHARED = (
+    "arrays",
+    "blas_threads",
+    "certificates",
+    "constraints",
+    "numba_kernels",
+    "penalties",
+    "progress",
+    "ranges",
+    "typing",
+)
 SOURCES = sorted(file for folder in FLOORS for file in (ROOT / folder).rglob("*.py"))
 
 

@@ -18,6 +18,7 @@ from sparsetheory.bandits.supports.basis import support_basis
 from sparsetheory.bandits.supports.consistency import consistent_supports
 from sparsetheory.bandits.supports.enumeration import MAX_SUPPORTS
 from sparsetheory.constraints import COUNT, MISSING, POSITIVE, Choice, Constraint
+from sparsetheory.progress import tracked
 from sparsetheory.typing import AnyArray, IndexArray
 
 __all__ = ["AdaptiveSupportSearch"]
@@ -52,6 +53,8 @@ class AdaptiveSupportSearch(SparseSearch):
         Known difference of the largest and the smallest reward; for `vacuous_`. That of the observed ones by default.
     max_supports : int
         Refuse more supports than this.
+    verbose : bool
+        Whether a progress bar is shown while all supports are gone through.
 
     Attributes
     ----------
@@ -94,6 +97,7 @@ class AdaptiveSupportSearch(SparseSearch):
         width: float | None = None,
         reward_range: float | None = None,
         max_supports: int = MAX_SUPPORTS,
+        verbose: bool = False,
     ) -> None:
         self.n_nonzero = n_nonzero
         self.eps = eps
@@ -105,6 +109,7 @@ class AdaptiveSupportSearch(SparseSearch):
         self.width = width
         self.reward_range = reward_range
         self.max_supports = max_supports
+        self.verbose = verbose
 
     def _batches(self) -> Batches:
         observations, width = self._observations(), self._width()
@@ -117,7 +122,7 @@ class AdaptiveSupportSearch(SparseSearch):
         yield from observations.answers(first)
         rows = self._features[observations.queried]
         alive = consistent_supports(rows, observations.observed, self.n_nonzero, eps, self.max_supports)
-        frontier = _Frontier(columns, alive, eps, self.batch, self._refuted)
+        frontier = _Frontier(columns, alive, eps, self.batch, self._refuted, self.verbose)
         target = 4 * eps if self.target is None else float(self.target)
         gaps: list[float] = []
         while True:
@@ -144,6 +149,7 @@ class _Frontier:
     eps: float
     batch: int
     refuted: Callable[[Observations], Exception]
+    verbose: bool
     entries: list[tuple[float, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -158,7 +164,11 @@ class _Frontier:
         left, the error that `refuted` makes is raised.
         """
         queried, observed, known = observations.queried, observations.observed, observations.known
-        while self.entries:
+        fresh = bool(np.all(self._seen < 0))
+        # Every step brings an entry up to date or drops it, so there are no more of them than entries, and a last look.
+        for _ in tracked(range(len(self.entries) + 1), "largest rewards", self.verbose and fresh):
+            if not self.entries:
+                break
             value, which = self.entries[0]
             if self._seen[which] == len(queried):
                 return -value, self._wanted[which]

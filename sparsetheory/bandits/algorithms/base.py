@@ -87,7 +87,7 @@ class BanditAlgorithm(BaseEstimator):
         Returns
         -------
         self
-            Interrupted, it holds the answers that came; ``run(problem)`` goes on.
+            Interrupted with Ctrl-C, it keeps all answers; ``run(problem)`` goes on where it stood.
 
         Raises
         ------
@@ -151,6 +151,7 @@ class BanditAlgorithm(BaseEstimator):
         while self.ask().size or self.open_.size:
             actions = self.open_
             self.tell(actions, problem.query(actions))
+        self._settle()
         return self
 
     def ask(self, n: int | None = None) -> IndexArray:
@@ -189,10 +190,8 @@ class BanditAlgorithm(BaseEstimator):
         ValueError
             If an action has no open query, or a reward is not finite. Nothing is taken then.
         """
-        session = self._going
-        session.tell(actions, rewards)
-        if session.finished or session.exhausted:
-            self._finish()
+        self._going.tell(actions, rewards)
+        self._settle()
         return self
 
     @property
@@ -230,7 +229,8 @@ class BanditAlgorithm(BaseEstimator):
         path : str or path
             The file, in the format of :func:`numpy.savez`.
         """
-        write_experiment(Path(path), type(self).__name__, self.get_params(), self._features, self._saved())
+        saved = self._saved(self._going)
+        write_experiment(Path(path), type(self).__name__, self.get_params(), self._features, saved)
 
     @classmethod
     def load(cls, path: str | Path, features: ArrayLike) -> Self:
@@ -254,7 +254,10 @@ class BanditAlgorithm(BaseEstimator):
         """
         checked = as_features(features)
         parameters, saved = read_experiment(Path(path), cls.__name__, checked)
-        return cls(**parameters)._resume(checked, saved)
+        search = cls(**parameters)
+        check_parameters(search)
+        search._features = checked
+        return search._resume(saved)
 
     @abstractmethod
     def _batches(self) -> Batches:
@@ -280,39 +283,45 @@ class BanditAlgorithm(BaseEstimator):
         values = np.where(complete, means.rewards, -np.inf) if complete.any() else means.rewards
         return int(means.actions[np.argmax(values)]) if len(means.actions) else 0
 
-    def _start(
-        self, features: AnyArray, budget: int | None, *, eps: float | None = None, seed: int | None = None
-    ) -> Self:
+    def _start(self, features: AnyArray, budget: int | None, *, eps: float | None = None) -> Self:
         check_parameters(self)
         (MISSING | SIZE).check("budget", budget)
+        seed = int(generator(getattr(self, "random_state", 0)).integers(2**63))
+        self.__dict__.pop("_session", None)
+        self._features = features
+        nothing = SavedExperiment(np.empty(0, dtype=np.intp), np.empty(0), 0, budget, eps, seed)
+        return self._resume(nothing)
+
+    def _saved(self, session: Session) -> SavedExperiment:
+        log = session.log
+        return SavedExperiment(log.actions, log.rewards, session.n_asked, session.budget, self._eps, self._seed)
+
+    def _resume(self, saved: SavedExperiment) -> Self:
+        """Make the session anew from its answers; until that is done, an interruption leaves the old one."""
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
-        self._features = features
-        self._eps = self.eps if getattr(self, "eps", None) is not None else eps
-        random_state = getattr(self, "random_state", 0)
-        self._seed = int(generator(random_state).integers(2**63)) if seed is None else seed
+        self._eps = self.eps if getattr(self, "eps", None) is not None else saved.eps
+        self._seed = saved.seed
         self._begin()
-        self._session = Session(self._batches() if len(features) > 1 else _only_action(), budget)
-        if self._session.finished or self._session.exhausted:
-            self._finish()
-        return self
-
-    def _saved(self) -> SavedExperiment:
-        log = self._going.log
-        return SavedExperiment(log.actions, log.rewards, self._going.n_asked, self._going.budget, self._eps, self._seed)
-
-    def _resume(self, features: AnyArray, saved: SavedExperiment) -> Self:
-        self._start(features, saved.budget, eps=saved.eps, seed=saved.seed)
-        self._session.replay(saved.actions, saved.rewards, saved.n_asked)
-        if self._session.finished or self._session.exhausted:
-            self._finish()
+        session = Session(self._batches() if len(self._features) > 1 else _only_action(), saved.budget)
+        session.replay(saved.actions, saved.rewards, saved.n_asked)
+        self._session = session
+        self._settle()
         return self
 
     @property
     def _going(self) -> Session:
         if not hasattr(self, "_session"):
             raise NotFittedError(f"call fit or start of this {type(self).__name__} first")
+        if self._session.interrupted:
+            self._resume(self._saved(self._session))
         return self._session
+
+    def _settle(self) -> None:
+        """Set the fitted attributes at the end, unless that is done."""
+        session = self._going
+        if (session.finished or session.exhausted) and not hasattr(self, "certificate_"):
+            self._finish()
 
     def _finish(self) -> None:
         """Set the fitted attributes."""
@@ -342,14 +351,14 @@ class BanditAlgorithm(BaseEstimator):
         if "_session" in state and not self._session.finished:
             # A generator cannot be pickled; it is made anew from the answers.
             del state["_session"]
-            state["_replayed"] = self._saved()
+            state["_replayed"] = self._saved(self._session)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         saved = state.pop("_replayed", None)
         super().__setstate__(state)
         if saved is not None:
-            self._resume(self._features, saved)
+            self._resume(saved)
 
 
 def _only_action() -> Batches:

@@ -15,6 +15,7 @@ from sparsetheory.bandits.design.amplification import least_squares, ls_amplific
 from sparsetheory.bandits.design.optimal import g_optimal_design
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.bandits.errors import InconsistentOracleError
+from sparsetheory.bandits.regression.predictions import greedy_action
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint, Real
 from sparsetheory.typing import Float64Array, IndexArray
 
@@ -64,6 +65,9 @@ class CoreSetBandit(BanditAlgorithm):
     least squares are weighted by numbers of queries, N in all, and err by at most
     :math:`\varepsilon A + \sigma \sqrt{2 \log(2 K / \delta)\, g_{\max} / N}` for K actions, with the amplification and
     the largest leverage of those weights.
+
+    Takes the time of :func:`g_optimal_design`, and O(n_actions n d) for n queried actions. Features in single precision
+    or in a file are read in blocks, and never copied as a whole.
 
     Examples
     --------
@@ -120,7 +124,7 @@ class CoreSetBandit(BanditAlgorithm):
         noise = self.noise_std * np.sqrt(2 * self._log() * design.max_leverage / counts.sum())
         eps = self._eps + design.rho_drop * self.norm_bound
         attributes = {"theta_": theta, "design_": design, "amplification_": amplification}
-        return Outcome(int(np.argmax(self._features @ theta)), 2 * (eps * (1 + amplification) + noise), attributes)
+        return Outcome(greedy_action(self._features, theta), 2 * (eps * (1 + amplification) + noise), attributes)
 
     def _refuse(self, design: Design, means: Float64Array) -> None:
         """Raise an error for residuals that no linear function within `eps` leaves: their mean square is smaller."""

@@ -8,7 +8,7 @@ import numpy as np
 from sparsetheory.bandits.algorithms.session import Batch
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
-__all__ = ["Observations", "block_means", "repetitions"]
+__all__ = ["Observations", "block_means", "repetitions", "width_of_means"]
 
 
 def repetitions(noise_std: float, delta: float, n_actions: int, width: float) -> int:
@@ -21,6 +21,15 @@ def repetitions(noise_std: float, delta: float, n_actions: int, width: float) ->
     if noise_std == 0:
         return 1
     return max(1, math.ceil(2 * noise_std**2 * math.log(2 * n_actions / delta) / width**2))
+
+
+def width_of_means(noise_std: float, eps: float, width: float | None) -> float:
+    """Return how far means of answers may be from the truth: 0 without noise, else what is wanted, `eps` by default."""
+    if noise_std == 0:
+        return 0.0
+    if width is None and eps == 0:
+        raise ValueError("width must be given where there is noise and eps is 0; got None")
+    return float(eps if width is None else width)
 
 
 def block_means(rewards: Float64Array, counts: IndexArray) -> Float64Array:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from sparsetheory.bandits.algorithms.base import BanditAlgorithm, Outcome
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.algorithms.observations import Observations, repetitions
+from sparsetheory.bandits.algorithms.observations import Observations, repetitions, width_of_means
 from sparsetheory.bandits.algorithms.session import Batches
 from sparsetheory.bandits.certificates.candidate_gap import (
     CandidateGapCertificate,
@@ -54,8 +54,7 @@ class OptimisticElimination(BanditAlgorithm):
 
     Notes
     -----
-    Ours. Takes one product of all candidates with all actions, in blocks, and then one of the candidates with one
-    action for each query.
+    Ours. Takes O(m n_actions d) time for m candidates with d features, and O(m d) for each query after that.
 
     Examples
     --------
@@ -125,14 +124,11 @@ class OptimisticElimination(BanditAlgorithm):
     def _allowed(self) -> float:
         """Return how far an answer may be from the prediction of the best candidate."""
         longest = np.sqrt(np.einsum("ij,ij->i", self._features, self._features, dtype=np.float64).max())
-        return float(self.eps + self._width() + longest * self.rho)
+        # Rewards of the size of their error round as well.
+        return float(self.eps + self._width() + longest * self.rho) * (1 + 4 * float(np.finfo(np.float64).eps))
 
     def _width(self) -> float:
-        if self.noise_std == 0:
-            return 0.0
-        if self.width is None and self.eps == 0:
-            raise ValueError("width must be given where there is noise and eps is 0; got None")
-        return self.eps if self.width is None else float(self.width)
+        return width_of_means(self.noise_std, self.eps, self.width)
 
     def _repeat(self) -> int:
         return repetitions(self.noise_std, self.delta, len(self._features), self._width())

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -46,12 +47,12 @@ def write_experiment(
     path: Path, algorithm: str, parameters: dict[str, Any], features: AnyArray, saved: SavedExperiment
 ) -> None:
     """Write a file; one that is there is replaced only when the new one is complete."""
+    plain = {name: value for name, value in parameters.items() if np.isscalar(value) or value is None}
+    if "random_state" in parameters:
+        plain.setdefault("random_state", None)  # a generator has moved on; the seed that it gave is saved
     arrays: dict[str, Any] = {
-        f"parameter_{name}": value for name, value in parameters.items() if isinstance(value, np.ndarray)
+        f"parameter_{name}": np.asarray(value) for name, value in parameters.items() if name not in plain
     }
-    plain = {name: value for name, value in parameters.items() if f"parameter_{name}" not in arrays}
-    if not isinstance(plain.get("random_state"), int | None):
-        plain["random_state"] = None  # a generator has moved on; the seed that it gave is saved
     about = {
         "format": _FORMAT,
         "algorithm": algorithm,
@@ -80,9 +81,9 @@ def read_experiment(path: Path, algorithm: str, features: AnyArray) -> tuple[dic
     Raises
     ------
     ValueError
-        If the file is of another algorithm or format, or the features are others.
+        If the file is no experiment, or one of another algorithm or format, or the features are others.
     """
-    with np.load(path, allow_pickle=False) as file:
+    with _opened(path) as file:
         about = json.loads(str(file["about"]))
         if about["format"] != _FORMAT:
             raise ValueError(f"path must be a file of format {_FORMAT}; got format {about['format']}")
@@ -97,6 +98,17 @@ def read_experiment(path: Path, algorithm: str, features: AnyArray) -> tuple[dic
             file["actions"], file["rewards"], about["n_asked"], about["budget"], about["eps"], about["seed"]
         )
     return {**about["parameters"], **arrays}, saved
+
+
+def _opened(path: Path) -> Any:
+    """Return an open file of an experiment."""
+    try:
+        file = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise ValueError(f"path must be a file that save wrote; got {path}") from error
+    if "about" not in getattr(file, "files", ()):
+        raise ValueError(f"path must be a file that save wrote; got {path}")
+    return file
 
 
 def _plain(value: Any) -> Any:

@@ -58,6 +58,7 @@ class Session:
     result: Any = None
     finished: bool = False
     failure: Exception | None = None
+    interrupted: bool = False
     n_asked: int = 0
     _started: bool = False
     _handed: int = 0
@@ -110,14 +111,22 @@ class Session:
             self._advance()
 
     def replay(self, actions: IndexArray, rewards: Float64Array, n_asked: int) -> None:
-        """Take the answers of a log in its order, and hand out as many queries as had been handed out."""
+        """Take the answers of a log in its order, and hand out as many queries as had been handed out.
+
+        If the algorithm gave up with an error then, it has given up again, and the answers can be read.
+        """
         at = 0
         while at < len(actions):
             self.ask()
             stop = at + min(self._handed, len(actions) - at)
             if stop == at:
                 raise ValueError("the saved answers must be those of this algorithm; got more than it asks for")
-            self.tell(actions[at:stop], rewards[at:stop])
+            try:
+                self.tell(actions[at:stop], rewards[at:stop])
+            except Exception:
+                if self.failure is None:
+                    raise
+                return
             at = stop
         too_many = self.n_asked - n_asked
         if too_many > 0:
@@ -159,6 +168,10 @@ class Session:
         except Exception as failure:
             self.failure = failure
             raise
+        except BaseException:
+            # A generator that was interrupted cannot go on. The log holds what is needed to make another one.
+            self.interrupted = True
+            raise
         self._begin(batch)
         self._started = True
 
@@ -183,7 +196,10 @@ def _told(actions: ArrayLike, rewards: ArrayLike) -> tuple[IndexArray, Float64Ar
     told = np.atleast_1d(np.asarray(actions))
     if told.dtype.kind not in "iu" and told.size:
         raise ValueError(f"actions must be integers; got {told.dtype}")
-    answers = np.atleast_1d(np.array(rewards, dtype=np.float64))
+    try:
+        answers = np.atleast_1d(np.array(rewards, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"rewards must be real numbers; got {rewards!r}") from error
     if told.ndim != 1 or told.shape != answers.shape:
         raise ValueError(f"rewards must be one for each of {told.size} actions; got shape {answers.shape}")
     finite = np.isfinite(answers)

@@ -11,15 +11,17 @@ from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.algorithms.session import Batches
 from sparsetheory.bandits.certificates.regression_gap import (
     RegressionGapCertificate,
+    largest_error,
     proved_error,
     regression_gap,
-    sup_errors,
 )
 from sparsetheory.bandits.errors import InconsistentOracleError
 from sparsetheory.bandits.regression.exploration import EXPLORATIONS, exploration_of
 from sparsetheory.bandits.regression.fits import ESTIMATORS, L1Fit, beyond_the_model, fit_lasso, fit_within
 from sparsetheory.bandits.regression.lasso import least_squares
+from sparsetheory.bandits.regression.predictions import greedy_action
 from sparsetheory.bandits.regression.samples import Samples
+from sparsetheory.bandits.supports.enumeration import checked_size
 from sparsetheory.bandits.supports.misspecification import estimate_eps
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, SEED, Choice, Constraint
 from sparsetheory.typing import Float64Array
@@ -80,6 +82,8 @@ class SparseRegressionBandit(BanditAlgorithm):
     that of the Lasso :math:`|\Delta|_1 \le 12 s \alpha / \kappa` with :math:`\alpha` twice the largest possible
     :math:`|X^\top \nu|_\infty / n`. The bounds that are used are of this form, with the residuals that were reached.
 
+    Takes the time of one linear program, cone program or Lasso on n samples, and O((n_actions + n d) d) for d features.
+
     Examples
     --------
     >>> import numpy as np
@@ -129,16 +133,14 @@ class SparseRegressionBandit(BanditAlgorithm):
         self._fit: L1Fit | None = None
 
     def _batches(self) -> Batches:
-        d = self._features.shape[1]
-        if self.n_nonzero > d:
-            raise ValueError(f"n_nonzero must be at most the number of features, {d}; got {self.n_nonzero}")
+        checked_size(self.n_nonzero, self._features.shape[1])
         batch = exploration_of(self.exploration, self._features).drawn(self._n(), np.random.default_rng(self._seed))
         rewards = yield batch
         self._fit = self._estimate(Samples.of(batch.actions, rewards))
         error = proved_error(self._features, self._fit, self.n_nonzero, self.eps, self.noise_std, self.delta)
-        largest = float(sup_errors(self._features, error).max())
+        largest = largest_error(self._features, error)
         attributes = {"theta_": self._fit.theta, "kappa_": error.kappa, "sup_error_": largest}
-        return Outcome(self._greedy(self._fit), 2 * (self.eps + largest), attributes)
+        return Outcome(greedy_action(self._features, self._fit.theta), 2 * (self.eps + largest), attributes)
 
     def _n(self) -> int:
         if not isinstance(self.n_samples, str):
@@ -169,11 +171,8 @@ class SparseRegressionBandit(BanditAlgorithm):
             lower,
         )
 
-    def _greedy(self, fit: L1Fit) -> int:
-        return int(np.argmax(self._features @ fit.theta))
-
     def _recommended(self, means: MeanRewards) -> int:
-        return super()._recommended(means) if self._fit is None else self._greedy(self._fit)
+        return super()._recommended(means) if self._fit is None else greedy_action(self._features, self._fit.theta)
 
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> RegressionGapCertificate:
         return regression_gap(

@@ -7,17 +7,18 @@ import numpy as np
 
 from sparsetheory.bandits.algorithms.base import BanditAlgorithm, Outcome
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.algorithms.observations import Observations, repetitions
+from sparsetheory.bandits.algorithms.observations import Observations, repetitions, width_of_means
 from sparsetheory.bandits.algorithms.session import Batch
 from sparsetheory.bandits.certificates.sparse_gap import sparse_gap
 from sparsetheory.bandits.design.optimal import g_optimal_design
 from sparsetheory.bandits.errors import InconsistentOracleError
 from sparsetheory.bandits.supports.consistency import allowed_on, consistent_supports
 from sparsetheory.bandits.supports.designs import SupportDesign, support_design
-from sparsetheory.bandits.supports.enumeration import all_supports
+from sparsetheory.bandits.supports.enumeration import all_supports, checked_size
 from sparsetheory.bandits.supports.misspecification import estimate_eps
 from sparsetheory.certificates import Certificate
-from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint
+from sparsetheory.constraints import COUNT, FLAG, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint
+from sparsetheory.progress import tracked
 from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
 
 __all__ = ["SparseSearch"]
@@ -43,6 +44,7 @@ class SparseSearch(BanditAlgorithm):
         "width": MISSING | POSITIVE,
         "reward_range": MISSING | POSITIVE,
         "max_supports": COUNT,
+        "verbose": FLAG,
     }
 
     n_nonzero: int
@@ -52,12 +54,11 @@ class SparseSearch(BanditAlgorithm):
     width: float | None
     reward_range: float | None
     max_supports: int
+    verbose: bool
 
     def _supports(self) -> IndexArray:
         d = self._features.shape[1]
-        if self.n_nonzero > d:
-            raise ValueError(f"n_nonzero must be at most the number of features, {d}; got {self.n_nonzero}")
-        return all_supports(d, self.n_nonzero, self.max_supports)
+        return all_supports(d, checked_size(self.n_nonzero, d), self.max_supports)
 
     def _columns(self) -> AnyArray:
         """Return the features, each of them contiguous."""
@@ -65,11 +66,7 @@ class SparseSearch(BanditAlgorithm):
 
     def _width(self) -> float:
         """Return how far means may be from the truth."""
-        if self.noise_std == 0:
-            return 0.0
-        if self.width is None and self.eps == 0:
-            raise ValueError("width must be given where there is noise and eps is 0; got None")
-        return self.eps if self.width is None else float(self.width)
+        return width_of_means(self.noise_std, self.eps, self.width)
 
     def _observations(self) -> Observations:
         n, width = len(self._features), self._width()
@@ -95,7 +92,7 @@ class SparseSearch(BanditAlgorithm):
             supports = yield from self._screened(observations)
         designs: list[SupportDesign] = []
         known = observations.queried
-        for support in supports:
+        for support in tracked(supports, "designs", self.verbose):
             designs.append(support_design(columns, support, target_mult, known))
             known = np.concatenate((known, np.setdiff1d(designs[-1].actions, known)))
         yield from observations.answers(known)
@@ -128,5 +125,5 @@ class SparseSearch(BanditAlgorithm):
         queried, observed = means.actions[complete], means.rewards[complete]
         return sparse_gap(
             self._features, queried, observed, action, eps=float(self.eps), width=self._width(),
-            n_nonzero=self.n_nonzero, max_supports=self.max_supports,
+            n_nonzero=self.n_nonzero, max_supports=self.max_supports, verbose=self.verbose,
         )  # fmt: skip

@@ -12,6 +12,7 @@ from sparsetheory.bandits.supports.designs import SupportModel, fit_design
 from sparsetheory.bandits.supports.enumeration import MAX_SUPPORTS
 from sparsetheory.constraints import FLAG, POSITIVE, Constraint
 from sparsetheory.numba_kernels.bandits.nets import separated
+from sparsetheory.progress import tracked
 from sparsetheory.typing import IndexArray
 
 __all__ = ["SupportDesignNet"]
@@ -47,6 +48,8 @@ class SupportDesignNet(SparseSearch):
         Known difference of the largest and the smallest reward; for `vacuous_`. That of the observed ones by default.
     max_supports : int
         Refuse more supports than this.
+    verbose : bool
+        Whether a progress bar is shown while all supports are gone through.
 
     Attributes
     ----------
@@ -62,6 +65,9 @@ class SupportDesignNet(SparseSearch):
     Ours; it improves the rate of Dong and Yang (ICML 2023, arXiv:2303.16998). Actions are visited in the order of their
     predictions, the best first. So the best action of the true support has an action of the net within `eta` of it,
     which is predicted to be no worse, and whose linear part is at most `eta` `eps` smaller.
+
+    Takes O(m n_actions s^2) time for the designs on m supports, and O(n_actions s q) for a net of q actions on each
+    support that the answers allow.
 
     Examples
     --------
@@ -95,6 +101,7 @@ class SupportDesignNet(SparseSearch):
         width: float | None = None,
         reward_range: float | None = None,
         max_supports: int = MAX_SUPPORTS,
+        verbose: bool = False,
     ) -> None:
         self.n_nonzero = n_nonzero
         self.eps = eps
@@ -106,6 +113,7 @@ class SupportDesignNet(SparseSearch):
         self.width = width
         self.reward_range = reward_range
         self.max_supports = max_supports
+        self.verbose = verbose
 
     def _batches(self) -> Batches:
         observations, columns = self._observations(), self._columns()
@@ -114,7 +122,7 @@ class SupportDesignNet(SparseSearch):
         queried, observed = observations.queried, observations.observed
         net: list[IndexArray] = []
         largest = 0.0
-        for design in designs:
+        for design in tracked(designs, "nets", self.verbose):
             answers = yield from observations.answers(design.actions)
             model = fit_design(columns, design, answers, eps)
             if model.agrees(queried, observed):

@@ -11,6 +11,7 @@ from sparsetheory.bandits.algorithms.sparse_search import SparseSearch
 from sparsetheory.bandits.supports.designs import fit_design
 from sparsetheory.bandits.supports.enumeration import MAX_SUPPORTS
 from sparsetheory.constraints import FLAG, Constraint, Real
+from sparsetheory.progress import tracked
 
 __all__ = ["SupportGreedy"]
 
@@ -42,6 +43,8 @@ class SupportGreedy(SparseSearch):
         Known difference of the largest and the smallest reward; for `vacuous_`. That of the observed ones by default.
     max_supports : int
         Refuse more supports than this.
+    verbose : bool
+        Whether a progress bar is shown while all supports are gone through.
 
     Attributes
     ----------
@@ -56,7 +59,7 @@ class SupportGreedy(SparseSearch):
     -----
     Ours. On the true support least squares err by at most `eps` times the amplification of the design, which is at most
     the root of its largest leverage; the best prediction loses twice that and twice `eps`. ``bound_`` is the worst over
-    the supports that the answers allow.
+    the supports that the answers allow. Takes O(m n_actions s^2) time for m supports.
 
     Examples
     --------
@@ -87,6 +90,7 @@ class SupportGreedy(SparseSearch):
         width: float | None = None,
         reward_range: float | None = None,
         max_supports: int = MAX_SUPPORTS,
+        verbose: bool = False,
     ) -> None:
         self.n_nonzero = n_nonzero
         self.eps = eps
@@ -97,6 +101,7 @@ class SupportGreedy(SparseSearch):
         self.width = width
         self.reward_range = reward_range
         self.max_supports = max_supports
+        self.verbose = verbose
 
     def _batches(self) -> Batches:
         observations, columns = self._observations(), self._columns()
@@ -105,7 +110,7 @@ class SupportGreedy(SparseSearch):
         queried, observed = observations.queried, observations.observed
         best: list[int] = []
         factor = 0.0
-        for design in designs:
+        for design in tracked(designs, "predictions", self.verbose):
             answers = yield from observations.answers(design.actions)
             model = fit_design(columns, design, answers, eps)
             if model.agrees(queried, observed):

@@ -48,6 +48,8 @@ class SupportNetSearch(SparseSearch):
         Known difference of the largest and the smallest reward; for `vacuous_`. That of the observed ones by default.
     max_supports : int
         Refuse more supports than this.
+    verbose : bool
+        Whether a progress bar is shown while all supports are gone through.
 
     Attributes
     ----------
@@ -58,7 +60,8 @@ class SupportNetSearch(SparseSearch):
 
     Notes
     -----
-    With the grid, the queries are the same for any number of threads: no product of matrices decides them.
+    Takes O(m n_actions s) time for m supports with the grid. With greedy nets it is O(m n_actions s q), where q is the
+    number of actions that the net of one support has. The queries do not depend on the number of threads.
 
     The rate is that of Dong and Yang (ICML 2023, arXiv:2303.16998); net, grid and constants are ours. With the true
     support M, the best action has a queried one within `rho` of it in the features of M, whose linear part is at most
@@ -97,6 +100,7 @@ class SupportNetSearch(SparseSearch):
         delta: float = 0.05,
         width: float | None = None,
         reward_range: float | None = None,
+        verbose: bool = False,
     ) -> None:
         self.n_nonzero = n_nonzero
         self.eps = eps
@@ -109,12 +113,13 @@ class SupportNetSearch(SparseSearch):
         self.delta = delta
         self.width = width
         self.reward_range = reward_range
+        self.verbose = verbose
 
     def _batches(self) -> Batches:
         rho, observations = self._rho(), self._observations()
         supports = self._supports()
         find = grid_net if self.net == "grid" else greedy_net
-        chosen, largest = find(self._columns(), supports, rho, self.reuse)
+        chosen, largest = find(self._columns(), supports, rho, self.reuse, self.verbose)
         yield from observations.answers(chosen)
         bound = 2 * self.eps + self.norm_bound * rho + 2 * self._width()
         attributes = {"alive_supports_": self._explained(observations), "max_cells_": largest, "width_": self._width()}

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
 from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
@@ -13,7 +13,9 @@ __all__ = ["CandidateGapCertificate", "candidate_gap", "optimistic_values", "rou
 
 # Rounding units that a term of a sum may lose.
 _UNITS = 4
-# Numbers in a block of predictions.
+# An answer that is exactly as wrong as it may be rounds, too.
+_EDGE = 1 + 4 * float(np.finfo(np.float64).eps)
+# Numbers in a block of rows, and of predictions.
 _BLOCK = 4_000_000
 
 
@@ -52,8 +54,8 @@ class CandidateGapCertificate(ObservedGapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -61,7 +63,7 @@ class CandidateGapCertificate(ObservedGapCertificate):
         -------
         CandidateGapCertificate
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if not np.isfinite(self.bound):
             return self.unless_misstated()
         features = np.asarray(problem.features, dtype=np.float64)
@@ -70,7 +72,7 @@ class CandidateGapCertificate(ObservedGapCertificate):
         slack = rounding_of(self.candidates, features)
         for action, reward in zip(self.queried, self.observed, strict=True):
             predicted = np.einsum("ij,j->i", self.candidates, features[action])
-            allowed &= np.abs(predicted - reward) <= error + self.width + slack
+            allowed &= np.abs(predicted - reward) <= (error + self.width) * _EDGE + slack
         ceiling = -np.inf if allowed.any() else np.inf
         for row in features:
             ceiling = max(ceiling, float(np.einsum("ij,j->i", self.candidates[allowed], row).max(initial=-np.inf)))
@@ -112,7 +114,7 @@ def candidate_gap(
     elif action in queried:
         predicted = candidates @ np.asarray(features[queried], dtype=np.float64).T
         slack = rounding_of(candidates, features)
-        alive = np.all(np.abs(predicted - observed) <= error + width + slack[:, None], axis=1)
+        alive = np.all(np.abs(predicted - observed) <= (error + width) * _EDGE + slack[:, None], axis=1)
         reason = "no candidate is consistent with the answers"
         if alive.any():
             value = float(observed[np.flatnonzero(queried == action)[0]])
@@ -140,7 +142,7 @@ def optimistic_values(candidates: Float64Array, features: AnyArray) -> tuple[Flo
         Takes O(m n_actions n_features) time, and memory for a block.
     """
     largest, greedy = np.full(len(candidates), -np.inf), np.zeros(len(candidates), dtype=np.intp)
-    step = max(1, _BLOCK // len(candidates))
+    step = max(1, _BLOCK // max(candidates.shape))
     for start in range(0, len(features), step):
         predicted = candidates @ np.asarray(features[start : start + step], dtype=np.float64).T
         at = predicted.argmax(axis=1)

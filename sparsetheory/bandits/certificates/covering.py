@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.spatial import cKDTree
 
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
 from sparsetheory.bandits.supports.enumeration import all_supports
 from sparsetheory.certificates import Status
 
@@ -54,8 +54,8 @@ class CoveringCertificate(ObservedGapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -63,7 +63,7 @@ class CoveringCertificate(ObservedGapCertificate):
         -------
         CoveringCertificate
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         features = np.asarray(problem.features, dtype=np.float64)
         radius = max(
             float(cKDTree(features[np.ix_(self.queried, support)]).query(features[:, support])[0].max())

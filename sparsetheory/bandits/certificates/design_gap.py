@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
 from sparsetheory.bandits.certificates.intervals import design_intervals, gap_of, intervals_by_pinv
 from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
@@ -64,8 +64,8 @@ class DesignGapCertificate(ObservedGapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -74,23 +74,25 @@ class DesignGapCertificate(ObservedGapCertificate):
         DesignGapCertificate
             Takes O(n_actions n d) time for n queried actions.
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if not np.isfinite(self.bound):
             return self.unless_misstated()
-        features = np.asarray(problem.features, dtype=np.float64)
+        features = problem.features
         return self.judged(problem, 0.0 if len(features) == 1 else self._found(features), self.tolerance())
 
-    def _found(self, features: Float64Array) -> float:
-        sizes = np.abs(features).max(axis=0)
-        sizes[sizes == 0] = 1.0
-        scaled = features / sizes
-        rest = scaled - (scaled @ self.basis) @ self.basis.T
-        rest[np.abs(rest) <= 1e-12] = 0.0  # rounding, before a unit can make it large
-        outside = float(np.linalg.norm(rest * sizes, axis=1).max())
+    def _found(self, features: AnyArray) -> float:
+        sizes = column_scales(features)
+        outside = 0.0
+        for start in range(0, len(features), BLOCK):
+            scaled = np.asarray(features[start : start + BLOCK], dtype=np.float64) / sizes
+            rest = scaled - (scaled @ self.basis) @ self.basis.T
+            rest[np.abs(rest) <= 1e-12] = 0.0  # rounding, before a unit can make it large
+            outside = max(outside, float(np.linalg.norm(rest * sizes, axis=1).max()))
         noise = self.noise_std * np.sqrt(2 * np.log(2 * len(features) / self.delta) / self.n_queries)
         predicted, error = intervals_by_pinv(
-            scaled, self.queried, self.observed, self.weights, self.basis, self.eps + outside * self.norm_bound, noise
-        )
+            features, self.queried, self.observed, self.weights, self.basis, self.eps + outside * self.norm_bound,
+            noise, sizes,
+        )  # fmt: skip
         return gap_of(predicted + error, float((predicted - error)[self.action]), self.action)
 
 

@@ -8,16 +8,13 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.certificates.gap import GapCertificate
+from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.regression.ellipsoid import radius_of, ridge
 from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array
 
 __all__ = ["EllipsoidGapCertificate", "ellipsoid_gap"]
-
-# Bounds by two routes agree to this share of themselves.
-_AGREE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +56,8 @@ class EllipsoidGapCertificate(GapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -69,12 +66,12 @@ class EllipsoidGapCertificate(GapCertificate):
         EllipsoidGapCertificate
             Takes O((n_actions + n) d^2) time for n different actions.
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if self.status is Status.NOT_APPLICABLE:
             return self
         features = np.asarray(problem.features, dtype=np.float64)
         found = 0.0 if len(features) == 1 else self._found(features)
-        tolerance = _AGREE * (1.0 + abs(self.bound))
+        tolerance = AGREE * (1.0 + abs(self.bound))
         return self.judged(problem, found, tolerance)
 
     def _found(self, features: Float64Array) -> float:

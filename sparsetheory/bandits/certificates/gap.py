@@ -1,15 +1,16 @@
 """What evidence about the gap of an action has in common."""
 
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
 
-from sparsetheory.bandits.environments.problem import LinearBanditProblem
+from sparsetheory.bandits.environments.problem import LinearBanditProblem, as_features
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["AGREE", "GapCertificate", "ObservedGapCertificate"]
+__all__ = ["AGREE", "GapCertificate", "ObservedGapCertificate", "problem_of"]
 
 # Bounds by two routes agree to this share of the bound and the largest reward; both allow for rounding that is smaller.
 AGREE = 1e-6
@@ -96,3 +97,11 @@ class ObservedGapCertificate(GapCertificate):
             if wrong > self.noise + tolerance:
                 reason = "the problem answers otherwise"
         return super().judged(problem, found, tolerance, reason)
+
+
+def problem_of(*fitted_on: Any) -> Any:
+    """Return the problem that was solved; of a live experiment, what is known of it: the features."""
+    if len(fitted_on) != 1:
+        raise ValueError(f"check must be given the problem or the features, alone; got {len(fitted_on)} arguments")
+    (given,) = fitted_on
+    return given if isinstance(given, LinearBanditProblem) else SimpleNamespace(features=as_features(given))

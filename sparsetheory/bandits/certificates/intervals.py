@@ -11,6 +11,7 @@ action itself is within eps of the linear function.
 import numpy as np
 
 from sparsetheory.bandits.design.amplification import least_squares
+from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
@@ -60,13 +61,14 @@ def design_intervals(
 
 
 def intervals_by_pinv(
-    features: Float64Array,
+    features: AnyArray,
     queried: IndexArray,
     observed: Float64Array,
     weights: Float64Array,
     basis: Float64Array,
     eps: float,
     noise: float,
+    scales: Float64Array | float = 1.0,
 ) -> tuple[Float64Array, Float64Array]:
     """Return the same for all actions, by the pseudo-inverse of weighted rows.
 
@@ -79,12 +81,27 @@ def intervals_by_pinv(
     basis : ndarray of shape (n_features, rank)
         Orthonormal basis of the directions in which coefficients are looked for.
     eps, noise : float
+    scales : ndarray of shape (n_features,) or float
+        What features are divided by, before the basis.
+
+    Returns
+    -------
+    predicted, errors : ndarray of shape (n_actions,)
+        Takes O(n_actions n d) time for n queried actions, and memory for a block of rows.
     """
     roots = np.sqrt(weights)
-    inverse = np.linalg.pinv(roots[:, None] * (features[queried] @ basis), rcond=1e-13)
-    combination = (features @ basis @ inverse) * roots  # every prediction as a combination of the answers
-    norms = np.sqrt(np.einsum("ij,ij,j->i", combination, combination, 1 / weights))
-    return combination @ observed, eps * (np.abs(combination).sum(axis=1) + 1) + noise * norms
+    coordinates = basis / np.broadcast_to(scales, len(basis))[:, None]
+    own = np.asarray(features[queried], dtype=np.float64) @ coordinates
+    inverse = np.linalg.pinv(roots[:, None] * own, rcond=1e-13)
+    predicted, errors = np.empty(len(features)), np.empty(len(features))
+    for start in range(0, len(features), BLOCK):
+        here = slice(start, start + BLOCK)
+        # Every prediction as a combination of the answers.
+        combination = (np.asarray(features[here], dtype=np.float64) @ coordinates @ inverse) * roots
+        norms = np.sqrt(np.einsum("ij,ij,j->i", combination, combination, 1 / weights))
+        predicted[here] = combination @ observed
+        errors[here] = eps * (np.abs(combination).sum(axis=1) + 1) + noise * norms
+    return predicted, errors
 
 
 def left_out(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import GapCertificate
+from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
 from sparsetheory.bandits.certificates.intervals import design_intervals, gap_of, intervals_by_pinv, left_out
 from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
@@ -19,9 +19,6 @@ from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray, Int64Array
 
 __all__ = ["Phase", "PhaseGapCertificate", "phase_gap"]
-
-# Bounds by two routes agree to this share of the largest reward.
-_AGREE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +52,11 @@ class Phase:
         were, such rows were not active any more, and nothing is known of them.
         """
         own = np.asarray(features[self.actions], dtype=np.float64)
-        rest = left_out(rows, own, self.whitening, self.counts / self.counts.sum(), sizes)
-        lengths = np.linalg.norm(rest, axis=1)
+        lengths = np.empty(len(rows))
+        for start in range(0, len(rows), BLOCK):
+            part = slice(start, start + BLOCK)
+            rest = left_out(rows[part], own, self.whitening, self.counts / self.counts.sum(), sizes)
+            lengths[part] = np.linalg.norm(rest, axis=1)
         return np.where(lengths > 0, lengths * norm_bound if self.dropped else np.inf, 0.0)
 
 
@@ -99,8 +99,8 @@ class PhaseGapCertificate(GapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -109,31 +109,30 @@ class PhaseGapCertificate(GapCertificate):
         PhaseGapCertificate
             Takes O(n_actions n d) time for every phase with n different actions.
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if self.status is Status.NOT_APPLICABLE:
             return self
-        features = np.asarray(problem.features, dtype=np.float64)
+        features = problem.features
         largest = max((float(np.abs(phase.observed).max()) for phase in self.phases), default=0.0)
-        tolerance = _AGREE * (largest + self.eps)
+        tolerance = AGREE * (largest + self.eps)
         found = 0.0 if len(features) == 1 else self._found(features)
         reason = ""
         if 2 * len(features) * len(self.phases) * self.alpha > self.delta * (1 + 1e-9) and self.noise_std:
             reason = "noise spoils the intervals with a larger probability"
         return self.judged(problem, found, tolerance, reason)
 
-    def _found(self, features: Float64Array) -> float:
+    def _found(self, features: AnyArray) -> float:
         upper, lower = np.full(len(features), np.inf), -np.inf
         sizes = column_scales(features)
         for phase in self.phases:
             n_plays = phase.counts.sum()
             unseen = phase.unseen(features, features, self.norm_bound, sizes)
-            own = np.abs(features[phase.actions]).max(axis=0)
-            scales = np.where(own > 0, own, 1.0)
+            scales = column_scales(features[phase.actions])
             basis = np.linalg.qr(phase.whitening * scales[:, None])[0]
             eps = self.eps + unseen[phase.actions].max()
             noise = _noise(self.noise_std, self.alpha, int(n_plays))
             predicted, error = intervals_by_pinv(
-                features / scales, phase.actions, phase.observed, phase.counts / n_plays, basis, eps, noise
+                features, phase.actions, phase.observed, phase.counts / n_plays, basis, eps, noise, scales
             )
             error += unseen
             upper = np.minimum(upper, predicted + error)

@@ -6,17 +6,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import GapCertificate
+from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.regression.fits import L1Fit, beyond_the_model, error_of
 from sparsetheory.bandits.regression.l1_errors import L1Error, least_eigenvalue
 from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array
 
-__all__ = ["RegressionGapCertificate", "proved_error", "regression_gap", "sup_errors"]
-
-# Bounds by two routes agree to this share of themselves, and of the largest reward.
-_AGREE = 1e-6
+__all__ = ["RegressionGapCertificate", "largest_error", "proved_error", "regression_gap"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +55,8 @@ class RegressionGapCertificate(GapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -68,7 +65,7 @@ class RegressionGapCertificate(GapCertificate):
         RegressionGapCertificate
             Takes O((n_actions + n d) d) time for n queries.
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if self.status is Status.NOT_APPLICABLE:
             return self
         features = np.asarray(problem.features, dtype=np.float64)
@@ -78,9 +75,9 @@ class RegressionGapCertificate(GapCertificate):
             error = self._error(features, self.fit)
             kappa = error.kappa
             found = _gap(features, self.fit.theta, self.action, error, self.eps)
-        tolerance = _AGREE * (size + self.eps + self.bound)
+        tolerance = AGREE * (size + self.eps + self.bound)
         reason = ""
-        if kappa < self.kappa * (1 - _AGREE):
+        if kappa < self.kappa * (1 - AGREE):
             reason = f"other code bounds the restricted eigenvalue by {kappa:.9g} only"
         return self.judged(problem, found, tolerance, reason)
 
@@ -150,7 +147,13 @@ def proved_error(features: AnyArray, fit: L1Fit, n_nonzero: int, eps: float, noi
     return error_of(fit, X, moments, least_eigenvalue(moments), n_nonzero, level)
 
 
-def sup_errors(rows: AnyArray, error: L1Error) -> Float64Array:
+def largest_error(features: AnyArray, error: L1Error) -> float:
+    """Return how much any prediction may err, in one pass over blocks of rows."""
+    blocks = (features[start : start + BLOCK] for start in range(0, len(features), BLOCK))
+    return max(float(_sup_errors(block, error).max()) for block in blocks)
+
+
+def _sup_errors(rows: AnyArray, error: L1Error) -> Float64Array:
     """Return how much predictions may err at rows, by both norms of the error."""
     l1 = np.abs(rows).max(axis=1) * error.l1 if error.l1 < math.inf else np.full(len(rows), math.inf)
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
@@ -165,5 +168,5 @@ def _gap(features: AnyArray, theta: Float64Array, action: int, error: L1Error, e
     largest = 0.0
     for start in range(0, len(features), BLOCK):
         differences = np.asarray(features[start : start + BLOCK], dtype=np.float64) - features[action]
-        largest = max(largest, float((differences @ theta + sup_errors(differences, error)).max()))
+        largest = max(largest, float((differences @ theta + _sup_errors(differences, error)).max()))
     return largest + 2 * eps

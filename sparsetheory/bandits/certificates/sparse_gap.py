@@ -5,13 +5,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
 from sparsetheory.bandits.certificates.programs import exceeded
 from sparsetheory.bandits.certificates.upper_bounds import upper_bounds
 from sparsetheory.bandits.supports.basis import support_basis
 from sparsetheory.bandits.supports.consistency import consistent_supports
 from sparsetheory.bandits.supports.enumeration import all_supports
 from sparsetheory.certificates import Status
+from sparsetheory.progress import tracked
 from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
 
 __all__ = ["SparseGapCertificate", "sparse_gap"]
@@ -52,8 +53,8 @@ class SparseGapCertificate(ObservedGapCertificate):
 
         Parameters
         ----------
-        *fitted_on : LinearBanditProblem
-            What `fit` took.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
         **options
             Not used.
 
@@ -63,7 +64,7 @@ class SparseGapCertificate(ObservedGapCertificate):
             Takes O(m (n_actions s + n s^2)) time for m supports, and that of a few linear programs for each support on
             which a first look does not suffice.
         """
-        (problem,) = fitted_on
+        problem = problem_of(*fitted_on)
         if not np.isfinite(self.bound):
             return self.unless_misstated()
         features = np.asarray(problem.features, dtype=np.float64)
@@ -137,6 +138,7 @@ def sparse_gap(
     width: float,
     n_nonzero: int,
     max_supports: int,
+    verbose: bool = False,
 ) -> SparseGapCertificate:
     """Return what answers prove of the gap of an action.
 
@@ -149,6 +151,9 @@ def sparse_gap(
     eps, width, n_nonzero
         As in :class:`SparseGapCertificate`.
     max_supports : int
+        Most supports that may be listed.
+    verbose : bool
+        Whether a progress bar is shown.
 
     Returns
     -------
@@ -160,7 +165,7 @@ def sparse_gap(
     elif action not in queried:
         bound, reason = np.inf, "the action was not queried"
     else:
-        bound, reason = _bound(features, queried, observed, action, eps, width, n_nonzero, max_supports)
+        bound, reason = _bound(features, queried, observed, action, eps, width, n_nonzero, max_supports, verbose)
     status = Status.VALID if np.isfinite(bound) else Status.NOT_APPLICABLE
     terms: dict[str, Any] = {"eps": eps, "width": width, "n_nonzero": n_nonzero}
     return SparseGapCertificate(
@@ -177,6 +182,7 @@ def _bound(
     width: float,
     n_nonzero: int,
     max_supports: int,
+    verbose: bool,
 ) -> tuple[float, str]:
     alive = consistent_supports(features[queried], observed, n_nonzero, eps + width, max_supports)
     if len(alive) * len(features) * n_nonzero > _PATIENCE:
@@ -185,7 +191,7 @@ def _bound(
     unknown[queried] = False
     largest, refuted = float(observed.max()) + width, True
     columns = np.ascontiguousarray(features.T)
-    for support in alive:
+    for support in tracked(alive, "certificate", verbose):
         if largest == np.inf:
             break
         bounds = upper_bounds(support_basis(columns, support), queried, observed, eps + width, largest)

@@ -16,7 +16,7 @@ from sparsetheory.bandits.design.leverages import (
 )
 from sparsetheory.bandits.design.pivoting import PivotedRows, dropped_norm, pivoted_rows, rows_outside
 from sparsetheory.bandits.design.weights import Design
-from sparsetheory.constraints import COUNT
+from sparsetheory.constraints import COUNT, Instance
 from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
 
 __all__ = [
@@ -45,6 +45,12 @@ def leverage(A: ArrayLike, design: Design, *, block: int = BLOCK) -> Float64Arra
     Returns
     -------
     ndarray of shape (n,)
+        Takes O(n d^2) time.
+
+    Raises
+    ------
+    ValueError
+        If `design` is not a design, or has another number of features.
 
     Examples
     --------
@@ -55,7 +61,7 @@ def leverage(A: ArrayLike, design: Design, *, block: int = BLOCK) -> Float64Arra
     [3.0, 3.0, 3.0]
     """
     COUNT.check("block", block)
-    return all_leverages(checked_matrix(A), design.whitening, block)
+    return all_leverages(_rows_of(A, design), design.whitening, block)
 
 
 def ls_amplification(A: ArrayLike, design: Design, *, block: int = BLOCK) -> float:
@@ -77,6 +83,11 @@ def ls_amplification(A: ArrayLike, design: Design, *, block: int = BLOCK) -> flo
     float
         At most the root of the largest leverage. Takes O(n d |support|) time.
 
+    Raises
+    ------
+    ValueError
+        If `design` is not a design, or not one of rows of `A`.
+
     Examples
     --------
     >>> import numpy as np
@@ -85,13 +96,25 @@ def ls_amplification(A: ArrayLike, design: Design, *, block: int = BLOCK) -> flo
     1.0
     """
     COUNT.check("block", block)
-    rows = checked_matrix(A)
+    rows = _rows_of(A, design)
+    if design.support.max() >= len(rows):
+        raise ValueError(f"design must be one of the {len(rows)} rows of A; got row {design.support.max()}")
     support = np.asarray(rows[design.support], dtype=np.float64) @ design.whitening
     worst = 0.0
     for start in range(0, len(rows), block):
         white = np.asarray(rows[start : start + block], dtype=np.float64) @ design.whitening
         worst = max(worst, float((np.abs(white @ support.T) @ design.weights).max()))
     return worst
+
+
+def _rows_of(A: ArrayLike, design: Design) -> AnyArray:
+    """Return a matrix with as many columns as that of a design has."""
+    Instance(Design).check("design", design)
+    rows = checked_matrix(A)
+    d = len(design.whitening)
+    if rows.shape[1] != d:
+        raise ValueError(f"A must have {d} columns, those of the design; got shape {rows.shape}")
+    return rows
 
 
 def least_squares(A: AnyArray, design: Design, answers: Float64Array) -> Float64Array:

@@ -23,7 +23,10 @@ BLOCK = 2048
 
 def checked_matrix(A: ArrayLike) -> AnyArray:
     """Return a matrix of real numbers; one on disk stays there."""
-    rows = A if isinstance(A, np.ndarray) else np.asarray(A)
+    try:
+        rows = A if isinstance(A, np.ndarray) else np.asarray(A)
+    except ValueError as error:
+        raise ValueError(f"A must be a matrix of real numbers; got rows of different lengths: {error}") from error
     if rows.ndim != 2 or not rows.size or rows.dtype.kind not in "fiub":
         raise ValueError(f"A must be a matrix of real numbers with entries; got {rows.dtype} of shape {rows.shape}")
     return rows

@@ -46,10 +46,16 @@ def action_numbers(name: str, actions: ArrayLike, n_actions: int) -> IndexArray:
 
 def as_features(features: Any) -> FloatArray:
     """Return features as a dense matrix in single or double precision, without a copy where they are one."""
+    if np.ma.is_masked(features):
+        raise ValueError("features must have a value everywhere; got a masked array: fill or drop what is masked")
     dense = features.toarray() if sparse.issparse(features) else features
-    dense = dense if type(dense) in (np.ndarray, np.memmap) else np.asarray(dense)
+    if type(dense) not in (np.ndarray, np.memmap):
+        try:
+            dense = np.asarray(dense)
+        except ValueError as error:
+            raise ValueError(f"features must be a matrix of numbers; got rows of different lengths: {error}") from error
     if dense.dtype.kind not in "biuf":
-        raise ValueError(f"features must be real numbers; got {dense.dtype}")
+        raise ValueError(f"features must be real numbers; got {type(features).__name__} of dtype {dense.dtype}")
     if dense.ndim != 2 or not dense.size:
         raise ValueError(f"features must be a matrix with entries; got shape {dense.shape}")
     if dense.dtype not in (np.float32, np.float64):
@@ -167,7 +173,10 @@ class LinearBanditProblem:
         chosen = action_numbers("actions", actions, self.n_actions)
         self.n_queries += chosen.size
         given: Any = self.rewards[chosen] if self.rewards is not None else self.oracle(chosen)  # type: ignore[misc]
-        answers = np.asarray(given, dtype=np.float64)
+        try:
+            answers = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"oracle must answer with real numbers; got {given!r}") from error
         if answers.shape != chosen.shape:
             raise ValueError(f"oracle must answer with one reward for each action; got shape {answers.shape}")
         if not np.isfinite(answers).all():
@@ -176,8 +185,26 @@ class LinearBanditProblem:
         return answers + self.noise_std * self._rng.standard_normal(chosen.size) if self.noise_std else answers
 
     def gap(self, action: int) -> float:
-        """Return how much less an action earns than the best one; known only where true rewards are."""
+        """Return how much less an action earns than the best one.
+
+        Parameters
+        ----------
+        action : int
+            Number of the action.
+
+        Returns
+        -------
+        float
+            In units of rewards.
+
+        Raises
+        ------
+        ValueError
+            If the true rewards are not known, or there is no such action.
+        """
         if self.rewards is None:
             raise ValueError("rewards must be given to know a gap; got an oracle")
         chosen = action_numbers("action", action, self.n_actions)
+        if len(chosen) != 1:
+            raise ValueError(f"action must be the number of one action; got {len(chosen)} numbers")
         return float(self.rewards.max() - self.rewards[chosen[0]])

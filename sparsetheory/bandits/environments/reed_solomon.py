@@ -99,8 +99,9 @@ def make_reed_solomon_needle(
     Ours. A gap below 1, that is below s eps / (k - 1), with probability p takes at least :math:`p q^k - 1` questions.
     With :math:`k - 1 = \lfloor s^{1 - \delta} \rfloor` that is beyond any polynomial for an error of
     :math:`s^\delta\, eps` with delta < 1, and :math:`(d/s)^2` for delta = 1: the threshold that Dong and Yang (2023,
-    ICML) claim. The rank is s (q - 1) + 1, and the uniform design is G-optimal: each action has that leverage. A dense
-    method therefore guarantees no gap below eps times the root of the rank, which is above 1. Codes take O(K s) time.
+    ICML) claim. The rank is s (q - 1) + 1, and the uniform design is G-optimal: each action has that leverage. What
+    least squares on all features guarantee, :math:`2\,eps\,(1 + rank^{1/2})`, is therefore more than 1. Codes take
+    O(K s) time.
 
     Examples
     --------

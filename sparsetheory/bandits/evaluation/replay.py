@@ -44,8 +44,8 @@ def replay_value(
     actions, rewards, propensities, policy
         As for :func:`~sparsetheory.bandits.ips_value`.
     max_ratio : float, optional
-        Largest ratio of probabilities under policy and log that is possible, above 0; by default the largest that
-        occurs, which makes the estimate depend a little on which rounds occurred, unless all ratios are that or zero.
+        Largest ratio of probabilities under policy and log that is possible, above 0. By default it is the largest that
+        occurs in the log. Then the estimate has a small bias, unless all ratios are zero or this largest one.
     available, require_support
         As for :func:`~sparsetheory.bandits.ips_value`.
     interval : {"normal", "bernstein"}

@@ -96,6 +96,8 @@ class Ellipsoid:
         n = len(features)
         self._counts, self._sums, self._direction = np.zeros(n), np.zeros(n), np.empty(features.shape[1])
         self.n_plays, self._n_updates = 0, 0
+        self.squares: Float64Array
+        self.predicted: Float64Array
         self._renew()
 
     def learn(self, action: int, rewards: Float64Array) -> None:
@@ -147,7 +149,7 @@ class Ellipsoid:
         # directions that they do not have leave no rounding.
         self._inverse: Float64Array = np.eye(d)
         self._white: Float64Array = np.ascontiguousarray(solve_triangular(R, self._features.T, trans="T").T)
-        self.squares: Float64Array = np.einsum("ij,ij->i", self._white, self._white)
-        self.predicted: Float64Array = self._features @ theta
+        self.squares = np.einsum("ij,ij->i", self._white, self._white)
+        self.predicted = self._features @ theta
         self.log_det = float(2 * np.log(np.abs(np.diagonal(R))).sum() - d * math.log(self._regularization))
         self._log_det_renewed = self.log_det

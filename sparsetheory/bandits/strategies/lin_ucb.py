@@ -60,7 +60,8 @@ class LinUCB(HorizonStrategy):
     :math:`\varepsilon \sqrt{t}` in its metric. `regret_bound_` adds up, over all plays, twice the length of the
     interval of the action that was played, and 2 `eps`. The recommended action is the one with the largest lower end.
 
-    A choice takes O(K d) time for K actions with d features.
+    A choice takes O(K d) time for K actions with d features. Features are kept in double precision: those in single
+    precision, or in a file of single precision, are copied into memory.
 
     Examples
     --------

@@ -17,6 +17,7 @@ from sparsetheory.bandits.design.amplification import least_squares, ls_amplific
 from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.optimal import core_set_bound, g_optimal_design
 from sparsetheory.bandits.design.weights import Design
+from sparsetheory.bandits.regression.predictions import predictions
 from sparsetheory.bandits.strategies.horizon import HorizonStrategy
 from sparsetheory.bandits.strategies.phases import EliminationPhase, lost_afterwards, lost_in_plays
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint, Real
@@ -193,7 +194,7 @@ class PhasedElimination(HorizonStrategy):
         )
         self._seen.append((replace(design, support=self._active[design.support]), counts, observed))
         self._theta = least_squares(rows, design, observed)
-        predicted = rows @ self._theta
+        predicted = predictions(rows, self._theta)
         self._greedy = int(self._active[np.argmax(predicted)])
         self._active = self._active[predicted >= predicted.max() - 2 * width]
 

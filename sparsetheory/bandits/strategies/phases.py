@@ -34,8 +34,8 @@ class EliminationPhase:
     n_plays : int
         Plays of the phase; fewer than planned if they were the last.
     width : float
-        How far noise may have moved predictions, at most, except for an error of noise; infinite for a phase that did
-        not come to its end.
+        How far noise may have moved predictions, at most, except with the probability that the strategy accepts.
+        Infinite for a phase that did not come to its end.
     amplification : float
         How much its least squares may have amplified the misspecification.
     rho_drop : float

@@ -148,5 +148,6 @@ def fit_design(columns: FloatArray, design: SupportDesign, answers: Float64Array
     predicted = (own @ (design.weights * answers)) @ white
     amplification = float((design.weights @ np.abs(own.T @ white)).max()) if len(own) else 0.0
     norms = np.sqrt(np.einsum("ij,ij->j", white, white))
-    size = max(float(np.abs(answers).max(initial=0.0)), float(np.abs(predicted).max(initial=0.0)))
+    # Other answers than those of the design are no larger than predictions and a multiple of eps, if they agree.
+    size = max(float(np.abs(answers).max(initial=0.0)), float(np.abs(predicted).max(initial=0.0)), eps)
     return SupportModel(white, norms, predicted, eps + basis.rounding * size, amplification)

@@ -9,7 +9,7 @@ import numpy as np
 from sparsetheory.constraints import COUNT, Integer
 from sparsetheory.typing import IndexArray
 
-__all__ = ["MAX_SUPPORTS", "all_supports", "iter_supports"]
+__all__ = ["MAX_SUPPORTS", "all_supports", "checked_size", "iter_supports"]
 
 # A search that goes through more supports than this should not start by accident.
 MAX_SUPPORTS = 2_000_000
@@ -88,6 +88,13 @@ def all_supports(d: int, s: int, max_supports: int = MAX_SUPPORTS) -> IndexArray
         added = np.arange(children.sum(), dtype=np.intp) + np.repeat(last + 1 - first, children)
         listed = np.column_stack([np.repeat(listed, children, axis=0), added])
     return listed
+
+
+def checked_size(n_nonzero: int, d: int) -> int:
+    """Return a number of non-zero coefficients that is at most the number of features."""
+    if n_nonzero > d:
+        raise ValueError(f"n_nonzero must be at most the number of features, {d}; got {n_nonzero}")
+    return n_nonzero
 
 
 def _sizes(d: int, s: int) -> tuple[int, int]:

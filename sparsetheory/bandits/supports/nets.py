@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparsetheory.numba_kernels.bandits.nets import add_cells, separated
+from sparsetheory.progress import tracked
 from sparsetheory.typing import AnyArray, IndexArray, Int64Array
 
 __all__ = ["greedy_net", "grid_net"]
@@ -12,7 +13,9 @@ __all__ = ["greedy_net", "grid_net"]
 _CELLS = 20_000_000
 
 
-def grid_net(columns: AnyArray, supports: IndexArray, rho: float, reuse: bool) -> tuple[IndexArray, int]:
+def grid_net(
+    columns: AnyArray, supports: IndexArray, rho: float, reuse: bool, verbose: bool = False
+) -> tuple[IndexArray, int]:
     """Return a net that is made of cells of a grid, and the largest number of cells that one support needs.
 
     Parameters
@@ -23,6 +26,8 @@ def grid_net(columns: AnyArray, supports: IndexArray, rho: float, reuse: bool) -
         Diagonal of a cell.
     reuse : bool
         Whether actions that stand for cells of one support count for the next ones.
+    verbose : bool
+        Whether a progress bar is shown.
 
     Returns
     -------
@@ -33,7 +38,7 @@ def grid_net(columns: AnyArray, supports: IndexArray, rho: float, reuse: bool) -
     axes, counts = _axes(columns, rho / np.sqrt(s))
     chosen, is_chosen, n_chosen = np.empty(n, dtype=np.intp), np.zeros(n, dtype=bool), np.zeros(1, dtype=np.intp)
     stamps, largest = np.zeros(1, dtype=np.int32), 0
-    for stamp, support in enumerate(supports, start=1):
+    for stamp, support in enumerate(tracked(supports, "nets", verbose), start=1):
         radix = np.append(1, np.cumprod(counts[support].astype(float)))
         if radix[-1] > _CELLS:
             found = _add_sorted(axes, counts, support, chosen, n_chosen, reuse, is_chosen)
@@ -80,11 +85,13 @@ def _add_sorted(
     return len(first)
 
 
-def greedy_net(columns: AnyArray, supports: IndexArray, rho: float, reuse: bool) -> tuple[IndexArray, int]:
+def greedy_net(
+    columns: AnyArray, supports: IndexArray, rho: float, reuse: bool, verbose: bool = False
+) -> tuple[IndexArray, int]:
     """Return a net of separated actions; arguments and results are those of :func:`grid_net`."""
     n = columns.shape[1]
     chosen, largest, everything, room = np.empty(0, dtype=np.intp), 0, np.arange(n), np.empty(n, dtype=np.intp)
-    for support in supports:
+    for support in tracked(supports, "nets", verbose):
         points = np.ascontiguousarray(columns[support], dtype=np.float64)
         order = np.concatenate((chosen, np.setdiff1d(everything, chosen))) if reuse else everything
         found = room[: separated(points, order, rho, room)]

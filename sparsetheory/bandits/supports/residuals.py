@@ -40,7 +40,7 @@ def residuals_of_moments(
     m, s = supports.shape
     residuals, pivots = np.empty(m), np.empty(m)
     residuals_of_supports(G, b, float(yty), supports, np.empty((s, s)), np.empty((4, s)), residuals, pivots)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 where all rewards are zero
         slack = (_SLACK + _SLACK_OVER_PIVOT / pivots) * yty
     return residuals, np.where(pivots > 0, slack, np.inf)
 

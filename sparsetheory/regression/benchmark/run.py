@@ -1,6 +1,6 @@
 """A benchmark of sparse regression on random supports with coefficients chosen to cancel."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from joblib.parallel import get_active_backend
 from threadpoolctl import threadpool_limits
 
 from sparsetheory.constraints import COUNT, FLAG, JOBS, Choice, Several, generator
+from sparsetheory.progress import tracked
 from sparsetheory.regression.benchmark.methods import check_method, run_method
 from sparsetheory.regression.benchmark.problems import ProblemSize, draw_problems
 from sparsetheory.regression.benchmark.records import RecoveryRecord, RecoverySummary, summarise
@@ -118,7 +119,7 @@ def benchmark_recovery(
     tasks = [delayed(_run_trial)(trial, dict(methods), size, modes) for trial in trials]
     backend, _ = get_active_backend()
     return_as = "generator" if backend.supports_return_generator else "list"
-    batches = _tracked(Parallel(n_jobs=n_jobs, return_as=return_as)(tasks), len(tasks), verbose)
+    batches = tracked(Parallel(n_jobs=n_jobs, return_as=return_as)(tasks), "recovery", verbose, len(tasks))
     return [record for batch in batches for record in batch]
 
 
@@ -180,11 +181,3 @@ def _run_trial(
 
 def _method_seed(trial: _Trial, name: str) -> int:
     return int(np.random.SeedSequence([*trial.key, crc32(name.encode())]).generate_state(1)[0])
-
-
-def _tracked(batches: Iterable[list[RecoveryRecord]], total: int, verbose: bool) -> Iterable[list[RecoveryRecord]]:
-    if not verbose:
-        return batches
-    from rich.progress import track
-
-    return track(batches, description="recovery", total=total)

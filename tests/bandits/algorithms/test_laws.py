@@ -211,7 +211,8 @@ def test_answers_that_were_not_asked_for_are_refused_and_nothing_is_lost(case):
     search.tell(first, answers(first))
     with pytest.raises(ValueError, match="actions must have been asked for"):
         search.tell(first, [0.1])
-    for actions, rewards in ((first.astype(float), [0.1]), (first, [0.1, 0.2]), ([-1], [0.1])):
+    wrong = [(first.astype(float), [0.1]), (first, [0.1, 0.2]), ([-1], [0.1]), (first, ["a"]), (first, [1j])]
+    for actions, rewards in wrong:
         with pytest.raises(ValueError, match=r"must be|must have been"):
             search.tell(actions, rewards)
     assert len(search.log_) == 1
@@ -344,3 +345,18 @@ def test_late_answers_of_a_large_batch_are_found_quickly(rng):
         search.tell([action], [0.0])
     assert time.process_time() - start < 2.0
     assert sorted(search.open_) == sorted(set(asked.tolist()) - set(shuffled.tolist()))
+
+
+@ALL
+def test_certificates_of_live_experiments_are_checked_with_the_features_alone(case):
+    answers = Answers(case)
+    search = live(case, answers)
+    features = answers.problem.features
+    for given in (features, features.tolist()):
+        checked = search.certificate_.check(given)
+        assert checked.status is search.certificate_.status
+        assert checked.measured <= checked.bound * (1 + 1e-6) + 1e-6
+    with pytest.raises(ValueError, match="features must be real numbers; got NoneType"):
+        search.certificate_.check(None)
+    with pytest.raises(ValueError, match="check must be given the problem or the features, alone; got 2 arguments"):
+        search.certificate_.check(features, answers.problem.rewards)

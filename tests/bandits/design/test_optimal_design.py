@@ -143,3 +143,17 @@ def test_pivots_span_the_rows():
 def test_what_is_no_matrix_of_rows(A, message):
     with pytest.raises(ValueError, match=message):
         g_optimal_design(A)
+
+
+@pytest.mark.parametrize("function", [leverage, ls_amplification])
+def test_what_is_no_design_of_these_rows_is_refused(function):
+    A = np.vstack([np.zeros((4, 3)), np.eye(3)])
+    design = g_optimal_design(A)
+    with pytest.raises(ValueError, match="design must be a Design; got array"):
+        function(A, np.full(7, 1 / 7))
+    with pytest.raises(ValueError, match="A must have 3 columns, those of the design"):
+        function(A[:, :2], design)
+    with pytest.raises(ValueError, match="A must be a matrix of real numbers; got rows of different lengths"):
+        function([[1, 2, 3], [1]], design)
+    with pytest.raises(ValueError, match="design must be one of the 4 rows of A"):
+        ls_amplification(A[:4], design)

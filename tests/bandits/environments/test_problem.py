@@ -1,6 +1,7 @@
 """Problems take features as they are, refuse what is not a number, and count queries."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 
@@ -41,6 +42,9 @@ def test_the_first_row_that_is_not_finite_is_named(bad):
         (np.ones(3), {"rewards": np.zeros(3)}, "features must be a matrix with entries"),
         (np.ones((0, 3)), {"rewards": np.zeros(0)}, "features must be a matrix with entries"),
         (np.eye(2) * 1j, {"rewards": np.zeros(2)}, "features must be real numbers"),
+        ([[1, 2], [3]], {"rewards": [0, 1]}, "features must be a matrix of numbers; got rows of different lengths"),
+        (None, {"rewards": [0]}, "features must be real numbers; got NoneType"),
+        (np.ma.masked_equal(np.eye(2), 0), {"rewards": [0, 1]}, "features must have a value everywhere"),
         (np.eye(2), {}, "rewards or oracle must be given"),
         (np.eye(2), {"rewards": [0, 1], "oracle": len}, "rewards or oracle must be given"),
         (np.eye(2), {"oracle": 3}, "oracle must be a function"),
@@ -83,3 +87,18 @@ def test_gaps_need_rewards():
         LinearBanditProblem(np.eye(2), oracle=lambda a: np.zeros(len(a))).gap(0)
     with pytest.raises(ValueError, match="oracle must answer with one reward for each action"):
         LinearBanditProblem(np.eye(2), oracle=lambda a: 0.0).query([0, 1])
+    with pytest.raises(ValueError, match=r"oracle must answer with real numbers; got \['a'\]"):
+        LinearBanditProblem(np.eye(2), oracle=lambda a: ["a"]).query([0])
+
+
+def test_a_gap_is_that_of_one_action():
+    with pytest.raises(ValueError, match="action must be the number of one action; got 2 numbers"):
+        LinearBanditProblem(np.eye(2), [0, 1]).gap([0, 1])
+
+
+def test_tables_of_pandas_are_features():
+    table = pd.DataFrame({"dose": [1, 2], "age": [0.5, 0.25]})
+    problem = LinearBanditProblem(table, pd.Series([0.0, 1.0]))
+    np.testing.assert_array_equal(problem.features, [[1, 0.5], [2, 0.25]])
+    with pytest.raises(ValueError, match="features must be real numbers; got DataFrame of dtype object"):
+        LinearBanditProblem(table.assign(name=["a", "b"]), [0, 1])
