@@ -19,7 +19,7 @@ from sparsetheory.bandits.environments.problem import LinearBanditProblem, as_fe
 from sparsetheory.bandits.errors import VacuousBoundWarning
 from sparsetheory.certificates import Certificate
 from sparsetheory.constraints import COUNT, MISSING, SIZE, Constraint, Instance, check_parameters, generator
-from sparsetheory.typing import AnyArray, IndexArray
+from sparsetheory.typing import AnyArray, BoolArray, IndexArray
 
 __all__ = ["BanditAlgorithm", "Outcome"]
 
@@ -217,8 +217,9 @@ class BanditAlgorithm(BaseEstimator):
         Certificate
             Of an infinite bound as long as they prove nothing.
         """
-        means = self._going.log.means()
-        return self._certificate(self._recommended(means), means, None)
+        session = self._going
+        means = session.log.means()
+        return self._certificate(self._recommended(means), means, session.result if session.finished else None)
 
     def save(self, path: str | Path) -> None:
         """Write the experiment to a file: parameters, answers, and the number of open queries.
@@ -269,9 +270,18 @@ class BanditAlgorithm(BaseEstimator):
     def _begin(self) -> None:
         """Set what the answers will change, as it is before the first one."""
 
+    def _settled(self, means: MeanRewards) -> BoolArray:
+        """Return which actions have been queried as often as noise demands."""
+        return np.ones(len(means.actions), dtype=bool)
+
     def _recommended(self, means: MeanRewards) -> int:
-        """Return the action to recommend where a budget ended the search: the best one observed."""
-        return int(means.actions[np.argmax(means.rewards)]) if len(means.actions) else 0
+        """Return the action to recommend where a budget ended the search: the best one observed.
+
+        Of an action that lacks repetitions little is known. It counts only as long as all of them do.
+        """
+        complete = self._settled(means)
+        values = np.where(complete, means.rewards, -np.inf) if complete.any() else means.rewards
+        return int(means.actions[np.argmax(values)]) if len(means.actions) else 0
 
     def _start(self, features: AnyArray, budget: int | None, *, eps: float | None = None) -> Self:
         check_parameters(self)

@@ -19,7 +19,7 @@ from sparsetheory.bandits.certificates.candidate_gap import (
 )
 from sparsetheory.bandits.errors import InconsistentOracleError
 from sparsetheory.constraints import FRACTION, MISSING, NONNEGATIVE, POSITIVE, Array, Constraint
-from sparsetheory.typing import Float64Array
+from sparsetheory.typing import BoolArray, Float64Array
 
 __all__ = ["OptimisticElimination"]
 
@@ -154,8 +154,11 @@ class OptimisticElimination(BanditAlgorithm):
             lower,
         )
 
+    def _settled(self, means: MeanRewards) -> BoolArray:
+        return means.counts >= self._repeat()
+
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> CandidateGapCertificate:
-        complete = means.counts >= self._repeat()
+        complete = self._settled(means)
         return candidate_gap(
             self._features, self._checked_candidates(), means.actions[complete], means.rewards[complete], action,
             eps=self.eps, width=self._width(), rho=self.rho,

@@ -112,8 +112,8 @@ def _opened(path: Path) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of NumPy as one of Python."""
-    return value.item()
+    """Return numbers of NumPy as those of Python."""
+    return value.tolist()
 
 
 def _fingerprint(features: AnyArray) -> str:

@@ -18,6 +18,7 @@ from sparsetheory.bandits.certificates.regression_gap import (
 from sparsetheory.bandits.errors import InconsistentOracleError
 from sparsetheory.bandits.regression.exploration import EXPLORATIONS, exploration_of
 from sparsetheory.bandits.regression.fits import ESTIMATORS, L1Fit, beyond_the_model, fit_lasso, fit_within
+from sparsetheory.bandits.regression.lasso import least_squares
 from sparsetheory.bandits.regression.predictions import greedy_action
 from sparsetheory.bandits.regression.samples import Samples
 from sparsetheory.bandits.supports.enumeration import checked_size
@@ -162,7 +163,7 @@ class SparseRegressionBandit(BanditAlgorithm):
         size = self.n_nonzero if math.comb(d, self.n_nonzero) <= _FEW else d
         lower = estimate_eps(X, samples.observed, size, noise_std=self.noise_std, delta=self.delta).eps_lower
         if self.estimator == "bpdn":
-            left = np.linalg.norm(samples.observed - X @ np.linalg.lstsq(X, samples.observed, rcond=None)[0])
+            left = np.linalg.norm(samples.observed - X @ least_squares(X, samples.observed))
             lower = max(lower, self.eps + float(left - level) / math.sqrt(n))
         return InconsistentOracleError(
             f"rewards must be within eps = {self.eps:g} of a linear function; got rewards that prove a "

@@ -19,7 +19,7 @@ from sparsetheory.bandits.supports.misspecification import estimate_eps
 from sparsetheory.certificates import Certificate
 from sparsetheory.constraints import COUNT, FLAG, FRACTION, MISSING, NONNEGATIVE, POSITIVE, Constraint
 from sparsetheory.progress import tracked
-from sparsetheory.typing import AnyArray, Float64Array, IndexArray
+from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
 
 __all__ = ["SparseSearch"]
 
@@ -117,11 +117,13 @@ class SparseSearch(BanditAlgorithm):
             lower,
         )
 
+    def _settled(self, means: MeanRewards) -> BoolArray:
+        return means.counts >= repetitions(self.noise_std, self.delta, len(self._features), self._width())
+
     def _certificate(self, action: int, means: MeanRewards, outcome: Outcome | None) -> Certificate:
-        width = self._width()
-        complete = means.counts >= repetitions(self.noise_std, self.delta, len(self._features), width)
+        complete = self._settled(means)
         queried, observed = means.actions[complete], means.rewards[complete]
         return sparse_gap(
-            self._features, queried, observed, action, eps=float(self.eps), width=width, n_nonzero=self.n_nonzero,
-            max_supports=self.max_supports, verbose=self.verbose,
+            self._features, queried, observed, action, eps=float(self.eps), width=self._width(),
+            n_nonzero=self.n_nonzero, max_supports=self.max_supports, verbose=self.verbose,
         )  # fmt: skip

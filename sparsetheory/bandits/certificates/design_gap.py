@@ -11,7 +11,7 @@ import numpy as np
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
-from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv
+from sparsetheory.bandits.certificates.intervals import design_intervals, gap_of, intervals_by_pinv
 from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.certificates import Status
@@ -85,15 +85,15 @@ class DesignGapCertificate(ObservedGapCertificate):
         outside = 0.0
         for start in range(0, len(features), BLOCK):
             scaled = np.asarray(features[start : start + BLOCK], dtype=np.float64) / sizes
-            left = np.linalg.norm((scaled - (scaled @ self.basis) @ self.basis.T) * sizes, axis=1)
-            outside = max(outside, float(left.max()))
-        outside = outside if outside > 1e-12 * sizes.max() else 0.0
+            rest = scaled - (scaled @ self.basis) @ self.basis.T
+            rest[np.abs(rest) <= 1e-12] = 0.0  # rounding, before a unit can make it large
+            outside = max(outside, float(np.linalg.norm(rest * sizes, axis=1).max()))
         noise = self.noise_std * np.sqrt(2 * np.log(2 * len(features) / self.delta) / self.n_queries)
         predicted, error = intervals_by_pinv(
             features, self.queried, self.observed, self.weights, self.basis, self.eps + outside * self.norm_bound,
             noise, sizes,
         )  # fmt: skip
-        return float((predicted + error).max() - (predicted - error)[self.action])
+        return gap_of(predicted + error, float((predicted - error)[self.action]), self.action)
 
 
 def design_gap(
@@ -154,9 +154,11 @@ def _bound(
     n_queries: int,
 ) -> float:
     noise = noise_std * np.sqrt(2 * np.log(2 * len(features) / delta) / n_queries)
-    largest = -np.inf
+    upper, lower = np.empty(len(features)), -np.inf
     for start in range(0, len(features), BLOCK):
-        values, errors = design_intervals(features, features[start : start + BLOCK], design, observed, eps, noise)
-        largest = max(largest, float((values + errors).max()))
-    value, error = design_intervals(features, features[action : action + 1], design, observed, eps, noise)
-    return largest - float(value[0] - error[0])
+        part = slice(start, start + BLOCK)
+        values, errors = design_intervals(features, features[part], design, observed, eps, noise)
+        upper[part] = values + errors
+        if start <= action < start + BLOCK:
+            lower = float(values[action - start] - errors[action - start])
+    return gap_of(upper, lower, action)

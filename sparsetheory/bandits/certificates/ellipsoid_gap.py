@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
 from sparsetheory.bandits.design.leverages import BLOCK
-from sparsetheory.bandits.regression.ellipsoid import radius_of
+from sparsetheory.bandits.regression.ellipsoid import radius_of, ridge
 from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array
 
@@ -130,9 +130,9 @@ def ellipsoid_gap(
 
 def _bound(terms: EllipsoidGapCertificate, features: AnyArray, means: MeanRewards) -> float:
     rows, d = np.asarray(features[means.actions], dtype=np.float64), features.shape[1]
-    R = cholesky((rows.T * means.counts) @ rows + terms.regularization * np.eye(d))
-    theta = cho_solve((R, False), rows.T @ (means.counts * means.rewards))
-    radius = terms._radius(float(2 * np.log(np.diagonal(R)).sum() - d * math.log(terms.regularization)))
+    counts = means.counts.astype(np.float64)
+    R, theta = ridge(rows, counts, counts * means.rewards, terms.regularization)
+    radius = terms._radius(float(2 * np.log(np.abs(np.diagonal(R))).sum() - d * math.log(terms.regularization)))
     largest = 0.0
     for start in range(0, len(features), BLOCK):
         block = np.asarray(features[start : start + BLOCK], dtype=np.float64) - features[terms.action]

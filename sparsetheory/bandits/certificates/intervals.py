@@ -15,7 +15,25 @@ from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
-__all__ = ["design_intervals", "intervals_by_pinv", "outside_norms"]
+__all__ = ["design_intervals", "gap_of", "intervals_by_pinv", "left_out"]
+
+# What rows have beyond what was learned, as a share of the largest size of a feature, may be rounding.
+_ROUNDING = 1e-12
+
+
+def gap_of(upper: Float64Array, lower: float, action: int) -> float:
+    """Return how much less an action earns than the best one, at most.
+
+    Parameters
+    ----------
+    upper : ndarray of shape (n_actions,)
+        Upper ends of the intervals of all rewards.
+    lower : float
+        Lower end of that of the action. Its own upper end does not matter: no action earns less than itself.
+    action : int
+    """
+    others = float(np.delete(upper, action).max(initial=-np.inf))
+    return max(others - lower, 0.0) if lower > -np.inf else np.inf
 
 
 def design_intervals(
@@ -86,7 +104,28 @@ def intervals_by_pinv(
     return predicted, errors
 
 
-def outside_norms(rows: AnyArray, basis: Float64Array) -> Float64Array:
-    """Return the norms of what rows have outside the span of an orthonormal basis."""
-    dense = np.asarray(rows, dtype=np.float64)
-    return np.asarray(np.linalg.norm(dense - (dense @ basis) @ basis.T, axis=1))
+def left_out(
+    rows: AnyArray, own: Float64Array, whitening: Float64Array, weights: Float64Array, sizes: Float64Array
+) -> Float64Array:
+    r"""Return what rows have beyond all that weighted least squares on other rows learn about; exactly 0 for rounding.
+
+    Least squares fit functions of the whitened coordinates alone. With the fit :math:`\hat a` of the features a of a
+    row by these coordinates, :math:`a^\top \theta = \hat a^\top \theta + (a - \hat a)^\top \theta`, and the first part
+    is such a function. The fit does not depend on the units of features: an orthogonal projection of rows would.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Features of the actions that are asked about.
+    own : ndarray of shape (m, n_features)
+        Those of the queried actions.
+    whitening : ndarray of shape (n_features, rank)
+        Of a design on the queried actions.
+    weights : ndarray of shape (m,)
+        Its weights.
+    sizes : ndarray of shape (n_features,)
+        Largest size of each feature.
+    """
+    features = np.asarray(rows, dtype=np.float64)
+    rest = features - (features @ whitening) @ ((own @ whitening * weights[:, None]).T @ own)
+    return np.where(np.abs(rest) > _ROUNDING * sizes, rest, 0.0)

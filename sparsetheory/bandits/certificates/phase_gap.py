@@ -12,16 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
-from sparsetheory.bandits.certificates.intervals import design_intervals, intervals_by_pinv, outside_norms
-from sparsetheory.bandits.design.leverages import BLOCK
+from sparsetheory.bandits.certificates.intervals import design_intervals, gap_of, intervals_by_pinv, left_out
+from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray, Int64Array
 
 __all__ = ["Phase", "PhaseGapCertificate", "phase_gap"]
-
-# What rows have outside a basis, as a share of the largest entry, may be rounding.
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,27 +33,31 @@ class Phase:
         How often each was played.
     observed : ndarray of float
         Their mean rewards.
-    basis : ndarray of shape (n_features, rank)
-        Orthonormal basis of what the rows span, but for short directions.
+    whitening : ndarray of shape (n_features, rank)
+        Turns features into coordinates in which the plays are orthonormal.
     dropped : bool
-        Whether such directions were dropped.
+        Whether short directions of the features were dropped.
     """
 
     actions: IndexArray
     counts: Int64Array
     observed: Float64Array
-    basis: Float64Array
+    whitening: Float64Array
     dropped: bool
 
-    def unseen(self, rows: AnyArray, norm_bound: float) -> Float64Array:
+    def unseen(self, features: AnyArray, rows: AnyArray, norm_bound: float, sizes: Float64Array) -> Float64Array:
         """Return how much of the linear part of rewards the phase says nothing about.
 
-        What rows have outside the basis counts by its length where directions were dropped. Where none were, such rows
-        were not active any more, and nothing is known of them.
+        What rows have beyond the directions that were learned counts by its length where some were dropped. Where none
+        were, such rows were not active any more, and nothing is known of them.
         """
-        outside = outside_norms(rows, self.basis)
-        beyond = outside > _ROUNDING * float(np.abs(rows).max(initial=0.0))
-        return np.where(beyond, outside * norm_bound if self.dropped else np.inf, 0.0)
+        own = np.asarray(features[self.actions], dtype=np.float64)
+        lengths = np.empty(len(rows))
+        for start in range(0, len(rows), BLOCK):
+            part = slice(start, start + BLOCK)
+            rest = left_out(rows[part], own, self.whitening, self.counts / self.counts.sum(), sizes)
+            lengths[part] = np.linalg.norm(rest, axis=1)
+        return np.where(lengths > 0, lengths * norm_bound if self.dropped else np.inf, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,18 +123,21 @@ class PhaseGapCertificate(GapCertificate):
 
     def _found(self, features: AnyArray) -> float:
         upper, lower = np.full(len(features), np.inf), -np.inf
+        sizes = column_scales(features)
         for phase in self.phases:
             n_plays = phase.counts.sum()
-            unseen = phase.unseen(features, self.norm_bound)
+            unseen = phase.unseen(features, features, self.norm_bound, sizes)
+            scales = column_scales(features[phase.actions])
+            basis = np.linalg.qr(phase.whitening * scales[:, None])[0]
             eps = self.eps + unseen[phase.actions].max()
             noise = _noise(self.noise_std, self.alpha, int(n_plays))
             predicted, error = intervals_by_pinv(
-                features, phase.actions, phase.observed, phase.counts / n_plays, phase.basis, eps, noise
+                features, phase.actions, phase.observed, phase.counts / n_plays, basis, eps, noise, scales
             )
             error += unseen
             upper = np.minimum(upper, predicted + error)
             lower = max(lower, float(predicted[self.action] - error[self.action]))
-        return float(upper.max()) - lower
+        return gap_of(upper, lower, self.action)
 
 
 def phase_gap(
@@ -176,7 +180,7 @@ def phase_gap(
             reason = "" if bound < np.inf else "no phase has learned about all actions"
     terms = {"noise_std": noise_std, "alpha": alpha, "delta": delta, "norm_bound": norm_bound}
     kept = (
-        Phase(design.support, counts, observed, np.linalg.qr(design.whitening)[0], design.rho_drop > 0)
+        Phase(design.support, counts, observed, design.whitening, design.rho_drop > 0)
         for design, counts, observed in phases
     )
     return PhaseGapCertificate(
@@ -203,21 +207,20 @@ def _bound(
     alpha: float,
     norm_bound: float,
 ) -> float:
-    upper, lower = np.full(len(features), np.inf), -np.inf
+    upper, lower, sizes = np.full(len(features), np.inf), -np.inf, column_scales(features)
     for design, counts, observed in phases:
-        basis = np.linalg.qr(design.whitening)[0]
-        seen = Phase(design.support, counts, observed, basis, design.rho_drop > 0)
-        unseen = float(seen.unseen(features[design.support], norm_bound).max())
+        seen = Phase(design.support, counts, observed, design.whitening, design.rho_drop > 0)
+        unseen = float(seen.unseen(features, features[design.support], norm_bound, sizes).max())
         noise = _noise(noise_std, alpha, int(counts.sum()))
         for start in range(0, len(features), BLOCK):
             rows = features[start : start + BLOCK]
             predicted, error = design_intervals(features, rows, design, observed, eps + unseen, noise)
-            error += seen.unseen(rows, norm_bound)
+            error += seen.unseen(features, rows, norm_bound, sizes)
             at = slice(start, start + len(rows))
             upper[at] = np.minimum(upper[at], predicted + error)
             if start <= action < start + len(rows):
                 lower = max(lower, float(predicted[action - start] - error[action - start]))
-    return float(upper.max()) - lower
+    return gap_of(upper, lower, action)
 
 
 def _noise(noise_std: float, alpha: float, n_plays: int) -> float:

@@ -8,6 +8,7 @@ sides are not negative.
 import numpy as np
 from scipy.optimize import linprog
 
+from sparsetheory.bandits.supports.misspecification import estimate_eps
 from sparsetheory.typing import Float64Array
 
 __all__ = ["exceeded"]
@@ -49,7 +50,8 @@ def exceeded(rows: Float64Array, left: Float64Array, directions: Float64Array, l
             options={"primal_feasibility_tolerance": _TOLERANCE, "dual_feasibility_tolerance": _TOLERANCE},
         )
         if program.status != 0:  # without a solution nothing is known, unless it is that there is none
-            return -np.inf if program.status == 2 else np.inf
+            none = program.status == 2 or estimate_eps(rows, left, rows.shape[1]).eps_lower > 1
+            return -np.inf if none else np.inf
         prices = np.maximum(-program.ineqlin.marginals, 0.0)
         proved = float(prices @ reach) + float(np.linalg.norm(direction - prices @ sides))
         worst = max(worst, proved - float(limits[at]))

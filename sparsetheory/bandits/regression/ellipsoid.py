@@ -13,17 +13,19 @@ first two terms. For the last one, errors :math:`\nu` of at most eps have
 import math
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import qr, solve_triangular
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.numba_kernels.bandits.optimism import learn, most_optimistic
 from sparsetheory.typing import AnyArray, Float64Array
 
-__all__ = ["Ellipsoid", "radius_of"]
+__all__ = ["Ellipsoid", "radius_of", "ridge"]
 
 # Rounding of rank-one updates adds up; after so many everything is made anew.
 _UPDATES = 4096
+# A square falls by no more than the determinant grows, and keeps the rounding errors of what it was. After so much
+# growth of the logarithm everything is made anew: the first plays of features that are long against the penalty.
+_GROWTH = math.log(1e6)
 
 
 def radius_of(
@@ -47,6 +49,28 @@ def radius_of(
     """
     noise = noise_std * math.sqrt(max(2 * math.log(1 / delta) + log_det, 0.0))
     return noise + math.sqrt(regularization) * norm_bound + eps * math.sqrt(n_plays)
+
+
+def ridge(
+    rows: Float64Array, counts: Float64Array, sums: Float64Array, regularization: float
+) -> tuple[Float64Array, Float64Array]:
+    """Return an upper triangular R with ``R^T R = V``, and the estimate.
+
+    By the QR factorisation of rows and penalty: forming V would lose the penalty where rows are long.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Features of the actions that were played.
+    counts, sums : ndarray of shape (n,)
+        Numbers of their plays, and sums of their rewards.
+    regularization : float
+    """
+    d, roots = rows.shape[1], np.sqrt(counts)
+    played = np.column_stack([roots[:, None] * rows, sums / roots])
+    penalty = np.column_stack([math.sqrt(regularization) * np.eye(d), np.zeros(d)])
+    R = qr(np.vstack([played, penalty]), mode="r", check_finite=False)[0][:d]
+    return R[:, :d], np.asarray(solve_triangular(R[:, :d], R[:, d]))
 
 
 class Ellipsoid:
@@ -83,11 +107,12 @@ class Ellipsoid:
         self._sums[action] += total
         self.n_plays += len(rewards)
         self._n_updates += 1
-        if self._n_updates % _UPDATES == 0:
+        growth = self.log_det - self._log_det_renewed + math.log1p(count * self.norm(action) ** 2)
+        if self._n_updates % _UPDATES == 0 or growth > _GROWTH:
             self._renew()
             return
         self.log_det += learn(
-            self._features, self._inverse, self.predicted, self.squares, self._direction, action, count, total
+            self._white, self._inverse, self.predicted, self.squares, self._direction, action, count, total
         )
 
     def most_optimistic(self, radius: float) -> int:
@@ -104,7 +129,7 @@ class Ellipsoid:
 
     def theta(self) -> Float64Array:
         """Return the estimate."""
-        return np.asarray(cho_solve((self._factor(), False), self._features.T @ self._sums))
+        return self._estimate()[1]
 
     def means(self) -> MeanRewards:
         """Return what was played."""
@@ -112,21 +137,19 @@ class Ellipsoid:
         counts = self._counts[played]
         return MeanRewards(played, self._sums[played] / counts, counts.astype(np.int64))
 
-    def _factor(self) -> Float64Array:
-        """Return the upper Cholesky factor of V."""
+    def _estimate(self) -> tuple[Float64Array, Float64Array]:
         played = np.flatnonzero(self._counts)
-        rows = self._features[played]
-        V = (rows.T * self._counts[played]) @ rows + self._regularization * np.eye(rows.shape[1])
-        return np.asarray(cholesky(V))
+        return ridge(self._features[played], self._counts[played], self._sums[played], self._regularization)
 
     def _renew(self) -> None:
         """Make everything anew from what was played."""
-        R = self._factor()
+        R, theta = self._estimate()
         d = len(R)
-        self._inverse: Float64Array = np.ascontiguousarray(cho_solve((R, False), np.eye(d)))
-        self.squares = np.empty(len(self._features))
-        for start in range(0, len(self._features), BLOCK):
-            white = solve_triangular(R, self._features[start : start + BLOCK].T, trans="T")
-            self.squares[start : start + BLOCK] = np.einsum("ij,ij->j", white, white)
-        self.predicted = self._features @ cho_solve((R, False), self._features.T @ self._sums)
-        self.log_det = float(2 * np.log(np.diagonal(R)).sum() - d * math.log(self._regularization))
+        # In coordinates in which V is the identity features are as long as they matter, whatever their units, and
+        # directions that they do not have leave no rounding.
+        self._inverse: Float64Array = np.eye(d)
+        self._white: Float64Array = np.ascontiguousarray(solve_triangular(R, self._features.T, trans="T").T)
+        self.squares = np.einsum("ij,ij->i", self._white, self._white)
+        self.predicted = self._features @ theta
+        self.log_det = float(2 * np.log(np.abs(np.diagonal(R))).sum() - d * math.log(self._regularization))
+        self._log_det_renewed = self.log_det

@@ -12,7 +12,7 @@ from sparsetheory.bandits.regression.l1_errors import (
     curvatures,
     smallest_error,
 )
-from sparsetheory.bandits.regression.lasso import l1_within_ball, lasso
+from sparsetheory.bandits.regression.lasso import l1_within_ball, lasso, least_squares
 from sparsetheory.bandits.regression.samples import Samples
 from sparsetheory.bandits.regression.sup_norm import l1_within_sup
 from sparsetheory.typing import Float64Array
@@ -161,7 +161,7 @@ def fit_lasso(features: Float64Array, samples: Samples, alpha: float) -> L1Fit:
     X, y = merged.rows(features), merged.observed
     if alpha == 0:
         roots = np.sqrt(merged.counts)
-        theta = np.asarray(np.linalg.lstsq(X * roots[:, None], y * roots, rcond=None)[0], dtype=np.float64)
+        theta = least_squares(X * roots[:, None], y * roots)
         smallest = l1_within_sup(X, X @ theta, 0.0)
         theta = theta if smallest is None else smallest[0]
     else:

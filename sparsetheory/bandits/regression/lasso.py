@@ -15,7 +15,7 @@ from sparsetheory.bandits.regression.sup_norm import l1_within_sup
 from sparsetheory.regression.lasso.path import lasso_path
 from sparsetheory.typing import Float64Array, Int64Array
 
-__all__ = ["l1_within_ball", "lasso"]
+__all__ = ["l1_within_ball", "lasso", "least_squares"]
 
 # Tolerances of gaps, relative to the energy of the rewards. What is proved of a solution uses the gap that it reached.
 _GAP = 1e-12
@@ -44,6 +44,21 @@ def lasso(X: Float64Array, y: Float64Array, counts: Int64Array, alpha: float) ->
     return np.asarray(path.coefs[:, 0], dtype=np.float64)
 
 
+def least_squares(X: Float64Array, y: Float64Array) -> Float64Array:
+    """Return coefficients of least squares, of the smallest norm in units in which all columns are alike.
+
+    In other units the solver would take short columns for rounding.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    y : ndarray of shape (n,)
+    """
+    lengths = np.linalg.norm(X, axis=0)
+    lengths[lengths == 0] = 1.0
+    return np.asarray(np.linalg.lstsq(X / lengths, y, rcond=None)[0] / lengths, dtype=np.float64)
+
+
 def l1_within_ball(X: Float64Array, y: Float64Array, radius: float) -> tuple[Float64Array, Float64Array] | None:
     r"""Minimise :math:`|\theta|_1` subject to :math:`|y - X \theta|_2 \le` `radius`.
 
@@ -63,11 +78,13 @@ def l1_within_ball(X: Float64Array, y: Float64Array, radius: float) -> tuple[Flo
     size = float(np.linalg.norm(y))
     if size <= radius:
         return np.zeros(d), np.zeros(n)
-    least = float(np.linalg.norm(y - X @ np.linalg.lstsq(X, y, rcond=None)[0]))
+    nearest = least_squares(X, y)
+    least = float(np.linalg.norm(y - X @ nearest))
     if least > radius * (1 + _POINT) + _POINT * size:
         return None
     if radius <= max(_POINT * size, least * (1 + _POINT)):
-        return l1_within_sup(X, y, _POINT * size / np.sqrt(n)) if least <= _POINT * size else _least_squares(X, y)
+        within = l1_within_sup(X, y, _POINT * size / np.sqrt(n)) if least <= _POINT * size else None
+        return (nearest, np.zeros(n)) if within is None else within
     ones, strongest = np.ones(n, dtype=np.int64), float(np.abs(X.T @ y).max()) / n
 
     def excess(log_alpha: float) -> float:
@@ -77,14 +94,9 @@ def l1_within_ball(X: Float64Array, y: Float64Array, radius: float) -> tuple[Flo
     high, low = math.log(strongest), math.log(strongest / _STEP)
     while excess(low) > 0:
         if low < math.log(strongest * _WEAKEST):
-            return l1_within_sup(X, X @ np.linalg.lstsq(X, y, rcond=None)[0], 0.0)
+            return l1_within_sup(X, X @ nearest, 0.0)
         high, low = low, low - math.log(_STEP)
     root = brentq(excess, low, high, xtol=1e-13, rtol=1e-13)
     theta = lasso(X, y, ones, float(np.exp(root)))
     residual = y - X @ theta
     return theta, residual / max(float(np.abs(X.T @ residual).max()), np.finfo(np.float64).tiny)
-
-
-def _least_squares(X: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return what is left where the ball touches the span of the columns in a point."""
-    return np.asarray(np.linalg.lstsq(X, y, rcond=None)[0], dtype=np.float64), np.zeros(len(y))

@@ -3,12 +3,16 @@ r"""The smallest coefficients that no observation contradicts, by a linear progr
 import numpy as np
 from scipy.optimize import linprog
 
+from sparsetheory.bandits.supports.misspecification import estimate_eps
 from sparsetheory.typing import Float64Array
 
 __all__ = ["l1_within_sup"]
 
-# Tolerance of the program, relative to the largest reward; it is not the tolerance of what is proved.
-_TOLERANCE = 1e-10
+# Tolerances of the program, relative to the largest reward; they are not those of what is proved. The solver cannot
+# always keep the first.
+_TOLERANCES = (1e-10, 1e-8)
+# By so much, relative to the largest reward, the level is widened.
+_ROOM = 1e-9
 
 
 def l1_within_sup(X: Float64Array, y: Float64Array, level: float) -> tuple[Float64Array, Float64Array] | None:
@@ -28,29 +32,33 @@ def l1_within_sup(X: Float64Array, y: Float64Array, level: float) -> tuple[Float
 
     Notes
     -----
-    Positive and negative parts of the coefficients are the unknowns of HiGHS. `level` is widened by a billionth of the
-    largest reward, so that rounding does not make a true model infeasible.
+    Positive and negative parts of the coefficients, in units in which all columns are alike, are the unknowns of HiGHS.
+    `level` is widened by a billionth of the largest reward, so that rounding does not make a true model infeasible.
+    That there are no such coefficients is believed only with a proof; where the solver finds neither, the coefficients
+    with the smallest largest residual are returned, with prices of zero, which show nothing.
     """
     n, d = X.shape
     size = float(np.abs(y).max(initial=0.0))
     if size <= level:
         return np.zeros(d), np.zeros(n)
-    spans = float(np.abs(X).max(initial=0.0)) or 1.0
-    both = np.hstack([X, -X]) / spans
-    room = level / size + 10 * _TOLERANCE
-    program = linprog(
-        np.ones(2 * d),
-        A_ub=np.vstack([both, -both]),
-        b_ub=np.concatenate([y / size + room, room - y / size]),
-        bounds=(0, None),
-        method="highs",
-        options={"primal_feasibility_tolerance": _TOLERANCE, "dual_feasibility_tolerance": _TOLERANCE},
-    )
-    if program.status == 2:
-        return None
-    if program.status != 0:
-        raise RuntimeError(f"the linear program did not end: {program.message}")
-    theta = (program.x[:d] - program.x[d:]) * size / spans
-    # Prices of both sides are at most zero: of predictions that are too large, and too small.
-    prices = (program.ineqlin.marginals[:n] - program.ineqlin.marginals[n:]) / spans
-    return theta, prices / max(1.0, float(np.abs(X.T @ prices).max()))
+    # The solver takes small entries for zeros, so every column is divided by its largest entry.
+    spans = np.abs(X).max(axis=0, initial=0.0)
+    spans[spans == 0] = 1.0
+    both = np.hstack([X / spans, -X / spans])
+    room = level / size + _ROOM
+    for tolerance in _TOLERANCES:
+        program = linprog(
+            np.tile(spans.min() / spans, 2),
+            A_ub=np.vstack([both, -both]),
+            b_ub=np.concatenate([y / size + room, room - y / size]),
+            bounds=(0, None),
+            method="highs",
+            options={"primal_feasibility_tolerance": tolerance, "dual_feasibility_tolerance": tolerance},
+        )
+        if program.status == 0:
+            theta = (program.x[:d] - program.x[d:]) * size / spans
+            # Prices of both sides are at most zero: of predictions that are too large, and too small.
+            prices = (program.ineqlin.marginals[:n] - program.ineqlin.marginals[n:]) / spans.min()
+            return theta, prices / max(1.0, float(np.abs(X.T @ prices).max()))
+    nearest = estimate_eps(X, y, d)
+    return None if nearest.eps_lower > level else (nearest.theta, np.zeros(n))

@@ -167,7 +167,8 @@ class ESTC(HorizonStrategy):
             return 0.0
         explored = self._explored()
         later = self.n_queries_ - explored
-        return explored * reward_range + (later * min(self._gap, reward_range) if later else 0.0)
+        lost = explored * reward_range if explored else 0.0
+        return lost + (later * min(self._gap, reward_range) if later else 0.0)
 
     def _explored(self) -> int:
         return min(self.n_queries_, self.n_queries_ if self._fit is None else self._fit.samples.total)

@@ -11,8 +11,10 @@ from sparsetheory.bandits.algorithms.base import Outcome
 from sparsetheory.bandits.algorithms.log import MeanRewards
 from sparsetheory.bandits.algorithms.observations import block_means
 from sparsetheory.bandits.algorithms.session import Batch, Batches
+from sparsetheory.bandits.certificates.intervals import left_out
 from sparsetheory.bandits.certificates.phase_gap import PhaseGapCertificate, phase_gap
 from sparsetheory.bandits.design.amplification import least_squares, ls_amplification, reweighted
+from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.optimal import core_set_bound, g_optimal_design
 from sparsetheory.bandits.design.weights import Design
 from sparsetheory.bandits.regression.predictions import predictions
@@ -22,9 +24,6 @@ from sparsetheory.constraints import COUNT, FRACTION, MISSING, NONNEGATIVE, POSI
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray, Int64Array
 
 __all__ = ["PhasedElimination"]
-
-# What rows have outside the directions of a design, as a share of the largest entry, may be rounding.
-_ROUNDING = 1e-12
 
 
 class PhasedElimination(HorizonStrategy):
@@ -133,9 +132,9 @@ class PhasedElimination(HorizonStrategy):
         played, design = 0, None
         while played < self.horizon:
             left, n_active, rows = self.horizon - played, len(self._active), self._active_rows()
-            if n_active == 1 or (self._complete and not np.any(rows)):
+            if self._alone():
                 self._rank = int(np.any(rows))
-                yield Batch(np.full(left, self._active[0]))  # nothing is left to be learned
+                yield Batch(np.full(left, self._active[0]))
                 break
             if design is None or n_active < self._complete[-1].n_active:
                 design = self._design(rows)
@@ -151,12 +150,24 @@ class PhasedElimination(HorizonStrategy):
         """Return the features of active actions; a copy only where there are fewer than all."""
         return self._features if len(self._active) == len(self._features) else self._features[self._active]
 
+    def _alone(self) -> bool:
+        """Return whether nothing is left to be learned: one action is left, or some without features."""
+        return len(self._active) == 1 or (bool(self._complete) and not np.any(self._active_rows()))
+
     def _design(self, rows: AnyArray) -> Design:
         """Return a design on the active actions."""
         design = g_optimal_design(rows, self.target_mult, init=self._shares())
         # Rows that span less than the whole space leave some rounding outside of it.
-        rounding = design.rho_drop <= _ROUNDING * float(np.abs(rows).max())
-        return replace(design, rho_drop=0.0) if rounding else design
+        return design if design.rho_drop and self._drops(rows, design) else replace(design, rho_drop=0.0)
+
+    @staticmethod
+    def _drops(rows: AnyArray, design: Design) -> bool:
+        """Return whether active actions have more than rounding beyond what the design can learn."""
+        own, sizes = np.asarray(rows[design.support], dtype=np.float64), column_scales(rows)
+        return any(
+            left_out(rows[start : start + BLOCK], own, design.whitening, design.weights, sizes).any()
+            for start in range(0, len(rows), BLOCK)
+        )
 
     def _shares(self) -> Float64Array | None:
         """Return what is left of the last design, as weights of the active actions."""
@@ -194,14 +205,16 @@ class PhasedElimination(HorizonStrategy):
         """Return the gap of the action that the last complete phase predicts to be best, at most."""
         if self._eps is None:
             return np.inf
-        return lost_afterwards(self._complete, self._eps, self.norm_bound, greedy=True)
+        return lost_afterwards(self._complete, self._eps, self.norm_bound, greedy=True, alone=self._alone())
 
     def _regret_bound(self, reward_range: float) -> float:
         if len(self._features) == 1:
             return 0.0
         if self._eps is None:
             return np.inf
-        return lost_in_plays(self._complete, self.n_queries_, self._eps, self.norm_bound, reward_range)
+        return lost_in_plays(
+            self._complete, self.n_queries_, self._eps, self.norm_bound, reward_range, alone=self._alone()
+        )
 
     def _recommended(self, means: MeanRewards) -> int:
         return self._greedy if self._complete else super()._recommended(means)

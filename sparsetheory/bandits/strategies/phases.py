@@ -9,7 +9,8 @@ of phase l loses at most
 
     c_l = min{ range, 4 w_(l-1) + 2 sum_(j<l) b_j + 2 eps },
 
-and in the first phase the range of the rewards.
+and in the first phase the range of the rewards. An action that is left alone was predicted more than 2 w better than
+all others: it is at most 2 b below the largest f that was active, whatever w is.
 """
 
 from collections.abc import Sequence
@@ -17,10 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsetheory.bandits.design.weights import Design
-from sparsetheory.typing import Float64Array
-
-__all__ = ["EliminationPhase", "PhaseAnswers", "lost_afterwards", "lost_in_plays"]
+__all__ = ["EliminationPhase", "lost_afterwards", "lost_in_plays"]
 
 
 @dataclass(frozen=True)
@@ -59,40 +57,35 @@ class EliminationPhase:
         return (eps + dropped) * self.amplification + dropped
 
 
-@dataclass(frozen=True, eq=False)
-class PhaseAnswers:
-    """What a phase saw.
-
-    Parameters
-    ----------
-    design : Design
-        Its actions, numbered among all actions, with their shares of the plays as weights.
-    observed : ndarray of float
-        Mean rewards of these actions.
-    """
-
-    design: Design
-    observed: Float64Array
-
-
 def lost_afterwards(
-    phases: Sequence[EliminationPhase], eps: float, norm_bound: float, *, greedy: bool = False
+    phases: Sequence[EliminationPhase], eps: float, norm_bound: float, *, greedy: bool = False, alone: bool = False
 ) -> float:
     """Return how far below the best reward the actions are that some phases left, at most.
 
-    The greedy action of the last one is predicted to be best, so that its width counts half.
+    The greedy action of the last one is predicted to be best, so that its width counts half. It does not count where
+    one action is left alone, or several with equal features.
     """
     if not phases:
         return np.inf
     biases = [phase.bias(eps, norm_bound) for phase in phases]
-    return (2 if greedy else 4) * phases[-1].width + 2 * sum(biases) + 2 * eps
+    widths = 0 if alone else 2 if greedy else 4
+    return widths * phases[-1].width + 2 * sum(biases) + 2 * eps
 
 
 def lost_in_plays(
-    phases: Sequence[EliminationPhase], n_plays: int, eps: float, norm_bound: float, reward_range: float
+    phases: Sequence[EliminationPhase],
+    n_plays: int,
+    eps: float,
+    norm_bound: float,
+    reward_range: float,
+    *,
+    alone: bool = False,
 ) -> float:
-    """Return the regret of plays that begin with some complete phases, at most."""
+    """Return the regret of plays that begin with some complete phases, at most; `alone` if one action is left then."""
     plays = [phase.n_plays for phase in phases]
     plays.append(n_plays - sum(plays))
-    costs = [min(reward_range, lost_afterwards(phases[:i], eps, norm_bound)) for i in range(len(plays))]
+    costs = [
+        min(reward_range, lost_afterwards(phases[:i], eps, norm_bound, alone=alone and i == len(phases)))
+        for i in range(len(plays))
+    ]
     return sum(count * cost for count, cost in zip(plays, costs, strict=True) if count)

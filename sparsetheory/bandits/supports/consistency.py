@@ -3,6 +3,7 @@
 import numpy as np
 
 from sparsetheory.bandits.supports.allowed import allowed_coefficients
+from sparsetheory.bandits.supports.basis import support_basis
 from sparsetheory.bandits.supports.screening import screen_supports
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
@@ -62,7 +63,11 @@ def allowed_on(rows: AnyArray, observed: Float64Array, support: IndexArray, eps:
         False only if it is proved that there is none, in the largest residual.
     """
     X = np.asarray(rows[:, support], dtype=np.float64)
-    lengths = np.linalg.norm(X, axis=0)
-    allowed = allowed_coefficients(X / np.where(lengths > 0, lengths, 1.0), observed, eps)
+    size = float(np.abs(observed).max(initial=0.0))
+    # In an orthonormal basis coefficients of nearly dependent features, which can be large, leave no rounding behind.
+    basis = support_basis(np.ascontiguousarray(X.T), np.arange(X.shape[1]))
+    if not basis.rank:
+        return size <= eps
+    allowed = allowed_coefficients(basis.coordinates.T, observed, eps + (basis.rounding + _ROUNDING) * size)
     corners = allowed.corners()
     return not allowed.refuted and (corners is None or len(corners) > 0)

@@ -242,3 +242,44 @@ def test_noise_is_refused_where_it_was_not_announced():
         SupportGreedy(1, eps=0.1).fit(problem)
     with pytest.raises(ValueError, match="width must be given where there is noise and eps is 0"):
         SupportGreedy(1, eps=0.0, noise_std=0.5).fit(problem)
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        AdaptiveSupportSearch(1, eps=0.05, noise_std=1.0, width=0.3),
+        SupportNetSearch(1, eps=0.05, rho=0.3, noise_std=1.0, width=0.3),
+        OptimisticElimination(np.vstack([np.eye(3), 2 * np.eye(3)]), eps=0.05, noise_std=1.0, width=0.3),
+    ],
+)
+def test_a_budget_that_ends_amid_repetitions_recommends_what_is_known(search):
+    features = np.random.default_rng(0).standard_normal((60, 3))
+
+    def fitted(budget=None):
+        problem = LinearBanditProblem(features, rewards=features[:, 0], eps=0.05, noise_std=1.0, random_state=0)
+        return search.fit(problem, budget=budget)
+
+    log = fitted().log_.means()
+    repeat = int(log.counts[0])
+    for budget in range(repeat, repeat * len(log.actions), max(1, repeat * len(log.actions) // 40)):
+        found = fitted(budget)
+        assert not found.finished_
+        assert np.isfinite(found.certificate_.bound)
+        assert found.certify().bound == found.certificate_.bound
+
+
+def test_at_the_end_what_is_certified_at_any_time_is_the_certificate():
+    features = np.random.default_rng(0).standard_normal((60, 3))
+    problem = LinearBanditProblem(features, rewards=features[:, 0], noise_std=1.0, random_state=0)
+    search = CoreSetBandit(0.1, noise_std=1.0).fit(problem)
+    certificate = search.certify()
+    assert problem.gap(certificate.action) <= certificate.bound < np.inf
+    assert certificate.check(problem).status == "valid"
+
+
+def test_candidates_in_a_list_survive_a_file(tmp_path):
+    features = np.random.default_rng(0).standard_normal((60, 3))
+    search = OptimisticElimination([np.eye(3)[0], np.eye(3)[1]], eps=0.05).start(features)
+    search.save(tmp_path / "experiment.npz")
+    again = OptimisticElimination.load(tmp_path / "experiment.npz", features)
+    assert again.ask().tolist() == search.ask().tolist()

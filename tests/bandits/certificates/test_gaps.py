@@ -152,6 +152,16 @@ def test_directions_that_a_design_drops_cost_what_coefficients_there_can_do():
             assert search.certificate_.bound > search.design_.rho_drop
 
 
+def test_a_feature_that_is_always_zero_does_not_spoil_a_check_in_small_units():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        features = np.column_stack([np.zeros(12), 1e-8 * rng.standard_normal((12, 4))])
+        rewards = features @ (1e8 * rng.standard_normal(5))
+        problem = LinearBanditProblem(features, rewards=rewards, eps=1e-4)
+        search = CoreSetBandit(norm_bound=1e10).fit(problem)
+        assert search.certificate_.check(problem).status == "valid"
+
+
 def test_a_design_gap_is_that_of_its_weights():
     problem = _problem()
     actions = np.arange(10)

@@ -127,3 +127,13 @@ def test_absent_features_explain_nothing():
     assert _bounds(features, np.array([0]), np.array([0.2]), 0.1).refuted
     assert _bounds(features, np.array([0]), np.array([0.1]), 0.1).values == pytest.approx(np.full(5, 0.1))
     assert not allowed_on(features, np.array([0.2, 0.0, 0.0, 0.0, 0.0]), np.arange(2), 0.1)
+
+
+def test_features_that_differ_by_next_to_nothing_do_not_refute_the_truth():
+    rng = np.random.default_rng(0)
+    for nearness in 10.0 ** np.linspace(-14, -9, 26):
+        first = rng.standard_normal(12)
+        rows = np.column_stack([first, first + nearness * rng.standard_normal(12), rng.standard_normal(12)])
+        for size in (0.3, 1.0, 30.0):
+            theta = size * rng.standard_normal(3)
+            assert allowed_on(rows, rows @ theta, np.arange(3), 0.0), (nearness, size)

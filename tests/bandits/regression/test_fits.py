@@ -96,3 +96,25 @@ def test_no_error_in_a_cone_is_larger_than_its_bound(seed, slack, linear, consta
 
 def test_nothing_is_proved_without_curvature():
     assert Curvature(0.0, 0.0).error(Cone(1.0, 0.0, 1.0, 1.0)).l1 == np.inf
+
+
+@pytest.mark.parametrize("estimator", ["linf", "bpdn"])
+def test_features_in_any_units_do_not_refute_a_true_model(estimator):
+    units = np.array([1e-3, 1e-12, 1e5, 1e-7, 1.0])
+    for seed in range(10):
+        X, theta, y = _data(seed, 40, 5, 1e-3)
+        samples = Samples.of(np.arange(40), y)
+        level = beyond_the_model(estimator, X, samples, 1e-3, 0.0, 0.1)
+        fit = fit_within(estimator, X * units, samples, level)
+        assert fit is not None
+        assert np.abs(X @ (fit.theta * units) - X @ theta).max() <= 0.1
+
+
+def test_a_program_that_the_solver_cannot_end_says_no_more_than_is_proved():
+    # Columns that depend on each other up to single precision, and rewards on their span.
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X = np.float64((rng.standard_normal((30, 3)) @ rng.standard_normal((3, 6))).astype(np.float32))
+        y = X @ rng.standard_normal(6)
+        fit = fit_lasso(X, Samples.of(np.arange(30), y), 0.0)
+        assert np.abs(y - X @ fit.theta).max() <= 1e-6 * np.abs(y).max()

@@ -148,3 +148,20 @@ def test_single_precision_is_enough():
     problem = _problem()
     single = LinearBanditProblem(problem.features.astype(np.float32), problem.rewards, noise_std=0.2, random_state=0)
     assert LinUCB(300, noise_std=0.2).fit(single).certificate_.check(single).valid
+
+
+@pytest.mark.parametrize("unit", [1e3, 1e6, 1e8])
+def test_features_that_are_long_against_the_penalty_lose_no_digits(unit):
+    rng = np.random.default_rng(0)
+    three = rng.standard_normal((30, 3))
+    features = unit * np.column_stack([three, three[:, 0]])
+    problem = LinearBanditProblem(features, rewards=three[:, 0], noise_std=0.1, random_state=0)
+    strategy = LinUCB(300, noise_std=0.1, norm_bound=1 / unit).fit(problem)
+    means, ellipsoid = strategy.log_.means(), strategy._ellipsoid
+    rows = np.vstack([np.sqrt(means.counts)[:, None] * features[means.actions], np.eye(4)])
+    _, singular, right = np.linalg.svd(rows, full_matrices=False)
+    squares = np.square(features @ right.T / singular).sum(axis=1)
+    np.testing.assert_allclose(ellipsoid.squares, squares, rtol=1e-6)
+    assert ellipsoid.log_det == pytest.approx(2 * np.log(singular).sum(), rel=1e-6)
+    assert strategy.regret_curve_[-1] <= strategy.regret_bound_ < np.inf
+    assert strategy.certificate_.check(problem).status == "valid"

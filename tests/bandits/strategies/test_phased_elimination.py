@@ -237,3 +237,46 @@ def test_bounds_do_not_depend_on_coefficients_where_no_direction_was_dropped():
         assert min(phase.rank for phase in strategy.phases_) < 4
         proved.add((strategy.bound_, strategy.regret_bound_, strategy.certificate_.bound))
     assert len(proved) == 1
+
+
+@pytest.mark.parametrize("unit", [1.0, 2.0, 1e-3, 1e7])
+def test_a_feature_that_is_there_twice_in_other_units_costs_no_certificate(unit):
+    features = np.random.default_rng(0).standard_normal((50, 3))
+    twice = np.column_stack([features, unit * features[:, 0]])
+    problem = LinearBanditProblem(twice, rewards=features[:, 0], noise_std=0.1, random_state=0)
+    strategy = PhasedElimination(20_000, noise_std=0.1).fit(problem)
+    assert strategy.bound_ <= 0.5
+    assert strategy.certificate_.bound <= strategy.bound_ * (1 + 1e-6)
+    assert strategy.certificate_.check(problem).status == "valid"
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+def test_dropped_directions_cost_their_length_in_any_units(unit):
+    # Two features that differ by so little that designs drop the difference, on which half of the rewards rest.
+    rng = np.random.default_rng(0)
+    first, tiny = rng.standard_normal(40), 1e-6 * rng.standard_normal(40)
+    features = np.column_stack([first, unit * (first + tiny), rng.standard_normal(40)])
+    theta = np.array([-5e5, 5e5 / unit, 1.0])
+    problem = LinearBanditProblem(features, rewards=features @ theta)
+    strategy = PhasedElimination(2000, noise_std=0.0, norm_bound=float(np.linalg.norm(theta))).fit(problem)
+    assert any(phase.rho_drop > 0 for phase in strategy.phases_)
+    assert problem.gap(strategy.action_) <= strategy.bound_ < np.inf
+    assert strategy.certificate_.check(problem).status == "valid"
+    assert problem.gap(strategy.action_) <= strategy.certificate_.bound < np.inf
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_action_that_is_left_alone_pays_for_no_width(seed):
+    # With heavy tails all but one action may go at once, long before phases are long.
+    rng = np.random.default_rng(seed)
+    features = rng.standard_t(1.2, (100, 4))
+    rewards = features @ rng.standard_normal(4)
+    rewards /= np.ptp(rewards)
+    problem = LinearBanditProblem(features, rewards=rewards, noise_std=0.1, random_state=seed)
+    strategy = PhasedElimination(20_000, noise_std=0.1, alpha=1e-9).fit(problem)
+    assert len(strategy.active_) == 1
+    assert strategy.regret_curve_[-1] <= strategy.regret_bound_
+    assert strategy.regret_bound_ <= bounds.phased_regret(20_000, 4, 100, 0.0, 0.1, 1e-9, 1.0).regret
+    assert problem.gap(strategy.action_) == pytest.approx(0, abs=1e-9)
+    assert max(strategy.bound_, strategy.certificate_.bound) <= 1e-9
+    assert strategy.certificate_.check(problem).status == "valid"
