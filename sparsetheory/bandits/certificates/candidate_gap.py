@@ -1,11 +1,11 @@
 """Evidence about the gap of an action, from all candidate models that the answers allow."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
 from sparsetheory.certificates import Status
 from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
@@ -22,6 +22,8 @@ _BLOCK = 4_000_000
 @dataclass(frozen=True, eq=False)
 class CandidateGapCertificate(ObservedGapCertificate):
     """How much less an action earns than the best one, at most, if a candidate is near the truth.
+
+    The second route looks at one action after another.
 
     Parameters
     ----------
@@ -49,24 +51,8 @@ class CandidateGapCertificate(ObservedGapCertificate):
         """How far observed rewards may be from mean rewards."""
         return self.width
 
-    def check(self, *fitted_on: Any, **options: Any) -> "CandidateGapCertificate":
-        """Bound the gap once more, one action after another.
-
-        Parameters
-        ----------
-        *fitted_on : LinearBanditProblem or array-like
-            What `fit` or `start` took.
-        **options
-            Not used.
-
-        Returns
-        -------
-        CandidateGapCertificate
-        """
-        problem = problem_of(*fitted_on)
-        if not np.isfinite(self.bound):
-            return self.unless_misstated()
-        features = np.asarray(problem.features, dtype=np.float64)
+    def _found(self, features: AnyArray) -> float:
+        features = np.asarray(features, dtype=np.float64)
         error = self.eps + float(np.linalg.norm(features, axis=1).max()) * self.rho
         allowed = np.ones(len(self.candidates), dtype=bool)
         slack = rounding_of(self.candidates, features)
@@ -76,8 +62,7 @@ class CandidateGapCertificate(ObservedGapCertificate):
         ceiling = -np.inf if allowed.any() else np.inf
         for row in features:
             ceiling = max(ceiling, float(np.einsum("ij,j->i", self.candidates[allowed], row).max(initial=-np.inf)))
-        found = ceiling + error - (self.value - self.width)
-        return self.judged(problem, 0.0 if len(features) == 1 else found, self.tolerance())
+        return ceiling + error - (self.value - self.width)
 
 
 def candidate_gap(

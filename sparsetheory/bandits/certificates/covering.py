@@ -1,14 +1,14 @@
 """Evidence that the queried actions lie near all others, on every support."""
 
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
 from sparsetheory.bandits.supports.enumeration import all_supports
-from sparsetheory.certificates import Status
+from sparsetheory.typing import AnyArray
 
 __all__ = ["CoveringCertificate"]
 
@@ -19,6 +19,8 @@ _ROUNDING = 1e-9
 @dataclass(frozen=True, eq=False)
 class CoveringCertificate(ObservedGapCertificate):
     """The gap of the best of a net of actions.
+
+    The second route measures the distance to the nearest queried action on every support, with trees.
 
     Parameters
     ----------
@@ -49,29 +51,16 @@ class CoveringCertificate(ObservedGapCertificate):
         """How far observed rewards may be from mean rewards."""
         return self.width
 
-    def check(self, *fitted_on: Any, **options: Any) -> "CoveringCertificate":
-        """Measure the distances to the nearest queried action on every support, with trees.
-
-        Parameters
-        ----------
-        *fitted_on : LinearBanditProblem or array-like
-            What `fit` or `start` took.
-        **options
-            Not used.
-
-        Returns
-        -------
-        CoveringCertificate
-        """
-        problem = problem_of(*fitted_on)
-        features = np.asarray(problem.features, dtype=np.float64)
+    def _second_route(self, features: AnyArray) -> tuple[float, str]:
+        features = np.asarray(features, dtype=np.float64)
         radius = max(
             float(cKDTree(features[np.ix_(self.queried, support)]).query(features[:, support])[0].max())
             for support in all_supports(features.shape[1], self.n_nonzero)
         )
         found = 2 * (self.eps + self.width) + self.norm_bound * radius + float(self.observed.max()) - self.value
-        sizes = self.norm_bound * np.abs(features).max() + np.abs(self.observed).max()
-        checked = self.judged(problem, found, _ROUNDING * sizes)
-        if radius > self.rho + _ROUNDING * np.abs(features).max():
-            return replace(checked, status=Status.INVALID, reason=f"some action is {radius:.9g} from the net")
-        return checked
+        far = radius > self.rho + _ROUNDING * np.abs(features).max()
+        return found, f"some action is {radius:.9g} from the net" if far else ""
+
+    def _tolerance(self, features: AnyArray) -> float:
+        largest = max(float(np.max(features)), -float(np.min(features)))
+        return _ROUNDING * (self.norm_bound * largest + float(np.abs(self.observed).max(initial=0.0)))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
 from sparsetheory.bandits.certificates.intervals import design_intervals, gap_of, intervals_by_pinv
 from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
@@ -23,6 +23,8 @@ __all__ = ["DesignGapCertificate", "design_gap"]
 @dataclass(frozen=True, eq=False)
 class DesignGapCertificate(ObservedGapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly linear.
+
+    The second route is the pseudo-inverse of the weighted rows; it takes O(n_actions n d) time for n queried actions.
 
     Parameters
     ----------
@@ -58,27 +60,6 @@ class DesignGapCertificate(ObservedGapCertificate):
     def noise(self) -> float:
         """How far observed rewards may be from mean rewards."""
         return np.inf if self.noise_std else 0.0
-
-    def check(self, *fitted_on: Any, **options: Any) -> "DesignGapCertificate":
-        """Bound the gap once more, by the pseudo-inverse of the weighted rows.
-
-        Parameters
-        ----------
-        *fitted_on : LinearBanditProblem or array-like
-            What `fit` or `start` took.
-        **options
-            Not used.
-
-        Returns
-        -------
-        DesignGapCertificate
-            Takes O(n_actions n d) time for n queried actions.
-        """
-        problem = problem_of(*fitted_on)
-        if not np.isfinite(self.bound):
-            return self.unless_misstated()
-        features = problem.features
-        return self.judged(problem, 0.0 if len(features) == 1 else self._found(features), self.tolerance())
 
     def _found(self, features: AnyArray) -> float:
         sizes = column_scales(features)

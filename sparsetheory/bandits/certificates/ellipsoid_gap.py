@@ -2,17 +2,17 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from sparsetheory.bandits.algorithms.log import MeanRewards
-from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
+from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.regression.ellipsoid import radius_of, ridge
 from sparsetheory.certificates import Status
-from sparsetheory.typing import AnyArray, Float64Array
+from sparsetheory.typing import AnyArray
 
 __all__ = ["EllipsoidGapCertificate", "ellipsoid_gap"]
 
@@ -20,6 +20,9 @@ __all__ = ["EllipsoidGapCertificate", "ellipsoid_gap"]
 @dataclass(frozen=True, eq=False)
 class EllipsoidGapCertificate(GapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly linear.
+
+    The second route is a singular value decomposition of the rows with those of the penalty; it takes
+    O((n_actions + n) d^2) time for n different actions.
 
     Parameters
     ----------
@@ -51,30 +54,11 @@ class EllipsoidGapCertificate(GapCertificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("eps", "noise_std", "delta", "norm_bound", "regularization")
 
-    def check(self, *fitted_on: Any, **options: Any) -> "EllipsoidGapCertificate":
-        """Bound the gap once more, by a singular value decomposition of the rows with those of the penalty.
+    def _tolerance(self, features: AnyArray) -> float:
+        return AGREE * (1.0 + abs(self.bound))
 
-        Parameters
-        ----------
-        *fitted_on : LinearBanditProblem or array-like
-            What `fit` or `start` took.
-        **options
-            Not used.
-
-        Returns
-        -------
-        EllipsoidGapCertificate
-            Takes O((n_actions + n) d^2) time for n different actions.
-        """
-        problem = problem_of(*fitted_on)
-        if self.status is Status.NOT_APPLICABLE:
-            return self
-        features = np.asarray(problem.features, dtype=np.float64)
-        found = 0.0 if len(features) == 1 else self._found(features)
-        tolerance = AGREE * (1.0 + abs(self.bound))
-        return self.judged(problem, found, tolerance)
-
-    def _found(self, features: Float64Array) -> float:
+    def _found(self, features: AnyArray) -> float:
+        features = np.asarray(features, dtype=np.float64)
         roots, d = np.sqrt(self.means.counts), features.shape[1]
         rows = np.vstack([roots[:, None] * features[self.means.actions], math.sqrt(self.regularization) * np.eye(d)])
         left, singular, right = np.linalg.svd(rows, full_matrices=False)

@@ -1,16 +1,15 @@
 """What evidence about the gap of an action has in common."""
 
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
 
 from sparsetheory.bandits.environments.problem import LinearBanditProblem, as_features
 from sparsetheory.certificates import Certificate, Status
-from sparsetheory.typing import Float64Array, IndexArray
+from sparsetheory.typing import AnyArray, Float64Array, IndexArray
 
-__all__ = ["AGREE", "GapCertificate", "ObservedGapCertificate", "problem_of"]
+__all__ = ["AGREE", "GapCertificate", "ObservedGapCertificate"]
 
 # Bounds by two routes agree to this share of the bound and the largest reward; both allow for rounding that is smaller.
 AGREE = 1e-6
@@ -35,27 +34,55 @@ class GapCertificate(Certificate):
         """Return the guarantee in words."""
         return f"action {self.action} earns at most {self.bound:.9g} less than the best one"
 
-    def judged(self, problem: Any, found: float, tolerance: float, reason: str = "") -> Self:
-        """Return the certificate with what a second route found, and with the truth where it is known.
+    def check(self, *fitted_on: Any, **options: Any) -> Self:
+        """Bound the gap once more, by the second route that the class names.
 
         Parameters
         ----------
-        problem : LinearBanditProblem, or what has features
-        found : float
-            Bound by the second route.
-        tolerance : float
-            By so much both routes may differ.
-        reason : str
-            Why it does not hold, if that is clear already.
+        *fitted_on : LinearBanditProblem or array-like
+            What `fit` or `start` took.
+        **options
+            Not used.
+
+        Returns
+        -------
+        certificate
+            Not applicable as before, if nothing was proved.
         """
-        measured = found
+        if len(fitted_on) != 1:
+            raise ValueError(f"check must be given the problem or the features, alone; got {len(fitted_on)} arguments")
+        (problem,) = fitted_on
+        features = problem.features if isinstance(problem, LinearBanditProblem) else as_features(problem)
+        if not np.isfinite(self.bound):
+            return self.unless_misstated()
+        found, reason = (0.0, "") if len(features) == 1 else self._second_route(features)
+        tolerance = self._tolerance(features)
         if not reason and not found <= self.bound + tolerance:
             reason = f"other code bounds the gap by {found:.9g} only"
+        measured = found
         if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
             measured = problem.gap(self.action)
+            if not self._answered(problem.rewards, tolerance):
+                reason = "the problem answers otherwise"
             if measured > self.bound + tolerance:
                 reason = "the gap is larger"
         return replace(self, measured=measured, status=Status.of(not reason), reason=reason).unless_misstated()
+
+    def _second_route(self, features: AnyArray) -> tuple[float, str]:
+        """Return a bound of the gap, and why the certificate is not valid, if something else says so."""
+        return self._found(features), ""
+
+    def _found(self, features: AnyArray) -> float:
+        """Return a bound of the gap by other code."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _found")
+
+    def _tolerance(self, features: AnyArray) -> float:
+        """Return by how much bounds by two routes may differ."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _tolerance")
+
+    def _answered(self, rewards: Float64Array, tolerance: float) -> bool:
+        """Return whether the answers that the certificate holds, if any, are those of a problem."""
+        return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,22 +113,8 @@ class ObservedGapCertificate(GapCertificate):
         at = np.flatnonzero(self.queried == self.action)
         return float(self.observed[at[0]]) if at.size else -np.inf
 
-    def tolerance(self) -> float:
-        """Return by how much bounds by two routes may differ."""
+    def _tolerance(self, features: AnyArray) -> float:
         return AGREE * (float(np.abs(self.observed).max(initial=0.0)) + self.bound)
 
-    def judged(self, problem: Any, found: float, tolerance: float, reason: str = "") -> Self:
-        """Return what :class:`GapCertificate` does; answers that are not those of the problem prove nothing."""
-        if isinstance(problem, LinearBanditProblem) and problem.rewards is not None:
-            wrong = np.abs(problem.rewards[self.queried] - self.observed).max(initial=0.0)
-            if wrong > self.noise + tolerance:
-                reason = "the problem answers otherwise"
-        return super().judged(problem, found, tolerance, reason)
-
-
-def problem_of(*fitted_on: Any) -> Any:
-    """Return the problem that was solved; of a live experiment, what is known of it: the features."""
-    if len(fitted_on) != 1:
-        raise ValueError(f"check must be given the problem or the features, alone; got {len(fitted_on)} arguments")
-    (given,) = fitted_on
-    return given if isinstance(given, LinearBanditProblem) else SimpleNamespace(features=as_features(given))
+    def _answered(self, rewards: Float64Array, tolerance: float) -> bool:
+        return bool(np.abs(rewards[self.queried] - self.observed).max(initial=0.0) <= self.noise + tolerance)

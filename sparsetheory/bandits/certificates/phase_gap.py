@@ -7,11 +7,11 @@ action that a phase did not span has no interval from it.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
+from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate
 from sparsetheory.bandits.certificates.intervals import design_intervals, gap_of, intervals_by_pinv, left_out
 from sparsetheory.bandits.design.leverages import BLOCK, column_scales
 from sparsetheory.bandits.design.weights import Design
@@ -64,6 +64,9 @@ class Phase:
 class PhaseGapCertificate(GapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly linear.
 
+    The second route is the pseudo-inverse of the weighted rows of every phase; it takes O(n_actions n d) time for a
+    phase with n different actions.
+
     Parameters
     ----------
     statement, bound, measured, status, reason
@@ -94,32 +97,13 @@ class PhaseGapCertificate(GapCertificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("eps", "noise_std", "alpha", "delta", "norm_bound")
 
-    def check(self, *fitted_on: Any, **options: Any) -> "PhaseGapCertificate":
-        """Bound the gap once more, by pseudo-inverses of the weighted rows of every phase.
+    def _second_route(self, features: AnyArray) -> tuple[float, str]:
+        wrong = 2 * len(features) * len(self.phases) * self.alpha > self.delta * (1 + 1e-9) and self.noise_std
+        return self._found(features), "noise spoils the intervals with a larger probability" if wrong else ""
 
-        Parameters
-        ----------
-        *fitted_on : LinearBanditProblem or array-like
-            What `fit` or `start` took.
-        **options
-            Not used.
-
-        Returns
-        -------
-        PhaseGapCertificate
-            Takes O(n_actions n d) time for every phase with n different actions.
-        """
-        problem = problem_of(*fitted_on)
-        if self.status is Status.NOT_APPLICABLE:
-            return self
-        features = problem.features
+    def _tolerance(self, features: AnyArray) -> float:
         largest = max((float(np.abs(phase.observed).max()) for phase in self.phases), default=0.0)
-        tolerance = AGREE * (largest + self.eps)
-        found = 0.0 if len(features) == 1 else self._found(features)
-        reason = ""
-        if 2 * len(features) * len(self.phases) * self.alpha > self.delta * (1 + 1e-9) and self.noise_std:
-            reason = "noise spoils the intervals with a larger probability"
-        return self.judged(problem, found, tolerance, reason)
+        return AGREE * (largest + self.eps)
 
     def _found(self, features: AnyArray) -> float:
         upper, lower = np.full(len(features), np.inf), -np.inf

@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate, problem_of
+from sparsetheory.bandits.certificates.gap import AGREE, GapCertificate
 from sparsetheory.bandits.design.leverages import BLOCK
 from sparsetheory.bandits.regression.fits import L1Fit, beyond_the_model, error_of
 from sparsetheory.bandits.regression.l1_errors import L1Error, least_eigenvalue
@@ -19,6 +19,9 @@ __all__ = ["RegressionGapCertificate", "largest_error", "proved_error", "regress
 @dataclass(frozen=True, eq=False)
 class RegressionGapCertificate(GapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly sparse and linear.
+
+    The second route computes everything from raw rows, and eigenvalues from singular values; it takes
+    O((n_actions + n) d) time for n queries.
 
     Parameters
     ----------
@@ -50,36 +53,18 @@ class RegressionGapCertificate(GapCertificate):
 
     TERMS: ClassVar[tuple[str, ...]] = ("n_nonzero", "eps", "noise_std", "delta", "kappa")
 
-    def check(self, *fitted_on: Any, **options: Any) -> "RegressionGapCertificate":
-        """Bound the gap once more, from raw rows, with eigenvalues from singular values.
+    def _second_route(self, features: AnyArray) -> tuple[float, str]:
+        if self.fit is None:
+            return 0.0, ""
+        features = np.asarray(features, dtype=np.float64)
+        error = self._error(features, self.fit)
+        found = _gap(features, self.fit.theta, self.action, error, self.eps)
+        low = error.kappa < self.kappa * (1 - AGREE)
+        return found, f"other code bounds the restricted eigenvalue by {error.kappa:.9g} only" if low else ""
 
-        Parameters
-        ----------
-        *fitted_on : LinearBanditProblem or array-like
-            What `fit` or `start` took.
-        **options
-            Not used.
-
-        Returns
-        -------
-        RegressionGapCertificate
-            Takes O((n_actions + n d) d) time for n queries.
-        """
-        problem = problem_of(*fitted_on)
-        if self.status is Status.NOT_APPLICABLE:
-            return self
-        features = np.asarray(problem.features, dtype=np.float64)
-        found, kappa, size = 0.0, self.kappa, 0.0
-        if self.fit is not None:
-            size = float(np.abs(self.fit.samples.observed).max())
-            error = self._error(features, self.fit)
-            kappa = error.kappa
-            found = _gap(features, self.fit.theta, self.action, error, self.eps)
-        tolerance = AGREE * (size + self.eps + self.bound)
-        reason = ""
-        if kappa < self.kappa * (1 - AGREE):
-            reason = f"other code bounds the restricted eigenvalue by {kappa:.9g} only"
-        return self.judged(problem, found, tolerance, reason)
+    def _tolerance(self, features: AnyArray) -> float:
+        size = 0.0 if self.fit is None else float(np.abs(self.fit.samples.observed).max())
+        return AGREE * (size + self.eps + self.bound)
 
     def _error(self, features: Float64Array, fit: L1Fit) -> L1Error:
         X = fit.samples.rows(features)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sparsetheory.bandits.certificates.gap import ObservedGapCertificate, problem_of
+from sparsetheory.bandits.certificates.gap import ObservedGapCertificate
 from sparsetheory.bandits.certificates.programs import exceeded
 from sparsetheory.bandits.certificates.upper_bounds import upper_bounds
 from sparsetheory.bandits.supports.basis import support_basis
@@ -24,6 +24,10 @@ _PATIENCE = 4_000_000_000
 @dataclass(frozen=True, eq=False)
 class SparseGapCertificate(ObservedGapCertificate):
     """How much less an action earns than the best one, at most, if rewards are nearly sparse and linear.
+
+    The second route looks at all supports, by singular values of their raw features and linear programs. For m supports
+    and n answers it takes O(m (n_actions s + n s^2)) time, and that of a few linear programs for each support on which
+    a first look does not suffice.
 
     Parameters
     ----------
@@ -48,34 +52,12 @@ class SparseGapCertificate(ObservedGapCertificate):
         """How far observed rewards may be from mean rewards."""
         return self.width
 
-    def check(self, *fitted_on: Any, **options: Any) -> "SparseGapCertificate":
-        """Bound the gap once more: all supports, by singular values of their raw features and linear programs.
-
-        Parameters
-        ----------
-        *fitted_on : LinearBanditProblem or array-like
-            What `fit` or `start` took.
-        **options
-            Not used.
-
-        Returns
-        -------
-        SparseGapCertificate
-            Takes O(m (n_actions s + n s^2)) time for m supports, and that of a few linear programs for each support on
-            which a first look does not suffice.
-        """
-        problem = problem_of(*fitted_on)
-        if not np.isfinite(self.bound):
-            return self.unless_misstated()
-        features = np.asarray(problem.features, dtype=np.float64)
-        if len(features) == 1:
-            return self.judged(problem, 0.0, self.tolerance())
+    def _found(self, features: AnyArray) -> float:
         lower = self.value - self.width
         if not np.isfinite(lower):
-            return self.judged(problem, np.inf, self.tolerance())
-        limit = self.bound + lower
-        largest = max(float(self.observed.max(initial=-np.inf)) + self.width, self._largest(features, limit))
-        return self.judged(problem, largest - lower, self.tolerance())
+            return np.inf
+        largest = self._largest(np.asarray(features, dtype=np.float64), self.bound + lower)
+        return max(float(self.observed.max(initial=-np.inf)) + self.width, largest) - lower
 
     def _largest(self, features: Float64Array, limit: float) -> float:
         """Return a bound of all rewards that are not known; sharp only if it is above a limit.
@@ -115,7 +97,7 @@ class SparseGapCertificate(ObservedGapCertificate):
             return largest
         # In units of the error, and of the ball in which all coefficients lie.
         unit = error * np.sqrt(n)
-        limit = limit + self.tolerance() / 2
+        limit = limit + self._tolerance(block) / 2
         room = (limit - error - middle[above]) / unit
         excess = exceeded(np.sqrt(n) * left, residual / error, white[above], room)
         return None if excess == -np.inf else limit + unit * excess
