@@ -10,6 +10,9 @@ from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["Observations", "block_means", "repetitions", "width_of_means"]
 
+# More queries of one action than anybody waits for; a log of them would not fit into memory.
+_MOST_REPETITIONS = 10**8
+
 
 def repetitions(noise_std: float, delta: float, n_actions: int, width: float) -> int:
     r"""Return how often an action is queried, so that the means of all actions are within `width` of the truth.
@@ -17,10 +20,21 @@ def repetitions(noise_std: float, delta: float, n_actions: int, width: float) ->
     By the tail bound of subgaussian noise and a union over actions, ``ceil(2 noise_std^2 log(2 n_actions / delta) /
     width^2)`` answers do, except with probability `delta`; so this holds for actions that are chosen one after another,
     too.
+
+    Raises
+    ------
+    ValueError
+        If that is more than a hundred million.
     """
     if noise_std == 0:
         return 1
-    return max(1, math.ceil(2 * noise_std**2 * math.log(2 * n_actions / delta) / width**2))
+    count = 2 * noise_std**2 * math.log(2 * n_actions / delta) / width**2
+    if count > _MOST_REPETITIONS:
+        raise ValueError(
+            f"width must be large enough for at most {_MOST_REPETITIONS:.0e} queries of one action; got {width:g}, "
+            f"which takes {count:.2g} with noise_std={noise_std:g}"
+        )
+    return max(1, math.ceil(count))
 
 
 def width_of_means(noise_std: float, eps: float, width: float | None) -> float:
@@ -72,6 +86,10 @@ class Observations:
     def known(self) -> BoolArray:
         """Which actions have been queried."""
         return np.isfinite(self._values)
+
+    def means_of(self, actions: IndexArray) -> Float64Array:
+        """Return mean rewards of actions; NaN where they are not known."""
+        return self._values[actions]
 
     def answers(self, actions: IndexArray) -> Generator[Batch, Float64Array, Float64Array]:
         """Query actions that are not known yet, and return the mean rewards of all of them."""

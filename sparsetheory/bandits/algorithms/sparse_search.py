@@ -1,6 +1,6 @@
 """What searches over supports share: noise, budgets of supports, and what the answers prove."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from sparsetheory.bandits.certificates.sparse_gap import sparse_gap
 from sparsetheory.bandits.design.optimal import g_optimal_design
 from sparsetheory.bandits.errors import InconsistentOracleError
 from sparsetheory.bandits.supports.consistency import allowed_on, consistent_supports
-from sparsetheory.bandits.supports.designs import SupportDesign, support_design
+from sparsetheory.bandits.supports.designs import SupportDesign, SupportModel, fit_design, support_design
 from sparsetheory.bandits.supports.enumeration import all_supports, checked_size
 from sparsetheory.bandits.supports.misspecification import estimate_eps
 from sparsetheory.certificates import Certificate
@@ -97,6 +97,17 @@ class SparseSearch(BanditAlgorithm):
             known = np.concatenate((known, np.setdiff1d(designs[-1].actions, known)))
         yield from observations.answers(known)
         return designs
+
+    def _agreeing(
+        self, observations: Observations, columns: AnyArray, designs: list[SupportDesign], activity: str
+    ) -> Iterator[SupportModel]:
+        """Yield the models of supports that agree with all answers so far, those of the designs included."""
+        queried, observed = observations.queried, observations.observed
+        for design in tracked(designs, activity, self.verbose):
+            answers = observations.means_of(design.actions)
+            model = fit_design(columns, design, answers, self.eps + self._width())
+            if model.agrees(queried, observed):
+                yield model
 
     def _explained(self, observations: Observations) -> IndexArray:
         """Return the supports that all answers allow; raise an error if there is none."""

@@ -8,11 +8,10 @@ import numpy as np
 from sparsetheory.bandits.algorithms.base import Outcome
 from sparsetheory.bandits.algorithms.session import Batches
 from sparsetheory.bandits.algorithms.sparse_search import SparseSearch
-from sparsetheory.bandits.supports.designs import SupportModel, fit_design
+from sparsetheory.bandits.supports.designs import SupportModel
 from sparsetheory.bandits.supports.enumeration import MAX_SUPPORTS
 from sparsetheory.constraints import FLAG, POSITIVE, Constraint
 from sparsetheory.numba_kernels.bandits.nets import separated
-from sparsetheory.progress import tracked
 from sparsetheory.typing import IndexArray
 
 __all__ = ["SupportDesignNet"]
@@ -117,17 +116,13 @@ class SupportDesignNet(SparseSearch):
 
     def _batches(self) -> Batches:
         observations, columns = self._observations(), self._columns()
-        eps = self.eps + self._width()
         designs = yield from self._designs(observations, columns, self.screen, 2.0)
-        queried, observed = observations.queried, observations.observed
+        best = float(observations.observed.max(initial=-np.inf))
         net: list[IndexArray] = []
         largest = 0.0
-        for design in tracked(designs, "nets", self.verbose):
-            answers = yield from observations.answers(design.actions)
-            model = fit_design(columns, design, answers, eps)
-            if model.agrees(queried, observed):
-                net.append(self._net(model, float(observed.max(initial=-np.inf))))
-                largest = max(largest, model.eps)
+        for model in self._agreeing(observations, columns, designs, "nets"):
+            net.append(self._net(model, best))
+            largest = max(largest, model.eps)
         if not net:
             raise self._refuted(observations)
         yield from observations.answers(np.concatenate(net))

@@ -8,10 +8,8 @@ import numpy as np
 from sparsetheory.bandits.algorithms.base import Outcome
 from sparsetheory.bandits.algorithms.session import Batches
 from sparsetheory.bandits.algorithms.sparse_search import SparseSearch
-from sparsetheory.bandits.supports.designs import fit_design
 from sparsetheory.bandits.supports.enumeration import MAX_SUPPORTS
 from sparsetheory.constraints import FLAG, Constraint, Real
-from sparsetheory.progress import tracked
 
 __all__ = ["SupportGreedy"]
 
@@ -105,17 +103,12 @@ class SupportGreedy(SparseSearch):
 
     def _batches(self) -> Batches:
         observations, columns = self._observations(), self._columns()
-        eps = self.eps + self._width()
         designs = yield from self._designs(observations, columns, self.screen, self.target_mult)
-        queried, observed = observations.queried, observations.observed
         best: list[int] = []
         factor = 0.0
-        for design in tracked(designs, "predictions", self.verbose):
-            answers = yield from observations.answers(design.actions)
-            model = fit_design(columns, design, answers, eps)
-            if model.agrees(queried, observed):
-                best.append(int(np.argmax(model.predicted)))
-                factor = max(factor, 2 * (1 + model.amplification) * model.eps)
+        for model in self._agreeing(observations, columns, designs, "predictions"):
+            best.append(int(np.argmax(model.predicted)))
+            factor = max(factor, 2 * (1 + model.amplification) * model.eps)
         if not best:
             raise self._refuted(observations)
         yield from observations.answers(np.array(best, dtype=np.intp))
