@@ -86,41 +86,35 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
 
 
 @pytest.mark.slow
-def test_coding_benchmark_runs_without_its_optional_peers(tmp_path):
-    script, lines = ROOT / "benchmarks" / "coding.py", tmp_path / "rows.jsonl"
+@pytest.mark.parametrize(
+    ("name", "title", "parts"),
+    [
+        (
+            "coding",
+            "Sparse coding",
+            ("float64", "float32", "CEL0 codes", "MCP codes", "dictionary learning", "beside data and codes"),
+        ),
+        (
+            "privacy",
+            "Sparse regression under local privacy",
+            ("encode, sketch", "server, sphere_joint", "a device, gauss_tight", "merge", "psd_lasso", "first sum"),
+        ),
+        (
+            "bandits",
+            "Misspecified sparse linear bandits",
+            ("G-optimal design", "actions", "E-optimal design", "screen 4060 supports", "estimate_eps", "queries"),
+        ),
+    ],
+)
+def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):
+    script, lines = ROOT / "benchmarks" / f"{name}.py", tmp_path / "rows.jsonl"
     command = [sys.executable, str(script), "--quick", "--json", str(lines)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
     tasks = " ".join(row["task"] for row in rows)
-    for part in ("float64", "float32", "CEL0 codes", "MCP codes", "dictionary learning", "beside data and codes"):
+    for part in parts:
         assert part in tasks
-    assert "Sparse coding" in printed
-    assert all(float(row["ratio"]) > 0 for row in rows)
-
-
-@pytest.mark.slow
-def test_privacy_benchmark_runs_without_its_optional_peer(tmp_path):
-    script, lines = ROOT / "benchmarks" / "privacy.py", tmp_path / "rows.jsonl"
-    command = [sys.executable, str(script), "--quick", "--json", str(lines)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
-    rows = [json.loads(line) for line in lines.read_text().splitlines()]
-    tasks = " ".join(row["task"] for row in rows)
-    for part in ("encode, sketch", "server, sphere_joint", "a device, gauss_tight", "merge", "psd_lasso", "first sum"):
-        assert part in tasks
-    assert "Sparse regression under local privacy" in printed
-    assert all(float(row["ratio"]) > 0 for row in rows)
-
-
-@pytest.mark.slow
-def test_bandits_benchmark_reports_every_comparison(tmp_path):
-    script, lines = ROOT / "benchmarks" / "bandits.py", tmp_path / "rows.jsonl"
-    command = [sys.executable, str(script), "--quick", "--json", str(lines)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
-    rows = [json.loads(line) for line in lines.read_text().splitlines()]
-    tasks = " ".join(row["task"] for row in rows)
-    for part in ("G-optimal design", "actions", "E-optimal design", "screen 4060 supports", "estimate_eps", "queries"):
-        assert part in tasks
-    assert "Misspecified sparse linear bandits" in printed
+    assert title in printed
     assert all(float(row["ratio"]) > 0 for row in rows)
 
 

@@ -79,11 +79,11 @@ def phased_regret(
 
     Notes
     -----
-    The algorithm and the order of the bound are due to Lattimore, Szepesvari and Weisz (2020, ICML); the constants are
-    ours. A phase has between :math:`m_l` and :math:`2 m_l` plays, unless one action is left alone, whose plays cost no
-    more than those of any later phase. So without `plays` several phases are possible for
-    a play. Costs of phases first fall, with the noise, and then rise, with the misspecification; so the first or the
-    last possible phase costs most. With probability 1 - `delta` no estimate errs by more than its width.
+    The algorithm and the order of the bound are due to Lattimore, Szepesvari and Weisz (2020, ICML); the constants
+    are ours. A phase has between :math:`m_l` and :math:`2 m_l` plays, unless one action is left alone, whose plays
+    cost no more than those of any later phase. So without `plays` several phases are possible for a play. Costs of
+    phases first fall, with the noise, and then rise, with the misspecification; so the first or the last possible
+    phase costs most. With probability 1 - `delta` no estimate errs by more than its width.
 
     Examples
     --------

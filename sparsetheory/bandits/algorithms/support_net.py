@@ -37,7 +37,7 @@ class SupportNetSearch(SparseSearch):
         One action of each cell of a grid with diagonal `rho`, which takes one pass for each support. Or greedily
         separated actions, of which there are fewer, in as many passes as there are.
     reuse : bool
-        Whether queries for one support serve the next ones; about a quarter fewer.
+        Whether queries for one support serve the next ones; that takes fewer of them.
     noise_std : float
         Standard deviation of the noise, which is subgaussian; actions are queried repeatedly if there is any.
     delta : float

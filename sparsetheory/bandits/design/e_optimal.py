@@ -60,7 +60,7 @@ def e_optimal_design(
     A : array-like of shape (n, d)
         One row for each point; a memory-mapped file is read in blocks. The unit of columns matters.
     method : {"auto", "interior_point", "multiplicative"}
-        How. Multiplicative steps end a few per cent from the optimum, in any dimension. The interior-point method
+        How. Multiplicative steps end some way from the optimum, in any dimension. The interior-point method
         reaches any tolerance; by default where the rank is at most 36, since optimal designs can need
         d (d + 1) / 2 rows.
     tol : float

@@ -70,7 +70,7 @@ def screen_supports(
     -----
     Takes O(C(d, s) s^2) time and O(C(d, s) s) memory, s being `n_nonzero`; a support that is decided by its rows takes
     O(min(n, d) s^2). Rounding is allowed for, by a share of ``yty`` of 1e-10 and of 1e-13 over the product of
-    relative pivots; both are some thirty times the largest errors that were observed.
+    relative pivots; both leave room above the errors that were observed.
 
     Examples
     --------
