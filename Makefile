@@ -62,7 +62,7 @@ notebooks: .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt \
-		".[gpu,convex,distributed,plots,examples,dev]"
+		".[gpu,hf,convex,distributed,plots,examples,dev]"
 	touch $@
 
 .venv/package.stamp: .venv/dependencies.stamp $(SOURCES)

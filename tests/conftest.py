@@ -22,6 +22,7 @@ def _kernel_cache() -> str:
 os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())
 # Worker processes share the cores already.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch
 
 # A commit is judged on the same examples every time; at night claims get many, and all other tests fresh ones.
 settings.register_profile(

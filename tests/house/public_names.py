@@ -7,7 +7,20 @@ from collections.abc import Iterator
 
 from sklearn.base import BaseEstimator
 
-ROOMS = ("penalties", "regression", "coding", "bayesian", "lowrank", "privacy", "bandits")
+ROOMS = (
+    "penalties",
+    "regression",
+    "coding",
+    "bayesian",
+    "lowrank",
+    "privacy",
+    "bandits",
+    "gpu",
+    "gpu.core",
+    "gpu.dynamic",
+    "gpu.solvers",
+    "gpu.weights",
+)
 
 
 def public_objects() -> Iterator[tuple[str, str, object]]:
@@ -16,6 +29,8 @@ def public_objects() -> Iterator[tuple[str, str, object]]:
         package = importlib.import_module(f"sparsetheory.{room}")
         for name in sorted(package.__all__, key=str.lower):
             found = getattr(package, name)
+            if f"{room}.{name}" in ROOMS:
+                continue
             if inspect.ismodule(found):
                 yield from ((f"{room}.{name}", inner, getattr(found, inner)) for inner in found.__all__)
             else:

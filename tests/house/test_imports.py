@@ -29,6 +29,8 @@ SHARED = (
     "ranges",
     "typing",
 )
+# Modules that are public under their own names.
+PARTS = {"core", "datasets", "dynamic", "models", "solvers", "theory", "weights"}
 SOURCES = sorted(file for folder in FLOORS for file in (ROOT / folder).rglob("*.py"))
 
 
@@ -111,11 +113,11 @@ def test_unknown_attribute():
         _ = sparsetheory.nothing
 
 
-@pytest.mark.parametrize("name", ["bayesian", "coding", "penalties", "regression"])
+@pytest.mark.parametrize("name", ["bayesian", "coding", "gpu", "gpu.core", "gpu.weights", "penalties", "regression"])
 def test_every_public_name_of_a_lazy_package_exists(name):
     package = importlib.import_module(f"sparsetheory.{name}")
     # A module of the same name as a function would hide it, once it is imported.
-    assert not {module.name for module in pkgutil.iter_modules(package.__path__)} & (set(package.__all__) - {"theory"})
+    assert not {module.name for module in pkgutil.iter_modules(package.__path__)} & (set(package.__all__) - PARTS)
     for public in package.__all__:
         assert getattr(package, public) is not None
     with pytest.raises(AttributeError, match="nothing"):

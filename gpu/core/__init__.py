@@ -1,0 +1,8 @@
+"""What every method of this floor stands on: patterns, masks, schedules, hooks, Gram matrices, counts.
+
+Names are loaded on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

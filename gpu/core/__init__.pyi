@@ -1,0 +1,12 @@
+from .gram import Gram as Gram
+from .layers import find_layers as find_layers
+from .patterns import NM as NM
+from .patterns import BlockNM as BlockNM
+from .patterns import GlobalPattern as GlobalPattern
+from .patterns import Pattern as Pattern
+from .patterns import PerRow as PerRow
+from .patterns import PerTensor as PerTensor
+from .patterns import RowBlock as RowBlock
+from .patterns import parse_pattern as parse_pattern
+from .recording import capture as capture
+from .recording import collect_grams as collect_grams

@@ -1,0 +1,1 @@
+"""Real data that ship in wheels, as arrays; nothing is downloaded."""

@@ -1,0 +1,137 @@
+"""Layers as matrices: which layers a model has, and the weight and the inputs of one as rows."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["find_layers", "input_rows", "weight_rows", "write_rows"]
+
+
+def find_layers(
+    model: nn.Module, include: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()
+) -> dict[str, nn.Module]:
+    """Select the linear and convolutional layers of a model by name.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    include, exclude : str or sequence of str
+        Names of layers as ``model.named_modules()`` gives them, or shell patterns such as ``"*.query"``.
+
+    Returns
+    -------
+    dict of str to torch.nn.Module
+        In the order of the model. A layer that occurs under several names has the first one.
+
+    Raises
+    ------
+    ValueError
+        If an entry of `include` or `exclude` matches no such layer; the message lists near names.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    >>> list(find_layers(model, exclude="2"))
+    ['0']
+    """
+    known = {name: module for name, module in model.named_modules() if _is_matrix(module)}
+    chosen: set[str] = set()
+    for pattern in _several(include):
+        chosen |= set(_matches(pattern, known, "include"))
+    for pattern in _several(exclude):
+        chosen -= set(_matches(pattern, known, "exclude"))
+    return {name: module for name, module in known.items() if name in chosen}
+
+
+def weight_rows(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
+    """Return the weight of a layer as a matrix with one row per output.
+
+    Parameters
+    ----------
+    layer : torch.nn.Module
+        Linear, or a two-dimensional convolution without groups; its inputs are ordered (height, width, channel), so
+        that consecutive columns are channels at one place.
+    weight : Tensor, optional
+        Another tensor of the shape of the weight, such as a mask; by default the weight itself.
+
+    Returns
+    -------
+    Tensor of shape (out, features)
+        A view where memory allows.
+    """
+    weight = _weight(layer).detach() if weight is None else weight
+    if isinstance(layer, nn.Conv2d):
+        return weight.permute(0, 2, 3, 1).reshape(weight.shape[0], -1)
+    return weight.T if _is_transposed(layer) else weight
+
+
+def write_rows(layer: nn.Module, rows: Tensor) -> None:
+    """Write a matrix with one row per output into the weight of a layer, in place and in its dtype."""
+    with torch.no_grad():
+        if isinstance(layer, nn.Conv2d):
+            out, channels, height, width = _weight(layer).shape
+            _weight(layer).copy_(rows.reshape(out, height, width, channels).permute(0, 3, 1, 2))
+        else:
+            _weight(layer).copy_(rows.T if _is_transposed(layer) else rows)
+
+
+def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return the inputs that meet the rows of :func:`weight_rows`, in the last axis.
+
+    Parameters
+    ----------
+    layer : torch.nn.Module
+    x : Tensor
+        What the layer is called with: of shape (..., features), for a convolution (batch, channels, height, width).
+
+    Returns
+    -------
+    Tensor of shape (..., features)
+        For a convolution (batch, places, features).
+    """
+    if not isinstance(layer, nn.Conv2d):
+        return x
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        raise ValueError(f"padding must be given as numbers, with zeros; got {layer.padding}, {layer.padding_mode!r}")
+    patches = functional.unfold(
+        x if x.ndim == 4 else x.unsqueeze(0), layer.kernel_size, layer.dilation, layer.padding, layer.stride
+    )
+    batch, features, places = patches.shape
+    channels = layer.in_channels
+    ordered = patches.reshape(batch, channels, features // channels, places).permute(0, 3, 2, 1)
+    return ordered.reshape(batch, places, features)
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
+def _is_matrix(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv2d):
+        return module.groups == 1
+    return isinstance(module, nn.Linear) or _is_transposed(module)
+
+
+def _is_transposed(module: nn.Module) -> bool:
+    # GPT-2 keeps linear weights as (in, out); importing transformers to ask for the class would take seconds.
+    return type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
+
+
+def _several(names: str | Sequence[str]) -> Sequence[str]:
+    return [names] if isinstance(names, str) else names
+
+
+def _matches(pattern: str, known: Mapping[str, nn.Module], argument: str) -> list[str]:
+    found = [name for name in known if fnmatch(name, pattern)]
+    if not found:
+        near = difflib.get_close_matches(pattern, known, n=5, cutoff=0.3)
+        hint = f"; near names are {', '.join(near)}" if near else "; the model has no linear or convolutional layer"
+        raise ValueError(f"{argument} must name linear or convolutional layers; {pattern!r} matches none{hint}")
+    return found

@@ -1,0 +1,196 @@
+"""What goes into layers while a model runs: activations, their Gram matrices, and which layers share an input."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsetheory.gpu.core.gram import Gram
+from sparsetheory.gpu.core.layers import find_layers, input_rows
+
+__all__ = ["capture", "collect_grams", "input_groups", "run_batches"]
+
+Observer = Callable[[str, nn.Module, Tensor], None]
+
+
+class _Enough(Exception):
+    """Ends the forward pass of a model: all that was wanted has been seen."""
+
+
+@contextmanager
+def capture(model: nn.Module, layers: str | Sequence[str] = "*") -> Iterator[dict[str, list[Tensor]]]:
+    """Record the inputs of layers while a block of code runs the model.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    layers : str or sequence of str
+        Names or shell patterns, as :func:`find_layers` takes them.
+
+    Yields
+    ------
+    dict of str to list of Tensor
+        For each layer its inputs, one per call, detached and on their device.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    >>> with capture(model) as inputs:
+    ...     _ = model(torch.ones(1, 3))
+    >>> inputs
+    {'0': [tensor([[1., 1., 1.]])]}
+    """
+    chosen = find_layers(model, layers)
+    seen: dict[str, list[Tensor]] = {name: [] for name in chosen}
+    with _observing(chosen, lambda name, _, x: seen[name].append(x.detach())):
+        yield seen
+
+
+def collect_grams(
+    model: nn.Module,
+    batches: Iterable[Any],
+    layers: str | Sequence[str] = "*",
+    mask: Callable[[Any], Tensor | None] | None = None,
+    *,
+    n_shards: int = 4,
+    last: str | None = None,
+) -> dict[str, Gram]:
+    """Collect the Gram matrices of the inputs of layers, one batch after the other.
+
+    At no time is more held than the Gram matrices and the input of the one layer that is running.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Run in evaluation mode and without gradients; its mode is restored.
+    batches : iterable
+        What the model takes: a tensor, a tuple of positional arguments, or a mapping of keyword arguments.
+    layers : str or sequence of str
+        Names or shell patterns, as :func:`find_layers` takes them.
+    mask : callable, optional
+        From a batch to the tensor that is not zero where a token counts. By default the entry ``"attention_mask"`` of a
+        mapping, where it has one. A layer whose input has no such axes, after pooling for example, counts all rows.
+    n_shards : int
+        Parts of the data that can be left out later.
+    last : str, optional
+        Layer after whose input a forward pass may end, as nothing wanted comes later.
+
+    Returns
+    -------
+    dict of str to Gram
+
+    Raises
+    ------
+    ValueError
+        If a name matches no layer, or a layer is never called.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> grams = collect_grams(nn.Sequential(nn.Linear(3, 2)), [torch.eye(3)])
+    >>> grams["0"].n_samples
+    3
+    """
+    chosen = find_layers(model, layers)
+    grams: dict[str, Gram] = {}
+    kept: Tensor | None = None
+
+    def observe(name: str, layer: nn.Module, x: Tensor) -> None:
+        rows = input_rows(layer, x)
+        if name not in grams:
+            grams[name] = Gram.empty(rows.shape[-1], n_shards=n_shards, device=rows.device)
+        counted = kept if kept is not None and kept.shape == rows.shape[:-1] else None
+        grams[name].update(rows, counted)
+        if name == last:
+            raise _Enough
+
+    with _observing(chosen, observe):
+        for batch in batches:
+            kept = (mask or attention_mask)(batch)
+            _call(model, batch)
+    if missing := [name for name in chosen if name not in grams]:
+        raise ValueError(f"layers must be called by the model; {', '.join(missing)} was not, in any batch")
+    return grams
+
+
+def input_groups(model: nn.Module, batch: Any, layers: str | Sequence[str] = "*") -> list[list[str]]:
+    """Return the layers in the order in which they run, those that share one input together.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    batch
+        One batch, as :func:`collect_grams` takes it.
+    layers : str or sequence of str
+
+    Returns
+    -------
+    list of list of str
+        Query, key and value of one attention block form a group, for example.
+    """
+    groups: list[list[str]] = []
+    inputs: list[Tensor] = []
+    placed: set[str] = set()
+
+    def observe(name: str, layer: nn.Module, x: Tensor) -> None:
+        if name in placed:
+            return
+        placed.add(name)
+        # The tensor itself is kept, so that no later one can lie in its memory.
+        if inputs and inputs[-1] is x:
+            groups[-1].append(name)
+        else:
+            groups.append([name])
+            inputs.append(x)
+
+    with _observing(find_layers(model, layers), observe):
+        _call(model, batch)
+    return groups
+
+
+def run_batches(model: nn.Module, batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield the output of a model for each batch, in evaluation mode and without gradients."""
+    for batch in batches:
+        yield _call(model, batch)
+
+
+def attention_mask(batch: Any) -> Tensor | None:
+    """Return the entry "attention_mask" of a batch that is a mapping, where it has one."""
+    return batch.get("attention_mask") if isinstance(batch, Mapping) else None
+
+
+@contextmanager
+def _observing(layers: Mapping[str, nn.Module], observe: Observer) -> Iterator[None]:
+    def hook_of(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            observe(name, layer, args[0] if args else kwargs["input"])
+
+        return hook
+
+    handles = [layer.register_forward_pre_hook(hook_of(name), with_kwargs=True) for name, layer in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _call(model: nn.Module, batch: Any) -> Any:
+    """Run a model on one batch, in evaluation mode, without gradients, until it ends or enough has been seen."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            if isinstance(batch, Mapping):
+                return model(**batch)
+            return model(*batch) if isinstance(batch, tuple | list) else model(batch)
+    except _Enough:
+        return None
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,126 @@
+"""The one rule by which entries of a score are chosen: the largest are kept, exact counts, lowest index wins ties.
+
+Nothing here compares with a threshold alone, because entries that tie at the cut would make the count wrong, and
+nothing trusts the order in which ``torch.topk`` returns entries that tie. Scores may be infinite; not-a-number is for
+callers to refuse, see :func:`check_scores`.
+"""
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_scores", "keep_in_groups", "keep_largest", "kept_count"]
+
+# Groups up to this size are ranked by counting, m (m - 1) / 2 passes over one m-th of the data; larger ones by topk.
+_COUNTED = 16
+
+
+def check_scores(score: Tensor, name: str = "score") -> Tensor:
+    """Return a score tensor whose entries can be ordered.
+
+    Raises
+    ------
+    TypeError
+        If it is not a tensor of real floating-point numbers.
+    ValueError
+        If an entry is not a number.
+    """
+    if not isinstance(score, Tensor) or not score.is_floating_point():
+        got = score.dtype if isinstance(score, Tensor) else type(score).__name__
+        raise TypeError(f"{name} must be a tensor of real floating-point numbers; got {got}")
+    if bool(torch.isnan(score).any()):
+        raise ValueError(f"{name} must not hold NaN; got {int(torch.isnan(score).sum())} of {score.numel()} entries")
+    return score.detach()
+
+
+def kept_count(density: float, size: int) -> int:
+    """Return how many of `size` entries stay: all but ``round((1 - density) size)``, halves to even as Python rounds.
+
+    The same count as that of ``torch.nn.utils.prune`` for the amount ``1 - density``.
+
+    Examples
+    --------
+    >>> kept_count(0.1, 1000), kept_count(0.5, 5)
+    (100, 3)
+    """
+    return size - round((1.0 - density) * size)
+
+
+def keep_largest(score: Tensor, count: int | Tensor) -> Tensor:
+    """Keep the largest entries of every row.
+
+    The cut of a row is its count-th largest entry. All above it stay, and of those equal to it the first ones, as many
+    as are missing. O(columns) per row, without a sort.
+
+    Parameters
+    ----------
+    score : Tensor of shape (..., columns)
+        Without NaN.
+    count : int, or Tensor of integers of shape (...)
+        Entries to keep in each row, from 0 to `columns`.
+
+    Returns
+    -------
+    Tensor of bool, of the shape of `score`
+
+    Examples
+    --------
+    >>> import torch
+    >>> keep_largest(torch.tensor([[1.0, 3.0, 3.0, 3.0]]), 2)
+    tensor([[False,  True,  True, False]])
+    """
+    columns = score.shape[-1]
+    if isinstance(count, Tensor):
+        counts = count.to(score.device, torch.int64).unsqueeze(-1)
+        highest = int(counts.max()) if counts.numel() else 0
+    else:
+        counts, highest = torch.tensor([count], device=score.device), count
+    if highest == 0 or score.numel() == 0:
+        return torch.zeros_like(score, dtype=torch.bool)
+    if not isinstance(count, Tensor) and count == columns:
+        return torch.ones_like(score, dtype=torch.bool)
+    if isinstance(count, Tensor):
+        largest = torch.topk(score, highest, dim=-1).values
+        cut = largest.gather(-1, (counts - 1).clamp(min=0))
+    else:
+        # kthvalue counts from below.
+        cut = score.kthvalue(columns - highest + 1, dim=-1, keepdim=True).values
+    above, equal = score > cut, score == cut
+    missing = counts - above.sum(-1, keepdim=True)
+    if bool((equal.sum(-1, keepdim=True) > missing).any()):
+        equal &= equal.cumsum(-1) <= missing
+    return (above | equal) & (counts > 0)
+
+
+def keep_in_groups(score: Tensor, n: int, m: int) -> Tensor:
+    """Keep the n largest of every m consecutive entries of the last axis.
+
+    The rank of entry j of a group is the number of larger entries, and of equal ones before it; n entries have a rank
+    below n. Groups lie across the first axis of the copy that is ranked, so that every comparison of two positions is
+    one pass over contiguous memory.
+
+    Parameters
+    ----------
+    score : Tensor of shape (..., groups * m)
+        Without NaN.
+    n, m : int
+        ``0 <= n <= m``.
+
+    Returns
+    -------
+    Tensor of bool, of the shape of `score`
+
+    Examples
+    --------
+    >>> import torch
+    >>> keep_in_groups(torch.tensor([1.0, 3.0, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0]), 2, 4)
+    tensor([False,  True, False,  True,  True,  True, False, False])
+    """
+    groups = score.reshape(-1, m)
+    if m > _COUNTED:
+        return keep_largest(groups, n).reshape(score.shape)
+    lying = groups.T.contiguous()
+    rank = torch.zeros(lying.shape, dtype=torch.int8, device=score.device)
+    for i in range(m):
+        rank[:i] += lying[i] > lying[:i]
+        rank[i + 1 :] += lying[i] >= lying[i + 1 :]
+    return (rank < n).T.reshape(score.shape)

@@ -1,0 +1,8 @@
+"""Batched torch twins of the classical solvers: the same names, arguments and answers, on any device.
+
+Names are loaded on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
