@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["find_layers", "input_rows", "weight_rows", "write_rows"]
+__all__ = ["block_layers", "find_layers", "input_rows", "weight_rows", "write_rows"]
 
 
 def find_layers(
@@ -46,6 +46,30 @@ def find_layers(
     for pattern in _several(exclude):
         chosen -= set(_matches(pattern, known, "exclude"))
     return {name: module for name, module in known.items() if name in chosen}
+
+
+def block_layers(model: nn.Module) -> list[str]:
+    """Return the layers that are usually compressed: those of the repeated blocks, whose weights nobody else uses.
+
+    Repeated blocks are the members of every ``torch.nn.ModuleList``. Heads, poolers and embeddings lie outside; a model
+    without such lists has all its linear and convolutional layers returned.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+
+    Returns
+    -------
+    list of str
+    """
+    users: dict[int, int] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            users[id(parameter)] = users.get(id(parameter), 0) + 1
+    own = [name for name, layer in find_layers(model).items() if users.get(id(_weight(layer)), 1) == 1]
+    lists = [f"{name}." for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    inside = [name for name in own if name.startswith(tuple(lists))]
+    return inside or own
 
 
 def weight_rows(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
