@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +21,7 @@ from sparsetheory import __version__
 from sparsetheory.certificates import Status
 from sparsetheory.experiments.storage.files import replace_file, used_alone
 from sparsetheory.gpu.compression.plan import PlanStep
-from sparsetheory.gpu.compression.report import LayerReport
+from sparsetheory.gpu.compression.report import FinishedLayer, LayerReport
 from sparsetheory.gpu.core.patterns import Pattern
 from sparsetheory.gpu.weights.certificate import LayerwiseCertificate
 
@@ -84,10 +84,8 @@ class Checkpoint:
                 raise CheckpointError(f"{folder} holds finished layers; resume, choose another folder, or remove it")
         replace_file(known, json.dumps({"task": self.task}))
 
-    def load(
-        self, name: str, pattern: Pattern | None
-    ) -> tuple[Tensor, Tensor, LayerReport, LayerwiseCertificate] | None:
-        """Return weight, mask, report and certificate of a finished layer, None where there is none."""
+    def load(self, name: str, pattern: Pattern) -> FinishedLayer | None:
+        """Return a finished layer, None where there is none."""
         path = self._path(name)
         if path is None or not self.resume or not path.exists():
             return None
@@ -95,35 +93,21 @@ class Checkpoint:
             saved = torch.load(path, map_location="cpu", weights_only=True)
         except Exception:  # what a damaged file raises is up to the unpickler; the layer is done again
             return None
-        weight, mask = saved["weight"], saved["mask"]
-        report = LayerReport(**{**saved["report"], "shape": tuple(saved["report"]["shape"])})
-        assert pattern is not None
         certificate = LayerwiseCertificate(
-            statement="",
-            measured=None,
-            status=Status.VALID,
-            weight=weight,
-            mask=mask,
-            pattern=pattern,
-            **saved["certified"],
+            statement="", measured=None, status=Status.VALID, pattern=pattern, **saved["certificate"]
         )
-        return weight, mask, report, certificate.stated()
+        report = LayerReport(**saved["report"])
+        return FinishedLayer(replace(report, shape=tuple(report.shape)), certificate.stated())
 
-    def save(self, weight: Tensor, mask: Tensor, report: LayerReport, certificate: LayerwiseCertificate) -> None:
+    def save(self, layer: FinishedLayer) -> None:
         """Keep a finished layer."""
-        path = self._path(report.name)
+        path = self._path(layer.report.name)
         if path is None:
             return
+        fields = {name: getattr(layer.certificate, name) for name in _CERTIFIED}
+        fields |= {name: getattr(layer.certificate, name).detach().cpu() for name in ("weight", "mask")}
         content = io.BytesIO()
-        torch.save(
-            {
-                "weight": weight.cpu(),
-                "mask": mask.cpu(),
-                "report": asdict(report),
-                "certified": {name: getattr(certificate, name) for name in _CERTIFIED},
-            },
-            content,
-        )
+        torch.save({"report": asdict(layer.report), "certificate": fields}, content)
         replace_file(path, content.getvalue())
 
     def _path(self, name: str) -> Path | None:

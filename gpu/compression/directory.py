@@ -14,7 +14,7 @@ from sparsetheory.gpu.compression.page import write_page
 from sparsetheory.gpu.compression.report import CompressionReport
 from sparsetheory.gpu.compression.run import compress
 
-__all__ = ["compress_directory", "load_directory", "text_batches"]
+__all__ = ["compress_directory", "load_directory", "read_texts", "text_batches"]
 
 # Weights are written anew, and an index of old ones would mislead.
 _WEIGHT_FILES = (".bin", ".safetensors", ".index.json", ".h5", ".msgpack", ".gguf", ".onnx", ".pt", ".pth", ".ot")
@@ -137,6 +137,39 @@ def load_directory(folder: str | Path) -> tuple[nn.Module, Any]:
         raise ValueError(f"config.json must name a class of transformers under architectures; got {names[0]!r}")
     model = kind.from_pretrained(folder, dtype="auto", local_files_only=True)
     return model.eval(), transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def read_texts(path: str | Path) -> list[str]:
+    """Return the texts of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        One text per line; where the name ends with ``.jsonl``, one object per line with the text under ``"text"``.
+        Empty lines do not count.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If there is no text, or a line is no such object.
+    OSError
+        If the file cannot be read.
+    """
+    path = Path(path)
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    texts = [line for line in lines if line]
+    if path.suffix == ".jsonl":
+        try:
+            texts = [str(json.loads(line)["text"]) for line in texts]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'every line of {path} must be an object with "text"; got {error}') from error
+    if not texts:
+        raise ValueError(f"{path} must hold at least 1 text; got none")
+    return texts
 
 
 def text_batches(

@@ -8,7 +8,7 @@ from torch import nn
 
 from sparsetheory.gpu.weights.certificate import LayerwiseCertificate
 
-__all__ = ["CompressionReport", "LayerReport", "ModelSize"]
+__all__ = ["CompressionReport", "FinishedLayer", "LayerReport", "ModelSize"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,14 @@ class LayerReport:
     def density(self) -> float:
         """Share of the weights that are not zero."""
         return self.n_nonzero / (self.shape[0] * self.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedLayer:
+    """A layer that has been compressed: what was done, and the certificate, which holds weight and mask."""
+
+    report: LayerReport
+    certificate: LayerwiseCertificate
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,10 @@ from sparsetheory.constraints import FLAG
 from sparsetheory.gpu.compression.change import output_change
 from sparsetheory.gpu.compression.checkpoint import Checkpoint, fingerprint
 from sparsetheory.gpu.compression.plan import PlanStep, as_plan, resolve
-from sparsetheory.gpu.compression.report import CompressionReport, LayerReport
+from sparsetheory.gpu.compression.report import CompressionReport, FinishedLayer, LayerReport
 from sparsetheory.gpu.compression.sizes import model_size
 from sparsetheory.gpu.core.layers import find_layers, weight_rows, write_rows
 from sparsetheory.gpu.core.patterns import Pattern
-from sparsetheory.gpu.weights.certificate import LayerwiseCertificate
 from sparsetheory.gpu.weights.layerwise import layerwise_prune, relative_error
 from sparsetheory.gpu.weights.model_pruning import LayerInputs, grams_in_order
 from sparsetheory.progress import tracked
@@ -113,14 +113,11 @@ def compress(
         quality |= {"output error": change.relative_error, "output cosine": change.mean_cosine}
     return CompressionReport(
         model=target,
-        layers=tuple(results[name][0] for name in steps),
-        certificates={name: results[name][1] for name in steps},
+        layers=tuple(results[name].report for name in steps),
+        certificates={name: results[name].certificate for name in steps},
         size=model_size(target, batches[0], list(steps)),
         quality=quality,
     )
-
-
-Finished = tuple[LayerReport, LayerwiseCertificate]
 
 
 class _Run:
@@ -141,7 +138,7 @@ class _Run:
         self.mask, self.sequential, self.checkpoint, self.n_jobs = mask, sequential, checkpoint, n_jobs
         self.modules = find_layers(model, list(steps))
 
-    def layers(self) -> Iterator[tuple[str, Finished]]:
+    def layers(self) -> Iterator[tuple[str, FinishedLayer]]:
         """Yield the finished layers of an earlier run, then one new layer after the other."""
         finished = self._restored()
         yield from finished.items()
@@ -156,17 +153,17 @@ class _Run:
         ):
             yield inputs.name, self._compressed(inputs)
 
-    def _restored(self) -> dict[str, Finished]:
-        found: dict[str, Finished] = {}
+    def _restored(self) -> dict[str, FinishedLayer]:
+        found: dict[str, FinishedLayer] = {}
         for name, step in self.steps.items():
+            assert isinstance(step.pattern, Pattern)
             saved = self.checkpoint.load(name, step.pattern)
             if saved:
-                weight, _, report, certificate = saved
-                write_rows(self.modules[name], weight)
-                found[name] = report, certificate
+                write_rows(self.modules[name], saved.certificate.weight)
+                found[name] = self._sharing(name, saved)
         return found
 
-    def _compressed(self, inputs: LayerInputs) -> Finished:
+    def _compressed(self, inputs: LayerInputs) -> FinishedLayer:
         step, layer, fresh = self.steps[inputs.name], self.modules[inputs.name], inputs.held_out
         assert isinstance(step.pattern, Pattern)
         dense, began = weight_rows(layer).clone(), time.perf_counter()
@@ -186,5 +183,10 @@ class _Run:
             n_swaps=float(result.n_swaps.to(dtype=float).mean()),
             seconds=time.perf_counter() - began,
         )
-        self.checkpoint.save(result.weight, result.mask, report, result.certificate)
-        return report, result.certificate
+        finished = FinishedLayer(report, result.certificate)
+        self.checkpoint.save(finished)
+        return self._sharing(inputs.name, finished)
+
+    def _sharing(self, name: str, layer: FinishedLayer) -> FinishedLayer:
+        """Let a certificate refer to the weight of the model itself, so that none is held twice."""
+        return replace(layer, certificate=replace(layer.certificate, weight=weight_rows(self.modules[name])))
