@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sparsetheory.gpu.core.budget import allocate
 from sparsetheory.gpu.core.patterns import Pattern, PerRow, PerTensor
-from sparsetheory.gpu.weights.admm_refit import admm_refit
-from sparsetheory.gpu.weights.alps import alps
+from sparsetheory.gpu.weights.admm_update import admm_refit
+from sparsetheory.gpu.weights.alps_admm import alps
 from sparsetheory.gpu.weights.baselines import magnitude, wanda
 from sparsetheory.gpu.weights.continuation import continuation_mask
 from sparsetheory.gpu.weights.damping import DampedGram
@@ -17,8 +17,8 @@ from sparsetheory.gpu.weights.pruned import Pruned
 from sparsetheory.gpu.weights.search.elimination import backward_elimination
 from sparsetheory.gpu.weights.search.forward import forward_selection
 from sparsetheory.gpu.weights.search.swap import swap_search
-from sparsetheory.gpu.weights.sparse_swaps import sparse_swaps
-from sparsetheory.gpu.weights.sparsegpt import sparsegpt
+from sparsetheory.gpu.weights.mask_swaps import sparse_swaps
+from sparsetheory.gpu.weights.sparse_gpt import sparsegpt
 
 __all__ = ["METHODS", "STARTS", "LayerMethod", "Settings"]
 

@@ -12,7 +12,7 @@ from sparsetheory.gpu.core.patterns import Pattern
 from sparsetheory.gpu.weights.certificate import LayerwiseCertificate, certify
 from sparsetheory.gpu.weights.damping import choose_delta, damped
 from sparsetheory.gpu.weights.dispatch import METHODS, STARTS, Settings
-from sparsetheory.gpu.weights.refit import refit as refit_on
+from sparsetheory.gpu.weights.least_squares import refit as refit_on
 
 __all__ = ["LayerwiseResult", "layerwise_prune"]
 
