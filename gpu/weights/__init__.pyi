@@ -1,0 +1,9 @@
+from .admm_update import admm_refit as admm_refit
+from .alps_admm import alps as alps
+from .baselines import magnitude as magnitude
+from .baselines import wanda as wanda
+from .continuation import continuation_mask as continuation_mask
+from .least_squares import refit as refit
+from .mask_swaps import sparse_swaps as sparse_swaps
+from .pruned import Pruned as Pruned
+from .sparse_gpt import sparsegpt as sparsegpt
