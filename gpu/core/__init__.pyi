@@ -1,3 +1,5 @@
+from . import datasets as datasets
+from . import models as models
 from .gram import Gram as Gram
 from .layers import find_layers as find_layers
 from .patterns import NM as NM
