@@ -1,3 +1,5 @@
+from .budget import allocate as allocate
+from .budget import lower_hull as lower_hull
 from .gram import Gram as Gram
 from .layers import find_layers as find_layers
 from .patterns import NM as NM
