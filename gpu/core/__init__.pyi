@@ -1,3 +1,5 @@
+from . import datasets as datasets
+from . import models as models
 from .budget import allocate as allocate
 from .budget import lower_hull as lower_hull
 from .gram import Gram as Gram

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from sparsetheory.gpu.core.gram import Gram
 from sparsetheory.gpu.core.layers import find_layers, input_rows
 
-__all__ = ["capture", "collect_grams", "input_groups", "run_batches"]
+__all__ = ["InputGroup", "attention_mask", "capture", "collect_grams", "input_groups", "run_batches"]
 
 Observer = Callable[[str, nn.Module, Tensor], None]
 
@@ -118,7 +119,23 @@ def collect_grams(
     return grams
 
 
-def input_groups(model: nn.Module, batch: Any, layers: str | Sequence[str] = "*") -> list[list[str]]:
+@dataclass(frozen=True)
+class InputGroup:
+    """Layers that are called with the same tensor.
+
+    Parameters
+    ----------
+    layers : tuple of str
+        Names, in the order of the calls.
+    once : bool
+        Whether each of them is called once in a forward pass.
+    """
+
+    layers: tuple[str, ...]
+    once: bool
+
+
+def input_groups(model: nn.Module, batch: Any, layers: str | Sequence[str] = "*") -> list[InputGroup]:
     """Return the layers in the order in which they run, those that share one input together.
 
     Parameters
@@ -127,20 +144,21 @@ def input_groups(model: nn.Module, batch: Any, layers: str | Sequence[str] = "*"
     batch
         One batch, as :func:`collect_grams` takes it.
     layers : str or sequence of str
+        Names or shell patterns. Those that the model does not call are left out.
 
     Returns
     -------
-    list of list of str
+    list of InputGroup
         Query, key and value of one attention block form a group, for example.
     """
     groups: list[list[str]] = []
     inputs: list[Tensor] = []
-    placed: set[str] = set()
+    calls: dict[str, int] = {}
 
     def observe(name: str, layer: nn.Module, x: Tensor) -> None:
-        if name in placed:
+        calls[name] = calls.get(name, 0) + 1
+        if calls[name] > 1:
             return
-        placed.add(name)
         # The tensor itself is kept, so that no later one can lie in its memory.
         if inputs and inputs[-1] is x:
             groups[-1].append(name)
@@ -150,7 +168,7 @@ def input_groups(model: nn.Module, batch: Any, layers: str | Sequence[str] = "*"
 
     with _observing(find_layers(model, layers), observe):
         _call(model, batch)
-    return groups
+    return [InputGroup(tuple(group), all(calls[name] == 1 for name in group)) for group in groups]
 
 
 def run_batches(model: nn.Module, batches: Iterable[Any]) -> Iterator[Any]:

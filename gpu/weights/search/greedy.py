@@ -11,7 +11,7 @@ from sparsetheory.gpu.core.budget import allocate
 from sparsetheory.gpu.core.patterns import Pattern, RowBlock
 from sparsetheory.gpu.weights.search.layout import Layout, layout_of, quotas
 from sparsetheory.gpu.weights.search.problem import Problem, in_chunks
-from sparsetheory.gpu.weights.search.searcher import FLOOR, stiffened
+from sparsetheory.gpu.weights.search.searcher import FLOOR
 from sparsetheory.gpu.weights.search.sweeping import factor
 from sparsetheory.numba_kernels.layerwise.greedy import eliminate, select
 from sparsetheory.numba_kernels.layerwise.pivots import Tableau, new_tableau
@@ -35,7 +35,7 @@ def greedy_passes(problem: Problem, pattern: Pattern, n_jobs: int | None, *, for
     out, p = problem.W.shape
     layout = layout_of(pattern, (out, p))
     kept = quotas(pattern, layout, (out, p))
-    before = _swept_in(problem.H) if not forward else -problem.H
+    before = -problem.H if forward else torch.cholesky_inverse(factor(problem.H))
     if isinstance(pattern, RowBlock):
         # How many positions a block keeps is known when all of them have been seen to the end.
         whole = np.full_like(kept, p) if forward else kept
@@ -43,16 +43,6 @@ def greedy_passes(problem: Problem, pattern: Pattern, n_jobs: int | None, *, for
         total = pattern.count((len(layout.rows) * pattern.size, p)) // pattern.size
         kept[:, 0] = allocate(traces[:, ::-1] if forward else traces, total)
     return _run(problem, layout, kept, before, n_jobs, forward)
-
-
-def _swept_in(H: Tensor) -> Tensor:
-    """Return the inverse."""
-    lower = factor(H)
-    if lower is None:
-        lower = factor(stiffened(H))
-    if lower is None:
-        raise RuntimeError("H must be positive semidefinite; it has a negative eigenvalue")
-    return torch.cholesky_inverse(lower)
 
 
 def _run(

@@ -8,6 +8,7 @@ from torch import Tensor
 from sparsetheory.gpu.core.patterns import Pattern
 from sparsetheory.gpu.weights.search.layout import group_size
 from sparsetheory.gpu.weights.search.problem import Problem
+from sparsetheory.gpu.weights.search.sweeping import factor
 
 __all__ = ["best_swap_gain"]
 
@@ -24,8 +25,8 @@ def best_swap_gain(w: Tensor, H: Tensor, mask: Tensor, pattern: Pattern) -> floa
         One row of the dense layer, or rows that share the mask; float64.
     H : Tensor of shape (in, in)
         Gram matrix of the inputs with its damping, float64.
-    mask : Tensor of bool, of shape (in,)
-        Kept weights.
+    mask : Tensor of bool, of the shape of `w`
+        Kept weights, the same in all rows.
     pattern : NM, PerRow, RowBlock or BlockNM
         Which swaps are allowed: within a group, or within the row.
 
@@ -37,7 +38,9 @@ def best_swap_gain(w: Tensor, H: Tensor, mask: Tensor, pattern: Pattern) -> floa
     Raises
     ------
     ValueError
-        If shapes do not fit, the pattern is not supported, or kept columns are not positive definite.
+        If shapes do not fit, or the pattern is not supported.
+    RuntimeError
+        If `H` is not positive semidefinite.
 
     Examples
     --------
@@ -48,8 +51,10 @@ def best_swap_gain(w: Tensor, H: Tensor, mask: Tensor, pattern: Pattern) -> floa
     2.8125
     """
     problem = Problem.of(w.reshape(-1, w.shape[-1]), H)
-    if mask.shape != (w.shape[-1],):
-        raise ValueError(f"mask must have shape {(w.shape[-1],)}; got {tuple(mask.shape)}")
+    rows = mask.reshape(-1, w.shape[-1])
+    if mask.shape != w.shape or bool((rows != rows[0]).any()):
+        raise ValueError(f"mask must have shape {tuple(w.shape)} and equal rows; got shape {tuple(mask.shape)}")
+    mask = rows[0]
     m, kept, best = group_size(pattern, mask.numel()), mask.nonzero()[:, 0], -math.inf
     explained = _explained(problem, kept)[0]
     for j in kept.tolist():
@@ -64,9 +69,7 @@ def best_swap_gain(w: Tensor, H: Tensor, mask: Tensor, pattern: Pattern) -> floa
 
 def _explained(problem: Problem, index: Tensor) -> tuple[float, Tensor, Tensor]:
     """Return what the fit on some columns explains, the factor of their block, and L^{-1} b."""
-    lower, info = torch.linalg.cholesky_ex(problem.H[index][:, index])
-    if int(info):
-        raise ValueError("H must be positive definite on the mask; add damping to its diagonal")
+    lower = factor(problem.H[index][:, index])
     halfway = torch.linalg.solve_triangular(lower, problem.b[:, index].mT, upper=False)
     return float(halfway.square().sum()), lower, halfway
 

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from sparsetheory.gpu.weights.search.problem import Problem
-from sparsetheory.gpu.weights.search.searcher import stiffened
 from sparsetheory.gpu.weights.search.sweeping import factor, picked
 from sparsetheory.typing import BoolArray, Float64Array
 
@@ -20,12 +19,7 @@ def refit(problem: Problem, row: slice, kept: BoolArray) -> Float64Array:
         If the matrix is not positive semidefinite.
     """
     index, weight = np.flatnonzero(kept), np.zeros((row.stop - row.start, kept.size))
-    block = picked(problem.H, index, index)
-    lower = factor(block)
-    if lower is None:
-        lower = factor(stiffened(block))
-    if lower is None:
-        raise RuntimeError("H must be positive semidefinite; a block of kept inputs has a negative eigenvalue")
+    lower = factor(picked(problem.H, index, index))
     target = torch.from_numpy(problem.b[row].numpy()[:, index])
     weight[:, index] = torch.cholesky_solve(target.mT, lower).mT.numpy()
     return weight

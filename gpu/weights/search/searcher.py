@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsetheory.gpu.weights.search.sweeping import Starter
+from sparsetheory.gpu.weights.search.sweeping import Starter, stiffened
 from sparsetheory.numba_kernels.layerwise.pivots import Tableau, new_tableau
 from sparsetheory.numba_kernels.layerwise.swap_search import search
 from sparsetheory.typing import BoolArray, Float64Array
 
-__all__ = ["FLOOR", "Searcher", "stiffened"]
+__all__ = ["FLOOR", "Searcher"]
 
 FLOOR = 1e-12
 """Least Schur complement with which a column may enter, relative to its diagonal entry."""
@@ -18,13 +18,6 @@ FLOOR = 1e-12
 _GAIN, _ERROR = 1e-12, 1e-8
 # Starts from the mask that was reached, before a search is given up whose objective has drifted.
 _ATTEMPTS = 3
-# Added to the diagonal where a kept block is singular to working precision, relative to the diagonal.
-_STIFFENING = 1e-10
-
-
-def stiffened(H: Tensor) -> Tensor:
-    """Return a matrix with a little more on its diagonal."""
-    return H + torch.diag(_STIFFENING * H.diagonal())
 
 
 class Searcher:
@@ -93,4 +86,4 @@ class Searcher:
         for H in (self.H, stiffened(self.H)):
             if self.starter.start(tableau, H, b, energies, kept):
                 return H
-        raise RuntimeError("H must be positive semidefinite; a block of kept inputs has a negative eigenvalue")
+        raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")

@@ -18,13 +18,30 @@ from sparsetheory.numba_kernels.layerwise.blocks import assemble, pick
 from sparsetheory.numba_kernels.layerwise.pivots import Tableau
 from sparsetheory.typing import BoolArray, Float64Array
 
-__all__ = ["Starter", "factor", "picked"]
+__all__ = ["Starter", "factor", "picked", "stiffened"]
+
+# Added to the diagonal where a kept block is singular to working precision, relative to the diagonal.
+_STIFFENING = 1e-10
 
 
-def factor(block: Tensor) -> Tensor | None:
-    """Return the lower Cholesky factor, or None of a matrix that is not positive definite to working precision."""
-    lower, info = torch.linalg.cholesky_ex(block)
-    return lower if int(info) == 0 else None
+def stiffened(H: Tensor) -> Tensor:
+    """Return a matrix with a little more on its diagonal."""
+    return H + torch.diag(_STIFFENING * H.diagonal())
+
+
+def factor(block: Tensor) -> Tensor:
+    """Return the lower Cholesky factor; of the stiffened matrix where the matrix is singular to working precision.
+
+    Raises
+    ------
+    RuntimeError
+        If it has a negative eigenvalue.
+    """
+    for matrix in (block, stiffened(block)):
+        lower, info = torch.linalg.cholesky_ex(matrix)
+        if int(info) == 0:
+            return lower
+    raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")
 
 
 def picked(matrix: Tensor, rows: Any, columns: Any, out: Tensor | None = None) -> Tensor:
