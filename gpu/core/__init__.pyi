@@ -1,5 +1,7 @@
 from . import datasets as datasets
 from . import models as models
+from .budget import allocate as allocate
+from .budget import lower_hull as lower_hull
 from .gram import Gram as Gram
 from .layers import find_layers as find_layers
 from .patterns import NM as NM
