@@ -29,8 +29,9 @@ def admm_refit(
     """Prune, or fit the values on a given mask, by alternating directions (Boza, 2024).
 
     The weight of the splitting is 1, in coordinates in which the Gram matrix has a diagonal of ones. In the first
-    iterations the mask is chosen afresh, with a number of zeros that grows: of `s` zeros at the end, iteration t of T
-    has the integer part of ``s (1 - (1 - t / T)**3)``. Then the mask stays, and the remaining iterations fit the values.
+    iterations the mask is chosen afresh, with a number of zeros that grows: of the s zeros that the pattern has in the
+    end, iteration t of T sets the integer part of ``s (1 - (1 - t / T)**3)``. Then the mask stays, and the remaining
+    iterations fit the values.
 
     With an N:M pattern the zeros are the smallest entries of the whole matrix outside the n largest of each group.
     Published is 2:4; other patterns follow by the same rule, and end with n kept in each group. Per-row patterns choose
@@ -79,7 +80,7 @@ def admm_refit(
     >>> from sparsetheory.gpu.core import NM
     >>> gram = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
     >>> admm_refit(torch.tensor([[1.0, 2.0]]), gram, NM(1, 2), damp=0.0).weight
-    tensor([[0.0000, 2.5000]])
+    tensor([[0.0000, 2.5019]])
     """
     _DAMP.check("damp", damp)
     COUNT.check("max_iter", max_iter)

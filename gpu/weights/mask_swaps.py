@@ -73,7 +73,7 @@ def sparse_swaps(W: Tensor, gram: Any, mask: Tensor, pattern: Pattern, *, max_sw
     matrix = check_gram(gram, weight).cpu().numpy()
     found = kept.to("cpu", copy=True).contiguous()
     width = pattern.m if isinstance(pattern, NM) else W.shape[1]
-    most, scratch = -1 if max_swaps is None else max_swaps, np.empty((3, W.shape[1]))
+    most, scratch = -1 if max_swaps is None else max_swaps, np.empty((4, W.shape[1]))
     swap_rows(weight.contiguous().cpu().numpy(), matrix, found.numpy(), width, most, *scratch)
     return Pruned.of(W.detach(), found.to(W.device), W.dtype)
 
