@@ -19,7 +19,7 @@ _DAMP = Real(0.0)
 def admm_refit(
     W: Tensor,
     gram: Any,
-    pattern: Any = None,
+    pattern: Pattern | None = None,
     *,
     mask: Tensor | None = None,
     damp: float = 0.1,
@@ -84,12 +84,12 @@ def admm_refit(
     """
     _DAMP.check("damp", damp)
     COUNT.check("max_iter", max_iter)
-    Integer(0, max_iter).check("n_gradual", n_gradual)
     weight = check_weight(W)
-    if mask is None:
-        check_pattern(pattern, weight)
+    chosen = check_pattern(pattern, weight) if mask is None else None
+    if chosen:
+        Integer(0, max_iter).check("n_gradual", n_gradual)
     problem = scaled(weight, check_gram(gram, weight))
-    kept = pattern.mask(problem.start.abs(), name="W") if mask is None else check_mask(mask, weight)
+    kept = chosen.mask(problem.start.abs(), name="W") if chosen else check_mask(mask, weight)
     # An input that is always zero has a diagonal of 0 here, which counts in the mean.
     problem.H.diagonal().add_(damp * float(problem.H.diagonal().mean()))
     target = problem.start @ problem.H
@@ -97,8 +97,8 @@ def admm_refit(
     B, U = problem.start, torch.zeros_like(problem.start)
     for iteration in range(1, max_iter + 1):
         both = B + U
-        if mask is None and iteration <= n_gradual:
-            kept = _gradual_mask(both.abs(), pattern, iteration, n_gradual)
+        if chosen and iteration <= n_gradual:
+            kept = _gradual_mask(both.abs(), chosen, iteration, n_gradual)
         Z = both * kept
         U = both - Z
         B = (target + Z - U) @ inverse

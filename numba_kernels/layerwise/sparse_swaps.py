@@ -15,7 +15,7 @@ from sparsetheory.typing import BoolArray, Float64Array
 
 __all__ = ["swap_rows", "warmup"]
 
-# Relative to w' G w: what rounding may make of a swap that changes nothing.
+# Relative to the sum of w_j^2 G_jj: more than rounding can make of a swap that changes nothing.
 _LEAST_GAIN = 1e-12
 
 
@@ -88,21 +88,17 @@ def _swap_row(
     return count
 
 
-@block(fastmath=True)
+@block
 def _correlate(w: Float64Array, gram: Float64Array, kept: BoolArray, c: Float64Array) -> float:
-    """Set c to G r, for the pruned part r of w; return w' G w."""
+    """Set c to G r, for the pruned part r of w; return the sum of ``w_j^2 G_jj``."""
     c[:] = 0.0
+    scale = 0.0
     for i in range(w.size):
+        scale += w[i] * w[i] * gram[i, i]
         if not kept[i]:
             for j in range(w.size):
                 c[j] += w[i] * gram[i, j]
-    energy = 0.0
-    for i in range(w.size):
-        inner = 0.0
-        for j in range(w.size):
-            inner += gram[i, j] * w[j]
-        energy += w[i] * inner
-    return energy
+    return scale
 
 
 @inlined

@@ -1,6 +1,7 @@
 """Devices, and one layer of a real encoder with the Gram matrix of real text."""
 
 import ast
+import functools
 import importlib.util
 import os
 import sysconfig
@@ -16,6 +17,22 @@ def device(request):
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     return torch.device(request.param)
+
+
+@pytest.fixture
+def make_problem(device):
+    """Return a function that draws weights and the Gram matrix of correlated inputs."""
+
+    def make(out, features, seed=0, *, dead=()):
+        generator = torch.Generator().manual_seed(seed)
+        normal = {"generator": generator, "dtype": torch.float64}
+        X = torch.randn(4 * features, features, **normal) @ torch.randn(features, features, **normal)
+        X += 2.0 * torch.randn(4 * features, 1, **normal)
+        X[:, list(dead)] = 0.0
+        W = torch.randn(out, features, **normal)
+        return W.to(device), (X.T @ X / len(X)).to(device)
+
+    return make
 
 
 def standard_docstrings(count):
@@ -48,6 +65,7 @@ def minilm():
         for i in range(0, len(texts), 16)
     ]
 
+    @functools.cache
     def layer(name):
         gram = collect_grams(model, batches, name, last=name)[name].matrix
         return find_layers(model, name)[name].weight.detach().double(), gram
