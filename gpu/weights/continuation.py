@@ -13,7 +13,8 @@ from sparsetheory.gpu.weights.splitting import Split, scaled
 __all__ = ["continuation_mask"]
 
 _FIRST, _LAST = 0.03, 1.0
-# One inverse serves so many steps, in which the weight grows by a tenth.
+# So many steps share a weight and its inverse. (If only the inverse stayed, while the weight grows, steps would no
+# longer aim at the minimum, and masks would be worse.)
 _EVERY = 4
 
 
@@ -21,7 +22,7 @@ def continuation_mask(W: Tensor, H: Any, pattern: Pattern, *, n_steps: int = 100
     """Choose a mask by alternating directions whose weight grows from 0.03 to 1.
 
     The iteration is that of ALPS (Meng, Behdin, Wang and Mazumder, 2024). Theirs chooses the weight by watching all
-    rows. Here it grows by the same factor in every step, whatever the weights are, so that rows of a per-row or N:M
+    rows. Here it grows by the same factor every four steps, whatever the weights are, so that rows of a per-row or N:M
     pattern are independent: a matrix may be pruned in parts. This schedule is ours.
 
     Parameters
@@ -65,8 +66,8 @@ def continuation_mask(W: Tensor, H: Any, pattern: Pattern, *, n_steps: int = 100
     problem = scaled(weight, check_gram(H, weight, name="H"))
     state = Split.begin(problem, pattern)
     for step in range(n_steps):
-        rho = _FIRST * (_LAST / _FIRST) ** (step / max(n_steps - 1, 1))
         if step % _EVERY == 0:
+            rho = _FIRST * (_LAST / _FIRST) ** (step / max(n_steps - 1, 1))
             inverse = _inverse(problem.H, rho)
         state.solve(problem, inverse, rho)
         state.project(pattern, rho)

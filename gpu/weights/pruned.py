@@ -31,7 +31,7 @@ class Pruned:
     @classmethod
     def of(cls, values: Tensor, mask: Tensor, dtype: torch.dtype) -> "Pruned":
         """Return the values that are kept, in a given precision."""
-        return cls(torch.where(mask, values, torch.zeros_like(values)).to(dtype), mask)
+        return cls(torch.where(mask, values.detach(), 0.0).to(dtype), mask)
 
 
 def check_weight(W: Any) -> Tensor:
@@ -73,8 +73,8 @@ def check_mask(mask: Any, W: Tensor) -> Tensor:
     return mask.to(W.device) != 0
 
 
-def check_pattern(pattern: Any, W: Tensor, kinds: tuple[type[Pattern], ...] = (NM, PerRow, PerTensor)) -> None:
-    """Check that a pattern is of one of some kinds, has its groups along the inputs, and fits the weights.
+def check_pattern(pattern: Any, W: Tensor, kinds: tuple[type[Pattern], ...] = (NM, PerRow, PerTensor)) -> Pattern:
+    """Return a pattern that is of one of some kinds, has its groups along the inputs, and fits the weights.
 
     Raises
     ------
@@ -85,4 +85,6 @@ def check_pattern(pattern: Any, W: Tensor, kinds: tuple[type[Pattern], ...] = (N
     Instance(kinds, f"{words} for this method").check("pattern", pattern)
     if isinstance(pattern, NM) and pattern.axis not in (-1, 1):
         raise ValueError(f"pattern must have its groups along the last axis; got axis {pattern.axis}")
+    assert isinstance(pattern, Pattern)
     pattern.check_shape(W.shape, name="W")
+    return pattern
