@@ -31,14 +31,12 @@ def check_alike(name: str, tensors: Mapping[str, Tensor], like: Mapping[str, Ten
     """
     missing, unknown = [key for key in like if key not in tensors], [key for key in tensors if key not in like]
     if missing or unknown:
-        raise ValueError(
-            f"{name} must have the names of {like_name}; missing are {missing or 'none'}, unknown are {unknown or 'none'}"
-        )
+        differences = f"missing are {missing or 'none'}, unknown are {unknown or 'none'}"
+        raise ValueError(f"{name} must have the names of {like_name}; {differences}")
     for key, tensor in tensors.items():
         if tensor.shape != like[key].shape:
-            raise ValueError(
-                f"{name} must have the shapes of {like_name}; {key} has {tuple(tensor.shape)}, not {tuple(like[key].shape)}"
-            )
+            shapes = f"{tuple(tensor.shape)}, not {tuple(like[key].shape)}"
+            raise ValueError(f"{name} must have the shapes of {like_name}; {key} has {shapes}")
 
 
 class MaskSet(Mapping[str, Tensor]):

@@ -30,7 +30,7 @@ def owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
 
 
 def effective(model: nn.Module, name: str) -> Tensor:
-    """Return the tensor that a layer computes with, detached; of a parametrised one the value of the parametrisation."""
+    """Return the tensor that a layer computes with, detached; of a parametrised one its value."""
     module, leaf = owner(model, name)
     with torch.no_grad():
         return getattr(module, leaf).detach()
