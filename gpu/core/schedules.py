@@ -7,6 +7,7 @@ that it makes of it is the method's own affair. All schedules hold their last va
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sparsetheory.constraints import COUNT, FINITE, MISSING, POSITIVE, SIZE, Choice, Instance, Integer, Real
 from sparsetheory.gpu.core.patterns import NM
@@ -232,7 +233,7 @@ class SineStages:
         if not self.peaks or len(self.peaks) != len(self.ends):
             raise ValueError(f"peaks and ends must have one entry a stage; got {len(self.peaks)} and {len(self.ends)}")
         for name, values, strict in (("peaks", self.peaks, False), ("ends", self.ends, True)):
-            if any(b < a or (strict and b == a) for a, b in zip(values, values[1:], strict=False)):
+            if any(b < a or (strict and b == a) for a, b in pairwise(values)):
                 raise ValueError(f"{name} must {'increase' if strict else 'not decrease'}; got {values}")
 
     def __call__(self, step: int) -> float:

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def test_paths_have_exact_ends_and_are_monotone(kind, start, end, total):
     values = [path(step) for step in range(total + 5)]
     assert path(-1) == values[0] == start
     assert values[total:] == [end] * 5
-    assert all((b - a) * (end - start) >= -1e-16 for a, b in zip(values, values[1:], strict=False))
+    assert all((b - a) * (end - start) >= -1e-16 for a, b in pairwise(values))
 
 
 @pytest.mark.parametrize("step", [1, 13, 40, 99])
@@ -76,7 +77,7 @@ def test_mask_decay_starts_at_one_and_ends_at_zero():
     for decay in (linear, exponential):
         values = [decay(step) for step in range(400)]
         assert values[:21] == [1.0] * 21
-        assert all(0 <= b <= a for a, b in zip(values, values[1:], strict=False))
+        assert all(0 <= b <= a for a, b in pairwise(values))
         assert values[300:] == [0.0] * 100
     assert linear(70) == 0.5
     assert linear(120) == 0.0
