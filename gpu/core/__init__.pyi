@@ -2,8 +2,15 @@ from . import datasets as datasets
 from . import models as models
 from .budget import allocate as allocate
 from .budget import lower_hull as lower_hull
+from .densities import er_densities as er_densities
+from .densities import erk_densities as erk_densities
+from .densities import integer_budget as integer_budget
+from .densities import random_masks as random_masks
+from .densities import uniform_densities as uniform_densities
+from .densities import uniform_plus_densities as uniform_plus_densities
 from .gram import Gram as Gram
 from .layers import find_layers as find_layers
+from .masks import MaskSet as MaskSet
 from .patterns import NM as NM
 from .patterns import BlockNM as BlockNM
 from .patterns import GlobalPattern as GlobalPattern
@@ -14,3 +21,5 @@ from .patterns import RowBlock as RowBlock
 from .patterns import parse_pattern as parse_pattern
 from .recording import capture as capture
 from .recording import collect_grams as collect_grams
+from .rewire import Rewired as Rewired
+from .rewire import rewire as rewire
