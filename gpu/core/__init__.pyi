@@ -1,7 +1,16 @@
 from . import datasets as datasets
 from . import models as models
+from .fit import Training as Training
+from .fit import class_loss as class_loss
+from .fit import train as train
 from .gram import Gram as Gram
 from .layers import find_layers as find_layers
+from .metrics import Perplexity as Perplexity
+from .metrics import accuracy as accuracy
+from .metrics import expected_calibration_error as expected_calibration_error
+from .metrics import mean_cosine as mean_cosine
+from .metrics import perplexity as perplexity
+from .metrics import run_masked as run_masked
 from .patterns import NM as NM
 from .patterns import BlockNM as BlockNM
 from .patterns import GlobalPattern as GlobalPattern
