@@ -91,7 +91,7 @@ def weight_rows(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
     weight = _weight(layer).detach() if weight is None else weight
     if isinstance(layer, nn.Conv2d):
         return weight.permute(0, 2, 3, 1).reshape(weight.shape[0], -1)
-    return weight.T if _is_transposed(layer) else weight
+    return weight.T if is_transposed(layer) else weight
 
 
 def write_rows(layer: nn.Module, rows: Tensor) -> None:
@@ -101,7 +101,7 @@ def write_rows(layer: nn.Module, rows: Tensor) -> None:
             out, channels, height, width = _weight(layer).shape
             _weight(layer).copy_(rows.reshape(out, height, width, channels).permute(0, 3, 1, 2))
         else:
-            _weight(layer).copy_(rows.T if _is_transposed(layer) else rows)
+            _weight(layer).copy_(rows.T if is_transposed(layer) else rows)
 
 
 def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
@@ -131,6 +131,12 @@ def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
     return ordered.reshape(batch, places, features)
 
 
+def is_transposed(layer: nn.Module) -> bool:
+    """Return whether a linear layer keeps its weight as (in, out), as GPT-2 of transformers does."""
+    # Importing transformers to ask for the class would take seconds.
+    return type(layer).__name__ == "Conv1D" and type(layer).__module__ == "transformers.pytorch_utils"
+
+
 def _weight(layer: nn.Module) -> Tensor:
     weight = layer.weight
     assert isinstance(weight, Tensor)
@@ -140,12 +146,7 @@ def _weight(layer: nn.Module) -> Tensor:
 def _is_matrix(module: nn.Module) -> bool:
     if isinstance(module, nn.Conv2d):
         return module.groups == 1
-    return isinstance(module, nn.Linear) or _is_transposed(module)
-
-
-def _is_transposed(module: nn.Module) -> bool:
-    # GPT-2 keeps linear weights as (in, out); importing transformers to ask for the class would take seconds.
-    return type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
+    return isinstance(module, nn.Linear) or is_transposed(module)
 
 
 def _several(names: str | Sequence[str]) -> Sequence[str]:
