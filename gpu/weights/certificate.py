@@ -34,8 +34,8 @@ class LayerwiseCertificate(Certificate):
     Parameters
     ----------
     statement, bound, measured, status, reason
-        As in :class:`~sparsetheory.certificates.Certificate`. `bound` and `measured` are excesses over the least-squares
-        solution on the same mask, relative to the output of the row; the largest over all rows.
+        As in :class:`~sparsetheory.certificates.Certificate`. `bound` and `measured` are excesses of a row over the
+        least-squares solution on its mask, relative to the output of the row.
     weight : Tensor of shape (out, p)
         The pruned weight, one row per output.
     mask : Tensor of bool, of the same shape

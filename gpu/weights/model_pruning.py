@@ -1,7 +1,8 @@
 """All layers of a model pruned, one after the other, each on the inputs that the layers before it produce."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from sparsetheory.gpu.core.recording import InputGroup, collect_grams, input_gro
 from sparsetheory.gpu.weights.layerwise import LayerwiseResult, layerwise_prune
 from sparsetheory.progress import tracked
 
-__all__ = ["FewRowsWarning", "grams_in_order", "prune_model_layerwise"]
+__all__ = ["FewRowsWarning", "LayerInputs", "grams_in_order", "prune_model_layerwise"]
 
 # A refit of half of the inputs on fewer rows than this for each input follows the calibration data too closely.
 ROWS_PER_INPUT = 2
@@ -92,11 +93,30 @@ def prune_model_layerwise(
         pattern.check_shape(weight_rows(layer).shape, name=f"{name}.weight")
     results = {}
     steps = grams_in_order(model, list(batches), list(chosen), mask, sequential=sequential)
-    for name, gram in tracked(steps, "pruning", verbose, len(chosen)):
-        rows = weight_rows(chosen[name])
-        results[name] = layerwise_prune(rows, gram, pattern, method, **options)
-        write_rows(chosen[name], results[name].weight)
+    for inputs in tracked(steps, "pruning", verbose, len(chosen)):
+        layer = chosen[inputs.name]
+        result = layerwise_prune(weight_rows(layer), inputs.calibration, pattern, method, **options)
+        write_rows(layer, result.weight)
+        results[inputs.name] = result
     return results
+
+
+@dataclass(frozen=True, eq=False)
+class LayerInputs:
+    """The inputs of one layer, as Gram matrices.
+
+    Parameters
+    ----------
+    name : str
+        The layer.
+    calibration : Gram
+    held_out : Gram or None
+        Of fresh data, where they were given.
+    """
+
+    name: str
+    calibration: Gram
+    held_out: Gram | None
 
 
 def grams_in_order(
@@ -105,9 +125,10 @@ def grams_in_order(
     layers: Sequence[str],
     mask: Callable[[Any], Tensor | None] | None = None,
     *,
+    held_out: Sequence[Any] | None = None,
     sequential: bool = True,
     done: Iterable[str] = (),
-) -> Iterator[tuple[str, Gram]]:
+) -> Iterator[LayerInputs]:
     """Yield layers in the order in which they run, each with the Gram matrix of its inputs.
 
     Parameters
@@ -115,14 +136,15 @@ def grams_in_order(
     model, batches, layers, mask, sequential
         As in :func:`prune_model_layerwise`; whoever loops writes the new weights of a layer before the next is asked
         for.
+    held_out : sequence, optional
+        Fresh data like `batches`.
     done : iterable of str
         Layers that need no Gram matrix, as they have been pruned before.
 
     Yields
     ------
-    name : str
-    gram : Gram
-        Layers that share an input share it.
+    LayerInputs
+        Layers that share an input share its Gram matrices.
     """
     if not batches:
         raise ValueError("batches must hold at least 1 batch; got none")
@@ -133,16 +155,19 @@ def grams_in_order(
     before = set(done)
     left = [InputGroup(tuple(name for name in g.layers if name not in before), g.once) for g in groups]
     left = [group for group in left if group.layers]
-    leaders = [name for group in left for name in _leaders(group)]
-    together: Mapping[str, Gram] = {} if sequential or not left else collect_grams(model, batches, leaders, mask)
+
+    def collect(wanted: Sequence[InputGroup], last: str | None) -> list[dict[str, Gram]]:
+        names = [name for group in wanted for name in _leaders(group)]
+        sets = [batches] if held_out is None else [batches, held_out]
+        return [collect_grams(model, data, names, mask, last=last) for data in sets]
+
+    together = collect(left, None) if left and not sequential else None
     for group in left:
-        found = together or collect_grams(
-            model, batches, _leaders(group), mask, last=group.layers[0] if group.once else None
-        )
+        found = together or collect([group], group.layers[0] if group.once else None)
         for name in group.layers:
-            gram = found[name if name in found else group.layers[0]]
-            _warn_of_few_rows(name, gram)
-            yield name, gram
+            shared = [grams[name] if name in grams else grams[group.layers[0]] for grams in found]
+            _warn_of_few_rows(name, shared[0])
+            yield LayerInputs(name, shared[0], shared[1] if len(shared) > 1 else None)
 
 
 def _leaders(group: InputGroup) -> list[str]:
