@@ -89,8 +89,8 @@ def count_flops(model: nn.Module, batch: Any, masks: Mapping[str, Tensor] | None
     """Count the operations of one forward pass, its parameters and their bytes.
 
     The dense count is that of :class:`torch.utils.flop_counter.FlopCounterMode`. The sparse one multiplies the share of
-    each weight by its density. Attention and recurrent layers run in their plain forms meanwhile, so that counts are equal
-    on all devices.
+    each weight by its density. Attention and recurrent layers run in their plain forms meanwhile, so that counts are
+    equal on all devices.
 
     Parameters
     ----------
@@ -131,21 +131,19 @@ def count_flops(model: nn.Module, batch: Any, masks: Mapping[str, Tensor] | None
     kept = None if masks is None else named_masks(weights, masks)
     used = _products(model, batch, weights)
     nonzero = {name: _count_nonzero(name, value, kept) for name, value in weights.tensors.items()}
-    layers = tuple(
-        LayerFlops(
-            name, tuple(value.shape), nonzero[name], used[name], used[name] * nonzero[name] // max(value.numel(), 1)
-        )
-        for name, value in weights.tensors.items()
-        if name in used
-    )
+    layers = []
+    for name, value in weights.tensors.items():
+        if name in used:
+            sparse = used[name] * nonzero[name] // max(value.numel(), 1)
+            layers.append(LayerFlops(name, tuple(value.shape), nonzero[name], used[name], sparse))
     return FlopCount(
-        layers,
-        used.get("", 0),
-        _length(batch),
-        sum(value.numel() for value in weights.tensors.values()),
-        sum(nonzero.values()),
-        sum(value.numel() * value.element_size() for value in weights.tensors.values()),
-        sum(nonzero[name] * value.element_size() for name, value in weights.tensors.items()),
+        layers=tuple(layers),
+        other=used.get("", 0),
+        n_samples=_length(batch),
+        n_parameters=sum(value.numel() for value in weights.tensors.values()),
+        n_nonzero=sum(nonzero.values()),
+        n_bytes=sum(value.numel() * value.element_size() for value in weights.tensors.values()),
+        sparse_bytes=sum(nonzero[name] * value.element_size() for name, value in weights.tensors.items()),
     )
 
 
@@ -182,12 +180,12 @@ def _owners(model: nn.Module, weights: EffectiveWeights, running: list[str]) -> 
     places: dict[int, list[tuple[int, int, str]]] = {}
     for name, value in model.named_parameters():
         if name in weights.aliases and value.ndim > 1:
-            start = value.storage_offset()
+            start = int(value.storage_offset())
             spans = places.setdefault(value.untyped_storage()._cdata, [])
             spans.append((start, start + value.numel(), weights.aliases[name]))
 
     def owner(operand: Tensor) -> str:
-        offset = operand.storage_offset()
+        offset = int(operand.storage_offset())
         for start, end, name in places.get(operand.untyped_storage()._cdata, ()):
             if start <= offset < end:
                 return name

@@ -36,14 +36,14 @@ class Baseline:
     ----------
     name : str
         Under which :func:`check_claim` looks for its results.
-    meaning : str
+    words : str
         What it is.
     settings : dict of str to object
         Numbers that fix it: parameters, operations for one sample, shares of steps or widths, densities.
     """
 
     name: str
-    meaning: str
+    words: str
     settings: dict[str, Any]
 
 

@@ -1,6 +1,7 @@
 """Which weights lie on a path from an input of a network to an output."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -156,7 +157,7 @@ def _check_chains(chains: Sequence[Sequence[str]], masks: Mapping[str, Any]) -> 
     if len(set(names)) < len(names):
         raise ValueError(f"chains must name each mask once; got {chains!r}")
     for chain in chains:
-        for before, after in zip(chain, chain[1:], strict=False):
+        for before, after in pairwise(chain):
             outputs, inputs = masks[before].shape[0], masks[after].shape[1]
             if outputs < 1 or inputs < 1 or inputs % outputs:
                 raise ValueError(f"{after} must have a multiple of the {outputs} outputs of {before}; got {inputs}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sparsetheory.constraints import SIZE, Real
@@ -86,8 +87,8 @@ def _kind(history: Sequence[Sequence[Any]], densities: Sequence[float], changes:
     last = len(history) - 1
     if densities[0] == 1 and list(changes) == [last] and history[last][0] == history[last - 1][0] > 0:
         return "post"
-    falls = [b < a for a, b in zip(densities, densities[1:], strict=False)]
-    rises = [b > a for a, b in zip(densities, densities[1:], strict=False)]
+    falls = [b < a for a, b in pairwise(densities)]
+    rises = [b > a for a, b in pairwise(densities)]
     return "during/gradual" if any(falls) and not any(rises) else "during/dynamic"
 
 

@@ -44,8 +44,7 @@ def kernel_seconds(model: nn.Module, batch: Any, names: Iterable[str]) -> dict[s
     found = {}
     for name in chosen:
         if inputs[name]:
-            layer, x = known[name], inputs[name][-1]
-            found[f"{name}.weight"] = _layer_seconds(layer, x)
+            found[f"{name}.weight"] = _layer_seconds(known[name], inputs[name][-1])
     return found
 
 

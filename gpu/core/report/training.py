@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sparsetheory.constraints import COUNT, NONNEGATIVE, Choice, Integer, Real, Several
+from sparsetheory.constraints import COUNT, NONNEGATIVE, Choice, Constraint, Integer, Real, Several
 
 __all__ = ["TRAINING_KINDS", "TrainingFlops", "training_flops"]
 
@@ -103,7 +103,7 @@ def training_flops(kind: str, f_dense: float, f_sparse: float, steps: int, **det
 
 
 _Cost = Callable[..., tuple[float, float]]
-_DETAILS = {
+_DETAILS: dict[str, dict[str, Constraint]] = {
     "rigl": {"period": COUNT},
     "ssvi": {"period": COUNT},
     "gradual": {"path": _PATH},
