@@ -4,6 +4,7 @@ One multiply-add is 2 operations. Counted are products of matrices and convoluti
 with biases, norms and activation functions are not, and neither are embeddings, which look up.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -224,12 +225,15 @@ def _plain_kernels() -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with (
-            sdpa_kernel(SDPBackend.MATH),
-            torch.backends.mkldnn.flags(enabled=False),
-            torch.backends.cudnn.flags(enabled=False),
-        ):
-            yield
+        with warnings.catch_warnings():
+            # Switching oneDNN off and on tells of a setting for another device.
+            warnings.filterwarnings("ignore", message="TF32 acceleration")
+            with (
+                sdpa_kernel(SDPBackend.MATH),
+                torch.backends.mkldnn.flags(enabled=False),
+                torch.backends.cudnn.flags(enabled=False),
+            ):
+                yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
