@@ -83,7 +83,7 @@ def training_flops(kind: str, f_dense: float, f_sparse: float, steps: int, **det
     >>> dense = training_flops("dense", 1.0, 0.1, 1000)
     >>> rigl = training_flops("rigl", 1.0, 0.1, 1000, period=100)
     >>> round(rigl.total / dense.total, 4)
-    0.1033
+    0.103
     """
     Choice(*TRAINING_KINDS).check("kind", kind)
     NONNEGATIVE.require(f_dense=f_dense, f_sparse=f_sparse)
