@@ -36,7 +36,8 @@ def kernel_seconds(model: nn.Module, batch: Any, names: Iterable[str]) -> dict[s
         for which torch has no such kernel, and where the precision has none on the device.
     """
     known = find_layers(model)
-    chosen = [layer for name in names if (layer := name.removesuffix(".weight")) in known]
+    places = [name.rpartition(".") for name in names]
+    chosen = [layer for layer, _, leaf in places if leaf == "weight" and layer in known]
     if not chosen:
         return {}
     with capture(model, chosen) as inputs:
@@ -44,7 +45,7 @@ def kernel_seconds(model: nn.Module, batch: Any, names: Iterable[str]) -> dict[s
     found = {}
     for name in chosen:
         if inputs[name]:
-            found[f"{name}.weight"] = _layer_seconds(known[name], inputs[name][-1])
+            found[f"{name}.weight" if name else "weight"] = _layer_seconds(known[name], inputs[name][-1])
     return found
 
 
