@@ -11,6 +11,9 @@ from .densities import uniform_plus_densities as uniform_plus_densities
 from .fit import Training as Training
 from .fit import class_loss as class_loss
 from .fit import train as train
+from .flops import FlopCount as FlopCount
+from .flops import LayerFlops as LayerFlops
+from .flops import count_flops as count_flops
 from .gram import Gram as Gram
 from .layers import find_layers as find_layers
 from .masks import MaskSet as MaskSet
@@ -30,5 +33,17 @@ from .patterns import RowBlock as RowBlock
 from .patterns import parse_pattern as parse_pattern
 from .recording import capture as capture
 from .recording import collect_grams as collect_grams
+from .report.claims import Baseline as Baseline
+from .report.claims import check_claim as check_claim
+from .report.claims import fair_baselines as fair_baselines
+from .report.paths import effective_mask as effective_mask
+from .report.results import LayerSparsity as LayerSparsity
+from .report.results import SparsityReport as SparsityReport
+from .report.sparsity import sparsity_report as sparsity_report
+from .report.storage import Storage as Storage
+from .report.taxonomy import Taxonomy as Taxonomy
+from .report.taxonomy import taxonomy_of as taxonomy_of
+from .report.training import TrainingFlops as TrainingFlops
+from .report.training import training_flops as training_flops
 from .rewire import Rewired as Rewired
 from .rewire import rewire as rewire
