@@ -1,0 +1,2 @@
+from .matching_pursuit import omp_gram as omp_gram
+from .proximal import prox as prox
