@@ -17,11 +17,9 @@ def test_blocks_lower_the_refit_of_the_start_and_end_with_a_refit(pattern):
     W, H = problem(4, 48, seed=1)
     first = start(W, H, pattern)
     found = swap_search(W, H, first, pattern, block_size=16)
-    whole = swap_search(W, H, first, pattern)
     before = sum(refit(w, H, mask)[1] for w, mask in zip(W, first, strict=True))
     assert int(found.n_swaps.max()) > 0
     assert float(found.objective.sum()) < before
-    assert float(found.objective.sum()) < 1.3 * float(whole.objective.sum())
     for row in range(4):
         s, objective = refit(W[row], H, found.mask[row])
         np.testing.assert_allclose(found.weight[row], s, atol=1e-8)
