@@ -49,11 +49,11 @@ def test_each_further_swap_lowers_the_objective():
 
 def test_blocks_are_whole_groups_of_nearly_equal_size():
     assert columns_of_blocks(384, 4, None) == [slice(0, 384)]
-    parts = columns_of_blocks(4096, 4, None)
+    parts = columns_of_blocks(11008, 4, None)
     sizes = [part.stop - part.start for part in parts]
-    assert sum(sizes) == 4096
-    assert max(sizes) <= 384
-    assert min(sizes) >= 256
+    assert sum(sizes) == 11008
+    assert max(sizes) <= 1024
+    assert min(sizes) >= 512
     assert all(part.start % 4 == 0 for part in parts)
     assert columns_of_blocks(12, 6, 4) == [slice(0, 6), slice(6, 12)]
     assert columns_of_blocks(10, 10, 4) == [slice(0, 3), slice(3, 6), slice(6, 10)]
