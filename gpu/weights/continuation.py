@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparsetheory.constraints import COUNT
 from sparsetheory.gpu.core.patterns import Pattern
-from sparsetheory.gpu.weights.pruned import check_gram, check_pattern, check_weight
+from sparsetheory.gpu.weights.pruned import ALL_PATTERNS, check_gram, check_pattern, check_weight
 from sparsetheory.gpu.weights.splitting import Split, scaled
 
 __all__ = ["continuation_mask"]
@@ -32,7 +32,7 @@ def continuation_mask(W: Tensor, H: Any, pattern: Pattern, *, n_steps: int = 100
     H : Tensor of shape (features, features), or Gram
         The Gram matrix of the objective ``tr (W - S) H (W - S)'``, damped as the objective is. A positive factor
         matters only where the square root of a diagonal entry comes near 1e-8.
-    pattern : NM, PerRow or PerTensor
+    pattern : NM, PerRow, PerTensor, RowBlock or BlockNM
         Groups run along the last axis.
     n_steps : int
         Number of steps.
@@ -62,7 +62,7 @@ def continuation_mask(W: Tensor, H: Any, pattern: Pattern, *, n_steps: int = 100
     """
     COUNT.check("n_steps", n_steps)
     weight = check_weight(W)
-    check_pattern(pattern, weight)
+    check_pattern(pattern, weight, ALL_PATTERNS)
     problem = scaled(weight, check_gram(H, weight, name="H"))
     state = Split.begin(problem, pattern)
     for step in range(n_steps):

@@ -8,9 +8,12 @@ from torch import Tensor
 
 from sparsetheory.constraints import Instance
 from sparsetheory.gpu.core.gram import as_gram
-from sparsetheory.gpu.core.patterns import NM, Pattern, PerRow, PerTensor
+from sparsetheory.gpu.core.patterns import NM, BlockNM, Pattern, PerRow, PerTensor, RowBlock
 
-__all__ = ["Pruned", "check_gram", "check_mask", "check_pattern", "check_weight"]
+__all__ = ["ALL_PATTERNS", "Pruned", "check_gram", "check_mask", "check_pattern", "check_weight"]
+
+ALL_PATTERNS: tuple[type[Pattern], ...] = (NM, PerRow, PerTensor, RowBlock, BlockNM)
+"""What methods produce that choose a mask by one score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +86,7 @@ def check_pattern(pattern: Any, W: Tensor, kinds: tuple[type[Pattern], ...] = (N
     """
     words = " or ".join(kind.__name__ for kind in kinds)
     Instance(kinds, f"{words} for this method").check("pattern", pattern)
-    if isinstance(pattern, NM) and pattern.axis not in (-1, 1):
+    if isinstance(pattern, NM | BlockNM) and pattern.axis not in (-1, 1):
         raise ValueError(f"pattern must have its groups along the last axis; got axis {pattern.axis}")
     assert isinstance(pattern, Pattern)
     pattern.check_shape(W.shape, name="W")
