@@ -125,9 +125,9 @@ def exchange_search(
     done = False
     while not done and len(history) <= max_iter:
         n_moved = SIZE.check("moves", moves(len(history) - 1))
-        found = _round(gram, target, quadratic, n_moved, drop, grow)
+        found = _round(quadratic, n_moved, drop, grow)
         if guarded:
-            better = _guarded(gram, target, quadratic, found, n_moved, (drop, grow), _PROGRESS * abs(history[0]))
+            better = _guarded(quadratic, found, n_moved, (drop, grow), _PROGRESS * abs(history[0]))
             done, found = better is None, better or quadratic
         if not done:
             quadratic = found
@@ -135,30 +135,22 @@ def exchange_search(
     return ExchangeResult(quadratic.support, quadratic.weight, tuple(history), done)
 
 
-def _round(
-    gram: Tensor, target: Tensor, at: SupportedQuadratic, n_moved: int, drop: str, grow: str
-) -> SupportedQuadratic:
+def _round(at: SupportedQuadratic, n_moved: int, drop: str, grow: str) -> SupportedQuadratic:
     price = _DROP[drop](at)
     less = rewire(at.support, price, torch.zeros_like(price), n_moved, 0)
-    between = SupportedQuadratic(gram, target, less.mask)
+    between = at.on(less.mask)
     more = rewire(less.mask, torch.zeros_like(price), _GROW[grow](between), 0, less.n_drop)
-    return SupportedQuadratic(gram, target, more.mask)
+    return at.on(more.mask)
 
 
 def _guarded(
-    gram: Tensor,
-    target: Tensor,
-    at: SupportedQuadratic,
-    found: SupportedQuadratic,
-    n_moved: int,
-    rules: tuple[str, str],
-    progress: float,
+    at: SupportedQuadratic, found: SupportedQuadratic, n_moved: int, rules: tuple[str, str], progress: float
 ) -> SupportedQuadratic | None:
     """Return a support with a lower minimum, or None where no exchange of one entry has one."""
     limit = float(at.objective) - progress
     while float(found.objective) >= limit and n_moved > 1:
         n_moved //= 2
-        found = _round(gram, target, at, n_moved, *rules)
+        found = _round(at, n_moved, *rules)
     if float(found.objective) < limit:
         return found
     gains = at.exchange_gains
@@ -167,4 +159,6 @@ def _guarded(
     leaving, coming = (gains == gains.max()).nonzero()[0].tolist()
     support = at.support.clone()
     support[leaving], support[coming] = False, True
-    return SupportedQuadratic(gram, target, support)
+    better = at.on(support)
+    # The price promises what rounding may take back: then there is no exchange that helps.
+    return better if float(better.objective) < float(at.objective) else None

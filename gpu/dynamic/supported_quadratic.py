@@ -63,13 +63,24 @@ class SupportedQuadratic:
             raise ValueError(f"gram, target and support must be (p, p), (p,) and bool (p,); got {got}")
         if not bool(torch.isfinite(gram).all() and torch.isfinite(target).all()):
             raise ValueError("gram and target must be finite; got infinite entries or NaN")
-        self.support = support
         self._dtype = gram.dtype
         self._tolerance = max(_DEPENDENT, 64 * torch.finfo(gram.dtype).eps)
         self._scale = gram.diagonal().double().clamp(min=0).sqrt()
         self._scale = torch.where(self._scale > 0, self._scale, 1.0)
         self._gram = gram.double() / self._scale[:, None] / self._scale
         self._target = target.double() / self._scale
+        self._solve(support)
+
+    def on(self, support: Tensor) -> "SupportedQuadratic":
+        """Return the same quadratic on another support, a mask of the same length."""
+        other = object.__new__(SupportedQuadratic)
+        for name in ("_dtype", "_tolerance", "_scale", "_gram", "_target"):
+            setattr(other, name, getattr(self, name))
+        other._solve(support)
+        return other
+
+    def _solve(self, support: Tensor) -> None:
+        self.support = support
         self._inside = support.nonzero().squeeze(1)
         values, vectors = torch.linalg.eigh(self._gram[self._inside][:, self._inside])
         zero = values <= self._tolerance
