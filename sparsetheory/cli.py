@@ -333,3 +333,22 @@ def compress(
     for name, value in report.summary().items():
         typer.echo(f"{name}: {value}")
     typer.echo(f"Report: {out / 'report.html'}")
+
+
+@app.command()
+def methods() -> None:
+    """Show the methods of the torch floor: source, what each needs, and the patterns it can produce."""
+    try:
+        from sparsetheory.gpu.methods import method_table
+    except ImportError as error:
+        from sparsetheory.experiments.extras import explain_missing
+
+        _fail(explain_missing(error))
+    from rich.markdown import Markdown
+
+    from sparsetheory.experiments.display.terminal import make_console
+
+    if _is_terminal():
+        make_console().print(Markdown(method_table()))
+    else:
+        typer.echo(method_table())

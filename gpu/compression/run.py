@@ -115,7 +115,7 @@ def compress(
         model=target,
         layers=tuple(results[name].report for name in steps),
         certificates={name: results[name].certificate for name in steps},
-        size=model_size(target, batches[0], list(steps)),
+        size=model_size(target, batches[0], {name: results[name].certificate.mask for name in steps}),
         quality=quality,
     )
 

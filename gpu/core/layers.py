@@ -7,8 +7,9 @@ from fnmatch import fnmatch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
-__all__ = ["block_layers", "find_layers", "input_rows", "weight_rows", "write_rows"]
+__all__ = ["as_weight", "block_layers", "find_layers", "input_rows", "weight_rows", "write_rows"]
 
 
 def find_layers(
@@ -95,13 +96,25 @@ def weight_rows(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
 
 
 def write_rows(layer: nn.Module, rows: Tensor) -> None:
-    """Write a matrix with one row per output into the weight of a layer, in place and in its dtype."""
+    """Write a matrix with one row per output into the weight of a layer, in place and in its dtype.
+
+    Raises
+    ------
+    ValueError
+        If the weight is computed by a parametrisation, so that there is nothing to write to.
+    """
+    if parametrize.is_parametrized(layer, "weight"):
+        raise ValueError(f"weight must not be parametrised, remove that first; got {layer}")
     with torch.no_grad():
-        if isinstance(layer, nn.Conv2d):
-            out, channels, height, width = _weight(layer).shape
-            _weight(layer).copy_(rows.reshape(out, height, width, channels).permute(0, 3, 1, 2))
-        else:
-            _weight(layer).copy_(rows.T if is_transposed(layer) else rows)
+        _weight(layer).copy_(as_weight(layer, rows))
+
+
+def as_weight(layer: nn.Module, rows: Tensor) -> Tensor:
+    """Return a matrix with one row per output, weights or a mask, in the shape of the weight of a layer."""
+    if isinstance(layer, nn.Conv2d):
+        out, channels, height, width = _weight(layer).shape
+        return rows.reshape(out, height, width, channels).permute(0, 3, 1, 2)
+    return rows.T if is_transposed(layer) else rows
 
 
 def input_rows(layer: nn.Module, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from sparsetheory.constraints import NONNEGATIVE, Choice, Constraint
 from sparsetheory.gpu.core.gram import Gram
 from sparsetheory.gpu.core.patterns import Pattern
-from sparsetheory.gpu.weights.refit import refit
+from sparsetheory.gpu.weights.least_squares import refit
 
 __all__ = ["DAMPING", "DEFAULT_DELTA", "DampedGram", "choose_delta", "damped"]
 

@@ -12,7 +12,7 @@ from sparsetheory.gpu.core.patterns import Pattern
 from sparsetheory.gpu.weights.certificate import LayerwiseCertificate, certify
 from sparsetheory.gpu.weights.damping import choose_delta, damped
 from sparsetheory.gpu.weights.dispatch import METHODS, STARTS, Settings
-from sparsetheory.gpu.weights.refit import refit as refit_on
+from sparsetheory.gpu.weights.least_squares import refit as refit_on
 
 __all__ = ["LayerwiseResult", "layerwise_prune"]
 
@@ -179,7 +179,7 @@ def relative_error(W: Tensor, weight: Tensor, gram: Gram | Tensor) -> float:
     matrix = as_gram(gram, W.shape[-1]).matrix.to(W.device)
     dense = W.detach().to(torch.float64)
     whole = float(_quadratic(dense, matrix).sum())
-    return float(_quadratic(dense - weight.to(torch.float64), matrix).sum()) / whole if whole > 0 else 0.0
+    return float(_quadratic(dense - weight.detach().to(torch.float64), matrix).sum()) / whole if whole > 0 else 0.0
 
 
 def _checked_layer(W: Any, gram: Any, pattern: Any) -> tuple[Tensor, Gram]:
