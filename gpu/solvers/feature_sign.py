@@ -5,6 +5,7 @@ from torch import Tensor
 
 from sparsetheory.gpu.solvers.arguments import in_memory_chunks
 from sparsetheory.gpu.solvers.coding_problem import CodingProblem
+from sparsetheory.gpu.solvers.restricted import packed, submatrices
 
 __all__ = ["signed_codes"]
 
@@ -111,11 +112,9 @@ class _Search:
             self._move_some(order[part], int(sizes[order[part]].max()))
 
     def _move_some(self, rows: Tensor, size: int) -> None:
-        index, valid = _packed(self.signs[rows] != 0, size)
+        index, valid = packed(self.signs[rows] != 0, size)
         codes, signs = (values[rows].gather(1, index) * valid for values in (self.codes, self.signs))
-        both = valid.unsqueeze(1) & valid.unsqueeze(2)
-        eye = torch.eye(size, dtype=codes.dtype, device=codes.device)
-        active = torch.where(both, self.gram[index.unsqueeze(2), index.unsqueeze(1)], eye)
+        active = submatrices(self.gram, index, valid)
         target = (self.correlations[rows].gather(1, index) - self.problem.slope * signs) * valid
         factor, failed = torch.linalg.cholesky_ex(active)
         pivots, scales = factor.diagonal(dim1=-2, dim2=-1), active.diagonal(dim1=-2, dim2=-1)
@@ -161,9 +160,3 @@ class _Search:
         moved = solution.clone()
         moved[rows] = torch.where(zero, 0.0, start + length * move)
         return moved, settled
-
-
-def _packed(active: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return the positions of the active entries of each row, filled up with others, and which of them are active."""
-    found = torch.topk(active.to(torch.float32), size, dim=-1)
-    return found.indices, found.values > 0
