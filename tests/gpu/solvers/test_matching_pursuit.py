@@ -9,8 +9,9 @@ from sparsetheory.regression import omp_gram as compiled
 
 
 def _problem(rng, n_features=40, n_samples=30, n_targets=50):
-    X, Y = rng.standard_normal((n_samples, n_features)) * rng.uniform(0.1, 10, n_features), rng.standard_normal(
-        (n_targets, n_samples)
+    X, Y = (
+        rng.standard_normal((n_samples, n_features)) * rng.uniform(0.1, 10, n_features),
+        rng.standard_normal((n_targets, n_samples)),
     )
     return X.T @ X, Y @ X, (Y**2).sum(1)
 

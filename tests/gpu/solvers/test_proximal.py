@@ -106,7 +106,9 @@ def test_sixteen_bits_are_computed_in_single_precision(family, dtype):
 def test_what_is_no_number_stays_so_and_infinity_too(family):
     x = torch.tensor([float("nan"), float("inf"), 2.0], dtype=torch.float64)
     found = prox(x, FAMILIES[family](0.5, 1.3, False))
-    assert torch.isnan(found[0]) and torch.isinf(found[1]) and found[1] > 0
+    assert torch.isnan(found[0])
+    assert torch.isinf(found[1])
+    assert found[1] > 0
 
 
 def test_numbers_and_steps_per_feature():
