@@ -1,0 +1,27 @@
+"""Arrays as tensors and back, without torch before it is needed: claims are listed where torch is missing."""
+
+from typing import Any
+
+import numpy as np
+
+from sparsetheory.typing import AnyArray
+
+__all__ = ["array", "tensor"]
+
+
+def tensor(values: Any) -> Any:
+    """Return a copy of an array as a tensor on the CPU, of the same dtype.
+
+    Raises
+    ------
+    ImportError
+        Without the extra ``sparsetheory[gpu]``; the claim then counts as not run.
+    """
+    import torch
+
+    return torch.from_numpy(np.array(values))
+
+
+def array(values: Any) -> AnyArray:
+    """Return a tensor as an array."""
+    return np.asarray(values.detach().cpu().numpy())
