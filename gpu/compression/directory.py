@@ -13,6 +13,7 @@ from sparsetheory.constraints import COUNT
 from sparsetheory.gpu.compression.page import write_page
 from sparsetheory.gpu.compression.report import CompressionReport
 from sparsetheory.gpu.compression.run import compress
+from sparsetheory.gpu.core.models.text import quiet_transformers
 
 __all__ = ["compress_directory", "load_directory", "read_texts", "text_batches"]
 
@@ -125,18 +126,13 @@ def load_directory(folder: str | Path) -> tuple[nn.Module, Any]:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"model_dir must hold a config.json, as saved by transformers; got {folder}")
-    try:
-        import transformers
-    except ImportError as error:
-        raise ImportError(
-            "model folders need the extra: pip install 'sparsetheory[hf]'", name="transformers"
-        ) from error
     names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or [""]
-    kind = getattr(transformers, names[0], None)
-    if kind is None:
-        raise ValueError(f"config.json must name a class of transformers under architectures; got {names[0]!r}")
-    model = kind.from_pretrained(folder, dtype="auto", local_files_only=True)
-    return model.eval(), transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    with quiet_transformers() as transformers:
+        kind = getattr(transformers, names[0], None)
+        if kind is None:
+            raise ValueError(f"config.json must name a class of transformers under architectures; got {names[0]!r}")
+        model = kind.from_pretrained(folder, dtype="auto", local_files_only=True)
+        return model.eval(), transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def read_texts(path: str | Path) -> list[str]:

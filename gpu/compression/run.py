@@ -140,7 +140,9 @@ class _Run:
 
     def layers(self) -> Iterator[tuple[str, FinishedLayer]]:
         """Yield the finished layers of an earlier run, then one new layer after the other."""
-        finished = self._restored()
+        finished = self._finished()
+        if self.sequential:
+            self._write(finished)
         yield from finished.items()
         for inputs in grams_in_order(
             self.model,
@@ -152,16 +154,22 @@ class _Run:
             done=finished,
         ):
             yield inputs.name, self._compressed(inputs)
+        # All inputs are those of the dense model where layers do not follow each other.
+        if not self.sequential:
+            self._write(finished)
 
-    def _restored(self) -> dict[str, FinishedLayer]:
+    def _finished(self) -> dict[str, FinishedLayer]:
         found: dict[str, FinishedLayer] = {}
         for name, step in self.steps.items():
             assert isinstance(step.pattern, Pattern)
             saved = self.checkpoint.load(name, step.pattern)
             if saved:
-                write_rows(self.modules[name], saved.certificate.weight)
-                found[name] = self._sharing(name, saved)
+                found[name] = saved
         return found
+
+    def _write(self, layers: Mapping[str, FinishedLayer]) -> None:
+        for name, layer in layers.items():
+            write_rows(self.modules[name], layer.certificate.weight)
 
     def _compressed(self, inputs: LayerInputs) -> FinishedLayer:
         step, layer, fresh = self.steps[inputs.name], self.modules[inputs.name], inputs.held_out
@@ -185,8 +193,5 @@ class _Run:
         )
         finished = FinishedLayer(report, result.certificate)
         self.checkpoint.save(finished)
-        return self._sharing(inputs.name, finished)
-
-    def _sharing(self, name: str, layer: FinishedLayer) -> FinishedLayer:
-        """Let a certificate refer to the weight of the model itself, so that none is held twice."""
-        return replace(layer, certificate=replace(layer.certificate, weight=weight_rows(self.modules[name])))
+        # The certificate refers to the weight of the model itself, so that none is held twice.
+        return replace(finished, certificate=replace(result.certificate, weight=weight_rows(layer)))

@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 __all__ = ["as_weight", "block_layers", "find_layers", "input_rows", "weight_rows", "write_rows"]
 
@@ -91,11 +92,19 @@ def weight_rows(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
     weight = _weight(layer).detach() if weight is None else weight
     if isinstance(layer, nn.Conv2d):
         return weight.permute(0, 2, 3, 1).reshape(weight.shape[0], -1)
-    return weight.T if _is_transposed(layer) else weight
+    return weight.T if is_transposed(layer) else weight
 
 
 def write_rows(layer: nn.Module, rows: Tensor) -> None:
-    """Write a matrix with one row per output into the weight of a layer, in place and in its dtype."""
+    """Write a matrix with one row per output into the weight of a layer, in place and in its dtype.
+
+    Raises
+    ------
+    ValueError
+        If the weight is computed by a parametrisation, so that there is nothing to write to.
+    """
+    if parametrize.is_parametrized(layer, "weight"):
+        raise ValueError(f"weight must not be parametrised, remove that first; got {layer}")
     with torch.no_grad():
         _weight(layer).copy_(as_weight(layer, rows))
 
@@ -105,7 +114,7 @@ def as_weight(layer: nn.Module, rows: Tensor) -> Tensor:
     if isinstance(layer, nn.Conv2d):
         out, channels, height, width = _weight(layer).shape
         return rows.reshape(out, height, width, channels).permute(0, 3, 1, 2)
-    return rows.T if _is_transposed(layer) else rows
+    return rows.T if is_transposed(layer) else rows
 
 
 def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
@@ -135,6 +144,12 @@ def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
     return ordered.reshape(batch, places, features)
 
 
+def is_transposed(layer: nn.Module) -> bool:
+    """Return whether a linear layer keeps its weight as (in, out), as GPT-2 of transformers does."""
+    # Importing transformers to ask for the class would take seconds.
+    return type(layer).__name__ == "Conv1D" and type(layer).__module__ == "transformers.pytorch_utils"
+
+
 def _weight(layer: nn.Module) -> Tensor:
     weight = layer.weight
     assert isinstance(weight, Tensor)
@@ -144,12 +159,7 @@ def _weight(layer: nn.Module) -> Tensor:
 def _is_matrix(module: nn.Module) -> bool:
     if isinstance(module, nn.Conv2d):
         return module.groups == 1
-    return isinstance(module, nn.Linear) or _is_transposed(module)
-
-
-def _is_transposed(module: nn.Module) -> bool:
-    # GPT-2 keeps linear weights as (in, out); importing transformers to ask for the class would take seconds.
-    return type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
+    return isinstance(module, nn.Linear) or is_transposed(module)
 
 
 def _several(names: str | Sequence[str]) -> Sequence[str]:

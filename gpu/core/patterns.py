@@ -1,16 +1,18 @@
 """Patterns: from a tensor of scores to the mask of what is kept.
 
-A pattern says which sets of positions are allowed, and its mask is the allowed set of the largest total score. With the
-magnitudes as scores that is the Euclidean projection onto the tensors of the pattern. All patterns share one rule of
-counting and one of ties, those of :mod:`sparsetheory.gpu.core.selection`.
+A pattern says which sets of positions are allowed, and its mask is the allowed set of the largest total score. With
+squares as scores that is the Euclidean projection onto the tensors of the pattern; where entries are chosen one by one,
+magnitudes give the same set. All patterns share one rule of counting and one of ties, those of
+:mod:`sparsetheory.gpu.core.selection`.
 
 Linear weights have shape (out, in) and N:M groups run along the inputs, the last axis. Convolutions have shape
 (out, in, height, width), where ``axis=1`` makes groups run along the inputs.
 """
 
+import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
@@ -36,7 +38,7 @@ class Pattern(ABC):
         Parameters
         ----------
         score : Tensor
-            Real floating-point numbers; infinite ones are fine.
+            Real floating-point numbers; infinite ones are fine, but not both infinities in one block.
         name : str
             What error messages call the tensor, such as the name of a layer.
 
@@ -52,11 +54,14 @@ class Pattern(ABC):
         ValueError
             If `score` holds NaN, or its shape does not fit the pattern.
         """
-        self.check_shape(score.shape if isinstance(score, Tensor) else (), name=name)
-        return self._mask(check_scores(score, name))
+        checked = check_scores(score, name)
+        self.check_shape(checked.shape, name=name)
+        return self._mask(checked)
 
     def project(self, weight: Tensor, *, name: str = "weight") -> Tensor:
         """Return the weights with all entries set to zero but those of the largest magnitudes.
+
+        Blocks are chosen by the sums of their magnitudes.
 
         Parameters
         ----------
@@ -140,7 +145,7 @@ class NM(Pattern):
 
     def count(self, shape: Sequence[int]) -> int:
         """Return n for every group."""
-        return _size(shape) // self.m * self.n
+        return math.prod(shape) // self.m * self.n
 
     def _mask(self, score: Tensor) -> Tensor:
         last = score.movedim(self.axis, -1)
@@ -174,10 +179,8 @@ class PerRow(Pattern):
     def __post_init__(self) -> None:
         _one_of(self.n_nonzero, self.density)
         (MISSING | DENSITY).check("density", self.density)
-        if self.n_nonzero is not None and not isinstance(self.n_nonzero, int):
-            object.__setattr__(self, "n_nonzero", tuple(SIZE.check("n_nonzero", int(k)) for k in self.n_nonzero))
-        elif self.n_nonzero is not None:
-            SIZE.check("n_nonzero", self.n_nonzero)
+        if self.n_nonzero is not None:
+            object.__setattr__(self, "n_nonzero", _checked_counts(self.n_nonzero))
 
     def __str__(self) -> str:
         if self.density is not None:
@@ -187,7 +190,7 @@ class PerRow(Pattern):
     def check_shape(self, shape: Sequence[int], *, name: str = "score") -> None:
         """Raise ValueError unless every row has as many entries as it must keep."""
         _needs_axes(shape, 1, self, name)
-        if isinstance(self.n_nonzero, tuple) and _size(shape[:-1]) != len(self.n_nonzero):
+        if isinstance(self.n_nonzero, tuple) and math.prod(shape[:-1]) != len(self.n_nonzero):
             rows = len(self.n_nonzero)
             raise ValueError(f"{name} must have {rows} rows, one per entry of n_nonzero; got shape {tuple(shape)}")
         most = max(self.counts(shape), default=0)
@@ -198,7 +201,7 @@ class PerRow(Pattern):
         """Return how many entries of each row are kept."""
         if isinstance(self.n_nonzero, tuple):
             return list(self.n_nonzero)
-        return _size(shape[:-1]) * [self._each(shape[-1])]
+        return math.prod(shape[:-1]) * [self._each(shape[-1])]
 
     def _each(self, columns: int) -> int:
         return kept_count(self.density, columns) if self.density is not None else int(self.n_nonzero or 0)  # type: ignore[arg-type]
@@ -247,12 +250,12 @@ class PerTensor(Pattern):
 
     def check_shape(self, shape: Sequence[int], *, name: str = "score") -> None:
         """Raise ValueError unless the tensor has as many entries as must be kept."""
-        if self.count(shape) > _size(shape):
+        if self.count(shape) > math.prod(shape):
             raise ValueError(f"{name} must have at least {self.n_nonzero} entries for {self}; got shape {tuple(shape)}")
 
     def count(self, shape: Sequence[int]) -> int:
         """Return the number of entries kept."""
-        return kept_count(self.density, _size(shape)) if self.density is not None else int(self.n_nonzero or 0)
+        return kept_count(self.density, math.prod(shape)) if self.density is not None else int(self.n_nonzero or 0)
 
     def _mask(self, score: Tensor) -> Tensor:
         return keep_largest(score.reshape(-1), self.count(score.shape)).reshape(score.shape)
@@ -303,7 +306,7 @@ class RowBlock(Pattern):
     def count(self, shape: Sequence[int]) -> int:
         """Return the entries kept; with a padded last block, those if no position of it were kept short."""
         blocks = -(-shape[0] // self.size)
-        return kept_count(self.density, blocks * _size(shape[1:])) * self.size
+        return kept_count(self.density, blocks * math.prod(shape[1:])) * self.size
 
     def _mask(self, score: Tensor) -> Tensor:
         blocks = _block_sums(score, self.size)
@@ -352,7 +355,7 @@ class BlockNM(Pattern):
 
     def count(self, shape: Sequence[int]) -> int:
         """Return n for every group."""
-        return _size(shape) // self.m * self.n
+        return math.prod(shape) // self.m * self.n
 
     def _mask(self, score: Tensor) -> Tensor:
         blocks = _block_sums(score, self.size).movedim(self.axis, -1)
@@ -402,7 +405,7 @@ class GlobalPattern:
         dict of str to Tensor, or list of Tensor
             Masks, under the same names or in the same order.
         """
-        named = _named(score)
+        named = _named(score, "score")
         if not named:
             return score if isinstance(score, Mapping) else []
         flat = {name: check_scores(one, name).reshape(-1) for name, one in named.items()}
@@ -421,7 +424,7 @@ class GlobalPattern:
     def project(self, weight: Sequence[Tensor]) -> list[Tensor]: ...
     def project(self, weight: Any) -> Any:
         """Return all tensors with zeros where they are not kept; names or order as in `weight`."""
-        named = _named(weight)
+        named = _named(weight, "weight")
         masks = self.mask({name: one.abs() for name, one in named.items()})
         kept = {name: torch.where(masks[name], one, torch.zeros_like(one)) for name, one in named.items()}
         return kept if isinstance(weight, Mapping) else list(kept.values())
@@ -462,10 +465,10 @@ def parse_pattern(text: str) -> Pattern:
     return PerTensor(density) if whole else PerRow(density=density)
 
 
-def _named(tensors: Any) -> dict[str, Tensor]:
+def _named(tensors: Any, argument: str) -> dict[str, Tensor]:
     if isinstance(tensors, Mapping):
         return dict(tensors)
-    return {f"score[{i}]": one for i, one in enumerate(tensors)}
+    return {f"{argument}[{i}]": one for i, one in enumerate(tensors)}
 
 
 def _one_of(n_nonzero: Any, density: Any) -> None:
@@ -473,18 +476,24 @@ def _one_of(n_nonzero: Any, density: Any) -> None:
         raise ValueError(f"give either n_nonzero or density; got n_nonzero={n_nonzero!r}, density={density!r}")
 
 
-def _size(shape: Sequence[int]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
+def _checked_counts(n_nonzero: Any) -> int | tuple[int, ...]:
+    """Return one count or a tuple of counts, of whatever holds integers: a sequence, an array, a tensor."""
+    plain = n_nonzero.tolist() if hasattr(n_nonzero, "tolist") else n_nonzero
+    if isinstance(plain, Iterable) and not isinstance(plain, str):
+        return tuple(SIZE.check("n_nonzero", count) for count in plain)
+    return int(SIZE.check("n_nonzero", plain))
 
 
 def _block_sums(score: Tensor, size: int) -> Tensor:
     missing = -score.shape[0] % size
     if missing:
         score = torch.cat([score, score.new_zeros(missing, *score.shape[1:])])
-    return score.reshape(-1, size, *score.shape[1:]).sum(1)
+    # In half precision sums would overflow, and sums that differ would tie.
+    precise = torch.float32 if score.dtype.itemsize < 4 else score.dtype
+    sums = score.reshape(score.shape[0] // size, size, *score.shape[1:]).sum(1, dtype=precise)
+    if bool(torch.isnan(sums).any()):
+        raise ValueError("score must not hold both infinities in one position of a block of rows")
+    return sums
 
 
 def _spread(kept: Tensor, size: int, shape: Sequence[int]) -> Tensor:

@@ -19,7 +19,7 @@ _DAMP = Real(0.0)
 def admm_refit(
     W: Tensor,
     gram: Any,
-    pattern: Any = None,
+    pattern: Pattern | None = None,
     *,
     mask: Tensor | None = None,
     damp: float = 0.1,
@@ -29,8 +29,9 @@ def admm_refit(
     """Prune, or fit the values on a given mask, by alternating directions (Boza, 2024).
 
     The weight of the splitting is 1, in coordinates in which the Gram matrix has a diagonal of ones. In the first
-    iterations the mask is chosen afresh, with a number of zeros that grows: of `s` zeros at the end, iteration t of T
-    has the integer part of ``s (1 - (1 - t / T)**3)``. Then the mask stays, and the remaining iterations fit the values.
+    iterations the mask is chosen afresh, with a number of zeros that grows: of the s zeros that the pattern has in the
+    end, iteration t of T sets the integer part of ``s (1 - (1 - t / T)**3)``. Then the mask stays, and the remaining
+    iterations fit the values.
 
     With an N:M pattern the zeros are the smallest entries of the whole matrix outside the n largest of each group.
     Published is 2:4; other patterns follow by the same rule, and end with n kept in each group. Per-row patterns choose
@@ -79,16 +80,16 @@ def admm_refit(
     >>> from sparsetheory.gpu.core import NM
     >>> gram = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
     >>> admm_refit(torch.tensor([[1.0, 2.0]]), gram, NM(1, 2), damp=0.0).weight
-    tensor([[0.0000, 2.5000]])
+    tensor([[0.0000, 2.5019]])
     """
     _DAMP.check("damp", damp)
     COUNT.check("max_iter", max_iter)
-    Integer(0, max_iter).check("n_gradual", n_gradual)
     weight = check_weight(W)
-    if mask is None:
-        check_pattern(pattern, weight)
+    chosen = check_pattern(pattern, weight) if mask is None else None
+    if chosen:
+        Integer(0, max_iter).check("n_gradual", n_gradual)
     problem = scaled(weight, check_gram(gram, weight))
-    kept = pattern.mask(problem.start.abs(), name="W") if mask is None else check_mask(mask, weight)
+    kept = chosen.mask(problem.start.abs(), name="W") if chosen else check_mask(mask, weight)
     # An input that is always zero has a diagonal of 0 here, which counts in the mean.
     problem.H.diagonal().add_(damp * float(problem.H.diagonal().mean()))
     target = problem.start @ problem.H
@@ -96,8 +97,8 @@ def admm_refit(
     B, U = problem.start, torch.zeros_like(problem.start)
     for iteration in range(1, max_iter + 1):
         both = B + U
-        if mask is None and iteration <= n_gradual:
-            kept = _gradual_mask(both.abs(), pattern, iteration, n_gradual)
+        if chosen and iteration <= n_gradual:
+            kept = _gradual_mask(both.abs(), chosen, iteration, n_gradual)
         Z = both * kept
         U = both - Z
         B = (target + Z - U) @ inverse

@@ -7,13 +7,14 @@ from torch import Tensor
 
 from sparsetheory.constraints import COUNT
 from sparsetheory.gpu.core.patterns import Pattern
-from sparsetheory.gpu.weights.pruned import check_gram, check_pattern, check_weight
+from sparsetheory.gpu.weights.pruned import ALL_PATTERNS, check_gram, check_pattern, check_weight
 from sparsetheory.gpu.weights.splitting import Split, scaled
 
 __all__ = ["continuation_mask"]
 
 _FIRST, _LAST = 0.03, 1.0
-# One inverse serves so many steps, in which the weight grows by a tenth.
+# So many steps share a weight and its inverse. (If only the inverse stayed, while the weight grows, steps would no
+# longer aim at the minimum, and masks would be worse.)
 _EVERY = 4
 
 
@@ -21,7 +22,7 @@ def continuation_mask(W: Tensor, H: Any, pattern: Pattern, *, n_steps: int = 100
     """Choose a mask by alternating directions whose weight grows from 0.03 to 1.
 
     The iteration is that of ALPS (Meng, Behdin, Wang and Mazumder, 2024). Theirs chooses the weight by watching all
-    rows. Here it grows by the same factor in every step, whatever the weights are, so that rows of a per-row or N:M
+    rows. Here it grows by the same factor every four steps, whatever the weights are, so that rows of a per-row or N:M
     pattern are independent: a matrix may be pruned in parts. This schedule is ours.
 
     Parameters
@@ -31,7 +32,7 @@ def continuation_mask(W: Tensor, H: Any, pattern: Pattern, *, n_steps: int = 100
     H : Tensor of shape (features, features), or Gram
         The Gram matrix of the objective ``tr (W - S) H (W - S)'``, damped as the objective is. A positive factor
         matters only where the square root of a diagonal entry comes near 1e-8.
-    pattern : NM, PerRow or PerTensor
+    pattern : NM, PerRow, PerTensor, RowBlock or BlockNM
         Groups run along the last axis.
     n_steps : int
         Number of steps.
@@ -61,12 +62,12 @@ def continuation_mask(W: Tensor, H: Any, pattern: Pattern, *, n_steps: int = 100
     """
     COUNT.check("n_steps", n_steps)
     weight = check_weight(W)
-    check_pattern(pattern, weight)
+    check_pattern(pattern, weight, ALL_PATTERNS)
     problem = scaled(weight, check_gram(H, weight, name="H"))
     state = Split.begin(problem, pattern)
     for step in range(n_steps):
-        rho = _FIRST * (_LAST / _FIRST) ** (step / max(n_steps - 1, 1))
         if step % _EVERY == 0:
+            rho = _FIRST * (_LAST / _FIRST) ** (step / max(n_steps - 1, 1))
             inverse = _inverse(problem.H, rho)
         state.solve(problem, inverse, rho)
         state.project(pattern, rho)

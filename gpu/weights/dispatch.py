@@ -13,11 +13,11 @@ from sparsetheory.gpu.weights.alps_admm import alps
 from sparsetheory.gpu.weights.baselines import magnitude, wanda
 from sparsetheory.gpu.weights.continuation import continuation_mask
 from sparsetheory.gpu.weights.damping import DampedGram
+from sparsetheory.gpu.weights.mask_swaps import sparse_swaps
 from sparsetheory.gpu.weights.pruned import Pruned
 from sparsetheory.gpu.weights.search.elimination import backward_elimination
 from sparsetheory.gpu.weights.search.forward import forward_selection
 from sparsetheory.gpu.weights.search.swap import swap_search
-from sparsetheory.gpu.weights.mask_swaps import sparse_swaps
 from sparsetheory.gpu.weights.sparse_gpt import sparsegpt
 
 __all__ = ["METHODS", "STARTS", "LayerMethod", "Settings"]
@@ -62,8 +62,7 @@ def _counts_of_rows(W: Tensor, problem: DampedGram, pattern: Pattern, settings: 
     if not isinstance(pattern, PerTensor):
         return pattern
     removed = backward_elimination(W, problem.damped, PerRow(n_nonzero=0), n_jobs=settings.n_jobs)
-    pruned = allocate(removed.increments, W.numel() - pattern.count(W.shape))
-    return PerRow(n_nonzero=tuple(W.shape[1] - int(count) for count in pruned))
+    return PerRow(n_nonzero=allocate(removed.increments, pattern.count(W.shape)))
 
 
 def _magnitude(W: Tensor, problem: DampedGram, pattern: Pattern, settings: Settings) -> Found:

@@ -179,7 +179,7 @@ def relative_error(W: Tensor, weight: Tensor, gram: Gram | Tensor) -> float:
     matrix = as_gram(gram, W.shape[-1]).matrix.to(W.device)
     dense = W.detach().to(torch.float64)
     whole = float(_quadratic(dense, matrix).sum())
-    return float(_quadratic(dense - weight.to(torch.float64), matrix).sum()) / whole if whole > 0 else 0.0
+    return float(_quadratic(dense - weight.detach().to(torch.float64), matrix).sum()) / whole if whole > 0 else 0.0
 
 
 def _checked_layer(W: Any, gram: Any, pattern: Any) -> tuple[Tensor, Gram]:

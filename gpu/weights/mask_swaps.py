@@ -49,7 +49,8 @@ def sparse_swaps(W: Tensor, gram: Any, mask: Tensor, pattern: Pattern, *, max_sw
     -----
     A swap costs ``O(features m)`` operations for N:M and ``O(k (features - k))`` for rows with k kept entries, most of
     them for the search; ``O(features)`` for the update. The search runs on the CPU in double precision, on one core,
-    also for tensors on other devices. It ends when no swap lowers the error by more than 1e-12 of ``w' G w``.
+    also for tensors on other devices. It ends when no swap lowers the error by more than 1e-12 of the sum
+    of ``w_j**2 G_jj``.
 
     References
     ----------
@@ -73,9 +74,9 @@ def sparse_swaps(W: Tensor, gram: Any, mask: Tensor, pattern: Pattern, *, max_sw
     matrix = check_gram(gram, weight).cpu().numpy()
     found = kept.to("cpu", copy=True).contiguous()
     width = pattern.m if isinstance(pattern, NM) else W.shape[1]
-    most, scratch = -1 if max_swaps is None else max_swaps, np.empty((3, W.shape[1]))
+    most, scratch = -1 if max_swaps is None else max_swaps, np.empty((4, W.shape[1]))
     swap_rows(weight.contiguous().cpu().numpy(), matrix, found.numpy(), width, most, *scratch)
-    return Pruned.of(W.detach(), found.to(W.device), W.dtype)
+    return Pruned.of(W, found.to(W.device), W.dtype)
 
 
 def _check_counts(kept: Tensor, pattern: Pattern) -> None:

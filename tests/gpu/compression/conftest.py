@@ -5,28 +5,7 @@ import torch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-WORDS = ["the", "a", "model", "layer", "weight", "sparse", "dense", "small", "large", "row", "column", "keeps", "drops"]
-    "the",
-    "a",
-    "model",
-    "layer",
-    "weight",
-    "sparse",
-    "dense",
-    "small",
-    "large",
-    "row",
-    "column",
-    "keeps",
-    "drops",
-    "error",
-    "of",
-    "and",
-    "in",
-    "is",
-    "was",
-    "not",
-]
+WORDS = "the a model layer weight sparse dense small large row column keeps drops error of and in is was not".split()  # noqa: SIM905
 
 
 def make_texts(count, seed):

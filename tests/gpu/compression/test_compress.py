@@ -42,14 +42,14 @@ def test_blocks_are_compressed_and_the_head_is_not():
 
 def test_what_is_reported_is_what_the_model_does():
     model, fresh = _Blocks(), _data(2)
-    report = compress(model, _data(), "2:4", held_out=fresh, evaluate=lambda m: {"sum": float(m(fresh[0]).sum())})
+    report = compress(model, _data(), "2:4", held_out=fresh, evaluate=lambda m: {"sum": m(fresh[0]).sum().item()})
     x = torch.cat(fresh)
     old, new = model(x).detach().double(), report.model(x).detach().double()
     assert report.quality["output error"] == pytest.approx(float(((old - new) ** 2).sum() / (old**2).sum()), rel=1e-6)
     cosine = torch.nn.functional.cosine_similarity(old, new).mean()
     assert report.quality["output cosine"] == pytest.approx(float(cosine), rel=1e-6)
-    assert report.quality["dense sum"] == pytest.approx(float(model(fresh[0]).sum()), rel=1e-6)
-    assert report.quality["sum"] == pytest.approx(float(report.model(fresh[0]).sum()), rel=1e-6)
+    assert report.quality["dense sum"] == pytest.approx(model(fresh[0]).sum().item(), rel=1e-6)
+    assert report.quality["sum"] == pytest.approx(report.model(fresh[0]).sum().item(), rel=1e-6)
     # Every layer: its error on fresh inputs of the compressed model, and its certificate from raw inputs.
     for layer in report.layers:
         dense, sparse = (each.get_submodule(layer.name).weight.detach() for each in (model, report.model))
