@@ -120,31 +120,39 @@ def encoder(quick: bool) -> list[dict[str, Any]]:
 def decoder(quick: bool, layers: Sequence[str] = DECODER_LAYERS) -> list[dict[str, Any]]:
     """Return one row per method and pattern: errors of the pruned layers, and perplexity of SmolLM2 with all of them.
 
-    All methods see the Gram matrices of the dense model, collected once.
+    All methods see the Gram matrices of the dense model, collected once. Held-out errors are on the judged texts.
     """
     loaded = load_smollm2()
     calibration, judged = _windows_of_articles(loaded, 1 if quick else 8, 1 if quick else 3)
     names = list(find_layers(loaded.model, layers))[: 1 if quick else None]
-    grams = collect_grams(loaded.model, calibration, names)
+    fitted, fresh = (collect_grams(loaded.model, batches, names) for batches in (calibration, judged))
     modules = find_layers(loaded.model, names)
     dense = {name: weight_rows(module).clone() for name, module in modules.items()}
     text = torch.cat([batch["input_ids"][0] for batch in judged])
 
-    def judge(pattern: str, method: str, errors: Sequence[float], seconds: float) -> dict[str, Any]:
-        found = perplexity(loaded.model, text, window=CONTEXT)
-        mean = sum(errors) / len(errors) if errors else 0.0
-        cells = {"matrices": len(names), "pattern": pattern, "method": method, "perplexity": round(found.value, 3)}
-        return cells | {"mean layer error": round(mean, 5), "seconds": round(seconds, 1)}
+    def judge(pattern: str, method: str, found: Sequence[tuple[float, float, float]], seconds: float) -> dict[str, Any]:
+        means = [sum(each) / len(found) for each in zip(*found, strict=True)] or [0.0] * 3
+        return {
+            "matrices": len(names),
+            "pattern": pattern,
+            "method": method,
+            "perplexity": round(perplexity(loaded.model, text, window=CONTEXT).value, 3),
+            "mean layer error": round(means[0], 5),
+            "held out": round(means[1], 5),
+            "mean damping": round(means[2], 4),
+            "seconds": round(seconds, 1),
+        }
 
     rows = [judge("dense", "", (), 0.0)]
     for pattern in (PerRow(density=0.5), NM(2, 4)):
         for method in ("magnitude", "wanda", "sparsegpt", "alps", "swap"):
-            began, errors = time.perf_counter(), []
+            began, found = time.perf_counter(), []
             for name, module in modules.items():
-                result = layerwise_prune(dense[name], grams[name], pattern, method, n_jobs=-1)
+                result = layerwise_prune(dense[name], fitted[name], pattern, method, n_jobs=-1)
                 write_rows(module, result.weight)
-                errors.append(result.relative_error)
-            rows.append(judge(str(pattern), method, errors, time.perf_counter() - began))
+                held_out = relative_error(dense[name], result.weight, fresh[name])
+                found.append((result.relative_error, held_out, result.delta))
+            rows.append(judge(str(pattern), method, found, time.perf_counter() - began))
             print(json.dumps(rows[-1]), flush=True)
     return rows
 
