@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -179,7 +180,8 @@ def as_gram(gram: Any, n_features: int, *, name: str = "gram") -> Gram:
             raise ValueError(f"{name} must hold at least 1 row; got none")
         found = gram
     else:
-        given = torch.as_tensor(gram)
+        # Through numpy, where numbers of lists are in double precision.
+        given = gram if isinstance(gram, Tensor) else torch.from_numpy(np.array(gram))
         matrix = given.to(torch.float64)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"{name} must be a square matrix; got shape {tuple(matrix.shape)}")

@@ -24,7 +24,7 @@ _PERIOD = 100
 def sparsity_report(
     model: nn.Module,
     masks: Mapping[str, Tensor],
-    history: Sequence[Sequence[Any]] | None = None,
+    history: Sequence[Any] | None = None,
     batch: Any = None,
     *,
     chains: Iterable[Sequence[str]] | None = None,
@@ -41,7 +41,8 @@ def sparsity_report(
     masks : mapping of str to Tensor of bool
         True where a weight is kept, by name of the parameter or of its layer.
     history : sequence of (step, hash, density), optional
-        What the masks were during training, see :func:`taxonomy_of`; it adds the kind of training.
+        What the masks were during training, see :func:`taxonomy_of`; it adds the kind of training. The step of its last
+        entry is the length of the training whose operations are counted.
     batch : optional
         A tensor, a tuple of positional arguments, or a mapping of keyword arguments; adds operations and measured
         times.
@@ -86,14 +87,16 @@ def sparsity_report(
     layers = _layers(model, weights, masks, flops, seconds, _chains(model, weights, given, chains))
     kept = sum(layer.n_weights - layer.n_nonzero for layer in layers)
     n_parameters = sum(value.numel() for value in weights.tensors.values())
+    taxonomy = None if history is None else taxonomy_of(history)
+    steps = 1 if taxonomy is None else taxonomy.n_steps
     return SparsityReport(
         layers,
         n_parameters,
         n_parameters - kept,
         total_storage(layer.storage for layer in layers),
         flops,
-        () if flops is None else _training(flops, int(history[-1][0]) if history else 1),
-        None if history is None else taxonomy_of(history),
+        () if flops is None else _training(flops, steps),
+        taxonomy,
     )
 
 

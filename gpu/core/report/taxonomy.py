@@ -26,6 +26,8 @@ class Taxonomy:
         ``"dense"`` or ``"sparse"``.
     n_changes : int
         How often the mask changed from one entry to the next.
+    n_steps : int
+        Steps of the whole run.
     explored : float or None
         Share of the weights that were ever kept, which measures over-parametrisation in time [1]_. Masks that never
         change, and those of a dense start, tell it; otherwise it is the last such share that the history holds, None
@@ -40,17 +42,19 @@ class Taxonomy:
     kind: str
     start: str
     n_changes: int
+    n_steps: int
     explored: float | None
 
 
-def taxonomy_of(history: Sequence[Sequence[Any]]) -> Taxonomy:
+def taxonomy_of(history: Sequence[Any]) -> Taxonomy:
     """Derive the kind of a run from its history.
 
     Parameters
     ----------
-    history : sequence of (step, hash, density) or (step, hash, density, explored)
+    history : sequence of (step, hash, density), of (step, hash, density, explored), or of events
         What the masks were after a number of steps, in order: any value that tells them apart, their density, and where
-        known the share of weights ever kept. Training starts from the last entry at step 0, or the first one; the last
+        known the share of weights ever kept; or objects with the fields `step`, `digest` and `density`, as the history
+        of a topology controller has. Training starts from the last entry at step 0, or the first one; the last
         entry is what is delivered. A run that is pruned after training has two entries at its last step.
 
     Returns
@@ -69,6 +73,7 @@ def taxonomy_of(history: Sequence[Sequence[Any]]) -> Taxonomy:
     >>> taxonomy_of([(0, "a", 1.0), (200, "a", 1.0), (200, "b", 0.1)]).kind
     'post'
     """
+    history = [_entry(one) for one in history]
     _check(history)
     # What happens before the first step, such as pruning at initialisation, makes the mask that training starts from.
     history = history[max(0, sum(entry[0] == 0 for entry in history) - 1) :]
@@ -78,7 +83,7 @@ def taxonomy_of(history: Sequence[Sequence[Any]]) -> Taxonomy:
     shares = [float(entry[3]) for entry in history if len(entry) > 3 and entry[3] is not None]
     start = "dense" if densities[0] == 1 else "sparse"
     explored = max(densities) if start == "dense" or not changes else shares[-1] if shares else None
-    return Taxonomy(_kind(history, densities, changes), start, len(changes), explored)
+    return Taxonomy(_kind(history, densities, changes), start, len(changes), int(history[-1][0]), explored)
 
 
 def _kind(history: Sequence[Sequence[Any]], densities: Sequence[float], changes: Sequence[int]) -> str:
@@ -90,6 +95,10 @@ def _kind(history: Sequence[Sequence[Any]], densities: Sequence[float], changes:
     falls = [b < a for a, b in pairwise(densities)]
     rises = [b > a for a, b in pairwise(densities)]
     return "during/gradual" if any(falls) and not any(rises) else "during/dynamic"
+
+
+def _entry(one: Any) -> Sequence[Any]:
+    return (one.step, one.digest, one.density) if hasattr(one, "digest") else one
 
 
 def _check(history: Sequence[Sequence[Any]]) -> None:

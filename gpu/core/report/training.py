@@ -30,7 +30,7 @@ class TrainingFlops:
     total: float
 
 
-def training_flops(kind: str, f_dense: float, f_sparse: float, steps: int, **details: Any) -> TrainingFlops:
+def training_flops(kind: str, f_dense: float, f_sparse: float, n_steps: int, **details: Any) -> TrainingFlops:
     """Return the operations of a training run.
 
     A forward pass costs f. A backward pass costs 2 f: the gradient of the inputs of every layer, and that of its
@@ -46,7 +46,7 @@ def training_flops(kind: str, f_dense: float, f_sparse: float, steps: int, **det
     ssvi              (6 (period - 1) f_sparse + 4 f_sparse + f_dense) / period: two passes a step
     dense_gradient    2 f_sparse + f_dense: growth from a momentum or an accumulated gradient
     gradual           mean of 3 f over `path`
-    imp               3 f summed over `path`, one entry for each round of pruning, `steps` steps in each
+    imp               3 f summed over `path`, one entry for each round of pruning, `n_steps` steps in each
     snip              3 f_sparse, and one step of 3 f_dense at the start
     post              3 f_dense, and `calibration` forward passes of f_dense at the end
     ================  ==================================================================================
@@ -57,7 +57,7 @@ def training_flops(kind: str, f_dense: float, f_sparse: float, steps: int, **det
         Which way, of the table.
     f_dense, f_sparse : float
         Operations of one forward pass with one sample.
-    steps : int
+    n_steps : int
         Steps of the optimiser; of ``imp`` in each round.
     **details
         ``period`` (int, ``rigl`` and ``ssvi``); ``path`` (sequence of float, forward operations at the steps or in the
@@ -87,7 +87,7 @@ def training_flops(kind: str, f_dense: float, f_sparse: float, steps: int, **det
     """
     Choice(*TRAINING_KINDS).check("kind", kind)
     NONNEGATIVE.require(f_dense=f_dense, f_sparse=f_sparse)
-    COUNT.check("steps", steps)
+    COUNT.check("n_steps", n_steps)
     samples = COUNT.check("batch_size", details.pop("batch_size", 1))
     samples *= Real(0.0, 1.0, closed="right").check("data_fraction", details.pop("data_fraction", 1.0))
     expected = _DETAILS.get(kind, {})
@@ -95,14 +95,14 @@ def training_flops(kind: str, f_dense: float, f_sparse: float, steps: int, **det
         wanted = ", ".join(expected) or "no details of its own"
         raise ValueError(f"details of {kind!r} must be {wanted}; got {', '.join(sorted(details)) or 'none'}")
     checked = {name: expected[name].check(name, value) for name, value in details.items()}
-    forward, passes = TRAINING_KINDS[kind](f_dense, f_sparse, steps, **checked)
-    # `forward` holds what is not trained on: passes over calibration data are not multiplied by the batch.
-    taken = steps * (len(checked["path"]) if kind == "imp" else 1)
-    total = passes * samples + forward
-    return TrainingFlops(kind, total / (taken * samples), total)
+    calibration = checked.pop("calibration", 0) * f_dense
+    trained = TRAINING_KINDS[kind](f_dense, f_sparse, n_steps, **checked) * samples
+    steps = n_steps * len(checked["path"]) if kind == "imp" else n_steps
+    return TrainingFlops(kind, (trained + calibration) / (steps * samples), trained + calibration)
 
 
-_Cost = Callable[..., tuple[float, float]]
+# Operations of all steps, with one sample.
+_Cost = Callable[..., float]
 _DETAILS: dict[str, dict[str, Constraint]] = {
     "rigl": {"period": COUNT},
     "ssvi": {"period": COUNT},
@@ -112,40 +112,36 @@ _DETAILS: dict[str, dict[str, Constraint]] = {
 }
 
 
-def _dense(f_dense: float, f_sparse: float, steps: int) -> tuple[float, float]:
-    return 0.0, 3 * f_dense * steps
+def _dense(f_dense: float, f_sparse: float, n_steps: int) -> float:
+    return 3 * f_dense * n_steps
 
 
-def _static(f_dense: float, f_sparse: float, steps: int) -> tuple[float, float]:
-    return 0.0, 3 * f_sparse * steps
+def _static(f_dense: float, f_sparse: float, n_steps: int) -> float:
+    return 3 * f_sparse * n_steps
 
 
-def _rigl(f_dense: float, f_sparse: float, steps: int, period: int) -> tuple[float, float]:
-    return 0.0, steps * (3 * period * f_sparse + 2 * f_sparse + f_dense) / (period + 1)
+def _rigl(f_dense: float, f_sparse: float, n_steps: int, period: int) -> float:
+    return n_steps * (3 * period * f_sparse + 2 * f_sparse + f_dense) / (period + 1)
 
 
-def _ssvi(f_dense: float, f_sparse: float, steps: int, period: int) -> tuple[float, float]:
-    return 0.0, steps * (6 * (period - 1) * f_sparse + 4 * f_sparse + f_dense) / period
+def _ssvi(f_dense: float, f_sparse: float, n_steps: int, period: int) -> float:
+    return n_steps * (6 * (period - 1) * f_sparse + 4 * f_sparse + f_dense) / period
 
 
-def _dense_gradient(f_dense: float, f_sparse: float, steps: int) -> tuple[float, float]:
-    return 0.0, steps * (2 * f_sparse + f_dense)
+def _dense_gradient(f_dense: float, f_sparse: float, n_steps: int) -> float:
+    return n_steps * (2 * f_sparse + f_dense)
 
 
-def _gradual(f_dense: float, f_sparse: float, steps: int, path: Sequence[float]) -> tuple[float, float]:
-    return 0.0, 3 * steps * _mean(path)
+def _gradual(f_dense: float, f_sparse: float, n_steps: int, path: Sequence[float]) -> float:
+    return 3 * n_steps * _mean(path)
 
 
-def _imp(f_dense: float, f_sparse: float, steps: int, path: Sequence[float]) -> tuple[float, float]:
-    return 0.0, 3 * steps * len(path) * _mean(path)
+def _imp(f_dense: float, f_sparse: float, n_steps: int, path: Sequence[float]) -> float:
+    return 3 * n_steps * len(path) * _mean(path)
 
 
-def _snip(f_dense: float, f_sparse: float, steps: int) -> tuple[float, float]:
-    return 0.0, 3 * f_sparse * steps + 3 * f_dense
-
-
-def _post(f_dense: float, f_sparse: float, steps: int, calibration: int) -> tuple[float, float]:
-    return calibration * f_dense, 3 * f_dense * steps
+def _snip(f_dense: float, f_sparse: float, n_steps: int) -> float:
+    return 3 * f_sparse * n_steps + 3 * f_dense
 
 
 def _mean(path: Sequence[float]) -> float:
@@ -164,5 +160,5 @@ TRAINING_KINDS: dict[str, _Cost] = {
     "gradual": _gradual,
     "imp": _imp,
     "snip": _snip,
-    "post": _post,
+    "post": _dense,
 }

@@ -1,8 +1,12 @@
 """The kind of a run, read from histories of every kind."""
 
 import pytest
+import torch
+from torch import nn
 
 from sparsetheory.gpu.core import taxonomy_of
+from sparsetheory.gpu.core.hooks.topology import TopologyController
+from sparsetheory.gpu.core.masks import MaskSet
 
 
 @pytest.mark.parametrize(
@@ -31,6 +35,32 @@ from sparsetheory.gpu.core import taxonomy_of
 def test_kinds(history, kind, start, n_changes, explored):
     found = taxonomy_of(history)
     assert (found.kind, found.start, found.n_changes, found.explored) == (kind, start, n_changes, explored)
+
+
+def test_the_history_of_a_controller_can_be_given_as_it_is():
+    torch.manual_seed(0)
+    model = nn.Linear(8, 6)
+    masks = MaskSet({"weight": torch.arange(48).reshape(6, 8) % 4 == 0})
+    masks.apply(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    start = (0, masks.digest(), masks.density)
+    controller = TopologyController(
+        optimizer,
+        masks.by_parameter(model),
+        drop=lambda snapshot: snapshot.weight.abs(),
+        grow=lambda snapshot: snapshot.gradient.abs(),
+        fraction=0.3,
+        every=5,
+    )
+    for _ in range(20):
+        optimizer.zero_grad()
+        model(torch.randn(4, 8)).square().sum().backward()
+        optimizer.step()
+    ended = (20, controller.masks.digest(), controller.masks.density, controller.fired.density)
+    found = taxonomy_of([start, *controller.history, ended])
+    assert (found.kind, found.start, found.n_steps) == ("during/dynamic", "sparse", 20)
+    assert 0.25 < found.explored <= 1.0
+    assert 1 <= found.n_changes <= 4
 
 
 @pytest.mark.parametrize(

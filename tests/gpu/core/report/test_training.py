@@ -64,7 +64,7 @@ def test_calibration_is_counted_once_and_by_sample():
         ("dense", (1.0, 1.0, 1), {"period": 3}, "must be no details of its own; got period"),
         ("rigl", (1.0, 1.0, 1), {"period": 0}, "period must be an integer from 1"),
         ("dense", (-1.0, 1.0, 1), {}, "f_dense must be a finite non-negative"),
-        ("dense", (1.0, 1.0, 0), {}, "steps must be an integer from 1"),
+        ("dense", (1.0, 1.0, 0), {}, "n_steps must be an integer from 1"),
         ("dense", (1.0, 1.0, 1), {"data_fraction": 0.0}, r"data_fraction must be a number in \(0, 1\]"),
         ("gradual", (1.0, 1.0, 1), {"path": []}, "path must have at least 1 entry"),
     ],
