@@ -37,11 +37,12 @@ def factor(block: Tensor) -> Tensor:
     RuntimeError
         If it has a negative eigenvalue.
     """
-    for matrix in (block, stiffened(block)):
-        lower, info = torch.linalg.cholesky_ex(matrix)
-        if int(info) == 0:
-            return lower
-    raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")
+    lower, info = torch.linalg.cholesky_ex(block)
+    if int(info):
+        lower, info = torch.linalg.cholesky_ex(stiffened(block))
+    if int(info):
+        raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")
+    return lower
 
 
 def picked(matrix: Tensor, rows: Any, columns: Any, out: Tensor | None = None) -> Tensor:
