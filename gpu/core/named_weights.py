@@ -55,7 +55,7 @@ def stored(model: nn.Module, name: str) -> Tensor:
 
 def weight_names(model: nn.Module) -> list[str]:
     """Return the names of the weights of all linear and convolutional layers; a shared one has its first name."""
-    names = {}
+    names: dict[int, str] = {}
     for layer, module in find_layers(model).items():
         name = f"{layer}.weight" if layer else "weight"
         names.setdefault(_identity(module, "weight"), name)
