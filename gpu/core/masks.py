@@ -189,21 +189,24 @@ class MaskSet(Mapping[str, Tensor]):
             If the model has no tensor of a name, a shape differs, two names mean one shared weight and have different
             masks, or a parametrisation cannot give the masked weight.
         """
-        check_alike("masks", self, {name: effective(model, name) for name in self}, "the model")
-        for names in distinct(model, self).values():
-            masks = [self[name] for name in names]
-            if not all(torch.equal(mask, masks[0]) for mask in masks):
-                raise ValueError(f"masks must agree on a shared weight; {', '.join(names)} is one weight")
-            write_masked(model, names[0], masks[0].to(effective(model, names[0]).device))
+        for name, mask in self._distinct(model).items():
+            write_masked(model, name, mask.to(effective(model, name).device))
 
     def by_parameter(self, model: nn.Module) -> dict[Tensor, Tensor]:
         """Return the masks under the parameters of a model, as optimiser hooks take them.
 
-        Of a parametrised weight the parameter is its original.
+        Of a parametrised weight the parameter is its original, which must have the shape of the mask. A weight that
+        several modules share occurs once.
+
+        Raises
+        ------
+        ValueError
+            If the model has no tensor of a name, a shape differs, or two names mean one shared weight and have
+            different masks.
         """
-        found = {stored(model, name): mask for name, mask in self.items()}
-        check_alike("masks", self, {name: stored(model, name) for name in self}, "the model")
-        return {parameter: mask.to(parameter.device) for parameter, mask in found.items()}
+        parameters = {name: stored(model, name) for name in self._distinct(model)}
+        check_alike("masks", {name: self[name] for name in parameters}, parameters, "the model")
+        return {parameter: self[name].to(parameter.device) for name, parameter in parameters.items()}
 
     def to(self, device: Any) -> "MaskSet":
         """Return the masks on another device."""
@@ -242,6 +245,16 @@ class MaskSet(Mapping[str, Tensor]):
             if shapes is None:
                 raise ValueError(f"path must be a file that MaskSet.save wrote; got {path}")
             return cls({name: _unpacked(file.get_tensor(name), shape) for name, shape in shapes.items()})
+
+    def _distinct(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the masks of weights of a model, each weight under its first name."""
+        check_alike("masks", self, {name: effective(model, name) for name in self}, "the model")
+        found = {}
+        for names in distinct(model, self).values():
+            found[names[0]] = self[names[0]]
+            if not all(torch.equal(self[name], self[names[0]]) for name in names):
+                raise ValueError(f"masks must agree on a shared weight; {', '.join(names)} is one weight")
+        return found
 
     def _pairs(self, other: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
         check_alike("other", other, self)

@@ -8,4 +8,6 @@ from .scores import gradient_magnitude as gradient_magnitude
 from .scores import magnitude as magnitude
 from .scores import random_order as random_order
 from .scores import unfired_first as unfired_first
+from .starting_values import normal_start as normal_start
+from .starting_values import survivors_mean as survivors_mean
 from .supported_quadratic import SupportedQuadratic as SupportedQuadratic

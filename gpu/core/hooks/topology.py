@@ -40,7 +40,8 @@ class TopologyController(StepHooks):
 
     Clipping of gradients in the training loop sees dense gradients, whose norm is larger. Call :meth:`mask_gradients`
     before it. Make the controller when the model is on its device. A copied or pickled optimiser has lost its hooks;
-    see :class:`StepHooks`.
+    see :class:`StepHooks`. Where several workers hold equal models and average their gradients, masks stay equal too if
+    the generators have the same seed.
 
     Parameters
     ----------

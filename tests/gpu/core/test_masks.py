@@ -88,8 +88,10 @@ def test_a_shared_weight_is_one_weight():
     MaskSet({"0.weight": mask, "1.weight": mask}).apply(model)
     assert torch.equal(model[1].weight != 0, mask)
     assert model[0].weight is model[1].weight
-    with pytest.raises(ValueError, match=r"0\.weight, 1\.weight is one weight"):
-        MaskSet({"0.weight": mask, "1.weight": ~mask}).apply(model)
+    assert list(MaskSet({"0.weight": mask, "1.weight": mask}).by_parameter(model)) == [first.weight]
+    for use in (MaskSet.apply, MaskSet.by_parameter):
+        with pytest.raises(ValueError, match=r"0\.weight, 1\.weight is one weight"):
+            use(MaskSet({"0.weight": mask, "1.weight": ~mask}), model)
 
 
 class _Doubled(nn.Module):
@@ -123,6 +125,15 @@ def test_by_parameter_names_what_an_optimiser_trains(model):
     found = masks.by_parameter(model)
     assert {id(p) for p in found} == {id(p) for p in _all(model).values()}
     assert all(torch.equal(found[model.get_parameter(name)], mask) for name, mask in masks.items())
+
+
+def test_by_parameter_of_parametrised_weights_is_their_original():
+    layer = nn.Linear(3, 2)
+    parametrize.register_parametrization(layer, "weight", _Doubled())
+    masks = MaskSet({"weight": torch.ones(2, 3) > 0})
+    assert list(masks.by_parameter(layer)) == [layer.parametrizations.weight.original]
+    with pytest.raises(ValueError, match="weight must be stored as one tensor"):
+        masks.by_parameter(parametrizations.weight_norm(nn.Linear(3, 2)))
 
 
 def test_state_dict_round_trip(model, tmp_path):
