@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsetheory.gpu.core.named_weights import distinct, effective, stored, weight_names, write_masked
+from sparsetheory.gpu.core.effective_weights import effective_weights, named_masks
+from sparsetheory.gpu.core.layers import find_layers
+from sparsetheory.gpu.core.named_weights import stored, write_masked
 
 __all__ = ["MaskSet", "check_alike"]
 
@@ -81,7 +83,7 @@ class MaskSet(Mapping[str, Tensor]):
         ----------
         model : torch.nn.Module
         names : sequence of str, optional
-            Tensors of the model. By default the weights of all linear and convolutional layers; one that several
+            Parameters, or layers for their weights. By default all linear and convolutional layers. What several
             modules share has its first name. Of a parametrised weight the effective value counts.
 
         Returns
@@ -89,8 +91,10 @@ class MaskSet(Mapping[str, Tensor]):
         MaskSet
             On the devices of the weights.
         """
-        chosen = weight_names(model) if names is None else names
-        return cls({name: effective(model, name) != 0 for name in chosen})
+        weights = effective_weights(model)
+        layers = [f"{layer}.weight".lstrip(".") for layer in find_layers(model)] if names is None else names
+        chosen = dict.fromkeys(weights.resolve(name, "names") for name in layers)
+        return cls({name: weights.tensors[name] != 0 for name in chosen})
 
     def __getitem__(self, name: str) -> Tensor:
         return self._masks[name]
@@ -189,8 +193,9 @@ class MaskSet(Mapping[str, Tensor]):
             If the model has no tensor of a name, a shape differs, two names mean one shared weight and have different
             masks, or a parametrisation cannot give the masked weight.
         """
-        for name, mask in self._distinct(model).items():
-            write_masked(model, name, mask.to(effective(model, name).device))
+        weights = effective_weights(model)
+        for name, mask in named_masks(weights, self).items():
+            write_masked(model, name, mask.to(weights.tensors[name].device))
 
     def by_parameter(self, model: nn.Module) -> dict[Tensor, Tensor]:
         """Return the masks under the parameters of a model, as optimiser hooks take them.
@@ -204,9 +209,15 @@ class MaskSet(Mapping[str, Tensor]):
             If the model has no tensor of a name, a shape differs, or two names mean one shared weight and have
             different masks.
         """
-        parameters = {name: stored(model, name) for name in self._distinct(model)}
-        check_alike("masks", {name: self[name] for name in parameters}, parameters, "the model")
-        return {parameter: self[name].to(parameter.device) for name, parameter in parameters.items()}
+        found = {}
+        for name, mask in named_masks(effective_weights(model), self).items():
+            parameter = stored(model, name)
+            if parameter.shape != mask.shape:
+                raise ValueError(
+                    f"{name} must be stored in the shape of its mask, {tuple(mask.shape)}; got {tuple(parameter.shape)}"
+                )
+            found[parameter] = mask.to(parameter.device)
+        return found
 
     def to(self, device: Any) -> "MaskSet":
         """Return the masks on another device."""
@@ -245,16 +256,6 @@ class MaskSet(Mapping[str, Tensor]):
             if shapes is None:
                 raise ValueError(f"path must be a file that MaskSet.save wrote; got {path}")
             return cls({name: _unpacked(file.get_tensor(name), shape) for name, shape in shapes.items()})
-
-    def _distinct(self, model: nn.Module) -> dict[str, Tensor]:
-        """Return the masks of weights of a model, each weight under its first name."""
-        check_alike("masks", self, {name: effective(model, name) for name in self}, "the model")
-        found = {}
-        for names in distinct(model, self).values():
-            found[names[0]] = self[names[0]]
-            if not all(torch.equal(self[name], self[names[0]]) for name in names):
-                raise ValueError(f"masks must agree on a shared weight; {', '.join(names)} is one weight")
-        return found
 
     def _pairs(self, other: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
         check_alike("other", other, self)
