@@ -39,9 +39,12 @@ class TopologyController(StepHooks):
     warning.
 
     Clipping of gradients in the training loop sees dense gradients, whose norm is larger. Call :meth:`mask_gradients`
-    before it. Make the controller when the model is on its device. A copied or pickled optimiser has lost its hooks;
-    see :class:`StepHooks`. Where several workers hold equal models and average their gradients, masks stay equal too if
-    the generators have the same seed.
+    before it. Where the loop is not yours, clip in a step pre-hook of the optimiser that is registered after the
+    controller: hooks run in the order of their registration.
+
+    Make the controller when the model is on its device. A copied or pickled optimiser has lost its hooks; see
+    :class:`StepHooks`. Where several workers hold equal models and average their gradients, masks stay equal too if the
+    generators have the same seed.
 
     Parameters
     ----------
