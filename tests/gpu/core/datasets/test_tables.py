@@ -35,7 +35,7 @@ def _marked(name):
     return name if PACKAGES.get(name) == "river" else pytest.param(name, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", map(_marked, sorted(TABLES)))
+@pytest.mark.parametrize("name", [_marked(name) for name in sorted(TABLES)])
 def test_sizes_and_types(name, needs):
     needs(PACKAGES.get(name, "ISLP"))
     table = datasets.load_table(name)
