@@ -48,9 +48,10 @@ lint: .venv
 bench: .venv
 	$(BIN)/sparsetheory bench
 
-# The table of estimators, made from the code; a test compares it.
+# The tables of estimators and of torch methods, made from the code; tests compare them.
 docs: .venv
 	PYTHONPATH=tests $(BIN)/python tests/house/estimator_table.py
+	PYTHONPATH=tests $(BIN)/python tests/house/torch_methods.py
 
 notebooks: .venv data
 	$(BIN)/pytest -n auto -m full_size tests/test_notebooks.py
