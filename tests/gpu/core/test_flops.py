@@ -217,6 +217,14 @@ def tiny_models():
     return transformers.BertModel(bert), transformers.GPT2LMHeadModel(gpt2)
 
 
+def test_models_without_values_count_all_the_same():
+    with torch.device("meta"):
+        model = _mlp(10_000, 100_000, 10_000)
+    count = count_flops(model, torch.ones(2, 10_000, device="meta"))
+    assert count.flops == count.sparse_flops == 2 * 2 * 2 * 10**9
+    assert count.n_nonzero == count.n_parameters == 2 * 10**9 + 110_000
+
+
 def test_bad_masks_are_refused():
     model = _mlp(4, 3, 2)
     x = torch.ones(1, 4)
