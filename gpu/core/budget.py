@@ -7,7 +7,7 @@ replaced by its lower convex hull. The split is optimal for the hulls, and its c
 that the budget stops in, because hull and trace agree wherever a row stops at a corner of its hull.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -55,12 +55,12 @@ def lower_hull(costs: Any) -> Float64Array:
     return np.concatenate([costs[:1], costs[0] + np.cumsum(_convex(np.diff(costs)))])
 
 
-def allocate(increments: Sequence[Any], total: int) -> tuple[int, ...]:
+def allocate(increments: Iterable[Any], total: int) -> tuple[int, ...]:
     """Return how many entries each row keeps, so that all keep `total` and the sum of the hulls is least.
 
     Parameters
     ----------
-    increments : sequence of array-like
+    increments : iterable of array-like
         For each row by how much its cost rises with the first, second, ... removal, down to no entry; a row of n
         entries has n increments. Rows may differ in length.
     total : int

@@ -2,3 +2,12 @@ from .codes import Encoding as Encoding
 from .codes import encode as encode
 from .matching_pursuit import omp_gram as omp_gram
 from .proximal import prox as prox
+from .swaps import SwapSearch as SwapSearch
+from .swaps import swap_search as swap_search
+from .tableaus import sweep as sweep
+from .tableaus import swept_tableau as swept_tableau
+from .tableaus import unsweep as unsweep
+from .thresholding import HardThresholding as HardThresholding
+from .thresholding import hard_thresholding as hard_thresholding
+from .truncated_svd import SVDSummary as SVDSummary
+from .truncated_svd import truncated_svd_summary as truncated_svd_summary

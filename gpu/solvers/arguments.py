@@ -7,8 +7,8 @@ from torch import Tensor
 
 __all__ = ["finite_tensor", "in_memory_chunks", "together", "working_dtype"]
 
-# Temporary memory of one chunk of problems, in bytes: on a CPU about its last-level cache pays most.
-_CPU_BYTES, _DEVICE_BYTES = 2**25, 2**30
+# Temporary memory of one chunk of problems, in bytes: on a CPU it should stay in its caches.
+_CPU_BYTES, _DEVICE_BYTES = 2**23, 2**30
 
 
 def finite_tensor(name: str, value: Any, *, least_axes: int = 0) -> Tensor:

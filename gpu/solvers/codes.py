@@ -38,7 +38,8 @@ class Encoding:
     n_iter : Tensor of int64 of shape (n_samples,)
         Rounds of the active-set search, or gradient steps, per signal.
     converged : Tensor of bool of shape (n_samples,)
-        Whether the duality gap is at most `tol` times the objective.
+        Whether the duality gap, before codes are rounded to 16 bits, is at most `tol` times the objective, or no more
+        than rounding errors of the correlations account for.
     gap : Tensor of float64 of shape (n_samples,)
         Upper bound on the objective minus its minimum, as :func:`sparsetheory.coding.duality_gap` gives it.
     objective : Tensor of float64 of shape (n_samples,)
@@ -124,9 +125,8 @@ def encode(
     gradient steps.
 
     The gap is computed in double precision from the codes as they are returned. In single precision and below,
-    the search runs in single precision, `tol` is at least 1e-6, and codes that do not reach it are coded again in
-    double precision. Rounding codes to 16 bits afterwards leaves relative gaps of about the unit roundoff of that type
-    times the ratio of the correlations to `alpha`; `converged` tells what is true of the rounded codes.
+    the search runs in single precision, `tol` is at least 1e-6, or ``2e-6 max|D x| / alpha`` where that is more, and
+    codes that do not reach it are coded again in double precision. What rounding to 16 bits then adds is in `gap`.
 
     Examples
     --------
@@ -146,17 +146,16 @@ def encode(
     COUNT.check("max_iter", max_iter)
     problem, start = _checked(X, D, chosen, POSITIVE.check("tol", tol), init, gram)
     codes, n_iter = _solved(_SOLVERS[name], problem, start, max_iter)
-    codes = codes.to(X.dtype)
-    gap, objective = duality_gaps(problem, codes), objectives(problem, codes)
-    converged = gap <= problem.tol * objective
+    converged = problem.is_solved(codes)
     left = int((~converged).sum())
-    if left and X.dtype in (torch.float32, torch.float64):
+    if left:
         warnings.warn(
-            f"{left} of {converged.numel()} codes did not reach tol={problem.tol:g} within max_iter={max_iter}",
+            f"{left} of {converged.numel()} codes did not reach tol={tol:g} within max_iter={max_iter}",
             ConvergenceWarning,
             stacklevel=2,
         )
-    return Encoding(codes, n_iter, converged, gap, objective, name)
+    codes = codes.to(X.dtype)
+    return Encoding(codes, n_iter, converged, duality_gaps(problem, codes), objectives(problem, codes), name)
 
 
 def _checked(

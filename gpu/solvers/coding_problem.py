@@ -10,6 +10,9 @@ from sparsetheory.penalties import Penalty
 
 __all__ = ["CodingProblem", "duality_gaps", "objectives"]
 
+# Roundings of the largest correlation that a gap may consist of.
+_ROUNDINGS = 16
+
 
 @dataclass(frozen=True, eq=False)
 class CodingProblem:
@@ -23,8 +26,8 @@ class CodingProblem:
         Strengths of the l1 norm and of half the square.
     positive : bool
         Whether codes must not be negative.
-    tol : float
-        Largest duality gap, relative to the objective.
+    tol : Tensor of shape (n_samples,)
+        Largest duality gap of each signal, relative to the objective.
     gram : Tensor of shape (n_atoms, n_atoms)
         ``D @ D.T``.
     """
@@ -34,14 +37,20 @@ class CodingProblem:
     slope: float
     ridge: float
     positive: bool
-    tol: float
+    tol: Tensor
     gram: Tensor
 
     @classmethod
     def of(cls, X: Tensor, D: Tensor, penalty: Penalty, tol: float, gram: Tensor | None) -> "CodingProblem":
-        """Return the problem of a convex penalty."""
+        """Return the problem of a convex penalty.
+
+        Rounding errors of correlations, as a share of the slope of the penalty, are gaps that no code can avoid.
+        """
         slope, ridge = penalty.alpha * penalty.l1_part, penalty.alpha * (1.0 - penalty.l1_part)
-        return cls(X, D, slope, ridge, penalty.positive, tol, D @ D.T if gram is None else gram.to(D.dtype))
+        gram = D @ D.T if gram is None else gram.to(D.dtype)
+        largest = (X @ D.T).abs().amax(1)
+        tolerances = (_ROUNDINGS * torch.finfo(X.dtype).eps / slope * largest).clamp(min=tol)
+        return cls(X, D, slope, ridge, penalty.positive, tolerances, gram)
 
     @cached_property
     def correlations(self) -> Tensor:
@@ -50,7 +59,7 @@ class CodingProblem:
 
     def rows(self, which: Tensor) -> "CodingProblem":
         """Return the problem of some signals."""
-        return replace(self, X=self.X[which])
+        return replace(self, X=self.X[which], tol=self.tol[which])
 
     def doubled(self) -> "CodingProblem":
         """Return the same problem in double precision."""

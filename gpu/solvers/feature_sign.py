@@ -5,13 +5,12 @@ from torch import Tensor
 
 from sparsetheory.gpu.solvers.arguments import in_memory_chunks
 from sparsetheory.gpu.solvers.coding_problem import CodingProblem
+from sparsetheory.gpu.solvers.restricted import packed, submatrices
 
 __all__ = ["signed_codes"]
 
 # Entries enter together within this fraction of the largest excess.
 _FRACTION = 0.7
-# Violations of this many roundings of the largest correlation are rounding errors.
-_ROUNDINGS = 8
 
 
 def signed_codes(
@@ -78,8 +77,8 @@ class _Search:
         # Whether a code is optimal for its signs; a code of zeros is.
         self.settled = ~(init != 0).any(-1)
         self.stuck = torch.zeros_like(self.settled)
-        roundings = _ROUNDINGS * torch.finfo(init.dtype).eps
-        self.allowed = problem.slope * problem.tol / 2 + roundings * self.correlations.abs().amax(-1)
+        # Violations of a share v of the slope leave a relative gap of at most 2 v.
+        self.allowed = problem.slope * problem.tol / 2
 
     def keep(self, rows: Tensor) -> None:
         """Forget the other codes."""
@@ -111,11 +110,9 @@ class _Search:
             self._move_some(order[part], int(sizes[order[part]].max()))
 
     def _move_some(self, rows: Tensor, size: int) -> None:
-        index, valid = _packed(self.signs[rows] != 0, size)
+        index, valid = packed(self.signs[rows] != 0, size)
         codes, signs = (values[rows].gather(1, index) * valid for values in (self.codes, self.signs))
-        both = valid.unsqueeze(1) & valid.unsqueeze(2)
-        eye = torch.eye(size, dtype=codes.dtype, device=codes.device)
-        active = torch.where(both, self.gram[index.unsqueeze(2), index.unsqueeze(1)], eye)
+        active = submatrices(self.gram, index, valid)
         target = (self.correlations[rows].gather(1, index) - self.problem.slope * signs) * valid
         factor, failed = torch.linalg.cholesky_ex(active)
         pivots, scales = factor.diagonal(dim1=-2, dim2=-1), active.diagonal(dim1=-2, dim2=-1)
@@ -161,9 +158,3 @@ class _Search:
         moved = solution.clone()
         moved[rows] = torch.where(zero, 0.0, start + length * move)
         return moved, settled
-
-
-def _packed(active: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return the positions of the active entries of each row, filled up with others, and which of them are active."""
-    found = torch.topk(active.to(torch.float32), size, dim=-1)
-    return found.indices, found.values > 0

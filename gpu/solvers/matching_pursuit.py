@@ -70,9 +70,9 @@ def omp_gram(
     >>> import torch
     >>> X = torch.tensor([[1.0, 0.6, 0.0], [0.0, 0.8, 0.0], [0.0, 0.0, 2.0]])
     >>> Y = torch.tensor([[3.0, 0.0, 2.0], [0.0, 4.0, 0.5]]).T
-    >>> omp_gram(X.T @ X, Y.T @ X, n_nonzero=2)
-    tensor([[ 3.0000,  0.0000,  1.0000],
-            [-3.0000,  5.0000,  0.0000]])
+    >>> omp_gram(X.T @ X, Y.T @ X, n_nonzero=2).round(decimals=4)
+    tensor([[ 3.,  0.,  1.],
+            [-3.,  5.,  0.]])
     """
     G, rows = finite_tensor("gram", gram, least_axes=2), finite_tensor("correlations", correlations, least_axes=1)
     together(gram=G, correlations=rows, squares=squares)

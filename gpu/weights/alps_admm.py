@@ -84,7 +84,7 @@ def alps(W: Tensor, gram: Any, pattern: Pattern, *, damp: float = 0.01, max_iter
     H.diagonal().add_(damp * float(H.diagonal().mean()))
     problem = scaled(weight, H)
     dense = _alternate(problem, pattern, max_iter)
-    mask = pattern.mask(dense.abs(), name="W")
+    mask = pattern.mask(dense.square(), name="W")
     return Pruned.of(_conjugate_gradients(problem, dense * mask, mask) / problem.d, mask, W.dtype)
 
 

@@ -71,7 +71,7 @@ def continuation_mask(W: Tensor, H: Any, pattern: Pattern, *, n_steps: int = 100
             inverse = _inverse(problem.H, rho)
         state.solve(problem, inverse, rho)
         state.project(pattern, rho)
-    return pattern.mask(state.B.abs(), name="W")
+    return pattern.mask(state.B.square(), name="W")
 
 
 def _inverse(H: Tensor, rho: float) -> Tensor:

@@ -145,6 +145,8 @@ def _by_rows(counts: Tensor, features: int, costs: Tensor, start: int) -> Tensor
 
 def _above_threshold(pattern: PerTensor, size: int, costs: Tensor, _: int) -> Tensor:
     """Prune as published: what costs at most the threshold, the threshold included."""
+    if costs.numel() == 0:
+        return costs > 0
     if pattern.n_nonzero is not None:
         before = costs.numel() * (size - pattern.n_nonzero) // size
     else:

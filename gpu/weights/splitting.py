@@ -6,7 +6,8 @@ With d for the square roots of the diagonal of a Gram matrix H, rows w are repla
 
     B = (b0 H - V + rho D) inv(H + rho I),   D = projection of B + V / rho,   V = V + rho (B - D).
 
-With ``T = B + V / rho`` the last two read D = T where it is kept, and V = rho T where it is not.
+With ``T = B + V / rho`` the last two read D = T where it is kept, and V = rho T where it is not. Squares are the scores
+of the projection, since what a set of positions shares in a pattern of blocks is judged by its energy.
 """
 
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class Split:
     @classmethod
     def begin(cls, problem: Scaled, pattern: Pattern) -> "Split":
         """Return D = projection of the dense weights, V = 0."""
-        kept = pattern.mask(problem.start.abs(), name="W")
+        kept = pattern.mask(problem.start.square(), name="W")
         return cls(problem.start, problem.start * kept, torch.zeros_like(problem.start), kept)
 
     def solve(self, problem: Scaled, inverse: Tensor, rho: float) -> None:
@@ -61,6 +62,6 @@ class Split:
     def project(self, pattern: Pattern, rho: float) -> None:
         """Update D and V."""
         T = torch.add(self.B, self.V, alpha=1.0 / rho)
-        self.kept = pattern.mask(T.abs(), name="W")
+        self.kept = pattern.mask(T.square(), name="W")
         self.D = T * self.kept
         self.V = (T - self.D).mul_(rho)

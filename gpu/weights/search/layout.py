@@ -37,10 +37,11 @@ def group_size(pattern: Pattern, columns: int) -> int:
     ValueError
         If the pattern is none that rows or blocks of rows can be searched for.
     """
-    grouped = isinstance(pattern, NM | BlockNM)
-    if not isinstance(pattern, NM | BlockNM | PerRow | RowBlock) or (grouped and pattern.axis not in (-1, 1)):
+    if isinstance(pattern, NM | BlockNM) and pattern.axis in (-1, 1):
+        return pattern.m
+    if not isinstance(pattern, PerRow | RowBlock):
         raise ValueError(f"pattern must be NM or BlockNM along the last axis, PerRow or RowBlock; got {pattern!r}")
-    return pattern.m if isinstance(pattern, NM | BlockNM) else columns
+    return columns
 
 
 def layout_of(pattern: Pattern, shape: tuple[int, int]) -> Layout:

@@ -69,8 +69,9 @@ def swap_search(
     max_swaps : int, optional
         Limit for each row or block of rows; by default 20 for each column.
     block_size : int, optional
-        Columns that are searched at a time while all others are held, rounded down to whole groups. By default all of
-        them up to 3072 columns, 384 beyond. With blocks the result is optimal among swaps inside the blocks.
+        Columns that are searched at a time while the coefficients of all others are held, in whole groups. By default
+        all of them up to 8192 columns, 1024 beyond. Blocks need less memory, but a swap is priced without the answer of
+        the columns outside, so they find fewer: the result is optimal among swaps inside the blocks only.
     n_jobs : int, optional
         Threads; results do not depend on it.
 
@@ -89,9 +90,11 @@ def swap_search(
 
     Notes
     -----
-    O(in^3) for the start of each row (one Cholesky factorisation, two triangular solves and a product) and a few times
-    O(in) for each column of each swap [1]_. Prices with least-squares refits are those of OBC [2]_ and of stepwise
-    regression; swaps of masks on a Gram matrix are those of SparseSwaps [3]_, whose prices hold kept weights fixed.
+    Each row takes O(in^3) for its start (a Cholesky factorisation, two triangular solves, a product), and for each swap
+    O(in swaps) with groups and at most O(in^2) without: the sweep operator [1]_, on rows that are brought up to date
+    when they are read. Each thread needs about ``20 in^2`` bytes. Prices with least-squares refits are those of OBC
+    [2]_ and of stepwise regression; swaps of masks on a Gram matrix are those of SparseSwaps [3]_, whose prices hold
+    the kept weights fixed.
 
     References
     ----------

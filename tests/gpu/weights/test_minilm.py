@@ -19,6 +19,7 @@ from sparsetheory.gpu.weights import (
 @pytest.mark.slow
 def test_errors_on_a_real_layer_are_ordered_and_sized_as_published(minilm):
     W, gram = minilm("encoder.layer.3.attention.self.query")
+    W = W[::2]
     total = float((W @ gram * W).sum())
     damped = gram + 1e-2 * gram.diagonal().diag()
 

@@ -99,6 +99,8 @@ def test_a_block_of_zeros_stays_a_block_of_zeros(make_problem):
     assert found.mask.sum(1).tolist() == [8] * 4
     assert not found.weight[1].any()
     assert sparsegpt(W, gram, PerRow(0)).weight.count_nonzero() == 0
+    for pattern in (NM(2, 4), PerRow(3), PerTensor(0.5)):
+        assert sparsegpt(W[:0], gram, pattern).weight.shape == (0, 16)
 
 
 def test_only_undamped_singular_matrices_are_refused(make_problem):
