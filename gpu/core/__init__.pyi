@@ -45,5 +45,5 @@ from .report.taxonomy import Taxonomy as Taxonomy
 from .report.taxonomy import taxonomy_of as taxonomy_of
 from .report.training import TrainingFlops as TrainingFlops
 from .report.training import training_flops as training_flops
-from .rewire import Rewired as Rewired
-from .rewire import rewire as rewire
+from .rewiring import Rewired as Rewired
+from .rewiring import rewire as rewire

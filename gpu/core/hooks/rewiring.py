@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from sparsetheory.gpu.core.hooks.mask_groups import MaskGroup, joined
 from sparsetheory.gpu.core.hooks.optimiser_state import start_state
 from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot, Start
-from sparsetheory.gpu.core.rewire import Rewired, rewire
+from sparsetheory.gpu.core.rewiring import Rewired, rewire
 
 __all__ = ["Rewiring"]
 
