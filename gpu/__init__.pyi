@@ -2,3 +2,8 @@ from . import core as core
 from . import dynamic as dynamic
 from . import solvers as solvers
 from . import weights as weights
+from .compression.directory import compress_directory as compress_directory
+from .compression.plan import PlanStep as PlanStep
+from .compression.report import CompressionReport as CompressionReport
+from .compression.report import LayerReport as LayerReport
+from .compression.run import compress as compress

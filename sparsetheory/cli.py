@@ -277,3 +277,78 @@ def warmup() -> None:
 
     for name, seconds in compile_kernels():
         typer.echo(f"{name:<40} {seconds:6.1f} s")
+
+
+Globs = Annotated[list[str] | None, typer.Option(help="Names of layers or shell patterns; may be repeated.")]
+
+
+@app.command(epilog="Exit status: 0 done, 2 bad input, folder or missing extra, 130 or 143 interrupted.")
+def compress(
+    model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="Folder as saved by transformers.")],
+    calibration: Annotated[Path, typer.Option(help='Texts: one per line, or .jsonl with "text".')],
+    out: Annotated[Path, typer.Option(help="New folder for the model and report.html.")],
+    pattern: Annotated[str, typer.Option(help="2:4, 50%, 50%/tensor, 4x2:4 or 4x50%.")] = "2:4",
+    method: Annotated[str, typer.Option(help="How masks and weights are found.")] = "swap",
+    layers: Globs = None,
+    exclude: Globs = None,
+    held_out: Annotated[Path | None, typer.Option(help="Fresh texts, for errors on data not calibrated on.")] = None,
+    max_length: Annotated[int, typer.Option(min=1, help="Tokens of a text that are used.")] = 128,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts that run together.")] = 8,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the finished layers in --out.")] = False,
+    n_jobs: Annotated[int, typer.Option(help="Threads; -1 takes every core.")] = -1,
+) -> None:
+    """Compress a model folder layer by layer; write the model, a report and certificates to a new folder.
+
+    By default the linear layers of all repeated blocks are compressed. MODEL_DIR stays as it is.
+    """
+    try:
+        from sparsetheory.gpu import PlanStep, compress_directory
+        from sparsetheory.gpu.compression.directory import read_texts
+        from sparsetheory.gpu.compression.table import layer_table
+    except ImportError as error:
+        from sparsetheory.experiments.extras import explain_missing
+
+        _fail(explain_missing(error))
+    from sparsetheory.experiments.display.terminal import make_console
+    from sparsetheory.experiments.storage.files import FolderError
+
+    with _interruptible(f"Finished layers are kept in {out}; --resume continues."), _one_line_warnings():
+        try:
+            dense = [PlanStep(exclude, None)] if exclude else []
+            report = compress_directory(
+                model_dir,
+                read_texts(calibration),
+                [*dense, PlanStep(layers or None, pattern, method)],
+                out,
+                held_out=read_texts(held_out) if held_out else None,
+                max_length=max_length,
+                batch_size=batch_size,
+                resume=resume,
+                n_jobs=n_jobs,
+                verbose=True,
+            )
+        except (ValueError, ImportError, OSError, FolderError) as error:
+            _fail(error)
+    make_console().print(layer_table(report))
+    for name, value in report.summary().items():
+        typer.echo(f"{name}: {value}")
+    typer.echo(f"Report: {out / 'report.html'}")
+
+
+@app.command()
+def methods() -> None:
+    """Show the methods of the torch floor: source, what each needs, and the patterns it can produce."""
+    try:
+        from sparsetheory.gpu.methods import method_table
+    except ImportError as error:
+        from sparsetheory.experiments.extras import explain_missing
+
+        _fail(explain_missing(error))
+    from rich.markdown import Markdown
+
+    from sparsetheory.experiments.display.terminal import make_console
+
+    if _is_terminal():
+        make_console().print(Markdown(method_table()))
+    else:
+        typer.echo(method_table())

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,8 @@ from sparsetheory.constraints import COUNT, MISSING, Integer
 __all__ = ["Gram", "as_gram"]
 
 _SHARDS = 4
+# Rows that are held in double precision at a time.
+_ROWS = 4096
 
 
 @dataclass(eq=False)
@@ -95,11 +98,12 @@ class Gram:
             if mask.shape != x.shape[:-1]:
                 raise ValueError(f"mask must have shape {tuple(x.shape[:-1])}; got {tuple(mask.shape)}")
             rows = rows[mask.reshape(-1).to(rows.device) != 0]
-        rows = rows.to(self.sums.device, torch.float64)
         if not bool(torch.isfinite(rows).all()):
             raise ValueError("x must be finite; got infinite entries or NaN")
         where = int(self.counts.argmin()) if shard is None else shard
-        self.sums[where].addmm_(rows.T, rows)
+        for part in rows.split(_ROWS):
+            precise = part.to(self.sums.device, torch.float64)
+            self.sums[where].addmm_(precise.T, precise)
         self.counts[where] += rows.shape[0]
 
     def merge(self, other: "Gram") -> "Gram":
@@ -139,11 +143,15 @@ class Gram:
 
     def shard(self, index: int) -> Tensor:
         """Return the mean outer product of the rows of one shard."""
-        return _mean(self.sums[index].clone(), int(self.counts[index]))
+        Integer(0, self.n_shards - 1).check("index", index)
+        return _mean(self.sums[index], int(self.counts[index]))
 
     def without(self, index: int) -> Tensor:
         """Return the mean outer product of all rows but those of one shard."""
-        return _mean(self.sums.sum(0) - self.sums[index], self.n_samples - int(self.counts[index]))
+        Integer(0, self.n_shards - 1).check("index", index)
+        # Not the difference to the sum of all, which may be indefinite by rounding.
+        others = [shard for shard in range(self.n_shards) if shard != index]
+        return _mean(self.sums[others].sum(0), int(self.counts[others].sum()))
 
     def to(self, device: Any) -> "Gram":
         """Return the same sums on another device."""
@@ -172,12 +180,16 @@ def as_gram(gram: Any, n_features: int, *, name: str = "gram") -> Gram:
             raise ValueError(f"{name} must hold at least 1 row; got none")
         found = gram
     else:
-        matrix = torch.as_tensor(gram).to(torch.float64)
+        # Through numpy, where numbers of lists are in double precision.
+        given = gram if isinstance(gram, Tensor) else torch.from_numpy(np.array(gram))
+        matrix = given.to(torch.float64)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
             raise ValueError(f"{name} must be a square matrix; got shape {tuple(matrix.shape)}")
         if not bool(torch.isfinite(matrix).all()):
             raise ValueError(f"{name} must be finite; got infinite entries or NaN")
-        if not torch.allclose(matrix, matrix.T, rtol=0.0, atol=1e-8 * float(matrix.abs().max())):
+        # Entries (i, j) and (j, i) of a product may be summed in different orders.
+        rounding = max(1e-8, 16 * torch.finfo(given.dtype).eps) if given.is_floating_point() else 0.0
+        if matrix.numel() and _asymmetry(matrix) > rounding * float(matrix.abs().max()):
             raise ValueError(f"{name} must be symmetric; got entries that differ by {_asymmetry(matrix):.3g}")
         found = Gram(((matrix + matrix.T) / 2).unsqueeze(0), torch.ones(1, dtype=torch.int64))
     if found.n_features != n_features:

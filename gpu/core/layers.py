@@ -7,8 +7,9 @@ from fnmatch import fnmatch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
-__all__ = ["find_layers", "input_rows", "weight_rows", "write_rows"]
+__all__ = ["as_weight", "block_layers", "find_layers", "input_rows", "weight_rows", "write_rows"]
 
 
 def find_layers(
@@ -48,6 +49,30 @@ def find_layers(
     return {name: module for name, module in known.items() if name in chosen}
 
 
+def block_layers(model: nn.Module) -> list[str]:
+    """Return the layers that are usually compressed: those of the repeated blocks, whose weights nobody else uses.
+
+    Repeated blocks are the members of every ``torch.nn.ModuleList``. Heads, poolers and embeddings lie outside; a model
+    without such lists has all its linear and convolutional layers returned.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+
+    Returns
+    -------
+    list of str
+    """
+    users: dict[int, int] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            users[id(parameter)] = users.get(id(parameter), 0) + 1
+    own = [name for name, layer in find_layers(model).items() if users.get(id(_weight(layer)), 1) == 1]
+    lists = [f"{name}." for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    inside = [name for name in own if name.startswith(tuple(lists))]
+    return inside or own
+
+
 def weight_rows(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
     """Return the weight of a layer as a matrix with one row per output.
 
@@ -67,17 +92,29 @@ def weight_rows(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
     weight = _weight(layer).detach() if weight is None else weight
     if isinstance(layer, nn.Conv2d):
         return weight.permute(0, 2, 3, 1).reshape(weight.shape[0], -1)
-    return weight.T if _is_transposed(layer) else weight
+    return weight.T if is_transposed(layer) else weight
 
 
 def write_rows(layer: nn.Module, rows: Tensor) -> None:
-    """Write a matrix with one row per output into the weight of a layer, in place and in its dtype."""
+    """Write a matrix with one row per output into the weight of a layer, in place and in its dtype.
+
+    Raises
+    ------
+    ValueError
+        If the weight is computed by a parametrisation, so that there is nothing to write to.
+    """
+    if parametrize.is_parametrized(layer, "weight"):
+        raise ValueError(f"weight must not be parametrised, remove that first; got {layer}")
     with torch.no_grad():
-        if isinstance(layer, nn.Conv2d):
-            out, channels, height, width = _weight(layer).shape
-            _weight(layer).copy_(rows.reshape(out, height, width, channels).permute(0, 3, 1, 2))
-        else:
-            _weight(layer).copy_(rows.T if _is_transposed(layer) else rows)
+        _weight(layer).copy_(as_weight(layer, rows))
+
+
+def as_weight(layer: nn.Module, rows: Tensor) -> Tensor:
+    """Return a matrix with one row per output, weights or a mask, in the shape of the weight of a layer."""
+    if isinstance(layer, nn.Conv2d):
+        out, channels, height, width = _weight(layer).shape
+        return rows.reshape(out, height, width, channels).permute(0, 3, 1, 2)
+    return rows.T if is_transposed(layer) else rows
 
 
 def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
@@ -107,6 +144,12 @@ def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
     return ordered.reshape(batch, places, features)
 
 
+def is_transposed(layer: nn.Module) -> bool:
+    """Return whether a linear layer keeps its weight as (in, out), as GPT-2 of transformers does."""
+    # Importing transformers to ask for the class would take seconds.
+    return type(layer).__name__ == "Conv1D" and type(layer).__module__ == "transformers.pytorch_utils"
+
+
 def _weight(layer: nn.Module) -> Tensor:
     weight = layer.weight
     assert isinstance(weight, Tensor)
@@ -116,12 +159,7 @@ def _weight(layer: nn.Module) -> Tensor:
 def _is_matrix(module: nn.Module) -> bool:
     if isinstance(module, nn.Conv2d):
         return module.groups == 1
-    return isinstance(module, nn.Linear) or _is_transposed(module)
-
-
-def _is_transposed(module: nn.Module) -> bool:
-    # GPT-2 keeps linear weights as (in, out); importing transformers to ask for the class would take seconds.
-    return type(module).__name__ == "Conv1D" and type(module).__module__ == "transformers.pytorch_utils"
+    return isinstance(module, nn.Linear) or is_transposed(module)
 
 
 def _several(names: str | Sequence[str]) -> Sequence[str]:

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sparsetheory.constraints import MISSING, Choice
 from sparsetheory.gpu.core.gram import Gram
 from sparsetheory.gpu.core.layers import find_layers, input_rows
 
-__all__ = ["capture", "collect_grams", "input_groups", "run_batches"]
+__all__ = ["InputGroup", "attention_mask", "capture", "collect_grams", "input_groups", "run_batches"]
 
 Observer = Callable[[str, nn.Module, Tensor], None]
 
@@ -32,7 +34,7 @@ def capture(model: nn.Module, layers: str | Sequence[str] = "*") -> Iterator[dic
     Yields
     ------
     dict of str to list of Tensor
-        For each layer its inputs, one per call, detached and on their device.
+        For each layer copies of its inputs, one per call, detached and on their device.
 
     Examples
     --------
@@ -46,7 +48,7 @@ def capture(model: nn.Module, layers: str | Sequence[str] = "*") -> Iterator[dic
     """
     chosen = find_layers(model, layers)
     seen: dict[str, list[Tensor]] = {name: [] for name in chosen}
-    with _observing(chosen, lambda name, _, x: seen[name].append(x.detach())):
+    with _observing(chosen, lambda name, _, x: seen[name].append(x.detach().clone())):
         yield seen
 
 
@@ -73,7 +75,8 @@ def collect_grams(
         Names or shell patterns, as :func:`find_layers` takes them.
     mask : callable, optional
         From a batch to the tensor that is not zero where a token counts. By default the entry ``"attention_mask"`` of a
-        mapping, where it has one. A layer whose input has no such axes, after pooling for example, counts all rows.
+        mapping, where it has one. A layer whose input has neither its axes nor one row per token, after pooling for
+        example, counts all rows.
     n_shards : int
         Parts of the data that can be left out later.
     last : str, optional
@@ -86,7 +89,7 @@ def collect_grams(
     Raises
     ------
     ValueError
-        If a name matches no layer, or a layer is never called.
+        If a name matches no layer, `last` is none of the layers, or a layer is never called.
 
     Examples
     --------
@@ -97,6 +100,7 @@ def collect_grams(
     3
     """
     chosen = find_layers(model, layers)
+    (MISSING | Choice(*chosen)).check("last", last)
     grams: dict[str, Gram] = {}
     kept: Tensor | None = None
 
@@ -104,8 +108,7 @@ def collect_grams(
         rows = input_rows(layer, x)
         if name not in grams:
             grams[name] = Gram.empty(rows.shape[-1], n_shards=n_shards, device=rows.device)
-        counted = kept if kept is not None and kept.shape == rows.shape[:-1] else None
-        grams[name].update(rows, counted)
+        grams[name].update(rows, _counted(kept, rows))
         if name == last:
             raise _Enough
 
@@ -118,7 +121,31 @@ def collect_grams(
     return grams
 
 
-def input_groups(model: nn.Module, batch: Any, layers: str | Sequence[str] = "*") -> list[list[str]]:
+@dataclass(frozen=True)
+class InputGroup:
+    """Layers that are called with the same tensor.
+
+    Parameters
+    ----------
+    layers : tuple of str
+        Names, in the order of the calls.
+    once : bool
+        Whether each of them is called once in a forward pass.
+    """
+
+    layers: tuple[str, ...]
+    once: bool
+
+
+def _counted(mask: Tensor | None, rows: Tensor) -> Tensor | None:
+    """Return the mask of tokens as one of rows, where the rows are tokens."""
+    if mask is None or mask.shape == rows.shape[:-1]:
+        return mask
+    # Tokens of all samples one after the other.
+    return mask.reshape(-1) if rows.ndim == 2 and mask.numel() == rows.shape[0] else None
+
+
+def input_groups(model: nn.Module, batch: Any, layers: str | Sequence[str] = "*") -> list[InputGroup]:
     """Return the layers in the order in which they run, those that share one input together.
 
     Parameters
@@ -127,30 +154,31 @@ def input_groups(model: nn.Module, batch: Any, layers: str | Sequence[str] = "*"
     batch
         One batch, as :func:`collect_grams` takes it.
     layers : str or sequence of str
+        Names or shell patterns. Those that the model does not call are left out.
 
     Returns
     -------
-    list of list of str
+    list of InputGroup
         Query, key and value of one attention block form a group, for example.
     """
     groups: list[list[str]] = []
-    inputs: list[Tensor] = []
-    placed: set[str] = set()
+    inputs: list[tuple[Tensor, int]] = []
+    calls: dict[str, int] = {}
 
     def observe(name: str, layer: nn.Module, x: Tensor) -> None:
-        if name in placed:
+        calls[name] = calls.get(name, 0) + 1
+        if calls[name] > 1:
             return
-        placed.add(name)
-        # The tensor itself is kept, so that no later one can lie in its memory.
-        if inputs and inputs[-1] is x:
+        # The tensor itself is kept, so that no later one can lie in its memory; its version tells of changes in place.
+        if inputs and inputs[-1][0] is x and inputs[-1][1] == x._version:
             groups[-1].append(name)
         else:
             groups.append([name])
-            inputs.append(x)
+            inputs.append((x, x._version))
 
     with _observing(find_layers(model, layers), observe):
         _call(model, batch)
-    return groups
+    return [InputGroup(tuple(group), all(calls[name] == 1 for name in group)) for group in groups]
 
 
 def run_batches(model: nn.Module, batches: Iterable[Any]) -> Iterator[Any]:
@@ -168,7 +196,7 @@ def attention_mask(batch: Any) -> Tensor | None:
 def _observing(layers: Mapping[str, nn.Module], observe: Observer) -> Iterator[None]:
     def hook_of(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            observe(name, layer, args[0] if args else kwargs["input"])
+            observe(name, layer, args[0] if args else next(iter(kwargs.values())))
 
         return hook
 

@@ -1,0 +1,15 @@
+from .admm_update import admm_refit as admm_refit
+from .alps_admm import alps as alps
+from .baselines import magnitude as magnitude
+from .baselines import wanda as wanda
+from .certificate import LayerwiseCertificate as LayerwiseCertificate
+from .continuation import continuation_mask as continuation_mask
+from .layerwise import LayerwiseResult as LayerwiseResult
+from .layerwise import layerwise_prune as layerwise_prune
+from .layerwise import relative_error as relative_error
+from .least_squares import refit as refit
+from .mask_swaps import sparse_swaps as sparse_swaps
+from .model_pruning import FewRowsWarning as FewRowsWarning
+from .model_pruning import prune_model_layerwise as prune_model_layerwise
+from .pruned import Pruned as Pruned
+from .sparse_gpt import sparsegpt as sparsegpt

@@ -1,1 +1,1 @@
-"""Kernels of layer-wise pruning: sweeps of a Gram matrix, exact prices of moves, swap search."""
+"""Compiled searches for the support of least squares, given the Gram matrix that all rows of a weight share."""

@@ -1,1 +1,8 @@
-"""Reference models: small networks with a stated initialisation, and pretrained ones that ship in wheels."""
+"""Reference models: small networks with a stated initialisation, and pretrained ones that ship in wheels.
+
+Names are loaded on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,242 @@
+"""A model folder in the layout of Hugging Face in, a compressed one out; needs the extra ``hf``."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparsetheory.constraints import COUNT
+from sparsetheory.gpu.compression.page import write_page
+from sparsetheory.gpu.compression.report import CompressionReport
+from sparsetheory.gpu.compression.run import compress
+from sparsetheory.gpu.core.models.text import quiet_transformers
+
+__all__ = ["compress_directory", "load_directory", "read_texts", "text_batches"]
+
+# Weights are written anew, and an index of old ones would mislead.
+_WEIGHT_FILES = (".bin", ".safetensors", ".index.json", ".h5", ".msgpack", ".gguf", ".onnx", ".pt", ".pth", ".ot")
+_KEPT = "checkpoint"
+
+
+def compress_directory(
+    model_dir: str | Path,
+    calibration: Sequence[str],
+    plan: Any,
+    out: str | Path,
+    *,
+    held_out: Sequence[str] | None = None,
+    max_length: int = 128,
+    batch_size: int = 8,
+    sequential: bool = True,
+    resume: bool = False,
+    n_jobs: int | None = None,
+    verbose: bool = False,
+) -> CompressionReport:
+    """Compress the model of a folder and write it to another one, with a report.
+
+    Nothing in `model_dir` is changed. `out` gets the model, all files that belong to it, ``report.html`` with a table
+    and a figure, ``report.json``, and the folder ``checkpoint`` with finished layers.
+
+    Parameters
+    ----------
+    model_dir : str or Path
+        With ``config.json``, weights, and a tokenizer.
+    calibration : sequence of str
+        Texts.
+    plan : str, Pattern, PlanStep, or sequence of PlanStep or tuple
+        See :func:`compress`.
+    out : str or Path
+        Another folder; it is made where it is missing, and must be empty unless `resume` is set.
+    held_out : sequence of str, optional
+        Fresh texts, on which errors are reported, too.
+    max_length : int
+        Tokens of a text that are used.
+    batch_size : int
+        Texts that run together.
+    sequential, resume, n_jobs, verbose
+        See :func:`compress`.
+
+    Returns
+    -------
+    CompressionReport
+
+    Raises
+    ------
+    ImportError
+        If transformers is missing.
+    ValueError
+        If `out` is `model_dir` or inside it, or is not empty; there are no texts; or :func:`compress` refuses the plan.
+    FileNotFoundError
+        If `model_dir` is no model folder.
+    """
+    source, target = _checked_folders(Path(model_dir), Path(out), resume)
+    model, tokenizer = load_directory(source)
+    settings = {
+        "max_length": COUNT.check("max_length", max_length),
+        "batch_size": COUNT.check("batch_size", batch_size),
+    }
+    batches = list(text_batches(tokenizer, calibration, name="calibration", **settings))
+    fresh = None if held_out is None else list(text_batches(tokenizer, held_out, name="held_out", **settings))
+    judged = fresh or batches
+    target.mkdir(parents=True, exist_ok=True)
+    report = compress(
+        model,
+        batches,
+        plan,
+        held_out=fresh,
+        evaluate=(lambda each: {"perplexity": _perplexity(each, judged)}) if _is_causal(model) else None,
+        sequential=sequential,
+        checkpoint=target / _KEPT,
+        resume=resume,
+        n_jobs=n_jobs,
+        verbose=verbose,
+    )
+    _copy_companions(source, target)
+    report.model.save_pretrained(target)  # type: ignore[operator]
+    write_page(report, target, title=source.name)
+    return report
+
+
+def load_directory(folder: str | Path) -> tuple[nn.Module, Any]:
+    """Return the model of a folder, of the class that its configuration names and in its own dtype, and its tokenizer.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    model : torch.nn.Module
+        In evaluation mode, on the CPU.
+    tokenizer
+
+    Raises
+    ------
+    ImportError
+        If transformers is missing.
+    FileNotFoundError
+        If there is no ``config.json``.
+    ValueError
+        If the configuration names no class that transformers has.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"model_dir must hold a config.json, as saved by transformers; got {folder}")
+    names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or [""]
+    with quiet_transformers() as transformers:
+        kind = getattr(transformers, names[0], None)
+        if kind is None:
+            raise ValueError(f"config.json must name a class of transformers under architectures; got {names[0]!r}")
+        model = kind.from_pretrained(folder, dtype="auto", local_files_only=True)
+        return model.eval(), transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def read_texts(path: str | Path) -> list[str]:
+    """Return the texts of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        One text per line; where the name ends with ``.jsonl``, one object per line with the text under ``"text"``.
+        Empty lines do not count.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    ValueError
+        If there is no text, or a line is no such object.
+    OSError
+        If the file cannot be read.
+    """
+    path = Path(path)
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    texts = [line for line in lines if line]
+    if path.suffix == ".jsonl":
+        try:
+            texts = [str(json.loads(line)["text"]) for line in texts]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'every line of {path} must be an object with "text"; got {error}') from error
+    if not texts:
+        raise ValueError(f"{path} must hold at least 1 text; got none")
+    return texts
+
+
+def text_batches(
+    tokenizer: Any, texts: Sequence[str], *, max_length: int = 128, batch_size: int = 8, name: str = "texts"
+) -> Iterator[dict[str, Tensor]]:
+    """Yield tokenized texts in batches of about equal length, padded, with their attention masks.
+
+    Parameters
+    ----------
+    tokenizer
+        Of transformers.
+    texts : sequence of str
+    max_length : int
+        Tokens of a text that are used.
+    batch_size : int
+        Texts in a batch.
+    name : str
+        What error messages call the texts.
+
+    Yields
+    ------
+    dict of str to Tensor
+    """
+    if not texts:
+        raise ValueError(f"{name} must hold at least 1 text; got none")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    ordered = sorted(texts, key=len)
+    for start in range(0, len(ordered), batch_size):
+        yield dict(
+            tokenizer(
+                list(ordered[start : start + batch_size]),
+                truncation=True,
+                max_length=max_length,
+                padding=True,
+                return_tensors="pt",
+            )
+        )
+
+
+def _checked_folders(source: Path, target: Path, resume: bool) -> tuple[Path, Path]:
+    if target.resolve() == source.resolve() or source.resolve() in target.resolve().parents:
+        raise ValueError(f"out must lie outside of the model folder {source}; got {target}")
+    if target.exists() and not target.is_dir():
+        raise ValueError(f"out must be a folder; got the file {target}")
+    others = [path.name for path in target.iterdir()] if target.is_dir() else []
+    if others and not resume:
+        raise ValueError(f"out must be empty unless resume is set; {target} holds {', '.join(sorted(others)[:3])}")
+    return source, target
+
+
+def _copy_companions(source: Path, target: Path) -> None:
+    """Copy what belongs to a model beside its weights: tokenizer, configuration of pooling, licence."""
+    for path in sorted(source.rglob("*")):
+        inside = path.relative_to(source)
+        if path.is_file() and not path.name.endswith(_WEIGHT_FILES) and ".git" not in inside.parts:
+            (target / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target / inside)
+
+
+def _is_causal(model: nn.Module) -> bool:
+    return type(model).__name__.endswith("ForCausalLM")
+
+
+def _perplexity(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> float:
+    """Return the perplexity of all tokens but the first of each text."""
+    loss, tokens = 0.0, 0
+    with torch.no_grad():
+        for batch in batches:
+            logits = model(**batch).logits[:, :-1].float()
+            wanted = batch["input_ids"][:, 1:].masked_fill(batch["attention_mask"][:, 1:] == 0, -100)
+            loss += float(torch.nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="sum"))
+            tokens += int((wanted != -100).sum())
+    return float(torch.tensor(loss / max(tokens, 1)).exp())

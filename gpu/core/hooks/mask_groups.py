@@ -1,0 +1,85 @@
+"""Masks of a controller, each with all tensors that it is for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from sparsetheory.gpu.core.hooks.steps import parameters_of, require_masks
+
+__all__ = ["MaskGroup", "joined", "make_groups", "set_masks"]
+
+
+@dataclass(eq=False)
+class MaskGroup:
+    """One mask, all tensors under it, and what may not change in it."""
+
+    name: str
+    parameters: tuple[Tensor, ...]
+    mask: Tensor
+    fired: Tensor
+    frozen: Tensor | None = None
+    forbid: Tensor | None = None
+
+    @property
+    def n_movable(self) -> int:
+        """Active entries that are not frozen."""
+        return int((self.mask if self.frozen is None else self.mask & ~self.frozen).sum())
+
+
+def make_groups(optimizer: Optimizer, masks: Mapping[Any, Tensor]) -> list[MaskGroup]:
+    """Return the groups that a mapping from tensors, or tuples of tensors, to masks describes.
+
+    Names are those of the first tensors in the optimiser, or numbers where it has none.
+
+    Raises
+    ------
+    TypeError
+        If a mask does not hold booleans.
+    ValueError
+        If there is no mask, or one does not fit parameters of the optimiser, each of which occurs once.
+    """
+    known, names = parameters_of(optimizer), _names(optimizer)
+    seen: set[int] = set()
+    groups = []
+    for index, (key, mask) in enumerate(masks.items()):
+        parameters = _tensors(key)
+        require_masks("masks", dict.fromkeys(parameters, mask), known)
+        if any(parameter.ndim == 0 for parameter in parameters) or seen & {id(parameter) for parameter in parameters}:
+            raise ValueError(f"masks must be given for tensors with axes, once each; number {index} is not so")
+        seen |= {id(parameter) for parameter in parameters}
+        groups.append(MaskGroup(names.get(id(parameters[0]), str(index)), parameters, mask, mask.clone()))
+    if not groups:
+        raise ValueError("masks must hold at least one mask; got none")
+    return groups
+
+
+def set_masks(groups: Sequence[MaskGroup], name: str, given: Mapping[Any, Tensor]) -> None:
+    """Set the frozen or the forbidden entries of groups from a mapping with keys like those of the masks."""
+    chosen = {_tensors(key)[0]: mask for key, mask in given.items()}
+    require_masks(name, chosen, [group.parameters[0] for group in groups])
+    for group in groups:
+        setattr(group, name, chosen.get(group.parameters[0]))
+
+
+def joined(tensors: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor | None:
+    """Return tensors as one axis, on the device of the first one; all False where one is missing, None if all are."""
+    if all(tensor is None for tensor in tensors):
+        return None
+    parts = [torch.zeros_like(mask) if one is None else one for one, mask in zip(tensors, like, strict=True)]
+    return torch.cat([part.to(like[0].device).reshape(-1) for part in parts])
+
+
+def _tensors(key: Any) -> tuple[Tensor, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _names(optimizer: Optimizer) -> dict[int, str]:
+    return {
+        id(parameter): name
+        for group in optimizer.param_groups
+        for name, parameter in zip(group.get("param_names", ()), group["params"], strict=False)
+    }

@@ -1,0 +1,105 @@
+"""What happens to masks, weights and moments at one change of topology."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.optim import Optimizer
+
+from sparsetheory.gpu.core.hooks.mask_groups import MaskGroup, joined
+from sparsetheory.gpu.core.hooks.optimiser_state import start_state
+from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot, Start
+from sparsetheory.gpu.core.rewire import Rewired, rewire
+
+__all__ = ["Rewiring"]
+
+Block = Sequence[tuple[MaskGroup, Snapshot]]
+
+
+@dataclass(frozen=True)
+class Rewiring:
+    """The rules of a method; each field is the argument of a controller of the same name."""
+
+    drop: Score
+    grow: Score
+    fraction: Callable[[int], float]
+    rounding: Callable[[float], int]
+    density: Callable[[int], float] | None
+    state: str
+    regrown: str
+    start: Start | Sequence[Start] | None
+    allow_regrow: bool
+    budget: str
+
+    def apply(self, optimizer: Optimizer, pairs: Block) -> tuple[int, int, int] | None:
+        """Change masks by their snapshots, and start what is new.
+
+        Returns
+        -------
+        tuple of int, or None
+            Numbers of dropped, grown and regrown entries; None where no entry was to move.
+        """
+        moved = None
+        for block in [pairs] if self.budget == "global" else [[pair] for pair in pairs]:
+            n_drop, n_grow = self._counts([group for group, _ in block], block[0][1].step)
+            if n_drop or n_grow:
+                moved = moved or (0, 0, 0)
+                found = self._choose(block, n_drop, n_grow)
+                counts = (int(part.sum()) for part in (found.dropped, found.grown, found.regrown))
+                moved = tuple(have + new for have, new in zip(moved, counts, strict=True))  # type: ignore[assignment]
+                self._adopt(optimizer, block, found)
+        return moved
+
+    def _counts(self, groups: Sequence[MaskGroup], step: int) -> tuple[int, int | None]:
+        n_drop = self.rounding(self.fraction(step) * sum(group.n_movable for group in groups))
+        if self.density is None:
+            return n_drop, None
+        active = sum(int(group.mask.sum()) for group in groups)
+        target = round(self.density(step) * sum(group.mask.numel() for group in groups))
+        n_drop = max(n_drop, active - target)
+        return n_drop, max(0, target - active + n_drop)
+
+    def _choose(self, block: Block, n_drop: int, n_grow: int | None) -> Rewired:
+        """Rewire the masks of a block as one axis."""
+        groups = [group for group, _ in block]
+        masks = [group.mask for group in groups]
+        together = joined(masks, masks)
+        scores = [joined([score(snapshot) for _, snapshot in block], masks) for score in (self.drop, self.grow)]
+        assert together is not None
+        assert scores[0] is not None
+        assert scores[1] is not None
+        found = rewire(
+            together,
+            scores[0],
+            scores[1],
+            n_drop,
+            n_grow,
+            frozen=joined([group.frozen for group in groups], masks),
+            forbid=joined([group.forbid for group in groups], masks),
+            allow_regrow=self.allow_regrow,
+        )
+        wanted = (n_drop, n_drop if n_grow is None else n_grow)
+        if (found.n_drop, found.n_grow) != wanted:
+            warnings.warn(
+                f"masks {', '.join(group.name for group in groups)} dropped {found.n_drop} entries and grew "
+                f"{found.n_grow} at step {block[0][1].step}; asked for were {wanted[0]} and {wanted[1]}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return found
+
+    def _adopt(self, optimizer: Optimizer, block: Block, found: Rewired) -> None:
+        """Take over new masks and give their new entries weights and moments."""
+        new = found.grown | found.regrown if self.regrown == "new" else found.grown
+        sizes = [group.mask.numel() for group, _ in block]
+        for (group, snapshot), mask, fresh in zip(block, found.mask.split(sizes), new.split(sizes), strict=True):
+            group.mask.copy_(mask.reshape(group.mask.shape))
+            group.fired |= group.mask
+            here = fresh.reshape(group.mask.shape).to(group.mask.device)
+            survivors = group.mask & ~here
+            for position, parameter in enumerate(group.parameters):
+                start = self.start[position] if isinstance(self.start, Sequence) else self.start
+                values = 0.0 if start is None else start(parameter, here, survivors, snapshot.generator)
+                parameter[here] = torch.as_tensor(values, dtype=parameter.dtype, device=parameter.device)
+                start_state(optimizer, parameter, here, survivors, self.state)

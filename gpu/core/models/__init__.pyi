@@ -1,0 +1,15 @@
+from .decoder import CharacterDecoder as CharacterDecoder
+from .initialisation import initialise as initialise
+from .minilm import load_minilm as load_minilm
+from .mlp import MLP as MLP
+from .mobilenet import MobileNetV2 as MobileNetV2
+from .mobilenet import imagenet_inputs as imagenet_inputs
+from .mobilenet import load_mobilenet_v2 as load_mobilenet_v2
+from .smollm2 import load_smollm2 as load_smollm2
+from .text import TextModel as TextModel
+from .text import sentence_embeddings as sentence_embeddings
+from .transformer import Attention as Attention
+from .transformer import FeedForward as FeedForward
+from .transformer import GatedFFN as GatedFFN
+from .transformer import PreNormBlock as PreNormBlock
+from .vit import VisionTransformer as VisionTransformer

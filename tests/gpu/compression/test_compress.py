@@ -1,0 +1,194 @@
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from sparsetheory.experiments.storage.files import FolderError, used_alone
+from sparsetheory.gpu import PlanStep, compress
+from sparsetheory.gpu.compression.checkpoint import Checkpoint, CheckpointError
+from sparsetheory.gpu.core import NM, PerRow, capture
+from sparsetheory.gpu.weights import FewRowsWarning
+
+
+class _Blocks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.blocks = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = x + torch.relu(block(x))
+        return self.head(x)
+
+
+def _data(seed=1, rows=60):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(rows, 8, generator=generator).cumsum(1) for _ in range(2)]
+
+
+def test_blocks_are_compressed_and_the_head_is_not():
+    model = _Blocks()
+    report = compress(model, _data(), "2:4", held_out=_data(2))
+    assert [layer.name for layer in report.layers] == ["blocks.0", "blocks.1", "blocks.2"]
+    assert all(layer.density == 0.5 and layer.n_samples == 120 for layer in report.layers)
+    assert bool((report.model.head.weight == model.head.weight).all())
+    # The original is as it was.
+    for name, parameter in _Blocks().named_parameters():
+        assert torch.equal(parameter, model.get_parameter(name))
+
+
+def test_what_is_reported_is_what_the_model_does():
+    model, fresh = _Blocks(), _data(2)
+    report = compress(model, _data(), "2:4", held_out=fresh, evaluate=lambda m: {"sum": m(fresh[0]).sum().item()})
+    x = torch.cat(fresh)
+    old, new = model(x).detach().double(), report.model(x).detach().double()
+    assert report.quality["output error"] == pytest.approx(float(((old - new) ** 2).sum() / (old**2).sum()), rel=1e-6)
+    cosine = torch.nn.functional.cosine_similarity(old, new).mean()
+    assert report.quality["output cosine"] == pytest.approx(float(cosine), rel=1e-6)
+    assert report.quality["dense sum"] == pytest.approx(model(fresh[0]).sum().item(), rel=1e-6)
+    assert report.quality["sum"] == pytest.approx(report.model(fresh[0]).sum().item(), rel=1e-6)
+    # Every layer: its error on fresh inputs of the compressed model, and its certificate from raw inputs.
+    for layer in report.layers:
+        dense, sparse = (each.get_submodule(layer.name).weight.detach() for each in (model, report.model))
+        with capture(report.model, layer.name) as seen:
+            report.model(x)
+            report.model(torch.cat(_data()))
+        inputs, calibration = seen[layer.name]
+        outputs = (inputs @ dense.T).double()
+        error = float(((outputs - (inputs @ sparse.T).double()) ** 2).sum() / (outputs**2).sum())
+        assert layer.held_out_error == pytest.approx(error, rel=1e-4)
+        assert report.certificates[layer.name].check(dense, calibration).valid
+    assert report.size.n_parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert report.size.n_nonzero == sum(int((parameter != 0).sum()) for parameter in report.model.parameters())
+
+
+def test_a_plan_gives_layers_their_own_patterns():
+    plan = [("blocks.0", None), PlanStep("blocks.1", "50%", "wanda"), ("*", NM(1, 4), "magnitude")]
+    report = compress(_Blocks(), _data(), plan)
+    found = {layer.name: (layer.pattern, layer.method) for layer in report.layers}
+    assert found == {
+        "blocks.1": ("50% per row", "wanda"),
+        "blocks.2": ("1:4", "magnitude"),
+        "head": ("1:4", "magnitude"),
+    }
+    assert bool((report.model.blocks[0].weight != 0).all())
+
+
+def test_in_place_changes_the_model_itself():
+    model = _Blocks()
+    report = compress(model, _data(), "2:4", in_place=True)
+    assert report.model is model
+    assert int((model.blocks[2].weight != 0).sum()) == 32
+    assert "output error" not in report.quality
+
+
+def test_options_reach_the_method():
+    report = compress(_Blocks(), _data(), [PlanStep(None, "2:4", options={"damping": 0.5})])
+    assert {layer.delta for layer in report.layers} == {0.5}
+
+
+class _Stop(Exception):
+    pass
+
+
+def _stopping_after(monkeypatch, count):
+    save, saved = Checkpoint.save, []
+
+    def stop(self, layer):
+        if len(saved) == count:
+            raise _Stop
+        save(self, layer)
+        saved.append(layer)
+
+    monkeypatch.setattr(Checkpoint, "save", stop)
+
+
+@pytest.mark.parametrize("sequential", [True, False])
+def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, monkeypatch, sequential):
+    options = {"held_out": _data(2), "sequential": sequential}
+    whole = compress(_Blocks(), _data(), "2:4", **options)
+    with monkeypatch.context() as patch:
+        _stopping_after(patch, 2)
+        with pytest.raises(_Stop):
+            compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path, **options)
+    assert len(list(tmp_path.glob("*.layer"))) == 2
+    resumed = compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path, resume=True, **options)
+    for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    timeless = [{**vars(layer), "seconds": 0} for layer in whole.layers]
+    assert timeless == [{**vars(layer), "seconds": 0} for layer in resumed.layers]
+    assert whole.quality == resumed.quality
+    for name, certificate in whole.certificates.items():
+        assert certificate.statement == resumed.certificates[name].statement
+
+
+def test_a_damaged_layer_is_done_again(tmp_path):
+    whole = compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path)
+    path = sorted(tmp_path.glob("*.layer"))[1]
+    path.write_bytes(path.read_bytes()[:100])
+    resumed = compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path, resume=True)
+    for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_layers_of_another_run_are_not_used(tmp_path):
+    compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path)
+    with pytest.raises(CheckpointError, match="holds finished layers; resume"):
+        compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path)
+    other = _Blocks()
+    with torch.no_grad():
+        other.head.weight[0, 0] += 1
+    for model, data, plan in ((_Blocks(), _data(5), "2:4"), (_Blocks(), _data(), "1:4"), (other, _data(), "2:4")):
+        with pytest.raises(CheckpointError, match="holds layers of another run"):
+            compress(model, data, plan, checkpoint=tmp_path, resume=True)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    with used_alone(tmp_path), pytest.raises(FolderError, match="in use"):
+        compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("plan", "error", "message"),
+    [
+        ("blocks", ValueError, "pattern must be like 2:4"),
+        ([], ValueError, "plan must hold at least 1 step"),
+        (3, TypeError, "plan must be a pattern"),
+        ([("block.0", "2:4")], ValueError, "near names are blocks.0"),
+        ([("head", "2:4", "magic")], ValueError, "method must be"),
+        ([("blocks.0", "2:3")], ValueError, "blocks.0.weight must have a multiple of 3 entries along axis -1"),
+        ([("head", None)], ValueError, "plan must name at least 1 layer"),
+        ([("head", 4)], TypeError, "pattern must be a pattern"),
+    ],
+)
+def test_bad_plans_are_named_before_anything_is_done(tmp_path, plan, error, message):
+    with pytest.raises(error, match=message):
+        compress(_Blocks(), _data(), plan, checkpoint=tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+def test_few_rows_warn():
+    with pytest.warns(FewRowsWarning, match="use at least 16"):
+        compress(_Blocks(), _data(rows=3), "2:4")
+
+
+def test_no_data_is_an_error():
+    with pytest.raises(ValueError, match="batches must hold at least 1 batch"):
+        compress(_Blocks(), [], "2:4")
+
+
+def test_report_as_frame_dictionary_table_and_figure():
+    report = compress(_Blocks(), _data(), PerRow(density=0.25), held_out=_data(2))
+    frame = report.to_frame()
+    assert list(frame.index) == ["blocks.0", "blocks.1", "blocks.2"]
+    assert frame["density"].tolist() == [0.25] * 3
+    assert json.loads(json.dumps(report.to_dict()))["layers"][0]["relative_error"] == report.layers[0].relative_error
+    lines = report.to_markdown().splitlines()
+    assert lines[2].startswith("| blocks.0 | 25% per row | swap | 0.250 |")
+    ax = report.plot()
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(frame.index)
+    drawn = [line.get_xdata().tolist() for line in ax.lines]
+    assert drawn == [frame["relative_error"].tolist(), frame["held_out_error"].tolist()]
