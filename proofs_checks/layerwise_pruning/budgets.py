@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.gpu import core

@@ -31,7 +31,9 @@ def _searched(layer: Layer) -> tuple[Float64Array, AnyArray]:
 def _after_swaps(layer: Layer, row: int, mask: AnyArray) -> Iterator[float]:
     """Yield the least objectives on all masks that one swap leads to."""
     for j, i in swaps(mask, layer.m):
-        yield layer.refitted(row, np.flatnonzero(np.where(np.arange(layer.p) == i, True, mask & (np.arange(layer.p) != j))))
+        yield layer.refitted(
+            row, np.flatnonzero(np.where(np.arange(layer.p) == i, True, mask & (np.arange(layer.p) != j)))
+        )
 
 
 def _ends(layer: Layer) -> Measurement:

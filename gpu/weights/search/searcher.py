@@ -83,7 +83,9 @@ class Searcher:
         raise RuntimeError("H is too ill-conditioned for a search; add damping to its diagonal")
 
     def _start(self, tableau: Tableau, b: Float64Array, energies: Float64Array, kept: BoolArray) -> Tensor:
-        for H in (self.H, stiffened(self.H)):
-            if self.starter.start(tableau, H, b, energies, kept):
-                return H
+        if self.starter.start(tableau, self.H, b, energies, kept):
+            return self.H
+        stiff = stiffened(self.H)
+        if self.starter.start(tableau, stiff, b, energies, kept):
+            return stiff
         raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")

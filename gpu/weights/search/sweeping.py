@@ -4,8 +4,8 @@ With S the kept columns, N the others, ``H_SS = L L'`` and ``V = L^{-1} H_SN``, 
 
     -P = -(L L')^{-1},    Z = P H_SN = L^{-T} V,    H_NN - V' V,
 
-and for a response b the coefficients are ``P b_S``, the correlations of the others with the residual
-``b_N - Z' b_S``, and the residual sum of squares ``y'y - |L^{-1} b_S|^2``.
+and for a response the coefficients are ``s = P b_S``, the correlations of the others with the residual
+``b_N - Z' b_S``, and the residual sum of squares ``y'y - b_S' s``.
 """
 
 from typing import Any
@@ -37,11 +37,12 @@ def factor(block: Tensor) -> Tensor:
     RuntimeError
         If it has a negative eigenvalue.
     """
-    for matrix in (block, stiffened(block)):
-        lower, info = torch.linalg.cholesky_ex(matrix)
-        if int(info) == 0:
-            return lower
-    raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")
+    lower, info = torch.linalg.cholesky_ex(block)
+    if int(info):
+        lower, info = torch.linalg.cholesky_ex(stiffened(block))
+    if int(info):
+        raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")
+    return lower
 
 
 def picked(matrix: Tensor, rows: Any, columns: Any, out: Tensor | None = None) -> Tensor:
@@ -96,21 +97,9 @@ class Starter:
         inverse = torch.cholesky_inverse(lower, out=self._block(1, k, k).mT)
         schur = picked(H, others, others, self._block(4, rest, rest))
         torch.addmm(schur, reduced.mT, reduced, alpha=-1.0, out=schur)
-        assemble(kept, others, inverse.mT.numpy(), cross.mT.numpy(), schur.numpy(), tableau.matrix)
-        target = torch.from_numpy(b[:, kept]).mT
-        halfway = torch.linalg.solve_triangular(lower, target, upper=False)
-        tableau.border[:, kept] = torch.linalg.solve_triangular(lower.mT, halfway, upper=True).mT.numpy()
-        tableau.border[:, others] = b[:, others] - (target.mT @ cross).numpy()
-        tableau.losses[:] = energies - halfway.square().sum(0).numpy()
-        _up_to_date(tableau)
+        target = torch.from_numpy(b[:, kept])
+        coefficients = torch.cholesky_solve(target.mT, lower).mT
+        parts = inverse.mT.numpy(), cross.mT.numpy(), schur.numpy(), coefficients.contiguous().numpy()
+        assemble(kept, others, *parts, b, tableau)
+        tableau.losses[:] = energies - (target * coefficients).sum(1).numpy()
         return True
-
-
-def _up_to_date(tableau: Tableau) -> None:
-    """Take diagonal and groups from the matrix, all of whose rows are up to date."""
-    tableau.diagonal[:] = tableau.matrix.diagonal()
-    tableau.seen[:] = 0
-    if len(tableau.near):
-        p, m = tableau.near.shape
-        groups = np.arange(p // m)
-        tableau.near.reshape(-1, m, m)[:] = tableau.matrix.reshape(p // m, m, p // m, m)[groups, :, groups]

@@ -6,7 +6,7 @@ import torch
 from gpu.weights.search.cases import best_gain, energy, problem, refit, start
 
 from sparsetheory.gpu.core import NM, BlockNM, PerRow, PerTensor, RowBlock
-from sparsetheory.gpu.weights.search import best_swap_gain, swap_search
+from sparsetheory.gpu.weights import best_swap_gain, swap_search
 
 PATTERNS = [
     NM(2, 4),
