@@ -109,6 +109,11 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             "Layer-wise pruning",
             ("swap search", "start alone", "first row", "greedy elimination", "error", "peak memory"),
         ),
+        (
+            "gpu_twins",
+            "Batched twins beside plain torch, on",
+            ("2:4 mask", "prox of", "OMP", "l1 codes", "hard thresholding", "swap search", "summary, range_finder"),
+        ),
     ],
 )
 def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):

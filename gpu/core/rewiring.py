@@ -1,4 +1,4 @@
-"""Rewiring: the one place where the mask of a tensor changes, by exact counts.
+"""TopologyRules: the one place where the mask of a tensor changes, by exact counts.
 
 A method of dynamic sparsity differs from another one by its two scores, one for what is dropped and one for what grows
 instead, and by how many it moves. The move itself is the same for all of them. It is a pure function of masks and

@@ -6,6 +6,7 @@ from copy import deepcopy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from sparsetheory.gpu.core.densities import erk_densities, random_masks
 from sparsetheory.gpu.core.hooks.topology import TopologyController
@@ -179,6 +180,41 @@ def test_mask_gradients_before_clipping_clips_the_norm_of_what_moves():
     assert dense_norm > 100
     assert dense_mask == mask
     assert abs(1 - dense_weight[0]) < 0.1 * abs(1 - weight[0])
+
+
+def test_a_hook_that_is_registered_later_clips_masked_gradients():
+    weight, made, controller = _vector([1.0, 0.5, 0.0, 0.0], [True, True, False, False], fraction=0.5)
+    norms = []
+    made.register_step_pre_hook(lambda *_: norms.append(float(nn.utils.clip_grad_norm_([weight], 5.0))))
+    _step(weight, made, [3.0, 4.0, 10.0, 100.0])
+    assert norms == [5]
+    assert controller.masks["0"].tolist() == [True, False, False, True]
+
+
+class _Masked(nn.Module):
+    def __init__(self, mask):
+        super().__init__()
+        self.mask = mask
+
+    def forward(self, weight):
+        return weight * self.mask
+
+
+def test_under_a_mask_parametrisation_growth_by_gradient_would_be_blind():
+    layer = nn.Linear(4, 1, bias=False)
+    mask = torch.tensor([[True, True, False, False]])
+    parametrize.register_parametrization(layer, "weight", _Masked(mask.clone()))
+    x = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    with parametrize.cached():
+        layer.weight.retain_grad()
+        layer(x).sum().backward()
+        # What the layer computes with has a dense gradient, its original has none off the mask.
+        assert layer.weight.grad.tolist() == [[1, 2, 3, 4]]
+    assert layer.parametrizations.weight.original.grad.tolist() == [[1, 2, 0, 0]]
+    plain = nn.Linear(4, 1, bias=False)
+    TopologyController(torch.optim.SGD(plain.parameters(), lr=0.1), {plain.weight: mask}, **RIGL, fraction=0.5)
+    plain(x).sum().backward()
+    assert plain.weight.grad.tolist() == [[1, 2, 3, 4]]
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
