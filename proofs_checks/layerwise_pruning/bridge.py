@@ -1,4 +1,4 @@
-"""Claims that join rewiring to sparse regression: on a quadratic, drop and grow scores are parts of known algorithms."""
+"""Claims that join rewiring to sparse regression: on a quadratic its scores are parts of known algorithms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from sparsetheory.regression import omp_gram
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 # Unit columns with a condition of at most some 1e4, as in the layers of this family.
-_ROUNDING = 1e-9
+_ROUNDING = 1e-10
 _KINDS = ("gaussian", "common factor", "scales", "copies", "zero column", "sum of two")
 
 
@@ -204,7 +204,8 @@ def _snapshot(quadratic: Any) -> Any:
 diagonal_scores = Claim(
     name="layerwise_pruning.diagonal_scores",
     summary="Prices from the diagonal alone err on one side: costs are never too small, gains never too large.",
-    statement=r"\frac{w_i^2}{2 P_{ii}} \le \frac{w_i^2 G_{ii}}{2}, \quad \frac{g_j^2}{2 G_{jj}} \le \frac{g_j^2}{2 h_j}",
+    statement=r"\frac{w_i^2}{2 P_{ii}} \le \frac{w_i^2 G_{ii}}{2}, \quad"
+    r" \frac{g_j^2}{2 G_{jj}} \le \frac{g_j^2}{2 h_j}",
     source=Source.ours("one-sided prices with the other weights fixed"),
     verdict=Always(_ROUNDING),
     instances=_regressions,

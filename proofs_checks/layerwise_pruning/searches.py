@@ -122,7 +122,7 @@ def _without_damping(started: Started) -> Measurement:
 
 order = Claim(
     name="layerwise_pruning.order",
-    summary="A swap search is no worse than a refit of the mask it starts from, and the refit no worse than the method.",
+    summary="A swap search is no worse than the refit of its first mask, and the refit no worse than the method.",
     statement=r"f(\text{swap from } M) \le f(\text{refit on } M) \le f(\text{method with mask } M)"
     r" \quad \text{for the damped objective}",
     source=Source.ours("order of start, refit and swap search"),

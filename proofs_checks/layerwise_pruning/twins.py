@@ -23,9 +23,7 @@ from sparsetheory.typing import AnyArray, Float64Array
 _TWIN = Source.ours("twin in torch of a compiled solver")
 
 
-def _alike(
-    objectives: tuple[AnyArray, AnyArray], differing: float, scale: float
-) -> Measurement:
+def _alike(objectives: tuple[AnyArray, AnyArray], differing: float, scale: float) -> Measurement:
     """Return the largest difference of two objectives; an entry that only one solution has counts as the scale."""
     off = float(np.abs(np.asarray(objectives[0]) - np.asarray(objectives[1])).max(initial=0.0))
     return Measurement(off + scale * differing, 0.0, scale=scale)
@@ -230,14 +228,17 @@ twin_encode = Claim(
 
 
 def _draw_planted(seed: int, count: int, noise: float) -> Targets:
-    """Draw a well-conditioned design with few large coefficients, where hard thresholding finds them from zero."""
+    """Draw nearly orthonormal columns and few coefficients above 1, of which no correlation hides one.
+
+    Columns overlap by some 0.02, so that a column outside the support has a correlation below 0.3 with the target and
+    below 0.1 with the residual.
+    """
     rng = np.random.default_rng(seed)
-    X = rng.standard_normal((120, 24))
-    X /= np.linalg.norm(X, axis=0)
+    X = np.linalg.qr(rng.standard_normal((60, 24)))[0] + 0.02 / np.sqrt(60) * rng.standard_normal((60, 24))
     planted = np.zeros((24, 2))
     for column in planted.T:
         column[rng.choice(24, count, replace=False)] = rng.choice([-1.0, 1.0], count) * rng.uniform(1.0, 2.0, count)
-    return Targets(X, X @ planted + noise * rng.standard_normal((120, 2)), count)
+    return Targets(X, X @ planted + noise * rng.standard_normal((60, 2)), count)
 
 
 def _planted() -> st.SearchStrategy[Targets]:
