@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from gpu.weights.search.cases import best_gain, energy, problem, refit, start
+from kernels.layerwise_cases import best_gain, energy, problem, refit, start
 
 from sparsetheory.gpu.core import NM, BlockNM, PerRow, PerTensor, RowBlock
 from sparsetheory.gpu.weights import best_swap_gain, swap_search
