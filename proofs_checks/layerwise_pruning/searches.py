@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-import sparsetheory.gpu.weights.search as search
 from sparsetheory.gpu import weights
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.instances import (
@@ -24,7 +23,7 @@ from sparsetheory.typing import AnyArray, Float64Array
 
 def _searched(layer: Layer) -> tuple[Float64Array, AnyArray]:
     """Return weights and masks where a swap search from random masks ends."""
-    found = search.swap_search(*layer.tensors, tensor(layer.random_mask()), layer.pattern)
+    found = weights.swap_search(*layer.tensors, tensor(layer.random_mask()), layer.pattern)
     return array(found.weight), array(found.mask)
 
 
@@ -145,7 +144,7 @@ order = Claim(
 
 
 def _eliminated(layer: Layer) -> tuple[Float64Array, AnyArray]:
-    found = search.backward_elimination(*layer.tensors, layer.pattern)
+    found = weights.backward_elimination(*layer.tensors, layer.pattern)
     return array(found.weight), array(found.mask)
 
 

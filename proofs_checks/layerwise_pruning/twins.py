@@ -4,13 +4,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-import sparsetheory.gpu.weights.search as search
 from sparsetheory.coding import encode
-from sparsetheory.gpu import core, solvers
+from sparsetheory.gpu import core, solvers, weights
 from sparsetheory.penalties import L1, ElasticNet, Penalty
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.layerwise_pruning.instances import ROUNDING, Layer, layers, seeds
@@ -245,7 +245,7 @@ def _planted() -> st.SearchStrategy[Targets]:
     return st.builds(_draw_planted, seeds, st.integers(1, 3), st.sampled_from([0.0, 1e-3, 1e-2]))
 
 
-def _compare_thresholding(case: Targets, **options: object) -> Measurement:
+def _compare_thresholding(case: Targets, **options: Any) -> Measurement:
     gram, correlations = case.products()
     pattern = core.PerRow(case.n_nonzero)
     found = array(solvers.hard_thresholding(tensor(gram), tensor(correlations), pattern, **options).coef)
@@ -288,7 +288,7 @@ def _swaps(layer: Layer, max_swaps: int | None = None) -> Measurement:
     """
     start = tensor(layer.random_mask())
     found = solvers.swap_search(*layer.tensors, start, layer.pattern, max_swaps=max_swaps)
-    expected = search.swap_search(*layer.tensors, start, layer.pattern)
+    expected = weights.swap_search(*layer.tensors, start, layer.pattern)
     differing = int((array(found.mask) != array(expected.mask)).sum())
     return _alike((array(found.objective), array(expected.objective)), differing, layer.scale)
 
