@@ -51,7 +51,8 @@ def factor(block: Tensor) -> Tensor:
 
 def _is_definite(lower: Tensor, info: Tensor, diagonal: Tensor) -> bool:
     """Whether the pivots are more than what rounding makes of zero."""
-    return int(info) == 0 and bool((lower.diagonal().square() > FLOOR * diagonal).all())
+    # In NumPy, because each operation of torch on so few numbers takes several times as long.
+    return int(info) == 0 and bool((lower.diagonal().numpy() ** 2 > FLOOR * diagonal.numpy()).all())
 
 
 def picked(matrix: Tensor, rows: Any, columns: Any, out: Tensor | None = None) -> Tensor:
