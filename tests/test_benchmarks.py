@@ -105,6 +105,11 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             ("G-optimal design", "actions", "E-optimal design", "screen 4060 supports", "estimate_eps", "queries"),
         ),
         (
+            "layerwise_pruning",
+            "Layer-wise pruning",
+            ("swap search", "start alone", "first row", "greedy elimination", "error", "peak memory"),
+        ),
+        (
             "gpu_twins",
             "Batched twins beside plain torch, on",
             ("2:4 mask", "prox of", "OMP", "l1 codes", "hard thresholding", "swap search", "summary, range_finder"),

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -96,8 +96,7 @@ class Checkpoint:
         certificate = LayerwiseCertificate(
             statement="", measured=None, status=Status.VALID, pattern=pattern, **saved["certificate"]
         )
-        report = LayerReport(**saved["report"])
-        return FinishedLayer(replace(report, shape=tuple(report.shape)), certificate.stated())
+        return FinishedLayer(LayerReport(**saved["report"]), certificate.stated())
 
     def save(self, layer: FinishedLayer) -> None:
         """Keep a finished layer."""

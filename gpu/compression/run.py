@@ -188,7 +188,7 @@ class _Run:
             held_out_error=None if fresh is None else relative_error(dense, result.weight, fresh),
             n_samples=inputs.calibration.n_samples,
             delta=result.delta,
-            n_swaps=float(result.n_swaps.to(dtype=float).mean()),
+            n_swaps=float(result.n_swaps.double().mean()),
             seconds=time.perf_counter() - began,
         )
         finished = FinishedLayer(report, result.certificate)

@@ -88,7 +88,7 @@ def keep_largest(score: Tensor, count: int | Tensor) -> Tensor:
     missing = counts - above.sum(-1, keepdim=True)
     if bool((equal.sum(-1, keepdim=True) > missing).any()):
         equal &= equal.cumsum(-1) <= missing
-    return (above | equal) & (counts > 0)
+    return above | equal
 
 
 def keep_in_groups(score: Tensor, n: int, m: int) -> Tensor:

@@ -88,7 +88,7 @@ def layerwise_prune(
         is published; "obs", "forward" and "swap" always end there.
     damping : float or "shards"
         Delta of the damped objective, at least 0, or "shards": chosen by leaving out shards of the calibration data;
-        0.01 where there is one shard. Published methods keep their own damping until they are refitted.
+        0.01 where there is one shard. Published methods have their own damping; without a refit "shards" means 0 here.
     start : str
         Mask that "swap" starts from: "continuation" (ours, after ALPS), or the mask of another method.
     max_swaps : int, optional
@@ -131,11 +131,11 @@ def layerwise_prune(
     )
     found = METHODS[Choice(*METHODS).check("method", method)]
     (MISSING | FLAG).check("refit", refit)
-    problem = choose_delta(dense, collected, pattern, damping)
+    # Without a refit there is nothing to damp: the objective is the plain error, unless a number was given.
+    refits = found.refits or bool(refit)
+    problem = choose_delta(dense, collected, pattern, damping if refits or damping != "shards" else 0.0)
     pruned = found.prune(dense, problem, pattern, settings)
-    weight, refitted = pruned.weight, found.refits
-    if refit and not refitted:
-        weight, refitted = refit_on(dense, problem.damped, pruned.mask), True
+    weight = pruned.weight if found.refits or not refit else refit_on(dense, problem.damped, pruned.mask)
     weight = torch.where(pruned.mask, weight, 0.0).to(W.dtype)
     difference = dense - weight.to(torch.float64)
     swap_optimal = found.swaps and max_swaps is None
@@ -155,7 +155,7 @@ def layerwise_prune(
             problem.gram,
             pattern,
             problem.delta,
-            refitted=refitted,
+            refitted=refits,
             swap_optimal=swap_optimal,
         ),
     )

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.gpu import core
@@ -51,7 +50,7 @@ def _networks() -> st.SearchStrategy[Network]:
 
 
 def _water_filling(network: Network, raw: Mapping[str, float], *, saturate: bool = True) -> dict[str, float]:
-    """Return densities by the published loop: layers of the largest proportion become dense while one would exceed 1."""
+    """Return densities by the published loop: the layers of the largest proportion become dense until all fit."""
     sizes, dense = network.sizes, set[str]()
     while True:
         rest = [name for name in sizes if name not in dense]

@@ -24,8 +24,8 @@ _METHODS = (
 _COLUMNS = ("layer", "method", "error, calibration", "error, held out", "held out / SparseGPT")
 _NOTES = (
     "Squared output errors relative to the dense outputs, at 2:4. All methods but the last are published. The swap "
-    "search has some 0.6 times the error of SparseGPT, and so has ALPS, which is faster. A refit of the mask is much of the "
-    "difference. Errors on fresh texts are larger where coefficients were fitted."
+    "search has some 0.6 times the error of SparseGPT, and so has ALPS, which is faster. A refit of the mask is much "
+    "of the difference. Errors on fresh texts are larger where coefficients were fitted."
 )
 
 

@@ -42,9 +42,7 @@ def _sample(rng: np.random.Generator, index: float) -> Sample:
     name = QUERIES[int(index)]
     layer = encoder_layer(name)
     rows, parts = len(layer.weight), len(layer.held_out)
-    return Sample(
-        name, rng.choice(rows, rows // 2, replace=False), rng.choice(parts, parts // 2, replace=False)
-    )
+    return Sample(name, rng.choice(rows, rows // 2, replace=False), rng.choice(parts, parts // 2, replace=False))
 
 
 def _sweep(measured_label: str, bound_label: str) -> Sweep:

@@ -10,7 +10,6 @@ from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import Float64Array
 
 
-
 class Fit:
     """The least-squares fit of the first row of a layer on a random mask, and its moves."""
 

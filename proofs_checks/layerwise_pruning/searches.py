@@ -31,7 +31,9 @@ def _searched(layer: Layer) -> tuple[Float64Array, AnyArray]:
 def _after_swaps(layer: Layer, row: int, mask: AnyArray) -> Iterator[float]:
     """Yield the least objectives on all masks that one swap leads to."""
     for j, i in swaps(mask, layer.m):
-        yield layer.refitted(row, np.flatnonzero(np.where(np.arange(layer.p) == i, True, mask & (np.arange(layer.p) != j))))
+        yield layer.refitted(
+            row, np.flatnonzero(np.where(np.arange(layer.p) == i, True, mask & (np.arange(layer.p) != j)))
+        )
 
 
 def _ends(layer: Layer) -> Measurement:
@@ -120,7 +122,7 @@ def _without_damping(started: Started) -> Measurement:
 
 order = Claim(
     name="layerwise_pruning.order",
-    summary="A swap search is no worse than a refit of the mask it starts from, and the refit no worse than the method.",
+    summary="A swap search is no worse than the refit of its first mask, and the refit no worse than the method.",
     statement=r"f(\text{swap from } M) \le f(\text{refit on } M) \le f(\text{method with mask } M)"
     r" \quad \text{for the damped objective}",
     source=Source.ours("order of start, refit and swap search"),

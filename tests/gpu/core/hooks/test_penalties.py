@@ -26,7 +26,9 @@ def _run(n_micro, scale, fused=False, penalty=True):
     return torch.cat([parameter.detach().flatten() for parameter in layer.parameters()])
 
 
-@pytest.mark.parametrize(("n_micro", "scale", "fused"), [(4, 1.0, False), (1, 2.0**16, False), (4, 2.0**16, True), (1, 1.0, True)])
+@pytest.mark.parametrize(
+    ("n_micro", "scale", "fused"), [(4, 1.0, False), (1, 2.0**16, False), (4, 2.0**16, True), (1, 1.0, True)]
+)
 def test_a_penalty_is_added_once_a_step_whatever_the_backward_passes_and_the_scale(n_micro, scale, fused):
     torch.testing.assert_close(_run(n_micro, scale, fused), _run(1, 1.0), rtol=1e-5, atol=1e-6)
 

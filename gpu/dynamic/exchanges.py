@@ -1,4 +1,4 @@
-"""Rewiring as a search for the best support of a quadratic: rounds of dropping, solving, growing, solving."""
+"""TopologyRules as a search for the best support of a quadratic: rounds of dropping, solving, growing, solving."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sparsetheory.constraints import COUNT, FLAG, SIZE, Choice
-from sparsetheory.gpu.core.rewire import rewire
+from sparsetheory.gpu.core.rewiring import rewire
 from sparsetheory.gpu.dynamic.supported_quadratic import SupportedQuadratic
 
 __all__ = ["ExchangeResult", "exchange_search"]

@@ -10,15 +10,15 @@ from torch.optim import Optimizer
 from sparsetheory.gpu.core.hooks.mask_groups import MaskGroup, joined
 from sparsetheory.gpu.core.hooks.optimiser_state import start_state
 from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot, Start
-from sparsetheory.gpu.core.rewire import Rewired, rewire
+from sparsetheory.gpu.core.rewiring import Rewired, rewire
 
-__all__ = ["Rewiring"]
+__all__ = ["TopologyRules"]
 
 Block = Sequence[tuple[MaskGroup, Snapshot]]
 
 
 @dataclass(frozen=True)
-class Rewiring:
+class TopologyRules:
     """The rules of a method; each field is the argument of a controller of the same name."""
 
     drop: Score

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparsetheory.gpu.core.rewire import rewire
+from sparsetheory.gpu.core.rewiring import rewire
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
