@@ -5,6 +5,7 @@ Both are derived in :mod:`sparsetheory.numba_kernels.penalties.proximal`, whose 
 ties fall on the same side.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -57,9 +58,9 @@ def prox(x: Tensor, penalty: Penalty, step: float | Tensor = 1.0) -> Tensor:
     Notes
     -----
     A few passes over `x`; powers take Newton steps, about eight, until none moves by more than the root of the machine
-    precision. In float64 and float32 the values are those of the compiled operators up to a few roundings, and zero
-    wins the same ties, except for `Lq` and `LogSum`, whose thresholds come from powers and logarithms, which libraries
-    round differently in the last bit.
+    precision. In float64 and float32 the values are those of the compiled operators up to a few roundings. For a step
+    that is a float zero wins the same ties, except for `Lq` and `LogSum`, whose thresholds come from powers and
+    logarithms, which libraries round differently in the last bit.
 
     Examples
     --------
@@ -151,12 +152,17 @@ def _beyond(family: type[Penalty], v: Tensor, step: Tensor, alpha: Tensor, shape
     return (_scad if family is SCAD else _capped_l1)(v, soft, step, alpha, shape)
 
 
+def _root(x: Tensor) -> Tensor:
+    """Return the root, of a single number correctly rounded, as vectorised roots of torch are not on every CPU."""
+    return x.sqrt() if x.ndim or x.requires_grad else torch.tensor(math.sqrt(float(x)), dtype=x.dtype)
+
+
 _Number = Callable[[Tensor, Tensor], Tensor]
 # The slope at zero, where it is finite, of penalties with pieces.
 _SLOPES: dict[type[Penalty], _Number] = {
     L1: lambda alpha, shape: alpha,
     ElasticNet: lambda alpha, shape: alpha * shape,
-    CEL0: lambda alpha, shape: (alpha + alpha).sqrt() * shape,
+    CEL0: lambda alpha, shape: _root(alpha + alpha) * shape,
     MCP: lambda alpha, shape: alpha,
     SCAD: lambda alpha, shape: alpha,
     CappedL1: lambda alpha, shape: alpha,
@@ -169,11 +175,11 @@ _BENDS: dict[type[Penalty], _Number] = {
 }
 # The root of 2 step p, where the penalty is at most p.
 _PLATEAUS: dict[type[Penalty], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    L0: lambda step, alpha, shape: (step * alpha + step * alpha).sqrt(),
-    CEL0: lambda step, alpha, shape: (step * alpha + step * alpha).sqrt(),
-    MCP: lambda step, alpha, shape: alpha * (step * shape).sqrt(),
-    SCAD: lambda step, alpha, shape: alpha * (step * (shape + 1)).sqrt(),
-    CappedL1: lambda step, alpha, shape: ((step * alpha + step * alpha) * shape).sqrt(),
+    L0: lambda step, alpha, shape: _root(step * alpha + step * alpha),
+    CEL0: lambda step, alpha, shape: _root(step * alpha + step * alpha),
+    MCP: lambda step, alpha, shape: alpha * _root(step * shape),
+    SCAD: lambda step, alpha, shape: alpha * _root(step * (shape + 1)),
+    CappedL1: lambda step, alpha, shape: _root((step * alpha + step * alpha) * shape),
 }
 
 
