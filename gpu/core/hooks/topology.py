@@ -306,11 +306,13 @@ class TopologyController(StepHooks):
         return tuple(None if parameter.grad is None else parameter.grad.clone() for parameter in parameters)
 
     def _clear_off_masks(self) -> None:
+        # Gradients of zero do not suffice: the update of Muon is dense, and Adamax keeps a small number everywhere.
         with torch.no_grad():
             for group in self._groups:
+                off = ~group.mask
                 for parameter in group.parameters:
-                    parameter.masked_fill_(~group.mask, 0)
-                    clear_state(self.optimizer, parameter, ~group.mask)
+                    parameter.masked_fill_(off, 0)
+                    clear_state(self.optimizer, parameter, off)
 
 
 def _require_dense(gradient: Tensor, name: str) -> Tensor:

@@ -18,7 +18,10 @@ from sparsetheory.numba_kernels.layerwise.blocks import assemble, pick
 from sparsetheory.numba_kernels.layerwise.pivots import Tableau
 from sparsetheory.typing import BoolArray, Float64Array
 
-__all__ = ["Starter", "factor", "picked", "stiffened"]
+__all__ = ["FLOOR", "Starter", "factor", "picked", "stiffened"]
+
+FLOOR = 1e-12
+"""Least Schur complement with which a column may enter, relative to its diagonal entry."""
 
 # Added to the diagonal where a kept block is singular to working precision, relative to the diagonal.
 _STIFFENING = 1e-10
@@ -38,11 +41,18 @@ def factor(block: Tensor) -> Tensor:
         If it has a negative eigenvalue.
     """
     lower, info = torch.linalg.cholesky_ex(block)
-    if int(info):
-        lower, info = torch.linalg.cholesky_ex(stiffened(block))
-    if int(info):
-        raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")
+    if not _is_definite(lower, info, block.diagonal()):
+        block = stiffened(block)
+        lower, info = torch.linalg.cholesky_ex(block)
+        if not _is_definite(lower, info, block.diagonal()):
+            raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")
     return lower
+
+
+def _is_definite(lower: Tensor, info: Tensor, diagonal: Tensor) -> bool:
+    """Whether the pivots are more than what rounding makes of zero."""
+    # In NumPy, because each operation of torch on so few numbers takes several times as long.
+    return int(info) == 0 and bool((lower.diagonal().numpy() ** 2 > FLOOR * diagonal.numpy()).all())
 
 
 def picked(matrix: Tensor, rows: Any, columns: Any, out: Tensor | None = None) -> Tensor:
@@ -87,8 +97,9 @@ class Starter:
         k, rest = kept.size, others.size
         # LAPACK wants columns contiguous: factors and solutions are transposed views of contiguous blocks.
         lower = self._block(0, k, k).mT
-        torch.linalg.cholesky_ex(picked(H, kept, kept, self._block(1, k, k)), out=(lower, self._info))
-        if int(self._info) != 0:
+        block = picked(H, kept, kept, self._block(1, k, k))
+        torch.linalg.cholesky_ex(block, out=(lower, self._info))
+        if not _is_definite(lower, self._info, block.diagonal()):
             return False
         reduced, cross = self._block(2, rest, k).mT, self._block(3, rest, k).mT
         block = picked(H, others, kept, self._block(3, rest, k)).mT

@@ -11,7 +11,7 @@ import torch
 
 from sparsetheory.gpu.core import NM, PerRow, PerTensor, RowBlock
 from sparsetheory.gpu.solvers import swap_search
-from sparsetheory.gpu.weights.search import swap_search as compiled
+from sparsetheory.gpu.weights import swap_search as compiled
 
 PATTERNS = {
     "2:4": (NM(2, 4), 4),

@@ -1,3 +1,4 @@
+import inspect
 import math
 import pickle
 import warnings
@@ -77,16 +78,21 @@ def _off(tensor, mask):
     return tensor.detach()[~mask]
 
 
-@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "RMSprop", "NAdam"])
+KINDS = ["ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_weights_and_moments_are_zero_off_the_masks_and_counts_stay(kind, device):
     model = _model(device=device)
-    options = {"momentum": 0.9} if kind == "SGD" else {}
-    optimizer = getattr(torch.optim, kind)(model.named_parameters(), lr=0.01, weight_decay=0.01, **options)
+    known = inspect.signature(getattr(torch.optim, kind)).parameters
+    extra = {"momentum": 0.9, "weight_decay": 0.01, "amsgrad": True}
+    options = {key: value for key, value in extra.items() if key in known}
+    optimizer = getattr(torch.optim, kind)(model.named_parameters(), lr=0.01, **options)
     controller = _controller(model, optimizer)
     counts = {name: int(mask.sum()) for name, mask in controller.masks.items()}
     first, fired = controller.masks.digest(), controller.fired
-    for _ in range(8):
-        _train(model, optimizer, 4)
+    for _ in range(16):
+        _train(model, optimizer, 2)
         assert {name: int(mask.sum()) for name, mask in controller.masks.items()} == counts
         for name, mask in controller.masks.items():
             parameter = model.get_parameter(name)
@@ -101,6 +107,20 @@ def test_weights_and_moments_are_zero_off_the_masks_and_counts_stay(kind, device
     assert [event.step for event in controller.history] == list(range(3, 33, 3))
     assert controller.masks.digest() == controller.history[-1].digest != first
     assert controller.fired.density > controller.masks.density == controller.history[-1].density
+
+
+def test_dense_updates_of_masked_gradients_are_masked():
+    weight = nn.Parameter(torch.randn(6, 5, generator=torch.Generator().manual_seed(0)))
+    mask = torch.rand(6, 5, generator=torch.Generator().manual_seed(1)) < 0.4
+    optimizer = torch.optim.Muon([weight], lr=0.1)
+    plain = nn.Parameter(torch.where(mask, weight.detach(), 0))
+    unmasked = torch.optim.Muon([plain], lr=0.1)
+    TopologyController(optimizer, {weight: mask}, **RIGL, fraction=0.3)
+    for parameter, one in ((weight, optimizer), (plain, unmasked)):
+        parameter.grad = torch.where(mask, 1.0, 0.0)
+        one.step()
+    assert bool(plain[~mask].any())
+    assert not bool(weight[~mask].any())
 
 
 def test_masks_given_are_changed_in_place():

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from gpu.weights.search.cases import energy, problem, refit, start
+from kernels.layerwise_cases import energy, problem, refit, start
 
 from sparsetheory.gpu.core import NM, BlockNM, PerRow
 from sparsetheory.gpu.weights import best_swap_gain, swap_search

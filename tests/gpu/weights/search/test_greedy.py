@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from gpu.weights.search.cases import energy, problem, refit
+from kernels.layerwise_cases import energy, problem, refit
 
 from sparsetheory.gpu.core import NM, BlockNM, PerRow, PerTensor, RowBlock, allocate
 from sparsetheory.gpu.weights import backward_elimination, forward_selection

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from gpu.weights.search.cases import energy, problem, refit, start, swapped, swaps
+from kernels.layerwise_cases import energy, problem, refit, start, swapped, swaps
 
 from sparsetheory.gpu.core import PerRow
 from sparsetheory.gpu.weights import move_prices
