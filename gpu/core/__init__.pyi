@@ -15,6 +15,12 @@ from .flops import FlopCount as FlopCount
 from .flops import LayerFlops as LayerFlops
 from .flops import count_flops as count_flops
 from .gram import Gram as Gram
+from .hooks.penalties import GradientPenalty as GradientPenalty
+from .hooks.snapshots import Snapshot as Snapshot
+from .hooks.snapshots import TopologyEvent as TopologyEvent
+from .hooks.steps import StepHooks as StepHooks
+from .hooks.topology import TopologyController as TopologyController
+from .hooks.update_gate import UpdateGate as UpdateGate
 from .layers import find_layers as find_layers
 from .masks import MaskSet as MaskSet
 from .metrics import Perplexity as Perplexity
@@ -47,3 +53,11 @@ from .report.training import TrainingFlops as TrainingFlops
 from .report.training import training_flops as training_flops
 from .rewiring import Rewired as Rewired
 from .rewiring import rewire as rewire
+from .schedules import Constant as Constant
+from .schedules import Cosine as Cosine
+from .schedules import Cubic as Cubic
+from .schedules import Exponential as Exponential
+from .schedules import Linear as Linear
+from .schedules import MaskDecay as MaskDecay
+from .schedules import SineStages as SineStages
+from .schedules import StructureDecay as StructureDecay

@@ -115,7 +115,8 @@ def count_flops(model: nn.Module, batch: Any, masks: Mapping[str, Tensor] | None
 
     Notes
     -----
-    A weight that is used twice has the operations of both uses, and its parameters once. Operations for which torch
+    A weight that is used twice has the operations of both uses, and its parameters once. Models and batches on the meta
+    device, which have no values, count without memory: all weights as not zero. Operations for which torch
     has no count are not counted.
 
     Examples
@@ -150,7 +151,8 @@ def count_flops(model: nn.Module, batch: Any, masks: Mapping[str, Tensor] | None
 
 def _count_nonzero(name: str, value: Tensor, masks: Mapping[str, Tensor] | None) -> int:
     if masks is None:
-        return int(torch.count_nonzero(value))
+        # A model on the meta device has shapes only.
+        return value.numel() if value.is_meta else int(torch.count_nonzero(value))
     return int(masks[name].sum()) if name in masks else value.numel()
 
 

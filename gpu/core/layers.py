@@ -40,7 +40,7 @@ def find_layers(
     >>> list(find_layers(model, exclude="2"))
     ['0']
     """
-    known = {name: module for name, module in model.named_modules() if _is_matrix(module)}
+    known = {name: module for name, module in model.named_modules() if is_matrix(module)}
     chosen: set[str] = set()
     for pattern in _several(include):
         chosen |= set(_matches(pattern, known, "include"))
@@ -156,7 +156,8 @@ def _weight(layer: nn.Module) -> Tensor:
     return weight
 
 
-def _is_matrix(module: nn.Module) -> bool:
+def is_matrix(module: nn.Module) -> bool:
+    """Return whether a module is a linear layer, or a two-dimensional convolution without groups."""
     if isinstance(module, nn.Conv2d):
         return module.groups == 1
     return isinstance(module, nn.Linear) or is_transposed(module)

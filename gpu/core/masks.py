@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sparsetheory.gpu.core.named_weights import distinct, effective, stored, weight_names, write_masked
+from sparsetheory.gpu.core.effective_weights import effective_weights, named_masks
+from sparsetheory.gpu.core.layers import find_layers
+from sparsetheory.gpu.core.named_weights import stored, write_masked
 
 __all__ = ["MaskSet", "check_alike"]
 
@@ -81,7 +83,7 @@ class MaskSet(Mapping[str, Tensor]):
         ----------
         model : torch.nn.Module
         names : sequence of str, optional
-            Tensors of the model. By default the weights of all linear and convolutional layers; one that several
+            Parameters, or layers for their weights. By default all linear and convolutional layers. What several
             modules share has its first name. Of a parametrised weight the effective value counts.
 
         Returns
@@ -89,8 +91,10 @@ class MaskSet(Mapping[str, Tensor]):
         MaskSet
             On the devices of the weights.
         """
-        chosen = weight_names(model) if names is None else names
-        return cls({name: effective(model, name) != 0 for name in chosen})
+        weights = effective_weights(model)
+        layers = [f"{layer}.weight".lstrip(".") for layer in find_layers(model)] if names is None else names
+        chosen = dict.fromkeys(weights.resolve(name, "names") for name in layers)
+        return cls({name: weights.tensors[name] != 0 for name in chosen})
 
     def __getitem__(self, name: str) -> Tensor:
         return self._masks[name]
@@ -189,21 +193,31 @@ class MaskSet(Mapping[str, Tensor]):
             If the model has no tensor of a name, a shape differs, two names mean one shared weight and have different
             masks, or a parametrisation cannot give the masked weight.
         """
-        check_alike("masks", self, {name: effective(model, name) for name in self}, "the model")
-        for names in distinct(model, self).values():
-            masks = [self[name] for name in names]
-            if not all(torch.equal(mask, masks[0]) for mask in masks):
-                raise ValueError(f"masks must agree on a shared weight; {', '.join(names)} is one weight")
-            write_masked(model, names[0], masks[0].to(effective(model, names[0]).device))
+        weights = effective_weights(model)
+        for name, mask in named_masks(weights, self).items():
+            write_masked(model, name, mask.to(weights.tensors[name].device))
 
     def by_parameter(self, model: nn.Module) -> dict[Tensor, Tensor]:
         """Return the masks under the parameters of a model, as optimiser hooks take them.
 
-        Of a parametrised weight the parameter is its original.
+        Of a parametrised weight the parameter is its original, which must have the shape of the mask. A weight that
+        several modules share occurs once.
+
+        Raises
+        ------
+        ValueError
+            If the model has no tensor of a name, a shape differs, or two names mean one shared weight and have
+            different masks.
         """
-        found = {stored(model, name): mask for name, mask in self.items()}
-        check_alike("masks", self, {name: stored(model, name) for name in self}, "the model")
-        return {parameter: mask.to(parameter.device) for parameter, mask in found.items()}
+        found = {}
+        for name, mask in named_masks(effective_weights(model), self).items():
+            parameter = stored(model, name)
+            if parameter.shape != mask.shape:
+                raise ValueError(
+                    f"{name} must be stored in the shape of its mask, {tuple(mask.shape)}; got {tuple(parameter.shape)}"
+                )
+            found[parameter] = mask.to(parameter.device)
+        return found
 
     def to(self, device: Any) -> "MaskSet":
         """Return the masks on another device."""

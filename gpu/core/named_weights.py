@@ -1,73 +1,29 @@
-"""Weights of a model by name: stored or parametrised, alone or shared by several modules."""
-
-from collections.abc import Iterable
+"""What of a model holds the weight of a name: the tensor that an optimiser trains, and how zeros get into it."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from sparsetheory.gpu.core.layers import find_layers
-
-__all__ = ["distinct", "effective", "owner", "stored", "weight_names", "write_masked"]
-
-
-def owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """Return the module that has a tensor, and the name of the tensor there.
-
-    Raises
-    ------
-    ValueError
-        If the model has no tensor of this name.
-    """
-    path, _, leaf = name.rpartition(".")
-    try:
-        module = model.get_submodule(path)
-    except AttributeError:
-        module = None
-    if module is None or not isinstance(getattr(module, leaf, None), Tensor):
-        raise ValueError(f"masks must name tensors of the model; it has no {name!r}")
-    return module, leaf
-
-
-def effective(model: nn.Module, name: str) -> Tensor:
-    """Return the tensor that a layer computes with, detached; of a parametrised one its value."""
-    module, leaf = owner(model, name)
-    with torch.no_grad():
-        return getattr(module, leaf).detach()
+__all__ = ["stored", "write_masked"]
 
 
 def stored(model: nn.Module, name: str) -> Tensor:
-    """Return the tensor that an optimiser trains: itself, or the original of a parametrisation.
+    """Return the tensor that an optimiser trains for a weight: itself, or the original that it is made of.
 
     Raises
     ------
     ValueError
         If a parametrisation is made of several tensors.
     """
-    module, leaf = owner(model, name)
+    module, leaf = _owner(model, name)
+    if _pruned(module, leaf):
+        return module.get_parameter(f"{leaf}_orig")
     if not parametrize.is_parametrized(module, leaf):
         return getattr(module, leaf)
     original = getattr(_parametrisation(module, leaf), "original", None)
     if not isinstance(original, Tensor):
         raise ValueError(f"{name} must be stored as one tensor; its parametrisation has several")
     return original
-
-
-def weight_names(model: nn.Module) -> list[str]:
-    """Return the names of the weights of all linear and convolutional layers; a shared one has its first name."""
-    names = {}
-    for layer, module in find_layers(model).items():
-        name = f"{layer}.weight" if layer else "weight"
-        names.setdefault(_identity(module, "weight"), name)
-    return list(names.values())
-
-
-def distinct(model: nn.Module, names: Iterable[str]) -> dict[int, list[str]]:
-    """Group names by the memory that they mean."""
-    groups: dict[int, list[str]] = {}
-    for name in names:
-        groups.setdefault(_identity(*owner(model, name)), []).append(name)
-    return groups
 
 
 def write_masked(model: nn.Module, name: str, mask: Tensor) -> None:
@@ -81,8 +37,11 @@ def write_masked(model: nn.Module, name: str, mask: Tensor) -> None:
     ValueError
         If neither gives the masked weight; the weight is as before then.
     """
-    module, leaf = owner(model, name)
+    module, leaf = _owner(model, name)
     with torch.no_grad():
+        if _pruned(module, leaf):
+            module.get_parameter(f"{leaf}_orig").masked_fill_(~mask, 0)
+            return
         if not parametrize.is_parametrized(module, leaf):
             getattr(module, leaf).masked_fill_(~mask, 0)
             return
@@ -95,6 +54,16 @@ def write_masked(model: nn.Module, name: str, mask: Tensor) -> None:
             for key, original in originals.items():
                 original.copy_(before[key])
     raise ValueError(f"{name} cannot be masked: its parametrisation does not give the masked weight")
+
+
+def _owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
+    path, _, leaf = name.rpartition(".")
+    return model.get_submodule(path), leaf
+
+
+def _pruned(module: nn.Module, leaf: str) -> bool:
+    """Return whether torch.nn.utils.prune makes the weight, from an original and a mask of its own."""
+    return f"{leaf}_orig" in module._parameters
 
 
 def _mask_original(module: nn.Module, leaf: str, mask: Tensor, wanted: Tensor) -> bool:
@@ -123,10 +92,3 @@ def _parametrisation(module: nn.Module, leaf: str) -> nn.Module:
     parametrisations = module.parametrizations
     assert isinstance(parametrisations, nn.ModuleDict)
     return parametrisations[leaf]
-
-
-def _identity(module: nn.Module, leaf: str) -> int:
-    if parametrize.is_parametrized(module, leaf):
-        first = next(_parametrisation(module, leaf).parameters(recurse=False), None)
-        return id(getattr(module, leaf) if first is None else first)
-    return id(getattr(module, leaf))

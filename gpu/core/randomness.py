@@ -1,8 +1,8 @@
 """Random draws of this floor: they come from generators on the CPU, so that they are equal on all devices."""
 
-from numbers import Integral
-
 import torch
+
+from sparsetheory.constraints import SIZE
 
 __all__ = ["cpu_generator"]
 
@@ -34,7 +34,7 @@ def cpu_generator(generator: torch.Generator | int | None) -> torch.Generator:
         return torch.default_generator
     if isinstance(generator, torch.Generator) and generator.device.type == "cpu":
         return generator
-    if isinstance(generator, Integral) and not isinstance(generator, bool) and generator >= 0:
-        return torch.Generator().manual_seed(int(generator))
+    if SIZE.accepts(generator):
+        return torch.Generator().manual_seed(SIZE.convert(generator))
     got = f"one on {generator.device}" if isinstance(generator, torch.Generator) else repr(generator)
     raise ValueError(f"generator must be None, an int of at least 0, or a torch.Generator on the CPU; got {got}")

@@ -12,7 +12,7 @@ from sparsetheory.constraints import MISSING, Choice
 from sparsetheory.gpu.core.gram import Gram
 from sparsetheory.gpu.core.layers import find_layers, input_rows
 
-__all__ = ["InputGroup", "attention_mask", "capture", "collect_grams", "input_groups", "run_batches"]
+__all__ = ["InputGroup", "attention_mask", "capture", "collect_grams", "input_groups", "observing", "run_batches"]
 
 Observer = Callable[[str, nn.Module, Tensor], None]
 
@@ -48,7 +48,7 @@ def capture(model: nn.Module, layers: str | Sequence[str] = "*") -> Iterator[dic
     """
     chosen = find_layers(model, layers)
     seen: dict[str, list[Tensor]] = {name: [] for name in chosen}
-    with _observing(chosen, lambda name, _, x: seen[name].append(x.detach().clone())):
+    with observing(chosen, lambda name, _, x: seen[name].append(x.detach().clone())):
         yield seen
 
 
@@ -112,7 +112,7 @@ def collect_grams(
         if name == last:
             raise _Enough
 
-    with _observing(chosen, observe):
+    with observing(chosen, observe):
         for batch in batches:
             kept = (mask or attention_mask)(batch)
             _call(model, batch)
@@ -176,7 +176,7 @@ def input_groups(model: nn.Module, batch: Any, layers: str | Sequence[str] = "*"
             groups.append([name])
             inputs.append((x, x._version))
 
-    with _observing(find_layers(model, layers), observe):
+    with observing(find_layers(model, layers), observe):
         _call(model, batch)
     return [InputGroup(tuple(group), all(calls[name] == 1 for name in group)) for group in groups]
 
@@ -193,7 +193,9 @@ def attention_mask(batch: Any) -> Tensor | None:
 
 
 @contextmanager
-def _observing(layers: Mapping[str, nn.Module], observe: Observer) -> Iterator[None]:
+def observing(layers: Mapping[str, nn.Module], observe: Observer) -> Iterator[None]:
+    """Call a function with name, layer and input whenever a layer is called, while a block of code runs."""
+
     def hook_of(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             observe(name, layer, args[0] if args else next(iter(kwargs.values())))

@@ -88,15 +88,17 @@ def keep_largest(score: Tensor, count: int | Tensor) -> Tensor:
     missing = counts - above.sum(-1, keepdim=True)
     if bool((equal.sum(-1, keepdim=True) > missing).any()):
         equal &= equal.cumsum(-1) <= missing
-    return (above | equal) & (counts > 0)
+    return above | equal
 
 
 def keep_in_groups(score: Tensor, n: int, m: int) -> Tensor:
     """Keep the n largest of every m consecutive entries of the last axis.
 
     The rank of entry j of a group is the number of larger entries, and of equal ones before it; n entries have a rank
-    below n. Groups lie across the first axis of the copy that is ranked, so that every comparison of two positions is
-    one pass over contiguous memory.
+    below n. One comparison ranks both entries of a pair: an entry that is at least as large as a later one is in front
+    of it, else behind. So an entry j is behind all later entries, ``m - 1 - j`` of them, but those it is not smaller
+    than. Groups lie across the first axis of the copy that is ranked, so that a comparison of all entries with those d
+    places later is one pass over contiguous memory.
 
     Parameters
     ----------
@@ -119,8 +121,11 @@ def keep_in_groups(score: Tensor, n: int, m: int) -> Tensor:
     if m > _COUNTED:
         return keep_largest(groups, n).reshape(score.shape)
     lying = groups.T.contiguous()
-    rank = torch.zeros(lying.shape, dtype=torch.int8, device=score.device)
-    for i in range(m):
-        rank[:i] += lying[i] > lying[:i]
-        rank[i + 1 :] += lying[i] >= lying[i + 1 :]
-    return (rank < n).T.reshape(score.shape)
+    balance = torch.zeros(lying.shape, dtype=torch.int8, device=score.device)
+    for d in range(1, m):
+        # Seen as integers: sums of booleans would be converted entry by entry.
+        in_front = (lying[:-d] >= lying[d:]).view(torch.int8)
+        balance[d:] += in_front
+        balance[:-d] -= in_front
+    later = torch.arange(m - 1, -1, -1, dtype=torch.int8, device=score.device)
+    return (balance < (n - later).unsqueeze(1)).T.reshape(score.shape)

@@ -1,0 +1,13 @@
+from .exchanges import ExchangeResult as ExchangeResult
+from .exchanges import exchange_search as exchange_search
+from .scores import MomentumScore as MomentumScore
+from .scores import curvature_gain as curvature_gain
+from .scores import curvature_price as curvature_price
+from .scores import find_score as find_score
+from .scores import gradient_magnitude as gradient_magnitude
+from .scores import magnitude as magnitude
+from .scores import random_order as random_order
+from .scores import unfired_first as unfired_first
+from .starting_values import normal_start as normal_start
+from .starting_values import survivors_mean as survivors_mean
+from .supported_quadratic import SupportedQuadratic as SupportedQuadratic

@@ -19,10 +19,13 @@ _DEPENDENT = 1e-8
 class SupportedQuadratic:
     """The minimum of a quadratic over the vectors that are zero off a support, and the price of every move.
 
-    Let g = Gw - b at the minimiser w on the support S, and P the inverse of G on S. Removing i and solving again raises
-    the minimum by ``w_i**2 / (2 P_ii)``. Adding j alone lowers it by ``g_j**2 / (2 h_j)``, where ``h_j = G_jj - G_jS P
-    G_Sj`` is what of column j is not in the span of S. Exchanging i for j lowers it by ``((c w_i / P_ii - g_j)**2 / (h_j
-    + c**2 / P_ii) - w_i**2 / P_ii) / 2`` with ``c = (G_jS P)_i``.
+    Let g = Gw - b at the minimiser w on the support S, and P the inverse of G on S.
+
+    - Removing i and solving again raises the minimum by ``w_i**2 / (2 P_ii)``.
+    - Adding j alone lowers it by ``g_j**2 / (2 h_j)``. Here ``h_j = G_jj - G_jS P G_Sj`` is the squared norm of what of
+      column j is not in the span of S.
+    - Exchanging i for j lowers it by ``((c w_i / P_ii - g_j)**2 / (h_j + c**2 / P_ii) - w_i**2 / P_ii) / 2``, where
+      ``c = (G_jS P)_i``.
 
     Columns of S may depend on each other. A column that takes part in a dependence can be removed for nothing, as the
     others span the same space; the pseudo-inverse would price it wrongly. A column in the span of S gains nothing.

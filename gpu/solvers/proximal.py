@@ -5,6 +5,7 @@ Both are derived in :mod:`sparsetheory.numba_kernels.penalties.proximal`, whose 
 ties fall on the same side.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from sparsetheory.gpu.solvers.roots import log_sum_is_zero, log_sum_root, lq_jum
 from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, ElasticNet, LogSum, Lq, Penalty
 
 __all__ = ["prox"]
+
+_FAMILIES = (L1, ElasticNet, L0, CEL0, MCP, SCAD, CappedL1, Lq, LogSum)
 
 
 def prox(x: Tensor, penalty: Penalty, step: float | Tensor = 1.0) -> Tensor:
@@ -55,9 +58,9 @@ def prox(x: Tensor, penalty: Penalty, step: float | Tensor = 1.0) -> Tensor:
     Notes
     -----
     A few passes over `x`; powers take Newton steps, about eight, until none moves by more than the root of the machine
-    precision. In float64 and float32 the values are those of the compiled operators up to a few roundings, and zero
-    wins the same ties, except for `Lq` and `LogSum`, whose thresholds come from powers and logarithms, which libraries
-    round differently in the last bit.
+    precision. In float64 and float32 the values are those of the compiled operators up to a few roundings. For a step
+    that is a float zero wins the same ties, except for `Lq` and `LogSum`, whose thresholds come from powers and
+    logarithms, which libraries round differently in the last bit.
 
     Examples
     --------
@@ -71,7 +74,7 @@ def prox(x: Tensor, penalty: Penalty, step: float | Tensor = 1.0) -> Tensor:
     if not isinstance(x, Tensor) or not x.is_floating_point():
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"x must be a tensor of real floating-point numbers; got {got}")
-    if type(penalty) not in _OPERATORS:
+    if type(penalty) not in _FAMILIES:
         raise TypeError(f"penalty must be a Penalty of sparsetheory.penalties; got {penalty!r}")
     u = x.to(working_dtype(x))
     alpha, shape = _numbers(penalty, u)
@@ -104,32 +107,92 @@ def _step(step: Any, x: Tensor) -> Tensor:
 
 def _applied(family: type[Penalty], u: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
     """Return zero where zero is best, and the operator beyond elsewhere, with the sign of u."""
-    if family is L1 and not step.ndim and not step.requires_grad:
-        return softshrink(u, float(step * alpha))
-    is_zero, beyond = _OPERATORS[family]
+    if not (step.ndim or shape.ndim or step.requires_grad):
+        if family is L1:
+            return softshrink(u, float(step * alpha))
+        if family in _BENDS and _is_firm(family, step, alpha, shape):
+            return _firm(family, u, step, alpha, shape)
     v = u.abs()
     with torch.no_grad():
-        zero = is_zero(v, step, alpha, shape)
-    # Entries that become zero must not meet formulas that hold beyond the threshold only: their gradients may be NaN.
-    far = 1 + step.detach() * alpha / torch.where(shape > 0, shape, 1.0) + 4 * (shape + step.detach() * alpha)
-    sizes = beyond(torch.where(zero, far, v), step, alpha, shape)
-    return torch.where(zero, 0.0, sizes * u.sign())
+        zero = log_sum_is_zero(v, step * alpha, shape) if family is LogSum else v <= _limit(family, step, alpha, shape)
+    if u.requires_grad or step.requires_grad or family is Lq:
+        # Entries that become zero must not meet formulas for what does not: their gradients may be no numbers there,
+        # and Newton's method may not end.
+        c = step.detach() * alpha
+        v = torch.where(zero, 1 + c / torch.where(shape > 0, shape, 1.0) + 4 * (shape + c), v)
+    return torch.where(zero, 0.0, torch.copysign(_beyond(family, v, step, alpha, shape), u))
 
 
-_Numbers = tuple[Tensor, Tensor, Tensor]
+def _limit(family: type[Penalty], step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
+    """Return the largest size that becomes zero.
+
+    Zero loses to a small value beyond step times the slope there, and to a value on a plateau p beyond sqrt(2 step p).
+    """
+    if family is Lq:
+        return lq_jump(step * alpha, shape) * (1 + (1 - shape)) / 2 / (1 - shape)
+    limits = [step * _SLOPES[family](alpha, shape)] if family in _SLOPES else []
+    if family in _PLATEAUS:
+        limits.append(_PLATEAUS[family](step, alpha, shape))
+    return limits[0] if len(limits) == 1 else torch.minimum(*limits)
 
 
-def _at_most(limit: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
-    """Return the rule that entries up to a limit become zero."""
-    return lambda v, step, alpha, shape: v <= limit(step, alpha, shape)
+def _beyond(family: type[Penalty], v: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
+    """Return the operator at sizes that do not become zero."""
+    if family is Lq:
+        return lq_root(v, step * alpha, shape)
+    if family is LogSum:
+        return log_sum_root(v, step * alpha, shape)
+    if family in _BENDS:
+        return _down_a_parabola(v, step, _SLOPES[family](alpha, shape), _BENDS[family](alpha, shape))
+    if family is L0:
+        return v
+    soft = v - step * alpha
+    if family is L1:
+        return soft
+    return (_scad if family is SCAD else _capped_l1)(v, soft, step, alpha, shape)
 
 
-def _soft(v: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
-    return v - step * alpha
+def _root(x: Tensor) -> Tensor:
+    """Return the root, of a single number correctly rounded, as vectorised roots of torch are not on every CPU."""
+    return x.sqrt() if x.ndim or x.requires_grad else torch.tensor(math.sqrt(float(x)), dtype=x.dtype)
 
 
-def _itself(v: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
-    return v + 0 * step
+_Number = Callable[[Tensor, Tensor], Tensor]
+# The slope at zero, where it is finite, of penalties with pieces.
+_SLOPES: dict[type[Penalty], _Number] = {
+    L1: lambda alpha, shape: alpha,
+    ElasticNet: lambda alpha, shape: alpha * shape,
+    CEL0: lambda alpha, shape: _root(alpha + alpha) * shape,
+    MCP: lambda alpha, shape: alpha,
+    SCAD: lambda alpha, shape: alpha,
+    CappedL1: lambda alpha, shape: alpha,
+}
+# How much the slope falls for each unit, where it does so up to the top of the penalty.
+_BENDS: dict[type[Penalty], _Number] = {
+    ElasticNet: lambda alpha, shape: alpha * (shape - 1),
+    CEL0: lambda alpha, shape: shape * shape,
+    MCP: lambda alpha, shape: 1 / shape,
+}
+# The root of 2 step p, where the penalty is at most p.
+_PLATEAUS: dict[type[Penalty], Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    L0: lambda step, alpha, shape: _root(step * alpha + step * alpha),
+    CEL0: lambda step, alpha, shape: _root(step * alpha + step * alpha),
+    MCP: lambda step, alpha, shape: alpha * _root(step * shape),
+    SCAD: lambda step, alpha, shape: alpha * _root(step * (shape + 1)),
+    CappedL1: lambda step, alpha, shape: _root((step * alpha + step * alpha) * shape),
+}
+
+
+def _is_firm(family: type[Penalty], step: Tensor, alpha: Tensor, shape: Tensor) -> bool:
+    """Say whether the operator of a parabola is continuous: the slope decides what becomes zero, not the plateau."""
+    plateau = _PLATEAUS[family](step, alpha, shape) if family in _PLATEAUS else torch.inf
+    return bool((step * _BENDS[family](alpha, shape) < 1) & (step * _SLOPES[family](alpha, shape) <= plateau))
+
+
+def _firm(family: type[Penalty], u: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
+    """Soft thresholding, steeper, until it meets the identity."""
+    soft = softshrink(u, float(step * _SLOPES[family](alpha, shape))) / (1 - step * _BENDS[family](alpha, shape))
+    return soft if family is ElasticNet else torch.where(soft.abs() <= u.abs(), soft, u)
 
 
 def _down_a_parabola(v: Tensor, step: Tensor, slope: Tensor, bend: Tensor) -> Tensor:
@@ -140,77 +203,19 @@ def _down_a_parabola(v: Tensor, step: Tensor, slope: Tensor, bend: Tensor) -> Te
     return torch.where(opens_up & (gap > 0) & (x < v), x, v)
 
 
-def _elastic_net(v: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
-    return _down_a_parabola(v, step, alpha * shape, alpha * (shape - 1))
-
-
-def _cel0_slope(alpha: Tensor, shape: Tensor) -> Tensor:
-    return (alpha + alpha).sqrt() * shape
-
-
-def _cel0(v: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
-    return _down_a_parabola(v, step, _cel0_slope(alpha, shape), shape * shape)
-
-
-def _mcp(v: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
-    return _down_a_parabola(v, step, alpha, 1 / shape)
-
-
 def _to_plateau(v: Tensor, soft: Tensor, switch: Tensor) -> Tensor:
     """Choose between the minimum on the first slope and that on the plateau, equally good at the switch."""
     return torch.where((soft > 0) & (v <= switch), soft, v)
 
 
-def _scad(v: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
-    c = step * alpha
-    soft, keep = v - c, shape - 1 - step
+def _scad(v: Tensor, soft: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
+    c, keep = step * alpha, shape - 1 - step
     # On the middle piece x - v + step (shape alpha - x) / (shape - 1) = 0; below alpha it is soft thresholding.
     middle = ((shape - 1) * v - shape * c) / torch.where(keep > 0, keep, 1.0)
     middle = torch.where(middle > soft, middle, soft)
-    return torch.where(
-        keep > 0, torch.where(middle < v, middle, v), _to_plateau(v, soft, (alpha * (shape + 1) + c) / 2)
-    )
+    middle = torch.where(middle < v, middle, v)
+    return torch.where(keep > 0, middle, _to_plateau(v, soft, (alpha * (shape + 1) + c) / 2))
 
 
-def _capped_l1(v: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
-    c = step * alpha
-    return _to_plateau(v, v - c, shape + c / 2)
-
-
-def _lq_limit(step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
-    return lq_jump(step * alpha, shape) * (1 + (1 - shape)) / 2 / (1 - shape)
-
-
-# Zero loses to a small value beyond step times the slope at zero, and to a value on a plateau p beyond sqrt(2 step p).
-_OPERATORS: dict[type[Penalty], tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
-    L1: (_at_most(lambda step, alpha, shape: step * alpha), _soft),
-    ElasticNet: (_at_most(lambda step, alpha, shape: step * (alpha * shape)), _elastic_net),
-    L0: (_at_most(lambda step, alpha, shape: (step * alpha + step * alpha).sqrt()), _itself),
-    CEL0: (
-        _at_most(
-            lambda step, alpha, shape: torch.minimum(
-                step * _cel0_slope(alpha, shape), (step * alpha + step * alpha).sqrt()
-            )
-        ),
-        _cel0,
-    ),
-    MCP: (
-        _at_most(lambda step, alpha, shape: torch.minimum(step * alpha, alpha * (step * shape).sqrt())),
-        _mcp,
-    ),
-    SCAD: (
-        _at_most(lambda step, alpha, shape: torch.minimum(step * alpha, alpha * (step * (shape + 1)).sqrt())),
-        _scad,
-    ),
-    CappedL1: (
-        _at_most(
-            lambda step, alpha, shape: torch.minimum(step * alpha, ((step * alpha + step * alpha) * shape).sqrt())
-        ),
-        _capped_l1,
-    ),
-    Lq: (_at_most(_lq_limit), lambda v, step, alpha, shape: lq_root(v, step * alpha, shape)),
-    LogSum: (
-        lambda v, step, alpha, shape: log_sum_is_zero(v, step * alpha, shape),
-        lambda v, step, alpha, shape: log_sum_root(v, step * alpha, shape),
-    ),
-}
+def _capped_l1(v: Tensor, soft: Tensor, step: Tensor, alpha: Tensor, shape: Tensor) -> Tensor:
+    return _to_plateau(v, soft, shape + step * alpha / 2)

@@ -86,7 +86,7 @@ def _pivoted(tableau: Tensor, pivot: int | Tensor, sign: float) -> Tensor:
     return swept.reshape(tableau.shape)
 
 
-def swept_tableau(gram: Tensor, correlations: Tensor, energies: Tensor, support: Tensor) -> Tensor:
+def swept_tableau(gram: Tensor, correlations: Tensor, squares: Tensor, support: Tensor) -> Tensor:
     """Return the tableaus of many targets, each swept on its own support, by one factorisation each.
 
     With L the Cholesky factor of G on S and ``V = L^-1 [G_SN, b_S]``, the blocks of the swept tableau are
@@ -98,7 +98,7 @@ def swept_tableau(gram: Tensor, correlations: Tensor, energies: Tensor, support:
         Gram matrix that all targets share, positive definite on every support.
     correlations : Tensor of shape (n_targets, n_features)
         Of the columns with each target.
-    energies : Tensor of shape (n_targets,)
+    squares : Tensor of shape (n_targets,)
         Squared norm of each target.
     support : Tensor of bool of shape (n_targets, n_features)
         With equally many entries in each row.
@@ -112,7 +112,7 @@ def swept_tableau(gram: Tensor, correlations: Tensor, energies: Tensor, support:
     full = gram.new_empty(rows, n + 1, n + 1)
     full[:, :n, :n] = gram
     full[:, n, :n] = full[:, :n, n] = correlations
-    full[:, n, n] = energies
+    full[:, n, n] = squares
     if not size or not rows:
         return full
     inside = support.nonzero()[:, 1].view(rows, size)

@@ -68,7 +68,8 @@ def hard_thresholding(
     pattern : Pattern
         ``PerRow(k)`` for k nonzeros in every row, ``NM(2, 4)`` for N:M, or any other pattern.
     init : Tensor of shape (n_targets, n_features), optional
-        Coefficients to start from, zero by default; what the pattern does not keep of them is dropped.
+        Coefficients to start from, zero by default; what the pattern does not keep of them is dropped, and with
+        `refit` the rest is fitted anew.
     squares : Tensor of shape (n_targets,), optional
         Squared norms of the targets, a constant that is added to the objective.
     preconditioned : bool
@@ -174,7 +175,7 @@ class _Problem:
 
     def descend(self, start: Tensor, tol: float, max_iter: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Step while the objective falls; return coefficients, masks, steps and convergence."""
-        coef, mask = self._kept(start, self.correlations, bool((start != 0).any()))
+        coef, mask = self._kept(start, self.correlations, self.refit and bool(start.any()))
         value = _objective(self.gram, self.correlations, coef)
         n_iter = torch.zeros(coef.shape[0], dtype=torch.int64, device=coef.device)
         active = torch.ones_like(n_iter, dtype=torch.bool)

@@ -12,4 +12,12 @@ from .mask_swaps import sparse_swaps as sparse_swaps
 from .model_pruning import FewRowsWarning as FewRowsWarning
 from .model_pruning import prune_model_layerwise as prune_model_layerwise
 from .pruned import Pruned as Pruned
+from .search.elimination import Elimination as Elimination
+from .search.elimination import backward_elimination as backward_elimination
+from .search.forward import Selection as Selection
+from .search.forward import forward_selection as forward_selection
+from .search.one_swap import best_swap_gain as best_swap_gain
+from .search.prices import MovePrices as MovePrices
+from .search.prices import move_prices as move_prices
+from .search.swap import swap_search as swap_search
 from .sparse_gpt import sparsegpt as sparsegpt

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from torch import Tensor
 
 from sparsetheory.gpu.core.budget import allocate
-from sparsetheory.gpu.core.patterns import Pattern, PerRow, PerTensor
+from sparsetheory.gpu.core.patterns import NM, Pattern, PerRow, PerTensor
+from sparsetheory.gpu.solvers.swaps import swap_search as batched_search
 from sparsetheory.gpu.weights.admm_update import admm_refit
 from sparsetheory.gpu.weights.alps_admm import alps
 from sparsetheory.gpu.weights.baselines import magnitude, wanda
@@ -61,7 +62,7 @@ def _counts_of_rows(W: Tensor, problem: DampedGram, pattern: Pattern, settings: 
     """Turn a budget for the whole tensor into one for each row, by the costs of greedy elimination in every row."""
     if not isinstance(pattern, PerTensor):
         return pattern
-    removed = backward_elimination(W, problem.damped, PerRow(n_nonzero=0), n_jobs=settings.n_jobs)
+    removed = backward_elimination(W.cpu(), problem.damped.cpu(), PerRow(n_nonzero=0), n_jobs=settings.n_jobs)
     return PerRow(n_nonzero=allocate(removed.increments, pattern.count(W.shape)))
 
 
@@ -92,21 +93,26 @@ def _sparse_swaps(W: Tensor, problem: DampedGram, pattern: Pattern, settings: Se
 
 def _obs(W: Tensor, problem: DampedGram, pattern: Pattern, settings: Settings) -> Found:
     rows = _counts_of_rows(W, problem, pattern, settings)
-    found = backward_elimination(W, problem.damped, rows, n_jobs=settings.n_jobs)
-    return Found(found.weight, found.mask)
+    found = backward_elimination(W.cpu(), problem.damped.cpu(), rows, n_jobs=settings.n_jobs)
+    return Found(found.weight.to(W.device), found.mask.to(W.device))
 
 
 def _forward(W: Tensor, problem: DampedGram, pattern: Pattern, settings: Settings) -> Found:
     rows = _counts_of_rows(W, problem, pattern, settings)
-    found = forward_selection(W, problem.damped, rows, n_jobs=settings.n_jobs)
-    return Found(found.weight, found.mask)
+    found = forward_selection(W.cpu(), problem.damped.cpu(), rows, n_jobs=settings.n_jobs)
+    return Found(found.weight.to(W.device), found.mask.to(W.device))
 
 
 def _swap(W: Tensor, problem: DampedGram, pattern: Pattern, settings: Settings) -> Found:
     rows = _counts_of_rows(W, problem, pattern, settings)
     start = STARTS[settings.start](W, problem, rows, settings)
-    found = swap_search(W, problem.damped, start, rows, max_swaps=settings.max_swaps, n_jobs=settings.n_jobs)
-    return Found(found.weight, found.mask, found.n_swaps)
+    if W.device.type != "cpu" and isinstance(rows, NM | PerRow):
+        twin = batched_search(W, problem.damped, start, rows, max_swaps=settings.max_swaps)
+        return Found(twin.weight, twin.mask, twin.n_swaps)
+    found = swap_search(
+        W.cpu(), problem.damped.cpu(), start.cpu(), rows, max_swaps=settings.max_swaps, n_jobs=settings.n_jobs
+    )
+    return Found(found.weight.to(W.device), found.mask.to(W.device), found.n_swaps)
 
 
 def _continuation(W: Tensor, problem: DampedGram, pattern: Pattern, settings: Settings) -> Tensor:

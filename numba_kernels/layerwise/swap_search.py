@@ -29,7 +29,7 @@ def search(
     tol: float,
     max_swaps: int,
     prices: Float64Array,
-    gains: Float64Array,
+    squares: Float64Array,
 ) -> int:
     """Swap until no swap gains more than `tol`.
 
@@ -47,7 +47,7 @@ def search(
         Limit.
     prices : ndarray of shape (R + 3, p)
         Work space: coefficients over P, 1 / P, costs of leaving, bounds of entering.
-    gains : ndarray of shape (m,)
+    squares : ndarray of shape (m,)
         Work space.
 
     Returns
@@ -58,7 +58,7 @@ def search(
     count, done = 0, 0
     while done < max_swaps:
         _price(tableau, inside, floors, prices)
-        out, into = _best(tableau, inside, floors, tol, count, prices, gains)
+        out, into = _best(tableau, inside, floors, tol, count, prices, squares)
         if out < 0:
             break
         if count + 2 > tableau.scales.size:
@@ -102,7 +102,7 @@ def _best(
     tol: float,
     count: int,
     prices: Float64Array,
-    gains: Float64Array,
+    squares: Float64Array,
 ) -> tuple[int, int]:
     """Return the best swap as (leaving, entering), or -1 twice."""
     bounds = prices[prices.shape[0] - 1]
@@ -115,24 +115,25 @@ def _best(
             update_rows(tableau, bounds, best / _SLACK, count)
         if inside[i] or bounds[i] * _SLACK < best or turn == promising:
             continue
-        _gains(tableau, i, floors[i], count, prices, gains)
-        first, hits = i // gains.size * gains.size, 0
-        for a in range(gains.size):
-            hits += gains[a] >= best
-        if hits == 0:
-            continue
-        for a in range(gains.size):
-            j = first + a
-            if gains[a] > best or (gains[a] == best and out >= 0 and (j < out or (j == out and i < into))):
-                best, out, into = gains[a], j, i
+        best, out, into = _scan(tableau, i, floors[i], count, prices, squares, best, out, into)
     return out, into
 
 
-@inlined(fastmath=True)
-def _gains(tableau: Tableau, i: int, floor: float, count: int, prices: Float64Array, gains: Float64Array) -> None:
-    """Write the gain of every swap in which column i enters; minus infinity where the other column is not kept."""
-    m, border = gains.size, tableau.border
-    first, n_responses = i // m * m, border.shape[0]
+@inlined
+def _scan(
+    tableau: Tableau,
+    i: int,
+    floor: float,
+    count: int,
+    prices: Float64Array,
+    squares: Float64Array,
+    best: float,
+    out: int,
+    into: int,
+) -> tuple[float, int, int]:
+    """Return the best swap so far, as (gain, leaving, entering), after those in which column i enters."""
+    m, n_responses = squares.size, tableau.border.shape[0]
+    first, left = i // m * m, tableau.diagonal[i]
     if tableau.near.shape[0] > 0:
         row = tableau.near[i]
     else:
@@ -140,16 +141,41 @@ def _gains(tableau: Tableau, i: int, floor: float, count: int, prices: Float64Ar
         update_row(tableau, row, i, count)
         tableau.seen[i] = count
     inverse, costs = prices[n_responses, first : first + m], prices[n_responses + 1, first : first + m]
-    gains[:] = 0.0
-    for r in range(n_responses):
+    if _numerators(tableau.border, i, row, left, prices, inverse, costs, best / _SLACK, squares) > 0:
+        for a in range(m):
+            schur, j = left + row[a] * row[a] * inverse[a], first + a
+            gain = squares[a] / schur - costs[a] if schur > floor else -np.inf
+            if gain > best or (gain == best and out >= 0 and (j < out or (j == out and i < into))):
+                best, out, into = gain, j, i
+    return best, out, into
+
+
+@inlined(fastmath=True)
+def _numerators(
+    border: Float64Array,
+    i: int,
+    row: Float64Array,
+    left: float,
+    prices: Float64Array,
+    inverse: Float64Array,
+    costs: Float64Array,
+    least: float,
+    squares: Float64Array,
+) -> int:
+    """Write the numerators of all gains, and return how many gains may reach the least one.
+
+    That is told without a division, which would take most of the time: ``square / schur - cost >= least``.
+    """
+    first, m = i // squares.size * squares.size, squares.size
+    for r in range(border.shape[0]):
         alone, ratio = border[r, i], prices[r, first : first + m]
         for a in range(m):
             numerator = alone + row[a] * ratio[a]
-            gains[a] += numerator * numerator
-    left = tableau.diagonal[i]
+            squares[a] = numerator * numerator + (squares[a] if r > 0 else 0.0)
+    hits = 0
     for a in range(m):
-        schur = left + row[a] * row[a] * inverse[a]
-        gains[a] = gains[a] / schur - costs[a] if schur > floor else -np.inf
+        hits += squares[a] >= (least + costs[a]) * (left + row[a] * row[a] * inverse[a])
+    return hits
 
 
 def warmup() -> None:

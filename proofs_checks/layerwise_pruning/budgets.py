@@ -50,7 +50,7 @@ def _networks() -> st.SearchStrategy[Network]:
 
 
 def _water_filling(network: Network, raw: Mapping[str, float], *, saturate: bool = True) -> dict[str, float]:
-    """Return densities by the published loop: layers of the largest proportion become dense while one would exceed 1."""
+    """Return densities by the published loop: the layers of the largest proportion become dense until all fit."""
     sizes, dense = network.sizes, set[str]()
     while True:
         rest = [name for name in sizes if name not in dense]

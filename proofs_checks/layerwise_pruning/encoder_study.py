@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from sparsetheory.experiments.study import Study, StudyResult
-from sparsetheory.proofs_checks.layerwise_pruning.language_model import INTERMEDIATES, QUERIES, encoder_layer, pruned
+from sparsetheory.proofs_checks.layerwise_pruning.language_model import INTERMEDIATE, QUERIES, encoder_layer, pruned
 
-_LAYERS = {"quick": (QUERIES[0], INTERMEDIATES[3]), "full": (*QUERIES, *INTERMEDIATES)}
+_LAYERS = {"quick": (QUERIES[0], INTERMEDIATE), "full": (*QUERIES, INTERMEDIATE)}
 # Title, method, and whether least squares on the mask follows.
 _METHODS = (
     ("magnitude", "magnitude", False),
@@ -24,8 +24,8 @@ _METHODS = (
 _COLUMNS = ("layer", "method", "error, calibration", "error, held out", "held out / SparseGPT")
 _NOTES = (
     "Squared output errors relative to the dense outputs, at 2:4. All methods but the last are published. The swap "
-    "search has some 0.6 times the error of SparseGPT, and so has ALPS, which is faster. A refit of the mask is much of the "
-    "difference. Errors on fresh texts are larger where coefficients were fitted."
+    "search has some 0.6 times the error of SparseGPT, and so has ALPS, which is faster. A refit of the mask is much "
+    "of the difference. Errors on fresh texts are larger where coefficients were fitted."
 )
 
 

@@ -18,8 +18,8 @@ from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 __all__ = ["KINDS", "ROUNDING", "Layer", "draw_layer", "group_masks", "layers", "seeds", "swaps"]
 
 # At most 12 columns and a damping of at least 1e-3: in units of its columns a damped Gram matrix has a condition of at
-# most 1.2e4. Normal equations lose its product with a few dozen roundings, 1e-11 of the energy of the output.
-ROUNDING = 1e-9
+# most 1.2e4. Normal equations lose its product with a few dozen roundings, 1e-10 of the energy of the output.
+ROUNDING = 1e-10
 
 KINDS = ("gaussian", "common factor", "walk", "scales", "integers", "copies", "few rows", "dead input")
 _DELTAS = (1e-3, 1e-2, 1e-1)

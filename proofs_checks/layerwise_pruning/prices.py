@@ -1,8 +1,10 @@
 """Claims about the prices of moves: what a drop costs, what an entry or a swap gains, with all others fitted anew."""
 
+from typing import Any
+
 import numpy as np
 
-import sparsetheory.gpu.weights.search as search
+from sparsetheory.gpu import weights
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.layerwise_pruning.instances import ROUNDING, Layer, layers
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
@@ -19,9 +21,9 @@ class Fit:
         self.coefficients = layer.fit(0, self.kept)
         self.objective = layer.objective(0, self.coefficients)
 
-    def prices(self) -> search.MovePrices:
+    def prices(self) -> Any:
         """Return the prices of the package."""
-        return search.move_prices(tensor(self.layer.weight[0]), self.layer.tensors[1], tensor(self.mask))
+        return weights.move_prices(tensor(self.layer.weight[0]), self.layer.tensors[1], tensor(self.mask))
 
     def without(self, j: int) -> float:
         """Return the objective of the best fit without a kept column."""
@@ -42,15 +44,15 @@ class Fit:
 
     def rises(self) -> list[float]:
         """Return by how much each drop raises the objective."""
-        return [self.without(j) - self.objective for j in self.kept]
+        return [self.without(j) - self.objective for j in self.kept.tolist()]
 
     def falls(self) -> list[float]:
         """Return by how much each entry lowers the objective."""
-        return [self.objective - self.entered(i) for i in self.others]
+        return [self.objective - self.entered(i) for i in self.others.tolist()]
 
     def swap_falls(self) -> list[float]:
         """Return by how much each swap lowers the objective."""
-        return [self.objective - self.swapped(j, i) for j in self.kept for i in self.others]
+        return [self.objective - self.swapped(j, i) for j in self.kept.tolist() for i in self.others.tolist()]
 
 
 def _drop(layer: Layer) -> Measurement:

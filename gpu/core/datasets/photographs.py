@@ -165,7 +165,7 @@ def load_sentinel2() -> SatelliteImage:
     Licence: the package MIT, the picture that of Copernicus Sentinel data.
     """
     stored = json.loads(packaged_file("spyndex", "data/S2_10m.json").read_bytes())
-    return SatelliteImage(np.array(stored, dtype=np.float32) / 10_000, ("B02", "B03", "B04", "B08"))
+    return SatelliteImage(np.array(stored, dtype=np.float32) / np.float32(10_000), ("B02", "B03", "B04", "B08"))
 
 
 def _pixels(file: Path) -> NDArray[np.uint8]:

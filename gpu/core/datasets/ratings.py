@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sparsetheory.constraints import Choice
 from sparsetheory.gpu.core.datasets.files import packaged_file
-from sparsetheory.typing import AnyArray, Float64Array, Int64Array
+from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["LoggedClicks", "Ratings", "load_movielens_100k", "load_open_bandit"]
 
@@ -128,7 +128,7 @@ def load_open_bandit(behaviour: str = "random", campaign: str = "all") -> Logged
     folder = f"obd/{behaviour}/{campaign}"
     log = pd.read_csv(packaged_file("obp", f"{folder}/{campaign}.csv"), index_col=0)
     items = pd.read_csv(packaged_file("obp", f"{folder}/item_context.csv"), index_col=0).sort_values("item_id")
-    features = [f"item_feature_{k}" for k in range(1, 4)]
+    codes = [items["item_feature_0"].to_numpy(), *(_codes(items[f"item_feature_{k}"]) for k in (1, 2, 3))]
     return LoggedClicks(
         actions=log["item_id"].to_numpy(np.int64),
         positions=log["position"].to_numpy(np.int64) - 1,
@@ -137,9 +137,9 @@ def load_open_bandit(behaviour: str = "random", campaign: str = "all") -> Logged
         times=pd.to_datetime(log["timestamp"], utc=True, format="ISO8601").dt.tz_localize(None).to_numpy(),
         user_features=np.stack([_codes(log[f"user_feature_{k}"]) for k in range(4)], axis=1),
         affinities=log[[f"user-item_affinity_{item}" for item in items["item_id"]]].to_numpy(np.float64),
-        item_features=np.column_stack([items["item_feature_0"], *(_codes(items[name]) for name in features)]),
+        item_features=np.column_stack(codes).astype(np.float64),
     )
 
 
-def _codes(column: AnyArray) -> Int64Array:
+def _codes(column: ArrayLike) -> Int64Array:
     return np.unique(np.asarray(column, dtype=str), return_inverse=True)[1].astype(np.int64)

@@ -1,5 +1,6 @@
 """Frames of films."""
 
+import math
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,7 @@ class Clip:
     frames : ndarray of uint8 of shape (n, height, width, 3)
         Red, green and blue.
     rate : float
-        Frames per second.
+        Frames per second; not a number where the file does not say.
     """
 
     frames: NDArray[np.uint8]
@@ -88,6 +89,6 @@ def load_video(path: str | Path, n_frames: int | None = None) -> Clip:
         raise ImportError(f"films are decoded by the package av: {install_command('av')}", name="av") from error
     with av.open(str(file)) as film:
         stream = film.streams.video[0]
-        rate = float(stream.average_rate)
+        rate = float(stream.average_rate or math.nan)
         frames = [frame.to_ndarray(format="rgb24") for frame in islice(film.decode(stream), n_frames)]
     return Clip(np.stack(frames), rate)

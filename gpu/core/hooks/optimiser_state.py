@@ -3,10 +3,10 @@
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["clear_state", "start_state", "state_tensors"]
+__all__ = ["MAGNITUDES", "clear_state", "start_state", "state_tensors"]
 
-# Running means of squares and of other magnitudes, by the names that torch's optimisers give them.
-_MAGNITUDES = {"acc_delta", "exp_avg_sq", "exp_inf", "max_exp_avg_sq", "square_avg", "sum"}
+# Running means of squares, other magnitudes and lengths of steps, by the names that torch's optimisers give them.
+MAGNITUDES = {"acc_delta", "exp_avg_sq", "exp_inf", "max_exp_avg_sq", "square_avg", "step_size", "sum"}
 
 
 def state_tensors(optimizer: Optimizer, parameter: Tensor) -> dict[str, Tensor]:
@@ -29,10 +29,11 @@ def clear_state(optimizer: Optimizer, parameter: Tensor, where: Tensor) -> None:
 def start_state(optimizer: Optimizer, parameter: Tensor, new: Tensor, survivors: Tensor, rule: str) -> None:
     """Give new entries of a parameter a state to start from, in place.
 
-    Everything starts at zero. With the rule "mean", running means of squares start at the mean of the survivors.
+    Everything starts at zero. With the rule "mean", running means of squares and other magnitudes start at the mean of
+    the survivors.
     """
     clear_state(optimizer, parameter, new)
     if rule == "mean" and bool(survivors.any()):
         for key, kept in state_tensors(optimizer, parameter).items():
-            if key in _MAGNITUDES:
+            if key in MAGNITUDES:
                 kept.masked_fill_(new, kept[survivors].mean())

@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from sparsetheory.constraints import COUNT, FLAG, MISSING, Choice, Real
 from sparsetheory.gpu.core.hooks.mask_groups import make_groups, set_masks
 from sparsetheory.gpu.core.hooks.optimiser_state import clear_state
-from sparsetheory.gpu.core.hooks.rewiring import Rewiring
 from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot, Start, TopologyEvent
 from sparsetheory.gpu.core.hooks.steps import StepHooks, grad_scale, parameters_of, step_is_skipped
+from sparsetheory.gpu.core.hooks.topology_rules import TopologyRules
 from sparsetheory.gpu.core.hooks.update_gate import Held, hold, put_back
 from sparsetheory.gpu.core.masks import MaskSet, check_alike
 from sparsetheory.gpu.core.randomness import cpu_generator
@@ -39,8 +39,12 @@ class TopologyController(StepHooks):
     warning.
 
     Clipping of gradients in the training loop sees dense gradients, whose norm is larger. Call :meth:`mask_gradients`
-    before it. Make the controller when the model is on its device. A copied or pickled optimiser has lost its hooks, see
-    :class:`StepHooks`.
+    before it. Where the loop is not yours, clip in a step pre-hook of the optimiser that is registered after the
+    controller: hooks run in the order of their registration.
+
+    Make the controller when the model is on its device. A copied or pickled optimiser has lost its hooks; see
+    :class:`StepHooks`. Where several workers hold equal models and average their gradients, masks stay equal too if the
+    generators have the same seed.
 
     Parameters
     ----------
@@ -146,7 +150,9 @@ class TopologyController(StepHooks):
         Choice("tensor", "global").check("budget", budget)
         FLAG.require(allow_regrow=allow_regrow, skip_update=skip_update)
         share = fraction if callable(fraction) else Constant(_FRACTION.check("fraction", fraction))
-        self._rules = Rewiring(drop, grow, share, rounding, density, state, regrown, start, bool(allow_regrow), budget)
+        self._rules = TopologyRules(
+            drop, grow, share, rounding, density, state, regrown, start, bool(allow_regrow), budget
+        )
         self._scores = [drop] if grow is drop else [drop, grow]
         self._observers: list[Any] = [score for score in self._scores if hasattr(score, "observe")]
         self._skip_update = bool(skip_update)
@@ -300,11 +306,13 @@ class TopologyController(StepHooks):
         return tuple(None if parameter.grad is None else parameter.grad.clone() for parameter in parameters)
 
     def _clear_off_masks(self) -> None:
+        # Gradients of zero do not suffice: the update of Muon is dense, and Adamax keeps a small number everywhere.
         with torch.no_grad():
             for group in self._groups:
+                off = ~group.mask
                 for parameter in group.parameters:
-                    parameter.masked_fill_(~group.mask, 0)
-                    clear_state(self.optimizer, parameter, ~group.mask)
+                    parameter.masked_fill_(off, 0)
+                    clear_state(self.optimizer, parameter, off)
 
 
 def _require_dense(gradient: Tensor, name: str) -> Tensor:

@@ -63,7 +63,7 @@ def _cells(layer: LayerSparsity) -> dict[str, str]:
         ),
         "effective": str(layer.n_effective),
         "dead rows / columns": f"{layer.n_dead_rows} / {layer.n_dead_columns}",
-        "N:M": _patterns(layer) or "none",
+        "N:M": _strictest(layer) or "none",
     }
     if layer.flops is not None and layer.sparse_flops is not None:
         cells["FLOPs, sparse of dense"] = f"{layer.sparse_flops} of {layer.flops}"
@@ -89,8 +89,8 @@ def _totals(report: SparsityReport) -> str:
         run = report.taxonomy
         explored = "unknown" if run.explored is None else f"{run.explored:.4g}"
         lines.append(
-            f"- sparsity: {run.kind}, start {run.start}, {run.n_changes} changes of the mask, "
-            f"share of weights ever kept {explored}"
+            f"- training: {run.kind}, start {run.start}, changes of the mask: {run.n_changes}, "
+            f"share of weights ever kept: {explored}"
         )
     return "\n".join(lines)
 
@@ -102,6 +102,15 @@ def _formats(storage: Storage) -> str:
 
 def _patterns(layer: LayerSparsity) -> str:
     return ", ".join(f"{n}:{m}" for n, m in layer.patterns)
+
+
+def _strictest(layer: LayerSparsity) -> str:
+    """Return the patterns that do not follow from one with smaller groups."""
+    strict: list[tuple[int, int]] = []
+    for n, m in layer.patterns:
+        if all(n * before_m < before_n * m for before_n, before_m in strict):
+            strict.append((n, m))
+    return ", ".join(f"{n}:{m}" for n, m in strict)
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -90,7 +90,7 @@ def _kind(history: Sequence[Sequence[Any]], densities: Sequence[float], changes:
     if not changes:
         return "dense" if densities[0] == 1 else "before"
     last = len(history) - 1
-    if densities[0] == 1 and list(changes) == [last] and history[last][0] == history[last - 1][0] > 0:
+    if densities[0] == 1 and list(changes) == [last] and history[last][0] == history[last - 1][0]:
         return "post"
     falls = [b < a for a, b in pairwise(densities)]
     rises = [b > a for a, b in pairwise(densities)]

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.benchmark import Timer
 
-from sparsetheory.gpu.core.layers import find_layers, weight_rows
-from sparsetheory.gpu.core.recording import capture, run_batches
+from sparsetheory.gpu.core.layers import is_matrix, weight_rows
+from sparsetheory.gpu.core.recording import observing, run_batches
 
 __all__ = ["kernel_seconds"]
 
@@ -20,6 +20,8 @@ _SECONDS = 0.01
 
 def kernel_seconds(model: nn.Module, batch: Any, names: Iterable[str]) -> dict[str, tuple[float, float | None]]:
     """Measure the products of layers with their inputs of one batch, each the median of several runs.
+
+    Layers are measured while the model runs, so that the input of no other one is held.
 
     Parameters
     ----------
@@ -35,17 +37,19 @@ def kernel_seconds(model: nn.Module, batch: Any, names: Iterable[str]) -> dict[s
         Seconds of the layer as it is, and of the product of its weight in CSR with its inputs: None for convolutions,
         for which torch has no such kernel, and where the precision has none on the device.
     """
-    known = find_layers(model)
     places = [name.rpartition(".") for name in names]
-    chosen = [layer for layer, _, leaf in places if leaf == "weight" and layer in known]
-    if not chosen:
-        return {}
-    with capture(model, chosen) as inputs:
+    layers = {layer: model.get_submodule(layer) for layer, _, leaf in places if leaf == "weight"}
+    found: dict[str, tuple[float, float | None]] = {}
+
+    def observe(name: str, layer: nn.Module, x: Tensor) -> None:
+        weight = f"{name}.weight" if name else "weight"
+        if weight not in found:
+            # Its place is taken first: the layer runs while it is measured, which leads here again.
+            found[weight] = (0.0, None)
+            found[weight] = _layer_seconds(layer, x)
+
+    with observing({name: layer for name, layer in layers.items() if is_matrix(layer)}, observe):
         next(run_batches(model, [batch]))
-    found = {}
-    for name in chosen:
-        if inputs[name]:
-            found[f"{name}.weight" if name else "weight"] = _layer_seconds(known[name], inputs[name][-1])
     return found
 
 

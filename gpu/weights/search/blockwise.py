@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsetheory.gpu.weights.least_squares import refit
 from sparsetheory.gpu.weights.search.problem import Problem
-from sparsetheory.gpu.weights.search.refit import refit
 from sparsetheory.gpu.weights.search.searcher import Searcher
 from sparsetheory.typing import BoolArray, Float64Array, Int64Array
 
@@ -65,8 +65,7 @@ def search_blocks(
     """
     searchers: list[Any] = [None] * len(parts)
     energies = problem.energies().numpy()
-    for row in rows:
-        weight[row] = refit(problem, row, inside[row.start])
+    _fit(problem, rows, inside, weight)
     # A row is settled when a cycle that began with its least-squares fit has found no swap.
     active, fitted = list(rows), {row.start for row in rows}
     while active:
@@ -86,7 +85,7 @@ def search_blocks(
 
 def _targets(problem: Problem, active: Sequence[slice], columns: slice, weight: Float64Array) -> dict[int, Any]:
     """Return the correlations of a block's columns with what the other columns leave, by first row."""
-    index = np.concatenate([np.arange(row.start, row.stop) for row in active])
+    index = _index(active)
     held = torch.from_numpy(weight[index])
     block = problem.H[columns, columns]
     b = ((problem.W[torch.from_numpy(index)] - held) @ problem.H[:, columns] + held[:, columns] @ block).numpy()
@@ -97,6 +96,16 @@ def _targets(problem: Problem, active: Sequence[slice], columns: slice, weight: 
 def _searcher(H: Tensor, columns: slice, m: int, rows: Sequence[slice]) -> Searcher:
     block = H[columns, columns].contiguous()
     return Searcher(block, block.shape[0] if m == H.shape[0] else m, max(row.stop - row.start for row in rows))
+
+
+def _index(rows: Sequence[slice]) -> Int64Array:
+    return np.concatenate([np.arange(row.start, row.stop) for row in rows])
+
+
+def _fit(problem: Problem, rows: Sequence[slice], inside: BoolArray, weight: Float64Array) -> None:
+    """Write the least-squares coefficients of some rows on their masks."""
+    index = _index(rows)
+    weight[index] = refit(problem.W[torch.from_numpy(index)], problem.H, torch.from_numpy(inside[index])).numpy()
 
 
 def _next(
@@ -110,7 +119,7 @@ def _next(
     n_swaps: Int64Array,
 ) -> list[slice]:
     """Count the swaps of a cycle, fit the rows that found none, and return the rows that are not settled."""
-    unsettled = []
+    unsettled, to_fit = [], []
     for row in active:
         swaps = moved[row.start]
         n_swaps[row] += swaps
@@ -119,8 +128,10 @@ def _next(
         fitted.discard(row.start)
         over = n_swaps[row.start] >= max_swaps
         if swaps == 0 or over:
-            weight[row] = refit(problem, row, inside[row.start])
+            to_fit.append(row)
             fitted.add(row.start)
         if not over:
             unsettled.append(row)
+    if to_fit:
+        _fit(problem, to_fit, inside, weight)
     return unsettled

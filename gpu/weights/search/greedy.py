@@ -11,8 +11,7 @@ from sparsetheory.gpu.core.budget import allocate
 from sparsetheory.gpu.core.patterns import Pattern, RowBlock
 from sparsetheory.gpu.weights.search.layout import Layout, layout_of, quotas
 from sparsetheory.gpu.weights.search.problem import Problem, in_chunks
-from sparsetheory.gpu.weights.search.searcher import FLOOR
-from sparsetheory.gpu.weights.search.sweeping import factor
+from sparsetheory.gpu.weights.search.sweeping import FLOOR, factor
 from sparsetheory.numba_kernels.layerwise.greedy import eliminate, select
 from sparsetheory.numba_kernels.layerwise.pivots import Tableau, new_tableau
 from sparsetheory.typing import BoolArray, Float64Array, Int64Array

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from sparsetheory.gpu.weights.search.problem import Problem
-from sparsetheory.gpu.weights.search.searcher import FLOOR
-from sparsetheory.gpu.weights.search.sweeping import Starter
+from sparsetheory.gpu.weights.search.sweeping import FLOOR, Starter
 from sparsetheory.numba_kernels.layerwise.pivots import new_tableau
 
 __all__ = ["MovePrices", "move_prices"]

@@ -4,20 +4,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsetheory.gpu.weights.search.sweeping import Starter, stiffened
+from sparsetheory.gpu.weights.search.sweeping import FLOOR, Starter, stiffened
 from sparsetheory.numba_kernels.layerwise.pivots import Tableau, new_tableau
 from sparsetheory.numba_kernels.layerwise.swap_search import search
 from sparsetheory.typing import BoolArray, Float64Array
 
-__all__ = ["FLOOR", "Searcher"]
-
-FLOOR = 1e-12
-"""Least Schur complement with which a column may enter, relative to its diagonal entry."""
+__all__ = ["Searcher"]
 
 # Gain that counts, and error of the tracked objective that is forgiven, relative to the energy of the response.
 _GAIN, _ERROR = 1e-12, 1e-8
 # Starts from the mask that was reached, before a search is given up whose objective has drifted.
-_ATTEMPTS = 3
+_ATTEMPTS = 4
 
 
 class Searcher:
@@ -71,8 +68,8 @@ class Searcher:
         R, kept, done = b.shape[0], inside[0].copy(), 0
         tableau = self.tableau._replace(border=self.tableau.border[:R], losses=self.tableau.losses[:R])
         prices = self.prices[: R + 3]
-        for _ in range(_ATTEMPTS):
-            H = self._start(tableau, b, energies, kept)
+        for attempt in range(_ATTEMPTS):
+            H = self._start(tableau, b, energies, kept, stiff=attempt > 1)
             done += search(tableau, kept, self.floors, _GAIN * scale, max_swaps - done, prices, self.gains)
             weight = np.where(kept, tableau.border, 0.0)
             inside[:] = kept
@@ -82,8 +79,13 @@ class Searcher:
                 return weight, done
         raise RuntimeError("H is too ill-conditioned for a search; add damping to its diagonal")
 
-    def _start(self, tableau: Tableau, b: Float64Array, energies: Float64Array, kept: BoolArray) -> Tensor:
-        for H in (self.H, stiffened(self.H)):
-            if self.starter.start(tableau, H, b, energies, kept):
-                return H
+    def _start(
+        self, tableau: Tableau, b: Float64Array, energies: Float64Array, kept: BoolArray, *, stiff: bool
+    ) -> Tensor:
+        """Fill the tableau, and return the matrix that it belongs to."""
+        if not stiff and self.starter.start(tableau, self.H, b, energies, kept):
+            return self.H
+        H = stiffened(self.H)
+        if self.starter.start(tableau, H, b, energies, kept):
+            return H
         raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")

@@ -4,8 +4,8 @@ With S the kept columns, N the others, ``H_SS = L L'`` and ``V = L^{-1} H_SN``, 
 
     -P = -(L L')^{-1},    Z = P H_SN = L^{-T} V,    H_NN - V' V,
 
-and for a response b the coefficients are ``P b_S``, the correlations of the others with the residual
-``b_N - Z' b_S``, and the residual sum of squares ``y'y - |L^{-1} b_S|^2``.
+and for a response the coefficients are ``s = P b_S``, the correlations of the others with the residual
+``b_N - Z' b_S``, and the residual sum of squares ``y'y - b_S' s``.
 """
 
 from typing import Any
@@ -18,7 +18,10 @@ from sparsetheory.numba_kernels.layerwise.blocks import assemble, pick
 from sparsetheory.numba_kernels.layerwise.pivots import Tableau
 from sparsetheory.typing import BoolArray, Float64Array
 
-__all__ = ["Starter", "factor", "picked", "stiffened"]
+__all__ = ["FLOOR", "Starter", "factor", "picked", "stiffened"]
+
+FLOOR = 1e-12
+"""Least Schur complement with which a column may enter, relative to its diagonal entry."""
 
 # Added to the diagonal where a kept block is singular to working precision, relative to the diagonal.
 _STIFFENING = 1e-10
@@ -37,11 +40,19 @@ def factor(block: Tensor) -> Tensor:
     RuntimeError
         If it has a negative eigenvalue.
     """
-    for matrix in (block, stiffened(block)):
-        lower, info = torch.linalg.cholesky_ex(matrix)
-        if int(info) == 0:
-            return lower
-    raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")
+    lower, info = torch.linalg.cholesky_ex(block)
+    if not _is_definite(lower, info, block.diagonal()):
+        block = stiffened(block)
+        lower, info = torch.linalg.cholesky_ex(block)
+        if not _is_definite(lower, info, block.diagonal()):
+            raise RuntimeError("H must be positive semidefinite; got a negative eigenvalue")
+    return lower
+
+
+def _is_definite(lower: Tensor, info: Tensor, diagonal: Tensor) -> bool:
+    """Whether the pivots are more than what rounding makes of zero."""
+    # In NumPy, because each operation of torch on so few numbers takes several times as long.
+    return int(info) == 0 and bool((lower.diagonal().numpy() ** 2 > FLOOR * diagonal.numpy()).all())
 
 
 def picked(matrix: Tensor, rows: Any, columns: Any, out: Tensor | None = None) -> Tensor:
@@ -86,8 +97,9 @@ class Starter:
         k, rest = kept.size, others.size
         # LAPACK wants columns contiguous: factors and solutions are transposed views of contiguous blocks.
         lower = self._block(0, k, k).mT
-        torch.linalg.cholesky_ex(picked(H, kept, kept, self._block(1, k, k)), out=(lower, self._info))
-        if int(self._info) != 0:
+        block = picked(H, kept, kept, self._block(1, k, k))
+        torch.linalg.cholesky_ex(block, out=(lower, self._info))
+        if not _is_definite(lower, self._info, block.diagonal()):
             return False
         reduced, cross = self._block(2, rest, k).mT, self._block(3, rest, k).mT
         block = picked(H, others, kept, self._block(3, rest, k)).mT
@@ -96,21 +108,9 @@ class Starter:
         inverse = torch.cholesky_inverse(lower, out=self._block(1, k, k).mT)
         schur = picked(H, others, others, self._block(4, rest, rest))
         torch.addmm(schur, reduced.mT, reduced, alpha=-1.0, out=schur)
-        assemble(kept, others, inverse.mT.numpy(), cross.mT.numpy(), schur.numpy(), tableau.matrix)
-        target = torch.from_numpy(b[:, kept]).mT
-        halfway = torch.linalg.solve_triangular(lower, target, upper=False)
-        tableau.border[:, kept] = torch.linalg.solve_triangular(lower.mT, halfway, upper=True).mT.numpy()
-        tableau.border[:, others] = b[:, others] - (target.mT @ cross).numpy()
-        tableau.losses[:] = energies - halfway.square().sum(0).numpy()
-        _up_to_date(tableau)
+        target = torch.from_numpy(b[:, kept])
+        coefficients = torch.cholesky_solve(target.mT, lower).mT
+        parts = inverse.mT.numpy(), cross.mT.numpy(), schur.numpy(), coefficients.contiguous().numpy()
+        assemble(kept, others, *parts, b, tableau)
+        tableau.losses[:] = energies - (target * coefficients).sum(1).numpy()
         return True
-
-
-def _up_to_date(tableau: Tableau) -> None:
-    """Take diagonal and groups from the matrix, all of whose rows are up to date."""
-    tableau.diagonal[:] = tableau.matrix.diagonal()
-    tableau.seen[:] = 0
-    if len(tableau.near):
-        p, m = tableau.near.shape
-        groups = np.arange(p // m)
-        tableau.near.reshape(-1, m, m)[:] = tableau.matrix.reshape(p // m, m, p // m, m)[groups, :, groups]

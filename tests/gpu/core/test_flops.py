@@ -150,12 +150,12 @@ class _Halve(nn.Module):
 
 
 def test_parametrised_and_pruned_weights_count_as_they_are_used():
-    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Conv2d(1, 4, 2))
+    model = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 8), nn.Conv2d(1, 4, 2))
     parametrize.register_parametrization(model[0], "weight", _Halve())
     prune.random_unstructured(model[1], "weight", 12)
     parametrize.register_parametrization(model[2], "weight", _Halve())
     linear = count_flops(model[:2], torch.ones(1, 4))
-    assert _by_name(linear) == {"0.weight": (32, 16), "1.weight": (32, 8)}
+    assert _by_name(linear) == {"0.weight": (16, 8), "1.weight": (32, 8)}
     assert _by_name(count_flops(model[2:], torch.ones(1, 1, 3, 3))) == {"2.weight": (128, 64)}
     assert not model[0]._forward_hooks
     assert list(effective_weights(model).tensors) == [
@@ -215,6 +215,14 @@ def tiny_models():
     bert = transformers.BertConfig(hidden_size=8, num_attention_heads=2, intermediate_size=16, num_hidden_layers=1)
     gpt2 = transformers.GPT2Config(n_embd=8, n_head=2, n_layer=1, **ends)
     return transformers.BertModel(bert), transformers.GPT2LMHeadModel(gpt2)
+
+
+def test_models_without_values_count_all_the_same():
+    with torch.device("meta"):
+        model = _mlp(10_000, 100_000, 10_000)
+    count = count_flops(model, torch.ones(2, 10_000, device="meta"))
+    assert count.flops == count.sparse_flops == 2 * 2 * 2 * 10**9
+    assert count.n_nonzero == count.n_parameters == 2 * 10**9 + 110_000
 
 
 def test_bad_masks_are_refused():

@@ -163,23 +163,28 @@ def test_states_are_restored():
 
 
 class _Widest(TorchDispatchMode):
-    """Records the most entries of a tensor in double precision that an operation returns."""
+    """Records the most entries of a new tensor in double precision that an operation returns."""
 
-    entries = 0
+    def __init__(self, known):
+        super().__init__()
+        self.known, self.entries = known.untyped_storage().data_ptr(), 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         found = func(*args, **(kwargs or {}))
         if isinstance(found, torch.Tensor) and found.dtype == torch.float64:
-            self.entries = max(self.entries, found.numel())
+            new = found.untyped_storage().data_ptr() != self.known
+            self.entries = max(self.entries, found.numel() if new else 0)
         return found
 
 
-def test_long_batches_are_not_copied_to_double_precision_at_once():
-    gram, x = Gram.empty(8), torch.ones(50_000, 8)
-    with _Widest() as widest:
+@pytest.mark.parametrize(("rows", "p"), [(50_000, 8), (3, 500)])
+def test_neither_long_batches_nor_the_matrix_are_copied(rows, p):
+    gram, x = Gram.empty(p), torch.ones(rows, p)
+    with _Widest(gram.sums) as widest:
         gram.update(x)
-    assert 8 * 8 < widest.entries <= 4096 * 8
-    assert torch.equal(gram.matrix, torch.ones(8, 8, dtype=torch.float64))
+    # The rows in double precision, 4096 at a time, beside the sums that are there.
+    assert 0 < widest.entries <= min(rows, 4096) * p
+    assert torch.equal(gram.matrix, torch.ones(p, p, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(

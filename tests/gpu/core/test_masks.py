@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from sparsetheory.gpu.core.masks import MaskSet, check_alike
 
@@ -88,8 +88,29 @@ def test_a_shared_weight_is_one_weight():
     MaskSet({"0.weight": mask, "1.weight": mask}).apply(model)
     assert torch.equal(model[1].weight != 0, mask)
     assert model[0].weight is model[1].weight
-    with pytest.raises(ValueError, match=r"0\.weight, 1\.weight is one weight"):
-        MaskSet({"0.weight": mask, "1.weight": ~mask}).apply(model)
+    assert list(MaskSet({"0.weight": mask, "1.weight": mask}).by_parameter(model)) == [first.weight]
+    for use in (MaskSet.apply, MaskSet.by_parameter):
+        with pytest.raises(ValueError, match="masks must agree where weights are shared"):
+            use(MaskSet({"0.weight": mask, "1.weight": ~mask}), model)
+
+
+def test_layers_stand_for_their_weights(model):
+    assert list(MaskSet.of(model, ["3", "0.bias"])) == ["3.weight", "0.bias"]
+    with pytest.raises(ValueError, match="names must name parameters of the model; got '7'"):
+        MaskSet.of(model, ["7"])
+
+
+def test_weights_that_torch_prunes_are_masked_beneath():
+    layer = nn.Linear(3, 2)
+    prune.l1_unstructured(layer, "weight", amount=2)
+    first = MaskSet.of(layer)
+    assert first.n_nonzero == 4
+    masks = MaskSet({"weight": torch.tensor([[True, False, True], [False, True, True]])})
+    masks.apply(layer)
+    assert MaskSet.of(layer) == first & masks
+    assert list(masks.by_parameter(layer)) == [layer.weight_orig]
+    layer(torch.ones(3))
+    assert MaskSet({"weight": layer.weight != 0}) == first & masks
 
 
 class _Doubled(nn.Module):
@@ -125,6 +146,15 @@ def test_by_parameter_names_what_an_optimiser_trains(model):
     assert all(torch.equal(found[model.get_parameter(name)], mask) for name, mask in masks.items())
 
 
+def test_by_parameter_of_parametrised_weights_is_their_original():
+    layer = nn.Linear(3, 2)
+    parametrize.register_parametrization(layer, "weight", _Doubled())
+    masks = MaskSet({"weight": torch.ones(2, 3) > 0})
+    assert list(masks.by_parameter(layer)) == [layer.parametrizations.weight.original]
+    with pytest.raises(ValueError, match="weight must be stored as one tensor"):
+        masks.by_parameter(parametrizations.weight_norm(nn.Linear(3, 2)))
+
+
 def test_state_dict_round_trip(model, tmp_path):
     masks, other = _random(model, 0), _random(model, 1)
     held = other["0.weight"]
@@ -155,11 +185,15 @@ def test_other_files_are_refused(tmp_path):
     ("call", "error", "message"),
     [
         (lambda m: MaskSet({"a": torch.ones(2)}), TypeError, r"masks must hold tensors of bool; a is torch\.float32"),
-        (lambda m: MaskSet({"5.weight": torch.ones(2) > 0}).apply(m), ValueError, "it has no '5.weight'"),
+        (
+            lambda m: MaskSet({"5.weight": torch.ones(2) > 0}).apply(m),
+            ValueError,
+            r"masks must name parameters of the model; got '5\.weight'",
+        ),
         (
             lambda m: MaskSet({"0.weight": torch.ones(2) > 0}).apply(m),
             ValueError,
-            r"0\.weight has \(2,\), not \(5, 6\)",
+            r"a bool tensor of shape \(5, 6\)",
         ),
         (lambda m: _random(m).distance(MaskSet({})), ValueError, r"missing are \['0\.weight', .* unknown are none"),
         (lambda m: _random(m).load_state_dict({"a": torch.ones(2)}), ValueError, r"unknown are \['a'\]"),

@@ -295,6 +295,15 @@ def test_global_masks_are_nested_with_exact_counts_and_earlier_tensors_win_ties(
     assert not second.any()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_global_projections_stay_as_they_are(device, dtype):
+    weights = {"a": _normal((4, 5), 1, dtype).to(device), "b": torch.zeros(3, 3, dtype=dtype, device=device)}
+    for density in (0.0, 0.3, 0.9, 1.0):
+        once = GlobalPattern(density).project(weights)
+        twice = GlobalPattern(density).project(once)
+        assert all(torch.equal(once[name], twice[name]) and once[name].dtype == dtype for name in weights)
+
+
 def test_global_masks_of_mixed_precisions_and_of_nothing():
     scores = [torch.tensor([1.0, 3.0], dtype=torch.bfloat16), torch.tensor([2.0], dtype=torch.float64)]
     assert [mask.tolist() for mask in GlobalPattern(2 / 3).mask(scores)] == [[False, True], [True]]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsetheory.gpu.solvers import prox
-from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, ElasticNet, LogSum, Lq
+from sparsetheory.penalties import CEL0, L0, L1, MCP, SCAD, CappedL1, ElasticNet, LogSum, Lq, Penalty, separable
 
 FAMILIES = {
     "l1": lambda alpha, _, sign: L1(alpha, positive=sign),
@@ -23,6 +23,11 @@ FAMILIES = {
 each_family = pytest.mark.parametrize("family", FAMILIES)
 # Libraries round powers and logarithms differently: entries this close to such a threshold may go either way.
 LAST_BITS = {"lq": 64, "log_sum": 64}
+
+
+def test_every_penalty_of_the_package_has_an_operator():
+    classes = [value for value in vars(separable).values() if isinstance(value, type) and issubclass(value, Penalty)]
+    assert {type(make(0.5, 1.3, False)) for make in FAMILIES.values()} == set(classes) - {Penalty}
 
 
 def _points(penalty, step, drawn, dtype):

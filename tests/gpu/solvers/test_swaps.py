@@ -11,6 +11,7 @@ import torch
 
 from sparsetheory.gpu.core import NM, PerRow, PerTensor, RowBlock
 from sparsetheory.gpu.solvers import swap_search
+from sparsetheory.gpu.weights import swap_search as compiled
 
 PATTERNS = {
     "2:4": (NM(2, 4), 4),
@@ -76,6 +77,20 @@ def test_the_search_is_that_of_its_definition(device, pattern, group):
         np.testing.assert_allclose(found.weight[row].cpu(), coef, atol=1e-10)
         assert float(found.objective[row]) == pytest.approx(error, rel=1e-9, abs=1e-12)
         assert int(found.n_swaps[row]) == count
+
+
+@pytest.mark.parametrize("pattern", [NM(2, 4), NM(1, 4), PerRow(density=0.5), PerRow([3, 20, 7, 40] * 5)], ids=str)
+def test_masks_are_those_of_the_compiled_search(device, pattern):
+    W, G = map(torch.from_numpy, _problem(n_rows=20, n=48, seed=2))
+    G += 1e-2 * torch.diag(G.diagonal())
+    start = pattern.mask(W.abs())
+    expected = compiled(W, G, start, pattern)
+    found = swap_search(W.to(device), G.to(device), start.to(device), pattern)
+    assert expected.n_swaps.sum() > 40
+    assert torch.equal(found.mask.cpu(), expected.mask)
+    assert torch.equal(found.n_swaps.cpu(), expected.n_swaps)
+    torch.testing.assert_close(found.weight.cpu(), expected.weight, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(found.objective.cpu(), expected.objective, rtol=1e-9, atol=1e-12)
 
 
 @each_pattern

@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from sparsetheory.gpu.core.datasets import docstrings, load_docstrings
+from sparsetheory.gpu.core.datasets import docstrings, load_characters, load_docstrings
 
 
 def test_parts_share_no_text_and_do_not_depend_on_each_other():
@@ -38,3 +38,22 @@ def test_too_many_texts_and_a_library_without_sources(tmp_path, monkeypatch):
     monkeypatch.setattr(docstrings.sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"holds no argparse\.py"):
         load_docstrings()
+
+
+def test_characters_spell_the_docstrings():
+    text = load_characters(30)
+    n_texts = 0
+    for part, expected in (
+        (text.calibration, load_docstrings(50, 1).calibration),
+        (text.held_out, load_docstrings(1, 30).held_out),
+    ):
+        spelled = "".join(text.alphabet[number] for number in part).split("\0")
+        assert spelled.pop() == ""
+        assert spelled[: len(expected)] == [docstring.encode("ascii", "ignore").decode() for docstring in expected]
+        n_texts += len(spelled)
+    # Every docstring is in one of the parts.
+    with pytest.raises(ValueError, match=f"n_held_out must be an integer from 1 to {n_texts - 1}"):
+        load_characters(n_texts)
+    assert list(text.alphabet) == sorted(set(text.alphabet))
+    assert text.calibration.max() < len(text.alphabet) < 128
+    assert len(text.calibration) > 300_000

@@ -1,3 +1,4 @@
+import inspect
 import math
 import pickle
 import warnings
@@ -6,6 +7,7 @@ from copy import deepcopy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from sparsetheory.gpu.core.densities import erk_densities, random_masks
 from sparsetheory.gpu.core.hooks.topology import TopologyController
@@ -76,16 +78,21 @@ def _off(tensor, mask):
     return tensor.detach()[~mask]
 
 
-@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "RMSprop", "NAdam"])
+KINDS = ["ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_weights_and_moments_are_zero_off_the_masks_and_counts_stay(kind, device):
     model = _model(device=device)
-    options = {"momentum": 0.9} if kind == "SGD" else {}
-    optimizer = getattr(torch.optim, kind)(model.named_parameters(), lr=0.01, weight_decay=0.01, **options)
+    known = inspect.signature(getattr(torch.optim, kind)).parameters
+    extra = {"momentum": 0.9, "weight_decay": 0.01, "amsgrad": True}
+    options = {key: value for key, value in extra.items() if key in known}
+    optimizer = getattr(torch.optim, kind)(model.named_parameters(), lr=0.01, **options)
     controller = _controller(model, optimizer)
     counts = {name: int(mask.sum()) for name, mask in controller.masks.items()}
     first, fired = controller.masks.digest(), controller.fired
-    for _ in range(8):
-        _train(model, optimizer, 4)
+    for _ in range(16):
+        _train(model, optimizer, 2)
         assert {name: int(mask.sum()) for name, mask in controller.masks.items()} == counts
         for name, mask in controller.masks.items():
             parameter = model.get_parameter(name)
@@ -100,6 +107,20 @@ def test_weights_and_moments_are_zero_off_the_masks_and_counts_stay(kind, device
     assert [event.step for event in controller.history] == list(range(3, 33, 3))
     assert controller.masks.digest() == controller.history[-1].digest != first
     assert controller.fired.density > controller.masks.density == controller.history[-1].density
+
+
+def test_dense_updates_of_masked_gradients_are_masked():
+    weight = nn.Parameter(torch.randn(6, 5, generator=torch.Generator().manual_seed(0)))
+    mask = torch.rand(6, 5, generator=torch.Generator().manual_seed(1)) < 0.4
+    optimizer = torch.optim.Muon([weight], lr=0.1)
+    plain = nn.Parameter(torch.where(mask, weight.detach(), 0))
+    unmasked = torch.optim.Muon([plain], lr=0.1)
+    TopologyController(optimizer, {weight: mask}, **RIGL, fraction=0.3)
+    for parameter, one in ((weight, optimizer), (plain, unmasked)):
+        parameter.grad = torch.where(mask, 1.0, 0.0)
+        one.step()
+    assert bool(plain[~mask].any())
+    assert not bool(weight[~mask].any())
 
 
 def test_masks_given_are_changed_in_place():
@@ -179,6 +200,41 @@ def test_mask_gradients_before_clipping_clips_the_norm_of_what_moves():
     assert dense_norm > 100
     assert dense_mask == mask
     assert abs(1 - dense_weight[0]) < 0.1 * abs(1 - weight[0])
+
+
+def test_a_hook_that_is_registered_later_clips_masked_gradients():
+    weight, made, controller = _vector([1.0, 0.5, 0.0, 0.0], [True, True, False, False], fraction=0.5)
+    norms = []
+    made.register_step_pre_hook(lambda *_: norms.append(float(nn.utils.clip_grad_norm_([weight], 5.0))))
+    _step(weight, made, [3.0, 4.0, 10.0, 100.0])
+    assert norms == [5]
+    assert controller.masks["0"].tolist() == [True, False, False, True]
+
+
+class _Masked(nn.Module):
+    def __init__(self, mask):
+        super().__init__()
+        self.mask = mask
+
+    def forward(self, weight):
+        return weight * self.mask
+
+
+def test_under_a_mask_parametrisation_growth_by_gradient_would_be_blind():
+    layer = nn.Linear(4, 1, bias=False)
+    mask = torch.tensor([[True, True, False, False]])
+    parametrize.register_parametrization(layer, "weight", _Masked(mask.clone()))
+    x = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    with parametrize.cached():
+        layer.weight.retain_grad()
+        layer(x).sum().backward()
+        # What the layer computes with has a dense gradient, its original has none off the mask.
+        assert layer.weight.grad.tolist() == [[1, 2, 3, 4]]
+    assert layer.parametrizations.weight.original.grad.tolist() == [[1, 2, 0, 0]]
+    plain = nn.Linear(4, 1, bias=False)
+    TopologyController(torch.optim.SGD(plain.parameters(), lr=0.1), {plain.weight: mask}, **RIGL, fraction=0.5)
+    plain(x).sum().backward()
+    assert plain.weight.grad.tolist() == [[1, 2, 3, 4]]
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])

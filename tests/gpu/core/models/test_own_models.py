@@ -60,15 +60,15 @@ def test_initial_variances_are_as_stated(initialisation, variance):
     initialise(layer, initialisation, 5)
     n = layer.weight.numel()
     # The relative standard error of a variance is at most sqrt(2 / n): 0.003 here; five of them.
-    assert float(layer.weight.var()) == pytest.approx(variance, rel=5 * math.sqrt(2 / n))
-    assert abs(float(layer.weight.mean())) < 5 * math.sqrt(variance / n)
+    assert layer.weight.var().item() == pytest.approx(variance, rel=5 * math.sqrt(2 / n))
+    assert abs(layer.weight.mean().item()) < 5 * math.sqrt(variance / n)
     assert not layer.bias.count_nonzero()
 
 
 def test_convolutions_count_their_window():
     layer = nn.Conv2d(16, 64, 5, groups=2)
     initialise(layer, "he_normal")
-    assert float(layer.weight.var()) == pytest.approx(2 / (8 * 25), rel=0.1)
+    assert layer.weight.var().item() == pytest.approx(2 / (8 * 25), rel=0.1)
 
 
 def test_initialisation_keeps_dtype_and_norms():
@@ -77,7 +77,7 @@ def test_initialisation_keeps_dtype_and_norms():
         model[1].weight.fill_(7)
     initialise(model, "he_normal")
     assert model[0].weight.dtype == torch.float64
-    assert float(model[1].weight.min()) == 7
+    assert model[1].weight.min().item() == 7
 
 
 def test_mlp_is_the_product_of_its_layers():

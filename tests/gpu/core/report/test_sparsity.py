@@ -230,6 +230,39 @@ def test_tables_hold_the_numbers_and_say_what_they_count():
     assert "FLOPs" not in sparsity_report(model, masks).to_markdown()
 
 
+def test_the_page_names_patterns_that_do_not_follow_from_others():
+    layer = nn.Linear(16, 8)
+    mask = torch.zeros(8, 16) > 0
+    mask[:, ::4] = True
+    mask[:, 1] = True
+    with torch.no_grad():
+        layer.weight.mul_(mask)
+    # Two of the first four, one of every other four: 2:4, and 3:8 says more than the 4:8 that follows from it.
+    report = sparsity_report(layer, {"weight": mask})
+    assert report.layers[0].patterns == ((2, 4), (3, 8), (5, 16))
+    assert "| 2:4, 3:8, 5:16 |" in report.to_markdown()
+    mask[:, 1] = False
+    with torch.no_grad():
+        layer.weight.mul_(mask)
+    assert "| 1:2, 1:4 |" in sparsity_report(layer, {"weight": mask}).to_markdown()
+
+
+def test_convolutions_and_layers_at_the_top_are_measured(device):
+    layer = nn.Conv2d(2, 4, 3).to(device)
+    report = sparsity_report(layer, {"weight": layer.weight != 0}, batch=torch.ones(1, 2, 8, 8, device=device))
+    assert report.layers[0].dense_seconds > 0
+    assert report.layers[0].sparse_seconds is None
+    assert not layer._forward_pre_hooks
+    recurrent = nn.LSTM(4, 3)
+    masks = {"weight_hh_l0": recurrent.weight_hh_l0 != 0}
+    report = sparsity_report(recurrent, masks, batch=torch.ones(6, 1, 4))
+    assert (report.layers[0].flops, report.layers[0].dense_seconds) == (6 * 72, None)
+    half = nn.Linear(4, 4).bfloat16()
+    report = sparsity_report(half, {"weight": half.weight != 0}, batch=torch.ones(1, 4, dtype=torch.bfloat16))
+    assert report.layers[0].dense_seconds > 0
+    assert report.layers[0].storage.dense == 32
+
+
 def test_baselines_have_the_numbers_of_the_report():
     model, masks = _model((64, 48, 32, 4))
     report = sparsity_report(model, masks, batch=torch.ones(2, 64))

@@ -3,10 +3,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from gpu.weights.search.cases import energy, problem, refit, start
+from kernels.layerwise_cases import energy, problem, refit, start
 
 from sparsetheory.gpu.core import NM, BlockNM, PerRow
-from sparsetheory.gpu.weights.search import best_swap_gain, swap_search
+from sparsetheory.gpu.weights import best_swap_gain, swap_search
 from sparsetheory.gpu.weights.search.blockwise import columns_of_blocks
 
 PATTERNS = [NM(2, 4), PerRow(density=0.5), BlockNM(2, 2, 4)]

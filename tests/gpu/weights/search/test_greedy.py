@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from gpu.weights.search.cases import energy, problem, refit
+from kernels.layerwise_cases import energy, problem, refit
 
 from sparsetheory.gpu.core import NM, BlockNM, PerRow, PerTensor, RowBlock, allocate
-from sparsetheory.gpu.weights.search import backward_elimination, forward_selection
+from sparsetheory.gpu.weights import backward_elimination, forward_selection
 
 PATTERNS = [NM(2, 4), NM(1, 4), PerRow(5), PerRow((3, 0, 12, 7)), RowBlock(2, 0.5), BlockNM(4, 2, 4)]
 PASSES = [backward_elimination, forward_selection]

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from gpu.weights.search.cases import energy, problem, refit, start, swapped, swaps
+from kernels.layerwise_cases import energy, problem, refit, start, swapped, swaps
 
 from sparsetheory.gpu.core import PerRow
-from sparsetheory.gpu.weights.search import move_prices
+from sparsetheory.gpu.weights import move_prices
 
 
 def _flipped(mask, j):

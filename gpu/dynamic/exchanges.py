@@ -1,4 +1,4 @@
-"""Rewiring as a search for the best support of a quadratic: rounds of dropping, solving, growing, solving."""
+"""TopologyRules as a search for the best support of a quadratic: rounds of dropping, solving, growing, solving."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

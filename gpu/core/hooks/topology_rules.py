@@ -12,13 +12,13 @@ from sparsetheory.gpu.core.hooks.optimiser_state import start_state
 from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot, Start
 from sparsetheory.gpu.core.rewiring import Rewired, rewire
 
-__all__ = ["Rewiring"]
+__all__ = ["TopologyRules"]
 
 Block = Sequence[tuple[MaskGroup, Snapshot]]
 
 
 @dataclass(frozen=True)
-class Rewiring:
+class TopologyRules:
     """The rules of a method; each field is the argument of a controller of the same name."""
 
     drop: Score

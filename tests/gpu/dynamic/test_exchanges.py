@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sparsetheory.gpu.core.schedules import Cosine
-from sparsetheory.gpu.dynamic.exchange_search import exchange_search
+from sparsetheory.gpu.dynamic.exchanges import exchange_search
 
 
 def _support(indices, p):

@@ -1,9 +1,0 @@
-from .elimination import Elimination as Elimination
-from .elimination import backward_elimination as backward_elimination
-from .forward import Selection as Selection
-from .forward import forward_selection as forward_selection
-from .one_swap import best_swap_gain as best_swap_gain
-from .prices import MovePrices as MovePrices
-from .prices import move_prices as move_prices
-from .swap import SwapSearch as SwapSearch
-from .swap import swap_search as swap_search
