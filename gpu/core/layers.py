@@ -13,15 +13,16 @@ __all__ = ["as_weight", "block_layers", "find_layers", "input_rows", "weight_row
 
 
 def find_layers(
-    model: nn.Module, include: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()
+    model: nn.Module, layers: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()
 ) -> dict[str, nn.Module]:
     """Select the linear and convolutional layers of a model by name.
 
     Parameters
     ----------
     model : torch.nn.Module
-    include, exclude : str or sequence of str
-        Names of layers as ``model.named_modules()`` gives them, or shell patterns such as ``"*.query"``.
+    layers, exclude : str or sequence of str
+        Which to take, and which of these to leave out: names as ``model.named_modules()`` gives them, or shell patterns
+        such as ``"*.query"``.
 
     Returns
     -------
@@ -31,7 +32,7 @@ def find_layers(
     Raises
     ------
     ValueError
-        If an entry of `include` or `exclude` matches no such layer; the message lists near names.
+        If an entry of `layers` or `exclude` matches no such layer; the message lists near names.
 
     Examples
     --------
@@ -42,8 +43,8 @@ def find_layers(
     """
     known = {name: module for name, module in model.named_modules() if is_matrix(module)}
     chosen: set[str] = set()
-    for pattern in _several(include):
-        chosen |= set(_matches(pattern, known, "include"))
+    for pattern in _several(layers):
+        chosen |= set(_matches(pattern, known, "layers"))
     for pattern in _several(exclude):
         chosen -= set(_matches(pattern, known, "exclude"))
     return {name: module for name, module in known.items() if name in chosen}

@@ -155,7 +155,7 @@ def test_layers_are_found_by_name_and_pattern_in_the_order_of_the_model():
     assert find_layers(model, []) == {}
 
 
-@pytest.mark.parametrize("argument", ["include", "exclude"])
+@pytest.mark.parametrize("argument", ["layers", "exclude"])
 def test_unknown_names_list_near_ones(argument):
     model = _network()
     with pytest.raises(
