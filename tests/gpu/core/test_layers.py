@@ -167,6 +167,11 @@ def test_unknown_names_list_near_ones(argument):
             find_layers(model, **{argument: name})
 
 
+def test_a_name_unlike_all_others_lists_the_first_ones():
+    with pytest.raises(ValueError, match=r"'#' matches none; the first are encoder.0.query, "):
+        find_layers(_network(), "#")
+
+
 def test_a_model_without_layers_says_so():
     with pytest.raises(ValueError, match="the model has no linear or convolutional layer"):
         find_layers(nn.ReLU())
