@@ -6,7 +6,9 @@ import pytest
 import torch
 from house.torch_methods import TARGET, page
 from torch import nn
+from typer.testing import CliRunner
 
+from sparsetheory.cli import app
 from sparsetheory.gpu.core import NM, BlockNM, PerRow, PerTensor, RowBlock
 from sparsetheory.gpu.methods import METHODS
 from sparsetheory.proofs_checks.registry import find_claims
@@ -112,3 +114,9 @@ def test_names_are_unique_and_claims_exist():
 
 def test_the_table_of_methods_is_that_of_the_code():
     assert TARGET.read_text(encoding="utf-8") == page(), "run make docs"
+
+
+def test_the_command_line_prints_the_table():
+    done = CliRunner().invoke(app, ["methods"])
+    assert done.exit_code == 0
+    assert page().endswith(f"{done.output}")
