@@ -302,8 +302,7 @@ def compress(
     By default the linear layers of all repeated blocks are compressed. MODEL_DIR stays as it is.
     """
     try:
-        from sparsetheory.gpu import PlanStep, compress_directory
-        from sparsetheory.gpu.compression.directory import read_texts
+        from sparsetheory.gpu import PlanStep, compress_directory, read_texts
         from sparsetheory.gpu.compression.table import layer_table
     except ImportError as error:
         from sparsetheory.experiments.extras import explain_missing

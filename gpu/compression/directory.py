@@ -148,6 +148,7 @@ def read_texts(path: str | Path) -> list[str]:
     Returns
     -------
     list of str
+        As :func:`compress_directory` and :func:`text_batches` take them.
 
     Raises
     ------
@@ -189,6 +190,8 @@ def text_batches(
     Yields
     ------
     dict of str to Tensor
+        Keyword arguments of the model, as :func:`compress` takes batches. They are not in the order of `texts`; where
+        that matters, see :meth:`sparsetheory.gpu.core.models.TextModel.batches`.
     """
     if not texts:
         raise ValueError(f"{name} must hold at least 1 text; got none")

@@ -21,7 +21,11 @@ from .hooks.snapshots import TopologyEvent as TopologyEvent
 from .hooks.steps import StepHooks as StepHooks
 from .hooks.topology import TopologyController as TopologyController
 from .hooks.update_gate import UpdateGate as UpdateGate
+from .layers import block_layers as block_layers
 from .layers import find_layers as find_layers
+from .layers import input_rows as input_rows
+from .layers import weight_rows as weight_rows
+from .layers import write_rows as write_rows
 from .masks import MaskSet as MaskSet
 from .metrics import Perplexity as Perplexity
 from .metrics import accuracy as accuracy

@@ -63,6 +63,14 @@ def block_layers(model: nn.Module) -> list[str]:
     Returns
     -------
     list of str
+        Names, as :func:`find_layers` and :func:`sparsetheory.gpu.weights.prune_model_layerwise` take them.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)]), nn.Linear(4, 2))
+    >>> block_layers(model)
+    ['0.0', '0.1']
     """
     users = _users(model)
     own = [name for name, layer in find_layers(model).items() if len(users.get(id(_weight(layer)), ())) < 2]
@@ -130,6 +138,12 @@ def weight_rows(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
     -------
     Tensor of shape (out, features)
         A view where memory allows.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> weight_rows(nn.Conv2d(3, 8, kernel_size=5)).shape
+    torch.Size([8, 75])
     """
     weight = _weight(layer).detach() if weight is None else weight
     if isinstance(layer, nn.Conv2d):
@@ -140,10 +154,26 @@ def weight_rows(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
 def write_rows(layer: nn.Module, rows: Tensor) -> None:
     """Write a matrix with one row per output into the weight of a layer, in place and in its dtype.
 
+    Parameters
+    ----------
+    layer : torch.nn.Module
+        As :func:`weight_rows` takes it.
+    rows : Tensor of shape (out, features)
+
     Raises
     ------
     ValueError
         If the weight is computed from other tensors, so that there is nothing to write to.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> layer = nn.Linear(2, 2)
+    >>> write_rows(layer, torch.eye(2))
+    >>> layer.weight.detach()
+    tensor([[1., 0.],
+            [0., 1.]])
     """
     if _is_computed(layer):
         raise ValueError("weight must be a parameter; got one that is computed from others, as by a parametrisation")
@@ -172,6 +202,15 @@ def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
     -------
     Tensor of shape (..., features)
         For a convolution (batch, places, features).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> layer, x = nn.Conv2d(3, 8, kernel_size=5, bias=False), torch.ones(1, 3, 6, 6)
+    >>> outputs = input_rows(layer, x) @ weight_rows(layer).T
+    >>> torch.allclose(outputs, layer(x).flatten(2).mT, atol=1e-5)
+    True
     """
     if not isinstance(layer, nn.Conv2d):
         return x

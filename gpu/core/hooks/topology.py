@@ -55,7 +55,8 @@ class TopologyController(StepHooks):
         first of which scores look at. The masks given are changed in place. Attributes name them as the optimiser names
         its parameters: give it ``model.named_parameters()``.
     drop, grow : callable
-        From a :class:`Snapshot` to a score of the shape of the mask.
+        From a :class:`Snapshot` to a score of the shape of the mask. :mod:`sparsetheory.gpu.dynamic` has the common
+        ones, such as ``magnitude`` and ``gradient_magnitude``.
     fraction : callable or float
         From steps done to the share of the active entries that are not frozen to drop; 0 means no change.
     every : int, optional

@@ -13,14 +13,6 @@ from sparsetheory.gpu.core import count_flops
 from sparsetheory.gpu.core.effective_weights import effective_weights
 
 WEIGHTS = ("0.weight", "2.weight")
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
 
 
 def _mlp(*widths):

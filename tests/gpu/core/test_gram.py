@@ -8,18 +8,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sparsetheory.gpu.core import Gram
 from sparsetheory.gpu.core.gram import as_gram
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
 # An entry is a sum of n products; two orders of summation differ by at most 2 n u times the sum of their magnitudes,
 # which is at most n times the largest square. Relative to the largest diagonal entry that leaves 2 n u.
 ORDERS = 2 * 2.0**-53
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
 
 
 def _rows(*shape, seed=0, dtype=torch.float64):

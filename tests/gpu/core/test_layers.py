@@ -8,15 +8,6 @@ from torch.nn.utils import parametrize
 from sparsetheory.gpu.core import find_layers
 from sparsetheory.gpu.core.layers import as_weight, input_rows, is_transposed, weight_rows, write_rows
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
-
 
 def _normal(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

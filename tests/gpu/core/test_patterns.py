@@ -10,7 +10,6 @@ from torch.nn.utils import prune
 
 from sparsetheory.gpu.core import NM, BlockNM, GlobalPattern, PerRow, PerTensor, RowBlock, parse_pattern
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
 # Every pattern, with shapes that it fits.
 PATTERNS = [
@@ -29,13 +28,6 @@ PATTERNS = [
     (BlockNM(2, 2, 4), (4, 8)),
     (BlockNM(3, 1, 2, axis=1), (6, 4, 3, 3)),
 ]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
 
 
 def _normal(shape, seed=0, dtype=torch.float32):

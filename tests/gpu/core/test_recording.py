@@ -7,16 +7,8 @@ from torch import nn
 from sparsetheory.gpu.core import Gram, capture, collect_grams
 from sparsetheory.gpu.core.recording import InputGroup, input_groups, run_batches
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 # 16 rows of entries of order 1, summed in another order.
 CLOSE = {"rtol": 0.0, "atol": 1e-12}
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
 
 
 def _normal(*shape, seed=0):

@@ -4,15 +4,6 @@ import torch
 
 from sparsetheory.gpu.core.rewiring import rewire
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
-
 
 def brute(mask, drop, grow, n_drop, n_grow, frozen, forbid, allow_regrow):
     """One entry after the other, in plain Python, by the words of the docstring; with None every k is tried."""

@@ -7,15 +7,7 @@ from torch.nn.utils import prune
 
 from sparsetheory.gpu.core.selection import check_scores, keep_in_groups, keep_largest, kept_count
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
 
 
 def _by_sorting(score, counts):

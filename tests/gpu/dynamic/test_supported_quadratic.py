@@ -5,15 +5,6 @@ import torch
 
 from sparsetheory.gpu.dynamic.supported_quadratic import SupportedQuadratic
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
-
 
 def _instance(generator, kind, p=8):
     """Columns of many scales: independent, with duplicates, with a zero and a dependent column, more than rows."""

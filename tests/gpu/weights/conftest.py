@@ -1,4 +1,4 @@
-"""Devices, and one layer of a real encoder with the Gram matrix of real text."""
+"""One layer of a real encoder with the Gram matrix of real text."""
 
 import functools
 import importlib.util
@@ -9,13 +9,6 @@ import torch
 from sparsetheory.gpu.core import collect_grams, find_layers
 from sparsetheory.gpu.core.datasets import load_docstrings
 from sparsetheory.gpu.core.models import load_minilm
-
-
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
 
 
 @pytest.fixture

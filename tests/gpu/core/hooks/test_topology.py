@@ -23,15 +23,7 @@ from sparsetheory.gpu.dynamic.scores import (
     unfired_first,
 )
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 RIGL = {"drop": magnitude, "grow": gradient_magnitude}
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
 
 
 def _model(seed=0, device="cpu"):

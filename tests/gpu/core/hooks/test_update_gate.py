@@ -6,7 +6,6 @@ from torch import nn
 
 from sparsetheory.gpu.core.hooks.update_gate import UpdateGate
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 # SparseAdam takes sparse gradients only; LBFGS is refused.
 NAMES = sorted(
     name
@@ -32,13 +31,6 @@ def _make(name, way, parameters):
     if way == "fused":
         options.update(foreach=False, fused=True)
     return kind(parameters, lr=0.05, **options)
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
 
 
 @pytest.mark.parametrize(("name", "way"), _variants())

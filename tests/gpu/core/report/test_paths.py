@@ -7,15 +7,6 @@ from torch import nn
 from sparsetheory.gpu.core import effective_mask
 from sparsetheory.gpu.core.report.paths import sequential_chains
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
-
 
 def _random(shape, density, seed, device="cpu"):
     return (torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < density).to(device)

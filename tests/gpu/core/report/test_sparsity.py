@@ -11,15 +11,6 @@ from torch.nn.utils import parametrize
 
 from sparsetheory.gpu.core import check_claim, fair_baselines, sparsity_report, training_flops
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-
-
-@pytest.fixture(params=DEVICES)
-def device(request):
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    return request.param
-
 
 def _model(widths=(16, 12, 8, 4), density=0.15, seed=0):
     generator = torch.Generator().manual_seed(seed)
