@@ -211,6 +211,7 @@ def _matches(pattern: str, known: Mapping[str, nn.Module], argument: str) -> lis
     found = [name for name in known if fnmatch(name, pattern)]
     if not found:
         near = difflib.get_close_matches(pattern, known, n=5, cutoff=0.3)
-        hint = f"; near names are {', '.join(near)}" if near else "; the model has no linear or convolutional layer"
+        hint = f"near names are {', '.join(near)}" if near else f"it has {', '.join(list(known)[:5])}"
+        hint = f"; {hint}" if known else "; the model has no linear or convolutional layer"
         raise ValueError(f"{argument} must name linear or convolutional layers; {pattern!r} matches none{hint}")
     return found

@@ -168,5 +168,7 @@ def test_unknown_names_list_near_ones(argument):
 
 
 def test_a_model_without_layers_says_so():
+    with pytest.raises(ValueError, match="matches none; it has 0"):
+        find_layers(nn.Sequential(nn.Linear(2, 2)), "*.nope")
     with pytest.raises(ValueError, match="the model has no linear or convolutional layer"):
         find_layers(nn.ReLU())
