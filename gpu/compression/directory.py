@@ -134,7 +134,7 @@ def load_directory(folder: str | Path) -> tuple[nn.Module, Any]:
             raise ValueError(f"config.json must name a model class of transformers under architectures; got {name!r}")
         # What a damaged file raises is up to the reader of its format.
         with _explained(f"the weights in {folder} cannot be read"):
-            model = kind.from_pretrained(folder, dtype="auto", local_files_only=True)
+            model: nn.Module = getattr(transformers, name).from_pretrained(folder, dtype="auto", local_files_only=True)
         with _explained(f"model_dir must hold a tokenizer that transformers can read; got {folder}"):
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         # Without its files, some classes make a tokenizer that knows no word.
