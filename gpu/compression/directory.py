@@ -97,7 +97,8 @@ def compress_directory(
         verbose=verbose,
     )
     _copy_companions(source, target)
-    report.model.save_pretrained(target)  # type: ignore[operator]
+    with quiet_transformers():
+        report.model.save_pretrained(target)  # type: ignore[operator]
     write_page(report, target, title=source.name)
     return report
 

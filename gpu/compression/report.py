@@ -137,10 +137,13 @@ class CompressionReport:
     def summary(self) -> dict[str, str]:
         """Return sizes and quality as short texts."""
         size = self.size
+        kept = _percent(size.n_nonzero, size.n_parameters)
         texts = {
-            "parameters": f"{size.n_nonzero:,} of {size.n_parameters:,} are not zero",
-            "bytes": f"{size.sparse_bytes:,} of {size.dense_bytes:,}, layers in their smallest format",
-            "operations": f"{size.sparse_flops:.4g} of {size.dense_flops:.4g} per batch, if zeros are skipped",
+            "parameters": f"{size.n_nonzero:,} of {size.n_parameters:,}{kept} are not zero",
+            "bytes": f"{size.sparse_bytes:,} of {size.dense_bytes:,}{_percent(size.sparse_bytes, size.dense_bytes)}, "
+            "if layers are stored in their smallest format; the saved weights are dense and hold zeros",
+            "operations": f"{size.sparse_flops:.4g} of {size.dense_flops:.4g} FLOPs"
+            f"{_percent(size.sparse_flops, size.dense_flops)} in the first calibration batch, if zeros are skipped",
         }
         return texts | {name: f"{value:.6g}" for name, value in self.quality.items()}
 
@@ -159,3 +162,7 @@ class CompressionReport:
         from sparsetheory.gpu.compression.figure import draw_errors
 
         return draw_errors(self.layers, ax)
+
+
+def _percent(part: float, whole: float) -> str:
+    return f" ({part / whole:.1%})" if whole else ""

@@ -17,7 +17,7 @@ from sparsetheory.gpu.compression.report import CompressionReport, FinishedLayer
 from sparsetheory.gpu.compression.sizes import model_size
 from sparsetheory.gpu.core.layers import find_layers, weight_rows, write_rows
 from sparsetheory.gpu.core.patterns import Pattern
-from sparsetheory.gpu.core.recording import attention_mask
+from sparsetheory.gpu.core.recording import attention_mask, check_batches
 from sparsetheory.gpu.weights.layerwise import layerwise_prune, relative_error
 from sparsetheory.gpu.weights.model_pruning import LayerInputs, grams_in_order
 from sparsetheory.progress import tracked
@@ -48,7 +48,8 @@ def compress(
     ----------
     model : torch.nn.Module
     calibration : iterable
-        What the model takes: tensors, tuples of positional arguments, or mappings of keyword arguments.
+        Batches that the model takes: tensors, tuples of positional arguments, or mappings of keyword arguments. Labels,
+        which a data loader gives, too, do not belong to them: ``[x for x, _ in loader]``.
     plan : str, Pattern, PlanStep, or sequence of PlanStep or tuple
         Which layers get which pattern by which method, see :class:`PlanStep`. ``"2:4"`` gives the linear layers of all
         blocks two nonzeros in every four inputs.
@@ -78,6 +79,8 @@ def compress(
 
     Raises
     ------
+    TypeError
+        If `calibration` or `held_out` is a single batch.
     ValueError
         If a layer is unknown (near names are listed), a pattern does not fit (layer and axis are named), the weight of
         a layer is shared or computed, or the folder belongs to another run.
@@ -100,6 +103,8 @@ def compress(
     """
     for name, flag in (("sequential", sequential), ("in_place", in_place), ("resume", resume), ("verbose", verbose)):
         FLAG.check(name, flag)
+    check_batches("calibration", calibration)
+    check_batches("held_out", held_out)
     batches, fresh = list(calibration), None if held_out is None else list(held_out)
     steps = resolve(as_plan(plan), model)
     before = dict(evaluate(model)) if evaluate else {}

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from sparsetheory.constraints import Integer
 from sparsetheory.typing import Float64Array
@@ -108,6 +107,8 @@ def allocate(increments: Iterable[Any], total: int) -> tuple[int, ...]:
 
 def _convex(increments: Float64Array) -> Float64Array:
     """Return the increments of the hull."""
+    from scipy.optimize import isotonic_regression
+
     return np.asarray(isotonic_regression(increments).x) if increments.size else increments
 
 

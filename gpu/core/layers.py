@@ -13,15 +13,16 @@ __all__ = ["as_weight", "block_layers", "check_prunable", "find_layers", "input_
 
 
 def find_layers(
-    model: nn.Module, include: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()
+    model: nn.Module, layers: str | Sequence[str] = "*", exclude: str | Sequence[str] = ()
 ) -> dict[str, nn.Module]:
     """Select the linear and convolutional layers of a model by name.
 
     Parameters
     ----------
     model : torch.nn.Module
-    include, exclude : str or sequence of str
-        Names of layers as ``model.named_modules()`` gives them, or shell patterns such as ``"*.query"``.
+    layers, exclude : str or sequence of str
+        Which to take, and which of these to leave out: names as ``model.named_modules()`` gives them, or shell patterns
+        such as ``"*.query"``.
 
     Returns
     -------
@@ -31,7 +32,7 @@ def find_layers(
     Raises
     ------
     ValueError
-        If an entry of `include` or `exclude` matches no such layer; the message lists near names.
+        If an entry of `layers` or `exclude` matches no such layer; the message lists near names.
 
     Examples
     --------
@@ -42,8 +43,8 @@ def find_layers(
     """
     known = {name: module for name, module in model.named_modules() if is_matrix(module)}
     chosen: set[str] = set()
-    for pattern in _several(include):
-        chosen |= set(_matches(pattern, known, "include"))
+    for pattern in _several(layers):
+        chosen |= set(_matches(pattern, known, "layers"))
     for pattern in _several(exclude):
         chosen -= set(_matches(pattern, known, "exclude"))
     return {name: module for name, module in known.items() if name in chosen}
@@ -212,7 +213,8 @@ def _matches(pattern: str, known: Mapping[str, nn.Module], argument: str) -> lis
     found = [name for name in known if fnmatch(name, pattern)]
     if not found:
         near = difflib.get_close_matches(pattern, known, n=5, cutoff=0.3)
-        hint = f"near names are {', '.join(near)}" if near else f"it has {', '.join(list(known)[:5])}"
-        hint = f"; {hint}" if known else "; the model has no linear or convolutional layer"
-        raise ValueError(f"{argument} must name linear or convolutional layers; {pattern!r} matches none{hint}")
+        hint = f"near names are {', '.join(near)}" if near else f"the first are {', '.join(list(known)[:5])}"
+        if not known:
+            hint = "the model has no linear or convolutional layer"
+        raise ValueError(f"{argument} must name linear or convolutional layers; {pattern!r} matches none; {hint}")
     return found

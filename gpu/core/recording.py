@@ -12,7 +12,16 @@ from sparsetheory.constraints import MISSING, Choice
 from sparsetheory.gpu.core.gram import Gram
 from sparsetheory.gpu.core.layers import find_layers, input_rows
 
-__all__ = ["InputGroup", "attention_mask", "capture", "collect_grams", "input_groups", "observing", "run_batches"]
+__all__ = [
+    "InputGroup",
+    "attention_mask",
+    "capture",
+    "check_batches",
+    "collect_grams",
+    "input_groups",
+    "observing",
+    "run_batches",
+]
 
 Observer = Callable[[str, nn.Module, Tensor], None]
 
@@ -88,6 +97,8 @@ def collect_grams(
 
     Raises
     ------
+    TypeError
+        If `batches` is a single batch.
     ValueError
         If a name matches no layer, `last` is none of the layers, or a layer is never called.
 
@@ -99,6 +110,7 @@ def collect_grams(
     >>> grams["0"].n_samples
     3
     """
+    check_batches("batches", batches)
     chosen = find_layers(model, layers)
     (MISSING | Choice(*chosen)).check("last", last)
     grams: dict[str, Gram] = {}
@@ -188,6 +200,18 @@ def run_batches(model: nn.Module, batches: Iterable[Any]) -> Iterator[Any]:
     """Yield the output of a model for each batch, in evaluation mode and without gradients."""
     for batch in batches:
         yield _call(model, batch)
+
+
+def check_batches(name: str, batches: Any) -> None:
+    """Raise if an argument is one batch in place of several: a tensor would be taken row by row, a mapping by its keys.
+
+    Raises
+    ------
+    TypeError
+        With the name of the argument.
+    """
+    if isinstance(batches, Tensor | Mapping):
+        raise TypeError(f"{name} must be an iterable of batches; got one {type(batches).__name__}: put it into a list")
 
 
 def attention_mask(batch: Any) -> Tensor | None:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from sparsetheory.constraints import COUNT, POSITIVE, Choice
@@ -149,6 +148,8 @@ def encode(
     converged = problem.is_solved(codes)
     left = int((~converged).sum())
     if left:
+        from sklearn.exceptions import ConvergenceWarning
+
         warnings.warn(
             f"{left} of {converged.numel()} codes did not reach tol={tol:g} within max_iter={max_iter}",
             ConvergenceWarning,

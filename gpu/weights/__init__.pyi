@@ -19,6 +19,5 @@ from .search.forward import forward_selection as forward_selection
 from .search.one_swap import best_swap_gain as best_swap_gain
 from .search.prices import MovePrices as MovePrices
 from .search.prices import move_prices as move_prices
-from .search.swap import SwapSearch as SwapSearch
 from .search.swap import swap_search as swap_search
 from .sparse_gpt import sparsegpt as sparsegpt

@@ -11,7 +11,7 @@ from sparsetheory.constraints import FLAG
 from sparsetheory.gpu.core.gram import Gram
 from sparsetheory.gpu.core.layers import check_prunable, find_layers, weight_rows, write_rows
 from sparsetheory.gpu.core.patterns import Pattern
-from sparsetheory.gpu.core.recording import InputGroup, collect_grams, input_groups
+from sparsetheory.gpu.core.recording import InputGroup, check_batches, collect_grams, input_groups
 from sparsetheory.gpu.weights.layerwise import LayerwiseResult, layerwise_prune
 from sparsetheory.progress import tracked
 
@@ -68,6 +68,8 @@ def prune_model_layerwise(
 
     Raises
     ------
+    TypeError
+        If `batches` is a single batch.
     ValueError
         If a name matches no layer, a layer is never called, a pattern does not fit, or a weight is shared with another
         module or computed from other tensors; nothing has been changed then. Whatever else ends the run, such as an
@@ -90,6 +92,7 @@ def prune_model_layerwise(
     {'0': 0.5, '2': 0.5}
     """
     FLAG.check("sequential", sequential)
+    check_batches("batches", batches)
     chosen = find_layers(model, layers)
     check_prunable(model, chosen)
     for name, layer in chosen.items():

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from sparsetheory.experiments.study import Study, StudyResult
-from sparsetheory.proofs_checks.layerwise_pruning.language_model import INTERMEDIATES, QUERIES, encoder_layer, pruned
+from sparsetheory.proofs_checks.layerwise_pruning.language_model import INTERMEDIATE, QUERIES, encoder_layer, pruned
 
-_LAYERS = {"quick": (QUERIES[0], INTERMEDIATES[3]), "full": (*QUERIES, *INTERMEDIATES)}
+_LAYERS = {"quick": (QUERIES[0], INTERMEDIATE), "full": (*QUERIES, INTERMEDIATE)}
 # Title, method, and whether least squares on the mask follows.
 _METHODS = (
     ("magnitude", "magnitude", False),

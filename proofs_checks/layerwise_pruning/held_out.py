@@ -1,7 +1,7 @@
 """Claims about real layers, judged on texts that nothing was fitted to. Nobody has proved them; they were measured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -100,8 +100,8 @@ held_out_error = _claim(
 def _against_alps(sample: Sample) -> Measurement:
     """Compare a swap search with ALPS from both sides."""
     swap, published = sample.held_out("swap"), sample.held_out("alps")
-    found = Measurement(swap, 1.03 * published, extras={"ALPS": published})
-    return found.and_chain({"0.95 times ALPS": 0.95 * published, "swap search again": swap})
+    found = Measurement.chain(0.95 * published, swap, {"1.03 times ALPS": 1.03 * published})
+    return replace(found, extras={**found.extras, "ALPS": published})
 
 
 def _clearly_better_than_alps(sample: Sample) -> Measurement:
@@ -111,13 +111,13 @@ def _clearly_better_than_alps(sample: Sample) -> Measurement:
 
 held_out_tie = _claim(
     "held_out_tie",
-    "On fresh texts the swap search and the published ALPS agree: from 5 % below it to 3 % above.",
+    "On fresh texts the swap search and the published ALPS agree within 5 %.",
     r"0.95\ \text{error}_{\text{ALPS}} \le \text{error}_{\text{swap}} \le 1.03\ \text{error}_{\text{ALPS}}"
     r" \quad \text{(2:4, held-out texts)}",
     "a gain of some 2 % over ALPS (Meng et al., 2406.07831), no more",
     _against_alps,
     _clearly_better_than_alps,
-    ("swap search", "1.03 times ALPS"),
+    ("0.95 times ALPS", "swap search"),
 )
 
 

@@ -9,10 +9,10 @@ from sparsetheory.gpu import core, weights
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread, tensor
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["INTERMEDIATES", "QUERIES", "EncoderLayer", "encoder_layer", "pruned"]
+__all__ = ["INTERMEDIATE", "QUERIES", "EncoderLayer", "encoder_layer", "pruned"]
 
 QUERIES = tuple(f"encoder.layer.{index}.attention.self.query" for index in range(6))
-INTERMEDIATES = tuple(f"encoder.layer.{index}.intermediate.dense" for index in range(6))
+INTERMEDIATE = "encoder.layer.3.intermediate.dense"
 # Outputs of each layer that take part, and parts of the held-out texts.
 _ROWS, _SHARDS = 128, 10
 # Damping of whatever is refitted: the default of the package where there is one shard.
@@ -47,7 +47,7 @@ class EncoderLayer:
 def _collected() -> dict[str, EncoderLayer]:
     texts = core.datasets.load_docstrings(160, 80)
     encoder = core.models.load_minilm()
-    names = [*QUERIES, *INTERMEDIATES]
+    names = [*QUERIES, INTERMEDIATE]
     with one_thread():
         seen = core.collect_grams(encoder.model, encoder.batches(texts.calibration), names, n_shards=1)
         fresh = encoder.batches(texts.held_out, batch_size=len(texts.held_out) // _SHARDS)
@@ -82,7 +82,7 @@ def pruned(name: str, method: str, *, refit: bool = False) -> Float64Array:
     Parameters
     ----------
     name : str
-        One of `QUERIES` and `INTERMEDIATES`.
+        One of `QUERIES`, or `INTERMEDIATE`.
     method : str
         Of :func:`sparsetheory.gpu.weights.layerwise_prune`.
     refit : bool

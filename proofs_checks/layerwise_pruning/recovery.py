@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,7 +26,17 @@ class Recovery:
     starts: BoolArray
     spread: float
 
-    def recall(self, drop: str, grow: str) -> float:
+    @cached_property
+    def by_cheap_scores(self) -> float:
+        """Recall of rewiring by the scores of RigL."""
+        return self._recall("magnitude", "gradient")
+
+    @cached_property
+    def by_exact_prices(self) -> float:
+        """Recall of rewiring by exact prices and gains."""
+        return self._recall("price", "gain")
+
+    def _recall(self, drop: str, grow: str) -> float:
         """Return the mean share of the true support that rewiring ends with."""
         with one_thread():
             found = [
@@ -71,14 +82,14 @@ def _recalls(recovery: Recovery) -> Measurement:
     Weight and gradient are in the units of their columns, prices and gains are not: the response does not change with
     the scales, only what the cheap scores see of it.
     """
-    cheap, exact = recovery.recall("magnitude", "gradient"), recovery.recall("price", "gain")
+    cheap, exact = recovery.by_cheap_scores, recovery.by_exact_prices
     found = Measurement(cheap, _AT_MOST if recovery.spread >= _SPREAD else 1.0, scale=1.0)
     return found.and_chain({"0.98": 0.98, "exact prices": exact})
 
 
 def _cheap_scores_serve(recovery: Recovery) -> Measurement:
     """Expect of RigL's scores what exact prices reach."""
-    return Measurement(0.98, recovery.recall("magnitude", "gradient"), scale=1.0)
+    return Measurement(0.98, recovery.by_cheap_scores, scale=1.0)
 
 
 rigl_against_prices = Claim(

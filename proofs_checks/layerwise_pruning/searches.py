@@ -109,14 +109,14 @@ def _order(started: Started) -> Measurement:
     The refit is least squares on the mask, so nothing on it is better. The search begins there and each swap gains.
     """
     swap, refit, start = (_total(started.layer, weight) for weight in started.steps())
-    return Measurement.chain(swap, refit, {"start": start}, started.layer.scale)
+    return Measurement.chain(swap, refit, {"method itself": start}, started.layer.scale)
 
 
 def _without_damping(started: Started) -> Measurement:
     """Judge by the undamped objective what was fitted to the damped one."""
     undamped = replace(started.layer, delta=0.0)
     swap, refit, start = (_total(undamped, weight) for weight in started.steps())
-    return Measurement.chain(swap, refit, {"start": start}, started.layer.scale)
+    return Measurement.chain(swap, refit, {"method itself": start}, started.layer.scale)
 
 
 order = Claim(

@@ -80,13 +80,23 @@ def test_types_of_arrays_import_nothing_of_the_package():
 
 
 def _fresh(code):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    # Without -P, files of the current directory would hide modules of the library.
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 
 def test_import_loads_nothing_heavy():
     code = "import sys, sparsetheory; print([m for m in ('torch','cvxpy','matplotlib','numba') if m in sys.modules])"
     assert _fresh(code) == "[]"
+
+
+def test_torch_floor_costs_what_torch_costs():
+    heavy = ("numba", "sklearn", "scipy", "pandas", "matplotlib", "rich", "transformers")
+    added = f"print([m for m in {heavy} if m in sys.modules and m not in before])"
+    # Names are loaded on first use: what the core as a whole needs is asked for, too.
+    core = "import sparsetheory.gpu.core as core; [getattr(core, name) for name in core.__all__]"
+    for code in ("import sparsetheory.gpu", core):
+        assert _fresh(f"import sys, torch; before = set(sys.modules); {code}; {added}") == "[]"
 
 
 def test_low_rank_line_compiles_nothing_on_import():

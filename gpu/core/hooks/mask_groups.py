@@ -33,7 +33,8 @@ class MaskGroup:
 def make_groups(optimizer: Optimizer, masks: Mapping[Any, Tensor]) -> list[MaskGroup]:
     """Return the groups that a mapping from tensors, or tuples of tensors, to masks describes.
 
-    Names are those of the first tensors in the optimiser, or numbers where it has none.
+    Names are those of the first tensors in the optimiser. Where it has none they are "mask 0", "mask 1" and so on: bare
+    numbers could be taken for layers of an ``nn.Sequential``.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def make_groups(optimizer: Optimizer, masks: Mapping[Any, Tensor]) -> list[MaskG
         if any(parameter.ndim == 0 for parameter in parameters) or seen & {id(parameter) for parameter in parameters}:
             raise ValueError(f"masks must be given for tensors with axes, once each; number {index} is not so")
         seen |= {id(parameter) for parameter in parameters}
-        groups.append(MaskGroup(names.get(id(parameters[0]), str(index)), parameters, mask, mask.clone()))
+        groups.append(MaskGroup(names.get(id(parameters[0]), f"mask {index}"), parameters, mask, mask.clone()))
     if not groups:
         raise ValueError("masks must hold at least one mask; got none")
     return groups

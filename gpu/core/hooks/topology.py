@@ -52,7 +52,8 @@ class TopologyController(StepHooks):
         Any but LBFGS.
     masks : mapping of Tensor, or tuple of Tensor, to Tensor of bool
         Masks by parameter, see :meth:`MaskSet.by_parameter`; a tuple holds several tensors that share one mask, the
-        first of which scores look at. The masks given are changed in place.
+        first of which scores look at. The masks given are changed in place. Attributes name them as the optimiser names
+        its parameters: give it ``model.named_parameters()``.
     drop, grow : callable
         From a :class:`Snapshot` to a score of the shape of the mask.
     fraction : callable or float
@@ -91,6 +92,7 @@ class TopologyController(StepHooks):
     step : int
         Optimiser steps done.
     history : list of TopologyEvent
+        The events so far. Reports take :attr:`trajectory`, which also has the masks at the start.
 
     Raises
     ------
@@ -119,7 +121,7 @@ class TopologyController(StepHooks):
     ... )
     >>> (weight * torch.tensor([0.0, 0.0, 1.0, 3.0])).sum().backward()
     >>> optimizer.step()
-    >>> controller.masks["0"]
+    >>> controller.masks["mask 0"]
     tensor([ True, False, False,  True])
     """
 
@@ -162,6 +164,7 @@ class TopologyController(StepHooks):
         self.set_forbidden(forbid or {})
         self.step = 0
         self.history: list[TopologyEvent] = []
+        self._began = (0, self.masks.digest(), self.masks.density)
         self._requested = self._event = False
         self._dense: list[tuple[Tensor | None, ...]] | None = None
         self._held: Held = []
@@ -171,13 +174,23 @@ class TopologyController(StepHooks):
 
     @property
     def masks(self) -> MaskSet:
-        """The masks now, by the names of parameters in the optimiser, or by numbers where it has no names."""
+        """The masks now, by the names of parameters in the optimiser; where it has none, "mask 0", "mask 1", ..."""
         return MaskSet({group.name: group.mask for group in self._groups})
 
     @property
     def fired(self) -> MaskSet:
         """Which entries have been active at any time; its density is how much of the dense model was explored."""
         return MaskSet({group.name: group.fired for group in self._groups})
+
+    @property
+    def trajectory(self) -> list[tuple[Any, ...]]:
+        """The masks at the start, after each event and now, as the `history` of :func:`sparsity_report`.
+
+        Entries are (step, digest, density); the last one also has the share of all entries ever active.
+        """
+        events = [(event.step, event.digest, event.density) for event in self.history]
+        now = self.masks
+        return [self._began, *events, (self.step, now.digest(), now.density, self.fired.density)]
 
     def set_frozen(self, frozen: Mapping[Any, Tensor]) -> None:
         """Replace the entries that neither move nor are dropped, given by the keys of the masks."""
@@ -209,6 +222,7 @@ class TopologyController(StepHooks):
         """Return steps, masks, entries ever active, history, the generator, and what stateful scores keep."""
         return {
             "step": self.step,
+            "began": self._began,
             "requested": self._requested,
             "masks": {name: mask.clone() for name, mask in self.masks.items()},
             "fired": {name: mask.clone() for name, mask in self.fired.items()},
@@ -229,6 +243,7 @@ class TopologyController(StepHooks):
         self.masks.load_state_dict(state["masks"])
         self.fired.load_state_dict(state["fired"])
         self.step, self._requested = int(state["step"]), bool(state["requested"])
+        self._began = tuple(state["began"])
         self.history = [TopologyEvent(**event) for event in state["history"]]
         self._generator.set_state(state["generator"])
         for score, kept in zip(self._scores, state["scores"], strict=True):

@@ -82,7 +82,7 @@ class TopologyRules:
         wanted = (n_drop, n_drop if n_grow is None else n_grow)
         if (found.n_drop, found.n_grow) != wanted:
             warnings.warn(
-                f"masks {', '.join(group.name for group in groups)} dropped {found.n_drop} entries and grew "
+                f"{', '.join(group.name for group in groups)} dropped {found.n_drop} entries and grew "
                 f"{found.n_grow} at step {block[0][1].step}; asked for were {wanted[0]} and {wanted[1]}",
                 RuntimeWarning,
                 stacklevel=2,

@@ -12,12 +12,13 @@ from sparsetheory.gpu.core.layers import is_transposed
 from sparsetheory.gpu.core.report.paths import dead_columns, dead_rows, effective_mask, sequential_chains
 from sparsetheory.gpu.core.report.results import LayerSparsity, SparsityReport
 from sparsetheory.gpu.core.report.storage import break_even, group_patterns, storage, total_storage
-from sparsetheory.gpu.core.report.taxonomy import taxonomy_of
+from sparsetheory.gpu.core.report.taxonomy import Taxonomy, taxonomy_of
 from sparsetheory.gpu.core.report.timing import kernel_seconds
 from sparsetheory.gpu.core.report.training import TrainingFlops, training_flops
 
 __all__ = ["sparsity_report"]
 
+# Steps between changes of a mask, where no history tells; as published for RigL.
 _PERIOD = 100
 
 
@@ -41,8 +42,10 @@ def sparsity_report(
     masks : mapping of str to Tensor of bool
         True where a weight is kept, by name of the parameter or of its layer.
     history : sequence of (step, hash, density), optional
-        What the masks were during training, see :func:`taxonomy_of`; it adds the kind of training. The step of its last
-        entry is the length of the training whose operations are counted.
+        What the masks were during training, see :func:`taxonomy_of`; :attr:`TopologyController.trajectory` is one. It
+        adds the kind of training. The step of its last entry is the length of the training whose operations are
+        counted, by :func:`training_flops`; ``rigl`` and ``ssvi`` are given the mean number of steps between changes of
+        the mask, or 100 where there are none.
     batch : optional
         A tensor, a tuple of positional arguments, or a mapping of keyword arguments; adds operations and measured
         times.
@@ -88,14 +91,13 @@ def sparsity_report(
     kept = sum(layer.n_weights - layer.n_nonzero for layer in layers)
     n_parameters = sum(value.numel() for value in weights.tensors.values())
     taxonomy = None if history is None else taxonomy_of(history)
-    steps = 1 if taxonomy is None else taxonomy.n_steps
     return SparsityReport(
         layers,
         n_parameters,
         n_parameters - kept,
         total_storage(layer.storage for layer in layers),
         flops,
-        () if flops is None else _training(flops, steps),
+        () if flops is None else _training(flops, taxonomy),
         taxonomy,
     )
 
@@ -175,8 +177,10 @@ def _other_densities(masks: Mapping[str, Tensor]) -> tuple[dict[str, float], dic
     return uniform_densities(shapes, density), er_densities(shapes, density), erk_densities(shapes, density)
 
 
-def _training(flops: FlopCount, steps: int) -> tuple[TrainingFlops, ...]:
+def _training(flops: FlopCount, taxonomy: Taxonomy | None) -> tuple[TrainingFlops, ...]:
+    steps = 1 if taxonomy is None else max(1, taxonomy.n_steps)
+    period = max(1, round(steps / taxonomy.n_changes)) if taxonomy and taxonomy.n_changes else _PERIOD
     dense, sparse = flops.flops / flops.n_samples, flops.sparse_flops / flops.n_samples
-    periods = {"rigl": {"period": _PERIOD}, "ssvi": {"period": _PERIOD}}
+    periods = {"rigl": {"period": period}, "ssvi": {"period": period}}
     kinds = ("dense", "static", "set", "rigl", "ssvi", "dense_gradient", "snip")
-    return tuple(training_flops(kind, dense, sparse, max(steps, 1), **periods.get(kind, {})) for kind in kinds)
+    return tuple(training_flops(kind, dense, sparse, steps, **periods.get(kind, {})) for kind in kinds)

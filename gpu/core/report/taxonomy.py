@@ -51,11 +51,11 @@ def taxonomy_of(history: Sequence[Any]) -> Taxonomy:
 
     Parameters
     ----------
-    history : sequence of (step, hash, density), of (step, hash, density, explored), or of events
+    history : sequence of (step, hash, density) or (step, hash, density, explored)
         What the masks were after a number of steps, in order: any value that tells them apart, their density, and where
-        known the share of weights ever kept; or objects with the fields `step`, `digest` and `density`, as the history
-        of a topology controller has. Training starts from the last entry at step 0, or the first one; the last
-        entry is what is delivered. A run that is pruned after training has two entries at its last step.
+        known the share of weights ever kept. :attr:`TopologyController.trajectory` is such a history.
+        Training starts from the last entry at step 0, or the first one; the last entry is what is delivered. A run that
+        is pruned after training has two entries at its last step.
 
     Returns
     -------
@@ -73,7 +73,6 @@ def taxonomy_of(history: Sequence[Any]) -> Taxonomy:
     >>> taxonomy_of([(0, "a", 1.0), (200, "a", 1.0), (200, "b", 0.1)]).kind
     'post'
     """
-    history = [_entry(one) for one in history]
     _check(history)
     # What happens before the first step, such as pruning at initialisation, makes the mask that training starts from.
     history = history[max(0, sum(entry[0] == 0 for entry in history) - 1) :]
@@ -97,17 +96,13 @@ def _kind(history: Sequence[Sequence[Any]], densities: Sequence[float], changes:
     return "during/gradual" if any(falls) and not any(rises) else "during/dynamic"
 
 
-def _entry(one: Any) -> Sequence[Any]:
-    return (one.step, one.digest, one.density) if hasattr(one, "digest") else one
-
-
 def _check(history: Sequence[Sequence[Any]]) -> None:
     if len(history) < 1:
         raise ValueError("history must have at least 1 entry; got none")
     known: dict[Any, float] = {}
     before = 0
     for entry in history:
-        if len(entry) not in (3, 4):
+        if not isinstance(entry, tuple | list) or len(entry) not in (3, 4):
             raise ValueError(f"history must hold (step, hash, density) or one share more; got {entry!r}")
         step, mark, density = entry[:3]
         SIZE.check("step", step)

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.benchmark import Timer
 
 from sparsetheory.gpu.core.layers import is_matrix, weight_rows
 from sparsetheory.gpu.core.recording import observing, run_batches
@@ -70,6 +69,9 @@ def _layer_seconds(layer: nn.Module, x: Tensor) -> tuple[float, float | None]:
 
 
 def _seconds(statement: str, **names: Any) -> float:
+    # Compilers of torch come with it, half a second.
+    from torch.utils.benchmark import Timer
+
     timer = Timer(
         f"with torch.no_grad(): {statement}",
         globals={"torch": torch, "functional": functional, **names},

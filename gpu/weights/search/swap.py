@@ -1,6 +1,5 @@
 """Swap search: exchange kept and pruned weights, each exchange priced with all coefficients fitted anew."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,34 +8,13 @@ from torch import Tensor
 
 from sparsetheory.constraints import COUNT, MISSING, SIZE
 from sparsetheory.gpu.core.patterns import Pattern
+from sparsetheory.gpu.solvers.swaps import SwapSearch
 from sparsetheory.gpu.weights.search.blockwise import columns_of_blocks, search_blocks
 from sparsetheory.gpu.weights.search.layout import check_mask, layout_of
 from sparsetheory.gpu.weights.search.problem import Problem, in_chunks
 from sparsetheory.gpu.weights.search.searcher import Searcher
 
-__all__ = ["SwapSearch", "swap_search"]
-
-
-@dataclass(frozen=True)
-class SwapSearch:
-    """What a swap search has found.
-
-    Parameters
-    ----------
-    weight : Tensor of shape (out, in)
-        Coefficients, zero outside the mask: the least-squares fit on it.
-    mask : Tensor of bool, of shape (out, in)
-        Kept entries.
-    objective : Tensor of shape (out,)
-        ``(w - s)' H (w - s)`` of every row, computed from the weights.
-    n_swaps : Tensor of shape (out,)
-        Exchanges made, int64; rows of a block count those of their block.
-    """
-
-    weight: Tensor
-    mask: Tensor
-    objective: Tensor
-    n_swaps: Tensor
+__all__ = ["swap_search"]
 
 
 def swap_search(

@@ -8,8 +8,8 @@ from torch import nn
 from sparsetheory.experiments.storage.files import FolderError, used_alone
 from sparsetheory.gpu import PlanStep, compress
 from sparsetheory.gpu.compression.checkpoint import Checkpoint, CheckpointError, fingerprint
-from sparsetheory.gpu.core import NM, PerRow, capture
-from sparsetheory.gpu.weights import FewRowsWarning
+from sparsetheory.gpu.core import NM, PerRow, capture, collect_grams
+from sparsetheory.gpu.weights import FewRowsWarning, prune_model_layerwise
 
 
 class _Blocks(nn.Module):
@@ -300,6 +300,17 @@ def test_bad_plans_are_named_before_anything_is_done(tmp_path, plan, error, mess
 def test_few_rows_warn():
     with pytest.warns(FewRowsWarning, match="use at least 16"):
         compress(_Blocks(), _data(rows=3), "2:4")
+
+
+def test_one_batch_in_place_of_several_is_an_error():
+    model, x = nn.Sequential(nn.Linear(8, 4)), torch.ones(3, 8)
+    with pytest.raises(TypeError, match=r"calibration must be .* batches; got one Tensor: put it into a list"):
+        compress(model, x, "2:4")
+    with pytest.raises(TypeError, match="held_out must be an iterable of batches; got one dict"):
+        compress(model, [x], "2:4", held_out={"input": x})
+    for collect in (collect_grams, lambda *arguments: prune_model_layerwise(*arguments, NM(2, 4))):
+        with pytest.raises(TypeError, match="batches must be an iterable of batches; got one Tensor"):
+            collect(model, x)
 
 
 def test_no_data_is_an_error():

@@ -112,7 +112,10 @@ def test_a_killed_run_resumes_to_identical_weights(tmp_path, encoder_folder, tex
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--layers", "encoder.layer.0.attention.self.qery"], "near names are"),
+        (
+            ["--layers", "encoder.layer.0.attention.self.qery"],
+            "layers must name linear or convolutional layers",
+        ),
         (["--pattern", "2:3"], "along axis -1 for 2:3"),
         (["--pattern", "two"], "pattern must be like 2:4"),
         (["--method", "magic"], "method must be"),

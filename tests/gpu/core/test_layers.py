@@ -155,7 +155,7 @@ def test_layers_are_found_by_name_and_pattern_in_the_order_of_the_model():
     assert find_layers(model, []) == {}
 
 
-@pytest.mark.parametrize("argument", ["include", "exclude"])
+@pytest.mark.parametrize("argument", ["layers", "exclude"])
 def test_unknown_names_list_near_ones(argument):
     model = _network()
     with pytest.raises(
@@ -167,8 +167,13 @@ def test_unknown_names_list_near_ones(argument):
             find_layers(model, **{argument: name})
 
 
+def test_a_name_unlike_all_others_lists_the_first_ones():
+    with pytest.raises(ValueError, match=r"'#' matches none; the first are encoder.0.query, "):
+        find_layers(_network(), "#")
+
+
 def test_a_model_without_layers_says_so():
-    with pytest.raises(ValueError, match="matches none; it has 0"):
+    with pytest.raises(ValueError, match="matches none; the first are 0"):
         find_layers(nn.Sequential(nn.Linear(2, 2)), "*.nope")
     with pytest.raises(ValueError, match="the model has no linear or convolutional layer"):
         find_layers(nn.ReLU())

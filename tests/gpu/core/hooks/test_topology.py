@@ -129,7 +129,7 @@ def test_masks_given_are_changed_in_place():
     before = MaskSet({name: mask.clone() for name, mask in masks.items()})
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     controller = _controller(model, optimizer, masks)
-    assert list(controller.masks) == ["0", "1"]
+    assert list(controller.masks) == ["mask 0", "mask 1"]
     _train(model, optimizer, 3)
     assert all(torch.equal(a, b) for a, b in zip(masks.values(), controller.masks.values(), strict=True))
     assert masks != before
@@ -144,7 +144,7 @@ def test_the_entry_of_the_largest_dense_gradient_grows(optimizer, score):
     )
     for _ in range(4):
         _step(weight, made, [0.1, 0.1, 0.3, -5.0, 0.2])
-    assert controller.masks["0"].tolist() == [False, True, False, True, False]
+    assert controller.masks["mask 0"].tolist() == [False, True, False, True, False]
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
@@ -154,7 +154,7 @@ def test_moments_of_a_masked_optimiser_do_not_see_what_is_off_the_mask(optimizer
     for _ in range(4):
         _step(weight, made, [0.0, 0.1, 0.3, -5.0])
     # All moments off the mask are zero, so growth falls back on the lowest index, that of the entry just dropped.
-    assert controller.masks["0"].tolist() == [True, True, False, False]
+    assert controller.masks["mask 0"].tolist() == [True, True, False, False]
     assert controller.history[0].n_regrown == 1
 
 
@@ -166,7 +166,7 @@ def test_gradients_are_masked_also_where_they_are_infinite_and_then_nothing_is_r
         assert controller.history == []
         assert controller.step == 1
         _step(weight, made, [0.0, 0.0, 1.0])
-        assert controller.masks["0"].tolist() == [False, True, True]
+        assert controller.masks["mask 0"].tolist() == [False, True, True]
 
 
 def test_a_requested_event_waits_for_finite_gradients():
@@ -190,7 +190,7 @@ def test_mask_gradients_before_clipping_clips_the_norm_of_what_moves():
             controller.mask_gradients()
         norm = float(nn.utils.clip_grad_norm_([weight], 5.0))
         made.step()
-        return norm, weight.detach(), controller.masks["0"].tolist()
+        return norm, weight.detach(), controller.masks["mask 0"].tolist()
 
     norm, weight, mask = clipped(True)
     assert norm == 5
@@ -208,7 +208,7 @@ def test_a_hook_that_is_registered_later_clips_masked_gradients():
     made.register_step_pre_hook(lambda *_: norms.append(float(nn.utils.clip_grad_norm_([weight], 5.0))))
     _step(weight, made, [3.0, 4.0, 10.0, 100.0])
     assert norms == [5]
-    assert controller.masks["0"].tolist() == [True, False, False, True]
+    assert controller.masks["mask 0"].tolist() == [True, False, False, True]
 
 
 class _Masked(nn.Module):
@@ -251,7 +251,7 @@ def test_regrown_entries_keep_their_bits_or_start_anew(optimizer, regrown):
     _step(reference, other, [1.0, 0.1, 0.0, 0.0])
     _step(weight, made, [1.0, 0.1, 0.0, 0.0])
     assert controller.history[0].n_regrown == 1
-    assert controller.masks["0"].tolist() == [True, True, False, False]
+    assert controller.masks["mask 0"].tolist() == [True, True, False, False]
     if regrown == "keep":
         assert torch.equal(weight, reference)
     else:
@@ -273,7 +273,7 @@ def _first_moves(state):
         made.state[weight][key].copy_(torch.tensor([1.0, 1.0, 0.0]))
     controller.request()
     _step(weight, made, [0.0, 1.0, 1.0])
-    assert controller.masks["0"].tolist() == [False, True, True]
+    assert controller.masks["mask 0"].tolist() == [False, True, True]
     moves = []
     for _ in range(40):
         before = float(weight.detach()[2])
@@ -302,7 +302,7 @@ def test_new_weights_start_where_the_method_says():
         [0.1, 0.2, 3.0, *[0.0] * 9], [*[True] * 3, *[False] * 9], start=from_store, rounding=lambda count: 2
     )
     _step(weight, made, [0.0] * 10 + [1.0, 2.0])
-    assert controller.masks["0"].nonzero().flatten().tolist() == [2, 10, 11]
+    assert controller.masks["mask 0"].nonzero().flatten().tolist() == [2, 10, 11]
     assert weight.detach()[[10, 11]].tolist() == [11.0, 12.0]
 
     def normal(parameter, new, survivors, generator):
@@ -347,7 +347,7 @@ def test_an_event_may_replace_the_update():
     before = [p.detach().clone() for p in model.parameters()]
     buffers = [optimizer.state[p]["momentum_buffer"].clone() for p in model.parameters()]
     _train(model, optimizer, 1, seed=1)
-    masks = dict(zip(("0", "1"), (p for p in model.parameters() if p.ndim > 1), strict=True))
+    masks = dict(zip(("mask 0", "mask 1"), (p for p in model.parameters() if p.ndim > 1), strict=True))
     for old, now in zip(before, model.parameters(), strict=True):
         kept = next((controller.masks[name] for name, p in masks.items() if p is now), torch.ones_like(now) > 0)
         assert torch.equal(now.detach(), torch.where(kept, old, 0))
@@ -426,7 +426,7 @@ def test_drop_and_grow_may_follow_two_numbers():
         allow_regrow=False,
     )
     _step(weight, made, [0.0, 0, 0, 4, 3, 2, 1, 0, 0, 0])
-    assert controller.masks["0"].nonzero().flatten().tolist() == [0, 1, 3, 4, 5]
+    assert controller.masks["mask 0"].nonzero().flatten().tolist() == [0, 1, 3, 4, 5]
 
 
 def test_a_global_budget_moves_entries_between_masks():
@@ -487,6 +487,7 @@ def test_a_saved_run_continues_as_if_it_had_not_stopped(tmp_path):
     assert resumed.masks == controller.masks
     assert resumed.fired == controller.fired
     assert resumed.history == controller.history
+    assert resumed.trajectory == controller.trajectory
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
@@ -540,7 +541,7 @@ def test_fused_optimisers_under_a_scaler_step_alike_and_skip_alike():
 
 def test_clipped_numbers_and_fractions_that_move_nothing_are_said():
     weight, made, controller = _vector([1.0, 2.0, 3.0], [True] * 3, allow_regrow=False)
-    with pytest.warns(RuntimeWarning, match="masks 0 dropped 0 entries and grew 0 at step 1; asked for were 1 and 1"):
+    with pytest.warns(RuntimeWarning, match="mask 0 dropped 0 entries and grew 0 at step 1; asked for were 1 and 1"):
         _step(weight, made, [1.0] * 3)
     weight, made, controller = _vector([1.0, 0.0, 0.0], [True, False, False], fraction=0.3, rounding=math.floor)
     with pytest.warns(RuntimeWarning, match=r"enough active entries for a fraction of 0\.3; nothing is rewired"):
@@ -595,9 +596,9 @@ def _bad(change):
         ("group", r"number 1, \(2, 2\), is none"),
         ("twice", "once each; number 1 is not so"),
         ("none", "at least one mask; got none"),
-        ("sparse", r"gradients must be dense under masks; that of 0 is torch\.sparse_coo"),
+        ("sparse", r"gradients must be dense under masks; that of mask 0 is torch\.sparse_coo"),
         ("lbfgs", "got LBFGS"),
-        ("state", r"missing are \['0'\], unknown are \['7'\]"),
+        ("state", r"missing are \['mask 0'\], unknown are \['7'\]"),
         ({"fraction": 1.5}, r"fraction must be a number in \[0, 1\]"),
         ({"every": 0}, "every must be None or an integer from 1"),
         ({"state": "one"}, "state must be one of 'zero', 'mean'"),

@@ -142,11 +142,14 @@ def test_chains_of_other_models_can_be_given():
 
 def test_history_tells_the_kind_and_the_steps():
     model, masks = _model()
-    history = [(0, "a", 0.15), (50, "b", 0.15), (200, "c", 0.15)]
+    history = [(step, step, 0.15) for step in (0, 50, 100, 150, 200)]
     report = sparsity_report(model, masks, history, torch.ones(2, 16))
     assert report.taxonomy.kind == "during/dynamic"
     dense = next(run for run in report.training if run.kind == "dense")
     assert dense.total == 200 * 3 * report.flops.flops / 2
+    rigl = next(run for run in report.training if run.kind == "rigl")
+    f_dense, f_sparse = report.flops.flops / 2, report.flops.sparse_flops / 2
+    assert rigl == training_flops("rigl", f_dense, f_sparse, 200, period=50)
 
 
 def test_gpt2_weights_have_their_outputs_second(tiny_gpt2):

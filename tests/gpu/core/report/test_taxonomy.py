@@ -37,13 +37,12 @@ def test_kinds(history, kind, start, n_changes, explored):
     assert (found.kind, found.start, found.n_changes, found.explored) == (kind, start, n_changes, explored)
 
 
-def test_the_history_of_a_controller_can_be_given_as_it_is():
+def test_a_controller_keeps_such_a_history_even_of_a_single_event():
     torch.manual_seed(0)
     model = nn.Linear(8, 6)
     masks = MaskSet({"weight": torch.arange(48).reshape(6, 8) % 4 == 0})
     masks.apply(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    start = (0, masks.digest(), masks.density)
     controller = TopologyController(
         optimizer,
         masks.by_parameter(model),
@@ -52,15 +51,16 @@ def test_the_history_of_a_controller_can_be_given_as_it_is():
         fraction=0.3,
         every=5,
     )
-    for _ in range(20):
+    assert taxonomy_of(controller.trajectory).kind == "before"
+    for _ in range(7):
         optimizer.zero_grad()
         model(torch.randn(4, 8)).square().sum().backward()
         optimizer.step()
-    ended = (20, controller.masks.digest(), controller.masks.density, controller.fired.density)
-    found = taxonomy_of([start, *controller.history, ended])
-    assert (found.kind, found.start, found.n_steps) == ("during/dynamic", "sparse", 20)
-    assert 0.25 < found.explored <= 1.0
-    assert 1 <= found.n_changes <= 4
+    found = taxonomy_of(controller.trajectory)
+    assert (found.kind, found.start, found.n_steps, found.n_changes) == ("during/dynamic", "sparse", 7, 1)
+    assert 0.25 < found.explored == controller.fired.density < 0.5
+    with pytest.raises(ValueError, match=r"history must hold .*TopologyEvent"):
+        taxonomy_of(controller.history)
 
 
 @pytest.mark.parametrize(
