@@ -158,3 +158,11 @@ def test_a_matrix_that_is_no_gram_matrix_is_refused(method):
     matrix[0, 1] = matrix[1, 0] = 2.0
     with pytest.raises(ValueError, match="gram must be positive semidefinite"):
         layerwise_prune(W, matrix, NM(2, 4), method, damping=0.01)
+
+
+def test_sums_that_are_not_finite_are_refused():
+    W, X = _layer()
+    gram = Gram.of(X)
+    gram.sums[0, 0, 1] = float("nan")
+    with pytest.raises(ValueError, match="gram must be finite"):
+        layerwise_prune(W, gram, NM(2, 4))
