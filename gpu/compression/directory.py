@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,18 +123,46 @@ def load_directory(folder: str | Path) -> tuple[nn.Module, Any]:
     FileNotFoundError
         If there is no ``config.json``.
     ValueError
-        If the configuration names no class that transformers has.
+        If the configuration names no class that transformers has, or weights or tokenizer cannot be read.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"model_dir must hold a config.json, as saved by transformers; got {folder}")
-    names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or [""]
+    name = _class_name(folder / "config.json")
     with quiet_transformers() as transformers:
-        kind = getattr(transformers, names[0], None)
-        if kind is None:
-            raise ValueError(f"config.json must name a class of transformers under architectures; got {names[0]!r}")
-        model = kind.from_pretrained(folder, dtype="auto", local_files_only=True)
-        return model.eval(), transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        kind = getattr(transformers, name, None)
+        if not isinstance(kind, type) or not issubclass(kind, nn.Module):
+            raise ValueError(f"config.json must name a model class of transformers under architectures; got {name!r}")
+        # What a damaged file raises is up to the reader of its format.
+        with _explained(f"the weights in {folder} cannot be read"):
+            model: nn.Module = getattr(transformers, name).from_pretrained(folder, dtype="auto", local_files_only=True)
+        with _explained(f"model_dir must hold a tokenizer that transformers can read; got {folder}"):
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        # Without its files, some classes make a tokenizer that knows no word.
+        if len(tokenizer) <= len(tokenizer.all_special_tokens):
+            raise ValueError(f"model_dir must hold a tokenizer with words; got {folder}, whose one knows none")
+    return model.eval(), tokenizer
+
+
+@contextmanager
+def _explained(words: str) -> Iterator[None]:
+    """Turn any error into a ValueError of one line."""
+    try:
+        yield
+    except Exception as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ValueError(f"{words}: {first}") from error
+
+
+def _class_name(path: Path) -> str:
+    """Return the name of the model class that a configuration gives."""
+    try:
+        names = json.loads(path.read_text(encoding="utf-8")).get("architectures")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"config.json must be a JSON object; {path} is none") from error
+    if not isinstance(names, list) or not names:
+        raise ValueError(f"config.json must list a class of transformers under architectures; got {names!r}")
+    return str(names[0])
 
 
 def read_texts(path: str | Path) -> list[str]:
@@ -153,12 +182,15 @@ def read_texts(path: str | Path) -> list[str]:
     Raises
     ------
     ValueError
-        If there is no text, or a line is no such object.
+        If there is no text, the file is not in UTF-8, or a line is no such object.
     OSError
         If the file cannot be read.
     """
     path = Path(path)
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be text in UTF-8; got {error}") from error
     texts = [line for line in lines if line]
     if path.suffix == ".jsonl":
         try:
@@ -235,7 +267,7 @@ def _is_causal(model: nn.Module) -> bool:
 
 
 def _perplexity(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> float:
-    """Return the perplexity of all tokens but the first of each text."""
+    """Return the perplexity of all tokens but the first of each text; NaN where there are no others."""
     loss, tokens = 0.0, 0
     with torch.no_grad():
         for batch in batches:
@@ -243,4 +275,4 @@ def _perplexity(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> fl
             wanted = batch["input_ids"][:, 1:].masked_fill(batch["attention_mask"][:, 1:] == 0, -100)
             loss += float(torch.nn.functional.cross_entropy(logits.transpose(1, 2), wanted, reduction="sum"))
             tokens += int((wanted != -100).sum())
-    return float(torch.tensor(loss / max(tokens, 1)).exp())
+    return float(torch.tensor(loss / tokens).exp()) if tokens else float("nan")

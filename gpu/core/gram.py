@@ -178,6 +178,8 @@ def as_gram(gram: Any, n_features: int, *, name: str = "gram") -> Gram:
     if isinstance(gram, Gram):
         if gram.n_samples < 1:
             raise ValueError(f"{name} must hold at least 1 row; got none")
+        if not bool(torch.isfinite(gram.sums).all()):
+            raise ValueError(f"{name} must be finite; got infinite entries or NaN")
         found = gram
     else:
         # Through numpy, where numbers of lists are in double precision.

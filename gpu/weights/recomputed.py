@@ -13,6 +13,8 @@ __all__ = ["excess_of", "lower_bound_of", "objective_of", "rounding_of", "scales
 # Least output of a row, relative to the sum of the squares of its terms. Below it terms cancel so far that rounding
 # errors would count as much as the output itself, as in a row that subtracts two equal inputs.
 _LEAST_OUTPUT = 1e-4
+# Of the largest eigenvalue; products in single precision have negative ones by rounding that are less.
+_INDEFINITE = 1e-5
 
 
 class Unit(NamedTuple):
@@ -58,6 +60,8 @@ def lower_bound_of(dense: Float64Array, H: Float64Array, pattern: Pattern) -> fl
     squares = torch.from_numpy((dense / np.abs(dense).max()) ** 2)
     lost = float((dense**2)[~pattern.mask(squares).numpy()].sum())
     values = np.linalg.eigvalsh(H)
+    if values[0] < -_INDEFINITE * values[-1]:
+        raise ValueError(f"gram must be positive semidefinite; got an eigenvalue of {values[0]:.3g}")
     # So much of the smallest eigenvalue may be a rounding error of the largest.
     least = float(values[0]) - len(H) * float(np.finfo(np.float64).eps) * float(values[-1])
     return max(least, 0.0) * lost / whole

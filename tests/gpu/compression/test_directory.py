@@ -1,5 +1,7 @@
 import hashlib
 import json
+import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from sparsetheory.cli import app
 from sparsetheory.gpu import compress_directory
 from sparsetheory.gpu.compression.change import output_change
 from sparsetheory.gpu.compression.directory import load_directory, read_texts, text_batches
+from sparsetheory.gpu.weights import FewRowsWarning
 
 
 def _digest(folder):
@@ -162,3 +165,52 @@ def test_a_missing_extra_is_named(monkeypatch, tmp_path, encoder_folder, texts):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=r"sparsetheory\[hf\]"):
         compress_directory(encoder_folder, texts, "2:4", tmp_path / "out")
+
+
+def _config(text):
+    return lambda folder: (folder / "config.json").write_text(text)
+
+
+def _cut(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def _without_tokenizer(folder):
+    for path in folder.glob("*token*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_config("{"), "config.json must be a JSON object"),
+        (_config("[]"), "config.json must be a JSON object"),
+        (_config("{}"), "must list a class of transformers under architectures; got None"),
+        (_config('{"architectures": "BertModel"}'), "got 'BertModel'"),
+        (_config('{"architectures": ["AutoTokenizer"]}'), "got 'AutoTokenizer'"),
+        (_cut, "the weights in"),
+        (_without_tokenizer, "model_dir must hold a tokenizer"),
+    ],
+)
+def test_a_damaged_folder_is_one_line(tmp_path, encoder_folder, texts, damage, message):
+    folder = shutil.copytree(encoder_folder, tmp_path / "model")
+    damage(folder)
+    (tmp_path / "texts.txt").write_text("\n".join(texts[:5]))
+    arguments = ["--calibration", str(tmp_path / "texts.txt"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["compress", str(folder), *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_texts_in_another_encoding_are_named(tmp_path):
+    (tmp_path / "texts.txt").write_bytes(b"\xff\xfe\x80")
+    with pytest.raises(ValueError, match=r"texts\.txt must be text in UTF-8"):
+        read_texts(tmp_path / "texts.txt")
+
+
+def test_texts_of_one_token_have_no_perplexity(tmp_path, decoder_folder, texts):
+    with pytest.warns(FewRowsWarning):
+        report = compress_directory(decoder_folder, texts[:4], "2:4", tmp_path / "out", max_length=1, n_jobs=1)
+    assert math.isnan(report.quality["perplexity"])

@@ -149,3 +149,20 @@ def test_no_swap_is_promised_only_where_whole_rows_are_searched(monkeypatch):
     monkeypatch.setattr("sparsetheory.gpu.weights.layerwise.LONGEST_ROW", 4)
     W, X = _layer()
     assert not layerwise_prune(W, Gram.of(X), NM(2, 4), n_jobs=1).certificate.swap_optimal
+
+
+@pytest.mark.parametrize("method", ["magnitude", "wanda", "admm", "alps", "forward"])
+def test_a_matrix_that_is_no_gram_matrix_is_refused(method):
+    W, _ = _layer()
+    matrix = torch.eye(8)
+    matrix[0, 1] = matrix[1, 0] = 2.0
+    with pytest.raises(ValueError, match="gram must be positive semidefinite"):
+        layerwise_prune(W, matrix, NM(2, 4), method, damping=0.01)
+
+
+def test_sums_that_are_not_finite_are_refused():
+    W, X = _layer()
+    gram = Gram.of(X)
+    gram.sums[0, 0, 1] = float("nan")
+    with pytest.raises(ValueError, match="gram must be finite"):
+        layerwise_prune(W, gram, NM(2, 4))
