@@ -35,6 +35,11 @@ def uniform_densities(shapes: Shapes, density: float) -> dict[str, float]:
     Returns
     -------
     dict of str to float
+
+    Examples
+    --------
+    >>> uniform_densities({"a": (256, 64), "b": (10, 256)}, 0.2)
+    {'a': 0.2, 'b': 0.2}
     """
     _checked(shapes, density)
     return dict.fromkeys(shapes, float(density))
@@ -73,6 +78,13 @@ def uniform_plus_densities(
     References
     ----------
     Gale, Elsen, Hooker, "The State of Sparsity in Deep Neural Networks", 2019.
+
+    Examples
+    --------
+    >>> shapes = {"stem": (8, 8), "body": (32, 32), "head": (4, 32)}
+    >>> found = uniform_plus_densities(shapes, 0.25, first="stem", head="head")
+    >>> {name: round(density, 3) for name, density in found.items()}
+    {'stem': 1.0, 'body': 0.208, 'head': 0.208}
     """
     sizes = _checked(shapes, density)
     _DENSITY.check("head_density", head_density)
