@@ -21,6 +21,7 @@ nightly: .venv data
 	HYPOTHESIS_PROFILE=search $(BIN)/pytest -n auto tests
 	$(BIN)/sparsetheory check --max-examples 2000 --seed $(shell date +%Y%m%d)
 	$(BIN)/sparsetheory reproduce --seed $(shell date +%Y%m%d) --out results/nightly
+	$(BIN)/python benchmarks/layerwise_quality.py --only decoder
 	$(MAKE) notebooks nightly-lowest nightly-cpus
 
 # The whole suite under every set of BLAS kernels that this processor can run, and with generic code generation.

@@ -19,12 +19,15 @@ from _timing import print_table
 from threadpoolctl import threadpool_limits
 
 from sparsetheory.gpu.core import NM, Pattern, PerRow, collect_grams, find_layers
-from sparsetheory.gpu.core.datasets import load_docstrings
-from sparsetheory.gpu.core.layers import block_layers, weight_rows
-from sparsetheory.gpu.core.models import load_minilm, sentence_embeddings
+from sparsetheory.gpu.core.datasets import load_docstrings, load_wikipedia_articles
+from sparsetheory.gpu.core.layers import block_layers, weight_rows, write_rows
+from sparsetheory.gpu.core.metrics import perplexity
+from sparsetheory.gpu.core.models import TextModel, load_minilm, load_smollm2, sentence_embeddings
 from sparsetheory.gpu.weights import layerwise_prune, prune_model_layerwise, relative_error
 
+CONTEXT = 512  # tokens of an article that the decoder sees
 QUERY, INTERMEDIATE = "encoder.layer.{}.attention.self.query", "encoder.layer.{}.intermediate.dense"
+DECODER_LAYERS = tuple(f"model.layers.{block}.*" for block in (5, 15, 25))
 COLUMNS: dict[str, tuple[str, Pattern]] = {
     "L0 query 2:4": (QUERY.format(0), NM(2, 4)),
     "L3 query 2:4": (QUERY.format(3), NM(2, 4)),
@@ -114,41 +117,54 @@ def encoder(quick: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def decoder(quick: bool) -> list[dict[str, Any]]:
-    """Return one row per method and pattern: perplexity with blocks 5, 15 and 25 of SmolLM2 pruned."""
-    from sparsetheory.gpu.core.datasets import load_wikipedia
-    from sparsetheory.gpu.core.metrics import perplexity
-    from sparsetheory.gpu.core.models import load_smollm2
+def decoder(quick: bool, layers: Sequence[str] = DECODER_LAYERS) -> list[dict[str, Any]]:
+    """Return one row per method and pattern: errors of the pruned layers, and perplexity of SmolLM2 with all of them.
 
-    loaded, articles = load_smollm2(), load_wikipedia().texts
-    tokens = [loaded.tokenizer(text, return_tensors="pt").input_ids[:, :512] for text in articles[:6]]
-    tokens = [ids for ids in tokens if ids.shape[1] == 512]
-    calibration = [{"input_ids": ids} for ids in tokens[:3]]
-    judged = [{"input_ids": ids} for ids in tokens[3:6]]
-    names = [
-        name for name in block_layers(loaded.model) if name.split(".layers.")[1].split(".")[0] in ("5", "15", "25")
-    ]
-    if quick:
-        names = names[:1]
-    rows = [{"pattern": "dense", "method": "", "perplexity": perplexity(loaded.model, judged), "seconds": 0.0}]
+    All methods see the Gram matrices of the dense model, collected once. Held-out errors are on the judged texts.
+    """
+    loaded = load_smollm2()
+    calibration, judged = _windows_of_articles(loaded, 1 if quick else 8, 1 if quick else 3)
+    names = list(find_layers(loaded.model, layers))[: 1 if quick else None]
+    fitted, fresh = (collect_grams(loaded.model, batches, names) for batches in (calibration, judged))
+    modules = find_layers(loaded.model, names)
+    dense = {name: weight_rows(module).clone() for name, module in modules.items()}
+    text = torch.cat([batch["input_ids"][0] for batch in judged])
+
+    def judge(pattern: str, method: str, found: Sequence[tuple[float, float, float]], seconds: float) -> dict[str, Any]:
+        means = [sum(each) / len(found) for each in zip(*found, strict=True)] or [0.0] * 3
+        return {
+            "matrices": len(names),
+            "pattern": pattern,
+            "method": method,
+            "perplexity": round(perplexity(loaded.model, text, window=CONTEXT).value, 3),
+            "mean layer error": round(means[0], 5),
+            "held out": round(means[1], 5),
+            "mean damping": round(means[2], 4),
+            "seconds": round(seconds, 1),
+        }
+
+    rows = [judge("dense", "", (), 0.0)]
     for pattern in (PerRow(density=0.5), NM(2, 4)):
         for method in ("magnitude", "wanda", "sparsegpt", "alps", "swap"):
-            model = copy.deepcopy(loaded.model)
-            began = time.perf_counter()
-            prune_model_layerwise(model, calibration, pattern, method, layers=names, n_jobs=-1)
-            seconds = time.perf_counter() - began
-            rows.append(
-                {
-                    "pattern": str(pattern),
-                    "method": method,
-                    "perplexity": perplexity(model, judged),
-                    "seconds": round(seconds, 1),
-                }
-            )
+            began, found = time.perf_counter(), []
+            for name, module in modules.items():
+                result = layerwise_prune(dense[name], fitted[name], pattern, method, n_jobs=-1)
+                write_rows(module, result.weight)
+                held_out = relative_error(dense[name], result.weight, fresh[name])
+                found.append((result.relative_error, held_out, result.delta))
+            rows.append(judge(str(pattern), method, found, time.perf_counter() - began))
+            print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
-PARTS: dict[str, Callable[[bool], list[dict[str, Any]]]] = {"layers": layers, "encoder": encoder, "decoder": decoder}
+def _windows_of_articles(loaded: TextModel, n_calibration: int, n_judged: int) -> tuple[list[Any], list[Any]]:
+    """Return the beginnings of long articles, cut to one length, in two parts."""
+    batches = loaded.batches(load_wikipedia_articles().texts[:40], batch_size=1, max_length=CONTEXT)
+    full = [batch for batch in batches if batch["input_ids"].shape[1] == CONTEXT]
+    return full[:n_calibration], full[n_calibration : n_calibration + n_judged]
+
+
+PARTS: dict[str, Callable[..., list[dict[str, Any]]]] = {"layers": layers, "encoder": encoder, "decoder": decoder}
 
 
 def main() -> None:
@@ -156,12 +172,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--only", choices=list(PARTS), help="one part")
+    parser.add_argument("--decoder-layers", nargs="+", default=DECODER_LAYERS, metavar="GLOB", help="what is pruned")
     parser.add_argument("--json", type=Path, help="also write one JSON line per row")
     options = parser.parse_args()
     found = []
     for name in [options.only] if options.only else ["layers", "encoder"]:
         with threadpool_limits(1):
-            rows = PARTS[name](options.quick)
+            rows = decoder(options.quick, options.decoder_layers) if name == "decoder" else PARTS[name](options.quick)
         print_table(name, rows)
         found += [{"part": name} | row for row in rows]
     if options.json:

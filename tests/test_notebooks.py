@@ -1,12 +1,14 @@
 """Every notebook runs from top to bottom in its own process: small at a commit, as printed at night."""
 
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOKS = {path.stem: path for path in sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))}
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
 # What a commit sets the sizes to. Every notebook with sizes has them in one cell, tagged "parameters".
 SMALL = {
     "beyond_l1": {
@@ -27,6 +29,14 @@ SMALL = {
         "symbols": 2000,
         "n_starts": 10,
         "trials": 2,
+    },
+    "layerwise_pruning": {
+        "n_texts": 16,
+        "n_rows": 2,
+        "n_searched": 2,
+        "n_designs": 1,
+        "narrow": "encoder.layer.0.attention.self.query",
+        "wide": "encoder.layer.0.attention.self.key",
     },
     "local_privacy": {
         "n_repetitions": 4,
@@ -62,7 +72,8 @@ def sizes_of(notebook):
 
 
 def run_and_inspect(notebook, folder, seconds):
-    """Run all cells and require a figure."""
+    """Run all cells and require a figure. Results of long runs lie beside the notebook."""
+    shutil.copytree(FOLDER / "results", folder / "results")
     resources = {"metadata": {"path": folder}}
     NotebookClient(notebook, timeout=seconds, kernel_name="python3", resources=resources).execute()
     outputs = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from sparsetheory.constraints import Choice
-from sparsetheory.gpu.core.layers import block_layers, find_layers, weight_rows
+from sparsetheory.gpu.core.layers import block_layers, check_prunable, find_layers, weight_rows
 from sparsetheory.gpu.core.patterns import Pattern, parse_pattern
 from sparsetheory.gpu.weights.dispatch import METHODS
 
@@ -93,7 +93,8 @@ def resolve(plan: Sequence[PlanStep], model: nn.Module) -> dict[str, PlanStep]:
     Raises
     ------
     ValueError
-        If a name matches no layer, or a pattern does not fit; the message names layer and axis.
+        If a name matches no layer, a pattern does not fit (the message names layer and axis), or a weight is shared
+        with another module or computed from other tensors.
     """
     decided: dict[str, PlanStep] = {}
     for step in plan:
@@ -104,6 +105,7 @@ def resolve(plan: Sequence[PlanStep], model: nn.Module) -> dict[str, PlanStep]:
     chosen = {name: decided[name] for name in layers if name in decided and decided[name].pattern is not None}
     if not chosen:
         raise ValueError("plan must name at least 1 layer with a pattern; got none")
+    check_prunable(model, {name: layers[name] for name in chosen})
     for name, step in chosen.items():
         assert isinstance(step.pattern, Pattern)
         step.pattern.check_shape(weight_rows(layers[name]).shape, name=f"{name}.weight")

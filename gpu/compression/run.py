@@ -17,7 +17,7 @@ from sparsetheory.gpu.compression.report import CompressionReport, FinishedLayer
 from sparsetheory.gpu.compression.sizes import model_size
 from sparsetheory.gpu.core.layers import find_layers, weight_rows, write_rows
 from sparsetheory.gpu.core.patterns import Pattern
-from sparsetheory.gpu.core.recording import check_batches
+from sparsetheory.gpu.core.recording import attention_mask, check_batches
 from sparsetheory.gpu.weights.layerwise import layerwise_prune, relative_error
 from sparsetheory.gpu.weights.model_pruning import LayerInputs, grams_in_order
 from sparsetheory.progress import tracked
@@ -63,6 +63,7 @@ def compress(
         Whether the inputs of a layer are those of the model with all layers before it compressed.
     in_place : bool
         Whether `model` itself is changed. If not, the report holds a copy, and the change of the outputs is measured.
+        A run in place that ends early leaves the layers before that compressed.
     checkpoint : str or Path, optional
         Folder that keeps finished layers, so that a run that was stopped can go on.
     resume : bool
@@ -81,8 +82,8 @@ def compress(
     TypeError
         If `calibration` or `held_out` is a single batch.
     ValueError
-        If a layer is unknown (near names are listed), a pattern does not fit (layer and axis are named), or the folder
-        belongs to another run.
+        If a layer is unknown (near names are listed), a pattern does not fit (layer and axis are named), the weight of
+        a layer is shared or computed, or the folder belongs to another run.
 
     Warns
     -----
@@ -108,7 +109,7 @@ def compress(
     steps = resolve(as_plan(plan), model)
     before = dict(evaluate(model)) if evaluate else {}
     target = model if in_place else copy.deepcopy(model)
-    task = fingerprint(model, [*batches, *(fresh or ())], steps, sequential=sequential)
+    task = "" if checkpoint is None else _task(model, batches, fresh, steps, mask, sequential)
     with Checkpoint(checkpoint, task, resume=resume).opened() as kept:
         run = _Run(target, batches, fresh, steps, mask, sequential, kept, n_jobs)
         results = dict(tracked(run.layers(), "compressing", verbose, len(steps)))
@@ -124,6 +125,21 @@ def compress(
         size=model_size(target, batches[0], {name: results[name].certificate.mask for name in steps}),
         quality=quality,
     )
+
+
+def _task(
+    model: nn.Module,
+    batches: list[Any],
+    held_out: list[Any] | None,
+    steps: Mapping[str, PlanStep],
+    mask: Mask | None,
+    sequential: bool,
+) -> str:
+    """Return what tells this run from others."""
+    data: dict[str, Any] = {"calibration": batches, "held_out": held_out}
+    # What a function does to the data tells more than its name.
+    data["masks"] = [[(mask or attention_mask)(batch) for batch in part] for part in (batches, held_out or ())]
+    return fingerprint(model, data, steps, sequential=sequential)
 
 
 class _Run:

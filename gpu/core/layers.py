@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-__all__ = ["as_weight", "block_layers", "find_layers", "input_rows", "weight_rows", "write_rows"]
+__all__ = ["as_weight", "block_layers", "check_prunable", "find_layers", "input_rows", "weight_rows", "write_rows"]
 
 
 def find_layers(
@@ -72,14 +72,55 @@ def block_layers(model: nn.Module) -> list[str]:
     >>> block_layers(model)
     ['0.0', '0.1']
     """
-    users: dict[int, int] = {}
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            users[id(parameter)] = users.get(id(parameter), 0) + 1
-    own = [name for name, layer in find_layers(model).items() if users.get(id(_weight(layer)), 1) == 1]
+    users = _users(model)
+    own = [name for name, layer in find_layers(model).items() if len(users.get(id(_weight(layer)), ())) < 2]
     lists = [f"{name}." for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     inside = [name for name in own if name.startswith(tuple(lists))]
     return inside or own
+
+
+def check_prunable(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Find out whether the weights of layers can be replaced by what is best for the inputs of each.
+
+    Raises
+    ------
+    ValueError
+        If the weight of a layer is computed from other tensors, so that there is nothing to write to; other modules
+        have the same weight; or a convolution pads in a way that :func:`input_rows` does not know.
+    """
+    users = _users(model)
+    for name, layer in layers.items():
+        if _is_computed(layer):
+            raise ValueError(
+                f"{name}.weight must be a parameter; got one that is computed from others, remove that first"
+            )
+        others = [other for other in users[id(_weight(layer))] if other != name]
+        if others:
+            raise ValueError(
+                f"{name}.weight must belong to {name} alone; {', '.join(others)} has it, too: leave it out"
+            )
+        if isinstance(layer, nn.Conv2d):
+            _check_padding(layer, f"{name}.")
+
+
+def _users(model: nn.Module) -> dict[int, list[str]]:
+    """Return the names of the modules that have a parameter, by its identity."""
+    users: dict[int, list[str]] = {}
+    for name, module in model.named_modules():
+        for parameter in module.parameters(recurse=False):
+            users.setdefault(id(parameter), []).append(name)
+    return users
+
+
+def _is_computed(layer: nn.Module) -> bool:
+    """Return whether a parametrisation, or a hook such as those of torch.nn.utils.prune, makes the weight."""
+    return parametrize.is_parametrized(layer, "weight") or "weight" not in layer._parameters
+
+
+def _check_padding(layer: nn.Conv2d, before: str = "") -> None:
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        got = f"{layer.padding}, {layer.padding_mode!r}"
+        raise ValueError(f"{before}padding must be given as numbers, with zeros; got {got}")
 
 
 def weight_rows(layer: nn.Module, weight: Tensor | None = None) -> Tensor:
@@ -122,7 +163,7 @@ def write_rows(layer: nn.Module, rows: Tensor) -> None:
     Raises
     ------
     ValueError
-        If the weight is computed by a parametrisation, so that there is nothing to write to.
+        If the weight is computed from other tensors, so that there is nothing to write to.
 
     Examples
     --------
@@ -134,8 +175,8 @@ def write_rows(layer: nn.Module, rows: Tensor) -> None:
     tensor([[1., 0.],
             [0., 1.]])
     """
-    if parametrize.is_parametrized(layer, "weight"):
-        raise ValueError(f"weight must not be parametrised, remove that first; got {layer}")
+    if _is_computed(layer):
+        raise ValueError("weight must be a parameter; got one that is computed from others, as by a parametrisation")
     with torch.no_grad():
         _weight(layer).copy_(as_weight(layer, rows))
 
@@ -173,8 +214,7 @@ def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
     """
     if not isinstance(layer, nn.Conv2d):
         return x
-    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
-        raise ValueError(f"padding must be given as numbers, with zeros; got {layer.padding}, {layer.padding_mode!r}")
+    _check_padding(layer)
     patches = functional.unfold(
         x if x.ndim == 4 else x.unsqueeze(0), layer.kernel_size, layer.dilation, layer.padding, layer.stride
     )

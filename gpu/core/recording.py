@@ -120,7 +120,10 @@ def collect_grams(
         rows = input_rows(layer, x)
         if name not in grams:
             grams[name] = Gram.empty(rows.shape[-1], n_shards=n_shards, device=rows.device)
-        grams[name].update(rows, _counted(kept, rows))
+        try:
+            grams[name].update(rows, _counted(kept, rows))
+        except ValueError as error:
+            raise ValueError(f"inputs of {name}: {error}") from error
         if name == last:
             raise _Enough
 

@@ -12,6 +12,7 @@ from sparsetheory.constraints import COUNT, generator
 from sparsetheory.gpu.core.gram import Gram, as_gram
 from sparsetheory.gpu.core.patterns import NM, BlockNM, Pattern, PerRow, PerTensor, RowBlock
 from sparsetheory.gpu.weights.damping import damped
+from sparsetheory.gpu.weights.recomputed import excess_of, lower_bound_of, objective_of, rounding_of, scales_of, unit
 from sparsetheory.gpu.weights.search.one_swap import best_swap_gain
 from sparsetheory.typing import BoolArray, Float64Array
 
@@ -35,7 +36,8 @@ class LayerwiseCertificate(Certificate):
     ----------
     statement, bound, measured, status, reason
         As in :class:`~sparsetheory.certificates.Certificate`. `bound` and `measured` are excesses of a row over the
-        least-squares solution on its mask, relative to the output of the row.
+        least-squares solution on its mask, relative to the output of the row; or, where the terms of a row cancel, to
+        ``1e-4 sum_j w_j^2 H_jj``.
     weight : Tensor of shape (out, p)
         The pruned weight, one row per output.
     mask : Tensor of bool, of the same shape
@@ -104,32 +106,43 @@ class LayerwiseCertificate(Certificate):
         if options:
             raise TypeError(f"options must be n_rows or random_state; got {', '.join(options)}")
         COUNT.check("n_rows", n_rows)
-        dense, pruned = _array(W), _array(self.weight)
+        dense, pruned = _finite(W, "W"), _array(self.weight)
         if dense.shape != pruned.shape:
             raise ValueError(f"W must have shape {pruned.shape}; got {dense.shape}")
         H = _damped_from(inputs, dense.shape[1], self.delta)
         rows = _drawn(len(dense), n_rows, _block_size(self.pattern), random_state)
-        mask, root = self.mask.cpu().numpy(), _root(H)
-        excess = max(_excess(dense[r], pruned[r], mask[r], H, root) for r in rows) if self.refitted else 0.0
-        fault = self._fault(dense, pruned, H, rows, excess)
+        excess, fault = 0.0, self._misfit(pruned)
+        if not fault:
+            mask, problem = self.mask.cpu().numpy(), unit(H)
+            excess = max(excess_of(dense[r], pruned[r], mask[r], problem) for r in rows) if self.refitted else 0.0
+            fault = self._fault(dense, pruned, H, rows, excess)
         status = Status.of(not fault)
         return replace(self, measured=excess, status=status, reason=fault).unless_misstated()
 
-    def _fault(self, dense: Float64Array, pruned: Float64Array, H: Float64Array, rows: list[int], excess: float) -> str:
-        """Return what does not hold, or nothing."""
-        objective = _objective(dense, pruned, H)
+    def _misfit(self, pruned: Float64Array) -> str:
+        """Return what is wrong with weight, mask or bound by themselves, or nothing."""
+        if not np.isfinite(pruned).all():
+            return "the weight is not finite"
+        if self.mask.dtype != torch.bool or tuple(self.mask.shape) != pruned.shape:
+            return f"the mask is not one of bool of shape {pruned.shape}"
         if bool((self.weight[~self.mask] != 0).any()) or not _fits(self.mask, self.pattern):
             return f"the weight is not {self.pattern}"
-        if abs(objective - self.objective) > 1e-6 * self.objective + ROUNDING:
+        return "" if np.isfinite(self.bound) and self.bound >= 0 else f"the bound is {self.bound}"
+
+    # What is not a number fulfils no comparison, so each one says what must hold.
+    def _fault(self, dense: Float64Array, pruned: Float64Array, H: Float64Array, rows: list[int], excess: float) -> str:
+        """Return which promise does not hold, or nothing."""
+        objective = objective_of(dense, pruned, H)
+        if not abs(objective - self.objective) <= 1e-6 * self.objective + ROUNDING:
             return f"the objective is {objective:.9g}, not {self.objective:.9g}"
-        if _lower_bound(dense, H, self.pattern) < self.lower_bound * (1 - 1e-6) - ROUNDING:
+        if not lower_bound_of(dense, H, self.pattern) >= self.lower_bound * (1 - 1e-6) - ROUNDING:
             return "the lower bound is smaller than stated"
-        if excess > self.bound:
+        if not excess <= self.bound:
             return f"a row exceeds its least-squares solution by {excess:.3g}"
         if not self.swap_optimal:
             return ""
         gain = _largest_gain(dense, self.mask.cpu().numpy(), H, rows, self.pattern)
-        return f"a swap lowers the objective of a row by {gain:.3g} of its output" if gain > ROUNDING else ""
+        return "" if gain <= ROUNDING else f"a swap lowers the objective of a row by {gain:.3g} of its output"
 
 
 def certify(
@@ -164,15 +177,15 @@ def certify(
     dense, pruned, H = _array(W), _array(weight), _array(damped(gram, delta))
     certificate = LayerwiseCertificate(
         statement="",
-        bound=ROUNDING + _rounded(dense, pruned, H, torch.finfo(weight.dtype).eps / 2),
+        bound=ROUNDING + rounding_of(dense, pruned, H, weight.dtype),
         measured=None,
         status=Status.VALID,
         weight=weight,
         mask=mask,
         pattern=pattern,
         delta=delta,
-        objective=_objective(dense, pruned, H),
-        lower_bound=_lower_bound(dense, H, pattern),
+        objective=objective_of(dense, pruned, H),
+        lower_bound=lower_bound_of(dense, H, pattern),
         refitted=refitted,
         swap_optimal=swap_optimal,
     )
@@ -183,64 +196,23 @@ def _array(tensor: Any) -> Float64Array:
     return torch.as_tensor(tensor).detach().to("cpu", torch.float64).numpy()
 
 
+def _finite(tensor: Any, name: str) -> Float64Array:
+    array = _array(tensor)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite; got infinite entries or NaN")
+    return array
+
+
 def _damped_from(inputs: Any, n_features: int, delta: float) -> Float64Array:
     if isinstance(inputs, Gram):
         G = _array(as_gram(inputs, n_features, name="inputs").matrix)
     else:
-        X = _array(inputs).reshape(-1, np.shape(inputs)[-1])
-        if X.shape[1] != n_features:
-            raise ValueError(f"inputs must have {n_features} features; got {X.shape[1]}")
+        X = _finite(inputs, "inputs")
+        if X.ndim == 0 or X.shape[-1] != n_features or X.size == 0:
+            raise ValueError(f"inputs must have {n_features} features in at least 1 row; got shape {X.shape}")
+        X = X.reshape(-1, n_features)
         G = X.T @ X / len(X)
     return G + delta * np.diag(np.diagonal(G))
-
-
-def _outputs(dense: Float64Array, H: Float64Array) -> Float64Array:
-    """Return w'Hw of every row."""
-    return np.einsum("ij,ij->i", dense @ H, dense)
-
-
-def _objective(dense: Float64Array, pruned: Float64Array, H: Float64Array) -> float:
-    whole = float(_outputs(dense, H).sum())
-    return float(_outputs(dense - pruned, H).sum()) / whole if whole > 0 else 0.0
-
-
-def _lower_bound(dense: Float64Array, H: Float64Array, pattern: Pattern) -> float:
-    """Return ``lambda_min d^2``: of every s of the pattern, |w - s| is at least the distance d to the projection."""
-    whole = float(_outputs(dense, H).sum())
-    nearest = pattern.project(torch.from_numpy(dense)).numpy()
-    least = max(float(np.linalg.eigvalsh(H)[0]), 0.0)
-    return least * float(((dense - nearest) ** 2).sum()) / whole if whole > 0 else 0.0
-
-
-def _rounded(dense: Float64Array, pruned: Float64Array, H: Float64Array, u: float) -> float:
-    """Bound what rounding the coefficients adds to the objective of a row, relative to its output.
-
-    At a least-squares solution the objective grows by ``e'He`` with a change e, and every entry of e is at most u
-    times that of the solution.
-    """
-    outputs, most = _outputs(dense, H), float(np.linalg.eigvalsh(H)[-1])
-    alive = outputs > 0
-    if not alive.any():
-        return 0.0
-    squares = (pruned**2).sum(1)
-    return float((most * u * u * squares[alive] / outputs[alive]).max()) * (1 + 4 * u)
-
-
-def _root(H: Float64Array) -> Float64Array:
-    """Return R with ``H = R'R``, so that the objective of a row is ``|R (w - s)|^2``."""
-    values, vectors = np.linalg.eigh(H)
-    return np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-
-
-def _excess(w: Float64Array, s: Float64Array, mask: BoolArray, H: Float64Array, root: Float64Array) -> float:
-    """Return by how much a row exceeds the least-squares solution on its mask, relative to its output."""
-    output = float(w @ H @ w)
-    if output <= 0:
-        return 0.0
-    kept, target = np.flatnonzero(mask), root @ w
-    best = np.linalg.lstsq(root[:, kept], target, rcond=None)[0] if kept.size else np.zeros(0)
-    left = target - root[:, kept] @ best
-    return max(float((w - s) @ H @ (w - s)) - float(left @ left), 0.0) / output
 
 
 def _fits(mask: Tensor, pattern: Pattern) -> bool:
@@ -264,7 +236,7 @@ def _largest_gain(dense: Float64Array, mask: BoolArray, H: Float64Array, rows: l
     size, gains = _block_size(pattern), [0.0]
     for start in range(0, len(rows), size):
         block = rows[start : start + size]
-        whole = float(_outputs(dense[block], H).sum())
+        whole = float(scales_of(dense[block], H).sum())
         if whole > 0:
             gains.append(_gain(dense[block], mask[block], H, pattern) / whole)
     return max(gains)

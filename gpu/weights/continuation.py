@@ -31,7 +31,7 @@ def continuation_mask(W: Tensor, H: Any, pattern: Pattern, *, n_steps: int = 100
         Weights of a layer, one row per output, in any floating-point precision.
     H : Tensor of shape (features, features), or Gram
         The Gram matrix of the objective ``tr (W - S) H (W - S)'``, damped as the objective is. A positive factor
-        matters only where the square root of a diagonal entry comes near 1e-8.
+        changes nothing.
     pattern : NM, PerRow, PerTensor, RowBlock or BlockNM
         Groups run along the last axis.
     n_steps : int
@@ -63,7 +63,7 @@ def continuation_mask(W: Tensor, H: Any, pattern: Pattern, *, n_steps: int = 100
     COUNT.check("n_steps", n_steps)
     weight = check_weight(W)
     check_pattern(pattern, weight, ALL_PATTERNS)
-    problem = scaled(weight, check_gram(H, weight, name="H"))
+    problem = scaled(weight, check_gram(H, weight, name="H"), least=0.0)
     state = Split.begin(problem, pattern)
     for step in range(n_steps):
         if step % _EVERY == 0:

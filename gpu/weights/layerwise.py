@@ -13,6 +13,7 @@ from sparsetheory.gpu.weights.certificate import LayerwiseCertificate, certify
 from sparsetheory.gpu.weights.damping import choose_delta, damped
 from sparsetheory.gpu.weights.dispatch import METHODS, STARTS, Settings
 from sparsetheory.gpu.weights.least_squares import refit as refit_on
+from sparsetheory.gpu.weights.search.blockwise import LONGEST_ROW
 
 __all__ = ["LayerwiseResult", "layerwise_prune"]
 
@@ -105,7 +106,8 @@ def layerwise_prune(
     TypeError
         If `W` is not a tensor of real floating-point numbers.
     ValueError
-        If the Gram matrix does not fit or is not symmetric and finite, or the method cannot produce the pattern.
+        If the Gram matrix does not fit or is not symmetric and finite, the method cannot produce the pattern, or its
+        weights are too large for the dtype of `W`.
 
     Notes
     -----
@@ -137,8 +139,11 @@ def layerwise_prune(
     pruned = found.prune(dense, problem, pattern, settings)
     weight = pruned.weight if found.refits or not refit else refit_on(dense, problem.damped, pruned.mask)
     weight = torch.where(pruned.mask, weight, 0.0).to(W.dtype)
+    if not bool(torch.isfinite(weight).all()):
+        raise ValueError(f"W must have a wider dtype than {W.dtype}, whose numbers {method} exceeds")
     difference = dense - weight.to(torch.float64)
-    swap_optimal = found.swaps and max_swaps is None
+    # In longer rows swaps are tried inside blocks of columns only.
+    swap_optimal = found.swaps and max_swaps is None and W.shape[1] <= LONGEST_ROW
     return LayerwiseResult(
         weight=weight,
         mask=pruned.mask,
@@ -195,8 +200,10 @@ def _checked_layer(W: Any, gram: Any, pattern: Any) -> tuple[Tensor, Gram]:
         raise TypeError(
             f"W must be a tensor of real floating-point numbers; got {getattr(W, 'dtype', type(W).__name__)}"
         )
-    if W.ndim != 2:
-        raise ValueError(f"W must be a matrix with one row per output; got shape {tuple(W.shape)}")
+    if W.ndim != 2 or W.numel() == 0:
+        raise ValueError(
+            f"W must be a matrix with one row per output and one column per input; got shape {tuple(W.shape)}"
+        )
     if not bool(torch.isfinite(W).all()):
         raise ValueError("W must be finite; got infinite entries or NaN")
     if not isinstance(pattern, Pattern):
@@ -206,4 +213,5 @@ def _checked_layer(W: Any, gram: Any, pattern: Any) -> tuple[Tensor, Gram]:
 
 
 def _quadratic(rows: Tensor, matrix: Tensor) -> Tensor:
-    return ((rows @ matrix) * rows).sum(1)
+    # Where a row has hardly any error, rounding may make it negative.
+    return ((rows @ matrix) * rows).sum(1).clamp_(min=0.0)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import FLAG
 from sparsetheory.gpu.core.gram import Gram
-from sparsetheory.gpu.core.layers import find_layers, weight_rows, write_rows
+from sparsetheory.gpu.core.layers import check_prunable, find_layers, weight_rows, write_rows
 from sparsetheory.gpu.core.patterns import Pattern
 from sparsetheory.gpu.core.recording import InputGroup, check_batches, collect_grams, input_groups
 from sparsetheory.gpu.weights.layerwise import LayerwiseResult, layerwise_prune
@@ -71,7 +71,9 @@ def prune_model_layerwise(
     TypeError
         If `batches` is a single batch.
     ValueError
-        If a name matches no layer, a layer is never called, or a pattern does not fit; nothing has been changed then.
+        If a name matches no layer, a layer is never called, a pattern does not fit, or a weight is shared with another
+        module or computed from other tensors; nothing has been changed then. Whatever else ends the run, such as an
+        error of the model on a later batch, leaves the layers before that one pruned.
 
     Warns
     -----
@@ -92,6 +94,7 @@ def prune_model_layerwise(
     FLAG.check("sequential", sequential)
     check_batches("batches", batches)
     chosen = find_layers(model, layers)
+    check_prunable(model, chosen)
     for name, layer in chosen.items():
         pattern.check_shape(weight_rows(layer).shape, name=f"{name}.weight")
     results = {}
@@ -151,6 +154,8 @@ def grams_in_order(
     """
     if not batches:
         raise ValueError("batches must hold at least 1 batch; got none")
+    if held_out is not None and not held_out:
+        raise ValueError("held_out must hold at least 1 batch; got none")
     groups = input_groups(model, batches[0], layers)
     called = {name for group in groups for name in group.layers}
     if missing := [name for name in layers if name not in called]:
@@ -169,6 +174,8 @@ def grams_in_order(
         found = together or collect([group], group.layers[0] if group.once else None)
         for name in group.layers:
             shared = [grams[name] if name in grams else grams[group.layers[0]] for grams in found]
+            if not all(gram.n_samples for gram in shared):
+                raise ValueError(f"{name} must see at least 1 row of the data that counts; got none, by the mask")
             _warn_of_few_rows(name, shared[0])
             yield LayerInputs(name, shared[0], shared[1] if len(shared) > 1 else None)
 

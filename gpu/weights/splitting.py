@@ -33,10 +33,14 @@ class Scaled:
     target: Tensor
 
 
-def scaled(W: Tensor, H: Tensor) -> Scaled:
-    """Return the problem of a weight matrix of shape (out, features) and a Gram matrix in normalised coordinates."""
-    d = H.diagonal().sqrt() + _LEAST
-    unit, start = H / d / d[:, None], W * d
+def scaled(W: Tensor, H: Tensor, *, least: float = _LEAST) -> Scaled:
+    """Return the problem of a weight matrix of shape (out, features) and a Gram matrix in normalised coordinates.
+
+    What is published adds `least` to d. With 0 instead, the unit of the inputs has no say.
+    """
+    d = H.diagonal().sqrt() + least
+    scale = torch.where(d > 0, d, 1.0)
+    unit, start = H / scale / scale[:, None], W * d
     return Scaled(unit, d, start, start @ unit)
 
 

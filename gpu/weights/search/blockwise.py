@@ -18,18 +18,21 @@ from sparsetheory.gpu.weights.search.problem import Problem
 from sparsetheory.gpu.weights.search.searcher import Searcher
 from sparsetheory.typing import BoolArray, Float64Array, Int64Array
 
-__all__ = ["columns_of_blocks", "search_blocks"]
+__all__ = ["LONGEST_ROW", "columns_of_blocks", "search_blocks"]
 
-# Up to here a row is searched as a whole, with work space of less than 1.5 GB for each thread; from there on in blocks
-# of this size. Blocks save memory, not time, and find less: the coefficients outside the block do not follow a swap. At
-# 4096 columns blocks of 1024 and 384 left 14 and 30 % more error than whole rows, whose search took as long.
-_WHOLE, _BLOCK = 8192, 1024
+LONGEST_ROW = 8192
+"""Columns up to which a row is searched as a whole, with work space of less than 1.5 GB for each thread."""
+
+# Longer rows are searched in blocks of this size. Blocks save memory, not time, and find less: the coefficients outside
+# the block do not follow a swap. At 4096 columns blocks of 1024 and 384 left 14 and 30 % more error than whole rows,
+# whose search took as long.
+_BLOCK = 1024
 
 
 def columns_of_blocks(p: int, m: int, block_size: int | None) -> list[slice]:
     """Return the blocks of columns, of nearly equal size and whole groups; one block is the whole row."""
     m = 1 if m == p else m
-    most = block_size or (p if p <= _WHOLE else _BLOCK)
+    most = block_size or (p if p <= LONGEST_ROW else _BLOCK)
     groups, in_block = p // m, max(most // m, 1)
     number = max(-(-groups // in_block), 1)
     edges = [m * (groups * i // number) for i in range(number + 1)]
@@ -64,7 +67,7 @@ def search_blocks(
         Masks, updated in place; coefficients and numbers of swaps, filled.
     """
     searchers: list[Any] = [None] * len(parts)
-    energies = problem.energies().numpy()
+    scales = problem.scales().numpy()
     _fit(problem, rows, inside, weight)
     # A row is settled when a cycle that began with its least-squares fit has found no swap.
     active, fitted = list(rows), {row.start for row in rows}
@@ -76,7 +79,7 @@ def search_blocks(
                 left = max_swaps - int(n_swaps[row.start]) - moved[row.start]
                 searcher = searchers[part] = searchers[part] or _searcher(problem.H, columns, m, rows)
                 kept = inside[row, columns]
-                found, swaps = searcher.run(b[row.start], np.zeros(len(kept)), kept, left, float(energies[row].sum()))
+                found, swaps = searcher.run(b[row.start], np.zeros(len(kept)), kept, left, float(scales[row].sum()))
                 moved[row.start] += swaps
                 if moved[row.start] or row.start not in fitted:
                     inside[row, columns], weight[row, columns] = kept, found

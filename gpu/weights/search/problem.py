@@ -15,6 +15,8 @@ __all__ = ["Problem", "in_chunks"]
 
 # Blocks of rows that share work space, and the memory that goes with it.
 _CHUNK = 16
+# Of the sum of the squared terms of a row.
+_LEAST_ENERGY = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,14 @@ class Problem:
     def energies(self) -> Tensor:
         """Return ``w' H w`` of every row."""
         return (self.W * self.b).sum(1)
+
+    def scales(self) -> Tensor:
+        """Return what gains and errors of every row are compared with.
+
+        That is its energy. Where the terms of a row cancel, as in one that subtracts two equal inputs, the energy is a
+        rounding error of the terms, and a share of their squares is taken.
+        """
+        return torch.maximum(self.energies(), _LEAST_ENERGY * (self.W**2 @ self.H.diagonal()))
 
     def objectives(self, weight: Tensor) -> Tensor:
         """Return ``(w - s)' H (w - s)`` of every row."""

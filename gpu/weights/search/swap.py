@@ -31,7 +31,8 @@ def swap_search(
 
     The price of a swap is exact: all kept coefficients are fitted anew. Every step takes the swap of the largest gain;
     the lowest leaving and then the lowest entering column where gains tie. A swap counts if it gains more than
-    ``1e-12 w' H w``. The result is optimal among all masks that one swap away; it need not be the best of all masks.
+    ``1e-12 w' H w``, or ``1e-15 sum w_j^2 H_jj`` where the terms of a row cancel. The result is optimal among all masks
+    that are one swap away; it need not be the best of all masks.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def swap_search(
     limit = 20 * shape[1] if limit is None else limit
     weight, n_swaps = np.zeros(shape), np.zeros(shape[0], dtype=np.int64)
     parts = columns_of_blocks(shape[1], layout.m, block_size)
-    energies = problem.energies().numpy()
+    energies, scales = problem.energies().numpy(), problem.scales().numpy()
 
     def work(blocks: range) -> None:
         rows = [layout.rows[i] for i in blocks]
@@ -111,7 +112,7 @@ def swap_search(
                 weight[row] = problem.W[row].numpy()
                 continue
             searcher = searcher or Searcher(problem.H, layout.m, row.stop - row.start)
-            scale = float(energies[row].sum())
+            scale = float(scales[row].sum())
             weight[row], n_swaps[row] = searcher.run(problem.b[row].numpy(), energies[row], inside[row], limit, scale)
 
     in_chunks(work, len(layout.rows), n_jobs)

@@ -1,12 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sparsetheory.experiments.storage.files import FolderError, used_alone
 from sparsetheory.gpu import PlanStep, compress
-from sparsetheory.gpu.compression.checkpoint import Checkpoint, CheckpointError
+from sparsetheory.gpu.compression.checkpoint import Checkpoint, CheckpointError, fingerprint
 from sparsetheory.gpu.core import NM, PerRow, capture, collect_grams
 from sparsetheory.gpu.weights import FewRowsWarning, prune_model_layerwise
 
@@ -134,6 +135,132 @@ def test_a_damaged_layer_is_done_again(tmp_path):
         assert torch.equal(one, other)
 
 
+def test_finished_layers_are_read_and_not_done_again(tmp_path, monkeypatch):
+    whole = compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path)
+
+    def fail(*args, **options):
+        raise AssertionError("a layer is done again")
+
+    monkeypatch.setattr("sparsetheory.gpu.compression.run.layerwise_prune", fail)
+    # What does not change the layers may differ.
+    resumed = compress(
+        _Blocks(), _data(), "2:4", checkpoint=tmp_path, resume=True, n_jobs=2, evaluate=lambda _: {"a": 1}
+    )
+    for name, certificate in whole.certificates.items():
+        assert torch.equal(certificate.weight, resumed.certificates[name].weight)
+    assert [vars(layer) for layer in whole.layers] == [vars(layer) for layer in resumed.layers]
+
+
+def test_a_changed_bit_of_a_layer_is_noticed(tmp_path):
+    whole = compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path)
+    path = sorted(tmp_path.glob("*.layer"))[1]
+    raw = path.read_bytes()
+    for place in range(0, len(raw), 97):
+        path.write_bytes(raw[:place] + bytes([raw[place] ^ 0x10]) + raw[place + 1 :])
+        resumed = compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path, resume=True)
+        for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"run": 1}', None])
+def test_without_a_readable_record_each_layer_tells_its_run(tmp_path, content):
+    whole = compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path)
+    for plan in ("2:4", "1:4"):
+        if content is None:
+            (tmp_path / "run.json").unlink()
+        else:
+            (tmp_path / "run.json").write_text(content)
+        with pytest.raises(CheckpointError, match="holds finished layers"):
+            compress(_Blocks(), _data(), plan, checkpoint=tmp_path)
+        found = compress(_Blocks(), _data(), plan, checkpoint=tmp_path, resume=True)
+        expected = whole if plan == "2:4" else compress(_Blocks(), _data(), plan)
+        for one, other in zip(expected.model.parameters(), found.model.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+
+def _with_gelu():
+    model = _Blocks()
+    model.activation = nn.GELU()
+    return model
+
+
+def test_whatever_changes_layers_makes_another_run(tmp_path):
+    calls = {
+        "calibration": lambda **where: compress(_Blocks(), _data()[:1], "2:4", **where),
+        "held out": lambda **where: compress(_Blocks(), _data()[:1], "2:4", held_out=_data()[1:], **where),
+        "batches": lambda **where: compress(_Blocks(), [tuple(_data()[:1])], "2:4", **where),
+        "mask": lambda **where: compress(
+            _Blocks(), _data()[:1], "2:4", mask=lambda batch: torch.arange(len(batch)) < 40, **where
+        ),
+        "structure": lambda **where: compress(_with_gelu(), _data()[:1], "2:4", **where),
+        "counts": lambda **where: compress(_Blocks(), _data()[:1], [(None, PerRow([4] * 8))], **where),
+        "other counts": lambda **where: compress(_Blocks(), _data()[:1], [(None, PerRow([3] * 8))], **where),
+        "options": lambda **where: compress(
+            _Blocks(), _data()[:1], PlanStep(None, "2:4", options={"damping": 0.1, "start": "wanda"}), **where
+        ),
+    }
+    for name, run in calls.items():
+        run(checkpoint=tmp_path / name)
+        for other, again in calls.items():
+            if other != name:
+                with pytest.raises(CheckpointError, match="another run"):
+                    again(checkpoint=tmp_path / name, resume=True)
+    turned = PlanStep(None, "2:4", options={"start": "wanda", "damping": 0.1})
+    compress(_Blocks(), _data()[:1], turned, checkpoint=tmp_path / "options", resume=True)
+
+
+def test_fingerprints_tell_values_apart():
+    model = _Blocks()
+    values = [
+        [torch.arange(6.0)],
+        [torch.arange(6.0).reshape(2, 3)],
+        [torch.arange(6.0).double()],
+        [[torch.arange(6.0)]],
+        [torch.arange(6.0), torch.arange(6.0)],
+        [(torch.arange(6.0), torch.arange(6.0))],
+        [np.zeros(5000)],
+        [np.eye(1, 5000, 2500)[0]],
+        ["ab", "c"],
+        ["a", "bc"],
+        {"a": 1, "b": 2},
+        {"a": 2, "b": 1},
+        None,
+        [],
+    ]
+    assert len({fingerprint(model, {"data": value}, {}) for value in values}) == len(values)
+    assert fingerprint(model, {"a": 1, "b": 2}, {}) == fingerprint(_Blocks(), {"b": 2, "a": 1}, {})
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(FolderError, match="cannot write"):
+            compress(_Blocks(), _data(), "2:4", checkpoint=folder)
+
+
+def test_an_interrupt_leaves_finished_layers_and_the_model_as_it_was(tmp_path):
+    class Interrupted(_Blocks):
+        runs = 0
+
+        def forward(self, x):
+            Interrupted.runs += 1
+            if Interrupted.runs == 6:
+                raise KeyboardInterrupt
+            return super().forward(x)
+
+    model = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        compress(model, _data(), "2:4", checkpoint=tmp_path)
+    assert len(list(tmp_path.glob("*.layer"))) == 2
+    for name, parameter in _Blocks().named_parameters():
+        assert torch.equal(parameter, model.get_parameter(name))
+    resumed = compress(model, _data(), "2:4", checkpoint=tmp_path, resume=True)
+    for one, other in zip(
+        compress(_Blocks(), _data(), "2:4").model.parameters(), resumed.model.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
 def test_layers_of_another_run_are_not_used(tmp_path):
     compress(_Blocks(), _data(), "2:4", checkpoint=tmp_path)
     with pytest.raises(CheckpointError, match="holds finished layers; resume"):
@@ -188,6 +315,8 @@ def test_one_batch_in_place_of_several_is_an_error():
 
 
 def test_no_data_is_an_error():
+    with pytest.raises(ValueError, match="held_out must hold at least 1 batch"):
+        compress(_Blocks(), _data(), "2:4", held_out=[])
     with pytest.raises(ValueError, match="batches must hold at least 1 batch"):
         compress(_Blocks(), [], "2:4")
 

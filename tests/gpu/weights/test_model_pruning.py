@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize, prune
 
 from sparsetheory.gpu.core import NM, capture, collect_grams
 from sparsetheory.gpu.weights import FewRowsWarning, prune_model_layerwise, relative_error
@@ -111,3 +112,68 @@ def test_convolutions_are_pruned_along_their_channels():
     error = ((before - after) ** 2).sum() / (before**2).sum()
     assert float(error) == pytest.approx(results["0"].relative_error, rel=1e-4)
     assert dense.shape == model(x).shape
+
+
+class _Halved(nn.Module):
+    def forward(self, weight):
+        return weight / 2
+
+
+def _parametrised(layer):
+    parametrize.register_parametrization(layer, "weight", _Halved())
+
+
+def _masked(layer):
+    prune.random_unstructured(layer, "weight", 0.3)
+
+
+@pytest.mark.parametrize("change", [_parametrised, _masked, nn.utils.parametrizations.weight_norm])
+def test_a_computed_weight_is_refused_before_anything_is_changed(change):
+    model = _Net()
+    change(model.out)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for sequential in (True, False):
+        with pytest.raises(ValueError, match=r"out\.weight must be a parameter"):
+            prune_model_layerwise(model, [_data()], NM(2, 4), sequential=sequential)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_shared_weight_is_refused():
+    model = _Net()
+    model.key.weight = model.query.weight
+    with pytest.raises(ValueError, match=r"query\.weight must belong to query alone; key has it, too"):
+        prune_model_layerwise(model, [_data()], NM(2, 4))
+    with pytest.raises(ValueError, match="query has it, too"):
+        prune_model_layerwise(model, [_data()], NM(2, 4), layers="key")
+    assert list(prune_model_layerwise(model, [_data()], NM(2, 4), layers="out")) == ["out"]
+
+
+def test_an_unknown_padding_is_refused_before_anything_is_changed():
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding="same"))
+    before = model[0].weight.detach().clone()
+    with pytest.raises(ValueError, match=r"1\.padding must be given as numbers"):
+        prune_model_layerwise(model, [torch.randn(2, 4, 5, 5)], NM(2, 4))
+    assert torch.equal(model[0].weight, before)
+
+
+def test_a_failing_model_keeps_its_mode_and_no_hooks():
+    class Failing(_Net):
+        def forward(self, x):
+            if len(x) == 3:
+                raise RuntimeError("three rows")
+            return super().forward(x)
+
+    model = Failing().train()
+    with pytest.raises(RuntimeError, match="three rows"):
+        prune_model_layerwise(model, [_data(), _data(rows=3)], NM(2, 4))
+    assert all(module.training and not module._forward_pre_hooks for module in model.modules())
+    for name, parameter in _Net().named_parameters():
+        assert torch.equal(parameter, model.get_parameter(name))
+
+
+def test_layers_without_usable_rows_are_named():
+    model = _Net()
+    with pytest.raises(ValueError, match="query must see at least 1 row"):
+        prune_model_layerwise(model, [_data()], NM(2, 4), mask=lambda batch: torch.zeros(len(batch)))
+    with pytest.raises(ValueError, match="inputs of query: x must be finite"):
+        prune_model_layerwise(model, [_data() / 0], NM(2, 4))
