@@ -150,7 +150,7 @@ def fingerprint(model: nn.Module, data: Mapping[str, Any], steps: Mapping[str, P
     digest = hashlib.sha256()
     plan = {name: [repr(step.pattern), step.method, dict(step.options)] for name, step in steps.items()}
     config = getattr(model, "config", None)
-    known = config.to_dict() if hasattr(config, "to_dict") else {}
+    known = config.to_dict() if config is not None and hasattr(config, "to_dict") else {}
     # Names that begin with an underline tell where a model was loaded from, and addresses where it lies in memory.
     config = {key: value for key, value in known.items() if not key.startswith("_")}
     structure = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(model))

@@ -215,6 +215,7 @@ def input_rows(layer: nn.Module, x: Tensor) -> Tensor:
     if not isinstance(layer, nn.Conv2d):
         return x
     _check_padding(layer)
+    assert not isinstance(layer.padding, str)
     patches = functional.unfold(
         x if x.ndim == 4 else x.unsqueeze(0), layer.kernel_size, layer.dilation, layer.padding, layer.stride
     )
