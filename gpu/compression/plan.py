@@ -77,7 +77,9 @@ def as_plan(plan: Any) -> tuple[PlanStep, ...]:
     if isinstance(plan, PlanStep):
         return (plan,)
     if not isinstance(plan, Sequence) or not all(isinstance(step, PlanStep | tuple) for step in plan):
-        raise TypeError(f"plan must be a pattern, or a sequence of steps or tuples; got {plan!r:.80}")
+        raise TypeError(
+            f"plan must be a pattern, or a list of steps or tuples such as [(layers, pattern)]; got {plan!r:.80}"
+        )
     if not plan:
         raise ValueError("plan must hold at least 1 step; got none")
     return tuple(step if isinstance(step, PlanStep) else PlanStep(*step) for step in plan)

@@ -4,8 +4,6 @@ from .budget import allocate as allocate
 from .budget import lower_hull as lower_hull
 from .densities import er_densities as er_densities
 from .densities import erk_densities as erk_densities
-from .densities import integer_budget as integer_budget
-from .densities import random_masks as random_masks
 from .densities import uniform_densities as uniform_densities
 from .densities import uniform_plus_densities as uniform_plus_densities
 from .fit import Training as Training
@@ -33,6 +31,7 @@ from .metrics import expected_calibration_error as expected_calibration_error
 from .metrics import mean_cosine as mean_cosine
 from .metrics import perplexity as perplexity
 from .metrics import run_masked as run_masked
+from .pattern_frames import StructureDecay as StructureDecay
 from .patterns import NM as NM
 from .patterns import BlockNM as BlockNM
 from .patterns import GlobalPattern as GlobalPattern
@@ -41,6 +40,8 @@ from .patterns import PerRow as PerRow
 from .patterns import PerTensor as PerTensor
 from .patterns import RowBlock as RowBlock
 from .patterns import parse_pattern as parse_pattern
+from .random_topology import integer_budget as integer_budget
+from .random_topology import random_masks as random_masks
 from .recording import capture as capture
 from .recording import collect_grams as collect_grams
 from .report.claims import Baseline as Baseline
@@ -64,4 +65,3 @@ from .schedules import Exponential as Exponential
 from .schedules import Linear as Linear
 from .schedules import MaskDecay as MaskDecay
 from .schedules import SineStages as SineStages
-from .schedules import StructureDecay as StructureDecay

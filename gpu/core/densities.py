@@ -1,4 +1,4 @@
-"""How a budget of weights is shared among layers, and random masks of exactly that budget.
+"""How a budget of weights is shared among layers.
 
 All rules give densities d_l with ``sum n_l d_l = density sum n_l`` for layers of n_l entries, and none above 1.
 """
@@ -6,18 +6,11 @@ All rules give densities d_l with ``sum n_l d_l = density sum n_l`` for layers o
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-import torch
-from torch import Tensor
-
-from sparsetheory.constraints import FLAG, POSITIVE, SIZE, Real
-from sparsetheory.gpu.core.masks import MaskSet
-from sparsetheory.gpu.core.randomness import cpu_generator
+from sparsetheory.constraints import POSITIVE, Real
 
 __all__ = [
     "er_densities",
     "erk_densities",
-    "integer_budget",
-    "random_masks",
     "uniform_densities",
     "uniform_plus_densities",
 ]
@@ -26,7 +19,7 @@ Shapes = Mapping[str, Sequence[int]]
 _DENSITY = Real(0.0, 1.0, closed="right")
 _SHARE = Real(0.0, 1.0)
 # Products of sizes and densities carry rounding errors of a few units of 1e-16 of the sizes.
-_ROUNDING = 1e-14
+ROUNDING = 1e-14
 
 
 def uniform_densities(shapes: Shapes, density: float) -> dict[str, float]:
@@ -42,6 +35,11 @@ def uniform_densities(shapes: Shapes, density: float) -> dict[str, float]:
     Returns
     -------
     dict of str to float
+
+    Examples
+    --------
+    >>> uniform_densities({"a": (256, 64), "b": (10, 256)}, 0.2)
+    {'a': 0.2, 'b': 0.2}
     """
     _checked(shapes, density)
     return dict.fromkeys(shapes, float(density))
@@ -80,6 +78,13 @@ def uniform_plus_densities(
     References
     ----------
     Gale, Elsen, Hooker, "The State of Sparsity in Deep Neural Networks", 2019.
+
+    Examples
+    --------
+    >>> shapes = {"stem": (8, 8), "body": (32, 32), "head": (4, 32)}
+    >>> found = uniform_plus_densities(shapes, 0.25, first="stem", head="head")
+    >>> {name: round(density, 3) for name, density in found.items()}
+    {'stem': 1.0, 'body': 0.208, 'head': 0.208}
     """
     sizes = _checked(shapes, density)
     _DENSITY.check("head_density", head_density)
@@ -168,134 +173,6 @@ def erk_densities(
     return _erdos_renyi(shapes, density, fixed, power, lambda shape: shape)
 
 
-def integer_budget(sizes: Mapping[str, int], densities: Mapping[str, float], total: int) -> dict[str, int]:
-    """Round sizes times densities to whole numbers whose sum is exactly the total.
-
-    Every layer gets the floor of its product. What is missing goes, one each, to the layers with the largest
-    fractional parts; of equal ones to the first.
-
-    Parameters
-    ----------
-    sizes : mapping of str to int
-        Entries of each layer.
-    densities : mapping of str to float
-        Share of each layer to keep, from 0 to 1.
-    total : int
-        Entries to keep in all layers; it differs from the sum of the products by less than the number of layers.
-
-    Returns
-    -------
-    dict of str to int
-
-    Raises
-    ------
-    ValueError
-        If names differ, a number is out of range, or one more in each layer does not make up the total.
-
-    Examples
-    --------
-    >>> integer_budget({"a": 5, "b": 5, "c": 5}, {"a": 0.5, "b": 0.5, "c": 0.5}, 8)
-    {'a': 3, 'b': 3, 'c': 2}
-    """
-    SIZE.check("total", total)
-    _same_names("densities", densities, sizes)
-    for name in sizes:
-        SIZE.check(f"sizes[{name!r}]", sizes[name])
-        _SHARE.check(f"densities[{name!r}]", densities[name])
-    counts, parts = {}, {}
-    for name, size in sizes.items():
-        product = _snapped(size * densities[name], size)
-        counts[name] = math.floor(product)
-        parts[name] = product - counts[name]
-    missing = total - sum(counts.values())
-    growing = sorted((name for name in sizes if counts[name] < sizes[name]), key=lambda name: -parts[name])
-    if not 0 <= missing <= len(growing):
-        least = sum(counts.values())
-        raise ValueError(f"total must be from {least} to {least + len(growing)} for these densities; got {total}")
-    for name in growing[:missing]:
-        counts[name] += 1
-    return counts
-
-
-def random_masks(
-    shapes: Shapes,
-    densities: Mapping[str, float],
-    generator: torch.Generator | int | None = None,
-    *,
-    exact: bool = True,
-    min_fan_in: int = 0,
-) -> MaskSet:
-    """Draw random masks, by default of exactly the budget: ``round(sum n_l d_l)`` entries, see :func:`integer_budget`.
-
-    Parameters
-    ----------
-    shapes : mapping of str to sequence of int
-        Shape of the mask of each layer.
-    densities : mapping of str to float
-        Share of each layer to keep.
-    generator : torch.Generator or int, optional
-        On the CPU, or a seed; by default torch's global generator.
-    exact : bool
-        Whether counts are exact, each set of positions of a layer with the same probability. Otherwise each entry is
-        kept with probability d_l by itself.
-    min_fan_in : int
-        Entries that each row (all entries of one output) keeps at least. These are drawn first, the others among the
-        rest.
-
-    Returns
-    -------
-    MaskSet
-        On the CPU.
-
-    Raises
-    ------
-    ValueError
-        If names differ, a density is out of range, or the entries of a layer do not suffice for `min_fan_in`; the
-        message names the layer and the density that is needed.
-
-    Examples
-    --------
-    >>> random_masks({"fc": (8, 10)}, {"fc": 0.25}, 0, min_fan_in=1)
-    MaskSet(1 masks, 20 of 80 entries kept)
-    """
-    SIZE.check("min_fan_in", min_fan_in)
-    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    exact = FLAG.check("exact", exact)
-    _same_names("densities", densities, sizes)
-    share = math.fsum(size * densities[name] for name, size in sizes.items())
-    counts = integer_budget(sizes, densities, round(_snapped(share, sum(sizes.values()))))
-    source = cpu_generator(generator)
-    masks = {}
-    for name, shape in shapes.items():
-        kept = _some_in_each_row(name, shape, counts[name] if exact else None, min_fan_in, source)
-        if exact:
-            free = (~kept).nonzero().squeeze(1)
-            missing = counts[name] - int(kept.sum())
-            kept[free[torch.randperm(free.numel(), generator=source)[:missing]]] = True
-        else:
-            kept |= torch.rand(sizes[name], generator=source, dtype=torch.float64) < densities[name]
-        masks[name] = kept.reshape(tuple(shape))
-    return MaskSet(masks)
-
-
-def _some_in_each_row(
-    name: str, shape: Sequence[int], count: int | None, min_fan_in: int, generator: torch.Generator
-) -> Tensor:
-    """Return a flat mask with `min_fan_in` random entries in each row."""
-    size, rows = math.prod(shape), shape[0] if shape else 1
-    kept = torch.zeros(size, dtype=torch.bool)
-    if min_fan_in == 0 or size == 0:
-        return kept
-    fan_in, needed = size // rows, rows * min_fan_in
-    if fan_in < min_fan_in or (count is not None and count < needed):
-        if fan_in < min_fan_in:
-            raise ValueError(f"min_fan_in must be at most {fan_in}, the inputs of {name}; got {min_fan_in}")
-        raise ValueError(f"densities must be at least {needed / size:.6g} for {name} to keep {min_fan_in} in each row")
-    order = torch.rand(rows, fan_in, generator=generator, dtype=torch.float64).argsort(1)
-    kept.view(rows, fan_in).scatter_(1, order[:, :min_fan_in], True)
-    return kept
-
-
 def _erdos_renyi(
     shapes: Shapes,
     density: float,
@@ -328,7 +205,7 @@ def _shared_out(
     free = {name: size for name, size in sizes.items() if name not in fixed}
     taken, room = math.fsum(sizes[name] * one for name, one in fixed.items()), sum(free.values())
     budget = density * total - taken
-    slack = _ROUNDING * total
+    slack = ROUNDING * total
     if budget > room + slack or (free and budget <= slack) or (not free and budget < -slack):
         names, low, high = ", ".join(fixed), taken / total, (taken + room) / total
         needed = f"{'above' if free else 'at least'} {low:.6g} and at most {high:.6g}"
@@ -359,12 +236,6 @@ def _capped(sizes: dict[str, int], budget: float, raw: Mapping[str, float]) -> d
     return dict.fromkeys(sizes, 1.0)
 
 
-def _snapped(value: float, size: int) -> float:
-    """Return the multiple of a half that rounding errors hide: floors and roundings turn there."""
-    half = round(2 * value) / 2
-    return half if abs(value - half) <= _ROUNDING * size else value
-
-
 def _checked(shapes: Shapes, density: float) -> dict[str, int]:
     _DENSITY.check("density", density)
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
@@ -372,8 +243,3 @@ def _checked(shapes: Shapes, density: float) -> dict[str, int]:
     if not sizes or empty:
         raise ValueError(f"shapes must hold layers with entries; got {', '.join(empty) or 'no layer'}")
     return sizes
-
-
-def _same_names(name: str, given: Mapping[str, object], like: Mapping[str, object]) -> None:
-    if set(given) != set(like):
-        raise ValueError(f"{name} must be given for {', '.join(like)}; got {', '.join(given) or 'none'}")

@@ -39,6 +39,12 @@ def class_loss(output: Tensor, targets: Tensor) -> Tensor:
     Returns
     -------
     Tensor of shape ()
+
+    Examples
+    --------
+    >>> import torch
+    >>> class_loss(torch.zeros(3, 2), torch.tensor([0, 1, 1]))  # the logarithm of 2
+    tensor(0.6931)
     """
     return functional.cross_entropy(output.flatten(0, -2), targets.flatten())
 

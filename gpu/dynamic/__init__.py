@@ -1,6 +1,6 @@
 """Which weights exist and when they change: scores by which weights are dropped and grown.
 
-Names are loaded on first use.
+The page ``docs/add_a_topology_method.md`` shows how they make a method. Names are loaded on first use.
 """
 
 import lazy_loader

@@ -180,6 +180,14 @@ def relative_error(W: Tensor, weight: Tensor, gram: Gram | Tensor) -> float:
     -------
     float
         ``tr((W - S) G (W - S)') / tr(W G W')``; 0 where the dense outputs are zero.
+
+    Examples
+    --------
+    Without the second of two equal and independent inputs half of the output is gone:
+
+    >>> import torch
+    >>> relative_error(torch.ones(1, 2), torch.tensor([[1.0, 0.0]]), torch.eye(2))
+    0.5
     """
     matrix = as_gram(gram, W.shape[-1]).matrix.to(W.device)
     dense = W.detach().to(torch.float64)

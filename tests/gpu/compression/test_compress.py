@@ -284,6 +284,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
         ("blocks", ValueError, "pattern must be like 2:4"),
         ([], ValueError, "plan must hold at least 1 step"),
         (3, TypeError, "plan must be a pattern"),
+        (("0", "2:4"), TypeError, r"plan must be .* such as \[\(layers, pattern\)\]"),
         ([("block.0", "2:4")], ValueError, "near names are blocks.0"),
         ([("head", "2:4", "magic")], ValueError, "method must be"),
         ([("blocks.0", "2:3")], ValueError, "blocks.0.weight must have a multiple of 3 entries along axis -1"),

@@ -4,7 +4,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sparsetheory.gpu.core.patterns import NM
 from sparsetheory.gpu.core.schedules import (
     Constant,
     Cosine,
@@ -13,7 +12,6 @@ from sparsetheory.gpu.core.schedules import (
     Linear,
     MaskDecay,
     SineStages,
-    StructureDecay,
 )
 
 ENDS = [(0.3, 0.0), (0.5, 0.005), (0.1, 0.7), (1e-3, 0.1)]
@@ -86,41 +84,6 @@ def test_mask_decay_starts_at_one_and_ends_at_zero():
 
 
 @pytest.mark.parametrize(
-    ("kind", "target", "frames"),
-    [
-        ("stepwise", NM(1, 8), ["7:8", "4:8", "2:8", "1:8"]),
-        ("stepwise", NM(3, 8), ["7:8", "4:8", "3:8"]),
-        ("stepwise", NM(1, 2), ["1:2"]),
-        ("stepwise", NM(4, 4), ["4:4"]),
-        ("stepwise", NM(1, 3), ["2:3", "1:3"]),
-        ("stepwise", NM(1, 32), ["31:32", "16:32", "8:32", "4:32", "2:32", "1:32"]),
-        ("geometric", NM(2, 4), ["16:32", "8:16", "4:8", "2:4"]),
-        ("densify", NM(2, 4), ["2:32", "2:16", "2:8", "2:4"]),
-    ],
-)
-def test_frames(kind, target, frames):
-    assert [str(frame) for frame in StructureDecay(kind, target, 100).frames] == frames
-
-
-@pytest.mark.parametrize("kind", ["stepwise", "geometric", "densify"])
-def test_frames_cover_the_steps_once_and_end_at_the_target(kind):
-    for target in (NM(1, 8), NM(3, 8), NM(2, 4, axis=0)):
-        for total, dense, finetune in ((10, 0, 0), (100, 7, 11), (33, 5, 20)):
-            decay = StructureDecay(kind, target, total, dense, finetune)
-            patterns = [decay.pattern_at(step) for step in range(total + 3)]
-            assert all(p == NM(target.m, target.m, target.axis) for p in patterns[:dense])
-            assert patterns[dense] == decay.frames[0]
-            assert patterns[total - finetune - 1 :] == [target] * (finetune + 4)
-            seen = list(dict.fromkeys(patterns[dense:]))
-            assert seen == list(decay.frames)
-            starts = [dense + int(i * (total - dense - finetune) / len(seen)) for i in range(len(seen))]
-            assert list(decay.starts) == starts
-            densities = [p.n / p.m for p in seen]
-            wanted = {"stepwise": sorted(densities, reverse=True), "densify": sorted(densities)}
-            assert densities == wanted.get(kind, [target.n / target.m] * 4)
-
-
-@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Cosine(0.3, 0), "total must be an integer from 1"),
@@ -135,8 +98,6 @@ def test_frames_cover_the_steps_once_and_end_at_the_target(kind):
         (lambda: MaskDecay("linear", 0.0), "rate must be a finite positive number"),
         (lambda: MaskDecay("cosine", 0.1), "kind must be one of 'linear', 'exp'"),
         (lambda: MaskDecay("exp", 0.1, start=5, end=3), "end must be None or an integer from 5"),
-        (lambda: StructureDecay("stepwise", NM(1, 8), 3), "total must leave 4 steps or more for the frames"),
-        (lambda: StructureDecay("stepwise", (1, 8), 30), "target must be a pattern NM"),
     ],
 )
 def test_bad_input(make, message):

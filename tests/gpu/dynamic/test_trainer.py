@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from sparsetheory.gpu.core.densities import er_densities, random_masks
+from sparsetheory.gpu.core.densities import er_densities
 from sparsetheory.gpu.core.hooks.topology import TopologyController
+from sparsetheory.gpu.core.random_topology import random_masks
 from sparsetheory.gpu.core.schedules import Cosine
 from sparsetheory.gpu.dynamic.scores import gradient_magnitude, magnitude
 

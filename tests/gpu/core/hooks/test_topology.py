@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from sparsetheory.gpu.core.densities import erk_densities, random_masks
+from sparsetheory.gpu.core.densities import erk_densities
 from sparsetheory.gpu.core.hooks.topology import TopologyController
 from sparsetheory.gpu.core.masks import MaskSet
+from sparsetheory.gpu.core.random_topology import random_masks
 from sparsetheory.gpu.core.schedules import Cosine, Cubic
 from sparsetheory.gpu.dynamic.scores import (
     MomentumScore,
