@@ -22,7 +22,7 @@ DAMPING: Constraint = Choice("shards") | NONNEGATIVE
 # From nearly nothing to what serves with five rows for each input; half a decade apart where it matters.
 _DELTAS = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
 # Rows of the weight that vote; more change the choice little and cost a refit for each shard and delta.
-_VOTERS = 32
+_VOTERS = 16
 # Among values that serve equally well the least is taken: a search is led by the objective, and damping blurs it.
 _TOLERANCE = 0.005
 
@@ -58,7 +58,7 @@ def choose_delta(W: Tensor, gram: Gram, pattern: Pattern, damping: Any) -> Dampe
 
     With "shards", each delta of a short list is judged by leaving out one shard of the calibration rows after the
     other: the mask of the scores ``|w| sqrt(G_jj)`` of all rows is refitted without the shard, and its error on the
-    shard counts. The least delta is taken whose error is within half a percent of the smallest. Up to 32 evenly spaced
+    shard counts. The least delta is taken whose error is within half a percent of the smallest. Up to 16 evenly spaced
     rows of the weight take part. No second pass over the data is needed. Where the Gram matrix has a single shard, or
     shards without rows, delta is 0.01.
 
