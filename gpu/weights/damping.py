@@ -21,8 +21,8 @@ DEFAULT_DELTA = 1e-2
 DAMPING: Constraint = Choice("shards") | NONNEGATIVE
 # From nearly nothing to what serves with five rows for each input; half a decade apart where it matters.
 _DELTAS = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
-# Rows of the weight that vote; more change the choice little and cost a refit for each shard and delta.
-_VOTERS = 16
+# Rows of the weight that vote, and half of them where refits are dear: each row costs one for every shard and delta.
+_VOTERS, _DEAR = 32, 1024
 # Among values that serve equally well the least is taken: a search is led by the objective, and damping blurs it.
 _TOLERANCE = 0.005
 
@@ -58,8 +58,8 @@ def choose_delta(W: Tensor, gram: Gram, pattern: Pattern, damping: Any) -> Dampe
 
     With "shards", each delta of a short list is judged by leaving out one shard of the calibration rows after the
     other: the mask of the scores ``|w| sqrt(G_jj)`` of all rows is refitted without the shard, and its error on the
-    shard counts. The least delta is taken whose error is within half a percent of the smallest. Up to 16 evenly spaced
-    rows of the weight take part. No second pass over the data is needed. Where the Gram matrix has a single shard, or
+    shard counts. The least delta is taken whose error is within half a percent of the smallest. Up to 32 evenly spaced
+    rows of the weight take part, 16 beyond 1024 inputs. No second pass over the data is needed. Where the Gram matrix has a single shard, or
     shards without rows, delta is 0.01.
 
     Parameters
@@ -81,7 +81,8 @@ def choose_delta(W: Tensor, gram: Gram, pattern: Pattern, damping: Any) -> Dampe
     if gram.n_shards < 2 or int((gram.counts == 0).sum()):
         return DampedGram(matrix, DEFAULT_DELTA)
     mask = pattern.mask(W.abs() * matrix.diagonal().sqrt())
-    voters = torch.linspace(0, len(W) - 1, min(_VOTERS, len(W)), device=W.device).round().long()
+    wanted = _VOTERS if W.shape[1] <= _DEAR else _VOTERS // 2
+    voters = torch.linspace(0, len(W) - 1, min(wanted, len(W)), device=W.device).round().long()
     dense, kept = W[voters], mask[voters]
     errors = torch.zeros(len(_DELTAS), dtype=torch.float64)
     for shard in range(gram.n_shards):
