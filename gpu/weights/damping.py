@@ -59,8 +59,8 @@ def choose_delta(W: Tensor, gram: Gram, pattern: Pattern, damping: Any) -> Dampe
     With "shards", each delta of a short list is judged by leaving out one shard of the calibration rows after the
     other: the mask of the scores ``|w| sqrt(G_jj)`` of all rows is refitted without the shard, and its error on the
     shard counts. The least delta is taken whose error is within half a percent of the smallest. Up to 32 evenly spaced
-    rows of the weight take part, 16 beyond 1024 inputs. No second pass over the data is needed. Where the Gram matrix has a single shard, or
-    shards without rows, delta is 0.01.
+    rows of the weight take part, 16 beyond 1024 inputs. No second pass over the data is needed. Where the Gram matrix
+    has a single shard, or shards without rows, delta is 0.01.
 
     Parameters
     ----------
