@@ -5,7 +5,6 @@ from . import weights as weights
 from .compression.directory import compress_directory as compress_directory
 from .compression.directory import load_directory as load_directory
 from .compression.directory import read_texts as read_texts
-from .compression.directory import text_batches as text_batches
 from .compression.plan import PlanStep as PlanStep
 from .compression.report import CompressionReport as CompressionReport
 from .compression.report import LayerReport as LayerReport

@@ -14,9 +14,9 @@ from sparsetheory.constraints import COUNT
 from sparsetheory.gpu.compression.page import write_page
 from sparsetheory.gpu.compression.report import CompressionReport
 from sparsetheory.gpu.compression.run import compress
-from sparsetheory.gpu.core.models.text import quiet_transformers
+from sparsetheory.gpu.core.models.text import TextModel, quiet_transformers
 
-__all__ = ["compress_directory", "load_directory", "read_texts", "text_batches"]
+__all__ = ["compress_directory", "load_directory", "read_texts"]
 
 # Weights are written anew, and an index of old ones would mislead.
 _WEIGHT_FILES = (".bin", ".safetensors", ".index.json", ".h5", ".msgpack", ".gguf", ".onnx", ".pt", ".pth", ".ot")
@@ -75,21 +75,18 @@ def compress_directory(
         If `model_dir` is no model folder.
     """
     source, target = _checked_folders(Path(model_dir), Path(out), resume)
-    model, tokenizer = load_directory(source)
-    settings = {
-        "max_length": COUNT.check("max_length", max_length),
-        "batch_size": COUNT.check("batch_size", batch_size),
-    }
-    batches = list(text_batches(tokenizer, calibration, name="calibration", **settings))
-    fresh = None if held_out is None else list(text_batches(tokenizer, held_out, name="held_out", **settings))
+    loaded = load_directory(source)
+    settings = {"max_length": COUNT.check("max_length", max_length), "batch_size": batch_size}
+    batches = loaded.batches(_by_length(calibration, "calibration"), **settings)
+    fresh = None if held_out is None else loaded.batches(_by_length(held_out, "held_out"), **settings)
     judged = fresh or batches
     target.mkdir(parents=True, exist_ok=True)
     report = compress(
-        model,
+        loaded.model,
         batches,
         plan,
         held_out=fresh,
-        evaluate=(lambda each: {"perplexity": _perplexity(each, judged)}) if _is_causal(model) else None,
+        evaluate=(lambda each: {"perplexity": _perplexity(each, judged)}) if _is_causal(loaded.model) else None,
         sequential=sequential,
         checkpoint=target / _KEPT,
         resume=resume,
@@ -103,7 +100,7 @@ def compress_directory(
     return report
 
 
-def load_directory(folder: str | Path) -> tuple[nn.Module, Any]:
+def load_directory(folder: str | Path) -> TextModel:
     """Return the model of a folder, of the class that its configuration names and in its own dtype, and its tokenizer.
 
     Parameters
@@ -112,9 +109,8 @@ def load_directory(folder: str | Path) -> tuple[nn.Module, Any]:
 
     Returns
     -------
-    model : torch.nn.Module
+    TextModel
         In evaluation mode, on the CPU.
-    tokenizer
 
     Raises
     ------
@@ -141,7 +137,7 @@ def load_directory(folder: str | Path) -> tuple[nn.Module, Any]:
         # Without its files, some classes make a tokenizer that knows no word.
         if len(tokenizer) <= len(tokenizer.all_special_tokens):
             raise ValueError(f"model_dir must hold a tokenizer with words; got {folder}, whose one knows none")
-    return model.eval(), tokenizer
+    return TextModel(model.eval(), tokenizer)
 
 
 @contextmanager
@@ -177,7 +173,7 @@ def read_texts(path: str | Path) -> list[str]:
     Returns
     -------
     list of str
-        As :func:`compress_directory` and :func:`text_batches` take them.
+        As :func:`compress_directory` takes them.
 
     Raises
     ------
@@ -202,44 +198,11 @@ def read_texts(path: str | Path) -> list[str]:
     return texts
 
 
-def text_batches(
-    tokenizer: Any, texts: Sequence[str], *, max_length: int = 128, batch_size: int = 8, name: str = "texts"
-) -> Iterator[dict[str, Tensor]]:
-    """Yield tokenized texts in batches of about equal length, padded, with their attention masks.
-
-    Parameters
-    ----------
-    tokenizer
-        Of transformers.
-    texts : sequence of str
-    max_length : int
-        Tokens of a text that are used.
-    batch_size : int
-        Texts in a batch.
-    name : str
-        What error messages call the texts.
-
-    Yields
-    ------
-    dict of str to Tensor
-        Keyword arguments of the model, as :func:`compress` takes batches. They are not in the order of `texts`; where
-        that matters, see :meth:`sparsetheory.gpu.core.models.TextModel.batches`.
-    """
+def _by_length(texts: Sequence[str], name: str) -> list[str]:
+    """Return texts in the order of their lengths, so that those of a batch need little padding."""
     if not texts:
         raise ValueError(f"{name} must hold at least 1 text; got none")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    ordered = sorted(texts, key=len)
-    for start in range(0, len(ordered), batch_size):
-        yield dict(
-            tokenizer(
-                list(ordered[start : start + batch_size]),
-                truncation=True,
-                max_length=max_length,
-                padding=True,
-                return_tensors="pt",
-            )
-        )
+    return sorted(texts, key=len)
 
 
 def _checked_folders(source: Path, target: Path, resume: bool) -> tuple[Path, Path]:

@@ -48,9 +48,11 @@ class TextModel:
         -------
         list of dict of str to Tensor
             With ``"input_ids"`` and ``"attention_mask"`` of shape (texts, tokens), as 64-bit integers. The mask is 1
-            where a token is real and 0 where it pads.
+            where a token is real and 0 where it pads. A tokenizer without a token for padding takes that of the end.
         """
         COUNT.check("batch_size", batch_size)
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
         device = next(self.model.parameters()).device
         parts = (list(texts[start : start + batch_size]) for start in range(0, len(texts), batch_size))
         encoded = (

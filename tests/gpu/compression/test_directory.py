@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from sparsetheory.cli import app
 from sparsetheory.gpu import compress_directory
 from sparsetheory.gpu.compression.change import output_change
-from sparsetheory.gpu.compression.directory import load_directory, read_texts, text_batches
+from sparsetheory.gpu.compression.directory import load_directory, read_texts
 from sparsetheory.gpu.weights import FewRowsWarning
 
 
@@ -26,7 +26,7 @@ def _digest(folder):
 
 
 def _weights(folder):
-    return load_directory(folder)[0].state_dict()
+    return load_directory(folder).model.state_dict()
 
 
 def test_the_command_writes_a_model_that_loads_and_gives_the_reported_numbers(
@@ -48,9 +48,8 @@ def test_the_command_writes_a_model_that_loads_and_gives_the_reported_numbers(
     assert page.count("<tr>") == 2 + 2 * 12
     assert "data:image/png;base64," in page
     # The exported model is that of the report.
-    model, tokenizer = load_directory(out)
-    dense, _ = load_directory(encoder_folder)
-    batches = list(text_batches(tokenizer, fresh_texts))
+    loaded, dense = load_directory(out), load_directory(encoder_folder).model
+    model, batches = loaded.model, loaded.batches(fresh_texts)
     change = output_change(dense, model, batches)
     assert change.relative_error == pytest.approx(report["quality"]["output error"], rel=1e-6)
     assert change.mean_cosine == pytest.approx(report["quality"]["output cosine"], rel=1e-6)
@@ -62,11 +61,11 @@ def test_the_command_writes_a_model_that_loads_and_gives_the_reported_numbers(
 def test_a_decoder_reports_its_perplexity_and_keeps_its_tied_head(tmp_path, decoder_folder, texts):
     report = compress_directory(decoder_folder, texts, "50%", tmp_path / "out")
     assert len(report.layers) == 7
-    dense, tokenizer = load_directory(decoder_folder)
-    model, _ = load_directory(tmp_path / "out")
+    loaded, model = load_directory(decoder_folder), load_directory(tmp_path / "out").model
+    dense = loaded.model
     assert torch.equal(model.lm_head.weight, dense.lm_head.weight)
     loss, count = 0.0, 0
-    for batch in text_batches(tokenizer, texts):
+    for batch in loaded.batches(texts):
         for ids, kept in zip(batch["input_ids"], batch["attention_mask"], strict=True):
             ids = ids[kept == 1]
             with torch.no_grad():
