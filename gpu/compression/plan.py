@@ -9,7 +9,7 @@ from torch import nn
 
 from sparsetheory.constraints import Choice
 from sparsetheory.gpu.core.layers import block_layers, check_prunable, find_layers, weight_rows
-from sparsetheory.gpu.core.patterns import Pattern, parse_pattern
+from sparsetheory.gpu.core.patterns import Pattern, as_pattern
 from sparsetheory.gpu.weights.dispatch import METHODS
 
 __all__ = ["PlanStep", "as_plan", "resolve"]
@@ -44,10 +44,8 @@ class PlanStep:
 
     def __post_init__(self) -> None:
         Choice(*METHODS).check("method", self.method)
-        if isinstance(self.pattern, str):
-            object.__setattr__(self, "pattern", parse_pattern(self.pattern))
-        if not isinstance(self.pattern, Pattern | None):
-            raise TypeError(f"pattern must be a pattern of sparsetheory.gpu.core, text, or None; got {self.pattern!r}")
+        if self.pattern is not None:
+            object.__setattr__(self, "pattern", as_pattern(self.pattern))
 
 
 def as_plan(plan: Any) -> tuple[PlanStep, ...]:

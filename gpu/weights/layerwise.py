@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sparsetheory.constraints import FLAG, JOBS, MISSING, SIZE, Choice
 from sparsetheory.gpu.core.gram import Gram, as_gram
-from sparsetheory.gpu.core.patterns import Pattern
+from sparsetheory.gpu.core.patterns import Pattern, as_pattern
 from sparsetheory.gpu.weights.certificate import LayerwiseCertificate, certify
 from sparsetheory.gpu.weights.damping import choose_delta, damped
 from sparsetheory.gpu.weights.dispatch import METHODS, STARTS, Settings
@@ -56,7 +56,7 @@ class LayerwiseResult:
 def layerwise_prune(
     W: Tensor,
     gram: Gram | Tensor,
-    pattern: Pattern,
+    pattern: Pattern | str,
     method: str = "swap",
     *,
     refit: bool | None = None,
@@ -78,8 +78,9 @@ def layerwise_prune(
         Real floating-point numbers, on any device.
     gram : Gram, or Tensor of shape (p, p)
         Of the inputs, see :func:`sparsetheory.gpu.core.collect_grams`.
-    pattern : Pattern
-        What may be kept. "swap" takes N:M, per-row counts, blocks of rows, and, by budgets across rows, whole tensors.
+    pattern : Pattern or str
+        What may be kept, or text such as ``"2:4"``. "swap" takes N:M, per-row counts, blocks of rows, and, by budgets
+        across rows, whole tensors.
     method : str
         "magnitude"; "wanda" (Sun et al., 2306.11695); "sparsegpt" (Frantar and Alistarh, 2301.00774); "admm" (Boza,
         2401.02938); "alps" (Meng et al., 2406.07831); "sparseswaps" from the mask of Wanda (Zimmer et al., 2512.10922);
@@ -125,6 +126,7 @@ def layerwise_prune(
     >>> swap.relative_error < wanda.relative_error, swap.certificate.check(W, X).valid
     (True, True)
     """
+    pattern = as_pattern(pattern)
     dense, collected = _checked_layer(W, gram, pattern)
     settings = Settings(
         start=Choice(*STARTS).check("start", start),
@@ -195,7 +197,7 @@ def relative_error(W: Tensor, weight: Tensor, gram: Gram | Tensor) -> float:
     return float(_quadratic(dense - weight.detach().to(torch.float64), matrix).sum()) / whole if whole > 0 else 0.0
 
 
-def _checked_layer(W: Any, gram: Any, pattern: Any) -> tuple[Tensor, Gram]:
+def _checked_layer(W: Any, gram: Any, pattern: Pattern) -> tuple[Tensor, Gram]:
     if not isinstance(W, Tensor) or not W.is_floating_point():
         raise TypeError(
             f"W must be a tensor of real floating-point numbers; got {getattr(W, 'dtype', type(W).__name__)}"
@@ -206,8 +208,6 @@ def _checked_layer(W: Any, gram: Any, pattern: Any) -> tuple[Tensor, Gram]:
         )
     if not bool(torch.isfinite(W).all()):
         raise ValueError("W must be finite; got infinite entries or NaN")
-    if not isinstance(pattern, Pattern):
-        raise TypeError(f"pattern must be a pattern of sparsetheory.gpu.core; got {pattern!r}")
     pattern.check_shape(W.shape, name="W")
     return W.detach().to(torch.float64), as_gram(gram, W.shape[1]).to(W.device)
 

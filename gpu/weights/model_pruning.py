@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import FLAG
 from sparsetheory.gpu.core.gram import Gram
-from sparsetheory.gpu.core.layers import check_prunable, find_layers, weight_rows, write_rows
-from sparsetheory.gpu.core.patterns import Pattern
+from sparsetheory.gpu.core.layers import block_layers, check_prunable, find_layers, weight_rows, write_rows
+from sparsetheory.gpu.core.patterns import Pattern, as_pattern
 from sparsetheory.gpu.core.recording import InputGroup, check_batches, collect_grams, input_groups
 from sparsetheory.gpu.weights.layerwise import LayerwiseResult, layerwise_prune
 from sparsetheory.progress import tracked
@@ -28,10 +28,10 @@ class FewRowsWarning(UserWarning):
 def prune_model_layerwise(
     model: nn.Module,
     batches: Iterable[Any],
-    pattern: Pattern,
+    pattern: Pattern | str,
     method: str = "swap",
     *,
-    layers: str | Sequence[str] = "*",
+    layers: str | Sequence[str] | None = None,
     mask: Callable[[Any], Tensor | None] | None = None,
     sequential: bool = True,
     verbose: bool = False,
@@ -45,12 +45,13 @@ def prune_model_layerwise(
         Its weights are overwritten; see :func:`sparsetheory.gpu.compress` for a copy, progress on disk and a report.
     batches : iterable
         Calibration data, as :func:`sparsetheory.gpu.core.collect_grams` takes them.
-    pattern : Pattern
-        What may be kept of each layer.
+    pattern : Pattern or str
+        What may be kept of each layer, or text such as ``"2:4"``.
     method : str
         See :func:`layerwise_prune`.
-    layers : str or sequence of str
-        Names or shell patterns; all linear and convolutional layers by default.
+    layers : str or sequence of str, optional
+        Names or shell patterns. By default those of the repeated blocks of the model, without embeddings, poolers and
+        heads; of a model without repeated blocks all linear and convolutional layers.
     mask : callable, optional
         From a batch to the tensor that is not zero where a token counts; the attention mask by default.
     sequential : bool
@@ -93,7 +94,8 @@ def prune_model_layerwise(
     """
     FLAG.check("sequential", sequential)
     check_batches("batches", batches)
-    chosen = find_layers(model, layers)
+    pattern = as_pattern(pattern)
+    chosen = find_layers(model, block_layers(model) if layers is None else layers)
     check_prunable(model, chosen)
     for name, layer in chosen.items():
         pattern.check_shape(weight_rows(layer).shape, name=f"{name}.weight")

@@ -13,6 +13,16 @@ from sparsetheory.gpu.core.patterns.across import GlobalPattern
 from sparsetheory.gpu.core.patterns.base import Pattern
 from sparsetheory.gpu.core.patterns.blocks import BlockNM, RowBlock
 from sparsetheory.gpu.core.patterns.entries import NM, PerRow, PerTensor
-from sparsetheory.gpu.core.patterns.text import parse_pattern
+from sparsetheory.gpu.core.patterns.text import as_pattern, parse_pattern
 
-__all__ = ["NM", "BlockNM", "GlobalPattern", "Pattern", "PerRow", "PerTensor", "RowBlock", "parse_pattern"]
+__all__ = [
+    "NM",
+    "BlockNM",
+    "GlobalPattern",
+    "Pattern",
+    "PerRow",
+    "PerTensor",
+    "RowBlock",
+    "as_pattern",
+    "parse_pattern",
+]

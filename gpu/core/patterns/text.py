@@ -1,12 +1,13 @@
 """Patterns as the command line takes them."""
 
 import re
+from typing import Any
 
 from sparsetheory.gpu.core.patterns.base import Pattern
 from sparsetheory.gpu.core.patterns.blocks import BlockNM, RowBlock
 from sparsetheory.gpu.core.patterns.entries import NM, PerRow, PerTensor
 
-__all__ = ["parse_pattern"]
+__all__ = ["as_pattern", "parse_pattern"]
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -42,3 +43,20 @@ def parse_pattern(text: str) -> Pattern:
     if size:
         return RowBlock(int(size), density)
     return PerTensor(density) if whole else PerRow(density=density)
+
+
+def as_pattern(pattern: Any) -> Pattern:
+    """Return a pattern as it is given, or read it from text.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If the text is no pattern.
+    """
+    if isinstance(pattern, str):
+        return parse_pattern(pattern)
+    if not isinstance(pattern, Pattern):
+        raise TypeError(f"pattern must be a pattern of sparsetheory.gpu.core, or text such as 2:4; got {pattern!r}")
+    return pattern

@@ -172,7 +172,8 @@ def test_results_do_not_depend_on_the_number_of_threads():
         ({"W": torch.full((2, 16), torch.nan)}, ValueError, "W must be finite"),
         ({"W": torch.ones(2, 12)}, ValueError, "gram must have 12 rows"),
         ({"pattern": NM(2, 5)}, ValueError, "W must have a multiple of 5 entries along axis -1"),
-        ({"pattern": "2:4"}, TypeError, "pattern must be a pattern"),
+        ({"pattern": "two"}, ValueError, "pattern must be like 2:4"),
+        ({"pattern": 2}, TypeError, "pattern must be a pattern"),
         ({"pattern": GlobalPattern(0.5)}, TypeError, "pattern must be a pattern"),
         ({"gram": torch.ones(16, 15)}, ValueError, "gram must be a square matrix"),
         (
