@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +109,9 @@ def compress(
     steps = resolve(as_plan(plan), model)
     before = dict(evaluate(model)) if evaluate else {}
     target = model if in_place else copy.deepcopy(model)
-    task = "" if checkpoint is None else _task(model, batches, fresh, steps, mask, sequential)
-    with Checkpoint(checkpoint, task, resume=resume).opened() as kept:
-        run = _Run(target, batches, fresh, steps, mask, sequential, kept, n_jobs)
-        results = dict(tracked(run.layers(), "compressing", verbose, len(steps)))
+    run = _Run(target, batches, fresh, steps, mask, sequential, n_jobs)
+    with Checkpoint(checkpoint, "" if checkpoint is None else run.task(), resume=resume).opened() as kept:
+        results = dict(tracked(run.layers(kept), "compressing", verbose, len(steps)))
     quality = {f"dense {name}": value for name, value in before.items()}
     quality |= {name: float(value) for name, value in (evaluate(target) if evaluate else {}).items()}
     if not in_place:
@@ -127,42 +126,33 @@ def compress(
     )
 
 
-def _task(
-    model: nn.Module,
-    batches: list[Any],
-    held_out: list[Any] | None,
-    steps: Mapping[str, PlanStep],
-    mask: Mask | None,
-    sequential: bool,
-) -> str:
-    """Return what tells this run from others."""
-    data: dict[str, Any] = {"calibration": batches, "held_out": held_out}
-    # What a function does to the data tells more than its name.
-    data["masks"] = [[(mask or attention_mask)(batch) for batch in part] for part in (batches, held_out or ())]
-    return fingerprint(model, data, steps, sequential=sequential)
-
-
+@dataclass(eq=False)
 class _Run:
     """The layers of one compression, in the order in which they run."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        batches: list[Any],
-        held_out: list[Any] | None,
-        steps: Mapping[str, PlanStep],
-        mask: Mask | None,
-        sequential: bool,
-        checkpoint: Checkpoint,
-        n_jobs: int | None,
-    ) -> None:
-        self.model, self.batches, self.held_out, self.steps = model, batches, held_out, steps
-        self.mask, self.sequential, self.checkpoint, self.n_jobs = mask, sequential, checkpoint, n_jobs
-        self.modules = find_layers(model, list(steps))
+    model: nn.Module
+    batches: list[Any]
+    held_out: list[Any] | None
+    steps: Mapping[str, PlanStep]
+    mask: Mask | None
+    sequential: bool
+    n_jobs: int | None
+    modules: dict[str, nn.Module] = field(init=False)
 
-    def layers(self) -> Iterator[tuple[str, FinishedLayer]]:
+    def __post_init__(self) -> None:
+        self.modules = find_layers(self.model, list(self.steps))
+
+    def task(self) -> str:
+        """Return what tells this run from others."""
+        data: dict[str, Any] = {"calibration": self.batches, "held_out": self.held_out}
+        # What a function does to the data tells more than its name.
+        mask = self.mask or attention_mask
+        data["masks"] = [[mask(batch) for batch in part] for part in (self.batches, self.held_out or ())]
+        return fingerprint(self.model, data, self.steps, sequential=self.sequential)
+
+    def layers(self, checkpoint: Checkpoint) -> Iterator[tuple[str, FinishedLayer]]:
         """Yield the finished layers of an earlier run, then one new layer after the other."""
-        finished = self._finished()
+        finished = self._finished(checkpoint)
         if self.sequential:
             self._write(finished)
         yield from finished.items()
@@ -175,16 +165,18 @@ class _Run:
             sequential=self.sequential,
             done=finished,
         ):
-            yield inputs.name, self._compressed(inputs)
+            layer = self._compressed(inputs)
+            checkpoint.save(layer)
+            yield inputs.name, self._sharing(inputs.name, layer)
         # All inputs are those of the dense model where layers do not follow each other.
         if not self.sequential:
             self._write(finished)
 
-    def _finished(self) -> dict[str, FinishedLayer]:
+    def _finished(self, checkpoint: Checkpoint) -> dict[str, FinishedLayer]:
         found: dict[str, FinishedLayer] = {}
         for name, step in self.steps.items():
             assert isinstance(step.pattern, Pattern)
-            saved = self.checkpoint.load(name, step.pattern)
+            saved = checkpoint.load(name, step.pattern)
             if saved:
                 found[name] = saved
         return found
@@ -213,7 +205,8 @@ class _Run:
             n_swaps=float(result.n_swaps.double().mean()),
             seconds=time.perf_counter() - began,
         )
-        finished = FinishedLayer(report, result.certificate)
-        self.checkpoint.save(finished)
-        # The certificate refers to the weight of the model itself, so that none is held twice.
-        return replace(finished, certificate=replace(result.certificate, weight=weight_rows(layer)))
+        return FinishedLayer(report, result.certificate)
+
+    def _sharing(self, name: str, layer: FinishedLayer) -> FinishedLayer:
+        """Let a certificate refer to the weight of the model itself, so that none is held twice."""
+        return replace(layer, certificate=replace(layer.certificate, weight=weight_rows(self.modules[name])))
