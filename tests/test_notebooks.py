@@ -97,3 +97,14 @@ def test_small_notebook_runs_and_draws(name, tmp_path):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_runs_and_draws(name, tmp_path):
     run_and_inspect(nbformat.read(NOTEBOOKS[name], as_version=4), tmp_path, 600)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_what_is_saved_shows_figures_and_no_paths_of_a_machine(name):
+    notebook = nbformat.read(NOTEBOOKS[name], as_version=4)
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    # Warnings and errors of other packages name the files that raise them.
+    text = "".join(output.get("text", "") for output in outputs if output.output_type == "stream")
+    assert "site-packages" not in text
+    assert not any(output.output_type == "error" for output in outputs)
