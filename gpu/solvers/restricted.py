@@ -14,7 +14,9 @@ def packed(active: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return found.indices, found.values > 0
 
 
-def restricted_least_squares(gram: Tensor, correlations: Tensor, support: Tensor) -> Tensor:
+def restricted_least_squares(
+    gram: Tensor, correlations: Tensor, support: Tensor, *, smallest: float | None = None
+) -> Tensor:
     """Return the minimisers of ``s G s' / 2 - b s'`` over the rows s of given supports.
 
     Parameters
@@ -24,6 +26,9 @@ def restricted_least_squares(gram: Tensor, correlations: Tensor, support: Tensor
     correlations : Tensor of shape (n_targets, n_features)
         Of the columns with each target; in the dtype of `gram`.
     support : Tensor of bool of shape (n_targets, n_features)
+    smallest : float, optional
+        Squared pivot of a factorisation, relative to its diagonal entry, up to which columns count as dependent; by
+        default what rounding errors may have made.
 
     Returns
     -------
@@ -46,7 +51,7 @@ def restricted_least_squares(gram: Tensor, correlations: Tensor, support: Tensor
         if size:
             index, valid = packed(support[rows], size)
             target = correlations[rows].gather(1, index) * valid
-            out[rows] = out[rows].scatter(1, index, _solved(submatrices(gram, index, valid), target))
+            out[rows] = out[rows].scatter(1, index, _solved(submatrices(gram, index, valid), target, smallest))
     return out
 
 
@@ -57,13 +62,14 @@ def submatrices(gram: Tensor, index: Tensor, valid: Tensor) -> Tensor:
     return torch.where(both, gram[index.unsqueeze(2), index.unsqueeze(1)], eye)
 
 
-def _solved(active: Tensor, target: Tensor) -> Tensor:
+def _solved(active: Tensor, target: Tensor, smallest: float | None) -> Tensor:
+    least = active.shape[-1] * torch.finfo(active.dtype).eps if smallest is None else smallest
     factor, failed = torch.linalg.cholesky_ex(active)
     pivots, scales = factor.diagonal(dim1=-2, dim2=-1).square(), active.diagonal(dim1=-2, dim2=-1)
-    good = (failed == 0) & (pivots > active.shape[-1] * torch.finfo(active.dtype).eps * scales).all(-1)
+    good = (failed == 0) & (pivots > least * scales).all(-1)
     solution = torch.cholesky_solve(target.unsqueeze(-1), factor).squeeze(-1)
     bad = (~good).nonzero().squeeze(1)
     if bad.numel():
-        inverse = torch.linalg.pinv(active[bad], hermitian=True)
+        inverse = torch.linalg.pinv(active[bad], rtol=smallest, hermitian=True)
         solution[bad] = (inverse @ target[bad].unsqueeze(-1)).squeeze(-1)
     return solution

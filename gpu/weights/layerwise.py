@@ -1,7 +1,6 @@
 """One layer pruned on the Gram matrix of its inputs, by any of the methods of this room."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from sparsetheory.gpu.weights.certificate import LayerwiseCertificate, certify
 from sparsetheory.gpu.weights.damping import choose_delta, damped
 from sparsetheory.gpu.weights.dispatch import METHODS, STARTS, Settings
 from sparsetheory.gpu.weights.least_squares import refit as refit_on
+from sparsetheory.gpu.weights.pruned import check_weight
 from sparsetheory.gpu.weights.search.blockwise import LONGEST_ROW
 
 __all__ = ["LayerwiseResult", "layerwise_prune"]
@@ -127,7 +127,11 @@ def layerwise_prune(
     (True, True)
     """
     pattern = as_pattern(pattern)
-    dense, collected = _checked_layer(W, gram, pattern)
+    dense = check_weight(W)
+    if dense.numel() == 0:
+        raise ValueError(f"W must have at least 1 entry; got shape {tuple(W.shape)}")
+    pattern.check_shape(W.shape, name="W")
+    collected = as_gram(gram, W.shape[1]).to(W.device)
     settings = Settings(
         start=Choice(*STARTS).check("start", start),
         max_swaps=(MISSING | SIZE).check("max_swaps", max_swaps),
@@ -195,21 +199,6 @@ def relative_error(W: Tensor, weight: Tensor, gram: Gram | Tensor) -> float:
     dense = W.detach().to(torch.float64)
     whole = float(_quadratic(dense, matrix).sum())
     return float(_quadratic(dense - weight.detach().to(torch.float64), matrix).sum()) / whole if whole > 0 else 0.0
-
-
-def _checked_layer(W: Any, gram: Any, pattern: Pattern) -> tuple[Tensor, Gram]:
-    if not isinstance(W, Tensor) or not W.is_floating_point():
-        raise TypeError(
-            f"W must be a tensor of real floating-point numbers; got {getattr(W, 'dtype', type(W).__name__)}"
-        )
-    if W.ndim != 2 or W.numel() == 0:
-        raise ValueError(
-            f"W must be a matrix with one row per output and one column per input; got shape {tuple(W.shape)}"
-        )
-    if not bool(torch.isfinite(W).all()):
-        raise ValueError("W must be finite; got infinite entries or NaN")
-    pattern.check_shape(W.shape, name="W")
-    return W.detach().to(torch.float64), as_gram(gram, W.shape[1]).to(W.device)
 
 
 def _quadratic(rows: Tensor, matrix: Tensor) -> Tensor:

@@ -5,12 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparsetheory.gpu.solvers.restricted import restricted_least_squares
 from sparsetheory.gpu.weights.pruned import check_gram, check_mask, check_weight
 
 __all__ = ["refit"]
 
-# Blocks of the Gram matrix that are gathered at a time; factors and workspace take as much again, twice.
-_BYTES = 64 * 2**20
 # A squared pivot, relative to a diagonal of 1, that rounding errors may have made.
 _SMALLEST_PIVOT = 1e-12
 
@@ -44,7 +43,7 @@ def refit(W: Tensor, H: Any, mask: Tensor) -> Tensor:
     Notes
     -----
     ``O(k**3)`` operations for a row that keeps k entries, in double precision. Memory beyond that of the arguments is
-    about 200 MB, or a few blocks of k x k numbers if these are larger.
+    some 10 MB, or a few blocks of k x k numbers if these are larger.
 
     Examples
     --------
@@ -61,45 +60,6 @@ def refit(W: Tensor, H: Any, mask: Tensor) -> Tensor:
     d = torch.where(alive, d, 1.0)
     unit, kept = gram / d / d[:, None], kept & alive
     values = torch.where(alive, weight * d, 0.0)
-    demand = (values * ~kept) @ unit
-    counts = kept.sum(1)
-    # Rows with similar counts go together, because a batch is as wide as its widest row.
-    order = counts.argsort(stable=True)
-    first = 0
-    while first < len(order):
-        rows = _next_rows(order[first:], counts)
-        values[rows] = values[rows] * kept[rows] + _changes(unit, demand[rows], kept[rows])
-        first += len(rows)
+    changes = restricted_least_squares(unit, (values * ~kept) @ unit, kept, smallest=_SMALLEST_PIVOT)
+    values = values * kept + changes
     return torch.where(kept, values / d, 0.0).to(W.dtype)
-
-
-def _next_rows(order: Tensor, counts: Tensor) -> Tensor:
-    """Return the first rows whose blocks fit into memory together, at least one."""
-    widest = counts[order].double()
-    total = 8.0 * widest**2 * torch.arange(1, len(order) + 1, device=order.device)
-    return order[: max(int((total <= _BYTES).sum()), 1)]
-
-
-def _changes(unit: Tensor, demand: Tensor, kept: Tensor) -> Tensor:
-    """Solve ``unit[K, K] x = demand[K]`` for every row; entries that are not kept are zero."""
-    widest = int(kept.sum(1).max())
-    changes = torch.zeros_like(demand)
-    if widest == 0:
-        return changes
-    # Kept positions first, in order; a row that keeps fewer is filled up with equations x = 0.
-    present, where = kept.to(torch.int8).sort(dim=1, descending=True, stable=True)
-    present, where = present[:, :widest].bool(), where[:, :widest]
-    blocks = unit[where[:, :, None], where[:, None, :]]
-    if not bool(present.all()):
-        blocks *= present[:, :, None] & present[:, None, :]
-        blocks.diagonal(dim1=1, dim2=2).masked_fill_(~present, 1.0)
-    sides = demand.gather(1, where) * present
-    lower, failed = torch.linalg.cholesky_ex(blocks)
-    smallest = lower.diagonal(dim1=1, dim2=2).square().amin(1)
-    singular = (failed != 0) | ~(smallest > _SMALLEST_PIVOT)
-    if bool(singular.any()):
-        lower[singular] = torch.eye(widest, dtype=lower.dtype, device=lower.device)
-    solved = torch.cholesky_solve(sides[:, :, None], lower)[:, :, 0]
-    for row in singular.nonzero()[:, 0].tolist():
-        solved[row] = torch.linalg.pinv(blocks[row], rtol=_SMALLEST_PIVOT, hermitian=True) @ sides[row]
-    return changes.scatter_(1, where, solved * present)

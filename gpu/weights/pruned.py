@@ -51,7 +51,9 @@ def check_weight(W: Any) -> Tensor:
         got = W.dtype if isinstance(W, Tensor) else type(W).__name__
         raise TypeError(f"W must be a tensor of real floating-point numbers; got {got}")
     if W.ndim != 2:
-        raise ValueError(f"W must have one row per output and one column per input; got shape {tuple(W.shape)}")
+        raise ValueError(
+            f"W must be a matrix with one row per output and one column per input; got shape {tuple(W.shape)}"
+        )
     if not bool(torch.isfinite(W).all()):
         raise ValueError("W must be finite; got infinite entries or NaN")
     return W.detach().to(torch.float64, copy=True)
