@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sparsetheory.gpu.core.layers import as_weight, find_layers
 from sparsetheory.gpu.core.patterns import NM, BlockNM, Pattern, PerRow, PerTensor, RowBlock
-from sparsetheory.gpu.weights.model_pruning import prune_model_layerwise
+from sparsetheory.gpu.weights.layerwise.model_pruning import prune_model_layerwise
 
 __all__ = ["METHODS", "Method", "method_table"]
 

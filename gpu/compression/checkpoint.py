@@ -25,7 +25,7 @@ from sparsetheory.experiments.storage.files import FolderError, replace_file, us
 from sparsetheory.gpu.compression.plan import PlanStep
 from sparsetheory.gpu.compression.report import FinishedLayer, LayerReport
 from sparsetheory.gpu.core.patterns import Pattern
-from sparsetheory.gpu.weights.certificate import LayerwiseCertificate
+from sparsetheory.gpu.weights.layerwise.certificate import LayerwiseCertificate
 
 __all__ = ["Checkpoint", "CheckpointError", "fingerprint"]
 

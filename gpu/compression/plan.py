@@ -10,7 +10,7 @@ from torch import nn
 from sparsetheory.constraints import Choice
 from sparsetheory.gpu.core.layers import block_layers, check_prunable, find_layers, weight_rows
 from sparsetheory.gpu.core.patterns import Pattern, as_pattern
-from sparsetheory.gpu.weights.dispatch import METHODS
+from sparsetheory.gpu.weights.layerwise.dispatch import METHODS
 
 __all__ = ["PlanStep", "as_plan", "resolve"]
 

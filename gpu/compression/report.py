@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from sparsetheory.gpu.weights.certificate import LayerwiseCertificate
+from sparsetheory.gpu.weights.layerwise.certificate import LayerwiseCertificate
 
 __all__ = ["CompressionReport", "FinishedLayer", "LayerReport", "ModelSize"]
 

@@ -1,4 +1,4 @@
-"""Weight sparsity: layer-wise pruning as sparse regression, and the published methods beside it.
+"""Weight sparsity: training with sparse weights, low rank and sparse factors, and pruning of trained layers.
 
 Names are loaded on first use.
 """

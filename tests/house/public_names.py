@@ -18,6 +18,7 @@ ROOMS = (
     "gpu",
     "gpu.core",
     "gpu.dynamic",
+    "gpu.kernels",
     "gpu.solvers",
     "gpu.weights",
 )

@@ -1,0 +1,1 @@
+"""Layers made of factors: sparse layers of equal cost, and low rank plus columns."""

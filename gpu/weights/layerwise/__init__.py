@@ -1,0 +1,1 @@
+"""Layer-wise pruning as sparse regression on a Gram matrix, and the published methods beside it."""

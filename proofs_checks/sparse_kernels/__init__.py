@@ -1,0 +1,1 @@
+"""Claims about sparse convolutions and the arrangement of channels for them."""

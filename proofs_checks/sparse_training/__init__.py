@@ -1,0 +1,1 @@
+"""Claims about training with sparse weights."""

@@ -1,0 +1,1 @@
+"""Claims about factors, budgets and masks of networks."""
