@@ -1,5 +1,6 @@
 from . import core as core
 from . import dynamic as dynamic
+from . import kernels as kernels
 from . import solvers as solvers
 from . import weights as weights
 from .compression.directory import compress_directory as compress_directory

@@ -30,7 +30,7 @@ SHARED = (
     "typing",
 )
 # Modules that are public under their own names.
-PARTS = {"core", "datasets", "dynamic", "models", "solvers", "theory", "weights"}
+PARTS = {"core", "datasets", "dynamic", "kernels", "models", "solvers", "theory", "weights"}
 SOURCES = sorted(file for folder in FLOORS for file in (ROOT / folder).rglob("*.py"))
 
 
