@@ -1,0 +1,61 @@
+"""Train a model briefly to do what it did while dense: how methods that need an optimiser are applied in one call."""
+
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sparsetheory.gpu.compression.change import output_tensor
+from sparsetheory.gpu.core.recording import attention_mask, call_on, check_batches, run_batches
+
+__all__ = ["trained"]
+
+
+def trained(
+    model: nn.Module, batches: Sequence[Any], begin: Callable[[nn.Module], Optimizer], n_steps: int
+) -> Optimizer:
+    """Make a model sparse in training, with the outputs of the dense model as targets; nothing else is known of them.
+
+    The loss is the mean squared difference over the positions that count. Where nothing is pruned, it and all gradients
+    are exactly 0 from the first step on: the model stays as it is. It is trained in evaluation mode, so that nothing is
+    drawn.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Trained in place; its mode is restored.
+    batches : sequence
+        As :func:`sparsetheory.gpu.core.collect_grams` takes them; one is used in each step, one after the other.
+    begin : callable
+        Prepares the method, for example by ``sparsify`` and by hooks, and returns the optimiser. It is called once the
+        outputs of the dense model are known.
+    n_steps : int
+
+    Returns
+    -------
+    torch.optim.Optimizer
+        That of `begin`. What is left to do is to finalize the model.
+    """
+    check_batches("batches", batches)
+    targets = [output_tensor(output) for output in run_batches(model, batches)]
+    optimizer = begin(model)
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        for batch, target in islice(cycle(zip(batches, targets, strict=True)), n_steps):
+            optimizer.zero_grad()
+            _loss(output_tensor(call_on(model, batch)), target, attention_mask(batch)).backward()
+            optimizer.step()
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return optimizer
+
+
+def _loss(output: Tensor, target: Tensor, kept: Tensor | None) -> Tensor:
+    squares = (output - target).square()
+    if kept is not None and kept.shape == output.shape[:-1]:
+        squares = squares[kept.to(output.device) != 0]
+    return squares.mean()
