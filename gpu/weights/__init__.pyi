@@ -34,6 +34,9 @@ from .training.mask_changes import sad as sad
 from .training.mask_penalty import MaskedPenalty as MaskedPenalty
 from .training.mask_penalty import srste_penalty as srste_penalty
 from .training.masked_weight import MaskedWeight as MaskedWeight
+from .training.parameter_efficient import PST as PST
+from .training.parameter_efficient import merge as merge
+from .training.parameter_efficient import set_sparsity as set_sparsity
 from .training.scaling import WeightScaling as WeightScaling
 from .training.scaling import scale_weights as scale_weights
 from .training.ste import SparseSTE as SparseSTE

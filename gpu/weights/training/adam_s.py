@@ -138,7 +138,7 @@ class AdamS(Optimizer):
         group["steps_done"] = self.param_groups[0]["steps_done"]
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Do one step.
 
         Parameters
@@ -161,8 +161,10 @@ class AdamS(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            if group["steps_done"] % group["mask_every"] == 0:
-                for name, parameter in _sparse(group):
+            due = group["steps_done"] % group["mask_every"] == 0
+            for name, parameter in _sparse(group):
+                # One that has joined late has no mask yet.
+                if due or "mask" not in self.state[parameter]:
                     self.state[parameter]["mask"] = self._choose(parameter, group, name)
             for (count, _, _), parameters in self._alike(group).items():
                 self._update(group, count, parameters)
@@ -213,7 +215,9 @@ class AdamS(Optimizer):
         states = [self.state[parameter] for parameter in parameters]
         means, squares = [state["exp_avg"] for state in states], [state["exp_avg_sq"] for state in states]
         beta1, beta2 = group["betas"]
-        torch._foreach_lerp_(means, [parameter.grad for parameter in parameters], 1 - beta1)
+        torch._foreach_lerp_(
+            means, [parameter.grad for parameter in parameters if parameter.grad is not None], 1 - beta1
+        )
         directions = self._directions(group, parameters, means)
         # What is left is a step of Adam whose running mean and whose new gradient both are the direction: the mean of
         # the two is the direction again, and its squares are averaged.

@@ -47,6 +47,9 @@ class MaskedWeight(nn.Module, ABC):
     def soft(self, weight: Tensor) -> Tensor:
         """Return the weight that the layer computes with while training."""
 
+    def check_shape(self, shape: torch.Size) -> None:
+        """Raise ValueError where this cannot be attached to a weight of a shape; the message names the weight."""
+
     def deployed(self, weight: Tensor) -> Tensor:
         """Return the weight to ship: exactly zero off the mask."""
         return torch.where(self.mask(weight), weight, torch.zeros_like(weight))

@@ -47,7 +47,6 @@ class WeightScaling(nn.Module):
         super().__init__()
         self.groups = COUNT.check("groups", groups)
         self.transposed = FLAG.check("transposed", transposed)
-        # They take their shape, dtype and device from the weight, when torch asks for what to store of it.
         self.register_parameter("scales", None)
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -55,25 +54,33 @@ class WeightScaling(nn.Module):
         return weight * self._factors(weight)
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        """Return what to store for a weight: the weight divided by its scales; they are made for the first one."""
-        if self.scales is not None:
-            return weight / self._factors(weight)
+        """Return what to store for a weight: the weight divided by its scales."""
+        return weight / self._factors(weight)
+
+    def make_scales(self, weight: Tensor) -> nn.Parameter:
+        """Make the scales for a weight, all 1, of its dtype and device; torch does so by showing it the first weight.
+
+        Raises
+        ------
+        ValueError
+            If the number of inputs is not a multiple of that of the groups.
+        """
         out, inputs = self._axes(weight)
         if weight.ndim < 2 or weight.shape[inputs] % self.groups:
             got = tuple(weight.shape)
             raise ValueError(f"weight must have a multiple of {self.groups} inputs to be scaled in groups; got {got}")
         ones = torch.ones(weight.shape[out], self.groups, dtype=weight.dtype, device=weight.device)
         self.scales = nn.Parameter(ones)
-        return weight
+        return self.scales
 
     def _axes(self, weight: Tensor) -> tuple[int, int]:
         return (1, 0) if self.transposed and weight.ndim == 2 else (0, 1)
 
     def _factors(self, weight: Tensor) -> Tensor:
         """Return the scale of each entry, in a shape that broadcasts over the places of a filter."""
-        assert self.scales is not None
+        scales = self.make_scales(weight) if self.scales is None else self.scales
         out, inputs = self._axes(weight)
-        columns = self.scales.repeat_interleave(weight.shape[inputs] // self.groups, dim=1)
+        columns = scales.repeat_interleave(weight.shape[inputs] // self.groups, dim=1)
         return columns.T if out else columns.reshape(*columns.shape, *[1] * (weight.ndim - 2))
 
 
@@ -123,7 +130,7 @@ def scale_weights(
         weight = layer.weight
         assert isinstance(weight, Tensor)
         try:
-            made[name].right_inverse(weight.detach())
+            made[name].make_scales(weight)
         except ValueError as error:
             raise ValueError(f"{name}.{error}") from error
     for name, layer in layers.items():
