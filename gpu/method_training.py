@@ -1,16 +1,28 @@
 """Train a model briefly to do what it did while dense: how methods that need an optimiser are applied in one call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle, islice
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsetheory.gpu.compression.change import output_tensor
+from sparsetheory.gpu.core.layers import block_layers
+from sparsetheory.gpu.core.patterns import Pattern
 from sparsetheory.gpu.core.recording import attention_mask, call_on, check_batches, run_batches
+from sparsetheory.gpu.core.schedules import Cubic
+from sparsetheory.gpu.weights.training.adam_s import AdamS
+from sparsetheory.gpu.weights.training.attaching import sparsify
+from sparsetheory.gpu.weights.training.cast_setup import adam_s_groups
+from sparsetheory.gpu.weights.training.exporting import finalize
+from sparsetheory.gpu.weights.training.parameter_efficient import PST, set_sparsity
+from sparsetheory.gpu.weights.training.step_counter import StepCounter
 
-__all__ = ["trained"]
+__all__ = ["cast", "pst", "trained"]
+
+_STEPS = 100
 
 
 def trained(
@@ -59,3 +71,35 @@ def _loss(output: Tensor, target: Tensor, kept: Tensor | None) -> Tensor:
     if kept is not None and kept.shape == output.shape[:-1]:
         squares = squares[kept.to(output.device) != 0]
     return squares.mean()
+
+
+def cast(model: nn.Module, batches: Sequence[Any], pattern: Pattern, random_state: int) -> Mapping[str, Tensor]:
+    """Train with AdamS, whose decay is of the size of the gradients of this loss; nothing is drawn."""
+
+    def begin(model: nn.Module) -> Optimizer:
+        return AdamS(adam_s_groups(model), 2e-3, total_steps=_STEPS, alpha=1e-2, pattern=pattern)
+
+    optimizer = trained(model, batches, begin, _STEPS)
+    assert isinstance(optimizer, AdamS)
+    return finalize(model, optimizer.masks)
+
+
+def pst(model: nn.Module, batches: Sequence[Any], pattern: Pattern, random_state: int) -> Mapping[str, Tensor]:
+    """Fine-tune the low-rank parts of PST, to exactly as many entries as the pattern keeps."""
+    source = torch.Generator().manual_seed(random_state)
+
+    def begin(model: nn.Module) -> Optimizer:
+        names = block_layers(model)
+        sparsify(model, lambda weight: PST(weight.shape, generator=source), include=names)
+        for name in names:
+            layer = model.get_submodule(name)
+            size = layer.weight.numel()
+            # The published count is rounded down: half an entry more makes it exactly this one.
+            pruned = min(size, size - pattern.count(layer.weight.shape) + 0.5)
+            set_sparsity(layer, Cubic(0.0, _STEPS, pruned / size, warmup=0.1, cooldown=0.4))
+        optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=2e-3)
+        StepCounter(optimizer, model)
+        return optimizer
+
+    trained(model, batches, begin, _STEPS)
+    return finalize(model)

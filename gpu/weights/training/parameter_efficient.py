@@ -27,9 +27,9 @@ class PST(MaskedWeight):
 
     The layer computes with ``M * w`` where ``w = W + beta U V``. The mask M keeps the largest scores
     ``S = |w| + a1 A B + a2 (R 1' + 1 C')``. U and A are drawn from the standard normal distribution; V, B, R and C
-    start at 0, so training starts at the weight without its smallest entries. The gradient with respect to M is passed to S
-    (straight-through estimator). With D the gradient of the masked weight, w gets ``M * D + (D * w) * sign(w)``: the
-    second part comes through its magnitude in the score.
+    start at 0, so training starts at the weight without its smallest entries. The gradient with respect to M is passed
+    to S (straight-through estimator). With D the gradient of the masked weight, w gets ``M * D + (D * w) * sign(w)``:
+    the second part comes through its magnitude in the score.
 
     :func:`sparsify` freezes W and the bias, :func:`finalize` or :func:`merge` puts ``M * w`` in their place.
 

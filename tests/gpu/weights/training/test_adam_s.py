@@ -188,7 +188,7 @@ def test_states_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match=r"parameter 0 must have a mask of its shape \(2, 4\); got one of \(4, 2\)"):
         optimizer.load_state_dict(state)
     del state["state"][0]["mask"]
-    with pytest.raises(ValueError, match="parameter 0 must have a mask .*; got none"):
+    with pytest.raises(ValueError, match=r"parameter 0 must have a mask .*; got none"):
         optimizer.load_state_dict(state)
     parameter.data = torch.ones(4, 4)
     parameter.grad = torch.ones(4, 4)
