@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def _correct(seed: int, criterion: str, n_steps: int, sparsity: float) -> BoolAr
                 gram = grams[name].matrix
                 # Pixels at the edge are always 0.
                 options["gram"] = gram + 0.01 * torch.diag(gram.diagonal() + gram.diagonal().mean())
-            weights.sparsify(model, lambda weight, made=options: weights.PST(weight.shape, **made), include=name)
+            weights.sparsify(model, partial(_pst, options), include=name)
         weights.set_sparsity(model, core.Cubic(0.0, n_steps, sparsity, warmup=0.1, cooldown=0.4))
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=2e-3)
         weights.StepCounter(optimizer, model)
@@ -68,6 +68,12 @@ def _correct(seed: int, criterion: str, n_steps: int, sparsity: float) -> BoolAr
         weights.finalize(model)
         with torch.no_grad():
             return array(model(fresh).argmax(1) == labels)
+
+
+def _pst(options: dict[str, Any], weight: Any) -> Any:
+    from sparsetheory.gpu import weights
+
+    return weights.PST(weight.shape, **options)
 
 
 @dataclass(frozen=True, eq=False)
