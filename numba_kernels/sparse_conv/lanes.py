@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import types
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
 
 __all__ = ["Lanes", "add_multiple", "clamp", "lanes", "load", "peek", "spread", "store", "width"]
 
+intrinsic: Any = extending.intrinsic
 # A multiplication and the addition that uses it may become one instruction, where the processor has it.
 _FUSED = ("contract",)
 _INDEX = ir.IntType(32)

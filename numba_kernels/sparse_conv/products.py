@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import binding
-from numba.core import config
+from numba.core import config as settings
 
 from sparsetheory.numba_kernels.inlined import entry, inlined
 from sparsetheory.numba_kernels.sparse_conv.lanes import add_multiple, clamp, lanes, load, peek, spread, store, width
@@ -40,7 +40,8 @@ _USES = 4
 
 
 def _has_wide_registers() -> bool:
-    features = binding.get_host_cpu_features().flatten() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    chosen = getattr(settings, "CPU_FEATURES", None)
+    features = binding.get_host_cpu_features().flatten() if chosen is None else chosen
     return "+avx512f" in features
 
 
@@ -67,12 +68,12 @@ class _Source(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """A strip of the output: entry i of row r is at ``r * stride + first + i``, for i below `count`."""
+    """A strip of the output: entry i of row r is at ``r * stride + first + i``, for i below `length`."""
 
     array: FloatArray
     stride: int
     first: int
-    count: int
+    length: int
     lower: Any
     upper: Any
     spare: FloatArray
@@ -81,7 +82,7 @@ class _Target(NamedTuple):
 @inlined
 def _put(target: _Target, row: int, at: int, total: Any) -> None:
     """Write the sums of a row from `at` on, as far as the strip goes."""
-    start, left = row * target.stride + target.first + at, target.count - at
+    start, left = row * target.stride + target.first + at, target.length - at
     total = clamp(total, target.lower, target.upper)
     if left >= width(total):
         store(target.array, start, total)
