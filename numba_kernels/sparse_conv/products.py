@@ -163,11 +163,11 @@ def _singles(rows: _Rows, source: _Source, target: _Target, padded: int) -> None
 
 
 @inlined
-def _copy(x: FloatArray, n: int, start: int, count: int, padded: int, copied: FloatArray) -> None:
+def _copy(x: FloatArray, channels: int, n: int, first: int, count: int, padded: int, copied: FloatArray) -> None:
     """Copy a strip of all channels; what is beyond its end is any number, and nothing is made of it."""
     like = lanes(x.dtype.type(0), 16)
-    for c in range(x.size // n):
-        origin, to = c * n + start, c * padded
+    for c in range(channels):
+        origin, to = first + c * n, c * padded
         if origin + padded <= x.size:
             for i in range(0, padded, 16):
                 store(copied, to + i, load(x, origin + i, like))
@@ -185,6 +185,7 @@ def multiply(
     values: FloatArray,
     n_blocks: int,
     x: FloatArray,
+    n_channels: int,
     n_positions: int,
     bias: FloatArray,
     lower: Any,
@@ -193,10 +194,10 @@ def multiply(
     strip: int,
     work: FloatArray,
 ) -> None:
-    """Write ``clip(W @ X + bias[:, None], lower, upper)``.
+    """Write ``clip(W @ X + bias[:, None], lower, upper)`` for each of several images X.
 
     The first ``4 * n_blocks`` rows of W come in blocks of four, which have their columns in common; all others are
-    single. ``2 nnz n_positions`` operations.
+    single. ``2 nnz n_positions`` operations per image.
 
     Parameters
     ----------
@@ -207,13 +208,14 @@ def multiply(
     values : ndarray of shape (4 * indptr[n_blocks] + entries of single rows,)
         Four for each entry of a block, from the upper row to the lower, then one for each entry of a single row.
     n_blocks : int
-    x : ndarray of shape (n_channels * n_positions,)
-        Channel after channel.
-    n_positions : int
+    x : ndarray of shape (n_images * n_channels * n_positions,)
+        Image after image, channel after channel.
+    n_channels, n_positions : int
+        At least 1.
     bias : ndarray of shape (4 * n_blocks + n_single,)
     lower, upper : floating
         Of the type of the values.
-    out : ndarray of shape (bias.size * n_positions,)
+    out : ndarray of shape (n_images * bias.size * n_positions,)
         Overwritten; no part of the input.
     strip : int
         Positions done together.
@@ -221,19 +223,20 @@ def multiply(
         Overwritten; best aligned to 64 bytes.
     """
     rows = _Rows(indptr, indices, values, bias, n_blocks)
-    channels, spare, copied = x.size // n_positions, work[:_SPARE], work[_SPARE:]
-    often = indices.size >= _USES * channels
-    for start in range(0, n_positions, strip):
-        count = min(strip, n_positions - start)
-        padded = (count + _STEP - 1) // _STEP * _STEP
-        target = _Target(out, n_positions, start, count, lower, upper, spare)
-        if often or padded != count:
-            _copy(x, n_positions, start, count, padded, copied)
-            source = _Source(copied, padded, 0)
-        else:
-            source = _Source(x, n_positions, start)
-        _blocks(rows, source, target, padded)
-        _singles(rows, source, target, padded)
+    spare, copied = work[:_SPARE], work[_SPARE:]
+    often = indices.size >= _USES * n_channels
+    for image in range(x.size // (n_channels * n_positions)):
+        for start in range(0, n_positions, strip):
+            count = min(strip, n_positions - start)
+            padded = (count + _STEP - 1) // _STEP * _STEP
+            first = image * n_channels * n_positions + start
+            source = _Source(x, n_positions, first)
+            if often or padded != count:
+                _copy(x, n_channels, n_positions, first, count, padded, copied)
+                source = _Source(copied, padded, 0)
+            target = _Target(out, n_positions, image * bias.size * n_positions + start, count, lower, upper, spare)
+            _blocks(rows, source, target, padded)
+            _singles(rows, source, target, padded)
 
 
 def strip_length(n_channels: int, itemsize: int) -> int:
@@ -252,4 +255,4 @@ def warmup() -> None:
     for dtype in (np.float32, np.float64):
         one = np.ones(5, dtype=dtype)
         work = np.empty(work_size(1, 1, 64), dtype=dtype)
-        multiply(indptr, indices, one, 1, one[:1], 1, one, one[0], one[0], one.copy(), 64, work)
+        multiply(indptr, indices, one, 1, one[:1], 1, 1, one, one[0], one[0], one.copy(), 64, work)
