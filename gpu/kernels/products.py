@@ -241,7 +241,7 @@ def multiply_images(
         return
     indptr, indices, values, n_blocks, bias, lower, upper, n_columns = given
     strip = strip_length(n_columns, x.itemsize) if strip is None else strip
-    work = _work(work_size(n_columns, n_positions, strip), x.dtype)
+    work = _work(work_size(n_columns, n_positions, strip, x.itemsize), x.dtype)
     multiply(indptr, indices, values, n_blocks, x, n_columns, n_positions, bias, lower, upper, out, strip, work)
 
 
