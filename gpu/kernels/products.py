@@ -235,8 +235,10 @@ def multiply_images(given: Operands, x: FloatArray, n_positions: int, out: Float
     out : ndarray of shape (n_images * n_rows * n_positions,)
         Overwritten.
     """
-    if not (out.size and x.size):
-        out[:] = np.clip(np.repeat(given.bias, n_positions), given.lower, given.upper)
+    if not out.size:
+        return
+    if not x.size:
+        out.reshape(-1, given.bias.size, n_positions)[:] = np.clip(given.bias, given.lower, given.upper)[:, None]
         return
     indptr, indices, values, n_blocks, bias, lower, upper, n_columns, strip = given
     work = _work(work_size(n_columns, n_positions, strip, x.itemsize), x.dtype)

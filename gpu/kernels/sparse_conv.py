@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsetheory.constraints import FLAG, Choice, Real
-from sparsetheory.gpu.kernels.packing import BLOCK, SparseRows, choose_block, pack_rows
+from sparsetheory.gpu.kernels.packing import BLOCK, SparseRows, choose_block, kept_entries, pack_rows
 from sparsetheory.gpu.kernels.products import Operands, multiply_images, operands
 from sparsetheory.gpu.kernels.rates import Rates, measure_rates
 
@@ -80,7 +80,7 @@ class SparseConv1x1(nn.Module):
     indices: Tensor
     values: Tensor
     bias: Tensor
-    _weight: Tensor | None
+    _weight: tuple[int, Tensor] | None
     _operands: Operands | None
     _warned: bool
 
@@ -160,8 +160,7 @@ class SparseConv1x1(nn.Module):
         if mask is not None:
             mask = _matrix("mask", mask)
         if block == "auto":
-            kept = weight != 0
-            block = choose_block(kept if mask is None else kept & mask.to(weight.device))
+            block = choose_block(kept_entries(weight, mask))
         rows = pack_rows(weight, mask, block)
         return cls(rows, bias, lower=lower, upper=upper, break_even=break_even, warn_layout=warn_layout)
 
@@ -209,7 +208,7 @@ class SparseConv1x1(nn.Module):
             images = images.contiguous()
         if self._skips_zeros(images, values):
             return self._multiply(images)
-        return functional.conv2d(images, self._dense(), self.bias).clamp(self.lower, self.upper)
+        return functional.conv2d(images, self._dense(values), self.bias).clamp(self.lower, self.upper)
 
     def extra_repr(self) -> str:
         """Return what is printed within the brackets."""
@@ -269,15 +268,22 @@ class SparseConv1x1(nn.Module):
         multiply_images(self._operands, images.detach().numpy().reshape(-1), height * width, out.numpy().reshape(-1))
         return out
 
-    def _dense(self) -> Tensor:
-        if self._weight is None:
-            self._weight = self.to_dense()
-        return self._weight
+    def _dense(self, values: Tensor) -> Tensor:
+        # Tensors made in inference mode count no changes.
+        version = -1 if values.is_inference() else values._version
+        if self._weight is None or self._weight[0] != version:
+            self._weight = version, self.to_dense()
+        return self._weight[1]
 
     def _forget(self) -> None:
         """Forget what was made of the buffers."""
         self._weight = None
         self._operands = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in (*_BUFFERS, "bias"):
+            self._forget()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SparseConv1x1":
         super()._apply(fn, recurse)
