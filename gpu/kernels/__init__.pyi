@@ -1,0 +1,10 @@
+from .packing import SparseRows as SparseRows
+from .packing import choose_block as choose_block
+from .packing import pack_rows as pack_rows
+from .products import spmm_block4 as spmm_block4
+from .products import spmm_chw as spmm_chw
+from .rates import Rates as Rates
+from .rates import measure_rates as measure_rates
+from .sparse_conv import SparseConv1x1 as SparseConv1x1
+from .speed import SpeedModel as SpeedModel
+from .speed import speed_model as speed_model
