@@ -1,6 +1,9 @@
 from .channel_axes import ChannelAxis as ChannelAxis
 from .channel_axes import ChannelTies as ChannelTies
 from .channel_axes import apply_permutation as apply_permutation
+from .deployment import DeployedLayer as DeployedLayer
+from .deployment import Deployment as Deployment
+from .deployment import deploy as deploy
 from .following import channel_ties as channel_ties
 from .network_order import ChannelOrder as ChannelOrder
 from .network_order import rearrange_channels as rearrange_channels
