@@ -60,7 +60,7 @@ block_drop_price = Claim(
     statement=r"f(S \setminus j) - f(S) = \frac{\sum_{r} s_{rj}^2}{[(H_{SS})^{-1}]_{jj}}",
     source=Source.ours("optimal brain surgeon for rows that share a support, a multi-response regression"),
     verdict=Always(ROUNDING),
-    instances=lambda: layers(rows=3),
+    instances=lambda: layers(rows=2),
     evaluate=_summed,
     near_miss=_of_summed_coefficients,
 )
