@@ -1,7 +1,7 @@
 """Sparse matrix times channels, on plain arrays: checks, memory to work with, and the call of the kernel."""
 
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +10,7 @@ from sparsetheory.constraints import COUNT
 from sparsetheory.numba_kernels.sparse_conv.products import multiply, strip_length, work_size
 from sparsetheory.typing import AnyArray, FloatArray
 
-__all__ = ["check_rows", "multiply_rows", "spmm_block4", "spmm_chw"]
+__all__ = ["Operands", "check_rows", "multiply_images", "operands", "spmm_block4", "spmm_chw"]
 
 _LINE = 64
 _memory = threading.local()
@@ -141,7 +141,8 @@ def _checked_product(
     weights, biases = (np.ascontiguousarray(array, dtype=x.dtype) for array in (values, bias))
     starts, columns = _integers("indptr", indptr), _integers("indices", indices)
     n_blocks = biases.size // 4 if in_blocks else 0
-    check_rows(starts, columns, weights, (biases.size, len(x)), n_blocks)
+    given = operands(starts, columns, weights, n_blocks, biases, bounds, len(x))
+    strip = None if strip is None else COUNT.check("strip", strip)
     shape = (biases.size, x.shape[1])
     if out is None:
         out = np.empty(shape, dtype=x.dtype)
@@ -150,7 +151,7 @@ def _checked_product(
             f"out must be an array of {x.dtype} of shape {shape} in C order, apart from X; got {out.dtype} of shape "
             f"{out.shape}"
         )
-    multiply_rows(starts, columns, weights, n_blocks, x, biases, bounds, out, strip)
+    multiply_images(given, x.reshape(-1), x.shape[1], out.reshape(-1), strip)
     return out
 
 
@@ -181,40 +182,67 @@ def check_rows(indptr: AnyArray, indices: AnyArray, values: AnyArray, shape: tup
         )
 
 
-def multiply_rows(
+class Operands(NamedTuple):
+    """Arrays that are known to fit together, as :func:`multiply_images` hands them to the kernel.
+
+    Parameters
+    ----------
+    indptr, indices : ndarray of int32
+    values : ndarray
+    n_blocks : int
+    bias : ndarray of shape (n_rows,)
+    lower, upper : floating
+        Of the type of the values.
+    n_columns : int
+    """
+
+    indptr: AnyArray
+    indices: AnyArray
+    values: FloatArray
+    n_blocks: int
+    bias: FloatArray
+    lower: Any
+    upper: Any
+    n_columns: int
+
+
+def operands(
     indptr: AnyArray,
     indices: AnyArray,
     values: FloatArray,
     n_blocks: int,
-    x: FloatArray,
     bias: FloatArray,
     bounds: tuple[float, float],
-    out: FloatArray,
-    strip: int | None = None,
+    n_columns: int,
+) -> Operands:
+    """Check arrays and put them together."""
+    check_rows(indptr, indices, values, (bias.size, n_columns), n_blocks)
+    lower, upper = (values.dtype.type(bound) for bound in bounds)
+    return Operands(indptr, indices, values, n_blocks, bias, lower, upper, n_columns)
+
+
+def multiply_images(
+    given: Operands, x: FloatArray, n_positions: int, out: FloatArray, strip: int | None = None
 ) -> None:
-    """Call the kernel on arrays that are known to fit.
+    """Call the kernel; what comes before it counts, since small products take microseconds.
 
     Parameters
     ----------
-    indptr, indices, values, n_blocks, bias
-        As in :func:`sparsetheory.numba_kernels.sparse_conv.products.multiply`.
-    x : ndarray of shape (n_columns, n_positions)
-        C-ordered.
-    bounds : tuple of float
-        Lower and upper.
-    out : ndarray of shape (n_rows, n_positions)
+    given : Operands
+    x : ndarray of shape (n_images * n_columns * n_positions,)
+    n_positions : int
+    out : ndarray of shape (n_images * n_rows * n_positions,)
         Overwritten.
     strip : int or None
         Positions done together.
     """
-    channels, n = x.shape
-    if not out.size:
+    if not (out.size and x.size):
+        out[:] = np.clip(np.repeat(given.bias, n_positions), given.lower, given.upper)
         return
-    strip = strip_length(channels, x.itemsize) if strip is None else COUNT.check("strip", strip)
-    kind = x.dtype.type
-    lower, upper = kind(bounds[0]), kind(bounds[1])
-    work = _work(work_size(channels, n, strip), x.dtype)
-    multiply(indptr, indices, values, n_blocks, x.reshape(-1), n, bias, lower, upper, out.reshape(-1), strip, work)
+    indptr, indices, values, n_blocks, bias, lower, upper, n_columns = given
+    strip = strip_length(n_columns, x.itemsize) if strip is None else strip
+    work = _work(work_size(n_columns, n_positions, strip, x.itemsize), x.dtype)
+    multiply(indptr, indices, values, n_blocks, x, n_columns, n_positions, bias, lower, upper, out, strip, work)
 
 
 def _work(size: int, dtype: Any) -> FloatArray:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from sparsetheory.constraints import COUNT, Choice, Real, generator
 from sparsetheory.gpu.kernels.packing import BLOCK, pack_rows
-from sparsetheory.gpu.kernels.products import multiply_rows
+from sparsetheory.gpu.kernels.products import multiply_images, operands
 
 __all__ = ["Rates", "measure_rates"]
 
@@ -124,8 +124,9 @@ def _sparse_product(
 ) -> Callable[[], object]:
     rows = pack_rows(W, mask, block)
     arrays = rows.indptr.numpy(), rows.indices.numpy(), rows.values.numpy(), rows.n_blocks
-    x, b, y = X.numpy(), bias.numpy(), out.numpy()
-    return lambda: multiply_rows(*arrays, x, b, (-np.inf, np.inf), y)
+    given = operands(*arrays, bias.numpy(), (-np.inf, np.inf), len(X))
+    x, y = X.numpy().reshape(-1), out.numpy().reshape(-1)
+    return lambda: multiply_images(given, x, X.shape[1], y)
 
 
 def _interleaved(functions: Sequence[Callable[[], object]], repeats: int) -> list[float]:

@@ -12,12 +12,13 @@ from torch.nn import functional
 
 from sparsetheory.constraints import FLAG, Choice, Real
 from sparsetheory.gpu.kernels.packing import BLOCK, SparseRows, choose_block, pack_rows
-from sparsetheory.gpu.kernels.products import check_rows, multiply_rows
+from sparsetheory.gpu.kernels.products import Operands, multiply_images, operands
 from sparsetheory.gpu.kernels.rates import Rates, measure_rates
 
 __all__ = ["SparseConv1x1"]
 
 _BUFFERS = ("indptr", "indices", "values")
+_KINDS = (torch.float32, torch.float64)
 _BREAK_EVEN = Real(0.0, 1.0)
 _BLOCK = Choice("auto", 1, BLOCK)
 # Shapes on which rates are measured are rounded to powers of two up to these: rows and columns, positions.
@@ -80,7 +81,7 @@ class SparseConv1x1(nn.Module):
     values: Tensor
     bias: Tensor
     _weight: Tensor | None
-    _checked: bool
+    _operands: Operands | None
     _warned: bool
 
     def __init__(
@@ -108,6 +109,7 @@ class SparseConv1x1(nn.Module):
         for name in _BUFFERS:
             self.register_buffer(name, getattr(rows, name))
         self.register_buffer("bias", bias.detach().to(rows.values, copy=True))
+        self._warned = False
         self._forget()
 
     @classmethod
@@ -200,11 +202,12 @@ class SparseConv1x1(nn.Module):
         RuntimeError
             If a gradient would be needed: there is none.
         """
-        self._check(images)
+        values = self.values
+        self._check(images, values)
         if not images.is_contiguous():
             self._warn_of_copies()
             images = images.contiguous()
-        if self._skips_zeros(images):
+        if self._skips_zeros(images, values):
             return self._multiply(images)
         return functional.conv2d(images, self._dense(), self.bias).clamp(self.lower, self.upper)
 
@@ -216,8 +219,8 @@ class SparseConv1x1(nn.Module):
     def _rows(self) -> SparseRows:
         return SparseRows(self.indptr, self.indices, self.values, (self.out_channels, self.in_channels))
 
-    def _check(self, images: Tensor) -> None:
-        if torch.is_grad_enabled() and (images.requires_grad or self.values.requires_grad or self.bias.requires_grad):
+    def _check(self, images: Tensor, values: Tensor) -> None:
+        if torch.is_grad_enabled() and (images.requires_grad or values.requires_grad or self.bias.requires_grad):
             raise RuntimeError(
                 "SparseConv1x1 has no gradient: call it under torch.no_grad() or torch.inference_mode(), or keep the "
                 "dense layer while training"
@@ -226,10 +229,10 @@ class SparseConv1x1(nn.Module):
             raise ValueError(
                 f"images must have shape (batch, {self.in_channels}, height, width); got {tuple(images.shape)}"
             )
-        if images.dtype != self.values.dtype or images.device != self.values.device:
+        if images.dtype != values.dtype or images.device != values.device:
             raise ValueError(
-                f"images must be of {self.values.dtype} on {self.values.device}, as the weights are; got "
-                f"{images.dtype} on {images.device}"
+                f"images must be of {values.dtype} on {values.device}, as the weights are; got {images.dtype} on "
+                f"{images.device}"
             )
 
     def _warn_of_copies(self) -> None:
@@ -242,12 +245,12 @@ class SparseConv1x1(nn.Module):
                 stacklevel=4,
             )
 
-    def _skips_zeros(self, images: Tensor) -> bool:
+    def _skips_zeros(self, images: Tensor, values: Tensor) -> bool:
         """Whether the kernel does it."""
-        if images.device.type != "cpu" or images.dtype not in (torch.float32, torch.float64) or not images.numel():
+        if not images.is_cpu or images.dtype not in _KINDS:
             return False
         if self.break_even != "measured":
-            return self.density <= self.break_even
+            return values.numel() <= self.break_even * self.out_channels * self.in_channels
         rates = _class_rates(
             _rounded(self.out_channels, _LARGEST_SIDE),
             _rounded(self.in_channels, _LARGEST_SIDE),
@@ -257,17 +260,13 @@ class SparseConv1x1(nn.Module):
         return self.density <= rates.break_even(self.block)
 
     def _multiply(self, images: Tensor) -> Tensor:
-        indptr, indices, values, bias = (getattr(self, name).numpy() for name in (*_BUFFERS, "bias"))
-        n_blocks = self.n_blocks
-        if not self._checked:
-            check_rows(indptr, indices, values, (self.out_channels, self.in_channels), n_blocks)
-            self._checked = True
-        height, width = images.shape[-2:]
-        out = images.new_empty((*images.shape[:-3], self.out_channels, height, width))
-        sources = images.detach().numpy().reshape(-1, self.in_channels, height * width)
-        targets = out.numpy().reshape(-1, self.out_channels, height * width)
-        for source, target in zip(sources, targets, strict=True):
-            multiply_rows(indptr, indices, values, n_blocks, source, bias, (self.lower, self.upper), target)
+        if self._operands is None:
+            indptr, indices, values, bias = (getattr(self, name).detach().numpy() for name in (*_BUFFERS, "bias"))
+            bounds = self.lower, self.upper
+            self._operands = operands(indptr, indices, values, self.n_blocks, bias, bounds, self.in_channels)
+        *batch, _, height, width = images.shape
+        out = torch.empty((*batch, self.out_channels, height, width), dtype=images.dtype)
+        multiply_images(self._operands, images.detach().numpy().reshape(-1), height * width, out.numpy().reshape(-1))
         return out
 
     def _dense(self) -> Tensor:
@@ -278,7 +277,7 @@ class SparseConv1x1(nn.Module):
     def _forget(self) -> None:
         """Forget what was made of the buffers."""
         self._weight = None
-        self._checked, self._warned = False, False
+        self._operands = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SparseConv1x1":
         super()._apply(fn, recurse)

@@ -26,14 +26,22 @@ from llvmlite import binding
 from numba.core import config as settings
 
 from sparsetheory.numba_kernels.inlined import entry, inlined
-from sparsetheory.numba_kernels.sparse_conv.lanes import add_multiple, clamp, lanes, load, peek, spread, store, width
+from sparsetheory.numba_kernels.sparse_conv.lanes import (
+    add_multiple,
+    clamp,
+    lanes,
+    load,
+    peek,
+    spread,
+    store,
+    store_first,
+    width,
+)
 from sparsetheory.typing import AnyArray, FloatArray
 
 __all__ = ["multiply", "strip_length", "warmup", "work_size"]
 
-# A cache line of numbers in single precision. A strip is filled up to a multiple of it.
-_STEP = 16
-_SPARE = 64
+_LINE_BYTES = 64
 _CACHE_BYTES = 32768
 # Copying channels pays from about so many uses of each on.
 _USES = 4
@@ -45,7 +53,7 @@ def _has_wide_registers() -> bool:
     return "+avx512f" in features
 
 
-# Four rows of 64 sums take 16 of the 32 registers of AVX-512; elsewhere registers hold four rows of 16 sums.
+# Four rows of 64 or 80 sums take 16 or 20 of the 32 registers of AVX-512; elsewhere they hold four rows of 16.
 _WIDE = _has_wide_registers()
 
 
@@ -76,7 +84,6 @@ class _Target(NamedTuple):
     length: int
     lower: Any
     upper: Any
-    spare: FloatArray
 
 
 @inlined
@@ -87,9 +94,7 @@ def _put(target: _Target, row: int, at: int, total: Any) -> None:
     if left >= width(total):
         store(target.array, start, total)
     else:
-        store(target.spare, 0, total)
-        for i in range(left):
-            target.array[start + i] = target.spare[i]
+        store_first(target.array, start, total, left)
 
 
 @inlined
@@ -129,47 +134,57 @@ def _four_rows(rows: _Rows, q: int, source: _Source, target: _Target, at: int, l
 
 
 @inlined
-def _blocks(rows: _Rows, source: _Source, target: _Target, padded: int) -> None:
+def _blocks(rows: _Rows, source: _Source, target: _Target, n_lines: int) -> None:
     """Do the blocks of four rows on one strip."""
     zero = rows.values.dtype.type(0)
+    line = _LINE_BYTES // rows.values.itemsize
     for q in range(rows.n_blocks):
-        at = 0
+        done = 0
         if _WIDE:
-            while at + 64 <= padded:
-                _four_rows(rows, q, source, target, at, lanes(zero, 64))
-                at += 64
-            if at + 32 <= padded:
-                _four_rows(rows, q, source, target, at, lanes(zero, 32))
-                at += 32
-        while at < padded:
-            _four_rows(rows, q, source, target, at, lanes(zero, 16))
-            at += 16
+            while n_lines - done >= 4:
+                if n_lines - done == 5:
+                    _four_rows(rows, q, source, target, done * line, lanes(zero, 5))
+                    done += 5
+                else:
+                    _four_rows(rows, q, source, target, done * line, lanes(zero, 4))
+                    done += 4
+            if n_lines - done >= 2:
+                _four_rows(rows, q, source, target, done * line, lanes(zero, 2))
+                done += 2
+        while done < n_lines:
+            _four_rows(rows, q, source, target, done * line, lanes(zero, 1))
+            done += 1
 
 
 @inlined
-def _singles(rows: _Rows, source: _Source, target: _Target, padded: int) -> None:
+def _singles(rows: _Rows, source: _Source, target: _Target, n_lines: int) -> None:
     """Do the rows after the blocks on one strip."""
     zero = rows.values.dtype.type(0)
+    line = _LINE_BYTES // rows.values.itemsize
     for q in range(rows.n_blocks, rows.indptr.size - 1):
-        at = 0
-        while at + 64 <= padded:
-            _one_row(rows, q, source, target, at, lanes(zero, 64))
-            at += 64
-        if at + 32 <= padded:
-            _one_row(rows, q, source, target, at, lanes(zero, 32))
-            at += 32
-        if at < padded:
-            _one_row(rows, q, source, target, at, lanes(zero, 16))
+        done = 0
+        while n_lines - done >= 4:
+            if n_lines - done == 5:
+                _one_row(rows, q, source, target, done * line, lanes(zero, 5))
+                done += 5
+            else:
+                _one_row(rows, q, source, target, done * line, lanes(zero, 4))
+                done += 4
+        if n_lines - done >= 2:
+            _one_row(rows, q, source, target, done * line, lanes(zero, 2))
+            done += 2
+        if done < n_lines:
+            _one_row(rows, q, source, target, done * line, lanes(zero, 1))
 
 
 @inlined
-def _copy(x: FloatArray, n: int, start: int, count: int, padded: int, copied: FloatArray) -> None:
+def _copy(x: FloatArray, channels: int, n: int, first: int, count: int, padded: int, copied: FloatArray) -> None:
     """Copy a strip of all channels; what is beyond its end is any number, and nothing is made of it."""
-    like = lanes(x.dtype.type(0), 16)
-    for c in range(x.size // n):
-        origin, to = c * n + start, c * padded
+    like = lanes(x.dtype.type(0), 1)
+    for c in range(channels):
+        origin, to = first + c * n, c * padded
         if origin + padded <= x.size:
-            for i in range(0, padded, 16):
+            for i in range(0, padded, width(like)):
                 store(copied, to + i, load(x, origin + i, like))
         else:
             for i in range(count):
@@ -185,6 +200,7 @@ def multiply(
     values: FloatArray,
     n_blocks: int,
     x: FloatArray,
+    n_channels: int,
     n_positions: int,
     bias: FloatArray,
     lower: Any,
@@ -193,10 +209,10 @@ def multiply(
     strip: int,
     work: FloatArray,
 ) -> None:
-    """Write ``clip(W @ X + bias[:, None], lower, upper)``.
+    """Write ``clip(W @ X + bias[:, None], lower, upper)`` for each of several images X.
 
     The first ``4 * n_blocks`` rows of W come in blocks of four, which have their columns in common; all others are
-    single. ``2 nnz n_positions`` operations.
+    single. ``2 nnz n_positions`` operations per image.
 
     Parameters
     ----------
@@ -207,13 +223,14 @@ def multiply(
     values : ndarray of shape (4 * indptr[n_blocks] + entries of single rows,)
         Four for each entry of a block, from the upper row to the lower, then one for each entry of a single row.
     n_blocks : int
-    x : ndarray of shape (n_channels * n_positions,)
-        Channel after channel.
-    n_positions : int
+    x : ndarray of shape (n_images * n_channels * n_positions,)
+        Image after image, channel after channel.
+    n_channels, n_positions : int
+        At least 1.
     bias : ndarray of shape (4 * n_blocks + n_single,)
     lower, upper : floating
         Of the type of the values.
-    out : ndarray of shape (bias.size * n_positions,)
+    out : ndarray of shape (n_images * bias.size * n_positions,)
         Overwritten; no part of the input.
     strip : int
         Positions done together.
@@ -221,29 +238,36 @@ def multiply(
         Overwritten; best aligned to 64 bytes.
     """
     rows = _Rows(indptr, indices, values, bias, n_blocks)
-    channels, spare, copied = x.size // n_positions, work[:_SPARE], work[_SPARE:]
-    often = indices.size >= _USES * channels
-    for start in range(0, n_positions, strip):
-        count = min(strip, n_positions - start)
-        padded = (count + _STEP - 1) // _STEP * _STEP
-        target = _Target(out, n_positions, start, count, lower, upper, spare)
-        if often or padded != count:
-            _copy(x, n_positions, start, count, padded, copied)
-            source = _Source(copied, padded, 0)
-        else:
-            source = _Source(x, n_positions, start)
-        _blocks(rows, source, target, padded)
-        _singles(rows, source, target, padded)
+    line = _LINE_BYTES // x.itemsize
+    often = indices.size >= _USES * n_channels
+    for image in range(x.size // (n_channels * n_positions)):
+        start = 0
+        while start < n_positions:
+            left = n_positions - start
+            # A last line of its own would cost a pass over the weights that is nearly as long as that of a strip.
+            count = left if left <= strip + line else strip
+            n_lines = (count + line - 1) // line
+            first = image * n_channels * n_positions + start
+            source = _Source(x, n_positions, first)
+            if often or n_lines * line != count:
+                _copy(x, n_channels, n_positions, first, count, n_lines * line, work)
+                source = _Source(work, n_lines * line, 0)
+            target = _Target(out, n_positions, image * bias.size * n_positions + start, count, lower, upper)
+            _blocks(rows, source, target, n_lines)
+            _singles(rows, source, target, n_lines)
+            start += count
 
 
 def strip_length(n_channels: int, itemsize: int) -> int:
-    """Return how many positions of all channels fit into the first-level cache, within 64 and 1024."""
-    return min(max(_CACHE_BYTES // (itemsize * max(n_channels, 1)) // 64 * 64, 64), 1024)
+    """Return how many positions of all channels fit into the first-level cache, within 256 and 4096 bytes of each."""
+    lines = _CACHE_BYTES // max(n_channels, 1) // _LINE_BYTES // 4 * 4
+    return min(max(lines, 4), 64) * _LINE_BYTES // itemsize
 
 
-def work_size(n_channels: int, n_positions: int, strip: int) -> int:
+def work_size(n_channels: int, n_positions: int, strip: int, itemsize: int) -> int:
     """Return how many numbers :func:`multiply` needs to work with."""
-    return _SPARE + n_channels * -(-min(strip, n_positions) // _STEP) * _STEP
+    line = _LINE_BYTES // itemsize
+    return n_channels * -(-min(strip + line, n_positions) // line) * line
 
 
 def warmup() -> None:
@@ -251,5 +275,5 @@ def warmup() -> None:
     indptr, indices = np.array([0, 1, 2], dtype=np.int32), np.zeros(2, dtype=np.int32)
     for dtype in (np.float32, np.float64):
         one = np.ones(5, dtype=dtype)
-        work = np.empty(work_size(1, 1, 64), dtype=dtype)
-        multiply(indptr, indices, one, 1, one[:1], 1, one, one[0], one[0], one.copy(), 64, work)
+        work = np.empty(work_size(1, 1, 64, 8), dtype=dtype)
+        multiply(indptr, indices, one, 1, one[:1], 1, 1, one, one[0], one[0], one.copy(), 64, work)
