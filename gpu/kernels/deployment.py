@@ -1,7 +1,7 @@
 """Pruned networks with sparse convolutions in the place of dense ones."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -125,10 +125,9 @@ def deploy(
     True
     """
     FLAG.require(fold=fold, in_place=in_place)
-    if any(module.training for module in model.modules()):
-        raise ValueError("model must be in evaluation mode; got a module in training mode, call model.eval()")
     names = _chosen(model, layers)
     after = tails(model, trace(model), names) if fold else dict.fromkeys(names, Tail())
+    _check_mode(model, after)
     made = {
         name: _sparse(model.get_submodule(name), model, after[name], block=block, break_even=break_even)
         for name in names
@@ -155,6 +154,13 @@ def _chosen(model: nn.Module, layers: str | Sequence[str] | None) -> tuple[str, 
     if "" in found:
         raise ValueError("model must hold its layers inside; got a single layer, put it into a torch.nn.Sequential")
     return tuple(found)
+
+
+def _check_mode(model: nn.Module, after: Mapping[str, Tail]) -> None:
+    norms = [model.get_submodule(tail.norm) for tail in after.values() if tail.norm is not None]
+    # Containers that other tools make may have any mode.
+    if any(module.training for module in (model, *norms)):
+        raise ValueError("model must be in evaluation mode; got training mode, call model.eval()")
 
 
 def _is_pointwise(layer: nn.Module) -> TypeGuard[nn.Conv2d]:

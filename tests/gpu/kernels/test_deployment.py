@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
 
 from sparsetheory.gpu.core import RowBlock
 from sparsetheory.gpu.core.datasets import load_photographs
@@ -202,7 +202,21 @@ def test_bad_arguments_change_nothing(model, change, message):
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
-def test_training_mode_is_refused():
-    model = nn.Sequential(nn.Conv2d(4, 8, 1), nn.BatchNorm2d(8))
-    with pytest.raises(ValueError, match="model must be in evaluation mode"):
-        deploy(model)
+def test_training_mode_is_refused_where_it_matters():
+    model = _small(nn.Conv2d(4, 8, 1), nn.BatchNorm2d(8))
+    for part in (model, model[1]):
+        part.train()
+        with pytest.raises(ValueError, match="model must be in evaluation mode"):
+            deploy(model)
+        model.eval()
+
+
+def test_a_traced_network_whose_containers_have_any_mode_is_taken():
+    model = _small(nn.Sequential(nn.Conv2d(4, 8, 1), nn.BatchNorm2d(8), nn.ReLU6()), nn.Conv2d(8, 8, 1))
+    traced = fx.symbolic_trace(model)
+    traced.get_submodule("0").train(False).training = True
+    found = deploy(traced)
+    assert [layer.folded for layer in found.layers] == [("0.1", "0.2"), ()]
+    x = torch.randn(2, 4, 3, 3)
+    with torch.inference_mode():
+        assert _off(found.model(x), model(x)) < 1e-5
