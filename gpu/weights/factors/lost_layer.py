@@ -13,6 +13,7 @@ from sparsetheory.constraints import FLAG, FRACTION, Choice, Instance, Integer
 from sparsetheory.gpu.core.models.activation import activation_module
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.weights.factors.low_rank_columns import low_rank_plus_columns
+from sparsetheory.gpu.weights.factors.merging import empty_linear, merged_linear
 
 __all__ = ["LOSTLinear"]
 
@@ -84,15 +85,15 @@ class LOSTLinear(nn.Module):
         Integer(1, in_features).check("n_channels", n_channels)
         Choice("svd", "random").check("init", init)
         self.gamma = FRACTION.check("gamma", gamma)
-        self.inner = _linear(in_features, rank)
+        self.inner = empty_linear(in_features, rank, bias=False)
         self.activation = activation_module(activation)
-        self.outer = _linear(rank, out_features)
-        self.columns = _linear(n_channels, out_features)
+        self.outer = empty_linear(rank, out_features, bias=False)
+        self.columns = empty_linear(n_channels, out_features, bias=False)
         self.bias = nn.Parameter(torch.zeros(out_features)) if FLAG.check("bias", bias) else None
         self.register_buffer("channels", torch.arange(n_channels))
         source = cpu_generator(generator)
         if init == "svd":
-            self._split(_drawn(out_features, in_features, source), "lost")
+            self._split(_drawn((out_features, in_features), source), "lost")
         else:
             self._draw(in_features, source)
 
@@ -161,15 +162,8 @@ class LOSTLinear(nn.Module):
         """
         if not isinstance(self.activation, nn.Identity):
             raise ValueError("activation must be 'identity' for factors to merge into one matrix")
-        with torch.no_grad():
-            weight = self.gamma * (self.outer.weight @ self.inner.weight)
-            weight.index_add_(1, self.channels, (1 - self.gamma) * self.columns.weight)
-            made = torch.nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=self.bias is not None)
-            made = made.to(weight.device, weight.dtype)
-            made.weight.copy_(weight)
-            if self.bias is not None:
-                made.bias.copy_(self.bias)
-        return made
+        weight = self.gamma * (self.outer.weight @ self.inner.weight)
+        return merged_linear(weight.index_add(1, self.channels, (1 - self.gamma) * self.columns.weight), self.bias)
 
     def _split(self, weight: Tensor, method: str) -> None:
         found = low_rank_plus_columns(weight, self.inner.out_features, len(self.channels), method)
@@ -185,14 +179,9 @@ class LOSTLinear(nn.Module):
     def _draw(self, in_features: int, generator: torch.Generator) -> None:
         with torch.no_grad():
             for part in (self.inner, self.outer, self.columns):
-                part.weight.copy_(_drawn(*part.weight.shape, generator))
+                part.weight.copy_(_drawn(part.weight.shape, generator))
             self.channels.copy_(torch.randperm(in_features, generator=generator)[: len(self.channels)].sort().values)
 
 
-def _linear(in_features: int, out_features: int) -> nn.Linear:
-    # Without a draw from the global generator: the weight is written afterwards.
-    return torch.nn.utils.skip_init(nn.Linear, in_features, out_features, bias=False)
-
-
-def _drawn(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    return nn.init.kaiming_uniform_(torch.empty(rows, columns), a=5**0.5, generator=generator)
+def _drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return nn.init.kaiming_uniform_(torch.empty(shape), a=5**0.5, generator=generator)
