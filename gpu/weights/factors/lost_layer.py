@@ -9,13 +9,15 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from sparsetheory.constraints import FLAG, FRACTION, Choice, Instance, Integer
+from sparsetheory.constraints import FLAG, Choice, Instance, Integer, Real
 from sparsetheory.gpu.core.models.activation import activation_module
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.weights.factors.low_rank_columns import low_rank_plus_columns
 from sparsetheory.gpu.weights.factors.merging import empty_linear, merged_linear
 
 __all__ = ["LOSTLinear"]
+
+_SHARE = Real(0.0, 1.0)
 
 
 class LOSTLinear(nn.Module):
@@ -84,7 +86,7 @@ class LOSTLinear(nn.Module):
         Integer(1, min(in_features, out_features) - 1).check("rank", rank)
         Integer(1, in_features).check("n_channels", n_channels)
         Choice("svd", "random").check("init", init)
-        self.gamma = FRACTION.check("gamma", gamma)
+        self.gamma = _SHARE.check("gamma", gamma)
         self.inner = empty_linear(in_features, rank, bias=False)
         self.activation = activation_module(activation)
         self.outer = empty_linear(rank, out_features, bias=False)

@@ -165,7 +165,9 @@ def _widened(model: nn.Sequential, factor: float) -> list[_Layer]:
 
 def _leaves(model: nn.Sequential, prefix: str = "") -> Iterator[tuple[str, nn.Module, nn.Module]]:
     """Yield name, parent and module of what a sequence runs, in order."""
-    for short, child in model.named_children():
+    # Not named_children, which leaves out what occurs again.
+    for short, child in model._modules.items():
+        assert child is not None
         name = f"{prefix}.{short}" if prefix else short
         if isinstance(child, nn.Sequential):
             yield from _leaves(child, name)
