@@ -37,3 +37,15 @@ from .layerwise.search.prices import MovePrices as MovePrices
 from .layerwise.search.prices import move_prices as move_prices
 from .layerwise.search.swap import swap_search as swap_search
 from .layerwise.sparse_gpt import sparsegpt as sparsegpt
+from .training.attaching import sparsify as sparsify
+from .training.exporting import finalize as finalize
+from .training.exporting import hard_masked as hard_masked
+from .training.exporting import live_masks as live_masks
+from .training.mask_changes import SADTracker as SADTracker
+from .training.mask_changes import sad as sad
+from .training.mask_penalty import MaskedPenalty as MaskedPenalty
+from .training.mask_penalty import srste_penalty as srste_penalty
+from .training.masked_weight import MaskedWeight as MaskedWeight
+from .training.scaling import WeightScaling as WeightScaling
+from .training.ste import SparseSTE as SparseSTE
+from .training.step_counter import StepCounter as StepCounter
