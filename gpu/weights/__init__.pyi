@@ -8,10 +8,6 @@ from .factors.lost_layer import LOSTLinear as LOSTLinear
 from .factors.low_rank_columns import LowRankPlusColumns as LowRankPlusColumns
 from .factors.low_rank_columns import low_rank_plus_columns as low_rank_plus_columns
 from .factors.parallel import SparseParallelLinear as SparseParallelLinear
-from .factors.static_masks import FixedMask as FixedMask
-from .factors.static_masks import fix_masks as fix_masks
-from .factors.static_masks import fixed_masks as fixed_masks
-from .factors.static_masks import release_masks as release_masks
 from .factors.widening import Widened as Widened
 from .factors.widening import widen as widen
 from .layerwise.admm_update import admm_refit as admm_refit

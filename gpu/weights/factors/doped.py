@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from sparsetheory.constraints import FLAG
+from sparsetheory.gpu.weights.factors.drawn_layers import fix_masks, sparse_linears
 from sparsetheory.gpu.weights.factors.iso_flop import iso_flop_width
 from sparsetheory.gpu.weights.factors.merging import merged_linear
-from sparsetheory.gpu.weights.factors.sparse_linear import sparse_linears
 
 __all__ = ["SparseDopedLinear"]
 
@@ -17,8 +17,8 @@ __all__ = ["SparseDopedLinear"]
 class SparseDopedLinear(nn.Module):
     r"""A linear layer as :math:`(W_s + V U) x + b`, with a sparse :math:`W_s` and thin dense factors.
 
-    The weights are ``sparse.weight``, whose mask is fixed (see :func:`fixed_masks` and :func:`release_masks`), and
-    ``inner.weight`` and ``outer.weight``.
+    The weights are ``sparse.weight``, whose mask is fixed, and ``inner.weight`` and ``outer.weight``.
+    :func:`live_masks` reads the mask, and :func:`finalize` hands it over to a method that changes masks.
 
     Parameters
     ----------
@@ -69,10 +69,11 @@ class SparseDopedLinear(nn.Module):
         if sparsity > 0 and not sizes.width:
             least = (in_features + out_features) / (in_features * out_features)
             raise ValueError(f"sparsity must be 0, or at least {least:.6g} for a product of rank 1; got {sparsity!r}")
-        layers = sparse_linears(sizes, "sparse" if FLAG.check("bias", bias) else None, generator)
+        layers, masks = sparse_linears(sizes, "sparse" if FLAG.check("bias", bias) else None, generator)
         self.sparse = layers["sparse"]
         self.inner = layers.get("inner")
         self.outer = layers.get("outer")
+        fix_masks(self, masks)
 
     @property
     def rank(self) -> int:

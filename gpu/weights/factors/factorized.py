@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import FLAG
 from sparsetheory.gpu.core.models.activation import activation_module
+from sparsetheory.gpu.weights.factors.drawn_layers import fix_masks, sparse_linears
 from sparsetheory.gpu.weights.factors.iso_flop import iso_flop_width
 from sparsetheory.gpu.weights.factors.merging import merged_linear
 from sparsetheory.gpu.weights.factors.normalisation import normalisation_module
-from sparsetheory.gpu.weights.factors.sparse_linear import sparse_linears
 
 __all__ = ["SparseFactorizedLinear"]
 
@@ -19,8 +19,8 @@ __all__ = ["SparseFactorizedLinear"]
 class SparseFactorizedLinear(nn.Sequential):
     r"""A linear layer as :math:`V \sigma(U x) + b` with sparse factors, at the cost of a dense one.
 
-    The weights are ``inner.weight`` and ``outer.weight``. Their masks are fixed; :func:`fixed_masks` reads them, and
-    :func:`release_masks` hands them over to a method that changes masks.
+    The weights are ``inner.weight`` and ``outer.weight``. Their masks are fixed; :func:`live_masks` reads them, and
+    :func:`finalize` hands them over to a method that changes masks.
 
     Parameters
     ----------
@@ -69,12 +69,13 @@ class SparseFactorizedLinear(nn.Sequential):
     ) -> None:
         super().__init__()
         sizes = iso_flop_width(in_features, out_features, sparsity, "factorized", dense_outer=dense_outer)
-        layers = sparse_linears(sizes, "outer" if FLAG.check("bias", bias) else None, generator)
+        layers, masks = sparse_linears(sizes, "outer" if FLAG.check("bias", bias) else None, generator)
         # A sequence runs its modules in the order in which they are set.
         self.inner = layers["inner"]
         self.normalisation = normalisation_module(normalisation, sizes.width)
         self.activation = activation_module(activation)
         self.outer = layers["outer"]
+        fix_masks(self, masks)
 
     def merged(self) -> nn.Linear:
         """Return one dense layer with the same outputs.

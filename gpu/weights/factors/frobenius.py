@@ -4,13 +4,14 @@ Provenance: authors' code of Sparse-IFT, which adds it to the loss; here it is a
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsetheory.constraints import NONNEGATIVE
-from sparsetheory.gpu.core.hooks.steps import StepHooks, grad_scale, parameters_of
+from sparsetheory.gpu.core.hooks.penalties import GradientPenalty
 from sparsetheory.gpu.weights.factors.doped import SparseDopedLinear
 from sparsetheory.gpu.weights.factors.factorized import SparseFactorizedLinear
 
@@ -19,7 +20,7 @@ __all__ = ["FrobeniusDecay"]
 Factored = SparseFactorizedLinear | SparseDopedLinear
 
 
-class FrobeniusDecay(StepHooks):
+class FrobeniusDecay(GradientPenalty):
     r"""Add the gradient of :math:`\frac{\alpha}{2} \|W_s + V U\|_F^2` to those of the factors, once a step.
 
     Decay of each factor would shrink the nuclear norm of the product instead. Give the optimiser no other decay for
@@ -55,33 +56,19 @@ class FrobeniusDecay(StepHooks):
 
     def __init__(self, optimizer: Optimizer, layers: Iterable[nn.Module], alpha: float) -> None:
         self._alpha = NONNEGATIVE.check("alpha", alpha)
-        self._layers: list[Factored] = []
-        known = {id(parameter) for parameter in parameters_of(optimizer)}
+        self._owners: list[tuple[Factored, nn.Parameter]] = []
         for index, layer in enumerate(layers):
             if not isinstance(layer, Factored):
-                got = type(layer).__name__
-                raise ValueError(f"layers must be doped or factorised; number {index} is {got}")
-            if any(id(parameter) not in known for parameter in _factors(layer)):
-                raise ValueError(f"layers must have their factors in the optimiser; number {index} has not")
-            self._layers.append(layer)
-        super().__init__(optimizer)
+                raise ValueError(f"layers must be doped or factorised; number {index} is {type(layer).__name__}")
+            self._owners += [(layer, factor) for factor in _factors(layer)]
+        super().__init__(optimizer, [factor for _, factor in self._owners], lambda factor, group: factor)
 
-    def before_step(self) -> None:
-        """Add the gradients."""
-        scale = grad_scale(self.optimizer)
-        for layer in self._layers:
-            factors = [parameter for parameter in _factors(layer) if parameter.requires_grad]
-            if not factors:
-                continue
-            with torch.enable_grad():
-                penalty = 0.5 * self._alpha * layer.product().square().sum()
-            for parameter, term in zip(factors, torch.autograd.grad(penalty, factors), strict=True):
-                if parameter.grad is not None:
-                    # A fused optimiser divides by the scale within its step.
-                    parameter.grad.add_(term if scale is None else term * scale)
-
-    def after_step(self) -> None:
-        """Nothing is left to do."""
+    def term(self, index: int, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+        """Return the gradient for the factor of a number."""
+        layer, factor = self._owners[index]
+        with torch.enable_grad():
+            penalty = 0.5 * self._alpha * layer.product().square().sum()
+        return torch.autograd.grad(penalty, factor)[0]
 
 
 def _factors(layer: Factored) -> list[nn.Parameter]:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import Choice
 from sparsetheory.gpu.core.models.activation import activation_module
+from sparsetheory.gpu.weights.factors.drawn_layers import fix_masks, sparse_linears
 from sparsetheory.gpu.weights.factors.iso_flop import iso_flop_width
 from sparsetheory.gpu.weights.factors.merging import merged_linear
 from sparsetheory.gpu.weights.factors.normalisation import FeatureNorm, normalisation_module
-from sparsetheory.gpu.weights.factors.sparse_linear import sparse_linears
 
 __all__ = ["SparseParallelLinear"]
 
@@ -20,8 +20,8 @@ class SparseParallelLinear(nn.Module):
     r"""Sparse branches whose normalised outputs are summed before an activation: :math:`\sigma(\sum_j N_j(W_j x))`.
 
     Without a normalisation in each branch the sum would be one sparse matrix. The biases are those of the
-    normalisations. The weights are ``branches.0.weight`` and so on; their masks are fixed, see :func:`fixed_masks` and
-    :func:`release_masks`.
+    normalisations. The weights are ``branches.0.weight`` and so on; their masks are fixed: :func:`live_masks` reads
+    them, and :func:`finalize` hands them over to a method that changes masks.
 
     Parameters
     ----------
@@ -65,10 +65,12 @@ class SparseParallelLinear(nn.Module):
     ) -> None:
         super().__init__()
         Choice("batch", "layer").check("normalisation", normalisation)
-        layers = sparse_linears(iso_flop_width(in_features, out_features, sparsity, "parallel"), None, generator)
+        sizes = iso_flop_width(in_features, out_features, sparsity, "parallel")
+        layers, masks = sparse_linears(sizes, None, generator)
         self.branches = nn.ModuleList(layers.values())
         self.normalisations = nn.ModuleList(normalisation_module(normalisation, out_features) for _ in layers)
         self.activation = activation_module(activation)
+        fix_masks(self, masks)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs of shape (..., out_features) for inputs of shape (..., in_features)."""

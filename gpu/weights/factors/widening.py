@@ -18,8 +18,8 @@ from sparsetheory.gpu.core.flops import count_flops
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.random_topology import random_masks
 from sparsetheory.gpu.core.randomness import cpu_generator
+from sparsetheory.gpu.weights.factors.drawn_layers import draw_weight, fix_masks
 from sparsetheory.gpu.weights.factors.iso_flop import SPARSITY
-from sparsetheory.gpu.weights.factors.static_masks import drawn_layer
 
 __all__ = ["Widened", "widen"]
 
@@ -33,7 +33,8 @@ class Widened:
     model : torch.nn.Module
         Of the class of the given one; its weights are drawn anew.
     masks : MaskSet
-        Copies of the masks that are fixed.
+        Copies of the masks that are fixed. :meth:`MaskSet.by_parameter` of a finalized model is what a
+        :class:`TopologyController` takes.
     ratio : float
         Multiplications relative to those of the given network.
     """
@@ -105,7 +106,7 @@ def widen(
     See Also
     --------
     iso_flop_width : The other ways to a sparse layer of the same cost.
-    release_masks : Takes the masks off, for a method that changes them.
+    finalize : Takes the masks off, as for a method that changes them; the weights hold the zeros then.
 
     References
     ----------
@@ -135,7 +136,8 @@ def widen(
         mask = masks.get(f"{layer.name}.weight")
         scale = (mask.numel() / int(mask.sum())) ** 0.5 if rescale and mask is not None else 1.0
         setattr(layer.parent, layer.name.rpartition(".")[2], layer.wide)
-        drawn_layer(layer.wide, source, mask, scale)
+        draw_weight(layer.wide, source, scale)
+    fix_masks(made, masks)
     return Widened(made, masks, _ratio(model, made, layers, masks, batch))
 
 

@@ -49,11 +49,11 @@ def test_the_gradient_is_that_of_the_squared_norm_of_the_merged_matrix(kind):
         outer, inner = before["outer.weight"], before["inner.weight"]
         torch.testing.assert_close(moved["outer.weight"], 0.01 * weight @ inner.T)
         torch.testing.assert_close(moved["inner.weight"], 0.01 * outer.T @ weight)
-        mask = layer.sparse.parametrizations.weight[0].mask
+        mask = layer.sparse.parametrizations.weight[0].fixed
         torch.testing.assert_close(moved["sparse.parametrizations.weight.original"], 0.01 * weight * mask)
     else:
-        mask = layer.outer.parametrizations.weight[0].mask
-        inner = before["inner.parametrizations.weight.original"] * layer.inner.parametrizations.weight[0].mask
+        mask = layer.outer.parametrizations.weight[0].fixed
+        inner = before["inner.parametrizations.weight.original"] * layer.inner.parametrizations.weight[0].fixed
         expected = 0.01 * (weight @ inner.T) * mask
         torch.testing.assert_close(moved["outer.parametrizations.weight.original"], expected)
     bias = "sparse.bias" if kind == "doped" else "outer.bias"
@@ -63,7 +63,7 @@ def test_the_gradient_is_that_of_the_squared_norm_of_the_merged_matrix(kind):
 def test_what_does_not_fit_is_refused():
     layer = _layer("doped")
     optimizer = torch.optim.SGD([layer.outer.weight], lr=0.1)
-    with pytest.raises(ValueError, match="layers must have their factors in the optimiser; number 0 has not"):
+    with pytest.raises(ValueError, match="parameters must be those of the optimiser; number 0 is none of them"):
         FrobeniusDecay(optimizer, [layer], 0.1)
     with pytest.raises(ValueError, match="layers must be doped or factorised; number 0 is Linear"):
         FrobeniusDecay(optimizer, [nn.Linear(2, 2)], 0.1)

@@ -7,9 +7,9 @@ from sparsetheory.gpu.weights import (
     SparseDopedLinear,
     SparseFactorizedLinear,
     SparseParallelLinear,
-    fixed_masks,
+    finalize,
     iso_flop_width,
-    release_masks,
+    live_masks,
 )
 
 FAMILIES = {"doped": SparseDopedLinear, "factorized": SparseFactorizedLinear, "parallel": SparseParallelLinear}
@@ -48,7 +48,7 @@ def test_weights_cost_what_the_sizes_say_and_start_as_published(family, device):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_flops_and_reports_see_the_masks(family):
     layer = FAMILIES[family](24, 40, 0.75, generator=0)
-    sizes, masks = iso_flop_width(24, 40, 0.75, family), fixed_masks(layer)
+    sizes, masks = iso_flop_width(24, 40, 0.75, family), live_masks(layer)
     assert count_flops(layer, _inputs(24)[:1]).sparse_flops == 2 * sizes.multiplies
     assert count_flops(layer, _inputs(24)[:1], masks).sparse_flops == 2 * sizes.multiplies
     report = sparsity_report(layer, masks)
@@ -61,18 +61,18 @@ def test_flops_and_reports_see_the_masks(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_masks_survive_training_and_state_dicts(family, optimiser):
     layer = FAMILIES[family](24, 40, 0.75, generator=0)
-    before = fixed_masks(layer)
+    before = live_masks(layer)
     weights = {name: layer.get_submodule(name.removesuffix(".weight")).weight.clone() for name in before}
     _steps(layer, OPTIMISERS[optimiser](layer.parameters()))
     for name, mask in before.items():
         weight = layer.get_submodule(name.removesuffix(".weight")).weight
         assert not weight[~mask].any()
         assert not torch.equal(weight, weights[name])
-    assert fixed_masks(layer) == before
+    assert live_masks(layer) == before
     other = FAMILIES[family](24, 40, 0.75, generator=1)
-    assert fixed_masks(other) != before
+    assert live_masks(other) != before
     other.load_state_dict(layer.state_dict())
-    assert fixed_masks(other) == before
+    assert live_masks(other) == before
     layer.eval(), other.eval()
     assert torch.equal(layer(_inputs(24)), other(_inputs(24)))
 
@@ -80,7 +80,7 @@ def test_masks_survive_training_and_state_dicts(family, optimiser):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_released_masks_can_be_rewired(family):
     layer = FAMILIES[family](24, 40, 0.75, generator=0)
-    masks = release_masks(layer)
+    masks = finalize(layer)
     start = {name: int(mask.sum()) for name, mask in masks.items()}
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.05)
     controller = TopologyController(
@@ -155,7 +155,7 @@ def test_a_product_without_room_is_an_error():
         SparseDopedLinear(8, 8, 0.2)
     dense = SparseDopedLinear(8, 8, 0.0, generator=0)
     assert dense.rank == 0
-    assert not fixed_masks(dense)
+    assert not live_masks(dense)
     assert torch.equal(dense.merged().weight, dense.sparse.weight)
 
 

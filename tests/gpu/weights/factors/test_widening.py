@@ -5,7 +5,7 @@ from torch.nn.utils import parametrize
 
 from sparsetheory.gpu.core import MaskSet, count_flops, sparsity_report
 from sparsetheory.gpu.core.models import MLP
-from sparsetheory.gpu.weights import fixed_masks, release_masks, widen
+from sparsetheory.gpu.weights import finalize, live_masks, widen
 
 
 def _convolutions():
@@ -32,7 +32,7 @@ def test_every_layer_keeps_as_many_weights_as_it_had(sparsity, device):
         assert (weight.device, weight.dtype) == (model[index].weight.device, torch.float64)
         assert not found.model[index].bias.any()
     assert found.ratio == 1.0
-    assert found.masks == fixed_masks(found.model) == MaskSet.of(found.model)
+    assert found.masks == live_masks(found.model) == MaskSet.of(found.model)
     assert model[0].weight.shape == (12, 20)
 
 
@@ -97,7 +97,7 @@ def test_the_seed_decides_and_global_random_numbers_are_not_drawn():
 def test_released_masks_leave_a_plain_network():
     found = widen(MLP([8, 8, 8]), 0.5, generator=0)
     before = found.model(torch.ones(1, 8))
-    assert release_masks(found.model) == found.masks
+    assert finalize(found.model) == found.masks
     assert torch.equal(found.model(torch.ones(1, 8)), before)
     assert set(found.model.state_dict()) == set(MLP([8, 8, 8]).state_dict())
 
