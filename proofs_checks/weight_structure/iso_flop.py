@@ -102,10 +102,12 @@ def _networks() -> st.SearchStrategy[Network]:
 
 def _kept(network: Network) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return entries of the layers, entries of the wide layers, and how many of these are not zero."""
-    narrow = core.models.MLP(network.widths)
-    wide = weights.widen(narrow, network.sparsity, generator=0).model
+    narrow: Any = core.models.MLP(network.widths)
+    wide: Any = weights.widen(narrow, network.sparsity, generator=0).model
     pairs = [(narrow[index].weight, wide[index].weight) for index in range(0, len(narrow), 2)]
-    numbers = np.array([(one.numel(), other.numel(), int((other != 0).sum())) for one, other in pairs], dtype=float)
+    numbers = np.array(
+        [(one.numel(), other.numel(), int((other != 0).sum())) for one, other in pairs], dtype=np.float64
+    )
     return numbers[:, 0], numbers[:, 1], numbers[:, 2]
 
 

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from sparsetheory.gpu.core import MaskSet, count_flops, sparsity_report
+from sparsetheory.gpu.core import MaskSet, accuracy, count_flops, sparsity_report, train
+from sparsetheory.gpu.core.datasets import load_digits
 from sparsetheory.gpu.core.models import MLP
 from sparsetheory.gpu.weights import finalize, live_masks, widen
 
@@ -92,6 +93,19 @@ def test_the_seed_decides_and_global_random_numbers_are_not_drawn():
     assert torch.equal(first.model(torch.ones(1, 8)), again.model(torch.ones(1, 8)))
     assert first.masks != other.masks
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_wide_networks_learn_digits_under_masks_that_stay():
+    digits = load_digits()
+    x, y = torch.from_numpy(digits.images).flatten(1), torch.from_numpy(digits.labels)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    x, y = x[order], y[order]
+    found = widen(MLP([64, 16, 16, 10]), 0.75, generator=0)
+    optimizer = torch.optim.SGD(found.model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    train(found.model, x[:1200], y[:1200], optimizer=optimizer, n_steps=200, batch_size=100)
+    with torch.no_grad():
+        assert accuracy(found.model(x[1200:]), y[1200:]) > 0.85
+    assert MaskSet.of(found.model) == found.masks
 
 
 def test_released_masks_leave_a_plain_network():
