@@ -120,6 +120,19 @@ def test_equal_columns_go_to_the_lowest_index():
         assert low_rank_plus_columns(weight, 1, 2, "lost", gram).indices.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("with_gram", [False, True])
+def test_more_starts_end_no_worse_and_often_better(with_gram):
+    better = 0
+    for seed in range(10):
+        weight, gram = _weight(7, 6, seed), _gram(6, seed + 50) if with_gram else None
+        one, three = (low_rank_plus_columns(weight, 2, 2, gram=gram, n_init=n_init) for n_init in (1, 3))
+        assert three.error <= one.error
+        assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(three.trace))
+        assert three.certificate.check(weight, gram).valid
+        better += three.error < 0.99 * one.error
+    assert better >= 2
+
+
 def test_alternation_need_not_help():
     # The directions of a diagonal matrix stay the leading ones when other columns are free.
     weight = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64))
@@ -180,6 +193,7 @@ def test_the_certificate_notices_what_is_wrong():
         ({"weight": torch.full((12, 9), torch.nan)}, "weight must be finite"),
         ({"weight": torch.zeros(2, 12, 9)}, r"weight must be a matrix with rows and columns; got shape \(2, 12, 9\)"),
         ({"max_iter": 0}, "max_iter must be"),
+        ({"n_init": 0}, "n_init must be"),
     ],
 )
 def test_what_does_not_fit_is_refused(arguments, message):
