@@ -41,8 +41,9 @@ class Method:
         The problem of the classical side that it solves, or "none".
     claims : tuple of str
         Names of claims about it, or shell patterns of names.
-    apply : callable
+    apply : callable, optional
         From model, batches, pattern and random state to the masks of the parameters; the model is changed in place.
+        A method that makes layers of another kind, rather than masks for given ones, has none, and no patterns.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Method:
     patterns: tuple[type[Pattern], ...]
     classical: str
     claims: tuple[str, ...]
-    apply: Apply
+    apply: Apply | None = None
 
     @property
     def family(self) -> str:
@@ -135,6 +136,36 @@ METHODS: tuple[Method, ...] = (
         "layerwise_pruning.order",
         "layerwise_pruning.eigenvalue_bounds",
     ),
+    Method(
+        name="weights.sparse_ift",
+        title="wider, parallel or factorised sparse layers at the cost of dense ones",
+        source="Thangarasa et al., 2303.11525",
+        provenance="authors' code",
+        needs=frozenset(),
+        patterns=(),
+        classical="none",
+        claims=(
+            "weight_structure.iso_flop_cost",
+            "weight_structure.widened_cost",
+            "weight_structure.merged_factors",
+        ),
+    ),
+    Method(
+        name="weights.lost",
+        title="low-rank factors plus whole columns",
+        source="Li et al., 2508.02668",
+        provenance="reconstructed",
+        needs=frozenset(),
+        patterns=(),
+        classical="truncated singular value decomposition",
+        claims=(
+            "weight_structure.lost_columns",
+            "weight_structure.error_order",
+            "weight_structure.monotone_trace",
+            "weight_structure.best_for_columns",
+            "weight_structure.encoder_columns",
+        ),
+    ),
 )
 
 
@@ -145,7 +176,8 @@ def method_table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in METHODS:
-        needs, patterns = ", ".join(sorted(row.needs)) or "nothing", ", ".join(kind.__name__ for kind in row.patterns)
+        needs = ", ".join(sorted(row.needs)) or "nothing"
+        patterns = ", ".join(kind.__name__ for kind in row.patterns) or "none"
         lines.append(
             f"| `{row.name}` | {row.title} | {row.source} | {row.provenance} | {needs} | {patterns} | {row.classical} |"
         )

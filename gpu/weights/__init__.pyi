@@ -1,3 +1,15 @@
+from .factors.certificate import LowRankColumnsCertificate as LowRankColumnsCertificate
+from .factors.doped import SparseDopedLinear as SparseDopedLinear
+from .factors.factorized import SparseFactorizedLinear as SparseFactorizedLinear
+from .factors.frobenius import FrobeniusDecay as FrobeniusDecay
+from .factors.iso_flop import IsoFlopSizes as IsoFlopSizes
+from .factors.iso_flop import iso_flop_width as iso_flop_width
+from .factors.lost_layer import LOSTLinear as LOSTLinear
+from .factors.low_rank_columns import LowRankPlusColumns as LowRankPlusColumns
+from .factors.low_rank_columns import low_rank_plus_columns as low_rank_plus_columns
+from .factors.parallel import SparseParallelLinear as SparseParallelLinear
+from .factors.widening import Widened as Widened
+from .factors.widening import widen as widen
 from .layerwise.admm_update import admm_refit as admm_refit
 from .layerwise.alps_admm import alps as alps
 from .layerwise.baselines import magnitude as magnitude
