@@ -9,8 +9,8 @@ from sparsetheory.typing import Float64Array
 
 __all__ = ["TwoSegments", "fit_two_segments"]
 
-# A bend that lowers the squared error by less than this share of it is one of rounding errors.
-_ROUNDING = 1e-12
+# A bend that lowers the squared error by less than this share of the squared values is one of rounding errors.
+_ROUNDING = 1e-12**2
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ def fit_two_segments(x: Sequence[float], y: Sequence[float]) -> TwoSegments | No
     fits = [_fit(points, values, kink) for kink in kinks]
     best = min(fits, key=lambda fit: fit.squared_error)
     line = _solve(np.stack([np.ones_like(points), points], axis=1), values)[1]
-    spread = float(np.square(values - values.mean()).sum())
-    return best if line - best.squared_error > _ROUNDING * spread else None
+    return best if line - best.squared_error > _ROUNDING * float(values @ values) else None
 
 
 def _meeting_points(x: Float64Array, y: Float64Array) -> list[float]:
