@@ -66,7 +66,8 @@ def _embeddings(method: str, sparsity: float, n_sets: int) -> tuple[Any, Any]:
 
     batches = None if method in ("global", "layer", "random", "random_erk") else _calibration()
     with one_thread():
-        weights.evaluate_pruned(evaluate, _encoder().model, method, batches)(sparsity)
+        # Of methods with calibration all layers are pruned on the inputs of the dense encoder: one pass collects them.
+        weights.evaluate_pruned(evaluate, _encoder().model, method, batches, sequential=False)(sparsity)
     return found[0], found[1]
 
 
