@@ -1,5 +1,6 @@
 """A sentence encoder, pruned at once without training, that finds what functions are for; made once per process."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,8 @@ __all__ = ["N_SETS", "SET_SIZE", "Retrieval", "retrieval"]
 # Functions among whose summaries the right one must be found, and sets of them that the standard library holds.
 SET_SIZE, N_SETS = 120, 6
 _BATCH = 40
+# Methods that need no calibration.
+_FREE = ("global", "layer", "random", "random_erk")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +52,23 @@ def _embedded(model: Any, texts: Sequence[str]) -> Any:
     return torch.empty_like(found).index_copy_(0, torch.tensor(order), found)
 
 
-def _calibration() -> list[Any]:
-    """Return the functions of the last two sets as batches."""
+@cache
+def _grams() -> dict[str, Any]:
+    """Return the Gram matrices of the inputs of all layers of the blocks, for the functions of the last two sets."""
     task = core.datasets.load_function_summaries(2 * SET_SIZE, skip=(N_SETS - 2) * SET_SIZE)
-    return list(_encoder().batches([*task.queries, *task.summaries], batch_size=_BATCH))
+    batches = _encoder().batches([*task.queries, *task.summaries], batch_size=_BATCH)
+    return core.collect_grams(_encoder().model, batches, core.block_layers(_encoder().model))
+
+
+def _calibrated(method: str, sparsity: float) -> Any:
+    """Return a copy of the encoder, all of whose layers are pruned per row on the inputs of the dense encoder."""
+    model = copy.deepcopy(_encoder().model)
+    layers = core.find_layers(model)
+    for name, gram in _grams().items():
+        pattern = core.PerRow(density=1.0 - sparsity)
+        found = weights.layerwise_prune(core.weight_rows(layers[name]), gram, pattern, method)
+        core.write_rows(layers[name], found.weight)
+    return model
 
 
 @cache
@@ -64,10 +80,11 @@ def _embeddings(method: str, sparsity: float, n_sets: int) -> tuple[Any, Any]:
         found.extend([_embedded(model, task.queries), _embedded(model, task.summaries)])
         return 0.0
 
-    batches = None if method in ("global", "layer", "random", "random_erk") else _calibration()
     with one_thread():
-        # Of methods with calibration all layers are pruned on the inputs of the dense encoder: one pass collects them.
-        weights.evaluate_pruned(evaluate, _encoder().model, method, batches, sequential=False)(sparsity)
+        if method in _FREE:
+            weights.evaluate_pruned(evaluate, _encoder().model, method)(sparsity)
+        else:
+            evaluate(_calibrated(method, sparsity))
     return found[0], found[1]
 
 
@@ -77,7 +94,8 @@ def retrieval(method: str, sparsity: float, n_sets: int) -> Retrieval:
     Parameters
     ----------
     method : str
-        Of :func:`sparsetheory.gpu.weights.evaluate_pruned`. Methods with calibration see the last two sets.
+        Of :func:`sparsetheory.gpu.weights.evaluate_pruned`. Methods with calibration see the last two sets, and prune
+        all layers on the inputs of the dense encoder.
     sparsity : float
     n_sets : int
         Sets of 120 functions of Python's standard library, which share none.
