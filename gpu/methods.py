@@ -36,13 +36,14 @@ class Method:
     needs : frozenset of str
         Some of "calibration", "optimiser" and "hooks".
     patterns : tuple of type
-        Patterns that it can produce.
+        Patterns that it can produce; none where it chooses how much to keep.
     classical : str
         The problem of the classical side that it solves, or "none".
     claims : tuple of str
         Names of claims about it, or shell patterns of names.
-    apply : callable
+    apply : callable, optional
         From model, batches, pattern and random state to the masks of the parameters; the model is changed in place.
+        None for methods that do not produce a pattern.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Method:
     patterns: tuple[type[Pattern], ...]
     classical: str
     claims: tuple[str, ...]
-    apply: Apply
+    apply: Apply | None = None
 
     @property
     def family(self) -> str:
@@ -135,6 +136,26 @@ METHODS: tuple[Method, ...] = (
         "layerwise_pruning.order",
         "layerwise_pruning.eigenvalue_bounds",
     ),
+    Method(
+        name="weights.scl",
+        title="connections with trained scores, kept where on half of the time",
+        source="Tang et al., 2201.05020",
+        provenance="reconstructed",
+        needs=frozenset({"optimiser"}),
+        patterns=(),
+        classical="least squares with a cost per coefficient",
+        claims=("sparse_training.scl_*",),
+    ),
+    Method(
+        name="weights.masksparsity",
+        title="penalty on the scales of the channels to prune, and on no others",
+        source="Jiang et al., 2201.06776",
+        provenance="authors' code",
+        needs=frozenset({"optimiser"}),
+        patterns=(),
+        classical="weighted lasso",
+        claims=("sparse_training.masksparsity_*",),
+    ),
 )
 
 
@@ -145,7 +166,8 @@ def method_table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in METHODS:
-        needs, patterns = ", ".join(sorted(row.needs)) or "nothing", ", ".join(kind.__name__ for kind in row.patterns)
+        needs = ", ".join(sorted(row.needs)) or "nothing"
+        patterns = ", ".join(kind.__name__ for kind in row.patterns) or "none"
         lines.append(
             f"| `{row.name}` | {row.title} | {row.source} | {row.provenance} | {needs} | {patterns} | {row.classical} |"
         )

@@ -22,6 +22,11 @@ from .layerwise.search.prices import move_prices as move_prices
 from .layerwise.search.swap import swap_search as swap_search
 from .layerwise.sparse_gpt import sparsegpt as sparsegpt
 from .training.attaching import sparsify as sparsify
+from .training.channel_masks import energy_masks as energy_masks
+from .training.channel_masks import threshold_masks as threshold_masks
+from .training.channel_surgery import remove_channels as remove_channels
+from .training.connectivity import SCLMask as SCLMask
+from .training.connectivity import export_scl as export_scl
 from .training.exporting import finalize as finalize
 from .training.exporting import hard_masked as hard_masked
 from .training.exporting import live_masks as live_masks
