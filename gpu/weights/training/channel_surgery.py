@@ -86,7 +86,7 @@ def remove_channels(seq: nn.Sequential, masks: Mapping[str, Tensor], *, border: 
     Instance(nn.Sequential, "a torch.nn.Sequential").check("seq", seq)
     Choice("refuse", "fold").check("border", border)
     smaller = copy.deepcopy(seq)
-    order = list(_leaves(smaller))
+    order = _leaves(smaller)
     for name, mask in masks.items():
         place = _Place.find(order, name, mask)
         _fold(place, border)
@@ -166,14 +166,15 @@ class _Place:
         return values
 
 
-def _leaves(seq: nn.Sequential, before: str = "") -> "list[tuple[str, nn.Module]]":
+def _leaves(seq: nn.Sequential, before: str = "") -> list[tuple[str, nn.Module]]:
     """Return the modules of nested sequences in the order in which they act, with their names."""
     found: list[tuple[str, nn.Module]] = []
     for name, module in seq._modules.items():
         assert module is not None
         found += _leaves(module, f"{before}{name}.") if type(module) is nn.Sequential else [(before + name, module)]
-    if not before and len({id(module) for _, module in found}) < len(found):
-        raise ValueError("seq must hold every module once; got one that occurs twice")
+    layers = [id(module) for _, module in found if any(True for _ in module.parameters())]
+    if len(set(layers)) < len(layers):
+        raise ValueError("seq must hold every layer once; got one that occurs twice")
     return found
 
 

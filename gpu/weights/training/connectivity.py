@@ -123,6 +123,7 @@ class SCLMask(MaskedWeight):
         self.register_buffer("mask_ema", torch.ones_like(self.scores, requires_grad=False))
         self._joined = False
         self._seen: Seen | None = None
+        self._moves = 0
 
     def check_shape(self, shape: torch.Size) -> None:
         """Raise ValueError unless the scores have the shape of the weight."""
@@ -205,11 +206,13 @@ class SCLMask(MaskedWeight):
         return unit if self.norm == "linf" else _divided(unit, unit.square().sum(axes, keepdim=True).sqrt())
 
     def _look_for_steps(self) -> None:
-        """Warn where an optimiser has moved the scores since the last pass, and no step was counted."""
-        # Each write to a tensor in place raises its version.
+        """Warn, once, where an optimiser moves the scores from pass to pass, and no step is counted."""
+        # Each write to a tensor in place raises its version. One alone may be the user's.
         now = (self.step, id(self.scores), self.scores._version)
         before, self._seen = self._seen, now
-        if before is not None and before[:2] == now[:2] and before[2] < now[2]:
+        self._moves += before is not None and before[:2] == now[:2] and before[2] < now[2]
+        if self._moves == 2:
+            self._moves += 1
             warnings.warn(
                 f"the scores of {self.weight_name} move without their cost, and no masks are remembered: make "
                 "StepCounter(optimizer, model) before training",
