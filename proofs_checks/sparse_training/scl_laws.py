@@ -14,7 +14,8 @@ from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import BoolArray, Float64Array
 
-_INIT, _WINDOW, _ROUNDING = 0.1, 100, 1e-9
+# Steps that shares are taken over: the law then holds within 0.025.
+_INIT, _WINDOW, _ROUNDING = 0.1, 40, 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +79,15 @@ def _draw(seed: int, decade: float, relative: float, ema: float, p: int = 5) -> 
 
 
 def _designs(p: int = 5) -> st.SearchStrategy[Orthonormal]:
-    seeds, decades, relative = st.integers(0, 2**32 - 1), st.floats(-2.0, 1.0), st.floats(0.05, 1.0)
-    return st.builds(partial(_draw, p=p), seeds, decades, relative, st.sampled_from([0.8, 0.9, 0.95]))
+    seeds, decades, relative = st.integers(0, 2**32 - 1), st.floats(-2.0, 1.0), st.floats(0.25, 1.0)
+    return st.builds(partial(_draw, p=p), seeds, decades, relative, st.sampled_from([0.7, 0.8, 0.9]))
 
 
 def _at_ratio(rng: np.random.Generator, ratio: float) -> Orthonormal:
     """Draw a design of one coefficient with a given ratio of cost and square."""
     X = np.linalg.qr(rng.standard_normal((4, 1)))[0]
     b = float(rng.uniform(0.5, 2.0))
-    return Orthonormal(X, X[:, 0] * b, ratio * b * b, 0.5 * _INIT / (ratio * b * b), 0.95)
+    return Orthonormal(X, X[:, 0] * b, ratio * b * b, 0.5 * _INIT / (ratio * b * b), 0.9)
 
 
 def _duty_cycle(case: Orthonormal) -> Measurement:
