@@ -41,7 +41,7 @@ class Method:
     needs : frozenset of str
         Some of "calibration", "optimiser" and "hooks".
     patterns : tuple of type
-        Patterns that it can produce.
+        Patterns that it can produce; none where it chooses how much to keep.
     classical : str
         The problem of the classical side that it solves, or "none".
     claims : tuple of str
@@ -249,6 +249,26 @@ METHODS: tuple[Method, ...] = (
         _at_once(lambda weights, density, _: one_shot_masks(weights, 1.0 - density)),
         "weight_structure.nested_masks",
         "weight_structure.essential_sparsity",
+    ),
+    Method(
+        name="weights.scl",
+        title="connections with trained scores, kept where on half of the time",
+        source="Tang et al., 2201.05020",
+        provenance="reconstructed",
+        needs=frozenset({"optimiser"}),
+        patterns=(),
+        classical="least squares with a cost per coefficient",
+        claims=("sparse_training.scl_*",),
+    ),
+    Method(
+        name="weights.masksparsity",
+        title="penalty on the scales of the channels to prune, and on no others",
+        source="Jiang et al., 2201.06776",
+        provenance="authors' code",
+        needs=frozenset({"optimiser"}),
+        patterns=(),
+        classical="weighted lasso",
+        claims=("sparse_training.masksparsity_*",),
     ),
 )
 

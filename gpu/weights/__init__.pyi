@@ -45,6 +45,11 @@ from .one_shot.pruned_copies import evaluate_pruned as evaluate_pruned
 from .one_shot.saliency_densities import grasp_densities as grasp_densities
 from .one_shot.saliency_densities import snip_densities as snip_densities
 from .training.attaching import sparsify as sparsify
+from .training.channel_masks import energy_masks as energy_masks
+from .training.channel_masks import threshold_masks as threshold_masks
+from .training.channel_surgery import remove_channels as remove_channels
+from .training.connectivity import SCLMask as SCLMask
+from .training.connectivity import export_scl as export_scl
 from .training.exporting import finalize as finalize
 from .training.exporting import hard_masked as hard_masked
 from .training.exporting import live_masks as live_masks

@@ -115,6 +115,10 @@ def test_a_state_dict_carries_everything(method):
     assert torch.equal(model(x), other(x))
 
 
+def test_a_method_that_produces_patterns_can_be_applied():
+    assert all(bool(method.patterns) == (method.apply is not None) for method in METHODS)
+
+
 def test_names_are_unique_and_claims_exist():
     names = [method.name for method in METHODS]
     assert len(names) == len(set(names))

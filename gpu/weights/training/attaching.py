@@ -78,8 +78,7 @@ def sparsify(
         if not isinstance(one, MaskedWeight):
             raise TypeError(f"pattern must make parametrisations with masks; got {type(one).__name__} for {name}")
         one.transposed, one.weight_name = is_transposed(layer), f"{name}.weight" if name else "weight"
-        if isinstance(one, SparseSTE):
-            one.check_shape(weight.shape)
+        one.check_shape(weight.shape)
         made[name] = one.to(weight.device)
     for name, one in made.items():
         _attach(layers[name], one)
