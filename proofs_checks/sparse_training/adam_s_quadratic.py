@@ -12,7 +12,7 @@ from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import BoolArray, Float64Array
 
 # The problems of a batch are run together; a trial looks at one of them.
-_PROBLEMS = 60
+_PROBLEMS = 120
 # Strength of the decay where it is held fast.
 _ALPHA = 0.3
 
@@ -176,7 +176,7 @@ adam_s_lasso = Claim(
 
 @cache
 def _masks(alpha: float) -> dict[str, Float64Array]:
-    """Return the errors of each problem on the masks of three methods, with the best weights on each."""
+    """Return the errors of each problem on three masks, refitted."""
     from sparsetheory.gpu import core, weights
 
     batch = _batch(16, 200, 0.8)
@@ -185,44 +185,58 @@ def _masks(alpha: float) -> dict[str, Float64Array]:
     rows = zip(batch.weight, batch.gram, largest, strict=True)
     swapped = [weights.swap_search(tensor(w[None]), tensor(H), mask[None], pattern).mask[0] for w, H, mask in rows]
     trained = batch.train(alpha, 600, lambda step: 0.01)[1]
-    masks = {"swap search": np.array([array(mask) for mask in swapped]), "AdamS": trained, "magnitude": array(largest)}
+    masks = {"swap search": np.array([array(mask) for mask in swapped]), "AdamS": trained, "largest": array(largest)}
     return {name: batch.refitted(mask) for name, mask in masks.items()}
 
 
-def _order(problem: Problem) -> Measurement:
+@dataclass(frozen=True)
+class Some:
+    """Half of the problems of the batch under a decay of some strength."""
+
+    alpha: float
+    indices: tuple[int, ...]
+
+    def error(self, method: str) -> float:
+        """Return the mean error on the masks of a method, over that on the masks of the largest weights."""
+        errors, own = _masks(self.alpha), list(self.indices)
+        return float(errors[method][own].mean() / errors["largest"][own].mean())
+
+
+def _some(rng: np.random.Generator, alpha: float) -> Some:
+    return Some(alpha, tuple(rng.choice(_PROBLEMS, _PROBLEMS // 2, replace=False).tolist()))
+
+
+def _order(some: Some) -> Measurement:
     """Compare the masks of AdamS, of swap search from the same weights, and of the largest weights."""
-    errors = {name: float(values[problem.index]) for name, values in _masks(problem.value).items()}
-    # Equal masks have equal errors up to rounding.
-    return Measurement.chain(
-        errors["swap search"], (1 + 1e-9) * errors["AdamS"], {"magnitude": (1 + 1e-6) * errors["magnitude"]}
-    )
+    return Measurement.chain(some.error("swap search"), some.error("AdamS"), {"largest weights": 1.0})
 
 
-def _no_worse_than_search(problem: Problem) -> Measurement:
-    """Expect a mask at least as good as that of the search."""
-    errors = _masks(problem.value)
-    return Measurement(float(errors["AdamS"][problem.index]), (1 + 1e-9) * float(errors["swap search"][problem.index]))
+def _as_good_as_search(some: Some) -> Measurement:
+    """Expect masks at least as good as those of the search."""
+    return Measurement(some.error("AdamS"), some.error("swap search"))
 
 
 adam_s_masks = Claim(
     name="sparse_training.adam_s_masks",
     summary="On least squares AdamS finds better masks than those of the largest weights, and swap search better ones.",
     statement=r"f(\text{swap search}) \le f(\text{AdamS}) \le f(\text{largest weights})"
-    r" \quad \text{with the best weights on each mask, 2:4}",
-    source=Source.measured("16 inputs with correlations of 0.8 between neighbours, normal weights, 600 steps"),
+    r" \quad \text{with the best weights on each mask, 2:4, in the mean}",
+    source=Source.measured(
+        "16 inputs with correlations of 0.8 between neighbours, normal weights, 600 steps; 2 % better and 9 % worse"
+    ),
     verdict=WithProbability(0.9),
     evaluate=_order,
-    near_miss=_no_worse_than_search,
+    near_miss=_as_good_as_search,
     sweep=Sweep(
         axis="strength of the decay alpha",
         values=(0.03, 0.1, 0.3, 1.0, 3.0),
         quick_values=(0.3,),
-        draw=_problem,
-        trials=60,
+        draw=_some,
+        trials=40,
         quick_trials=31,
         log="x",
         measured_label="swap search",
         bound_label="AdamS",
-        y_label="relative error, refitted",
+        y_label="error over that of the largest weights",
     ),
 )
