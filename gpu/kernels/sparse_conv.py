@@ -280,6 +280,10 @@ class SparseConv1x1(nn.Module):
         self._weight = None
         self._operands = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Arrays of a copy would no longer be those of its buffers.
+        return {**self.__dict__, "_weight": None, "_operands": None}
+
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name in (*_BUFFERS, "bias"):

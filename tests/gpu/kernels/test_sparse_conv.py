@@ -246,6 +246,10 @@ def test_copies_and_pickles_are_equal():
     expected = layer(images)
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert torch.equal(other(images), expected)
+        other.values.zero_()
+        other.bias.zero_()
+        assert other(images).abs().max() == 0
+    assert torch.equal(layer(images), expected)
 
 
 @pytest.mark.parametrize("break_even", [0.0, 1.0])
