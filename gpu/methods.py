@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from sparsetheory.gpu import method_training
 from sparsetheory.gpu.core.layers import as_weight, find_layers
 from sparsetheory.gpu.core.patterns import NM, BlockNM, Pattern, PerRow, PerTensor, RowBlock
 from sparsetheory.gpu.weights.layerwise.model_pruning import prune_model_layerwise
@@ -43,6 +44,8 @@ class Method:
         Names of claims about it, or shell patterns of names.
     apply : callable
         From model, batches, pattern and random state to the masks of the parameters; the model is changed in place.
+    half_precision : bool
+        Whether weights may be float16 or bfloat16. Otherwise they are refused, as small steps would be lost.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Method:
     classical: str
     claims: tuple[str, ...]
     apply: Apply
+    half_precision: bool = True
 
     @property
     def family(self) -> str:
@@ -134,6 +138,29 @@ METHODS: tuple[Method, ...] = (
         "layerwise_pruning.one_swap_optimal",
         "layerwise_pruning.order",
         "layerwise_pruning.eigenvalue_bounds",
+    ),
+    Method(
+        name="weights.cast",
+        title="trained dense, decay off the masks by AdamS",
+        source="Huang et al., 2509.25996",
+        provenance="reconstructed",
+        needs=frozenset({"calibration", "optimiser"}),
+        patterns=_ANY,
+        classical="lasso of growing strength off the mask",
+        claims=("sparse_training.adam_s_*",),
+        apply=method_training.cast,
+        half_precision=False,
+    ),
+    Method(
+        name="weights.pst",
+        title="frozen weights, low-rank updates of values and scores",
+        source="Li et al., 2205.11005",
+        provenance="authors' code",
+        needs=frozenset({"calibration", "optimiser", "hooks"}),
+        patterns=(PerTensor,),
+        classical="exact prices of best subset as scores",
+        claims=("sparse_training.pst_*",),
+        apply=method_training.pst,
     ),
 )
 

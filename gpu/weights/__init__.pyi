@@ -21,7 +21,11 @@ from .layerwise.search.prices import MovePrices as MovePrices
 from .layerwise.search.prices import move_prices as move_prices
 from .layerwise.search.swap import swap_search as swap_search
 from .layerwise.sparse_gpt import sparsegpt as sparsegpt
+from .training.adam_s import AdamS as AdamS
 from .training.attaching import sparsify as sparsify
+from .training.cast_setup import adam_s_groups as adam_s_groups
+from .training.cast_setup import decay_budget as decay_budget
+from .training.distillation import distill_loss as distill_loss
 from .training.exporting import finalize as finalize
 from .training.exporting import hard_masked as hard_masked
 from .training.exporting import live_masks as live_masks
@@ -30,6 +34,10 @@ from .training.mask_changes import sad as sad
 from .training.mask_penalty import MaskedPenalty as MaskedPenalty
 from .training.mask_penalty import srste_penalty as srste_penalty
 from .training.masked_weight import MaskedWeight as MaskedWeight
+from .training.parameter_efficient import PST as PST
+from .training.parameter_efficient import merge as merge
+from .training.parameter_efficient import set_sparsity as set_sparsity
 from .training.scaling import WeightScaling as WeightScaling
+from .training.scaling import scale_weights as scale_weights
 from .training.ste import SparseSTE as SparseSTE
 from .training.step_counter import StepCounter as StepCounter

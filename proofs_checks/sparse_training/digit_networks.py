@@ -63,7 +63,8 @@ def stacked_networks(seeds: tuple[int, ...], initialisation: str) -> "nn.Module"
             alone = [core.models.MLP(WIDTHS, initialisation=initialisation, generator=seed) for seed in seeds]
             self.layers = nn.Sequential()
             for i in range(0, len(alone[0]), 2):
-                layer = Stacked(alone[0][i].in_features, len(seeds) * alone[0][i].out_features)
+                fan_in, fan_out = WIDTHS[i // 2 : i // 2 + 2]
+                layer = Stacked(fan_in, len(seeds) * fan_out)
                 layer.load_state_dict(
                     {leaf: torch.cat([getattr(one[i], leaf).detach() for one in alone]) for leaf in ("weight", "bias")}
                 )
@@ -144,7 +145,8 @@ def train_side_by_side(
 
 def _changed(before: Any, after: Any, count: int) -> list[float]:
     """Return the divergence of the masks of each network."""
-    split = [
-        [{name: mask.chunk(count)[i] for name, mask in one.items()} for i in range(count)] for one in (before, after)
-    ]
-    return [weights.sad(*pair, normalized=True) for pair in zip(*split, strict=True)]
+
+    def of_network(masks: Any, i: int) -> dict[str, Any]:
+        return {name: mask.chunk(count)[i] for name, mask in masks.items()}
+
+    return [weights.sad(of_network(before, i), of_network(after, i), True) for i in range(count)]

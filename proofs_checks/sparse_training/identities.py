@@ -108,7 +108,7 @@ class Frames:
     finetune: int
 
     @property
-    def decay(self) -> core.StructureDecay:
+    def decay(self) -> "core.StructureDecay":
         """The sequence."""
         total = self.dense + self.span + self.finetune
         return core.StructureDecay(self.kind, core.NM(self.n, self.m), total, self.dense, self.finetune)

@@ -17,7 +17,7 @@ __all__ = ["Quadratic", "autoregressive", "two_of_four"]
 
 
 @cache
-def two_of_four() -> core.NM:
+def two_of_four() -> "core.NM":
     """Return the pattern 2:4; not a constant, for torch is not to be loaded before it is used."""
     return core.NM(2, 4)
 

@@ -82,7 +82,7 @@ def faded(method: str, epochs: int) -> Trained:
     )
 
 
-def _decay(method: str, n_steps: int) -> core.MaskDecay | None:
+def _decay(method: str, n_steps: int) -> "core.MaskDecay | None":
     """Return exp(-8 u) up to u = 0.9 of training, or a line to zero."""
     if method.startswith("exp"):
         return core.MaskDecay("exp", 8 / n_steps, end=9 * n_steps // 10)

@@ -117,9 +117,9 @@ def _made(make: Callable[[str, Tensor], object], layer: nn.Module, name: str) ->
     if not isinstance(one, MaskedWeight):
         raise TypeError(f"pattern must make parametrisations with masks; got {type(one).__name__} for {name}")
     one.transposed, one.weight_name = is_transposed(layer), name
-    if isinstance(one, SparseSTE):
-        one.check_shape(weight.shape)
-    return one.to(weight.device)
+    one.check_shape(weight.shape)
+    # Parameters of its own take device and dtype of the weight, too.
+    return one.to(weight)
 
 
 def _attach_all(made: Mapping[nn.Module, MaskedWeight]) -> None:

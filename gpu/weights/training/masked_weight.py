@@ -47,6 +47,9 @@ class MaskedWeight(nn.Module, ABC):
     def soft(self, weight: Tensor) -> Tensor:
         """Return the weight that the layer computes with while training."""
 
+    def check_shape(self, shape: torch.Size) -> None:
+        """Raise ValueError where this cannot be attached to a weight of a shape; the message names the weight."""
+
     def latest_mask(self, weight: Tensor) -> Tensor:
         """Return :meth:`mask`, which a method may remember from the last forward pass."""
         return self.mask(weight)

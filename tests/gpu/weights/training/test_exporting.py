@@ -93,7 +93,7 @@ def test_other_parametrisations_are_left_alone():
 
 def test_scales_alone_are_folded_without_masks():
     model = _model()
-    parametrize.register_parametrization(model[0], "weight", WeightScaling(model[0].weight.shape))
+    parametrize.register_parametrization(model[0], "weight", WeightScaling())
     nn.init.constant_(model[0].parametrizations.weight[0].scales, 3.0)
     expected = model(_X)
     assert len(finalize(model)) == 0
@@ -106,7 +106,7 @@ def test_scales_beside_masks_are_folded(after):
     model = _model()
     steps = [
         lambda: sparsify(model, "2:4", include="0"),
-        lambda: parametrize.register_parametrization(model[0], "weight", WeightScaling(model[0].weight.shape)),
+        lambda: parametrize.register_parametrization(model[0], "weight", WeightScaling()),
     ]
     steps[0]()
     if after:
