@@ -115,6 +115,11 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             "Batched twins beside plain torch, on",
             ("2:4 mask", "prox of", "OMP", "l1 codes", "hard thresholding", "swap search", "summary, range_finder"),
         ),
+        (
+            "sparse_conv",
+            "Sparse 1 x 1 convolutions",
+            ("density 0.1, single", "density 0.3, blocks", "layers, density", "break-even density", "first product"),
+        ),
     ],
 )
 def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):

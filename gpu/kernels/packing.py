@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparsetheory.constraints import Choice, Real
 
-__all__ = ["SparseRows", "choose_block", "pack_rows"]
+__all__ = ["BLOCK", "SparseRows", "choose_block", "kept_entries", "pack_rows"]
 
 BLOCK = 4
 _LARGEST = 2**31 - 1
@@ -87,13 +87,7 @@ def pack_rows(weight: Tensor, mask: Tensor | None = None, block: int = 1) -> Spa
         raise ValueError(f"weight must be a matrix; got shape {tuple(weight.shape)}")
     if weight.numel() > _LARGEST:
         raise ValueError(f"weight must have fewer than 2**31 entries; got {weight.numel()}")
-    kept = weight != 0
-    if mask is not None:
-        if mask.shape != weight.shape or mask.dtype != torch.bool:
-            raise ValueError(
-                f"mask must be of bool and of shape {tuple(weight.shape)}; got {mask.dtype} of {tuple(mask.shape)}"
-            )
-        kept &= mask.to(weight.device)
+    kept = kept_entries(weight, mask)
     n_blocks = len(weight) // BLOCK if block == BLOCK else 0
     upper, lower = weight.split([BLOCK * n_blocks, len(weight) - BLOCK * n_blocks])
     kept_upper, kept_lower = kept.split([len(upper), len(lower)])
@@ -105,6 +99,18 @@ def pack_rows(weight: Tensor, mask: Tensor | None = None, block: int = 1) -> Spa
     values = torch.cat([fours[touched].flatten(), lower[kept_lower]])
     indices = support.nonzero()[:, 1].to(torch.int32)
     return SparseRows(indptr, indices, values, (weight.shape[0], weight.shape[1]))
+
+
+def kept_entries(weight: Tensor, mask: Tensor | None) -> Tensor:
+    """Return which weights are kept and not zero; raise ValueError for a mask that does not fit."""
+    kept = weight != 0
+    if mask is not None:
+        if mask.shape != weight.shape or mask.dtype != torch.bool:
+            raise ValueError(
+                f"mask must be of bool and of shape {tuple(weight.shape)}; got {mask.dtype} of {tuple(mask.shape)}"
+            )
+        kept &= mask.to(weight.device)
+    return kept
 
 
 def choose_block(mask: Tensor, fill: float = 0.9) -> int:

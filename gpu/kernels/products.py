@@ -141,8 +141,7 @@ def _checked_product(
     weights, biases = (np.ascontiguousarray(array, dtype=x.dtype) for array in (values, bias))
     starts, columns = _integers("indptr", indptr), _integers("indices", indices)
     n_blocks = biases.size // 4 if in_blocks else 0
-    given = operands(starts, columns, weights, n_blocks, biases, bounds, len(x))
-    strip = None if strip is None else COUNT.check("strip", strip)
+    given = operands(starts, columns, weights, n_blocks, biases, bounds, len(x), strip)
     shape = (biases.size, x.shape[1])
     if out is None:
         out = np.empty(shape, dtype=x.dtype)
@@ -151,7 +150,7 @@ def _checked_product(
             f"out must be an array of {x.dtype} of shape {shape} in C order, apart from X; got {out.dtype} of shape "
             f"{out.shape}"
         )
-    multiply_images(given, x.reshape(-1), x.shape[1], out.reshape(-1), strip)
+    multiply_images(given, x.reshape(-1), x.shape[1], out.reshape(-1))
     return out
 
 
@@ -193,7 +192,8 @@ class Operands(NamedTuple):
     bias : ndarray of shape (n_rows,)
     lower, upper : floating
         Of the type of the values.
-    n_columns : int
+    n_columns, strip : int
+        Columns of the matrix, and positions done together.
     """
 
     indptr: AnyArray
@@ -204,6 +204,7 @@ class Operands(NamedTuple):
     lower: Any
     upper: Any
     n_columns: int
+    strip: int
 
 
 def operands(
@@ -214,16 +215,16 @@ def operands(
     bias: FloatArray,
     bounds: tuple[float, float],
     n_columns: int,
+    strip: int | None = None,
 ) -> Operands:
-    """Check arrays and put them together."""
+    """Check arrays and put them together; without a strip, choose one."""
     check_rows(indptr, indices, values, (bias.size, n_columns), n_blocks)
     lower, upper = (values.dtype.type(bound) for bound in bounds)
-    return Operands(indptr, indices, values, n_blocks, bias, lower, upper, n_columns)
+    strip = strip_length(n_columns, values.itemsize) if strip is None else COUNT.check("strip", strip)
+    return Operands(indptr, indices, values, n_blocks, bias, lower, upper, n_columns, strip)
 
 
-def multiply_images(
-    given: Operands, x: FloatArray, n_positions: int, out: FloatArray, strip: int | None = None
-) -> None:
+def multiply_images(given: Operands, x: FloatArray, n_positions: int, out: FloatArray) -> None:
     """Call the kernel; what comes before it counts, since small products take microseconds.
 
     Parameters
@@ -233,14 +234,13 @@ def multiply_images(
     n_positions : int
     out : ndarray of shape (n_images * n_rows * n_positions,)
         Overwritten.
-    strip : int or None
-        Positions done together.
     """
-    if not (out.size and x.size):
-        out[:] = np.clip(np.repeat(given.bias, n_positions), given.lower, given.upper)
+    if not out.size:
         return
-    indptr, indices, values, n_blocks, bias, lower, upper, n_columns = given
-    strip = strip_length(n_columns, x.itemsize) if strip is None else strip
+    if not x.size:
+        out.reshape(-1, given.bias.size, n_positions)[:] = np.clip(given.bias, given.lower, given.upper)[:, None]
+        return
+    indptr, indices, values, n_blocks, bias, lower, upper, n_columns, strip = given
     work = _work(work_size(n_columns, n_positions, strip, x.itemsize), x.dtype)
     multiply(indptr, indices, values, n_blocks, x, n_columns, n_positions, bias, lower, upper, out, strip, work)
 

@@ -14,8 +14,9 @@ register holds, per product of a vector with a weight.
 4. Four rows that share their support use each loaded input four times: 1/4. Arithmetic is then the bound.
 
 What a load costs depends on where it finds its number. From the second-level cache it takes about three times as long
-as from the first, and a vector that straddles two cache lines counts twice. Where each channel is used often enough,
-a strip of all channels is therefore copied first, side by side and aligned; the copy is a load and a store per input.
+as from the first, and a vector that straddles two cache lines counts twice. Channels that lie a multiple of 4096 bytes
+apart compete for the same few places of the first-level cache. In such cases a strip of all channels is therefore
+copied first, side by side and aligned, where each is used often enough; the copy is a load and a store per input.
 A strip is as long as its channels fit into the first-level cache, within 64 and 1024 positions.
 """
 
@@ -43,8 +44,9 @@ __all__ = ["multiply", "strip_length", "warmup", "work_size"]
 
 _LINE_BYTES = 64
 _CACHE_BYTES = 32768
+_PAGE_BYTES = 4096
 # Copying channels pays from about so many uses of each on.
-_USES = 4
+_USES = 8
 
 
 def _has_wide_registers() -> bool:
@@ -193,6 +195,14 @@ def _copy(x: FloatArray, channels: int, n: int, first: int, count: int, padded: 
                 copied[to + i] = 0
 
 
+@inlined
+def _worth_copying(x: FloatArray, n_channels: int, n_positions: int, n_uses: int) -> bool:
+    stride = n_positions * x.itemsize
+    apart = x.ctypes.data % _LINE_BYTES == 0 and stride % _LINE_BYTES == 0 and stride % _PAGE_BYTES != 0
+    near = n_channels * 4 * _LINE_BYTES <= _CACHE_BYTES
+    return n_uses >= _USES * n_channels and not (apart and near)
+
+
 @entry
 def multiply(
     indptr: AnyArray,
@@ -239,7 +249,7 @@ def multiply(
     """
     rows = _Rows(indptr, indices, values, bias, n_blocks)
     line = _LINE_BYTES // x.itemsize
-    often = indices.size >= _USES * n_channels
+    copying = _worth_copying(x, n_channels, n_positions, indices.size)
     for image in range(x.size // (n_channels * n_positions)):
         start = 0
         while start < n_positions:
@@ -249,7 +259,7 @@ def multiply(
             n_lines = (count + line - 1) // line
             first = image * n_channels * n_positions + start
             source = _Source(x, n_positions, first)
-            if often or n_lines * line != count:
+            if copying or n_lines * line != count:
                 _copy(x, n_channels, n_positions, first, count, n_lines * line, work)
                 source = _Source(work, n_lines * line, 0)
             target = _Target(out, n_positions, image * bias.size * n_positions + start, count, lower, upper)
