@@ -41,13 +41,14 @@ class Method:
     needs : frozenset of str
         Some of "calibration", "optimiser" and "hooks".
     patterns : tuple of type
-        Patterns that it can produce.
+        Patterns that it can produce; none where it chooses how much to keep.
     classical : str
         The problem of the classical side that it solves, or "none".
     claims : tuple of str
         Names of claims about it, or shell patterns of names.
-    apply : callable
+    apply : callable, optional
         From model, batches, pattern and random state to the masks of the parameters; the model is changed in place.
+        A method that makes layers of another kind, rather than masks for given ones, has none, and no patterns.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Method:
     patterns: tuple[type[Pattern], ...]
     classical: str
     claims: tuple[str, ...]
-    apply: Apply
+    apply: Apply | None = None
 
     @property
     def family(self) -> str:
@@ -180,6 +181,36 @@ METHODS: tuple[Method, ...] = (
         "layerwise_pruning.order",
         "layerwise_pruning.eigenvalue_bounds",
     ),
+    Method(
+        name="weights.sparse_ift",
+        title="wider, parallel or factorised sparse layers at the cost of dense ones",
+        source="Thangarasa et al., 2303.11525",
+        provenance="authors' code",
+        needs=frozenset(),
+        patterns=(),
+        classical="none",
+        claims=(
+            "weight_structure.iso_flop_cost",
+            "weight_structure.widened_cost",
+            "weight_structure.merged_factors",
+        ),
+    ),
+    Method(
+        name="weights.lost",
+        title="low-rank factors plus whole columns",
+        source="Li et al., 2508.02668",
+        provenance="reconstructed",
+        needs=frozenset(),
+        patterns=(),
+        classical="truncated singular value decomposition",
+        claims=(
+            "weight_structure.lost_columns",
+            "weight_structure.error_order",
+            "weight_structure.monotone_trace",
+            "weight_structure.best_for_columns",
+            "weight_structure.encoder_columns",
+        ),
+    ),
     _shared_method(
         "random_uniform",
         "random weights, the same share of each layer",
@@ -219,6 +250,26 @@ METHODS: tuple[Method, ...] = (
         "weight_structure.nested_masks",
         "weight_structure.essential_sparsity",
     ),
+    Method(
+        name="weights.scl",
+        title="connections with trained scores, kept where on half of the time",
+        source="Tang et al., 2201.05020",
+        provenance="reconstructed",
+        needs=frozenset({"optimiser"}),
+        patterns=(),
+        classical="least squares with a cost per coefficient",
+        claims=("sparse_training.scl_*",),
+    ),
+    Method(
+        name="weights.masksparsity",
+        title="penalty on the scales of the channels to prune, and on no others",
+        source="Jiang et al., 2201.06776",
+        provenance="authors' code",
+        needs=frozenset({"optimiser"}),
+        patterns=(),
+        classical="weighted lasso",
+        claims=("sparse_training.masksparsity_*",),
+    ),
 )
 
 
@@ -229,7 +280,8 @@ def method_table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in METHODS:
-        needs, patterns = ", ".join(sorted(row.needs)) or "nothing", ", ".join(kind.__name__ for kind in row.patterns)
+        needs = ", ".join(sorted(row.needs)) or "nothing"
+        patterns = ", ".join(kind.__name__ for kind in row.patterns) or "none"
         lines.append(
             f"| `{row.name}` | {row.title} | {row.source} | {row.provenance} | {needs} | {patterns} | {row.classical} |"
         )
