@@ -15,7 +15,7 @@ from sparsetheory.gpu.core.layers import find_layers, input_rows
 __all__ = [
     "InputGroup",
     "attention_mask",
-    "call_with",
+    "call_on",
     "capture",
     "check_batches",
     "collect_grams",
@@ -238,8 +238,8 @@ def observing(layers: Mapping[str, nn.Module], observe: Observer) -> Iterator[No
             handle.remove()
 
 
-def call_with(model: nn.Module, batch: Any) -> Any:
-    """Call a model with a batch: a tensor, a tuple of positional or a mapping of keyword arguments."""
+def call_on(model: nn.Module, batch: Any) -> Any:
+    """Call a model on a batch: a tensor, a tuple of positional arguments, or a mapping of keyword arguments."""
     if isinstance(batch, Mapping):
         return model(**batch)
     return model(*batch) if isinstance(batch, tuple | list) else model(batch)
@@ -251,7 +251,7 @@ def _call(model: nn.Module, batch: Any) -> Any:
     model.eval()
     try:
         with torch.no_grad():
-            return call_with(model, batch)
+            return call_on(model, batch)
     except _Enough:
         return None
     finally:

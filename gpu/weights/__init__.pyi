@@ -44,12 +44,16 @@ from .one_shot.near_zero import near_zero_jump as near_zero_jump
 from .one_shot.pruned_copies import evaluate_pruned as evaluate_pruned
 from .one_shot.saliency_densities import grasp_densities as grasp_densities
 from .one_shot.saliency_densities import snip_densities as snip_densities
+from .training.adam_s import AdamS as AdamS
 from .training.attaching import sparsify as sparsify
+from .training.cast_setup import adam_s_groups as adam_s_groups
+from .training.cast_setup import decay_budget as decay_budget
 from .training.channel_masks import energy_masks as energy_masks
 from .training.channel_masks import threshold_masks as threshold_masks
 from .training.channel_surgery import remove_channels as remove_channels
 from .training.connectivity import SCLMask as SCLMask
 from .training.connectivity import export_scl as export_scl
+from .training.distillation import distill_loss as distill_loss
 from .training.exporting import finalize as finalize
 from .training.exporting import hard_masked as hard_masked
 from .training.exporting import live_masks as live_masks
@@ -58,6 +62,10 @@ from .training.mask_changes import sad as sad
 from .training.mask_penalty import MaskedPenalty as MaskedPenalty
 from .training.mask_penalty import srste_penalty as srste_penalty
 from .training.masked_weight import MaskedWeight as MaskedWeight
+from .training.parameter_efficient import PST as PST
+from .training.parameter_efficient import merge as merge
+from .training.parameter_efficient import set_sparsity as set_sparsity
 from .training.scaling import WeightScaling as WeightScaling
+from .training.scaling import scale_weights as scale_weights
 from .training.ste import SparseSTE as SparseSTE
 from .training.step_counter import StepCounter as StepCounter

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sparsetheory.constraints import COUNT, MISSING, POSITIVE, SIZE
 from sparsetheory.gpu.core.models.initialisation import initialise
-from sparsetheory.gpu.core.recording import call_with
+from sparsetheory.gpu.core.recording import call_on
 from sparsetheory.gpu.weights.one_shot.pruned_copies import layer_weights
 
 __all__ = ["Loss", "grasp_scores", "snip_scores"]
@@ -71,7 +71,7 @@ def snip_scores(
     """
     inputs, targets = batch
     with _fresh_copy(model, initialisation, random_state) as (network, weights):
-        gradients = _gradients(loss_fn(call_with(network, inputs), targets), weights)
+        gradients = _gradients(loss_fn(call_on(network, inputs), targets), weights)
         return {name: (w * gradients[name]).detach().abs() for name, w in weights.items()}
 
 

@@ -79,7 +79,8 @@ def sparsify(
             raise TypeError(f"pattern must make parametrisations with masks; got {type(one).__name__} for {name}")
         one.transposed, one.weight_name = is_transposed(layer), f"{name}.weight" if name else "weight"
         one.check_shape(weight.shape)
-        made[name] = one.to(weight.device)
+        # Parameters of its own take device and dtype of the weight, too.
+        made[name] = one.to(weight)
     for name, one in made.items():
         _attach(layers[name], one)
     chosen = {one.weight_name for one in made.values()}
