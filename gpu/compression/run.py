@@ -18,8 +18,8 @@ from sparsetheory.gpu.compression.sizes import model_size
 from sparsetheory.gpu.core.layers import find_layers, weight_rows, write_rows
 from sparsetheory.gpu.core.patterns import Pattern
 from sparsetheory.gpu.core.recording import attention_mask, check_batches
-from sparsetheory.gpu.weights.layerwise.one_layer import layerwise_prune, relative_error
 from sparsetheory.gpu.weights.layerwise.model_pruning import LayerInputs, grams_in_order
+from sparsetheory.gpu.weights.layerwise.one_layer import layerwise_prune, relative_error
 from sparsetheory.progress import tracked
 
 __all__ = ["compress"]

@@ -19,6 +19,7 @@ from .hooks.snapshots import TopologyEvent as TopologyEvent
 from .hooks.steps import StepHooks as StepHooks
 from .hooks.topology import TopologyController as TopologyController
 from .hooks.update_gate import UpdateGate as UpdateGate
+from .layer_masks import layer_mask as layer_mask
 from .layers import block_layers as block_layers
 from .layers import find_layers as find_layers
 from .layers import input_rows as input_rows

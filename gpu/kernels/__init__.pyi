@@ -1,3 +1,12 @@
+from .channel_axes import ChannelAxis as ChannelAxis
+from .channel_axes import ChannelTies as ChannelTies
+from .channel_axes import apply_permutation as apply_permutation
+from .deployment import DeployedLayer as DeployedLayer
+from .deployment import Deployment as Deployment
+from .deployment import deploy as deploy
+from .following import channel_ties as channel_ties
+from .network_order import ChannelOrder as ChannelOrder
+from .network_order import rearrange_channels as rearrange_channels
 from .packing import SparseRows as SparseRows
 from .packing import choose_block as choose_block
 from .packing import pack_rows as pack_rows
@@ -5,6 +14,8 @@ from .products import spmm_block4 as spmm_block4
 from .products import spmm_chw as spmm_chw
 from .rates import Rates as Rates
 from .rates import measure_rates as measure_rates
+from .retention import retained_energy as retained_energy
+from .row_order import rearrange as rearrange
 from .sparse_conv import SparseConv1x1 as SparseConv1x1
 from .speed import SpeedModel as SpeedModel
 from .speed import speed_model as speed_model

@@ -123,7 +123,9 @@ def test_unknown_attribute():
         _ = sparsetheory.nothing
 
 
-@pytest.mark.parametrize("name", ["bayesian", "coding", "gpu", "gpu.core", "gpu.kernels", "gpu.weights", "penalties", "regression"])
+@pytest.mark.parametrize(
+    "name", ["bayesian", "coding", "gpu", "gpu.core", "gpu.kernels", "gpu.weights", "penalties", "regression"]
+)
 def test_every_public_name_of_a_lazy_package_exists(name):
     package = importlib.import_module(f"sparsetheory.{name}")
     # A module of the same name as a function would hide it, once it is imported.

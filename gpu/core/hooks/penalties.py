@@ -60,11 +60,15 @@ class GradientPenalty(StepHooks):
         """Add the terms."""
         scale = grad_scale(self.optimizer)
         groups = {id(one): group for group in self.optimizer.param_groups for one in group["params"]}
-        for parameter in self._parameters:
+        for index, parameter in enumerate(self._parameters):
             if parameter.grad is not None:
-                term = self._term(parameter.detach(), groups[id(parameter)])
+                term = self.term(index, parameter.detach(), groups[id(parameter)])
                 # A fused optimiser divides by the scale within its step.
                 parameter.grad.add_(term if scale is None else term * scale)
+
+    def term(self, index: int, parameter: Tensor, group: dict[str, Any]) -> Tensor:
+        """Return the gradient of the penalty for the parameter of a number."""
+        return self._term(parameter, group)
 
     def after_step(self) -> None:
         """Nothing is left to do."""

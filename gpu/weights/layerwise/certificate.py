@@ -12,7 +12,14 @@ from sparsetheory.constraints import COUNT, generator
 from sparsetheory.gpu.core.gram import Gram, as_gram
 from sparsetheory.gpu.core.patterns import NM, BlockNM, Pattern, PerRow, PerTensor, RowBlock
 from sparsetheory.gpu.weights.layerwise.damping import damped
-from sparsetheory.gpu.weights.layerwise.recomputed import excess_of, lower_bound_of, objective_of, rounding_of, scales_of, unit
+from sparsetheory.gpu.weights.layerwise.recomputed import (
+    excess_of,
+    lower_bound_of,
+    objective_of,
+    rounding_of,
+    scales_of,
+    unit,
+)
 from sparsetheory.gpu.weights.layerwise.search.one_swap import best_swap_gain
 from sparsetheory.typing import BoolArray, Float64Array
 

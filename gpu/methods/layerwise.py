@@ -1,64 +1,19 @@
-"""Every method of this floor in one row: where it comes from, what it needs, and how it is applied.
+"""Methods that prune layer after layer, for the inputs of each."""
 
-The rows drive the generic tests, the table in ``docs/methods.md`` and ``sparsetheory methods``.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from sparsetheory.gpu.core.layers import as_weight, find_layers
 from sparsetheory.gpu.core.patterns import NM, BlockNM, Pattern, PerRow, PerTensor, RowBlock
+from sparsetheory.gpu.methods.row import Apply, Method
 from sparsetheory.gpu.weights.layerwise.model_pruning import prune_model_layerwise
 
-__all__ = ["METHODS", "Method", "method_table"]
+__all__ = ["LAYERWISE"]
 
-Apply = Callable[[nn.Module, Sequence[Any], Pattern, int], Mapping[str, Tensor]]
-Need = Literal["calibration", "optimiser", "hooks"]
-
-
-@dataclass(frozen=True)
-class Method:
-    """One method.
-
-    Parameters
-    ----------
-    name : str
-        As users pass it, after the name of its family and a dot.
-    title : str
-        What it is, in a few words.
-    source : str
-        Paper, with its number on arXiv, or "ours".
-    provenance : str
-        "authors' code", "paper", "reconstructed" or "ours": what this implementation follows.
-    needs : frozenset of str
-        Some of "calibration", "optimiser" and "hooks".
-    patterns : tuple of type
-        Patterns that it can produce.
-    classical : str
-        The problem of the classical side that it solves, or "none".
-    claims : tuple of str
-        Names of claims about it, or shell patterns of names.
-    apply : callable
-        From model, batches, pattern and random state to the masks of the parameters; the model is changed in place.
-    """
-
-    name: str
-    title: str
-    source: str
-    provenance: str
-    needs: frozenset[Need]
-    patterns: tuple[type[Pattern], ...]
-    classical: str
-    claims: tuple[str, ...]
-    apply: Apply
-
-    @property
-    def family(self) -> str:
-        """The room that the method lives in."""
-        return self.name.partition(".")[0]
+_ANY = (NM, PerRow, PerTensor, RowBlock, BlockNM)
+_ROWS = (NM, PerRow, PerTensor)
 
 
 def _layerwise(method: str) -> Apply:
@@ -86,10 +41,7 @@ def _layer_method(
     )
 
 
-_ANY = (NM, PerRow, PerTensor, RowBlock, BlockNM)
-_ROWS = (NM, PerRow, PerTensor)
-
-METHODS: tuple[Method, ...] = (
+LAYERWISE: tuple[Method, ...] = (
     _layer_method("magnitude", "largest weights", "classic", "ours", _ANY),
     _layer_method(
         "wanda",
@@ -136,17 +88,3 @@ METHODS: tuple[Method, ...] = (
         "layerwise_pruning.eigenvalue_bounds",
     ),
 )
-
-
-def method_table() -> str:
-    """Return the table of all methods as Markdown."""
-    lines = [
-        "| method | what it does | source | follows | needs | patterns | classical problem |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in METHODS:
-        needs, patterns = ", ".join(sorted(row.needs)) or "nothing", ", ".join(kind.__name__ for kind in row.patterns)
-        lines.append(
-            f"| `{row.name}` | {row.title} | {row.source} | {row.provenance} | {needs} | {patterns} | {row.classical} |"
-        )
-    return "\n".join(lines)
