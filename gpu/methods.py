@@ -163,7 +163,9 @@ METHODS: tuple[Method, ...] = (
             "weight_structure.error_order",
             "weight_structure.monotone_trace",
             "weight_structure.best_for_columns",
+            "weight_structure.first_round",
             "weight_structure.encoder_columns",
+            "weight_structure.trained_gap",
         ),
     ),
 )
