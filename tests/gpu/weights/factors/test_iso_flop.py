@@ -38,7 +38,7 @@ def test_a_tenth_is_a_tenth():
 
 
 def test_widths_follow_the_density_itself_and_counts_the_widths():
-    # From a whole number of times, as in published code, the width would be 110 and the cost at a density of 0.3 too low.
+    # Published code rounds 1 / q first: a width of 110, and at a density of 0.3 too low a cost.
     found = iso_flop_width(64, 64, 0.7, "wide")
     assert (found.width, found.ratio) == (117, 1.0)
     assert found.densities["weight"] == 64 * 64 / 117**2
