@@ -112,7 +112,7 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
         (
             "gpu_twins",
             "Batched twins beside plain torch, on",
-            ("2:4 mask", "prox of", "OMP", "l1 codes", "hard thresholding", "swap search", "summary, range_finder"),
+            ("2:4 mask", "prox of", "OMP", "l1 codes", "hard thresholding", "swap search", "range_finder", "one-shot"),
         ),
     ],
 )

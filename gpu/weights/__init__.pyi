@@ -33,6 +33,17 @@ from .layerwise.search.prices import MovePrices as MovePrices
 from .layerwise.search.prices import move_prices as move_prices
 from .layerwise.search.swap import swap_search as swap_search
 from .layerwise.sparse_gpt import sparsegpt as sparsegpt
+from .one_shot.connection_scores import grasp_scores as grasp_scores
+from .one_shot.connection_scores import snip_scores as snip_scores
+from .one_shot.essential import EssentialSparsity as EssentialSparsity
+from .one_shot.essential import essential_sparsity as essential_sparsity
+from .one_shot.magnitude_masks import one_shot_masks as one_shot_masks
+from .one_shot.near_zero import NearZeroJump as NearZeroJump
+from .one_shot.near_zero import near_zero_fraction as near_zero_fraction
+from .one_shot.near_zero import near_zero_jump as near_zero_jump
+from .one_shot.pruned_copies import evaluate_pruned as evaluate_pruned
+from .one_shot.saliency_densities import grasp_densities as grasp_densities
+from .one_shot.saliency_densities import snip_densities as snip_densities
 from .training.attaching import sparsify as sparsify
 from .training.exporting import finalize as finalize
 from .training.exporting import hard_masked as hard_masked

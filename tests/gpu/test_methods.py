@@ -31,6 +31,8 @@ DENSE = {
 # The others make layers of their own, and have tests of their own.
 MASKING = [method for method in METHODS if method.apply is not None]
 CASES = [(method, kind) for method in MASKING for kind in method.patterns]
+# Masks that share one budget among all layers; each layer has a density of its own.
+SHARED = {"weights.random_er", "weights.random_erk", "weights.one_shot"}
 
 
 def _name(value):
@@ -54,6 +56,10 @@ def _applied(method, pattern, dtype=torch.float32, device="cpu"):
     return model, method.apply(model, [batch.to(device) for batch in _batches(dtype)], pattern, 0)
 
 
+def _kept(masks):
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
 @pytest.mark.parametrize(("method", "kind"), CASES, ids=_name)
 @pytest.mark.parametrize("device", DEVICES)
 def test_density_is_exact_and_pruned_weights_are_zero(method, kind, device):
@@ -67,8 +73,10 @@ def test_density_is_exact_and_pruned_weights_are_zero(method, kind, device):
         if method.name == "weights.sparsegpt" and kind is PerTensor:
             # As published: the share is rounded down, and one entry more of every block of columns is pruned.
             assert int((~mask).sum()) == mask.numel() * 6 // 10 + 1
-        else:
+        elif method.name not in SHARED:
             assert int(mask.sum()) == EXAMPLES[kind].count(mask.shape)
+    if method.name in SHARED:
+        assert _kept(masks) == sum(EXAMPLES[kind].count(mask.shape) for mask in masks.values())
 
 
 @pytest.mark.parametrize(("method", "kind"), CASES, ids=_name)
@@ -94,7 +102,8 @@ def test_the_dtype_is_kept(method, dtype):
     pattern = EXAMPLES[method.patterns[0]]
     model, masks = _applied(method, pattern, dtype)
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
-    assert all(int(mask.sum()) == pattern.count(mask.shape) for mask in masks.values())
+    assert _kept(masks) == sum(pattern.count(mask.shape) for mask in masks.values())
+    assert method.name in SHARED or all(int(mask.sum()) == pattern.count(mask.shape) for mask in masks.values())
 
 
 @pytest.mark.parametrize("method", MASKING, ids=_name)
