@@ -4,10 +4,10 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from sparsetheory.gpu.kernels.channel_axes import ChannelTies
-from sparsetheory.gpu.kernels.channel_rules import rule_of
-from sparsetheory.gpu.kernels.channel_walk import Walk
-from sparsetheory.gpu.kernels.tracing import run_graph, trace
+from sparsetheory.gpu.kernels.channels.axes import ChannelTies
+from sparsetheory.gpu.kernels.channels.rules import rule_of
+from sparsetheory.gpu.kernels.channels.tracing import run_graph, trace
+from sparsetheory.gpu.kernels.channels.walk import Walk
 
 __all__ = ["channel_ties"]
 

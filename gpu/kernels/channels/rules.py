@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from sparsetheory.gpu.kernels.channel_walk import Layout, Walk
+from sparsetheory.gpu.kernels.channels.walk import Layout, Walk
 
 __all__ = ["rule_of"]
 

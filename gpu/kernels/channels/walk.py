@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from sparsetheory.gpu.kernels.channel_axes import ChannelAxis, ChannelTies
-from sparsetheory.gpu.kernels.channel_classes import Classes, Positions
+from sparsetheory.gpu.kernels.channels.axes import ChannelAxis, ChannelTies
+from sparsetheory.gpu.kernels.channels.classes import Classes, Positions
 
 __all__ = ["Layout", "Walk"]
 
