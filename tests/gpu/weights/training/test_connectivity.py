@@ -293,3 +293,34 @@ def test_a_frozen_mask_is_left_alone():
     optimizer.step()
     assert mask.scores.grad is None
     assert bool((mask.scores == 0.1).all())
+
+
+def test_outputs_of_a_transposed_weight_are_its_columns():
+    mask = SCLMask((5, 3), alpha=0.0)
+    mask.transposed = True
+    mask.scores.grad = _normal(5, 3, dtype=torch.float32)
+    mask.before_step(None)
+    torch.testing.assert_close(mask.scores.grad.norm(dim=0), torch.ones(3))
+
+
+def test_gradients_of_single_samples_add_up_to_that_of_the_batch():
+    layer, _ = _layer(_normal(2, 3))
+    x = _normal(4, 3, seed=1)
+    parameters = dict(layer.named_parameters())
+
+    def loss(parameters, row):
+        return torch.func.functional_call(layer, parameters, (row,)).square().sum()
+
+    singles = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, x)
+    layer(x).square().sum().backward()
+    for name, parameter in parameters.items():
+        torch.testing.assert_close(singles[name].sum(0), parameter.grad)
+
+
+def test_a_compiled_model_has_the_same_gradients():
+    layer, mask = _layer(_normal(2, 3))
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    compiled(_normal(4, 3)).square().sum().backward()
+    found, mask.scores.grad = mask.scores.grad, None
+    layer(_normal(4, 3)).square().sum().backward()
+    torch.testing.assert_close(found, mask.scores.grad)
