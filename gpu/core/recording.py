@@ -15,6 +15,7 @@ from sparsetheory.gpu.core.layers import find_layers, input_rows
 __all__ = [
     "InputGroup",
     "attention_mask",
+    "call_on",
     "capture",
     "check_batches",
     "collect_grams",
@@ -237,15 +238,20 @@ def observing(layers: Mapping[str, nn.Module], observe: Observer) -> Iterator[No
             handle.remove()
 
 
+def call_on(model: nn.Module, batch: Any) -> Any:
+    """Call a model on a batch: a tensor, a tuple of positional arguments, or a mapping of keyword arguments."""
+    if isinstance(batch, Mapping):
+        return model(**batch)
+    return model(*batch) if isinstance(batch, tuple | list) else model(batch)
+
+
 def _call(model: nn.Module, batch: Any) -> Any:
     """Run a model on one batch, in evaluation mode, without gradients, until it ends or enough has been seen."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
-            if isinstance(batch, Mapping):
-                return model(**batch)
-            return model(*batch) if isinstance(batch, tuple | list) else model(batch)
+            return call_on(model, batch)
     except _Enough:
         return None
     finally:

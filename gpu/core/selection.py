@@ -5,6 +5,7 @@ nothing trusts the order in which ``torch.topk`` returns entries that tie. Score
 callers to refuse, see :func:`check_scores`.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +28,8 @@ def check_scores(score: Tensor, name: str = "score") -> Tensor:
     if not isinstance(score, Tensor) or not score.is_floating_point():
         got = score.dtype if isinstance(score, Tensor) else type(score).__name__
         raise TypeError(f"{name} must be a tensor of real floating-point numbers; got {got}")
-    if bool(torch.isnan(score).any()):
+    # Of numbers and one infinity the sum is never NaN, and it is found much faster.
+    if bool(score.detach().sum().isnan()) and bool(torch.isnan(score).any()):
         raise ValueError(f"{name} must not hold NaN; got {int(torch.isnan(score).sum())} of {score.numel()} entries")
     return score.detach()
 
@@ -82,13 +84,20 @@ def keep_largest(score: Tensor, count: int | Tensor) -> Tensor:
         largest = torch.topk(score, highest, dim=-1).values
         cut = largest.gather(-1, (counts - 1).clamp(min=0))
     else:
-        # kthvalue counts from below.
-        cut = score.kthvalue(columns - highest + 1, dim=-1, keepdim=True).values
+        cut = _kth_smallest(score, columns - highest + 1)
     above, equal = score > cut, score == cut
     missing = counts - above.sum(-1, keepdim=True)
     if bool((equal.sum(-1, keepdim=True) > missing).any()):
         equal &= equal.cumsum(-1) <= missing
     return above | equal
+
+
+def _kth_smallest(score: Tensor, k: int) -> Tensor:
+    """Return the k-th smallest entry of every row, counted from 1, in an axis of length 1."""
+    if score.device.type == "cpu" and score.dtype in (torch.float32, torch.float64):
+        # Numpy selects with vector instructions, several times as fast as torch on the CPU.
+        return torch.from_numpy(np.partition(score.detach().numpy(), k - 1, axis=-1)[..., k - 1 : k].copy())
+    return score.kthvalue(k, dim=-1, keepdim=True).values
 
 
 def keep_in_groups(score: Tensor, n: int, m: int) -> Tensor:
@@ -118,6 +127,8 @@ def keep_in_groups(score: Tensor, n: int, m: int) -> Tensor:
     tensor([False,  True, False,  True,  True,  True, False, False])
     """
     groups = score.reshape(-1, m)
+    if n == m:
+        return torch.ones_like(score, dtype=torch.bool)
     if m > _COUNTED:
         return keep_largest(groups, n).reshape(score.shape)
     lying = groups.T.contiguous()

@@ -28,8 +28,11 @@ DENSE = {
     RowBlock: RowBlock(2, 1.0),
     BlockNM: BlockNM(2, 4, 4),
 }
+# The others make layers of their own, and have tests of their own.
 MASKING = [method for method in METHODS if method.apply is not None]
 CASES = [(method, kind) for method in MASKING for kind in method.patterns]
+# Masks that share one budget among all layers; each layer has a density of its own.
+SHARED = {"weights.random_er", "weights.random_erk", "weights.one_shot"}
 
 
 def _name(value):
@@ -53,6 +56,10 @@ def _applied(method, pattern, dtype=torch.float32, device="cpu"):
     return model, method.apply(model, [batch.to(device) for batch in _batches(dtype)], pattern, 0)
 
 
+def _kept(masks):
+    return sum(int(mask.sum()) for mask in masks.values())
+
+
 @pytest.mark.parametrize(("method", "kind"), CASES, ids=_name)
 @pytest.mark.parametrize("device", DEVICES)
 def test_density_is_exact_and_pruned_weights_are_zero(method, kind, device):
@@ -66,8 +73,10 @@ def test_density_is_exact_and_pruned_weights_are_zero(method, kind, device):
         if method.name == "weights.sparsegpt" and kind is PerTensor:
             # As published: the share is rounded down, and one entry more of every block of columns is pruned.
             assert int((~mask).sum()) == mask.numel() * 6 // 10 + 1
-        else:
+        elif method.name not in SHARED:
             assert int(mask.sum()) == EXAMPLES[kind].count(mask.shape)
+    if method.name in SHARED:
+        assert _kept(masks) == sum(EXAMPLES[kind].count(mask.shape) for mask in masks.values())
 
 
 @pytest.mark.parametrize(("method", "kind"), CASES, ids=_name)
@@ -89,11 +98,16 @@ def test_the_same_seed_gives_the_same_weights(method):
 
 @pytest.mark.parametrize("method", MASKING, ids=_name)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_the_dtype_is_kept(method, dtype):
+def test_the_dtype_is_kept_or_refused(method, dtype):
     pattern = EXAMPLES[method.patterns[0]]
+    if dtype == torch.bfloat16 and not method.half_precision:
+        with pytest.raises(TypeError, match=r"0\.weight must be float32 or float64"):
+            _applied(method, pattern, dtype)
+        return
     model, masks = _applied(method, pattern, dtype)
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
-    assert all(int(mask.sum()) == pattern.count(mask.shape) for mask in masks.values())
+    assert _kept(masks) == sum(pattern.count(mask.shape) for mask in masks.values())
+    assert method.name in SHARED or all(int(mask.sum()) == pattern.count(mask.shape) for mask in masks.values())
 
 
 @pytest.mark.parametrize("method", MASKING, ids=_name)
@@ -113,6 +127,7 @@ def test_names_are_unique_and_claims_exist():
     names = [method.name for method in METHODS]
     assert len(names) == len(set(names))
     for method in METHODS:
+        assert bool(method.patterns) == (method.apply is not None)
         for claim in method.claims:
             assert find_claims([claim])
 

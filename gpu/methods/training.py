@@ -1,0 +1,53 @@
+"""Methods that make weights sparse while they are trained."""
+
+from sparsetheory.gpu.core.patterns import NM, BlockNM, PerRow, PerTensor, RowBlock
+from sparsetheory.gpu.methods.row import Method
+from sparsetheory.gpu.methods.short_training import cast, pst
+
+__all__ = ["TRAINING"]
+
+TRAINING: tuple[Method, ...] = (
+    Method(
+        name="weights.cast",
+        title="trained dense, decay off the masks by AdamS",
+        source="Huang et al., 2509.25996",
+        provenance="reconstructed",
+        needs=frozenset({"calibration", "optimiser"}),
+        patterns=(NM, PerRow, PerTensor, RowBlock, BlockNM),
+        classical="lasso of growing strength off the mask",
+        claims=("sparse_training.adam_s_*",),
+        apply=cast,
+        half_precision=False,
+    ),
+    Method(
+        name="weights.pst",
+        title="frozen weights, low-rank updates of values and scores",
+        source="Li et al., 2205.11005",
+        provenance="authors' code",
+        needs=frozenset({"calibration", "optimiser", "hooks"}),
+        patterns=(PerTensor,),
+        classical="exact prices of best subset as scores",
+        claims=("sparse_training.pst_*",),
+        apply=pst,
+    ),
+    Method(
+        name="weights.scl",
+        title="connections with trained scores, kept where on half of the time",
+        source="Tang et al., 2201.05020",
+        provenance="reconstructed",
+        needs=frozenset({"optimiser"}),
+        patterns=(),
+        classical="least squares with a cost per coefficient",
+        claims=("sparse_training.scl_*",),
+    ),
+    Method(
+        name="weights.masksparsity",
+        title="penalty on the scales of the channels to prune, and on no others",
+        source="Jiang et al., 2201.06776",
+        provenance="authors' code",
+        needs=frozenset({"optimiser"}),
+        patterns=(),
+        classical="weighted lasso",
+        claims=("sparse_training.masksparsity_*",),
+    ),
+)
