@@ -119,7 +119,7 @@ def _made(make: Callable[[str, Tensor], object], layer: nn.Module, name: str) ->
     one.transposed, one.weight_name = is_transposed(layer), name
     one.check_shape(weight.shape)
     # Parameters of its own take device and dtype of the weight, too.
-    return one.to(weight)
+    return one.placed(weight)
 
 
 def _attach_all(made: Mapping[nn.Module, MaskedWeight]) -> None:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,10 @@ class MaskedWeight(nn.Module, ABC):
     @abstractmethod
     def soft(self, weight: Tensor) -> Tensor:
         """Return the weight that the layer computes with while training."""
+
+    def placed(self, weight: Tensor) -> Self:
+        """Move own tensors to the device and the dtype of a weight; return this parametrisation."""
+        return self.to(weight)
 
     def check_shape(self, shape: torch.Size) -> None:
         """Raise ValueError where a weight of this shape cannot have such a mask."""
