@@ -162,6 +162,33 @@ METHODS: tuple[Method, ...] = (
         claims=("sparse_training.pst_*",),
         apply=method_training.pst,
     ),
+    Method(
+        name="weights.srste",
+        title="straight-through masks, penalty on what they drop",
+        source="Zhou et al., 2102.04010",
+        provenance="authors' code",
+        needs=frozenset({"calibration", "optimiser", "hooks"}),
+        patterns=_ANY,
+        classical="iterative hard thresholding, same fixed points",
+        claims=(
+            "sparse_training.srste_*",
+            "sparse_training.ste_never_rests",
+            "sparse_training.mask_changes",
+            "sparse_training.sad_metric",
+        ),
+        apply=method_training.srste,
+    ),
+    Method(
+        name="weights.progressive",
+        title="masks that fade in during training",
+        source="Bambhaniya et al., 2402.04744",
+        provenance="authors' code",
+        needs=frozenset({"calibration", "optimiser", "hooks"}),
+        patterns=_ANY,
+        classical="path to a start of iterative hard thresholding",
+        claims=("sparse_training.fading_*", "sparse_training.pattern_frames"),
+        apply=method_training.progressive,
+    ),
 )
 
 
