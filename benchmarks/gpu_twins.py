@@ -5,18 +5,20 @@ writes one JSON line per row. Both sides compute the same thing, which each part
 problem at a time are given fewer of them; costs are then per problem.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from _timing import Row, best_of_each, run_parts
 from torch import Tensor
+from torch.nn.utils import prune
 
-from sparsetheory.gpu.core import NM, Pattern, PerRow
+from sparsetheory.gpu.core import NM, MaskSet, Pattern, PerRow
 from sparsetheory.gpu.core.selection import keep_in_groups
 from sparsetheory.gpu.solvers import encode, hard_thresholding, omp_gram, prox, swap_search, truncated_svd_summary
 from sparsetheory.gpu.solvers.coding_problem import CodingProblem
+from sparsetheory.gpu.weights import one_shot_masks
 from sparsetheory.penalties import L1, MCP
 
 Call = Callable[[], Any]
@@ -226,6 +228,38 @@ def bench_svd(quick: bool) -> list[Row]:
     return rows
 
 
+def _pruned_by_torch(params: Mapping[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+    """Return masks of torch.nn.utils.prune for the same weights; no copy of them is made for it."""
+    modules = {name: torch.nn.Module() for name in params}
+    for name, module in modules.items():
+        module.weight = torch.nn.Parameter(params[name])
+    places = [(module, "weight") for module in modules.values()]
+    prune.global_unstructured(places, pruning_method=prune.L1Unstructured, amount=sparsity)
+    return {name: module.weight_mask.bool() for name, module in modules.items()}
+
+
+def bench_one_shot(quick: bool) -> list[Row]:
+    """Remove the smallest weights of all layers together, against torch.nn.utils.prune; weights as in an encoder."""
+    blocks, width = (1, 64) if quick else (6, 384)
+    shapes = [*[(width, width)] * 4, (4 * width, width), (width, 4 * width)]
+    params = {
+        f"{block}.{index}": _draw(*shape, seed=10 * block + index, dtype=torch.float32)
+        for block in range(blocks)
+        for index, shape in enumerate(shapes)
+    }
+    total = sum(weight.numel() for weight in params.values())
+    rows = []
+    for sparsity in (0.1, 0.5, 0.9):
+        masks = one_shot_masks(params, sparsity)
+        # Normal numbers in single precision tie now and then, where torch leaves open which of them stays.
+        theirs = MaskSet(_pruned_by_torch(params, sparsity))
+        assert masks.n_nonzero == theirs.n_nonzero
+        assert masks.distance(theirs) <= 4
+        ours, peer = partial(one_shot_masks, params, sparsity), partial(_pruned_by_torch, params, sparsity)
+        rows.append(_row(quick, f"one-shot masks, {sparsity:.0%} of {total}", "torch.nn.utils.prune", ours, peer))
+    return rows
+
+
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "masks": bench_masks,
     "prox": bench_prox,
@@ -234,6 +268,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "thresholding": bench_thresholding,
     "swaps": bench_swaps,
     "svd": bench_svd,
+    "one_shot": bench_one_shot,
 }
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class SortedSTE(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, n: int, m: int) -> Tensor:
+        """Return the weight with zeros for the smallest m - n of each group."""
         groups = weight.detach().abs().reshape(-1, m)
         dropped = groups.argsort(dim=1)[:, : m - n]
         mask = torch.ones_like(groups).scatter_(1, dropped, 0.0).reshape(weight.shape)
@@ -35,6 +36,7 @@ class SortedSTE(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Pass the gradient on, with the penalty."""
         weight, mask = ctx.saved_tensors
         return gradients[0] + _ALPHA * (1 - mask) * weight, None, None
 
@@ -48,6 +50,7 @@ class SortedLinear(nn.Linear):
         self.n, self.m = n, m
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return outputs with a mask that is chosen now."""
         return nn.functional.linear(x, SortedSTE.apply(self.weight, self.n, self.m), self.bias)
 
 

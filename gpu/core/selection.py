@@ -5,6 +5,7 @@ nothing trusts the order in which ``torch.topk`` returns entries that tie. Score
 callers to refuse, see :func:`check_scores`.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -83,13 +84,20 @@ def keep_largest(score: Tensor, count: int | Tensor) -> Tensor:
         largest = torch.topk(score, highest, dim=-1).values
         cut = largest.gather(-1, (counts - 1).clamp(min=0))
     else:
-        # kthvalue counts from below.
-        cut = score.kthvalue(columns - highest + 1, dim=-1, keepdim=True).values
+        cut = _kth_smallest(score, columns - highest + 1)
     above, equal = score > cut, score == cut
     missing = counts - above.sum(-1, keepdim=True)
     if bool((equal.sum(-1, keepdim=True) > missing).any()):
         equal &= equal.cumsum(-1) <= missing
     return above | equal
+
+
+def _kth_smallest(score: Tensor, k: int) -> Tensor:
+    """Return the k-th smallest entry of every row, counted from 1, in an axis of length 1."""
+    if score.device.type == "cpu" and score.dtype in (torch.float32, torch.float64):
+        # Numpy selects with vector instructions, several times as fast as torch on the CPU.
+        return torch.from_numpy(np.partition(score.detach().numpy(), k - 1, axis=-1)[..., k - 1 : k].copy())
+    return score.kthvalue(k, dim=-1, keepdim=True).values
 
 
 def keep_in_groups(score: Tensor, n: int, m: int) -> Tensor:

@@ -9,8 +9,8 @@ _HEAD = """# Methods of the torch floor
 
 One row for each method: where it comes from, what this implementation follows, what it needs, and which patterns it
 can produce. The table is made from the code by `make docs`, `sparsetheory methods` prints it, and a test compares it.
-Where no optimiser is needed, the name behind the dot is what `layerwise_prune`, `compress` and
-`sparsetheory compress --method` take.
+Behind the dot stands the name that `layerwise_prune`, `compress` and `sparsetheory compress --method` take, of methods
+whose classical problem is a regression on a Gram matrix. Methods without patterns make layers of their own.
 
 """
 

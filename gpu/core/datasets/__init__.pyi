@@ -26,6 +26,8 @@ from .ratings import load_movielens_100k as load_movielens_100k
 from .ratings import load_open_bandit as load_open_bandit
 from .series import Series as Series
 from .series import load_series as load_series
+from .summaries import FunctionSummaries as FunctionSummaries
+from .summaries import load_function_summaries as load_function_summaries
 from .tables import Table as Table
 from .tables import load_letters as load_letters
 from .tables import load_table as load_table

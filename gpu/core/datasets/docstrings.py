@@ -12,10 +12,10 @@ import numpy as np
 from sparsetheory.constraints import COUNT, Integer
 from sparsetheory.typing import Int64Array
 
-__all__ = ["Characters", "Docstrings", "load_characters", "load_docstrings"]
+__all__ = ["MODULES", "Characters", "Docstrings", "load_characters", "load_docstrings", "module_source"]
 
 # Modules that are written in Python and rich in prose, on all versions of Python that are supported.
-_MODULES = """
+MODULES = """
 argparse ast calendar configparser contextlib dataclasses difflib doctest enum fileinput fractions ftplib
 functools gzip heapq imaplib inspect ipaddress logging mailbox mimetypes numbers optparse pickle plistlib pydoc
 random selectors shelve shutil smtplib socket socketserver statistics subprocess tempfile textwrap threading
@@ -145,8 +145,8 @@ def _all_docstrings(library: str) -> tuple[str, ...]:
     """Return all different texts, in the order of their hashes."""
     # Texts that differ in white space only are one.
     unique: dict[str, str] = {}
-    for module in _MODULES.split():
-        for node in ast.walk(ast.parse(_source(Path(library), module).read_bytes())):
+    for module in MODULES.split():
+        for node in ast.walk(ast.parse(module_source(Path(library), module).read_bytes())):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                 text = ast.get_docstring(node) or ""
                 if len(text) >= _SHORTEST:
@@ -154,7 +154,14 @@ def _all_docstrings(library: str) -> tuple[str, ...]:
     return tuple(unique[key] for key in sorted(unique, key=lambda text: sha256(text.encode()).digest()))
 
 
-def _source(library: Path, module: str) -> Path:
+def module_source(library: Path, module: str) -> Path:
+    """Return the file of a module of the standard library.
+
+    Raises
+    ------
+    FileNotFoundError
+        If this Python was installed without the sources of its library.
+    """
     for file in (library / f"{module}.py", library / module / "__init__.py"):
         if file.is_file():
             return file

@@ -23,11 +23,16 @@ def _glorot_uniform(weight: Tensor, generator: torch.Generator) -> None:
     nn.init.xavier_uniform_(weight, generator=generator)
 
 
+def _glorot_normal(weight: Tensor, generator: torch.Generator) -> None:
+    nn.init.xavier_normal_(weight, generator=generator)
+
+
 def _lecun_uniform(weight: Tensor, generator: torch.Generator) -> None:
     nn.init.kaiming_uniform_(weight, a=5**0.5, generator=generator)
 
 
 INITIALISATIONS: dict[str, Callable[[Tensor, torch.Generator], None]] = {
+    "glorot_normal": _glorot_normal,
     "glorot_uniform": _glorot_uniform,
     "he_normal": _he_normal,
     "lecun_normal": _lecun_normal,
@@ -45,7 +50,8 @@ def initialise(model: nn.Module, initialisation: str, generator: torch.Generator
     initialisation : str
         Distribution of the weights, all of mean 0. With ``fan_in`` inputs and ``fan_out`` outputs of a layer, the
         variance is ``2 / fan_in`` for ``"he_normal"``, ``1 / fan_in`` for ``"lecun_normal"``, ``1 / (3 fan_in)`` for
-        ``"lecun_uniform"``, which is torch's own default, and ``2 / (fan_in + fan_out)`` for ``"glorot_uniform"``.
+        ``"lecun_uniform"``, which is torch's own default, and ``2 / (fan_in + fan_out)`` for ``"glorot_normal"``
+        and ``"glorot_uniform"``.
     generator : torch.Generator, int or None
         Draws on the CPU, layer after layer in the order of the model, so that all devices have the same weights.
 

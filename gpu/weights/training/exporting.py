@@ -120,6 +120,7 @@ def export(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, Te
             continue
         if one.masked is not None:
             found[one.name] = one.mask()
+            one.masked.inspect(one.stored.detach())
         _write(one)
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.optim import Optimizer
 
 __all__ = ["MaskedWeight", "Parametrised", "parametrised_weights"]
 
@@ -48,7 +49,20 @@ class MaskedWeight(nn.Module, ABC):
         """Return the weight that the layer computes with while training."""
 
     def check_shape(self, shape: torch.Size) -> None:
-        """Raise ValueError where this cannot be attached to a weight of a shape; the message names the weight."""
+        """Raise ValueError where a weight of this shape cannot have such a mask."""
+
+    def place(self, weight: Tensor) -> None:
+        """Bring own parameters to the device of a weight, and to its dtype where a method does not need another."""
+        self.to(weight)
+
+    def join(self, optimizer: Optimizer, stored: Tensor) -> None:
+        """Take note of the optimiser whose steps are counted and of the stored weight; refuse what cannot work."""
+
+    def before_step(self, scale: Tensor | None) -> None:
+        """Act on the complete gradients of own parameters; `scale` is what they are still multiplied by, if so."""
+
+    def inspect(self, weight: Tensor) -> None:
+        """Warn of what went wrong while training, before the weight becomes a plain one."""
 
     def latest_mask(self, weight: Tensor) -> Tensor:
         """Return :meth:`mask`, which a method may remember from the last forward pass."""

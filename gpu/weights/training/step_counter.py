@@ -3,14 +3,14 @@
 from torch import nn
 from torch.optim import Optimizer
 
-from sparsetheory.gpu.core.hooks.steps import StepHooks, step_is_skipped
-from sparsetheory.gpu.weights.training.masked_weight import MaskedWeight
+from sparsetheory.gpu.core.hooks.steps import StepHooks, grad_scale, step_is_skipped
+from sparsetheory.gpu.weights.training.masked_weight import MaskedWeight, parametrised_weights
 
 __all__ = ["StepCounter"]
 
 
 class StepCounter(StepHooks):
-    """Tell the sparse weights of a model each optimiser step, so that their schedules move.
+    """Tell the sparse weights of a model each optimiser step, so that their schedules and penalties act once a step.
 
     A step that a loss scaler leaves out is not counted. The count is part of the model's state dict, so a resumed run
     goes on where it was.
@@ -25,7 +25,7 @@ class StepCounter(StepHooks):
     Raises
     ------
     ValueError
-        If the optimiser is LBFGS, or the model has no sparse weights.
+        If the optimiser is LBFGS or lacks what a method trains, or the model has no sparse weights.
 
     Examples
     --------
@@ -49,9 +49,19 @@ class StepCounter(StepHooks):
         if not self._weights:
             raise ValueError("model must have sparse weights; got none, call sparsify first")
         super().__init__(optimizer)
+        try:
+            for one in parametrised_weights(model):
+                if one.masked is not None:
+                    one.masked.join(optimizer, one.stored)
+        except ValueError:
+            self.remove()
+            raise
 
     def before_step(self) -> None:
-        """Nothing is to be done."""
+        """Let the weights complete the gradients of their own parameters."""
+        scale = grad_scale(self.optimizer)
+        for weight in self._weights:
+            weight.before_step(scale)
 
     def after_step(self) -> None:
         """Count the step, unless it was left out."""

@@ -52,6 +52,7 @@ def test_seeds_decide_all_weights_whatever_the_global_state_is(make):
         ("he_normal", 2 / 400),
         ("lecun_normal", 1 / 400),
         ("lecun_uniform", 1 / 1200),
+        ("glorot_normal", 2 / 1000),
         ("glorot_uniform", 2 / 1000),
     ],
 )

@@ -1,0 +1,53 @@
+"""The graph of a network and the tensors that flow along it for an example."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+__all__ = ["arguments", "evaluating", "run_graph", "trace"]
+
+
+def arguments(example: Any) -> tuple[Any, ...]:
+    """Return what a model is called with: the tensor alone, or the members of a tuple."""
+    return example if isinstance(example, tuple) else (example,)
+
+
+def trace(model: nn.Module) -> fx.Graph:
+    """Return the graph of a model; its calls name the modules of the model itself.
+
+    Raises
+    ------
+    ValueError
+        If torch.fx cannot trace it, as where control depends on the values of tensors.
+    """
+    try:
+        with evaluating(model):
+            return fx.Tracer().trace(model)
+    # The code of the model runs on stand-ins for tensors, so it may fail in any way.
+    except Exception as error:
+        raise ValueError(
+            f"model must be traceable by torch.fx; got {type(model).__name__}: {error}; ties can be written by hand"
+        ) from error
+
+
+def run_graph(model: nn.Module, graph: fx.Graph, example: Any) -> dict[fx.Node, Any]:
+    """Return what each node of a graph yields for an example, in evaluation mode and without gradients."""
+    run = fx.Interpreter(model, garbage_collect_values=False, graph=graph)
+    with evaluating(model), torch.no_grad():
+        run.run(*(each.clone() if isinstance(each, Tensor) else each for each in arguments(example)))
+    return run.env
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Set all modules to evaluation mode, and back to what each was."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
