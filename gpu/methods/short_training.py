@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsetheory.gpu.compression.change import output_tensor
-from sparsetheory.gpu.core.layers import block_layers
 from sparsetheory.gpu.core.patterns import Pattern
 from sparsetheory.gpu.core.recording import attention_mask, call_on, check_batches, run_batches
 from sparsetheory.gpu.core.schedules import Cubic
@@ -89,14 +88,12 @@ def pst(model: nn.Module, batches: Sequence[Any], pattern: Pattern, random_state
     source = torch.Generator().manual_seed(random_state)
 
     def begin(model: nn.Module) -> Optimizer:
-        names = block_layers(model)
-        sparsify(model, lambda weight: PST(weight.shape, generator=source), include=names)
-        for name in names:
-            layer = model.get_submodule(name)
-            size = layer.weight.numel()
+        sparsify(model, lambda weight: PST(weight.shape, generator=source))
+        for one in [module for module in model.modules() if isinstance(module, PST)]:
+            size = one.shape.numel()
             # The published count is rounded down: half an entry more makes it exactly this one.
-            pruned = min(size, size - pattern.count(layer.weight.shape) + 0.5)
-            set_sparsity(layer, Cubic(0.0, _STEPS, pruned / size, warmup=0.1, cooldown=0.4))
+            pruned = min(size, size - pattern.count(one.shape) + 0.5)
+            set_sparsity(one, Cubic(0.0, _STEPS, pruned / size, warmup=0.1, cooldown=0.4))
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=2e-3)
         StepCounter(optimizer, model)
         return optimizer

@@ -55,13 +55,12 @@ class Decay:
         optimizer = weights.AdamS(groups, _LR, total_steps=self.total, alpha=0.0, pattern="1:2", eps=_EPS)
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter)
-        before = parameters
-        for step in range(self.step + 1):
-            if step == self.step:
-                before = [parameter.detach().clone() for parameter in parameters]
+        for _ in range(self.step):
             optimizer.step()
+        before = [array(parameter).copy() for parameter in parameters]
+        optimizer.step()
         pairs = zip(before, parameters, strict=True)
-        return np.array([float((old - new.detach())[0, 0]) / _LR for old, new in pairs])
+        return np.array([(old - array(new))[0, 0] / _LR for old, new in pairs])
 
 
 def _decays() -> st.SearchStrategy[Decay]:

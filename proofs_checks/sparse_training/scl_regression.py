@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from sparsetheory.gpu import weights
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread, tensor
+from sparsetheory.proofs_checks.sparse_training.scored_layer import scored_layer
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.regression import L0SwapRegressor
 from sparsetheory.typing import BoolArray, Float64Array
@@ -45,27 +45,16 @@ class Regressions:
 
     def train(self, norm: str, ema: float, n_steps: int) -> tuple[Float64Array, BoolArray]:
         """Train from least squares and with everything on; one row for each instance."""
-        import torch
-
         grams = self.X.transpose(0, 2, 1) @ self.X / _ROWS
         products = np.einsum("irp,ir->ip", self.X, self.Y) / _ROWS
         start = np.linalg.solve(grams, products[..., None])[..., 0]
-        layer = torch.nn.Linear(_COLUMNS, _INSTANCES, bias=False, dtype=torch.float64)
-        layer.weight.data = tensor(start)
-        made = weights.SCLMask(start.shape, alpha=self.alpha, norm=norm, ema=ema, dtype=torch.float64)
-        weights.sparsify(layer, lambda weight: made)
-        stored = layer.parametrizations.weight.original
-        step = 0.5 / float(np.linalg.eigvalsh(grams)[:, -1].max())
-        optimizer = torch.optim.SGD([{"params": [made.scores], "lr": 1.0}, {"params": [stored], "lr": step}])
-        weights.StepCounter(optimizer, layer)
+        weight_step = 0.5 / float(np.linalg.eigvalsh(grams)[:, -1].max())
+        layer = scored_layer(start, self.alpha, norm, step=1.0, weight_step=weight_step, ema=ema)
         G, c = tensor(grams), tensor(products)
         with one_thread():
-            for _ in range(n_steps):
-                optimizer.zero_grad()
-                s = layer.weight
+            for s in layer.steps(n_steps):
                 (0.5 * ((G @ s.unsqueeze(2)).squeeze(2) * s).sum() - (c * s).sum()).backward()
-                optimizer.step()
-        return array(made.mask_ema), array(made.scores > 0)
+        return array(layer.mask.mask_ema), layer.on
 
     @property
     def shares(self) -> Float64Array:

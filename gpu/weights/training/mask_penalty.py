@@ -134,7 +134,7 @@ def srste_penalty(optimizer: Optimizer, model: nn.Module, alpha: float = 2e-4) -
 
 
 def _dropped(one: Parametrised) -> Callable[[], Tensor]:
-    return lambda: ~one.mask()
+    return lambda: ~one.mask(latest=True)
 
 
 def _check_mask(index: int, mask: Tensor, parameter: Tensor) -> None:

@@ -60,6 +60,10 @@ class MaskedWeight(nn.Module, ABC):
     def inspect(self, weight: Tensor) -> None:
         """Warn of what went wrong while training, before the weight becomes a plain one."""
 
+    def latest_mask(self, weight: Tensor) -> Tensor:
+        """Return :meth:`mask`, which a method may remember from the last forward pass."""
+        return self.mask(weight)
+
     def deployed(self, weight: Tensor) -> Tensor:
         """Return the weight to ship: exactly zero off the mask."""
         return torch.where(self.mask(weight), weight, torch.zeros_like(weight))
@@ -126,12 +130,15 @@ class Parametrised:
         return original
 
     @torch.no_grad()
-    def mask(self) -> Tensor:
-        """Return the present mask, for the value that reaches the masking parametrisation."""
+    def mask(self, *, latest: bool = False) -> Tensor:
+        """Return the present mask, for the value that reaches the masking parametrisation.
+
+        With `latest` it may be that of the last forward pass, which is the same within a step of training.
+        """
         value = self.stored
         for step in self.steps:
             if isinstance(step, MaskedWeight):
-                return step.mask(value)
+                return step.latest_mask(value) if latest else step.mask(value)
             value = step(value)
         raise ValueError(f"{self.name} has no mask")
 
