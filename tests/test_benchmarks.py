@@ -116,6 +116,11 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             ("2:4 mask", "prox of", "OMP", "l1 codes", "hard thresholding", "swap search", "range_finder", "one-shot"),
         ),
         (
+            "weight_training",
+            "Sparse weights in training beside the published way, on",
+            ("2:4, forward and backward", "1:16, forward and backward", "1:4, a step on"),
+        ),
+        (
             "sparse_conv",
             "Sparse 1 x 1 convolutions",
             ("density 0.1, single", "density 0.3, blocks", "layers, density", "break-even density", "first product"),

@@ -10,6 +10,7 @@ import numpy as np
 from sparsetheory.gpu import core, weights
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
+from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 from sparsetheory.proofs_checks.verdicts import WithProbability
 
 _TRAIN, _BATCH, _WIDTH, _PRUNED = 1000, 100, 64, 32
@@ -20,12 +21,8 @@ _STRONG, _SAME_LOSS, _OTHER_LOSS, _RATIO = 0.06, 0.02, 0.3, 1.5
 @cache
 def _digits() -> tuple[Any, ...]:
     """Return inputs and classes to train on, then those to judge by."""
-    import torch
-
-    digits = core.datasets.load_digits()
-    x, y = torch.from_numpy(digits.images).flatten(1), torch.from_numpy(digits.labels)
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-    return x[order[:_TRAIN]], y[order[:_TRAIN]], x[order[_TRAIN:]], y[order[_TRAIN:]]
+    x, y = shuffled_digits(0)
+    return x[:_TRAIN], y[:_TRAIN], x[_TRAIN:], y[_TRAIN:]
 
 
 @dataclass(frozen=True)

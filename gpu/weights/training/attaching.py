@@ -118,8 +118,8 @@ def _made(make: Callable[[str, Tensor], object], layer: nn.Module, name: str) ->
         raise TypeError(f"pattern must make parametrisations with masks; got {type(one).__name__} for {name}")
     one.transposed, one.weight_name = is_transposed(layer), name
     one.check_shape(weight.shape)
-    # Parameters of its own take device and dtype of the weight, too.
-    return one.placed(weight)
+    one.place(weight)
+    return one
 
 
 def _attach_all(made: Mapping[nn.Module, MaskedWeight]) -> None:

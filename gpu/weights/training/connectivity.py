@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -121,9 +121,9 @@ class SCLMask(MaskedWeight):
         self._seen: Seen | None = None
         self._moves = 0
 
-    def placed(self, weight: Tensor) -> Self:
+    def place(self, weight: Tensor) -> None:
         """Move scores and mean to the device of a weight, and to its dtype, single precision at least."""
-        return self.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
+        self.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
 
     def check_shape(self, shape: torch.Size) -> None:
         """Raise ValueError unless the scores have the shape of the weight."""

@@ -86,13 +86,15 @@ class MaskedPenalty(GradientPenalty):
     def term(self, index: int, parameter: Tensor, group: dict[str, Any]) -> Tensor:
         """Return the gradient of the penalty: zero where the mask is False."""
         mask = self._masks[index]
-        return self._gradient(parameter, group).masked_fill(~(mask() if callable(mask) else mask), 0)
+        return self._gradient(parameter, group) * (mask() if callable(mask) else mask)
 
     def _gradient(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-        linear, constant = self.alpha * parameter, self.alpha * parameter.sign()
-        if self.kind == "smooth_l1":
-            return torch.where(parameter.abs() < float(group["lr"]) * self.alpha, linear, constant)
-        return linear if self.kind == "l2" else constant
+        if self.kind == "l2":
+            return self.alpha * parameter
+        constant = self.alpha * parameter.sign()
+        if self.kind == "l1":
+            return constant
+        return torch.where(parameter.abs() < float(group["lr"]) * self.alpha, self.alpha * parameter, constant)
 
 
 def srste_penalty(optimizer: Optimizer, model: nn.Module, alpha: float = 2e-4) -> MaskedPenalty:

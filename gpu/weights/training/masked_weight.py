@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,12 +48,12 @@ class MaskedWeight(nn.Module, ABC):
     def soft(self, weight: Tensor) -> Tensor:
         """Return the weight that the layer computes with while training."""
 
-    def placed(self, weight: Tensor) -> Self:
-        """Move own tensors to the device and the dtype of a weight; return this parametrisation."""
-        return self.to(weight)
-
     def check_shape(self, shape: torch.Size) -> None:
         """Raise ValueError where a weight of this shape cannot have such a mask."""
+
+    def place(self, weight: Tensor) -> None:
+        """Bring own parameters to the device of a weight, and to its dtype where a method does not need another."""
+        self.to(weight)
 
     def join(self, optimizer: Optimizer, stored: Tensor) -> None:
         """Take note of the optimiser whose steps are counted and of the stored weight; refuse what cannot work."""
