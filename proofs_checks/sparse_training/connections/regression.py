@@ -7,7 +7,7 @@ import numpy as np
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread, tensor
-from sparsetheory.proofs_checks.sparse_training.scored_layer import scored_layer
+from sparsetheory.proofs_checks.sparse_training.connections.scored_layer import scored_layer
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.regression import L0SwapRegressor
 from sparsetheory.typing import BoolArray, Float64Array
