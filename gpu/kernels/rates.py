@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -14,8 +15,10 @@ from sparsetheory.constraints import COUNT, Choice, Real, generator
 from sparsetheory.gpu.kernels.packing import BLOCK, pack_rows
 from sparsetheory.gpu.kernels.products import multiply_images, operands
 
-__all__ = ["Rates", "measure_rates"]
+__all__ = ["Rates", "class_rates", "measure_rates"]
 
+# Bounds of the shapes that stand for a class: rows and columns, positions.
+_LARGEST_SIDE, _LARGEST_IMAGE = 1024, 4096
 _DENSITY = Real(0.0, 1.0, closed="right")
 
 
@@ -117,6 +120,21 @@ def measure_rates(
         2 * count * n_positions / seconds for count, seconds in zip([*counts, W.numel()], times, strict=True)
     )
     return Rates(single, blocks_of_four, dense)
+
+
+def class_rates(n_rows: int, n_columns: int, n_positions: int, dtype: torch.dtype) -> Rates:
+    """Return rates for about this shape, measured once per process: sizes are rounded up to powers of two."""
+    sides = _rounded(n_rows, _LARGEST_SIDE), _rounded(n_columns, _LARGEST_SIDE)
+    return _measured(*sides, _rounded(n_positions, _LARGEST_IMAGE), dtype)
+
+
+@cache
+def _measured(n_rows: int, n_columns: int, n_positions: int, dtype: torch.dtype) -> Rates:
+    return measure_rates(n_rows, n_columns, n_positions, dtype=dtype, repeats=5)
+
+
+def _rounded(n: int, largest: int) -> int:
+    return min(1 << max(n - 1, 7).bit_length(), largest)
 
 
 def _sparse_product(

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsetheory.constraints import FLAG, Choice, Real
+from sparsetheory.gpu.kernels.conversion import check_convolution, matrix
 from sparsetheory.gpu.kernels.packing import BLOCK, SparseRows, choose_block, kept_entries, pack_rows
 from sparsetheory.gpu.kernels.products import Operands, multiply_images, operands
-from sparsetheory.gpu.kernels.rates import Rates, measure_rates
+from sparsetheory.gpu.kernels.rates import class_rates
 
 __all__ = ["SparseConv1x1"]
 
@@ -21,8 +21,6 @@ _BUFFERS = ("indptr", "indices", "values")
 _KINDS = (torch.float32, torch.float64)
 _BREAK_EVEN = Real(0.0, 1.0)
 _BLOCK = Choice("auto", 1, BLOCK)
-# Shapes on which rates are measured are rounded to powers of two up to these: rows and columns, positions.
-_LARGEST_SIDE, _LARGEST_IMAGE = 1024, 4096
 
 
 class SparseConv1x1(nn.Module):
@@ -152,13 +150,13 @@ class SparseConv1x1(nn.Module):
         """
         _BLOCK.check("block", block)
         if isinstance(dense, nn.Module):
-            _check_convolution(dense)
+            check_convolution(dense)
             bias = dense.bias if bias is None else bias
-        weight = _matrix("dense", dense.weight if isinstance(dense, nn.Conv2d) else dense)
+        weight = matrix("dense", dense.weight if isinstance(dense, nn.Conv2d) else dense)
         if not weight.is_floating_point() or not bool(weight.isfinite().all()):
             raise ValueError("dense must have finite weights of a floating-point type")
         if mask is not None:
-            mask = _matrix("mask", mask)
+            mask = matrix("mask", mask)
         if block == "auto":
             block = choose_block(kept_entries(weight, mask))
         rows = pack_rows(weight, mask, block)
@@ -250,17 +248,15 @@ class SparseConv1x1(nn.Module):
             return False
         if self.break_even != "measured":
             return values.numel() <= self.break_even * self.out_channels * self.in_channels
-        rates = _class_rates(
-            _rounded(self.out_channels, _LARGEST_SIDE),
-            _rounded(self.in_channels, _LARGEST_SIDE),
-            _rounded(images.shape[-2] * images.shape[-1], _LARGEST_IMAGE),
-            images.dtype,
-        )
+        n_positions = images.shape[-2] * images.shape[-1]
+        rates = class_rates(self.out_channels, self.in_channels, n_positions, images.dtype)
         return self.density <= rates.break_even(self.block)
 
     def _multiply(self, images: Tensor) -> Tensor:
         if self._operands is None:
-            indptr, indices, values, bias = (getattr(self, name).detach().numpy() for name in (*_BUFFERS, "bias"))
+            indptr, indices, values, bias = (
+                getattr(self, name).detach().contiguous().numpy() for name in (*_BUFFERS, "bias")
+            )
             bounds = self.lower, self.upper
             self._operands = operands(indptr, indices, values, self.n_blocks, bias, bounds, self.in_channels)
         *batch, _, height, width = images.shape
@@ -280,6 +276,10 @@ class SparseConv1x1(nn.Module):
         self._weight = None
         self._operands = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Arrays of a copy would no longer be those of its buffers.
+        return {**self.__dict__, "_weight": None, "_operands": None}
+
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name in (*_BUFFERS, "bias"):
@@ -297,32 +297,3 @@ class SparseConv1x1(nn.Module):
                 setattr(self, name, getattr(self, name).new_empty(loaded.shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._forget()
-
-
-def _check_convolution(dense: nn.Module) -> None:
-    if not isinstance(dense, nn.Conv2d):
-        raise ValueError(f"dense must be a torch.nn.Conv2d or its weight; got {type(dense).__name__}")
-    for name, wanted in (("kernel_size", (1, 1)), ("stride", (1, 1)), ("groups", 1)):
-        if getattr(dense, name) != wanted:
-            raise ValueError(f"dense must have {name}={wanted}; got {getattr(dense, name)}")
-    if dense.padding not in ((0, 0), "valid", "same"):
-        raise ValueError(f"dense must have padding=(0, 0); got {dense.padding}")
-
-
-def _matrix(name: str, weight: Tensor) -> Tensor:
-    if not isinstance(weight, Tensor) or weight.ndim not in (2, 4) or weight.shape[2:] not in ((), (1, 1)):
-        got = tuple(weight.shape) if isinstance(weight, Tensor) else type(weight).__name__
-        raise ValueError(
-            f"{name} must have shape (out_channels, in_channels) or (out_channels, in_channels, 1, 1); got {got}"
-        )
-    return weight.detach().reshape(weight.shape[:2])
-
-
-def _rounded(n: int, largest: int) -> int:
-    """Return the next power of two, within bounds."""
-    return min(1 << max(n - 1, 7).bit_length(), largest)
-
-
-@cache
-def _class_rates(n_rows: int, n_columns: int, n_positions: int, dtype: torch.dtype) -> Rates:
-    return measure_rates(n_rows, n_columns, n_positions, dtype=dtype, repeats=5)

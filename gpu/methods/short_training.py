@@ -11,15 +11,17 @@ from torch.optim import Optimizer
 from sparsetheory.gpu.compression.change import output_tensor
 from sparsetheory.gpu.core.patterns import Pattern
 from sparsetheory.gpu.core.recording import attention_mask, call_on, check_batches, run_batches
-from sparsetheory.gpu.core.schedules import Cubic
+from sparsetheory.gpu.core.schedules import Cubic, MaskDecay
 from sparsetheory.gpu.weights.training.adam_s import AdamS
 from sparsetheory.gpu.weights.training.attaching import sparsify
 from sparsetheory.gpu.weights.training.cast_setup import adam_s_groups
 from sparsetheory.gpu.weights.training.exporting import finalize
+from sparsetheory.gpu.weights.training.mask_penalty import srste_penalty
 from sparsetheory.gpu.weights.training.parameter_efficient import PST, set_sparsity
+from sparsetheory.gpu.weights.training.ste import SparseSTE
 from sparsetheory.gpu.weights.training.step_counter import StepCounter
 
-__all__ = ["cast", "pst", "trained"]
+__all__ = ["cast", "progressive", "pst", "srste", "trained"]
 
 _STEPS = 100
 
@@ -70,6 +72,33 @@ def _loss(output: Tensor, target: Tensor, kept: Tensor | None) -> Tensor:
     if kept is not None and kept.shape == output.shape[:-1]:
         squares = squares[kept.to(output.device) != 0]
     return squares.mean()
+
+
+def srste(model: nn.Module, batches: Sequence[Any], pattern: Pattern, random_state: int) -> Mapping[str, Tensor]:
+    """Train through the straight-through estimator, with the published penalty; nothing is drawn."""
+
+    def begin(model: nn.Module) -> Optimizer:
+        sparsify(model, pattern)
+        optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+        srste_penalty(optimizer, model)
+        return optimizer
+
+    trained(model, batches, begin, _STEPS)
+    return finalize(model)
+
+
+def progressive(model: nn.Module, batches: Sequence[Any], pattern: Pattern, random_state: int) -> Mapping[str, Tensor]:
+    """Train while the mask fades in, in the first 0.4 of the steps; nothing is drawn."""
+    decay = MaskDecay("linear", 1 / (0.4 * _STEPS))
+
+    def begin(model: nn.Module) -> Optimizer:
+        sparsify(model, lambda weight: SparseSTE(pattern, mask_decay=decay))
+        optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+        StepCounter(optimizer, model)
+        return optimizer
+
+    trained(model, batches, begin, _STEPS)
+    return finalize(model)
 
 
 def cast(model: nn.Module, batches: Sequence[Any], pattern: Pattern, random_state: int) -> Mapping[str, Tensor]:

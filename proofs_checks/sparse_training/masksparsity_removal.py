@@ -38,6 +38,7 @@ class Network:
 
         generator = torch.Generator().manual_seed(self.seed)
         act = getattr(nn, self.activation)
+        model: Any
         if self.kind == "dense":
             model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), act(), nn.Linear(6, 3))
             x = torch.randn(9, 4, generator=generator, dtype=torch.float64)

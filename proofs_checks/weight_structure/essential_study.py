@@ -37,7 +37,7 @@ _NOTES = (
 )
 
 
-def _curve(method: str, profile: str) -> weights.EssentialSparsity:
+def _curve(method: str, profile: str) -> "weights.EssentialSparsity":
     def quality(sparsity: float) -> float:
         # Nothing is pruned at 0, by any method.
         found = retrieval(method if sparsity else "global", sparsity, _SETS[profile])
@@ -46,7 +46,7 @@ def _curve(method: str, profile: str) -> weights.EssentialSparsity:
     return weights.essential_sparsity(quality, _GRID[profile], tol=_TOL)
 
 
-def _rows(method: str, profile: str, curve: weights.EssentialSparsity) -> list[tuple[Any, ...]]:
+def _rows(method: str, profile: str, curve: "weights.EssentialSparsity") -> list[tuple[Any, ...]]:
     summary = (curve.s_star, round(curve.kink, 3), round(curve.slope_ratio, 1))
     return [
         (
@@ -60,7 +60,7 @@ def _rows(method: str, profile: str, curve: weights.EssentialSparsity) -> list[t
     ]
 
 
-def _plot(curves: Mapping[str, weights.EssentialSparsity], rows: list[tuple[Any, ...]]) -> Any:
+def _plot(curves: "Mapping[str, weights.EssentialSparsity]", rows: list[tuple[Any, ...]]) -> Any:
     def draw(figure: Any) -> None:
         ax = figure.add_subplot()
         for index, (method, curve) in enumerate(curves.items()):

@@ -1,7 +1,6 @@
 """Networks on handwritten digits under random masks, trained once per process: dense, Erdős-Rényi and uniform."""
 
 import math
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,10 +15,6 @@ N_NETWORKS = 6
 DENSITY = 0.1
 RULES = ("dense", "er", "uniform")
 _TRAINING_ROWS, _BATCH, _EPOCHS, _RATE, _MOMENTUM = 1200, 100, 25, 0.05, 0.9
-_DENSITIES: dict[str, Callable[..., dict[str, float]]] = {
-    "er": core.er_densities,
-    "uniform": core.uniform_densities,
-}
 
 
 def _stacked(width: int) -> tuple[list[Any], list[Any]]:
@@ -29,14 +24,12 @@ def _stacked(width: int) -> tuple[list[Any], list[Any]]:
     starts = [core.models.MLP([64, width, width, 10], generator=seed) for seed in range(N_NETWORKS)]
     shapes = {name: weight.shape for name, weight in starts[0].named_parameters() if name.endswith("weight")}
     weights, masks = [], []
-    drawn = {
-        rule: [core.random_masks(shapes, densities(shapes, DENSITY), seed) for seed in range(N_NETWORKS)]
-        for rule, densities in _DENSITIES.items()
-    }
+    shares = core.er_densities(shapes, DENSITY), core.uniform_densities(shapes, DENSITY)
+    drawn = [core.random_masks(shapes, densities, seed) for densities in shares for seed in range(N_NETWORKS)]
     for name, shape in shapes.items():
         weights.append(torch.stack([start.get_parameter(name).detach().T for start in starts] * len(RULES)))
         dense = [torch.ones(shape).T] * N_NETWORKS
-        masks.append(torch.stack([*dense, *(found[name].float().T for rule in _DENSITIES for found in drawn[rule])]))
+        masks.append(torch.stack([*dense, *(found[name].float().T for found in drawn)]))
     return weights, masks
 
 

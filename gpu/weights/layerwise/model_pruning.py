@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import FLAG
 from sparsetheory.gpu.core.gram import Gram
+from sparsetheory.gpu.core.layer_masks import check_layer
 from sparsetheory.gpu.core.layers import block_layers, check_prunable, find_layers, weight_rows, write_rows
 from sparsetheory.gpu.core.patterns import Pattern, as_pattern
 from sparsetheory.gpu.core.recording import InputGroup, check_batches, collect_grams, input_groups
@@ -98,7 +99,7 @@ def prune_model_layerwise(
     chosen = find_layers(model, block_layers(model) if layers is None else layers)
     check_prunable(model, chosen)
     for name, layer in chosen.items():
-        pattern.check_shape(weight_rows(layer).shape, name=f"{name}.weight")
+        check_layer(pattern, layer, name)
     results = {}
     steps = grams_in_order(model, list(batches), list(chosen), mask, sequential=sequential)
     for inputs in tracked(steps, "pruning", verbose, len(chosen)):

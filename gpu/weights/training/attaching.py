@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from sparsetheory.gpu.core.layers import block_layers, find_layers, is_transposed
+from sparsetheory.gpu.core.layers import block_layers, check_own_weights, find_layers, is_transposed, weight_name
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.pattern_frames import StructureDecay
 from sparsetheory.gpu.core.patterns import Pattern, parse_pattern
-from sparsetheory.gpu.weights.training.exporting import live_masks
-from sparsetheory.gpu.weights.training.masked_weight import MaskedWeight
+from sparsetheory.gpu.weights.training.exporting import detach, live_masks, unfreeze
+from sparsetheory.gpu.weights.training.masked_weight import MaskedWeight, Parametrised
 from sparsetheory.gpu.weights.training.ste import SparseSTE
 
 __all__ = ["sparsify"]
@@ -50,8 +50,9 @@ def sparsify(
     Raises
     ------
     ValueError
-        If a weight cannot have the pattern, is shared by several modules, or is computed from others. The message
-        names the layer, and the model is as before then.
+        If a weight cannot have the pattern, is shared by several modules, is not finite, or is computed from others;
+        if a layer has no mask, or the callable makes the same object twice. The message names the layer, and the model
+        is as before then.
     TypeError
         If a weight does not hold real floating-point numbers, or the callable makes something else.
 
@@ -66,54 +67,74 @@ def sparsify(
     Traceback (most recent call last):
     ValueError: weight must have a multiple of 4 entries along axis -1 for 2:4; got 6 of shape (2, 6)
     """
-    fixed = dict(pattern) if isinstance(pattern, Mapping) else None
-    if include is None:
-        include = block_layers(model) if fixed is None else [name.removesuffix(".weight") for name in fixed]
-    layers = find_layers(model, include, exclude)
+    if include is None and isinstance(pattern, Mapping):
+        # The one layer that is the whole model has the name "".
+        include = [name.removesuffix("weight").removesuffix(".") for name in pattern]
+    layers = find_layers(model, block_layers(model) if include is None else include, exclude)
+    check_own_weights(model, layers)
     make = _maker(pattern)
     made: dict[str, MaskedWeight] = {}
     for name, layer in layers.items():
-        weight = _checked(model, layer, name)
-        one = SparseSTE(fixed[f"{name}.weight"].to(weight.device)) if fixed is not None else make(weight)
-        if not isinstance(one, MaskedWeight):
-            raise TypeError(f"pattern must make parametrisations with masks; got {type(one).__name__} for {name}")
-        one.transposed, one.weight_name = is_transposed(layer), f"{name}.weight" if name else "weight"
-        one.check_shape(weight.shape)
-        # Parameters of its own take device and dtype of the weight, too.
-        made[name] = one.to(weight)
-    for name, one in made.items():
-        _attach(layers[name], one)
+        one = made[name] = _made(make, layer, weight_name(name))
+        if any(one is other for before, other in made.items() if before != name):
+            raise ValueError(f"pattern must make a new parametrisation for each weight; got one twice, for {name}")
+    _attach_all({layers[name]: one for name, one in made.items()})
     chosen = {one.weight_name for one in made.values()}
     return MaskSet({name: mask for name, mask in live_masks(model).items() if name in chosen})
 
 
-def _maker(pattern: object) -> Make:
+def _maker(pattern: object) -> Callable[[str, Tensor], object]:
+    """Return what makes the parametrisation of a weight from its name and itself."""
     if isinstance(pattern, str):
         pattern = parse_pattern(pattern)
+    if isinstance(pattern, Mapping):
+        masks = pattern
+        return lambda name, weight: SparseSTE(_mask_of(name, masks).to(weight.device))
     if isinstance(pattern, Pattern | StructureDecay):
         chosen = pattern
-        return lambda weight: SparseSTE(chosen)
-    if callable(pattern) or isinstance(pattern, Mapping):
-        return pattern  # type: ignore[return-value]
+        return lambda name, weight: SparseSTE(chosen)
+    if callable(pattern):
+        make = pattern
+        return lambda name, weight: make(weight)
     raise TypeError(f"pattern must be a pattern, its text, masks or a callable; got {type(pattern).__name__}")
 
 
-def _checked(model: nn.Module, layer: nn.Module, name: str) -> Tensor:
-    """Return the weight of a layer that may be parametrised."""
-    if parametrize.is_parametrized(layer, "weight") or "weight" not in layer._parameters:
-        raise ValueError(f"{name}.weight must be a parameter; got one that is computed from others, remove that first")
+def _mask_of(name: str, masks: Mapping[str, Tensor]) -> Tensor:
+    if name not in masks:
+        raise ValueError(f"pattern must hold a mask for each layer that is included; got none for {name}")
+    return masks[name]
+
+
+def _made(make: Callable[[str, Tensor], object], layer: nn.Module, name: str) -> MaskedWeight:
+    """Return the parametrisation of the weight of a layer, both checked."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     if not weight.is_floating_point():
-        raise TypeError(f"{name}.weight must hold real floating-point numbers; got {weight.dtype}")
+        raise TypeError(f"{name} must hold real floating-point numbers; got {weight.dtype}")
     if not bool(torch.isfinite(weight).all()):
-        raise ValueError(f"{name}.weight must be finite; got NaN or infinity")
-    users = [
-        other for other, module in model.named_modules() if any(weight is own for own in module._parameters.values())
-    ]
-    if len(users) > 1:
-        raise ValueError(f"{name}.weight must belong to {name} alone; {', '.join(users)} have it: exclude them")
-    return weight
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
+    one = make(name, weight)
+    if not isinstance(one, MaskedWeight):
+        raise TypeError(f"pattern must make parametrisations with masks; got {type(one).__name__} for {name}")
+    one.transposed, one.weight_name = is_transposed(layer), name
+    one.check_shape(weight.shape)
+    one.place(weight)
+    return one
+
+
+def _attach_all(made: Mapping[nn.Module, MaskedWeight]) -> None:
+    """Attach to all layers or, where torch finds that one does not fit its weight, to none."""
+    done: list[Parametrised] = []
+    try:
+        for layer, one in made.items():
+            done.append(Parametrised(one.weight_name, layer, "weight"))
+            _attach(layer, one)
+    except Exception:
+        for attached, one in zip(done, made.values(), strict=False):
+            if parametrize.is_parametrized(attached.layer, "weight"):
+                detach(attached)
+            unfreeze(attached.layer, one)
+        raise
 
 
 def _attach(layer: nn.Module, one: MaskedWeight) -> None:

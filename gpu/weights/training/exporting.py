@@ -11,7 +11,7 @@ from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.weights.training.masked_weight import MaskedWeight, Parametrised, parametrised_weights
 from sparsetheory.gpu.weights.training.scaling import WeightScaling
 
-__all__ = ["export", "finalize", "hard_masked", "live_masks"]
+__all__ = ["detach", "export", "finalize", "hard_masked", "live_masks", "unfreeze"]
 
 
 def live_masks(model: nn.Module) -> MaskSet:
@@ -93,7 +93,8 @@ def finalize(model: nn.Module, masks: Mapping[Tensor, Tensor] | None = None) -> 
     Raises
     ------
     ValueError
-        If there is nothing to finalize, or a mask is given for a tensor that is no parameter of the model.
+        If no weight is parametrised and no mask is given, or a mask is given for a tensor that is no parameter of the
+        model.
 
     Examples
     --------
@@ -104,10 +105,10 @@ def finalize(model: nn.Module, masks: Mapping[Tensor, Tensor] | None = None) -> 
     >>> finalize(model), list(model.state_dict())
     (MaskSet(1 masks, 16 of 32 entries kept), ['0.weight', '0.bias'])
     """
+    if not masks and not any(_is_ours(one) for one in parametrised_weights(model)):
+        raise ValueError("model must have sparse weights to finalize; got none")
     found = _prune_stored(model, masks or {})
     found |= export(model, (nn.Module,))
-    if not found:
-        raise ValueError("model must have sparse weights to finalize; got none")
     return MaskSet({name: found[name] for name, _ in model.named_parameters() if name in found})
 
 
@@ -115,8 +116,7 @@ def export(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, Te
     """Write the weights to ship of those that have a parametrisation of a kind; return the masks among them."""
     found: dict[str, Tensor] = {}
     for one in list(parametrised_weights(model)):
-        ours = all(isinstance(step, MaskedWeight | WeightScaling) for step in one.steps)
-        if not ours or not any(isinstance(step, kinds) for step in one.steps):
+        if not _is_ours(one) or not any(isinstance(step, kinds) for step in one.steps):
             continue
         if one.masked is not None:
             found[one.name] = one.mask()
@@ -125,17 +125,32 @@ def export(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, Te
     return found
 
 
+def _is_ours(one: Parametrised) -> bool:
+    return all(isinstance(step, MaskedWeight | WeightScaling) for step in one.steps)
+
+
 def _write(one: Parametrised) -> None:
     value, masked = one.deployed(), one.masked
-    parametrize.remove_parametrizations(one.layer, one.leaf, leave_parametrized=False)
+    detach(one)
     with torch.no_grad():
         one.layer.get_parameter(one.leaf).copy_(value)
+    if masked is not None:
+        unfreeze(one.layer, masked)
+
+
+def detach(one: Parametrised) -> None:
+    """Take the parametrisations off a weight; the stored one is the parameter again."""
+    parametrize.remove_parametrizations(one.layer, one.leaf, leave_parametrized=False)
     # Torch puts the parameter last; the order of an untouched layer is weight, bias.
     own = one.layer._parameters
     for leaf in [leaf for leaf in own if leaf != one.leaf]:
         own[leaf] = own.pop(leaf)
-    for leaf in masked.frozen_leaves if masked is not None else ():
-        one.layer.get_parameter(leaf).requires_grad_(True)
+
+
+def unfreeze(layer: nn.Module, masked: MaskedWeight) -> None:
+    """Train again what was frozen when a parametrisation was attached."""
+    for leaf in masked.frozen_leaves:
+        layer.get_parameter(leaf).requires_grad_(True)
 
 
 @torch.no_grad()

@@ -47,9 +47,7 @@ def sad(masks_a: Mapping[str, Tensor], masks_b: Mapping[str, Tensor], normalized
     (2.0, 0.5)
     """
     check_alike("masks_b", masks_b, masks_a, "masks_a")
-    changed = sum(int((mask != masks_b[name].to(mask.device)).sum()) for name, mask in masks_a.items())
-    total = sum(mask.numel() for mask in masks_a.values())
-    return changed / total if normalized else float(changed)
+    return MaskSet(masks_a).distance(masks_b, normalised=normalized)
 
 
 @dataclass

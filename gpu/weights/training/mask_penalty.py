@@ -45,7 +45,13 @@ class MaskedPenalty(GradientPenalty):
     -----
     Source: N. Jiang et al., "Pruning-aware Sparse Regularization for Network Pruning", 2022. The quadratic kind with
     the live masks of N:M weights is the term of SR-STE, see :func:`srste_penalty`. For an orthonormal design it is a
-    lasso with weights 0 and alpha: what is kept is not biased.
+    lasso with weights 0 and alpha: what is kept is not biased, see the claim ``sparse_training.masksparsity_bias``.
+
+    To prune channels, as published: train with this on all scales of batch normalisations; choose channels by
+    :func:`threshold_masks`; train the network of before again with the penalty on these; take the channels out by
+    :func:`remove_channels`; train on. Scales reach zero only if the sum of the learning rates, times alpha, divided by
+    one minus the momentum, is larger than they are. At ``lr alpha`` the smooth kind jumps from ``lr alpha^2`` to alpha,
+    as the published code does.
 
     Examples
     --------
@@ -80,13 +86,15 @@ class MaskedPenalty(GradientPenalty):
     def term(self, index: int, parameter: Tensor, group: dict[str, Any]) -> Tensor:
         """Return the gradient of the penalty: zero where the mask is False."""
         mask = self._masks[index]
-        return self._gradient(parameter, group).masked_fill(~(mask() if callable(mask) else mask), 0)
+        return self._gradient(parameter, group) * (mask() if callable(mask) else mask)
 
     def _gradient(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
-        linear, constant = self.alpha * parameter, self.alpha * parameter.sign()
-        if self.kind == "smooth_l1":
-            return torch.where(parameter.abs() < float(group["lr"]) * self.alpha, linear, constant)
-        return linear if self.kind == "l2" else constant
+        if self.kind == "l2":
+            return self.alpha * parameter
+        constant = self.alpha * parameter.sign()
+        if self.kind == "l1":
+            return constant
+        return torch.where(parameter.abs() < float(group["lr"]) * self.alpha, self.alpha * parameter, constant)
 
 
 def srste_penalty(optimizer: Optimizer, model: nn.Module, alpha: float = 2e-4) -> MaskedPenalty:
@@ -134,7 +142,7 @@ def srste_penalty(optimizer: Optimizer, model: nn.Module, alpha: float = 2e-4) -
 
 
 def _dropped(one: Parametrised) -> Callable[[], Tensor]:
-    return lambda: ~one.mask()
+    return lambda: ~one.mask(latest=True)
 
 
 def _check_mask(index: int, mask: Tensor, parameter: Tensor) -> None:

@@ -51,6 +51,10 @@ class MaskedWeight(nn.Module, ABC):
     def check_shape(self, shape: torch.Size) -> None:
         """Raise ValueError where a weight of this shape cannot have such a mask."""
 
+    def place(self, weight: Tensor) -> None:
+        """Bring own parameters to the device of a weight, and to its dtype where a method does not need another."""
+        self.to(weight)
+
     def join(self, optimizer: Optimizer, stored: Tensor) -> None:
         """Take note of the optimiser whose steps are counted and of the stored weight; refuse what cannot work."""
 
@@ -59,6 +63,10 @@ class MaskedWeight(nn.Module, ABC):
 
     def inspect(self, weight: Tensor) -> None:
         """Warn of what went wrong while training, before the weight becomes a plain one."""
+
+    def latest_mask(self, weight: Tensor) -> Tensor:
+        """Return :meth:`mask`, which a method may remember from the last forward pass."""
+        return self.mask(weight)
 
     def deployed(self, weight: Tensor) -> Tensor:
         """Return the weight to ship: exactly zero off the mask."""
@@ -126,12 +134,15 @@ class Parametrised:
         return original
 
     @torch.no_grad()
-    def mask(self) -> Tensor:
-        """Return the present mask, for the value that reaches the masking parametrisation."""
+    def mask(self, *, latest: bool = False) -> Tensor:
+        """Return the present mask, for the value that reaches the masking parametrisation.
+
+        With `latest` it may be that of the last forward pass, which is the same within a step of training.
+        """
         value = self.stored
         for step in self.steps:
             if isinstance(step, MaskedWeight):
-                return step.mask(value)
+                return step.latest_mask(value) if latest else step.mask(value)
             value = step(value)
         raise ValueError(f"{self.name} has no mask")
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsetheory.constraints import MISSING, NONNEGATIVE, Choice, Instance
 from sparsetheory.gpu.core.layer_masks import check_layer_shape, layer_mask
@@ -69,6 +69,9 @@ class SparseSTE(MaskedWeight):
 
     fixed: Tensor
 
+    # The stored weight of the last forward pass, its version, and the mask.
+    _latest: tuple[int, int, Tensor] | None = None
+
     def __init__(
         self,
         pattern: Pattern | StructureDecay | Tensor,
@@ -122,7 +125,22 @@ class SparseSTE(MaskedWeight):
     def soft(self, weight: Tensor) -> Tensor:
         """Return ``W * (E + (1 - E) D)`` with the gradient that `backward` names."""
         factor = self.factor
-        return _Masked.apply(weight, self.mask(weight), factor, self.backward_rule == "scaled", self.alpha)
+        if factor == 1.0 and not self.alpha:
+            return weight
+        mask = self.mask(weight)
+        self._latest = (id(weight), weight._version, mask) if isinstance(weight, nn.Parameter) else None
+        return _Masked.apply(weight, mask, factor, self.backward_rule == "scaled", self.alpha)
+
+    def latest_mask(self, weight: Tensor) -> Tensor:
+        """Return the mask of the last forward pass, if that was of this weight and nothing was written to it since."""
+        if self._latest is not None and self._latest[:2] == (id(weight), weight._version):
+            return self._latest[2]
+        return self.mask(weight)
+
+    def advance(self) -> None:
+        """Take note of one more optimiser step."""
+        super().advance()
+        self._latest = None
 
     def extra_repr(self) -> str:
         """Return what is masked and how."""
@@ -132,6 +150,9 @@ class SparseSTE(MaskedWeight):
 
 class _Masked(torch.autograd.Function):
     """``W * (E + (1 - E) D)``, with a gradient that passes, or is multiplied likewise."""
+
+    # So that gradients of single samples can be taken with torch.func.
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(weight: Tensor, mask: Tensor, factor: float, scaled: bool, alpha: float) -> Tensor:
@@ -147,10 +168,10 @@ class _Masked(torch.autograd.Function):
         mask, weight = ctx.saved_tensors
         gradient = _faded(gradients[0], mask, ctx.factor) if ctx.scaled else gradients[0]
         if ctx.alpha:
-            gradient = gradient + ctx.alpha * weight.masked_fill(mask, 0)
+            gradient = torch.add(gradient, weight * ~mask, alpha=ctx.alpha)
         return gradient, None, None, None, None
 
 
 def _faded(values: Tensor, mask: Tensor, factor: float) -> Tensor:
-    # Not a product where the factor is 0: infinity times zero is not a number.
-    return torch.where(mask, values, values * factor if factor else torch.zeros_like(values))
+    # Products with the mask as numbers: torch.where takes three times as long on CPUs. The larger of 1 and D is 1.
+    return values * (mask.to(values.dtype).clamp_(min=factor) if factor else mask)

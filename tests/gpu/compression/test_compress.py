@@ -298,6 +298,12 @@ def test_bad_plans_are_named_before_anything_is_done(tmp_path, plan, error, mess
     assert not (tmp_path / "kept").exists()
 
 
+def test_groups_over_two_places_of_a_filter_are_refused():
+    model, x = nn.Sequential(nn.Conv2d(3, 8, 4)), torch.ones(3, 3, 8, 8)
+    with pytest.raises(ValueError, match=r"0\.weight must have a multiple of 4 entries along axis -1 for 2:4; got 3"):
+        compress(model, [x], "2:4")
+
+
 def test_few_rows_warn():
     with pytest.warns(FewRowsWarning, match="use at least 16"):
         compress(_Blocks(), _data(rows=3), "2:4")

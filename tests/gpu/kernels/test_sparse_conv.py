@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from sparsetheory.gpu.core import RowBlock
-from sparsetheory.gpu.kernels import Rates, SparseConv1x1, pack_rows, sparse_conv
+from sparsetheory.gpu.kernels import Rates, SparseConv1x1, pack_rows, rates, sparse_conv
 
 _RTOL = {torch.float32: 1e-5, torch.float64: 1e-13, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
@@ -124,8 +124,8 @@ def test_measured_break_even_is_that_of_the_block_and_measured_once(monkeypatch)
         measured.append((n_rows, n_columns, n_positions))
         return Rates(rate_single=1.0, rate_blocks=9.0, rate_dense=10.0)
 
-    monkeypatch.setattr(sparse_conv, "measure_rates", measure)
-    sparse_conv._class_rates.cache_clear()
+    monkeypatch.setattr(rates, "measure_rates", measure)
+    rates._measured.cache_clear()
     calls = _counted(monkeypatch)
     weight, mask, _, images = _drawn(m=12, k=33, density=0.4)
     for block, ways in ((1, 0), (4, 1)):
@@ -135,7 +135,7 @@ def test_measured_break_even_is_that_of_the_block_and_measured_once(monkeypatch)
         layer(images[:1])
         assert len(calls) == 2 * ways
     assert measured == [(16, 64, 32)]
-    sparse_conv._class_rates.cache_clear()
+    rates._measured.cache_clear()
 
 
 def test_measured_break_even_works_on_this_machine():
@@ -246,6 +246,10 @@ def test_copies_and_pickles_are_equal():
     expected = layer(images)
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
         assert torch.equal(other(images), expected)
+        other.values.zero_()
+        other.bias.zero_()
+        assert other(images).abs().max() == 0
+    assert torch.equal(layer(images), expected)
 
 
 @pytest.mark.parametrize("break_even", [0.0, 1.0])

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
-from sparsetheory.gpu.core import NM, capture, collect_grams
+from sparsetheory.gpu.core import NM, BlockNM, capture, collect_grams
 from sparsetheory.gpu.weights import FewRowsWarning, prune_model_layerwise, relative_error
 
 
@@ -86,6 +86,20 @@ def test_bad_arguments_change_nothing(options, message):
         prune_model_layerwise(model, given.pop("batches"), given.pop("pattern"), **given)
     for name, parameter in _Net().named_parameters():
         assert torch.equal(parameter, model.get_parameter(name))
+
+
+@pytest.mark.parametrize("pattern", [NM(2, 4), BlockNM(2, 2, 4)])
+def test_groups_over_two_places_of_a_filter_are_refused(pattern):
+    # 3 channels at 16 places: 48 inputs, which groups of 4 would divide.
+    model = nn.Sequential(nn.Conv2d(3, 8, 4), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    before = model[0].weight.detach().clone()
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=r"0\.weight must have a multiple of 4 entries along axis -1 .*; got 3"):
+        prune_model_layerwise(model, [x], pattern)
+    assert torch.equal(model[0].weight, before)
+    results = prune_model_layerwise(model, [x], NM(2, 4, axis=0), method="magnitude", layers="0")
+    assert (results["0"].mask.reshape(2, 4, 48).sum(1) == 2).all()
+    assert list(prune_model_layerwise(model, [x], NM(2, 4, axis=1), method="magnitude", layers="2")) == ["2"]
 
 
 def test_a_layer_that_is_never_called_is_an_error():

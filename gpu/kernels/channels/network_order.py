@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from sparsetheory.constraints import COUNT, FLAG
 from sparsetheory.gpu.core.layers import find_layers
 from sparsetheory.gpu.core.patterns.base import DENSITY
-from sparsetheory.gpu.kernels.channel_axes import ChannelTies, apply_permutation
-from sparsetheory.gpu.kernels.following import channel_ties
+from sparsetheory.gpu.kernels.channels.axes import ChannelTies, apply_permutation
+from sparsetheory.gpu.kernels.channels.following import channel_ties
 from sparsetheory.gpu.kernels.row_order import METHOD, block_energy, rearrange
 
 __all__ = ["ChannelOrder", "rearrange_channels"]
@@ -49,6 +49,7 @@ def rearrange_channels(
     method: str = "greedy",
     layers: str | Sequence[str] = "*",
     pad: bool = False,
+    ties: Sequence[ChannelTies] | None = None,
 ) -> tuple[ChannelOrder, ...]:
     """Permute the hidden channels of a network in place, so that blocks of rows lose little when they are pruned.
 
@@ -60,12 +61,14 @@ def rearrange_channels(
     model : torch.nn.Module
         Its parameters and buffers are overwritten.
     example : Tensor or tuple
-        As in :func:`channel_ties`.
+        As in :func:`channel_ties`; not read if `ties` are given.
     size, density, method, pad
         As in :func:`rearrange`. An order that retains less than the given one is not taken.
     layers : str or sequence of str
         Names or shell patterns of the layers whose rows are to share blocks; all linear layers and convolutions without
         groups by default. Channels that are no outputs of such layers stay in place.
+    ties : sequence of ChannelTies, optional
+        Sets of channels with all axes that hold them, for a model that cannot be traced. By default they are found.
 
     Returns
     -------
@@ -102,12 +105,12 @@ def rearrange_channels(
     FLAG.check("pad", pad)
     chosen = find_layers(model, layers)
     orders = []
-    for ties in channel_ties(model, example):
-        names = _producers(chosen, ties)
+    for each in channel_ties(model, example) if ties is None else ties:
+        names = _producers(chosen, each)
         if names:
-            _check_size(names, ties, size, pad)
-            rows = torch.cat([_rows(chosen[name], ties, name) for name in names], 1)
-            orders.append(_ordered(ties, names, rows, size, density, method, pad))
+            _check_size(names, each, size, pad)
+            rows = torch.cat([_rows(chosen[name], each, name) for name in names], 1)
+            orders.append(_ordered(each, names, rows, size, density, method, pad))
     for order in orders:
         apply_permutation(model, order.ties, order.permutation)
     return tuple(orders)
@@ -118,7 +121,7 @@ def _producers(chosen: dict[str, nn.Module], ties: ChannelTies) -> tuple[str, ..
     found = []
     for axis in ties.axes:
         name, _, tensor = axis.parameter.rpartition(".")
-        once = axis.places is not None and axis.places.shape[1] == 1
+        once = axis.places is None or axis.places.shape[1] == 1
         if tensor == "weight" and axis.axis == 0 and once and name in chosen:
             found.append(name)
     return tuple(found)
@@ -137,8 +140,8 @@ def _rows(layer: nn.Module, ties: ChannelTies, name: str) -> Tensor:
     places = next(axis.places for axis in ties.axes if axis.parameter == f"{name}.weight" and axis.axis == 0)
     weight = layer.weight
     assert isinstance(weight, Tensor)
-    assert places is not None
-    rows = weight.detach().cpu().to(torch.float64).flatten(1)[places[:, 0]]
+    rows = weight.detach().cpu().to(torch.float64).flatten(1)
+    rows = rows[: ties.n_channels] if places is None else rows[places[:, 0].cpu()]
     return rows / rows.norm().clamp(min=torch.finfo(rows.dtype).tiny)
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from sparsetheory.gpu.core import RowBlock
 from sparsetheory.gpu.core.models import load_mobilenet_v2
-from sparsetheory.gpu.kernels import rearrange, rearrange_channels, retained_energy
+from sparsetheory.gpu.kernels import ChannelAxis, ChannelTies, rearrange, rearrange_channels, retained_energy
 
 
 def _retained(layer, size, density):
@@ -81,6 +81,28 @@ def test_channels_that_blocks_do_not_divide_are_an_error_before_anything_changes
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
     expected = outputs(model, x)
     assert [order.ties.n_channels for order in rearrange_channels(model, x, 4, pad=True)] == [12, 9]
+    assert torch.allclose(outputs(model, x), expected, atol=1e-12)
+
+
+def test_ties_can_be_given_for_what_cannot_be_traced():
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.last(x if x.sum() > 0 else -x)
+
+    torch.manual_seed(0)
+    model, x = Branching().double(), torch.randn(5, 3, dtype=torch.float64)
+    expected = outputs(model, x)
+    with pytest.raises(ValueError, match="ties can be written by hand"):
+        rearrange_channels(model, x, 2)
+    axes = ChannelAxis("first.weight", 0), ChannelAxis("first.bias", 0), ChannelAxis("last.weight", 1)
+    (order,) = rearrange_channels(model, None, 2, ties=[ChannelTies(8, axes)], method="swaps")
+    assert order.layers == ("first",)
+    assert order.retained_after > order.retained_before
     assert torch.allclose(outputs(model, x), expected, atol=1e-12)
 
 

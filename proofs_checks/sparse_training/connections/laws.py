@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from sparsetheory.gpu import weights
 from sparsetheory.penalties import L0
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
+from sparsetheory.proofs_checks.sparse_training.connections.scored_layer import ScoredLayer, scored_layer
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import BoolArray, Float64Array
 
@@ -43,29 +42,18 @@ class Orthonormal:
         """Steps after which every score has come to zero."""
         return 2 + int(_INIT / (self.step * self.alpha)) if self.alpha else 0
 
-    def run(self, start: Float64Array | None = None) -> tuple[BoolArray, Any]:
-        """Train from weights at the optimum, or others; return masks of the steps of the window, and the mask."""
-        import torch
-
-        layer = torch.nn.Linear(self.X.shape[1], 1, bias=False, dtype=torch.float64)
-        layer.weight.data = tensor(self.optimum if start is None else start)[None]
-        made = weights.SCLMask(
-            (1, self.X.shape[1]), alpha=self.alpha, init=_INIT, norm="none", ema=self.ema, dtype=torch.float64
+    def run(self, start: Float64Array | None = None) -> tuple[BoolArray, ScoredLayer]:
+        """Train from weights at the optimum, or hold others; return masks of the steps of the window, and the layer."""
+        weight, weight_step = (self.optimum, 0.5) if start is None else (start, None)
+        layer = scored_layer(
+            weight[None], self.alpha, "none", step=self.step, weight_step=weight_step, ema=self.ema, scores=_INIT
         )
-        weights.sparsify(layer, lambda weight: made)
-        held = start is not None
-        groups = [{"params": [made.scores], "lr": self.step}]
-        groups += [] if held else [{"params": [layer.parametrizations.weight.original], "lr": 0.5}]
-        optimizer = torch.optim.SGD(groups)
-        weights.StepCounter(optimizer, layer)
-        X, y = tensor(self.X), tensor(self.y)[:, None]
+        X, y = tensor(self.X), tensor(self.y)
         masks = []
-        for _ in range(self.settled + _WINDOW):
-            masks.append(array(made.scores > 0)[0])
-            optimizer.zero_grad()
-            (0.5 * (layer(X) - y).square().sum()).backward()
-            optimizer.step()
-        return np.array(masks[self.settled :]), made
+        for effective in layer.steps(self.settled + _WINDOW):
+            masks.append(layer.on[0])
+            (0.5 * (X @ effective[0] - y).square().sum()).backward()
+        return np.array(masks[self.settled :]), layer
 
 
 def _draw(seed: int, decade: float, relative: float, ema: float, p: int = 5) -> Orthonormal:
@@ -156,19 +144,19 @@ def _half_time(case: Orthonormal) -> Measurement:
 
     And ``p > 1/2`` is ``b^2 / 2 > alpha``: what a coefficient gains is more than it costs.
     """
-    _, made = case.run()
-    mean = array(made.mask_ema)[0]
+    _, layer = case.run()
+    mean = array(layer.mask.mask_ema)[0]
     distance = 1.0 - case.ema + case.ema**_WINDOW
     found = Measurement.worst(np.abs(mean - case.share), distance, scale=1.0)
-    wrong = _disagreements(case, array(made.mask(made.scores))[0], distance)
+    wrong = _disagreements(case, array(layer.mask.mask(layer.stored))[0], distance)
     return found.and_chain({"disagreements with l0": float(wrong), "none": 0.0})
 
 
 def _last_masks(case: Orthonormal) -> Measurement:
     """Keep the connections that are on at the end."""
-    _, made = case.run()
+    _, layer = case.run()
     distance = 1.0 - case.ema + case.ema**_WINDOW
-    return Measurement(float(_disagreements(case, array(made.scores > 0)[0], distance)), 0.0, scale=1.0)
+    return Measurement(float(_disagreements(case, layer.on[0], distance)), 0.0, scale=1.0)
 
 
 scl_half_time = Claim(

@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 from hypothesis import strategies as st
 
-from sparsetheory.gpu import weights
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
+from sparsetheory.proofs_checks.sparse_training.connections.scored_layer import scored_layer
 from sparsetheory.proofs_checks.verdicts import Always
-from sparsetheory.typing import Float64Array
+from sparsetheory.typing import AnyArray, Float64Array
 
 _ROUNDING = 1e-10
 _SEEDS = st.integers(0, 2**32 - 1)
@@ -28,24 +28,13 @@ class Scored:
     alpha: float
     norm: str
 
-    def trained(self, rows: Float64Array | float = 1.0, steps: int = 1, lr: float = 0.0) -> tuple[Float64Array, ...]:
+    def trained(self, rows: AnyArray | float = 1.0, steps: int = 1, lr: float = 0.0) -> tuple[Float64Array, ...]:
         """Take steps of the scores for a squared loss with weights of outputs; return scores and last gradients."""
-        import torch
-
-        layer = torch.nn.Linear(self.weight.shape[1], self.weight.shape[0], bias=False, dtype=torch.float64)
-        layer.weight.data = tensor(self.weight)
-        made = weights.SCLMask(self.weight.shape, alpha=self.alpha, norm=self.norm, dtype=torch.float64)
-        made.scores.data = tensor(self.scores)
-        weights.sparsify(layer, lambda weight: made)
-        optimizer = torch.optim.SGD([made.scores], lr=lr)
-        weights.StepCounter(optimizer, layer)
+        layer = scored_layer(self.weight, self.alpha, self.norm, step=lr, scores=self.scores)
         x, y, shares = tensor(self.inputs), tensor(self.targets), tensor(np.broadcast_to(rows, len(self.weight)))
-        for _ in range(steps):
-            layer.zero_grad()
-            (0.5 * (shares * (layer(x) - y).square()).sum()).backward()
-            optimizer.step()
-        stored = layer.parametrizations.weight.original
-        return array(made.scores), array(made.scores.grad), array(stored.grad)
+        for effective in layer.steps(steps):
+            (0.5 * (shares * (x @ effective.T - y).square()).sum()).backward()
+        return array(layer.mask.scores), array(layer.mask.scores.grad), array(layer.stored.grad)
 
     @property
     def upstream(self) -> Float64Array:
@@ -174,20 +163,10 @@ def _descend(case: Descent, slope: Slope) -> float:
 
 def _trained_score(case: Descent) -> float:
     """Take the steps with the mask of the package, whose slope is one everywhere."""
-    import torch
-
-    layer = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
-    layer.weight.data.fill_(1.0)
-    made = weights.SCLMask((1, 1), alpha=0.0, norm="none", dtype=torch.float64)
-    made.scores.data.fill_(case.start)
-    weights.sparsify(layer, lambda weight: made)
-    optimizer = torch.optim.SGD([made.scores], lr=case.step)
-    weights.StepCounter(optimizer, layer)
-    for _ in range(case.n_steps()):
-        optimizer.zero_grad()
-        (case.gradient * layer.weight.sum()).backward()
-        optimizer.step()
-    return float(made.scores.detach())
+    layer = scored_layer(np.ones((1, 1)), 0.0, "none", step=case.step, scores=case.start)
+    for effective in layer.steps(case.n_steps()):
+        (case.gradient * effective.sum()).backward()
+    return float(layer.mask.scores.detach())
 
 
 def _right_side(case: Descent) -> Measurement:
