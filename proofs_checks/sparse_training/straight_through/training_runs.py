@@ -10,7 +10,11 @@ import numpy as np
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import core, weights
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
-from sparsetheory.proofs_checks.sparse_training.digit_networks import STEPS_PER_EPOCH, Trained, train_side_by_side
+from sparsetheory.proofs_checks.sparse_training.straight_through.digit_networks import (
+    STEPS_PER_EPOCH,
+    Trained,
+    train_side_by_side,
+)
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import Float64Array, IndexArray
 
