@@ -9,9 +9,9 @@ from torch import nn
 
 from sparsetheory.constraints import FLAG
 from sparsetheory.gpu.core.layers import find_layers
+from sparsetheory.gpu.kernels.channels.tracing import trace
 from sparsetheory.gpu.kernels.folding import Tail, folded, tails
 from sparsetheory.gpu.kernels.sparse_conv import SparseConv1x1
-from sparsetheory.gpu.kernels.tracing import trace
 
 __all__ = ["DeployedLayer", "Deployment", "deploy"]
 

@@ -247,11 +247,10 @@ def multiply_images(given: Operands, x: FloatArray, n_positions: int, out: Float
 
 def _work(size: int, dtype: Any) -> FloatArray:
     """Return memory of this thread, aligned to a cache line; fresh memory would cost more than small products do."""
-    n_bytes = size * dtype.itemsize
-    memory = getattr(_memory, "bytes", None)
-    if memory is None or memory.size < n_bytes:
-        fresh = np.empty(n_bytes + _LINE, dtype=np.uint8)
-        memory = fresh[-fresh.ctypes.data % _LINE :]
-        _memory.bytes = memory
-    aligned: FloatArray = memory[:n_bytes].view(dtype)
-    return aligned
+    memory: FloatArray | None = getattr(_memory, dtype.char, None)
+    if memory is None or memory.size < size:
+        fresh = np.empty(size * dtype.itemsize + _LINE, dtype=np.uint8)
+        start = -fresh.ctypes.data % _LINE
+        memory = fresh[start : start + size * dtype.itemsize].view(dtype)
+        setattr(_memory, dtype.char, memory)
+    return memory

@@ -254,7 +254,9 @@ class SparseConv1x1(nn.Module):
 
     def _multiply(self, images: Tensor) -> Tensor:
         if self._operands is None:
-            indptr, indices, values, bias = (getattr(self, name).detach().numpy() for name in (*_BUFFERS, "bias"))
+            indptr, indices, values, bias = (
+                getattr(self, name).detach().contiguous().numpy() for name in (*_BUFFERS, "bias")
+            )
             bounds = self.lower, self.upper
             self._operands = operands(indptr, indices, values, self.n_blocks, bias, bounds, self.in_channels)
         *batch, _, height, width = images.shape

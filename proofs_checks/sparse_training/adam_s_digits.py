@@ -11,6 +11,7 @@ import numpy as np
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread
+from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import BoolArray, Float64Array
 
@@ -70,9 +71,7 @@ def _runs(seed: int) -> dict[float, Run]:
 
     with one_thread():
         source = torch.Generator().manual_seed(seed)
-        digits = core.datasets.load_digits()
-        order = torch.randperm(len(digits.labels), generator=source)
-        x, y = torch.from_numpy(digits.images).flatten(1)[order], torch.from_numpy(digits.labels)[order]
+        x, y = shuffled_digits(source)
         dense = core.models.MLP([64, 128, 128, 10], generator=source)
         adam = torch.optim.Adam(dense.parameters(), lr=2e-3)
         core.train(dense, x[:1000], y[:1000], optimizer=adam, n_steps=300, batch_size=_BATCH, generator=source)

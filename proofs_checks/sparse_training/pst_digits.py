@@ -10,6 +10,7 @@ import numpy as np
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread
+from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import AnyArray, BoolArray
 
@@ -29,9 +30,7 @@ def _start(seed: int) -> tuple[Any, Any, Any, Any]:
     from sparsetheory.gpu import core
 
     source = torch.Generator().manual_seed(seed)
-    digits = core.datasets.load_digits()
-    order = torch.randperm(len(digits.labels), generator=source)
-    x, y = torch.from_numpy(digits.images).flatten(1)[order], torch.from_numpy(digits.labels)[order]
+    x, y = shuffled_digits(source)
     first = y < 5
     model = core.models.MLP([64, 128, 128, 5], generator=source)
     adam = torch.optim.Adam(model.parameters(), lr=2e-3)

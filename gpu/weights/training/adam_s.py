@@ -69,6 +69,9 @@ class AdamS(Optimizer):
     core they take some 1.5 times as long as those of Adam with ``foreach``, and less than those where nothing is made
     sparse.
 
+    The model itself shows dense outputs. Give :func:`sparsetheory.gpu.core.run_masked` the masks under the names of
+    their parameters to see, on the way, what it would do if it ended here.
+
     For a fixed ``a < 1`` the entries off the mask settle where ``L + a / (1 - a) alpha sum |w|`` is stationary: the
     strength of this lasso grows from 0 to infinity. See the claims ``sparse_training.adam_s_*``.
 

@@ -44,8 +44,6 @@ class SCLMask(MaskedWeight):
         zero stay zero.
     ema : float
         Share of the past in the running mean of the masks, in [0, 1).
-    dtype, device : optional
-        Of the scores and of their mean.
 
     Raises
     ------
@@ -55,7 +53,7 @@ class SCLMask(MaskedWeight):
     Attributes
     ----------
     scores : Parameter
-        m, trained.
+        m, trained. For weights of half precision they and their mean are of single precision, as their steps are small.
     mask_ema : Tensor
         Running mean of ``H(m)``. What is shipped are the weights where it is at least 1/2.
 
@@ -108,8 +106,6 @@ class SCLMask(MaskedWeight):
         init: float = 0.1,
         norm: str = "l2",
         ema: float = 0.99,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | None = None,
     ) -> None:
         super().__init__()
         NONNEGATIVE.check("alpha", alpha)
@@ -119,15 +115,15 @@ class SCLMask(MaskedWeight):
         if len(shape) < 2:
             raise ValueError(f"shape must have at least two axes; got {tuple(shape)}")
         self.alpha, self.norm, self.ema = float(alpha), norm, float(ema)
-        self.scores = nn.Parameter(torch.full(tuple(shape), float(init), dtype=dtype, device=device))
+        self.scores = nn.Parameter(torch.full(tuple(shape), float(init), dtype=torch.float32))
         self.register_buffer("mask_ema", torch.ones_like(self.scores, requires_grad=False))
         self._joined = False
         self._seen: Seen | None = None
         self._moves = 0
 
     def place(self, weight: Tensor) -> None:
-        """Bring the scores to the device of a weight; their dtype is their own."""
-        self.to(weight.device)
+        """Move scores and mean to the device of a weight, and to its dtype, single precision at least."""
+        self.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
 
     def check_shape(self, shape: torch.Size) -> None:
         """Raise ValueError unless the scores have the shape of the weight."""

@@ -45,7 +45,13 @@ class MaskedPenalty(GradientPenalty):
     -----
     Source: N. Jiang et al., "Pruning-aware Sparse Regularization for Network Pruning", 2022. The quadratic kind with
     the live masks of N:M weights is the term of SR-STE, see :func:`srste_penalty`. For an orthonormal design it is a
-    lasso with weights 0 and alpha: what is kept is not biased.
+    lasso with weights 0 and alpha: what is kept is not biased, see the claim ``sparse_training.masksparsity_bias``.
+
+    To prune channels, as published: train with this on all scales of batch normalisations; choose channels by
+    :func:`threshold_masks`; train the network of before again with the penalty on these; take the channels out by
+    :func:`remove_channels`; train on. Scales reach zero only if the sum of the learning rates, times alpha, divided by
+    one minus the momentum, is larger than they are. At ``lr alpha`` the smooth kind jumps from ``lr alpha^2`` to alpha,
+    as the published code does.
 
     Examples
     --------

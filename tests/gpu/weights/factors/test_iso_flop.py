@@ -37,6 +37,14 @@ def test_a_tenth_is_a_tenth():
     assert iso_flop_width(10, 100, 0.9, "doped").n_nonzero["sparse"] == 100
 
 
+def test_widths_follow_the_density_itself_and_counts_the_widths():
+    # Published code rounds 1 / q first: a width of 110, and at a density of 0.3 too low a cost.
+    found = iso_flop_width(64, 64, 0.7, "wide")
+    assert (found.width, found.ratio) == (117, 1.0)
+    assert found.densities["weight"] == 64 * 64 / 117**2
+    assert abs(0.3 * 110**2 / 64**2 - 1) > 0.1
+
+
 def test_search_spaces_are_larger_by_the_density():
     for family in ("wide", "parallel", "factorized"):
         assert iso_flop_width(64, 64, 0.75, family).n_maskable == 4 * 64 * 64

@@ -26,8 +26,8 @@ def _scl(model, optimizer):
 METHODS = {
     "MaskedPenalty": (None, _masked_penalty),
     "srste_penalty": (NM(1, 4), _srste),
-    "SCL l2": (lambda weight: SCLMask(weight.shape, alpha=ALPHA, dtype=weight.dtype), _scl),
-    "SCL none": (lambda weight: SCLMask(weight.shape, alpha=ALPHA, norm="none", dtype=weight.dtype), _scl),
+    "SCL l2": (lambda weight: SCLMask(weight.shape, alpha=ALPHA), _scl),
+    "SCL none": (lambda weight: SCLMask(weight.shape, alpha=ALPHA, norm="none"), _scl),
 }
 # As published: the penalty within the backward pass.
 IN_BACKWARD = (lambda weight: SparseSTE(NM(1, 4), alpha=ALPHA), lambda model, optimizer: None)

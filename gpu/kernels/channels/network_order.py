@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from sparsetheory.constraints import COUNT, FLAG
 from sparsetheory.gpu.core.layers import find_layers
 from sparsetheory.gpu.core.patterns.base import DENSITY
-from sparsetheory.gpu.kernels.channel_axes import ChannelTies, apply_permutation
-from sparsetheory.gpu.kernels.following import channel_ties
+from sparsetheory.gpu.kernels.channels.axes import ChannelTies, apply_permutation
+from sparsetheory.gpu.kernels.channels.following import channel_ties
 from sparsetheory.gpu.kernels.row_order import METHOD, block_energy, rearrange
 
 __all__ = ["ChannelOrder", "rearrange_channels"]

@@ -4,10 +4,10 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from sparsetheory.gpu.kernels.channel_axes import ChannelTies
-from sparsetheory.gpu.kernels.channel_rules import rule_of
-from sparsetheory.gpu.kernels.channel_walk import Walk
-from sparsetheory.gpu.kernels.tracing import run_graph, trace
+from sparsetheory.gpu.kernels.channels.axes import ChannelTies
+from sparsetheory.gpu.kernels.channels.rules import rule_of
+from sparsetheory.gpu.kernels.channels.tracing import run_graph, trace
+from sparsetheory.gpu.kernels.channels.walk import Walk
 
 __all__ = ["channel_ties"]
 
@@ -61,9 +61,9 @@ def channel_ties(model: nn.Module, example: Any) -> tuple[ChannelTies, ...]:
     """
     graph = trace(model)
     walk = Walk(model, run_graph(model, graph, example))
-    # First of all, so that no layer takes what is read on its own.
+    # First of all, so that no layer takes what is read elsewhere, too.
     for node in graph.find_nodes(op="get_attr"):
-        walk.own(node, walk.value(node), f"node {node.name!r}")
+        walk.read(node)
     for node in graph.nodes:
         if node.op == "output":
             walk.fix(node.all_input_nodes)

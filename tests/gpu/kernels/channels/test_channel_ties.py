@@ -165,7 +165,7 @@ def test_a_function_of_a_known_name_is_not_taken_for_the_known_one():
 def test_weights_that_are_shared_or_computed_are_refused():
     shared = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 2))
     shared[2].weight = shared[0].weight
-    with pytest.raises(ValueError, match=r"shares 2\.weight with 0\.weight"):
+    with pytest.raises(ValueError, match=r"got '_0', .* shares its weight with 2\.weight"):
         channel_ties(shared, torch.zeros(1, 4))
     computed = nn.Sequential(parametrizations.orthogonal(nn.Linear(4, 4)), nn.Linear(4, 2))
     with pytest.raises(ValueError, match=r"got '_0', call_module of 0 .* computes its weight from other tensors"):
@@ -174,6 +174,22 @@ def test_weights_that_are_shared_or_computed_are_refused():
     prune.l1_unstructured(masked[1], "weight", amount=0.5)
     with pytest.raises(ValueError, match="computes its weight from other tensors"):
         channel_ties(masked, torch.zeros(1, 4))
+
+
+def test_a_weight_that_an_embedding_has_too_is_refused():
+    model = nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 7))
+    assert [each.n_channels for each in channel_ties(model, torch.tensor([1, 2]))] == [4]
+    model[3].weight = model[0].weight
+    with pytest.raises(ValueError, match=r"got '_3', .* shares its weight with 0\.weight"):
+        channel_ties(model, torch.tensor([1, 2]))
+
+
+def test_bounds_that_differ_from_channel_to_channel_keep_channels_in_place():
+    model = _With(lambda m, x: torch.clamp(x, max=m.bounds))
+    model.bounds = nn.Parameter(torch.randn(8, 1, 1))
+    assert channel_ties(model, torch.zeros(1, 3, 5, 5)) == ()
+    model.bounds = nn.Parameter(torch.randn(1, 1, 1))
+    assert [each.n_channels for each in channel_ties(model, torch.zeros(1, 3, 5, 5))] == [8]
 
 
 def test_a_weight_that_is_read_on_its_own_is_refused():
@@ -185,7 +201,7 @@ def test_a_weight_that_is_read_on_its_own_is_refused():
         def forward(self, x):
             return self.last(self.first(x)) * self.first.bias.sum()
 
-    with pytest.raises(ValueError, match=r"shares first\.bias with node 'first_bias'"):
+    with pytest.raises(ValueError, match=r"got 'first', .* shares its bias with node 'first_bias'"):
         channel_ties(Tied(), torch.zeros(1, 4))
 
 

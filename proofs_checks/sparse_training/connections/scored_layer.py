@@ -59,7 +59,7 @@ def scored_layer(
 
     layer: Any = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, dtype=torch.float64)
     layer.weight.data = tensor(weight)
-    mask = weights.SCLMask(weight.shape, alpha=alpha, norm=norm, ema=ema, dtype=torch.float64)
+    mask = weights.SCLMask(weight.shape, alpha=alpha, norm=norm, ema=ema)
     weights.sparsify(layer, lambda weight: mask)
     mask.scores.data = torch.zeros_like(mask.scores.data) + torch.as_tensor(scores)
     groups = [{"params": [mask.scores], "lr": step}]

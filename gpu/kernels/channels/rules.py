@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from sparsetheory.gpu.kernels.channel_walk import Layout, Walk
+from sparsetheory.gpu.kernels.channels.walk import Layout, Walk
 
 __all__ = ["rule_of"]
 
@@ -22,11 +22,6 @@ def rule_of(walk: Walk, node: fx.Node) -> Rule | None:
         module = walk.module(node)
         return next((rule for kinds, rule in _MODULES if isinstance(module, kinds)), None)
     return _METHODS.get(str(node.target)) if node.op == "call_method" else _FUNCTIONS.get(node.target)
-
-
-def _same(walk: Walk, node: fx.Node) -> Layout | None:
-    """Keep channels where every entry is treated alike, or where all channels along another axis are."""
-    return walk.layout(_first(node))
 
 
 def _linear(walk: Walk, node: fx.Node) -> Layout | None:
@@ -130,7 +125,7 @@ def _moved(walk: Walk, node: fx.Node) -> Layout | None:
 
 
 def _combined(walk: Walk, node: fx.Node) -> Layout | None:
-    """Tie the channels of tensors that are added, multiplied and the like."""
+    """Keep channels where entries are treated alike, and tie those of tensors that are added or multiplied."""
     return walk.tied(node, node.all_input_nodes)
 
 
@@ -171,7 +166,7 @@ _MODULES: tuple[tuple[tuple[type[nn.Module], ...], Rule], ...] = (
             "Softsign LogSigmoid Threshold Softmax LogSoftmax Identity Dropout Dropout1d Dropout2d Dropout3d "
             "AlphaDropout"
         ),
-        _same,
+        _combined,
     ),
     (_kinds("Linear"), _linear),
     (_kinds("Conv1d Conv2d Conv3d"), _convolution),
@@ -192,10 +187,10 @@ _NAMES: tuple[tuple[str, Rule], ...] = (
     (
         "relu relu_ relu6 hardtanh leaky_relu elu gelu silu mish hardswish hardsigmoid sigmoid sigmoid_ tanh tanh_ "
         "softplus softmax log_softmax dropout dropout2d clamp clamp_ clamp_min clamp_max neg abs exp sqrt rsqrt square "
-        "contiguous clone detach to float double half",
-        _same,
+        "contiguous clone detach to float double half "
+        "add add_ iadd sub sub_ isub mul mul_ imul truediv div div_ itruediv maximum minimum pow",
+        _combined,
     ),
-    ("add add_ iadd sub sub_ isub mul mul_ imul truediv div div_ itruediv maximum minimum pow", _combined),
     ("cat concat concatenate", _joined),
     ("flatten view reshape", _reshaped),
     ("mean sum", _reduced),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sparsetheory.penalties import L0
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
-from sparsetheory.proofs_checks.sparse_training.scored_layer import ScoredLayer, scored_layer
+from sparsetheory.proofs_checks.sparse_training.connections.scored_layer import ScoredLayer, scored_layer
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import BoolArray, Float64Array
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
-from sparsetheory.proofs_checks.sparse_training.scored_layer import scored_layer
+from sparsetheory.proofs_checks.sparse_training.connections.scored_layer import scored_layer
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import AnyArray, Float64Array
 

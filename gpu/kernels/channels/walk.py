@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from sparsetheory.gpu.kernels.channel_axes import ChannelAxis, ChannelTies
-from sparsetheory.gpu.kernels.channel_classes import Classes, Positions
+from sparsetheory.gpu.kernels.channels.axes import ChannelAxis, ChannelTies
+from sparsetheory.gpu.kernels.channels.classes import Classes, Positions
 
 __all__ = ["Layout", "Walk"]
 
@@ -55,7 +55,7 @@ class Walk:
         self._model, self._values = model, values
         self._layouts: dict[fx.Node, Layout | None] = {}
         self._uses: list[_Use] = []
-        self._owners: dict[int, str] = {}
+        self._owners = _owners(model)
         self._columns: dict[str, Positions | None] = {}
         self._outputs: dict[str, Positions | None] = {}
 
@@ -105,11 +105,9 @@ class Walk:
             if layout is not None:
                 self.classes.fix(layout.positions)
 
-    def own(self, node: fx.Node, parameter: Tensor, name: str) -> None:
-        """Refuse a parameter that is used by another module, or read on its own, as well."""
-        owner = self._owners.setdefault(id(parameter), name)
-        if owner != name:
-            self.refuse(node, f"shares {name} with {owner}")
+    def read(self, node: fx.Node) -> None:
+        """Remember a parameter that a node reads on its own."""
+        self._owners.setdefault(id(self.value(node)), []).append(f"node {node.name!r}")
 
     def produced(self, node: fx.Node, columns: Positions | None, n_outputs: int, groups: int) -> Positions:
         """Use the weight and bias of a layer that mixes channels, within groups; return the outputs."""
@@ -210,8 +208,20 @@ class Walk:
             return
         if computed:
             self.refuse(node, f"computes its {name} from other tensors")
-        self.own(node, tensor, f"{target}.{name}")
+        others = [owner for owner in self._owners[id(tensor)] if owner != f"{target}.{name}"]
+        if others:
+            self.refuse(node, f"shares its {name} with {', '.join(others)}")
         self._uses.append(_Use(f"{target}.{name}", axis, self.classes.see(positions), rows))
+
+
+def _owners(model: nn.Module) -> dict[int, list[str]]:
+    """Return the names of every parameter and buffer, by identity; a module that occurs twice has one name."""
+    owners: dict[int, list[str]] = {}
+    for module_name, module in model.named_modules():
+        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                owners.setdefault(id(tensor), []).append(f"{module_name}.{name}" if module_name else name)
+    return owners
 
 
 def _places(roots: Positions, chosen: Positions) -> Tensor | None:

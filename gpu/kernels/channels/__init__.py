@@ -1,0 +1,1 @@
+"""Channels of a network: where they lie, what ties them, and how they are permuted together."""

@@ -1,0 +1,1 @@
+"""Claims about connections with trained scores (SCL)."""
