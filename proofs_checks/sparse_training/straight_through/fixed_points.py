@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.layerwise_pruning.instances import seeds
-from sparsetheory.proofs_checks.sparse_training.quadratics import Quadratic
+from sparsetheory.proofs_checks.sparse_training.straight_through.quadratics import Quadratic
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import BoolArray, Float64Array
 

@@ -10,12 +10,16 @@ from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import core, solvers, weights
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread
-from sparsetheory.proofs_checks.sparse_training.quadratics import Quadratic, autoregressive, two_of_four
+from sparsetheory.proofs_checks.sparse_training.straight_through.quadratics import (
+    Quadratic,
+    autoregressive,
+    two_of_four,
+)
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import BoolArray, Float64Array
 
 # What settles at these penalties has done so after 2000 steps.
-_RATIOS, _STEPS = (0.0, 0.01, 0.1, 1.05), 2000
+_RATIOS, _STEPS = (0.0, 0.1, 1.05), 2000
 _ROWS = "six designs of 200 inputs with correlation 0.8, 20 normal rows each"
 
 
@@ -82,20 +86,21 @@ def _explore_then_settle(batch: Batch) -> Measurement:
     masks before one holds. Above the curvature the first mask whose optimum is reached is a fixed point already.
     """
     found = batch.settled
-    none, _, most, every = found.share
-    shares = {"at rest without": none, "0": 0.0, "0.85": 0.85, "at rest, 0.1 L": most}
-    result = Measurement(found.error[2], found.error[3], extras={"penalty 0": found.error[0]})
-    return (
-        result.and_chain({k: shares[k] for k in ("at rest without", "0")})
-        .and_chain({k: shares[k] for k in ("0.85", "at rest, 0.1 L")})
-        .and_chain({"1": 1.0, "at rest, 1.05 L": every})
-    )
+    none, most, every = found.share
+    result = Measurement(found.error[1], found.error[2], extras={"penalty 0": found.error[0]})
+    for shares in (
+        {"at rest without": none, "0": 0.0},
+        {"0.85": 0.85, "at rest, 0.1 L": most},
+        {"1": 1.0, "at rest, 1.05 L": every},
+    ):
+        result = result.and_chain(shares)
+    return result
 
 
 def _any_penalty(batch: Batch) -> Measurement:
-    """Expect a tenth of that penalty to do as well."""
+    """Expect plain straight-through training to settle, and to end as well."""
     found = batch.settled
-    return Measurement(found.error[1], found.error[3]).and_chain({"0.85": 0.85, "at rest, 0.01 L": found.share[1]})
+    return Measurement(found.error[0], found.error[2]).and_chain({"0.85": 0.85, "at rest without": found.share[0]})
 
 
 srste_settles = Claim(
@@ -122,30 +127,36 @@ srste_settles = Claim(
 
 def _penalties(profile: str) -> StudyResult:
     ratios = (0.0, 0.01, 0.03, 0.1, 0.3, 0.5, 1.05, 2.0)
-    batch = _batch(np.random.default_rng(0), 0.8)
-    found = train_rows(batch.problems, ratios, _STEPS if profile == "quick" else 6000)
-    rows = [
-        (ratio, round(float(share), 3), round(float(flips), 3), round(float(error), 4))
-        for ratio, share, flips, error in zip(ratios, found.share, found.flips, found.error, strict=True)
-    ]
-    notes = (
-        "Rows at rest are fixed points of hard thresholding with step 1 / alpha. The smallest error is reached by a "
-        "penalty between: masks are explored first and settle then. With stronger correlation, 0.95, the gain is gone "
-        "and nothing has settled after 6000 steps."
-    )
-    return StudyResult(("alpha / L", "share at rest", "mask changes per step", "error"), rows, notes, _curves(rows))
+    rows = []
+    for correlation in (0.8,) if profile == "quick" else (0.8, 0.95):
+        batch = _batch(np.random.default_rng(0), correlation)
+        found = train_rows(batch.problems, ratios, _STEPS if profile == "quick" else 6000)
+        for ratio, share, flips, error in zip(ratios, found.share, found.flips, found.error, strict=True):
+            rows.append((correlation, ratio, round(float(share), 3), round(float(flips), 3), round(float(error), 4)))
+    columns = ("correlation", "alpha / L", "share at rest", "mask changes per step", "error")
+    return StudyResult(columns, rows, _NOTES, _curves(rows))
+
+
+_NOTES = (
+    "Rows at rest are fixed points of hard thresholding with step 1 / alpha. The smallest error is that of a penalty "
+    "between: masks are explored first and settle then. At correlation 0.8 it is near 0.1 L, at 0.95 near 0.01 L, and "
+    "the errors of larger penalties differ little there."
+)
 
 
 def _curves(rows: list[tuple[Any, ...]]) -> Any:
     def draw(figure: Any) -> None:
-        ratios = [max(row[0], 3e-3) for row in rows]
         titles = ("share of rows at rest", "mask changes per row and step", "mean error after a refit")
         for i, title in enumerate(titles):
             ax = figure.add_subplot(1, 3, i + 1)
-            ax.plot(ratios, [row[i + 1] for row in rows], marker="o")
+            for correlation in sorted({row[0] for row in rows}):
+                chosen = [row for row in rows if row[0] == correlation]
+                ratios = [max(row[1], 3e-3) for row in chosen]
+                ax.plot(ratios, [row[i + 2] for row in chosen], marker="o", label=f"correlation {correlation}")
             ax.set_xscale("log")
             ax.set_xlabel("penalty / curvature; leftmost: 0")
             ax.set_title(title, fontsize=9)
+        ax.legend(fontsize=8)
 
     return draw
 
@@ -213,7 +224,7 @@ class Faded:
                 init=two_of_four().project(torch.from_numpy(np.array(start))),
                 preconditioned=False,
                 refit=False,
-                max_iter=1000,
+                max_iter=200,
             )
         mask: BoolArray = array(found.mask)
         return float(self.problem.errors(mask).mean())

@@ -10,7 +10,11 @@ import numpy as np
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import core, weights
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
-from sparsetheory.proofs_checks.sparse_training.digit_networks import STEPS_PER_EPOCH, Trained, train_side_by_side
+from sparsetheory.proofs_checks.sparse_training.straight_through.digit_networks import (
+    STEPS_PER_EPOCH,
+    Trained,
+    train_side_by_side,
+)
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import Float64Array, IndexArray
 
@@ -58,12 +62,13 @@ def _penalise(optimizer: Any, model: Any, alpha: float) -> None:
     weights.srste_penalty(optimizer, model, abs(alpha)).alpha = alpha
 
 
-_METHODS = ("STE", "SR-STE", "exp", "exp, scaled", "linear to 0.4", "linear to 0.8", "linear to 0.8, scaled")
+_FADING = ("exp", "exp, scaled", "linear to 0.4", "linear to 0.8", "linear to 0.8, scaled")
+_METHODS = ("STE", "SR-STE", *_FADING, "stepwise to 0.5", "stepwise to 1")
 
 
 @cache
 def faded(method: str, epochs: int) -> Trained:
-    """Train at 1:16 by Adam, with a mask that fades in as the method says."""
+    """Train at 1:16 by Adam, with a mask that fades in, or patterns that follow each other, as the method says."""
     import torch
 
     def hooks(optimizer: Any, model: Any) -> None:
@@ -71,12 +76,16 @@ def faded(method: str, epochs: int) -> Trained:
         if method == "SR-STE":
             weights.srste_penalty(optimizer, model)
 
-    decay = _decay(method, epochs * STEPS_PER_EPOCH)
+    n_steps = epochs * STEPS_PER_EPOCH
+    pattern: Any = core.NM(1, 16)
+    if method.startswith("stepwise"):
+        pattern = core.StructureDecay("stepwise", pattern, n_steps, finetune=n_steps // 2 if "0.5" in method else 0)
+    decay = _decay(method, n_steps)
     backward = "scaled" if method.endswith("scaled") else "ste"
     return train_side_by_side(
         tuple(range(_SEEDS)),
         epochs,
-        lambda weight: weights.SparseSTE(core.NM(1, 16), mask_decay=decay, backward=backward),
+        lambda weight: weights.SparseSTE(pattern, mask_decay=decay, backward=backward),
         lambda model: torch.optim.Adam(model.parameters(), lr=2e-3),
         hooks,
     )
