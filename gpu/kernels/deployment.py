@@ -9,7 +9,8 @@ from torch import nn
 
 from sparsetheory.constraints import FLAG
 from sparsetheory.gpu.core.layers import find_layers
-from sparsetheory.gpu.kernels.channels.tracing import trace
+from sparsetheory.gpu.kernels.channels.tracing import traced
+from sparsetheory.gpu.kernels.conversion import is_convolution
 from sparsetheory.gpu.kernels.folding import Tail, folded, tails
 from sparsetheory.gpu.kernels.sparse_conv import SparseConv1x1
 
@@ -126,7 +127,7 @@ def deploy(
     """
     FLAG.require(fold=fold, in_place=in_place)
     names = _chosen(model, layers)
-    after = tails(model, trace(model), names) if fold else dict.fromkeys(names, Tail())
+    after = _tails(model, names) if fold else dict.fromkeys(names, Tail())
     _check_mode(model, after)
     made = {
         name: _sparse(model.get_submodule(name), model, after[name], block=block, break_even=break_even)
@@ -156,6 +157,11 @@ def _chosen(model: nn.Module, layers: str | Sequence[str] | None) -> tuple[str, 
     return tuple(found)
 
 
+def _tails(model: nn.Module, names: Sequence[str]) -> dict[str, Tail]:
+    with traced(model) as graph:
+        return tails(model, graph, names)
+
+
 def _check_mode(model: nn.Module, after: Mapping[str, Tail]) -> None:
     norms = [model.get_submodule(tail.norm) for tail in after.values() if tail.norm is not None]
     # Containers that other tools make may have any mode.
@@ -165,7 +171,7 @@ def _check_mode(model: nn.Module, after: Mapping[str, Tail]) -> None:
 
 def _is_pointwise(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     return (
-        isinstance(layer, nn.Conv2d)
+        is_convolution(layer)
         and (layer.kernel_size, layer.stride, layer.groups) == ((1, 1), (1, 1), 1)
         and layer.padding in ((0, 0), "valid", "same")
     )

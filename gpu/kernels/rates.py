@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from sparsetheory.constraints import COUNT, Choice, Real, generator
 from sparsetheory.gpu.kernels.packing import BLOCK, pack_rows
-from sparsetheory.gpu.kernels.products import multiply_images, operands
+from sparsetheory.gpu.kernels.products import multiply_memory, operands
 
 __all__ = ["Rates", "class_rates", "measure_rates"]
 
@@ -143,8 +143,8 @@ def _sparse_product(
     rows = pack_rows(W, mask, block)
     arrays = rows.indptr.numpy(), rows.indices.numpy(), rows.values.numpy(), rows.n_blocks
     given = operands(*arrays, bias.numpy(), (-np.inf, np.inf), len(X))
-    x, y = X.numpy().reshape(-1), out.numpy().reshape(-1)
-    return lambda: multiply_images(given, x, X.shape[1], y)
+    # Arguments of the function that is returned keep the tensors alive.
+    return lambda: multiply_memory(given, X.data_ptr(), 1, X.shape[1], out.data_ptr())
 
 
 def _interleaved(functions: Sequence[Callable[[], object]], repeats: int) -> list[float]:

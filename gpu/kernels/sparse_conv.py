@@ -12,12 +12,15 @@ from torch.nn import functional
 from sparsetheory.constraints import FLAG, Choice, Real
 from sparsetheory.gpu.kernels.conversion import check_convolution, matrix
 from sparsetheory.gpu.kernels.packing import BLOCK, SparseRows, choose_block, kept_entries, pack_rows
-from sparsetheory.gpu.kernels.products import Operands, multiply_images, operands
+from sparsetheory.gpu.kernels.prepared import BUFFERS, Prepared
+from sparsetheory.gpu.kernels.products import multiply_memory
 from sparsetheory.gpu.kernels.rates import class_rates
 
 __all__ = ["SparseConv1x1"]
 
-_BUFFERS = ("indptr", "indices", "values")
+_ROWS = BUFFERS[:3]
+# What the arrays for the kernel are made of.
+_OPERANDS = {*BUFFERS, "lower", "upper", "break_even", "in_channels", "out_channels"}
 _KINDS = (torch.float32, torch.float64)
 _BREAK_EVEN = Real(0.0, 1.0)
 _BLOCK = Choice("auto", 1, BLOCK)
@@ -78,8 +81,9 @@ class SparseConv1x1(nn.Module):
     indices: Tensor
     values: Tensor
     bias: Tensor
-    _weight: tuple[int, Tensor] | None
-    _operands: Operands | None
+    _weight: tuple[tuple[int, ...], Tensor] | None
+    _prepared: Prepared | None
+    _is_sparse: bool
     _warned: bool
 
     def __init__(
@@ -104,7 +108,7 @@ class SparseConv1x1(nn.Module):
             bias = rows.values.new_zeros(self.out_channels)
         if bias.shape != (self.out_channels,):
             raise ValueError(f"bias must have shape ({self.out_channels},); got {tuple(bias.shape)}")
-        for name in _BUFFERS:
+        for name in _ROWS:
             self.register_buffer(name, getattr(rows, name))
         self.register_buffer("bias", bias.detach().to(rows.values, copy=True))
         self._warned = False
@@ -199,14 +203,20 @@ class SparseConv1x1(nn.Module):
         RuntimeError
             If a gradient would be needed: there is none.
         """
-        values = self.values
-        self._check(images, values)
+        shape = images.shape
+        prepared = self._prepared
+        if prepared is not None and self._is_routine(images, shape, prepared):
+            return self._multiply(images, shape, prepared)
+        self._check(images, shape)
         if not images.is_contiguous():
             self._warn_of_copies()
             images = images.contiguous()
-        if self._skips_zeros(images, values):
-            return self._multiply(images)
-        return functional.conv2d(images, self._dense(values), self.bias).clamp(self.lower, self.upper)
+        if self._skips_zeros(images):
+            if prepared is None or not prepared.is_current(self._buffers):
+                bounds = self.lower, self.upper
+                prepared = self._prepared = Prepared(self._buffers, self.n_blocks, bounds, self.in_channels)
+            return self._multiply(images, shape, prepared)
+        return functional.conv2d(images, self._dense(), self.bias).clamp(self.lower, self.upper)
 
     def extra_repr(self) -> str:
         """Return what is printed within the brackets."""
@@ -216,17 +226,30 @@ class SparseConv1x1(nn.Module):
     def _rows(self) -> SparseRows:
         return SparseRows(self.indptr, self.indices, self.values, (self.out_channels, self.in_channels))
 
-    def _check(self, images: Tensor, values: Tensor) -> None:
-        if torch.is_grad_enabled() and (images.requires_grad or values.requires_grad or self.bias.requires_grad):
+    def _is_routine(self, images: Tensor, shape: torch.Size, prepared: Prepared) -> bool:
+        """Whether all checks would pass and the kernel do it, which takes a third of their time to find out."""
+        return (
+            len(shape) == 4
+            and shape[1] == self.in_channels
+            and images.dtype is prepared.dtype
+            and images.is_cpu
+            and images.is_contiguous()
+            and self._is_sparse
+            and prepared.is_current(self._buffers)
+            and not torch.is_grad_enabled()
+            and not torch.jit.is_tracing()
+        )
+
+    def _check(self, images: Tensor, shape: torch.Size) -> None:
+        values = self.values
+        if torch.is_grad_enabled() and any(each.requires_grad for each in (images, values, self.bias)):
             raise RuntimeError(
                 "SparseConv1x1 has no gradient: call it under torch.no_grad() or torch.inference_mode(), or keep the "
                 "dense layer while training"
             )
-        if images.ndim not in (3, 4) or images.shape[-3] != self.in_channels:
-            raise ValueError(
-                f"images must have shape (batch, {self.in_channels}, height, width); got {tuple(images.shape)}"
-            )
-        if images.dtype != values.dtype or images.device != values.device:
+        if len(shape) not in (3, 4) or shape[-3] != self.in_channels:
+            raise ValueError(f"images must have shape (batch, {self.in_channels}, height, width); got {tuple(shape)}")
+        if images.dtype is not values.dtype or images.device != values.device:
             raise ValueError(
                 f"images must be of {values.dtype} on {values.device}, as the weights are; got {images.dtype} on "
                 f"{images.device}"
@@ -242,47 +265,52 @@ class SparseConv1x1(nn.Module):
                 stacklevel=4,
             )
 
-    def _skips_zeros(self, images: Tensor, values: Tensor) -> bool:
-        """Whether the kernel does it."""
-        if not images.is_cpu or images.dtype not in _KINDS:
+    def _skips_zeros(self, images: Tensor) -> bool:
+        """Whether the kernel does it; a trace would not record what it writes."""
+        if not images.is_cpu or images.dtype not in _KINDS or torch.jit.is_tracing():
             return False
         if self.break_even != "measured":
-            return values.numel() <= self.break_even * self.out_channels * self.in_channels
+            self._is_sparse = self.values.numel() <= self.break_even * self.out_channels * self.in_channels
+            return self._is_sparse
         n_positions = images.shape[-2] * images.shape[-1]
         rates = class_rates(self.out_channels, self.in_channels, n_positions, images.dtype)
         return self.density <= rates.break_even(self.block)
 
-    def _multiply(self, images: Tensor) -> Tensor:
-        if self._operands is None:
-            indptr, indices, values, bias = (
-                getattr(self, name).detach().contiguous().numpy() for name in (*_BUFFERS, "bias")
-            )
-            bounds = self.lower, self.upper
-            self._operands = operands(indptr, indices, values, self.n_blocks, bias, bounds, self.in_channels)
-        *batch, _, height, width = images.shape
-        out = torch.empty((*batch, self.out_channels, height, width), dtype=images.dtype)
-        multiply_images(self._operands, images.detach().numpy().reshape(-1), height * width, out.numpy().reshape(-1))
+    def _multiply(self, images: Tensor, shape: torch.Size, prepared: Prepared) -> Tensor:
+        out = images.new_empty((*shape[:-3], self.out_channels, *shape[-2:]))
+        if not out.numel():
+            return out
+        if not images.numel():
+            return out.copy_(self.bias.clamp(self.lower, self.upper)[:, None, None])
+        # Numbers may have a bit that says that they are negated.
+        source = images.resolve_neg() if images.is_neg() else images
+        n_images = shape[0] if len(shape) == 4 else 1
+        multiply_memory(prepared.given, source.data_ptr(), n_images, shape[-2] * shape[-1], out.data_ptr())
         return out
 
-    def _dense(self, values: Tensor) -> Tensor:
+    def _dense(self) -> Tensor:
+        if torch.jit.is_tracing():
+            return self.to_dense()
         # Tensors made in inference mode count no changes.
-        version = -1 if values.is_inference() else values._version
-        if self._weight is None or self._weight[0] != version:
-            self._weight = version, self.to_dense()
+        tensors = [getattr(self, name) for name in _ROWS]
+        state = tuple(n for each in tensors for n in (id(each), -1 if each.is_inference() else each._version))
+        if self._weight is None or self._weight[0] != state:
+            self._weight = state, self.to_dense()
         return self._weight[1]
 
     def _forget(self) -> None:
         """Forget what was made of the buffers."""
         self._weight = None
-        self._operands = None
+        self._prepared = None
+        self._is_sparse = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Arrays of a copy would no longer be those of its buffers.
-        return {**self.__dict__, "_weight": None, "_operands": None}
+        return {**self.__dict__, "_weight": None, "_prepared": None}
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in (*_BUFFERS, "bias"):
+        if name in _OPERANDS:
             self._forget()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SparseConv1x1":
@@ -291,7 +319,7 @@ class SparseConv1x1(nn.Module):
         return self
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
-        for name in _BUFFERS:
+        for name in _ROWS:
             loaded = state_dict.get(prefix + name)
             if loaded is not None:
                 setattr(self, name, getattr(self, name).new_empty(loaded.shape))

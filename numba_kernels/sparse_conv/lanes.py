@@ -12,8 +12,21 @@ from llvmlite import ir
 from numba import extending
 from numba.core import cgutils, types
 from numba.extending import models, register_model
+from numba.np.arrayobj import populate_array
 
-__all__ = ["Lanes", "add_multiple", "clamp", "lanes", "load", "peek", "spread", "store", "store_first", "width"]
+__all__ = [
+    "Lanes",
+    "add_multiple",
+    "array_at",
+    "clamp",
+    "lanes",
+    "load",
+    "peek",
+    "spread",
+    "store",
+    "store_first",
+    "width",
+]
 
 _LINE_BITS = 512
 _INDEX = ir.IntType(32)
@@ -123,6 +136,23 @@ def width(_: Any, value: Any) -> tuple[Any, Callable[..., Any]] | None:
         return context.get_constant(types.int64, value.lines * value.per_line)
 
     return types.int64(value), generate
+
+
+@intrinsic
+def array_at(_: Any, address: Any, size: Any, like: Any) -> tuple[Any, Callable[..., Any]] | None:
+    """Return the `size` numbers at an address as an array, of the type of the entries of `like`."""
+    if not (isinstance(address, types.Integer) and isinstance(size, types.Integer) and _contiguous(like)):
+        return None
+    kind = types.Array(like.dtype, 1, "C")
+
+    def generate(context: Any, builder: ir.IRBuilder, _: Any, args: Any) -> ir.Value:
+        array = context.make_array(kind)(context, builder)
+        data = builder.inttoptr(args[0], array.data.type)
+        step = context.get_constant(types.intp, like.dtype.bitwidth // 8)
+        populate_array(array, data=data, shape=[args[1]], strides=[step], itemsize=step, meminfo=None)
+        return array._getvalue()
+
+    return kind(address, size, like), generate
 
 
 @intrinsic

@@ -29,6 +29,7 @@ from numba.core.codegen import get_host_cpu_features
 from sparsetheory.numba_kernels.inlined import entry, inlined
 from sparsetheory.numba_kernels.sparse_conv.lanes import (
     add_multiple,
+    array_at,
     clamp,
     lanes,
     load,
@@ -209,13 +210,14 @@ def multiply(
     indices: AnyArray,
     values: FloatArray,
     n_blocks: int,
-    x: FloatArray,
+    x: int,
+    n_images: int,
     n_channels: int,
     n_positions: int,
     bias: FloatArray,
     lower: Any,
     upper: Any,
-    out: FloatArray,
+    out: int,
     strip: int,
     work: FloatArray,
 ) -> None:
@@ -233,24 +235,27 @@ def multiply(
     values : ndarray of shape (4 * indptr[n_blocks] + entries of single rows,)
         Four for each entry of a block, from the upper row to the lower, then one for each entry of a single row.
     n_blocks : int
-    x : ndarray of shape (n_images * n_channels * n_positions,)
-        Image after image, channel after channel.
-    n_channels, n_positions : int
+    x : int
+        Address of ``n_images * n_channels * n_positions`` numbers of the type of the values, image after image, channel
+        after channel. Addresses, because to make an array of a tensor takes longer than small products do.
+    n_images, n_channels, n_positions : int
         At least 1.
     bias : ndarray of shape (4 * n_blocks + n_single,)
     lower, upper : floating
         Of the type of the values.
-    out : ndarray of shape (n_images * bias.size * n_positions,)
-        Overwritten; no part of the input.
+    out : int
+        Address of ``n_images * bias.size * n_positions`` numbers, which are overwritten; no part of the input.
     strip : int
         Positions done together.
     work : ndarray of shape (work_size(...),)
         Overwritten; best aligned to 64 bytes.
     """
     rows = _Rows(indptr, indices, values, bias, n_blocks)
-    line = _LINE_BYTES // x.itemsize
-    copying = _worth_copying(x, n_channels, n_positions, indices.size)
-    for image in range(x.size // (n_channels * n_positions)):
+    line = _LINE_BYTES // values.itemsize
+    inputs = array_at(x, n_images * n_channels * n_positions, values)
+    outputs = array_at(out, n_images * bias.size * n_positions, values)
+    copying = _worth_copying(inputs, n_channels, n_positions, indices.size)
+    for image in range(n_images):
         start = 0
         while start < n_positions:
             left = n_positions - start
@@ -258,11 +263,11 @@ def multiply(
             count = left if left <= strip + line else strip
             n_lines = (count + line - 1) // line
             first = image * n_channels * n_positions + start
-            source = _Source(x, n_positions, first)
+            source = _Source(inputs, n_positions, first)
             if copying or n_lines * line != count:
-                _copy(x, n_channels, n_positions, first, count, n_lines * line, work)
+                _copy(inputs, n_channels, n_positions, first, count, n_lines * line, work)
                 source = _Source(work, n_lines * line, 0)
-            target = _Target(out, n_positions, image * bias.size * n_positions + start, count, lower, upper)
+            target = _Target(outputs, n_positions, image * bias.size * n_positions + start, count, lower, upper)
             _blocks(rows, source, target, n_lines)
             _singles(rows, source, target, n_lines)
             start += count
@@ -286,4 +291,6 @@ def warmup() -> None:
     for dtype in (np.float32, np.float64):
         one = np.ones(5, dtype=dtype)
         work = np.empty(work_size(1, 1, 64, 8), dtype=dtype)
-        multiply(indptr, indices, one, 1, one[:1], 1, 1, one, one[0], one[0], one.copy(), 64, work)
+        x, out = np.ones(1, dtype=dtype), np.empty(5, dtype=dtype)
+        given = indptr, indices, one, 1, x.ctypes.data, 1, 1, 1, one, one[0], one[0], out.ctypes.data
+        multiply(*given, 64, work)

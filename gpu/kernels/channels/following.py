@@ -5,11 +5,13 @@ from typing import Any
 from torch import Tensor, fx, nn
 
 from sparsetheory.gpu.kernels.channels.axes import ChannelTies
-from sparsetheory.gpu.kernels.channels.rules import rule_of
-from sparsetheory.gpu.kernels.channels.tracing import run_graph, trace
+from sparsetheory.gpu.kernels.channels.rules import is_layer, rule_of
+from sparsetheory.gpu.kernels.channels.tracing import run_graph, traced
 from sparsetheory.gpu.kernels.channels.walk import Walk
 
 __all__ = ["channel_ties"]
+
+_SHAPES = ("size", "dim", "ndimension", "numel", "nelement", "is_contiguous", "is_floating_point", "get_device", "type")
 
 
 def channel_ties(model: nn.Module, example: Any) -> tuple[ChannelTies, ...]:
@@ -36,8 +38,9 @@ def channel_ties(model: nn.Module, example: Any) -> tuple[ChannelTies, ...]:
     ------
     ValueError
         If the model cannot be traced; channels reach an operation that is not known here, such as a product of
-        matrices or a slice; a parameter belongs to several modules, or is computed from others. The message names the
-        node of the graph. A network that passes has no such place: nothing is permuted by guess.
+        matrices or a slice; a parameter belongs to several modules, or is computed from others; a layer does not run in
+        evaluation mode, such as an auxiliary head. The message names the node of the graph. A network that passes has
+        no such place: nothing is permuted by guess.
 
     Notes
     -----
@@ -59,7 +62,12 @@ def channel_ties(model: nn.Module, example: Any) -> tuple[ChannelTies, ...]:
     >>> ties.axes[-1].parameter, ties.axes[-1].axis
     ('3.weight', 1)
     """
-    graph = trace(model)
+    with traced(model) as graph:
+        _check_all_layers_run(model, graph)
+        return _followed(model, graph, example).ties()
+
+
+def _followed(model: nn.Module, graph: fx.Graph, example: Any) -> Walk:
     walk = Walk(model, run_graph(model, graph, example))
     # First of all, so that no layer takes what is read elsewhere, too.
     for node in graph.find_nodes(op="get_attr"):
@@ -69,12 +77,27 @@ def channel_ties(model: nn.Module, example: Any) -> tuple[ChannelTies, ...]:
             walk.fix(node.all_input_nodes)
         else:
             walk.keep(node, None if node.op in ("placeholder", "get_attr") else _after(walk, node))
-    return walk.ties()
+    return walk
+
+
+def _check_all_layers_run(model: nn.Module, graph: fx.Graph) -> None:
+    """Refuse a network with layers that may read channels in training alone, as auxiliary heads do."""
+    used = {str(node.target) for node in graph.nodes if node.op in ("call_module", "get_attr")}
+    for name, module in model.named_modules():
+        own = {name, *(f"{name}.{each}" for each in module._parameters)}
+        inside = any(name.startswith(f"{each}.") for each in used)
+        if name and is_layer(module) and module._parameters and not inside and own.isdisjoint(used):
+            raise ValueError(
+                f"model must run all its layers in evaluation mode, so that channels are followed to all of them; "
+                f"got {name!r}, which does not run"
+            )
 
 
 def _after(walk: Walk, node: fx.Node) -> Any:
     """Return where channels lie behind an operation."""
     if not _holds_tensor(walk.value(node)):
+        if not _asks_for_shape(node) and any(walk.layout(each) is not None for each in node.all_input_nodes):
+            walk.refuse(node, "returns what is no tensor")
         return None
     rule = rule_of(walk, node)
     if rule is not None:
@@ -82,6 +105,11 @@ def _after(walk: Walk, node: fx.Node) -> Any:
     if any(walk.layout(each) is not None for each in node.all_input_nodes):
         walk.refuse(node, "is not known here")
     return None
+
+
+def _asks_for_shape(node: fx.Node) -> bool:
+    # An attribute that is no tensor, such as a shape, a type or a device, does not depend on channels.
+    return node.target is getattr or (node.op == "call_method" and node.target in _SHAPES)
 
 
 def _holds_tensor(value: Any) -> bool:

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from sparsetheory.gpu.kernels.channels.walk import Layout, Walk
 
-__all__ = ["rule_of"]
+__all__ = ["is_layer", "rule_of"]
 
 Rule = Callable[[Walk, fx.Node], Layout | None]
 
@@ -19,9 +20,19 @@ Rule = Callable[[Walk, fx.Node], Layout | None]
 def rule_of(walk: Walk, node: fx.Node) -> Rule | None:
     """Return the rule of an operation, None if it has none."""
     if node.op == "call_module":
-        module = walk.module(node)
-        return next((rule for kinds, rule in _MODULES if isinstance(module, kinds)), None)
+        return _rule_of_module(walk.module(node))
     return _METHODS.get(str(node.target)) if node.op == "call_method" else _FUNCTIONS.get(node.target)
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Return whether a module has a rule."""
+    return _rule_of_module(module) is not None
+
+
+def _rule_of_module(module: nn.Module) -> Rule | None:
+    # A class that is derived from a known one may compute anything.
+    kind = parametrize.type_before_parametrizations(module)
+    return next((rule for kinds, rule in _MODULES if kind in kinds), None)
 
 
 def _linear(walk: Walk, node: fx.Node) -> Layout | None:
@@ -48,13 +59,14 @@ def _normalised(axis_of: Callable[[int], int]) -> Rule:
 
     def rule(walk: Walk, node: fx.Node) -> Layout | None:
         x, module = walk.layout(_first(node)), walk.module(node)
-        if x is None:
-            return None
-        walk.need_axis(node, axis_of(walk.value(node).ndim))
-        if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) != 1:
-            walk.refuse(node, "normalises over several axes")
+        if x is not None:
+            walk.need_axis(node, axis_of(walk.value(node).ndim))
+            if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) != 1:
+                walk.refuse(node, "normalises over several axes")
         if not (isinstance(module, nn.PReLU) and module.num_parameters == 1):
-            walk.adjusted(node, x.positions, ("weight", "bias", "running_mean", "running_var"))
+            # Channels that cannot move count, too: another call of the module may see some that could.
+            columns = None if x is None else x.positions
+            walk.adjusted(node, columns, ("weight", "bias", "running_mean", "running_var"))
         return x
 
     return rule
@@ -66,10 +78,22 @@ def _spatial(walk: Walk, node: fx.Node) -> Layout | None:
     if x is not None:
         if not isinstance(walk.value(node), Tensor):
             walk.refuse(node, "returns several tensors")
-        if walk.value(node).ndim < 3:
+        # Pooling of two axes takes a tensor of three for one image, whose samples it pools the channels of.
+        n_axes, kind = _n_spatial(walk, node), walk.value(node).ndim
+        if kind < 3 or (n_axes is not None and kind != n_axes + 2):
             walk.refuse(node, "has no axis for samples")
         walk.need_axis(node, 1)
     return x
+
+
+def _n_spatial(walk: Walk, node: fx.Node) -> int | None:
+    """Return how many axes an operation runs along, as the last letters of its name tell: MaxPool2d, for example."""
+    target = type(walk.module(node)).__name__ if node.op == "call_module" else _name(node.target)
+    return int(target[-2]) if target[-2:] in ("1d", "2d", "3d") else None
+
+
+def _name(target: Any) -> str:
+    return str(getattr(target, "__name__", target))
 
 
 def _reduced(walk: Walk, node: fx.Node) -> Layout | None:
@@ -113,7 +137,7 @@ def _moved(walk: Walk, node: fx.Node) -> Layout | None:
     if x is None:
         return None
     ndim = walk.value(_first(node)).ndim
-    given: list[Any] = [*node.args[1:], *node.kwargs.values()]
+    given: list[Any] = [*node.args[1:], *(value for name, value in node.kwargs.items() if name != "input")]
     order = list(range(ndim))
     if node.target in ("permute", torch.permute):
         dims = given[0] if len(given) == 1 else given
@@ -132,6 +156,10 @@ def _combined(walk: Walk, node: fx.Node) -> Layout | None:
 def _joined(walk: Walk, node: fx.Node) -> Layout | None:
     """Put channels side by side, or tie them where tensors are joined along another axis."""
     parts: Any = node.args[0] if node.args else node.kwargs["tensors"]
+    if isinstance(parts, fx.Node):
+        if walk.layout(parts) is not None:
+            walk.refuse(node, "joins parts that another operation returns together")
+        return None
     layouts = [walk.layout(part) for part in parts]
     known = next((each for each in layouts if each is not None), None)
     if known is None:
@@ -150,7 +178,7 @@ def _joined(walk: Walk, node: fx.Node) -> Layout | None:
 
 
 def _first(node: fx.Node) -> fx.Node:
-    found = node.args[0] if node.args else next(iter(node.kwargs.values()))
+    found = node.args[0] if node.args else node.kwargs.get("input", node.all_input_nodes[0])
     assert isinstance(found, fx.Node)
     return found
 

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-__all__ = ["arguments", "evaluating", "run_graph", "trace"]
+from sparsetheory.gpu.kernels.sparse_conv import SparseConv1x1
+
+__all__ = ["arguments", "evaluating", "run_graph", "traced"]
 
 
 def arguments(example: Any) -> tuple[Any, ...]:
@@ -15,17 +17,37 @@ def arguments(example: Any) -> tuple[Any, ...]:
     return example if isinstance(example, tuple) else (example,)
 
 
-def trace(model: nn.Module) -> fx.Graph:
-    """Return the graph of a model; its calls name the modules of the model itself.
+class _Tracer(fx.Tracer):
+    """Takes a sparse convolution for one operation, as those of torch are."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, SparseConv1x1) or super().is_leaf_module(m, module_qualified_name)
+
+
+@contextmanager
+def traced(model: nn.Module) -> Iterator[fx.Graph]:
+    """Yield the graph of a model; its calls name the modules of the model itself.
+
+    Constants of the graph are attributes of the model meanwhile.
 
     Raises
     ------
     ValueError
         If torch.fx cannot trace it, as where control depends on the values of tensors.
     """
+    before = set(vars(model))
+    try:
+        yield _graph(model)
+    finally:
+        for name in set(vars(model)) - before:
+            if name.startswith("_tensor_constant"):
+                delattr(model, name)
+
+
+def _graph(model: nn.Module) -> fx.Graph:
     try:
         with evaluating(model):
-            return fx.Tracer().trace(model)
+            return _Tracer().trace(model)
     # The code of the model runs on stand-ins for tensors, so it may fail in any way.
     except Exception as error:
         raise ValueError(

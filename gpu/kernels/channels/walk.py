@@ -15,6 +15,9 @@ from sparsetheory.gpu.kernels.channels.classes import Classes, Positions
 __all__ = ["Layout", "Walk"]
 
 
+_NUMPY_NAMES = {"dim": "axis", "keepdim": "keepdims"}
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
     """The axis of a tensor along which channels lie, and what is at each index of it.
@@ -74,8 +77,10 @@ class Walk:
         return self._layouts[node]
 
     def argument(self, node: fx.Node, place: int, name: str, default: Any) -> Any:
-        """Return an argument given by place or by name, or its default."""
-        return node.args[place] if len(node.args) > place else node.kwargs.get(name, default)
+        """Return an argument given by place or by name, or its default; torch takes NumPy's names, too."""
+        if len(node.args) > place:
+            return node.args[place]
+        return node.kwargs.get(name, node.kwargs.get(_NUMPY_NAMES.get(name, name), default))
 
     def need_axis(self, node: fx.Node, axis: int) -> None:
         """Refuse a node whose first input has its channels along another axis."""
@@ -96,6 +101,10 @@ class Walk:
 
     def keep(self, node: fx.Node, layout: Layout | None) -> None:
         """Remember where channels lie in what a node yields."""
+        if layout is not None:
+            shape = tuple(self.value(node).shape)
+            if layout.axis >= len(shape) or shape[layout.axis] != layout.positions.size:
+                self.refuse(node, f"returns shape {shape}, without the channels at axis {layout.axis}")
         self._layouts[node] = layout
 
     def fix(self, nodes: Iterable[fx.Node]) -> None:
@@ -107,7 +116,9 @@ class Walk:
 
     def read(self, node: fx.Node) -> None:
         """Remember a parameter that a node reads on its own."""
-        self._owners.setdefault(id(self.value(node)), []).append(f"node {node.name!r}")
+        value = self.value(node)
+        if isinstance(value, Tensor):
+            self._owners.append((f"node {node.name!r}", _memory(value)))
 
     def produced(self, node: fx.Node, columns: Positions | None, n_outputs: int, groups: int) -> Positions:
         """Use the weight and bias of a layer that mixes channels, within groups; return the outputs."""
@@ -140,9 +151,9 @@ class Walk:
                 self._use(node, "bias", 0, outputs)
         return self._outputs[target]
 
-    def adjusted(self, node: fx.Node, columns: Positions, names: Sequence[str]) -> None:
+    def adjusted(self, node: fx.Node, columns: Positions | None, names: Sequence[str]) -> None:
         """Use parameters and buffers with one entry for each channel."""
-        if not self._seen_before(str(node.target), columns):
+        if not self._seen_before(str(node.target), columns) and columns is not None:
             for name in names:
                 self._use(node, name, 0, columns)
 
@@ -208,20 +219,33 @@ class Walk:
             return
         if computed:
             self.refuse(node, f"computes its {name} from other tensors")
-        others = [owner for owner in self._owners[id(tensor)] if owner != f"{target}.{name}"]
+        own = _memory(tensor)
+        others = [owner for owner, memory in self._owners if owner != f"{target}.{name}" and _overlap(own, memory)]
         if others:
             self.refuse(node, f"shares its {name} with {', '.join(others)}")
         self._uses.append(_Use(f"{target}.{name}", axis, self.classes.see(positions), rows))
 
 
-def _owners(model: nn.Module) -> dict[int, list[str]]:
-    """Return the names of every parameter and buffer, by identity; a module that occurs twice has one name."""
-    owners: dict[int, list[str]] = {}
-    for module_name, module in model.named_modules():
-        for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-            if tensor is not None:
-                owners.setdefault(id(tensor), []).append(f"{module_name}.{name}" if module_name else name)
-    return owners
+def _owners(model: nn.Module) -> list[tuple[str, range]]:
+    """Return the names of all parameters and buffers, and where they lie; a module that occurs twice has one name."""
+    return [
+        (f"{module_name}.{name}" if module_name else name, _memory(tensor))
+        for module_name, module in model.named_modules()
+        for name, tensor in (*module._parameters.items(), *module._buffers.items())
+        if tensor is not None
+    ]
+
+
+def _memory(tensor: Tensor) -> range:
+    """Return the addresses from the first to the last entry: two parameters may be views of the same numbers."""
+    if not tensor.numel():
+        return range(0)
+    last = sum((length - 1) * stride for length, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return range(tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size())
+
+
+def _overlap(a: range, b: range) -> bool:
+    return bool(a and b) and a.start < b.stop and b.start < a.stop
 
 
 def _places(roots: Positions, chosen: Positions) -> Tensor | None:

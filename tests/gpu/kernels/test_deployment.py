@@ -220,3 +220,32 @@ def test_a_traced_network_whose_containers_have_any_mode_is_taken():
     x = torch.randn(2, 4, 3, 3)
     with torch.inference_mode():
         assert _off(found.model(x), model(x)) < 1e-5
+
+
+class _Doubled(nn.Conv2d):
+    """Computes with another weight than it holds, as standardised convolutions do."""
+
+    def forward(self, x):
+        return self._conv_forward(x, 2 * self.weight, self.bias)
+
+
+def test_a_convolution_with_a_way_of_its_own_is_not_replaced():
+    model = nn.Sequential(_Doubled(8, 4, 1)).eval()
+    model[0].weight.data[:, ::2] = 0
+    assert deploy(model).layers == ()
+    with pytest.raises(ValueError, match="layers must be convolutions"):
+        deploy(model, "0")
+    with pytest.raises(ValueError, match="must compute as"):
+        SparseConv1x1.from_dense(model[0])
+
+
+def test_layers_can_be_deployed_one_after_the_other():
+    model = nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.ReLU6(), nn.Conv2d(8, 4, 1), nn.ReLU()).eval()
+    for layer in (model[0], model[3]):
+        layer.weight.data = RowBlock(4, 0.25).project(layer.weight.data)
+    once = deploy(model, "0", block=4)
+    twice = deploy(once.model, "3", block=1)
+    assert [each.folded for each in (*once.layers, *twice.layers)] == [("1", "2"), ("4",)]
+    x = torch.randn(2, 8, 3, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(twice.model(x), model(x), rtol=1e-5, atol=1e-5)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sparsetheory.gpu.kernels import pack_rows, spmm_block4, spmm_chw
+from sparsetheory.gpu.kernels import pack_rows, products, spmm_block4, spmm_chw
+from sparsetheory.gpu.kernels.products import check_rows
 
 
 def _drawn(m=10, k=6, n=20, density=0.4, dtype=np.float64, seed=0):
@@ -110,8 +111,14 @@ def test_threads_do_not_share_their_memory():
         ({"indptr": np.r_[0, 3, 2, np.full(8, 24)]}, "never fall"),
         ({"indptr": np.zeros(11, int)}, "indices must have as many entries"),
         ({"indptr": np.zeros(11)}, "indptr must be a vector of integers"),
-        ({"indices": np.full(24, 2**31)}, r"indices must be below 2\*\*31"),
-        ({"indices": np.full(24, -1)}, "indices must be from 0 to 5"),
+        ({"indices": np.full(24, 2**31)}, r"indices must be from 0 to 2\*\*31"),
+        ({"indices": np.full(24, 6)}, "indices must be from 0 to 5"),
+        ({"indices": np.full(24, -1)}, "indices must be from 0"),
+        ({"indices": np.full(24, -(2**32))}, "indices must be from 0"),
+        ({"bias": np.ones((5, 2))}, "bias must be a vector"),
+        ({"lower": 1.0, "upper": 0.0}, "lower must be at most upper"),
+        ({"lower": np.nan}, "lower must be at most upper"),
+        ({"out": [[0.0] * 20] * 10}, "out must be"),
         ({"values": np.ones(3)}, "values must have shape"),
         ({"strip": 0}, "strip must be"),
         ({"out": np.ones((10, 20), dtype=np.float32)}, "out must be"),
@@ -126,9 +133,42 @@ def test_arrays_that_do_not_fit_are_refused(change, message):
         spmm_chw(**arguments)
 
 
+def test_memory_that_is_not_to_be_written_is_not_written():
+    out = np.zeros((1, 2))
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="out must be writeable"):
+        spmm_chw([0, 1], [0], [1.0], np.ones((1, 2)), [0.0], out=out)
+    weights = np.ones(2)
+    with pytest.raises(ValueError, match="apart from the inputs"):
+        spmm_chw([0, 1], [0], weights[:1], np.ones((1, 2)), [0.0], out=weights[None])
+
+
+@pytest.mark.parametrize(
+    ("indptr", "n_rows", "n_blocks", "message"),
+    [
+        # Rows or blocks that would be written behind the output.
+        ([0] * 8, 4, -1, "got -1 blocks"),
+        ([0, 0], 7, 2, "got 2 blocks"),
+        ([], 2, 1, "got 1 blocks"),
+        # Differences of 32 bits that do not look like a fall.
+        ([0, 2**31 - 1, -(2**31), -1, 0], 4, 0, "never fall"),
+    ],
+)
+def test_damaged_rows_are_refused(indptr, n_rows, n_blocks, message):
+    nothing = np.zeros(0, np.int32)
+    with pytest.raises(ValueError, match=message):
+        check_rows(np.array(indptr, np.int32), nothing, nothing, (n_rows, 3), n_blocks)
+
+
+def test_memory_of_an_unusual_strip_is_given_back():
+    X = np.ones((3, 2**20))
+    spmm_chw([0, 1], [0], [1.0], X, [0.0], strip=2**53)
+    assert getattr(products._memory, "d", np.empty(0)).nbytes <= 2**23
+
+
 def test_output_over_the_input_is_refused():
     X = np.ones((3, 4))
-    with pytest.raises(ValueError, match="apart from X"):
+    with pytest.raises(ValueError, match="apart from the inputs"):
         spmm_chw([0, 1, 1, 1], [0], [1.0], X, np.zeros(3), out=X)
 
 

@@ -103,8 +103,8 @@ def test_one_image_without_a_batch_and_batches_without_images():
 
 def _counted(monkeypatch):
     calls = []
-    multiply = sparse_conv.multiply_images
-    monkeypatch.setattr(sparse_conv, "multiply_images", lambda *given: calls.append(1) or multiply(*given))
+    multiply = sparse_conv.multiply_memory
+    monkeypatch.setattr(sparse_conv, "multiply_memory", lambda *given: calls.append(1) or multiply(*given))
     return calls
 
 
@@ -277,3 +277,82 @@ def test_printed_form_says_what_it_is():
     layer = SparseConv1x1.from_dense(torch.eye(8), lower=0.0, upper=6.0)
     assert repr(layer) == "SparseConv1x1(8, 8, density=0.125, block=1, clamp=[0, 6])"
     assert "clamp" not in repr(SparseConv1x1.from_dense(torch.eye(8)))
+
+
+def _running(block=1, **options):
+    """A layer that has run, so that its arrays are prepared, with images."""
+    weight, mask, bias, images = _drawn()
+    layer = SparseConv1x1.from_dense(weight, mask, bias=bias, block=block, break_even=1.0, **options)
+    with torch.no_grad():
+        layer(images)
+    return layer, images
+
+
+@pytest.mark.parametrize("break_even", [0.0, 1.0])
+def test_buffers_of_a_functional_call_are_taken(break_even):
+    layer, images = _running()
+    layer.break_even = break_even
+    with torch.no_grad():
+        layer(images)
+        zeros = {name: torch.zeros_like(getattr(layer, name)) for name in ("values", "bias")}
+        assert not torch.func.functional_call(layer, zeros, images).any()
+        assert layer(images).any()
+
+
+def test_positions_that_leave_the_images_are_refused_after_any_change():
+    layer, images = _running()
+    with torch.no_grad():
+        layer.indices.fill_(10**6)
+        with pytest.raises(ValueError, match="indices must be from 0 to 11"):
+            layer(images)
+        other, _ = _running()
+        other.indices.data = other.indices + 10**6
+        with pytest.raises(ValueError, match="indices must be from 0 to 11"):
+            other(images)
+        with torch.inference_mode():
+            weight, mask, _, _ = _drawn()
+            uncounted = SparseConv1x1.from_dense(weight.clone(), mask, block=1, break_even=1.0)
+            before = uncounted(images)
+            uncounted.indices.fill_(10**6)
+            # Changes of such tensors cannot be seen; they are not followed either.
+            assert torch.equal(uncounted(images), before)
+
+
+def test_values_moved_elsewhere_are_noticed():
+    layer, images = _running()
+    layer.values.data = torch.zeros_like(layer.values)
+    with torch.no_grad():
+        assert torch.equal(layer(images), layer.bias[:, None, None].expand(2, 9, 5, 6))
+
+
+def test_new_bounds_are_noticed():
+    layer, images = _running()
+    layer.lower, layer.upper = 0.0, 0.5
+    with torch.no_grad():
+        assert 0 <= float(layer(images).min()) <= float(layer(images).max()) <= 0.5
+
+
+def test_states_with_more_rows_than_there_are_get_refused():
+    layer, images = _running(block=4)
+    layer.indptr = torch.zeros(12 + 3, dtype=torch.int32)
+    layer.indices, layer.values = layer.indices[:0], layer.values[:0]
+    with torch.no_grad(), pytest.raises(ValueError, match="indptr must"):
+        layer(images)
+
+
+def test_a_trace_computes_anew():
+    layer, images = _running(lower=0.0)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(layer, images)
+        other = images.flip(0) * 2
+        torch.testing.assert_close(traced(other), layer(other), rtol=1e-5, atol=1e-5)
+
+
+def test_negated_numbers_and_batches_of_functions():
+    layer, images = _running()
+    with torch.no_grad():
+        negated = torch._neg_view(images)
+        assert torch.equal(layer(negated), layer(-images))
+        with pytest.raises(RuntimeError, match="data pointer"):
+            torch.vmap(layer)(images[None])

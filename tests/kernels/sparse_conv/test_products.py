@@ -56,8 +56,8 @@ class Case:
         out = around[_GUARD : _GUARD + size]
         needed = work_size(channels, n, self.strip, x.itemsize)
         work = np.full(needed + _GUARD, 7.5, dtype=kind)
-        arguments = (*self.arrays(), self.n_blocks, x, channels, n, self.bias)
-        multiply(*arguments, kind(lower), kind(upper), out, self.strip, work[:needed])
+        arguments = (*self.arrays(), self.n_blocks, x.ctypes.data, count, channels, n, self.bias)
+        multiply(*arguments, kind(lower), kind(upper), out.ctypes.data, self.strip, work[:needed])
         assert (np.r_[around[:_GUARD], around[_GUARD + size :], work[needed:]] == 7.5).all()
         return out.reshape(count, len(self.W), n)
 

@@ -250,3 +250,140 @@ def test_ties_and_permutations_that_do_not_fit_change_nothing(ties, order, messa
     with pytest.raises(ValueError, match=message):
         apply_permutation(model, whole, torch.tensor(order))
     assert _same_bits(model, state)
+
+
+class _Model(nn.Module):
+    """A function of modules and an input."""
+
+    def __init__(self, function, **modules):
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def _lively(norm):
+    for tensor in (norm.weight, norm.bias):
+        nn.init.normal_(tensor)
+    return norm
+
+
+def _shared_in_two_places(first, second):
+    """A normalisation that sees the input, and hidden channels."""
+    torch.manual_seed(0)
+    modules = {"a": nn.Linear(8, 8), "c": nn.Linear(8, 2), "d": nn.Linear(8, 2), "norm": _lively(nn.LayerNorm(8))}
+    ways = {"input": lambda m, x: m.c(m.norm(x)), "hidden": lambda m, x: m.d(m.norm(m.a(x)))}
+    return _Model(lambda m, x: ways[first](m, x) + ways[second](m, x), **modules)
+
+
+def _of_convolutions(function):
+    torch.manual_seed(0)
+    sizes = {"a": (3, 8), "b": (3, 8), "c": (16, 2), "d": (8, 2)}
+    return _Model(function, **{name: nn.Conv2d(*size, 1) for name, size in sizes.items()})
+
+
+_KEPT = {
+    "a normalisation of input, then hidden": (_shared_in_two_places("input", "hidden"), (2, 5, 8)),
+    "a normalisation of hidden, then input": (_shared_in_two_places("hidden", "input"), (2, 5, 8)),
+    "axis is another word for dim": (
+        _of_convolutions(lambda m, x: m.c(torch.cat([m.a(x), m.b(x)], axis=1)) + m.d(m.a(x))),
+        (2, 3, 5, 5),
+    ),
+    "keepdims is another word for keepdim": (
+        _of_convolutions(lambda m, x: m.d(m.a(x).mean(dim=0, keepdims=True)) + m.c(torch.cat([m.a(x), m.b(x)], 1))),
+        (2, 3, 5, 5),
+    ),
+    "arguments by name in any order": (
+        _of_convolutions(
+            lambda m, x: (
+                m.d(nn.functional.adaptive_avg_pool2d(output_size=1, input=m.a(x)))
+                + m.c(torch.permute(dims=(0, 1, 3, 2), input=torch.cat([m.a(x), m.b(x)], 1)))
+            )
+        ),
+        (2, 3, 5, 5),
+    ),
+    "parts of the input": (
+        _of_convolutions(
+            lambda m, x: m.d(m.a(torch.cat(torch.chunk(x, 3, 1), 1))) + m.c(torch.cat([m.a(x), m.b(x)], 1))
+        ),
+        (2, 3, 5, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _KEPT)
+def test_no_network_changes_silently(name):
+    model, shape = _KEPT[name]
+    model.eval()
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        before = model(x)
+        for seed, each in enumerate(channel_ties(model, x)):
+            apply_permutation(model, each, _drawn(each, seed))
+        torch.testing.assert_close(model(x), before, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("operation", "shape", "message"),
+    [
+        # Two axes pooled of a tensor of three are channels and length.
+        (lambda x: nn.functional.avg_pool2d(x, (3, 1), 1, (1, 0)), (2, 3, 5), "avg_pool2d"),
+        (lambda x: nn.functional.max_pool3d(x, (3, 1, 1), 1, (1, 0, 0)), (2, 3, 5, 5), "max_pool3d"),
+        (nn.ZeroPad2d((0, 0, 1, -1)), (2, 3, 5), "ZeroPad2d"),
+        (lambda x: x * x.tolist()[0][3][0], (2, 3, 5), "'tolist'.*returns what is no tensor"),
+        (lambda x: x * x.sum(dim=()), (2, 3, 5), "'sum.*' *, .*without the channels"),
+    ],
+)
+def test_operations_along_the_channels_are_named(operation, shape, message):
+    kind = nn.Conv1d if len(shape) == 3 else nn.Conv2d
+    model = _Model(lambda m, x: m.d(m.op(m.a(x))), a=kind(3, 8, 1), d=kind(8, 2, 1))
+    model.op = operation
+    with pytest.raises(ValueError, match=message):
+        channel_ties(model, torch.randn(shape))
+
+
+def test_parameters_that_lie_on_the_same_memory_are_refused():
+    model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 4), nn.Linear(4, 8), nn.Linear(8, 1))
+    model[2].weight.data = model[0].weight.data
+    with pytest.raises(ValueError, match=r"shares its weight with 2\.weight"):
+        channel_ties(model, torch.zeros(1, 4))
+    model[2].weight.data = model[1].weight.data.t()
+    with pytest.raises(ValueError, match="shares its weight with"):
+        channel_ties(model, torch.zeros(1, 4))
+
+
+def test_parameters_side_by_side_in_one_memory_are_taken():
+    model = nn.Sequential(nn.Linear(4, 8, bias=False), nn.Linear(8, 4, bias=False))
+    flat = torch.randn(64)
+    model[0].weight.data, model[1].weight.data = flat[:32].view(8, 4), flat[32:].view(4, 8)
+    assert [each.n_channels for each in channel_ties(model, torch.zeros(1, 4))] == [8]
+
+
+class _Doubled(nn.Softplus):
+    """A class that is derived from a known one, and leaf of the graph as those of torch are."""
+
+    __module__ = "torch.nn.own"
+
+    def forward(self, x):
+        return x * torch.arange(8.0).view(-1, 1, 1)
+
+
+def test_a_derived_module_is_not_taken_for_the_known_one():
+    with pytest.raises(ValueError, match=r"\(_Doubled\), which is not known here"):
+        channel_ties(_With(lambda m, x: m.own(x), own=_Doubled()), torch.zeros(1, 3, 5, 5))
+
+
+def test_a_layer_that_runs_in_training_alone_is_named():
+    model = _With(lambda m, x: x + m.aux(x).mean() if m.training else x, aux=nn.Conv2d(8, 2, 1))
+    with pytest.raises(ValueError, match="got 'aux', which does not run"):
+        channel_ties(model, torch.zeros(1, 3, 5, 5))
+
+
+def test_constants_of_the_graph_are_not_left_in_the_model():
+    model = _With(lambda _, x: x * torch.ones(8, 1, 1))
+    before = set(vars(model))
+    channel_ties(model, torch.zeros(1, 3, 5, 5))
+    assert set(vars(model)) == before
