@@ -2,9 +2,10 @@
 
 Run ``python benchmarks/sparse_conv.py``; ``--quick`` cuts the sizes, ``--only PART`` runs one part, ``--json FILE``
 also writes one JSON line per row. Weights are those of ImageNet, pruned by magnitude in each layer, single or in blocks
-of four rows; inputs are what the layer gets from a photograph, one image at a time. Ours adds the bias and clamps to
-[0, 6], the others only multiply. Without the package of the weights, or of the photograph, random ones take their
-place.
+of four rows; inputs are what the layer gets from a photograph, one image at a time. Ours is a call of the
+layer, which adds the bias and clamps to [0, 6]; so does "torch CSR and clamp", in place, and the others only multiply.
+"Kernel" is ours without the module around it, and so without its checks and its output. Without the package of the
+weights, or of the photograph, random ones take their place.
 """
 
 import os
@@ -24,6 +25,8 @@ from sparsetheory.gpu.core import PerTensor, RowBlock, capture
 from sparsetheory.gpu.core.datasets import load_photographs
 from sparsetheory.gpu.core.models import MobileNetV2, imagenet_inputs, load_mobilenet_v2
 from sparsetheory.gpu.kernels import SparseConv1x1, measure_rates
+from sparsetheory.gpu.kernels.prepared import Prepared
+from sparsetheory.gpu.kernels.products import multiply_memory
 
 _QUICK = 4
 
@@ -86,11 +89,19 @@ def _products(layer: Layer, density: float) -> dict[str, Callable[[], object]]:
         if bool(((made(images)[0].flatten(1) - expected).abs() > 1e-5 * scale + 1e-30).any()):
             raise RuntimeError("the sparse and the dense product disagree")
     in_torch, in_scipy, x = single.to_sparse_csr(), sparse.csr_matrix(single.numpy()), X.numpy()
-    kernel = W[:, :, None, None]
+    kernel, bias, out = W[:, :, None, None], torch.zeros(len(W), 1), torch.empty(len(W), X.shape[1])
+    arrays = {name: Prepared(made._buffers, made.n_blocks, (0.0, 6.0), len(X)).given for name, made in ours.items()}
+
+    def bare(name: str) -> None:
+        multiply_memory(arrays[name], X.data_ptr(), 1, X.shape[1], out.data_ptr())
+
     return {
         "single": lambda: ours["single"](images),
         "blocks": lambda: ours["blocks"](images),
+        "kernel single": lambda: bare("single"),
+        "kernel blocks": lambda: bare("blocks"),
         "torch CSR": lambda: in_torch @ X,
+        "torch CSR and clamp": lambda: (in_torch @ X).add_(bias).clamp_(0.0, 6.0),
         "scipy CSR": lambda: in_scipy @ x,
         "dense mm": lambda: W @ X,
         "conv2d": lambda: torch.conv2d(images, kernel),
@@ -117,7 +128,9 @@ def bench_layers(quick: bool) -> list[Row]:
 
 def _compared(task: str, times: dict[str, float], every: bool = False) -> list[Row]:
     low = task.endswith("0.1")
-    pairs = [("single", "torch CSR", 1.2 if low else None), ("blocks", "single", 1.0), ("single", "dense mm", None)]
+    pairs = [("single", "torch CSR and clamp", 1.2 if low else None), ("blocks", "single", 1.0)]
+    pairs += [("kernel single", "torch CSR", 1.2 if low else None), ("kernel blocks", "kernel single", 1.0)]
+    pairs += [("single", "torch CSR", None), ("single", "dense mm", None)]
     pairs += [("blocks", "dense mm", None)]
     if every:
         pairs += [("single", "scipy CSR", 1.2 if low else None), ("single", "conv2d", None), ("blocks", "conv2d", None)]

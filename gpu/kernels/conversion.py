@@ -1,6 +1,6 @@
 """What a sparse convolution is made from: a dense one, or its weight."""
 
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ __all__ = ["check_convolution", "is_convolution", "matrix"]
 
 def is_convolution(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Return whether a layer computes as torch.nn.Conv2d does: a derived class may standardise its weight first."""
-    own = type(layer)
+    own: Any = type(layer)
     return (
         isinstance(layer, nn.Conv2d)
         and own.forward is nn.Conv2d.forward

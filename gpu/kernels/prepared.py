@@ -1,7 +1,6 @@
 """What a sparse layer makes of its buffers once, and whether they are still the same: a call costs microseconds."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,8 +39,8 @@ class Prepared:
         indptr, indices, values, bias = self._tensors = _tensors(buffers)
         self._counts_changes = not (indptr.is_inference() or indices.is_inference())
         positions = (indptr, indices) if self._counts_changes else (indptr.clone(), indices.clone())
-        arrays: list[Any] = [each.detach().contiguous().numpy() for each in (*positions, values, bias)]
-        self.given = operands(*arrays[:3], n_blocks, arrays[3], bounds, n_columns)
+        starts, columns, weights, biases = (each.detach().contiguous().numpy() for each in (*positions, values, bias))
+        self.given = operands(starts, columns, weights, n_blocks, biases, bounds, n_columns)
         self.dtype = values.dtype
         self._addresses = tuple(each.data_ptr() for each in self._tensors)
         self._versions = (indptr._version, indices._version) if self._counts_changes else ()
