@@ -1,11 +1,13 @@
 """Pruned networks with sparse convolutions in the place of dense ones."""
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from torch import nn
+from torch.nn.utils import parametrize
 
 from sparsetheory.constraints import FLAG
 from sparsetheory.gpu.core.layers import find_layers
@@ -100,8 +102,13 @@ def deploy(
     Raises
     ------
     ValueError
-        If `model` is in training mode; a layer of `layers` is no convolution as above; or, for folding, torch.fx cannot
-        trace the model. Nothing has been changed then.
+        If `model` is in training mode; a layer of `layers` is no convolution as above, or its weight is computed by a
+        parametrisation; or, for folding, torch.fx cannot trace the model. Nothing has been changed then.
+
+    Warns
+    -----
+    RuntimeWarning
+        If there is nothing to replace.
 
     Notes
     -----
@@ -126,6 +133,8 @@ def deploy(
     """
     FLAG.require(fold=fold, in_place=in_place)
     names = _chosen(model, layers)
+    if not names:
+        warnings.warn("no convolution of size 1 x 1 has a zero weight: prune before", RuntimeWarning, stacklevel=2)
     after = tails(model, trace(model), names) if fold else dict.fromkeys(names, Tail())
     _check_mode(model, after)
     made = {
@@ -143,6 +152,9 @@ def deploy(
 
 def _chosen(model: nn.Module, layers: str | Sequence[str] | None) -> tuple[str, ...]:
     found = find_layers(model) if layers is None else find_layers(model, layers)
+    computed = [name for name, each in found.items() if parametrize.is_parametrized(each, "weight")]
+    if computed:
+        raise ValueError(f"model must have plain weights; {computed[0]} computes its own, call finalize before")
     if layers is None:
         found = {name: each for name, each in found.items() if _is_pointwise(each) and bool((each.weight == 0).any())}
     for name, each in found.items():

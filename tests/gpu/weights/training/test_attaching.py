@@ -283,3 +283,42 @@ def test_transposed_layers_of_transformers():
     assert mask.shape == (8, 6)
     assert (mask.reshape(2, 4, 6).sum(1) == 1).all()
     assert layer(_x()).shape == (5, 6)
+
+
+def test_names_that_fit_no_layer_are_those_of_the_argument():
+    for argument in ("include", "exclude"):
+        with pytest.raises(ValueError, match=f"{argument} must name .* layers; 'head' matches none"):
+            sparsify(_model(), "2:4", **{argument: "head"})
+
+
+def test_what_cannot_have_the_pattern_may_be_excluded():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1))
+    with pytest.raises(ValueError, match=r"0\.weight must have a multiple of 4 entries .*; or exclude it"):
+        sparsify(model, "2:4")
+    assert list(sparsify(model, "2:4", exclude="0")) == ["1.weight"]
+
+
+def test_one_parametrisation_is_not_that_of_all_weights():
+    with pytest.raises(TypeError, match=r"as lambda weight: SparseSTE\(\.\.\.\); got one SparseSTE"):
+        sparsify(_model(), SparseSTE(NM(2, 4)))
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (lambda weight: (weight > 0).float(), r"torch.float32 of shape \(12, 8\)"),
+        (lambda weight: weight[0] > 0, r"torch.bool of shape \(8,\)"),
+    ],
+)
+def test_masks_of_own_methods_must_be_masks(mask, message):
+    class Own(MaskedWeight):
+        def mask(self, weight):
+            return mask(weight)
+
+        def soft(self, weight):
+            return weight
+
+    model = _model()
+    with pytest.raises(ValueError, match=r"mask of 0\.weight must be bool of its shape \(12, 8\); got " + message):
+        sparsify(model, lambda weight: Own())
+    assert not parametrize.is_parametrized(model[0])
