@@ -295,24 +295,3 @@ def test_the_mask_under_autocast_is_that_without():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         seen = layer.weight != 0
     assert torch.equal(seen, live_masks(layer)["weight"])
-
-
-def test_an_optimiser_of_before_does_not_train_the_factors():
-    layer = nn.Linear(8, 4)
-    optimizer = torch.optim.Adam(layer.parameters())
-    sparsify(layer, lambda weight: PST(weight.shape))
-    with pytest.raises(ValueError, match=r"optimizer must train the weight_left, .* of weight; make it after sparsify"):
-        StepCounter(optimizer, layer)
-
-
-def test_schedules_that_stand_still_are_told():
-    layer = nn.Linear(8, 4)
-    sparsify(layer, lambda weight: PST(weight.shape))
-    set_sparsity(layer, Cubic(0.0, 10, 0.5))
-    with pytest.warns(RuntimeWarning, match="schedules of 1 weights are at step 0"):
-        merge(layer)
-
-
-def test_the_weight_itself_is_no_shape():
-    with pytest.raises(TypeError, match=r"shape must be that of a weight, as weight\.shape; got Tensor"):
-        PST(torch.ones(4, 4))
