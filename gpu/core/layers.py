@@ -15,6 +15,7 @@ __all__ = [
     "check_own_weights",
     "check_prunable",
     "find_layers",
+    "included_layers",
     "input_rows",
     "is_transposed",
     "weight_name",
@@ -52,10 +53,23 @@ def find_layers(
     >>> list(find_layers(model, exclude="2"))
     ['0']
     """
+    return _selected(model, layers, exclude, "layers")
+
+
+def included_layers(
+    model: nn.Module, include: str | Sequence[str] | None, exclude: str | Sequence[str]
+) -> dict[str, nn.Module]:
+    """Select layers as :func:`find_layers` does; None for those of :func:`block_layers`."""
+    return _selected(model, block_layers(model) if include is None else include, exclude, "include")
+
+
+def _selected(
+    model: nn.Module, layers: str | Sequence[str], exclude: str | Sequence[str], argument: str
+) -> dict[str, nn.Module]:
     known = {name: module for name, module in model.named_modules() if is_matrix(module)}
     chosen: set[str] = set()
     for pattern in _several(layers):
-        chosen |= set(_matches(pattern, known, "layers"))
+        chosen |= set(_matches(pattern, known, argument))
     for pattern in _several(exclude):
         chosen -= set(_matches(pattern, known, "exclude"))
     return {name: module for name, module in known.items() if name in chosen}

@@ -1,11 +1,13 @@
 """Pruned networks with sparse convolutions in the place of dense ones."""
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from torch import nn
+from torch.nn.utils import parametrize
 
 from sparsetheory.constraints import FLAG
 from sparsetheory.gpu.core.layers import find_layers
@@ -67,7 +69,7 @@ def deploy(
     *,
     block: Any = "auto",
     fold: bool = True,
-    break_even: Any = 0.5,
+    break_even: Any = "measured",
     in_place: bool = False,
 ) -> Deployment:
     """Replace pruned convolutions of size 1 x 1 by :class:`SparseConv1x1`.
@@ -89,7 +91,8 @@ def deploy(
         clamp. That is done where the graph shows that nobody else reads what lies between; such modules become
         identities.
     break_even : float or "measured"
-        Density above which a product stays dense, as :class:`SparseConv1x1` takes it.
+        Density above which a product stays dense, as :class:`SparseConv1x1` takes it. By default both ways are timed on
+        the machine that runs the model, at the first image, once for each class of shapes; a number asks no clock.
     in_place : bool
         Whether `model` itself is changed, and not a copy.
 
@@ -101,8 +104,13 @@ def deploy(
     Raises
     ------
     ValueError
-        If `model` is in training mode; a layer of `layers` is no convolution as above; or, for folding, torch.fx cannot
-        trace the model. Nothing has been changed then.
+        If `model` is in training mode; a layer of `layers` is no convolution as above, or its weight is computed by a
+        parametrisation; or, for folding, torch.fx cannot trace the model. Nothing has been changed then.
+
+    Warns
+    -----
+    RuntimeWarning
+        If there is nothing to replace.
 
     Notes
     -----
@@ -127,6 +135,8 @@ def deploy(
     """
     FLAG.require(fold=fold, in_place=in_place)
     names = _chosen(model, layers)
+    if not names:
+        warnings.warn("no convolution of size 1 x 1 has a zero weight: prune before", RuntimeWarning, stacklevel=2)
     after = _tails(model, names) if fold else dict.fromkeys(names, Tail())
     _check_mode(model, after)
     made = {
@@ -144,6 +154,9 @@ def deploy(
 
 def _chosen(model: nn.Module, layers: str | Sequence[str] | None) -> tuple[str, ...]:
     found = find_layers(model) if layers is None else find_layers(model, layers)
+    computed = [name for name, each in found.items() if parametrize.is_parametrized(each, "weight")]
+    if computed:
+        raise ValueError(f"model must have plain weights; {computed[0]} computes its own, call finalize before")
     if layers is None:
         found = {name: each for name, each in found.items() if _is_pointwise(each) and bool((each.weight == 0).any())}
     for name, each in found.items():

@@ -5,7 +5,8 @@ from functools import cache
 from typing import Any
 
 from sparsetheory.gpu import core
-from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread, tensor
+from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread
+from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 from sparsetheory.typing import Float64Array
 
 __all__ = ["DENSITY", "N_NETWORKS", "RULES", "accuracies"]
@@ -82,9 +83,7 @@ def accuracies(width: int) -> dict[str, Float64Array]:
     """
     import torch
 
-    digits = core.datasets.load_digits()
-    order = torch.randperm(len(digits.labels), generator=torch.Generator().manual_seed(0))
-    pictures, labels = tensor(digits.images).flatten(1)[order], tensor(digits.labels)[order]
+    pictures, labels = shuffled_digits(0)
     networks = _networks(width)
     with one_thread():
         core.train(

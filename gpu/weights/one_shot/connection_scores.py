@@ -53,7 +53,7 @@ def snip_scores(
     Raises
     ------
     ValueError
-        If a weight is computed from other tensors, or does not enter the loss.
+        If a weight is computed from other tensors, or does not enter the loss; or `batch` is no pair.
 
     References
     ----------
@@ -69,7 +69,7 @@ def snip_scores(
     >>> snip_scores(model, (torch.tensor([[3.0, 5.0]]), torch.zeros(1)), lambda output, _: output.sum())
     {'weight': tensor([[ 3., 10.]])}
     """
-    inputs, targets = batch
+    inputs, targets = _pair(batch)
     with _fresh_copy(model, initialisation, random_state) as (network, weights):
         gradients = _gradients(loss_fn(call_on(network, inputs), targets), weights)
         return {name: (w * gradients[name]).detach().abs() for name, w in weights.items()}
@@ -133,7 +133,7 @@ def grasp_scores(
     """
     (MISSING | COUNT).require(n_per_class=n_per_class)
     POSITIVE.require(temperature=temperature)
-    halves = _halves(*batch, n_per_class)
+    halves = _halves(*_pair(batch), n_per_class)
     with _fresh_copy(model, initialisation, random_state) as (network, weights), sdpa_kernel(SDPBackend.MATH):
 
         def gradients(half: tuple[Tensor, Tensor], **options: bool) -> dict[str, Tensor]:
@@ -190,6 +190,12 @@ def _gradients(
         name: torch.zeros_like(weights[name]) if gradient is None else gradient
         for name, gradient in zip(weights, found, strict=True)
     }
+
+
+def _pair(batch: tuple[Any, Tensor]) -> tuple[Any, Tensor]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ValueError(f"batch must be a pair of inputs and targets; got {type(batch).__name__}")
+    return batch[0], batch[1]
 
 
 def _halves(inputs: Tensor, targets: Tensor, n_per_class: int | None) -> list[tuple[Tensor, Tensor]]:

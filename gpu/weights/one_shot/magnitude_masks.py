@@ -5,13 +5,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from sparsetheory.constraints import Choice, Real
+from sparsetheory.constraints import Choice, Instance, Real
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.selection import check_scores, keep_largest
 
-__all__ = ["SPARSITY", "one_shot_masks"]
+__all__ = ["MAPPING", "SPARSITY", "one_shot_masks"]
 
 SPARSITY = Real(0.0, 1.0)
+MAPPING = Instance(Mapping, "a mapping of names to tensors")
 
 
 def one_shot_masks(params: Mapping[str, Tensor], sparsity: float, scope: str = "global") -> MaskSet:
@@ -40,7 +41,7 @@ def one_shot_masks(params: Mapping[str, Tensor], sparsity: float, scope: str = "
     TypeError
         If a tensor does not hold real floating-point numbers.
     ValueError
-        If a tensor holds NaN.
+        If `params` is no mapping, or a tensor holds NaN.
 
     Notes
     -----
@@ -61,6 +62,7 @@ def one_shot_masks(params: Mapping[str, Tensor], sparsity: float, scope: str = "
     """
     sparsity = SPARSITY.check("sparsity", sparsity)
     Choice("global", "layer").require(scope=scope)
+    MAPPING.check("params", params)
     sizes = {name: check_scores(weight, name).abs().reshape(-1) for name, weight in params.items()}
     if scope == "layer":
         kept = {name: _kept(size, sparsity) for name, size in sizes.items()}

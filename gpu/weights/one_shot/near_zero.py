@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sparsetheory.constraints import NONNEGATIVE
 from sparsetheory.gpu.core.selection import check_scores
+from sparsetheory.gpu.weights.one_shot.magnitude_masks import MAPPING
 
 __all__ = ["NearZeroJump", "near_zero_fraction", "near_zero_jump"]
 
@@ -45,6 +46,7 @@ def near_zero_fraction(params: Mapping[str, Tensor], thresholds: Sequence[float]
     >>> near_zero_fraction({"w": torch.tensor([1.0, -1.0, 1e-4, 0.0])}, [1e-5, 1e-3])
     tensor([0.2500, 0.5000], dtype=torch.float64)
     """
+    MAPPING.check("params", params)
     for one in thresholds:
         NONNEGATIVE.check("thresholds", one)
     total, below = 0, torch.zeros(len(thresholds), dtype=torch.float64)

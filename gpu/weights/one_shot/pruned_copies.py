@@ -6,11 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sparsetheory.constraints import Choice
 from sparsetheory.gpu.core.densities import erk_densities, uniform_densities
 from sparsetheory.gpu.core.layers import block_layers, find_layers
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.patterns import PerRow
 from sparsetheory.gpu.core.random_topology import random_masks
+from sparsetheory.gpu.weights.layerwise.dispatch import METHODS
 from sparsetheory.gpu.weights.layerwise.model_pruning import prune_model_layerwise
 from sparsetheory.gpu.weights.one_shot.magnitude_masks import SPARSITY, one_shot_masks
 
@@ -86,7 +88,8 @@ def evaluate_pruned(
     Raises
     ------
     ValueError
-        From the returned function, as the method raises it.
+        If the method is none of these, or has no calibration data. What it raises itself comes from the returned
+        function.
 
     Examples
     --------
@@ -98,7 +101,10 @@ def evaluate_pruned(
     >>> quality(0.0), quality(0.5)
     (10.0, 7.0)
     """
-    data = None if batches is None else list(batches)
+    Choice("global", "layer", *_RANDOM, *METHODS).check("method", method)
+    if method in METHODS and batches is None:
+        raise ValueError(f"batches must be given for method {method!r}; got None")
+    data = [] if batches is None else list(batches)
     chosen = block_layers(model) if layers is None else layers
 
     def quality(sparsity: float) -> float:
@@ -111,8 +117,6 @@ def evaluate_pruned(
         if method in ("global", "layer", *_RANDOM):
             _masks(layer_weights(pruned, chosen), sparsity, method, random_state).apply(pruned)
             return
-        if data is None:
-            raise ValueError(f"batches must be given for method {method!r}; got None")
         prune_model_layerwise(pruned, data, PerRow(density=1.0 - sparsity), method, layers=chosen, **options)
 
     return quality

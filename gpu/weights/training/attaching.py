@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from sparsetheory.gpu.core.layers import block_layers, check_own_weights, find_layers, is_transposed, weight_name
+from sparsetheory.gpu.core.layers import check_own_weights, included_layers, is_transposed, weight_name
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.pattern_frames import StructureDecay
 from sparsetheory.gpu.core.patterns import Pattern, parse_pattern
@@ -28,7 +28,8 @@ def sparsify(
 ) -> MaskSet:
     """Give layers of a model sparse weights, in place; train it in any loop then, and :func:`finalize` it.
 
-    Make the optimiser after this: some methods have parameters of their own, and freeze others.
+    Make the optimiser after this: some methods have parameters of their own, and freeze others. Save the model for
+    others to load after :func:`finalize`, as the weights have other names until then.
 
     Parameters
     ----------
@@ -65,12 +66,12 @@ def sparsify(
     MaskSet(2 masks, 20 of 40 entries kept)
     >>> sparsify(nn.Linear(6, 2), NM(2, 4))
     Traceback (most recent call last):
-    ValueError: weight must have a multiple of 4 entries along axis -1 for 2:4; got 6 of shape (2, 6)
+    ValueError: weight must have a multiple of 4 entries along axis -1 for 2:4; got 6 of shape (2, 6); or exclude it
     """
     if include is None and isinstance(pattern, Mapping):
         # The one layer that is the whole model has the name "".
         include = [name.removesuffix("weight").removesuffix(".") for name in pattern]
-    layers = find_layers(model, block_layers(model) if include is None else include, exclude)
+    layers = included_layers(model, include, exclude)
     check_own_weights(model, layers)
     make = _maker(pattern)
     made: dict[str, MaskedWeight] = {}
@@ -93,6 +94,9 @@ def _maker(pattern: object) -> Callable[[str, Tensor], object]:
     if isinstance(pattern, Pattern | StructureDecay):
         chosen = pattern
         return lambda name, weight: SparseSTE(chosen)
+    if isinstance(pattern, MaskedWeight):
+        kind = type(pattern).__name__
+        raise TypeError(f"pattern must make one for each weight, as lambda weight: {kind}(...); got one {kind}")
     if callable(pattern):
         make = pattern
         return lambda name, weight: make(weight)
@@ -117,8 +121,15 @@ def _made(make: Callable[[str, Tensor], object], layer: nn.Module, name: str) ->
     if not isinstance(one, MaskedWeight):
         raise TypeError(f"pattern must make parametrisations with masks; got {type(one).__name__} for {name}")
     one.transposed, one.weight_name = is_transposed(layer), name
-    one.check_shape(weight.shape)
+    try:
+        one.check_shape(weight.shape)
+    except ValueError as error:
+        raise ValueError(f"{error}; or exclude it") from error
     one.place(weight)
+    mask = one.mask(weight.detach())
+    if mask.dtype != torch.bool or mask.shape != weight.shape:
+        got = f"{mask.dtype} of shape {tuple(mask.shape)}"
+        raise ValueError(f"mask of {name} must be bool of its shape {tuple(weight.shape)}; got {got}")
     return one
 
 

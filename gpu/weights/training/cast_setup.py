@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sparsetheory.constraints import COUNT, NONNEGATIVE
-from sparsetheory.gpu.core.layers import block_layers, find_layers, is_transposed
+from sparsetheory.gpu.core.layers import included_layers, is_transposed
 
 __all__ = ["adam_s_groups", "decay_budget"]
 
@@ -46,7 +46,7 @@ def adam_s_groups(
     True ['0.weight']
     False ['0.bias', '2.weight', '2.bias']
     """
-    layers = find_layers(model, block_layers(model) if include is None else include, exclude)
+    layers = included_layers(model, include, exclude)
     sparse = {id(_stored(layer)): is_transposed(layer) for layer in layers.values()}
     groups: list[dict[str, Any]] = [
         {"params": [], "sparse": True, "transposed": False},

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from sparsetheory.constraints import NONNEGATIVE, POSITIVE, Choice, Real
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.weights.training.exporting import export
-from sparsetheory.gpu.weights.training.masked_weight import MaskedWeight
+from sparsetheory.gpu.weights.training.masked_weight import MaskedWeight, weight_shape
 
 __all__ = ["SCLMask", "export_scl"]
 
@@ -112,10 +112,8 @@ class SCLMask(MaskedWeight):
         POSITIVE.check("init", init)
         Choice("l2", "linf", "none").check("norm", norm)
         Real(0.0, 1.0, closed="left").check("ema", ema)
-        if len(shape) < 2:
-            raise ValueError(f"shape must have at least two axes; got {tuple(shape)}")
         self.alpha, self.norm, self.ema = float(alpha), norm, float(ema)
-        self.scores = nn.Parameter(torch.full(tuple(shape), float(init), dtype=torch.float32))
+        self.scores = nn.Parameter(torch.full(weight_shape(shape), float(init), dtype=torch.float32))
         self.register_buffer("mask_ema", torch.ones_like(self.scores, requires_grad=False))
         self._joined = False
         self._seen: Seen | None = None
@@ -144,9 +142,8 @@ class SCLMask(MaskedWeight):
 
     def join(self, optimizer: Optimizer, stored: Tensor) -> None:
         """Refuse an optimiser that does not train the scores; warn of weight decay."""
+        super().join(optimizer, stored)
         groups = {id(one): group for group in optimizer.param_groups for one in group["params"]}
-        if self.scores.requires_grad and id(self.scores) not in groups:
-            raise ValueError(f"optimizer must train the scores of {self.weight_name}; make it after sparsify")
         self._joined = True
         for what, tensor in ((self.weight_name, stored), (f"the scores of {self.weight_name}", self.scores)):
             if groups.get(id(tensor), {}).get("weight_decay"):

@@ -1,5 +1,6 @@
 """From a model that is trained sparse to the plain one that is shipped; its masks on the way."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -46,7 +47,8 @@ def hard_masked(model: nn.Module) -> Iterator[nn.Module]:
     Parameters
     ----------
     model : torch.nn.Module
-        After :func:`sparsify`. Within the context every weight is zero off its mask.
+        After :func:`sparsify`. Within the context every weight is zero off its mask. A model without sparse weights
+        stays as it is: where :class:`AdamS` has the masks, see :func:`sparsetheory.gpu.core.run_masked`.
 
     Examples
     --------
@@ -76,6 +78,11 @@ def finalize(model: nn.Module, masks: Mapping[Tensor, Tensor] | None = None) -> 
     """Turn a model that was trained sparse into a plain one, in place: zeros in its weights, no parametrisations.
 
     Each parametrised weight becomes what :func:`hard_masked` shows, and a parameter again: the one that was trained.
+    Save the model after this: files of parametrised weights do not fit a plain model, and ``from_pretrained`` of
+    transformers would start such weights anew.
+
+    Training is over then: an optimiser that goes on would fill the zeros. To train on with the masks kept, remove the
+    hooks of before (``penalty.remove()``), give the masks back by ``sparsify(model, masks)``, and finalize again.
 
     Parameters
     ----------
@@ -96,6 +103,11 @@ def finalize(model: nn.Module, masks: Mapping[Tensor, Tensor] | None = None) -> 
         If no weight is parametrised and no mask is given, or a mask is given for a tensor that is no parameter of the
         model.
 
+    Warns
+    -----
+    RuntimeWarning
+        If schedules have not moved, as happens without a :class:`StepCounter`.
+
     Examples
     --------
     >>> from torch import nn
@@ -106,7 +118,12 @@ def finalize(model: nn.Module, masks: Mapping[Tensor, Tensor] | None = None) -> 
     (MaskSet(1 masks, 16 of 32 entries kept), ['0.weight', '0.bias'])
     """
     if not masks and not any(_is_ours(one) for one in parametrised_weights(model)):
-        raise ValueError("model must have sparse weights to finalize; got none")
+        if masks is not None:
+            raise ValueError('masks must hold one at least; got none: AdamS needs a group with "sparse": True')
+        raise ValueError(
+            "model must have sparse weights to finalize; got none: it is plain already, or AdamS has the masks, as "
+            "finalize(model, optimizer.masks) takes them"
+        )
     found = _prune_stored(model, masks or {})
     found |= export(model, (nn.Module,))
     return MaskSet({name: found[name] for name, _ in model.named_parameters() if name in found})
@@ -114,10 +131,14 @@ def finalize(model: nn.Module, masks: Mapping[Tensor, Tensor] | None = None) -> 
 
 def export(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, Tensor]:
     """Write the weights to ship of those that have a parametrisation of a kind; return the masks among them."""
+    chosen = [
+        one
+        for one in parametrised_weights(model)
+        if _is_ours(one) and any(isinstance(step, kinds) for step in one.steps)
+    ]
+    _warn_of_schedules(chosen)
     found: dict[str, Tensor] = {}
-    for one in list(parametrised_weights(model)):
-        if not _is_ours(one) or not any(isinstance(step, kinds) for step in one.steps):
-            continue
+    for one in chosen:
         if one.masked is not None:
             found[one.name] = one.mask()
             one.masked.inspect(one.stored.detach())
@@ -127,6 +148,19 @@ def export(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, Te
 
 def _is_ours(one: Parametrised) -> bool:
     return all(isinstance(step, MaskedWeight | WeightScaling) for step in one.steps)
+
+
+def _warn_of_schedules(weights: list[Parametrised]) -> None:
+    """Warn of schedules that have not moved; called by what the user calls."""
+    masked = [one.masked for one in weights if one.masked is not None]
+    still = [one.weight_name for one in masked if one.scheduled and not one.step]
+    if still:
+        warnings.warn(
+            f"schedules of {len(still)} weights are at step 0, such as that of {still[0]}: make "
+            "StepCounter(optimizer, model) before training",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def _write(one: Parametrised) -> None:

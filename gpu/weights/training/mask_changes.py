@@ -64,6 +64,11 @@ class SADTracker:
     changes : list of dict of str to float
         For each look after the first, the share of the entries of each weight that have changed since the one before.
 
+    Raises
+    ------
+    ValueError
+        If the model has no sparse weights.
+
     Examples
     --------
     >>> import torch
@@ -83,6 +88,10 @@ class SADTracker:
     model: nn.Module
     changes: list[dict[str, float]] = field(default_factory=list, init=False)
     last: MaskSet | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not live_masks(self.model):
+            raise ValueError("model must have sparse weights; got none, call sparsify first")
 
     def look(self) -> float:
         """Compare the masks with those of the last look, and keep them; return the share of entries that changed."""

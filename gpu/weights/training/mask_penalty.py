@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
 from sparsetheory.constraints import NONNEGATIVE, Choice
@@ -115,7 +116,7 @@ def srste_penalty(optimizer: Optimizer, model: nn.Module, alpha: float = 2e-4) -
     Returns
     -------
     MaskedPenalty
-        Call its ``remove()`` to stop it.
+        Call its ``remove()`` to stop it, at the latest where an optimiser goes on after :func:`finalize`.
 
     Raises
     ------
@@ -142,7 +143,14 @@ def srste_penalty(optimizer: Optimizer, model: nn.Module, alpha: float = 2e-4) -
 
 
 def _dropped(one: Parametrised) -> Callable[[], Tensor]:
-    return lambda: ~one.mask(latest=True)
+    def dropped() -> Tensor:
+        if not parametrize.is_parametrized(one.layer, one.leaf):
+            raise ValueError(
+                f"{one.name} must be sparse while it is penalised; it was finalized, call penalty.remove()"
+            )
+        return ~one.mask(latest=True)
+
+    return dropped
 
 
 def _check_mask(index: int, mask: Tensor, parameter: Tensor) -> None:

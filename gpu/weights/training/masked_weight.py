@@ -1,7 +1,7 @@
 """What a weight that is sparse while it is trained has in common: a mask, a weight to deploy, and steps."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
-__all__ = ["MaskedWeight", "Parametrised", "parametrised_weights"]
+__all__ = ["MaskedWeight", "Parametrised", "parametrised_weights", "weight_shape"]
 
 
 class MaskedWeight(nn.Module, ABC):
@@ -18,6 +18,10 @@ class MaskedWeight(nn.Module, ABC):
 
     While training, a layer computes with :meth:`soft` of the stored weight. What is shipped is :meth:`deployed`, which
     is zero off :meth:`mask`. The two may differ: always judge a model by the second, see :func:`hard_masked`.
+
+    A method of your own is a subclass with :meth:`mask` and :meth:`soft`, through which gradients reach the stored
+    weight. All other methods have defaults. Make parameters and buffers of the method in its constructor, and attach
+    one to each weight by ``sparsify(model, lambda weight: Method(...))``.
 
     Attributes
     ----------
@@ -27,6 +31,31 @@ class MaskedWeight(nn.Module, ABC):
         Whether the layer computes with the weight to deploy.
     trains_weight : bool
         Whether the stored weight and the bias are trained; otherwise :func:`sparsify` freezes them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from sparsetheory.gpu.weights import finalize, sparsify
+    >>> class Above(MaskedWeight):
+    ...     def __init__(self, threshold):
+    ...         super().__init__()
+    ...         self.threshold = threshold
+    ...
+    ...     def mask(self, weight):
+    ...         return weight.abs() > self.threshold
+    ...
+    ...     def soft(self, weight):
+    ...         return weight * self.mask(weight)
+    >>> model = nn.Linear(2, 2)
+    >>> with torch.no_grad():
+    ...     _ = model.weight.copy_(torch.tensor([[1.0, 0.1], [0.2, 2.0]]))
+    >>> sparsify(model, lambda weight: Above(0.5))
+    MaskSet(1 masks, 2 of 4 entries kept)
+    >>> model(torch.ones(1, 2)).sum().backward()
+    >>> finalize(model), model.weight.detach()
+    (MaskSet(1 masks, 2 of 4 entries kept), tensor([[1., 0.],
+            [0., 2.]]))
     """
 
     trains_weight = True
@@ -56,13 +85,25 @@ class MaskedWeight(nn.Module, ABC):
         self.to(weight)
 
     def join(self, optimizer: Optimizer, stored: Tensor) -> None:
-        """Take note of the optimiser whose steps are counted and of the stored weight; refuse what cannot work."""
+        """Take note of the optimiser whose steps are counted and of the stored weight; refuse what cannot work.
+
+        That is an optimiser which trains none of the parameters of the method.
+        """
+        own = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if own and trained.isdisjoint(map(id, own.values())):
+            raise ValueError(f"optimizer must train the {', '.join(own)} of {self.weight_name}; make it after sparsify")
 
     def before_step(self, scale: Tensor | None) -> None:
         """Act on the complete gradients of own parameters; `scale` is what they are still multiplied by, if so."""
 
     def inspect(self, weight: Tensor) -> None:
         """Warn of what went wrong while training, before the weight becomes a plain one."""
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether a schedule changes the weight or its mask from step to step, which needs a :class:`StepCounter`."""
+        return False
 
     def latest_mask(self, weight: Tensor) -> Tensor:
         """Return :meth:`mask`, which a method may remember from the last forward pass."""
@@ -91,6 +132,15 @@ class MaskedWeight(nn.Module, ABC):
     def set_extra_state(self, state: Any) -> None:
         """Continue from a step."""
         self.step = int(state)
+
+
+def weight_shape(shape: Sequence[int]) -> torch.Size:
+    """Return the shape of a weight that a method is made for, checked."""
+    if isinstance(shape, Tensor) or not isinstance(shape, Sequence):
+        raise TypeError(f"shape must be that of a weight, as weight.shape; got {type(shape).__name__}")
+    if len(shape) < 2:
+        raise ValueError(f"shape must have at least two axes; got {tuple(shape)}")
+    return torch.Size(shape)
 
 
 @dataclass(frozen=True)

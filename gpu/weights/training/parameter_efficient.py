@@ -14,7 +14,7 @@ from sparsetheory.gpu.core.patterns import PerTensor
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.core.schedules import Constant
 from sparsetheory.gpu.weights.training.exporting import export
-from sparsetheory.gpu.weights.training.masked_weight import MaskedWeight, parametrised_weights
+from sparsetheory.gpu.weights.training.masked_weight import MaskedWeight, parametrised_weights, weight_shape
 
 __all__ = ["PST", "merge", "set_sparsity"]
 
@@ -103,9 +103,7 @@ class PST(MaskedWeight):
         super().__init__()
         COUNT.require(weight_rank=weight_rank, score_rank=score_rank)
         FINITE.require(beta=beta, a1=a1, a2=a2)
-        self.shape = torch.Size(shape)
-        if len(self.shape) < 2:
-            raise ValueError(f"shape must have at least two axes; got {tuple(shape)}")
+        self.shape = weight_shape(shape)
         self.beta, self.a1, self.a2 = beta, a1, a2
         self.schedule: Schedule = Constant(0.0)
         rows, columns = self.shape[0], self.shape[1:].numel()
@@ -121,6 +119,11 @@ class PST(MaskedWeight):
     def sparsity(self) -> float:
         """The share that is pruned at this step."""
         return _PART.check("sparsity", float(self.schedule(self.step)))
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the sparsity changes from step to step."""
+        return not isinstance(self.schedule, Constant)
 
     def check_shape(self, shape: torch.Size) -> None:
         """Raise ValueError unless a weight has the shape that this was made for."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sparsetheory.constraints import COUNT, FLAG
-from sparsetheory.gpu.core.layers import block_layers, find_layers, is_transposed
+from sparsetheory.gpu.core.layers import included_layers, is_transposed
 
 __all__ = ["WeightScaling", "scale_weights"]
 
@@ -124,7 +124,7 @@ def scale_weights(
     >>> [name for name, _ in model[0].named_parameters()]
     ['bias', 'parametrizations.weight.original', 'parametrizations.weight.0.scales']
     """
-    layers = find_layers(model, block_layers(model) if include is None else include, exclude)
+    layers = included_layers(model, include, exclude)
     made = {name: WeightScaling(groups, transposed=is_transposed(layer)) for name, layer in layers.items()}
     for name, layer in layers.items():
         weight = layer.weight

@@ -100,6 +100,11 @@ class SparseSTE(MaskedWeight):
         """What entries off the mask are multiplied by now."""
         return 0.0 if self.mask_decay is None else self.mask_decay(self.step)
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether a decay or a sequence of patterns moves from step to step."""
+        return self.mask_decay is not None or isinstance(self.pattern, StructureDecay)
+
     def pattern_now(self) -> Pattern | None:
         """Return the pattern of this step; None for a fixed mask."""
         return self.pattern.pattern_at(self.step) if isinstance(self.pattern, StructureDecay) else self.pattern

@@ -49,7 +49,7 @@ class Regressions:
         G, c = tensor(grams), tensor(products)
         with one_thread():
             for s in layer.steps(n_steps):
-                (0.5 * ((G @ s.unsqueeze(2)).squeeze(2) * s).sum() - (c * s).sum()).backward()
+                s.backward((G @ s.detach().unsqueeze(2)).squeeze(2) - c)
         return array(layer.mask.mask_ema), layer.on
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 
 from sparsetheory.gpu import core, weights
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
+from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 from sparsetheory.typing import Float64Array
 
 if TYPE_CHECKING:
@@ -35,11 +36,7 @@ class Digits:
 @cache
 def load_split() -> Digits:
     """Return 1000 pictures for training, drawn once, and the other 797."""
-    import torch
-
-    found = core.datasets.load_digits()
-    order = torch.randperm(len(found.labels), generator=torch.Generator().manual_seed(0))
-    x, y = torch.from_numpy(found.images).flatten(1)[order], torch.from_numpy(found.labels)[order]
+    x, y = shuffled_digits(0)
     return Digits(x[:TRAINING], y[:TRAINING], x[TRAINING:], y[TRAINING:])
 
 

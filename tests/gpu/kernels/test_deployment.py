@@ -10,6 +10,7 @@ from sparsetheory.gpu.core import RowBlock
 from sparsetheory.gpu.core.datasets import load_photographs
 from sparsetheory.gpu.core.models import imagenet_inputs, load_mobilenet_v2
 from sparsetheory.gpu.kernels import SparseConv1x1, deploy, rearrange_channels
+from sparsetheory.gpu.weights import finalize, sparsify
 
 
 def _pointwise(model):
@@ -152,7 +153,8 @@ def test_only_pruned_pointwise_layers_are_replaced_by_default():
         model[index].weight.data[:4] = 0
     assert [layer.name for layer in deploy(model.eval()).layers] == ["3"]
     assert [layer.name for layer in deploy(model, ["1", "3"]).layers] == ["1", "3"]
-    assert deploy(nn.Sequential(nn.Linear(2, 2)).eval()).layers == ()
+    with pytest.warns(RuntimeWarning, match="no convolution of size 1 x 1 has a zero weight"):
+        assert deploy(nn.Sequential(nn.Linear(2, 2)).eval()).layers == ()
 
 
 def test_measured_rates_leave_the_choice_to_the_call():
@@ -209,6 +211,15 @@ def test_training_mode_is_refused_where_it_matters():
         with pytest.raises(ValueError, match="model must be in evaluation mode"):
             deploy(model)
         model.eval()
+
+
+def test_weights_that_are_still_trained_sparse_are_refused():
+    model = _small(nn.Conv2d(8, 8, 1))
+    sparsify(model, "1:4")
+    with pytest.raises(ValueError, match="model must have plain weights; 0 computes its own, call finalize before"):
+        deploy(model)
+    finalize(model)
+    assert [layer.density for layer in deploy(model).layers] == [0.25]
 
 
 def test_a_traced_network_whose_containers_have_any_mode_is_taken():

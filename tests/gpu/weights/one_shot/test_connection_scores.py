@@ -158,6 +158,7 @@ def test_inputs_may_be_positional_or_named():
             lambda: snip_scores(_model(), _batch(), lambda *_: torch.ones((), requires_grad=True)),
             "0.weight, 2.weight",
         ),
+        (lambda: snip_scores(_model(), torch.ones(3, 6), class_loss), "batch must be a pair of inputs and targets"),
         (lambda: snip_scores(_model(), _batch(), class_loss, random_state=-1), "random_state must be"),
         (lambda: snip_scores(_model(), _batch(), class_loss, initialisation="he"), "initialisation must be one of"),
         (

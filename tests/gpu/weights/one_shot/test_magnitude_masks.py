@@ -85,6 +85,7 @@ def test_params_stay_as_they_are():
     [
         (lambda: one_shot_masks(_params(), 1.5), ValueError, r"sparsity must be .*; got 1.5"),
         (lambda: one_shot_masks(_params(), 0.5, "row"), ValueError, "scope must be one of .*; got 'row'"),
+        (lambda: one_shot_masks(nn.Linear(2, 2), 0.5), ValueError, "params must be a mapping of names to tensors"),
         (lambda: one_shot_masks({"a": torch.arange(3)}, 0.5), TypeError, "a must be a tensor of real floating-point"),
         (lambda: one_shot_masks({"a": torch.tensor([torch.nan])}, 0.5), ValueError, "a must not hold NaN"),
     ],

@@ -94,6 +94,7 @@ def test_better_methods_have_a_larger_essential_sparsity():
     [
         (lambda: _seen("wanda", 0.5, _model()), "batches must be given for method 'wanda'; got None"),
         (lambda: _seen("best", 0.5, _model(), _batches()), "method must be one of"),
+        (lambda: evaluate_pruned(float, _model(), "wand"), "method must be one of"),
         (lambda: _seen("global", 1.5, _model()), "sparsity must be"),
         (lambda: _seen("global", 0.5, _model(), layers="7"), "'7' matches none"),
     ],

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from sparsetheory.gpu.core import NM, MaskDecay, MaskSet
-from sparsetheory.gpu.weights import SparseSTE, WeightScaling, finalize, hard_masked, live_masks, sparsify
+from sparsetheory.gpu.weights import SparseSTE, StepCounter, WeightScaling, finalize, hard_masked, live_masks, sparsify
 
 
 def _model():
@@ -31,7 +31,8 @@ def test_the_final_model_is_what_hard_masks_showed(device):
     assert torch.equal(model(_X.to(device)), soft)
     assert not torch.equal(shown, soft)
     masks = live_masks(model)
-    assert finalize(model) == masks == MaskSet.of(model)
+    with pytest.warns(RuntimeWarning, match=r"schedules of 2 weights are at step 0, such as that of 0\.weight"):
+        assert finalize(model) == masks == MaskSet.of(model)
     assert torch.equal(model(_X.to(device)), shown)
 
 
@@ -130,5 +131,18 @@ def test_masks_of_an_optimiser_are_applied():
 def test_what_cannot_be_finalized():
     with pytest.raises(ValueError, match="model must have sparse weights to finalize; got none"):
         finalize(_model())
+    with pytest.raises(ValueError, match="masks must hold one at least; got none"):
+        finalize(_model(), {})
     with pytest.raises(ValueError, match=r"masks must be given for parameters of the model; one of \(2, 2\) is none"):
         finalize(_model(), {torch.ones(2, 2): torch.ones(2, 2) > 0})
+
+
+def test_schedules_that_moved_are_silent(recwarn):
+    model = _model()
+    sparsify(model, _fading)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    StepCounter(optimizer, model)
+    model(_X).sum().backward()
+    optimizer.step()
+    finalize(model)
+    assert not recwarn

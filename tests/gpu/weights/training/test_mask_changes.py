@@ -14,6 +14,11 @@ def _masks(seed, n=2, m=4):
     }
 
 
+def test_a_plain_model_has_no_masks_to_follow():
+    with pytest.raises(ValueError, match="model must have sparse weights; got none"):
+        SADTracker(nn.Linear(4, 4))
+
+
 def test_it_counts_the_entries_that_differ_and_is_a_metric():
     sets = [_masks(seed) for seed in range(4)]
     for one in sets:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparsetheory.gpu.core import NM, MaskDecay
-from sparsetheory.gpu.weights import SparseSTE, live_masks, sparsify, srste_penalty
+from sparsetheory.gpu.weights import SparseSTE, finalize, live_masks, sparsify, srste_penalty
 
 _ALPHA = 0.3
 _X = torch.randn(32, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -161,6 +161,18 @@ def test_frozen_weights_and_models_without_masks():
         srste_penalty(torch.optim.SGD(plain.parameters()), plain)
     with pytest.raises(ValueError, match="alpha must be"):
         srste_penalty(optimizer, model, -1.0)
+
+
+def test_an_optimiser_that_goes_on_after_the_end_is_stopped():
+    model = _model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    penalty = srste_penalty(optimizer, model, _ALPHA)
+    finalize(model)
+    _backward(model)
+    with pytest.raises(ValueError, match=r"weight must be sparse while it is penalised; .* call penalty\.remove\(\)"):
+        optimizer.step()
+    penalty.remove()
+    optimizer.step()
 
 
 def test_it_ends_when_removed():
