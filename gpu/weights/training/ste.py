@@ -87,7 +87,8 @@ class SparseSTE(MaskedWeight):
         if isinstance(pattern, Tensor):
             if pattern.dtype != torch.bool:
                 raise TypeError(f"pattern must hold bool where it is a mask; got {pattern.dtype}")
-            self.register_buffer("fixed", pattern)
+            # A copy, as loading a state writes to it.
+            self.register_buffer("fixed", pattern.clone())
             self.pattern = None
         elif isinstance(pattern, Pattern | StructureDecay):
             self.pattern = pattern
