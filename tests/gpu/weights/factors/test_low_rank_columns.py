@@ -150,6 +150,16 @@ def test_lower_precision_is_kept_and_certified(dtype, device):
         assert found.certificate.check(weight, gram).valid
 
 
+@pytest.mark.parametrize("scale", [2.0**-190, 2.0**190])
+@pytest.mark.parametrize("with_gram", [False, True])
+def test_powers_of_two_change_no_error(scale, with_gram):
+    gram = _gram() if with_gram else None
+    found, plain = (low_rank_plus_columns(factor * _weight(), 3, 2, gram=gram) for factor in (scale, 1.0))
+    assert found.error == pytest.approx(plain.error, rel=1e-9)
+    assert torch.equal(found.indices, plain.indices)
+    assert found.certificate.check(scale * _weight(), gram).valid
+
+
 def test_zeros_are_split_into_zeros():
     found = low_rank_plus_columns(torch.zeros(4, 5), 2, 1)
     assert (found.error, found.trace) == (0.0, (0.0, 0.0))
@@ -191,6 +201,8 @@ def test_the_certificate_notices_what_is_wrong():
         ({"method": "svd"}, "method must be one of 'alternating', 'lost'; got 'svd'"),
         ({"gram": torch.eye(8)}, "gram must have 9 rows and columns; got 8"),
         ({"weight": torch.full((12, 9), torch.nan)}, "weight must be finite"),
+        ({"weight": 1e160 * _weight()}, "weight must be scaled so that its squares can be added up"),
+        ({"weight": 1e-160 * _weight()}, "weight must be scaled so that its squares can be added up"),
         ({"weight": torch.zeros(2, 12, 9)}, r"weight must be a matrix with rows and columns; got shape \(2, 12, 9\)"),
         ({"max_iter": 0}, "max_iter must be"),
         ({"n_init": 0}, "n_init must be"),
