@@ -56,6 +56,17 @@ SMALL = {
         "trials": 2,
     },
     "random_supports": {"n_signals": 1, "n_supports": 200, "trials": 2},
+    "weight_sparsity": {
+        "n_epochs": 3,
+        "n_seeds": 1,
+        "n_functions": 20,
+        "sparsities": (0.0, 0.3, 0.6, 0.9),
+        "n_photographs": 2,
+        "densities": (0.1,),
+        "n_repeats": 2,
+        "trials": 2,
+        "shown": ("sparse_training.adam_s_displacement",),
+    },
     "turbo_vbi": {"n_problems": 2, "n_pictures": 1, "n_channels": 1, "n_calibration": 4, "trials": 2},
 }
 

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]\d+)?")
 def _promises(code):
     """Return the words and the numbers that comments say are printed: after `print`, or in lines of their own."""
     comments = "\n".join(re.findall(r"(?:^|print\(.*)# (.*)", code, flags=re.MULTILINE))
-    words = re.findall(r"^(True|\[[\d ]+\]|valid|invalid|holds)\b", comments, flags=re.MULTILINE)
+    words = re.findall(r"^(True|\[[\d ]+\]|valid|invalid|holds)(?!\w)", comments, flags=re.MULTILINE)
     return words, [float(number) for number in _NUMBER.findall(comments)]
 
 
