@@ -133,7 +133,10 @@ class SparseSTE(MaskedWeight):
         return _Masked.apply(weight, mask, factor, self.backward_rule == "scaled", self.alpha)
 
     def latest_mask(self, weight: Tensor) -> Tensor:
-        """Return the mask of the last forward pass, if that was of this weight and nothing was written to it since."""
+        """Return the mask of the last forward pass, if that was of this weight and nothing was written to it since.
+
+        What is written through ``weight.data`` counts from the next forward pass on: torch does not tell of it.
+        """
         if self._latest is not None and self._latest[:2] == (id(weight), weight._version):
             return self._latest[2]
         return self.mask(weight)
