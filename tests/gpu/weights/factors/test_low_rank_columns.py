@@ -188,6 +188,10 @@ def test_the_certificate_notices_what_is_wrong():
     assert lost.check(weight).valid
     better = dataclasses.replace(lost, optimal=True).stated().check(weight)
     assert (better.status, better.reason[:40]) == (Status.INVALID, "the error exceeds the least one for the ")
+    for value in (torch.nan, torch.inf):
+        spoiled = weight.clone()
+        spoiled[0, 0] = value
+        assert certificate.check(spoiled).reason == "the weight or a part is not finite"
     with pytest.raises(TypeError, match="options must be empty; got n_rows"):
         certificate.check(weight, n_rows=3)
 
