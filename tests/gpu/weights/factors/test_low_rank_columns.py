@@ -135,8 +135,8 @@ def test_more_starts_end_no_worse_and_often_better(with_gram):
 
 def test_it_ends_with_the_best_low_rank_for_its_columns_however_early():
     for seed in range(5):
-        weight = _weight(seed=seed)
-        found = [low_rank_plus_columns(weight, 3, 2, max_iter=rounds) for rounds in (1, 2)]
+        weight = _weight(40, 60, seed=seed)
+        found = [low_rank_plus_columns(weight, 8, 12, max_iter=rounds) for rounds in (1, 2)]
         assert all(one.certificate.check(weight).valid for one in found)
         assert found[1].error <= found[0].error * (1 + 1e-12)
 
