@@ -134,11 +134,14 @@ def test_more_starts_end_no_worse_and_often_better(with_gram):
 
 
 def test_it_ends_with_the_best_low_rank_for_its_columns_however_early():
-    for seed in range(5):
-        weight = _weight(40, 60, seed=seed)
-        found = [low_rank_plus_columns(weight, 8, 12, max_iter=rounds) for rounds in (1, 2)]
+    gained = []
+    for seed in range(8):
+        weight = _weight(12, 30, seed=seed)
+        found = [low_rank_plus_columns(weight, 6, 8, max_iter=rounds) for rounds in (1, 2)]
+        gained.append(found[1].error < 0.999 * found[0].error)
         assert all(one.certificate.check(weight).valid for one in found)
         assert found[1].error <= found[0].error * (1 + 1e-12)
+    assert any(gained)
 
 
 def test_alternation_need_not_help():
