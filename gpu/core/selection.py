@@ -96,7 +96,13 @@ def _kth_smallest(score: Tensor, k: int) -> Tensor:
     """Return the k-th smallest entry of every row, counted from 1, in an axis of length 1."""
     if score.device.type == "cpu" and score.dtype in (torch.float32, torch.float64):
         # Numpy selects with vector instructions, several times as fast as torch on the CPU.
-        return torch.from_numpy(np.partition(score.detach().numpy(), k - 1, axis=-1)[..., k - 1 : k].copy())
+        try:
+            values = score.detach().numpy()
+        except RuntimeError:
+            # Within transformations of torch.func, and for lazy views, there is no memory that numpy could read.
+            pass
+        else:
+            return torch.from_numpy(np.partition(values, k - 1, axis=-1)[..., k - 1 : k].copy())
     return score.kthvalue(k, dim=-1, keepdim=True).values
 
 

@@ -132,7 +132,7 @@ def _halves(split: Split) -> Measurement:
     return Measurement.worst(trace[1:], trace[:-1], scale=1.0)
 
 
-def _halves_of_one_sided_rounds(split: Split) -> Measurement:
+def _a_tenth_each(split: Split) -> Measurement:
     """Expect every half of a round to lower the error by a tenth."""
     trace = np.array(split.found("alternating").trace)
     return Measurement.worst(trace[1:], 0.9 * trace[:-1], scale=1.0)
@@ -146,7 +146,7 @@ monotone_trace = Claim(
     verdict=Always(_ROUNDING),
     instances=lambda: _splits(with_gram=True),
     evaluate=_halves,
-    near_miss=_halves_of_one_sided_rounds,
+    near_miss=_a_tenth_each,
 )
 
 

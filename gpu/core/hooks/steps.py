@@ -106,7 +106,9 @@ def step_is_skipped(optimizer: Optimizer) -> bool:
     return found is not None and bool(found)
 
 
-def require_masks(name: str, masks: Mapping[Tensor, Tensor], parameters: Iterable[Tensor]) -> None:
+def require_masks(
+    name: str, masks: Mapping[Tensor, Tensor], parameters: Iterable[Tensor], *, owner: str = "optimiser"
+) -> None:
     """Raise unless each mask has the shape and the device of its parameter, which is one of those given.
 
     Raises
@@ -120,7 +122,7 @@ def require_masks(name: str, masks: Mapping[Tensor, Tensor], parameters: Iterabl
     for index, (parameter, mask) in enumerate(masks.items()):
         shape = tuple(parameter.shape)
         if id(parameter) not in known:
-            raise ValueError(f"{name} must be given for parameters of the optimiser; number {index}, {shape}, is none")
+            raise ValueError(f"{name} must be given for parameters of the {owner}; number {index}, {shape}, is none")
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
             got = getattr(mask, "dtype", type(mask).__name__)
             raise TypeError(f"{name} must hold tensors of bool; number {index} is {got}")

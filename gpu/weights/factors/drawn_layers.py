@@ -45,7 +45,7 @@ def fix_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """
     for name, mask in masks.items():
         if not bool(mask.all()):
-            fixed = SparseSTE(mask.clone(), backward="scaled")
+            fixed = SparseSTE(mask, backward="scaled")
             sparsify(model, partial(_given, fixed), include=name.removesuffix(".weight"))
 
 

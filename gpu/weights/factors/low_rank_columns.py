@@ -22,6 +22,9 @@ __all__ = ["LowRankPlusColumns", "low_rank_plus_columns"]
 # Of the energy; a smaller gain of another set of columns is rounding.
 _LEAST_GAIN = 1e-12
 
+# Double precision reaches from 1e-308 to 1e308, and errors are squares of squares below the largest one.
+_LEAST_SIZE = 1e-60
+
 
 @dataclass(frozen=True, eq=False)
 class LowRankPlusColumns:
@@ -104,7 +107,8 @@ def low_rank_plus_columns(
     Raises
     ------
     TypeError, ValueError
-        If the weight is not a finite real matrix, the Gram matrix does not fit, or a number is out of range.
+        If the weight is not a finite real matrix, or its largest entry lies beyond 1e60 or below 1e-60; if the Gram
+        matrix does not fit; or a number is out of range.
 
     See Also
     --------
@@ -155,8 +159,16 @@ def _checked(weight: Any, rank: Any, n_columns: Any, method: Any, gram: Any) -> 
     Integer(1, min(matrix.shape) - 1).check("rank", rank)
     Integer(0, matrix.shape[1]).check("n_columns", n_columns)
     Choice("alternating", "lost").check("method", method)
+    _check_squares(matrix)
     known = None if gram is None else as_gram(gram, matrix.shape[1]).matrix.to(matrix.device)
     return matrix, ColumnMetric(known)
+
+
+def _check_squares(matrix: Tensor) -> None:
+    """Raise where sums of squares would overflow in double precision, or lose digits near zero."""
+    largest = float(matrix.abs().max())
+    if largest and not _LEAST_SIZE <= largest <= 1 / _LEAST_SIZE:
+        raise ValueError(f"weight must be scaled so that its squares can be added up; its largest entry is {largest:g}")
 
 
 def _start_ranks(rank: int, n_init: int) -> list[int]:

@@ -232,7 +232,7 @@ class AdamS(Optimizer):
             squares,
             max_exp_avg_sqs=[],
             state_steps=list(torch.full((len(parameters),), float(count - 1), device=device).unbind()),
-            fused=device.type in ("cpu", "cuda"),
+            fused=device.type in ("cpu", "cuda") and _same_layout(parameters, means, squares),
             amsgrad=False,
             beta1=beta1,
             beta2=beta2,
@@ -280,6 +280,14 @@ def _check_whole(name: str, parameter: Tensor) -> None:
             f"{name} must be float32 or float64 to be made sparse; got {parameter.dtype}, in which small steps are"
             " lost: keep a float32 copy and use autocast"
         )
+
+
+def _same_layout(*lists: list[Tensor]) -> bool:
+    """Return whether tensors lie in memory entry by entry alike: the fused kernel of CPUs reads them as they lie.
+
+    A parameter that is a view with gaps, or one whose running means were loaded in another order, does not.
+    """
+    return all(len({tensor.stride() for tensor in together}) == 1 for together in zip(*lists, strict=True))
 
 
 def _check_mask(name: str, parameter: Tensor, mask: Tensor | None, *, same_device: bool = False) -> None:

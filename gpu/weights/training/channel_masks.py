@@ -64,6 +64,8 @@ def energy_masks(
 ) -> dict[str, Tensor]:
     """Return the channels of the smallest scales, as long as their squares sum up to less than a share of all.
 
+    Of equal scales the first ones stay.
+
     Parameters
     ----------
     model : torch.nn.Module
@@ -105,7 +107,8 @@ def energy_masks(
     def small(scale: Tensor) -> Tensor:
         if bool(scale.max() < negligible):
             return torch.ones_like(scale, dtype=torch.bool)
-        squares, order = scale.cpu().double().square().sort(stable=True)
+        # From the smallest up; of equal ones the last goes first, so that the first ones stay.
+        squares, order = (part.flip(0) for part in scale.cpu().double().square().sort(stable=True, descending=True))
         below = squares.cumsum(0) < energy * squares.sum()
         return torch.empty_like(below).scatter(0, order, below).to(scale.device)
 

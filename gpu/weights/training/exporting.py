@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from sparsetheory.gpu.core.hooks.steps import require_masks
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.weights.training.masked_weight import MaskedWeight, Parametrised, parametrised_weights
 from sparsetheory.gpu.weights.training.scaling import WeightScaling
 
 __all__ = ["detach", "export", "finalize", "hard_masked", "live_masks", "unfreeze"]
+
+_OURS = (MaskedWeight, WeightScaling)
 
 
 def live_masks(model: nn.Module) -> MaskSet:
@@ -99,9 +102,10 @@ def finalize(model: nn.Module, masks: Mapping[Tensor, Tensor] | None = None) -> 
 
     Raises
     ------
-    ValueError
-        If no weight is parametrised and no mask is given, or a mask is given for a tensor that is no parameter of the
-        model.
+    TypeError, ValueError
+        If no weight is parametrised and no mask is given; if a mask is given for a tensor that is no parameter of the
+        model, or has another shape or device, or does not hold bool; or if a sparse weight has a parametrisation of
+        another kind, too. The model is as before then.
 
     Warns
     -----
@@ -117,6 +121,7 @@ def finalize(model: nn.Module, masks: Mapping[Tensor, Tensor] | None = None) -> 
     >>> finalize(model), list(model.state_dict())
     (MaskSet(1 masks, 16 of 32 entries kept), ['0.weight', '0.bias'])
     """
+    _check_alone(model, (nn.Module,))
     if not masks and not any(_is_ours(one) for one in parametrised_weights(model)):
         if masks is not None:
             raise ValueError('masks must hold one at least; got none: AdamS needs a group with "sparse": True')
@@ -131,6 +136,7 @@ def finalize(model: nn.Module, masks: Mapping[Tensor, Tensor] | None = None) -> 
 
 def export(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, Tensor]:
     """Write the weights to ship of those that have a parametrisation of a kind; return the masks among them."""
+    _check_alone(model, kinds)
     chosen = [
         one
         for one in parametrised_weights(model)
@@ -146,8 +152,16 @@ def export(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> dict[str, Te
     return found
 
 
+def _check_alone(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> None:
+    """Raise where a weight to be written has a parametrisation, too, of which nobody here knows what it ships."""
+    for one in parametrised_weights(model):
+        others = [step for step in one.steps if not isinstance(step, _OURS)]
+        if others and any(isinstance(step, _OURS) and isinstance(step, kinds) for step in one.steps):
+            raise ValueError(f"{one.name} must have no other parametrisation; got {type(others[0]).__name__}, too")
+
+
 def _is_ours(one: Parametrised) -> bool:
-    return all(isinstance(step, MaskedWeight | WeightScaling) for step in one.steps)
+    return all(isinstance(step, _OURS) for step in one.steps)
 
 
 def _warn_of_schedules(weights: list[Parametrised]) -> None:
@@ -191,9 +205,7 @@ def unfreeze(layer: nn.Module, masked: MaskedWeight) -> None:
 def _prune_stored(model: nn.Module, masks: Mapping[Tensor, Tensor]) -> dict[str, Tensor]:
     """Set stored parameters to zero off their masks; return the masks under the names of the plain weights."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    for parameter, mask in masks.items():
-        if id(parameter) not in names:
-            raise ValueError(f"masks must be given for parameters of the model; one of {tuple(mask.shape)} is none")
+    require_masks("masks", masks, model.parameters(), owner="model")
     found = {}
     for parameter, mask in masks.items():
         parameter.masked_fill_(~mask, 0)

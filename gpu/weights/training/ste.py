@@ -87,7 +87,8 @@ class SparseSTE(MaskedWeight):
         if isinstance(pattern, Tensor):
             if pattern.dtype != torch.bool:
                 raise TypeError(f"pattern must hold bool where it is a mask; got {pattern.dtype}")
-            self.register_buffer("fixed", pattern)
+            # A copy, as loading a state writes to it.
+            self.register_buffer("fixed", pattern.clone())
             self.pattern = None
         elif isinstance(pattern, Pattern | StructureDecay):
             self.pattern = pattern
@@ -137,7 +138,10 @@ class SparseSTE(MaskedWeight):
         return _Masked.apply(weight, mask, factor, self.backward_rule == "scaled", self.alpha)
 
     def latest_mask(self, weight: Tensor) -> Tensor:
-        """Return the mask of the last forward pass, if that was of this weight and nothing was written to it since."""
+        """Return the mask of the last forward pass, if that was of this weight and nothing was written to it since.
+
+        What is written through ``weight.data`` counts from the next forward pass on: torch does not tell of it.
+        """
         if self._latest is not None and self._latest[:2] == (id(weight), weight._version):
             return self._latest[2]
         return self.mask(weight)

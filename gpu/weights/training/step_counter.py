@@ -25,7 +25,8 @@ class StepCounter(StepHooks):
     Raises
     ------
     ValueError
-        If the optimiser is LBFGS or lacks what a method trains, or the model has no sparse weights.
+        If the optimiser is LBFGS or lacks what a method trains; if the model has no sparse weights, or the optimiser
+        counts their steps already: schedules would move, and penalties act, twice a step.
 
     Examples
     --------
@@ -48,6 +49,9 @@ class StepCounter(StepHooks):
         self._weights = [module for module in model.modules() if isinstance(module, MaskedWeight)]
         if not self._weights:
             raise ValueError("model must have sparse weights; got none, call sparsify first")
+        known = {id(weight) for counter in _counters(optimizer) for weight in counter._weights}
+        if any(id(weight) in known for weight in self._weights):
+            raise ValueError("optimizer must count steps once; it has a StepCounter already, call its remove() first")
         super().__init__(optimizer)
         try:
             for one in parametrised_weights(model):
@@ -68,3 +72,8 @@ class StepCounter(StepHooks):
         if not step_is_skipped(self.optimizer):
             for weight in self._weights:
                 weight.advance()
+
+
+def _counters(optimizer: Optimizer) -> list[StepCounter]:
+    owners = [getattr(hook, "__self__", None) for hook in optimizer._optimizer_step_pre_hooks.values()]
+    return [owner for owner in owners if isinstance(owner, StepCounter)]

@@ -110,3 +110,16 @@ def test_scores_that_cannot_be_ordered_are_refused():
     with pytest.raises(TypeError, match="got ndarray"):
         check_scores(np.ones(3))
     assert not check_scores(torch.ones(3, requires_grad=True)).requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_works_within_transformations_of_torch_func_and_on_lazy_views(dtype):
+    score = _scores("ties", (3, 20), dtype)
+
+    def kept(values):
+        return (values * keep_largest(values.detach(), 7)).sum()
+
+    assert torch.equal(torch.func.grad(kept)(score), _by_sorting(score, [7] * 3).to(dtype))
+    lazy = torch.complex(score, -score).conj().imag
+    assert lazy.is_neg()
+    assert torch.equal(keep_largest(lazy, 7), _by_sorting(score, [7] * 3))

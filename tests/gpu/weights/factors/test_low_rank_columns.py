@@ -133,6 +133,17 @@ def test_more_starts_end_no_worse_and_often_better(with_gram):
     assert better >= 2
 
 
+def test_it_ends_with_the_best_low_rank_for_its_columns_however_early():
+    gained = []
+    for seed in range(8):
+        weight = _weight(12, 30, seed=seed)
+        found = [low_rank_plus_columns(weight, 6, 8, max_iter=rounds) for rounds in (1, 2)]
+        gained.append(found[1].error < 0.999 * found[0].error)
+        assert all(one.certificate.check(weight).valid for one in found)
+        assert found[1].error <= found[0].error * (1 + 1e-12)
+    assert any(gained)
+
+
 def test_alternation_need_not_help():
     # The directions of a diagonal matrix stay the leading ones when other columns are free.
     weight = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64))
@@ -148,6 +159,16 @@ def test_lower_precision_is_kept_and_certified(dtype, device):
         found = low_rank_plus_columns(weight, 4, 3, gram=gram)
         assert found.outer.dtype == found.inner.dtype == found.columns.dtype == dtype
         assert found.certificate.check(weight, gram).valid
+
+
+@pytest.mark.parametrize("scale", [2.0**-190, 2.0**190])
+@pytest.mark.parametrize("with_gram", [False, True])
+def test_powers_of_two_change_no_error(scale, with_gram):
+    gram = _gram() if with_gram else None
+    found, plain = (low_rank_plus_columns(factor * _weight(), 3, 2, gram=gram) for factor in (scale, 1.0))
+    assert found.error == pytest.approx(plain.error, rel=1e-9)
+    assert torch.equal(found.indices, plain.indices)
+    assert found.certificate.check(scale * _weight(), gram).valid
 
 
 def test_zeros_are_split_into_zeros():
@@ -178,6 +199,10 @@ def test_the_certificate_notices_what_is_wrong():
     assert lost.check(weight).valid
     better = dataclasses.replace(lost, optimal=True).stated().check(weight)
     assert (better.status, better.reason[:40]) == (Status.INVALID, "the error exceeds the least one for the ")
+    for value in (torch.nan, torch.inf):
+        spoiled = weight.clone()
+        spoiled[0, 0] = value
+        assert certificate.check(spoiled).reason == "the weight or a part is not finite"
     with pytest.raises(TypeError, match="options must be empty; got n_rows"):
         certificate.check(weight, n_rows=3)
 
@@ -191,6 +216,8 @@ def test_the_certificate_notices_what_is_wrong():
         ({"method": "svd"}, "method must be one of 'alternating', 'lost'; got 'svd'"),
         ({"gram": torch.eye(8)}, "gram must have 9 rows and columns; got 8"),
         ({"weight": torch.full((12, 9), torch.nan)}, "weight must be finite"),
+        ({"weight": 1e160 * _weight()}, "weight must be scaled so that its squares can be added up"),
+        ({"weight": 1e-160 * _weight()}, "weight must be scaled so that its squares can be added up"),
         ({"weight": torch.zeros(2, 12, 9)}, r"weight must be a matrix with rows and columns; got shape \(2, 12, 9\)"),
         ({"max_iter": 0}, "max_iter must be"),
         ({"n_init": 0}, "n_init must be"),

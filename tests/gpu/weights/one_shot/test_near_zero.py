@@ -18,6 +18,10 @@ def test_zeros_always_count_and_the_mean_does_not_matter():
     assert near_zero_fraction({"w": torch.tensor([5.0, 5.0, 0.0])}, [0.0]).item() == pytest.approx(1 / 3)
 
 
+def test_an_entry_at_the_bound_is_not_below_it():
+    assert near_zero_fraction({"w": torch.tensor([1.0, -1.0])}, [1.0, 1.5]).tolist() == [0.0, 1.0]
+
+
 def test_tensors_count_by_their_entries():
     params = {"a": torch.zeros(3), "b": torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0])}
     assert near_zero_fraction(params, [1e-4]).item() == pytest.approx(3 / 8)

@@ -296,3 +296,45 @@ def test_parameters_without_gradient_wait_and_later_groups_join():
     optimizer.step()
     assert len(optimizer.param_groups) == 2
     assert optimizer.masks[late].sum() == 4
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize("kind", ["gaps", "transposed"])
+def test_how_a_parameter_lies_in_memory_does_not_matter(kind, sparse):
+    plain, whole = _parameter(6, 8), torch.zeros(6, 16, dtype=torch.float64)
+    if kind == "gaps":
+        view = whole[:, ::2]
+        view.copy_(plain.detach())
+    else:
+        view = plain.detach().T.contiguous().T
+    other = nn.Parameter(view)
+    for parameter in (plain, other):
+        optimizer = _optimizer(parameter, sparse=sparse)
+        for gradient in _gradients((6, 8), 25):
+            parameter.grad = gradient.clone()
+            optimizer.step()
+    torch.testing.assert_close(other.detach(), plain.detach(), rtol=1e-12, atol=1e-12)
+    assert not whole[:, 1::2].any()
+
+
+@pytest.mark.parametrize("before", [torch.channels_last, torch.contiguous_format], ids=str)
+def test_a_run_may_be_resumed_in_another_memory_format(before):
+    formats = {torch.channels_last, torch.contiguous_format}
+    gradients = _gradients((4, 8, 3, 3), 24)
+    start = _parameter(4, 8, 3, 3).detach()
+
+    def run(weight, state, part):
+        parameter = nn.Parameter(weight.clone())
+        optimizer = _optimizer(parameter)
+        if state is not None:
+            optimizer.load_state_dict(state)
+        for gradient in part:
+            parameter.grad = gradient.clone()
+            optimizer.step()
+        return parameter.detach(), optimizer.state_dict()
+
+    expected, _ = run(start.to(memory_format=before), None, gradients)
+    halfway, state = run(start.to(memory_format=before), None, gradients[:12])
+    after = (formats - {before}).pop()
+    found, _ = run(halfway.to(memory_format=after), state, gradients[12:])
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

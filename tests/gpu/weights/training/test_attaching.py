@@ -172,6 +172,18 @@ def test_fixed_masks_stay(device):
     assert list(sparsify(nn.Linear(8, 12), {"weight": masks["0.weight"]})) == ["weight"]
 
 
+def test_loading_a_state_does_not_write_to_the_masks_that_were_given():
+    masks = MaskSet({"weight": torch.eye(4, 8, dtype=torch.bool)})
+    models = [nn.Linear(8, 4) for _ in range(2)]
+    for model in models:
+        sparsify(model, masks)
+    state = {name: ~value if name.endswith("fixed") else value for name, value in models[0].state_dict().items()}
+    models[0].load_state_dict(state)
+    assert torch.equal(live_masks(models[0])["weight"], ~torch.eye(4, 8, dtype=torch.bool))
+    assert torch.equal(live_masks(models[1])["weight"], masks["weight"])
+    assert torch.equal(masks["weight"], torch.eye(4, 8, dtype=torch.bool))
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_the_optimiser_may_be_made_before_or_after(first):
     model = _model()

@@ -42,7 +42,7 @@ def test_the_energy_of_what_is_pruned_stays_below_its_share():
     # Squares 1/16, 1/16, 1/4 and 5/8 of 1: a share of 1/8 is not below 1/8.
     scales = [0.5, -0.25, 0.625**0.5, 0.25]
     assert _lists(energy_masks(_model(scales), 0.126)) == {"0.weight": [0, 1, 0, 1]}
-    assert _lists(energy_masks(_model(scales), 0.0626)) == {"0.weight": [0, 1, 0, 0]}
+    assert _lists(energy_masks(_model(scales), 0.0626)) == {"0.weight": [0, 0, 0, 1]}
     assert _lists(energy_masks(_model([0.5, 0.5, 0.5, 0.5]), 0.25)) == {"0.weight": [0, 0, 0, 0]}
 
 
@@ -80,3 +80,10 @@ def test_errors_name_what_is_wrong():
         threshold_masks(model, min_channels=0)
     with pytest.raises(ValueError, match="energy"):
         energy_masks(model, 1.0)
+
+
+def test_energy_that_is_pruned_stays_below_its_share():
+    model = nn.Sequential(nn.BatchNorm1d(4))
+    for energy, pruned in ((0.25, 0), (0.26, 1), (0.5, 1), (0.51, 2)):
+        # The last of equal channels go first.
+        assert energy_masks(model, energy)["0.weight"].tolist() == [False] * (4 - pruned) + [True] * pruned

@@ -55,6 +55,17 @@ def test_gradients_follow_the_formulas(norm, device):
     assert torch.equal(layer.parametrizations.weight.original.grad, upstream * on)
 
 
+def test_a_score_of_zero_is_no_connection():
+    layer, mask = _layer(_normal(1, 2), ema=0.0)
+    with torch.no_grad():
+        mask.scores.copy_(torch.tensor([[0.0, 1.0]]))
+    layer.weight.sum().backward()
+    mask.advance()
+    off = torch.tensor([[True, False]])
+    for values in (layer.weight, layer.parametrizations.weight.original.grad, mask.mask_ema):
+        assert torch.equal(values == 0, off)
+
+
 def test_a_normalised_gradient_has_unit_norm_however_small_it_is():
     layer, mask = _layer(_normal(4, 6, dtype=torch.float32), alpha=0.0)
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.0)

@@ -133,8 +133,38 @@ def test_what_cannot_be_finalized():
         finalize(_model())
     with pytest.raises(ValueError, match="masks must hold one at least; got none"):
         finalize(_model(), {})
-    with pytest.raises(ValueError, match=r"masks must be given for parameters of the model; one of \(2, 2\) is none"):
+    with pytest.raises(ValueError, match=r"masks must be given for parameters of the model; number 0, \(2, 2\), is"):
         finalize(_model(), {torch.ones(2, 2): torch.ones(2, 2) > 0})
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (torch.ones(8, dtype=torch.bool), ValueError, r"number 1 has \(8,\), not \(12, 8\)"),
+        (torch.ones(12, 8), TypeError, "number 1 is torch.float32"),
+    ],
+    ids=["broadcast", "numbers"],
+)
+def test_masks_that_do_not_fit_change_nothing(mask, error, message):
+    model = _model()
+    before = copy.deepcopy(model.state_dict())
+    fits = {model[0].bias: torch.zeros(12, dtype=torch.bool)}
+    with pytest.raises(error, match=message):
+        finalize(model, {**fits, model[0].weight: mask})
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_sparse_weight_that_others_parametrise_too_is_not_passed_over():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    sparsify(model, "2:4")
+    nn.utils.parametrizations.spectral_norm(model[1])
+    with pytest.raises(ValueError, match=r"1\.weight must have no other parametrisation; got _SpectralNorm, too"):
+        finalize(model)
+    assert parametrize.is_parametrized(model[0])
+    parametrize.remove_parametrizations(model[1], "weight")
+    nn.utils.parametrizations.spectral_norm(model[1])
+    assert finalize(model).densities == {"0.weight": 0.5}
+    assert parametrize.is_parametrized(model[1])
 
 
 def test_schedules_that_moved_are_silent(recwarn):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsetheory.gpu.core import NM, MaskDecay, PerTensor, StructureDecay
+from sparsetheory.gpu.core import NM, MaskDecay, PerRow, PerTensor, StructureDecay
 from sparsetheory.gpu.weights import SparseSTE, sparsify
 
 
@@ -198,9 +198,10 @@ def test_a_second_derivative_passes():
         torch.testing.assert_close(second, wanted.detach(), rtol=1e-13, atol=1e-15)
 
 
-def test_gradients_of_single_samples():
+@pytest.mark.parametrize("pattern", [NM(1, 4), PerRow(3), PerTensor(0.3)], ids=str)
+def test_gradients_of_single_samples(pattern):
     model = nn.Linear(8, 4).double()
-    sparsify(model, lambda weight: SparseSTE(NM(1, 4), mask_decay=MaskDecay("linear", 0.5), alpha=0.1))
+    sparsify(model, lambda weight: SparseSTE(pattern, mask_decay=MaskDecay("linear", 0.5), alpha=0.1))
     model.parametrizations.weight[0].step = 1
     x = _draw(5, 8)
     parameters = dict(model.named_parameters())

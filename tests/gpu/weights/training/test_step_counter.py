@@ -94,12 +94,29 @@ def test_a_fused_step_that_is_left_out_is_not_counted():
 
 
 def test_it_ends_when_removed():
-    model, optimizer = _start(_fading)
+    model = nn.Linear(16, 4)
+    sparsify(model, _fading)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with StepCounter(optimizer, model):
-        _train(model, optimizer, 1)
-    assert _steps(model) == {2}
+        _train(model, optimizer, 2)
     _train(model, optimizer, 1)
-    assert _steps(model) == {3}
+    assert _steps(model) == {2}
+
+
+def test_an_optimiser_counts_the_steps_of_a_weight_once():
+    model = nn.Linear(16, 4)
+    sparsify(model, _fading)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    first = StepCounter(optimizer, model)
+    with pytest.raises(ValueError, match="optimizer must count steps once; it has a StepCounter already"):
+        StepCounter(optimizer, model)
+    model(_X).sum().backward()
+    optimizer.step()
+    assert _steps(model) == {1}
+    first.remove()
+    StepCounter(optimizer, model)
+    optimizer.step()
+    assert _steps(model) == {2}
 
 
 def test_it_needs_sparse_weights_and_steps():
