@@ -29,6 +29,9 @@ def find_layers(
 ) -> dict[str, nn.Module]:
     """Select the linear and convolutional layers of a model by name.
 
+    These are linear layers, among them ``Conv1D`` of transformers, and two-dimensional convolutions without groups. All
+    others, such as grouped, one-dimensional or transposed convolutions, are never found, and so stay dense.
+
     Parameters
     ----------
     model : torch.nn.Module
