@@ -114,6 +114,8 @@ class AdamS(Optimizer):
         POSITIVE.check("eps", eps)
         group = {"lr": lr, "total_steps": total_steps, "alpha": alpha, "betas": betas, "eps": eps}
         defaults = group | {"mask_every": mask_every, "sparse": False, "transposed": False, "steps_done": 0}
+        # As text: files of states are loaded without classes of others.
+        defaults["pattern"] = str(self.pattern)
         super().__init__(params, defaults)
 
     @property
@@ -179,6 +181,8 @@ class AdamS(Optimizer):
         for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=False):
             if "steps_done" not in saved:
                 raise ValueError("state_dict must be that of an AdamS; got one without its count of steps")
+            if saved["pattern"] != str(self.pattern):
+                raise ValueError(f"state_dict must be of the pattern {self.pattern}; got {saved['pattern']}")
             if saved["sparse"] and saved["steps_done"]:
                 for (name, parameter), key in zip(_named(group), saved["params"], strict=False):
                     _check_mask(name, parameter, state_dict["state"].get(key, {}).get("mask"))

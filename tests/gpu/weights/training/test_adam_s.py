@@ -298,6 +298,14 @@ def test_parameters_without_gradient_wait_and_later_groups_join():
     assert optimizer.masks[late].sum() == 4
 
 
+def test_a_state_of_another_pattern_is_refused():
+    parameter = _parameter(2, 8)
+    state = AdamS([{"params": [parameter], "sparse": True}], 0.1, total_steps=5, alpha=0.1, pattern="2:4").state_dict()
+    other = AdamS([{"params": [parameter], "sparse": True}], 0.1, total_steps=5, alpha=0.1, pattern="1:4")
+    with pytest.raises(ValueError, match="state_dict must be of the pattern 1:4; got 2:4"):
+        other.load_state_dict(state)
+
+
 @pytest.mark.parametrize("sparse", [True, False])
 @pytest.mark.parametrize("kind", ["gaps", "transposed"])
 def test_how_a_parameter_lies_in_memory_does_not_matter(kind, sparse):
