@@ -35,8 +35,9 @@ def _articles() -> list[Any]:
 
 @cache
 def _grams() -> dict[str, Any]:
+    """Return the Gram matrices of the inputs of all layers; a shard of all of them takes 1 GB."""
     model = decoder().model
-    return core.collect_grams(model, _articles()[:N_CALIBRATION], core.block_layers(model))
+    return core.collect_grams(model, _articles()[:N_CALIBRATION], core.block_layers(model), n_shards=1)
 
 
 def _perplexity(model: Any) -> float:
@@ -65,5 +66,5 @@ def pruned_perplexity(method: str, sparsity: float) -> float:
     """
     with one_thread():
         if method == "wanda" and sparsity:
-            return _perplexity(calibrated_copy(decoder().model, _grams(), method, sparsity))
+            return _perplexity(calibrated_copy(decoder().model, _grams(), weights.wanda, sparsity))
         return weights.evaluate_pruned(_perplexity, decoder().model, "global" if not sparsity else method)(sparsity)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,8 @@ def _embeddings(method: str, sparsity: float, n_sets: int) -> tuple[Any, Any]:
         if method in _FREE:
             weights.evaluate_pruned(evaluate, _encoder().model, method)(sparsity)
         else:
-            evaluate(calibrated_copy(_encoder().model, _grams(), method, sparsity))
+            prune = partial(weights.layerwise_prune, method=method)
+            evaluate(calibrated_copy(_encoder().model, _grams(), prune, sparsity))
     return found[0], found[1]
 
 

@@ -29,6 +29,8 @@ _TITLES = {
 }
 _DECODER_METHODS = ("global", "layer", "wanda", "random")
 _DECODER_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6)
+# Tokens that the decoder knows: a perplexity above that is worse than guessing.
+_VOCABULARY = 49152
 # What the perplexity may grow by.
 _GROWTH = 1.05
 _PHOTOGRAPH_METHODS = ("global", "layer", "random", "random_erk")
@@ -63,11 +65,12 @@ def _rows(curves: "Curves", shown: Callable[[float], float]) -> list[tuple[Any, 
     ]
 
 
-def _plot(curves: "Curves", label: str, title: str) -> Callable[[Any], None]:
+def _plot(curves: "Curves", label: str, title: str, lowest: float | None = None) -> Callable[[Any], None]:
     def draw(figure: Any) -> None:
         ax = figure.add_subplot()
         draw_curves(ax, curves)
         ax.set_ylabel(label)
+        ax.set_ylim(bottom=lowest)
         ax.set_title(f"{title}, pruned at once; dotted: essential sparsity", fontsize=10)
         ax.legend(fontsize=8)
 
@@ -85,7 +88,7 @@ def _decoder(profile: str) -> StudyResult:
         f"{_GROWTH - 1:.0%}. It and the kink are of minus the logarithm of the perplexity. The weights were stored in "
         "4 bits, so that many magnitudes tie."
     )
-    plot = _plot(curves, "mean log-likelihood of a token", "Decoder SmolLM2")
+    plot = _plot(curves, "mean log-likelihood of a token", "Decoder SmolLM2", -math.log(_VOCABULARY))
     return StudyResult(columns, _rows(curves, lambda quality: math.exp(-quality)), notes, plot)
 
 
