@@ -18,8 +18,8 @@ _COLUMNS = ("matrix", "outputs x inputs", *_METHODS, "random - LOST", "LOST - al
 _NOTES = (
     "Squared errors relative to the matrix, at a quarter of the smaller side as rank and 5 % of the columns; random "
     f"columns are the mean of {_DRAWS} draws. Alternation is never worse than LOST, by its construction. LOST chooses "
-    "better than chance, on trained matrices more clearly than on a Gaussian one, and most where inputs are more than "
-    "outputs."
+    "better than chance: clearly where a matrix has more inputs than outputs, on the others about as little as on the "
+    "Gaussian one."
 )
 
 

@@ -1,5 +1,6 @@
 """Curves of quality over sparsity in one figure, for studies."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +9,15 @@ if TYPE_CHECKING:
 
 __all__ = ["SUMMARY", "draw_curves", "summary"]
 
+# Above this a curve is flat left of its kink, but for rounding.
+_FLAT = 1e6
 SUMMARY = ("essential sparsity", "kink", "slope ratio")
 
 
 def summary(curve: "weights.EssentialSparsity") -> tuple[float, float, float]:
     """Return the numbers of a curve that `SUMMARY` names, rounded."""
-    return curve.s_star, round(curve.kink, 3), round(curve.slope_ratio, 1)
+    ratio = math.inf if curve.slope_ratio > _FLAT else round(curve.slope_ratio, 1)
+    return curve.s_star, round(curve.kink, 3), ratio
 
 
 def draw_curves(ax: Any, curves: "Mapping[str, weights.EssentialSparsity]") -> None:
