@@ -22,6 +22,7 @@ nightly: .venv data
 	$(BIN)/sparsetheory check --max-examples 2000 --seed $(shell date +%Y%m%d)
 	$(BIN)/sparsetheory reproduce --seed $(shell date +%Y%m%d) --out results/nightly
 	$(BIN)/python benchmarks/layerwise_quality.py --only decoder
+	$(BIN)/pytest tests/nightly/larger_data.py
 	$(MAKE) notebooks nightly-lowest nightly-cpus
 
 # The whole suite under every set of BLAS kernels that this processor can run, and with generic code generation.

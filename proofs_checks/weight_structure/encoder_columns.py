@@ -27,12 +27,15 @@ class Errors:
 
     Parameters
     ----------
+    shape : tuple of int
+        Outputs and inputs.
     missed : ndarray of shape (in,)
         What the best low rank misses in each column; the sum is its error.
     lost, alternating : float
         Errors with the columns that each method keeps.
     """
 
+    shape: tuple[int, ...]
     missed: Float64Array
     lost: float
     alternating: float
@@ -62,7 +65,7 @@ def errors_of(matrix: Float64Array) -> Errors:
             for method in ("lost", "alternating")
         )
     off = matrix - array(lost.outer) @ array(lost.inner)
-    return Errors((off**2).sum(0) / (matrix**2).sum(), lost.error, alternating.error)
+    return Errors(matrix.shape, (off**2).sum(0) / (matrix**2).sum(), lost.error, alternating.error)
 
 
 @cache

@@ -1,15 +1,15 @@
 """A sentence encoder, pruned at once without training, that finds what functions are for; made once per process."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from sparsetheory.gpu import core, weights
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread
+from sparsetheory.proofs_checks.weight_structure.calibrated_copies import calibrated_copy
 from sparsetheory.typing import Float64Array
 
 __all__ = ["N_SETS", "SET_SIZE", "Retrieval", "retrieval"]
@@ -60,17 +60,6 @@ def _grams() -> dict[str, Any]:
     return core.collect_grams(_encoder().model, batches, core.block_layers(_encoder().model))
 
 
-def _calibrated(method: str, sparsity: float) -> Any:
-    """Return a copy of the encoder, all of whose layers are pruned per row on the inputs of the dense encoder."""
-    model = copy.deepcopy(_encoder().model)
-    layers = core.find_layers(model)
-    for name, gram in _grams().items():
-        pattern = core.PerRow(density=1.0 - sparsity)
-        found = weights.layerwise_prune(core.weight_rows(layers[name]), gram, pattern, method)
-        core.write_rows(layers[name], found.weight)
-    return model
-
-
 @cache
 def _embeddings(method: str, sparsity: float, n_sets: int) -> tuple[Any, Any]:
     task = core.datasets.load_function_summaries(n_sets * SET_SIZE)
@@ -84,7 +73,8 @@ def _embeddings(method: str, sparsity: float, n_sets: int) -> tuple[Any, Any]:
         if method in _FREE:
             weights.evaluate_pruned(evaluate, _encoder().model, method)(sparsity)
         else:
-            evaluate(_calibrated(method, sparsity))
+            prune = partial(weights.layerwise_prune, method=method)
+            evaluate(calibrated_copy(_encoder().model, _grams(), prune, sparsity))
     return found[0], found[1]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import weights
 from sparsetheory.proofs_checks.weight_structure.encoder_retrieval import N_SETS, retrieval
+from sparsetheory.proofs_checks.weight_structure.essential_curves import SUMMARY, draw_curves, summary
 
 _TITLES = {
     "global": "magnitude, all layers together",
@@ -25,9 +26,7 @@ _COLUMNS = (
     "sparsity",
     "mean reciprocal rank",
     "cosine to dense",
-    "essential sparsity",
-    "kink",
-    "slope ratio",
+    *SUMMARY,
 )
 _NOTES = (
     "Mean reciprocal rank of the first docstring line of a function among 120, found from the words of its name; no "
@@ -47,14 +46,13 @@ def _curve(method: str, profile: str) -> "weights.EssentialSparsity":
 
 
 def _rows(method: str, profile: str, curve: "weights.EssentialSparsity") -> list[tuple[Any, ...]]:
-    summary = (curve.s_star, round(curve.kink, 3), round(curve.slope_ratio, 1))
     return [
         (
             _TITLES[method],
             sparsity,
             round(quality, 4),
             round(retrieval(method if sparsity else "global", sparsity, _SETS[profile]).cosine, 4),
-            *summary,
+            *summary(curve),
         )
         for sparsity, quality in curve.curve.items()
     ]
@@ -63,14 +61,11 @@ def _rows(method: str, profile: str, curve: "weights.EssentialSparsity") -> list
 def _plot(curves: "Mapping[str, weights.EssentialSparsity]", rows: list[tuple[Any, ...]]) -> Any:
     def draw(figure: Any) -> None:
         ax = figure.add_subplot()
-        for index, (method, curve) in enumerate(curves.items()):
-            ax.plot(list(curve.curve), list(curve.curve.values()), "o-", color=f"C{index}", label=_TITLES[method])
-            ax.axvline(curve.s_star, color=f"C{index}", linestyle=":", linewidth=1)
+        draw_curves(ax, {_TITLES[method]: curve for method, curve in curves.items()})
         magnitude = [row for row in rows if row[0] == _TITLES["global"]]
         ax.plot(
             [row[1] for row in magnitude], [row[3] for row in magnitude], "k--", label="cosine to dense, first method"
         )
-        ax.set_xlabel("sparsity")
         ax.set_ylabel("mean reciprocal rank")
         ax.set_title("The MiniLM encoder, pruned at once; dotted: essential sparsity")
         ax.legend(fontsize=8)

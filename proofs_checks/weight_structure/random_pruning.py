@@ -6,15 +6,15 @@ import numpy as np
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.verdicts import WithProbability
-from sparsetheory.proofs_checks.weight_structure.sparse_digits import DENSITY, N_NETWORKS, accuracies
+from sparsetheory.proofs_checks.weight_structure.sparse_digits import DIGITS, N_NETWORKS, accuracies
 from sparsetheory.typing import IndexArray
 
 _WIDTHS = (16.0, 64.0, 256.0)
 _CHOSEN = 4
 _AT_MOST = 0.05
 _WHERE = (
-    f"digits, two hidden layers, density {DENSITY:g}; each trial is the mean of {_CHOSEN} of {N_NETWORKS} networks, "
-    "after Liu et al. (2202.02643)"
+    f"digits, two hidden layers, density {DIGITS.density:g}; each trial is the mean of {_CHOSEN} of {N_NETWORKS} "
+    "networks, after Liu et al. (2202.02643)"
 )
 
 

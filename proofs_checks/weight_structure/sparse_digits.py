@@ -1,6 +1,7 @@
 """Networks on handwritten digits under random masks, trained once per process: dense, Erdős-Rényi and uniform."""
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -9,23 +10,46 @@ from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thre
 from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 from sparsetheory.typing import Float64Array
 
-__all__ = ["DENSITY", "N_NETWORKS", "RULES", "accuracies"]
+__all__ = ["DIGITS", "MNIST", "N_NETWORKS", "RULES", "Pictures", "accuracies"]
 
 # Networks for each rule; they differ in their start and their masks, and see the same batches.
 N_NETWORKS = 6
-DENSITY = 0.1
 RULES = ("dense", "er", "uniform")
-_TRAINING_ROWS, _BATCH, _EPOCHS, _RATE, _MOMENTUM = 1200, 100, 25, 0.05, 0.9
+_BATCH, _RATE, _MOMENTUM = 100, 0.05, 0.9
 
 
-def _stacked(width: int) -> tuple[list[Any], list[Any]]:
+@dataclass(frozen=True)
+class Pictures:
+    """A set of pictures of digits, and what is trained on it.
+
+    Parameters
+    ----------
+    loader : str
+        Name of the function of :mod:`sparsetheory.gpu.core.datasets` that loads it.
+    density : float
+        Of the random masks of all layers together.
+    n_training, epochs : int
+        Pictures that networks see, and how often. The others are for the accuracy.
+    """
+
+    loader: str
+    density: float
+    n_training: int
+    epochs: int
+
+
+DIGITS = Pictures("load_digits", 0.1, 1200, 25)
+MNIST = Pictures("load_mnist_5k", 0.05, 4000, 15)
+
+
+def _stacked(n_inputs: int, width: int, density: float) -> tuple[list[Any], list[Any]]:
     """Return weights and masks of all networks, layer by layer: of shape (networks, inputs, outputs)."""
     import torch
 
-    starts = [core.models.MLP([64, width, width, 10], generator=seed) for seed in range(N_NETWORKS)]
+    starts = [core.models.MLP([n_inputs, width, width, 10], generator=seed) for seed in range(N_NETWORKS)]
     shapes = {name: weight.shape for name, weight in starts[0].named_parameters() if name.endswith("weight")}
     weights, masks = [], []
-    shares = core.er_densities(shapes, DENSITY), core.uniform_densities(shapes, DENSITY)
+    shares = core.er_densities(shapes, density), core.uniform_densities(shapes, density)
     drawn = [core.random_masks(shapes, densities, seed) for densities in shares for seed in range(N_NETWORKS)]
     for name, shape in shapes.items():
         weights.append(torch.stack([start.get_parameter(name).detach().T for start in starts] * len(RULES)))
@@ -34,14 +58,14 @@ def _stacked(width: int) -> tuple[list[Any], list[Any]]:
     return weights, masks
 
 
-def _networks(width: int) -> Any:
-    """Return all networks of a width as one module: a batched product for each layer."""
+def _networks(*sizes: Any) -> Any:
+    """Return all networks of some inputs, width and density as one module: a batched product for each layer."""
     import torch
 
     class Networks(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            weights, masks = _stacked(width)
+            weights, masks = _stacked(*sizes)
             self.weights, self.masks = torch.nn.ParameterList(weights), masks
             self.biases = torch.nn.ParameterList([torch.zeros(len(w), 1, w.shape[2]) for w in weights])
 
@@ -60,16 +84,17 @@ def _loss(outputs: Any, labels: Any) -> Any:
 
 
 @cache
-def accuracies(width: int) -> dict[str, Float64Array]:
-    """Return the accuracies of networks of two hidden layers on 597 digits, after training on the other 1200.
+def accuracies(width: int, pictures: Pictures = DIGITS) -> dict[str, Float64Array]:
+    """Return the accuracies of networks of two hidden layers on pictures that they were not trained on.
 
-    Weights start normal with variance 2 over the inputs of the dense layer, whatever the mask; biases at 0. Training is
-    25 epochs in batches of 100, by gradient descent with rate 0.05 and momentum 0.9. All three layers have masks.
+    Weights start normal with variance 2 over the inputs of the dense layer, whatever the mask; biases at 0. Batches
+    have 100 pictures, and gradient descent has rate 0.05 and momentum 0.9. All three layers have masks.
 
     Parameters
     ----------
     width : int
         Units of each hidden layer.
+    pictures : Pictures
 
     Returns
     -------
@@ -79,23 +104,24 @@ def accuracies(width: int) -> dict[str, Float64Array]:
     Raises
     ------
     ImportError
-        Without torch.
+        Without torch, or the package that carries the pictures.
     """
     import torch
 
-    pictures, labels = shuffled_digits(0)
-    networks = _networks(width)
+    x, labels = shuffled_digits(0, pictures.loader)
+    n = pictures.n_training
+    networks = _networks(x.shape[1], width, pictures.density)
     with one_thread():
         core.train(
             networks,
-            pictures[:_TRAINING_ROWS],
-            labels[:_TRAINING_ROWS],
+            x[:n],
+            labels[:n],
             optimizer=torch.optim.SGD(networks.parameters(), lr=_RATE, momentum=_MOMENTUM),
-            n_steps=_EPOCHS * math.ceil(_TRAINING_ROWS / _BATCH),
+            n_steps=pictures.epochs * math.ceil(n / _BATCH),
             batch_size=_BATCH,
             loss=_loss,
         )
         with torch.no_grad():
-            guesses = networks(pictures[_TRAINING_ROWS:]).argmax(dim=-1)
-    right = array((guesses == labels[_TRAINING_ROWS:]).double().mean(dim=1))
+            guesses = networks(x[n:]).argmax(dim=-1)
+    right = array((guesses == labels[n:]).double().mean(dim=1))
     return dict(zip(RULES, right.reshape(len(RULES), N_NETWORKS), strict=True))

@@ -28,6 +28,11 @@ class StudyResult:
     notes: str = ""
     plot: Callable[[Any], None] | None = None
 
+    @classmethod
+    def left_out(cls, columns: Sequence[str]) -> "StudyResult":
+        """Return the result of a study that takes minutes or large data and has nothing for the quick profile."""
+        return cls(columns, (), "Left out of the quick profile.")
+
 
 @dataclass(frozen=True)
 class Study:

@@ -160,4 +160,5 @@ def _last_pass(curve: Mapping[float, float], least: float, patience: int) -> flo
 
 
 def _ratio(left: float, right: float) -> float:
-    return abs(right) / abs(left) if left else math.inf
+    # A slope that is rounding beside the other one is none.
+    return abs(right) / abs(left) if abs(left) > 1e-12 * abs(right) else math.inf

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Digits", "Trained", "load_split", "train_side_by_side"]
 
-WIDTHS = (64, 128, 128, 10)
+HIDDEN = (128, 128, 10)
 SPARSE_LAYERS = ("0", "1")
 TRAINING, BATCH = 1000, 100
 STEPS_PER_EPOCH = TRAINING // BATCH
@@ -25,7 +25,7 @@ STEPS_PER_EPOCH = TRAINING // BATCH
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Pictures of 64 pixels with their classes, and others that are kept out of training."""
+    """Pictures as rows of pixels with their classes, and others that are kept out of training."""
 
     x: "Tensor"
     y: "Tensor"
@@ -34,19 +34,27 @@ class Digits:
 
 
 @cache
-def load_split() -> Digits:
-    """Return 1000 pictures for training, drawn once, and the other 797."""
-    x, y = shuffled_digits(0)
+def load_split(loader: str = "load_digits") -> Digits:
+    """Return 1000 pictures for training, drawn once, and all others.
+
+    Parameters
+    ----------
+    loader : str
+        Name of the function of :mod:`sparsetheory.gpu.core.datasets` that loads pictures of ten classes.
+    """
+    x, y = shuffled_digits(0, loader)
     return Digits(x[:TRAINING], y[:TRAINING], x[TRAINING:], y[TRAINING:])
 
 
-def stacked_networks(seeds: tuple[int, ...], initialisation: str) -> "nn.Module":
+def stacked_networks(seeds: tuple[int, ...], initialisation: str, n_inputs: int) -> "nn.Module":
     """Return networks as one: the weights of all of them below each other, so that a layer is a batched product.
 
     Each starts as the package's own MLP of its seed.
     """
     import torch
     from torch import nn
+
+    widths = (n_inputs, *HIDDEN)
 
     class Stacked(nn.Linear):
         def forward(self, x: "Tensor") -> "Tensor":
@@ -57,10 +65,10 @@ def stacked_networks(seeds: tuple[int, ...], initialisation: str) -> "nn.Module"
     class Networks(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            alone = [core.models.MLP(WIDTHS, initialisation=initialisation, generator=seed) for seed in seeds]
+            alone = [core.models.MLP(widths, initialisation=initialisation, generator=seed) for seed in seeds]
             self.layers = nn.Sequential()
             for i in range(0, len(alone[0]), 2):
-                fan_in, fan_out = WIDTHS[i // 2 : i // 2 + 2]
+                fan_in, fan_out = widths[i // 2 : i // 2 + 2]
                 layer = Stacked(fan_in, len(seeds) * fan_out)
                 layer.load_state_dict(
                     {leaf: torch.cat([getattr(one[i], leaf).detach() for one in alone]) for leaf in ("weight", "bias")}
@@ -96,8 +104,9 @@ def train_side_by_side(
     optimizer: Callable[["nn.Module"], Any],
     hooks: Callable[[Any, "nn.Module"], Any],
     initialisation: str = "he_normal",
+    loader: str = "load_digits",
 ) -> Trained:
-    """Train networks of 64, 128, 128 and 10 units, the first two layers sparse, with a cosine to learning rate 0.
+    """Train networks of 128, 128 and 10 units, the first two layers sparse, with a cosine to learning rate 0.
 
     Parameters
     ----------
@@ -112,10 +121,13 @@ def train_side_by_side(
         Called with optimiser and networks before the first step.
     initialisation : str
         Of the weights; biases start at 0.
+    loader : str
+        Of the pictures, see :func:`load_split`.
     """
     import torch
 
-    data, model = load_split(), stacked_networks(seeds, initialisation)
+    data = load_split(loader)
+    model = stacked_networks(seeds, initialisation, data.x.shape[1])
     with one_thread():
         weights.sparsify(model, make, include=[f"layers.{layer}" for layer in SPARSE_LAYERS])
         chosen = optimizer(model)

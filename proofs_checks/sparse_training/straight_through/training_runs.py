@@ -44,7 +44,7 @@ class Sample:
 
 
 @cache
-def with_penalty(alpha: float, epochs: int) -> Trained:
+def with_penalty(alpha: float, epochs: int, loader: str = "load_digits") -> Trained:
     """Train at 1:4 by momentum with the penalty of SR-STE; a negative one pushes away what the mask drops."""
     import torch
 
@@ -54,6 +54,7 @@ def with_penalty(alpha: float, epochs: int) -> Trained:
         lambda weight: weights.SparseSTE(core.NM(1, 4)),
         lambda model: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
         lambda optimizer, model: _penalise(optimizer, model, alpha),
+        loader=loader,
     )
 
 
