@@ -154,7 +154,7 @@ def _curves(rows: list[tuple[Any, ...]]) -> Any:
                 ratios = [max(row[1], 3e-3) for row in chosen]
                 ax.plot(ratios, [row[i + 2] for row in chosen], marker="o", label=f"correlation {correlation}")
             ax.set_xscale("log")
-            ax.set_xlabel("penalty / curvature; leftmost: 0")
+            ax.set_xlabel("penalty / L (left: 0)")
             ax.set_title(title, fontsize=9)
         ax.legend(fontsize=8)
 
