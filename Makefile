@@ -21,6 +21,7 @@ nightly: .venv data
 	HYPOTHESIS_PROFILE=search $(BIN)/pytest -n auto tests
 	$(BIN)/sparsetheory check --max-examples 2000 --seed $(shell date +%Y%m%d)
 	$(BIN)/sparsetheory reproduce --seed $(shell date +%Y%m%d) --out results/nightly
+	$(BIN)/sparsetheory reproduce --profile full --out results/full 'sparse_training.*' 'sparse_kernels.*' 'weight_structure.*'
 	$(BIN)/python benchmarks/layerwise_quality.py --only decoder
 	$(BIN)/pytest tests/nightly/larger_data.py
 	$(MAKE) notebooks nightly-lowest nightly-cpus
