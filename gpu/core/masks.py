@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sparsetheory.gpu.core.effective_weights import effective_weights, named_masks
-from sparsetheory.gpu.core.layers import find_layers
+from sparsetheory.gpu.core.layers import find_layers, weight_name
 from sparsetheory.gpu.core.named_weights import stored, write_masked
 
 __all__ = ["MaskSet", "check_alike"]
@@ -92,7 +92,7 @@ class MaskSet(Mapping[str, Tensor]):
             On the devices of the weights.
         """
         weights = effective_weights(model)
-        layers = [f"{layer}.weight".lstrip(".") for layer in find_layers(model)] if names is None else names
+        layers = [weight_name(layer) for layer in find_layers(model)] if names is None else names
         chosen = dict.fromkeys(weights.resolve(name, "names") for name in layers)
         return cls({name: weights.tensors[name] != 0 for name in chosen})
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsetheory.gpu.core.layers import is_matrix, weight_rows
+from sparsetheory.gpu.core.layers import is_matrix, weight_name, weight_rows
 from sparsetheory.gpu.core.recording import observing, run_batches
 
 __all__ = ["kernel_seconds"]
@@ -41,7 +41,7 @@ def kernel_seconds(model: nn.Module, batch: Any, names: Iterable[str]) -> dict[s
     found: dict[str, tuple[float, float | None]] = {}
 
     def observe(name: str, layer: nn.Module, x: Tensor) -> None:
-        weight = f"{name}.weight" if name else "weight"
+        weight = weight_name(name)
         if weight not in found:
             # Its place is taken first: the layer runs while it is measured, which leads here again.
             found[weight] = (0.0, None)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import Choice
 from sparsetheory.gpu.core.densities import erk_densities, uniform_densities
-from sparsetheory.gpu.core.layers import block_layers, find_layers
+from sparsetheory.gpu.core.layers import block_layers, find_layers, weight_name
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.patterns import PerRow
 from sparsetheory.gpu.core.random_topology import random_masks
@@ -40,7 +40,7 @@ def layer_weights(model: nn.Module, layers: str | Sequence[str] = "*") -> dict[s
     """
     found: dict[str, nn.Parameter] = {}
     for layer, module in find_layers(model, layers).items():
-        name = f"{layer}.weight".lstrip(".")
+        name = weight_name(layer)
         weight = module._parameters.get("weight")
         if weight is None:
             raise ValueError(f"{name} must be a parameter; got one that is computed from others, remove that first")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE
+from sparsetheory.gpu.core.layers import weight_name
 from sparsetheory.gpu.core.selection import check_scores, keep_largest
 
 __all__ = ["energy_masks", "threshold_masks"]
@@ -132,7 +133,7 @@ def _scales(model: nn.Module) -> dict[str, Tensor]:
     scales = {}
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm) and module.affine:
-            own = f"{name}.weight" if name else "weight"
+            own = weight_name(name)
             scales[own] = check_scores(module.weight, own).abs()
             if not bool(torch.isfinite(scales[own]).all()):
                 raise ValueError(f"{own} must be finite; got infinity")
@@ -143,7 +144,7 @@ def _scales(model: nn.Module) -> dict[str, Tensor]:
 
 def _groups(scales: dict[str, Tensor], ties: Ties) -> list[list[str]]:
     """Return the names of scales that share a mask: those of each tie, and every other one by itself."""
-    groups = [[f"{name}.weight" if name else "weight" for name in names] for names in ties]
+    groups = [[weight_name(name) for name in names] for names in ties]
     tied = [name for names in groups for name in names]
     for name in tied:
         if name not in scales:
