@@ -2,7 +2,8 @@
 
 Run ``python benchmarks/weight_training.py``; ``--quick`` cuts the sizes, ``--only PART`` runs one part, ``--json FILE``
 also writes one JSON line per row. The published way sorts each group, scatters zeros into a mask of floats, and adds
-the penalty within the backward pass. Both sides give the same weights and gradients, which each part checks.
+the penalty within the backward pass. Both sides give the same weights and gradients, which these parts check. AdamS,
+which has no published code, runs beside Adam.
 """
 
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from _timing import Row, best_of_each, run_parts
 from torch import Tensor, nn
 
 from sparsetheory.gpu.core import NM
-from sparsetheory.gpu.weights import SparseSTE, sparsify, srste_penalty
+from sparsetheory.gpu.weights import AdamS, SparseSTE, sparsify, srste_penalty
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # At least as fast as the published way.
@@ -116,7 +117,37 @@ def bench_steps(quick: bool) -> list[Row]:
     return rows
 
 
-PARTS: dict[str, Callable[[bool], list[Row]]] = {"weights": bench_weights, "steps": bench_steps}
+def bench_optimiser(quick: bool) -> list[Row]:
+    """Do a step of AdamS beside one of Adam on all tensors at once; masks are chosen in every tenth step, as always."""
+    rows = []
+    source = torch.Generator().manual_seed(0)
+    shape, count = ((96, 64), 2) if quick else ((1536, 384), 6)
+    for sparse in (False, True):
+        values = [torch.randn(shape, generator=source).to(DEVICE) for _ in range(count)]
+        sides = [[nn.Parameter(value.clone()) for value in values] for _ in range(2)]
+        for parameter in (*sides[0], *sides[1]):
+            parameter.grad = torch.randn(shape, generator=source).to(DEVICE)
+        group = {"params": sides[0], "sparse": sparse}
+        optimizer = AdamS([group], 1e-3, total_steps=1000, alpha=1e-3, pattern=NM(2, 4))
+        peer = torch.optim.Adam(sides[1], lr=1e-3, foreach=True)
+        steps = 1 if quick else 10
+        ours, other = (partial(_repeat, one.step, steps) for one in (optimizer, peer))
+        times = best_of_each(partial(_waited, ours), partial(_waited, other), repeats=1 if quick else 5)
+        task = f"AdamS, {count} tensors of {shape}, {'2:4' if sparse else 'nothing sparse'}, {steps} steps"
+        rows.append(Row(task, "Adam with foreach", *(1e3 * seconds for seconds in times), None, "ms"))
+    return rows
+
+
+def _repeat(step: Callable[[], object], n_steps: int) -> None:
+    for _ in range(n_steps):
+        step()
+
+
+PARTS: dict[str, Callable[[bool], list[Row]]] = {
+    "weights": bench_weights,
+    "steps": bench_steps,
+    "optimiser": bench_optimiser,
+}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
