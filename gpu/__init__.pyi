@@ -1,3 +1,5 @@
+from . import activations as activations
+from . import attention as attention
 from . import core as core
 from . import dynamic as dynamic
 from . import kernels as kernels

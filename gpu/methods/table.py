@@ -1,5 +1,7 @@
 """All methods, and their table in Markdown."""
 
+from sparsetheory.gpu.methods.activations import ACTIVATIONS
+from sparsetheory.gpu.methods.attention import ATTENTION
 from sparsetheory.gpu.methods.factors import FACTORS
 from sparsetheory.gpu.methods.layerwise import LAYERWISE
 from sparsetheory.gpu.methods.one_shot import ONE_SHOT
@@ -8,7 +10,7 @@ from sparsetheory.gpu.methods.training import TRAINING
 
 __all__ = ["METHODS", "method_table"]
 
-METHODS: tuple[Method, ...] = (*LAYERWISE, *TRAINING, *ONE_SHOT, *FACTORS)
+METHODS: tuple[Method, ...] = (*LAYERWISE, *TRAINING, *ONE_SHOT, *FACTORS, *ACTIVATIONS, *ATTENTION)
 
 
 def method_table() -> str:

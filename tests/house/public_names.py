@@ -16,6 +16,8 @@ ROOMS = (
     "privacy",
     "bandits",
     "gpu",
+    "gpu.activations",
+    "gpu.attention",
     "gpu.core",
     "gpu.dynamic",
     "gpu.kernels",

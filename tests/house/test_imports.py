@@ -30,7 +30,7 @@ SHARED = (
     "typing",
 )
 # Modules that are public under their own names.
-PARTS = {"core", "datasets", "dynamic", "kernels", "models", "solvers", "theory", "weights"}
+PARTS = {"activations", "attention", "core", "datasets", "dynamic", "kernels", "models", "solvers", "theory", "weights"}
 SOURCES = sorted(file for folder in FLOORS for file in (ROOT / folder).rglob("*.py"))
 
 
@@ -124,7 +124,7 @@ def test_unknown_attribute():
 
 
 @pytest.mark.parametrize(
-    "name", ["bayesian", "coding", "gpu", "gpu.core", "gpu.kernels", "gpu.weights", "penalties", "regression"]
+    "name", ["bayesian", "coding", "gpu", "gpu.activations", "gpu.attention", "gpu.core", "gpu.kernels", "gpu.weights", "penalties", "regression"]
 )
 def test_every_public_name_of_a_lazy_package_exists(name):
     package = importlib.import_module(f"sparsetheory.{name}")

@@ -1,0 +1,1 @@
+"""Quantised activations of which only changes over time are sent."""

@@ -1,0 +1,1 @@
+"""ProSparse: ReLU in place of smooth activations, a penalty that grows in stages, and a threshold."""

@@ -1,0 +1,1 @@
+"""Large inputs through the weight, small ones through a truncated singular value decomposition."""

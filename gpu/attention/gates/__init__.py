@@ -1,0 +1,1 @@
+"""A small learned gate that says which blocks of keys matter."""

@@ -1,0 +1,1 @@
+"""Attention of video frames: patterns as Kronecker products, and which pattern each head gets."""
