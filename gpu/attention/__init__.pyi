@@ -1,0 +1,4 @@
+from .block_mask import BlockMask as BlockMask
+from .model_attention import AttentionCall as AttentionCall
+from .model_attention import capture_attention as capture_attention
+from .model_attention import replaced_attention as replaced_attention
