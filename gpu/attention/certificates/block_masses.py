@@ -13,7 +13,7 @@ from sparsetheory.gpu.attention.certificates.score_bounds import box_bound
 __all__ = ["Masses", "log_mass_bounds", "log_mass_lower", "log_mean_exp_bound", "scale_of", "score_range"]
 
 Masses = Literal["plain", "chord", "deviation", "variance"]
-_MASSES = Choice(get_args(Masses))
+_MASSES = Choice(*get_args(Masses))
 
 
 def log_mass_bounds(q: Tensor, blocks: KeyBlocks, *, masses: Masses = "variance", scale: float | None = None) -> Tensor:
@@ -48,7 +48,7 @@ def log_mass_bounds(q: Tensor, blocks: KeyBlocks, *, masses: Masses = "variance"
         spread = (_deviation(q, blocks, masses) * scale + 2 * error) ** 2
     mean, low, high = mean + error, low - 3 * error, high + 3 * error
     log_mean = high if masses == "plain" else log_mean_exp_bound(mean, low, high, spread)
-    return _log_sizes(blocks, q) + log_mean + error + 40 * unit_roundoff(q.dtype, q.device)
+    return _log_sizes(blocks, q) + log_mean + 2 * error + 40 * unit_roundoff(q.dtype, q.device)
 
 
 def log_mass_lower(q: Tensor, blocks: KeyBlocks, *, scale: float | None = None) -> Tensor:
@@ -68,7 +68,7 @@ def log_mass_lower(q: Tensor, blocks: KeyBlocks, *, scale: float | None = None) 
     """
     scale, q = scale_of(q, scale), q.to(arithmetic_of(q, blocks.mean))
     mean, error = q @ blocks.mean.mT * scale, _errors(q, blocks, scale)
-    return _log_sizes(blocks, q) + mean - 2 * error - 40 * unit_roundoff(q.dtype, q.device)
+    return _log_sizes(blocks, q) + mean - 3 * error - 40 * unit_roundoff(q.dtype, q.device)
 
 
 def log_mean_exp_bound(mean: Tensor, low: Tensor, high: Tensor, variance: Tensor | None = None) -> Tensor:
@@ -104,9 +104,9 @@ def log_mean_exp_bound(mean: Tensor, low: Tensor, high: Tensor, variance: Tensor
     # The gap of the two values, (b^2 + v) / b, and the probability of the upper one: both for v = t b, t <= a.
     drop = below
     if variance is not None:
-        drop = torch.where(above > 0, torch.minimum(below, variance / above.clamp_min(torch.finfo(mean.dtype).tiny)), 0.0)
+        drop = torch.where(above > 0, torch.minimum(below, variance / above), 0.0)
     width = above + drop
-    share = torch.where(width > 0, drop / width.clamp_min(torch.finfo(mean.dtype).tiny), 0.0)
+    share = torch.where(width > 0, drop / width, 0.0)
     bound = torch.logaddexp(torch.log1p(-share) + mean - drop, torch.log(share) + high)
     return torch.minimum(torch.maximum(bound, mean), high)
 
