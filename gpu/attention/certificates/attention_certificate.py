@@ -11,15 +11,15 @@ from sparsetheory.constraints import Choice
 from sparsetheory.gpu.attention.backends.problem import check_tensors
 from sparsetheory.gpu.attention.block_mask import BlockMask
 from sparsetheory.gpu.attention.certificates.block_masses import log_mass_bounds, scale_of
-from sparsetheory.gpu.attention.certificates.dropped_mass import (
+from sparsetheory.gpu.attention.certificates.key_blocks import KeyBlocks
+from sparsetheory.gpu.attention.certificates.mass_bounds import output_error_bound, total
+from sparsetheory.gpu.attention.certificates.rounding import kept_error
+from sparsetheory.gpu.attention.certificates.truncation import (
     attention_scores,
     kept_and_dropped,
     log_dropped_ratio,
     truncation_error,
 )
-from sparsetheory.gpu.attention.certificates.key_blocks import KeyBlocks
-from sparsetheory.gpu.attention.certificates.mass_bounds import output_error_bound, total
-from sparsetheory.gpu.attention.certificates.rounding import kept_error
 
 __all__ = ["AttentionCertificate", "attention_error_certificate"]
 
