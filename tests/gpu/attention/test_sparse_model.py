@@ -13,7 +13,8 @@ def _band(call, causal=False):
     n = call.q.shape[2]
     blocks = -(-n // 4)
     distance = (torch.arange(blocks)[:, None] - torch.arange(blocks)).abs()
-    return BlockMask(distance <= 1, n, n, block=(4, 4), causal=causal)
+    first = torch.arange(blocks) == 0
+    return BlockMask((distance <= 1) | first, n, n, block=(4, 4), causal=causal)
 
 
 def _full(call):
