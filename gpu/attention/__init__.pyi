@@ -3,6 +3,10 @@ from .certificates.attention_certificate import AttentionCertificate as Attentio
 from .certificates.attention_certificate import attention_error_certificate as attention_error_certificate
 from .certificates.block_masses import log_mass_bounds as log_mass_bounds
 from .certificates.block_masses import log_mass_lower as log_mass_lower
+from .certificates.dropped_mass import attention_scores as attention_scores
+from .certificates.dropped_mass import dropped_mass as dropped_mass
+from .certificates.dropped_mass import log_kept_mass as log_kept_mass
+from .certificates.dropped_mass import truncation_error as truncation_error
 from .certificates.key_blocks import KeyBlocks as KeyBlocks
 from .certificates.key_clusters import cluster_keys as cluster_keys
 from .certificates.mass_bounds import dropped_mass_bound as dropped_mass_bound
@@ -13,10 +17,6 @@ from .certificates.perturbation import perturbation_bound as perturbation_bound
 from .certificates.perturbation import value_diameter as value_diameter
 from .certificates.score_bounds import box_bound as box_bound
 from .certificates.score_bounds import upper_bound as upper_bound
-from .certificates.truncation import attention_scores as attention_scores
-from .certificates.truncation import dropped_mass as dropped_mass
-from .certificates.truncation import log_kept_mass as log_kept_mass
-from .certificates.truncation import truncation_error as truncation_error
 from .early_stop.certified import RemainingMass as RemainingMass
 from .early_stop.certified import remaining_mass as remaining_mass
 from .early_stop.stopping_points import CertifiedStop as CertifiedStop

@@ -11,15 +11,15 @@ from sparsetheory.constraints import Choice
 from sparsetheory.gpu.attention.backends.problem import check_tensors
 from sparsetheory.gpu.attention.block_mask import BlockMask
 from sparsetheory.gpu.attention.certificates.block_masses import log_mass_bounds, scale_of
-from sparsetheory.gpu.attention.certificates.key_blocks import KeyBlocks
-from sparsetheory.gpu.attention.certificates.mass_bounds import output_error_bound, total
-from sparsetheory.gpu.attention.certificates.rounding import kept_error
-from sparsetheory.gpu.attention.certificates.truncation import (
+from sparsetheory.gpu.attention.certificates.dropped_mass import (
     attention_scores,
     kept_and_dropped,
     log_dropped_ratio,
     truncation_error,
 )
+from sparsetheory.gpu.attention.certificates.key_blocks import KeyBlocks
+from sparsetheory.gpu.attention.certificates.mass_bounds import output_error_bound, total
+from sparsetheory.gpu.attention.certificates.rounding import kept_error
 
 __all__ = ["AttentionCertificate", "attention_error_certificate"]
 
@@ -46,7 +46,7 @@ class AttentionCertificate(Certificate):
         Bounds of the dropped mass of each query.
     error : Tensor of float64 of shape (..., n)
         Bounds of the distances of the outputs.
-    largest_dropped : float
+    dropped_max : float
         The largest entry of `dropped`.
     """
 
@@ -55,14 +55,14 @@ class AttentionCertificate(Certificate):
     scale: float = field(kw_only=True)
     dropped: Tensor = field(kw_only=True)
     error: Tensor = field(kw_only=True)
-    largest_dropped: float = field(kw_only=True)
+    dropped_max: float = field(kw_only=True)
 
-    TERMS: ClassVar[tuple[str, ...]] = ("largest_dropped", "scale")
+    TERMS: ClassVar[tuple[str, ...]] = ("dropped_max", "scale")
 
     def promise(self) -> str:
         """Return the guarantee in words."""
         return (
-            f"no query drops more than {self.largest_dropped:.3g} of its mass, "
+            f"no query drops more than {self.dropped_max:.3g} of its mass, "
             f"and no output is farther than {self.bound:.3g} from that of full attention"
         )
 
@@ -100,7 +100,7 @@ class AttentionCertificate(Certificate):
         """Return which promise does not hold, or nothing."""
         if not bool((mass <= self.dropped).all()):
             return f"a query drops {float((mass - self.dropped).max()):.3g} more of its mass than stated"
-        if not float(self.dropped.max()) <= self.largest_dropped:
+        if not float(self.dropped.max()) <= self.dropped_max:
             return "the largest dropped mass is smaller than that of a query"
         if not bool((error <= self.error).all()):
             return f"an output errs by {float((error - self.error).max()):.3g} more than stated"
@@ -192,7 +192,7 @@ def attention_error_certificate(
         scale=scale,
         dropped=dropped,
         error=error,
-        largest_dropped=float(dropped.max()),
+        dropped_max=float(dropped.max()),
     )
     return certificate.stated()
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from sparsetheory.constraints import FRACTION, Choice
 from sparsetheory.gpu.attention.certificates.block_masses import Masses, log_mass_bounds, scale_of
+from sparsetheory.gpu.attention.certificates.dropped_mass import attention_scores
 from sparsetheory.gpu.attention.certificates.key_blocks import KeyBlocks
 from sparsetheory.gpu.attention.certificates.mass_bounds import rounding_of_kept
-from sparsetheory.gpu.attention.certificates.truncation import attention_scores
 from sparsetheory.gpu.attention.early_stop.certified import suffix_log_sums
 
 __all__ = ["CertifiedStop", "certified_stop"]
