@@ -26,7 +26,7 @@ class Head:
     ----------
     q : ndarray of shape (n, d)
         Their products with the keys are the scores.
-    k, v : ndarray of shape (m, d) and (m, d_v)
+    k, v : ndarray of shape (m, d)
     kept : ndarray of bool of shape (m,)
         At least one, and not all.
     labels : ndarray of int of shape (m,)
