@@ -1,5 +1,7 @@
 from .block_mask import BlockMask as BlockMask
+from .masked import AttentionAndMass as AttentionAndMass
 from .masked import masked_attention as masked_attention
+from .masked import masked_attention_and_mass as masked_attention_and_mass
 from .model_attention import AttentionCall as AttentionCall
 from .model_attention import capture_attention as capture_attention
 from .model_attention import replaced_attention as replaced_attention
