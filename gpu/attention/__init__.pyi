@@ -21,7 +21,9 @@ from .early_stop.certified import RemainingMass as RemainingMass
 from .early_stop.certified import remaining_mass as remaining_mass
 from .early_stop.stopping_points import CertifiedStop as CertifiedStop
 from .early_stop.stopping_points import certified_stop as certified_stop
+from .masked import AttentionAndMass as AttentionAndMass
 from .masked import masked_attention as masked_attention
+from .masked import masked_attention_and_mass as masked_attention_and_mass
 from .model_attention import AttentionCall as AttentionCall
 from .model_attention import capture_attention as capture_attention
 from .model_attention import replaced_attention as replaced_attention
