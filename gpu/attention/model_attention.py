@@ -93,7 +93,8 @@ def replaced_attention(model: nn.Module, attend: Callable[[AttentionCall], Tenso
     >>> bool(torch.allclose(dense, ours, atol=1e-5))
     True
     """
-    if not hasattr(model, "set_attn_implementation"):
+    chosen: Any = model
+    if not hasattr(chosen, "set_attn_implementation"):
         raise TypeError(
             f"model must be a model of transformers that lets its attention be set; got {type(model).__name__}"
         )
@@ -115,19 +116,19 @@ def replaced_attention(model: nn.Module, attend: Callable[[AttentionCall], Tenso
         call = AttentionCall(module.layer_idx, query, key, value, mask, scaling)
         return attend(call).transpose(1, 2).contiguous(), None
 
-    def visible(*arguments: Any, **options: Any) -> Tensor:
+    def visible(*arguments: Any, **options: Any) -> Tensor | None:
         # A mask that is left out would have to be guessed from the kind of the model.
         return sdpa_mask(*arguments, **{**options, "allow_is_causal_skip": False, "allow_is_bidirectional_skip": False})
 
     name = f"sparsetheory_{next(_NUMBERS)}"
     AttentionInterface.register(name, attention)
     AttentionMaskInterface.register(name, visible)
-    before = model.config._attn_implementation
+    before = chosen.config._attn_implementation
     try:
-        model.set_attn_implementation(name)
+        chosen.set_attn_implementation(name)
         yield
     finally:
-        model.set_attn_implementation(before)
+        chosen.set_attn_implementation(before)
         for table in (AttentionInterface, AttentionMaskInterface):
             table._global_mapping.pop(name)
 
