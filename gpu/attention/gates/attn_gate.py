@@ -134,19 +134,22 @@ class AttnGate(nn.Module):
         )
         return BlockScores(self.score(pooled), pooled.n_queries, pooled.n_keys, self.block, self.causal)
 
-    def score(self, pooled: PooledBlocks) -> Tensor:
-        """Return scores of shape (batch, n_q_heads, query blocks, key blocks), minus infinity where nothing is seen."""
-        q, k = self.mapped(pooled)
+    def score(self, pooled: PooledBlocks, k_map: Tensor | None = None) -> Tensor:
+        """Return scores of shape (batch, n_q_heads, query blocks, key blocks), minus infinity where nothing is seen.
+
+        Another map of keys, of the shape of that of the gate, may take its place.
+        """
+        q, k = self._mapped(pooled, self.k_map if k_map is None else k_map)
         return (q @ k.mT / math.sqrt(self.gate_dim)).masked_fill(~pooled.visible, -torch.inf)
 
-    def mapped(self, pooled: PooledBlocks) -> tuple[Tensor, Tensor]:
+    def _mapped(self, pooled: PooledBlocks, k_map: Tensor) -> tuple[Tensor, Tensor]:
         """Return queries and keys of the width of the gate, one head of keys for each head of queries."""
         q, k = pooled.q, pooled.k
         group = self.n_q_heads // self.n_kv_heads
         if self.q_map is None:
-            k = k.repeat_interleave(group, dim=1) @ self.k_map
+            k = k.repeat_interleave(group, dim=1) @ k_map
         else:
-            q, k = q @ self.q_map, k @ self.k_map
+            q, k = q @ self.q_map, k @ k_map
         if pooled.rotary is not None:
             if pooled.rotary[0].shape[-1] > self.gate_dim:
                 raise ValueError(

@@ -130,9 +130,8 @@ def _strips(
             cut = functional.pad(scores, (0, -scores.shape[-1] % block), value=-torch.inf).unflatten(-1, (-1, block))
             maxima.append(cut.amax(-1))
             masses.append(cut.logsumexp(-1))
-        yield _probabilities(
-            torch.cat(maxima, -1), torch.cat(masses, -1), block, _counted(key_mask, n_queries, first, step)
-        )
+        counted = _counted(key_mask, n_queries, first, step)
+        yield _probabilities(torch.cat(maxima, -1), torch.cat(masses, -1), block, counted)
 
 
 def _counted(key_mask: Tensor | None, n_queries: int, first: int, step: int) -> Tensor | None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsetheory.constraints import COUNT, POSITIVE
+from sparsetheory.constraints import COUNT, NONNEGATIVE, POSITIVE
 from sparsetheory.gpu.attention.gates.attn_gate import AttnGate
 from sparsetheory.gpu.attention.gates.examples import GateExample, gate_examples
 from sparsetheory.gpu.attention.gates.losses import Reduction, gate_loss
@@ -52,6 +52,7 @@ def distill_gate(
     force_q_map: bool = False,
     reduction: Reduction = "mean_elements",
     skip_rows: float = 0.25,
+    alpha: float = 0.0,
 ) -> GateDistillation:
     """Train a gate for each layer of a model to say where the largest attention of each block is.
 
@@ -78,6 +79,9 @@ def distill_gate(
         Of :func:`gate_loss`; times 10 in the steps, as in the authors' code.
     skip_rows : float
         Share of the block rows, the first ones, that the loss leaves out.
+    alpha : float
+        Strength of a ridge that the authors' code does not have: ``alpha / 2`` times the sum of squares of all weights
+        is added to the loss, as in :func:`fit_gate_convex`.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def distill_gate(
     gates, losses = {}, []
     for layer, seen in examples.items():
         gate = gate_for(seen[0], q_pool, k_pool, gate_dim, force_q_map=force_q_map, generator=source)
-        losses.append(train_gate(gate, seen, steps, lr, source, reduction=reduction, skip_rows=skip_rows))
+        losses.append(train_gate(gate, seen, steps, lr, source, reduction=reduction, skip_rows=skip_rows, alpha=alpha))
         gates[layer] = gate
     return GateDistillation(gates, torch.stack(losses))
 
@@ -146,6 +150,7 @@ def train_gate(
     *,
     reduction: Reduction = "mean_elements",
     skip_rows: float = 0.25,
+    alpha: float = 0.0,
 ) -> Tensor:
     """Train one gate in place on recorded examples, one a step; return the losses of the steps as float64.
 
@@ -155,12 +160,13 @@ def train_gate(
         Trained in place.
     examples : sequence of GateExample
         As :func:`gate_examples` records them, of one layer.
-    steps, lr, generator, reduction, skip_rows
+    steps, lr, generator, reduction, skip_rows, alpha
         As in :func:`distill_gate`.
 
     Returns
     -------
     Tensor of float64 of shape (steps,)
+        Without the ridge.
 
     Raises
     ------
@@ -169,6 +175,7 @@ def train_gate(
     """
     COUNT.check("steps", steps)
     POSITIVE.check("lr", lr)
+    NONNEGATIVE.check("alpha", alpha)
     source = cpu_generator(generator)
     optimizer = torch.optim.AdamW(gate.parameters(), lr=lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -181,7 +188,8 @@ def train_gate(
         loss = gate_loss(gate.score(example.pooled), example.target, reduction, skip_rows=skip_rows)
         if not loss.isfinite():
             raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
-        (_FACTOR * loss).backward()
+        ridge = alpha / 2 * sum(weight.square().sum() for weight in gate.parameters())
+        (_FACTOR * (loss + ridge)).backward()
         optimizer.step()
         schedule.step()
         losses[step] = loss.detach()
