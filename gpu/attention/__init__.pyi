@@ -1,4 +1,13 @@
 from .block_mask import BlockMask as BlockMask
+from .layouts.band_product import BandProduct as BandProduct
+from .layouts.layout import Layout as Layout
+from .layouts.mode_plan import ModePlan as ModePlan
+from .layouts.mode_plan import mode_rule as mode_rule
+from .layouts.mode_search import search_modes as search_modes
+from .layouts.video_masks import diagonal as diagonal
+from .layouts.video_masks import multi_diagonal as multi_diagonal
+from .layouts.video_masks import self_frame as self_frame
+from .layouts.video_masks import stripe as stripe
 from .masked import masked_attention as masked_attention
 from .model_attention import AttentionCall as AttentionCall
 from .model_attention import capture_attention as capture_attention
