@@ -21,6 +21,15 @@ from .early_stop.certified import RemainingMass as RemainingMass
 from .early_stop.certified import remaining_mass as remaining_mass
 from .early_stop.stopping_points import CertifiedStop as CertifiedStop
 from .early_stop.stopping_points import certified_stop as certified_stop
+from .layouts.band_product import BandProduct as BandProduct
+from .layouts.layout import Layout as Layout
+from .layouts.mode_plan import ModePlan as ModePlan
+from .layouts.mode_plan import mode_rule as mode_rule
+from .layouts.mode_search import search_modes as search_modes
+from .layouts.video_masks import diagonal as diagonal
+from .layouts.video_masks import multi_diagonal as multi_diagonal
+from .layouts.video_masks import self_frame as self_frame
+from .layouts.video_masks import stripe as stripe
 from .masked import AttentionAndMass as AttentionAndMass
 from .masked import masked_attention as masked_attention
 from .masked import masked_attention_and_mass as masked_attention_and_mass
