@@ -1,0 +1,9 @@
+from .selectors import ColumnScaled as ColumnScaled
+from .selectors import Largest as Largest
+from .selectors import Nonzero as Nonzero
+from .selectors import ProxSupport as ProxSupport
+from .selectors import ReluThreshold as ReluThreshold
+from .selectors import Selector as Selector
+from .selectors import from_prox as from_prox
+from .sparse_linear import SparseLinear as SparseLinear
+from .sparse_linear import SvdResidual as SvdResidual
