@@ -13,7 +13,7 @@ from numba.core import cgutils, types
 
 from sparsetheory.numba_kernels.sparse_conv.lanes import Lanes
 
-__all__ = ["expand", "first_bit", "reverse_bits"]
+__all__ = ["expand", "first_bit", "reverse_bits", "tile_of"]
 
 _WORD = ir.IntType(64)
 
@@ -23,6 +23,19 @@ intrinsic: Any = extending.intrinsic
 def _call(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[ir.Value]) -> ir.Value:
     kind = ir.FunctionType(result, [arg.type for arg in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+
+@intrinsic
+def tile_of(_: Any, array: Any) -> tuple[Any, Callable[..., Any]] | None:
+    """Return 64 lanes of the type of an array, whatever they hold."""
+    if not (isinstance(array, types.Array) and isinstance(array.dtype, types.Float)):
+        return None
+    kind = Lanes(array.dtype, array.dtype.bitwidth // 8)
+
+    def generate(context: Any, _builder: ir.IRBuilder, _: Any, _args: Any) -> ir.Value:
+        return ir.Constant(context.get_value_type(kind), ir.Undefined)
+
+    return kind(array), generate
 
 
 @intrinsic
