@@ -18,3 +18,6 @@ from .masked import masked_attention as masked_attention
 from .model_attention import AttentionCall as AttentionCall
 from .model_attention import capture_attention as capture_attention
 from .model_attention import replaced_attention as replaced_attention
+from .sparse_model import LayerMass as LayerMass
+from .sparse_model import MassRecord as MassRecord
+from .sparse_model import sparse_attention as sparse_attention
