@@ -11,6 +11,8 @@ from typing import Any
 from llvmlite import ir
 from numba import extending
 from numba.core import cgutils, types
+from numba.core import config as settings
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import models, register_model
 from numba.np.arrayobj import populate_array
 
@@ -19,6 +21,7 @@ __all__ = [
     "add_multiple",
     "array_at",
     "clamp",
+    "has_wide_registers",
     "lanes",
     "load",
     "peek",
@@ -35,6 +38,13 @@ _COUNT = ir.IntType(64)
 _FUSED = ("contract",)
 
 intrinsic: Any = extending.intrinsic
+
+
+def has_wide_registers() -> bool:
+    """Return whether code is compiled for a processor with AVX-512."""
+    # Code can be compiled for another processor than this one.
+    chosen = getattr(settings, "CPU_FEATURES", None)
+    return "+avx512f" in (get_host_cpu_features() if chosen is None else chosen)
 
 
 class Lanes(types.Type):
