@@ -1,3 +1,19 @@
+from .crossing import measure_crossing as measure_crossing
+from .gated_ffn import SkippingGatedFFN as SkippingGatedFFN
+from .lazy_neuron.initial_gradients import GradientCheck as GradientCheck
+from .lazy_neuron.initial_gradients import expected_activation_gradient as expected_activation_gradient
+from .lazy_neuron.ratio_curve import RatioCurve as RatioCurve
+from .lazy_neuron.ratio_curve import activation_ratio_curve as activation_ratio_curve
+from .lazy_neuron.support_recovery import coherence as coherence
+from .lazy_neuron.support_recovery import recovery_is_certain as recovery_is_certain
+from .lazy_neuron.support_recovery import support_recovery_rate as support_recovery_rate
+from .lazy_neuron.top_k import TopK as TopK
+from .lazy_neuron.top_k import topk_relu as topk_relu
+from .prosparse.fatrelu import FATReLU as FATReLU
+from .prosparse.penalty import ActivationPenalty as ActivationPenalty
+from .prosparse.penalty import activation_l1 as activation_l1
+from .prosparse.penalty import sine_stage_schedule as sine_stage_schedule
+from .prosparse.replacement import relufy as relufy
 from .selectors import ColumnScaled as ColumnScaled
 from .selectors import Largest as Largest
 from .selectors import Nonzero as Nonzero
@@ -5,5 +21,7 @@ from .selectors import ProxSupport as ProxSupport
 from .selectors import ReluThreshold as ReluThreshold
 from .selectors import Selector as Selector
 from .selectors import from_prox as from_prox
+from .skipping import gated_product as gated_product
+from .skipping import skipping_product as skipping_product
 from .sparse_linear import SparseLinear as SparseLinear
 from .sparse_linear import SvdResidual as SvdResidual
