@@ -1,3 +1,8 @@
+from .delta.delta_activation import DeltaActivation as DeltaActivation
+from .delta.delta_activation import DeltaOutput as DeltaOutput
+from .delta.delta_linear import DeltaLinear as DeltaLinear
+from .delta.delta_linear import count_macs as count_macs
+from .delta.quantiser import quantize as quantize
 from .selectors import ColumnScaled as ColumnScaled
 from .selectors import Largest as Largest
 from .selectors import Nonzero as Nonzero
