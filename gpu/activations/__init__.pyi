@@ -1,3 +1,7 @@
+from .rsparse.budgets import Budget as Budget
+from .rsparse.budgets import split_budget as split_budget
+from .rsparse.certificate import RSparseCertificate as RSparseCertificate
+from .rsparse.layer import RSparseLinear as RSparseLinear
 from .selectors import ColumnScaled as ColumnScaled
 from .selectors import Largest as Largest
 from .selectors import Nonzero as Nonzero
