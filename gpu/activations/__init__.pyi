@@ -1,7 +1,15 @@
 from .rsparse.budgets import Budget as Budget
 from .rsparse.budgets import split_budget as split_budget
 from .rsparse.certificate import RSparseCertificate as RSparseCertificate
+from .rsparse.conversion import dense_model as dense_model
+from .rsparse.conversion import realised_sparsity as realised_sparsity
+from .rsparse.conversion import rsparse_model as rsparse_model
 from .rsparse.layer import RSparseLinear as RSparseLinear
+from .rsparse.stacked import BasisGroups as BasisGroups
+from .rsparse.stacked import SharedBasis as SharedBasis
+from .rsparse.stacked import SharedBasisCertificate as SharedBasisCertificate
+from .rsparse.stacked import basis_groups as basis_groups
+from .rsparse.stacked import shared_basis as shared_basis
 from .selectors import ColumnScaled as ColumnScaled
 from .selectors import Largest as Largest
 from .selectors import Nonzero as Nonzero

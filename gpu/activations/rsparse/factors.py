@@ -79,4 +79,6 @@ def decompose(weight: Tensor, rank: int) -> WeightFactors:
 
 def _grown(squares: Tensor) -> Tensor:
     """Return the Frobenius norms of the first 0, 1, 2, ... columns from the squared norms of each."""
-    return torch.cat([torch.zeros_like(squares[:1]) if len(squares) else squares.new_zeros(1), squares.cumsum(0)]).sqrt()
+    return torch.cat(
+        [torch.zeros_like(squares[:1]) if len(squares) else squares.new_zeros(1), squares.cumsum(0)]
+    ).sqrt()
