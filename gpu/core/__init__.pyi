@@ -2,6 +2,9 @@ from . import datasets as datasets
 from . import models as models
 from .budget import allocate as allocate
 from .budget import lower_hull as lower_hull
+from .choices import Choices as Choices
+from .choices import choose_options as choose_options
+from .choices import lagrangian_sweep as lagrangian_sweep
 from .densities import er_densities as er_densities
 from .densities import erk_densities as erk_densities
 from .densities import uniform_densities as uniform_densities
