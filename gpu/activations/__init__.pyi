@@ -4,7 +4,11 @@ from .rsparse.certificate import RSparseCertificate as RSparseCertificate
 from .rsparse.conversion import dense_model as dense_model
 from .rsparse.conversion import realised_sparsity as realised_sparsity
 from .rsparse.conversion import rsparse_model as rsparse_model
+from .rsparse.elimination import RhoRace as RhoRace
+from .rsparse.elimination import eliminate_rhos as eliminate_rhos
 from .rsparse.layer import RSparseLinear as RSparseLinear
+from .rsparse.recipes import Recipe as Recipe
+from .rsparse.recipes import search_recipe as search_recipe
 from .rsparse.stacked import BasisGroups as BasisGroups
 from .rsparse.stacked import SharedBasis as SharedBasis
 from .rsparse.stacked import SharedBasisCertificate as SharedBasisCertificate
