@@ -104,9 +104,9 @@ def search_recipe(
 
     Notes
     -----
-    The paper searches shares by an evolutionary algorithm whose operators we did not find; those here are ours. Singular
-    values and scores are computed once, and a new choice of shares costs a copy of the weights. Memory: the weights
-    twice, half a copy of them in singular directions, and the inputs of the calibration.
+    The paper searches shares by an evolutionary algorithm whose operators we did not find; those here are ours.
+    Singular values and scores are computed once, and a new choice of shares costs a copy of the weights. Memory: the
+    weights twice, half a copy of them in singular directions, and the inputs of the calibration.
 
     Examples
     --------
