@@ -1,3 +1,5 @@
+from .crossing import measure_crossing as measure_crossing
+from .gated_ffn import SkippingGatedFFN as SkippingGatedFFN
 from .rsparse.budgets import Budget as Budget
 from .rsparse.budgets import split_budget as split_budget
 from .rsparse.certificate import RSparseCertificate as RSparseCertificate
@@ -21,5 +23,7 @@ from .selectors import ProxSupport as ProxSupport
 from .selectors import ReluThreshold as ReluThreshold
 from .selectors import Selector as Selector
 from .selectors import from_prox as from_prox
+from .skipping import gated_product as gated_product
+from .skipping import skipping_product as skipping_product
 from .sparse_linear import SparseLinear as SparseLinear
 from .sparse_linear import SvdResidual as SvdResidual
