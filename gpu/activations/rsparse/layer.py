@@ -15,6 +15,7 @@ from sparsetheory.gpu.activations.rsparse.thresholds import (
     column_norms,
     lower_quantile,
 )
+from sparsetheory.gpu.activations.skipping import check_crossing
 from sparsetheory.gpu.activations.sparse_linear import SparseLinear, SvdResidual
 from sparsetheory.gpu.core.layers import is_transposed, weight_rows
 
@@ -41,6 +42,8 @@ class RSparseLinear(SparseLinear):
     realised : float
         Share of the calibration inputs that lie off the mask. Ties at the threshold can only make it larger than
         planned.
+    crossing : float, optional
+        As :class:`SparseLinear` takes it.
 
     See Also
     --------
@@ -80,8 +83,9 @@ class RSparseLinear(SparseLinear):
         budget: Budget,
         sigma: float,
         realised: float,
+        crossing: float | None = None,
     ) -> None:
-        super().__init__(weight, selector, residual, bias)
+        super().__init__(weight, selector, residual, bias, crossing=crossing)
         self.budget, self.sigma, self.realised = budget, sigma, realised
 
     @classmethod
@@ -94,6 +98,7 @@ class RSparseLinear(SparseLinear):
         *,
         scaled: bool | None = None,
         forced: bool = False,
+        crossing: float | None = None,
     ) -> Self:
         r"""Return the layer that stands in for a linear one, on its device and in its dtype.
 
@@ -115,6 +120,8 @@ class RSparseLinear(SparseLinear):
             authors' code; the paper describes plain sizes throughout.
         forced : bool
             As :func:`split_budget` takes it.
+        crossing : float, optional
+            As :class:`SparseLinear` takes it.
 
         Returns
         -------
@@ -138,7 +145,9 @@ class RSparseLinear(SparseLinear):
         scores = selector.scores(rows)
         selector.threshold = lower_quantile(scores, input_sparsity(sparsity, rho))
         realised = float((scores <= selector.threshold).double().mean())
-        return cls.assembled(lin, budget, selector, decompose(weight, budget.rank), realised)
+        made = cls.assembled(lin, budget, selector, decompose(weight, budget.rank), realised)
+        made.crossing = check_crossing(crossing)
+        return made
 
     @classmethod
     def assembled(
@@ -154,8 +163,10 @@ class RSparseLinear(SparseLinear):
             sigma=factors.sigma[budget.rank],
             realised=realised,
         )
-        made.train(lin.training)
-        return made
+        # Factors come from double precision without gradients, and are trained where the weight is.
+        weight = lin.weight
+        assert isinstance(weight, Tensor)
+        return made.requires_grad_(weight.requires_grad).train(lin.training)
 
     def input_sparsity(self, x: Tensor) -> float:
         """Return the share of the entries of inputs, of shape (..., in), that lie off the mask.
