@@ -1,5 +1,7 @@
 """A linear layer that takes only selected entries of its input, and what may stand in for the others."""
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -106,6 +108,34 @@ class SvdResidual(nn.Module):
         )
         self.left = nn.Parameter((u[:, :rank] * s[:rank]).to(weight.dtype), requires_grad=weight.requires_grad)
         self.right = nn.Parameter(v[:rank].to(weight.dtype).contiguous(), requires_grad=weight.requires_grad)
+
+    @classmethod
+    def from_factors(cls, left: Tensor, right: Tensor) -> Self:
+        """Return the layer of a product that is known already.
+
+        Parameters
+        ----------
+        left : Tensor of shape (out, rank)
+        right : Tensor of shape (rank, in)
+
+        Returns
+        -------
+        SvdResidual
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit together, or the rank is 0.
+        """
+        if left.ndim != 2 or right.ndim != 2 or not left.shape[1] == right.shape[0] > 0:
+            raise ValueError(
+                f"left and right must be matrices of one rank; got shapes {tuple(left.shape)} and {tuple(right.shape)}"
+            )
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        made.left = nn.Parameter(left.detach().clone(), requires_grad=left.requires_grad)
+        made.right = nn.Parameter(right.detach().clone(), requires_grad=right.requires_grad)
+        return made
 
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs of shape (..., out) for inputs of shape (..., in)."""
