@@ -18,6 +18,8 @@ from .certificates.attention_certificate import AttentionCertificate as Attentio
 from .certificates.attention_certificate import attention_error_certificate as attention_error_certificate
 from .certificates.block_masses import log_mass_bounds as log_mass_bounds
 from .certificates.block_masses import log_mass_lower as log_mass_lower
+from .certificates.block_masses import log_mean_exp_bound as log_mean_exp_bound
+from .certificates.block_masses import score_range as score_range
 from .certificates.dropped_mass import attention_scores as attention_scores
 from .certificates.dropped_mass import dropped_mass as dropped_mass
 from .certificates.dropped_mass import log_kept_mass as log_kept_mass
