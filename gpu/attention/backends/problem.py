@@ -38,6 +38,11 @@ class Problem:
     scale: float
     key_mask: Tensor | None
 
+    @property
+    def wants_gradient(self) -> bool:
+        """Whether a gradient will be asked of the attention."""
+        return torch.is_grad_enabled() and any(part.requires_grad for part in (self.q, self.k, self.v))
+
     def element_mask(self) -> Tensor:
         """Return for every pair whether it is kept, of shape (..., heads or 1, queries, keys)."""
         kept = self.mask.element_mask()
