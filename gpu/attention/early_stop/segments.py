@@ -48,6 +48,7 @@ class Segment:
 
     @property
     def lead(self) -> torch.Size:
+        """Batch and heads."""
         return self.q_all.shape[:-2]
 
     @cached_property
@@ -98,14 +99,14 @@ class Segment:
         return sum(-(-end // self.block[1]) for end in ends) if self.causal else 0
 
     def start(self) -> SoftmaxState:
-        """Return the state after the segment's own keys: all that causality allows, or none."""
+        """Return the state after the segment's own keys, all that causality allows or none, for tiles of all heads."""
         state = SoftmaxState.empty(self.q)
         if not self.causal:
-            return state
+            return state.flat()
         k, v = (part[..., None, self.span, :] for part in (self.k_all, self.v_all))
         scores = self.q @ k.mT * self.scale
         later = torch.arange(scores.shape[-1], device=scores.device) > self.tile_places[..., None]
-        return state.updated(scores.masked_fill(later, -torch.inf), v)[0]
+        return state.updated(scores.masked_fill(later, -torch.inf), v)[0].flat()
 
     def remaining(self) -> RemainingMass:
         """Return certified bounds of the mass of the blocks of the history that are not visited yet."""
@@ -126,27 +127,29 @@ def visit(segment: Segment, rules: Rules) -> Visited:
     visited = torch.zeros(shape[:-1], dtype=torch.int64, device=gain.device)
     active = torch.ones_like(visited, dtype=torch.bool)
     for step in range(n_blocks):
-        if bounds is not None:
-            dropped = bounds.dropped(step, state.lse.flatten(-2)).view(shape)
-            active = active & (dropped.amax(-1) > rules.max_dropped)
+        if bounds is not None and rules.max_dropped is not None:
+            active = active & (_dropped(bounds, step, state, shape).amax(-1) > rules.max_dropped)
         if not bool(active.any()):
             break
         _step(segment, state, gain, active, step)
         visited += active
         if rules.gain_tol is not None:
             active = active & (gain.amax(-1) >= rules.gain_tol)
-    bound = torch.zeros_like(gain) if rules.max_dropped is not None else None
+    bound = None if rules.max_dropped is None else torch.zeros_like(gain)
     if bound is not None and bounds is not None:
         for count in visited.unique().tolist():
-            dropped = bounds.dropped(count, state.lse.flatten(-2)).view(shape)
-            bound = torch.where((visited == count)[..., None], dropped, bound)
+            bound = torch.where((visited == count)[..., None], _dropped(bounds, count, state, shape), bound)
     return Visited(
-        out=_in_order(segment, state.out),
+        out=_in_order(segment, state.out.view(*shape, -1)),
         gain=_in_order(segment, gain[..., None])[..., 0],
         dropped_bound=None if bound is None else _in_order(segment, bound[..., None])[..., 0],
         blocks_visited=visited,
         blocks_left=n_blocks - visited,
     )
+
+
+def _dropped(bounds: RemainingMass, visited: int, state: SoftmaxState, shape: torch.Size) -> Tensor:
+    return bounds.dropped(visited, state.lse.view(*shape[:-2], -1)).view(shape)
 
 
 def _step(segment: Segment, state: SoftmaxState, gain: Tensor, active: Tensor, step: int) -> None:
@@ -157,11 +160,9 @@ def _step(segment: Segment, state: SoftmaxState, gain: Tensor, active: Tensor, s
     places = places[:, step * segment.block[1] : (step + 1) * segment.block[1]]
     k, v = (part.flatten(0, -3)[head[:, None], places] for part in (segment.k_all, segment.v_all))
     scores = segment.q.flatten(0, -3)[tiles] @ k.mT * segment.scale
-    fields = [part.flatten(0, -3) for part in (state.largest, state.mass, state.weighted)]
-    after, new = SoftmaxState(*(part[tiles] for part in fields)).updated(scores, v)
-    for part, value in zip(fields, (after.largest, after.mass, after.weighted), strict=True):
-        part[tiles] = value
-    gain.flatten(0, -2)[tiles] = new
+    after, new = state[tiles].updated(scores, v)
+    state.largest[tiles], state.mass[tiles], state.weighted[tiles] = after.largest, after.mass, after.weighted
+    gain.view(-1, gain.shape[-1])[tiles] = new
 
 
 def _in_order(segment: Segment, tiles: Tensor) -> Tensor:
