@@ -99,6 +99,7 @@ def fit_gate_convex(
 
     Examples
     --------
+    >>> from sparsetheory.gpu.attention import gate_examples
     >>> from sparsetheory.gpu.core.models import load_minilm
     >>> encoder = load_minilm()
     >>> batches = encoder.batches(["Sparse codes are short, and this sentence is not.", "So is this one, is it not?"])
