@@ -173,7 +173,7 @@ def _quasi_newton(problem: GateProblem, start: Tensor, tol: float, max_iter: int
 
     n_iter = 0
     while n_iter < max_iter:
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
         n_iter = int(optimizer.state[weight]["n_iter"])
         # The gradient is that of the last point where the line search stood, so the point itself is looked at.
         if problem.state(weight).gap <= tol:
