@@ -167,8 +167,9 @@ def _quasi_newton(problem: GateProblem, start: Tensor, tol: float, max_iter: int
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        objective = problem.loss(weight) + problem.alpha / 2 * weight.square().sum()
-        objective.backward()
+        with torch.enable_grad():
+            objective = problem.loss(weight) + problem.alpha / 2 * weight.square().sum()
+            objective.backward()
         return objective
 
     n_iter = 0
