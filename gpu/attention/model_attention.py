@@ -49,6 +49,12 @@ class AttentionCall:
         """Keys that some query may see, of shape (batch, n_keys)."""
         return self.visible.any(-2).squeeze(1)
 
+    @property
+    def causal(self) -> bool:
+        """Whether no query sees a later key, the last query standing at the last key."""
+        n, m = self.visible.shape[-2:]
+        return n > 1 and not bool(self.visible.triu(m - n + 1).any())
+
     def grouped(self) -> "AttentionCall":
         """Return the call with keys and values repeated, one head for each head of queries."""
         times = self.q.shape[1] // self.k.shape[1]

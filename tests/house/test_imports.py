@@ -124,19 +124,7 @@ def test_unknown_attribute():
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "bayesian",
-        "coding",
-        "gpu",
-        "gpu.activations",
-        "gpu.attention",
-        "gpu.core",
-        "gpu.kernels",
-        "gpu.weights",
-        "penalties",
-        "regression",
-    ],
+    "name", ["bayesian", "coding", "gpu", "gpu.activations", "gpu.attention", "gpu.core", "gpu.kernels", "gpu.weights", "penalties", "regression"]
 )
 def test_every_public_name_of_a_lazy_package_exists(name):
     package = importlib.import_module(f"sparsetheory.{name}")
