@@ -84,3 +84,12 @@ from .model_attention import replaced_attention as replaced_attention
 from .sparse_model import LayerMass as LayerMass
 from .sparse_model import MassRecord as MassRecord
 from .sparse_model import sparse_attention as sparse_attention
+from .tokens.box_targets import focal_loss as focal_loss
+from .tokens.box_targets import foreground_targets as foreground_targets
+from .tokens.focus_layer import FineAttention as FineAttention
+from .tokens.focus_layer import FocusEncoderLayer as FocusEncoderLayer
+from .tokens.foreground_selector import ForegroundSelector as ForegroundSelector
+from .tokens.token_pooling import pooled_map as pooled_map
+from .tokens.token_sets import TokenSet as TokenSet
+from .tokens.token_sets import cascade_budgets as cascade_budgets
+from .tokens.token_sets import top_tokens as top_tokens
