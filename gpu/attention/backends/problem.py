@@ -3,13 +3,14 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sparsetheory.constraints import MISSING, POSITIVE
 from sparsetheory.gpu.attention.block_mask import BlockMask
 
-__all__ = ["Problem", "attention_problem"]
+__all__ = ["Problem", "all_finite", "attention_problem", "check_tensors"]
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,8 @@ def check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
             raise ValueError(f"{name} must have shape (..., heads, length, head_dim); got {tuple(tensor.shape)}")
         if (tensor.dtype, tensor.device) != (q.dtype, q.device):
             raise ValueError(f"{name} must be {q.dtype} on {q.device} like q; got {tensor.dtype} on {tensor.device}")
-        low, high = tensor.detach().aminmax()
-        if not bool(torch.isfinite(low) & torch.isfinite(high)):
-            raise ValueError(f"{name} must hold finite numbers; got {float(low)} to {float(high)}")
+        if not all_finite(tensor):
+            raise ValueError(f"{name} must hold finite numbers; got NaN or infinity")
     dims = (q.shape[-1], k.shape[-1], v.shape[-1])
     if len(set(dims)) > 1:
         raise ValueError(f"q, k and v must have equal last dimensions; got {dims[0]}, {dims[1]} and {dims[2]}")
@@ -95,9 +95,15 @@ def check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
         )
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Return whether a tensor holds finite numbers only."""
+    # A finite sum is quickly found and has finite terms; an infinite one may be a matter of half precision.
+    return bool(tensor.detach().sum().isfinite()) or bool(tensor.detach().isfinite().all())
+
+
 def _lead(q: Tensor, k: Tensor, mask: BlockMask, key_mask: Tensor | None) -> tuple[int, ...]:
     """Return batch and heads, and refuse a mask that has others."""
-    lead = (*torch.broadcast_shapes(q.shape[:-3], k.shape[:-3]), q.shape[-3])
+    lead = (*np.broadcast_shapes(q.shape[:-3], k.shape[:-3]), q.shape[-3])
     shapes = {"mask": mask.lead} | ({} if key_mask is None else {"key_mask": key_mask.shape[:-1]})
     for name, shape in shapes.items():
         if len(shape) > len(lead) or any(
