@@ -17,8 +17,8 @@ _NOTES = (
     "Keys or values of one layer of the MiniLM encoder at a time. sigma_k / norm is the share of the norm of a token "
     "that pruning loses. It falls with the number k of entries kept like k**(1/2 - 1/q), fitted from 2 to 16 of 32 "
     "entries; a small q means compressible. The output error is that of the attention of the layer, relative. The "
-    "share predicts what other coordinates and other sparsities do to the error. It does not tell layers apart: as they "
-    "are, keys and values of all layers are about equally compressible, hardly more than Gaussian vectors."
+    "share predicts what other coordinates and other sparsities do to the error. It does not tell layers apart: as "
+    "they are, keys and values of all layers are about equally compressible, hardly more than Gaussian vectors."
 )
 
 

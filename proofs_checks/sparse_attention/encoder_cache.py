@@ -9,7 +9,7 @@ from sparsetheory.proofs_checks.sparse_attention.pruned_models import N_TEXTS, c
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import IndexArray
 
-_WHERE = "all layers of the MiniLM encoder, cosine of embeddings, half of 32 texts in each trial"
+_WHERE = "all layers of the MiniLM encoder, cosine of embeddings, half of 28 texts in each trial"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ cache_rotation = Claim(
     summary="Keys lose less if they are pruned in the coordinates in which other texts have few large entries.",
     statement=r"\cos(\text{dense}, \tilde K) + 0.02 \le \cos(\text{dense}, \widetilde{K R} R^\top), \quad"
     r" R = \text{eigenvectors of}\ \textstyle\sum k k^\top",
-    source=Source.measured(f"rotation of each head before pruning at 70 %, made on 32 other texts; {_WHERE}"),
+    source=Source.measured(f"rotation of each head before pruning at 70 %, made on 28 other texts; {_WHERE}"),
     verdict=WithProbability(0.9),
     evaluate=_rotated,
     near_miss=_any_coordinates_do,

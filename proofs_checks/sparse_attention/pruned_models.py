@@ -10,7 +10,7 @@ from sparsetheory.typing import Float64Array
 __all__ = ["N_LAYERS", "N_TEXTS", "captured", "cosines", "decoder_perplexity", "rotations"]
 
 # Texts that are judged, others for the rotations, and tokens of each.
-N_TEXTS, _N_CALIBRATION, _LENGTH = 32, 32, 32
+N_TEXTS, _N_CALIBRATION, _LENGTH = 28, 28, 48
 N_LAYERS = 6
 _CONTEXT, _N_ARTICLES = 512, 2
 

@@ -23,9 +23,7 @@ def flex_attention_of(problem: Problem) -> Tensor:
     mask, lead, geometry = problem.mask, problem.q.shape[:-2], Geometry.of(problem)
     heads, (n_rows, n_columns) = lead.numel(), mask.blocks.shape[-2:]
     q = cut(problem.q, mask.perm_q, mask.block[0]).view(1, heads, -1, problem.q.shape[-1])
-    k, v = (
-        cut(part, mask.perm_k, mask.block[1]).view(1, heads, -1, q.shape[-1]) for part in (problem.k, problem.v)
-    )
+    k, v = (cut(part, mask.perm_k, mask.block[1]).view(1, heads, -1, q.shape[-1]) for part in (problem.k, problem.v))
     last, position = geometry.last.view(heads, -1), geometry.position.view(heads, -1)
     kept = geometry.kept.view(heads, n_rows, n_columns)
 

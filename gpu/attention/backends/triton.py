@@ -40,4 +40,6 @@ def _check_can_run(problem: Problem) -> None:
     try:
         import triton  # noqa: F401
     except ImportError as missing:
-        raise RuntimeError('backend "triton" needs the package triton, which is absent; use backend="online"') from missing
+        raise RuntimeError(
+            'backend "triton" needs the package triton, which is absent; use backend="online"'
+        ) from missing
