@@ -3,6 +3,8 @@ from .cache.bitmap import Bitmap as Bitmap
 from .cache.cache_bounds import CacheBound as CacheBound
 from .cache.cache_bounds import key_pruning_bound as key_pruning_bound
 from .cache.cache_bounds import value_pruning_bound as value_pruning_bound
+from .cache.compressibility import sigma_k as sigma_k
+from .cache.compressibility import stechkin_bound as stechkin_bound
 from .cache.index_format import IndexColumns as IndexColumns
 from .cache.index_format import IndexRows as IndexRows
 from .cache.model_cache import pruned_attention as pruned_attention
