@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,7 +89,7 @@ class BlockMask:
     def lead(self) -> tuple[int, ...]:
         """Axes before those of blocks and positions, those of the orders included."""
         orders = [order.shape[:-1] for order in (self.perm_q, self.perm_k) if order is not None]
-        return tuple(torch.broadcast_shapes(self.blocks.shape[:-2], *orders))
+        return tuple(np.broadcast_shapes(self.blocks.shape[:-2], *orders))
 
     @cached_property
     def order_q(self) -> Tensor:
@@ -169,14 +170,14 @@ class BlockMask:
         """Return the earliest key of each block; `n_keys` for a block without keys."""
         order = self.order_k
         if key_mask is not None:
-            lead = torch.broadcast_shapes(order.shape, key_mask.shape)
+            lead = np.broadcast_shapes(order.shape, key_mask.shape)
             exists = key_mask.expand(lead).gather(-1, order.expand(lead))
             order = torch.where(exists, order, self.n_keys)
         return blockwise(order, self.block[1], self.n_keys).amin(-1)
 
     def _diagonal(self) -> Tensor:
         """Return the blocks that hold a query and the key of its position."""
-        lead = torch.broadcast_shapes(self.order_q.shape[:-1], self.order_k.shape[:-1])
+        lead = np.broadcast_shapes(self.order_q.shape[:-1], self.order_k.shape[:-1])
         column = torch.argsort(self.order_k, dim=-1) // self.block[1]
         own = column.expand(*lead, -1).gather(-1, self.last_seen.clamp(min=0).expand(*lead, -1))
         rows = torch.arange(self.n_queries, device=own.device) // self.block[0]

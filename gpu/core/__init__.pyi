@@ -1,5 +1,7 @@
 from . import datasets as datasets
 from . import models as models
+from .activation_ratios import activation_ratio as activation_ratio
+from .activation_ratios import hidden_layers as hidden_layers
 from .budget import allocate as allocate
 from .budget import lower_hull as lower_hull
 from .choices import Choices as Choices
@@ -9,6 +11,8 @@ from .densities import er_densities as er_densities
 from .densities import erk_densities as erk_densities
 from .densities import uniform_densities as uniform_densities
 from .densities import uniform_plus_densities as uniform_plus_densities
+from .evolution import Evolution as Evolution
+from .evolution import evolve as evolve
 from .fit import Training as Training
 from .fit import class_loss as class_loss
 from .fit import train as train

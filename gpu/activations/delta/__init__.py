@@ -1,1 +1,1 @@
-"""Quantised activations of which only changes over time are sent."""
+"""Activations as integer codes in time: what changes between frames, and layers that compute only from that."""

@@ -3,13 +3,14 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sparsetheory.constraints import MISSING, POSITIVE
 from sparsetheory.gpu.attention.block_mask import BlockMask
 
-__all__ = ["Problem", "attention_problem"]
+__all__ = ["Problem", "all_finite", "attention_problem", "check_tensors", "each_head"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Problem:
     scale: float
     key_mask: Tensor | None
 
+    @property
+    def wants_gradient(self) -> bool:
+        """Whether a gradient will be asked of the attention."""
+        return torch.is_grad_enabled() and any(part.requires_grad for part in (self.q, self.k, self.v))
+
     def element_mask(self) -> Tensor:
         """Return for every pair whether it is kept, of shape (..., heads or 1, queries, keys)."""
         kept = self.mask.element_mask()
@@ -63,8 +69,8 @@ def attention_problem(
     group = q.shape[-3] // k.shape[-3]
     return Problem(
         q.expand(*lead, *q.shape[-2:]),
-        _each_head(k, group).expand(*lead, *k.shape[-2:]),
-        _each_head(v, group).expand(*lead, *v.shape[-2:]),
+        each_head(k, group).expand(*lead, *k.shape[-2:]),
+        each_head(v, group).expand(*lead, *v.shape[-2:]),
         mask,
         1.0 / math.sqrt(q.shape[-1]) if scale is None else scale,
         key_mask,
@@ -81,9 +87,8 @@ def check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
             raise ValueError(f"{name} must have shape (..., heads, length, head_dim); got {tuple(tensor.shape)}")
         if (tensor.dtype, tensor.device) != (q.dtype, q.device):
             raise ValueError(f"{name} must be {q.dtype} on {q.device} like q; got {tensor.dtype} on {tensor.device}")
-        low, high = tensor.detach().aminmax()
-        if not bool(torch.isfinite(low) & torch.isfinite(high)):
-            raise ValueError(f"{name} must hold finite numbers; got {float(low)} to {float(high)}")
+        if not all_finite(tensor):
+            raise ValueError(f"{name} must hold finite numbers; got NaN or infinity")
     dims = (q.shape[-1], k.shape[-1], v.shape[-1])
     if len(set(dims)) > 1:
         raise ValueError(f"q, k and v must have equal last dimensions; got {dims[0]}, {dims[1]} and {dims[2]}")
@@ -95,9 +100,15 @@ def check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
         )
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Return whether a tensor holds finite numbers only."""
+    # A finite sum is quickly found and has finite terms; an infinite one may be a matter of half precision.
+    return bool(tensor.detach().sum().isfinite()) or bool(tensor.detach().isfinite().all())
+
+
 def _lead(q: Tensor, k: Tensor, mask: BlockMask, key_mask: Tensor | None) -> tuple[int, ...]:
     """Return batch and heads, and refuse a mask that has others."""
-    lead = (*torch.broadcast_shapes(q.shape[:-3], k.shape[:-3]), q.shape[-3])
+    lead = (*np.broadcast_shapes(q.shape[:-3], k.shape[:-3]), q.shape[-3])
     shapes = {"mask": mask.lead} | ({} if key_mask is None else {"key_mask": key_mask.shape[:-1]})
     for name, shape in shapes.items():
         if len(shape) > len(lead) or any(
@@ -107,7 +118,8 @@ def _lead(q: Tensor, k: Tensor, mask: BlockMask, key_mask: Tensor | None) -> tup
     return lead
 
 
-def _each_head(shared: Tensor, group: int) -> Tensor:
+def each_head(shared: Tensor, group: int) -> Tensor:
+    """Return one head of keys or values for each head of queries."""
     return shared if group == 1 else shared.repeat_interleave(group, dim=-3)
 
 

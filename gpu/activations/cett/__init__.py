@@ -1,1 +1,0 @@
-"""Neurons whose joint contribution stays below a share of the output, and laws of how many are left."""
