@@ -103,12 +103,18 @@ _LAYERS, _HEADS, _TEXTS, _BLOCKS = (0, 2, 4), (1, 5, 9), 24, 32
 
 
 @cache
+def _encoder() -> Any:
+    from sparsetheory.gpu.core.models import load_minilm
+
+    return load_minilm()
+
+
+@cache
 def _calls(text: int) -> dict[int, Any]:
     """Return what goes into the attention of the encoder on 256 tokens of docstrings."""
     from sparsetheory.gpu.core.datasets import load_docstrings
-    from sparsetheory.gpu.core.models import load_minilm
 
-    encoder, part = load_minilm(), 14
+    encoder, part = _encoder(), 14
     texts = load_docstrings(part * _TEXTS, 1).calibration[part * text : part * (text + 1)]
     batches = encoder.batches([" ".join(texts)], max_length=256)
     return {layer: calls[0] for layer, calls in attention.capture_attention(encoder.model, batches, _LAYERS).items()}

@@ -70,11 +70,7 @@ def draw_head(seed: int, kind: str, size: float, m: int = 0) -> Head:
     """Draw a problem whose largest score is `size`; with m keys, or up to 40."""
     rng = np.random.default_rng(seed)
     m, d = m or int(rng.integers(2, 41)), int(rng.integers(1, 9))
-    q, k, v = (
-        rng.standard_normal((5, d)),
-        rng.standard_normal((m, d)),
-        rng.standard_normal((m, int(rng.integers(1, 9)))),
-    )
+    q, k, v = (rng.standard_normal((rows, d)) for rows in (5, m, m))
     labels = rng.integers(0, min(6, m), m)
     if kind == "copies":
         k, v = k[rng.integers(0, max(1, m // 4), m)], v[rng.integers(0, m, m)]
