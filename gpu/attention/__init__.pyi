@@ -3,6 +3,8 @@ from .cache.bitmap import Bitmap as Bitmap
 from .cache.cache_bounds import CacheBound as CacheBound
 from .cache.cache_bounds import key_pruning_bound as key_pruning_bound
 from .cache.cache_bounds import value_pruning_bound as value_pruning_bound
+from .cache.compressibility import sigma_k as sigma_k
+from .cache.compressibility import stechkin_bound as stechkin_bound
 from .cache.index_format import IndexColumns as IndexColumns
 from .cache.index_format import IndexRows as IndexRows
 from .cache.model_cache import pruned_attention as pruned_attention
@@ -18,6 +20,8 @@ from .certificates.attention_certificate import AttentionCertificate as Attentio
 from .certificates.attention_certificate import attention_error_certificate as attention_error_certificate
 from .certificates.block_masses import log_mass_bounds as log_mass_bounds
 from .certificates.block_masses import log_mass_lower as log_mass_lower
+from .certificates.block_masses import log_mean_exp_bound as log_mean_exp_bound
+from .certificates.block_masses import score_range as score_range
 from .certificates.dropped_mass import attention_scores as attention_scores
 from .certificates.dropped_mass import dropped_mass as dropped_mass
 from .certificates.dropped_mass import log_kept_mass as log_kept_mass
@@ -82,3 +86,12 @@ from .model_attention import replaced_attention as replaced_attention
 from .sparse_model import LayerMass as LayerMass
 from .sparse_model import MassRecord as MassRecord
 from .sparse_model import sparse_attention as sparse_attention
+from .tokens.box_targets import focal_loss as focal_loss
+from .tokens.box_targets import foreground_targets as foreground_targets
+from .tokens.focus_layer import FineAttention as FineAttention
+from .tokens.focus_layer import FocusEncoderLayer as FocusEncoderLayer
+from .tokens.foreground_selector import ForegroundSelector as ForegroundSelector
+from .tokens.token_pooling import pooled_map as pooled_map
+from .tokens.token_sets import TokenSet as TokenSet
+from .tokens.token_sets import cascade_budgets as cascade_budgets
+from .tokens.token_sets import top_tokens as top_tokens
