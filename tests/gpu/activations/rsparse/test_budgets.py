@@ -5,6 +5,7 @@ from math import floor
 
 import numpy as np
 import pytest
+
 from sparsetheory.gpu.activations import split_budget
 
 SHAPES = [(384, 384), (384, 1536), (1536, 384), (100, 7), (1, 1), (64, 1000)]

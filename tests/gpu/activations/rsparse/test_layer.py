@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from sparsetheory.gpu.activations import RSparseLinear, SvdResidual
 from sparsetheory.gpu.activations.rsparse.factors import decompose
 from sparsetheory.gpu.activations.rsparse.thresholds import ScoreThreshold
-from torch import nn
 
 
 def _dense(n_in=48, n_out=32, *, bias=True, dtype=torch.float32, seed=0, device="cpu"):
