@@ -233,7 +233,8 @@ def _forced_fits(split: Split) -> Measurement:
 budget = Claim(
     name="activation_sparsity.rsparse_budget",
     summary="A token reads no more than the budget allows; keeping one channel and one direction may exceed it.",
-    statement=r"c\, n_{out} + r\, (n_{in} + n_{out}) \le (1 - s)\, n_{in} n_{out} < c\, n_{out} + (r + 1)(n_{in} + n_{out})",
+    statement=r"c\, n_{out} + r\, (n_{in} + n_{out}) \le (1 - s)\, n_{in} n_{out} "
+    r"< c\, n_{out} + (r + 1)(n_{in} + n_{out})",
     source=Source(_PAPER, "split of the budget", _ARXIV, provenance="authors' code"),
     verdict=Always(1e-9),
     instances=_splits,

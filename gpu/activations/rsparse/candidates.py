@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -119,7 +120,7 @@ class Candidates:
     def _options(self, layer: _Layer, inputs: Tensor) -> list[_Option]:
         ways = [is_scaled(self.scaled, rho) for _, rho in self.shares]
         # A sort of all scores serves every threshold.
-        scores = {way: layer.selector(way).scores(inputs).flatten().sort().values for way in set(ways)}
+        scores = {way: _ascending(layer.selector(way).scores(inputs)) for way in set(ways)}
         options = []
         for (sparsity, rho), way in zip(self.shares, ways, strict=True):
             threshold = lower_quantile(scores[way], input_sparsity(sparsity, rho), ascending=True)
@@ -145,3 +146,11 @@ class Candidates:
                 lost -= made.residual(off)
             errors.append(float(lost.double().square().sum()) / energy if energy else 0.0)
         return errors
+
+
+def _ascending(scores: Tensor) -> Tensor:
+    flat = scores.detach().flatten()
+    if flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.float64):
+        # Numpy sorts with vector instructions, and without the order, which torch always returns, too.
+        return torch.from_numpy(np.sort(flat.numpy()))
+    return flat.sort().values
