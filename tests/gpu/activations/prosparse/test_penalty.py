@@ -30,7 +30,7 @@ def test_the_gradient_is_the_sign_over_the_count(device, reduction, count):
         x.requires_grad_()
     value = activation_l1(hidden, reduction)
     value.backward()
-    assert float(value) == pytest.approx(sum(float(x.abs().sum()) for x in hidden) / count, rel=1e-12)
+    assert float(value.detach()) == pytest.approx(sum(float(x.detach().abs().sum()) for x in hidden) / count, rel=1e-12)
     for x in hidden:
         assert torch.allclose(x.grad, x.detach().sign() / count, rtol=1e-12, atol=0.0)
 
