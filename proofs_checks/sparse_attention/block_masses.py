@@ -12,7 +12,7 @@ from sparsetheory.proofs_checks.sparse_attention.instances import Head, heads, s
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import Float64Array
 
-_KINDS = ("variance", "deviation", "chord", "plain")
+_KINDS: tuple[Any, ...] = ("variance", "deviation", "chord", "plain")
 
 
 def _bounds(head: Head, blocks: Any) -> tuple[Float64Array, Float64Array]:

@@ -17,7 +17,7 @@ from sparsetheory.typing import Float64Array
 __all__ = ["ORDER", "TextStops", "stops_of_text"]
 
 # From what is known exactly to what is cheapest to know.
-ORDER = ("exact", "variance", "deviation", "chord", "plain")
+ORDER: tuple[Any, ...] = ("exact", "variance", "deviation", "chord", "plain")
 _CLUSTERS, _KEYS, _DIMENSIONS, _NORM = 10, 32, 16, 6.0
 
 
@@ -32,8 +32,8 @@ def _planted(rng: np.random.Generator, max_dropped: float, jitter: float = 0.025
 def _stop(planted: tuple[Any, Any, float]) -> tuple[int, float]:
     """Return how many blocks are visited with plain bounds, and the bound of the dropped mass over the true one."""
     q, k, max_dropped = planted
-    options = {"max_dropped": max_dropped, "masses": "plain", "order_by": "plain"}
-    stop = attention.certified_stop(q, k, attention.KeyBlocks.from_keys(k, _KEYS), **options)
+    blocks = attention.KeyBlocks.from_keys(k, _KEYS)
+    stop = attention.certified_stop(q, k, blocks, max_dropped=max_dropped, masses="plain", order_by="plain")
     true = attention.dropped_mass(attention.attention_scores(q, k), stop.kept)
     ratio = float(stop.dropped_bound[0]) / float(true[0]) if stop.n_visited[0] < _CLUSTERS else 1.0
     return int(stop.n_visited[0]), ratio
@@ -121,7 +121,7 @@ def _calls(text: int) -> dict[int, Any]:
 
 
 @cache
-def stops_of_text(text: int, max_dropped: float, kinds: tuple[str, ...] = ORDER) -> TextStops:
+def stops_of_text(text: int, max_dropped: float, kinds: tuple[Any, ...] = ORDER) -> TextStops:
     """Return the stops of three heads of three layers, with 32 k-means blocks of keys, in one order for all bounds."""
     found: dict[str, list[tuple[Any, ...]]] = {kind: [] for kind in kinds}
     with one_thread():
