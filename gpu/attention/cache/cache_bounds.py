@@ -4,9 +4,9 @@ For one query, let p be the attention to keys k_t and q.k_t / scale its scores.
 
 1. Values. With weights p_t, values v_t + d_t give an output that differs by ``|sum p_t d_t| <= sum p_t |d_t|``, which
    is at most ``max |d_t|``.
-2. Keys. Scores change by e_t. What they change by in common does nothing to the softmax, so let eta be half their
-   range. Then the attention changes by at most ``tanh(eta / 2)`` in total variation, and the output by at most that
-   times the diameter of the values, as the difference of two attentions moves no more mass than that.
+2. Keys. Scores change by e_t. With eta half the range of the e_t, the attention changes by at most ``tanh(eta / 2)`` in
+   total variation, see :func:`~sparsetheory.gpu.attention.certificates.perturbation.perturbation_bound`, and the
+   output by at most that times the diameter of the values, as no more mass moves.
 3. Both. First the keys, with the values as they were; then the values, under the new attention.
 """
 
@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from sparsetheory.gpu.attention.certificates.perturbation import composed_error_bound, perturbation_bound
 
 __all__ = ["CacheBound", "DroppedNorms", "bound_of", "key_pruning_bound", "value_pruning_bound"]
 
@@ -71,13 +73,10 @@ def key_pruning_bound(q: Tensor, change: Tensor, *, scale: float | None = None, 
     (tensor([0.4621]), tensor([0.7616]))
     """
     factor = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
-    if a_priori:
-        largest = torch.linalg.vector_norm(change, dim=-1).amax(-1, keepdim=True)
-        eta = factor * torch.linalg.vector_norm(q, dim=-1) * largest
-    else:
-        moved = factor * (q @ change.mT)
-        eta = (moved.amax(-1) - moved.amin(-1)) / 2
-    return torch.tanh(eta / 2)
+    if not a_priori:
+        return perturbation_bound(factor * (q @ change.mT))
+    largest = torch.linalg.vector_norm(change, dim=-1).amax(-1, keepdim=True)
+    return torch.tanh(factor * torch.linalg.vector_norm(q, dim=-1) * largest / 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,5 +155,7 @@ def bound_of(q: Tensor, attention: Tensor, dropped: DroppedNorms, shape: tuple[i
     variation = torch.tanh(eta / 2)
     old = attention[..., : dropped.v_norms.shape[1]].double()
     lost = (old @ dropped.v_norms.double().unsqueeze(-1)).squeeze(-1)
-    found = (eta, variation, lost, variation * 2 * v_norm + lost)
+    diameter = 2 * v_norm * torch.ones(len(q), dtype=torch.float64, device=q.device)
+    moved = composed_error_bound(variation, torch.zeros_like(variation), diameter, lost)
+    found = (eta, variation, lost, moved)
     return CacheBound(*(part.reshape(shape[:-1]) for part in found))
