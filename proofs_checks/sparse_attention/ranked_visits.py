@@ -1,4 +1,4 @@
-"""Claims about the order in which keys of a sentence encoder are visited. Nobody has proved them; they were measured."""
+"""Claims about the order in which a sentence encoder visits keys. Nobody has proved them; they were measured."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -137,8 +137,8 @@ def _blocks_are_as_good(sample: Sample) -> Measurement:
 ranked_tokens = Claim(
     name="sparse_attention.ranked_tokens",
     summary="At one tolerance of the gain, ranked tokens err less than ranked blocks, and these less than no ranking.",
-    statement=r"\mathrm{err}(\text{tokens by } \bar q^\top k_j) \le \mathrm{err}(\text{blocks by } \bar q^\top \bar k_B)"
-    r" \le \mathrm{err}(\text{natural order})",
+    statement=r"\mathrm{err}(\text{tokens by } \bar q^\top k_j) \le "
+    r"\mathrm{err}(\text{blocks by } \bar q^\top \bar k_B) \le \mathrm{err}(\text{natural order})",
     source=Source.measured(f"S2O (Zhang et al. 2026, 2602.22575) permutes tokens; {_WHERE}"),
     verdict=WithProbability(0.9),
     evaluate=_ordered,
