@@ -21,4 +21,20 @@ ATTENTION: tuple[Method, ...] = (
             "sparse_attention.triangle_share",
         ),
     ),
+    Method(
+        name="attention.s2o",
+        title="ranked keys are visited until little mass seems, or surely is, left",
+        source="Zhang et al., 2602.22575",
+        provenance="reconstructed",
+        needs=frozenset(),
+        patterns=(),
+        classical="safe screening of blocks of keys; ranking by correlation, a step of matching pursuit",
+        claims=(
+            "sparse_attention.never_stopping",
+            "sparse_attention.monotone_gain",
+            "sparse_attention.certified_stops",
+            "sparse_attention.ranked_tokens",
+            "sparse_attention.matched_density",
+        ),
+    ),
 )
