@@ -45,7 +45,7 @@ def captured() -> tuple[Any, ...]:
 @cache
 def rotations(which: str) -> tuple[Any, ...]:
     """Return the rotations of the keys ("k") or values ("v") of all layers, made on the texts for calibration."""
-    return tuple(attention.head_rotation(getattr(call, which), token_mask=call.key_mask) for call in captured())
+    return tuple(attention.head_rotation(getattr(call, which), key_mask=call.key_mask) for call in captured())
 
 
 @cache
