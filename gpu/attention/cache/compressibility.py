@@ -39,9 +39,10 @@ def sigma_k(x: Tensor, n_nonzero: int) -> Tensor:
 def stechkin_bound(x: Tensor, n_nonzero: int, q: float = 1.0) -> Tensor:
     """Bound :func:`sigma_k` by a norm, or quasi-norm, that is small where few entries are large.
 
-    With k = `n_nonzero`, ``sigma_k <= c ||x||_q / k**(1/q - 1/2)``, where
-    ``c = sqrt(q/2) * (1 - q/2)**(1/q - 1/2)``, which is 1/2 for q = 1. The constant cannot be smaller: vectors whose
-    entries are all equal attain it, with a share ``1 - q/2`` of them kept. The smaller q can be chosen with a moderate norm, the faster the error falls with k: the vector is compressible.
+    With k = `n_nonzero`, ``sigma_k <= c ||x||_q / k**(1/q - 1/2)``, where ``c = sqrt(q/2) * (1 - q/2)**(1/q - 1/2)``,
+    which is 1/2 for q = 1. The constant cannot be smaller: vectors of equal entries attain it where the share
+    ``1 - q/2`` of them is kept. The smaller q can be chosen with a moderate norm, the faster the error falls with k:
+    the vector is compressible.
 
     Parameters
     ----------

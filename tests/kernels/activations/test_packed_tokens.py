@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,9 +33,8 @@ def _inside(values, fill):
     return around, around[_GUARD : _GUARD + values.size]
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-@pytest.mark.parametrize("tokens", [1, 64, 100])
-def test_tiles_next_to_not_a_number_do_not_read_it(kind, tokens):
+def compare_tiles(kind, tokens):
+    """Compare products with tiles, between entries that are not a number, with dense products."""
     rng = np.random.default_rng(tokens)
     width, blocks = 5, -(-tokens // 64)
     x = np.zeros((blocks * 64, width), kind)
@@ -58,6 +58,12 @@ def test_tiles_next_to_not_a_number_do_not_read_it(kind, tokens):
     assert (np.delete(around, slice(_GUARD, _GUARD + 64)) == 7.5).all()
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("tokens", [1, 64, 100])
+def test_tiles_next_to_not_a_number_do_not_read_it(kind, tokens):
+    compare_tiles(kind, tokens)
+
+
 def test_zeros_that_are_packed_do_not_count_twice():
     values, indices = np.array([2.0, 0.0, 3.0, 0.0]), np.array([1, 1, 0, 0], np.uint8)
     out = np.full(2, 9.0)
@@ -65,26 +71,11 @@ def test_zeros_that_are_packed_do_not_count_twice():
     assert out.tolist() == [200.0, 30.0]
 
 
-_COMPARED = """
-import sys
-import numpy as np
-import torch
-from sparsetheory.gpu.attention import Bitmap, packed_scores, packed_sums
-from sparsetheory.numba_kernels.activations import bitmap_tiles
-assert not bitmap_tiles._WIDE
-draws = torch.Generator().manual_seed(0)
-for dtype in (torch.float32, torch.float64):
-    x = torch.randn(2, 100, 70, generator=draws).to(dtype) * (torch.rand(2, 100, 70, generator=draws) < 0.4)
-    x[:, 0], x[:, 1] = 1.0, 0.0
-    q, a = torch.randn(2, 3, 70, generator=draws).to(dtype), torch.rand(2, 3, 100, generator=draws).to(dtype)
-    assert torch.allclose(packed_scores(Bitmap.pack(x, along="tokens"), q), q @ x.mT, atol=1e-4)
-    assert torch.allclose(packed_sums(Bitmap.pack(x), a), a @ x, atol=1e-4)
-print("equal")
-"""
-
-
 def test_bits_are_gone_through_where_registers_are_short(tmp_path):
     options = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", _COMPARED]
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import {Path(__file__).stem} as tests\n"
+    code += "assert not tests.bitmap_tiles._WIDE\n"
+    code += "for tokens in (1, 100): tests.compare_tiles(tests.np.float32, tokens)\nprint('equal')"
+    command = [sys.executable, "-c", code]
     found = subprocess.run(command, env={**os.environ, **options}, capture_output=True, text=True, check=False)
     assert found.stdout.strip() == "equal", found.stderr[-500:]
