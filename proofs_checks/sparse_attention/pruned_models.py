@@ -51,7 +51,7 @@ def rotations(which: str) -> tuple[Any, ...]:
 @cache
 def _embeddings(k_sparsity: float, v_sparsity: float, structured: bool, rotated: bool) -> Any:
     model, _, batches = _encoder()
-    turned = {"k_rotations": rotations("k"), "v_rotations": rotations("v")} if rotated else {}
+    turned: dict[str, Any] = {"k_rotations": rotations("k"), "v_rotations": rotations("v")} if rotated else {}
     attend = attention.pruned_attention(k_sparsity, v_sparsity, structured=structured, **turned)
     with one_thread(), attention.replaced_attention(model, attend):
         return core.models.sentence_embeddings(model, batches)
