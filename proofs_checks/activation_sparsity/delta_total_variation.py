@@ -1,4 +1,4 @@
-"""Claim about jumps in time: where a total-variation fit puts them, they serve better than on a fixed grid."""
+"""Claim about jumps in time: a total-variation fit with as many of them is closer than values on a fixed grid."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +34,7 @@ class Trace:
         With one column that is 1 from each frame on, jumps are coefficients: the fused lasso is a lasso on them.
         """
         steps = np.tril(np.ones((_FRAMES, _FRAMES)))[:, 1:]
-        path = lasso_path(steps, self.x, fit_intercept=True, n_alphas=40)
+        path = lasso_path(steps, self.x, fit_intercept=True, n_alphas=30)
         return np.asarray(path.coefs[:, np.flatnonzero((path.coefs != 0).sum(0) <= self.jumps.sum())[-1]])
 
     def error(self, fitted: Float64Array) -> float:
@@ -44,14 +44,16 @@ class Trace:
     @property
     def error_refitted(self) -> float:
         """Error with the mean brightness between the jumps of the fit."""
-        pieces = np.split(self.x, np.flatnonzero(self.by_total_variation) + 1)
-        return self.error(np.concatenate([np.full(piece.size, piece.mean()) for piece in pieces]))
+        return self.error(self._means(self.by_total_variation != 0))
 
     @property
-    def error_shrunken(self) -> float:
-        """Error of the fit as it is, with jumps that the penalty made smaller."""
-        fitted = np.append(0.0, np.cumsum(self.by_total_variation))
-        return self.error(fitted + (self.x - fitted).mean())
+    def grid_refitted(self) -> float:
+        """Error with the mean brightness between the jumps of the quantised copy."""
+        return self.error(self._means(self.jumps))
+
+    def _means(self, jumps: BoolArray) -> Float64Array:
+        pieces = np.split(self.x, np.flatnonzero(jumps) + 1)
+        return np.concatenate([np.full(piece.size, piece.mean()) for piece in pieces])
 
 
 def _draw(rng: np.random.Generator, q: float) -> list[Trace]:
@@ -71,20 +73,27 @@ def _mean(errors: list[float]) -> float:
 
 def _better(traces: list[Trace]) -> Measurement:
     """Compare the errors of both, as geometric means over some traces; the fit sees all of time, the quantiser not."""
-    return Measurement(_mean([trace.error_refitted for trace in traces]), _FACTOR)
+    grid = _mean([trace.grid_refitted for trace in traces])
+    return Measurement(_mean([trace.error_refitted for trace in traces]), _FACTOR, extras={"grid, refitted": grid})
+
+
+def _better_places(traces: list[Trace]) -> Measurement:
+    """Expect as much where both take the means between their jumps."""
+    ratios = [trace.error_refitted / trace.grid_refitted for trace in traces]
+    return Measurement(_mean(ratios), _FACTOR)
 
 
 delta_total_variation = Claim(
     name="activation_sparsity.delta_total_variation",
-    summary="For as many jumps in time, those of a total-variation fit come closer to a trace than a fixed grid.",
+    summary="With as many jumps in time, a refitted total-variation fit is closer to a trace than values on a grid.",
     statement=r"\text{error}_{\text{TV, refitted}} \le 0.85\, \text{error}_Q \quad \text{for the same number of jumps}",
     source=Source.measured(
         "brightness of a pixel while a camera pans over the photograph china, 100 frames, geometric means of 4 traces; "
-        "without a refit the penalty shrinks jumps, and the grid is as good"
+        "the gain lies in the levels: with means between its own jumps, the grid is no worse"
     ),
     verdict=WithProbability(0.7),
     evaluate=_better,
-    near_miss=lambda traces: Measurement(_mean([trace.error_shrunken for trace in traces]), _FACTOR),
+    near_miss=_better_places,
     sweep=Sweep(
         axis="step of the grid",
         values=(0.05, 0.1, 0.2),
