@@ -4,4 +4,31 @@ from sparsetheory.gpu.methods.row import Method
 
 __all__ = ["ACTIVATIONS"]
 
-ACTIVATIONS: tuple[Method, ...] = ()
+ACTIVATIONS: tuple[Method, ...] = (
+    Method(
+        name="activations.sparsing_law",
+        title="neurons within one output error (CETT), and within a rise of perplexity",
+        source="Luo et al., 2411.02335",
+        provenance="authors' code",
+        needs=frozenset({"calibration", "hooks"}),
+        patterns=(),
+        classical="sparse approximation of the output: matching pursuit, refit, lasso",
+        claims=(
+            "activation_sparsity.cett_*",
+            "activation_sparsity.refit_never_worse",
+            "activation_sparsity.magnitude_slack",
+            "activation_sparsity.ppl_sparsity_grows",
+            "activation_sparsity.law_limit",
+        ),
+    ),
+    Method(
+        name="activations.delta",
+        title="activations on a grid in time, computed from their changes",
+        source="Yousefzadeh and Sifalakis, 2107.07305",
+        provenance="authors' code",
+        needs=frozenset({"optimiser"}),
+        patterns=(),
+        classical="total variation: lasso on differences in time",
+        claims=("activation_sparsity.delta_*", "activation_sparsity.quantised_*"),
+    ),
+)
