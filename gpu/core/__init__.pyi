@@ -1,5 +1,7 @@
 from . import datasets as datasets
 from . import models as models
+from .activation_ratios import activation_ratio as activation_ratio
+from .activation_ratios import hidden_layers as hidden_layers
 from .budget import allocate as allocate
 from .budget import lower_hull as lower_hull
 from .choices import Choices as Choices

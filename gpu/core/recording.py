@@ -19,7 +19,7 @@ __all__ = [
     "capture",
     "check_batches",
     "collect_grams",
-    "counted_tokens",
+    "counted_rows",
     "input_groups",
     "observing",
     "run_batches",
@@ -123,7 +123,7 @@ def collect_grams(
         if name not in grams:
             grams[name] = Gram.empty(rows.shape[-1], n_shards=n_shards, device=rows.device)
         try:
-            grams[name].update(rows, counted_tokens(kept, rows))
+            grams[name].update(rows, counted_rows(kept, rows))
         except ValueError as error:
             raise ValueError(f"inputs of {name}: {error}") from error
         if name == last:
@@ -154,8 +154,8 @@ class InputGroup:
     once: bool
 
 
-def counted_tokens(mask: Tensor | None, rows: Tensor) -> Tensor | None:
-    """Return the mask of tokens as one of rows of shape (..., features), where the rows are tokens; else None."""
+def counted_rows(mask: Tensor | None, rows: Tensor) -> Tensor | None:
+    """Return the mask of tokens as one of rows, where the rows are tokens."""
     if mask is None or mask.shape == rows.shape[:-1]:
         return mask
     # Tokens of all samples one after the other.

@@ -11,7 +11,7 @@ from sparsetheory.constraints import Constraint
 from sparsetheory.gpu.activations.rsparse.budgets import RHO, SPARSITY
 from sparsetheory.gpu.activations.rsparse.layer import RSparseLinear, check_linear
 from sparsetheory.gpu.core.layers import check_own_weights, included_layers
-from sparsetheory.gpu.core.recording import attention_mask, check_batches, counted_tokens, observing, run_batches
+from sparsetheory.gpu.core.recording import attention_mask, check_batches, counted_rows, observing, run_batches
 
 __all__ = ["dense_model", "layer_inputs", "linear_layers", "put_layer", "realised_sparsity", "rsparse_model"]
 
@@ -168,7 +168,7 @@ def layer_inputs(model: nn.Module, batches: Iterable[Any], layers: Mapping[str, 
     kept: Tensor | None = None
 
     def observe(name: str, layer: nn.Module, x: Tensor) -> None:
-        mask = counted_tokens(kept, x)
+        mask = counted_rows(kept, x)
         rows = x.detach().reshape(-1, x.shape[-1])
         seen[name].append(rows.clone() if mask is None else rows[mask.reshape(-1).to(rows.device) != 0])
 
