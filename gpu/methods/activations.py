@@ -14,7 +14,6 @@ ACTIVATIONS: tuple[Method, ...] = (
         patterns=(),
         classical="concatenated singular value decomposition, multiple-choice knapsack, successive elimination",
         claims=("activation_sparsity.rsparse_*",),
-        ),
     ),
     Method(
         name="activations.sparsing_law",
