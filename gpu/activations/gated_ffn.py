@@ -76,7 +76,7 @@ class SkippingGatedFFN(nn.Module):
         names = ("gate_proj", "up_proj", "down_proj", "act_fn")
         if not hasattr(network, names[0]):
             names = ("gate", "up", "down", "activation")
-        parts = [getattr(network, name, None) for name in names]
+        parts: list[Any] = [getattr(network, name, None) for name in names]
         if any(part is None for part in parts) or any(getattr(part, "bias", None) is not None for part in parts[:3]):
             raise ValueError(
                 f"network must have layers gate, up and down without biases, and an activation; got {network}"

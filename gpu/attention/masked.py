@@ -58,8 +58,8 @@ def masked_attention(
         - "dense": torch's attention with a mask of all pairs. The reference. A mask saves no work.
         - "gather": copies kept blocks side by side and calls torch's attention on them. The fast way on a processor.
         - "online": a loop over kept blocks with an online softmax, in float32 at least.
-        - "flex": ``torch.nn.attention.flex_attention``. Compiled on CUDA, where it skips blocks; elsewhere it
-          computes all scores.
+        - "flex": ``torch.nn.attention.flex_attention``. Compiled on CUDA, where it skips blocks; on a processor
+          it computes all scores, and torch has no gradient of it there.
         - "triton": a kernel of our own for CUDA, without gradients. Needs the package ``triton``.
     scale : float, optional
         What products of queries and keys are multiplied by; ``head_dim ** -0.5`` by default.
@@ -78,7 +78,7 @@ def masked_attention(
     ValueError
         If shapes do not fit each other, q, k or v are not finite, products of them overflow, or a query sees no key.
     RuntimeError
-        If the Triton kernel is asked for and cannot run.
+        If a backend cannot run here, or has no gradient where one is wanted.
 
     Examples
     --------

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sparsetheory.gpu.attention.block_geometry import blockwise
 from sparsetheory.gpu.attention.block_mask import BlockMask
 from sparsetheory.gpu.attention.certificates.dropped_mass import attention_scores, dropped_mass
 from sparsetheory.gpu.attention.masked import Backend, masked_attention
@@ -135,3 +136,21 @@ def sparse_attention(
 
     with replaced_attention(model, attend):
         yield record
+
+
+def _with_padding(mask: BlockMask, key_mask: Tensor) -> BlockMask:
+    """Let blocks of queries that only pad see a block with a real key: nobody reads them, but a softmax needs a key."""
+    if bool(key_mask.all()):
+        return mask
+    real = key_mask[:, None]
+    queries = _per_block(real[..., -mask.n_queries :], mask.order_q, mask.block[0])
+    keys = _per_block(real, mask.order_k, mask.block[1])
+    first = keys & (keys.long().cumsum(-1) == 1)
+    return replace(mask, blocks=mask.blocks | (~queries[..., None] & first[..., None, :]))
+
+
+def _per_block(real: Tensor, order: Tensor, size: int) -> Tensor:
+    """Return which blocks hold a real token, of shape (..., blocks)."""
+    lead = torch.broadcast_shapes(real.shape[:-1], order.shape[:-1])
+    ordered = real.expand(*lead, -1).gather(-1, order.expand(*lead, -1))
+    return blockwise(ordered.long(), size, 0).amax(-1) > 0

@@ -14,7 +14,7 @@ _COLUMNS = ("price of all pairs", "head", "full", "skip", "diagonal", "multi-dia
 _NOTES = (
     "Share of crops on which a head gets each mode; errors are relative to the layer. Heads driven by position get the "
     "planted mode on almost every crop, and the same one. The head that compares contents changes its mode with the "
-    "crop. Without a price skipping is never least for a small head: any attention errs less. At larger prices a "
+    "crop, and so does the small one without a price, because then its errors alone decide. At the larger prices a "
     "window of tokens, which is sparser, wins over places in all frames where the picture is smooth."
 )
 

@@ -80,12 +80,19 @@ class _Rounding(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, q: Tensor, grad_mode: str) -> Tensor:
         ratio = x / q
         codes = ratio.round()
-        ctx.save_for_backward(-codes if grad_mode == "paper" else codes - ratio)
+        ctx.sign = -1 if grad_mode == "paper" else 1
+        ctx.save_for_backward(codes if grad_mode == "paper" else codes - ratio)
         ctx.like = q
         return (codes * q).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (gradient,), (slope,), q = gradients, ctx.saved_tensors, ctx.like
-        of_q = (gradient * slope).sum_to_size(q.shape).to(q.dtype) if ctx.needs_input_grad[1] else None
-        return gradient, of_q, None
+        if not ctx.needs_input_grad[1]:
+            return gradient, None, None
+        if q.ndim:
+            of_q = (gradient * slope).sum_to_size(q.shape)
+        else:
+            # One pass over memory in place of two.
+            of_q = gradient.flatten().to(slope.dtype) @ slope.flatten()
+        return gradient, (ctx.sign * of_q).to(q.dtype), None

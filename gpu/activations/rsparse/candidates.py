@@ -1,10 +1,11 @@
 """A model in which shares of the budget change often: what all shares need is computed once."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,112 +16,141 @@ from sparsetheory.gpu.activations.rsparse.layer import RSparseLinear, is_scaled
 from sparsetheory.gpu.activations.rsparse.thresholds import ScoreThreshold, column_norms, lower_quantile
 from sparsetheory.gpu.core.layers import weight_rows
 
-__all__ = ["Candidates", "Option"]
+__all__ = ["Candidates"]
+
+Share = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Option:
-    """What one layer may become: shares, and the threshold and realised sparsity of the calibration."""
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A dense layer, its singular directions up to the largest rank, and how shares split its budget."""
 
-    budget: Budget
+    dense: nn.Module
+    norms: Tensor
+    factors: WeightFactors
+    budgets: tuple[Budget, ...]
+
+    @classmethod
+    def of(cls, dense: nn.Module, shares: Sequence[Share]) -> Self:
+        weight = weight_rows(dense)
+        budgets = tuple(split_budget(weight.shape[1], weight.shape[0], *share) for share in shares)
+        factors = decompose(weight, max(budget.rank for budget in budgets))
+        return cls(dense, column_norms(weight), factors, budgets)
+
+    def selector(self, scaled: bool) -> ScoreThreshold:
+        return ScoreThreshold(self.norms if scaled else None, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Option:
+    """How one layer selects with one share: what the calibration says of it."""
+
     scaled: bool
     threshold: Tensor
     realised: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Layer:
-    """A dense layer, its singular directions up to the largest rank, and its options."""
-
-    dense: nn.Module
-    norms: Tensor
-    factors: WeightFactors
-    options: tuple[Option, ...]
-    inputs: Tensor
-
-    def made(self, number: int) -> RSparseLinear:
-        option = self.options[number]
-        selector = ScoreThreshold(self.norms if option.scaled else None, option.threshold)
-        return RSparseLinear.assembled(self.dense, option.budget, selector, self.factors, option.realised)
-
-
 class Candidates:
-    """R-Sparse versions of one model, each layer with one of several options.
+    """R-Sparse versions of one model, each layer with one of several shares.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A copy that is changed by :meth:`put`.
-    layers : mapping of str to _Layer
+    dense : torch.nn.Module
+        Not changed.
+    layers : dict of str to _Layer
+    shares : sequence of tuple of float
+        Pairs of `sparsity` and `rho`.
+    scaled : bool, optional
+        As :class:`RSparseLinear` takes it.
+    batches : iterable
+        Calibration.
     """
 
-    def __init__(self, model: nn.Module, layers: Mapping[str, _Layer]) -> None:
-        self.model, self.layers = model, layers
+    def __init__(
+        self,
+        dense: nn.Module,
+        layers: dict[str, _Layer],
+        shares: Sequence[Share],
+        scaled: bool | None,
+        batches: Iterable[Any],
+    ) -> None:
+        self.dense, self.layers, self.shares, self.scaled = dense, layers, tuple(shares), scaled
+        self.model = copy.deepcopy(dense)
+        self.inputs = layer_inputs(dense, batches, {name: layer.dense for name, layer in layers.items()})
+        self.options = {name: self._options(layer, self.inputs[name]) for name, layer in layers.items()}
 
     @classmethod
     def of(
         cls,
         model: nn.Module,
         batches: Iterable[Any],
-        shares: Sequence[tuple[float, float]],
-        include: str | Sequence[str] | None,
-        exclude: str | Sequence[str],
-        scaled: bool | None,
+        shares: Sequence[Share],
+        include: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] = (),
+        scaled: bool | None = None,
     ) -> Self:
-        """Prepare options for pairs of `sparsity` and `rho`; `model` is not changed."""
-        dense = linear_layers(model, include, exclude)
-        inputs = layer_inputs(model, batches, dense)
-        layers = {name: _prepared(layer, inputs.pop(name), shares, scaled) for name, layer in dense.items()}
-        return cls(copy.deepcopy(model), layers)
+        """Prepare layers, named as :func:`rsparse_model` takes them, and calibrate them."""
+        layers = {name: _Layer.of(dense, shares) for name, dense in linear_layers(model, include, exclude).items()}
+        return cls(model, layers, shares, scaled, batches)
+
+    def calibrated(self, batches: Iterable[Any]) -> Self:
+        """Return the same layers with thresholds from other batches."""
+        return type(self)(self.dense, self.layers, self.shares, self.scaled, batches)
 
     @property
     def n_entries(self) -> int:
         """Entries of all weights."""
-        budgets = [layer.options[0].budget for layer in self.layers.values()]
-        return sum(budget.n_in * budget.n_out for budget in budgets)
+        return sum(layer.budgets[0].n_in * layer.budgets[0].n_out for layer in self.layers.values())
 
     def put(self, numbers: Sequence[int]) -> nn.Module:
-        """Return the model with these options, in place of those before."""
-        for (name, layer), number in zip(self.layers.items(), numbers, strict=True):
-            self.model = put_layer(self.model, name, layer.made(number))
+        """Return one model with these shares, by their numbers, in place of those before."""
+        for name, number in zip(self.layers, numbers, strict=True):
+            self.model = put_layer(self.model, name, self._made(name, number))
         return self.model
 
     @torch.no_grad()
     def losses(self) -> list[list[float]]:
-        """Return for each layer and option the squared error of its outputs on the calibration, relative to them."""
-        return [_errors(layer) for layer in self.layers.values()]
+        """Return for each layer and share the squared error of its outputs on the calibration, relative to them."""
+        return [self._errors(name) for name in self.layers]
 
     def costs(self) -> list[list[float]]:
-        """Return for each layer and option how many entries one token reads."""
-        return [[float(option.budget.used) for option in layer.options] for layer in self.layers.values()]
+        """Return for each layer and share how many entries one token reads."""
+        return [[float(budget.used) for budget in layer.budgets] for layer in self.layers.values()]
+
+    def _options(self, layer: _Layer, inputs: Tensor) -> list[_Option]:
+        ways = [is_scaled(self.scaled, rho) for _, rho in self.shares]
+        # A sort of all scores serves every threshold.
+        scores = {way: _ascending(layer.selector(way).scores(inputs)) for way in set(ways)}
+        options = []
+        for (sparsity, rho), way in zip(self.shares, ways, strict=True):
+            threshold = lower_quantile(scores[way], input_sparsity(sparsity, rho), ascending=True)
+            realised = float((scores[way] <= threshold).double().mean())
+            options.append(_Option(way, threshold, realised))
+        return options
+
+    def _made(self, name: str, number: int) -> RSparseLinear:
+        layer, option = self.layers[name], self.options[name][number]
+        selector = layer.selector(option.scaled)
+        selector.threshold = option.threshold.clone()
+        return RSparseLinear.assembled(layer.dense, layer.budgets[number], selector, layer.factors, option.realised)
+
+    def _errors(self, name: str) -> list[float]:
+        weight, inputs = weight_rows(self.layers[name].dense), self.inputs[name]
+        energy = float((inputs @ weight.T).double().square().sum())
+        errors = []
+        for number in range(len(self.shares)):
+            made = self._made(name, number)
+            off = inputs.masked_fill(made.selector(inputs), 0)
+            lost = off @ weight.T
+            if made.residual is not None:
+                lost -= made.residual(off)
+            errors.append(float(lost.double().square().sum()) / energy if energy else 0.0)
+        return errors
 
 
-def _prepared(layer: nn.Module, inputs: Tensor, shares: Sequence[tuple[float, float]], scaled: bool | None) -> _Layer:
-    weight = weight_rows(layer)
-    norms = column_norms(weight)
-    # A sort of all scores serves every threshold; one for each way to score.
-    scores = {way: ScoreThreshold(norms if way else None, 0.0).scores(inputs).flatten().sort().values
-              for way in {is_scaled(scaled, rho) for _, rho in shares}}  # fmt: skip
-    options = []
-    for sparsity, rho in shares:
-        found = scores[is_scaled(scaled, rho)]
-        threshold = lower_quantile(found, input_sparsity(sparsity, rho))
-        realised = float((found <= threshold).double().mean())
-        budget = split_budget(weight.shape[1], weight.shape[0], sparsity, rho)
-        options.append(Option(budget, is_scaled(scaled, rho), threshold, realised))
-    factors = decompose(weight, max(option.budget.rank for option in options))
-    return _Layer(layer, norms, factors, tuple(options), inputs)
-
-
-def _errors(layer: _Layer) -> list[float]:
-    weight = weight_rows(layer.dense)
-    energy = float((layer.inputs @ weight.T).double().square().sum())
-    errors = []
-    for number in range(len(layer.options)):
-        made = layer.made(number)
-        off = layer.inputs.masked_fill(made.selector(layer.inputs), 0)
-        lost = off @ weight.T
-        if made.residual is not None:
-            lost -= made.residual(off)
-        errors.append(float(lost.double().square().sum()) / energy if energy else 0.0)
-    return errors
+def _ascending(scores: Tensor) -> Tensor:
+    flat = scores.detach().flatten()
+    if flat.device.type == "cpu" and flat.dtype in (torch.float32, torch.float64):
+        # Numpy sorts with vector instructions, and without the order, which torch always returns, too.
+        return torch.from_numpy(np.sort(flat.numpy()))
+    return flat.sort().values

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sparsetheory.bandits import PhasedElimination
-from sparsetheory.certificates import Certificate
+from sparsetheory.bandits.certificates.gap import GapCertificate
 from sparsetheory.constraints import COUNT, FRACTION, POSITIVE, Several, generator
 from sparsetheory.gpu.activations.rsparse.budgets import RHO, SPARSITY
 from sparsetheory.gpu.activations.rsparse.candidates import Candidates
@@ -29,10 +29,10 @@ class RhoRace:
     rho : float
         The share of the best mean in the last complete phase.
     active : tuple of float
-        Shares that were not dropped.
+        Shares that may still be the best.
     counts : tuple of int
         Samples that each share was judged on.
-    certificate : Certificate
+    certificate : GapCertificate
         How much worse in expectation the winner may be than the best share. It is wrong with a small probability,
         which its statement gives.
     """
@@ -40,7 +40,7 @@ class RhoRace:
     rho: float
     active: tuple[float, ...]
     counts: tuple[int, ...]
-    certificate: Certificate
+    certificate: GapCertificate
 
 
 def eliminate_rhos(
@@ -79,7 +79,7 @@ def eliminate_rhos(
     calibration : iterable
         Batches, as :func:`rsparse_model` takes them.
     horizon : int
-        Most evaluations of the loss. The search ends earlier where one share is left.
+        Most evaluations of the loss. The search ends earlier where one share is proved to be the best.
     noise_std : float
         Of the losses of samples around their mean, which are subgaussian: half the range always suffices.
     alpha : float
@@ -130,14 +130,12 @@ def eliminate_rhos(
     candidates = Candidates.of(model, calibration, [(sparsity, float(rho)) for rho in rhos], include, exclude, scaled)
     judge = _Judge(candidates, loss, samples, generator(random_state), verbose)
     strategy = PhasedElimination(horizon, noise_std=noise_std, alpha=alpha, eps=0.0).start(np.eye(len(rhos)))
-    active = np.arange(len(rhos))
-    while len(actions := strategy.ask()):
-        active = np.unique(actions)
-        if len(active) == 1:
-            # One share is left: to judge it further would teach nothing.
-            break
+    # A gap of 0 is proved: to go on would teach nothing.
+    while len(actions := strategy.ask()) and strategy.certify().bound > 0:
         strategy.tell(actions, judge(actions))
     certificate = strategy.certify()
+    assert isinstance(certificate, GapCertificate)
+    active = strategy.active_ if certificate.bound > 0 else [certificate.action]
     counts = np.bincount(strategy.log_.actions, minlength=len(rhos))
     return RhoRace(
         float(rhos[certificate.action]), tuple(float(rhos[k]) for k in active), tuple(counts.tolist()), certificate

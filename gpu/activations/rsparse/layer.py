@@ -173,7 +173,7 @@ class RSparseLinear(SparseLinear):
 
         It drifts from ``realised`` where inputs differ from those of the calibration.
         """
-        return 1.0 - float(self.selector(x).double().mean())
+        return float((~self.selector(x)).double().mean())
 
     @torch.no_grad()
     def error_bound(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from sparsetheory.gpu.activations.sparse_linear import SvdResidual
 from sparsetheory.gpu.core.layers import weight_rows
 from sparsetheory.gpu.solvers.truncated_svd import truncated_svd_summary
 from sparsetheory.lowrank import ClusteringCertificate, block_svd_error
+from sparsetheory.lowrank.interval import relative_slack
 from sparsetheory.typing import Float64Array
 
 __all__ = ["BasisGroups", "SharedBasis", "SharedBasisCertificate", "basis_groups", "shared_basis"]
@@ -240,6 +241,8 @@ def _assembled(weights: Sequence[Tensor], basis: Tensor, ends: Sequence[float]) 
     turned = float((basis.T - right.double()).norm())
     bent = sum(float((part - rounded.double()).square().sum()) for part, rounded in zip(exact, left, strict=True))
     moved = turned + (bent / energy) ** 0.5 * (1 + turned) if energy else 0.0
+    # Products and sums in double precision round, too.
+    moved += relative_slack(len(weights[0].T), sum(map(len, weights)))
     measured = (missed / energy) ** 0.5 if energy else 0.0
     certificate = SharedBasisCertificate(
         statement="",

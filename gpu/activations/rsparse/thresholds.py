@@ -54,7 +54,7 @@ def column_norms(weight: Tensor) -> Tensor:
     return weight.detach().double().norm(dim=0).to(weight.dtype)
 
 
-def lower_quantile(scores: Tensor, share: Fraction) -> Tensor:
+def lower_quantile(scores: Tensor, share: Fraction, *, ascending: bool = False) -> Tensor:
     """Return the ``floor(share * n)``-th smallest of n scores, counted from 1.
 
     Where that is the 0-th it is 0: as scores are not negative, all above it that can change an output are selected.
@@ -65,6 +65,8 @@ def lower_quantile(scores: Tensor, share: Fraction) -> Tensor:
         Not negative.
     share : Fraction
         From 0 to 1.
+    ascending : bool
+        Whether they are sorted already.
 
     Returns
     -------
@@ -76,8 +78,10 @@ def lower_quantile(scores: Tensor, share: Fraction) -> Tensor:
     >>> lower_quantile(torch.tensor([4.0, 1.0, 3.0, 2.0]), Fraction(1, 2))
     tensor(2.)
     """
-    rank = floor(share * scores.numel())
-    return scores.flatten().kthvalue(rank).values if rank else scores.new_zeros(())
+    place, flat = floor(share * scores.numel()), scores.flatten()
+    if place == 0:
+        return scores.new_zeros(())
+    return flat[place - 1] if ascending else flat.kthvalue(place).values
 
 
 def calibration_rows(calibration: Tensor, n_in: int) -> Tensor:

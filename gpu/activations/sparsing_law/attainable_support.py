@@ -15,6 +15,7 @@ __all__ = ["AttainableSupport", "cett_oracle"]
 
 # A column of which less than this share is new counts as a combination of those before it.
 _DEPENDENT = 1e-10
+_ROUNDING = 1e-10
 # Steps of the lasso path, and the least strength of the penalty as a share of the first.
 _PATHS = ((33, 0.1), (66, 0.01), (99, 0.001))
 
@@ -117,7 +118,8 @@ def _refitted(neurons: Neurons, orders: Tensor, target: float) -> Tensor:
     """
     columns, (n_tokens, n_neurons) = neurons.w_out, orders.shape
     residual = neurons.h @ columns.T
-    goal = target * residual.norm(dim=1)
+    # Where no coefficient changes, the error may be that of the given ones but for rounding.
+    goal = target * residual.norm(dim=1) * (1 + _ROUNDING)
     basis = residual.new_zeros(n_tokens, 0, columns.shape[0])
     counts = torch.full((n_tokens,), n_neurons, device=orders.device)
     waiting = torch.ones(n_tokens, dtype=torch.bool, device=orders.device)

@@ -14,22 +14,22 @@ __all__ = ["attend"]
 
 @triton.jit
 def _kernel(
-    q_ptr,
-    k_ptr,
-    v_ptr,
-    last_ptr,
-    position_ptr,
-    first_ptr,
-    column_ptr,
-    out_ptr,
-    scale,
+    q_ptr: tl.tensor,
+    k_ptr: tl.tensor,
+    v_ptr: tl.tensor,
+    last_ptr: tl.tensor,
+    position_ptr: tl.tensor,
+    first_ptr: tl.tensor,
+    column_ptr: tl.tensor,
+    out_ptr: tl.tensor,
+    scale: tl.tensor,
     ROWS: tl.constexpr,
     KEYS: tl.constexpr,
     DIM: tl.constexpr,
     ROWS2: tl.constexpr,
     KEYS2: tl.constexpr,
     DIM2: tl.constexpr,
-):
+) -> None:
     row = tl.program_id(0)
     # Tiles have sizes that are powers of two; what is beyond a block is masked.
     i, j, c = tl.arange(0, ROWS2), tl.arange(0, KEYS2), tl.arange(0, DIM2)

@@ -17,7 +17,14 @@ def flex_attention_of(problem: Problem) -> Tensor:
     """Return the attention by ``torch.nn.attention.flex_attention``.
 
     Blocks whose pairs are all seen are passed as full ones, so that the kernel tests no pair of them.
+
+    Raises
+    ------
+    RuntimeError
+        If a gradient is wanted on a processor: torch has none there.
     """
+    if problem.wants_gradient and problem.q.device.type == "cpu":
+        raise RuntimeError('backend "flex" has no gradient on a processor; use backend="gather" or "online"')
     from torch.nn.attention.flex_attention import BlockMask as FlexMask
 
     mask, lead, geometry = problem.mask, problem.q.shape[:-2], Geometry.of(problem)

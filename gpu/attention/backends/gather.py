@@ -29,8 +29,7 @@ def gather_attention(problem: Problem) -> Tensor:
     mask, plan = problem.mask, _plan(problem)
     q = cut(problem.q, mask.perm_q, mask.block[0])
     # A gradient needs the copies of all calls later; otherwise each call may write over those of the one before.
-    kept = torch.is_grad_enabled() and any(part.requires_grad for part in (problem.q, problem.k, problem.v))
-    memory = 0 if kept else plan.largest
+    memory = 0 if problem.wants_gradient else plan.largest
     keys = _Blocks(cut(problem.k, mask.perm_k, mask.block[1]), memory)
     values = _Blocks(cut(problem.v, mask.perm_k, mask.block[1]), memory)
     blocks = torch.cat([_attend(plan.geometry, q, keys, values, call, problem.scale) for call in plan.calls])

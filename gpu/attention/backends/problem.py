@@ -10,7 +10,7 @@ from torch import Tensor
 from sparsetheory.constraints import MISSING, POSITIVE
 from sparsetheory.gpu.attention.block_mask import BlockMask
 
-__all__ = ["Problem", "all_finite", "attention_problem", "check_tensors"]
+__all__ = ["Problem", "all_finite", "attention_problem", "check_tensors", "each_head"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Problem:
     scale: float
     key_mask: Tensor | None
 
+    @property
+    def wants_gradient(self) -> bool:
+        """Whether a gradient will be asked of the attention."""
+        return torch.is_grad_enabled() and any(part.requires_grad for part in (self.q, self.k, self.v))
+
     def element_mask(self) -> Tensor:
         """Return for every pair whether it is kept, of shape (..., heads or 1, queries, keys)."""
         kept = self.mask.element_mask()
@@ -64,8 +69,8 @@ def attention_problem(
     group = q.shape[-3] // k.shape[-3]
     return Problem(
         q.expand(*lead, *q.shape[-2:]),
-        _each_head(k, group).expand(*lead, *k.shape[-2:]),
-        _each_head(v, group).expand(*lead, *v.shape[-2:]),
+        each_head(k, group).expand(*lead, *k.shape[-2:]),
+        each_head(v, group).expand(*lead, *v.shape[-2:]),
         mask,
         1.0 / math.sqrt(q.shape[-1]) if scale is None else scale,
         key_mask,
@@ -113,7 +118,8 @@ def _lead(q: Tensor, k: Tensor, mask: BlockMask, key_mask: Tensor | None) -> tup
     return lead
 
 
-def _each_head(shared: Tensor, group: int) -> Tensor:
+def each_head(shared: Tensor, group: int) -> Tensor:
+    """Return one head of keys or values for each head of queries."""
     return shared if group == 1 else shared.repeat_interleave(group, dim=-3)
 
 

@@ -61,7 +61,11 @@ class SoftmaxState:
         mass = shrink * self.mass + new
         return SoftmaxState(largest, mass, shrink * self.weighted + weight @ v), (new / mass)[..., 0]
 
-    def __getitem__(self, index: slice) -> "SoftmaxState":
+    def flat(self) -> "SoftmaxState":
+        """Return the state with all leading axes as one, in memory of its own."""
+        return SoftmaxState(*(part.flatten(0, -3).clone() for part in (self.largest, self.mass, self.weighted)))
+
+    def __getitem__(self, index: slice | Tensor) -> "SoftmaxState":
         return SoftmaxState(self.largest[index], self.mass[index], self.weighted[index])
 
     @property

@@ -2,7 +2,6 @@
 
 import os
 
-import torch
 from torch import Tensor
 
 from sparsetheory.gpu.attention.backends.problem import Problem
@@ -35,7 +34,7 @@ def _check_can_run(problem: Problem) -> None:
             'backend "triton" needs tensors on a CUDA device, or TRITON_INTERPRET=1 before the kernel is loaded; '
             f'got tensors on {problem.q.device}. Use backend="online"'
         )
-    if torch.is_grad_enabled() and any(part.requires_grad for part in (problem.q, problem.k, problem.v)):
+    if problem.wants_gradient:
         raise RuntimeError('backend "triton" has no gradient; use backend="online", or torch.no_grad()')
     try:
         import triton  # noqa: F401

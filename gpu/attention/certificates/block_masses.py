@@ -138,9 +138,10 @@ def _deviation(q: Tensor, blocks: KeyBlocks, masses: Masses) -> Tensor:
     """Return an upper bound of the standard deviation of the products of each query with the keys of a block."""
     if blocks.factor is None or blocks.deviation is None:
         raise ValueError(f"blocks must have a factor for masses={masses!r}; got blocks made with covariance=False")
+    largest = q.norm(dim=-1, keepdim=True) * blocks.deviation[..., None, :]
     if masses == "deviation":
-        return q.norm(dim=-1, keepdim=True) * blocks.deviation[..., None, :]
-    return (q[..., None, :, :] @ blocks.factor.mT).norm(dim=-1).mT
+        return largest
+    return torch.minimum((q[..., None, :, :] @ blocks.factor.mT).norm(dim=-1).mT, largest)
 
 
 def _log_sizes(blocks: KeyBlocks, q: Tensor) -> Tensor:

@@ -99,6 +99,7 @@ def fit_gate_convex(
 
     Examples
     --------
+    >>> from sparsetheory.gpu.attention import gate_examples
     >>> from sparsetheory.gpu.core.models import load_minilm
     >>> encoder = load_minilm()
     >>> batches = encoder.batches(["Sparse codes are short, and this sentence is not.", "So is this one, is it not?"])
@@ -166,13 +167,14 @@ def _quasi_newton(problem: GateProblem, start: Tensor, tol: float, max_iter: int
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        objective = problem.loss(weight) + problem.alpha / 2 * weight.square().sum()
-        objective.backward()
+        with torch.enable_grad():
+            objective = problem.loss(weight) + problem.alpha / 2 * weight.square().sum()
+            objective.backward()
         return objective
 
     n_iter = 0
     while n_iter < max_iter:
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
         n_iter = int(optimizer.state[weight]["n_iter"])
         # The gradient is that of the last point where the line search stood, so the point itself is looked at.
         if problem.state(weight).gap <= tol:

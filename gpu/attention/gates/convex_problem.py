@@ -104,8 +104,9 @@ class GateProblem:
     def state(self, weight: Tensor) -> GateState:
         """Return value, gradient and duality gap at a map of keys."""
         free = weight.detach().clone().requires_grad_()
-        loss = self.loss(free)
-        (gradient,) = torch.autograd.grad(loss, free)
+        with torch.enable_grad():
+            loss = self.loss(free)
+            (gradient,) = torch.autograd.grad(loss, free)
         value, weight = float(loss.detach()), weight.detach()
         objective = value + self.penalised(weight)
         return GateState(value, objective, gradient, self._gap(weight, gradient, objective))

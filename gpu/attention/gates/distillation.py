@@ -185,11 +185,12 @@ def train_gate(
     for step, place in enumerate(order.tolist()):
         example = examples[place]
         optimizer.zero_grad()
-        loss = gate_loss(gate.score(example.pooled), example.target, reduction, skip_rows=skip_rows)
-        if not loss.isfinite():
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
-        ridge = alpha / 2 * sum(weight.square().sum() for weight in gate.parameters())
-        (_FACTOR * (loss + ridge)).backward()
+        with torch.enable_grad():
+            loss = gate_loss(gate.score(example.pooled), example.target, reduction, skip_rows=skip_rows)
+            ridge = alpha / 2 * sum(weight.square().sum() for weight in gate.parameters())
+            if not loss.isfinite():
+                raise FloatingPointError(f"the loss is {loss.item()} at step {step}")
+            (_FACTOR * (loss + ridge)).backward()
         optimizer.step()
         schedule.step()
         losses[step] = loss.detach()

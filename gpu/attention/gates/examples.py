@@ -1,6 +1,6 @@
 """What a gate learns from: pooled queries and keys of a model, and the block maxima of its attention."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from sparsetheory.gpu.attention.gates.block_maxima import block_max_attention
+from sparsetheory.gpu.attention.gates.geometry import query_mask
 from sparsetheory.gpu.attention.gates.pooling import Pool, PooledBlocks, pool_attention
 from sparsetheory.gpu.attention.gates.rotary import Rotary, unrotate
 from sparsetheory.gpu.attention.model_attention import AttentionCall, replaced_attention
 from sparsetheory.gpu.core.recording import check_batches, run_batches
 
-__all__ = ["GateExample", "call_causality", "gate_examples", "recorded_rotary"]
+__all__ = ["GateExample", "before_rotary", "gate_examples", "recorded_rotary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,35 +127,37 @@ def recorded_rotary(model: nn.Module) -> Iterator[dict[int, Rotary]]:
             handle.remove()
 
 
-def call_causality(call: AttentionCall) -> bool:
-    """Return whether queries of a call see the real keys up to their own position, and not all real keys.
-
-    Raises
-    ------
-    ValueError
-        If they see neither, as with windows that slide.
-    """
-    real = call.key_mask[:, None, None, :]
-    rows = call.key_mask[:, None, call.key_mask.shape[-1] - call.q.shape[-2] :, None]
-    places = torch.arange(call.visible.shape[-1], device=call.visible.device)
-    earlier = places[places.numel() - call.visible.shape[-2] :, None] >= places
-    # What queries of padding see is of no account.
-    rules: dict[bool, Callable[[], Tensor]] = {False: lambda: real, True: lambda: real & earlier}
-    for causal, allowed in rules.items():
-        if not bool(((call.visible != allowed()) & rows).any()):
-            return causal
-    raise ValueError("model must let queries see all real keys, or all earlier ones; got another mask of attention")
+def before_rotary(x: Tensor, rotary: Rotary | None) -> Tensor:
+    """Return queries or keys of a call as they were before rotary positions, in single precision or wider."""
+    wide = x.detach().to(torch.promote_types(x.dtype, torch.float32))
+    return wide if rotary is None else unrotate(wide, (rotary[0].to(wide), rotary[1].to(wide)))
 
 
 def _example(
     call: AttentionCall, rotary: Rotary | None, block: int, q_pool: Sequence[Pool], k_pool: Sequence[Pool]
 ) -> GateExample:
-    wide = torch.promote_types(call.q.dtype, torch.float32)
-    q, k = call.q.detach().to(wide), call.k.detach().to(wide)
-    causal, key_mask = call_causality(call), call.key_mask
-    target = block_max_attention(q, k, block, causal, scale=call.scale, key_mask=key_mask)
-    if rotary is not None:
-        rotary = (rotary[0].to(wide), rotary[1].to(wide))
-        q, k = unrotate(q, rotary), unrotate(k, rotary)
-    pooled = pool_attention(q, k, block, causal=causal, q_pool=q_pool, k_pool=k_pool, rotary=rotary, key_mask=key_mask)
+    q, k = before_rotary(call.q, None), before_rotary(call.k, None)
+    _check_mask(call)
+    target = block_max_attention(q, k, block, call.causal, scale=call.scale, key_mask=call.key_mask)
+    pooled = pool_attention(
+        before_rotary(q, rotary),
+        before_rotary(k, rotary),
+        block,
+        causal=call.causal,
+        q_pool=q_pool,
+        k_pool=k_pool,
+        rotary=None if rotary is None else (rotary[0].to(q), rotary[1].to(q)),
+        key_mask=call.key_mask,
+    )
     return GateExample(pooled, target)
+
+
+def _check_mask(call: AttentionCall) -> None:
+    """Raise unless queries see all real keys, or all of them up to their own position."""
+    n, m = call.visible.shape[-2:]
+    allowed = call.key_mask[:, None, None, :].expand(call.visible.shape)
+    if call.causal:
+        allowed = allowed.tril(m - n)
+    # What queries of padding see is of no account.
+    if bool(((call.visible != allowed) & query_mask(call.key_mask, n)[:, None, :, None]).any()):
+        raise ValueError("model must let queries see all real keys, or all earlier ones; got another mask of attention")

