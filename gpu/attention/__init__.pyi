@@ -38,6 +38,12 @@ from .certificates.score_bounds import box_bound as box_bound
 from .certificates.score_bounds import upper_bound as upper_bound
 from .early_stop.certified import RemainingMass as RemainingMass
 from .early_stop.certified import remaining_mass as remaining_mass
+from .early_stop.gain_bound import monotone_gain_bound as monotone_gain_bound
+from .early_stop.orders import VisitOrder as VisitOrder
+from .early_stop.orders import rank_history as rank_history
+from .early_stop.orders import visit_order as visit_order
+from .early_stop.stopping import EarlyStop as EarlyStop
+from .early_stop.stopping import early_stop_attention as early_stop_attention
 from .early_stop.stopping_points import CertifiedStop as CertifiedStop
 from .early_stop.stopping_points import certified_stop as certified_stop
 from .gates.attn_gate import AttnGate as AttnGate

@@ -132,7 +132,8 @@ def sparse_attention(
         if measured:
             with torch.no_grad():
                 record.add(call, mask)
-        return masked_attention(call.q, call.k, call.v, mask, backend=backend, scale=call.scale, key_mask=call.key_mask)
+        seen = _with_padding(mask, call.key_mask)
+        return masked_attention(call.q, call.k, call.v, seen, backend=backend, scale=call.scale, key_mask=call.key_mask)
 
     with replaced_attention(model, attend):
         yield record

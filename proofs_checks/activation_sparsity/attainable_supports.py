@@ -14,7 +14,7 @@ from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thre
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
 from sparsetheory.typing import Float64Array
 
-_TARGET, _TOKENS, _SAMPLE, _LEAST = 0.3, 12, 4, 4.0
+_TARGET, _TOKENS, _SAMPLE, _LEAST = 0.3, 8, 4, 4.0
 
 
 def _counts(search: Search, solver: str) -> "activations.AttainableSupport":
@@ -68,7 +68,7 @@ def _encoder() -> "dict[str, tuple[core.models.TextModel, object]]":
 
 @cache
 def encoder_counts(layer: int) -> Tokens:
-    """Return counts of 12 tokens of docstrings, in a layer of the encoder MiniLM with 1536 neurons, for CETT 0.3.
+    """Return counts of 8 tokens of docstrings, in a layer of the encoder MiniLM with 1536 neurons, for CETT 0.3.
 
     Raises
     ------
@@ -107,7 +107,7 @@ magnitude_slack = Claim(
     statement=r"\text{median over tokens of } k_{\text{magnitude}} / k_{\text{OMP}} \ge 4"
     r" \quad \text{at CETT } 0.3",
     source=Source.measured(
-        "feed-forward layers of MiniLM, docstrings, four of twelve tokens a trial; as pursuit knows the output, this "
+        "feed-forward layers of MiniLM, docstrings, four of eight tokens a trial; as pursuit knows the output, this "
         "bounds what CETT measures, and is no way to run a network"
     ),
     verdict=WithProbability(0.7),

@@ -147,11 +147,11 @@ def _products(t: Tokens, masked: bool = True) -> Measurement:
     keys, rows = attention.Bitmap.pack(x, along="tokens"), attention.IndexRows.pack(x)
     values, columns = attention.Bitmap.pack(x), attention.IndexColumns.pack(x)
     excess, room = [], []
-    for packed in (keys, rows):
-        excess.append(np.abs(array(attention.packed_scores(packed, tensor(q))) - scores).ravel())
+    for found in (attention.packed_scores(keys, tensor(q)), attention.packed_scores(rows, tensor(q))):
+        excess.append(np.abs(array(found) - scores).ravel())
         room.append((unit * (width + 1) * (np.abs(q) @ np.abs(dense).swapaxes(1, 2))).ravel())
-    for packed in (values, columns):
-        excess.append(np.abs(array(attention.packed_sums(packed, tensor(a))) - sums).ravel())
+    for found in (attention.packed_sums(values, tensor(a)), attention.packed_sums(columns, tensor(a))):
+        excess.append(np.abs(array(found) - sums).ravel())
         room.append((unit * (n + 1) * (a @ np.abs(dense))).ravel())
     return Measurement.worst(np.concatenate(excess), np.concatenate(room))
 

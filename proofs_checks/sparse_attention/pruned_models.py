@@ -45,13 +45,13 @@ def captured() -> tuple[Any, ...]:
 @cache
 def rotations(which: str) -> tuple[Any, ...]:
     """Return the rotations of the keys ("k") or values ("v") of all layers, made on the texts for calibration."""
-    return tuple(attention.head_rotation(getattr(call, which), token_mask=call.key_mask) for call in captured())
+    return tuple(attention.head_rotation(getattr(call, which), key_mask=call.key_mask) for call in captured())
 
 
 @cache
 def _embeddings(k_sparsity: float, v_sparsity: float, structured: bool, rotated: bool) -> Any:
     model, _, batches = _encoder()
-    turned = {"k_rotations": rotations("k"), "v_rotations": rotations("v")} if rotated else {}
+    turned: dict[str, Any] = {"k_rotations": rotations("k"), "v_rotations": rotations("v")} if rotated else {}
     attend = attention.pruned_attention(k_sparsity, v_sparsity, structured=structured, **turned)
     with one_thread(), attention.replaced_attention(model, attend):
         return core.models.sentence_embeddings(model, batches)

@@ -1,6 +1,6 @@
 """What holds with a wide margin when a decoder attends to few blocks of an article: minutes, after ``make data``."""
 
-from sparsetheory.proofs_checks.sparse_attention.gate_study import decoder_reading
+from sparsetheory.proofs_checks.sparse_attention.gates.study import decoder_reading
 
 
 def test_a_decoder_reads_on_with_the_best_blocks_and_not_with_random_ones():

@@ -114,7 +114,7 @@ def eliminate_rhos(
     >>> x = torch.randn(64, 32, generator=random)
     >>> model = nn.Linear(32, 32)
     >>> def loss(candidate, row):
-    ...     return min(float((candidate(row) - model(row)).norm() / model(row).norm()), 1.0)
+    ...     return min(((candidate(row) - model(row)).norm() / model(row).norm()).item(), 1.0)
     >>> options = dict(calibration=[x], horizon=2000, noise_std=0.2, rhos=(0.0, 1.0), random_state=0)
     >>> race = eliminate_rhos(model, loss, list(x), 0.5, **options)
     >>> race.rho, sum(race.counts) < 2000

@@ -117,7 +117,7 @@ def search_recipe(
     >>> x = torch.randn(64, 32, generator=generator)
     >>> model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 8))
     >>> def fitness(candidate):
-    ...     return float((candidate(x) - model(x)).square().mean())
+    ...     return (candidate(x) - model(x)).square().mean().item()
     >>> recipe = search_recipe(model, fitness, 0.5, generator=0, calibration=[x])
     >>> recipe.n_evaluations, bool(recipe.fitness == recipe.best[-1] <= recipe.best[0])
     (108, True)

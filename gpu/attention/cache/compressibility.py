@@ -36,19 +36,20 @@ def sigma_k(x: Tensor, n_nonzero: int) -> Tensor:
     return torch.linalg.vector_norm(magnitudes.sort(dim=-1).values[..., : x.shape[-1] - k], dim=-1)
 
 
-def stechkin_bound(x: Tensor, n_nonzero: int, power: float = 1.0) -> Tensor:
+def stechkin_bound(x: Tensor, n_nonzero: int, q: float = 1.0) -> Tensor:
     """Bound :func:`sigma_k` by a norm, or quasi-norm, that is small where few entries are large.
 
-    With q = `power` and k = `n_nonzero`, ``sigma_k <= c ||x||_q / k**(1/q - 1/2)``, where
-    ``c = sqrt((q/2)**(q/2) * (1 - q/2)**(1 - q/2))``, which is 1/2 for q = 1. The constant cannot be smaller. The
-    smaller q can be chosen with a moderate norm, the faster the error falls with k: the vector is compressible.
+    With k = `n_nonzero`, ``sigma_k <= c ||x||_q / k**(1/q - 1/2)``, where ``c = sqrt(q/2) * (1 - q/2)**(1/q - 1/2)``,
+    which is 1/2 for q = 1. The constant cannot be smaller: vectors of equal entries attain it where the share
+    ``1 - q/2`` of them is kept. The smaller q can be chosen with a moderate norm, the faster the error falls with k:
+    the vector is compressible.
 
     Parameters
     ----------
     x : Tensor of shape (..., width)
     n_nonzero : int
         From 1 to the width.
-    power : float
+    q : float
         Exponent of the norm, above 0 and below 2.
 
     Returns
@@ -66,7 +67,7 @@ def stechkin_bound(x: Tensor, n_nonzero: int, power: float = 1.0) -> Tensor:
     >>> bool(torch.isclose(stechkin_bound(x, 4), sigma_k(x, 4)))
     True
     """
-    q = _POWER.check("power", power)
+    q = _POWER.check("q", q)
     k = Integer(1, x.shape[-1]).check("n_nonzero", n_nonzero)
-    constant = ((q / 2) ** (q / 2) * (1 - q / 2) ** (1 - q / 2)) ** 0.5
+    constant = (q / 2) ** 0.5 * (1 - q / 2) ** (1 / q - 0.5)
     return constant * torch.linalg.vector_norm(check_scores(x, "x"), ord=q, dim=-1) / k ** (1 / q - 0.5)

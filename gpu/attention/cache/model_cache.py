@@ -70,7 +70,7 @@ def pruned_attention(
             return x
         turned = x if rotation is None else x @ rotation
         if structured:
-            kept = prune_channels(turned, sparsity, token_mask=call.key_mask[:, None])
+            kept = prune_channels(turned, sparsity, key_mask=call.key_mask[:, None])
         else:
             kept = prune_tokens(turned, sparsity, official)
         return kept if rotation is None else kept @ rotation.mT

@@ -80,7 +80,7 @@ def prune_tokens(x: Tensor, sparsity: float, official: bool = False, *, weight: 
 
 
 def prune_channels(
-    x: Tensor, sparsity: float, *, weight: Tensor | None = None, token_mask: Tensor | None = None
+    x: Tensor, sparsity: float, *, weight: Tensor | None = None, key_mask: Tensor | None = None
 ) -> Tensor:
     """Set the same channels of all tokens to zero, those of the smallest norms.
 
@@ -93,7 +93,7 @@ def prune_channels(
     weight : Tensor of shape (..., width), optional
         Multiplies the norms of the channels. With the norms of the channels of recent queries, this is the rule of
         ThinK.
-    token_mask : Tensor of bool of shape (..., tokens), optional
+    key_mask : Tensor of bool of shape (..., tokens), optional
         True for tokens that count in the norms; padding should not.
 
     Returns
@@ -113,7 +113,7 @@ def prune_channels(
     tensor([[3., 0.],
             [0., 0.]])
     """
-    counted = x if token_mask is None else x * token_mask.unsqueeze(-1)
+    counted = x if key_mask is None else x * key_mask.unsqueeze(-1)
     norms = torch.linalg.vector_norm(check_scores(counted, "x").to(torch.float64), dim=-2)
     keep = PerRow(survivors(sparsity, x.shape[-1])).mask(_scores(norms, weight), name="x")
     return torch.where(keep.unsqueeze(-2), x, torch.zeros_like(x))

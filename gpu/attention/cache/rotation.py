@@ -8,7 +8,7 @@ from sparsetheory.gpu.core.selection import check_scores
 __all__ = ["head_rotation"]
 
 
-def head_rotation(x: Tensor, *, token_mask: Tensor | None = None) -> Tensor:
+def head_rotation(x: Tensor, *, key_mask: Tensor | None = None) -> Tensor:
     """Return for each head the orthogonal matrix that sorts the energy of its vectors by coordinates.
 
     The columns are eigenvectors of the sum of ``x x'``, those of the largest eigenvalues in front. With ``x @ R`` the
@@ -19,7 +19,7 @@ def head_rotation(x: Tensor, *, token_mask: Tensor | None = None) -> Tensor:
     ----------
     x : Tensor of shape (batch, heads, tokens, width)
         Keys or values of some texts, not those that are pruned later.
-    token_mask : Tensor of bool of shape (batch, tokens), optional
+    key_mask : Tensor of bool of shape (batch, tokens), optional
         True for tokens that count; padding should not.
 
     Returns
@@ -46,9 +46,9 @@ def head_rotation(x: Tensor, *, token_mask: Tensor | None = None) -> Tensor:
     if check_scores(x, "x").ndim != 4:
         raise ValueError(f"x must have shape (batch, heads, tokens, width); got {tuple(x.shape)}")
     counted = x.detach().double()
-    if token_mask is not None:
-        counted = counted * token_mask[:, None, :, None]
-    if not counted.numel() or (token_mask is not None and not bool(token_mask.any())):
+    if key_mask is not None:
+        counted = counted * key_mask[:, None, :, None]
+    if not counted.numel() or (key_mask is not None and not bool(key_mask.any())):
         raise ValueError("x must have a token that counts; got none")
     vectors = counted.transpose(0, 1).flatten(1, 2)
     columns = torch.linalg.eigh(vectors.mT @ vectors).eigenvectors.flip(-1)

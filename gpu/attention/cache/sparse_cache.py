@@ -236,7 +236,7 @@ class SparseKVCache:
         self._dropped = None if state["dropped"] is None else DroppedNorms(**state["dropped"])
 
     def _keys(self) -> Tensor:
-        if self._recent is None:
+        if self._recent is None or not len(self):
             raise ValueError("cache must hold tokens; got an empty one")
         return self._recent[0]
 

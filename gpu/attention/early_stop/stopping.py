@@ -101,7 +101,7 @@ def early_stop_attention(
     Examples
     --------
     >>> import torch
-    >>> from sparsetheory.gpu.attention.early_stop.orders import visit_order
+    >>> from sparsetheory.gpu.attention import visit_order
     >>> q, k, v = torch.randn(3, 2, 128, 16, generator=torch.Generator().manual_seed(0))
     >>> order = visit_order(4 * q, k, segment=32, block=(16, 16))
     >>> exact = early_stop_attention(4 * q, k, v, order, block=(16, 16))

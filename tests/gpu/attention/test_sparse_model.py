@@ -75,7 +75,7 @@ def test_two_runs_are_summed_and_nothing_is_recorded_without_measuring(encoder):
 def test_queries_that_only_pad_need_no_keys_and_change_nothing(encoder):
     short, long = (
         "Short.",
-        "A text of many words, so that whole blocks of the other one are padding, every one of them.",
+        "A text of many words, so that whole blocks of the other one are padding.",
     )
 
     def near(call):

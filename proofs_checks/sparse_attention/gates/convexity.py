@@ -11,7 +11,7 @@ from sparsetheory.gpu import attention
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.instances import seeds
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread, tensor
-from sparsetheory.proofs_checks.sparse_attention.gate_texts import learning_texts
+from sparsetheory.proofs_checks.sparse_attention.gates.texts import learning_texts
 from sparsetheory.proofs_checks.verdicts import Always
 
 

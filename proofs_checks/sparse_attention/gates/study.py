@@ -7,7 +7,7 @@ from typing import Any
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import attention, core
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
-from sparsetheory.proofs_checks.sparse_attention.gate_texts import learning_texts
+from sparsetheory.proofs_checks.sparse_attention.gates.texts import learning_texts
 
 __all__ = ["decoder_reading"]
 

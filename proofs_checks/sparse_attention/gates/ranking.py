@@ -7,7 +7,7 @@ import numpy as np
 from sparsetheory.gpu import attention
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread
-from sparsetheory.proofs_checks.sparse_attention.gate_texts import BLOCK, N_HELD_OUT, held_out_call, learned_gate
+from sparsetheory.proofs_checks.sparse_attention.gates.texts import BLOCK, N_HELD_OUT, held_out_call, learned_gate
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import Float64Array
 
