@@ -125,6 +125,11 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             "Sparse 1 x 1 convolutions",
             ("density 0.1, single", "density 0.3, blocks", "layers, density", "break-even density", "first product"),
         ),
+        (
+            "sparse_attention",
+            "Attention over kept blocks, on",
+            ("gather, blocks of 64, density 0.25", "boolean mask", "online", "early stop by gain", "by certificate"),
+        ),
     ],
 )
 def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):
