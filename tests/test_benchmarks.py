@@ -126,15 +126,14 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             ("density 0.1, single", "density 0.3, blocks", "layers, density", "break-even density", "first product"),
         ),
         (
-<<<<<<< HEAD
             "cache_decode",
             "Decoding with a pruned cache",
             ("keys, sparsity 0.9, index", "values, sparsity 0.5, bitmap", "memory", "4 queries a head"),
-=======
+        ),
+        (
             "sparse_attention",
             "Attention over kept blocks, on",
             ("gather, blocks of 64, density 0.25", "boolean mask", "online", "early stop by gain", "by certificate"),
->>>>>>> a7b22484ed6b3918512236e81d49df0589dce5f7
         ),
     ],
 )
