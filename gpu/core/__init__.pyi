@@ -2,11 +2,11 @@ from . import datasets as datasets
 from . import models as models
 from .activation_ratios import activation_ratio as activation_ratio
 from .activation_ratios import hidden_layers as hidden_layers
-from .budget import allocate as allocate
-from .budget import lower_hull as lower_hull
-from .choices import Choices as Choices
-from .choices import choose_options as choose_options
-from .choices import lagrangian_sweep as lagrangian_sweep
+from .budgets.allocation import allocate as allocate
+from .budgets.allocation import lower_hull as lower_hull
+from .budgets.choices import Choices as Choices
+from .budgets.choices import choose_options as choose_options
+from .budgets.choices import lagrangian_sweep as lagrangian_sweep
 from .densities import er_densities as er_densities
 from .densities import erk_densities as erk_densities
 from .densities import uniform_densities as uniform_densities

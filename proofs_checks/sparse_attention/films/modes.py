@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sparsetheory.gpu import attention, core
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
-from sparsetheory.proofs_checks.sparse_attention.panned_film import PLANTED, PannedFilm, draw_film
+from sparsetheory.proofs_checks.sparse_attention.films.panned import PLANTED, PannedFilm, draw_film
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
 from sparsetheory.typing import Float64Array
 

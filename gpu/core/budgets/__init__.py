@@ -1,0 +1,1 @@
+"""One budget over rows, layers, heads or other units."""
