@@ -1,4 +1,4 @@
-"""Claims about R-Sparse layers: what is lost, how much they may read, and that a low rank never harms."""
+"""Claims about R-Sparse layers: what is lost, what is selected, and that a low rank never harms."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +16,14 @@ from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import Float64Array
 
+__all__ = ["ARXIV", "PAPER", "Case", "cases", "linear_layer", "shares"]
+
 _KINDS = ("gaussian", "low rank", "scales", "integers", "copies", "dead inputs")
 # At most 9 columns of a weight whose norm is the scale: products of three matrices round a few dozen times.
 _ROUNDING = 1e-12
 
-_PAPER = "Zhang, Liu, Tian, Khaitan, Wang, Li, R-Sparse (ICLR 2025)"
-_ARXIV = "2504.19449"
+PAPER = "Zhang, Liu, Tian, Khaitan, Wang, Li, R-Sparse (ICLR 2025)"
+ARXIV = "2504.19449"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class Case:
 
     def converted(self, sparsity: float, rho: float) -> Any:
         """Return the layer for other shares."""
-        return activations.RSparseLinear.from_linear(_linear(self.weight), sparsity, rho, tensor(self.inputs))
+        return activations.RSparseLinear.from_linear(linear_layer(self.weight), sparsity, rho, tensor(self.inputs))
 
     @cached_property
     def mask(self) -> Float64Array:
@@ -67,7 +69,8 @@ class Case:
         return np.asarray((left[:, :rank] * values[:rank]) @ right[:rank])
 
 
-def _linear(weight: Float64Array) -> Any:
+def linear_layer(weight: Float64Array) -> Any:
+    """Return a linear layer without bias, in double precision."""
     from torch import nn
 
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, dtype=tensor(weight).dtype)
@@ -95,13 +98,13 @@ def _draw(kind: str, shape: tuple[int, int], n_tokens: int, sparsity: float, rho
 
 
 _sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
-_shares = st.integers(0, 20).map(lambda level: level / 20)
+shares = st.integers(0, 20).map(lambda level: level / 20)
 
 
 def cases() -> st.SearchStrategy[Case]:
     """Return the instances."""
     sparsities = st.integers(0, 19).map(lambda level: level / 20)
-    return st.builds(_draw, st.sampled_from(_KINDS), _sizes, st.integers(1, 6), sparsities, _shares, seeds)
+    return st.builds(_draw, st.sampled_from(_KINDS), _sizes, st.integers(1, 6), sparsities, shares, seeds)
 
 
 def _lost(case: Case) -> Float64Array:
@@ -178,71 +181,6 @@ dense_limits = Claim(
 )
 
 
-@dataclass(frozen=True)
-class Split:
-    """A layer and how its budget is to be split, in decimal numbers."""
-
-    n_in: int
-    n_out: int
-    sparsity: float
-    rho: float
-
-    @property
-    def allowed(self) -> Fraction:
-        """Entries that may be read."""
-        return (1 - Fraction(str(self.sparsity))) * self.n_in * self.n_out
-
-    def budget(self, *, forced: bool) -> Any:
-        """Return the split of the package."""
-        return activations.split_budget(self.n_in, self.n_out, self.sparsity, self.rho, forced=forced)
-
-
-def _splits() -> st.SearchStrategy[Split]:
-    widths = st.one_of(st.integers(1, 64), st.sampled_from([100, 384, 576, 1000, 1536, 4096, 14336]))
-    return st.builds(Split, widths, widths, st.integers(0, 99).map(lambda level: level / 100), _shares)
-
-
-def _budget(split: Split) -> Measurement:
-    """Count what is read: never more than allowed, and so much that no further direction fits.
-
-    With ``c <= n_in (1 - s) rho`` what is left for the rank is at least 0, and the floor of the rank takes no more than
-    that. A forced split adds at most one channel and one direction, and states by how much it exceeds the budget.
-    """
-    found, forced = split.budget(forced=False), split.budget(forced=True)
-    read = found.channels * split.n_out + found.rank * (split.n_in + split.n_out)
-    one_more = read + split.n_in + split.n_out
-    missing = max(forced.used - split.allowed, Fraction(0))
-    stated = abs(float(missing) - forced.excess)
-    added = forced.used - max(split.allowed, 0) - split.n_out - (split.n_in + split.n_out)
-    lost = [
-        float(read - split.allowed),
-        float(split.allowed - one_more),
-        found.excess,
-        stated,
-        float(added),
-        float(forced.channels < 1 or forced.rank < 1),
-    ]
-    return Measurement.worst(lost, 0.0, scale=1.0)
-
-
-def _forced_fits(split: Split) -> Measurement:
-    """Expect one channel and rank 1 to fit in."""
-    return Measurement(split.budget(forced=True).excess, 0.0, scale=1.0)
-
-
-budget = Claim(
-    name="activation_sparsity.rsparse_budget",
-    summary="A token reads no more than the budget allows; keeping one channel and one direction may exceed it.",
-    statement=r"c\, n_{out} + r\, (n_{in} + n_{out}) \le (1 - s)\, n_{in} n_{out} "
-    r"< c\, n_{out} + (r + 1)(n_{in} + n_{out})",
-    source=Source(_PAPER, "split of the budget", _ARXIV, provenance="authors' code"),
-    verdict=Always(1e-9),
-    instances=_splits,
-    evaluate=_budget,
-    near_miss=_forced_fits,
-)
-
-
 def _ranks(case: Case) -> tuple[Float64Array, float, int]:
     """Return all scores, the threshold, and at which place among the sorted scores it should be."""
     scales = np.ones(case.weight.shape[1]) if case.rho == 1 else np.linalg.norm(case.weight, axis=0)
@@ -275,7 +213,7 @@ threshold_quantile = Claim(
     name="activation_sparsity.rsparse_threshold",
     summary="On its calibration a layer drops the share of inputs that was asked for, and more only by ties.",
     statement=r"\#\{|x_j| c_j < t\} < k \le \#\{|x_j| c_j \le t\}, \quad k = \lfloor N (1 - (1 - s) \rho) \rfloor",
-    source=Source(_PAPER, "thresholds by calibration", _ARXIV, provenance="authors' code"),
+    source=Source(PAPER, "thresholds by calibration", ARXIV, provenance="authors' code"),
     verdict=Always(1e-9),
     instances=cases,
     evaluate=_quantile,

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.gpu import activations
-from sparsetheory.proofs_checks.activation_sparsity.rsparse_layers import _linear
+from sparsetheory.proofs_checks.activation_sparsity.rsparse_layers import linear_layer
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.layerwise_pruning.instances import seeds
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array
@@ -28,7 +28,7 @@ class Stack:
 
     def shared(self) -> Any:
         """Return the basis of the package."""
-        return activations.shared_basis([_linear(weight) for weight in self.weights], self.rank)
+        return activations.shared_basis([linear_layer(weight) for weight in self.weights], self.rank)
 
     def errors(self) -> tuple[Float64Array, Float64Array]:
         """Return for each layer and token the squared error without a low-rank path, and with that of the basis."""

@@ -78,7 +78,7 @@ def test_a_strong_penalty_makes_a_network_still(device):
     layer = DeltaActivation(alpha=1.0).to(device)
     descent = torch.optim.SGD(layer.parameters(), lr=0.05)
     before = layer(x).n_events
-    for _ in range(80):
+    for _ in range(120):
         descent.zero_grad()
         layer(x).penalty.backward()
         descent.step()

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from sparsetheory.gpu.attention import KeyBlocks, attention_scores, dropped_mass, dropped_mass_bound, dropped_mass_lower
+from sparsetheory.gpu.attention import (
+    KeyBlocks,
+    attention_scores,
+    dropped_mass,
+    dropped_mass_bound,
+    dropped_mass_lower,
+    log_mass_bounds,
+    log_mass_lower,
+)
 from sparsetheory.gpu.attention.certificates.rounding import kept_error, score_error, unit_roundoff
 
 KINDS = ("variance", "deviation", "chord", "plain")
@@ -32,6 +40,16 @@ def test_bounds_hold_where_keys_are_nearly_equal(dtype, offset, device):
         assert bound.dtype == wide
         assert (bound.double() >= true).all()
     assert (dropped_mass_lower(q, blocks, log_kept, dropped=dropped).double() <= true).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_bounds_of_one_block_hold_by_themselves(dtype, device):
+    q, k = (part.to(device) for part in _equal_keys(dtype, 30.0))
+    blocks = KeyBlocks.from_keys(k, 30)
+    true = attention_scores(q.double(), k.double()).logsumexp(-1, keepdim=True)
+    for kind in KINDS:
+        assert (log_mass_bounds(q, blocks, masses=kind).double() >= true).all()
+    assert (log_mass_lower(q, blocks).double() <= true).all()
 
 
 def test_score_error_covers_single_precision():
