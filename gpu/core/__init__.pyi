@@ -7,11 +7,8 @@ from .budgets.allocation import lower_hull as lower_hull
 from .budgets.choices import Choices as Choices
 from .budgets.choices import choose_options as choose_options
 from .budgets.choices import lagrangian_sweep as lagrangian_sweep
-<<<<<<< HEAD
-=======
 from .budgets.evolution import Evolution as Evolution
 from .budgets.evolution import evolve as evolve
->>>>>>> df3f5d0512ffaef821658d159e3329d5241e96b9
 from .densities import er_densities as er_densities
 from .densities import erk_densities as erk_densities
 from .densities import uniform_densities as uniform_densities

@@ -12,11 +12,7 @@ from sparsetheory.constraints import Choice, Several
 from sparsetheory.gpu.activations.rsparse.budgets import RHO, SPARSITY, exact
 from sparsetheory.gpu.activations.rsparse.candidates import Candidates
 from sparsetheory.gpu.core.budgets.choices import choose_options
-<<<<<<< HEAD
-from sparsetheory.gpu.core.evolution import evolve
-=======
 from sparsetheory.gpu.core.budgets.evolution import evolve
->>>>>>> df3f5d0512ffaef821658d159e3329d5241e96b9
 
 __all__ = ["Recipe", "search_recipe"]
 
