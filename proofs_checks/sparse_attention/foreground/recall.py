@@ -6,7 +6,7 @@ import numpy as np
 
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
-from sparsetheory.proofs_checks.sparse_attention.pasted_digits import (
+from sparsetheory.proofs_checks.sparse_attention.foreground.pasted_digits import (
     Canvases,
     draw_canvases,
     new_detector,
