@@ -125,6 +125,11 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             "Sparse 1 x 1 convolutions",
             ("density 0.1, single", "density 0.3, blocks", "layers, density", "break-even density", "first product"),
         ),
+        (
+            "cache_decode",
+            "Decoding with a pruned cache",
+            ("keys, sparsity 0.9, index", "values, sparsity 0.5, bitmap", "memory", "4 queries a head"),
+        ),
     ],
 )
 def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):

@@ -1,10 +1,13 @@
 """A linear layer that takes only selected entries of its input, and what may stand in for the others."""
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
 from sparsetheory.constraints import COUNT
 from sparsetheory.gpu.activations.selectors import Selector
+from sparsetheory.gpu.activations.skipping import check_crossing, skipping_product
 
 __all__ = ["SparseLinear", "SvdResidual"]
 
@@ -22,6 +25,9 @@ class SparseLinear(nn.Module):
         From what was not selected, of shape (..., in), to what it adds to the output; :class:`SvdResidual` for example.
         By default nothing.
     bias : Tensor of shape (out,), optional
+    crossing : float, optional
+        As in :func:`skipping_product`: up to which share of active inputs rows of W are skipped, in inference on the
+        CPU. A mask without skipping saves no time.
 
     Raises
     ------
@@ -38,14 +44,20 @@ class SparseLinear(nn.Module):
     """
 
     def __init__(
-        self, weight: Tensor, selector: Selector, residual: nn.Module | None = None, bias: Tensor | None = None
+        self,
+        weight: Tensor,
+        selector: Selector,
+        residual: nn.Module | None = None,
+        bias: Tensor | None = None,
+        *,
+        crossing: float | None = None,
     ) -> None:
         super().__init__()
         if weight.ndim != 2:
             raise ValueError(f"weight must be a matrix; got shape {tuple(weight.shape)}")
         if bias is not None and bias.shape != weight.shape[:1]:
             raise ValueError(f"bias must have shape ({weight.shape[0]},); got {tuple(bias.shape)}")
-        self.selector, self.residual = selector, residual
+        self.selector, self.residual, self.crossing = selector, residual, check_crossing(crossing)
         self.by_input = nn.Parameter(weight.detach().T.contiguous(), requires_grad=weight.requires_grad)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
 
@@ -57,7 +69,7 @@ class SparseLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs of shape (..., out) for inputs of shape (..., in)."""
         mask = self.selector(x)
-        y = x.masked_fill(~mask, 0) @ self.by_input
+        y = skipping_product(x.masked_fill(~mask, 0), self.by_input, crossing=self.crossing)
         if self.residual is not None:
             y = y + self.residual(x.masked_fill(mask, 0))
         return y if self.bias is None else y + self.bias
@@ -96,6 +108,34 @@ class SvdResidual(nn.Module):
         )
         self.left = nn.Parameter((u[:, :rank] * s[:rank]).to(weight.dtype), requires_grad=weight.requires_grad)
         self.right = nn.Parameter(v[:rank].to(weight.dtype).contiguous(), requires_grad=weight.requires_grad)
+
+    @classmethod
+    def from_factors(cls, left: Tensor, right: Tensor) -> Self:
+        """Return the layer of a product that is known already.
+
+        Parameters
+        ----------
+        left : Tensor of shape (out, rank)
+        right : Tensor of shape (rank, in)
+
+        Returns
+        -------
+        SvdResidual
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit together, or the rank is 0.
+        """
+        if left.ndim != 2 or right.ndim != 2 or not left.shape[1] == right.shape[0] > 0:
+            raise ValueError(
+                f"left and right must be matrices of one rank; got shapes {tuple(left.shape)} and {tuple(right.shape)}"
+            )
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        made.left = nn.Parameter(left.detach().clone(), requires_grad=left.requires_grad)
+        made.right = nn.Parameter(right.detach().clone(), requires_grad=right.requires_grad)
+        return made
 
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs of shape (..., out) for inputs of shape (..., in)."""

@@ -15,7 +15,7 @@ import numpy as np
 from sparsetheory.constraints import Integer
 from sparsetheory.typing import Float64Array
 
-__all__ = ["allocate", "lower_hull"]
+__all__ = ["allocate", "finite_sequence", "lower_hull"]
 
 
 def lower_hull(costs: Any) -> Float64Array:
@@ -48,7 +48,7 @@ def lower_hull(costs: Any) -> Float64Array:
     >>> lower_hull([0.0, 3.0, 4.0, 9.0]).tolist()
     [0.0, 2.0, 4.0, 9.0]
     """
-    costs = _finite("costs", costs)
+    costs = finite_sequence("costs", costs)
     if costs.size == 0:
         raise ValueError("costs must hold at least one number; got none")
     return np.concatenate([costs[:1], costs[0] + np.cumsum(_convex(np.diff(costs)))])
@@ -91,7 +91,7 @@ def allocate(increments: Iterable[Any], total: int) -> tuple[int, ...]:
     >>> allocate([[4.0, 0.0], [3.0, 9.0]], 2)
     (0, 2)
     """
-    rows = [_convex(_finite(f"increments[{i}]", row)) for i, row in enumerate(increments)]
+    rows = [_convex(finite_sequence(f"increments[{i}]", row)) for i, row in enumerate(increments)]
     lengths = np.array([row.size for row in rows], dtype=np.int64)
     removed = int(lengths.sum()) - Integer(0, int(lengths.sum())).check("total", total)
     if removed == 0:
@@ -112,7 +112,14 @@ def _convex(increments: Float64Array) -> Float64Array:
     return np.asarray(isotonic_regression(increments).x) if increments.size else increments
 
 
-def _finite(name: str, values: Any) -> Float64Array:
+def finite_sequence(name: str, values: Any) -> Float64Array:
+    """Return finite numbers as an array of float64 of shape (n,); errors call them `name`.
+
+    Raises
+    ------
+    ValueError
+        If they are no sequence, or a number is not finite.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f"{name} must be a finite sequence of numbers; got {array!r:.200}")

@@ -19,6 +19,7 @@ __all__ = [
     "capture",
     "check_batches",
     "collect_grams",
+    "counted_rows",
     "input_groups",
     "observing",
     "run_batches",
@@ -122,7 +123,7 @@ def collect_grams(
         if name not in grams:
             grams[name] = Gram.empty(rows.shape[-1], n_shards=n_shards, device=rows.device)
         try:
-            grams[name].update(rows, _counted(kept, rows))
+            grams[name].update(rows, counted_rows(kept, rows))
         except ValueError as error:
             raise ValueError(f"inputs of {name}: {error}") from error
         if name == last:
@@ -153,7 +154,7 @@ class InputGroup:
     once: bool
 
 
-def _counted(mask: Tensor | None, rows: Tensor) -> Tensor | None:
+def counted_rows(mask: Tensor | None, rows: Tensor) -> Tensor | None:
     """Return the mask of tokens as one of rows, where the rows are tokens."""
     if mask is None or mask.shape == rows.shape[:-1]:
         return mask

@@ -6,6 +6,16 @@ __all__ = ["ACTIVATIONS"]
 
 ACTIVATIONS: tuple[Method, ...] = (
     Method(
+        name="activations.rsparse",
+        title="large inputs through the weight, small ones through a low rank",
+        source="Zhang et al., 2504.19449",
+        provenance="authors' code",
+        needs=frozenset({"calibration"}),
+        patterns=(),
+        classical="concatenated singular value decomposition, multiple-choice knapsack, successive elimination",
+        claims=("activation_sparsity.rsparse_*",),
+    ),
+    Method(
         name="activations.sparsing_law",
         title="neurons within one output error (CETT), and within a rise of perplexity",
         source="Luo et al., 2411.02335",

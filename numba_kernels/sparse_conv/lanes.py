@@ -11,14 +11,18 @@ from typing import Any
 from llvmlite import ir
 from numba import extending
 from numba.core import cgutils, types
+from numba.core import config as settings
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import models, register_model
 from numba.np.arrayobj import populate_array
 
 __all__ = [
     "Lanes",
     "add_multiple",
+    "add_product",
     "array_at",
     "clamp",
+    "has_wide_registers",
     "lanes",
     "load",
     "peek",
@@ -35,6 +39,13 @@ _COUNT = ir.IntType(64)
 _FUSED = ("contract",)
 
 intrinsic: Any = extending.intrinsic
+
+
+def has_wide_registers() -> bool:
+    """Return whether code is compiled for a processor with AVX-512."""
+    # Code can be compiled for another processor than this one.
+    chosen = getattr(settings, "CPU_FEATURES", None)
+    return "+avx512f" in (get_host_cpu_features() if chosen is None else chosen)
 
 
 class Lanes(types.Type):
@@ -229,6 +240,20 @@ def add_multiple(_: Any, value: Any, factor: Any, other: Any) -> tuple[Any, Call
         pairs = zip(_parts(builder, args[0]), _parts(builder, args[2]), strict=True)
         products = [(part, builder.fmul(repeated, x, flags=_FUSED)) for part, x in pairs]
         return _joined(builder, [builder.fadd(part, product, flags=_FUSED) for part, product in products])
+
+    return value(value, factor, other), generate
+
+
+@intrinsic
+def add_product(_: Any, value: Any, factor: Any, other: Any) -> tuple[Any, Callable[..., Any]] | None:
+    """Return ``value + factor * other``, lane by lane, for factors that are lanes themselves."""
+    if not (isinstance(value, Lanes) and value == factor == other):
+        return None
+
+    def generate(_context: Any, builder: ir.IRBuilder, _: Any, args: Any) -> ir.Value:
+        parts = [_parts(builder, arg) for arg in args]
+        products = [builder.fmul(x, y, flags=_FUSED) for x, y in zip(*parts[1:], strict=True)]
+        return _joined(builder, [builder.fadd(x, y, flags=_FUSED) for x, y in zip(parts[0], products, strict=True)])
 
     return value(value, factor, other), generate
 

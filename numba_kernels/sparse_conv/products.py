@@ -23,14 +23,13 @@ A strip is as long as its channels fit into the first-level cache, within 64 and
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.core import config as settings
-from numba.core.codegen import get_host_cpu_features
 
 from sparsetheory.numba_kernels.inlined import entry, inlined
 from sparsetheory.numba_kernels.sparse_conv.lanes import (
     add_multiple,
     array_at,
     clamp,
+    has_wide_registers,
     lanes,
     load,
     peek,
@@ -50,14 +49,8 @@ _PAGE_BYTES = 4096
 _USES = 8
 
 
-def _has_wide_registers() -> bool:
-    # Code can be compiled for another processor than this one.
-    chosen = getattr(settings, "CPU_FEATURES", None)
-    return "+avx512f" in (get_host_cpu_features() if chosen is None else chosen)
-
-
 # Four rows of 64 or 80 sums take 16 or 20 of the 32 registers of AVX-512; elsewhere they hold four rows of 16.
-_WIDE = _has_wide_registers()
+_WIDE = has_wide_registers()
 
 
 class _Rows(NamedTuple):

@@ -1,0 +1,142 @@
+"""Products that read only the rows of a matrix which meet an input other than zero, on the CPU.
+
+To set activations to zero saves nothing by itself. Here zeros are found first, and their rows are neither read nor
+multiplied. The time is that of the memory traffic, so it falls with the share of active inputs. Above some share, the
+crossing, the dense product of torch is faster.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsetheory.constraints import MISSING, Real
+from sparsetheory.numba_kernels.activations.row_skipping import WORK, multiply_active, multiply_gated
+from sparsetheory.typing import AnyArray
+
+__all__ = ["check_crossing", "gated_product", "skipping_product"]
+
+# See the module crossing for how these came about.
+_CROSSING, _FEWEST_WEIGHTS = 0.6, 2**19
+_TYPES = (torch.float32, torch.float64)
+
+
+def check_crossing(crossing: Any) -> float | None:
+    """Return a crossing if it is a number from 0 to 1, or None."""
+    checked: float | None = (MISSING | Real(0.0, 1.0)).check("crossing", crossing)
+    return checked
+
+
+def skipping_product(x: Tensor, by_input: Tensor, *, crossing: float | None = None) -> Tensor:
+    """Return ``x @ by_input``, without the rows of `by_input` that meet zeros, where that is faster.
+
+    The kernel runs on the CPU in float32 and float64, on one thread. All else is the dense product of torch: other
+    devices and types, wherever a gradient is wanted, under ``torch.compile``, and if more entries are active than the
+    crossing says.
+
+    Parameters
+    ----------
+    x : Tensor of shape (..., in)
+    by_input : Tensor of shape (in, out)
+        One row for each input; contiguous, or the product is dense.
+    crossing : float, optional
+        Share of active inputs, from 0 to 1, up to which rows are skipped for one token. For b tokens it is divided by
+        ``sqrt(b)``, and compared with the mean share. With 0 the product is always dense. By default 0.6, and 0 for
+        matrices of less than half a million entries, whose product takes no longer than to look for zeros;
+        :func:`measure_crossing` gives the number for a machine and shape.
+
+    Returns
+    -------
+    Tensor of shape (..., out)
+
+    Notes
+    -----
+    A row that is not read cannot do harm: where the dense product makes NaN of zero times infinity, this one has 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.tensor([0.0, 2.0, 0.0])
+    >>> skipping_product(x, torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    tensor([6., 8.])
+    """
+    check_crossing(crossing)
+    if x.ndim == 0 or by_input.ndim != 2 or x.shape[-1] != by_input.shape[0]:
+        raise ValueError(f"x must have {by_input.shape[0]} features in its last axis; got shape {tuple(x.shape)}")
+    arrays = _arrays(x.contiguous(), by_input) if _may_skip(x, by_input) else None
+    if arrays is not None:
+        out = x.new_zeros(*x.shape[:-1], by_input.shape[1])
+        n_tokens, found = x.numel() // x.shape[-1], np.empty(x.shape[-1], dtype=np.int64)
+        limit = _limit(crossing, x.numel(), n_tokens, by_input.numel())
+        if multiply_active(arrays[0], n_tokens, arrays[1], out.numpy().reshape(-1), limit, found):
+            return out
+    return x @ by_input
+
+
+def gated_product(gates: Tensor, x: Tensor, up: Tensor, down: Tensor, *, crossing: float | None = None) -> Tensor:
+    """Return ``(gates * (x @ up.T)) @ down``, without the rows of `up` and `down` whose gate is zero.
+
+    The places of active gates are found once, for both matrices. When it skips and when it is dense is as in
+    :func:`skipping_product`.
+
+    Parameters
+    ----------
+    gates : Tensor of shape (..., hidden)
+        Activations of the gates.
+    x : Tensor of shape (..., width)
+    up, down : Tensor of shape (hidden, width)
+        One row for each hidden unit; contiguous, or the product is dense.
+    crossing : float, optional
+
+    Returns
+    -------
+    Tensor of shape (..., width)
+
+    Examples
+    --------
+    >>> import torch
+    >>> up, down = torch.tensor([[1.0], [9.0]]), torch.tensor([[2.0], [9.0]])
+    >>> gated_product(torch.tensor([0.5, 0.0]), torch.tensor([3.0]), up, down)
+    tensor([3.])
+    """
+    check_crossing(crossing)
+    own = gates.detach().clone(memory_format=torch.contiguous_format)
+    arrays = _arrays(own, x.contiguous(), up, down) if _may_skip(gates, x, up, down) else None
+    if arrays is not None:
+        hidden, n_tokens = up.shape[0], x.numel() // x.shape[-1]
+        out = x.new_zeros(*x.shape[:-1], down.shape[1])
+        work, found = np.empty(WORK, dtype=arrays[0].dtype), np.empty(hidden, dtype=np.int64)
+        limit = _limit(crossing, gates.numel(), n_tokens, up.numel())
+        given = arrays[0], arrays[1], n_tokens, arrays[2], arrays[3]
+        if multiply_gated(*given, out.numpy().reshape(-1), limit, found, work):
+            return out
+    return (gates * (x @ up.T)) @ down
+
+
+def _limit(crossing: float | None, size: int, n_tokens: int, n_weights: int) -> int:
+    """Return how many entries of `size` may be active."""
+    if crossing is None:
+        crossing = _CROSSING if n_weights >= _FEWEST_WEIGHTS else 0.0
+    return math.floor(crossing / math.sqrt(n_tokens) * size) if crossing else -1
+
+
+def _may_skip(*tensors: Tensor) -> bool:
+    first = tensors[0]
+    if torch.compiler.is_compiling() or first.dtype not in _TYPES or not all(part.numel() for part in tensors):
+        return False
+    wanted = torch.is_grad_enabled() and any(part.requires_grad for part in tensors)
+    return not wanted and all(part.device.type == "cpu" and part.dtype == first.dtype for part in tensors)
+
+
+def _arrays(*tensors: Tensor) -> list[AnyArray] | None:
+    """Return the memory of tensors as vectors, or None where there is none or it is out of order."""
+    try:
+        arrays = [part.detach().numpy() for part in tensors]
+    except RuntimeError:
+        # Within transformations of torch.func, and for lazy views, there is no memory that numpy could read.
+        return None
+    if not all(part.flags.c_contiguous for part in arrays):
+        return None
+    return [part.reshape(-1) for part in arrays]

@@ -1,0 +1,1 @@
+"""Claims about gates that choose blocks of keys."""
