@@ -120,13 +120,13 @@ def _gates(profile: str) -> StudyResult:
 
 
 def _gate_row(kind: str, n_steps: int) -> tuple[Any, ...]:
-    found = []
+    found: list[list[float]] = []
     batch = held_out_batch(0, rows=24)
     with one_thread():
         for seed in _SEEDS:
             model = character_decoder(kind, seed, n_steps)
             hidden = activations.hidden_activations(model, [batch])
-            zeros = np.mean([float((h == 0).double().mean()) for h, _ in hidden.values()])
+            zeros = float(np.mean([float((h == 0).double().mean()) for h, _ in hidden.values()]))
             ratios = [activations.ppl_sparsity(model, [batch], p).active_ratio for p in _LIMITS]
             found.append([activations.next_token_loss(model, [batch]), zeros, *ratios])
     return (kind, n_steps, *np.mean(found, axis=0).round(3).tolist())

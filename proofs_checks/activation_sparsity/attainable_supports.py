@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -59,7 +60,7 @@ class Tokens:
 
 
 @cache
-def _encoder() -> "dict[str, tuple[core.models.TextModel, object]]":
+def _encoder() -> dict[str, tuple[Any, Any]]:
     encoder = core.models.load_minilm()
     with one_thread():
         batches = encoder.batches(core.datasets.load_docstrings(8, 1).calibration)
