@@ -130,6 +130,16 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             "Decoding with a pruned cache",
             ("keys, sparsity 0.9, index", "values, sparsity 0.5, bitmap", "memory", "4 queries a head"),
         ),
+        (
+            "sparse_attention",
+            "Attention over kept blocks, on",
+            ("gather, blocks of 64, density 0.25", "boolean mask", "online", "early stop by gain", "by certificate"),
+        ),
+        (
+            "activation_products",
+            "Products with sparse activations",
+            ("1 token, 50 % active", "16 tokens", "gated network", "up and down", "crossing"),
+        ),
     ],
 )
 def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):

@@ -62,7 +62,8 @@ def skipping_product(x: Tensor, by_input: Tensor, *, crossing: float | None = No
     >>> skipping_product(x, torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
     tensor([6., 8.])
     """
-    check_crossing(crossing)
+    if crossing is not None:
+        check_crossing(crossing)
     if x.ndim == 0 or by_input.ndim != 2 or x.shape[-1] != by_input.shape[0]:
         raise ValueError(f"x must have {by_input.shape[0]} features in its last axis; got shape {tuple(x.shape)}")
     arrays = _arrays(x.contiguous(), by_input) if _may_skip(x, by_input) else None
@@ -101,7 +102,8 @@ def gated_product(gates: Tensor, x: Tensor, up: Tensor, down: Tensor, *, crossin
     >>> gated_product(torch.tensor([0.5, 0.0]), torch.tensor([3.0]), up, down)
     tensor([3.])
     """
-    check_crossing(crossing)
+    if crossing is not None:
+        check_crossing(crossing)
     own = gates.detach().clone(memory_format=torch.contiguous_format)
     arrays = _arrays(own, x.contiguous(), up, down) if _may_skip(gates, x, up, down) else None
     if arrays is not None:
@@ -123,20 +125,25 @@ def _limit(crossing: float | None, size: int, n_tokens: int, n_weights: int) -> 
 
 
 def _may_skip(*tensors: Tensor) -> bool:
-    first = tensors[0]
-    if torch.compiler.is_compiling() or first.dtype not in _TYPES or not all(part.numel() for part in tensors):
+    """Return whether tensors are what the kernel takes; plain loops, as this comes before products of microseconds."""
+    dtype, gradients = tensors[0].dtype, torch.is_grad_enabled()
+    if dtype not in _TYPES or torch.compiler.is_compiling():
         return False
-    wanted = torch.is_grad_enabled() and any(part.requires_grad for part in tensors)
-    return not wanted and all(part.device.type == "cpu" and part.dtype == first.dtype for part in tensors)
+    for part in tensors:
+        if not part.is_cpu or part.dtype != dtype or (gradients and part.requires_grad) or not part.numel():
+            return False
+    return True
 
 
 def _arrays(*tensors: Tensor) -> list[AnyArray] | None:
     """Return the memory of tensors as vectors, or None where there is none or it is out of order."""
-    try:
-        arrays = [part.detach().numpy() for part in tensors]
-    except RuntimeError:
-        # Within transformations of torch.func, and for lazy views, there is no memory that numpy could read.
-        return None
-    if not all(part.flags.c_contiguous for part in arrays):
-        return None
-    return [part.reshape(-1) for part in arrays]
+    arrays = []
+    for part in tensors:
+        if not part.is_contiguous():
+            return None
+        try:
+            arrays.append(part.detach().numpy().reshape(-1))
+        except RuntimeError:
+            # Within transformations of torch.func, and for lazy views, there is no memory that numpy could read.
+            return None
+    return arrays

@@ -140,7 +140,7 @@ def _large_thresholds(case: Texts) -> Measurement:
 
 penalised_characters = Claim(
     name="activation_sparsity.penalised_characters",
-    summary="The penalty adds ten points of zeros or more; a small threshold after it adds some and costs next to none.",
+    summary="The penalty adds ten points of zeros or more; a small threshold then adds some and costs next to none.",
     statement=r"z_{\lambda} \ge z_0 + 0.1, \quad |\ell(\mathrm{FATReLU}_t) - \ell(\mathrm{ReLU})| \le 0.005"
     r" \text{ nats for } t \le 0.1",
     source=Source.measured(_DATA),

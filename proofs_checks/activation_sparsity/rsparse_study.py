@@ -44,8 +44,9 @@ def _parts(profile: str) -> StudyResult:
 
 
 _PART_NOTES = (
-    "Half of the entries of each weight are read. A low rank alone is far worse than inputs alone. On this encoder "
-    "neither the low-rank path nor the scaling by norms earns its cost: plain sizes of inputs do as well."
+    "Half of the entries of each weight are read. A low rank alone is far worse than inputs alone. From a share of "
+    "0.95 on, differences are about 0.01: what a small low-rank path adds, and what scores with norms add to plain "
+    "sizes, has no clear sign on this encoder."
 )
 
 

@@ -68,11 +68,11 @@ class Walk:
         finite = np.abs(self.scores[np.isfinite(self.scores)]).max()
         return float((1 + finite) * (1 + np.abs(self.arrays[2]).max()))
 
-    def run(self, order: Any = None, **rules: float) -> Any:
+    def run(self, order: Any = None, gain_tol: float | None = None, max_dropped: float | None = None) -> Any:
         """Return the attention that stops by the rules."""
-        parts = (tensor(part[None]) for part in self.arrays)
+        q, k, v = (tensor(part[None]) for part in self.arrays)
         given = self.order if order is None else order
-        return attention.early_stop_attention(*parts, given, **rules, block=self.block, causal=self.causal)
+        return attention.early_stop_attention(q, k, v, given, gain_tol, max_dropped, self.block, self.causal)
 
     def visited(self, stop: Any, order: Any = None) -> BoolArray:
         """Return the pairs that were visited, tile by tile."""
@@ -110,8 +110,8 @@ def _walks(**fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Walk]:
     return st.builds(Walk, **(drawn | fixed))
 
 
-def _distance(walk: Walk, **rules: float) -> Measurement:
-    out = array(walk.run(**rules).out)[0]
+def _distance(walk: Walk, gain_tol: float | None = None) -> Measurement:
+    out = array(walk.run(gain_tol=gain_tol).out)[0]
     expected = dense_outputs(walk.scores, walk.arrays[2])
     return Measurement(float(np.abs(out - expected).max()), 0.0, scale=walk.scale)
 

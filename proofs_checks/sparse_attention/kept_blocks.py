@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
@@ -142,10 +142,11 @@ def _moved(given: Blocks, *, values: bool = True) -> Measurement:
     q, k, v, _, rows, columns = given.arrays
     plain = attention.BlockMask(given.mask.blocks, given.n, k.shape[1], given.block)
     distances = []
-    for backend in ("gather", "online"):
+    backends: tuple[Literal["gather", "online"], ...] = ("gather", "online")
+    for backend in backends:
         out = attention.masked_attention(tensor(q), tensor(k), tensor(v), given.mask, backend=backend)
-        sequences = (q[:, rows], k[:, columns], v[:, columns] if values else v)
-        moved = attention.masked_attention(*map(tensor, sequences), plain, backend=backend)
+        sequences = (tensor(q[:, rows]), tensor(k[:, columns]), tensor(v[:, columns] if values else v))
+        moved = attention.masked_attention(*sequences, plain, backend=backend)
         distances.append(float(np.abs(array(moved) - array(out)[:, rows]).max()))
     return Measurement(max(distances), 0.0, scale=given.scale)
 

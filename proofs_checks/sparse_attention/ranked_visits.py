@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["ORDERS", "Outcomes", "at_density", "at_gain"]
 
-ORDERS = ("natural", "block", "token", "oracle")
+By = Literal["natural", "block", "token", "oracle"]
+ORDERS: tuple[By, ...] = ("natural", "block", "token", "oracle")
 # Texts of 256 tokens, and the layers and heads that are looked at: 72 pairs of text and head.
 _TEXTS, _DOCSTRINGS, _LAYERS, _HEADS, _TILE = 8, 40, (0, 2, 4), 3, 16
 _PAIRS = _TEXTS * len(_LAYERS) * _HEADS
@@ -67,7 +68,7 @@ def _outcomes(parts: list[tuple[float, Any, Any]]) -> Outcomes:
 
 
 @cache
-def at_gain(by: str, gain_tol: float) -> Outcomes:
+def at_gain(by: By, gain_tol: float) -> Outcomes:
     """Return what an order gives if tiles of 16 queries stop at a gain, blocks of 16 keys after blocks."""
     block = (_TILE, _TILE)
     parts = []
@@ -80,7 +81,7 @@ def at_gain(by: str, gain_tol: float) -> Outcomes:
 
 
 @cache
-def at_density(by: str, density: float) -> Outcomes:
+def at_density(by: By, density: float) -> Outcomes:
     """Return what an order gives if each tile visits the first keys of its order, the same number for all."""
     parts = []
     with one_thread():

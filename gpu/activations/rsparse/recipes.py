@@ -11,8 +11,8 @@ from torch import nn
 from sparsetheory.constraints import Choice, Several
 from sparsetheory.gpu.activations.rsparse.budgets import RHO, SPARSITY, exact
 from sparsetheory.gpu.activations.rsparse.candidates import Candidates
-from sparsetheory.gpu.core.choices import choose_options
-from sparsetheory.gpu.core.evolution import evolve
+from sparsetheory.gpu.core.budgets.choices import choose_options
+from sparsetheory.gpu.core.budgets.evolution import evolve
 
 __all__ = ["Recipe", "search_recipe"]
 

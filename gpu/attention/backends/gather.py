@@ -32,7 +32,8 @@ def gather_attention(problem: Problem) -> Tensor:
     memory = 0 if problem.wants_gradient else plan.largest
     keys = _Blocks(cut(problem.k, mask.perm_k, mask.block[1]), memory)
     values = _Blocks(cut(problem.v, mask.perm_k, mask.block[1]), memory)
-    blocks = torch.cat([_attend(plan.geometry, q, keys, values, call, problem.scale) for call in plan.calls])
+    parts = [_attend(plan.geometry, q, keys, values, call, problem.scale) for call in plan.calls]
+    blocks = torch.cat(parts) if len(parts) > 1 else parts[0]
     return untiled(blocks if plan.back is None else blocks[plan.back], problem)
 
 

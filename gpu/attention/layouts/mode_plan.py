@@ -15,7 +15,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from sparsetheory.constraints import NONNEGATIVE, Choice
 from sparsetheory.gpu.attention.block_mask import BlockMask
 from sparsetheory.gpu.attention.masked import Backend, masked_attention
-from sparsetheory.gpu.core.choices import choose_options
+from sparsetheory.gpu.core.budgets.choices import choose_options
 from sparsetheory.typing import Float64Array, Int64Array
 
 __all__ = ["ModePlan", "mode_rule"]

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from sparsetheory.gpu.core.budget import allocate
+from sparsetheory.gpu.core.budgets.allocation import allocate
 from sparsetheory.gpu.core.patterns import NM, Pattern, PerRow, PerTensor
 from sparsetheory.gpu.solvers.swaps import swap_search as batched_search
 from sparsetheory.gpu.weights.layerwise.admm_update import admm_refit

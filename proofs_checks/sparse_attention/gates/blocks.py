@@ -42,7 +42,7 @@ class Instance:
     @property
     def tensors(self) -> tuple[Any, Any, Any]:
         """The same for torch, with an axis of one head."""
-        return tuple(tensor(part[None]) for part in self.arrays)  # type: ignore[return-value]
+        return tuple(tensor(part[None]) for part in self.arrays)
 
     @property
     def attention(self) -> Float64Array:

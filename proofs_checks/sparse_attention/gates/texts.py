@@ -18,7 +18,8 @@ _TOKENS = 256
 def _encoder() -> Any:
     encoder = core.models.load_minilm()
     # Later layers have no part in this one.
-    del encoder.model.encoder.layer[LAYER + 1 :]
+    layers: Any = encoder.model.get_submodule("encoder.layer")
+    del layers[LAYER + 1 :]
     return encoder
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsetheory.gpu.core.budget import allocate
+from sparsetheory.gpu.core.budgets.allocation import allocate
 from sparsetheory.gpu.core.patterns import Pattern, RowBlock
 from sparsetheory.gpu.weights.layerwise.search.layout import Layout, layout_of, quotas
 from sparsetheory.gpu.weights.layerwise.search.problem import Problem, in_chunks

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from sparsetheory.experiments.study import Study, StudyResult
-from sparsetheory.proofs_checks.sparse_attention.pruned_models import decoder_perplexity
+from sparsetheory.proofs_checks.sparse_attention.cache.pruned_models import decoder_perplexity
 
 _CASES = (
     ("keys, 50 %", 0.5, 0.0),

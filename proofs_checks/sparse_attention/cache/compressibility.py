@@ -8,7 +8,7 @@ from scipy import stats
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import attention
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array
-from sparsetheory.proofs_checks.sparse_attention.pruned_models import N_LAYERS, captured, rotations
+from sparsetheory.proofs_checks.sparse_attention.cache.pruned_models import N_LAYERS, captured, rotations
 
 _SPARSITIES = (0.5, 0.7, 0.9)
 _COUNTS = (2, 4, 8, 16)

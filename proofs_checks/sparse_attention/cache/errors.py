@@ -11,7 +11,7 @@ from scipy.special import softmax
 from sparsetheory.gpu import attention
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
-from sparsetheory.proofs_checks.sparse_attention.cache_instances import Pruning, draw_pruning, prunings
+from sparsetheory.proofs_checks.sparse_attention.cache.instances import Pruning, draw_pruning, prunings
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import Float64Array
 

@@ -7,7 +7,7 @@ import numpy as np
 from sparsetheory.gpu import attention
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
-from sparsetheory.proofs_checks.sparse_attention.cache_instances import Tokens, tokens
+from sparsetheory.proofs_checks.sparse_attention.cache.instances import Tokens, tokens
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import AnyArray
 

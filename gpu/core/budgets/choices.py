@@ -21,8 +21,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from sparsetheory.constraints import COUNT, FINITE, Choice
-from sparsetheory.gpu.core.budget import finite_sequence
-from sparsetheory.gpu.core.choice_table import least_loss
+from sparsetheory.gpu.core.budgets.allocation import finite_sequence
+from sparsetheory.gpu.core.budgets.choice_table import least_loss
 from sparsetheory.typing import Float64Array
 
 __all__ = ["Choices", "choose_options", "lagrangian_sweep"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
-from sparsetheory.proofs_checks.sparse_attention.pruned_models import N_TEXTS, cosines
+from sparsetheory.proofs_checks.sparse_attention.cache.pruned_models import N_TEXTS, cosines
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import IndexArray
 

@@ -1,0 +1,1 @@
+"""One budget over many parts: entries of rows, options of units, and recipes found by search."""

@@ -1,0 +1,1 @@
+"""Claims about pruned caches of keys and values."""
