@@ -83,8 +83,6 @@ def _plot(rows: list[tuple[Any, ...]]) -> Any:
                 ax.plot([row[2] for row in own], [row[column] for row in own], marker="o", label=rule)
             ax.set(xlabel="share of active neurons", title=model)
             ax.set_ylabel("cosine to the dense embedding" if model == "MiniLM" else "perplexity")
-            if model != "MiniLM":
-                ax.set_yscale("log")
             ax.legend(fontsize=8)
 
     return draw
