@@ -83,8 +83,6 @@ def _plot(rows: list[tuple[Any, ...]]) -> Any:
                 ax.plot([row[2] for row in own], [row[column] for row in own], marker="o", label=rule)
             ax.set(xlabel="share of active neurons", title=model)
             ax.set_ylabel("cosine to the dense embedding" if model == "MiniLM" else "perplexity")
-            if model != "MiniLM":
-                ax.set_yscale("log")
             ax.legend(fontsize=8)
 
     return draw
@@ -114,7 +112,8 @@ def _gates(profile: str) -> StudyResult:
     rows = [_gate_row(kind, n_steps) for kind in ("silu", "relu") for n_steps in _STEPS]
     notes = (
         "Decoders over characters, means of two seeds. Half of the neurons of ReLU are exactly zero. By the rise of "
-        "perplexity, as the paper measures, SiLU needs no more neurons here: the order of the paper does not show."
+        "perplexity, as the paper measures, it needs more neurons than SiLU at 5 percent, and at 1 percent neither is "
+        "ahead throughout: that ReLU is sparser does not show here."
     )
     return StudyResult(_GATE_COLUMNS, rows, notes, _plot_gates(rows))
 
