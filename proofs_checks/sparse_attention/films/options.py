@@ -13,7 +13,7 @@ from sparsetheory.gpu import core
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.verdicts import Always
 
-# Sums of at most 5 numbers up to 12, and a product with a price, each rounded a few times.
+# Sums of at most 4 numbers up to 12, and a product with a price, each rounded a few times.
 _ROUNDING = 1e-12
 
 # The unit whose option (loss 0.5, cost 0.9) lies above the line from (1, 0) to (0, 1): no price picks it.
@@ -49,7 +49,7 @@ def _total(table: Sequence[Sequence[float]], options: Sequence[int]) -> float:
 
 @st.composite
 def _problems(draw: Any, numbers: st.SearchStrategy[float]) -> Options:
-    counts = draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
+    counts = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     losses, costs = ([draw(st.lists(numbers, min_size=n, max_size=n)) for n in counts] for _ in range(2))
     least, most = (math.fsum(map(end, costs)) for end in (min, max))
     return Options(losses, costs, draw(st.floats(least, most)))
