@@ -100,7 +100,7 @@ def _tabled_by_price(problem: Options) -> Measurement:
     return Measurement(abs(found.loss - problem.least_loss(problem.budget)), 0.0, problem.scale)
 
 
-def _rounded(problem: Options, n_cells: int = 5) -> Measurement:
+def _rounded(problem: Options, n_cells: int = 2) -> Measurement:
     """Compare the table of few cells with the choices that leave a cell of the budget for each unit.
 
     Rounding up adds less than a cell to the cost of each unit. So these choices stay within the budget after rounding.
@@ -110,7 +110,7 @@ def _rounded(problem: Options, n_cells: int = 5) -> Measurement:
     return _against(found, problem, problem.budget - len(problem.costs) * cell)
 
 
-def _rounded_off(problem: Options, n_cells: int = 5) -> Measurement:
+def _rounded_off(problem: Options, n_cells: int = 2) -> Measurement:
     """Expect it to find all choices within the budget."""
     found = core.choose_options(problem.losses, problem.costs, problem.budget, "dp", n_cells=n_cells)
     return _against(found, problem, problem.budget)
