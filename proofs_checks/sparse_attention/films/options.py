@@ -19,6 +19,9 @@ _ROUNDING = 1e-12
 # The unit whose option (loss 0.5, cost 0.9) lies above the line from (1, 0) to (0, 1): no price picks it.
 _BETWEEN = ((0.0, 1.0, 0.5),), ((1.0, 0.0, 0.9),)
 
+# In cells of half the budget 0.97, costs of 0.9 and 0.05 are rounded up to three halves of it.
+_TIGHT = ((0.0, 1.0, 0.5), (1.0, 0.0)), ((1.0, 0.0, 0.9), (0.0, 0.05)), 0.97
+
 
 @dataclass(frozen=True)
 class Options:
@@ -154,7 +157,7 @@ rounded_table = Claim(
     r"C - H \frac{C - \sum_h \min_i c_{hi}}{m} \Big\}",
     source=Source.ours("costs of H units rounded up to m cells"),
     verdict=Always(_ROUNDING),
-    instances=lambda: _real,
+    instances=lambda: st.one_of(_real, st.just(Options(*_TIGHT))),
     evaluate=_rounded,
     near_miss=_rounded_off,
 )
