@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,9 @@ def _misfits(film: Film, patterns: tuple[_Pattern, ...]) -> Measurement:
     x = film.rng.integers(-9, 10, film.frames * film.places)
     for mask, factors, pairs in patterns:
         bands = [_band(n, w) for n, w in factors(film)]
-        wanted = reduce(lambda a, b: np.kron(a, b), bands).astype(bool)
+        wanted: BoolArray = np.ones((1, 1), dtype=bool)
+        for factor in bands:
+            wanted = np.kron(wanted, factor) > 0
         found = array(mask(film).element_mask())
         product = attention.BandProduct(factors(film))
         off.append(np.sum(found != _with_text(film, wanted)))

@@ -16,7 +16,7 @@ from sparsetheory.proofs_checks.sparse_attention.foreground.pasted_digits import
 )
 from sparsetheory.proofs_checks.verdicts import WithProbability
 
-_SEEDS, _CANVASES, _RHO = (0, 1), 20, 0.3
+_SEEDS, _CANVASES, _RHO = (0, 1), 15, 0.3
 _LEAST, _AHEAD = 0.7, 0.25
 
 
