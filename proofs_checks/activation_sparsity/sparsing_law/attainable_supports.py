@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.gpu import activations, core
-from sparsetheory.proofs_checks.activation_sparsity.cett_identities import layers
-from sparsetheory.proofs_checks.activation_sparsity.cett_thresholds import Search
+from sparsetheory.proofs_checks.activation_sparsity.sparsing_law.cett_identities import layers
+from sparsetheory.proofs_checks.activation_sparsity.sparsing_law.cett_thresholds import Search
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread, tensor
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability

@@ -8,7 +8,10 @@ import numpy as np
 
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import activations, core
-from sparsetheory.proofs_checks.activation_sparsity.character_models import character_decoder, held_out_batch
+from sparsetheory.proofs_checks.activation_sparsity.sparsing_law.character_models import (
+    character_decoder,
+    held_out_batch,
+)
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 
 _TARGETS = {"quick": (0.2,), "full": (0.05, 0.1, 0.2, 0.3)}
