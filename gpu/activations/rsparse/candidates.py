@@ -13,7 +13,8 @@ from sparsetheory.gpu.activations.rsparse.budgets import Budget, input_sparsity,
 from sparsetheory.gpu.activations.rsparse.conversion import layer_inputs, linear_layers, put_layer
 from sparsetheory.gpu.activations.rsparse.factors import WeightFactors, decompose
 from sparsetheory.gpu.activations.rsparse.layer import RSparseLinear, is_scaled
-from sparsetheory.gpu.activations.rsparse.thresholds import ScoreThreshold, column_norms, lower_quantile
+from sparsetheory.gpu.activations.rsparse.thresholds import column_norms, lower_quantile
+from sparsetheory.gpu.activations.selectors import ColumnScaled
 from sparsetheory.gpu.core.layers import weight_rows
 
 __all__ = ["Candidates"]
@@ -37,8 +38,8 @@ class _Layer:
         factors = decompose(weight, max(budget.rank for budget in budgets))
         return cls(dense, column_norms(weight), factors, budgets)
 
-    def selector(self, scaled: bool) -> ScoreThreshold:
-        return ScoreThreshold(self.norms if scaled else None, 0.0)
+    def selector(self, scaled: bool) -> ColumnScaled:
+        return ColumnScaled(self.norms if scaled else None, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

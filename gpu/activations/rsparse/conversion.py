@@ -183,11 +183,16 @@ def layer_inputs(model: nn.Module, batches: Iterable[Any], layers: Mapping[str, 
 
 
 def put_layer(model: nn.Module, name: str, layer: nn.Module) -> nn.Module:
-    """Put a layer in the place of that of a name, and return the model: the layer itself, if it has no name."""
+    """Put a layer in the place of that of a name, and return the model: the layer itself, if it has no name.
+
+    One that occurs under several names is replaced at all of them.
+    """
     if not name:
         return layer
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, layer)
+    old = model.get_submodule(name)
+    places = [(parent, child) for parent in model.modules() for child, one in parent._modules.items() if one is old]
+    for parent, child in places:
+        setattr(parent, child, layer)
     return model
 
 
