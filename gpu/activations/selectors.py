@@ -1,8 +1,9 @@
 """Selectors: which entries of a vector of activations take part in what comes next.
 
 A selector is called with activations of shape (..., features) and returns a mask of their shape, True where an entry is
-kept. It owns no weights. Thresholds keep NaN, so that it shows in what comes next. Choices of a count go through :mod:`sparsetheory.gpu.core.selection`, so that entries that tie
-at the cut do not change the count, and the lowest index wins.
+kept. It owns no weights. Thresholds keep NaN, so that it shows in what comes next. Choices of a count go through
+:mod:`sparsetheory.gpu.core.selection`, so that entries that tie at the cut do not change the count, and the lowest
+index wins.
 """
 
 from collections.abc import Callable

@@ -34,8 +34,8 @@ def skipping_product(x: Tensor, by_input: Tensor, *, crossing: float | None = No
     """Return ``x @ by_input``, without the rows of `by_input` that meet zeros, where that is faster.
 
     The kernel runs on the CPU in float32 and float64, on one thread. All else is the dense product of torch: other
-    devices and types, wherever a gradient is wanted, under ``torch.compile`` and ``torch.autocast``, and if more entries
-    are active than the crossing says.
+    devices and types, wherever a derivative is wanted, under ``torch.compile`` or ``torch.autocast``, and if more
+    entries are active than the crossing says.
 
     Parameters
     ----------

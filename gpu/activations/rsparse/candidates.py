@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from sparsetheory.gpu.activations.rsparse.budgets import Budget, input_sparsity, split_budget
-from sparsetheory.gpu.activations.rsparse.conversion import layer_inputs, linear_layers, put_layer
+from sparsetheory.gpu.activations.rsparse.conversion import linear_layers, put_layer
 from sparsetheory.gpu.activations.rsparse.factors import WeightFactors, decompose
 from sparsetheory.gpu.activations.rsparse.layer import RSparseLinear, is_scaled
 from sparsetheory.gpu.activations.rsparse.thresholds import column_norms, lower_quantile
 from sparsetheory.gpu.activations.selectors import ColumnScaled
 from sparsetheory.gpu.core.layers import weight_rows
+from sparsetheory.gpu.core.recording import layer_inputs
 
 __all__ = ["Candidates"]
 
