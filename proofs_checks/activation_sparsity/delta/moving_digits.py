@@ -11,7 +11,7 @@ from sparsetheory.gpu import activations, core
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["LAYERS", "Outcome", "clips", "trained"]
+__all__ = ["LAYERS", "Outcome", "clips", "photograph", "trained"]
 
 LAYERS = ("input", "hidden 1", "hidden 2")
 _FRAMES, _TRAIN, _TEST = 8, 1200, 300
@@ -58,7 +58,7 @@ def clips(rng: np.random.Generator, chosen: IndexArray, side: int, background: s
     if background == "noise":
         frames[:] = rng.uniform(0, _DIM, frames.shape)
     else:
-        grey = _photograph()
+        grey = photograph()
         corners = rng.integers(0, np.array(grey.shape) - side, (n, 2))
         frames[:] = _DIM * np.stack([grey[r : r + side, c : c + side] for r, c in corners])[:, None]
     # Room for all moves on the side that the digit goes to.
@@ -73,7 +73,8 @@ def clips(rng: np.random.Generator, chosen: IndexArray, side: int, background: s
 
 
 @cache
-def _photograph() -> Float64Array:
+def photograph() -> Float64Array:
+    """Return the grey values of the photograph "china", from 0 to 1."""
     photographs = core.datasets.load_photographs()
     pixels = photographs.images[photographs.names.index("china")]
     return np.asarray(pixels.mean(axis=2) / 255)

@@ -5,7 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from sparsetheory.gpu import activations, core
+from sparsetheory.gpu import activations
+from sparsetheory.proofs_checks.activation_sparsity.delta.moving_digits import photograph
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
 from sparsetheory.proofs_checks.verdicts import WithProbability
@@ -57,8 +58,7 @@ class Trace:
 
 
 def _draw(rng: np.random.Generator, q: float) -> list[Trace]:
-    photographs = core.datasets.load_photographs()
-    grey = photographs.images[photographs.names.index("china")].mean(axis=2) / 255
+    grey = photograph()
     traces = []
     for _ in range(_TRACES):
         row, column = rng.integers(grey.shape[0]), rng.integers(grey.shape[1] - _FRAMES)

@@ -94,9 +94,9 @@ cett_triangle = Claim(
 
 
 def _pruned_error(layer: Layer, *, by_norm: bool) -> Measurement:
-    """Compare the error of a network run with one threshold per neuron with CETT.
+    """Compare the error of a network run without neurons below a norm with CETT.
 
-    A neuron is below the norm where ``|h_i| < eps / |W_i|``. At norms within rounding of the cut the two may differ.
+    At norms within rounding of the cut, which was drawn among norms in another precision, the two may differ.
     """
     h, w_out = tensor(layer.h), tensor(layer.w_out)
     near = np.abs(layer.norms - layer.eps) <= 1e-12 * (layer.norms + layer.eps)
@@ -110,8 +110,8 @@ def _pruned_error(layer: Layer, *, by_norm: bool) -> Measurement:
 
 cett_of_pruned = Claim(
     name="activation_sparsity.cett_of_pruned",
-    summary="A network with one threshold for each neuron errs by exactly CETT times its output.",
-    statement=r"\|W h - W (h \odot 1[|h_i| \ge \epsilon / \|W_i\|])\| = \text{CETT}(\epsilon)\, \|W h\|",
+    summary="A network without the neurons below a norm errs by exactly CETT times its output.",
+    statement=r"\|W h - W (h \odot 1[|h_i| \|W_i\| \ge \epsilon])\| = \text{CETT}(\epsilon)\, \|W h\|",
     source=Source(_SOURCE, "section on CETT, and the authors' code", _ARXIV),
     verdict=Always(rtol=_ROUNDING),
     instances=layers,

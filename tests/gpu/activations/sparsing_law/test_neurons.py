@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sparsetheory.gpu.activations import SizeThreshold, cett, cett_threshold, neuron_norms
+from sparsetheory.gpu.activations.sparsing_law.neurons import Neurons
 
 
 @pytest.fixture
@@ -95,6 +96,13 @@ def test_shapes_and_entries_that_are_refused():
         cett(torch.full((1, 2), math.nan), torch.ones(3, 2), 1.0)
     with pytest.raises(TypeError, match="w_out must be a tensor of real floating-point numbers"):
         neuron_norms(torch.ones(1, 2), torch.ones(3, 2, dtype=torch.int64))
+
+
+def test_a_neuron_at_the_threshold_stays():
+    h, w_out = torch.tensor([[2.0, 1.0]]), torch.eye(2)
+    assert cett(h, w_out, 1.0).item() == 0.0
+    found = Neurons.of(h, w_out)
+    assert (found.mean_cett(1.0), found.mean_cett(1.5)) == (0.0, pytest.approx(0.2**0.5))
 
 
 def test_thresholds_of_neurons_are_those_of_norms(layer):
