@@ -116,3 +116,11 @@ def test_clips_that_are_refused(clips):
         DeltaActivation()(torch.zeros(3))
     with pytest.raises(ValueError, match="lengths must have shape"):
         DeltaActivation().to(clips.device)(clips, torch.ones(2))
+
+
+def test_a_step_that_has_reached_zero_is_enlarged():
+    layer, x = DeltaActivation(), torch.tensor([[[1.0], [-3.0]]])
+    layer.threshold.data.zero_()
+    found = layer(x)
+    assert torch.allclose(found.y, x)
+    assert found.n_clamped == 1

@@ -137,6 +137,23 @@ def test_checkpoints_count_once():
         assert torch.allclose(one, parameter.grad, rtol=0.0, atol=1e-12)
 
 
+def test_a_checkpoint_within_the_model_keeps_nothing_when_it_runs_again():
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.ffn = GatedFFN(4, 10, activation="relu")
+
+        def forward(self, x):
+            return checkpoint(self.ffn, x, use_reentrant=False)
+
+    model = Wrapped()
+    optimizer = torch.optim.SGD(model.parameters())
+    penalty = ActivationPenalty(optimizer, model, 0.5)
+    (model(torch.randn(2, 4)).sum() + penalty.term()).backward()
+    optimizer.step()
+    assert penalty.step == 1
+
+
 def test_checkpoints_that_hide_activations_are_an_error():
     class Labelled(nn.Module):
         def __init__(self):

@@ -70,3 +70,13 @@ def test_small_targets_never_get_the_largest_candidate():
 def test_arguments_that_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         cett_threshold(torch.ones(2, 3), torch.ones(4, 3), **arguments)
+
+
+def test_neurons_at_zero_cost_nothing():
+    assert cett_threshold(torch.tensor([[0.0, 2.0, 3.0]]), torch.eye(3), 0.0) == pytest.approx(2.0, abs=1e-4)
+
+
+def test_neurons_of_one_norm_go_together():
+    # Without the first neuron the error is 0.5, without the first two 0.375, but the second has the norm of the third.
+    w_out = torch.tensor([[4.0, -4.0, 0.0], [0.0, 3.0, 5.0]])
+    assert cett_threshold(torch.ones(1, 3), w_out, 0.4, "scan") == 4.0
