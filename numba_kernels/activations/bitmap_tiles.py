@@ -9,6 +9,7 @@ channel and add to 64 scores, tiles of values hold 64 channels of one token and 
 import numpy as np
 
 from sparsetheory.numba_kernels.activations.expand import expand, first_bit, reverse_bits, tile_of
+from sparsetheory.numba_kernels.activations.prefetch import prefetch
 from sparsetheory.numba_kernels.inlined import entry, inlined
 from sparsetheory.numba_kernels.sparse_conv.lanes import (
     add_multiple,
@@ -23,6 +24,9 @@ from sparsetheory.typing import AnyArray, FloatArray
 __all__ = ["key_scores", "value_sums", "warmup"]
 
 _TILE = 64
+# Numbers, in single precision 4 KB.
+_AHEAD = 1024
+_TILES_AHEAD = 64
 _WIDE = has_wide_registers()
 
 
@@ -73,6 +77,14 @@ def key_scores(
 
 
 @inlined
+def _ask(words: AnyArray, tile: int, values: FloatArray, at: int) -> None:
+    """Ask for what later tiles will need; half of a tile at most, as more than half would be slower than dense."""
+    prefetch(words, tile + _TILES_AHEAD)
+    prefetch(values, at + _AHEAD)
+    prefetch(values, at + _AHEAD + _TILE // 4)
+
+
+@inlined
 def _scores(
     words: AnyArray,
     offsets: AnyArray,
@@ -91,6 +103,7 @@ def _scores(
     total = spread(values.dtype.type(0), tile_of(values))
     for c in range(width):
         at = start + 2 * np.int64(peek(offsets, place + c))
+        _ask(words, tile + c, values, at)
         keys = expand(values, at, reverse_bits(peek(words, tile + c)), total)
         total = add_multiple(total, peek(q, first + c), keys)
     store_first(out, to, total, left)
@@ -169,6 +182,7 @@ def _sums(
     total = load(out, to, tile_of(values))
     for t in range(left):
         at = start + 2 * np.int64(peek(offsets, place + t))
+        _ask(words, tile + t, values, at)
         row = expand(values, at, reverse_bits(peek(words, tile + t)), total)
         total = add_multiple(total, peek(weights, first + t), row)
     store_first(out, to, total, _TILE)

@@ -16,11 +16,15 @@ from typing import Any
 import numpy as np
 
 from sparsetheory.numba_kernels.activations.gather import GATHERED, gather, zeros_of
+from sparsetheory.numba_kernels.activations.prefetch import prefetch
 from sparsetheory.numba_kernels.inlined import entry, inlined
 from sparsetheory.numba_kernels.sparse_conv.lanes import add_product, load, peek, store, store_first
 from sparsetheory.typing import AnyArray, FloatArray
 
 __all__ = ["key_scores", "value_sums", "warmup"]
+
+# Numbers; in single precision 4 KB.
+_AHEAD = 1024
 
 
 @inlined
@@ -28,6 +32,8 @@ def _dots(values: FloatArray, indices: AnyArray, start: int, stop: int, x: Float
     """Return the sums of 16 rows of packed numbers times the entries of x that they belong to, from `first` on."""
     total: Any = zeros_of(values)
     for at in range(start, stop, GATHERED):
+        prefetch(values, at + _AHEAD)
+        prefetch(indices, at + _AHEAD)
         total = add_product(total, load(values, at, total), gather(x, first, indices, at, total))
     return total
 

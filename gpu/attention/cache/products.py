@@ -1,5 +1,7 @@
 """Products of queries with packed keys, and of attention weights with packed values."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -114,7 +116,7 @@ def packed_sums(values: PackedValues, weights: Tensor) -> Tensor:
 def _sizes(packed: PackedKeys | PackedValues) -> tuple[int, int, int]:
     """Return heads, tokens, width."""
     *leading, tokens, width = packed.shape
-    return int(np.prod(leading)), tokens, width
+    return math.prod(leading), tokens, width
 
 
 def _compiled(values: Tensor) -> bool:
@@ -133,7 +135,7 @@ def _check(given: Tensor, name: str, ends: tuple[int, int], values: Tensor) -> N
 
 def _flat(part: Tensor) -> AnyArray:
     """Return the memory of a tensor as a vector."""
-    return part.detach().contiguous().view(-1).numpy()
+    return part.detach().numpy().reshape(-1)
 
 
 def _bitmap(packed: Bitmap) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:
