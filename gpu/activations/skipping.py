@@ -68,11 +68,11 @@ def skipping_product(x: Tensor, by_input: Tensor, *, crossing: float | None = No
         raise ValueError(f"x must have {by_input.shape[0]} features in its last axis; got shape {tuple(x.shape)}")
     arrays = _arrays(x.contiguous(), by_input) if _may_skip(x, by_input) else None
     if arrays is not None:
-        out = x.new_zeros(*x.shape[:-1], by_input.shape[1])
+        out = np.zeros((*x.shape[:-1], by_input.shape[1]), dtype=arrays[0].dtype)
         n_tokens, found = x.numel() // x.shape[-1], np.empty(x.shape[-1], dtype=np.int64)
         limit = _limit(crossing, x.numel(), n_tokens, by_input.numel())
-        if multiply_active(arrays[0], n_tokens, arrays[1], out.numpy().reshape(-1), limit, found):
-            return out
+        if multiply_active(arrays[0], n_tokens, arrays[1], out.reshape(-1), limit, found):
+            return torch.from_numpy(out)
     return x @ by_input
 
 
@@ -108,12 +108,12 @@ def gated_product(gates: Tensor, x: Tensor, up: Tensor, down: Tensor, *, crossin
     arrays = _arrays(own, x.contiguous(), up, down) if _may_skip(gates, x, up, down) else None
     if arrays is not None:
         hidden, n_tokens = up.shape[0], x.numel() // x.shape[-1]
-        out = x.new_zeros(*x.shape[:-1], down.shape[1])
+        out = np.zeros((*x.shape[:-1], down.shape[1]), dtype=arrays[0].dtype)
         work, found = np.empty(WORK, dtype=arrays[0].dtype), np.empty(hidden, dtype=np.int64)
         limit = _limit(crossing, gates.numel(), n_tokens, up.numel())
         given = arrays[0], arrays[1], n_tokens, arrays[2], arrays[3]
-        if multiply_gated(*given, out.numpy().reshape(-1), limit, found, work):
-            return out
+        if multiply_gated(*given, out.reshape(-1), limit, found, work):
+            return torch.from_numpy(out)
     return (gates * (x @ up.T)) @ down
 
 
