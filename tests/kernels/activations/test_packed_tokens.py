@@ -36,26 +36,27 @@ def _inside(values, fill):
 def compare_tiles(kind, tokens):
     """Compare products with tiles, between entries that are not a number, with dense products."""
     rng = np.random.default_rng(tokens)
-    width, blocks = 5, -(-tokens // 64)
+    # Four queries take a tile together, and the fifth one by itself.
+    n_queries, width, blocks = 5, 5, -(-tokens // 64)
     x = np.zeros((blocks * 64, width), kind)
     x[:tokens] = rng.standard_normal((tokens, width)) * (rng.random((tokens, width)) < 0.6)
-    q = rng.standard_normal(width).astype(kind)
+    q = rng.standard_normal((n_queries, width)).astype(kind)
     words, offsets, values = _packed(x.reshape(blocks, 64, width).transpose(0, 2, 1).reshape(-1, 64))
     _, held = _inside(values, np.nan)
-    around, out = _inside(np.zeros(tokens, kind), 7.5)
-    bitmap_tiles.key_scores(words, offsets, held, np.zeros(1, np.int64), q, (1, tokens, width), out)
-    assert np.allclose(out, x[:tokens] @ q, atol=1e-5)
-    assert (np.delete(around, slice(_GUARD, _GUARD + tokens)) == 7.5).all()
+    around, out = _inside(np.zeros(n_queries * tokens, kind), 7.5)
+    bitmap_tiles.key_scores(words, offsets, held, np.zeros(1, np.int64), q.ravel(), (n_queries, tokens, width), out)
+    assert np.allclose(out.reshape(n_queries, tokens), q @ x[:tokens].T, atol=1e-5)
+    assert (np.delete(around, slice(_GUARD, _GUARD + out.size)) == 7.5).all()
 
     wide = np.zeros((blocks * 64, 64), kind)
     wide[:, :width] = x
     words, offsets, values = _packed(wide)
     _, held = _inside(values, np.nan)
-    a = rng.random(tokens).astype(kind)
-    around, out = _inside(np.zeros(64, kind), 7.5)
-    bitmap_tiles.value_sums(words, offsets, held, np.zeros(1, np.int64), a, (1, tokens, width), out)
-    assert np.allclose(out, a @ wide[:tokens], atol=1e-5)
-    assert (np.delete(around, slice(_GUARD, _GUARD + 64)) == 7.5).all()
+    a = rng.random((n_queries, tokens)).astype(kind)
+    around, out = _inside(np.zeros(n_queries * 64, kind), 7.5)
+    bitmap_tiles.value_sums(words, offsets, held, np.zeros(1, np.int64), a.ravel(), (n_queries, tokens, width), out)
+    assert np.allclose(out.reshape(n_queries, 64), a @ wide[:tokens], atol=1e-5)
+    assert (np.delete(around, slice(_GUARD, _GUARD + out.size)) == 7.5).all()
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
