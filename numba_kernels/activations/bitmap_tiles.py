@@ -87,7 +87,7 @@ def key_scores(
 
 @inlined
 def _ask(words: AnyArray, tile: int, values: FloatArray, at: int) -> None:
-    """Ask for what later tiles will need; half of a tile at most, as more than half would be slower than dense."""
+    """Ask for the bitmap of a later tile, and for 32 values; fuller tiles are hardly faster than dense."""
     prefetch(words, tile + _TILES_AHEAD)
     prefetch(values, at + _AHEAD)
     prefetch(values, at + _AHEAD + _TILE // 4)
