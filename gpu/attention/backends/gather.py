@@ -33,7 +33,7 @@ def gather_attention(problem: Problem) -> Tensor:
     memory = 0 if problem.wants_gradient else plan.largest
     keys = _Blocks(cut(problem.k, mask.perm_k, mask.block[1]), memory)
     values = _Blocks(cut(problem.v, mask.perm_k, mask.block[1]), memory)
-    parts = [part for calls in plan.calls for part in _attend(plan.geometry, q, keys, values, calls, problem.scale)]
+    parts = [_attend(plan.geometry, q, keys, values, calls, problem.scale) for calls in plan.calls]
     blocks = torch.cat(parts) if len(parts) > 1 else parts[0]
     return untiled(blocks if plan.back is None else blocks[plan.back], problem)
 
@@ -97,14 +97,14 @@ class _Blocks:
                 yield copy
 
 
-def _attend(
-    geometry: Geometry, q: Tensor, keys: _Blocks, values: _Blocks, calls: Calls, scale: float
-) -> Iterator[Tensor]:
-    """Yield outputs of each call, of shape (rows, queries, head_dim)."""
+def _attend(geometry: Geometry, q: Tensor, keys: _Blocks, values: _Blocks, calls: Calls, scale: float) -> Tensor:
+    """Return outputs of calls, of shape (rows, queries, head_dim)."""
     tiles = q[calls.where].reshape(calls.n_tiles, 1, -1, q.shape[-1]).split(calls.size)
-    for tile, k, v, seen in zip(tiles, keys.take(calls), values.take(calls), _seen(geometry, calls), strict=True):
-        out = scaled_dot_product_attention(tile, k, v, attn_mask=seen, scale=scale)
-        yield out.reshape(-1, *q.shape[1:])
+    outs = [
+        scaled_dot_product_attention(tile, k, v, attn_mask=seen, scale=scale)
+        for tile, k, v, seen in zip(tiles, keys.take(calls), values.take(calls), _seen(geometry, calls), strict=True)
+    ]
+    return (torch.cat(outs) if len(outs) > 1 else outs[0]).reshape(-1, *q.shape[1:])
 
 
 def _seen(geometry: Geometry, calls: Calls) -> Iterator[Tensor | None]:
