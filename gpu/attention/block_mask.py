@@ -85,7 +85,7 @@ class BlockMask:
             object.__setattr__(self, "blocks", self.blocks | self._diagonal())
         self.require_keys()
 
-    @property
+    @cached_property
     def lead(self) -> tuple[int, ...]:
         """Axes before those of blocks and positions, those of the orders included."""
         orders = [order.shape[:-1] for order in (self.perm_q, self.perm_k) if order is not None]
