@@ -136,3 +136,18 @@ def test_scores_that_overflow_are_bounded_by_nothing():
 def test_lengths_are_norms_of_any_size():
     vectors = torch.tensor([[3.0, 4.0], [3e-30, 4e-30], [3e30, -4e30], [0.0, 0.0]])
     torch.testing.assert_close(lengths(vectors), torch.tensor([5.0, 5e-30, 5e30, 0.0]), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("kind", ["variance", "chord"])
+def test_one_far_key_among_many_equal_ones_is_bounded(kind):
+    """Both bounds are exact for two scores, and the probability of the far one is a small difference of large numbers.
+
+    So a mean that is not enlarged by its rounding is seen, whatever the bound is enlarged by at the end.
+    """
+    source = torch.Generator().manual_seed(0)
+    q, center = (torch.randn(30, 1, 8, dtype=torch.float64, generator=source) for _ in range(2))
+    k = (center * 100).repeat(1, 1000, 1)
+    k[:, :1] += q * 20 * 8**0.5 / q.square().sum(-1, keepdim=True)  # its score is larger by 20
+    q, k = q.float(), k.float()
+    true = attention_scores(q.double(), k.double()).logsumexp(-1, keepdim=True)
+    assert (log_mass_bounds(q, KeyBlocks.from_keys(k, 1000), masses=kind).double() >= true).all()
