@@ -57,7 +57,9 @@ def _plan(problem: Problem) -> _Plan:
         return _new_plan(problem)
     known, lead = _PLANS.setdefault(problem.mask, {}), tuple(problem.q.shape[:-2])
     if lead not in known:
-        known[lead] = _new_plan(problem)
+        # A plan that is made for inference must serve a gradient later.
+        with torch.inference_mode(mode=False):
+            known[lead] = _new_plan(problem)
     return known[lead]
 
 

@@ -111,8 +111,11 @@ def all_finite(tensor: Tensor) -> bool:
 
 def _lead(q: Tensor, k: Tensor, mask: BlockMask, key_mask: Tensor | None) -> tuple[int, ...]:
     """Return batch and heads, and refuse a mask that has others."""
-    batch = q.shape[:-3] if q.shape[:-3] == k.shape[:-3] else np.broadcast_shapes(q.shape[:-3], k.shape[:-3])
-    lead = (*batch, q.shape[-3])
+    try:
+        lead = (*np.broadcast_shapes(q.shape[:-3], k.shape[:-3]), q.shape[-3])
+    except ValueError:
+        got = f"got {tuple(q.shape)} and {tuple(k.shape)}"
+        raise ValueError(f"k must have axes before the heads that broadcast with those of q; {got}") from None
     shapes = {"mask": mask.lead} | ({} if key_mask is None else {"key_mask": key_mask.shape[:-1]})
     for name, shape in shapes.items():
         if len(shape) > len(lead) or any(
