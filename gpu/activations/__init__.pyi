@@ -48,7 +48,6 @@ from .sparse_linear import SparseLinear as SparseLinear
 from .sparse_linear import SvdResidual as SvdResidual
 from .sparsing_law.attainable_support import AttainableSupport as AttainableSupport
 from .sparsing_law.attainable_support import cett_oracle as cett_oracle
-from .sparsing_law.feed_forward import down_projections as down_projections
 from .sparsing_law.feed_forward import hidden_activations as hidden_activations
 from .sparsing_law.feed_forward import select_inputs as select_inputs
 from .sparsing_law.growth_laws import LawFit as LawFit
