@@ -256,3 +256,10 @@ def test_a_change_of_what_a_mask_was_made_of_changes_no_mask(backend):
     order.copy_(order.flip(0))
     full = scaled_dot_product_attention(q, k, v)
     torch.testing.assert_close(masked_attention(q, k, v, mask, backend=backend), full)
+
+
+@pytest.mark.parametrize("backend", ["gather", "online"])
+def test_a_block_that_hides_a_single_pair_hides_it(backend):
+    q, k, v = torch.randn(3, 1, 6, 4, generator=torch.Generator().manual_seed(0))
+    mask = BlockMask(torch.eye(3, dtype=torch.bool), 6, 6, (2, 2), causal=True)
+    torch.testing.assert_close(masked_attention(q, k, v, mask, backend=backend), masked_attention(q, k, v, mask))
