@@ -14,8 +14,8 @@ SMALL = {
     "activation_sparsity": {
         "n_texts": 2,
         "n_tokens": 1,
-        "targets": (0.2, 0.3),
-        "n_steps": 40,
+        "targets": (0.3,),
+        "n_steps": 20,
         "gates": ("relu",),
         "n_words": 0,
         "strengths": (0.4, 1.6),
