@@ -11,6 +11,29 @@ FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
 # What a commit sets the sizes to. Every notebook with sizes has them in one cell, tagged "parameters".
 SMALL = {
+    "activation_sparsity": {
+        "n_texts": 2,
+        "n_tokens": 1,
+        "targets": (0.2, 0.3),
+        "n_steps": 40,
+        "gates": ("relu",),
+        "n_words": 0,
+        "strengths": (0.4, 1.6),
+        "n_seeds": 1,
+        "n_epochs": 2,
+        "n_noisy_epochs": 2,
+        "features": (50, 200),
+        "n_codes": 20,
+        "rhos": (0.9, 1.0),
+        "blocks": "encoder.layer.3.*",
+        "searched": "encoder.layer.3.attention.self.*",
+        "films": (),
+        "n_frames": 2,
+        "size": 512,
+        "n_repeats": 2,
+        "trials": 2,
+        "shown": ("cett_not_monotone", "rsparse_dominance"),
+    },
     "beyond_l1": {
         "sizes": (144, 288, 1152),
         "n_batches": 15,

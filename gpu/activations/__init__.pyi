@@ -48,12 +48,12 @@ from .sparse_linear import SparseLinear as SparseLinear
 from .sparse_linear import SvdResidual as SvdResidual
 from .sparsing_law.attainable_support import AttainableSupport as AttainableSupport
 from .sparsing_law.attainable_support import cett_oracle as cett_oracle
-from .sparsing_law.feed_forward import down_projections as down_projections
 from .sparsing_law.feed_forward import hidden_activations as hidden_activations
 from .sparsing_law.feed_forward import select_inputs as select_inputs
 from .sparsing_law.growth_laws import LawFit as LawFit
 from .sparsing_law.growth_laws import fit_activation_law as fit_activation_law
 from .sparsing_law.language_loss import next_token_loss as next_token_loss
+from .sparsing_law.layer_allocation import allocate_neurons as allocate_neurons
 from .sparsing_law.neurons import cett as cett
 from .sparsing_law.neurons import neuron_norms as neuron_norms
 from .sparsing_law.perplexity_search import PplSparsity as PplSparsity

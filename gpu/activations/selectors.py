@@ -1,21 +1,23 @@
 """Selectors: which entries of a vector of activations take part in what comes next.
 
 A selector is called with activations of shape (..., features) and returns a mask of their shape, True where an entry is
-kept. It owns no weights. Choices of a count go through :mod:`sparsetheory.gpu.core.selection`, so that entries that tie
-at the cut do not change the count, and the lowest index wins.
+kept. It owns no weights. Thresholds keep NaN, so that it shows in what comes next. Choices of a count go through
+:mod:`sparsetheory.gpu.core.selection`, so that entries that tie at the cut do not change the count, and the lowest
+index wins.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, Instance, Real
 from sparsetheory.gpu.core.selection import check_scores, keep_largest
 from sparsetheory.gpu.solvers.proximal import prox
 from sparsetheory.penalties import L0, L1, Lq, Penalty
 
-__all__ = ["ColumnScaled", "Largest", "Nonzero", "ProxSupport", "ReluThreshold", "Selector", "from_prox"]
+__all__ = ["ColumnScaled", "Largest", "Nonzero", "ProxSupport", "ReluThreshold", "Selector", "check_scale", "from_prox"]
 
 Selector = Callable[[Tensor], Tensor]
 
@@ -59,7 +61,7 @@ class ReluThreshold:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the mask of activations of any shape."""
-        return x >= self.threshold if self.threshold > 0 else x > 0
+        return ~(x < self.threshold) if self.threshold > 0 else ~(x <= 0)
 
 
 @dataclass(frozen=True)
@@ -96,17 +98,18 @@ class Largest:
         return keep_largest(x.detach().abs() if self.magnitude else x.detach(), self.n_nonzero)
 
 
-@dataclass(frozen=True, eq=False)
-class ColumnScaled:
-    """Keep entries whose size times a scale of their feature is above a threshold, ``|x_j| c_j > t``.
+class ColumnScaled(nn.Module):
+    """Keep entries whose score is above a threshold: ``|x_j| c_j > t``, or ``|x_j| > t`` without scales.
+
+    Scales and threshold are buffers, so a layer that has the selector saves and moves them.
 
     Parameters
     ----------
-    scale : Tensor of shape (features,)
+    scale : Tensor of shape (features,), optional
         Not negative. With the norms of the columns of a weight, ``|x_j| c_j`` is the norm of what entry j adds to the
         output.
-    threshold : float
-        At least 0.
+    threshold : float or Tensor of shape ()
+        At least 0, in the unit of the scores.
 
     Examples
     --------
@@ -116,21 +119,34 @@ class ColumnScaled:
             [ True, False]])
     """
 
-    scale: Tensor
-    threshold: float
+    scale: Tensor | None
+    threshold: Tensor
 
-    def __post_init__(self) -> None:
-        NONNEGATIVE.require(threshold=self.threshold)
-        check_scores(self.scale, "scale")
-        if self.scale.ndim != 1 or bool((self.scale < 0).any()):
-            raise ValueError(
-                f"scale must be a vector without negative entries; got shape {tuple(self.scale.shape)} "
-                f"with {int((self.scale < 0).sum())} of them"
-            )
+    def __init__(self, scale: Tensor | None, threshold: Tensor | float) -> None:
+        super().__init__()
+        NONNEGATIVE.require(threshold=float(threshold))
+        self.register_buffer("scale", None if scale is None else check_scale(scale).detach().clone())
+        dtype = torch.get_default_dtype() if scale is None else scale.dtype
+        given = threshold if isinstance(threshold, Tensor) else torch.tensor(threshold, dtype=dtype)
+        self.register_buffer("threshold", given.detach().clone())
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def scores(self, x: Tensor) -> Tensor:
+        """Return the scores of activations of shape (..., features)."""
+        return x.abs() if self.scale is None else x.abs() * self.scale.to(x)
+
+    def forward(self, x: Tensor) -> Tensor:
         """Return the mask of activations of shape (..., features)."""
-        return x.abs() * self.scale.to(x) > self.threshold
+        return ~(self.scores(x.detach()) <= self.threshold)
+
+
+def check_scale(scale: Tensor) -> Tensor:
+    """Return factors of features, if they are a vector without negative entries or NaN."""
+    if check_scores(scale, "scale").ndim != 1 or bool((scale < 0).any()):
+        raise ValueError(
+            f"scale must be a vector without negative entries; got shape {tuple(scale.shape)} "
+            f"with {int((scale < 0).sum())} of them"
+        )
+    return scale
 
 
 @dataclass(frozen=True)

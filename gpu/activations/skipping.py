@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from sparsetheory.constraints import MISSING, Real
 from sparsetheory.numba_kernels.activations.row_skipping import WORK, multiply_active, multiply_gated
@@ -33,8 +34,8 @@ def skipping_product(x: Tensor, by_input: Tensor, *, crossing: float | None = No
     """Return ``x @ by_input``, without the rows of `by_input` that meet zeros, where that is faster.
 
     The kernel runs on the CPU in float32 and float64, on one thread. All else is the dense product of torch: other
-    devices and types, wherever a gradient is wanted, under ``torch.compile``, and if more entries are active than the
-    crossing says.
+    devices and types, wherever a derivative is wanted, under ``torch.compile`` or ``torch.autocast``, and if more
+    entries are active than the crossing says.
 
     Parameters
     ----------
@@ -68,11 +69,11 @@ def skipping_product(x: Tensor, by_input: Tensor, *, crossing: float | None = No
         raise ValueError(f"x must have {by_input.shape[0]} features in its last axis; got shape {tuple(x.shape)}")
     arrays = _arrays(x.contiguous(), by_input) if _may_skip(x, by_input) else None
     if arrays is not None:
-        out = x.new_zeros(*x.shape[:-1], by_input.shape[1])
+        out = np.zeros((*x.shape[:-1], by_input.shape[1]), dtype=arrays[0].dtype)
         n_tokens, found = x.numel() // x.shape[-1], np.empty(x.shape[-1], dtype=np.int64)
         limit = _limit(crossing, x.numel(), n_tokens, by_input.numel())
-        if multiply_active(arrays[0], n_tokens, arrays[1], out.numpy().reshape(-1), limit, found):
-            return out
+        if multiply_active(arrays[0], n_tokens, arrays[1], out.reshape(-1), limit, found):
+            return torch.from_numpy(out)
     return x @ by_input
 
 
@@ -95,6 +96,11 @@ def gated_product(gates: Tensor, x: Tensor, up: Tensor, down: Tensor, *, crossin
     -------
     Tensor of shape (..., width)
 
+    Raises
+    ------
+    ValueError
+        If shapes do not fit together.
+
     Examples
     --------
     >>> import torch
@@ -104,17 +110,26 @@ def gated_product(gates: Tensor, x: Tensor, up: Tensor, down: Tensor, *, crossin
     """
     if crossing is not None:
         check_crossing(crossing)
-    own = gates.detach().clone(memory_format=torch.contiguous_format)
-    arrays = _arrays(own, x.contiguous(), up, down) if _may_skip(gates, x, up, down) else None
+    _check_gated(gates, x, up, down)
+    arrays = _arrays(gates.contiguous(), x.contiguous(), up, down) if _may_skip(gates, x, up, down) else None
     if arrays is not None:
         hidden, n_tokens = up.shape[0], x.numel() // x.shape[-1]
-        out = x.new_zeros(*x.shape[:-1], down.shape[1])
+        out = np.zeros((*x.shape[:-1], down.shape[1]), dtype=arrays[0].dtype)
         work, found = np.empty(WORK, dtype=arrays[0].dtype), np.empty(hidden, dtype=np.int64)
         limit = _limit(crossing, gates.numel(), n_tokens, up.numel())
-        given = arrays[0], arrays[1], n_tokens, arrays[2], arrays[3]
-        if multiply_gated(*given, out.numpy().reshape(-1), limit, found, work):
-            return out
+        # The kernel overwrites its gates.
+        given = arrays[0].copy(), arrays[1], n_tokens, arrays[2], arrays[3]
+        if multiply_gated(*given, out.reshape(-1), limit, found, work):
+            return torch.from_numpy(out)
     return (gates * (x @ up.T)) @ down
+
+
+def _check_gated(gates: Tensor, x: Tensor, up: Tensor, down: Tensor) -> None:
+    matrices = up.ndim == 2 and down.ndim == 2 and up.shape[0] == down.shape[0]
+    tokens = gates.ndim > 0 and x.ndim > 0 and gates.shape[:-1] == x.shape[:-1]
+    if not (matrices and tokens and gates.shape[-1] == up.shape[0] and x.shape[-1] == up.shape[1]):
+        shapes = ", ".join(str(tuple(part.shape)) for part in (gates, x, up, down))
+        raise ValueError(f"gates, x, up and down must have shapes (..., f), (..., d), (f, d) and (f, e); got {shapes}")
 
 
 def _limit(crossing: float | None, size: int, n_tokens: int, n_weights: int) -> int:
@@ -127,7 +142,7 @@ def _limit(crossing: float | None, size: int, n_tokens: int, n_weights: int) -> 
 def _may_skip(*tensors: Tensor) -> bool:
     """Return whether tensors are what the kernel takes; plain loops, as this comes before products of microseconds."""
     dtype, gradients = tensors[0].dtype, torch.is_grad_enabled()
-    if dtype not in _TYPES or torch.compiler.is_compiling():
+    if dtype not in _TYPES or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
     for part in tensors:
         if not part.is_cpu or part.dtype != dtype or (gradients and part.requires_grad) or not part.numel():
@@ -139,7 +154,7 @@ def _arrays(*tensors: Tensor) -> list[AnyArray] | None:
     """Return the memory of tensors as vectors, or None where there is none or it is out of order."""
     arrays = []
     for part in tensors:
-        if not part.is_contiguous():
+        if not part.is_contiguous() or unpack_dual(part).tangent is not None:
             return None
         try:
             arrays.append(part.detach().numpy().reshape(-1))

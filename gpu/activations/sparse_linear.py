@@ -58,7 +58,8 @@ class SparseLinear(nn.Module):
         if bias is not None and bias.shape != weight.shape[:1]:
             raise ValueError(f"bias must have shape ({weight.shape[0]},); got {tuple(bias.shape)}")
         self.selector, self.residual, self.crossing = selector, residual, check_crossing(crossing)
-        self.by_input = nn.Parameter(weight.detach().T.contiguous(), requires_grad=weight.requires_grad)
+        rows = weight.detach().T.clone(memory_format=torch.contiguous_format)
+        self.by_input = nn.Parameter(rows, requires_grad=weight.requires_grad)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
 
     @property

@@ -11,9 +11,10 @@ from sparsetheory.gpu.core.recording import attention_mask, check_batches, count
 __all__ = ["activation_ratio", "hidden_layers"]
 
 # The last layer of a feed-forward network, in our models and in those of transformers: LLaMA and its kin, OPT and BART,
-# T5, GPT-2, GPT-NeoX, and BERT and its kin, whose blocks of attention have an "output.dense" of their own.
-_NAMES = ("down", "down_proj", "fc2", "wo", "mlp.c_proj", "dense_4h_to_h", "output.dense")
-_OTHERS = ("attention.output.dense",)
+# T5, GPT-2, GPT-NeoX, that of torch, and BERT and its kin, whose blocks of attention and of crossattention have an
+# "output.dense" of their own.
+_NAMES = ("down", "down_proj", "fc2", "wo", "mlp.c_proj", "dense_4h_to_h", "linear2", "output.dense")
+_OTHER = "attention.output.dense"
 
 
 def hidden_layers(model: nn.Module) -> list[str]:
@@ -38,7 +39,7 @@ def hidden_layers(model: nn.Module) -> list[str]:
     found = [
         name
         for name, module in model.named_modules()
-        if is_matrix(module) and _ends(name, _NAMES) and not _ends(name, _OTHERS)
+        if is_matrix(module) and _ends(name, _NAMES) and not name.endswith(_OTHER)
     ]
     if not found:
         raise ValueError(

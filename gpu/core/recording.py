@@ -21,6 +21,7 @@ __all__ = [
     "collect_grams",
     "counted_rows",
     "input_groups",
+    "layer_inputs",
     "observing",
     "run_batches",
 ]
@@ -136,6 +137,38 @@ def collect_grams(
     if missing := [name for name in chosen if name not in grams]:
         raise ValueError(f"layers must be called by the model; {', '.join(missing)} was not, in any batch")
     return grams
+
+
+def layer_inputs(model: nn.Module, batches: Iterable[Any], layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Run a model and return the inputs of layers as matrices with one token a row, those that count.
+
+    Tokens where the entry ``"attention_mask"`` of a mapping is 0 are left out. All inputs are in memory together.
+
+    Raises
+    ------
+    TypeError
+        If `batches` is a single batch.
+    ValueError
+        If a layer gets no token.
+    """
+    check_batches("batches", batches)
+    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+    kept: Tensor | None = None
+
+    def observe(name: str, layer: nn.Module, x: Tensor) -> None:
+        rows = input_rows(layer, x).detach()
+        mask, flat = counted_rows(kept, rows), rows.reshape(-1, rows.shape[-1])
+        # Copied, as a model may write into its activations later.
+        seen[name].append(flat.clone() if mask is None else flat[mask.reshape(-1).to(flat.device) != 0])
+
+    with observing(layers, observe):
+        for batch in batches:
+            kept = attention_mask(batch)
+            for _ in run_batches(model, [batch]):
+                pass
+    if missing := [name for name, rows in seen.items() if not sum(map(len, rows))]:
+        raise ValueError(f"batches must reach every layer with tokens; got none for {', '.join(missing)}")
+    return {name: torch.cat(rows) for name, rows in seen.items()}
 
 
 @dataclass(frozen=True)

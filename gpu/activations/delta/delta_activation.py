@@ -149,7 +149,7 @@ class DeltaActivation(nn.Module):
                 f"x must fit {self.granularity} thresholds of shape {tuple(self.threshold.shape)}; "
                 f"got frames of shape {tuple(frame)}"
             )
-        q = self.threshold.abs()
+        q = self.threshold.abs().to(torch.promote_types(self.threshold.dtype, torch.float32))
         if self.granularity == "channel":
             q = q.reshape(-1, *[1] * (len(frame) - 1))
         largest = float(x.detach().abs().max())

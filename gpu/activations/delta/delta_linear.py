@@ -1,5 +1,6 @@
 """A linear layer that runs frame by frame and takes only what changed since the last one."""
 
+from collections.abc import Callable
 from typing import Self
 
 import torch
@@ -62,7 +63,7 @@ class DeltaLinear(nn.Module):
     -----
     For inference: no gradients. A frame costs ``out`` multiply-accumulates for each input that changed in any sample of
     the batch, as long as these are at most a fifth of all inputs, and a whole product otherwise. The layer keeps the
-    weight in double precision, ``8 out in`` bytes.
+    weight in double precision, ``8 out in`` bytes, whatever dtype it is moved to. To move it forgets the last frame.
 
     Source: A. Yousefzadeh and M. Sifalakis, arXiv 2107.07305; integer codes in place of accumulated values are ours.
 
@@ -96,6 +97,13 @@ class DeltaLinear(nn.Module):
         self.register_buffer("by_input", (weight.detach().double() * self.steps.double()).T.contiguous())
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self.reset()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move the layer. Its matrix keeps double precision, as rounded changes would no longer add up to the whole."""
+        exact = self.by_input
+        super()._apply(fn, recurse)
+        self.by_input = exact.to(self.by_input.device)
+        return self.reset()
 
     def reset(self) -> Self:
         """Forget the last frame: call it between clips. Returns the layer."""
@@ -150,7 +158,7 @@ class DeltaLinear(nn.Module):
             raise ValueError(
                 f"x_t must have shape ({self.by_input.shape[0]},) or with a batch before; got {tuple(x_t.shape)}"
             )
-        codes = (x_t / self.steps).round()
+        codes = (x_t.to(torch.promote_types(x_t.dtype, torch.float32)) / self.steps).round()
         if not bool((codes.abs() <= _LARGEST_CODE).all()):
             raise ValueError(f"x_t must be at most 2**24 steps of q in size; got {float(codes.abs().max()):.3g} steps")
         return codes.to(torch.int32)

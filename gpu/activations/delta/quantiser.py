@@ -78,7 +78,8 @@ def rounded(x: Tensor, q: Tensor, grad_mode: str) -> Tensor:
 class _Rounding(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, q: Tensor, grad_mode: str) -> Tensor:
-        ratio = x / q
+        # Half precision has no number for more than 65504 steps, and a step of it may round to 0.
+        ratio = x.to(torch.promote_types(x.dtype, torch.float32)) / q
         codes = ratio.round()
         ctx.sign = -1 if grad_mode == "paper" else 1
         ctx.save_for_backward(codes if grad_mode == "paper" else codes - ratio)

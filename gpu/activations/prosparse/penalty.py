@@ -109,8 +109,8 @@ class ActivationPenalty(StepHooks):
     Raises
     ------
     RuntimeError
-        By :meth:`term`, if there are no activations: the model has not run in training mode with gradients since the
-        last term, or under checkpointing that hides them. By a step of the optimiser, if activations were kept and no
+        By :meth:`term`, and by a model that returns its loss, if there are no activations: the model has not run in
+        training mode with gradients since the last term, or under checkpointing that hides them. By a step of the optimiser, if activations were kept and no
         term was taken.
 
     Notes
@@ -147,17 +147,19 @@ class ActivationPenalty(StepHooks):
         chosen = find_layers(model, hidden_layers(model) if layers is None else layers)
         self._hidden: list[Tensor] = []
         self._mask: Tensor | None = None
+        self._earlier = 0
         super().__init__(optimizer)
         self._handles += [layer.register_forward_pre_hook(self._keep, with_kwargs=True) for layer in chosen.values()]
         self._handles.append(model.register_forward_pre_hook(self._begin, with_kwargs=True))
-        self._handles.append(model.register_forward_hook(self._end))
+        self._handles.append(model.register_forward_hook(self._end, always_call=True))
 
     def term(self) -> Tensor:
         """Return the penalty on what was kept since the last term, and forget it."""
         if not self._hidden:
             raise RuntimeError(
                 "no hidden activations to penalise: the model has not run in training mode with gradients since the "
-                "last term, or has added the penalty to its loss already"
+                "last term, has added the penalty to its loss already, or runs under checkpointing that hides them "
+                "(use_reentrant=True)"
             )
         hidden, self._hidden = self._hidden, []
         return self.alpha(self.step) * activation_l1(hidden, self.reduction)
@@ -182,10 +184,14 @@ class ActivationPenalty(StepHooks):
             self._hidden.append(x if counted is None else x[counted.bool()])
 
     def _begin(self, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._mask = kwargs.get("attention_mask")
+        self._mask, self._earlier = kwargs.get("attention_mask"), len(self._hidden)
 
     def _end(self, model: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         self._mask = None
-        if self._hidden and isinstance(output, dict) and isinstance(output.get("loss"), Tensor):
-            output["loss"] = output["loss"] + self.term()
+        if output is None:
+            # The pass ended with an error.
+            del self._hidden[self._earlier :]
+        loss = output.get("loss") if isinstance(output, dict) else None
+        if isinstance(loss, Tensor) and (self._hidden or (model.training and loss.requires_grad)):
+            output["loss"] = loss + self.term()
         return output

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from sparsetheory.gpu.activations.rsparse.budgets import Budget, input_sparsity, split_budget
-from sparsetheory.gpu.activations.rsparse.conversion import layer_inputs, linear_layers, put_layer
+from sparsetheory.gpu.activations.rsparse.conversion import linear_layers, put_layer
 from sparsetheory.gpu.activations.rsparse.factors import WeightFactors, decompose
 from sparsetheory.gpu.activations.rsparse.layer import RSparseLinear, is_scaled
-from sparsetheory.gpu.activations.rsparse.thresholds import ScoreThreshold, column_norms, lower_quantile
+from sparsetheory.gpu.activations.rsparse.thresholds import column_norms, lower_quantile
+from sparsetheory.gpu.activations.selectors import ColumnScaled
 from sparsetheory.gpu.core.layers import weight_rows
+from sparsetheory.gpu.core.recording import layer_inputs
 
 __all__ = ["Candidates"]
 
@@ -37,8 +39,8 @@ class _Layer:
         factors = decompose(weight, max(budget.rank for budget in budgets))
         return cls(dense, column_norms(weight), factors, budgets)
 
-    def selector(self, scaled: bool) -> ScoreThreshold:
-        return ScoreThreshold(self.norms if scaled else None, 0.0)
+    def selector(self, scaled: bool) -> ColumnScaled:
+        return ColumnScaled(self.norms if scaled else None, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparsetheory.certificates import Certificate, Status
-from sparsetheory.gpu.activations.rsparse.thresholds import ScoreThreshold
+from sparsetheory.gpu.activations.selectors import ColumnScaled
 from sparsetheory.gpu.activations.sparse_linear import SvdResidual
 from sparsetheory.typing import Float64Array
 
@@ -75,7 +75,7 @@ class RSparseCertificate(Certificate):
             return replace(self, measured=None, status=Status.INVALID, reason=reason)
         # The mask in the precision of the inputs, in which the layer compares.
         sizes = x.detach().abs().cpu()
-        selected = (sizes if self.scale is None else sizes * self.scale.to(sizes)) > self.threshold
+        selected = ~((sizes if self.scale is None else sizes * self.scale.to(sizes)) <= self.threshold)
         inputs, mask = _array(x).reshape(-1, dense.shape[1]), selected.numpy().reshape(-1, dense.shape[1])
         outputs = (inputs * mask) @ dense.T + ((inputs * ~mask) @ right.T) @ left.T
         measured = _largest_ratio(inputs @ dense.T - outputs, inputs * ~mask, _rounding(dense, inputs))
@@ -87,7 +87,7 @@ class RSparseCertificate(Certificate):
 
 
 def certify(
-    weight: Tensor, residual: SvdResidual | None, selector: ScoreThreshold, sigma: float, x: Tensor
+    weight: Tensor, residual: SvdResidual | None, selector: ColumnScaled, sigma: float, x: Tensor
 ) -> RSparseCertificate:
     """Return the certificate of a layer, measured on inputs.
 

@@ -4,16 +4,15 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sparsetheory.constraints import Constraint
 from sparsetheory.gpu.activations.rsparse.budgets import RHO, SPARSITY
 from sparsetheory.gpu.activations.rsparse.layer import RSparseLinear, check_linear
 from sparsetheory.gpu.core.layers import check_own_weights, included_layers
-from sparsetheory.gpu.core.recording import attention_mask, check_batches, counted_rows, observing, run_batches
+from sparsetheory.gpu.core.recording import layer_inputs
 
-__all__ = ["dense_model", "layer_inputs", "linear_layers", "put_layer", "realised_sparsity", "rsparse_model"]
+__all__ = ["dense_model", "linear_layers", "put_layer", "realised_sparsity", "rsparse_model"]
 
 Shares = float | Mapping[str, float]
 
@@ -153,41 +152,17 @@ def linear_layers(
     return layers
 
 
-def layer_inputs(model: nn.Module, batches: Iterable[Any], layers: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """Return the inputs of layers as matrices with one token a row, those that count.
-
-    Raises
-    ------
-    TypeError
-        If `batches` is a single batch.
-    ValueError
-        If a layer gets no token.
-    """
-    check_batches("batches", batches)
-    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
-    kept: Tensor | None = None
-
-    def observe(name: str, layer: nn.Module, x: Tensor) -> None:
-        mask = counted_rows(kept, x)
-        rows = x.detach().reshape(-1, x.shape[-1])
-        seen[name].append(rows.clone() if mask is None else rows[mask.reshape(-1).to(rows.device) != 0])
-
-    with observing(layers, observe):
-        for batch in batches:
-            kept = attention_mask(batch)
-            for _ in run_batches(model, [batch]):
-                pass
-    if missing := [name for name, rows in seen.items() if not sum(map(len, rows))]:
-        raise ValueError(f"batches must reach every layer with tokens; got none for {', '.join(missing)}")
-    return {name: torch.cat(rows) for name, rows in seen.items()}
-
-
 def put_layer(model: nn.Module, name: str, layer: nn.Module) -> nn.Module:
-    """Put a layer in the place of that of a name, and return the model: the layer itself, if it has no name."""
+    """Put a layer in the place of that of a name, and return the model: the layer itself, if it has no name.
+
+    One that occurs under several names is replaced at all of them.
+    """
     if not name:
         return layer
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, layer)
+    old = model.get_submodule(name)
+    places = [(parent, child) for parent in model.modules() for child, one in parent._modules.items() if one is old]
+    for parent, child in places:
+        setattr(parent, child, layer)
     return model
 
 

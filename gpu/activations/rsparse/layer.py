@@ -10,11 +10,11 @@ from sparsetheory.gpu.activations.rsparse.budgets import Budget, input_sparsity,
 from sparsetheory.gpu.activations.rsparse.certificate import RSparseCertificate, certify
 from sparsetheory.gpu.activations.rsparse.factors import WeightFactors, decompose
 from sparsetheory.gpu.activations.rsparse.thresholds import (
-    ScoreThreshold,
     calibration_rows,
     column_norms,
     lower_quantile,
 )
+from sparsetheory.gpu.activations.selectors import ColumnScaled
 from sparsetheory.gpu.activations.skipping import check_crossing
 from sparsetheory.gpu.activations.sparse_linear import SparseLinear, SvdResidual
 from sparsetheory.gpu.core.layers import is_transposed, weight_rows
@@ -31,7 +31,7 @@ class RSparseLinear(SparseLinear):
     Parameters
     ----------
     weight : Tensor of shape (out, in)
-    selector : ScoreThreshold
+    selector : ColumnScaled
     residual : SvdResidual or None
         The low-rank path; None for rank 0.
     bias : Tensor of shape (out,), optional
@@ -70,13 +70,13 @@ class RSparseLinear(SparseLinear):
     (True, True)
     """
 
-    selector: ScoreThreshold
+    selector: ColumnScaled
     residual: SvdResidual | None
 
     def __init__(
         self,
         weight: Tensor,
-        selector: ScoreThreshold,
+        selector: ColumnScaled,
         residual: SvdResidual | None,
         bias: Tensor | None,
         *,
@@ -141,7 +141,7 @@ class RSparseLinear(SparseLinear):
         weight = weight_rows(check_linear("lin", lin))
         budget = split_budget(weight.shape[1], weight.shape[0], sparsity, rho, forced=forced)
         rows = calibration_rows(calibration, budget.n_in)
-        selector = ScoreThreshold(column_norms(weight) if is_scaled(scaled, rho) else None, 0.0)
+        selector = ColumnScaled(column_norms(weight) if is_scaled(scaled, rho) else None, 0.0)
         scores = selector.scores(rows)
         selector.threshold = lower_quantile(scores, input_sparsity(sparsity, rho))
         realised = float((scores <= selector.threshold).double().mean())
@@ -151,7 +151,7 @@ class RSparseLinear(SparseLinear):
 
     @classmethod
     def assembled(
-        cls, lin: nn.Module, budget: Budget, selector: ScoreThreshold, factors: WeightFactors, realised: float
+        cls, lin: nn.Module, budget: Budget, selector: ColumnScaled, factors: WeightFactors, realised: float
     ) -> Self:
         """Return the layer made of parts; `factors` have at least the rank of the budget."""
         made = cls(

@@ -1,52 +1,13 @@
-"""Which inputs are large: scores of a calibration, their quantile, and the selector that compares with it."""
+"""Which inputs are large: norms of columns to scale them by, and quantiles of the scores of a calibration."""
 
 from fractions import Fraction
 from math import floor
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsetheory.gpu.solvers.arguments import finite_tensor
 
-__all__ = ["ScoreThreshold", "calibration_rows", "column_norms", "lower_quantile"]
-
-
-class ScoreThreshold(nn.Module):
-    """Select inputs whose score is above a threshold: ``|x_j| c_j > t``, or ``|x_j| > t`` without scales.
-
-    Scales and threshold are buffers, so they are saved and moved with the layer.
-
-    Parameters
-    ----------
-    scale : Tensor of shape (in,), optional
-        Not negative; the norms of the columns of the weight, for example.
-    threshold : Tensor of shape (), or float
-        In the unit of the scores.
-
-    Examples
-    --------
-    >>> import torch
-    >>> ScoreThreshold(torch.tensor([1.0, 3.0]), 2.0)(torch.tensor([-2.0, 1.0]))
-    tensor([False,  True])
-    """
-
-    scale: Tensor | None
-    threshold: Tensor
-
-    def __init__(self, scale: Tensor | None, threshold: Tensor | float) -> None:
-        super().__init__()
-        self.register_buffer("scale", None if scale is None else scale.detach().clone())
-        dtype = torch.get_default_dtype() if scale is None else scale.dtype
-        given = threshold if isinstance(threshold, Tensor) else torch.tensor(threshold, dtype=dtype)
-        self.register_buffer("threshold", given.detach().clone())
-
-    def scores(self, x: Tensor) -> Tensor:
-        """Return the scores of inputs of shape (..., in)."""
-        return x.abs() if self.scale is None else x.abs() * self.scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the mask of inputs of shape (..., in)."""
-        return self.scores(x.detach()) > self.threshold
+__all__ = ["calibration_rows", "column_norms", "lower_quantile"]
 
 
 def column_norms(weight: Tensor) -> Tensor:

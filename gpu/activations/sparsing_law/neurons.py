@@ -144,8 +144,15 @@ class Neurons:
 
     def mean_cett(self, eps: float) -> float:
         """Return the mean over tokens of what :func:`cett` gives."""
+        return float(self._errors(eps).mean())
+
+    def mean_square(self, eps: float) -> float:
+        """Return the mean over tokens of its square."""
+        return float(self._errors(eps).square().mean())
+
+    def _errors(self, eps: float) -> Tensor:
         dropped = self.h.masked_fill(self.norms >= eps, 0) @ self.w_out.T
-        return float((dropped.norm(dim=-1) / self.outputs).double().mean())
+        return (dropped.norm(dim=-1) / self.outputs).double()
 
 
 def _checked(h: Tensor, w_out: Tensor) -> tuple[Tensor, Tensor]:

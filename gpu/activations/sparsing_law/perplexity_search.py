@@ -77,7 +77,8 @@ def ppl_sparsity(
     tol : float
         Width of the last bracket of c.
     layers : str or sequence of str, optional
-        Down projections, by name or shell pattern; by default those of :func:`down_projections`.
+        Down projections, by name or shell pattern; by default those of
+        :func:`sparsetheory.gpu.core.hidden_layers`.
     loss : callable
         From model and batches to a mean loss in nats. By default that of the next token. For an encoder it may be
         ``1 - cosine`` to the embeddings of the dense model; `p` then bounds the exponent of its rise.

@@ -1,4 +1,4 @@
-"""Selectors of neurons by size: by thresholds of their own, and by one cut through all tokens of a layer."""
+"""Selectors of neurons by size: by a threshold on sizes or norms, and by one cut through all tokens of a layer."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparsetheory.constraints import Real
+from sparsetheory.gpu.activations.selectors import check_scale
 from sparsetheory.gpu.activations.sparsing_law.neurons import THRESHOLD
 from sparsetheory.gpu.core.selection import check_scores, keep_largest, kept_count
 
@@ -18,37 +19,37 @@ _SHARE = Real(0.0, 1.0)
 
 @dataclass(frozen=True, eq=False)
 class SizeThreshold:
-    """Keep what is not zero and at least as large as a threshold, of each neuron or of all.
+    """Keep what is not zero and at least as large as a threshold, by size or by size times a scale of its feature.
 
-    With the thresholds of :meth:`of_norms` it is the rule of CETT; with one threshold on the outputs of gates that of
-    FATReLU; with 0 it keeps what is not zero exactly.
+    With the scales of :meth:`of_norms` it is the rule of CETT; without scales, on the outputs of gates, that of
+    FATReLU; with 0 it keeps what is not zero exactly. What lies at the threshold is kept here, and dropped by
+    :class:`sparsetheory.gpu.activations.ColumnScaled`.
 
     Parameters
     ----------
-    threshold : Tensor of shape (n_neurons,), or float
-        Sizes at least 0; infinity never keeps.
+    threshold : float
+        At least 0; infinity never keeps.
+    scale : Tensor of shape (n_neurons,), optional
+        Not negative.
 
     Examples
     --------
     >>> import torch
-    >>> SizeThreshold(torch.tensor([1.0, 2.0, 0.0]))(torch.tensor([-1.0, 1.0, 0.0]))
-    tensor([ True, False, False])
+    >>> SizeThreshold(2.0, torch.tensor([1.0, 2.0, 0.0]))(torch.tensor([-1.0, 1.0, 9.0]))
+    tensor([False,  True, False])
     """
 
-    threshold: Tensor | float
+    threshold: float
+    scale: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.threshold, Tensor):
-            THRESHOLD.require(threshold=self.threshold)
-        elif self.threshold.ndim != 1 or not bool((check_scores(self.threshold, "threshold") >= 0).all()):
-            raise ValueError(
-                "threshold must be a vector without negative entries; "
-                f"got shape {tuple(self.threshold.shape)} with {int((self.threshold < 0).sum())} of them"
-            )
+        THRESHOLD.require(threshold=self.threshold)
+        if self.scale is not None:
+            check_scale(self.scale)
 
     @classmethod
     def of_norms(cls, eps: float, w_out: Tensor) -> Self:
-        """Return the rule that leaves out neurons whose norm is below `eps`, with a threshold for each.
+        """Return the rule that leaves out neurons whose norm is below `eps`.
 
         Parameters
         ----------
@@ -58,14 +59,14 @@ class SizeThreshold:
             Weight of the down projection. A neuron whose column is zero adds nothing and is never kept.
         """
         THRESHOLD.require(eps=eps)
-        weight = check_scores(w_out, "w_out")
-        norms = weight.to(torch.promote_types(weight.dtype, torch.float32)).norm(dim=0)
-        return cls(torch.where(norms > 0, eps / norms, torch.inf))
+        weight = check_scores(w_out, "w_out").detach()
+        return cls(eps, weight.to(torch.promote_types(weight.dtype, torch.float32)).norm(dim=0))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the mask of activations of shape (..., n_neurons)."""
-        threshold = self.threshold.to(x.device) if isinstance(self.threshold, Tensor) else self.threshold
-        return (x != 0) & (x.abs() >= threshold)
+        # Products with norms are those that thresholds came from: at a threshold, quotients round to either side.
+        sizes = x.detach().abs() if self.scale is None else x.detach().abs() * self.scale.to(x.device)
+        return (sizes != 0) & ~(sizes < self.threshold)
 
 
 @dataclass(frozen=True)

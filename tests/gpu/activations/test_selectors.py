@@ -6,7 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsetheory.gpu.activations import ColumnScaled, Largest, Nonzero, ProxSupport, ReluThreshold, from_prox
+from sparsetheory.gpu.activations import (
+    ColumnScaled,
+    Largest,
+    Nonzero,
+    ProxSupport,
+    ReluThreshold,
+    SizeThreshold,
+    SparseLinear,
+    from_prox,
+)
 from sparsetheory.penalties import L0
 
 
@@ -48,6 +57,28 @@ def test_thresholds_and_zeros(device):
     assert ReluThreshold()(x).tolist() == [False, False, False, True, True]
     assert ReluThreshold(0.25)(x).tolist() == [False, False, False, True, True]
     assert Nonzero()(x).tolist() == [True, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        ReluThreshold(),
+        ReluThreshold(0.5),
+        Nonzero(),
+        ColumnScaled(torch.ones(2), 0.5),
+        ColumnScaled(None, 0.5),
+        SizeThreshold(0.5),
+        from_prox(1.0, 0.5),
+    ],
+)
+def test_what_is_no_number_is_kept_so_that_it_shows(selector):
+    assert selector(torch.tensor([torch.nan, 0.0])).tolist() == [True, False]
+
+
+def test_column_scaled_is_saved_with_its_layer():
+    first, second = (SparseLinear(torch.eye(2), ColumnScaled(torch.ones(2), t)) for t in (0.5, 2.0))
+    second.load_state_dict(first.state_dict())
+    assert second(torch.tensor([1.0, 0.1])).tolist() == [1.0, 0.0]
 
 
 def test_column_scaled_compares_what_entries_add(device):

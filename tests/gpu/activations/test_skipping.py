@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from sparsetheory.gpu.activations import (
     FATReLU,
@@ -163,6 +164,45 @@ def test_the_crossing_is_measured_once():
     first = measure_crossing(512, 256, repeats=3)
     assert 0.0 <= first <= 1.0
     assert measure_crossing(512, 256, repeats=3) == first
+
+
+@pytest.mark.parametrize(
+    ("gates", "x", "up", "down"),
+    [
+        ((8,), (20,), (8, 10), (8, 10)),
+        ((2,), (3, 4), (2, 4), (2, 4)),
+        ((3, 2), (4,), (2, 4), (2, 4)),
+        ((5,), (4,), (6, 4), (6, 4)),
+        ((6,), (4,), (6, 4), (5, 4)),
+        ((), (4,), (6, 4), (6, 4)),
+    ],
+)
+def test_shapes_that_do_not_fit_are_named_before_memory_is_read(gates, x, up, down):
+    with pytest.raises(ValueError, match="gates, x, up and down must have shapes"):
+        gated_product(*(torch.ones(shape) for shape in (gates, x, up, down)), crossing=1.0)
+
+
+def test_under_autocast_the_type_is_that_of_the_dense_product(kernels):
+    x, table = _sparse(6, share=0.5, dtype=torch.float32), torch.randn(6, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert skipping_product(x, table, crossing=1.0).dtype == (x @ table).dtype == torch.bfloat16
+    assert not kernels
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_forward_derivatives_are_not_lost():
+    x, table = _sparse(6, share=0.5), _sparse(6, 4, share=1.0, seed=1)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        tangent = forward_ad.unpack_dual(skipping_product(dual, table, crossing=1.0)).tangent
+    assert torch.allclose(tangent, table.sum(0), rtol=0.0, atol=1e-12)
+
+
+def test_gates_are_left_as_they_are(kernels):
+    gates, x = _sparse(2, 6, share=0.5), _sparse(2, 4, share=1.0)
+    before = gates.clone()
+    gated_product(gates, x, torch.ones(6, 4).double(), torch.ones(6, 4).double(), crossing=1.0)
+    assert torch.equal(gates, before)
 
 
 def test_strips_longer_than_the_cache_keep_their_borders():

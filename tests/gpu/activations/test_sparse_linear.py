@@ -85,3 +85,10 @@ def test_it_is_saved_and_loaded():
 def test_wrong_arguments_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_a_weight_stored_by_columns_is_copied_too():
+    weight = torch.ones(3, 2).T
+    layer = SparseLinear(weight, Nonzero())
+    weight.zero_()
+    assert layer(torch.ones(3)).tolist() == [3.0, 3.0]

@@ -42,6 +42,7 @@ def test_padding_does_not_count():
 def test_layers_by_name_and_by_default():
     model = CharacterDecoder(9, width=8, hidden=12, n_layers=3, n_heads=2, context=4)
     assert hidden_layers(model) == [f"blocks.{i}.feed_forward.down" for i in range(3)]
+    assert hidden_layers(nn.TransformerEncoderLayer(8, 2, 16)) == ["linear2"]
     with pytest.raises(ValueError, match="model must have feed-forward networks whose last layer has a known name"):
         hidden_layers(MLP([4, 8, 2]))
     assert list(activation_ratio(MLP([4, 8, 2]), [torch.ones(1, 4)], layers="2")) == ["2"]
@@ -50,6 +51,8 @@ def test_layers_by_name_and_by_default():
 def test_blocks_of_attention_are_not_taken_for_networks():
     attention, output = (nn.ModuleDict({"dense": nn.Linear(2, 2)}) for _ in range(2))
     block = nn.ModuleDict({"attention": nn.ModuleDict({"output": attention}), "output": output})
+    assert hidden_layers(block) == ["output.dense"]
+    block["crossattention"] = nn.ModuleDict({"output": nn.ModuleDict({"dense": nn.Linear(2, 2)})})
     assert hidden_layers(block) == ["output.dense"]
 
 

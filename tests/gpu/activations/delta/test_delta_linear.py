@@ -88,6 +88,19 @@ def test_dtype_stays(weight, dtype):
     assert DeltaLinear(weight.to(dtype), 0.5)(walk(3, weight.device).to(dtype)).dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_model_moved_to_another_dtype_keeps_its_sums(weight, dtype):
+    layer = DeltaLinear(weight.to(dtype), 0.5)
+    x = walk(30, weight.device)
+    expected = layer(x)
+    assert torch.equal(layer.to(dtype)(x), expected)
+
+
+def test_codes_beyond_half_precision():
+    x = torch.tensor([40.0], dtype=torch.float16)
+    assert DeltaLinear(torch.ones(1, 1, dtype=torch.float16), 2.0**-12).step(x).item() == 40.0
+
+
 def test_arguments_that_are_refused(weight):
     with pytest.raises(ValueError, match="q must be a finite positive number; got 0"):
         DeltaLinear(weight, 0)

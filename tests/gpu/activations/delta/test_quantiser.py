@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sparsetheory.gpu.activations import quantize
+from sparsetheory.gpu.activations import DeltaActivation, quantize
 
 
 @pytest.fixture
@@ -11,6 +11,13 @@ def x(device):
 
 def test_halves_go_to_even_codes():
     assert quantize(torch.tensor([0.5, 1.5, 2.5, -0.5]), 1.0).tolist() == [0.0, 2.0, 2.0, 0.0]
+
+
+@pytest.mark.parametrize("step", [1e-5, 1e-7])
+def test_small_steps_in_half_precision(step):
+    x = torch.tensor([1.0, -3.0], dtype=torch.float16)
+    assert torch.equal(quantize(x, step), x)
+    assert torch.equal(DeltaActivation(threshold=step).half()(x.reshape(1, 2, 1)).y.flatten(), x)
 
 
 def test_values_move_by_half_a_step_and_stay_on_the_grid(x):

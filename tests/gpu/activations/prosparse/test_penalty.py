@@ -137,6 +137,39 @@ def test_checkpoints_count_once():
         assert torch.allclose(one, parameter.grad, rtol=0.0, atol=1e-12)
 
 
+def test_checkpoints_that_hide_activations_are_an_error():
+    class Labelled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.ffn = GatedFFN(4, 10, activation="relu")
+
+        def forward(self, x):
+            return {"loss": checkpoint(self.ffn, x, use_reentrant=True).square().mean()}
+
+    model = Labelled()
+    ActivationPenalty(torch.optim.SGD(model.parameters()), model, 0.5)
+    with pytest.raises(RuntimeError, match="checkpointing that hides them"):
+        model(torch.ones(2, 4, requires_grad=True))
+
+
+def test_a_pass_that_failed_leaves_nothing_behind():
+    network, _, penalty = _network(alpha=1.0)
+    x = torch.randn(5, 4, dtype=torch.float64)
+    broken = network.down.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        network(x)
+    broken.remove()
+    network(x)
+    assert torch.allclose(penalty.term(), _hidden(network, x).abs().mean())
+
+
+def test_a_compiled_model_is_penalised_too():
+    network, _, penalty = _network(alpha=1.0)
+    x = torch.randn(5, 4, dtype=torch.float64)
+    torch.compile(network, backend="eager")(x)
+    assert torch.allclose(penalty.term(), _hidden(network, x).abs().mean())
+
+
 def test_it_raises_the_share_of_zeros_in_our_own_loop():
     x = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0] > 0).long()

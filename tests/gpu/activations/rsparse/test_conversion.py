@@ -123,3 +123,12 @@ def test_a_sentence_encoder_keeps_its_embeddings(needs):
     assert all(layer.budget.excess == 0 for layer in layers)
     assert mean_cosine(sentence_embeddings(sparse, held_out), dense) > 0.97
     assert torch.equal(sentence_embeddings(dense_model(sparse), held_out), dense)
+
+
+def test_a_layer_that_occurs_twice_is_replaced_twice():
+    x, layer = torch.randn(40, 8), nn.Linear(8, 8)
+    model = nn.Sequential(layer, nn.ReLU(), layer)
+    sparse = rsparse_model(model, [x], 0.5, 1.0)
+    assert isinstance(sparse[0], RSparseLinear)
+    assert sparse[2] is sparse[0]
+    assert torch.equal(dense_model(sparse)(x), model(x))

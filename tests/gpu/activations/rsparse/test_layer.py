@@ -10,7 +10,7 @@ from torch import nn
 
 from sparsetheory.gpu.activations import RSparseLinear, SvdResidual
 from sparsetheory.gpu.activations.rsparse.factors import decompose
-from sparsetheory.gpu.activations.rsparse.thresholds import ScoreThreshold
+from sparsetheory.gpu.activations.selectors import ColumnScaled
 
 
 def _dense(n_in=48, n_out=32, *, bias=True, dtype=torch.float32, seed=0, device="cpu"):
@@ -148,7 +148,7 @@ def test_rank_and_mask_that_keep_everything_give_the_dense_output():
     made.residual = SvdResidual(layer.weight, 32)
     torch.testing.assert_close(made(x), layer(x))
     made = RSparseLinear.from_linear(layer, 0.5, 0.5, x)
-    made.selector = ScoreThreshold(None, -1.0)
+    made.selector = ColumnScaled(None, 0.0)
     torch.testing.assert_close(made(x), layer(x))
 
 

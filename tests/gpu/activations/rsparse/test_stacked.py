@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparsetheory.gpu.activations import SparseLinear, basis_groups, shared_basis
-from sparsetheory.gpu.activations.rsparse.thresholds import ScoreThreshold
+from sparsetheory.gpu.activations.selectors import ColumnScaled
 
 
 def _layers(dtype=torch.float32, device="cpu", seed=0):
@@ -63,7 +63,7 @@ def test_paths_over_the_basis_make_layers():
     x = torch.randn(50, 30, dtype=torch.float64)
     mask = x.abs() > 0.7
     for layer, residual in zip(layers, shared.residuals(), strict=True):
-        made = SparseLinear(layer.weight, ScoreThreshold(None, torch.tensor(0.7, dtype=torch.float64)), residual)
+        made = SparseLinear(layer.weight, ColumnScaled(None, torch.tensor(0.7, dtype=torch.float64)), residual)
         V = shared.right.T
         expected = (x * mask) @ layer.weight.T + (x * ~mask) @ V @ V.T @ layer.weight.T
         torch.testing.assert_close(made(x), expected)

@@ -132,7 +132,7 @@ def test_the_largest_class_counts():
 def test_the_attention_among_fine_tokens_is_certified(seed):
     tokens, scores, classes, pos = _problem(seed)
     valid = torch.arange(N) < torch.tensor([[12], [6], [9]])
-    budgets, layer = torch.tensor([9, 4, 2]), _layer()
+    budgets, layer = torch.tensor([9, 4, 2]), _layer().requires_grad_(requires_grad=False)
     problem = layer.attention_problem(tokens, scores, classes, budgets, pos=pos, valid=valid)
     certificate = attention_error_certificate(problem.q, problem.k, problem.v, problem.kept, visible=problem.visible)
     assert certificate.check(problem.q, problem.k, problem.v).valid

@@ -5,7 +5,7 @@ from typing import Any
 
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import activations, core
-from sparsetheory.proofs_checks.activation_sparsity.rsparse_encoder import encoder
+from sparsetheory.proofs_checks.activation_sparsity.rsparse.encoder import encoder
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 from sparsetheory.proofs_checks.weight_structure.decoder_perplexity import decoder
 

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.gpu import activations
-from sparsetheory.proofs_checks.activation_sparsity.cett_identities import Layer, layers
+from sparsetheory.proofs_checks.activation_sparsity.sparsing_law.cett_identities import Layer, layers
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
 from sparsetheory.proofs_checks.verdicts import Always

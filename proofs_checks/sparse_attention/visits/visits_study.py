@@ -3,7 +3,7 @@
 from typing import Any
 
 from sparsetheory.experiments.study import Study, StudyResult
-from sparsetheory.proofs_checks.sparse_attention.ranked_visits import ORDERS, at_density, at_gain
+from sparsetheory.proofs_checks.sparse_attention.visits.ranked_visits import ORDERS, at_density, at_gain
 
 _TOLERANCES = {"quick": (0.02, 0.1), "full": (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)}
 _DENSITIES = {"quick": (0.25,), "full": (0.0625, 0.125, 0.25, 0.375, 0.5, 0.75)}

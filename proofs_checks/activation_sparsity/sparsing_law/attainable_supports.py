@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.gpu import activations, core
-from sparsetheory.proofs_checks.activation_sparsity.cett_identities import layers
-from sparsetheory.proofs_checks.activation_sparsity.cett_thresholds import Search
+from sparsetheory.proofs_checks.activation_sparsity.sparsing_law.cett_identities import layers
+from sparsetheory.proofs_checks.activation_sparsity.sparsing_law.cett_thresholds import Search
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread, tensor
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
@@ -59,7 +60,7 @@ class Tokens:
 
 
 @cache
-def _encoder() -> "dict[str, tuple[core.models.TextModel, object]]":
+def _encoder() -> dict[str, tuple[Any, Any]]:
     encoder = core.models.load_minilm()
     with one_thread():
         batches = encoder.batches(core.datasets.load_docstrings(8, 1).calibration)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -146,7 +147,7 @@ def _step(layer: Layer, *, magnitude: bool) -> Measurement:
     K, x = tensor(layer.atoms), tensor(layer.signals)
     with one_thread():
         gram, correlations = K.T @ K, x @ K
-        options = {"preconditioned": False, "refit": False, "step": 1.0, "max_iter": 1}
+        options: dict[str, Any] = {"preconditioned": False, "refit": False, "step": 1.0, "max_iter": 1}
         step = hard_thresholding(gram, correlations, PerRow(layer.k), **options).coef
         curvature = float(np.linalg.eigvalsh(array(gram))[-1])
     selected = correlations * Largest(layer.k, magnitude=magnitude)(correlations)
@@ -214,7 +215,7 @@ def _missed(case: Planted, *, slack: float = 1.0) -> Measurement:
 
     K = tensor(case.atoms)
     with one_thread():
-        options = {"dynamic_range": case.dynamic_range, "n_trials": 60, "generator": case.seed}
+        options: dict[str, Any] = {"dynamic_range": case.dynamic_range, "n_trials": 60, "generator": case.seed}
         missed = 1.0 - support_recovery_rate(K, case.k, **options)
         certain = recovery_is_certain(K, case.k, max(case.dynamic_range / slack, 1.0))
     return Measurement(missed, 0.0 if certain else 1.0, 1.0)

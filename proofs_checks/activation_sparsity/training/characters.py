@@ -71,7 +71,7 @@ def _rectified(seed: int) -> Any:
     from sparsetheory.gpu import activations, core
 
     source = torch.Generator().manual_seed(seed)
-    sizes = {"width": _WIDTH, "hidden": _HIDDEN, "context": _CONTEXT}
+    sizes: dict[str, Any] = {"width": _WIDTH, "hidden": _HIDDEN, "context": _CONTEXT}
     model = _trained(core.models.CharacterDecoder(_corpus()[2], **sizes, generator=seed), _SMOOTH, source)
     activations.relufy(model)
     return _trained(model, _RECTIFIED, source)

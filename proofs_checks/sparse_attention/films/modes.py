@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.gpu import attention, core
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
-from sparsetheory.proofs_checks.sparse_attention.panned_film import PLANTED, PannedFilm, draw_film
+from sparsetheory.proofs_checks.sparse_attention.films.panned import PLANTED, PannedFilm, draw_film
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
 from sparsetheory.typing import Float64Array
 
@@ -107,7 +107,7 @@ class Layer:
         """Sum of the costs of the chosen modes."""
         return math.fsum(self.costs[mode] for mode in self.choice)
 
-    def best(self, method: str = "lagrange") -> Any:
+    def best(self, method: Literal["lagrange", "dp"] = "lagrange") -> Any:
         """Choose modes for all heads of at most the same cost."""
         return core.choose_options(self.mse, [self.costs] * len(self.mse), self.cost, method, n_cells=100_000)
 

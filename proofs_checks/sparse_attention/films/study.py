@@ -6,7 +6,7 @@ import numpy as np
 
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import attention
-from sparsetheory.proofs_checks.sparse_attention.panned_film import HEADS, PLANTED, draw_film
+from sparsetheory.proofs_checks.sparse_attention.films.panned import HEADS, PLANTED, draw_film
 
 _CROPS = {"quick": 12, "full": 100}
 _PRICES = (0.0, 0.125, 0.25, 0.5, 1.0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
-from sparsetheory.proofs_checks.sparse_attention.pasted_digits import (
+from sparsetheory.proofs_checks.sparse_attention.foreground.pasted_digits import (
     Canvases,
     draw_canvases,
     new_detector,
@@ -16,7 +16,7 @@ from sparsetheory.proofs_checks.sparse_attention.pasted_digits import (
 )
 from sparsetheory.proofs_checks.verdicts import WithProbability
 
-_SEEDS, _CANVASES, _RHO = (0, 1), 20, 0.3
+_SEEDS, _CANVASES, _RHO = (0, 1), 15, 0.3
 _LEAST, _AHEAD = 0.7, 0.25
 
 

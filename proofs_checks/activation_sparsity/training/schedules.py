@@ -1,6 +1,7 @@
 """Claims about penalties that grow: the stages of a schedule, and paths of the lasso towards sparser codes."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -124,10 +125,11 @@ def _paths(draw: st.DrawFn) -> Path:
 
 def _ends_of(path: Path, penalty: Penalty) -> tuple[Float64Array, Float64Array]:
     """Return objectives along growing strengths: each from the code before, and each from zero."""
-    warm, cold, codes = [], [], np.zeros((1, len(path.atoms)))
+    warm, cold = [], []
+    codes: Any = np.zeros((1, len(path.atoms)))
     for alpha in path.alphas:
         now = replace(penalty, alpha=float(alpha))
-        given = {"tol": _TOL, "max_iter": 100_000, "solver": "cd"}
+        given: dict[str, Any] = {"tol": _TOL, "max_iter": 100_000, "solver": "cd"}
         one = encode(path.signal, path.atoms, now, init=codes, **given)
         two = encode(path.signal, path.atoms, now, **given)
         codes = one.codes

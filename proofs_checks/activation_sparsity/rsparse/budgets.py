@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sparsetheory.gpu import activations
-from sparsetheory.proofs_checks.activation_sparsity.rsparse_layers import ARXIV, PAPER, shares
+from sparsetheory.proofs_checks.activation_sparsity.rsparse.layers import ARXIV, PAPER, shares
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.verdicts import Always
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsetheory.proofs_checks.activation_sparsity.moving_digits import Outcome, trained
+from sparsetheory.proofs_checks.activation_sparsity.delta.moving_digits import Outcome, trained
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import IndexArray

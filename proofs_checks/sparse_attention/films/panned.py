@@ -97,7 +97,7 @@ class PannedFilm:
         # The scores of the content heads are standard normal products; those of planted ones must not be divided.
         scale = [_DIM**0.25] * 3 + [1.0] * 2
         q, k = ([s * _padded(x) for s, x in zip(scale, side, strict=True)] for side in (q, k))
-        return tuple(tensor(np.stack(side).astype(np.float32)) for side in (q, k, v))  # type: ignore[return-value]
+        return tuple(tensor(np.stack(side).astype(np.float32)) for side in (q, k, v))
 
     def plan(self, **options: Any) -> Any:
         """Search the modes of all heads."""

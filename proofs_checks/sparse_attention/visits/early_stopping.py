@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sparsetheory.gpu import attention
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
-from sparsetheory.proofs_checks.sparse_attention.kept_blocks import dense_outputs
+from sparsetheory.proofs_checks.sparse_attention.visits.kept_blocks import dense_outputs
 from sparsetheory.proofs_checks.verdicts import Always
 from sparsetheory.typing import BoolArray, Float64Array
 

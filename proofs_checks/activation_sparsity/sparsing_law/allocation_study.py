@@ -8,7 +8,10 @@ import numpy as np
 
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import activations, core
-from sparsetheory.proofs_checks.activation_sparsity.character_models import character_decoder, held_out_batch
+from sparsetheory.proofs_checks.activation_sparsity.sparsing_law.character_models import (
+    character_decoder,
+    held_out_batch,
+)
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 
 _TARGETS = {"quick": (0.2,), "full": (0.05, 0.1, 0.2, 0.3)}
@@ -83,8 +86,6 @@ def _plot(rows: list[tuple[Any, ...]]) -> Any:
                 ax.plot([row[2] for row in own], [row[column] for row in own], marker="o", label=rule)
             ax.set(xlabel="share of active neurons", title=model)
             ax.set_ylabel("cosine to the dense embedding" if model == "MiniLM" else "perplexity")
-            if model != "MiniLM":
-                ax.set_yscale("log")
             ax.legend(fontsize=8)
 
     return draw
@@ -114,19 +115,20 @@ def _gates(profile: str) -> StudyResult:
     rows = [_gate_row(kind, n_steps) for kind in ("silu", "relu") for n_steps in _STEPS]
     notes = (
         "Decoders over characters, means of two seeds. Half of the neurons of ReLU are exactly zero. By the rise of "
-        "perplexity, as the paper measures, SiLU needs no more neurons here: the order of the paper does not show."
+        "perplexity, as the paper measures, it needs more neurons than SiLU at 5 percent, and at 1 percent neither is "
+        "ahead throughout: that ReLU is sparser does not show here."
     )
     return StudyResult(_GATE_COLUMNS, rows, notes, _plot_gates(rows))
 
 
 def _gate_row(kind: str, n_steps: int) -> tuple[Any, ...]:
-    found = []
+    found: list[list[float]] = []
     batch = held_out_batch(0, rows=24)
     with one_thread():
         for seed in _SEEDS:
             model = character_decoder(kind, seed, n_steps)
             hidden = activations.hidden_activations(model, [batch])
-            zeros = np.mean([float((h == 0).double().mean()) for h, _ in hidden.values()])
+            zeros = float(np.mean([float((h == 0).double().mean()) for h, _ in hidden.values()]))
             ratios = [activations.ppl_sparsity(model, [batch], p).active_ratio for p in _LIMITS]
             found.append([activations.next_token_loss(model, [batch]), zeros, *ratios])
     return (kind, n_steps, *np.mean(found, axis=0).round(3).tolist())

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from sparsetheory.gpu import activations
-from sparsetheory.proofs_checks.activation_sparsity.rsparse_layers import linear_layer
+from sparsetheory.proofs_checks.activation_sparsity.rsparse.layers import linear_layer
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.layerwise_pruning.instances import seeds
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array

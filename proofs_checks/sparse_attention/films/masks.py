@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -92,7 +91,9 @@ def _misfits(film: Film, patterns: tuple[_Pattern, ...]) -> Measurement:
     x = film.rng.integers(-9, 10, film.frames * film.places)
     for mask, factors, pairs in patterns:
         bands = [_band(n, w) for n, w in factors(film)]
-        wanted = reduce(np.kron, bands).astype(bool)
+        wanted: BoolArray = np.ones((1, 1), dtype=bool)
+        for factor in bands:
+            wanted = np.kron(wanted, factor) > 0
         found = array(mask(film).element_mask())
         product = attention.BandProduct(factors(film))
         off.append(np.sum(found != _with_text(film, wanted)))
@@ -134,7 +135,8 @@ def _reordered(film: Film, order: Any) -> Measurement:
     """
     rng, layout = film.rng, film.layout
     q, k, v = rng.standard_normal((3, 1, layout.n, 4))
-    wanted = array(attention.masked_attention(*map(tensor, (q, k, v)), attention.multi_diagonal(layout, film.w)))
+    mask = attention.multi_diagonal(layout, film.w)
+    wanted = array(attention.masked_attention(tensor(q), tensor(k), tensor(v), mask))
     window = np.kron(_band(film.places, film.w), np.ones((film.frames, film.frames))).astype(bool)
     scores = np.where(_with_text(film, window), (q[0] @ k[0].T / 2.0)[order][:, order], -np.inf)
     weights = np.exp(scores - scores.max(1, keepdims=True))

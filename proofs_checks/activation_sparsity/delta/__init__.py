@@ -1,0 +1,1 @@
+"""Claims about activations that are quantised in time."""

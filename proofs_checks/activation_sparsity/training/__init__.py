@@ -1,0 +1,1 @@
+"""Claims about what training does to activations, and about top-k layers."""

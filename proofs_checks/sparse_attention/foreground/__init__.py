@@ -1,0 +1,1 @@
+"""Claims about layers of an encoder that compute foreground tokens only."""
