@@ -10,14 +10,21 @@ depend on their values.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from _timing import Row, best_of_each, run_parts
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsetheory.gpu.activations import SkippingGatedFFN, gated_product, measure_crossing, skipping_product
+from sparsetheory.gpu.activations import (
+    RSparseLinear,
+    SkippingGatedFFN,
+    gated_product,
+    measure_crossing,
+    skipping_product,
+)
 from sparsetheory.gpu.core.models import GatedFFN
 from sparsetheory.numba_kernels.activations.row_skipping import multiply_active
 
@@ -126,6 +133,29 @@ def _set_share(network: GatedFFN, x: Tensor, share: float) -> None:
     network.gate.weight.copy_(network.gate.weight * torch.sign(network.gate.weight @ x.T) * signs)
 
 
+def bench_layers(quick: bool) -> list[Row]:
+    """Compare R-Sparse layers with the dense layer, for one token: selection, both paths and the sum count."""
+    rows = []
+    for n_out, n_in in [(256, 1024)] if quick else [(3072, 3072), (576, 1536), (1536, 576)]:
+        dense, x = nn.Linear(n_in, n_out), _inputs(65, n_in, 1.0)
+        layers = {rho: RSparseLinear.from_linear(dense, 0.5, rho, x[:64]) for rho in (1.0, 0.8)}
+        token = x[64:]
+        with torch.no_grad():
+            for layer in layers.values():
+                kept = layer.selector(token)
+                expected = token.where(kept, 0) @ dense.weight.T + dense.bias
+                if layer.residual is not None:
+                    expected = expected + layer.residual(token.where(~kept, 0))
+                _check(layer(token), expected)
+            calls = [partial(layer, token) for layer in layers.values()]
+            calls.append(lambda: functional.linear(token, dense.weight, dense.bias))  # noqa: B023 called at once
+            *times, best = best_of_each(*calls, repeats=5 if quick else 50)
+        for (rho, layer), ours in zip(layers.items(), times, strict=True):
+            task = f"R-Sparse {n_out} x {n_in}, sparsity 0.5, rho {rho:g}, rank {layer.budget.rank}"
+            rows.append(Row(task, "dense layer", 1e6 * ours, 1e6 * best, unit="us"))
+    return rows
+
+
 def bench_crossing(quick: bool) -> list[Row]:
     """Measure the share of active inputs from which on the dense product is as fast, against the default of 0.6."""
     rows = []
@@ -139,6 +169,7 @@ _PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "products": bench_products,
     "batches": bench_batches,
     "networks": bench_networks,
+    "layers": bench_layers,
     "crossing": bench_crossing,
 }
 

@@ -138,7 +138,7 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
         (
             "activation_products",
             "Products with sparse activations",
-            ("1 token, 50 % active", "16 tokens", "gated network", "up and down", "crossing"),
+            ("1 token, 50 % active", "16 tokens", "gated network", "up and down", "R-Sparse", "crossing"),
         ),
     ],
 )

@@ -18,7 +18,8 @@ class BlockMask:
     """A choice of blocks of an attention matrix.
 
     The sequences of queries and keys are cut into blocks, after their permutations where there are any. The last block
-    may be short. A kept block keeps all its pairs that causality allows.
+    may be short. A kept block keeps all its pairs that causality allows. The tensors are copied, and the copies are not
+    to be written into: :func:`dataclasses.replace` makes another mask.
 
     Parameters
     ----------
@@ -81,11 +82,15 @@ class BlockMask:
             raise ValueError(f"n_keys must be at least n_queries={self.n_queries} for causal=True; got {self.n_keys}")
         check_order("perm_q", self.perm_q, self.n_queries, self.blocks)
         check_order("perm_k", self.perm_k, self.n_keys, self.blocks)
+        # What is derived from these tensors is remembered, so nobody else may hold them.
+        for name in ("blocks", "perm_q", "perm_k"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, given.clone())
         if self.keep_diagonal:
             object.__setattr__(self, "blocks", self.blocks | self._diagonal())
         self.require_keys()
 
-    @property
+    @cached_property
     def lead(self) -> tuple[int, ...]:
         """Axes before those of blocks and positions, those of the orders included."""
         orders = [order.shape[:-1] for order in (self.perm_q, self.perm_k) if order is not None]

@@ -105,7 +105,8 @@ def sparse_attention(
     Raises
     ------
     ValueError
-        If a mask lets a query see a later key where the model does not.
+        If a mask lets a query see a later key where the model does not, or texts of a causal model are padded in
+        front: the first queries would be without a key. Pad at the end.
 
     Examples
     --------
@@ -129,6 +130,8 @@ def sparse_attention(
         mask = choose(call)
         if call.causal and not mask.causal:
             raise ValueError("choose must return a causal mask, as the model is causal; got one with causal=False")
+        if call.causal and not bool(call.key_mask[:, 0].all()):
+            raise ValueError("model must be given texts that are padded at the end; got padding in front")
         if measured:
             with torch.no_grad():
                 record.add(call, mask)

@@ -110,8 +110,8 @@ class ActivationPenalty(StepHooks):
     ------
     RuntimeError
         By :meth:`term`, and by a model that returns its loss, if there are no activations: the model has not run in
-        training mode with gradients since the last term, or under checkpointing that hides them. By a step of the
-        optimiser, if activations were kept and no term was taken.
+        training mode with gradients since the last term, or checkpointing hides them. By a step of the optimiser, if
+        activations were kept and no term was taken.
 
     Notes
     -----

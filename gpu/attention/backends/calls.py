@@ -11,12 +11,12 @@ from torch import Tensor
 
 from sparsetheory.gpu.attention.backends.tiles import Geometry
 
-__all__ = ["Call", "plan_calls"]
+__all__ = ["Calls", "plan_calls"]
 
 
 @dataclass(frozen=True)
-class Call:
-    """Tiles of queries that share a call of attention.
+class Calls:
+    """Calls of attention on tiles of queries of one size, each with equally many blocks of keys.
 
     Parameters
     ----------
@@ -25,13 +25,13 @@ class Call:
     where : slice or Tensor of int64
         The same rows, as an index.
     n_tiles : int
-        Number of geometry.
+        Number of tiles of all calls.
+    size : int
+        Tiles of a call; the last one may have fewer.
     count : int
         Blocks of keys of each tile.
-    columns : Tensor of int64 of shape (n_tiles * count,)
-        These blocks, tile by tile.
-    first : int or None
-        The first of these blocks where there is one tile and they lie side by side.
+    columns : tuple of Tensor of int64 of shape (tiles * count,), or of slice
+        These blocks for each call, tile by tile; a slice where a call has one tile whose blocks lie side by side.
     partial : bool
         Whether some pairs are not to be seen.
     """
@@ -39,13 +39,13 @@ class Call:
     rows: tuple[int, ...]
     where: slice | Tensor
     n_tiles: int
+    size: int
     count: int
-    columns: Tensor
-    first: int | None
+    columns: tuple[slice | Tensor, ...]
     partial: bool
 
 
-def plan_calls(geometry: Geometry, blocks_a_call: int) -> list[Call]:
+def plan_calls(geometry: Geometry, blocks_a_call: int) -> list[Calls]:
     """Return calls such that every row of blocks is in one of them.
 
     Neighbouring rows of blocks that keep the same blocks are one tile of queries, so a mask that keeps all is one call
@@ -60,22 +60,25 @@ def plan_calls(geometry: Geometry, blocks_a_call: int) -> list[Call]:
         groups[end - start, first[start + 1] - first[start], partial].append(start)
     calls = []
     for (length, count, partial), starts in groups.items():
-        size = max(1, blocks_a_call // count)
+        size = min(len(starts), max(1, blocks_a_call // count))
         index = np.array([first[start] for start in starts])[:, None] + np.arange(count)
         columns = torch.from_numpy(column[index.ravel()]).to(geometry.kept.device).split(size * count)
-        for part, chosen in enumerate(columns):
-            calls.append(_call(starts[part * size : (part + 1) * size], length, count, chosen, partial))
+        rows = tuple(row for start in starts for row in range(start, start + length))
+        chosen = tuple(_sliced(part) if len(part) == count else part for part in columns)
+        calls.append(Calls(rows, _index(rows, geometry), len(starts), size, count, chosen, partial))
     return calls
 
 
-def _call(starts: list[int], length: int, count: int, columns: Tensor, partial: bool) -> Call:
-    rows = tuple(row for start in starts for row in range(start, start + length))
-    side_by_side = rows[-1] - rows[0] == len(rows) - 1
-    where = slice(rows[0], rows[-1] + 1) if side_by_side else torch.tensor(rows, device=columns.device)
-    first = None
-    if len(starts) == 1 and int(columns[-1] - columns[0]) == count - 1:
-        first = int(columns[0])
-    return Call(rows, where, len(starts), count, columns, first, partial)
+def _index(rows: tuple[int, ...], geometry: Geometry) -> slice | Tensor:
+    if rows[-1] - rows[0] == len(rows) - 1:
+        return slice(rows[0], rows[-1] + 1)
+    return torch.tensor(rows, device=geometry.kept.device)
+
+
+def _sliced(columns: Tensor) -> slice | Tensor:
+    """Return the blocks of one tile as a slice where they lie side by side."""
+    first, last = int(columns[0]), int(columns[-1])
+    return slice(first, last + 1) if last - first == len(columns) - 1 else columns
 
 
 def _runs(geometry: Geometry, kept: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int, bool]]:

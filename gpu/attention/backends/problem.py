@@ -12,6 +12,8 @@ from sparsetheory.gpu.attention.block_mask import BlockMask
 
 __all__ = ["Problem", "all_finite", "attention_problem", "check_tensors", "each_head"]
 
+_SCALE = MISSING | POSITIVE
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -54,7 +56,7 @@ def attention_problem(
 ) -> Problem:
     """Return checked inputs of a masked attention, in the order in which they were given."""
     check_tensors(q, k, v)
-    scale = (MISSING | POSITIVE).check("scale", scale)
+    scale = _SCALE.check("scale", scale)
     if not isinstance(mask, BlockMask):
         raise TypeError(f"mask must be a BlockMask; got {type(mask).__name__}")
     n, m = q.shape[-2], k.shape[-2]
@@ -103,12 +105,17 @@ def check_tensors(q: Tensor, k: Tensor, v: Tensor) -> None:
 def all_finite(tensor: Tensor) -> bool:
     """Return whether a tensor holds finite numbers only."""
     # A finite sum is quickly found and has finite terms; an infinite one may be a matter of half precision.
-    return bool(tensor.detach().sum().isfinite()) or bool(tensor.detach().isfinite().all())
+    values = tensor.detach()
+    return math.isfinite(values.sum().item()) or bool(values.isfinite().all())
 
 
 def _lead(q: Tensor, k: Tensor, mask: BlockMask, key_mask: Tensor | None) -> tuple[int, ...]:
     """Return batch and heads, and refuse a mask that has others."""
-    lead = (*np.broadcast_shapes(q.shape[:-3], k.shape[:-3]), q.shape[-3])
+    try:
+        lead = (*np.broadcast_shapes(q.shape[:-3], k.shape[:-3]), q.shape[-3])
+    except ValueError:
+        got = f"got {tuple(q.shape)} and {tuple(k.shape)}"
+        raise ValueError(f"k must have axes before the heads that broadcast with those of q; {got}") from None
     shapes = {"mask": mask.lead} | ({} if key_mask is None else {"key_mask": key_mask.shape[:-1]})
     for name, shape in shapes.items():
         if len(shape) > len(lead) or any(

@@ -1,5 +1,7 @@
 """Products of queries with packed keys, and of attention weights with packed values."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 from sparsetheory.gpu.attention.cache.bitmap import Bitmap
 from sparsetheory.gpu.attention.cache.index_format import IndexColumns, IndexRows
 from sparsetheory.numba_kernels.activations import bitmap_tiles, index_rows
+from sparsetheory.numba_kernels.activations.gather import GATHERED
 from sparsetheory.typing import AnyArray
 
 __all__ = ["PackedKeys", "PackedValues", "packed_scores", "packed_sums"]
@@ -58,7 +61,7 @@ def packed_scores(keys: PackedKeys, q: Tensor) -> Tensor:
     if isinstance(keys, Bitmap):
         bitmap_tiles.key_scores(*_bitmap(keys), _flat(q), (n_queries, tokens, width), _flat(out))
     else:
-        sizes = (heads, n_queries, tokens, width, keys.values.shape[-1])
+        sizes = (heads, n_queries, tokens, width, keys.values.shape[-2])
         index_rows.key_scores(_flat(keys.values), _flat(keys.indices), _flat(q), sizes, _flat(out))
     return out
 
@@ -99,20 +102,21 @@ def packed_sums(values: PackedValues, weights: Tensor) -> Tensor:
     if not _compiled(values.values):
         return weights @ values.unpack().reshape(heads, tokens, width).to(weights.dtype)
     n_queries = weights.shape[1]
-    more = -width % _TILE if isinstance(values, Bitmap) else 0
-    out = torch.zeros(heads, n_queries, width + more, dtype=weights.dtype)
+    tile = _TILE if isinstance(values, Bitmap) else GATHERED
+    out = torch.zeros(heads, n_queries, width + -width % tile, dtype=weights.dtype)
     if isinstance(values, Bitmap):
         bitmap_tiles.value_sums(*_bitmap(values), _flat(weights), (n_queries, tokens, width), _flat(out))
-        return out[..., :width].contiguous()
-    packed = (_flat(part) for part in (values.values, values.indices, values.offsets, values.starts))
-    index_rows.value_sums(*packed, _flat(weights), (n_queries, tokens, width, values.group), _flat(out))
-    return out
+    else:
+        parts = (values.values, values.indices, values.offsets, values.channels, values.starts)
+        sizes, work = (n_queries, tokens, out.shape[-1], values.group), _flat(out.new_empty(GATHERED))
+        index_rows.value_sums(*(_flat(part) for part in parts), _flat(weights), sizes, _flat(out), work)
+    return out[..., :width].contiguous()
 
 
 def _sizes(packed: PackedKeys | PackedValues) -> tuple[int, int, int]:
     """Return heads, tokens, width."""
     *leading, tokens, width = packed.shape
-    return int(np.prod(leading)), tokens, width
+    return math.prod(leading), tokens, width
 
 
 def _compiled(values: Tensor) -> bool:
@@ -131,7 +135,7 @@ def _check(given: Tensor, name: str, ends: tuple[int, int], values: Tensor) -> N
 
 def _flat(part: Tensor) -> AnyArray:
     """Return the memory of a tensor as a vector."""
-    return part.detach().contiguous().view(-1).numpy()
+    return part.detach().numpy().reshape(-1)
 
 
 def _bitmap(packed: Bitmap) -> tuple[AnyArray, AnyArray, AnyArray, AnyArray]:

@@ -64,8 +64,9 @@ class SparseKVCache:
         Share of each older key and value that is dropped, at least 0 and below 1.
     layout : {"bitmap", "index"}
         How older tokens are stored: with one bit for each entry, or with one byte for each nonzero. The first is the
-        smaller one up to a sparsity of 0.6 or so, in half precision of 0.7, and the faster one where the processor has
-        AVX-512. Elsewhere the second is faster on the CPU.
+        smaller one up to a sparsity of 0.6 or so, in half precision of 0.7. Where the processor has AVX-512, both take
+        about the same time for one query a head of keys, and the first one half for four. Elsewhere the second is
+        faster on the CPU.
     official : bool
         Whether the threshold of the published code decides, see
         :func:`~sparsetheory.gpu.attention.cache.pruning.prune_tokens`.

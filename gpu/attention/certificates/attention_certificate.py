@@ -19,7 +19,7 @@ from sparsetheory.gpu.attention.certificates.dropped_mass import (
 )
 from sparsetheory.gpu.attention.certificates.key_blocks import KeyBlocks
 from sparsetheory.gpu.attention.certificates.mass_bounds import output_error_bound, total
-from sparsetheory.gpu.attention.certificates.rounding import kept_error
+from sparsetheory.gpu.attention.certificates.rounding import kept_error, lengths, share
 
 __all__ = ["AttentionCertificate", "attention_error_certificate"]
 
@@ -57,7 +57,17 @@ class AttentionCertificate(Certificate):
     error: Tensor = field(kw_only=True)
     dropped_max: float = field(kw_only=True)
 
-    TERMS: ClassVar[tuple[str, ...]] = ("dropped_max", "scale")
+    TERMS: ClassVar[tuple[str, ...]] = ("dropped_max", "scale", "n_kept", "n_visible")
+
+    @property
+    def n_kept(self) -> int:
+        """Visible pairs that were kept."""
+        return int((self.kept & self.visible).sum())
+
+    @property
+    def n_visible(self) -> int:
+        """Pairs of a query and a key that it may see."""
+        return int(self.visible.sum())
 
     def promise(self) -> str:
         """Return the guarantee in words."""
@@ -89,7 +99,7 @@ class AttentionCertificate(Certificate):
             raise ValueError(f"q and k must make scores of shape {tuple(self.kept.shape)}; got {tuple(scores.shape)}")
         full = torch.softmax(scores.masked_fill(~self.visible, -torch.inf), dim=-1)
         part = torch.softmax(scores.masked_fill(~(self.kept & self.visible), -torch.inf), dim=-1)
-        mass = full.masked_fill(self.kept, 0.0).sum(-1)
+        mass = full.masked_fill(self.kept, 0.0).sum(-1).clamp_max(1.0)
         error = (full @ v - part @ v).norm(dim=-1)
         fault = self._fault(mass, error)
         checked = replace(self, measured=float(error.max()), status=Status.of(not fault), reason=fault)
@@ -180,7 +190,7 @@ def attention_error_certificate(
         ratio = total(log_ratios)
         error = output_error_bound(log_ratios + rounding[..., None], _farthest(scores, kept, v, values))
     # Both this and its check compute two softmaxes in float64.
-    dropped = torch.sigmoid(ratio + 4 * rounding)
+    dropped = (share(ratio, -4 * rounding) * (1 + 4 * rounding.clamp_max(1.0))).clamp_max(1.0)
     error = error + 8 * rounding * _largest_norm(v, seen)[..., None]
     certificate = AttentionCertificate(
         statement="",
@@ -235,7 +245,7 @@ def _double(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _largest_norm(vectors: Tensor, seen: Tensor) -> Tensor:
     """Return the largest norm of a key or value that some query may see, of shape (...)."""
-    return vectors.norm(dim=-1).masked_fill(~seen.any(-2), 0.0).amax(-1)
+    return lengths(vectors).masked_fill(~seen.any(-2), 0.0).amax(-1)
 
 
 def _with_a_member(blocks: KeyBlocks, pairs: Tensor) -> Tensor:

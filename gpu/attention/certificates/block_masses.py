@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparsetheory.constraints import POSITIVE, Choice
 from sparsetheory.gpu.attention.certificates.key_blocks import KeyBlocks
-from sparsetheory.gpu.attention.certificates.rounding import arithmetic_of, score_error, unit_roundoff
+from sparsetheory.gpu.attention.certificates.rounding import arithmetic_of, lengths, score_error, unit_roundoff
 from sparsetheory.gpu.attention.certificates.score_bounds import box_bound
 
 __all__ = ["Masses", "log_mass_bounds", "log_mass_lower", "log_mean_exp_bound", "scale_of", "score_range"]
@@ -20,7 +20,7 @@ def log_mass_bounds(q: Tensor, blocks: KeyBlocks, *, masses: Masses = "variance"
     """Return upper bounds of ``log sum_j exp(scale q'k_j)`` over the keys of each block.
 
     All are certified: enlarged by what rounding can change, they hold for the exact scores of the queries and keys as
-    given. Each is at most the one before it.
+    given. Each kind is at most the one before it, up to that rounding.
 
     Parameters
     ----------
@@ -37,7 +37,8 @@ def log_mass_bounds(q: Tensor, blocks: KeyBlocks, *, masses: Masses = "variance"
     Returns
     -------
     Tensor of shape (..., n, blocks)
-        Minus infinity for an empty block. In the wider dtype of q and the statistics.
+        Minus infinity for an empty block; infinity where scores may leave the range of the dtype. In the wider dtype
+        of q and the statistics.
     """
     _MASSES.check("masses", masses)
     scale, q = scale_of(q, scale), q.to(arithmetic_of(q, blocks.mean))
@@ -48,7 +49,8 @@ def log_mass_bounds(q: Tensor, blocks: KeyBlocks, *, masses: Masses = "variance"
         spread = (_deviation(q, blocks, masses) * scale + 2 * error) ** 2
     mean, low, high = mean + error, low - 3 * error, high + 3 * error
     log_mean = high if masses == "plain" else log_mean_exp_bound(mean, low, high, spread)
-    return _log_sizes(blocks, q) + log_mean + 2 * error + 40 * unit_roundoff(q.dtype, q.device)
+    bound = _log_sizes(blocks, q) + log_mean + 2 * error + 40 * unit_roundoff(q.dtype, q.device)
+    return _or_unknown(bound, torch.inf)
 
 
 def log_mass_lower(q: Tensor, blocks: KeyBlocks, *, scale: float | None = None) -> Tensor:
@@ -68,7 +70,8 @@ def log_mass_lower(q: Tensor, blocks: KeyBlocks, *, scale: float | None = None) 
     """
     scale, q = scale_of(q, scale), q.to(arithmetic_of(q, blocks.mean))
     mean, error = q @ blocks.mean.mT * scale, _errors(q, blocks, scale)
-    return _log_sizes(blocks, q) + mean - 3 * error - 40 * unit_roundoff(q.dtype, q.device)
+    bound = _log_sizes(blocks, q) + mean - 3 * error - 40 * unit_roundoff(q.dtype, q.device)
+    return _or_unknown(bound, -torch.inf)
 
 
 def log_mean_exp_bound(mean: Tensor, low: Tensor, high: Tensor, variance: Tensor | None = None) -> Tensor:
@@ -117,7 +120,7 @@ def score_range(q: Tensor, blocks: KeyBlocks, scale: float) -> tuple[Tensor, Ten
     The bounds are the better of box and ball. Rounding is not allowed for.
     """
     mean = q @ blocks.mean.mT
-    around = q.norm(dim=-1, keepdim=True) * blocks.radius[..., None, :]
+    around = lengths(q)[..., None] * blocks.radius[..., None, :]
     high = torch.minimum(box_bound(blocks.low, blocks.high, q), mean + around)
     low = torch.maximum(-box_bound(blocks.low, blocks.high, -q), mean - around)
     return low * scale, mean * scale, high * scale
@@ -130,7 +133,7 @@ def scale_of(q: Tensor, scale: float | None) -> float:
 
 def _errors(q: Tensor, blocks: KeyBlocks, scale: float) -> Tensor:
     # The corner of the box that is farthest from zero is at least as far as any key, the mean and the factor.
-    reach = torch.maximum(blocks.low.abs(), blocks.high.abs()).norm(dim=-1)
+    reach = lengths(torch.maximum(blocks.low.abs(), blocks.high.abs()))
     return score_error(q, reach, scale, blocks.sizes)
 
 
@@ -138,10 +141,15 @@ def _deviation(q: Tensor, blocks: KeyBlocks, masses: Masses) -> Tensor:
     """Return an upper bound of the standard deviation of the products of each query with the keys of a block."""
     if blocks.factor is None or blocks.deviation is None:
         raise ValueError(f"blocks must have a factor for masses={masses!r}; got blocks made with covariance=False")
-    largest = q.norm(dim=-1, keepdim=True) * blocks.deviation[..., None, :]
+    largest = lengths(q)[..., None] * blocks.deviation[..., None, :]
     if masses == "deviation":
         return largest
-    return torch.minimum((q[..., None, :, :] @ blocks.factor.mT).norm(dim=-1).mT, largest)
+    return torch.minimum(lengths(q[..., None, :, :] @ blocks.factor.mT).mT, largest)
+
+
+def _or_unknown(bound: Tensor, nothing: float) -> Tensor:
+    """Return a bound that says nothing where scores left the range of the dtype and it came out as no number."""
+    return torch.where(bound.isnan(), nothing, bound)
 
 
 def _log_sizes(blocks: KeyBlocks, q: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sparsetheory.constraints import COUNT, FLAG
-from sparsetheory.gpu.attention.certificates.rounding import DOUBLE, arithmetic_of, unit_roundoff
+from sparsetheory.gpu.attention.certificates.rounding import DOUBLE, arithmetic_of, lengths, unit_roundoff
 
 __all__ = ["KeyBlocks"]
 
@@ -143,27 +143,31 @@ def _statistics(
     mean = exact_mean.to(dtype)
     outwards = 1 + 4 * unit_roundoff(dtype) + (keys.shape[-1] + 4) * DOUBLE
     away = torch.where(inside, keys - mean.double()[..., None, :], 0.0)
-    radius = away.norm(dim=-1).amax(-1) * outwards
-    norm = torch.where(inside, keys, 0.0).norm(dim=-1).amax((-1, -2)) * outwards
+    radius = lengths(away).amax(-1) * outwards
+    norm = lengths(torch.where(inside, keys, 0.0)).amax((-1, -2)) * outwards
     factor = deviation = None
     if covariance:
         centred = torch.where(inside, keys - exact_mean[..., None, :], 0.0)
         root, largest = _factor(centred, sizes)
-        factor, deviation = root.to(dtype), (largest.sqrt() * outwards).to(dtype)
+        factor, deviation = root.to(dtype), (largest * outwards).to(dtype)
     return KeyBlocks(
         members, sizes, low.to(dtype), high.to(dtype), mean, radius.to(dtype), norm.to(dtype), factor, deviation
     )
 
 
 def _factor(centred: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return F with ``F'F`` at least the covariance, and its largest eigenvalue.
+    """Return F with ``F'F`` at least the covariance, and the square root of its largest eigenvalue.
 
     The product and the eigenvalues are off by some multiple of u times the trace, which is the variance in all
     directions. Adding it to every eigenvalue covers that.
     """
     n, d = centred.shape[-2:]
+    # Squares of very small or large entries would leave the range of float64.
+    unit = centred.abs().amax((-1, -2))
+    centred = centred / torch.where(unit > 0, unit, 1.0)[..., None, None]
     cov = centred.mT @ centred / sizes.clamp_min(1)[..., None, None]
     values, vectors = torch.linalg.eigh(cov)
     trace = cov.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
     values = values.clamp_min(0.0) + (n + 10 * d) * DOUBLE * trace
-    return values.sqrt()[..., None] * vectors.mT, values.amax(-1)
+    roots = values.sqrt() * unit[..., None]
+    return roots[..., None] * vectors.mT, roots.amax(-1)

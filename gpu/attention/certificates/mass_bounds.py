@@ -5,7 +5,14 @@ from torch import Tensor
 
 from sparsetheory.gpu.attention.certificates.block_masses import Masses, log_mass_bounds, log_mass_lower, scale_of
 from sparsetheory.gpu.attention.certificates.key_blocks import KeyBlocks
-from sparsetheory.gpu.attention.certificates.rounding import kept_error, unit_roundoff
+from sparsetheory.gpu.attention.certificates.rounding import (
+    DOUBLE,
+    kept_error,
+    lengths,
+    share,
+    share_lower,
+    unit_roundoff,
+)
 
 __all__ = ["dropped_mass_bound", "dropped_mass_lower", "output_error_bound", "rounding_of_kept", "total"]
 
@@ -58,7 +65,7 @@ def dropped_mass_bound(
     """
     bounds = log_mass_bounds(q, blocks, masses=masses, scale=scale)
     error = rounding_of_kept(q, blocks, log_kept.dtype, own_keys, scale)
-    return torch.sigmoid(total(bounds, dropped) - (log_kept - error))
+    return share(total(bounds, dropped), log_kept - error)
 
 
 def dropped_mass_lower(
@@ -86,7 +93,7 @@ def dropped_mass_lower(
     bounds = log_mass_lower(q, blocks, scale=scale)
     error = rounding_of_kept(q, blocks, log_kept.dtype, own_keys, scale)
     slack = 2 * (bounds.shape[-1] + 16) * unit_roundoff(bounds.dtype)
-    return torch.sigmoid(total(bounds, dropped) - slack - (log_kept + error))
+    return share_lower(total(bounds, dropped) - slack, log_kept + error)
 
 
 def total(log_masses: Tensor, chosen: Tensor | None = None) -> Tensor:
@@ -106,7 +113,7 @@ def rounding_of_kept(
         )
     norm, n_keys = blocks.largest_norm, blocks.members.shape[-1] * blocks.members.shape[-2]
     if own_keys is not None and own_keys.shape[-2]:
-        norm = torch.maximum(norm, own_keys.to(norm.dtype).norm(dim=-1).amax(-1))
+        norm = torch.maximum(norm, lengths(own_keys.to(norm.dtype)).amax(-1))
         n_keys += own_keys.shape[-2]
     return kept_error(q.to(log_kept_dtype), norm, scale_of(q, scale), n_keys, blocks.sizes.shape[-1] + 1)
 
@@ -136,11 +143,14 @@ def output_error_bound(log_ratios: Tensor, distances: Tensor) -> Tensor:
     >>> output_error_bound(torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.0]))  # only the first: 1 / (1 + 1)
     tensor(0.5000)
     """
-    order = torch.argsort(distances, dim=-1, descending=True)
-    ratios, far = log_ratios.gather(-1, order), distances.gather(-1, order)
-    # Everything over a common factor: ratios may be beyond the range of exp.
-    shift = ratios.amax(-1, keepdim=True).clamp_min(0.0)
-    weights = torch.exp(ratios - shift)
-    errors = (weights * far).cumsum(-1) / (torch.exp(-shift) + weights.cumsum(-1))
-    rounding = 4 * (distances.shape[-1] + 4) * unit_roundoff(distances.dtype)
-    return errors.amax(-1).clamp_min(0.0) * (1 + rounding)
+    order = torch.argsort(distances, dim=-1, descending=True, stable=True)
+    ratios, far = log_ratios.gather(-1, order).double(), distances.gather(-1, order).double()
+    # Ratios may be beyond the range of exp, and near blocks may be heavier than far ones by any factor: in logarithms.
+    above = torch.logcumsumexp(ratios + far.log(), dim=-1)
+    below = torch.logcumsumexp(torch.cat([torch.zeros_like(ratios[..., :1]), ratios], dim=-1), dim=-1)[..., 1:]
+    size = torch.maximum(torch.where(above.isfinite(), above.abs(), 0.0), below).amax(-1)
+    rounding = 4 * (distances.shape[-1] + 4) * (size + 4) * DOUBLE + 2 * unit_roundoff(distances.dtype)
+    bound = ((above - below).amax(-1).exp() * (1 + rounding)).to(distances.dtype)
+    # No error exceeds the largest distance; all that is known where a mass has no finite bound.
+    farthest = distances.amax(-1)
+    return torch.where(bound < farthest, bound, farthest)

@@ -7,7 +7,7 @@ All bounds are of first order in the unit roundoff u, and count operations: an i
 import torch
 from torch import Tensor
 
-__all__ = ["DOUBLE", "arithmetic_of", "kept_error", "score_error", "unit_roundoff"]
+__all__ = ["DOUBLE", "arithmetic_of", "kept_error", "lengths", "score_error", "share", "share_lower", "unit_roundoff"]
 
 # The exponents -10 and -7 of the spacing of TF32 and bfloat16, and half of that.
 _TF32, _BFLOAT16 = 2.0**-11, 2.0**-8
@@ -43,6 +43,49 @@ def unit_roundoff(dtype: torch.dtype, device: torch.device | str = "cpu") -> flo
     return max(own, {"highest": own, "high": _TF32, "medium": _BFLOAT16}[precision])
 
 
+def lengths(vectors: Tensor) -> Tensor:
+    """Return the norms of vectors, of shape (...) for vectors of shape (..., d).
+
+    Squares of very large or small entries leave the range of their dtype, so the largest entry is divided out first.
+    """
+    largest = vectors.abs().amax(-1)
+    unit = vectors / torch.where(largest > 0, largest, 1.0)[..., None]
+    return unit.norm(dim=-1) * largest
+
+
+def share(log_dropped: Tensor, log_kept: Tensor) -> Tensor:
+    """Return the share ``d / (d + k)`` of a dropped mass, rounded upwards.
+
+    It is zero only where nothing is dropped, also where the share is below the range of the dtype. It is 1 where masses
+    are beyond their range.
+
+    Parameters
+    ----------
+    log_dropped : Tensor
+        Upper bound of log d; minus infinity where nothing is dropped.
+    log_kept : Tensor
+        Lower bound of log k.
+
+    Examples
+    --------
+    >>> import torch
+    >>> share(torch.tensor([-torch.inf, -1000.0, 1000.0]), torch.tensor(0.0)) > 0
+    tensor([False,  True,  True])
+    """
+    ratio = log_dropped - log_kept
+    limits = torch.finfo(ratio.dtype)
+    rounded = (torch.sigmoid(ratio) * (1 + 8 * limits.eps)).clamp(limits.tiny, 1.0)
+    return torch.where(log_dropped == -torch.inf, 0.0, torch.where(ratio.isnan(), 1.0, rounded))
+
+
+def share_lower(log_dropped: Tensor, log_kept: Tensor) -> Tensor:
+    """Return the share of a dropped mass, rounded downwards, from a lower bound of log d and an upper one of log k."""
+    ratio = log_dropped - log_kept
+    limits = torch.finfo(ratio.dtype)
+    rounded = torch.sigmoid(ratio) * (1 - 8 * limits.eps)
+    return torch.where(rounded >= limits.tiny, rounded, 0.0)
+
+
 def score_error(q: Tensor, norm: Tensor, scale: float, n_terms: Tensor | int = 0) -> Tensor:
     """Return how far a computed ``scale q'k`` with ``|k| <= norm`` may be from the exact one, and a little more.
 
@@ -64,8 +107,9 @@ def score_error(q: Tensor, norm: Tensor, scale: float, n_terms: Tensor | int = 0
     """
     steps = (q.shape[-1] + 8) * unit_roundoff(q.dtype, q.device)
     # The norms in front err themselves, by fewer steps than the product.
-    norm = norm * (scale * (steps + n_terms * DOUBLE) / (1 - 2 * steps))
-    return q.norm(dim=-1)[..., :, None] * norm[..., None, :]
+    # What leaves the range of the dtype below loses more than its relative rounding.
+    norm = (norm * ((steps + n_terms * DOUBLE) / (1 - 2 * steps)) + torch.finfo(q.dtype).tiny) * scale
+    return lengths(q)[..., :, None] * norm[..., None, :]
 
 
 def kept_error(q: Tensor, norm: Tensor, scale: float, n_keys: int, n_blocks: int) -> Tensor:

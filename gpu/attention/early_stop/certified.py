@@ -8,7 +8,7 @@ from torch import Tensor
 from sparsetheory.gpu.attention.certificates.block_masses import Masses, log_mass_bounds
 from sparsetheory.gpu.attention.certificates.key_blocks import KeyBlocks
 from sparsetheory.gpu.attention.certificates.mass_bounds import rounding_of_kept
-from sparsetheory.gpu.attention.certificates.rounding import DOUBLE, unit_roundoff
+from sparsetheory.gpu.attention.certificates.rounding import DOUBLE, share, unit_roundoff
 
 __all__ = ["RemainingMass", "remaining_mass", "suffix_log_sums"]
 
@@ -43,7 +43,7 @@ class RemainingMass:
         -------
         Tensor of shape (..., n)
         """
-        return torch.sigmoid(self.log_mass[..., visited] - (log_kept - self.rounding))
+        return share(self.log_mass[..., visited], log_kept - self.rounding)
 
 
 def remaining_mass(

@@ -11,6 +11,7 @@ from sparsetheory.gpu.attention.certificates.block_masses import Masses, log_mas
 from sparsetheory.gpu.attention.certificates.dropped_mass import attention_scores
 from sparsetheory.gpu.attention.certificates.key_blocks import KeyBlocks
 from sparsetheory.gpu.attention.certificates.mass_bounds import rounding_of_kept
+from sparsetheory.gpu.attention.certificates.rounding import share
 from sparsetheory.gpu.attention.early_stop.certified import suffix_log_sums
 
 __all__ = ["CertifiedStop", "certified_stop"]
@@ -107,7 +108,7 @@ def certified_stop(
     # What is known exactly is known better than any bound, whatever rounding says.
     bound = torch.minimum(bounds_by(order_by), true + error) if masses == "exact" else bounds_by(masses)
     log_kept = torch.logcumsumexp(true.gather(-1, order).double(), dim=-1).to(true.dtype) - error
-    dropped = torch.sigmoid(suffix_log_sums(bound.gather(-1, order))[..., 1:] - log_kept)
+    dropped = share(suffix_log_sums(bound.gather(-1, order))[..., 1:], log_kept)
     last = torch.argmax((dropped <= max_dropped).long(), dim=-1, keepdim=True)
     kept = _visited_pairs(order, last, blocks, k.shape[-2]) & seen
     reachable = _visited_pairs(order, torch.full_like(last, order.shape[-1]), blocks, k.shape[-2]) & seen

@@ -235,3 +235,31 @@ def test_the_triton_kernel_agrees_on_a_device(device):
     q, k, v, mask = _problem(device, n=64, m=90, dtype=torch.float32)
     out = masked_attention(q, k, v, mask, backend="triton")
     assert torch.allclose(out, masked_attention(q, k, v, mask), atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["dense", "gather", "online"])
+def test_a_mask_that_served_inference_serves_a_gradient(backend):
+    q, k, v, mask = _problem("cpu")
+    with torch.inference_mode():
+        masked_attention(q, k, v, mask, backend=backend)
+    q.requires_grad_()
+    masked_attention(q, k, v, mask, backend=backend).sum().backward()
+    assert q.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("backend", ["dense", "gather", "online"])
+def test_a_change_of_what_a_mask_was_made_of_changes_no_mask(backend):
+    blocks, order = torch.ones(3, 3, dtype=torch.bool), torch.arange(12)
+    q, k, v = torch.randn(3, 1, 2, 12, 4, generator=torch.Generator().manual_seed(0))
+    mask = BlockMask(blocks, 12, 12, (4, 4), perm_k=order)
+    blocks[1, 1:] = False
+    order.copy_(order.flip(0))
+    full = scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(masked_attention(q, k, v, mask, backend=backend), full)
+
+
+@pytest.mark.parametrize("backend", ["gather", "online"])
+def test_a_block_that_hides_a_single_pair_hides_it(backend):
+    q, k, v = torch.randn(3, 1, 6, 4, generator=torch.Generator().manual_seed(0))
+    mask = BlockMask(torch.eye(3, dtype=torch.bool), 6, 6, (2, 2), causal=True)
+    torch.testing.assert_close(masked_attention(q, k, v, mask, backend=backend), masked_attention(q, k, v, mask))

@@ -1,5 +1,7 @@
 """Sparse attention in a pretrained model, and the record of what it dropped."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -20,6 +22,10 @@ def _band(call, causal=False):
 def _full(call):
     n = call.q.shape[2]
     return BlockMask(torch.ones(1, 1, dtype=torch.bool), n, n, block=(n, n))
+
+
+def _full_causal(call):
+    return replace(_full(call), causal=True)
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +110,19 @@ def test_a_decoder_refuses_a_mask_that_sees_the_future(needs):
         decoder.model(**batch)
     assert len(record.layers) == 30
     assert 0 < record.layers[0].density <= 1
+
+
+def test_a_causal_model_takes_padding_at_the_end_only():
+    """In front, the first queries of a block would see no key that exists."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=9, **sizes)).eval()
+    tokens, exists = torch.arange(16).reshape(2, 8) % 9, torch.ones(2, 8, dtype=torch.int64)
+    exists[1, 5:] = 0
+    with torch.no_grad():
+        dense = model(input_ids=tokens, attention_mask=exists).logits[exists.bool()]
+        with sparse_attention(model, _full_causal):
+            ours = model(input_ids=tokens, attention_mask=exists).logits[exists.bool()]
+        torch.testing.assert_close(ours, dense, rtol=1e-4, atol=1e-5)
+        with pytest.raises(ValueError, match="padded at the end"), sparse_attention(model, _full_causal):
+            model(input_ids=tokens, attention_mask=exists.flip(-1))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from sparsetheory.gpu.attention import SparseKVCache, key_pruning_bound, sigma_k, stechkin_bound, value_pruning_bound
+from sparsetheory.gpu.attention.cache.cache_bounds import DroppedNorms
 
 
 @given(
@@ -74,3 +75,9 @@ def test_arguments_of_norms_are_checked():
     for q in (0.0, 2.0):
         with pytest.raises(ValueError, match="q must be"):
             stechkin_bound(x, 1, q)
+
+
+def test_stored_norms_of_what_was_dropped_are_rounded_upwards():
+    v = torch.randn(1, 2, 500, 8, generator=torch.Generator().manual_seed(0))
+    norms = DroppedNorms.empty(v).extended(v, v, v, torch.zeros_like(v)).v_norms
+    assert (norms.double() >= v.double()[0].norm(dim=-1)).all()

@@ -136,3 +136,31 @@ def test_errors_name_the_argument():
         certificate.check(q[:, :, :20], k, v)
     with pytest.raises(TypeError, match="options must be none"):
         certificate.check(q, k, v, random_state=0)
+
+
+@pytest.mark.parametrize("masses", ["exact", "plain", "variance"])
+@pytest.mark.parametrize("score", [30.0, 45.0, 900.0])
+def test_masses_next_to_zero_and_one_are_not_rounded_inwards(masses, score):
+    """The first query drops nearly everything and the second nearly nothing: a share of 1 - 1e-13, of 1e-13, and less.
+
+    Values differ, so that an error is as large as the share.
+    """
+    q = torch.tensor([[[1.0, 0.0], [-1.0, 0.0]]], dtype=torch.float64) * score
+    k = torch.tensor([[[0.0, 1.0], [0.1, 0.0], [1.0, 0.5], [1.0, -0.5]]], dtype=torch.float64)
+    v = torch.tensor([[[0.0, 1.0], [1.0, 0.0], [2.0, 3.0], [2.0, 1.0]]], dtype=torch.float64)
+    kept = torch.tensor([True, True, False, False])
+    certificate = attention_error_certificate(q, k, v, kept, masses=masses, labels=2, scale=1.0)
+    assert certificate.check(q, k, v).valid
+    ratio = (q @ k.mT).masked_fill(kept, -torch.inf).logsumexp(-1) - (q @ k.mT)[..., kept].logsumexp(-1)
+    # One minus the share is a share, too: compared so, no digit of a share near one is lost.
+    assert (certificate.dropped >= torch.sigmoid(ratio)).all()
+    assert (1 - certificate.dropped <= torch.sigmoid(-ratio)).all()
+    assert (certificate.dropped > 0).all()
+
+
+def test_a_check_sees_other_pairs():
+    q, k, v = _problem()
+    certificate = attention_error_certificate(q, k, v, torch.ones(24, 24, dtype=torch.bool).tril())
+    everything = torch.ones_like(certificate.kept)
+    assert replace(certificate, kept=everything).check(q, k, v).status is Status.INVALID
+    assert replace(certificate, visible=certificate.kept).check(q, k, v).status is Status.INVALID

@@ -92,3 +92,15 @@ def test_the_output_bound_does_not_overflow():
     far = torch.tensor([1.0, 2.0, 0.5])
     torch.testing.assert_close(output_error_bound(torch.tensor([500.0, 500.0, 600.0]), far), torch.tensor(2.0))
     assert output_error_bound(torch.full((3,), -torch.inf), far) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_output_bound_holds_where_a_near_block_is_much_heavier_than_a_far_one(dtype):
+    far = torch.tensor([1.0, 9.0, 0.5], dtype=dtype)
+    for ratios in ([1300.0, 500.0, -torch.inf], [1300.0, -torch.inf, 0.0], [torch.inf, 800.0, 0.0]):
+        log_ratios = torch.tensor(ratios, dtype=dtype)
+        # All of the block with the largest distance among those of very large mass, and nothing of the others.
+        best = far[log_ratios > 100].max()
+        assert best <= output_error_bound(log_ratios, far) * (1 + 1e-6) <= 9 * (1 + 1e-6)
+        if torch.isfinite(log_ratios[:2]).all():
+            torch.testing.assert_close(output_error_bound(log_ratios, far), best, rtol=1e-4, atol=0.0)

@@ -121,3 +121,15 @@ def test_max_dropped_is_a_fraction(max_dropped):
     q, k = _problem(n=2)
     with pytest.raises(ValueError, match="max_dropped must be a number in"):
         certified_stop(q, k, KeyBlocks.from_keys(k, 8), max_dropped=max_dropped)
+
+
+def test_the_bound_of_a_stop_covers_the_rounding_of_the_kept_scores():
+    """Equal keys with large scores: the share of what is dropped is known to be its share of the keys."""
+    draws = torch.Generator().manual_seed(0)
+    q, key = torch.randn(200, 1, 8, generator=draws), 300 * torch.randn(200, 1, 8, generator=draws)
+    k = key.repeat(1, 8, 1)
+    for masses in ("variance", "exact"):
+        stop = certified_stop(q, k, KeyBlocks.from_keys(k, 2), max_dropped=0.9, masses=masses)
+        rest = 1 - stop.kept.double().mean(-1)
+        assert (stop.dropped_bound.double() >= rest).all()
+        assert (rest > 0).any()
