@@ -1,6 +1,7 @@
 """Kept blocks are copied side by side, and attention runs on short sequences: work shrinks with the mask."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -11,6 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from sparsetheory.gpu.attention.backends.calls import Calls, plan_calls
 from sparsetheory.gpu.attention.backends.problem import Problem
 from sparsetheory.gpu.attention.backends.tiles import Geometry, cut, untiled
+from sparsetheory.gpu.attention.backends.workspace import workspace
 from sparsetheory.gpu.attention.block_mask import BlockMask
 
 __all__ = ["gather_attention"]
@@ -18,6 +20,10 @@ __all__ = ["gather_attention"]
 # Keys that are copied for one call. On a processor the copy shall still be in the cache when it is used; a CUDA device
 # needs many blocks at once to be busy.
 _KEYS_ON_CPU, _KEYS_ELSEWHERE = 1024, 2**18
+# Scores of a call up to which two products are faster than torch's attention on a processor.
+_SHORT = 2**17
+
+Part = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
 def gather_attention(problem: Problem) -> Tensor:
@@ -29,13 +35,26 @@ def gather_attention(problem: Problem) -> Tensor:
     """
     mask, plan = problem.mask, _plan(problem)
     q = cut(problem.q, mask.perm_q, mask.block[0])
-    # A gradient needs the copies of all calls later; otherwise each call may write over those of the one before.
-    memory = 0 if problem.wants_gradient else plan.largest
-    keys = _Blocks(cut(problem.k, mask.perm_k, mask.block[1]), memory)
-    values = _Blocks(cut(problem.v, mask.perm_k, mask.block[1]), memory)
-    parts = [_attend(plan.geometry, q, keys, values, calls, problem.scale) for calls in plan.calls]
+    k, v = (cut(part, mask.perm_k, mask.block[1]) for part in (problem.k, problem.v))
+    keys, values, scores = _memory(problem, plan, k)
+    blocks_k, blocks_v = _Blocks(k, keys), _Blocks(v, values)
+    parts = [_attend(plan.geometry, q, blocks_k, blocks_v, calls, problem.scale, scores) for calls in plan.calls]
     blocks = torch.cat(parts) if len(parts) > 1 else parts[0]
     return untiled(blocks if plan.back is None else blocks[plan.back], problem)
+
+
+def _memory(problem: Problem, plan: "_Plan", k: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return memory for copies of keys and of values, and for scores; None where each call needs memory of its own.
+
+    A gradient needs the copies of all calls later; otherwise each call may write over those of the one before.
+    """
+    if problem.wants_gradient:
+        return None, None, None
+    size = plan.largest * k[0].numel()
+    if k.device.type != "cpu" or k.dtype not in (torch.float32, torch.float64):
+        return k.new_empty(size), k.new_empty(size), None
+    keys, values, scores = workspace(k, size, size, _SHORT)
+    return keys, values, scores
 
 
 @dataclass(frozen=True)
@@ -75,13 +94,13 @@ def _new_plan(problem: Problem) -> _Plan:
 class _Blocks:
     """Blocks of keys or values, and memory to copy some of them into; new memory for each copy where it is none."""
 
-    def __init__(self, blocks: Tensor, memory: int) -> None:
+    def __init__(self, blocks: Tensor, memory: Tensor | None) -> None:
         self.rows, self.head_dim = blocks.flatten(1), blocks.shape[-1]
-        self.memory = self.rows.new_empty(memory, self.rows.shape[1]) if memory else None
+        self.memory = None if memory is None else memory.view(-1, self.rows.shape[1])
 
     def take(self, calls: Calls) -> Iterator[Tensor]:
-        """Yield for each call the blocks of its tiles one after the other, of shape (tiles, 1, keys, head_dim)."""
-        shape = (-1, 1, calls.count * self.rows.shape[1] // self.head_dim, self.head_dim)
+        """Yield for each call the blocks of its tiles one after the other, of shape (tiles, keys, head_dim)."""
+        shape = (-1, calls.count * self.rows.shape[1] // self.head_dim, self.head_dim)
         # What calls have in common is done once: a call is so short that a view counts.
         memory = None if self.memory is None else self.memory[: calls.size * calls.count]
         copy = None if memory is None else memory.view(shape)
@@ -99,21 +118,48 @@ class _Blocks:
                 yield copy
 
 
-def _attend(geometry: Geometry, q: Tensor, keys: _Blocks, values: _Blocks, calls: Calls, scale: float) -> Tensor:
+def _attend(
+    geometry: Geometry, q: Tensor, keys: _Blocks, values: _Blocks, calls: Calls, scale: float, scores: Tensor | None
+) -> Tensor:
     """Return outputs of calls, of shape (rows, queries, head_dim)."""
-    tiles = q[calls.where].reshape(calls.n_tiles, 1, -1, q.shape[-1]).split(calls.size)
-    outs = [
-        scaled_dot_product_attention(tile, k, v, attn_mask=seen, scale=scale)
-        for tile, k, v, seen in zip(tiles, keys.take(calls), values.take(calls), _seen(geometry, calls), strict=True)
-    ]
+    tiles = q[calls.where].reshape(calls.n_tiles, -1, q.shape[-1])
+    parts = zip(tiles.split(calls.size), keys.take(calls), values.take(calls), _seen(geometry, calls), strict=True)
+    shape = (calls.size, tiles.shape[1], calls.count * geometry.position.shape[-1])
+    if scores is not None and math.prod(shape) <= _SHORT:
+        return _by_hand(tiles, parts, scores[: math.prod(shape)].view(shape), scale).reshape(-1, *q.shape[1:])
+    outs = [_by_torch(*part, scale) for part in parts]
     return (torch.cat(outs) if len(outs) > 1 else outs[0]).reshape(-1, *q.shape[1:])
 
 
+def _by_torch(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None, scale: float) -> Tensor:
+    """Return the output of one call by torch's attention, which is fast with an axis of heads only."""
+    mask = None if seen is None else seen.unsqueeze(1)
+    return scaled_dot_product_attention(
+        q.unsqueeze(1), k.unsqueeze(1), v.unsqueeze(1), attn_mask=mask, scale=scale
+    ).squeeze(1)
+
+
+def _by_hand(tiles: Tensor, parts: Iterable[Part], memory: Tensor, scale: float) -> Tensor:
+    """Return the outputs of short calls by two products each, with their scores in memory of shape (tiles, ., .).
+
+    Torch's attention cuts short tiles of queries into pieces of 32, whose products are too small to be fast.
+    """
+    out = torch.empty_like(tiles)
+    for into, (tile, k, v, seen) in zip(out.split(len(memory)), parts, strict=True):
+        scores = memory if len(tile) == len(memory) else memory[: len(tile)]
+        torch.baddbmm(scores, tile, k.mT, beta=0, alpha=scale, out=scores)
+        if seen is not None:
+            scores.masked_fill_(~seen, -torch.inf)
+        torch.softmax(scores, -1, out=scores)
+        torch.bmm(scores, v, out=into)
+    return out
+
+
 def _seen(geometry: Geometry, calls: Calls) -> Iterator[Tensor | None]:
-    """Yield for each call which pairs are to be seen, of shape (tiles, 1, queries, keys); None where all are."""
+    """Yield for each call which pairs are to be seen, of shape (tiles, queries, keys); None where all are."""
     if not calls.partial:
         yield from [None] * len(calls.columns)
         return
-    last = geometry.last[calls.where].view(calls.n_tiles, 1, -1, 1).split(calls.size)
+    last = geometry.last[calls.where].view(calls.n_tiles, -1, 1).split(calls.size)
     for latest, columns in zip(last, calls.columns, strict=True):
-        yield latest >= geometry.position[columns].view(len(latest), 1, 1, -1)
+        yield latest >= geometry.position[columns].view(len(latest), 1, -1)

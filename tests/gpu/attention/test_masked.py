@@ -134,6 +134,7 @@ def test_gathered_blocks_are_copied_for_rows_that_need_them_only(monkeypatch):
         return true(q, k, v, **options)
 
     monkeypatch.setattr(gather, "scaled_dot_product_attention", noted)
+    monkeypatch.setattr(gather, "_SHORT", 0)
     x = torch.randn(1, 64, 8)
     full = BlockMask(torch.ones(4, 4, dtype=torch.bool), 64, 64, (16, 16))
     masked_attention(x, x, x, full, backend="gather")
