@@ -94,7 +94,7 @@ def ppl_sparsity(
     TypeError
         If `batches` is a single batch.
     ValueError
-        If an argument is out of its range, or a layer has no output at all.
+        If an argument is out of its range, a layer has no output at all, or the loss of the dense model is not finite.
 
     Warns
     -----
@@ -163,7 +163,10 @@ class _ModelSearch:
                 searches[name] = LayerSearch(Neurons.of(h, w_out))
             except ValueError as error:
                 raise ValueError(f"activations of {name}: {error}") from error
-        return cls(model, batches, loss, loss(model, batches), hidden, searches)
+        dense = loss(model, batches)
+        if not math.isfinite(dense):
+            raise ValueError(f"loss of the dense model must be a finite number; got {dense}")
+        return cls(model, batches, loss, dense, hidden, searches)
 
     def thresholds(self, cett: float) -> dict[str, float]:
         return {name: search.threshold(cett) for name, search in self.searches.items()}

