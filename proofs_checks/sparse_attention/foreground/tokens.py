@@ -142,7 +142,7 @@ def _axes_swapped(case: Boxes) -> Measurement:
 foreground_boxes = Claim(
     name="sparse_attention.foreground_boxes",
     summary="A token is foreground if its point is inside a box whose farthest side is in the range of its level.",
-    statement=r"y_{l,i} = 1 \iff \exists b: \min(\ell, t, r, b) > 0, \ \max(\ell, t, r, b) \in (lo_l, hi_l]",
+    statement=r"y_{l,i} = 1 \iff \exists B: \min(\ell, t, r, b) > 0, \ a_l < \max(\ell, t, r, b) \le b_l",
     source=Source(_PAPER, "supervision of foreground scores", "2307.12612", "authors' code"),
     verdict=Always(0.0),
     instances=_boxes,
