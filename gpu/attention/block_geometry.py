@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["blockwise", "check_order", "pairs_of_blocks"]
+__all__ = ["blockwise", "check_order", "pairs_of_blocks", "query_mask", "real_blocks"]
 
 
 def blockwise(values: Tensor, size: int, filler: int) -> Tensor:
@@ -57,3 +57,13 @@ def check_order(name: str, order: Tensor | None, length: int, blocks: Tensor) ->
         raise ValueError(f"{name} must be on {blocks.device} like blocks; got {order.device}")
     if not torch.equal(order.sort(dim=-1).values, torch.arange(length, device=order.device).expand_as(order)):
         raise ValueError(f"{name} must hold every position from 0 to {length - 1} once")
+
+
+def query_mask(key_mask: Tensor, n_queries: int) -> Tensor:
+    """Return which queries are real: they are the last tokens of those that the keys come from."""
+    return key_mask[..., key_mask.shape[-1] - n_queries :]
+
+
+def real_blocks(mask: Tensor, block: int) -> Tensor:
+    """Return which blocks of the last axis hold a real token."""
+    return torch.nn.functional.pad(mask, (0, -mask.shape[-1] % block)).unflatten(-1, (-1, block)).any(-1)

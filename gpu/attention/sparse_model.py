@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsetheory.gpu.attention.block_geometry import blockwise
+from sparsetheory.gpu.attention.block_geometry import query_mask, real_blocks
 from sparsetheory.gpu.attention.block_mask import BlockMask
 from sparsetheory.gpu.attention.certificates.dropped_mass import attention_scores, dropped_mass
 from sparsetheory.gpu.attention.masked import Backend, masked_attention
@@ -44,7 +44,7 @@ class MassRecord:
 
     def add(self, call: AttentionCall, mask: BlockMask) -> None:
         """Count one call: all scores are computed, so this is for measuring and not for speed."""
-        real = call.key_mask[:, None, -call.q.shape[-2] :]  # Queries stand at the last keys.
+        real = query_mask(call.key_mask[:, None], call.q.shape[-2])
         grouped = call.grouped()
         kept = (mask.element_mask() & call.visible).expand(*call.q.shape[:-1], call.k.shape[-2])
         scores = attention_scores(call.q, grouped.k, scale=call.scale)
@@ -147,14 +147,13 @@ def _with_padding(mask: BlockMask, key_mask: Tensor) -> BlockMask:
     if bool(key_mask.all()):
         return mask
     real = key_mask[:, None]
-    queries = _per_block(real[..., -mask.n_queries :], mask.order_q, mask.block[0])
-    keys = _per_block(real, mask.order_k, mask.block[1])
+    queries = real_blocks(_ordered(query_mask(real, mask.n_queries), mask.order_q), mask.block[0])
+    keys = real_blocks(_ordered(real, mask.order_k), mask.block[1])
     first = keys & (keys.long().cumsum(-1) == 1)
     return replace(mask, blocks=mask.blocks | (~queries[..., None] & first[..., None, :]))
 
 
-def _per_block(real: Tensor, order: Tensor, size: int) -> Tensor:
-    """Return which blocks hold a real token, of shape (..., blocks)."""
+def _ordered(real: Tensor, order: Tensor) -> Tensor:
+    """Return which tokens are real, in the order that is cut into blocks."""
     lead = torch.broadcast_shapes(real.shape[:-1], order.shape[:-1])
-    ordered = real.expand(*lead, -1).gather(-1, order.expand(*lead, -1))
-    return blockwise(ordered.long(), size, 0).amax(-1) > 0
+    return real.expand(*lead, -1).gather(-1, order.expand(*lead, -1))

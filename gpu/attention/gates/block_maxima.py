@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparsetheory.constraints import COUNT, FLAG
-from sparsetheory.gpu.attention.gates.geometry import query_mask
+from sparsetheory.gpu.attention.block_geometry import query_mask
 
 __all__ = ["block_mass", "block_max_attention"]
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsetheory.gpu.attention.block_geometry import query_mask
 from sparsetheory.gpu.attention.gates.block_maxima import block_max_attention
-from sparsetheory.gpu.attention.gates.geometry import query_mask
 from sparsetheory.gpu.attention.gates.pooling import Pool, PooledBlocks, pool_attention
 from sparsetheory.gpu.attention.gates.rotary import Rotary, unrotate
 from sparsetheory.gpu.attention.model_attention import AttentionCall, replaced_attention

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-__all__ = ["block_count", "own_blocks", "query_mask", "real_blocks", "visible_blocks"]
+from sparsetheory.gpu.attention.block_geometry import query_mask, real_blocks
+
+__all__ = ["block_count", "own_blocks", "visible_blocks"]
 
 
 def block_count(length: int, block: int) -> int:
@@ -42,16 +44,6 @@ def own_blocks(n_queries: int, n_keys: int, block: int, device: torch.device | N
     """Return which blocks of keys hold positions of a block of queries; the diagonal where both are equally many."""
     first_key, last_key, first_query, last_query = _ends(n_queries, n_keys, block, device)
     return (first_key <= last_query[:, None]) & (last_key >= first_query[:, None])
-
-
-def query_mask(key_mask: Tensor, n_queries: int) -> Tensor:
-    """Return which queries are real: they are the last tokens of those that the keys come from."""
-    return key_mask[..., key_mask.shape[-1] - n_queries :]
-
-
-def real_blocks(mask: Tensor, block: int) -> Tensor:
-    """Return which blocks of the last axis hold a real token."""
-    return torch.nn.functional.pad(mask, (0, -mask.shape[-1] % block)).unflatten(-1, (-1, block)).any(-1)
 
 
 def _ends(

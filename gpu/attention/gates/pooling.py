@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from sparsetheory.constraints import COUNT, FLAG, Choice
-from sparsetheory.gpu.attention.gates.geometry import query_mask, visible_blocks
+from sparsetheory.gpu.attention.block_geometry import query_mask
+from sparsetheory.gpu.attention.gates.geometry import visible_blocks
 from sparsetheory.gpu.attention.gates.rotary import Rotary
 
 __all__ = ["Pool", "PooledBlocks", "check_pools", "pool_attention", "pool_blocks"]
