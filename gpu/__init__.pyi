@@ -1,8 +1,10 @@
 from . import activations as activations
+from . import analysis as analysis
 from . import attention as attention
 from . import core as core
 from . import dynamic as dynamic
 from . import kernels as kernels
+from . import search as search
 from . import solvers as solvers
 from . import weights as weights
 from .compression.directory import compress_directory as compress_directory

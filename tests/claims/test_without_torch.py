@@ -43,8 +43,9 @@ from sparsetheory.proofs_checks import Always, find_claims
 
 found = {}
 # One for each room of the floor, one that trains, and one on a pretrained model.
-names = ("nm_ties", "drop_price", "twin_prox", "diagonal_scores", "update_gate", "held_out_error")
-for claim in find_claims([f"layerwise_pruning.{name}" for name in names]):
+pruning = [f"layerwise_pruning.{name}" for name in ("nm_ties", "drop_price", "twin_prox", "held_out_error")]
+rewiring = [f"dynamic_sparsity.{name}" for name in ("diagonal_scores", "update_gate")]
+for claim in find_claims(pruning + rewiring):
     if isinstance(claim.verdict, Always):
         judgement, _ = check_instances(claim, 1)
         found[claim.name] = [judgement.state, judgement.evidence]

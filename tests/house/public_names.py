@@ -17,10 +17,12 @@ ROOMS = (
     "bandits",
     "gpu",
     "gpu.activations",
+    "gpu.analysis",
     "gpu.attention",
     "gpu.core",
     "gpu.dynamic",
     "gpu.kernels",
+    "gpu.search",
     "gpu.solvers",
     "gpu.weights",
 )

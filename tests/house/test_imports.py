@@ -30,7 +30,8 @@ SHARED = (
     "typing",
 )
 # Modules that are public under their own names.
-PARTS = {"activations", "attention", "core", "datasets", "dynamic", "kernels", "models", "solvers", "theory", "weights"}
+PARTS = {"activations", "analysis", "attention", "core", "datasets", "dynamic", "kernels", "models", "search"}
+PARTS |= {"solvers", "theory", "weights"}
 SOURCES = sorted(file for folder in FLOORS for file in (ROOT / folder).rglob("*.py"))
 
 
@@ -130,9 +131,12 @@ def test_unknown_attribute():
         "coding",
         "gpu",
         "gpu.activations",
+        "gpu.analysis",
         "gpu.attention",
         "gpu.core",
+        "gpu.dynamic",
         "gpu.kernels",
+        "gpu.search",
         "gpu.weights",
         "penalties",
         "regression",

@@ -93,7 +93,7 @@ def _cheap_scores_serve(recovery: Recovery) -> Measurement:
 
 
 rigl_against_prices = Claim(
-    name="layerwise_pruning.rigl_against_prices",
+    name="dynamic_sparsity.rigl_against_prices",
     summary="If columns differ in scale, rewiring by weights and gradients loses the support that exact prices find.",
     statement=r"\text{recall by } |w|, |g| \le 0.6, \quad \text{recall by prices and gains} \ge 0.98"
     r" \quad \text{at scales } e^{N(0, 0.7^2)}",

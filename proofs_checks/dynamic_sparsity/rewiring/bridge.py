@@ -115,7 +115,7 @@ def _any_columns(problem: Regression) -> Measurement:
 
 
 gradient_growth = Claim(
-    name="layerwise_pruning.gradient_growth",
+    name="dynamic_sparsity.gradient_growth",
     summary="Growing by the largest gradient is the choice of orthogonal matching pursuit for unit columns.",
     statement=r"\arg\max_{j \notin S} |\partial_j f(w_S)| = \arg\max_{j \notin S} |x_j^\top (y - X w_S)|",
     source=Source.ours("the growth of RigL (Evci et al., 1911.11134) on a quadratic"),
@@ -164,7 +164,7 @@ def _by_the_pseudo_inverse(problem: Regression) -> Measurement:
 
 
 exchange_prices = Claim(
-    name="layerwise_pruning.exchange_prices",
+    name="dynamic_sparsity.exchange_prices",
     summary="Prices of dropping, growing and exchanging entries are exact, also where columns depend on each other.",
     statement=r"f(S \setminus i) - f(S) = \tfrac{w_i^2}{2 P_{ii}} \text{ or } 0 \text{ if } x_i \in"
     r" \mathrm{span}(x_{S \setminus i}), \quad f(S) - f(S \cup j) = \tfrac{g_j^2}{2 h_j}",
@@ -202,7 +202,7 @@ def _snapshot(quadratic: Any) -> Any:
 
 
 diagonal_scores = Claim(
-    name="layerwise_pruning.diagonal_scores",
+    name="dynamic_sparsity.diagonal_scores",
     summary="Prices from the diagonal alone err on one side: costs are never too small, gains never too large.",
     statement=r"\frac{w_i^2}{2 P_{ii}} \le \frac{w_i^2 G_{ii}}{2}, \quad"
     r" \frac{g_j^2}{2 G_{jj}} \le \frac{g_j^2}{2 h_j}",
@@ -254,7 +254,7 @@ def _unguarded(problem: Regression) -> Measurement:
 
 
 rewire_swap_monotone = Claim(
-    name="layerwise_pruning.rewire_swap_monotone",
+    name="dynamic_sparsity.rewire_swap_monotone",
     summary="Guarded rounds of rewiring lower the minimum each time, and end where no exchange of one entry lowers it.",
     statement=r"f(S_{t+1}) < f(S_t), \quad f(S_{\text{end}}) \le f(S_{\text{end}} \setminus i \cup j)"
     r" \text{ for all } i \in S_{\text{end}},\ j \notin S_{\text{end}}",

@@ -90,7 +90,7 @@ def _by_a_threshold(case: Round) -> Measurement:
 
 
 rewire_counts = Claim(
-    name="layerwise_pruning.rewire_counts",
+    name="dynamic_sparsity.rewire_counts",
     summary="A round of dropping and growing moves exactly the counts it is told, with ties, infinities and barred"
     " entries.",
     statement=r"|M'| = |M| - k_{\text{drop}} + k_{\text{grow}}, \quad"
@@ -172,7 +172,7 @@ def _zero_gradients(training: Training) -> Measurement:
 
 
 update_gate = Claim(
-    name="layerwise_pruning.update_gate",
+    name="dynamic_sparsity.update_gate",
     summary="Gated entries keep their bits under every optimiser, whatever momentum and weight decay want.",
     statement=r"w_{t+1}[\text{frozen}] = w_t[\text{frozen}] \text{ bit by bit, for all } t",
     source=Source.ours("freezing by gating the update"),

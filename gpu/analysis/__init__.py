@@ -1,0 +1,8 @@
+"""What sparsity does to a network: reprogramming, updates of fine-tuning, use of depth.
+
+Names are loaded on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+"""What the layers of a deep residual network are used for."""

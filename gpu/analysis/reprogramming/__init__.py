@@ -1,0 +1,1 @@
+"""What a sparse network is worth for another task: probes, prompts, label maps, calibration."""

@@ -1,0 +1,1 @@
+"""Sparse embedding tables of recommenders whose nonzeros move during training."""

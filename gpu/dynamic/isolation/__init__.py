@@ -1,0 +1,1 @@
+"""Continual learning under masks: one mask a task, and no task forgets."""

@@ -1,0 +1,1 @@
+"""SparCL: continual learning with sparse weights, sparse updates and fewer data."""

@@ -1,0 +1,1 @@
+"""Random search over masks, and the same with a budget by successive halving."""

@@ -1,0 +1,1 @@
+"""Differentiable search over dense and sparse operations."""

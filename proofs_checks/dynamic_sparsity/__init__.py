@@ -1,0 +1,1 @@
+"""Claims about masks that change during training, and about what they are for."""

@@ -1,0 +1,1 @@
+"""Claims about sparse embedding tables whose nonzeros move."""

@@ -1,0 +1,1 @@
+"""Claims about QuickSelection and column subset selection."""

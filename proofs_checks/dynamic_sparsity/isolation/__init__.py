@@ -1,0 +1,1 @@
+"""Claims about continual learning with a mask for each task."""

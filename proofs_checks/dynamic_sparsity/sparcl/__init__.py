@@ -1,0 +1,1 @@
+"""Claims about SparCL: paths of density, gates of gradients, forgotten examples."""

@@ -1,0 +1,1 @@
+"""Claims about what sparsity does to a network."""

@@ -1,0 +1,1 @@
+"""Claims about probes, prompts and label maps of sparse networks."""

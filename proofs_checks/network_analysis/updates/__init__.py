@@ -1,0 +1,1 @@
+"""Claims about which weights fine-tuning changes."""

@@ -1,0 +1,1 @@
+"""Claims about differentiable search over dense and sparse operations."""
