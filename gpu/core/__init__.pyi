@@ -20,6 +20,7 @@ from .flops import FlopCount as FlopCount
 from .flops import LayerFlops as LayerFlops
 from .flops import count_flops as count_flops
 from .gram import Gram as Gram
+from .hooks.attached_state import attach_state as attach_state
 from .hooks.penalties import GradientPenalty as GradientPenalty
 from .hooks.snapshots import Snapshot as Snapshot
 from .hooks.snapshots import TopologyEvent as TopologyEvent

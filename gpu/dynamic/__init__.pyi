@@ -1,3 +1,4 @@
+from .distributed_score import DistributedScore as DistributedScore
 from .exchanges import ExchangeResult as ExchangeResult
 from .exchanges import exchange_search as exchange_search
 from .scores import MomentumScore as MomentumScore
@@ -6,6 +7,7 @@ from .scores import curvature_price as curvature_price
 from .scores import find_score as find_score
 from .scores import gradient_magnitude as gradient_magnitude
 from .scores import magnitude as magnitude
+from .scores import magnitude_by_sign as magnitude_by_sign
 from .scores import random_order as random_order
 from .scores import unfired_first as unfired_first
 from .starting_values import normal_start as normal_start

@@ -6,7 +6,7 @@ smallest entries leave, of a grow score the largest enter.
 =============  ==================  =======================
 method         drop                grow
 =============  ==================  =======================
-SET            magnitude           random_order
+SET            magnitude_by_sign   random_order
 RigL           magnitude           gradient_magnitude
 ITOP           magnitude           unfired_first
 momentum       magnitude           MomentumScore
@@ -30,6 +30,7 @@ __all__ = [
     "find_score",
     "gradient_magnitude",
     "magnitude",
+    "magnitude_by_sign",
     "random_order",
     "unfired_first",
 ]
@@ -41,6 +42,36 @@ _TINY = 1e-8
 def magnitude(snapshot: Snapshot) -> Tensor:
     """Return the magnitudes of the weights."""
     return snapshot.weight.abs()
+
+
+def magnitude_by_sign(snapshot: Snapshot) -> Tensor:
+    """Return the rank of each active weight among those of its sign, by magnitude, as a share of their number.
+
+    Of positive and of negative weights the same share is dropped, the nearest to zero, up to one entry. Zeros count as
+    positive; of equal weights the first one has the lower rank.
+
+    References
+    ----------
+    Mocanu et al., "Scalable training of artificial neural networks with adaptive sparse connectivity inspired by
+    network science", Nature Communications 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sparsetheory.gpu.core import Snapshot
+    >>> weight, mask = torch.tensor([4.0, 3.0, -0.1, -0.2, 9.0]), torch.tensor([True, True, True, True, False])
+    >>> snapshot = Snapshot(0, 1, mask, mask, (weight,), (None,), {}, torch.Generator())
+    >>> magnitude_by_sign(snapshot)[mask]
+    tensor([0.7500, 0.2500, 0.2500, 0.7500], dtype=torch.float64)
+    """
+    weight = snapshot.weight
+    score = torch.zeros(weight.shape, dtype=torch.float64, device=weight.device)
+    for part in (snapshot.mask & (weight < 0), snapshot.mask & ~(weight < 0)):
+        order = weight[part].abs().argsort(stable=True)
+        ranks = torch.empty(len(order), dtype=torch.float64, device=weight.device)
+        ranks[order] = torch.arange(len(order), dtype=torch.float64, device=weight.device) + 0.5
+        score[part] = ranks / max(len(order), 1)
+    return score
 
 
 def gradient_magnitude(snapshot: Snapshot) -> Tensor:
@@ -187,6 +218,7 @@ def curvature_gain(curvatures: Sequence[Tensor]) -> Score:
 
 _BY_NAME: dict[str, Score] = {
     "magnitude": magnitude,
+    "magnitude_by_sign": magnitude_by_sign,
     "gradient": gradient_magnitude,
     "random": random_order,
     "unfired": unfired_first,
@@ -194,7 +226,7 @@ _BY_NAME: dict[str, Score] = {
 
 
 def find_score(name: str) -> Score:
-    """Return a score by its name: magnitude, gradient, random, unfired, or a new momentum.
+    """Return a score by its name: magnitude, magnitude_by_sign, gradient, random, unfired, or a new momentum.
 
     Examples
     --------

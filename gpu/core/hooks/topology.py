@@ -233,7 +233,10 @@ class TopologyController(StepHooks):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state; masks keep their memory, and weights and moments off them become zero.
+        """Continue from a state; masks keep their memory, and where they change, weights off them become zero.
+
+        A state with the masks of now changes no weight. Some loops load the present state again, to move it to another
+        device, after the weights of a checkpoint and before its masks.
 
         Raises
         ------
@@ -241,16 +244,18 @@ class TopologyController(StepHooks):
             If names or shapes of masks differ.
         """
         check_alike("state", state["masks"], self.masks, "the masks of the controller")
+        changed = any(not torch.equal(mask.cpu(), state["masks"][name].cpu()) for name, mask in self.masks.items())
         self.masks.load_state_dict(state["masks"])
         self.fired.load_state_dict(state["fired"])
         self.step, self._requested = int(state["step"]), bool(state["requested"])
         self._began = tuple(state["began"])
         self.history = [TopologyEvent(**event) for event in state["history"]]
-        self._generator.set_state(state["generator"])
+        self._generator.set_state(state["generator"].cpu())
         for score, kept in zip(self._scores, state["scores"], strict=True):
             if kept is not None:
                 score.load_state_dict(kept)  # type: ignore[attr-defined]
-        self._clear_off_masks()
+        if changed:
+            self._clear_off_masks()
 
     def before_step(self) -> None:
         """Mask the gradients; remember frozen entries, and all parameters where an event replaces the update."""
