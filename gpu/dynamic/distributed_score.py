@@ -56,7 +56,7 @@ class DistributedScore:
         own = self.score(snapshot)
         total = own.float() if own.dtype in (torch.float16, torch.bfloat16) else own.clone()
         total = total.contiguous()
-        first = dist.get_global_rank(self.group or dist.group.WORLD, 0)
+        first = 0 if self.group is None else dist.get_global_rank(self.group, 0)
         dist.reduce(total, first, group=self.group)
         dist.broadcast(total, first, group=self.group)
         return total

@@ -2,6 +2,7 @@
 
 from sparsetheory.gpu.methods.activations import ACTIVATIONS
 from sparsetheory.gpu.methods.attention import ATTENTION
+from sparsetheory.gpu.methods.dynamic import DYNAMIC
 from sparsetheory.gpu.methods.factors import FACTORS
 from sparsetheory.gpu.methods.layerwise import LAYERWISE
 from sparsetheory.gpu.methods.one_shot import ONE_SHOT
@@ -10,7 +11,15 @@ from sparsetheory.gpu.methods.training import TRAINING
 
 __all__ = ["METHODS", "method_table"]
 
-METHODS: tuple[Method, ...] = (*LAYERWISE, *TRAINING, *ONE_SHOT, *FACTORS, *ACTIVATIONS, *ATTENTION)
+METHODS: tuple[Method, ...] = (
+    *LAYERWISE,
+    *TRAINING,
+    *ONE_SHOT,
+    *FACTORS,
+    *ACTIVATIONS,
+    *ATTENTION,
+    *DYNAMIC,
+)
 
 
 def method_table() -> str:
