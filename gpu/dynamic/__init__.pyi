@@ -1,6 +1,9 @@
 from .distributed_score import DistributedScore as DistributedScore
 from .exchanges import ExchangeResult as ExchangeResult
 from .exchanges import exchange_search as exchange_search
+from .isolation.metrics import ContinualMetrics as ContinualMetrics
+from .isolation.metrics import continual_metrics as continual_metrics
+from .isolation.task_isolation import TaskIsolation as TaskIsolation
 from .scores import MomentumScore as MomentumScore
 from .scores import curvature_gain as curvature_gain
 from .scores import curvature_price as curvature_price
