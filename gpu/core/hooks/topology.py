@@ -64,8 +64,8 @@ class TopologyController(StepHooks):
     rounding : callable
         From share times entries to a whole number: ``math.floor`` (as RigL), ``math.ceil``, ``round``.
     density : callable, optional
-        From steps done to the density of a mask after the event, if it is to change. What `fraction` drops too little
-        for it is dropped in addition.
+        From steps done to the density of a mask after the event, if it is to change, or to a pair: the density after
+        dropping, and that after growing. What `fraction` drops too little for it is dropped in addition.
     state : {"zero", "mean"}
         Where moments of new entries start. All are zero; with "mean" running means of squares start at the mean of the
         survivors. Under Adam a zero start makes the first step of a new entry 3.2 times the learning rate, and later
@@ -136,7 +136,7 @@ class TopologyController(StepHooks):
         fraction: Callable[[int], float] | float,
         every: int | None = None,
         rounding: Callable[[float], int] = math.floor,
-        density: Callable[[int], float] | None = None,
+        density: Callable[[int], float | tuple[float, float]] | None = None,
         state: str = "zero",
         regrown: str = "keep",
         start: Start | Sequence[Start] | None = None,

@@ -25,7 +25,7 @@ class TopologyRules:
     grow: Score
     fraction: Callable[[int], float]
     rounding: Callable[[float], int]
-    density: Callable[[int], float] | None
+    density: Callable[[int], float | tuple[float, float]] | None
     state: str
     regrown: str
     start: Start | Sequence[Start] | None
@@ -56,8 +56,9 @@ class TopologyRules:
         if self.density is None:
             return n_drop, None
         active = sum(int(group.mask.sum()) for group in groups)
-        target = round(self.density(step) * sum(group.mask.numel() for group in groups))
-        n_drop = max(n_drop, active - target)
+        size, wanted = sum(group.mask.numel() for group in groups), self.density(step)
+        least, target = (round(share * size) for share in (wanted if isinstance(wanted, tuple) else (wanted, wanted)))
+        n_drop = max(n_drop, active - least)
         return n_drop, max(0, target - active + n_drop)
 
     def _choose(self, block: Block, n_drop: int, n_grow: int | None) -> Rewired:

@@ -422,6 +422,17 @@ def test_drop_and_grow_may_follow_two_numbers():
     assert controller.masks["mask 0"].nonzero().flatten().tolist() == [0, 1, 3, 4, 5]
 
 
+@pytest.mark.parametrize(("bounds", "n_active"), [((0.2, 0.3), 3), ((0.3, 0.3), 3), ((0.4, 0.5), 5), ((0.0, 0.1), 1)])
+def test_a_pair_of_densities_says_how_much_is_dropped_and_how_much_grows(bounds, n_active):
+    entries = [4.0, 3.0, 2.0, *[0.0] * 7]
+    active = [True] * 3 + [False] * 7
+    weight, made, controller = _vector(entries, active, density=lambda step: bounds, fraction=0.0, allow_regrow=False)
+    _step(weight, made, [0.0, 0, 0, 7, 6, 5, 4, 3, 2, 1])
+    n_kept = min(3, round(10 * bounds[0]))
+    chosen = [*range(n_kept), *range(3, 3 + n_active - n_kept)]
+    assert controller.masks["mask 0"].nonzero().flatten().tolist() == chosen
+
+
 def test_a_global_budget_moves_entries_between_masks():
     big, small = nn.Parameter(torch.full((4,), 5.0)), nn.Parameter(torch.full((4,), 0.1))
     optimizer = torch.optim.SGD([big, small], lr=0.0)
