@@ -1,8 +1,8 @@
 from .embeddings.accumulated_gradients import GradientAccumulator as GradientAccumulator
 from .embeddings.learning import DynamicEmbeddings as DynamicEmbeddings
 from .embeddings.pairwise import MatrixFactorisation as MatrixFactorisation
+from .embeddings.pairwise import TripleSampler as TripleSampler
 from .embeddings.pairwise import bpr_loss as bpr_loss
-from .embeddings.pairwise import draw_triples as draw_triples
 from .embeddings.ranking import recall_ndcg as recall_ndcg
 from .embeddings.row_pursuit import GreedyRows as GreedyRows
 from .embeddings.row_pursuit import greedy_rows as greedy_rows

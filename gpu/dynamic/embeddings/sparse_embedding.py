@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sparsetheory.constraints import COUNT, MISSING, POSITIVE, Integer, Real
 from sparsetheory.gpu.core.random_topology import random_masks
 from sparsetheory.gpu.core.randomness import cpu_generator
+from sparsetheory.gpu.solvers.arguments import finite_tensor
 
 __all__ = ["SparseEmbedding", "score_macs"]
 
@@ -96,6 +97,28 @@ class SparseEmbedding(nn.Embedding):
         self.weight = nn.Parameter(weight.masked_fill_(~mask, 0).to(device or torch.get_default_device()))
         self.register_buffer("mask", mask.to(self.weight.device))
 
+    def set_rows(self, rows: Tensor) -> None:
+        """Replace the table by a matrix; what is not zero in it becomes the mask.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (num, dim)
+            Such as those of :func:`greedy_rows`; zero in the row of the padding.
+
+        Raises
+        ------
+        ValueError
+            If the shape differs, an entry is not finite, or the row of the padding is not zero.
+        """
+        values = finite_tensor("rows", rows)
+        if values.shape != self.weight.shape:
+            raise ValueError(f"rows must have shape {tuple(self.weight.shape)}; got {tuple(values.shape)}")
+        if self.padding_idx is not None and bool(values[self.padding_idx].any()):
+            raise ValueError(f"rows must be zero in row {self.padding_idx}, that of the padding")
+        with torch.no_grad():
+            self.weight.copy_(values)
+            self.mask.copy_(self.weight != 0)
+
     @property
     def row_nonzeros(self) -> Tensor:
         """How many entries each row keeps, of shape (num,)."""
@@ -108,8 +131,9 @@ class SparseEmbedding(nn.Embedding):
         return empty if self.padding_idx is None else empty - 1
 
     def extra_repr(self) -> str:
-        """Return sizes and density."""
-        return f"{super().extra_repr()}, density={float(self.mask.double().mean()):.3g}"
+        """Return sizes, and the share of the entries that are kept now."""
+        rows = self.num_embeddings - (self.padding_idx is not None)
+        return f"{super().extra_repr()}, density={int(self.mask.sum()) / max(rows * self.embedding_dim, 1):.3g}"
 
 
 def score_macs(left: Tensor, right: Tensor) -> Tensor:
@@ -144,4 +168,11 @@ def score_macs(left: Tensor, right: Tensor) -> Tensor:
     >>> score_macs(torch.tensor([[True, True, False]]), torch.tensor([[True, False, True], [True, True, True]]))
     tensor([[1, 2]])
     """
-    raise NotImplementedError
+    for name, mask in (("left", left), ("right", right)):
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            raise TypeError(f"{name} must be a tensor of bool; got {getattr(mask, 'dtype', type(mask).__name__)}")
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
+        shapes = f"{tuple(left.shape)} and {tuple(right.shape)}"
+        raise ValueError(f"left and right must be matrices with equally long rows; got shapes {shapes}")
+    # Products of floating-point numbers have fast kernels on every device, and counts up to 2**24 are exact in them.
+    return (left.float() @ right.float().T).long()
