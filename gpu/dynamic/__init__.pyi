@@ -1,4 +1,14 @@
 from .distributed_score import DistributedScore as DistributedScore
+from .embeddings.accumulated_gradients import GradientAccumulator as GradientAccumulator
+from .embeddings.learning import DynamicEmbeddings as DynamicEmbeddings
+from .embeddings.pairwise import MatrixFactorisation as MatrixFactorisation
+from .embeddings.pairwise import TripleSampler as TripleSampler
+from .embeddings.pairwise import bpr_loss as bpr_loss
+from .embeddings.ranking import recall_ndcg as recall_ndcg
+from .embeddings.row_pursuit import GreedyRows as GreedyRows
+from .embeddings.row_pursuit import greedy_rows as greedy_rows
+from .embeddings.sparse_embedding import SparseEmbedding as SparseEmbedding
+from .embeddings.sparse_embedding import score_macs as score_macs
 from .exchanges import ExchangeResult as ExchangeResult
 from .exchanges import exchange_search as exchange_search
 from .isolation.metrics import ContinualMetrics as ContinualMetrics

@@ -1,0 +1,178 @@
+"""Embedding tables with few entries: a mask of exactly a budget, and zeros off it."""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from sparsetheory.constraints import COUNT, MISSING, POSITIVE, Integer, Real
+from sparsetheory.gpu.core.random_topology import random_masks
+from sparsetheory.gpu.core.randomness import cpu_generator
+from sparsetheory.gpu.solvers.arguments import finite_tensor
+
+__all__ = ["SparseEmbedding", "score_macs"]
+
+_DENSITY = Real(0.0, 1.0, closed="right")
+
+
+class SparseEmbedding(nn.Embedding):
+    """An embedding table of which a random mask keeps exactly a share of the entries.
+
+    The weight itself holds the zeros off the mask, so that its gradient is dense and scores of growth can see what is
+    missing. Nothing keeps the zeros during training by itself: :class:`DynamicEmbeddings` does, and with a fraction of
+    0 it keeps the mask as it is.
+
+    Parameters
+    ----------
+    num : int
+        Rows.
+    dim : int
+        Entries of a row.
+    density : float
+        Share of the entries that are kept, in (0, 1]; the row of `padding_idx` does not count.
+    padding_idx : int, optional
+        A row that stands for nothing: masked out entirely, and never grown. Negative numbers count from the end.
+    std : float
+        Standard deviation of the entries at the start.
+    generator : torch.Generator or int, optional
+        On the CPU, or a seed.
+    device, dtype : optional
+        Of the weight, as in torch.
+
+    Attributes
+    ----------
+    mask : Tensor of bool of shape (num, dim)
+        The entries that are kept, a buffer.
+
+    Warns
+    -----
+    RuntimeWarning
+        If a row has less than one entry on average.
+
+    References
+    ----------
+    Wang, Sui, Wu, Zheng, Xiong, "Dynamic Sparse Learning: A Novel Paradigm for Efficient Recommendation", WSDM 2024.
+
+    Examples
+    --------
+    >>> import torch
+    >>> table = SparseEmbedding(6, 4, 0.5, padding_idx=0, generator=0)
+    >>> int(table.mask.sum()), int(table.row_nonzeros[0])
+    (10, 0)
+    >>> table(torch.tensor([0])).tolist()
+    [[0.0, 0.0, 0.0, 0.0]]
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self,
+        num: int,
+        dim: int,
+        density: float,
+        padding_idx: int | None = None,
+        *,
+        std: float = 0.1,
+        generator: torch.Generator | int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        COUNT.require(num=num, dim=dim)
+        _DENSITY.check("density", density)
+        POSITIVE.check("std", std)
+        (MISSING | Integer(-num, num - 1)).check("padding_idx", padding_idx)
+        super().__init__(num, dim, padding_idx=padding_idx, device="meta", dtype=dtype)
+        if density * dim < 1:
+            warnings.warn(
+                f"density times dim must be at least 1 for one entry in the mean row; got {density:g} * {dim}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        source = cpu_generator(generator)
+        weight = torch.empty(num, dim, dtype=self.weight.dtype).normal_(0.0, std, generator=source)
+        padded = self.padding_idx is not None
+        mask = random_masks({"table": (num - padded, dim)}, {"table": density}, source)["table"]
+        if self.padding_idx is not None:
+            mask = torch.cat([mask[: self.padding_idx], mask.new_zeros(1, dim), mask[self.padding_idx :]])
+        self.weight = nn.Parameter(weight.masked_fill_(~mask, 0).to(device or torch.get_default_device()))
+        self.register_buffer("mask", mask.to(self.weight.device))
+
+    def set_rows(self, rows: Tensor) -> None:
+        """Replace the table by a matrix; what is not zero in it becomes the mask.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (num, dim)
+            Such as those of :func:`greedy_rows`; zero in the row of the padding.
+
+        Raises
+        ------
+        ValueError
+            If the shape differs, an entry is not finite, or the row of the padding is not zero.
+        """
+        values = finite_tensor("rows", rows)
+        if values.shape != self.weight.shape:
+            raise ValueError(f"rows must have shape {tuple(self.weight.shape)}; got {tuple(values.shape)}")
+        if self.padding_idx is not None and bool(values[self.padding_idx].any()):
+            raise ValueError(f"rows must be zero in row {self.padding_idx}, that of the padding")
+        with torch.no_grad():
+            self.weight.copy_(values)
+            self.mask.copy_(self.weight != 0)
+
+    @property
+    def row_nonzeros(self) -> Tensor:
+        """How many entries each row keeps, of shape (num,)."""
+        return self.mask.sum(1)
+
+    @property
+    def n_empty_rows_(self) -> int:
+        """How many rows keep no entry, that of the padding aside: their scores are 0 whatever they meet."""
+        empty = int((self.row_nonzeros == 0).sum())
+        return empty if self.padding_idx is None else empty - 1
+
+    def extra_repr(self) -> str:
+        """Return sizes, and the share of the entries that are kept now."""
+        rows = self.num_embeddings - (self.padding_idx is not None)
+        return f"{super().extra_repr()}, density={int(self.mask.sum()) / max(rows * self.embedding_dim, 1):.3g}"
+
+
+def score_macs(left: Tensor, right: Tensor) -> Tensor:
+    """Count the multiplications of a score of each pair of rows: the entries that both of them keep.
+
+    Parameters
+    ----------
+    left : Tensor of bool of shape (n, dim)
+        Mask of one table, such as of users.
+    right : Tensor of bool of shape (m, dim)
+        Mask of the other one.
+
+    Returns
+    -------
+    Tensor of int64 of shape (n, m)
+
+    Raises
+    ------
+    TypeError
+        If a mask does not hold booleans.
+    ValueError
+        If the rows differ in length.
+
+    Notes
+    -----
+    Two random masks of density D share ``dim * D**2`` entries in the mean: products of two sparse rows lose more than
+    the tables do.
+
+    Examples
+    --------
+    >>> import torch
+    >>> score_macs(torch.tensor([[True, True, False]]), torch.tensor([[True, False, True], [True, True, True]]))
+    tensor([[1, 2]])
+    """
+    for name, mask in (("left", left), ("right", right)):
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            raise TypeError(f"{name} must be a tensor of bool; got {getattr(mask, 'dtype', type(mask).__name__)}")
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
+        shapes = f"{tuple(left.shape)} and {tuple(right.shape)}"
+        raise ValueError(f"left and right must be matrices with equally long rows; got shapes {shapes}")
+    # Products of floating-point numbers have fast kernels on every device, and counts up to 2**24 are exact in them.
+    return (left.float() @ right.float().T).long()
