@@ -1,5 +1,9 @@
 from .exchanges import ExchangeResult as ExchangeResult
 from .exchanges import exchange_search as exchange_search
+from .feature_selection.column_subset import ColumnSubset as ColumnSubset
+from .feature_selection.column_subset import greedy_column_subset as greedy_column_subset
+from .feature_selection.estimator import QuickSelection as QuickSelection
+from .feature_selection.strengths import neuron_strength as neuron_strength
 from .scores import MomentumScore as MomentumScore
 from .scores import curvature_gain as curvature_gain
 from .scores import curvature_price as curvature_price
