@@ -1,4 +1,4 @@
-"""Columns by which all others are explained best: a greedy choice on the Gram matrix, with a lower bound of the error."""
+"""Columns that explain all others best: a greedy choice on the Gram matrix, with a lower bound of the error."""
 
 from dataclasses import dataclass
 
