@@ -12,7 +12,15 @@ from torch.nn import functional
 from sparsetheory.constraints import COUNT, Choice, Integer
 from sparsetheory.gpu.core.recording import run_batches
 
-__all__ = ["Perplexity", "accuracy", "expected_calibration_error", "mean_cosine", "perplexity", "run_masked"]
+__all__ = [
+    "MaskedModel",
+    "Perplexity",
+    "accuracy",
+    "expected_calibration_error",
+    "mean_cosine",
+    "perplexity",
+    "run_masked",
+]
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
@@ -199,11 +207,18 @@ def run_masked(model: nn.Module, masks: Mapping[str, Tensor], batches: Iterable[
     >>> list(run_masked(model, {"weight": torch.tensor([[False, False]])}, [torch.ones(1, 2)]))
     [tensor([[0.]])]
     """
-    return run_batches(_Masked(model, masks), batches)
+    return run_batches(MaskedModel(model, masks), batches)
 
 
-class _Masked(nn.Module):
-    """A model with other weights in place of some of its own; both live side by side."""
+class MaskedModel(nn.Module):
+    """A model that computes with weights of 0 off the masks, while the model itself stays as it is.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    masks : mapping of str to Tensor of bool
+        As :func:`run_masked` takes them.
+    """
 
     def __init__(self, model: nn.Module, masks: Mapping[str, Tensor]) -> None:
         super().__init__()

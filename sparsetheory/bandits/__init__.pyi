@@ -43,6 +43,9 @@ from .strategies.estc import ESTC as ESTC
 from .strategies.lin_ucb import LinUCB as LinUCB
 from .strategies.phased_elimination import PhasedElimination as PhasedElimination
 from .strategies.phases import EliminationPhase as EliminationPhase
+from .strategies.successive_halving import Halving as Halving
+from .strategies.successive_halving import HalvingRound as HalvingRound
+from .strategies.successive_halving import successive_halving as successive_halving
 from .supports.enumeration import iter_supports as iter_supports
 from .supports.misspecification import MisspecificationBound as MisspecificationBound
 from .supports.misspecification import estimate_eps as estimate_eps
