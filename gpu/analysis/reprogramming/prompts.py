@@ -1,7 +1,5 @@
 """A border of trained pixels around an image that stays as it is."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -57,10 +55,10 @@ class ExpansivePrompt(nn.Module):
     --------
     >>> import torch
     >>> prompt = ExpansivePrompt(1, 3)
-    >>> prompt(torch.ones(1, 1, 1, 1))
+    >>> prompt(torch.ones(1, 1, 1, 1)).detach()
     tensor([[[[0.5000, 0.5000, 0.5000],
               [0.5000, 1.0000, 0.5000],
-              [0.5000, 0.5000, 0.5000]]]], grad_fn=<IndexPutBackward0>)
+              [0.5000, 0.5000, 0.5000]]]])
     """
 
     border: Tensor
@@ -101,8 +99,3 @@ class ExpansivePrompt(nn.Module):
         """Return the sizes, for ``repr``."""
         channels, canvas_size, _ = self.weight.shape
         return f"image_size={self.image_size}, canvas_size={canvas_size}, channels={channels}"
-
-
-def is_trained(prompt: Any) -> bool:
-    """Return whether a prompt has a parameter that an optimiser can move."""
-    return any(parameter.requires_grad for parameter in prompt.parameters())
