@@ -1,0 +1,14 @@
+from .reprogramming.calibration import ece as ece
+from .reprogramming.calibration import fit_temperature as fit_temperature
+from .reprogramming.calibration import negative_log_likelihood as negative_log_likelihood
+from .reprogramming.label_maps import frequency_label_map as frequency_label_map
+from .reprogramming.label_maps import map_logits as map_logits
+from .reprogramming.probes import LinearProbe as LinearProbe
+from .reprogramming.probes import linear_probe as linear_probe
+from .reprogramming.prompts import ExpansivePrompt as ExpansivePrompt
+from .reprogramming.sparse_probes import SparseProbes as SparseProbes
+from .reprogramming.sparse_probes import sparse_probes as sparse_probes
+from .reprogramming.tickets import Ticket as Ticket
+from .reprogramming.tickets import lottery_tickets as lottery_tickets
+from .reprogramming.visual_prompting import Reprogrammed as Reprogrammed
+from .reprogramming.visual_prompting import reprogram as reprogram
