@@ -1,0 +1,14 @@
+from .updates.overlaps import Overlap as Overlap
+from .updates.overlaps import overlap as overlap
+from .updates.ranks import MatrixRank as MatrixRank
+from .updates.ranks import UpdateRank as UpdateRank
+from .updates.ranks import update_rank as update_rank
+from .updates.rounding import VisibleThreshold as VisibleThreshold
+from .updates.rounding import visible_threshold as visible_threshold
+from .updates.sparsity import TensorUpdate as TensorUpdate
+from .updates.sparsity import UpdateGrid as UpdateGrid
+from .updates.sparsity import UpdateReport as UpdateReport
+from .updates.sparsity import update_grid as update_grid
+from .updates.sparsity import update_mask as update_mask
+from .updates.sparsity import update_sparsity as update_sparsity
+from .updates.subnetworks import train_subnetwork as train_subnetwork
