@@ -1,3 +1,5 @@
+from .updates.equivalents import SparsestUpdate as SparsestUpdate
+from .updates.equivalents import sparsest_update as sparsest_update
 from .updates.overlaps import Overlap as Overlap
 from .updates.overlaps import overlap as overlap
 from .updates.ranks import MatrixRank as MatrixRank
@@ -12,3 +14,7 @@ from .updates.sparsity import update_grid as update_grid
 from .updates.sparsity import update_mask as update_mask
 from .updates.sparsity import update_sparsity as update_sparsity
 from .updates.subnetworks import train_subnetwork as train_subnetwork
+from .updates.subspaces import SharedSubspace as SharedSubspace
+from .updates.subspaces import UpdateClusters as UpdateClusters
+from .updates.subspaces import cluster_updates as cluster_updates
+from .updates.subspaces import shared_subspace as shared_subspace
