@@ -1,0 +1,15 @@
+from .depth.blocks import residual_layers as residual_layers
+from .depth.growth import VarianceGrowth as VarianceGrowth
+from .depth.growth import variance_growth as variance_growth
+from .depth.interventions import linearised as linearised
+from .depth.interventions import skip_layer as skip_layer
+from .depth.interventions import swapped as swapped
+from .depth.linear_maps import AffineMap as AffineMap
+from .depth.linear_maps import layer_grams as layer_grams
+from .depth.linear_maps import linear_map as linear_map
+from .depth.linear_maps import low_rank_map as low_rank_map
+from .depth.linear_maps import sparse_map as sparse_map
+from .depth.report import DepthReport as DepthReport
+from .depth.report import depth_report as depth_report
+from .depth.scalings import BranchScaling as BranchScaling
+from .depth.scalings import LayerNormScaling as LayerNormScaling
