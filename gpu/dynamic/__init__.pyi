@@ -11,13 +11,13 @@ from .embeddings.sparse_embedding import SparseEmbedding as SparseEmbedding
 from .embeddings.sparse_embedding import score_macs as score_macs
 from .exchanges import ExchangeResult as ExchangeResult
 from .exchanges import exchange_search as exchange_search
-from .isolation.metrics import ContinualMetrics as ContinualMetrics
-from .isolation.metrics import continual_metrics as continual_metrics
-from .isolation.task_isolation import TaskIsolation as TaskIsolation
 from .feature_selection.column_subset import ColumnSubset as ColumnSubset
 from .feature_selection.column_subset import greedy_column_subset as greedy_column_subset
 from .feature_selection.estimator import QuickSelection as QuickSelection
 from .feature_selection.strengths import neuron_strength as neuron_strength
+from .isolation.metrics import ContinualMetrics as ContinualMetrics
+from .isolation.metrics import continual_metrics as continual_metrics
+from .isolation.task_isolation import TaskIsolation as TaskIsolation
 from .scores import MomentumScore as MomentumScore
 from .scores import curvature_gain as curvature_gain
 from .scores import curvature_price as curvature_price
