@@ -229,14 +229,14 @@ def _results(seeds: range) -> list[tuple[Any, ...]]:
 def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
     def draw(figure: Any) -> None:
         ax = figure.add_subplot()
-        for index, row in enumerate(rows):
-            marker = "s" if row[1] == "dense" else "o"
-            ax.errorbar(row[7], row[8], row[9], fmt=marker, color=f"C{index % 10}", label=row[0].replace("_", " "))
-        ax.set_xscale("log")
-        ax.set_xlabel("operations of training, relative to the dense network")
-        ax.set_ylabel("accuracy on digits not trained on")
-        ax.set_title(f"Density {_DENSITY:g}, {_STEPS} steps; squares are dense networks")
-        ax.legend(fontsize=7, ncols=2)
+        ordered = sorted(rows, key=lambda row: row[8])
+        for place, row in enumerate(ordered):
+            dense = row[1] == "dense"
+            ax.errorbar(row[8], place, xerr=row[9], fmt="s" if dense else "o", color="C1" if dense else "C0")
+        names = [f"{row[0].replace('_', ' ')}, {row[7]:.2g}" for row in ordered]
+        ax.set_yticks(range(len(ordered)), names)
+        ax.set_xlabel("accuracy on other digits, standard deviation")
+        ax.set_title("Squares are dense; operations of training")
 
     return draw
 
@@ -261,6 +261,6 @@ checklist = Study(
     name="dynamic_sparsity.checklist",
     title="Ways to train a sparse network, and their fair baselines",
     description="Networks for the digits of scikit-learn with one in twenty weights, trained under fixed and changing "
-    "masks, beside the dense networks that a claim about them must name. Kind, cost and density are read from the runs.",
+    "masks, beside the dense networks that a claim about them must name. Kinds and costs are read from the runs.",
     run=_run,
 )
