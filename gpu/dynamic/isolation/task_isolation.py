@@ -11,20 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
-from sparsetheory.constraints import COUNT, MISSING, Choice, Instance, Real
-from sparsetheory.gpu.core.effective_weights import effective_weights
+from sparsetheory.constraints import COUNT, Choice, Instance, Real
 from sparsetheory.gpu.core.hooks.snapshots import Score
 from sparsetheory.gpu.core.hooks.steps import parameters_of
 from sparsetheory.gpu.core.hooks.topology import TopologyController
-from sparsetheory.gpu.core.layers import find_layers, is_transposed, weight_name
 from sparsetheory.gpu.core.masks import MaskSet
-from sparsetheory.gpu.core.named_weights import stored
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.core.recording import run_batches
 from sparsetheory.gpu.core.rewiring import rewire
 from sparsetheory.gpu.core.schedules import Constant
 from sparsetheory.gpu.dynamic.isolation.blind_scores import without_used_gradients
-from sparsetheory.gpu.dynamic.isolation.task_masks import DENSITIES, draw_masks, open_places, require_room
+from sparsetheory.gpu.dynamic.isolation.task_masks import DENSITIES, Places, draw_masks, require_room
 from sparsetheory.gpu.dynamic.isolation.task_store import TaskRecord, TaskStore
 from sparsetheory.gpu.dynamic.scores import find_score
 
@@ -149,39 +146,13 @@ class TaskIsolation:
         if isinstance(optimizer, LBFGS):
             raise ValueError("optimizer must evaluate gradients once a step; got LBFGS, which searches along lines")
         self.model, self.optimizer = model, optimizer
-        self._store, self._head, self._head_axis = self._made_store(layers, head)
+        self._store = TaskStore.of(model, optimizer, layers)
+        self._places = Places.of(model, self._store.weights, head)
         shapes = {name: tuple(weight.shape) for name, weight in self._store.weights.items()}
         self._densities = DENSITIES[self._init](shapes, self._density)
         self._task: Hashable = None
         self._outputs: list[int] | None = None
         self._controller: TopologyController | None = None
-
-    def _made_store(self, layers: str | Sequence[str], head: str | None) -> tuple[TaskStore, str | None, int]:
-        trained = {id(parameter) for parameter in parameters_of(self.optimizer)}
-        found, names = find_layers(self.model, layers), effective_weights(self.model)
-        weights: dict[str, Tensor] = {}
-        for layer in found:
-            name = names.resolve(weight_name(layer), "layers")
-            weight = stored(self.model, name)
-            if id(weight) in trained:
-                weights[name] = weight
-        if not weights:
-            raise ValueError("optimizer must train at least one of the layers; it has none of their weights")
-        (MISSING | Choice(*found)).check("head", head)
-        head_name = None if head is None else names.resolve(weight_name(head), "head")
-        if head_name is not None and head_name not in weights:
-            raise ValueError(f"head must be a layer that the optimiser trains; got {head!r}")
-        masked = {id(weight) for weight in weights.values()}
-        parameters = {
-            name: parameter
-            for name, parameter in self.model.named_parameters()
-            if id(parameter) in trained and id(parameter) not in masked
-        }
-        # Buffers that are not saved with a model are no memory of its training.
-        saved = self.model.state_dict().keys()
-        buffers = [name for name, _ in self.model.named_buffers() if name in saved]
-        axis = 1 if head is not None and is_transposed(found[head]) else 0
-        return TaskStore(self.model, weights, parameters, buffers), head_name, axis
 
     @property
     def tasks(self) -> tuple[Hashable, ...]:
@@ -265,7 +236,7 @@ class TaskIsolation:
         if task_id in self._store.records:
             raise ValueError(f"task_id must be new; got {task_id!r}, which has ended")
         self._check_parameters()
-        places = open_places(self._store.weights, self._head, self._head_axis, outputs)
+        places = self._places.for_outputs(outputs)
         require_room(places, self._store.used)
         masks = draw_masks(places, self._densities, self._generator)
         for parameter in self._store.trainable():
@@ -276,7 +247,7 @@ class TaskIsolation:
     def _open(self, task_id: Hashable, outputs: Sequence[int] | None, masks: Mapping[str, Tensor]) -> None:
         """Let a controller act on the optimiser."""
         weights, used = self._store.weights, self._store.used
-        places = open_places(weights, self._head, self._head_axis, outputs)
+        places = self._places.for_outputs(outputs)
         barred = {name: ~place | used[name] if self._share == "forbid" else ~place for name, place in places.items()}
         drop, grow = (copy.deepcopy(score) for score in self._scores)
         self._controller = TopologyController(
@@ -300,21 +271,20 @@ class TaskIsolation:
         return torch.where(self._store.used[name], self._store.values[name], 0)[new]
 
     def prune(self, density: float) -> None:
-        """Drop the smallest of the task's own weights, so that each layer keeps a share of the places it may have.
+        """Drop the smallest of the task's own weights, so that it uses at most a share of each layer.
 
         Parameters
         ----------
         density : float
-            Share of the places of the task in a layer, above 0 and at most 1. Used weights stay in the mask, and do
+            Share of all entries of a layer, above 0 and at most 1. Weights of earlier tasks stay in the mask, and do
             not count. A layer with fewer own weights keeps them.
         """
         share, controller = _DENSITY.check("density", density), self.controller
-        places = open_places(self._store.weights, self._head, self._head_axis, self._outputs)
         live = self._live_masks()
         after = {}
         for name, mask in live.items():
             used = self._store.used[name]
-            n_drop = int((mask & ~used).sum()) - round(share * int(places[name].sum()))
+            n_drop = int((mask & ~used).sum()) - round(share * mask.numel())
             score = self._store.weights[name].detach().abs()
             after[name] = rewire(mask, score, score, max(0, n_drop), 0, frozen=used).mask
         state = controller.state_dict()

@@ -2,56 +2,80 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparsetheory.constraints import Integer
 from sparsetheory.gpu.core.densities import er_densities, erk_densities, uniform_densities
+from sparsetheory.gpu.core.effective_weights import effective_weights
+from sparsetheory.gpu.core.layers import find_layers, is_transposed, weight_name
 from sparsetheory.gpu.core.random_topology import random_masks
 
-__all__ = ["DENSITIES", "draw_masks", "open_places", "require_room"]
+__all__ = ["DENSITIES", "Places", "draw_masks", "require_room"]
 
 DENSITIES = {"er": er_densities, "erk": erk_densities, "uniform": uniform_densities}
 # Share of a layer below which what is free is little.
 _LITTLE = 0.05
 
 
-def open_places(
-    weights: Mapping[str, Tensor], head: str | None, axis: int, outputs: Sequence[int] | None
-) -> dict[str, Tensor]:
-    """Return where the mask of a task may lie: everywhere, but of the head only in the rows of its own outputs.
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where masks of tasks may lie: everywhere, but of the head only at the task's own outputs.
 
     Parameters
     ----------
-    weights : mapping of str to Tensor
+    weights : dict of str to Tensor
     head : str or None
         Name of the weight of the last layer.
     axis : int
         Axis of its outputs.
-    outputs : sequence of int or None
-        Outputs of the task; None for all.
-
-    Raises
-    ------
-    ValueError
-        If there are outputs but no head, none of them, one that the head does not have, or one twice.
     """
-    places = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
-    if outputs is None:
+
+    weights: dict[str, Tensor]
+    head: str | None
+    axis: int
+
+    @classmethod
+    def of(cls, model: nn.Module, weights: dict[str, Tensor], head: str | None) -> "Places":
+        """Find the weight of the layer that is called the head.
+
+        Raises
+        ------
+        ValueError
+            If it is not one of the weights.
+        """
+        if head is None:
+            return cls(weights, None, 0)
+        layer = find_layers(model).get(head)
+        name = None if layer is None else effective_weights(model).resolve(weight_name(head), "head")
+        if layer is None or name not in weights:
+            raise ValueError(f"head must be a layer whose weight gets masks, one of {', '.join(weights)}; got {head!r}")
+        return cls(weights, name, 1 if is_transposed(layer) else 0)
+
+    def for_outputs(self, outputs: Sequence[int] | None) -> dict[str, Tensor]:
+        """Return the places for a task with these outputs, or with all.
+
+        Raises
+        ------
+        ValueError
+            If there are outputs but no head, none of them, one that the head does not have, or one twice.
+        """
+        places = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in self.weights.items()}
+        if outputs is None:
+            return places
+        if self.head is None:
+            raise ValueError("outputs need the argument head: the name of the layer that gives them")
+        weight = self.weights[self.head]
+        n_outputs = weight.shape[self.axis]
+        chosen = [Integer(0, n_outputs - 1).check("outputs", output) for output in outputs]
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise ValueError(f"outputs must be at least one output of {self.head}, each once; got {list(outputs)}")
+        places[self.head] = torch.zeros_like(weight, dtype=torch.bool).index_fill_(
+            self.axis, torch.tensor(chosen, device=weight.device), True
+        )
         return places
-    if head is None:
-        raise ValueError("outputs must be left out where no head is named: give the isolation the name of its layer")
-    n_outputs = weights[head].shape[axis]
-    chosen = [Integer(0, n_outputs - 1).check("outputs", output) for output in outputs]
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise ValueError(f"outputs must be at least one output of {head}, each once; got {list(outputs)}")
-    own = torch.zeros(n_outputs, dtype=torch.bool, device=weights[head].device)
-    own[chosen] = True
-    shape = [1] * weights[head].ndim
-    shape[axis] = n_outputs
-    places[head] &= own.reshape(shape)
-    return places
 
 
 def require_room(places: Mapping[str, Tensor], used: Mapping[str, Tensor]) -> None:
@@ -72,8 +96,13 @@ def require_room(places: Mapping[str, Tensor], used: Mapping[str, Tensor]) -> No
 def draw_masks(
     places: Mapping[str, Tensor], densities: Mapping[str, float], generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Return random masks of exactly the densities among the places, which may lie on what earlier tasks use."""
-    chosen = random_masks({name: (int(place.sum()),) for name, place in places.items()}, densities, generator)
+    """Return random masks among the places, which may lie on what earlier tasks use.
+
+    A layer has its density of all entries, or all places where they are fewer. Counts are exact.
+    """
+    n_places = {name: int(place.sum()) for name, place in places.items()}
+    shares = {name: min(1.0, densities[name] * place.numel() / n_places[name]) for name, place in places.items()}
+    chosen = random_masks({name: (n_places[name],) for name in places}, shares, generator)
     masks = {}
     for name, place in places.items():
         masks[name] = torch.zeros_like(place)

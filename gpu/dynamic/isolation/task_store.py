@@ -1,13 +1,17 @@
 """What tasks leave behind: one dense copy of all weights, and for each task a mask and the tensors without masks."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from sparsetheory.gpu.core.effective_weights import effective_weights
+from sparsetheory.gpu.core.hooks.steps import parameters_of
+from sparsetheory.gpu.core.layers import find_layers, weight_name
 from sparsetheory.gpu.core.masks import MaskSet, check_alike
 from sparsetheory.gpu.core.named_weights import stored
 
@@ -57,13 +61,35 @@ class TaskStore:
     """
 
     def __init__(
-        self, model: nn.Module, weights: Mapping[str, Tensor], parameters: Mapping[str, Tensor], buffers: list[str]
+        self, model: nn.Module, weights: Mapping[str, Tensor], parameters: Mapping[str, Tensor], buffers: Sequence[str]
     ) -> None:
         self._model, self.weights, self._parameters, self._buffers = model, dict(weights), dict(parameters), buffers
         self.values = {name: weight.detach().clone() for name, weight in weights.items()}
         self.used = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in weights.items()}
         self.initial = {name: tensor.detach().clone() for name, tensor in self.others().items()}
         self.records: dict[Hashable, TaskRecord] = {}
+
+    @classmethod
+    def of(cls, model: nn.Module, optimizer: Optimizer, layers: str | Sequence[str]) -> "TaskStore":
+        """Make the store for what an optimiser trains of a model, with masks for these layers.
+
+        Raises
+        ------
+        ValueError
+            If layers name none, or the optimiser trains none of them.
+        """
+        trained = {id(parameter) for parameter in parameters_of(optimizer)}
+        known = effective_weights(model)
+        names = dict.fromkeys(known.resolve(weight_name(layer), "layers") for layer in find_layers(model, layers))
+        weights = {name: stored(model, name) for name in names}
+        weights = {name: weight for name, weight in weights.items() if id(weight) in trained}
+        if not weights:
+            raise ValueError(f"optimizer must train at least one of {', '.join(names)}; it has none of them")
+        free = trained - {id(weight) for weight in weights.values()}
+        parameters = {name: parameter for name, parameter in model.named_parameters() if id(parameter) in free}
+        # Buffers that are not saved with a model are no memory of its training.
+        saved = model.state_dict().keys()
+        return cls(model, weights, parameters, [name for name, _ in model.named_buffers() if name in saved])
 
     def others(self) -> dict[str, Tensor]:
         """Return parameters without masks and buffers, as they are now; a buffer may be another tensor each time."""
