@@ -313,12 +313,6 @@ class TaskIsolation:
         """
         controller, task_id = self.controller, self._task
         self._check_parameters()
-        if not controller.history and self._fraction(0) > 0:
-            warnings.warn(
-                f"the mask of task {task_id!r} never changed in {controller.step} steps; every is {self._every}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
         masks = MaskSet({name: mask.clone() for name, mask in self._live_masks().items()})
         others = {name: tensor.detach().clone() for name, tensor in self._store.others().items()}
         response = None if probe is None else self._answer(probe)
@@ -326,6 +320,12 @@ class TaskIsolation:
         if self._fresh == "zero":
             self._store.forget_unused()
         self.remove()
+        if not controller.history and self._fraction(0) > 0:
+            warnings.warn(
+                f"the mask of task {task_id!r} never changed in {controller.step} steps; every is {self._every}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     @contextmanager
     def masked(self, task_id: Hashable) -> Iterator[nn.Module]:

@@ -190,7 +190,8 @@ class TaskStore:
             }
             for task_id, record in self.records.items()
         ]
-        return {"values": self.values, "used": self.used, "initial": self.initial, "records": records}
+        values, used = dict(self.values), dict(self.used)
+        return {"values": values, "used": used, "initial": dict(self.initial), "records": records}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state; tensors go to the devices of their parameters."""
