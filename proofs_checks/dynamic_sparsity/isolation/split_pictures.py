@@ -1,0 +1,188 @@
+"""Digits two by two, one pair after the other, in one small network: accuracies after each pair."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from sparsetheory.gpu import core, dynamic
+from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
+from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
+from sparsetheory.typing import Float64Array
+
+__all__ = ["DIGITS", "GROWTHS", "MNIST", "Arm", "Pictures", "Sequence", "learn", "pairs"]
+
+N_TASKS, CLASSES = 5, 2
+HIDDEN, EPOCHS, BATCH, RATE, EVERY = 64, 12, 32, 5e-3, 10
+HEAD = "4"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of digits, and how they are divided.
+
+    Parameters
+    ----------
+    title : str
+    loader : str
+        Of :mod:`sparsetheory.gpu.core.datasets`.
+    n_train : int
+        Pictures to train on; the others judge.
+    """
+
+    title: str
+    loader: str
+    n_train: int
+
+
+DIGITS = Pictures("digits, 8 x 8", "load_digits", 1258)
+MNIST = Pictures("MNIST, 28 x 28", "load_mnist_5k", 3500)
+
+
+def _masked_moment() -> Any:
+    return dynamic.MomentumScore(dense=False)
+
+
+def _dense_moment() -> Any:
+    return dynamic.MomentumScore(0.9, 0.999)
+
+
+# How masks change: what grows, and the count of :func:`training_flops`. A static mask grows nothing.
+GROWTHS: dict[str, tuple[Callable[[], Any], str]] = {
+    "static": (lambda: "random", "static"),
+    "random": (lambda: "random", "set"),
+    "unfired": (lambda: "unfired", "set"),
+    "gradient": (lambda: "gradient", "rigl"),
+    "masked moment": (_masked_moment, "set"),
+    "dense moment": (_dense_moment, "dense_gradient"),
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to learn the pairs.
+
+    Parameters
+    ----------
+    density : float
+    init : str
+    grow : str
+        A key of `GROWTHS`.
+    seed : int
+        Of the order of the pictures, the network, the masks and the batches.
+    share, fresh : str
+        As :class:`TaskIsolation` takes them.
+    """
+
+    density: float
+    init: str
+    grow: str
+    seed: int
+    share: str = "forbid"
+    fresh: str = "init"
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """What came of it.
+
+    Parameters
+    ----------
+    accuracies : ndarray of float64 of shape (n_tasks, n_tasks)
+        Entry (i, t): on pair t after pair i; NaN where t is later.
+    tasks : TaskIsolation
+        With the masks and weights of all pairs.
+    batch : Tensor
+        A picture.
+    """
+
+    accuracies: Float64Array
+    tasks: Any
+    batch: Any
+
+    @property
+    def metrics(self) -> Any:
+        """Averages and backward transfer."""
+        return dynamic.continual_metrics(self.accuracies)
+
+
+@cache
+def pairs(pictures: Pictures, seed: int) -> list[tuple[Any, Any, Any, Any]]:
+    """Return for each pair of classes inputs and labels, 0 or 1, to train on, then those to judge by."""
+    x, y = shuffled_digits(seed, pictures.loader)
+    found = []
+    for task in range(N_TASKS):
+        part = []
+        for rows in (slice(pictures.n_train), slice(pictures.n_train, None)):
+            own = y[rows] // CLASSES == task
+            part += [x[rows][own], y[rows][own] - CLASSES * task]
+        found.append(tuple(part))
+    return found
+
+
+def outputs_of(task: int) -> range:
+    """Return the outputs of the network that belong to a pair."""
+    return range(CLASSES * task, CLASSES * (task + 1))
+
+
+def loss_of(task: int) -> Callable[[Any, Any], Any]:
+    """Return the loss on the outputs of a pair."""
+    own = outputs_of(task)
+    return lambda output, targets: core.class_loss(output[:, own.start : own.stop], targets)
+
+
+def judge(model: Any, task: int, pictures: Pictures, seed: int) -> float:
+    """Return the share of pictures of a pair that are told apart, by the outputs of the pair."""
+    import torch
+
+    x, y = pairs(pictures, seed)[task][2:]
+    own = outputs_of(task)
+    with torch.no_grad():
+        return core.accuracy(model(x)[:, own.start : own.stop], y)
+
+
+def learn(arm: Arm, pictures: Pictures = DIGITS) -> Sequence:
+    """Learn all pairs with task isolation, and judge after each pair on all so far."""
+    import torch
+
+    data = pairs(pictures, arm.seed)
+    model = core.models.MLP((data[0][0].shape[1], HIDDEN, HIDDEN, CLASSES * N_TASKS), bias=False, generator=arm.seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
+    steps = [EPOCHS * math.ceil(len(part[0]) / BATCH) for part in data]
+    grow, _ = GROWTHS[arm.grow]
+    fraction = 0.0 if arm.grow == "static" else core.Cosine(0.3, 3 * min(steps) // 4)
+    tasks = dynamic.TaskIsolation(
+        model,
+        optimizer,
+        arm.density,
+        arm.init,
+        grow(),
+        fraction=fraction,
+        every=EVERY,
+        share=arm.share,
+        fresh=arm.fresh,
+        generator=arm.seed,
+        head=HEAD,
+    )
+    accuracies = np.full((N_TASKS, N_TASKS), np.nan)
+    with one_thread():
+        for task, (x, y, _, _) in enumerate(data):
+            tasks.begin_task(task, outputs_of(task))
+            core.train(
+                model,
+                x,
+                y,
+                optimizer=optimizer,
+                n_steps=steps[task],
+                batch_size=BATCH,
+                loss=loss_of(task),
+                generator=arm.seed + task,
+            )
+            tasks.end_task()
+            for earlier in range(task + 1):
+                with tasks.masked(earlier) as shown:
+                    accuracies[task, earlier] = judge(shown, earlier, pictures, arm.seed)
+    return Sequence(accuracies, tasks, data[0][2][:1])

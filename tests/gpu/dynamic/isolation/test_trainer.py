@@ -1,0 +1,91 @@
+"""Tasks in the user's own loop and in the Trainer of transformers: the same weights, to the bit."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import IterableDataset
+
+from sparsetheory.gpu.core import Cosine
+from sparsetheory.gpu.dynamic import TaskIsolation
+
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+STEPS, BATCH, TASKS = 12, 8, 2
+
+
+class _Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.Tanh())
+        self.head = nn.Linear(16, 2 * TASKS)
+
+    def forward(self, x, labels=None):
+        logits = self.head(self.body(x))
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return {"loss": loss, "logits": logits}
+
+
+class _Stream(IterableDataset):
+    """The same examples of a task in the same order, whoever asks."""
+
+    def __init__(self, task):
+        self._task = task
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(self._task)
+        for _ in range(STEPS * BATCH):
+            x = torch.randn(6, generator=generator)
+            yield {"x": x, "labels": (x[self._task] > 0).long() + 2 * self._task}
+
+
+def _loop(model, optimizer, task):
+    examples = list(_Stream(task))
+    model.train()
+    for start in range(0, len(examples), BATCH):
+        batch = examples[start : start + BATCH]
+        optimizer.zero_grad()
+        model(**{key: torch.stack([one[key] for one in batch]) for key in ("x", "labels")})["loss"].backward()
+        optimizer.step()
+
+
+def _trainer(model, optimizer, task, folder):
+    arguments = transformers.TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=BATCH,
+        max_steps=STEPS,
+        max_grad_norm=0.0,
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+    )
+    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    transformers.Trainer(
+        model=model, args=arguments, train_dataset=_Stream(task), optimizers=(optimizer, constant)
+    ).train()
+
+
+def _learned(fit):
+    torch.manual_seed(0)
+    model = _Net()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+    tasks = TaskIsolation(model, optimizer, 0.3, fraction=Cosine(0.3, STEPS), every=3, generator=0, head="head")
+    for task in range(TASKS):
+        tasks.begin_task(task, [2 * task, 2 * task + 1])
+        fit(model, optimizer, task)
+        tasks.end_task(probe={"x": torch.eye(6)})
+    return tasks
+
+
+def test_tasks_are_the_same_in_a_plain_loop_and_in_the_trainer(tmp_path):
+    plain = _learned(_loop)
+    theirs = _learned(lambda model, optimizer, task: _trainer(model, optimizer, task, tmp_path))
+    assert plain.forgetting_ == theirs.forgetting_ == {0: 0.0, 1: 0.0}
+    for task in range(TASKS):
+        assert len(plain.trajectory(task)) > 2
+        assert plain.trajectory(task) == theirs.trajectory(task)
+        with plain.masked(task) as one, theirs.masked(task) as other:
+            for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+                assert torch.equal(a, b)
