@@ -141,9 +141,8 @@ class ForgettingCounter:
         pool = pool[self.n_seen[pool] > 0]
         Integer(0, len(pool)).check("n", n)
         # Stable sorts from the last criterion to the first.
-        for key in (-self._margins[pool] / self.n_seen[pool], self.n_wrong[pool], self.scores[pool]):
-            order = torch.argsort(key, stable=True)
-            pool = pool[order]
+        for key in (-self._margins / self.n_seen.clamp(min=1), self.n_wrong, self.scores):
+            pool = pool[torch.argsort(key[pool], stable=True)]
         return pool[:n]
 
     def state_dict(self) -> dict[str, Tensor]:

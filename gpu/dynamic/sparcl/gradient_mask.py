@@ -180,10 +180,12 @@ class GradientMask(StepHooks):
             if parameter.grad is None or (self._age > 0 and parameter in self._chosen):
                 continue
             self._chosen[parameter] = gradient_support(parameter.grad, self._q, mask)
-            if not bool(self._chosen[parameter].any()):
+            if not bool(self._chosen[parameter].any()) and bool(mask.any()):
+                shape, n = tuple(parameter.shape), parameter.numel()
+                why = "is zero within its mask" if round((1 - self._q) * n) else f"has {n} entries, too few for q"
                 warnings.warn(
-                    f"the gradient of a parameter of shape {tuple(parameter.shape)} is zero within its mask; it does "
-                    f"not move in the next {self._every} steps",
+                    f"the gradient of a parameter of shape {shape} {why}; it does not move in the next {self._every} "
+                    "steps",
                     RuntimeWarning,
                     stacklevel=2,
                 )

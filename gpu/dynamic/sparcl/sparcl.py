@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsetheory.constraints import COUNT, MISSING, SIZE, Real
+from sparsetheory.constraints import COUNT, MISSING, Real
 from sparsetheory.gpu.core.densities import uniform_densities
 from sparsetheory.gpu.core.hooks.snapshots import Score
 from sparsetheory.gpu.core.hooks.steps import StepHooks
@@ -69,8 +69,8 @@ class SparCL(StepHooks):
     q : float or None
         Share of the entries of each gradient that is not used, in [0, 1); meant to be above 1 - density. None leaves
         out gradient masks.
-    n_remove : int
-        Samples to remove in each task; 0 leaves out the removal of data.
+    remove_fraction : float
+        Share of the samples of each task that is removed, in [0, 1); 0 leaves out the removal of data.
     removal_epochs : sequence of int
         When they are removed, in equal parts.
     layers : str or sequence of str, optional
@@ -115,7 +115,7 @@ class SparCL(StepHooks):
     >>> model, x = MLP([4, 20, 2]), torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
     >>> y = (x[:, 0] > 0).long()
     >>> optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1, momentum=0.9)
-    >>> method = SparCL(model, optimizer, n_remove=9, removal_epochs=[2, 4], exchange_every=1, generator=0)
+    >>> method = SparCL(model, optimizer, remove_fraction=0.3, removal_epochs=[2, 4], exchange_every=1, generator=0)
     >>> method.begin_task(y)
     >>> for epoch in range(6):
     ...     for ids in method.begin_epoch().split(10):
@@ -135,7 +135,7 @@ class SparCL(StepHooks):
         density: float | None = 0.25,
         *,
         q: float | None = 0.8,
-        n_remove: int = 0,
+        remove_fraction: float = 0.0,
         removal_epochs: Sequence[int] = (5, 10, 15, 20),
         layers: str | Sequence[str] | None = None,
         masks: Mapping[str, Tensor] | None = None,
@@ -149,9 +149,10 @@ class SparCL(StepHooks):
         (MISSING | _DENSITY).check("density", density)
         (MISSING | _SHARE).check("q", q)
         self._exchange_every = COUNT.check("exchange_every", exchange_every)
-        self._n_remove, self._removal_epochs = SIZE.check("n_remove", n_remove), tuple(removal_epochs)
-        if density is None and q is None and not n_remove:
-            raise ValueError("density, q or n_remove must be given; got none of them")
+        self._remove_fraction = _SHARE.check("remove_fraction", remove_fraction)
+        self._removal_epochs = tuple(removal_epochs)
+        if density is None and q is None and not remove_fraction:
+            raise ValueError("density, q or remove_fraction must be given; got none of them")
         self._path = path if path is not None or density is None else lambda epoch: density_path(epoch, density)
         self._bounds = (density or 1.0, density or 1.0)
         self._buffer = buffer
@@ -210,13 +211,13 @@ class SparCL(StepHooks):
         Raises
         ------
         ValueError
-            If fewer samples than `n_remove` are there, or fewer than the buffer holds.
+            If there are fewer samples than the buffer holds.
         """
         if self._buffer is not None and self._buffer.capacity > len(labels):
             raise ValueError(
                 f"buffer must hold at most the {len(labels)} samples of a task; its capacity is {self._buffer.capacity}"
             )
-        self._removal = DataRemoval(labels, self._n_remove, self._removal_epochs)
+        self._removal = self._removal_of(labels)
         self.epoch = -1
 
     def begin_epoch(self) -> Tensor:
@@ -252,7 +253,7 @@ class SparCL(StepHooks):
         ids : Tensor of integers of shape (n,)
         logits : Tensor of shape (n, n_classes)
         """
-        if self._n_remove:
+        if self._remove_fraction:
             self._begun().observe(ids, logits)
 
     def mask_gradients(self) -> None:
@@ -308,13 +309,16 @@ class SparCL(StepHooks):
         if wrong:
             raise ValueError(f"state must have the parts of this object; not so for {', '.join(wrong)}")
         if state["labels"] is not None:
-            self._removal = DataRemoval(state["labels"], self._n_remove, self._removal_epochs)
+            self._removal = self._removal_of(state["labels"])
             self._removal.load_state_dict(state["removal"])
         for name, part in parts.items():
             if part is not None:
                 part.load_state_dict(state[name])
         self.epoch, self._n_exchanges = int(state["epoch"]), int(state["n_exchanges"])
         self._bounds, self.data_fractions = tuple(state["bounds"]), list(state["data_fractions"])
+
+    def _removal_of(self, labels: Tensor) -> DataRemoval:
+        return DataRemoval(labels, round(self._remove_fraction * len(labels)), self._removal_epochs)
 
     def _begun(self) -> DataRemoval:
         if self._removal is None:
