@@ -28,6 +28,7 @@ from .scores import magnitude_by_sign as magnitude_by_sign
 from .scores import random_order as random_order
 from .scores import unfired_first as unfired_first
 from .sparcl.costs import sparcl_cost as sparcl_cost
+from .sparcl.curvatures import gauss_newton_diagonal as gauss_newton_diagonal
 from .sparcl.data_removal import DataRemoval as DataRemoval
 from .sparcl.density_paths import DensityBounds as DensityBounds
 from .sparcl.density_paths import density_path as density_path
@@ -36,6 +37,7 @@ from .sparcl.gradient_mask import GradientMask as GradientMask
 from .sparcl.gradient_mask import gradient_support as gradient_support
 from .sparcl.importance import ContinualImportance as ContinualImportance
 from .sparcl.replay_buffer import ReplayBuffer as ReplayBuffer
+from .sparcl.replay_buffer import Replayed as Replayed
 from .sparcl.replay_losses import ReplayLoss as ReplayLoss
 from .sparcl.replay_losses import replay_loss as replay_loss
 from .sparcl.sparcl import SparCL as SparCL
