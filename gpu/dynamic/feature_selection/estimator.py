@@ -38,7 +38,7 @@ _OF_ONE_CRITERION += ("connections_path_", "losses_", "subset_", "error_bound_")
 
 
 class UnequalScalesWarning(UserWarning):
-    """Features of large scale will be selected for their scale."""
+    """Features have different scales, and which are selected depends on these."""
 
 
 class DenseAutoencoderWarning(UserWarning):
@@ -346,7 +346,7 @@ def _warn_of_scales(X: Any) -> None:
     if varying.size and varying.max() > _SPREAD * varying.min():
         warnings.warn(
             f"standard deviations of the columns of X are between {varying.min():.3g} and {varying.max():.3g}, and "
-            "those of large scale will be preferred; StandardScaler makes them equal",
+            "what is selected depends on these; StandardScaler makes them equal",
             UnequalScalesWarning,
             stacklevel=3,
         )
