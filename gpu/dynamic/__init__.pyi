@@ -12,6 +12,7 @@ from .embeddings.sparse_embedding import score_macs as score_macs
 from .exchanges import ExchangeResult as ExchangeResult
 from .exchanges import exchange_search as exchange_search
 from .feature_selection.column_subset import ColumnSubset as ColumnSubset
+from .feature_selection.column_subset import column_subset_error as column_subset_error
 from .feature_selection.column_subset import greedy_column_subset as greedy_column_subset
 from .feature_selection.estimator import QuickSelection as QuickSelection
 from .feature_selection.strengths import neuron_strength as neuron_strength
