@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from sparsetheory.constraints import COUNT, MISSING
 from sparsetheory.gpu.core.randomness import cpu_generator
 
-__all__ = ["Training", "class_loss", "train"]
+__all__ = ["Training", "class_loss", "row_batches", "train"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ def train(
     (MISSING | COUNT).require(batch_size=batch_size)
     if len(inputs) != len(targets) or not len(inputs):
         raise ValueError(f"inputs and targets must have equally many rows; got {len(inputs)} and {len(targets)}")
-    batches = _batches(len(inputs), batch_size, cpu_generator(generator))
+    batches = row_batches(len(inputs), batch_size, cpu_generator(generator))
     losses = torch.empty(n_steps, dtype=torch.float64)
     mode = model.training
     model.train()
@@ -134,7 +134,7 @@ def train(
     return Training(losses)
 
 
-def _batches(n: int, batch_size: int | None, generator: torch.Generator) -> Iterator[Tensor | None]:
+def row_batches(n: int, batch_size: int | None, generator: torch.Generator) -> Iterator[Tensor | None]:
     """Yield the rows of batches without end; None stands for all rows in their order."""
     while True:
         if batch_size is None or batch_size >= n:

@@ -236,6 +236,7 @@ class MaskedModel(nn.Module):
             self._weights[name] = own[name].detach().masked_fill(~mask.to(own[name].device), 0)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the output of the model with masked weights."""
         return torch.func.functional_call(self.model, self._weights, args, kwargs)
 
 

@@ -88,10 +88,8 @@ class SparseLinear(nn.Linear):
         source = cpu_generator(generator)
         initialise(self, "he_normal", source)
         weight = self.weight.detach()
-        if score_init == "magnitude":
-            score = weight.abs() / weight.abs().max()
-        else:
-            score = torch.rand(weight.shape, generator=source, dtype=weight.dtype)
+        drawn = score_init == "random"
+        score = torch.rand(weight.shape, generator=source, dtype=weight.dtype) if drawn else _relative_size(weight)
         parametrize.register_parametrization(self, "weight", _LargestScores(score, self.density))
 
     @property
@@ -113,6 +111,13 @@ class SparseLinear(nn.Linear):
     def masked(self, value: bool) -> None:
         self._largest.active = FLAG.check("masked", value)
 
+    def score_by_magnitude(self) -> None:
+        """Set the scores to what the present weights W say: ``|W| / max |W|``."""
+        parametrisations = self.parametrizations
+        assert isinstance(parametrisations, nn.ModuleDict)
+        with torch.no_grad():
+            self.score.copy_(_relative_size(parametrisations["weight"].original))  # type: ignore[arg-type]
+
     @property
     def _largest(self) -> "_LargestScores":
         parametrisations = self.parametrizations
@@ -124,6 +129,11 @@ class SparseLinear(nn.Linear):
     def extra_repr(self) -> str:
         """Return sizes and density."""
         return f"{super().extra_repr()}, density={self.density:g}"
+
+
+def _relative_size(weight: Tensor) -> Tensor:
+    sizes = weight.detach().abs()
+    return sizes / sizes.max().clamp(min=torch.finfo(weight.dtype).tiny)
 
 
 class _LargestScores(nn.Module):
