@@ -8,17 +8,44 @@ from sparsetheory.gpu import analysis, core
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 
-__all__ = ["DENSITIES", "N_CLASSES", "N_STEPS", "ROUNDS", "SHOTS", "Found", "Source", "Target", "on_canvas"]
+__all__ = [
+    "BATCH",
+    "DENSITIES",
+    "LR",
+    "N_CLASSES",
+    "N_STEPS",
+    "ROUNDS",
+    "SHOTS",
+    "Found",
+    "Source",
+    "Target",
+    "on_canvas",
+    "share_of",
+    "widths",
+]
 
 # Densities of the rounds of pruning; samples of each target class to learn from.
 DENSITIES = (1.0, 0.3, 0.1, 0.03, 0.01)
 SHOTS = (5, 100)
 # Classes of the source task, the rest is the target; steps of each round of training.
 N_CLASSES, N_STEPS = 6, 80
-_BATCH, _LR, _WIDTH = 64, 2e-3, 256
+BATCH, LR, _WIDTH = 64, 2e-3, 256
 _SIZE, _CANVAS, _TRAIN = 8, 12, 0.7
 # Of the prompt: all samples at once, as there are few; rounds, each of which may change the label map.
 ROUNDS = {"n_epochs": 120, "map_every": 9, "batch_size": None, "lr": 0.05, "milestones": ()}
+
+
+def widths(share: float = 1.0) -> list[int]:
+    """Return the widths of a source network whose hidden layers are a share as wide."""
+    hidden = max(1, round(share * _WIDTH))
+    return [_CANVAS**2, hidden, hidden, N_CLASSES]
+
+
+def share_of(density: float) -> float:
+    """Return the share of the width at which a network has that share of the weights: the root of a quadratic."""
+    ends = _CANVAS**2 + N_CLASSES
+    wanted = density * _WIDTH * (ends + _WIDTH)
+    return float((ends**2 / 4 + wanted) ** 0.5 - ends / 2) / _WIDTH
 
 
 def on_canvas(images: Any) -> Any:
@@ -96,10 +123,10 @@ def _tickets(seed: int, densities: tuple[float, ...]) -> tuple[Any, ...]:
     x, y = Source(seed).training()[:2]
 
     def fit(model: Any) -> None:
-        adam = torch.optim.Adam(model.parameters(), lr=_LR)
-        core.train(model, x, y, optimizer=adam, n_steps=N_STEPS, batch_size=_BATCH, generator=seed)
+        adam = torch.optim.Adam(model.parameters(), lr=LR)
+        core.train(model, x, y, optimizer=adam, n_steps=N_STEPS, batch_size=BATCH, generator=seed)
 
-    start = core.models.MLP([_CANVAS**2, _WIDTH, _WIDTH, N_CLASSES], generator=seed)
+    start = core.models.MLP(widths(), generator=seed)
     with one_thread():
         return tuple(analysis.lottery_tickets(start, fit, densities))
 

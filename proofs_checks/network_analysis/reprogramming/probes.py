@@ -25,7 +25,7 @@ class Features:
         """Compare each loss of gradient descent with the one before, for a step of some times 1 / L."""
         n_classes = int(self.labels.max()) + 1
         ones = np.column_stack([self.features, np.ones(len(self.features))])
-        curvature = np.linalg.norm(ones, 2) ** 2 / (2 * len(ones)) + self.alpha
+        curvature = float(np.linalg.norm(ones, 2)) ** 2 / (2 * len(ones)) + self.alpha
         # The step that is the default, or a multiple of it.
         lr = None if factor == 1.0 else factor / curvature
         losses = array(
