@@ -1,0 +1,99 @@
+"""Claims about networks for other digits: probes beat prompts, and probes of sparse tickets are worse calibrated."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsetheory.proofs_checks.claim import Claim, Measurement, Reversed, Source, Sweep
+from sparsetheory.proofs_checks.network_analysis.reprogramming import digits
+from sparsetheory.proofs_checks.verdicts import WithProbability
+
+_GAP, _MANY = 0.10, digits.SHOTS[-1]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A seed, and the density of a ticket."""
+
+    seed: int
+    density: float
+
+    def target(self, density: float, shots: int) -> digits.Target:
+        """Return the task for the ticket of a density; rounds of pruning end at that of this transfer."""
+        path = tuple(value for value in digits.DENSITIES if value >= self.density)
+        ticket = digits.Source(self.seed).tickets(path)[path.index(density)]
+        return digits.Target(self.seed, ticket.model, shots)
+
+
+def _draw(rng: np.random.Generator, density: float) -> Transfer:
+    return Transfer(int(rng.integers(2**31)), density)
+
+
+def _gap(case: Transfer) -> Measurement:
+    """Compare the least accuracy gained by a new head, over few and many shots, with 0.1."""
+    curves = {}
+    for shots in digits.SHOTS:
+        task = case.target(case.density, shots)
+        curves[f"head, {shots} shots"], curves[f"prompt, {shots} shots"] = task.probe.accuracy, task.prompt.accuracy
+    gaps = [curves[f"head, {shots} shots"] - curves[f"prompt, {shots} shots"] for shots in digits.SHOTS]
+    return Measurement(_GAP, min(gaps), scale=1.0, extras=curves)
+
+
+probe_beats_prompt = Claim(
+    name="network_analysis.probe_beats_prompt",
+    summary="A new linear head on a frozen network beats a trained border by far, whatever the density of the network.",
+    statement=r"\mathrm{acc}_{\mathrm{head}} - \mathrm{acc}_{\mathrm{prompt}} \ge 0.1"
+    r" \text{ with } 5 \text{ and with } 100 \text{ samples of a class}",
+    source=Source.measured(
+        "digits 0 to 5 as source, 6 to 9 as target, networks of two layers of 256; published for larger ones in "
+        "arXiv 2308.14969"
+    ),
+    verdict=WithProbability(0.9, margin=0.5),
+    evaluate=_gap,
+    near_miss=Reversed(),
+    sweep=Sweep(
+        axis="density of the source network",
+        values=digits.DENSITIES,
+        draw=_draw,
+        trials=12,
+        quick_trials=6,
+        quick_values=(0.01,),
+        log="x",
+        measured_label="0.1",
+        bound_label="least accuracy of head minus prompt",
+        y_label="accuracy on the target",
+    ),
+)
+
+
+def _calibration(case: Transfer) -> Measurement:
+    """Compare calibration errors of heads on the dense network and on its ticket, both with many samples."""
+    dense, ticket = (case.target(density, _MANY).probe for density in (1.0, case.density))
+    curves = {"inaccuracy, dense": 1.0 - dense.accuracy, "inaccuracy, ticket": 1.0 - ticket.accuracy}
+    return Measurement(dense.ece, ticket.ece, scale=1.0, extras=curves)
+
+
+ticket_calibration = Claim(
+    name="network_analysis.ticket_calibration",
+    summary="A linear head on a very sparse ticket is worse calibrated than one on the dense network.",
+    statement=r"\mathrm{ECE}_{\mathrm{ticket}} > \mathrm{ECE}_{\mathrm{dense}} \text{ with } 100"
+    r" \text{ samples of a class, densities} \le 0.03",
+    source=Source.measured(
+        "linear heads on networks for digits 0 to 5, for digits 6 to 9; published for larger ones in arXiv 2308.14969"
+    ),
+    verdict=WithProbability(0.9, margin=0.5),
+    evaluate=_calibration,
+    near_miss=Reversed(),
+    sweep=Sweep(
+        axis="density of the ticket",
+        values=(0.03, 0.01),
+        draw=_draw,
+        trials=12,
+        quick_trials=6,
+        quick_values=(0.01,),
+        log="x",
+        measured_label="calibration error, dense",
+        bound_label="calibration error, ticket",
+        y_label="share",
+    ),
+)

@@ -1,0 +1,176 @@
+"""The table of reprogramming: dense networks and their tickets, few and many samples, heads, prompts and peers."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sparsetheory.experiments.study import Study, StudyResult
+from sparsetheory.gpu import core
+from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
+from sparsetheory.proofs_checks.network_analysis.reprogramming import digits
+from sparsetheory.typing import Float64Array
+
+_SEEDS, _QUICK_SEEDS, _QUICK_DENSITIES = range(8), range(1), (1.0, 0.01)
+_TUNING_STEPS, _TUNING_LR = 150, 1e-3
+_MEASURED = (
+    "source accuracy",
+    "head",
+    "all weights",
+    "prompt",
+    "prompt, assignment",
+    "prompt, random map",
+    "head, ECE",
+    "prompt, ECE",
+)
+_COLUMNS = (
+    "density",
+    "samples of a class",
+    *_MEASURED,
+    "head - dense",
+    "standard error, head",
+    "prompt - dense",
+    "standard error, prompt",
+    "training operations / dense",
+)
+
+
+def _tuned(task: digits.Target, masks: Any) -> float:
+    """Train a new head and all weights on the masks; return the accuracy."""
+    import torch
+
+    x, y, rest, labels = task.data
+    model = copy.deepcopy(task.model)
+    head = str(len(model) - 1)
+    model[-1] = torch.nn.Linear(model[-1].in_features, int(y.max()) + 1)
+    torch.nn.init.zeros_(model[-1].weight)
+    torch.nn.init.zeros_(model[-1].bias)
+    adam = torch.optim.Adam(model.parameters(), lr=_TUNING_LR)
+    body = {name: ~mask for name, mask in masks.items() if not name.startswith(f"{head}.")}
+    gate = core.UpdateGate(adam, core.MaskSet(body).by_parameter(model))
+    with one_thread():
+        core.train(model, digits.on_canvas(x), y, optimizer=adam, n_steps=_TUNING_STEPS)
+    gate.remove()
+    with torch.no_grad():
+        return core.accuracy(model(digits.on_canvas(rest)), labels)
+
+
+def _random_map(seed: int) -> Any:
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(digits.N_CLASSES, generator=generator)[: 10 - digits.N_CLASSES]
+
+
+def _measured(seed: int, ticket: Any, shots: int) -> list[float]:
+    task = digits.Target(seed, ticket.model, shots)
+    return [
+        digits.Source(seed).accuracy(ticket.model),
+        task.probe.accuracy,
+        _tuned(task, ticket.masks),
+        task.prompt.accuracy,
+        task.prompted(method="assignment")[0].accuracy,
+        task.prompted(label_map=_random_map(seed))[0].accuracy,
+        task.probe.ece,
+        task.prompt.ece,
+    ]
+
+
+def _tables(seeds: range, densities: tuple[float, ...]) -> Float64Array:
+    """Return measured numbers by seed, density, number of samples and kind."""
+    return np.array(
+        [
+            [
+                [_measured(seed, ticket, shots) for shots in digits.SHOTS]
+                for ticket in digits.Source(seed).tickets()
+                if ticket.density in densities
+            ]
+            for seed in seeds
+        ]
+    )
+
+
+def _training() -> dict[float, float]:
+    """Return the operations of all rounds up to each density, as a share of one dense training."""
+    tickets, x = digits.Source(0).tickets(), digits.Source(0).training()[0][:1]
+    counts = [core.count_flops(ticket.model, x, ticket.masks) for ticket in tickets]
+    path = [float(count.sparse_flops) for count in counts]
+    dense = core.training_flops("dense", path[0], path[0], digits.N_STEPS).total
+    return {
+        ticket.density: core.training_flops("imp", path[0], path[i], digits.N_STEPS, path=path[: i + 1]).total / dense
+        for i, ticket in enumerate(tickets)
+    }
+
+
+def _change(found: Float64Array) -> tuple[float, float]:
+    """Return the mean difference of seeds, and its standard error."""
+    error = found.std(ddof=1) / len(found) ** 0.5 if len(found) > 1 else float("nan")
+    return round(float(found.mean()), 4), round(float(error), 4)
+
+
+def _rows(table: Float64Array, densities: tuple[float, ...]) -> list[tuple[Any, ...]]:
+    costs, head, prompt = _training(), _MEASURED.index("head"), _MEASURED.index("prompt")
+    return [
+        (
+            density,
+            shots,
+            *(round(float(mean), 4) for mean in table[:, i, j].mean(axis=0)),
+            *_change(table[:, i, j, head] - table[:, 0, j, head]),
+            *_change(table[:, i, j, prompt] - table[:, 0, j, prompt]),
+            round(costs[density], 3),
+        )
+        for i, density in enumerate(densities)
+        for j, shots in enumerate(digits.SHOTS)
+    ]
+
+
+def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
+    def draw(figure: Any) -> None:
+        axes = figure.subplots(1, 2)
+        for index, name in enumerate(("head", "all weights", "prompt", "prompt, random map")):
+            for shots, line in zip(digits.SHOTS, ("o--", "s-"), strict=True):
+                chosen = [row for row in rows if row[1] == shots]
+                values = [row[_COLUMNS.index(name)] for row in chosen]
+                axes[0].plot([row[0] for row in chosen], values, line, color=f"C{index}", label=f"{name}, {shots}")
+        for index, name in ((0, "head"), (2, "prompt")):
+            for shots, line in zip(digits.SHOTS, ("o--", "s-"), strict=True):
+                chosen = [row for row in rows if row[1] == shots]
+                values = [row[_COLUMNS.index(f"{name}, ECE")] for row in chosen]
+                axes[1].plot([row[0] for row in chosen], values, line, color=f"C{index}", label=f"{name}, {shots}")
+        for ax, label in zip(axes, ("accuracy on digits 6 to 9", "expected calibration error"), strict=True):
+            ax.set_xscale("log")
+            ax.set_xlabel("density of the network for digits 0 to 5")
+            ax.set_ylabel(label)
+            ax.legend(fontsize=7, title="samples of a class", title_fontsize=7)
+
+    return draw
+
+
+def _notes(rows: list[tuple[Any, ...]], n_seeds: int) -> str:
+    few, many = (row for row in rows[-2:])
+    head, prompt = _COLUMNS.index("head - dense"), _COLUMNS.index("prompt - dense")
+    gain = np.mean([row[_COLUMNS.index("prompt, assignment")] - row[_COLUMNS.index("prompt")] for row in rows])
+    return (
+        f"Means of {n_seeds} networks. At density {few[0]:g} against dense, with {few[1]} and {many[1]} samples of a "
+        f"class: head {few[head]:+.3f} and {many[head]:+.3f}, prompt {few[prompt]:+.3f} and {many[prompt]:+.3f}. "
+        f"Label maps by assignment instead of greedy choices: {gain:+.3f} on the mean. Operations are those of all "
+        f"rounds of training and pruning, relative to one dense training."
+    )
+
+
+def _run(profile: str) -> StudyResult:
+    full = profile != "quick"
+    seeds, densities = (_SEEDS, digits.DENSITIES) if full else (_QUICK_SEEDS, _QUICK_DENSITIES)
+    rows = _rows(_tables(seeds, densities), densities)
+    return StudyResult(_COLUMNS, rows, _notes(rows, len(seeds)), _plot(rows))
+
+
+reprogrammed_tickets = Study(
+    name="network_analysis.reprogrammed_tickets",
+    title="Lottery tickets for other digits",
+    description="Networks for the digits 0 to 5, dense and pruned by magnitude with rewinding, serve for the digits 6 "
+    "to 9: by a new linear head, by training all weights that are left, or by a trained border around the image and a "
+    "map of labels.",
+    run=_run,
+)
