@@ -45,7 +45,8 @@ def _pairs() -> st.SearchStrategy[Pair]:
     first = anywhere | st.integers(_FROM - 300, _FROM + 300)
     near = first.flatmap(lambda p: st.tuples(st.just(p), st.integers(max(p - 3, 0), min(p + 3, _FINITE - 1))))
     signs = st.tuples(st.booleans(), st.booleans())
-    return st.builds(lambda pair, negative: Pair(*pair, negative), near | st.tuples(anywhere, anywhere), signs)
+    numbers = near | st.tuples(anywhere, anywhere)
+    return st.builds(lambda pair, negative: Pair(pair[0], pair[1], negative), numbers, signs)
 
 
 def _seen(pair: Pair, limit: float) -> Measurement:
