@@ -106,7 +106,7 @@ def _train(
 ) -> Any:
     import torch
 
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
     gate = nullcontext() if masks is None else analysis.train_subnetwork(optimizer, model, masks)
     with gate, one_thread():
         core.train(model, x, y, optimizer=optimizer, n_steps=n_steps, batch_size=_BATCH, loss=loss, generator=seed)
