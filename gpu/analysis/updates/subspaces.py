@@ -196,7 +196,7 @@ def _shared(name: str, blocks: list[Float64Array], rank: int) -> SharedSubspace:
         summary.singular_values,
         summary.posterior(blocks),
         tuple(_share(basis.T @ block, block) for block in blocks),
-        tuple(_share(values, block) for values, block in zip(own, blocks, strict=True)),
+        tuple(_share(np.asarray(values, float), block) for values, block in zip(own, blocks, strict=True)),
     )
 
 
