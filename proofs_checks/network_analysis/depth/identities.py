@@ -20,7 +20,7 @@ def _idle(network: Network, factor: float) -> Measurement:
     model, i = network.model(), network.layer
     network.scale_branches(model, factor, i)
     with one_thread():
-        report = analysis.depth_report(model, None, network.texts[0], network.texts[1])
+        report: Any = analysis.depth_report(model, None, network.texts[0], network.texts[1])
     scores = (report.relative_contribution[i], report.skip_increase[i], report.linear_increase[i], report.jacobian[i])
     effects = float(report.causal[i].abs().max())
     return Measurement(max(effects, 1.0 - float(report.cosine[i]), *(abs(float(score)) for score in scores)), 0.0, 1.0)
@@ -210,7 +210,7 @@ def _restored(network: Network, *, by_weights: bool) -> Measurement:
 
 untouched = Claim(
     name="network_analysis.untouched",
-    summary="After an intervention, also one that ends with an error, all bits of weights are as before and hooks are gone.",
+    summary="After an intervention, even one that ends with an error, weights are as before in all bits.",
     statement=r"\theta_{\text{after}} = \theta_{\text{before}} \text{ in all bits}, \quad \text{no hooks}",
     source=Source.ours("skipping, exchanging and replacing layers, each ended by an exception"),
     verdict=Always(0.0),

@@ -107,7 +107,7 @@ def _grouped(groups: Groups, *, tiled: bool) -> Measurement:
 
 grouped_queries = Claim(
     name="network_analysis.grouped_queries",
-    summary="Attention with grouped queries is that of all heads with repeated keys and values; groups of one change nothing.",
+    summary="Attention with grouped queries is that of all heads with repeated keys and values.",
     statement=r"\text{GQA}(Q, K, V) = \text{MHA}(Q, K \otimes 1_g, V \otimes 1_g), \quad 1_1 = 1",
     source=Source(
         "Ainslie et al., GQA: training generalized multi-query transformer models (2023)", "S2", "2305.13245"
