@@ -16,3 +16,5 @@ from .depth.report import DepthReport as DepthReport
 from .depth.report import depth_report as depth_report
 from .depth.scalings import BranchScaling as BranchScaling
 from .depth.scalings import LayerNormScaling as LayerNormScaling
+from .depth.stream_statistics import ResidualStatistics as ResidualStatistics
+from .depth.stream_statistics import residual_statistics as residual_statistics

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import FLAG, NONNEGATIVE, Choice
 from sparsetheory.gpu.analysis.depth.blocks import find_blocks
-from sparsetheory.gpu.analysis.depth.jacobian import jacobian_of_call
+from sparsetheory.gpu.analysis.depth.jacobian import evaluating, jacobian_of_call
 from sparsetheory.gpu.analysis.depth.language_loss import next_token_loss
 from sparsetheory.gpu.analysis.depth.layer_grams import layer_grams
 from sparsetheory.gpu.analysis.depth.linear_maps import AffineMap, linear_map
-from sparsetheory.gpu.analysis.depth.residual_stream import LayerCall, Mask, StreamStatistics, statistics_of
+from sparsetheory.gpu.analysis.depth.residual_stream import LayerCall, Mask
 from sparsetheory.gpu.analysis.depth.scores import (
     Loss,
     Subject,
@@ -22,6 +22,7 @@ from sparsetheory.gpu.analysis.depth.scores import (
     linear_increases,
     permutation_scores,
 )
+from sparsetheory.gpu.analysis.depth.stream_statistics import ResidualStatistics, StreamRecorder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,28 +34,13 @@ _REPEATABLE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class DepthReport:
+class DepthReport(ResidualStatistics):
     """How a residual network uses its depth; all tensors are float64 on the CPU.
-
-    Layer l turns the residual stream h_l into h_(l+1) and adds Delta_l, their difference.
 
     Parameters
     ----------
-    layers : tuple of str
-        Names.
-    variance : Tensor of shape (n_layers + 1,)
-        Variance of h_l over features, averaged over tokens, before each layer and after the last one.
-    median_variance : Tensor of shape (n_layers + 1,)
-        The same with the lower median over tokens, as a few of them may be larger by orders of magnitude.
-    branch_variance : Tensor of shape (n_layers,)
-        Variance of Delta_l over features, averaged over tokens.
-    covariance : Tensor of shape (n_layers,)
-        Covariance of h_l and Delta_l over features, averaged over tokens. From layer to layer `variance` grows by
-        ``branch_variance + 2 covariance``.
-    cosine : Tensor of shape (n_layers,)
-        Cosine of h_l and h_(l+1), averaged over tokens. One minus it is the block influence of ShortGPT.
-    relative_contribution : Tensor of shape (n_layers,)
-        ``|Delta_l| / |h_l|``, averaged over tokens.
+    layers, variance, median_variance, branch_variance, covariance, cosine, relative_contribution
+        Of the residual stream, as in :class:`ResidualStatistics`.
     causal : Tensor of shape (n_layers, n_layers)
         Row s, column l: how far Delta_l moves if layer s is left out, ``|Delta_l' - Delta_l|`` averaged over tokens,
         relative to the mean of ``|Delta_l|``. Zero where l is not later than s.
@@ -72,13 +58,6 @@ class DepthReport:
         ``|J - I|_F / width``, with J the :func:`mean_jacobian`.
     """
 
-    layers: tuple[str, ...]
-    variance: Tensor
-    median_variance: Tensor
-    branch_variance: Tensor
-    covariance: Tensor
-    cosine: Tensor
-    relative_contribution: Tensor
     causal: Tensor
     loss: float | None
     skip_increase: Tensor | None
@@ -212,7 +191,14 @@ def depth_report(
     _warn_of_shared_parameters(found)
     # First, as too few tokens are an error that should not come after a long computation.
     maps = None if fit_batch is None or loss is None else _maps(subject, fit_batch)
-    statistics, added, jacobians, output = _whole_model(subject, jacobian)
+    recorder, calls = StreamRecorder(), dict[str, LayerCall]()
+
+    def observe(name: str, call: LayerCall) -> None:
+        recorder.record(name, call)
+        calls[name] = call
+
+    output = subject.observe(observe)
+    added = [calls[name].added for name in found]
     value = None if loss is None else _positive(subject.loss_of(output))
     effects, skipped = causal_effects(subject, added)
     _check_repeatable(subject, added)
@@ -220,65 +206,27 @@ def depth_report(
     if value is not None:
         swaps = permutation_scores(subject, value, adjacent=pairs == "adjacent")
         rises = None if maps is None else linear_increases(subject, value, maps)
-
-    def collected(name: str, *more: str) -> Tensor:
-        numbers = [getattr(one, name) for one in statistics] + [getattr(statistics[-1], last) for last in more]
-        return torch.tensor(numbers, dtype=torch.float64)
-
     return DepthReport(
-        layers=tuple(found),
-        variance=collected("variance", "variance_after"),
-        median_variance=collected("median_variance", "median_variance_after"),
-        branch_variance=collected("branch_variance"),
-        covariance=collected("covariance"),
-        cosine=collected("cosine"),
-        relative_contribution=collected("relative_contribution"),
+        tuple(found),
+        **recorder.finish(),
         causal=effects,
         loss=value,
         skip_increase=None if value is None else torch.tensor(skipped, dtype=torch.float64) / value - 1,
         permutation=swaps,
         linear_increase=rises,
         useful=None if rises is None else rises > useful_above,
-        jacobian=torch.tensor(jacobians, dtype=torch.float64) if jacobian else None,
+        jacobian=_distances(subject, calls) if jacobian else None,
     )
 
 
-def _whole_model(subject: Subject, jacobian: bool) -> tuple[list[StreamStatistics], list[Tensor], list[float], Any]:
-    """Run the model once, unchanged: statistics of the stream, what layers add, distances of Jacobians, the output."""
-    statistics: list[StreamStatistics] = []
-    added: list[Tensor] = []
-    distances: list[float] = []
-    calls: list[tuple[str, LayerCall]] = []
-    renormalised: list[str] = []
-
-    def observe(name: str, call: LayerCall) -> None:
-        statistics.append(statistics_of(call))
-        added.append(call.added)
-        if call.renormalised:
-            renormalised.append(name)
-        if jacobian:
-            calls.append((name, call))
-
-    output = subject.observe(observe)
-    if not statistics or not len(added[0]):
-        raise ValueError("batch must hold at least one token that counts; got none")
-    if renormalised:
-        warnings.warn(
-            f"{len(renormalised)} layers, the first of them {renormalised[0]}, end with a normalisation (Post-LN): the "
-            "variance of the stream is reset by each, so that its growth says nothing",
-            stacklevel=3,
-        )
-    if jacobian:
-        modes = {module: module.training for module in subject.model.modules()}
-        subject.model.eval()
-        try:
-            for name, call in calls:
-                found = jacobian_of_call(subject.layers[name], call)
-                distances.append(float((found - torch.eye(len(found), device=found.device)).norm()) / len(found))
-        finally:
-            for module, training in modes.items():
-                module.training = training
-    return statistics, added, distances, output
+def _distances(subject: Subject, calls: Mapping[str, LayerCall]) -> Tensor:
+    """Return how far the mean Jacobian of each layer is from the identity."""
+    distances = []
+    with evaluating(subject.model):
+        for name, layer in subject.layers.items():
+            slopes = jacobian_of_call(layer, calls[name])
+            distances.append(float((slopes - torch.eye(len(slopes)).to(slopes)).norm()) / len(slopes))
+    return torch.tensor(distances, dtype=torch.float64)
 
 
 def _maps(subject: Subject, fit_batch: Any) -> dict[str, AffineMap]:

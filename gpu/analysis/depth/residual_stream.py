@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sparsetheory.gpu.analysis.depth.blocks import hidden_input, hidden_output
 from sparsetheory.gpu.core.recording import attention_mask, counted_rows, run_batches
 
-__all__ = ["LayerCall", "Mask", "Observe", "StreamStatistics", "observe_stream", "statistics_of"]
+__all__ = ["LayerCall", "Mask", "Observe", "is_normalisation", "observe_stream", "without_cache"]
 
 Mask = Callable[[Any], Tensor | None]
 
@@ -30,7 +30,7 @@ class LayerCall:
         What the layer was called with.
     rows : Tensor of bool of shape (...), or None
         Which tokens of the input count; None for all.
-    renormalised : bool
+    post_norm : bool
         Whether the output is that of a normalisation inside the layer.
     """
 
@@ -39,7 +39,7 @@ class LayerCall:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     rows: Tensor | None
-    renormalised: bool
+    post_norm: bool
 
 
 Observe = Callable[[str, LayerCall], None]
@@ -119,42 +119,6 @@ def without_cache(model: nn.Module, batch: Any) -> Any:
         raise ValueError("batch must hold no cache of an earlier call; got past_key_values")
     uses = getattr(getattr(model, "config", None), "use_cache", False)
     return {**batch, "use_cache": False} if uses else batch
-
-
-@dataclass(frozen=True, eq=False)
-class StreamStatistics:
-    """The residual stream around one layer, in numbers; means are over tokens, variances over features."""
-
-    variance: float
-    median_variance: float
-    variance_after: float
-    median_variance_after: float
-    branch_variance: float
-    covariance: float
-    cosine: float
-    relative_contribution: float
-
-
-def statistics_of(call: LayerCall) -> StreamStatistics:
-    """Return statistics of the stream around a layer, computed in double precision."""
-    x, added = call.x.double(), call.added.double()
-    y = x + added
-    before, after = (part.var(dim=1, correction=0) for part in (x, y))
-    centred = (x - x.mean(1, keepdim=True)) * (added - added.mean(1, keepdim=True))
-    # A token whose stream is zero has no direction: it counts as one that keeps it if nothing is added.
-    norms, size = x.norm(dim=1), added.norm(dim=1)
-    cosine = torch.where(size == 0, 1.0, torch.nn.functional.cosine_similarity(x, y, dim=1, eps=1e-300))
-    relative = torch.where(size == 0, 0.0, size / norms)
-    return StreamStatistics(
-        variance=float(before.mean()),
-        median_variance=float(before.median()),
-        variance_after=float(after.mean()),
-        median_variance_after=float(after.median()),
-        branch_variance=float(added.var(dim=1, correction=0).mean()),
-        covariance=float(centred.mean()),
-        cosine=float(cosine.mean()),
-        relative_contribution=float(relative.mean()),
-    )
 
 
 def _tokens(x: Tensor, rows: Tensor | None) -> Tensor:

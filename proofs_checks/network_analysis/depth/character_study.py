@@ -90,8 +90,10 @@ def _run(profile: str) -> StudyResult:
         found = [_scores(report) for report in reports]
         means = {column: np.mean([one[column] for one in found], axis=0) for column in _COLUMNS[2:]}
         tables[arm.title] = means
-        for layer in range(len(means["cosine"])):
-            rows.append((arm.title, layer, *(round(float(means[column][layer]), _DIGITS) for column in _COLUMNS[2:])))
+        rows += [
+            (arm.title, layer, *(round(float(means[column][layer]), _DIGITS) for column in _COLUMNS[2:]))
+            for layer in range(len(means["cosine"]))
+        ]
         notes.append(_summary(arm.title, reports, means))
     lead = (
         f"Means of {len(_SEEDS)} seeds after {_STEPS} steps, with raw rises of the loss: a layer counts as useful "
