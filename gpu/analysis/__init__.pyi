@@ -4,11 +4,14 @@ from .depth.growth import variance_growth as variance_growth
 from .depth.interventions import linearised as linearised
 from .depth.interventions import skip_layer as skip_layer
 from .depth.interventions import swapped as swapped
+from .depth.jacobian import mean_jacobian as mean_jacobian
+from .depth.language_loss import next_token_loss as next_token_loss
+from .depth.layer_grams import layer_grams as layer_grams
 from .depth.linear_maps import AffineMap as AffineMap
-from .depth.linear_maps import layer_grams as layer_grams
 from .depth.linear_maps import linear_map as linear_map
 from .depth.linear_maps import low_rank_map as low_rank_map
 from .depth.linear_maps import sparse_map as sparse_map
+from .depth.mixtures import mixture_variance as mixture_variance
 from .depth.report import DepthReport as DepthReport
 from .depth.report import depth_report as depth_report
 from .depth.scalings import BranchScaling as BranchScaling
@@ -47,3 +50,5 @@ from .updates.subspaces import SharedSubspace as SharedSubspace
 from .updates.subspaces import UpdateClusters as UpdateClusters
 from .updates.subspaces import cluster_updates as cluster_updates
 from .updates.subspaces import shared_subspace as shared_subspace
+from .depth.stream_statistics import ResidualStatistics as ResidualStatistics
+from .depth.stream_statistics import residual_statistics as residual_statistics

@@ -1,0 +1,125 @@
+"""Models of characters of eight layers, trained in several ways, and the reports on them; made once per process."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sparsetheory.gpu import analysis, core
+from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
+
+__all__ = ["ARMS", "DENSE", "Arm", "trained_report"]
+
+_WIDTH, _LAYERS, _HEADS, _HIDDEN, _CONTEXT = 32, 8, 4, 64, 32
+_BATCH, _LEARNING_RATE = 8, 3e-3
+# Texts that are judged, and others on which affine maps are fitted: six times the tokens that they need.
+_JUDGED, _FITTED = 16, 64
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to train.
+
+    Parameters
+    ----------
+    title : str
+    weight_decay : float
+        Of AdamW.
+    branch_scale : float
+        What the branches are multiplied by.
+    density : float
+        Share of the weights of the blocks that random masks keep, from the start and for good.
+    rescale : bool
+        Whether masked weights start larger, by one over the root of the density.
+    normalisation : bool
+        Whether outputs of normalisations are scaled by one over the root of the depth.
+    """
+
+    title: str
+    weight_decay: float = 0.0
+    branch_scale: float = 1.0
+    density: float = 1.0
+    rescale: bool = False
+    normalisation: bool = False
+
+
+DENSE = Arm("dense")
+ARMS = (
+    DENSE,
+    Arm("weight decay 1", weight_decay=1.0),
+    Arm("weight decay 5", weight_decay=5.0),
+    Arm("LayerNorm scaling", normalisation=True),
+    Arm("branches times 0.25", branch_scale=0.25),
+    Arm("masks of density 0.25", density=0.25),
+    Arm("masks of density 0.25, rescaled", density=0.25, rescale=True),
+)
+
+
+@cache
+def _texts() -> tuple[Any, Any, int]:
+    """Return the characters to train on and to judge by, and the size of the alphabet."""
+    import torch
+
+    found = core.datasets.load_characters()
+    return torch.from_numpy(found.calibration), torch.from_numpy(found.held_out), len(found.alphabet)
+
+
+def _windows(characters: Any, count: int) -> Any:
+    return characters[: count * _CONTEXT].view(count, _CONTEXT)
+
+
+@cache
+def trained_report(arm: Arm, seed: int, n_steps: int) -> "analysis.DepthReport":
+    """Train a model of characters on docstrings and report how it uses its depth.
+
+    Parameters
+    ----------
+    arm : Arm
+    seed : int
+        Of weights, masks and batches.
+    n_steps : int
+        Steps of AdamW on 8 texts of 32 characters.
+
+    Returns
+    -------
+    DepthReport
+        On 16 texts of 32 characters; affine maps are fitted on 64 others.
+    """
+    import torch
+
+    calibration, held_out, n_characters = _texts()
+    sizes: dict[str, Any] = {"width": _WIDTH, "n_layers": _LAYERS, "n_heads": _HEADS, "hidden": _HIDDEN}
+    with one_thread():
+        model = core.models.CharacterDecoder(n_characters, **sizes, context=_CONTEXT, generator=seed)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=arm.weight_decay)
+        if arm.normalisation:
+            analysis.LayerNormScaling(model)
+        if arm.branch_scale != 1.0:
+            analysis.BranchScaling(model, arm.branch_scale)
+        if arm.density < 1.0:
+            _mask(model, optimizer, arm, seed)
+        texts = calibration.unfold(0, _CONTEXT + 1, 1)
+        order = torch.randint(len(texts), (n_steps * _BATCH,), generator=torch.Generator().manual_seed(seed))
+        chosen = texts[order]
+        for batch in chosen.split(_BATCH):
+            optimizer.zero_grad()
+            core.class_loss(model(batch[:, :-1]), batch[:, 1:]).backward()
+            optimizer.step()
+        return analysis.depth_report(model, None, _windows(held_out, _JUDGED), _windows(calibration, _FITTED))
+
+
+def _mask(model: Any, optimizer: Any, arm: Arm, seed: int) -> None:
+    """Set weights of the blocks to zero off random masks, now and after each step."""
+    import torch
+
+    shapes = {name: weight.shape for name, weight in model.named_parameters() if name in _matrices(model)}
+    masks = core.random_masks(shapes, dict.fromkeys(shapes, arm.density), seed)
+    if arm.rescale:
+        with torch.no_grad():
+            for name in shapes:
+                model.get_parameter(name).mul_(arm.density**-0.5)
+    masks.apply(model)
+    optimizer.register_step_post_hook(lambda *_: masks.apply(model))
+
+
+def _matrices(model: Any) -> set[str]:
+    return {f"{layer}.weight" for layer in core.block_layers(model)}
