@@ -16,6 +16,8 @@ from .depth.report import DepthReport as DepthReport
 from .depth.report import depth_report as depth_report
 from .depth.scalings import BranchScaling as BranchScaling
 from .depth.scalings import LayerNormScaling as LayerNormScaling
+from .depth.stream_statistics import ResidualStatistics as ResidualStatistics
+from .depth.stream_statistics import residual_statistics as residual_statistics
 from .reprogramming.calibration import ece as ece
 from .reprogramming.calibration import fit_temperature as fit_temperature
 from .reprogramming.calibration import negative_log_likelihood as negative_log_likelihood
@@ -50,5 +52,3 @@ from .updates.subspaces import SharedSubspace as SharedSubspace
 from .updates.subspaces import UpdateClusters as UpdateClusters
 from .updates.subspaces import cluster_updates as cluster_updates
 from .updates.subspaces import shared_subspace as shared_subspace
-from .depth.stream_statistics import ResidualStatistics as ResidualStatistics
-from .depth.stream_statistics import residual_statistics as residual_statistics
