@@ -91,7 +91,7 @@ def _lessons(draw: st.DrawFn) -> Lessons:
         "fresh": draw(st.sampled_from(["init", "zero"])),
     }
     optimizer = draw(st.sampled_from(_OPTIMIZERS))
-    return Lessons(draw(seeds) % 2**31, optimizer, draw(st.integers(2, 3)), draw(st.integers(1, 4)), options)
+    return Lessons(draw(seeds) % 2**31, optimizer, draw(st.integers(2, 3)), draw(st.integers(1, 3)), options)
 
 
 def _changed_bits(lessons: Lessons, answer: Callable[[Any, int], Any]) -> int:

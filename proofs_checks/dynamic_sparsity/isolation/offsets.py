@@ -16,9 +16,9 @@ from sparsetheory.typing import BoolArray, Float64Array
 
 __all__ = ["task_offsets"]
 
-# Singular values of designs over the root of the samples; steps of 1 / 1.4**2 then take a third off the error.
-_SPREAD = (0.8, 1.4)
-_N_SAMPLES, _STEPS = 24, 60
+# Singular values of designs over the root of the samples; steps of 1 / 1.2**2 then halve the error at least.
+_SPREAD = (0.9, 1.2)
+_N_SAMPLES, _STEPS = 24, 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ def _proximal_descent(model: Any, alpha: float) -> Any:
     import torch
 
     class ProximalDescent(torch.optim.Optimizer):
-        def step(self, closure: Any = None) -> None:
+        def step(self, closure: Any = None) -> Any:
             for group in self.param_groups:
                 for parameter in group["params"]:
                     with torch.no_grad():

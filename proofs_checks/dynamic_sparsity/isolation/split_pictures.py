@@ -23,6 +23,7 @@ __all__ = [
     "fit",
     "fraction_of",
     "judge",
+    "judge_all",
     "learn",
     "make_network",
     "n_steps",
@@ -166,16 +167,25 @@ def fraction_of(arm: Arm, pictures: Pictures) -> Any:
     return 0.0 if arm.grow == "static" else core.Cosine(0.3, 3 * min(n_steps(pictures, arm.seed)) // 4)
 
 
-def fit(model: Any, optimizer: Any, task: int, pictures: Pictures, seed: int) -> None:
-    """Train on a pair, by the loss of its own outputs."""
+def fit(model: Any, optimizer: Any, task: int, pictures: Pictures, seed: int, share: float = 1.0) -> None:
+    """Train on a pair, by the loss of its own outputs, for a share of its steps."""
     x, y, _, _ = pairs(pictures, seed)[task]
-    own, steps = outputs_of(task), n_steps(pictures, seed)[task]
+    own, steps = outputs_of(task), round(share * n_steps(pictures, seed)[task])
 
     def loss(output: Any, targets: Any) -> Any:
         return core.class_loss(output[:, own.start : own.stop], targets)
 
     with one_thread():
         core.train(model, x, y, optimizer=optimizer, n_steps=steps, batch_size=BATCH, loss=loss, generator=seed + task)
+
+
+def judge_all(tasks: Any, n_learned: int, pictures: Pictures, seed: int) -> Float64Array:
+    """Return the accuracies of isolated pairs, each shown as it ended; NaN for those that come later."""
+    found = np.full(N_TASKS, np.nan)
+    for task in range(n_learned):
+        with tasks.masked(task) as shown:
+            found[task] = judge(shown, task, pictures, seed)
+    return found
 
 
 def learn(arm: Arm, pictures: Pictures = DIGITS) -> Sequence:
@@ -198,12 +208,10 @@ def learn(arm: Arm, pictures: Pictures = DIGITS) -> Sequence:
         generator=arm.seed,
         head=HEAD,
     )
-    accuracies = np.full((N_TASKS, N_TASKS), np.nan)
+    accuracies = []
     for task in range(N_TASKS):
         tasks.begin_task(task, outputs_of(task))
         fit(model, optimizer, task, pictures, arm.seed)
         tasks.end_task()
-        for earlier in range(task + 1):
-            with tasks.masked(earlier) as shown:
-                accuracies[task, earlier] = judge(shown, earlier, pictures, arm.seed)
-    return Sequence(accuracies, tasks)
+        accuracies.append(judge_all(tasks, task + 1, pictures, arm.seed))
+    return Sequence(np.array(accuracies), tasks)
