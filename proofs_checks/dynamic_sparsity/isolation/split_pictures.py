@@ -13,7 +13,23 @@ from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 from sparsetheory.typing import Float64Array
 
-__all__ = ["DIGITS", "GROWTHS", "MNIST", "Arm", "Pictures", "Sequence", "learn", "pairs"]
+__all__ = [
+    "DIGITS",
+    "GROWTHS",
+    "MNIST",
+    "Arm",
+    "Pictures",
+    "Sequence",
+    "fit",
+    "fraction_of",
+    "judge",
+    "judge_all",
+    "learn",
+    "make_network",
+    "n_steps",
+    "outputs_of",
+    "pairs",
+]
 
 N_TASKS, CLASSES = 5, 2
 HIDDEN, EPOCHS, BATCH, RATE, EVERY = 64, 12, 32, 5e-3, 10
@@ -95,13 +111,10 @@ class Sequence:
         Entry (i, t): on pair t after pair i; NaN where t is later.
     tasks : TaskIsolation
         With the masks and weights of all pairs.
-    batch : Tensor
-        A picture.
     """
 
     accuracies: Float64Array
     tasks: Any
-    batch: Any
 
     @property
     def metrics(self) -> Any:
@@ -128,12 +141,6 @@ def outputs_of(task: int) -> range:
     return range(CLASSES * task, CLASSES * (task + 1))
 
 
-def loss_of(task: int) -> Callable[[Any, Any], Any]:
-    """Return the loss on the outputs of a pair."""
-    own = outputs_of(task)
-    return lambda output, targets: core.class_loss(output[:, own.start : own.stop], targets)
-
-
 def judge(model: Any, task: int, pictures: Pictures, seed: int) -> float:
     """Return the share of pictures of a pair that are told apart, by the outputs of the pair."""
     import torch
@@ -144,45 +151,67 @@ def judge(model: Any, task: int, pictures: Pictures, seed: int) -> float:
         return core.accuracy(model(x)[:, own.start : own.stop], y)
 
 
+def make_network(pictures: Pictures, seed: int) -> Any:
+    """Return a network with an output for each digit."""
+    inputs = pairs(pictures, seed)[0][0].shape[1]
+    return core.models.MLP((inputs, HIDDEN, HIDDEN, CLASSES * N_TASKS), bias=False, generator=seed)
+
+
+def n_steps(pictures: Pictures, seed: int) -> list[int]:
+    """Return the steps on each pair."""
+    return [EPOCHS * math.ceil(len(part[0]) / BATCH) for part in pairs(pictures, seed)]
+
+
+def fraction_of(arm: Arm, pictures: Pictures) -> Any:
+    """Return which share of a task's own weights moves, by its steps: none after three quarters of the task."""
+    return 0.0 if arm.grow == "static" else core.Cosine(0.3, 3 * min(n_steps(pictures, arm.seed)) // 4)
+
+
+def fit(model: Any, optimizer: Any, task: int, pictures: Pictures, seed: int, share: float = 1.0) -> None:
+    """Train on a pair, by the loss of its own outputs, for a share of its steps."""
+    x, y, _, _ = pairs(pictures, seed)[task]
+    own, steps = outputs_of(task), round(share * n_steps(pictures, seed)[task])
+
+    def loss(output: Any, targets: Any) -> Any:
+        return core.class_loss(output[:, own.start : own.stop], targets)
+
+    with one_thread():
+        core.train(model, x, y, optimizer=optimizer, n_steps=steps, batch_size=BATCH, loss=loss, generator=seed + task)
+
+
+def judge_all(tasks: Any, n_learned: int, pictures: Pictures, seed: int) -> Float64Array:
+    """Return the accuracies of isolated pairs, each shown as it ended; NaN for those that come later."""
+    found = np.full(N_TASKS, np.nan)
+    for task in range(n_learned):
+        with tasks.masked(task) as shown:
+            found[task] = judge(shown, task, pictures, seed)
+    return found
+
+
 def learn(arm: Arm, pictures: Pictures = DIGITS) -> Sequence:
     """Learn all pairs with task isolation, and judge after each pair on all so far."""
     import torch
 
-    data = pairs(pictures, arm.seed)
-    model = core.models.MLP((data[0][0].shape[1], HIDDEN, HIDDEN, CLASSES * N_TASKS), bias=False, generator=arm.seed)
+    model = make_network(pictures, arm.seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=RATE)
-    steps = [EPOCHS * math.ceil(len(part[0]) / BATCH) for part in data]
     grow, _ = GROWTHS[arm.grow]
-    fraction = 0.0 if arm.grow == "static" else core.Cosine(0.3, 3 * min(steps) // 4)
     tasks = dynamic.TaskIsolation(
         model,
         optimizer,
         arm.density,
         arm.init,
         grow(),
-        fraction=fraction,
+        fraction=fraction_of(arm, pictures),
         every=EVERY,
         share=arm.share,
         fresh=arm.fresh,
         generator=arm.seed,
         head=HEAD,
     )
-    accuracies = np.full((N_TASKS, N_TASKS), np.nan)
-    with one_thread():
-        for task, (x, y, _, _) in enumerate(data):
-            tasks.begin_task(task, outputs_of(task))
-            core.train(
-                model,
-                x,
-                y,
-                optimizer=optimizer,
-                n_steps=steps[task],
-                batch_size=BATCH,
-                loss=loss_of(task),
-                generator=arm.seed + task,
-            )
-            tasks.end_task()
-            for earlier in range(task + 1):
-                with tasks.masked(earlier) as shown:
-                    accuracies[task, earlier] = judge(shown, earlier, pictures, arm.seed)
-    return Sequence(accuracies, tasks, data[0][2][:1])
+    accuracies = []
+    for task in range(N_TASKS):
+        tasks.begin_task(task, outputs_of(task))
+        fit(model, optimizer, task, pictures, arm.seed)
+        tasks.end_task()
+        accuracies.append(judge_all(tasks, task + 1, pictures, arm.seed))
+    return Sequence(np.array(accuracies), tasks)

@@ -385,6 +385,20 @@ def test_a_run_can_be_resumed_in_the_middle_of_a_task(make_mlp, train_steps, tmp
         assert torch.equal(other(torch.ones(2, 6)), model(torch.ones(2, 6)))
 
 
+def test_a_run_can_be_resumed_between_tasks(make_mlp, train_steps):
+    step, tasks = _isolation(make_mlp())
+    _learn(tasks, step, train_steps, 1)
+    saved = copy.deepcopy((tasks.model.state_dict(), tasks.state_dict()))
+    tasks.begin_task(1)
+    _, other = _isolation(make_mlp(seed=1), generator=7)
+    other.model.load_state_dict(saved[0])
+    other.load_state_dict(saved[1])
+    other.begin_task(1)
+    assert other.masks(1) == tasks.masks(1)
+    for a, b in zip(other.model.parameters(), tasks.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_training_goes_on_without_touching_a_saved_state(make_mlp, train_steps):
     model = make_mlp()
     step, tasks = _isolation(model)

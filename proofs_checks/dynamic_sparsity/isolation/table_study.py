@@ -1,0 +1,121 @@
+"""Growth rules for isolated tasks, by density and by how it is spread over layers: accuracies, kinds and costs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sparsetheory.experiments.study import Study, StudyResult
+from sparsetheory.gpu import core
+from sparsetheory.proofs_checks.dynamic_sparsity.isolation.split_pictures import (
+    DIGITS,
+    GROWTHS,
+    N_TASKS,
+    Arm,
+    Sequence,
+    learn,
+    pairs,
+)
+
+_DENSITIES, _INITS, _SEEDS = (0.02, 0.05, 0.2), ("erk", "uniform"), (0, 1, 2, 3)
+_COLUMNS = (
+    "density",
+    "init",
+    "growth",
+    "kind",
+    "measured density of a task",
+    "explored share",
+    "training operations / dense",
+    "weights used",
+    "accuracy when learned",
+    "final accuracy",
+    "standard deviation",
+    "BWT after pairs 2 to 5",
+)
+
+
+def _costs(run: Sequence, growth: str, batch: Any) -> tuple[str, float, float, float]:
+    """Return kind, density, explored share and share of dense training operations of the last task of a run."""
+    last = run.tasks.tasks[-1]
+    with run.tasks.masked(last) as model:
+        masks = run.tasks.masks(last)
+        report = core.sparsity_report(model, masks, run.tasks.trajectory(last))
+        flops = core.count_flops(model, batch, masks)
+    taxonomy = report.taxonomy
+    assert taxonomy is not None
+    assert taxonomy.explored is not None
+    details = {"period": max(1, taxonomy.n_steps // max(1, taxonomy.n_changes))} if growth == "rigl" else {}
+    spent = core.training_flops(growth, flops.flops, flops.sparse_flops, taxonomy.n_steps, **details)
+    dense = core.training_flops("dense", flops.flops, flops.sparse_flops, taxonomy.n_steps)
+    return taxonomy.kind, report.density, taxonomy.explored, spent.total / dense.total
+
+
+def _row(density: float, init: str, grow: str, seeds: tuple[int, ...]) -> tuple[Any, ...]:
+    runs = [learn(Arm(density, init, grow, seed)) for seed in seeds]
+    picture = pairs(DIGITS, seeds[0])[-1][2][:1]
+    found = [_costs(run, GROWTHS[grow][1], picture) for run in runs]
+    accuracies = np.array([run.accuracies for run in runs])
+    final = accuracies[:, -1].mean(1)
+    bwt = np.mean([run.metrics.bwt[1:] for run in runs], 0)
+    return (
+        density,
+        init,
+        grow,
+        "/".join(sorted({kind for kind, *_ in found})),
+        *(round(float(np.mean([one[index] for one in found])), 4) for index in (1, 2, 3)),
+        round(float(np.mean([run.tasks.used.density for run in runs])), 4),
+        round(float(np.diagonal(accuracies, 0, 1, 2).mean()), 4),
+        round(float(final.mean()), 4),
+        round(float(final.std(ddof=1)), 4) if len(seeds) > 1 else float("nan"),
+        ", ".join(f"{value:g}" for value in bwt),
+    )
+
+
+def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
+    def draw(figure: Any) -> None:
+        inits = list(dict.fromkeys(row[1] for row in rows))
+        axes = np.atleast_1d(figure.subplots(1, len(inits), sharey=True))
+        for ax, init in zip(axes, inits, strict=True):
+            for index, growth in enumerate(GROWTHS):
+                chosen = [row for row in rows if row[1:3] == (init, growth)]
+                line = "o--" if growth in ("static", "masked moment") else "o-"
+                ax.errorbar(
+                    [row[0] for row in chosen],
+                    [row[9] for row in chosen],
+                    np.nan_to_num([row[10] for row in chosen]),
+                    fmt=line,
+                    color=f"C{index}",
+                    label=growth,
+                    capsize=2,
+                )
+            ax.set_xscale("log")
+            ax.set_xticks(sorted({row[0] for row in rows}), [f"{d:g}" for d in sorted({row[0] for row in rows})])
+            ax.minorticks_off()
+            ax.set_xlabel("density of a task's mask")
+            ax.set_title("Erdős-Rényi densities" if init == "erk" else "equal densities")
+        axes[0].set_ylabel(f"mean accuracy on {N_TASKS} pairs after the last")
+        axes[-1].legend(fontsize=8)
+
+    return draw
+
+
+def _run(profile: str) -> StudyResult:
+    quick = profile == "quick"
+    densities, inits, seeds = ((0.02,), ("uniform",), (0,)) if quick else (_DENSITIES, _INITS, _SEEDS)
+    rows = [_row(d, init, grow, seeds) for d in densities for init in inits for grow in GROWTHS]
+    notes = (
+        f"Means of networks 64-64-64-10 without biases on digits in pairs, each isolated ({len(seeds)}); masks keep "
+        "clear of the outputs of other pairs. Kind, density, explored share and operations are those of the last pair. "
+        f"{'No' if all(row[8] == row[9] for row in rows) else 'A'} pair is answered otherwise at the end than when it "
+        "was learned."
+    )
+    return StudyResult(_COLUMNS, rows, notes, _plot(rows))
+
+
+isolation_growth = Study(
+    name="dynamic_sparsity.isolation_growth",
+    title="How masks of isolated tasks should grow",
+    description="Pairs of digits are learned one after the other under masks that later pairs cannot change: accuracy, "
+    "backward transfer after each pair, kind of training, and its operations, by density and rule of growth.",
+    run=_run,
+)
