@@ -93,9 +93,9 @@ _COLUMNS = (
 _NOTES = (
     "Means over seeds; accuracy is among all ten classes. Operations are those of training relative to dense training, "
     "with the classifier, which stays dense. The published count leaves out that each choice of a gradient mask needs "
-    "the gradients of all weights that are there; the column beside it does not. Kind and explored share of the weights "
-    "are read from the history of the masks. The last three rows are peers: masks that stay as they are, a dense network "
-    "of as many weights, and dense training for about as many operations."
+    "the gradients of all weights that are there; the column beside it does not. Kind and explored share of weights "
+    "are read from the history of the masks. The last three rows are peers: masks that stay as they are, a dense "
+    "network of as many weights, and dense training for about as many operations."
 )
 
 
