@@ -153,9 +153,7 @@ class ForgettingCounter:
         """Continue from a state of as many samples."""
         for name in _KEPT:
             if state[name].shape != (self.n_samples,):
-                raise ValueError(
-                    f"state must be of {self.n_samples} samples; got {tuple(state[name].shape)} for {name}"
-                )
+                raise ValueError(f"state must be of {self.n_samples} samples; got {len(state[name])} for {name}")
         for name in _KEPT:
             setattr(self, name, state[name].clone())
 

@@ -133,10 +133,15 @@ class GradientMask(StepHooks):
 
     def before_step(self) -> None:
         """Choose what moves, if it is time; remember the rest, and set its gradients to zero."""
+        choosing = {
+            parameter: mask
+            for parameter, mask in self._masks.items()
+            if parameter.grad is not None and (self._age == 0 or parameter not in self._chosen)
+        }
         # Gradients that are not finite choose nothing; the choice that is due is made in the next step.
-        self._waits = not self._all_finite()
+        self._waits = not all(bool(torch.isfinite(p.grad).all()) for p in choosing if p.grad is not None)
         if not self._waits:
-            self._choose()
+            self._choose(choosing)
         frozen = {parameter: ~moving for parameter, moving in self.moving.items() if parameter.grad is not None}
         for parameter, still in frozen.items():
             assert parameter.grad is not None
@@ -175,10 +180,9 @@ class GradientMask(StepHooks):
             if one is not None
         }
 
-    def _choose(self) -> None:
-        for parameter, mask in self._masks.items():
-            if parameter.grad is None or (self._age > 0 and parameter in self._chosen):
-                continue
+    def _choose(self, masks: Mapping[Tensor, Tensor]) -> None:
+        for parameter, mask in masks.items():
+            assert parameter.grad is not None
             self._chosen[parameter] = gradient_support(parameter.grad, self._q, mask)
             if not bool(self._chosen[parameter].any()) and bool(mask.any()):
                 shape, n = tuple(parameter.shape), parameter.numel()
@@ -189,7 +193,3 @@ class GradientMask(StepHooks):
                     RuntimeWarning,
                     stacklevel=2,
                 )
-
-    def _all_finite(self) -> bool:
-        gradients = [parameter.grad for parameter in self._masks if parameter.grad is not None]
-        return all(bool(torch.isfinite(gradient).all()) for gradient in gradients)

@@ -25,7 +25,11 @@ class ContinualImportance:
     The loss of a replaying learner is a sum over new and stored samples, and so is g. On a quadratic whose second
     derivatives are the h, the price is what removing the one weight costs, exactly, at any point. At a minimum, where
     g is 0, it is :func:`curvature_price`; with all other weights solved for again the cost is that of
-    :class:`SupportedQuadratic`. Prices of several weights do not add up.
+    :class:`SupportedQuadratic`.
+
+    The price is for one weight at a time, or a few. Those of the smallest prices all push the loss down, so they push
+    the network the same way, and together far too far: dropped at once, one weight in a thousand can double the loss.
+    To drop many at once leave the first order out, and take :func:`curvature_price`.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ class Exchanges:
         return dynamic.density_path(epoch, self.base, self.inter, self.intra, settle=1, freeze=2)
 
     def densities(self) -> list[tuple[int, int, float, int]]:
-        """Return of each layer after each epoch its non-zeros, the size of its mask, the density of the path and its size."""
+        """Return of each layer after each epoch its non-zeros, those of its mask, the density of the path, its size."""
         import torch
 
         sizes = [*self.widths, 6, 2]
