@@ -11,10 +11,8 @@ from sparsetheory.gpu.solvers.matching_pursuit import omp_gram
 def _problem(seed, n=30, dim=7, rows=9, dtype=torch.float64, device="cpu"):
     generator = torch.Generator().manual_seed(seed)
     U = torch.randn(n, dim, generator=generator, dtype=torch.float64) + torch.randn(n, 1, generator=generator)
-    R = (
-        torch.randn(n, rows, generator=generator, dtype=torch.float64)
-        + U @ torch.randn(dim, rows, generator=generator).double()
-    )
+    V = torch.randn(rows, dim, generator=generator, dtype=torch.float64)
+    R = U @ V.T + torch.randn(n, rows, generator=generator, dtype=torch.float64)
     return [array.to(dtype).to(device) for array in (U.T @ U, R.T @ U)]
 
 
@@ -51,12 +49,8 @@ def test_every_step_takes_the_largest_exact_gain_of_all_pairs():
     gram, correlations = _problem(11, rows=4)
     support = torch.zeros(4, 7, dtype=torch.bool)
     for count in range(1, 15):
-        gains = torch.stack(
-            [
-                2 * SupportedQuadratic(gram, b, s).gains.masked_fill(s, -1.0)
-                for b, s in zip(correlations, support, strict=True)
-            ]
-        )
+        pairs = zip(correlations, support, strict=True)
+        gains = torch.stack([2 * SupportedQuadratic(gram, b, s).gains.masked_fill(s, -1.0) for b, s in pairs])
         support.view(-1)[gains.argmax()] = True
         rows = greedy_rows(gram, correlations, count)
         assert torch.equal(rows.mask, support)
