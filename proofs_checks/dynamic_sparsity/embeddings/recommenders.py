@@ -72,7 +72,8 @@ class Recommender:
 
         generator = torch.Generator().manual_seed(self.seed)
         train = self.feedback.tensors[0]
-        model = dynamic.MatrixFactorisation(*train.shape, self.dim, self.density, generator=generator)
+        n_users, n_items = train.shape
+        model = dynamic.MatrixFactorisation(n_users, n_items, self.dim, self.density, generator=generator)
         tables = [model.users, model.items]
         for table, rows in zip(tables, self.rows or (), strict=False):
             table.set_rows(rows)
