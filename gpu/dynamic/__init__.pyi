@@ -1,4 +1,5 @@
 from .embeddings.accumulated_gradients import GradientAccumulator as GradientAccumulator
+from .embeddings.greedy_start import greedy_tables as greedy_tables
 from .embeddings.learning import DynamicEmbeddings as DynamicEmbeddings
 from .embeddings.pairwise import MatrixFactorisation as MatrixFactorisation
 from .embeddings.pairwise import TripleSampler as TripleSampler

@@ -11,7 +11,7 @@ from sparsetheory.proofs_checks.dynamic_sparsity.embeddings.feedback import Feed
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread
 from sparsetheory.typing import AnyArray
 
-__all__ = ["DIM", "Recipe", "Recommender"]
+__all__ = ["DIM", "Recipe", "Recommender", "fit", "greedy_start", "refilled"]
 
 DIM = 32
 # Share of the steps after which masks stay, and the largest share of entries that one event moves.
@@ -120,3 +120,19 @@ def fit(model: Any, optimizer: Any, observed: Any, recipe: Recipe, generator: An
         optimizer.zero_grad()
         dynamic.bpr_loss(model(users, positives), model(users, negatives)).backward()
         optimizer.step()
+
+
+def greedy_start(feedback: Feedback, density: float, dim: int = DIM) -> tuple[Any, Any]:
+    """Return users and items as sparse greedy rows of the matrix of what is trained with."""
+    users, items = dynamic.greedy_tables(feedback.tensors[0].double(), dim, density)
+    return users.float(), items.float()
+
+
+def refilled(rows: tuple[Any, Any], seed: int, std: float = 0.1) -> tuple[Any, Any]:
+    """Return tables with the zeros of others and random values elsewhere."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [torch.empty_like(table).normal_(0.0, std, generator=generator) for table in rows]
+    users, items = (values.masked_fill_(table == 0, 0.0) for values, table in zip(drawn, rows, strict=True))
+    return users, items
