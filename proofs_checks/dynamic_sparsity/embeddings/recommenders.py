@@ -55,6 +55,8 @@ class Recommender:
         Entries of a row.
     rows : tuple of Tensor, optional
         Users and items to start from, zeros and all, in place of random rows and masks.
+    budget : str
+        Whether each "table" keeps its number of entries, or both together: "global".
     """
 
     feedback: Feedback
@@ -64,6 +66,7 @@ class Recommender:
     growth: str | None = None
     dim: int = DIM
     rows: tuple[Any, Any] | None = None
+    budget: str = "table"
 
     @cached_property
     def trained(self) -> tuple[Any, Any]:
@@ -80,9 +83,8 @@ class Recommender:
         optimizer = torch.optim.Adam(model.parameters(), lr=self.recipe.lr)
         fraction = core.Cosine(_MOVED, round(_REWIRED * self.recipe.n_steps)) if self.growth else 0.0
         grow = {"last batch": dynamic.gradient_magnitude, "random": dynamic.random_order}.get(self.growth or "")
-        controller = dynamic.DynamicEmbeddings(
-            tables, optimizer, fraction, self.recipe.every, grow=grow, generator=generator
-        )
+        options = {"budget": self.budget, "grow": grow, "generator": generator}
+        controller = dynamic.DynamicEmbeddings(tables, optimizer, fraction, self.recipe.every, **options)
         with one_thread(), controller:
             fit(model, optimizer, train, self.recipe, generator)
         return model, controller
