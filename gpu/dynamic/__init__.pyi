@@ -1,5 +1,6 @@
 from .distributed_score import DistributedScore as DistributedScore
 from .embeddings.accumulated_gradients import GradientAccumulator as GradientAccumulator
+from .embeddings.greedy_start import greedy_tables as greedy_tables
 from .embeddings.learning import DynamicEmbeddings as DynamicEmbeddings
 from .embeddings.pairwise import MatrixFactorisation as MatrixFactorisation
 from .embeddings.pairwise import TripleSampler as TripleSampler

@@ -89,11 +89,12 @@ class SparseEmbedding(nn.Embedding):
                 stacklevel=2,
             )
         source = cpu_generator(generator)
-        weight = torch.empty(num, dim, dtype=self.weight.dtype).normal_(0.0, std, generator=source)
         padded = self.padding_idx is not None
         mask = random_masks({"table": (num - padded, dim)}, {"table": density}, source)["table"]
         if self.padding_idx is not None:
             mask = torch.cat([mask[: self.padding_idx], mask.new_zeros(1, dim), mask[self.padding_idx :]])
+        # Drawn after the mask, so that a seed stands for the same mask in every precision.
+        weight = torch.empty(num, dim, dtype=self.weight.dtype).normal_(0.0, std, generator=source)
         self.weight = nn.Parameter(weight.masked_fill_(~mask, 0).to(device or torch.get_default_device()))
         self.register_buffer("mask", mask.to(self.weight.device))
 

@@ -25,8 +25,7 @@ class Tables:
     dim: int
     density: float
     budget: str
-    optimizer: str
-    options: tuple[tuple[str, float], ...]
+    optimizer: tuple[str, dict[str, float]]
     fraction: float
     every: int
 
@@ -43,8 +42,8 @@ class Tables:
             dynamic.SparseEmbedding(7, self.dim, self.density, 2, generator=generator),
             dynamic.SparseEmbedding(5, self.dim, self.density, generator=generator),
         ]
-        kind = getattr(torch.optim, self.optimizer)
-        optimizer = kind([table.weight for table in tables], **dict(self.options))
+        name, options = self.optimizer
+        optimizer = getattr(torch.optim, name)([table.weight for table in tables], **options)
         dynamic.DynamicEmbeddings(tables, optimizer, self.fraction, self.every, budget=self.budget, generator=generator)
         start, wrong = [int(table.mask.sum()) for table in tables], 0
         for _ in range(8):
@@ -67,19 +66,17 @@ class Tables:
         return sum(int((values[~table.mask] != 0).sum()) for values in kept)
 
 
-_OPTIMIZERS: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = (
-    ("Adam", (("lr", 0.01),)),
-    ("SGD", (("lr", 0.5), ("momentum", 0.9), ("weight_decay", 0.01))),
-    ("AdamW", (("lr", 0.01), ("weight_decay", 0.1))),
-    ("Adagrad", (("lr", 0.1),)),
+_OPTIMIZERS = (
+    ("Adam", {"lr": 0.01}),
+    ("SGD", {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.01}),
+    ("AdamW", {"lr": 0.01, "weight_decay": 0.1}),
+    ("Adagrad", {"lr": 0.1}),
 )
 
 
 def _trainings() -> st.SearchStrategy[Tables]:
     return st.builds(
-        lambda seed, dim, density, budget, optimizer, fraction, every: Tables(
-            seed, dim, density, budget, *optimizer, fraction, every
-        ),
+        Tables,
         seeds,
         st.integers(4, 9),
         st.sampled_from([0.25, 0.4, 0.7, 0.9]),

@@ -11,7 +11,7 @@ from sparsetheory.proofs_checks.dynamic_sparsity.embeddings.feedback import Feed
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, one_thread
 from sparsetheory.typing import AnyArray
 
-__all__ = ["DIM", "Recipe", "Recommender"]
+__all__ = ["DIM", "Recipe", "Recommender", "fit", "greedy_start", "refilled"]
 
 DIM = 32
 # Share of the steps after which masks stay, and the largest share of entries that one event moves.
@@ -55,6 +55,8 @@ class Recommender:
         Entries of a row.
     rows : tuple of Tensor, optional
         Users and items to start from, zeros and all, in place of random rows and masks.
+    budget : str
+        Whether each "table" keeps its number of entries, or both together: "global".
     """
 
     feedback: Feedback
@@ -64,6 +66,7 @@ class Recommender:
     growth: str | None = None
     dim: int = DIM
     rows: tuple[Any, Any] | None = None
+    budget: str = "table"
 
     @cached_property
     def trained(self) -> tuple[Any, Any]:
@@ -72,16 +75,16 @@ class Recommender:
 
         generator = torch.Generator().manual_seed(self.seed)
         train = self.feedback.tensors[0]
-        model = dynamic.MatrixFactorisation(*train.shape, self.dim, self.density, generator=generator)
+        n_users, n_items = train.shape
+        model = dynamic.MatrixFactorisation(n_users, n_items, self.dim, self.density, generator=generator)
         tables = [model.users, model.items]
         for table, rows in zip(tables, self.rows or (), strict=False):
             table.set_rows(rows)
         optimizer = torch.optim.Adam(model.parameters(), lr=self.recipe.lr)
         fraction = core.Cosine(_MOVED, round(_REWIRED * self.recipe.n_steps)) if self.growth else 0.0
         grow = {"last batch": dynamic.gradient_magnitude, "random": dynamic.random_order}.get(self.growth or "")
-        controller = dynamic.DynamicEmbeddings(
-            tables, optimizer, fraction, self.recipe.every, grow=grow, generator=generator
-        )
+        options = {"budget": self.budget, "grow": grow, "generator": generator}
+        controller = dynamic.DynamicEmbeddings(tables, optimizer, fraction, self.recipe.every, **options)
         with one_thread(), controller:
             fit(model, optimizer, train, self.recipe, generator)
         return model, controller
@@ -119,3 +122,19 @@ def fit(model: Any, optimizer: Any, observed: Any, recipe: Recipe, generator: An
         optimizer.zero_grad()
         dynamic.bpr_loss(model(users, positives), model(users, negatives)).backward()
         optimizer.step()
+
+
+def greedy_start(feedback: Feedback, density: float, dim: int = DIM) -> tuple[Any, Any]:
+    """Return users and items as sparse greedy rows of the matrix of what is trained with."""
+    users, items = dynamic.greedy_tables(feedback.tensors[0].double(), dim, density)
+    return users.float(), items.float()
+
+
+def refilled(rows: tuple[Any, Any], seed: int, std: float = 0.1) -> tuple[Any, Any]:
+    """Return tables with the zeros of others and random values elsewhere."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [torch.empty_like(table).normal_(0.0, std, generator=generator) for table in rows]
+    users, items = (values.masked_fill_(table == 0, 0.0) for values, table in zip(drawn, rows, strict=True))
+    return users, items
