@@ -6,7 +6,6 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.datasets import load_digits
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 

@@ -50,7 +50,9 @@ class _Reference:
         order, h, total = rng.permutation(len(X)), len(self.parameters[1]), 0.0
         for start in range(0, len(X), steps.batch_size):
             rows = order[start : start + steps.batch_size]
-            active = rng.random((h, rows.size), dtype=np.float32) >= np.float32(steps.dropout) if steps.dropout else None
+            active = (
+                rng.random((h, rows.size), dtype=np.float32) >= np.float32(steps.dropout) if steps.dropout else None
+            )
             x, seen = (torch.from_numpy(part[rows].astype(np.float64)) for part in (X, noisy))
             loss = _loss(self.parameters, x, seen, None if active is None else torch.from_numpy(active))
             total += 2 * loss.item()
