@@ -10,7 +10,7 @@ from sparsetheory.gpu.dynamic.feature_selection.layer import SparseLayer, draw_l
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.layerwise_pruning.instances import seeds
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
-from sparsetheory.typing import BoolArray, Float64Array
+from sparsetheory.typing import BoolArray, FloatArray
 
 _PAPER = "Atashgahi and others, Quick and robust feature selection, Machine Learning 111, 2022"
 _ROUNDS = 3
@@ -33,7 +33,7 @@ class Evolution:
         layer.values[:] = rng.choice(self.signs, layer.n_nonzero) * rng.integers(1, 5, layer.n_nonzero)
         return layer
 
-    def dropped_by_hand(self, values: Float64Array) -> BoolArray:
+    def dropped_by_hand(self, values: FloatArray) -> BoolArray:
         """Return which weights go by the words of the rule: sorted lists, the lower index first among equals."""
         dropped = np.zeros(values.size, dtype=bool)
         for negative in (True, False):

@@ -10,7 +10,7 @@ from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.dynamic_sparsity.feature_selection.problems import Problem, problems
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import array, tensor
 from sparsetheory.proofs_checks.verdicts import Always
-from sparsetheory.typing import AnyArray, BoolArray, Float64Array, IndexArray
+from sparsetheory.typing import AnyArray, BoolArray, IndexArray
 
 _ROUNDING = 1e-12
 _DECAY = 1e-3
@@ -113,7 +113,7 @@ strength_symmetry = Claim(
 def _decayed(case: Problem, per_step: float) -> Measurement:
     """Compare weights of a feature that is zero, also with noise, with those that decay alone does not explain."""
     encoder, decoder = case.layers()
-    before: Float64Array = encoder.values.copy()
+    before = encoder.values.copy()
     own = encoder.indices == 0
     mask: Any = np.arange(case.n_features) > 0
     case.train(encoder, decoder, *(part * mask for part in case.data), n_epochs=1)

@@ -52,7 +52,7 @@ class Problem:
             layer.bias[:] = rng.standard_normal(layer.bias.size)
         return encoder, decoder
 
-    def train(self, encoder: SparseLayer, decoder: SparseLayer, X: Any, noisy: Any, n_epochs: int = 2) -> None:
+    def train(self, encoder: SparseLayer, decoder: SparseLayer, X: Any, noisy: Any, *, n_epochs: int = 2) -> None:
         """Train layers in place; the order of the samples and the silent units are the same every time."""
         rng = np.random.default_rng([self.rng_seed, 2])
         for _ in range(n_epochs):
