@@ -33,8 +33,10 @@ __all__ = ["DenseAutoencoderWarning", "QuickSelection", "UnequalScalesWarning"]
 
 # Standard deviations of columns that differ by more than this are of different units.
 _SPREAD = 10.0
-_OF_ONE_CRITERION = ("encoder_", "decoder_", "biases_", "n_nonzero_", "strength_", "strength_path_")
-_OF_ONE_CRITERION += ("connections_path_", "losses_", "subset_", "error_bound_")
+_OF_ONE_CRITERION = (
+    *("encoder_", "decoder_", "biases_", "n_nonzero_", "losses_"),
+    *("strength_", "strength_path_", "connections_path_", "subset_", "error_bound_"),
+)
 
 
 class UnequalScalesWarning(UserWarning):
@@ -248,7 +250,8 @@ class QuickSelection(SelectorMixin, BaseEstimator):
         _warn_of_scales(data)
         # What an earlier fit by the other criterion left does not belong to this one.
         for name in _OF_ONE_CRITERION:
-            vars(self).pop(name, None)
+            if hasattr(self, name):
+                delattr(self, name)
         selected = self._choose_columns(data) if self.criterion == "css" else self._train(data)
         self.support_: BoolArray = np.isin(np.arange(n_features), selected)
         self.relative_error_ = column_subset_error(data, selected)

@@ -127,11 +127,17 @@ def test_width_of_blocks(itemsize):
             assert blocks * width - n_samples < blocks * unit
 
 
-def test_warmup_compiles_both_precisions():
-    for module, names in (
-        (products, ["multiply", "multiply_transposed"]),
-        (gradients, ["add_sampled_products", "momentum_step"]),
-        (batches, ["gather_columns"]),
-    ):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_warmup_compiles_both_precisions(dtype):
+    for module in (products, gradients, batches):
         module.warmup()
-        assert all(len(getattr(module, name).signatures) == 2 for name in names)
+    kernels = products.multiply, products.multiply_transposed, gradients.add_sampled_products
+    kernels += gradients.momentum_step, batches.gather_columns
+    before = [len(kernel.signatures) for kernel in kernels]
+    indptr, indices, one, block = np.array([0, 1]), np.zeros(1, np.int32), np.ones(1, dtype), np.ones(32, dtype)
+    products.multiply(indptr, indices, one, one, block, 32, block)
+    products.multiply_transposed(indptr, indices, one, block, 32, block)
+    gradients.add_sampled_products(indptr, indices, block, block, 32, one)
+    gradients.momentum_step(one, one, one, dtype(1), dtype(1), dtype(1))
+    batches.gather_columns(one, 1, np.zeros(1, np.int64), 1, one)
+    assert [len(kernel.signatures) for kernel in kernels] == before

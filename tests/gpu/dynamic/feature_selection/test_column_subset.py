@@ -43,9 +43,7 @@ def test_equals_brute_force_and_stays_above_its_bound(X):
     # Whatever column is last explains all that is left where rows are few: these tie.
     assert found.indices[: count - 1].tolist() == chosen[: count - 1]
     squares = np.linalg.svd(X, compute_uv=False) ** 2
-    np.testing.assert_allclose(
-        found.bounds, [squares[k:].sum() / squares.sum() for k in range(count + 1)], atol=1e-12
-    )
+    np.testing.assert_allclose(found.bounds, [squares[k:].sum() / squares.sum() for k in range(count + 1)], atol=1e-12)
     assert (found.errors >= found.bounds - 1e-12).all()
     for k in range(1, count + 1):
         assert abs(column_subset_error(X, found.indices[:k]) - found.errors[k]) < 1e-9
@@ -66,8 +64,8 @@ def test_sparse_matrices(shape):
     np.testing.assert_array_equal(dense.indices, other.indices)
     np.testing.assert_allclose(dense.errors, other.errors, atol=1e-12)
     np.testing.assert_allclose(dense.bounds, other.bounds, atol=1e-12)
-    for given in (X, sparse.csr_array(X), sparse.csc_matrix(X)):
-        assert abs(column_subset_error(given, dense.indices) - dense.errors[-1]) < 1e-12
+    for form in (X, sparse.csr_array(X), sparse.csc_matrix(X)):
+        assert abs(column_subset_error(form, dense.indices) - dense.errors[-1]) < 1e-12
 
 
 def test_copies_and_zeros_are_taken_last():

@@ -6,7 +6,6 @@ import pytest
 import torch
 from scipy import sparse
 from sklearn.datasets import load_digits
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -236,3 +235,41 @@ def test_no_array_holds_all_pairs_of_features_and_units():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2000 * 4000 * 4 / 2
+
+
+def test_noise_is_drawn_once(monkeypatch):
+    """And it is added to what the network sees, not to what it shall return."""
+    from sparsetheory.gpu.dynamic.feature_selection import search
+
+    seen = []
+
+    def recorded(encoder, decoder, X, noisy, steps, rng):
+        seen.append((X.copy(), noisy.copy()))
+        return search_epoch(encoder, decoder, X, noisy, steps, rng)
+
+    search_epoch = search.train_epoch
+    monkeypatch.setattr(search, "train_epoch", recorded)
+    X = _digits()
+    _selector(noise_std=0.5).fit(X)
+    assert len(seen) == 3
+    for clean, noisy in seen:
+        np.testing.assert_array_equal(clean, X)
+        np.testing.assert_array_equal(noisy, seen[0][1])
+    assert abs((seen[0][1] - X).std() - 0.5) < 0.01
+
+
+def test_samples_come_in_a_new_order_every_epoch(monkeypatch):
+    from sparsetheory.gpu.dynamic.feature_selection.training import Gradients
+
+    orders, add = [], Gradients.add
+
+    def recorded(self, X, noisy, rows, active):
+        orders.append(rows.tolist())
+        return add(self, X, noisy, rows, active)
+
+    monkeypatch.setattr(Gradients, "add", recorded)
+    _selector(max_iter=2, batch_size=1000).fit(_digits())
+    assert [len(rows) for rows in orders] == [1000, 797] * 2
+    epochs = [orders[0] + orders[1], orders[2] + orders[3]]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(1797))
+    assert epochs[0] != epochs[1]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sparsetheory.gpu.dynamic.feature_selection.layer import draw_layer
-from sparsetheory.gpu.dynamic.feature_selection.training import Gradients, Steps, train_epoch
+from sparsetheory.gpu.dynamic.feature_selection.training import Gradients, Steps, draw_active, train_epoch
 
 _STEPS = Steps(batch_size=20, learning_rate=0.1, momentum=0.9, weight_decay=1e-2, dropout=0.2)
 _ATOL = {np.float32: 2e-5, np.float64: 1e-12}
@@ -50,7 +50,7 @@ class _Reference:
         order, h, total = rng.permutation(len(X)), len(self.parameters[1]), 0.0
         for start in range(0, len(X), steps.batch_size):
             rows = order[start : start + steps.batch_size]
-            active = rng.random((h, rows.size), dtype=np.float32) >= np.float32(steps.dropout) if steps.dropout else None
+            active = draw_active(rng, (h, rows.size), steps.dropout) if steps.dropout else None
             x, seen = (torch.from_numpy(part[rows].astype(np.float64)) for part in (X, noisy))
             loss = _loss(self.parameters, x, seen, None if active is None else torch.from_numpy(active))
             total += 2 * loss.item()
@@ -161,3 +161,10 @@ def test_the_data_are_left_alone():
     train_epoch(*layers, X, noisy, _STEPS, np.random.default_rng(0))
     np.testing.assert_array_equal(X, kept[0])
     np.testing.assert_array_equal(noisy, kept[1])
+
+
+@pytest.mark.parametrize("dropout", [0.01, 0.2, 0.99])
+def test_share_of_silent_units(dropout):
+    active = draw_active(np.random.default_rng(0), (500, 400), dropout)
+    assert active.dtype == bool
+    assert abs(1 - active.mean() - dropout) < 5 * (dropout * (1 - dropout) / active.size) ** 0.5
