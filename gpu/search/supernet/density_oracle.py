@@ -104,17 +104,13 @@ def allocate_densities(
         raise ValueError(f"layers must be linear; got {', '.join(others)}")
     grams = collect_grams(model, batches, list(chosen))
     errors, counts, total = {}, {}, 0
-    for name, layer in chosen.items():
-        weight = weight_rows(layer)
+    patterns = [PerTensor(density) for density in densities]
+    for layer_name, layer in chosen.items():
+        name, weight, gram = weight_name(layer_name), weight_rows(layer), grams[layer_name]
         total += weight.numel()
-        patterns = [PerTensor(density) for density in densities]
         counts[name] = [pattern.count(weight.shape) for pattern in patterns]
-        errors[name] = tuple(layerwise_prune(weight, grams[name], one, method).relative_error for one in patterns)
+        errors[name] = tuple(layerwise_prune(weight, gram, pattern, method).relative_error for pattern in patterns)
     limit = budget * total
     found = choose_options(errors.values(), counts.values(), limit, "dp", n_cells=max(1, min(int(limit), _CELLS)))
-    names = [weight_name(name) for name in chosen]
-    return DensityAllocation(
-        {name: float(densities[option]) for name, option in zip(names, found.options, strict=True)},
-        dict(zip(names, errors.values(), strict=True)),
-        found,
-    )
+    options = zip(errors, found.options, strict=True)
+    return DensityAllocation({name: float(densities[option]) for name, option in options}, errors, found)

@@ -1,5 +1,6 @@
 """A linear layer that learns which of its weights to use: scores of its own, and gradients that pass the mask by."""
 
+import copy
 from typing import Any
 
 import torch
@@ -125,6 +126,20 @@ class SparseLinear(nn.Linear):
         found = parametrisations["weight"][0]  # type: ignore[index]
         assert isinstance(found, _LargestScores)
         return found
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SparseLinear":
+        """Return a copy whose parametrisation can be removed without a trace in this layer.
+
+        Torch keeps the property that computes a weight in a class that it makes for the layer, and an ordinary copy
+        shares the class.
+        """
+        kind = type(self)
+        twin: SparseLinear = kind.__new__(kind)
+        memo[id(self)] = twin
+        twin.__dict__ = copy.deepcopy(self.__dict__, memo)
+        if parametrize.is_parametrized(twin):
+            twin.__class__ = type(kind.__name__, kind.__bases__, dict(kind.__dict__))
+        return twin
 
     def extra_repr(self) -> str:
         """Return sizes and density."""
