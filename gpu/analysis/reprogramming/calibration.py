@@ -137,16 +137,17 @@ def fit_temperature(logits: Tensor, y: Tensor, *, tol: float = 1e-8) -> float:
     if not bool(logits.isfinite().all()):
         raise ValueError("logits must be finite; got infinite entries or NaN")
     exact = logits.detach().double()
-    own = exact.gather(1, y[:, None]).squeeze(1)
+    # Differences to the true class: its own is 0, so that saturated probabilities cancel nothing.
+    above = exact - exact.gather(1, y[:, None])
 
     def slope(inverse: float) -> float:
         """Return the derivative of the loss by the inverse temperature."""
-        return float(((exact * inverse).softmax(dim=1) * exact).sum(dim=1).sub(own).mean())
+        return float(((above * inverse).softmax(dim=1) * above).sum(dim=1).mean())
 
     low, high = math.log(1e-3), math.log(1e3)
     while high - low > tol:
         middle = (low + high) / 2
-        if slope(math.exp(middle)) < 0:
+        if slope(math.exp(middle)) <= 0:
             low = middle
         else:
             high = middle

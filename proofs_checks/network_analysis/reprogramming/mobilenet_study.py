@@ -2,6 +2,7 @@
 
 import copy
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from sparsetheory.experiments.study import Study, StudyResult
@@ -34,7 +35,7 @@ def _digits() -> tuple[tuple[Any, Any], ...]:
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     of_class = [order[labels[order] == label] for label in range(_N_CLASSES)]
     ends = (0, _SHOTS, _SHOTS + _HELD_OUT, _SHOTS + _HELD_OUT + _JUDGED)
-    parts = [torch.cat([rows[first:last] for rows in of_class]) for first, last in zip(ends, ends[1:], strict=False)]
+    parts = [torch.cat([rows[first:last] for rows in of_class]) for first, last in pairwise(ends)]
     return tuple((images[part].repeat(1, 3, 1, 1), labels[part]) for part in parts)
 
 
@@ -55,8 +56,9 @@ def _network(sparsity: float) -> Any:
     params = {name: model.get_parameter(name) for name in pointwise}
     weights.one_shot_masks(params, sparsity).apply(model)
     colours = torch.nn.BatchNorm2d(3, affine=False, eps=0.0)
-    colours.running_mean.copy_(torch.tensor((0.485, 0.456, 0.406)))
-    colours.running_var.copy_(torch.tensor((0.229, 0.224, 0.225)).square())
+    # The means and standard deviations of ImageNet that the network is fitted to.
+    colours.running_mean = torch.tensor((0.485, 0.456, 0.406))
+    colours.running_var = torch.tensor((0.229, 0.224, 0.225)).square()
     return torch.nn.Sequential(colours, model).eval()
 
 
@@ -154,9 +156,9 @@ def _run(profile: str) -> StudyResult:
         return StudyResult.left_out(_COLUMNS)
     rows = [_row(sparsity) for sparsity in _SPARSITIES]
     notes = (
-        f"{_SHOTS} samples of a class to learn from, as many to choose the penalty and the epoch by, {_JUDGED} to judge "
-        f"by; images of {_CANVAS} pixels, for the prompt of {_IMAGE} in a border. One split: differences of a few "
-        "hundredths say nothing. Sparse weights are pruned at once, without training."
+        f"{_SHOTS} samples of a class to learn from, as many to choose the penalty and the epoch by, {_JUDGED} to "
+        f"judge by; images of {_CANVAS} pixels, for the prompt of {_IMAGE} in a border. One split: differences of "
+        "a few hundredths say nothing. Sparse weights are pruned at once, without training."
     )
     return StudyResult(_COLUMNS, rows, notes, _plot(rows))
 
