@@ -50,7 +50,8 @@ def adapted(runs: FineTuning, rank: int, rate: float) -> Any:
     layers = core.find_layers(model).values()
     for layer in layers:
         parametrize.register_parametrization(layer, "weight", Adapter(layer.weight))
-    train(model, *runs.data[:2], core.class_loss, STEPS, rate, 0)
+    x, y = runs.data[:2]
+    train(model, x, y, core.class_loss, STEPS, rate, 0)
     for layer in layers:
         parametrize.remove_parametrizations(layer, "weight")
     return model
