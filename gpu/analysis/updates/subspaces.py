@@ -54,12 +54,15 @@ class UpdateClusters:
         Of the matrix.
     labels : ndarray of int, shape (n_runs,)
         Cluster of each run.
+    changes : list of ndarray of shape (n_out, n_in)
+        What was clustered: the changes, each scaled to norm 1.
     certificate : ClusteringCertificate
-        ``certificate.check(changes)`` verifies the clusters from the changes themselves.
+        ``certificate.check(changes)`` verifies the clusters.
     """
 
     name: str
     labels: Int64Array
+    changes: list[Float64Array]
     certificate: ClusteringCertificate
 
 
@@ -127,6 +130,8 @@ def cluster_updates(
 ) -> UpdateClusters:
     """Group runs so that the changes of a matrix in one group share a subspace, within a certified error.
 
+    Changes are scaled to norm 1 first, so that runs which move further do not decide alone.
+
     Parameters
     ----------
     start, runs, dtype
@@ -145,7 +150,8 @@ def cluster_updates(
     Raises
     ------
     ValueError
-        If `name` is no matrix of the states, a state does not match `start`, or there are no runs.
+        If `name` is no matrix of the states, a state does not match `start`, a run changes nothing, or there are no
+        runs.
 
     See Also
     --------
@@ -168,8 +174,12 @@ def cluster_updates(
     changes = _changes(start, runs, dtype)
     if name not in changes:
         raise ValueError(f"name must be one of the matrices {list(changes)}; got {name!r}")
-    fit = ConcatSVDClustering(rank=rank, eps=eps, algorithm="agglomerative").fit(changes[name])
-    return UpdateClusters(name, fit.labels_, fit.certificate_)
+    norms = [float(np.linalg.norm(change)) for change in changes[name]]
+    if still := [run for run, norm in enumerate(norms) if not norm]:
+        raise ValueError(f"runs must change {name}; numbers {still} do not")
+    scaled = [change / norm for change, norm in zip(changes[name], norms, strict=True)]
+    fit = ConcatSVDClustering(rank=rank, eps=eps, algorithm="agglomerative").fit(scaled)
+    return UpdateClusters(name, fit.labels_, scaled, fit.certificate_)
 
 
 def _changes(start: State, runs: Sequence[State], dtype: torch.dtype | None) -> dict[str, list[Float64Array]]:

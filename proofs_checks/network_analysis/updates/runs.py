@@ -11,14 +11,12 @@ from sparsetheory.gpu import analysis, core
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 
-__all__ = ["KINDS", "FineTuning", "State"]
-
-State = Mapping[str, Any]
+__all__ = ["KINDS", "RATE", "STEPS", "FineTuning", "fine_tuning", "random_sets", "rewarded_loss", "train"]
 
 # By rewards for sampled answers; by the labels of the start; by labels that are all one class further.
 KINDS = ("rewards", "labels", "shifted labels")
 _TRAIN, _BATCH, _WIDTHS = 1200, 64, (64, 128, 128, 10)
-_PRETRAINING, _STEPS = 150, 300
+_PRETRAINING, STEPS = 150, 300
 _PRETRAINING_RATE, RATE = 1e-3, 2e-5
 
 
@@ -42,7 +40,7 @@ class FineTuning:
 
         x, y = self.data[:2]
         model = core.models.MLP(_WIDTHS, generator=self.seed)
-        _train(model, x, y, _supervised, _PRETRAINING, _PRETRAINING_RATE, self.seed)
+        train(model, x, y, core.class_loss, _PRETRAINING, _PRETRAINING_RATE, self.seed)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.copy_(parameter.bfloat16())
@@ -76,16 +74,45 @@ class FineTuning:
         with torch.no_grad(), one_thread():
             return model(self.data[2]).argmax(1)
 
+    def agreement(self, model: Any, other: Any) -> float:
+        """Share of the digits not trained on to which two networks give the same answer."""
+        return float((self.answers(model) == self.answers(other)).double().mean())
+
+    def reward(self, model: Any) -> float:
+        """Mean probability of the right class on the digits to train on, which rewards maximise."""
+        import torch
+
+        x, y = self.data[:2]
+        with torch.no_grad(), one_thread():
+            return float(model(x).softmax(1).gather(1, y[:, None]).double().mean())
+
+    def gain(self, model: Any, full: Any) -> float:
+        """Gain of a network in mean probability, over the start, relative to that of the full run."""
+        before = self.reward(self.start)
+        return (self.reward(model) - before) / (self.reward(full) - before)
+
     def _tuned(self, model: Any, kind: str, order: int, rate: float, masks: Mapping[str, Any] | None = None) -> Any:
         import torch
 
         x, y = self.data[:2]
-        loss: Callable[..., Any] = _supervised
+        loss: Callable[..., Any] = core.class_loss
         if kind == "rewards":
-            loss = _rewarded(torch.Generator().manual_seed(order))
+            loss = rewarded_loss(torch.Generator().manual_seed(order))
         elif kind == "shifted labels":
             y = (y + 1) % 10
-        return _train(model, x, y, loss, _STEPS, rate, order, masks)
+        return train(model, x, y, loss, STEPS, rate, order, masks)
+
+
+def random_sets(masks: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return random sets of entries, as many in each tensor as masks hold."""
+    import torch
+
+    generator, drawn = torch.Generator().manual_seed(seed), {}
+    for name, mask in masks.items():
+        flat = torch.zeros(mask.numel(), dtype=torch.bool)
+        flat[torch.randperm(mask.numel(), generator=generator)[: int(mask.sum())]] = True
+        drawn[name] = flat.view(mask.shape)
+    return drawn
 
 
 @cache
@@ -94,7 +121,7 @@ def fine_tuning(seed: int) -> FineTuning:
     return FineTuning(seed)
 
 
-def _train(
+def train(
     model: Any,
     x: Any,
     y: Any,
@@ -104,21 +131,49 @@ def _train(
     seed: int,
     masks: Mapping[str, Any] | None = None,
 ) -> Any:
+    """Train what of a network asks for gradients by Adam, in place; with masks only their entries.
+
+    Parameters
+    ----------
+    model : Module
+    x, y : Tensor
+        Inputs and targets.
+    loss : callable
+        From outputs and targets.
+    n_steps, rate
+        Steps of 64 inputs, and the learning rate.
+    seed : int
+        Of the order of inputs.
+    masks : mapping of str to Tensor, optional
+        What may move.
+
+    Returns
+    -------
+    Module
+        The network itself.
+    """
     import torch
 
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate, fused=True)
     gate = nullcontext() if masks is None else analysis.train_subnetwork(optimizer, model, masks)
     with gate, one_thread():
         core.train(model, x, y, optimizer=optimizer, n_steps=n_steps, batch_size=_BATCH, loss=loss, generator=seed)
     return model
 
 
-def _supervised(output: Any, targets: Any) -> Any:
-    return core.class_loss(output, targets)
+def rewarded_loss(generator: Any) -> Callable[..., Any]:
+    """Return the loss of REINFORCE: one answer for each input, rewarded where right, less the mean of the batch.
 
+    Parameters
+    ----------
+    generator : torch.Generator
+        Source of the answers, which are drawn from what the network says.
 
-def _rewarded(generator: Any) -> Callable[..., Any]:
-    """Return the loss of REINFORCE: one answer for each input, rewarded where right, less the mean of the batch."""
+    Returns
+    -------
+    callable
+        From logits of shape (n, n_classes) and right answers of shape (n,) to the loss.
+    """
     import torch
 
     def loss(output: Any, targets: Any) -> Any:

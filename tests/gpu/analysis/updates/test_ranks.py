@@ -58,9 +58,17 @@ def test_rtol_and_dtype():
     assert analysis.update_rank(before, after, dtype=torch.bfloat16).matrices[0].rank == 1
 
 
+def test_directions_that_hold_the_change():
+    states = change(torch.diag(torch.tensor([3.0, 1.0, 0.5, 1e-3])))
+    # Squares are 9, 1, 0.25 and 1e-6.
+    for energy, directions in ((0.8, 1), (0.95, 2), (0.99, 3), (1.0, 4)):
+        matrix = analysis.update_rank(*states, energy=energy).matrices[0]
+        assert (matrix.rank, matrix.energy_rank) == (4, directions)
+
+
 def test_no_change_has_rank_zero():
     matrix = analysis.update_rank(*change(torch.zeros(2, 3))).matrices[0]
-    assert (matrix.rank, matrix.random_rank, matrix.n_changed) == (0, 0, 0)
+    assert (matrix.rank, matrix.random_rank, matrix.n_changed, matrix.energy_rank) == (0, 0, 0, 0)
 
 
 def test_equal_seeds_give_equal_baselines():
@@ -82,5 +90,7 @@ def test_bad_arguments():
         analysis.update_rank({"b": torch.zeros(3)}, {"b": torch.ones(3)})
     with pytest.raises(ValueError, match="w has infinite"):
         analysis.update_rank(*change(torch.full((2, 2), math.inf)))
+    with pytest.raises(ValueError, match="energy must be"):
+        analysis.update_rank(*change(torch.eye(2)), energy=0.0)
     with pytest.raises(ValueError, match="rtol must be"):
         analysis.update_rank(*change(torch.eye(2)), rtol=-1.0)

@@ -70,7 +70,16 @@ def test_runs_of_two_subspaces_are_told_apart():
     ends = [first[0], second[0], first[1], second[1]]
     found = analysis.cluster_updates(start, ends, "w", rank=2, eps=0.05)
     assert found.labels.tolist() == [0, 1, 0, 1]
-    assert found.certificate.check([(end["w"] - start["w"]).numpy() for end in ends]).valid
+    assert found.certificate.check(found.changes).valid
+
+
+def test_a_run_that_moves_further_does_not_decide_alone():
+    """A run a hundred times as far in another subspace would hide what the others do not share."""
+    start, first = runs(seed=1, n_runs=2, noise=0.0)
+    rng = np.random.default_rng(3)
+    far = {"w": start["w"] + 1e2 * torch.from_numpy(rng.standard_normal((12, 1)) @ rng.standard_normal((1, 8)))}
+    ends = [*first, far | {"b": start["b"]}]
+    assert analysis.cluster_updates(start, ends, "w", rank=2, eps=0.1).labels.tolist() == [0, 0, 1]
 
 
 def test_bad_arguments():
@@ -81,5 +90,7 @@ def test_bad_arguments():
         analysis.shared_subspace(start, ends, rank=0)
     with pytest.raises(ValueError, match=r"name must be one of the matrices \['w'\]"):
         analysis.cluster_updates(start, ends, "b", rank=2, eps=0.1)
+    with pytest.raises(ValueError, match=r"numbers \[1\] do not"):
+        analysis.cluster_updates(start, [ends[0], start], "w", rank=2, eps=0.1)
     with pytest.raises(ValueError, match="eps must be"):
         analysis.cluster_updates(start, ends, "w", rank=2, eps=-0.1)
