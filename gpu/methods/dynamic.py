@@ -85,6 +85,20 @@ def _method(name: str, title: str, source: str, classical: str, claims: tuple[st
     )
 
 
+def _whole(name: str, title: str, source: str, provenance: str, classical: str, *claims: str) -> Method:
+    """Return the row of a method that accompanies a training loop, or a whole model, rather than give masks at once."""
+    return Method(
+        name=name,
+        title=title,
+        source=source,
+        provenance=provenance,
+        needs=frozenset({"optimiser", "hooks"}),
+        patterns=(),
+        classical=classical,
+        claims=claims,
+    )
+
+
 _BUDGETS = "dynamic_sparsity.exact_budgets"
 
 DYNAMIC: tuple[Method, ...] = (
@@ -119,5 +133,52 @@ DYNAMIC: tuple[Method, ...] = (
         _SWAP,
         (_BUDGETS,),
         _rewired(lambda: find_score("momentum")),
+    ),
+    _whole(
+        "dynamic.task_isolation",
+        "a mask for each task, whose weights no later task moves",
+        "Yildirim et al., 2308.14831",
+        "authors' code",
+        "regression on the residual, shared coefficients as offset",
+        "dynamic_sparsity.zero_forgetting",
+        "dynamic_sparsity.capacity",
+        "dynamic_sparsity.task_offsets",
+        "dynamic_sparsity.isolated_*",
+        "dynamic_sparsity.unisolated_loss",
+    ),
+    _whole(
+        "dynamic.sparcl",
+        "sparse weights, sparse gradients, fewer data, for continual learning",
+        "Wang et al., 2209.09476",
+        "authors' code",
+        "second-order price of a weight",
+        "dynamic_sparsity.sparcl_*",
+        "dynamic_sparsity.gradient_mask_*",
+        "dynamic_sparsity.forgetting_*",
+        "dynamic_sparsity.data_removal",
+        "dynamic_sparsity.importance_*",
+    ),
+    _whole(
+        "dynamic.embeddings",
+        "embedding tables of recommenders whose entries move",
+        "Wang et al., 2402.02855",
+        "reconstructed",
+        "matching pursuit for all rows under one budget",
+        "dynamic_sparsity.embedding_budget",
+        "dynamic_sparsity.dynamic_embeddings",
+        "dynamic_sparsity.accumulated_growth",
+        "dynamic_sparsity.popularity",
+        "dynamic_sparsity.greedy_merge",
+    ),
+    _whole(
+        "dynamic.quick_selection",
+        "features on which a sparse autoencoder puts weight",
+        "Atashgahi et al., 2012.00560",
+        "authors' code",
+        "column subset selection",
+        "dynamic_sparsity.evolution_counts",
+        "dynamic_sparsity.sparse_gradient",
+        "dynamic_sparsity.informative_features",
+        "dynamic_sparsity.greedy_columns",
     ),
 )

@@ -7,6 +7,7 @@ from sparsetheory.gpu.methods.factors import FACTORS
 from sparsetheory.gpu.methods.layerwise import LAYERWISE
 from sparsetheory.gpu.methods.one_shot import ONE_SHOT
 from sparsetheory.gpu.methods.row import Method
+from sparsetheory.gpu.methods.search import SEARCH
 from sparsetheory.gpu.methods.training import TRAINING
 
 __all__ = ["METHODS", "method_table"]
@@ -19,6 +20,7 @@ METHODS: tuple[Method, ...] = (
     *ACTIVATIONS,
     *ATTENTION,
     *DYNAMIC,
+    *SEARCH,
 )
 
 
