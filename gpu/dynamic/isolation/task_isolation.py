@@ -91,6 +91,8 @@ class TaskIsolation:
     The union of masks is at most ``min(1, n_tasks density)`` of each weight for uniform densities. T static masks
     cover ``1 - (1 - density)**T`` on average.
 
+    Gradients are dense until the step; where they are clipped, call ``tasks.controller.mask_gradients()`` before.
+
     PackNet is ``density=1.0, fraction=0`` with :meth:`prune` in each task, between two parts of its training.
 
     References
