@@ -241,9 +241,9 @@ class TaskIsolation:
         places = self._places.for_outputs(outputs)
         require_room(places, self._store.used)
         masks = draw_masks(places, self._densities, self._generator)
+        self._open(task_id, outputs, masks)
         for parameter in self._store.trainable():
             self.optimizer.state.pop(parameter, None)
-        self._open(task_id, outputs, masks)
         self._store.start(masks)
 
     def _open(self, task_id: Hashable, outputs: Sequence[int] | None, masks: Mapping[str, Tensor]) -> None:

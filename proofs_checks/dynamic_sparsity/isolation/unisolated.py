@@ -12,6 +12,7 @@ from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.dynamic_sparsity.isolation.split_pictures import (
     DIGITS,
     EVERY,
+    GROWTHS,
     N_TASKS,
     RATE,
     Arm,
@@ -63,7 +64,7 @@ def accuracies_without_isolation(arm: Arm, start: str, pictures: Any = DIGITS) -
             optimizer,
             masks.by_parameter(model),
             drop=dynamic.magnitude,
-            grow=dynamic.find_score(arm.grow),
+            grow=GROWTHS[arm.grow][0](),
             fraction=fraction_of(arm, pictures),
             every=EVERY,
             rounding=math.ceil,
