@@ -218,8 +218,8 @@ class TaskIsolation:
         task_id : hashable
             A new one; a number or text, if the state is to be stored in a file.
         outputs : sequence of int, optional
-            Outputs of the head that belong to the task; its mask keeps clear of the others, which later tasks need. By
-            default all.
+            Outputs of the head that belong to the task; its mask keeps clear of the others, which later tasks need. If
+            they hold fewer weights than the density gives the head, they have all of them. By default all outputs.
 
         Raises
         ------

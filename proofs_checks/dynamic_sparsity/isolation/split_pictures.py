@@ -81,15 +81,14 @@ class Arm:
         A key of `GROWTHS`.
     seed : int
         Of the order of the pictures, the network, the masks and the batches.
-    share, fresh : str
-        As :class:`TaskIsolation` takes them.
+    fresh : str
+        As :class:`TaskIsolation` takes it.
     """
 
     density: float
     init: str
     grow: str
     seed: int
-    share: str = "forbid"
     fresh: str = "init"
 
 
@@ -195,7 +194,6 @@ def learn(arm: Arm, pictures: Pictures = DIGITS) -> Sequence:
         grow(),
         fraction=fraction_of(arm, pictures),
         every=EVERY,
-        share=arm.share,
         fresh=arm.fresh,
         generator=arm.seed,
         head=HEAD,
