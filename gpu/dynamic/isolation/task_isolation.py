@@ -60,7 +60,8 @@ class TaskIsolation:
         Steps between changes of the mask.
     share : {"forbid", "allow", "score"}
         Whether a used weight may grow into the mask of a later task, beyond those that its first mask covers by
-        chance: not at all; with a gradient of zero in the score, as published code has it; or by its gradient.
+        chance: not at all; with a gradient of zero in the score, as published code has it; or by its gradient. One
+        that joins is never dropped, so that the task has fewer weights of its own.
     fresh : {"init", "zero"}
         What a later task starts from where nothing is used: the weights at construction, or zeros, as they are left by
         masks that are multiplied. From zeros a static mask hardly learns.
