@@ -60,7 +60,8 @@ class TaskIsolation:
         Steps between changes of the mask.
     share : {"forbid", "allow", "score"}
         Whether a used weight may grow into the mask of a later task, beyond those that its first mask covers by
-        chance: not at all; with a gradient of zero in the score, as published code has it; or by its gradient.
+        chance: not at all; with a gradient of zero in the score, as published code has it; or by its gradient. One
+        that joins is never dropped, so that the task has fewer weights of its own.
     fresh : {"init", "zero"}
         What a later task starts from where nothing is used: the weights at construction, or zeros, as they are left by
         masks that are multiplied. From zeros a static mask hardly learns.
@@ -90,6 +91,8 @@ class TaskIsolation:
 
     The union of masks is at most ``min(1, n_tasks density)`` of each weight for uniform densities. T static masks
     cover ``1 - (1 - density)**T`` on average.
+
+    Gradients are dense until the step; where they are clipped, call ``tasks.controller.mask_gradients()`` before.
 
     PackNet is ``density=1.0, fraction=0`` with :meth:`prune` in each task, between two parts of its training.
 
@@ -216,8 +219,8 @@ class TaskIsolation:
         task_id : hashable
             A new one; a number or text, if the state is to be stored in a file.
         outputs : sequence of int, optional
-            Outputs of the head that belong to the task; its mask keeps clear of the others, which later tasks need. By
-            default all.
+            Outputs of the head that belong to the task; its mask keeps clear of the others, which later tasks need. If
+            they hold fewer weights than the density gives the head, they have all of them. By default all outputs.
 
         Raises
         ------
@@ -239,9 +242,9 @@ class TaskIsolation:
         places = self._places.for_outputs(outputs)
         require_room(places, self._store.used)
         masks = draw_masks(places, self._densities, self._generator)
+        self._open(task_id, outputs, masks)
         for parameter in self._store.trainable():
             self.optimizer.state.pop(parameter, None)
-        self._open(task_id, outputs, masks)
         self._store.start(masks)
 
     def _open(self, task_id: Hashable, outputs: Sequence[int] | None, masks: Mapping[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ from sparsetheory.proofs_checks.dynamic_sparsity.isolation.split_pictures import
 from sparsetheory.proofs_checks.dynamic_sparsity.isolation.unisolated import accuracies_without_isolation
 from sparsetheory.typing import Float64Array
 
-_DENSITY, _SEEDS = 0.05, (0, 1, 2)
+_DENSITIES, _SEEDS = {DIGITS: 0.05, MNIST: 0.01}, (0, 1, 2)
 _COLUMNS = (
     "pictures",
     "method",
@@ -22,37 +22,32 @@ _COLUMNS = (
     "standard deviation",
     "BWT after pairs 2 to 5",
 )
-_Learner = Callable[[Pictures, int], Float64Array]
-_METHODS: dict[str, tuple[float, _Learner]] = {
-    "isolated, static masks": (
-        _DENSITY,
-        lambda pictures, seed: learn(Arm(_DENSITY, "erk", "static", seed), pictures).accuracies,
-    ),
-    "isolated, growth by gradients": (
-        _DENSITY,
-        lambda pictures, seed: learn(Arm(_DENSITY, "erk", "gradient", seed), pictures).accuracies,
-    ),
-    "isolated, gradients, from zeros": (
-        _DENSITY,
-        lambda pictures, seed: learn(Arm(_DENSITY, "erk", "gradient", seed, fresh="zero"), pictures).accuracies,
-    ),
-    "PackNet": (_DENSITY, lambda pictures, seed: learn_packnet(_DENSITY, pictures, seed).accuracies),
-    "not isolated": (
-        _DENSITY,
-        lambda pictures, seed: accuracies_without_isolation(
-            Arm(_DENSITY, "erk", "gradient", seed), "earlier", pictures
-        ),
-    ),
-    "dense, fine-tuned": (
-        1.0,
-        lambda pictures, seed: accuracies_without_isolation(Arm(1.0, "erk", "static", seed), "earlier", pictures),
-    ),
+_Learner = Callable[[float, Pictures, int], Float64Array]
+
+
+def _isolated(grow: str, fresh: str = "init") -> _Learner:
+    return lambda density, pictures, seed: learn(Arm(density, "erk", grow, seed, fresh), pictures).accuracies
+
+
+def _not_isolated(grow: str) -> _Learner:
+    return lambda density, pictures, seed: accuracies_without_isolation(
+        Arm(density, "erk", grow, seed), "earlier", pictures
+    )
+
+
+_METHODS: dict[str, _Learner] = {
+    "isolated, static masks": _isolated("static"),
+    "isolated, growth by gradients": _isolated("gradient"),
+    "isolated, gradients, from zeros": _isolated("gradient", "zero"),
+    "PackNet": lambda density, pictures, seed: learn_packnet(density, pictures, seed).accuracies,
+    "not isolated": _not_isolated("gradient"),
+    "dense, fine-tuned": _not_isolated("static"),
 }
 
 
 def _row(pictures: Pictures, method: str) -> tuple[Any, ...]:
-    density, learner = _METHODS[method]
-    found = np.array([learner(pictures, seed) for seed in _SEEDS])
+    density = 1.0 if method.startswith("dense") else _DENSITIES[pictures]
+    found = np.array([_METHODS[method](density, pictures, seed) for seed in _SEEDS])
     final = found[:, -1].mean(1)
     bwt = np.mean([dynamic.continual_metrics(one).bwt[1:] for one in found], 0)
     return (

@@ -58,22 +58,14 @@ DIGITS = Pictures("digits, 8 x 8", "load_digits", 1258)
 MNIST = Pictures("MNIST, 28 x 28", "load_mnist_5k", 3500)
 
 
-def _masked_moment() -> Any:
-    return dynamic.MomentumScore(dense=False)
-
-
-def _dense_moment() -> Any:
-    return dynamic.MomentumScore(0.9, 0.999)
-
-
 # How masks change: what grows, and the count of :func:`training_flops`. A static mask grows nothing.
 GROWTHS: dict[str, tuple[Callable[[], Any], str]] = {
-    "static": (lambda: "random", "static"),
-    "random": (lambda: "random", "set"),
-    "unfired": (lambda: "unfired", "set"),
-    "gradient": (lambda: "gradient", "rigl"),
-    "masked moment": (_masked_moment, "set"),
-    "dense moment": (_dense_moment, "dense_gradient"),
+    "static": (lambda: dynamic.random_order, "static"),
+    "random": (lambda: dynamic.random_order, "set"),
+    "unfired": (lambda: dynamic.unfired_first, "set"),
+    "gradient": (lambda: dynamic.gradient_magnitude, "rigl"),
+    "masked moment": (lambda: dynamic.MomentumScore(dense=False), "set"),
+    "dense moment": (lambda: dynamic.MomentumScore(0.9, 0.999), "dense_gradient"),
 }
 
 
@@ -89,15 +81,14 @@ class Arm:
         A key of `GROWTHS`.
     seed : int
         Of the order of the pictures, the network, the masks and the batches.
-    share, fresh : str
-        As :class:`TaskIsolation` takes them.
+    fresh : str
+        As :class:`TaskIsolation` takes it.
     """
 
     density: float
     init: str
     grow: str
     seed: int
-    share: str = "forbid"
     fresh: str = "init"
 
 
@@ -203,7 +194,6 @@ def learn(arm: Arm, pictures: Pictures = DIGITS) -> Sequence:
         grow(),
         fraction=fraction_of(arm, pictures),
         every=EVERY,
-        share=arm.share,
         fresh=arm.fresh,
         generator=arm.seed,
         head=HEAD,
