@@ -82,7 +82,8 @@ class Network:
         import torch
 
         # In double precision after the first layer: a single weight changes the loss by about 1e-6.
-        layers, (x, y) = list(self.model), self.data
+        layers: list[Any] = list(self.model)
+        x, y = self.data
         rest, costs = copy.deepcopy(torch.nn.Sequential(*layers[2:])).double(), []
         with torch.no_grad(), one_thread():
             inner, flat = layers[1](layers[0](x)).double(), rest[0].weight.view(-1)
