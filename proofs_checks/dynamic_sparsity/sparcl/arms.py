@@ -154,7 +154,7 @@ def _study(profile: str) -> StudyResult:
     if profile == "quick":
         return StudyResult.left_out(_COLUMNS)
     sets = {"load_digits": range(8), "load_mnist_5k": range(3)}
-    rows = [_row(name, seeds, loader) for loader, seeds in sets for name in ARMS]
+    rows = [_row(name, seeds, loader) for loader, seeds in sets.items() for name in ARMS]
     return StudyResult(_COLUMNS, rows, _NOTES, _plot(rows))
 
 
