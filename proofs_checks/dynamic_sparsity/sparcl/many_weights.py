@@ -83,7 +83,8 @@ class Network:
 
         # In double precision after the first layer: a single weight changes the loss by about 1e-6.
         layers, (x, y) = list(self.model), self.data
-        rest, costs = copy.deepcopy(torch.nn.Sequential(*layers[2:])).double(), []
+        rest: Any = copy.deepcopy(torch.nn.Sequential(*layers[2:])).double()
+        costs = []
         with torch.no_grad(), one_thread():
             inner, flat = layers[1](layers[0](x)).double(), rest[0].weight.view(-1)
             ids = torch.randperm(len(flat), generator=torch.Generator().manual_seed(self.seed))[:_SINGLE]
@@ -115,9 +116,8 @@ def _draw(rng: np.random.Generator, share: float) -> Dropped:
 
 def _many(case: Dropped) -> Measurement:
     """Compare the loss after dropping by curvatures alone with that by SparCL's sum, and that with the signed price."""
-    losses = {kind: case.network.loss(kind, case.share) for kind in _SCORES}
-    found = Measurement(losses["curvature"], losses["sparcl"], 1.0)
-    return found.and_chain({"magnitude and gradient": losses["sparcl"], "signed price": losses["price"]})
+    curvature, both, price = (case.network.loss(kind, case.share) for kind in ("curvature", "sparcl", "price"))
+    return Measurement.chain(curvature, both, {"by signed price": price}, 1.0)
 
 
 def _signed(case: Dropped) -> Measurement:
