@@ -106,7 +106,7 @@ def _training(arm: Recommender, kind: str) -> float:
 
 
 def _macs(arm: Recommender, observed: Any = None) -> float:
-    """Return the mean multiplications of a score: of all pairs, or of these and those observed alike, as in training."""
+    """Return the mean multiplications of a score: of all pairs, or half of them those observed, as in training."""
     model = arm.trained[0]
     counts = dynamic.score_macs(model.users.mask, model.items.mask).double().numpy()
     everywhere = float(counts.mean())

@@ -69,9 +69,9 @@ def test_single_precision_and_a_decay_of_zero():
         GradientAccumulator(1.0)
 
 
-@pytest.mark.parametrize(("grow", "rows"), [(gradient_magnitude, {0}), (GradientAccumulator(), {1, 2})])
+@pytest.mark.parametrize(("grow", "rows"), [(gradient_magnitude, {0}), (None, {1, 2})])
 def test_the_last_batch_can_grow_in_its_own_rows_only(grow, rows):
-    # Rows 1 and 2 have lacked entries in all batches but the last one, which holds row 0 alone.
+    # Rows 1 and 2 lack entries in all batches but the last one, which holds row 0 alone. By default all count.
     table = SparseEmbedding(3, 4, 0.5)
     table.set_rows(torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.5, 0.6, 0.0, 0.0], [0.7, 0.8, 0.0, 0.0]]))
     optimizer = torch.optim.SGD([table.weight], lr=1e-6)
