@@ -84,6 +84,7 @@ class Training:
         shape = self.n_hidden, X.shape[1]
         encoder, decoder = (draw_layer(rng, size, self.epsilon, X.dtype) for size in (shape, shape[::-1]))
         noisy = rng.standard_normal(X.shape, dtype=X.dtype)
+        noisy *= X.dtype.type(self.noise_std)
         noisy += X
         strengths, connections, losses, last = [encoder.strengths], [encoder.degrees], [], None
         for epoch in tracked(range(1, self.max_iter + 1), "epochs", self.verbose):

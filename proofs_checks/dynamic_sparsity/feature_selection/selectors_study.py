@@ -106,13 +106,11 @@ def _notes(rows: list[tuple[Any, ...]]) -> str:
         f"{found['digits', name][6]:.2f} by {name}" for name in ("QuickSelection", "greedy columns", "Laplacian score")
     )
     return (
-        "A small error of fits is another aim than classes that can be told apart: columns of noise explain themselves "
-        "and nothing else, so whoever minimises the error takes them once the rest is explained roughly. Accuracy by "
-        f"QuickSelection minus that by greedy columns: {greedy}; minus that by random columns: {random}. "
-        f"On digits the share of pixels is {shares}: "
-        "whether near samples have near values tells noise from pixels more surely than strengths do. Variances are "
-        "those of the data as they are, "
-        "where noise has variance 1 and pixels lie between 0 and 1. Trees with labels are a reference, no rival."
+        f"Accuracy by QuickSelection minus that by greedy columns: {greedy}; minus that by random columns: {random}. "
+        f"On digits the share of pixels is {shares}: whoever minimises the error takes noise, since nothing else "
+        "explains it, and whoever asks whether near samples have near values takes none. Variances are those of the "
+        "data as they are, where noise has variance 1 and pixels lie between 0 and 1. Trees with labels are a "
+        "reference, no rival."
     )
 
 
