@@ -31,7 +31,9 @@ def laplacian_scores(X: Float64Array) -> Float64Array:
     centred = X - (degrees @ X) / degrees.sum()
     energies = degrees @ centred**2
     changes = energies - np.einsum("ij,ij->j", centred, joined @ centred)
-    return np.divide(changes, energies, out=np.full(X.shape[1], np.inf), where=energies > 0)
+    # What rounding leaves of a constant is no energy.
+    varies = energies > 1e-20 * (degrees @ X**2)
+    return np.divide(changes, energies, out=np.full(X.shape[1], np.inf), where=varies)
 
 
 def _quick(split: Split, n_selected: int, settings: Settings) -> IndexArray:

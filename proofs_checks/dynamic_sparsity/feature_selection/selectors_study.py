@@ -82,14 +82,14 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
     def draw(figure: Any) -> None:
         titles = list(dict.fromkeys(row[0] for row in rows))
         for k, title in enumerate(titles):
-            ax = figure.add_subplot(1, len(titles), k + 1)
+            ax = figure.add_subplot(-(-len(titles) // 2), min(len(titles), 2), k + 1)
             for row in (row for row in rows if row[0] == title):
                 ax.scatter(row[4], row[2], label=row[1])
             ax.axvline(next(row[5] for row in rows if row[0] == title), color="0.6", linestyle=":", label="bound")
             ax.set_title(title)
             ax.set_xlabel("error of fits by the columns")
+            ax.set_ylabel("accuracy by the columns")
             if k == 0:
-                ax.set_ylabel("accuracy by the columns")
                 ax.legend(fontsize=7)
 
     return draw
@@ -97,20 +97,20 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
 
 def _notes(rows: list[tuple[Any, ...]]) -> str:
     found = {(row[0], row[1]): row for row in rows}
-    differences = ", ".join(
-        f"{title} {found[title, 'QuickSelection'][2] - found[title, 'greedy columns'][2]:+.3f}"
-        for title in dict.fromkeys(row[0] for row in rows)
+    titles = dict.fromkeys(row[0] for row in rows)
+    greedy, random = (
+        ", ".join(f"{title} {found[title, 'QuickSelection'][2] - found[title, other][2]:+.3f}" for title in titles)
+        for other in ("greedy columns", "random")
     )
     shares = ", ".join(
         f"{found['digits', name][6]:.2f} by {name}" for name in ("QuickSelection", "greedy columns", "Laplacian score")
     )
     return (
-        "A small error of fits is another aim than classes that can be told apart: columns of noise explain themselves "
-        "and nothing else, so whoever minimises the error takes them once the rest is explained roughly. Accuracy by "
-        f"QuickSelection minus that by greedy columns: {differences}. On digits the share of pixels is {shares}: "
-        "whether near samples have near values tells noise from pixels more surely than strengths do. Variances are "
-        "those of the data as they are, "
-        "where noise has variance 1 and pixels lie between 0 and 1. Trees with labels are a reference, no rival."
+        f"Accuracy by QuickSelection minus that by greedy columns: {greedy}; minus that by random columns: {random}. "
+        f"On digits the share of pixels is {shares}: whoever minimises the error takes noise, since nothing else "
+        "explains it, and whoever asks whether near samples have near values takes none. Variances are those of the "
+        "data as they are, where noise has variance 1 and pixels lie between 0 and 1. Trees with labels are a "
+        "reference, no rival."
     )
 
 
