@@ -78,7 +78,7 @@ def _pruned(pictures: Pictures) -> _Finished:
     """Train dense for half of the steps, prune by magnitude, and train on."""
     half = pictures.n_steps // 2
     dense, _ = _run_masked(pictures, {}, half)
-    layers = {f"{name}.weight": layer.weight.detach() for name, layer in core.find_layers(dense).items()}
+    layers = {name: dense.get_parameter(name).detach() for name in core.MaskSet.of(dense)}
     n_kept = search.NodeSampler(_DENSITY)(dense, 0).n_nonzero
     masks = weights.one_shot_masks(layers, 1 - n_kept / sum(weight.numel() for weight in layers.values()))
     model, accuracy = _run_masked(pictures, masks, pictures.n_steps - half, dense)

@@ -125,8 +125,8 @@ class ChainRun:
         network, found = self._searched(("identity", "dense"), 0.0)
         half = self.pictures.n_steps // 2
         model, _ = self.train(network, {}, half)
-        layers = {f"{name}.weight": layer.weight.detach() for name, layer in core.find_layers(model).items()}
-        n = sum(weight.numel() for weight in layers.values())
+        layers = {name: model.get_parameter(name).detach() for name in core.MaskSet.of(model)}
+        n = core.MaskSet.of(model).size
         masks = weights.one_shot_masks(layers, max(0.0, 1 - self.sparse.n_nonzero / n))
         _, accuracy = self.train(model, masks, self.pictures.n_steps - half)
         return Trained(found.ops, masks.n_nonzero, accuracy)
