@@ -79,7 +79,7 @@ class MixedOp(nn.Module):
         if len({output.shape for output in outputs}) > 1:
             shapes = {name: tuple(output.shape) for name, output in zip(self.names, outputs, strict=True)}
             raise ValueError(f"ops must have outputs of one shape; got {shapes}")
-        mixed: Tensor = sum(share * output for share, output in zip(shares, outputs, strict=True))  # type: ignore[assignment]
+        mixed: Tensor = sum(share * output for share, output in zip(shares, outputs, strict=True))
         return mixed
 
     def probabilities(self) -> Tensor:

@@ -76,18 +76,19 @@ class ChainRun:
     pictures: Pictures = DIGITS
 
     @cached_property
-    def _parts(self) -> tuple[Any, ...]:
+    def parts(self) -> tuple[Any, ...]:
+        """Data for the weights of the search, for its alpha, for training (both of them), and to judge by."""
         x, labels = shuffled_digits(self.seed, self.pictures.loader)
         n = self.pictures.n_training
         half = n // 2
         return (x[:half], labels[:half]), (x[half:n], labels[half:n]), (x[:n], labels[:n]), (x[n:], labels[n:])
 
-    def chain(self, ops: tuple[str, ...]) -> Any:
+    def chain(self, ops: tuple[str, ...] = OPS) -> Any:
         """Return an untrained chain of three edges of width 64."""
-        return search.SuperChain(self._parts[0][0].shape[1], [_WIDTH] * (_N_EDGES + 1), 10, ops, generator=self.seed)
+        return search.SuperChain(self.parts[0][0].shape[1], [_WIDTH] * (_N_EDGES + 1), 10, ops, generator=self.seed)
 
     def _searched(self, ops: tuple[str, ...], price: float) -> tuple[Any, "search.Architecture"]:
-        first, second, *_ = self._parts
+        first, second, *_ = self.parts
         model = self.chain(ops)
         with one_thread(), warnings.catch_warnings():
             # A collapse to identities is a result here, which the study shows.
@@ -95,8 +96,9 @@ class ChainRun:
             found = search.search(model, first, second, self.steps, cost=price, batch_size=100, generator=self.seed)
         return search.derive(model), found
 
-    def _train(self, model: Any, masks: Any, n_steps: int) -> tuple[Any, float]:
-        *_, training, held_out = self._parts
+    def train(self, model: Any, masks: Any, n_steps: int) -> tuple[Any, float]:
+        """Return a copy of a network that is trained under masks, and its accuracy on pictures it has not seen."""
+        *_, training, held_out = self.parts
         run = search.MaskedRun(model, masks, training, held_out, lr=2e-3, batch_size=100, generator=self.seed)
         with one_thread():
             return run.model, run(n_steps)
@@ -111,7 +113,7 @@ class ChainRun:
     def sparse(self) -> Trained:
         """The network of that search, trained."""
         found, network = self.with_sparse_ops
-        model, accuracy = self._train(network, {}, self.pictures.n_steps)
+        model, accuracy = self.train(network, {}, self.pictures.n_steps)
         return Trained(found.ops, core.MaskSet.of(model).n_nonzero, accuracy)
 
     @cached_property
@@ -122,11 +124,11 @@ class ChainRun:
         """
         network, found = self._searched(("identity", "dense"), 0.0)
         half = self.pictures.n_steps // 2
-        model, _ = self._train(network, {}, half)
-        layers = {f"{name}.weight": layer.weight.detach() for name, layer in core.find_layers(model).items()}
-        n = sum(weight.numel() for weight in layers.values())
+        model, _ = self.train(network, {}, half)
+        layers = {name: model.get_parameter(name).detach() for name in core.MaskSet.of(model)}
+        n = core.MaskSet.of(model).size
         masks = weights.one_shot_masks(layers, max(0.0, 1 - self.sparse.n_nonzero / n))
-        _, accuracy = self._train(model, masks, self.pictures.n_steps - half)
+        _, accuracy = self.train(model, masks, self.pictures.n_steps - half)
         return Trained(found.ops, masks.n_nonzero, accuracy)
 
     @cached_property
@@ -142,6 +144,6 @@ class ChainRun:
             with torch.no_grad():
                 for alpha, option in zip(model.alphas, drawn, strict=True):
                     alpha[option] = 1.0
-            trained, accuracy = self._train(search.derive(model), {}, self.pictures.n_steps)
+            trained, accuracy = self.train(search.derive(model), {}, self.pictures.n_steps)
             found.append(Trained(tuple(OPS[i] for i in drawn), core.MaskSet.of(trained).n_nonzero, accuracy))
         return tuple(found)
