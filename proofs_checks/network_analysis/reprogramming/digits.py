@@ -86,8 +86,8 @@ class Found:
 
     @property
     def nll(self) -> float:
-        """Mean negative log-likelihood."""
-        return analysis.negative_log_likelihood(self.logits.softmax(1), self.labels)
+        """Mean negative log-likelihood; in double precision, where no probability becomes 0."""
+        return analysis.negative_log_likelihood(self.logits.double().softmax(1), self.labels)
 
 
 @dataclass(frozen=True)
