@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sparsetheory.constraints import COUNT, MISSING, NONNEGATIVE, POSITIVE, Choice
+from sparsetheory.constraints import COUNT, FLAG, MISSING, NONNEGATIVE, POSITIVE, Choice
 from sparsetheory.gpu.analysis.reprogramming.label_maps import check_targets
 from sparsetheory.gpu.core.fit import class_loss, train
 
@@ -55,6 +55,7 @@ def linear_probe(
     n_steps: int = 150,
     lr: float | None = None,
     alpha: float = 0.0,
+    standardise: bool = False,
 ) -> LinearProbe:
     """Fit a linear head by multinomial logistic regression, on all samples at once, from zero.
 
@@ -77,6 +78,10 @@ def linear_probe(
         By default 0.01 for Adam, and for gradient descent the step 1 / L with which the loss never rises.
     alpha : float
         Strength of the penalty; the intercept has none.
+    standardise : bool
+        Whether to train on features of mean 0 and standard deviation 1. The probe is one of the features as they are.
+        After a number of steps a head on small features is less confident than one on large features; this takes the
+        difference away.
 
     Returns
     -------
@@ -112,8 +117,11 @@ def linear_probe(
     Choice("adam", "gradient_descent").require(method=method)
     COUNT.require(n_steps=n_steps)
     (MISSING | POSITIVE).require(lr=lr)
+    FLAG.require(standardise=standardise)
     alpha = NONNEGATIVE.check("alpha", alpha)
     rows = features.detach().to(torch.promote_types(features.dtype, torch.float32))
+    mean, deviation = _moments(rows) if standardise else (torch.zeros_like(rows[0]), torch.ones_like(rows[0]))
+    rows = (rows - mean) / deviation
     # Without an initialisation that would draw random numbers of the user.
     head = cast(
         nn.Linear,
@@ -131,7 +139,8 @@ def linear_probe(
         return class_loss(output, targets) + alpha / 2 * head.weight.square().sum()
 
     run = train(head, rows, y.to(rows.device), optimizer=optimizer, n_steps=n_steps, loss=loss)
-    return LinearProbe(head.weight.detach(), head.bias.detach(), run.losses)
+    coef = head.weight.detach() / deviation
+    return LinearProbe(coef, head.bias.detach() - coef @ mean, run.losses)
 
 
 def check_features(features: Tensor, y: Tensor, n_classes: int | None) -> int:
@@ -146,6 +155,14 @@ def check_features(features: Tensor, y: Tensor, n_classes: int | None) -> int:
     count = COUNT.check("n_classes", int(y.max()) + 1 if n_classes is None else n_classes)
     check_targets(y, count)
     return int(count)
+
+
+def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return means and standard deviations of features, 1 for features that do not vary but by rounding."""
+    exact = rows.double()
+    mean, deviation = exact.mean(dim=0), exact.std(dim=0, correction=0)
+    varies = deviation > 1e-7 * exact.abs().amax(dim=0)
+    return mean.to(rows.dtype), torch.where(varies, deviation, 1.0).to(rows.dtype)
 
 
 def _curvature(rows: Tensor, alpha: float) -> float:

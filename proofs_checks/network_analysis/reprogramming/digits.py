@@ -86,8 +86,8 @@ class Found:
 
     @property
     def nll(self) -> float:
-        """Mean negative log-likelihood."""
-        return analysis.negative_log_likelihood(self.logits.softmax(1), self.labels)
+        """Mean negative log-likelihood; in double precision, where no probability becomes 0."""
+        return analysis.negative_log_likelihood(self.logits.double().softmax(1), self.labels)
 
 
 @dataclass(frozen=True)
@@ -161,9 +161,17 @@ class Target:
     @cached_property
     def probe(self) -> Found:
         """A new linear head."""
+        return self._head(standardise=False)
+
+    @cached_property
+    def scaled_probe(self) -> Found:
+        """A new linear head that is trained on features of unit standard deviation, for as many steps."""
+        return self._head(standardise=True)
+
+    def _head(self, *, standardise: bool) -> Found:
         x, y, rest, labels = self.data
         with one_thread():
-            head = analysis.linear_probe(self.features(x), y)
+            head = analysis.linear_probe(self.features(x), y, standardise=standardise)
             return Found(head.logits(self.features(rest)), labels)
 
     @cached_property

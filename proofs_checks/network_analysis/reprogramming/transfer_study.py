@@ -12,7 +12,9 @@ from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 from sparsetheory.proofs_checks.network_analysis.reprogramming import digits
 from sparsetheory.typing import Float64Array
 
-_SEEDS, _QUICK_SEEDS, _QUICK_DENSITIES = range(8), range(1), (1.0, 0.01)
+_SEEDS = range(8)
+# What the quick profile takes of seeds, densities and numbers of samples.
+_QUICK = range(1), (1.0, 0.01), digits.SHOTS[:1]
 _TUNING_STEPS, _TUNING_LR = 150, 1e-3
 _MEASURED = (
     "source accuracy",
@@ -77,12 +79,12 @@ def _measured(seed: int, ticket: Any, shots: int) -> list[float]:
     ]
 
 
-def _tables(seeds: range, densities: tuple[float, ...]) -> Float64Array:
+def _tables(seeds: range, densities: tuple[float, ...], all_shots: tuple[int, ...]) -> Float64Array:
     """Return measured numbers by seed, density, number of samples and kind."""
     return np.array(
         [
             [
-                [_measured(seed, ticket, shots) for shots in digits.SHOTS]
+                [_measured(seed, ticket, shots) for shots in all_shots]
                 for ticket in digits.Source(seed).tickets()
                 if ticket.density in densities
             ]
@@ -109,7 +111,7 @@ def _change(found: Float64Array) -> tuple[float, float]:
     return round(float(found.mean()), 4), round(float(error), 4)
 
 
-def _rows(table: Float64Array, densities: tuple[float, ...]) -> list[tuple[Any, ...]]:
+def _rows(table: Float64Array, densities: tuple[float, ...], all_shots: tuple[int, ...]) -> list[tuple[Any, ...]]:
     costs, head, prompt = _training(), _MEASURED.index("head"), _MEASURED.index("prompt")
     return [
         (
@@ -121,7 +123,7 @@ def _rows(table: Float64Array, densities: tuple[float, ...]) -> list[tuple[Any, 
             round(costs[density], 3),
         )
         for i, density in enumerate(densities)
-        for j, shots in enumerate(digits.SHOTS)
+        for j, shots in enumerate(all_shots)
     ]
 
 
@@ -142,27 +144,30 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
             ax.set_xscale("log")
             ax.set_xlabel("density of the network for digits 0 to 5")
             ax.set_ylabel(label)
-            ax.legend(fontsize=7, title="samples of a class", title_fontsize=7)
+        axes[0].legend(fontsize=7, title="samples of a class", ncol=2, loc="center", bbox_to_anchor=(0.5, 0.64))
+        axes[1].legend(fontsize=7, title="samples of a class", loc="upper center")
 
     return draw
 
 
 def _notes(rows: list[tuple[Any, ...]], n_seeds: int) -> str:
-    few, many = (row for row in rows[-2:])
     head, prompt = _COLUMNS.index("head - dense"), _COLUMNS.index("prompt - dense")
     gain = np.mean([row[_COLUMNS.index("prompt, assignment")] - row[_COLUMNS.index("prompt")] for row in rows])
+    sparsest = "; ".join(
+        f"{row[1]} samples of a class: head {row[head]:+.3f}, prompt {row[prompt]:+.3f}"
+        for row in rows
+        if row[0] == rows[-1][0]
+    )
     return (
-        f"Means of {n_seeds} networks. At density {few[0]:g} against dense, with {few[1]} and {many[1]} samples of a "
-        f"class: head {few[head]:+.3f} and {many[head]:+.3f}, prompt {few[prompt]:+.3f} and {many[prompt]:+.3f}. "
-        f"Label maps by assignment instead of greedy choices: {gain:+.3f} on the mean. Operations are those of all "
-        f"rounds of training and pruning, relative to one dense training."
+        f"Seeds: {n_seeds}. Accuracy at density {rows[-1][0]:g} against dense, {sparsest}. Label maps by assignment "
+        f"instead of greedy choices: {gain:+.3f} on the mean. Operations are those of all rounds of training and "
+        "pruning, relative to one dense training."
     )
 
 
 def _run(profile: str) -> StudyResult:
-    full = profile != "quick"
-    seeds, densities = (_SEEDS, digits.DENSITIES) if full else (_QUICK_SEEDS, _QUICK_DENSITIES)
-    rows = _rows(_tables(seeds, densities), densities)
+    seeds, densities, all_shots = _QUICK if profile == "quick" else (_SEEDS, digits.DENSITIES, digits.SHOTS)
+    rows = _rows(_tables(seeds, densities, all_shots), densities, all_shots)
     return StudyResult(_COLUMNS, rows, _notes(rows, len(seeds)), _plot(rows))
 
 

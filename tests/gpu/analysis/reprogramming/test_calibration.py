@@ -74,6 +74,8 @@ def test_logits_are_refused():
             function(logits.log_softmax(1), y)
         with pytest.raises(ValueError, match="probs must have rows"):
             function(torch.full((2, 2), float("nan")), torch.tensor([0, 1]))
+        with pytest.raises(ValueError, match="probs must have rows"):
+            function(torch.tensor([[1.5, -0.5]]), torch.tensor([0]))
 
 
 def test_half_precision_is_taken_for_what_it_rounds():

@@ -59,6 +59,21 @@ def test_default_step_is_one_over_the_curvature():
     torch.testing.assert_close(by_default.coef, by_hand.coef)
 
 
+def test_standardised_head_is_that_of_scaled_features_and_no_scale_matters(device):
+    x, y = (part.to(device) for part in features_and_classes())
+    x = torch.cat([x, torch.full_like(x[:, :1], 3.0)], dim=1)
+    scaled = (x - x.mean(0)) / x.std(0, correction=0).where(torch.arange(7, device=device) < 6, 1.0)
+    by_hand = linear_probe(scaled, y, n_steps=20)
+    found = linear_probe(x, y, n_steps=20, standardise=True)
+    torch.testing.assert_close(found.losses, by_hand.losses)
+    torch.testing.assert_close(found.logits(x), by_hand.logits(scaled))
+    small = linear_probe(0.01 * x, y, n_steps=20, standardise=True)
+    torch.testing.assert_close(small.logits(0.01 * x), found.logits(x))
+    # Without it small features leave a head that is less sure.
+    sure, unsure = (linear_probe(scale * x, y, n_steps=20).logits(scale * x).softmax(1) for scale in (1.0, 0.01))
+    assert float(unsure.amax(1).mean()) < 0.7 * float(sure.amax(1).mean())
+
+
 def test_adam_fits_digits_and_draws_nothing():
     digits = load_digits()
     x, y = torch.from_numpy(digits.images).flatten(1), torch.from_numpy(digits.labels)
@@ -102,7 +117,9 @@ def test_bad_input(options, words):
             fit(**{**good, **options})
 
 
-@pytest.mark.parametrize("options", [{"method": "newton"}, {"n_steps": 0}, {"lr": 0.0}, {"alpha": -1.0}])
+@pytest.mark.parametrize(
+    "options", [{"method": "newton"}, {"n_steps": 0}, {"lr": 0.0}, {"alpha": -1.0}, {"standardise": 1}]
+)
 def test_bad_options(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         linear_probe(torch.rand(4, 2), torch.tensor([0, 1, 0, 1]), **options)
@@ -127,6 +144,13 @@ def test_standardised_path_does_not_depend_on_scales():
     torch.testing.assert_close(plain.alphas, scaled.alphas)
     assert plain.n_features == scaled.n_features
     torch.testing.assert_close(plain.probes[-1].coef, scaled.probes[-1].coef * scales, atol=2e-3, rtol=1e-2)
+
+
+def test_first_strength_is_the_least_without_features():
+    x, y = features_and_classes()
+    # Far from the origin the mean of features matters.
+    first, second = sparse_probes(x + 100.0, y, n_alphas=2, min_ratio=0.99).n_features
+    assert (first, second) == (0, 1)
 
 
 def test_constant_features_are_not_read():
