@@ -13,7 +13,7 @@ _NOTES = (
     "Tolerance 0, one seed. Shuffled: the share of weights that would not change if the movements within each tensor "
     "were dealt out at random: which weights move does not depend on their size. Against the movement rewards and "
     "labels lie on one curve: rewards change fewer weights because, at one learning rate, they move weights less. "
-    "Shifted labels lie below, as they move all weights about as far."
+    "Shifted labels lie below: how far they move weights differs less."
 )
 
 
