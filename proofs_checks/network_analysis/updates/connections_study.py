@@ -117,7 +117,7 @@ def _plot_shared(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
         ax.invert_yaxis()
         ax.set_xlabel(f"share of the squared change in {_RANK} dimensions")
         ax.set_title("Subspaces that two runs share")
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=3)
 
     return draw
 

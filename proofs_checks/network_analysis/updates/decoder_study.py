@@ -13,10 +13,10 @@ _STEPS, _LENGTH, _RATES = 5, 128, (1e-6, 1e-5)
 _COLUMNS = ("run", "learning rate", "mean change", "bfloat16, 0", "bfloat16, 1e-5", "float32, 0", "float32, 1e-5")
 _NOTES = (
     f"{_STEPS} steps of AdamW on the beginnings of articles, {_LENGTH} tokens each, from weights that were rounded to "
-    "bfloat16. Rewards: at every position a token is drawn from the model, and rewarded where it is the next one of the "
-    "text. Labels: cross-entropy of the next token. The first steps of Adam have the size of the learning rate whatever "
-    "the gradient, so that both runs move weights about as far, and change about as many: sparsity at a small learning "
-    "rate is one of precision. The control has too few steps to say more."
+    "bfloat16. Rewards: at every position a token is drawn from the model, and rewarded where it is the next one of "
+    "the text. Labels: cross-entropy of the next token. The first step of Adam has the size of the learning rate "
+    "whatever the gradient is. So few steps say little about what rewards do; they show what the precision does: "
+    "nearly all weights move in float32, few of them in bfloat16, and a tolerance above the movement hides them all."
 )
 
 

@@ -73,7 +73,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
         ax.invert_yaxis()
         ax.set_xlabel("share of the set")
         ax.set_title("Weights that two runs of rewards change")
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncol=2)
 
     return draw
 
