@@ -45,8 +45,8 @@ def _run(profile: str) -> StudyResult:
                 rows.append((layer, title, one.n_nonzero, *errors, round(rise, 4)))
     notes = (
         "Decoder of eight layers for characters. Maps estimate what a layer adds, and change the identity. Errors are "
-        "relative to the squares of what the layer adds, on the texts of the fit; the loss is on others. Nothing of the "
-        "rank can be better than a map of low rank, and no map than least squares."
+        "relative to the squares of what the layer adds, on the texts of the fit; the loss is on others. No map has a "
+        "smaller error than least squares, and none of its rank a smaller one than a map of low rank."
     )
     return StudyResult(_COLUMNS, rows, notes, _plot(rows))
 

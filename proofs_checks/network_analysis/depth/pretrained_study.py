@@ -70,8 +70,9 @@ def _plot(rows: list[Any], columns: tuple[str, ...], dense: float) -> Callable[[
         left.semilogy(layers, [row[1] for row in rows], ".-")
         left.set_title(columns[1], fontsize=10)
         right.semilogy(layers, [row[4] for row in rows], ".-")
-        right.axhline(dense, color="grey", ls=":")
-        right.set_title("perplexity without the layer; dotted: all layers", fontsize=10)
+        right.axhline(dense, color="grey", ls=":", label="with all layers")
+        right.set_title(columns[4], fontsize=10)
+        right.legend(fontsize=8)
         for ax in (left, right):
             ax.set_xlabel("layer")
         figure.tight_layout()
