@@ -7,7 +7,7 @@ from typing import Any
 from sparsetheory.gpu import analysis, core
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 
-__all__ = ["ARMS", "DENSE", "Arm", "trained_report"]
+__all__ = ["ARMS", "DENSE", "Arm", "judged_and_fitted", "trained_model", "trained_report"]
 
 _WIDTH, _LAYERS, _HEADS, _HIDDEN, _CONTEXT = 32, 8, 4, 64, 32
 _BATCH, _LEARNING_RATE = 8, 3e-3
@@ -63,13 +63,9 @@ def _texts() -> tuple[Any, Any, int]:
     return torch.from_numpy(found.calibration), torch.from_numpy(found.held_out), len(found.alphabet)
 
 
-def _windows(characters: Any, count: int) -> Any:
-    return characters[: count * _CONTEXT].view(count, _CONTEXT)
-
-
 @cache
-def trained_report(arm: Arm, seed: int, n_steps: int) -> "analysis.DepthReport":
-    """Train a model of characters on docstrings and report how it uses its depth.
+def trained_model(arm: Arm, seed: int, n_steps: int) -> Any:
+    """Train a model of characters on docstrings; its scalings stay attached.
 
     Parameters
     ----------
@@ -81,12 +77,11 @@ def trained_report(arm: Arm, seed: int, n_steps: int) -> "analysis.DepthReport":
 
     Returns
     -------
-    DepthReport
-        On 16 texts of 32 characters; affine maps are fitted on 64 others.
+    CharacterDecoder
     """
     import torch
 
-    calibration, held_out, n_characters = _texts()
+    calibration, _, n_characters = _texts()
     sizes: dict[str, Any] = {"width": _WIDTH, "n_layers": _LAYERS, "n_heads": _HEADS, "hidden": _HIDDEN}
     with one_thread():
         model = core.models.CharacterDecoder(n_characters, **sizes, context=_CONTEXT, generator=seed)
@@ -98,13 +93,27 @@ def trained_report(arm: Arm, seed: int, n_steps: int) -> "analysis.DepthReport":
         if arm.density < 1.0:
             _mask(model, optimizer, arm, seed)
         texts = calibration.unfold(0, _CONTEXT + 1, 1)
-        order = torch.randint(len(texts), (n_steps * _BATCH,), generator=torch.Generator().manual_seed(seed))
-        chosen = texts[order]
-        for batch in chosen.split(_BATCH):
+        order = torch.randint(len(texts), (n_steps, _BATCH), generator=torch.Generator().manual_seed(seed))
+        for rows in order:
+            batch = texts[rows]
             optimizer.zero_grad()
             core.class_loss(model(batch[:, :-1]), batch[:, 1:]).backward()
             optimizer.step()
-        return analysis.depth_report(model, None, _windows(held_out, _JUDGED), _windows(calibration, _FITTED))
+    return model.eval()
+
+
+def judged_and_fitted() -> tuple[Any, Any]:
+    """Return 16 texts of 32 characters to judge by, and 64 others to fit affine maps on."""
+    calibration, held_out, _ = _texts()
+    return tuple(part[: n * _CONTEXT].view(n, _CONTEXT) for part, n in ((held_out, _JUDGED), (calibration, _FITTED)))
+
+
+@cache
+def trained_report(arm: Arm, seed: int, n_steps: int) -> "analysis.DepthReport":
+    """Return the report on :func:`trained_model`."""
+    judged, fitted = judged_and_fitted()
+    with one_thread():
+        return analysis.depth_report(trained_model(arm, seed, n_steps), None, judged, fitted)
 
 
 def _mask(model: Any, optimizer: Any, arm: Arm, seed: int) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Tables = Mapping[str, Mapping[str, Float64Array]]
 
-_SEEDS, _STEPS = (0, 1, 2), 400
+_SEEDS, _STEPS = (0, 1), 1500
 _COLUMNS = (
     "training",
     "layer",
@@ -27,7 +27,8 @@ _COLUMNS = (
     "rise if linear",
     "|J - I| / width",
 )
-_DIGITS = 4
+# Numbers of the table span many orders of magnitude.
+_DIGITS = 3
 
 
 def _scores(report: "DepthReport") -> "Mapping[str, Float64Array]":
@@ -91,7 +92,7 @@ def _run(profile: str) -> StudyResult:
         means = {column: np.mean([one[column] for one in found], axis=0) for column in _COLUMNS[2:]}
         tables[arm.title] = means
         rows += [
-            (arm.title, layer, *(round(float(means[column][layer]), _DIGITS) for column in _COLUMNS[2:]))
+            (arm.title, layer, *(float(f"{means[column][layer]:.{_DIGITS}g}") for column in _COLUMNS[2:]))
             for layer in range(len(means["cosine"]))
         ]
         notes.append(_summary(arm.title, reports, means))

@@ -13,6 +13,8 @@ from sparsetheory.proofs_checks.verdicts import ScalesAs, WithProbability
 
 _WIDTH, _DEPTH, _SEEDS = 128, 48, 4
 _WITH, _WITHOUT = 0.15, 0.10
+# Two means over four seeds differ by more than one does from what is expected.
+_BETWEEN = 0.2
 _PUBLISHED = "Muhtar et al., When does sparsity mitigate the curse of depth in LLMs (2026)"
 
 
@@ -140,15 +142,15 @@ variance_constants = Claim(
 def _controls(growth: Growth, *, rescale: bool) -> Measurement:
     """Compare rescaled masks with no masks, and plain masks with smaller branches."""
     dense = growth.mean_growth(1.0)
-    found = Measurement(abs(growth.mean_growth(rescale=rescale) / dense - 1), _WITH, 1.0)
+    found = Measurement(abs(growth.mean_growth(rescale=rescale) / dense - 1), _BETWEEN, 1.0)
     small = abs(growth.mean_growth() / growth.mean_growth(1.0, branch_scale=growth.density) - 1)
-    return found.and_chain({"masks against small branches": small, "0.2": 0.2})
+    return found.and_chain({"masks against small branches": small, "0.2": _BETWEEN})
 
 
 rescaled_masks = Claim(
     name="network_analysis.rescaled_masks",
     summary="Rescaled masks leave the growth of the stream as it is; plain ones act as smaller branches do.",
-    statement=r"W \to r^{-1/2} M \odot W: \text{growth as dense}; \quad"
+    statement=r"W \to r^{-1/2} M \odot W: \text{growth as dense, within } 20\%; \quad"
     r" W \to M \odot W: \text{growth as dense with } \tau = r",
     source=Source.ours("48 layers of width 128, means over 4 seeds"),
     verdict=WithProbability(0.75, margin=0.25),
@@ -162,7 +164,7 @@ rescaled_masks = Claim(
         quick_trials=7,
         quick_values=(0.25,),
         measured_label="rescaled masks against none",
-        bound_label="0.15",
+        bound_label="0.2",
         y_label="relative difference of the growth",
     ),
 )

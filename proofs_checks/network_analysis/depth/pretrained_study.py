@@ -1,6 +1,5 @@
 """Use of depth in pretrained networks: a decoder that normalises first, and an encoder that normalises last."""
 
-import math
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,8 @@ from sparsetheory.proofs_checks.weight_structure.decoder_perplexity import decod
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Tokens of an article; layers that are also left out, each by itself.
-_CONTEXT, _SKIPPED = 512, (0, 1, 8, 11, 12, 13, 14, 26, 28, 29)
+# Tokens of an article.
+_CONTEXT = 512
 
 
 def _not_first(batch: Any) -> "Tensor":
@@ -34,23 +33,21 @@ def _decoder(profile: str) -> StudyResult:
     columns = ("layer", "median variance after it", "cosine", "|Delta| / |h|", "perplexity without it")
     if profile == "quick":
         return StudyResult.left_out(columns)
-    import torch
-
     model, batch = decoder().model, _article()
     with one_thread():
         stream = analysis.residual_statistics(model, batch, mask=_not_first)
         dense = _perplexity(model, batch)
-        without = {}
-        for layer in _SKIPPED:
-            with analysis.skip_layer(model, layer), torch.no_grad():
-                without[layer] = _perplexity(model, batch)
+        without = []
+        for name in stream.layers:
+            with analysis.skip_layer(model, name):
+                without.append(_perplexity(model, batch))
     rows = [
         (
             layer,
             round(float(stream.median_variance[layer + 1]), 2),
             round(float(stream.cosine[layer]), 3),
             round(float(stream.relative_contribution[layer]), 3),
-            round(without[layer], 1) if layer in without else math.nan,
+            round(without[layer], 1),
         )
         for layer in range(len(stream.layers))
     ]
@@ -72,10 +69,10 @@ def _plot(rows: list[Any], columns: tuple[str, ...], dense: float) -> Callable[[
         layers = [row[0] for row in rows]
         left.semilogy(layers, [row[1] for row in rows], ".-")
         left.set_title(columns[1], fontsize=10)
-        shown = [(row[0], row[4]) for row in rows if not math.isnan(row[4])]
-        right.semilogy(*zip(*shown, strict=True), "o")
-        right.axhline(dense, color="grey", ls=":")
-        right.set_title("perplexity without the layer; dotted: all layers", fontsize=10)
+        right.semilogy(layers, [row[4] for row in rows], ".-")
+        right.axhline(dense, color="grey", ls=":", label="with all layers")
+        right.set_title(columns[4], fontsize=10)
+        right.legend(fontsize=8)
         for ax in (left, right):
             ax.set_xlabel("layer")
         figure.tight_layout()

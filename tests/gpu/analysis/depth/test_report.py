@@ -74,6 +74,11 @@ def test_every_score_is_that_of_the_blocks_run_by_hand(device):
         rise = loss_of(model, [mapped], x) / loss - 1
         assert float(report.linear_increase[place]) == pytest.approx(rise, abs=1e-9)
         assert bool(report.useful[place]) == (rise > 0.001)
+    # The variance of a sum, feature by feature, in an order of its own.
+    for place, one in enumerate(added):
+        before, branch = (part - part.mean(-1, keepdim=True) for part in (h[place], one))
+        assert float(report.covariance[place]) == pytest.approx(float((before * branch).mean()), rel=1e-8)
+        assert float(report.branch_variance[place]) == pytest.approx(float(branch.square().mean()), rel=1e-10)
     assert report.usefulness == pytest.approx(float(report.useful.double().mean()))
     assert report.causal_effect.tolist() == pytest.approx(
         [float(report.causal[0, 1:].mean()), float(report.causal[1, 2])], rel=1e-12
