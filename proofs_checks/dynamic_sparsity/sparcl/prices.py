@@ -1,6 +1,7 @@
 """Claims about what a weight is worth: the signed price of second order is exact on a quadratic, and has no units."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -39,7 +40,7 @@ class Quadratic:
         w = np.abs(self.weight)
         return float(w @ np.abs(self.gram) @ w + np.abs(self.target) @ w)
 
-    def score(self, importance: dynamic.ContinualImportance) -> float:
+    def score(self, importance: Any) -> float:
         """Return the score of the entry."""
         gradient = self.gram @ self.weight - self.target
         return float(importance.score(tensor(self.weight), tensor(gradient))[self.entry])

@@ -114,6 +114,16 @@ def test_zero_gradients_alone_would_not_hold_them(kind, options):
     assert bool((weight.detach() != before)[still].all())
 
 
+def test_gradients_that_are_not_chosen_are_as_if_not_computed():
+    weight = nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.5)
+    GradientMask(optimizer, {weight: torch.ones(4) > 0}, 0.5, every=10)
+    for _ in range(2):
+        weight.grad = torch.arange(1.0, 5.0)
+        optimizer.step()
+    assert optimizer.state[weight]["momentum_buffer"].tolist() == [0.0, 0.0, 4.5, 6.0]
+
+
 def test_masks_that_change_in_place_stop_what_leaves_them():
     weight, mask = nn.Parameter(torch.ones(4)), torch.ones(4) > 0
     optimizer = torch.optim.SGD([weight], lr=0.1)

@@ -195,6 +195,22 @@ def test_a_run_that_is_resumed_ends_with_the_same_bits(optimizer, stop):
     assert torch.equal(whole.buffer.stored.inputs, resumed.buffer.stored.inputs)
 
 
+def test_an_exchange_that_waits_for_its_step_is_stored():
+    runs = [_Run(remove_fraction=0.0), _Run(remove_fraction=0.0)]
+    for run in runs:
+        run.epoch(0)
+    first, other = runs
+    first.method.begin_epoch()
+    other.method.load_state_dict(copy.deepcopy(first.method.state_dict()))
+    for run in runs:
+        run.optimizer.zero_grad()
+        nn.functional.cross_entropy(run.model(run.x), run.y).backward()
+        run.optimizer.step()
+    assert first.method.masks == other.method.masks
+    # Epoch 1 is in the middle of the path: back to the base density.
+    assert [int(mask.sum()) for mask in other.method.masks.values()] == [48, 96]
+
+
 def test_data_leave_in_the_epochs_that_are_told():
     run = _Run()
     sizes = [len(run.epoch(0)) for _ in range(4)]
