@@ -83,8 +83,15 @@ class Recommender:
         optimizer = torch.optim.Adam(model.parameters(), lr=self.recipe.lr)
         fraction = core.Cosine(_MOVED, round(_REWIRED * self.recipe.n_steps)) if self.growth else 0.0
         grow = {"last batch": dynamic.gradient_magnitude, "random": dynamic.random_order}.get(self.growth or "")
-        options = {"budget": self.budget, "grow": grow, "generator": generator}
-        controller = dynamic.DynamicEmbeddings(tables, optimizer, fraction, self.recipe.every, **options)
+        controller = dynamic.DynamicEmbeddings(
+            tables,
+            optimizer,
+            fraction,
+            self.recipe.every,
+            budget=self.budget,
+            grow=grow,
+            generator=generator,
+        )
         with one_thread(), controller:
             fit(model, optimizer, train, self.recipe, generator)
         return model, controller
