@@ -138,8 +138,10 @@ class QuickSelection(SelectorMixin, BaseEstimator):
     Besides X and as much noise, memory is a few numbers for each connection, and as many for each neuron as a batch has
     samples. No array has a number for each pair of a feature and a hidden unit.
 
-    A feature that no other one predicts, such as noise, gets little strength. A greedy choice of columns takes it,
-    since nothing else explains it.
+    A feature that no other one predicts, such as noise, tends to get less strength, whereas a greedy choice of columns
+    takes it, since nothing else explains it. In our trials strengths found digits among columns of noise as the paper
+    says. Where samples were fewer than features, expressions of genes, they did hardly better than random columns, and
+    the greedy choice did.
 
     References
     ----------

@@ -11,7 +11,7 @@ from sparsetheory.proofs_checks.dynamic_sparsity.feature_selection.noisy_feature
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import Float64Array, IndexArray
 
-_SELECTED, _HIDDEN, _EPSILON, _TREES, _SEEDS, _FEW = 50, 100, 5.0, 20, 3, 2
+_SELECTED, _HIDDEN, _EPSILON, _TREES, _SEEDS, _FEW = 50, 100, 5.0, 15, 3, 2
 # By how much trees do better than by columns at random, and which share of the columns are pixels.
 _GAIN, _SHARE, _SHARE_EARLY = 0.08, 0.45, 0.4
 _LONG = 20

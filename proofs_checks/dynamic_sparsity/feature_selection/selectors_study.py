@@ -87,10 +87,9 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
                 ax.scatter(row[4], row[2], label=row[1])
             ax.axvline(next(row[5] for row in rows if row[0] == title), color="0.6", linestyle=":", label="bound")
             ax.set_title(title)
-            ax.set_xlabel("error of fits by the columns")
-            ax.set_ylabel("accuracy by the columns")
-            if k == 0:
-                ax.legend(fontsize=7)
+            ax.set_xlabel("error")
+            ax.set_ylabel("accuracy")
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
 
     return draw
 
