@@ -63,7 +63,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
         ax.set_xscale("log")
         ax.set_xlabel("steps of training")
         ax.set_ylabel("rank correlation with the loss then")
-        ax.set_title("What early losses say about random masks; one mark for each parent")
+        ax.set_title("Early losses against later ones; one mark a parent")
         ax.legend(fontsize=8)
 
     return draw
