@@ -76,8 +76,7 @@ def _plot(tables: "Tables") -> Callable[[Any], None]:
             if column != _COLUMNS[8]:
                 ax.set_yscale("log")
         axes[1, 1].axhline(0.1, color="grey", ls=":")
-        axes[0, 0].legend(fontsize=7)
-        figure.tight_layout()
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncol=4, fontsize=7)
 
     return draw
 

@@ -61,8 +61,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
                 ax.set_xlabel("layer")
                 ax.set_title(_COLUMNS[column], fontsize=10)
         right.axhline(0.1, color="grey", ls=":")
-        left.legend(fontsize=7)
-        figure.tight_layout()
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncol=3, fontsize=7)
 
     return draw
 

@@ -75,7 +75,6 @@ def _plot(rows: list[Any], columns: tuple[str, ...], dense: float) -> Callable[[
         right.legend(fontsize=8)
         for ax in (left, right):
             ax.set_xlabel("layer")
-        figure.tight_layout()
 
     return draw
 
