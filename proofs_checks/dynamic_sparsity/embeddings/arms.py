@@ -73,7 +73,8 @@ _TRAINED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _PRUNED, _SMALL, _DENSE = "pruned by magnitude, tuned", "small dense tables", "dense tables"
 _GREEDY = {"greedy mask, fixed": None, "greedy mask, dynamic": "accumulated"}
-ARMS = (_DENSE, _SMALL, *_TRAINED, _PRUNED, *_GREEDY)
+_GREEDY_ROWS = "greedy rows, fixed mask"
+ARMS = (_DENSE, _SMALL, *_TRAINED, _PRUNED, *_GREEDY, _GREEDY_ROWS)
 
 
 def outcomes(feedback: Feedback, density: float, seed: int, recipe: Recipe) -> Iterator[tuple[str, Outcome]]:
@@ -88,10 +89,13 @@ def outcomes(feedback: Feedback, density: float, seed: int, recipe: Recipe) -> I
         yield name, _outcome(arm, _training(arm, kind) / whole)
     pruned = Recommender(feedback, seed, recipe, density, rows=_largest(dense, density))
     yield _PRUNED, _outcome(pruned, 1.0 + _training(pruned, "static") / whole, dense_first=True)
-    mask = refilled(greedy_start(feedback, density), seed)
+    rows = greedy_start(feedback, density)
+    mask = refilled(rows, seed)
     for name, growth in _GREEDY.items():
         arm = Recommender(feedback, seed, recipe, density, growth, rows=mask)
         yield name, _outcome(arm, _training(arm, "dense_gradient" if growth else "static") / whole)
+    arm = Recommender(feedback, seed, recipe, density, rows=rows)
+    yield _GREEDY_ROWS, _outcome(arm, _training(arm, "static") / whole)
 
 
 def _forward(multiplications: float) -> float:

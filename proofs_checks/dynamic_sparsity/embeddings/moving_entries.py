@@ -154,8 +154,8 @@ def _moving_suffices(case: Comparison) -> Measurement:
 
 greedy_start_mask = Claim(
     name="dynamic_sparsity.greedy_start_mask",
-    summary="At low density, a fixed mask of greedy least-squares rows finds more items than entries that move from a"
-    " random mask.",
+    summary="On synthetic feedback at low density, a fixed mask of greedy least-squares rows finds more items than"
+    " entries that move from a random mask.",
     statement=r"\text{recall@20}(\text{greedy mask, fixed}) \ge \text{recall@20}(\text{dynamic, random start}) + 0.03"
     r" \quad \text{at } D \le 0.2",
     source=Source.measured(_SYNTHETIC),
