@@ -140,6 +140,11 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             "Products with sparse activations",
             ("1 token, 50 % active", "16 tokens", "gated network", "up and down", "R-Sparse", "crossing"),
         ),
+        (
+            "quick_selection",
+            "Sparse autoencoders",
+            ("epoch, 500 x 100", "drop and grow", "peak, 500 features"),
+        ),
     ],
 )
 def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):
