@@ -1,6 +1,7 @@
 """Random search over masks: the best of a stream, on a model that stays as it is."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -143,3 +144,22 @@ def test_runs_refuse_data_that_are_empty_or_do_not_fit(part):
     for bad, message in (((x[:0], y[:0]), "got 0 inputs"), ((x, y[:5]), "got 20 inputs and 5 labels"), (x, "pair")):
         with pytest.raises(ValueError, match=f"{part} must .*{message}"):
             MaskedRun(model, {}, **{**good, part: bad})
+
+
+def test_one_model_has_no_standard_error(recwarn):
+    x, y = _problem()
+    found = compare_search([core.models.MLP([6, 8, 2])], NodeSampler(0.5), _loss(x, y), lambda model, masks: 1.0, 2)
+    assert math.isnan(found.standard_error)
+    assert found.mean_difference == 0.0
+    assert not recwarn
+
+
+def test_runs_give_single_modules_back_in_their_modes():
+    x, y = _problem()
+    model = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 2))
+    model[1].eval()
+    run = MaskedRun(model, {}, (x, y), (x, y))
+    run(2)
+    assert [module.training for module in run.model] == [True, False, True]
+    run.accuracy()
+    assert [module.training for module in run.model] == [True, False, True]

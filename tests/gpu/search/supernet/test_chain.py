@@ -96,6 +96,8 @@ def test_chains_run_in_double_precision():
 
 
 def test_bad_chains_are_refused():
+    with pytest.raises(ValueError, match="ops must be 'zero'"):
+        SuperChain(6, [8, 8], 2, ["low_rank:²"])
     with pytest.raises(ValueError, match="ops must hold an operation that lets something pass; got none"):
         SuperChain(6, [8, 8], 3, ["zero"])
     with pytest.raises(ValueError, match="ops must hold an operation that lets something pass"):

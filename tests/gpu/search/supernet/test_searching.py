@@ -148,3 +148,32 @@ def test_bad_searches_are_refused():
         search(torch.nn.Linear(6, 2), (x, y), (x, y), 3)
     with pytest.raises(ValueError, match="model must be a SuperChain"):
         derive(torch.nn.Linear(6, 2))
+
+
+def test_frozen_parameters_stay_and_the_others_are_searched():
+    model, (x, y) = _chain(), _data()
+    model.stem.requires_grad_(False)
+    model.alphas[0].requires_grad_(False)
+    layer = model.edges[1].ops[2][0]
+    layer.score.requires_grad_(False)
+    before = copy.deepcopy(model.state_dict())
+    search(model, (x, y), (x, y), 3, warmup=2)
+    stayed = [name for name, value in model.state_dict().items() if torch.equal(value, before[name])]
+    assert stayed == [
+        "stem.0.weight",
+        "stem.0.bias",
+        "edges.0.alpha",
+        "edges.1.ops.2.0.parametrizations.weight.0.score",
+    ]
+    for alpha in model.alphas:
+        alpha.requires_grad_(False)
+    with pytest.raises(ValueError, match="weights and alphas that require gradients"):
+        search(model, (x, y), (x, y), 3)
+
+
+def test_single_modules_keep_their_modes():
+    model, (x, y) = _chain(), _data()
+    model.head.eval()
+    search(model, (x, y), (x, y), 1)
+    assert model.training
+    assert not model.head.training
