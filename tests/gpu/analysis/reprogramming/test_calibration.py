@@ -113,6 +113,21 @@ def test_temperature_stops_at_its_ends():
 
 
 @pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (torch.tensor([0, 2]), "y must hold classes from 0 to 1; got 0 to 2"),
+        (torch.tensor([-1, 0]), "y must hold classes from 0 to 1; got -1 to 0"),
+        (torch.tensor([0.0, 1.0]), "y must hold int64"),
+        (torch.tensor([0]), "y must have one label"),
+    ],
+)
+@pytest.mark.parametrize("measure", [ece, negative_log_likelihood, fit_temperature])
+def test_labels_are_classes(measure, y, words):
+    with pytest.raises(ValueError, match=words):
+        measure(torch.full((2, 2), 0.5), y)
+
+
+@pytest.mark.parametrize(
     ("logits", "y", "words"),
     [
         (torch.zeros(2), torch.tensor([0, 1]), "y must have one label"),

@@ -84,6 +84,7 @@ def test_a_source_class_that_is_never_predicted_may_be_used():
         ({"pred": torch.tensor([0.0, 1.0, 1.0])}, "pred must hold int64"),
         ({"y": torch.tensor([0, -1, 1])}, "y must hold classes from 0 to 1"),
         ({"y": torch.tensor([[0, 1, 1]])}, "y must have shape"),
+        ({"y": torch.tensor([0, 1, 1]).numpy()}, "y must be a tensor"),
     ],
 )
 def test_bad_input(options, words):
@@ -112,6 +113,7 @@ def test_mapped_logits_of_several_labels_add_probabilities():
         (torch.zeros(2, 3), torch.tensor(1), "label_map must have shape"),
         (torch.zeros(2, 3), torch.zeros(0, dtype=torch.int64), "label_map must have shape"),
         (torch.zeros(2, 3), torch.tensor([3]), "label_map must hold classes"),
+        (torch.zeros(2, 3), [0, 1], "label_map must be a tensor"),
     ],
 )
 def test_bad_mapped_logits(logits, label_map, words):

@@ -105,8 +105,13 @@ def test_features_that_a_gradient_hangs_on_are_left_alone():
     [
         ({"features": torch.zeros(6)}, "features must have shape"),
         ({"y": torch.tensor([0, 1])}, "features must have shape"),
-        ({"features": torch.full((6, 2), math.nan)}, "features must be finite"),
-        ({"features": torch.zeros(6, 2, dtype=torch.int64)}, "features must be finite floating-point"),
+        ({"features": torch.full((6, 2), math.nan)}, r"features must be finite.*; got infinite entries or NaN"),
+        (
+            {"features": torch.zeros(6, 2, dtype=torch.int64)},
+            r"features must be finite.*; got torch.int64",
+        ),
+        ({"features": torch.zeros(6, 2).numpy()}, "features must be a tensor"),
+        ({"y": torch.full((6,), -3)}, "y must hold classes from 0 to 0; got -3 to -3"),
         ({"n_classes": 3}, "y must have a sample of each of 3 classes"),
     ],
 )

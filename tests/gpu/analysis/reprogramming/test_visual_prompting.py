@@ -191,6 +191,8 @@ def frozen_prompt():
         ({"data": (X, Y[:5])}, "data must be images"),
         ({"data": (X, Y.float())}, "data must be images"),
         ({"validation": (X, Y[:5])}, "validation must be images"),
+        ({"validation": (X, Y + 1)}, "validation must hold classes from 0 to 1; got 1 to 2"),
+        ({"label_map": [1, 0]}, "label_map must be a tensor"),
         ({"label_map": torch.tensor([1, 1])}, "label_map must hold different source classes"),
         ({"label_map": torch.tensor([1, 2, 3])}, "label_map must hold different source classes"),
         ({"label_map": torch.tensor([1, 7])}, "label_map must hold classes from 0 to 4"),
