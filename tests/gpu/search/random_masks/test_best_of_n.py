@@ -8,7 +8,14 @@ import torch
 from torch import nn
 
 from sparsetheory.gpu import core
-from sparsetheory.gpu.search import MaskedRun, NodeSampler, WeightSampler, compare_search, random_mask_search
+from sparsetheory.gpu.search import (
+    MaskedRun,
+    NodeSampler,
+    SearchComparison,
+    WeightSampler,
+    compare_search,
+    random_mask_search,
+)
 
 
 def _problem(n=80, seed=0):
@@ -163,3 +170,11 @@ def test_runs_give_single_modules_back_in_their_modes():
     assert [module.training for module in run.model] == [True, False, True]
     run.accuracy()
     assert [module.training for module in run.model] == [True, False, True]
+
+
+def test_the_standard_error_is_that_of_the_mean_of_differences():
+    searched, random = torch.tensor([0.5, 0.7, 0.9, 0.5]).double(), torch.tensor([0.5, 0.6, 0.6, 0.7]).double()
+    found = SearchComparison(searched, random, searched, random, {})
+    # Differences 0, 0.1, 0.3 and -0.2: mean 0.05, squared deviations 0.0025 + 0.0025 + 0.0625 + 0.0625.
+    assert found.mean_difference == pytest.approx(0.05)
+    assert found.standard_error == pytest.approx(math.sqrt(0.13 / 3 / 4))
