@@ -109,9 +109,9 @@ def _cut(layer: nn.Linear, outputs: Tensor, inputs: Tensor) -> nn.Linear:
     here = outputs.to(weight.device)
     smaller = nn.Linear(1, 1, bias=layer.bias is not None, device=weight.device, dtype=weight.dtype)
     smaller.in_features, smaller.out_features = int(inputs.sum()), int(outputs.sum())
-    smaller.weight = nn.Parameter(weight[here][:, inputs.to(weight.device)].clone())
+    smaller.weight = nn.Parameter(weight[here][:, inputs.to(weight.device)])
     if layer.bias is not None:
-        smaller.bias = nn.Parameter(layer.bias.detach()[here].clone())
+        smaller.bias = nn.Parameter(layer.bias.detach()[here])
     return smaller.train(layer.training)
 
 

@@ -178,3 +178,19 @@ def test_the_standard_error_is_that_of_the_mean_of_differences():
     # Differences 0, 0.1, 0.3 and -0.2: mean 0.05, squared deviations 0.0025 + 0.0025 + 0.0625 + 0.0625.
     assert found.mean_difference == pytest.approx(0.05)
     assert found.standard_error == pytest.approx(math.sqrt(0.13 / 3 / 4))
+
+
+def test_calls_of_a_run_go_through_the_rows_in_orders_of_their_own_with_adams_steps_of_a_hundredth():
+    x, y = _problem()
+    model, seen = core.models.MLP([6, 8, 2]), []
+    before = model[0].weight.detach().clone()
+    run = MaskedRun(model, {}, (x, y), (x[:1], y[:1]), batch_size=4)
+    handle = run.model.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    run(1)
+    # The first step of Adam is its rate.
+    assert float((run.model[0].weight.detach() - before).abs().max()) == pytest.approx(0.01, rel=1e-3)
+    run(1)
+    handle.remove()
+    batches = [rows for rows in seen if len(rows) == 4]
+    assert len(batches) == 2
+    assert not torch.equal(*batches)

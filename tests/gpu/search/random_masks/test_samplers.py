@@ -31,6 +31,11 @@ def test_node_counts_are_exact_and_masks_are_products(first, second, density, le
     assert bool(masks[0].any(0).all() and masks[2].any(1).all())
 
 
+def test_two_nodes_stay_by_default():
+    masks = NodeSampler(0.01)(_mlp(3, 7, 1, 4), 0)
+    assert [int(mask.any(1).sum()) for mask in masks.values()] == [2, 1, 4]
+
+
 def test_every_set_of_nodes_is_equally_likely():
     model = core.models.MLP([2, 4, 2])
     sampler, source = NodeSampler(0.5), torch.Generator().manual_seed(0)
@@ -132,6 +137,10 @@ def test_only_masks_of_nodes_make_smaller_networks():
         remove_nodes(model, rows)
     with pytest.raises(ValueError, match="between the nodes that stay; got others at 0"):
         remove_nodes(model, {name: torch.zeros_like(mask) for name, mask in masks.items()})
+    last = masks["2.weight"].clone()
+    last[0] = False
+    with pytest.raises(ValueError, match="between the nodes that stay; got others at 2"):
+        remove_nodes(model, masks | {"2.weight": last})
     with pytest.raises(ValueError, match=r"bool of shape \(4, 3\) for 0.weight; got none"):
         remove_nodes(model, {"2.weight": masks["2.weight"]})
     with pytest.raises(ValueError, match="masks must be candidates"):

@@ -95,6 +95,12 @@ def test_chains_run_in_double_precision():
     assert model.expected_cost().dtype == torch.float64
 
 
+def test_the_expected_cost_has_the_precision_of_alpha():
+    model = SuperChain(6, [8, 8], 2, ["dense", "sparse:0.25"])
+    assert model.expected_cost().dtype == torch.float32
+    assert model.bfloat16().expected_cost().dtype == torch.bfloat16
+
+
 def test_bad_chains_are_refused():
     with pytest.raises(ValueError, match="ops must be 'zero'"):
         SuperChain(6, [8, 8], 2, ["low_rank:²"])
