@@ -113,10 +113,7 @@ def shared_subspace(
     [1.0, 1.0]
     """
     COUNT.check("rank", rank)
-    return {
-        name: _shared(name, blocks, min(rank, blocks[0].shape[0]))
-        for name, blocks in _changes(start, runs, dtype).items()
-    }
+    return {name: _shared(name, blocks, rank) for name, blocks in _changes(start, runs, dtype).items()}
 
 
 def cluster_updates(

@@ -83,6 +83,13 @@ def test_half_precision_is_taken_for_what_it_rounds():
     assert ece(logits.softmax(1).bfloat16(), y) == pytest.approx(ece(logits.softmax(1), y), abs=0.01)
 
 
+def test_rows_that_are_nearly_distributions_are_scaled_and_others_refused():
+    nearly = torch.tensor([[0.5, 0.49]], dtype=torch.float64)
+    assert negative_log_likelihood(nearly, torch.tensor([0])) == pytest.approx(math.log(0.99 / 0.5))
+    with pytest.raises(ValueError, match="probs must have rows"):
+        negative_log_likelihood(torch.tensor([[0.5, 0.4]]), torch.tensor([0]))
+
+
 def test_bad_strategy():
     with pytest.raises(ValueError, match="strategy"):
         ece(torch.eye(2), torch.tensor([0, 1]), strategy="equal")

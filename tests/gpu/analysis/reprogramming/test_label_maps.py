@@ -93,6 +93,11 @@ def test_bad_input(options, words):
         frequency_label_map(**{**good, **options})
 
 
+def test_labels_of_a_class_ascend_though_the_last_one_is_the_most_frequent():
+    y = torch.tensor([0, 0, 0, 1])
+    assert frequency_label_map(torch.tensor([3, 3, 1, 0]), y, 4, 2, n_labels=2).tolist() == [[1, 3], [0, 2]]
+
+
 def test_mapped_logits_of_one_label_are_those_of_the_source():
     logits = torch.randn(4, 5)
     assert torch.equal(map_logits(logits, torch.tensor([3, 0])), logits[:, [3, 0]])

@@ -28,6 +28,12 @@ def test_first_step_by_hand(device):
     assert probe.coef.device.type == device
 
 
+def test_steps_of_adam_are_a_hundredth_by_default():
+    x = torch.tensor([[1.0, -2.0], [2.0, 1.0]])
+    probe = linear_probe(x, torch.tensor([0, 1]), n_steps=1)
+    torch.testing.assert_close(probe.coef.abs(), torch.full((2, 2), 0.01), rtol=1e-3, atol=0.0)
+
+
 def test_converges_to_the_penalised_minimum():
     x, y = features_and_classes()
     probe = linear_probe(x, y, method="gradient_descent", n_steps=3000, alpha=0.1)

@@ -222,3 +222,29 @@ def test_a_loss_that_is_no_number_ends_it():
     with pytest.raises(FloatingPointError):
         reprogram(model, (X, Y), prompt, n_epochs=2)
     assert torch.equal(prompt.weight, torch.zeros_like(prompt.weight))
+
+
+def test_of_equal_epochs_the_first_is_kept():
+    prompt = ExpansivePrompt(4, 6)
+    # Steps too small to change a prediction.
+    found = reprogram(network(), (X, Y), prompt, validation=(X, Y), n_epochs=3, lr=1e-12)
+    assert found.accuracies.unique().numel() == 1
+    assert found.epoch == 1
+
+
+def test_a_failure_between_epochs_leaves_no_gradient():
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.maps = network(), 0
+
+        def forward(self, x):
+            self.maps += not torch.is_grad_enabled()
+            if self.maps == 2:
+                raise KeyError("second map")
+            return self.inner(x)
+
+    prompt = ExpansivePrompt(4, 6)
+    with pytest.raises(KeyError):
+        reprogram(Fails(), (X, Y), prompt, n_epochs=2)
+    assert prompt.weight.grad is None

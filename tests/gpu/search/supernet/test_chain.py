@@ -43,6 +43,8 @@ def test_the_choice_leaves_zero_out_and_takes_the_first_of_equals():
     with torch.no_grad():
         edge.alpha.copy_(torch.tensor([9.0, -3.0, -2.0]))
     assert edge.chosen == 2
+    # To look at the choice changes nothing.
+    assert edge.alpha.tolist() == [9.0, -3.0, -2.0]
 
 
 def test_costs_are_relative_to_a_dense_edge():
