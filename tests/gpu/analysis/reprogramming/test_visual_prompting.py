@@ -2,6 +2,7 @@
 
 import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -248,3 +249,22 @@ def test_a_failure_between_epochs_leaves_no_gradient():
     with pytest.raises(KeyError):
         reprogram(Fails(), (X, Y), prompt, n_epochs=2)
     assert prompt.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("options", "n_steps", "drops"),
+    [
+        # Half of 25 epochs is rounded to the even 12; 0.72 of them is 18.
+        ({"n_epochs": 25, "batch_size": None}, 25, [12, 18]),
+        ({"n_epochs": 4, "batch_size": 20, "milestones": (0.5,)}, 8, [4]),
+    ],
+)
+def test_steps_are_divided_by_ten_at_shares_of_the_epochs(options, n_steps, drops):
+    prompt, weights = ExpansivePrompt(4, 6), []
+    prompt.register_forward_pre_hook(
+        lambda module, args: weights.append(module.weight.detach().clone()) if torch.is_grad_enabled() else None
+    )
+    reprogram(network(), (X, Y), prompt, label_map=torch.tensor([1, 0]), **options)
+    moves = [float((new - old).abs().sum()) for old, new in pairwise([*weights, prompt.weight.detach()])]
+    assert len(moves) == n_steps
+    assert [step for step in range(1, n_steps) if moves[step] < 0.3 * moves[step - 1]] == drops
