@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LRScheduler
 
 from sparsetheory.constraints import COUNT, MISSING
+from sparsetheory.gpu.core.modes import in_mode
 from sparsetheory.gpu.core.randomness import cpu_generator
 
 __all__ = ["Training", "class_loss", "row_batches", "train"]
@@ -68,7 +69,7 @@ def train(
     Parameters
     ----------
     model : torch.nn.Module
-        Trained in place and in training mode; its mode is restored.
+        Trained in place and in training mode; the modes of all its modules are restored.
     inputs : Tensor of shape (n, ...)
     targets : Tensor of shape (n, ...)
         On the device of the model, as the inputs.
@@ -113,9 +114,7 @@ def train(
         raise ValueError(f"inputs and targets must have equally many rows; got {len(inputs)} and {len(targets)}")
     batches = row_batches(len(inputs), batch_size, cpu_generator(generator))
     losses = torch.empty(n_steps, dtype=torch.float64)
-    mode = model.training
-    model.train()
-    try:
+    with in_mode(model, training=True):
         for step in range(n_steps):
             rows = next(batches)
             # A full batch is the data themselves: no copy.
@@ -129,8 +128,6 @@ def train(
             losses[step] = value.detach()
             if scheduler is not None:
                 scheduler.step()
-    finally:
-        model.train(mode)
     return Training(losses)
 
 

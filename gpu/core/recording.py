@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sparsetheory.constraints import MISSING, Choice
 from sparsetheory.gpu.core.gram import Gram
 from sparsetheory.gpu.core.layers import find_layers, input_rows
+from sparsetheory.gpu.core.modes import in_mode
 
 __all__ = [
     "InputGroup",
@@ -281,13 +282,8 @@ def call_on(model: nn.Module, batch: Any) -> Any:
 
 def _call(model: nn.Module, batch: Any) -> Any:
     """Run a model on one batch, in evaluation mode, without gradients, until it ends or enough has been seen."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        with torch.no_grad():
+        with in_mode(model, training=False), torch.no_grad():
             return call_on(model, batch)
     except _Enough:
         return None
-    finally:
-        for module, training in modes.items():
-            module.training = training

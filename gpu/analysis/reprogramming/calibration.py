@@ -5,6 +5,7 @@ import math
 from torch import Tensor
 
 from sparsetheory.constraints import POSITIVE, Choice
+from sparsetheory.gpu.analysis.reprogramming.label_maps import check_labels
 from sparsetheory.gpu.core.metrics import expected_calibration_error
 
 __all__ = ["ece", "fit_temperature", "negative_log_likelihood"]
@@ -32,7 +33,7 @@ def ece(probs: Tensor, y: Tensor, n_bins: int = 15, strategy: str = "width") -> 
     Raises
     ------
     ValueError
-        If a row is no distribution, as rows of logits are not.
+        If a row is no distribution, as rows of logits are not, or `y` has no class for each row.
 
     See Also
     --------
@@ -56,7 +57,9 @@ def ece(probs: Tensor, y: Tensor, n_bins: int = 15, strategy: str = "width") -> 
     0.4
     """
     Choice(*_BINS).require(strategy=strategy)
-    return expected_calibration_error(_logs(probs), y, n_bins=n_bins, bins=_BINS[strategy])
+    logs = _logs(probs)
+    _check_rows(logs, y)
+    return expected_calibration_error(logs, y, n_bins=n_bins, bins=_BINS[strategy])
 
 
 def negative_log_likelihood(probs: Tensor, y: Tensor) -> float:
@@ -76,7 +79,7 @@ def negative_log_likelihood(probs: Tensor, y: Tensor) -> float:
     Raises
     ------
     ValueError
-        If a row is no distribution, or there are not as many labels.
+        If a row is no distribution, or `y` has no class for each row.
 
     Examples
     --------
@@ -159,6 +162,7 @@ def _check_rows(rows: Tensor, y: Tensor) -> None:
         raise ValueError(
             f"y must have one label for each of n > 0 rows; got shapes {tuple(rows.shape)} and {tuple(y.shape)}"
         )
+    check_labels("y", y, rows.shape[1])
 
 
 def _logs(probs: Tensor) -> Tensor:

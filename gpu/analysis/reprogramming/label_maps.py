@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from sparsetheory.constraints import COUNT, Choice
+from sparsetheory.constraints import COUNT, Choice, Instance
 
-__all__ = ["check_targets", "frequency_label_map", "map_logits"]
+__all__ = ["check_labels", "check_targets", "frequency_label_map", "map_logits"]
 
 LABEL_MAPS = Choice("greedy", "assignment")
 
@@ -72,7 +72,7 @@ def frequency_label_map(
             f"n_source must be at least n_target * n_labels, {n_target * n_labels}: a source class stands for one "
             f"target class; got {n_source}"
         )
-    _check_labels("pred", pred, n_source)
+    check_labels("pred", pred, n_source)
     check_targets(y, n_target)
     if pred.shape != y.shape:
         raise ValueError(f"pred and y must have equally many entries; got {len(pred)} and {len(y)}")
@@ -109,24 +109,27 @@ def map_logits(logits: Tensor, label_map: Tensor) -> Tensor:
     """
     if logits.ndim != 2:
         raise ValueError(f"logits must have shape (n, n_source); got {tuple(logits.shape)}")
+    Instance(Tensor, "a tensor").check("label_map", label_map)
     if label_map.ndim not in (1, 2) or not label_map.numel():
         raise ValueError(f"label_map must have shape (n_target,) or (n_target, n_labels); got {tuple(label_map.shape)}")
-    _check_labels("label_map", label_map, logits.shape[1])
+    check_labels("label_map", label_map, logits.shape[1])
     picked = logits[:, label_map.to(logits.device)]
     return picked if label_map.ndim == 1 else picked.logsumexp(dim=2)
 
 
 def check_targets(y: Tensor, n_target: int) -> None:
     """Raise ValueError unless the labels are those of `n_target` classes, each of which occurs."""
+    check_labels("y", y, n_target)
     if y.ndim != 1:
         raise ValueError(f"y must have shape (n,); got {tuple(y.shape)}")
-    _check_labels("y", y, n_target)
     missing = sorted(set(range(n_target)) - set(y.unique().tolist()))
     if missing:
         raise ValueError(f"y must have a sample of each of {n_target} classes; there is none of {missing}")
 
 
-def _check_labels(name: str, labels: Tensor, n_classes: int) -> None:
+def check_labels(name: str, labels: Tensor, n_classes: int) -> None:
+    """Raise unless labels are a tensor of classes from 0."""
+    Instance(Tensor, "a tensor").check(name, labels)
     if labels.dtype != torch.int64:
         raise ValueError(f"{name} must hold int64; got {labels.dtype}")
     if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sparsetheory.constraints import COUNT, FLAG, MISSING, NONNEGATIVE, POSITIVE, Choice
+from sparsetheory.constraints import COUNT, FLAG, MISSING, NONNEGATIVE, POSITIVE, Choice, Instance
 from sparsetheory.gpu.analysis.reprogramming.label_maps import check_targets
 from sparsetheory.gpu.core.fit import class_loss, train
 
@@ -145,14 +145,17 @@ def linear_probe(
 
 def check_features(features: Tensor, y: Tensor, n_classes: int | None) -> int:
     """Raise ValueError unless features and classes can be fitted; return the number of classes."""
+    Instance(Tensor, "a tensor").require(features=features, y=y)
     if features.ndim != 2 or y.shape != features.shape[:1] or not features.numel():
         raise ValueError(
             "features must have shape (n, n_features) and y shape (n,), neither empty; "
             f"got {tuple(features.shape)} and {tuple(y.shape)}"
         )
     if not features.is_floating_point() or not bool(features.isfinite().all()):
-        raise ValueError(f"features must be finite floating-point numbers; got {features.dtype} with others")
-    count = COUNT.check("n_classes", int(y.max()) + 1 if n_classes is None else n_classes)
+        held = "infinite entries or NaN" if features.is_floating_point() else features.dtype
+        raise ValueError(f"features must be finite floating-point numbers; got {held}")
+    # At least one, so that what is wrong with negative classes is said of them.
+    count = COUNT.check("n_classes", max(int(y.max()), 0) + 1 if n_classes is None else n_classes)
     check_targets(y, count)
     return int(count)
 

@@ -86,11 +86,13 @@ class ExpansivePrompt(nn.Module):
         Raises
         ------
         ValueError
-            If the images have another shape.
+            If the images have another shape, or hold integers, in which the border would be black.
         """
         wanted = (len(self.weight), self.image_size, self.image_size)
         if tuple(x.shape[1:]) != wanted or x.ndim != 4:
             raise ValueError(f"x must have shape (n, {', '.join(map(str, wanted))}); got {tuple(x.shape)}")
+        if not x.is_floating_point():
+            raise ValueError(f"x must hold floating-point numbers, from 0 to 1 as the border; got {x.dtype}")
         canvas = self.weight.sigmoid().to(x.dtype).repeat(len(x), 1, 1, 1)
         canvas[:, :, self._inside, self._inside] = x
         return canvas

@@ -139,7 +139,8 @@ def _trained(model: nn.Module, fit: Callable[[nn.Module], object], masks: MaskSe
         fit(trained)
         return trained
     masks.apply(trained)
-    handles = [weight.register_hook(_gate(mask)) for weight, mask in masks.by_parameter(trained).items()]
+    gated = {weight: mask for weight, mask in masks.by_parameter(trained).items() if weight.requires_grad}
+    handles = [weight.register_hook(_gate(mask)) for weight, mask in gated.items()]
     try:
         fit(trained)
     finally:

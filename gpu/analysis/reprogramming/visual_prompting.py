@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsetheory.constraints import COUNT, MISSING, POSITIVE, Real, Several
+from sparsetheory.constraints import COUNT, MISSING, POSITIVE, Instance, Real, Several
 from sparsetheory.gpu.analysis.reprogramming.label_maps import (
     LABEL_MAPS,
+    check_labels,
     check_targets,
     frequency_label_map,
     map_logits,
@@ -130,8 +131,8 @@ def reprogram(
     Raises
     ------
     ValueError
-        If the prompt has nothing to train, there are more target than source classes, a target class does not occur, or
-        a source class occurs twice in `label_map`.
+        If the prompt has nothing to train, there are more target than source classes, a target class does not occur in
+        the data, a class of the validation data is none, or a source class occurs twice in `label_map`.
     FloatingPointError
         If the loss is not finite.
 
@@ -162,7 +163,7 @@ def reprogram(
     POSITIVE.require(lr=lr)
     LABEL_MAPS.require(method=method)
     if validation is not None:
-        _checked("validation", validation)
+        check_labels("validation", _checked("validation", validation)[1], n_target)
     trained = [parameter for parameter in prompt.parameters() if parameter.requires_grad]
     if not trained:
         raise ValueError("prompt must have a parameter that requires a gradient; got none")
@@ -271,6 +272,7 @@ def _checked_map(label_map: Tensor | None, n_target: int) -> Tensor:
     if label_map is None:
         # Until the first one is found.
         return torch.empty(0, dtype=torch.int64)
+    Instance(Tensor, "a tensor").check("label_map", label_map)
     if len(label_map) != n_target or label_map.unique().numel() != label_map.numel():
         raise ValueError(
             f"label_map must hold different source classes for {n_target} target classes; got {label_map.tolist()}"

@@ -51,7 +51,7 @@ def overlap(m1: Tensor | Mapping[str, Tensor], m2: Tensor | Mapping[str, Tensor]
     Raises
     ------
     TypeError
-        If a mask does not hold booleans.
+        If a mask is no tensor or does not hold booleans.
     ValueError
         If names or shapes differ, or there are no entries.
 
@@ -67,7 +67,7 @@ def overlap(m1: Tensor | Mapping[str, Tensor], m2: Tensor | Mapping[str, Tensor]
     >>> overlap(first, torch.tensor([True, True, True, False]))
     Overlap(o1=1.0, o2=0.6666666666666666, chance1=0.75, chance2=0.5, pvalue=0.5)
     """
-    first, second = _masks(m1), _masks(m2)
+    first, second = _masks("m1", m1), _masks("m2", m2)
     n, n1, n2 = first.size, first.n_nonzero, second.n_nonzero
     # An empty set shares nothing; the comparison still checks names and shapes.
     common = (first & second).n_nonzero
@@ -77,9 +77,13 @@ def overlap(m1: Tensor | Mapping[str, Tensor], m2: Tensor | Mapping[str, Tensor]
     return Overlap(common / n1 if n1 else nan, common / n2 if n2 else nan, n2 / n, n1 / n, _tail(common, n, n1, n2))
 
 
-def _masks(masks: Tensor | Mapping[str, Tensor]) -> MaskSet:
+def _masks(argument: str, masks: Tensor | Mapping[str, Tensor]) -> MaskSet:
     if isinstance(masks, MaskSet):
         return masks
+    if not isinstance(masks, Tensor | Mapping):
+        raise TypeError(
+            f"{argument} must be a tensor of bool or a mapping of names to such; got {type(masks).__name__}"
+        )
     return MaskSet({"": masks} if isinstance(masks, torch.Tensor) else masks)
 
 

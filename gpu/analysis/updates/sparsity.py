@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from sparsetheory.constraints import NONNEGATIVE
+from sparsetheory.constraints import NONNEGATIVE, Several
 from sparsetheory.gpu.analysis.updates.states import State, TensorPair, tensor_pairs
 from sparsetheory.gpu.core.masks import MaskSet
 
@@ -27,7 +27,8 @@ class TensorUpdate:
     n_changed : int
         Entries that changed by more than the tolerance.
     change, magnitude : float
-        Sums of the sizes of all changes, and of the entries before.
+        Sums of the sizes of all changes, and of the entries before. Infinite entries that stay as they are, as masks of
+        attention hold, add nothing to either.
     """
 
     name: str
@@ -149,7 +150,7 @@ def update_sparsity(a: State, b: State, tol: float = 1e-5, dtype: torch.dtype | 
     a, b : torch.nn.Module or mapping of str to Tensor
         The model before and after, or their ``state_dict()``. Tied weights count once, integer buffers do not.
     tol : float
-        Largest absolute change that counts as none, at least 0. NaN that comes up counts as a change.
+        Largest absolute change that counts as none, at least 0. An entry that is NaN in either state counts as changed.
     dtype : torch.dtype, optional
         Round both states to this precision before they are compared, such as ``torch.bfloat16`` for the checkpoints
         of a run whose master weights are float32. The difference itself is taken in float32 or float64.
@@ -215,6 +216,7 @@ def update_grid(
     >>> [report.total for report in update_grid(before, after, tols=[0.0, 1e-2]).reports]
     [0.0, 1.0, 0.5, 1.0]
     """
+    Several(NONNEGATIVE).check("tols", tols)
     if not len(tols) or not len(dtypes):
         raise ValueError(f"tols and dtypes must not be empty; got {len(tols)} and {len(dtypes)}")
     return UpdateGrid(tuple(report for dtype in dtypes for report in _measure(a, b, tols, dtype)))
@@ -256,8 +258,9 @@ def _measure(a: State, b: State, tols: Sequence[float], dtype: torch.dtype | Non
 def _tensor_updates(pair: TensorPair, tols: Sequence[float], dtype: torch.dtype | None) -> list[TensorUpdate]:
     before, after = pair.values(dtype)
     # Sums of millions of numbers are kept in double precision.
-    change = float((after - before).abs().sum(dtype=torch.float64))
-    magnitude = float(before.abs().sum(dtype=torch.float64))
+    same = before == after
+    change = float((after - before).abs().masked_fill_(same, 0.0).sum(dtype=torch.float64))
+    magnitude = float(before.abs().masked_fill_(same & before.isinf(), 0.0).sum(dtype=torch.float64))
     counts = [int(_changed(before, after, tol).sum()) for tol in tols]
     return [TensorUpdate(pair.name, before.numel(), count, change, magnitude) for count in counts]
 

@@ -35,8 +35,8 @@ def train_subnetwork(optimizer: Optimizer, model: nn.Module, masks: Mapping[str,
     TypeError
         If a mask does not hold booleans.
     ValueError
-        If a mask has an unknown name or another shape, a parameter of the optimiser has no mask or is not of the model,
-        or the optimiser is LBFGS.
+        If a mask has an unknown name or another shape, two masks of a shared parameter differ, a parameter of the
+        optimiser has no mask or is not of the model, or the optimiser is LBFGS.
 
     Notes
     -----
@@ -65,7 +65,9 @@ def train_subnetwork(optimizer: Optimizer, model: nn.Module, masks: Mapping[str,
     chosen: dict[int, Tensor] = {}
     for name, mask in masks.items():
         if name in parameters:
-            chosen.setdefault(id(parameters[name]), mask)
+            first = chosen.setdefault(id(parameters[name]), mask)
+            if first is not mask and not torch.equal(first, mask):
+                raise ValueError(f"masks must agree on a shared parameter; {name} has another one")
     trained = parameters_of(optimizer)
     if foreign := [tuple(parameter.shape) for parameter in trained if id(parameter) not in names]:
         raise ValueError(f"optimizer must train parameters of the model; others have shapes {foreign}")

@@ -94,7 +94,7 @@ def shared_subspace(
     Raises
     ------
     ValueError
-        If a state does not match `start`, or there are no runs.
+        If a state does not match `start`, runs tie other matrices than others, or there are no runs.
 
     Notes
     -----
@@ -113,10 +113,7 @@ def shared_subspace(
     [1.0, 1.0]
     """
     COUNT.check("rank", rank)
-    return {
-        name: _shared(name, blocks, min(rank, blocks[0].shape[0]))
-        for name, blocks in _changes(start, runs, dtype).items()
-    }
+    return {name: _shared(name, blocks, rank) for name, blocks in _changes(start, runs, dtype).items()}
 
 
 def cluster_updates(
@@ -191,6 +188,9 @@ def _changes(start: State, runs: Sequence[State], dtype: torch.dtype | None) -> 
         for pair in matrix_pairs(start, run, dtype):
             before, after = pair.values(dtype)
             found.setdefault(pair.name, []).append((after.double() - before.double()).cpu().numpy())
+    # What one run ties to another matrix and another run does not would have fewer changes than there are runs.
+    if partial := [name for name, changes in found.items() if len(changes) < len(runs)]:
+        raise ValueError(f"runs must tie the same matrices; some but not all tie {partial}")
     return found
 
 

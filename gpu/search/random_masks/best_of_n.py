@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sparsetheory.constraints import COUNT
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.metrics import MaskedModel
+from sparsetheory.gpu.core.modes import in_mode
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.search.random_masks.samplers import MaskSampler
 
@@ -114,11 +115,6 @@ def random_mask_search(
 
 def judged(model: nn.Module, masks: MaskSet, score: Score) -> float:
     """Return the score of a masked model in evaluation mode, without gradients; the model and its mode stay."""
-    modes = [(module, module.training) for module in model.modules()]
     masked = MaskedModel(model, masks)
-    try:
-        with torch.no_grad():
-            return float(score(masked.eval()))
-    finally:
-        for module, training in modes:
-            module.training = training
+    with in_mode(masked, training=False), torch.no_grad():
+        return float(score(masked))

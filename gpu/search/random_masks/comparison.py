@@ -51,7 +51,8 @@ class SearchComparison:
     @property
     def standard_error(self) -> float:
         """Of the mean of the differences; NaN for one model."""
-        return float(self.differences.std() / math.sqrt(len(self.differences)))
+        n_models = len(self.differences)
+        return float(self.differences.std() / math.sqrt(n_models)) if n_models > 1 else math.nan
 
 
 def compare_search(

@@ -11,6 +11,7 @@ from sparsetheory.gpu.core.fit import class_loss, train
 from sparsetheory.gpu.core.hooks.update_gate import UpdateGate
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.metrics import accuracy
+from sparsetheory.gpu.core.modes import in_mode
 from sparsetheory.gpu.core.randomness import cpu_generator
 
 __all__ = ["Data", "MaskedRun", "check_data"]
@@ -118,13 +119,8 @@ class MaskedRun:
     def accuracy(self) -> float:
         """Return the share of the validation data that the copy gets right now."""
         inputs, labels = self._validation
-        mode = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                return accuracy(self.model(inputs), labels)
-        finally:
-            self.model.train(mode)
+        with in_mode(self.model, training=False), torch.no_grad():
+            return accuracy(self.model(inputs), labels)
 
 
 def check_data(name: str, data: Data) -> None:

@@ -76,7 +76,7 @@ def node_indicators(masks: Sequence[Mapping[str, Tensor]]) -> Tensor:
     Raises
     ------
     ValueError
-        If there are no masks, or their names differ.
+        If there are no masks, or their names or shapes differ.
 
     Examples
     --------
@@ -86,8 +86,9 @@ def node_indicators(masks: Sequence[Mapping[str, Tensor]]) -> Tensor:
     >>> node_indicators([sampler(model, seed) for seed in range(3)]).sum(1)
     tensor([4., 4., 4.], dtype=torch.float64)
     """
-    if not masks or any(list(one) != list(masks[0]) for one in masks):
-        raise ValueError("masks must be at least one candidate, all with the same names")
+    shapes = [{name: mask.shape for name, mask in one.items()} for one in masks]
+    if not masks or len(shapes[0]) < 2 or any(list(one.items()) != list(shapes[0].items()) for one in shapes):
+        raise ValueError("masks must be candidates of at least two layers, all with the same names and shapes")
     rows = [torch.cat([mask.cpu().any(1) for mask in list(one.values())[:-1]]) for one in masks]
     return torch.stack(rows).double()
 
@@ -108,9 +109,9 @@ def _cut(layer: nn.Linear, outputs: Tensor, inputs: Tensor) -> nn.Linear:
     here = outputs.to(weight.device)
     smaller = nn.Linear(1, 1, bias=layer.bias is not None, device=weight.device, dtype=weight.dtype)
     smaller.in_features, smaller.out_features = int(inputs.sum()), int(outputs.sum())
-    smaller.weight = nn.Parameter(weight[here][:, inputs.to(weight.device)].clone())
+    smaller.weight = nn.Parameter(weight[here][:, inputs.to(weight.device)])
     if layer.bias is not None:
-        smaller.bias = nn.Parameter(layer.bias.detach()[here].clone())
+        smaller.bias = nn.Parameter(layer.bias.detach()[here])
     return smaller.train(layer.training)
 
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import COUNT, Real
 from sparsetheory.gpu.core.densities import uniform_densities
-from sparsetheory.gpu.core.layers import find_layers, weight_name
+from sparsetheory.gpu.core.layers import weight_name
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.random_topology import random_masks
 from sparsetheory.gpu.core.randomness import cpu_generator
+from sparsetheory.gpu.weights.one_shot.pruned_copies import layer_weights
 
 __all__ = ["MaskSampler", "NodeSampler", "WeightSampler", "linear_chain"]
 
@@ -76,7 +77,8 @@ class NodeSampler:
         Raises
         ------
         ValueError
-            If the model has fewer than two linear layers, another layer with a weight, or widths that do not fit.
+            If the model has fewer than two linear layers, another module with values for each node such as a
+            normalisation, or widths that do not fit.
         """
         layers, source = linear_chain(model), cpu_generator(generator)
         first, *_, last = layers.values()
@@ -105,7 +107,8 @@ class WeightSampler:
     ----------
     densities : float or mapping of str to float
         Share of the weights of each layer to keep, above 0 and at most 1: one for all linear and convolutional layers,
-        or one for each named weight, such as :func:`sparsetheory.gpu.core.erk_densities` returns.
+        or one for each named weight, such as :func:`sparsetheory.gpu.core.erk_densities` returns. A weight that
+        several layers share counts once.
 
     Examples
     --------
@@ -140,13 +143,14 @@ class WeightSampler:
         Raises
         ------
         ValueError
-            If a name is not one of a weight, or a layer would keep nothing.
+            If a name is not one of a weight, two names are those of one weight, a weight is computed from other
+            tensors, or a layer would keep nothing.
         """
         own = {name: weight.shape for name, weight in model.named_parameters()}
         if isinstance(self.densities, Mapping):
-            densities = {_known(name, own): density for name, density in self.densities.items()}
+            densities = _by_weight(self.densities, list(own))
         else:
-            shapes = {weight_name(name): own[weight_name(name)] for name in find_layers(model)}
+            shapes = {name: weight.shape for name, weight in layer_weights(model).items()}
             densities = uniform_densities(shapes, self.densities)
         masks = random_masks({name: own[name] for name in densities}, densities, generator)
         empty = [name for name, mask in masks.items() if not bool(mask.any())]
@@ -161,12 +165,15 @@ def linear_chain(model: nn.Module) -> dict[str, nn.Linear]:
     Raises
     ------
     ValueError
-        If there are fewer than two, another layer has a weight, or widths do not fit.
+        If there are fewer than two, another module has values for each node, or widths do not fit.
     """
-    layers = find_layers(model)
-    chain = {name: layer for name, layer in layers.items() if isinstance(layer, nn.Linear)}
-    if len(chain) < 2 or len(chain) < len(layers):
-        raise ValueError(f"model must have linear layers alone, at least 2; got {', '.join(layers) or 'none'}")
+    chain = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+    others = [name for name, module in model.named_modules() if name not in chain and _is_wide(module)]
+    if len(chain) < 2 or others:
+        raise ValueError(
+            "model must have linear layers alone, at least 2; "
+            f"got {', '.join(chain) or 'none'}" + (f", and besides {', '.join(others)}" if others else "")
+        )
     for (before, first), (after, second) in pairwise(chain.items()):
         if first.out_features != second.in_features:
             raise ValueError(
@@ -176,8 +183,18 @@ def linear_chain(model: nn.Module) -> dict[str, nn.Linear]:
     return chain
 
 
-def _known(name: str, own: Mapping[str, Sequence[int]]) -> str:
-    found = next((known for known in (name, weight_name(name)) if known in own), None)
-    if found is None:
-        raise ValueError(f"densities must name weights of the model, {', '.join(own)}; got {name!r}")
+def _is_wide(module: nn.Module) -> bool:
+    """Return whether a module has values for each of several nodes; such as one slope for all of them are none."""
+    own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+    return isinstance(module, nn.LayerNorm) or any(values.numel() > 1 for values in own)
+
+
+def _by_weight(densities: Mapping[str, float], own: Sequence[str]) -> dict[str, float]:
+    """Return densities under the names of weights, where layers may be named too."""
+    found: dict[str, float] = {}
+    for name, density in densities.items():
+        known = next((known for known in (name, weight_name(name)) if known in own), None)
+        if known is None or known in found:
+            raise ValueError(f"densities must name weights of the model, {', '.join(own)}, each once; got {name!r}")
+        found[known] = density
     return found

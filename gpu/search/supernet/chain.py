@@ -132,7 +132,7 @@ def _op(name: str, before: int, after: int, generator: torch.Generator) -> nn.Mo
         return _PLAIN[kind](before, after, generator)
     if kind == "sparse" and _is_number(detail):
         return nn.Sequential(SparseLinear(before, after, float(detail), generator=generator), nn.ReLU())
-    if kind == "low_rank" and detail.isdigit():
+    if kind == "low_rank" and detail.isdecimal():
         rank = COUNT.check(f"rank of {name!r}", int(detail))
         return nn.Sequential(_linear(before, rank, generator, bias=False), _linear(rank, after, generator), nn.ReLU())
     raise ValueError(f"ops must be 'zero', 'identity', 'dense', 'sparse:DENSITY' or 'low_rank:RANK'; got {name!r}")

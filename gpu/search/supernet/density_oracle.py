@@ -1,5 +1,6 @@
 """A density for each layer under one budget of operations: the exact choice for given error curves."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ def allocate_densities(
     densities : sequence of float
         What each layer chooses among, above 0 and at most 1.
     budget : float
-        Share of the multiply-adds of the dense layers, above 0 and at most 1.
+        Share of the multiply-adds of the dense layers, above 0 and at most 1; rounded down to a whole number of them.
     layers : str or sequence of str
         Names or patterns, as :func:`sparsetheory.gpu.core.find_layers` takes them; linear layers.
     method : str
@@ -110,7 +111,8 @@ def allocate_densities(
         total += weight.numel()
         counts[name] = [pattern.count(weight.shape) for pattern in patterns]
         errors[name] = tuple(layerwise_prune(weight, gram, pattern, method).relative_error for pattern in patterns)
-    limit = budget * total
-    found = choose_options(errors.values(), counts.values(), limit, "dp", n_cells=max(1, min(int(limit), _CELLS)))
+    # A share such as 0.29 is no binary number: 0.29 * 100 would not pay for 29 operations.
+    limit = math.floor(round(budget * total, 6))
+    found = choose_options(errors.values(), counts.values(), limit, "dp", n_cells=max(1, min(limit, _CELLS)))
     options = zip(errors, found.options, strict=True)
     return DensityAllocation({name: float(densities[option]) for name, option in options}, errors, found)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import COUNT, MISSING, NONNEGATIVE, POSITIVE, SIZE, Instance
 from sparsetheory.gpu.core.fit import class_loss, row_batches
+from sparsetheory.gpu.core.modes import in_mode
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.search.random_masks.masked_run import Data, check_data
 from sparsetheory.gpu.search.supernet.chain import SuperChain
@@ -74,7 +75,8 @@ def search(
     Parameters
     ----------
     model : SuperChain
-        Trained in place and in training mode; its mode is restored.
+        Trained in place and in training mode; the modes of all its modules are restored. Parameters without a gradient
+        stay as they are.
     train, val : tuple of (Tensor, Tensor)
         Inputs and labels: two parts of the training set. Alpha is fitted to the second one, so it is no data to judge
         by.
@@ -101,7 +103,8 @@ def search(
     Raises
     ------
     ValueError
-        If a part of the data is empty or has differently many inputs and labels, or a number is out of range.
+        If a part of the data is empty or has differently many inputs and labels, a number is out of range, or no weight
+        or no alpha of the model requires a gradient.
     FloatingPointError
         If a loss is not finite.
 
@@ -135,15 +138,12 @@ def search(
     NONNEGATIVE.require(cost=cost)
     POSITIVE.require(lr=lr, alpha_lr=alpha_lr)
     (MISSING | COUNT).require(batch_size=batch_size)
-    alphas = model.alphas
-    weights = [parameter for parameter in model.parameters() if all(parameter is not alpha for alpha in alphas)]
+    alphas, weights = _trained(model)
     by_weights, by_alphas = torch.optim.Adam(weights, lr=lr), torch.optim.Adam(alphas, lr=alpha_lr)
     source = cpu_generator(generator)
     train_batches, val_batches = _batches(train, batch_size, source), _batches(val, batch_size, source)
     losses = torch.empty(steps, 2, dtype=torch.float64)
-    mode = model.training
-    model.train()
-    try:
+    with in_mode(model, training=True):
         if warmup:
             with _dense(model):
                 for _ in range(warmup):
@@ -152,8 +152,6 @@ def search(
         for step in range(steps):
             losses[step, 1] = _descend(by_alphas, alphas, loss, model, next(val_batches), cost)
             losses[step, 0] = _descend(by_weights, weights, loss, model, next(train_batches))
-    finally:
-        model.train(mode)
     found = _architecture(model, losses)
     if all(name == "identity" for name in found.ops):
         warnings.warn(
@@ -203,6 +201,16 @@ def derive(model: SuperChain) -> nn.Sequential:
     return derived
 
 
+def _trained(model: SuperChain) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Return the architecture parameters and the others, as far as they require gradients."""
+    alphas = model.alphas
+    weights = [parameter for parameter in model.parameters() if all(parameter is not alpha for alpha in alphas)]
+    free = tuple([parameter for parameter in part if parameter.requires_grad] for part in (alphas, weights))
+    if not all(free):
+        raise ValueError("model must have weights and alphas that require gradients; got none of one of them")
+    return free[0], free[1]
+
+
 def _batches(data: Data, batch_size: int | None, generator: torch.Generator) -> Iterator[Data]:
     inputs, labels = data
     for rows in row_batches(len(inputs), batch_size, generator):
@@ -250,7 +258,8 @@ def _dense(model: SuperChain) -> Iterator[None]:
 
 def _restart_scores(model: SuperChain) -> None:
     for layer in _sparse_layers(model):
-        layer.score_by_magnitude()
+        if layer.score.requires_grad:
+            layer.score_by_magnitude()
 
 
 def _sparse_layers(model: nn.Module) -> list[SparseLinear]:

@@ -116,15 +116,15 @@ def _plot(rows: list[tuple[Any, ...]]) -> Any:
         for ax, measures, label in zip(
             axes,
             (("head", "prompt"), ("head, ECE", "prompt, ECE")),
-            ("accuracy on digits 6 to 9", "expected calibration error"),
+            ("accuracy on digits 6 to 9", "calibration error"),
             strict=True,
         ):
             for measure, marker, color in zip(measures, "os", ("C0", "C2"), strict=True):
                 ax.plot([row[_COLUMNS.index(measure)] for row in rows], places, marker, color=color, label=measure)
             ax.set_xlabel(label)
-            ax.legend()
         axes[0].set_yticks(places, [row[0] for row in rows])
         axes[0].invert_yaxis()
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2)
 
     return draw
 

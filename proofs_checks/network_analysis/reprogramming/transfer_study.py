@@ -128,24 +128,24 @@ def _rows(table: Float64Array, densities: tuple[float, ...], all_shots: tuple[in
 
 
 def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
+    all_shots = list(dict.fromkeys(row[1] for row in rows))
+    lines = dict(zip(digits.SHOTS, ("o--", "s-"), strict=True))
+    colors = {"head": "C0", "all weights": "C1", "prompt": "C2", "prompt, random map": "C3"}
+
     def draw(figure: Any) -> None:
-        axes = figure.subplots(1, 2)
-        for index, name in enumerate(("head", "all weights", "prompt", "prompt, random map")):
-            for shots, line in zip(digits.SHOTS, ("o--", "s-"), strict=True):
-                chosen = [row for row in rows if row[1] == shots]
-                values = [row[_COLUMNS.index(name)] for row in chosen]
-                axes[0].plot([row[0] for row in chosen], values, line, color=f"C{index}", label=f"{name}, {shots}")
-        for index, name in ((0, "head"), (2, "prompt")):
-            for shots, line in zip(digits.SHOTS, ("o--", "s-"), strict=True):
-                chosen = [row for row in rows if row[1] == shots]
-                values = [row[_COLUMNS.index(f"{name}, ECE")] for row in chosen]
-                axes[1].plot([row[0] for row in chosen], values, line, color=f"C{index}", label=f"{name}, {shots}")
-        for ax, label in zip(axes, ("accuracy on digits 6 to 9", "expected calibration error"), strict=True):
+        left, right = figure.subplots(1, 2)
+        for ax, kinds, ending in ((left, colors, ""), (right, ("head", "prompt"), ", ECE")):
+            for kind in kinds:
+                for shots in all_shots:
+                    chosen = [row for row in rows if row[1] == shots]
+                    values = [row[_COLUMNS.index(kind + ending)] for row in chosen]
+                    label = f"{kind}; {shots} samples of a class"
+                    ax.plot([row[0] for row in chosen], values, lines[shots], color=colors[kind], label=label)
             ax.set_xscale("log")
-            ax.set_xlabel("density of the network for digits 0 to 5")
-            ax.set_ylabel(label)
-        axes[0].legend(fontsize=7, title="samples of a class", ncol=2, loc="center", bbox_to_anchor=(0.5, 0.64))
-        axes[1].legend(fontsize=7, title="samples of a class", loc="upper center")
+            ax.set_xlabel("density of the source network")
+        left.set_ylabel("accuracy on digits 6 to 9")
+        right.set_ylabel("expected calibration error")
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncol=2, fontsize=7)
 
     return draw
 

@@ -102,6 +102,9 @@ def _falls(parent: Parent) -> Measurement:
     short, longer = parent.best(parent.n_candidates), parent.best(parent.n_candidates + parent.more)
     found = Measurement(float(longer.scores.min()), float(short.scores.min()), scale=1.0)
     found = found.and_chain({"best": float(longer.best_so_far[-1]), "mean": float(longer.scores.mean()) * (1 + 1e-12)})
+    with one_thread():
+        again = float(next(core.run_masked(parent.model, longer.mask, [tensor(parent.x)])).square().mean())
+    found = found.and_chain({"score of the mask": again, "best of all": float(longer.scores.min()) * (1 + 1e-12)})
     alike = bool((longer.scores[: parent.n_candidates] == short.scores).all())
     return found.and_chain({"scores that differ": 0.0 if alike else 1.0, "none": 0.0})
 

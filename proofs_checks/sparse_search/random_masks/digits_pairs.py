@@ -8,9 +8,11 @@ from sparsetheory.gpu import core, search
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 
-__all__ = ["DIGITS", "MNIST", "N_PAIRS", "Pictures", "Split", "pairs", "parent", "split"]
+__all__ = ["DIGITS", "MNIST", "N_PAIRS", "N_SCORED", "Pictures", "Split", "pairs", "parent", "split"]
 
 N_PAIRS = 8
+# Pictures by which masks are judged before training.
+N_SCORED = 200
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class Split:
     held_out: tuple[Any, Any]
 
     def initial_loss(self, masked: Any) -> Any:
-        """Return the loss of a network on the first 200 training pictures."""
+        """Return the loss of a network on the first training pictures."""
         x, labels = self.train
-        return core.class_loss(masked(x[:200]), labels[:200])
+        return core.class_loss(masked(x[:N_SCORED]), labels[:N_SCORED])
 
 
 DIGITS = Pictures("load_digits", 1000, 120)

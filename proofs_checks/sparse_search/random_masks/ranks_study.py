@@ -20,7 +20,9 @@ _NOTES = (
     "Spearman's rank correlations, over random masks that keep a tenth of the nodes, of the loss after some steps with "
     "the loss before training and with that after 30 steps; and the standard deviation of accuracies on other pictures "
     "at that budget. Before training the loss ranks candidates a little for the first steps, not for every parent. "
-    "After some hundred steps nothing is left of that, nor of the order after 30 steps: trained networks hardly differ."
+    "After some hundred steps nothing is left of that, nor of the order after 30 steps: trained networks hardly "
+    "differ. Correlations of two unrelated rankings of {n} candidates are within {chance:.2f} of 0 in 19 of 20 cases: "
+    "the grey area."
 )
 _SETS = {"quick": {"digits": DIGITS}, "full": {"digits": DIGITS, "MNIST": MNIST}}
 
@@ -48,7 +50,12 @@ def _rows(title: str, pictures: Pictures, seed: int, profile: str) -> Iterator[t
         yield title, seed, steps, *(round(number, 3) for number in found)
 
 
-def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
+def _chance(n_candidates: int) -> float:
+    """Return twice the standard deviation of rank correlations of unrelated rankings."""
+    return float(2 / np.sqrt(n_candidates - 1))
+
+
+def _plot(rows: list[tuple[Any, ...]], chance: float) -> Callable[[Any], None]:
     def draw(figure: Any) -> None:
         ax = figure.add_subplot()
         for title, marker in (("digits", "o"), ("MNIST", "s")):
@@ -59,7 +66,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
                     ax.plot(
                         [row[2] for row in chosen], [row[column] for row in chosen], marker, color=color, label=label
                     )
-        ax.axhline(0, color="gray", linewidth=0.8)
+        ax.axhspan(-chance, chance, color="0.93", zorder=0)
         ax.set_xscale("log")
         ax.set_xlabel("steps of training")
         ax.set_ylabel("rank correlation with the loss then")
@@ -76,7 +83,8 @@ def _run(profile: str) -> StudyResult:
         for seed in range(_PARENTS[profile])
         for row in _rows(title, pictures, seed, profile)
     ]
-    return StudyResult(_COLUMNS, rows, _NOTES, _plot(rows))
+    n, chance = _CANDIDATES[profile], _chance(_CANDIDATES[profile])
+    return StudyResult(_COLUMNS, rows, _NOTES.format(n=n, chance=chance), _plot(rows, chance))
 
 
 initial_loss_ranks = Study(

@@ -6,7 +6,14 @@ from typing import Any
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.gpu import core, search, weights
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
-from sparsetheory.proofs_checks.sparse_search.random_masks.digits_pairs import DIGITS, MNIST, Pictures, parent, split
+from sparsetheory.proofs_checks.sparse_search.random_masks.digits_pairs import (
+    DIGITS,
+    MNIST,
+    N_SCORED,
+    Pictures,
+    parent,
+    split,
+)
 from sparsetheory.proofs_checks.sparse_search.supernet.digits_chain import DIGITS as CHAIN_DIGITS
 from sparsetheory.proofs_checks.sparse_search.supernet.digits_chain import MNIST as CHAIN_MNIST
 from sparsetheory.proofs_checks.sparse_search.supernet.digits_chain import ChainRun
@@ -71,7 +78,7 @@ def _searched(pictures: Pictures) -> _Finished:
     model, sampler, data = parent(pictures, 0), search.NodeSampler(_DENSITY), split(pictures)
     with one_thread():
         found = search.random_mask_search(model, sampler, data.initial_loss, _CANDIDATES, 0)
-    return _static(pictures, found.mask, _CANDIDATES * 200 * _forward(model, pictures, found.mask))
+    return _static(pictures, found.mask, _CANDIDATES * N_SCORED * _forward(model, pictures, found.mask))
 
 
 def _pruned(pictures: Pictures) -> _Finished:

@@ -82,10 +82,10 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
             chosen = [row for row in rows if row[0] == title]
             for column, marker in ((6, "o"), (7, "s"), (8, "x"), (10, "^")):
                 ax.plot([row[5] for row in chosen], [row[column] for row in chosen], marker, label=_COLUMNS[column])
-            ax.set_xlabel("cost of the sparse search, in dense edges")
+            ax.set_xlabel("cost of the search, dense edges")
             ax.set_title(title)
         axes[0].set_ylabel("accuracy")
-        axes[0].legend(fontsize=8)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=2, fontsize=8)
 
     return draw
 

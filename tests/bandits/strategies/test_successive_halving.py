@@ -65,6 +65,26 @@ def test_numbers_of_rounds_do_not_depend_on_rounding_of_logarithms():
     assert len(successive_halving(play, 125, 3 * 125, factor=5).rounds) == 3
 
 
+def test_arms_stay_in_their_order_where_later_rewards_tie():
+    # The last arm leads at first, and is level with another one later: of equal rewards the first arm stays.
+    answers = iter([[0.1, 0.8, 0.2, 0.9], [0.7, 0.7]])
+    found = successive_halving(lambda arms, n_plays: next(answers), 4, 8)
+    assert [one.arms.tolist() for one in found.rounds] == [[0, 1, 2, 3], [1, 3]]
+    assert found.arm == 1
+
+
+def test_rewards_of_a_round_stay_where_a_caller_uses_its_array_again():
+    buffer = np.zeros(2)
+
+    def play(arms, n_plays):
+        buffer[: len(arms)] += arms
+        return buffer[: len(arms)]
+
+    found = successive_halving(play, 2, 2)
+    buffer[:] = 7
+    assert found.rounds[0].rewards.tolist() == [0, 1]
+
+
 def test_what_a_caller_does_to_its_arms_does_not_matter():
     def play(arms, n_plays):
         rewards = -np.abs(arms - 3.0)

@@ -1,5 +1,7 @@
 """The training loop takes the steps that torch would take by hand."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
@@ -85,3 +87,17 @@ def test_bad_arguments():
     with pytest.raises(FloatingPointError, match="the loss is nan at step 0"):
         train(model, x * torch.nan, y, optimizer=optimizer, n_steps=1)
     assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.parametrize("x", [1.0, torch.nan])
+def test_modules_that_a_user_holds_in_evaluation_mode_are_given_back_in_it(x):
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).double()
+    model[1].eval()
+    seen = []
+    model[1].register_forward_hook(lambda module, args, output: seen.append(module.training))
+    inputs, y = _data()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with nullcontext() if x == 1.0 else pytest.raises(FloatingPointError):
+        train(model, inputs * x, y, optimizer=optimizer, n_steps=1)
+    assert seen == [True]
+    assert [module.training for module in model] == [True, False, True]

@@ -83,6 +83,13 @@ def test_half_precision_is_taken_for_what_it_rounds():
     assert ece(logits.softmax(1).bfloat16(), y) == pytest.approx(ece(logits.softmax(1), y), abs=0.01)
 
 
+def test_rows_that_are_nearly_distributions_are_scaled_and_others_refused():
+    nearly = torch.tensor([[0.5, 0.49]], dtype=torch.float64)
+    assert negative_log_likelihood(nearly, torch.tensor([0])) == pytest.approx(math.log(0.99 / 0.5))
+    with pytest.raises(ValueError, match="probs must have rows"):
+        negative_log_likelihood(torch.tensor([[0.5, 0.4]]), torch.tensor([0]))
+
+
 def test_bad_strategy():
     with pytest.raises(ValueError, match="strategy"):
         ece(torch.eye(2), torch.tensor([0, 1]), strategy="equal")
@@ -110,6 +117,21 @@ def test_temperature_stops_at_its_ends():
     separable = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     assert fit_temperature(separable, torch.tensor([0, 1])) == pytest.approx(1e-3, rel=1e-6)
     assert fit_temperature(separable, torch.tensor([1, 0])) == pytest.approx(1e3, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (torch.tensor([0, 2]), "y must hold classes from 0 to 1; got 0 to 2"),
+        (torch.tensor([-1, 0]), "y must hold classes from 0 to 1; got -1 to 0"),
+        (torch.tensor([0.0, 1.0]), "y must hold int64"),
+        (torch.tensor([0]), "y must have one label"),
+    ],
+)
+@pytest.mark.parametrize("measure", [ece, negative_log_likelihood, fit_temperature])
+def test_labels_are_classes(measure, y, words):
+    with pytest.raises(ValueError, match=words):
+        measure(torch.full((2, 2), 0.5), y)
 
 
 @pytest.mark.parametrize(

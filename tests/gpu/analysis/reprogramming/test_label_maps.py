@@ -84,12 +84,18 @@ def test_a_source_class_that_is_never_predicted_may_be_used():
         ({"pred": torch.tensor([0.0, 1.0, 1.0])}, "pred must hold int64"),
         ({"y": torch.tensor([0, -1, 1])}, "y must hold classes from 0 to 1"),
         ({"y": torch.tensor([[0, 1, 1]])}, "y must have shape"),
+        ({"y": torch.tensor([0, 1, 1]).numpy()}, "y must be a tensor"),
     ],
 )
 def test_bad_input(options, words):
     good = {"pred": torch.tensor([0, 1, 1]), "y": torch.tensor([0, 1, 1]), "n_source": 3, "n_target": 2}
     with pytest.raises(ValueError, match=words):
         frequency_label_map(**{**good, **options})
+
+
+def test_labels_of_a_class_ascend_though_the_last_one_is_the_most_frequent():
+    y = torch.tensor([0, 0, 0, 1])
+    assert frequency_label_map(torch.tensor([3, 3, 1, 0]), y, 4, 2, n_labels=2).tolist() == [[1, 3], [0, 2]]
 
 
 def test_mapped_logits_of_one_label_are_those_of_the_source():
@@ -112,6 +118,7 @@ def test_mapped_logits_of_several_labels_add_probabilities():
         (torch.zeros(2, 3), torch.tensor(1), "label_map must have shape"),
         (torch.zeros(2, 3), torch.zeros(0, dtype=torch.int64), "label_map must have shape"),
         (torch.zeros(2, 3), torch.tensor([3]), "label_map must hold classes"),
+        (torch.zeros(2, 3), [0, 1], "label_map must be a tensor"),
     ],
 )
 def test_bad_mapped_logits(logits, label_map, words):

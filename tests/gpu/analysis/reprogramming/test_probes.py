@@ -28,6 +28,12 @@ def test_first_step_by_hand(device):
     assert probe.coef.device.type == device
 
 
+def test_steps_of_adam_are_a_hundredth_by_default():
+    x = torch.tensor([[1.0, -2.0], [2.0, 1.0]])
+    probe = linear_probe(x, torch.tensor([0, 1]), n_steps=1)
+    torch.testing.assert_close(probe.coef.abs(), torch.full((2, 2), 0.01), rtol=1e-3, atol=0.0)
+
+
 def test_converges_to_the_penalised_minimum():
     x, y = features_and_classes()
     probe = linear_probe(x, y, method="gradient_descent", n_steps=3000, alpha=0.1)
@@ -105,8 +111,13 @@ def test_features_that_a_gradient_hangs_on_are_left_alone():
     [
         ({"features": torch.zeros(6)}, "features must have shape"),
         ({"y": torch.tensor([0, 1])}, "features must have shape"),
-        ({"features": torch.full((6, 2), math.nan)}, "features must be finite"),
-        ({"features": torch.zeros(6, 2, dtype=torch.int64)}, "features must be finite floating-point"),
+        ({"features": torch.full((6, 2), math.nan)}, r"features must be finite.*; got infinite entries or NaN"),
+        (
+            {"features": torch.zeros(6, 2, dtype=torch.int64)},
+            r"features must be finite.*; got torch.int64",
+        ),
+        ({"features": torch.zeros(6, 2).numpy()}, "features must be a tensor"),
+        ({"y": torch.full((6,), -3)}, "y must hold classes from 0 to 0; got -3 to -3"),
         ({"n_classes": 3}, "y must have a sample of each of 3 classes"),
     ],
 )

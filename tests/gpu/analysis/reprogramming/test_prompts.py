@@ -74,3 +74,8 @@ def test_bad_sizes(arguments, words):
 def test_bad_images(shape):
     with pytest.raises(ValueError, match=r"x must have shape \(n, 1, 2, 2\)"):
         ExpansivePrompt(2, 4)(torch.zeros(shape))
+
+
+def test_integers_are_refused_as_the_border_would_be_black():
+    with pytest.raises(ValueError, match=r"x must hold floating-point numbers.*; got torch.uint8"):
+        ExpansivePrompt(2, 4)(torch.zeros(1, 1, 2, 2, dtype=torch.uint8))

@@ -176,3 +176,21 @@ def test_bad_scope_and_layers():
         lottery_tickets(MLP([6, 8, 2]), fit_with(OPTIMISERS["sgd"]), [0.5], scope="block")
     with pytest.raises(ValueError, match="none"):
         lottery_tickets(MLP([6, 8, 2]), fit_with(OPTIMISERS["sgd"]), [0.5], layers="none")
+
+
+def test_a_frozen_layer_is_pruned_too():
+    model = MLP([6, 8, 2])
+    model[0].requires_grad_(False)
+    ticket = lottery_tickets(model, fit_with(OPTIMISERS["sgd"]), [0.5], scope="layer")[0]
+    assert ticket.masks.densities == {"0.weight": 0.5, "2.weight": 0.5}
+    assert torch.equal(ticket.model[0].weight, model[0].weight.where(ticket.masks["0.weight"], 0.0))
+
+
+def test_pruned_weights_are_zero_whatever_the_training_did_to_them():
+    def fit(model):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 1.0
+
+    ticket = lottery_tickets(MLP([6, 8, 2]), fit, [0.5])[0]
+    assert not any(bool(ticket.model.get_parameter(name)[~mask].any()) for name, mask in ticket.masks.items())

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -191,6 +192,8 @@ def frozen_prompt():
         ({"data": (X, Y[:5])}, "data must be images"),
         ({"data": (X, Y.float())}, "data must be images"),
         ({"validation": (X, Y[:5])}, "validation must be images"),
+        ({"validation": (X, Y + 1)}, "validation must hold classes from 0 to 1; got 1 to 2"),
+        ({"label_map": [1, 0]}, "label_map must be a tensor"),
         ({"label_map": torch.tensor([1, 1])}, "label_map must hold different source classes"),
         ({"label_map": torch.tensor([1, 2, 3])}, "label_map must hold different source classes"),
         ({"label_map": torch.tensor([1, 7])}, "label_map must hold classes from 0 to 4"),
@@ -220,3 +223,48 @@ def test_a_loss_that_is_no_number_ends_it():
     with pytest.raises(FloatingPointError):
         reprogram(model, (X, Y), prompt, n_epochs=2)
     assert torch.equal(prompt.weight, torch.zeros_like(prompt.weight))
+
+
+def test_of_equal_epochs_the_first_is_kept():
+    prompt = ExpansivePrompt(4, 6)
+    # Steps too small to change a prediction.
+    found = reprogram(network(), (X, Y), prompt, validation=(X, Y), n_epochs=3, lr=1e-12)
+    assert found.accuracies.unique().numel() == 1
+    assert found.epoch == 1
+
+
+def test_a_failure_between_epochs_leaves_no_gradient():
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.maps = network(), 0
+
+        def forward(self, x):
+            self.maps += not torch.is_grad_enabled()
+            if self.maps == 2:
+                raise KeyError("second map")
+            return self.inner(x)
+
+    prompt = ExpansivePrompt(4, 6)
+    with pytest.raises(KeyError):
+        reprogram(Fails(), (X, Y), prompt, n_epochs=2)
+    assert prompt.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("options", "n_steps", "drops"),
+    [
+        # Half of 25 epochs is rounded to the even 12; 0.72 of them is 18.
+        ({"n_epochs": 25, "batch_size": None}, 25, [12, 18]),
+        ({"n_epochs": 4, "batch_size": 20, "milestones": (0.5,)}, 8, [4]),
+    ],
+)
+def test_steps_are_divided_by_ten_at_shares_of_the_epochs(options, n_steps, drops):
+    prompt, weights = ExpansivePrompt(4, 6), []
+    prompt.register_forward_pre_hook(
+        lambda module, args: weights.append(module.weight.detach().clone()) if torch.is_grad_enabled() else None
+    )
+    reprogram(network(), (X, Y), prompt, label_map=torch.tensor([1, 0]), **options)
+    moves = [float((new - old).abs().sum()) for old, new in pairwise([*weights, prompt.weight.detach()])]
+    assert len(moves) == n_steps
+    assert [step for step in range(1, n_steps) if moves[step] < 0.3 * moves[step - 1]] == drops

@@ -61,6 +61,22 @@ def test_no_change_needs_no_entry():
     assert (found.n_nonzero, found.n_changed, found.relative_error) == (0, 0, 0.0)
 
 
+def test_an_error_of_the_tolerance_is_within_it():
+    before, after = torch.zeros(1, 2).double(), torch.ones(1, 2).double()
+    assert analysis.sparsest_update(before, after, torch.eye(2).double(), tol=0.5).n_nonzero == 1
+
+
+def test_a_greedy_start_on_the_wrong_entry_may_need_more_entries_than_changed():
+    """The third input is nearly the sum of the two that matter, so it is taken first, and cannot do alone."""
+    rng = np.random.default_rng(0)
+    first, second, noise = rng.standard_normal((3, 200))
+    X = torch.from_numpy(np.stack([first, second, first + second + 0.1 * noise], axis=1))
+    before, after = torch.zeros(1, 3).double(), torch.tensor([[1.0, 1.0, 0.0]]).double()
+    found = analysis.sparsest_update(before, after, Gram.of(X), tol=1e-6)
+    assert found.relative_error <= 1e-6
+    assert found.n_changed == 2
+
+
 def test_single_precision_layers_and_bad_arguments():
     X, before, rng = layer()
     after = before + torch.from_numpy(rng.standard_normal(before.shape))

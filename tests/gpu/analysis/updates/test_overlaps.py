@@ -54,3 +54,5 @@ def test_bad_arguments():
         analysis.overlap(torch.ones(2, dtype=torch.bool), torch.ones(3, dtype=torch.bool))
     with pytest.raises(TypeError, match="bool"):
         analysis.overlap(torch.ones(2), torch.ones(2))
+    with pytest.raises(TypeError, match="m2 must be a tensor of bool or a mapping of names to such; got ndarray"):
+        analysis.overlap(torch.ones(2, dtype=torch.bool), torch.ones(2, dtype=torch.bool).numpy())

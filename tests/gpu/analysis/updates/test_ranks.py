@@ -52,6 +52,10 @@ def test_rtol_and_dtype():
     assert analysis.update_rank(*states).matrices[0].rank == 2
     assert analysis.update_rank(*states, rtol=1e-2).matrices[0].rank == 1
     assert analysis.update_rank(*states, rtol=1e-12).matrices[0].rank == 3
+    # The tolerance grows with the larger side: 1000 times 1.2e-7 here.
+    wide = torch.zeros(2, 1000)
+    wide[0, 0], wide[1, 1] = 1.0, 1e-5
+    assert analysis.update_rank(*change(wide)).matrices[0].rank == 1
     before = {"w": torch.ones(2, 2)}
     after = {"w": torch.ones(2, 2) + torch.diag(torch.tensor([1.0, 1e-4]))}
     assert analysis.update_rank(before, after).matrices[0].rank == 2

@@ -104,6 +104,32 @@ def test_equal_infinities_have_not_changed_and_new_nan_has():
     assert analysis.update_mask(before, after)["w"].tolist() == [False, False, True, True]
 
 
+def test_equal_infinities_do_not_hide_how_far_the_others_moved():
+    before = {"mask": torch.tensor([1.0, 3.0, -torch.inf, torch.inf])}
+    after = {"mask": torch.tensor([2.0, 3.0, -torch.inf, torch.inf])}
+    report = analysis.update_sparsity(before, after)
+    assert (report.total, report.movement, report.mean_change) == (0.75, 0.25, 0.25)
+    # Beyond the largest number of float16 both are infinite.
+    pair = ({"w": torch.tensor([1.0, 7e4])}, {"w": torch.tensor([2.0, 8e4])})
+    assert analysis.update_sparsity(*pair, dtype=torch.float16).movement == 1.0
+
+
+def test_an_infinite_entry_that_becomes_finite_counts_in_full():
+    report = analysis.update_sparsity({"w": torch.tensor([1.0, torch.inf])}, {"w": torch.ones(2)})
+    assert (report.tensors[0].change, report.tensors[0].magnitude) == (torch.inf, torch.inf)
+
+
+def test_the_default_tolerance_is_the_published_one():
+    pair = {"w": torch.zeros(2)}, {"w": torch.tensor([9e-6, 1.1e-5])}
+    assert analysis.update_sparsity(*pair).total == 0.5
+    assert analysis.update_mask(*pair)["w"].tolist() == [False, True]
+
+
+def test_a_change_of_the_tolerance_counts_as_none():
+    pair = {"w": torch.tensor([1.0, 1.0])}, {"w": torch.tensor([1.25, 1.5])}
+    assert analysis.update_sparsity(*pair, tol=0.25).total == 0.5
+
+
 def test_float64_states_keep_their_digits():
     before = {"w": torch.ones(1, dtype=torch.float64)}
     after = {"w": before["w"] + 1e-12}
@@ -122,6 +148,8 @@ def test_grid_holds_the_reports_of_every_cell():
         grid.report(torch.float16, 0.0)
     with pytest.raises(ValueError, match="must not be empty"):
         analysis.update_grid(before, after, tols=())
+    with pytest.raises(ValueError, match="tols must be a sequence"):
+        analysis.update_grid(before, after, tols=0.1)
 
 
 def test_tables():

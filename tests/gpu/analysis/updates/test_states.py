@@ -108,3 +108,9 @@ def test_dtypes_must_agree_unless_both_are_rounded():
 def test_bad_arguments(a, b, options, error, message):
     with pytest.raises(error, match=message):
         analysis.update_sparsity(a, b, **options)
+
+
+def test_neither_empty_tensors_nor_a_transposed_view_are_ties():
+    square = torch.randn(3, 3)
+    state = {"a": torch.zeros(0), "b": torch.zeros(0), "w": square, "wt": square.T}
+    assert list(analysis.update_sparsity(state, state).per_tensor) == ["a", "b", "w", "wt"]

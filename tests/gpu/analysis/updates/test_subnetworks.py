@@ -93,6 +93,10 @@ def test_masks_of_buffers_are_passed_over_and_ties_need_one_name():
         optimizer.step()
     moved = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])]
     assert moved == ["0.running_mean", "0.running_var", "0.num_batches_tracked"]
+    same = masks | {"1.weight": masks["2.weight"].clone()}
+    analysis.train_subnetwork(optimizer, model, same).remove()
+    with pytest.raises(ValueError, match=r"masks must agree on a shared parameter; 1\.weight has another one"):
+        analysis.train_subnetwork(optimizer, model, masks | {"1.weight": ~masks["2.weight"]})
 
 
 def test_bad_arguments():

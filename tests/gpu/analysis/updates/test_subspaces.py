@@ -94,3 +94,6 @@ def test_bad_arguments():
         analysis.cluster_updates(start, [ends[0], start], "w", rank=2, eps=0.1)
     with pytest.raises(ValueError, match="eps must be"):
         analysis.cluster_updates(start, ends, "w", rank=2, eps=-0.1)
+    tied, one, other = torch.zeros(3, 3), torch.eye(3), torch.ones(3, 3)
+    with pytest.raises(ValueError, match=r"runs must tie the same matrices; some but not all tie \['v'\]"):
+        analysis.shared_subspace({"u": tied, "v": tied}, [{"u": one, "v": one}, {"u": one, "v": other}], rank=1)

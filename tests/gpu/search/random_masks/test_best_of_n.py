@@ -1,13 +1,21 @@
 """Random search over masks: the best of a stream, on a model that stays as it is."""
 
 import copy
+import math
 
 import pytest
 import torch
 from torch import nn
 
 from sparsetheory.gpu import core
-from sparsetheory.gpu.search import MaskedRun, NodeSampler, WeightSampler, compare_search, random_mask_search
+from sparsetheory.gpu.search import (
+    MaskedRun,
+    NodeSampler,
+    SearchComparison,
+    WeightSampler,
+    compare_search,
+    random_mask_search,
+)
 
 
 def _problem(n=80, seed=0):
@@ -143,3 +151,46 @@ def test_runs_refuse_data_that_are_empty_or_do_not_fit(part):
     for bad, message in (((x[:0], y[:0]), "got 0 inputs"), ((x, y[:5]), "got 20 inputs and 5 labels"), (x, "pair")):
         with pytest.raises(ValueError, match=f"{part} must .*{message}"):
             MaskedRun(model, {}, **{**good, part: bad})
+
+
+def test_one_model_has_no_standard_error(recwarn):
+    x, y = _problem()
+    found = compare_search([core.models.MLP([6, 8, 2])], NodeSampler(0.5), _loss(x, y), lambda model, masks: 1.0, 2)
+    assert math.isnan(found.standard_error)
+    assert found.mean_difference == 0.0
+    assert not recwarn
+
+
+def test_runs_give_single_modules_back_in_their_modes():
+    x, y = _problem()
+    model = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, 2))
+    model[1].eval()
+    run = MaskedRun(model, {}, (x, y), (x, y))
+    run(2)
+    assert [module.training for module in run.model] == [True, False, True]
+    run.accuracy()
+    assert [module.training for module in run.model] == [True, False, True]
+
+
+def test_the_standard_error_is_that_of_the_mean_of_differences():
+    searched, random = torch.tensor([0.5, 0.7, 0.9, 0.5]).double(), torch.tensor([0.5, 0.6, 0.6, 0.7]).double()
+    found = SearchComparison(searched, random, searched, random, {})
+    # Differences 0, 0.1, 0.3 and -0.2: mean 0.05, squared deviations 0.0025 + 0.0025 + 0.0625 + 0.0625.
+    assert found.mean_difference == pytest.approx(0.05)
+    assert found.standard_error == pytest.approx(math.sqrt(0.13 / 3 / 4))
+
+
+def test_calls_of_a_run_go_through_the_rows_in_orders_of_their_own_with_adams_steps_of_a_hundredth():
+    x, y = _problem()
+    model, seen = core.models.MLP([6, 8, 2]), []
+    before = model[0].weight.detach().clone()
+    run = MaskedRun(model, {}, (x, y), (x[:1], y[:1]), batch_size=4)
+    handle = run.model.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    run(1)
+    # The first step of Adam is its rate.
+    assert float((run.model[0].weight.detach() - before).abs().max()) == pytest.approx(0.01, rel=1e-3)
+    run(1)
+    handle.remove()
+    batches = [rows for rows in seen if len(rows) == 4]
+    assert len(batches) == 2
+    assert not torch.equal(*batches)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sparsetheory.gpu import core
-from sparsetheory.gpu.search import NodeSampler, WeightSampler, node_indicators, remove_nodes
+from sparsetheory.gpu.search import NodeSampler, SparseLinear, WeightSampler, node_indicators, remove_nodes
 
 
 def _mlp(*widths, seed=0, dtype=torch.float64, activation="relu"):
@@ -29,6 +29,11 @@ def test_node_counts_are_exact_and_masks_are_products(first, second, density, le
     assert torch.equal(masks[0].any(1), masks[1].any(0))
     assert torch.equal(masks[1].any(1), masks[2].any(0))
     assert bool(masks[0].any(0).all() and masks[2].any(1).all())
+
+
+def test_two_nodes_stay_by_default():
+    masks = NodeSampler(0.01)(_mlp(3, 7, 1, 4), 0)
+    assert [int(mask.any(1).sum()) for mask in masks.values()] == [2, 1, 4]
 
 
 def test_every_set_of_nodes_is_equally_likely():
@@ -112,6 +117,14 @@ def test_samplers_refuse_what_they_cannot_mask():
         NodeSampler(0.5)(nn.Sequential(nn.Linear(3, 2)), 0)
     with pytest.raises(ValueError, match="linear layers alone"):
         NodeSampler(0.5)(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 4), nn.Linear(4, 2)), 0)
+    for wide in (nn.BatchNorm1d(4), nn.LayerNorm(4), nn.LayerNorm(4, elementwise_affine=False), nn.PReLU(4)):
+        with pytest.raises(ValueError, match="linear layers alone, at least 2; got 0, 2, and besides 1"):
+            NodeSampler(0.5)(nn.Sequential(nn.Linear(3, 4), wide, nn.Linear(4, 2)), 0)
+    assert NodeSampler(0.5)(nn.Sequential(nn.Linear(3, 4), nn.PReLU(), nn.Linear(4, 2)), 0).n_nonzero == 10
+    with pytest.raises(ValueError, match="each once; got '0'"):
+        WeightSampler({"0.weight": 0.5, "0": 0.25})(core.models.MLP([8, 16, 4]), 0)
+    with pytest.raises(ValueError, match=r"0\.weight must be a parameter"):
+        WeightSampler(0.5)(nn.Sequential(SparseLinear(8, 4, 0.5), nn.Linear(4, 2)), 0)
     with pytest.raises(ValueError, match="follow each other; got 4 outputs of 0 before 5 inputs of 1"):
         NodeSampler(0.5)(nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 2)), 0)
 
@@ -124,7 +137,23 @@ def test_only_masks_of_nodes_make_smaller_networks():
         remove_nodes(model, rows)
     with pytest.raises(ValueError, match="between the nodes that stay; got others at 0"):
         remove_nodes(model, {name: torch.zeros_like(mask) for name, mask in masks.items()})
+    last = masks["2.weight"].clone()
+    last[0] = False
+    with pytest.raises(ValueError, match="between the nodes that stay; got others at 2"):
+        remove_nodes(model, masks | {"2.weight": last})
     with pytest.raises(ValueError, match=r"bool of shape \(4, 3\) for 0.weight; got none"):
         remove_nodes(model, {"2.weight": masks["2.weight"]})
-    with pytest.raises(ValueError, match="at least one candidate"):
+    with pytest.raises(ValueError, match="masks must be candidates"):
         node_indicators([])
+    for other in (dict(NodeSampler(0.5)(core.models.MLP([3, 5, 2]), 0)), {"0.weight": masks["0.weight"]}):
+        with pytest.raises(ValueError, match="the same names and shapes"):
+            node_indicators([masks, other])
+    with pytest.raises(ValueError, match="at least two layers"):
+        node_indicators([{}])
+
+
+def test_a_weight_that_two_layers_share_is_drawn_once():
+    model = core.models.MLP([8, 8, 8])
+    model[2].weight = model[0].weight
+    masks = WeightSampler(0.25)(model, 0)
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == {"0.weight": 16}

@@ -43,6 +43,8 @@ def test_the_choice_leaves_zero_out_and_takes_the_first_of_equals():
     with torch.no_grad():
         edge.alpha.copy_(torch.tensor([9.0, -3.0, -2.0]))
     assert edge.chosen == 2
+    # To look at the choice changes nothing.
+    assert edge.alpha.tolist() == [9.0, -3.0, -2.0]
 
 
 def test_costs_are_relative_to_a_dense_edge():
@@ -95,7 +97,15 @@ def test_chains_run_in_double_precision():
     assert model.expected_cost().dtype == torch.float64
 
 
+def test_the_expected_cost_has_the_precision_of_alpha():
+    model = SuperChain(6, [8, 8], 2, ["dense", "sparse:0.25"])
+    assert model.expected_cost().dtype == torch.float32
+    assert model.bfloat16().expected_cost().dtype == torch.bfloat16
+
+
 def test_bad_chains_are_refused():
+    with pytest.raises(ValueError, match="ops must be 'zero'"):
+        SuperChain(6, [8, 8], 2, ["low_rank:²"])
     with pytest.raises(ValueError, match="ops must hold an operation that lets something pass; got none"):
         SuperChain(6, [8, 8], 3, ["zero"])
     with pytest.raises(ValueError, match="ops must hold an operation that lets something pass"):

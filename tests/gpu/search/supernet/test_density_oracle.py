@@ -80,3 +80,20 @@ def test_bad_allocations_are_refused():
     convolution = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
     with pytest.raises(ValueError, match="layers must be linear; got 0"):
         allocate_densities(convolution, [torch.zeros(1, 1, 4, 4)], DENSITIES, 0.5)
+
+
+@pytest.mark.parametrize("share", [0.29, 0.57, 0.58])
+def test_a_share_that_binary_numbers_round_down_still_pays_for_itself(share):
+    # 0.29 * 100 is 28.999999999999996.
+    found = allocate_densities(nn.Linear(10, 10), [torch.eye(10)], [share], share)
+    assert found.choices.cost == round(100 * share)
+
+
+def test_every_budget_that_some_choice_meets_to_the_last_operation_is_used():
+    model, x = _problem()
+    first = allocate_densities(model, [x], DENSITIES, 1.0)
+    counts = [[core.PerTensor(d).count((n,)) for d in DENSITIES] for n in (72, 108, 27)]
+    for options in product((1, 2, 3), repeat=3):
+        cost = sum(row[i] for row, i in zip(counts, options, strict=True))
+        loss = sum(errors[i] for errors, i in zip(first.errors.values(), options, strict=True))
+        assert allocate_densities(model, [x], DENSITIES, cost / 207).choices.loss <= loss * (1 + 1e-12)

@@ -56,6 +56,9 @@ def test_a_warm_up_trains_dense_weights_alone_and_scores_start_from_them():
     model, seen = _chain(), []
     layer = model.edges[0].ops[2][0]
     layer.register_forward_hook(lambda layer, *_: seen.append(int(layer.weight.count_nonzero())))
+    with torch.no_grad():
+        # What was there before the warm-up does not matter.
+        layer.score.fill_(5.0)
     alphas = []
     model.stem.register_forward_hook(lambda *_: alphas.append(model.alphas[0].detach().clone()))
     search(model, _data(seed=1), _data(seed=2), 1, warmup=4)
@@ -148,3 +151,56 @@ def test_bad_searches_are_refused():
         search(torch.nn.Linear(6, 2), (x, y), (x, y), 3)
     with pytest.raises(ValueError, match="model must be a SuperChain"):
         derive(torch.nn.Linear(6, 2))
+
+
+def test_frozen_parameters_stay_and_the_others_are_searched():
+    model, (x, y) = _chain(), _data()
+    model.stem.requires_grad_(False)
+    model.alphas[0].requires_grad_(False)
+    layer = model.edges[1].ops[2][0]
+    layer.score.requires_grad_(False)
+    before = copy.deepcopy(model.state_dict())
+    search(model, (x, y), (x, y), 3, warmup=2)
+    stayed = [name for name, value in model.state_dict().items() if torch.equal(value, before[name])]
+    assert stayed == [
+        "stem.0.weight",
+        "stem.0.bias",
+        "edges.0.alpha",
+        "edges.1.ops.2.0.parametrizations.weight.0.score",
+    ]
+    for alpha in model.alphas:
+        alpha.requires_grad_(False)
+    with pytest.raises(ValueError, match="weights and alphas that require gradients"):
+        search(model, (x, y), (x, y), 3)
+
+
+def test_a_mask_that_a_user_took_off_stays_off_after_a_warm_up():
+    model, (x, y) = _chain(), _data()
+    first, second = (edge.ops[2][0] for edge in model.edges)
+    first.masked = False
+    search(model, (x, y), (x, y), 1, warmup=1)
+    assert (first.masked, second.masked) == (False, True)
+
+
+def test_single_modules_keep_their_modes():
+    model, (x, y) = _chain(), _data()
+    model.head.eval()
+    search(model, (x, y), (x, y), 1)
+    assert model.training
+    assert not model.head.training
+
+
+def test_one_edge_without_identity_is_no_collapse(recwarn):
+    model, (x, y) = _chain(), _data()
+    with torch.no_grad():
+        model.alphas[0][0] = model.alphas[1][1] = 3.0
+    assert search(model, (x, y), (x, y), 1).ops == ("identity", "dense")
+    assert not [warning for warning in recwarn if warning.category is SkipDominanceWarning]
+
+
+def test_the_first_steps_are_the_default_rates():
+    model, (x, y) = _chain(), _data()
+    before = copy.deepcopy(model)
+    search(model, (x, y), (x, y), 1)
+    for old, new, rate in ((before.alphas[0], model.alphas[0], 0.02), (before.head.weight, model.head.weight, 0.002)):
+        assert float((new - old).detach().abs().max()) == pytest.approx(rate, rel=1e-3)

@@ -139,3 +139,11 @@ def test_bad_arguments_are_refused():
         SparseLinear(8, 5, 0.5, "ones")
     with pytest.raises(ValueError, match="in_features must be an integer from 1"):
         SparseLinear(0, 5, 0.5)
+
+
+def test_scores_of_zero_weights_are_zero():
+    layer = SparseLinear(4, 3, 0.5)
+    with torch.no_grad():
+        layer.parametrizations.weight.original.zero_()
+    layer.score_by_magnitude()
+    assert not layer.score.any()
