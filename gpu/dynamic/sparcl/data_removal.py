@@ -58,6 +58,7 @@ class DataRemoval:
     """
 
     def __init__(self, labels: Tensor, n_remove: int, epochs: Sequence[int]) -> None:
+        labels = torch.as_tensor(labels)
         if labels.ndim != 1 or labels.is_floating_point() or not len(labels):
             raise ValueError(f"labels must be integers of shape (n,); got {labels.dtype} {tuple(labels.shape)}")
         self.labels = labels.detach().cpu().long()
@@ -126,4 +127,4 @@ class DataRemoval:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state of the same samples."""
         self.counter.load_state_dict(state["counter"])
-        self.kept = state["kept"].clone()
+        self.kept = state["kept"].to("cpu", copy=True)

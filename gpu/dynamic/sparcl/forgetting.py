@@ -155,7 +155,7 @@ class ForgettingCounter:
             if state[name].shape != (self.n_samples,):
                 raise ValueError(f"state must be of {self.n_samples} samples; got {len(state[name])} for {name}")
         for name in _KEPT:
-            setattr(self, name, state[name].clone())
+            setattr(self, name, state[name].to("cpu", copy=True))
 
     def _checked(self, ids: Tensor) -> Tensor:
         found = ids.detach().cpu()

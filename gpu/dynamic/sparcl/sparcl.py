@@ -235,13 +235,15 @@ class SparCL(StepHooks):
         ValueError
             If removal would empty a class, or `path` does not give two densities in order.
         """
-        removal = self._begun()
-        self.epoch += 1
-        removal.begin_epoch(self.epoch)
+        removal, epoch, bounds = self._begun(), self.epoch + 1, None
+        if self._path is not None and self._controller is not None and epoch % self._exchange_every == 0:
+            bounds = _checked_bounds(self._path(epoch))
+        # What may fail comes first, so that an epoch that cannot begin has not begun.
+        removal.begin_epoch(epoch)
+        self.epoch = epoch
         self.data_fractions.append(removal.data_fraction)
-        if self._controller is not None and self.epoch % self._exchange_every == 0:
-            assert self._path is not None
-            self._bounds = _checked_bounds(self._path(self.epoch))
+        if bounds is not None and self._controller is not None:
+            self._bounds = bounds
             self._controller.request()
         return removal.kept.clone()
 
@@ -308,8 +310,8 @@ class SparCL(StepHooks):
         wrong = [name for name, part in parts.items() if (part is None) != (state[name] is None)]
         if wrong:
             raise ValueError(f"state must have the parts of this object; not so for {', '.join(wrong)}")
-        if state["labels"] is not None:
-            self._removal = self._removal_of(state["labels"])
+        self._removal = None if state["labels"] is None else self._removal_of(state["labels"])
+        if self._removal is not None:
             self._removal.load_state_dict(state["removal"])
         for name, part in parts.items():
             if part is not None:

@@ -220,6 +220,25 @@ def test_data_leave_in_the_epochs_that_are_told():
     assert len(run.method.begin_epoch()) == 32
 
 
+def test_an_epoch_that_cannot_begin_has_not_begun():
+    run = _Run(path=lambda epoch: (0.3, 0.2) if epoch == 1 else (0.25, 0.25))
+    run.epoch(0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="path must give"):
+            run.method.begin_epoch()
+        assert (run.method.epoch, run.method.data_fractions, len(run.method._removal.kept)) == (0, [1.0], 32)
+    # Removal empties a class of one sample, or finds that nothing is known of the samples.
+    unseen = _Run()
+    unseen.epoch(0)
+    unseen.method.begin_task(unseen.y[:32].numpy())
+    unseen.method.begin_epoch()
+    requested = unseen.method._controller._requested
+    for _ in range(2):
+        with pytest.raises(ValueError, match="n must be"):
+            unseen.method.begin_epoch()
+        assert (unseen.method.epoch, unseen.method._controller._requested) == (0, requested)
+
+
 def test_parts_may_be_left_out():
     data = _Run(density=None, q=None, path=None)
     data.epoch(0)
