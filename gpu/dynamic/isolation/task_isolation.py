@@ -396,8 +396,7 @@ class TaskIsolation:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state: load those of the model and the optimiser, then this one, and train on.
 
-        A state of now changes nothing, and the controller of a task that has begun goes on where the state is of the
-        same task. :func:`attach_state` makes this a part of the state of the optimiser.
+        A state of now changes no weight. :func:`attach_state` makes this a part of the state of the optimiser.
 
         Raises
         ------
@@ -406,24 +405,22 @@ class TaskIsolation:
         """
         self._store.load_state_dict(state["store"])
         begun = state["begun"]
-        if self._controller is not None and begun is not None and self._is_task(begun["task_id"], begun["outputs"]):
-            # A new controller would clear the weights off its masks, which are those of a checkpoint already, and its
-            # hooks would come after all others.
+        if begun is None:
+            self.remove()
+        elif self._controller is None:
+            weights = self._store.weights
+            masks = {name: mask.to(weights[name].device, copy=True) for name, mask in begun["masks"].items()}
+            self._open(begun["task_id"], begun["outputs"], masks)
+        else:
+            # A new controller would clear weights off masks that are not those of the checkpoint yet, and its hooks
+            # would come after all others.
             frozen, forbid = self._fixed(begun["outputs"])
             self._controller.set_frozen(frozen)
             self._controller.set_forbidden(forbid)
-        else:
-            self.remove()
-            if begun is not None:
-                weights = self._store.weights
-                masks = {name: mask.to(weights[name].device, copy=True) for name, mask in begun["masks"].items()}
-                self._open(begun["task_id"], begun["outputs"], masks)
+            self._task, self._outputs = begun["task_id"], begun["outputs"]
         if begun is not None:
             self.controller.load_state_dict(begun["controller"])
         self._generator.set_state(state["generator"].cpu())
-
-    def _is_task(self, task_id: Hashable, outputs: Sequence[int] | None) -> bool:
-        return (task_id, outputs) == (self._task, self._outputs)
 
     def _live_masks(self) -> MaskSet:
         return MaskSet(dict(zip(self._store.weights, self.controller.masks.values(), strict=True)))

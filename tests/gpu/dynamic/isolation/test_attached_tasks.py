@@ -1,6 +1,7 @@
 """Tasks in the state of the optimiser: a run stops in the middle of one and goes on to the same bits."""
 
 import io
+from collections import UserDict
 
 import numpy as np
 import pytest
@@ -81,6 +82,7 @@ BEFORE = {
     "nothing": lambda run: None,
     "begun the first task": lambda run: run.begin(0),
     "begun the same task": lambda run: run.begin(1),
+    "begun it with other outputs": lambda run: run.tasks.begin_task(1, [0]),
     "learned other things": lambda run: (run.begin(0), run.train(0, seed=3)),
 }
 
@@ -95,6 +97,7 @@ def test_the_state_of_the_optimiser_continues_in_the_middle_of_a_task(make_mlp, 
     other = _Run(make_mlp, train_steps, seed=1, share=share)
     BEFORE[before](other)
     other.resume(stored)
+    assert other.tasks.state_dict()["begun"]["outputs"] == [2, 3]
     other.second_half()
     _assert_equal(run, other)
 
@@ -157,6 +160,40 @@ def test_a_kept_state_does_not_change_when_training_goes_on(make_mlp, train_step
     run.tasks.load_state_dict(state)
     run.train(1)
     assert torch.equal(state["begun"]["controller"]["scores"][1]["first"][0], moments)
+
+
+class _Elsewhere:
+    """The state of a generator that a loop has moved to another device: it must come back first."""
+
+    def __init__(self, state):
+        self.cpu = lambda: state
+
+
+def test_generators_come_back_from_other_devices(make_mlp, train_steps):
+    run, other = (_Run(make_mlp, train_steps) for _ in range(2))
+    run.first_half()
+    state = run.tasks.state_dict()
+    state["generator"] = _Elsewhere(state["generator"])
+    state["begun"]["controller"]["generator"] = _Elsewhere(state["begun"]["controller"]["generator"])
+    other.model.load_state_dict(run.model.state_dict())
+    other.tasks.load_state_dict(state)
+    for one in (run, other):
+        one.end()
+        one.begin(2)
+    assert run.tasks.masks(2) == other.tasks.masks(2)
+
+
+def test_a_probe_is_a_copy_that_any_checkpoint_may_hold(make_mlp, train_steps):
+    run = _Run(make_mlp, train_steps)
+    run.begin(0)
+    run.train(0)
+    probe = UserDict(input=torch.ones(2, 6))
+    run.tasks.end_task(probe=probe)
+    probe["input"].zero_()
+    assert run.tasks.forgetting_ == {0: 0.0}
+    other = _Run(make_mlp, train_steps)
+    other.resume(run.stored())
+    assert other.tasks.forgetting_ == {0: 0.0}
 
 
 def test_states_that_were_moved_to_another_device(make_mlp, train_steps, device):
