@@ -140,7 +140,7 @@ class TaskIsolation:
         Instance(nn.Module, "a torch module").check("model", model)
         self._density = _DENSITY.check("density", density)
         self._init = Choice(*DENSITIES).check("init", init)
-        self._scores = tuple(find_score(score) if isinstance(score, str) else score for score in (drop, grow))
+        self._scores = (_score("drop", drop), _score("grow", grow))
         self._fraction = fraction if callable(fraction) else Constant(_SHARE.check("fraction", fraction))
         self._every = COUNT.check("every", every)
         self._share = Choice("forbid", "allow", "score").check("share", share)
@@ -437,3 +437,9 @@ class TaskIsolation:
     def _answer(self, probe: Any) -> Tensor:
         output = next(run_batches(self.model, [probe]))
         return (output["logits"] if isinstance(output, Mapping) else getattr(output, "logits", output)).detach().clone()
+
+
+def _score(name: str, score: str | Score) -> Score:
+    if not isinstance(score, str) and not callable(score):
+        raise ValueError(f"{name} must be a score or the name of one; got {score!r}")
+    return find_score(score) if isinstance(score, str) else score

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsetheory.constraints import COUNT, MISSING, Real
+from sparsetheory.constraints import COUNT, MISSING, Instance, Real
 from sparsetheory.gpu.core.densities import uniform_densities
 from sparsetheory.gpu.core.hooks.snapshots import Score
 from sparsetheory.gpu.core.hooks.steps import StepHooks
@@ -17,7 +17,7 @@ from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.random_topology import random_masks
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.dynamic.scores import random_order
-from sparsetheory.gpu.dynamic.sparcl.data_removal import DataRemoval
+from sparsetheory.gpu.dynamic.sparcl.data_removal import DataRemoval, check_epochs
 from sparsetheory.gpu.dynamic.sparcl.density_paths import density_path
 from sparsetheory.gpu.dynamic.sparcl.gradient_mask import GradientMask
 from sparsetheory.gpu.dynamic.sparcl.importance import ContinualImportance
@@ -146,11 +146,15 @@ class SparCL(StepHooks):
         buffer: ReplayBuffer | None = None,
         generator: torch.Generator | int | None = None,
     ) -> None:
+        Instance(nn.Module, "a torch module").check("model", model)
+        Instance(Optimizer, "a torch optimiser").check("optimizer", optimizer)
+        (MISSING | Instance(Callable, "callable")).require(importance=importance, path=path)
         (MISSING | _DENSITY).check("density", density)
         (MISSING | _SHARE).check("q", q)
         self._exchange_every = COUNT.check("exchange_every", exchange_every)
+        COUNT.check("mask_every", mask_every)
         self._remove_fraction = _SHARE.check("remove_fraction", remove_fraction)
-        self._removal_epochs = tuple(removal_epochs)
+        self._removal_epochs = tuple(check_epochs("removal_epochs", removal_epochs))
         if density is None and q is None and not remove_fraction:
             raise ValueError("density, q or remove_fraction must be given; got none of them")
         self._path = path if path is not None or density is None else lambda epoch: density_path(epoch, density)
@@ -168,22 +172,28 @@ class SparCL(StepHooks):
             self._under = first.by_parameter(model)
         # Hooks run in the order in which they are made: dense gradients are kept before they are gated, and what is
         # gated is written back before the masks change.
-        super().__init__(optimizer)
-        self._gate = None if q is None else GradientMask(optimizer, self._under, q, mask_every)
-        self._controller = None
-        if density is not None:
-            self._controller = TopologyController(
-                optimizer,
-                self._under,
-                drop=importance or ContinualImportance(),
-                grow=random_order,
-                fraction=0.0,
-                density=lambda step: self._bounds,
-                regrown="new",
-                generator=source,
-            )
+        self._gate: GradientMask | None = None
+        self._controller: TopologyController | None = None
         self._n_exchanges = 0
         self._gradients_are_masked = False
+        super().__init__(optimizer)
+        try:
+            self._gate = None if q is None else GradientMask(optimizer, self._under, q, mask_every)
+            if density is not None:
+                self._controller = TopologyController(
+                    optimizer,
+                    self._under,
+                    drop=importance or ContinualImportance(),
+                    grow=random_order,
+                    fraction=0.0,
+                    density=lambda step: self._bounds,
+                    regrown="new",
+                    generator=source,
+                )
+        except Exception:
+            # An optimiser that was refused must go on without hooks.
+            self.remove()
+            raise
 
     @property
     def masks(self) -> MaskSet:
