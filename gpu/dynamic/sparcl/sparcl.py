@@ -148,7 +148,9 @@ class SparCL(StepHooks):
     ) -> None:
         Instance(nn.Module, "a torch module").check("model", model)
         Instance(Optimizer, "a torch optimiser").check("optimizer", optimizer)
-        (MISSING | Instance(Callable, "callable")).require(importance=importance, path=path)
+        for name, rule in (("importance", importance), ("path", path)):
+            if rule is not None and not callable(rule):
+                raise ValueError(f"{name} must be None or callable; got {rule!r}")
         (MISSING | _DENSITY).check("density", density)
         (MISSING | _SHARE).check("q", q)
         self._exchange_every = COUNT.check("exchange_every", exchange_every)

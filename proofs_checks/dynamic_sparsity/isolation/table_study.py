@@ -101,7 +101,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
             ax.set_xlabel("density of a task's mask")
             ax.set_title("Erdős-Rényi densities" if init == "erk" else "equal densities")
         axes[0].set_ylabel(f"mean accuracy on {N_TASKS} pairs after the last")
-        axes[-1].legend(fontsize=8)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
 
     return draw
 

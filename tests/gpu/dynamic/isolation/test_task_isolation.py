@@ -445,3 +445,17 @@ def test_forgetting_is_the_largest_change_of_either_sign(make_mlp, train_steps, 
     with model.register_forward_hook(lambda module, args, output: output + shift):
         assert tasks.forgetting_[0] == pytest.approx(abs(shift), rel=1e-5)
     assert tasks.forgetting_ == {0: 0.0}
+
+
+def test_buffers_that_are_not_saved_with_a_model_belong_to_no_task(make_mlp, train_steps):
+    model = make_mlp()
+    model.register_buffer("cache", torch.zeros(2), persistent=False)
+    step, tasks = _isolation(model)
+    tasks.begin_task(0)
+    train_steps(model, step, 0)
+    tasks.end_task()
+    model.cache += 1.0
+    with tasks.masked(0) as shown:
+        assert shown.cache.tolist() == [1.0, 1.0]
+    assert "norm.running_mean" in tasks.state_dict()["store"]["initial"]
+    assert "cache" not in tasks.state_dict()["store"]["initial"]
