@@ -1,5 +1,6 @@
 """A score that all workers of a run agree on."""
 
+import copy
 from typing import Any
 
 import torch
@@ -61,8 +62,13 @@ class DistributedScore:
         dist.broadcast(total, first, group=self.group)
         return total
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "DistributedScore":
+        # A group of workers is a connection: a copy of the score uses the same one.
+        return DistributedScore(copy.deepcopy(self.score, memo), self.group)
+
     def __getattr__(self, name: str) -> Any:
         # Only what this class does not have: observe, state_dict and load_state_dict, if the score has them.
-        if name == "score":
+        # Names with underscores are asked for by copies and pickles, which mean this object.
+        if name == "score" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.score, name)

@@ -162,12 +162,12 @@ class MomentumScore:
         return first if self._second_decay is None else first / (self._second[snapshot.index].sqrt() + _TINY)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the moments."""
-        return {"first": dict(self._first), "second": dict(self._second)}
+        """Return copies of the moments, which change in place."""
+        return {"first": _copied(self._first), "second": _copied(self._second)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over moments."""
-        self._first, self._second = dict(state["first"]), dict(state["second"])
+        self._first, self._second = _copied(state["first"]), _copied(state["second"])
 
 
 def curvature_price(curvatures: Sequence[Tensor]) -> Score:
@@ -238,7 +238,12 @@ def find_score(name: str) -> Score:
 
 
 def _mean(past: Tensor | None, value: Tensor, decay: float) -> Tensor:
-    return (1 - decay) * value if past is None else past.mul_(decay).add_(value, alpha=1 - decay)
+    # A state may have been loaded on another device.
+    return (1 - decay) * value if past is None else past.to(value.device).mul_(decay).add_(value, alpha=1 - decay)
+
+
+def _copied(moments: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    return {index: moment.clone() for index, moment in moments.items()}
 
 
 def _stored_moment(snapshot: Snapshot) -> Tensor:

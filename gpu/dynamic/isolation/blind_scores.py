@@ -1,6 +1,6 @@
 """Scores for which earlier tasks have no gradients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot
 __all__ = ["without_used_gradients"]
 
 
-def without_used_gradients(score: Score, used: Sequence[Tensor]) -> Score:
+def without_used_gradients(score: Score, used: Callable[[int], Tensor]) -> Score:
     """Return a score that sees gradients of zero where earlier tasks have their weights.
 
     So growth by gradient never chooses such an entry before another one, and random growth still does.
@@ -19,8 +19,8 @@ def without_used_gradients(score: Score, used: Sequence[Tensor]) -> Score:
     Parameters
     ----------
     score : callable
-    used : sequence of Tensor of bool
-        Entries of earlier tasks, for each mask of the controller.
+    used : callable
+        From the index of a mask of the controller to the entries of earlier tasks, a tensor of bool.
 
     Returns
     -------
@@ -30,11 +30,11 @@ def without_used_gradients(score: Score, used: Sequence[Tensor]) -> Score:
 
 
 class _BlindScore:
-    def __init__(self, score: Any, used: Sequence[Tensor]) -> None:
+    def __init__(self, score: Any, used: Callable[[int], Tensor]) -> None:
         self._score, self._used = score, used
 
     def __call__(self, snapshot: Snapshot) -> Tensor:
-        seen = tuple(g if g is None else g.masked_fill(self._used[snapshot.index], 0) for g in snapshot.gradients)
+        seen = tuple(g if g is None else g.masked_fill(self._used(snapshot.index), 0) for g in snapshot.gradients)
         return self._score(replace(snapshot, gradients=seen))
 
 
@@ -42,7 +42,7 @@ class _WatchingScore(_BlindScore):
     """One that is shown gradients at every step, and is stored."""
 
     def observe(self, index: int, gradient: Tensor) -> None:
-        self._score.observe(index, gradient.masked_fill(self._used[index], 0))
+        self._score.observe(index, gradient.masked_fill(self._used(index), 0))
 
     def state_dict(self) -> dict[str, Any]:
         return self._score.state_dict()

@@ -140,7 +140,7 @@ class TaskIsolation:
         Instance(nn.Module, "a torch module").check("model", model)
         self._density = _DENSITY.check("density", density)
         self._init = Choice(*DENSITIES).check("init", init)
-        self._scores = tuple(find_score(score) if isinstance(score, str) else score for score in (drop, grow))
+        self._scores = (_score("drop", drop), _score("grow", grow))
         self._fraction = fraction if callable(fraction) else Constant(_SHARE.check("fraction", fraction))
         self._every = COUNT.check("every", every)
         self._share = Choice("forbid", "allow", "score").check("share", share)
@@ -249,24 +249,35 @@ class TaskIsolation:
 
     def _open(self, task_id: Hashable, outputs: Sequence[int] | None, masks: Mapping[str, Tensor]) -> None:
         """Let a controller act on the optimiser."""
-        weights, used = self._store.weights, self._store.used
-        places = self._places.for_outputs(outputs)
-        barred = {name: ~place | used[name] if self._share == "forbid" else ~place for name, place in places.items()}
+        weights = self._store.weights
+        frozen, forbid = self._fixed(outputs)
         drop, grow = (copy.deepcopy(score) for score in self._scores)
         self._controller = TopologyController(
             self.optimizer,
             {weights[name]: mask for name, mask in masks.items()},
             drop=drop,
-            grow=without_used_gradients(grow, list(used.values())) if self._share == "allow" else grow,
+            grow=without_used_gradients(grow, self._used_by_mask) if self._share == "allow" else grow,
             fraction=self._fraction,
             every=self._every,
             rounding=math.ceil,
             start=self._start_of_new,
-            frozen={weights[name]: mask for name, mask in used.items()},
-            forbid={weights[name]: mask for name, mask in barred.items()},
+            frozen=frozen,
+            forbid=forbid,
             generator=self._generator,
         )
-        self._task, self._outputs = task_id, None if outputs is None else list(outputs)
+        # Plain integers: a stored state must not hold those of numpy.
+        self._task, self._outputs = task_id, None if outputs is None else [int(output) for output in outputs]
+
+    def _fixed(self, outputs: Sequence[int] | None) -> tuple[dict[Tensor, Tensor], dict[Tensor, Tensor]]:
+        """Return which entries of each weight do not move, and which do not grow, in a task with these outputs."""
+        weights, used = self._store.weights, self._store.used
+        places = self._places.for_outputs(outputs)
+        barred = {name: ~place | used[name] if self._share == "forbid" else ~place for name, place in places.items()}
+        frozen, forbid = ({weights[name]: mask for name, mask in masks.items()} for masks in (used, barred))
+        return frozen, forbid
+
+    def _used_by_mask(self, index: int) -> Tensor:
+        return list(self._store.used.values())[index]
 
     def _start_of_new(self, parameter: Tensor, new: Tensor, survivors: Tensor, generator: torch.Generator) -> Tensor:
         """Start a weight that grows at zero, but where an earlier task uses it, at what it is."""
@@ -300,8 +311,8 @@ class TaskIsolation:
         Parameters
         ----------
         probe : optional
-            A batch that the model takes: a tensor, a tuple of arguments, or a mapping of keyword arguments. The answer
-            to it is kept for :attr:`forgetting_`.
+            A batch that the model takes: a tensor, a tuple of arguments, or a mapping of keyword arguments. A copy on
+            the device of the model and the answer to it are kept for :attr:`forgetting_`.
 
         Raises
         ------
@@ -318,6 +329,7 @@ class TaskIsolation:
         self._check_parameters()
         masks = MaskSet({name: mask.clone() for name, mask in self._live_masks().items()})
         others = {name: tensor.detach().clone() for name, tensor in self._store.others().items()}
+        probe = self._store.placed(probe)
         response = None if probe is None else self._answer(probe)
         self._store.keep(task_id, TaskRecord(masks, others, controller.trajectory, probe, response))
         if self._fresh == "zero":
@@ -384,19 +396,31 @@ class TaskIsolation:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state: load those of the model and the optimiser, then this one, and train on.
 
+        A state of now changes no weight. :func:`attach_state` makes this a part of the state of the optimiser.
+
         Raises
         ------
         ValueError
             If names or shapes of tensors differ.
         """
         self._store.load_state_dict(state["store"])
-        self.remove()
-        if (begun := state["begun"]) is not None:
+        begun = state["begun"]
+        if begun is None:
+            self.remove()
+        elif self._controller is None:
             weights = self._store.weights
             masks = {name: mask.to(weights[name].device, copy=True) for name, mask in begun["masks"].items()}
             self._open(begun["task_id"], begun["outputs"], masks)
+        else:
+            # A new controller would clear weights off masks that are not those of the checkpoint yet, and its hooks
+            # would come after all others.
+            frozen, forbid = self._fixed(begun["outputs"])
+            self._controller.set_frozen(frozen)
+            self._controller.set_forbidden(forbid)
+            self._task, self._outputs = begun["task_id"], begun["outputs"]
+        if begun is not None:
             self.controller.load_state_dict(begun["controller"])
-        self._generator.set_state(state["generator"])
+        self._generator.set_state(state["generator"].cpu())
 
     def _live_masks(self) -> MaskSet:
         return MaskSet(dict(zip(self._store.weights, self.controller.masks.values(), strict=True)))
@@ -413,3 +437,9 @@ class TaskIsolation:
     def _answer(self, probe: Any) -> Tensor:
         output = next(run_batches(self.model, [probe]))
         return (output["logits"] if isinstance(output, Mapping) else getattr(output, "logits", output)).detach().clone()
+
+
+def _score(name: str, score: str | Score) -> Score:
+    if not isinstance(score, str) and not callable(score):
+        raise ValueError(f"{name} must be a score or the name of one; got {score!r}")
+    return find_score(score) if isinstance(score, str) else score

@@ -99,6 +99,16 @@ class TaskStore:
         """Return all parameters that belong to tasks."""
         return [*self.weights.values(), *self._parameters.values()]
 
+    def placed(self, batch: Any) -> Any:
+        """Return a copy of a batch on the device of the first weight, in containers that any checkpoint may hold."""
+        if isinstance(batch, Tensor):
+            return batch.detach().to(next(iter(self.weights.values())).device, copy=True)
+        if isinstance(batch, Mapping):
+            return {key: self.placed(part) for key, part in batch.items()}
+        if isinstance(batch, list | tuple):
+            return tuple(self.placed(part) for part in batch)
+        return batch
+
     def check(self, trained: set[int]) -> None:
         """Raise RuntimeError if parameters of the model are others than at construction.
 
@@ -199,17 +209,17 @@ class TaskStore:
         check_alike("state", state["initial"], self.initial, "parameters without masks, and buffers")
         like = {**self.weights, **self.others()}
 
-        def placed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        def there(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             return {name: tensor.to(like[name].device) for name, tensor in tensors.items()}
 
-        self.values, self.used, self.initial = (placed(state[key]) for key in ("values", "used", "initial"))
+        self.values, self.used, self.initial = (there(state[key]) for key in ("values", "used", "initial"))
         self.records = {
             kept["task_id"]: TaskRecord(
-                MaskSet(placed(kept["masks"])),
-                placed(kept["others"]),
+                MaskSet(there(kept["masks"])),
+                there(kept["others"]),
                 [tuple(entry) for entry in kept["trajectory"]],
-                kept["probe"],
-                kept["response"],
+                self.placed(kept["probe"]),
+                self.placed(kept["response"]),
             )
             for kept in state["records"]
         }

@@ -10,9 +10,23 @@ from torch import Tensor
 from sparsetheory.constraints import SIZE, Integer, Several
 from sparsetheory.gpu.dynamic.sparcl.forgetting import ForgettingCounter
 
-__all__ = ["DataRemoval"]
+__all__ = ["DataRemoval", "check_epochs"]
 
 _EPOCHS = Several(Integer(1))
+
+
+def check_epochs(name: str, epochs: Sequence[int]) -> Sequence[int]:
+    """Return epochs at whose beginning data may leave.
+
+    Raises
+    ------
+    ValueError
+        If they are none, do not rise, or one of them is the first, when nothing is known of the data.
+    """
+    _EPOCHS.check(name, epochs)
+    if not len(epochs) or any(b <= a for a, b in pairwise(epochs)):
+        raise ValueError(f"{name} must be in rising order, at least one; got {list(epochs)}")
+    return epochs
 
 
 class DataRemoval:
@@ -58,13 +72,12 @@ class DataRemoval:
     """
 
     def __init__(self, labels: Tensor, n_remove: int, epochs: Sequence[int]) -> None:
+        labels = torch.as_tensor(labels)
         if labels.ndim != 1 or labels.is_floating_point() or not len(labels):
             raise ValueError(f"labels must be integers of shape (n,); got {labels.dtype} {tuple(labels.shape)}")
         self.labels = labels.detach().cpu().long()
         self.n_remove = Integer(0, len(labels) - 1).check("n_remove", n_remove)
-        _EPOCHS.check("epochs", epochs)
-        if not len(epochs) or any(b <= a for a, b in pairwise(epochs)):
-            raise ValueError(f"epochs must be in rising order, at least one; got {list(epochs)}")
+        check_epochs("epochs", epochs)
         parts = [round(n_remove * i / len(epochs)) for i in range(len(epochs) + 1)]
         self._parts = {int(epoch): b - a for epoch, (a, b) in zip(epochs, pairwise(parts), strict=True)}
         self.kept = torch.arange(len(labels))
@@ -84,7 +97,8 @@ class DataRemoval:
         logits : Tensor of shape (n, n_classes)
             Of all classes: a sample that is taken for one of another task is wrong.
         """
-        self.counter.observe(ids, logits, self.labels.to(logits.device)[ids.to(logits.device)])
+        own = torch.as_tensor(ids).to(logits.device)
+        self.counter.observe(own, logits, self.labels.to(logits.device)[own])
 
     def begin_epoch(self, epoch: int) -> Tensor:
         """Remove samples, if the epoch is one to do so.
@@ -126,4 +140,4 @@ class DataRemoval:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state of the same samples."""
         self.counter.load_state_dict(state["counter"])
-        self.kept = state["kept"].clone()
+        self.kept = state["kept"].to("cpu", copy=True)

@@ -78,12 +78,13 @@ class ForgettingCounter:
             If an id is out of range or occurs twice, shapes differ, or a margin is not a number.
         """
         ids = self._checked(ids)
-        right = correct.detach().cpu()
+        right = torch.as_tensor(correct).detach().cpu()
         if right.dtype != torch.bool or right.shape != ids.shape:
             raise ValueError(
                 f"correct must be bool of shape {tuple(ids.shape)}; got {right.dtype} {tuple(right.shape)}"
             )
         if margin is not None:
+            margin = torch.as_tensor(margin)
             if margin.shape != ids.shape or bool(margin.isnan().any()):
                 raise ValueError(
                     f"margin must be numbers of shape {tuple(ids.shape)}; got {tuple(margin.shape)} or NaN"
@@ -155,10 +156,10 @@ class ForgettingCounter:
             if state[name].shape != (self.n_samples,):
                 raise ValueError(f"state must be of {self.n_samples} samples; got {len(state[name])} for {name}")
         for name in _KEPT:
-            setattr(self, name, state[name].clone())
+            setattr(self, name, state[name].to("cpu", copy=True))
 
     def _checked(self, ids: Tensor) -> Tensor:
-        found = ids.detach().cpu()
+        found = torch.as_tensor(ids).detach().cpu()
         if found.ndim != 1 or found.is_floating_point() or found.dtype == torch.bool:
             raise ValueError(f"ids must be integers of shape (n,); got {found.dtype} of {tuple(found.shape)}")
         found = found.long()

@@ -105,7 +105,8 @@ class ReplayBuffer:
             raise ValueError(f"inputs, labels and logits must be shaped as before, {before}; got {now}")
         rows, places = self._places(len(inputs))
         for name, part in batch.items():
-            self._stored[name][places.to(part.device)] = part[rows.to(part.device)]
+            place = self._stored[name]
+            place[places.to(place.device)] = part[rows.to(part.device)].to(place.device)
 
     def draw(self, n: int) -> Replayed:
         """Return n random ones of what is stored, or all if they are fewer, each at most once.
@@ -138,7 +139,7 @@ class ReplayBuffer:
         if any(len(part) != expected for part in kept.values()):
             raise ValueError(f"state must hold {expected} samples; got {[len(part) for part in kept.values()]}")
         self.n_seen = n_seen
-        self._generator.set_state(state["generator"])
+        self._generator.set_state(state["generator"].cpu())
         self._stored = {}
         for name, part in kept.items():
             self._stored[name] = part.new_empty((self.capacity, *part.shape[1:]))

@@ -79,7 +79,8 @@ def replay_loss(
     Raises
     ------
     ValueError
-        If an argument is out of range, a label is not one of `classes`, or logits are needed and not stored.
+        If an argument is out of range or without rows, a label is not one of `classes`, or logits are needed and not
+        stored.
 
     References
     ----------
@@ -97,6 +98,8 @@ def replay_loss(
     """
     Choice("er", "der", "der++").check("method", method)
     NONNEGATIVE.require(alpha=alpha, beta=beta)
+    if not len(inputs):
+        raise ValueError("inputs must have at least 1 row; got none")
     n = len(inputs) if (MISSING | COUNT).check("batch_size", batch_size) is None else int(batch_size or 0)
     logits = model(inputs)
     loss = functional.cross_entropy(_only(logits, labels, classes), labels)

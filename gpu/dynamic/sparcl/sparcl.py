@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsetheory.constraints import COUNT, MISSING, Real
+from sparsetheory.constraints import COUNT, MISSING, Instance, Real
 from sparsetheory.gpu.core.densities import uniform_densities
 from sparsetheory.gpu.core.hooks.snapshots import Score
 from sparsetheory.gpu.core.hooks.steps import StepHooks
@@ -17,7 +17,7 @@ from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.random_topology import random_masks
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.dynamic.scores import random_order
-from sparsetheory.gpu.dynamic.sparcl.data_removal import DataRemoval
+from sparsetheory.gpu.dynamic.sparcl.data_removal import DataRemoval, check_epochs
 from sparsetheory.gpu.dynamic.sparcl.density_paths import density_path
 from sparsetheory.gpu.dynamic.sparcl.gradient_mask import GradientMask
 from sparsetheory.gpu.dynamic.sparcl.importance import ContinualImportance
@@ -146,11 +146,17 @@ class SparCL(StepHooks):
         buffer: ReplayBuffer | None = None,
         generator: torch.Generator | int | None = None,
     ) -> None:
+        Instance(nn.Module, "a torch module").check("model", model)
+        Instance(Optimizer, "a torch optimiser").check("optimizer", optimizer)
+        for name, rule in (("importance", importance), ("path", path)):
+            if rule is not None and not callable(rule):
+                raise ValueError(f"{name} must be None or callable; got {rule!r}")
         (MISSING | _DENSITY).check("density", density)
         (MISSING | _SHARE).check("q", q)
         self._exchange_every = COUNT.check("exchange_every", exchange_every)
+        COUNT.check("mask_every", mask_every)
         self._remove_fraction = _SHARE.check("remove_fraction", remove_fraction)
-        self._removal_epochs = tuple(removal_epochs)
+        self._removal_epochs = tuple(check_epochs("removal_epochs", removal_epochs))
         if density is None and q is None and not remove_fraction:
             raise ValueError("density, q or remove_fraction must be given; got none of them")
         self._path = path if path is not None or density is None else lambda epoch: density_path(epoch, density)
@@ -168,22 +174,28 @@ class SparCL(StepHooks):
             self._under = first.by_parameter(model)
         # Hooks run in the order in which they are made: dense gradients are kept before they are gated, and what is
         # gated is written back before the masks change.
-        super().__init__(optimizer)
-        self._gate = None if q is None else GradientMask(optimizer, self._under, q, mask_every)
-        self._controller = None
-        if density is not None:
-            self._controller = TopologyController(
-                optimizer,
-                self._under,
-                drop=importance or ContinualImportance(),
-                grow=random_order,
-                fraction=0.0,
-                density=lambda step: self._bounds,
-                regrown="new",
-                generator=source,
-            )
+        self._gate: GradientMask | None = None
+        self._controller: TopologyController | None = None
         self._n_exchanges = 0
         self._gradients_are_masked = False
+        super().__init__(optimizer)
+        try:
+            self._gate = None if q is None else GradientMask(optimizer, self._under, q, mask_every)
+            if density is not None:
+                self._controller = TopologyController(
+                    optimizer,
+                    self._under,
+                    drop=importance or ContinualImportance(),
+                    grow=random_order,
+                    fraction=0.0,
+                    density=lambda step: self._bounds,
+                    regrown="new",
+                    generator=source,
+                )
+        except Exception:
+            # An optimiser that was refused must go on without hooks.
+            self.remove()
+            raise
 
     @property
     def masks(self) -> MaskSet:
@@ -235,13 +247,15 @@ class SparCL(StepHooks):
         ValueError
             If removal would empty a class, or `path` does not give two densities in order.
         """
-        removal = self._begun()
-        self.epoch += 1
-        removal.begin_epoch(self.epoch)
+        removal, epoch, bounds = self._begun(), self.epoch + 1, None
+        if self._path is not None and self._controller is not None and epoch % self._exchange_every == 0:
+            bounds = _checked_bounds(self._path(epoch))
+        # What may fail comes first, so that an epoch that cannot begin has not begun.
+        removal.begin_epoch(epoch)
+        self.epoch = epoch
         self.data_fractions.append(removal.data_fraction)
-        if self._controller is not None and self.epoch % self._exchange_every == 0:
-            assert self._path is not None
-            self._bounds = _checked_bounds(self._path(self.epoch))
+        if bounds is not None and self._controller is not None:
+            self._bounds = bounds
             self._controller.request()
         return removal.kept.clone()
 
@@ -308,8 +322,8 @@ class SparCL(StepHooks):
         wrong = [name for name, part in parts.items() if (part is None) != (state[name] is None)]
         if wrong:
             raise ValueError(f"state must have the parts of this object; not so for {', '.join(wrong)}")
-        if state["labels"] is not None:
-            self._removal = self._removal_of(state["labels"])
+        self._removal = None if state["labels"] is None else self._removal_of(state["labels"])
+        if self._removal is not None:
             self._removal.load_state_dict(state["removal"])
         for name, part in parts.items():
             if part is not None:

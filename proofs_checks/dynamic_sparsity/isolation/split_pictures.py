@@ -83,6 +83,11 @@ class Arm:
         Of the order of the pictures, the network, the masks and the batches.
     fresh : str
         As :class:`TaskIsolation` takes it.
+    own_outputs : bool
+        Whether the masks of a pair keep clear of the outputs of other pairs. Published code has masks over the whole
+        last layer: a pair then also uses weights of outputs that it does not train, and later pairs find them random.
+    share : float
+        Of the steps on each pair.
     """
 
     density: float
@@ -90,6 +95,8 @@ class Arm:
     grow: str
     seed: int
     fresh: str = "init"
+    own_outputs: bool = True
+    share: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +162,8 @@ def n_steps(pictures: Pictures, seed: int) -> list[int]:
 
 def fraction_of(arm: Arm, pictures: Pictures) -> Any:
     """Return which share of a task's own weights moves, by its steps: none after three quarters of the task."""
-    return 0.0 if arm.grow == "static" else core.Cosine(0.3, 3 * min(n_steps(pictures, arm.seed)) // 4)
+    least = round(arm.share * min(n_steps(pictures, arm.seed)))
+    return 0.0 if arm.grow == "static" else core.Cosine(0.3, 3 * least // 4)
 
 
 def fit(model: Any, optimizer: Any, task: int, pictures: Pictures, seed: int, share: float = 1.0) -> None:
@@ -200,8 +208,8 @@ def learn(arm: Arm, pictures: Pictures = DIGITS) -> Sequence:
     )
     accuracies = []
     for task in range(N_TASKS):
-        tasks.begin_task(task, outputs_of(task))
-        fit(model, optimizer, task, pictures, arm.seed)
+        tasks.begin_task(task, outputs_of(task) if arm.own_outputs else None)
+        fit(model, optimizer, task, pictures, arm.seed, arm.share)
         tasks.end_task()
         accuracies.append(judge_all(tasks, task + 1, pictures, arm.seed))
     return Sequence(np.array(accuracies), tasks)

@@ -70,7 +70,7 @@ def accuracies_without_isolation(arm: Arm, start: str, pictures: Any = DIGITS) -
             rounding=math.ceil,
             generator=source,
         ) as controller:
-            fit(model, optimizer, task, pictures, arm.seed)
+            fit(model, optimizer, task, pictures, arm.seed, arm.share)
         own_masks.append(controller.masks)
         merged = {
             name: torch.where(controller.masks[name], weight.detach(), merged[name])
@@ -93,7 +93,8 @@ class Run:
 
     @property
     def _arm(self) -> Arm:
-        return Arm(self.density, "erk", "random", self.seed)
+        # Half of the steps are enough to learn a pair at these densities, and to destroy it.
+        return Arm(self.density, "erk", "random", self.seed, share=0.5)
 
     @cached_property
     def isolated(self) -> Float64Array:

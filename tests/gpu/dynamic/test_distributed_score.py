@@ -1,5 +1,6 @@
 """Two workers with different data keep the same masks, by gradients or by scores that they share."""
 
+import copy
 import itertools
 import subprocess
 import sys
@@ -112,6 +113,19 @@ def test_the_memory_of_a_score_is_passed_through():
     plain = DistributedScore(magnitude)
     assert not hasattr(plain, "observe")
     assert not hasattr(plain, "state_dict")
+
+
+def test_a_copy_has_a_memory_of_its_own_and_the_same_workers():
+    # Like a group of workers, a generator cannot be copied.
+    group = (rank for rank in range(WORKERS))
+    score = DistributedScore(MomentumScore(0.5), group)
+    score.observe(0, torch.ones(2))
+    other = copy.deepcopy(score)
+    assert isinstance(other, DistributedScore)
+    assert other.group is group
+    other.observe(0, torch.zeros(2))
+    assert torch.equal(score.state_dict()["first"][0], torch.full((2,), 0.5))
+    assert torch.equal(other.state_dict()["first"][0], torch.full((2,), 0.25))
 
 
 def test_without_workers_it_says_what_is_missing():

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sparsetheory.gpu.dynamic import TaskIsolation
+from sparsetheory.gpu.dynamic.isolation.task_masks import require_room
 
 
 def _isolation(model, **options):
@@ -27,6 +28,8 @@ def _same(model, state):
         ({"density": 1.5}, "density must be .*; got 1.5"),
         ({"init": "dense"}, "init must be"),
         ({"grow": "everything"}, "name must be"),
+        ({"grow": 3}, "grow must be a score or the name of one; got 3"),
+        ({"drop": None}, "drop must be a score or the name of one; got None"),
         ({"fraction": 2.0}, "fraction must be"),
         ({"every": 0}, "every must be"),
         ({"share": "some"}, "share must be"),
@@ -255,3 +258,10 @@ def test_a_state_of_another_network(make_mlp):
     _, wider = _isolation(make_mlp(widths=(6, 14, 12, 6)))
     with pytest.raises(ValueError, match=r"first\.weight"):
         wider.load_state_dict(tasks.state_dict())
+
+
+@pytest.mark.parametrize(("n_free", "warns"), [(1, True), (2, False), (3, False)])
+def test_room_is_little_below_one_twentieth(n_free, warns, recwarn):
+    used = torch.arange(40) >= n_free
+    require_room({"weight": torch.ones(40, dtype=torch.bool)}, {"weight": used})
+    assert [str(one.message) for one in recwarn] == ["weight has 1 free weights of 40 for a new task"] * warns

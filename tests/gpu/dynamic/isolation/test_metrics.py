@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from sparsetheory.gpu.dynamic import continual_metrics
 
@@ -40,11 +41,43 @@ def test_one_task():
     assert math.isnan(found.bwt[0])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["matrix", "rows", "entries", "transposed"])
+def test_tensors(dtype, kind, device):
+    matrix = torch.tensor(MATRIX, dtype=dtype, device=device, requires_grad=True)
+    given = {
+        "matrix": matrix,
+        "rows": list(matrix),
+        "entries": [list(row) for row in matrix],
+        "transposed": matrix.T.contiguous().T,
+    }[kind]
+    found = continual_metrics(given, baseline=matrix[0])
+    expected = continual_metrics(matrix.detach().double().tolist(), matrix[0].detach().double().tolist())
+    # The same numbers to the last bit: each is widened before anything is added.
+    assert (found.acc, found.fwt) == (expected.acc, expected.fwt)
+    assert found.bwt[1:].tolist() == expected.bwt[1:].tolist()
+    assert found.incremental.tolist() == expected.incremental.tolist()
+    assert found.incremental.dtype == np.float64
+    assert isinstance(found.acc, float)
+
+
+def test_nothing_is_written_to_what_was_given():
+    matrix = np.array(MATRIX)
+    found = continual_metrics(matrix)
+    found.incremental[:] = 0
+    found.bwt[:] = 0
+    assert matrix.tolist() == MATRIX
+
+
 @pytest.mark.parametrize(
     ("matrix", "baseline", "words"),
     [
         ([[0.5, 0.5]], None, "n_tasks, n_tasks"),
         ([], None, "n_tasks, n_tasks"),
+        ([[0.5], [0.5, 0.5]], None, "acc_matrix must hold numbers in rows of one length; got"),
+        ([[0.5]], ["half"], "baseline must hold numbers"),
+        (None, None, "n_tasks, n_tasks"),
         ([[90.0]], None, "from 0 to 1; got 90"),
         ([[math.nan]], None, "from 0 to 1; got nan"),
         ([[0.5, 0.5], [0.5, 0.5]], [0.5], r"shape \(2,\)"),

@@ -421,3 +421,41 @@ def test_scores_of_ones_own(make_mlp, train_steps):
     _learn(tasks, step, train_steps, 2)
     assert bool(model.get_parameter("first.weight").isfinite().all())
     assert len(tasks.trajectory(1)) > 2
+
+
+@pytest.mark.parametrize("share", ["forbid", "allow", "score"])
+def test_masks_of_the_head_keep_clear_of_other_outputs_as_they_grow(make_mlp, train_steps, share):
+    step, tasks = _isolation(make_mlp(), grow="random", share=share, fraction=0.9)
+    for task in range(3):
+        tasks.begin_task(task, [2 * task, 2 * task + 1])
+        train_steps(tasks.model, step, task)
+        tasks.end_task()
+        assert sum(event[0] > 0 for event in tasks.trajectory(task)) > 1
+        rows = tasks.masks(task)["head.weight"].any(1).tolist()
+        assert [row for row, has in enumerate(rows) if has] == [2 * task, 2 * task + 1]
+
+
+@pytest.mark.parametrize("shift", [-2.0, 3.0])
+def test_forgetting_is_the_largest_change_of_either_sign(make_mlp, train_steps, shift):
+    model = make_mlp()
+    step, tasks = _isolation(model)
+    tasks.begin_task(0)
+    train_steps(model, step, 0)
+    tasks.end_task(probe=torch.ones(2, 6))
+    with model.register_forward_hook(lambda module, args, output: output + shift):
+        assert tasks.forgetting_[0] == pytest.approx(abs(shift), rel=1e-5)
+    assert tasks.forgetting_ == {0: 0.0}
+
+
+def test_buffers_that_are_not_saved_with_a_model_belong_to_no_task(make_mlp, train_steps):
+    model = make_mlp()
+    model.register_buffer("cache", torch.zeros(2), persistent=False)
+    step, tasks = _isolation(model)
+    tasks.begin_task(0)
+    train_steps(model, step, 0)
+    tasks.end_task()
+    model.cache += 1.0
+    with tasks.masked(0) as shown:
+        assert shown.cache.tolist() == [1.0, 1.0]
+    assert "norm.running_mean" in tasks.state_dict()["store"]["initial"]
+    assert "cache" not in tasks.state_dict()["store"]["initial"]

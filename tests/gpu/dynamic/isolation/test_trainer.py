@@ -5,13 +5,14 @@ import torch
 from torch import nn
 from torch.utils.data import IterableDataset
 
-from sparsetheory.gpu.core import Cosine
+from sparsetheory.gpu.core import Cosine, attach_state
 from sparsetheory.gpu.dynamic import TaskIsolation
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-STEPS, BATCH, TASKS = 12, 8, 2
+# A checkpoint is written in the middle of each task.
+STEPS, STOP, BATCH, TASKS = 12, 7, 8, 2
 
 
 class _Net(nn.Module):
@@ -49,7 +50,7 @@ def _loop(model, optimizer, task):
         optimizer.step()
 
 
-def _trainer(model, optimizer, task, folder):
+def _trainer(model, optimizer, task, folder, resume=False):
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=BATCH,
@@ -57,21 +58,28 @@ def _trainer(model, optimizer, task, folder):
         max_grad_norm=0.0,
         use_cpu=True,
         report_to="none",
-        save_strategy="no",
+        save_strategy="steps",
+        save_steps=STOP,
         logging_strategy="no",
         disable_tqdm=True,
     )
     constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     transformers.Trainer(
         model=model, args=arguments, train_dataset=_Stream(task), optimizers=(optimizer, constant)
-    ).train()
+    ).train(resume_from_checkpoint=str(folder / f"checkpoint-{STOP}") if resume else None)
 
 
-def _learned(fit):
-    torch.manual_seed(0)
+def _made(seed=0):
+    torch.manual_seed(seed)
     model = _Net()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
     tasks = TaskIsolation(model, optimizer, 0.3, fraction=Cosine(0.3, STEPS), every=3, generator=0, head="head")
+    attach_state(optimizer, tasks=tasks)
+    return model, optimizer, tasks
+
+
+def _learned(fit):
+    model, optimizer, tasks = _made()
     for task in range(TASKS):
         tasks.begin_task(task, [2 * task, 2 * task + 1])
         fit(model, optimizer, task)
@@ -79,9 +87,7 @@ def _learned(fit):
     return tasks
 
 
-def test_tasks_are_the_same_in_a_plain_loop_and_in_the_trainer(tmp_path):
-    plain = _learned(_loop)
-    theirs = _learned(lambda model, optimizer, task: _trainer(model, optimizer, task, tmp_path))
+def _assert_equal(plain, theirs):
     assert plain.forgetting_ == theirs.forgetting_ == {0: 0.0, 1: 0.0}
     for task in range(TASKS):
         assert len(plain.trajectory(task)) > 2
@@ -89,3 +95,23 @@ def test_tasks_are_the_same_in_a_plain_loop_and_in_the_trainer(tmp_path):
         with plain.masked(task) as one, theirs.masked(task) as other:
             for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
                 assert torch.equal(a, b)
+
+
+def test_tasks_are_the_same_in_a_plain_loop_and_in_the_trainer(tmp_path):
+    plain = _learned(_loop)
+    theirs = _learned(lambda model, optimizer, task: _trainer(model, optimizer, task, tmp_path))
+    _assert_equal(plain, theirs)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_task_goes_on_from_a_checkpoint_of_the_trainer(tmp_path, begun):
+    """Of another process, which may have begun a task before it resumes: its first mask must clear no weight."""
+    plain = _learned(_loop)
+    _learned(lambda model, optimizer, task: _trainer(model, optimizer, task, tmp_path / str(task)))
+    model, optimizer, tasks = _made(seed=1)
+    last = TASKS - 1
+    if begun:
+        tasks.begin_task(last, [2 * last, 2 * last + 1])
+    _trainer(model, optimizer, last, tmp_path / str(last), resume=True)
+    tasks.end_task(probe={"x": torch.eye(6)})
+    _assert_equal(plain, tasks)

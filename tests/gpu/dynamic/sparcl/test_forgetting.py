@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -81,3 +82,11 @@ def test_bad_presentations_are_refused_and_change_nothing(ids, correct, word):
     with pytest.raises(ValueError, match="margin must be numbers"):
         counter.update(torch.tensor([0]), torch.tensor([True]), torch.tensor([float("nan")]))
     assert int(counter.n_seen.sum()) == 0
+
+
+def test_arrays_are_taken_as_tensors_are():
+    one, other = ForgettingCounter(3), ForgettingCounter(3)
+    ids, correct, margin = np.array([2, 0]), np.array([True, False]), np.array([0.5, -1.0])
+    one.update(ids, correct, margin)
+    other.update(torch.tensor(ids), torch.tensor(correct), torch.tensor(margin))
+    assert all(torch.equal(kept, other.state_dict()[name]) for name, kept in one.state_dict().items())

@@ -140,3 +140,11 @@ def test_logits_that_are_needed_must_be_stored():
         replay_loss(model, buffer, x, y)
     with pytest.raises(ValueError, match="method must be one of"):
         replay_loss(model, buffer, x, y, method="agem")
+
+
+def test_a_batch_without_rows_is_refused():
+    model, buffer = torch.nn.Linear(2, 4), ReplayBuffer(8, generator=0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="inputs must have at least 1 row"):
+            replay_loss(model, buffer, torch.ones(0, 2), torch.ones(0, dtype=torch.int64))
+        buffer.add(torch.ones(3, 2), torch.ones(3, dtype=torch.int64), torch.ones(3, 4))

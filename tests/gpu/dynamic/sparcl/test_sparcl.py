@@ -220,6 +220,25 @@ def test_data_leave_in_the_epochs_that_are_told():
     assert len(run.method.begin_epoch()) == 32
 
 
+def test_an_epoch_that_cannot_begin_has_not_begun():
+    run = _Run(path=lambda epoch: (0.3, 0.2) if epoch == 1 else (0.25, 0.25))
+    run.epoch(0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="path must give"):
+            run.method.begin_epoch()
+        assert (run.method.epoch, run.method.data_fractions, len(run.method._removal.kept)) == (0, [1.0], 32)
+    # Removal empties a class of one sample, or finds that nothing is known of the samples.
+    unseen = _Run()
+    unseen.epoch(0)
+    unseen.method.begin_task(unseen.y[:32].numpy())
+    unseen.method.begin_epoch()
+    requested = unseen.method._controller._requested
+    for _ in range(2):
+        with pytest.raises(ValueError, match="n must be"):
+            unseen.method.begin_epoch()
+        assert (unseen.method.epoch, unseen.method._controller._requested) == (0, requested)
+
+
 def test_parts_may_be_left_out():
     data = _Run(density=None, q=None, path=None)
     data.epoch(0)
@@ -261,7 +280,13 @@ def test_layers_masks_and_importance_may_be_given():
         ({"q": 1.0}, "q must be"),
         ({"remove_fraction": 1.0}, "remove_fraction"),
         ({"exchange_every": 0}, "exchange_every"),
-        ({"mask_every": 0}, "every"),
+        ({"mask_every": 0}, "mask_every"),
+        ({"removal_epochs": (0, 2)}, "removal_epochs must"),
+        ({"removal_epochs": (2, 2)}, "removal_epochs must be in rising order"),
+        ({"removal_epochs": ()}, "removal_epochs must"),
+        ({"removal_epochs": 3}, "removal_epochs must"),
+        ({"importance": "taylor"}, "importance must be None or callable"),
+        ({"path": 0.25}, "path must be None or callable"),
         ({"layers": "9"}, "layers"),
         ({"density": None, "path": None, "masks": {}}, "masks must come with a density"),
     ],
@@ -269,6 +294,31 @@ def test_layers_masks_and_importance_may_be_given():
 def test_arguments_out_of_range_are_refused(options, word):
     with pytest.raises(ValueError, match=word):
         _Run(**options)
+
+
+@pytest.mark.parametrize("masks", [{"0.weight": torch.ones(24, 8)}, {"0.weight": torch.ones(2, 2, dtype=torch.bool)}])
+def test_an_optimiser_that_was_refused_has_no_hooks(masks):
+    model = MLP([8, 24, 16, 4])
+    optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
+    with pytest.raises((TypeError, ValueError), match="mask"):
+        SparCL(model, optimizer, masks=masks)
+    # The mask fits the model, but the optimiser does not train what is under it.
+    other = torch.optim.SGD(model[4].parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="masks must be given for parameters of the optimiser"):
+        SparCL(model, other)
+    for one in (optimizer, other):
+        model(torch.ones(1, 8)).sum().backward()
+        one.step()
+        assert not one._optimizer_step_pre_hooks
+        assert not one._optimizer_step_post_hooks
+
+
+def test_what_is_no_model_or_no_optimiser_is_refused():
+    model = MLP([8, 24, 16, 4])
+    with pytest.raises(ValueError, match="model must be a torch module"):
+        SparCL(None, torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match="optimizer must be a torch optimiser"):
+        SparCL(model, None)
 
 
 def test_a_path_that_drops_to_more_than_it_grows_to_is_refused():
