@@ -78,7 +78,12 @@ def find_blocks(model: nn.Module, layers: str | Sequence[str] | None) -> dict[st
 def one_block(model: nn.Module, i: int | str, name: str = "i") -> nn.Module:
     """Return a layer by its number among :func:`residual_layers`, or by its name."""
     if isinstance(i, str):
-        return next(iter(find_blocks(model, [i]).values()))
+        found = find_blocks(model, [i])
+        if len(found) > 1:
+            raise ValueError(
+                f"{name} must name one layer; {i!r} matches {len(found)}, the first of them {next(iter(found))}"
+            )
+        return found.popitem()[1]
     names = residual_layers(model)
     return find_blocks(model, [names[Integer(0, len(names) - 1).check(name, i)]]).popitem()[1]
 

@@ -20,7 +20,8 @@ def next_token_loss(output: Any, batch: Any) -> Tensor:
     output : Tensor of shape (batch, positions, n_classes), or an object with ``logits``
         Logits. If the object has a ``loss`` that is not None, that is returned.
     batch : Tensor of int64 of shape (batch, positions), or tuple that begins with it, or mapping with ``"input_ids"``
-        What the model read. Tokens that an attention mask leaves out are not predicted.
+        What the model read. Tokens that an attention mask leaves out are neither
+        predicted nor predicted from.
 
     Returns
     -------
@@ -49,6 +50,6 @@ def next_token_loss(output: Any, batch: Any) -> Tensor:
         raise TypeError("loss must be given, as the model returns no logits for each token")
     aims, mask = tokens[:, 1:], attention_mask(batch)
     if mask is not None:
-        aims = aims.masked_fill(mask[:, 1:] == 0, -100)
+        aims = aims.masked_fill((mask[:, 1:] == 0) | (mask[:, :-1] == 0), -100)
     exact = logits[:, :-1].to(torch.promote_types(logits.dtype, torch.float32))
     return functional.cross_entropy(exact.flatten(0, 1), aims.flatten())

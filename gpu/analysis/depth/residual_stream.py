@@ -58,17 +58,28 @@ def observe_stream(
     Raises
     ------
     ValueError
-        If a layer is not called exactly once, or its output does not have the shape of its input.
+        If a layer is not called exactly once, writes into its input, or its output does not have the shape of its
+        input.
     """
     counted = (mask or attention_mask)(batch)
     calls = dict.fromkeys(layers, 0)
     # What the normalisations of a layer gave last.
     normalised: dict[str, list[Tensor]] = {name: [] for name in layers}
 
+    versions: dict[str, int] = {}
+
+    def enter_hook_of(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            versions[name] = hidden_input(args, kwargs)._version
+
+        return hook
+
     def hook_of(name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             calls[name] += 1
             x, y = hidden_input(args, kwargs), hidden_output(output)
+            if x._version != versions[name]:
+                raise ValueError(f"layers must leave their input as it is; {name} writes into it")
             if x.shape != y.shape:
                 raise ValueError(f"layers must keep the shape; {name} makes {tuple(y.shape)} of {tuple(x.shape)}")
             rows = counted_rows(counted, x)
@@ -86,6 +97,9 @@ def observe_stream(
         return hook
 
     handles = [layer.register_forward_hook(hook_of(name), with_kwargs=True) for name, layer in layers.items()]
+    handles += [
+        layer.register_forward_pre_hook(enter_hook_of(name), with_kwargs=True) for name, layer in layers.items()
+    ]
     for name, layer in layers.items():
         norms = [module for module in layer.modules() if is_normalisation(module) and module is not layer]
         handles += [norm.register_forward_hook(norm_hook_of(name)) for norm in norms]

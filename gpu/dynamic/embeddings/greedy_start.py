@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sparsetheory.constraints import COUNT, Real
 from sparsetheory.gpu.dynamic.embeddings.row_pursuit import greedy_rows
-from sparsetheory.gpu.solvers.arguments import finite_tensor
+from sparsetheory.gpu.solvers.arguments import finite_tensor, working_dtype
 
 __all__ = ["greedy_tables"]
 
@@ -63,12 +63,14 @@ def greedy_tables(observed: Tensor, dim: int, density: float, *, n_rounds: int =
     if dim > min(matrix.shape):
         raise ValueError(f"dim must be at most {min(matrix.shape)}, the smaller side of observed; got {dim}")
     _DENSITY.check("density", density)
+    # Half precision has no singular value decomposition.
+    given, matrix = matrix.dtype, matrix.to(working_dtype(matrix))
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
     users, items = left[:, :dim] * values[:dim].sqrt(), right[:dim].T * values[:dim].sqrt()
     for _ in range(n_rounds):
         items = _sparse(users, matrix.T, density)
         users = _sparse(items, matrix, density)
-    return users, items
+    return users.to(given), items.to(given)
 
 
 def _sparse(other: Tensor, targets: Tensor, density: float) -> Tensor:

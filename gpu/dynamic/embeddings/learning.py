@@ -45,8 +45,8 @@ class DynamicEmbeddings(TopologyController):
     Raises
     ------
     ValueError
-        If a table is none, occurs twice, has sparse gradients, or is not one of the optimiser; or an argument is out of
-        range.
+        If a table is none, occurs twice, shares its weight with another one, has sparse gradients, or is not one of the
+        optimiser; or an argument is out of range.
 
     See Also
     --------
@@ -110,6 +110,8 @@ class DynamicEmbeddings(TopologyController):
 
 
 def _checked(tables: Sequence[SparseEmbedding]) -> tuple[SparseEmbedding, ...]:
+    if isinstance(tables, torch.nn.Module):
+        raise ValueError(f"tables must be a sequence of SparseEmbedding; got one {type(tables).__name__}")
     found = tuple(tables)
     if not found or len({id(table) for table in found}) < len(found):
         raise ValueError(f"tables must hold at least one table, each once; got {len(found)}")
@@ -118,4 +120,6 @@ def _checked(tables: Sequence[SparseEmbedding]) -> tuple[SparseEmbedding, ...]:
             raise ValueError(f"tables must hold SparseEmbedding; number {index} is {type(table).__name__}")
         if table.sparse:
             raise ValueError(f"tables must have dense gradients; number {index} has sparse=True")
+        if any(table.weight is other.weight for other in found[:index]):
+            raise ValueError(f"tables must have weights of their own; number {index} shares that of an earlier one")
     return found

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from sparsetheory.constraints import COUNT
 from sparsetheory.gpu.core.randomness import cpu_generator
-from sparsetheory.gpu.dynamic.embeddings.sparse_embedding import SparseEmbedding
+from sparsetheory.gpu.dynamic.embeddings.sparse_embedding import SparseEmbedding, check_flags
 
 __all__ = ["MatrixFactorisation", "TripleSampler", "bpr_loss"]
 
@@ -88,6 +88,11 @@ def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
     -------
     Tensor of shape ()
 
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or there is no pair.
+
     References
     ----------
     Rendle, Freudenthaler, Gantner, Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI
@@ -99,6 +104,9 @@ def bpr_loss(positive: Tensor, negative: Tensor) -> Tensor:
     >>> bpr_loss(torch.zeros(3), torch.zeros(3))  # the logarithm of 2
     tensor(0.6931)
     """
+    if positive.shape != negative.shape or positive.numel() == 0:
+        shapes = f"{tuple(positive.shape)} and {tuple(negative.shape)}"
+        raise ValueError(f"positive and negative must have one shape, and an entry; got {shapes}")
     return functional.softplus(negative - positive).mean()
 
 
@@ -131,9 +139,7 @@ class TripleSampler:
     """
 
     def __init__(self, observed: Tensor, generator: torch.Generator | int | None = None) -> None:
-        if not isinstance(observed, Tensor) or observed.dtype != torch.bool:
-            got = getattr(observed, "dtype", type(observed).__name__)
-            raise TypeError(f"observed must be a tensor of bool; got {got}")
+        check_flags("observed", observed)
         if observed.ndim != 2 or not bool(observed.any()):
             raise ValueError(f"observed must be a matrix with a pair; got shape {tuple(observed.shape)}")
         full = observed.all(1)

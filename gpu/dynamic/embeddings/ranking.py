@@ -5,6 +5,7 @@ from torch import Tensor
 
 from sparsetheory.constraints import COUNT
 from sparsetheory.gpu.core.selection import check_scores
+from sparsetheory.gpu.dynamic.embeddings.sparse_embedding import check_flags
 
 __all__ = ["recall_ndcg"]
 
@@ -56,8 +57,7 @@ def recall_ndcg(scores: Tensor, train: Tensor, test: Tensor, n_top: int = 20) ->
     COUNT.check("n_top", n_top)
     values = check_scores(scores, "scores")
     for name, mask in (("train", train), ("test", test)):
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-            raise TypeError(f"{name} must be a tensor of bool; got {getattr(mask, 'dtype', type(mask).__name__)}")
+        check_flags(name, mask)
         if mask.shape != values.shape or mask.ndim != 2:
             raise ValueError(f"{name} must be a matrix of the shape of scores; got {tuple(mask.shape)}")
     if bool((train & test).any()):

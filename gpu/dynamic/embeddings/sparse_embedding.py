@@ -1,6 +1,7 @@
 """Embedding tables with few entries: a mask of exactly a budget, and zeros off it."""
 
 import warnings
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from sparsetheory.gpu.core.random_topology import random_masks
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.solvers.arguments import finite_tensor
 
-__all__ = ["SparseEmbedding", "score_macs"]
+__all__ = ["SparseEmbedding", "check_flags", "score_macs"]
 
 _DENSITY = Real(0.0, 1.0, closed="right")
 
@@ -98,6 +99,54 @@ class SparseEmbedding(nn.Embedding):
         self.weight = nn.Parameter(weight.masked_fill_(~mask, 0).to(device or torch.get_default_device()))
         self.register_buffer("mask", mask.to(self.weight.device))
 
+    @classmethod
+    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, *args: Any, **kwargs: Any) -> Self:
+        """Make a table of a matrix; what is not zero in it becomes the mask.
+
+        Parameters
+        ----------
+        embeddings : Tensor of shape (num, dim)
+            Such as a table that was pruned. Device and dtype are kept.
+        freeze : bool
+            Whether the weight does not train.
+        *args, **kwargs
+            As in torch, in this order: `padding_idx`, ``max_norm``, ``norm_type``, ``scale_grad_by_freq`` and
+            ``sparse``.
+
+        Returns
+        -------
+        SparseEmbedding
+
+        Raises
+        ------
+        ValueError
+            If it is no finite matrix, or the row of the padding is not zero.
+
+        Examples
+        --------
+        >>> import torch
+        >>> SparseEmbedding.from_pretrained(torch.tensor([[0.0, 2.0], [3.0, 4.0]])).row_nonzeros
+        tensor([1, 2])
+        """
+        values = finite_tensor("embeddings", embeddings)
+        if values.ndim != 2:
+            raise ValueError(f"embeddings must be a matrix; got shape {tuple(values.shape)}")
+        given = nn.Embedding.from_pretrained(values, freeze, *args, **kwargs)
+        table = cls(len(values), values.shape[1], 1.0, given.padding_idx, device=values.device, dtype=values.dtype)
+        table.set_rows(values)
+        table.weight.requires_grad_(not freeze)
+        for name in ("max_norm", "norm_type", "scale_grad_by_freq", "sparse"):
+            setattr(table, name, getattr(given, name))
+        return table
+
+    def reset_parameters(self) -> None:
+        """Draw new entries from N(0, 1), as torch does; the mask stays."""
+        super().reset_parameters()
+        # The first call comes from torch, before there is a mask.
+        if "mask" in self._buffers:
+            with torch.no_grad():
+                self.weight.masked_fill_(~self.mask, 0)
+
     def set_rows(self, rows: Tensor) -> None:
         """Replace the table by a matrix; what is not zero in it becomes the mask.
 
@@ -109,9 +158,10 @@ class SparseEmbedding(nn.Embedding):
         Raises
         ------
         ValueError
-            If the shape differs, an entry is not finite, or the row of the padding is not zero.
+            If the shape differs, an entry is not finite in the dtype of the table, or the row of the padding is not
+            zero.
         """
-        values = finite_tensor("rows", rows)
+        values = finite_tensor("rows", finite_tensor("rows", rows).to(self.weight.dtype))
         if values.shape != self.weight.shape:
             raise ValueError(f"rows must have shape {tuple(self.weight.shape)}; got {tuple(values.shape)}")
         if self.padding_idx is not None and bool(values[self.padding_idx].any()):
@@ -135,6 +185,13 @@ class SparseEmbedding(nn.Embedding):
         """Return sizes, and the share of the entries that are kept now."""
         rows = self.num_embeddings - (self.padding_idx is not None)
         return f"{super().extra_repr()}, density={int(self.mask.sum()) / max(rows * self.embedding_dim, 1):.3g}"
+
+
+def check_flags(name: str, value: Any) -> None:
+    """Raise TypeError unless a value is a tensor of bool."""
+    if not isinstance(value, Tensor) or value.dtype != torch.bool:
+        got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} must be a tensor of bool; got {got}")
 
 
 def score_macs(left: Tensor, right: Tensor) -> Tensor:
@@ -170,8 +227,7 @@ def score_macs(left: Tensor, right: Tensor) -> Tensor:
     tensor([[1, 2]])
     """
     for name, mask in (("left", left), ("right", right)):
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-            raise TypeError(f"{name} must be a tensor of bool; got {getattr(mask, 'dtype', type(mask).__name__)}")
+        check_flags(name, mask)
     if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
         shapes = f"{tuple(left.shape)} and {tuple(right.shape)}"
         raise ValueError(f"left and right must be matrices with equally long rows; got shapes {shapes}")

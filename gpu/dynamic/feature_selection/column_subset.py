@@ -15,6 +15,8 @@ __all__ = ["ColumnSubset", "column_subset_error", "greedy_column_subset"]
 _EXPLAINED = 1e-10
 # A gain that was updated counts as exact if it is that near to the one computed anew.
 _AGREEING = 1e-9
+# Powers of two whose fourth powers, with sums of them, are far from the limits of double precision.
+_LARGEST = 100
 # Rows at a time that are made double.
 _ROWS = 4096
 
@@ -40,9 +42,17 @@ class ColumnSubset:
 
 
 def _checked(X: Any) -> Any:
+    """Return X in double precision, multiplied by a power of two such that squares of large entries do not overflow.
+
+    Errors are shares of the energy of X, and the choice of columns does not see a common factor either.
+    """
     from sklearn.utils import check_array
 
-    return check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="X")
+    data = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="X")
+    largest = float(np.abs(_entries(data)).max(initial=0.0))
+    exponent = np.frexp(largest)[1]
+    # Entries of ordinary size stay as they are, bit by bit.
+    return data if abs(exponent) < _LARGEST else data.astype(np.float64) * np.ldexp(1.0, -int(exponent))
 
 
 def _factor(X: Any) -> Float64Array:

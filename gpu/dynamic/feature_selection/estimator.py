@@ -120,6 +120,8 @@ class QuickSelection(SelectorMixin, BaseEstimator):
     n_iter_ : int
         Epochs; for "css" columns.
     n_features_in_ : int
+    feature_names_in_ : ndarray of str of shape (n_features,)
+        Names of the columns, if X has names that are strings.
 
     Warns
     -----
@@ -304,6 +306,7 @@ class QuickSelection(SelectorMixin, BaseEstimator):
         self.biases_ = trained.encoder.bias, trained.decoder.bias
         self.n_nonzero_ = trained.encoder.n_nonzero, trained.decoder.n_nonzero
         self.losses_, self.n_iter_ = trained.losses, self.max_iter
+        self._speaking = 1 - self.dropout
         # Of equal strengths the first: the sort is stable.
         return np.argsort(-self.strength_, kind="stable")[: self.n_features_to_select]
 
@@ -331,7 +334,7 @@ class QuickSelection(SelectorMixin, BaseEstimator):
             raise AttributeError('only criterion="strength" trains an autoencoder')
         data: Any = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         hidden = (1 + np.tanh((data @ self.encoder_.T + self.biases_[0]) / 2)) / 2
-        return np.asarray((hidden @ self.decoder_.T + self.biases_[1]) * data.dtype.type(1 - self.dropout))
+        return np.asarray((hidden @ self.decoder_.T + self.biases_[1]) * data.dtype.type(self._speaking))
 
     def _get_support_mask(self) -> BoolArray:
         check_is_fitted(self)
@@ -344,10 +347,14 @@ class QuickSelection(SelectorMixin, BaseEstimator):
 
 
 def _warn_of_scales(X: Any) -> None:
-    from sklearn.utils.sparsefuncs import mean_variance_axis
+    from sklearn.utils.sparsefuncs import mean_variance_axis, min_max_axis
 
-    deviations = np.sqrt(mean_variance_axis(X, axis=0)[1]) if hasattr(X, "tocsr") else X.std(axis=0)
-    varying = deviations[deviations > 0]
+    if hasattr(X, "tocsr"):
+        deviations, (lowest, highest) = np.sqrt(mean_variance_axis(X, axis=0)[1]), min_max_axis(X, axis=0)
+    else:
+        deviations, lowest, highest = X.std(axis=0), X.min(axis=0), X.max(axis=0)
+    # Rounding gives a constant column a standard deviation above zero.
+    varying = deviations[(highest > lowest) & (deviations > 0)]
     if varying.size and varying.max() > _SPREAD * varying.min():
         warnings.warn(
             f"standard deviations of the columns of X are between {varying.min():.3g} and {varying.max():.3g}, and "

@@ -82,7 +82,13 @@ class Recommender:
             table.set_rows(rows)
         optimizer = torch.optim.Adam(model.parameters(), lr=self.recipe.lr)
         fraction = core.Cosine(_MOVED, round(_REWIRED * self.recipe.n_steps)) if self.growth else 0.0
-        grow = {"last batch": dynamic.gradient_magnitude, "random": dynamic.random_order}.get(self.growth or "")
+        scores: dict[str, Any] = {
+            "accumulated": dynamic.GradientAccumulator(),
+            "last batch": dynamic.gradient_magnitude,
+            "random": dynamic.random_order,
+        }
+        # Masks that stay look at no score, so theirs is one that costs nothing.
+        grow = scores[self.growth or "last batch"]
         controller = dynamic.DynamicEmbeddings(
             tables,
             optimizer,

@@ -10,7 +10,6 @@ from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 __all__ = ["ARMS", "DENSE", "Arm", "judged_and_fitted", "trained_model", "trained_report"]
 
 _WIDTH, _LAYERS, _HEADS, _HIDDEN, _CONTEXT = 32, 8, 4, 64, 32
-_BATCH, _LEARNING_RATE = 8, 3e-3
 # Texts that are judged, and others on which affine maps are fitted: six times the tokens that they need.
 _JUDGED, _FITTED = 16, 64
 
@@ -32,6 +31,10 @@ class Arm:
         Whether masked weights start larger, by one over the root of the density.
     normalisation : bool
         Whether outputs of normalisations are scaled by one over the root of the depth.
+    learning_rate : float
+        Of AdamW.
+    batch_size : int
+        Texts of a step.
     """
 
     title: str
@@ -40,6 +43,8 @@ class Arm:
     density: float = 1.0
     rescale: bool = False
     normalisation: bool = False
+    learning_rate: float = 3e-3
+    batch_size: int = 8
 
 
 DENSE = Arm("dense")
@@ -73,7 +78,7 @@ def trained_model(arm: Arm, seed: int, n_steps: int) -> Any:
     seed : int
         Of weights, masks and batches.
     n_steps : int
-        Steps of AdamW on 8 texts of 32 characters.
+        Steps of AdamW on texts of 32 characters.
 
     Returns
     -------
@@ -85,7 +90,8 @@ def trained_model(arm: Arm, seed: int, n_steps: int) -> Any:
     sizes: dict[str, Any] = {"width": _WIDTH, "n_layers": _LAYERS, "n_heads": _HEADS, "hidden": _HIDDEN}
     with one_thread():
         model = core.models.CharacterDecoder(n_characters, **sizes, context=_CONTEXT, generator=seed)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, weight_decay=arm.weight_decay)
+        parameters, rate = model.parameters(), arm.learning_rate
+        optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=arm.weight_decay, fused=True)
         if arm.normalisation:
             analysis.LayerNormScaling(model)
         if arm.branch_scale != 1.0:
@@ -93,7 +99,7 @@ def trained_model(arm: Arm, seed: int, n_steps: int) -> Any:
         if arm.density < 1.0:
             _mask(model, optimizer, arm, seed)
         texts = calibration.unfold(0, _CONTEXT + 1, 1)
-        order = torch.randint(len(texts), (n_steps, _BATCH), generator=torch.Generator().manual_seed(seed))
+        order = torch.randint(len(texts), (n_steps, arm.batch_size), generator=torch.Generator().manual_seed(seed))
         for rows in order:
             batch = texts[rows]
             optimizer.zero_grad()

@@ -67,3 +67,13 @@ def test_one_module_in_two_places_is_refused():
     # A copy is a layer of its own.
     model.blocks[2] = copy.deepcopy(model.blocks[0])
     assert depth_report(model, None, tokens, jacobian=False).permutation[0, 2] == 0
+
+
+def test_the_first_of_equally_long_lists_wins():
+    first, second = (nn.ModuleList(nn.Linear(2, 2) for _ in range(2)) for _ in range(2))
+    assert residual_layers(nn.ModuleDict({"first": first, "second": second})) == ["first.0", "first.1"]
+
+
+def test_one_layer_is_not_named_by_a_pattern_of_several():
+    with pytest.raises(ValueError, match=r"i must name one layer; 'blocks\.\*' matches 3, the first of them blocks\.0"):
+        skip_layer(decoder(), "blocks.*").__enter__()

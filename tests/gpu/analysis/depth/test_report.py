@@ -277,3 +277,56 @@ def test_a_map_looks_better_on_the_tokens_it_was_fitted_on(trained):
     with torch.no_grad():
         assert error(h) == pytest.approx(inside.relative_error, rel=1e-4)
         assert error(other) > 1.05 * inside.relative_error
+
+
+class _Residual(nn.Module):
+    """Adds a multiple of its input."""
+
+    def __init__(self, factor, in_place=False):
+        super().__init__()
+        self.factor, self.in_place = factor, in_place
+
+    def forward(self, x):
+        return x.add_(self.factor * x) if self.in_place else x + self.factor * x
+
+
+def test_a_layer_that_adds_nothing_turns_nothing():
+    found = residual_statistics(nn.Sequential(_Residual(0.0), _Residual(1.0)), torch.ones(3, 4))
+    assert found.cosine.tolist() == pytest.approx([1.0, 1.0])
+    # Also where the stream is zero.
+    found = residual_statistics(nn.Sequential(_Residual(0.0), _Residual(1.0)), torch.zeros(3, 4))
+    assert found.cosine.tolist() == [1.0, 1.0]
+    assert found.relative_contribution.tolist() == [0.0, 0.0]
+
+
+def test_layers_that_write_into_their_input_are_refused():
+    """What they add could not be told."""
+    model = nn.Sequential(_Residual(0.5), _Residual(0.5, in_place=True))
+    with pytest.raises(ValueError, match="layers must leave their input as it is; 1 writes into it"):
+        residual_statistics(model, torch.ones(3, 4))
+    assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in model)
+
+
+def test_changes_are_relative_to_the_loss_of_the_whole_model():
+    """And a layer counts as useful above the threshold alone."""
+    model, x = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)), torch.eye(3)
+
+    def loss(output, batch):
+        return output.square().mean() + 1
+
+    with torch.no_grad():
+        report = depth_report(model, None, x, torch.randn(60, 3), loss=loss, useful_above=1e6)
+        exchanged = float(loss(model[0](model[1](x)), x))
+    assert float(report.permutation[0, 1]) == pytest.approx(abs(exchanged - report.loss) / report.loss, rel=1e-5)
+    assert report.useful.tolist() == [False, False]
+
+
+def test_no_token_is_predicted_from_a_padding():
+    """On the left as on the right."""
+    logits = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[0, 0, 1, 2, 3]])
+    short = next_token_loss(logits[:, 2:], ids[:, 2:])
+    padded = next_token_loss(logits, {"input_ids": ids, "attention_mask": torch.tensor([[0, 0, 1, 1, 1]])})
+    torch.testing.assert_close(padded, short)
+    padded = next_token_loss(logits, {"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 0, 0]])})
+    torch.testing.assert_close(padded, next_token_loss(logits[:, :3], ids[:, :3]))

@@ -85,3 +85,13 @@ def test_the_last_batch_can_grow_in_its_own_rows_only(grow, rows):
         optimizer.step()
     grown = (table.mask & ~before).nonzero()[:, 0]
     assert set(grown.tolist()) == rows
+
+
+def test_a_state_replaces_all_sums():
+    score, other = GradientAccumulator(), GradientAccumulator()
+    score.observe(0, torch.ones(2, 2))
+    other.observe(1, torch.ones(2, 2))
+    other.load_state_dict(score.state_dict())
+    assert torch.equal(other.total(0), torch.ones(2, 2))
+    with pytest.raises(RuntimeError, match="mask 1; there was none"):
+        other.total(1)

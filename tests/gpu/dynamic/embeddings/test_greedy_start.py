@@ -57,3 +57,10 @@ def test_bad_arguments():
         greedy_tables(observed, 2, 0.5, n_rounds=0)
     with pytest.raises(TypeError, match="observed must be a tensor of real floating-point numbers"):
         greedy_tables(observed.bool(), 2, 0.5)
+
+
+def test_half_precision_is_kept():
+    observed = (torch.rand(9, 7, generator=torch.Generator().manual_seed(0)) < 0.4).to(torch.bfloat16)
+    for table, exact in zip(greedy_tables(observed, 3, 0.5), greedy_tables(observed.float(), 3, 0.5), strict=True):
+        assert table.dtype == torch.bfloat16
+        torch.testing.assert_close(table, exact.to(torch.bfloat16))

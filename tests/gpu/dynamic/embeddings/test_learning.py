@@ -132,6 +132,12 @@ def test_sparse_gradients_are_refused_at_once():
         optimizer.step()
 
 
+def _sharing(table):
+    other = SparseEmbedding(5, 4, 0.5, generator=1)
+    other.weight = table.weight
+    return other
+
+
 def test_bad_tables():
     table = SparseEmbedding(5, 4, 0.5, generator=0)
     optimizer = torch.optim.SGD([table.weight], lr=0.1)
@@ -139,6 +145,8 @@ def test_bad_tables():
         ([], "at least one table"),
         ([table, table], "each once"),
         ([nn.Embedding(5, 4)], "number 0 is Embedding"),
+        (table, "tables must be a sequence of SparseEmbedding; got one SparseEmbedding"),
+        ([table, _sharing(table)], "number 1 shares that of an earlier one"),
         ([SparseEmbedding(5, 4, 0.5)], "masks must be given for parameters of the optimiser"),
     ):
         with pytest.raises(ValueError, match=words):

@@ -60,3 +60,10 @@ def test_draws_follow_the_seed(device):
     draws = [torch.stack(TripleSampler(observed, generator=4)(20)) for _ in range(2)]
     assert torch.equal(*draws)
     assert draws[0].device.type == device
+
+
+def test_scores_that_would_broadcast_are_refused():
+    with pytest.raises(ValueError, match=r"must have one shape.* got \(3,\) and \(3, 1\)"):
+        bpr_loss(torch.zeros(3), torch.zeros(3, 1))
+    with pytest.raises(ValueError, match="and an entry"):
+        bpr_loss(torch.zeros(0), torch.zeros(0))

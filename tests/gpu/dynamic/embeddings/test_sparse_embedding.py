@@ -82,3 +82,40 @@ def test_multiplications_of_a_score_are_those_of_common_entries(device):
         score_macs(users, items.float())
     with pytest.raises(ValueError, match="equally long rows"):
         score_macs(users, items[:, :4])
+
+
+def test_a_pruned_table_becomes_one_with_its_mask():
+    rows = torch.tensor([[0.0, 0.0], [0.0, 2.0], [3.0, 4.0]], dtype=torch.float64)
+    table = SparseEmbedding.from_pretrained(rows, padding_idx=0, max_norm=9.0)
+    assert torch.equal(table.weight, rows)
+    assert torch.equal(table.mask, rows != 0)
+    assert (table.padding_idx, table.max_norm, table.weight.requires_grad) == (0, 9.0, False)
+    with torch.no_grad():
+        table.weight.zero_()
+    assert rows[1, 1] == 2
+    assert SparseEmbedding.from_pretrained(rows, False).weight.requires_grad
+    with pytest.raises(ValueError, match="row 2, that of the padding"):
+        SparseEmbedding.from_pretrained(rows, padding_idx=2)
+    with pytest.raises(ValueError, match="embeddings must be a matrix"):
+        SparseEmbedding.from_pretrained(rows[0])
+
+
+def test_new_values_stay_under_the_mask():
+    table = SparseEmbedding(6, 4, 0.5, padding_idx=1, generator=0)
+    mask, before = table.mask.clone(), table.weight.detach().clone()
+    table.reset_parameters()
+    assert torch.equal(table.mask, mask)
+    assert torch.equal(table.weight != 0, mask)
+    assert not torch.equal(table.weight, before)
+
+
+def test_rows_must_be_finite_in_the_dtype_of_the_table():
+    table = SparseEmbedding(1, 2, 1.0)
+    with pytest.raises(ValueError, match="rows must be finite"):
+        table.set_rows(torch.tensor([[1e60, 1.0]], dtype=torch.float64))
+    assert bool(table.weight.isfinite().all())
+
+
+def test_masks_of_numpy_are_no_tensors():
+    with pytest.raises(TypeError, match="left must be a tensor of bool; got ndarray"):
+        score_macs(torch.ones(2, 2).bool().numpy(), torch.ones(2, 2).bool())

@@ -118,3 +118,15 @@ def test_bad_arguments():
         with pytest.raises(ValueError, match="indices must be integers from 0 to 2"):
             column_subset_error(X, wrong)
     assert column_subset_error(X, []) == 1.0
+
+
+@pytest.mark.parametrize("scale", [1e100, 1e300, 1e-200])
+def test_the_choice_does_not_see_the_scale(scale):
+    """Squares of such entries overflow, or vanish."""
+    X = np.random.default_rng(0).standard_normal((20, 5))
+    plain = greedy_column_subset(X, 3)
+    for scaled in (X * scale, sparse.csr_array(X * scale)):
+        found = greedy_column_subset(scaled, 3)
+        np.testing.assert_array_equal(found.indices, plain.indices)
+        np.testing.assert_allclose(found.errors, plain.errors, rtol=1e-6)
+        assert column_subset_error(scaled, [0, 2]) == pytest.approx(column_subset_error(X, [0, 2]), rel=1e-6)

@@ -167,3 +167,8 @@ def test_initial_weights():
     assert not layer.bias.any()
     assert not layer.velocity.any()
     assert isinstance(layer, SparseLayer)
+
+
+def test_as_many_draws_as_places_are_all_places():
+    layer = draw_layer(np.random.default_rng(0), (2, 2), 1.0, np.float64)
+    assert layer.positions.tolist() == [0, 1, 2, 3]

@@ -1,10 +1,13 @@
 """The estimator: conventions, what it records, its two criteria, its warnings and its errors."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -273,3 +276,32 @@ def test_samples_come_in_a_new_order_every_epoch(monkeypatch):
     epochs = [orders[0] + orders[1], orders[2] + orders[3]]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(1797))
     assert epochs[0] != epochs[1]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_constants_that_rounding_lets_vary_are_no_reason_to_warn(dtype):
+    """The mean of many equal numbers is not exactly that number."""
+    X = np.full((1797, 3), 0.1)
+    X[:, 1:] = np.random.default_rng(0).standard_normal((1797, 2))
+    for criterion in ("strength", "css"):
+        QuickSelection(1, n_hidden=4, epsilon=1, max_iter=1, criterion=criterion, random_state=0).fit(X.astype(dtype))
+    QuickSelection(1, criterion="css").fit(sparse.csr_array(X.astype(dtype)))
+
+
+def test_reconstruction_is_that_of_the_fit():
+    """Parameters that are set later wait for the next fit."""
+    X = _digits(n_noise=0)
+    model = _selector(10, dropout=0.2, epsilon=2).fit(X)
+    before = model.reconstruct(X)
+    np.testing.assert_array_equal(model.set_params(dropout=0.9).reconstruct(X), before)
+
+
+@pytest.mark.parametrize("criterion", ["strength", "css"])
+def test_clones_and_pickles(criterion):
+    X = _digits(n_noise=6)
+    model = _selector(5, criterion=criterion).fit(X)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).transform(X), model.transform(X))
+    fresh = clone(model)
+    assert not hasattr(fresh, "support_")
+    assert fresh.get_params() == model.get_params()

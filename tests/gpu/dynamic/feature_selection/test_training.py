@@ -6,6 +6,7 @@ import torch
 
 from sparsetheory.gpu.dynamic.feature_selection.layer import draw_layer
 from sparsetheory.gpu.dynamic.feature_selection.training import Gradients, Steps, draw_active, train_epoch
+from sparsetheory.numba_kernels.sparse_autoencoder.batches import gather_columns
 
 _STEPS = Steps(batch_size=20, learning_rate=0.1, momentum=0.9, weight_decay=1e-2, dropout=0.2)
 _ATOL = {np.float32: 2e-5, np.float64: 1e-12}
@@ -168,3 +169,32 @@ def test_share_of_silent_units(dropout):
     active = draw_active(np.random.default_rng(0), (500, 400), dropout)
     assert active.dtype == bool
     assert abs(1 - active.mean() - dropout) < 5 * (dropout * (1 - dropout) / active.size) ** 0.5
+
+
+def test_columns_that_fill_up_a_block_are_zero():
+    X = np.arange(34.0).reshape(2, 17)
+    out = np.full(17 * 16, np.nan)
+    gather_columns(X.reshape(-1), 17, np.array([1]), 16, out)
+    expected = np.zeros((17, 16))
+    expected[:, 0] = X[1]
+    np.testing.assert_array_equal(out.reshape(17, 16), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("m", "h", "batch_size"), [(1, 1, 1), (1, 5, 3), (6, 1, 200), (3, 2, 1)])
+def test_single_features_units_and_samples(dtype, m, h, batch_size):
+    """And rows and columns without a connection."""
+    for n_samples in (1, 7):
+        layers, X, noisy = _problem(dtype, n_samples, m, h)
+        layers[0] = layers[0].rewired(
+            *(part[:1] for part in (layers[0].positions, layers[0].values, layers[0].velocity))
+        )
+        layers[1] = layers[1].rewired(
+            *(part[:0] for part in (layers[1].positions, layers[1].values, layers[1].velocity))
+        )
+        reference, steps = _Reference(layers), Steps(batch_size, 0.1, 0.9, 1e-2, 0.2)
+        reference.epoch(X, noisy, steps, 3)
+        train_epoch(*layers, X, noisy, steps, np.random.default_rng(3))
+        for layer, weight, bias in zip(layers, reference.parameters[::2], reference.parameters[1::2], strict=True):
+            np.testing.assert_allclose(layer.matrix().toarray(), weight.detach().numpy(), atol=_ATOL[dtype])
+            np.testing.assert_allclose(layer.bias, bias.detach().numpy(), atol=_ATOL[dtype])
