@@ -80,7 +80,7 @@ def _plot(table: Float64Array) -> Any:
             ax.set_xscale("log")
             ax.set_xlabel("density of the network")
             ax.set_ylabel(measure)
-            ax.legend()
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncol=3)
 
     return draw
 

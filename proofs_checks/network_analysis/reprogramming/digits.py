@@ -174,10 +174,20 @@ class Target:
             head = analysis.linear_probe(self.features(x), y, standardise=standardise)
             return Found(head.logits(self.features(rest)), labels)
 
-    @cached_property
+    @property
     def prompt(self) -> Found:
         """A trained border and an iterated label map."""
-        return self.prompted()[0]
+        return self._prompted[0]
+
+    @property
+    def prompt_loss(self) -> float:
+        """Loss of the last step of the border as a share of that of the first."""
+        losses = self._prompted[1].losses
+        return float(losses[-1] / losses[0])
+
+    @cached_property
+    def _prompted(self) -> tuple[Found, Any]:
+        return self.prompted()
 
     def prompted(self, **options: Any) -> tuple[Found, Any]:
         """Train a prompt with other options; return what it is worth, and what :func:`reprogram` returned."""

@@ -142,11 +142,11 @@ def _plot(rows: list[tuple[Any, ...]]) -> Any:
             places = [place + 0.4 * index for place in range(len(names))]
             values = [row[_COLUMNS.index(name)] for name in names]
             ax.bar(places, values, width=0.38, label=f"sparsity {row[0]:g}")
-        ax.set_xticks([place + 0.2 for place in range(len(names))], names)
+        ax.set_xticks([place + 0.2 for place in range(len(names))], [name.replace(" and ", "\nand ") for name in names])
         ax.axhline(1 / _N_CLASSES, color="0.4", linewidth=0.8)
         ax.set_ylabel("accuracy on MNIST")
         ax.set_title(f"MobileNetV2 for digits, {_SHOTS} samples of a class")
-        ax.legend()
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=len(rows))
 
     return draw
 

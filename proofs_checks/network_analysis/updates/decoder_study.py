@@ -65,7 +65,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
         ax.set_xticks([place + 0.3 for place in range(len(rows))], [f"{row[0]}, {row[1]:g}" for row in rows])
         ax.set_ylabel("share of weights that do not change")
         ax.set_title("SmolLM2 after a few steps")
-        ax.legend(fontsize=8)
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=4, fontsize=8)
 
     return draw
 

@@ -46,11 +46,12 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
         for kind in KINDS:
             chosen = [row for row in rows if row[0] == kind]
             ax.plot([row[2] for row in chosen], [row[3] for row in chosen], marker="o", label=kind)
-            ax.plot([row[2] for row in chosen], [row[4] for row in chosen], "k:", lw=1)
+            label = "movements shuffled" if kind == KINDS[-1] else None
+            ax.plot([row[2] for row in chosen], [row[4] for row in chosen], "k:", lw=1, label=label)
         ax.set_xscale("log")
         ax.set_xlabel("mean change of a weight")
         ax.set_ylabel("share of weights that do not change")
-        ax.set_title("Update sparsity in bfloat16 follows the movement (dotted: shuffled)")
+        ax.set_title("Update sparsity in bfloat16 follows the movement")
         ax.legend(fontsize=8)
 
     return draw
