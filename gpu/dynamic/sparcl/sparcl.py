@@ -102,6 +102,11 @@ class SparCL(StepHooks):
     ValueError
         If an argument is out of range or nothing is left to do.
 
+    Notes
+    -----
+    :func:`attach_state` stores all of this with the state of the optimiser. A loop that announces an epoch again when
+    it resumes in its middle must not begin it twice: :attr:`epoch` is the one that has begun.
+
     References
     ----------
     Wang, Zhan, Gong, Yuan, Niu, Jian, Ren, Ioannidis, Wang, Dy, "SparCL: Sparse Continual Learning on the Edge",
