@@ -86,7 +86,7 @@ class SparCL(StepHooks):
     mask_every : int
         Steps between choices of the gradient mask.
     buffer : ReplayBuffer, optional
-        Stored and restored with the rest; it must be smaller than a task.
+        Stored and restored with the rest; no task may have fewer samples than it holds.
     generator : torch.Generator or int, optional
         On the CPU, or a seed: of the first masks and of growth.
 
