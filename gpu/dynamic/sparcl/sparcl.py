@@ -86,7 +86,7 @@ class SparCL(StepHooks):
     mask_every : int
         Steps between choices of the gradient mask.
     buffer : ReplayBuffer, optional
-        Stored and restored with the rest; it must be smaller than a task.
+        Stored and restored with the rest; no task may have fewer samples than it holds.
     generator : torch.Generator or int, optional
         On the CPU, or a seed: of the first masks and of growth.
 
@@ -101,6 +101,11 @@ class SparCL(StepHooks):
     ------
     ValueError
         If an argument is out of range or nothing is left to do.
+
+    Notes
+    -----
+    :func:`attach_state` stores all of this with the state of the optimiser. A loop that announces an epoch again when
+    it resumes in its middle must not begin it twice: :attr:`epoch` is the one that has begun.
 
     References
     ----------

@@ -86,7 +86,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
             )
         ax.set_yticks(range(len(methods)), methods)
         ax.invert_yaxis()
-        ax.set_xlabel("mean accuracy on 5 pairs: when learned (open) and after the last pair (full)")
+        ax.set_xlabel("mean accuracy:\nwhen learned (open), after the last pair (full)")
         ax.legend(fontsize=8)
 
     return draw

@@ -138,14 +138,25 @@ def _row(name: str, seeds: range, loader: str) -> tuple[Any, ...]:
 def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
     def draw(figure: Any) -> None:
         ax = figure.add_subplot()
-        for marker, data in zip("os", dict.fromkeys(row[0] for row in rows), strict=False):
-            for color, (_, arm, accuracy, *rest) in enumerate(row for row in rows if row[0] == data):
-                ax.scatter(rest[4], accuracy, color=f"C{color}", marker=marker, label=f"{data}: {arm}")
+        sets = list(dict.fromkeys(row[0] for row in rows))
+        for place, arm in enumerate(ARMS):
+            for marker, data in zip("os", sets, strict=False):
+                points = [(row[8], row[2]) for row in rows if row[:2] == (data, arm)]
+                # Filled and open signs, as there are more arms than colours.
+                face = f"C{place % 6}" if place < 6 else "none"
+                label = arm if data == sets[0] else None
+                ax.scatter(
+                    *zip(*points, strict=True), marker=marker, color=f"C{place % 6}", facecolor=face, label=label
+                )
         ax.set_xscale("log")
+        ax.set_xticks([0.2, 0.3, 0.5, 1.0], ["0.2", "0.3", "0.5", "1"])
+        ax.minorticks_off()
         ax.set_xlabel("operations of training, relative to dense")
         ax.set_ylabel("accuracy after five tasks")
-        ax.set_title("Continual learning: what operations buy")
-        ax.legend(fontsize=6)
+        ax.set_title(
+            " and ".join(f"{data} ({shape})" for data, shape in zip(sets, ("circles", "squares"), strict=False))
+        )
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
 
     return draw
 

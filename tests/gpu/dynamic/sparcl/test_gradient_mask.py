@@ -203,3 +203,27 @@ def test_hooks_go_and_states_of_other_masks_are_refused():
     weight.grad = torch.ones(4)
     optimizer.step()
     assert torch.allclose(weight.detach()[:2], torch.full((2,), 0.9))
+
+
+@pytest.mark.parametrize("skipped", [False, True])
+def test_a_choice_that_is_due_waits_for_finite_gradients_and_for_steps_that_are_taken(skipped):
+    weight = torch.nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.SGD([weight], lr=0.0, fused=True)
+    gate = GradientMask(optimizer, {weight: torch.ones(4, dtype=torch.bool)}, q=0.75, every=2)
+
+    def step(*gradient):
+        weight.grad = torch.tensor(gradient)
+        optimizer.step()
+        return gate.moving[weight].int().tolist()
+
+    assert step(9.0, 1.0, 1.0, 1.0) == [1, 0, 0, 0]
+    if skipped:
+        # As a GradScaler tells a fused optimiser: the step does not count, so the choice stays for one more.
+        optimizer.found_inf = torch.tensor(1.0)
+        assert step(1.0, 9.0, 1.0, 1.0) == [1, 0, 0, 0]
+        del optimizer.found_inf
+    assert step(1.0, 9.0, 1.0, 1.0) == [1, 0, 0, 0]
+    if not skipped:
+        assert step(1.0, 1.0, float("inf"), 1.0) == [1, 0, 0, 0]
+    assert step(1.0, 1.0, 1.0, 9.0) == [0, 0, 0, 1]
+    assert step(9.0, 1.0, 1.0, 1.0) == [0, 0, 0, 1]

@@ -329,7 +329,7 @@ def test_a_path_that_drops_to_more_than_it_grows_to_is_refused():
         run.epoch(0)
 
 
-def test_a_buffer_that_would_hold_a_whole_task_is_refused():
+def test_a_buffer_that_would_hold_more_than_a_task_is_refused():
     model = MLP([4, 8, 2])
     optimizer = torch.optim.SGD(model.named_parameters(), lr=0.1)
     method = SparCL(model, optimizer, buffer=ReplayBuffer(20))
@@ -337,6 +337,7 @@ def test_a_buffer_that_would_hold_a_whole_task_is_refused():
         method.begin_task(torch.arange(10) % 2)
     with pytest.raises(RuntimeError, match="begin_task must be called"):
         method.begin_epoch()
+    method.begin_task(torch.arange(20) % 2)
 
 
 def test_a_state_with_other_parts_is_refused():
