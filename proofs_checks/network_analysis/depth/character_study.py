@@ -69,7 +69,8 @@ def _plot(tables: "Tables") -> Callable[[Any], None]:
         axes = figure.subplots(2, 2)
         for ax, column in zip(axes.flat, shown, strict=True):
             for title, means in tables.items():
-                values = means[column]
+                # A layer that weight decay has emptied adds zero, which no logarithm shows.
+                values = means[column] if column == _COLUMNS[8] else np.where(means[column] > 0, means[column], np.nan)
                 ax.plot(range(len(values)), values, ".-", label=title)
             ax.set_xlabel("layer")
             ax.set_title(column, fontsize=10)
@@ -98,7 +99,7 @@ def _run(profile: str) -> StudyResult:
     lead = (
         f"Means of {len(_SEEDS)} seeds after {_STEPS} steps, with raw rises of the loss: a layer counts as useful "
         "above 0.1, so that shares of useful layers jump by eighths. Small variances are no sign of use: layers that "
-        "normalise first do not see the scale of the stream. "
+        "normalise first do not see the scale of the stream. Zeros are missing on logarithmic axes. "
     )
     return StudyResult(_COLUMNS, rows, lead + "; ".join(notes) + ".", _plot(tables))
 

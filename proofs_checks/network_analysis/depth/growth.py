@@ -82,7 +82,7 @@ variance_growth = Claim(
         log="xy",
         measured_label="measured growth",
         bound_label="expected growth",
-        y_label="growth of the mean square of the stream",
+        y_label="growth of the mean square",
     ),
 )
 
@@ -103,7 +103,7 @@ variance_in_density = Claim(
         log="xy",
         measured_label="measured growth",
         bound_label="expected growth",
-        y_label="growth of the mean square of the stream",
+        y_label="growth of the mean square",
     ),
 )
 

@@ -330,3 +330,11 @@ def test_no_token_is_predicted_from_a_padding():
     torch.testing.assert_close(padded, short)
     padded = next_token_loss(logits, {"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1, 0, 0]])})
     torch.testing.assert_close(padded, next_token_loss(logits[:, :3], ids[:, :3]))
+
+
+def test_warnings_point_at_the_call():
+    shared = nn.Linear(3, 3)
+    model = nn.Sequential(nn.Sequential(shared), nn.Sequential(shared))
+    with pytest.warns(UserWarning, match="share parameters") as caught:
+        depth_report(model, ["0", "1"], torch.eye(3), loss=None)
+    assert caught[0].filename == __file__

@@ -61,3 +61,21 @@ def test_layers_without_their_parts_are_named():
         BranchScaling(model, 0.5)
     with pytest.raises(ValueError, match="scale must be"):
         BranchScaling(decoder(), -1.0)
+
+
+class _Block(nn.Module):
+    """Normalises first, and the inputs of its branch again inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.branch = nn.LayerNorm(4), nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 4))
+
+    def forward(self, x):
+        return x + self.branch(self.norm(x))
+
+
+def test_normalisations_inside_a_branch_are_left_alone():
+    model = nn.Sequential(_Block(), _Block())
+    with LayerNormScaling(model):
+        hooked = [name for name, module in model.named_modules() if module._forward_hooks]
+    assert hooked == ["0.norm", "1.norm"]
