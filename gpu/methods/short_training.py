@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsetheory.gpu.compression.change import output_tensor
+from sparsetheory.gpu.core.modes import in_mode
 from sparsetheory.gpu.core.patterns import Pattern
 from sparsetheory.gpu.core.recording import attention_mask, call_on, check_batches, run_batches
 from sparsetheory.gpu.core.schedules import Cubic, MaskDecay
@@ -54,16 +55,11 @@ def trained(
     check_batches("batches", batches)
     targets = [output_tensor(output) for output in run_batches(model, batches)]
     optimizer = begin(model)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with in_mode(model, training=False):
         for batch, target in islice(cycle(zip(batches, targets, strict=True)), n_steps):
             optimizer.zero_grad()
             _loss(output_tensor(call_on(model, batch)), target, attention_mask(batch)).backward()
             optimizer.step()
-    finally:
-        for module, training in modes.items():
-            module.training = training
     return optimizer
 
 

@@ -1,7 +1,5 @@
 """The mean Jacobian of a layer: how far it is from letting its input pass."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -9,8 +7,9 @@ from torch import Tensor, nn
 
 from sparsetheory.gpu.analysis.depth.blocks import hidden_input, hidden_output, one_block
 from sparsetheory.gpu.analysis.depth.residual_stream import LayerCall, Mask, observe_stream
+from sparsetheory.gpu.core.modes import in_mode
 
-__all__ = ["evaluating", "jacobian_of_call", "mean_jacobian"]
+__all__ = ["jacobian_of_call", "mean_jacobian"]
 
 
 def mean_jacobian(model: nn.Module, i: int | str, batch: Any, mask: Mask | None = None) -> Tensor:
@@ -48,20 +47,8 @@ def mean_jacobian(model: nn.Module, i: int | str, batch: Any, mask: Mask | None 
     layer = one_block(model, i)
     calls: list[LayerCall] = []
     observe_stream(model, {str(i): layer}, batch, lambda _, call: calls.append(call), mask)
-    with evaluating(model):
+    with in_mode(model, training=False):
         return jacobian_of_call(layer, calls[0])
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Keep a model in evaluation mode while a block of code runs, and restore the mode of each module."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 def jacobian_of_call(layer: nn.Module, call: LayerCall) -> Tensor:

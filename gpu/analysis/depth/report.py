@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import FLAG, NONNEGATIVE, Choice
 from sparsetheory.gpu.analysis.depth.blocks import find_blocks
-from sparsetheory.gpu.analysis.depth.jacobian import evaluating, jacobian_of_call
+from sparsetheory.gpu.analysis.depth.jacobian import jacobian_of_call
 from sparsetheory.gpu.analysis.depth.language_loss import next_token_loss
 from sparsetheory.gpu.analysis.depth.layer_grams import layer_grams
 from sparsetheory.gpu.analysis.depth.linear_maps import AffineMap, linear_map
@@ -23,6 +23,7 @@ from sparsetheory.gpu.analysis.depth.scores import (
     permutation_scores,
 )
 from sparsetheory.gpu.analysis.depth.stream_statistics import ResidualStatistics, StreamRecorder
+from sparsetheory.gpu.core.modes import in_mode
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -222,7 +223,7 @@ def depth_report(
 def _distances(subject: Subject, calls: Mapping[str, LayerCall]) -> Tensor:
     """Return how far the mean Jacobian of each layer is from the identity."""
     distances = []
-    with evaluating(subject.model):
+    with in_mode(subject.model, training=False):
         for name, layer in subject.layers.items():
             slopes = jacobian_of_call(layer, calls[name])
             distances.append(float((slopes - torch.eye(len(slopes)).to(slopes)).norm()) / len(slopes))

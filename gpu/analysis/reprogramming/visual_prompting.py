@@ -20,6 +20,7 @@ from sparsetheory.gpu.analysis.reprogramming.label_maps import (
 )
 from sparsetheory.gpu.core.fit import class_loss, train
 from sparsetheory.gpu.core.metrics import accuracy
+from sparsetheory.gpu.core.modes import in_mode
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.core.recording import run_batches
 
@@ -241,19 +242,17 @@ def _outputs(model: nn.Module, x: Tensor) -> Tensor:
 @contextmanager
 def _as_before(model: nn.Module, prompt: nn.Module) -> Iterator[None]:
     """Freeze a network; afterwards restore flags and modes, and the prompt if something failed."""
-    modes = {module: module.training for part in (model, prompt) for module in part.modules()}
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
     state = copy.deepcopy(prompt.state_dict())
-    model.eval().requires_grad_(False)
+    model.requires_grad_(False)
     try:
-        yield
+        with in_mode(model, training=False), in_mode(prompt, training=prompt.training):
+            yield
     except BaseException:
         prompt.load_state_dict(state)
         prompt.zero_grad()
         raise
     finally:
-        for module, training in modes.items():
-            module.training = training
         for parameter, flag in flags.items():
             parameter.requires_grad_(flag)
 

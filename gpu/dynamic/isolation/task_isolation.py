@@ -16,6 +16,7 @@ from sparsetheory.gpu.core.hooks.snapshots import Score
 from sparsetheory.gpu.core.hooks.steps import parameters_of
 from sparsetheory.gpu.core.hooks.topology import TopologyController
 from sparsetheory.gpu.core.masks import MaskSet
+from sparsetheory.gpu.core.modes import in_mode
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.core.recording import run_batches
 from sparsetheory.gpu.core.rewiring import rewire
@@ -363,17 +364,12 @@ class TaskIsolation:
             If parameters were replaced since construction.
         """
         self._check_parameters()
-        modes = {module: module.training for module in self.model.modules()}
-        self.model.eval()
-        try:
+        with in_mode(self.model, training=False):
             if self._controller is not None and task_id == self._task:
                 yield self.model
             else:
                 with self._store.showing(self._record(task_id)):
                     yield self.model
-        finally:
-            for module, training in modes.items():
-                module.training = training
 
     def remove(self) -> None:
         """Take the hooks off the optimiser; a task that has begun is given up."""

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from sparsetheory.gpu.core.modes import in_mode
 from sparsetheory.gpu.kernels.sparse_conv import SparseConv1x1
 
-__all__ = ["arguments", "evaluating", "run_graph", "traced"]
+__all__ = ["arguments", "run_graph", "traced"]
 
 
 def arguments(example: Any) -> tuple[Any, ...]:
@@ -46,7 +47,7 @@ def traced(model: nn.Module) -> Iterator[fx.Graph]:
 
 def _graph(model: nn.Module) -> fx.Graph:
     try:
-        with evaluating(model):
+        with in_mode(model, training=False):
             return _Tracer().trace(model)
     # The code of the model runs on stand-ins for tensors, so it may fail in any way.
     except Exception as error:
@@ -58,18 +59,6 @@ def _graph(model: nn.Module) -> fx.Graph:
 def run_graph(model: nn.Module, graph: fx.Graph, example: Any) -> dict[fx.Node, Any]:
     """Return what each node of a graph yields for an example, in evaluation mode and without gradients."""
     run = fx.Interpreter(model, garbage_collect_values=False, graph=graph)
-    with evaluating(model), torch.no_grad():
+    with in_mode(model, training=False), torch.no_grad():
         run.run(*(each.clone() if isinstance(each, Tensor) else each for each in arguments(example)))
     return run.env
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Set all modules to evaluation mode, and back to what each was."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
