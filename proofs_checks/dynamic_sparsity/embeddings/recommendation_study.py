@@ -82,7 +82,8 @@ def _plot(rows: _Table, title: str) -> Callable[[Any], None]:
         ax.set_yticks(np.arange(len(ARMS)), ARMS)
         ax.invert_yaxis()
         ax.set_xlabel("recall at 20")
-        ax.set_title(title)
+        # Over the whole figure: names of arms leave the axes too little room for it.
+        figure.suptitle(title, fontsize=10)
         figure.legend(loc="outside lower center", ncols=3, fontsize=8)
 
     return draw

@@ -54,7 +54,8 @@ def _decoder(profile: str) -> StudyResult:
     notes = (
         f"The first {_CONTEXT} tokens of one Wikipedia article, whose perplexity is {dense:.1f} with all layers. The "
         "first token is left out, and variances are medians over tokens. The growth of the stream is there, but the "
-        "last layers are not idle: leaving one out costs more than leaving out one in the middle."
+        "last layers are not idle: leaving out one of the last two costs more than leaving out most of those in the "
+        "middle."
     )
     return StudyResult(columns, rows, notes, _plot(rows, columns, dense))
 
