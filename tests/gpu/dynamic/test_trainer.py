@@ -4,16 +4,17 @@ import math
 
 import pytest
 import torch
+from house.quiet_trainer import train_quietly
 from torch import nn
 from torch.utils.data import IterableDataset
 
 from sparsetheory.gpu.core import Cosine, TopologyController, attach_state, er_densities, random_masks
 from sparsetheory.gpu.dynamic import MomentumScore, gradient_magnitude, magnitude, normal_start, random_order
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-STEPS, BATCH, DENSITY = 24, 8, 0.1
+STEPS, STOP, BATCH, DENSITY = 24, 13, 8, 0.1
 # What grows, which values it starts from, and when.
 WAYS = {
     "static": (random_order, None, 0.0),
@@ -82,24 +83,17 @@ def _plain_loop(way="RigL"):
 
 def _trainer(folder, way="RigL", *, n_accumulated=1, resume=False):
     model, optimizer, controller = _setup(way)
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder),
+    train_quietly(
+        model,
+        optimizer,
+        _Stream(),
+        folder,
         per_device_train_batch_size=BATCH // n_accumulated,
         gradient_accumulation_steps=n_accumulated,
         max_steps=STEPS,
-        max_grad_norm=0.0,
-        use_cpu=True,
-        report_to="none",
-        save_strategy="steps",
-        save_steps=STEPS // 2 + 1,
-        logging_strategy="no",
-        disable_tqdm=True,
+        save_steps=STOP,
+        resume_from=STOP if resume else None,
     )
-    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    trainer = transformers.Trainer(
-        model=model, args=arguments, train_dataset=_Stream(), optimizers=(optimizer, constant)
-    )
-    trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{STEPS // 2 + 1}") if resume else None)
     return model, controller
 
 

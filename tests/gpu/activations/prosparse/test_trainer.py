@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from house.quiet_trainer import train_quietly
 from torch import nn
 from torch.utils.data import IterableDataset
 
 from sparsetheory.gpu.activations import ActivationPenalty, activation_ratio_curve, relufy, sine_stage_schedule
 from sparsetheory.gpu.core.models import GatedFFN
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 STEPS, BATCH = 12, 8
@@ -51,23 +52,15 @@ def _setup():
 
 def _trainer(folder, n_accumulated):
     model, optimizer, penalty, curve = _setup()
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder),
+    train_quietly(
+        model,
+        optimizer,
+        _Stream(),
+        folder,
         per_device_train_batch_size=BATCH // n_accumulated,
         gradient_accumulation_steps=n_accumulated,
         max_steps=STEPS,
-        max_grad_norm=0.0,
-        use_cpu=True,
-        report_to="none",
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=True,
     )
-    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    trainer = transformers.Trainer(
-        model=model, args=arguments, train_dataset=_Stream(), optimizers=(optimizer, constant)
-    )
-    trainer.train()
     return model, penalty, curve
 
 

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from house.quiet_trainer import train_quietly
 from torch import nn
 from torch.utils.data import IterableDataset
 
 from sparsetheory.gpu.core import Cosine, attach_state
 from sparsetheory.gpu.dynamic import TaskIsolation
 
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 # A checkpoint is written in the middle of each task.
@@ -51,22 +52,16 @@ def _loop(model, optimizer, task):
 
 
 def _trainer(model, optimizer, task, folder, resume=False):
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder),
+    train_quietly(
+        model,
+        optimizer,
+        _Stream(task),
+        folder,
         per_device_train_batch_size=BATCH,
         max_steps=STEPS,
-        max_grad_norm=0.0,
-        use_cpu=True,
-        report_to="none",
-        save_strategy="steps",
         save_steps=STOP,
-        logging_strategy="no",
-        disable_tqdm=True,
+        resume_from=STOP if resume else None,
     )
-    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    transformers.Trainer(
-        model=model, args=arguments, train_dataset=_Stream(task), optimizers=(optimizer, constant)
-    ).train(resume_from_checkpoint=str(folder / f"checkpoint-{STOP}") if resume else None)
 
 
 def _made(seed=0):

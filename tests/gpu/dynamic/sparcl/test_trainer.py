@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from house.quiet_trainer import train_quietly
 from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
 
@@ -78,27 +79,18 @@ def _loop():
 
 def _trainer(folder, *, seed=0, resume=False):
     model, optimizer, method = _made(seed)
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder),
+    train_quietly(
+        model,
+        optimizer,
+        _Data(),
+        folder,
+        kind=_InOrder,
+        callbacks=[_Epochs(method)],
         per_device_train_batch_size=BATCH,
         num_train_epochs=EPOCHS,
-        max_grad_norm=0.0,
-        use_cpu=True,
-        report_to="none",
-        save_strategy="steps",
         save_steps=STOP,
-        logging_strategy="no",
-        disable_tqdm=True,
+        resume_from=STOP if resume else None,
     )
-    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    trainer = _InOrder(
-        model=model,
-        args=arguments,
-        train_dataset=_Data(),
-        optimizers=(optimizer, constant),
-        callbacks=[_Epochs(method)],
-    )
-    trainer.train(resume_from_checkpoint=str(folder / f"checkpoint-{STOP}") if resume else None)
     return model, method
 
 

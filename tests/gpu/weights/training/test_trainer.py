@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 import torch
+from house.quiet_trainer import train_quietly
 from torch import nn
 from torch.utils.data import IterableDataset
 
@@ -97,25 +98,21 @@ def _plain_loop(method, *, bf16=False, scaler=None, dtype=torch.float32, accumul
 
 
 def _trainer(method, folder, *, bf16=False):
-    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
     model = _model()
     optimizer, end = method(model)
-    arguments = transformers.TrainingArguments(
-        output_dir=str(folder),
+    train_quietly(
+        model,
+        optimizer,
+        _Stream(),
+        folder,
         per_device_train_batch_size=BATCH // ACCUMULATED,
         gradient_accumulation_steps=ACCUMULATED,
         max_steps=STEPS,
         max_grad_norm=LARGEST_NORM,
         bf16=bf16,
-        use_cpu=True,
-        report_to="none",
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=True,
     )
-    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    transformers.Trainer(model=model, args=arguments, train_dataset=_Stream(), optimizers=(optimizer, constant)).train()
     return model, end()
 
 
