@@ -14,8 +14,8 @@ from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 from sparsetheory.proofs_checks.verdicts import WithProbability
 from sparsetheory.typing import AnyArray, BoolArray
 
-# Means over more seeds for the run that the nights have time for.
-_SEEDS = {100: (0, 1), 500: (0, 1, 2, 3, 4)}
+# Single pairs of runs differ by a point either way, also from processor to processor; means over these do not.
+_SEEDS = {100: tuple(range(8)), 500: tuple(range(5))}
 _TRAIN, _BATCH = 600, 100
 _LAYERS = ("0", "2")
 _SPARSITY = 0.9

@@ -116,7 +116,7 @@ def search(
     References
     ----------
     .. [1] H. Mousavi, M. Loni, M. Alibeigi, M. Daneshtalab. DASS: differentiable architecture search for sparse neural
-       networks. ACM TECS 22, 2023, arXiv 2207.06968. Its section on the method could not be had: the alternation is
+       networks. ACM TECS 22, 2023, arXiv 2207.06968. We had no access to its section on the method: the alternation is
        that of DARTS, first order.
 
     Examples

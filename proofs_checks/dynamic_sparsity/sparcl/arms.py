@@ -55,8 +55,8 @@ def _free(case: Sample) -> Measurement:
 
 sparcl_accuracy = Claim(
     name="dynamic_sparsity.sparcl_accuracy",
-    summary="Digits, two classes at a time: with a quarter of the weights, a fifth of the gradients and fewer data a "
-    "learner loses at most 0.07 of accuracy and forgets at most 0.07 more.",
+    summary="Two digits at a time, with a quarter of the weights, a fifth of the gradients and fewer data: accuracy "
+    "falls and forgetting rises by at most 0.07.",
     statement=r"\mathrm{acc} \ge \mathrm{acc}_{\text{dense}} - 0.07, \quad"
     r" \mathrm{forgetting} \le \mathrm{forgetting}_{\text{dense}} + 0.07 \text{ (means of three seeds)}",
     source=Source.measured("digits, 5 tasks of 2 classes, perceptron of 64, 128, 128 and 10 units, DER++, 50 stored"),
