@@ -35,7 +35,7 @@ _NOTES = (
     "explains in the other half. Least errors are certified lower bounds of the misspecification: no linear function "
     "on all nodes, or on 3, is nearer to all rewards. Gaps say how much worse than the best candidate the choice is "
     "that a sparse regression makes from 60 answers, and the best of these 60. Nodes explain about half of the "
-    "variance, and the least errors are a fifth to a third of the range: the best of what was tried is the better "
+    "variance, and the least errors are a fifth to two fifths of the range: the best of what was tried is the better "
     "choice, and a guarantee in units of the misspecification promises nothing here."
 )
 
