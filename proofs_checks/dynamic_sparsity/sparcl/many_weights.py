@@ -127,8 +127,8 @@ def _signed(case: Dropped) -> Measurement:
 
 importance_many_weights = Claim(
     name="dynamic_sparsity.importance_many_weights",
-    summary="Dropped at once, the weights of the least w^2 h cost least, those of the least signed price by far most: the "
-    "best score of one weight is the worst of many.",
+    summary="Dropped at once, the weights of the least w^2 h cost least, those of the least signed price by far most: "
+    "the best score of one weight is the worst of many.",
     statement=r"L(\text{least } w^2 h) \le L(\text{least } |w| + |g|/2) \le L(\text{least } -w g + w^2 h/2)",
     source=Source.measured("digits, perceptron of 64, 128, 128 and 10 units after 3 epochs, hidden layers pruned"),
     verdict=WithProbability(0.9, margin=0.25),
