@@ -117,6 +117,9 @@ def _values(what: str, name: str, seeds: range, loader: str) -> Float64Array:
     return np.array([getattr(learn(name, seed, loader), what) for seed in seeds])
 
 
+_TITLES = {"load_digits": "digits", "load_mnist_5k": "MNIST-5k"}
+
+
 def _row(name: str, seeds: range, loader: str) -> tuple[Any, ...]:
     accuracy, forgetting = (_values(what, name, seeds, loader) for what in ("accuracy", "forgetting"))
     better = accuracy - _values("accuracy", "dense", seeds, loader)
@@ -124,7 +127,7 @@ def _row(name: str, seeds: range, loader: str) -> tuple[Any, ...]:
     run = learn(name, 0, loader)
     taxonomy = None if run.report is None else run.report.taxonomy
     return (
-        loader.removeprefix("load_"),
+        _TITLES[loader],
         name,
         *(round(float(number.mean()), 3) for number in (accuracy, better)),
         f"{int((better > 0).sum())} of {len(seeds)}",
