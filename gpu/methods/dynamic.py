@@ -12,6 +12,7 @@ from sparsetheory.gpu.core.hooks.snapshots import Score, Start
 from sparsetheory.gpu.core.hooks.topology import TopologyController
 from sparsetheory.gpu.core.masks import MaskSet
 from sparsetheory.gpu.core.patterns import Pattern, PerTensor
+from sparsetheory.gpu.core.random_topology import random_masks
 from sparsetheory.gpu.core.schedules import Cosine
 from sparsetheory.gpu.dynamic.scores import find_score
 from sparsetheory.gpu.dynamic.starting_values import normal_start
@@ -37,7 +38,7 @@ def _rewired(
     def apply(model: nn.Module, batches: Sequence[Any], pattern: Pattern, random_state: int) -> Mapping[str, Tensor]:
         generator = torch.Generator().manual_seed(random_state)
         weights = layer_weights(model)
-        masks = MaskSet({name: _random_mask(weight, pattern, generator) for name, weight in weights.items()})
+        masks = _random(weights, pattern, generator)
 
         def begin(model: nn.Module) -> Optimizer:
             optimizer = torch.optim.Adam(model.named_parameters(), lr=2e-3)
@@ -65,10 +66,12 @@ def _rewired(
     return apply
 
 
-def _random_mask(weight: nn.Parameter, pattern: Pattern, generator: torch.Generator) -> Tensor:
-    mask = torch.zeros(weight.numel(), dtype=torch.bool)
-    mask[torch.randperm(weight.numel(), generator=generator)[: pattern.count(weight.shape)]] = True
-    return mask.reshape(weight.shape).to(weight.device)
+def _random(weights: Mapping[str, nn.Parameter], pattern: Pattern, generator: torch.Generator) -> MaskSet:
+    """Return random masks with as many entries as the pattern keeps of each weight."""
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    densities = {name: pattern.count(shape) / math.prod(shape) for name, shape in shapes.items()}
+    drawn = random_masks(shapes, densities, generator)
+    return MaskSet({name: mask.to(weights[name].device) for name, mask in drawn.items()})
 
 
 def _method(name: str, title: str, source: str, classical: str, claims: tuple[str, ...], apply: Apply) -> Method:

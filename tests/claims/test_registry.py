@@ -1,8 +1,14 @@
 """Claims are found without being registered."""
 
+import fnmatch
+import re
+from pathlib import Path
+
 import pytest
 
-from sparsetheory.proofs_checks import Claim, all_claims, find_claims
+from sparsetheory.proofs_checks import Claim, all_claims, all_studies, find_claims
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_all_claims_have_unique_names_of_their_family():
@@ -44,3 +50,18 @@ def test_every_claim_has_a_plain_sentence_and_every_figure_a_y_axis():
         assert len(claim.summary) <= 168, claim.name
         if claim.sweep is not None:
             assert claim.sweep.measured_label != "measured", claim.name
+
+
+def test_every_claim_and_study_that_a_text_names_exists():
+    known = {*all_claims(), *all_studies()}
+    families = {name.partition(".")[0] for name in known}
+    named = re.compile(rf"(?<![\w.])(?:{'|'.join(families)})\.[a-z][a-z_0-9]*[*a-z0-9]")
+    texts = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    files = {f"{family}.{end}" for family in families for end in ("md", "ipynb", "py")}
+    unknown = {
+        (path.name, name)
+        for path in texts
+        for name in set(named.findall(path.read_text(encoding="utf-8"))) - files
+        if not fnmatch.filter(known, name)
+    }
+    assert not unknown

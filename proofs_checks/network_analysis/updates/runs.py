@@ -105,14 +105,8 @@ class FineTuning:
 
 def random_sets(masks: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Return random sets of entries, as many in each tensor as masks hold."""
-    import torch
-
-    generator, drawn = torch.Generator().manual_seed(seed), {}
-    for name, mask in masks.items():
-        flat = torch.zeros(mask.numel(), dtype=torch.bool)
-        flat[torch.randperm(mask.numel(), generator=generator)[: int(mask.sum())]] = True
-        drawn[name] = flat.view(mask.shape)
-    return drawn
+    shapes = {name: mask.shape for name, mask in masks.items()}
+    return dict(core.random_masks(shapes, core.MaskSet(masks).densities, seed))
 
 
 @cache
