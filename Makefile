@@ -22,7 +22,8 @@ nightly: .venv data
 	$(BIN)/sparsetheory check --max-examples 2000 --seed $(shell date +%Y%m%d)
 	$(BIN)/sparsetheory reproduce --seed $(shell date +%Y%m%d) --out results/nightly
 	$(BIN)/sparsetheory reproduce --profile full --out results/full 'sparse_training.*' 'sparse_kernels.*' 'weight_structure.*' \
-		'activation_sparsity.*' 'sparse_attention.*' 'dynamic_sparsity.*' 'sparse_search.*' 'network_analysis.*'
+		'activation_sparsity.*' 'sparse_attention.*' 'dynamic_sparsity.*' 'sparse_search.*' 'network_analysis.*' \
+		'intrinsic_dimension.*' 'sparse_representation.*'
 	$(BIN)/python benchmarks/layerwise_quality.py --only decoder
 	$(BIN)/pytest tests/nightly/larger_data.py tests/nightly/gated_decoder.py
 	$(MAKE) notebooks nightly-lowest nightly-cpus

@@ -2,8 +2,10 @@ from . import activations as activations
 from . import analysis as analysis
 from . import attention as attention
 from . import core as core
+from . import dimension as dimension
 from . import dynamic as dynamic
 from . import kernels as kernels
+from . import representation as representation
 from . import search as search
 from . import solvers as solvers
 from . import weights as weights

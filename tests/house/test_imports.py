@@ -30,8 +30,8 @@ SHARED = (
     "typing",
 )
 # Modules that are public under their own names.
-PARTS = {"activations", "analysis", "attention", "core", "datasets", "dynamic", "kernels", "models", "search"}
-PARTS |= {"solvers", "theory", "weights"}
+PARTS = {"activations", "analysis", "attention", "core", "datasets", "dimension", "dynamic", "kernels", "models"}
+PARTS |= {"representation", "search", "solvers", "theory", "weights"}
 SOURCES = sorted(file for folder in FLOORS for file in (ROOT / folder).rglob("*.py"))
 
 
@@ -134,8 +134,10 @@ def test_unknown_attribute():
         "gpu.analysis",
         "gpu.attention",
         "gpu.core",
+        "gpu.dimension",
         "gpu.dynamic",
         "gpu.kernels",
+        "gpu.representation",
         "gpu.search",
         "gpu.weights",
         "penalties",

@@ -1,0 +1,1 @@
+"""Statistics of labelled and unlabelled point clouds."""

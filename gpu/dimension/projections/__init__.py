@@ -1,0 +1,1 @@
+"""Fixed random maps from few numbers to the parameters of a network."""

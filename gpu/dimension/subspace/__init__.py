@@ -1,0 +1,1 @@
+"""Networks trained in a random subspace of their parameters."""

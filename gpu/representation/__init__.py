@@ -1,0 +1,8 @@
+"""Representations that are sparse, low-dimensional or discrete.
+
+Names are loaded on first use.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+"""The white-box transformer: coding rates, attention as a gradient step, sparse coding as a layer."""

@@ -1,0 +1,1 @@
+"""Residual codes of items and advantages within groups of answers."""

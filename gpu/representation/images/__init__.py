@@ -1,0 +1,1 @@
+"""Albedo and shading, scale and shift, robust fusion of views."""

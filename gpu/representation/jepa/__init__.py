@@ -1,0 +1,1 @@
+"""Joint embedding prediction with grouped latent variables."""

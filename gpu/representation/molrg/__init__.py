@@ -1,0 +1,1 @@
+"""Diffusion of mixtures of low-rank Gaussians, and subspace clustering."""

@@ -1,0 +1,1 @@
+"""Skinning weights: discrete codes, blending, and fits from poses."""

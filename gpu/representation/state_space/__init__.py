@@ -1,0 +1,1 @@
+"""State space models with transitions of low rank."""

@@ -1,0 +1,1 @@
+"""Claims about point clouds and their labels."""

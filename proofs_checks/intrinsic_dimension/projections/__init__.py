@@ -1,0 +1,1 @@
+"""Claims about random projections and their transforms."""

@@ -1,0 +1,1 @@
+"""Claims about sparse, low-dimensional and discrete representations."""

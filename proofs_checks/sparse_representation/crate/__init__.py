@@ -1,0 +1,1 @@
+"""Claims about coding rates and the white-box transformer."""

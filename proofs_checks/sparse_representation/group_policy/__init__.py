@@ -1,0 +1,1 @@
+"""Claims about residual codes and group advantages."""

@@ -1,0 +1,1 @@
+"""Claims about images, alignment and fusion."""

@@ -1,0 +1,1 @@
+"""Claims about mixtures of low-rank Gaussians."""

@@ -1,0 +1,1 @@
+"""Claims about skinning weights and finite scalar quantisation."""

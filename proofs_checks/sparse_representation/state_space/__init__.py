@@ -1,0 +1,1 @@
+"""Claims about state space models of low rank."""
