@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Entry", "Layout", "matching"]
+__all__ = ["Chosen", "Entry", "Layout", "chosen_parameters"]
 
 
 @dataclass(frozen=True)
@@ -46,25 +45,16 @@ class Layout:
     entries: tuple[Entry, ...]
 
     @classmethod
-    def of(cls, module: nn.Module, names: dict[Tensor, list[str]], dtype: torch.dtype) -> "Layout":
-        """Describe parameters, by their names, in a flat vector of a dtype."""
-        kinds = [None if tensor.dtype == dtype else tensor.dtype for tensor in names]
-        return cls(
-            tuple(
-                Entry(tuple(known), tensor.shape, kind)
-                for (tensor, known), kind in zip(names.items(), kinds, strict=True)
-            )
-        )
+    def of(cls, projected: dict[Tensor, list[str]], dtype: torch.dtype) -> "Layout":
+        """Describe parameters, given with their names, in a flat vector of a dtype."""
+        kinds = [None if tensor.dtype == dtype else tensor.dtype for tensor in projected]
+        pairs = zip(projected.items(), kinds, strict=True)
+        return cls(tuple(Entry(tuple(names), tensor.shape, kind) for (tensor, names), kind in pairs))
 
     @property
     def sizes(self) -> list[int]:
         """Number of entries of each tensor."""
         return [entry.size for entry in self.entries]
-
-    @property
-    def offsets(self) -> list[int]:
-        """Where each tensor begins in the flat vector, and where the last one ends."""
-        return list(accumulate(self.sizes, initial=0))
 
     def groups(self, layers: str) -> list[list[int]]:
         """Return the numbers of the tensors that share a layer scale: each by itself, or all of one module."""
@@ -75,30 +65,60 @@ class Layout:
             owners.setdefault(entry.owner, []).append(index)
         return list(owners.values())
 
-    def tensors(self, parts: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return tensors under all of their names, from flat pieces."""
-        shaped = [
-            (entry, part.view(entry.shape).to(entry.dtype or part.dtype))
-            for entry, part in zip(self.entries, parts, strict=True)
-        ]
-        return {name: tensor for entry, tensor in shaped for name in entry.names}
+    def tensors(self, parts: Sequence[Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+        """Return tensors under all of their names, from flat pieces; of a dtype if they have none of their own."""
+        pairs = zip(self.entries, parts, strict=True)
+        shaped = [(entry.names, part.view(entry.shape).to(entry.dtype or dtype)) for entry, part in pairs]
+        return {name: tensor for names, tensor in shaped for name in names}
 
 
-def matching(names: dict[Tensor, list[str]], patterns: str | Sequence[str], argument: str) -> set[Tensor]:
-    """Return the parameters that patterns name: by their names, those of modules that hold them, or shell patterns.
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Parameters of a module with all of their names, in its order.
+
+    Parameters
+    ----------
+    projected : dict of Tensor to list of str
+    excluded : dict of Tensor to list of str
+        Those that would be projected if they were not excluded.
+    """
+
+    projected: dict[Tensor, list[str]]
+    excluded: dict[Tensor, list[str]]
+
+
+def chosen_parameters(module: nn.Module, exclude: str | Sequence[str], direct: str | Sequence[str]) -> Chosen:
+    """Choose the parameters of floating-point numbers that require gradients, but for some by name.
 
     Raises
     ------
     ValueError
-        If a pattern matches nothing.
+        If a pattern matches nothing, both match one parameter, or nothing is left.
     """
-    wanted = [patterns] if isinstance(patterns, str) else list(patterns)
+    known: dict[Tensor, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        known.setdefault(parameter, []).append(name)
+    out, trained = _matching(known, exclude, "exclude"), _matching(known, direct, "direct")
+    if both := [known[tensor][0] for tensor in out & trained]:
+        raise ValueError(f"exclude and direct must name different parameters; got {both[0]} twice")
+    moving = {tensor: names for tensor, names in known.items() if tensor.requires_grad and tensor not in trained}
+    projected = {tensor: names for tensor, names in moving.items() if tensor not in out}
+    if not projected:
+        raise ValueError("module must have a parameter that requires gradients and is neither excluded nor direct")
+    for tensor, names in projected.items():
+        if not tensor.is_floating_point():
+            raise ValueError(f"{names[0]} must be of real numbers, or be excluded or direct; got {tensor.dtype}")
+    return Chosen(projected, {tensor: names for tensor, names in moving.items() if tensor in out})
+
+
+def _matching(known: dict[Tensor, list[str]], patterns: str | Sequence[str], argument: str) -> set[Tensor]:
+    """Return the parameters that patterns name: by their names, those of modules that hold them, or shell patterns."""
     found: set[Tensor] = set()
-    for pattern in wanted:
-        hits = {tensor for tensor, known in names.items() if any(fnmatch(part, pattern) for part in _paths(known))}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        hits = {tensor for tensor, names in known.items() if any(fnmatch(path, pattern) for path in _paths(names))}
         if not hits:
-            some = ", ".join(known[0] for known in list(names.values())[:5])
-            raise ValueError(f"{argument} must name parameters or modules that hold some, such as {some}; got {pattern!r}")
+            some = ", ".join(names[0] for names in list(known.values())[:5])
+            raise ValueError(f"{argument} must name parameters, or modules with some, as in {some}; got {pattern!r}")
         found |= hits
     return found
 

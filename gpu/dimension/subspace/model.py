@@ -9,27 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sparsetheory.constraints import Choice, Instance
-from sparsetheory.gpu.dimension.subspace.layout import Layout, matching
+from sparsetheory.constraints import FLAG, Choice, Instance
+from sparsetheory.gpu.dimension.subspace.layout import Layout, chosen_parameters
 from sparsetheory.gpu.dimension.subspace.quantiser import quantize_subspace
 
-__all__ = ["Projection", "SubspaceModel"]
+__all__ = ["LAYERS", "Projection", "SubspaceModel"]
 
-_LAYERS = Choice("tensor", "module")
+LAYERS = Choice("tensor", "module")
+_MODULE = Instance(nn.Module, "a torch module")
 
 
 class Projection(Protocol):
     """A fixed linear map P from `n_components` numbers to `n_features`, such as :class:`FastfoodProjection`."""
 
-    @property
-    def n_components(self) -> int:
-        """Numbers that go in."""
-        ...
-
-    @property
-    def n_features(self) -> int:
-        """Numbers that come out."""
-        ...
+    n_components: int
+    n_features: int
+    dtype: torch.dtype
 
     def apply(self, t: Tensor) -> Tensor:
         """Return P t."""
@@ -37,6 +32,10 @@ class Projection(Protocol):
 
     def adjoint(self, g: Tensor) -> Tensor:
         """Return the product of P transposed with a vector."""
+        ...
+
+    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Projection":
+        """Return the same map for tensors of another type or on another device."""
         ...
 
 
@@ -113,20 +112,138 @@ class SubspaceModel(nn.Module):
         exclude: str | Sequence[str] = (),
         direct: str | Sequence[str] = (),
     ) -> None:
-        raise NotImplementedError
+        _MODULE.check("module", module)
+        (FLAG | LAYERS).check("layer_scales", layer_scales)
+        super().__init__()
+        self.module = copy.deepcopy(module)
+        chosen = chosen_parameters(self.module, exclude, direct)
+        common = reduce(torch.promote_types, (tensor.dtype for tensor in chosen.projected))
+        start = torch.cat([tensor.detach().flatten().to(common) for tensor in chosen.projected])
+        self._layout = Layout.of(chosen.projected, common)
+        self.projection = _fitting(projection, start)
+        self.t = nn.Parameter(start.new_zeros(self.projection.n_components, dtype=self.projection.dtype))
+        groups = self._layout.groups("module" if layer_scales == "module" else "tensor")
+        self.layer_names = tuple(tuple(self._layout.entries[index].names[0] for index in group) for group in groups)
+        self.layer_scales = nn.Parameter(torch.ones_like(self.t[:1]).repeat(len(groups))) if layer_scales else None
+        self._scale_of = {index: number for number, group in enumerate(groups) for index in group}
+        self._buffers_at_start = {name: buffer.cpu().clone() for name, buffer in self.module.named_buffers()}
+        self._excluded = [names for names in chosen.excluded.values()]
+        for tensor in chosen.excluded:
+            tensor.requires_grad_(False)
+        # The module keeps the places of these parameters, empty: each call fills them.
+        for names in chosen.projected.values():
+            _place(self.module, names, None)
+        self.register_buffer("start", start)
+        self.register_buffer("fingerprint", _fingerprint(self.projection, start))
+        self.register_load_state_dict_pre_hook(_require_same_projection)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the module returns with the weights of the subspace."""
-        raise NotImplementedError
+        return functional_call(self.module, self._tensors(), args, kwargs)
 
     def flat_parameters(self) -> Tensor:
-        """Return all projected parameters as one vector, of shape (n_features,), with gradients."""
-        raise NotImplementedError
+        """Return all projected parameters as one vector, with gradients.
+
+        Returns
+        -------
+        Tensor of shape (n_features,)
+            Before parts of lower precision are rounded to it.
+        """
+        return torch.cat(list(self._parts()))
 
     def merge(self) -> nn.Module:
-        """Return a copy of the module that has the trained weights as its own parameters."""
-        raise NotImplementedError
+        """Return a copy of the module that has the weights of the subspace as its own parameters.
+
+        Returns
+        -------
+        torch.nn.Module
+            Of the class of the module that was given, with its ties; excluded parameters require gradients again. Its
+            outputs are those of this model to the bit.
+        """
+        merged = copy.deepcopy(self.module)
+        tensors = self._tensors()
+        for entry in self._layout.entries:
+            _place(merged, entry.names, nn.Parameter(tensors[entry.names[0]].detach().clone()))
+        for names in self._excluded:
+            merged.get_parameter(names[0]).requires_grad_(True)
+        return merged
 
     def quantized(self, bits: int, radius: float) -> Self:
-        """Return a copy whose trained numbers are rounded to `bits` bits each."""
-        raise NotImplementedError
+        """Return a copy in which all trained numbers are rounded to few bits, as :func:`quantize_subspace` does.
+
+        Layer scales and what is trained directly are rounded on the same grid.
+
+        Parameters
+        ----------
+        bits : int
+        radius : float
+
+        Returns
+        -------
+        SubspaceModel
+        """
+        rounded = copy.deepcopy(self)
+        with torch.no_grad():
+            for parameter in rounded.parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(quantize_subspace(parameter, bits, radius))
+        return rounded
+
+    @property
+    def n_trained(self) -> int:
+        """Numbers that training fits: t, the layer scales, and what is trained directly."""
+        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+
+    def changed_buffers(self) -> list[str]:
+        """Return the buffers of the module that are no longer what they were, such as running statistics."""
+        now = dict(self.module.named_buffers())
+        return [name for name, before in self._buffers_at_start.items() if not torch.equal(now[name].cpu(), before)]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        self.projection = self.projection.to(dtype=self.t.dtype, device=self.t.device)
+        return self
+
+    def _parts(self) -> Sequence[Tensor]:
+        """Return the projected parameters as flat pieces."""
+        change = self.projection.apply(self.t)
+        if self.layer_scales is None:
+            return (self.start + change).split(self._layout.sizes)
+        pieces = zip(self.start.split(self._layout.sizes), change.split(self._layout.sizes), strict=True)
+        scales = self.layer_scales.unbind()
+        return [start + scales[self._scale_of[index]] * piece for index, (start, piece) in enumerate(pieces)]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return self._layout.tensors(self._parts(), self.start.dtype)
+
+
+def _fitting(projection: Projection | Callable[[int], Projection], start: Tensor) -> Projection:
+    """Return the projection, or the one that a function makes, on the device of the starting weights."""
+    made = projection if hasattr(projection, "adjoint") else projection(len(start))
+    if made.n_features != len(start):
+        raise ValueError(
+            f"projection must have as many features as there are projected entries, {len(start)}; "
+            f"got {made.n_features}"
+        )
+    return made.to(device=start.device)
+
+
+def _place(module: nn.Module, names: Sequence[str], parameter: nn.Parameter | None) -> None:
+    for name in names:
+        owner, _, leaf = name.rpartition(".")
+        module.get_submodule(owner)._parameters[leaf] = parameter
+
+
+def _fingerprint(projection: Projection, start: Tensor) -> Tensor:
+    """Return the adjoint of a fixed vector, which tells one P from another."""
+    wave = torch.arange(len(start), dtype=torch.float64, device=start.device).cos()
+    return projection.adjoint(wave.to(projection.dtype))
+
+
+def _require_same_projection(module: SubspaceModel, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+    loaded, own = state.get(f"{prefix}fingerprint"), module.fingerprint
+    if loaded is None or loaded.shape != own.shape:
+        return  # torch names what is missing or of another size
+    # Of another precision the numbers differ by its rounding; those of another P have nothing in common.
+    if (loaded.to(own) - own).norm() > 0.1 * own.norm():
+        raise ValueError("the state to load must be of a model with the same projection: the same kind and seed")
