@@ -1,3 +1,8 @@
+from .projections.dense import DenseProjection as DenseProjection
+from .projections.fastfood import FastfoodProjection as FastfoodProjection
+from .projections.hadamard import fwht as fwht
+from .projections.projection import Projection as Projection
+from .projections.sparse import SparseProjection as SparseProjection
 from .subspace.bounds import occam_bound as occam_bound
 from .subspace.certificate import OccamCertificate as OccamCertificate
 from .subspace.certificate import certify_subspace as certify_subspace

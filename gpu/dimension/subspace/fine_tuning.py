@@ -10,7 +10,7 @@ from torch import nn
 from sparsetheory.constraints import COUNT, FLAG
 from sparsetheory.gpu.dimension.projections.fastfood import FastfoodProjection
 from sparsetheory.gpu.dimension.subspace.layout import Layout, chosen_parameters
-from sparsetheory.gpu.dimension.subspace.model import LAYERS, Projection, SubspaceModel
+from sparsetheory.gpu.dimension.subspace.model import LAYERS, SubspaceModel
 from sparsetheory.gpu.dimension.subspace.stacked import StackedFastfood
 
 __all__ = ["SAID"]
@@ -77,15 +77,6 @@ class SAID(SubspaceModel):
         n_left = n_components - n_scales
         if n_left < 1:
             raise ValueError(f"n_components must be above the number of layer scales, {n_scales}; got {n_components}")
-        projection = (
-            partial(_stacked, n_left, layout.sizes, generator)
-            if per_tensor
-            else partial(FastfoodProjection, n_left, generator=generator)
-        )
+        kind = partial(StackedFastfood, sizes=layout.sizes) if per_tensor else FastfoodProjection
+        projection = partial(kind, n_left, generator=generator)
         super().__init__(module, projection, layers, exclude=exclude, direct=direct)
-
-
-def _stacked(
-    n_components: int, sizes: Sequence[int], generator: torch.Generator | int | None, n_features: int
-) -> Projection:
-    return StackedFastfood(n_components, sizes, generator=generator)

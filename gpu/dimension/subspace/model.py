@@ -3,40 +3,21 @@
 import copy
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparsetheory.constraints import FLAG, Choice, Instance
+from sparsetheory.gpu.dimension.projections.projection import Projection
 from sparsetheory.gpu.dimension.subspace.layout import Layout, chosen_parameters
 from sparsetheory.gpu.dimension.subspace.quantiser import quantize_subspace
 
-__all__ = ["LAYERS", "Projection", "SubspaceModel"]
+__all__ = ["LAYERS", "SubspaceModel"]
 
 LAYERS = Choice("tensor", "module")
 _MODULE = Instance(nn.Module, "a torch module")
-
-
-class Projection(Protocol):
-    """A fixed linear map P from `n_components` numbers to `n_features`, such as :class:`FastfoodProjection`."""
-
-    n_components: int
-    n_features: int
-    dtype: torch.dtype
-
-    def apply(self, t: Tensor) -> Tensor:
-        """Return P t."""
-        ...
-
-    def adjoint(self, g: Tensor) -> Tensor:
-        """Return the product of P transposed with a vector."""
-        ...
-
-    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> "Projection":
-        """Return the same map for tensors of another type or on another device."""
-        ...
 
 
 class SubspaceModel(nn.Module):
@@ -103,6 +84,9 @@ class SubspaceModel(nn.Module):
     True
     """
 
+    start: Tensor
+    fingerprint: Tensor
+
     def __init__(
         self,
         module: nn.Module,
@@ -127,7 +111,7 @@ class SubspaceModel(nn.Module):
         self.layer_scales = nn.Parameter(torch.ones_like(self.t[:1]).repeat(len(groups))) if layer_scales else None
         self._scale_of = {index: number for number, group in enumerate(groups) for index in group}
         self._buffers_at_start = {name: buffer.cpu().clone() for name, buffer in self.module.named_buffers()}
-        self._excluded = [names for names in chosen.excluded.values()]
+        self._excluded = list(chosen.excluded.values())
         for tensor in chosen.excluded:
             tensor.requires_grad_(False)
         # The module keeps the places of these parameters, empty: each call fills them.
@@ -219,11 +203,10 @@ class SubspaceModel(nn.Module):
 
 def _fitting(projection: Projection | Callable[[int], Projection], start: Tensor) -> Projection:
     """Return the projection, or the one that a function makes, on the device of the starting weights."""
-    made = projection if hasattr(projection, "adjoint") else projection(len(start))
+    made = projection if isinstance(projection, Projection) else projection(len(start))
     if made.n_features != len(start):
         raise ValueError(
-            f"projection must have as many features as there are projected entries, {len(start)}; "
-            f"got {made.n_features}"
+            f"projection must have as many features as there are projected entries, {len(start)}; got {made.n_features}"
         )
     return made.to(device=start.device)
 
@@ -246,4 +229,4 @@ def _require_same_projection(module: SubspaceModel, state: dict[str, Tensor], pr
         return  # torch names what is missing or of another size
     # Of another precision the numbers differ by its rounding; those of another P have nothing in common.
     if (loaded.to(own) - own).norm() > 0.1 * own.norm():
-        raise ValueError("the state to load must be of a model with the same projection: the same kind and seed")
+        raise ValueError("state_dict must be of a model with the same projection: the same kind and seed")

@@ -1,19 +1,20 @@
 """One Fastfood map for each parameter tensor, all driven by one vector, as a published code has it."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sparsetheory.constraints import COUNT
-from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.dimension.projections.fastfood import FastfoodProjection
+from sparsetheory.gpu.dimension.projections.projection import Projection
 
 __all__ = ["StackedFastfood"]
 
 
-class StackedFastfood:
+class StackedFastfood(Projection):
     r"""A stack of independent Fastfood maps, one for each tensor, each with columns of length about 1.
 
     The whole map P has columns of length about :math:`\sqrt m` for m tensors. So one step of t moves the parameters
@@ -26,8 +27,10 @@ class StackedFastfood:
     ----------
     n_components : int
         Entries of t.
+    n_features : int
+        Entries of all tensors together.
     sizes : sequence of int
-        Entries of each tensor.
+        Entries of each tensor, in order.
     generator : torch.Generator, int or None
     dtype, device
         Of t.
@@ -38,61 +41,55 @@ class StackedFastfood:
     ACL 2021, arXiv:2012.13255, and public copies of the authors' code.
     """
 
+    _stored: ClassVar[tuple[str, ...]] = ()
+    blocks: list[FastfoodProjection]
+
     def __init__(
         self,
         n_components: int,
-        sizes: Sequence[int],
+        n_features: int,
         *,
+        sizes: Sequence[int],
         generator: torch.Generator | int | None = 0,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
-        self.n_components = COUNT.check("n_components", n_components)
         self.sizes = [COUNT.check("sizes", size) for size in sizes]
-        self.n_features = sum(self.sizes)
-        self.dtype = torch.get_default_dtype() if dtype is None else dtype
-        source = cpu_generator(generator)
-        self.blocks = [
-            # Of the inner size, so that t may be longer than the tensor; what is beyond the tensor is cut off here.
-            FastfoodProjection(min(n_components, inner), inner, generator=source, dtype=self.dtype, device=device)
-            for inner in (1 << (size - 1).bit_length() for size in self.sizes)
-        ]
-
-    def apply(self, t: Tensor) -> Tensor:
-        """Return P t: entries along the last axis, further axes in front are a batch."""
-        if t.shape[-1:] != (self.n_components,):
-            raise ValueError(f"t must have {self.n_components} entries along its last axis; got shape {tuple(t.shape)}")
-        pairs = zip(self.sizes, self.blocks, strict=True)
-        parts = [
-            # Cutting D of L rows off would shorten the columns.
-            block.apply(t[..., : block.n_components])[..., :size] * (block.n_features / size) ** 0.5
-            for size, block in pairs
-        ]
-        return torch.cat(parts, dim=-1)
-
-    def adjoint(self, g: Tensor) -> Tensor:
-        """Return the product of P transposed with a vector, along the last axis."""
-        if g.shape[-1:] != (self.n_features,):
-            raise ValueError(f"g must have {self.n_features} entries along its last axis; got shape {tuple(g.shape)}")
-        total = g.new_zeros(*g.shape[:-1], self.n_components)
-        for part, block in zip(g.split(self.sizes, dim=-1), self.blocks, strict=True):
-            padded = torch.nn.functional.pad(part, (0, block.n_features - part.shape[-1]))
-            total[..., : block.n_components] += block.adjoint(padded) * (block.n_features / part.shape[-1]) ** 0.5
-        return total
+        if sum(self.sizes) != n_features:
+            raise ValueError(f"sizes must sum to n_features = {n_features}; got {self.sizes}")
+        super().__init__(n_components, n_features, generator=generator, dtype=dtype, device=device)
 
     def column_norms(self) -> Tensor:
-        """Return the Euclidean length of each column."""
+        """Return the Euclidean length of each of the d columns."""
         return self.to_dense().norm(dim=0)
 
-    def to_dense(self) -> Tensor:
-        """Return P as a matrix of shape (n_features, n_components)."""
-        device = self.blocks[0].device
-        return self.apply(torch.eye(self.n_components, dtype=self.dtype, device=device)).mT
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the numbers that make up the map."""
+        return {f"{i}.{key}": value for i, block in enumerate(self.blocks) for key, value in block.state_dict().items()}
 
-    def to(self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:
-        """Return the same map for tensors of another type or on another device."""
-        moved = type(self).__new__(type(self))
-        moved.__dict__.update(self.__dict__)
-        moved.dtype = self.dtype if dtype is None else dtype
-        moved.blocks = [block.to(dtype=dtype, device=device) for block in self.blocks]
-        return moved
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Become the map that another stack of the same sizes was."""
+        for i, block in enumerate(self.blocks):
+            block.load_state_dict({key: state[f"{i}.{key}"] for key in block.state_dict()})
+
+    def _draw(self, generator: torch.Generator) -> None:
+        # Of the inner size, so that t may be longer than the tensor; what is beyond the tensor is cut off later.
+        inner = [1 << (size - 1).bit_length() for size in self.sizes]
+        self.blocks = [FastfoodProjection(min(self.n_components, n), n, generator=generator) for n in inner]
+        # Cutting D of L rows off would shorten the columns.
+        self._factors = [(n / size) ** 0.5 for n, size in zip(inner, self.sizes, strict=True)]
+
+    def _place(self) -> None:
+        self.blocks = [block.to(dtype=self.dtype, device=self.device) for block in self.blocks]
+
+    def _multiply(self, t: Tensor) -> Tensor:
+        parts = [block.apply(t[..., : block.n_components]) for block in self.blocks]
+        cut = [factor * part[..., :n] for factor, part, n in zip(self._factors, parts, self.sizes, strict=True)]
+        return torch.cat(cut, dim=-1)
+
+    def _multiply_adjoint(self, g: Tensor) -> Tensor:
+        total = g.new_zeros(*g.shape[:-1], self.n_components)
+        for factor, part, block in zip(self._factors, g.split(self.sizes, dim=-1), self.blocks, strict=True):
+            padded = functional.pad(part, (0, block.n_features - part.shape[-1]))
+            total[..., : block.n_components] += factor * block.adjoint(padded)
+        return total
