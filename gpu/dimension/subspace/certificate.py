@@ -187,9 +187,8 @@ def _mean_loss(model: SubspaceModel, inputs: Tensor, targets: Tensor, loss: Samp
         for x, y in zip(inputs.split(_ROWS), targets.split(_ROWS), strict=True):
             losses = loss(model(x), y)
             if losses.shape != (len(x),) or not bool(((losses >= 0) & (losses <= 1)).all()):
-                raise ValueError(
-                    f"loss must return one number in [0, 1] for each sample; got shape {tuple(losses.shape)}"
-                )
+                got = f"shape {tuple(losses.shape)}, up to {losses.max():.3g}"
+                raise ValueError(f"loss must return one number in [0, 1] for each sample; got {got}")
             sums.append(losses.double().sum().item())
     return math.fsum(sums) / len(inputs)
 

@@ -14,8 +14,8 @@ def greedy_directions(gradients: Tensor, n_nonzero: int) -> Tensor:
 
     Sample i has the gradient :math:`g_i \in R^d` in the coordinates of a :class:`SubspaceModel`. A step t changes its
     loss by about :math:`g_i^\top t`. Orthogonal matching pursuit looks for few coordinates with which all losses fall
-    alike, :math:`\min_t \sum_i (g_i^\top t + 1)^2`, from the Gram matrix of the gradients. A direction with a large mean
-    gradient and little spread over samples comes first; one that repeats what was chosen does not come again.
+    alike, :math:`\min_t \sum_i (g_i^\top t + 1)^2`, from the Gram matrix of the gradients. A direction with a large
+    mean gradient and little spread over samples comes first; one that repeats what was chosen does not come again.
 
     Parameters
     ----------

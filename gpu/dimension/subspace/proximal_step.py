@@ -20,8 +20,8 @@ class ProximalStep(StepHooks):
 
     With :class:`torch.optim.SGD` this is the proximal gradient method for the loss plus the penalty, with exact zeros.
     On the coordinates of a :class:`SubspaceModel` it gives a sparse update: with a sparse P most weights stay as they
-    are. On its layer scales an l1 penalty chooses layers, as the whole change of a layer is a group that is multiplied by
-    one scale: layers whose scale is 0 keep their pre-trained weights.
+    are. On its layer scales an l1 penalty chooses layers, as the whole change of a layer is a group that is multiplied
+    by one scale: layers whose scale is 0 keep their pre-trained weights.
 
     Parameters
     ----------
