@@ -3,3 +3,13 @@ from .projections.fastfood import FastfoodProjection as FastfoodProjection
 from .projections.hadamard import fwht as fwht
 from .projections.projection import Projection as Projection
 from .projections.sparse import SparseProjection as SparseProjection
+from .subspace.bounds import occam_bound as occam_bound
+from .subspace.certificate import OccamCertificate as OccamCertificate
+from .subspace.certificate import certify_subspace as certify_subspace
+from .subspace.directions import greedy_directions as greedy_directions
+from .subspace.fine_tuning import SAID as SAID
+from .subspace.model import SubspaceModel as SubspaceModel
+from .subspace.proximal_step import ProximalStep as ProximalStep
+from .subspace.quantiser import quantize_subspace as quantize_subspace
+from .subspace.search import IntrinsicDimension as IntrinsicDimension
+from .subspace.search import intrinsic_dimension as intrinsic_dimension
