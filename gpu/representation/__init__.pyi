@@ -1,0 +1,16 @@
+from .crate.blocks import CrateBlock as CrateBlock
+from .crate.blocks import CrateDecoderBlock as CrateDecoderBlock
+from .crate.encoder import Crate as Crate
+from .crate.ista import ista_block as ista_block
+from .crate.ista import ista_objective as ista_objective
+from .crate.layers import CrateLayer as CrateLayer
+from .crate.layers import fit_crate_layer as fit_crate_layer
+from .crate.mssa import descent_step_size as descent_step_size
+from .crate.mssa import mssa_step as mssa_step
+from .crate.official_rate import OfficialRate as OfficialRate
+from .crate.official_rate import official_coding_rate as official_coding_rate
+from .crate.rates import coding_rate as coding_rate
+from .crate.rates import compressed_rate as compressed_rate
+from .crate.rates import compressed_rate_grad as compressed_rate_grad
+from .crate.report import CrateReport as CrateReport
+from .crate.report import crate_report as crate_report
