@@ -74,7 +74,7 @@ def ista_block(
     >>> D = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
     >>> Z = torch.tensor([[3.0, 4.0]])
     >>> ista_block(Z, D, step_size=0.5, alpha=0.5)
-    tensor([[1.5500, 3.8100]])
+    tensor([[1.5500, 3.3500]])
     >>> ista_block(Z, D, step_size=0.5, alpha=0.5, n_iter=100)  # the Lasso
     tensor([[0.0000, 4.5000]])
     """
