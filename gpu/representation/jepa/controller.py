@@ -32,6 +32,7 @@ class JEPAController(StepHooks):
     Examples
     --------
     >>> import torch
+    >>> from sparsetheory.gpu.representation import JEPAController, SparseJEPA
     >>> model = SparseJEPA(torch.nn.Linear(2, 2), [[0], [1]], 0.5, 1.0, n_patches=2, n_latents=1, width=1)
     >>> _ = torch.nn.init.ones_(model.group_weights)
     >>> optimizer = torch.optim.SGD(model.trained_parameters(), lr=0.5)

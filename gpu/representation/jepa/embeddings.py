@@ -56,7 +56,7 @@ def embedding_statistics(embeddings: Tensor) -> EmbeddingStatistics:
     Examples
     --------
     >>> import torch
-    >>> found = embedding_statistics(torch.tensor([[1.0, 0.0, 5.0], [-1.0, 0.0, 5.0], [0.0, 1.0, 5.0], [0.0, -1.0, 5.0]]))
+    >>> found = embedding_statistics(torch.tensor([[1.0, 0, 5], [-1, 0, 5], [0, 1, 5], [0, -1, 5]]))
     >>> found.variance
     tensor([0.5000, 0.5000, 0.0000])
     >>> round(found.effective_rank, 4)

@@ -1,4 +1,4 @@
-"""A joint embedding predictive architecture whose predictor says which latent variable which group of features needs."""
+"""A joint embedding predictive architecture whose predictor says which group of features needs which latents."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from sparsetheory.constraints import COUNT, NONNEGATIVE, Instance, Real
+from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE, Instance, Real
 from sparsetheory.gpu.core.models.activation import activation_module
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.core.schedules import Constant
@@ -78,6 +78,9 @@ class SparseJEPA(nn.Module):
         Weight of the Kullback-Leibler divergence of the latents from N(0, 1), at least 0. Above 0 latents are random in
         training mode, with means and variances that the context gives.
     activation : {"relu", "gelu", "silu", "tanh", "identity"}
+    standardise : bool
+        Whether latents have mean 0 and variance 1 over the batch, and in evaluation mode by running averages. Otherwise
+        they grow where W shrinks, and the penalty loses its grip. Not where `beta` is above 0, which holds their scale.
     generator : torch.Generator, int or None
         Source of initial weights, and of a seed for the latents, drawn on the CPU.
 
@@ -101,8 +104,7 @@ class SparseJEPA(nn.Module):
     Everything that a run needs to go on is in ``state_dict()``, the target encoder and the number of steps included.
     With Adam steps have the size of the learning rate whatever the loss, so that a column of W stays zero if `alpha`
     exceeds the norm of its normalised gradient, which is ``sqrt(width)`` at most for a steady gradient. With SGD a step
-    is one of the proximal gradient method for loss plus penalty. Latents are not normalised: with plain gradient steps
-    they may grow where W shrinks, so watch them, or set `beta`.
+    is one of the proximal gradient method for loss plus penalty.
 
     References
     ----------
@@ -115,6 +117,7 @@ class SparseJEPA(nn.Module):
     --------
     >>> import torch
     >>> from sparsetheory.gpu.core import Linear
+    >>> from sparsetheory.gpu.representation import JEPAController, SparseJEPA
     >>> encoder = torch.nn.Linear(4, 6)
     >>> model = SparseJEPA(encoder, [[0, 1, 2], [3, 4, 5]], 8.0, Linear(0.996, 20, 1.0), n_patches=3, n_latents=5)
     >>> optimizer = torch.optim.AdamW(model.trained_parameters(), lr=0.1)
@@ -145,6 +148,7 @@ class SparseJEPA(nn.Module):
         width: int = 8,
         beta: float = 0.0,
         activation: str = "gelu",
+        standardise: bool = True,
         generator: torch.Generator | int | None = 0,
     ) -> None:
         super().__init__()
@@ -160,6 +164,8 @@ class SparseJEPA(nn.Module):
         self.n_patches, self.n_features = int(n_patches), sum(map(len, self.groups))
         source = cpu_generator(generator)
         n_groups, n_outputs = len(self.groups), int(n_latents) * (2 if self.beta else 1)
+        standardised = FLAG.check("standardise", standardise) and not self.beta
+        self.latent_norm = nn.BatchNorm1d(int(n_latents), affine=False) if standardised else None
         self.head_weight = _normal((n_outputs, self.n_patches * (self.n_features + 2)), source)
         self.head_bias = nn.Parameter(torch.zeros(n_outputs))
         self.group_weights = _normal((n_groups, int(width), int(n_latents)), source)
@@ -216,9 +222,14 @@ class SparseJEPA(nn.Module):
         return JEPAOutput(loss, prediction, wanted, latents)
 
     def latents(self, patches: Tensor, context: Tensor, target: Tensor) -> Tensor:
-        """Return the latent variables of shape (n, n_latents), their means where they are random."""
+        """Return the latent variables of shape (n, n_latents) as in evaluation mode: means where they are random."""
         self._check(patches, context, target)
-        return self._means(patches, context, target)[..., : self.group_weights.shape[2]]
+        given = self._means(patches, context, target)[:, : self.group_weights.shape[2]]
+        if self.latent_norm is None:
+            return given
+        # By the running averages in all modes: a look at the latents must not move them.
+        mean, variance = self.latent_norm.running_mean, self.latent_norm.running_var
+        return functional.batch_norm(given, mean, variance, eps=self.latent_norm.eps)
 
     def predict(self, latents: Tensor) -> Tensor:
         """Return the predicted features of shape (n, n_features) for latent variables."""
@@ -302,7 +313,7 @@ class SparseJEPA(nn.Module):
     def _latents(self, patches: Tensor, context: Tensor, target: Tensor) -> tuple[Tensor, Tensor | float]:
         given = self._means(patches, context, target)
         if not self.beta:
-            return given, 0.0
+            return given if self.latent_norm is None else self.latent_norm(given), 0.0
         mean, log_variance = given.chunk(2, 1)
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
         if not self.training:
