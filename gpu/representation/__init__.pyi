@@ -40,3 +40,16 @@ from .jepa.group_prox import group_soft_threshold as group_soft_threshold
 from .jepa.information import gaussian_multi_information as gaussian_multi_information
 from .jepa.model import JEPAOutput as JEPAOutput
 from .jepa.model import SparseJEPA as SparseJEPA
+from .molrg.alternation import KSubspaces as KSubspaces
+from .molrg.alternation import k_subspaces as k_subspaces
+from .molrg.denoiser import MoLRGDenoiser as MoLRGDenoiser
+from .molrg.fitting import MoLRGFit as MoLRGFit
+from .molrg.fitting import molrg_fit as molrg_fit
+from .molrg.jacobian import jacobian_rank as jacobian_rank
+from .molrg.loss import molrg_loss as molrg_loss
+from .molrg.mixture import MoLRGSample as MoLRGSample
+from .molrg.mixture import sample_molrg as sample_molrg
+from .molrg.starts import ssc_omp as ssc_omp
+from .molrg.subspaces import eigengap as eigengap
+from .molrg.subspaces import matched_errors as matched_errors
+from .molrg.subspaces import subspace_error as subspace_error
