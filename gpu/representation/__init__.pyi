@@ -1,8 +1,9 @@
+from .state_space.balanced import balanced_factors as balanced_factors
 from .state_space.certificate import StateErrorCertificate as StateErrorCertificate
 from .state_space.certificate import certify_states as certify_states
 from .state_space.dense_model import DenseSSM as DenseSSM
-from .state_space.distillation import balanced_factors as balanced_factors
 from .state_space.distillation import structure_aware_loss as structure_aware_loss
+from .state_space.distillation import teacher_factors as teacher_factors
 from .state_space.exponentials import lowrank_expm as lowrank_expm
 from .state_space.exponentials import lowrank_zero_order_hold as lowrank_zero_order_hold
 from .state_space.exponentials import zero_order_hold as zero_order_hold
@@ -13,3 +14,4 @@ from .state_space.low_rank_model import LowRankSSM as LowRankSSM
 from .state_space.runs import SSMRun as SSMRun
 from .state_space.shared_basis import SharedFactors as SharedFactors
 from .state_space.shared_basis import shared_factors as shared_factors
+from .state_space.transitions import LowRankTransition as LowRankTransition
