@@ -1,0 +1,9 @@
+from .skinning.autoencoder import SkinningVAE as SkinningVAE
+from .skinning.autoencoder import skinning_loss as skinning_loss
+from .skinning.blending import linear_blend_skinning as linear_blend_skinning
+from .skinning.blending import moved_by_bones as moved_by_bones
+from .skinning.blending import rigid_weights as rigid_weights
+from .skinning.pose_fit import SkinningFit as SkinningFit
+from .skinning.pose_fit import skinning_from_poses as skinning_from_poses
+from .skinning.scalar_quantisation import FSQ as FSQ
+from .skinning.scalar_quantisation import code_perplexity as code_perplexity
