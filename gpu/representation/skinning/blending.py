@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["linear_blend_skinning", "moved_by_bones", "rigid_weights"]
+__all__ = ["affine_maps", "linear_blend_skinning", "moved_by_bones", "rigid_weights"]
 
 
 def linear_blend_skinning(vertices: Tensor, weights: Tensor, transforms: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def linear_blend_skinning(vertices: Tensor, weights: Tensor, transforms: Tensor)
     tensor([[0., 0.],
             [1., 1.]])
     """
-    maps = _affine(vertices, transforms)
+    maps = affine_maps(vertices, transforms)
     if weights.ndim != 2 or weights.shape != (len(vertices), maps.shape[-3]):
         wanted = (len(vertices), maps.shape[-3])
         raise ValueError(f"weights must have shape {wanted}, vertices by bones; got {tuple(weights.shape)}")
@@ -77,7 +77,7 @@ def moved_by_bones(vertices: Tensor, transforms: Tensor) -> Tensor:
     tensor([[[ 1.,  2.],
              [-1., -2.]]])
     """
-    maps = _affine(vertices, transforms)
+    maps = affine_maps(vertices, transforms)
     # Bones stand before vertices in the product, so that it is one matrix product per bone.
     return (_homogeneous(vertices).squeeze(-1) @ maps.mT).movedim(-3, -2)
 
@@ -98,8 +98,8 @@ def _homogeneous(vertices: Tensor) -> Tensor:
     return functional.pad(vertices, (0, 1), value=1.0).unsqueeze(-1)
 
 
-def _affine(vertices: Tensor, transforms: Tensor) -> Tensor:
-    """Return the transforms without their row of zeros and a one, after checks."""
+def affine_maps(vertices: Tensor, transforms: Tensor) -> Tensor:
+    """Return affine maps without their row of zeros and a one, after checks against points of shape (n, n_dims)."""
     if not isinstance(vertices, Tensor) or vertices.ndim != 2 or not vertices.is_floating_point():
         raise ValueError(f"vertices must be a matrix of floating-point numbers, a point per row; got {_told(vertices)}")
     n_dims = vertices.shape[1]

@@ -59,7 +59,7 @@ class FSQ(nn.Module):
     tensor([ 0.0000,  0.5000, -0.5000,  1.0000])
     >>> index = fsq.codes_to_indices(codes)
     >>> int(index), torch.equal(fsq.indices_to_codes(index), codes)
-    (908, True)
+    (868, True)
     """
 
     levels: Tensor
@@ -136,7 +136,7 @@ class FSQ(nn.Module):
         return ((bounded.detach().round() + passed) / (self.levels // 2)).to(z.dtype)
 
     def codes_to_indices(self, codes: Tensor) -> Tensor:
-        """Number the codes; the first coordinate varies fastest.
+        """Return the numbers of codes; the first coordinate varies fastest.
 
         Parameters
         ----------
