@@ -222,8 +222,10 @@ class _ActiveSets:
         x, z, inside = self.x[rows], z[rows], self.inside[rows]
         share = torch.where(inside & (z <= 0), x / (x - z), torch.inf)
         least = share.amin(-1, keepdim=True)
-        leaving = share <= least
-        self.x[rows] = torch.where(leaving, 0.0, x + least * (z - x)).clamp(min=0)
+        moved = x + least * (z - x)
+        # Others may reach zero by rounding, together with the first one.
+        leaving = (share <= least) | (moved <= 0)
+        self.x[rows] = torch.where(leaving, 0.0, moved)
         self.inside[rows] = inside & ~leaving
 
     def _bring_in(self, settled: Tensor) -> None:

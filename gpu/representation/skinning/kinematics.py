@@ -1,4 +1,4 @@
-"""Motions of bones: turns about their heads, each on its own or carried by its parent, from random or recorded angles."""
+"""Motions of bones: turns about their heads, each by itself or carried by its parent, random or recorded."""
 
 from collections.abc import Sequence
 
