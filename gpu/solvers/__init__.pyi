@@ -1,7 +1,9 @@
 from .codes import Encoding as Encoding
 from .codes import encode as encode
 from .matching_pursuit import omp_gram as omp_gram
+from .nonnegative import nnls_gram as nnls_gram
 from .proximal import prox as prox
+from .simplex import simplex_project as simplex_project
 from .swaps import SwapSearch as SwapSearch
 from .swaps import swap_search as swap_search
 from .tableaus import sweep as sweep
