@@ -1,3 +1,10 @@
+from .points.estimators import mle_dimension as mle_dimension
+from .points.estimators import twonn_dimension as twonn_dimension
+from .points.representations import representation_dimension as representation_dimension
+from .points.scaling import ScalingLaw as ScalingLaw
+from .points.scaling import fit_scaling_law as fit_scaling_law
+from .points.sharpness import LabelSharpness as LabelSharpness
+from .points.sharpness import label_sharpness as label_sharpness
 from .projections.dense import DenseProjection as DenseProjection
 from .projections.fastfood import FastfoodProjection as FastfoodProjection
 from .projections.hadamard import fwht as fwht
@@ -13,10 +20,3 @@ from .subspace.proximal_step import ProximalStep as ProximalStep
 from .subspace.quantiser import quantize_subspace as quantize_subspace
 from .subspace.search import IntrinsicDimension as IntrinsicDimension
 from .subspace.search import intrinsic_dimension as intrinsic_dimension
-from .points.estimators import mle_dimension as mle_dimension
-from .points.estimators import twonn_dimension as twonn_dimension
-from .points.representations import representation_dimension as representation_dimension
-from .points.scaling import ScalingLaw as ScalingLaw
-from .points.scaling import fit_scaling_law as fit_scaling_law
-from .points.sharpness import LabelSharpness as LabelSharpness
-from .points.sharpness import label_sharpness as label_sharpness
