@@ -8,6 +8,9 @@ from torch import Tensor
 
 __all__ = ["SignEntries", "draw_entries"]
 
+# So many standard deviations more gaps than expected are drawn, almost always enough; if not, a second round follows.
+_SPARE = 6
+
 
 class SignEntries(NamedTuple):
     """Entries of a sparse matrix, in the order of their rows: where they are, and whether they are negative."""
@@ -59,9 +62,8 @@ def _taken(n: int, rate: float, generator: torch.Generator) -> Tensor:
         return torch.arange(n)
     parts, last = [], -1
     while last < n - 1:
-        # Almost always enough; if not, the next round goes on from the last place.
         expected = (n - 1 - last) * rate
-        count = int(expected + 6 * expected**0.5) + 8
+        count = max(1, int(expected + _SPARE * expected**0.5) + 8)
         gaps = torch.empty(count, dtype=torch.float64).geometric_(rate, generator=generator)
         parts.append(gaps.to(torch.int64).cumsum(0) + last)
         last = int(parts[-1][-1])
