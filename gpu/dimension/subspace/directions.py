@@ -27,8 +27,8 @@ def greedy_directions(gradients: Tensor, n_nonzero: int) -> Tensor:
     Returns
     -------
     Tensor of bool of shape (n_components,)
-        The directions; fewer if these explain the gradients already. It is a mask for
-        :class:`sparsetheory.gpu.core.UpdateGate` on ``model.t``.
+        The directions; fewer if these explain the gradients already. With
+        :class:`sparsetheory.gpu.core.UpdateGate` the others are frozen: ``UpdateGate(optimizer, {model.t: ~mask})``.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """A network whose parameters move in a subspace: frozen weights plus a fixed random map of few trained numbers."""
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, Literal, Self
@@ -61,8 +62,8 @@ class SubspaceModel(nn.Module):
     P, and the model keeps one vector of all projected entries. State dictionaries hold t, scales and starting weights,
     not P: that is drawn again from its seed. Loading a state into a model with another P is an error.
 
-    The Trainer of transformers takes the names of its data from the signature of ``forward``, which is open here:
-    set ``remove_unused_columns=False``.
+    The Trainer of transformers takes the names of its data from the signature of ``forward``, which is open here: set
+    ``remove_unused_columns=False``, and ``label_names=["labels"]`` for losses in evaluation.
 
     References
     ----------
@@ -172,6 +173,12 @@ class SubspaceModel(nn.Module):
                 if parameter.requires_grad:
                     parameter.copy_(quantize_subspace(parameter, bits, radius))
         return rounded
+
+    @property
+    def accepts_loss_kwargs(self) -> bool:
+        """Whether the module takes any keywords; the Trainer of transformers asks, as it may pass one more."""
+        parameters = inspect.signature(self.module.forward).parameters.values()
+        return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
 
     @property
     def n_trained(self) -> int:
