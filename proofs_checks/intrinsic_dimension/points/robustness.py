@@ -107,7 +107,7 @@ sharp_labels_are_fragile = Claim(
     statement=r"\rho_{\mathrm{Spearman}}(K, \mathrm{acc} - \mathrm{acc}_{\mathrm{attacked}}) \ge 0.45"
     r" \text{ over } 45 \text{ pairs of } 8 \times 8 \text{ digits}, \; > 0 \text{ for } 28 \times 28",
     source=Source.measured(
-        "logistic regression on 200 points of each pair, every pixel moved by 0.1; published for images in arXiv 2401.08865"
+        "logistic regression on 200 points of a pair, all pixels moved by 0.1; published for images in arXiv 2401.08865"
     ),
     verdict=WithProbability(0.9, margin=0.5),
     evaluate=_correlated,
@@ -136,7 +136,7 @@ class Flips:
 
 def _flipped(case: Flips) -> Measurement:
     """Compare the sharpness of the digits 0 and 1 with right and with wrong labels; more flips contain fewer."""
-    X, y = _digits()[0]
+    X, y = _pairs(8)[0]
     wrong = y.copy()
     flipped = np.random.default_rng(case.seed).permutation(len(y))[: round(case.share * len(y))]
     wrong[flipped] = 1 - wrong[flipped]

@@ -17,8 +17,8 @@ _COLUMNS = ("dimension", "theory: slope", "nearest neighbour: slope", "its 1 / s
 _NOTES = (
     "Slope of log loss against log N, for the mean absolute error of a smooth function on a synthetic cube in a random "
     "subspace of 50 dimensions. Theory bounds the loss by the power -1/d, and the nearest neighbour follows it. A "
-    "network, in the full profile, hardly gains from more samples: after 2000 steps of Adam at every N, what is left is "
-    "the error of optimisation. So the slope of a learner tells the dimension only where samples are what it lacks."
+    "network, in the full profile, hardly gains from more samples: after 2000 steps of Adam at every N, what is left "
+    "is the error of optimisation. So the slope of a learner tells the dimension only where samples are what it lacks."
 )
 
 
