@@ -42,6 +42,7 @@ from .jepa.model import JEPAOutput as JEPAOutput
 from .jepa.model import SparseJEPA as SparseJEPA
 from .molrg.alternation import KSubspaces as KSubspaces
 from .molrg.alternation import k_subspaces as k_subspaces
+from .molrg.certificate import KSubspacesCertificate as KSubspacesCertificate
 from .molrg.denoiser import MoLRGDenoiser as MoLRGDenoiser
 from .molrg.fitting import MoLRGFit as MoLRGFit
 from .molrg.fitting import molrg_fit as molrg_fit
@@ -49,7 +50,10 @@ from .molrg.jacobian import jacobian_rank as jacobian_rank
 from .molrg.loss import molrg_loss as molrg_loss
 from .molrg.mixture import MoLRGSample as MoLRGSample
 from .molrg.mixture import sample_molrg as sample_molrg
+from .molrg.starts import SVDStart as SVDStart
+from .molrg.starts import self_expressive_codes as self_expressive_codes
 from .molrg.starts import ssc_omp as ssc_omp
+from .molrg.starts import svd_start as svd_start
 from .molrg.subspaces import eigengap as eigengap
 from .molrg.subspaces import matched_errors as matched_errors
 from .molrg.subspaces import subspace_error as subspace_error

@@ -9,7 +9,7 @@ from torch import Tensor
 from sparsetheory.constraints import COUNT, FLAG, NONNEGATIVE
 from sparsetheory.gpu.core.randomness import cpu_generator
 
-__all__ = ["MoLRGSample", "component_counts", "sample_molrg"]
+__all__ = ["MoLRGSample", "component_counts", "random_bases", "sample_molrg"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class MoLRGSample:
     Parameters
     ----------
     X : Tensor of shape (n_samples, n_features)
-        The points, those of the first subspace first.
+        The points, in random order.
     labels : Tensor of int64 of shape (n_samples,)
         Number of the subspace of each point.
     bases : tuple of Tensor of shape (n_features, n_components of the subspace)
@@ -82,9 +82,9 @@ def sample_molrg(
     --------
     >>> import torch
     >>> sample = sample_molrg(10, 2, 3, 7, generator=0)
-    >>> sample.X.shape, sample.labels.tolist()
-    (torch.Size([7, 10]), [0, 0, 0, 1, 1, 2, 2])
-    >>> bool((sample.X[:3] @ sample.bases[1]).abs().max() < 1e-5)
+    >>> sample.X.shape, sample.labels.bincount()
+    (torch.Size([7, 10]), tensor([3, 2, 2]))
+    >>> bool((sample.X[sample.labels == 0] @ sample.bases[1]).abs().max() < 1e-5)
     True
     """
     COUNT.require(n_features=n_features, n_subspaces=n_subspaces)
@@ -99,7 +99,7 @@ def sample_molrg(
         )
     source = cpu_generator(generator)
     dtype = dtype or torch.get_default_dtype()
-    bases = _random_bases(n_features, widths, orthogonal, source)
+    bases = random_bases(n_features, widths, orthogonal, source)
     points = torch.cat(
         [
             torch.randn(count, basis.shape[1], dtype=torch.float64, generator=source) @ basis.mT
@@ -108,7 +108,9 @@ def sample_molrg(
     )
     points += noise_std * torch.randn(points.shape, dtype=torch.float64, generator=source)
     labels = torch.repeat_interleave(torch.arange(n_subspaces), torch.tensor(counts))
-    return MoLRGSample(points.to(dtype), labels, tuple(basis.to(dtype) for basis in bases))
+    # Nothing that breaks ties by the order of points may profit from it.
+    order = torch.randperm(len(points), generator=source)
+    return MoLRGSample(points[order].to(dtype), labels[order], tuple(basis.to(dtype) for basis in bases))
 
 
 def component_counts(n_components: int | Sequence[int], n_subspaces: int, n_features: int) -> tuple[int, ...]:
@@ -139,7 +141,7 @@ def _sample_counts(n_samples: int | Sequence[int], n_subspaces: int) -> list[int
     return [COUNT.check("n_samples", count) for count in n_samples]
 
 
-def _random_bases(
+def random_bases(
     n_features: int, widths: Sequence[int], orthogonal: bool, source: torch.Generator
 ) -> tuple[Tensor, ...]:
     """Return orthonormal bases of random subspaces, in double precision."""
