@@ -128,9 +128,8 @@ class LowRankSS2D(nn.Module):
     ) -> None:
         super().__init__()
         COUNT.check("n_channels", n_channels)
-        source = cpu_generator(generator)
-        sizes = {"n_inputs": n_channels, "n_outputs": n_channels}
-        self.paths = nn.ModuleList(LowRankSSM(n_states, rank, generator=source, **sizes, **options) for _ in range(4))
+        options = {**options, "n_inputs": n_channels, "n_outputs": n_channels, "generator": cpu_generator(generator)}
+        self.paths = nn.ModuleList(LowRankSSM(n_states, rank, **options) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return images of the shape (..., n_channels, height, width) of those given."""

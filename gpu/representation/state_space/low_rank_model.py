@@ -177,6 +177,7 @@ class LowRankSSM(nn.Module):
         Examples
         --------
         >>> import torch
+        >>> from sparsetheory.gpu.representation import DenseSSM
         >>> A, B, C = -torch.diag(torch.arange(1.0, 9.0)), torch.ones(8, 1), torch.ones(1, 8)
         >>> dense, x = DenseSSM(A, B, C, 0.1), torch.ones(50, 1)
         >>> whole = LowRankSSM.from_dense(A, B, C, 8, step=0.1)
@@ -224,7 +225,8 @@ class LowRankSSM(nn.Module):
 
     def transition(self) -> LowRankTransition:
         """Return the transition from sample to sample, with gradients."""
-        left, right = self.U, self.V
+        left: Tensor = self.U
+        right: Tensor = self.V
         if self.columns is not None:
             eye = torch.eye(len(left), dtype=left.dtype, device=left.device)
             left, right = torch.cat([left, self.columns], 1), torch.cat([right, eye[:, self.indices]], 1)
@@ -268,9 +270,7 @@ class LowRankSSM(nn.Module):
         """Return a linear function of all states, or the states: first the small recurrence, then the decay."""
         check_sequences(x, self.B.shape[1])
         transition = self.transition()
-        left, held = transition.left, self.B
-        if readout is not None:
-            left, held = readout @ left, readout @ held
+        left, held = (part if readout is None else readout @ part for part in (transition.left, self.B))
         inner = x @ (self.B.mT @ transition.right)
         if initial is not None:
             begun = initial @ transition.right

@@ -44,6 +44,10 @@ class LowRankTransition:
         """Return the matrix, of shape (..., n, n)."""
         return self._shifted(self.left @ self.right.mT)
 
+    def double(self) -> "LowRankTransition":
+        """Return the transition in double precision."""
+        return LowRankTransition(self.scale.double(), self.left.double(), self.right.double())
+
     def spectral_radius(self) -> Tensor:
         """Return the largest absolute eigenvalue, of shape (...), from the r x r matrix; without gradients."""
         wide = torch.float64 if self.left.dtype == torch.float64 else torch.float32
