@@ -61,6 +61,7 @@ from .skinning.autoencoder import SkinningVAE as SkinningVAE
 from .skinning.blending import linear_blend_skinning as linear_blend_skinning
 from .skinning.blending import moved_by_bones as moved_by_bones
 from .skinning.blending import rigid_weights as rigid_weights
+from .skinning.drawing import draw_rig as draw_rig
 from .skinning.kinematics import bone_transforms as bone_transforms
 from .skinning.kinematics import motion_rotations as motion_rotations
 from .skinning.kinematics import random_bone_motions as random_bone_motions
@@ -73,6 +74,10 @@ from .skinning.scalar_quantisation import code_perplexity as code_perplexity
 from .skinning.scores import SkinningScore as SkinningScore
 from .skinning.scores import blend_error as blend_error
 from .skinning.scores import skinning_score as skinning_score
+from .skinning.training import balanced_points as balanced_points
+from .skinning.training import skinning_loss as skinning_loss
+from .skinning.training import soft_dice_loss as soft_dice_loss
+from .skinning.training import train_skinning_vae as train_skinning_vae
 from .skinning.tube_rigs import TubeRig as TubeRig
 from .skinning.tube_rigs import make_tube_rig as make_tube_rig
 from .skinning.tube_rigs import make_tube_rigs as make_tube_rigs
