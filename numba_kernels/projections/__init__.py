@@ -1,0 +1,1 @@
+"""Random projections: Walsh-Hadamard transforms and products with sparse signs."""
