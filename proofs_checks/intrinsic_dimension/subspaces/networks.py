@@ -78,16 +78,24 @@ def network(seed: int, width: int = 64, n_inputs: int = _SIZE**2) -> Any:
         return nn.Sequential(nn.Linear(n_inputs, width), nn.ReLU(), nn.Linear(width, _N_CLASSES))
 
 
-def fitted(model: Any, task: Task, lr: float, n_steps: int, batch_size: int | None = None) -> Any:
-    """Train a model in place, by Adam with a cosine schedule, and return it."""
+def fitted(
+    model: Any, task: Task, lr: float, n_steps: int, *, batch_size: int | None = None, head_lr: float | None = None
+) -> Any:
+    """Train a model in place, by Adam with a cosine schedule, and return it.
+
+    What a model in a subspace trains directly, its head, may have a rate of its own.
+    """
     import torch
 
-    optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=lr)
+    trained = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
+    heads = [] if head_lr is None else [one for name, one in trained if name.startswith("module.")]
+    rest = [one for _, one in trained if all(one is not head for head in heads)]
+    groups = [{"params": rest, "lr": lr}, *([{"params": heads, "lr": head_lr}] if heads else [])]
+    optimizer = torch.optim.Adam(groups)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
+    options = {"optimizer": optimizer, "scheduler": scheduler, "n_steps": n_steps, "batch_size": batch_size}
     with one_thread():
-        core.train(
-            model, task.x, task.y, optimizer=optimizer, n_steps=n_steps, scheduler=scheduler, batch_size=batch_size
-        )
+        core.train(model, task.x, task.y, **options)
     return model
 
 

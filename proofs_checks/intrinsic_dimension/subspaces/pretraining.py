@@ -1,6 +1,7 @@
 """Claim about digits that are shifted by a pixel: a pre-trained network needs fewer dimensions than a fresh one."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.intrinsic_dimension.subspaces import networks
@@ -14,7 +15,7 @@ _N_PRETRAIN = 200
 _MARGINS = {10: 0.12, 20: 0.12, 80: 0.03}
 
 
-def pretrained(seed: int) -> object:
+def pretrained(seed: int) -> Any:
     """Return a network that knows the digits where they are."""
     return networks.fitted(networks.network(seed), networks.digits(seed), networks.LR["direct"], _N_PRETRAIN)
 

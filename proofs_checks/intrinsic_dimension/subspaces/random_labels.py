@@ -10,7 +10,7 @@ from sparsetheory.proofs_checks.intrinsic_dimension.subspaces import networks
 from sparsetheory.proofs_checks.verdicts import WithProbability
 
 _DELTA, _BITS, _RADIUS = 0.05, 6, 8.0
-_N_TRAIN, _N_STEPS = 500, 60
+_N_TRAIN, _N_STEPS = 500, 150
 
 
 @dataclass(frozen=True)
