@@ -73,6 +73,7 @@ def intrinsic_dimension(
     *,
     fraction: float = 0.9,
     n_repeats: int = 2,
+    resolution: int = 1,
     random_state: int = 0,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -81,7 +82,7 @@ def intrinsic_dimension(
     """Find the smallest dimension of a random subspace in which training reaches a share of the direct performance.
 
     The grid is walked upwards until the mean over some runs reaches ``fraction * baseline``. Then the interval between
-    that dimension and the last one that failed is halved down to neighbours. Nothing is extrapolated: if the largest
+    that dimension and the last one that failed is halved, down to neighbours by default. Nothing is extrapolated: if the largest
     dimension of the grid fails there is no answer, and if the smallest one passes it is the answer.
 
     Parameters
@@ -97,6 +98,8 @@ def intrinsic_dimension(
         Share of the baseline to reach, above 0 and at most 1.
     n_repeats : int
         Runs for each dimension. Each dimension has the same seeds.
+    resolution : int
+        The halving ends once the interval is no longer than this.
     random_state : int
         Source of the seeds.
     checkpoint : str or Path, optional
@@ -132,7 +135,7 @@ def intrinsic_dimension(
     >>> found.n_components, sorted(found.curve)
     (82, [10, 40, 70, 77, 81, 82, 83, 85, 100, 160])
     """
-    COUNT.require(n_repeats=n_repeats)
+    COUNT.require(n_repeats=n_repeats, resolution=resolution)
     FLAG.require(resume=resume, verbose=verbose)
     threshold = _SHARE.check("fraction", fraction) * POSITIVE.check("baseline", baseline)
     grid = sorted({COUNT.check("dims", size) for size in dims})
@@ -143,7 +146,7 @@ def intrinsic_dimension(
     search = _Search(runs, threshold)
     gap = max((high - low for low, high in pairwise(grid)), default=1)
     total = n_repeats * (len(grid) + ceil(log2(gap)))
-    for _ in tracked(search.steps(grid), "searching the intrinsic dimension", verbose, total):
+    for _ in tracked(search.steps(grid, resolution), "searching the intrinsic dimension", verbose, total):
         pass
     return IntrinsicDimension(search.smallest, dict(sorted(search.curve.items())), threshold)
 
@@ -160,7 +163,7 @@ class _Search:
         self.curve: dict[int, tuple[float, ...]] = {}
         self.smallest: int | None = None
 
-    def steps(self, grid: list[int]) -> Iterator[None]:
+    def steps(self, grid: list[int], resolution: int) -> Iterator[None]:
         """Run the search, and stop after each run."""
         low = grid[0]
         for size in grid:
@@ -169,7 +172,7 @@ class _Search:
                 self.smallest = size
                 break
             low = size
-        while self.smallest is not None and self.smallest - low > 1:
+        while self.smallest is not None and self.smallest - low > resolution:
             middle = (low + self.smallest) // 2
             yield from self._evaluate(middle)
             if self._passes(middle):

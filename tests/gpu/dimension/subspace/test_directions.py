@@ -85,9 +85,10 @@ def test_a_proximal_step_solves_the_lasso_in_the_subspace():
     module = torch.nn.Linear(8, 1, bias=False, dtype=torch.float64)
     model = SubspaceModel(module, partial(DenseProjection, 6, dtype=torch.float64))
     optimizer = torch.optim.SGD([model.t], lr=0.2)
-    alpha = 0.1
+    (0.5 * (model(x) - y).square().mean()).backward()
+    alpha = 0.5 * float(model.t.grad.abs().max())
     with ProximalStep(optimizer, [model.t], L1(alpha)):
-        for _ in range(2000):
+        for _ in range(1000):
             optimizer.zero_grad()
             (0.5 * (model(x) - y).square().mean()).backward()
             optimizer.step()

@@ -23,6 +23,12 @@ def test_it_finds_the_first_dimension_that_passes(at):
     assert list(found.curve) == sorted(found.curve)
 
 
+def test_a_coarse_search_ends_early_above_the_dimension():
+    found = intrinsic_dimension(_jump(37), 1.0, [10, 90], resolution=10)
+    assert 37 <= found.n_components < 47
+    assert len(found.curve) == 5
+
+
 def test_nothing_is_extrapolated():
     found = intrinsic_dimension(_jump(81), 1.0, [5, 20, 80])
     assert found.n_components is None
