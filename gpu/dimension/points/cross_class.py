@@ -10,8 +10,9 @@ from sparsetheory.gpu.dimension.points.rows import CentredRows, direct_squares
 
 __all__ = ["nearest_of_different_classes"]
 
-# Rows of a block against columns of it: a product of this size is a few tens of megabytes.
-_ROWS, _COLUMNS = 1024, 4096
+# Rows of a block against columns of it: on the CPU the product stays in the cache until its smallest entries are found.
+_ROWS, _COLUMNS = 512, 1024
+_ELSEWHERE = 16
 # Pairs whose bound does not rule them out; for more of them in a block, all its pairs are looked at directly.
 _CANDIDATES = 4096
 
@@ -31,13 +32,14 @@ def nearest_of_different_classes(X: Tensor, y: Tensor) -> tuple[int, int]:
     """
     order = torch.argsort(y, stable=True)
     search = _Search(CentredRows.of(X[order]), y[order])
-    n = len(X)
-    for start in range(0, n, _ROWS):
-        stop = min(start + _ROWS, n)
+    n, larger = len(X), 1 if X.device.type == "cpu" else _ELSEWHERE
+    rows, columns = _ROWS * larger, _COLUMNS * larger
+    for start in range(0, n, rows):
+        stop = min(start + rows, n)
         # Classes are sorted, so pairs with rows before the first class of this block were looked at from there.
         first = int(torch.searchsorted(search.y, search.y[start], right=True))
-        for column in range(first, n, _COLUMNS):
-            search.look(start, stop, column, min(column + _COLUMNS, n))
+        for column in range(first, n, columns):
+            search.look(start, stop, column, min(column + columns, n))
     i, j = sorted(int(order[row]) for row in search.pair)
     return i, j
 
