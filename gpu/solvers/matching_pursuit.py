@@ -26,6 +26,7 @@ def omp_gram(
     n_nonzero: int | None = None,
     tol: float | None = None,
     squares: Tensor | None = None,
+    excluded: Tensor | None = None,
 ) -> Tensor:
     """Select and fit few columns for each of many targets, from inner products alone.
 
@@ -41,6 +42,8 @@ def omp_gram(
         Tolerance in the unit of `squares`: a target is done once its squared residual is at most this.
     squares : Tensor of shape (..., n_targets), or of no axis, optional
         Squared norms of the targets; needed with `tol`.
+    excluded : Tensor of int64 of shape (..., n_targets), or of no axis, optional
+        One column for each target that it may not take, such as the target itself where targets are columns.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def omp_gram(
             [-3.,  5.,  0.]])
     """
     G, rows = finite_tensor("gram", gram, least_axes=2), finite_tensor("correlations", correlations, least_axes=1)
-    together(gram=G, correlations=rows, squares=squares)
+    together(gram=G, correlations=rows, squares=squares, excluded=excluded)
     n = G.shape[-1]
     if G.shape[-2] != n or n == 0:
         raise ValueError(f"gram must be a square matrix, or a batch of them; got shape {tuple(G.shape)}")
@@ -88,12 +91,14 @@ def omp_gram(
         raise ValueError(f"n_nonzero must be at most the number of columns of gram, {n}; got {n_nonzero!r}")
     count = n_nonzero or (max(1, n // 10) if tol is None else n)
     energies = _energies(squares, tol, rows)
+    taboo = None if excluded is None else _excluded(excluded, rows).reshape(-1, 1)
     dtype = working_dtype(G, rows)
     grams, which = _unit_grams(G.reshape(-1, n, n).to(dtype), rows)
     flat, scales = rows.reshape(-1, n).to(dtype), grams.scales[which]
     found = torch.zeros_like(flat)
     for part in in_memory_chunks(flat.shape[0], min(count, _EXPECTED) * n * flat.element_size(), flat.device):
-        state = _Pursuit.start(grams.unit, which[part], flat[part] * scales[part], energies.reshape(-1)[part])
+        barred = None if taboo is None else taboo[part]
+        state = _Pursuit.start(grams.unit, which[part], flat[part] * scales[part], energies.reshape(-1)[part], barred)
         state.run(count, -1.0 if tol is None else tol, found[part])
     return (found * scales).reshape(rows.shape).to(rows.dtype)
 
@@ -114,6 +119,17 @@ def _energies(squares: Tensor | None, tol: float | None, rows: Tensor) -> Tensor
     if bool((energies < 0).any()):
         raise ValueError(f"squares must not be negative; got {float(energies.min()):.3g}")
     return energies
+
+
+def _excluded(excluded: Tensor, rows: Tensor) -> Tensor:
+    """Return the column that each target may not take."""
+    shape, n = rows.shape[:-1], rows.shape[-1]
+    if not isinstance(excluded, Tensor) or excluded.dtype != torch.int64 or excluded.shape != shape:
+        got = f"{excluded.dtype}, {tuple(excluded.shape)}" if isinstance(excluded, Tensor) else type(excluded).__name__
+        raise ValueError(f"excluded must be a tensor of int64 of shape {tuple(shape)}, one per target; got {got}")
+    if bool(((excluded < 0) | (excluded >= n)).any()):
+        raise ValueError(f"excluded must hold numbers of columns, from 0 to {n - 1}")
+    return excluded
 
 
 @dataclass(frozen=True)
@@ -150,10 +166,13 @@ class _Pursuit:
     factor: Tensor
     values: Tensor
     chosen: Tensor
+    excluded: Tensor | None
 
     @classmethod
-    def start(cls, unit: Tensor, which: Tensor, rows: Tensor, squares: Tensor) -> "_Pursuit":
+    def start(cls, unit: Tensor, which: Tensor, rows: Tensor, squares: Tensor, excluded: Tensor | None) -> "_Pursuit":
         size, n, room = *rows.shape, _FIRST_ROOM
+        if excluded is not None:
+            rows = rows.scatter(1, excluded, 0.0)
         return cls(
             unit,
             which,
@@ -164,6 +183,7 @@ class _Pursuit:
             rows.new_zeros(size, room, room),
             rows.new_zeros(size, room),
             torch.zeros(size, room, dtype=torch.int64, device=rows.device),
+            excluded,
         )
 
     def run(self, count: int, tol: float, out: Tensor) -> None:
@@ -214,6 +234,8 @@ class _Pursuit:
         direction = start / root.unsqueeze(1)
         self.directions[:, step] = direction
         self.rows.addcmul_(value.unsqueeze(1), direction, value=-1)
+        if self.excluded is not None:
+            self.rows.scatter_(1, self.excluded, 0.0)
 
     def _write(self, done: Tensor, size: int, out: Tensor) -> None:
         """Turn coordinates of some targets into coefficients, by back substitution."""
@@ -232,3 +254,5 @@ class _Pursuit:
     def _keep(self, alive: Tensor) -> None:
         for name in ("which", "rows", "squares", "place", "directions", "factor", "values", "chosen"):
             setattr(self, name, getattr(self, name)[alive])
+        if self.excluded is not None:
+            self.excluded = self.excluded[alive]

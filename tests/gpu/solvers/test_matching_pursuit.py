@@ -99,3 +99,23 @@ def test_one_target_without_an_axis(rng):
 def test_bad_arguments_are_named(change, error, words):
     with pytest.raises(error, match=words):
         omp_gram(**{"gram": torch.eye(3), "correlations": torch.ones(2, 3), **change})
+
+
+@pytest.mark.parametrize("n_nonzero", [1, 3, 7])
+def test_an_excluded_column_is_not_there(rng, device, n_nonzero):
+    # Columns code each other; leaving one out of the Gram matrix is what the exclusion stands for.
+    X = torch.from_numpy(rng.standard_normal((12, 20))).to(device)
+    gram = X.T @ X
+    found = omp_gram(gram, gram, n_nonzero=n_nonzero, excluded=torch.arange(20, device=device))
+    for i in range(20):
+        others = torch.arange(20, device=device) != i
+        alone = omp_gram(gram[others][:, others], gram[i, others], n_nonzero=n_nonzero)
+        torch.testing.assert_close(found[i, others], alone)
+        assert found[i, i] == 0
+
+
+def test_excluded_columns_are_checked():
+    gram = torch.eye(3)
+    for excluded in (torch.arange(2), torch.arange(3.0), torch.tensor([0, 1, 3]), torch.tensor([-1, 0, 1])):
+        with pytest.raises(ValueError, match="excluded"):
+            omp_gram(gram, gram, n_nonzero=1, excluded=excluded)
