@@ -136,7 +136,9 @@ class CrateBlock(nn.Module):
         POSITIVE.require(eps=eps)
         self.mode, self.step_size, self.alpha, self.eps = mode, step_size, alpha, eps
         source = cpu_generator(generator)
-        self.attention_norm, self.coding_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        # Steps on the rate of the tokens take the tokens as they are.
+        self.attention_norm = nn.LayerNorm(dim) if mode == "code" else nn.Identity()
+        self.coding_norm = nn.LayerNorm(dim)
         self.attention = SubspaceAttention(
             dim, n_heads, n_components, softmax=True, output=mode == "code", generator=source
         )

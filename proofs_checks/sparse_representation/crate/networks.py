@@ -17,6 +17,7 @@ N_TRAIN, BATCH, LR = 1200, 100, 1e-3
 EPS, _MEASURED = 0.5, 200
 
 
+@cache
 def digits(seed: int) -> tuple[Any, Any]:
     """Return all digits in a random order, as pictures, and their classes."""
     x, y = shuffled_digits(seed)
