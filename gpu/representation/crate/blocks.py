@@ -136,7 +136,9 @@ class CrateBlock(nn.Module):
         POSITIVE.require(eps=eps)
         self.mode, self.step_size, self.alpha, self.eps = mode, step_size, alpha, eps
         source = cpu_generator(generator)
-        self.attention_norm, self.coding_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        # Steps on the rate of the tokens take the tokens as they are.
+        self.attention_norm = nn.LayerNorm(dim) if mode == "code" else nn.Identity()
+        self.coding_norm = nn.LayerNorm(dim)
         self.attention = SubspaceAttention(
             dim, n_heads, n_components, softmax=True, output=mode == "code", generator=source
         )
@@ -249,7 +251,8 @@ def _head_dim(dim: int, n_heads: int, head_dim: int | None) -> int:
 
 def new_linear(n_inputs: int, n_outputs: int, *, bias: bool, generator: torch.Generator) -> nn.Linear:
     """Return a linear layer with the initial weights of torch, from a generator."""
-    layer = nn.Linear(n_inputs, n_outputs, bias=bias)
+    # Without torch's own draw, which would move its global generator.
+    layer = nn.utils.skip_init(nn.Linear, n_inputs, n_outputs, bias=bias)
     nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
     if bias:
         nn.init.uniform_(layer.bias, -(n_inputs**-0.5), n_inputs**-0.5, generator=generator)

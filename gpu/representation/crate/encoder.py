@@ -1,6 +1,7 @@
 """CRATE for images: patches become tokens, and the class token is classified."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -132,7 +133,7 @@ class Crate(nn.Module):
         *,
         n_channels: int = 3,
         n_classes: int = 1000,
-        **options: object,
+        **options: Any,
     ) -> "Crate":
         """Return a network of a published size: "tiny", "small", "base" or "large".
 

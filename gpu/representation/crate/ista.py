@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, Choice
+from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, Choice, Real
 from sparsetheory.gpu.solvers.arguments import finite_tensor, together
 from sparsetheory.gpu.solvers.proximal import prox as proximal_map
 from sparsetheory.penalties import Lq
@@ -124,12 +124,13 @@ def ista_objective(C: Tensor, Z: Tensor, D: Tensor, alpha: float, *, q: float = 
     >>> ista_objective(torch.tensor([1.0, 0.0]), torch.tensor([3.0, 0.0]), torch.eye(2), alpha=0.5)
     tensor(2.5000)
     """
-    finite_tensor("C", C, least_axes=1)
     finite_tensor("Z", Z, least_axes=1)
+    if finite_tensor("C", C).shape != Z.shape:
+        raise ValueError(f"C must have shape {tuple(Z.shape)}, as Z has; got {tuple(C.shape)}")
     _check_dictionary(Z, D)
     together(C=C, Z=Z)
     NONNEGATIVE.require(alpha=alpha)
-    POSITIVE.require(q=q)
+    Real(0.0, 1.0, closed="right").require(q=q)
     fit = (Z - C @ D).square().sum(-1) / 2
     return torch.where((C < 0).any(-1), torch.inf, fit + alpha * C.abs().pow(q).sum(-1))
 

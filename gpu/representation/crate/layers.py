@@ -1,7 +1,7 @@
 """A layer of CRATE that is fitted to tokens without training: subspaces by clustering, a dictionary by coding."""
 
-from dataclasses import dataclass
-from typing import Any
+import warnings
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from sparsetheory.gpu.representation.crate.ista import ista_block
 from sparsetheory.gpu.representation.crate.mssa import MSSA_MODES, mssa_step
 from sparsetheory.gpu.representation.crate.rates import coding_rate, compressed_rate
 from sparsetheory.gpu.representation.crate.tokens import checked_tokens
+from sparsetheory.gpu.representation.molrg.alternation import k_subspaces
 from sparsetheory.gpu.solvers.arguments import finite_tensor
 
 __all__ = ["CrateLayer", "fit_crate_layer"]
@@ -95,6 +96,7 @@ def fit_crate_layer(
     *,
     mode: str = "exact",
     n_iter: int = 1,
+    init: str = "random",
     n_init: int = 10,
     n_batches: int = 100,
     mask: Tensor | None = None,
@@ -118,8 +120,11 @@ def fit_crate_layer(
         How tokens are compressed, as :func:`mssa_step` takes it.
     n_iter : int
         Steps of the sparse coding.
+    init : str
+        First start of the clustering, as :func:`k_subspaces` takes it: "random", or "svd" by shared bases of
+        neighbourhoods, or "ssc_omp" by sparse codes of tokens over each other.
     n_init : int
-        Random starts of the clustering, of which the best is kept.
+        Starts of the clustering, those after the first random, of which the best is kept.
     n_batches : int
         Batches of the dictionary learning, on the compressed tokens.
     mask : Tensor of bool of shape (..., n_tokens), optional
@@ -154,17 +159,17 @@ def fit_crate_layer(
     >>> layer.U.shape, layer.D.shape
     (torch.Size([2, 6, 3]), torch.Size([6, 6]))
     """
-    from sparsetheory.coding import LqDictionaryLearning
-    from sparsetheory.gpu.representation.molrg.alternation import k_subspaces
+    from sparsetheory.coding import LqDictionaryLearning, UncentredSignalsWarning
 
     tokens = checked_tokens("Z", Z, mask).detach()
     POSITIVE.require(alpha=alpha)
     source = cpu_generator(generator)
     rows = _counted(tokens, mask)
-    clusters = k_subspaces(rows, n_subspaces, n_components, n_init=n_init, generator=source)
-    draft = CrateLayer(torch.stack(list(clusters.bases)), torch.eye(rows.shape[1]), eps, alpha, mode, n_iter=n_iter)
+    clusters = k_subspaces(rows, n_subspaces, n_components, init=init, n_init=n_init, generator=source)
+    U, identity = torch.stack(clusters.bases), torch.eye(rows.shape[1]).to(rows)
+    draft = CrateLayer(U, identity, eps, alpha, mode, n_iter=n_iter)
     compressed = _counted(draft.compress(tokens, mask), mask)
-    learner: Any = LqDictionaryLearning(
+    learner = LqDictionaryLearning(
         compressed.shape[1],
         penalty="l1",
         alpha=alpha,
@@ -172,9 +177,12 @@ def fit_crate_layer(
         batch_size=min(256, len(compressed)),
         n_batches=n_batches,
         random_state=int(torch.randint(2**31, (), generator=source)),
-    ).fit(compressed.double().cpu().numpy())
-    atoms = torch.from_numpy(learner.components_).to(Z)
-    return CrateLayer(draft.U, atoms, eps, alpha, mode, n_iter=n_iter)
+    )
+    with warnings.catch_warnings():
+        # Non-negative codes of tokens are to hold their mean as well.
+        warnings.simplefilter("ignore", UncentredSignalsWarning)
+        learner.fit(compressed.double().cpu().numpy())
+    return replace(draft, D=torch.from_numpy(learner.components_).to(Z))
 
 
 def _counted(tokens: Tensor, mask: Tensor | None) -> Tensor:

@@ -65,7 +65,7 @@ def self_expressive_codes(X: Tensor, n_nonzero: int) -> Tensor:
     --------
     >>> import torch
     >>> X = torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, -3.0, -3.0]])
-    >>> self_expressive_codes(X, 1)
+    >>> self_expressive_codes(X, 1).round()
     tensor([[ 0.,  1.,  0.,  0.],
             [ 1.,  0.,  0.,  0.],
             [ 0.,  0.,  0., -1.],
