@@ -25,6 +25,8 @@ def _batch(n=16):
 
 def test_a_forward_pass_by_hand():
     model, (patches, context, target) = _model(standardise=False), _batch()
+    with torch.no_grad():
+        model.target_encoder.weight.mul_(torch.randn(4, 3, generator=torch.Generator().manual_seed(3)))
     out = model(patches, context, target)
     features = model.encoder(patches)
     for i in range(len(patches)):
@@ -38,7 +40,7 @@ def test_a_forward_pass_by_hand():
                 row = model.output_weight[feature]
                 value = row @ hidden / row.norm() + model.output_bias[feature]
                 assert value.item() == pytest.approx(out.prediction[i, feature].item(), abs=1e-5)
-    own = features[range(len(patches)), target]
+    own = model.target_encoder(patches)[range(len(patches)), target]
     assert torch.allclose(out.target, (own - own.mean(0)) / own.std(0, correction=0), atol=1e-4)
     assert out.loss.item() == pytest.approx((out.prediction - out.target).square().mean().item())
 
