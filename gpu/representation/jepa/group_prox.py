@@ -74,7 +74,8 @@ def shrunk(u: Tensor, threshold: float | Tensor, axes: tuple[int, ...]) -> Tenso
         size = largest / (2 * torch.frexp(largest).mantissa)
         size = torch.where(largest > 0, size, 1.0)
     norm = torch.linalg.vector_norm(u / size, dim=axes, keepdim=True)
-    ratio = threshold / size
+    # A number would be divided as a product with 1 / size, which is infinite for subnormal sizes.
+    ratio = torch.as_tensor(threshold, dtype=u.dtype, device=u.device).expand_as(size) / size
     zero = norm <= ratio
     # Groups that become zero must not meet the quotient, whose gradient may be no number there.
     return torch.where(zero, 0.0, u * (1 - torch.where(zero, 0.0, ratio) / torch.where(zero, 1.0, norm)))

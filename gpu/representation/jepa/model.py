@@ -167,7 +167,8 @@ class SparseJEPA(nn.Module):
         standardised = FLAG.check("standardise", standardise) and not self.beta
         self.latent_norm = nn.BatchNorm1d(int(n_latents), affine=False) if standardised else None
         self.head_weight = _normal((n_outputs, self.n_patches * (self.n_features + 2)), source)
-        self.head_bias = nn.Parameter(torch.zeros(n_outputs))
+        # Standardised latents would not see a bias.
+        self.head_bias = None if standardised else nn.Parameter(torch.zeros(n_outputs))
         self.group_weights = _normal((n_groups, int(width), int(n_latents)), source)
         self.group_bias = nn.Parameter(torch.zeros(n_groups, int(width)))
         self.output_weight = _normal((self.n_features, int(width)), source)

@@ -44,7 +44,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
             ax.axhline(chosen[0][6], color="C2", ls=":", label="untrained encoder")
             ax.axhline(chosen[0][7], color="grey", ls="--", label="raw pixels")
             for row in chosen:
-                ax.annotate(f"{row[2]:.0%} zero columns", (row[1], row[4]), (2, 6), textcoords="offset points", size=7)
+                ax.annotate(f"{row[2]:.0%} zero", (row[1], row[4]), (2, 6), textcoords="offset points", size=7)
             ax.margins(x=0.2)
             ax.set_xlabel("strength alpha")
             ax.set_ylabel("accuracy of a head for 50 labels of a class")
