@@ -200,12 +200,12 @@ class _Problem:
         """Return the best bases for some labels, and what they hold."""
         found, total = [], 0.0
         for k, (width, old) in enumerate(zip(self.widths, before, strict=True)):
-            _, values, right = torch.linalg.svd(self.points[labels == k], full_matrices=False)
-            basis = right[:width].mT
-            if basis.shape[1] < width:
-                # Fewer points than dimensions: the rest may be anything, and what was there before is not forgotten.
-                basis = torch.linalg.qr(torch.cat([basis, old], dim=1)).Q[:, :width]
-            found.append(basis)
+            own = self.points[labels == k]
+            if not len(own):
+                found.append(old)
+                continue
+            _, values, right = torch.linalg.svd(own, full_matrices=False)
+            found.append(_completed(right[:width].mT, old))
             total += float(values[:width].double().square().sum())
         return tuple(found), total
 
@@ -225,6 +225,19 @@ class _Problem:
     @staticmethod
     def _total(held: Tensor) -> float:
         return float(held.amax(1).double().sum())
+
+
+def _completed(basis: Tensor, old: Tensor) -> Tensor:
+    """Fill up a basis of fewer points than dimensions with directions of the subspace before, which it says nothing of.
+
+    The old subspace holds at least as many directions orthogonal to the new basis as are missing: after projection
+    their singular values are exactly 1.
+    """
+    missing = old.shape[1] - basis.shape[1]
+    if not missing:
+        return basis
+    rest = old - basis @ (basis.mT @ old)
+    return torch.cat([basis, torch.linalg.svd(rest, full_matrices=False).U[:, :missing]], dim=1)
 
 
 def _result(problem: _Problem, run: _Run, dtype: torch.dtype) -> KSubspaces:

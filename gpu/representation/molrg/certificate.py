@@ -103,8 +103,8 @@ class KSubspacesCertificate(Certificate):
         own = float(held[np.arange(len(points)), self.labels].sum())
         if not abs(own - self.objective) <= allowed:
             return None, f"the subspaces hold {own:g} of the points"
-        whole, _ = _best([points], [sum(basis.shape[1] for basis in self.bases)])
-        if not self.upper >= whole - allowed:
+        whole, slack = _best([points], [sum(basis.shape[1] for basis in self.bases)])
+        if not self.upper >= whole - slack - allowed:
             return None, f"so many dimensions can hold {whole:g} of the points"
         clusters = [points[self.labels == k] for k in range(len(self.bases))]
         best, slack = _best(clusters, [basis.shape[1] for basis in self.bases])

@@ -234,7 +234,11 @@ def _level(name: str, given: float | Tensor, x: Tensor, *, zero: bool) -> Tensor
     together(x=x.detach(), **{name: given.detach()})
     if not bool(torch.isfinite(given).all() and (given >= 0 if zero else given > 0).all()):
         raise ValueError(f"{name} must be finite and {'at least' if zero else 'above'} 0")
-    if given.ndim and torch.broadcast_shapes(given.shape, x.shape[:-1]) != x.shape[:-1]:
+    try:
+        fits = torch.broadcast_shapes(given.shape, x.shape[:-1]) == x.shape[:-1]
+    except RuntimeError:
+        fits = False
+    if not fits:
         raise ValueError(f"{name} must be a number, or of shape {tuple(x.shape[:-1])}; got {tuple(given.shape)}")
     return given.to(dtype).unsqueeze(-1)
 
