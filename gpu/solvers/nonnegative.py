@@ -16,6 +16,8 @@ __all__ = ["nnls_and_few", "nnls_gram"]
 _ROUNDINGS = 30
 # Steps per column before the method gives up; it takes about two per nonzero.
 _STEPS_PER_COLUMN = 10
+# Fits in a row that may fail to lower the objective, where all that is left of it is rounding.
+_STALLS = 3
 
 
 def nnls_gram(gram: Tensor, correlations: Tensor, *, n_nonzero: int | None = None, sum_to_one: bool = False) -> Tensor:
@@ -158,7 +160,7 @@ class _Problem:
 class _ActiveSets:
     """Targets on their way: weights, the columns that are in, and those that may come in."""
 
-    _MOVING = ("place", "gram", "rows", "x", "inside", "allowed", "refused", "newest", "lengths")
+    _MOVING = ("place", "gram", "rows", "x", "inside", "allowed", "refused", "newest", "lengths", "least", "stalls")
 
     def __init__(self, problem: _Problem, x: Tensor, allowed: Tensor) -> None:
         self.gram, self.rows, self.sum_to_one = problem.gram, problem.rows, problem.sum_to_one
@@ -169,6 +171,9 @@ class _ActiveSets:
         self.newest = torch.full((len(x),), -1, device=x.device)
         # Columns that came in and brought nothing; they may try again after the next step down.
         self.refused = torch.zeros_like(self.inside)
+        # The least objective so far, and how many fits have not lowered it since.
+        self.least = torch.full((len(x),), torch.inf, dtype=x.dtype, device=x.device)
+        self.stalls = torch.zeros_like(self.newest)
         self.lengths = self.gram.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
 
     def run(self) -> tuple[Tensor, int]:
@@ -230,7 +235,12 @@ class _ActiveSets:
 
     def _bring_in(self, settled: Tensor) -> None:
         """Let the column of steepest slope in, where the columns that are in are fitted; those without one are done."""
-        slopes = self.rows - (self.gram @ self.x.unsqueeze(2)).squeeze(2)
+        pulled = (self.gram @ self.x.unsqueeze(2)).squeeze(2)
+        slopes = self.rows - pulled
+        objective = (self.x * (pulled / 2 - self.rows)).sum(-1)
+        lower = objective < self.least
+        self.stalls = torch.where(settled, torch.where(lower, 0, self.stalls + 1), self.stalls)
+        self.least = torch.where(settled & lower, objective, self.least)
         rounding = self.lengths * (self.x * self.lengths).sum(-1, keepdim=True) + self.rows.abs()
         if self.sum_to_one:
             slopes = slopes - (slopes * self.x).sum(-1, keepdim=True)
@@ -238,7 +248,7 @@ class _ActiveSets:
         steep = slopes > _ROUNDINGS * torch.finfo(slopes.dtype).eps * rounding
         steep &= self.allowed & ~self.inside & ~self.refused
         index = torch.where(steep, slopes, -torch.inf).argmax(-1)
-        joins = settled & steep.any(-1)
+        joins = settled & steep.any(-1) & (self.stalls < _STALLS)
         rows = joins.nonzero().squeeze(1)
         self.inside[rows, index[rows]] = True
         self.newest[rows] = index[rows]

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparsetheory.constraints import COUNT
+from sparsetheory.constraints import COUNT, Choice
 from sparsetheory.gpu.representation.skinning.blending import affine_maps, moved_by_bones
 from sparsetheory.gpu.representation.skinning.pose_certificate import PoseFitCertificate, certify_fit
 from sparsetheory.gpu.solvers.arguments import finite_tensor, in_memory_chunks
 from sparsetheory.gpu.solvers.nonnegative import nnls_and_few
+from sparsetheory.gpu.solvers.nonnegative_swaps import swap_nonnegative
 
 __all__ = ["SkinningFit", "skinning_from_poses"]
+
+# Of a sum of products of misses.
+_ROUNDINGS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,14 +39,16 @@ class SkinningFit:
     certificate: PoseFitCertificate
 
 
-def skinning_from_poses(poses: Tensor, transforms: Tensor, rest: Tensor, n_nonzero: int = 4) -> SkinningFit:
+def skinning_from_poses(
+    poses: Tensor, transforms: Tensor, rest: Tensor, n_nonzero: int = 4, *, method: str = "drop"
+) -> SkinningFit:
     r"""Find the skinning weights with which bones carry each vertex closest to where it is seen.
 
     For a vertex seen at :math:`v_f` in pose f, with :math:`T_{bf} x` where bone b alone would carry it, the weights
     minimise :math:`\sum_f |v_f - \sum_b s_b T_{bf} x|^2` over :math:`s \ge 0`, :math:`\sum_b s_b = 1` with at most
     `n_nonzero` nonzeros: sparse regression on the simplex. This is the weight step of smooth skinning decomposition
     [1]_. Each problem is solved without the limit; while too many bones are left, the one of smallest weight is
-    dropped and the others are fitted again.
+    dropped and the others are fitted again. Exchanges of one bone for another one may follow.
 
     Parameters
     ----------
@@ -54,6 +60,9 @@ def skinning_from_poses(poses: Tensor, transforms: Tensor, rest: Tensor, n_nonze
         Vertices at rest.
     n_nonzero : int
         Largest number of bones per vertex.
+    method : {"drop", "swap"}
+        Whether to stop there, or to go on until no exchange of one bone for another one helps. That takes many times
+        longer, and finds the true bones from fewer poses.
 
     Returns
     -------
@@ -92,6 +101,7 @@ def skinning_from_poses(poses: Tensor, transforms: Tensor, rest: Tensor, n_nonze
     """
     maps = _checked(poses, transforms, rest)
     n_poses, n_bones = maps.shape[:2]
+    Choice("drop", "swap").check("method", method)
     limit = min(COUNT.check("n_nonzero", n_nonzero), n_bones)
     weights = torch.empty(len(rest), n_bones, dtype=torch.float64, device=poses.device)
     relaxed, lower_bounds = torch.empty_like(weights), weights.new_empty(len(rest))
@@ -102,7 +112,10 @@ def skinning_from_poses(poses: Tensor, transforms: Tensor, rest: Tensor, n_nonze
         moved = moved_by_bones(rest[part].to(torch.float64), maps)
         misses = (moved - poses[:, part].unsqueeze(2)).permute(1, 0, 3, 2).flatten(1, 2)
         zeros = misses.new_zeros(len(misses), n_bones)
-        relaxed[part], weights[part] = nnls_and_few(misses.mT @ misses, zeros, limit, sum_to_one=True)
+        gram = misses.mT @ misses
+        relaxed[part], weights[part] = nnls_and_few(gram, zeros, limit, sum_to_one=True)
+        if method == "swap":
+            weights[part] = swap_nonnegative(gram, zeros, weights[part], limit, sum_to_one=True)
         residuals[part] = (misses @ weights[part].unsqueeze(2)).squeeze(2).norm(dim=1)
         lower_bounds[part] = _lower_bounds(misses, relaxed[part])
     weights, residuals, lower_bounds = (part.to(poses.dtype) for part in (weights, residuals, lower_bounds))
@@ -111,11 +124,15 @@ def skinning_from_poses(poses: Tensor, transforms: Tensor, rest: Tensor, n_nonze
 
 
 def _lower_bounds(misses: Tensor, relaxed: Tensor) -> Tensor:
-    """Return how far all mixtures of the misses stay from zero in the direction of the least one, at least."""
+    """Return how far all mixtures of the misses stay from zero in the direction of the least one, at least.
+
+    The direction of a short mixture of long columns is uncertain, which is taken off.
+    """
     least = (misses @ relaxed.unsqueeze(2)).squeeze(2)
     length = least.norm(dim=1)
     reached = (misses.mT @ least.unsqueeze(2)).squeeze(2).amin(1)
-    return torch.where(length > 0, reached / length, 0.0).clamp(min=0)
+    rounding = _ROUNDINGS * torch.finfo(misses.dtype).eps * misses.square().sum(1).amax(1)
+    return torch.where(length > 0, (reached - rounding) / length, 0.0).clamp(min=0)
 
 
 def _checked(poses: Tensor, transforms: Tensor, rest: Tensor) -> Tensor:
