@@ -11,6 +11,7 @@ from sparsetheory.typing import Float64Array
 
 _SEEDS, _DIMS, _BITS, _RADII = range(3), (5, 10, 20, 40, 80, 160), (2, 3, 4, 6), (2.0, 4.0, 8.0)
 _N_STEPS, _N_PRETRAIN = 200, 500
+_N_SAMPLE = networks.N_TRAIN - _N_PRETRAIN
 _STARTS = ("fresh", "pre-trained on other digits")
 _COLUMNS = ("start", "dimension", "bits", "error on the sample", "error on new samples", "bound")
 
@@ -69,12 +70,13 @@ def _run(profile: str) -> StudyResult:
     ]
     best = means[..., 3].min(axis=1)
     below = int((table[..., 2] > table[..., 3]).sum())
+    n_choices = len(_BITS) * len(_RADII)
     notes = (
-        f"Means of {len(_SEEDS)} seeds, {networks.N_TRAIN - _N_PRETRAIN} samples, delta = 0.05. Each bound pays for "
-        f"the choice among {len(_BITS) * len(_RADII)} pairs of bits and radius, and holds for all dimensions at once. The "
-        f"best mean bound is {best[0]:.2f} from a fresh start and {best[1]:.2f} from a pre-trained one, whose data are "
-        f"independent of the sample; chance is 0.9. The error on new samples is above the bound in {below} of "
-        f"{table[..., 0].size} runs."
+        f"Means of {len(_SEEDS)} seeds, {_N_SAMPLE} samples, delta = 0.05. Each bound pays for the "
+        f"choice among {n_choices} pairs of bits and radius, and holds for all dimensions at once. The best mean bound "
+        f"is {best[0]:.2f} from a fresh start and {best[1]:.2f} from a pre-trained one, whose data are independent of "
+        f"the sample; chance is 0.9. The error on new samples is above the bound in {below} of {table[..., 0].size} "
+        "runs."
     )
     return StudyResult(_COLUMNS, rows, notes, _plot(table))
 

@@ -1,6 +1,7 @@
 """Fine-tuning of small networks: coordinates, layer scales, low-rank adapters, and a task of other classes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,13 +99,16 @@ def _on_other_classes() -> list[tuple[str, int, list[float]]]:
     def scores(make: Callable[[int], Any], lr: float = networks.LR["subspace"]) -> list[float]:
         return [_tuned(make(seed), networks.digits(seed).of_classes(_N_OLD, 2 * _N_OLD), lr) for seed in _SEEDS]
 
+    def placed(seed: int, start: Callable[[int], Any], d: int, direct: str | tuple[()] = ()) -> Any:
+        return networks.in_subspace(start(seed), d, seed=seed, direct=direct)
+
     found = []
     for d in (10, 40):
         starts = {"coordinates, fresh network": networks.network, "coordinates, with the old head": old}
         for name, start in starts.items():
-            found.append((name, d, scores(lambda seed, d=d, at=start: networks.in_subspace(at(seed), d, seed=seed))))
-        direct = scores(lambda seed, d=d: networks.in_subspace(new_head(seed), d, seed=seed, direct="2"))
-        found.append(("coordinates and a fresh head", d + _N_HEAD, direct))
+            found.append((name, d, scores(partial(placed, start=start, d=d))))
+        with_head = scores(partial(placed, start=new_head, d=d, direct="2"))
+        found.append(("coordinates and a fresh head", d + _N_HEAD, with_head))
     return [*found, ("a fresh head alone", _N_HEAD, scores(head_alone, _HEAD_LR))]
 
 

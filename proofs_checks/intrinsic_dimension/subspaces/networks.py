@@ -87,15 +87,18 @@ def fitted(
     """
     import torch
 
-    trained = [(name, one) for name, one in model.named_parameters() if one.requires_grad]
-    heads = [] if head_lr is None else [one for name, one in trained if name.startswith("module.")]
-    rest = [one for _, one in trained if all(one is not head for head in heads)]
-    groups = [{"params": rest, "lr": lr}, *([{"params": heads, "lr": head_lr}] if heads else [])]
+    trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
+    # A model in a subspace has its t and scales beside the module, and what is trained directly within it.
+    heads = [name for name in trained if head_lr is not None and name.startswith("module.")]
+    groups: list[dict[str, Any]] = [{"params": [one for name, one in trained.items() if name not in heads], "lr": lr}]
+    if heads:
+        groups.append({"params": [trained[name] for name in heads], "lr": head_lr})
     optimizer = torch.optim.Adam(groups)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
-    options = {"optimizer": optimizer, "scheduler": scheduler, "n_steps": n_steps, "batch_size": batch_size}
     with one_thread():
-        core.train(model, task.x, task.y, **options)
+        core.train(
+            model, task.x, task.y, optimizer=optimizer, scheduler=scheduler, n_steps=n_steps, batch_size=batch_size
+        )
     return model
 
 
