@@ -68,7 +68,7 @@ def _layers(seed: int, profile: str) -> dict[str, list[float]]:
     train, n_steps = tokens[:N_TRAIN], 100 if profile == "quick" else 1000
     found: dict[str, tuple[Any, ...]] = {"none: the tokens": (float("nan"), float("nan"), tokens)}
     found["untrained block"] = _of_block(_block(seed), tokens)
-    options = {"n_init": 2, "n_batches": 30} if profile == "quick" else {}
+    options: dict[str, Any] = {"n_init": 2, "n_batches": 30} if profile == "quick" else {}
     for mode, title in (("exact", "fitted, exact step"), ("code", "fitted, published attention")):
         layer = representation.fit_crate_layer(
             train, _SUBSPACES, _DIM // _SUBSPACES, EPS, _ALPHA, mode=mode, generator=seed, **options
