@@ -1,5 +1,7 @@
 """Trained networks on handwritten digits: attention raises the compressed rate, and tokens are sparse."""
 
+from typing import Any
+
 import numpy as np
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
@@ -13,11 +15,17 @@ def _draw(rng: np.random.Generator, n_steps: float) -> Trained:
     return Trained(int(rng.integers(2**31)), int(n_steps))
 
 
-def _risen(network: Trained, mode: str) -> Measurement:
-    """Compare rates before and after attention, summed over layers, and the share of nonzeros with its limits."""
-    report = network.report if mode == "code" else network.report_of(mode)
-    shares = report.nonzero_fraction
-    found = Measurement(float(report.rate_before.sum()), float(report.rate_after.sum()))
+def _multiple(report: Any) -> float:
+    """Return the compressed rate after attention over that before, both summed over layers."""
+    return float(report.rate_after.sum() / report.rate_before.sum())
+
+
+def _risen(network: Trained, instead: str) -> Measurement:
+    """Compare rates after the exact step, before attention and after it, and the share of nonzeros with its limits."""
+    shares = network.report.nonzero_fraction
+    found = Measurement.chain(
+        _multiple(network.report_of(instead)), 1.0, {"after attention": _multiple(network.report)}
+    )
     return found.and_chain(
         {"0.2": _LEAST, "least nonzero": float(shares.min()), "most nonzero": float(shares.max()), "0.7": _MOST}
     )
@@ -26,12 +34,13 @@ def _risen(network: Trained, mode: str) -> Measurement:
 trained_attention = Claim(
     name="sparse_representation.trained_attention",
     summary="In CRATE trained on digits, attention raises the compressed rate over all layers; tokens are sparse.",
-    statement=r"\sum_\ell R^c(Z^{\ell + 1/2}; U^\ell) > \sum_\ell R^c(Z^\ell; U^\ell), \quad"
+    statement=r"\sum_\ell R^c(Z^\ell + \text{attention}; U^\ell) > \sum_\ell R^c(Z^\ell; U^\ell)"
+    r" > \sum_\ell R^c(Z^\ell - \kappa \nabla R^c; U^\ell), \quad"
     r" 0.2 < \|Z^{\ell + 1}\|_0 / (d N) < 0.7 \text{ in each of 4 layers}",
     source=Source.measured("digits as 17 tokens of 32 features; the layer was derived to lower the rate"),
     verdict=WithProbability(0.75, margin=0.25),
-    evaluate=lambda network: _risen(network, "code"),
-    near_miss=lambda network: _risen(network, "exact"),
+    evaluate=lambda network: _risen(network, "exact"),
+    near_miss=lambda network: _risen(network, "code"),
     sweep=Sweep(
         axis="training steps",
         values=(30.0, 150.0, 600.0),
@@ -40,8 +49,8 @@ trained_attention = Claim(
         quick_trials=7,
         quick_values=(30.0,),
         log="x",
-        measured_label="before attention",
-        bound_label="after attention",
-        y_label="compressed rate in nats, summed over layers",
+        measured_label="after the exact step",
+        bound_label="before",
+        y_label="rate as a multiple; share of nonzeros",
     ),
 )
