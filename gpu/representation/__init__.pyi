@@ -26,11 +26,14 @@ from .group_policy.rewards import prefix_reward as prefix_reward
 from .images.alignment import Alignment as Alignment
 from .images.alignment import align_scale_shift as align_scale_shift
 from .images.alignment import kabsch as kabsch
+from .images.differences import image_divergence as image_divergence
+from .images.differences import image_gradient as image_gradient
 from .images.fusion import Fusion as Fusion
 from .images.fusion import robust_fuse as robust_fuse
 from .images.intrinsic import Retinex as Retinex
 from .images.intrinsic import retinex as retinex
 from .images.poisson import poisson_neumann as poisson_neumann
+from .images.total_variation import tv_denoise as tv_denoise
 from .jepa.controller import JEPAController as JEPAController
 from .jepa.embeddings import CollapseError as CollapseError
 from .jepa.embeddings import EmbeddingStatistics as EmbeddingStatistics
