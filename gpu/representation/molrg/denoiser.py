@@ -80,6 +80,7 @@ class MoLRGDenoiser(nn.Module):
         if len({(basis.shape[0], basis.dtype, basis.device) for basis in found}) > 1:
             raise ValueError("bases must have equally many rows, one dtype and one device")
         self.assignment = Choice("soft", "hard").check("assignment", assignment)
+        self.n_features = found[0].shape[0]
         self.widths = tuple(basis.shape[1] for basis in found)
         self.basis = nn.Parameter(torch.cat(found, dim=1).clone())
         device = self.basis.device
@@ -95,8 +96,7 @@ class MoLRGDenoiser(nn.Module):
 
     def extra_repr(self) -> str:
         """Return the sizes in words."""
-        n_features = self.parametrizations["basis"].original.shape[0]
-        return f"n_features={n_features}, n_components={self.widths}, assignment={self.assignment!r}"
+        return f"n_features={self.n_features}, n_components={self.widths}, assignment={self.assignment!r}"
 
     def forward(
         self, x: Tensor, noise_std: float | Tensor, scale: float | Tensor = 1.0, labels: Tensor | None = None
@@ -197,7 +197,7 @@ class MoLRGDenoiser(nn.Module):
         self, x: Tensor, noise_std: float | Tensor, scale: float | Tensor, *, zero: bool
     ) -> tuple[Tensor, Tensor]:
         """Return noise and scale with an axis for the features."""
-        n_features = self.parametrizations["basis"].original.shape[0]
+        n_features = self.n_features
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1 or x.shape[-1] != n_features:
             got = f"{x.dtype}, {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(f"x must be a tensor of floats of shape (..., {n_features}); got {got}")

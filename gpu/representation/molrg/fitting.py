@@ -114,7 +114,7 @@ def molrg_fit(
         optimizer.zero_grad()
         assert noise_std is not None
         loss = molrg_loss(denoiser, points, noise_std, generator=source)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         losses[step] = loss.detach()
     return MoLRGFit(denoiser, found, losses)

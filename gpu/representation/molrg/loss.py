@@ -87,14 +87,15 @@ def molrg_loss(
 
 
 def _expected(denoiser: MoLRGDenoiser, points: Tensor, noise_std: float | Tensor, scale: float | Tensor) -> Tensor:
-    noise, factor = (torch.as_tensor(level).to(points) for level in (noise_std, scale))
+    held, labels = denoiser.held(points).max(1)
+    # A number would become a tensor of single precision first if its type were not given.
+    noise, factor = (torch.as_tensor(level, dtype=held.dtype, device=held.device) for level in (noise_std, scale))
     if not bool((noise > 0).all() and (factor > 0).all()):
         raise ValueError("noise_std and scale must be above 0")
-    held, labels = denoiser.held(points).max(1)
     a = factor / (factor.square() + noise.square())
     widths = held.new_tensor(denoiser.widths)[labels]
     kept = a * factor
-    return (points.square().sum(1) - kept * (2 - kept) * held + (a * noise).square() * widths).mean()
+    return (points.to(held.dtype).square().sum(1) - kept * (2 - kept) * held + (a * noise).square() * widths).mean()
 
 
 def _times(level: float | Tensor, points: Tensor) -> Tensor:
