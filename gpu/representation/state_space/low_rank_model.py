@@ -172,7 +172,7 @@ class LowRankSSM(nn.Module):
         Notes
         -----
         A few singular value decompositions, O(n_states^3) operations each. `B` and `C` are exactly those of the dense
-        model.
+        model. Where the truncated matrix has a lower rank, columns of both factors are zero, as their gradients are.
 
         Examples
         --------

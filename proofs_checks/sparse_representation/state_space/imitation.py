@@ -71,13 +71,13 @@ class Imitation:
         import torch
 
         with one_thread():
-            teachers, students, x = self._drawn()
+            teachers, students, x = self.drawn()
             wanted = [_gathered(teachers, students, part, len(losses)) for part in x]
             # Terms that no loss weighs are not computed.
             used = [index for index in range(3) if any(weights[index] for weights in losses)]
             terms = [tuple(float(index == other) for other in range(3)) for index in used]
             copies = [_student_losses()(student, terms, compare) for student in students * len(losses)]
-            parameters, buffers = torch.func.stack_module_state(copies)  # type: ignore[arg-type]
+            parameters, buffers = torch.func.stack_module_state(copies)
             adam = torch.optim.Adam(parameters.values(), lr=_RATE)
 
             def run(own: Any, fixed: Any, *data: Any) -> Any:
@@ -98,7 +98,7 @@ class Imitation:
             )
         return [Errors(*pair) for pair in zip(by_state.tolist(), by_output.tolist(), strict=True)]
 
-    def _drawn(self) -> tuple[list[Any], list[Any], Any]:
+    def drawn(self) -> tuple[list[Any], list[Any], Any]:
         """Return teachers, students, and sequences to train on and to judge by, in single precision."""
         import torch
 
@@ -138,12 +138,13 @@ def _student_losses() -> Any:
     from torch import Tensor, nn
 
     class StudentLosses(nn.Module):
-        def __init__(self, student: nn.Module, terms: list[Any], compare: str) -> None:
+        def __init__(self, student: Any, terms: list[Any], compare: str) -> None:
             super().__init__()
             self.student, self.terms, self.compare = student, terms, compare
 
         def forward(self, x: Tensor, outputs: Tensor, states: Tensor, U: Tensor, V: Tensor) -> Any:
-            run, teacher = self.student.run(x), representation.SSMRun(outputs, states, (U, V))
+            student: Any = self.student
+            run, teacher = student.run(x), representation.SSMRun(outputs, states, (U, V))
             found = [
                 representation.structure_aware_loss(run, teacher, term, compare=self.compare) for term in self.terms
             ]

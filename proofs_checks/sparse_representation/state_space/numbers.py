@@ -22,7 +22,7 @@ def _distances(system: System) -> Measurement:
     for shift in (chosen, -float(np.mean(np.diagonal(A)))):
         values = np.linalg.svd(A + shift * np.eye(len(A)), compute_uv=False)
         left.append(float(np.linalg.norm(values[system.rank :])))
-    return Measurement(*left, float(np.linalg.norm(A)))
+    return Measurement(left[0], left[1], float(np.linalg.norm(A)))
 
 
 nearest_shift = Claim(
@@ -60,8 +60,8 @@ transition_numbers = Claim(
 
 def _loss(system: System, factors: tuple[Any, Any], other: tuple[Any, Any], compare: str) -> float:
     empty = system.drawn(3, 1, 1)
-    runs = (representation.SSMRun(empty, empty, pair) for pair in (factors, other))
-    return float(representation.structure_aware_loss(*runs, (1.0, 0.0, 0.0), compare=compare))
+    one, two = (representation.SSMRun(empty, empty, pair) for pair in (factors, other))
+    return float(representation.structure_aware_loss(one, two, (1.0, 0.0, 0.0), compare=compare))
 
 
 def _invariance(system: System, *, raw: bool) -> Measurement:

@@ -27,16 +27,19 @@ class Truncations:
     seed: int
     rank: int
 
-    def error(self, kind: str, form: str, **options: float) -> float:
-        """Return the median over systems of the error of outputs, relative to the outputs."""
+    def error(self, kind: str, form: str, shift: float | None = None, n_columns: int = 0) -> float:
+        """Return the median over systems of the error of outputs, relative to the outputs.
+
+        Whole columns, where there are any, take the place of as many directions.
+        """
         with one_thread():
-            return median(self._one(self.seed + index, kind, form, options) for index in range(_SEEDS))
+            return median(self._one(self.seed + index, kind, form, shift, n_columns) for index in range(_SEEDS))
 
     def unshifted(self, kind: str) -> float:
         """Return the same for the truncated matrix in continuous time, without a shift."""
         return self.error(kind, "shifted", shift=0.0)
 
-    def _one(self, seed: int, kind: str, form: str, options: dict[str, float]) -> float:
+    def _one(self, seed: int, kind: str, form: str, shift: float | None, n_columns: int) -> float:
         import torch
 
         source = torch.Generator().manual_seed(seed)
@@ -46,7 +49,7 @@ class Truncations:
             for shape in ((_STATES, _CHANNELS), (_CHANNELS, _STATES), (_SEQUENCES, _LENGTH, _CHANNELS))
         )
         student = representation.LowRankSSM.from_dense(
-            A, B, C, self.rank, form, step=_STEP, on_unstable="keep", **options
+            A, B, C, self.rank - n_columns, form, step=_STEP, on_unstable="keep", shift=shift, n_columns=n_columns
         )
         with torch.no_grad():
             outputs = representation.DenseSSM(A, B, C, _STEP)(x)
