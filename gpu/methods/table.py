@@ -2,10 +2,12 @@
 
 from sparsetheory.gpu.methods.activations import ACTIVATIONS
 from sparsetheory.gpu.methods.attention import ATTENTION
+from sparsetheory.gpu.methods.dimension import DIMENSION
 from sparsetheory.gpu.methods.dynamic import DYNAMIC
 from sparsetheory.gpu.methods.factors import FACTORS
 from sparsetheory.gpu.methods.layerwise import LAYERWISE
 from sparsetheory.gpu.methods.one_shot import ONE_SHOT
+from sparsetheory.gpu.methods.representation import REPRESENTATION
 from sparsetheory.gpu.methods.row import Method
 from sparsetheory.gpu.methods.search import SEARCH
 from sparsetheory.gpu.methods.training import TRAINING
@@ -21,6 +23,8 @@ METHODS: tuple[Method, ...] = (
     *ATTENTION,
     *DYNAMIC,
     *SEARCH,
+    *DIMENSION,
+    *REPRESENTATION,
 )
 
 
