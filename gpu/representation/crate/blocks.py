@@ -7,6 +7,7 @@ from torch.nn import functional
 from sparsetheory.constraints import COUNT, FLAG, MISSING, NONNEGATIVE, POSITIVE, Choice
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.representation.crate.mssa import MSSA_MODES, mssa_step, subspace_attention
+from sparsetheory.gpu.representation.crate.tokens import check_mask
 
 __all__ = ["CrateBlock", "CrateDecoderBlock", "SubspaceAttention", "new_linear"]
 
@@ -52,6 +53,7 @@ class SubspaceAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return outputs of the shape of ``x``, (..., n_tokens, dim); tokens off the mask are not seen."""
+        check_mask("x", x, mask)
         W = self.project(x)
         if self.softmax:
             mixed = subspace_attention(W, self.scale, mask)

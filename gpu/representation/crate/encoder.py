@@ -111,7 +111,7 @@ class Crate(nn.Module):
         if image_size % patch_size:
             raise ValueError(f"image_size must be a multiple of patch_size={patch_size}; got {image_size!r}")
         source, entries = cpu_generator(generator), n_channels * patch_size**2
-        self.patch_size = patch_size
+        self.patch_size, self.image_shape = patch_size, (n_channels, image_size, image_size)
         self.patches = nn.Sequential(
             nn.LayerNorm(entries), new_linear(entries, dim, bias=True, generator=source), nn.LayerNorm(dim)
         )
@@ -146,6 +146,8 @@ class Crate(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         """Return tokens of shape (batch, 1 + n_patches, dim), the class token first."""
         images = images.unsqueeze(1) if images.ndim == 3 else images
+        if images.shape[1:] != self.image_shape:
+            raise ValueError(f"images must have shape (batch, *{self.image_shape}); got {tuple(images.shape)}")
         cells = nn.functional.unfold(images, self.patch_size, stride=self.patch_size).transpose(1, 2)
         patches = self.patches(cells)
         return torch.cat([self.class_token.expand(len(patches), 1, -1), patches], dim=1) + self.positions
@@ -157,6 +159,11 @@ class Crate(nn.Module):
         ----------
         images : Tensor of shape (batch, n_channels, image_size, image_size)
             An axis of one channel may be missing.
+
+        Raises
+        ------
+        ValueError
+            If the pictures have another shape.
         """
         x = self.embed(images)
         for block in self.blocks:

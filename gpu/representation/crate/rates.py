@@ -148,7 +148,8 @@ def compressed_rate_grad(Z: Tensor, U: Tensor, eps: float, *, mask: Tensor | Non
 
     Notes
     -----
-    One Cholesky factorisation of a matrix with ``n_components`` rows for each subspace.
+    One Cholesky factorisation of a matrix with ``n_components`` rows for each subspace; singular values where that
+    matrix is large, as for :func:`coding_rate`.
 
     Examples
     --------
@@ -162,9 +163,13 @@ def compressed_rate_grad(Z: Tensor, U: Tensor, eps: float, *, mask: Tensor | Non
     bases = checked_bases(U, tokens).double()
     a = rate_constant(tokens, bases, eps, mask)
     W = projections(without_masked(tokens, mask).double(), bases)
-    factor = torch.linalg.cholesky(_shifted(W.mT @ W, a))
-    solved = torch.cholesky_solve(W.mT, factor).mT
-    return from_projections(a * solved, bases).to(Z.dtype)
+    if _is_large(W, a):
+        left, values, right = torch.linalg.svd(W, full_matrices=False)
+        weighted = a.squeeze(-1) if isinstance(a, Tensor) else a
+        shrunk = left * (values / (1 + weighted * values.square())).unsqueeze(-2) @ right
+    else:
+        shrunk = torch.cholesky_solve(W.mT, torch.linalg.cholesky(_shifted(W.mT @ W, a))).mT
+    return from_projections(a * shrunk, bases).to(Z.dtype)
 
 
 def rate_constant(tokens: Tensor, bases: Tensor, eps: float, mask: Tensor | None) -> Tensor | float:
@@ -196,11 +201,16 @@ def half_logdet(X: Tensor, constant: Tensor | float) -> Tensor:
     -------
     Tensor of shape (...)
     """
-    if bool((constant * X.detach().square().sum((-2, -1), keepdim=True) > _LARGEST_GRAM).any()):
+    if _is_large(X, constant):
         weighted = constant.squeeze(-1) if isinstance(constant, Tensor) else constant
         return torch.linalg.svdvals(X).square().mul(weighted).log1p().sum(-1) / 2
     gram = X.mT @ X if X.shape[-1] <= X.shape[-2] else X @ X.mT
     return torch.linalg.cholesky(_shifted(gram, constant)).diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def _is_large(X: Tensor, constant: Tensor | float) -> bool:
+    """Say whether ``I + constant X^T X`` of any matrix is so large that a Cholesky factor would be inaccurate."""
+    return bool((constant * X.detach().square().sum((-2, -1), keepdim=True) > _LARGEST_GRAM).any())
 
 
 def _shifted(gram: Tensor, constant: Tensor | float) -> Tensor:

@@ -7,25 +7,36 @@ from torch import Tensor
 
 from sparsetheory.gpu.solvers.arguments import finite_tensor, together
 
-__all__ = ["broadcast_counts", "checked_bases", "checked_tokens", "without_masked"]
+__all__ = ["broadcast_counts", "check_mask", "checked_bases", "checked_tokens", "without_masked"]
 
 
 def checked_tokens(name: str, value: Any, mask: Tensor | None) -> Tensor:
     """Return tokens of shape (..., n_tokens, dim), with their gradients, after all checks."""
     finite_tensor(name, value, least_axes=2)
-    if mask is not None:
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-            raise TypeError(f"mask must be a tensor of bool; got {getattr(mask, 'dtype', type(mask).__name__)}")
-        together(**{name: value, "mask": mask})
-        if mask.shape != value.shape[:-1]:
-            raise ValueError(f"mask must have shape {tuple(value.shape[:-1])}; got {tuple(mask.shape)}")
-        counts = mask.sum(-1)
-        if counts.numel() and not bool((counts > 0).all()):
-            raise ValueError("mask must keep at least one token of each sample; it keeps 0 of one")
+    check_mask(name, value, mask)
     if 0 in value.shape[-2:]:
         raise ValueError(f"{name} must have at least one token and one feature; got shape {tuple(value.shape)}")
     tokens: Tensor = value
     return tokens
+
+
+def check_mask(name: str, tokens: Tensor, mask: Tensor | None) -> None:
+    """Raise unless a mask has one entry for each token, True or False, and keeps one token of each sample.
+
+    Raises
+    ------
+    TypeError, ValueError
+        With what the mask must be; numbers are refused, as attention would add them to its weights.
+    """
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+        raise TypeError(f"mask must be a tensor of bool; got {getattr(mask, 'dtype', type(mask).__name__)}")
+    together(**{name: tokens, "mask": mask})
+    if mask.shape != tokens.shape[:-1]:
+        raise ValueError(f"mask must have shape {tuple(tokens.shape[:-1])}; got {tuple(mask.shape)}")
+    if not bool(mask.any(-1).all()):
+        raise ValueError("mask must keep at least one token of each sample; it keeps 0 of one")
 
 
 def checked_bases(U: Any, tokens: Tensor) -> Tensor:

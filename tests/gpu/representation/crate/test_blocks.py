@@ -199,5 +199,13 @@ def test_errors_name_the_argument():
         CrateBlock(8, 2, "ssa")
     with pytest.raises(ValueError, match="eps must be"):
         CrateBlock(8, 2, "exact", eps=0.0)
+    for block in (CrateBlock(8, 2), CrateBlock(8, 2, "exact"), CrateDecoderBlock(8, 2)):
+        x = torch.ones(2, 3, 8)
+        with pytest.raises(TypeError, match="mask must be a tensor of bool"):
+            block(x, torch.ones(2, 3))
+        with pytest.raises(ValueError, match=r"mask must have shape \(2, 3\)"):
+            block(x, torch.ones(3, 2, dtype=torch.bool))
+        with pytest.raises(ValueError, match="mask must keep at least one token"):
+            block(x, torch.zeros(2, 3, dtype=torch.bool))
     with pytest.raises(ValueError, match="softmax must be True or False"):
         CrateDecoderBlock(8, 2, softmax=1)

@@ -89,8 +89,8 @@ def test_report_counts_only_tokens_on_the_mask():
 
 def test_report_leaves_the_model_as_it_was():
     model = Crate(8, 2, dim=16, n_layers=1).train()
-    with pytest.raises(RuntimeError):
-        crate_report(model, [_images(2, 8, 8), _images(2, 9, 9, 9)])
+    with pytest.raises(ValueError, match=r"images must have shape \(batch, \*\(1, 8, 8\)\); got \(2, 1, 9, 9\)"):
+        crate_report(model, [_images(2, 8, 8), _images(2, 9, 9)])
     assert model.training
     assert not model.blocks[0]._forward_hooks
     with pytest.raises(ValueError, match="model must have layers of CRATE"):

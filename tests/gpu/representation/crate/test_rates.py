@@ -94,6 +94,18 @@ def test_tiny_distortion_keeps_small_singular_values(device):
     assert float(coding_rate(Z, 1e-8)) == pytest.approx(expected, rel=1e-6)
 
 
+def test_tiny_distortion_keeps_small_singular_values_in_the_gradient(device):
+    left, right = torch.linalg.qr(_random(6, 2))[0], torch.linalg.qr(_random(2, 2, seed=1))[0]
+    values = torch.tensor([1.0, 1e-7], dtype=torch.float64)
+    Z, a = left * values @ right.mT, 2 / (6 * 1e-14)
+    expected = left * (a * values / (1 + a * values**2)) @ right.mT
+    U = torch.eye(2, dtype=torch.float64)[None]
+    found = compressed_rate_grad(Z.to(device), U.to(device), 1e-7).cpu()
+    assert float((found - expected).norm()) < 1e-6 * float(expected.norm())
+    mask = torch.ones(6, dtype=torch.bool)
+    assert torch.allclose(compressed_rate_grad(Z, U, 1e-7, mask=mask), compressed_rate_grad(Z, U, 1e-7))
+
+
 def test_rates_of_single_precision_are_computed_in_double():
     Z = _random(8, 8, dtype=torch.float32)
     assert coding_rate(Z, 1e-4).dtype == torch.float64
