@@ -77,7 +77,9 @@ score_step = Claim(
 
 def _additive(mixture: Mixture) -> Measurement:
     """Find how far the denoiser is from additive, and from shrinking points of the subspace alike."""
-    with one_thread():
+    import torch
+
+    with one_thread(), torch.no_grad():
         denoiser, x = mixture.denoiser(), mixture.noisy()
         level, scale = mixture.level, mixture.scale
         whole, parts = denoiser(x + 2 * x.flip(0), level, scale), denoiser(x, level, scale)
@@ -104,7 +106,7 @@ def _weights(mixture: Mixture, level: float) -> Measurement:
     """Add up what posterior weights lack of one, and what they are off the vertex of the largest projection."""
     import torch
 
-    with one_thread():
+    with one_thread(), torch.no_grad():
         denoiser, x = mixture.denoiser(), mixture.noisy()
         weights = denoiser.posterior_weights(x, mixture.level, mixture.scale)
         sharp = denoiser.posterior_weights(x, level * float(x.abs().max()), mixture.scale)

@@ -60,7 +60,7 @@ def _errors(points: Points) -> tuple[float, float, float]:
         # The worst completion goes out of the subspace as long as there is room, and then back into it.
         inside = truth - spanned @ (spanned.mT @ truth)
         rest = torch.linalg.svd(inside, full_matrices=False).U[:, : points.width - points.rank]
-        worst = torch.cat([spanned, outside, rest], dim=1)[:, : points.width]
+        worst = torch.linalg.qr(torch.cat([spanned, outside, rest], dim=1)[:, : points.width]).Q
         left = float((X - X @ worst @ worst.mT).norm() / X.norm())
         errors = [float(representation.subspace_error(basis, truth)) for basis in (fit.bases[0], worst)]
     return errors[0], errors[1], left
