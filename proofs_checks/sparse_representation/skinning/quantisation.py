@@ -165,7 +165,7 @@ def _perplexity(grid: Grid, *, largest: bool) -> Measurement:
 
 code_perplexity = Claim(
     name="sparse_representation.code_perplexity",
-    summary="The perplexity of codes is at most the number of those in use, and that at most the product of the levels.",
+    summary="The perplexity of codes is at most the number of those in use, which is at most that of all codes.",
     statement=r"\exp H(\text{codes}) \le |\text{codes in use}| \le \prod_i L_i",
     source=Source.classic("Gibbs", "entropy is largest for the uniform distribution"),
     verdict=Always(1e-12),

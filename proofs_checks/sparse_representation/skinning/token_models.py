@@ -79,4 +79,5 @@ def outcome(seed: int, n_steps: int) -> Outcome:
     means = np.mean(found, axis=0)
     used = torch.cat(tokens).flatten()
     perplexity = representation.code_perplexity(used, model.fsq.n_codes)
-    return Outcome(*map(float, means), int(used.unique().numel()), perplexity)
+    l1, iou, blended, rigid = map(float, means)
+    return Outcome(l1, iou, blended, rigid, int(used.unique().numel()), perplexity)

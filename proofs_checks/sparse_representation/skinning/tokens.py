@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.sparse_representation.skinning.token_models import (
     FULL_STEPS,
