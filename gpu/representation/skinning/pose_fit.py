@@ -40,7 +40,7 @@ class SkinningFit:
 
 
 def skinning_from_poses(
-    poses: Tensor, transforms: Tensor, rest: Tensor, n_nonzero: int = 4, *, method: str = "drop"
+    poses: Tensor, transforms: Tensor, rest: Tensor, n_nonzero: int = 4, *, method: str = "swap"
 ) -> SkinningFit:
     r"""Find the skinning weights with which bones carry each vertex closest to where it is seen.
 

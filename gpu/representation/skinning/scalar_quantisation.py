@@ -79,6 +79,11 @@ class FSQ(nn.Module):
         self.register_buffer("levels", torch.tensor(counts), persistent=False)
         self.register_buffer("basis", torch.tensor(steps), persistent=False)
 
+    @property
+    def half_levels(self) -> Tensor:
+        """What codes are multiplied by to be integers: ``levels // 2``."""
+        return self.levels // 2
+
     def forward(self, z: Tensor) -> Tensor:
         """Return the codes of vectors; see :meth:`quantize`."""
         return self.quantize(z)
@@ -133,7 +138,7 @@ class FSQ(nn.Module):
         bounded = self.bound(z)
         # Zero in value, and all of the gradient: the integers stay exact.
         passed = bounded - bounded.detach()
-        return ((bounded.detach().round() + passed) / (self.levels // 2)).to(z.dtype)
+        return ((bounded.detach().round() + passed) / self.half_levels).to(z.dtype)
 
     def codes_to_indices(self, codes: Tensor) -> Tensor:
         """Return the numbers of codes; the first coordinate varies fastest.
@@ -153,9 +158,9 @@ class FSQ(nn.Module):
             If an entry is not a level, which also happens in 16 bits with hundreds of levels.
         """
         self._check_last_axis("codes", codes)
-        exact = codes.detach().to(torch.float64) * (self.levels // 2)
+        exact = codes.detach().to(torch.float64) * self.half_levels
         rounded = exact.round()
-        digits = rounded + self.levels // 2
+        digits = rounded + self.half_levels
         # Comparisons with NaN are false.
         good = ((exact - rounded).abs() <= _OFF_GRID) & (digits >= 0) & (digits < self.levels)
         if not bool(good.all()):
@@ -186,8 +191,7 @@ class FSQ(nn.Module):
         if bool(outside.any()):
             raise ValueError(f"indices must be from 0 to {self.n_codes - 1}; got {int(numbers[outside][0])}")
         digits = numbers.unsqueeze(-1) // self.basis % self.levels
-        half = self.levels // 2
-        return (digits - half).to(torch.float32) / half
+        return (digits - self.half_levels).to(torch.float32) / self.half_levels
 
     def codebook(self) -> Tensor:
         """Return all codes in the order of their indices.

@@ -1,0 +1,111 @@
+"""The autoencoder of skinning weights: tokens, losses by hand, points where weights are, and a short training."""
+
+import pytest
+import torch
+
+from sparsetheory.gpu.representation import (
+    SkinningVAE,
+    balanced_points,
+    blend_error,
+    make_tube_rigs,
+    random_bone_motions,
+    rigid_weights,
+    skinning_loss,
+    soft_dice_loss,
+    train_skinning_vae,
+)
+
+
+@pytest.fixture(scope="module")
+def rigs():
+    return make_tube_rigs(70, n_vertices=96, generator=0)
+
+
+def test_tokens_hold_all_that_the_decoder_sees(rigs, device):
+    rig, model = rigs[0], SkinningVAE(width=16, n_tokens=3).to(device)
+    points, weights = rig.vertices.to(device), rig.weights.to(device)
+    tokens = model.tokens(points, weights)
+    assert tokens.shape == (8, 3)
+    assert tokens.dtype == torch.int64
+    columns = points.expand(8, -1, -1)
+    expected = model(columns, weights.mT).sigmoid().mT
+    expected = expected / expected.sum(1, keepdim=True)
+    torch.testing.assert_close(model.decode(tokens, points), expected, rtol=1e-4, atol=1e-5)
+    queried = model.decode(tokens, points, points[:5])
+    torch.testing.assert_close(queried, expected[:5], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="indices must be from 0 to 999"):
+        model.decode(tokens + 1000, points)
+    with pytest.raises(ValueError, match="points and weights must have shapes"):
+        model.tokens(points[:5], weights)
+
+
+def test_the_order_of_points_does_not_matter(rigs):
+    rig, model = rigs[1], SkinningVAE(width=16).double()
+    points, weights = rig.vertices.double(), rig.weights.double()
+    order = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(model.tokens(points, weights), model.tokens(points[order], weights[order]))
+
+
+def test_gradients_reach_the_encoder(rigs):
+    rig, model = rigs[0], SkinningVAE(width=16)
+    skinning_loss(model(rig.vertices.expand(8, -1, -1), rig.weights.mT), rig.weights.mT).backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in model.bone_encoder.parameters())
+
+
+def test_equal_seeds_give_equal_models():
+    one, same, other = (SkinningVAE(width=8, generator=seed).from_point.weight for seed in (3, 3, 4))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_a_column_of_zeros_is_no_harm(rigs):
+    model, points = SkinningVAE(width=8), rigs[0].vertices
+    assert model(points.unsqueeze(0), torch.zeros(1, len(points))).isfinite().all()
+
+
+def test_losses_by_hand():
+    logits, weights = torch.tensor([[2.0, -1.0], [0.0, 3.0]]), torch.tensor([[0.7, 0.0], [0.0, 0.0]])
+    p = logits.sigmoid()
+    dice = [1 - (2 * float(p[i] @ weights[i]) + 1) / (float(p[i].sum() + weights[i].sum()) + 1) for i in range(2)]
+    assert soft_dice_loss(p, weights).item() == pytest.approx(sum(dice) / 2)
+    entropy = -(weights * p.log() + (1 - weights) * (1 - p).log()).mean()
+    assert skinning_loss(logits, weights).item() == pytest.approx(float(entropy) + sum(dice) / 2, rel=1e-5)
+    # Of zeros and ones the loss vanishes at the weights; of shares it prefers sharper ones.
+    assert soft_dice_loss(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0])) == 0
+    shares, ones = torch.full((50,), 0.6), torch.ones(50)
+    assert soft_dice_loss(ones, shares) < soft_dice_loss(shares, shares)
+
+
+def test_half_of_the_points_are_where_weights_are():
+    weights = torch.zeros(3, 1000)
+    weights[0, 7], weights[1, :500] = 0.2, 1e-6
+    rows = balanced_points(weights, 201, generator=0)
+    assert rows.shape == (3, 201)
+    assert (rows[0] == 7).sum() in range(100, 106)
+    assert 100 + 30 < (rows[1] < 500).sum() < 100 + 71
+    assert rows[2].unique().numel() > 150  # a column of zeros has its points anywhere
+    assert balanced_points(weights, 1).shape == (3, 1)
+
+
+def test_a_short_training_beats_rigid_parts(rigs):
+    model = SkinningVAE(width=64)
+    tables = [(rig.vertices, rig.weights) for rig in rigs[:60]]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run = train_skinning_vae(model, tables, n_steps=150, batch_size=16, n_points=64, learning_rate=6e-3)
+    finally:
+        torch.set_num_threads(threads)
+    assert run.losses[-20:].mean() < run.losses[:5].mean() - 0.2
+    ours = rigid = 0.0
+    for rig in rigs[60:]:
+        maps = random_bone_motions(rig.heads, 2, shift_std=0.1)
+        weights = model.decode(model.tokens(rig.vertices, rig.weights), rig.vertices)
+        ours += blend_error(rig.vertices, weights, rig.weights, maps)
+        rigid += blend_error(rig.vertices, rigid_weights(rig.weights), rig.weights, maps)
+    assert ours < 0.9 * rigid
+
+
+def test_training_needs_a_bone():
+    with pytest.raises(ValueError, match="rigs must have a bone"):
+        train_skinning_vae(SkinningVAE(width=8), [(torch.zeros(4, 3), torch.zeros(4, 2))])
