@@ -75,7 +75,9 @@ class DenseProjection(Projection):
         return self.weight.norm(dim=1).to(self.dtype)
 
     def _multiply(self, T: Tensor) -> Tensor:
-        return T @ self.weight
+        with torch.autocast(self.device.type, enabled=False):  # else products would be of 16 bits
+            return T @ self.weight
 
     def _multiply_adjoint(self, G: Tensor) -> Tensor:
-        return G @ self.weight.mT
+        with torch.autocast(self.device.type, enabled=False):
+            return G @ self.weight.mT

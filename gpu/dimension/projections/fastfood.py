@@ -62,7 +62,8 @@ class FastfoodProjection(Projection):
     then lies in the first-level cache. The adjoint goes the same way back.
 
     The columns are not in general position. If A sums over blocks whose length is a power of two, then ``A @ H`` has
-    few distinct columns, and ``A @ P`` may have a lower rank than ``min(d, rank(A))``.
+    few distinct columns, and ``A @ P`` often has a lower rank than ``min(d, rank(A))``. In a random order, which the
+    caller gives the D parameters once, such structure is gone.
 
     References
     ----------

@@ -49,6 +49,14 @@ class Projection(ABC):
     ------
     ValueError
         If an argument is out of range: where d exceeds D, columns cannot be independent.
+
+    Notes
+    -----
+    Training in the subspace sees ``P t`` alone. For a linear model with design X it is least squares on the sketched
+    design ``X @ P``, and it cannot come closer to a target than the subspace does, however sparse the way there is.
+    The other reading of the same matrix is compressed sensing: a change of the D parameters in k places is determined
+    by its d products with the columns, :meth:`adjoint` of it, from d of the order of ``k log D`` on, and matching
+    pursuit finds it (:class:`sparsetheory.regression.OMP` on the transposed matrix).
     """
 
     _state: ClassVar[tuple[str, ...]]

@@ -25,7 +25,7 @@ def _hadamard(size: int) -> Float64Array:
 
 def _product_gap(case: Case, adjoint: Float64Array) -> Measurement:
     t, g = case.vectors
-    gap = abs(case.apply(t) @ g - t @ adjoint)
+    gap = float(abs(case.apply(t) @ g - t @ adjoint))
     return Measurement(gap, 0.0, scale=float(np.linalg.norm(t) * np.linalg.norm(g)))
 
 

@@ -40,11 +40,10 @@ class Regression:
 
         X, y = map(tensor, self.data)
         t = torch.zeros(self.case.d, dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.SGD([t], lr=self.step_size)
         for _ in range(_STEPS):
-            optimizer.zero_grad()
-            ((X @ self.case.map.apply(t) - y).square().sum() / 2).backward()
-            optimizer.step()
+            loss = (X @ self.case.map.apply(t) - y).square().sum() / 2
+            (gradient,) = torch.autograd.grad(loss, t)
+            t = (t - self.step_size * gradient).detach().requires_grad_()
         return array(X @ self.case.map.apply(t.detach()))
 
     def descended(self, preconditioner: Float64Array) -> Float64Array:

@@ -185,3 +185,12 @@ def test_wrong_arguments_are_named(kind):
         P.adjoint(torch.ones(5, device="meta"))
     with pytest.raises(ValueError, match="dtype must be one of"):
         P.to(dtype=torch.int64)
+
+
+@each_kind
+def test_autocast_leaves_the_map_as_it_is(kind):
+    P, t, g = kind(20, 300), draw(20).float(), draw(300).float()
+    expected = P.apply(t), P.adjoint(g)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = P.apply(t), P.adjoint(g)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
