@@ -1,6 +1,6 @@
 """One Fastfood map for each parameter tensor, all driven by one vector, as a published code has it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -67,7 +67,7 @@ class StackedFastfood(Projection):
         """Return the numbers that make up the map."""
         return {f"{i}.{key}": value for i, block in enumerate(self.blocks) for key, value in block.state_dict().items()}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Become the map that another stack of the same sizes was."""
         for i, block in enumerate(self.blocks):
             block.load_state_dict({key: state[f"{i}.{key}"] for key in block.state_dict()})
