@@ -69,17 +69,14 @@ def multiply_transposed(
         Of the type of G. Sums over the positive entries of each column, followed by those over the negative ones.
     """
     first = 0
-    scaled = np.empty(_ROWS + 1, G.dtype)
     out[:] = 0.0
     for band in range(ends.size):
         entries = codes[first : ends[band]]
         scale = G.dtype.type(scales[band])
         for row in range(out.shape[0]):
             given, sums = G[row, starts[band] : starts[band + 1]], out[row]
-            for i in range(given.size):
-                scaled[i] = scale * given[i]
             for k in range(entries.size):
-                sums[entries[k] >> BAND_BITS] += scaled[entries[k] & _ROWS]
+                sums[entries[k] >> BAND_BITS] += scale * given[entries[k] & _ROWS]
         first = ends[band]
 
 
