@@ -82,8 +82,8 @@ def intrinsic_dimension(
     """Find the smallest dimension of a random subspace in which training reaches a share of the direct performance.
 
     The grid is walked upwards until the mean over some runs reaches ``fraction * baseline``. Then the interval between
-    that dimension and the last one that failed is halved, down to neighbours by default. Nothing is extrapolated: if the largest
-    dimension of the grid fails there is no answer, and if the smallest one passes it is the answer.
+    that dimension and the last one that failed is halved, down to neighbours by default. Nothing is extrapolated: if
+    the largest dimension of the grid fails there is no answer, and if the smallest one passes it is the answer.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """One Fastfood map for each parameter tensor, all driven by one vector, as a published code has it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -41,7 +41,7 @@ class StackedFastfood(Projection):
     ACL 2021, arXiv:2012.13255, and public copies of the authors' code.
     """
 
-    _stored: ClassVar[tuple[str, ...]] = ()
+    _state: ClassVar[tuple[str, ...]] = ()
     blocks: list[FastfoodProjection]
 
     def __init__(
@@ -64,32 +64,47 @@ class StackedFastfood(Projection):
         return self.to_dense().norm(dim=0)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the numbers that make up the map."""
+        """Return the tensors that make up the map, with the number of their block before their names."""
         return {f"{i}.{key}": value for i, block in enumerate(self.blocks) for key, value in block.state_dict().items()}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Become the map that another stack of the same sizes was."""
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Become the map whose state is given, that of another stack of the same sizes.
+
+        Parameters
+        ----------
+        state : mapping of str to Tensor
+
+        Raises
+        ------
+        ValueError
+            If names or shapes do not fit; the map stays what it was.
+        """
+        if set(state) != set(self.state_dict()):
+            raise ValueError(f"state must hold {', '.join(self.state_dict())}; got {', '.join(state)}")
+        self._check_state(state)
         for i, block in enumerate(self.blocks):
             block.load_state_dict({key: state[f"{i}.{key}"] for key in block.state_dict()})
 
     def _draw(self, generator: torch.Generator) -> None:
         # Of the inner size, so that t may be longer than the tensor; what is beyond the tensor is cut off later.
         inner = [1 << (size - 1).bit_length() for size in self.sizes]
-        self.blocks = [FastfoodProjection(min(self.n_components, n), n, generator=generator) for n in inner]
+        self.blocks = [
+            FastfoodProjection(min(self.n_components, n), n, generator=generator, dtype=self._precision) for n in inner
+        ]
         # Cutting D of L rows off would shorten the columns.
         self._factors = [(n / size) ** 0.5 for n, size in zip(inner, self.sizes, strict=True)]
 
     def _place(self) -> None:
-        self.blocks = [block.to(dtype=self.dtype, device=self.device) for block in self.blocks]
+        self.blocks = [block.to(dtype=self._precision, device=self.device) for block in self.blocks]
 
-    def _multiply(self, t: Tensor) -> Tensor:
-        parts = [block.apply(t[..., : block.n_components]) for block in self.blocks]
-        cut = [factor * part[..., :n] for factor, part, n in zip(self._factors, parts, self.sizes, strict=True)]
-        return torch.cat(cut, dim=-1)
+    def _multiply(self, T: Tensor) -> Tensor:
+        parts = [block.apply(T[:, : block.n_components]) for block in self.blocks]
+        cut = [factor * part[:, :n] for factor, part, n in zip(self._factors, parts, self.sizes, strict=True)]
+        return torch.cat(cut, dim=1)
 
-    def _multiply_adjoint(self, g: Tensor) -> Tensor:
-        total = g.new_zeros(*g.shape[:-1], self.n_components)
-        for factor, part, block in zip(self._factors, g.split(self.sizes, dim=-1), self.blocks, strict=True):
-            padded = functional.pad(part, (0, block.n_features - part.shape[-1]))
-            total[..., : block.n_components] += factor * block.adjoint(padded)
+    def _multiply_adjoint(self, G: Tensor) -> Tensor:
+        total = G.new_zeros(len(G), self.n_components)
+        for factor, part, block in zip(self._factors, G.split(self.sizes, dim=1), self.blocks, strict=True):
+            padded = functional.pad(part, (0, block.n_features - part.shape[1]))
+            total[:, : block.n_components] += factor * block.adjoint(padded)
         return total
