@@ -16,8 +16,9 @@ _NOTES = (
     "Errors: squared, relative to the centred items; other items are a fifth that codes were not made for. Bits name "
     "an item; the numbers stored are those that codes refer to, centroids or atoms. Pursuit: four atoms of a "
     "dictionary that is fitted in turn with the codes, coefficients rounded to eight values. What four levels of 256 "
-    "gain is mostly what they store: at the same bits, and about as many numbers, residual codes and pursuit err alike. "
-    "Clusters of equal size err a little more on their own items, and leave fewer of them without a code of their own."
+    "gain is mostly what they store: at the same bits, and about as many numbers, residual codes and pursuit err "
+    "alike. Clusters of equal size err a little more on their own items, and leave fewer of them without a code of "
+    "their own."
 )
 _N_ATOMS, _N_NONZERO, _N_VALUES, _ROUNDS = 32, 4, 8, 15
 

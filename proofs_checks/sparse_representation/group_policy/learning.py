@@ -8,8 +8,7 @@ from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.sparse_representation.group_policy.policies import ARMS, hit_curve, updates_to_half
 from sparsetheory.proofs_checks.verdicts import WithProbability
 
-_STEPS = {"right or wrong": 250}
-_FEW = 80
+_MOST_STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Learning:
 
     def median(self, arm: str) -> float:
         """Return the median number of updates to half of all answers right."""
-        curve = hit_curve(ARMS[arm], self.seed, _STEPS.get(arm, _FEW), self.n_answers)
+        curve = hit_curve(ARMS[arm], self.seed, _MOST_STEPS, self.n_answers, to_half=True)
         return float(np.median(updates_to_half(curve)))
 
 

@@ -39,12 +39,14 @@ ARMS = {
 
 
 @lru_cache(maxsize=64)
-def hit_curve(arm: Arm, seed: int, n_steps: int, n_answers: int = N_ANSWERS, n_seeds: int = 8) -> Float64Array:
+def hit_curve(
+    arm: Arm, seed: int, n_steps: int, n_answers: int = N_ANSWERS, n_seeds: int = 8, *, to_half: bool = False
+) -> Float64Array:
     """Return the mean probability of the right code before each update, of shape (n_steps, n_seeds).
 
     Each of 8 questions has one right code out of 256, and a table of logits for each prefix of a code. An update draws
     a group of answers to every question and adds the step over the size of the group, times the advantages, times the
-    gradients of the log probabilities.
+    gradients of the log probabilities. The curve may end where all seeds name the right item half of the time.
     """
     import torch
 
@@ -56,6 +58,8 @@ def hit_curve(arm: Arm, seed: int, n_steps: int, n_answers: int = N_ANSWERS, n_s
     curve = []
     for _ in range(n_steps):
         curve.append(_right(logits, target).view(n_seeds, _N_QUESTIONS).mean(1))
+        if to_half and bool((curve[-1] >= 0.5).all()):
+            break
         drawn = _draw(logits, rows, generator)
         codes = torch.stack([code for _, _, code in drawn], dim=-1)
         advantages = _advantages(arm, codes, target, rows)

@@ -90,7 +90,7 @@ def _plot(curves: dict[str, Float64Array]) -> Callable[[Any], None]:
         for name, curve in curves.items():
             ax.plot(places, curve.reshape(-1, N_ANSWERS).mean(1), "-" if name in ARMS else "--", label=name)
         ax.set(xlabel="answers to a question", ylabel="share that is right, synthetic questions")
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=3)
 
     return draw
 

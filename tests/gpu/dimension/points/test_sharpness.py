@@ -78,6 +78,18 @@ def test_single_precision_far_from_the_origin_is_exact():
     assert found.value == pytest.approx(value, rel=1e-13)
 
 
+def test_nearly_equal_distances_below_the_rounding_of_products_are_told_apart():
+    """Products order such pairs at random: without a bound of their error most of these data get another pair."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        corners = 30 * rng.standard_normal((40, 3))
+        steps = rng.standard_normal((40, 3))
+        steps *= 2e-3 / np.linalg.norm(steps, axis=1, keepdims=True)
+        steps[17] *= 0.5
+        X = np.concatenate([corners, corners + steps]).astype(np.float32)
+        assert label_sharpness(X, np.repeat([0, 1], 40)).pair == (17, 57)
+
+
 def test_too_many_candidates_are_looked_at_one_by_one(monkeypatch):
     X, y = labelled(3)
     monkeypatch.setattr(cross_class, "_CANDIDATES", 0)
@@ -161,6 +173,7 @@ def test_certificate_is_refuted_when_anything_is_changed():
     ):
         assert wrong.check(X, y).status is Status.INVALID
     assert found.check(X[::-1].copy() * 0.9, y).status is Status.INVALID
+    assert "less than twice the bound" in larger.check(X, y).reason
     with pytest.raises(ValueError, match="X must hold the 80 points"):
         found.check(X[:70], y[:70])
 
