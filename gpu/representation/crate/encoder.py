@@ -85,8 +85,10 @@ class Crate(nn.Module):
     >>> model = Crate(8, 2, dim=16, n_heads=4, n_layers=2)
     >>> model(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 10])
-    >>> CRATE_SIZES["tiny"]
-    CrateSize(dim=384, n_heads=6, n_layers=12)
+    >>> with torch.device("meta"):  # sizes without memory
+    ...     tiny = Crate.of_size("tiny")
+    >>> len(tiny.blocks), sum(parameter.numel() for parameter in tiny.parameters())
+    (12, 6090856)
     """
 
     def __init__(
