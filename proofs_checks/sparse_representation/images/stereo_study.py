@@ -95,7 +95,7 @@ def _run(profile: str) -> StudyResult:
     notes = (
         f"Unexplained share of the variance of a measured disparity map (motorcycle, {len(_SEEDS)} seeds). {_VIEWS} "
         "views have their own scale, shift and noise; 40 % of the blocks of bad views show other places of the map. "
-        "Unknown pixels are masked. Where half of the views are bad, the start may be wrong in places, and robust fusion "
+        "Unknown pixels are masked. Where half of the views are bad, the start may be wrong in places, and the fusion "
         "may stay there."
     )
     return StudyResult(_COLUMNS, rows, notes, _plot(3))
