@@ -13,10 +13,10 @@ _RANKS, _TEACHER_STEPS, _STEPS, _ROWS = (2, 4, 8), 800, 200, 32
 _COLUMNS = ("model", "rank", "loss", "numbers of the transition", "error of states", "error of outputs", "prediction")
 _NOTES = (
     "Sentinel-2, four bands, standardised: 200 rows of 300 pixels to train on, 100 rows below them to judge by. "
-    "Prediction is the mean square error of the next pixel in units of the variance; the last pixel itself, and a "
-    "regression on it, are the floor. Errors of states and outputs are relative to those of the dense teacher. "
-    "Students learn by the task and the loss of distillation, whose anchor to the factors ends after half of the steps, or by "
-    "the task alone."
+    "Prediction is the mean square error of the next pixel in units of the variance, beside two predictions that have "
+    "no state. Errors of states and outputs are relative to those of the dense teacher. Students learn by the task and "
+    "the loss of distillation, whose anchor to the factors ends after half of the steps, or by the task alone. In the "
+    "form of the paper, directions off the rank are forgotten at once, which suits neighbours that are nearly equal."
 )
 
 
