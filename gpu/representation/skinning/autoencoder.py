@@ -87,17 +87,21 @@ class SkinningVAE(nn.Module):
         """Logarithm to base two of the number of codes of a column, rounded to two digits."""
         return round(self.n_tokens * math.log2(self.fsq.n_codes), 2)
 
-    def forward(self, points: Tensor, weights: Tensor, queries: Tensor | None = None) -> Tensor:
+    def forward(
+        self, points: Tensor, weights: Tensor, queries: Tensor | None = None, *, shape: Tensor | None = None
+    ) -> Tensor:
         """Code columns and read them again.
 
         Parameters
         ----------
         points : Tensor of shape (n_columns, n_points, 3)
-            Points of the shape that each column is on.
+            Where the column is encoded.
         weights : Tensor of shape (n_columns, n_points)
             Weight of the bone at each point.
         queries : Tensor of shape (n_columns, n_queries, 3), optional
             Where to read weights; by default at the points.
+        shape : Tensor of shape (n_columns, n_shape_points, 3), optional
+            Points from all over the shape that the column is on; by default the points.
 
         Returns
         -------
@@ -105,9 +109,9 @@ class SkinningVAE(nn.Module):
             Logits of the weights.
         """
         features = self._features(points)
-        shape = self.shape_encoder(features).mean(-2)
-        codes = self._codes(features, shape, weights)
-        return self._read(codes, shape, features if queries is None else self._features(queries))
+        encoded = self.shape_encoder(features if shape is None else self._features(shape)).mean(-2)
+        codes = self._codes(features, encoded, weights)
+        return self._read(codes, encoded, features if queries is None else self._features(queries))
 
     @torch.no_grad()
     def tokens(self, points: Tensor, weights: Tensor) -> Tensor:

@@ -113,8 +113,8 @@ def train_skinning_vae(
     n_steps, batch_size : int
         Steps, and columns of each step.
     n_points : int
-        Points at which a column is encoded, drawn from all vertices, and as many at which it is read, half of them
-        where its weight is not zero.
+        Points at which a column is encoded, and as many at which it is read, half of them where its weight is not
+        zero; and as many from all vertices, which tell the shape.
     learning_rate : float
         Largest one of the cycle.
     generator : torch.Generator, int or None
@@ -139,9 +139,9 @@ def train_skinning_vae(
         rows = next(batches)
         batch = columns if rows is None else [columns[row] for row in rows]
         drawn = [_drawn(vertices, column, n_points, source) for vertices, column in batch]
-        points, weights, queries, targets = (torch.stack(part) for part in zip(*drawn, strict=True))
+        shape, points, weights, queries, targets = (torch.stack(part) for part in zip(*drawn, strict=True))
         optimizer.zero_grad()
-        value = skinning_loss(model(points, weights, queries), targets)
+        value = skinning_loss(model(points, weights, queries, shape=shape), targets)
         value.backward()
         optimizer.step()
         cycle.step()
@@ -150,7 +150,7 @@ def train_skinning_vae(
 
 
 def _drawn(vertices: Tensor, column: Tensor, n_points: int, source: torch.Generator) -> tuple[Tensor, ...]:
-    """Return points of a column to encode it at, and others to read it at, each with their weights."""
-    seen = torch.randint(len(vertices), (n_points,), generator=source).to(vertices.device)
-    read = balanced_points(column.unsqueeze(0), n_points, source)[0]
-    return vertices[seen], column[seen], vertices[read], column[read]
+    """Return points of the shape, points to encode a column at, and others to read it at, with their weights."""
+    anywhere = torch.randint(len(vertices), (n_points,), generator=source).to(vertices.device)
+    seen, read = balanced_points(column.expand(2, -1), n_points, source)
+    return vertices[anywhere], vertices[seen], column[seen], vertices[read], column[read]
