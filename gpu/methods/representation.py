@@ -71,7 +71,12 @@ REPRESENTATION: tuple[Method, ...] = (
         needs=frozenset({"optimiser"}),
         patterns=(),
         classical="sparse least squares on the simplex",
-        claims=("SKIN",),
+        claims=(
+            "sparse_representation.skinning_*",
+            "sparse_representation.fsq_*",
+            "sparse_representation.blend_*",
+            "sparse_representation.simplex_projection",
+        ),
     ),
     Method(
         name="representation.images",
@@ -81,7 +86,12 @@ REPRESENTATION: tuple[Method, ...] = (
         needs=frozenset(),
         patterns=(),
         classical="proximal maps of l1, lq and l0, fused Lasso, Poisson equation",
-        claims=("IMG",),
+        claims=(
+            "sparse_representation.retinex_*",
+            "sparse_representation.alignment_*",
+            "sparse_representation.fusion_*",
+            "sparse_representation.fused_lasso",
+        ),
     ),
     Method(
         name="representation.group_policy",
