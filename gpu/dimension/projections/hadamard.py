@@ -69,8 +69,12 @@ def padded_size(size: int) -> int:
 
 
 def in_kernel_type(x: Tensor) -> bool:
-    """Return whether compiled kernels take a tensor: on the CPU, in single or double precision."""
-    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    """Return whether compiled kernels take a tensor: on the CPU, in single or double precision.
+
+    While ``torch.compile`` traces, they do not: it can only look into operations of torch.
+    """
+    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    return fits and not torch.compiler.is_compiling()
 
 
 def transform_rows(x: Tensor, size: int) -> Tensor:

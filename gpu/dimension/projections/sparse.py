@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sparsetheory.constraints import COUNT
+from sparsetheory.gpu.dimension.projections.hadamard import in_kernel_type
 from sparsetheory.gpu.dimension.projections.projection import Projection
 from sparsetheory.gpu.dimension.projections.sign_entries import SignEntries, draw_entries
 from sparsetheory.numba_kernels.projections.signs import BAND_BITS, multiply, multiply_transposed
@@ -154,22 +155,22 @@ class SparseProjection(Projection):
         return self.codes.numpy().view(np.uint32), self.ends.numpy(), *(part.numpy() for part in self._bands)
 
     def _multiply(self, T: Tensor) -> Tensor:
-        if self._decoded is None:
+        if self._decoded is None and in_kernel_type(T):
             scaled = T * self.factors
             table = torch.stack((scaled, -scaled), dim=2).flatten(1)
             out = T.new_empty(len(T), self.n_features)
             multiply(*self._arrays(), table.numpy(), out.numpy())
             return out
-        entries, values = self._decoded
+        entries, values = self._decoded or self._entries()
         out = T.new_zeros(len(T), self.n_features)
         return out.index_add_(1, entries.rows, T[:, entries.columns] * values)
 
     def _multiply_adjoint(self, G: Tensor) -> Tensor:
-        if self._decoded is None:
+        if self._decoded is None and in_kernel_type(G):
             sums = G.new_empty(len(G), 2 * self.n_components)
             multiply_transposed(*self._arrays(), G.contiguous().numpy(), sums.numpy())
             return (sums[:, ::2] - sums[:, 1::2]) * self.factors
-        entries, values = self._decoded
+        entries, values = self._decoded or self._entries()
         out = G.new_zeros(len(G), self.n_components)
         return out.index_add_(1, entries.columns, G[:, entries.rows] * values)
 

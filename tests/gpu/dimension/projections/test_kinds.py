@@ -194,3 +194,14 @@ def test_autocast_leaves_the_map_as_it_is(kind):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = P.apply(t), P.adjoint(g)
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@each_kind
+def test_compiled_by_torch(kind):
+    # The backend runs what was traced as it is: whether it can be traced is the question.
+    P = kind(5, 50, dtype=torch.float64)
+    t = draw(5).requires_grad_()
+    found = torch.compile(lambda t: P.apply(t).sin(), backend="eager")(t)
+    (gradient,) = torch.autograd.grad(found.sum(), t)
+    torch.testing.assert_close(found, P.apply(t).sin())
+    torch.testing.assert_close(gradient, P.adjoint(P.apply(t).cos()))
