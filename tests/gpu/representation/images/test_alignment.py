@@ -41,6 +41,13 @@ def test_medians_by_hand():
     assert (even.scale, even.shift, even.loss) == pytest.approx((2.0, 1.0, 0.0))
 
 
+def test_the_median_of_an_even_number_is_in_the_middle():
+    found = align_scale_shift(torch.tensor([0.0, 1.0, 2.0, 10.0]), torch.tensor([5.0, 6.0, 7.0, 8.0]), robust=True)
+    # Mean distances from 1.5 and 6.5.
+    assert found.scale == pytest.approx(1.0 / 2.75)
+    assert found.shift == pytest.approx(6.5 - 1.5 / 2.75)
+
+
 def test_weights_repeat_entries_in_both_forms():
     prior, depth, _ = _pair(7)
     counts = np.array([1, 2, 3, 1, 1, 2, 1])
@@ -61,6 +68,10 @@ def test_priors_that_tell_nothing(robust):
         assert found.scale == 0.0
         assert found.is_degenerate
         assert found.shift == pytest.approx(2.0 if robust else 3.0)
+    # Equal but for a rounding: the slope would be that of the rounding.
+    nearly = torch.tensor([0.3, 0.1 + 0.2, 0.3], dtype=torch.float64)
+    assert len(set(nearly.tolist())) == 2
+    assert align_scale_shift(nearly, depth, robust=robust).scale == 0.0
     flat = align_scale_shift(depth, torch.full((3,), 0.7), robust=robust)
     assert (flat.scale, flat.loss) == pytest.approx((0.0, 0.0), abs=1e-12)
 

@@ -37,6 +37,29 @@ def test_outliers_lose_their_weight():
     assert found.noise_std == pytest.approx(0.05, rel=0.15)
 
 
+def test_objective_and_weights_belong_to_what_is_returned():
+    views, *_ = _views(3)
+    found = robust_fuse(views, 1, noise_std=0.2)
+    x = (views - found.scale[:, None] * found.z - found.shift[:, None]) / 0.2
+    assert float(found.objectives[-1]) == pytest.approx(float((x**2 / 2 / (1 + x**2 / 4)).sum()), rel=1e-10)
+    # The derivative of the loss is the residual times its weight.
+    assert torch.allclose(found.weights, (1 + x**2 / 4) ** -2)
+
+
+def test_a_sweep_by_hand():
+    views, *_ = _views(3)
+    y, sigma = views.numpy(), 0.2
+    first, second = (robust_fuse(views, n, noise_std=sigma, tol=1e-300) for n in (1, 2))
+    z, scale, shift = first.z.numpy(), first.scale.numpy(), first.shift.numpy()
+    w = (1 + ((y - scale[:, None] * z - shift[:, None]) / sigma) ** 2 / 4) ** -2
+    fits = [np.polyfit(z, view, 1, w=np.sqrt(weights)) for view, weights in zip(y, w, strict=True)]
+    A, B = np.array(fits).T[:, :, None]
+    z = (w * A * (y - B)).sum(0) / (w * A**2).sum(0)
+    fitted = second.scale[:, None] * second.z + second.shift[:, None]
+    assert np.abs(fitted.numpy() - A * z - B).max() < 1e-10
+    assert abs(z.mean()) > 1e-6
+
+
 @pytest.mark.parametrize("loss", ["geman_mcclure", "huber"])
 def test_objectives_fall_for_given_noise(loss):
     found = robust_fuse(_views(3)[0], 40, noise_std=0.05, loss=loss)

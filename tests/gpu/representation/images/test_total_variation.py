@@ -38,6 +38,13 @@ def test_it_is_no_worse_than_scikit_image():
     assert np.abs(found - peer)[4:-4, 4:-4].mean() < 0.02
 
 
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+def test_the_weight_of_the_constraint_finds_its_size(unit):
+    y = torch.from_numpy(_image(24, 20)) * unit
+    exact = tv_denoise(y, 0.5 * unit, tol=1e-9, max_iter=50_000)
+    assert float((tv_denoise(y, 0.5 * unit, tol=1e-12, max_iter=100) - exact).abs().max()) < 1e-3 * unit
+
+
 def test_limits():
     y = torch.from_numpy(_image(6, 7))
     assert torch.allclose(tv_denoise(y, 0.0), y, atol=1e-4)
