@@ -83,3 +83,8 @@ def test_shared_bases_carry_a_certificate():
 def test_bad_arguments_are_named(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+def test_points_that_are_orthogonal_but_for_rounding_are_not_taken():
+    X = torch.tensor([[1.0, 0.0], [1e-16, 1.0]], dtype=torch.float64)
+    assert self_expressive_codes(X, 1).eq(0).all()
