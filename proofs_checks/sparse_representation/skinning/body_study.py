@@ -109,8 +109,8 @@ def _prior(profile: str) -> StudyResult:
             found.append((name, *(round(v, 3) for one in scores for v in (one.l1_per_vertex, one.iou))))
     notes = (
         "An autoencoder is trained on the bones of three other skeletons of the same body. Weights of the fourth are "
-        "coded by it and decoded, 40 bits per bone. As a prior it does harm here: what it decodes is further from the "
-        "truth than what it was given, also for fits to noisy poses."
+        "coded by it and decoded, 40 bits per bone. As a prior it does harm here: it decodes the true weights "
+        "worse than rigid parts have them, and every fit worse than it was given."
     )
     return StudyResult(columns, found, notes)
 
