@@ -114,6 +114,23 @@ def test_a_state_with_lost_entries_is_an_error():
         P.load_state_dict({**state, "codes": state["codes"][1:]})
 
 
+def test_a_state_of_other_sizes_or_columns_is_an_error():
+    state = SparseProjection(5, 110, sizes=[100, 10]).state_dict()
+    with pytest.raises(ValueError, match=r"codes of state must be those of 5 columns and sizes \(10, 100\)"):
+        SparseProjection(5, 110, sizes=[10, 100]).load_state_dict(state)
+    with pytest.raises(ValueError, match="codes of state must be those of 4 columns"):
+        SparseProjection(4, 110, sizes=[100, 10]).load_state_dict({**state, "factors": state["factors"][:4]})
+    ends = torch.stack((state["ends"][1] + 1, state["ends"][1]))
+    with pytest.raises(ValueError, match="ends of state must not decrease"):
+        SparseProjection(5, 110, sizes=[100, 10]).load_state_dict({**state, "ends": ends})
+    # All places are there in these sizes, too; only what their entries are worth is another.
+    state = SparseProjection(20, 110, sizes=[109, 1]).state_dict()
+    state = {**state, "codes": state["codes"][state["codes"] % 4096 < 50]}
+    state["ends"] = torch.tensor([len(state["codes"]), len(state["codes"])])
+    with pytest.raises(ValueError, match="factors of state must make columns of length 1"):
+        SparseProjection(20, 110, sizes=[50, 60]).load_state_dict(state)
+
+
 def test_variance_matches_that_of_the_dense_kind():
     # Both have columns of length one: the mean square of an entry is 1 / D.
     t = torch.randn(200, 30, generator=torch.Generator().manual_seed(0))
