@@ -73,8 +73,10 @@ def test_the_mask_holds_the_other_coordinates_at_zero():
 def test_bad_gradients(wrong):
     with pytest.raises(ValueError, match="gradients must be a matrix of floating-point numbers"):
         greedy_directions(wrong, 1)
-    with pytest.raises(ValueError, match="n_nonzero must be"):
+    with pytest.raises(ValueError, match="n_nonzero must be at most the number of directions, 2; got 3"):
         greedy_directions(torch.ones(3, 2), 3)
+    with pytest.raises(ValueError, match="gradients must be finite"):
+        greedy_directions(torch.tensor([[1.0, torch.nan]]), 1)
 
 
 def test_a_proximal_step_solves_the_lasso_in_the_subspace():
