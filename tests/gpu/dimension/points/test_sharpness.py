@@ -46,6 +46,7 @@ def test_names_of_classes_do_not_matter():
     names = np.array([7, -3, 100, 2])
     assert label_sharpness(X, names[y]).value == label_sharpness(X, y).value
     assert label_sharpness(X, y % 2 == 0).value == label_sharpness(X, y % 2).value
+    assert label_sharpness(X, y.astype(">i4")).value == label_sharpness(X, y.tolist()).value
 
 
 def test_a_pair_hidden_between_two_distant_clusters_is_found():
@@ -110,7 +111,38 @@ def test_products_in_short_precision_are_not_trusted():
 def test_squares_neither_overflow_nor_underflow(dtype, size):
     X, y = labelled(5, 50, 3, 2)
     scaled = (X * size).astype(dtype)
-    assert label_sharpness(scaled, y).value * size == pytest.approx(label_sharpness(X, y).value, rel=1e-5)
+    found = label_sharpness(scaled, y)
+    assert found.value * size == pytest.approx(label_sharpness(X, y).value, rel=1e-5)
+    assert found.check(scaled, y).valid
+    assert (
+        not replace(found, bound=1.01 * found.bound, certified_radius=1.01 * found.bound)
+        .stated()
+        .check(scaled, y)
+        .valid
+    )
+
+
+def test_squares_too_small_for_normal_numbers_rule_nothing_out():
+    """Two far points set the unit; what the squares of all others lose there is more than they differ by."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        small = rng.standard_normal((20, 3)) * 10.0 ** rng.uniform(-24, -20)
+        X = np.concatenate([small, np.ones((1, 3)), -np.ones((1, 3))]).astype(np.float32)
+        y = rng.integers(0, 2, 22)
+        assert label_sharpness(X, y).value == pytest.approx(
+            by_hand(X.astype(float) * 2.0**60, y)[0] * 2.0**60, rel=1e-9
+        )
+
+
+def test_moves_that_rounding_makes_too_long_break_no_certificate():
+    last = np.spacing(1e8)
+    # Half-way between the two, which is where the move ends after rounding, the first one is taken.
+    X, y = np.array([[1e8], [1e8 + 2 * last]]), np.array([0, 1])
+    assert label_sharpness(X, y).check(X, y).valid
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X, y = 1e8 + 1e-7 * rng.standard_normal((30, 3)), rng.integers(0, 3, 30)
+        assert label_sharpness(X, y).check(X, y).valid
 
 
 def test_coincident_points_of_different_classes_certify_nothing():
@@ -192,6 +224,8 @@ def test_an_attack_just_beyond_twice_the_radius_succeeds():
     [
         (np.eye(3), [0, 1], {}, "y must have one label for each of 3 points"),
         (np.eye(3), [0.0, 1.0, 0.5], {}, "y must hold integer labels"),
+        (np.eye(3), ["a", "b", "b"], {}, "y must hold integer labels; got <U1"),
+        (np.eye(3), np.array([0, None, 1]), {}, "y must hold integer labels; got object"),
         (np.eye(3), [0, 1, 1], {"max_points": 0}, "max_points must be None or"),
         (np.eye(3, dtype=int), [0, 1, 1], {}, "X must hold floating-point numbers"),
         (np.zeros((0, 3)), [], {}, "y must"),
