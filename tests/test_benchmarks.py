@@ -145,6 +145,13 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             "Sparse autoencoders",
             ("epoch, 500 x 100", "drop and grow", "peak, 500 features"),
         ),
+        (
+            "random_projections",
+            "Random projections",
+            ("fastfood, D = 100000", "fwht, 2**16", "sparse, D = 100000", "draw of FastfoodProjection"),
+        ),
+        ("label_sharpness", "Label sharpness", ("sharpness, 1500 x 64, float32", "peak, 3000 x 64")),
+        ("state_space", "State space models of low rank", ("outputs, 1 of 40 samples", "training, 1 of 40 samples")),
     ],
 )
 def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):

@@ -86,7 +86,8 @@ def _plot(logs: Float64Array, truth: Float64Array, alpha: float) -> Callable[[An
 def _run(profile: str) -> StudyResult:
     if profile == "quick":
         return StudyResult.left_out(_COLUMNS)
-    rows, pictures = [], {}
+    pictures = {}
+    rows: list[tuple[Any, ...]] = []
     for number, name in enumerate(_NAMES):
         truth = _truth(name)
         logs = _lit(truth, number)

@@ -1,6 +1,7 @@
 """Claims about sparse differences of a whole image: the fused lasso, and when edges must fit together."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -61,7 +62,7 @@ fused_lasso = Claim(
 
 
 def _albedo(case: Image, *, coupled: bool) -> Float64Array:
-    options = {"coupled": True, "tol": _TOL, "max_iter": _STEPS} if coupled else {}
+    options: dict[str, Any] = {"coupled": True, "tol": _TOL, "max_iter": _STEPS} if coupled else {}
     return np.asarray(array(representation.retinex(tensor(np.exp(case.values)), case.alpha, **options).albedo))
 
 

@@ -14,7 +14,7 @@ from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["DIGITS", "DigitsRun", "Run", "Setting", "digits_run", "head_accuracy", "hidden", "patches_of"]
 
-_LR, _BATCH, _SIZE = 3e-3, 128, 8
+_BATCH, _SIZE = 128, 8
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,10 @@ class Setting:
     n_latents: int
     n_steps: int
     batch_size: int = _BATCH
+    lr: float = 3e-3
 
 
-DIGITS = Setting(width=32, n_features=16, n_groups=4, n_latents=32, n_steps=150)
+DIGITS = Setting(width=32, n_features=16, n_groups=4, n_latents=32, n_steps=150, lr=5e-3)
 
 
 def patches_of(images: Any, side: int) -> Any:
@@ -90,7 +91,7 @@ class Run:
             generator=source,
         )
         start = copy.deepcopy(model.target_encoder)
-        optimizer = torch.optim.AdamW(model.trained_parameters(), lr=_LR)
+        optimizer = torch.optim.AdamW(model.trained_parameters(), lr=setting.lr)
         representation.JEPAController(optimizer, model)
         losses = []
         with one_thread():

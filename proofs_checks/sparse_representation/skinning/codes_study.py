@@ -100,7 +100,7 @@ def _dictionary(train: Float64Array, test: Float64Array) -> Float64Array:
 
     for _ in range(20):
         codes = coded(train)
-        atoms = np.linalg.lstsq(codes, train, rcond=None)[0]
+        atoms = np.asarray(np.linalg.lstsq(codes, train, rcond=None)[0], dtype=np.float64)
         unused = np.linalg.norm(atoms, axis=1) < 1e-9
         atoms[unused] = train[rng.choice(len(train), int(unused.sum()), replace=False)]
         atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)

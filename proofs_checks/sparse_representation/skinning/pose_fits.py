@@ -69,7 +69,7 @@ skinning_from_two_poses = Claim(
     statement=r"V_f = \textstyle\sum_b s_b T_{bf} x,\ f \le F,\ F \ge 2,\ \|s\|_0 \le 4"
     r" \;\Rightarrow\; \hat s = s \text{ at } 99\,\% \text{ of the vertices}",
     source=Source.measured(
-        "synthetic tubes of eight bones; dropping small weights misses ten times as many; one pose less is the near miss"
+        "synthetic tubes of eight bones; dropping small weights misses ten times as many; near miss: a pose less"
     ),
     verdict=WithProbability(0.95, margin=0.5),
     evaluate=lambda tube: _exact(tube, 0),
