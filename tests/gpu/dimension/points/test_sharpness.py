@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from sparsetheory.certificates import Status
 from sparsetheory.gpu.dimension import label_sharpness
 from sparsetheory.gpu.dimension.points import cross_class
+from sparsetheory.gpu.dimension.points.rows import CentredRows
 
 
 def by_hand(X, y):
@@ -79,6 +80,20 @@ def test_single_precision_far_from_the_origin_is_exact():
     assert found.value == pytest.approx(value, rel=1e-13)
 
 
+def test_points_far_from_the_origin_leave_few_candidates(monkeypatch):
+    """Without centring, the error bound of products would rule no pair out."""
+    monkeypatch.setattr(cross_class._Search, "_all_directly", None)
+    X, y = labelled(2, 600, 40, 3, np.float32)
+    X = (X + 1e4).astype(np.float32)
+    assert label_sharpness(X, y).pair == by_hand(X, y)[1]
+
+
+def test_single_precision_below_its_normal_numbers():
+    X = (labelled(5, 50, 3, 2)[0] * 1e-40).astype(np.float32)
+    y = labelled(5, 50, 3, 2)[1]
+    assert label_sharpness(X, y).value == pytest.approx(by_hand(X.astype(float) * 2.0**130, y)[0] * 2.0**130, rel=1e-12)
+
+
 def test_nearly_equal_distances_below_the_rounding_of_products_are_told_apart():
     """Products order such pairs at random: without a bound of their error most of these data get another pair."""
     for seed in range(8):
@@ -89,6 +104,17 @@ def test_nearly_equal_distances_below_the_rounding_of_products_are_told_apart():
         steps[17] *= 0.5
         X = np.concatenate([corners, corners + steps]).astype(np.float32)
         assert label_sharpness(X, np.repeat([0, 1], 40)).pair == (17, 57)
+
+
+def test_small_distances_do_not_end_the_search(monkeypatch):
+    monkeypatch.setattr(cross_class, "_ROWS", 5)
+    monkeypatch.setattr(cross_class, "_COLUMNS", 7)
+    rng = np.random.default_rng(0)
+    corners, steps = 30 * rng.standard_normal((40, 3)), rng.standard_normal((40, 3))
+    # From a tenth of a unit downwards, the least one among the last rows.
+    steps *= 0.1 * 0.5 ** np.arange(40)[:, None] / np.linalg.norm(steps, axis=1, keepdims=True)
+    X = np.concatenate([corners, corners + steps])
+    assert label_sharpness(X, np.repeat([0, 1], 40)).pair == (39, 79)
 
 
 def test_too_many_candidates_are_looked_at_one_by_one(monkeypatch):
@@ -102,6 +128,8 @@ def test_products_in_short_precision_are_not_trusted():
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
+        # What the processor does with short products is its own affair; they are not taken.
+        assert CentredRows.of(torch.tensor(X)).rows.dtype == torch.float64
         assert label_sharpness(X, y).value == pytest.approx(by_hand(X, y)[0], rel=1e-13)
     finally:
         torch.set_float32_matmul_precision(before)

@@ -82,6 +82,8 @@ def test_a_merged_module_is_a_plain_one_with_the_same_outputs(layer_scales):
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in merged.parameters())
     assert torch.equal(merged(_data()), model(_data()))
     assert not torch.allclose(merged(_data()), module(_data()))
+    # Each has its own memory, as formats of weights want it.
+    assert len({parameter.untyped_storage().data_ptr() for parameter in merged.parameters()}) == 4
     with torch.no_grad():
         next(merged.parameters()).zero_()
     assert not torch.equal(merged(_data()), model(_data()))
