@@ -208,7 +208,8 @@ def test_a_sample_is_never_sharper_and_certifies_itself():
         assert found.value <= whole.value
         assert set(found.pair) <= set(found.points.tolist())
         assert found.check(X, y).valid
-    assert label_sharpness(X, y, 1000).points is None
+    assert label_sharpness(X, y, 300).points is label_sharpness(X, y, 1000).points is None
+    assert label_sharpness(X, y, 299).points.size == 299
     assert label_sharpness(X, y, 60, generator=1).pair == some[1].pair
 
 

@@ -136,6 +136,11 @@ def test_a_step_without_gradient_changes_nothing_and_bad_arguments_are_refused()
     optimizer.step()
     assert t.item() == pytest.approx(0.01)
     (0 * t).sum().backward()
+    # A fused optimiser is told by a GradScaler that gradients overflowed, and leaves the step out by itself.
+    optimizer.found_inf = torch.tensor(1.0)
+    optimizer.step()
+    assert t.item() == pytest.approx(0.01)
+    del optimizer.found_inf
     optimizer.step()
     assert t.item() == 0.0
     step.remove()

@@ -329,6 +329,11 @@ def test_parameters_on_several_devices_are_an_error():
     assert SubspaceModel(module, partial(DenseProjection, 1), exclude="2").layer_names == (("0.weight",), ("0.bias",))
 
 
+def test_the_map_goes_where_the_module_is():
+    model = SubspaceModel(MLP([8, 12, 3]).to("meta"), partial(FastfoodProjection, 5))
+    assert {model.t.device.type, model.projection.device.type, model.start.device.type} == {"meta"}
+
+
 def test_complex_parameters_must_be_named():
     module = nn.Linear(2, 2, dtype=torch.complex64)
     with pytest.raises(ValueError, match="weight must be of real numbers, or be excluded or direct"):
