@@ -51,13 +51,14 @@ def unexplained(found: Float64Array, truth: Float64Array) -> float:
     return 1.0 - float(np.corrcoef(found, truth)[0, 1]) ** 2
 
 
-def _instances() -> st.SearchStrategy[Views]:
+def _instances(sizes: tuple[int, ...], n_views: tuple[int, ...]) -> st.SearchStrategy[Views]:
+    """Draw views of which less than half are bad."""
     return st.builds(
-        lambda seed, n_bad, n, n_views: draw_views(np.random.default_rng(seed), min(n_bad, n_views - 1), n, n_views),
+        lambda seed, n_bad, n, count: draw_views(np.random.default_rng(seed), min(n_bad, (count - 1) // 2), n, count),
         seeds,
         st.integers(0, 3),
-        st.sampled_from((10, 60)),
-        st.sampled_from((2, 4, 8)),
+        st.sampled_from(sizes),
+        st.sampled_from(n_views),
     )
 
 
@@ -95,7 +96,7 @@ fusion_descends = Claim(
     r" z = \frac{\sum_v w A (y - B)}{\sum_v w A^2}",
     source=Source.classic("Holland and Welsch (1977)", "reweighted least squares majorises losses concave in squares"),
     verdict=Always(1e-10),
-    instances=_instances,
+    instances=lambda: _instances((10, 60), (2, 4, 8)),
     evaluate=_descends,
     near_miss=_mean_of_quotients,
 )
@@ -103,8 +104,8 @@ fusion_descends = Claim(
 
 def _gauge(case: Views, *, standardised: bool) -> Measurement:
     """Look at mean, variance and sign, and at what other units of all views do to the result."""
-    found = case.fuse()
-    moved = Views(4.0 * case.views - 16.0, case.truth).fuse()
+    found = case.fuse(max_iter=5)
+    moved = Views(4.0 * case.views - 16.0, case.truth).fuse(max_iter=5)
     z, other = (np.asarray(array(one.z)) for one in (found, moved))
     if not standardised:
         # The signal in the units of the first view.
@@ -127,7 +128,8 @@ fusion_gauge = Claim(
     r"\ A \to c A,\ B \to c B + d",
     source=Source.ours("z, A and B are determined up to an affine map"),
     verdict=Always(1e-8),
-    instances=_instances,
+    # Two views of few pixels can be explained without noise, and then rounding decides.
+    instances=lambda: _instances((60,), (4, 8)),
     evaluate=lambda case: _gauge(case, standardised=True),
     near_miss=lambda case: _gauge(case, standardised=False),
 )
@@ -142,9 +144,7 @@ def _better(case: Views) -> Measurement:
     robust = unexplained(np.asarray(array(case.fuse().z)), case.truth)
     median = unexplained(np.median(case.standardised, axis=0), case.truth)
     mean = unexplained(case.standardised.mean(0), case.truth)
-    return Measurement(robust, median, scale=1.0, extras={"mean": mean}).and_chain(
-        {"robust": robust, "mean / 10": mean / 10}
-    )
+    return Measurement(robust, median, scale=1.0).and_chain({"10 x robust fusion": 10 * robust, "mean": mean})
 
 
 def _mean_is_better(case: Views) -> Measurement:

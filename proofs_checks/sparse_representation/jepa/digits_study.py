@@ -70,8 +70,9 @@ def _run(profile: str) -> StudyResult:
             rows.append((standardise, alpha, *(round(float(mean), 3) for mean in means)))
     free = [row for row in rows if not row[0]]
     notes = (
-        f"Seeds: {len(seeds)}. Heads on latents fall by {rows[0][6] - rows[len(alphas) - 1][6]:.3f} from alpha 0 to "
-        f"{alphas[-1]:g} with standardised latents and by {free[0][6] - free[-1][6]:.3f} with free ones; the paper "
+        f"Seeds: {len(seeds)}. From alpha 0 to {alphas[-1]:g} accuracy of heads on latents changes by "
+        f"{rows[len(alphas) - 1][6] - rows[0][6]:+.3f} with standardised latents and by "
+        f"{free[-1][6] - free[0][6]:+.3f} with free ones; the paper "
         "says that sparsity helps. An untrained encoder and raw pixels serve a head about as well as any trained one: "
         "these heads do not tell encoders apart. Where latents are free, their spread grows from "
         f"{free[0][4]:.2f} to {free[-1][4]:.2f}: they make up for the small columns."

@@ -1,5 +1,6 @@
 """Fits of skinning weights to poses: exact recovery, certificates that notice tampering, and a real body."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from sparsetheory.gpu.representation import (
     skinning_from_poses,
     skinning_score,
 )
+from sparsetheory.gpu.representation.skinning.pose_certificate import certify_fit
 
 
 def _seen(n_poses, noise_std=0.0, seed=0, n_vertices=60, device="cpu"):
@@ -112,6 +114,32 @@ def test_the_check_notices_changes():
         fit.certificate.check(poses[:, :5], maps, rest[:5])
 
 
+def test_the_check_notices_weights_that_are_not_the_best_on_their_bones():
+    poses, maps, rest, _ = _seen(3, noise_std=0.02)
+    fit = skinning_from_poses(poses, maps, rest)
+    even = (fit.weights > 0).double()
+    even /= even.sum(1, keepdim=True)
+    # All numbers are stated as they are; only the fit is not one.
+    missed = (linear_blend_skinning(rest, even, maps) - poses).square().sum((0, 2)).sqrt()
+    found = certify_fit(even, fit.certificate.relaxed, 4, missed, fit.lower_bounds).check(poses, maps, rest)
+    assert not found.valid
+    assert "not the best on its bones" in found.reason
+
+
+def test_exact_fits_end_finite_and_without_a_warning():
+    # Rigs in which all that is left of the objective is rounding: columns came and went without end, or weights that
+    # reached zero by rounding stayed in and gave what is no number.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(5):
+            rig = make_tube_rig(generator=seed)
+            rest, weights = rig.vertices.double(), rig.weights.double()
+            maps = random_bone_motions(rig.heads.double(), 3, generator=seed + 100)
+            poses = linear_blend_skinning(rest, weights / weights.sum(1, keepdim=True), maps)
+            fit = skinning_from_poses(poses, maps, rest)
+            assert fit.residuals.max() < 1e-9
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -132,6 +160,8 @@ def test_bad_input_is_named(change, match):
         skinning_from_poses(poses, maps, rest, method="omp")
 
 
+# Columns come and go there without end, unless fits that lower nothing are counted.
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_on_a_real_body_exchanges_halve_the_error_of_two_poses(needs):
     needs("anny")
     body = load_body()
