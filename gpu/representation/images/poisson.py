@@ -35,7 +35,7 @@ def poisson_neumann(div: Tensor) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        If it is no tensor of finite numbers with two axes or more.
+        If it is no tensor of finite numbers with two axes or more, or is empty.
 
     Notes
     -----
@@ -53,6 +53,8 @@ def poisson_neumann(div: Tensor) -> Tensor:
     True
     """
     checked = finite_tensor("div", div, least_axes=2)
+    if not div.numel():
+        raise ValueError(f"div must have at least one pixel; got shape {tuple(div.shape)}")
     return screened_poisson(-checked.to(working_dtype(div)), 1.0, 0.0).to(div.dtype)
 
 
