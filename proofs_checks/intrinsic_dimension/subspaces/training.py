@@ -97,7 +97,7 @@ def _other_dimension(case: Kinds) -> Measurement:
 
 kinds_train_alike = Claim(
     name="intrinsic_dimension.kinds_train_alike",
-    summary="Digits: dense, sparse and Fastfood maps of equal size train to the same accuracy within 0.10, above 0.5.",
+    summary="Digits: dense, sparse and Fastfood maps of equal dimension reach the same accuracy within 0.10.",
     statement=r"\max_{\mathrm{kinds}} a_d - \min_{\mathrm{kinds}} a_d \le 0.10,"
     r" \quad \min_{\mathrm{kinds}} a_d \ge 0.5",
     source=Source.measured("digits of scikit-learn, perceptron 64-64-10, Adam, means of two seeds"),

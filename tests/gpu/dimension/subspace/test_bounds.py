@@ -142,7 +142,15 @@ def test_a_false_certificate_is_found_out():
 def test_a_model_that_is_rounded_in_another_way_is_found_out(monkeypatch):
     model, (x, y) = _trained(MLP([4, 5, 2])), _sample()
     found = certify_subspace(model, x, y, bits=6, radius=8.0)
-    for wrong in (lambda t, bits, radius: t, lambda t, bits, radius: quantize_subspace(t, bits, radius) + 0.25):
+    with torch.no_grad():
+        model.t.copy_(torch.tensor([0.1, 0.2, -0.3]))
+    moved = [
+        lambda t, bits, radius: t,
+        lambda t, bits, radius: quantize_subspace(t, bits, radius) + 0.1,
+        # The centre of the next cell, which is a quarter wide, for 0.2 alone.
+        lambda t, bits, radius: quantize_subspace(t + 0.06, bits, radius),
+    ]
+    for wrong in moved:
         monkeypatch.setattr("sparsetheory.gpu.dimension.subspace.model.quantize_subspace", wrong)
         assert found.check(model, x, y).reason == "a number of the rounded model is not the centre of its cell"
 
