@@ -147,7 +147,7 @@ def test_a_model_that_is_rounded_in_another_way_is_found_out(monkeypatch):
     moved = [
         lambda t, bits, radius: t,
         lambda t, bits, radius: quantize_subspace(t, bits, radius) + 0.1,
-        # The centre of the next cell, which is a quarter wide, for 0.2 alone.
+        # The centre of the next cell, which is a quarter wide, for 0.2 and -0.3.
         lambda t, bits, radius: quantize_subspace(t + 0.06, bits, radius),
     ]
     for wrong in moved:
