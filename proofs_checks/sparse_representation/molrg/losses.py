@@ -11,7 +11,7 @@ from sparsetheory.proofs_checks.sparse_representation.molrg.instances import PAP
 from sparsetheory.proofs_checks.verdicts import Always, WithProbability
 
 _ROUNDING = 1e-10
-_N_STEPS, _STEP_SIZE = 200, 0.1
+_N_STEPS, _STEP_SIZE = 300, 0.1
 
 
 def _quadrature(mixture: Mixture, *, kept: float) -> Measurement:
