@@ -7,7 +7,7 @@ from torch.nn import functional
 from sparsetheory.constraints import COUNT, FLAG, MISSING, NONNEGATIVE, POSITIVE, Choice
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.representation.crate.mssa import MSSA_MODES, mssa_step, subspace_attention
-from sparsetheory.gpu.representation.crate.tokens import check_mask
+from sparsetheory.gpu.representation.crate.tokens import check_mask, without_masked
 
 __all__ = ["CrateBlock", "CrateDecoderBlock", "SubspaceAttention", "new_linear"]
 
@@ -54,12 +54,9 @@ class SubspaceAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return outputs of the shape of ``x``, (..., n_tokens, dim); tokens off the mask are not seen."""
         check_mask("x", x, mask)
-        W = self.project(x)
-        if self.softmax:
-            mixed = subspace_attention(W, self.scale, mask)
-        else:
-            values = W if mask is None else torch.where(mask[..., None, :, None], W, 0.0)
-            mixed = self.scale * (W @ (W.mT @ values))
+        # Zeros, as a weight of zero does not hide what is not a number.
+        W = self.project(without_masked(x, mask))
+        mixed = subspace_attention(W, self.scale, mask) if self.softmax else self.scale * (W @ (W.mT @ W))
         joined: Tensor = self.to_out(mixed.transpose(-3, -2).flatten(-2))
         return joined
 

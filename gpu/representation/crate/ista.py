@@ -79,7 +79,7 @@ def ista_block(
     tensor([[0.0000, 4.5000]])
     """
     finite_tensor("Z", Z, least_axes=1)
-    _check_dictionary(Z, D)
+    D = _checked_dictionary(Z, D)
     NONNEGATIVE.require(step_size=step_size, alpha=alpha)
     COUNT.require(n_iter=n_iter)
     Choice("l1", "lq").require(prox=prox)
@@ -127,16 +127,18 @@ def ista_objective(C: Tensor, Z: Tensor, D: Tensor, alpha: float, *, q: float = 
     finite_tensor("Z", Z, least_axes=1)
     if finite_tensor("C", C).shape != Z.shape:
         raise ValueError(f"C must have shape {tuple(Z.shape)}, as Z has; got {tuple(C.shape)}")
-    _check_dictionary(Z, D)
+    D = _checked_dictionary(Z, D)
     together(C=C, Z=Z)
     NONNEGATIVE.require(alpha=alpha)
     Real(0.0, 1.0, closed="right").require(q=q)
-    fit = (Z - C @ D).square().sum(-1) / 2
+    fit = (Z - C.to(Z.dtype) @ D).square().sum(-1) / 2
     return torch.where((C < 0).any(-1), torch.inf, fit + alpha * C.abs().pow(q).sum(-1))
 
 
-def _check_dictionary(Z: Tensor, D: Tensor) -> None:
+def _checked_dictionary(Z: Tensor, D: Tensor) -> Tensor:
+    """Return the dictionary in the dtype of the tokens, after checks."""
     finite_tensor("D", D)
     together(Z=Z, D=D)
     if D.shape != (Z.shape[-1], Z.shape[-1]):
         raise ValueError(f"D must be square, with one atom per feature of Z, {Z.shape[-1]}; got {tuple(D.shape)}")
+    return D.to(Z.dtype)

@@ -162,7 +162,10 @@ def fit_crate_layer(
     from sparsetheory.coding import LqDictionaryLearning, UncentredSignalsWarning
 
     tokens = checked_tokens("Z", Z, mask).detach()
-    POSITIVE.require(alpha=alpha)
+    # Clustering takes a while: what it does not need is checked before it.
+    POSITIVE.require(eps=eps, alpha=alpha)
+    COUNT.require(n_iter=n_iter, n_batches=n_batches)
+    Choice(*MSSA_MODES).require(mode=mode)
     source = cpu_generator(generator)
     rows = _counted(tokens, mask)
     clusters = k_subspaces(rows, n_subspaces, n_components, init=init, n_init=n_init, generator=source)

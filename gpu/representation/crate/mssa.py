@@ -101,7 +101,7 @@ def mssa_step(
         Distortion that is allowed, above 0; "code" and "negative" do not depend on it.
     step_size : float, optional
         At least 0. By default the longest step with a guarantee, :func:`descent_step_size`, in the first three modes,
-        and 1 in the last two.
+        and 1 in the last two. Bases of zeros then make no step.
     mode : {"exact", "paper_step", "paper_unscaled", "code", "negative"}
     mask : Tensor of bool of shape (..., n_tokens), optional
         Which tokens count. Others are not seen, and stay as they are.
@@ -150,14 +150,15 @@ def mssa_step(
     bases = checked_bases(U, tokens)
     kappa = (MISSING | NONNEGATIVE).check("step_size", step_size)
     Choice(*MSSA_MODES).require(mode=mode)
+    bases = bases.to(Z.dtype)
     a = rate_constant(tokens, bases, eps, mask)
     a = a.squeeze(-3).to(Z.dtype) if isinstance(a, Tensor) else a
     if kappa is None:
-        kappa = 1.0 if mode in ("code", "negative") else 1.0 / (a * _squared_norm(bases).to(Z.dtype))
+        kappa = 1.0 if mode in ("code", "negative") else _longest(bases) / a
     if mode == "exact":
-        return tokens - kappa * compressed_rate_grad(tokens, bases, eps, mask=mask)
+        return tokens - kappa * compressed_rate_grad(tokens, U, eps, mask=mask)
     scale = bases.shape[-1] ** -0.5 if mode == "code" else 1.0
-    mixed = from_projections(subspace_attention(projections(tokens, bases.to(Z.dtype)), scale, mask), bases)
+    mixed = from_projections(subspace_attention(projections(tokens, bases), scale, mask), bases)
     stepped = _STEPS[mode](tokens, mixed, kappa, a)
     return stepped if mask is None else torch.where(mask.unsqueeze(-1), stepped, tokens)
 
@@ -177,6 +178,13 @@ def subspace_attention(W: Tensor, scale: float, mask: Tensor | None) -> Tensor:
     seen = None if mask is None else mask[..., None, None, :]
     mixed: Tensor = torch.nn.functional.scaled_dot_product_attention(W, W, W, attn_mask=seen, scale=scale)
     return mixed
+
+
+def _longest(bases: Tensor) -> Tensor:
+    """Return the longest step in units of ``1 / a``: none for bases of zeros, whose rate no step changes."""
+    largest = _squared_norm(bases).to(bases.dtype)
+    moves = largest > 0
+    return torch.where(moves, 1.0 / torch.where(moves, largest, 1.0), 0.0)
 
 
 def _squared_norm(bases: Tensor) -> Tensor:

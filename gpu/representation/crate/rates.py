@@ -148,8 +148,8 @@ def compressed_rate_grad(Z: Tensor, U: Tensor, eps: float, *, mask: Tensor | Non
 
     Notes
     -----
-    One Cholesky factorisation of a matrix with ``n_components`` rows for each subspace; singular values where that
-    matrix is large, as for :func:`coding_rate`.
+    One Cholesky factorisation of a matrix with ``n_components`` rows for each subspace. Where that matrix is large, as
+    for :func:`coding_rate`, its factor comes from an orthogonal one instead, which does not square small numbers.
 
     Examples
     --------
@@ -164,12 +164,10 @@ def compressed_rate_grad(Z: Tensor, U: Tensor, eps: float, *, mask: Tensor | Non
     a = rate_constant(tokens, bases, eps, mask)
     W = projections(without_masked(tokens, mask).double(), bases)
     if _is_large(W, a):
-        left, values, right = torch.linalg.svd(W, full_matrices=False)
-        weighted = a.squeeze(-1) if isinstance(a, Tensor) else a
-        shrunk = left * (values / (1 + weighted * values.square())).unsqueeze(-2) @ right
+        pulled = _pulled(W, a**0.5)
     else:
-        shrunk = torch.cholesky_solve(W.mT, torch.linalg.cholesky(_shifted(W.mT @ W, a))).mT
-    return from_projections(a * shrunk, bases).to(Z.dtype)
+        pulled = a * torch.cholesky_solve(W.mT, torch.linalg.cholesky(_shifted(W.mT @ W, a))).mT
+    return from_projections(pulled, bases).to(Z.dtype)
 
 
 def rate_constant(tokens: Tensor, bases: Tensor, eps: float, mask: Tensor | None) -> Tensor | float:
@@ -211,6 +209,18 @@ def half_logdet(X: Tensor, constant: Tensor | float) -> Tensor:
 def _is_large(X: Tensor, constant: Tensor | float) -> bool:
     """Say whether ``I + constant X^T X`` of any matrix is so large that a Cholesky factor would be inaccurate."""
     return bool((constant * X.detach().square().sum((-2, -1), keepdim=True) > _LARGEST_GRAM).any())
+
+
+def _pulled(W: Tensor, root: Tensor | float) -> Tensor:
+    """Return ``a W (I + a W^T W)^-1`` for ``a = root^2``.
+
+    With ``Q R = [I; root W]`` it is the lower part of Q times ``root R^-T``. Singular vectors would do as well, but
+    have no derivative where singular values are equal, as those of tokens that do not fill a subspace are.
+    """
+    ones = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device).expand(*W.shape[:-2], -1, -1)
+    Q, R = torch.linalg.qr(torch.cat([ones, root * W], dim=-2))
+    lower = Q[..., W.shape[-1] :, :]
+    return root * torch.linalg.solve_triangular(R.mT, lower, upper=False, left=False)
 
 
 def _shifted(gram: Tensor, constant: Tensor | float) -> Tensor:

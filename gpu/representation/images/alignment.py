@@ -90,6 +90,9 @@ def align_scale_shift(prior: Tensor, depth: Tensor, weights: Tensor | None = Non
 
 
 def _valid(prior: Tensor, depth: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    for name, part in (("prior", prior), ("depth", depth), ("weights", weights)):
+        if not isinstance(part, Tensor) and (part is not None or name != "weights"):
+            raise TypeError(f"{name} must be a tensor; got {type(part).__name__}")
     together(prior=prior, depth=depth, weights=weights)
     given = torch.ones(prior.shape, device=prior.device) if weights is None else weights
     if prior.shape != depth.shape or given.shape != prior.shape:

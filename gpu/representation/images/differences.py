@@ -20,6 +20,11 @@ def image_gradient(image: Tensor) -> tuple[Tensor, Tensor]:
     right : Tensor of shape (..., height, width - 1)
         Each pixel less the one left of it.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no tensor of floating-point numbers, or has fewer than two axes.
+
     Examples
     --------
     >>> import torch
@@ -28,6 +33,10 @@ def image_gradient(image: Tensor) -> tuple[Tensor, Tensor]:
     (tensor([[0., 5.]]), tensor([[2.],
             [7.]]))
     """
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        # Unsigned integers would wrap.
+        got = image.dtype if isinstance(image, Tensor) else type(image).__name__
+        raise TypeError(f"image must be a tensor of real floating-point numbers; got {got}")
     if image.ndim < 2:
         raise ValueError(f"image must have at least two axes; got shape {tuple(image.shape)}")
     return image.diff(dim=-2), image.diff(dim=-1)

@@ -161,7 +161,9 @@ def _checked(views: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     counted = counted.flatten(1)
     if int(counted.sum(1).min()) < 2:
         raise ValueError("views must have at least two entries each that count; got one with fewer")
-    y = finite_tensor("views", torch.where(counted, views.flatten(1), 0.0))
+    # A filled view of integers would be one of floating-point numbers.
+    filled = torch.where(counted, views.flatten(1), 0.0) if views.is_floating_point() else views
+    y = finite_tensor("views", filled)
     return y.to(working_dtype(views)), counted
 
 
@@ -209,6 +211,10 @@ class _State:
         """Return the state after one fit of all views and one of z, under weights of the residuals now."""
         w = torch.where(self.counted, weigh(self.residuals() / sigma), 0.0)
         total = w.sum(1, keepdim=True)
+        if not bool((total > 0).all()):
+            raise ValueError(
+                f"noise_std must be nearer to the residuals, which lose all weight in a view; got {sigma:g}"
+            )
         middle_z, middle_y = (w * self.z).sum(1, keepdim=True) / total, (w * self.y).sum(1, keepdim=True) / total
         dz, dy = self.z - middle_z, self.y - middle_y
         spread = (w * dz.square()).sum(1)

@@ -139,8 +139,9 @@ def _logarithms(image: Tensor, mask: Tensor | None, floor: float) -> tuple[Tenso
         raise ValueError(f"mask must be a tensor of bool of shape {tuple(shape)}; got shape {tuple(kept.shape)}")
     if int(kept.sum()) < 2:
         raise ValueError(f"image must have at least two pixels that count; got {int(kept.sum())}")
-    # Off the mask pixels may hold anything.
-    values = finite_tensor("image", torch.where(kept, image, 1.0)).to(working_dtype(image))
+    # Off the mask pixels may hold anything; a filled picture of integers would be one of floating-point numbers.
+    filled = torch.where(kept, image, 1.0) if image.is_floating_point() else image
+    values = finite_tensor("image", filled).to(working_dtype(image))
     if bool((values < 0).any()):
         raise ValueError(f"image must hold brightness of at least 0; got {float(values.min()):g}")
     if not bool((values + floor > 0).all()):

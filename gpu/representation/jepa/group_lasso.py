@@ -102,7 +102,8 @@ def group_prox_path(
             [0., 0., 0., 3.]])
     """
     X, Y, parts = _checked(X, Y, groups)
-    strengths = [POSITIVE.check("alphas", alpha) for alpha in Several(POSITIVE).check("alphas", list(alphas))]
+    listed = list(alphas) if hasattr(alphas, "__iter__") else alphas
+    strengths = [POSITIVE.check("alphas", alpha) for alpha in Several(POSITIVE).check("alphas", listed)]
     if not strengths:
         raise ValueError("alphas must hold at least one strength; got none")
     POSITIVE.check("tol", tol)

@@ -40,7 +40,7 @@ def group_soft_threshold(W: Tensor, threshold: float | Tensor, dim: int | Sequen
     TypeError
         If W is no tensor of floating-point numbers.
     ValueError
-        If an entry is not finite, or a threshold is negative or not finite.
+        If an entry is not finite, a threshold is negative or not finite, or `dim` holds no axis, or one twice.
 
     See Also
     --------
@@ -62,8 +62,9 @@ def group_soft_threshold(W: Tensor, threshold: float | Tensor, dim: int | Sequen
     """
     finite_tensor("W", W, least_axes=1)
     u = W.to(working_dtype(W))
-    axes = (dim,) if isinstance(dim, int) else tuple(dim)
-    return shrunk(u, _threshold(threshold, W, u.dtype, axes), axes).to(W.dtype)
+    axes = _axes(dim, W)
+    strength = _threshold(threshold, W, u.dtype, axes)
+    return shrunk(u, strength, axes).to(W.dtype) if W.numel() else W.clone()
 
 
 def shrunk(u: Tensor, threshold: float | Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -81,6 +82,15 @@ def shrunk(u: Tensor, threshold: float | Tensor, axes: tuple[int, ...]) -> Tenso
     return torch.where(zero, 0.0, u * (1 - torch.where(zero, 0.0, ratio) / torch.where(zero, 1.0, norm)))
 
 
+def _axes(dim: int | Sequence[int], W: Tensor) -> tuple[int, ...]:
+    """Return axes, counted from the first, after checks."""
+    given = (dim,) if isinstance(dim, int) else tuple(dim)
+    axes = tuple(axis % W.ndim for axis in given if -W.ndim <= axis < W.ndim)
+    if not given or len(set(axes)) < len(given):
+        raise ValueError(f"dim must hold one or more of the {W.ndim} axes of W, each once; got {dim!r}")
+    return axes
+
+
 def _threshold(threshold: Any, W: Tensor, dtype: torch.dtype, axes: tuple[int, ...]) -> float | Tensor:
     if not isinstance(threshold, Tensor):
         return float(NONNEGATIVE.check("threshold", threshold))
@@ -89,14 +99,13 @@ def _threshold(threshold: Any, W: Tensor, dtype: torch.dtype, axes: tuple[int, .
         raise ValueError("threshold must be finite and at least 0; got entries that are not")
     if not threshold.ndim:
         return threshold.to(dtype)
-    places = {axis % W.ndim for axis in axes}
-    norms = torch.Size(length for axis, length in enumerate(W.shape) if axis not in places)
+    norms = torch.Size(length for axis, length in enumerate(W.shape) if axis not in axes)
     try:
         full = threshold.to(dtype).expand(norms)
     except RuntimeError:
         raise ValueError(
             f"threshold must broadcast against the norms, of shape {tuple(norms)}; got {tuple(threshold.shape)}"
         ) from None
-    for axis in sorted(places):
+    for axis in sorted(axes):
         full = full.unsqueeze(axis)
     return full

@@ -97,7 +97,7 @@ class SparseJEPA(nn.Module):
     ------
     TypeError, ValueError
         If groups do not partition the features, a parameter of the encoder is of 16 bits, whose moving average would
-        stand still, or a number is out of range.
+        stand still, its parameters differ in precision or device, or a number is out of range.
 
     Notes
     -----
@@ -212,7 +212,7 @@ class SparseJEPA(nn.Module):
         CollapseError
             If the embeddings of the targets have a mean variance below 1e-6 over the batch.
         ValueError
-            If shapes do not fit, or a target is visible.
+            If shapes do not fit, a target is visible, or features of targets are not finite.
         """
         self._check(patches, context, target)
         with torch.no_grad():
@@ -293,8 +293,12 @@ class SparseJEPA(nn.Module):
 
     def _standardised(self, embeddings: Tensor) -> Tensor:
         if len(embeddings) < 2:
-            raise ValueError("patches must hold at least two samples, over which targets are standardised; got one")
+            raise ValueError(
+                f"patches must hold at least two samples, over which targets are standardised; got {len(embeddings)}"
+            )
         variance, mean = torch.var_mean(embeddings, 0, correction=0)
+        if not bool(torch.isfinite(variance).all()):
+            raise ValueError("encoder must return finite features; its moving average gave NaN or infinity")
         if not float(variance.mean()) >= _COLLAPSED:
             raise CollapseError(
                 f"the targets have collapsed: their mean variance over the batch is {float(variance.mean()):.1e}, "
@@ -334,6 +338,11 @@ def _place(encoder: nn.Module) -> tuple[torch.dtype, torch.device]:
             raise ValueError(
                 "encoder must have parameters in single or double precision, as moving averages in fewer bits stand "
                 f"still; got {parameter.dtype}"
+            )
+        if (parameter.dtype, parameter.device) != (parameters[0].dtype, parameters[0].device):
+            raise ValueError(
+                f"encoder must have all parameters in one precision, on one device; got {parameters[0].dtype} on "
+                f"{parameters[0].device} and {parameter.dtype} on {parameter.device}"
             )
     return parameters[0].dtype, parameters[0].device
 

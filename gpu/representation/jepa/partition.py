@@ -17,10 +17,13 @@ def as_partition(name: str, groups: Any, n_features: int | None = None) -> list[
         If a group is empty, or a number is missing, there twice, or too large.
     """
     words = "a partition of the features, non-empty sequences that hold each of their numbers once"
+    # Arrays and tensors of equal groups.
+    groups = groups.tolist() if hasattr(groups, "tolist") else groups
     if isinstance(groups, str) or not isinstance(groups, Sequence) or not groups:
         raise ValueError(f"{name} must be {words}; got {groups!r}")
     parts = []
     for group in groups:
+        group = group.tolist() if hasattr(group, "tolist") else group
         members = None if isinstance(group, str | int) or not hasattr(group, "__iter__") else list(group)
         if not members or not all(SIZE.accepts(member) for member in members):
             raise ValueError(f"{name} must be {words}; got the group {group!r}")

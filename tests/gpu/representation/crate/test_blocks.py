@@ -171,6 +171,9 @@ def test_tokens_off_the_mask_are_not_seen(kind, softmax, device):
     assert torch.allclose(found[0, :3], block(x[:1, :3])[0], atol=1e-12)
     assert torch.allclose(found[1], block(x[1:])[0], atol=1e-12)
     assert not torch.allclose(found[0, :3], block(x)[0, :3], atol=1e-3)
+    # Not even where padding is not a number.
+    padded = block(torch.where(mask.unsqueeze(-1), x, torch.nan), mask)
+    assert torch.allclose(padded[0, :3], found[0, :3], atol=1e-12)
 
 
 def test_equal_seeds_are_equal_weights_and_the_global_generator_is_not_used():

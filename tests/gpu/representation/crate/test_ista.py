@@ -106,6 +106,14 @@ def test_codes_keep_shape_dtype_and_device(dtype, device):
         assert (found.shape, found.dtype, found.device) == (Z.shape, dtype, Z.device)
 
 
+def test_tokens_decide_the_dtype_with_a_dictionary_of_another():
+    Z, D = _random(3, 4), _random(4, 4, seed=1)
+    found = ista_block(Z.float(), D, 0.1, 0.1)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.double(), ista_block(Z, D, 0.1, 0.1), atol=1e-5)
+    assert ista_objective(found, Z.float(), D, 0.1).dtype == torch.float32
+
+
 def test_gradients_pass_through_the_steps():
     Z, D = _random(3, 4).requires_grad_(), _random(4, 4, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(lambda z, d: ista_block(z, d, 0.1, 0.2, 3), (Z, D))

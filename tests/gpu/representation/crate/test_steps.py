@@ -92,6 +92,32 @@ def test_steps_keep_dtype_and_pass_gradients_on(mode):
         assert mssa_step(Z.detach().to(dtype), U.detach().to(dtype), 0.7, mode=mode).dtype == dtype
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_bases_of_zeros_leave_tokens_where_they_are(mode):
+    Z = _random(5, 6)
+    U = torch.zeros(2, 6, 3, dtype=Z.dtype, requires_grad=True)
+    found = mssa_step(Z, U, 0.5, mode=mode)
+    assert torch.equal(found, Z)
+    found.sum().backward()
+    assert bool(torch.isfinite(U.grad).all())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_tokens_decide_the_dtype(mode):
+    Z, U = _random(5, 6), _random(2, 6, 3, seed=1) / 2
+    mixed = mssa_step(Z.float(), U, 0.8, mode=mode)
+    assert mixed.dtype == torch.float32
+    assert torch.allclose(mixed.double(), mssa_step(Z, U, 0.8, mode=mode), atol=1e-5)
+
+
+@pytest.mark.parametrize("eps", [0.5, 1e-4])
+def test_tokens_that_do_not_fill_a_subspace_have_finite_gradients(eps):
+    # Equal singular values, at a small distortion where the matrix of the rate is large.
+    Z = _random(1, 6).expand(5, 6).clone().requires_grad_()
+    U = _random(2, 6, 3, seed=1).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z, u: mssa_step(z, u, eps, 0.1 * eps**2), (Z, U), eps=1e-7, atol=1e-5)
+
+
 def test_a_step_of_twice_the_proved_size_is_the_longest_one():
     # For small tokens the rate is a/2 times the squared norm: a step of c times the proved one multiplies by 1 - c.
     Z, U = 1e-4 * _random(6, 8), _orthonormal(2, 8, 4)

@@ -101,6 +101,10 @@ def test_bad_alignments():
         align_scale_shift(ones, ones, torch.tensor([1.0, 1.0, -1.0]))
     with pytest.raises(ValueError, match="prior must be finite"):
         align_scale_shift(torch.tensor([1.0, torch.nan]), torch.ones(2))
+    with pytest.raises(TypeError, match="weights must be a tensor; got list"):
+        align_scale_shift(ones, ones, [1.0, 1.0, 1.0])
+    with pytest.raises(TypeError, match="depth must be a tensor; got ndarray"):
+        align_scale_shift(ones, ones.numpy())
     with pytest.raises(ValueError, match="prior, depth and weights must have one shape"):
         align_scale_shift(ones, torch.ones(4))
 

@@ -140,3 +140,7 @@ def test_bad_input():
         robust_fuse(torch.randn(2, 5), loss="l2")
     with pytest.raises(ValueError, match="noise_std must be None or a finite positive number"):
         robust_fuse(torch.randn(2, 5), noise_std=0.0)
+    with pytest.raises(ValueError, match="noise_std must be nearer to the residuals"):
+        robust_fuse(torch.randn(3, 5, generator=torch.Generator().manual_seed(0)), noise_std=1e-30)
+    with pytest.raises(TypeError, match=r"views must be a tensor of real floating-point numbers; got torch.int64"):
+        robust_fuse(torch.arange(10).view(2, 5))

@@ -134,3 +134,27 @@ def test_dtype_is_kept(dtype):
 def test_bad_arguments(arguments, words):
     with pytest.raises(ValueError, match=words):
         retinex(**{"image": torch.ones(3, 3), "alpha": 0.1, **arguments})
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_pictures_of_integers_are_refused(dtype):
+    # Their logarithms would be rounded to integers again.
+    with pytest.raises(TypeError, match="image must be a tensor of real floating-point numbers"):
+        retinex(torch.ones(3, 3, dtype=dtype), 0.1)
+    with pytest.raises(TypeError, match="image must be a tensor of real floating-point numbers"):
+        image_gradient(torch.ones(3, 3, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_wide_mask_in_either_precision(dtype):
+    # A snake one pixel wide, along which the equation has its slowest solution, and a part beside it.
+    mask = torch.zeros(23, 40, dtype=torch.bool)
+    mask[0:20:2, :-2] = True
+    mask[1:18:4, -3] = mask[3:18:4, 0] = True
+    mask[21:] = True
+    logs = _normal(23, 40).cumsum(1) / 5
+    found = retinex(logs.exp().to(dtype), 0.0, mask=mask).albedo
+    for part in (mask & (torch.arange(23) < 20)[:, None], mask & (torch.arange(23) > 20)[:, None]):
+        error = found[part].double() - (logs[part] - logs[part].mean())
+        assert float(error.abs().max()) < (1e-5 if dtype == torch.float32 else 1e-10)
+    assert torch.equal(found.isnan(), ~mask)

@@ -78,6 +78,8 @@ def test_a_full_mask_is_no_mask():
 def test_bad_input():
     with pytest.raises(ValueError, match="div must be finite"):
         poisson_neumann(torch.full((2, 2), torch.nan))
+    with pytest.raises(ValueError, match=r"div must have at least one pixel; got shape \(0, 3\)"):
+        poisson_neumann(torch.ones(0, 3))
     with pytest.raises(ValueError, match="div must have at least 2 axes"):
         poisson_neumann(torch.ones(3))
     with pytest.raises(ValueError, match="down and right must have shapes"):

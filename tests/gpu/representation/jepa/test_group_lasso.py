@@ -111,3 +111,13 @@ def test_bad_input():
         group_prox_path(X, Y, GROUPS, [-0.1])
     with pytest.raises(ValueError, match="X and Y must be matrices with the same rows"):
         group_prox_path(X[:5], Y, GROUPS, [0.1])
+    with pytest.raises(ValueError, match="alphas must be a sequence"):
+        group_prox_path(X, Y, GROUPS, 0.1)
+
+
+def test_groups_and_strengths_may_be_arrays():
+    X, Y = map(torch.from_numpy, _data())
+    groups = torch.arange(Y.shape[1]).view(2, -1)
+    expected = group_prox_path(X, Y, groups.tolist(), [0.1, 0.2]).coefs
+    for given in (groups, groups.numpy(), list(groups)):
+        assert torch.equal(group_prox_path(X, Y, given, np.array([0.1, 0.2])).coefs, expected)

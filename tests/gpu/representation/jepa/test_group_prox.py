@@ -54,6 +54,7 @@ def test_axes_and_thresholds_of_groups():
     for j, threshold in enumerate(thresholds):
         alone = group_soft_threshold(W[:, :, j].reshape(-1, 1), float(threshold))
         assert torch.allclose(found[:, :, j].reshape(-1, 1), alone)
+    assert group_soft_threshold(W[:0], 0.5).shape == (0, 3, 4)
     rows = group_soft_threshold(W[0], 0.5, dim=-1)
     assert torch.allclose(rows, group_soft_threshold(W[0].T.contiguous(), 0.5).T)
 
@@ -84,6 +85,9 @@ def test_bad_input():
         group_soft_threshold(torch.ones(2, 2), torch.tensor([0.1, -0.1]))
     with pytest.raises(ValueError, match="threshold must broadcast against the norms"):
         group_soft_threshold(torch.ones(2, 2), torch.ones(3))
+    for dim in ([0, 0], [0, -2], 2, []):
+        with pytest.raises(ValueError, match="dim must hold one or more of the 2 axes of W, each once"):
+            group_soft_threshold(torch.ones(2, 2), 0.1, dim)
     with pytest.raises(ValueError, match="W must be finite"):
         group_soft_threshold(torch.tensor([[torch.nan]]), 1.0)
     with pytest.raises(TypeError, match="W must be a tensor of real floating-point numbers"):

@@ -179,7 +179,11 @@ def test_bad_arguments():
         SparseJEPA(nn.Linear(3, 4), GROUPS, 0.1, 1.1, n_patches=2, n_latents=2)
     with pytest.raises(ValueError, match="encoder must have parameters in single or double precision"):
         _model(nn.Linear(3, 4, dtype=torch.bfloat16))
+    with pytest.raises(ValueError, match="encoder must have all parameters in one precision, on one device"):
+        _model(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4, dtype=torch.float64)))
     patches, context, target = _batch()
+    with pytest.raises(ValueError, match="encoder must return finite features"):
+        _model()(torch.full_like(patches, torch.nan), context, target)
     with pytest.raises(ValueError, match=r"encoder must return features of shape \(16, 3, 4\)"):
         _model(nn.Linear(3, 5))(patches, context, target)
     with pytest.raises(ValueError, match="context must be a tensor of bool"):
