@@ -8,7 +8,7 @@ import torch
 
 from sparsetheory.gpu.representation import residual_codes
 from sparsetheory.gpu.representation.group_policy.balanced import balanced_assignment, size_limits
-from sparsetheory.gpu.representation.group_policy.residual import _means
+from sparsetheory.gpu.representation.group_policy.residual import _means, _spread_out
 
 
 def vectors(n=60, p=4, seed=0, dtype=torch.float64):
@@ -34,6 +34,13 @@ def test_balanced_assignment_is_the_best_of_all(n, k):
 def test_limits_of_sizes_are_those_of_the_released_code():
     found = [size_limits(n, k) for n, k in ((6, 2), (7, 3), (5, 5), (60, 5), (59, 30))]
     assert found == [(2, 4), (1, 3), (1, 2), (11, 13), (1, 2)]
+
+
+def test_first_centroids_are_far_from_those_drawn_before():
+    groups = torch.arange(5.0, dtype=torch.float64).repeat_interleave(20)[:, None] * 1e4 + vectors(100, 1)
+    for seed in range(5):
+        drawn = _spread_out(groups, 5, torch.Generator().manual_seed(seed))
+        assert (drawn / 1e4).round().flatten().sort().values.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_cluster_without_points_starts_again_at_the_worst_one():
