@@ -12,7 +12,7 @@ from sparsetheory.gpu.solvers.arguments import finite_tensor, working_dtype
 
 __all__ = ["masked_poisson", "poisson_neumann", "screened_poisson"]
 
-# Conjugate gradients within a mask end at this residual, relative to the right-hand side and the precision.
+# Conjugate gradients within a mask end at this residual, relative to the right-hand side and the double precision.
 _RESIDUAL = 64
 
 
@@ -95,8 +95,9 @@ def masked_poisson(down: Tensor, right: Tensor, mask: Tensor) -> Tensor:
     Notes
     -----
     Conjugate gradients, preconditioned by the degrees of pixels: O(n) a step, and about as many steps as the mask is
-    wide.
+    wide. In double precision: masks that are wide or torn magnify a residual of single precision to percents.
     """
+    dtype, down, right = down.dtype, down.double(), right.double()
     inner_down, inner_right = mask[1:] & mask[:-1], mask[:, 1:] & mask[:, :-1]
 
     def edges(u: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,7 +108,7 @@ def masked_poisson(down: Tensor, right: Tensor, mask: Tensor) -> Tensor:
     degree = degree + pad(inner_right, (1, 0)).to(down) + pad(inner_right, (0, 1)).to(down)
     values = -image_divergence(down * inner_down, right * inner_right)
     solution = _conjugate_gradients(lambda u: -image_divergence(*edges(u)), values, 1 / degree.clamp(min=1))
-    return _mean_free(solution, mask)
+    return _mean_free(solution, mask).to(dtype)
 
 
 def _conjugate_gradients(apply: Callable[[Tensor], Tensor], values: Tensor, inverse: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ __all__ = ["BATCH", "EPS", "LR", "N_TRAIN", "Trained", "digits", "fit"]
 # Tokens are patches of 2 x 2 pixels and a class token.
 _SIZE, _PATCH, _DIM, _HEADS, _LAYERS = 8, 2, 32, 4, 4
 N_TRAIN, BATCH, LR = 1200, 100, 1e-3
+# Long steps: networks should leave their start within 30 of them.
+_LONG_STEPS = 3e-3
 # Distortion of the rates, and how many of the other pictures they are measured on.
 EPS, _MEASURED = 0.5, 200
 
@@ -29,7 +31,7 @@ def fit(model: Any, seed: int, n_steps: int) -> Any:
     import torch
 
     x, y = digits(seed)
-    adam = torch.optim.AdamW(model.parameters(), lr=LR)
+    adam = torch.optim.AdamW(model.parameters(), lr=_LONG_STEPS)
     if n_steps:
         core.train(model, x[:N_TRAIN], y[:N_TRAIN], optimizer=adam, n_steps=n_steps, batch_size=BATCH, generator=seed)
     return model.eval()

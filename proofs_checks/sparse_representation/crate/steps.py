@@ -129,8 +129,8 @@ def _lowered(case: Tokens) -> Measurement:
 attention_in_planes = Claim(
     name="sparse_representation.attention_in_planes",
     summary="In two dimensions there are tokens whose rate published attention lowers, by small steps.",
-    statement=r"p = 2,\ Z = \{(c, 0),\ n \times (1.5, 3),\ n \times (6, 6)\} \;\Rightarrow\;"
-    r" R^c(Z + \kappa S) < R^c(Z), \quad \kappa \le 0.01",
+    statement=r"p = 2,\ Z = \{(c, 0),\ n \times (1.5, 3),\ n \times (6, 6)\},\ 40 \le c \le 50,\ 300 \le n \le 600"
+    r" \;\Rightarrow\; R^c(Z + \kappa S) < R^c(Z), \quad 0.001 \le \kappa \le 0.01",
     source=Source.ours("a counterexample in the plane to what holds in a line"),
     verdict=Always(0.0),
     instances=_planes,

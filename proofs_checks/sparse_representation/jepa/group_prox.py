@@ -51,7 +51,7 @@ def _draw(seed: int, rows: int, kind: str, threshold: float, exponent: int) -> C
     return Columns(W, other, threshold, exponent)
 
 
-def _columns(exponents: tuple[int, ...] = (0, -500, 500)) -> st.SearchStrategy[Columns]:
+def _columns(exponents: tuple[int, ...] = (0, -600, 600)) -> st.SearchStrategy[Columns]:
     kinds = st.sampled_from(("gaussian", "integers", "sparse", "near"))
     thresholds = st.sampled_from((0.0, 0.3, 1.0, 5.0))
     return st.builds(_draw, seeds, st.integers(1, 6), kinds, thresholds, st.sampled_from(exponents))
