@@ -63,6 +63,14 @@ def test_a_student_of_full_rank_is_its_teacher(form):
     assert student.spectral_radius() == pytest.approx(teacher.spectral_radius(), rel=1e-9)
 
 
+def test_no_direction_is_left_to_the_shift_at_full_rank():
+    """The shift alone decays more slowly than all modes do."""
+    A, B, C, *_ = _system()
+    teacher, student = DenseSSM(A, B, C, 0.2), LowRankSSM.from_dense(A, B, C, 6, step=0.2, shift=0.01)
+    assert student.spectral_radius() == pytest.approx(teacher.spectral_radius(), rel=1e-9)
+    assert student.spectral_radius() < 0.95 < float(torch.exp(-student.shift * student.step))
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_sequences_go_on_from_their_last_state(form):
     A, B, C, x, _ = _system()
@@ -146,9 +154,11 @@ def test_unstable_students_are_refused_clipped_or_kept(form):
     with pytest.raises(ValueError, match=r"spectral radius below 1; got 1\.05"):
         LowRankSSM.from_dense(*system, 1, form, step=0.1)
     assert not LowRankSSM.from_dense(*system, 1, form, step=0.1, on_unstable="keep").stable
-    clipped = LowRankSSM.from_dense(*system, 1, form, step=0.1, on_unstable="clip")
-    assert clipped.stable
-    assert clipped.spectral_radius() == pytest.approx(0.999, rel=1e-6)
+    for n_columns in (0, 1):
+        A = system[0] + 2 * n_columns * torch.eye(4)
+        clipped = LowRankSSM.from_dense(A, *system[1:], 1, form, step=0.1, n_columns=n_columns, on_unstable="clip")
+        assert clipped.stable
+        assert clipped.spectral_radius() == pytest.approx(0.999, rel=1e-6)
 
 
 @pytest.mark.parametrize("form", FORMS)
