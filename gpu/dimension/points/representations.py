@@ -66,7 +66,9 @@ def representation_dimension(
     def keep(module: nn.Module, args: Any, output: Any) -> None:
         if not isinstance(output, Tensor):
             raise TypeError(f"layer must return a tensor; {layer!r} returns a {type(output).__name__}")
-        outputs.append(output.detach().flatten(1).clone())
+        if not output.ndim:
+            raise TypeError(f"layer must return one row for each sample; {layer!r} returns a single number")
+        outputs.append(output.detach().reshape(*output.shape, 1).flatten(1).clone())
 
     handle = modules[layer].register_forward_hook(keep)
     try:

@@ -59,7 +59,7 @@ class CentredRows:
     rows : Tensor of shape (n, p)
         Centred and scaled, in single or double precision.
     shrunk : Tensor of shape (n,)
-        Squared norms times ``1 - 2 (p + 8) eps``.
+        Squared norms times ``1 - 2 (p + 8) eps``, less what squares that are no normal numbers may be off.
     scale : float
         The power of two that the points were multiplied by.
     """
@@ -76,13 +76,13 @@ class CentredRows:
         single = raw.dtype != torch.float64 and torch.get_float32_matmul_precision() == "highest"
         dtype = torch.float32 if single else torch.float64
         largest = float(raw.abs().max()) if raw.numel() else 0.0
-        # Squares of the scaled points neither overflow nor, where they matter, underflow.
+        # Squares of the scaled points do not overflow.
         limit = 1000 if dtype == torch.float64 else 120
         scale = 2.0 ** -min(max(math.frexp(largest)[1], -limit), limit)
         rows = raw.to(dtype) * scale
         rows -= rows.mean(0)
-        share = 2 * (rows.shape[1] + 8) * torch.finfo(dtype).eps
-        return cls(raw, rows, rows.square().sum(1) * (1 - share), scale)
+        terms, info = rows.shape[1] + 8, torch.finfo(dtype)
+        return cls(raw, rows, rows.square().sum(1) * (1 - 2 * terms * info.eps) - terms * info.tiny, scale)
 
     def lower_bounds(self, start: int, stop: int, first: int, last: int) -> Tensor:
         """Return lower bounds of squared scaled distances, less the part that only depends on the row.

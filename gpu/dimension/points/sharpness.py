@@ -19,8 +19,10 @@ __all__ = ["LabelSharpness", "label_sharpness"]
 
 # Rows whose distances to all others are in memory together, and rows that a check attacks.
 _ROWS, _ATTACKED = 256, 256
-# How close to the certified radius an attack goes: nearer than this, rounding decides.
-_JUST_BELOW = 1 - 1e-6
+# How close to the certified radius an attack goes, and how close it may come: nearer than this, rounding decides.
+_JUST_BELOW, _WITHIN = 1 - 1e-6, 1 - 5e-7
+# Powers of two beyond these have no inverse.
+_EXPONENTS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +92,13 @@ class LabelSharpness(Certificate):
         if len(rows) != self.n_samples or (len(rows) and int(rows.max()) >= len(points)):
             raise ValueError(f"X must hold the {self.n_samples} points of the certificate; got {len(points)}")
         data, labels = points.double().cpu().numpy()[rows], classes.cpu().numpy()[rows]
-        smallest, towards = _nearest_others(data, labels)
-        fault = self._fault(points, classes, smallest) or _attacked(data, labels, towards, self.bound, rng)
+        # A power of two changes no digit, and squares of numbers up to 1 do not overflow.
+        scale = 2.0 ** -min(max(math.frexp(float(np.abs(data).max(initial=0.0)))[1], -_EXPONENTS), _EXPONENTS)
+        pair, towards = _nearest_others(scale * data, labels)
+        smallest = math.inf if pair is None else distance(*(points[rows[row]] for row in pair))
+        fault = self._fault(points, classes, smallest) or _attacked(
+            scale * data, labels, towards, scale * self.bound, rng
+        )
         checked = replace(self, measured=smallest / 2, status=Status.of(not fault), reason=fault)
         return checked.unless_misstated()
 
@@ -150,7 +157,8 @@ def label_sharpness(
     -----
     The radius is a theorem. A point of another class is at least :math:`1 / K` away, so a point that moves by less than
     :math:`1 / (2 K)` stays nearer to where it was than to any of them. It holds for exact distances: a search for
-    neighbours that computes them by products may err.
+    neighbours that computes them by products may err. Distances below 1e-150 of the largest coordinate are not told
+    apart.
 
     The function that was published with the paper computes something else: it compares points of the *same* label, and
     only rows that stand side by side in two orders of the data. It also drops infinite ratios, and then no radius is
@@ -204,7 +212,7 @@ def _inverse(apart: float) -> float:
 
 def _checked(X: Any, y: Any) -> tuple[Tensor, Tensor]:
     points = as_rows("X", X)
-    labels = y.detach() if isinstance(y, Tensor) else torch.from_numpy(np.array(y))
+    labels = y.detach() if isinstance(y, Tensor) else _from_numpy(y)
     if labels.is_floating_point() or labels.is_complex():
         raise ValueError(f"y must hold integer labels; got {labels.dtype}")
     if isinstance(X, Tensor) and isinstance(y, Tensor) and X.device != y.device:
@@ -214,8 +222,18 @@ def _checked(X: Any, y: Any) -> tuple[Tensor, Tensor]:
     return points, labels.to(points.device, torch.int64)
 
 
-def _nearest_others(data: Float64Array, labels: Int64Array) -> tuple[float, Int64Array]:
-    """Return the smallest distance of points of different classes, and of each point the nearest other class."""
+def _from_numpy(y: Any) -> Tensor:
+    try:
+        values = np.array(y)
+    except ValueError:  # rows of different lengths
+        values = np.array(None)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"y must hold integer labels; got {values.dtype}")
+    return torch.from_numpy(values.astype(values.dtype.newbyteorder("=")))
+
+
+def _nearest_others(data: Float64Array, labels: Int64Array) -> tuple[tuple[int, int] | None, Int64Array]:
+    """Return the nearest two points of different classes, or None, and the nearest such point of each point."""
     from scipy.spatial.distance import cdist
 
     nearest = np.full(len(data), np.inf)
@@ -226,7 +244,8 @@ def _nearest_others(data: Float64Array, labels: Int64Array) -> tuple[float, Int6
         apart[labels[chunk, None] == labels] = np.inf
         towards[chunk] = apart.argmin(1)
         nearest[chunk] = apart.min(1)
-    return float(nearest.min()), towards
+    first = int(nearest.argmin())
+    return (first, int(towards[first])) if np.isfinite(nearest[first]) else None, towards
 
 
 def _attacked(
@@ -245,7 +264,9 @@ def _attacked(
     for directions in (data[towards[some]] - data[some], random):
         lengths = np.linalg.norm(directions, axis=1, keepdims=True)
         moved = data[some] + radius * _JUST_BELOW * directions / lengths
-        found = labels[cdist(moved, data).argmin(1)]
-        if (found != labels[some]).any():
-            return f"point {int(some[np.argmax(found != labels[some])])} changed its class within the radius"
+        changed = labels[cdist(moved, data).argmin(1)] != labels[some]
+        # Far from the origin a move is rounded; nothing is promised of one that became longer.
+        changed &= np.linalg.norm(moved - data[some], axis=1) < radius * _WITHIN
+        if changed.any():
+            return f"point {int(some[np.argmax(changed)])} changed its class within the radius"
     return ""

@@ -1,5 +1,6 @@
 """Random projections by two Walsh-Hadamard transforms."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -103,6 +104,14 @@ class FastfoodProjection(Projection):
         period = padded_size(self.n_components)
         self.index = (permutation % period).to(torch.int16 if period <= 1 << 15 else torch.int32)
         self.factors = factors / (self.n_features**0.5 * factors.norm())
+
+    def _check_state(self, state: Mapping[str, Tensor]) -> None:
+        super()._check_state(state)
+        index, period = state["index"], padded_size(self.n_components)
+        if not bool(((index >= 0) & (index < period)).all()):
+            raise ValueError(
+                f"index of state must be from 0 to {period - 1}; got {int(index.min())} to {int(index.max())}"
+            )
 
     def _places(self) -> AnyArray:
         # A kernel need not look for indices from the end.

@@ -159,7 +159,7 @@ class Projection(ABC):
         Raises
         ------
         ValueError
-            If names or shapes do not fit; the map stays what it was.
+            If names, shapes, dtypes or numbers do not fit; the map stays what it was.
         """
         if set(state) != set(self._state):
             raise ValueError(f"state must hold {', '.join(self._state)}; got {', '.join(state)}")
@@ -184,10 +184,14 @@ class Projection(ABC):
             setattr(self, name, value.to(self.device, self._precision if floating else value.dtype))
 
     def _check_state(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse a state that is not of a map of this kind and these sizes; kernels trust what is in it."""
         for name, value in self.state_dict().items():
             if state[name].shape != value.shape:
                 shapes = f"shape {tuple(value.shape)}; got {tuple(state[name].shape)}"
                 raise ValueError(f"{name} of state must have {shapes}")
+            # Floating numbers are rounded to the type of the map; integers are read bit by bit.
+            if state[name].dtype != value.dtype and not (state[name].is_floating_point() and value.is_floating_point()):
+                raise ValueError(f"{name} of state must be of {value.dtype}; got {state[name].dtype}")
 
     @abstractmethod
     def _multiply(self, T: Tensor) -> Tensor:
@@ -198,6 +202,8 @@ class Projection(ABC):
         """Return the products of the adjoint with rows of D numbers in the precision of sums, without gradients."""
 
     def _check(self, name: str, x: Tensor, size: int) -> None:
+        if not isinstance(x, Tensor):
+            raise ValueError(f"{name} must be a tensor; got {type(x).__name__}")
         if x.ndim == 0 or x.shape[-1] != size:
             raise ValueError(f"{name} must have {size} entries along its last axis; got shape {tuple(x.shape)}")
         if x.dtype != self.dtype or x.device != self.device:

@@ -1,5 +1,6 @@
 """Very sparse random projections."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -131,8 +132,22 @@ class SparseProjection(Projection):
     def _check_state(self, state: Mapping[str, Tensor]) -> None:
         # How many entries there are is random.
         super()._check_state({**state, "codes": self.codes})
-        if state["codes"].ndim != 1 or int(state["ends"][-1]) != len(state["codes"]):
-            raise ValueError(f"codes of state must have {int(state['ends'][-1])} entries; got {len(state['codes'])}")
+        codes, ends = state["codes"], state["ends"]
+        if codes.ndim != 1 or codes.dtype != self.codes.dtype or int(ends[-1]) != len(codes):
+            got = f"{codes.dtype} of shape {tuple(codes.shape)}"
+            raise ValueError(f"codes of state must have {int(ends[-1])} entries of {self.codes.dtype}; got {got}")
+        counts = ends.diff(prepend=ends.new_zeros(1))
+        if bool((counts < 0).any()):
+            raise ValueError("ends of state must not decrease")
+        heights = self._bands[0].diff().to(codes.device).repeat_interleave(counts)
+        if not bool(((codes >= 0) & (codes % _BAND < heights) & (codes // (2 * _BAND) < self.n_components)).all()):
+            raise ValueError(f"codes of state must be those of {self.n_components} columns and sizes {self.sizes}")
+        loaded = copy.copy(self)
+        for name in self._state:
+            setattr(loaded, name, state[name].to(self.device))
+        # Sizes are not in the state, but what an entry of each tensor is worth depends on them.
+        if not torch.allclose(loaded.column_norms().float(), torch.ones(1, device=self.device), atol=0.01):
+            raise ValueError(f"factors of state must make columns of length 1 of tensors of sizes {self.sizes}")
 
     @property
     def _compiled(self) -> bool:

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sparsetheory.constraints import Instance
+from sparsetheory.certificates import Certificate, Status
+from sparsetheory.constraints import POSITIVE, Instance
 from sparsetheory.gpu.core.modes import in_mode
 from sparsetheory.gpu.dimension.subspace.bounds import occam_bound
 from sparsetheory.gpu.dimension.subspace.model import SubspaceModel
@@ -19,16 +21,19 @@ SampleLoss = Callable[[Tensor, Tensor], Tensor]
 _MODEL = Instance(SubspaceModel, "a SubspaceModel")
 # Rows of the sample that run through the model at once.
 _ROWS = 4096
+# Of mean losses, which are sums in some order.
+_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class OccamCertificate:
+class OccamCertificate(Certificate):
     """A bound of the expected loss of a rounded model: ``model.quantized(bits, radius)``.
 
     Parameters
     ----------
-    bound : float
-        The expected loss is at most this, except with probability `delta` over the sample.
+    statement, bound, measured, status, reason
+        As in :class:`~sparsetheory.certificates.Certificate`. The expected loss is at most `bound`, except with
+        probability `delta` over the sample; `measured` is the bound that a check finds.
     train_loss : float
         Mean loss of the rounded model on the sample.
     n_components : int
@@ -43,56 +48,104 @@ class OccamCertificate:
         Settings among which the bits, the radius and the rest were chosen after the data were seen.
     """
 
-    bound: float
-    train_loss: float
-    n_components: int
-    bits: int
-    radius: float
-    n_samples: int
-    delta: float
-    n_choices: int
+    train_loss: float = field(kw_only=True)
+    n_components: int = field(kw_only=True)
+    bits: int = field(kw_only=True)
+    radius: float = field(kw_only=True)
+    n_samples: int = field(kw_only=True)
+    delta: float = field(kw_only=True)
+    n_choices: int = field(kw_only=True)
+
+    TERMS: ClassVar[tuple[str, ...]] = (
+        "train_loss",
+        "n_components",
+        "bits",
+        "radius",
+        "n_samples",
+        "delta",
+        "n_choices",
+    )
+
+    def promise(self) -> str:
+        """Return the guarantee in words."""
+        return (
+            f"the expected loss of the rounded model is at most {self.bound:.9g}, except with probability "
+            f"{self.delta:.9g} over the sample"
+        )
 
     def check(
         self, model: SubspaceModel, inputs: Tensor, targets: Tensor, *, loss: SampleLoss | None = None
     ) -> "OccamCertificate":
-        """Recompute everything from the model and the raw data.
+        """Round the model anew, look at each of its numbers, and count failures instead of using the formula.
 
         Parameters
         ----------
         model : SubspaceModel
             As trained, not rounded.
         inputs, targets : Tensor
+            The sample.
         loss : callable, optional
             As for :func:`certify_subspace`.
 
         Returns
         -------
         OccamCertificate
-            The certificate itself.
+            With a fresh `measured`, `status` and `reason`. Not applicable where something besides the numbers of the
+            model was fitted to the sample, such as statistics of batch normalisation.
 
         Raises
         ------
         ValueError
-            If a number is another one than is stated here, or as for :func:`certify_subspace`.
+            If the arguments are no model and sample, or a loss is not in [0, 1].
         """
-        found = certify_subspace(
-            model,
-            inputs,
-            targets,
-            bits=self.bits,
-            radius=self.radius,
-            delta=self.delta,
-            loss=loss,
-            n_choices=self.n_choices,
+        _check_sample(model, inputs, targets)
+        if wrong := self._unreadable():
+            return replace(self, measured=None, status=Status.INVALID, reason=wrong)
+        if fitted := _fitted_otherwise(model):
+            return replace(self, measured=None, status=Status.NOT_APPLICABLE, reason=fitted)
+        rounded = model.quantized(self.bits, self.radius)
+        # A plain module, in which nothing of the subspace is left.
+        train_loss = _mean_loss(rounded.merge(), inputs, targets, loss or _zero_one)
+        measured = occam_bound(
+            train_loss, model.n_trained, self.bits, len(inputs), self.delta, n_choices=self.n_choices
         )
-        for name in ("n_components", "n_samples"):
-            if getattr(self, name) != getattr(found, name):
-                raise ValueError(f"{name} must be {getattr(found, name)}; the certificate has {getattr(self, name)}")
+        fault = (
+            _misrounded(model, rounded, self.bits, self.radius)
+            or self._differences({"n_components": model.n_trained, "n_samples": len(inputs), "train_loss": train_loss})
+            or self._too_many_failures()
+        )
+        checked = replace(self, measured=measured, status=Status.of(not fault), reason=fault)
+        return checked.unless_misstated()
+
+    def _unreadable(self) -> str:
+        """Return which term no model can have, or nothing."""
+        try:
+            POSITIVE.require(radius=self.radius)
+            occam_bound(
+                self.train_loss, self.n_components, self.bits, self.n_samples, self.delta, n_choices=self.n_choices
+            )
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def _differences(self, found: dict[str, float]) -> str:
         # Sums of losses may be taken in another order on another machine; 0-1 losses are whole numbers.
-        for name in ("train_loss", "bound"):
-            if not math.isclose(getattr(self, name), getattr(found, name), rel_tol=0.0, abs_tol=1e-6):
-                raise ValueError(f"{name} must be {getattr(found, name)}; the certificate has {getattr(self, name)}")
-        return self
+        for name, value in found.items():
+            if not abs(getattr(self, name) - value) <= _TOLERANCE:
+                return f"{name} is {value:.9g}; the certificate has {getattr(self, name):.9g}"
+        return ""
+
+    def _too_many_failures(self) -> str:
+        """Return whether models of this size may fail more often than their share of delta; or nothing.
+
+        Each of them has a loss so far above that on its sample with probability ``exp(-2 m slack**2)``, by Hoeffding.
+        """
+        slack = self.bound - self.train_loss + _TOLERANCE
+        log_models = self.n_components * self.bits * math.log(2)
+        log_share = math.log(self.delta) - math.log(self.n_components * (self.n_components + 1) * self.n_choices)
+        if slack >= 0 and log_models - 2 * self.n_samples * slack**2 <= log_share:
+            return ""
+        return f"the bound is too small for {self.n_components} numbers of {self.bits} bits and this sample"
 
 
 def certify_subspace(
@@ -159,29 +212,62 @@ def certify_subspace(
     >>> certificate = certify_subspace(model, x, y, bits=6, radius=8.0)
     >>> certificate.n_components, certificate.bound < 0.3
     (3, True)
-    >>> certificate.check(model, x, y) is certificate
+    >>> certificate.check(model, x, y).valid
     True
     """
+    _check_sample(model, inputs, targets)
+    if fitted := _fitted_otherwise(model):
+        raise ValueError(f"model must have nothing else that is fitted to the sample; {fitted}")
+    train_loss = _mean_loss(model.quantized(bits, radius), inputs, targets, loss or _zero_one)
+    return OccamCertificate(
+        "",
+        occam_bound(train_loss, model.n_trained, bits, len(inputs), delta, n_choices=n_choices),
+        None,
+        Status.VALID,
+        train_loss=train_loss,
+        n_components=model.n_trained,
+        bits=bits,
+        radius=float(radius),
+        n_samples=len(inputs),
+        delta=float(delta),
+        n_choices=n_choices,
+    ).stated()
+
+
+def _check_sample(model: SubspaceModel, inputs: Tensor, targets: Tensor) -> None:
     _MODEL.check("model", model)
-    _require_nothing_else_fitted(model)
+    for name, values in (("inputs", inputs), ("targets", targets)):
+        if not isinstance(values, Tensor) or not values.ndim:
+            got = "a single number" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+            raise ValueError(f"{name} must be a tensor with one row for each sample; got {got}")
     if len(inputs) != len(targets) or not len(inputs):
         raise ValueError(f"inputs and targets must have equally many rows; got {len(inputs)} and {len(targets)}")
-    train_loss = _mean_loss(model.quantized(bits, radius), inputs, targets, loss or _zero_one)
-    bound = occam_bound(train_loss, model.n_trained, bits, len(inputs), delta, n_choices=n_choices)
-    return OccamCertificate(
-        bound, train_loss, model.n_trained, bits, float(radius), len(inputs), float(delta), n_choices
-    )
 
 
-def _require_nothing_else_fitted(model: SubspaceModel) -> None:
+def _fitted_otherwise(model: SubspaceModel) -> str:
+    """Return what may be fitted to the sample besides the numbers of the model, or nothing."""
     if changed := model.changed_buffers():
-        raise ValueError(f"model must have no buffers that were fitted to the sample; got {changed[0]}, which changed")
+        return f"{changed[0]} is a buffer that changed"
     for name, module in model.module.named_modules():
         if isinstance(module, _BatchNorm) and module.running_mean is None:
-            raise ValueError(f"model must treat each sample by itself; got {name}, which normalises over the batch")
+            return f"{name} normalises over the batch"
+    return ""
 
 
-def _mean_loss(model: SubspaceModel, inputs: Tensor, targets: Tensor, loss: SampleLoss) -> float:
+def _misrounded(model: SubspaceModel, rounded: SubspaceModel, bits: int, radius: float) -> str:
+    """Return whether a number is no centre of a cell, or not that of its own cell; or nothing."""
+    width = 2 * radius / 2**bits
+    for given, found in zip(model.fitted_parameters(), rounded.fitted_parameters(), strict=True):
+        values, rounding = found.detach().double(), radius * torch.finfo(found.dtype).eps
+        cells = (values + radius) / width - 0.5
+        off = (cells - cells.round().clamp(0, 2**bits - 1)).abs() * width
+        moved = (values - given.detach().double().clamp(-radius, radius)).abs()
+        if bool((off > rounding).any()) or bool((moved > width / 2 + rounding).any()):
+            return "a number of the rounded model is not the centre of its cell"
+    return ""
+
+
+def _mean_loss(model: nn.Module, inputs: Tensor, targets: Tensor, loss: SampleLoss) -> float:
     sums = []
     with in_mode(model, training=False), torch.no_grad():
         for x, y in zip(inputs.split(_ROWS), targets.split(_ROWS), strict=True):

@@ -56,5 +56,9 @@ def greedy_directions(gradients: Tensor, n_nonzero: int) -> Tensor:
     if not isinstance(gradients, Tensor) or gradients.ndim != 2 or not gradients.is_floating_point():
         got = tuple(gradients.shape) if isinstance(gradients, Tensor) else type(gradients).__name__
         raise ValueError(f"gradients must be a matrix of floating-point numbers; got {got}")
+    if not bool(gradients.isfinite().all()):
+        raise ValueError("gradients must be finite; got infinite entries or NaN")
+    if n_nonzero > gradients.shape[1]:
+        raise ValueError(f"n_nonzero must be at most the number of directions, {gradients.shape[1]}; got {n_nonzero}")
     rows = gradients.to(torch.float64)
     return omp_gram(rows.mT @ rows, rows.sum(dim=0), n_nonzero=n_nonzero) != 0

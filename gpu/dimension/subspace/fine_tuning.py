@@ -1,7 +1,7 @@
 """Structure-aware fine-tuning in a subspace: a scale for each layer, which counts as a dimension."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Literal
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 from sparsetheory.constraints import COUNT, FLAG
 from sparsetheory.gpu.dimension.projections.fastfood import FastfoodProjection
 from sparsetheory.gpu.dimension.subspace.layout import Layout, chosen_parameters
-from sparsetheory.gpu.dimension.subspace.model import LAYERS, SubspaceModel
+from sparsetheory.gpu.dimension.subspace.model import LAYERS, MODULE, SubspaceModel
 from sparsetheory.gpu.dimension.subspace.stacked import StackedFastfood
 
 __all__ = ["SAID"]
@@ -26,7 +26,7 @@ class SAID(SubspaceModel):
     Parameters
     ----------
     module : torch.nn.Module
-        A pre-trained network; it is copied.
+        A pre-trained network; it is copied. Of parameters in double precision t is, too; of all others, in single.
     n_components : int
         d: entries of t and scales together.
     layers : {"tensor", "module"}
@@ -69,14 +69,17 @@ class SAID(SubspaceModel):
         direct: str | Sequence[str] = (),
         generator: torch.Generator | int | None = 0,
     ) -> None:
+        MODULE.check("module", module)
         COUNT.require(n_components=n_components)
         LAYERS.check("layers", layers)
         FLAG.require(per_tensor=per_tensor)
-        layout = Layout.of(chosen_parameters(module, exclude, direct).projected, torch.get_default_dtype())
+        projected = chosen_parameters(module, exclude, direct).projected
+        dtype = reduce(torch.promote_types, (tensor.dtype for tensor in projected), torch.float32)
+        layout = Layout.of(projected, dtype)
         n_scales = len(layout.groups(layers))
         n_left = n_components - n_scales
         if n_left < 1:
             raise ValueError(f"n_components must be above the number of layer scales, {n_scales}; got {n_components}")
         kind = partial(StackedFastfood, sizes=layout.sizes) if per_tensor else FastfoodProjection
-        projection = partial(kind, n_left, generator=generator)
+        projection = partial(kind, n_left, generator=generator, dtype=dtype)
         super().__init__(module, projection, layers, exclude=exclude, direct=direct)

@@ -1,7 +1,7 @@
 """Which parameters of a module are projected, and where each of them lies in one flat vector."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 
 import torch
@@ -51,6 +51,15 @@ class Layout:
         pairs = zip(projected.items(), kinds, strict=True)
         return cls(tuple(Entry(tuple(names), tensor.shape, kind) for (tensor, names), kind in pairs))
 
+    def converted(self, fn: Callable[[Tensor], Tensor], before: Tensor, after: Tensor) -> "Layout":
+        """Return the layout once a function that converts tensors has brought the flat vector to another type."""
+
+        def kind(entry: Entry) -> torch.dtype | None:
+            found = fn(torch.empty(0, dtype=entry.dtype or before.dtype, device=before.device)).dtype
+            return None if found == after.dtype else found
+
+        return Layout(tuple(replace(entry, dtype=kind(entry)) for entry in self.entries))
+
     @property
     def sizes(self) -> list[int]:
         """Number of entries of each tensor."""
@@ -81,10 +90,13 @@ class Chosen:
     projected : dict of Tensor to list of str
     excluded : dict of Tensor to list of str
         Those that would be projected if they were not excluded.
+    direct : dict of Tensor to list of str
+        Those that would be projected if they were not trained directly.
     """
 
     projected: dict[Tensor, list[str]]
     excluded: dict[Tensor, list[str]]
+    direct: dict[Tensor, list[str]]
 
 
 def chosen_parameters(module: nn.Module, exclude: str | Sequence[str], direct: str | Sequence[str]) -> Chosen:
@@ -93,7 +105,7 @@ def chosen_parameters(module: nn.Module, exclude: str | Sequence[str], direct: s
     Raises
     ------
     ValueError
-        If a pattern matches nothing, both match one parameter, or nothing is left.
+        If a pattern matches nothing, both match one parameter, nothing is left, or devices differ.
     """
     known: dict[Tensor, list[str]] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
@@ -101,14 +113,19 @@ def chosen_parameters(module: nn.Module, exclude: str | Sequence[str], direct: s
     out, trained = _matching(known, exclude, "exclude"), _matching(known, direct, "direct")
     if both := [known[tensor][0] for tensor in out & trained]:
         raise ValueError(f"exclude and direct must name different parameters; got {both[0]} twice")
-    moving = {tensor: names for tensor, names in known.items() if tensor.requires_grad and tensor not in trained}
-    projected = {tensor: names for tensor, names in moving.items() if tensor not in out}
+    moving = {tensor: names for tensor, names in known.items() if tensor.requires_grad}
+    projected = {tensor: names for tensor, names in moving.items() if tensor not in out | trained}
     if not projected:
         raise ValueError("module must have a parameter that requires gradients and is neither excluded nor direct")
     for tensor, names in projected.items():
         if not tensor.is_floating_point():
             raise ValueError(f"{names[0]} must be of real numbers, or be excluded or direct; got {tensor.dtype}")
-    return Chosen(projected, {tensor: names for tensor, names in moving.items() if tensor in out})
+    devices = {tensor.device: names[0] for tensor, names in projected.items()}
+    if len(devices) > 1:
+        got = ", ".join(f"{name} on {device}" for device, name in devices.items())
+        raise ValueError(f"module must have its projected parameters on one device; got {got}")
+    beside = [{tensor: moving[tensor] for tensor in moving if tensor in some} for some in (out, trained)]
+    return Chosen(projected, *beside)
 
 
 def _matching(known: dict[Tensor, list[str]], patterns: str | Sequence[str], argument: str) -> set[Tensor]:

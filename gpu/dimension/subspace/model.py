@@ -15,10 +15,10 @@ from sparsetheory.gpu.dimension.projections.projection import Projection
 from sparsetheory.gpu.dimension.subspace.layout import Layout, chosen_parameters
 from sparsetheory.gpu.dimension.subspace.quantiser import quantize_subspace
 
-__all__ = ["LAYERS", "SubspaceModel"]
+__all__ = ["LAYERS", "MODULE", "SubspaceModel"]
 
 LAYERS = Choice("tensor", "module")
-_MODULE = Instance(nn.Module, "a torch module")
+MODULE = Instance(nn.Module, "a torch module")
 
 
 class SubspaceModel(nn.Module):
@@ -97,7 +97,7 @@ class SubspaceModel(nn.Module):
         exclude: str | Sequence[str] = (),
         direct: str | Sequence[str] = (),
     ) -> None:
-        _MODULE.check("module", module)
+        MODULE.check("module", module)
         (FLAG | LAYERS).check("layer_scales", layer_scales)
         super().__init__()
         self.module = copy.deepcopy(module)
@@ -113,6 +113,7 @@ class SubspaceModel(nn.Module):
         self._scale_of = {index: number for number, group in enumerate(groups) for index in group}
         self._buffers_at_start = {name: buffer.cpu().clone() for name, buffer in self.module.named_buffers()}
         self._excluded = list(chosen.excluded.values())
+        self._direct = [names[0] for names in chosen.direct.values()]
         for tensor in chosen.excluded:
             tensor.requires_grad_(False)
         # The module keeps the places of these parameters, empty: each call fills them.
@@ -121,6 +122,7 @@ class SubspaceModel(nn.Module):
         self.register_buffer("start", start)
         self.register_buffer("fingerprint", _fingerprint(self.projection, start))
         self.register_load_state_dict_pre_hook(_require_same_projection)
+        self.register_load_state_dict_post_hook(_move_projection)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the module returns with the weights of the subspace."""
@@ -169,9 +171,8 @@ class SubspaceModel(nn.Module):
         """
         rounded = copy.deepcopy(self)
         with torch.no_grad():
-            for parameter in rounded.parameters():
-                if parameter.requires_grad:
-                    parameter.copy_(quantize_subspace(parameter, bits, radius))
+            for parameter in rounded.fitted_parameters():
+                parameter.copy_(quantize_subspace(parameter, bits, radius))
         return rounded
 
     @property
@@ -183,7 +184,23 @@ class SubspaceModel(nn.Module):
     @property
     def n_trained(self) -> int:
         """Numbers that training fits: t, the layer scales, and what is trained directly."""
-        return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
+        return sum(parameter.numel() for parameter in self.fitted_parameters())
+
+    def fitted_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that training fits, also those that have moved and were frozen since.
+
+        Returns
+        -------
+        list of torch.nn.Parameter
+            All that require gradients, what is trained directly, and t and the layer scales unless they are frozen
+            where they started.
+        """
+        fitted = {id(self.module.get_parameter(name)) for name in self._direct}
+        if bool(self.t.any()):
+            fitted.add(id(self.t))
+        if self.layer_scales is not None and bool((self.layer_scales != 1).any()):
+            fitted.add(id(self.layer_scales))
+        return [parameter for parameter in self.parameters() if parameter.requires_grad or id(parameter) in fitted]
 
     def changed_buffers(self) -> list[str]:
         """Return the buffers of the module that are no longer what they were, such as running statistics."""
@@ -191,8 +208,10 @@ class SubspaceModel(nn.Module):
         return [name for name, before in self._buffers_at_start.items() if not torch.equal(now[name].cpu(), before)]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = self.start
         super()._apply(fn, recurse)
-        self.projection = self.projection.to(dtype=self.t.dtype, device=self.t.device)
+        self._layout = self._layout.converted(fn, before, self.start)
+        _move_projection(self)
         return self
 
     def _parts(self) -> Sequence[Tensor]:
@@ -210,7 +229,10 @@ class SubspaceModel(nn.Module):
 
 def _fitting(projection: Projection | Callable[[int], Projection], start: Tensor) -> Projection:
     """Return the projection, or the one that a function makes, on the device of the starting weights."""
-    made = projection if isinstance(projection, Projection) else projection(len(start))
+    made = projection(len(start)) if callable(projection) else projection
+    if not isinstance(made, Projection):
+        got = f"{made!r} from {projection!r}" if callable(projection) else repr(projection)
+        raise ValueError(f"projection must be a projection, or a function of a number of features to one; got {got}")
     if made.n_features != len(start):
         raise ValueError(
             f"projection must have as many features as there are projected entries, {len(start)}; got {made.n_features}"
@@ -228,6 +250,11 @@ def _fingerprint(projection: Projection, start: Tensor) -> Tensor:
     """Return the adjoint of a fixed vector, which tells one P from another."""
     wave = torch.arange(len(start), dtype=torch.float64, device=start.device).cos()
     return projection.adjoint(wave.to(projection.dtype))
+
+
+def _move_projection(module: SubspaceModel, *rest: Any) -> None:
+    """Bring the projection to the type and device of the coordinates, which a state may have brought along."""
+    module.projection = module.projection.to(dtype=module.t.dtype, device=module.t.device)
 
 
 def _require_same_projection(module: SubspaceModel, state: dict[str, Tensor], prefix: str, *rest: Any) -> None:

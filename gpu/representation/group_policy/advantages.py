@@ -71,13 +71,15 @@ def group_advantage(
     """
     FLAG.require(bonus=bonus)
     places, sizes = _checked("rewards", rewards, groups)
+    right = rewards == 1 if hits is None else hits
+    _check("hits", right, groups)
     centred = _centred(rewards.double(), places, sizes)
     if bool((sizes == 1).any()):
         warnings.warn("a group has one answer: its advantage is 0", UserWarning, stacklevel=2)
     variance = _sums(centred.square(), places, sizes) / (sizes - 1).clamp_min(1)
     advantages = centred / (variance.sqrt() + _EPS)[places]
     if bonus:
-        advantages += pass_bonus(rewards == 1 if hits is None else hits, groups, n_pass).to(advantages)
+        advantages += pass_bonus(right, groups, n_pass).to(advantages)
     return advantages.to(rewards.dtype)
 
 
@@ -193,9 +195,21 @@ def mixed_groups(matches: Tensor, groups: Tensor) -> Tensor:
 
 def _checked(name: str, values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
     """Return the place of each answer's group among all, and the sizes of these."""
+    _check(name, values, groups)
+    _, places, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
+    return places, sizes
+
+
+def _check(name: str, values: Tensor, groups: Tensor) -> None:
+    for label, value in ((name, values), ("groups", groups)):
+        if not isinstance(value, Tensor) or value.is_complex():
+            got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"{label} must be a tensor of real numbers; got {got}")
     if values.ndim != 1 or groups.shape != values.shape:
-        raise ValueError(f"{name} and groups must have one entry for each answer; got {values.shape}, {groups.shape}")
-    if groups.is_floating_point() or values.is_complex():
+        raise ValueError(
+            f"{name} and groups must have one entry for each answer; got {tuple(values.shape)}, {tuple(groups.shape)}"
+        )
+    if groups.is_floating_point():
         raise ValueError(f"groups must hold integers; got {groups.dtype}")
     if groups.device != values.device:
         raise ValueError(f"groups must be on the device of {name}, {values.device}; got {groups.device}")
@@ -205,8 +219,6 @@ def _checked(name: str, values: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]
         raise ValueError(f"rewards must be floating-point numbers; got {values.dtype}")
     if not bool(torch.isfinite(values).all()):
         raise ValueError(f"{name} must be finite; got infinite entries or NaN")
-    _, places, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
-    return places, sizes
 
 
 def _sums(values: Tensor, places: Tensor, sizes: Tensor) -> Tensor:

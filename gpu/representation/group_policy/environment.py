@@ -48,6 +48,8 @@ def make_code_bandit(
     size = Integer(2).check("n_codes", n_codes)
     Several(Integer(0, size - 1)).check("target", target)
     depth = len(target)
+    if depth != len(levels):
+        raise ValueError(f"levels must have one entry for each of the {depth} codes of target; got {len(levels)}")
     codes = np.array(list(product(range(size), repeat=depth)), dtype=np.min_scalar_type(size - 1))
     rewards = prefix_reward(codes.astype(np.int64), list(target), levels).double().numpy()
     table = BlockCodes(codes, size, signed=False)

@@ -1,9 +1,12 @@
 """The clipped loss by which a policy moves towards answers of positive advantage."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from sparsetheory.constraints import MISSING, NONNEGATIVE, Real
+from sparsetheory.gpu.solvers.arguments import together, working_dtype
 
 __all__ = ["clipped_policy_loss"]
 
@@ -45,11 +48,16 @@ def clipped_policy_loss(
     Returns
     -------
     Tensor of shape ()
+        In the precision of `logp`, computed in float32 at least.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, or no token counts.
+        If shapes, dtypes or devices do not fit, or no token counts.
+
+    Notes
+    -----
+    Ratios beyond ``exp(20)`` count as that, below ``exp(-20)`` as that, and have no gradient: they would overflow.
 
     References
     ----------
@@ -65,10 +73,18 @@ def clipped_policy_loss(
     >>> logp.grad.tolist()
     [[-1.5, -1.5]]
     """
+    if not isinstance(clip, Sequence) or len(clip) != 2:
+        raise ValueError(f"clip must be a pair of numbers; got {clip!r}")
     low, high = clip
     Real(0.0, 1.0, closed="left").check("clip", low)
     NONNEGATIVE.check("clip", high)
     (MISSING | Real(1.0, closed="neither")).check("dual", dual)
+    tensors = {"logp": logp, "logp_old": logp_old, "advantages": advantages, "mask": mask}
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor) or (name != "mask" and not value.is_floating_point()):
+            got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"{name} must be a tensor{', of floating-point numbers' * (name != 'mask')}; got {got}")
+    together(**tensors)
     if logp.ndim != 2 or logp_old.shape != logp.shape or mask.shape != logp.shape:
         raise ValueError(
             "logp, logp_old and mask must have one shape (n, n_tokens); "
@@ -81,9 +97,10 @@ def clipped_policy_loss(
         raise ValueError("mask must keep at least one token")
     wide = advantages.detach() if advantages.ndim == 2 else advantages.detach()[:, None].expand_as(logp)
     # Only tokens that count are touched: a gradient through what is left out would be NaN where that is infinite.
-    gain, log_ratio = wide[counted], logp[counted] - logp_old.detach()[counted]
+    dtype = working_dtype(logp, logp_old, advantages)
+    gain, log_ratio = wide[counted].to(dtype), logp[counted].to(dtype) - logp_old.detach()[counted].to(dtype)
     ratio = log_ratio.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO).exp()
     losses = torch.maximum(-gain * ratio, -gain * ratio.clamp(1 - low, 1 + high))
     if dual is not None:
         losses = torch.where(gain < 0, torch.minimum(losses, -gain * dual), losses)
-    return losses.mean()
+    return losses.mean().to(logp.dtype)

@@ -13,6 +13,7 @@ from sparsetheory.gpu.representation.group_policy.balanced import balanced_assig
 __all__ = ["ResidualCodes", "residual_codes"]
 
 _MAX_ITER = 100
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class ResidualCodes:
     centroids : Tensor of float of shape (n_levels, n_codes, n_features)
         Means of the residuals of each cluster, in the precision of the data.
     errors : Tensor of float64 of shape (n_levels + 1,)
-        Mean squared length of the residuals before the first level and after each; it never rises.
+        Mean squared length of the residuals before the first level and after each; it rises by rounding alone.
     """
 
     codes: Tensor
@@ -44,14 +45,32 @@ class ResidualCodes:
     def encode(self, X: Tensor) -> Tensor:
         """Return codes of other vectors, each by its nearest centroids, int64 of shape (n, n_levels)."""
         left, codes = _vectors(X), []
+        if left.shape[1] != self.centroids.shape[2]:
+            raise ValueError(f"X must have {self.centroids.shape[2]} features; got {left.shape[1]}")
         for centroids in self.centroids:
             codes.append(_distances(left, centroids).argmin(1))
             left = left - centroids[codes[-1]]
         return torch.stack(codes, dim=1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the vectors that codes stand for: sums of centroids, of shape (n, n_features)."""
-        return sum((level[column] for level, column in zip(self.centroids, codes.T, strict=True)), torch.zeros(()))
+        """Return the vectors that codes stand for: sums of centroids, of shape (n, n_features).
+
+        Codes of the first levels alone stand for coarser vectors. ValueError is raised for numbers that are no code.
+        """
+        n_levels, n_codes, _ = self.centroids.shape
+        if codes.ndim != 2 or not 1 <= codes.shape[1] <= n_levels or codes.dtype not in _INTEGERS:
+            raise ValueError(
+                f"codes must be integers of shape (n, n_levels) with 1 to {n_levels} levels, without the running "
+                f"number; got {codes.dtype} of shape {tuple(codes.shape)}"
+            )
+        outside = codes[(codes < 0) | (codes >= n_codes)]
+        if outside.numel():
+            raise ValueError(f"codes must be from 0 to {n_codes - 1}; got {int(outside[0])}")
+        columns = codes.to(self.centroids.device, torch.int64).T
+        decoded = self.centroids[0][columns[0]]
+        for level, column in zip(self.centroids[1:], columns[1:], strict=False):
+            decoded = decoded + level[column]
+        return decoded
 
 
 def residual_codes(
@@ -131,9 +150,13 @@ def _mean_square(left: Tensor) -> Tensor:
 
 
 def _distances(points: Tensor, centroids: Tensor) -> Tensor:
-    """Return squared distances; low precisions are widened."""
-    wide = torch.float64 if points.dtype == torch.float64 else torch.float32
-    return torch.cdist(points.to(wide), centroids.to(wide)).square_()
+    """Return squared distances in double precision.
+
+    They are made of products of matrices, so what all vectors share is taken off before: it would leave rounding.
+    """
+    wide = centroids.double()
+    origin = wide.mean(0)
+    return torch.cdist(points.double() - origin, wide - origin).square_()
 
 
 def _clusters(points: Tensor, n_clusters: int, balanced: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -152,7 +175,7 @@ def _clusters(points: Tensor, n_clusters: int, balanced: bool, generator: torch.
 
 
 def _balanced(distances: Tensor) -> Tensor:
-    return torch.from_numpy(balanced_assignment(distances.double().cpu().numpy())).to(distances.device)
+    return torch.from_numpy(balanced_assignment(distances.cpu().numpy())).to(distances.device)
 
 
 def _means(points: Tensor, labels: Tensor, centroids: Tensor, distances: Tensor) -> Tensor:
@@ -171,13 +194,13 @@ def _spread_out(points: Tensor, n_clusters: int, generator: torch.Generator) -> 
     """Return points drawn one after the other with probabilities in proportion to the squared distance (k-means++)."""
     draws = torch.rand(n_clusters, dtype=torch.float64, generator=generator)
     chosen = [int(draws[0] * len(points))]
-    nearest = _distances(points, points[chosen])[:, 0].double()
+    nearest = _distances(points, points[chosen])[:, 0]
     for draw in draws[1:]:
         shares = nearest.cumsum(0)
         # Where all points are centroids already, whichever comes next.
         place = int(torch.searchsorted(shares, draw.to(shares.device) * shares[-1], right=True))
         chosen.append(min(place, len(points) - 1))
-        nearest = torch.minimum(nearest, _distances(points, points[chosen[-1:]])[:, 0].double())
+        nearest = torch.minimum(nearest, _distances(points, points[chosen[-1:]])[:, 0])
     return points[chosen]
 
 

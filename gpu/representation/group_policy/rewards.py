@@ -55,12 +55,18 @@ def prefix_reward(codes: Any, target: Any, levels: Sequence[float] = (0.5, 0.707
         raise ValueError(
             f"codes and target must have {len(levels)} or {len(levels) + 1} entries each; got {n} and {right.shape[-1]}"
         )
+    try:
+        given, right = torch.broadcast_tensors(given, right)
+    except RuntimeError:
+        shapes = tuple(given.shape), tuple(right.shape)
+        raise ValueError(f"codes and target must have shapes that broadcast; got {shapes[0]} and {shapes[1]}") from None
     same = given == right
     # A code counts only where all before it are right.
     prefix = same[..., : len(levels)].long().cumprod(-1).sum(-1)
-    rewards = torch.tensor([0.0, *levels], device=given.device)[prefix]
+    table = torch.tensor([0.0, *map(float, levels)], dtype=torch.get_default_dtype(), device=given.device)
+    rewards = table[prefix]
     rewards = torch.where(same.all(-1), torch.ones_like(rewards), rewards)
-    return torch.where((given >= 0).all(-1).expand(rewards.shape), rewards, torch.zeros_like(rewards))
+    return torch.where((given >= 0).all(-1), rewards, torch.zeros_like(rewards))
 
 
 def _tokens(name: str, values: Any) -> Tensor:

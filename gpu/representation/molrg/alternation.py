@@ -10,9 +10,11 @@ from sparsetheory.constraints import COUNT, Choice
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.representation.molrg.certificate import KSubspacesCertificate, certify_subspaces, rounding_of
 from sparsetheory.gpu.representation.molrg.mixture import component_counts, random_bases
+from sparsetheory.gpu.representation.molrg.orthonormal import orthonormalised
 from sparsetheory.gpu.representation.molrg.starts import ssc_omp, svd_start
-from sparsetheory.gpu.representation.molrg.subspaces import orthonormal_columns
-from sparsetheory.gpu.solvers.arguments import finite_tensor, together, working_dtype
+from sparsetheory.gpu.representation.molrg.subspace_problem import Alternation, SubspaceProblem
+from sparsetheory.gpu.representation.molrg.subspaces import orthonormal_columns, point_rows
+from sparsetheory.gpu.solvers.arguments import together, working_dtype
 
 __all__ = ["KSubspaces", "k_subspaces"]
 
@@ -77,7 +79,7 @@ def k_subspaces(
         Dimension of all subspaces, or of each.
     init : {"random", "ssc_omp", "svd"}, Tensor of int64 or sequence of Tensor
         The start: random subspaces; labels by :func:`ssc_omp`, or by :func:`svd_start`; labels that are given, one for
-        each point; or orthonormal bases.
+        each point; or orthonormal bases, of which a tensor of three axes is a sequence, too.
     n_init : int
         Number of starts, of which the best is kept. Those after the first are random.
     max_iter : int
@@ -86,7 +88,8 @@ def k_subspaces(
         A subspace without points is given the point that is furthest from its own subspace, or stays as it is. Neither
         lowers the objective.
     generator : torch.Generator, int or None
-        Source of random subspaces, and of the seed of spectral clustering, drawn on the CPU.
+        Source of random subspaces, and of the seed of spectral clustering, drawn on the CPU. Each start has a stream
+        of its own: with the seed of :func:`sample_molrg` it does not repeat the subspaces of the sample.
 
     Returns
     -------
@@ -98,7 +101,8 @@ def k_subspaces(
     TypeError
         If `X` is no tensor of floating-point numbers.
     ValueError
-        If points are not finite, shapes do not fit, or an argument is out of range.
+        If points are not finite, shapes do not fit, or an argument is out of range; with "ssc_omp" if there is one
+        point, with "svd" if one is zero.
 
     Notes
     -----
@@ -127,19 +131,15 @@ def k_subspaces(
     >>> fit.certificate.check(sample.X).valid
     True
     """
-    given = finite_tensor("X", X)
-    if given.ndim != 2 or not given.numel():
-        raise ValueError(f"X must be a matrix with one point per row; got shape {tuple(given.shape)}")
-    if COUNT.check("n_subspaces", n_subspaces) > len(given):
-        raise ValueError(f"n_subspaces must be at most the number of points, {len(given)}; got {n_subspaces!r}")
+    given = point_rows(X, n_subspaces)
     COUNT.require(n_init=n_init, max_iter=max_iter)
     Choice("reseed", "keep").check("empty", empty)
     widths = component_counts(n_components, n_subspaces, given.shape[1])
-    source, points = cpu_generator(generator), given.to(working_dtype(given))
-    problem = _Problem(points, widths, reseed=empty == "reseed")
-    best: _Run | None = None
+    source = cpu_generator(generator)
+    problem = SubspaceProblem.of(given.to(working_dtype(given)), widths, reseed=empty == "reseed")
+    best: Alternation | None = None
     for number in range(n_init):
-        start = _start(problem, init if number == 0 else "random", source)
+        start = _start(problem, init if number == 0 else "random", _child(source))
         run = problem.run(start, max_iter)
         if best is None or run.objective > best.objective:
             best = run
@@ -147,120 +147,27 @@ def k_subspaces(
     return _result(problem, best, given.dtype)
 
 
-@dataclass
-class _Run:
-    """Where alternation stands."""
-
-    bases: tuple[Tensor, ...]
-    labels: Tensor
-    halves: list[float]
-    n_iter: int = 0
-    converged: bool = False
-    n_reseeds: int = 0
-
-    @property
-    def objective(self) -> float:
-        return self.halves[-1]
-
-
-@dataclass
-class _Problem:
-    """Points in working precision, and the dimensions of the subspaces."""
-
-    points: Tensor
-    widths: tuple[int, ...]
-    reseed: bool = True
-
-    def __post_init__(self) -> None:
-        self.squares = self.points.square().sum(1)
-        self.energy = float(self.squares.double().sum())
-        self.rounding = rounding_of(self.points.shape[1], self.points.dtype)
-
-    def run(self, bases: tuple[Tensor, ...], max_iter: int) -> _Run:
-        """Alternate from some bases until nothing is gained."""
-        held = self.held(bases)
-        run = _Run(bases, held.argmax(1), [self._total(held)])
-        while run.n_iter < max_iter and not run.converged:
-            used = self._seeded(held, run) if self.reseed else run.labels
-            run.bases, best = self.refit(used, run.bases)
-            held = self.held(run.bases)
-            run.labels = held.argmax(1)
-            run.halves += [best, self._total(held)]
-            run.n_iter += 1
-            gain = run.halves[-1] - run.halves[-3]
-            run.converged = torch.equal(run.labels, used) or gain <= self.rounding * self.energy
-        return run
-
-    def held(self, bases: Sequence[Tensor]) -> Tensor:
-        """Return the squared norm of each point in each subspace."""
-        inside = self.points @ torch.cat(tuple(bases), dim=1)
-        return torch.stack([part.square().sum(1) for part in inside.split(list(self.widths), dim=1)], dim=1)
-
-    def refit(self, labels: Tensor, before: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], float]:
-        """Return the best bases for some labels, and what they hold."""
-        found, total = [], 0.0
-        for k, (width, old) in enumerate(zip(self.widths, before, strict=True)):
-            own = self.points[labels == k]
-            if not len(own):
-                found.append(old)
-                continue
-            _, values, right = torch.linalg.svd(own, full_matrices=False)
-            found.append(_completed(right[:width].mT, old))
-            total += float(values[:width].double().square().sum())
-        return tuple(found), total
-
-    def _seeded(self, held: Tensor, run: _Run) -> Tensor:
-        """Return the labels, with one of the worst points for each subspace that has none."""
-        most, labels = held.max(1)
-        counts = torch.bincount(labels, minlength=len(self.widths))
-        missed = self.squares - most
-        for k in (counts == 0).nonzero().flatten().tolist():
-            worst = int(missed.argmax())
-            if float(missed[worst]) <= self.rounding * float(self.squares[worst]):
-                break
-            labels[worst], missed[worst] = k, 0.0
-            run.n_reseeds += 1
-        return labels
-
-    @staticmethod
-    def _total(held: Tensor) -> float:
-        return float(held.amax(1).double().sum())
-
-
-def _completed(basis: Tensor, old: Tensor) -> Tensor:
-    """Fill up a basis of fewer points than dimensions with directions of the subspace before, which it says nothing of.
-
-    The old subspace holds at least as many directions orthogonal to the new basis as are missing: after projection
-    their singular values are exactly 1.
-    """
-    missing = old.shape[1] - basis.shape[1]
-    if not missing:
-        return basis
-    rest = old - basis @ (basis.mT @ old)
-    return torch.cat([basis, torch.linalg.svd(rest, full_matrices=False).U[:, :missing]], dim=1)
-
-
-def _result(problem: _Problem, run: _Run, dtype: torch.dtype) -> KSubspaces:
+def _result(problem: SubspaceProblem, run: Alternation, dtype: torch.dtype) -> KSubspaces:
     """Return a run in the precision of the data, with its certificate."""
     bases = tuple(basis.to(dtype).contiguous() for basis in run.bases)
     held = problem.held([basis.to(problem.points.dtype) for basis in bases])
     objective = float(held.gather(1, run.labels.unsqueeze(1)).double().sum())
     _, best = problem.refit(run.labels, run.bases)
     gain = max(float(held.amax(1).double().sum()), best) - objective
-    squares = torch.linalg.svdvals(problem.points).double().square()
+    squares, energy = torch.linalg.svdvals(problem.points).double().square(), problem.unit**2
     certificate = certify_subspaces(
         bases,
         run.labels,
-        objective=objective,
-        upper=float(squares[: sum(problem.widths)].sum()),
+        objective=objective * energy,
+        upper=float(squares[: sum(problem.widths)].sum()) * energy,
         measured=max(gain, 0.0) / problem.energy if problem.energy else 0.0,
         bound=rounding_of(problem.points.shape[1], dtype),
     )
     return KSubspaces(
         bases,
         run.labels,
-        objective,
-        torch.tensor(run.halves, dtype=torch.float64),
+        objective * energy,
+        torch.tensor(run.halves, dtype=torch.float64) * energy,
         run.n_iter,
         run.converged,
         run.n_reseeds,
@@ -268,12 +175,27 @@ def _result(problem: _Problem, run: _Run, dtype: torch.dtype) -> KSubspaces:
     )
 
 
-def _start(problem: _Problem, init: str | Tensor | Sequence[Tensor], source: torch.Generator) -> tuple[Tensor, ...]:
+def _child(source: torch.Generator) -> torch.Generator:
+    """Return a generator of its own for each start, whose draws are those of no other function.
+
+    With the same seed a start would be made of the numbers that the subspaces of a sample are made of, and where there
+    are fewer points than dimensions what it says of the missing ones would be true.
+    """
+    return torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=source)))
+
+
+def _start(
+    problem: SubspaceProblem, init: str | Tensor | Sequence[Tensor], source: torch.Generator
+) -> tuple[Tensor, ...]:
     """Return the bases that an argument stands for."""
     points, widths = problem.points, problem.widths
     n_samples, n_features = points.shape
+    if not isinstance(init, str | Tensor | Sequence):
+        raise ValueError(f"init must be the name of a start, labels, or a sequence of bases; got {init!r}")
     if not isinstance(init, str | Tensor):
         return _given_bases(init, problem)
+    if isinstance(init, Tensor) and init.ndim == 3:
+        return _given_bases(tuple(init), problem)
     drawn = random_bases(n_features, widths, False, source)
     random = tuple(basis.to(points) for basis in drawn)
     if isinstance(init, Tensor):
@@ -298,10 +220,14 @@ def _given_labels(labels: Tensor, n_samples: int, n_subspaces: int) -> Tensor:
     return labels
 
 
-def _given_bases(bases: Sequence[Tensor], problem: _Problem) -> tuple[Tensor, ...]:
+def _given_bases(bases: Sequence[Tensor], problem: SubspaceProblem) -> tuple[Tensor, ...]:
     found = tuple(orthonormal_columns("init", basis) for basis in bases)
     shapes, wanted = [tuple(b.shape) for b in found], [(problem.points.shape[1], width) for width in problem.widths]
     if shapes != wanted:
         raise ValueError(f"init must hold bases of the shapes {wanted}; got {shapes}")
     together(X=problem.points, init=found[0])
-    return tuple(basis.to(problem.points) for basis in found)
+    if len({basis.dtype for basis in found}) > 1:
+        raise ValueError(f"init must hold bases of one dtype; got {[basis.dtype for basis in found]}")
+    # In a lower precision they are less orthonormal, and would hold more than there is.
+    same = found[0].dtype == problem.points.dtype
+    return tuple(basis if same else orthonormalised(basis.to(problem.points)) for basis in found)

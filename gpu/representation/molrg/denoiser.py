@@ -74,9 +74,11 @@ class MoLRGDenoiser(nn.Module):
 
     def __init__(self, bases: Sequence[Tensor], weights: Tensor | None = None, *, assignment: str = "soft") -> None:
         super().__init__()
+        if isinstance(bases, Tensor) and bases.ndim != 3:
+            raise ValueError(f"bases must be a sequence of matrices, or have 3 axes; got shape {tuple(bases.shape)}")
         found = [orthonormal_columns("bases", basis) for basis in bases]
         if not found or any(basis.ndim != 2 for basis in found):
-            raise ValueError("bases must be at least one matrix")
+            raise ValueError(f"bases must be at least one matrix; got {[tuple(basis.shape) for basis in found]}")
         if len({(basis.shape[0], basis.dtype, basis.device) for basis in found}) > 1:
             raise ValueError("bases must have equally many rows, one dtype and one device")
         self.assignment = Choice("soft", "hard").check("assignment", assignment)
@@ -117,14 +119,20 @@ class MoLRGDenoiser(nn.Module):
         Returns
         -------
         Tensor of shape (..., n_features)
+
+        Raises
+        ------
+        ValueError
+            If shapes or devices do not fit, a level is out of range, or a label is the number of no subspace.
         """
         basis = self.basis
-        noise, factor = self._levels(x, noise_std, scale, zero=labels is not None or self.assignment == "hard")
+        noise, factor = self.levels(x, noise_std, scale, zero=labels is not None or self.assignment == "hard")
         inside = x @ basis
         if labels is None:
             weights = self._weights(self._held(inside), noise, factor)
             spread = weights.to(inside.dtype).index_select(-1, self.owners)
         else:
+            self._check_labels(labels, x)
             spread = (self.owners == labels.unsqueeze(-1)).to(inside.dtype)
         return (factor / (factor.square() + noise.square())).to(x.dtype) * ((inside * spread) @ basis.mT)
 
@@ -141,7 +149,7 @@ class MoLRGDenoiser(nn.Module):
         Tensor of shape (..., n_subspaces)
             At least in single precision; sums to 1.
         """
-        noise, factor = self._levels(x, noise_std, scale, zero=self.assignment == "hard")
+        noise, factor = self.levels(x, noise_std, scale, zero=self.assignment == "hard")
         return self._weights(self.held(x), noise, factor)
 
     def held(self, x: Tensor) -> Tensor:
@@ -186,22 +194,42 @@ class MoLRGDenoiser(nn.Module):
         Tensor of shape (...)
             In nats, at least in single precision.
         """
-        noise, factor = self._levels(x, noise_std, scale, zero=False)
+        noise, factor = self.levels(x, noise_std, scale, zero=False)
         logits = self._logits(self.held(x), noise, factor)
         square = x.to(logits.dtype).square().sum(-1)
         noise = noise.squeeze(-1)
         normal = -square / (2 * noise.square()) - x.shape[-1] * (noise.log() + 0.5 * math.log(2 * math.pi))
         return logits.logsumexp(-1) + normal
 
-    def _levels(
-        self, x: Tensor, noise_std: float | Tensor, scale: float | Tensor, *, zero: bool
+    def levels(
+        self, x: Tensor, noise_std: float | Tensor, scale: float | Tensor, *, zero: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Return noise and scale with an axis for the features."""
+        """Return noise and scale with an axis for the features, after a check.
+
+        Parameters
+        ----------
+        x, noise_std, scale
+            As the layer takes them.
+        zero : bool
+            Whether the noise may be 0.
+
+        Returns
+        -------
+        tuple of two Tensor of shape (..., 1)
+            At least in single precision.
+        """
         n_features = self.n_features
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1 or x.shape[-1] != n_features:
             got = f"{x.dtype}, {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(f"x must be a tensor of floats of shape (..., {n_features}); got {got}")
         return _level("noise_std", noise_std, x, zero=zero), _level("scale", scale, x, zero=False)
+
+    def _check_labels(self, labels: Tensor, x: Tensor) -> None:
+        if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != x.shape[:-1]:
+            got = f"{labels.dtype}, {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+            raise ValueError(f"labels must be a tensor of int64 of shape {tuple(x.shape[:-1])}; got {got}")
+        if bool(((labels < 0) | (labels >= len(self.widths))).any()):
+            raise ValueError(f"labels must be from 0 to {len(self.widths) - 1}")
 
     def _held(self, inside: Tensor) -> Tensor:
         """Return the squared norm of points in each subspace, from their coefficients."""

@@ -12,8 +12,7 @@ from sparsetheory.gpu.representation.molrg.alternation import KSubspaces, k_subs
 from sparsetheory.gpu.representation.molrg.denoiser import MoLRGDenoiser
 from sparsetheory.gpu.representation.molrg.loss import molrg_loss
 from sparsetheory.gpu.representation.molrg.starts import ssc_omp
-from sparsetheory.gpu.representation.molrg.subspaces import eigengap
-from sparsetheory.gpu.solvers.arguments import finite_tensor
+from sparsetheory.gpu.representation.molrg.subspaces import eigengap, point_rows
 
 __all__ = ["MoLRGFit", "molrg_fit"]
 
@@ -93,7 +92,7 @@ def molrg_fit(
     >>> fit.denoiser.widths, bool(matched_errors(fit.denoiser.bases, sample.bases).max() < 1e-4)
     ((4, 4, 4), True)
     """
-    points, source = finite_tensor("X", X), cpu_generator(generator)
+    points, source = point_rows(X, n_subspaces), cpu_generator(generator)
     Choice("ssc_omp", "svd", "random").check("init", init)
     SIZE.require(n_steps=n_steps)
     POSITIVE.require(step_size=step_size)

@@ -54,6 +54,8 @@ def jacobian_rank(f: Callable[[Tensor], Tensor], x: Tensor, fraction: float = 0.
     """
     Real(0, 1, closed="neither").check("fraction", fraction)
     at = finite_tensor("x", x)
+    if not at.numel():
+        raise ValueError(f"x must have at least one entry; got shape {tuple(at.shape)}")
     jacobian = torch.func.jacrev(f)(at).reshape(-1, at.numel())
     if not bool(torch.isfinite(jacobian).all()):
         raise ValueError("the Jacobian of f at x must be finite; it holds NaN or infinity")

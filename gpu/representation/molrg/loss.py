@@ -6,7 +6,8 @@ from torch import Tensor
 from sparsetheory.constraints import FLAG, Instance
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.representation.molrg.denoiser import MoLRGDenoiser
-from sparsetheory.gpu.solvers.arguments import finite_tensor, working_dtype
+from sparsetheory.gpu.representation.molrg.subspaces import point_rows
+from sparsetheory.gpu.solvers.arguments import working_dtype
 
 __all__ = ["molrg_loss"]
 
@@ -71,32 +72,23 @@ def molrg_loss(
     """
     Instance(MoLRGDenoiser).check("denoiser", denoiser)
     FLAG.require(expected=expected)
-    points = finite_tensor("X", X)
-    if points.ndim != 2 or not points.numel():
-        raise ValueError(f"X must be a matrix with one point per row; got shape {tuple(points.shape)}")
+    points = point_rows(X)
+    noise, factor = denoiser.levels(points, noise_std, scale)
     hard = denoiser.assignment == "hard" or len(denoiser.widths) == 1
     if expected:
         if not hard:
             raise ValueError("expected must be False unless there is one subspace or the assignment is hard")
-        return _expected(denoiser, points, noise_std, scale)
+        return _expected(denoiser, points, noise.squeeze(-1), factor.squeeze(-1))
     labels = denoiser.assign(points).detach() if hard else None
     drawn = torch.randn(points.shape, dtype=working_dtype(points), generator=cpu_generator(generator)).to(points)
-    noisy = _times(scale, points) + _times(noise_std, drawn)
+    noisy = factor.to(points) * points + noise.to(points) * drawn
     missed = denoiser(noisy, noise_std, scale, labels) - points
     return missed.to(working_dtype(missed)).square().sum(1).mean()
 
 
-def _expected(denoiser: MoLRGDenoiser, points: Tensor, noise_std: float | Tensor, scale: float | Tensor) -> Tensor:
+def _expected(denoiser: MoLRGDenoiser, points: Tensor, noise: Tensor, factor: Tensor) -> Tensor:
     held, labels = denoiser.held(points).max(1)
-    # A number would become a tensor of single precision first if its type were not given.
-    noise, factor = (torch.as_tensor(level, dtype=held.dtype, device=held.device) for level in (noise_std, scale))
-    if not bool((noise > 0).all() and (factor > 0).all()):
-        raise ValueError("noise_std and scale must be above 0")
     a = factor / (factor.square() + noise.square())
     widths = held.new_tensor(denoiser.widths)[labels]
     kept = a * factor
     return (points.to(held.dtype).square().sum(1) - kept * (2 - kept) * held + (a * noise).square() * widths).mean()
-
-
-def _times(level: float | Tensor, points: Tensor) -> Tensor:
-    return (level.to(points).unsqueeze(-1) if isinstance(level, Tensor) else level) * points

@@ -62,7 +62,7 @@ def sample_molrg(
     orthogonal : bool
         Whether the subspaces are orthogonal to each other; otherwise each is drawn by itself, uniformly.
     dtype : torch.dtype, optional
-        Of the points and bases, which are drawn in double precision; by default that of torch.
+        Of the points and bases, which are drawn in double precision; a floating-point one, by default that of torch.
 
     Returns
     -------
@@ -98,7 +98,9 @@ def sample_molrg(
             f"got {sum(widths)} for {n_subspaces} subspaces"
         )
     source = cpu_generator(generator)
-    dtype = dtype or torch.get_default_dtype()
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a floating-point dtype of torch; got {dtype!r}")
     bases = random_bases(n_features, widths, orthogonal, source)
     points = torch.cat(
         [

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sparsetheory.gpu.representation.molrg.subspaces import orthonormal_columns
 from sparsetheory.gpu.solvers.arguments import working_dtype
 
-__all__ = ["OrthonormalBlocks"]
+__all__ = ["OrthonormalBlocks", "orthonormalised"]
 
 
 class OrthonormalBlocks(nn.Module):
@@ -34,9 +34,9 @@ class OrthonormalBlocks(nn.Module):
         blocks = matrix.to(working_dtype(matrix))
         if len(set(self.widths)) == 1:
             stacked = blocks.unflatten(1, (len(self.widths), self.widths[0])).transpose(0, 1)
-            found = _orthonormal(stacked).transpose(0, 1).flatten(1)
+            found = orthonormalised(stacked).transpose(0, 1).flatten(1)
         else:
-            found = torch.cat([_orthonormal(block) for block in blocks.split(list(self.widths), dim=1)], dim=1)
+            found = torch.cat([orthonormalised(block) for block in blocks.split(list(self.widths), dim=1)], dim=1)
         return found.to(matrix.dtype)
 
     def right_inverse(self, columns: Tensor) -> Tensor:
@@ -46,7 +46,8 @@ class OrthonormalBlocks(nn.Module):
         return columns
 
 
-def _orthonormal(matrix: Tensor) -> Tensor:
+def orthonormalised(matrix: Tensor) -> Tensor:
+    """Return the Q of a matrix, or of a batch of them, for which the diagonal of R is positive."""
     Q, R = torch.linalg.qr(matrix)
     signs = R.diagonal(dim1=-2, dim2=-1).sign()
     return Q * torch.where(signs == 0, 1.0, signs).unsqueeze(-2)

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from sparsetheory.constraints import COUNT
 from sparsetheory.gpu.core.randomness import cpu_generator
-from sparsetheory.gpu.solvers.arguments import finite_tensor, working_dtype
+from sparsetheory.gpu.representation.molrg.subspaces import point_rows
+from sparsetheory.gpu.solvers.arguments import working_dtype
 from sparsetheory.gpu.solvers.matching_pursuit import omp_gram
 from sparsetheory.lowrank.blocks import Blocks
 from sparsetheory.lowrank.clustering.agglomerative import agglomerate_merges
@@ -71,8 +72,8 @@ def self_expressive_codes(X: Tensor, n_nonzero: int) -> Tensor:
             [ 0.,  0.,  0., -1.],
             [ 0.,  0., -1.,  0.]])
     """
-    given = finite_tensor("X", X)
-    if given.ndim != 2 or len(given) < 2 or not given.shape[1]:
+    given = point_rows(X)
+    if len(given) < 2:
         raise ValueError(f"X must hold at least two points, one per row; got shape {tuple(given.shape)}")
     COUNT.check("n_nonzero", n_nonzero)
     # Scaled by the largest entry first, so that squares neither vanish nor overflow.
@@ -133,9 +134,7 @@ def ssc_omp(X: Tensor, n_subspaces: int, n_nonzero: int, *, generator: torch.Gen
     """
     from sklearn.cluster import SpectralClustering
 
-    codes = self_expressive_codes(X, n_nonzero).double().abs()
-    if COUNT.check("n_subspaces", n_subspaces) > len(codes):
-        raise ValueError(f"n_subspaces must be at most the number of points, {len(codes)}; got {n_subspaces!r}")
+    codes = self_expressive_codes(point_rows(X, n_subspaces), n_nonzero).double().abs()
     seed = int(torch.randint(2**31 - 1, (1,), generator=cpu_generator(generator)))
     if n_subspaces == 1:
         return torch.zeros(len(codes), dtype=torch.int64, device=codes.device)
@@ -211,11 +210,7 @@ def svd_start(X: Tensor, n_subspaces: int, n_components: int) -> SVDStart:
     >>> start.certificate.check(start.blocks).valid
     True
     """
-    points = finite_tensor("X", X)
-    if points.ndim != 2 or not points.numel():
-        raise ValueError(f"X must be a matrix with one point per row; got shape {tuple(points.shape)}")
-    if COUNT.check("n_subspaces", n_subspaces) > len(points):
-        raise ValueError(f"n_subspaces must be at most the number of points, {len(points)}; got {n_subspaces!r}")
+    points = point_rows(X, n_subspaces)
     COUNT.check("n_components", n_components)
     matrices = _neighbourhoods(points.double().cpu().numpy(), n_components)
     blocks = Blocks(matrices)

@@ -8,7 +8,25 @@ from torch import Tensor
 from sparsetheory.constraints import COUNT, MISSING
 from sparsetheory.gpu.solvers.arguments import finite_tensor, together, working_dtype
 
-__all__ = ["eigengap", "matched_errors", "orthonormal_columns", "subspace_error"]
+__all__ = ["eigengap", "matched_errors", "orthonormal_columns", "point_rows", "subspace_error"]
+
+
+def point_rows(X: Tensor, n_subspaces: int = 1) -> Tensor:
+    """Return points, one per row, of which there are at least as many as subspaces.
+
+    Raises
+    ------
+    TypeError
+        If they are no tensor of floating-point numbers.
+    ValueError
+        If they are not finite or no matrix with entries, or the number of subspaces is out of range.
+    """
+    points = finite_tensor("X", X)
+    if points.ndim != 2 or not points.numel():
+        raise ValueError(f"X must be a matrix with one point per row; got shape {tuple(points.shape)}")
+    if COUNT.check("n_subspaces", n_subspaces) > len(points):
+        raise ValueError(f"n_subspaces must be at most the number of points, {len(points)}; got {n_subspaces!r}")
+    return points
 
 
 def orthonormal_columns(name: str, value: Tensor) -> Tensor:
@@ -25,6 +43,8 @@ def orthonormal_columns(name: str, value: Tensor) -> Tensor:
     n_rows, width = basis.shape[-2:]
     if not 1 <= width <= n_rows:
         raise ValueError(f"{name} must have from one column to as many as rows; got shape {tuple(basis.shape)}")
+    if not basis.numel():
+        return basis
     wide = basis.to(working_dtype(basis))
     defect = float((wide.mT @ wide - torch.eye(width, dtype=wide.dtype, device=wide.device)).abs().max())
     if defect > 100 * n_rows**0.5 * torch.finfo(basis.dtype).eps:
@@ -139,10 +159,8 @@ def eigengap(X: Tensor, max_components: int | None = None) -> int:
     >>> eigengap(sample_molrg(48, 5, 1, 30, noise_std=0.05).X)
     5
     """
-    points = finite_tensor("X", X)
+    points = point_rows(X)
     (MISSING | COUNT).require(max_components=max_components)
-    if points.ndim != 2 or not points.numel():
-        raise ValueError(f"X must be a matrix with one point per row; got shape {tuple(points.shape)}")
     values = torch.linalg.svdvals(points.to(working_dtype(points)))
     floor = max(points.shape) * torch.finfo(values.dtype).eps * values[0]
     largest = min(max_components or max(len(values) // 2, 1), len(values))

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sparsetheory.constraints import COUNT
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.representation.skinning.scalar_quantisation import FSQ
 
-__all__ = ["SkinningVAE"]
+__all__ = ["SkinningVAE", "check_rig"]
 
 
 class SkinningVAE(nn.Module):
@@ -108,6 +109,11 @@ class SkinningVAE(nn.Module):
         Tensor of shape (n_columns, n_queries)
             Logits of the weights.
         """
+        if weights.shape != points.shape[:-1]:
+            raise ValueError(
+                "weights must have one entry for each point; "
+                f"got shapes {tuple(weights.shape)} and {tuple(points.shape)} of points"
+            )
         features = self._features(points)
         encoded = self.shape_encoder(features if shape is None else self._features(shape)).mean(-2)
         codes = self._codes(features, encoded, weights)
@@ -126,7 +132,7 @@ class SkinningVAE(nn.Module):
         -------
         Tensor of int64 of shape (n_bones, n_tokens)
         """
-        _check_rig(points, weights)
+        check_rig(points, weights)
         features = self._features(points).expand(weights.shape[1], -1, -1)
         shape = self.shape_encoder(features[:1]).mean(-2).expand(len(features), -1)
         codes = self._codes(features, shape, weights.mT)
@@ -148,14 +154,22 @@ class SkinningVAE(nn.Module):
         -------
         Tensor of shape (n_queries, n_bones)
         """
+        if tokens.ndim != 2 or tokens.shape[1] != self.n_tokens:
+            raise ValueError(f"tokens must have shape (n_bones, {self.n_tokens}); got {tuple(tokens.shape)}")
         features = self._features(points)
         codes = self.fsq.indices_to_codes(tokens).to(features.dtype).flatten(-2)
         shape = self.shape_encoder(features).mean(-2).expand(len(codes), -1)
         read = features if queries is None else self._features(queries)
-        weights = torch.sigmoid(self._read(codes, shape, read.expand(len(codes), -1, -1))).mT
-        return weights / weights.sum(-1, keepdim=True)
+        logits = self._read(codes, shape, read.expand(len(codes), -1, -1)).mT
+        # Sigmoids over their sum, also where all of them round to zero.
+        return functional.logsigmoid(logits).softmax(-1)
 
     def _features(self, points: Tensor) -> Tensor:
+        if points.shape[-1] != 3 or not points.is_floating_point():
+            raise ValueError(
+                "points, queries and shape must be floating-point numbers, three in their last axis; "
+                f"got {points.dtype} of shape {tuple(points.shape)}"
+            )
         octaves = 2.0 ** torch.arange(self.n_frequencies, dtype=points.dtype, device=points.device)
         angles = (points.unsqueeze(-1) * octaves).flatten(-2)
         return torch.cat([points, angles.sin(), angles.cos()], -1)
@@ -190,8 +204,9 @@ def _initialise(model: nn.Module, source: torch.Generator) -> None:
                     values.copy_((2 * torch.rand(values.shape, generator=source) - 1) * bound)
 
 
-def _check_rig(points: Tensor, weights: Tensor) -> None:
-    if points.ndim != 2 or points.shape[1] != 3 or weights.ndim != 2 or len(weights) != len(points):
+def check_rig(points: Tensor, weights: Tensor) -> None:
+    """Raise unless points and weights are those of one shape with points."""
+    if points.ndim != 2 or points.shape[1] != 3 or weights.ndim != 2 or len(weights) != len(points) or not len(points):
         raise ValueError(
             "points and weights must have shapes (n_points, 3) and (n_points, n_bones); "
             f"got {tuple(points.shape)} and {tuple(weights.shape)}"

@@ -12,8 +12,8 @@ from sparsetheory.typing import Float64Array
 
 __all__ = ["PoseFitCertificate", "certify_fit"]
 
-# What stated numbers may be off by, in roundings of the dtype, relative to the largest miss of a bone.
-_ROUNDINGS = 1000.0
+# What may be off by rounding: of all that is computed, in double precision, and of weights and residuals as stored.
+_COMPUTED, _STORED = 1000.0, 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class PoseFitCertificate(Certificate):
     ----------
     statement, bound, measured, status, reason
         As in :class:`~sparsetheory.certificates.Certificate`. `bound` and `measured` are of the excess above, of the
-        worst vertex, relative to the largest ``|c_b|**2`` of its bones.
+        worst vertex, relative to the largest ``|c_b|**2`` of its bones, beyond what the rounding of positions makes.
     weights : Tensor of shape (n_vertices, n_bones)
         The fitted weights.
     relaxed : Tensor of shape (n_vertices, n_bones)
@@ -74,32 +74,40 @@ class PoseFitCertificate(Certificate):
         """
         if options:
             raise TypeError(f"options must be empty; got {', '.join(options)}")
-        seen, points = _array(poses), _array(rest)
-        maps = _array(transforms)[..., : points.shape[1], :]
+        seen, maps, points = _array(poses), _array(transforms), _array(rest)
         weights, relaxed = _array(self.weights), _array(self.relaxed)
-        if weights.shape != (len(points), maps.shape[1]) or seen.shape != (len(maps), *points.shape):
+        if (
+            points.ndim != 2
+            or maps.ndim != 4
+            or weights.shape != (len(points), maps.shape[1])
+            or seen.shape != (len(maps), *points.shape)
+        ):
             raise ValueError(f"poses, transforms and rest must fit weights of shape {weights.shape}")
+        if relaxed.shape != weights.shape:
+            fault = "the best weights without the limit are not of the shape of the weights"
+            return replace(self, measured=None, status=Status.INVALID, reason=fault)
+        maps = maps[..., : points.shape[1], :]
         found = [
-            _of_one(_misses(seen[:, vertex], maps, points[vertex]), weights[vertex], relaxed[vertex])
+            _of_one(*_misses(seen[:, vertex], maps, points[vertex]), weights[vertex], relaxed[vertex])
             for vertex in range(len(points))
         ]
-        excess, residuals, bounds = np.array(found).T
-        fault = self._fault(weights, float(excess.max()), _rms(residuals), _rms(bounds), _rms(points))
+        excess, residuals, bounds, sizes, reaches = np.array(found).T
+        tol = _rounding(self.weights) * _rms(sizes) + _computed() * _rms(reaches)
+        fault = self._fault(weights, float(excess.max()), _rms(residuals), _rms(bounds), tol)
         return replace(self, measured=float(excess.max()), status=Status.of(not fault), reason=fault).unless_misstated()
 
     # What is not a number fulfils no comparison, so each one says what must hold.
-    def _fault(self, weights: Float64Array, excess: float, residual: float, lower_bound: float, size: float) -> str:
+    def _fault(self, weights: Float64Array, excess: float, residual: float, lower_bound: float, tol: float) -> str:
         """Return which promise does not hold, or nothing."""
-        rounding = _rounding(self.weights)
-        if not (weights >= 0).all() or not np.abs(weights.sum(axis=1) - 1).max() <= rounding:
+        if not (weights >= 0).all() or not np.abs(weights.sum(axis=1) - 1).max() <= _rounding(self.weights):
             return "a row is not on the simplex"
         if not (weights > 0).sum(axis=1).max() <= self.n_nonzero:
             return f"a row has more than {self.n_nonzero} nonzeros"
         if not excess <= self.bound:
             return f"a row is not the best on its bones: its excess is {excess:.3g}"
-        if not abs(residual - self.residual) <= 1e-6 * self.residual + rounding * size:
+        if not abs(residual - self.residual) <= tol:
             return f"the root mean square residual is {residual:.9g}, not {self.residual:.9g}"
-        if not lower_bound >= self.lower_bound * (1 - 1e-6) - rounding * size:
+        if not lower_bound >= self.lower_bound - tol:
             return f"the root mean square lower bound is {lower_bound:.9g}, below the stated {self.lower_bound:.9g}"
         return ""
 
@@ -121,26 +129,43 @@ def certify_fit(
     ).stated()
 
 
+def _computed() -> float:
+    return _COMPUTED * float(np.finfo(np.float64).eps)
+
+
 def _rounding(weights: Tensor) -> float:
-    return _ROUNDINGS * torch.finfo(weights.dtype).eps
+    return _computed() + _STORED * torch.finfo(weights.dtype).eps
 
 
-def _misses(seen: Float64Array, maps: Float64Array, point: Float64Array) -> Float64Array:
-    """Return by how much each bone alone misses a vertex, one column per bone."""
+def _misses(seen: Float64Array, maps: Float64Array, point: Float64Array) -> tuple[Float64Array, float]:
+    """Return by how much each bone alone misses a vertex, one column per bone, and the largest term of an entry."""
     moved = maps[..., :-1] @ point + maps[..., -1]
-    return (moved - seen[:, None]).transpose(0, 2, 1).reshape(-1, maps.shape[1])
+    terms = np.abs(maps[..., :-1]) @ np.abs(point) + np.abs(maps[..., -1]) + np.abs(seen[:, None])
+    return (moved - seen[:, None]).transpose(0, 2, 1).reshape(-1, maps.shape[1]), float(terms.max())
 
 
-def _of_one(misses: Float64Array, weights: Float64Array, relaxed: Float64Array) -> tuple[float, float, float]:
-    """Return the excess of the weights of a vertex on their bones, their residual, and the lower bound."""
+def _of_one(
+    misses: Float64Array, reach: float, weights: Float64Array, relaxed: Float64Array
+) -> tuple[float, float, float, float, float]:
+    """Return the excess of the weights of a vertex on their bones, their residual, the lower bound, and two sizes.
+
+    These are how far its bones miss it at most, and the terms that cancel in that.
+    """
     missed, inside = misses @ weights, weights > 0
     slopes = missed @ misses[:, inside]
-    scale = float(np.square(misses[:, inside]).sum(axis=0).max(initial=0.0))
-    excess = float(weights[inside] @ slopes - slopes.min()) / scale if scale > 0 else 0.0
+    size = float(np.sqrt(np.square(misses[:, inside]).sum(axis=0).max(initial=0.0)))
+    excess = float(weights[inside] @ slopes - slopes.min(initial=np.inf)) - _computed() * size * reach
     direction = misses @ relaxed
     length = float(np.linalg.norm(direction))
     bound = float((direction @ misses).min()) / length if length > 0 else 0.0
-    return excess, float(np.linalg.norm(missed)), max(bound, 0.0)
+    return (
+        # What is not a number stays so.
+        float(np.maximum(excess, 0.0)) / size**2 if size > 0 else 0.0,
+        float(np.linalg.norm(missed)),
+        max(bound, 0.0),
+        size,
+        reach,
+    )
 
 
 def _rms(values: Float64Array) -> float:

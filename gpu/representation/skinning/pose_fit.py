@@ -67,7 +67,7 @@ def skinning_from_poses(
     Returns
     -------
     SkinningFit
-        In the dtype and device of `poses`.
+        In the dtype and device of `poses`, without gradients.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def skinning_from_poses(
     >>> print(fit.certificate.check(poses, maps, rest).status)
     valid
     """
-    maps = _checked(poses, transforms, rest)
+    poses, maps, rest = _checked(poses, transforms, rest)
     n_poses, n_bones = maps.shape[:2]
     Choice("drop", "swap").check("method", method)
     limit = min(COUNT.check("n_nonzero", n_nonzero), n_bones)
@@ -135,8 +135,8 @@ def _lower_bounds(misses: Tensor, relaxed: Tensor) -> Tensor:
     return torch.where(length > 0, (reached - rounding) / length, 0.0).clamp(min=0)
 
 
-def _checked(poses: Tensor, transforms: Tensor, rest: Tensor) -> Tensor:
-    """Return the maps in double precision, one set per pose, after checks."""
+def _checked(poses: Tensor, transforms: Tensor, rest: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return poses, maps in double precision, one set per pose, and vertices at rest, after checks; no gradients."""
     for name, value in (("poses", poses), ("transforms", transforms), ("rest", rest)):
         finite_tensor(name, value)
         if value.dtype != poses.dtype or value.device != poses.device:
@@ -148,4 +148,4 @@ def _checked(poses: Tensor, transforms: Tensor, rest: Tensor) -> Tensor:
             "(n_poses, n_bones, n_dims, n_dims + 1) and (n_vertices, n_dims) with at least one of each; "
             f"got {tuple(poses.shape)}, {tuple(transforms.shape)} and {tuple(rest.shape)}"
         )
-    return maps.to(torch.float64)
+    return poses.detach(), maps.detach().to(torch.float64), rest.detach()

@@ -183,9 +183,7 @@ class FSQ(nn.Module):
         ValueError
             If a number is no index of this code book.
         """
-        if not isinstance(indices, Tensor) or indices.is_floating_point() or indices.dtype == torch.bool:
-            got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
-            raise ValueError(f"indices must be a tensor of integers; got {got}")
+        _check_integers(indices)
         numbers = indices.to(torch.int64)
         outside = (numbers < 0) | (numbers >= self.n_codes)
         if bool(outside.any()):
@@ -226,6 +224,12 @@ class FSQ(nn.Module):
             )
 
 
+def _check_integers(indices: Tensor) -> None:
+    if not isinstance(indices, Tensor) or indices.is_floating_point() or indices.dtype == torch.bool:
+        got = indices.dtype if isinstance(indices, Tensor) else type(indices).__name__
+        raise ValueError(f"indices must be a tensor of integers; got {got}")
+
+
 def _check_range(counts: Sequence[int], eps: float) -> None:
     """Raise unless the range of every coordinate holds as many integers as it has levels."""
     most = max(counts)
@@ -242,7 +246,7 @@ def code_perplexity(indices: Tensor, n_codes: int) -> float:
 
     Parameters
     ----------
-    indices : Tensor of int64
+    indices : Tensor of integers
         Numbers of codes, from 0 to ``n_codes - 1``.
     n_codes : int
 
@@ -258,6 +262,7 @@ def code_perplexity(indices: Tensor, n_codes: int) -> float:
     2.0
     """
     COUNT.check("n_codes", n_codes)
+    _check_integers(indices)
     used, counts = torch.unique(indices, return_counts=True)
     if not used.numel() or int(used.min()) < 0 or int(used.max()) >= n_codes:
         raise ValueError(f"indices must be from 0 to {n_codes - 1}, at least one; got {used.tolist()[:8]}")

@@ -42,6 +42,11 @@ def skinning_score(weights: Tensor, true_weights: Tensor, *, threshold: float = 
     -------
     SkinningScore
 
+    Raises
+    ------
+    ValueError
+        If the tables are not of one shape, or no true weight is above zero.
+
     Examples
     --------
     >>> import torch
@@ -54,12 +59,15 @@ def skinning_score(weights: Tensor, true_weights: Tensor, *, threshold: float = 
             f"weights and true_weights must have one shape with entries; "
             f"got {tuple(weights.shape)} and {tuple(true_weights.shape)}"
         )
+    n_active = int((true_weights > 0).sum())
+    if not n_active:
+        raise ValueError("true_weights must have an entry above zero; got none")
     differences = (weights - true_weights).abs()
     found, there = weights > threshold, true_weights > threshold
     union = int((found | there).sum())
     return SkinningScore(
         float(differences.sum(-1).mean()),
-        float(differences.sum() / (true_weights > 0).sum()),
+        float(differences.sum()) / n_active,
         int((found & there).sum()) / union if union else 1.0,
     )
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 from sparsetheory.constraints import COUNT, POSITIVE
 from sparsetheory.gpu.core.fit import Training, row_batches
 from sparsetheory.gpu.core.randomness import cpu_generator
-from sparsetheory.gpu.representation.skinning.autoencoder import SkinningVAE
+from sparsetheory.gpu.representation.skinning.autoencoder import SkinningVAE, check_rig
 
 __all__ = ["balanced_points", "skinning_loss", "soft_dice_loss", "train_skinning_vae"]
 
@@ -82,6 +82,8 @@ def balanced_points(weights: Tensor, n_points: int, generator: torch.Generator |
     Tensor of int64 of shape (n_columns, n_points)
     """
     COUNT.check("n_points", n_points)
+    if weights.ndim != 2 or not weights.shape[1]:
+        raise ValueError(f"weights must be a matrix with at least one column; got shape {tuple(weights.shape)}")
     source, n_dense = cpu_generator(generator), n_points // 2
     anywhere = torch.randint(weights.shape[1], (len(weights), n_points - n_dense), generator=source)
     if not n_dense:
@@ -123,10 +125,17 @@ def train_skinning_vae(
     Returns
     -------
     Training
+
+    Raises
+    ------
+    ValueError
+        If vertices and weights of a rig do not fit each other, or no rig has a weight above zero.
     """
     COUNT.require(n_steps=n_steps, batch_size=batch_size, n_points=n_points)
     POSITIVE.check("learning_rate", learning_rate)
     source = cpu_generator(generator)
+    for vertices, weights in rigs:
+        check_rig(vertices, weights)
     columns = [
         (vertices, weights[:, bone]) for vertices, weights in rigs for bone in (weights > 0).any(0).nonzero().flatten()
     ]

@@ -86,9 +86,9 @@ def make_tube_rig(
     joints = torch.stack([ends, torch.zeros_like(ends), torch.zeros_like(ends)], 1)
     vertices = torch.cat([along, _RADIUS * angle.cos(), _RADIUS * angle.sin()], 1)
     if shape is not None:
-        if shape.shape != (3, 3):
-            raise ValueError(f"shape must be a 3 x 3 matrix; got shape {tuple(shape.shape)}")
-        matrix = shape.to("cpu", torch.float64)
+        matrix = torch.as_tensor(shape).to("cpu", torch.float64)
+        if matrix.shape != (3, 3) or not bool(matrix.isfinite().all()):
+            raise ValueError(f"shape must be a finite 3 x 3 matrix; got shape {tuple(matrix.shape)}")
         vertices, joints = vertices @ matrix.mT, joints @ matrix.mT
     parts = (vertices, closeness / closeness.sum(1, keepdim=True), joints[:-1], joints[1:])
     return TubeRig(*(part.to(torch.float32) for part in parts))

@@ -84,19 +84,25 @@ class StateErrorCertificate(Certificate):
         StateErrorCertificate
             With a fresh `measured`, `status` and `reason`. The nearest transition is found by
             :func:`sparsetheory.lowrank.block_svd_error`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            On sequences that :func:`certify_states` refuses.
         """
         if options:
             raise TypeError(f"options must be empty; got {', '.join(options)}")
         dense, inputs = _array(self.dense_transition), (_array(self.dense_inputs), _array(self.inputs))
         left, right, scale = _array(self.transition.left), _array(self.transition.right), float(self.transition.scale)
         own = scale * np.eye(len(dense)) + left @ right.T
-        sequences = _array(x)
-        start = np.zeros((*sequences.shape[:-2], len(dense))) if initial is None else _array(initial)
-        states, others, measured = start, start, 0.0
+        sequences, start = (_array(part) for part in _sequences(x, initial, inputs[0].shape[1], len(dense)))
+        states, others, distances = start, start, []
         for t in range(sequences.shape[-2]):
             states = states @ dense.T + sequences[..., t, :] @ inputs[0].T
             others = others @ own.T + sequences[..., t, :] @ inputs[1].T
-            measured = max(measured, float(np.linalg.norm(states - others, axis=-1).max(initial=0.0)))
+            distances.append(np.linalg.norm(states - others, axis=-1).max())
+        # Of numbers that overflow the maximum is not a number, which no bound holds.
+        measured = float(np.max(distances))
         fault = self._fault(dense, own, scale, left.shape[1])
         if not fault and not measured <= self.bound:
             fault = f"a state is {measured:.6g} from that of the dense model, not at most {self.bound:.6g}"
@@ -172,15 +178,11 @@ def certify_states(
     if teacher.B.shape != student.B.shape:
         shapes = f"{tuple(teacher.B.shape)} and {tuple(student.B.shape)}"
         raise ValueError(f"teacher and student must have equally many states and inputs; got B of shape {shapes}")
-    check_sequences(x, student.B.shape[1])
-    sequences = finite_tensor("x", x).double()
-    if not sequences.numel():
-        raise ValueError(f"x must hold at least one sample; got shape {tuple(x.shape)}")
+    sequences, first = _sequences(x, initial, student.B.shape[1], len(student.U))
     with torch.no_grad():
         transition, (dense, held) = student.transition().double(), teacher.discretised()
         dense, held, added = dense.double(), held.double(), student.B.detach().double()
         own = transition.dense()
-        first = sequences.new_zeros(*sequences.shape[:-2], len(dense)) if initial is None else initial.double()
         states, others = (
             matrix_scan(with_first(sequences @ inputs.mT, first @ matrix.mT), matrix)
             for matrix, inputs in ((dense, held), (own, added))
@@ -190,12 +192,13 @@ def certify_states(
         added_error = float(torch.linalg.matrix_norm(held - added, 2)) * sequences.norm(dim=-1)
         driven = distance * sizes[..., :-1] + added_error
         bounds = driven @ _convolution(_power_norms(own, driven.shape[-1])).mT
-        slack = _ROUNDING * float(sizes.max())
+        bound = float(bounds.max()) * (1 + _ROUNDING) + _ROUNDING * float(sizes.max())
+        measured = float((states - others).norm(dim=-1).max())
     return StateErrorCertificate(
         statement="",
-        bound=float(bounds.max()) * (1 + _ROUNDING) + slack,
-        measured=float((states - others).norm(dim=-1).max()),
-        status=Status.VALID,
+        bound=bound,
+        measured=measured,
+        status=Status.of(measured <= bound),
         dense_transition=dense,
         dense_inputs=held,
         transition=transition,
@@ -204,6 +207,25 @@ def certify_states(
         objective=float(torch.linalg.matrix_norm(dense - own)),
         lower_bound=_least_distance(dense, transition),
     ).stated()
+
+
+def _sequences(x: Any, initial: Any, n_inputs: int, n_states: int) -> tuple[Tensor, Tensor]:
+    """Return sequences and the state before each of them, in double precision."""
+    x, initial = (
+        part if part is None or isinstance(part, Tensor) else torch.as_tensor(np.asarray(part)) for part in (x, initial)
+    )
+    check_sequences(x, n_inputs, initial, n_states)
+    sequences = finite_tensor("x", x).double()
+    if not sequences.numel():
+        raise ValueError(f"x must hold at least one sample; got shape {tuple(x.shape)}")
+    shape = (*sequences.shape[:-2], n_states)
+    if initial is None:
+        return sequences, sequences.new_zeros(shape)
+    first = finite_tensor("initial", initial).double()
+    try:
+        return sequences, first.expand(shape)
+    except RuntimeError:
+        raise ValueError(f"initial must have shape {shape}, or broadcast to it; got {tuple(first.shape)}") from None
 
 
 def _power_norms(matrix: Tensor, n: int) -> Tensor:

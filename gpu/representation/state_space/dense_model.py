@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from sparsetheory.constraints import POSITIVE
 from sparsetheory.gpu.representation.state_space.exponentials import dense_hold
 from sparsetheory.gpu.representation.state_space.runs import SSMRun, check_sequences
 from sparsetheory.gpu.representation.state_space.scans import matrix_scan, with_first
+from sparsetheory.gpu.representation.state_space.transitions import spectral_radius
 from sparsetheory.gpu.solvers.arguments import finite_tensor, together
 
 __all__ = ["DenseSSM", "check_system"]
@@ -78,7 +78,7 @@ class DenseSSM(nn.Module):
 
     def run(self, x: Tensor, initial: Tensor | None = None, *, factors: tuple[Tensor, Tensor] | None = None) -> SSMRun:
         """Return outputs and states; `factors` are passed on, see :func:`teacher_factors`."""
-        check_sequences(x, self.B.shape[1])
+        check_sequences(x, self.B.shape[1], initial, len(self.A))
         transition, held = self.discretised()
         added = x @ held.mT
         if initial is not None:
@@ -87,8 +87,8 @@ class DenseSSM(nn.Module):
         return SSMRun(states @ self.C.mT, states, factors)
 
     def spectral_radius(self) -> float:
-        """Return the largest absolute eigenvalue of the transition; the model is stable below 1."""
-        return float(torch.linalg.eigvals(self.discretised()[0].detach()).abs().max())
+        """Return the largest absolute eigenvalue of the transition, or infinity; the model is stable below 1."""
+        return float(spectral_radius(self.discretised()[0]))
 
     def extra_repr(self) -> str:
         """Return what the representation shows."""

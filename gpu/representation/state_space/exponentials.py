@@ -131,7 +131,7 @@ def lowrank_zero_order_hold(
     Returns
     -------
     Tensor of shape (..., n, n_inputs)
-        In the dtype of `B`, with gradients.
+        In the dtype of all three, with gradients.
 
     Raises
     ------
@@ -156,6 +156,8 @@ def lowrank_zero_order_hold(
     if finite_tensor("B", B, least_axes=2).shape[-2] != U.shape[-2]:
         raise ValueError(f"B must have one row for each of {U.shape[-2]} states; got shape {tuple(B.shape)}")
     together(U=U, B=B)
+    if U.dtype != B.dtype:
+        raise ValueError(f"B must have the dtype of U and V, {U.dtype}; got {B.dtype}")
     return held_inputs(U, V, B, _positive(step), _finite("shift", shift))
 
 
@@ -219,6 +221,8 @@ def _check_factors(U: Tensor, V: Tensor) -> None:
     for name, factor in (("U", U), ("V", V)):
         finite_tensor(name, factor, least_axes=2)
     together(U=U, V=V)
+    if U.dtype != V.dtype:
+        raise ValueError(f"U and V must have one dtype; got {U.dtype} and {V.dtype}")
     if U.shape[-2:] != V.shape[-2:]:
         raise ValueError(f"U and V must have equally many rows and columns; got {tuple(U.shape)} and {tuple(V.shape)}")
 

@@ -5,11 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsetheory.constraints import COUNT, Instance
+from sparsetheory.constraints import COUNT, SIZE, Instance, Several
 from sparsetheory.gpu.core.randomness import cpu_generator
 from sparsetheory.gpu.representation.state_space.low_rank_model import LowRankSSM
 
 __all__ = ["LowRankSS2D", "ss2d_merge", "ss2d_scan"]
+
+_SIZES = Several(SIZE)
 
 
 def ss2d_scan(x: Tensor) -> Tensor:
@@ -75,6 +77,8 @@ def ss2d_merge(sequences: Tensor, shape: tuple[int, int]) -> Tensor:
     True
     """
     _require_axes("sequences", sequences)
+    if not _SIZES.accepts(shape) or len(shape) != 2:
+        raise ValueError(f"shape must hold two integers from 0, height and width; got {shape!r}")
     height, width = shape
     if sequences.shape[-3] != 4 or sequences.shape[-2] != height * width:
         raise ValueError(
@@ -128,12 +132,17 @@ class LowRankSS2D(nn.Module):
     ) -> None:
         super().__init__()
         COUNT.check("n_channels", n_channels)
-        options = {**options, "n_inputs": n_channels, "n_outputs": n_channels, "generator": cpu_generator(generator)}
-        self.paths = nn.ModuleList(LowRankSSM(n_states, rank, **options) for _ in range(4))
+        self.n_channels, source = n_channels, cpu_generator(generator)
+        self.paths = nn.ModuleList(
+            LowRankSSM(n_states, rank, n_inputs=n_channels, n_outputs=n_channels, generator=source, **options)
+            for _ in range(4)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return images of the shape (..., n_channels, height, width) of those given."""
         sequences = ss2d_scan(x).unbind(-3)
+        if x.shape[-3] != self.n_channels:
+            raise ValueError(f"x must have shape (..., {self.n_channels}, height, width); got {tuple(x.shape)}")
         found = [path(sequence) for path, sequence in zip(self.paths, sequences, strict=True)]
         return ss2d_merge(torch.stack(found, -3), (x.shape[-2], x.shape[-1]))
 

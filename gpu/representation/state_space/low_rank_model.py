@@ -156,7 +156,8 @@ class LowRankSSM(nn.Module):
             Columns to keep besides, which are chosen by :func:`low_rank_plus_columns`.
         on_unstable : {"raise", "clip", "keep"}
             What to do where the spectral radius is 1 or more. "clip" makes all states decay faster, until it is
-            0.999; "keep" leaves that to the user, who reads :attr:`stable`.
+            0.999, or less where half precision needs a larger step. "keep" leaves that to the user, who reads
+            :attr:`stable`.
 
         Returns
         -------
@@ -220,7 +221,10 @@ class LowRankSSM(nn.Module):
         return self.spectral_radius() < 1
 
     def spectral_radius(self) -> float:
-        """Return the largest absolute eigenvalue of the transition, in O(n_states rank^2 + rank^3) operations."""
+        """Return the largest absolute eigenvalue of the transition, infinity where that is not finite.
+
+        O(n_states rank^2 + rank^3) operations.
+        """
         return float(self.transition().spectral_radius())
 
     def transition(self) -> LowRankTransition:
@@ -268,7 +272,7 @@ class LowRankSSM(nn.Module):
 
     def _scanned(self, x: Tensor, initial: Tensor | None, readout: Tensor | None) -> Tensor:
         """Return a linear function of all states, or the states: first the small recurrence, then the decay."""
-        check_sequences(x, self.B.shape[1])
+        check_sequences(x, self.B.shape[1], initial, len(self.U))
         transition = self.transition()
         left, held = (part if readout is None else readout @ part for part in (transition.left, self.B))
         inner = x @ (self.B.mT @ transition.right)
@@ -298,17 +302,20 @@ class LowRankSSM(nn.Module):
         self.V.copy_(V)
 
     def _stabilise(self, on_unstable: str) -> None:
-        radius = self.spectral_radius()
+        radius, target = self.spectral_radius(), _CLIPPED
         if radius < 1 or on_unstable == "keep":
             return
-        if on_unstable == "raise":
+        if on_unstable == "raise" or math.isinf(radius):
             raise ValueError(
                 f"the low-rank model must be stable, with a spectral radius below 1; got {radius:.6g} at rank "
                 f"{self.rank}: take another rank, shift or parametrization, or on_unstable 'clip' or 'keep'"
             )
-        if self._shifted:
-            self.shift.add_(math.log(radius / _CLIPPED) / self.step)
-            return
-        for part in (self.U, self.columns):
-            if part is not None:
-                part.mul_(_CLIPPED / radius)
+        while radius >= 1:
+            if self._shifted:
+                self.shift.add_(math.log(radius / target) / self.step)
+            else:
+                for part in (self.U, self.columns):
+                    if part is not None:
+                        part.mul_(target / radius)
+            # In half precision so small a change may be lost in rounding.
+            radius, target = self.spectral_radius(), target**2

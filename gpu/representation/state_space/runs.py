@@ -27,8 +27,13 @@ class SSMRun:
     factors: tuple[Tensor, Tensor] | None = None
 
 
-def check_sequences(x: Tensor, n_inputs: int) -> None:
-    """Raise unless `x` holds sequences of shape (..., T, n_inputs)."""
+def check_sequences(x: Tensor, n_inputs: int, initial: Tensor | None, n_states: int) -> None:
+    """Raise unless `x` holds sequences of shape (..., T, n_inputs), and `initial` states of shape (..., n_states)."""
     Instance(Tensor, "a tensor").check("x", x)
     if x.ndim < 2 or x.shape[-1] != n_inputs:
         raise ValueError(f"x must have shape (..., T, {n_inputs}); got {tuple(x.shape)}")
+    if initial is None:
+        return
+    Instance(Tensor, "a tensor").check("initial", initial)
+    if initial.ndim < 1 or initial.shape[-1] != n_states:
+        raise ValueError(f"initial must have shape (..., {n_states}); got {tuple(initial.shape)}")

@@ -5,7 +5,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["LowRankTransition"]
+from sparsetheory.gpu.solvers.arguments import working_dtype
+
+__all__ = ["LowRankTransition", "spectral_radius"]
+
+
+def spectral_radius(matrix: Tensor) -> Tensor:
+    """Return the largest absolute eigenvalue of square matrices, at least in single precision and without gradients.
+
+    It is infinite where a matrix is not finite, as after a training that diverged: eigenvalue routines may end the
+    process on such a matrix.
+    """
+    wide = matrix.detach().to(working_dtype(matrix))
+    finite = torch.isfinite(wide).all(-1).all(-1)
+    found = torch.linalg.eigvals(torch.where(finite[..., None, None], wide, 0.0)).abs().amax(-1)
+    return torch.where(finite, found, torch.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +64,8 @@ class LowRankTransition:
 
     def spectral_radius(self) -> Tensor:
         """Return the largest absolute eigenvalue, of shape (...), from the r x r matrix; without gradients."""
-        wide = torch.float64 if self.left.dtype == torch.float64 else torch.float32
-        found = torch.linalg.eigvals(self.core.detach().to(wide)).abs().amax(-1)
-        alone = self.scale.detach().abs().to(wide)
+        found = spectral_radius(self.core)
+        alone = self.scale.detach().abs().to(found.dtype)
         # Directions that the factors leave alone are multiplied by the scale.
         return torch.maximum(found, alone) if self.left.shape[-1] < self.left.shape[-2] else found
 

@@ -32,7 +32,7 @@ def _moved(seed: int) -> networks.Task:
 
 def _stacked(seed: int, d: int) -> float:
     """Train the published stack, at a rate that makes up for its longer columns."""
-    model = dimension.SAID(pretrained(seed), d, per_tensor=True, generator=seed)
+    model = dimension.SAID(pretrained(seed), d, per_tensor=True, generator=networks.map_seed(seed))
     return _tuned(model, _moved(seed), networks.LR["subspace"] / _N_TENSORS**0.5)
 
 
@@ -45,13 +45,14 @@ def _adapted(seed: int, lr: float) -> float:
     class Adapter(nn.Module):
         def __init__(self, n_out: int, n_in: int) -> None:
             super().__init__()
-            source = torch.Generator().manual_seed(seed)
             self.down = nn.Parameter(torch.randn(1, n_in, generator=source) / n_in**0.5)
             self.up = nn.Parameter(torch.zeros(n_out, 1))
 
         def forward(self, weight: Any) -> Any:
             return weight + self.up @ self.down
 
+    # One source for both layers, which would start in the same direction otherwise.
+    source = torch.Generator().manual_seed(networks.map_seed(seed))
     model = pretrained(seed).requires_grad_(False)
     for layer in (model[0], model[2]):
         parametrize.register_parametrization(layer, "weight", Adapter(*layer.weight.shape))
@@ -68,7 +69,7 @@ def _on_moved_digits() -> list[tuple[str, int, list[float]]]:
         "coordinates, fresh network": plain(networks.network),
         "coordinates": plain(pretrained),
         "coordinates and layer scales": lambda seed, d: _tuned(
-            dimension.SAID(pretrained(seed), d, generator=seed), _moved(seed)
+            dimension.SAID(pretrained(seed), d, generator=networks.map_seed(seed)), _moved(seed)
         ),
         "the same, published stack": _stacked,
     }

@@ -189,10 +189,9 @@ def _said(case: Case, *, per_tensor: bool) -> Measurement:
         case.layers,  # type: ignore[arg-type]
         per_tensor,
         generator=seed,
-    ).double()
-    plain = dimension.SubspaceModel(
-        case.module, partial(dimension.FastfoodProjection, case.n_components, generator=seed)
-    ).double()
+    )
+    make = partial(dimension.FastfoodProjection, case.n_components, generator=seed, dtype=torch.float64)
+    plain = dimension.SubspaceModel(case.module, make)
     with torch.no_grad():
         for model in (said, plain):
             model.t.copy_(case._drawn((case.n_components,), 2))
@@ -205,7 +204,6 @@ layer_scales = Claim(
     summary="With its m scales at 1, structure-aware fine-tuning in d dimensions is plain with d - m coordinates.",
     statement=r"\lambda = 1 \;\Rightarrow\; \theta_{\mathrm{SAID}(d)} = \theta_0 + P_{d - m}\, t",
     source=Source(_AGHAJANYAN, "structure-aware intrinsic dimension", "2012.13255"),
-    # The map is drawn in single precision and then widened, for both alike.
     verdict=Always(_ROUNDING),
     instances=lambda: _cases(("tensor", "module")),
     evaluate=partial(_said, per_tensor=False),

@@ -20,6 +20,7 @@ __all__ = [
     "digits",
     "fitted",
     "in_subspace",
+    "map_seed",
     "network",
     "seed_of",
     "shifted",
@@ -104,7 +105,7 @@ def fitted(
 
 def in_subspace(module: Any, n_components: int, kind: str = KINDS[1], seed: int = 0, **options: Any) -> Any:
     """Return a network in a random subspace."""
-    make: Callable[[int], Any] = partial(getattr(dimension, kind), n_components, generator=seed)
+    make: Callable[[int], Any] = partial(getattr(dimension, kind), n_components, generator=map_seed(seed))
     return dimension.SubspaceModel(module, make, **options)
 
 
@@ -114,6 +115,11 @@ def accuracy(model: Any, task: Task) -> float:
 
     with torch.no_grad():
         return core.accuracy(model(task.held_x), task.held_y)
+
+
+def map_seed(seed: int) -> int:
+    """Return a seed for the map of a run, so that it is not drawn from the numbers that the weights are drawn from."""
+    return int(np.random.default_rng([seed, 2]).integers(2**31))
 
 
 def seed_of(rng: np.random.Generator) -> int:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from sparsetheory.gpu import dimension
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
 from sparsetheory.proofs_checks.intrinsic_dimension.subspaces import networks
@@ -26,14 +28,13 @@ class Coins:
         import torch
 
         digits = networks.digits(self.seed)
-        source = torch.Generator().manual_seed(self.seed)
-        y, held_y = (torch.randint(2, part.shape, generator=source) for part in (digits.y, digits.held_y))
+        # Not from the numbers that the weights and the projection are drawn from: they must not know the coins.
+        coins = np.random.default_rng([self.seed, 1])
+        y, held_y = (torch.from_numpy(coins.integers(2, size=len(part))) for part in (digits.y, digits.held_y))
         task = networks.Task(digits.x, y, digits.held_x, held_y).few(_N_TRAIN)
         model = networks.in_subspace(networks.network(self.seed), self.n_components, seed=self.seed)
         networks.fitted(model, task, networks.LR["subspace"], _N_STEPS)
-        certificate = dimension.certify_subspace(model, task.x, task.y, bits=_BITS, radius=_RADIUS, delta=_DELTA).check(
-            model, task.x, task.y
-        )
+        certificate = dimension.certify_subspace(model, task.x, task.y, bits=_BITS, radius=_RADIUS, delta=_DELTA)
         return certificate, 1 - networks.accuracy(model.quantized(_BITS, _RADIUS), task)
 
 

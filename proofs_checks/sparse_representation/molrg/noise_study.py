@@ -17,7 +17,7 @@ _NOTES = (
     "Synthetic: one subspace of dimension 8 in 48, noise 0.05. Rate: the norm of all noise over the root of N less "
     "that of d - 1, the bound of the theorem for N >= d but for its constant. The error stays within 0.2 to 0.5 of it; "
     "for N near d the rate blows up, and the error cannot, as it is at most 4. Without noise the error is 0 from N = 8 "
-    "on; with noise the transition is smooth."
+    "on; with noise the transition is smooth. With fewer points the missing directions are those of a random start."
 )
 
 

@@ -72,6 +72,27 @@ def test_rows_are_cut_into_blocks_without_a_trace(monkeypatch):
     assert (mle_dimension(X, 5), twonn_dimension(X)) == pytest.approx(whole, rel=1e-12)
 
 
+def test_all_differences_are_taken_of_the_right_rows(monkeypatch):
+    """Two far clusters in single precision: products say nothing of distances within one, in any block of rows."""
+    monkeypatch.setattr(neighbours, "_ENTRIES", 7 * 160)
+    rng = np.random.default_rng(0)
+    # Each point has a scale of its own, so that the distances of another row do not fit.
+    X = rng.standard_normal((160, 3)) * 10.0 ** rng.uniform(-2, 0, (160, 1)) + 1e6 * np.repeat([[1.0], [-1.0]], 80, 0)
+    X = X.astype(np.float32)
+    found = neighbours.neighbour_distances(X, 2, "drop" if len(np.unique(X, axis=0)) < 160 else "error")
+    kept = np.unique(X, axis=0).astype(float) if len(found) < 160 else X.astype(float)
+    expected = np.array([distances[:2] for distances in sorted_distances(kept)])
+    np.testing.assert_allclose(found / found[0, 0], expected / expected[0, 0], rtol=1e-9)
+
+
+def test_a_share_that_leaves_a_whole_number_of_ratios_leaves_it():
+    # (1 - 0.9) * 10 is a little less than 1 in double precision.
+    X = np.random.default_rng(0).random((10, 2))
+    distances = [row[:2] for row in sorted_distances(X)]
+    smallest = min(math.log(b / a) for a, b in distances)
+    assert twonn_dimension(X, 0.9) == pytest.approx(-math.log(0.9) / smallest)
+
+
 def test_points_that_coincide_are_refused_or_dropped():
     X = cubes(6, 3, 100)
     doubled = np.concatenate([X, X[:7], -0.0 * X[:1], 0.0 * X[:1]])

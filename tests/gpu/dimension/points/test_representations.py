@@ -30,6 +30,19 @@ def test_outputs_with_several_axes_are_one_point_per_sample():
     assert representation_dimension(model, "1", [(x,)]) == pytest.approx(expected)
 
 
+def test_one_number_for_each_sample_is_a_point_of_one_coordinate():
+    x = inputs(p=1)
+    model = torch.nn.Sequential(torch.nn.Flatten(0))
+    assert representation_dimension(model, "0", x.split(90)) == pytest.approx(mle_dimension(x))
+    with pytest.raises(TypeError, match="layer must return one row for each sample; '' returns a single number"):
+        representation_dimension(_Total(), "", [x])
+
+
+class _Total(torch.nn.Module):
+    def forward(self, x):
+        return x.sum()
+
+
 def test_nothing_stays_attached_to_the_model():
     model = MLP([3, 8, 2])
     model[1].eval()
@@ -87,7 +100,7 @@ def test_the_fit_and_its_error_are_those_of_a_regression():
 
 def test_losses_that_do_not_fall_have_no_dimension():
     law = fit_scaling_law([1, 10], [1.0, 2.0])
-    assert law.dimension == math.inf
+    assert law.dimension == fit_scaling_law([1, 10], [2.0, 2.0]).dimension == math.inf
     assert math.isnan(law.standard_error)
 
 

@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from sparsetheory.certificates import Status
 from sparsetheory.gpu.dimension import label_sharpness
 from sparsetheory.gpu.dimension.points import cross_class
+from sparsetheory.gpu.dimension.points.rows import CentredRows
 
 
 def by_hand(X, y):
@@ -46,6 +47,7 @@ def test_names_of_classes_do_not_matter():
     names = np.array([7, -3, 100, 2])
     assert label_sharpness(X, names[y]).value == label_sharpness(X, y).value
     assert label_sharpness(X, y % 2 == 0).value == label_sharpness(X, y % 2).value
+    assert label_sharpness(X, y.astype(">i4")).value == label_sharpness(X, y.tolist()).value
 
 
 def test_a_pair_hidden_between_two_distant_clusters_is_found():
@@ -78,6 +80,20 @@ def test_single_precision_far_from_the_origin_is_exact():
     assert found.value == pytest.approx(value, rel=1e-13)
 
 
+def test_points_far_from_the_origin_leave_few_candidates(monkeypatch):
+    """Without centring, the error bound of products would rule no pair out."""
+    monkeypatch.setattr(cross_class._Search, "_all_directly", None)
+    X, y = labelled(2, 600, 40, 3, np.float32)
+    X = (X + 1e4).astype(np.float32)
+    assert label_sharpness(X, y).pair == by_hand(X, y)[1]
+
+
+def test_single_precision_below_its_normal_numbers():
+    X = (labelled(5, 50, 3, 2)[0] * 1e-40).astype(np.float32)
+    y = labelled(5, 50, 3, 2)[1]
+    assert label_sharpness(X, y).value == pytest.approx(by_hand(X.astype(float) * 2.0**130, y)[0] * 2.0**130, rel=1e-12)
+
+
 def test_nearly_equal_distances_below_the_rounding_of_products_are_told_apart():
     """Products order such pairs at random: without a bound of their error most of these data get another pair."""
     for seed in range(8):
@@ -88,6 +104,17 @@ def test_nearly_equal_distances_below_the_rounding_of_products_are_told_apart():
         steps[17] *= 0.5
         X = np.concatenate([corners, corners + steps]).astype(np.float32)
         assert label_sharpness(X, np.repeat([0, 1], 40)).pair == (17, 57)
+
+
+def test_small_distances_do_not_end_the_search(monkeypatch):
+    monkeypatch.setattr(cross_class, "_ROWS", 5)
+    monkeypatch.setattr(cross_class, "_COLUMNS", 7)
+    rng = np.random.default_rng(0)
+    corners, steps = 30 * rng.standard_normal((40, 3)), rng.standard_normal((40, 3))
+    # From a tenth of a unit downwards, the least one among the last rows.
+    steps *= 0.1 * 0.5 ** np.arange(40)[:, None] / np.linalg.norm(steps, axis=1, keepdims=True)
+    X = np.concatenate([corners, corners + steps])
+    assert label_sharpness(X, np.repeat([0, 1], 40)).pair == (39, 79)
 
 
 def test_too_many_candidates_are_looked_at_one_by_one(monkeypatch):
@@ -101,6 +128,8 @@ def test_products_in_short_precision_are_not_trusted():
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
+        # What the processor does with short products is its own affair; they are not taken.
+        assert CentredRows.of(torch.tensor(X)).rows.dtype == torch.float64
         assert label_sharpness(X, y).value == pytest.approx(by_hand(X, y)[0], rel=1e-13)
     finally:
         torch.set_float32_matmul_precision(before)
@@ -110,7 +139,38 @@ def test_products_in_short_precision_are_not_trusted():
 def test_squares_neither_overflow_nor_underflow(dtype, size):
     X, y = labelled(5, 50, 3, 2)
     scaled = (X * size).astype(dtype)
-    assert label_sharpness(scaled, y).value * size == pytest.approx(label_sharpness(X, y).value, rel=1e-5)
+    found = label_sharpness(scaled, y)
+    assert found.value * size == pytest.approx(label_sharpness(X, y).value, rel=1e-5)
+    assert found.check(scaled, y).valid
+    assert (
+        not replace(found, bound=1.01 * found.bound, certified_radius=1.01 * found.bound)
+        .stated()
+        .check(scaled, y)
+        .valid
+    )
+
+
+def test_squares_too_small_for_normal_numbers_rule_nothing_out():
+    """Two far points set the unit; what the squares of all others lose there is more than they differ by."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        small = rng.standard_normal((20, 3)) * 10.0 ** rng.uniform(-24, -20)
+        X = np.concatenate([small, np.ones((1, 3)), -np.ones((1, 3))]).astype(np.float32)
+        y = rng.integers(0, 2, 22)
+        assert label_sharpness(X, y).value == pytest.approx(
+            by_hand(X.astype(float) * 2.0**60, y)[0] * 2.0**60, rel=1e-9
+        )
+
+
+def test_moves_that_rounding_makes_too_long_break_no_certificate():
+    last = np.spacing(1e8)
+    # Half-way between the two, which is where the move ends after rounding, the first one is taken.
+    X, y = np.array([[1e8], [1e8 + 2 * last]]), np.array([0, 1])
+    assert label_sharpness(X, y).check(X, y).valid
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X, y = 1e8 + 1e-7 * rng.standard_normal((30, 3)), rng.integers(0, 3, 30)
+        assert label_sharpness(X, y).check(X, y).valid
 
 
 def test_coincident_points_of_different_classes_certify_nothing():
@@ -148,7 +208,8 @@ def test_a_sample_is_never_sharper_and_certifies_itself():
         assert found.value <= whole.value
         assert set(found.pair) <= set(found.points.tolist())
         assert found.check(X, y).valid
-    assert label_sharpness(X, y, 1000).points is None
+    assert label_sharpness(X, y, 300).points is label_sharpness(X, y, 1000).points is None
+    assert label_sharpness(X, y, 299).points.size == 299
     assert label_sharpness(X, y, 60, generator=1).pair == some[1].pair
 
 
@@ -192,6 +253,8 @@ def test_an_attack_just_beyond_twice_the_radius_succeeds():
     [
         (np.eye(3), [0, 1], {}, "y must have one label for each of 3 points"),
         (np.eye(3), [0.0, 1.0, 0.5], {}, "y must hold integer labels"),
+        (np.eye(3), ["a", "b", "b"], {}, "y must hold integer labels; got <U1"),
+        (np.eye(3), np.array([0, None, 1]), {}, "y must hold integer labels; got object"),
         (np.eye(3), [0, 1, 1], {"max_points": 0}, "max_points must be None or"),
         (np.eye(3, dtype=int), [0, 1, 1], {}, "X must hold floating-point numbers"),
         (np.zeros((0, 3)), [], {}, "y must"),

@@ -80,3 +80,12 @@ def test_a_state_of_another_period_is_an_error():
     P = FastfoodProjection(6, 90)
     with pytest.raises(ValueError, match="signs of state must have shape"):
         P.load_state_dict(FastfoodProjection(9, 90).state_dict())
+
+
+@pytest.mark.parametrize("wrong", [8, -1])
+def test_a_state_with_places_outside_is_an_error(wrong):
+    P = FastfoodProjection(6, 90)
+    index = P.index.clone()
+    index[3] = wrong
+    with pytest.raises(ValueError, match="index of state must be from 0 to 7"):
+        P.load_state_dict({**P.state_dict(), "index": index})

@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -163,6 +164,28 @@ def test_a_state_that_does_not_fit_is_an_error_and_changes_nothing(kind):
     with pytest.raises(ValueError, match=f"{name} of state must have shape"):
         P.load_state_dict({**state, name: torch.ones(3)})
     assert torch.equal(P.to_dense(), kept)
+
+
+@each_kind
+def test_a_state_of_other_dtypes_is_read_as_numbers_or_refused(kind):
+    P = kind(6, 90)
+    kept, state = P.to_dense(), P.state_dict()
+    P.load_state_dict({name: value.double() if value.is_floating_point() else value for name, value in state.items()})
+    assert torch.equal(P.to_dense(), kept)
+    for name, value in state.items():
+        # Integers of another width would be read as twice as many, or half as many.
+        wrong = value.long() if value.dtype in (torch.int16, torch.int32) else value.to(torch.int32)
+        with pytest.raises(ValueError, match=f"{name} of state must"):
+            P.load_state_dict({**state, name: wrong})
+    assert torch.equal(P.to_dense(), kept)
+
+
+@each_kind
+def test_what_is_no_tensor_is_an_error(kind):
+    P = kind(2, 5)
+    for wrong in ([1.0, 2.0], np.ones(2, np.float32)):
+        with pytest.raises(ValueError, match=f"t must be a tensor; got {type(wrong).__name__}"):
+            P.apply(wrong)
 
 
 @each_kind

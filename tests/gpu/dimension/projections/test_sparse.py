@@ -5,6 +5,8 @@ import torch
 
 from sparsetheory.gpu.dimension import DenseProjection, SparseProjection
 from sparsetheory.gpu.dimension.projections.sign_entries import _taken, draw_entries
+from sparsetheory.gpu.dimension.projections.sparse import _MOST_COLUMNS
+from sparsetheory.numba_kernels.projections.signs import BAND_BITS
 
 SIZES = [5000, 4096, 1, 4097, 30]
 
@@ -59,6 +61,11 @@ def test_places_are_taken_at_the_rate_of_their_tensor():
     torch.testing.assert_close(large / small, torch.full((d,), 5000**0.25, dtype=torch.float64))
 
 
+def test_an_entry_fits_into_31_bits():
+    # Its row in a band, its sign, and its column.
+    assert 2 * _MOST_COLUMNS << BAND_BITS == 2**31
+
+
 @pytest.mark.parametrize("spare", [6, -20])
 def test_gaps_are_drawn_in_as_many_rounds_as_needed(spare, monkeypatch):
     monkeypatch.setattr("sparsetheory.gpu.dimension.projections.sign_entries._SPARE", spare)
@@ -76,7 +83,10 @@ def test_gaps_are_drawn_in_as_many_rounds_as_needed(spare, monkeypatch):
     assert abs(float(shares.sum()) - 20_000) < 5 * (20_000 * 0.99) ** 0.5
 
 
-def test_the_first_place_may_be_taken_and_the_last():
+@pytest.mark.parametrize("spare", [6, -1000])
+def test_the_first_place_may_be_taken_and_the_last(spare, monkeypatch):
+    # With so few spare gaps they are drawn one by one, and a round may end anywhere.
+    monkeypatch.setattr("sparsetheory.gpu.dimension.projections.sign_entries._SPARE", spare)
     found = [_taken(4, 0.5, torch.Generator().manual_seed(seed)).tolist() for seed in range(400)]
     taken = torch.tensor([[place in places for place in range(4)] for places in found]).double().mean(dim=0)
     assert float((taken - 0.5).abs().max()) < 5 * 0.5 / 20
@@ -90,6 +100,18 @@ def test_empty_columns_are_drawn_again():
         norms = SparseProjection(16, 16, generator=seed).column_norms()
         torch.testing.assert_close(norms, torch.ones(16))
     assert empty > 0  # by chance alone: one column in a hundred
+
+
+def test_columns_that_are_drawn_again_keep_the_rates_of_their_tensors(monkeypatch):
+    monkeypatch.setattr(
+        "sparsetheory.gpu.dimension.projections.sign_entries._taken", lambda *_: torch.empty(0, dtype=torch.int64)
+    )
+    sizes, d = [4, 10_000], 400
+    rows, columns, _ = draw_entries(sizes, d, torch.Generator().manual_seed(0))
+    assert bool((rows.diff() >= 0).all())
+    assert len(torch.unique(columns)) == d
+    for found, n in ((int((rows < 4).sum()), 4), (int((rows >= 4).sum()), 10_000)):
+        assert abs(found - d * n**0.5) <= 5 * (d * n**0.5) ** 0.5
 
 
 def test_one_probability_for_all_is_the_default():
@@ -112,6 +134,28 @@ def test_a_state_with_lost_entries_is_an_error():
     state = P.state_dict()
     with pytest.raises(ValueError, match="codes of state must have"):
         P.load_state_dict({**state, "codes": state["codes"][1:]})
+
+
+def test_a_state_of_other_sizes_or_columns_is_an_error():
+    state = SparseProjection(5, 110, sizes=[100, 10]).state_dict()
+    with pytest.raises(ValueError, match=r"codes of state must be those of 5 columns and sizes \(10, 100\)"):
+        SparseProjection(5, 110, sizes=[10, 100]).load_state_dict(state)
+    with pytest.raises(ValueError, match="codes of state must be those of 4 columns"):
+        SparseProjection(4, 110, sizes=[100, 10]).load_state_dict({**state, "factors": state["factors"][:4]})
+    ends = torch.stack((state["ends"][1] + 1, state["ends"][1]))
+    with pytest.raises(ValueError, match="ends of state must not decrease"):
+        SparseProjection(5, 110, sizes=[100, 10]).load_state_dict({**state, "ends": ends})
+    whole = SparseProjection(5, 100)
+    codes = whole.codes.clone()
+    codes[0] += 100 - int(codes[0]) % 4096  # one row too far
+    with pytest.raises(ValueError, match="codes of state must be those of 5 columns"):
+        whole.load_state_dict({**whole.state_dict(), "codes": codes})
+    # All places are there in these sizes, too; only what their entries are worth is another.
+    state = SparseProjection(20, 110, sizes=[109, 1]).state_dict()
+    state = {**state, "codes": state["codes"][state["codes"] % 4096 < 50]}
+    state["ends"] = torch.tensor([len(state["codes"]), len(state["codes"])])
+    with pytest.raises(ValueError, match="factors of state must make columns of length 1"):
+        SparseProjection(20, 110, sizes=[50, 60]).load_state_dict(state)
 
 
 def test_variance_matches_that_of_the_dense_kind():

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from sparsetheory.certificates import Status
 from sparsetheory.gpu.core import train
 from sparsetheory.gpu.core.models import MLP
 from sparsetheory.gpu.dimension import (
@@ -104,23 +105,62 @@ def test_a_certificate_is_about_the_rounded_model_and_all_that_was_fitted():
     assert found.bound == occam_bound(found.train_loss, 8, 2, 400, 0.01, n_choices=4)
     # The model that was not rounded has another error, and no bound.
     assert error != pytest.approx(float((model.eval()(x).argmax(1) != y).double().mean()), abs=1e-3)
-    assert found.check(model, x, y) is found
+    checked = found.check(model, x, y)
+    assert checked.valid
+    assert checked.measured == pytest.approx(found.bound, abs=1e-9)
+    assert dataclasses.replace(checked, measured=None) == found
 
 
 def test_a_false_certificate_is_found_out():
     model, (x, y) = _trained(MLP([4, 5, 2])), _sample()
     found = certify_subspace(model, x, y, bits=6, radius=8.0)
-    changes = {"bound": 0.1, "train_loss": 0.0, "n_components": 2, "n_samples": 4000, "bits": 1, "delta": 0.5}
     assert found.train_loss > 0.001
-    for name, value in changes.items():
-        with pytest.raises(ValueError, match="the certificate has"):
-            dataclasses.replace(found, **{name: value}).check(model, x, y)
-    with pytest.raises(ValueError, match="n_samples must be 200; the certificate has 400"):
-        found.check(model, x[:200], y[:200])
+    changes = {"bound": 0.1, "train_loss": 0.0, "n_components": 2, "n_samples": 4000, "bits": 1, "delta": 0.5}
+    unreadable = {"bits": 0, "delta": 1.5, "radius": -1.0, "n_choices": 0, "n_samples": -3, "train_loss": math.nan}
+    for name, value in [*changes.items(), *unreadable.items()]:
+        wrong = dataclasses.replace(found, **{name: value})
+        for one in (wrong, wrong.stated()):
+            # A larger probability of failure is another, true promise, if the statement says so.
+            expected = Status.VALID if name == "delta" and value == 0.5 and one is not wrong else Status.INVALID
+            assert one.check(model, x, y).status is expected, name
+            assert bool(one.check(model, x, y).reason) is (expected is Status.INVALID)
+    for statement in ("all is well", found.statement.replace("at most", "at least")):
+        assert dataclasses.replace(found, statement=statement).check(model, x, y).status is Status.INVALID
+    # One more setting needs a larger bound, just so; a bound that is larger than needed is true, too.
+    assert not dataclasses.replace(found, n_choices=2).stated().check(model, x, y).valid
+    assert not dataclasses.replace(found, bound=found.bound - 1e-5).stated().check(model, x, y).valid
+    assert dataclasses.replace(found, bound=found.bound + 1e-5).stated().check(model, x, y).valid
+    half = found.check(model, x[:200], y[:200])
+    assert (half.status, half.reason) == (Status.INVALID, "n_samples is 200; the certificate has 400")
+    # What the certificate had before does not count.
+    assert dataclasses.replace(found, status=Status.INVALID, reason="?").check(model, x, y) == found.check(model, x, y)
     with torch.no_grad():
         model.t.neg_()
-    with pytest.raises(ValueError, match="train_loss must be"):
-        found.check(model, x, y)
+    assert found.check(model, x, y).reason.startswith("train_loss is")
+
+
+def test_a_model_that_is_rounded_in_another_way_is_found_out(monkeypatch):
+    model, (x, y) = _trained(MLP([4, 5, 2])), _sample()
+    found = certify_subspace(model, x, y, bits=6, radius=8.0)
+    with torch.no_grad():
+        model.t.copy_(torch.tensor([0.1, 0.2, -0.3]))
+    moved = [
+        lambda t, bits, radius: t,
+        lambda t, bits, radius: quantize_subspace(t, bits, radius) + 0.1,
+        # The centre of the next cell, which is a quarter wide, for 0.2 and -0.3.
+        lambda t, bits, radius: quantize_subspace(t + 0.06, bits, radius),
+    ]
+    for wrong in moved:
+        monkeypatch.setattr("sparsetheory.gpu.dimension.subspace.model.quantize_subspace", wrong)
+        assert found.check(model, x, y).reason == "a number of the rounded model is not the centre of its cell"
+
+
+def test_numbers_that_were_frozen_after_training_count():
+    model, (x, y) = _trained(MLP([4, 5, 2]), layer_scales=True), _sample()
+    found = certify_subspace(model, x, y, bits=6, radius=8.0)
+    model.t.requires_grad_(False)
+    assert certify_subspace(model, x, y, bits=6, radius=8.0) == found
+    assert found.check(model, x, y).valid
 
 
 def test_other_losses_lie_between_zero_and_one():
@@ -130,9 +170,8 @@ def test_other_losses_lie_between_zero_and_one():
         return (output.softmax(1)[torch.arange(len(targets)), targets] - 1).square()
 
     found = certify_subspace(model, x, y, bits=6, radius=8.0, loss=brier)
-    assert found.check(model, x, y, loss=brier) is found
-    with pytest.raises(ValueError, match="train_loss must be"):
-        found.check(model, x, y)
+    assert found.check(model, x, y, loss=brier).valid
+    assert found.check(model, x, y).reason.startswith("train_loss is")
     for wrong in (lambda output, targets: 2.0 + 0 * targets, lambda output, targets: brier(output, targets).mean()):
         with pytest.raises(ValueError, match=r"loss must return one number in \[0, 1\] for each sample"):
             certify_subspace(model, x, y, bits=6, radius=8.0, loss=wrong)
@@ -141,14 +180,18 @@ def test_other_losses_lie_between_zero_and_one():
 def test_statistics_of_the_sample_are_no_part_of_the_bound():
     module = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2))
     x, y = _sample()
-    with pytest.raises(ValueError, match=r"no buffers that were fitted to the sample; got 1\.running_mean"):
+    with pytest.raises(ValueError, match=r"nothing else that is fitted to the sample; 1\.running_mean is a buffer"):
         certify_subspace(_trained(module), x, y, bits=6, radius=8.0)
     # Statistics that were there before the sample are fixed, like the starting weights.
     fixed = SubspaceModel(module, partial(DenseProjection, 3)).eval()
     fixed(x)
-    assert certify_subspace(fixed, x, y, bits=6, radius=8.0).bound > 0
+    found = certify_subspace(fixed, x, y, bits=6, radius=8.0)
+    assert found.check(fixed, x, y).valid
+    fixed.train()(x)
+    checked = found.check(fixed, x, y)
+    assert (checked.status, checked.reason) == (Status.NOT_APPLICABLE, "1.running_mean is a buffer that changed")
     module[1] = nn.BatchNorm1d(5, track_running_stats=False)
-    with pytest.raises(ValueError, match="treat each sample by itself; got 1, which normalises over the batch"):
+    with pytest.raises(ValueError, match="nothing else that is fitted to the sample; 1 normalises over the batch"):
         certify_subspace(_trained(module), x, y, bits=6, radius=8.0)
 
 
@@ -156,5 +199,9 @@ def test_bad_samples():
     model, (x, y) = SubspaceModel(MLP([4, 2]), partial(DenseProjection, 3)), _sample()
     with pytest.raises(ValueError, match="inputs and targets must have equally many rows; got 400 and 399"):
         certify_subspace(model, x, y[1:], bits=6, radius=8.0)
+    with pytest.raises(ValueError, match="inputs must be a tensor with one row for each sample; got a ndarray"):
+        certify_subspace(model, x.numpy(), y, bits=6, radius=8.0)
+    with pytest.raises(ValueError, match="targets must be a tensor with one row for each sample; got a single number"):
+        certify_subspace(model, x, y[0], bits=6, radius=8.0)
     with pytest.raises(ValueError, match="model must be a SubspaceModel"):
         certify_subspace(MLP([4, 2]), x, y, bits=6, radius=8.0)

@@ -73,8 +73,10 @@ def test_the_mask_holds_the_other_coordinates_at_zero():
 def test_bad_gradients(wrong):
     with pytest.raises(ValueError, match="gradients must be a matrix of floating-point numbers"):
         greedy_directions(wrong, 1)
-    with pytest.raises(ValueError, match="n_nonzero must be"):
+    with pytest.raises(ValueError, match="n_nonzero must be at most the number of directions, 2; got 3"):
         greedy_directions(torch.ones(3, 2), 3)
+    with pytest.raises(ValueError, match="gradients must be finite"):
+        greedy_directions(torch.tensor([[1.0, torch.nan]]), 1)
 
 
 def test_a_proximal_step_solves_the_lasso_in_the_subspace():
@@ -127,13 +129,27 @@ def test_a_sparse_map_with_few_coordinates_changes_few_weights():
     assert 0 < changed < 0.15 * len(start)
 
 
+def test_the_step_of_the_operator_is_the_rate_of_the_group():
+    first, second = (torch.nn.Parameter(torch.tensor([1.0])) for _ in range(2))
+    optimizer = torch.optim.SGD([{"params": [first], "lr": 0.5}, {"params": [second], "lr": 0.25}])
+    ProximalStep(optimizer, [first, second], L1(0.4))
+    (0 * (first + second)).sum().backward()
+    optimizer.step()
+    assert (first.item(), second.item()) == pytest.approx((0.8, 0.9))
+
+
 def test_a_step_without_gradient_changes_nothing_and_bad_arguments_are_refused():
     t, other = (torch.nn.Parameter(torch.tensor([0.01])) for _ in range(2))
-    optimizer = torch.optim.SGD([t], lr=0.5)
+    optimizer = torch.optim.SGD([t], lr=0.5, fused=True)
     step = ProximalStep(optimizer, [t], MCP(1.0))
     optimizer.step()
     assert t.item() == pytest.approx(0.01)
     (0 * t).sum().backward()
+    # A fused optimiser is told by a GradScaler that gradients overflowed, and leaves the step out by itself.
+    optimizer.found_inf = torch.tensor(1.0)
+    optimizer.step()
+    assert t.item() == pytest.approx(0.01)
+    del optimizer.found_inf
     optimizer.step()
     assert t.item() == 0.0
     step.remove()

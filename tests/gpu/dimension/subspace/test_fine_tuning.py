@@ -86,6 +86,16 @@ def test_with_scales_of_one_it_is_the_plain_subspace_of_what_is_left(layers):
     assert not torch.allclose(model(x), module(x))
 
 
+@pytest.mark.parametrize(
+    ("given", "found"), [(torch.float64, torch.float64), (torch.bfloat16, torch.float32), (torch.float32,) * 2]
+)
+@pytest.mark.parametrize("per_tensor", [False, True])
+def test_coordinates_are_as_precise_as_the_module(given, found, per_tensor):
+    model = SAID(MLP([6, 9, 3]).to(given), 12, per_tensor=per_tensor)
+    assert model.t.dtype == model.projection.dtype == found
+    assert model(torch.ones(2, 6, dtype=given)).dtype == given
+
+
 def test_the_first_gradient_of_the_scales_is_zero_and_later_ones_are_not():
     model = SAID(MLP([6, 9, 3]), 12)
     x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
@@ -123,6 +133,7 @@ def test_adjoint_copies_and_states_of_the_stack(device):
         ({"n_components": 4}, "n_components must be above the number of layer scales, 4; got 4"),
         ({"n_components": 2, "layers": "module"}, "n_components must be above the number of layer scales, 2; got 2"),
         ({"layers": "block"}, "layers must be one of 'tensor', 'module'; got 'block'"),
+        ({"module": "MLP"}, "module must be a torch module; got 'MLP'"),
         ({"per_tensor": 1}, "per_tensor must be True or False; got 1"),
     ],
 )

@@ -1,6 +1,7 @@
 """Networks in a subspace: where they start, what their gradient is, and what is left out of the subspace."""
 
 import copy
+import pickle
 from functools import partial
 
 import pytest
@@ -81,6 +82,8 @@ def test_a_merged_module_is_a_plain_one_with_the_same_outputs(layer_scales):
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in merged.parameters())
     assert torch.equal(merged(_data()), model(_data()))
     assert not torch.allclose(merged(_data()), module(_data()))
+    # Each has its own memory, as formats of weights want it.
+    assert len({parameter.untyped_storage().data_ptr() for parameter in merged.parameters()}) == 4
     with torch.no_grad():
         next(merged.parameters()).zero_()
     assert not torch.equal(merged(_data()), model(_data()))
@@ -237,6 +240,54 @@ def test_an_error_in_the_module_leaves_the_model_usable():
     assert [name for name, _ in model.named_parameters()] == ["t"]
 
 
+def test_all_tensors_follow_a_change_of_type():
+    module = MLP([8, 12, 3])
+    module[2].bfloat16()
+    for convert in (nn.Module.double, nn.Module.float, nn.Module.bfloat16):
+        model = convert(SubspaceModel(module, partial(DenseProjection, 9)))
+        expected = {name: tensor.dtype for name, tensor in convert(copy.deepcopy(module)).named_parameters()}
+        assert {name: tensor.dtype for name, tensor in model.merge().named_parameters()} == expected
+        assert model.projection.dtype == model.t.dtype == next(iter(expected.values()))
+    kept = SubspaceModel(module, partial(DenseProjection, 9)).to("cpu").merge()
+    assert [tensor.dtype for tensor in kept.parameters()] == [torch.float32] * 2 + [torch.bfloat16] * 2
+
+
+def test_the_projection_follows_a_state_that_is_taken_over_as_it_is():
+    make = partial(SubspaceModel, MLP([8, 12, 3]), partial(FastfoodProjection, 5))
+    model, other = _moved(make().double()), make()
+    other.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    assert torch.equal(other(_data().double()), model(_data().double()))
+
+
+def test_copies_refuse_another_projection_when_the_original_is_gone():
+    module = MLP([8, 12, 3])
+    state = SubspaceModel(module, partial(FastfoodProjection, 5, generator=1)).state_dict()
+    model = SubspaceModel(module, partial(FastfoodProjection, 5))
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    del model
+    for copied in copies:
+        assert torch.equal(copied(_data()), module(_data()))
+        with pytest.raises(ValueError, match="the same projection"):
+            copied.load_state_dict(state)
+
+
+def test_what_was_trained_and_then_frozen_is_still_counted_and_rounded():
+    model = SubspaceModel(MLP([8, 12, 3]), partial(DenseProjection, 9), True, direct="2.bias")
+    model.requires_grad_(False)
+    # Neither t nor the one scale have moved; what is trained directly may have.
+    assert model.n_trained == 3
+    model = _moved(SubspaceModel(MLP([8, 12, 3]), partial(DenseProjection, 9), True, direct="2.bias"), scale=0.3)
+    rounded = model.quantized(4, 2.0)
+    model.requires_grad_(False)
+    assert model.n_trained == 9 + 3 + 3
+    again = model.quantized(4, 2.0)
+    assert all(torch.equal(one, two) for one, two in zip(again.parameters(), rounded.parameters(), strict=True))
+    # A parameter that was frozen from the start is none that is trained directly.
+    module = MLP([8, 12, 3])
+    module[2].requires_grad_(False)
+    assert SubspaceModel(module, partial(DenseProjection, 9), direct="2").n_trained == 9
+
+
 def test_rounded_copies():
     model = _moved(SubspaceModel(MLP([8, 12, 3]), partial(DenseProjection, 9), True, direct="2"), scale=0.3)
     rounded = model.quantized(4, 2.0)
@@ -254,6 +305,8 @@ def test_rounded_copies():
         ({"projection": DenseProjection(3, 20)}, "projection must have as many features as .* 147; got 20"),
         ({"projection": partial(DenseProjection, 148)}, "n_components must be .* 147; got 148"),
         ({"projection": partial(DenseProjection, 0)}, "n_components must be .* got 0"),
+        ({"projection": 5}, "projection must be a projection, or a function of .*; got 5"),
+        ({"projection": lambda n: 2 * n}, "projection must be a projection, or a function of .*; got 294 from <func"),
         ({"layer_scales": "layer"}, "layer_scales must be True or False or one of 'tensor', 'module'; got 'layer'"),
         ({"exclude": "head"}, r"exclude must name parameters, .* as in 0.weight, .*; got 'head'"),
         ({"direct": "3"}, "direct must name parameters"),
@@ -266,6 +319,19 @@ def test_bad_arguments(options, message):
     good = {"module": MLP([8, 12, 3]), "projection": partial(DenseProjection, 3)}
     with pytest.raises(ValueError, match=message):
         SubspaceModel(**{**good, **options})
+
+
+def test_parameters_on_several_devices_are_an_error():
+    module = MLP([8, 12, 3])
+    module[2].to("meta")
+    with pytest.raises(ValueError, match=r"projected parameters on one device; got 0\.bias on cpu, 2\.bias on meta"):
+        SubspaceModel(module, partial(DenseProjection, 1))
+    assert SubspaceModel(module, partial(DenseProjection, 1), exclude="2").layer_names == (("0.weight",), ("0.bias",))
+
+
+def test_the_map_goes_where_the_module_is():
+    model = SubspaceModel(MLP([8, 12, 3]).to("meta"), partial(FastfoodProjection, 5))
+    assert {model.t.device.type, model.projection.device.type, model.start.device.type} == {"meta"}
 
 
 def test_complex_parameters_must_be_named():

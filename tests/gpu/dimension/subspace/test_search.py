@@ -36,6 +36,17 @@ def test_nothing_is_extrapolated():
     assert intrinsic_dimension(_jump(3), 1.0, [5, 20, 80]).n_components == 5
 
 
+def test_the_threshold_itself_is_reached():
+    found = intrinsic_dimension(lambda size, seed: 0.25 * size, 1.0, [1, 2, 3], fraction=0.5, n_repeats=1)
+    assert (found.n_components, found.threshold) == (2, 0.5)
+
+
+def test_the_search_stays_between_the_last_failure_and_the_first_success():
+    found = intrinsic_dimension(_jump(82), 1.0, [10, 40, 160], n_repeats=1)
+    assert sorted(found.curve)[:3] == [10, 40, 70]
+    assert 100 in found.curve
+
+
 def test_means_over_runs_decide_against_the_share_of_the_baseline():
     seen = []
 

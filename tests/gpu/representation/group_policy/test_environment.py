@@ -35,5 +35,7 @@ def test_rewards_that_are_sums_leave_no_error():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="target must be a sequence, each entry an integer from 0 to 3"):
         make_code_bandit([4, 0, 0, 0], 4)
+    with pytest.raises(ValueError, match="levels must have one entry for each of the 2 codes of target; got 4"):
+        make_code_bandit([1, 0], 4)
     with pytest.raises(ValueError, match="n_codes must be an integer from 2"):
         make_code_bandit([0, 0, 0, 0], 1)

@@ -77,6 +77,17 @@ def test_no_gradient_flows_into_the_old_policy_or_the_advantages():
     assert advantages.grad is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_precisions_are_widened(dtype):
+    """A ratio of exp(15) is beyond 16 bits, and its gradient there would not be a number."""
+    logp = torch.tensor([[15.0, 0.25]], dtype=dtype, requires_grad=True)
+    loss = clipped_policy_loss(logp, torch.zeros(1, 2, dtype=dtype), torch.ones(1, dtype=dtype), torch.ones(1, 2))
+    loss.backward()
+    assert loss.dtype == dtype
+    assert loss.item() == pytest.approx(-1.2, rel=1e-2)
+    assert logp.grad.tolist() == [[0.0, 0.0]]
+
+
 def test_huge_ratios_have_finite_gradients():
     logp = torch.tensor([[800.0, -800.0]], requires_grad=True)
     loss = clipped_policy_loss(logp, torch.zeros(1, 2), torch.tensor([-1.0]), torch.ones(1, 2), dual=None)
@@ -93,6 +104,10 @@ def test_huge_ratios_have_finite_gradients():
         ({"advantages": torch.ones(9)}, "advantages must be of answers or of tokens"),
         ({"clip": (1.0, 0.2)}, r"clip must be a number in \[0, 1\)"),
         ({"clip": (0.2, -0.1)}, "clip must be a finite non-negative"),
+        ({"clip": 0.2}, "clip must be a pair of numbers; got 0.2"),
+        ({"clip": (0.2, 0.2, 0.2)}, "clip must be a pair of numbers"),
+        ({"logp": torch.zeros(6, 9, dtype=torch.int64)}, "logp must be a tensor, of floating-point numbers; got"),
+        ({"mask": [[1] * 9] * 6}, "mask must be a tensor; got list"),
         ({"dual": 1.0}, "dual must be None or a finite number above 1"),
     ],
 )

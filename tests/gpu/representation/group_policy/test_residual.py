@@ -96,6 +96,41 @@ def test_more_clusters_than_different_vectors_do_no_harm():
     assert float(found.errors[-1]) == pytest.approx(0.0)
 
 
+def test_what_all_vectors_share_does_not_blur_distances(device):
+    """From products of matrices in single precision, distances of points far from the origin would be rounding."""
+    X = vectors(60, 5, dtype=torch.float32).to(device)
+    expected = residual_codes(X.double(), 2, 8)
+    for dtype, offset in ((torch.float32, 1e4), (torch.float64, 1e8)):
+        far = X.to(dtype) + offset
+        found = residual_codes(far, 2, 8)
+        assert torch.equal(found.encode(far), found.codes)
+        assert found.errors[1:].tolist() == pytest.approx(expected.errors[1:].tolist(), rel=1e-2)
+
+
+def test_sizes_beyond_single_precision_do_no_harm():
+    X = vectors(40, 3, dtype=torch.float32)
+    for balanced in (False, True):
+        expected = residual_codes(X, 2, 5, balanced)
+        for scale in (2.0**70, 2.0**-100):
+            assert torch.equal(residual_codes(X * scale, 2, 5, balanced).codes, expected.codes)
+
+
+def test_first_levels_decode_to_coarser_vectors_and_no_number_wraps():
+    X = vectors()
+    found = residual_codes(X, 3, 6)
+    for level in range(1, 4):
+        left = X - found.decode(found.codes[:, :level].to(torch.uint8))
+        assert float(left.square().sum(1).mean()) == pytest.approx(float(found.errors[level]))
+    for wrong in (-1, 6):
+        with pytest.raises(ValueError, match=f"codes must be from 0 to 5; got {wrong}"):
+            found.decode(torch.tensor([[0, wrong, 0]]))
+    for codes in (found.tokens, found.codes.double(), found.codes[0], found.codes[:, :0]):
+        with pytest.raises(ValueError, match=r"codes must be integers of shape \(n, n_levels\) with 1 to 3"):
+            found.decode(codes)
+    with pytest.raises(ValueError, match="X must have 4 features; got 3"):
+        found.encode(X[:, :3])
+
+
 def test_codes_depend_on_the_generator_alone():
     X = vectors()
     first, again, other = (residual_codes(X, 2, 8, generator=seed) for seed in (1, 1, 2))

@@ -1,5 +1,6 @@
 """Rewards of prefixes, case by case."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,11 +39,16 @@ def test_shapes_are_broadcast_and_rewards_are_exact_ones():
     assert prefix_reward([[1, 2]], [1, 2], levels=(0.3, 0.6)).tolist() == [1.0]
 
 
+def test_precision_is_the_default_one():
+    assert prefix_reward([TARGET], TARGET, np.array([0.1, 0.2, 0.3, 0.4])).dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("codes", "target", "levels", "message"),
     [
         ([[1.0, 2.0]], [1, 2], (0.5, 0.7), "codes must hold integers"),
         ([[1, 2, 3]], [1, 2], (0.5, 0.7), "2 or 3 entries each; got 3 and 2"),
+        ([[1, 2]] * 3, [[1, 2]] * 2, (0.5, 0.7), "codes and target must have shapes that broadcast"),
         ([[1]], [1], (0.5, 0.7), "2 or 3 entries each; got 1 and 1"),
         ([[1, 2]], [1, 2], (0.7, 0.5), "levels must not be empty, and not fall"),
         ([[1, 2]], [1, 2], (0.5, 1.5), "levels must be a sequence of numbers in"),

@@ -104,6 +104,48 @@ def test_the_best_of_several_starts_is_kept():
     assert k_subspaces(sample.X, 3, 2, n_init=5, generator=3).objective == max(single)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_start_knows_nothing_of_a_sample_with_the_same_seed(count):
+    """Both draw Gaussian matrices: the numbers of one stream would make the missing directions those of the truth."""
+    for seed in range(3):
+        sample = sample_molrg(30, 4, count, 2 * count, generator=seed, orthogonal=count == 1, dtype=torch.float64)
+        for source in (seed, torch.Generator().manual_seed(seed)):
+            fit = k_subspaces(sample.X, count, 4, generator=source)
+            assert matched_errors(fit.bases, sample.bases).max() > 1.0
+
+
+def test_starts_repeat_and_a_generator_goes_on():
+    X = sample_molrg(12, 2, 3, 8, generator=0).X
+    source = torch.Generator().manual_seed(1)
+    first, second, third = (k_subspaces(X, 3, 2, generator=g, max_iter=1) for g in (1, source, source))
+    assert torch.equal(first.bases[0], second.bases[0])
+    assert not torch.equal(second.bases[0], third.bases[0])
+
+
+@pytest.mark.parametrize("scale", [2.0**-90, 2.0**-70, 2.0**70, 2.0**110])
+@pytest.mark.parametrize("init", ["random", "ssc_omp", "svd"])
+def test_sizes_of_points_do_not_matter(scale, init):
+    """Squares of such numbers vanish or overflow in single precision."""
+    X = sample_molrg(12, 2, 2, 20, noise_std=0.1, generator=0, dtype=torch.float32).X
+    plain, scaled = (k_subspaces(points, 2, 2, init=init) for points in (X, scale * X))
+    assert torch.equal(plain.bases[0], scaled.bases[0])
+    assert scaled.objective == plain.objective * scale**2
+    assert torch.equal(scaled.objectives, plain.objectives * scale**2)
+    assert scaled.certificate.check(scale * X).valid
+    assert scaled.certificate.upper == plain.certificate.upper * scale**2
+
+
+def test_bases_of_a_lower_precision_are_a_start():
+    """Columns that are not quite orthonormal seem to hold more than there is, so that nothing seems to be gained."""
+    sample = sample_molrg(30, 6, 2, 60, noise_std=0.05, generator=0, orthogonal=False)
+    other = sample_molrg(30, 6, 2, 60, generator=5, orthogonal=False)
+    start = [basis.bfloat16() for basis in other.bases]
+    fit = k_subspaces(sample.X, 2, 6, init=start)
+    assert (fit.objectives.diff() >= -1e-6 * fit.objective).all()
+    assert fit.certificate.check(sample.X).valid
+    assert k_subspaces(sample.X, 2, 6, init=torch.stack(start)).objective == fit.objective
+
+
 def test_labels_that_are_given_are_a_start():
     sample = sample_molrg(12, 2, 3, 60, generator=0, dtype=torch.float64)
     fit = k_subspaces(sample.X, 3, 2, init=sample.labels)
@@ -156,6 +198,8 @@ def test_precision_of_the_points_is_that_of_the_bases(dtype):
         ({"n_components": 5}, "n_components must be at most the number of features, 4"),
         ({"n_components": [1, 2, 3]}, "n_components must be one number, or one for each of 2"),
         ({"init": "kmeans"}, "init must be one of"),
+        ({"init": None}, "init must be the name of a start, labels, or a sequence of bases; got None"),
+        ({"init": [torch.eye(4)[:, :1], torch.eye(4)[:, :1].double()]}, "init must hold bases of one dtype"),
         ({"init": torch.zeros(4, dtype=torch.int64)}, "init must hold one label"),
         ({"init": torch.full((5,), 2)}, "init must hold labels from 0 to 1"),
         ({"init": [torch.eye(4)[:, :1]]}, "init must hold bases of the shapes"),

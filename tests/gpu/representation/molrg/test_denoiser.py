@@ -1,5 +1,6 @@
 """The denoiser is the posterior mean, keeps its bases orthonormal, and says what it cannot take."""
 
+import copy
 import math
 
 import numpy as np
@@ -112,6 +113,20 @@ def test_half_precision_stays(device):
     assert (found.float() - exact).norm() < 0.05 * exact.norm()
 
 
+def test_conversions_keep_columns_orthonormal():
+    denoiser = MoLRGDenoiser(_mixture(dtype=torch.float32), torch.tensor([0.3, 0.7]))
+    x = torch.randn(6, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    before = denoiser(x.float(), 0.5)
+    for dtype, least in ((torch.float64, 1e-14), (torch.bfloat16, 0.02)):
+        converted = copy.deepcopy(denoiser).to(dtype)
+        for basis in converted.bases:
+            assert basis.dtype == dtype
+            assert (basis.double().mT @ basis.double() - torch.eye(basis.shape[1])).abs().max() < least
+        assert (converted(x.to(dtype), 0.5).float() - before).norm() < 0.05 * before.norm()
+        # Bases that were read are fit to make another denoiser.
+        assert MoLRGDenoiser(converted.bases).widths == (2, 3)
+
+
 def test_what_was_given_is_not_changed():
     bases = _mixture()
     before = [basis.clone() for basis in bases]
@@ -126,6 +141,12 @@ def test_what_was_given_is_not_changed():
     ("make", "match"),
     [
         (lambda b: MoLRGDenoiser([]), "bases must be at least one"),
+        (lambda b: MoLRGDenoiser(b[0]), r"bases must be a sequence of matrices, or have 3 axes; got shape \(9, 2\)"),
+        (lambda b: MoLRGDenoiser([b[0][None]]), r"bases must be at least one matrix; got \[\(1, 9, 2\)\]"),
+        (lambda b: MoLRGDenoiser(b)(torch.ones(2, 9).double(), 1.0, labels=torch.tensor([0, 2])), "from 0 to 1"),
+        (lambda b: MoLRGDenoiser(b)(torch.ones(2, 9).double(), 1.0, labels=torch.tensor([0, -1])), "from 0 to 1"),
+        (lambda b: MoLRGDenoiser(b)(torch.ones(2, 9).double(), 1.0, labels=torch.zeros(2)), "labels must be a tensor"),
+        (lambda b: MoLRGDenoiser(b)(torch.ones(2, 9).double(), 1.0, labels=torch.tensor([0])), "labels must be a"),
         (lambda b: MoLRGDenoiser([2 * b[0]]), "bases must have orthonormal columns"),
         (lambda b: MoLRGDenoiser([b[0], b[1].float()]), "bases must have equally many rows"),
         (lambda b: MoLRGDenoiser(b, torch.tensor([1.0, -1.0])), "weights must be 2 numbers"),

@@ -81,6 +81,13 @@ def test_expectation_is_refused_where_it_is_not_known():
             molrg_loss(_denoiser((2,)), torch.ones(2, 8, dtype=torch.float64), noise, expected=True)
     with pytest.raises(ValueError, match="X must be"):
         molrg_loss(_denoiser((2,)), torch.ones(8, dtype=torch.float64), 1.0)
+    X = torch.ones(4, 8, dtype=torch.float64)
+    for expected in (True, False):
+        for noise in (0.0, -1.0, float("inf"), torch.ones(4, 1), torch.ones(3)):
+            with pytest.raises(ValueError, match="noise_std must be"):
+                molrg_loss(_denoiser((2,)), X, noise, expected=expected)
+        with pytest.raises(ValueError, match=r"x must be a tensor of floats of shape \(\.\.\., 8\)"):
+            molrg_loss(_denoiser((2,)), X[:, :5], 1.0, expected=expected)
     with pytest.raises(ValueError, match="X must be finite"):
         molrg_loss(_denoiser((2,)), torch.full((2, 8), torch.nan, dtype=torch.float64), 1.0)
 
@@ -110,5 +117,9 @@ def test_a_fit_says_what_it_needs():
     X = torch.randn(10, 6)
     with pytest.raises(ValueError, match="noise_std, the noise of the training, is needed"):
         molrg_fit(X, 2, 2, n_steps=1)
+    with pytest.raises(ValueError, match="n_subspaces must be an integer from 1"):
+        molrg_fit(X, 0, None)
+    with pytest.raises(ValueError, match="X must be a matrix"):
+        molrg_fit(X[0], 2, None)
     with pytest.raises(ValueError, match="n_components must be given with init='svd'"):
         molrg_fit(X, 2, None, init="svd")

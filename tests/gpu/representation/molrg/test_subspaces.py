@@ -62,6 +62,12 @@ def test_bad_sizes_are_named(arguments, match):
         sample_molrg(*arguments)
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, "float32"])
+def test_samples_have_a_floating_point_dtype(dtype):
+    with pytest.raises(ValueError, match="dtype must be a floating-point dtype of torch"):
+        sample_molrg(4, 1, 1, 1, dtype=dtype)
+
+
 @pytest.mark.parametrize(("first", "second"), [(3, 3), (2, 5), (1, 7)])
 def test_error_is_the_norm_of_the_difference_of_projections(device, first, second):
     U, V = (np.linalg.qr(np.random.default_rng(k).standard_normal((8, k)))[0] for k in (first, second))
@@ -81,6 +87,7 @@ def test_errors_of_a_batch_are_those_of_its_parts():
     bases = torch.linalg.qr(torch.randn(3, 7, 2, dtype=torch.float64)).Q
     found = subspace_error(bases, bases[:1])
     torch.testing.assert_close(found, torch.stack([subspace_error(basis, bases[0]) for basis in bases]))
+    assert subspace_error(bases[:0], bases[:1]).shape == (0,)
 
 
 def test_matching_undoes_a_permutation():
@@ -137,6 +144,8 @@ def test_rank_of_a_denoiser_is_the_dimension_of_the_subspace_near_by():
 def test_bad_points_and_functions_are_named():
     with pytest.raises(ValueError, match="x must be finite"):
         jacobian_rank(lambda x: x, torch.tensor([torch.nan]))
+    with pytest.raises(ValueError, match="x must have at least one entry"):
+        jacobian_rank(lambda x: x, torch.zeros(0))
     with pytest.raises(ValueError, match="fraction"):
         jacobian_rank(lambda x: x, torch.ones(2), 1.0)
     with pytest.raises(ValueError, match="the Jacobian of f at x must be finite"):

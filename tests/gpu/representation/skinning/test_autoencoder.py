@@ -106,6 +106,30 @@ def test_a_short_training_beats_rigid_parts(rigs):
     assert ours < 0.9 * rigid
 
 
+def test_weights_are_shares_wherever_they_are_read(rigs):
+    rig, model = rigs[0], SkinningVAE(width=16)
+    tokens = model.tokens(rig.vertices, rig.weights)
+    # Far out all sigmoids may round to zero.
+    far = model.decode(tokens, rig.vertices, 1e6 * rig.vertices)
+    torch.testing.assert_close(far.sum(1), torch.ones(len(far)))
+
+
+def test_bad_tables_are_named(rigs):
+    rig, model = rigs[0], SkinningVAE(width=8)
+    tokens = model.tokens(rig.vertices, rig.weights)
+    with pytest.raises(ValueError, match=r"tokens must have shape \(n_bones, 4\); got \(8, 3\)"):
+        model.decode(tokens[:, :3], rig.vertices)
+    with pytest.raises(ValueError, match="points, queries and shape must be floating-point numbers, three"):
+        model.decode(tokens, rig.vertices, rig.vertices[:, :2])
+    with pytest.raises(ValueError, match="weights must have one entry for each point"):
+        model(rig.vertices.unsqueeze(0), rig.weights[:5, :1].mT)
+    for points, weights in ((rig.vertices[:9], rig.weights), (rig.vertices[:0], rig.weights[:0])):
+        with pytest.raises(ValueError, match="points and weights must have shapes"):
+            train_skinning_vae(model, [(points, weights)], n_steps=1)
+    with pytest.raises(ValueError, match="weights must be a matrix with at least one column"):
+        balanced_points(torch.ones(2, 0), 4)
+
+
 def test_training_needs_a_bone():
     with pytest.raises(ValueError, match="rigs must have a bone"):
         train_skinning_vae(SkinningVAE(width=8), [(torch.zeros(4, 3), torch.zeros(4, 2))])

@@ -121,6 +121,8 @@ def test_scores_by_hand():
     assert skinning_score(true, true) == SkinningScore(0.0, 0.0, 1.0)
     with pytest.raises(ValueError, match="weights and true_weights must have one shape"):
         skinning_score(true[:1], true)
+    with pytest.raises(ValueError, match="true_weights must have an entry above zero"):
+        skinning_score(true, torch.zeros_like(true))
     maps = torch.eye(3, 4).repeat(3, 1, 1)
     maps[1, 0, 3] = 4.0
     # Half of a shift by four is missed by the first of two vertices.
@@ -140,6 +142,16 @@ def test_tubes_have_the_weights_of_the_formula():
     np.testing.assert_allclose(rig.weights, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
     np.testing.assert_allclose(rig.vertices[:, 1:].norm(dim=1), 0.5, atol=1e-6)
     np.testing.assert_allclose(rig.tails[:, 0], np.cumsum(lengths), atol=1e-6)
+
+
+def test_a_map_of_all_that_is_made_keeps_the_weights():
+    plain, mapped = (make_tube_rig(shape=shape, generator=2) for shape in (None, np.diag([2.0, 1.0, 3.0])))
+    torch.testing.assert_close(mapped.weights, plain.weights)
+    torch.testing.assert_close(mapped.vertices, plain.vertices * torch.tensor([2.0, 1.0, 3.0]))
+    torch.testing.assert_close(mapped.tails, plain.tails * torch.tensor([2.0, 1.0, 3.0]))
+    for wrong in (np.eye(2), np.full((3, 3), np.inf)):
+        with pytest.raises(ValueError, match="shape must be a finite 3 x 3 matrix"):
+            make_tube_rig(shape=wrong)
 
 
 def test_random_tubes_are_centred_and_of_one_size():

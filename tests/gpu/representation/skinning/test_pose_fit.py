@@ -140,6 +140,36 @@ def test_exact_fits_end_finite_and_without_a_warning():
             assert fit.residuals.max() < 1e-9
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("size", "reach", "far"), [(0.0, 100.0, 0.0), (1.0, 0.5, 1e6), (1e-6, 0.5, 0.0)])
+def test_the_check_knows_what_is_rounding(size, reach, far, dtype):
+    """Rounding is that of where bones carry a vertex, however near to the origin, or far from it, that rests."""
+    source = torch.Generator().manual_seed(0)
+    rest, heads = (size * torch.randn(n, 3, generator=source, dtype=torch.float64) + far for n in (20, 6))
+    maps = random_bone_motions(heads, 4, shift_std=reach)
+    weights = torch.zeros(20, 6, dtype=torch.float64)
+    weights.scatter_(1, torch.rand(20, 6, generator=source).topk(3).indices, 1 / 3)
+    given = [part.to(dtype) for part in (linear_blend_skinning(rest, weights, maps), maps, rest)]
+    fit = skinning_from_poses(*given)
+    checked = fit.certificate.check(*given)
+    assert checked.valid, checked.reason
+    # All that may be off says something in 16 bits, too.
+    assert checked.bound < 0.1
+    unlike = replace(fit.certificate, weights=fit.weights.roll(1, 1)).check(*given)
+    assert not unlike.valid
+
+
+def test_gradients_do_not_flow_and_all_fields_are_read():
+    poses, maps, rest, _ = _seen(2, n_vertices=6)
+    fit = skinning_from_poses(poses.clone().requires_grad_(), maps.clone().requires_grad_(), rest)
+    assert not any(part.requires_grad for part in (fit.weights, fit.residuals, fit.lower_bounds))
+    cut = replace(fit.certificate, relaxed=fit.certificate.relaxed[:3]).check(poses, maps, rest)
+    assert not cut.valid
+    assert "best weights without the limit" in cut.reason
+    with pytest.raises(ValueError, match="poses, transforms and rest must fit weights"):
+        fit.certificate.check(poses, maps, rest[0])
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [

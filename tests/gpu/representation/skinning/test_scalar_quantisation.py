@@ -153,3 +153,5 @@ def test_perplexity_counts_codes():
     assert code_perplexity(torch.tensor([7]), 10) == pytest.approx(1)
     with pytest.raises(ValueError, match="indices must be from 0 to 9"):
         code_perplexity(torch.tensor([10]), 10)
+    with pytest.raises(ValueError, match="indices must be a tensor of integers"):
+        code_perplexity(torch.tensor([0.5, 1.5]), 10)

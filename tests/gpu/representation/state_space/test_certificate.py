@@ -89,6 +89,46 @@ def test_what_was_changed_is_noticed():
         certificate.check(x, tol=1)
 
 
+def test_sequences_that_cannot_be_read_are_refused_in_the_check_too():
+    """A comparison with what is not a number is false, so such sequences would pass as certified."""
+    teacher, student = _models()
+    x, initial = _drawn(4, 5, 2), _drawn(4, 6)
+    certificate = certify_states(teacher, student, x, initial)
+    for call in (certificate.check, lambda *data: certify_states(teacher, student, *data)):
+        for bad in (float("nan"), float("inf")):
+            one = x.clone()
+            one[0, 1, 0] = bad
+            with pytest.raises(ValueError, match="x must be finite"):
+                call(one)
+            with pytest.raises(ValueError, match="initial must be finite"):
+                call(x, initial * bad)
+        with pytest.raises(ValueError, match=r"x must have shape \(\.\.\., T, 2\)"):
+            call(x[..., :1])
+        with pytest.raises(ValueError, match="x must hold at least one sample"):
+            call(x[:, :0])
+        with pytest.raises(ValueError, match=r"initial must have shape \(\.\.\., 6\); got \(4, 5\)"):
+            call(x, initial[:, :5])
+        with pytest.raises(ValueError, match=r"initial must have shape \(4, 6\), or broadcast to it; got \(3, 6\)"):
+            call(x, initial[:3])
+    assert certificate.check(x.tolist(), initial.numpy()).valid
+
+
+def test_one_first_state_serves_all_sequences():
+    teacher, student = _models()
+    x, initial = _drawn(4, 5, 2), _drawn(6)
+    one, other = (certify_states(teacher, student, x, first) for first in (initial, initial.expand(4, 6)))
+    assert one.bound == other.bound
+    assert one.check(x, initial).valid
+
+
+def test_states_that_overflow_are_not_certified():
+    teacher, student = _models()
+    certificate = certify_states(teacher, student, _drawn(1, 3, 2))
+    growing = replace(certificate, dense_transition=1e200 * certificate.dense_transition)
+    with np.errstate(all="ignore"):
+        assert not growing.check(_drawn(1, 9, 2)).valid
+
+
 def test_bad_arguments_are_named():
     teacher, student = _models()
     with pytest.raises(ValueError, match="x must hold at least one sample"):

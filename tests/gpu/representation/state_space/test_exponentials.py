@@ -109,6 +109,10 @@ def test_bad_factors_are_named():
         lowrank_expm(U.long(), V, 0.1)
     with pytest.raises(ValueError, match="shift must be a finite number"):
         lowrank_expm(U, V, 0.1, float("inf"))
+    with pytest.raises(ValueError, match=r"U and V must have one dtype; got torch\.float64 and torch\.float32"):
+        lowrank_expm(U, V.float(), 0.1)
+    with pytest.raises(ValueError, match=r"B must have the dtype of U and V, torch\.float64; got torch\.float32"):
+        lowrank_zero_order_hold(U, V, U.float(), 0.1)
     with pytest.raises(ValueError, match="B must have one row"):
         lowrank_zero_order_hold(U, V, U[:3], 0.1)
     with pytest.raises(ValueError, match="A must be square"):

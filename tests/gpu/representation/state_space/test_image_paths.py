@@ -62,3 +62,10 @@ def test_bad_shapes_are_named():
         ss2d_merge(paths, (4, 5))
     with pytest.raises(ValueError, match="sequences must have shape"):
         ss2d_merge(paths[:2], (3, 4))
+    for shape in (12, (3.0, 4.0), (-3, -4), (3, 4, 1)):
+        with pytest.raises(ValueError, match="shape must hold two integers from 0, height and width"):
+            ss2d_merge(paths, shape)
+    with pytest.raises(ValueError, match=r"x must have shape \(\.\.\., 2, height, width\); got \(3, 4, 5\)"):
+        LowRankSS2D(2, 4, 1)(torch.zeros(3, 4, 5))
+    with pytest.raises(TypeError, match="n_inputs"):
+        LowRankSS2D(2, 4, 1, n_inputs=3)

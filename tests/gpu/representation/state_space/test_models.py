@@ -151,6 +151,42 @@ def test_unstable_students_are_refused_clipped_or_kept(form):
     assert clipped.spectral_radius() == pytest.approx(0.999, rel=1e-6)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_clipped_students_of_half_precision_are_stable(form, dtype):
+    """Clipping to 0.999 once is lost in the rounding of the shift or of the factors."""
+    for seed in range(8):
+        A, B, C, *_ = _system(n=12, seed=seed)
+        A, B, C = (part.to(dtype) for part in (A + (2 + seed % 4) * torch.eye(12), B, C))
+        student = LowRankSSM.from_dense(A, B, C, 3, form, step=0.5, on_unstable="clip")
+        assert 0.9 < student.spectral_radius() < 1
+        assert student.U.dtype == student.shift.dtype == dtype
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_models_that_diverged_are_not_stable(form, bad):
+    """Eigenvalues of such a matrix may end the process."""
+    A, B, C, *_ = _system()
+    student, teacher = LowRankSSM.from_dense(A, B, C, 2, form, step=0.2, on_unstable="keep"), DenseSSM(A, B, C, 0.2)
+    with torch.no_grad():
+        student.U[0, 0] = teacher.A[0, 0] = bad
+    assert student.spectral_radius() == teacher.spectral_radius() == float("inf")
+    assert not student.stable
+
+
+def test_what_overflows_cannot_be_clipped():
+    A, B, C, *_ = _system(dtype=torch.float32)
+    with pytest.raises(ValueError, match="spectral radius below 1; got inf"):
+        LowRankSSM.from_dense(A + 1e4 * torch.eye(6), B, C, 2, step=0.1, on_unstable="clip")
+
+
+def test_half_precision_has_a_spectral_radius():
+    A, B, C, *_ = _system()
+    exact = DenseSSM(A, B, C, 0.2).spectral_radius()
+    assert DenseSSM(A, B, C, 0.2).bfloat16().spectral_radius() == pytest.approx(exact, rel=0.02)
+
+
 def test_directions_off_the_factors_count_for_stability():
     """A negative shift makes them grow, which no eigenvalue of the small matrix shows."""
     A, B, C, *_ = _system()
@@ -180,3 +216,6 @@ def test_bad_arguments_are_named():
         DenseSSM(A, B, C, 0.1)(x[..., :1])
     with pytest.raises(ValueError, match="x must be a tensor"):
         LowRankSSM(4, 2)(x.numpy())
+    for model in (DenseSSM(A, B, C, 0.1), LowRankSSM(6, 2, n_inputs=2)):
+        with pytest.raises(ValueError, match=r"initial must have shape \(\.\.\., 6\); got \(4, 5\)"):
+            model(x, torch.zeros(4, 5, dtype=torch.float64))
