@@ -107,8 +107,9 @@ def test_tokens_off_the_mask_do_not_reach_the_fit():
     mask[:, 25:] = False
     other = torch.where(mask.unsqueeze(-1), Z, 50.0)
     layers = [fit_crate_layer(tokens, 2, 2, 0.5, 0.05, mask=mask, n_batches=5) for tokens in (Z, other)]
-    assert torch.equal(layers[0].U, layers[1].U)
-    assert torch.equal(layers[0].D, layers[1].D)
+    # Sums depend on where tokens lie in memory, in their last bits.
+    assert torch.allclose(layers[0].U, layers[1].U, atol=1e-8)
+    assert torch.allclose(layers[0].D, layers[1].D, atol=1e-8)
     with pytest.raises(ValueError, match="alpha must be"):
         fit_crate_layer(Z, 2, 2, 0.5, 0.0)
 
