@@ -30,7 +30,7 @@ def swap_nonnegative(grams: Tensor, rows: Tensor, x: Tensor, n_nonzero: int, *, 
     Returns
     -------
     Tensor of float64 of shape (n_targets, n)
-        No weights whose support differs in one column from that of a row are better.
+        No weights whose support differs in one column from that of a row are better, unless 20 rounds were not enough.
 
     Notes
     -----

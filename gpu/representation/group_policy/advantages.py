@@ -132,7 +132,7 @@ def _bonuses(n: int, c: int, k: int) -> tuple[float, float]:
     none = math.comb(n - c, k) / math.comb(n, k)
     others = math.comb(n - c - 1, k - 1) / math.comb(n - 1, k - 1) if c < n else 0.0
     spread = math.sqrt((1 - none) * none) + _EPS
-    return (none - others) / spread, none / spread if c else 0.0
+    return (none - others) / spread, none / spread
 
 
 def leave_one_out_advantage(rewards: Tensor, groups: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ def residual_codes(
     vectors, source = _vectors(X), cpu_generator(generator)
     if not 1 <= SIZE.check("n_codes", n_codes) <= len(vectors):
         raise ValueError(f"n_codes must be from 1 to the number of vectors, {len(vectors)}; got {n_codes!r}")
-    left, codes, levels = vectors.clone(), [], []
+    left, codes, levels = vectors, [], []
     errors = [_mean_square(left)]
     for _ in range(n_levels):
         labels, centroids = _clusters(left, n_codes, balanced, source)

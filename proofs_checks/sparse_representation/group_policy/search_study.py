@@ -20,10 +20,10 @@ _COLUMNS = ("who asks", "answers until half are right", "right among the first 4
 _NOTES = (
     "Synthetic questions with 256 items and rewards of prefixes without noise; {n} answers to each question. Policies "
     "start from nothing, see no item features, and never forget to explore. Trying each item once finds it in 128 "
-    "answers on average, and then names it: on a catalogue this small no policy gradient is worth its answers. LinUCB "
-    "does not know that the rewards are only nearly linear, which is wrong by {eps:.2f} at most, or allows for it. The "
-    "support search knows it and stops once no other item can be better."
+    "answers on average, and then names it: on a catalogue this small no policy gradient is worth its answers. Rewards "
+    "are linear but for {eps:.2f} at most, which LinUCB does not know."
 )
+_FULL_NOTES = " Inflated, it allows for it. The support search knows it, and stops once no other item can be better."
 
 
 def _policy(arm: str) -> Float64Array:
@@ -104,7 +104,8 @@ def _run(profile: str) -> StudyResult:
         for name, curve in curves.items()
     ]
     eps = representation.make_code_bandit([0] * 4, 4).eps
-    return StudyResult(_COLUMNS, rows, _NOTES.format(n=_HORIZON, eps=eps), _plot(curves))
+    notes = _NOTES.format(n=_HORIZON, eps=eps) + (_FULL_NOTES if profile == "full" else "")
+    return StudyResult(_COLUMNS, rows, notes, _plot(curves))
 
 
 item_search = Study(

@@ -102,6 +102,8 @@ def test_few_nonzeros_are_the_best_on_their_support_and_exchanges_lower_them(rng
     assert (objectives[0] <= best + 1e-12).all()
     assert (best <= objectives[2] + 1e-12).all()
     assert (objectives[2] <= objectives[1] + 1e-12).all()
+    # No exchange is left, which more than one round takes for some.
+    torch.testing.assert_close(swap_nonnegative(G, zeros, swapped, 3, sum_to_one=True), swapped, rtol=0, atol=1e-12)
     # Dropping alone misses the best support often, exchanges rarely.
     missed = [(values > best + 1e-9).sum() for values in objectives[1:]]
     assert missed[0] >= 10

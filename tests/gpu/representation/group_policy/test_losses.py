@@ -59,6 +59,7 @@ def test_gradients_stop_where_the_ratio_is_clipped_in_the_wanted_direction():
 def test_tokens_that_do_not_count_may_hold_anything():
     logp, old, advantages, mask = tokens()
     expected = clipped_policy_loss(logp, old, advantages, mask)
+    assert clipped_policy_loss(logp, old, advantages, 0.1 * mask) == expected
     spoiled = torch.where(mask, logp, -torch.inf).requires_grad_()
     found = clipped_policy_loss(spoiled, torch.where(mask, old, torch.nan), advantages, mask)
     found.backward()
@@ -69,12 +70,14 @@ def test_tokens_that_do_not_count_may_hold_anything():
 
 def test_no_gradient_flows_into_the_old_policy_or_the_advantages():
     logp, old, advantages, mask = tokens()
-    for part in (logp, old, advantages):
+    wide = advantages[:, None].repeat(1, logp.shape[1])
+    for part in (logp, old, advantages, wide):
         part.requires_grad_()
-    clipped_policy_loss(logp, old, advantages, mask).backward()
-    assert logp.grad is not None
-    assert old.grad is None
-    assert advantages.grad is None
+    for gains in (advantages, wide):
+        clipped_policy_loss(logp, old, gains, mask).backward()
+        assert logp.grad is not None
+        assert old.grad is None
+        assert gains.grad is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

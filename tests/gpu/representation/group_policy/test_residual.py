@@ -8,6 +8,7 @@ import torch
 
 from sparsetheory.gpu.representation import residual_codes
 from sparsetheory.gpu.representation.group_policy.balanced import balanced_assignment, size_limits
+from sparsetheory.gpu.representation.group_policy.residual import _means
 
 
 def vectors(n=60, p=4, seed=0, dtype=torch.float64):
@@ -30,6 +31,18 @@ def test_balanced_assignment_is_the_best_of_all(n, k):
     assert sizes.max() <= most
 
 
+def test_limits_of_sizes_are_those_of_the_released_code():
+    found = [size_limits(n, k) for n, k in ((6, 2), (7, 3), (5, 5), (60, 5), (59, 30))]
+    assert found == [(2, 4), (1, 3), (1, 2), (11, 13), (1, 2)]
+
+
+def test_a_cluster_without_points_starts_again_at_the_worst_one():
+    points = torch.tensor([[0.0], [1.0], [9.0], [2.0]])
+    centroids = torch.tensor([[1.0], [50.0]])
+    distances = (points - centroids.T).square()
+    assert _means(points, torch.zeros(4, dtype=torch.int64), centroids, distances).tolist() == [[3.0], [9.0]]
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("balanced", [False, True])
 def test_errors_fall_and_are_those_of_the_decoded_vectors(balanced, dtype, device):
@@ -50,9 +63,10 @@ def test_errors_fall_and_are_those_of_the_decoded_vectors(balanced, dtype, devic
             assert sizes.max() <= 13
 
 
-def test_centroids_are_means_of_what_is_assigned():
+@pytest.mark.parametrize("balanced", [False, True])
+def test_centroids_are_means_of_what_is_assigned(balanced):
     X = vectors()
-    found = residual_codes(X, 2, 6)
+    found = residual_codes(X, 2, 6, balanced)
     left = X
     for level in range(2):
         labels = found.codes[:, level]

@@ -46,6 +46,24 @@ def test_the_order_of_points_does_not_matter(rigs):
     assert torch.equal(model.tokens(points, weights), model.tokens(points[order], weights[order]))
 
 
+def test_columns_are_read_where_asked_and_on_the_shape_given(rigs):
+    rig, model = rigs[0], SkinningVAE(width=16)
+    points, weights = rig.vertices.expand(8, -1, -1), rig.weights.mT
+    logits = model(points, weights)
+    torch.testing.assert_close(model(points, weights, points[:, :7]), logits[:, :7])
+    torch.testing.assert_close(model(points, weights, shape=points.flip(1)), logits)
+    assert (model(points, weights, shape=2 * points) - logits).abs().max() > 1e-4
+
+
+def test_layers_start_as_those_of_torch():
+    for layer in SkinningVAE(width=40).modules():
+        if isinstance(layer, torch.nn.Linear):
+            for values in (layer.weight, layer.bias):
+                bound = layer.in_features**-0.5
+                assert values.abs().max() <= bound
+                assert values.abs().max() > (0.95 if values.numel() > 100 else 0.0) * bound
+
+
 def test_gradients_reach_the_encoder(rigs):
     rig, model = rigs[0], SkinningVAE(width=16)
     skinning_loss(model(rig.vertices.expand(8, -1, -1), rig.weights.mT), rig.weights.mT).backward()
@@ -104,6 +122,37 @@ def test_a_short_training_beats_rigid_parts(rigs):
         ours += blend_error(rig.vertices, weights, rig.weights, maps)
         rigid += blend_error(rig.vertices, rigid_weights(rig.weights), rig.weights, maps)
     assert ours < 0.9 * rigid
+
+
+def test_training_is_adamw_in_one_cycle_on_points_that_are_read_elsewhere(rigs):
+    """Replayed by hand from what the model is shown, on one column, whose weights follow from the points."""
+    vertices, column = rigs[0].vertices, rigs[0].weights[:, 2]
+    model, other = SkinningVAE(width=8), SkinningVAE(width=8)
+    shown = []
+    hook = model.register_forward_pre_hook(
+        lambda module, given, named: shown.append((*given, named["shape"])), with_kwargs=True
+    )
+    run = train_skinning_vae(model, [(vertices, column.unsqueeze(1))], n_steps=6, n_points=20, learning_rate=0.02)
+    hook.remove()
+
+    def weights_at(points):
+        return column[(points.unsqueeze(-2) == vertices).all(-1).int().argmax(-1)]
+
+    optimizer = torch.optim.AdamW(other.parameters(), lr=0.02)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.02, total_steps=6)
+    for points, weights, queries, shape in shown:
+        assert torch.equal(weights, weights_at(points))
+        assert not torch.equal(points, queries)
+        # Half of the points are where the weight is not zero, and so are some of the others.
+        assert (weights > 0).sum() >= 10
+        assert (weights_at(queries) > 0).sum() >= 10
+        optimizer.zero_grad()
+        loss = skinning_loss(other(points, weights, queries, shape=shape), weights_at(queries))
+        loss.backward()
+        optimizer.step()
+        cycle.step()
+    assert run.losses[-1] == loss.item()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
 
 def test_weights_are_shares_wherever_they_are_read(rigs):

@@ -119,6 +119,9 @@ def test_scores_by_hand():
     score = skinning_score(rigid, true)
     assert score == SkinningScore(0.5, pytest.approx(1 / 3), pytest.approx(2 / 3))
     assert skinning_score(true, true) == SkinningScore(0.0, 0.0, 1.0)
+    # What is not above the threshold is no support, of either table.
+    assert skinning_score(rigid, true, threshold=0.5).iou == pytest.approx(1 / 2)
+    assert skinning_score(true, rigid, threshold=0.5).iou == pytest.approx(1 / 2)
     with pytest.raises(ValueError, match="weights and true_weights must have one shape"):
         skinning_score(true[:1], true)
     with pytest.raises(ValueError, match="true_weights must have an entry above zero"):
@@ -160,6 +163,11 @@ def test_random_tubes_are_centred_and_of_one_size():
     for rig in one:
         assert rig.weights.shape == (128, 5)
         assert rig.vertices.mean(0).abs().max() < 1e-5
+        # A bone starts where the one before ends, and vertices near its start are still those of the one before.
+        torch.testing.assert_close(rig.heads[1:], rig.tails[:-1])
+        first, last = ((rig.vertices - end).norm(dim=1).argmin() for end in (rig.heads[0], rig.tails[-1]))
+        assert rig.weights[first].argmax() == 0
+        assert rig.weights[last].argmax() == 4
         assert rig.vertices.square().sum(1).mean() == pytest.approx(1, abs=1e-4)
 
 

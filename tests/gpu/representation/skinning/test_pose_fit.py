@@ -39,6 +39,10 @@ def test_two_poses_are_enough(device, n_poses):
     fit = skinning_from_poses(poses, maps, rest)
     torch.testing.assert_close(fit.weights, weights, rtol=0, atol=1e-8)
     assert fit.residuals.max() < 1e-9
+    # What is rounding bounds nothing.
+    assert (fit.lower_bounds == 0).all()
+    assert fit.certificate.n_nonzero == 4
+    assert skinning_from_poses(poses, maps, rest, 99).certificate.n_nonzero == 8
 
 
 def test_one_pose_is_explained_and_tells_little():
@@ -109,6 +113,12 @@ def test_the_check_notices_changes():
         assert not found.valid, which
         assert found.reason
     assert not fit.certificate.check(poses + 0.1, maps, rest).valid
+    assert not fit.certificate.check(poses * torch.nan, maps, rest).valid
+    # Promises that are not those of the statement, and one that is, but is broken.
+    for change in ({"n_nonzero": 99}, {"bound": 1.0}, {"statement": "as you like"}):
+        assert "the statement is not that" in replace(fit.certificate, **change).check(poses, maps, rest).reason
+    stricter = replace(fit.certificate, n_nonzero=3).stated().check(poses, maps, rest)
+    assert stricter.reason == "a row has more than 3 nonzeros"
     assert not replace(fit.certificate, residual=fit.certificate.residual * 2).check(poses, maps, rest).valid
     with pytest.raises(ValueError, match="poses, transforms and rest must fit weights"):
         fit.certificate.check(poses[:, :5], maps, rest[:5])

@@ -88,6 +88,11 @@ def test_an_index_outside_raises_and_does_not_wrap(index):
         FSQ([8, 5, 5, 5]).indices_to_codes(torch.tensor([3, index]))
 
 
+def test_the_grid_is_no_state():
+    """So models may be saved with other levels than they are loaded with, if all else fits."""
+    assert FSQ([8, 5]).state_dict() == {}
+
+
 def test_products_beyond_32_bits_have_indices():
     fsq = FSQ([256] * 5)
     assert fsq.n_codes == 2**40
