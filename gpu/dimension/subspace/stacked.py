@@ -77,13 +77,16 @@ class StackedFastfood(Projection):
         Raises
         ------
         ValueError
-            If names or shapes do not fit; the map stays what it was.
+            If names, shapes, dtypes or numbers do not fit; the map stays what it was.
         """
         if set(state) != set(self.state_dict()):
             raise ValueError(f"state must hold {', '.join(self.state_dict())}; got {', '.join(state)}")
-        self._check_state(state)
-        for i, block in enumerate(self.blocks):
-            block.load_state_dict({key: state[f"{i}.{key}"] for key in block.state_dict()})
+        parts = [{key: state[f"{i}.{key}"] for key in block.state_dict()} for i, block in enumerate(self.blocks)]
+        # All before the first is changed.
+        for block, part in zip(self.blocks, parts, strict=True):
+            block._check_state(part)
+        for block, part in zip(self.blocks, parts, strict=True):
+            block.load_state_dict(part)
 
     def _draw(self, generator: torch.Generator) -> None:
         # Of the inner size, so that t may be longer than the tensor; what is beyond the tensor is cut off later.

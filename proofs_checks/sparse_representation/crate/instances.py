@@ -11,7 +11,10 @@ from sparsetheory.gpu import representation
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import tensor
 from sparsetheory.typing import Float64Array
 
-__all__ = ["BASES", "KINDS", "Tokens", "draw_tokens", "tokens"]
+__all__ = ["BASES", "KINDS", "LEAST", "Tokens", "draw_tokens", "tokens"]
+
+# What "above" and "below" ask of multiples of a rate: a step that changes nothing is no evidence.
+LEAST = 1e-6
 
 KINDS = ("random", "unit norm", "union of subspaces", "outlier", "with zeros")
 BASES = ("orthonormal", "gaussian", "copies")

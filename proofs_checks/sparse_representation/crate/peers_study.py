@@ -13,7 +13,7 @@ from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 
 _DIM, _HEADS, _LAYERS, _MEASURED = 32, 4, 4, 200
 # Loader, side of a picture, side of a patch, pictures to train on, steps, seeds.
-_QUICK = {"digits": ("load_digits", 8, 2, 1200, 40, 1)}
+_QUICK = {"digits": ("load_digits", 8, 2, 1200, 30, 1)}
 _FULL = {"digits": ("load_digits", 8, 2, 1200, 600, 3), "MNIST-5k": ("load_mnist_5k", 28, 4, 4000, 300, 2)}
 _COLUMNS = ("data", "network", "parameters", "accuracy", "rise of the rate", "least share", "greatest share")
 

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source, Sweep
+from sparsetheory.proofs_checks.sparse_representation.crate.instances import LEAST
 from sparsetheory.proofs_checks.sparse_representation.crate.networks import Trained
 from sparsetheory.proofs_checks.verdicts import WithProbability
 
-_LEAST, _MOST = 0.2, 0.7
+_FEW, _MANY = 0.2, 0.7
 
 
 def _draw(rng: np.random.Generator, n_steps: float) -> Trained:
@@ -23,11 +24,10 @@ def _multiple(report: Any) -> float:
 def _risen(network: Trained, instead: str) -> Measurement:
     """Compare rates after the exact step, before attention and after it, and the share of nonzeros with its limits."""
     shares = network.report.nonzero_fraction
-    found = Measurement.chain(
-        _multiple(network.report_of(instead)), 1.0, {"after attention": _multiple(network.report)}
-    )
+    lower, higher = _multiple(network.report_of(instead)), _multiple(network.report)
+    found = Measurement.chain(lower + LEAST, 1.0, {"after attention": higher - LEAST})
     return found.and_chain(
-        {"0.2": _LEAST, "least nonzero": float(shares.min()), "most nonzero": float(shares.max()), "0.7": _MOST}
+        {"0.2": _FEW, "least nonzero": float(shares.min()), "most nonzero": float(shares.max()), "0.7": _MANY}
     )
 
 

@@ -37,6 +37,15 @@ class Walk:
             seen.append(array(model.target_encoder.weight)[0].copy())
         return np.array(seen)
 
+    def recursion(self) -> Float64Array:
+        """Return what the averages should be: the share that is kept grows to 1 along a line."""
+        shares = np.linspace(self.decay, 1.0, len(self.weights))
+        xi, seen = self.weights[0], []
+        for share, theta in zip(shares, self.weights[1:], strict=False):
+            xi = share * xi + (1 - share) * theta
+            seen.append(xi)
+        return np.array(seen)
+
 
 def _draw(seed: int, decay: float, kind: str) -> Walk:
     rng = np.random.default_rng(seed)
@@ -51,11 +60,12 @@ def _walks() -> st.SearchStrategy[Walk]:
 
 
 def _hull(case: Walk, *, start: int) -> Measurement:
-    """Compare averages with the smallest and largest weights so far, from some step on."""
+    """Compare averages with the smallest and largest weights so far, from some step on, and with the recursion."""
     low, high = (op.accumulate(case.weights[start:], axis=0) for op in (np.minimum, np.maximum))
     average = case.average()
     low, high = (ends[-len(average) :] if start else ends[1:] for ends in (low, high))
-    return Measurement.worst([average, -average], [high, -low], scale=float(np.abs(case.weights).max()))
+    found = Measurement.worst([average, -average], [high, -low], scale=float(np.abs(case.weights).max()))
+    return found.and_chain({"error": float(np.abs(average - case.recursion()).max()), "zero": 0.0})
 
 
 moving_average_hull = Claim(

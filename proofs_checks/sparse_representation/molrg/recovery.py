@@ -72,7 +72,7 @@ recovery_from_codes = Claim(
 
 recovery_from_bases = Claim(
     name="sparse_representation.recovery_from_bases",
-    summary="So it does from groups whose neighbourhoods share a basis, found by agglomeration.",
+    summary="K-subspaces also finds them from groups of points whose neighbourhoods share a basis.",
     statement=r"K \in \{2, 3\}: \quad P\left( \max_k \|U_k U_k^T - U_k^* U_k^{*T}\|_F \le 10^{-6} \right) \ge 0.9",
     source=Source.measured(f"{_SETTING}; random starts are the near miss"),
     verdict=WithProbability(0.9, margin=0.1),

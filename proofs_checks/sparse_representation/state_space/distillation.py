@@ -45,10 +45,12 @@ def _aligned(trained: _Trained, *, swapped: bool) -> Measurement:
     start, by_states, by_outputs = trained.errors
     if swapped:
         by_states, by_outputs = by_outputs, by_states
-    found = Measurement(by_states.states / (_LEFT[trained.imitation.form] * start.states), 1.0)
-    found = found.and_chain({"over those of the other loss": by_states.states / by_outputs.states, "1": 1.0})
-    outputs = by_outputs.outputs / by_states.outputs
-    return found.and_chain({"errors of outputs, over those of the other loss": outputs, "1": 1.0})
+    others = {
+        "over those of the other loss": by_states.states / by_outputs.states,
+        "errors of outputs, over those of the other loss": by_outputs.outputs / by_states.outputs,
+    }
+    left = by_states.states / (_LEFT[trained.imitation.form] * start.states)
+    return Measurement(left, 1.0, extras=others, also=tuple((name, "bound") for name in others))
 
 
 imitated_states = Claim(

@@ -118,7 +118,11 @@ def test_adjoint_copies_and_states_of_the_stack(device):
     assert not torch.allclose(other.apply(t), stack.apply(t))
     other.load_state_dict(stack.state_dict())
     assert torch.equal(other.apply(t), stack.apply(t))
-    for wrong in ({}, {**stack.state_dict(), "0.signs": torch.ones(3)}):
+    third = StackedFastfood(20, 73, sizes=[54, 9, 10], generator=2)
+    state = {name: value.clone() for name, value in third.state_dict().items()}
+    # The last block alone reads beyond the coordinates.
+    state["2.index"][0] = 16
+    for wrong in ({}, {**stack.state_dict(), "0.signs": torch.ones(3)}, state):
         with pytest.raises(ValueError, match="state"):
             other.load_state_dict(wrong)
     assert torch.equal(other.apply(t), stack.apply(t))

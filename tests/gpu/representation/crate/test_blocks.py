@@ -156,6 +156,8 @@ def test_other_modes_take_the_step_of_the_same_name(mode):
         assert bool((after < before).all())
     block(x).sum().backward()
     assert block.attention.qkv.weight.grad.abs().sum() > 0
+    # Nothing is left in the block that this mode does not use.
+    assert all(parameter.grad is not None for parameter in block.parameters())
 
 
 @pytest.mark.parametrize("kind", [CrateBlock, CrateDecoderBlock])

@@ -92,6 +92,11 @@ def test_tiny_distortion_keeps_small_singular_values(device):
     constant = 2 / (6 * 1e-16)
     expected = (math.log1p(constant) + math.log1p(constant * 1e-14)) / 2
     assert float(coding_rate(Z, 1e-8)) == pytest.approx(expected, rel=1e-6)
+    # A mask makes the constant a tensor, one for each sample.
+    both, mask = torch.stack([Z, Z / 2]), torch.ones(2, 6, dtype=torch.bool, device=Z.device)
+    torch.testing.assert_close(coding_rate(both, 1e-8, mask=mask), coding_rate(both, 1e-8))
+    U = torch.eye(2, dtype=Z.dtype, device=Z.device)[None].expand(3, -1, -1)
+    torch.testing.assert_close(compressed_rate(both, U, 1e-8, mask=mask), compressed_rate(both, U, 1e-8))
 
 
 def test_tiny_distortion_keeps_small_singular_values_in_the_gradient(device):

@@ -103,6 +103,23 @@ def test_masked_entries_may_be_anything():
     assert float(seen.std(correction=0)) == pytest.approx(1.0)
 
 
+def test_noise_is_that_of_what_counts():
+    views, *_ = _views(2)
+    mask = (torch.arange(400) < 150).expand(8, 400)
+    found, alone = robust_fuse(views, mask=mask), robust_fuse(views[:, :150])
+    assert found.noise_std == pytest.approx(alone.noise_std, rel=1e-9)
+    assert torch.allclose(found.z[:150], alone.z, atol=1e-9)
+
+
+def test_it_stops_where_nothing_falls():
+    views, *_ = _views(2)
+    few, many = (robust_fuse(views, 500, noise_std=0.05, tol=tol) for tol in (1e-3, 1e-8))
+    assert len(few.objectives) < len(many.objectives) < 501
+    falls = (few.objectives[:-1] - few.objectives[1:]) / few.objectives[:-1]
+    assert bool((falls[:-1] > 1e-3).all())
+    assert float(falls[-1]) <= 1e-3
+
+
 def test_shapes_and_dtypes_are_kept():
     views = _views(1)[0].float().view(8, 20, 20)
     found = robust_fuse(views)
@@ -120,6 +137,10 @@ def test_flat_and_upside_down_views():
     assert float(found.scale[0]) == pytest.approx(0.0, abs=1e-6)
     assert float(found.scale[1]) < 0 < float(found.scale[2:].min())
     assert np.corrcoef(found.z.numpy(), z)[0, 1] > 0.999
+    # Most views agree, and one that is large does not: the sum of scales is what the sign is about.
+    turned = torch.from_numpy(np.outer([1.0, 1.0, 1.0, -10.0], z))
+    scales = robust_fuse(turned).scale
+    assert float(scales[3]) > 0 > float(scales[:3].max())
     # Views most of which is flat have a median deviation of zero.
     step = torch.zeros(3, 50, dtype=torch.float64)
     step[:, :10] = torch.tensor([[1.0], [2.0], [0.5]])

@@ -59,6 +59,10 @@ def test_the_median_ignores_a_shadow():
     views[0, :3] -= 2.0
     by_median = retinex(views.exp(), 0.0, view="median").albedo
     assert torch.allclose(by_median, albedo - albedo.mean(), atol=1e-12)
+    # Of an even number the median is between the middle two.
+    steps = torch.tensor([0.0, 1.0, 2.0, 7.0], dtype=torch.float64)
+    rows = torch.stack([torch.zeros(4, dtype=torch.float64), steps], 1).unsqueeze(1)
+    assert float(retinex(rows.exp(), 0.0, view="median").albedo.diff()) == pytest.approx(1.5)
     by_mean = retinex(views.exp(), 0.0).albedo
     assert (by_mean - (albedo - albedo.mean())).abs().max() > 0.1
 

@@ -1,6 +1,7 @@
 """Steps of the controller against steps by hand, and runs that stop and go on."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -75,6 +76,21 @@ def test_the_rate_of_a_schedule_sets_the_threshold():
     controller.remove()
     optimizer.step()
     assert int(model.step) == 2
+
+
+def test_a_step_that_is_left_out_changes_nothing():
+    model, optimizer = _setup(partial(torch.optim.SGD, fused=True), lr=0.1)
+    JEPAController(optimizer, model)
+    before = copy.deepcopy(model.state_dict())
+    (0 * model.group_weights.sum()).backward()
+    # As a GradScaler says to fused optimisers.
+    optimizer.found_inf = torch.ones(())
+    optimizer.step()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    optimizer.found_inf = torch.zeros(())
+    optimizer.step()
+    assert int(model.step) == 1
+    assert not torch.equal(model.group_weights, before["group_weights"])
 
 
 def test_columns_without_gradients_stay():

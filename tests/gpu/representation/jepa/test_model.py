@@ -122,6 +122,9 @@ def test_random_latents_have_a_divergence():
     divergence = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(1).mean()
     error = (out.prediction - out.target).square().mean()
     assert (out.loss - error).item() == pytest.approx(0.1 * divergence.item(), rel=1e-3)
+    # In evaluation mode latents are the means.
+    assert torch.equal(out.latents, mean)
+    assert torch.equal(model.latents(*batch), mean)
     model.train()
     twin = copy.deepcopy(model)
     first, second = model(*batch).latents, model(*batch).latents
@@ -132,6 +135,24 @@ def test_random_latents_have_a_divergence():
     twin_state = twin.state_dict()
     other.load_state_dict(twin_state)
     assert torch.equal(second, other(*batch).latents)
+
+
+def test_random_latents_have_the_spread_that_the_head_says():
+    model, batch = _model(beta=0.1).double(), _batch(4000)
+    with torch.no_grad():
+        model.head_weight.zero_()
+        model.head_bias.copy_(torch.tensor([3.0] * 5 + [4.0] * 5).log())
+    latents = model(batch[0].double(), *batch[1:]).latents.detach()
+    # Means of log 3 and variances of 4.
+    assert float(latents.mean()) == pytest.approx(1.0986, abs=0.06)
+    assert float(latents.std()) == pytest.approx(2.0, abs=0.06)
+
+
+def test_the_target_encoder_is_not_trained():
+    model = _model()
+    own = {id(parameter) for parameter in model.target_encoder.parameters()}
+    assert not own & {id(parameter) for parameter in model.trained_parameters()}
+    assert len(own) + len(model.trained_parameters()) == len(list(model.parameters()))
 
 
 def test_incidence_and_penalty():

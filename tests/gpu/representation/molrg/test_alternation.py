@@ -52,6 +52,8 @@ def test_one_subspace_is_the_principal_one():
     assert subspace_error(fit.bases[0], torch.from_numpy(right[:4].T.copy())) < 1e-10
     assert fit.objective == pytest.approx(np.sum(values[:4] ** 2), rel=1e-12)
     assert fit.objective == pytest.approx(fit.certificate.upper, rel=1e-12)
+    # Labels that did not change end it, however much the first bases gained.
+    assert fit.n_iter == 1
 
 
 def _with_an_empty_subspace():
@@ -78,6 +80,24 @@ def test_an_empty_subspace_takes_the_point_that_fits_worst_and_the_objective_cli
     assert sorted(fit.labels.tolist()) == [0, 1]
     assert (fit.objectives.diff() >= -1e-12).all()
     assert fit.objective == pytest.approx(float(X[:2].square().sum()), rel=1e-12)
+
+
+def test_empty_subspaces_take_the_worst_points_one_each():
+    eye = torch.eye(6, dtype=torch.float64)
+    X = torch.tensor([[5.0, 0.0], [5.0, 0.3], [5.0, -2.0], [5.0, 1.0]], dtype=torch.float64) @ eye[:2]
+    fit = k_subspaces(X, 3, 1, init=[eye[:, :1], eye[:, 4:5], eye[:, 5:]], max_iter=1)
+    assert fit.n_reseeds == 2
+    # The third point is the worst, the last one follows; each is held as a whole, the others by an axis of their own.
+    expected = float(X[2:].square().sum() + torch.linalg.svdvals(X[:2])[0] ** 2)
+    assert float(fit.objectives[1]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_starts_after_the_first_are_random():
+    """From the worst labels alone it stays where it is."""
+    X = sample_molrg(12, 2, 2, 4, generator=0, dtype=torch.float64, orthogonal=False).X.repeat(3, 1)
+    bad = [torch.eye(12, dtype=torch.float64)[:, :2]] * 2
+    alone, several = (k_subspaces(X, 2, 2, init=bad, n_init=n, max_iter=1, empty="keep") for n in (1, 20))
+    assert several.objective > 1.01 * alone.objective
 
 
 def test_points_within_their_subspaces_are_not_moved():
@@ -139,6 +159,10 @@ def test_bases_of_a_lower_precision_are_a_start():
     """Columns that are not quite orthonormal seem to hold more than there is, so that nothing seems to be gained."""
     sample = sample_molrg(30, 6, 2, 60, noise_std=0.05, generator=0, orthogonal=False)
     other = sample_molrg(30, 6, 2, 60, generator=5, orthogonal=False)
+    best = k_subspaces(sample.X, 2, 6, init=sample.labels)
+    # Nearly orthonormal columns that are too long hold more than the best ones.
+    long = k_subspaces(sample.X, 2, 6, init=[(1.015 * basis).bfloat16() for basis in best.bases])
+    assert (long.objectives.diff() >= -1e-6 * long.objective).all()
     start = [basis.bfloat16() for basis in other.bases]
     fit = k_subspaces(sample.X, 2, 6, init=start)
     assert (fit.objectives.diff() >= -1e-6 * fit.objective).all()
@@ -162,13 +186,28 @@ def test_other_points_or_numbers_break_the_certificate():
     assert (
         "not orthonormal" in replace(certificate, bases=tuple(2 * b for b in certificate.bases)).check(sample.X).reason
     )
-    for change in ({"objective": 0.99 * certificate.objective}, {"upper": 0.99 * certificate.upper}):
+    for change in (
+        {"objective": 0.99 * certificate.objective},
+        {"objective": 1.01 * certificate.objective},
+        {"upper": 0.99 * certificate.upper},
+    ):
         assert not replace(certificate, **change).stated().check(sample.X).valid
         assert not replace(certificate, **change).check(sample.X).valid
     swapped = replace(certificate, labels=1 - certificate.labels)
     assert not swapped.check(sample.X).valid
     with pytest.raises(ValueError, match="X must have the shape"):
         certificate.check(sample.X[:-1])
+
+
+def test_labels_alone_may_hold_more():
+    """Both points are in the first subspace, whose basis is the best for them; the second one holds a point better."""
+    X, eye = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64)), np.eye(2)
+    fit = k_subspaces(X, 2, 1, init=[torch.eye(2, dtype=torch.float64)[:, [k]] for k in (0, 1)])
+    stale = replace(fit.certificate, labels=np.zeros(2, dtype=np.int64), objective=4.0).stated()
+    assert np.allclose(np.abs(stale.bases[1]), eye[:, 1:])
+    checked = stale.check(X)
+    assert checked.status is Status.INVALID
+    assert checked.measured == pytest.approx(0.2)
 
 
 def test_a_run_that_was_cut_short_is_not_certified():

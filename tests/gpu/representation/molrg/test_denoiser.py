@@ -127,6 +127,14 @@ def test_conversions_keep_columns_orthonormal():
         assert MoLRGDenoiser(converted.bases).widths == (2, 3)
 
 
+@pytest.mark.parametrize("widths", [(2, 2), (1, 3)])
+def test_orthonormal_bases_are_left_as_they_are(widths):
+    """A QR factorisation alone may turn columns round."""
+    bases = [sign * basis for sign, basis in zip((1, -1), _mixture(widths), strict=True)]
+    for found, given in zip(MoLRGDenoiser(bases).bases, bases, strict=True):
+        torch.testing.assert_close(found, given, rtol=0, atol=1e-14)
+
+
 def test_what_was_given_is_not_changed():
     bases = _mixture()
     before = [basis.clone() for basis in bases]

@@ -25,6 +25,12 @@ def test_points_lie_on_orthogonal_subspaces():
         assert 0.5 < float((own @ basis).square().mean()) < 1.6
 
 
+def test_points_are_shared_out_evenly_and_mixed():
+    sample = sample_molrg(20, 2, 3, 50, generator=0)
+    assert sample.labels.bincount().tolist() == [17, 17, 16]
+    assert (sample.labels.diff() != 0).sum() > 10
+
+
 def test_noise_has_the_standard_deviation_given():
     sample = sample_molrg(200, 1, 1, 100, noise_std=0.3, generator=0, dtype=torch.float64)
     basis = sample.bases[0]
@@ -101,6 +107,7 @@ def test_matching_undoes_a_permutation():
     ("U", "V", "match"),
     [
         (torch.ones(3, 1), torch.eye(3)[:, :1], "U must have orthonormal"),
+        (2 * torch.eye(9, dtype=torch.bfloat16)[:, :1], torch.eye(9)[:, :1], "U must have orthonormal"),
         (torch.eye(3)[:, :1], torch.eye(4)[:, :1], "equally many rows"),
         (torch.eye(3)[:1], torch.eye(3)[:1], "from one column to as many as rows"),
     ],

@@ -1,6 +1,7 @@
 """The certificate of the distance of states, and one basis for several layers."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -44,6 +45,19 @@ def test_inputs_that_changed_are_covered():
     assert certificate.distance < 1e-12
     assert certificate.check(x).valid
     assert certificate.check(x).measured > 0.1
+
+
+def test_the_bound_is_that_of_the_recursion():
+    teacher, student = _models()
+    x = _drawn(1, 4, 2)
+    with torch.no_grad():
+        student.B += 0.1
+        (T, B), S = teacher.discretised(), student.transition().dense()
+        h = torch.cat([torch.zeros(1, 6, dtype=torch.float64), teacher.run(x).states[0]]).norm(dim=1)
+        norm = partial(torch.linalg.matrix_norm, ord=2)
+        driven = [norm(T - S) * h[k] + norm(B - student.B) * x[0, k].norm() for k in range(4)]
+        bounds = [sum(norm(torch.linalg.matrix_power(S, t - 1 - k)) * driven[k] for k in range(t)) for t in range(1, 5)]
+    assert certify_states(teacher, student, x).bound == pytest.approx(float(max(bounds)), rel=1e-9)
 
 
 def test_equal_models_are_certified():

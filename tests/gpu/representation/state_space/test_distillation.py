@@ -158,4 +158,8 @@ def test_students_start_at_the_factors_of_their_teachers():
         teacher, student = DenseSSM(A, B, C, 0.1), LowRankSSM.from_dense(A, B, C, 3, form, step=0.1)
         x = _drawn(2, 9, 1)
         run = teacher.run(x, factors=teacher_factors(teacher, student))
-        assert float(structure_aware_loss(student.run(x), run, (1.0, 0.0, 0.0))) < 1e-20
+        assert structure_aware_loss(student.run(x), run, (1.0, 0.0, 0.0)).item() < 1e-20
+        with torch.no_grad():
+            student.U += 0.1
+        structure_aware_loss(student.run(x), run, (1.0, 0.0, 0.0)).backward()
+        assert torch.allclose(student.U.grad, torch.full_like(student.U, 0.2))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import cont2discrete, dlsim
 
-from sparsetheory.gpu.representation import DenseSSM, LowRankSSM
+from sparsetheory.gpu.representation import DenseSSM, LowRankSSM, zero_order_hold
 from sparsetheory.gpu.weights import low_rank_plus_columns
 
 FORMS = ["shifted", "paper"]
@@ -61,6 +61,32 @@ def test_a_student_of_full_rank_is_its_teacher(form):
     assert torch.allclose(student.run(x, h).states, teacher.run(x, h).states, rtol=0, atol=1e-12)
     assert torch.allclose(student(x, h), teacher(x, h), rtol=0, atol=1e-12)
     assert student.spectral_radius() == pytest.approx(teacher.spectral_radius(), rel=1e-9)
+
+
+def test_what_was_given_is_not_changed():
+    A, B, C, *_ = _system()
+    before = [part.clone() for part in (A, B, C)]
+    for model in (DenseSSM(A, B, C, 0.2), LowRankSSM.from_dense(A, B, C, 2, step=0.2, on_unstable="keep")):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 1
+    assert all(torch.equal(part, old) for part, old in zip((A, B, C), before, strict=True))
+
+
+def test_random_models_hold_their_inputs_between_samples():
+    model = LowRankSSM(6, 2, n_inputs=3, step=0.7, shift=2.0, generator=0)
+    source = torch.Generator().manual_seed(0)
+    *_, B = (torch.randn(shape, generator=source) for shape in ((6, 2), (6, 2), (6, 3)))
+    _, held = zero_order_hold(model.U @ model.V.mT - 2.0 * torch.eye(6), B, 0.7)
+    assert torch.allclose(model.B, held, rtol=0, atol=1e-6)
+
+
+def test_no_direction_is_left_to_the_shift_at_full_rank():
+    """The shift alone decays more slowly than all modes do."""
+    A, B, C, *_ = _system()
+    teacher, student = DenseSSM(A, B, C, 0.2), LowRankSSM.from_dense(A, B, C, 6, step=0.2, shift=0.01)
+    assert student.spectral_radius() == pytest.approx(teacher.spectral_radius(), rel=1e-9)
+    assert student.spectral_radius() < 0.95 < float(torch.exp(-student.shift * student.step))
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -146,9 +172,11 @@ def test_unstable_students_are_refused_clipped_or_kept(form):
     with pytest.raises(ValueError, match=r"spectral radius below 1; got 1\.05"):
         LowRankSSM.from_dense(*system, 1, form, step=0.1)
     assert not LowRankSSM.from_dense(*system, 1, form, step=0.1, on_unstable="keep").stable
-    clipped = LowRankSSM.from_dense(*system, 1, form, step=0.1, on_unstable="clip")
-    assert clipped.stable
-    assert clipped.spectral_radius() == pytest.approx(0.999, rel=1e-6)
+    for n_columns in (0, 1):
+        A = system[0] + 2 * n_columns * torch.eye(4)
+        clipped = LowRankSSM.from_dense(A, *system[1:], 1, form, step=0.1, n_columns=n_columns, on_unstable="clip")
+        assert clipped.stable
+        assert clipped.spectral_radius() == pytest.approx(0.999, rel=1e-6)
 
 
 @pytest.mark.parametrize("form", FORMS)
