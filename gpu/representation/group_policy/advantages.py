@@ -47,7 +47,8 @@ def group_advantage(
     Raises
     ------
     ValueError
-        If a shape does not fit, rewards are not finite, or a group is smaller than `n_pass` where there is a bonus.
+        If a shape, dtype or device does not fit, rewards are not finite, or a group is smaller than `n_pass` where
+        there is a bonus.
 
     Warns
     -----

@@ -12,8 +12,8 @@ from sparsetheory.typing import Float64Array
 
 __all__ = ["PoseFitCertificate", "certify_fit"]
 
-# What may be off by rounding: of all that is computed, in double precision, and of weights and residuals as stored.
-_COMPUTED, _STORED = 1000.0, 8.0
+# What rounding may make: of all that is computed, in double precision, and in roundings of weights as they are stored.
+_COMPUTED, _STORED = 1000 * float(np.finfo(np.float64).eps), 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class PoseFitCertificate(Certificate):
             for vertex in range(len(points))
         ]
         excess, residuals, bounds, sizes, reaches = np.array(found).T
-        tol = _rounding(self.weights) * _rms(sizes) + _computed() * _rms(reaches)
+        tol = _rounding(self.weights) * _rms(sizes) + _COMPUTED * _rms(reaches)
         fault = self._fault(weights, float(excess.max()), _rms(residuals), _rms(bounds), tol)
         return replace(self, measured=float(excess.max()), status=Status.of(not fault), reason=fault).unless_misstated()
 
@@ -129,12 +129,8 @@ def certify_fit(
     ).stated()
 
 
-def _computed() -> float:
-    return _COMPUTED * float(np.finfo(np.float64).eps)
-
-
 def _rounding(weights: Tensor) -> float:
-    return _computed() + _STORED * torch.finfo(weights.dtype).eps
+    return _COMPUTED + _STORED * torch.finfo(weights.dtype).eps
 
 
 def _misses(seen: Float64Array, maps: Float64Array, point: Float64Array) -> tuple[Float64Array, float]:
@@ -154,7 +150,7 @@ def _of_one(
     missed, inside = misses @ weights, weights > 0
     slopes = missed @ misses[:, inside]
     size = float(np.sqrt(np.square(misses[:, inside]).sum(axis=0).max(initial=0.0)))
-    excess = float(weights[inside] @ slopes - slopes.min(initial=np.inf)) - _computed() * size * reach
+    excess = float(weights[inside] @ slopes - slopes.min(initial=np.inf)) - _COMPUTED * size * reach
     direction = misses @ relaxed
     length = float(np.linalg.norm(direction))
     bound = float((direction @ misses).min()) / length if length > 0 else 0.0
