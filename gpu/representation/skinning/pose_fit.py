@@ -10,6 +10,7 @@ from sparsetheory.gpu.representation.skinning.blending import affine_maps, moved
 from sparsetheory.gpu.representation.skinning.pose_certificate import PoseFitCertificate, certify_fit
 from sparsetheory.gpu.solvers.arguments import finite_tensor, in_memory_chunks
 from sparsetheory.gpu.solvers.nonnegative import nnls_and_few
+from sparsetheory.gpu.solvers.nonnegative_compiled import compiled_simplex_fits
 from sparsetheory.gpu.solvers.nonnegative_swaps import swap_nonnegative
 
 __all__ = ["SkinningFit", "skinning_from_poses"]
@@ -111,16 +112,21 @@ def skinning_from_poses(
         # With weights that sum to one, what counts is by how much each bone alone misses the vertex.
         moved = moved_by_bones(rest[part].to(torch.float64), maps)
         misses = (moved - poses[:, part].unsqueeze(2)).permute(1, 0, 3, 2).flatten(1, 2)
-        zeros = misses.new_zeros(len(misses), n_bones)
-        gram = misses.mT @ misses
-        relaxed[part], weights[part] = nnls_and_few(gram, zeros, limit, sum_to_one=True)
-        if method == "swap":
-            weights[part] = swap_nonnegative(gram, zeros, weights[part], limit, sum_to_one=True)
+        relaxed[part], weights[part] = _fitted(misses, limit, swaps=method == "swap")
         residuals[part] = (misses @ weights[part].unsqueeze(2)).squeeze(2).norm(dim=1)
         lower_bounds[part] = _lower_bounds(misses, relaxed[part])
     weights, residuals, lower_bounds = (part.to(poses.dtype) for part in (weights, residuals, lower_bounds))
     certificate = certify_fit(weights, relaxed, limit, residuals, lower_bounds)
     return SkinningFit(weights, residuals, lower_bounds, certificate)
+
+
+def _fitted(misses: Tensor, limit: int, *, swaps: bool) -> tuple[Tensor, Tensor]:
+    """Return the weights of the shortest mixtures of the misses, and of short ones of few bones."""
+    if misses.device.type == "cpu":
+        return compiled_simplex_fits(misses, limit, swaps=swaps)
+    zeros, gram = misses.new_zeros(len(misses), misses.shape[2]), misses.mT @ misses
+    minimum, few = nnls_and_few(gram, zeros, limit, sum_to_one=True)
+    return minimum, swap_nonnegative(gram, zeros, few, limit, sum_to_one=True) if swaps else few
 
 
 def _lower_bounds(misses: Tensor, relaxed: Tensor) -> Tensor:
