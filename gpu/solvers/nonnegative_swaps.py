@@ -62,7 +62,9 @@ def batched_swaps(grams: Tensor, rows: Tensor, x: Tensor, n_nonzero: int, *, sum
 def _best_exchange(gram: Tensor, rows: Tensor, x: Tensor, n_nonzero: int, sum_to_one: bool) -> tuple[Tensor, Tensor]:
     """Return the weights after the best exchange of each target, or as they were, and whether there was one."""
     (size, n), slots = x.shape, torch.eye(n_nonzero, dtype=torch.bool, device=x.device)
-    index, _ = packed(x > 0, n_nonzero)
+    index, valid = packed(x > 0, n_nonzero)
+    # Spare places repeat the first column, so that what is tried does not depend on which others would fill them up.
+    index = torch.where(valid, index, index[:, :1])
     # Every slot of the support, with every column in its place. A column that is in twice comes in once.
     columns = torch.arange(n, device=x.device).view(1, 1, n, 1)
     sets = torch.where(slots.view(1, n_nonzero, 1, n_nonzero), columns, index.view(size, 1, 1, n_nonzero)).flatten(1, 2)

@@ -123,7 +123,7 @@ def _factorise(gram: Float64Array, sum_to_one: bool, a: ActiveColumns) -> bool:
 
 
 @inlined
-def _fit(rows: Float64Array, sum_to_one: bool, a: ActiveColumns) -> None:
+def _fit(gram: Float64Array, rows: Float64Array, sum_to_one: bool, a: ActiveColumns) -> None:
     """Fit the active columns, whatever the signs, in the order of the list."""
     size = a.counts[0]
     for p in range(size):
@@ -131,12 +131,36 @@ def _fit(rows: Float64Array, sum_to_one: bool, a: ActiveColumns) -> None:
     solve(a.factor, size, a.fit)
     if sum_to_one:
         solve(a.factor, size, a.ones)
-        missing, total = 1.0, 0.0
-        for p in range(size):
-            missing -= a.fit[p]
-            total += a.ones[p]
-        for p in range(size):
-            a.fit[p] += a.ones[p] * (missing / total)
+        _restore_sum(a, size)
+        _refine(gram, rows, a)
+
+
+@inlined
+def _restore_sum(a: ActiveColumns, size: int) -> None:
+    missing, total = 1.0, 0.0
+    for p in range(size):
+        missing -= a.fit[p]
+        total += a.ones[p]
+    for p in range(size):
+        a.fit[p] += a.ones[p] * (missing / total)
+
+
+@inlined
+def _refine(gram: Float64Array, rows: Float64Array, a: ActiveColumns) -> None:
+    """Correct a fit once: the shift has cost the digits of columns that are much shorter than others."""
+    size, mean = a.counts[0], 0.0
+    for p in range(size):
+        total = rows[a.active[p]]
+        for q in range(size):
+            total -= gram[a.active[p], a.active[q]] * a.fit[q]
+        a.slopes[p] = total
+        mean += total * a.fit[p]
+    for p in range(size):
+        a.slopes[p] -= mean
+    solve(a.factor, size, a.slopes)
+    for p in range(size):
+        a.fit[p] += a.slopes[p]
+    _restore_sum(a, size)
 
 
 @inlined
@@ -213,7 +237,7 @@ def descend(gram: Float64Array, rows: Float64Array, n: int, sum_to_one: bool, a:
         size = a.counts[0]
         lowest = np.inf
         if solved:
-            _fit(rows, sum_to_one, a)
+            _fit(gram, rows, sum_to_one, a)
             for p in range(size):
                 lowest = min(lowest, a.fit[p])
         if solved and lowest > 0.0:
