@@ -62,8 +62,8 @@ def skinning_from_poses(
     n_nonzero : int
         Largest number of bones per vertex.
     method : {"drop", "swap"}
-        Whether to stop there, or to go on until no exchange of one bone for another one helps. That takes many times
-        longer, and finds the true bones from fewer poses.
+        Whether to stop there, or to go on until no exchange of one bone for another one helps. That takes longer,
+        several times on an accelerator, and finds the true bones from fewer poses.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def skinning_from_poses(
     where no two mixtures of bones carry the vertex to the same places in all poses; each pose gives n_dims equations,
     so few poses, or bones that never turn against each other, leave many mixtures. Computed in double precision.
     Gram matrices of all bones take ``n_poses n_dims n_bones**2`` operations per vertex, the larger part of the time
-    for many poses.
+    for many poses. A processor fits one vertex after the other, compiled, and keeps no Gram matrix.
 
     References
     ----------

@@ -168,6 +168,13 @@ def test_layouts_and_empty_batches_are_no_harm(rng):
     assert nnls_gram(G[:0], b[:0]).shape == (0, 4)
 
 
+def test_fits_that_are_not_done_are_told_where_they_were_asked_for(monkeypatch):
+    monkeypatch.setattr("sparsetheory.numba_kernels.quadratic.nonnegative.fit_grams", lambda *given: 2)
+    with pytest.warns(RuntimeWarning, match="2 fits of 3 targets") as told:
+        nnls_gram(torch.eye(2).expand(3, 2, 2), torch.ones(3, 2))
+    assert told[0].filename == __file__
+
+
 def test_batches_and_dtypes_are_kept(rng):
     A, y = _problems(rng, 6, 8, 5)
     G, b = (part.float() for part in _grams(A, y))
