@@ -160,6 +160,13 @@ def test_columns_far_away_cost_no_digits(rng):
     assert _gap(G[:, :3, :3], zeros[:, :3], x[:, :3]) < 1e-13
 
 
+def test_long_and_short_columns_are_fitted_together_to_rounding(rng):
+    C = torch.from_numpy(rng.standard_normal((200, 6, 10)))
+    C[..., 3:] *= 1e5
+    G, zeros = C.mT @ C, torch.zeros(200, 10, dtype=torch.float64)
+    assert _gap(G, zeros, nnls_gram(G, zeros, sum_to_one=True)) < 1e-12 * float(G.amax())
+
+
 def test_layouts_and_empty_batches_are_no_harm(rng):
     G, b = _grams(*_problems(rng, 5, 8, 4))
     expected = nnls_gram(G, b)
