@@ -1,6 +1,5 @@
 """Least squares with weights that are not negative, of many targets at once, each with a Gram matrix of its own."""
 
-import warnings
 from dataclasses import dataclass
 
 import torch
@@ -8,9 +7,10 @@ from torch import Tensor
 
 from sparsetheory.constraints import COUNT, FLAG
 from sparsetheory.gpu.solvers.arguments import finite_tensor, in_memory_chunks, together
+from sparsetheory.gpu.solvers.nonnegative_compiled import compiled_nnls, warn_of_late
 from sparsetheory.gpu.solvers.restricted import packed
 
-__all__ = ["nnls_and_few", "nnls_gram"]
+__all__ = ["batched_nnls", "nnls_and_few", "nnls_gram"]
 
 # A slope below this many roundings of its terms is rounding.
 _ROUNDINGS = 30
@@ -67,8 +67,9 @@ def nnls_gram(gram: Tensor, correlations: Tensor, *, n_nonzero: int | None = Non
     others are fitted again. The result is the best on its own support; that no other support is better is not
     promised. The minimum without the limit bounds what any support can reach.
 
-    All targets take each step together, those that are done leave. Computed in double precision; a step costs
-    ``n k + k**3`` operations for a target with k columns. Gram matrices square the condition of the columns.
+    Computed in double precision. A processor takes one target after the other, compiled; a step costs ``n k + k**2``
+    operations for a target with k columns. Elsewhere all targets take each step together and those that are done
+    leave; a step costs ``n k + k**3``. Gram matrices square the condition of the columns.
 
     References
     ----------
@@ -114,6 +115,13 @@ def nnls_and_few(grams: Tensor, rows: Tensor, n_nonzero: int, *, sum_to_one: boo
     -------
     minimum, few : Tensor of float64 of shape (n_targets, n)
     """
+    if rows.device.type == "cpu":
+        return compiled_nnls(grams, rows, n_nonzero, sum_to_one=sum_to_one)
+    return batched_nnls(grams, rows, n_nonzero, sum_to_one=sum_to_one)
+
+
+def batched_nnls(grams: Tensor, rows: Tensor, n_nonzero: int, *, sum_to_one: bool) -> tuple[Tensor, Tensor]:
+    """Do what :func:`nnls_and_few` does on any device, with all targets together at each step."""
     minimum = torch.empty(rows.shape, dtype=torch.float64, device=rows.device)
     few, late, n = torch.empty_like(minimum), 0, rows.shape[-1]
     for part in in_memory_chunks(len(rows), 4 * n * n * few.element_size(), rows.device):
@@ -121,8 +129,7 @@ def nnls_and_few(grams: Tensor, rows: Tensor, n_nonzero: int, *, sum_to_one: boo
         minimum[part], unfinished = problem.minimum()
         few[part], more = problem.with_few(minimum[part], n_nonzero)
         late += unfinished + more
-    if late:
-        warnings.warn(f"{late} fits of {len(rows)} targets were not done in 10 n steps", RuntimeWarning, stacklevel=3)
+    warn_of_late(late, len(rows))
     return minimum, few
 
 

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from sparsetheory.gpu.solvers.arguments import in_memory_chunks
-from sparsetheory.gpu.solvers.nonnegative import nnls_and_few
+from sparsetheory.gpu.solvers.nonnegative import batched_nnls
+from sparsetheory.gpu.solvers.nonnegative_compiled import compiled_swaps
 from sparsetheory.gpu.solvers.restricted import packed
 
-__all__ = ["swap_nonnegative"]
+__all__ = ["batched_swaps", "swap_nonnegative"]
 
 # Rounds of exchanges; one or two are enough nearly always.
 _ROUNDS = 20
@@ -34,8 +35,16 @@ def swap_nonnegative(grams: Tensor, rows: Tensor, x: Tensor, n_nonzero: int, *, 
 
     Notes
     -----
-    Each round fits ``n_nonzero * n`` small problems per target.
+    Each round fits at most ``n_nonzero * n`` small problems per target. A processor passes over columns that cannot
+    lower the objective beside the others.
     """
+    if x.device.type == "cpu":
+        return compiled_swaps(grams, rows, x, n_nonzero, sum_to_one=sum_to_one)
+    return batched_swaps(grams, rows, x, n_nonzero, sum_to_one=sum_to_one)
+
+
+def batched_swaps(grams: Tensor, rows: Tensor, x: Tensor, n_nonzero: int, *, sum_to_one: bool) -> Tensor:
+    """Do what :func:`swap_nonnegative` does on any device, with all exchanges of many targets together."""
     x = x.clone()
     left = torch.arange(len(x), device=x.device)
     for _ in range(_ROUNDS):
@@ -53,7 +62,9 @@ def swap_nonnegative(grams: Tensor, rows: Tensor, x: Tensor, n_nonzero: int, *, 
 def _best_exchange(gram: Tensor, rows: Tensor, x: Tensor, n_nonzero: int, sum_to_one: bool) -> tuple[Tensor, Tensor]:
     """Return the weights after the best exchange of each target, or as they were, and whether there was one."""
     (size, n), slots = x.shape, torch.eye(n_nonzero, dtype=torch.bool, device=x.device)
-    index, _ = packed(x > 0, n_nonzero)
+    index, valid = packed(x > 0, n_nonzero)
+    # Spare places repeat the first column, so that what is tried does not depend on which others would fill them up.
+    index = torch.where(valid, index, index[:, :1])
     # Every slot of the support, with every column in its place. A column that is in twice comes in once.
     columns = torch.arange(n, device=x.device).view(1, 1, n, 1)
     sets = torch.where(slots.view(1, n_nonzero, 1, n_nonzero), columns, index.view(size, 1, 1, n_nonzero)).flatten(1, 2)
@@ -61,7 +72,7 @@ def _best_exchange(gram: Tensor, rows: Tensor, x: Tensor, n_nonzero: int, sum_to
     small = gram.gather(1, flat.unsqueeze(2).expand(-1, -1, n)).view(size, -1, n_nonzero, n)
     small = small.gather(3, sets.unsqueeze(2).expand(-1, -1, n_nonzero, -1)).flatten(0, 1)
     targets = rows.gather(1, flat).view(-1, n_nonzero)
-    found, _ = nnls_and_few(small, targets, n_nonzero, sum_to_one=sum_to_one)
+    found, _ = batched_nnls(small, targets, n_nonzero, sum_to_one=sum_to_one)
     values = _objective(small, targets, found).view(size, -1)
     value, which = values.min(1)
     better = value < _objective(gram, rows, x) - _LEAST_GAIN * gram.diagonal(dim1=1, dim2=2).amax(1)

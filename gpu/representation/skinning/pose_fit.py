@@ -10,6 +10,7 @@ from sparsetheory.gpu.representation.skinning.blending import affine_maps, moved
 from sparsetheory.gpu.representation.skinning.pose_certificate import PoseFitCertificate, certify_fit
 from sparsetheory.gpu.solvers.arguments import finite_tensor, in_memory_chunks
 from sparsetheory.gpu.solvers.nonnegative import nnls_and_few
+from sparsetheory.gpu.solvers.nonnegative_compiled import compiled_simplex_fits
 from sparsetheory.gpu.solvers.nonnegative_swaps import swap_nonnegative
 
 __all__ = ["SkinningFit", "skinning_from_poses"]
@@ -61,8 +62,8 @@ def skinning_from_poses(
     n_nonzero : int
         Largest number of bones per vertex.
     method : {"drop", "swap"}
-        Whether to stop there, or to go on until no exchange of one bone for another one helps. That takes many times
-        longer, and finds the true bones from fewer poses.
+        Whether to stop there, or to go on until no exchange of one bone for another one helps. That takes longer,
+        several times on an accelerator, and finds the true bones from fewer poses.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def skinning_from_poses(
     where no two mixtures of bones carry the vertex to the same places in all poses; each pose gives n_dims equations,
     so few poses, or bones that never turn against each other, leave many mixtures. Computed in double precision.
     Gram matrices of all bones take ``n_poses n_dims n_bones**2`` operations per vertex, the larger part of the time
-    for many poses.
+    for many poses. A processor fits one vertex after the other, compiled, and keeps no Gram matrix.
 
     References
     ----------
@@ -111,16 +112,21 @@ def skinning_from_poses(
         # With weights that sum to one, what counts is by how much each bone alone misses the vertex.
         moved = moved_by_bones(rest[part].to(torch.float64), maps)
         misses = (moved - poses[:, part].unsqueeze(2)).permute(1, 0, 3, 2).flatten(1, 2)
-        zeros = misses.new_zeros(len(misses), n_bones)
-        gram = misses.mT @ misses
-        relaxed[part], weights[part] = nnls_and_few(gram, zeros, limit, sum_to_one=True)
-        if method == "swap":
-            weights[part] = swap_nonnegative(gram, zeros, weights[part], limit, sum_to_one=True)
+        relaxed[part], weights[part] = _fitted(misses, limit, swaps=method == "swap")
         residuals[part] = (misses @ weights[part].unsqueeze(2)).squeeze(2).norm(dim=1)
         lower_bounds[part] = _lower_bounds(misses, relaxed[part])
     weights, residuals, lower_bounds = (part.to(poses.dtype) for part in (weights, residuals, lower_bounds))
     certificate = certify_fit(weights, relaxed, limit, residuals, lower_bounds)
     return SkinningFit(weights, residuals, lower_bounds, certificate)
+
+
+def _fitted(misses: Tensor, limit: int, *, swaps: bool) -> tuple[Tensor, Tensor]:
+    """Return the weights of the shortest mixtures of the misses, and of short ones of few bones."""
+    if misses.device.type == "cpu":
+        return compiled_simplex_fits(misses, limit, swaps=swaps)
+    zeros, gram = misses.new_zeros(len(misses), misses.shape[2]), misses.mT @ misses
+    minimum, few = nnls_and_few(gram, zeros, limit, sum_to_one=True)
+    return minimum, swap_nonnegative(gram, zeros, few, limit, sum_to_one=True) if swaps else few
 
 
 def _lower_bounds(misses: Tensor, relaxed: Tensor) -> Tensor:

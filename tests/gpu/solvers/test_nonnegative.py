@@ -9,8 +9,9 @@ import torch
 from scipy.optimize import nnls
 
 from sparsetheory.gpu.solvers import nnls_gram, simplex_project
-from sparsetheory.gpu.solvers.nonnegative import nnls_and_few
-from sparsetheory.gpu.solvers.nonnegative_swaps import swap_nonnegative
+from sparsetheory.gpu.solvers.nonnegative import batched_nnls, nnls_and_few
+from sparsetheory.gpu.solvers.nonnegative_compiled import compiled_nnls, compiled_simplex_fits, compiled_swaps
+from sparsetheory.gpu.solvers.nonnegative_swaps import batched_swaps, swap_nonnegative
 
 
 def _problems(rng, n_targets, n_rows, n):
@@ -108,6 +109,79 @@ def test_few_nonzeros_are_the_best_on_their_support_and_exchanges_lower_them(rng
     missed = [(values > best + 1e-9).sum() for values in objectives[1:]]
     assert missed[0] >= 10
     assert missed[1] <= missed[0] / 2
+
+
+@pytest.mark.parametrize("sum_to_one", [False, True])
+@pytest.mark.parametrize(("n_rows", "n", "n_nonzero"), [(15, 31, 4), (30, 20, 6), (9, 8, 1), (3, 1, 1)])
+def test_compiled_and_batched_fits_are_the_same(rng, sum_to_one, n_rows, n, n_nonzero):
+    G, b = _grams(*_problems(rng, 50, n_rows, n))
+    options = {"n_nonzero": n_nonzero, "sum_to_one": sum_to_one}
+    found, expected = compiled_nnls(G, b, **options), batched_nnls(G, b, **options)
+    swapped = [swap(G, b, expected[1], **options) for swap in (compiled_swaps, batched_swaps)]
+    for ours, other in (*zip(found, expected, strict=True), swapped):
+        torch.testing.assert_close(ours, other, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("sum_to_one", [False, True])
+def test_compiled_and_batched_exchanges_fill_spare_places_alike(rng, sum_to_one):
+    # Starts with fewer nonzeros than allowed, from which more than one column has to come in.
+    G, b = _grams(*_problems(rng, 60, 10, 12))
+    _, starts = batched_nnls(G, b, 1, sum_to_one=sum_to_one)
+    ours, other = (swap(G, b, starts, 4, sum_to_one=sum_to_one) for swap in (compiled_swaps, batched_swaps))
+    torch.testing.assert_close(ours, other, rtol=0, atol=1e-9)
+    assert ((ours > 0).sum(1) == 4).sum() >= 10
+
+
+def test_mixtures_of_columns_are_fitted_as_from_their_grams(rng):
+    misses = torch.from_numpy(rng.standard_normal((80, 15, 12)) + 0.4)
+    G, zeros = misses.mT @ misses, torch.zeros(80, 12, dtype=torch.float64)
+    minimum, few = batched_nnls(G, zeros, 3, sum_to_one=True)
+    swapped = batched_swaps(G, zeros, few, 3, sum_to_one=True)
+    for swaps, expected in ((False, few), (True, swapped)):
+        found = compiled_simplex_fits(misses, 3, swaps=swaps)
+        torch.testing.assert_close(found[0], minimum, rtol=0, atol=1e-9)
+        torch.testing.assert_close(found[1], expected, rtol=0, atol=1e-9)
+    assert ((few - swapped).abs().amax(1) > 1e-3).any()
+
+
+def test_hundreds_of_columns_are_fitted_as_by_scipy(rng):
+    A, y = _problems(rng, 3, 250, 200)
+    x = nnls_gram(*_grams(A, y))
+    expected = np.array([nnls(a.numpy(), target.numpy())[0] for a, target in zip(A, y, strict=True)])
+    np.testing.assert_allclose(x, expected, atol=1e-9)
+    assert ((x > 0).sum(1) > 50).all()
+
+
+def test_columns_far_away_cost_no_digits(rng):
+    # All mixtures of the three short columns point away from the others, which therefore get no weight.
+    C = torch.from_numpy(rng.standard_normal((40, 6, 10)))
+    C[:, 0, :3], C[:, 0, 3:] = 0.5, 1e6
+    G, zeros = C.mT @ C, torch.zeros(40, 10, dtype=torch.float64)
+    x = nnls_gram(G, zeros, sum_to_one=True)
+    assert (x[:, 3:] == 0).all()
+    assert _gap(G[:, :3, :3], zeros[:, :3], x[:, :3]) < 1e-13
+
+
+def test_long_and_short_columns_are_fitted_together_to_rounding(rng):
+    C = torch.from_numpy(rng.standard_normal((200, 6, 10)))
+    C[..., 3:] *= 1e5
+    G, zeros = C.mT @ C, torch.zeros(200, 10, dtype=torch.float64)
+    assert _gap(G, zeros, nnls_gram(G, zeros, sum_to_one=True)) < 1e-12 * float(G.amax())
+
+
+def test_layouts_and_empty_batches_are_no_harm(rng):
+    G, b = _grams(*_problems(rng, 5, 8, 4))
+    expected = nnls_gram(G, b)
+    torch.testing.assert_close(nnls_gram(G.mT, b.repeat(1, 2)[:, :4]), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(nnls_gram(G.clone().requires_grad_(), b), expected, rtol=0, atol=0)
+    assert nnls_gram(G[:0], b[:0]).shape == (0, 4)
+
+
+def test_fits_that_are_not_done_are_told_where_they_were_asked_for(monkeypatch):
+    monkeypatch.setattr("sparsetheory.numba_kernels.quadratic.nonnegative.fit_grams", lambda *given: 2)
+    with pytest.warns(RuntimeWarning, match="2 fits of 3 targets") as told:
+        nnls_gram(torch.eye(2).expand(3, 2, 2), torch.ones(3, 2))
+    assert told[0].filename == __file__
 
 
 def test_batches_and_dtypes_are_kept(rng):
