@@ -152,6 +152,11 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
         ),
         ("label_sharpness", "Label sharpness", ("sharpness, 1500 x 64, float32", "peak, 3000 x 64")),
         ("state_space", "State space models of low rank", ("outputs, 1 of 40 samples", "training, 1 of 40 samples")),
+        (
+            "skinning_fit",
+            "Skinning weights from poses",
+            ("unlimited, a tube of 60 vertices", "drop, a tube", "swap, a tube"),
+        ),
     ],
 )
 def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):
