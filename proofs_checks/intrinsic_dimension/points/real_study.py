@@ -72,7 +72,7 @@ def _run(profile: str) -> StudyResult:
         for shift, column in ((-0.27, 3), (0.0, 4), (0.27, 5)):
             ax.bar(places + shift, [float(row[column]) for row in rows], 0.27, label=_COLUMNS[column])
         ax.set_xticks(places, [row[0] for row in rows])
-        ax.set(yscale="log", ylabel="dimension")
+        ax.set(ylabel="dimension")
         ax.legend(fontsize=8)
 
     return StudyResult(_COLUMNS, rows, _NOTES, draw)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
         columns[_COLUMNS[4]] = [row[4] for row in rows]
         for ax, (title, values) in zip(axes, columns.items(), strict=True):
             ax.barh(range(len(rows)), values)
-            ax.set_title(title, fontsize=9)
+            ax.set_title(fill(title, 12), fontsize=9)
         axes[0].set_yticks(range(len(rows)), titles, fontsize=7)
         axes[0].invert_yaxis()
         axes[2].set_xlim(min(columns[_COLUMNS[4]]) - 0.05, 1.0)

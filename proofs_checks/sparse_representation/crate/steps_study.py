@@ -65,7 +65,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
             ax.barh(places, [shares[title] for title in titles], 0.18, label=f"{bases} bases, distortion {eps:g}")
         ax.set_yticks(range(len(titles)), titles, fontsize=8)
         ax.invert_yaxis()
-        ax.set_xlabel("share of draws in which the step lowers the compressed rate")
+        ax.set_xlabel("share of draws in which the rate falls")
         figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncol=2, fontsize=7)
 
     return draw
