@@ -5,7 +5,7 @@ Here, sixteen cache lines at a time are transformed in registers, and their resu
 The order is depth first: eight parts are joined as soon as the last of them is done, while all still lie in the cache.
 So a cache that holds a part spares all outer ones the passes below: 2**20 numbers of single precision come from the
 third-level cache and go there twice. Eight parts lie a power of two apart, and so compete for the same places of a
-cache; sixteen would be too many for the first-level cache of most processors, and took twice the time.
+cache; sixteen would be too many for the first-level cache of most processors.
 """
 
 import numpy as np

@@ -84,7 +84,7 @@ class LabelSharpness(Certificate):
         Returns
         -------
         LabelSharpness
-            With a fresh `measured`, `status` and `reason`. O(n^2 p) time, some ten times that of the fit.
+            With a fresh `measured`, `status` and `reason`. O(n^2 p) time, more than the fit, whose products are faster.
         """
         rng = np.random.default_rng(SEED.check("random_state", random_state))
         points, classes = _checked(X, y)
