@@ -23,7 +23,7 @@ nightly: .venv data
 	$(BIN)/sparsetheory reproduce --seed $(shell date +%Y%m%d) --out results/nightly
 	$(BIN)/sparsetheory reproduce --profile full --out results/full 'sparse_training.*' 'sparse_kernels.*' 'weight_structure.*' \
 		'activation_sparsity.*' 'sparse_attention.*' 'dynamic_sparsity.*' 'sparse_search.*' 'network_analysis.*' \
-		'intrinsic_dimension.*' 'sparse_representation.*'
+		'intrinsic_dimension.*' 'sparse_representation.*' 'bayesian_networks.*'
 	$(BIN)/python benchmarks/layerwise_quality.py --only decoder
 	$(BIN)/pytest tests/nightly/larger_data.py tests/nightly/gated_decoder.py
 	$(MAKE) notebooks nightly-lowest nightly-cpus

@@ -1,6 +1,7 @@
 from . import activations as activations
 from . import analysis as analysis
 from . import attention as attention
+from . import bayesian as bayesian
 from . import core as core
 from . import dimension as dimension
 from . import dynamic as dynamic

@@ -19,6 +19,7 @@ ROOMS = (
     "gpu.activations",
     "gpu.analysis",
     "gpu.attention",
+    "gpu.bayesian",
     "gpu.core",
     "gpu.dimension",
     "gpu.dynamic",

@@ -30,8 +30,8 @@ SHARED = (
     "typing",
 )
 # Modules that are public under their own names.
-PARTS = {"activations", "analysis", "attention", "core", "datasets", "dimension", "dynamic", "kernels", "models"}
-PARTS |= {"representation", "search", "solvers", "theory", "weights"}
+PARTS = {"activations", "analysis", "attention", "bayesian", "core", "datasets", "dimension", "dynamic"}
+PARTS |= {"kernels", "models", "representation", "search", "solvers", "theory", "weights"}
 SOURCES = sorted(file for folder in FLOORS for file in (ROOT / folder).rglob("*.py"))
 
 
@@ -133,6 +133,7 @@ def test_unknown_attribute():
         "gpu.activations",
         "gpu.analysis",
         "gpu.attention",
+        "gpu.bayesian",
         "gpu.core",
         "gpu.dimension",
         "gpu.dynamic",

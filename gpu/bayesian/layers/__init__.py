@@ -1,0 +1,1 @@
+"""Layers whose weights are independent normal variables, and models made of them."""

@@ -1,0 +1,1 @@
+"""Predictions of Bayesian networks and how far their confidence can be trusted."""

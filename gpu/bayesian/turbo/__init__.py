@@ -1,0 +1,1 @@
+"""Turbo-VBI for networks: weights under a prior whose supports cluster."""

@@ -1,0 +1,1 @@
+"""Claims about compressed Bayesian networks."""

@@ -1,0 +1,1 @@
+"""Claims about structured subspaces and budgets over layers."""

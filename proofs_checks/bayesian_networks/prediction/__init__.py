@@ -1,0 +1,1 @@
+"""Claims about predictions of Bayesian networks and their calibration."""

@@ -1,0 +1,1 @@
+"""Claims about sparse subspaces of networks that move during training."""

@@ -1,0 +1,1 @@
+"""Claims about network Turbo-VBI."""

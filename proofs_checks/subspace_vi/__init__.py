@@ -1,0 +1,1 @@
+"""Claims about sparse subspace variational inference of linear models."""
