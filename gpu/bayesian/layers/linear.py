@@ -19,7 +19,7 @@ class BayesLinear(VariationalLayer, nn.Linear):
         self._register(sampling)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return outputs with the noise that `sampling` says: "local" for each sample, "weights" shared, "mean" none."""
+        """Return outputs with noise: "local" noise of each sample, that of "weights" all share, or none with "mean"."""
         mean = functional.linear(x, self.mean, self.bias)
         if self.sampling == "mean":
             return mean
