@@ -47,7 +47,7 @@ def addition_score(
 
     Notes
     -----
-    The gain of a weight that has just been removed is minus its score "savage_dickey" of :func:`removal_score`. In
+    The gain of a weight that has just been removed is its score "savage_dickey" of :func:`removal_score`. In
     networks the gain is not exact; there, unlike in linear models, gradients alone often choose better. O(size)
     operations.
 

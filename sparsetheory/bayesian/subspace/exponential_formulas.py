@@ -26,17 +26,17 @@ _TERMS = 14
 
 def log_exponential_mean(f: Elementwise, size: Values, sigma: Values, rate: float) -> Values:
     """Return log E exp(rate |theta|) from |mu| and sigma in double precision."""
-    a, r = rate * sigma, signal_to_noise(f, size, sigma)
+    a, shift, r = rate * sigma, rate * size, signal_to_noise(f, size, sigma)
     small, (first, _) = _small_part(f, a, r)
-    mirrored = f.where(a < _SMALL, small * first, _mirrored(f, a, r))
-    return rate * size + a * a / 2 + f.log1p(mirrored)
+    mirrored = f.where(a < _SMALL, small * first, _mirrored(f, a, shift, r))
+    return shift + a * a / 2 + f.log1p(mirrored)
 
 
 def log_exponential_ratio(f: Elementwise, size: Values, sigma: Values, rate: float) -> Values:
     """Return the logarithm of mean over deviation of exp(rate |theta|), infinite at sigma = 0."""
-    a, r = rate * sigma, signal_to_noise(f, size, sigma)
+    a, shift, r = rate * sigma, rate * size, signal_to_noise(f, size, sigma)
     narrow = _narrow_ratio(f, a, r) - f.log(sigma) - math.log(rate)
-    return f.where(a < _SMALL, narrow, _wide_ratio(f, a, r))
+    return f.where(a < _SMALL, narrow, _wide_ratio(f, a, shift, r))
 
 
 def _narrow_ratio(f: Elementwise, a: Values, r: Values) -> Values:
@@ -50,15 +50,15 @@ def _narrow_ratio(f: Elementwise, a: Values, r: Values) -> Values:
     return -(f.log(quotient) + f.log(growth)) / 2
 
 
-def _wide_ratio(f: Elementwise, a: Values, r: Values) -> Values:
-    k = a * a + f.log1p(_mirrored(f, 2 * a, r)) - 2 * f.log1p(_mirrored(f, a, r))
+def _wide_ratio(f: Elementwise, a: Values, shift: Values, r: Values) -> Values:
+    k = a * a + f.log1p(_mirrored(f, 2 * a, 2 * shift, r)) - 2 * f.log1p(_mirrored(f, a, shift, r))
     # log(expm1(k)), whose exponential overflows from k = 710.
     return -(k + f.log(-f.expm1(-k))) / 2
 
 
-def _mirrored(f: Elementwise, a: Values, r: Values) -> Values:
-    """Return D(a), for a that is not small."""
-    return f.exp(-2 * a * r) * f.ndtr(a - r) - f.ndtr(-r - a)
+def _mirrored(f: Elementwise, a: Values, shift: Values, r: Values) -> Values:
+    """Return D(a), for a that is not small and its product with r."""
+    return f.exp(-2 * shift) * f.ndtr(a - r) - f.ndtr(-r - a)
 
 
 def _small_part(f: Elementwise, a: Values, r: Values) -> tuple[Values, tuple[Values, Values]]:
