@@ -1,17 +1,10 @@
 """Predictions that average over the weights of a network."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from sparsetheory.constraints import COUNT, Choice
-from sparsetheory.gpu.bayesian.layers.modes import sampling, variational_layers
-from sparsetheory.gpu.core.modes import in_mode
-from sparsetheory.gpu.core.randomness import cpu_generator
-from sparsetheory.gpu.core.recording import call_on
 
 __all__ = ["MonteCarloPrediction", "predict_mc"]
 
