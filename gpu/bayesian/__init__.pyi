@@ -1,9 +1,16 @@
 from .layers.conv import BayesConv2d as BayesConv2d
 from .layers.conversion import bayesianise as bayesianise
 from .layers.linear import BayesLinear as BayesLinear
+from .layers.modes import kl_divergence as kl_divergence
+from .layers.modes import sampling as sampling
 from .layers.variational import VariationalLayer as VariationalLayer
 from .subspace.addition_scores import addition_score as addition_score
 from .subspace.fisher_diagonal import FisherDiagonal as FisherDiagonal
 from .subspace.folded_normal import FoldedMoments as FoldedMoments
 from .subspace.folded_normal import folded_normal_moments as folded_normal_moments
 from .subspace.removal_scores import removal_score as removal_score
+from .prediction.detection import detection_auroc as detection_auroc
+from .prediction.monte_carlo import MonteCarloPrediction as MonteCarloPrediction
+from .prediction.monte_carlo import predict_mc as predict_mc
+from .prediction.reliability import ReliabilityCurve as ReliabilityCurve
+from .prediction.reliability import reliability_curve as reliability_curve
