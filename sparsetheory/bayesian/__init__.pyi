@@ -51,6 +51,12 @@ from .sbl.updates.alternating import alternating_update as alternating_update
 from .sbl.updates.mm import mm_update as mm_update
 from .sbl.updates.newton import newton_update as newton_update
 from .sbl.updates.svd import svd_update as svd_update
+from .subspace.certificate import SubspaceVICertificate as SubspaceVICertificate
+from .subspace.estimator import SparseSubspaceVI as SparseSubspaceVI
+from .subspace.posterior import SubspacePosterior as SubspacePosterior
+from .subspace.posterior import subspace_posterior as subspace_posterior
+from .subspace.swaps import SwapGains as SwapGains
+from .subspace.swaps import swap_gains as swap_gains
 from .turbo.certificate import TurboVBICertificate as TurboVBICertificate
 from .turbo.elbo import turbo_elbo as turbo_elbo
 from .turbo.estimator import TurboVBI as TurboVBI
