@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import finite_array
-from sparsetheory.bayesian.subspace.linear_checks import check_active, check_linear
+from sparsetheory.bayesian.subspace.linear.checks import check_active, check_linear
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["SwapGains", "swap_gains"]

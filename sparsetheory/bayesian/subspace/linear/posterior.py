@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.linalg import solve_triangular
 
-from sparsetheory.bayesian.subspace.linear_checks import check_active, check_linear
+from sparsetheory.bayesian.subspace.linear.checks import check_active, check_linear
 from sparsetheory.typing import Float64Array, IndexArray
 
 __all__ = ["SubspacePosterior", "subspace_posterior"]
