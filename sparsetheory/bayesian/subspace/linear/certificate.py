@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils.validation import check_X_y
 
+from sparsetheory.bayesian.subspace.linear.data import centred
+from sparsetheory.bayesian.subspace.linear.evidence import LARGEST_PRECISION, is_at_an_end
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.ranges import rounding_of
 from sparsetheory.typing import Float64Array, FloatArray, IndexArray
@@ -42,11 +44,11 @@ class SubspaceVICertificate(Certificate):
         Moves of the solver: only "best_swap" promises optimality.
     fit_intercept : bool
         Whether a constant was fitted.
-    learn_noise : bool
-        Whether the bound is the largest one over the noise variance, too.
+    learn_noise, learn_prior : bool
+        Whether the bound is the largest one over the noise variance, and over the prior, too.
     """
 
-    TERMS: ClassVar[tuple[str, ...]] = ("tol", "method", "fit_intercept", "learn_noise", "n_nonzero")
+    TERMS: ClassVar[tuple[str, ...]] = ("tol", "method", "fit_intercept", "learn_noise", "learn_prior", "n_nonzero")
 
     coef: FloatArray = field(kw_only=True, repr=False)
     sigma: FloatArray = field(kw_only=True, repr=False)
@@ -60,6 +62,7 @@ class SubspaceVICertificate(Certificate):
     method: str = field(kw_only=True)
     fit_intercept: bool = field(kw_only=True)
     learn_noise: bool = field(kw_only=True)
+    learn_prior: bool = field(kw_only=True)
 
     def promise(self) -> str:
         """Return what is promised."""
@@ -99,7 +102,7 @@ class SubspaceVICertificate(Certificate):
         faults = self._nonsense()
         if faults:
             return replace(self, measured=math.inf, status=Status.INVALID, reason="; ".join(faults))
-        subspace = _Subspace.of(self, X.astype(np.float64), np.asarray(y, np.float64))
+        subspace = _Subspace.of(self, X, np.asarray(y, np.float64))
         faults = subspace.faults(self)
         measured = subspace.largest_gain()
         return self.judged(measured, subspace.rounding, faults)
@@ -143,13 +146,12 @@ class _Subspace:
     unit: float
 
     @classmethod
-    def of(cls, given: SubspaceVICertificate, X: Float64Array, y: Float64Array) -> "_Subspace":
-        centre = X.mean(axis=0), float(y.mean())
+    def of(cls, given: SubspaceVICertificate, X: FloatArray, y: Float64Array) -> "_Subspace":
+        centre = X.astype(np.float64).mean(axis=0), float(y.mean())
         if given.fit_intercept:
-            X, y = X - centre[0], y - centre[1]
-            X[:, np.abs(X).max(axis=0) <= 4.0 * _EPS * np.abs(centre[0])] = 0.0
+            X, y = centred(X, y)
         noise = math.sqrt(given.noise_variance)
-        A, y = X * (given.prior_std / noise), y / noise
+        A, y = X.astype(np.float64) * (given.prior_std / noise), y / noise
         columns = A[:, given.support]
         stacked = np.concatenate([columns, np.eye(given.support.size)])
         mean = np.linalg.lstsq(stacked, np.concatenate([y, np.zeros(given.support.size)]), rcond=None)[0]
@@ -188,10 +190,28 @@ class _Subspace:
         bound = self.elbo(n_rows)
         if not abs(bound - given.elbo) <= 1e-9 * (1.0 + abs(bound)) + self.rounding:
             found.append("the evidence lower bound is another")
+        found += self._not_learned(given, n_rows)
         centre = self.centre[1] - self.centre[0] @ given.coef.astype(np.float64) if given.fit_intercept else 0.0
         scale = abs(self.centre[1]) + float(np.abs(self.centre[0]) @ np.abs(given.coef)) if given.fit_intercept else 0.0
         if not abs(centre - given.intercept) <= 4.0 * float(rounding_of(scale, given.coef.dtype)):
             found.append("the intercept is not that of the means")
+        return found
+
+    def _not_learned(self, given: SubspaceVICertificate, n_rows: int) -> list[str]:
+        """Return which learned number is not at the maximum of the bound, by its derivatives."""
+        columns, found = self.A[:, self.support], []
+        lengths = np.sum(columns**2, axis=0)
+        left, size = self.y - columns @ self.mean, float(self.mean @ self.mean)
+        misfit, freedom = float(left @ left), float(np.sum(1.0 - self.variance))
+        allowed = _LEARNED * n_rows + self.rounding
+        capped = float(self.y @ self.y) >= 0.999 * LARGEST_PRECISION * n_rows or not self.y.any()
+        if given.learn_noise and not capped and self.support.size:
+            # Beside a learned prior, noise is learned at a fixed ratio of the two.
+            if abs(misfit + (size if given.learn_prior else freedom) - n_rows) > allowed:
+                found.append("another noise variance raises the bound")
+        if given.learn_prior and self.support.size and not is_at_an_end(lengths):
+            if abs(size - freedom) > allowed:
+                found.append("another prior raises the bound")
         return found
 
     def largest_gain(self) -> float:

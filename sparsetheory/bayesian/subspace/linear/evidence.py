@@ -7,7 +7,7 @@ import numpy as np
 
 from sparsetheory.typing import Float64Array
 
-__all__ = ["LARGEST_PRECISION", "SubspaceEvidence"]
+__all__ = ["LARGEST_PRECISION", "SubspaceEvidence", "is_at_an_end"]
 
 # One over the smallest share of the mean square of the data that learned noise may have.
 LARGEST_PRECISION = 1e10
@@ -15,6 +15,12 @@ LARGEST_PRECISION = 1e10
 _SIGNAL = (1e-3, 1e14)
 # Points of one pass over an interval, and passes: each keeps two of the intervals between the points.
 _POINTS, _PASSES = 65, 6
+
+
+def is_at_an_end(signals: Float64Array) -> bool:
+    """Whether learned numbers are at an end of where they may be; `signals` are those of the active columns."""
+    size = float(signals.mean())
+    return size <= _SIGNAL[0] * 1.001 or size >= _SIGNAL[1] * 0.999
 
 
 @dataclass(frozen=True, eq=False)
