@@ -5,3 +5,5 @@ from .layers.variational import VariationalLayer as VariationalLayer
 from .turbo.layout import WeightGrid as WeightGrid
 from .turbo.network import NetworkTurboVBI as NetworkTurboVBI
 from .turbo.prior import WeightPrior as WeightPrior
+from .turbo.report import LayerSupport as LayerSupport
+from .turbo.report import NetworkTurboVBIReport as NetworkTurboVBIReport

@@ -65,8 +65,7 @@ class WeightGrid:
             object.__setattr__(self, "view", tuple(self.view))
         if sorted(self._order) != list(range(len(self._order))) or not self._order:
             raise ValueError(
-                "rows, columns and group must name every axis once; "
-                f"got {self.rows}, {self.columns} and {self.group}"
+                f"rows, columns and group must name every axis once; got {self.rows}, {self.columns} and {self.group}"
             )
         if self.view is not None and len(self.view) != len(self._order):
             raise ValueError(f"view must have {len(self._order)} axes, as rows, columns and group; got {self.view}")
@@ -107,7 +106,6 @@ class WeightGrid:
                 f"got {len(self._order)} axes and view={self.view}"
             )
         return seen
-
 
 
 def grid_of(structure: str, n_axes: int) -> WeightGrid:

@@ -1,0 +1,4 @@
+from sparsetheory.certificates import Certificate
+
+
+class NetworkTurboVBICertificate(Certificate): ...
