@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior, SupportBelief, SupportPrior
 from sparsetheory.bayesian.markov.support_priors_grid import GridPrior, RowsPrior
-from sparsetheory.bayesian.turbo.model import PrecisionFactor, TurboModel
+from sparsetheory.bayesian.turbo.model import GammaFactor, PrecisionFactor, TurboModel
 from sparsetheory.constraints import COUNT, FRACTION, MISSING, POSITIVE, Choice
 from sparsetheory.typing import BoolArray, Float64Array
 
@@ -38,7 +38,7 @@ class SupportFactors:
     off_rate : float
         Rate of precisions that are off, for which the factors were made.
     precisions : PrecisionFactor, optional
-        Factor of the precisions; None for factors that were loaded.
+        Factor of the precisions; None where they are known.
     """
 
     belief: SupportBelief
@@ -82,9 +82,10 @@ class WeightPrior:
 
     Notes
     -----
-    For given second moments e of the weights, the best factors of the collapsed form are exact and closed: the precision
-    is Gamma(``on_shape + L / 2``, ``on_rate + e / 2``) if its state is on, likewise if it is off, and the states have
-    their prior times the evidence of each node. With "meanfield" an update is one sweep, precisions first. All is done
+    For given second moments e of the weights, the best factors of the collapsed form are exact and closed: with L
+    weights per state the precision is Gamma(``on_shape + L / 2``, ``on_rate + e / 2``) if its state is on, likewise if
+    it is off, and the states have their prior times the evidence of each node. With "meanfield" an update is one sweep,
+    precisions first. All is done
     in float64 on the CPU; O(R C), with a further factor of up to 100 iterations on grids. The prior is that of Liu,
     Liu, Lian, Lau and Zhao, "Robust recovery of structured sparse signals with uncertain sensing matrix: a Turbo-VBI
     approach", IEEE Trans. Wireless Communications 19(5), 2020; its use for weights that of Xia, Tsang and Lau,
@@ -227,6 +228,10 @@ class WeightPrior:
         linear = 0.5 * float(self.factors.expected_precisions @ second)
         return linear - float(np.sum(log_stds)) + self.factors.constant
 
+    def laws(self, off_rate: float) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return shape and rate of precisions that are on, and of those that are off."""
+        return (self.on_shape, self.on_rate), (self.off_shape, off_rate)
+
     def model(self, off_rate: float) -> TurboModel:
         """Return the laws of the precisions for a rate of those that are off, as the linear solver has them."""
         rate = POSITIVE.check("off_rate", off_rate)
@@ -266,6 +271,7 @@ class WeightPrior:
             "expected_precisions": torch.tensor(found.expected_precisions),
             "constant": found.constant,
             "off_rate": found.off_rate,
+            "precisions": None if found.precisions is None else _numbers(found.precisions),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -291,7 +297,11 @@ class WeightPrior:
             bool(state["settled"]),
         )
         self.factors = SupportFactors(
-            belief, arrays["expected_precisions"], float(state["constant"]), float(state["off_rate"])
+            belief,
+            arrays["expected_precisions"],
+            float(state["constant"]),
+            float(state["off_rate"]),
+            None if state["precisions"] is None else _factor(state["precisions"]),
         )
 
     def _known(self, precision: float) -> SupportFactors:
@@ -308,6 +318,19 @@ class WeightPrior:
                 f"second_moments must be non-negative and finite of shape {self.shape}; got shape {second.shape}"
             )
         return second.reshape(-1)
+
+
+def _numbers(factor: PrecisionFactor) -> list[torch.Tensor]:
+    """Return shapes and rates, once where they do not depend on the state."""
+    laws = (factor.on,) if factor.on is factor.off else (factor.on, factor.off)
+    return [torch.tensor(part) for law in laws for part in (law.shape, law.rate)]
+
+
+def _factor(numbers: Sequence[torch.Tensor]) -> PrecisionFactor:
+    """Return the factor that :func:`_numbers` wrote."""
+    parts = [part.cpu().numpy().astype(np.float64) for part in numbers]
+    on = GammaFactor(parts[0], parts[1])
+    return PrecisionFactor(on, GammaFactor(parts[2], parts[3]) if len(parts) > 2 else on)
 
 
 def _law(structure: str, shape: tuple[int, int], activation: float, deactivation: float) -> SupportPrior:
