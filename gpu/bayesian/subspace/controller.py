@@ -174,8 +174,7 @@ class SSVIScheduler(TopologyController):
         self._curvatures = self._watch_curvatures(rule, n_samples)
         share = Cosine(Real(0.0, 1.0).check("drop_fraction", drop_fraction), t_end)
         self._dense_gradients = DenseGradients(layers, self._in_window, self._is_noise_free)
-        self._sums: list[Tensor | None] = [None] * len(layers)
-        self._n_summed = self._n_left_out = 0
+        self._n_left_out = 0
         self._mean_before: dict[int, Tensor] = {}
         self._bends: dict[str, Tensor] = {}
         scale = 1.0 if n_samples is None else n_samples / POSITIVE.check("temperature", temperature)
@@ -243,8 +242,7 @@ class SSVIScheduler(TopologyController):
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to continue: steps, masks, history, generator, and gradients set aside."""
         own = {
-            "sums": [None if total is None else total.clone() for total in self._sums],
-            "n_summed": self._n_summed,
+            "gradients": self._dense_gradients.state_dict(),
             "n_left_out": self._n_left_out,
             "curvatures": None if self._curvatures is None else self._curvatures.state_dict(),
         }
@@ -260,12 +258,8 @@ class SSVIScheduler(TopologyController):
         """
         super().load_state_dict(state)
         own = state["subspace"]
-        devices = [layer.weight.device for layer in self._layers.values()]
-        self._sums = [
-            None if total is None else total.to(device).clone()
-            for total, device in zip(own["sums"], devices, strict=True)
-        ]
-        self._n_summed, self._n_left_out = int(own["n_summed"]), int(own["n_left_out"])
+        self._dense_gradients.load_state_dict(own["gradients"])
+        self._n_left_out = int(own["n_left_out"])
         if self._curvatures is not None and own["curvatures"] is not None:
             self._curvatures.load_state_dict(own["curvatures"])
         self._count()
@@ -283,7 +277,7 @@ class SSVIScheduler(TopologyController):
         if self._dense is None:
             self.mask_gradients()
         if self._in_window() and not step_is_skipped(self.optimizer):
-            self._gather()
+            self._dense_gradients.end_step(grad_scale(self.optimizer))
             if due:
                 self._take_means()
         super().before_step()
@@ -298,7 +292,7 @@ class SSVIScheduler(TopologyController):
         ended = self._is_due() and not step_is_skipped(self.optimizer)
         super().after_step()
         if ended:
-            self._sums, self._n_summed = [None] * len(self._sums), 0
+            self._dense_gradients.clear()
 
     def _is_due(self) -> bool:
         return super()._is_due() and self._moves(self.step + 1)
@@ -329,19 +323,10 @@ class SSVIScheduler(TopologyController):
         """Count the weights of each layer that may leave: none where there is no place for others."""
         self._movable = [0 if bool(group.mask.all()) else group.n_movable for group in self._groups]
 
-    def _gather(self) -> None:
-        scale = grad_scale(self.optimizer)
-        for index, gradient in enumerate(self._dense_gradients.take()):
-            if gradient is not None:
-                value = gradient if scale is None else gradient / scale
-                total = self._sums[index]
-                self._sums[index] = value if total is None else total + value
-        self._n_summed += 1
-
     def _take_means(self) -> None:
         """Let scores see the means of the gradients that were set aside."""
         like = [layer.weight for layer in self._layers.values()]
-        means = mean_of_workers([None if total is None else total / self._n_summed for total in self._sums], like)
+        means = mean_of_workers(self._dense_gradients.means(), like)
         if all(mean is None for mean in means):
             self._dense = None
             raise RuntimeError(

@@ -1,6 +1,6 @@
 """Dense gradients of the means of layers in the steps that ask for them, masked before anything else sees them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ class DenseGradients:
     """Gradients of means as if there were no masks, set aside within the backward passes of chosen steps.
 
     What stays in ``weight.grad`` is zero off the mask as soon as it is there, so that clipping, which comes later, sees
-    the norm of what is trained. Gradients of several backward passes before one step of the optimiser add up.
+    the norm of what is trained. Gradients of several backward passes before one step of the optimiser add up; those of
+    several steps are averaged.
 
     Parameters
     ----------
@@ -36,6 +37,8 @@ class DenseGradients:
         self._kept: list[Tensor | None] = [None] * len(self._layers)
         # The gradient that the kept one belongs to: another tensor means that the user has dropped the old one.
         self._seen: list[Tensor | None] = [None] * len(self._layers)
+        self._sums: list[Tensor | None] = [None] * len(self._layers)
+        self._n_steps = 0
         self._handles: list[RemovableHandle] = []
 
     def attach(self) -> None:
@@ -54,16 +57,43 @@ class DenseGradients:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self.clear()
+        self._forget()
 
-    def take(self) -> list[Tensor | None]:
-        """Return what was kept since the last call, None for layers that had no part in the loss."""
-        found = self._kept
-        self.clear()
-        return found
+    def end_step(self, scale: Tensor | None) -> None:
+        """Add the gradients of one step of the optimiser, over a loss scale that they still have, to the sums."""
+        for index, gradient in enumerate(self._kept):
+            if gradient is not None:
+                value, total = gradient if scale is None else gradient / scale, self._sums[index]
+                self._sums[index] = value if total is None else total + value
+        self._n_steps += 1
+        self._forget()
+
+    def means(self) -> list[Tensor | None]:
+        """Return the means over steps since :meth:`clear`, None for layers that had no part in the loss."""
+        return [None if total is None else total / self._n_steps for total in self._sums]
 
     def clear(self) -> None:
-        """Forget what was kept."""
+        """Forget what was set aside."""
+        self._sums, self._n_steps = [None] * len(self._layers), 0
+        self._forget()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return copies of the sums over steps."""
+        return {
+            "sums": [None if total is None else total.clone() for total in self._sums],
+            "n_steps": self._n_steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state."""
+        self.clear()
+        self._sums = [
+            None if total is None else total.to(layer.weight.device).clone()
+            for total, layer in zip(state["sums"], self._layers, strict=True)
+        ]
+        self._n_steps = int(state["n_steps"])
+
+    def _forget(self) -> None:
         self._kept, self._seen = [None] * len(self._layers), [None] * len(self._layers)
 
     def _before_forward(self, index: int) -> Callable[..., None]:
