@@ -1,3 +1,7 @@
+from .groups.global_scores import check_global_scores as check_global_scores
+from .groups.start_masks import structured_masks as structured_masks
+from .groups.unit_prices import unit_gain as unit_gain
+from .groups.unit_prices import unit_price as unit_price
 from .layers.conv import BayesConv2d as BayesConv2d
 from .layers.conversion import bayesianise as bayesianise
 from .layers.linear import BayesLinear as BayesLinear
