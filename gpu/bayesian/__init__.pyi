@@ -9,3 +9,14 @@ from .prediction.monte_carlo import MonteCarloPrediction as MonteCarloPrediction
 from .prediction.monte_carlo import predict_mc as predict_mc
 from .prediction.reliability import ReliabilityCurve as ReliabilityCurve
 from .prediction.reliability import reliability_curve as reliability_curve
+from .subspace.addition_scores import addition_score as addition_score
+from .subspace.fisher_diagonal import FisherDiagonal as FisherDiagonal
+from .subspace.folded_normal import FoldedMoments as FoldedMoments
+from .subspace.folded_normal import folded_normal_moments as folded_normal_moments
+from .subspace.removal_scores import removal_score as removal_score
+from .turbo.certificate import NetworkTurboVBICertificate as NetworkTurboVBICertificate
+from .turbo.layout import WeightGrid as WeightGrid
+from .turbo.network import NetworkTurboVBI as NetworkTurboVBI
+from .turbo.prior import WeightPrior as WeightPrior
+from .turbo.report import LayerSupport as LayerSupport
+from .turbo.report import NetworkTurboVBIReport as NetworkTurboVBIReport

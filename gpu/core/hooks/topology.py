@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sparsetheory.constraints import COUNT, FLAG, MISSING, Choice, Real
-from sparsetheory.gpu.core.hooks.mask_groups import make_groups, set_masks
+from sparsetheory.constraints import COUNT, FLAG, MISSING, SIZE, Choice, Real
+from sparsetheory.gpu.core.hooks.mask_groups import make_groups, set_masks, set_units
 from sparsetheory.gpu.core.hooks.optimiser_state import clear_state
 from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot, Start, TopologyEvent
 from sparsetheory.gpu.core.hooks.steps import StepHooks, grad_scale, parameters_of, step_is_skipped
@@ -84,7 +84,14 @@ class TopologyController(StepHooks):
     skip_update : bool
         Whether an event replaces the update of its step: all parameters are as before. The moments have moved.
     budget : {"tensor", "global"}
-        Whether each mask keeps its number of entries, or all together.
+        Whether each mask keeps its number of entries, or all together. A global budget compares scores across masks.
+    units : str, tuple or pattern, optional
+        What moves together: ``"rows"``, ``"columns"``, ``"kernels"``, boxes of a tuple of edges, or the exchange within
+        groups of ``"2:4"``, see :func:`mask_units`; one for all masks, or a mapping by the keys of `masks`. Masks must
+        consist of whole units. The score of a unit is the sum of the scores of its entries, unless scores have one
+        number for each unit already. Shares, densities and budgets then count units, whatever their sizes.
+    min_active : int
+        Entries, or units, that each mask keeps at an event at least: those of the largest drop scores.
     generator : torch.Generator or int, optional
         On the CPU, or a seed.
 
@@ -145,6 +152,8 @@ class TopologyController(StepHooks):
         allow_regrow: bool = True,
         skip_update: bool = False,
         budget: str = "tensor",
+        units: Any = None,
+        min_active: int = 0,
         generator: torch.Generator | int | None = None,
     ) -> None:
         self._every = (MISSING | COUNT).check("every", every)
@@ -154,13 +163,24 @@ class TopologyController(StepHooks):
         FLAG.require(allow_regrow=allow_regrow, skip_update=skip_update)
         share = fraction if callable(fraction) else Constant(_FRACTION.check("fraction", fraction))
         self._rules = TopologyRules(
-            drop, grow, share, rounding, density, state, regrown, start, bool(allow_regrow), budget
+            drop,
+            grow,
+            share,
+            rounding,
+            density,
+            state,
+            regrown,
+            start,
+            bool(allow_regrow),
+            budget,
+            SIZE.check("min_active", min_active),
         )
         self._scores = [drop] if grow is drop else [drop, grow]
         self._observers: list[Any] = [score for score in self._scores if hasattr(score, "observe")]
         self._skip_update = bool(skip_update)
         self._generator = cpu_generator(generator)
         self._groups = make_groups(optimizer, masks)
+        set_units(self._groups, units, counts_vary=budget == "global" or density is not None)
         self.set_frozen(frozen or {})
         self.set_forbidden(forbid or {})
         self.step = 0
@@ -244,6 +264,9 @@ class TopologyController(StepHooks):
             If names or shapes of masks differ.
         """
         check_alike("state", state["masks"], self.masks, "the masks of the controller")
+        for group in self._groups:
+            if group.units is not None:
+                group.units.check_mask(state["masks"][group.name], f"state of {group.name}")
         changed = any(not torch.equal(mask.cpu(), state["masks"][name].cpu()) for name, mask in self.masks.items())
         self.masks.load_state_dict(state["masks"])
         self.fired.load_state_dict(state["fired"])
