@@ -1,4 +1,11 @@
 from .layers.conv import BayesConv2d as BayesConv2d
 from .layers.conversion import bayesianise as bayesianise
 from .layers.linear import BayesLinear as BayesLinear
+from .layers.modes import kl_divergence as kl_divergence
+from .layers.modes import sampling as sampling
 from .layers.variational import VariationalLayer as VariationalLayer
+from .prediction.detection import detection_auroc as detection_auroc
+from .prediction.monte_carlo import MonteCarloPrediction as MonteCarloPrediction
+from .prediction.monte_carlo import predict_mc as predict_mc
+from .prediction.reliability import ReliabilityCurve as ReliabilityCurve
+from .prediction.reliability import reliability_curve as reliability_curve

@@ -11,20 +11,43 @@ __all__ = ["BayesConv2d"]
 
 
 class BayesConv2d(VariationalLayer, nn.Conv2d):
-    """A convolution whose weights are independent normal variables."""
+    """A two-dimensional convolution whose weights are independent normal variables.
+
+    What a call draws says :class:`VariationalLayer`. Local noise is right for each output by itself; outputs of one
+    channel at places that share inputs are correlated under random weights, and are not under local noise.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        Those of :class:`torch.nn.Conv2d`, in its order: stride, padding in all modes, dilation and groups among them.
+    sampling : {"local", "weights", "mean"}
+        How a call draws noise.
+    prior_std : float, optional
+        Standard deviation of the prior, for :meth:`kl`.
+    generator : torch.Generator or int, optional
+        Source of the noise, on the CPU; by default the global stream.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = BayesConv2d(1, 4, 3, padding=1, prior_std=0.1)
+    >>> layer(torch.ones(2, 1, 8, 8)).shape
+    torch.Size([2, 4, 8, 8])
+    >>> bool(layer.kl() > 0)
+    True
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, *, sampling: str = "local", **kwargs: Any
+        self,
+        *args: Any,
+        sampling: str = "local",
+        prior_std: float | None = None,
+        generator: torch.Generator | int | None = None,
+        **kwargs: Any,
     ) -> None:
-        nn.Conv2d.__init__(self, in_channels, out_channels, kernel_size, **kwargs)
-        self._register(sampling)
+        nn.Conv2d.__init__(self, *args, **kwargs)
+        self._make_variational(sampling, prior_std, generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return outputs with the noise that `sampling` says."""
-        mean = self._conv_forward(x, self.mean, self.bias)
-        if self.sampling == "mean":
-            return mean
-        if self.sampling == "weights":
-            return mean + self._conv_forward(x, self.sigma * torch.randn_like(self.weight), None)
-        variance = self._conv_forward(x.square(), self.sigma.square(), None)
-        return mean + (variance + 1e-12).sqrt() * torch.randn_like(mean)
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        # Padding repeats or leaves out inputs, in every mode, so that squares of padded inputs are padded squares.
+        return self._conv_forward(x, weight, bias)

@@ -14,16 +14,20 @@ __all__ = ["BayesLinear"]
 class BayesLinear(VariationalLayer, nn.Linear):
     """A linear layer whose weights are independent normal variables."""
 
-    def __init__(self, in_features: int, out_features: int, *, sampling: str = "local", **kwargs: Any) -> None:
-        nn.Linear.__init__(self, in_features, out_features, **kwargs)
-        self._register(sampling)
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        sampling: str = "local",
+        prior_std: float | None = None,
+        generator: torch.Generator | int | None = None,
+    ) -> None:
+        nn.Linear.__init__(self, in_features, out_features, bias, device, dtype)
+        self._make_variational(sampling, prior_std, generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return outputs with the noise that `sampling` says: "local" for each sample, "weights" shared, "mean" none."""
-        mean = functional.linear(x, self.mean, self.bias)
-        if self.sampling == "mean":
-            return mean
-        if self.sampling == "weights":
-            return mean + functional.linear(x, self.sigma * torch.randn_like(self.weight))
-        variance = functional.linear(x.square(), self.sigma.square())
-        return mean + (variance + 1e-12).sqrt() * torch.randn_like(mean)
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return functional.linear(x, weight, bias)
