@@ -9,3 +9,9 @@ from .prediction.monte_carlo import MonteCarloPrediction as MonteCarloPrediction
 from .prediction.monte_carlo import predict_mc as predict_mc
 from .prediction.reliability import ReliabilityCurve as ReliabilityCurve
 from .prediction.reliability import reliability_curve as reliability_curve
+from .turbo.certificate import NetworkTurboVBICertificate as NetworkTurboVBICertificate
+from .turbo.layout import WeightGrid as WeightGrid
+from .turbo.network import NetworkTurboVBI as NetworkTurboVBI
+from .turbo.prior import WeightPrior as WeightPrior
+from .turbo.report import LayerSupport as LayerSupport
+from .turbo.report import NetworkTurboVBIReport as NetworkTurboVBIReport
