@@ -15,3 +15,8 @@ from .turbo.network import NetworkTurboVBI as NetworkTurboVBI
 from .turbo.prior import WeightPrior as WeightPrior
 from .turbo.report import LayerSupport as LayerSupport
 from .turbo.report import NetworkTurboVBIReport as NetworkTurboVBIReport
+from .subspace.addition_scores import addition_score as addition_score
+from .subspace.fisher_diagonal import FisherDiagonal as FisherDiagonal
+from .subspace.folded_normal import FoldedMoments as FoldedMoments
+from .subspace.folded_normal import folded_normal_moments as folded_normal_moments
+from .subspace.removal_scores import removal_score as removal_score

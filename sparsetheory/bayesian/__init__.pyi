@@ -53,6 +53,10 @@ from .sbl.updates.alternating import alternating_update as alternating_update
 from .sbl.updates.mm import mm_update as mm_update
 from .sbl.updates.newton import newton_update as newton_update
 from .sbl.updates.svd import svd_update as svd_update
+from .subspace.addition import addition_score as addition_score
+from .subspace.folded_normal import FoldedMoments as FoldedMoments
+from .subspace.folded_normal import folded_normal_moments as folded_normal_moments
+from .subspace.removal import removal_score as removal_score
 from .turbo.certificate import TurboVBICertificate as TurboVBICertificate
 from .turbo.elbo import turbo_elbo as turbo_elbo
 from .turbo.estimator import TurboVBI as TurboVBI
