@@ -88,7 +88,7 @@ def _output_axis(grid: WeightGrid, n_axes: int) -> int | None:
     """Return the axis of the grid along which single outputs of a matrix lie, if one does."""
     if n_axes != 2 or grid.view is not None or grid.group:
         return None
-    return {((0,), (1,)): 0, ((1,), (0,)): 1}.get((tuple(grid.rows), tuple(grid.columns)))
+    return 0 if tuple(grid.rows) == (0,) else 1 if tuple(grid.columns) == (0,) else None
 
 
 def most_probable_states(prior: WeightPrior, rule: str, *, axis: int = 0, size: int = 1) -> BoolArray:
