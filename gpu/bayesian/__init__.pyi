@@ -11,6 +11,7 @@ from .layers.conversion import bayesianise as bayesianise
 from .layers.linear import BayesLinear as BayesLinear
 from .layers.modes import kl_divergence as kl_divergence
 from .layers.modes import sampling as sampling
+from .layers.modes import variational_layers as variational_layers
 from .layers.variational import VariationalLayer as VariationalLayer
 from .prediction.detection import detection_auroc as detection_auroc
 from .prediction.monte_carlo import MonteCarloPrediction as MonteCarloPrediction

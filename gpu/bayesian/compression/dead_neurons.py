@@ -43,8 +43,8 @@ def remove_dead_neurons(model: nn.Sequential) -> nn.Sequential:
     Returns
     -------
     torch.nn.Sequential
-        Of the class of `model`, in its mode; parameters are new, so make a new optimiser. In evaluation mode its outputs
-        are the same up to the rounding of shorter sums.
+        Of the class of `model`, in its mode, with new parameters, for which to make a new optimiser. In evaluation mode
+        its outputs are the same up to the rounding of shorter sums.
 
     Raises
     ------
