@@ -1,7 +1,3 @@
-from .groups.global_scores import check_global_scores as check_global_scores
-from .groups.start_masks import structured_masks as structured_masks
-from .groups.unit_prices import unit_gain as unit_gain
-from .groups.unit_prices import unit_price as unit_price
 from .compression.dead_neurons import remove_dead_neurons as remove_dead_neurons
 from .compression.exporting import export_plain as export_plain
 from .compression.exporting import freeze_pruned as freeze_pruned
@@ -10,6 +6,10 @@ from .compression.posterior_pruning import posterior_masks as posterior_masks
 from .compression.structure import MaskStructure as MaskStructure
 from .compression.structure import mask_structure as mask_structure
 from .compression.structure import packed_bytes as packed_bytes
+from .groups.global_scores import check_global_scores as check_global_scores
+from .groups.start_masks import structured_masks as structured_masks
+from .groups.unit_prices import unit_gain as unit_gain
+from .groups.unit_prices import unit_price as unit_price
 from .layers.conv import BayesConv2d as BayesConv2d
 from .layers.conversion import bayesianise as bayesianise
 from .layers.linear import BayesLinear as BayesLinear
@@ -30,10 +30,6 @@ from .subspace.folded_normal import folded_normal_moments as folded_normal_momen
 from .subspace.kl_weight import KLWeight as KLWeight
 from .subspace.removal_scores import removal_score as removal_score
 from .subspace.swap_report import SwapReport as SwapReport
-from .subspace.fisher_diagonal import FisherDiagonal as FisherDiagonal
-from .subspace.folded_normal import FoldedMoments as FoldedMoments
-from .subspace.folded_normal import folded_normal_moments as folded_normal_moments
-from .subspace.removal_scores import removal_score as removal_score
 from .turbo.certificate import NetworkTurboVBICertificate as NetworkTurboVBICertificate
 from .turbo.layout import WeightGrid as WeightGrid
 from .turbo.network import NetworkTurboVBI as NetworkTurboVBI
