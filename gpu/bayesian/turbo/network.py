@@ -122,6 +122,8 @@ class NetworkTurboVBI(StepHooks):
     ----------
     priors : dict of str to WeightPrior
         Prior and factors of each layer.
+    grids : dict of str to WeightGrid
+        How the states of each layer lie on a grid.
     n_steps : int
         Optimiser steps done.
 
@@ -172,6 +174,7 @@ class NetworkTurboVBI(StepHooks):
     """
 
     priors: dict[str, WeightPrior]
+    grids: dict[str, WeightGrid]
 
     def __init__(
         self,
@@ -238,6 +241,7 @@ class NetworkTurboVBI(StepHooks):
             self._layers[name] = _Layer(layer, grid, weight_prior, layer.weight.detach(), seen)
             self._layers[name].show()
         self.priors = {name: one.prior for name, one in self._layers.items()}
+        self.grids = {name: one.grid for name, one in self._layers.items()}
         self.n_steps = 0
         self._rates = RhoRates(optimizer, [layer.rho for layer in layers.values()], self._ratio, self._anneal)
         super().__init__(optimizer)
