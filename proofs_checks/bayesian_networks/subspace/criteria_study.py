@@ -68,7 +68,7 @@ def _criteria(profile: str) -> StudyResult:
         f"Means of 8 seeds, 40 epochs, one weight in twenty. snr minus |mu| "
         f"{means['snr'] - means['mean']:+.3f}, minus random removal {means['snr'] - means['random']:+.3f}, minus "
         f"static masks {means['snr'] - means['static']:+.3f}. The last column counts runs whose masks were those of "
-        "snr at every swap: snr_abs is the same order, and the Savage-Dickey price is where deviations are nearly equal."
+        "snr at every swap: snr_abs is the same order, and the Savage-Dickey price is for nearly equal deviations."
     )
     return StudyResult(_COLUMNS, _rows(runs, "snr"), notes, _plot(runs, "Which weights leave, at 5 % density"))
 
