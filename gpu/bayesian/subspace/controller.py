@@ -178,7 +178,7 @@ class SSVIScheduler(TopologyController):
         generator: torch.Generator | int | None = None,
     ) -> None:
         self.model = Instance(nn.Module, "a torch.nn.Module").check("model", model)
-        self._period, self._n_averaged, self._t_end = check_steps(period, grad_accumulation, t_end)
+        self._period, self._n_averaged, t_end = check_steps(period, grad_accumulation, t_end)
         self._noise_free = FLAG.check("noise_free_grad", noise_free_grad)
         self._min_swaps = SIZE.check("min_swaps", min_swaps)
         check_global_scores(criterion, rule, budget)
@@ -317,7 +317,7 @@ class SSVIScheduler(TopologyController):
         return self._noise_free and self._is_due()
 
     def _moves(self, step: int) -> bool:
-        return step < self._t_end and any(self._swaps_at(step, count) > 0 for count in self._movable)
+        return any(self._swaps_at(step, count) > 0 for count in self._movable)
 
     def _swaps_at(self, step: int, count: int) -> int:
         share = self._rules.fraction(step)
