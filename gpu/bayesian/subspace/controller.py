@@ -9,14 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from sparsetheory.constraints import COUNT, FLAG, MISSING, POSITIVE, SIZE, Choice, Instance, Real
+from sparsetheory.constraints import FLAG, SIZE, Instance, Real
+from sparsetheory.gpu.bayesian.groups.global_scores import check_global_scores
 from sparsetheory.gpu.bayesian.layers.modes import kl_divergence
-from sparsetheory.gpu.bayesian.layers.softplus import inverse_softplus
 from sparsetheory.gpu.bayesian.subspace.dense_gradients import DenseGradients
-from sparsetheory.gpu.bayesian.subspace.fisher_diagonal import FisherDiagonal
+from sparsetheory.gpu.bayesian.subspace.new_weights import NewDeviations
 from sparsetheory.gpu.bayesian.subspace.swap_report import SwapReport
-from sparsetheory.gpu.bayesian.subspace.swap_scores import addition, removal
-from sparsetheory.gpu.bayesian.subspace.trained_layers import check_density, check_steps, trained_layers
+from sparsetheory.gpu.bayesian.subspace.swap_scores import GainScore, addition, removal
+from sparsetheory.gpu.bayesian.subspace.trained_layers import (
+    check_density,
+    check_steps,
+    trained_layers,
+    units_by_weight,
+)
 from sparsetheory.gpu.bayesian.subspace.workers import mean_of_workers, shared_score, true_for_all
 from sparsetheory.gpu.core.hooks.snapshots import TopologyEvent
 from sparsetheory.gpu.core.hooks.steps import grad_scale, step_is_skipped
@@ -24,8 +29,6 @@ from sparsetheory.gpu.core.hooks.topology import TopologyController
 from sparsetheory.gpu.core.schedules import Cosine
 
 __all__ = ["SSVIScheduler"]
-
-_SMALL_STD = 1e-6
 
 
 class SSVIScheduler(TopologyController):
@@ -77,6 +80,14 @@ class SSVIScheduler(TopologyController):
     allow_regrow : bool
         Whether a weight that has just left may be chosen again. Otherwise a layer swaps no more weights than it has
         places, with a warning.
+    units : str, tuple, pattern or mapping, optional
+        What moves together, such as ``"rows"`` or ``"2:4"``, see :func:`sparsetheory.gpu.core.mask_units`; a mapping
+        has one for some layers, by their names. Masks must consist of whole units, and counts are then of units.
+    budget : {"tensor", "global"}
+        Whether each layer keeps its number of weights, or all together. One budget compares scores of all layers, which
+        are in nats for the criterion "savage_dickey" and the rule "gain"; for others there is a warning.
+    min_active : int
+        Weights, or units, that each layer keeps at least.
     n_samples : int, optional
         Training samples; needed for the rule "gain", to count in nats.
     temperature : float
@@ -159,6 +170,9 @@ class SSVIScheduler(TopologyController):
         grow_std: str = "mean",
         min_swaps: int = 0,
         allow_regrow: bool = True,
+        units: Any = None,
+        budget: str = "tensor",
+        min_active: int = 0,
         n_samples: int | None = None,
         temperature: float = 1.0,
         generator: torch.Generator | int | None = None,
@@ -167,35 +181,36 @@ class SSVIScheduler(TopologyController):
         self._period, self._n_averaged, self._t_end = check_steps(period, grad_accumulation, t_end)
         self._noise_free = FLAG.check("noise_free_grad", noise_free_grad)
         self._min_swaps = SIZE.check("min_swaps", min_swaps)
-        Choice("mean", "eps").check("grow_std", grow_std)
+        check_global_scores(criterion, rule, budget)
         self._layers = trained_layers(model, optimizer)
         check_density(self._layers, density)
         layers = list(self._layers.values())
-        self._curvatures = self._watch_curvatures(rule, n_samples)
         share = Cosine(Real(0.0, 1.0).check("drop_fraction", drop_fraction), t_end)
         self._dense_gradients = DenseGradients(layers, self._in_window, self._is_noise_free)
         self._n_left_out = 0
-        self._mean_before: dict[int, Tensor] = {}
-        self._bends: dict[str, Tensor] = {}
-        scale = 1.0 if n_samples is None else n_samples / POSITIVE.check("temperature", temperature)
+        self._new_deviations = NewDeviations(grow_std)
+        self._gain = addition(model, self._layers, rule, n_samples, temperature)
         super().__init__(
             optimizer,
             {(layer.weight, layer.rho): layer.mask for layer in layers},
             drop=shared_score(removal(layers, criterion)),
-            grow=addition(layers, None if self._curvatures is None else self._curvature, scale),
+            grow=self._gain,
             fraction=share,
             every=period,
             rounding=self._round,
-            start=(_zero, self._mean_rho if grow_std == "mean" else _small_rho),
+            start=(_zero, self._new_deviations),
             allow_regrow=allow_regrow,
             skip_update="state",
+            units=units_by_weight(self._layers, units),
+            budget=budget,
+            min_active=min_active,
             generator=generator,
         )
         for group, name in zip(self._groups, self._layers, strict=True):
             group.name = f"{name}.weight" if name else "weight"
         self._began = (0, self.masks.digest(), self.masks.density)
         self._count()
-        self._warn_of_small_layers()
+        self._check_sizes()
         self._dense_gradients.attach()
 
     def attach(self) -> None:
@@ -203,18 +218,16 @@ class SSVIScheduler(TopologyController):
         if not self._handles:
             self._register()
             self._dense_gradients.attach()
-            if self._curvatures is not None:
-                state = self._curvatures.state_dict()
-                self._curvatures = FisherDiagonal(self.model, list(self._layers))
-                self._curvatures.load_state_dict(state)
+            if isinstance(self._gain, GainScore):
+                self._gain.attach()
 
     def detach(self) -> None:
         """Take all hooks off optimiser, layers and parameters; the masks stay as they are."""
         super().remove()
         self._handles = []
         self._dense_gradients.remove()
-        if self._curvatures is not None:
-            self._curvatures.remove()
+        if isinstance(self._gain, GainScore):
+            self._gain.detach()
 
     def remove(self) -> None:
         """Do what :meth:`detach` does."""
@@ -244,7 +257,6 @@ class SSVIScheduler(TopologyController):
         own = {
             "gradients": self._dense_gradients.state_dict(),
             "n_left_out": self._n_left_out,
-            "curvatures": None if self._curvatures is None else self._curvatures.state_dict(),
         }
         return {**super().state_dict(), "subspace": own}
 
@@ -260,8 +272,6 @@ class SSVIScheduler(TopologyController):
         own = state["subspace"]
         self._dense_gradients.load_state_dict(own["gradients"])
         self._n_left_out = int(own["n_left_out"])
-        if self._curvatures is not None and own["curvatures"] is not None:
-            self._curvatures.load_state_dict(own["curvatures"])
         self._count()
 
     def before_step(self) -> None:
@@ -320,8 +330,12 @@ class SSVIScheduler(TopologyController):
         return max(self._min_swaps, math.floor(count))
 
     def _count(self) -> None:
-        """Count the weights of each layer that may leave: none where there is no place for others."""
-        self._movable = [0 if bool(group.mask.all()) else group.n_movable for group in self._groups]
+        """Count the weights, or units, of each layer that may leave: none where there is no place for others."""
+        free = [not bool(group.mask.all()) for group in self._groups]
+        if self._rules.budget == "global":
+            self._movable = [sum(group.n_movable for group in self._groups) if any(free) else 0] * len(free)
+        else:
+            self._movable = [group.n_movable if some else 0 for group, some in zip(self._groups, free, strict=True)]
 
     def _take_means(self) -> None:
         """Let scores see the means of the gradients that were set aside."""
@@ -349,30 +363,12 @@ class SSVIScheduler(TopologyController):
             # A layer without a part in the loss stays as it is.
             if self._movable[index] and self._dense[index][0] is not None
         ]
-        if self._curvatures is not None:
-            self._bends = self._curvatures.curvatures
-        self._mean_before = {id(layer.rho): _mean(layer.rho[layer.mask]) for layer in self._layers.values()}
+        self._new_deviations.remember(self._layers.values())
         moved = self._rules.apply(self.optimizer, pairs)
         if moved is not None:
             masks = self.masks
             self.history.append(TopologyEvent(self.step, masks.density, masks.digest(), *moved))
         self._count()
-
-    def _mean_rho(self, parameter: Tensor, new: Tensor, survivors: Tensor, generator: torch.Generator) -> Tensor:
-        kept = parameter[survivors]
-        return _mean(kept) if kept.numel() else self._mean_before[id(parameter)]
-
-    def _curvature(self, index: int) -> Tensor:
-        return self._bends[list(self._layers)[index]]
-
-    def _watch_curvatures(self, rule: str, n_samples: int | None) -> FisherDiagonal | None:
-        Choice("grad", "gain").check("rule", rule)
-        (MISSING | COUNT).check("n_samples", n_samples)
-        if rule == "grad":
-            return None
-        if n_samples is None:
-            raise ValueError("rule 'gain' counts in nats and needs n_samples; got None")
-        return FisherDiagonal(self.model, list(self._layers))
 
     def _require_masks(self) -> None:
         for (name, layer), group in zip(self._layers.items(), self._groups, strict=True):
@@ -382,13 +378,17 @@ class SSVIScheduler(TopologyController):
                     "replaced: make the scheduler when the model is on its device"
                 )
 
-    def _warn_of_small_layers(self) -> None:
-        small = [
-            name or "the model"
-            for index, (name, layer) in enumerate(self._layers.items())
-            if self._rules.fraction(0) > 0 and self._movable[index] and self._largest_swap(index) == 0
-        ]
-        if small:
+    def _check_sizes(self) -> None:
+        """Warn of layers that have too few weights to swap any, and raise if one has less than the least number."""
+        names = [name or "the model" for name in self._layers]
+        able = [(name, self._movable[index], self._largest_swap(index)) for index, name in enumerate(names)]
+        few = [f"{name} has {count}" for name, count, _ in able if 0 < count < self._min_swaps]
+        if few:
+            raise ValueError(
+                f"min_swaps must be at most the weights, or units, of each layer; got {self._min_swaps}: {few[0]}"
+            )
+        small = [name for name, count, swaps in able if count and swaps == 0]
+        if small and self._rules.fraction(0) > 0:
             warnings.warn(
                 f"{', '.join(small)} never swaps: too few weights for the share to drop; raise drop_fraction or "
                 "min_swaps",
@@ -397,13 +397,5 @@ class SSVIScheduler(TopologyController):
             )
 
 
-def _mean(values: Tensor) -> Tensor:
-    return values.detach().double().mean().to(values.dtype)
-
-
 def _zero(parameter: Tensor, new: Tensor, survivors: Tensor, generator: torch.Generator) -> float:
     return 0.0
-
-
-def _small_rho(parameter: Tensor, new: Tensor, survivors: Tensor, generator: torch.Generator) -> Tensor:
-    return inverse_softplus(torch.tensor(_SMALL_STD, dtype=torch.float64))

@@ -1,19 +1,21 @@
 """Scores of one swap: which weights of a layer leave, and which enter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sparsetheory.constraints import POSITIVE, Choice
+from sparsetheory.constraints import COUNT, MISSING, POSITIVE, Choice
 from sparsetheory.gpu.bayesian.layers.softplus import positive
 from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
 from sparsetheory.gpu.bayesian.subspace.addition_scores import addition_score
+from sparsetheory.gpu.bayesian.subspace.fisher_diagonal import FisherDiagonal
 from sparsetheory.gpu.bayesian.subspace.removal_scores import removal_score
 from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot
 from sparsetheory.gpu.dynamic.scores import random_order
 
-__all__ = ["CRITERIA", "addition", "removal"]
+__all__ = ["CRITERIA", "GainScore", "addition", "removal"]
 
 CRITERIA = ("mean", "snr", "mean_abs", "snr_abs", "exp_abs", "snr_exp_abs", "savage_dickey", "random")
 
@@ -34,31 +36,71 @@ def removal(layers: Sequence[VariationalLayer], criterion: str) -> Score:
     return score
 
 
-def addition(layers: Sequence[VariationalLayer], curvatures: Callable[[int], Tensor] | None, scale: float) -> Score:
-    """Return the score of which the largest enter.
+def addition(
+    model: nn.Module, layers: Mapping[str, VariationalLayer], rule: str, n_samples: int | None, temperature: float
+) -> Score:
+    """Return the score of which the largest enter: magnitudes of dense gradients, or a new :class:`GainScore`."""
+    Choice("grad", "gain").check("rule", rule)
+    (MISSING | COUNT).check("n_samples", n_samples)
+    POSITIVE.check("temperature", temperature)
+    if rule == "grad":
+        return lambda snapshot: addition_score(snapshot.gradient)
+    if n_samples is None:
+        raise ValueError("n_samples must be given for the rule 'gain', which counts in nats; got None")
+    return GainScore(model, layers, n_samples / temperature)
+
+
+class GainScore:
+    """The gain of the evidence bound by each new weight, in nats, from the dense gradient and second derivatives.
+
+    What a weight gains that has just left is what its removal costs, exactly.
 
     Parameters
     ----------
-    layers : sequence of VariationalLayer
-    curvatures : callable, optional
-        From the number of a layer to second derivatives of the loss. Without them the magnitude of the dense gradient
-        is the score; with them the gain of the evidence bound in nats. What a weight gains that has just left is what
-        its removal costs, exactly.
+    model : torch.nn.Module
+        Watched from the start, until :meth:`detach`.
+    layers : mapping of str to VariationalLayer
+        By their names in the model, in the order of the masks.
     scale : float
         Nats in one unit of the loss: the number of samples over the temperature.
     """
-    if curvatures is None:
-        return lambda snapshot: addition_score(snapshot.gradient)
-    _require_priors(layers, "rule 'gain'")
-    price = removal(layers, "savage_dickey")
 
-    def score(snapshot: Snapshot) -> Tensor:
-        gradient, curvature = _wide(snapshot.gradient), _wide(curvatures(snapshot.index))
-        prior = layers[snapshot.index].prior_std
-        gain = addition_score(scale * gradient, scale * curvature, prior_std=prior, rule="gain")
-        return torch.where(snapshot.mask, price(snapshot), gain)
+    def __init__(self, model: nn.Module, layers: Mapping[str, VariationalLayer], scale: float) -> None:
+        self._model, self._names, self._layers, self._scale = model, list(layers), list(layers.values()), scale
+        _require_priors(self._layers, "rule 'gain'")
+        self._price = removal(self._layers, "savage_dickey")
+        self._fisher = FisherDiagonal(model, self._names)
 
-    return score
+    def __call__(self, snapshot: Snapshot) -> Tensor:
+        """Return the gains of all weights of a layer, those of active ones too."""
+        curvature = self._fisher.curvatures.get(self._names[snapshot.index])
+        if curvature is None:
+            raise RuntimeError(f"a gain needs gradients of {self._names[snapshot.index]}; there was none so far")
+        gain = addition_score(
+            self._scale * _wide(snapshot.gradient),
+            self._scale * _wide(curvature),
+            prior_std=self._layers[snapshot.index].prior_std,
+            rule="gain",
+        )
+        return torch.where(snapshot.mask, self._price(snapshot).to(gain.dtype), gain)
+
+    def attach(self) -> None:
+        """Watch the model again after :meth:`detach`."""
+        state = self._fisher.state_dict()
+        self._fisher = FisherDiagonal(self._model, self._names)
+        self._fisher.load_state_dict(state)
+
+    def detach(self) -> None:
+        """Stop watching the model."""
+        self._fisher.remove()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the second derivatives so far."""
+        return self._fisher.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self._fisher.load_state_dict(state)
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The layers of a model that a scheduler of swaps is for, and what must be true of them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -10,7 +11,7 @@ from sparsetheory.gpu.bayesian.layers.modes import variational_layers
 from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
 from sparsetheory.gpu.core.hooks.steps import parameters_of
 
-__all__ = ["check_density", "check_steps", "trained_layers"]
+__all__ = ["check_density", "check_steps", "trained_layers", "units_by_weight"]
 
 _SHARE = Real(0.0, 1.0, closed="right")
 
@@ -62,3 +63,13 @@ def check_density(layers: Mapping[str, VariationalLayer], density: float | None)
                 f"density must be that of the masks; got {density:g} where {name or 'the model'} keeps {kept} of "
                 f"{size}: give it to bayesianise"
             )
+
+
+def units_by_weight(layers: Mapping[str, VariationalLayer], units: Any) -> Any:
+    """Return units by the means that they are for, where they are given by names of layers; others as they are."""
+    if not isinstance(units, Mapping):
+        return units
+    unknown = sorted(set(units) - set(layers))
+    if unknown:
+        raise ValueError(f"units must be given by names of layers, {', '.join(layers)}; got {', '.join(unknown)}")
+    return {layers[name].weight: one for name, one in units.items()}
