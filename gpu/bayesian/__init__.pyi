@@ -14,10 +14,13 @@ from .prediction.monte_carlo import predict_mc as predict_mc
 from .prediction.reliability import ReliabilityCurve as ReliabilityCurve
 from .prediction.reliability import reliability_curve as reliability_curve
 from .subspace.addition_scores import addition_score as addition_score
+from .subspace.controller import SSVIScheduler as SSVIScheduler
 from .subspace.fisher_diagonal import FisherDiagonal as FisherDiagonal
 from .subspace.folded_normal import FoldedMoments as FoldedMoments
 from .subspace.folded_normal import folded_normal_moments as folded_normal_moments
+from .subspace.kl_weight import KLWeight as KLWeight
 from .subspace.removal_scores import removal_score as removal_score
+from .subspace.swap_report import SwapReport as SwapReport
 from .turbo.certificate import NetworkTurboVBICertificate as NetworkTurboVBICertificate
 from .turbo.layout import WeightGrid as WeightGrid
 from .turbo.network import NetworkTurboVBI as NetworkTurboVBI

@@ -81,8 +81,9 @@ class TopologyController(StepHooks):
         Entries that do not grow, by the keys of `masks`.
     allow_regrow : bool
         Whether an entry that has just been dropped competes for growing.
-    skip_update : bool
-        Whether an event replaces the update of its step: all parameters are as before. The moments have moved.
+    skip_update : bool or {"state"}
+        Whether an event replaces the update of its step. With True all parameters are as before, and the moments have
+        moved. With "state" the optimiser sees no gradients in that step, so that neither parameters nor moments move.
     budget : {"tensor", "global"}
         Whether each mask keeps its number of entries, or all together. A global budget compares scores across masks.
     units : str, tuple or pattern, optional
@@ -150,7 +151,7 @@ class TopologyController(StepHooks):
         frozen: Mapping[Any, Tensor] | None = None,
         forbid: Mapping[Any, Tensor] | None = None,
         allow_regrow: bool = True,
-        skip_update: bool = False,
+        skip_update: bool | str = False,
         budget: str = "tensor",
         units: Any = None,
         min_active: int = 0,
@@ -160,7 +161,7 @@ class TopologyController(StepHooks):
         Choice("zero", "mean").check("state", state)
         Choice("keep", "new").check("regrown", regrown)
         Choice("tensor", "global").check("budget", budget)
-        FLAG.require(allow_regrow=allow_regrow, skip_update=skip_update)
+        FLAG.require(allow_regrow=allow_regrow)
         share = fraction if callable(fraction) else Constant(_FRACTION.check("fraction", fraction))
         self._rules = TopologyRules(
             drop,
@@ -177,7 +178,7 @@ class TopologyController(StepHooks):
         )
         self._scores = [drop] if grow is drop else [drop, grow]
         self._observers: list[Any] = [score for score in self._scores if hasattr(score, "observe")]
-        self._skip_update = bool(skip_update)
+        self._skip_update = (FLAG | Choice("state")).check("skip_update", skip_update)
         self._generator = cpu_generator(generator)
         self._groups = make_groups(optimizer, masks)
         set_units(self._groups, units, counts_vary=budget == "global" or density is not None)
@@ -190,6 +191,7 @@ class TopologyController(StepHooks):
         self._dense: list[tuple[Tensor | None, ...]] | None = None
         self._held: Held = []
         self._undo: Held = []
+        self._hidden: list[tuple[Tensor, Tensor | None]] = []
         super().__init__(optimizer)
         self._clear_off_masks()
 
@@ -291,10 +293,17 @@ class TopologyController(StepHooks):
         frozen = {p: group.frozen for group in self._groups if group.frozen is not None for p in group.parameters}
         self._held = hold(frozen)
         everything = parameters_of(self.optimizer) if self._event and self._skip_update else []
-        self._undo = hold({parameter: torch.ones_like(parameter, dtype=torch.bool) for parameter in everything})
+        if self._skip_update == "state":
+            self._hidden = [(parameter, parameter.grad) for parameter in everything]
+            for parameter in everything:
+                parameter.grad = None
+        else:
+            self._undo = hold({parameter: torch.ones_like(parameter, dtype=torch.bool) for parameter in everything})
 
     def after_step(self) -> None:
         """Write frozen entries back, rewire at an event, and set weights and moments off the masks to zero."""
+        for parameter, gradient in self._hidden:
+            parameter.grad = gradient
         put_back(self._held)
         if not step_is_skipped(self.optimizer):
             self.step += 1
@@ -303,7 +312,7 @@ class TopologyController(StepHooks):
                 self._requested = False
                 self._rewire()
         self._clear_off_masks()
-        self._dense, self._held, self._undo, self._event = None, [], [], False
+        self._dense, self._held, self._undo, self._hidden, self._event = None, [], [], [], False
 
     def _rewire(self) -> None:
         pairs = [(group, self._snapshot(index)) for index, group in enumerate(self._groups)]
