@@ -32,24 +32,24 @@ class Run:
 
         from sparsetheory.gpu import bayesian, core
 
-        layers = [bayesian.BayesLinear(8, 16), bayesian.BayesLinear(16, 16)]
-        model = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1])
-        shapes = {str(index): tuple(layer.weight.shape) for index, layer in enumerate(layers)}
-        start = core.random_masks(shapes, dict.fromkeys(shapes, self.density), self.seed, units=self.units)
-        for index, layer in enumerate(layers):
-            layer.set_mask(start[str(index)])
-            layer.dense_gradient, layer.sampling = True, "mean"
+        model = core.models.MLP([8, 16, 16], activation="tanh", generator=self.seed)
+        bayesian.bayesianise(
+            model, self.density, prior_std=0.1, mu_std="fan_in", dense_first=False, generator=self.seed
+        )
+        bayesian.structured_masks(model, self.units, generator=self.seed)
+        layers = [layer for layer in model.modules() if isinstance(layer, bayesian.VariationalLayer)]
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        core.TopologyController(
+        bayesian.SSVIScheduler(
+            model,
             optimizer,
-            {(layer.weight, layer.rho): layer.mask for layer in layers},
-            drop=lambda snapshot: bayesian.removal_score(
-                snapshot.weight, torch.nn.functional.softplus(snapshot.parameters[1]), "savage_dickey", prior_std=0.1
-            ),
-            grow=lambda snapshot: snapshot.gradient.abs(),
-            fraction=self.fraction,
-            every=2,
+            drop_fraction=self.fraction,
+            period=2,
+            t_end=8,
+            criterion="savage_dickey",
+            rule="gain" if self.together else "grad",
+            min_swaps=1,
             allow_regrow=self.regrow,
+            n_samples=32,
             budget="global" if self.together else "tensor",
             units=self.units if whole else None,
         )
@@ -58,7 +58,9 @@ class Run:
         found = [[layer.mask.clone() for layer in layers]]
         for _ in range(6):
             optimizer.zero_grad()
-            ((model(x) - target).square().mean() + 1e-4 * bayesian.kl_divergence(model)).backward()
+            with bayesian.sampling(model, "local", self.seed):
+                loss = (model(x) - target).square().mean()
+            (loss + 1e-4 * bayesian.kl_divergence(model)).backward()
             with warnings.catch_warnings():
                 # More may be asked for than there are places.
                 warnings.simplefilter("ignore", RuntimeWarning)
