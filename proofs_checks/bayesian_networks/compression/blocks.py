@@ -130,9 +130,8 @@ def _filled(support: _Support, independent: bool = False) -> Measurement:
     law = 1 - (1 - _DENSITY) * (1 - support.activation) ** 3
     without = 1 - (1 - _DENSITY) ** 4
     centre = without if independent else law
-    curves = {"law, less five standard errors": centre - error, "blocks with a weight": found.block_density}
-    made = Measurement(found.block_density, centre + error).and_chain(curves)
-    return Measurement(made.measured, made.bound, None, {**made.extras, "independent states": without}, made.also)
+    further = {"law, plus five standard errors": centre + error, "independent states": without}
+    return Measurement.chain(centre - error, found.block_density, further)
 
 
 block_density = Claim(
@@ -150,8 +149,8 @@ block_density = Claim(
         trials=100,
         quick_trials=44,
         log="x",
-        measured_label="blocks of chains",
-        bound_label="law, plus five standard errors",
+        measured_label="law, less five standard errors",
+        bound_label="blocks of chains",
         y_label="share of blocks with a weight",
     ),
 )
