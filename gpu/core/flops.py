@@ -192,7 +192,7 @@ def _owners(model: nn.Module, weights: EffectiveWeights, running: list[str]) -> 
         for start, end, name in places.get(operand.untyped_storage()._cdata, ()):
             if start <= offset < end:
                 return name
-        # A parametrised weight is computed anew at every call; inside its layer its shape tells it.
+        # What is computed anew at every call has its own memory; inside its layer the shape of the weight tells it.
         if running and operand.ndim > 1:
             shape = weights.tensors[running[-1]].shape
             if operand.shape == shape or operand.shape == shape[::-1]:
@@ -204,14 +204,20 @@ def _owners(model: nn.Module, weights: EffectiveWeights, running: list[str]) -> 
 
 @contextmanager
 def _running(model: nn.Module, weights: EffectiveWeights) -> Iterator[list[str]]:
-    """Yield the list of the weights that are computed anew and whose layers are running, the innermost last."""
+    """Yield the list of the weights whose layers are running, the innermost last.
+
+    These are the weights that are computed anew, and those of linear and convolutional layers: a layer with random
+    weights multiplies by tensors that it makes of its parameters.
+    """
     stored = {name for name, _ in model.named_parameters()}
     running: list[str] = []
     handles = []
     for name, value in weights.tensors.items():
-        if name in stored or value.ndim < 2:
+        prefix, _, short = name.rpartition(".")
+        module = model.get_submodule(prefix)
+        its_own = short == "weight" and isinstance(module, nn.Linear | nn.Conv2d)
+        if value.ndim < 2 or (name in stored and not its_own):
             continue
-        module = model.get_submodule(name.rpartition(".")[0])
         handles.append(module.register_forward_pre_hook(lambda _module, _args, name=name: running.append(name)))
         handles.append(module.register_forward_hook(lambda *_: (running.pop(), None)[1], always_call=True))
     try:

@@ -16,6 +16,7 @@ __all__ = [
     "MaskedModel",
     "Perplexity",
     "accuracy",
+    "confidence_bins",
     "expected_calibration_error",
     "mean_cosine",
     "perplexity",
@@ -74,22 +75,45 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, *, n_bins: int = 
     >>> round(expected_calibration_error(p.log(), torch.tensor([0, 0, 0])), 12)  # (2 * |0.8 - 0.5| + |0.6 - 1|) / 3
     0.333333333333
     """
+    counts, confidence, right = confidence_bins(logits, labels, n_bins=n_bins, bins=bins)
+    # What a bin adds is the distance of its means weighted by its samples, which is that of its sums.
+    return float((confidence - right).abs().sum()) / int(counts.sum())
+
+
+def confidence_bins(
+    logits: Tensor, labels: Tensor, *, n_bins: int, bins: str = "equal_width"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return for each bin of confidence how many samples it holds, and sums of their confidences and of the right ones.
+
+    Parameters
+    ----------
+    logits, labels, n_bins, bins
+        As :func:`expected_calibration_error` takes them.
+
+    Returns
+    -------
+    counts : Tensor of int64 of shape (n_bins,)
+    confidence, right : Tensor of float64 of shape (n_bins,)
+        In bins of equal mass, samples of equal confidence share how often they are right.
+    """
     _check_classes(logits, labels)
     COUNT.require(n_bins=n_bins)
     Choice("equal_width", "equal_mass").require(bins=bins)
     confidence = logits.double().softmax(dim=1).amax(dim=1)
-    # What a sample adds to the sum of its bin; the weight n_b / n and the mean over n_b samples cancel.
-    excess = confidence - (logits.argmax(dim=1) == labels).double()
+    right = (logits.argmax(dim=1) == labels).double()
     if bins == "equal_mass":
         # Samples of equal confidence share their mean, so that their order does not matter.
         _, group, size = confidence.unique(return_inverse=True, return_counts=True)
-        mean = torch.zeros(len(size), dtype=torch.float64, device=logits.device).index_add_(0, group, excess) / size
-        parts = mean[group.sort().values].tensor_split(n_bins)
-        return math.fsum(abs(float(part.sum())) for part in parts) / len(labels)
+        mean = torch.zeros(len(size), dtype=torch.float64, device=logits.device).index_add_(0, group, right) / size
+        order = confidence.argsort()
+        parts = [(confidence[part], mean[group[part]]) for part in order.tensor_split(n_bins)]
+        counts = torch.tensor([len(part) for part, _ in parts])
+        return counts, *(torch.stack([sums.sum() for sums in column]) for column in zip(*parts, strict=True))
     inner = torch.arange(1, n_bins, dtype=torch.float64, device=logits.device) / n_bins
-    sums = torch.zeros(n_bins, dtype=torch.float64, device=logits.device)
-    sums.index_add_(0, torch.bucketize(confidence, inner), excess)
-    return float(sums.abs().sum()) / len(labels)
+    place = torch.bucketize(confidence, inner)
+    sums = torch.zeros(2, n_bins, dtype=torch.float64, device=logits.device)
+    sums.index_add_(1, place, torch.stack([confidence, right]))
+    return torch.bincount(place, minlength=n_bins), sums[0], sums[1]
 
 
 @dataclass(frozen=True)

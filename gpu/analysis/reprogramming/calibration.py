@@ -8,7 +8,7 @@ from sparsetheory.constraints import POSITIVE, Choice
 from sparsetheory.gpu.analysis.reprogramming.label_maps import check_labels
 from sparsetheory.gpu.core.metrics import expected_calibration_error
 
-__all__ = ["ece", "fit_temperature", "negative_log_likelihood"]
+__all__ = ["ece", "fit_temperature", "log_probabilities", "negative_log_likelihood"]
 
 _BINS = {"width": "equal_width", "mass": "equal_mass"}
 
@@ -57,8 +57,7 @@ def ece(probs: Tensor, y: Tensor, n_bins: int = 15, strategy: str = "width") -> 
     0.4
     """
     Choice(*_BINS).require(strategy=strategy)
-    logs = _logs(probs)
-    _check_rows(logs, y)
+    logs = log_probabilities(probs, y)
     return expected_calibration_error(logs, y, n_bins=n_bins, bins=_BINS[strategy])
 
 
@@ -87,8 +86,7 @@ def negative_log_likelihood(probs: Tensor, y: Tensor) -> float:
     >>> round(negative_log_likelihood(torch.tensor([[0.5, 0.5]]), torch.tensor([1])), 4)
     0.6931
     """
-    logs = _logs(probs)
-    _check_rows(logs, y)
+    logs = log_probabilities(probs, y)
     return -float(logs.gather(1, y[:, None]).mean())
 
 
@@ -165,10 +163,12 @@ def _check_rows(rows: Tensor, y: Tensor) -> None:
     check_labels("y", y, rows.shape[1])
 
 
-def _logs(probs: Tensor) -> Tensor:
-    """Return logarithms of probabilities in double precision, after a look at the rows."""
+def log_probabilities(probs: Tensor, y: Tensor) -> Tensor:
+    """Return logarithms of probabilities in double precision, after a look at the rows and their classes."""
     exact = probs.detach().double()
     # Rounding of half precision is let pass, logits are not.
     if exact.ndim != 2 or bool((exact < 0).any()) or not bool(((exact.sum(dim=1) - 1).abs() < 0.02).all()):
         raise ValueError("probs must have rows of shape (n_classes,) that are non-negative and sum to 1; got others")
-    return (exact / exact.sum(dim=1, keepdim=True)).log()
+    logs = (exact / exact.sum(dim=1, keepdim=True)).log()
+    _check_rows(logs, y)
+    return logs

@@ -42,6 +42,7 @@ def kl_divergence(model: nn.Module, prior_std: float | None = None) -> Tensor:
 
     >>> import torch
     >>> from torch import nn
+    >>> from sparsetheory.gpu.bayesian import bayesianise
     >>> model = bayesianise(nn.Sequential(nn.Linear(4, 3)), 0.5, dense_first=False, generator=0)
     >>> x, y, n, temperature = torch.ones(8, 4), torch.zeros(8, dtype=torch.long), 100, 0.01
     >>> loss = nn.functional.cross_entropy(model(x), y) + temperature / n * kl_divergence(model)
@@ -73,6 +74,7 @@ def sampling(model: nn.Module, how: str, generator: torch.Generator | int | None
     Examples
     --------
     >>> import torch
+    >>> from sparsetheory.gpu.bayesian import BayesLinear
     >>> layer, x = BayesLinear(3, 2), torch.ones(1, 3)
     >>> with sampling(layer, "mean"):
     ...     print(torch.equal(layer(x), nn.functional.linear(x, layer.mean, layer.bias)))

@@ -1,10 +1,13 @@
 """What linear and convolutional layers with normal weights have in common."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from sparsetheory.constraints import MISSING, POSITIVE, Choice
 from sparsetheory.gpu.bayesian.layers.softplus import positive
+from sparsetheory.gpu.bayesian.layers.sparse_products import Support, support_of
 from sparsetheory.gpu.core.randomness import cpu_generator
 
 __all__ = ["SAMPLING", "VariationalLayer"]
@@ -127,7 +130,8 @@ class VariationalLayer(nn.Module):
         """
         scale = POSITIVE.check("prior_std", self.prior_std if prior_std is None else prior_std)
         wide = torch.promote_types(self.weight.dtype, torch.float32)
-        mean, sigma = self.weight[self.mask].to(wide), positive(self.rho[self.mask].to(wide))
+        support = self._support_now()
+        mean, sigma = support.values(self.weight).to(wide), positive(support.values(self.rho).to(wide))
         return ((sigma.square() + mean.square()) / (2 * scale**2) - (sigma / scale).log() - 0.5).sum()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -135,7 +139,10 @@ class VariationalLayer(nn.Module):
         if self.sampling == "mean":
             return self._product(x, self.mean, self.bias)
         if self.sampling == "weights":
-            return self._product(x, self.mean + self.sigma * self._noise(self.weight), self.bias)
+            # As many numbers as there are weights, so that the stream does not depend on how products are computed.
+            support = self._support_now()
+            noise = support.matrix(self._noise(support.values(self.weight.detach()))).reshape(self.weight.shape)
+            return self._product(x, self.mean + self.sigma * noise, self.bias)
         return self._noisy(self._product(x, self.mean, self.bias), self._variance(x))
 
     def extra_repr(self) -> str:
@@ -165,8 +172,23 @@ class VariationalLayer(nn.Module):
     def _noise(self, like: Tensor) -> Tensor:
         """Return standard normal numbers of the shape of a tensor."""
         if self.generator is None:
-            return torch.randn_like(like)
+            # Not randn_like: it draws in the order of memory, which says how the tensor was computed.
+            return torch.randn(like.shape, dtype=like.dtype, device=like.device)
         return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)
+
+    def _support_now(self) -> Support:
+        """Return the support of the mask, made anew where the mask has changed since the last call."""
+        if self.mask.is_inference():  # such a tensor does not count its changes
+            return support_of(self.mask)
+        kept: tuple[Tensor, int, Support] | None = self.__dict__.get("_known")
+        if kept is None or kept[0] is not self.mask or kept[1] != self.mask._version:
+            kept = (self.mask, self.mask._version, support_of(self.mask))
+            self.__dict__["_known"] = kept
+        return kept[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copied mask counts its changes from 0 again.
+        return {name: value for name, value in self.__dict__.items() if name != "_known"}
 
     def _make_variational(
         self,
