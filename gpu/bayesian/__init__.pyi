@@ -6,6 +6,10 @@ from .compression.posterior_pruning import posterior_masks as posterior_masks
 from .compression.structure import MaskStructure as MaskStructure
 from .compression.structure import mask_structure as mask_structure
 from .compression.structure import packed_bytes as packed_bytes
+from .groups.global_scores import check_global_scores as check_global_scores
+from .groups.start_masks import structured_masks as structured_masks
+from .groups.unit_prices import unit_gain as unit_gain
+from .groups.unit_prices import unit_price as unit_price
 from .layers.conv import BayesConv2d as BayesConv2d
 from .layers.conversion import bayesianise as bayesianise
 from .layers.linear import BayesLinear as BayesLinear
@@ -19,10 +23,13 @@ from .prediction.monte_carlo import predict_mc as predict_mc
 from .prediction.reliability import ReliabilityCurve as ReliabilityCurve
 from .prediction.reliability import reliability_curve as reliability_curve
 from .subspace.addition_scores import addition_score as addition_score
+from .subspace.controller import SSVIScheduler as SSVIScheduler
 from .subspace.fisher_diagonal import FisherDiagonal as FisherDiagonal
 from .subspace.folded_normal import FoldedMoments as FoldedMoments
 from .subspace.folded_normal import folded_normal_moments as folded_normal_moments
+from .subspace.kl_weight import KLWeight as KLWeight
 from .subspace.removal_scores import removal_score as removal_score
+from .subspace.swap_report import SwapReport as SwapReport
 from .turbo.certificate import NetworkTurboVBICertificate as NetworkTurboVBICertificate
 from .turbo.layout import WeightGrid as WeightGrid
 from .turbo.network import NetworkTurboVBI as NetworkTurboVBI
