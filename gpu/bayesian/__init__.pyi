@@ -1,3 +1,11 @@
+from .compression.dead_neurons import remove_dead_neurons as remove_dead_neurons
+from .compression.exporting import export_plain as export_plain
+from .compression.exporting import freeze_pruned as freeze_pruned
+from .compression.most_probable import most_probable_masks as most_probable_masks
+from .compression.posterior_pruning import posterior_masks as posterior_masks
+from .compression.structure import MaskStructure as MaskStructure
+from .compression.structure import mask_structure as mask_structure
+from .compression.structure import packed_bytes as packed_bytes
 from .groups.global_scores import check_global_scores as check_global_scores
 from .groups.start_masks import structured_masks as structured_masks
 from .groups.unit_prices import unit_gain as unit_gain
@@ -7,6 +15,7 @@ from .layers.conversion import bayesianise as bayesianise
 from .layers.linear import BayesLinear as BayesLinear
 from .layers.modes import kl_divergence as kl_divergence
 from .layers.modes import sampling as sampling
+from .layers.modes import variational_layers as variational_layers
 from .layers.variational import VariationalLayer as VariationalLayer
 from .prediction.detection import detection_auroc as detection_auroc
 from .prediction.monte_carlo import MonteCarloPrediction as MonteCarloPrediction

@@ -29,6 +29,8 @@ from .markov.grid import GridMessages as GridMessages
 from .markov.grid import grid_belief_propagation as grid_belief_propagation
 from .markov.grid_mean_field import GridMeanField as GridMeanField
 from .markov.grid_mean_field import grid_mean_field as grid_mean_field
+from .markov.most_probable import MostProbablePath as MostProbablePath
+from .markov.most_probable import most_probable_chain as most_probable_chain
 from .off_grid.certificate import OffGridTurboVBICertificate as OffGridTurboVBICertificate
 from .off_grid.estimator import OffGridTurboVBI as OffGridTurboVBI
 from .off_grid.grid_gradient import dynamic_grid_objective as dynamic_grid_objective
