@@ -108,6 +108,6 @@ def test_bad_input():
     plain = MLP([4, 3])
     state = copy.deepcopy(plain.state_dict())
     other = torch.optim.SGD(MLP([4, 3]).parameters(), lr=0.1)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="optimi"):
         freeze_pruned(other, plain, {"0.weight": torch.zeros(3, 4, dtype=torch.bool)})
     assert torch.equal(plain[0].weight, state["0.weight"])
