@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsetheory.certificates import Status
-from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE, Choice
+from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE, Choice, Real
 from sparsetheory.gpu.bayesian.layers.softplus import positive
 from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
 from sparsetheory.gpu.bayesian.turbo.certificate import CertifiedLayer, NetworkTurboVBICertificate
@@ -29,6 +29,7 @@ __all__ = ["NetworkTurboVBI"]
 
 # Above this density a weight without data can end on, whatever the annealing.
 _DENSE = 0.4
+_PROBABILITY = Real(0.0, 1.0)
 
 
 @dataclass(eq=False)
@@ -320,11 +321,12 @@ class NetworkTurboVBI(StepHooks):
         found: Tensor = total
         return found
 
-    def masks(self) -> MaskSet:
-        """Return which weights are on with a probability above one half, by the names of the weights."""
+    def masks(self, threshold: float = 0.5) -> MaskSet:
+        """Return which weights are on with a probability above a threshold, by the names of the weights."""
+        _PROBABILITY.check("threshold", threshold)
         return MaskSet(
             {
-                _weight(name): one.spread(one.prior.probability).to(one.layer.weight.device) > 0.5
+                _weight(name): one.spread(one.prior.probability).to(one.layer.weight.device) > threshold
                 for name, one in self._layers.items()
             }
         )
