@@ -1,3 +1,15 @@
+from .federated.linear import FederatedLinearTurboVBI as FederatedLinearTurboVBI
+from .federated.linear import LinearClient as LinearClient
+from .federated.linear import LinearSite as LinearSite
+from .federated.messages import ClientMessage as ClientMessage
+from .federated.messages import MessageSum as MessageSum
+from .federated.messages import ServerMessage as ServerMessage
+from .federated.messages import merge_messages as merge_messages
+from .federated.network import FederatedClient as FederatedClient
+from .federated.network import FederatedRound as FederatedRound
+from .federated.network import FederatedTurboVBI as FederatedTurboVBI
+from .federated.support_code import decode_support as decode_support
+from .federated.support_code import encode_support as encode_support
 from .layers.conv import BayesConv2d as BayesConv2d
 from .layers.conversion import bayesianise as bayesianise
 from .layers.linear import BayesLinear as BayesLinear
