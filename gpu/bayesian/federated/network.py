@@ -16,6 +16,7 @@ from sparsetheory.gpu.bayesian.federated.messages import (
     merge_messages,
 )
 from sparsetheory.gpu.bayesian.federated.replica import Replica
+from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
 from sparsetheory.gpu.bayesian.turbo.network import NetworkTurboVBI
 
 __all__ = ["FederatedClient", "FederatedRound", "FederatedTurboVBI"]
@@ -229,8 +230,10 @@ class FederatedTurboVBI:
             Rows that the client has. All clients together should have those that the server was told of.
         """
         model = copy.deepcopy(self.model)
-        for mask in (module.mask for module in model.modules() if hasattr(module, "set_mask")):
-            mask.fill_(True)
+        for module in model.modules():
+            if isinstance(module, VariationalLayer):
+                # A prior is made for all weights; the first message says which of them are on.
+                module.mask.fill_(True)
         return FederatedClient(Replica(model, **self._settings), n_samples)
 
     def message(self) -> ServerMessage:
