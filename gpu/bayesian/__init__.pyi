@@ -6,10 +6,6 @@ from .compression.posterior_pruning import posterior_masks as posterior_masks
 from .compression.structure import MaskStructure as MaskStructure
 from .compression.structure import mask_structure as mask_structure
 from .compression.structure import packed_bytes as packed_bytes
-from .groups.global_scores import check_global_scores as check_global_scores
-from .groups.start_masks import structured_masks as structured_masks
-from .groups.unit_prices import unit_gain as unit_gain
-from .groups.unit_prices import unit_price as unit_price
 from .federated.linear import FederatedLinearTurboVBI as FederatedLinearTurboVBI
 from .federated.linear import LinearClient as LinearClient
 from .federated.linear import LinearSite as LinearSite
@@ -22,6 +18,10 @@ from .federated.network import FederatedRound as FederatedRound
 from .federated.network import FederatedTurboVBI as FederatedTurboVBI
 from .federated.support_code import decode_support as decode_support
 from .federated.support_code import encode_support as encode_support
+from .groups.global_scores import check_global_scores as check_global_scores
+from .groups.start_masks import structured_masks as structured_masks
+from .groups.unit_prices import unit_gain as unit_gain
+from .groups.unit_prices import unit_price as unit_price
 from .layers.conv import BayesConv2d as BayesConv2d
 from .layers.conversion import bayesianise as bayesianise
 from .layers.linear import BayesLinear as BayesLinear

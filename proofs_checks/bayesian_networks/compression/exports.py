@@ -62,8 +62,8 @@ def _exported(case: _Case, forget_masks: bool = False) -> Measurement:
         return Measurement(float((plain(x) - model(x)).abs().max()), 0.0, scale=1.0)
 
 
-exported_network = Claim(
-    name="bayesian_networks.exported_network",
+plain_export = Claim(
+    name="bayesian_networks.plain_export",
     summary="The exported network computes what the Bayesian one does without noise, bit by bit.",
     statement=r"f_{\text{plain}}(x) = f_{\mu \odot m}(x) \text{ in every bit}",
     source=Source.ours("the same products of the same numbers"),
