@@ -126,17 +126,19 @@ def _rows(name: str, n_splits: int) -> list[tuple[Any, ...]]:
 def _plot(rows: list[tuple[Any, ...]]) -> Any:
     def draw(figure: Any) -> None:
         names = list(dict.fromkeys(row[0] for row in rows))
-        axes = figure.subplots(1, len(names), squeeze=False)[0]
         titles = list(dict.fromkeys(row[2] for row in rows))
+        columns = 2 if len(names) > 1 else 1
+        axes = figure.subplots((len(names) + 1) // columns, columns, squeeze=False).ravel()
         for ax, name in zip(axes, names, strict=True):
             for row in rows:
                 if row[0] == name:
                     ax.plot(row[4], row[3], "o", color=f"C{titles.index(row[2])}", label=row[2])
             ax.set_xscale("log")
-            ax.set(title=name, xlabel="columns used")
-            ax.title.set_fontsize(8)
-        axes[0].set_ylabel("held-out R^2")
-        axes[0].legend(fontsize=6)
+            ax.tick_params(labelsize=7, which="both")
+            ax.set_title(name, fontsize=8)
+            ax.set_xlabel("columns used", fontsize=7)
+            ax.set_ylabel("held-out R^2", fontsize=7)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
 
     return draw
 

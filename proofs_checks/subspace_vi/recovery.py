@@ -86,8 +86,8 @@ def _missed(signals: tuple[Signal, ...], rule: str) -> float:
     return 1.0 - float(np.mean([s.recall(removal_addition_rounds(s, "snr", rule)) for s in signals]))
 
 
-def _gain_recovers(signals: tuple[Signal, ...], rule: str = "gain") -> Measurement:
-    return Measurement(_missed(signals, rule), 0.15)
+def _gain_recovers(signals: tuple[Signal, ...]) -> Measurement:
+    return Measurement(_missed(signals, "gain"), 0.15, extras={"addition by gradient": _missed(signals, "grad")})
 
 
 gain_recovers = Claim(
@@ -98,7 +98,7 @@ gain_recovers = Claim(
     source=Source.measured("recovery by removal and addition"),
     verdict=WithProbability(0.9),
     evaluate=_gain_recovers,
-    near_miss=lambda signals: _gain_recovers(signals, rule="grad"),
+    near_miss=lambda signals: Measurement(_missed(signals, "grad"), 0.15),
     sweep=Sweep(
         axis="standard deviation of the log scales of columns",
         values=(0.0, 0.35, 0.7, 1.0),
@@ -106,7 +106,8 @@ gain_recovers = Claim(
         trials=60,
         quick_trials=22,
         quick_values=(0.0, 0.7),
-        measured_label="share of the support missed, gain",
+        y_label="share of the support missed",
+        measured_label="addition by gain",
         bound_label="0.15",
     ),
 )

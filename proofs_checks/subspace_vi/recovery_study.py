@@ -28,7 +28,8 @@ _NOTES = (
     "columns with large scales, gains do not. Exchanges that raise the bound are trapped now and then from a random "
     "start, hardly ever from the greedy one. Methods without a budget are cut to their 12 largest contributions."
 )
-_PAIRS = [(c, r) for r in ("grad", "gain") for c in ("mean", "snr", "savage_dickey")]
+_CRITERIA = {"mean": "|mean|", "snr": "signal to noise", "savage_dickey": "Savage-Dickey"}
+_RULES = {"grad": "|gradient|", "gain": "gain"}
 
 
 def _search(signal: Signal, **options: Any) -> IndexArray:
@@ -46,8 +47,9 @@ def _methods(full: bool) -> dict[str, Callable[[Signal], IndexArray]]:
     from sklearn.linear_model import ARDRegression, LassoCV, OrthogonalMatchingPursuit
 
     methods: dict[str, Callable[[Signal], IndexArray]] = {
-        f"rounds, {criterion} and {rule}": lambda s, c=criterion, r=rule: removal_addition_rounds(s, c, r)  # type: ignore[misc]
-        for criterion, rule in _PAIRS
+        f"rounds, {out} and {into}": lambda s, c=criterion, r=rule: removal_addition_rounds(s, c, r)  # type: ignore[misc]
+        for rule, into in _RULES.items()
+        for criterion, out in _CRITERIA.items()
     }
     methods["best exchanges, random start"] = lambda s: _search(s, init="random")
     methods["best exchanges, greedy start"] = _search
@@ -87,7 +89,7 @@ def _run(profile: str) -> StudyResult:
         ax.set_yticks(places, [row[0] for row in rows], fontsize=7)
         ax.invert_yaxis()
         ax.set_xlabel("share of the support found")
-        ax.legend(fontsize=8)
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.4, -0.12), ncols=2)
 
     return StudyResult(_COLUMNS, rows, _NOTES, draw)
 
