@@ -120,13 +120,14 @@ def _dots(ax: Any, shown: list[_Judged], colors: dict[str, str]) -> None:
     names = [f"{one.network}, {one.prediction}, {one.recipe}" for one in shown]
     ax.set_yticks(range(0, -len(shown), -1), names)
     ax.tick_params(axis="y", labelsize=7)
-    ax.set_xlabel("AUROC, photographs against digits")
+    ax.set_xlabel("AUROC, photographs")
 
 
 def _plot(found: list[_Judged]) -> Any:
     styles = {"at the means": "-", "plain": "-", "averaged": "--", "temperature-scaled": ":"}
 
     def draw(figure: Any) -> None:
+        figure.set_size_inches(11, 5.5)
         axes = figure.subplots(1, 3)
         colors = dict(zip(_NETWORKS, ("C0", "C1", "C2"), strict=True))
         for ax, recipe in zip(axes, _RECIPES, strict=False):
@@ -136,7 +137,7 @@ def _plot(found: list[_Judged]) -> Any:
                     label = f"{one.network}, {one.prediction}"
                     style = styles[one.prediction]
                     curve.plot(ax, linestyle=style, color=colors[one.network], label=label)
-            ax.set_title(f"training: {recipe}")
+            ax.set_title(recipe)
         _dots(axes[2], [one for one in found if one.prediction not in ("temperature-scaled", _BY_INFORMATION)], colors)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncol=3, fontsize=8)

@@ -198,7 +198,8 @@ def _variational(task: Task, recipe: Recipe, density: float, seed: int) -> Netwo
 def _plain(task: Task, recipe: Recipe, density: float, seed: int) -> Network:
     import torch
 
-    start, model = _model(task, recipe, density, seed), core.models.MLP(list(task.widths), bias=False)
+    start: Any = _model(task, recipe, density, seed)
+    model: Any = core.models.MLP(list(task.widths), bias=False)
     masks = {}
     with torch.no_grad():
         for layer, like in zip(model, start, strict=True):
@@ -233,7 +234,7 @@ def photograph_patches(size: int, n: int, seed: int) -> Any:
     import torch
 
     rng, photographs = np.random.default_rng(seed), core.datasets.load_photographs().images
-    patches = []
+    patches: list[Any] = []
     while len(patches) < n:
         picture = photographs[rng.integers(len(photographs))]
         top, left = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
