@@ -8,7 +8,16 @@ import numpy as np
 from sparsetheory.experiments.study import Study, StudyResult
 from sparsetheory.proofs_checks.bayesian_networks.groups.digit_arms import ARMS, DENSITY, train_arm
 
-_COLUMNS = ("what moves", "accuracy", "s.d.", "density 1", "density 2", "density 3", "weights on paths")
+_COLUMNS = (
+    "what moves",
+    "accuracy",
+    "s.d.",
+    "density 1",
+    "density 2",
+    "density 3",
+    "weights on paths",
+    "matrices left",
+)
 _NOTES = (
     f"Digits of 8 x 8 pixels, a network 64-256-128-10 without biases, {DENSITY:.2%} of the weights active. Structure "
     "costs accuracy at this density: whole rows leave few neurons, and most weights of a row read neurons that are "
@@ -29,8 +38,8 @@ def _run(profile: str) -> StudyResult:
         accuracies = np.array([one.accuracy for one in found])
         spread = round(float(accuracies.std(ddof=1)), 3) if n_seeds > 1 else ""
         densities = np.mean([one.densities for one in found], axis=0).round(3).tolist()
-        paths = round(float(np.mean([one.on_paths for one in found])), 3)
-        rows.append((name, round(float(accuracies.mean()), 3), spread, *densities, paths))
+        left = np.mean([(one.on_paths, one.dense_size) for one in found], axis=0).round(3).tolist()
+        rows.append((name, round(float(accuracies.mean()), 3), spread, *densities, *left))
     return StudyResult(_COLUMNS, rows, _NOTES, _plot(rows))
 
 
