@@ -43,11 +43,24 @@ ARMS: Mapping[str, Arm] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """Accuracy at the means, densities of the layers, and the share of active weights that lie on a path."""
+    """What a run found.
+
+    Attributes
+    ----------
+    accuracy : float
+        At the means.
+    densities : tuple of float
+        Of the layers.
+    on_paths : float
+        Share of the active weights that are left once neurons are gone which read or feed nothing.
+    dense_size : float
+        Entries of the matrices that are left then, zeros included, over those of the dense network.
+    """
 
     accuracy: float
     densities: tuple[float, ...]
     on_paths: float
+    dense_size: float
 
 
 def train_arm(arm: Arm, seed: int, n_epochs: int) -> Outcome:
@@ -99,26 +112,19 @@ def train_arm(arm: Arm, seed: int, n_epochs: int) -> Outcome:
             loss.backward()
             optimizer.step()
         rates.step()
+    scheduler.detach()
     with bayesian.sampling(model, "mean"), torch.no_grad():
         accuracy = float((model(x_test).argmax(1) == y_test).double().mean())
     masks = [layer.mask for layer in layers.values()]
-    return Outcome(accuracy, tuple(float(mask.double().mean()) for mask in masks), _share_on_paths(masks))
-
-
-def _share_on_paths(masks: list[Any]) -> float:
-    """Return which share of active weights is fed by an input and read by an output."""
-    import torch
-
-    fed = [torch.ones(masks[0].shape[1], dtype=torch.bool)]
-    for mask in masks:
-        fed.append((mask & fed[-1]).any(1))
-    read = torch.ones(len(masks[-1]), dtype=torch.bool)
-    alive = 0
-    for mask, inputs in zip(reversed(masks), reversed(fed[:-1]), strict=True):
-        used = mask & inputs & read[:, None]
-        alive += int(used.sum())
-        read = (mask & read[:, None]).any(0)
-    return alive / sum(int(mask.sum()) for mask in masks)
+    smaller = bayesian.remove_dead_neurons(bayesian.export_plain(model))  # type: ignore[arg-type]
+    left = [module.weight for module in smaller if isinstance(module, torch.nn.Linear)]
+    n_active, n_dense = (sum(size) for size in zip(*((int(m.sum()), m.numel()) for m in masks), strict=True))
+    return Outcome(
+        accuracy,
+        tuple(float(mask.double().mean()) for mask in masks),
+        sum(int((weight != 0).sum()) for weight in left) / n_active,
+        sum(weight.numel() for weight in left) / n_dense,
+    )
 
 
 def _digits(seed: int) -> tuple[Any, Any, Any, Any]:
