@@ -288,8 +288,8 @@ class NetworkTurboVBI(StepHooks):
         Returns
         -------
         torch.nn.Module
-            Its outputs are those of the Bayesian model without noise under these masks, bit by bit where both take dense
-            products.
+            Its outputs are those of the Bayesian model without noise under these masks, bit by bit where both take
+            dense products.
         """
         masks = self.masks()
         return plain_copy(self._model, {one.layer: masks[weight_name(name)] for name, one in self._layers.items()})
