@@ -10,6 +10,10 @@ from .federated.network import FederatedRound as FederatedRound
 from .federated.network import FederatedTurboVBI as FederatedTurboVBI
 from .federated.support_code import decode_support as decode_support
 from .federated.support_code import encode_support as encode_support
+from .groups.global_scores import check_global_scores as check_global_scores
+from .groups.start_masks import structured_masks as structured_masks
+from .groups.unit_prices import unit_gain as unit_gain
+from .groups.unit_prices import unit_price as unit_price
 from .layers.conv import BayesConv2d as BayesConv2d
 from .layers.conversion import bayesianise as bayesianise
 from .layers.linear import BayesLinear as BayesLinear
@@ -21,6 +25,14 @@ from .prediction.monte_carlo import MonteCarloPrediction as MonteCarloPrediction
 from .prediction.monte_carlo import predict_mc as predict_mc
 from .prediction.reliability import ReliabilityCurve as ReliabilityCurve
 from .prediction.reliability import reliability_curve as reliability_curve
+from .subspace.addition_scores import addition_score as addition_score
+from .subspace.controller import SSVIScheduler as SSVIScheduler
+from .subspace.fisher_diagonal import FisherDiagonal as FisherDiagonal
+from .subspace.folded_normal import FoldedMoments as FoldedMoments
+from .subspace.folded_normal import folded_normal_moments as folded_normal_moments
+from .subspace.kl_weight import KLWeight as KLWeight
+from .subspace.removal_scores import removal_score as removal_score
+from .subspace.swap_report import SwapReport as SwapReport
 from .turbo.certificate import NetworkTurboVBICertificate as NetworkTurboVBICertificate
 from .turbo.layout import WeightGrid as WeightGrid
 from .turbo.network import NetworkTurboVBI as NetworkTurboVBI

@@ -44,10 +44,12 @@ from .pattern_frames import StructureDecay as StructureDecay
 from .patterns import NM as NM
 from .patterns import BlockNM as BlockNM
 from .patterns import GlobalPattern as GlobalPattern
+from .patterns import MaskUnits as MaskUnits
 from .patterns import Pattern as Pattern
 from .patterns import PerRow as PerRow
 from .patterns import PerTensor as PerTensor
 from .patterns import RowBlock as RowBlock
+from .patterns import mask_units as mask_units
 from .patterns import parse_pattern as parse_pattern
 from .random_topology import integer_budget as integer_budget
 from .random_topology import random_masks as random_masks

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from sparsetheory.constraints import FLAG, SIZE, Real
 from sparsetheory.gpu.core.densities import ROUNDING, Shapes
 from sparsetheory.gpu.core.masks import MaskSet
+from sparsetheory.gpu.core.patterns.units import MaskUnits, mask_units
 from sparsetheory.gpu.core.randomness import cpu_generator
 
 __all__ = ["integer_budget", "random_masks"]
@@ -72,6 +74,7 @@ def random_masks(
     *,
     exact: bool = True,
     min_fan_in: int = 0,
+    units: Any = None,
 ) -> MaskSet:
     """Draw random masks, by default of exactly the budget: ``round(sum n_l d_l)`` entries, see :func:`integer_budget`.
 
@@ -89,6 +92,9 @@ def random_masks(
     min_fan_in : int
         Entries that each row (all entries of one output) keeps at least. These are drawn first, the others among the
         rest.
+    units : str, tuple or pattern, optional
+        Masks consist of whole units, see :func:`mask_units`; one for all masks. Densities, counts and `min_fan_in` are
+        then those of units. Where exactly n of every m are active, densities must be n / m.
 
     Returns
     -------
@@ -107,6 +113,8 @@ def random_masks(
     MaskSet(1 masks, 20 of 80 entries kept)
     """
     SIZE.check("min_fan_in", min_fan_in)
+    if units is not None:
+        return _random_units(shapes, densities, cpu_generator(generator), units, exact, min_fan_in)
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     exact = FLAG.check("exact", exact)
     _same_names("densities", densities, sizes)
@@ -124,6 +132,30 @@ def random_masks(
             kept |= torch.rand(sizes[name], generator=source, dtype=torch.float64) < densities[name]
         masks[name] = kept.reshape(tuple(shape))
     return MaskSet(masks)
+
+
+def _random_units(
+    shapes: Shapes, densities: Mapping[str, float], source: torch.Generator, units: Any, exact: bool, min_fan_in: int
+) -> MaskSet:
+    """Draw which units are active."""
+    parts = {name: mask_units(units, shape, name=name) for name, shape in shapes.items()}
+    grids = {name: part.grid_shape for name, part in parts.items()}
+    if any(part.m is not None for part in parts.values()):
+        _same_names("densities", densities, shapes)
+        drawn = {name: _in_groups(name, part, densities[name], source) for name, part in parts.items()}
+    else:
+        drawn = dict(random_masks(grids, densities, source, exact=exact, min_fan_in=min_fan_in).items())
+    return MaskSet({name: part.spread(drawn[name]) for name, part in parts.items()})
+
+
+def _in_groups(name: str, part: MaskUnits, density: float, source: torch.Generator) -> Tensor:
+    """Return a grid with n of every m units, each such set with the same probability."""
+    assert part.n is not None
+    assert part.m is not None
+    if abs(density - part.n / part.m) > ROUNDING:
+        raise ValueError(f"densities must be {part.n}/{part.m} for units of {name}; got {density:g}")
+    ranks = torch.rand(part.grid_shape, generator=source, dtype=torch.float64).reshape(-1, part.m).argsort(1).argsort(1)
+    return (ranks < part.n).reshape(part.grid_shape)
 
 
 def _some_in_each_row(

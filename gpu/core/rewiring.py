@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sparsetheory.constraints import MISSING, SIZE
+from sparsetheory.constraints import COUNT, MISSING, SIZE
 from sparsetheory.gpu.core.selection import check_scores, keep_largest
 
 __all__ = ["Rewired", "rewire"]
@@ -53,6 +53,7 @@ def rewire(
     frozen: Tensor | None = None,
     forbid: Tensor | None = None,
     allow_regrow: bool = True,
+    within: int | None = None,
 ) -> Rewired:
     """Drop the active entries of the smallest scores, then grow the inactive ones of the largest scores.
 
@@ -80,6 +81,9 @@ def rewire(
     allow_regrow : bool
         Whether an entry that has just been dropped competes for growing. If it wins, it counts as regrown, and neither
         as dropped nor as grown.
+    within : int, optional
+        Entries are exchanged within groups of so many consecutive ones in row-major order: each group grows as many as
+        it drops, and `n_grow` must not be given. Of a group that has too few places fewer are dropped.
 
     Returns
     -------
@@ -91,7 +95,7 @@ def rewire(
     TypeError
         If a mask does not hold booleans or a score does not hold real numbers.
     ValueError
-        If shapes differ, a score holds NaN or a count is negative.
+        If shapes differ, a score holds NaN, a count is negative, or groups do not divide the entries.
 
     Examples
     --------
@@ -105,6 +109,7 @@ def rewire(
     """
     SIZE.check("n_drop", n_drop)
     (MISSING | SIZE).check("n_grow", n_grow)
+    (MISSING | COUNT).check("within", within)
     active = _mask("mask", mask, mask)
     barred = _mask("forbid", torch.zeros_like(mask) if forbid is None else forbid, mask)
     movable = active if frozen is None else active & ~_mask("frozen", frozen, mask)
@@ -112,7 +117,10 @@ def rewire(
 
     leaving = _smallest(drop_score, movable, n_drop)
     free = ~active & ~barred
-    if n_grow is None:
+    if within is not None:
+        _require_groups(within, mask.numel(), n_grow)
+        leaving = _replaceable(leaving, drop_score, barred, free, within, allow_regrow)
+    elif n_grow is None:
         possible = _possible(leaving, drop_score, barred, int(free.sum()), allow_regrow)
         if possible < leaving.numel():
             leaving = _smallest(drop_score, movable, possible)
@@ -120,7 +128,10 @@ def rewire(
     kept[leaving] = False
     if allow_regrow:
         free = ~kept & ~barred
-    coming = _largest(grow_score, free, leaving.numel() if n_grow is None else n_grow)
+    if within is None:
+        coming = _largest(grow_score, free, leaving.numel() if n_grow is None else n_grow)
+    else:
+        coming = _largest_in_groups(grow_score, free, leaving, within)
     after = kept.clone()
     after[coming] = True
     return Rewired(
@@ -143,6 +154,39 @@ def _possible(leaving: Tensor, drop_score: Tensor, barred: Tensor, n_free: int, 
         return min(leaving.numel(), n_free)
     in_order = leaving[torch.argsort(drop_score[leaving], stable=True)]
     return int((barred[in_order].cumsum(0) <= n_free).sum())
+
+
+def _require_groups(within: int, size: int, n_grow: int | None) -> None:
+    if size % within:
+        raise ValueError(f"within must divide the {size} entries of mask; got {within}")
+    if n_grow is not None:
+        raise ValueError(f"n_grow must not be given with within, as groups grow what they drop; got {n_grow}")
+
+
+def _replaceable(
+    leaving: Tensor, drop_score: Tensor, barred: Tensor, free: Tensor, within: int, allow_regrow: bool
+) -> Tensor:
+    """Return those of the entries to drop that their groups can replace; see :func:`_possible`."""
+    in_order = leaving[torch.argsort(drop_score[leaving], stable=True)]
+    in_order = in_order[torch.argsort(in_order // within, stable=True)]
+    group = in_order // within
+    costly = barred[in_order].long() if allow_regrow else torch.ones_like(in_order)
+    so_far = costly.cumsum(0)
+    # What groups in front have used is taken off, so that each group counts from its own first entry.
+    used = torch.zeros(barred.numel() // within, dtype=so_far.dtype, device=so_far.device).index_add_(0, group, costly)
+    before = used.cumsum(0) - used
+    return in_order[so_far - before[group] <= free.reshape(-1, within).sum(1)[group]].sort().values
+
+
+def _largest_in_groups(score: Tensor, allowed: Tensor, leaving: Tensor, within: int) -> Tensor:
+    """Return the indices of the largest allowed scores of each group, as many as it loses."""
+    n_groups = allowed.numel() // within
+    wanted = torch.bincount(leaving // within, minlength=n_groups)
+    # Ranks, since scores may be infinite themselves: an entry that is not allowed comes after all others of its group.
+    order = torch.argsort(score, descending=True, stable=True)
+    order = order[torch.argsort((~allowed[order]).long(), stable=True)]
+    order = order[torch.argsort(order // within, stable=True)].reshape(n_groups, within)
+    return order[torch.arange(within, device=order.device) < wanted.unsqueeze(1)].sort().values
 
 
 def _largest(score: Tensor, allowed: Tensor, count: int) -> Tensor:

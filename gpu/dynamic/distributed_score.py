@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot
 
-__all__ = ["DistributedScore"]
+__all__ = ["DistributedScore", "sum_of_workers"]
 
 
 class DistributedScore:
@@ -54,13 +54,7 @@ class DistributedScore:
         """Return the sum of the scores of all workers; each of them must call."""
         if not dist.is_initialized():
             raise RuntimeError("a distributed score needs torch.distributed.init_process_group; none has been called")
-        own = self.score(snapshot)
-        total = own.float() if own.dtype in (torch.float16, torch.bfloat16) else own.clone()
-        total = total.contiguous()
-        first = 0 if self.group is None else dist.get_global_rank(self.group, 0)
-        dist.reduce(total, first, group=self.group)
-        dist.broadcast(total, first, group=self.group)
-        return total
+        return sum_of_workers(self.score(snapshot), self.group)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "DistributedScore":
         # A group of workers is a connection: a copy of the score uses the same one.
@@ -72,3 +66,13 @@ class DistributedScore:
         if name == "score" or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.score, name)
+
+
+def sum_of_workers(own: Tensor, group: Any = None) -> Tensor:
+    """Return the sum of a tensor over all workers, with the same bits for each; in at least float32."""
+    total = own.float() if own.dtype in (torch.float16, torch.bfloat16) else own.clone()
+    total = total.contiguous()
+    first = 0 if group is None else dist.get_global_rank(group, 0)
+    dist.reduce(total, first, group=group)
+    dist.broadcast(total, first, group=group)
+    return total

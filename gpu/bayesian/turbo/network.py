@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsetheory.certificates import Status
-from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE, Choice
+from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE, Choice, Real
 from sparsetheory.gpu.bayesian.turbo.certificate import CertifiedLayer, NetworkTurboVBICertificate
 from sparsetheory.gpu.bayesian.turbo.checks import check_names, layers_of, structures_of, warn_of_density
 from sparsetheory.gpu.bayesian.turbo.dead_inputs import SeenInputs
@@ -25,6 +25,8 @@ from sparsetheory.gpu.core.layers import weight_name
 from sparsetheory.gpu.core.masks import MaskSet
 
 __all__ = ["NetworkTurboVBI"]
+
+_PROBABILITY = Real(0.0, 1.0)
 
 
 class NetworkTurboVBI(StepHooks):
@@ -275,12 +277,17 @@ class NetworkTurboVBI(StepHooks):
         found: Tensor = total
         return found
 
-    def masks(self) -> MaskSet:
-        """Return which weights are on with a probability above one half, by the names of the weights.
+    def masks(self, threshold: float = 0.5) -> MaskSet:
+        """Return which weights are on with a probability above a threshold, by the names of the weights.
 
         Before the first update that is all of them.
         """
-        return MaskSet({weight_name(name): one.mask() for name, one in self._layers.items()})
+        return MaskSet(
+            {
+                weight_name(name): one.mask(_PROBABILITY.check("threshold", threshold))
+                for name, one in self._layers.items()
+            }
+        )
 
     def export(self) -> nn.Module:
         """Return a copy of the model with plain layers: means where weights are on, zeros elsewhere.

@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from sparsetheory.gpu.core.hooks.steps import parameters_of, require_masks
+from sparsetheory.gpu.core.patterns.units import MaskUnits, mask_units
 
-__all__ = ["MaskGroup", "joined", "make_groups", "set_masks"]
+__all__ = ["MaskGroup", "joined", "make_groups", "set_masks", "set_units"]
 
 
 @dataclass(eq=False)
 class MaskGroup:
-    """One mask, all tensors under it, and what may not change in it."""
+    """One mask, all tensors under it, what may not change in it, and what moves together; by default single entries."""
 
     name: str
     parameters: tuple[Tensor, ...]
@@ -23,11 +24,38 @@ class MaskGroup:
     fired: Tensor
     frozen: Tensor | None = None
     forbid: Tensor | None = None
+    units: MaskUnits | None = None
+
+    @property
+    def active(self) -> Tensor:
+        """Which units are active, as a grid; the mask itself without units."""
+        return self.mask if self.units is None else self.units.all(self.mask)
+
+    @property
+    def held(self) -> Tensor | None:
+        """Which units hold frozen entries."""
+        return self.frozen if self.units is None or self.frozen is None else self.units.any(self.frozen)
+
+    @property
+    def barred(self) -> Tensor | None:
+        """Which units hold entries that may not grow."""
+        return self.forbid if self.units is None or self.forbid is None else self.units.any(self.forbid)
 
     @property
     def n_movable(self) -> int:
-        """Active entries that are not frozen."""
-        return int((self.mask if self.frozen is None else self.mask & ~self.frozen).sum())
+        """Active units that are not frozen."""
+        held = self.held
+        return int((self.active if held is None else self.active & ~held).sum())
+
+    def totals(self, score: Tensor) -> Tensor:
+        """Return one score for each unit."""
+        return score if self.units is None else self.units.totals(score)
+
+    def spread(self, flat: Tensor) -> Tensor:
+        """Return the entries of units, which are given as one axis."""
+        if self.units is None:
+            return flat.reshape(self.mask.shape)
+        return self.units.spread(flat.reshape(self.units.grid_shape))
 
 
 def make_groups(optimizer: Optimizer, masks: Mapping[Any, Tensor]) -> list[MaskGroup]:
@@ -64,6 +92,37 @@ def set_masks(groups: Sequence[MaskGroup], name: str, given: Mapping[Any, Tensor
     require_masks(name, chosen, [group.parameters[0] for group in groups])
     for group in groups:
         setattr(group, name, chosen.get(group.parameters[0]))
+
+
+def set_units(groups: Sequence[MaskGroup], units: Any, *, counts_vary: bool) -> None:
+    """Set what moves together, for all groups alike or by a mapping with keys like those of the masks.
+
+    Where each group of m units keeps its number, a mask can neither give units away nor change its density.
+
+    Raises
+    ------
+    TypeError
+        If units are none that :func:`mask_units` takes.
+    ValueError
+        If they do not fill a mask, a mask splits a unit, a key is not that of a mask, or numbers of units vary and may
+        not.
+    """
+    chosen = units
+    if isinstance(units, Mapping):
+        chosen = {_tensors(key)[0]: one for key, one in units.items()}
+        unknown = len(set(chosen) - {group.parameters[0] for group in groups})
+        if unknown:
+            raise ValueError(f"units must be given by the keys of masks; {unknown} are not among them")
+    for group in groups:
+        one = chosen.get(group.parameters[0]) if isinstance(chosen, dict) else chosen
+        if one is not None:
+            group.units = mask_units(one, group.mask.shape, name=group.name)
+            group.units.check_mask(group.mask, group.name)
+            if counts_vary and group.units.m is not None:
+                raise ValueError(
+                    "budget must be 'tensor' and density None where units are exchanged within groups, "
+                    f"as those of {group.name} are"
+                )
 
 
 def joined(tensors: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor | None:

@@ -39,10 +39,7 @@ class StepHooks(ABC):
         if isinstance(optimizer, LBFGS):
             raise ValueError("optimizer must evaluate gradients once a step; got LBFGS, which searches along lines")
         self.optimizer = optimizer
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
-        ]
+        self._register()
 
     @abstractmethod
     def before_step(self) -> None:
@@ -62,6 +59,12 @@ class StepHooks(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.remove()
+
+    def _register(self) -> None:
+        self._handles = [
+            self.optimizer.register_step_pre_hook(self._before),
+            self.optimizer.register_step_post_hook(self._after),
+        ]
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # The first of the positional arguments of a step is the optimiser itself.

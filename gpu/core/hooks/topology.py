@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sparsetheory.constraints import COUNT, FLAG, MISSING, Choice, Real
-from sparsetheory.gpu.core.hooks.mask_groups import make_groups, set_masks
+from sparsetheory.constraints import COUNT, FLAG, MISSING, SIZE, Choice, Real
+from sparsetheory.gpu.core.hooks.mask_groups import make_groups, set_masks, set_units
 from sparsetheory.gpu.core.hooks.optimiser_state import clear_state
 from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot, Start, TopologyEvent
 from sparsetheory.gpu.core.hooks.steps import StepHooks, grad_scale, parameters_of, step_is_skipped
@@ -81,10 +81,18 @@ class TopologyController(StepHooks):
         Entries that do not grow, by the keys of `masks`.
     allow_regrow : bool
         Whether an entry that has just been dropped competes for growing.
-    skip_update : bool
-        Whether an event replaces the update of its step: all parameters are as before. The moments have moved.
+    skip_update : bool or {"state"}
+        Whether an event replaces the update of its step. With True all parameters are as before, and the moments have
+        moved. With "state" the optimiser sees no gradients in that step, so that neither parameters nor moments move.
     budget : {"tensor", "global"}
-        Whether each mask keeps its number of entries, or all together.
+        Whether each mask keeps its number of entries, or all together. A global budget compares scores across masks.
+    units : str, tuple or pattern, optional
+        What moves together: ``"rows"``, ``"columns"``, ``"kernels"``, boxes of a tuple of edges, or the exchange within
+        groups of ``"2:4"``, see :func:`mask_units`; one for all masks, or a mapping by the keys of `masks`. Masks must
+        consist of whole units. The score of a unit is the sum of the scores of its entries, unless scores have one
+        number for each unit already. Shares, densities and budgets then count units, whatever their sizes.
+    min_active : int
+        Entries, or units, that each mask keeps at an event at least: those of the largest drop scores.
     generator : torch.Generator or int, optional
         On the CPU, or a seed.
 
@@ -143,24 +151,37 @@ class TopologyController(StepHooks):
         frozen: Mapping[Any, Tensor] | None = None,
         forbid: Mapping[Any, Tensor] | None = None,
         allow_regrow: bool = True,
-        skip_update: bool = False,
+        skip_update: bool | str = False,
         budget: str = "tensor",
+        units: Any = None,
+        min_active: int = 0,
         generator: torch.Generator | int | None = None,
     ) -> None:
         self._every = (MISSING | COUNT).check("every", every)
         Choice("zero", "mean").check("state", state)
         Choice("keep", "new").check("regrown", regrown)
         Choice("tensor", "global").check("budget", budget)
-        FLAG.require(allow_regrow=allow_regrow, skip_update=skip_update)
+        FLAG.require(allow_regrow=allow_regrow)
         share = fraction if callable(fraction) else Constant(_FRACTION.check("fraction", fraction))
         self._rules = TopologyRules(
-            drop, grow, share, rounding, density, state, regrown, start, bool(allow_regrow), budget
+            drop,
+            grow,
+            share,
+            rounding,
+            density,
+            state,
+            regrown,
+            start,
+            bool(allow_regrow),
+            budget,
+            SIZE.check("min_active", min_active),
         )
         self._scores = [drop] if grow is drop else [drop, grow]
         self._observers: list[Any] = [score for score in self._scores if hasattr(score, "observe")]
-        self._skip_update = bool(skip_update)
+        self._skip_update = (FLAG | Choice("state")).check("skip_update", skip_update)
         self._generator = cpu_generator(generator)
         self._groups = make_groups(optimizer, masks)
+        set_units(self._groups, units, counts_vary=budget == "global" or density is not None)
         self.set_frozen(frozen or {})
         self.set_forbidden(forbid or {})
         self.step = 0
@@ -170,6 +191,7 @@ class TopologyController(StepHooks):
         self._dense: list[tuple[Tensor | None, ...]] | None = None
         self._held: Held = []
         self._undo: Held = []
+        self._hidden: list[tuple[Tensor, Tensor | None]] = []
         super().__init__(optimizer)
         self._clear_off_masks()
 
@@ -244,6 +266,9 @@ class TopologyController(StepHooks):
             If names or shapes of masks differ.
         """
         check_alike("state", state["masks"], self.masks, "the masks of the controller")
+        for group in self._groups:
+            if group.units is not None:
+                group.units.check_mask(state["masks"][group.name], f"state of {group.name}")
         changed = any(not torch.equal(mask.cpu(), state["masks"][name].cpu()) for name, mask in self.masks.items())
         self.masks.load_state_dict(state["masks"])
         self.fired.load_state_dict(state["fired"])
@@ -268,10 +293,17 @@ class TopologyController(StepHooks):
         frozen = {p: group.frozen for group in self._groups if group.frozen is not None for p in group.parameters}
         self._held = hold(frozen)
         everything = parameters_of(self.optimizer) if self._event and self._skip_update else []
-        self._undo = hold({parameter: torch.ones_like(parameter, dtype=torch.bool) for parameter in everything})
+        if self._skip_update == "state":
+            self._hidden = [(parameter, parameter.grad) for parameter in everything]
+            for parameter in everything:
+                parameter.grad = None
+        else:
+            self._undo = hold({parameter: torch.ones_like(parameter, dtype=torch.bool) for parameter in everything})
 
     def after_step(self) -> None:
         """Write frozen entries back, rewire at an event, and set weights and moments off the masks to zero."""
+        for parameter, gradient in self._hidden:
+            parameter.grad = gradient
         put_back(self._held)
         if not step_is_skipped(self.optimizer):
             self.step += 1
@@ -280,7 +312,7 @@ class TopologyController(StepHooks):
                 self._requested = False
                 self._rewire()
         self._clear_off_masks()
-        self._dense, self._held, self._undo, self._event = None, [], [], False
+        self._dense, self._held, self._undo, self._hidden, self._event = None, [], [], [], False
 
     def _rewire(self) -> None:
         pairs = [(group, self._snapshot(index)) for index, group in enumerate(self._groups)]

@@ -14,15 +14,18 @@ from sparsetheory.gpu.core.patterns.base import Pattern
 from sparsetheory.gpu.core.patterns.blocks import BlockNM, RowBlock
 from sparsetheory.gpu.core.patterns.entries import NM, PerRow, PerTensor
 from sparsetheory.gpu.core.patterns.text import as_pattern, parse_pattern
+from sparsetheory.gpu.core.patterns.units import MaskUnits, mask_units
 
 __all__ = [
     "NM",
     "BlockNM",
     "GlobalPattern",
+    "MaskUnits",
     "Pattern",
     "PerRow",
     "PerTensor",
     "RowBlock",
     "as_pattern",
+    "mask_units",
     "parse_pattern",
 ]

@@ -349,6 +349,33 @@ def test_an_event_may_replace_the_update():
     assert len(controller.history) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_event_may_replace_the_update_of_parameters_and_moments_alike(kind):
+    model = _model()
+    known = inspect.signature(getattr(torch.optim, kind)).parameters
+    extra = {"momentum": 0.9, "weight_decay": 0.01, "amsgrad": True}
+    options = {key: value for key, value in extra.items() if key in known}
+    optimizer = getattr(torch.optim, kind)(model.parameters(), lr=0.1, **options)
+    controller = _controller(model, optimizer, skip_update="state")
+    _train(model, optimizer, 2)
+    before, states = deepcopy([p.detach() for p in model.parameters()]), deepcopy(optimizer.state_dict()["state"])
+    _train(model, optimizer, 1, seed=1)
+    assert len(controller.history) == 1
+    assert all(p.grad is not None for p in model.parameters())
+    # Only what the change of the masks itself does: zeros where an entry is new or has left.
+    masks = iter(controller.masks.values())
+    for index, (old, now) in enumerate(zip(before, model.parameters(), strict=True)):
+        kept = next(masks) & (old != 0) if now.ndim > 1 else torch.ones_like(now) > 0
+        assert torch.equal(now.detach(), torch.where(kept, old, 0))
+        for key, value in optimizer.state[now].items():
+            old_value = states[index][key]
+            per_entry = isinstance(value, torch.Tensor) and value.shape == now.shape
+            expected = torch.where(kept, old_value, 0) if per_entry else old_value
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(expected)), key
+    _train(model, optimizer, 1, seed=2)
+    assert not torch.equal(before[1], list(model.parameters())[1])
+
+
 def test_frozen_entries_neither_move_nor_leave_and_forbidden_ones_do_not_grow():
     model = _model()
     masks = _masks(model)
