@@ -224,7 +224,7 @@ def _summed_losses(split: _Split, known: Callable[[int], int]) -> Measurement:
     import torch
 
     server = split.server(torch.float64)
-    server.turbo.n_steps = _WARMUP
+    server.turbo.n_steps = _WARMUP + 1
     server.turbo.update()
     data, total = split.data(torch.float64), torch.zeros((), dtype=torch.float64)
     with torch.no_grad(), bayesian.sampling(server.model, "mean"):
