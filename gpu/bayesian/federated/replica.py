@@ -77,7 +77,7 @@ class Replica:
     @property
     def warm(self) -> bool:
         """Whether precisions are learned, as they are after the warm-up."""
-        return self.round >= self._warmup
+        return self.round > self._warmup
 
     @property
     def supports(self) -> dict[str, Tensor]:

@@ -50,7 +50,7 @@ class LayerPrior:
         return dead
 
     def on(self, threshold: float = 0.5) -> BoolArray:
-        """Return which states are on, shape (R, C); all of them before the first update."""
+        """Return which states are on with a probability above a threshold, shape (R, C); all before any update."""
         if self.prior.factors.precisions is None:
             return np.ones(self.prior.shape, dtype=np.bool_)
         return np.asarray(self.prior.probability > threshold)
