@@ -1,11 +1,11 @@
-"""Forward-backward recursions on lines of binary nodes, in log-odds."""
+"""Forward-backward and Viterbi recursions on lines of binary nodes, in log-odds."""
 
 import numpy as np
 
 from sparsetheory.numba_kernels.jit import kernel
 from sparsetheory.typing import BoolArray, Float64Array
 
-__all__ = ["line_messages", "sample_lines", "warmup"]
+__all__ = ["best_lines", "line_messages", "sample_lines", "warmup"]
 
 
 @kernel
@@ -81,6 +81,54 @@ def line_messages(
 
 
 @kernel
+def best_lines(
+    unary: Float64Array, start: float, log_table: Float64Array, states: BoolArray, margins: Float64Array
+) -> None:
+    r"""Find the path of the largest weight on independent lines of binary nodes that share one table.
+
+    A path has the log weight :math:`start\, s_0 + \sum_i unary_i s_i + \sum_i L_{s_i s_{i+1}}`.
+
+    Parameters
+    ----------
+    unary : ndarray of shape (R, C)
+        Log-odds of each node on its own; one line per row.
+    start : float
+        Log-odds of the factor at the first node of every line.
+    log_table : ndarray of shape (2, 2)
+        Log weights of neighbours, indexed by the left and the right state.
+    states : ndarray of bool, shape (R, C)
+        Overwritten. Of paths that tie, the one that is off at the last node where they differ.
+    margins : ndarray of shape (C,)
+        Memory to work with.
+
+    Notes
+    -----
+    O(R C), no transcendental function.
+    """
+    # `margin` is by how much the best path up to node i gains if that node is on. Its effect on the next node is
+    # piecewise linear: the predecessor of an on node is on beyond one threshold, that of an off node beyond another,
+    # and between the two the margin is passed on. So no large numbers are ever subtracted from each other.
+    before_on, before_off = log_table[0, 1] - log_table[1, 1], log_table[0, 0] - log_table[1, 0]
+    attracts = before_on <= before_off
+    n_rows, n = unary.shape
+    for r in range(n_rows):
+        margin = start + unary[r, 0]
+        margins[0] = margin
+        for i in range(1, n):
+            if attracts:
+                message = min(max(margin, before_on), before_off) + (log_table[1, 1] - log_table[0, 0])
+            else:
+                message = (log_table[0, 1] - log_table[1, 0]) - min(max(margin, before_off), before_on)
+            margin = message + unary[r, i]
+            margins[i] = margin
+        on = margin > 0.0
+        states[r, n - 1] = on
+        for i in range(n - 2, -1, -1):
+            on = margins[i] > (before_on if on else before_off)
+            states[r, i] = on
+
+
+@kernel
 def sample_lines(
     uniforms: Float64Array, first: float, activation: float, deactivation: float, states: BoolArray
 ) -> None:
@@ -108,4 +156,5 @@ def warmup() -> None:
     """Compile the kernels of this file for their only signatures."""
     one = np.ones((1, 2))
     line_messages(one, 0.0, np.ones((2, 2)), one.copy(), one.copy(), np.ones(1))
+    best_lines(one, 0.0, one.repeat(2, axis=0), np.ones((1, 2), dtype=np.bool_), np.ones(2))
     sample_lines(one, 0.5, 0.5, 0.5, np.ones((1, 2), dtype=np.bool_))

@@ -7,6 +7,7 @@ from .channels.network_order import rearrange_channels as rearrange_channels
 from .deployment import DeployedLayer as DeployedLayer
 from .deployment import Deployment as Deployment
 from .deployment import deploy as deploy
+from .packed_linear import PackedLinear as PackedLinear
 from .packing import SparseRows as SparseRows
 from .packing import choose_block as choose_block
 from .packing import pack_rows as pack_rows

@@ -1,4 +1,4 @@
-"""Pruned networks with sparse convolutions in the place of dense ones."""
+"""Pruned networks with layers that skip zeros in the place of dense ones."""
 
 import copy
 import warnings
@@ -14,6 +14,7 @@ from sparsetheory.gpu.core.layers import find_layers
 from sparsetheory.gpu.kernels.channels.tracing import traced
 from sparsetheory.gpu.kernels.conversion import is_convolution
 from sparsetheory.gpu.kernels.folding import Tail, folded, tails
+from sparsetheory.gpu.kernels.packed_linear import PackedLinear
 from sparsetheory.gpu.kernels.sparse_conv import SparseConv1x1
 
 __all__ = ["DeployedLayer", "Deployment", "deploy"]
@@ -72,7 +73,7 @@ def deploy(
     break_even: Any = "measured",
     in_place: bool = False,
 ) -> Deployment:
-    """Replace pruned convolutions of size 1 x 1 by :class:`SparseConv1x1`.
+    """Replace pruned convolutions of size 1 x 1 by :class:`SparseConv1x1`, and linear layers by :class:`PackedLinear`.
 
     What a weight keeps is what is not zero in it, so prune before, for example with
     :func:`sparsetheory.gpu.weights.prune_model_layerwise` and the pattern ``RowBlock(4, density)``.
@@ -82,8 +83,8 @@ def deploy(
     model : torch.nn.Module
         In evaluation mode.
     layers : str or sequence of str, optional
-        Names or shell patterns; by default all convolutions of size 1 x 1 and stride 1, without groups and padding,
-        that have a zero weight.
+        Names or shell patterns; by default all linear layers and all convolutions of size 1 x 1 and stride 1, without
+        groups and padding, that have a zero weight.
     block : "auto", 1 or 4
         Rows that share their columns, as :meth:`SparseConv1x1.from_dense` takes it.
     fold : bool
@@ -104,7 +105,7 @@ def deploy(
     Raises
     ------
     ValueError
-        If `model` is in training mode; a layer of `layers` is no convolution as above, or its weight is computed by a
+        If `model` is in training mode; a layer of `layers` is none as above, or its weight is computed by a
         parametrisation; or, for folding, torch.fx cannot trace the model. Nothing has been changed then.
 
     Warns
@@ -136,7 +137,11 @@ def deploy(
     FLAG.require(fold=fold, in_place=in_place)
     names = _chosen(model, layers)
     if not names:
-        warnings.warn("no convolution of size 1 x 1 has a zero weight: prune before", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            "no linear layer and no convolution of size 1 x 1 has a zero weight: prune before",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     after = _tails(model, names) if fold else dict.fromkeys(names, Tail())
     _check_mode(model, after)
     made = {
@@ -158,11 +163,11 @@ def _chosen(model: nn.Module, layers: str | Sequence[str] | None) -> tuple[str, 
     if computed:
         raise ValueError(f"model must have plain weights; {computed[0]} computes its own, call finalize before")
     if layers is None:
-        found = {name: each for name, each in found.items() if _is_pointwise(each) and bool((each.weight == 0).any())}
+        found = {name: each for name, each in found.items() if _is_replaceable(each) and bool((each.weight == 0).any())}
     for name, each in found.items():
-        if not _is_pointwise(each):
+        if not _is_replaceable(each):
             raise ValueError(
-                "layers must be convolutions of size 1 x 1 and stride 1, without groups and padding; got "
+                "layers must be linear, or convolutions of size 1 x 1 and stride 1, without groups and padding; got "
                 f"{name}: {each}"
             )
     if "" in found:
@@ -182,8 +187,9 @@ def _check_mode(model: nn.Module, after: Mapping[str, Tail]) -> None:
         raise ValueError("model must be in evaluation mode; got training mode, call model.eval()")
 
 
-def _is_pointwise(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
-    return (
+def _is_replaceable(layer: nn.Module) -> TypeGuard[nn.Conv2d | nn.Linear]:
+    # Not those derived from nn.Linear: they may compute in their own way, or be read and not called.
+    return type(layer) is nn.Linear or (
         is_convolution(layer)
         and (layer.kernel_size, layer.stride, layer.groups) == ((1, 1), (1, 1), 1)
         and layer.padding in ((0, 0), "valid", "same")
@@ -191,6 +197,9 @@ def _is_pointwise(layer: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def _sparse(layer: nn.Module, model: nn.Module, tail: Tail, **options: Any) -> SparseConv1x1:
+    if isinstance(layer, nn.Linear):
+        packed = PackedLinear.from_dense(layer, lower=tail.lower, upper=tail.upper, **options)
+        return packed.eval()
     assert isinstance(layer, nn.Conv2d)
     norm = None if tail.norm is None else model.get_submodule(tail.norm)
     assert norm is None or isinstance(norm, nn.BatchNorm2d)

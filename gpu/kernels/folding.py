@@ -1,4 +1,4 @@
-"""What follows a convolution in the graph of a network and can be computed with it: normalisation and clamp."""
+"""What follows a layer in the graph of a network and can be computed with it: normalisation and clamp."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -14,7 +14,7 @@ __all__ = ["Tail", "folded", "tails"]
 
 @dataclass(frozen=True)
 class Tail:
-    """What follows one convolution alone.
+    """What follows one layer alone.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ class Tail:
 def tails(model: nn.Module, graph: fx.Graph, layers: Collection[str]) -> dict[str, Tail]:
     """Return what follows each of some layers: a BatchNorm2d with statistics, then ReLU, ReLU6 or Hardtanh, or one.
 
-    A module counts only if the graph calls it once, with what the one before it yields, which nobody else reads.
+    A module counts only if the graph calls it once, with what the one before it yields, which nobody else reads. Behind
+    a linear layer no normalisation counts.
     """
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     found = dict.fromkeys(layers, Tail())
@@ -48,7 +49,8 @@ def tails(model: nn.Module, graph: fx.Graph, layers: Collection[str]) -> dict[st
             continue
         tail, after = Tail(), _only_reader(node, calls)
         module = model.get_submodule(str(after.target)) if after else None
-        if after and isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+        convolves = isinstance(model.get_submodule(name), nn.Conv2d)
+        if after and convolves and isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
             tail, after = replace(tail, norm=str(after.target)), _only_reader(after, calls)
             module = model.get_submodule(str(after.target)) if after else None
         bounds = _bounds(module)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsetheory.numba_kernels.markov import line_messages, sample_lines, warmup
+from sparsetheory.numba_kernels.markov import best_lines, line_messages, sample_lines, warmup
 
 
 def _run(unary, start, table):
@@ -67,4 +67,5 @@ def test_paths_follow_the_chain(rng):
 def test_warmup_compiles():
     warmup()
     assert len(line_messages.signatures) == 1
+    assert len(best_lines.signatures) == 1
     assert len(sample_lines.signatures) == 1

@@ -1,7 +1,7 @@
 """Channels taken out of a sequential model, with what they still send folded into the next bias."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,20 @@ from torch.nn.utils import parametrize
 
 from sparsetheory.constraints import Choice, Instance
 
-__all__ = ["remove_channels"]
+__all__ = [
+    "add_constants",
+    "after_activations",
+    "is_plain",
+    "keep_channels",
+    "keep_inputs",
+    "keep_outputs",
+    "leaves",
+    "n_inputs",
+    "n_outputs",
+    "pads_with_zeros",
+    "passes",
+    "remove_channels",
+]
 
 # Modules that act on every entry alike: a constant channel stays constant, and channels do not mix.
 _POINTWISE = (
@@ -86,13 +99,13 @@ def remove_channels(seq: nn.Sequential, masks: Mapping[str, Tensor], *, border: 
     Instance(nn.Sequential, "a torch.nn.Sequential").check("seq", seq)
     Choice("refuse", "fold").check("border", border)
     smaller = copy.deepcopy(seq)
-    order = _leaves(smaller)
+    order = leaves(smaller)
     for name, mask in masks.items():
         place = _Place.find(order, name, mask)
         _fold(place, border)
-        _keep_outputs(place.producer, ~place.mask)
-        _keep_channels(place.norm, ~place.mask)
-        _keep_inputs(place.consumer, ~place.read(place.mask))
+        keep_outputs(place.producer, ~place.mask)
+        keep_channels(place.norm, ~place.mask)
+        keep_inputs(place.consumer, ~place.read(place.mask))
     return smaller
 
 
@@ -123,18 +136,18 @@ class _Place:
         if bool(mask.all()):
             raise ValueError(f"masks[{scale!r}] must leave a channel; got none")
         before, producer = order[index - 1] if index else ("the input", None)
-        if producer is None or not _is_plain(producer) or _outputs(producer) != norm.num_features:
+        if producer is None or not is_plain(producer) or n_outputs(producer) != norm.num_features:
             raise ValueError(
                 f"{name} must directly follow a linear layer or a convolution without groups, of its width and with a "
                 f"weight of its own; got {before}"
             )
         between: list[nn.Module] = []
         for own, module in order[index + 1 :]:
-            if _is_plain(module):
+            if is_plain(module):
                 place = cls(name, norm, mask.to(norm.weight.device), producer, tuple(between), own, module)
                 place._check_width()
                 return place
-            if not _passes(module):
+            if not passes(module):
                 raise ValueError(
                     f"{own} ({type(module).__name__}) must not lie between {name} and the layer that reads its "
                     "channels: they may be mixed or read elsewhere there"
@@ -143,7 +156,7 @@ class _Place:
         raise ValueError(f"{name} must feed a linear layer or a convolution; its channels are the output of the model")
 
     def _check_width(self) -> None:
-        inputs, channels = _inputs(self.consumer), self.norm.num_features
+        inputs, channels = n_inputs(self.consumer), self.norm.num_features
         pictures = isinstance(self.norm, nn.BatchNorm2d)
         flat = pictures and any(isinstance(module, nn.Flatten) for module in self.between)
         if pictures and isinstance(self.consumer, nn.Linear) and not flat:
@@ -153,38 +166,32 @@ class _Place:
 
     def read(self, values: Tensor) -> Tensor:
         """Return one value for each input of the next layer: after `Flatten`, a channel has several."""
-        return values.repeat_interleave(_inputs(self.consumer) // len(values))
+        return values.repeat_interleave(n_inputs(self.consumer) // len(values))
 
-    @torch.no_grad()
     def constants(self) -> Tensor:
         """Return what a channel with scale 0 sends to the next layer, after the activations."""
-        values = self.norm.bias.detach().clone()
-        for module in self.between:
-            if isinstance(module, _POINTWISE) and not isinstance(module, nn.Dropout | nn.Dropout2d):
-                # In-place activations write to the copy.
-                values = module(values)
-        return values
+        return after_activations(self.norm.bias.detach(), self.between)
 
 
-def _leaves(seq: nn.Sequential, before: str = "") -> list[tuple[str, nn.Module]]:
+def leaves(seq: nn.Sequential, before: str = "") -> list[tuple[str, nn.Module]]:
     """Return the modules of nested sequences in the order in which they act, with their names."""
     found: list[tuple[str, nn.Module]] = []
     for name, module in seq._modules.items():
         assert module is not None
-        found += _leaves(module, f"{before}{name}.") if type(module) is nn.Sequential else [(before + name, module)]
+        found += leaves(module, f"{before}{name}.") if type(module) is nn.Sequential else [(before + name, module)]
     layers = [id(module) for _, module in found if any(True for _ in module.parameters())]
     if len(set(layers)) < len(layers):
         raise ValueError("seq must hold every layer once; got one that occurs twice")
     return found
 
 
-def _is_plain(module: nn.Module) -> bool:
+def is_plain(module: nn.Module) -> bool:
     """Return whether a module is a linear layer, or a convolution without groups, with a weight of its own."""
     kind = isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
     return kind and not parametrize.is_parametrized(module) and "weight" in module._parameters
 
 
-def _passes(module: nn.Module) -> bool:
+def passes(module: nn.Module) -> bool:
     """Return whether a constant channel stays constant, and channels do not mix."""
     if isinstance(module, nn.Flatten):
         return module.start_dim == 1 and module.end_dim == -1
@@ -197,11 +204,13 @@ def _is_zero(padding: object) -> bool:
     return padding in (0, "valid") or (isinstance(padding, tuple) and not any(padding))
 
 
-def _outputs(layer: nn.Module) -> int:
+def n_outputs(layer: nn.Module) -> int:
+    """Return the outputs of a plain layer."""
     return layer.out_features if isinstance(layer, nn.Linear) else int(layer.out_channels)  # type: ignore[arg-type]
 
 
-def _inputs(layer: nn.Module) -> int:
+def n_inputs(layer: nn.Module) -> int:
+    """Return the inputs of a plain layer."""
     return layer.in_features if isinstance(layer, nn.Linear) else int(layer.in_channels)  # type: ignore[arg-type]
 
 
@@ -211,16 +220,37 @@ def _fold(place: _Place, border: str) -> None:
     sent, layer = place.constants().masked_fill(~place.mask, 0), place.consumer
     if not bool(sent.any()):
         return
-    padded = isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and not _is_zero(layer.padding)
-    if padded and border == "refuse":
+    if pads_with_zeros(layer) and border == "refuse":
         raise ValueError(
             f"{place.consumer_name} must not pad with zeros, as removed channels of {place.name} send constants "
             "that are not zero; got padding; border='fold' makes the interior right"
         )
+    add_constants(layer, place.read(sent))
+
+
+def pads_with_zeros(layer: nn.Module) -> bool:
+    """Return whether a layer reads zeros beyond the border."""
+    return isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and not _is_zero(layer.padding)
+
+
+@torch.no_grad()
+def after_activations(values: Tensor, between: Iterable[nn.Module]) -> Tensor:
+    """Return what constant channels are behind modules that act on every entry alike, in evaluation mode."""
+    values = values.clone()
+    for module in between:
+        if isinstance(module, _POINTWISE) and not isinstance(module, nn.Dropout | nn.Dropout2d):
+            # In-place activations write to the copy.
+            values = module(values)
+    return values
+
+
+@torch.no_grad()
+def add_constants(layer: nn.Module, sent: Tensor) -> None:
+    """Add what constant inputs, of shape (inputs,), contribute to the outputs of a layer to its bias."""
     weight = layer.weight
     assert isinstance(weight, Tensor)
     # The constant meets all places of a kernel.
-    shift = weight.flatten(2).sum(2) @ sent if weight.ndim == 4 else weight @ place.read(sent)
+    shift = (weight.flatten(2).sum(2) if weight.ndim == 4 else weight) @ sent
     if layer.bias is None:
         layer.bias = nn.Parameter(shift)
     else:
@@ -228,17 +258,20 @@ def _fold(place: _Place, border: str) -> None:
         layer.bias += shift
 
 
-def _keep_outputs(layer: nn.Module, keep: Tensor) -> None:
+def keep_outputs(layer: nn.Module, keep: Tensor) -> None:
+    """Keep some outputs of a plain layer, in place."""
     _select(layer, ("weight", "bias"), keep)
     setattr(layer, "out_features" if isinstance(layer, nn.Linear) else "out_channels", int(keep.sum()))
 
 
-def _keep_channels(norm: _BatchNorm, keep: Tensor) -> None:
+def keep_channels(norm: _BatchNorm, keep: Tensor) -> None:
+    """Keep some channels of a batch normalisation, in place."""
     _select(norm, ("weight", "bias", "running_mean", "running_var"), keep)
     norm.num_features = int(keep.sum())
 
 
-def _keep_inputs(layer: nn.Module, keep: Tensor) -> None:
+def keep_inputs(layer: nn.Module, keep: Tensor) -> None:
+    """Keep some inputs of a plain layer, in place."""
     _select(layer, ("weight",), keep, axis=1)
     setattr(layer, "in_features" if isinstance(layer, nn.Linear) else "in_channels", int(keep.sum()))
 

@@ -153,7 +153,7 @@ def test_only_pruned_pointwise_layers_are_replaced_by_default():
         model[index].weight.data[:4] = 0
     assert [layer.name for layer in deploy(model.eval()).layers] == ["3"]
     assert [layer.name for layer in deploy(model, ["1", "3"]).layers] == ["1", "3"]
-    with pytest.warns(RuntimeWarning, match="no convolution of size 1 x 1 has a zero weight"):
+    with pytest.warns(RuntimeWarning, match="no linear layer and no convolution of size 1 x 1"):
         assert deploy(nn.Sequential(nn.Linear(2, 2)).eval()).layers == ()
 
 
@@ -187,9 +187,8 @@ def test_models_that_cannot_be_traced_are_deployed_without_folding():
         (
             nn.Sequential(nn.Conv2d(4, 8, 3)),
             {"layers": "0"},
-            r"layers must be convolutions of size 1 x 1.*0: Conv2d",
+            r"layers must be linear, or convolutions of size 1 x 1.*0: Conv2d",
         ),
-        (nn.Sequential(nn.Linear(4, 8)), {"layers": "0"}, r"layers must be convolutions of size 1 x 1.*0: Linear"),
         (nn.Sequential(nn.Conv2d(4, 8, 1)), {"layers": "0", "block": 2}, "block must be one of 'auto', 1, 4"),
         (nn.Sequential(nn.Conv2d(4, 8, 1)), {"layers": "0", "break_even": 2}, "break_even must be"),
         (nn.Sequential(nn.Conv2d(4, 8, 1)), {"fold": 1}, "fold must be"),
@@ -244,7 +243,7 @@ def test_a_convolution_with_a_way_of_its_own_is_not_replaced():
     model = nn.Sequential(_Doubled(8, 4, 1)).eval()
     model[0].weight.data[:, ::2] = 0
     assert deploy(model).layers == ()
-    with pytest.raises(ValueError, match="layers must be convolutions"):
+    with pytest.raises(ValueError, match="layers must be linear, or convolutions"):
         deploy(model, "0")
     with pytest.raises(ValueError, match="must compute as"):
         SparseConv1x1.from_dense(model[0])
