@@ -98,10 +98,8 @@ class _Moments(torch.autograd.Function):
         ctx.set_materialize_grads(True)
         width = _width(len(x), support, x.element_size())
         blocks = _blocks(x, width)
-        # The kernel takes a second matrix without entries for none, and leaves its product as it is.
-        new = torch.empty if len(means) else torch.zeros
-        first = new((len(blocks), support.shape[0], width), dtype=blocks.dtype)
-        second = first[:0] if variances is None else new(first.shape, dtype=blocks.dtype)
+        first = blocks.new_empty(len(blocks), support.shape[0], width)
+        second = first[:0] if variances is None else torch.empty_like(first)
         pair = means, means[:0] if variances is None else variances
         multiply_pair(*_arrays(support.indptr, support.indices, *pair, blocks, first, second))
         return _rows(first, len(x)), None if variances is None else _rows(second, len(x))
