@@ -34,14 +34,22 @@ class Support:
         """Share of the entries that are on the mask."""
         return len(self.places) / max(self.shape[0] * self.shape[1], 1)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all entries are on the mask."""
+        return len(self.places) == self.shape[0] * self.shape[1]
+
     def values(self, matrix: Tensor) -> Tensor:
         """Return the entries of a matrix on the support; differentiable."""
-        return matrix.reshape(-1).index_select(0, self.places)
+        flat = matrix.reshape(-1)
+        return flat if self.is_full else flat.index_select(0, self.places)
 
     def matrix(self, values: Tensor) -> Tensor:
         """Return the dense matrix with these entries; differentiable."""
+        if self.is_full:
+            return values.reshape(self.shape)
         flat = torch.zeros(self.shape[0] * self.shape[1], dtype=values.dtype, device=values.device)
-        return flat.index_put((self.places,), values).reshape(self.shape)
+        return flat.index_copy(0, self.places, values).reshape(self.shape)
 
 
 def support_of(mask: Tensor) -> Support:
@@ -90,10 +98,8 @@ class _Moments(torch.autograd.Function):
         ctx.set_materialize_grads(True)
         width = _width(len(x), support, x.element_size())
         blocks = _blocks(x, width)
-        # The kernel takes a second matrix without entries for none, and leaves its product as it is.
-        new = torch.empty if len(means) else torch.zeros
-        first = new((len(blocks), support.shape[0], width), dtype=blocks.dtype)
-        second = first[:0] if variances is None else new(first.shape, dtype=blocks.dtype)
+        first = blocks.new_empty(len(blocks), support.shape[0], width)
+        second = first[:0] if variances is None else torch.empty_like(first)
         pair = means, means[:0] if variances is None else variances
         multiply_pair(*_arrays(support.indptr, support.indices, *pair, blocks, first, second))
         return _rows(first, len(x)), None if variances is None else _rows(second, len(x))
