@@ -42,12 +42,12 @@ def multiply_pair(
     first : ndarray of shape (nnz,)
         Entries of A.
     second : ndarray of shape (nnz,) or (0,)
-        Entries of B; empty to leave out its product.
+        Entries of B, if there is such a product.
     x : ndarray of shape (n_blocks, n_inputs, width)
     out_first, out_second : ndarray of shape (n_blocks, n_outputs, width)
-        Overwritten; the second one may be anything where `second` is empty.
+        Overwritten; without a block the second product is left out.
     """
-    width, both = x.shape[2], second.size > 0
+    width, both = x.shape[2], out_second.shape[0] > 0
     for block in range(x.shape[0]):
         for row in range(indptr.size - 1):
             total = out_first[block, row]
@@ -87,13 +87,13 @@ def pair_derivatives(
     indptr, indices, first, second, x
         As :func:`multiply_pair` takes them.
     by_first, by_second : ndarray of shape (n_blocks, n_outputs, width)
-        Derivatives by the two products; the second one may be anything where `second` is empty.
+        Derivatives by the two products; the second one has no block where there is no second product.
     d_first, d_second : ndarray of shapes of `first` and `second`
         Derivatives by the entries.
     d_x : ndarray of the shape of `x`, or with no block
         Derivative by the inputs; without a block it is left out.
     """
-    width, both, wanted = x.shape[2], second.size > 0, d_x.shape[0] > 0
+    width, both, wanted = x.shape[2], by_second.shape[0] > 0, d_x.shape[0] > 0
     zero = x.dtype.type(0)
     for block in range(x.shape[0]):
         for row in range(indptr.size - 1):

@@ -2,6 +2,7 @@
 
 from sparsetheory.gpu.methods.activations import ACTIVATIONS
 from sparsetheory.gpu.methods.attention import ATTENTION
+from sparsetheory.gpu.methods.bayesian import BAYESIAN
 from sparsetheory.gpu.methods.dimension import DIMENSION
 from sparsetheory.gpu.methods.dynamic import DYNAMIC
 from sparsetheory.gpu.methods.factors import FACTORS
@@ -25,6 +26,7 @@ METHODS: tuple[Method, ...] = (
     *SEARCH,
     *DIMENSION,
     *REPRESENTATION,
+    *BAYESIAN,
 )
 
 

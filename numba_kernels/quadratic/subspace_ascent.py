@@ -20,7 +20,7 @@ from sparsetheory.numba_kernels.jit import kernel
 from sparsetheory.numba_kernels.quadratic.updated_cholesky import append, remove, solve
 from sparsetheory.typing import BoolArray, Float64Array, Int64Array
 
-__all__ = ["grow", "refit", "swap", "warmup"]
+__all__ = ["exchange_gains", "grow", "refit", "swap", "warmup"]
 
 # Columns that one pass over the Gram rows takes at a time: their rows, gradient and gains stay in the nearest cache.
 _CHUNK = 256
@@ -111,16 +111,17 @@ def _enter(
     factor: Float64Array,
     size: int,
     rho: float,
+    ridge: float,
     j: int,
 ) -> None:
     """Make column j the last one of `size` + 1 active ones."""
     row = gram[place[j]]
     for i in range(size):
         factor[size, i] = rho * row[active[i]]
-    factor[size, size] = 1.0 + rho * row[j]
-    if not append(factor, size, 0.0):
-        # No Schur complement is below one, the prior's share; rounding of a repeated column may leave less.
-        factor[size, size] = 1.0
+    factor[size, size] = ridge + rho * row[j]
+    # No Schur complement is below the prior's share; rounding of a repeated column may leave less.
+    if not append(factor, size, 0.0) or factor[size, size] < math.sqrt(ridge):
+        factor[size, size] = math.sqrt(ridge)
     active[size] = j
     is_active[j] = True
 
@@ -168,6 +169,7 @@ def refit(
     size: int,
     kappa: float,
     prior: float,
+    ridge: float,
 ) -> float:
     """Factorise afresh for the first `size` columns of `active`, whose Gram rows are known; return the bound.
 
@@ -189,10 +191,12 @@ def refit(
         Columns in use.
     kappa, prior : float
         Precision of the noise, and variance of the prior.
+    ridge : float
+        The prior's share of the diagonal in its own units: one, or more where rounding of the Gram matrix is larger.
     """
     is_active[:] = False
     for i in range(size):
-        _enter(gram, place, active, is_active, factor, i, kappa * prior, active[i])
+        _enter(gram, place, active, is_active, factor, i, kappa * prior, ridge, active[i])
     return _solve(b, cost, active, mean, factor, size, kappa, prior)
 
 
@@ -210,6 +214,7 @@ def grow(
     size: int,
     kappa: float,
     prior: float,
+    ridge: float,
     g: Float64Array,
     best: Float64Array,
 ) -> tuple[int, int]:
@@ -217,7 +222,7 @@ def grow(
 
     Parameters
     ----------
-    gram, place, b, cost, active, is_active, mean, factor, size, kappa, prior
+    gram, place, b, cost, active, is_active, mean, factor, size, kappa, prior, ridge
         As in :func:`refit`; a solution for the first `size` columns is updated.
     weight : ndarray of shape (N,)
         Weights.
@@ -241,10 +246,34 @@ def grow(
         j = _leading(best, is_active, top)
         if j < 0 or place[j] < 0:
             return size, j
-        _enter(gram, place, active, is_active, factor, size, kappa * prior, j)
+        _enter(gram, place, active, is_active, factor, size, kappa * prior, ridge, j)
         size += 1
         _solve(b, cost, active, mean, factor, size, kappa, prior)
     return size, -1
+
+
+@kernel
+def exchange_gains(
+    gram: Float64Array,
+    place: Int64Array,
+    weight: Float64Array,
+    cost: Float64Array,
+    active: Int64Array,
+    mean: Float64Array,
+    kappa: float,
+    g: Float64Array,
+    best: Float64Array,
+) -> None:
+    """Write the gain of the best exchange into each column, for a gradient that is given.
+
+    Parameters
+    ----------
+    gram, place, weight, cost, active, mean, kappa, g, best
+        As in :func:`grow`; all columns of `active` are in use.
+    """
+    for start in range(0, g.size, _CHUNK):
+        end = min(start + _CHUNK, g.size)
+        _exchanges(gram, place, active, mean, active.size, kappa, weight, cost, start, end, g, best)
 
 
 @kernel
@@ -261,6 +290,7 @@ def swap(
     size: int,
     kappa: float,
     prior: float,
+    ridge: float,
     g: Float64Array,
     best: Float64Array,
     least_gain: float,
@@ -273,7 +303,7 @@ def swap(
 
     Parameters
     ----------
-    gram, place, b, weight, cost, active, is_active, mean, factor, size, kappa, prior, g, best
+    gram, place, b, weight, cost, active, is_active, mean, factor, size, kappa, prior, ridge, g, best
         As in :func:`grow`.
     least_gain : float
         Exchanges that gain no more are left alone.
@@ -311,11 +341,11 @@ def swap(
         # 3. The exact solution can only gain more; where rounding hides that, the exchange is taken back.
         gone = active[at]
         _leave(active, is_active, factor, size, at)
-        _enter(gram, place, active, is_active, factor, size - 1, kappa * prior, j)
+        _enter(gram, place, active, is_active, factor, size - 1, kappa * prior, ridge, j)
         bound = _solve(b, cost, active, mean, factor, size, kappa, prior)
         if not bound > bounds[done]:
             _leave(active, is_active, factor, size, size - 1)
-            _enter(gram, place, active, is_active, factor, size - 1, kappa * prior, gone)
+            _enter(gram, place, active, is_active, factor, size - 1, kappa * prior, ridge, gone)
             _solve(b, cost, active, mean, factor, size, kappa, prior)
             return done, -1
         done += 1
@@ -328,6 +358,7 @@ def warmup() -> None:
     place, b, weight, cost = np.arange(2), np.ones(2), np.full(2, 0.25), np.full(2, math.log(2.0) / 2.0)
     active, is_active, mean, factor = np.zeros(1, np.int64), np.zeros(2, np.bool_), np.zeros(1), np.zeros((1, 1))
     moves = (active, is_active, mean, factor)
-    grow(np.eye(2), place, b, weight, cost, *moves, 0, 1.0, 1.0, np.empty(2), np.empty(2))
-    bounds = np.array([refit(np.eye(2), place, b, cost, *moves, 1, 1.0, 1.0), 0.0])
-    swap(np.eye(2), place, b, weight, cost, *moves, 1, 1.0, 1.0, np.empty(2), np.empty(2), 0.0, bounds, 0)
+    grow(np.eye(2), place, b, weight, cost, *moves, 0, 1.0, 1.0, 1.0, np.empty(2), np.empty(2))
+    bounds = np.array([refit(np.eye(2), place, b, cost, *moves, 1, 1.0, 1.0, 1.0), 0.0])
+    exchange_gains(np.eye(2), place, weight, cost, active, mean, 1.0, np.empty(2), np.empty(2))
+    swap(np.eye(2), place, b, weight, cost, *moves, 1, 1.0, 1.0, 1.0, np.empty(2), np.empty(2), 0.0, bounds, 0)

@@ -38,10 +38,7 @@ def _closed_forms(normal: Normal, folded: bool = True) -> Measurement:
     weights = np.exp(logs)
     centre = float(weights @ size)
     first, second = log_mean(a * size, logs), log_mean(2 * a * size, logs)
-    if a < 1:
-        k = math.log1p(float(weights @ np.expm1(a * size - first) ** 2))
-    else:
-        k = second - 2 * first
+    k = math.log1p(float(weights @ np.expm1(a * size - first) ** 2)) if a < 1 else second - 2 * first
     ratio = -0.5 * (k + math.log(-math.expm1(-k)))
     log_moment = float(removal_score(normal.mu, normal.sigma, "exp_abs", rate=normal.rate))
     if not folded:

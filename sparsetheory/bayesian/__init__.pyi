@@ -54,14 +54,14 @@ from .sbl.updates.mm import mm_update as mm_update
 from .sbl.updates.newton import newton_update as newton_update
 from .sbl.updates.svd import svd_update as svd_update
 from .subspace.addition import addition_score as addition_score
-from .subspace.folded_normal import folded_normal_moments as folded_normal_moments
 from .subspace.folded_normal import FoldedMoments as FoldedMoments
+from .subspace.folded_normal import folded_normal_moments as folded_normal_moments
 from .subspace.linear.certificate import SubspaceVICertificate as SubspaceVICertificate
 from .subspace.linear.estimator import SparseSubspaceVI as SparseSubspaceVI
-from .subspace.linear.posterior import subspace_posterior as subspace_posterior
 from .subspace.linear.posterior import SubspacePosterior as SubspacePosterior
-from .subspace.linear.swaps import swap_gains as swap_gains
+from .subspace.linear.posterior import subspace_posterior as subspace_posterior
 from .subspace.linear.swaps import SwapGains as SwapGains
+from .subspace.linear.swaps import swap_gains as swap_gains
 from .subspace.removal import removal_score as removal_score
 from .turbo.certificate import TurboVBICertificate as TurboVBICertificate
 from .turbo.elbo import turbo_elbo as turbo_elbo

@@ -137,6 +137,15 @@ BAYESIAN = [
     _bayesian("PatternCoupledSBL", lambda c: bayesian.PatternCoupledSBL(max_iter=2000), features=False),
     _bayesian("TurboVBI", lambda c: bayesian.TurboVBI(prior="iid"), features=False, names=("F", "y")),
     _bayesian("TurboCS", lambda c: bayesian.TurboCS(), features=False, names=("F", "y")),
+    _bayesian("SparseSubspaceVI", lambda c: bayesian.SparseSubspaceVI(3), features=False),
+    _bayesian("SparseSubspaceVI-intercept", lambda c: bayesian.SparseSubspaceVI(4, fit_intercept=True), features=False),
+    _bayesian(
+        "SparseSubspaceVI-known",
+        lambda c: bayesian.SparseSubspaceVI(
+            3, prior_std=2.0 * c, noise_variance=0.0004 * c * c, method="removal_addition", n_init=2, random_state=0
+        ),
+        features=False,
+    ),
     _kron("KroneckerSBL", lambda c: bayesian.KroneckerSBL(max_iter=3000)),
     _kron(
         "KroneckerSBL-known-noise",
@@ -243,4 +252,4 @@ PRIVACY = [
 ]  # fmt: skip
 
 CASES = {case.name: case for case in [*REGRESSION, *BAYESIAN, *CODING, *LOWRANK, *PRIVACY]}
-FLAT = {case.name: case for case in [*REGRESSION, *BAYESIAN[:6], *PRIVACY]}
+FLAT = {case.name: case for case in [*REGRESSION, *BAYESIAN[:9], *PRIVACY]}

@@ -11,7 +11,7 @@ from sparsetheory.constraints import FLAG, NONNEGATIVE, POSITIVE, Choice, Real, 
 from sparsetheory.gpu.bayesian.layers.conv import BayesConv2d
 from sparsetheory.gpu.bayesian.layers.linear import BayesLinear
 from sparsetheory.gpu.bayesian.layers.softplus import SMALLEST, inverse_softplus
-from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
+from sparsetheory.gpu.bayesian.layers.variational import SAMPLING, VariationalLayer
 from sparsetheory.gpu.core.layers import check_own_weights, find_layers
 from sparsetheory.gpu.core.random_topology import random_masks
 from sparsetheory.gpu.core.randomness import cpu_generator
@@ -101,12 +101,13 @@ def bayesianise(
     POSITIVE.require(prior_std=prior_std)
     _MEANS.require(mu_std=mu_std)
     FLAG.require(dense_first=dense_first)
+    SAMPLING.require(sampling=sampling)
+    source = cpu_generator(generator)
     if not _TWO.accepts(sigma_init) or len(sigma_init) != 2 or not any(sigma_init):
         raise ValueError(f"sigma_init must be {_TWO}, not both 0; got {sigma_init!r}")
     chosen = find_layers(model, layers, exclude)
     shares = {name: 1.0 if dense_first and index == 0 else float(density) for index, name in enumerate(chosen)}
     _check(model, chosen, shares)
-    source = cpu_generator(generator)
     for name, layer in chosen.items():
         layer.__class__ = _CLASSES[type(layer)]
         assert isinstance(layer, VariationalLayer)

@@ -19,7 +19,7 @@ _BACKEND = Choice("auto", "dense", "sparse")
 _DENSITY = 0.1
 
 
-class BayesLinear(VariationalLayer, nn.Linear):
+class BayesLinear(VariationalLayer, nn.Linear):  # type: ignore[misc]  # torch calls a bias that may be None a tensor
     """A linear layer whose weights are independent normal variables.
 
     What a call draws says :class:`VariationalLayer`.

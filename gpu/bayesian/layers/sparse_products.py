@@ -90,20 +90,13 @@ class _Moments(torch.autograd.Function):
         ctx.set_materialize_grads(True)
         width = _width(len(x), support, x.element_size())
         blocks = _blocks(x, width)
-        outputs = [
-            blocks.new_empty(blocks.shape[0], support.shape[0], width) for _ in range(1 + (variances is not None))
-        ]
-        multiply_pair(
-            support.indptr.numpy(),
-            support.indices.numpy(),
-            _array(means),
-            _array(means[:0] if variances is None else variances),
-            blocks.numpy(),
-            outputs[0].numpy(),
-            outputs[-1].numpy(),
-        )
-        first, *second = (_rows(one, len(x)) for one in outputs)
-        return first, second[0] if second else None
+        # The kernel takes a second matrix without entries for none, and leaves its product as it is.
+        new = torch.empty if len(means) else torch.zeros
+        first = new((len(blocks), support.shape[0], width), dtype=blocks.dtype)
+        second = first[:0] if variances is None else new(first.shape, dtype=blocks.dtype)
+        pair = means, means[:0] if variances is None else variances
+        multiply_pair(*_arrays(support.indptr, support.indices, *pair, blocks, first, second))
+        return _rows(first, len(x)), None if variances is None else _rows(second, len(x))
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Any) -> Any:
@@ -122,15 +115,12 @@ def _derivatives(
 
     width = _width(len(x), support, x.element_size())
     blocks = _blocks(x, width)
-    by_first, by_second = (_blocks(one, width) for one in (grads[0], grads[0] if variances is None else grads[1]))
-    second = means[:0] if variances is None else variances
-    d_first, d_second = torch.zeros_like(means), torch.zeros_like(second)
-    d_x = torch.zeros_like(blocks) if wanted else blocks[:0]
-    pair_derivatives(
-        support.indptr.numpy(),
-        support.indices.numpy(),
-        *(_array(one) for one in (means, second, blocks, by_first, by_second, d_first, d_second, d_x)),
-    )
+    by_first = _blocks(grads[0], width)
+    by_second = by_first[:0] if variances is None else _blocks(grads[1], width)
+    pair = means, means[:0] if variances is None else variances
+    derivatives = (*(torch.zeros_like(one) for one in pair), torch.zeros_like(blocks) if wanted else blocks[:0])
+    pair_derivatives(*_arrays(support.indptr, support.indices, *pair, blocks, by_first, by_second, *derivatives))
+    d_first, d_second, d_x = derivatives
     return _rows(d_x, len(x)) if wanted else None, d_first, None if variances is None else d_second
 
 
@@ -171,5 +161,5 @@ def _rows(blocks: Tensor, n: int) -> Tensor:
     return blocks[0].mT if len(blocks) == 1 else blocks.mT.reshape(-1, blocks.shape[1])[:n]
 
 
-def _array(values: Tensor) -> Any:
-    return values.detach().contiguous().numpy()
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]

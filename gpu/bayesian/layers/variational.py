@@ -57,9 +57,9 @@ class VariationalLayer(nn.Module):
        NeurIPS 2015, arXiv 1506.02557.
     """
 
-    weight: nn.Parameter
+    weight: Tensor
     rho: nn.Parameter
-    bias: nn.Parameter | None
+    bias: Tensor | None
     mask: Tensor
     generator: torch.Generator | None
     prior_std: float | None

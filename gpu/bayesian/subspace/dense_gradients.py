@@ -98,8 +98,8 @@ class DenseGradients:
 
     def _before_forward(self, index: int) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...]) -> None:
-            if torch.is_grad_enabled() and self._wanted():
-                assert isinstance(layer, VariationalLayer)
+            # A copy of the model has copies of the hooks, and is not trained here.
+            if layer is self._layers[index] and torch.is_grad_enabled() and self._wanted():
                 self._ways[index] = (layer.sampling, layer.dense_gradient)
                 layer.dense_gradient = True
                 if self._noise_free():
@@ -109,9 +109,10 @@ class DenseGradients:
 
     def _after_forward(self, index: int) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            if layer is not self._layers[index]:
+                return
             way, self._ways[index] = self._ways[index], None
             if way is not None:
-                assert isinstance(layer, VariationalLayer)
                 layer.sampling, layer.dense_gradient = way
 
         return hook

@@ -49,15 +49,15 @@ class LayerPrior:
         dead: BoolArray = self.grid.pack(self.seen.dead(self.layer.weight)).all(-1).cpu().numpy()
         return dead
 
-    def on(self) -> BoolArray:
-        """Return which states are on, shape (R, C); all of them before the first update."""
+    def on(self, threshold: float = 0.5) -> BoolArray:
+        """Return which states are on with a probability above a threshold, shape (R, C); all before any update."""
         if self.prior.factors.precisions is None:
             return np.ones(self.prior.shape, dtype=np.bool_)
-        return np.asarray(self.prior.probability > 0.5)
+        return np.asarray(self.prior.probability > threshold)
 
-    def mask(self) -> Tensor:
+    def mask(self, threshold: float = 0.5) -> Tensor:
         """Return which weights are on, in the shape of the weight and on its device."""
-        return self.spread(self.on()).to(self.layer.weight.device).contiguous()
+        return self.spread(self.on(threshold)).to(self.layer.weight.device).contiguous()
 
     def fitted(self, second: Tensor, off_rate: float) -> SupportFactors:
         """Return the best factors for second moments of the states."""

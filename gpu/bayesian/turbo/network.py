@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsetheory.certificates import Status
-from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE, Choice
+from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE, Choice, Real
 from sparsetheory.gpu.bayesian.turbo.certificate import CertifiedLayer, NetworkTurboVBICertificate
 from sparsetheory.gpu.bayesian.turbo.checks import check_names, layers_of, structures_of, warn_of_density
 from sparsetheory.gpu.bayesian.turbo.dead_inputs import SeenInputs
@@ -25,6 +25,8 @@ from sparsetheory.gpu.core.layers import weight_name
 from sparsetheory.gpu.core.masks import MaskSet
 
 __all__ = ["NetworkTurboVBI"]
+
+_PROBABILITY = Real(0.0, 1.0)
 
 
 class NetworkTurboVBI(StepHooks):
@@ -53,9 +55,10 @@ class NetworkTurboVBI(StepHooks):
     warmup_steps, anneal_steps : int
         Optimiser steps of the two phases.
     update_every : int
-        Optimiser steps between updates of the supports: an epoch for the schedule of the literature, 1 for the sparsest
-        results, and for groups. A group of L weights without data moves by ``2 / (L + 2)`` of its way in an update, and
-        stays on where the annealing is faster.
+        Optimiser steps between updates of the supports, the first one so many steps after the warm-up. With one update
+        an epoch weights without data lag behind the annealing, and neighbours fill gaps with them; several updates an
+        epoch give sparser layers. Groups need one every few steps: a group of L weights without data moves by
+        ``2 / (L + 2)`` of its way in an update, and stays on where the annealing is faster.
     prior : str or mapping of str to str
         Law of the states, for all layers or by the name of each: "chain_rows" (a chain along the inputs of each unit;
         of a convolution along output channels and widths, for each input channel and height), "chain_columns" (along
@@ -110,8 +113,8 @@ class NetworkTurboVBI(StepHooks):
     update, so that no update raises it at a fixed rate of the off state, except by "grid_belief_propagation", which has
     no bound. The prior on networks is that of Xia, Tsang and Lau, "Structured Bayesian compression for deep neural
     networks based on the Turbo-VBI approach", IEEE Trans. Signal Processing 71, 2023, arXiv:2302.10483; the collapsed
-    form, the annealing, the automatic rate and groups are ours. How long runs of weights are is up to the prior: on
-    pictures with shuffled pixels they are as long.
+    form, the annealing, the automatic rate and groups are ours. Runs of weights are made by the prior first of all, the
+    longer the faster the annealing is for the updates: compare with shuffled inputs before reading structure into them.
 
     Examples
     --------
@@ -230,7 +233,7 @@ class NetworkTurboVBI(StepHooks):
         since = self.n_steps - self._warmup
         if since > 0:
             self._rates.count(self.n_steps - self._warmup)
-        if since >= 0 and self.n_steps % self._every == 0:
+        if since > 0 and self.n_steps % self._every == 0:
             self.update()
         if since == self._anneal:
             self._warn_at_end()
@@ -263,24 +266,28 @@ class NetworkTurboVBI(StepHooks):
         Returns
         -------
         Tensor of float64 of shape ()
-            Nothing is updated. Differentiable: the gradient of a minimum over factors is that with the best ones fixed.
+            From the prior of the last update, which stays as it is. At most `penalty()` in nats, and equal to it right
+            after an update. Differentiable: the gradient of a minimum over factors is that with the best ones fixed.
             With "meanfield" the factors are those after one more sweep, and the gradient is that with them fixed.
         """
         total: Any = 0.0
-        for name, one in self._layers.items():
+        for one in self._layers.values():
             second, log_sigma = one.moments()
-            factors = one.fitted(second, self.off_rate(name)) if self.n_steps >= self._warmup else one.prior.factors
+            factors = one.prior.factors
+            if factors.precisions is not None:
+                factors = one.fitted(second, factors.off_rate)
             precisions = torch.from_numpy(factors.expected_precisions).to(second.device).reshape(second.shape)
             total = total + (0.5 * (precisions * second).sum() - log_sigma.sum() + factors.constant)
         found: Tensor = total
         return found
 
-    def masks(self) -> MaskSet:
-        """Return which weights are on with a probability above one half, by the names of the weights.
+    def masks(self, threshold: float = 0.5) -> MaskSet:
+        """Return which weights are on with a probability above a threshold, by the names of the weights.
 
         Before the first update that is all of them.
         """
-        return MaskSet({weight_name(name): one.mask() for name, one in self._layers.items()})
+        _PROBABILITY.check("threshold", threshold)
+        return MaskSet({weight_name(name): one.mask(threshold) for name, one in self._layers.items()})
 
     def export(self) -> nn.Module:
         """Return a copy of the model with plain layers: means where weights are on, zeros elsewhere.
@@ -288,8 +295,8 @@ class NetworkTurboVBI(StepHooks):
         Returns
         -------
         torch.nn.Module
-            Its outputs are those of the Bayesian model without noise under these masks, bit by bit where both take dense
-            products.
+            Its outputs are those of the Bayesian model without noise under these masks, bit by bit where both take
+            dense products.
         """
         masks = self.masks()
         return plain_copy(self._model, {one.layer: masks[weight_name(name)] for name, one in self._layers.items()})

@@ -1,16 +1,16 @@
 """Runs that raise the bound of a subspace: exchanges, noise and prior, again and again until all are at rest."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from sparsetheory.bayesian.subspace.linear.evidence import SubspaceEvidence
 from sparsetheory.bayesian.subspace.linear.search import SubspaceSearch
+from sparsetheory.bayesian.subspace.linear.spectrum import SubspaceSpectrum, within_ends
 from sparsetheory.typing import Float64Array, IndexArray
 
-__all__ = ["SubspaceFit", "SubspacePlan", "first_guess", "fit_starts"]
+__all__ = ["SubspaceFit", "SubspacePlan", "fit_starts"]
 
 # Share of the mean square of the data that learned noise has at the start.
 _FIRST_NOISE = 0.1
@@ -27,6 +27,8 @@ class SubspacePlan:
     moves : callable
         ``moves(search, tol, most)`` raises the bound by at most `most` moves; returns its values, and whether it came
         to rest.
+    exchanges : bool
+        Whether no exchange may gain more than `tol` in the end.
     kappa, prior : float or None
         Precision of the noise and variance of the prior; None for those that are learned.
     max_iter : int
@@ -36,6 +38,7 @@ class SubspacePlan:
     """
 
     moves: Moves
+    exchanges: bool
     kappa: float | None
     prior: float | None
     max_iter: int
@@ -50,30 +53,43 @@ class SubspaceFit:
     ----------
     active : ndarray of int
         Columns, in increasing order.
+    mean, variance : ndarray
+        Moments of their factors.
     kappa, prior : float
         Precision of the noise and variance of the prior.
+    elbo : float
+        The bound.
+    largest_gain, rounding : float
+        What the best exchange would gain, and what of that may be rounding.
     bounds : ndarray
         The bound after the start and after every move, strictly increasing.
     n_iter : int
-        Moves of the subspace.
+        Moves of the subspace, and the last round, which makes none.
     at_rest : bool
         Whether nothing more was to gain.
     """
 
     active: IndexArray
+    mean: Float64Array
+    variance: Float64Array
     kappa: float
     prior: float
+    elbo: float
+    largest_gain: float
+    rounding: float
     bounds: Float64Array
     n_iter: int
     at_rest: bool
 
 
-def first_guess(search: SubspaceSearch, n_rows: int, size: int) -> tuple[float, float]:
-    """Return a precision and a prior variance of the size of the data: a tenth of the energy is noise."""
+def _first_guess(search: SubspaceSearch, n_rows: int, plan: SubspacePlan) -> tuple[float, float]:
+    """Return a precision and a prior variance: those given, or of the size of the data, a tenth of which is noise."""
     energy = search.energy if search.energy > 0 else 1.0
-    squares = search.squares[search.usable]
-    typical = float(squares.mean()) if squares.size else 1.0
-    return n_rows / (_FIRST_NOISE * energy), energy / (max(size, 1) * typical)
+    kappa = n_rows / (_FIRST_NOISE * energy) if plan.kappa is None else plan.kappa
+    if plan.prior is not None:
+        return kappa, plan.prior
+    prior = energy / (max(search.active.size, 1) * search.typical)
+    return kappa, within_ends(kappa * prior * search.typical) / (kappa * search.typical)
 
 
 def fit_starts(
@@ -95,54 +111,87 @@ def fit_starts(
     starts : iterator
         First subspaces; None for the one that grows from nothing.
     """
-    fits = [_run(search, n_rows, plan, start) for start in starts]
-    return max(fits, key=lambda fit: float(fit.bounds[-1]))
+    fits = [_Run(search, n_rows, plan).from_start(start) for start in starts]
+    return max(fits, key=lambda fit: fit.elbo)
 
 
-def _run(search: SubspaceSearch, n_rows: int, plan: SubspacePlan, start: IndexArray | None) -> SubspaceFit:
-    size = search.active.size
-    guess = first_guess(search, n_rows, size)
-    kappa, prior = (value if given is None else given for given, value in zip((plan.kappa, plan.prior), guess))  # noqa: B905
-    search.assume(kappa, prior)
-    if start is None:
-        search.grow()
-    else:
-        search.solve(start)
-    bounds = [_whole(search, n_rows)]
-    left = plan.max_iter
-    while True:
-        path, at_rest = plan.moves(search, plan.tol, left)
-        left -= path.size - 1
-        bounds += [float(value) for value in path[1:] + _constant(search, n_rows)]
-        if not at_rest or not _learn(search, n_rows, plan):
-            break
-        bounds.append(_whole(search, n_rows))
-    values = np.maximum.accumulate(np.array(bounds))
-    return SubspaceFit(
-        np.sort(search.active), search.kappa, search.prior, values, plan.max_iter - left, at_rest
-    )
+class _Run:
+    """One run: moves of the subspace and of noise and prior in turn."""
 
+    def __init__(self, search: SubspaceSearch, n_rows: int, plan: SubspacePlan) -> None:
+        self.search, self.n_rows, self.plan = search, n_rows, plan
+        self.bounds: list[float] = []
+        self.left = plan.max_iter
 
-def _learn(search: SubspaceSearch, n_rows: int, plan: SubspacePlan) -> bool:
-    """Move noise and prior to where the bound is largest; return whether it rose by more than the tolerance."""
-    if (plan.kappa is not None and plan.prior is not None) or search.active.size == 0:
-        return False
-    evidence = SubspaceEvidence.of(search.gram(), search.b[search.active], search.energy, n_rows)
-    before = _whole(search, n_rows), search.kappa, search.prior
-    found = evidence.maximise(*before[1:], learn_noise=plan.kappa is None, learn_prior=plan.prior is None)
-    search.assume(*found)
-    search.solve()
-    if _whole(search, n_rows) > before[0] + max(plan.tol, search.least_gain):
+    def from_start(self, start: IndexArray | None) -> SubspaceFit:
+        """Run until nothing is to gain; from nothing where `start` is None."""
+        search, plan = self.search, self.plan
+        search.assume(*_first_guess(search, self.n_rows, plan))
+        if start is None:
+            search.grow()
+        else:
+            search.solve(start)
+        self.bounds = [search.bound + self._constant()]
+        learned = None
+        while True:
+            path, at_rest = plan.moves(search, plan.tol, self.left)
+            self.left -= path.size - 1
+            self._record(path[1:] + self._constant())
+            spectrum = search.spectrum()
+            # Noise and prior are learned once for each subspace at which the moves come to rest.
+            active = np.sort(search.active)
+            if at_rest and self._learns and not (learned is not None and np.array_equal(active, learned)):
+                learned = active
+                self._learn(spectrum)
+                continue
+            mean = spectrum.mean(search.kappa, search.prior)
+            gain, exchanged = search.best_exchange(mean)
+            if not (at_rest and self._refine(spectrum, gain, exchanged)):
+                return self._end(spectrum, mean, gain, at_rest)
+
+    @property
+    def _learns(self) -> bool:
+        return None in (self.plan.kappa, self.plan.prior) and self.search.active.size > 0
+
+    def _learn(self, spectrum: SubspaceSpectrum) -> None:
+        """Move noise and prior to where the bound is largest."""
+        search, plan = self.search, self.plan
+        flags = {"learn_noise": plan.kappa is None, "learn_prior": plan.prior is None}
+        search.assume(*spectrum.maximise(search.kappa, search.prior, search.typical, **flags))
+        self._record([search.solve() + self._constant()])
+
+    def _refine(self, spectrum: SubspaceSpectrum, gain: float, exchanged: IndexArray) -> bool:
+        """Make an exchange that Gram matrices hide in their last digits, if the data tell that the bound rises."""
+        search, plan = self.search, self.plan
+        if not (plan.exchanges and self.left and gain > max(plan.tol, search.least_gain)):
+            return False
+        after = search.spectrum(exchanged).bound_at(search.kappa, search.prior)
+        if not after > spectrum.bound_at(search.kappa, search.prior):
+            return False
+        search.solve(exchanged)
+        self.left -= 1
+        self._record([after])
         return True
-    search.assume(*before[1:])
-    search.solve()
-    return False
 
+    def _end(self, spectrum: SubspaceSpectrum, mean: Float64Array, gain: float, at_rest: bool) -> SubspaceFit:
+        search = self.search
+        order = np.argsort(search.active)
+        elbo = spectrum.bound_at(search.kappa, search.prior)
+        # The last value again, known to more digits.
+        if len(self.bounds) == 1 or elbo > self.bounds[-2]:
+            self.bounds[-1] = elbo
+        n_iter = self.plan.max_iter - self.left + int(at_rest)
+        numbers = search.kappa, search.prior, elbo, gain, 2.0 * search.least_gain
+        moments = search.active[order], mean[order], search.variance[order]
+        return SubspaceFit(*moments, *numbers, np.array(self.bounds), n_iter, at_rest)
 
-def _constant(search: SubspaceSearch, n_rows: int) -> float:
-    return 0.5 * (n_rows * math.log(search.kappa / (2.0 * math.pi)) - search.kappa * search.energy)
+    def _record(self, values: Iterable[float]) -> None:
+        """Append values that are above the last one: changes below rounding are none."""
+        for value in values:
+            if value > self.bounds[-1]:
+                self.bounds.append(float(value))
 
-
-def _whole(search: SubspaceSearch, n_rows: int) -> float:
-    """Return the bound with the terms that no subspace changes."""
-    return search.bound + _constant(search, n_rows)
+    def _constant(self) -> float:
+        """Return the terms of the bound that no subspace changes."""
+        kappa = self.search.kappa
+        return 0.5 * (self.n_rows * math.log(kappa / (2.0 * math.pi)) - kappa * self.search.energy)

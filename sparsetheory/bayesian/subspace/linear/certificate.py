@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_X_y
 
 from sparsetheory.bayesian.subspace.linear.data import centred
-from sparsetheory.bayesian.subspace.linear.evidence import LARGEST_PRECISION, is_at_an_end
+from sparsetheory.bayesian.subspace.linear.spectrum import LARGEST_PRECISION, is_at_an_end
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.ranges import rounding_of
 from sparsetheory.typing import Float64Array, FloatArray, IndexArray
@@ -184,14 +184,14 @@ class _Subspace:
         if not np.all(np.abs(given.sigma - sigma) <= 1e-9 * sigma + 2.0 * rounding_of(sigma, given.sigma.dtype)):
             found.append("the standard deviations do not follow from the data")
         usable = int(np.count_nonzero(np.any(self.A != 0, axis=0)))
-        if self.support.size != min(given.n_nonzero, usable):
+        if int(self.support.size) != min(given.n_nonzero, usable):
             found.append("the subspace has another number of columns")
         n_rows = self.y.size - int(given.fit_intercept)
         bound = self.elbo(n_rows)
         if not abs(bound - given.elbo) <= 1e-9 * (1.0 + abs(bound)) + self.rounding:
             found.append("the evidence lower bound is another")
         found += self._not_learned(given, n_rows)
-        centre = self.centre[1] - self.centre[0] @ given.coef.astype(np.float64) if given.fit_intercept else 0.0
+        centre = self.centre[1] - float(self.centre[0] @ given.coef.astype(np.float64)) if given.fit_intercept else 0.0
         scale = abs(self.centre[1]) + float(np.abs(self.centre[0]) @ np.abs(given.coef)) if given.fit_intercept else 0.0
         if not abs(centre - given.intercept) <= 4.0 * float(rounding_of(scale, given.coef.dtype)):
             found.append("the intercept is not that of the means")
@@ -200,18 +200,18 @@ class _Subspace:
     def _not_learned(self, given: SubspaceVICertificate, n_rows: int) -> list[str]:
         """Return which learned number is not at the maximum of the bound, by its derivatives."""
         columns, found = self.A[:, self.support], []
-        lengths = np.sum(columns**2, axis=0)
+        lengths = np.sum(self.A**2, axis=0)
         left, size = self.y - columns @ self.mean, float(self.mean @ self.mean)
         misfit, freedom = float(left @ left), float(np.sum(1.0 - self.variance))
         allowed = _LEARNED * n_rows + self.rounding
         capped = float(self.y @ self.y) >= 0.999 * LARGEST_PRECISION * n_rows or not self.y.any()
-        if given.learn_noise and not capped and self.support.size:
-            # Beside a learned prior, noise is learned at a fixed ratio of the two.
-            if abs(misfit + (size if given.learn_prior else freedom) - n_rows) > allowed:
-                found.append("another noise variance raises the bound")
-        if given.learn_prior and self.support.size and not is_at_an_end(lengths):
-            if abs(size - freedom) > allowed:
-                found.append("another prior raises the bound")
+        # Beside a learned prior, noise is learned at a fixed ratio of the two.
+        excess = misfit + (size if given.learn_prior else freedom) - n_rows
+        if given.learn_noise and not capped and self.support.size and abs(excess) > allowed:
+            found.append("another noise variance raises the bound")
+        inside = self.support.size and not is_at_an_end(float(lengths[lengths > 0].mean()))
+        if given.learn_prior and inside and abs(size - freedom) > allowed:
+            found.append("another prior raises the bound")
         return found
 
     def largest_gain(self) -> float:

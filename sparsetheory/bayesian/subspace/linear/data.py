@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from sparsetheory.bayesian.data_units import require_coefficients
 from sparsetheory.bayesian.kronecker.checks import check_dictionaries
 from sparsetheory.bayesian.sbl.data import LinearData, contrasts
-from sparsetheory.bayesian.turbo.checks import require_units
+from sparsetheory.ranges import require_squares
 from sparsetheory.typing import Float64Array, FloatArray, IndexArray
 
 __all__ = ["SubspaceData", "centred", "require_dense"]
@@ -73,12 +74,14 @@ class SubspaceData:
         F, values, means = X.astype(np.float64, copy=False), y.astype(np.float64), None
         if fit_intercept:
             means = F.mean(axis=0), float(values.mean())
-            F, values = (contrasts(block) for block in centred(X, y))
-        if F.any():
-            require_units(F, values[:, None])
+            F, values = (np.asarray(contrasts(block), np.float64) for block in centred(X, y))
+        require_squares("X", F)
+        require_squares("y", values)
         squares = np.einsum("ij,ij->j", F, F)
         unit = math.sqrt(float(np.mean(values**2))) or 1.0
         column_unit = math.sqrt(float(squares.mean())) or 1.0
+        size = math.log10(unit) - math.log10(column_unit)
+        require_coefficients("X", math.log10(unit), size, size)
         return cls(F, values / unit, unit, column_unit, np.flatnonzero(squares > 0), X.dtype, means)
 
     @property

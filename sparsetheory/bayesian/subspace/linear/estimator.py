@@ -15,7 +15,6 @@ from sparsetheory.bayesian.noise import VARIANCE
 from sparsetheory.bayesian.subspace.linear.ascent import SubspaceFit, SubspacePlan, fit_starts
 from sparsetheory.bayesian.subspace.linear.certificate import SubspaceVICertificate
 from sparsetheory.bayesian.subspace.linear.data import SubspaceData, require_dense
-from sparsetheory.bayesian.subspace.linear.posterior import posterior_on
 from sparsetheory.bayesian.subspace.linear.removal_addition import RemovalAddition
 from sparsetheory.bayesian.subspace.linear.search import SubspaceSearch
 from sparsetheory.blas_threads import blas_threads
@@ -53,7 +52,7 @@ class SparseSubspaceVI(RegressorMixin, BaseEstimator):
     prior_std : float or "auto"
         Standard deviation of the prior, in the unit of y over that of the columns, which have it in common.
     noise_variance : float or "auto"
-        Variance of the noise. What is "auto" maximises the bound on the subspace; noise is at least 1e-10 times the
+        Variance of the noise. What is "auto" maximises the bound on the subspace; noise is at least 1e-8 times the
         mean square of y. The result then follows the unit of y and, with an automatic prior, a common unit of X.
     method : {"best_swap", "removal_addition"}
         Make the exchange of two columns that gains most, until none gains more than `tol`; or remove and add several at
@@ -95,7 +94,7 @@ class SparseSubspaceVI(RegressorMixin, BaseEstimator):
     history_ : dict of ndarray
         "elbo": the bound at the start and after every move, of the subspace or of noise and prior; it never falls.
     n_iter_ : int
-        Moves of the subspace.
+        Rounds: moves of the subspace, and the last round, in which none gains enough.
     converged_ : bool
         Whether they came to rest.
     certificate_ : SubspaceVICertificate
@@ -211,13 +210,13 @@ class SparseSubspaceVI(RegressorMixin, BaseEstimator):
         require_dense(X)
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], y_numeric=True)
         if self.n_nonzero > X.shape[1]:
-            raise ValueError(f"n_nonzero must be at most the number of columns of X, {X.shape[1]}; got {self.n_nonzero}")
+            raise ValueError(f"n_nonzero must be at most the {X.shape[1]} columns of X; got {self.n_nonzero}")
         data = SubspaceData.of(X, np.asarray(y), fit_intercept=bool(self.fit_intercept))
         with blas_threads(float(data.F.size) * min(int(self.n_nonzero), 16)):
             search = SubspaceSearch(data.F, data.y, min(int(self.n_nonzero), data.n_usable), data.column_unit)
             fit = fit_starts(search, data.n_rows, self._plan(data), self._starts(data))
-            self._keep(data, fit)
-            self._certify(search, fit)
+        self._keep(data, fit)
+        self._certify(fit)
         self._warn(data.n_usable)
         return self
 
@@ -253,7 +252,7 @@ class SparseSubspaceVI(RegressorMixin, BaseEstimator):
         if self.method == "removal_addition":
             fraction = float(self.drop_fraction)
             moves = RemovalAddition(self.criterion, self.rule, fraction, data.coefficient_unit)  # type: ignore[assignment]
-        return SubspacePlan(moves, kappa, prior, int(self.max_iter), float(self.tol))
+        return SubspacePlan(moves, self.method == "best_swap", kappa, prior, int(self.max_iter), float(self.tol))
 
     def _starts(self, data: SubspaceData) -> Iterator[IndexArray | None]:
         rng, size = generator(self.random_state), min(int(self.n_nonzero), data.n_usable)
@@ -263,26 +262,20 @@ class SparseSubspaceVI(RegressorMixin, BaseEstimator):
 
     def _keep(self, data: SubspaceData, fit: SubspaceFit) -> None:
         """Store what was found, in the units of the user."""
-        # Solved once more from the data, by an orthogonal factorisation.
-        unit, columns = data.coefficient_unit, data.F[:, fit.active] / data.column_unit
-        every = np.arange(fit.active.size)
-        found = posterior_on(columns, data.y, fit.kappa, math.sqrt(fit.prior), every)
-        n = data.F.shape[1]
+        unit, n = data.coefficient_unit, data.F.shape[1]
         coef, sigma = np.zeros(n), np.zeros(n)
-        coef[fit.active], sigma[fit.active] = unit * found.mean, unit * np.sqrt(found.variance)
+        coef[fit.active], sigma[fit.active] = unit * fit.mean, unit * np.sqrt(fit.variance)
         self.coef_, self.sigma_, self.support_ = coef.astype(data.dtype), sigma.astype(data.dtype), fit.active
         self.intercept_ = data.intercept(self.coef_)
         volume = data.n_rows * math.log(data.unit)
-        self.elbo_ = found.elbo - volume
+        self.elbo_ = fit.elbo - volume
         self.noise_variance_ = data.unit**2 / fit.kappa
         self.prior_std_ = unit * math.sqrt(fit.prior)
         self.history_ = {"elbo": fit.bounds - volume}
         self.n_iter_, self.converged_ = fit.n_iter, fit.at_rest
 
-    def _certify(self, search: SubspaceSearch, fit: SubspaceFit) -> None:
+    def _certify(self, fit: SubspaceFit) -> None:
         """Certify the subspace by the gains of the search."""
-        search.assume(fit.kappa, fit.prior)
-        search.solve(fit.active)
         certificate = SubspaceVICertificate(
             "",
             float(self.tol),
@@ -302,7 +295,7 @@ class SparseSubspaceVI(RegressorMixin, BaseEstimator):
             learn_noise=isinstance(self.noise_variance, str),
             learn_prior=isinstance(self.prior_std, str),
         ).stated()
-        self.certificate_ = certificate.judged(search.largest_gain(), 2.0 * search.least_gain, [])
+        self.certificate_ = certificate.judged(fit.largest_gain, fit.rounding, [])
 
     def _warn(self, n_usable: int) -> None:
         if not self.converged_:

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from sparsetheory.numba_kernels.quadratic.subspace_ascent import grow, refit, swap
+from sparsetheory.bayesian.subspace.linear.spectrum import SubspaceSpectrum
+from sparsetheory.numba_kernels.quadratic.subspace_ascent import exchange_gains, grow, refit, swap
 from sparsetheory.typing import BoolArray, Float64Array, IndexArray
 
 __all__ = ["SubspaceSearch"]
@@ -15,6 +16,8 @@ _ROWS = 16
 _MEMORY = 2**27
 # The bound is a difference of terms as large as kappa y'y, each known to some units of rounding.
 _ROUNDING = 32.0 * float(np.finfo(np.float64).eps)
+# Share of the trace of a Gram matrix that rounding may make of an eigenvalue of zero.
+_SINGULAR = 16.0 * float(np.finfo(np.float64).eps)
 
 
 class SubspaceSearch:
@@ -33,6 +36,12 @@ class SubspaceSearch:
 
     Attributes
     ----------
+    squares : ndarray of shape (N,)
+        Squares of the columns.
+    usable : ndarray of bool of shape (N,)
+        Columns that are not zero.
+    typical, energy : float
+        Mean square of those, and square of the data.
     bound : float
         Bound on the current subspace.
     kappa, prior : float
@@ -45,9 +54,10 @@ class SubspaceSearch:
     """
 
     def __init__(self, F: Float64Array, y: Float64Array, size: int, unit: float) -> None:
-        self._F, self._scale, n = F, unit**-2.0, F.shape[1]
-        self.squares = np.einsum("ij,ij->j", F, F) * self._scale
+        self._F, self._y, self._unit, n = F, y, unit, F.shape[1]
+        self.squares = np.einsum("ij,ij->j", F, F) / unit**2
         self.usable = self.squares > 0
+        self.typical = float(self.squares[self.usable].mean()) if self.usable.any() else 1.0
         self.b = (y @ F) / unit
         self.energy = float(y @ y)
         self._gram = np.empty((min(n, 2 * size + _ROWS), n))
@@ -79,14 +89,17 @@ class SubspaceSearch:
         """Gains up to here may be rounding."""
         return _ROUNDING * (1.0 + self.kappa * self.energy)
 
-    def gram(self) -> Float64Array:
-        """Return the Gram matrix of the active columns."""
-        return self._gram[self._place[self._active]][:, self._active]
+    def spectrum(self, active: IndexArray | None = None) -> SubspaceSpectrum:
+        """Decompose the columns of a subspace, by default of the current one."""
+        return SubspaceSpectrum.of(self._F[:, self._active if active is None else active] / self._unit, self._y)
 
     def assume(self, kappa: float, prior: float) -> None:
         """Set the precision of the noise and the variance of the prior."""
         self.kappa, self.prior = kappa, prior
         curvature = kappa * prior * self.squares
+        # The diagonal of the precision matrix in units of the prior, never below the rounding of its other entries.
+        largest = float(curvature.max(initial=0.0)) * max(self._active.size, 1)
+        self._ridge = max(1.0, _SINGULAR * largest)
         self._weight = 0.5 * prior / (1.0 + curvature)
         self._cost = np.where(self.usable, 0.5 * np.log1p(curvature), np.inf)
 
@@ -96,7 +109,7 @@ class SubspaceSearch:
             self._active[:] = active
             self.learn(self._active)
         given = (self._gram, self._place, self.b, self._cost, *self._moves())
-        self.bound = refit(*given, self._active.size, self.kappa, self.prior)
+        self.bound = refit(*given, self._active.size, self.kappa, self.prior, self._ridge)
         return self.bound
 
     def grow(self) -> None:
@@ -105,7 +118,7 @@ class SubspaceSearch:
         size = 0
         while True:
             given = (self._gram, self._place, self.b, self._weight, self._cost, *self._moves())
-            size, needed = grow(*given, size, self.kappa, self.prior, self._g, self._best)
+            size, needed = grow(*given, size, self.kappa, self.prior, self._ridge, self._g, self._best)
             if needed < 0:
                 break
             self._learn_with(needed, self._active[:size])
@@ -133,7 +146,7 @@ class SubspaceSearch:
         least = max(least_gain, self.least_gain)
         while True:
             given = (self._gram, self._place, self.b, self._weight, self._cost, *self._moves(), self._active.size)
-            done, needed = swap(*given, self.kappa, self.prior, self._g, self._best, least, bounds, done)
+            done, needed = swap(*given, self.kappa, self.prior, self._ridge, self._g, self._best, least, bounds, done)
             if needed >= 0:
                 self._learn_with(needed, self._active)
             elif done + 1 < bounds.size or done == most:
@@ -143,11 +156,29 @@ class SubspaceSearch:
         self.bound = float(bounds[done])
         return bounds[: done + 1].copy(), done < most
 
-    def largest_gain(self) -> float:
-        """Return the largest gain of one exchange; minus infinity where there is none."""
-        given = (self._gram, self._place, self.b, self._weight, self._cost, *self._moves(), self._active.size)
-        swap(*given, self.kappa, self.prior, self._g, self._best, math.inf, np.zeros(2), 0)
-        return float(np.max(self._best, where=~self._is_active, initial=-np.inf))
+    def best_exchange(self, mean: Float64Array) -> tuple[float, IndexArray]:
+        """Return the largest gain of one exchange, and the columns after it.
+
+        Parameters
+        ----------
+        mean : ndarray of shape (s,)
+            Posterior means of the active columns, known to more digits than those that Gram matrices give. The gradient
+            is found from the residual, for the same reason: O(MN).
+        """
+        active = self._active
+        left = self._y - self._F[:, active] @ (mean / self._unit)
+        g = self.kappa * (left @ self._F) / self._unit
+        given = (self._gram, self._place, self._weight, self._cost, active, mean, self.kappa)
+        exchange_gains(*given, g, self._best)
+        self._best[active] = -np.inf
+        gain = float(self._best.max(initial=-np.inf))
+        if gain == -np.inf:
+            return gain, self.active
+        j = int(np.argmax(self._best))
+        slopes = g[j] + self.kappa * mean * self._gram[self._place[active], j]
+        leaving = self._cost[active] - mean**2 / (4.0 * self._weight[active])
+        at = int(np.argmax(leaving + self._weight[j] * slopes**2))
+        return gain, np.append(np.delete(self.active, at), j)
 
     def gradient(self, active: IndexArray, mean: Float64Array) -> Float64Array:
         """Return the gradient of the bound by every coefficient, for means on some columns whose rows are known."""
@@ -162,7 +193,7 @@ class SubspaceSearch:
             self._make_room(new.size, wanted)
         end = len(self._known) + new.size
         np.matmul(self._F[:, new].T, self._F, out=self._gram[len(self._known) : end])
-        self._gram[len(self._known) : end] *= self._scale
+        self._gram[len(self._known) : end] /= self._unit**2
         self._place[new] = np.arange(len(self._known), end)
         self._known += new.tolist()
 
@@ -190,4 +221,3 @@ class SubspaceSearch:
 
     def _moves(self) -> tuple[Float64Array, BoolArray, Float64Array, Float64Array]:
         return self._active, self._is_active, self._mean, self._factor  # type: ignore[return-value]
-
