@@ -35,9 +35,8 @@ class FederatedArm:
         As in FederatedTurboVBI; "dense" for plain networks, whose weights are averaged.
     participation : float
         Probability that a client takes part in a round.
-    n_rounds, warmup_rounds, n_steps : int
-        Rounds, those with known precisions, and steps of a client in a round. Half of the rounds after the warm-up are
-        annealing.
+    n_rounds, warmup_rounds, anneal_rounds, n_steps : int
+        Rounds, those with known precisions, those of the annealing, and steps of a client in a round.
     drop_below, temperature : float
         As in FederatedTurboVBI.
     n_clients : int
@@ -51,6 +50,7 @@ class FederatedArm:
     participation: float = 1.0
     n_rounds: int = 60
     warmup_rounds: int = 10
+    anneal_rounds: int = 25
     n_steps: int = 11
     drop_below: float = 0.05
     temperature: float = 1.0
@@ -157,7 +157,7 @@ def _server(arm: FederatedArm, data: Pixels, start: int) -> Any:
         model,
         n_samples=len(data.x),
         warmup_rounds=arm.warmup_rounds,
-        anneal_rounds=(arm.n_rounds - arm.warmup_rounds) // 2,
+        anneal_rounds=arm.anneal_rounds,
         drop_below=arm.drop_below,
         average=arm.average,
         temperature=arm.temperature,
