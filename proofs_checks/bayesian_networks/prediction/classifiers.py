@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory.gpu import bayesian, core
-from sparsetheory.gpu.dynamic import gradient_magnitude, magnitude
+from sparsetheory.gpu import bayesian, core, dynamic
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 
@@ -212,8 +211,8 @@ def _plain(task: Task, recipe: Recipe, density: float, seed: int) -> Network:
             core.TopologyController(
                 optimizer,
                 masks,
-                drop=magnitude,
-                grow=gradient_magnitude,
+                drop=dynamic.magnitude,
+                grow=dynamic.gradient_magnitude,
                 fraction=core.Cosine(_FRACTION, round(0.75 * n_steps)),
                 every=_PERIOD,
                 skip_update=True,
