@@ -151,9 +151,7 @@ def _optimizer(model: Any, task: Task, recipe: Recipe) -> tuple[Any, Any, int]:
     return optimizer, schedule, per_epoch * task.n_epochs
 
 
-def _fit(
-    model: Any, task: Task, recipe: Recipe, seed: int, hook: Callable[[Any, int], Any], loss: Any = core.class_loss
-) -> None:
+def _fit(model: Any, task: Task, recipe: Recipe, seed: int, hook: Callable[[Any, int], Any], loss: Any = None) -> None:
     """Train a model; `hook` puts its method on the optimiser before the first step."""
     (x, y), _, _ = task.parts(seed)
     optimizer, schedule, n_steps = _optimizer(model, task, recipe)
@@ -167,7 +165,7 @@ def _fit(
             scheduler=schedule,
             n_steps=n_steps,
             batch_size=_BATCH,
-            loss=loss,
+            loss=loss or core.class_loss,
             generator=seed + 3000,
         )
 
