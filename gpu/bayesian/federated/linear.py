@@ -230,8 +230,7 @@ class FederatedLinearTurboVBI:
         Parameters
         ----------
         sites : LinearSite or iterable of LinearSite
-            Of every client, once, at the present mean. An absent client may be stood for by its last site only with the
-            mean at which it was made, so the server refuses nothing here and cannot know.
+            Of every client, once, at the present mean. Without a client its rows are not there.
 
         Raises
         ------

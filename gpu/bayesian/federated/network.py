@@ -1,6 +1,7 @@
 """Decentralised Turbo-VBI: clients keep their data, the server keeps the prior, and messages hold what is on."""
 
 import copy
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -140,8 +141,17 @@ class FederatedTurboVBI:
     ValueError
         If the model has no normal weights, or an argument is out of its range.
 
+    Warns
+    -----
+    RuntimeWarning
+        At the end of the annealing, if every weight of a layer is on.
+
     Notes
     -----
+    During the annealing the deviations have to follow the law of weights that are off: with Adam, learning rates of
+    `rho` that add up to ``ln(1 / off_rate_ratio)`` at each client. Few steps in a round with a usual learning rate
+    leave every weight on. Each round is one update of the supports, and an annealing of few rounds lets chains fill up.
+
     The idea of clients that train a network under a prior of clustered supports at a server is that of Xia, Tsang and
     Lau, "Bayesian federated model compression for communication and computation efficiency", arXiv:2404.07532, whose
     updates are others: posteriors are sent and fed back there. A merge costs O(1) per weight sent.
@@ -264,8 +274,21 @@ class FederatedTurboVBI:
         self._replica.start_round(self.round + 1, self.supports, total.mean())
         if self._drop_below > 0 and self._replica.warm:
             self._replica.choose_supports(self._drop_below)
+        self._warn_if_all_on()
         self.history.append(FederatedRound(self.round, total.n_messages, total.n_samples, self.density))
         return self.history[-1]
+
+    def _warn_if_all_on(self) -> None:
+        if self.round != self._settings["warmup_rounds"] + self._settings["anneal_rounds"]:
+            return
+        full = [name for name, mask in self.turbo.masks().items() if bool(mask.all())]
+        if full:
+            warnings.warn(
+                f"every weight of {', '.join(full)} is on at the end of the annealing: check on_rate, and that steps "
+                "of clients times the learning rate of rho let deviations follow",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def export(self) -> nn.Module:
         """Return a plain copy of the model: means where weights are on with a probability above one half."""

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparsetheory.typing import BoolArray, Int64Array
+
 __all__ = ["decode_support", "encode_support"]
 
 _EMPTY, _BITS, _RUNS = 0, 1, 2
@@ -62,21 +64,24 @@ def decode_support(code: bytes, shape: tuple[int, ...] | torch.Size) -> Tensor:
     """
     size = math.prod(shape)
     bits = np.unpackbits(np.frombuffer(code[1:], dtype=np.uint8)).astype(bool)
-    if not code or code[0] not in (_EMPTY, _BITS, _RUNS) or (code[0] == _EMPTY) != (size == 0):
+    kind = code[0] if code else None
+    if kind == _RUNS:
+        flat = _from_runs(bits, size)
+    else:
+        fits = kind == (_BITS if size else _EMPTY) and 0 <= bits.size - size < 8
+        flat = bits[:size] if fits else None
+    if flat is None:
         raise ValueError(f"code must be that of a mask of shape {tuple(shape)}; got another")
-    flat = _from_runs(bits, size) if code[0] == _RUNS else bits[:size]
-    if flat.size != size:
-        raise ValueError(f"code must be that of a mask of shape {tuple(shape)}; got one of {flat.size} entries")
     return torch.from_numpy(flat.copy()).reshape(tuple(shape))
 
 
-def _elias_size(lengths: np.ndarray) -> int:
+def _elias_size(lengths: Int64Array) -> int:
     """Return the bits that the lengths take."""
     # The exponent of a floating-point number is exact below 2^53, the rounded logarithm is not.
     return int((2 * np.frexp(lengths.astype(np.float64))[1] - 1).sum())
 
 
-def _elias(lengths: np.ndarray) -> np.ndarray:
+def _elias(lengths: Int64Array) -> BoolArray:
     """Return the bits of all lengths: one zero for each binary digit after the first, then the digits."""
     digits = np.frexp(lengths.astype(np.float64))[1].astype(np.int64)
     ends = np.cumsum(2 * digits - 1)
@@ -87,8 +92,8 @@ def _elias(lengths: np.ndarray) -> np.ndarray:
     return bits
 
 
-def _from_runs(bits: np.ndarray, size: int) -> np.ndarray:
-    """Return the entries that the first value and the lengths of runs stand for."""
+def _from_runs(bits: BoolArray, size: int) -> BoolArray | None:
+    """Return the entries that the first value and the lengths of runs stand for, unless their number is another."""
     flat, value, filled = np.empty(size, dtype=bool), bool(bits[:1].any()), 0
     ones = np.flatnonzero(bits[1:]) + 1
     place = 1
@@ -101,4 +106,4 @@ def _from_runs(bits: np.ndarray, size: int) -> np.ndarray:
         length = int("".join("1" if bit else "0" for bit in word), 2)
         flat[filled : filled + length] = value
         value, filled, place = not value, filled + length, int(ones[at]) + digits
-    return flat[:filled] if filled < size else flat
+    return flat if filled == size else None

@@ -76,8 +76,13 @@ class Setting:
 
         data, steps = self.data, epochs * self.epoch
         with bayesian.sampling(model, "local", noise):
-            options = {"n_steps": steps, "batch_size": _BATCH, "loss": loss, "generator": order}
-            core.train(model, data.x, data.y, optimizer=optimizer, **options)
+            options: dict[str, Any] = {"n_steps": steps, "batch_size": _BATCH, "generator": order}
+            core.train(model, data.x, data.y, optimizer=optimizer, loss=loss, **options)
+
+    def tune(self, model: Any, optimizer: Any) -> None:
+        """Train on for a few epochs, without any penalty."""
+        x, y, steps, order = self.data.x, self.data.y, _TUNED_EPOCHS * self.epoch, self.streams()[-1]
+        core.train(model, x, y, optimizer=optimizer, n_steps=steps, batch_size=_BATCH, generator=order)
 
     def accuracy(self, model: Any) -> float:
         """Return the accuracy on test pictures."""
@@ -150,7 +155,12 @@ def _start(setting: Setting, sigma: float, densities: Mapping[str, float] | None
 
     first, masks, *_ = setting.streams()
     model = core.models.MLP(setting.widths, generator=first)
-    made = {"mu_std": "fan_in", "sigma_init": (sigma, 0.0), "prior_std": _PRIOR_STD, "dense_first": False}
+    made: dict[str, Any] = {
+        "mu_std": "fan_in",
+        "sigma_init": (sigma, 0.0),
+        "prior_std": _PRIOR_STD,
+        "dense_first": False,
+    }
     source = torch.Generator().manual_seed(masks)
     for name in core.find_layers(model):
         share = 1.0 if densities is None else densities[f"{name}.weight"]
@@ -195,8 +205,7 @@ def _swapped(setting: Setting) -> tuple[Any, Mapping[str, Any]]:
     """Train on masks of the reference size, layer by layer, whose weights are swapped."""
     n_steps = setting.epochs * setting.epoch
     model, optimizer = _start(setting, 0.01, _reference(setting).masks.densities)
-    options = {"period": 2 * setting.epoch, "t_end": 3 * n_steps // 4}
-    scheduler = bayesian.SSVIScheduler(model, optimizer, **options)
+    scheduler = bayesian.SSVIScheduler(model, optimizer, period=2 * setting.epoch, t_end=3 * n_steps // 4)
     weight = bayesian.KLWeight(len(setting.data.x), 0.1, n_steps)
     setting.train(model, optimizer, setting.epochs, lambda: weight(scheduler.step) * scheduler.kl())
     scheduler.remove()
@@ -291,12 +300,11 @@ def compress(name: str, setting: Setting) -> Compressed:
         masks, before = core.MaskSet(found), setting.accuracy(model)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
         with bayesian.freeze_pruned(optimizer, model, masks):
-            data, options = setting.data, {"batch_size": _BATCH, "generator": setting.streams()[-1]}
-            core.train(model, data.x, data.y, optimizer=optimizer, n_steps=_TUNED_EPOCHS * setting.epoch, **options)
+            setting.tune(model, optimizer)
         smaller = bayesian.remove_dead_neurons(model.eval())
         deployed, n_bytes = _deployed(smaller)
         accuracy = setting.accuracy(model)
-    units = [layer.out_features for layer in core.find_layers(smaller).values()][:-1]
+    units = [len(core.weight_rows(layer)) for layer in core.find_layers(smaller).values()][:-1]
     structure = bayesian.mask_structure(masks)
     dense = sum(layer.dense_bytes for layer in structure) + 4 * sum(setting.widths[1:])
     return Compressed(before, accuracy, masks.density, structure[0], sum(units), n_bytes, dense, masks, model, deployed)

@@ -38,6 +38,10 @@ class _Case:
                 layer.bias.copy_(torch.randn(layer.bias.shape, generator=source, dtype=torch.float64))
         return model
 
+    def exported(self) -> Any:
+        """Return a plain copy of the network."""
+        return bayesian.export_plain(self.network())
+
     def inputs(self) -> Any:
         rng = np.random.default_rng(self.seed + 3)
         return tensor(rng.standard_normal((1 + self.seed % 20, self.widths[0])))
@@ -56,7 +60,7 @@ def _exported(case: _Case, forget_masks: bool = False) -> Measurement:
     import torch
 
     model, x = case.network(), case.inputs()
-    plain = bayesian.export_plain(model)
+    plain: Any = bayesian.export_plain(model)
     if forget_masks:
         for layer, source in zip(list(plain)[::2], list(model)[::2], strict=True):
             layer.weight.data.copy_(source.weight)
@@ -83,7 +87,7 @@ def _packed(case: _Case, relative: bool = False) -> Measurement:
     """
     import torch
 
-    layer, x = bayesian.export_plain(case.network())[0], case.inputs()
+    layer, x = case.exported()[0], case.inputs()
     weight, bias = array(layer.weight), array(layer.bias)
     n = case.widths[0] + 1
     gamma = n * _UNIT / (1 - n * _UNIT)
@@ -112,7 +116,7 @@ packed_layer = Claim(
 def _counted(case: _Case, zeros_free: bool = False) -> Measurement:
     """Compare the counted bytes of all layers, in both forms, with those of the packed arrays."""
     worst = 0
-    for layer in list(bayesian.export_plain(case.network()))[::2]:
+    for layer in list(case.exported())[::2]:
         mask = layer.weight.detach() != 0
         for block in (1, 4):
             rows = kernels.pack_rows(layer.weight.detach(), block=block)
@@ -144,7 +148,7 @@ def _shortened(case: _Case, constants_lost: bool = False) -> Measurement:
     """
     import torch
 
-    model, x = bayesian.export_plain(case.network()), case.inputs()
+    model, x = case.exported(), case.inputs()
     given = copy.deepcopy(model)
     if constants_lost:
         for layer in list(given)[:-1:2]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparsetheory.experiments.study import Study, StudyResult
-from sparsetheory.proofs_checks.bayesian_networks.compression.arms import ARMS, Compressed, Setting, compress
+from sparsetheory.proofs_checks.bayesian_networks.compression.arms import ARMS, Setting, compress
 
 _COLUMNS = (
     "pictures",
@@ -21,9 +21,10 @@ _COLUMNS = (
     "bytes on sparse rows",
     "microseconds for 128 pictures",
 )
-_LENGTHS = {"digits": (60, 10), "MNIST": (30, 5)}
-_FULL = {"digits": tuple(range(5)), "MNIST": (0, 1)}
-_QUICK = {"digits": (0,)}
+# Epochs, those of the warm-up among them, and seeds.
+_FULL = {"digits": (60, 10, range(5)), "MNIST": (30, 5, range(2))}
+_QUICK = {"digits": (40, 10, range(1))}
+_FIRST = next(iter(ARMS))
 _LEFT_OUT = {
     "Turbo-VBI, chains along outputs",
     "Turbo-VBI, published coupling",
@@ -36,15 +37,14 @@ def _mean(values: Sequence[float], digits: int) -> float:
     return round(float(np.mean(values)), digits)
 
 
-def _row(pictures: str, name: str, seeds: Sequence[int], first: Sequence[Compressed]) -> tuple[Any, ...]:
-    settings = [Setting(pictures, seed, *_LENGTHS[pictures]) for seed in seeds]
-    found = [compress(name, setting) for setting in settings]
-    differences = [one.accuracy - other.accuracy for one, other in zip(found, first or found, strict=True)]
+def _row(name: str, settings: Sequence[Setting]) -> tuple[Any, ...]:
+    found, first = ([compress(one, setting) for setting in settings] for one in (name, _FIRST))
+    differences = [one.accuracy - other.accuracy for one, other in zip(found, first, strict=True)]
     parts = [one.structure for one in found]
     shares = [np.mean([getattr(part, f"{kind}_density") for part in parts]) for kind in ("row", "column", "block")]
     runs = [np.mean([getattr(part, f"{kind}_run") for part in parts]) for kind in ("row", "column")]
     return (
-        pictures,
+        settings[0].pictures,
         name,
         _mean([one.density for one in found], 4),
         _mean([one.before for one in found], 3),
@@ -58,29 +58,15 @@ def _row(pictures: str, name: str, seeds: Sequence[int], first: Sequence[Compres
     )
 
 
-def _dense_row(pictures: str, seeds: Sequence[int]) -> tuple[Any, ...]:
+def _dense_row(settings: Sequence[Setting]) -> tuple[Any, ...]:
     """Return what the dense network needs, which all sparse ones are measured against."""
-    settings = [Setting(pictures, seed, *_LENGTHS[pictures]) for seed in seeds]
-    found = [setting.dense() for setting in settings]
-    first = [compress(next(iter(ARMS)), setting) for setting in settings]
+    found, first = [setting.dense() for setting in settings], [compress(_FIRST, setting) for setting in settings]
     accuracies = [one.accuracy for one in found]
     differences = [one - other.accuracy for one, other in zip(accuracies, first, strict=True)]
-    units, accuracy = sum(settings[0].widths[1:-1]), _mean(accuracies, 3)
+    accuracy, units, size = _mean(accuracies, 3), sum(settings[0].widths[1:-1]), first[0].dense_bytes
     times = [one.microseconds(setting.data.x[:128]) for one, setting in zip(found, settings, strict=True)]
-    size = first[0].dense_bytes
-    return (
-        pictures,
-        "dense",
-        1.0,
-        accuracy,
-        accuracy,
-        f"{np.mean(differences):+.3f}",
-        "",
-        "",
-        units,
-        size,
-        _mean(times, 0),
-    )
+    against = f"{np.mean(differences):+.3f}"
+    return (settings[0].pictures, "dense", 1.0, accuracy, accuracy, against, "", "", units, size, round(np.mean(times)))
 
 
 def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
@@ -103,10 +89,9 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
 def _run(profile: str) -> StudyResult:
     quick, rows = profile == "quick", []
     names = [name for name in ARMS if not quick or name not in _LEFT_OUT]
-    for pictures, seeds in (_QUICK if quick else _FULL).items():
-        settings = [Setting(pictures, seed, *_LENGTHS[pictures]) for seed in seeds]
-        first = [compress(names[0], setting) for setting in settings]
-        rows += [_row(pictures, name, seeds, first) for name in names] + [_dense_row(pictures, seeds)]
+    for pictures, (epochs, warmup, seeds) in (_QUICK if quick else _FULL).items():
+        settings = [Setting(pictures, seed, epochs, warmup) for seed in seeds]
+        rows += [_row(name, settings) for name in names] + [_dense_row(settings)]
     notes = (
         "Means of networks with hidden layers of 100 and 52 (digits) or 52 (MNIST), fine-tuned for 5 epochs on their "
         "masks. The first method sets the size of those that are told how many weights to keep: of each layer for "

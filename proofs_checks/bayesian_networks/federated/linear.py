@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -114,15 +114,12 @@ def split_regressions(orthogonal: bool, least_clients: int = 2) -> st.SearchStra
 def _central(split: SplitRegression) -> Float64Array:
     """Return the mean of the posterior on all rows for known precisions, by elimination."""
     F, y = split.pooled
-    solved: Float64Array = np.linalg.solve(np.diag(split.precisions) + _KAPPA * F.T @ F, _KAPPA * F.T @ y)
-    return solved
+    return np.asarray(np.linalg.solve(np.diag(split.precisions) + _KAPPA * F.T @ F, _KAPPA * F.T @ y))
 
 
 def _moved(split: SplitRegression, mean: Float64Array) -> tuple[Any, Float64Array]:
     """Return the sum of the sites at a mean, and the mean after the round."""
-    site = bayesian.LinearSite.of(*np.zeros((3, split.n_columns)), 0.0)
-    for client in split.clients:
-        site = site.merge(client.message(mean))
+    site = reduce(bayesian.LinearSite.merge, [client.message(mean) for client in split.clients])
     return site, site.linear / (split.precisions + site.curvature)
 
 

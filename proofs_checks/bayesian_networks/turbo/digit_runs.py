@@ -41,10 +41,10 @@ class _Pair:
         }
 
 
-def _sweep(factorisation: str, quick_trials: int, **labels: str) -> Sweep:
+def _sweep(factorisation: str, epochs: tuple[float, float], quick_trials: int, **labels: str) -> Sweep:
     return Sweep(
         axis="epochs",
-        values=(40.0, 60.0),
+        values=epochs,
         draw=lambda rng, epochs: _Pair(int(epochs), factorisation, int(rng.integers(2**31))),
         trials=6,
         quick_trials=quick_trials,
@@ -68,6 +68,7 @@ supports_cluster = Claim(
     near_miss=Reversed(),
     sweep=_sweep(
         "collapsed",
+        (40.0, 60.0),
         3,
         measured_label="5 times that of independent states",
         bound_label="chains along rows",
@@ -91,6 +92,7 @@ published_supports_do_not_cluster = Claim(
     near_miss=Reversed(),
     sweep=_sweep(
         "meanfield",
+        (30.0, 40.0),
         2,
         measured_label="chains along rows",
         bound_label="twice that of independent states",

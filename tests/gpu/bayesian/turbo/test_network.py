@@ -54,7 +54,9 @@ def test_it_follows_the_schedule(device):
     for _ in range(14):
         _steps(model, optimizer, turbo, 1, device)
         rates.append(prior.factors.off_rate / prior.on_rate)
-    # Updates after steps 4, 6, ..., the first one where both states are alike.
+        # Precisions are known until the first update.
+        assert (prior.factors.precisions is None) == (turbo.n_steps < 6)
+    # Updates after steps 6, 8 and so on.
     expected = [1.0] * 5 + [1e-3 ** (step / 4) for step in (1, 1, 2, 2, 3, 3, 4, 4, 4)]
     assert rates == pytest.approx(expected, rel=1e-12)
     assert turbo.n_steps == 14
@@ -112,15 +114,16 @@ def test_supports_are_computed_in_double_precision_from_the_weights(dtype):
     assert turbo.penalty().dtype == torch.promote_types(dtype, torch.float32)
 
 
+@pytest.mark.parametrize("factorisation", ["collapsed", "meanfield"])
 @pytest.mark.parametrize("prior", ["chain_rows", "chain_columns", "group_outputs", "group_inputs", "grid_mean_field"])
-def test_certificates_hold_after_an_update_and_break_with_the_weights(prior):
+def test_certificates_hold_after_an_update_and_break_with_the_weights(prior, factorisation):
     model = _model()
     optimizer = _adam(model)
-    turbo = NetworkTurboVBI(model, optimizer, n_samples=20, prior=prior, **STEPS)
+    turbo = NetworkTurboVBI(model, optimizer, n_samples=20, prior=prior, factorisation=factorisation, **STEPS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         _steps(model, optimizer, turbo, 20)
-    for _ in range(30):
+    for _ in range(200):
         turbo.update()
     certificate = turbo.certificate()
     assert certificate.valid, certificate.reason

@@ -80,6 +80,18 @@ def test_more_updates_at_fixed_weights_lower_the_divergence_until_it_rests(struc
         assert found[0] == pytest.approx(found[-1], rel=1e-12)
 
 
+def test_a_published_update_starts_from_the_states_before_it():
+    second, post = np.array([[0.3, 0.01]]), np.array([[0.2, 0.2]])
+    prior = WeightPrior((1, 2), "iid", factorisation="meanfield")
+    for _ in range(3):
+        precisions = prior.update(second, 1e-2)
+        rate = post + (1 - post) * 1e-2 + second / 2
+        np.testing.assert_allclose(precisions, 1.5 / rate, rtol=1e-12)
+        odds = np.log(0.2 / 0.8) + np.log(1 / 1e-2) - (1 - 1e-2) * 1.5 / rate
+        post = 1 / (1 + np.exp(-odds))
+        np.testing.assert_allclose(prior.probability, post, rtol=1e-10)
+
+
 def test_known_precisions_have_the_divergence_of_normal_laws():
     prior = WeightPrior((2, 3), initial_precision=7.0, group_size=2)
     rng = np.random.default_rng(3)

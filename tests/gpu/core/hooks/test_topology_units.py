@@ -158,7 +158,7 @@ def test_bad_arguments():
 @pytest.mark.parametrize("units", [None, "rows"])
 def test_the_least_number_of_a_mask_are_those_of_the_largest_scores(units):
     weights = [
-        nn.Parameter(torch.tensor([[0.3], [0.1], [0.2], [0.0]])),
+        nn.Parameter(torch.tensor([[0.1], [0.2], [0.3], [0.0]])),
         nn.Parameter(torch.tensor([[9.0], [8.0], [0.0]])),
     ]
     masks = [weight != 0 for weight in weights]
@@ -176,8 +176,8 @@ def test_the_least_number_of_a_mask_are_those_of_the_largest_scores(units):
     )
     sum(weight.sum() for weight in weights).backward()
     optimizer.step()
-    # The three of the smallest scores would be the whole first mask; its largest one stays, and 8.0 goes and returns.
-    assert masks[0].flatten().tolist() == [True, True, False, False]
+    # The three smallest scores are all of the first mask. Its largest stays; 8.0 goes instead, and returns.
+    assert masks[0].flatten().tolist() == [True, False, True, False]
     assert bool(masks[1].all())
 
 
