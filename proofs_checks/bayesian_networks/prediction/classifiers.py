@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsetheory.gpu import bayesian, core
-from sparsetheory.gpu.dynamic import gradient_magnitude, magnitude
+from sparsetheory.gpu import bayesian, core, dynamic
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 
@@ -152,9 +151,7 @@ def _optimizer(model: Any, task: Task, recipe: Recipe) -> tuple[Any, Any, int]:
     return optimizer, schedule, per_epoch * task.n_epochs
 
 
-def _fit(
-    model: Any, task: Task, recipe: Recipe, seed: int, hook: Callable[[Any, int], Any], loss: Any = core.class_loss
-) -> None:
+def _fit(model: Any, task: Task, recipe: Recipe, seed: int, hook: Callable[[Any, int], Any], loss: Any = None) -> None:
     """Train a model; `hook` puts its method on the optimiser before the first step."""
     (x, y), _, _ = task.parts(seed)
     optimizer, schedule, n_steps = _optimizer(model, task, recipe)
@@ -168,7 +165,7 @@ def _fit(
             scheduler=schedule,
             n_steps=n_steps,
             batch_size=_BATCH,
-            loss=loss,
+            loss=loss or core.class_loss,
             generator=seed + 3000,
         )
 
@@ -212,8 +209,8 @@ def _plain(task: Task, recipe: Recipe, density: float, seed: int) -> Network:
             core.TopologyController(
                 optimizer,
                 masks,
-                drop=magnitude,
-                grow=gradient_magnitude,
+                drop=dynamic.magnitude,
+                grow=dynamic.gradient_magnitude,
                 fraction=core.Cosine(_FRACTION, round(0.75 * n_steps)),
                 every=_PERIOD,
                 skip_update=True,
