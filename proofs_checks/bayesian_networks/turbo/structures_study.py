@@ -73,7 +73,7 @@ def _row(pictures: str, name: str, runs: list[Run]) -> tuple[Any, ...]:
 def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
     def draw(figure: Any) -> None:
         figure.set_size_inches(9, 6)
-        axes = figure.subplots(1, 2, sharey=True)
+        axes = figure.subplots(1, 2, sharex=True, sharey=True)
         for ax, pictures in zip(axes, dict.fromkeys(row[0] for row in rows), strict=False):
             for index, row in enumerate(row for row in rows if row[0] == pictures):
                 ax.errorbar(row[6], row[3], yerr=row[4], fmt="osD"[index // 10], color=f"C{index % 10}", label=row[1])
