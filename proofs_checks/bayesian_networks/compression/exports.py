@@ -27,7 +27,7 @@ class _Case:
         """Return a Bayesian network in double precision, with numbers stored off its masks too."""
         import torch
 
-        model = core.models.MLP(self.widths, activation="tanh", generator=self.seed).double()
+        model: Any = core.models.MLP(self.widths, activation="tanh", generator=self.seed).double()
         bayesian.bayesianise(model, self.density, mu_std=0.5, dense_first=False, generator=self.seed + 1)
         source = torch.Generator().manual_seed(self.seed + 2)
         with torch.no_grad():

@@ -71,16 +71,19 @@ def _dense_row(settings: Sequence[Setting]) -> tuple[Any, ...]:
 
 def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
     def draw(figure: Any) -> None:
+        from matplotlib.ticker import NullFormatter
+
         pictures = list(dict.fromkeys(row[0] for row in rows))
         axes = np.atleast_1d(figure.subplots(1, len(pictures)))
         for ax, title in zip(axes, pictures, strict=True):
             for index, row in enumerate(row for row in rows if row[0] == title):
                 marker = "os^Dv"[index // 3 % 5]
-                ax.plot(row[9], row[4], marker, color=f"C{index % 10}", label=row[1])
-            ax.set_xscale("log")
+                ax.plot(row[9], 1 - row[4], marker, color=f"C{index % 10}", label=row[1])
+            ax.set(xscale="log", yscale="log", xlim=(1e3, 3e5))
+            ax.xaxis.set_minor_formatter(NullFormatter())
             ax.set_xlabel("bytes on sparse rows")
             ax.set_title(title, fontsize=9)
-        axes[0].set_ylabel("accuracy, fine-tuned")
+        axes[0].set_ylabel("share of errors, fine-tuned")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
 
     return draw
