@@ -123,7 +123,7 @@ def _run(profile: str) -> StudyResult:
         "Five clients; with other shares of labels each label is dealt by Dirichlet laws of concentration 0.3, so that "
         "numbers of rows differ too. The prior is one chain per unit. A Bayesian message holds two numbers per weight "
         "that is on, that of dense averaging one per weight. Bytes are those that a client receives and sends. All "
-        "networks are tested as they are averaged, without fine-tuning. How long runs of weights are is up to the prior."
+        "networks are tested as they are averaged, without fine-tuning. How long runs are is up to the prior."
     )
     return StudyResult(_COLUMNS, rows, notes, _plot(paths, baseline))
 

@@ -131,7 +131,7 @@ def test_dropped_weights_come_back_when_neighbours_speak_for_them():
 
 
 def test_an_annealing_in_which_nothing_goes_off_warns_once_at_its_end():
-    server = _server(anneal_rounds=2)
+    server = _server(anneal_rounds=2, on_rate=1e-3)
     client = server.client(60)
     server.receive([_answer(client, server.message(), n_steps=1)])
     server.receive([_answer(client, server.message(), n_steps=1)])
