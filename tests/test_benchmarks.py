@@ -157,6 +157,8 @@ def test_bayesian_benchmarks_report_every_comparison(tmp_path, name, titles, row
             "Skinning weights from poses",
             ("unlimited, a tube of 60 vertices", "drop, a tube", "swap, a tube"),
         ),
+        ("subspace_vi", "Subspaces of linear models", ("100 x 200, 10 columns", "200 x 1000, 20 columns")),
+        ("bayesian_networks", "Training steps", ("subspace, dense products, 5%", "subspace, sparse products, 10%")),
     ],
 )
 def test_benchmarks_in_parts_report_every_comparison_without_their_optional_peers(tmp_path, name, title, parts):

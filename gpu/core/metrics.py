@@ -106,9 +106,11 @@ def confidence_bins(
         _, group, size = confidence.unique(return_inverse=True, return_counts=True)
         mean = torch.zeros(len(size), dtype=torch.float64, device=logits.device).index_add_(0, group, right) / size
         order = confidence.argsort()
-        parts = [(confidence[part], mean[group[part]]) for part in order.tensor_split(n_bins)]
-        counts = torch.tensor([len(part) for part, _ in parts])
-        return counts, *(torch.stack([sums.sum() for sums in column]) for column in zip(*parts, strict=True))
+        parts = order.tensor_split(n_bins)
+        counts = torch.tensor([len(part) for part in parts], device=logits.device)
+        shared = mean[group]
+        sums = torch.stack([torch.stack([values[part].sum() for part in parts]) for values in (confidence, shared)])
+        return counts, sums[0], sums[1]
     inner = torch.arange(1, n_bins, dtype=torch.float64, device=logits.device) / n_bins
     place = torch.bucketize(confidence, inner)
     sums = torch.zeros(2, n_bins, dtype=torch.float64, device=logits.device)

@@ -54,6 +54,11 @@ def most_probable_masks(turbo: NetworkTurboVBI, *, rule: str = "marginal", block
     evidence add up over them. For chains along the outputs, a block is one node, with its evidence and its inner steps.
     The rule for blocks is ours.
 
+    A weight whose three neighbours are off hardly ever keeps its block: a network that was not trained in blocks loses
+    such weights, and most of its accuracy with them. To train blocks, give its layers a :class:`WeightGrid` with groups
+    of outputs: ``rows=(0,), columns=(2,), group=(1,), view=(out // 4, 4, in)``. Without either, packing in blocks keeps
+    every weight, with zeros beside it.
+
     Examples
     --------
     >>> import torch

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from sparsetheory.constraints import Choice
 from sparsetheory.gpu.bayesian.layers.softplus import positive
 from sparsetheory.gpu.bayesian.layers.sparse_products import Support, moments
+from sparsetheory.gpu.bayesian.layers.tracing import is_traced
 from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
 
 __all__ = ["BayesLinear"]
@@ -121,7 +121,7 @@ class BayesLinear(VariationalLayer, nn.Linear):  # type: ignore[misc]  # torch c
                     f"float32 or float64; got 'sparse' for {x.dtype} on {x.device}, weights {self.weight.dtype}"
                 )
             return self._support_now()
-        if not plain or _is_observed(x):
+        if not plain or type(x) not in (Tensor, nn.Parameter) or torch.is_autocast_enabled("cpu") or is_traced():
             return None
         support = self._support_now()
         return support if support.density <= _DENSITY else None
@@ -139,14 +139,3 @@ class _WithDenseGradient(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         (x,) = ctx.saved_tensors
         return grads[0], None, grads[0].reshape(-1, grads[0].shape[-1]).mT @ x.reshape(-1, x.shape[-1])
-
-
-def _is_observed(x: Tensor) -> bool:
-    """Return whether products may have to be traced, transformed or counted, or are computed in another precision."""
-    return (
-        torch.compiler.is_compiling()
-        or type(x) not in (Tensor, nn.Parameter)
-        or torch.is_autocast_enabled("cpu")
-        or _get_current_dispatch_mode() is not None
-        or torch._C._functorch.peek_interpreter_stack() is not None
-    )

@@ -34,14 +34,22 @@ class Support:
         """Share of the entries that are on the mask."""
         return len(self.places) / max(self.shape[0] * self.shape[1], 1)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether all entries are on the mask."""
+        return len(self.places) == self.shape[0] * self.shape[1]
+
     def values(self, matrix: Tensor) -> Tensor:
         """Return the entries of a matrix on the support; differentiable."""
-        return matrix.reshape(-1).index_select(0, self.places)
+        flat = matrix.reshape(-1)
+        return flat if self.is_full else flat.index_select(0, self.places)
 
     def matrix(self, values: Tensor) -> Tensor:
         """Return the dense matrix with these entries; differentiable."""
+        if self.is_full:
+            return values.reshape(self.shape)
         flat = torch.zeros(self.shape[0] * self.shape[1], dtype=values.dtype, device=values.device)
-        return flat.index_put((self.places,), values).reshape(self.shape)
+        return flat.index_copy(0, self.places, values).reshape(self.shape)
 
 
 def support_of(mask: Tensor) -> Support:

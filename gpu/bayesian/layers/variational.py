@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sparsetheory.constraints import MISSING, POSITIVE, Choice
 from sparsetheory.gpu.bayesian.layers.softplus import positive
 from sparsetheory.gpu.bayesian.layers.sparse_products import Support, support_of
+from sparsetheory.gpu.bayesian.layers.tracing import is_traced
 from sparsetheory.gpu.core.randomness import cpu_generator
 
 __all__ = ["SAMPLING", "VariationalLayer"]
@@ -77,12 +78,19 @@ class VariationalLayer(nn.Module):
     @property
     def sigma(self) -> Tensor:
         """Standard deviations, zero off the mask; differentiable."""
-        return torch.where(self.mask, positive(self.rho), 0.0)
+        if self._is_watched():
+            return torch.where(self.mask, positive(self.rho), 0.0)
+        support = self._support_now()
+        return support.matrix(positive(support.values(self.rho))).reshape(self.rho.shape)
 
     @property
     def mean(self) -> Tensor:
         """Means, zero off the mask; differentiable, with a gradient as `dense_gradient` says."""
-        mean = torch.where(self.mask, self.weight, 0.0)
+        if self._is_watched():
+            mean = torch.where(self.mask, self.weight, 0.0)
+        else:
+            support = self._support_now()
+            mean = support.matrix(support.values(self.weight)).reshape(self.weight.shape)
         # The difference has the value 0 exactly, and the gradient of the weight itself.
         return mean.detach() + (self.weight - self.weight.detach()) if self.dense_gradient else mean
 
@@ -130,8 +138,13 @@ class VariationalLayer(nn.Module):
         """
         scale = POSITIVE.check("prior_std", self.prior_std if prior_std is None else prior_std)
         wide = torch.promote_types(self.weight.dtype, torch.float32)
-        support = self._support_now()
-        mean, sigma = support.values(self.weight).to(wide), positive(support.values(self.rho).to(wide))
+        if self._is_watched():
+            # Off the mask a term is that of the prior itself, 0.
+            mean = torch.where(self.mask, self.weight, 0.0).to(wide)
+            sigma = torch.where(self.mask, positive(self.rho.to(wide)), scale)
+        else:
+            support = self._support_now()
+            mean, sigma = support.values(self.weight).to(wide), positive(support.values(self.rho).to(wide))
         return ((sigma.square() + mean.square()) / (2 * scale**2) - (sigma / scale).log() - 0.5).sum()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,10 +152,7 @@ class VariationalLayer(nn.Module):
         if self.sampling == "mean":
             return self._product(x, self.mean, self.bias)
         if self.sampling == "weights":
-            # As many numbers as there are weights, so that the stream does not depend on how products are computed.
-            support = self._support_now()
-            noise = support.matrix(self._noise(support.values(self.weight.detach()))).reshape(self.weight.shape)
-            return self._product(x, self.mean + self.sigma * noise, self.bias)
+            return self._product(x, self.mean + self.sigma * self._weight_noise(), self.bias)
         return self._noisy(self._product(x, self.mean, self.bias), self._variance(x))
 
     def extra_repr(self) -> str:
@@ -175,6 +185,17 @@ class VariationalLayer(nn.Module):
             # Not randn_like: it draws in the order of memory, which says how the tensor was computed.
             return torch.randn(like.shape, dtype=like.dtype, device=like.device)
         return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)
+
+    def _weight_noise(self) -> Tensor:
+        if self._is_watched():
+            return self._noise(self.weight)
+        # As many numbers as there are weights, so that the stream does not depend on how products are computed.
+        support = self._support_now()
+        return support.matrix(self._noise(support.values(self.weight.detach()))).reshape(self.weight.shape)
+
+    def _is_watched(self) -> bool:
+        """Return whether masks must be applied entry by entry, which takes longer: where they are is not known."""
+        return self.mask.is_meta or is_traced()
 
     def _support_now(self) -> Support:
         """Return the support of the mask, made anew where the mask has changed since the last call."""

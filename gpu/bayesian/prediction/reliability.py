@@ -56,7 +56,7 @@ class ReliabilityCurve:
 
             ax = pyplot.subplots()[1]
         full = self.counts > 0
-        (line,) = ax.plot(self.confidence[full], self.accuracy[full], "-", **style)
+        (line,) = ax.plot(self.confidence[full], self.accuracy[full], **style)
         areas = 4 + 150 * self.counts[full] / self.counts.sum()
         ax.scatter(self.confidence[full], self.accuracy[full], s=areas.numpy(), color=line.get_color())
         ax.plot([0, 1], [0, 1], ":", color="0.5", zorder=0)

@@ -1,9 +1,9 @@
 """Scores by which inactive weights enter, for tensors: the largest are added."""
 
-import torch
 from torch import Tensor
 
 from sparsetheory.bayesian.subspace.addition_formulas import addition_gain, check_addition
+from sparsetheory.bayesian.subspace.elementwise import common_shape
 from sparsetheory.gpu.bayesian.subspace.torch_functions import TORCH
 from sparsetheory.gpu.solvers.arguments import finite_tensor, together, working_dtype
 
@@ -59,12 +59,7 @@ def addition_score(
     together(grad=slopes, curvature=bends)
     if bool((bends < 0).any()):
         raise ValueError(f"curvature must not be negative; got {float(bends.min()):g}")
-    try:
-        torch.broadcast_shapes(slopes.shape, bends.shape)
-    except RuntimeError:
-        raise ValueError(
-            f"curvature must have a shape that broadcasts against grad, {tuple(slopes.shape)}; got {tuple(bends.shape)}"
-        ) from None
+    common_shape(grad=slopes.shape, curvature=bends.shape)
     assert prior_std is not None
     dtype = working_dtype(slopes, bends)
     gain: Tensor = addition_gain(TORCH, slopes.to(dtype), bends.to(dtype), float(prior_std))

@@ -96,8 +96,8 @@ class FisherDiagonal:
         self.remove()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return copies of the sums and of their weights, as ``attach_state`` stores them."""
-        return {"sums": _copied(self._sums), "weights": _copied(self._weights)}
+        """Return the sums and their weights, which never change in place, as ``attach_state`` stores them."""
+        return {"sums": dict(self._sums), "weights": dict(self._weights)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state.
@@ -110,7 +110,7 @@ class FisherDiagonal:
         unknown = [name for name in state["sums"] if name not in self._layers]
         if unknown:
             raise ValueError(f"state must be of layers that are watched; got {', '.join(unknown)}")
-        self._sums, self._weights = _copied(state["sums"]), _copied(state["weights"])
+        self._sums, self._weights = dict(state["sums"]), dict(state["weights"])
 
     def _begin(self, model: nn.Module, args: tuple[Any, ...]) -> None:
         self._pass += 1
@@ -163,7 +163,3 @@ def _mean_square(rows: Tensor, gradients: Tensor) -> Tensor:
     for part in in_memory_chunks(samples, rows.element_size() * total.numel(), rows.device):
         total += (gradients[part].mT @ rows[part]).square().sum(0)
     return samples * total
-
-
-def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in tensors.items()}

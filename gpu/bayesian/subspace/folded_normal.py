@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from sparsetheory.bayesian.subspace.elementwise import common_shape
 from sparsetheory.bayesian.subspace.folded_formulas import capped, folded_excess, folded_spread, signal_to_noise
 from sparsetheory.gpu.bayesian.subspace.torch_functions import TORCH
 from sparsetheory.gpu.solvers.arguments import finite_tensor, together, working_dtype
@@ -72,12 +72,5 @@ def normal_tensors(mu: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     together(mu=means, sigma=deviations)
     if bool((deviations < 0).any()):
         raise ValueError(f"sigma must not be negative; got {float(deviations.min()):g}")
-    try:
-        torch.broadcast_shapes(means.shape, deviations.shape)
-    except RuntimeError:
-        raise ValueError(
-            f"sigma must have a shape that broadcasts against mu, {tuple(means.shape)}; got {tuple(deviations.shape)}"
-        ) from None
-    dtype = working_dtype(means, deviations)
-    means, deviations = torch.broadcast_tensors(means.to(dtype), deviations.to(dtype))
-    return means, deviations
+    shape, dtype = common_shape(mu=means.shape, sigma=deviations.shape), working_dtype(means, deviations)
+    return means.to(dtype).expand(shape), deviations.to(dtype).expand(shape)

@@ -69,7 +69,7 @@ class NetworkTurboVBICertificate(Certificate):
             "one more update moves probabilities of being on, and expected precisions relatively, by at most the bound"
         )
 
-    def check(self, model: nn.Module) -> "NetworkTurboVBICertificate":  # type: ignore[override]
+    def check(self, model: nn.Module) -> "NetworkTurboVBICertificate":
         """Recompute from means and deviations: evidence by divergences of Gamma laws, states in probabilities.
 
         Parameters

@@ -35,7 +35,7 @@ def plain_copy(model: nn.Module, masks: Mapping[VariationalLayer, Tensor]) -> nn
 def _plain(layer: Any, mask: Tensor) -> nn.Module:
     like = {"device": layer.weight.device, "dtype": layer.weight.dtype}
     bias = layer.bias is not None
-    new: nn.Module
+    new: nn.Linear | nn.Conv2d
     if isinstance(layer, nn.Linear):
         new = nn.Linear(layer.in_features, layer.out_features, bias=bias, **like)
     else:
@@ -53,6 +53,6 @@ def _plain(layer: Any, mask: Tensor) -> nn.Module:
         )
     with torch.no_grad():
         new.weight.copy_(torch.where(mask, layer.weight, 0.0))
-        if bias:
+        if new.bias is not None:
             new.bias.copy_(layer.bias)
     return new.train(layer.training)

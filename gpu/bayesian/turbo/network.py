@@ -3,7 +3,6 @@
 import copy
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,62 +10,23 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsetheory.certificates import Status
-from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE, Choice
-from sparsetheory.gpu.bayesian.layers.softplus import positive
-from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
+from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE, Choice, Real
 from sparsetheory.gpu.bayesian.turbo.certificate import CertifiedLayer, NetworkTurboVBICertificate
+from sparsetheory.gpu.bayesian.turbo.checks import check_names, layers_of, structures_of, warn_of_density
 from sparsetheory.gpu.bayesian.turbo.dead_inputs import SeenInputs
 from sparsetheory.gpu.bayesian.turbo.export import plain_copy
+from sparsetheory.gpu.bayesian.turbo.layer_prior import LayerPrior
 from sparsetheory.gpu.bayesian.turbo.layout import STRUCTURES, WeightGrid, grid_of
 from sparsetheory.gpu.bayesian.turbo.learning_rates import RhoRates
-from sparsetheory.gpu.bayesian.turbo.prior import FACTORISATION, SupportFactors, WeightPrior
+from sparsetheory.gpu.bayesian.turbo.prior import FACTORISATION, WeightPrior
 from sparsetheory.gpu.bayesian.turbo.report import LayerSupport, NetworkTurboVBIReport
-from sparsetheory.gpu.core.hooks.steps import StepHooks, parameters_of, step_is_skipped
+from sparsetheory.gpu.core.hooks.steps import StepHooks, step_is_skipped
+from sparsetheory.gpu.core.layers import weight_name
 from sparsetheory.gpu.core.masks import MaskSet
-from sparsetheory.typing import BoolArray, Float64Array
 
 __all__ = ["NetworkTurboVBI"]
 
-# Above this density a weight without data can end on, whatever the annealing.
-_DENSE = 0.4
-
-
-@dataclass(eq=False)
-class _Layer:
-    """A layer with its prior, and what the weights feel of it."""
-
-    layer: VariationalLayer
-    grid: WeightGrid
-    prior: WeightPrior
-    precision: Tensor
-    seen: SeenInputs | None
-
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Return second moments and logarithms of deviations of every state, of shape (R, C), in float64."""
-        sigma = positive(self.layer.rho.double())
-        second = self.layer.weight.double().square() + sigma.square()
-        return self.grid.pack(second).sum(-1), self.grid.pack(sigma.log()).sum(-1)
-
-    def off(self) -> BoolArray | None:
-        """Return which states only have weights of inputs that have always been zero."""
-        if self.seen is None:
-            return None
-        dead: BoolArray = self.grid.pack(self.seen.dead(self.layer.weight)).all(-1).cpu().numpy()
-        return dead
-
-    def fitted(self, second: Tensor, off_rate: float) -> SupportFactors:
-        return self.prior.fitted(second.detach().cpu().numpy(), off_rate, self.off())
-
-    def spread(self, values: Float64Array) -> Tensor:
-        """Return one number per state as a tensor of the shape of the weight, float64 on the CPU."""
-        rows, columns = self.prior.shape
-        packed = torch.from_numpy(values.reshape(rows, columns, 1)).expand(rows, columns, self.prior.group_size)
-        spread: Tensor = self.grid.unpack(packed, self.layer.weight.shape)
-        return spread
-
-    def show(self) -> None:
-        """Hand the expected precisions to the weights."""
-        self.precision = self.spread(self.prior.expected_precisions).to(self.layer.weight)
+_PROBABILITY = Real(0.0, 1.0)
 
 
 class NetworkTurboVBI(StepHooks):
@@ -88,14 +48,17 @@ class NetworkTurboVBI(StepHooks):
     model : torch.nn.Module
         With normal weights from :func:`bayesianise`, at density 1. Other parameters have no prior.
     optimizer : torch.optim.Optimizer
-        Of means and deviations of all these layers. The deviations must be able to follow the law of weights that are
-        off: give `rho` a group of its own with a learning rate of about 0.05, for Adam.
+        Of means and deviations of all these layers, without weight decay. The deviations must be able to follow the law
+        of weights that are off: give `rho` a group of its own with a learning rate of about 0.05, for Adam.
     n_samples : int
         Rows of the training data, by which the divergence is divided.
     warmup_steps, anneal_steps : int
         Optimiser steps of the two phases.
     update_every : int
-        Optimiser steps between updates of the supports, such as the steps of an epoch.
+        Optimiser steps between updates of the supports, the first one so many steps after the warm-up. With one update
+        an epoch weights without data lag behind the annealing, and neighbours fill gaps with them; several updates an
+        epoch give sparser layers. Groups need one every few steps: a group of L weights without data moves by
+        ``2 / (L + 2)`` of its way in an update, and stays on where the annealing is faster.
     prior : str or mapping of str to str
         Law of the states, for all layers or by the name of each: "chain_rows" (a chain along the inputs of each unit;
         of a convolution along output channels and widths, for each input channel and height), "chain_columns" (along
@@ -137,7 +100,7 @@ class NetworkTurboVBI(StepHooks):
     -----
     RuntimeWarning
         If the density is above 0.4, neighbours repel each other, the learning rates of the deviations are too small for
-        the annealing, or everything in a layer is on at its end.
+        the annealing, or at its end everything in a layer is on or messages on a grid still move.
 
     See Also
     --------
@@ -150,8 +113,8 @@ class NetworkTurboVBI(StepHooks):
     update, so that no update raises it at a fixed rate of the off state, except by "grid_belief_propagation", which has
     no bound. The prior on networks is that of Xia, Tsang and Lau, "Structured Bayesian compression for deep neural
     networks based on the Turbo-VBI approach", IEEE Trans. Signal Processing 71, 2023, arXiv:2302.10483; the collapsed
-    form, the annealing, the automatic rate and groups are ours. How long runs of weights are is up to the prior: on
-    pictures with shuffled pixels they are as long.
+    form, the annealing, the automatic rate and groups are ours. Runs of weights are made by the prior first of all, the
+    longer the faster the annealing is for the updates: compare with shuffled inputs before reading structure into them.
 
     Examples
     --------
@@ -212,21 +175,19 @@ class NetworkTurboVBI(StepHooks):
                 "off_rate_ratio must be below off_shape / on_shape, so that the off state has the larger precision; "
                 f"got {off_rate_ratio!r}"
             )
-        layers = _layers(model, optimizer)
-        structures = _structures(prior, layers)
-        _check_names("grids", grids or {}, layers)
-        _warn_of_density(activation, deactivation, {STRUCTURES[name] for name in structures.values()})
+        layers = layers_of(model, optimizer)
+        structures = structures_of(prior, layers)
+        check_names("grids", grids or {}, layers)
+        warn_of_density(activation, deactivation, {STRUCTURES[name] for name in structures.values()})
         self._model = model
         self._ratio = float(off_rate_ratio)
-        self._layers: dict[str, _Layer] = {}
+        density = activation / (activation + deactivation)
+        self._layers: dict[str, LayerPrior] = {}
         for name, layer in layers.items():
-            shape = layer.weight.shape
-            grid = (grids or {}).get(name) or grid_of(structures[name], len(shape))
-            rows, columns, group = grid.shape(shape)
             fan_in = layer.weight[0].numel()
-            density = activation / (activation + deactivation)
-            weight_prior = WeightPrior(
-                (rows, columns),
+            self._layers[name] = LayerPrior.make(
+                layer,
+                (grids or {}).get(name) or grid_of(structures[name], layer.weight.ndim),
                 STRUCTURES[structures[name]],
                 activation=activation,
                 deactivation=deactivation,
@@ -234,12 +195,11 @@ class NetworkTurboVBI(StepHooks):
                 on_rate=on_shape / (density * fan_in) if isinstance(on_rate, str) else on_rate,
                 off_shape=off_shape,
                 factorisation=factorisation,
-                group_size=group,
                 initial_precision=fan_in,
             )
-            seen = SeenInputs(layer) if dead_inputs == "off" else None
-            self._layers[name] = _Layer(layer, grid, weight_prior, layer.weight.detach(), seen)
-            self._layers[name].show()
+        if dead_inputs == "off":
+            for one in self._layers.values():
+                one.seen = SeenInputs(one.layer)
         self.priors = {name: one.prior for name, one in self._layers.items()}
         self.grids = {name: one.grid for name, one in self._layers.items()}
         self.n_steps = 0
@@ -273,10 +233,10 @@ class NetworkTurboVBI(StepHooks):
         since = self.n_steps - self._warmup
         if since > 0:
             self._rates.count(self.n_steps - self._warmup)
-        if since >= 0 and self.n_steps % self._every == 0:
+        if since > 0 and self.n_steps % self._every == 0:
             self.update()
         if since == self._anneal:
-            self._warn_if_all_on()
+            self._warn_at_end()
 
     @torch.no_grad()
     def update(self) -> None:
@@ -296,15 +256,9 @@ class NetworkTurboVBI(StepHooks):
         -------
         Tensor of shape ()
             To be added to the mean negative log-likelihood of a batch: temperature times the divergence in nats, over
-            `n_samples`. Differentiable in means and deviations, in the precision of the weights.
+            `n_samples`. Differentiable in means and deviations, in float32 or wider.
         """
-        total: Any = 0.0
-        for one in self._layers.values():
-            weight, sigma = one.layer.weight, positive(one.layer.rho)
-            energy = (one.precision * (weight.square() + sigma.square())).sum()
-            total = total + (0.5 * energy - sigma.log().sum() + one.prior.factors.constant)
-        penalty: Tensor = self.temperature / self._n * total
-        return penalty
+        return self.temperature / self._n * torch.stack([one.penalty() for one in self._layers.values()]).sum()
 
     def kl(self) -> Tensor:
         """Return the divergence of the weights from the prior with the best factors for the present weights, in nats.
@@ -312,26 +266,28 @@ class NetworkTurboVBI(StepHooks):
         Returns
         -------
         Tensor of float64 of shape ()
-            Nothing is updated. Differentiable: the gradient of a minimum over factors is that with the best ones fixed.
+            From the prior of the last update, which stays as it is. At most `penalty()` in nats, and equal to it right
+            after an update. Differentiable: the gradient of a minimum over factors is that with the best ones fixed.
             With "meanfield" the factors are those after one more sweep, and the gradient is that with them fixed.
         """
         total: Any = 0.0
-        for name, one in self._layers.items():
+        for one in self._layers.values():
             second, log_sigma = one.moments()
-            factors = one.fitted(second, self.off_rate(name)) if self.n_steps >= self._warmup else one.prior.factors
+            factors = one.prior.factors
+            if factors.precisions is not None:
+                factors = one.fitted(second, factors.off_rate)
             precisions = torch.from_numpy(factors.expected_precisions).to(second.device).reshape(second.shape)
             total = total + (0.5 * (precisions * second).sum() - log_sigma.sum() + factors.constant)
         found: Tensor = total
         return found
 
-    def masks(self) -> MaskSet:
-        """Return which weights are on with a probability above one half, by the names of the weights."""
-        return MaskSet(
-            {
-                _weight(name): one.spread(one.prior.probability).to(one.layer.weight.device) > 0.5
-                for name, one in self._layers.items()
-            }
-        )
+    def masks(self, threshold: float = 0.5) -> MaskSet:
+        """Return which weights are on with a probability above a threshold, by the names of the weights.
+
+        Before the first update that is all of them.
+        """
+        _PROBABILITY.check("threshold", threshold)
+        return MaskSet({weight_name(name): one.mask(threshold) for name, one in self._layers.items()})
 
     def export(self) -> nn.Module:
         """Return a copy of the model with plain layers: means where weights are on, zeros elsewhere.
@@ -339,10 +295,11 @@ class NetworkTurboVBI(StepHooks):
         Returns
         -------
         torch.nn.Module
-            Its outputs are those of the Bayesian model without noise under these masks, bit by bit.
+            Its outputs are those of the Bayesian model without noise under these masks, bit by bit where both take
+            dense products.
         """
         masks = self.masks()
-        return plain_copy(self._model, {one.layer: masks[_weight(name)] for name, one in self._layers.items()})
+        return plain_copy(self._model, {one.layer: masks[weight_name(name)] for name, one in self._layers.items()})
 
     def report(self) -> NetworkTurboVBIReport:
         """Return densities, lengths of runs and parts of the divergence, layer by layer."""
@@ -355,8 +312,8 @@ class NetworkTurboVBI(StepHooks):
                 LayerSupport.of(
                     name,
                     prior.structure,
-                    prior.probability > 0.5,
-                    masks[_weight(name)],
+                    one.on(),
+                    masks[weight_name(name)],
                     kl=prior.kl(second, log_sigma),
                     support_kl=-prior.factors.belief.log_prior,
                     settled=prior.factors.belief.settled,
@@ -409,8 +366,9 @@ class NetworkTurboVBI(StepHooks):
         """
         if set(state["layers"]) != set(self._layers):
             raise ValueError(f"state must be that of {sorted(self._layers)}; got {sorted(state['layers'])}")
+        loaded = {name: one.prior.factors_of(state["layers"][name]) for name, one in self._layers.items()}
         for name, one in self._layers.items():
-            one.prior.load_state_dict(state["layers"][name])
+            one.prior.factors = loaded[name]
             one.show()
             if one.seen is not None and name in state["seen"]:
                 one.seen.alive.copy_(state["seen"][name])
@@ -424,66 +382,18 @@ class NetworkTurboVBI(StepHooks):
             if one.seen is not None:
                 one.seen.remove()
 
-    def _warn_if_all_on(self) -> None:
+    def _warn_at_end(self) -> None:
         for name, one in self._layers.items():
-            if bool((one.prior.probability > 0.5).all()):
+            if not one.prior.factors.belief.settled:
+                warnings.warn(
+                    f"messages on the grid of layer {name!r} did not come to rest; those of 'grid_mean_field' do",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            if bool(one.on().all()):
                 warnings.warn(
                     f"every weight of layer {name!r} is on at the end of the annealing: check on_rate, which is "
                     f"{one.prior.on_rate:.3g} there, and the learning rate of rho",
                     RuntimeWarning,
                     stacklevel=2,
                 )
-
-
-def _weight(name: str) -> str:
-    return f"{name}.weight" if name else "weight"
-
-
-def _layers(model: nn.Module, optimizer: Optimizer) -> dict[str, VariationalLayer]:
-    """Return the layers with normal weights, all of which the optimiser must have."""
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, VariationalLayer)}
-    if not layers:
-        raise ValueError("model must have layers with normal weights; make them with bayesianise")
-    known = {id(parameter) for parameter in parameters_of(optimizer)}
-    for name, layer in layers.items():
-        if not bool(layer.mask.all()):
-            raise ValueError(f"model must have normal weights everywhere, at density 1; layer {name!r} is masked")
-        if id(layer.weight) not in known or id(layer.rho) not in known:
-            raise ValueError(f"optimizer must have weight and rho of all layers; it lacks some of {name!r}")
-    return layers
-
-
-def _structures(prior: str | Mapping[str, str], layers: Mapping[str, Any]) -> dict[str, str]:
-    """Return the structure of every layer."""
-    known = Choice(*STRUCTURES)
-    if isinstance(prior, Mapping):
-        _check_names("prior", prior, layers)
-        missing = [name for name in layers if name not in prior]
-        if missing:
-            raise ValueError(f"prior must name every layer; missing are {missing}")
-        return {name: known.check(f"prior[{name!r}]", prior[name]) for name in layers}
-    return dict.fromkeys(layers, known.check("prior", prior))
-
-
-def _check_names(argument: str, given: Mapping[str, Any], layers: Mapping[str, Any]) -> None:
-    unknown = [name for name in given if name not in layers]
-    if unknown:
-        raise ValueError(f"{argument} must have names of {list(layers)}; got {unknown}")
-
-
-def _warn_of_density(activation: float, deactivation: float, structures: set[str]) -> None:
-    density = activation / (activation + deactivation)
-    if density > _DENSE:
-        warnings.warn(
-            f"activation / (activation + deactivation) = {density:.2g} is above {_DENSE}: weights that no data speak "
-            "for may end on",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    if structures != {"iid"} and activation + deactivation > 1:
-        warnings.warn(
-            f"activation + deactivation = {activation + deactivation:g} > 1: neighbours avoid the state of each other, "
-            "and supports do not cluster",
-            RuntimeWarning,
-            stacklevel=3,
-        )

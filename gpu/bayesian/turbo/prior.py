@@ -94,15 +94,16 @@ class WeightPrior:
 
     Examples
     --------
-    A weight between large neighbours is on, although it says nothing itself:
+    A weight between large neighbours is on, although its own evidence is against it:
 
     >>> import numpy as np
     >>> prior = WeightPrior((1, 3), activation=0.05, deactivation=0.05)
-    >>> precisions = prior.update(np.array([[1.0, 0.04, 1.0]]), off_rate=1e-3)
-    >>> prior.probability.round(2).tolist()
-    [[1.0, 0.99, 1.0]]
-    >>> prior.update(np.array([[1e-3, 0.04, 1e-3]]), off_rate=1e-3).shape, bool(prior.probability.max() < 0.5)
-    ((1, 3), True)
+    >>> precisions = prior.update(np.array([[1.0, 0.01, 1.0]]), off_rate=1e-3)
+    >>> bool(prior.log_odds[0, 1] < 0), bool(prior.probability[0, 1] > 0.9)
+    (True, True)
+    >>> precisions = prior.update(np.array([[0.001, 0.01, 0.001]]), off_rate=1e-3)
+    >>> bool(prior.probability[0, 1] < 0.1)
+    True
     """
 
     factors: SupportFactors
@@ -282,6 +283,10 @@ class WeightPrior:
         ValueError
             If it is that of a grid of another size.
         """
+        self.factors = self.factors_of(state)
+
+    def factors_of(self, state: Mapping[str, Any]) -> SupportFactors:
+        """Return the factors that :meth:`load_state_dict` would set."""
         arrays = {
             name: state[name].cpu().numpy().astype(np.float64)
             for name in ("probability", "extrinsic", "log_odds", "expected_precisions")
@@ -296,7 +301,7 @@ class WeightPrior:
             float(state["log_prior"]),
             bool(state["settled"]),
         )
-        self.factors = SupportFactors(
+        return SupportFactors(
             belief,
             arrays["expected_precisions"],
             float(state["constant"]),

@@ -54,6 +54,7 @@ class Case:
         import torch
 
         rng, kind = np.random.default_rng([self.seed, 1]), getattr(torch, self.dtype)
+        made: Any
         if self.convolution < 0:
             made = bayesian.BayesLinear(9, 6, dtype=kind, sampling=sampling, generator=self.noise_seed, **options)
         else:

@@ -44,6 +44,8 @@ class Arm:
         "digits" or "MNIST".
     dead_inputs : str
         As in NetworkTurboVBI.
+    updates_per_epoch : int
+        How often supports are updated.
     """
 
     seed: int
@@ -58,6 +60,7 @@ class Arm:
     shuffled: bool = False
     pictures: str = "digits"
     dead_inputs: str = "keep"
+    updates_per_epoch: int = 1
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def run_arm(arm: Arm) -> Run:
         n_samples=len(data.x),
         warmup_steps=arm.warmup_epochs * steps,
         anneal_steps=free * steps // 2 if arm.annealed else 1,
-        update_every=steps,
+        update_every=steps // arm.updates_per_epoch,
         prior=arm.prior,
         factorisation=arm.factorisation,
         temperature=arm.temperature,
@@ -189,7 +192,7 @@ def run_arm(arm: Arm) -> Run:
         plain, masks = turbo.export(), turbo.masks()
         pruned = _accuracy(plain, data)
         _tune(plain, masks, data, 5 * steps, tuning)
-    mask, means = masks["0.weight"].numpy(), model[0].weight.detach().numpy()
+    mask, means = masks["0.weight"].numpy(), named["0.weight"].detach().numpy()
     dead = data.dead
     dead_on = float(mask[:, dead].mean()) if dead.any() else float("nan")
     return Run(full, pruned, _accuracy(plain, data), turbo.report(), mask, means, dead_on, np.array(path))

@@ -131,7 +131,7 @@ class _Idle:
         prior = bayesian.WeightPrior((1, 1), "iid", activation=self.density, deactivation=1 - self.density)
         # The variance of the warm-up is that of the slab times the density.
         second, rate = self.density, self.ratio
-        for k in range(self.n_anneal_steps + 300):
+        for k in range(self.n_anneal_steps + 150):
             if annealed:
                 rate = self.ratio ** min(1.0, k / self.n_anneal_steps)
             second = 1.0 / float(prior.update(np.full((1, 1), second), rate)[0, 0])
@@ -143,7 +143,7 @@ def _idle() -> st.SearchStrategy[_Idle]:
         _Idle,
         st.floats(0.02, 0.2),
         st.floats(-5, -2).map(lambda x: 10.0**x),
-        st.integers(40, 80),
+        st.integers(40, 50),
     )
 
 

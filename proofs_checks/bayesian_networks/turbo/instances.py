@@ -95,7 +95,7 @@ def small_layers(structures: tuple[str, ...] = _LINES, factorisation: str = "col
     shapes = st.sampled_from([(1, 1), (1, 4), (1, 6), (2, 3), (3, 2), (6, 1)])
     return st.builds(
         lambda structure, grid, group, on_off, shape_on, rate, shape_off, ratio, seed: SmallLayer(
-            structure, factorisation, (*grid, group), *on_off, shape_on, rate, shape_off, ratio, seed
+            structure, factorisation, (*grid, group), on_off[0], on_off[1], shape_on, rate, shape_off, ratio, seed
         ),
         st.sampled_from(structures),
         shapes,

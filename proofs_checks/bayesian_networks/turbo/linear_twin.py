@@ -187,7 +187,8 @@ class _Trained:
             generator=self.seed,
         )
         assert isinstance(model, bayesian.BayesLinear)
-        optimizer = torch.optim.Adam([{"params": [model.weight]}, {"params": [model.rho], "lr": 0.05}], lr=0.02)
+        groups: list[dict[str, Any]] = [{"params": [model.weight]}, {"params": [model.rho], "lr": 0.05}]
+        optimizer = torch.optim.Adam(groups, lr=0.02)
         turbo = bayesian.NetworkTurboVBI(
             model,
             optimizer,

@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import finite_array
 from sparsetheory.bayesian.subspace.addition_formulas import addition_gain, check_addition
-from sparsetheory.bayesian.subspace.elementwise import NUMPY
+from sparsetheory.bayesian.subspace.elementwise import NUMPY, common_shape
 from sparsetheory.typing import FloatArray
 
 __all__ = ["addition_score"]
@@ -65,12 +65,7 @@ def addition_score(
     bends = finite_array("curvature", curvature)
     if (bends < 0).any():
         raise ValueError(f"curvature must not be negative; got {bends.min():g}")
-    try:
-        np.broadcast_shapes(slopes.shape, bends.shape)
-    except ValueError:
-        raise ValueError(
-            f"curvature must have a shape that broadcasts against grad, {slopes.shape}; got {bends.shape}"
-        ) from None
+    common_shape(grad=slopes.shape, curvature=bends.shape)
     assert prior_std is not None
     with np.errstate(all="ignore"):
         return np.asarray(addition_gain(NUMPY, slopes, bends, float(prior_std)))

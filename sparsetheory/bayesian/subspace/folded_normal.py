@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sparsetheory.arrays import finite_array
-from sparsetheory.bayesian.subspace.elementwise import NUMPY
+from sparsetheory.bayesian.subspace.elementwise import NUMPY, common_shape
 from sparsetheory.bayesian.subspace.folded_formulas import capped, folded_excess, folded_spread, signal_to_noise
 from sparsetheory.typing import FloatArray
 
@@ -84,12 +84,7 @@ def normal_arrays(mu: ArrayLike, sigma: ArrayLike) -> tuple[FloatArray, FloatArr
     means, deviations = finite_array("mu", mu), finite_array("sigma", sigma)
     if (deviations < 0).any():
         raise ValueError(f"sigma must not be negative; got {deviations.min():g}")
-    try:
-        shape = np.broadcast_shapes(means.shape, deviations.shape)
-    except ValueError:
-        raise ValueError(
-            f"sigma must have a shape that broadcasts against mu, {means.shape}; got {deviations.shape}"
-        ) from None
+    shape = common_shape(mu=means.shape, sigma=deviations.shape)
     dtype = np.result_type(means, deviations)
     return (
         np.broadcast_to(means, shape).astype(dtype, copy=False),

@@ -58,9 +58,10 @@ def removal_score(
 
     Notes
     -----
-    O(size) operations. No form overflows for finite means and deviations but r itself, beyond the range of its type.
+    O(size) operations. Scores are infinite only for constants, or where r, or the square of r or of rate times sigma
+    that a score has as a term, leaves the range of its type.
     The means of :math:`e^{\lambda |\theta|}` are taken as logarithms and the cancelling terms of their ratio by series,
-    which leaves a relative error of about 3e-14 at all scales.
+    which leaves relative errors below 1e-13 at all scales.
 
     References
     ----------

@@ -1,6 +1,7 @@
 """Networks without their dead neurons answer as before."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def test_networks_of_any_depth_and_density(seed, activation):
     assert sum(widths) < 48
     # Nothing is left to remove, but for the one neuron that a layer keeps.
     hidden = [layer for layer in smaller if isinstance(layer, nn.Linear)]
-    for before, after in zip(hidden, hidden[1:], strict=False):
+    for before, after in pairwise(hidden):
         dead = ~before.weight.bool().any(1) | ~after.weight.bool().any(0)
         assert not dead.any() or before.out_features == 1
 

@@ -57,6 +57,14 @@ def test_the_network_is_left_as_it_is():
     assert len(variational_layers(model)) == 2
 
 
+def test_products_on_few_weights_agree_up_to_rounding():
+    model = bayesianise(MLP([30, 40, 5]), 0.05, mu_std="fan_in", dense_first=False, generator=0).double()
+    assert model[0].backend == "auto"
+    x = torch.randn(7, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with sampling(model, "mean"), torch.no_grad():
+        torch.testing.assert_close(export_plain(model)(x), model(x), rtol=0, atol=1e-13)
+
+
 def test_a_layer_that_occurs_twice_is_exported_once():
     layer = nn.Linear(4, 4)
     model = bayesianise(nn.Sequential(layer, nn.ReLU(), layer), 0.5, dense_first=False, generator=0)
@@ -108,6 +116,6 @@ def test_bad_input():
     plain = MLP([4, 3])
     state = copy.deepcopy(plain.state_dict())
     other = torch.optim.SGD(MLP([4, 3]).parameters(), lr=0.1)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="optimi"):
         freeze_pruned(other, plain, {"0.weight": torch.zeros(3, 4, dtype=torch.bool)})
     assert torch.equal(plain[0].weight, state["0.weight"])

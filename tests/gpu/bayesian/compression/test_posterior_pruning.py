@@ -57,6 +57,20 @@ def test_weights_off_the_masks_of_layers_go_first():
         assert not (mask & ~layer.mask).any()
 
 
+def test_what_is_off_a_mask_does_not_take_the_place_of_scores_below_zero():
+    model = _network(0.3)
+    with torch.no_grad():
+        for layer in variational_layers(model).values():
+            layer.weight.mul_(0.01)
+    scores = removal_score(
+        model[0].weight[model[0].mask], model[0].sigma[model[0].mask], "savage_dickey", prior_std=5.0
+    )
+    assert (scores < 0).all()
+    for scope in ("global", "layer"):
+        masks = posterior_masks(model, 0.2, "savage_dickey", scope=scope, prior_std=5.0)
+        assert masks.n_nonzero == 60
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="density must be"):
         posterior_masks(_network(), 1.5)

@@ -209,14 +209,20 @@ def test_noise_comes_from_the_generator_and_else_from_the_global_stream(make):
 def test_copies_are_alike_and_independent(make, copied):
     layer = make()
     x = _inputs(layer)
-    layer(x)  # the support of the mask is known now
+    for _ in range(4):
+        layer.mask.copy_(layer.mask.clone())
+    layer(x)  # the support of the mask is known now, after some changes
     other = copied(layer)
     assert torch.equal(layer(x), other(x))
-    other.set_mask(~other.mask & (torch.rand(other.mask.shape) < 0.1))
-    with torch.no_grad():
-        other.weight.copy_(other.mask)
-    other.sampling = "mean"
-    torch.testing.assert_close(other(x), _plain(other, x, other.mask.double(), other.bias))
+    # A copy counts changes of its mask anew; after some of them it has counted as many as the original had.
+    for changes in range(1, 6):
+        other = copied(layer)
+        other.sampling = "mean"
+        with torch.no_grad():
+            for _ in range(changes):
+                other.mask.copy_(torch.rand(other.mask.shape) < 0.1)
+            other.weight.fill_(1.0)
+        torch.testing.assert_close(other(x), _plain(other, x, other.mask.double(), other.bias))
     assert not torch.equal(layer.mask, other.mask)
 
 
@@ -282,6 +288,40 @@ def test_devices(device):
     std = layer.sigma.square().sum(1).sqrt()
     expected = layer.mean.sum(1) + layer.bias + std * noise.to(device)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("sampling", ["local", "mean"])
+@pytest.mark.parametrize("make", [_linear, _conv])
+def test_gradients_are_the_same_under_transforms(make, sampling):
+    layer = make(sampling=sampling)
+    x, values = _inputs(layer), {"weight": layer.weight, "rho": layer.rho}
+
+    def loss(values):
+        layer.generator.manual_seed(5)
+        return torch.func.functional_call(layer, values, (x,)).square().sum()
+
+    def divergence(values):
+        with torch.nn.utils.stateless._reparametrize_module(layer, values):
+            return layer.kl(0.5)
+
+    for function in (loss, divergence):
+        plain = torch.autograd.grad(function(values), values.values(), allow_unused=True)
+        transformed = torch.func.grad(function)({name: value.detach() for name, value in values.items()})
+        for one, other in zip(plain, transformed.values(), strict=True):
+            torch.testing.assert_close(torch.zeros_like(other) if one is None else one, other)
+
+
+def test_compilation():
+    layer = _linear(sampling="mean", prior_std=0.5)
+    compiled = torch.compile(lambda x: layer(x).sum() + layer.kl(), backend="eager")
+    x = _inputs(layer)
+    torch.testing.assert_close(compiled(x), layer(x).sum() + layer.kl())
+
+
+def test_shapes_without_values():
+    with torch.device("meta"):
+        layer = BayesConv2d(3, 4, 3, sampling="weights")
+        assert layer(torch.ones(2, 3, 5, 5)).shape == (2, 4, 3, 3)
 
 
 def test_function_transforms_and_higher_derivatives_pass():

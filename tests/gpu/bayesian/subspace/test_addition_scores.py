@@ -80,3 +80,10 @@ def test_low_precision_is_scored_in_single(dtype):
 def test_errors_name_the_argument(arguments, options, kind, words):
     with pytest.raises(kind, match=words):
         addition_score(*arguments, **options)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_devices_must_agree():
+    with pytest.raises(ValueError, match="must be on one device"):
+        addition_score(torch.ones(2), torch.ones(2, device="cuda"), prior_std=1.0, rule="gain")

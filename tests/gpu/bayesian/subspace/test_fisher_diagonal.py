@@ -154,6 +154,26 @@ def test_two_calls_of_a_layer_in_a_pass_are_added():
     torch.testing.assert_close(fisher.curvatures["inner"], expected, rtol=1e-10, atol=0)
 
 
+class Keywords(nn.Module):
+    """Calls its layer by keyword."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(input=x)
+
+
+@pytest.mark.parametrize(("layer", "shape"), [(nn.Linear(5, 3), (5,)), (nn.Conv2d(2, 3, 2), (2, 4, 4))])
+def test_a_single_sample_without_an_axis_of_samples_counts_as_one(layer, shape):
+    layer, x = layer.double(), torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with FisherDiagonal(Keywords(layer)) as fisher:
+        layer(input=x).square().sum().backward()
+    assert fisher.curvatures["layer"].shape == layer.weight.shape
+    torch.testing.assert_close(fisher.curvatures["layer"], layer.weight.grad.square(), rtol=1e-10, atol=0)
+
+
 def test_outputs_and_gradients_stay_as_they_are():
     model, (x, labels) = perceptron(), batch((9, 5), 3, 10)
     plain = copy.deepcopy(model)
@@ -209,9 +229,12 @@ def test_state_goes_through_a_file_and_goes_on_to_the_bit():
             optimizer.step()
 
     train(model, optimizer, batches[:3])
+    kept = fisher.state_dict()
+    before = kept["sums"]["0"].clone()
     file = io.BytesIO()
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
     train(model, optimizer, batches[3:])
+    assert torch.equal(kept["sums"]["0"], before)
     file.seek(0)
     state = torch.load(file, weights_only=True)
     resumed = perceptron()

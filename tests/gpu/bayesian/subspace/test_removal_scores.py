@@ -127,3 +127,10 @@ def test_shapes_broadcast_and_layouts_do_not_matter():
 def test_errors_name_the_argument(mu, sigma, kind, words):
     with pytest.raises(kind, match=words):
         removal_score(mu, sigma)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_devices_must_agree():
+    with pytest.raises(ValueError, match="must be on one device"):
+        removal_score(torch.ones(2), torch.ones(2, device="cuda"))

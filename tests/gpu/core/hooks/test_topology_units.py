@@ -153,3 +153,50 @@ def test_bad_arguments():
     state["masks"] = {"mask 0": torch.ones(4, 4, dtype=torch.bool)}
     with pytest.raises(ValueError, match="state of mask 0 must keep exactly 1"):
         controller.load_state_dict(state)
+
+
+@pytest.mark.parametrize("units", [None, "rows"])
+def test_the_least_number_of_a_mask_are_those_of_the_largest_scores(units):
+    weights = [
+        nn.Parameter(torch.tensor([[0.1], [0.2], [0.3], [0.0]])),
+        nn.Parameter(torch.tensor([[9.0], [8.0], [0.0]])),
+    ]
+    masks = [weight != 0 for weight in weights]
+    optimizer = torch.optim.SGD(weights, lr=0.0)
+    TopologyController(
+        optimizer,
+        dict(zip(weights, masks, strict=True)),
+        drop=magnitude,
+        grow=lambda snapshot: gradient(snapshot) + 100 * snapshot.index,
+        fraction=0.6,
+        every=1,
+        budget="global",
+        units=units,
+        min_active=1,
+    )
+    sum(weight.sum() for weight in weights).backward()
+    optimizer.step()
+    # The three smallest scores are all of the first mask. Its largest stays; 8.0 goes instead, and returns.
+    assert masks[0].flatten().tolist() == [True, False, True, False]
+    assert bool(masks[1].all())
+
+
+def test_a_unit_with_a_forbidden_entry_does_not_enter():
+    weight = nn.Parameter(torch.tensor([[1.0, 1.0], [2.0, 2.0], [0.0, 0.0], [0.0, 0.0]]))
+    mask = weight.detach() != 0
+    forbid = torch.zeros(4, 2, dtype=torch.bool)
+    forbid[2, 1] = True
+    optimizer = torch.optim.SGD([weight], lr=0.0)
+    TopologyController(
+        optimizer,
+        {weight: mask},
+        drop=magnitude,
+        grow=gradient,
+        fraction=0.5,
+        every=1,
+        units="rows",
+        forbid={weight: forbid},
+    )
+    (weight * torch.tensor([[0.0], [0.0], [9.0], [1.0]])).sum().backward()
+    optimizer.step()
+    assert mask.all(1).tolist() == [False, True, False, True]

@@ -1,0 +1,250 @@
+"""Rounds of decentralised network Turbo-VBI: what is sent, dropped, refused and stored, and digits."""
+
+import copy
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sparsetheory.gpu.bayesian import BayesLinear, FederatedTurboVBI, bayesianise, sampling
+from sparsetheory.gpu.core import accuracy, class_loss, train
+from sparsetheory.gpu.core.datasets import load_digits
+from sparsetheory.gpu.core.models import MLP
+
+
+def _model(*widths, seed=0):
+    return bayesianise(MLP(widths), 1.0, mu_std="fan_in", sigma_init=(0.05, 0.0), generator=seed)
+
+
+def _server(**options):
+    settings = {"n_samples": 60, "warmup_rounds": 1, "anneal_rounds": 10, "prior": "iid", **options}
+    return FederatedTurboVBI(_model(8, 6, 3), **settings)
+
+
+def _answer(client, message, seed=0, n_steps=15):
+    client.receive(message)
+    draws = torch.Generator().manual_seed(100 + seed)
+    x = torch.randn(20, 8, generator=draws)
+    y = (x[:, 2] > 0).long()
+    named = list(client.model.named_parameters())
+    groups = [
+        {"params": [p for name, p in named if not name.endswith("rho")], "lr": 0.02},
+        {"params": [p for name, p in named if name.endswith("rho")], "lr": 0.1},
+    ]
+    with sampling(client.model, "local", seed):
+        loss = lambda output, labels: class_loss(output, labels) + client.penalty()  # noqa: E731
+        train(client.model, x, y, optimizer=torch.optim.Adam(groups), n_steps=n_steps, loss=loss)
+    return client.message()
+
+
+def _rounds(server, clients, n_rounds):
+    for number in range(n_rounds):
+        message = server.message()
+        server.receive([_answer(client, message, 10 * number + k) for k, client in enumerate(clients)])
+
+
+@pytest.fixture(scope="module")
+def after():
+    """Return a server and its clients after rounds in which weights were dropped."""
+    server = _server()
+    clients = [server.client(20) for _ in range(3)]
+    _rounds(server, clients, 14)
+    return server, clients
+
+
+def test_only_weights_on_the_support_are_sent(after):
+    server, clients = after
+    message = server.message()
+    supports = {name: mask.clone() for name, mask in server.supports.items()}
+    assert 0 < server.density < 0.8
+    for name, mask in supports.items():
+        assert message.values[name].numel() == int(mask.sum())
+        assert message.values[name.replace("weight", "rho")].numel() == int(mask.sum())
+    answer = _answer(clients[0], message)
+    assert {name: value.numel() for name, value in answer.values.items()} == {
+        name: value.numel() for name, value in message.values.items()
+    }
+    dense = _server().message()
+    assert message.n_bytes < server.density * dense.n_bytes + 16 + 4 * 9 + 2 + 8
+
+
+def test_dropped_weights_are_zero_in_products_and_have_the_variance_of_the_off_state_in_the_divergence(after):
+    server, _ = after
+    for name, layer in server.model.named_modules():
+        if isinstance(layer, BayesLinear):
+            off = ~server.supports[f"{name}.weight"]
+            prior, rate = server.turbo.priors[name], server.turbo.off_rate(name)
+            assert not layer.weight[off].any()
+            assert not layer.mask[off].any()
+            torch.testing.assert_close(nn.functional.softplus(layer.rho[off]) ** 2, torch.full((int(off.sum()),), rate))
+            # Their precision is about one over their variance, and they are off.
+            precisions = torch.tensor(prior.expected_precisions)[off]
+            assert (prior.probability[off.numpy()] <= 0.05 + 1e-9).all()
+            torch.testing.assert_close(precisions * rate, torch.ones_like(precisions), rtol=0.06, atol=0)
+
+
+def test_clients_do_not_move_what_is_dropped_and_their_masks_are_those_of_the_server(after):
+    server, clients = after
+    _answer(clients[1], server.message())
+    for (name, mask), layer in zip(server.supports.items(), (clients[1].model[0], clients[1].model[2]), strict=True):
+        assert torch.equal(layer.mask, mask), name
+        assert not layer.mean[~mask].any()
+
+
+def test_export_is_the_masked_network_of_the_server(after):
+    server, _ = after
+    plain, masks = server.export(), server.turbo.masks()
+    for name, parameter in plain.named_parameters():
+        expected = server.model.get_parameter(name)
+        assert torch.equal(parameter, expected * masks[name] if name in masks else expected)
+
+
+def test_one_update_more_moves_nothing(after):
+    server, _ = after
+    assert server.turbo.certificate().check(server.model).valid
+
+
+def test_nothing_is_dropped_with_a_threshold_of_zero_or_in_the_warm_up():
+    for server, n_rounds in ((_server(drop_below=0.0), 6), (_server(warmup_rounds=9), 3)):
+        _rounds(server, [server.client(20)], n_rounds)
+        assert server.density == 1.0
+        assert server.history[-1].density == 1.0
+
+
+@pytest.mark.filterwarnings("ignore:every weight")
+def test_dropped_weights_come_back_when_neighbours_speak_for_them():
+    server = _server(prior="chain_rows")
+    _rounds(server, [server.client(20)], 12)
+    message = server.message()
+    mask = torch.zeros(6, 8, dtype=torch.bool)
+    mask[:, [0, 1, 2, 4, 5, 6, 7]] = True
+    supports = {**message.supports, "0.weight": mask}
+    values = {**message.values, "0.weight": torch.full((42,), 2.0), "0.rho": torch.full((42,), -4.0)}
+    server.load_state_dict({"round": 12, "supports": supports, "values": values, "history": []})
+    client = server.client(60)
+    client.receive(server.message())
+    server.receive([client.message()])
+    assert server.supports["0.weight"][:, 3].all()
+    assert not server.model[0].weight[:, 3].any()
+
+
+def test_an_annealing_in_which_nothing_goes_off_warns_once_at_its_end():
+    server = _server(anneal_rounds=2, on_rate=1e-3)
+    client = server.client(60)
+    server.receive([_answer(client, server.message(), n_steps=1)])
+    server.receive([_answer(client, server.message(), n_steps=1)])
+    with pytest.warns(RuntimeWarning, match="every weight of 0.weight, 2.weight is on at the end of the annealing"):
+        server.receive([_answer(client, server.message(), n_steps=1)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        server.receive([_answer(client, server.message(), n_steps=1)])
+
+
+def test_history_and_absent_clients():
+    server = _server()
+    clients = [server.client(n) for n in (20, 30, 10)]
+    message = server.message()
+    first = server.receive([_answer(clients[0], message), _answer(clients[2], message)])
+    assert (first.round, first.n_clients, first.n_samples) == (1, 2, 30)
+    second = server.receive([_answer(clients[1], server.message())])
+    assert (second.round, second.n_clients, second.n_samples) == (2, 1, 30)
+    assert server.history == [first, second]
+
+
+def test_late_answers_and_those_of_other_models_are_refused_and_change_nothing():
+    server, client = _server(), None
+    client = server.client(60)
+    late = _answer(client, server.message())
+    server.receive([late])
+    before = copy.deepcopy(server.state_dict())
+    other = FederatedTurboVBI(_model(8, 5, 3), n_samples=60, warmup_rounds=1, anneal_rounds=4)
+    foreign = other.message()
+    with pytest.raises(ValueError, match="must answer that of round 1; got round 0"):
+        server.receive([late])
+    with pytest.raises(ValueError, match="at least 1; got none"):
+        server.receive([])
+    with pytest.raises(ValueError, match="supports must be masks"):
+        client.receive(foreign)
+    short = _answer(client, server.message())
+    short.values["0.weight"] = short.values["0.weight"][:-1]
+    with pytest.raises(ValueError, match="one number per weight on the support"):
+        server.receive([short])
+    after = server.state_dict()
+    assert after["round"] == before["round"]
+    assert all(torch.equal(value, before["values"][name]) for name, value in after["values"].items())
+
+
+def test_a_stored_server_goes_on_with_the_same_bits():
+    server = _server()
+    clients = [server.client(20), server.client(40)]
+    _rounds(server, clients, 3)
+    again = _server()
+    again.load_state_dict(copy.deepcopy(server.state_dict()))
+    assert again.history == server.history
+    others = [again.client(20), again.client(40)]
+    _rounds(server, clients, 2)
+    _rounds(again, others, 2)
+    for one, other in zip(server.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    np.testing.assert_array_equal(server.turbo.priors["0"].probability, again.turbo.priors["0"].probability)
+
+
+def test_buffers_of_floating_point_are_averaged():
+    model = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+    bayesianise(model, 1.0, mu_std="fan_in", sigma_init=(0.05, 0.0), generator=0)
+    server = FederatedTurboVBI(model, n_samples=60, warmup_rounds=9, anneal_rounds=4)
+    clients = [server.client(15), server.client(45)]
+    message = server.message()
+    answers = [_answer(client, message, k, n_steps=3) for k, client in enumerate(clients)]
+    server.receive(answers)
+    means = [client.model[1].running_mean for client in clients]
+    torch.testing.assert_close(server.model[1].running_mean, 0.25 * means[0] + 0.75 * means[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"factorisation": "meanfield"}, "options must be those of the prior.*factorisation"),
+        ({"prior": "grid_belief_propagation"}, "independent states or chains"),
+        ({"drop_below": 0.6}, "drop_below"),
+        ({"average": "median"}, "average"),
+        ({"anneal_rounds": 0}, "anneal_rounds"),
+        ({"n_samples": 0}, "n_samples"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        _server(**options)
+
+
+def test_digits_among_five_clients_end_sparse_and_accurate():
+    data = load_digits()
+    order = np.random.default_rng(0).permutation(len(data.labels))
+    x, y = torch.tensor(data.images.reshape(len(order), -1)[order]), torch.tensor(data.labels[order])
+    server = FederatedTurboVBI(
+        _model(64, 50, 10), n_samples=1400, warmup_rounds=4, anneal_rounds=14, average="natural", prior="iid"
+    )
+    clients = [server.client(280) for _ in range(5)]
+    n_bytes = []
+    for number in range(22):
+        message, answers = server.message(), []
+        for k, client in enumerate(clients):
+            client.receive(message)
+            named = list(client.model.named_parameters())
+            rest, rho = ([p for name, p in named if name.endswith("rho") is which] for which in (False, True))
+            optimizer = torch.optim.Adam([{"params": rest}, {"params": rho, "lr": 0.05}], lr=0.01)
+            rows = slice(280 * k, 280 * (k + 1))
+            with sampling(client.model, "local", 100 * number + k), warnings.catch_warnings():
+                warnings.simplefilter("error")
+                loss = lambda output, labels, client=client: class_loss(output, labels) + client.penalty()  # noqa: E731
+                train(client.model, x[rows], y[rows], optimizer=optimizer, n_steps=12, batch_size=128, loss=loss)
+            answers.append(client.message())
+        server.receive(answers)
+        n_bytes.append(answers[0].n_bytes)
+    exported = server.export()
+    with torch.no_grad():
+        assert accuracy(exported(x[1400:]), y[1400:]) > 0.88
+    assert server.turbo.masks().density < 0.2
+    assert n_bytes[-1] < 0.3 * n_bytes[0]

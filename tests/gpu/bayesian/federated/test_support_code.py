@@ -1,0 +1,49 @@
+"""Supports as bytes: both codes by hand, and what is no code."""
+
+import pytest
+import torch
+
+from sparsetheory.gpu.bayesian import decode_support, encode_support
+
+
+def test_runs_are_written_in_the_code_of_elias():
+    mask = torch.zeros(40, dtype=torch.bool)
+    mask[5:8] = True
+    # Off first; then 5, 3 and 32: 00101, 011, 00000100000. With the first value 20 bits.
+    bits = "0" + "00101" + "011" + "00000100000"
+    assert encode_support(mask) == bytes([2]) + int(bits.ljust(24, "0"), 2).to_bytes(3, "big")
+
+
+def test_random_supports_are_written_as_bits():
+    mask = torch.rand(31, 7, generator=torch.Generator().manual_seed(0)) < 0.5
+    code = encode_support(mask)
+    assert code[0] == 1
+    assert len(code) == 1 + -(-31 * 7 // 8)
+    assert torch.equal(decode_support(code, mask.shape), mask)
+
+
+@pytest.mark.parametrize("shape", [(1,), (0, 3), (3, 5, 3, 3), (1, 2000)])
+@pytest.mark.parametrize("value", [True, False])
+def test_constant_masks_and_odd_shapes_come_back(shape, value):
+    mask = torch.full(shape, value)
+    found = decode_support(encode_support(mask), mask.shape)
+    assert found.shape == mask.shape
+    assert torch.equal(found, mask)
+
+
+def test_clustered_supports_take_fewer_bytes_than_scattered_ones_of_equal_density():
+    clustered = torch.zeros(100, 64, dtype=torch.bool)
+    clustered[:, 20:26] = True
+    scattered = clustered.flatten()[torch.randperm(6400, generator=torch.Generator().manual_seed(0))]
+    # Runs of 6 and gaps of 58 cost 5 + 11 bits a row.
+    assert len(encode_support(clustered)) == pytest.approx(200, abs=5)
+    assert len(encode_support(scattered)) > 2 * len(encode_support(clustered))
+
+
+def test_what_is_no_code_of_this_size_is_refused():
+    code = encode_support(torch.ones(1000, dtype=torch.bool))
+    for wrong, shape in [(code, (999,)), (code, (2000,)), (b"", (3,)), (bytes([9, 1]), (3,)), (bytes([1, 255]), (9,))]:
+        with pytest.raises(ValueError, match="code must be that of a mask"):
+            decode_support(wrong, shape)
+    with pytest.raises(TypeError, match="mask must hold booleans"):
+        encode_support(torch.ones(3))
