@@ -167,7 +167,7 @@ class FederatedTurboVBI:
     >>> x = torch.randn(400, 20, generator=torch.Generator().manual_seed(0))
     >>> y = (x[:, 4:8].sum(1) > 0).long()
     >>> model = bayesianise(MLP([20, 8, 2]), 1.0, mu_std=0.2, sigma_init=(0.05, 0.0), generator=1)
-    >>> server = FederatedTurboVBI(model, n_samples=400, warmup_rounds=4, anneal_rounds=12)
+    >>> server = FederatedTurboVBI(model, n_samples=400, warmup_rounds=4, anneal_rounds=12, prior="iid")
     >>> clients = [server.client(300), server.client(100)]
     >>> data = [(x[:300], y[:300]), (x[300:], y[300:])]
     >>> adams = []
