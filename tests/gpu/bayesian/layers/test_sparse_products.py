@@ -63,6 +63,58 @@ def test_first_and_second_derivatives_of_both_moments():
     assert torch.autograd.gradgradcheck(both, given)
 
 
+@pytest.mark.parametrize("backend", ["auto", "sparse"])
+@pytest.mark.parametrize("shape", [(2, 69), (2, 71), (2, 7000), (70, 2), ()])
+def test_inputs_of_another_width_are_refused_before_the_kernel_reads_beyond_them(backend, shape):
+    layer = _pair(0.05)[1]
+    layer.backend = backend
+    with pytest.raises(ValueError, match=r"x must have shape \(..., 70\); got \("):
+        layer(torch.ones(shape, dtype=torch.float64))
+    with pytest.raises(ValueError, match="x must be a tensor"):
+        layer(torch.ones(2, 70).double().numpy())
+
+
+def test_entries_must_be_as_many_as_the_mask_has():
+    support, x, one = support_of(torch.tensor([[True, False], [True, True]])), torch.ones(4, 2), torch.ones(3)
+    for short in (one[:2], torch.ones(4), torch.ones(3, 1)):
+        with pytest.raises(ValueError, match=r"means must have shape \(3,\), one for each weight on the mask"):
+            moments(x, short, None, support)
+        with pytest.raises(ValueError, match="variances must have shape"):
+            moments(x, one, short, support)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (0, 0)])
+def test_layers_without_inputs_or_outputs(shape):
+    for layer in _pair(0.5, shape=shape):
+        found = layer(torch.ones(3, shape[1], dtype=torch.float64))
+        assert found.shape == (3, shape[0])
+        found.sum().backward()
+        assert layer.weight.grad.shape == shape
+        assert layer.kl(1.0) == 0
+
+
+def test_second_derivatives_of_dense_gradients():
+    found = []
+    for layer in _pair(0.3, shape=(4, 6), sampling="local"):
+        layer.dense_gradient = True
+        x = torch.linspace(-1, 1, 18, dtype=torch.float64).reshape(3, 6).requires_grad_()
+        (gradient,) = torch.autograd.grad(layer(x).pow(3).sum(), layer.weight, create_graph=True)
+        assert (gradient[~layer.mask] != 0).any()
+        found.append(torch.autograd.grad(gradient.square().sum(), (x, layer.weight, layer.rho, layer.bias)))
+    for dense, sparse in zip(*found, strict=True):
+        torch.testing.assert_close(sparse, dense, rtol=1e-9, atol=1e-9)
+
+
+def test_derivatives_in_forward_mode():
+    layer = BayesLinear(70, 30, sampling="mean")
+    layer.set_mask(torch.rand(30, 70, generator=torch.Generator().manual_seed(0)) < 0.05)
+    x, along = torch.ones(2, 70), torch.randn(2, 70, generator=torch.Generator().manual_seed(1))
+    with torch.autograd.forward_ad.dual_level():
+        found = torch.autograd.forward_ad.unpack_dual(layer(torch.autograd.forward_ad.make_dual(x, along)))
+    torch.testing.assert_close(found.tangent, along @ layer.mean.T)
+
+
 def test_the_support_lists_the_mask_row_after_row():
     mask = torch.tensor([[False, True, True], [False, False, False], [True, False, False]])
     support = support_of(mask)

@@ -246,6 +246,53 @@ def test_changes_of_the_mask_in_place_are_seen():
         torch.testing.assert_close(layer(x), x @ (layer.weight * layer.mask).T)
 
 
+def _shared_memory(layer, monkeypatch):
+    layer.share_memory()
+
+
+def _two_workers(layer, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+
+
+@pytest.mark.parametrize("backend", ["auto", "sparse"])
+@pytest.mark.parametrize("others", [_shared_memory, _two_workers])
+def test_changes_of_the_mask_by_others_are_seen(others, backend, monkeypatch):
+    # Broadcasts of buffers and other processes write into the memory, and torch counts no change.
+    layer = BayesLinear(40, 30, bias=False, sampling="mean", backend=backend)
+    x = torch.ones(2, 40)
+    layer(x)
+    others(layer, monkeypatch)
+    for share in (0.05, 0.02):
+        version, mask = layer.mask._version, torch.rand(30, 40) < share
+        layer.mask.data.copy_(mask)
+        assert layer.mask._version == version
+        torch.testing.assert_close(layer(x), x @ (layer.weight * mask).T)
+        assert torch.equal(layer.sigma != 0, mask)
+
+
+def test_noise_of_a_generator_is_drawn_on_the_cpu_whatever_the_default_device():
+    layer = BayesLinear(3, 3, generator=0)
+    expected = copy.deepcopy(layer)(torch.ones(2, 3))
+    x = torch.ones(2, 3)
+    with torch.device("meta"):
+        found = layer(x)
+    assert torch.equal(found, expected)
+
+
+def test_the_order_of_memory_changes_no_noise():
+    layer = _conv(density=0.5)
+    x = _inputs(layer)
+    for sampling in ("local", "weights"):
+        found = []
+        for order in (torch.contiguous_format, torch.channels_last):
+            other = copy.deepcopy(layer).to(memory_format=order)
+            other.sampling = sampling
+            found.append(other(x.to(memory_format=order)))
+        torch.testing.assert_close(*found)
+        assert found[1].is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("sampling", ["local", "weights", "mean"])
 @pytest.mark.parametrize("make", [lambda: BayesLinear(64, 32), lambda: BayesConv2d(4, 8, 3)])
 def test_mixed_precision(make, sampling):

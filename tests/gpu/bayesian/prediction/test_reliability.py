@@ -69,3 +69,5 @@ def test_bad_arguments():
         reliability_curve(probs, y[:3])
     with pytest.raises(ValueError, match="n_bins must be"):
         reliability_curve(probs, y, 0)
+    with pytest.raises(ValueError, match="probs must be a tensor"):
+        reliability_curve(probs.numpy(), y)
