@@ -49,7 +49,7 @@ def _curves(rows: Sequence[tuple[Any, ...]], x_label: str) -> Callable[[Any], No
             ax.minorticks_off()
             ax.set_xlabel(x_label)
             ax.set_ylabel(label)
-        accuracy.legend()
+        calibration.legend(loc="upper left")
 
     return draw
 
