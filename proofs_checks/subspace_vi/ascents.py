@@ -31,7 +31,7 @@ def _path(case: LinearCase, by_gradient: bool = False) -> list[float]:
         now = case.posterior(active)
         bounds.append(now.elbo)
         table = swap_gains(case.F, case.y, case.kappa, case.prior_std, active, now.mean, now.variance)
-        i, j = np.unravel_index(int(np.argmax(table.gain)), table.gain.shape)
+        i, j = (int(k) for k in np.unravel_index(int(np.argmax(table.gain)), table.gain.shape))
         if table.gain[i, j] <= _ROUNDING * case.scale:
             break
         if by_gradient:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from sparsetheory.typing import Float64Array, IndexArray
 
 def _least_squares(case: LinearCase, active: IndexArray) -> tuple[float, Float64Array]:
     """Return the residual sum of squares on some columns, and the coefficients."""
-    coef = np.linalg.lstsq(case.F[:, active], case.y, rcond=None)[0]
+    coef = np.asarray(np.linalg.lstsq(case.F[:, active], case.y, rcond=None)[0], np.float64)
     left = case.y - case.F[:, active] @ coef
     return float(left @ left), coef
 
@@ -58,10 +59,10 @@ def _draw(rng: np.random.Generator, noise: float) -> LinearCase:
     return LinearCase(F, F @ x + noise / np.sqrt(30) * rng.standard_normal(30), 1e4, 1e3, np.arange(3))
 
 
-def _excess(case: LinearCase, **options: object) -> Measurement:
+def _excess(case: LinearCase, **options: Any) -> Measurement:
     """Measure the residual on the columns found, relative to that of the best of all subsets of three."""
-    given = {"noise_variance": 1.0 / case.kappa, "prior_std": case.prior_std, "random_state": 0} | options
-    model = SparseSubspaceVI(3, **given).fit(case.F, case.y)
+    known: dict[str, Any] = {"noise_variance": 1.0 / case.kappa, "prior_std": case.prior_std, "random_state": 0}
+    model = SparseSubspaceVI(3, **(known | options)).fit(case.F, case.y)
     least = min(_least_squares(case, np.array(A))[0] for A in combinations(range(12), 3))
     return Measurement(_least_squares(case, model.support_)[0] / least, 1.0 + 1e-6)
 

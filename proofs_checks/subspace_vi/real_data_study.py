@@ -114,7 +114,7 @@ def _rows(name: str, n_splits: int) -> list[tuple[Any, ...]]:
                 seconds = time.process_time() - started
                 share = 1.0 - float(np.sum((truth - model.predict(fresh)) ** 2) / np.sum(truth**2))
                 size = np.abs(model.coef_)
-                found.setdefault(title, []).append((share, np.count_nonzero(size > 1e-3 * size.max()), seconds))
+                found.setdefault(title, []).append((share, float(np.sum(size > 1e-3 * size.max())), seconds))
     means = {title: np.mean(values, axis=0) for title, values in found.items()}
     sizes = f"{shape[0]} x {shape[1]}"
     return [
@@ -128,7 +128,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Any:
         names = list(dict.fromkeys(row[0] for row in rows))
         titles = list(dict.fromkeys(row[2] for row in rows))
         columns = 2 if len(names) > 1 else 1
-        axes = figure.subplots((len(names) + 1) // columns, columns, squeeze=False).ravel()
+        axes = figure.subplots(-(-len(names) // columns), columns, squeeze=False).ravel()
         for ax, name in zip(axes, names, strict=True):
             for row in rows:
                 if row[0] == name:

@@ -80,6 +80,22 @@ def test_every_move_is_the_best_one_of_the_table(seed, size):
     np.testing.assert_allclose(state.best[outside], state.table().max(axis=0)[outside], rtol=1e-9)
 
 
+def test_an_exchange_that_does_not_raise_the_bound_is_taken_back():
+    state = State(2)
+    given = (state.gram, state.place, state.b, state.weight, state.cost, *state.moves(), 5, KAPPA, PRIOR, 1.0)
+    bounds = np.zeros(99)
+    bounds[0] = refit(state.gram, state.place, state.b, state.cost, *state.moves(), 5, KAPPA, PRIOR, 1.0)
+    done, _ = swap(*given, state.g, state.best, 1e-9, bounds, 0)
+    active, mean = np.sort(state.active), state.mean[np.argsort(state.active)]
+    # As if the table promised a gain: all exchanges lose now.
+    again, needed = swap(*given, state.g, state.best, -1e9, bounds, done)
+    assert (again, needed) == (done, -1)
+    order = np.argsort(state.active)
+    np.testing.assert_array_equal(state.active[order], active)
+    np.testing.assert_allclose(state.mean[order], mean, rtol=1e-11)
+    assert np.flatnonzero(state.is_active).tolist() == active.tolist()
+
+
 def test_rows_that_are_not_known_are_asked_for():
     state = State(0)
     whole, known = state.gram, state.active.copy()

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sparsetheory.bayesian import SparseSubspaceVI, subspace_posterior, swap_gains
+from sparsetheory.bayesian.subspace.linear import search
 from sparsetheory.certificates import Status
 
 
@@ -183,6 +184,23 @@ def test_of_repeated_columns_the_first_enters():
     assert model.certificate_.check(repeated, y).valid
 
 
+@pytest.mark.parametrize("method", ["best_swap", "removal_addition"])
+@pytest.mark.parametrize("rule", ["grad", "gain"])
+def test_columns_of_zeros_do_not_even_enter_where_all_others_cost(method, rule):
+    """Every column that does not explain anything lowers the bound; a column of zeros would not."""
+    rng = np.random.default_rng(0)
+    F, y = rng.standard_normal((30, 20)), 0.01 * rng.standard_normal(30)
+    F[:, ::2] = 0.0
+    moves = 0
+    for seed in range(5):
+        given = {"prior_std": 3.0, "noise_variance": 1.0, "init": "random", "random_state": seed, "rule": rule}
+        model = SparseSubspaceVI(4, method=method, **given).fit(F, y)
+        assert np.all(model.support_ % 2 == 1)
+        moves += model.n_iter_ - 1
+    # Nor do they stand in the way of others.
+    assert moves >= 2
+
+
 def test_columns_of_zeros_never_enter():
     F, y, _ = _problem(6)
     F[:, [0, 3]] = 0.0
@@ -229,6 +247,21 @@ def test_more_columns_than_a_gram_matrix_would_hold():
     y = F[:, 19999] - F[:, 7] + 0.1 * rng.standard_normal(60)
     model = SparseSubspaceVI(2, init="random", random_state=0).fit(F, y)
     assert model.support_.tolist() == [7, 19999]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_rows_that_do_not_fit_are_forgotten_and_computed_again(monkeypatch, rows):
+    F, y, _ = _problem(3, n=200, k=6, spread=0.5)
+    given = {"init": "random", "n_init": 4, "random_state": 0}
+    wanted = SparseSubspaceVI(6, **given).fit(F, y)
+    monkeypatch.setattr(search, "_MEMORY", 8 * 200 * rows)
+    computed = []
+    learn = search.SubspaceSearch.learn
+    monkeypatch.setattr(search.SubspaceSearch, "learn", lambda self, new: (computed.extend(new), learn(self, new))[1])
+    found = SparseSubspaceVI(6, **given).fit(F, y)
+    np.testing.assert_allclose(found.history_["elbo"], wanted.history_["elbo"], rtol=1e-9)
+    np.testing.assert_array_equal(found.support_, wanted.support_)
+    assert len(computed) > 100
 
 
 def test_too_few_moves_are_told():
