@@ -123,8 +123,6 @@ class _Run:
         self.bounds: list[float] = []
         self.left = plan.max_iter
         self.spectrum: SubspaceSpectrum | None = None
-        # Whether rounding of Gram matrices has been found to hide what the bound does: from then on data alone tell.
-        self.from_data = False
 
     def from_start(self, start: IndexArray | None) -> SubspaceFit:
         """Run until nothing is to gain; from nothing where `start` is None."""
@@ -152,15 +150,12 @@ class _Run:
     def _move(self) -> tuple[SubspaceSpectrum, bool]:
         """Make the moves of the plan; return what the subspace is then, and whether it came to rest."""
         search, before = self.search, self.spectrum
-        if self.from_data:
-            return search.spectrum(), self.left > 0
         start = search.active
         path, at_rest = self.plan.moves(search, self.plan.tol, self.left)
         spectrum, numbers = search.spectrum(), (search.kappa, search.prior)
         if path.size > 1 and before is not None and not spectrum.bound_at(*numbers) > before.bound_at(*numbers):
             # By Gram matrices the bound rose, by the data it did not: such moves could go in circles.
             search.solve(start)
-            self.from_data = True
             return before, True
         self.left -= path.size - 1
         self._record(path[1:] + self._constant())
