@@ -93,8 +93,8 @@ class SubspaceVICertificate(Certificate):
 
         Notes
         -----
-        O(M s N), and one residual for every exchange. Gains are known up to the rounding of the data's energy over the
-        noise variance, which is allowed for.
+        O(M s N), and one residual for every exchange. Gains are known up to the rounding of squares of the data, and of
+        the terms of the columns, over the noise variance, which is allowed for.
         """
         X, y = check_X_y(X, y, dtype=[np.float64, np.float32], y_numeric=True)
         if X.shape[1] != self.coef.size:
@@ -162,10 +162,9 @@ class _Subspace:
     @property
     def rounding(self) -> float:
         # Columns close to dependent ones have terms that are larger than the data, and cancel.
-        columns = self.A[:, self.support]
-        terms = float(np.linalg.norm(columns, axis=0) @ np.abs(self.mean))
+        terms = np.linalg.norm(self.A[:, self.support], axis=0) * np.abs(self.mean)
         size = float(np.linalg.norm(self.y))
-        return 64.0 * _EPS * (1.0 + size * (size + terms))
+        return 64.0 * _EPS * (1.0 + (size + float(terms.max(initial=0.0))) * (size + float(terms.sum())))
 
     def elbo(self, n_rows: int) -> float:
         """Return the bound of the factors, each term as it is defined."""

@@ -91,9 +91,9 @@ class SubspaceSearch:
 
     def rounding(self, mean: Float64Array) -> float:
         """Return what of a gain may be rounding at means of the active columns, whose terms may exceed the data."""
-        terms = float(np.sqrt(self.squares[self._active]) @ np.abs(mean))
-        size = math.sqrt(self.energy)
-        return _ROUNDING * (1.0 + self.kappa * size * (size + terms))
+        terms, size = np.sqrt(self.squares[self._active]) * np.abs(mean), math.sqrt(self.energy)
+        # An exchange gives back the term of the column that leaves, of which the residual holds all.
+        return _ROUNDING * (1.0 + self.kappa * (size + float(terms.max(initial=0.0))) * (size + float(terms.sum())))
 
     def spectrum(self, active: IndexArray | None = None) -> SubspaceSpectrum:
         """Decompose the columns of a subspace, by default of the current one."""
