@@ -74,7 +74,7 @@ class FisherDiagonal:
         self._weights: dict[str, Tensor] = {}
         self._passes: dict[str, int] = {}
         self._pass = 0
-        self._handles = [model.register_forward_pre_hook(self._begin_of(model))]
+        self._handles = [model.register_forward_pre_hook(self._begin)]
         self._handles += [
             layer.register_forward_hook(self._watch(name), with_kwargs=True) for name, layer in self._layers.items()
         ]
@@ -112,17 +112,13 @@ class FisherDiagonal:
             raise ValueError(f"state must be of layers that are watched; got {', '.join(unknown)}")
         self._sums, self._weights = dict(state["sums"]), dict(state["weights"])
 
-    def _begin_of(self, own: nn.Module) -> Callable[..., None]:
-        # A copy of the model has copies of the hooks. They are functions, so that this object is not copied with it.
-        def hook(model: nn.Module, args: tuple[Any, ...]) -> None:
-            if model is own:
-                self._pass += 1
-
-        return hook
+    def _begin(self, model: nn.Module, args: tuple[Any, ...]) -> None:
+        self._pass += 1
 
     def _watch(self, name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-            if layer is not self._layers[name] or not (torch.is_grad_enabled() and output.requires_grad):
+            # Copies of a model have its hooks, but are not watched.
+            if layer is not self._layers[name] or not output.requires_grad:
                 return
             # The layer itself keeps its input for the backward pass: holding it takes no more memory.
             x, number = (args[0] if args else next(iter(kwargs.values()))).detach(), self._pass
