@@ -114,6 +114,15 @@ def _tied():
     return model
 
 
+def test_frozen_layers_stay_frozen():
+    model = MLP([6, 6, 6])
+    model[0].requires_grad_(False)
+    bayesianise(model, 0.5, generator=0)
+    assert [layer.rho.requires_grad for layer in (model[0], model[2])] == [False, True]
+    model(torch.ones(2, 6)).sum().backward()
+    assert model[0].rho.grad is None
+
+
 class _Own(nn.Linear):
     pass
 
