@@ -129,6 +129,10 @@ def test_the_support_lists_the_mask_row_after_row():
     assert torch.equal(support.matrix(torch.ones(3)), mask.float())
 
 
+class _Marked(torch.Tensor):
+    pass
+
+
 def test_sparse_products_are_chosen_at_low_density_only(monkeypatch):
     taken = []
     original = BayesLinear._sparse
@@ -143,6 +147,7 @@ def test_sparse_products_are_chosen_at_low_density_only(monkeypatch):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         sparse(x)
     torch.func.vmap(sparse, randomness="different")(x)
+    assert type(sparse(x.as_subclass(_Marked))) is _Marked
     sparse.double()(x.double())
     assert taken == [sparse, sparse]
 
