@@ -163,7 +163,7 @@ def _run(task: Task, n_seeds: int, profile: str) -> StudyResult:
     def compared(measure: int, other: tuple[str, str]) -> str:
         """Return by how much a measure of averaged SSVI exceeds that of another prediction."""
         each = {name: means[name, _SPARSE, "averaged"][measure] - means[name, *other][measure] for name in _RECIPES}
-        return ", ".join(f"{value:+.3f} ({name})" for name, value in each.items())
+        return ", ".join(f"{round(float(value), 3) + 0.0:+.3f} ({name})" for name, value in each.items())
 
     unmoved = _SPARSE, "at the means"
     deviations = ", ".join(f"{_deviation(task, name, n_seeds):.1e} ({name})" for name in _RECIPES)

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from sparsetheory.gpu.bayesian import BayesLinear, bayesianise, kl_divergence
+from sparsetheory.gpu.bayesian import BayesConv2d, BayesLinear, bayesianise, kl_divergence
 from sparsetheory.gpu.bayesian.layers.sparse_products import moments, support_of
 from sparsetheory.gpu.core import class_loss, count_flops
 from sparsetheory.gpu.core.models import MLP
@@ -162,6 +163,14 @@ def test_counts_of_operations_see_two_products_of_every_layer():
         count = count_flops(model, torch.ones(8, 64), masks)
         assert (count.flops, count.other) == (times * products, 0)
         assert count.sparse_flops == times * 2 * 8 * sum(int(mask.sum()) for mask in masks.values())
+
+
+def test_counts_of_operations_see_convolutions():
+    layer = BayesConv2d(3, 4, 3, padding=1)
+    layer.set_mask(torch.rand(layer.mask.shape, generator=torch.Generator().manual_seed(0)) < 0.2)
+    count = count_flops(nn.Sequential(layer), torch.ones(2, 3, 5, 5), {"0.weight": layer.mask})
+    assert (count.flops, count.other) == (2 * 2 * 2 * 25 * 108, 0)
+    assert count.sparse_flops == 2 * 2 * 2 * 25 * int(layer.mask.sum())
 
 
 def test_training_goes_the_same_way():
