@@ -120,6 +120,31 @@ def test_a_layer_that_is_called_twice_has_one_set_of_weights():
     assert not torch.allclose(seen[0][1], seen[2][1])
 
 
+def test_layers_may_share_a_parameter():
+    model = nn.Sequential(BayesLinear(6, 6), BayesLinear(6, 6))
+    model[1].weight = model[0].weight
+    assert predict_mc(model, _x(), 3, 0).mean.shape == (11, 6)
+    assert model[1].weight is model[0].weight
+
+
+def test_certain_predictions_have_no_entropy_and_no_information():
+    model = _model(1e-9)
+    for scale in (1.0, 1e6):  # probabilities of 0 under the second one
+        with torch.no_grad():
+            model[4].weight.mul_(scale)
+        for n_samples in (3, 7, 20):
+            found = predict_mc(model, 100 * _x(300), n_samples, 0)
+            assert (found.mutual_information >= 0).all()
+            assert found.mutual_information.max() < 1e-9
+            assert found.entropy.isfinite().all()
+    assert found.entropy.max() < 0.7
+
+
+def test_probabilities_of_low_precision_sum_to_one():
+    found = predict_mc(_model().bfloat16(), _x().bfloat16(), 3, 0)
+    assert (found.mean.sum(-1) - 1).abs().max() < 1e-12
+
+
 def test_weights_are_drawn_also_where_torch_reads_them_without_a_call_of_their_layer():
     # The fast path of this layer.
     model = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
