@@ -118,7 +118,7 @@ def _plot(rows: list[tuple[Any, ...]]) -> Callable[[Any], None]:
         for ax, title in zip(axes, pictures, strict=True):
             for index, row in enumerate(row for row in rows if row[0] == title):
                 marker = "os^Dv"[index // 3 % 5]
-                ax.plot(row[_BYTES], 1 - row[_ACCURACY], marker, color=f"C{index % 10}", label=row[1])
+                ax.plot(row[_BYTES], 1 - row[_ACCURACY], marker, color=f"C{index % 10}", label=row[1], fillstyle="none")
             ax.set(xscale="log", yscale="log", xlim=(1e3, 3e5))
             ax.xaxis.set_minor_formatter(NullFormatter())
             ax.set_xlabel("bytes on sparse rows")
