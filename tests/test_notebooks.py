@@ -34,6 +34,17 @@ SMALL = {
         "trials": 2,
         "shown": ("cett_not_monotone", "rsparse_dominance"),
     },
+    "bayesian_networks": {
+        "n_draws": 2,
+        "n_epochs": 4,
+        "n_seeds": 1,
+        "densities": (0.02, 0.1),
+        "n_samples": 3,
+        "n_turbo_epochs": 8,
+        "n_rounds": 6,
+        "trials": 2,
+        "shown": ("subspace_vi.rank_identity", "bayesian_networks.linear_twin"),
+    },
     "beyond_l1": {
         "sizes": (144, 288, 1152),
         "n_batches": 15,

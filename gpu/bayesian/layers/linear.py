@@ -97,10 +97,10 @@ class BayesLinear(VariationalLayer, nn.Linear):  # type: ignore[misc]  # torch c
         return functional.linear(x, weight, bias)
 
     def _sparse(self, x: Tensor, support: Support) -> Tensor:
-        means = support.values(self.weight.detach() if self.dense_gradient else self.weight)
+        means = support.values(self.weight.detach()) if self.dense_gradient else self._values(self.weight, support)
         variances = None
         if self.sampling != "mean":
-            sigma = positive(support.values(self.rho))
+            sigma = positive(self._values(self.rho, support))
             if self.sampling == "weights":
                 means = means + sigma * self._noise(sigma)
             else:

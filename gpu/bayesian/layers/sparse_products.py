@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from sparsetheory.gpu.bayesian.layers.tracing import is_traced
+
 __all__ = ["Support", "moments", "support_of"]
 
 
@@ -42,8 +44,7 @@ class Support:
 
     def values(self, matrix: Tensor) -> Tensor:
         """Return the entries of a matrix on the support; differentiable."""
-        flat = matrix.reshape(-1)
-        return flat if self.is_full else flat.index_select(0, self.places)
+        return matrix.reshape(-1) if self.is_full else _Values.apply(matrix, self.places)
 
     def matrix(self, values: Tensor) -> Tensor:
         """Return the dense matrix with these entries; differentiable."""
@@ -98,6 +99,28 @@ def moments(x: Tensor, means: Tensor, variances: Tensor | None, support: Support
     first, second = _Moments.apply(rows, means, variances, support)
     shape = (*x.shape[:-1], n_outputs)
     return first.reshape(shape), None if second is None else second.reshape(shape)
+
+
+class _Values(torch.autograd.Function):
+    """Entries of a matrix, whose derivative has a memory of its own, so that autograd adds others to it in place."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, places: Tensor) -> Tensor:
+        ctx.shape, ctx.places = matrix.shape, places
+        return matrix.reshape(-1).index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Any) -> Any:
+        shape, places = ctx.shape, ctx.places  # type: ignore[attr-defined]
+        derivative = grads[0].new_zeros(shape)
+        if torch.is_grad_enabled() or is_traced():  # the derivative is differentiated again, or one of a batch
+            return derivative.reshape(-1).index_copy(0, places, grads[0]).reshape(shape), None
+        derivative.view(-1).index_copy_(0, places, grads[0])
+        return derivative, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        return tangents[0].reshape(-1).index_select(0, ctx.places)
 
 
 class _Moments(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
@@ -41,8 +42,8 @@ class VariationalLayer(nn.Module):
         Standard deviations are ``log(1 + exp(rho))``, at least 1e-12.
     mask : Tensor of bool of the shape of `weight`
         Which weights there are; a buffer, and so a part of ``state_dict()``. It is changed in place, by
-        :meth:`set_mask` or by a controller that was given it; not through ``mask.data`` or a NumPy view, as torch does
-        not count such changes and the layer would not see them.
+        :meth:`set_mask` or by a controller that was given it. On other devices than the CPU not through ``mask.data``,
+        as torch does not count such changes and the layer would not see them.
     bias : Parameter or None
         Not random.
     sampling : {"local", "weights", "mean"}
@@ -85,7 +86,7 @@ class VariationalLayer(nn.Module):
         if self._is_watched():
             return torch.where(self.mask, positive(self.rho), 0.0)
         support = self._support_now()
-        return support.matrix(positive(support.values(self.rho))).reshape(self.rho.shape)
+        return support.matrix(positive(self._values(self.rho, support))).reshape(self.rho.shape)
 
     @property
     def mean(self) -> Tensor:
@@ -94,7 +95,7 @@ class VariationalLayer(nn.Module):
             mean = torch.where(self.mask, self.weight, 0.0)
         else:
             support = self._support_now()
-            mean = support.matrix(support.values(self.weight)).reshape(self.weight.shape)
+            mean = support.matrix(self._values(self.weight, support)).reshape(self.weight.shape)
         # The difference has the value 0 exactly, and the gradient of the weight itself.
         return mean.detach() + (self.weight - self.weight.detach()) if self.dense_gradient else mean
 
@@ -148,7 +149,8 @@ class VariationalLayer(nn.Module):
             sigma = torch.where(self.mask, positive(self.rho.to(wide)), scale)
         else:
             support = self._support_now()
-            mean, sigma = support.values(self.weight).to(wide), positive(support.values(self.rho).to(wide))
+            mean = self._values(self.weight, support).to(wide)
+            sigma = positive(self._values(self.rho, support).to(wide))
         return ((sigma.square() + mean.square()) / (2 * scale**2) - (sigma / scale).log() - 0.5).sum()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -205,22 +207,39 @@ class VariationalLayer(nn.Module):
         """Return whether masks must be applied entry by entry, which takes longer: where they are is not known."""
         if self.mask.is_meta or is_traced():
             return True
-        # Support that cannot be kept is made anew on the CPU; another device would be waited for, at every call.
-        return self.mask.device.type != "cpu" and _is_written_by_others(self.mask)
+        # On the CPU masks are compared; another device would have to be waited for, at every call.
+        return self.mask.device.type != "cpu" and _has_workers()
 
     def _support_now(self) -> Support:
         """Return the support of the mask, made anew where the mask has changed since the last call."""
-        if self.mask.is_inference() or _is_written_by_others(self.mask):  # changes are not counted
+        if self.mask.is_inference():  # such a tensor does not count its changes
             return support_of(self.mask)
-        kept: tuple[Tensor, int, Support] | None = self.__dict__.get("_known")
-        if kept is None or kept[0] is not self.mask or kept[1] != self.mask._version:
-            kept = (self.mask, self.mask._version, support_of(self.mask))
+        kept: tuple[Tensor, int, Tensor | None, Support] | None = self.__dict__.get("_known")
+        if kept is None or kept[0] is not self.mask or kept[1] != self.mask._version or not _is_copy(kept[2], kept[0]):
+            # Some changes are not counted, such as those by torch.distributed. On the CPU a comparison takes no time.
+            copy = self.mask.clone() if self.mask.device.type == "cpu" else None
+            kept = (self.mask, self.mask._version, copy, support_of(self.mask))
             self.__dict__["_known"] = kept
+        return kept[3]
+
+    def _values(self, parameter: Tensor, support: Support) -> Tensor:
+        """Return the entries of a parameter on the support.
+
+        Calls of one step share them, so that their derivatives are added up before one becomes dense.
+        """
+        values = support.values(parameter)
+        if not values.requires_grad or not parameter.is_leaf or parameter.device.type != "cpu":
+            return values
+        shared = self.__dict__.setdefault("_shared", {})
+        kept: tuple[Tensor, Support, Tensor] | None = shared.get(parameter is self.rho)
+        same = kept is not None and kept[0] is parameter and kept[1] is support and kept[2].dtype == values.dtype
+        if kept is None or not same or not torch.equal(kept[2], values):
+            kept = shared[parameter is self.rho] = (parameter, support, values)
         return kept[2]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copied mask counts its changes from 0 again.
-        return {name: value for name, value in self.__dict__.items() if name != "_known"}
+        # A copied mask counts its changes from 0 again, and only leaves of a graph can be copied.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_known", "_shared")}
 
     def _make_variational(
         self,
@@ -238,8 +257,10 @@ class VariationalLayer(nn.Module):
         self.register_buffer("mask", torch.ones_like(rho, dtype=torch.bool))
 
 
-def _is_written_by_others(mask: Tensor) -> bool:
-    """Return whether a mask may change without a trace: workers broadcast their buffers, processes share memory."""
-    if mask.device.type == "cpu" and mask.is_shared():
-        return True
+def _is_copy(copy: Tensor | None, mask: Tensor) -> bool:
+    return copy is None or np.array_equal(copy.numpy(), mask.numpy())
+
+
+def _has_workers() -> bool:
+    """Return whether workers train together, whose buffers may be broadcast without a count of the change."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -86,8 +86,8 @@ class SSVIScheduler(TopologyController):
     budget : {"tensor", "global"}
         Whether each layer keeps its number of weights, or all together. One budget compares scores of all layers, which
         are in nats for the criterion "savage_dickey" and the rule "gain"; for others there is a warning.
-    min_active : int
-        Weights, or units, that each layer keeps at least.
+    min_active : int, optional
+        Weights, or units, that each layer keeps at least; by default 1 under a global budget, else 0.
     n_samples : int, optional
         Training samples; needed for the rule "gain", to count in nats.
     temperature : float
@@ -172,13 +172,13 @@ class SSVIScheduler(TopologyController):
         allow_regrow: bool = True,
         units: Any = None,
         budget: str = "tensor",
-        min_active: int = 0,
+        min_active: int | None = None,
         n_samples: int | None = None,
         temperature: float = 1.0,
         generator: torch.Generator | int | None = None,
     ) -> None:
         self.model = Instance(nn.Module, "a torch.nn.Module").check("model", model)
-        self._period, self._n_averaged, self._t_end = check_steps(period, grad_accumulation, t_end)
+        self._period, self._n_averaged, t_end = check_steps(period, grad_accumulation, t_end)
         self._noise_free = FLAG.check("noise_free_grad", noise_free_grad)
         self._min_swaps = SIZE.check("min_swaps", min_swaps)
         check_global_scores(criterion, rule, budget)
@@ -203,7 +203,7 @@ class SSVIScheduler(TopologyController):
             skip_update="state",
             units=units_by_weight(self._layers, units),
             budget=budget,
-            min_active=min_active,
+            min_active=int(budget == "global") if min_active is None else min_active,
             generator=generator,
         )
         for group, name in zip(self._groups, self._layers, strict=True):
@@ -317,7 +317,7 @@ class SSVIScheduler(TopologyController):
         return self._noise_free and self._is_due()
 
     def _moves(self, step: int) -> bool:
-        return step < self._t_end and any(self._swaps_at(step, count) > 0 for count in self._movable)
+        return any(self._swaps_at(step, count) > 0 for count in self._movable)
 
     def _swaps_at(self, step: int, count: int) -> int:
         share = self._rules.fraction(step)

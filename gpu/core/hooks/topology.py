@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from sparsetheory.constraints import COUNT, FLAG, MISSING, SIZE, Choice, Real
 from sparsetheory.gpu.core.hooks.mask_groups import make_groups, set_masks, set_units
-from sparsetheory.gpu.core.hooks.optimiser_state import clear_state
+from sparsetheory.gpu.core.hooks.optimiser_state import state_tensors
 from sparsetheory.gpu.core.hooks.snapshots import Score, Snapshot, Start, TopologyEvent
 from sparsetheory.gpu.core.hooks.steps import StepHooks, grad_scale, parameters_of, step_is_skipped
 from sparsetheory.gpu.core.hooks.topology_rules import TopologyRules
@@ -236,10 +236,8 @@ class TopologyController(StepHooks):
         with torch.no_grad():
             self._dense = [self._copies(group.parameters) if needed else () for group in self._groups]
             for group in self._groups:
-                for parameter in group.parameters:
-                    if parameter.grad is not None:
-                        # Not a product: infinity times zero is not a number.
-                        _require_dense(parameter.grad, group.name).masked_fill_(~group.mask, 0)
+                gradients = [parameter.grad for parameter in group.parameters if parameter.grad is not None]
+                group.clear(_require_dense(gradient, group.name) for gradient in gradients)
 
     def state_dict(self) -> dict[str, Any]:
         """Return steps, masks, entries ever active, history, the generator, and what stateful scores keep."""
@@ -362,10 +360,8 @@ class TopologyController(StepHooks):
         # Gradients of zero do not suffice: the update of Muon is dense, and Adamax keeps a small number everywhere.
         with torch.no_grad():
             for group in self._groups:
-                off = ~group.mask
                 for parameter in group.parameters:
-                    parameter.masked_fill_(off, 0)
-                    clear_state(self.optimizer, parameter, off)
+                    group.clear([parameter, *state_tensors(self.optimizer, parameter).values()])
 
 
 def _require_dense(gradient: Tensor, name: str) -> Tensor:

@@ -1,7 +1,7 @@
 """Sparse Bayesian networks for pictures of digits, trained under masks that swap and under others."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -13,6 +13,7 @@ from sparsetheory.proofs_checks.sparse_training.digits import shuffled_digits
 __all__ = ["Arm", "Found", "run_arm"]
 
 _BATCH = 128
+_DENSE = ("pruned", "retrained")
 _SIZES = {"load_digits": (64, 256, 128, 10), "load_mnist_5k": (784, 100, 10)}
 _N_TRAIN = {"load_digits": 1400, "load_mnist_5k": 4000}
 
@@ -29,7 +30,7 @@ class Arm:
     epochs : int
     criterion : str
         Of :class:`SSVIScheduler`; "static" keeps the masks, "pruned" trains full masks and then keeps the largest
-        ratios of mean to deviation of each layer.
+        ratios of mean to deviation of each layer, and "retrained" trains what is left as long again.
     rule : str
     temperature, prior_std : float
     sigma_init : tuple of float
@@ -97,7 +98,7 @@ def run_arm(arm: Arm) -> Found:
             model = nn.Sequential(*layers[:-1])
         bayesian.bayesianise(
             model,
-            1.0 if arm.criterion == "pruned" else arm.density,
+            1.0 if arm.criterion in _DENSE else arm.density,
             prior_std=arm.prior_std,
             mu_std="fan_in",
             sigma_init=arm.sigma_init,
@@ -105,8 +106,10 @@ def run_arm(arm: Arm) -> Found:
             generator=arm.seed + 10_000,
         )
         scheduler = _train(arm, model, x[:n], y[:n])
-        if arm.criterion == "pruned":
+        if arm.criterion in _DENSE:
             _prune(model, arm.density)
+        if arm.criterion == "retrained":
+            scheduler = _train(replace(arm, seed=arm.seed + 1, criterion="static"), model, x[:n], y[:n])
         with torch.no_grad(), bayesian.sampling(model, "mean"):
             accuracy = core.accuracy(model(x[n:]), y[n:])
         drawn, ece = math.nan, math.nan
@@ -138,7 +141,7 @@ def _train(arm: Arm, model: Any, x: Any, y: Any) -> Any:
     rates = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * (step // per_epoch) / arm.epochs))
     )
-    still = arm.criterion in ("static", "pruned")
+    still = arm.criterion in ("static", *_DENSE)
     scheduler = bayesian.SSVIScheduler(
         model,
         optimizer,
@@ -171,6 +174,7 @@ def _train(arm: Arm, model: Any, x: Any, y: Any) -> Any:
         scheduler=rates,
         generator=arm.seed + 50_000,
     )
+    scheduler.detach()
     return scheduler
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sparsetheory.gpu import core, dynamic
-from sparsetheory.gpu.bayesian import folded_normal_moments
+from sparsetheory.gpu import bayesian, core, dynamic
 from sparsetheory.proofs_checks.bayesian_networks.subspace.runs import SwapRun, Trained, swap_runs
 from sparsetheory.proofs_checks.claim import Claim, Measurement, Source
 from sparsetheory.proofs_checks.verdicts import Always
@@ -124,7 +123,7 @@ def _ratio_of_size(snapshot: Any) -> Any:
     import torch
 
     mu, rho = (parameter.detach() for parameter in snapshot.parameters)
-    moments = folded_normal_moments(mu, torch.nn.functional.softplus(rho))
+    moments = bayesian.folded_normal_moments(mu, torch.nn.functional.softplus(rho))
     return moments.mean / moments.variance.sqrt()
 
 
@@ -132,7 +131,7 @@ def _mean_of_size(snapshot: Any) -> Any:
     import torch
 
     mu, rho = (parameter.detach() for parameter in snapshot.parameters)
-    return folded_normal_moments(mu, torch.nn.functional.softplus(rho)).mean
+    return bayesian.folded_normal_moments(mu, torch.nn.functional.softplus(rho)).mean
 
 
 def _same_swaps(run: SwapRun, score: Any) -> Measurement:

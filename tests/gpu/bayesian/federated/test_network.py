@@ -93,6 +93,22 @@ def test_clients_do_not_move_what_is_dropped_and_their_masks_are_those_of_the_se
         assert not layer.mean[~mask].any()
 
 
+def test_a_client_computes_the_precisions_of_the_server_where_weights_have_just_been_dropped():
+    server = _server()
+    clients = [server.client(20)]
+    for _ in range(14):
+        before = server.density
+        _rounds(server, clients, 1)
+        newcomer = server.client(40)
+        newcomer.receive(server.message())
+        for name, prior in server.turbo.priors.items():
+            found = newcomer.turbo.priors[name].expected_precisions
+            np.testing.assert_array_equal(found, prior.expected_precisions)
+        if server.density < before:
+            return
+    raise AssertionError("no weight was dropped")
+
+
 def test_export_is_the_masked_network_of_the_server(after):
     server, _ = after
     plain, masks = server.export(), server.turbo.masks()

@@ -467,11 +467,10 @@ def test_ratios_of_half_precision_are_told_apart():
     layer = BayesLinear(6, 1, bias=False).bfloat16()
     layer.set_mask(torch.tensor([[True] * 4 + [False] * 2]))
     with torch.no_grad():
-        # Ratios are 30, 9.25, 9.14 and 30: those in the middle are one number in bfloat16.
-        layer.weight[0, :4] = torch.tensor([1.0, 0.546875, 0.7421875, 1.0])
-        layer.rho[0, :4] = torch.tensor([-3.4, -2.796875, -2.46875, -3.4])
-    ratio = (layer.weight / layer.sigma)[0]
-    assert ratio[1] == ratio[2]
+        # The deviations in the middle, 0.3143 and 0.3154, are one number in bfloat16.
+        layer.weight[0, :4] = torch.tensor([1.0, 0.5, 0.5, 1.0])
+        layer.rho[0, :4] = torch.tensor([-3.4, -0.99609375, -0.9921875, -3.4])
+    assert layer.sigma[0, 1] == layer.sigma[0, 2]
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     scheduler = SSVIScheduler(layer, optimizer, period=2, t_end=1000)
     scheduler.request()

@@ -88,6 +88,9 @@ def test_a_run_goes_on_from_a_checkpoint_to_the_bit(kind, options):
     other.load_state_dict(saved["model"])
     late.load_state_dict(saved["optimizer"])
     assert resumed.step == stop
+    for state in (saved["optimizer"], late.state_dict()):
+        n_summed = state["attached"]["swaps"]["subspace"]["gradients"]["n_steps"]
+        assert n_summed == (2 if "grad_accumulation" in options else 0)
     _train(other, late, stop, STEPS)
     _assert_equal(model, other)
     assert resumed.history == scheduler.history

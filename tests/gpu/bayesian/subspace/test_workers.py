@@ -16,7 +16,7 @@ if not dist.is_available():
     pytest.skip("this torch has no distributed package", allow_module_level=True)
 
 WORKERS, STEPS, PERIOD = 2, 20, 4
-WAYS = ("parallel", "local", "random", "infinite")
+WAYS = ("parallel", "local", "random", "infinite", "infinite bias")
 
 
 def _model():
@@ -49,13 +49,18 @@ def _train(rank, way):
     model = _model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     scheduler = _scheduler(model, optimizer, way, rank)
-    network = model if way == "local" else DistributedDataParallel(model)
+    network = model if way in ("local", "infinite bias") else DistributedDataParallel(model)
     for step, (x, y) in enumerate(zip(*_data(rank), strict=True), start=1):
         if way == "infinite" and step == PERIOD and rank == 1:
             model[0].weight.register_post_accumulate_grad_hook(lambda weight: _spoil(scheduler))
         optimizer.zero_grad()
         (functional.cross_entropy(network(x), y) + 1e-3 * scheduler.kl()).backward()
+        if way == "infinite bias" and step == PERIOD and rank == 1:
+            model[2].bias.grad.fill_(torch.inf)
         optimizer.step()
+        if way == "infinite bias" and step == PERIOD:
+            model[2].bias.data.zero_()
+            optimizer.state[model[2].bias].clear()
     return {
         "digests": [event.digest for event in scheduler.history],
         "left_out": scheduler.report().n_left_out,
@@ -87,16 +92,17 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize("way", WAYS)
 def test_masks_of_workers_are_equal_after_every_swap(runs, way):
     first, other = (run[way] for run in runs)
-    assert len(first["digests"]) == (3 if way == "infinite" else 4)
+    assert len(first["digests"]) == (3 if way.startswith("infinite") else 4)
     assert len(set(first["digests"])) == len(first["digests"])
     assert first["digests"] == other["digests"]
     assert all(torch.equal(a, b) for a, b in zip(first["masks"], other["masks"], strict=True))
     same = all(torch.equal(a, b) for a, b in zip(first["parameters"], other["parameters"], strict=True))
-    assert same == (way != "local")
+    assert same == (way not in ("local", "infinite bias"))
 
 
-def test_a_gradient_that_is_not_finite_on_one_worker_leaves_the_swap_out_on_all(runs):
-    assert [run["infinite"]["left_out"] for run in runs] == [1, 1]
+@pytest.mark.parametrize("way", ["infinite", "infinite bias"])
+def test_a_gradient_that_is_not_finite_on_one_worker_leaves_the_swap_out_on_all(runs, way):
+    assert [run[way]["left_out"] for run in runs] == [1, 1]
 
 
 def test_averaged_gradients_swap_as_one_worker_with_all_data(runs):
