@@ -228,7 +228,8 @@ class VariationalLayer(nn.Module):
         Calls of one step share them, so that their derivatives are added up before one becomes dense.
         """
         values = support.values(parameter)
-        if not values.requires_grad or not parameter.is_leaf or parameter.device.type != "cpu":
+        # Of a full mask the values are a view, whose graph must not outlive a change of the parameter in place.
+        if support.is_full or not values.requires_grad or not parameter.is_leaf or parameter.device.type != "cpu":
             return values
         shared = self.__dict__.setdefault("_shared", {})
         kept: tuple[Tensor, Support, Tensor] | None = shared.get(parameter is self.rho)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from sparsetheory.gpu.bayesian import BayesConv2d, BayesLinear
 from sparsetheory.gpu.bayesian.layers.softplus import inverse_softplus
@@ -396,6 +397,36 @@ def test_compilation():
     compiled = torch.compile(lambda x: layer(x).sum() + layer.kl(), backend="eager", fullgraph=True)
     x = _inputs(layer)
     torch.testing.assert_close(compiled(x), layer(x).sum() + layer.kl())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("density", [0.05, 1.0])
+def test_traces_of_torchscript(density):
+    layer = _linear(density=density, sampling="mean")
+    x = _inputs(layer)
+    layer(x)
+    traced = torch.jit.trace(layer, x)
+    torch.testing.assert_close(traced(3 * x), layer(3 * x))
+
+
+@pytest.mark.parametrize("density", [0.05, 0.5, 1.0])
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_training_with_activation_checkpoints(reentrant, density):
+    found = []
+    for checkpointed in (False, True):
+        torch.manual_seed(0)  # the bias
+        layer = _linear(density=density, sampling="mean", prior_std=0.5)
+        x = _inputs(layer).requires_grad_()
+        optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+        for _ in range(5):
+            optimizer.zero_grad()
+            output = checkpoint(layer, x, use_reentrant=reentrant) if checkpointed else layer(x)
+            (output.square().sum() + layer.kl()).backward()
+            with torch.no_grad():
+                layer(x)
+            optimizer.step()
+        found.append(layer.weight.detach())
+    torch.testing.assert_close(*found)
 
 
 def test_shapes_without_values():
