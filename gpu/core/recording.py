@@ -273,7 +273,7 @@ def observing(layers: Mapping[str, nn.Module], observe: Observer) -> Iterator[No
             handle.remove()
 
 
-def call_on(model: nn.Module, batch: Any) -> Any:
+def call_on(model: Callable[..., Any], batch: Any) -> Any:
     """Call a model on a batch: a tensor, a tuple of positional arguments, or a mapping of keyword arguments."""
     if isinstance(batch, Mapping):
         return model(**batch)

@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from sparsetheory.constraints import POSITIVE, Choice
+from sparsetheory.constraints import POSITIVE, Choice, Instance
 from sparsetheory.gpu.analysis.reprogramming.label_maps import check_labels
 from sparsetheory.gpu.core.metrics import expected_calibration_error
 
@@ -165,7 +165,7 @@ def _check_rows(rows: Tensor, y: Tensor) -> None:
 
 def log_probabilities(probs: Tensor, y: Tensor) -> Tensor:
     """Return logarithms of probabilities in double precision, after a look at the rows and their classes."""
-    exact = probs.detach().double()
+    exact = Instance(Tensor, "a tensor").check("probs", probs).detach().double()
     # Rounding of half precision is let pass, logits are not.
     if exact.ndim != 2 or bool((exact < 0).any()) or not bool(((exact.sum(dim=1) - 1).abs() < 0.02).all()):
         raise ValueError("probs must have rows of shape (n_classes,) that are non-negative and sum to 1; got others")

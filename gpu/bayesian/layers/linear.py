@@ -1,12 +1,13 @@
 """A linear layer with normal weights."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sparsetheory.constraints import Choice
+from sparsetheory.constraints import Choice, Instance
 from sparsetheory.gpu.bayesian.layers.softplus import positive
 from sparsetheory.gpu.bayesian.layers.sparse_products import Support, moments
 from sparsetheory.gpu.bayesian.layers.tracing import is_traced
@@ -15,6 +16,7 @@ from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
 __all__ = ["BayesLinear"]
 
 _BACKEND = Choice("auto", "dense", "sparse")
+_TENSOR = Instance(Tensor, "a tensor")
 # Up to here the products on the support take less time than dense ones, on one thread.
 _DENSITY = 0.1
 
@@ -87,6 +89,7 @@ class BayesLinear(VariationalLayer, nn.Linear):  # type: ignore[misc]  # torch c
 
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs with the noise that `sampling` says."""
+        _TENSOR.check("x", x)
         support = self._support(x)
         return super().forward(x) if support is None else self._sparse(x, support)
 
@@ -104,7 +107,7 @@ class BayesLinear(VariationalLayer, nn.Linear):  # type: ignore[misc]  # torch c
                 variances = sigma.square()
         mean, variance = moments(x, means, variances, support)
         if self.dense_gradient and self.weight.requires_grad:
-            mean = _WithDenseGradient.apply(mean, x.detach(), self.weight)
+            mean = _WithDenseGradient.apply(mean, x, self.weight)
         if self.bias is not None:
             mean = mean + self.bias
         return mean if variance is None else self._noisy(mean, variance)
@@ -128,7 +131,11 @@ class BayesLinear(VariationalLayer, nn.Linear):  # type: ignore[misc]  # torch c
 
 
 class _WithDenseGradient(torch.autograd.Function):
-    """Products as they are, whose derivative by the weight is the dense one."""
+    """Products as they are, whose derivative by the weight is the dense one.
+
+    The derivative by the inputs is that of the products. They are an argument only so that a second derivative, of the
+    derivative by the weight, finds them.
+    """
 
     @staticmethod
     def forward(ctx: Any, product: Tensor, x: Tensor, weight: Tensor) -> Tensor:
@@ -138,4 +145,8 @@ class _WithDenseGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (x,) = ctx.saved_tensors
-        return grads[0], None, grads[0].reshape(-1, grads[0].shape[-1]).mT @ x.reshape(-1, x.shape[-1])
+        return grads[0], None, _rows(grads[0]).mT @ _rows(x)
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])

@@ -1,5 +1,6 @@
 """Products of a linear layer at the weights on its mask alone, forward and backward, on the CPU."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +56,7 @@ class Support:
 
 def support_of(mask: Tensor) -> Support:
     """Return the support of the mask of a weight, whose first axis is that of the outputs."""
-    rows = mask.reshape(mask.shape[0], -1)
+    rows = mask.flatten(1)
     places = rows.reshape(-1).nonzero().squeeze(1)
     indptr = torch.zeros(len(rows) + 1, dtype=torch.int32, device=mask.device)
     indptr[1:] = rows.sum(1).cumsum(0)
@@ -76,12 +77,27 @@ def moments(x: Tensor, means: Tensor, variances: Tensor | None, support: Support
     tuple of Tensor of shape (..., out)
         Differentiable any number of times; derivatives by entries cost ``2 nnz`` operations a sample each.
 
+    Raises
+    ------
+    ValueError
+        If inputs or entries are not as many as the support says: the compiled kernels would read other memory.
+
     Notes
     -----
     Zeros that are left out do not meet infinite inputs: 0 times infinity is 0 here.
     """
-    first, second = _Moments.apply(x.reshape(-1, x.shape[-1]), means, variances, support)
-    shape = (*x.shape[:-1], support.shape[0])
+    n_outputs, n_inputs = support.shape
+    if x.ndim == 0 or x.shape[-1] != n_inputs:
+        raise ValueError(f"x must have shape (..., {n_inputs}); got {tuple(x.shape)}")
+    for name, values in (("means", means), ("variances", variances)):
+        if values is not None and values.shape != support.places.shape:
+            raise ValueError(
+                f"{name} must have shape {tuple(support.places.shape)}, one for each weight on the mask; "
+                f"got {tuple(values.shape)}"
+            )
+    rows = x.reshape(math.prod(x.shape[:-1]), n_inputs)
+    first, second = _Moments.apply(rows, means, variances, support)
+    shape = (*x.shape[:-1], n_outputs)
     return first.reshape(shape), None if second is None else second.reshape(shape)
 
 
@@ -187,7 +203,7 @@ def _blocks(rows: Tensor, width: int) -> Tensor:
 
 def _rows(blocks: Tensor, n: int) -> Tensor:
     """Return blocks as rows again; one block is a view, so that the next layer has nothing to turn."""
-    return blocks[0].mT if len(blocks) == 1 else blocks.mT.reshape(-1, blocks.shape[1])[:n]
+    return blocks[0].mT if len(blocks) == 1 else blocks.mT.flatten(0, 1)[:n]
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from sparsetheory.constraints import MISSING, POSITIVE, Choice
 from sparsetheory.gpu.bayesian.layers.softplus import positive
@@ -30,7 +30,9 @@ class VariationalLayer(nn.Module):
     outputs have it: places that share weights are correlated, and local noise is not.
 
     Training and evaluation mode change nothing, so that dropout and normalisation may be in evaluation mode while
-    weights are drawn. A deterministic model is one under :func:`sampling` with ``"mean"``.
+    weights are drawn. A deterministic model is one under :func:`sampling` with ``"mean"``. Code that reads `weight`
+    itself instead of calling the layer sees means: ``torch.nn.TransformerEncoderLayer`` does so in evaluation mode
+    without gradients, unless ``torch.backends.mha.set_fastpath_enabled(False)``.
 
     Attributes
     ----------
@@ -40,13 +42,15 @@ class VariationalLayer(nn.Module):
         Standard deviations are ``log(1 + exp(rho))``, at least 1e-12.
     mask : Tensor of bool of the shape of `weight`
         Which weights there are; a buffer, and so a part of ``state_dict()``. It is changed in place, by
-        :meth:`set_mask` or by a controller that was given it.
+        :meth:`set_mask` or by a controller that was given it; not through ``mask.data`` or a NumPy view, as torch does
+        not count such changes and the layer would not see them.
     bias : Parameter or None
         Not random.
     sampling : {"local", "weights", "mean"}
         How a call draws noise.
     generator : torch.Generator or None
-        Source of the noise on the CPU; None for the global stream of the device of the weights.
+        Source of the noise on the CPU; None for the global stream of the device of the weights. Its state is not a part
+        of ``state_dict()``, and activation checkpointing, which runs calls again, restores the global stream only.
     prior_std : float or None
         Standard deviation of the prior, for :meth:`kl`.
     dense_gradient : bool
@@ -154,8 +158,12 @@ class VariationalLayer(nn.Module):
         if self.sampling == "mean":
             return self._product(x, self.mean, self.bias)
         if self.sampling == "weights":
-            return self._product(x, self.mean + self.sigma * self._weight_noise(), self.bias)
+            return self._product(x, self.draw_weight(), self.bias)
         return self._noisy(self._product(x, self.mean, self.bias), self._variance(x))
+
+    def draw_weight(self) -> Tensor:
+        """Return one set of weights, zero off the mask; differentiable."""
+        return self.mean + self.sigma * self._weight_noise()
 
     def extra_repr(self) -> str:
         """Return the arguments of the layer, with the share of its weights that the mask keeps."""
@@ -186,10 +194,10 @@ class VariationalLayer(nn.Module):
         if self.generator is None:
             # Not randn_like: it draws in the order of memory, which says how the tensor was computed.
             return torch.randn(like.shape, dtype=like.dtype, device=like.device)
-        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)
+        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype, device="cpu").to(like.device)
 
     def _weight_noise(self) -> Tensor:
-        if self._is_watched():
+        if self.mask.is_meta or is_traced():
             return self._noise(self.weight)
         # As many numbers as there are weights, so that the stream does not depend on how products are computed.
         support = self._support_now()
@@ -197,19 +205,27 @@ class VariationalLayer(nn.Module):
 
     def _is_watched(self) -> bool:
         """Return whether masks must be applied entry by entry, which takes longer: where they are is not known."""
-        return self.mask.is_meta or is_traced()
+        if self.mask.is_meta or is_traced():
+            return True
+        # Support that cannot be kept is made anew on the CPU; another device would be waited for, at every call.
+        return self.mask.device.type != "cpu" and _is_written_by_others(self.mask)
 
     def _support_now(self) -> Support:
         """Return the support of the mask, made anew where the mask has changed since the last call."""
-        if self.mask.is_inference():  # such a tensor does not count its changes
-            return support_of(self.mask)
-        kept: tuple[Tensor, int, Tensor | None, Support] | None = self.__dict__.get("_known")
-        if kept is None or kept[0] is not self.mask or kept[1] != self.mask._version or not _is_copy(kept[2], kept[0]):
-            # Some changes are not counted, such as those by torch.distributed. On the CPU a comparison takes no time.
-            copy = self.mask.clone() if self.mask.device.type == "cpu" else None
-            kept = (self.mask, self.mask._version, copy, support_of(self.mask))
+        mask = self.mask
+        on_cpu = mask.device.type == "cpu"
+        if not on_cpu and (mask.is_inference() or _has_other_workers()):  # changes are not counted
+            return support_of(mask)
+        kept: tuple[Tensor, int, Support] | None = self.__dict__.get("_known")
+        if on_cpu:
+            # Contents are compared, which takes no time: other workers and processes change masks without a trace.
+            same = kept is not None and np.array_equal(kept[0].numpy(), mask.numpy())
+        else:
+            same = kept is not None and kept[0] is mask and kept[1] == mask._version
+        if kept is None or not same:
+            kept = (mask.clone(), 0, support_of(mask)) if on_cpu else (mask, mask._version, support_of(mask))
             self.__dict__["_known"] = kept
-        return kept[3]
+        return kept[2]
 
     def _values(self, parameter: Tensor, support: Support) -> Tensor:
         """Return the entries of a parameter on the support.
@@ -246,5 +262,6 @@ class VariationalLayer(nn.Module):
         self.register_buffer("mask", torch.ones_like(rho, dtype=torch.bool))
 
 
-def _is_copy(copy: Tensor | None, mask: Tensor) -> bool:
-    return copy is None or np.array_equal(copy.numpy(), mask.numpy())
+def _has_other_workers() -> bool:
+    """Return whether other workers may write to masks, as they broadcast their buffers."""
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

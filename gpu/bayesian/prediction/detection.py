@@ -3,7 +3,11 @@
 import torch
 from torch import Tensor
 
+from sparsetheory.constraints import Instance
+
 __all__ = ["detection_auroc"]
+
+_TENSOR = Instance(Tensor, "a tensor")
 
 
 def detection_auroc(inside: Tensor, outside: Tensor) -> float:
@@ -36,6 +40,7 @@ def detection_auroc(inside: Tensor, outside: Tensor) -> float:
     0.625
     """
     for name, scores in (("inside", inside), ("outside", outside)):
+        _TENSOR.check(name, scores)
         if scores.ndim != 1 or not len(scores) or not bool(scores.isfinite().all()):
             raise ValueError(f"{name} must have finite scores of shape (n,), n > 0; got shape {tuple(scores.shape)}")
     from sklearn.metrics import roc_auc_score

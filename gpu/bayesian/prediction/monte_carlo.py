@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from sparsetheory.constraints import COUNT, MISSING, Choice
 from sparsetheory.gpu.bayesian.layers.modes import sampling, variational_layers
+from sparsetheory.gpu.core.modes import in_mode
 from sparsetheory.gpu.core.randomness import cpu_generator
-from sparsetheory.gpu.core.recording import run_batches
+from sparsetheory.gpu.core.recording import call_on
 
 __all__ = ["MonteCarloPrediction", "predict_mc"]
 
@@ -49,8 +50,8 @@ def predict_mc(
 ) -> MonteCarloPrediction:
     """Average the predictions of a network over drawn weights.
 
-    Each set of weights is drawn once and predicts all inputs, whatever the batches. So predictions of several inputs
-    may be combined, and with a seed they do not depend on `batch_size`.
+    Each set of weights is drawn once and predicts all inputs, whatever the batches and however often layers are called.
+    So predictions of several inputs may be combined, and with a seed they do not depend on `batch_size`.
 
     Parameters
     ----------
@@ -77,11 +78,12 @@ def predict_mc(
     Raises
     ------
     ValueError
-        If the model has no layer with normal weights, or an argument is out of range.
+        If the model has no layer with normal weights or returns no tensor, or an argument is out of range.
 
     Notes
     -----
-    Memory does not grow with `n_samples`. The noise of the observations of a regression is not part of `variance`.
+    Memory does not grow with `n_samples`; there is one more copy of the weights. The noise of the observations of a
+    regression is not part of `variance`.
 
     References
     ----------
@@ -107,8 +109,8 @@ def predict_mc(
     classes = outputs == "logits"
     mean = variance = entropies = torch.zeros(())
     source = cpu_generator(generator)
-    with sampling(model, "weights", source):
-        for count, found in enumerate(_drawn(model, batches, n_samples, source, classes), start=1):
+    with in_mode(model, training=False), torch.no_grad(), sampling(model, "mean", source):
+        for count, found in enumerate(_drawn(model, batches, n_samples, classes), start=1):
             # Welford's sums: squares would cancel where outputs are large and vary little.
             step = found - mean
             mean = mean + step / count
@@ -120,19 +122,26 @@ def predict_mc(
     return MonteCarloPrediction(mean, variance, entropy, (entropy - entropies).clamp_min(0))
 
 
-def _drawn(
-    model: nn.Module, batches: list[Any], n_samples: int, source: torch.Generator, classes: bool
-) -> Iterator[Tensor]:
+def _drawn(model: nn.Module, batches: list[Any], n_samples: int, classes: bool) -> Iterator[Tensor]:
     """Yield the predictions of all batches under one set of weights after another, in double precision."""
     for _ in range(n_samples):
-        start = source.get_state()
-        parts = []
-        for batch in batches:
-            source.set_state(start)  # the same weights again
-            output = next(run_batches(model, [batch]))
-            values = getattr(output, "logits", output).double()
-            parts.append(values.softmax(-1) if classes else values)
-        yield torch.cat(parts)
+        # In the place of the means, so that layers which are called several times have one set of weights, and code
+        # that reads weights without a call of their layer finds them too.
+        weights = {
+            f"{name}.weight".lstrip("."): layer.draw_weight() for name, layer in variational_layers(model).items()
+        }
+
+        def run(*args: Any, weights: dict[str, Tensor] = weights, **kwargs: Any) -> Any:
+            return torch.func.functional_call(model, weights, args, kwargs, tie_weights=False)
+
+        yield torch.cat([_values(call_on(run, batch), classes) for batch in batches])
+
+
+def _values(output: Any, classes: bool) -> Tensor:
+    values = getattr(output, "logits", output)
+    if not isinstance(values, Tensor):
+        raise ValueError(f"model must return a tensor, or an output that has logits; got {type(output).__name__}")
+    return values.double().softmax(-1) if classes else values.double()
 
 
 def _entropy(probs: Tensor) -> Tensor:

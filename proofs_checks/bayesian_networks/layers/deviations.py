@@ -14,6 +14,8 @@ from sparsetheory.typing import Float64Array
 
 # Sums of at most a few hundred terms of one sign, each exact to some roundings.
 _ROUNDING = 1e-12
+# Below, the deviation stays at 1e-12, and its logarithm is not concave there.
+_LEAST = -27.0
 
 
 @dataclass(frozen=True)
@@ -27,15 +29,16 @@ class Parameters:
 
     @property
     def rho(self) -> Float64Array:
-        """The parameters."""
-        return np.asarray(self.centre + self.spread * np.random.default_rng(self.seed).standard_normal(self.n))
+        """The parameters, whose deviations are above the least one that is let pass, 1e-12."""
+        drawn = self.centre + self.spread * np.random.default_rng(self.seed).standard_normal(self.n)
+        return np.maximum(drawn, _LEAST)
 
 
 def _grown(case: Parameters) -> Measurement:
     """Compare the deviation at the mean parameter with the geometric and the arithmetic mean of deviations.
 
     The softplus is convex, and its logarithm is concave: the derivative of the logarithm falls from 1 to 0, as
-    ``log(1 + t) < t`` for positive t. Jensen's inequality holds for both.
+    ``log(1 + t) < t`` for positive t. Jensen's inequality holds for both, where no deviation is cut off at 1e-12.
     """
     from sparsetheory.gpu.bayesian.layers.softplus import positive
 

@@ -66,7 +66,7 @@ local_noise_variance = Claim(
 
 @dataclass(frozen=True)
 class Draws:
-    """Outputs of one layer for one input, drawn many times in two ways."""
+    """Outputs of one linear layer for one input, drawn many times in two ways."""
 
     case: Case
     n: int = 20000
@@ -80,8 +80,6 @@ class Draws:
             if sampling == "local":
                 layer.sampling = "local"
                 return array(layer(x.expand(self.n, *x.shape[1:]))).reshape(self.n, -1)
-            if self.case.convolution >= 0:
-                return np.array([array(layer(x)).ravel() for _ in range(self.n)])
             # Many sets of weights at once: a linear layer with as many rows is the same layer again and again.
             wide = bayesian.BayesLinear(9, 6 * self.n, dtype=torch.float64, sampling="weights", generator=self.seed)
             for name, value in (("weight", layer.weight), ("rho", layer.rho), ("bias", layer.bias)):

@@ -179,8 +179,16 @@ class Judged:
         return bayesian.reliability_curve(self.probs(), self.labels(), self.n_bins, self.strategy)
 
     def ece(self) -> float:
-        """Return the calibration error, which is computed by itself."""
-        return float(analysis.ece(self.probs(), self.labels(), self.n_bins, self.strategy))
+        """Return the calibration error, from one bin after another in NumPy."""
+        probs = array(self.probs())
+        confidence, right = probs.max(axis=1), (probs.argmax(axis=1) == array(self.labels())).astype(float)
+        if self.strategy == "width":
+            place = np.ceil(confidence * self.n_bins)
+            parts = [np.flatnonzero(place == index + 1) for index in range(self.n_bins)]
+        else:  # samples of one confidence share how often they are right
+            right = np.array([right[confidence == value].mean() for value in confidence])
+            parts = np.array_split(np.argsort(confidence), self.n_bins)
+        return sum(abs(float((confidence[part] - right[part]).sum())) for part in parts) / self.n
 
 
 def _bins(case: Judged) -> Measurement:
@@ -191,6 +199,7 @@ def _bins(case: Judged) -> Measurement:
     right = float(np.mean(array(probs.argmax(1)) == array(labels)))
     errors = (
         abs(float(shares @ np.abs(array(curve.confidence) - array(curve.accuracy))[full]) - case.ece()),
+        abs(float(analysis.ece(probs, labels, case.n_bins, case.strategy)) - case.ece()),
         abs(float(shares @ array(curve.accuracy)[full]) - right),
         abs(float(shares @ array(curve.confidence)[full]) - float(probs.amax(1).mean())),
         abs(int(counts.sum()) - case.n),

@@ -32,13 +32,13 @@ _COLUMNS = (
     "AUROC, turned by 90 degrees",
 )
 _RECIPES = {"published": PUBLISHED, "Adam": ADAM}
+_SPARSE = "SSVI, 5 %"
 _NETWORKS = {
-    "SSVI, 5 %": {"random": True, "density": DENSITY},
+    _SPARSE: {"random": True, "density": DENSITY},
     "VI, dense": {"random": True, "density": 1.0},
     "RigL, 5 %": {"random": False, "density": DENSITY},
 }
 _BY_INFORMATION = "averaged, by information"
-_MEASURED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +111,15 @@ def _judged(task: Task, n_seeds: int) -> list[_Judged]:
     return found
 
 
+def _deviation(task: Task, recipe: str, n_seeds: int) -> float:
+    """Return the median deviation of the weights on the masks of sparse networks."""
+    import torch
+
+    nets = [fitted(task, _RECIPES[recipe], seed, **_NETWORKS[_SPARSE]) for seed in range(n_seeds)]
+    layers = [layer for net in nets for layer in bayesian.variational_layers(net.model).values()]
+    return float(torch.cat([layer.sigma.detach()[layer.mask] for layer in layers]).median())
+
+
 def _dots(ax: Any, shown: list[_Judged], colors: dict[str, str]) -> None:
     """Draw how well photographs are told from digits, a dot for each seed and a bar for the mean."""
     for place, one in enumerate(shown):
@@ -149,15 +158,25 @@ def _run(task: Task, n_seeds: int, profile: str) -> StudyResult:
     if profile == "quick":
         return StudyResult.left_out(_COLUMNS)
     found = _judged(task, n_seeds)
-    ece = {(one.recipe, one.network, one.prediction): float(one.measured[:, 2].mean()) for one in found}
-    sparse, best = ("SSVI, 5 %", "averaged"), ("RigL, 5 %", "temperature-scaled")
-    differences = ", ".join(f"{ece[recipe, *sparse] - ece[recipe, *best]:+.3f} ({recipe})" for recipe in _RECIPES)
+    means = {(one.recipe, one.network, one.prediction): one.measured.mean(axis=0) for one in found}
+
+    def compared(measure: int, other: tuple[str, str]) -> str:
+        """Return by how much a measure of averaged SSVI exceeds that of another prediction."""
+        each = {name: means[name, _SPARSE, "averaged"][measure] - means[name, *other][measure] for name in _RECIPES}
+        return ", ".join(f"{round(float(value), 3) + 0.0:+.3f} ({name})" for name, value in each.items())
+
+    unmoved = _SPARSE, "at the means"
+    deviations = ", ".join(f"{_deviation(task, name, n_seeds):.1e} ({name})" for name in _RECIPES)
     notes = (
         f"Means over {n_seeds} seeds. {task.n_train} pictures to train on, {task.n_fit} others for temperatures, the "
         f"rest for the test; perceptron {'-'.join(map(str, task.widths))} without biases; averages over {N_SAMPLES} "
-        f"sets of weights. Calibration error of averaged SSVI minus that of temperature-scaled RigL: {differences}. "
-        "With the published training, deviations stay near their start, 6e-4, and averaging changes nothing. Detection "
-        "scores are entropies, and mutual information where it says so."
+        "sets of weights. Calibration error of averaged SSVI minus that of temperature-scaled RigL: "
+        f"{compared(2, ('RigL, 5 %', 'temperature-scaled'))}. What averaging adds to SSVI at its means: "
+        f"{compared(2, unmoved)} to the calibration error, {compared(3, unmoved)} to the AUROC of photographs. Median "
+        f"deviation of its weights after training: {deviations}; the published start is near 6e-4. Detection scores "
+        "are entropies, and mutual information where it says so. Temperatures are fitted on pictures of their own. The "
+        "recipe with Adam is not blind: it was chosen from six after a look at their figures on test pictures. All "
+        "pictures are real; none is synthetic."
     )
     return StudyResult(_COLUMNS, [one.row for one in found], notes, _plot(found))
 

@@ -114,6 +114,27 @@ def _tied():
     return model
 
 
+def test_layers_get_the_way_of_sampling_and_choose_their_products():
+    model = bayesianise(_network(), 0.1, sampling="weights", generator=0)
+    assert {model[index].sampling for index in (0, 4, 6)} == {"weights"}
+    assert model[6].backend == "auto"
+
+
+def test_deviations_that_are_rounded_to_zero_have_finite_parameters():
+    model = bayesianise(MLP([6, 6]), 1.0, sigma_init=(0.0, 1e-60), generator=0)
+    assert model[0].rho.isfinite().all()
+    assert (model[0].sigma == 1e-12).all()
+
+
+def test_frozen_layers_stay_frozen():
+    model = MLP([6, 6, 6])
+    model[0].requires_grad_(False)
+    bayesianise(model, 0.5, generator=0)
+    assert [layer.rho.requires_grad for layer in (model[0], model[2])] == [False, True]
+    model(torch.ones(2, 6)).sum().backward()
+    assert model[0].rho.grad is None
+
+
 class _Own(nn.Linear):
     pass
 

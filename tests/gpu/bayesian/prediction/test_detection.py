@@ -22,3 +22,7 @@ def test_bad_arguments():
             detection_auroc(bad, good)
         with pytest.raises(ValueError, match="outside must have finite scores"):
             detection_auroc(good, bad)
+    with pytest.raises(ValueError, match="inside must be a tensor"):
+        detection_auroc([0.1], good)
+    with pytest.raises(ValueError, match="outside must be a tensor"):
+        detection_auroc(good, good.numpy())

@@ -109,6 +109,81 @@ def test_the_global_stream_is_the_default():
     assert not torch.equal(found[0], found[2])
 
 
+def test_a_layer_that_is_called_twice_has_one_set_of_weights():
+    layer, seen = BayesLinear(3, 3, bias=False), []
+    layer.register_forward_hook(lambda _, args, output: seen.append((args[0], output)))
+    with torch.no_grad():
+        layer.rho.fill_(1.0)
+    predict_mc(nn.Sequential(layer, layer), torch.eye(3), 2, 0, outputs="values")
+    for first, second in (seen[:2], seen[2:]):  # the first output is the transposed weight
+        torch.testing.assert_close(second[1], second[0] @ first[1])
+    assert not torch.allclose(seen[0][1], seen[2][1])
+
+
+def test_layers_may_share_a_parameter():
+    model = nn.Sequential(BayesLinear(6, 6), BayesLinear(6, 6))
+    model[1].weight = model[0].weight
+    assert predict_mc(model, _x(), 3, 0).mean.shape == (11, 6)
+    assert model[1].weight is model[0].weight
+
+
+def test_certain_predictions_have_no_entropy_and_no_information():
+    model = _model(1e-9)
+    for scale in (1.0, 1e6):  # probabilities of 0 under the second one
+        with torch.no_grad():
+            model[4].weight.mul_(scale)
+        for n_samples in (3, 7, 20):
+            found = predict_mc(model, 100 * _x(300), n_samples, 0)
+            assert (found.mutual_information >= 0).all()
+            assert found.mutual_information.max() < 1e-9
+            assert found.entropy.isfinite().all()
+    assert found.entropy.max() < 0.7
+
+
+def test_probabilities_of_low_precision_sum_to_one():
+    found = predict_mc(_model().bfloat16(), _x().bfloat16(), 3, 0)
+    assert (found.mean.sum(-1) - 1).abs().max() < 1e-12
+
+
+def test_weights_are_drawn_also_where_torch_reads_them_without_a_call_of_their_layer():
+    # The fast path of this layer.
+    model = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    bayesianise(model, 0.5, exclude="*out_proj", sigma_init=(0.5, 0.0), dense_first=False, generator=0)
+    x = torch.randn(3, 5, 16, generator=torch.Generator().manual_seed(1))
+    found = predict_mc(model, x, 4, 2, outputs="values")
+    assert found.variance.min() > 1e-6
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        slow = predict_mc(model, x, 4, 2, outputs="values")
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+    torch.testing.assert_close(found.mean, slow.mean, rtol=1e-4, atol=1e-4)
+    assert model.training
+
+
+def test_the_model_is_left_as_it_was():
+    model = _model().requires_grad_(False)
+    model[4].requires_grad_(True)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = predict_mc(model, _x(), 3, 0)
+    assert not found.mean.requires_grad
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [value.requires_grad for value in model.parameters()] == [False] * 5 + [True] * 3
+
+
+def test_outputs_that_are_no_tensor_are_refused():
+    class Several(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = BayesLinear(6, 3)
+
+        def forward(self, x):
+            return self.layer(x), x
+
+    with pytest.raises(ValueError, match="model must return a tensor, or an output that has logits; got tuple"):
+        predict_mc(Several(), _x())
+
+
 def test_several_arguments_and_positions():
     class Two(nn.Module):
         def __init__(self):

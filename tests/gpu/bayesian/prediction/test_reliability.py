@@ -1,5 +1,6 @@
 """Reliability curves against counting by hand, and against the calibration error."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,6 +26,17 @@ def test_bins_by_hand():
             torch.testing.assert_close(curve.accuracy[index], (chosen == y)[inside].double().mean())
         else:
             assert curve.confidence[index].isnan()
+
+
+def test_bins_of_equal_mass_by_hand():
+    probs, y = _predictions()
+    curve = reliability_curve(probs, y, 7, "mass")
+    confidence, chosen = probs.max(1)
+    parts = np.array_split(confidence.argsort().numpy(), 7)
+    assert curve.counts.tolist() == [29] * 4 + [28] * 3
+    for index, part in enumerate(parts):
+        torch.testing.assert_close(curve.confidence[index], confidence[part].mean())
+        torch.testing.assert_close(curve.accuracy[index], (chosen == y)[part].double().mean())
 
 
 @pytest.mark.parametrize("strategy", ["width", "mass"])
@@ -69,3 +81,5 @@ def test_bad_arguments():
         reliability_curve(probs, y[:3])
     with pytest.raises(ValueError, match="n_bins must be"):
         reliability_curve(probs, y, 0)
+    with pytest.raises(ValueError, match="probs must be a tensor"):
+        reliability_curve(probs.numpy(), y)
