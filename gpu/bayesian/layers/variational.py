@@ -208,7 +208,7 @@ class VariationalLayer(nn.Module):
         if self.mask.is_meta or is_traced():
             return True
         # Support that cannot be kept is made anew on the CPU; another device would be waited for, at every call.
-        return self.mask.device.type != "cpu" and _is_written_by_others(self.mask)
+        return self.mask.device.type != "cpu" and _has_other_workers()
 
     def _support_now(self) -> Support:
         """Return the support of the mask, made anew where the mask has changed since the last call."""
