@@ -93,7 +93,8 @@ def deploy(
         identities.
     break_even : float or "measured"
         Density above which a product stays dense, as :class:`SparseConv1x1` takes it. By default both ways are timed on
-        the machine that runs the model, at the first image, once for each class of shapes; a number asks no clock.
+        the machine that runs the model, at the first input, once for each class of shapes and, for linear layers, of
+        sizes of the batch; a number asks no clock.
     in_place : bool
         Whether `model` itself is changed, and not a copy.
 
@@ -176,7 +177,7 @@ def _chosen(model: nn.Module, layers: str | Sequence[str] | None) -> tuple[str, 
 
 
 def _tails(model: nn.Module, names: Sequence[str]) -> dict[str, Tail]:
-    with traced(model) as graph:
+    with traced(model, "fold=False deploys it without its graph") as graph:
         return tails(model, graph, names)
 
 

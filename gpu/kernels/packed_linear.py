@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from sparsetheory.gpu.kernels.rates import Rates, class_rates
 from sparsetheory.gpu.kernels.sparse_conv import SparseConv1x1
 
 __all__ = ["PackedLinear"]
@@ -16,7 +19,9 @@ class PackedLinear(SparseConv1x1):
     in memory, and the inputs one behind the other: an input is transposed first, unless the layer before has left it
     so, as this layer and all functions of single entries do. Within a network there is one transposition, at its start.
 
-    Made by :meth:`from_dense`. How it computes, parameters and attributes are those of :class:`SparseConv1x1`.
+    Made by :meth:`from_dense`. How it computes, parameters and attributes are those of :class:`SparseConv1x1`; where
+    that is dense, it is as a linear layer. With a "measured" `break_even` the sizes of classes are those of batches, a
+    single sample among them.
 
     Notes
     -----
@@ -36,6 +41,8 @@ class PackedLinear(SparseConv1x1):
     ...     print(torch.allclose(layer(x), nn.functional.linear(x, dense.weight * mask, dense.bias), atol=1e-6))
     True
     """
+
+    _input = "x"
 
     @classmethod
     def from_dense(
@@ -102,7 +109,7 @@ class PackedLinear(SparseConv1x1):
         Returns
         -------
         Tensor of shape (..., out)
-            A view, whose samples lie side by side in memory.
+            Where zeros are skipped, a view, whose samples lie side by side in memory.
 
         Raises
         ------
@@ -116,9 +123,13 @@ class PackedLinear(SparseConv1x1):
         samples = x.reshape(-1, self.in_channels)
         if not len(samples):
             return x.new_empty(*x.shape[:-1], self.out_channels)
-        columns = samples.T.contiguous().view(1, self.in_channels, 1, len(samples))
-        out = super().forward(columns).view(self.out_channels, len(samples))
+        columns = samples.T[None, :, None]
+        self._check(columns, columns.shape)
+        if not self._skips_zeros(columns):
+            return functional.linear(x, self._dense(), self.bias).clamp(self.lower, self.upper)
+        columns = columns.contiguous()
+        out = self._multiply(columns, columns.shape, self._current()).view(self.out_channels, len(samples))
         return out.T.unflatten(0, x.shape[:-1]) if x.ndim > 1 else out[:, 0]
 
-    def _dense(self) -> Tensor:
-        return super()._dense()[:, :, None, None]
+    def _rates(self, n_positions: int, dtype: torch.dtype) -> Rates:
+        return class_rates(self.out_channels, self.in_channels, n_positions, dtype, samples=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
+from torch.nn import functional
 
 from sparsetheory.constraints import COUNT, Choice, Real, generator
 from sparsetheory.gpu.kernels.packing import BLOCK, pack_rows
@@ -100,7 +101,19 @@ def measure_rates(
     _DENSITY.check("density", density)
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(f"dtype must be torch.float32 or torch.float64; got {dtype}")
-    rng = generator(random_state)
+    return _rates((n_rows, n_columns, n_positions), density, dtype, repeats, generator(random_state))
+
+
+def _rates(
+    shape: tuple[int, int, int],
+    density: float,
+    dtype: torch.dtype,
+    repeats: int,
+    rng: np.random.Generator,
+    samples: bool = False,
+) -> Rates:
+    """Measure rates for rows, columns and positions; dense ones read positions one by one if they are samples."""
+    n_rows, n_columns, n_positions = shape
     W = torch.from_numpy(rng.standard_normal((n_rows, n_columns))).to(dtype)
     X = torch.from_numpy(rng.standard_normal((n_columns, n_positions))).to(dtype)
     bias, out = torch.zeros(n_rows, dtype=dtype), torch.empty(n_rows, n_positions, dtype=dtype)
@@ -113,7 +126,11 @@ def measure_rates(
         mask = torch.from_numpy(np.repeat(kept, block, axis=0)[:n_rows])
         products.append(_sparse_product(W, mask, block, X, bias, out))
         counts.append(int(mask.sum()))
-    products.append(lambda: torch.addmm(bias[:, None], W, X, out=out))
+    if samples:
+        x = X.T.contiguous()
+        products.append(lambda: functional.linear(x, W, bias))
+    else:
+        products.append(lambda: torch.addmm(bias[:, None], W, X, out=out))
     with threadpool_limits(1):
         times = _interleaved(products, repeats)
     single, blocks_of_four, dense = (
@@ -122,19 +139,22 @@ def measure_rates(
     return Rates(single, blocks_of_four, dense)
 
 
-def class_rates(n_rows: int, n_columns: int, n_positions: int, dtype: torch.dtype) -> Rates:
-    """Return rates for about this shape, measured once per process: sizes are rounded up to powers of two."""
-    sides = _rounded(n_rows, _LARGEST_SIDE), _rounded(n_columns, _LARGEST_SIDE)
-    return _measured(*sides, _rounded(n_positions, _LARGEST_IMAGE), dtype)
+def class_rates(n_rows: int, n_columns: int, n_positions: int, dtype: torch.dtype, *, samples: bool = False) -> Rates:
+    """Return rates for about this shape, measured once per process: sizes are rounded up to powers of two.
+
+    If positions are `samples`, the dense product is that of a linear layer, which reads one after the other.
+    """
+    sides = max(_rounded(n_rows, _LARGEST_SIDE), 8), max(_rounded(n_columns, _LARGEST_SIDE), 8)
+    return _measured((*sides, _rounded(n_positions, _LARGEST_IMAGE)), dtype, samples)
 
 
 @cache
-def _measured(n_rows: int, n_columns: int, n_positions: int, dtype: torch.dtype) -> Rates:
-    return measure_rates(n_rows, n_columns, n_positions, dtype=dtype, repeats=5)
+def _measured(shape: tuple[int, int, int], dtype: torch.dtype, samples: bool) -> Rates:
+    return _rates(shape, 0.3, dtype, 5, generator(0), samples)
 
 
 def _rounded(n: int, largest: int) -> int:
-    return min(1 << max(n - 1, 7).bit_length(), largest)
+    return min(1 << max(n - 1, 0).bit_length(), largest)
 
 
 def _sparse_product(

@@ -14,7 +14,7 @@ from sparsetheory.gpu.kernels.conversion import check_convolution, matrix
 from sparsetheory.gpu.kernels.packing import BLOCK, SparseRows, choose_block, kept_entries, pack_rows
 from sparsetheory.gpu.kernels.prepared import BUFFERS, Prepared
 from sparsetheory.gpu.kernels.products import multiply_memory
-from sparsetheory.gpu.kernels.rates import class_rates
+from sparsetheory.gpu.kernels.rates import Rates, class_rates
 
 __all__ = ["SparseConv1x1"]
 
@@ -85,6 +85,8 @@ class SparseConv1x1(nn.Module):
     _prepared: Prepared | None
     _is_sparse: bool
     _warned: bool
+    # What errors call the input.
+    _input = "images"
 
     def __init__(
         self,
@@ -212,11 +214,9 @@ class SparseConv1x1(nn.Module):
             self._warn_of_copies()
             images = images.contiguous()
         if self._skips_zeros(images):
-            if prepared is None or not prepared.is_current(self._buffers):
-                bounds = self.lower, self.upper
-                prepared = self._prepared = Prepared(self._buffers, self.n_blocks, bounds, self.in_channels)
-            return self._multiply(images, shape, prepared)
-        return functional.conv2d(images, self._dense(), self.bias).clamp(self.lower, self.upper)
+            return self._multiply(images, shape, self._current())
+        weight = self._dense()[:, :, None, None]
+        return functional.conv2d(images, weight, self.bias).clamp(self.lower, self.upper)
 
     def extra_repr(self) -> str:
         """Return what is printed within the brackets."""
@@ -225,6 +225,13 @@ class SparseConv1x1(nn.Module):
 
     def _rows(self) -> SparseRows:
         return SparseRows(self.indptr, self.indices, self.values, (self.out_channels, self.in_channels))
+
+    def _current(self) -> Prepared:
+        """Return what the kernel reads, made anew if the buffers have changed."""
+        if self._prepared is None or not self._prepared.is_current(self._buffers):
+            bounds = self.lower, self.upper
+            self._prepared = Prepared(self._buffers, self.n_blocks, bounds, self.in_channels)
+        return self._prepared
 
     def _is_routine(self, images: Tensor, shape: torch.Size, prepared: Prepared) -> bool:
         """Whether all checks would pass and the kernel do it, which takes a third of their time to find out."""
@@ -244,15 +251,15 @@ class SparseConv1x1(nn.Module):
         values = self.values
         if torch.is_grad_enabled() and any(each.requires_grad for each in (images, values, self.bias)):
             raise RuntimeError(
-                "SparseConv1x1 has no gradient: call it under torch.no_grad() or torch.inference_mode(), or keep the "
-                "dense layer while training"
+                f"{type(self).__name__} has no gradient: call it under torch.no_grad() or torch.inference_mode(), or "
+                "keep the dense layer while training"
             )
         if len(shape) not in (3, 4) or shape[-3] != self.in_channels:
             raise ValueError(f"images must have shape (batch, {self.in_channels}, height, width); got {tuple(shape)}")
         if images.dtype is not values.dtype or images.device != values.device:
             raise ValueError(
-                f"images must be of {values.dtype} on {values.device}, as the weights are; got {images.dtype} on "
-                f"{images.device}"
+                f"{self._input} must be of {values.dtype} on {values.device}, as the weights are; got {images.dtype} "
+                f"on {images.device}"
             )
 
     def _warn_of_copies(self) -> None:
@@ -273,8 +280,11 @@ class SparseConv1x1(nn.Module):
             self._is_sparse = self.values.numel() <= self.break_even * self.out_channels * self.in_channels
             return self._is_sparse
         n_positions = images.shape[-2] * images.shape[-1]
-        rates = class_rates(self.out_channels, self.in_channels, n_positions, images.dtype)
+        rates = self._rates(n_positions, images.dtype)
         return self.density <= rates.break_even(self.block)
+
+    def _rates(self, n_positions: int, dtype: torch.dtype) -> Rates:
+        return class_rates(self.out_channels, self.in_channels, n_positions, dtype)
 
     def _multiply(self, images: Tensor, shape: torch.Size, prepared: Prepared) -> Tensor:
         out = images.new_empty((*shape[:-3], self.out_channels, *shape[-2:]))
@@ -289,13 +299,14 @@ class SparseConv1x1(nn.Module):
         return out
 
     def _dense(self) -> Tensor:
+        """Return the weight, of shape (out_channels, in_channels), which is kept until the buffers change."""
         if torch.jit.is_tracing():
-            return self.to_dense()
+            return self._rows().to_dense()
         # Tensors made in inference mode count no changes.
         tensors = [getattr(self, name) for name in _ROWS]
         state = tuple(n for each in tensors for n in (id(each), -1 if each.is_inference() else each._version))
         if self._weight is None or self._weight[0] != state:
-            self._weight = state, self.to_dense()
+            self._weight = state, self._rows().to_dense()
         return self._weight[1]
 
     def _forget(self) -> None:

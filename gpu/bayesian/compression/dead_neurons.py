@@ -36,9 +36,9 @@ def remove_dead_neurons(model: nn.Sequential) -> nn.Sequential:
     Parameters
     ----------
     model : torch.nn.Sequential
-        Sequences may be nested. Between linear layers and convolutions without groups there may be activations that act
-        entry by entry, batch normalisation, dropout, pooling and ``Flatten``; behind any other module neurons stay.
-        Inputs of linear layers are of shape (n, features).
+        Its modules act one after the other, and sequences may be nested. Between linear layers and convolutions without
+        groups there may be activations that act entry by entry, batch normalisation, dropout, pooling and ``Flatten``;
+        behind any other module neurons stay. Inputs of linear layers are of shape (n, features).
 
     Returns
     -------

@@ -28,9 +28,10 @@ def export_plain(model: nn.Module, masks: Mapping[str, Tensor] | None = None) ->
     Returns
     -------
     torch.nn.Module
-        On the same device, in the same precision and mode, and without hooks of the replaced layers. Its outputs are
-        those of the network without noise under these masks, bit by bit; up to rounding if a linear layer multiplies on
-        its mask alone, as :class:`BayesLinear` does for few weights.
+        On the same device, in the same precision and mode, and without hooks of the replaced layers or of what trains
+        the model, such as an :class:`SSVIScheduler`. Its outputs are those of the network without noise under these
+        masks, bit by bit; up to rounding if a linear layer multiplies on its mask alone, as :class:`BayesLinear` does
+        for few weights.
 
     Raises
     ------

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sparsetheory.constraints import COUNT, Choice
@@ -139,6 +140,11 @@ def packed_bytes(mask: Tensor, block: int = 1, *, value_bytes: int = 4) -> int:
     -------
     int
 
+    Raises
+    ------
+    ValueError
+        If the mask is no tensor of bool with two axes or more, or another argument is out of range.
+
     Examples
     --------
     Two full blocks of four: eight weights, two positions, and two ends of one row of blocks.
@@ -149,6 +155,9 @@ def packed_bytes(mask: Tensor, block: int = 1, *, value_bytes: int = 4) -> int:
     """
     Choice(1, BLOCK).check("block", block)
     COUNT.check("value_bytes", value_bytes)
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim < 2:
+        got = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(f"mask must be a tensor of bool with two axes or more; got {got}")
     matrix = mask.flatten(1)
     n_blocks = len(matrix) // BLOCK if block == BLOCK else 0
     entries = int(_blocks(matrix).any(1).sum()) if n_blocks else 0

@@ -208,19 +208,24 @@ class VariationalLayer(nn.Module):
         if self.mask.is_meta or is_traced():
             return True
         # On the CPU masks are compared; another device would have to be waited for, at every call.
-        return self.mask.device.type != "cpu" and _has_workers()
+        return self.mask.device.type != "cpu" and _has_other_workers()
 
     def _support_now(self) -> Support:
         """Return the support of the mask, made anew where the mask has changed since the last call."""
-        if self.mask.is_inference():  # such a tensor does not count its changes
-            return support_of(self.mask)
-        kept: tuple[Tensor, int, Tensor | None, Support] | None = self.__dict__.get("_known")
-        if kept is None or kept[0] is not self.mask or kept[1] != self.mask._version or not _is_copy(kept[2], kept[0]):
-            # Some changes are not counted, such as those by torch.distributed. On the CPU a comparison takes no time.
-            copy = self.mask.clone() if self.mask.device.type == "cpu" else None
-            kept = (self.mask, self.mask._version, copy, support_of(self.mask))
+        mask = self.mask
+        on_cpu = mask.device.type == "cpu"
+        if not on_cpu and (mask.is_inference() or _has_other_workers()):  # changes are not counted
+            return support_of(mask)
+        kept: tuple[Tensor, int, Support] | None = self.__dict__.get("_known")
+        if on_cpu:
+            # Contents are compared, which takes no time: other workers and processes change masks without a trace.
+            same = kept is not None and np.array_equal(kept[0].numpy(), mask.numpy())
+        else:
+            same = kept is not None and kept[0] is mask and kept[1] == mask._version
+        if kept is None or not same:
+            kept = (mask.clone(), 0, support_of(mask)) if on_cpu else (mask, mask._version, support_of(mask))
             self.__dict__["_known"] = kept
-        return kept[3]
+        return kept[2]
 
     def _values(self, parameter: Tensor, support: Support) -> Tensor:
         """Return the entries of a parameter on the support.
@@ -258,10 +263,6 @@ class VariationalLayer(nn.Module):
         self.register_buffer("mask", torch.ones_like(rho, dtype=torch.bool))
 
 
-def _is_copy(copy: Tensor | None, mask: Tensor) -> bool:
-    return copy is None or np.array_equal(copy.numpy(), mask.numpy())
-
-
-def _has_workers() -> bool:
-    """Return whether workers train together, whose buffers may be broadcast without a count of the change."""
+def _has_other_workers() -> bool:
+    """Return whether other workers may write to masks, as they broadcast their buffers."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -117,7 +117,8 @@ class FisherDiagonal:
 
     def _watch(self, name: str) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-            if not (torch.is_grad_enabled() and output.requires_grad):
+            # Copies of a model have its hooks, but are not watched.
+            if layer is not self._layers[name] or not output.requires_grad:
                 return
             # The layer itself keeps its input for the backward pass: holding it takes no more memory.
             x, number = (args[0] if args else next(iter(kwargs.values()))).detach(), self._pass

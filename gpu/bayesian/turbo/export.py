@@ -25,11 +25,21 @@ def plain_copy(model: nn.Module, masks: Mapping[VariationalLayer, Tensor]) -> nn
     Returns
     -------
     torch.nn.Module
-        On the same device, in the same precision and mode. Means are kept under the masks; all else is zero.
+        On the same device, in the same precision and mode. Means are kept under the masks; all else is zero. Hooks of
+        the layers are not copied, nor those by which this package watches a model in training.
     """
     # The copy of a layer is made in advance, so that hooks of the layer, and what they hold, are never copied.
-    plain = {id(layer): _plain(layer, mask) for layer, mask in masks.items()}
-    return copy.deepcopy(model, dict(plain))
+    made: dict[int, Any] = {id(layer): _plain(layer, mask) for layer, mask in masks.items()}
+    plain = copy.deepcopy(model, made)
+    for module in plain.modules():
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for number in [number for number, hook in hooks.items() if _is_own(hook)]:
+                del hooks[number]
+    return plain
+
+
+def _is_own(hook: object) -> bool:
+    return str(getattr(hook, "__module__", "")).partition(".")[0] == __name__.partition(".")[0]
 
 
 def _plain(layer: Any, mask: Tensor) -> nn.Module:
@@ -52,7 +62,7 @@ def _plain(layer: Any, mask: Tensor) -> nn.Module:
             **like,
         )
     with torch.no_grad():
-        new.weight.copy_(torch.where(mask, layer.weight, 0.0))
+        new.weight.copy_(torch.where(mask, layer.weight, 0.0)).requires_grad_(layer.weight.requires_grad)
         if new.bias is not None:
-            new.bias.copy_(layer.bias)
+            new.bias.copy_(layer.bias).requires_grad_(layer.bias.requires_grad)
     return new.train(layer.training)

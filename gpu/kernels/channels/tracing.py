@@ -26,10 +26,10 @@ class _Tracer(fx.Tracer):
 
 
 @contextmanager
-def traced(model: nn.Module) -> Iterator[fx.Graph]:
+def traced(model: nn.Module, advice: str = "ties can be written by hand") -> Iterator[fx.Graph]:
     """Yield the graph of a model; its calls name the modules of the model itself.
 
-    Constants of the graph are attributes of the model meanwhile.
+    Constants of the graph are attributes of the model meanwhile. The advice is for models that have no graph.
 
     Raises
     ------
@@ -38,21 +38,21 @@ def traced(model: nn.Module) -> Iterator[fx.Graph]:
     """
     before = set(vars(model))
     try:
-        yield _graph(model)
+        yield _graph(model, advice)
     finally:
         for name in set(vars(model)) - before:
             if name.startswith("_tensor_constant"):
                 delattr(model, name)
 
 
-def _graph(model: nn.Module) -> fx.Graph:
+def _graph(model: nn.Module, advice: str) -> fx.Graph:
     try:
         with in_mode(model, training=False):
             return _Tracer().trace(model)
     # The code of the model runs on stand-ins for tensors, so it may fail in any way.
     except Exception as error:
         raise ValueError(
-            f"model must be traceable by torch.fx; got {type(model).__name__}: {error}; ties can be written by hand"
+            f"model must be traceable by torch.fx; got {type(model).__name__}: {error}; {advice}"
         ) from error
 
 

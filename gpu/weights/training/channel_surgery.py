@@ -181,14 +181,16 @@ def leaves(seq: nn.Sequential, before: str = "") -> list[tuple[str, nn.Module]]:
         found += leaves(module, f"{before}{name}.") if type(module) is nn.Sequential else [(before + name, module)]
     layers = [id(module) for _, module in found if any(True for _ in module.parameters())]
     if len(set(layers)) < len(layers):
-        raise ValueError("seq must hold every layer once; got one that occurs twice")
+        raise ValueError("a sequence must hold every layer once; got one that occurs twice")
     return found
 
 
 def is_plain(module: nn.Module) -> bool:
     """Return whether a module is a linear layer, or a convolution without groups, with a weight of its own."""
+    # What derives from them may compute in its own way.
+    own = type(module).forward not in (nn.Linear.forward, nn.Conv2d.forward)
     kind = isinstance(module, nn.Linear) or (isinstance(module, nn.Conv2d) and module.groups == 1)
-    return kind and not parametrize.is_parametrized(module) and "weight" in module._parameters
+    return kind and not own and not parametrize.is_parametrized(module) and "weight" in module._parameters
 
 
 def passes(module: nn.Module) -> bool:
@@ -251,11 +253,13 @@ def add_constants(layer: nn.Module, sent: Tensor) -> None:
     assert isinstance(weight, Tensor)
     # The constant meets all places of a kernel.
     shift = (weight.flatten(2).sum(2) if weight.ndim == 4 else weight) @ sent
-    if layer.bias is None:
+    bias = layer.bias
+    if bias is None:
         layer.bias = nn.Parameter(shift)
     else:
-        assert isinstance(layer.bias, Tensor)
-        layer.bias += shift
+        assert isinstance(bias, Tensor)
+        # Not in place, as another layer may have the same bias.
+        layer.bias = nn.Parameter(bias.detach() + shift, requires_grad=bias.requires_grad)
 
 
 def keep_outputs(layer: nn.Module, keep: Tensor) -> None:

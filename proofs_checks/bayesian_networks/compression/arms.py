@@ -1,107 +1,21 @@
-"""Small networks on pictures of digits, made sparse in ten ways, all fine-tuned alike and put on sparse rows."""
+"""Ten ways to make a small network on pictures of digits sparse, all fine-tuned alike and put on sparse rows."""
 
-import time
+import copy
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from sparsetheory.gpu import bayesian, core, kernels, weights
-from sparsetheory.proofs_checks.bayesian_networks.turbo.digits import Pixels, pixels
+from sparsetheory.proofs_checks.bayesian_networks.compression.setting import Setting
 from sparsetheory.proofs_checks.layerwise_pruning.tensors import one_thread
 
-__all__ = ["ARMS", "Compressed", "Dense", "Setting", "compress"]
+__all__ = ["ARMS", "Arm", "Compressed", "chosen", "compress", "dense"]
 
-_BATCH, _TUNED_EPOCHS = 128, 5
-# Widths are multiples of four, so that blocks of four outputs fill all layers but the last.
-_HIDDEN = {"digits": (100, 52), "MNIST": (52,)}
 # Of the supports, in an epoch. With one, chains along the inputs of MNIST fill the whole first layer.
 _UPDATES = 4
-# Of the methods with a normal prior; the best of 0.1, 0.3 and 1 on digits, for removal after training.
 _PRIOR_STD = 0.3
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Pictures, a seed and a length of training.
-
-    Parameters
-    ----------
-    pictures : {"digits", "MNIST"}
-    seed : int
-        Of the split, of initial values, of noise and of batches, each with a stream of its own.
-    epochs, warmup_epochs : int
-        Half of what is left after the warm-up is annealing.
-    """
-
-    pictures: str
-    seed: int
-    epochs: int
-    warmup_epochs: int
-
-    @property
-    def data(self) -> Pixels:
-        """Training and test data."""
-        return pixels(self.pictures, self.seed, False)
-
-    @property
-    def widths(self) -> list[int]:
-        """Units of all layers."""
-        return [self.data.x.shape[1], *_HIDDEN[self.pictures], 10]
-
-    @property
-    def epoch(self) -> int:
-        """Steps of an epoch."""
-        return -(-len(self.data.x) // _BATCH)
-
-    def dense(self) -> "Dense":
-        """Return the dense network that is pruned."""
-        model = _dense(self)
-        return Dense(self.accuracy(model), model)
-
-    def streams(self) -> list[int]:
-        """Return seeds for initial values, masks, noise, batches and fine-tuning."""
-        return [int(number) for number in np.random.default_rng([self.seed, 3]).integers(2**31, size=5)]
-
-    def train(self, model: Any, optimizer: Any, epochs: int, penalty: Callable[[], Any] | None = None) -> None:
-        """Train with the mean cross-entropy and a penalty."""
-        _, _, noise, order, _ = self.streams()
-
-        def loss(output: Any, labels: Any) -> Any:
-            plain = core.class_loss(output, labels)
-            return plain if penalty is None else plain + penalty()
-
-        data, steps = self.data, epochs * self.epoch
-        with bayesian.sampling(model, "local", noise):
-            options: dict[str, Any] = {"n_steps": steps, "batch_size": _BATCH, "generator": order}
-            core.train(model, data.x, data.y, optimizer=optimizer, loss=loss, **options)
-
-    def tune(self, model: Any, optimizer: Any) -> None:
-        """Train on for a few epochs, without any penalty."""
-        x, y, steps, order = self.data.x, self.data.y, _TUNED_EPOCHS * self.epoch, self.streams()[-1]
-        core.train(model, x, y, optimizer=optimizer, n_steps=steps, batch_size=_BATCH, generator=order)
-
-    def accuracy(self, model: Any) -> float:
-        """Return the accuracy on test pictures."""
-        import torch
-
-        with torch.inference_mode():
-            return core.accuracy(model.eval()(self.data.x_test), self.data.y_test)
-
-
-@dataclass(frozen=True, eq=False)
-class Dense:
-    """A dense network and its accuracy on test pictures."""
-
-    accuracy: float
-    model: Any
-
-    def microseconds(self, x: Any) -> float:
-        """Return the median time of a run for some inputs."""
-        return _microseconds(self.model, x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +25,7 @@ class Compressed:
     Parameters
     ----------
     before, accuracy : float
-        On test pictures, before and after fine-tuning of what is left.
+        On test or validation pictures, before and after fine-tuning of what is left.
     density : float
         Share of all weights.
     structure : MaskStructure
@@ -121,10 +35,8 @@ class Compressed:
     n_bytes, dense_bytes : int
         On sparse rows without dead units, in the smaller of both forms of each layer; and of the dense network.
     masks : MaskSet
-    model : torch.nn.Module
-        The fine-tuned network.
     deployed : torch.nn.Module
-        The same on sparse rows.
+        The fine-tuned network on sparse rows.
     """
 
     before: float
@@ -135,18 +47,31 @@ class Compressed:
     n_bytes: int
     dense_bytes: int
     masks: Any
-    model: Any
     deployed: Any
 
-    def microseconds(self, x: Any) -> float:
-        """Return the median time of a run on sparse rows for some inputs."""
-        return _microseconds(self.deployed, x)
+
+_Way = Callable[[Setting, float], tuple[Any, Mapping[str, Any]]]
 
 
-_Way = Callable[[Setting], tuple[Any, Mapping[str, Any]]]
+@dataclass(frozen=True)
+class Arm:
+    """A way to make a network sparse.
+
+    Parameters
+    ----------
+    way : callable
+        Takes a setting and a value, and returns a network and its masks.
+    values : tuple of float
+        Of the number that is chosen, the usual one first; a single one if there is no choice.
+    """
+
+    way: _Way
+    values: tuple[float, ...] = (0.0,)
 
 
-def _start(setting: Setting, sigma: float, densities: Mapping[str, float] | None = None) -> tuple[Any, Any]:
+def _start(
+    setting: Setting, sigma: float, prior_std: float = _PRIOR_STD, densities: Mapping[str, float] | None = None
+) -> tuple[Any, Any]:
     """Return a Bayesian network and Adam, whose deviations have a learning rate of their own.
 
     All weights are on the masks, or the shares of `densities`, by names of weights.
@@ -158,7 +83,7 @@ def _start(setting: Setting, sigma: float, densities: Mapping[str, float] | None
     made: dict[str, Any] = {
         "mu_std": "fan_in",
         "sigma_init": (sigma, 0.0),
-        "prior_std": _PRIOR_STD,
+        "prior_std": prior_std,
         "dense_first": False,
     }
     source = torch.Generator().manual_seed(masks)
@@ -171,10 +96,10 @@ def _start(setting: Setting, sigma: float, densities: Mapping[str, float] | None
     return model, torch.optim.Adam([{"params": others, "lr": 0.01}, {"params": deviations, "lr": 0.05}])
 
 
-def _turbo(prior: str = "iid", factorisation: str = "collapsed", groups: bool = False) -> _Way:
+def _turbo(prior: str = "iid", factorisation: str = "collapsed", groups: bool = False) -> Arm:
     """Return training under a Turbo-VBI prior; groups of four outputs have one state, and a smaller density."""
 
-    def way(setting: Setting) -> tuple[Any, Mapping[str, Any]]:
+    def way(setting: Setting, _: float) -> tuple[Any, Mapping[str, Any]]:
         model, optimizer = _start(setting, 0.05)
         grids = {
             str(2 * i): bayesian.WeightGrid(rows=(0,), columns=(2,), group=(1,), view=(out // 4, 4, n))
@@ -198,67 +123,63 @@ def _turbo(prior: str = "iid", factorisation: str = "collapsed", groups: bool = 
         masks = turbo.masks()
         return bayesian.export_plain(model, masks), masks
 
-    return way
+    return Arm(way)
 
 
-def _swapped(setting: Setting) -> tuple[Any, Mapping[str, Any]]:
+def _swapped(setting: Setting, temperature: float) -> tuple[Any, Mapping[str, Any]]:
     """Train on masks of the reference size, layer by layer, whose weights are swapped."""
     n_steps = setting.epochs * setting.epoch
-    model, optimizer = _start(setting, 0.01, _reference(setting).masks.densities)
+    model, optimizer = _start(setting, 0.01, densities=_reference(setting).masks.densities)
     scheduler = bayesian.SSVIScheduler(model, optimizer, period=2 * setting.epoch, t_end=3 * n_steps // 4)
-    weight = bayesian.KLWeight(len(setting.data.x), 0.1, n_steps)
+    weight = bayesian.KLWeight(len(setting.data.x), temperature, n_steps)
     setting.train(model, optimizer, setting.epochs, lambda: weight(scheduler.step) * scheduler.kl())
     scheduler.remove()
     masks = {f"{name}.weight": layer.mask for name, layer in bayesian.variational_layers(model).items()}
     return bayesian.export_plain(model), masks
 
 
-def _removed(criterion: str) -> _Way:
+def _removed(criterion: str) -> Arm:
     """Return training with normal weights and a normal prior, after which the lowest scores go."""
 
-    def way(setting: Setting) -> tuple[Any, Mapping[str, Any]]:
-        model = _dense_posterior(setting)
+    def way(setting: Setting, prior_std: float) -> tuple[Any, Mapping[str, Any]]:
+        model = _dense_posterior(setting, prior_std)
         masks = bayesian.posterior_masks(model, _reference(setting).density, criterion)
         return bayesian.export_plain(model, masks), masks
 
-    return way
+    return Arm(way, (_PRIOR_STD, 0.1, 1.0))
 
 
-@lru_cache(maxsize=4)
-def _dense_posterior(setting: Setting) -> Any:
-    model, optimizer = _start(setting, 0.05)
+@lru_cache(maxsize=256)
+def _dense_posterior(setting: Setting, prior_std: float) -> Any:
+    model, optimizer = _start(setting, 0.05, prior_std)
     weight = bayesian.KLWeight(len(setting.data.x))
     setting.train(model, optimizer, setting.epochs, lambda: weight(0) * bayesian.kl_divergence(model))
     return model
 
 
-@lru_cache(maxsize=4)
-def _dense(setting: Setting) -> Any:
+@lru_cache(maxsize=256)
+def dense(setting: Setting) -> Any:
+    """Return the dense network that is pruned; copy it before a change."""
     import torch
 
-    model = core.models.MLP(setting.widths, generator=setting.streams()[0])
-    setting.train(model, torch.optim.Adam(model.parameters(), lr=0.001), setting.epochs)
+    with one_thread():
+        model = core.models.MLP(setting.widths, generator=setting.streams()[0])
+        setting.train(model, torch.optim.Adam(model.parameters(), lr=0.001), setting.epochs)
     return model
 
 
-def _copied(setting: Setting) -> Any:
-    import copy
-
-    return copy.deepcopy(_dense(setting))
-
-
-def _largest(setting: Setting) -> tuple[Any, Mapping[str, Any]]:
+def _largest(setting: Setting, _: float) -> tuple[Any, Mapping[str, Any]]:
     """Keep the largest weights of a dense network."""
-    model = _copied(setting)
+    model = copy.deepcopy(dense(setting))
     named = {name: value for name, value in model.named_parameters() if value.ndim == 2}
     masks = weights.one_shot_masks(named, 1 - _reference(setting).density)
     masks.apply(model)
     return model, masks
 
 
-def _layerwise(setting: Setting) -> tuple[Any, Mapping[str, Any]]:
+def _layerwise(setting: Setting, _: float) -> tuple[Any, Mapping[str, Any]]:
     """Prune a dense network layer by layer, each to the size that it has in the reference, by swaps with refits."""
-    model, masks = _copied(setting), {}
+    model, masks = copy.deepcopy(dense(setting)), {}
     for name, density in _reference(setting).masks.densities.items():
         layer = name.removesuffix(".weight")
         with warnings.catch_warnings():
@@ -270,17 +191,17 @@ def _layerwise(setting: Setting) -> tuple[Any, Mapping[str, Any]]:
 
 
 # The first one sets the size of those that are told how many weights to keep.
-ARMS: dict[str, _Way] = {
+ARMS: dict[str, Arm] = {
     "Turbo-VBI, independent": _turbo(),
     "Turbo-VBI, chains along inputs": _turbo("chain_rows"),
     "Turbo-VBI, chains along outputs": _turbo("chain_columns"),
     "Turbo-VBI, published coupling": _turbo("chain_rows", "meanfield"),
     "Turbo-VBI, groups of four outputs": _turbo(groups=True),
-    "swaps during training (SSVI)": _swapped,
+    "swaps during training (SSVI)": Arm(_swapped, (0.1, 0.01, 1.0)),
     "normal prior, then |mean| / deviation": _removed("snr"),
     "normal prior, then evidence": _removed("savage_dickey"),
-    "dense, then magnitude": _largest,
-    "dense, then layer-wise swaps": _layerwise,
+    "dense, then magnitude": Arm(_largest),
+    "dense, then layer-wise swaps": Arm(_layerwise),
 }
 
 
@@ -289,14 +210,27 @@ def _reference(setting: Setting) -> Compressed:
 
 
 @lru_cache(maxsize=256)
-def compress(name: str, setting: Setting) -> Compressed:
-    """Make a network sparse in the way of an arm, fine-tune what is left, and put it on sparse rows."""
+def chosen(name: str, setting: Setting) -> float:
+    """Return the value of an arm with the highest accuracy on validation pictures, after training on the others."""
+    values = ARMS[name].values
+    if len(values) == 1:
+        return values[0]
+    return max(values, key=lambda value: compress(name, setting.validation, value).accuracy)
+
+
+@lru_cache(maxsize=256)
+def compress(name: str, setting: Setting, value: float | None = None) -> Compressed:
+    """Make a network sparse in the way of an arm, by default with its usual value, fine-tune and put it on sparse rows.
+
+    Networks of one setting start from the same weights.
+    """
     import torch
 
     with one_thread(), warnings.catch_warnings():
         # Few weights, few rows: arms that are made to fail say so.
         warnings.simplefilter("ignore", RuntimeWarning)
-        model, found = ARMS[name](setting)
+        arm = ARMS[name]
+        model, found = arm.way(setting, arm.values[0] if value is None else value)
         masks, before = core.MaskSet(found), setting.accuracy(model)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
         with bayesian.freeze_pruned(optimizer, model, masks):
@@ -306,8 +240,8 @@ def compress(name: str, setting: Setting) -> Compressed:
         accuracy = setting.accuracy(model)
     units = [len(core.weight_rows(layer)) for layer in core.find_layers(smaller).values()][:-1]
     structure = bayesian.mask_structure(masks)
-    dense = sum(layer.dense_bytes for layer in structure) + 4 * sum(setting.widths[1:])
-    return Compressed(before, accuracy, masks.density, structure[0], sum(units), n_bytes, dense, masks, model, deployed)
+    dense_bytes = sum(layer.dense_bytes for layer in structure) + 4 * sum(setting.widths[1:])
+    return Compressed(before, accuracy, masks.density, structure[0], sum(units), n_bytes, dense_bytes, masks, deployed)
 
 
 def _deployed(model: Any) -> tuple[Any, int]:
@@ -318,15 +252,3 @@ def _deployed(model: Any) -> tuple[Any, int]:
         best = min(forms, key=lambda form: form.layers[0].n_bytes)
         model, n_bytes = best.model, n_bytes + best.layers[0].n_bytes
     return model, n_bytes
-
-
-def _microseconds(model: Any, x: Any) -> float:
-    import torch
-
-    times = []
-    with one_thread(), torch.inference_mode():
-        for _ in range(60):
-            start = time.perf_counter()
-            model(x)
-            times.append(time.perf_counter() - start)
-    return 1e6 * float(np.median(times[10:]))

@@ -44,9 +44,12 @@ def _curves(rows: Sequence[tuple[Any, ...]], x_label: str) -> Callable[[Any], No
             calibration.plot(at, [row[5] for row in own], "o-", label=way)
         for ax, label in ((accuracy, "accuracy at the means"), (calibration, "calibration error over draws")):
             ax.set_xscale("log")
+            ticks = sorted({row[1] for row in rows})
+            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks], rotation=45)
+            ax.minorticks_off()
             ax.set_xlabel(x_label)
             ax.set_ylabel(label)
-        accuracy.legend()
+        calibration.legend(loc="upper left")
 
     return draw
 
@@ -61,8 +64,8 @@ def _by_density(profile: str) -> StudyResult:
     ]
     notes = (
         f"Means of 3 seeds; {_N_DRAWS} draws of the weights. Pruned networks were trained dense, at the cost of dense "
-        "variational training, then cut by the ratio of mean to deviation; the last rows train what is left for another "
-        "40 epochs. The calibration error is that of draws, of 15 bins."
+        "variational training, then cut by the ratio of mean to deviation; the last rows train what is left for "
+        "another 40 epochs. The calibration error is that of draws, of 15 bins."
     )
     return StudyResult(_DENSITY_COLUMNS, rows, notes, _curves(rows, "density"))
 

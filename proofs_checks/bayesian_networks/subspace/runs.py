@@ -44,7 +44,7 @@ class SwapRun:
     density: float
     optimizer: tuple[str, dict[str, Any]]
     options: dict[str, Any] = field(default_factory=dict)
-    n_steps: int = 5
+    n_steps: int = 4
     seed: int = 0
     with_zero: bool = False
 
@@ -131,7 +131,7 @@ def swap_runs(*, with_zero: bool = False, **options: SearchStrategy[Any]) -> Sea
         st.sampled_from([0.25, 0.4, 0.6]),
         st.sampled_from(_OPTIMIZERS),
         st.fixed_dictionaries({"min_swaps": st.just(1), **options}),
-        st.just(5),
+        st.just(4),
         seeds.map(lambda seed: int(np.random.default_rng(seed).integers(2**20))),
         st.just(with_zero),
     )

@@ -47,6 +47,14 @@ def test_variance_keeps_its_digits_where_the_difference_of_squares_has_none():
     assert mu**2 + sigma**2 - float(found.mean) ** 2 == 0.0
 
 
+def test_the_variance_is_in_range_where_the_square_of_the_deviation_is_not():
+    sigma = 1.6e154
+    assert sigma * sigma == np.inf
+    assert folded_normal_moments(0.0, sigma).variance == pytest.approx(
+        0.3633802276324187 * 1.6 * 1.6 * 1e308, rel=1e-14
+    )
+
+
 def test_a_constant_has_its_magnitude_and_no_variance():
     found = folded_normal_moments([-3.0, 0.0], [0.0, 0.0])
     assert found.mean.tolist() == [3.0, 0.0]

@@ -133,6 +133,13 @@ def test_constants():
     assert removal_score(mu, sigma, "snr_exp_abs").tolist() == [np.inf, np.inf]
 
 
+def test_scores_rise_with_r_to_the_end_of_the_range():
+    r = 10.0 ** np.arange(0, 308, 7)
+    scores = removal_score(r, 1.0, "savage_dickey", prior_std=1.0)
+    assert np.all(np.diff(scores[r < 1e150]) > 0)
+    assert np.all(scores[r > 1e155] == np.inf)
+
+
 def test_wide_exponentials_do_not_overflow():
     assert removal_score(1.0, 100.0, "exp_abs") == pytest.approx(5001 + math.log1p(math.exp(-2)), rel=1e-14)
     ratio = removal_score([1.0, 1.0], [100.0, 101.0], "snr_exp_abs")

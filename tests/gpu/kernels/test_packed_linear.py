@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sparsetheory.gpu.core.models import MLP
-from sparsetheory.gpu.kernels import PackedLinear, deploy
+from sparsetheory.gpu.kernels import PackedLinear, deploy, rates
 
 
 def _masked(rows, columns, density=0.2, *, block=1, dtype=torch.float32, bias=True):
@@ -43,6 +43,52 @@ def test_other_ways_to_compute_agree(break_even, device):
     half = PackedLinear.from_dense(dense.to(torch.bfloat16))
     with torch.inference_mode():
         assert half(x.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 20), (3, 5, 20), (20,), (0, 20)])
+def test_what_stays_dense_computes_as_a_linear_layer(dtype, shape):
+    dense = _masked(12, 20, dtype=torch.float64).to(dtype)
+    layer = PackedLinear.from_dense(dense, break_even=0.0, upper=0.5)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    with torch.inference_mode():
+        found = layer(x)
+        # To the bit, and as contiguous as its outputs are.
+        assert torch.equal(found, dense(x).clamp(max=0.5))
+        assert found.is_contiguous()
+
+
+def test_inputs_that_are_not_contiguous(device):
+    dense = _masked(12, 20).to(device)
+    whole = torch.randn(20, 6, 40, device=device)
+    for x in (whole[:, :, 0].T, whole[:, :, ::2].transpose(0, 2)[:20], whole[3, :, 5:25]):
+        for break_even in (0.0, 1.0):
+            layer = PackedLinear.from_dense(dense, break_even=break_even)
+            with torch.inference_mode():
+                torch.testing.assert_close(layer(x), dense(x), rtol=0, atol=1e-5)
+
+
+def test_a_measured_break_even_is_that_of_the_batch(monkeypatch):
+    asked = []
+
+    def measure(shape, density, dtype, repeats, rng, samples):
+        asked.append((shape, samples))
+        return rates.Rates(1.0, 1.0, 1.0 if shape[2] > 2 else 1e9)
+
+    monkeypatch.setattr(rates, "_rates", measure)
+    rates._measured.cache_clear()
+    layer = PackedLinear.from_dense(_masked(12, 20), break_even=1.0)
+    layer.break_even = "measured"
+    try:
+        with torch.inference_mode():
+            shapes = [(1, 20), (20,), (2, 20), (3, 20), (2, 2, 20)]
+            ways = [layer._skips_zeros(torch.zeros(1, 20, 1, torch.zeros(shape).numel() // 20)) for shape in shapes]
+            # Samples that were computed with zeros lie side by side.
+            assert [layer(torch.randn(shape)).is_contiguous() for shape in shapes] == [True, True, True, False, False]
+    finally:
+        rates._measured.cache_clear()
+    assert ways == [False, False, False, True, True]
+    assert asked == [((16, 32, 1), True), ((16, 32, 2), True), ((16, 32, 4), True)]
 
 
 def test_a_chain_of_layers_transposes_once():
@@ -128,7 +174,7 @@ def test_an_encoder_that_reads_its_layers_keeps_its_answers():
         (lambda: PackedLinear.from_dense(torch.full((2, 2), torch.nan)), "dense must have finite weights"),
         (lambda: PackedLinear.from_dense(torch.eye(3))(torch.zeros(4)), r"x must have shape \(\.\.\., 3\)"),
         (lambda: PackedLinear.from_dense(torch.eye(3))(torch.tensor(1.0)), r"x must have shape \(\.\.\., 3\)"),
-        (lambda: PackedLinear.from_dense(torch.eye(3))(torch.zeros(2, 3).double()), "images must be of torch.float32"),
+        (lambda: PackedLinear.from_dense(torch.eye(3))(torch.zeros(2, 3).double()), "x must be of torch.float32"),
     ],
 )
 def test_bad_input(call, message):

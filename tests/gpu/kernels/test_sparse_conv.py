@@ -120,11 +120,11 @@ def test_dense_weights_are_multiplied_densely(monkeypatch):
 def test_measured_break_even_is_that_of_the_block_and_measured_once(monkeypatch):
     measured = []
 
-    def measure(n_rows, n_columns, n_positions, **_):
-        measured.append((n_rows, n_columns, n_positions))
+    def measure(shape, *rest):
+        measured.append(shape)
         return Rates(rate_single=1.0, rate_blocks=9.0, rate_dense=10.0)
 
-    monkeypatch.setattr(rates, "measure_rates", measure)
+    monkeypatch.setattr(rates, "_rates", measure)
     rates._measured.cache_clear()
     calls = _counted(monkeypatch)
     weight, mask, _, images = _drawn(m=12, k=33, density=0.4)

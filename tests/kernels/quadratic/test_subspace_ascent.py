@@ -80,6 +80,18 @@ def test_every_move_is_the_best_one_of_the_table(seed, size):
     np.testing.assert_allclose(state.best[outside], state.table().max(axis=0)[outside], rtol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_no_pivot_is_below_the_share_of_the_prior(seed):
+    """The second of two equal columns leaves two; beside 1e16 rounding leaves anything."""
+    column = np.random.default_rng(seed).standard_normal((7, 1))
+    gram, place, active = np.tile(column.T @ column, (4, 4)), np.arange(4), np.arange(4)
+    factor, ridge, prior = np.zeros((4, 4)), 3.0, 1e15
+    refit(
+        gram, place, np.ones(4), np.zeros(4), active, np.zeros(4, np.bool_), np.zeros(4), factor, 4, 1.0, prior, ridge
+    )
+    assert np.all(np.diagonal(factor) >= np.sqrt(ridge))
+
+
 def test_an_exchange_that_does_not_raise_the_bound_is_taken_back():
     state = State(2)
     given = (state.gram, state.place, state.b, state.weight, state.cost, *state.moves(), 5, KAPPA, PRIOR, 1.0)

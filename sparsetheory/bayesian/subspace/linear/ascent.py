@@ -122,6 +122,7 @@ class _Run:
         self.search, self.n_rows, self.plan = search, n_rows, plan
         self.bounds: list[float] = []
         self.left = plan.max_iter
+        self.spectrum: SubspaceSpectrum | None = None
 
     def from_start(self, start: IndexArray | None) -> SubspaceFit:
         """Run until nothing is to gain; from nothing where `start` is None."""
@@ -134,20 +135,31 @@ class _Run:
         self.bounds = [search.bound + self._constant()]
         learned = None
         while True:
-            path, at_rest = plan.moves(search, plan.tol, self.left)
-            self.left -= path.size - 1
-            self._record(path[1:] + self._constant())
-            spectrum = search.spectrum()
+            self.spectrum, at_rest = self._move()
             # Noise and prior are learned once for each subspace at which the moves come to rest.
             active = np.sort(search.active)
             if at_rest and self._learns and not (learned is not None and np.array_equal(active, learned)):
                 learned = active
-                self._learn(spectrum)
+                self._learn(self.spectrum)
                 continue
-            mean = spectrum.mean(search.kappa, search.prior)
+            mean = self.spectrum.mean(search.kappa, search.prior)
             gain, exchanged = search.best_exchange(mean)
-            if not (at_rest and self._refine(spectrum, gain, exchanged)):
-                return self._end(spectrum, mean, gain, at_rest)
+            if not (at_rest and self._refine(self.spectrum, gain, exchanged)):
+                return self._end(self.spectrum, mean, gain, at_rest)
+
+    def _move(self) -> tuple[SubspaceSpectrum, bool]:
+        """Make the moves of the plan; return what the subspace is then, and whether it came to rest."""
+        search, before = self.search, self.spectrum
+        start = search.active
+        path, at_rest = self.plan.moves(search, self.plan.tol, self.left)
+        spectrum, numbers = search.spectrum(), (search.kappa, search.prior)
+        if path.size > 1 and before is not None and not spectrum.bound_at(*numbers) > before.bound_at(*numbers):
+            # By Gram matrices the bound rose, by the data it did not: such moves could go in circles.
+            search.solve(start)
+            return before, True
+        self.left -= path.size - 1
+        self._record(path[1:] + self._constant())
+        return spectrum, at_rest
 
     @property
     def _learns(self) -> bool:
@@ -158,17 +170,20 @@ class _Run:
         search, plan = self.search, self.plan
         flags = {"learn_noise": plan.kappa is None, "learn_prior": plan.prior is None}
         search.assume(*spectrum.maximise(search.kappa, search.prior, search.typical, **flags))
-        self._record([search.solve() + self._constant()])
+        search.solve()
+        self._record([spectrum.bound_at(search.kappa, search.prior)])
 
     def _refine(self, spectrum: SubspaceSpectrum, gain: float, exchanged: IndexArray) -> bool:
         """Make an exchange that Gram matrices hide in their last digits, if the data tell that the bound rises."""
         search, plan = self.search, self.plan
         if not (plan.exchanges and self.left and gain > max(plan.tol, search.least_gain)):
             return False
-        after = search.spectrum(exchanged).bound_at(search.kappa, search.prior)
+        found = search.spectrum(exchanged)
+        after = found.bound_at(search.kappa, search.prior)
         if not after > spectrum.bound_at(search.kappa, search.prior):
             return False
         search.solve(exchanged)
+        self.spectrum = found
         self.left -= 1
         self._record([after])
         return True
@@ -181,7 +196,7 @@ class _Run:
         if len(self.bounds) == 1 or elbo > self.bounds[-2]:
             self.bounds[-1] = elbo
         n_iter = self.plan.max_iter - self.left + int(at_rest)
-        numbers = search.kappa, search.prior, elbo, gain, 2.0 * search.least_gain
+        numbers = search.kappa, search.prior, elbo, gain, 2.0 * search.rounding(mean)
         moments = search.active[order], mean[order], search.variance[order]
         return SubspaceFit(*moments, *numbers, np.array(self.bounds), n_iter, at_rest)
 

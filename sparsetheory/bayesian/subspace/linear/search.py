@@ -89,6 +89,12 @@ class SubspaceSearch:
         """Gains up to here may be rounding."""
         return _ROUNDING * (1.0 + self.kappa * self.energy)
 
+    def rounding(self, mean: Float64Array) -> float:
+        """Return what of a gain may be rounding at means of the active columns, whose terms may exceed the data."""
+        terms, size = np.sqrt(self.squares[self._active]) * np.abs(mean), math.sqrt(self.energy)
+        # An exchange gives back the term of the column that leaves, of which the residual holds all.
+        return _ROUNDING * (1.0 + self.kappa * (size + float(terms.max(initial=0.0))) * (size + float(terms.sum())))
+
     def spectrum(self, active: IndexArray | None = None) -> SubspaceSpectrum:
         """Decompose the columns of a subspace, by default of the current one."""
         return SubspaceSpectrum.of(self._F[:, self._active if active is None else active] / self._unit, self._y)
@@ -178,7 +184,8 @@ class SubspaceSearch:
         slopes = g[j] + self.kappa * mean * self._gram[self._place[active], j]
         leaving = self._cost[active] - mean**2 / (4.0 * self._weight[active])
         at = int(np.argmax(leaving + self._weight[j] * slopes**2))
-        return gain, np.append(np.delete(self.active, at), j)
+        # In order, so that the bound of a subspace is the same to the last bit whenever it is met.
+        return gain, np.sort(np.append(np.delete(self.active, at), j))
 
     def gradient(self, active: IndexArray, mean: Float64Array) -> Float64Array:
         """Return the gradient of the bound by every coefficient, for means on some columns whose rows are known."""

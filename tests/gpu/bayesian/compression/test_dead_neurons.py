@@ -131,6 +131,34 @@ def test_a_linear_layer_on_pictures_is_left_alone():
     assert _alike(model, torch.randn(2, 1, 4, 4, dtype=torch.float64))[0].out_channels == 4
 
 
+def test_a_bias_that_layers_share_is_not_changed_for_both():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Sigmoid(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)).double()
+    model[2].bias = model[4].bias
+    with torch.no_grad():
+        model[0].weight[0] = 0
+    model[4].bias.requires_grad_(False)
+    smaller = _alike(model, torch.randn(4, 2, dtype=torch.float64))
+    assert smaller[0].out_features == 2
+    assert not smaller[2].bias.requires_grad
+
+
+def test_what_computes_in_its_own_way_stays():
+    class Skip(nn.Sequential):
+        def forward(self, x):
+            return x + super().forward(x)
+
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    skip = Skip(nn.Linear(4, 4), nn.Linear(4, 4))
+    for layers in (skip, nn.Sequential(Doubled(4, 4), nn.Linear(4, 4))):
+        layers[0].weight.data[0] = 0
+    x = torch.randn(3, 4, dtype=torch.float64)
+    assert _alike(nn.Sequential(skip, nn.Linear(4, 2)).double(), x)[0][0].out_features == 4
+    assert _alike(layers.double(), x)[0].out_features == 4
+
+
 def test_the_model_is_left_as_it_is_and_the_mode_kept():
     model = _pruned(MLP([3, 8, 2]), 0.2).train()
     state = copy.deepcopy(model.state_dict())

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from sparsetheory.gpu.bayesian import bayesianise, export_plain, freeze_pruned, sampling, variational_layers
+from sparsetheory.gpu.bayesian import (
+    SSVIScheduler,
+    bayesianise,
+    export_plain,
+    freeze_pruned,
+    sampling,
+    variational_layers,
+)
 from sparsetheory.gpu.core import MaskSet, class_loss, run_masked, train
 from sparsetheory.gpu.core.models import MLP
 
@@ -55,6 +62,37 @@ def test_the_network_is_left_as_it_is():
             parameter.zero_()
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert len(variational_layers(model)) == 2
+
+
+@pytest.mark.parametrize("rule", ["grad", "gain"])
+def test_what_trains_the_network_stays_behind(rule):
+    model = bayesianise(MLP([6, 8, 3]), 0.5, dense_first=False, generator=0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    SSVIScheduler(model, optimizer, rule=rule, period=2, t_end=10, n_samples=40)
+    calls = []
+    model.register_forward_hook(lambda *_: calls.append(1))
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+    calls.clear()
+    # A copy of a copy: what a hook holds must not be half of a copy.
+    for one in (model, copy.deepcopy(model)):
+        plain = export_plain(one)
+        copy.deepcopy(plain)(x)
+        hooks = [hook for m in plain.modules() for hook in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())]
+        assert len(hooks) == 1
+    # The hook of the user came along.
+    assert len(calls) == 2
+
+
+def test_what_is_not_trained_stays_so():
+    model = bayesianise(MLP([4, 3, 2]), 0.5, dense_first=False, generator=0)
+    model[0].weight.requires_grad_(False)
+    model[2].bias.requires_grad_(False)
+    plain = export_plain(model)
+    assert [p.requires_grad for p in plain.parameters()] == [False, True, True, False]
 
 
 def test_products_on_few_weights_agree_up_to_rounding():

@@ -57,3 +57,6 @@ def test_bad_input():
         packed_bytes(_mask(4, 4), 2)
     with pytest.raises(ValueError, match="value_bytes must be"):
         packed_bytes(_mask(4, 4), value_bytes=0)
+    for mask in (torch.ones(3, 3), torch.ones(3, dtype=torch.bool), [[True]]):
+        with pytest.raises(ValueError, match="mask must be a tensor of bool with two axes or more"):
+            packed_bytes(mask)

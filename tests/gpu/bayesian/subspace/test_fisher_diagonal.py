@@ -195,6 +195,16 @@ def test_hooks_go_after_an_exception():
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
+def test_a_copy_of_the_model_is_not_watched():
+    model, (x, labels) = perceptron(), batch((9, 5), 3, 14)
+    with FisherDiagonal(model) as fisher:
+        other = copy.deepcopy(model)
+        class_loss(other(x), labels).backward()
+        assert fisher.curvatures == {}
+        class_loss(model(x), labels).backward()
+    torch.testing.assert_close(fisher.curvatures["0"], per_sample(model, x, labels)["0.weight"], rtol=1e-10, atol=0)
+
+
 def test_undefined_gradients_are_left_out():
     model, (x, labels) = perceptron(), batch((9, 5), 3, 12)
     with FisherDiagonal(model) as fisher:

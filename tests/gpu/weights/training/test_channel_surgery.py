@@ -179,5 +179,5 @@ def test_masks_are_checked():
     with pytest.raises(ValueError, match=r"seq must be a torch\.nn\.Sequential"):
         remove_channels(nn.Linear(2, 2), {})
     shared = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="seq must hold every layer once"):
+    with pytest.raises(ValueError, match="a sequence must hold every layer once"):
         remove_channels(nn.Sequential(shared, nn.ReLU(), shared), {})
