@@ -94,7 +94,8 @@ def random_masks(
         rest.
     units : str, tuple or pattern, optional
         Masks consist of whole units, see :func:`mask_units`; one for all masks. Densities, counts and `min_fan_in` are
-        then those of units. Where exactly n of every m are active, densities must be n / m.
+        then those of units. Where exactly n of every m are active, densities must be n / m, counts are always exact,
+        and `min_fan_in` must be 0.
 
     Returns
     -------
@@ -113,10 +114,10 @@ def random_masks(
     MaskSet(1 masks, 20 of 80 entries kept)
     """
     SIZE.check("min_fan_in", min_fan_in)
+    exact = FLAG.check("exact", exact)
     if units is not None:
         return _random_units(shapes, densities, cpu_generator(generator), units, exact, min_fan_in)
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    exact = FLAG.check("exact", exact)
     _same_names("densities", densities, sizes)
     share = math.fsum(size * densities[name] for name, size in sizes.items())
     counts = integer_budget(sizes, densities, round(_snapped(share, sum(sizes.values()))))
@@ -142,6 +143,8 @@ def _random_units(
     grids = {name: part.grid_shape for name, part in parts.items()}
     if any(part.m is not None for part in parts.values()):
         _same_names("densities", densities, shapes)
+        if min_fan_in:
+            raise ValueError(f"min_fan_in must be 0 where n of every m units are active; got {min_fan_in}")
         drawn = {name: _in_groups(name, part, densities[name], source) for name, part in parts.items()}
     else:
         drawn = dict(random_masks(grids, densities, source, exact=exact, min_fan_in=min_fan_in).items())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sparsetheory.constraints import MISSING, Real
+from sparsetheory.constraints import MISSING, Instance, Real
 from sparsetheory.gpu.bayesian.layers.modes import variational_layers
 from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
 from sparsetheory.gpu.core.patterns import MaskUnits, mask_units
@@ -54,8 +54,8 @@ def structured_masks(
     Raises
     ------
     ValueError
-        If units do not fill a layer, a name is not that of a layer, or the density is out of range. The model is then
-        unchanged.
+        If units do not fill a layer, a name is not that of a layer, a mask keeps no weight, or the density is out of
+        range. The model is then unchanged.
 
     Examples
     --------
@@ -65,6 +65,7 @@ def structured_masks(
     tensor(2)
     """
     (MISSING | _SHARE).check("density", density)
+    Instance(nn.Module, "a torch.nn.Module").check("model", model)
     source = cpu_generator(generator)
     layers = variational_layers(model)
     given = units if isinstance(units, Mapping) else dict.fromkeys(layers, units)
@@ -72,6 +73,9 @@ def structured_masks(
     if unknown or not layers:
         raise ValueError(f"units must be given for layers with normal weights; got {', '.join(unknown) or 'none'}")
     chosen = {name: layer for name, layer in layers.items() if name in given and not bool(layer.mask.all())}
+    empty = [name for name, layer in chosen.items() if not bool(layer.mask.any())]
+    if empty:
+        raise ValueError(f"masks must keep at least 1 weight, whose values the new ones take; {empty[0]} keeps none")
     parts = {name: mask_units(given[name], layer.mask.shape, name=name) for name, layer in chosen.items()}
     for name, layer in chosen.items():
         _move(layer, _draw(parts[name], given[name], layer, density, source), source)

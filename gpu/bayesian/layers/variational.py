@@ -42,8 +42,8 @@ class VariationalLayer(nn.Module):
         Standard deviations are ``log(1 + exp(rho))``, at least 1e-12.
     mask : Tensor of bool of the shape of `weight`
         Which weights there are; a buffer, and so a part of ``state_dict()``. It is changed in place, by
-        :meth:`set_mask` or by a controller that was given it; not through ``mask.data`` or a NumPy view, as torch does
-        not count such changes and the layer would not see them.
+        :meth:`set_mask` or by a controller that was given it. On other devices than the CPU not through ``mask.data``,
+        as torch does not count such changes and the layer would not see them.
     bias : Parameter or None
         Not random.
     sampling : {"local", "weights", "mean"}
@@ -207,24 +207,25 @@ class VariationalLayer(nn.Module):
         """Return whether masks must be applied entry by entry, which takes longer: where they are is not known."""
         if self.mask.is_meta or is_traced():
             return True
-        # Support that cannot be kept would be made anew, and another device be waited for, at every call.
-        return self._may_change_unseen()
-
-    def _may_change_unseen(self) -> bool:
-        # On the CPU a comparison with a copy sees every change.
-        return self.mask.device.type != "cpu" and _buffers_are_broadcast()
+        # On the CPU masks are compared; another device would have to be waited for, at every call.
+        return self.mask.device.type != "cpu" and _has_other_workers()
 
     def _support_now(self) -> Support:
         """Return the support of the mask, made anew where the mask has changed since the last call."""
-        if self.mask.is_inference() or self._may_change_unseen():  # changes are not counted
-            return support_of(self.mask)
-        kept: tuple[Tensor, int, Tensor | None, Support] | None = self.__dict__.get("_known")
-        if kept is None or kept[0] is not self.mask or kept[1] != self.mask._version or not _is_copy(kept[2], kept[0]):
-            # Some changes are not counted, such as those by torch.distributed. On the CPU a comparison takes no time.
-            copy = self.mask.clone() if self.mask.device.type == "cpu" else None
-            kept = (self.mask, self.mask._version, copy, support_of(self.mask))
+        mask = self.mask
+        on_cpu = mask.device.type == "cpu"
+        if not on_cpu and (mask.is_inference() or _has_other_workers()):  # changes are not counted
+            return support_of(mask)
+        kept: tuple[Tensor, int, Support] | None = self.__dict__.get("_known")
+        if on_cpu:
+            # Contents are compared, which takes no time: other workers and processes change masks without a trace.
+            same = kept is not None and np.array_equal(kept[0].numpy(), mask.numpy())
+        else:
+            same = kept is not None and kept[0] is mask and kept[1] == mask._version
+        if kept is None or not same:
+            kept = (mask.clone(), 0, support_of(mask)) if on_cpu else (mask, mask._version, support_of(mask))
             self.__dict__["_known"] = kept
-        return kept[3]
+        return kept[2]
 
     def _values(self, parameter: Tensor, support: Support) -> Tensor:
         """Return the entries of a parameter on the support.
@@ -232,7 +233,8 @@ class VariationalLayer(nn.Module):
         Calls of one step share them, so that their derivatives are added up before one becomes dense.
         """
         values = support.values(parameter)
-        if not values.requires_grad or not parameter.is_leaf or parameter.device.type != "cpu":
+        # Of a full mask the values are a view, whose graph must not outlive a change of the parameter in place.
+        if support.is_full or not values.requires_grad or not parameter.is_leaf or parameter.device.type != "cpu":
             return values
         shared = self.__dict__.setdefault("_shared", {})
         kept: tuple[Tensor, Support, Tensor] | None = shared.get(parameter is self.rho)
@@ -261,10 +263,6 @@ class VariationalLayer(nn.Module):
         self.register_buffer("mask", torch.ones_like(rho, dtype=torch.bool))
 
 
-def _buffers_are_broadcast() -> bool:
-    """Return whether workers broadcast their buffers, which changes a mask without a trace."""
+def _has_other_workers() -> bool:
+    """Return whether other workers may write to masks, as they broadcast their buffers."""
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
-
-
-def _is_copy(copy: Tensor | None, mask: Tensor) -> bool:
-    return copy is None or np.array_equal(copy.numpy(), mask.numpy())

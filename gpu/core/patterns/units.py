@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ __all__ = ["MaskUnits", "mask_units"]
 
 # Edges of a unit along the first axes, None for a whole one; along all other axes units are whole.
 _NAMED: dict[str, tuple[int | None, ...]] = {"rows": (1,), "columns": (None, 1), "kernels": (1, 1)}
+_WANTED = "units must be 'rows', 'columns', 'kernels', a tuple of positive whole numbers or None, NM, BlockNM or text like 2:4"
 
 
 @dataclass(frozen=True)
@@ -152,24 +154,29 @@ def mask_units(units: Any, shape: Sequence[int], *, name: str = "mask") -> MaskU
     """
     shape = tuple(shape)
     if isinstance(units, str):
-        units = _NAMED[units] if units in _NAMED else parse_pattern(units)
+        units = _named(units)
     if isinstance(units, NM | BlockNM):
         units.check_shape(shape, name=name)
         first = units.size if isinstance(units, BlockNM) else 1
         return MaskUnits(shape, (first, *(1 for _ in shape[1:])), units.n, units.m, units.axis)
     if not isinstance(units, tuple) or not all(edge is None or _is_count(edge) for edge in units):
-        raise TypeError(
-            "units must be 'rows', 'columns', 'kernels', a tuple of positive whole numbers or None, NM, BlockNM or "
-            f"text like 2:4; got {units!r}"
-        )
+        raise TypeError(f"{_WANTED}; got {units!r}")
     wanted = f"units of {units}"
     needs_axes(shape, len(units), wanted, name)
-    edges = tuple(shape[axis] if edge is None else edge for axis, edge in enumerate(units)) + shape[len(units) :]
+    edges = tuple(shape[axis] if edge is None else int(edge) for axis, edge in enumerate(units)) + shape[len(units) :]
     for axis, edge in enumerate(edges):
         if edge:
             needs_multiple(shape, axis, edge, wanted, name)
     return MaskUnits(shape, edges)
 
 
+def _named(text: str) -> Any:
+    if text in _NAMED:
+        return _NAMED[text]
+    if not text[:1].isdigit():
+        raise ValueError(f"{_WANTED}; got {text!r}")
+    return parse_pattern(text)
+
+
 def _is_count(edge: Any) -> bool:
-    return isinstance(edge, int) and not isinstance(edge, bool) and edge >= 1
+    return isinstance(edge, Integral) and not isinstance(edge, bool) and edge >= 1

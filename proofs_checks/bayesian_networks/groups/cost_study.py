@@ -13,8 +13,8 @@ _COLUMNS = ("way", "density", "operations of a step", "nominal ratio", "ms of a 
 _NOTES = (
     "Ratios are dense inference over each way. Operations count products alone: of means, of variances and their "
     "derivatives. Dense products under a mask do all of them, so that they are no faster, whatever the nominal count; "
-    "masks, moments and the optimiser pass through all weights in both ways, which takes much of what sparse products "
-    "save. One thread, one swap in 100 steps. Times are of the machine that ran this."
+    "gradients, as autograd stores them, and the optimiser pass through all weights in both ways, which takes much of "
+    "what sparse products save. One thread, one swap in 100 steps. Times are of the machine that ran this."
 )
 # Numbers of ordinary steps and of swaps.
 _PROFILES = {"quick": (5, 2), "full": (100, 10)}

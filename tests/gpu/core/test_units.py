@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -86,7 +87,7 @@ def test_errors():
         mask_units((0, 2), (4, 4))
     with pytest.raises(TypeError, match="units must be"):
         mask_units(4, (4, 4))
-    with pytest.raises(ValueError, match="pattern must be"):
+    with pytest.raises(ValueError, match="units must be"):
         mask_units("neurons", (4, 4))
     with pytest.raises(TypeError, match="units must be"):
         mask_units("50%", (4, 4))
@@ -109,6 +110,21 @@ def test_random_masks_of_groups_keep_n_of_m(units):
     found.check_mask(mask, "a")
     with pytest.raises(ValueError, match="densities must be"):
         random_masks({"a": (8, 8)}, {"a": 0.3}, 1, units=units)
+
+
+def test_groups_leave_no_choice_of_inputs_and_flags_are_checked():
+    with pytest.raises(ValueError, match="min_fan_in must be 0 where n of every m units are active; got 3"):
+        random_masks({"fc": (4, 4)}, {"fc": 0.5}, 0, units="2:4", min_fan_in=3)
+    with pytest.raises(ValueError, match="exact must be"):
+        random_masks({"fc": (4, 4)}, {"fc": 0.5}, 0, units="rows", exact="yes")
+
+
+def test_names_that_are_none_are_said_and_numbers_of_numpy_are_numbers():
+    with pytest.raises(ValueError, match=r"units must be 'rows', .* got 'row'"):
+        mask_units("row", (4, 6))
+    units = mask_units((np.int64(2), 3), (4, 6))
+    assert units == mask_units((2, 3), (4, 6))
+    assert type(units.edges[0]) is int
 
 
 def test_all_sets_of_a_group_are_drawn_alike():

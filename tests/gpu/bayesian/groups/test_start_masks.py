@@ -83,3 +83,14 @@ def test_errors_change_nothing():
     with pytest.raises(ValueError, match="units must be given for layers with normal weights; got none"):
         structured_masks(nn.Linear(2, 2), "rows")
     assert all(torch.equal(a, layer.mask) for a, layer in zip(before, (model[0], model[2]), strict=True))
+
+
+def test_a_mask_without_weights_has_no_values_to_give_and_all_layers_stay():
+    model = network()
+    first = model[0].mask.clone()
+    model[2].set_mask(torch.zeros_like(model[2].mask))
+    with pytest.raises(ValueError, match="masks must keep at least 1 weight, whose values the new ones take; 2 keeps"):
+        structured_masks(model, "rows")
+    assert torch.equal(model[0].mask, first)
+    with pytest.raises(ValueError, match="model must be"):
+        structured_masks(3, "rows")
