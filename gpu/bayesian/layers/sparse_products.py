@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from sparsetheory.gpu.bayesian.layers.tracing import is_traced
-
 __all__ = ["Support", "moments", "support_of"]
 
 
@@ -113,14 +111,10 @@ class _Values(torch.autograd.Function):
     def backward(ctx: FunctionCtx, *grads: Any) -> Any:
         shape, places = ctx.shape, ctx.places  # type: ignore[attr-defined]
         derivative = grads[0].new_zeros(shape)
-        if torch.is_grad_enabled() or is_traced():  # the derivative is differentiated again, or one of a batch
+        if torch.is_grad_enabled():  # the derivative is differentiated again
             return derivative.reshape(-1).index_copy(0, places, grads[0]).reshape(shape), None
         derivative.view(-1).index_copy_(0, places, grads[0])
         return derivative, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        return tangents[0].reshape(-1).index_select(0, ctx.places)
 
 
 class _Moments(torch.autograd.Function):

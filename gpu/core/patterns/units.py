@@ -18,7 +18,10 @@ __all__ = ["MaskUnits", "mask_units"]
 
 # Edges of a unit along the first axes, None for a whole one; along all other axes units are whole.
 _NAMED: dict[str, tuple[int | None, ...]] = {"rows": (1,), "columns": (None, 1), "kernels": (1, 1)}
-_WANTED = "units must be 'rows', 'columns', 'kernels', a tuple of positive whole numbers or None, NM, BlockNM or text like 2:4"
+_WANTED = (
+    "units must be 'rows', 'columns', 'kernels', a tuple of positive whole numbers or None, NM, BlockNM, "
+    "or text like 2:4"
+)
 
 
 @dataclass(frozen=True)

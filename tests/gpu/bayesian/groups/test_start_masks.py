@@ -34,9 +34,10 @@ def pairs(layer):
 def test_values_move_with_their_deviations():
     model = network()
     layer = model[0]
-    before = pairs(layer)
+    before, in_order = pairs(layer), layer.weight[layer.mask].tolist()
     structured_masks(model, "rows", generator=1)
     assert pairs(layer) == before
+    assert layer.weight[layer.mask].tolist() != in_order
 
 
 def test_seeds_decide():

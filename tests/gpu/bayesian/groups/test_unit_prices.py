@@ -104,3 +104,10 @@ def test_errors():
         unit_price(mu, mu, prior_std=1.0, units="columns", curvature=torch.ones(3, 3))
     with pytest.raises(ValueError, match="mu must have a multiple of 2"):
         unit_price(mu, mu, prior_std=1.0, units=(1, 2))
+
+
+def test_prices_are_numbers_that_no_gradient_goes_through():
+    mu, sigma = torch.ones(2, 2, requires_grad=True), torch.full((2, 2), 0.5, requires_grad=True)
+    for curvature in (None, torch.ones(2, 2, requires_grad=True)):
+        found = unit_price(mu, sigma, prior_std=1.0, curvature=curvature)
+        assert not found.requires_grad

@@ -112,3 +112,32 @@ def test_second_derivatives_and_forward_ones():
         layer.weight = forward_ad.make_dual(weight.detach(), tangent)
         found = forward_ad.unpack_dual(layer(x)).tangent
     torch.testing.assert_close(found, torch.where(layer.mask, tangent, 0.0) @ x)
+
+
+def test_values_without_a_gradient_are_not_shared_with_calls_that_have_one():
+    layer = _layer()
+    with torch.no_grad():
+        layer.kl()
+    layer.kl().backward()
+    assert layer.rho.grad.any()
+
+
+def test_gradients_go_to_a_new_parameter_of_equal_values():
+    layer = _layer()
+    layer.kl()
+    old, layer.weight = layer.weight, torch.nn.Parameter(layer.weight.detach().clone())
+    layer.kl().backward()
+    assert old.grad is None
+    assert layer.weight.grad.any()
+
+
+def test_gradients_follow_a_mask_that_moves_to_equal_values():
+    layer = _layer()
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+        layer.rho.fill_(-1.0)
+    for _ in range(2):
+        layer.zero_grad()
+        layer.kl().backward()
+        assert torch.equal(layer.weight.grad != 0, layer.mask)
+        layer.mask.copy_(layer.mask.roll(1, 1))

@@ -200,3 +200,26 @@ def test_a_unit_with_a_forbidden_entry_does_not_enter():
     (weight * torch.tensor([[0.0], [0.0], [9.0], [1.0]])).sum().backward()
     optimizer.step()
     assert mask.all(1).tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize("units", [None, "rows"])
+def test_frozen_units_stay_beside_the_last_ones_of_a_mask(units):
+    weight = nn.Parameter(torch.tensor([[0.1], [0.2], [0.3], [0.0], [0.0]]))
+    mask = weight.detach() != 0
+    optimizer = torch.optim.SGD([weight], lr=0.0)
+    TopologyController(
+        optimizer,
+        {weight: mask},
+        drop=magnitude,
+        grow=gradient,
+        fraction=1.0,
+        every=1,
+        frozen={weight: torch.tensor([[True], [False], [False], [False], [False]])},
+        units=units,
+        min_active=1,
+    )
+    (weight * torch.tensor([[0.0], [0.0], [0.0], [1.0], [2.0]])).sum().backward()
+    with pytest.warns(RuntimeWarning, match="dropped 1"):
+        optimizer.step()
+    # 0.1 is frozen, and 0.3 the largest.
+    assert mask.flatten().tolist() == [True, False, True, False, True]
