@@ -86,6 +86,7 @@ def _only_reader(node: fx.Node, calls: Counter[str]) -> fx.Node | None:
 
 
 def _bounds(module: nn.Module | None) -> tuple[float, float] | None:
-    if isinstance(module, nn.Hardtanh):  # ReLU6 is one, with bounds 0 and 6
+    # Not what a user derives from them: it may compute in its own way.
+    if isinstance(module, nn.Hardtanh) and type(module) in (nn.Hardtanh, nn.ReLU6):
         return float(module.min_val), float(module.max_val)
-    return (0.0, np.inf) if isinstance(module, nn.ReLU) else None
+    return (0.0, np.inf) if type(module) is nn.ReLU else None

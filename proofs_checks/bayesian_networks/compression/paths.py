@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 
 from sparsetheory.bayesian.markov.chain import chain_messages, sample_chain, transition_table
 from sparsetheory.bayesian.markov.most_probable import best_paths, most_probable_chain
@@ -90,13 +90,14 @@ most_probable_path = Claim(
 def _errors(chain: _Chain, rule: Callable[[_Chain], BoolArray]) -> Measurement:
     """Compare the expected number of wrong nodes of a support with the least that any support has.
 
-    A node that is called on is wrong with the probability of being off, whatever the others are: the sum is least if
-    each term is.
+    The expectation is a sum over all supports, by their posterior probabilities.
     """
-    post, states = chain.marginals(), _all_states(len(chain.log_odds))
-    expected = np.where(states, 1 - post, post).sum(axis=1)
-    own = np.where(rule(chain), 1 - post, post).sum()
-    return Measurement(float(own), float(expected.min()), scale=1.0)
+    states = _all_states(len(chain.log_odds))
+    log_weights = chain.log_weights(states)
+    posterior = np.exp(log_weights - logsumexp(log_weights))
+    wrong = (states[:, None] != states).sum(axis=2)
+    own = (states != rule(chain)).sum(axis=1)
+    return Measurement(float(posterior @ own), float((posterior @ wrong).min()), scale=chain.scale)
 
 
 fewest_errors = Claim(

@@ -136,6 +136,43 @@ def test_a_pruned_network_is_deployed(batch):
     assert found.layers[1].n_bytes == 4 * (entries + entries + 12 + 1 + 12)
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU6(), nn.Hardtanh(-0.2, 0.1), nn.ReLU()])
+@pytest.mark.parametrize("break_even", [0.0, 1.0])
+def test_both_bounds_of_an_activation_are_folded(activation, break_even):
+    model = nn.Sequential(_masked(12, 20), activation).eval()
+    x = 9 * torch.randn(30, 20, generator=torch.Generator().manual_seed(0))
+    found = deploy(model, break_even=break_even)
+    assert found.layers[0].folded == ("1",)
+    with torch.inference_mode():
+        torch.testing.assert_close(found.model(x), model(x), rtol=0, atol=1e-4)
+
+
+def test_an_activation_of_its_own_kind_is_not_folded():
+    class Shifted(nn.ReLU):
+        def forward(self, x):
+            return super().forward(x) - 1
+
+    model = nn.Sequential(_masked(4, 6), Shifted()).eval()
+    assert [layer.folded for layer in deploy(model).layers] == [()]
+
+
+def test_a_density_at_the_break_even_is_computed_with_zeros():
+    model = nn.Sequential(nn.Linear(4, 4)).eval()
+    model[0].weight.data = torch.eye(4)
+    for break_even, dense in ((0.25, False), (0.24, True)):
+        found = deploy(model, break_even=break_even, block=1)
+        assert found.layers[0].falls_back is dense
+        with torch.inference_mode():
+            # What is computed with zeros has samples side by side.
+            assert found.model(torch.randn(3, 4)).is_contiguous() is dense
+
+
+def test_a_given_bias_takes_the_place_of_that_of_the_layer():
+    layer = PackedLinear.from_dense(_masked(8, 6), bias=torch.arange(8.0))
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(torch.zeros(2, 6)), torch.arange(8.0).expand(2, 8))
+
+
 def test_what_derives_from_a_linear_layer_stays():
     class Own(nn.Linear):
         def forward(self, x):

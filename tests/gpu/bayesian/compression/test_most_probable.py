@@ -9,7 +9,7 @@ from torch import nn
 
 from sparsetheory.bayesian.markov.support_priors import SupportBelief
 from sparsetheory.gpu.bayesian import NetworkTurboVBI, WeightGrid, WeightPrior, bayesianise, most_probable_masks
-from sparsetheory.gpu.bayesian.compression.most_probable import most_probable_states
+from sparsetheory.gpu.bayesian.compression.most_probable import _output_axis, most_probable_states
 from sparsetheory.gpu.core.models import MLP
 
 _P01, _P10 = 0.15, 0.3
@@ -154,3 +154,28 @@ def test_bad_input():
         most_probable_masks(turbo, rule="viterbi")
     with pytest.raises(ValueError, match="block must be one of"):
         most_probable_masks(turbo, block=2)
+
+
+@pytest.mark.parametrize(
+    ("grid", "axis"),
+    [
+        (WeightGrid(rows=(0,), columns=(1,)), 0),
+        (WeightGrid(rows=(1,), columns=(0,)), 1),
+        (WeightGrid(rows=(1, 2), columns=(0,), view=(2, 2, 3)), None),
+    ],
+)
+def test_axes_of_a_view_are_no_outputs(grid, axis):
+    assert _output_axis(grid, 2) == axis
+
+
+def test_evidence_for_which_steps_within_a_block_decide():
+    found, expected = [], []
+    for moment in np.geomspace(1e-3, 1.0, 300):
+        prior = WeightPrior((1, 4), "chain_rows", activation=0.05, deactivation=0.6)
+        prior.update(np.full((1, 4), moment), off_rate=0.02)
+        found.append(most_probable_states(prior, "path", axis=1, size=4).all())
+        # On: one start and three steps from on to on; off: the same from off to off.
+        on = np.log(0.05 / 0.65) + 3 * np.log(0.4) + prior.log_odds.sum()
+        expected.append(on > np.log(0.6 / 0.65) + 3 * np.log(0.95))
+    assert found == expected
+    assert 0 < sum(found) < 300

@@ -71,6 +71,15 @@ def test_what_is_off_a_mask_does_not_take_the_place_of_scores_below_zero():
         assert masks.n_nonzero == 60
 
 
+def test_a_given_prior_counts_for_all_layers():
+    model = bayesianise(MLP([6, 8, 4]), 1.0, mu_std=0.3, sigma_init=(0.1, 0.05), generator=0)
+    model[0].prior_std, model[2].prior_std = 0.2, 5.0
+    own, given = (posterior_masks(model, 0.4, "savage_dickey", prior_std=std) for std in (None, 1.0))
+    model[0].prior_std = model[2].prior_std = 1.0
+    assert given == posterior_masks(model, 0.4, "savage_dickey")
+    assert given != own
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="density must be"):
         posterior_masks(_network(), 1.5)

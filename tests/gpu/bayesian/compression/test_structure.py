@@ -41,6 +41,13 @@ def test_convolutions_keep_the_places_of_a_kernel_together():
     assert (found.column_density, found.block_density, found.row_run, found.column_run) == (0.5, 0.5, 9.0, 4.0)
 
 
+def test_inputs_of_convolutions_have_all_places_of_a_kernel():
+    mask = torch.zeros(4, 3, 2, 2, dtype=torch.bool)
+    mask[1, 2, 0, 1] = mask[3, 2, 1, 1] = True
+    (found,) = mask_structure({"w": mask})
+    assert (found.row_density, found.column_density, found.block_density) == (0.5, 1 / 3, 2 / 12)
+
+
 def test_empty_masks():
     (found,) = mask_structure({"w": torch.zeros(4, 6, dtype=torch.bool)})
     assert (found.density, found.block_density, found.block_fill, found.row_run, found.column_run) == (0, 0, 0, 0, 0)
