@@ -16,5 +16,6 @@ def is_traced() -> bool:
         torch.compiler.is_compiling()
         or _get_current_dispatch_mode() is not None
         or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch.jit.is_tracing()
         or forward_ad._current_level >= 0
     )

@@ -42,8 +42,8 @@ class VariationalLayer(nn.Module):
         Standard deviations are ``log(1 + exp(rho))``, at least 1e-12.
     mask : Tensor of bool of the shape of `weight`
         Which weights there are; a buffer, and so a part of ``state_dict()``. It is changed in place, by
-        :meth:`set_mask` or by a controller that was given it; not through ``mask.data`` or a NumPy view, as torch does
-        not count such changes and the layer would not see them.
+        :meth:`set_mask` or by a controller that was given it. On other devices than the CPU not through ``mask.data``,
+        as torch does not count such changes and the layer would not see them.
     bias : Parameter or None
         Not random.
     sampling : {"local", "weights", "mean"}
@@ -207,7 +207,7 @@ class VariationalLayer(nn.Module):
         """Return whether masks must be applied entry by entry, which takes longer: where they are is not known."""
         if self.mask.is_meta or is_traced():
             return True
-        # Support that cannot be kept is made anew on the CPU; another device would be waited for, at every call.
+        # On the CPU masks are compared; another device would have to be waited for, at every call.
         return self.mask.device.type != "cpu" and _has_other_workers()
 
     def _support_now(self) -> Support:
@@ -233,7 +233,8 @@ class VariationalLayer(nn.Module):
         Calls of one step share them, so that their derivatives are added up before one becomes dense.
         """
         values = support.values(parameter)
-        if not values.requires_grad or not parameter.is_leaf or parameter.device.type != "cpu":
+        # Of a full mask the values are a view, whose graph must not outlive a change of the parameter in place.
+        if support.is_full or not values.requires_grad or not parameter.is_leaf or parameter.device.type != "cpu":
             return values
         shared = self.__dict__.setdefault("_shared", {})
         kept: tuple[Tensor, Support, Tensor] | None = shared.get(parameter is self.rho)

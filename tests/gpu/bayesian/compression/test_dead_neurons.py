@@ -131,6 +131,31 @@ def test_a_linear_layer_on_pictures_is_left_alone():
     assert _alike(model, torch.randn(2, 1, 4, 4, dtype=torch.float64))[0].out_channels == 4
 
 
+def test_activations_in_place_leave_the_biases_alone():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(inplace=True), nn.Linear(3, 2)).double()
+    with torch.no_grad():
+        model[0].weight[0] = 0
+        model[0].bias.copy_(torch.tensor([0.5, -0.5, 0.5]))
+    assert _alike(model, torch.ones(1, 2, dtype=torch.float64))[0].bias.tolist() == [-0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("pool", "left"),
+    [
+        (nn.AvgPool2d(2), 1),
+        (nn.AvgPool2d(2, divisor_override=3), 2),
+        (nn.AvgPool2d(2, padding=1), 2),
+        (nn.AvgPool2d(2, padding=1, count_include_pad=False), 1),
+    ],
+)
+def test_means_over_places_of_which_some_are_padded_are_no_constants(pool, left):
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), pool, nn.Conv2d(2, 1, 1)).double()
+    with torch.no_grad():
+        model[0].weight[0] = 0
+        model[0].bias[0] = 1.0
+    assert _alike(model, torch.randn(1, 1, 4, 4, dtype=torch.float64))[0].out_channels == left
+
+
 def test_a_bias_that_layers_share_is_not_changed_for_both():
     model = nn.Sequential(nn.Linear(2, 3), nn.Sigmoid(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)).double()
     model[2].bias = model[4].bias

@@ -41,6 +41,14 @@ def test_outputs_are_those_without_noise_bit_by_bit(dtype, training, device):
         assert torch.equal(copy.deepcopy(plain)(x), copy.deepcopy(model)(x))
 
 
+def test_convolutions_keep_their_geometry():
+    options = {"stride": 2, "padding": 2, "dilation": 2, "padding_mode": "circular", "bias": False}
+    model = bayesianise(nn.Sequential(nn.Conv2d(2, 4, 3, **options)), 0.5, dense_first=False, mu_std=0.3, generator=0)
+    x = torch.randn(2, 2, 9, 9, generator=torch.Generator().manual_seed(0))
+    with sampling(model, "mean"), torch.no_grad():
+        assert torch.equal(export_plain(model)(x), model(x))
+
+
 def test_further_masks_are_those_of_a_masked_run():
     model = _network().eval()
     x = torch.randn(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -139,6 +147,25 @@ def test_given_masks_are_applied_and_a_kept_zero_moves():
         model(torch.ones(1, 2)).sum().backward()
         adam.step()
     assert (model[0].weight[0, 0] != 0, model[0].weight[0, 1] == 0) == (True, True)
+
+
+def test_an_optimiser_is_as_before_if_the_zeros_cannot_be_set():
+    class Raised(nn.Module):
+        def forward(self, x):
+            return x + 1
+
+        def right_inverse(self, x):
+            return x
+
+    model = nn.Sequential(nn.Linear(3, 2))
+    nn.utils.parametrize.register_parametrization(model[0], "weight", Raised())
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"0\.weight"):
+        freeze_pruned(sgd, model, {"0.weight": torch.zeros(2, 3, dtype=torch.bool)})
+    before = model[0].weight.clone()
+    model(torch.ones(1, 3)).sum().backward()
+    sgd.step()
+    assert (model[0].weight != before).all()
 
 
 def test_bad_input():

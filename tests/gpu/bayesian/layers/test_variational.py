@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from sparsetheory.gpu.bayesian import BayesConv2d, BayesLinear
 from sparsetheory.gpu.bayesian.layers.softplus import inverse_softplus
@@ -274,29 +275,32 @@ def test_layers_that_are_made_in_inference_mode():
             torch.testing.assert_close(layer(x), x @ (layer.weight * layer.mask).T)
 
 
-def _shared_memory(layer, monkeypatch):
-    layer.share_memory()
-
-
-def _two_workers(layer, monkeypatch):
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-
-
 @pytest.mark.parametrize("backend", ["auto", "sparse"])
-@pytest.mark.parametrize("others", [_shared_memory, _two_workers])
-def test_changes_of_the_mask_by_others_are_seen(others, backend, monkeypatch):
-    # Broadcasts of buffers and other processes write into the memory, and torch counts no change.
+def test_changes_of_the_mask_that_torch_does_not_count_are_seen(backend):
+    # Broadcasts of buffers and processes that share memory make such changes too.
     layer = BayesLinear(40, 30, bias=False, sampling="mean", backend=backend)
     x = torch.ones(2, 40)
     layer(x)
-    others(layer, monkeypatch)
     for share in (0.05, 0.02):
         version, mask = layer.mask._version, torch.rand(30, 40) < share
         layer.mask.data.copy_(mask)
         assert layer.mask._version == version
         torch.testing.assert_close(layer(x), x @ (layer.weight * mask).T)
         assert torch.equal(layer.sigma != 0, mask)
+
+
+def test_with_workers_masks_are_read_entry_by_entry_on_devices_that_would_be_waited_for(device, monkeypatch):
+    layer = BayesLinear(40, 30, bias=False, sampling="mean").to(device)
+    x = torch.ones(2, 40, device=device)
+    assert not layer._is_watched()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    for n_workers in (1, 2):
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda n=n_workers: n)
+        assert layer._is_watched() == (device != "cpu" and n_workers > 1)
+    layer(x)
+    mask = torch.rand(30, 40, device=device) < 0.05
+    layer.mask.data.copy_(mask)
+    torch.testing.assert_close(layer(x), x @ (layer.weight * mask).T)
 
 
 def test_noise_of_a_generator_is_drawn_on_the_cpu_whatever_the_default_device():
@@ -393,6 +397,36 @@ def test_compilation():
     compiled = torch.compile(lambda x: layer(x).sum() + layer.kl(), backend="eager", fullgraph=True)
     x = _inputs(layer)
     torch.testing.assert_close(compiled(x), layer(x).sum() + layer.kl())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("density", [0.05, 1.0])
+def test_traces_of_torchscript(density):
+    layer = _linear(density=density, sampling="mean")
+    x = _inputs(layer)
+    layer(x)
+    traced = torch.jit.trace(layer, x)
+    torch.testing.assert_close(traced(3 * x), layer(3 * x))
+
+
+@pytest.mark.parametrize("density", [0.05, 0.5, 1.0])
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_training_with_activation_checkpoints(reentrant, density):
+    found = []
+    for checkpointed in (False, True):
+        torch.manual_seed(0)  # the bias
+        layer = _linear(density=density, sampling="mean", prior_std=0.5)
+        x = _inputs(layer).requires_grad_()
+        optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+        for _ in range(5):
+            optimizer.zero_grad()
+            output = checkpoint(layer, x, use_reentrant=reentrant) if checkpointed else layer(x)
+            (output.square().sum() + layer.kl()).backward()
+            with torch.no_grad():
+                layer(x)
+            optimizer.step()
+        found.append(layer.weight.detach())
+    torch.testing.assert_close(*found)
 
 
 def test_shapes_without_values():
