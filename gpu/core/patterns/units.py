@@ -182,4 +182,4 @@ def _named(text: str) -> Any:
 
 
 def _is_count(edge: Any) -> bool:
-    return isinstance(edge, Integral) and not isinstance(edge, bool) and edge >= 1
+    return isinstance(edge, Integral) and not isinstance(edge, bool) and int(edge) >= 1

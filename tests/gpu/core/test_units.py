@@ -175,6 +175,12 @@ def test_exchange_within_groups_equals_brute_force(device):
         assert found.n_drop == found.n_grow
 
 
+def test_whole_numbers_without_a_sign_are_ordered_within_groups():
+    mask = torch.tensor([True, False, False, False])
+    scores = torch.tensor([0, 0, 7, 3], dtype=torch.uint8)
+    assert rewire(mask, scores, scores, 1, within=4).mask.tolist() == [False, False, True, False]
+
+
 def test_bad_groups():
     mask = torch.ones(6, dtype=torch.bool)
     with pytest.raises(ValueError, match="within must divide the 6 entries"):

@@ -83,6 +83,10 @@ def test_a_mask_that_changes_unnoticed_by_torch_is_seen(change):
 
 def test_dtypes_freezing_and_copies_after_a_call():
     layer = _layer()
+    with torch.no_grad():
+        # Equal numbers in both precisions.
+        layer.weight.fill_(1.0)
+        layer.rho.fill_(-1.0)
     layer.kl()
     layer.float()
     assert layer.kl().dtype == torch.float32
