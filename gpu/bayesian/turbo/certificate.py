@@ -81,8 +81,9 @@ class NetworkTurboVBICertificate(Certificate):
         Returns
         -------
         NetworkTurboVBICertificate
-            `measured` is the largest movement; NaN where weights are not finite. `status` also requires that the divergence of every layer is as claimed;
-            with "grid_mean_field" only the movement is checked, and "grid_belief_propagation" has no bound to check.
+            `measured` is the largest movement; NaN where weights are not finite. `status` also requires that the
+            divergence of every layer is as claimed; with "grid_mean_field" only the movement is checked, and
+            "grid_belief_propagation" has no bound to check.
 
         Raises
         ------

@@ -346,8 +346,8 @@ class NetworkTurboVBI(StepHooks):
         Returns
         -------
         NetworkTurboVBICertificate
-            Not valid where the weights have moved since the last update, or are not finite; call :meth:`update` first. With "meanfield"
-            updates have to be repeated until they come to rest.
+            Not valid where the weights have moved since the last update, or are not finite; call :meth:`update` first.
+            With "meanfield" updates have to be repeated until they come to rest.
         """
         layers = {}
         for name, one in self._layers.items():
