@@ -14,6 +14,7 @@ from sparsetheory.bayesian.markov.support_priors_grid import GridPrior
 from sparsetheory.bayesian.markov.support_priors_plain import plain_posterior
 from sparsetheory.certificates import Certificate, Status
 from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
+from sparsetheory.gpu.bayesian.turbo.checks import MODEL
 from sparsetheory.gpu.bayesian.turbo.layout import WeightGrid
 from sparsetheory.gpu.bayesian.turbo.prior import WeightPrior
 from sparsetheory.typing import BoolArray, Float64Array
@@ -80,18 +81,20 @@ class NetworkTurboVBICertificate(Certificate):
         Returns
         -------
         NetworkTurboVBICertificate
-            `measured` is the largest movement. `status` also requires that the divergence of every layer is as claimed;
-            with "grid_mean_field" only the movement is checked, and "grid_belief_propagation" has no bound to check.
+            `measured` is the largest movement; NaN where weights are not finite. `status` also requires that the
+            divergence of every layer is as claimed; with "grid_mean_field" only the movement is checked, and
+            "grid_belief_propagation" has no bound to check.
 
         Raises
         ------
         ValueError
-            If the model lacks a layer, or one has another shape.
+            If the model is no module, lacks a layer, or one has another shape.
 
         Notes
         -----
         O(1) per weight, in NumPy; no kernel of the solver is used.
         """
+        MODEL.check("model", model)
         reason = self._excuse()
         if reason:
             return replace(self, measured=None, status=Status.NOT_APPLICABLE, reason=reason).unless_misstated()
@@ -99,9 +102,13 @@ class NetworkTurboVBICertificate(Certificate):
         for name, claimed in self.layers.items():
             second, log_sigma = _moments(model, name, claimed.grid, claimed.prior)
             energy, n_shared = second.sum(-1).ravel(), second.shape[-1]
-            measured = max(measured, _movement(claimed, energy, n_shared))
+            if not np.all(np.isfinite(energy)):
+                measured = math.nan
+                faults.append(f"layer {name!r} has means or deviations that are not finite")
+                continue
+            measured = float(np.maximum(measured, _movement(claimed, energy, n_shared)))
             kl, size = _divergence(claimed, energy, log_sigma, n_shared)
-            if not (math.isnan(kl) or abs(kl - claimed.kl) <= _ROUNDING * size):
+            if kl is not None and not abs(kl - claimed.kl) <= _ROUNDING * size:
                 faults.append(f"the divergence of layer {name!r} is another")
         if not math.isclose(self.bound, self.tol, rel_tol=1e-9, abs_tol=0.0):
             faults.append("the bound is not the tolerance")
@@ -132,7 +139,8 @@ def _moments(model: nn.Module, name: str, grid: WeightGrid, prior: WeightPrior) 
             f"got a weight of shape {tuple(layer.weight.shape)}"
         )
     mean, rho = (grid.pack(part.detach().double()).cpu().numpy() for part in (layer.weight, layer.rho))
-    sigma = np.maximum(np.logaddexp(0.0, rho), 1e-12)
+    with np.errstate(invalid="ignore"):
+        sigma = np.maximum(np.logaddexp(0.0, rho), 1e-12)
     return mean**2 + sigma**2, np.log(sigma)
 
 
@@ -160,8 +168,8 @@ def _movement(claimed: CertifiedLayer, energy: Float64Array, n_shared: int) -> f
 
 def _divergence(
     claimed: CertifiedLayer, energy: Float64Array, log_sigma: Float64Array, n_shared: int
-) -> tuple[float, float]:
-    """Return the divergence with the factors as they are, and the sum of the sizes of its terms; NaN on grids."""
+) -> tuple[float | None, float]:
+    """Return the divergence with the factors as they are, and the sum of the sizes of its terms; None on grids."""
     prior, factors = claimed.prior, claimed.prior.factors
     post, held = factors.belief.probability, factors.precisions
     assert held is not None
@@ -169,6 +177,8 @@ def _divergence(
     on, off = _costs(prior, factors.off_rate, pairs, energy, n_shared)
     states = _state_divergence(prior, factors.belief.log_odds, post)
     terms = np.concatenate([post * on, (1 - post) * off, -0.5 - log_sigma.ravel()])
+    if states is None:
+        return None, math.inf
     return float(terms.sum() + states), float(np.abs(terms).sum() + abs(states))
 
 
@@ -194,14 +204,14 @@ def _gamma_divergence(shape: Any, rate: Any, prior_shape: float, prior_rate: flo
     )
 
 
-def _state_divergence(prior: WeightPrior, log_odds: Float64Array, post: Float64Array) -> float:
-    """Return the divergence of the states from their law; NaN on grids."""
+def _state_divergence(prior: WeightPrior, log_odds: Float64Array, post: Float64Array) -> float | None:
+    """Return the divergence of the states from their law; None on grids."""
     law = prior.support
     if isinstance(law, IndependentPrior):
         q = law.density
         return float((xlogy(post, post / q) + xlogy(1 - post, (1 - post) / (1 - q))).sum())
     if not isinstance(law, ChainPrior):
-        return math.nan
+        return None
     # The states are the chain reweighted by the evidence; what is left is its normaliser, by the forward recursion.
     rows = log_odds.reshape(law.shape)
     table = np.array([[1 - law.activation, law.activation], [law.deactivation, 1 - law.deactivation]])

@@ -7,21 +7,22 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from sparsetheory.constraints import Choice
+from sparsetheory.constraints import Choice, Instance
 from sparsetheory.gpu.bayesian.layers.modes import variational_layers
 from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
 from sparsetheory.gpu.bayesian.turbo.layout import STRUCTURES
 from sparsetheory.gpu.core.hooks.steps import parameters_of
 
-__all__ = ["check_names", "layers_of", "structures_of", "warn_of_density"]
+__all__ = ["MODEL", "check_names", "layers_of", "structures_of", "warn_of_density"]
 
+MODEL = Instance(nn.Module, "a torch.nn.Module")
 # Above this density a weight without data can end on, whatever the annealing.
 _DENSE = 0.4
 
 
 def layers_of(model: nn.Module, optimizer: Optimizer) -> dict[str, VariationalLayer]:
     """Return the layers with normal weights, all of which the optimiser must have."""
-    layers = variational_layers(model)
+    layers = variational_layers(MODEL.check("model", model))
     if not layers:
         raise ValueError("model must have layers with normal weights; make them with bayesianise")
     known = {id(parameter) for parameter in parameters_of(optimizer)}

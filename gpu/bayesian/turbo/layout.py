@@ -56,10 +56,10 @@ class WeightGrid:
     def __post_init__(self) -> None:
         axes = Several(SIZE, "axes")
         for name in ("rows", "columns", "group"):
-            given = tuple(getattr(self, name))
-            if given:
+            given = getattr(self, name)
+            if not (isinstance(given, Sequence) and len(given) == 0):
                 axes.check(name, given)
-            object.__setattr__(self, name, given)
+            object.__setattr__(self, name, tuple(given))
         (MISSING | Several(COUNT, "lengths")).check("view", self.view)
         if self.view is not None:
             object.__setattr__(self, "view", tuple(self.view))

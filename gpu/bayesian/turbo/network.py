@@ -1,16 +1,18 @@
 """Turbo-VBI for networks: supports of weights that cluster, learned beside any training loop."""
 
 import copy
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparsetheory.certificates import Status
-from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE, Choice, Real
+from sparsetheory.constraints import COUNT, FRACTION, NONNEGATIVE, POSITIVE, SIZE, Choice, Instance, Real
 from sparsetheory.gpu.bayesian.turbo.certificate import CertifiedLayer, NetworkTurboVBICertificate
 from sparsetheory.gpu.bayesian.turbo.checks import check_names, layers_of, structures_of, warn_of_density
 from sparsetheory.gpu.bayesian.turbo.dead_inputs import SeenInputs
@@ -178,6 +180,8 @@ class NetworkTurboVBI(StepHooks):
         layers = layers_of(model, optimizer)
         structures = structures_of(prior, layers)
         check_names("grids", grids or {}, layers)
+        for name, grid in (grids or {}).items():
+            Instance(WeightGrid, "a WeightGrid").check(f"grids[{name!r}]", grid)
         warn_of_density(activation, deactivation, {STRUCTURES[name] for name in structures.values()})
         self._model = model
         self._ratio = float(off_rate_ratio)
@@ -243,10 +247,20 @@ class NetworkTurboVBI(StepHooks):
         """Set the factors of precisions and states to the best ones for the present weights.
 
         The hook does so by itself; call it to update at other moments. In the warm-up it ends the known precisions.
+
+        Raises
+        ------
+        ValueError
+            If a mean or a deviation is not finite. All factors stay as they are.
         """
+        found = {}
         for name, one in self._layers.items():
             second, _ = one.moments()
-            one.prior.factors = one.fitted(second, self.off_rate(name))
+            if not bool(second.isfinite().all()):
+                raise ValueError(f"model must have finite means and deviations; got others in layer {name!r}")
+            found[name] = one.fitted(second, self.off_rate(name))
+        for name, one in self._layers.items():
+            one.prior.factors = found[name]
             one.show()
 
     def penalty(self) -> Tensor:
@@ -332,13 +346,13 @@ class NetworkTurboVBI(StepHooks):
         Returns
         -------
         NetworkTurboVBICertificate
-            Not valid where the weights have moved since the last update; call :meth:`update` first. With "meanfield"
-            updates have to be repeated until they come to rest.
+            Not valid where the weights have moved since the last update, or are not finite; call :meth:`update` first.
+            With "meanfield" updates have to be repeated until they come to rest.
         """
         layers = {}
         for name, one in self._layers.items():
             second, log_sigma = (part.detach().cpu().numpy() for part in one.moments())
-            kl = one.prior.kl(second, log_sigma)
+            kl = one.prior.kl(second, log_sigma) if np.isfinite(second).all() else math.nan
             layers[name] = CertifiedLayer(one.grid, copy.copy(one.prior), kl, one.off())
         bound = NONNEGATIVE.check("tol", tol)
         made = NetworkTurboVBICertificate("", bound, None, Status.INVALID, layers=layers, tol=bound)
@@ -362,8 +376,11 @@ class NetworkTurboVBI(StepHooks):
         Raises
         ------
         ValueError
-            If it is that of other layers.
+            If it is that of other layers, or no such state.
         """
+        missing = {"n_steps", "rates", "layers", "seen"} - set(state)
+        if missing:
+            raise ValueError(f"state must be one of network Turbo-VBI; it lacks {sorted(missing)}")
         if set(state["layers"]) != set(self._layers):
             raise ValueError(f"state must be that of {sorted(self._layers)}; got {sorted(state['layers'])}")
         loaded = {name: one.prior.factors_of(state["layers"][name]) for name, one in self._layers.items()}

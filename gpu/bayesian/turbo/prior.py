@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sparsetheory.bayesian.markov.support_priors import ChainPrior, IndependentPrior, SupportBelief, SupportPrior
 from sparsetheory.bayesian.markov.support_priors_grid import GridPrior, RowsPrior
 from sparsetheory.bayesian.turbo.model import GammaFactor, PrecisionFactor, TurboModel
-from sparsetheory.constraints import COUNT, FRACTION, MISSING, POSITIVE, Choice
+from sparsetheory.constraints import COUNT, FRACTION, MISSING, POSITIVE, Choice, Several
 from sparsetheory.typing import BoolArray, Float64Array
 
 __all__ = ["FACTORISATION", "GRID_STRUCTURES", "SupportFactors", "WeightPrior"]
@@ -126,8 +126,10 @@ class WeightPrior:
         FRACTION.require(activation=activation, deactivation=deactivation)
         POSITIVE.require(on_shape=on_shape, on_rate=on_rate, off_shape=off_shape)
         (MISSING | POSITIVE).check("initial_precision", initial_precision)
-        rows, columns = (COUNT.check("shape", length) for length in shape)
-        self.shape = rows, columns
+        lengths = tuple(Several(COUNT, "numbers of rows and columns").check("shape", shape))
+        if len(lengths) != 2:
+            raise ValueError(f"shape must be two numbers, of rows and columns; got {shape!r}")
+        self.shape = int(lengths[0]), int(lengths[1])
         self.structure = structure
         self.factorisation = FACTORISATION.check("factorisation", factorisation)
         self.group_size = COUNT.check("group_size", group_size)
@@ -199,7 +201,7 @@ class WeightPrior:
             precisions = model.averaged(second, self.factors.belief.probability)
             evidence = model.evidence(precisions)
         if off is not None:
-            evidence = np.where(np.reshape(off, -1), _OFF, evidence)
+            evidence = np.where(self._flags(off), _OFF, evidence)
         belief = self.support.update(evidence, self.factors.belief)
         post = belief.probability
         constant = (
@@ -226,6 +228,8 @@ class WeightPrior:
             "grid_belief_propagation" it is the Bethe approximation.
         """
         second = self._second(second_moments)
+        if np.shape(log_stds) != self.shape:
+            raise ValueError(f"log_stds must have shape {self.shape}; got {np.shape(log_stds)}")
         linear = 0.5 * float(self.factors.expected_precisions @ second)
         return linear - float(np.sum(log_stds)) + self.factors.constant
 
@@ -319,10 +323,15 @@ class WeightPrior:
     def _second(self, second_moments: ArrayLike) -> Float64Array:
         second = np.asarray(second_moments, dtype=np.float64)
         if second.shape != self.shape or not np.all(np.isfinite(second)) or not np.all(second >= 0):
-            raise ValueError(
-                f"second_moments must be non-negative and finite of shape {self.shape}; got shape {second.shape}"
-            )
+            got = f"shape {second.shape}" if second.shape != self.shape else "other values"
+            raise ValueError(f"second_moments must be non-negative and finite of shape {self.shape}; got {got}")
         return second.reshape(-1)
+
+    def _flags(self, off: BoolArray) -> BoolArray:
+        flags = np.asarray(off)
+        if flags.shape != self.shape or flags.dtype != np.bool_:
+            raise ValueError(f"off must be booleans of shape {self.shape}; got {flags.dtype} of shape {flags.shape}")
+        return flags.reshape(-1)
 
 
 def _numbers(factor: PrecisionFactor) -> list[torch.Tensor]:

@@ -46,6 +46,8 @@ class Arm:
         As in NetworkTurboVBI.
     updates_per_epoch : int
         How often supports are updated.
+    tuning_epochs : int
+        Of fine-tuning after pruning.
     """
 
     seed: int
@@ -61,6 +63,7 @@ class Arm:
     pictures: str = "digits"
     dead_inputs: str = "keep"
     updates_per_epoch: int = 1
+    tuning_epochs: int = 5
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,8 @@ def run_arm(arm: Arm) -> Run:
     named = dict(model.named_parameters())
     deviations = [value for name, value in named.items() if name.endswith("rho")]
     others = [value for name, value in named.items() if not name.endswith("rho")]
-    optimizer = torch.optim.Adam([{"params": others, "lr": 0.01}, {"params": deviations, "lr": arm.rho_lr}])
+    groups = [{"params": others, "lr": 0.01}, {"params": deviations, "lr": arm.rho_lr}]
+    optimizer = torch.optim.Adam(groups, fused=True)
     steps = -(-len(data.x) // _BATCH)
     free = arm.epochs - arm.warmup_epochs
     turbo = bayesian.NetworkTurboVBI(
@@ -191,7 +195,7 @@ def run_arm(arm: Arm) -> Run:
             full = _accuracy(model, data)
         plain, masks = turbo.export(), turbo.masks()
         pruned = _accuracy(plain, data)
-        _tune(plain, masks, data, 5 * steps, tuning)
+        _tune(plain, masks, data, arm.tuning_epochs * steps, tuning)
     mask, means = masks["0.weight"].numpy(), named["0.weight"].detach().numpy()
     dead = data.dead
     dead_on = float(mask[:, dead].mean()) if dead.any() else float("nan")
@@ -224,6 +228,8 @@ def _tune(model: Any, masks: Any, data: Pixels, n_steps: int, seed: int) -> None
     """Train what is left at a tenth of the learning rate, and leave zeros where they are."""
     import torch
 
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    if not n_steps:
+        return
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
     with core.UpdateGate(optimizer, {weight: ~mask for weight, mask in masks.by_parameter(model).items()}):
         core.train(model, data.x, data.y, optimizer=optimizer, n_steps=n_steps, batch_size=_BATCH, generator=seed)

@@ -56,6 +56,8 @@ def test_a_view_cuts_rows_of_pixels():
         ({"rows": (), "columns": ()}, "must name every axis once"),
         ({"rows": (0,), "columns": (2,)}, "must name every axis once"),
         ({"rows": (-1,), "columns": (0,)}, "rows must be"),
+        ({"rows": 0, "columns": (1,)}, "rows must be axes; got 0"),
+        ({"rows": (0,), "columns": (1,), "group": None}, "group must be axes; got None"),
         ({"view": (3, 4, 5)}, "view must have 2 axes"),
         ({"view": (0, 4)}, "view must be"),
     ],

@@ -135,6 +135,45 @@ def test_certificates_hold_after_an_update_and_break_with_the_weights(prior, fac
     assert "moves by more" in broken.reason
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["weight", "rho"])
+@pytest.mark.parametrize("layer", [0, 2])
+def test_a_certificate_is_not_valid_where_weights_are_not_finite(layer, part, value):
+    model = _model()
+    turbo = NetworkTurboVBI(model, _adam(model), n_samples=20, **STEPS)
+    turbo.update()
+    certificate = turbo.certificate()
+    with torch.no_grad():
+        getattr(model[layer], part)[0, 0] = value
+    for broken in (certificate.check(model), turbo.certificate()):
+        assert broken.status == "invalid"
+        assert f"layer '{layer}' has means or deviations that are not finite" in broken.reason
+        assert np.isnan(broken.measured)
+
+
+def test_an_update_that_fails_leaves_all_layers_as_they_were():
+    model = _model()
+    turbo = NetworkTurboVBI(model, _adam(model), n_samples=20, **STEPS)
+    turbo.update()
+    before = {name: prior.factors for name, prior in turbo.priors.items()}
+    with torch.no_grad():
+        model[0].weight.mul_(2.0)
+        model[2].weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="model must have finite means and deviations; got others in layer '2'"):
+        turbo.update()
+    assert {name: prior.factors for name, prior in turbo.priors.items()} == before
+
+
+def test_a_certificate_is_checked_on_models():
+    model = _model()
+    turbo = NetworkTurboVBI(model, _adam(model), n_samples=20, **STEPS)
+    turbo.update()
+    with pytest.raises(ValueError, match=r"model must be a torch.nn.Module; got 'network'"):
+        turbo.certificate().check("network")
+    with pytest.raises(ValueError, match="tol must be"):
+        turbo.certificate(-1.0)
+
+
 def test_a_false_divergence_is_found():
     from dataclasses import replace
 
@@ -239,6 +278,8 @@ def test_states_of_other_models_are_refused():
     state["layers"] = {"0": state["layers"]["0"]}
     with pytest.raises(ValueError, match=r"state must be that of \['0', '2'\]; got \['0'\]"):
         turbo.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"state must be one of network Turbo-VBI; it lacks \['layers', 'n_steps'"):
+        turbo.load_state_dict({"rates": 0.0})
 
 
 def test_dead_inputs_go_off_and_come_back():
@@ -380,6 +421,7 @@ def test_priors_that_do_not_sparsify_are_warned_of(changes, message):
         ({"temperature": 0.0}, "temperature must be"),
         ({"grids": {"4": WeightGrid()}}, "grids must have names"),
         ({"grids": {"0": WeightGrid(view=(5, 5))}}, "grid must fit"),
+        ({"grids": {"2": (0, 1)}}, r"grids\['2'\] must be a WeightGrid; got \(0, 1\)"),
         ({"dead_inputs": True}, "dead_inputs must be"),
     ],
 )
@@ -394,6 +436,8 @@ def test_arguments_out_of_range_are_named_and_leave_nothing_behind(changes, mess
 
 def test_models_without_normal_weights_everywhere_are_refused():
     plain = nn.Sequential(nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=r"model must be a torch.nn.Module"):
+        NetworkTurboVBI("plain", torch.optim.Adam(plain.parameters()), n_samples=2, **STEPS)
     with pytest.raises(ValueError, match="model must have layers with normal weights"):
         NetworkTurboVBI(plain, torch.optim.Adam(plain.parameters()), n_samples=2, **STEPS)
     masked = bayesianise(nn.Sequential(nn.Linear(6, 4)), 0.5, dense_first=False, generator=0)

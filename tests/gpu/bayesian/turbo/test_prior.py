@@ -144,6 +144,8 @@ def test_states_of_other_grids_are_refused_and_change_nothing():
         ({"group_size": 0}, "group_size must be"),
         ({"initial_precision": -1.0}, "initial_precision must be"),
         ({"shape": (0, 3)}, "shape must be"),
+        ({"shape": 3}, "shape must be numbers of rows and columns; got 3"),
+        ({"shape": (3,)}, r"shape must be two numbers, of rows and columns; got \(3,\)"),
     ],
 )
 def test_arguments_out_of_range_are_named(changes, message):
@@ -165,6 +167,17 @@ def test_updates_refuse_what_is_no_moment(second, rate, message):
     prior = WeightPrior((2, 3))
     with pytest.raises(ValueError, match=message):
         prior.update(second, rate)
+
+
+@pytest.mark.parametrize("off", [np.ones(6, dtype=bool), np.ones((3, 2), dtype=bool), np.full((2, 3), 0.5)])
+def test_states_that_are_off_are_flags_on_the_grid(off):
+    with pytest.raises(ValueError, match=r"off must be booleans of shape \(2, 3\); got"):
+        WeightPrior((2, 3)).update(np.ones((2, 3)), 0.1, off)
+
+
+def test_deviations_have_the_shape_of_the_grid():
+    with pytest.raises(ValueError, match=r"log_stds must have shape \(2, 3\); got \(3, 2\)"):
+        WeightPrior((2, 3)).kl(np.ones((2, 3)), np.ones((3, 2)))
 
 
 def test_extreme_moments_stay_finite():
