@@ -214,7 +214,9 @@ class VariationalLayer(nn.Module):
             return support_of(self.mask)
         kept: tuple[Tensor, int, Support] | None = self.__dict__.get("_known")
         if kept is None or kept[0] is not self.mask or kept[1] != self.mask._version:
-            kept = (self.mask, self.mask._version, support_of(self.mask))
+            # Tensors that were made in inference mode could not be trained with afterwards.
+            with torch.inference_mode(False):
+                kept = (self.mask, self.mask._version, support_of(self.mask))
             self.__dict__["_known"] = kept
         return kept[2]
 
