@@ -730,3 +730,30 @@ def test_states_of_others_are_refused_before_anything_changes():
     with pytest.raises(ValueError, match="the same rule; got one without second derivatives"):
         _setup(**options)[2].load_state_dict(state)
     assert (scheduler.step, scheduler.masks.digest()) == (0, first)
+
+
+@pytest.mark.parametrize(("least", "left"), [(None, 1), (0, 0), (4, 4)])
+def test_a_layer_keeps_a_weight_under_one_budget_for_all(least, left):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        model, optimizer, scheduler = _setup(budget="global", drop_fraction=0.6, min_active=least)
+    scores = {"drop": lambda snapshot: snapshot.weight.abs(), "grow": lambda snapshot: 1.0 - snapshot.mask.float()}
+    for index in range(2):
+        _step(model, optimizer, scheduler, index)
+    with torch.no_grad():
+        model[2].weight.mul_(1e-6)
+    for name, score in scores.items():
+        object.__setattr__(scheduler._rules, name, lambda snapshot, score=score: score(snapshot) - 9.0 * snapshot.index)
+    _step(model, optimizer, scheduler, 2)
+    assert scheduler.report().n_active == {"0": 54 - left, "2": left}
+
+
+def test_a_full_layer_may_give_weights_to_another_under_one_budget_for_all():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        model, optimizer, scheduler = _setup(budget="global", dense_first=True)
+    for step in range(6):
+        _step(model, optimizer, scheduler, step)
+    assert [event.step for event in scheduler.history] == [3, 6]
+    assert sum(scheduler.report().n_active.values()) == 120 + 18
+    assert scheduler.report().n_active["0"] < 120

@@ -191,6 +191,45 @@ def test_a_step_that_a_scaler_leaves_out_is_made_up_for(set_to_none):
     assert all(bool(p.isfinite().all()) for p in model.parameters())
 
 
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_a_fused_optimiser_that_leaves_out_a_step_makes_up_for_the_swap(set_to_none, recwarn):
+    model, _, scheduler = _setup()
+    scheduler.detach()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+    scheduler = SSVIScheduler(model, optimizer, period=4, t_end=40, min_swaps=1, noise_free_grad=True)
+    recwarn.clear()
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    found, adopt = [], scheduler._take_means
+    scheduler._take_means = lambda: (adopt(), found.extend(dense[0].clone() for dense in scheduler._dense))
+    for step in range(5):
+        optimizer.zero_grad(set_to_none=set_to_none)
+        loss = functional.cross_entropy(model(X), Y)
+        scaler.scale(loss * float("inf") if step == 3 else loss).backward()
+        wanted = _dense(model, X, Y)
+        scaler.step(optimizer)
+        scaler.update()
+        assert len(scheduler.history) == (step == 4)
+    # In units of the loss, though the optimiser sees a scaled one.
+    for gradient, dense in zip(found, wanted, strict=True):
+        torch.testing.assert_close(gradient, dense)
+    assert scheduler.report().n_left_out == 0
+    assert not [str(warning.message) for warning in recwarn if "not finite" in str(warning.message)]
+
+
+def test_a_swap_that_is_asked_for_after_the_end_costs_no_dense_gradients():
+    model, optimizer, scheduler = _setup(period=2, t_end=3)
+    seen = []
+    for step in range(6):
+        if step == 3:
+            scheduler.request()
+            model[0].register_forward_pre_hook(lambda module, args: seen.append(module.dense_gradient))
+        optimizer.zero_grad()
+        functional.cross_entropy(model(X), Y).backward()
+        optimizer.step()
+    assert seen == [False] * 3
+    assert [event.step for event in scheduler.history] == [2]
+
+
 def test_a_copy_of_the_model_does_not_disturb():
     model, optimizer, scheduler = _setup(noise_free_grad=True)
     scheduler.request()
