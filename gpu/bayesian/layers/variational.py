@@ -223,7 +223,9 @@ class VariationalLayer(nn.Module):
         else:
             same = kept is not None and kept[0] is mask and kept[1] == mask._version
         if kept is None or not same:
-            kept = (mask.clone(), 0, support_of(mask)) if on_cpu else (mask, mask._version, support_of(mask))
+            # Tensors that were made in inference mode could not be trained with afterwards.
+            with torch.inference_mode(False):
+                kept = (mask.clone(), 0, support_of(mask)) if on_cpu else (mask, mask._version, support_of(mask))
             self.__dict__["_known"] = kept
         return kept[2]
 

@@ -188,6 +188,8 @@ class SSVIScheduler(TopologyController):
         share = Cosine(Real(0.0, 1.0).check("drop_fraction", drop_fraction), t_end)
         self._dense_gradients = DenseGradients(layers, self._in_window, self._is_noise_free)
         self._n_left_out = 0
+        self._asked = False
+        self._counted: tuple[list[int], list[int]] | None = None
         self._new_deviations = NewDeviations(grow_std)
         self._gain = addition(model, self._layers, rule, n_samples, temperature)
         super().__init__(
@@ -209,7 +211,6 @@ class SSVIScheduler(TopologyController):
         for group, name in zip(self._groups, self._layers, strict=True):
             group.name = f"{name}.weight" if name else "weight"
         self._began = (0, self.masks.digest(), self.masks.density)
-        self._count()
         self._check_sizes()
         self._dense_gradients.attach()
 
@@ -232,6 +233,21 @@ class SSVIScheduler(TopologyController):
     def remove(self) -> None:
         """Do what :meth:`detach` does."""
         self.detach()
+
+    def request(self) -> None:
+        """Make the next step a swap, or the one after it where a forward pass of the next one has taken place already.
+
+        Dense gradients are of a forward pass that was asked for them.
+        """
+        if self._dense_gradients.has_begun:
+            self._asked = True
+        else:
+            super().request()
+
+    def set_frozen(self, frozen: Mapping[Any, Tensor]) -> None:
+        """Do what :meth:`TopologyController.set_frozen` does."""
+        super().set_frozen(frozen)
+        self._counted = None
 
     def kl(self) -> Tensor:
         """Return the divergence of all normal weights of the model from their priors, in nats; differentiable."""
@@ -257,6 +273,7 @@ class SSVIScheduler(TopologyController):
         own = {
             "gradients": self._dense_gradients.state_dict(),
             "n_left_out": self._n_left_out,
+            "asked": self._asked,
         }
         return {**super().state_dict(), "subspace": own}
 
@@ -266,13 +283,20 @@ class SSVIScheduler(TopologyController):
         Raises
         ------
         ValueError
-            If names or shapes of masks differ.
+            If names or shapes of masks differ, or the state is of another controller or another rule.
         """
+        own = state.get("subspace")
+        if own is None:
+            raise ValueError("state must be that of an SSVIScheduler; got one without 'subspace'")
+        kept = [score is not None for score in state["scores"]]
+        if kept != [hasattr(score, "state_dict") for score in self._scores]:
+            raise ValueError(
+                f"state must be that of a scheduler with the same rule; got one {'with' if any(kept) else 'without'} "
+                "second derivatives"
+            )
         super().load_state_dict(state)
-        own = state["subspace"]
         self._dense_gradients.load_state_dict(own["gradients"])
-        self._n_left_out = int(own["n_left_out"])
-        self._count()
+        self._n_left_out, self._asked = int(own["n_left_out"]), bool(own["asked"])
 
     def before_step(self) -> None:
         """Take over what was set aside, mask gradients, and hide them from the optimiser at a swap.
@@ -284,7 +308,7 @@ class SSVIScheduler(TopologyController):
         """
         self._require_masks()
         due = self._is_due()
-        if self._dense is None:
+        if self._dense is None or self._in_step:
             self.mask_gradients()
         if self._in_window() and not step_is_skipped(self.optimizer):
             self._dense_gradients.end_step(grad_scale(self.optimizer))
@@ -300,9 +324,13 @@ class SSVIScheduler(TopologyController):
     def after_step(self) -> None:
         """Swap, where it is due, and set means, `rho` and moments off the masks to zero."""
         ended = self._is_due() and not step_is_skipped(self.optimizer)
-        super().after_step()
-        if ended:
-            self._dense_gradients.clear()
+        try:
+            super().after_step()
+        finally:
+            if ended:
+                self._dense_gradients.clear()
+            self._dense_gradients.begin_step()
+            self._requested, self._asked = self._requested or self._asked, False
 
     def _is_due(self) -> bool:
         return super()._is_due() and self._moves(self.step + 1)
@@ -329,13 +357,19 @@ class SSVIScheduler(TopologyController):
     def _round(self, count: float) -> int:
         return max(self._min_swaps, math.floor(count))
 
-    def _count(self) -> None:
-        """Count the weights, or units, of each layer that may leave: none where there is no place for others."""
+    @property
+    def _movable(self) -> list[int]:
+        """Weights, or units, of each layer that may leave: none where there is no place for others."""
+        versions = [group.mask._version for group in self._groups]
+        if self._counted is None or self._counted[0] != versions:
+            self._counted = (versions, self._count())
+        return self._counted[1]
+
+    def _count(self) -> list[int]:
         free = [not bool(group.mask.all()) for group in self._groups]
         if self._rules.budget == "global":
-            self._movable = [sum(group.n_movable for group in self._groups) if any(free) else 0] * len(free)
-        else:
-            self._movable = [group.n_movable if some else 0 for group, some in zip(self._groups, free, strict=True)]
+            return [sum(group.n_movable for group in self._groups) if any(free) else 0] * len(free)
+        return [group.n_movable if some else 0 for group, some in zip(self._groups, free, strict=True)]
 
     def _take_means(self) -> None:
         """Let scores see the means of the gradients that were set aside."""
@@ -343,6 +377,7 @@ class SSVIScheduler(TopologyController):
         means = mean_of_workers(self._dense_gradients.means(), like)
         if all(mean is None for mean in means):
             self._dense = None
+            self._dense_gradients.clear()
             raise RuntimeError(
                 f"a swap needs dense gradients, which backward passes of the model set aside; there was none before "
                 f"step {self.step + 1}"
@@ -368,7 +403,6 @@ class SSVIScheduler(TopologyController):
         if moved is not None:
             masks = self.masks
             self.history.append(TopologyEvent(self.step, masks.density, masks.digest(), *moved))
-        self._count()
 
     def _require_masks(self) -> None:
         for (name, layer), group in zip(self._layers.items(), self._groups, strict=True):

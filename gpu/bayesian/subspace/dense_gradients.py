@@ -26,6 +26,11 @@ class DenseGradients:
         Without arguments; whether the step that is being computed asks for dense gradients.
     noise_free : callable
         Without arguments; whether that step is computed without noise.
+
+    Attributes
+    ----------
+    has_begun : bool
+        Whether a forward pass has been recorded since the last :meth:`begin_step`.
     """
 
     def __init__(
@@ -35,10 +40,11 @@ class DenseGradients:
         self._wanted, self._noise_free = wanted, noise_free
         self._ways: list[tuple[str, bool] | None] = [None] * len(self._layers)
         self._kept: list[Tensor | None] = [None] * len(self._layers)
-        # The gradient that the kept one belongs to: another tensor means that the user has dropped the old one.
-        self._seen: list[Tensor | None] = [None] * len(self._layers)
+        # The gradient that the kept one belongs to, and how often it had been changed.
+        self._seen: list[tuple[Tensor, int] | None] = [None] * len(self._layers)
         self._sums: list[Tensor | None] = [None] * len(self._layers)
         self._n_steps = 0
+        self.has_begun = False
         self._handles: list[RemovableHandle] = []
 
     def attach(self) -> None:
@@ -49,6 +55,7 @@ class DenseGradients:
                 layer.register_forward_pre_hook(self._before_forward(index)),
                 # Also after an exception in the forward pass: the layer gets its own settings back.
                 layer.register_forward_hook(self._after_forward(index), always_call=True),
+                weight.register_hook(self._before_backward(index)),
                 weight.register_post_accumulate_grad_hook(self._after_backward(index)),
             ]
 
@@ -58,6 +65,10 @@ class DenseGradients:
             handle.remove()
         self._handles = []
         self._forget()
+
+    def begin_step(self) -> None:
+        """Note that the step of the optimiser is over, and that forward passes are those of the next one."""
+        self.has_begun = False
 
     def end_step(self, scale: Tensor | None) -> None:
         """Add the gradients of one step of the optimiser, over a loss scale that they still have, to the sums."""
@@ -87,6 +98,7 @@ class DenseGradients:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state."""
         self.clear()
+        self.begin_step()
         self._sums = [
             None if total is None else total.to(layer.weight.device).clone()
             for total, layer in zip(state["sums"], self._layers, strict=True)
@@ -99,7 +111,10 @@ class DenseGradients:
     def _before_forward(self, index: int) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...]) -> None:
             # A copy of the model has copies of the hooks, and is not trained here.
-            if layer is self._layers[index] and torch.is_grad_enabled() and self._wanted():
+            if layer is not self._layers[index] or not torch.is_grad_enabled():
+                return
+            self.has_begun = True
+            if self._wanted():
                 self._ways[index] = (layer.sampling, layer.dense_gradient)
                 layer.dense_gradient = True
                 if self._noise_free():
@@ -117,6 +132,17 @@ class DenseGradients:
 
         return hook
 
+    def _before_backward(self, index: int) -> Callable[[Tensor], None]:
+        def hook(incoming: Tensor) -> None:
+            seen, gradient = self._seen[index], self._layers[index].weight.grad
+            if seen is None or (seen[0] is gradient and seen[1] == gradient._version):
+                return
+            # Another tensor, or zeros since: the user has dropped what the kept gradient was of.
+            if seen[0] is not gradient or not gradient.any():
+                self._kept[index] = self._seen[index] = None
+
+        return hook
+
     def _after_backward(self, index: int) -> Callable[[Tensor], None]:
         def hook(weight: Tensor) -> None:
             wanted, layer = self._wanted(), self._layers[index]
@@ -124,14 +150,15 @@ class DenseGradients:
                 return
             with torch.no_grad():
                 if wanted:
-                    kept = self._kept[index] if self._seen[index] is weight.grad else None
+                    kept = self._kept[index]
                     # Off the mask the gradient is that of this pass alone, on it the sum of all passes.
                     self._kept[index] = (
                         weight.grad.clone()
                         if kept is None
                         else torch.where(layer.mask, weight.grad, kept + weight.grad)
                     )
-                    self._seen[index] = weight.grad
                 weight.grad.masked_fill_(~layer.mask, 0)
+                if wanted:
+                    self._seen[index] = (weight.grad, weight.grad._version)
 
         return hook

@@ -187,11 +187,11 @@ class TopologyController(StepHooks):
         self.step = 0
         self.history: list[TopologyEvent] = []
         self._began = (0, self.masks.digest(), self.masks.density)
-        self._requested = self._event = False
+        self._requested = self._event = self._in_step = False
         self._dense: list[tuple[Tensor | None, ...]] | None = None
         self._held: Held = []
         self._undo: Held = []
-        self._hidden: list[tuple[Tensor, Tensor | None]] = []
+        self._hidden: list[tuple[Tensor, Tensor]] = []
         super().__init__(optimizer)
         self._clear_off_masks()
 
@@ -233,6 +233,7 @@ class TopologyController(StepHooks):
         The dense ones are kept for the scores. Without this call it happens at the beginning of the optimiser step.
         """
         needed = self._is_due() or bool(self._observers)
+        self._in_step = False
         with torch.no_grad():
             self._dense = [self._copies(group.parameters) if needed else () for group in self._groups]
             for group in self._groups:
@@ -282,8 +283,10 @@ class TopologyController(StepHooks):
 
     def before_step(self) -> None:
         """Mask the gradients; remember frozen entries, and all parameters where an event replaces the update."""
-        if self._dense is None:
+        # Still in a step: the last one was broken off by an exception, and what it kept is of no use.
+        if self._dense is None or self._in_step:
             self.mask_gradients()
+        self._in_step = True
         seen = (self._is_due() or bool(self._observers)) and self._all_finite()
         if seen:
             self._show_dense()
@@ -292,8 +295,9 @@ class TopologyController(StepHooks):
         self._held = hold(frozen)
         everything = parameters_of(self.optimizer) if self._event and self._skip_update else []
         if self._skip_update == "state":
-            self._hidden = [(parameter, parameter.grad) for parameter in everything]
-            for parameter in everything:
+            # What another controller of the optimiser has hidden is its own to give back.
+            self._hidden = [(one, one.grad) for one in everything if one.grad is not None]
+            for parameter, _ in self._hidden:
                 parameter.grad = None
         else:
             self._undo = hold({parameter: torch.ones_like(parameter, dtype=torch.bool) for parameter in everything})
@@ -303,14 +307,18 @@ class TopologyController(StepHooks):
         for parameter, gradient in self._hidden:
             parameter.grad = gradient
         put_back(self._held)
-        if not step_is_skipped(self.optimizer):
-            self.step += 1
-            if self._event:
-                put_back(self._undo)
-                self._requested = False
-                self._rewire()
-        self._clear_off_masks()
-        self._dense, self._held, self._undo, self._hidden, self._event = None, [], [], [], False
+        try:
+            if not step_is_skipped(self.optimizer):
+                self.step += 1
+                if self._event:
+                    put_back(self._undo)
+                    self._requested = False
+                    self._rewire()
+        finally:
+            # Scores are code of others and may raise.
+            self._clear_off_masks()
+            self._dense, self._held, self._undo, self._hidden = None, [], [], []
+            self._event = self._in_step = False
 
     def _rewire(self) -> None:
         pairs = [(group, self._snapshot(index)) for index, group in enumerate(self._groups)]

@@ -456,3 +456,22 @@ def test_bad_arguments():
         BayesLinear(2, 2).set_mask(torch.ones(2, 2))
     with pytest.raises(ValueError, match="got 'sparse' for torch"):
         BayesLinear(2, 2, backend="sparse", dtype=torch.bfloat16)(torch.ones(1, 2, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("make", [_linear, _conv])
+@pytest.mark.parametrize("how", ["local", "weights", "mean"])
+def test_a_layer_that_was_used_in_inference_mode_first_may_be_trained(make, how):
+    layer = make(prior_std=0.5, sampling=how)
+    twin = copy.deepcopy(layer)
+    x = _inputs(layer)
+    for one in (layer, twin):
+        # Another mask than the one that the layer knows.
+        one.set_mask(~one.mask)
+    with torch.inference_mode():
+        layer(x)
+    twin(x)
+    gradients = [
+        torch.autograd.grad(one(x).square().sum() + one.kl(), [one.weight, one.rho], materialize_grads=True)
+        for one in (layer, twin)
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))

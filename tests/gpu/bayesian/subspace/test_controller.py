@@ -437,8 +437,11 @@ def test_a_swap_may_be_requested_before_the_forward_pass():
     scheduler.request()
     _step(model, optimizer, scheduler, 0)
     assert [event.step for event in scheduler.history] == [1]
-    with pytest.raises(RuntimeError, match="a swap needs dense gradients"):
-        _step(model, optimizer, scheduler, 1, between=scheduler.request)
+    # Later it is that of the next step, whose backward pass sets dense gradients aside.
+    _step(model, optimizer, scheduler, 1, between=scheduler.request)
+    assert [event.step for event in scheduler.history] == [1]
+    _step(model, optimizer, scheduler, 3)
+    assert [event.step for event in scheduler.history] == [1, 3]
 
 
 def test_a_layer_without_a_part_in_the_loss_stays_as_it_is():
@@ -643,3 +646,114 @@ def test_models_that_a_scheduler_cannot_take():
     for options in ({"criterion": "savage_dickey"}, {"rule": "gain", "n_samples": 10}):
         with pytest.raises(ValueError, match="needs a prior_std in each layer; got None in number 0"):
             SSVIScheduler(layer, torch.optim.SGD(layer.parameters(), lr=0.1), period=3, t_end=40, **options)
+
+
+def test_two_schedulers_of_one_optimiser_leave_gradients_where_they_are():
+    models = [_model(seed=0), _model(seed=1)]
+    optimizer = torch.optim.SGD([p for model in models for p in model.parameters()], lr=0.1)
+    schedulers = [SSVIScheduler(model, optimizer, period=3, t_end=40) for model in models]
+    for step in range(3):
+        optimizer.zero_grad()
+        sum(functional.cross_entropy(model(x), y) for model in models for x, y in [_batch(step, model)]).backward()
+        gradients = [p.grad for model in models for p in model.parameters()]
+        optimizer.step()
+        now = [p.grad for model in models for p in model.parameters()]
+        assert all(a is not None and a is b for a, b in zip(gradients, now, strict=True))
+    assert [len(scheduler.history) for scheduler in schedulers] == [1, 1]
+
+
+def test_a_score_that_raises_leaves_a_scheduler_that_goes_on():
+    model, optimizer, scheduler = _setup()
+    for step in range(2):
+        _step(model, optimizer, scheduler, step)
+    choose = scheduler._rules.apply
+
+    def broken(*args):
+        choose(*args)
+        model[0].weight.data.fill_(1.0)
+        raise KeyError("score")
+
+    object.__setattr__(scheduler._rules, "apply", broken)
+    with pytest.raises(KeyError, match="score"):
+        _step(model, optimizer, scheduler, 2)
+    assert all(p.grad is not None for p in model.parameters())
+    assert not any(bool(layer.weight[~layer.mask].any()) for layer in _layers(model))
+    assert scheduler.state_dict()["subspace"]["gradients"]["n_steps"] == 0
+    object.__setattr__(scheduler._rules, "apply", choose)
+    for step in range(3, 6):
+        before = model[0].bias.detach().clone()
+        _step(model, optimizer, scheduler, step)
+        assert torch.equal(model[0].bias.detach(), before) == (step == 5)
+    assert [event.step for event in scheduler.history] == [6]
+
+
+def test_frozen_weights_are_counted_from_the_step_they_are_given_on():
+    model, optimizer, scheduler = _setup()
+    masks = scheduler.masks.digest()
+    scheduler.set_frozen({layer.weight: torch.ones_like(layer.mask) for layer in _layers(model)})
+    for step in range(4):
+        before = model[0].bias.detach().clone()
+        _step(model, optimizer, scheduler, step)
+        assert not torch.equal(model[0].bias.detach(), before)
+    assert scheduler.masks.digest() == masks
+    assert scheduler.report().never_swap == ("0", "2")
+    scheduler.set_frozen({})
+    for step in range(2):
+        _step(model, optimizer, scheduler, step)
+    assert [event.step for event in scheduler.history] == [6]
+
+
+def test_masks_that_others_load_are_counted_anew():
+    model, optimizer, scheduler = _setup()
+    model.load_state_dict(_model(1.0).state_dict())
+    for step in range(3):
+        before = model[0].bias.detach().clone()
+        _step(model, optimizer, scheduler, step)
+        # Full masks have nothing to swap: each step is an update.
+        assert not torch.equal(model[0].bias.detach(), before)
+    model.load_state_dict(_model(0.2).state_dict())
+    for step in range(3):
+        _step(model, optimizer, scheduler, step)
+    assert [event.step for event in scheduler.history] == [6]
+    assert scheduler.report().n_active == {"0": 24, "2": 12}
+
+
+def test_states_of_others_are_refused_before_anything_changes():
+    options = {"rule": "gain", "n_samples": 10}
+    _, _, scheduler = _setup()
+    first = scheduler.masks.digest()
+    state = {**scheduler.state_dict(), "step": 9}
+    with pytest.raises(ValueError, match="state must be that of an SSVIScheduler; got one without 'subspace'"):
+        scheduler.load_state_dict({key: value for key, value in state.items() if key != "subspace"})
+    with pytest.raises(ValueError, match="the same rule; got one with second derivatives"):
+        scheduler.load_state_dict({**_setup(**options)[2].state_dict(), "step": 9})
+    with pytest.raises(ValueError, match="the same rule; got one without second derivatives"):
+        _setup(**options)[2].load_state_dict(state)
+    assert (scheduler.step, scheduler.masks.digest()) == (0, first)
+
+
+@pytest.mark.parametrize(("least", "left"), [(None, 1), (0, 0), (4, 4)])
+def test_a_layer_keeps_a_weight_under_one_budget_for_all(least, left):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        model, optimizer, scheduler = _setup(budget="global", drop_fraction=0.6, min_active=least)
+    scores = {"drop": lambda snapshot: snapshot.weight.abs(), "grow": lambda snapshot: 1.0 - snapshot.mask.float()}
+    for index in range(2):
+        _step(model, optimizer, scheduler, index)
+    with torch.no_grad():
+        model[2].weight.mul_(1e-6)
+    for name, score in scores.items():
+        object.__setattr__(scheduler._rules, name, lambda snapshot, score=score: score(snapshot) - 9.0 * snapshot.index)
+    _step(model, optimizer, scheduler, 2)
+    assert scheduler.report().n_active == {"0": 54 - left, "2": left}
+
+
+def test_a_full_layer_may_give_weights_to_another_under_one_budget_for_all():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        model, optimizer, scheduler = _setup(budget="global", dense_first=True)
+    for step in range(6):
+        _step(model, optimizer, scheduler, step)
+    assert [event.step for event in scheduler.history] == [3, 6]
+    assert sum(scheduler.report().n_active.values()) == 120 + 18
+    assert scheduler.report().n_active["0"] < 120

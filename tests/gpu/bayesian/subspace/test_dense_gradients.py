@@ -58,12 +58,13 @@ def test_several_backward_passes_before_a_step_add_up(set_to_none):
         assert bool(dense[~layer.mask].any())
 
 
-def test_a_batch_that_is_thrown_away_does_not_count():
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_a_batch_that_is_thrown_away_does_not_count(set_to_none):
     model, optimizer, scheduler = _setup(noise_free_grad=True)
     scheduler.request()
     wanted = _dense(model, X[:8], Y[:8])
     functional.cross_entropy(model(X), Y).backward()
-    optimizer.zero_grad()
+    optimizer.zero_grad(set_to_none=set_to_none)
     functional.cross_entropy(model(X[:8]), Y[:8]).backward()
     for gradient, dense in zip(_means(scheduler), wanted, strict=True):
         torch.testing.assert_close(gradient, dense)
@@ -164,11 +165,23 @@ def test_a_scaled_loss_swaps_as_a_plain_one():
     assert masks[0] == masks[1]
 
 
-def test_a_step_that_a_scaler_leaves_out_is_made_up_for():
+def test_gradients_that_are_clipped_between_backward_passes_still_add_up():
+    model, _, scheduler = _setup(noise_free_grad=True)
+    scheduler.request()
+    wanted = [_dense(model, x, y) for x, y in zip(X.split(12), Y.split(12), strict=True)]
+    for x, y in zip(X.split(12), Y.split(12), strict=True):
+        functional.cross_entropy(model(x), y).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1e9)
+    for gradient, *parts in zip(_means(scheduler), *wanted, strict=True):
+        torch.testing.assert_close(gradient, sum(parts))
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_a_step_that_a_scaler_leaves_out_is_made_up_for(set_to_none):
     model, optimizer, scheduler = _setup()
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     for step in range(5):
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=set_to_none)
         loss = functional.cross_entropy(model(X), Y)
         scaler.scale(loss * float("inf") if step == 3 else loss).backward()
         scaler.step(optimizer)
@@ -176,6 +189,45 @@ def test_a_step_that_a_scaler_leaves_out_is_made_up_for():
         assert len(scheduler.history) == (step == 4)
     assert scheduler.step == 4
     assert all(bool(p.isfinite().all()) for p in model.parameters())
+
+
+@pytest.mark.parametrize("set_to_none", [True, False])
+def test_a_fused_optimiser_that_leaves_out_a_step_makes_up_for_the_swap(set_to_none, recwarn):
+    model, _, scheduler = _setup()
+    scheduler.detach()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+    scheduler = SSVIScheduler(model, optimizer, period=4, t_end=40, min_swaps=1, noise_free_grad=True)
+    recwarn.clear()
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    found, adopt = [], scheduler._take_means
+    scheduler._take_means = lambda: (adopt(), found.extend(dense[0].clone() for dense in scheduler._dense))
+    for step in range(5):
+        optimizer.zero_grad(set_to_none=set_to_none)
+        loss = functional.cross_entropy(model(X), Y)
+        scaler.scale(loss * float("inf") if step == 3 else loss).backward()
+        wanted = _dense(model, X, Y)
+        scaler.step(optimizer)
+        scaler.update()
+        assert len(scheduler.history) == (step == 4)
+    # In units of the loss, though the optimiser sees a scaled one.
+    for gradient, dense in zip(found, wanted, strict=True):
+        torch.testing.assert_close(gradient, dense)
+    assert scheduler.report().n_left_out == 0
+    assert not [str(warning.message) for warning in recwarn if "not finite" in str(warning.message)]
+
+
+def test_a_swap_that_is_asked_for_after_the_end_costs_no_dense_gradients():
+    model, optimizer, scheduler = _setup(period=2, t_end=3)
+    seen = []
+    for step in range(6):
+        if step == 3:
+            scheduler.request()
+            model[0].register_forward_pre_hook(lambda module, args: seen.append(module.dense_gradient))
+        optimizer.zero_grad()
+        functional.cross_entropy(model(X), Y).backward()
+        optimizer.step()
+    assert seen == [False] * 3
+    assert [event.step for event in scheduler.history] == [2]
 
 
 def test_a_copy_of_the_model_does_not_disturb():
@@ -190,3 +242,44 @@ def test_a_copy_of_the_model_does_not_disturb():
     for gradient, dense in zip(_means(scheduler), wanted, strict=True):
         torch.testing.assert_close(gradient, dense)
     optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("when", ["before", "forward", "backward"])
+def test_a_swap_that_is_asked_for_within_a_step_has_dense_gradients(when):
+    model, optimizer, scheduler = _setup(noise_free_grad=True, period=30)
+    layers = list(variational_layers(model).values())
+    found, adopt = [], scheduler._take_means
+    scheduler._take_means = lambda: (adopt(), found.extend(dense[0].clone() for dense in scheduler._dense))
+    for step in range(4):
+        optimizer.zero_grad()
+        if step == 1 and when == "before":
+            scheduler.request()
+        loss = functional.cross_entropy(model(X), Y)
+        if step == 1 and when == "forward":
+            scheduler.request()
+        wanted, masks = _dense(model, X, Y), [layer.mask.clone() for layer in layers]
+        loss.backward()
+        if step == 1 and when == "backward":
+            scheduler.request()
+        optimizer.step()
+        assert len(scheduler.history) == (step >= (1 if when == "before" else 2))
+        if found:
+            for gradient, dense, mask in zip(found, wanted, masks, strict=True):
+                torch.testing.assert_close(gradient, dense)
+                assert bool(dense[~mask].any())
+            found.clear()
+
+
+def test_a_swap_without_gradients_counts_for_nothing_later():
+    model, optimizer, scheduler = _setup(noise_free_grad=True)
+    for _ in range(3):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(X), Y).backward()
+        optimizer.step()
+    with pytest.raises(RuntimeError, match="a swap needs dense gradients"):
+        optimizer.step()
+    wanted = _dense(model, X, Y)
+    optimizer.zero_grad()
+    functional.cross_entropy(model(X), Y).backward()
+    for gradient, dense in zip(_means(scheduler), wanted, strict=True):
+        torch.testing.assert_close(gradient, dense)

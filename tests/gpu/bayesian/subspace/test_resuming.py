@@ -131,3 +131,19 @@ def test_a_run_is_the_same_in_a_plain_loop_and_in_the_trainer_and_continues_from
         theirs, other = trainer(resume)
         assert other.history == scheduler.history
         _assert_equal(model, theirs)
+
+
+@pytest.mark.parametrize("options", [{"grad_accumulation": 3}, {"rule": "gain", "n_samples": 100}])
+def test_a_scheduler_that_is_taken_off_and_put_back_between_steps_goes_on_to_the_bit(options):
+    model, optimizer, scheduler = _setup("SGD", **options)
+    _train(model, optimizer, 0, STEPS)
+    other, again, attached = _setup("SGD", **options)
+    for first, last in [(0, 6), (6, 13), (13, STEPS)]:
+        _train(other, again, first, last)
+        for _ in range(2):
+            attached.detach()
+        for _ in range(2):
+            attached.attach()
+    _assert_equal(model, other)
+    assert attached.history == scheduler.history
+    assert len(scheduler.history) >= 4

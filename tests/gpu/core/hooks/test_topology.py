@@ -642,3 +642,29 @@ def _bad(change):
 def test_bad_input(change, message):
     with pytest.raises(ValueError, match=message):
         _bad(change)
+
+
+def test_a_step_that_is_broken_off_leaves_no_gradients_to_the_next_one():
+    model = _model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    controller = _controller(model, optimizer, every=2)
+
+    def broken(*args):
+        raise KeyboardInterrupt
+
+    handle = optimizer.register_step_pre_hook(broken)
+    with pytest.raises(KeyboardInterrupt):
+        _train(model, optimizer, 1)
+    handle.remove()
+    seen = []
+
+    def look(*args):
+        # What the optimiser is given is masked, as in any step.
+        seen.append(
+            [bool(model[index].weight.grad[~controller.masks[f"mask {i}"]].any()) for i, index in ((0, 0), (1, 2))]
+        )
+
+    optimizer.register_step_pre_hook(look)
+    _train(model, optimizer, 2)
+    assert seen == [[False, False]] * 2
+    assert [event.step for event in controller.history] == [2]
