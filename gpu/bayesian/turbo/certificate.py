@@ -154,6 +154,7 @@ def _movement(claimed: CertifiedLayer, energy: Float64Array, n_shared: int) -> f
         best.append((np.full_like(energy, a_off + n_shared / 2), b_off + energy / 2))
     else:
         shape, rate = post * a + (1 - post) * a_off + n_shared / 2, post * b + (1 - post) * b_off + energy / 2
+        # One law for both states, so that the mean over states below leaves it as it is.
         best = [(shape, rate), (shape, rate)]
     on, off = _costs(prior, factors.off_rate, best, energy, n_shared)
     evidence = off - on
@@ -161,8 +162,6 @@ def _movement(claimed: CertifiedLayer, energy: Float64Array, n_shared: int) -> f
         evidence = np.where(claimed.off.ravel(), factors.belief.log_odds, evidence)
     again = plain_posterior(prior.support, evidence, post)
     precisions = again * (best[0][0] / best[0][1]) + (1 - again) * (best[1][0] / best[1][1])
-    if prior.factorisation == "meanfield":
-        precisions = best[0][0] / best[0][1]
     return float(max(np.abs(again - post).max(), np.abs(precisions / factors.expected_precisions - 1).max()))
 
 

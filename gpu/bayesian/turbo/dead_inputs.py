@@ -23,7 +23,7 @@ class SeenInputs:
         self._groups = int(getattr(layer, "groups", 1))
         n_inputs = layer.weight.shape[1] * self._groups
         self.alive = torch.zeros(n_inputs, dtype=torch.bool, device=layer.weight.device)
-        self._handle = layer.register_forward_pre_hook(self._watch)
+        self._handle = layer.register_forward_pre_hook(self._watch, with_kwargs=True)
 
     def dead(self, weight: Tensor) -> Tensor:
         """Return which entries of the weight belong to inputs that have always been zero; none before any batch."""
@@ -37,9 +37,10 @@ class SeenInputs:
         """Take the hook off the layer."""
         self._handle.remove()
 
-    def _watch(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def _watch(self, layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         if layer.training:
-            # Channels of a convolution are the second axis, features of a linear layer the last one.
-            x = inputs[0].detach()
-            flat = x.movedim(1, -1) if hasattr(layer, "kernel_size") else x
+            # Channels of a convolution are the third axis from the end, with a batch or without; features of a linear
+            # layer are the last one.
+            x = (inputs[0] if inputs else next(iter(named.values()))).detach()
+            flat = x.movedim(-3, -1) if hasattr(layer, "kernel_size") else x
             self.alive = self.alive.to(x.device) | (flat.reshape(-1, flat.shape[-1]) != 0).any(0)

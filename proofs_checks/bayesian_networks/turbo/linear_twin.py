@@ -179,12 +179,13 @@ class _Trained:
         import torch
 
         F, y = (torch.tensor(part) for part in self.problem.data)
+        start, noise = (int(number) for number in np.random.default_rng([self.seed, 1]).integers(2**31, size=2))
         model = bayesian.bayesianise(
             torch.nn.Linear(F.shape[1], 1, bias=False).double(),
             1.0,
             mu_std=0.1,
             sigma_init=(0.1, 0.0),
-            generator=self.seed,
+            generator=start,
         )
         assert isinstance(model, bayesian.BayesLinear)
         groups: list[dict[str, Any]] = [{"params": [model.weight]}, {"params": [model.rho], "lr": 0.05}]
@@ -202,7 +203,7 @@ class _Trained:
         )
         kappa = self.problem.noise_std**-2
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, _late_cosine)
-        with one_thread(), bayesian.sampling(model, "local", self.seed):
+        with one_thread(), bayesian.sampling(model, "local", noise):
             core.train(
                 model,
                 F,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparsetheory.gpu.bayesian import NetworkTurboVBI, WeightGrid, bayesianise, sampling
+from sparsetheory.gpu.bayesian import BayesConv2d, NetworkTurboVBI, WeightGrid, bayesianise, sampling
 from sparsetheory.gpu.core import attach_state, class_loss, train
 
 pytestmark = pytest.mark.filterwarnings("ignore:every weight of layer:RuntimeWarning")
@@ -475,3 +475,140 @@ def test_a_report_reads_as_text():
     assert "after 0 steps" in text
     assert len(text.splitlines()) == 3
     assert turbo.report().off_rate_share == 1.0
+
+
+def test_a_state_of_many_weights_is_off_only_if_all_their_inputs_are_dead():
+    model = _model()
+    turbo = NetworkTurboVBI(
+        model, _adam(model), n_samples=20, prior={"0": "group_outputs", "2": "iid"}, dead_inputs="off", **STEPS
+    )
+    with torch.no_grad():
+        model[0].weight.fill_(2.0)
+    x, _ = _data()
+    x[:, 2] = 0
+    model(x)
+    turbo.n_steps = 12
+    turbo.update()
+    assert turbo.masks()["0.weight"].all()
+
+
+def test_unbatched_pictures_and_named_inputs_are_watched():
+    model = bayesianise(nn.Sequential(nn.Conv2d(3, 2, 2)), 1.0, generator=0)
+    turbo = NetworkTurboVBI(model, _adam(model), n_samples=2, prior="iid", dead_inputs="off", **STEPS)
+    x = torch.ones(3, 4, 4)
+    x[1] = 0
+    model(x)
+    assert turbo.state_dict()["seen"]["0"].tolist() == [True, False, True]
+    model[0](x=torch.ones(1, 3, 4, 4))
+    assert turbo.state_dict()["seen"]["0"].all()
+
+
+def test_a_weight_on_the_threshold_is_off():
+    model = _model()
+    turbo = NetworkTurboVBI(model, _adam(model), n_samples=20, prior="iid", **STEPS)
+    turbo.n_steps = 8
+    turbo.update()
+    probability = turbo.priors["0"].probability
+    threshold = float(np.sort(probability.ravel())[10])
+    np.testing.assert_array_equal(turbo.masks(threshold)["0.weight"].numpy(), probability > threshold)
+    assert (probability == threshold).any()
+
+
+def test_warnings_at_the_end_are_given_once():
+    model = _model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    turbo = NetworkTurboVBI(model, optimizer, n_samples=20, on_rate=1e-6, **STEPS)
+    with pytest.warns(RuntimeWarning, match="is on at the end"):
+        _steps(model, optimizer, turbo, 12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _steps(model, optimizer, turbo, 2)
+
+
+def test_a_state_holds_rates_and_seen_inputs_and_does_not_change():
+    def run(steps):
+        model = _model()
+        optimizer = _adam(model)
+        turbo = NetworkTurboVBI(model, optimizer, n_samples=20, dead_inputs="off", **STEPS)
+        _steps(model, optimizer, turbo, steps)
+        return turbo
+
+    later, fresh = run(9), run(0)
+    state, first = later.state_dict(), fresh.state_dict()
+    # Five steps of the annealing, at the smallest learning rate that any rho has.
+    assert state["rates"] == 5 * 2.0
+    fresh.load_state_dict(state)
+    again = fresh.state_dict()
+    assert again["rates"] == state["rates"]
+    assert all(again["seen"][name].all() for name in ("0", "2"))
+    assert not any(first["seen"][name].any() for name in ("0", "2"))
+    later.load_state_dict(first)
+    assert all(state["seen"][name].all() for name in ("0", "2"))
+
+
+def test_a_certificate_stays_about_the_weights_it_was_made_of():
+    model = _model()
+    turbo = NetworkTurboVBI(model, _adam(model), n_samples=20, **STEPS)
+    turbo.update()
+    certificate, before = turbo.certificate(), copy.deepcopy(model)
+    with torch.no_grad():
+        model[0].weight.mul_(2.0)
+    turbo.update()
+    assert turbo.certificate().valid
+    assert not certificate.check(model).valid
+    assert certificate.check(before).valid
+
+
+def test_the_automatic_rate_and_the_divergence_of_the_states_by_hand():
+    model = _model()
+    turbo = NetworkTurboVBI(model, _adam(model), n_samples=20, prior="iid", on_shape=2.0, **STEPS)
+    # Weights that are on have the variance on_rate / on_shape; times density 0.2 and 6 inputs that is 1.
+    assert turbo.priors["0"].on_rate == pytest.approx(2 / (0.2 * 6))
+    turbo.n_steps = 10
+    turbo.update()
+    q = turbo.priors["0"].probability
+    by_hand = (q * np.log(q / 0.2) + (1 - q) * np.log((1 - q) / 0.8)).sum()
+    assert turbo.report().layers[0].support_kl == pytest.approx(by_hand)
+
+
+def test_the_slowest_deviations_are_counted():
+    model = _model()
+    means = [model[0].weight, model[2].weight]
+    groups = [{"params": means}, {"params": [model[0].rho], "lr": 2.0}, {"params": [model[2].rho], "lr": 0.5}]
+    optimizer = torch.optim.Adam(groups, lr=0.02)
+    turbo = NetworkTurboVBI(model, optimizer, n_samples=20, **STEPS)
+    with pytest.warns(RuntimeWarning, match=r"learning rates of rho add up to 4 "):
+        _steps(model, optimizer, turbo, 5)
+
+
+def test_the_exported_convolution_is_that_of_the_model():
+    torch.manual_seed(0)
+    conv = BayesConv2d(4, 6, (3, 2), stride=(2, 1), padding=2, dilation=(1, 2), groups=2, padding_mode="circular")
+    model = nn.Sequential(conv, nn.ReLU())
+    model[0].bias.requires_grad_(False)
+    calls = []
+    model[1].register_forward_hook(lambda *_: calls.append(1))
+    turbo = NetworkTurboVBI(model, _adam(model), n_samples=2, dead_inputs="off", **STEPS)
+    plain = turbo.export()
+    assert plain.training
+    assert not plain[0].bias.requires_grad
+    assert plain[0].weight.requires_grad
+    model.eval()
+    assert not turbo.export()[0].training
+    x = torch.randn(2, 4, 7, 8)
+    with torch.no_grad(), sampling(model, "mean"):
+        assert torch.equal(plain(x), model(x))
+    assert len(calls) == 2
+
+
+def test_each_group_of_a_convolution_has_inputs_of_its_own():
+    model = nn.Sequential(BayesConv2d(4, 6, 2, groups=2))
+    turbo = NetworkTurboVBI(model, _adam(model), n_samples=2, prior="iid", on_rate=1.0, dead_inputs="off", **STEPS)
+    with torch.no_grad():
+        model[0].weight.fill_(2.0)
+    x = torch.ones(2, 4, 3, 3)
+    x[:, 1] = 0
+    model(x)
+    turbo.n_steps = 12
+    turbo.update()
+    assert turbo.masks()["0.weight"].all(3).all(2).tolist() == 3 * [[True, False]] + 3 * [[True, True]]

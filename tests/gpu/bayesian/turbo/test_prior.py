@@ -175,6 +175,11 @@ def test_states_that_are_off_are_flags_on_the_grid(off):
         WeightPrior((2, 3)).update(np.ones((2, 3)), 0.1, off)
 
 
+def test_at_the_largest_rate_both_states_expect_the_same_square():
+    prior = WeightPrior((2, 3), on_shape=2.0, on_rate=3.0, off_shape=4.0)
+    assert prior.largest_off_rate / 4.0 == pytest.approx(3.0 / 2.0)
+
+
 def test_deviations_have_the_shape_of_the_grid():
     with pytest.raises(ValueError, match=r"log_stds must have shape \(2, 3\); got \(3, 2\)"):
         WeightPrior((2, 3)).kl(np.ones((2, 3)), np.ones((3, 2)))
