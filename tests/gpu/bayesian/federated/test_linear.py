@@ -89,6 +89,10 @@ def test_bad_input_is_refused():
     client = LinearClient(F, y, noise_precision=1.0)
     with pytest.raises(ValueError, match=r"mean must have shape \(30,\)"):
         client.message(np.zeros(3))
+    with pytest.raises(ValueError, match="mean must be finite"):
+        client.message(np.full(30, np.nan))
+    with pytest.raises(ValueError, match=r"curvature.*below 2\^40"):
+        LinearClient(1e7 * F, y, noise_precision=1.0).message(np.zeros(30))
     server = FederatedLinearTurboVBI(WeightPrior((1, 31)), anneal_rounds=3, off_rate_ratio=1e-3)
     for sites in ([], [client.message(np.zeros(30))]):
         with pytest.raises(ValueError, match="at least 1 of 31 features"):

@@ -1,5 +1,6 @@
 """Supports as bytes: both codes by hand, and what is no code."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,3 +48,30 @@ def test_what_is_no_code_of_this_size_is_refused():
             decode_support(wrong, shape)
     with pytest.raises(TypeError, match="mask must hold booleans"):
         encode_support(torch.ones(3))
+
+
+@pytest.mark.parametrize("end", [-1, -2, None])
+def test_codes_of_runs_that_end_early_or_late_are_refused(end):
+    mask = torch.zeros(500, dtype=torch.bool)
+    mask[5:8] = True
+    code = encode_support(mask)
+    assert code[0] == 2
+    wrong = code + bytes([0]) if end is None else code[:end]
+    with pytest.raises(ValueError, match="code must be that of a mask"):
+        decode_support(wrong, mask.shape)
+
+
+def test_any_bytes_are_a_mask_or_refused():
+    rng = np.random.default_rng(0)
+    n_masks = 0
+    for _ in range(500):
+        size = int(rng.integers(0, 60))
+        code = bytes([int(rng.integers(4))]) + rng.bytes(int(rng.integers(0, 9)))
+        try:
+            found = decode_support(code, (size,))
+        except ValueError:
+            continue
+        n_masks += 1
+        assert found.shape == (size,)
+        assert torch.equal(decode_support(encode_support(found), (size,)), found)
+    assert n_masks > 20
