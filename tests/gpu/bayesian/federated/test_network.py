@@ -51,7 +51,9 @@ def after():
     """Return a server and its clients after rounds in which weights were dropped."""
     server = _server()
     clients = [server.client(20) for _ in range(3)]
-    _rounds(server, clients, 14)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        _rounds(server, clients, 14)
     return server, clients
 
 
@@ -124,7 +126,8 @@ def test_one_update_more_moves_nothing(after):
 
 
 def test_nothing_is_dropped_with_a_threshold_of_zero_or_in_the_warm_up():
-    for server, n_rounds in ((_server(drop_below=0.0), 6), (_server(warmup_rounds=9), 3)):
+    warming = _server(warmup_rounds=9, drop_below=0.5, activation=0.05, deactivation=0.95)
+    for server, n_rounds in ((_server(drop_below=0.0), 6), (warming, 3)):
         _rounds(server, [server.client(20)], n_rounds)
         assert server.density == 1.0
         assert server.history[-1].density == 1.0
@@ -229,6 +232,32 @@ def test_answers_of_another_shape_or_without_numbers_change_nothing():
             server.receive(replace(message, values={**message.values, "0.weight": wrong}))
     assert server.round == 0
     assert all(torch.equal(value, before[name]) for name, value in server.model.state_dict().items())
+
+
+def test_messages_keep_what_they_were_made_of():
+    server = _server()
+    client, down = server.client(60), server.message()
+    client.receive(down)
+    up = client.message()
+    before = copy.deepcopy((down, up))
+    with torch.no_grad():
+        for module in (server.model, client.model):
+            for parameter in module.parameters():
+                parameter += 1.0
+            module[0].mask[:] = False
+    for message, old in zip((down, up), before, strict=True):
+        assert all(torch.equal(value, old.values[name]) for name, value in message.values.items())
+    assert all(mask.all() for mask in down.supports.values())
+
+
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_precisions_move_in_the_round_after_the_warm_up(warmup):
+    server = _server(warmup_rounds=warmup, drop_below=0.0)
+    client, start = server.client(60), server.turbo.priors["0"].expected_precisions.copy()
+    for number in range(warmup + 1):
+        server.receive(_answer(client, server.message(), n_steps=1))
+        moved = bool((server.turbo.priors["0"].expected_precisions != start).any())
+        assert moved == (number == warmup)
 
 
 def test_one_message_needs_no_list():
