@@ -11,13 +11,15 @@ _LEVELS = 3
 _UNIT = 2.0**_STEP
 
 
-def exact_terms(values: Tensor) -> Tensor:
+def exact_terms(values: Tensor, name: str = "values") -> Tensor:
     """Return integers whose weighted sum is each value, to 2^-81.
 
     Parameters
     ----------
     values : Tensor of float64 of shape (n,)
         Below 2^40 in magnitude. Above 2^-28 a number is represented exactly.
+    name : str
+        What errors call them.
 
     Returns
     -------
@@ -29,8 +31,9 @@ def exact_terms(values: Tensor) -> Tensor:
     ValueError
         If a value is not finite, or too large.
     """
-    if not bool((values.abs() < _UNIT).all()):
-        raise ValueError("values times samples must be finite and below 2^40 in magnitude; got others")
+    wrong = ~(values.abs() < _UNIT)
+    if bool(wrong.any()):
+        raise ValueError(f"{name} must be finite and below 2^40 in magnitude; got {float(values[wrong][0])}")
     rest, levels = values.to(torch.float64), []
     for _ in range(_LEVELS):
         whole = rest.round()

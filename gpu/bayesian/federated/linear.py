@@ -43,7 +43,8 @@ class LinearSite:
     def of(cls, curvature: ArrayLike, linear: ArrayLike, precision: ArrayLike, misfit: float) -> Self:
         """Return the factor of one client."""
         parts = np.concatenate([np.ravel(curvature), np.ravel(linear), np.ravel(precision), [misfit]])
-        return cls(exact_terms(torch.from_numpy(parts.astype(np.float64))), 1)
+        name = "curvature, linear, precision and misfit"
+        return cls(exact_terms(torch.from_numpy(parts.astype(np.float64)), name), 1)
 
     def merge(self, other: "LinearSite") -> "LinearSite":
         """Return the product of the factors of both, whose parameters add up; equal bits in any order.
@@ -80,7 +81,7 @@ class LinearSite:
     @property
     def misfit(self) -> float:
         """Half the squared residual at the broadcast mean, times the noise precision."""
-        return float(self._part(3)[0])
+        return float(rounded_sum(self.terms[:, -1:]))
 
     def state_dict(self) -> dict[str, Any]:
         """Return numbers and tensors, to be stored, or added up between processes."""
@@ -138,10 +139,17 @@ class LinearClient:
         ----------
         mean : array-like of shape (n_features,)
             As the server has sent it.
+
+        Raises
+        ------
+        ValueError
+            If its shape is another, if it is not finite, or if a number of the bound reaches 2^40.
         """
         at = np.asarray(mean, dtype=np.float64)
         if at.shape != self.F.shape[1:]:
             raise ValueError(f"mean must have shape {self.F.shape[1:]}; got {at.shape}")
+        if not np.isfinite(at).all():
+            raise ValueError("mean must be finite; got infinite entries or NaN")
         residual = self.y - self.F @ at
         linear = self.noise_precision * (self.F.T @ residual) + self._curvature * at
         return LinearSite.of(

@@ -28,8 +28,8 @@ class ServerMessage:
     round : int
         Rounds done so far. With the weights it fixes the precisions, so that these need not be sent.
     values : mapping of str to Tensor of shape (n,)
-        By names of parameters and buffers: entries on the support for weights and their deviations, in the order of
-        memory, all entries for others.
+        By names of parameters and buffers: entries on the support for weights and their deviations, row by row,
+        all entries for others.
     supports : mapping of str to Tensor of bool
         Which weights are on, by names of weights.
     """
@@ -122,14 +122,16 @@ class MessageSum:
         Raises
         ------
         ValueError
-            If a value is not finite, or times the number of samples reaches 2^40.
+            If a value is not finite, or times the number of samples reaches 2^40; with "natural" that is a deviation
+            below about the square root of the number of samples over 10^6.
         """
         AVERAGE.check("average", average)
         n = COUNT.check("n_samples", message.n_samples)
         values = {name: value.detach().cpu().double() for name, value in message.values.items()}
         if average == "natural":
             values = _natural(values)
-        terms = {name: exact_terms(n * value) for name, value in values.items()}
+        label = "natural parameters" if average == "natural" else "values"
+        terms = {name: exact_terms(n * value, f"{label} of {name!r} times samples") for name, value in values.items()}
         return cls(SIZE.check("round", message.round), average, torch.tensor([1, n]), terms)
 
     def merge(self, other: "MessageSum") -> "MessageSum":
@@ -162,7 +164,7 @@ class MessageSum:
     def mean(self) -> dict[str, Tensor]:
         """Return the averages, as means and parameters of deviations, float64 on the CPU.
 
-        Of one message in float32 it returns the values themselves, with "parameters".
+        Of one message in float32 it returns the values themselves, with "parameters", but for magnitudes below 2^-57.
         """
         values = {name: rounded_sum(term) / self.n_samples for name, term in self.terms.items()}
         return _from_natural(values) if self.average == "natural" else values

@@ -83,7 +83,7 @@ class FederatedClient:
         Raises
         ------
         ValueError
-            If the message is that of another model. Nothing is changed then.
+            If the message is that of another model, or holds numbers that are not finite. Nothing is changed then.
         """
         self._replica.start_round(message.round, message.supports, message.values)
 
@@ -252,12 +252,12 @@ class FederatedTurboVBI:
         """Return what starts the next round, for all clients alike."""
         return ServerMessage(self.round, self._replica.values(), self.supports)
 
-    def receive(self, messages: MessageSum | Iterable[ClientMessage | MessageSum]) -> FederatedRound:
+    def receive(self, messages: ClientMessage | MessageSum | Iterable[ClientMessage | MessageSum]) -> FederatedRound:
         """End a round: average the answers, update precisions and states, and choose the support.
 
         Parameters
         ----------
-        messages : MessageSum or iterable of messages and their sums
+        messages : ClientMessage, MessageSum or iterable of them
             Of all clients that took part; others keep no one waiting.
 
         Returns
@@ -270,7 +270,8 @@ class FederatedTurboVBI:
         ValueError
             If there is no message, or one is of another round or support. Nothing is changed then.
         """
-        total = merge_messages([messages] if isinstance(messages, MessageSum) else messages, average=self._average)
+        several = [messages] if isinstance(messages, (ClientMessage, MessageSum)) else messages
+        total = merge_messages(several, average=self._average)
         if total.round != self.round:
             raise ValueError(f"messages must answer that of round {self.round}; got round {total.round}")
         self._replica.start_round(self.round + 1, self.supports, total.mean())
@@ -302,7 +303,7 @@ class FederatedTurboVBI:
             "round": self.round,
             "supports": self.supports,
             "values": self._replica.values(),
-            "history": [vars(one) for one in self.history],
+            "history": [dict(vars(one)) for one in self.history],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -311,7 +312,8 @@ class FederatedTurboVBI:
         Raises
         ------
         ValueError
-            If it is that of another model.
+            If it is that of another model. Nothing is changed then.
         """
-        self._replica.start_round(int(state["round"]), state["supports"], state["values"])
-        self.history = [FederatedRound(**one) for one in state["history"]]
+        history = [FederatedRound(**one) for one in state["history"]]
+        self._replica.start_round(state["round"], state["supports"], state["values"])
+        self.history = history

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparsetheory.constraints import SIZE
 from sparsetheory.gpu.bayesian.layers.softplus import inverse_softplus
 from sparsetheory.gpu.bayesian.layers.variational import VariationalLayer
 from sparsetheory.gpu.bayesian.turbo.network import NetworkTurboVBI
@@ -67,6 +68,10 @@ class Replica:
             )
         self._warmup = warmup_rounds
         self._layers = {name: one for name, one in model.named_modules() if isinstance(one, VariationalLayer)}
+        # Constants such as the infinite entries of an attention mask are those of the copy, and cannot be averaged.
+        self._buffers = [
+            name for name, one in model.named_buffers() if one.is_floating_point() and bool(one.isfinite().all())
+        ]
         self._weights = {_join(name, part): name for name in self._layers for part in ("weight", "rho")}
 
     @property
@@ -87,7 +92,7 @@ class Replica:
     def values(self) -> dict[str, Tensor]:
         """Return copies of all that is averaged: entries on the support of weights, and all entries of other tensors.
 
-        These are the parameters and the buffers of floating point.
+        These are the parameters, and the buffers of floating point that were finite at the start.
         """
         found = {}
         for name, tensor in self._tensors().items():
@@ -100,6 +105,7 @@ class Replica:
     def start_round(self, number: int, supports: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
         """Take over supports and values, and set the factors of precisions and states to those of a round."""
         tensors = self._tensors()
+        SIZE.check("round", number)
         self._check(supports, values, tensors)
         self.turbo.n_steps = number
         self._set_supports(supports)
@@ -124,8 +130,7 @@ class Replica:
             self.turbo.update()
 
     def _tensors(self) -> dict[str, Tensor]:
-        buffers = {name: one for name, one in self.model.named_buffers() if one.is_floating_point()}
-        return {**dict(self.model.named_parameters()), **buffers}
+        return dict(self.model.named_parameters()) | {name: self.model.get_buffer(name) for name in self._buffers}
 
     def _set_supports(self, supports: Mapping[str, Tensor]) -> None:
         for name, layer in self._layers.items():
@@ -140,14 +145,20 @@ class Replica:
     ) -> None:
         """Raise unless supports and values are those of this model, before anything is changed."""
         shapes = {_join(name, "weight"): one.mask.shape for name, one in self._layers.items()}
-        if {name: mask.shape for name, mask in supports.items()} != shapes:
+        if not all(isinstance(one, Tensor) for one in (*supports.values(), *values.values())):
+            raise ValueError("supports and values must hold tensors; got other objects")
+        found = {name: mask.shape for name, mask in supports.items() if mask.dtype == torch.bool}
+        if len(found) < len(supports) or found != shapes:
             raise ValueError(f"supports must be masks of the weights of the model, {sorted(shapes)}; got others")
         sizes = {}
         for name, tensor in tensors.items():
             layer = self._weights.get(name)
-            sizes[name] = tensor.numel() if layer is None else int(supports[_join(layer, "weight")].sum())
-        if {name: value.numel() for name, value in values.items()} != sizes:
-            raise ValueError("values must be one number per weight on the support; got other names or numbers")
+            sizes[name] = (tensor.numel() if layer is None else int(supports[_join(layer, "weight")].sum()),)
+        if {name: tuple(value.shape) for name, value in values.items()} != sizes:
+            raise ValueError("values must be one number per weight on the support; got other names, numbers or shapes")
+        wrong = [name for name, value in values.items() if not bool(value.isfinite().all())]
+        if wrong:
+            raise ValueError(f"values must be finite; got others for {', '.join(wrong)}")
 
 
 def _join(name: str, part: str) -> str:

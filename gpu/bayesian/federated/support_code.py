@@ -93,7 +93,10 @@ def _elias(lengths: Int64Array) -> BoolArray:
 
 
 def _from_runs(bits: BoolArray, size: int) -> BoolArray | None:
-    """Return the entries that the first value and the lengths of runs stand for, unless their number is another."""
+    """Return the entries that the first value and the lengths of runs stand for, unless there are others or more bits.
+
+    Nothing after the last whole byte of the runs, and no run that goes on past the end, is part of a code.
+    """
     flat, value, filled = np.empty(size, dtype=bool), bool(bits[:1].any()), 0
     ones = np.flatnonzero(bits[1:]) + 1
     place = 1
@@ -103,7 +106,9 @@ def _from_runs(bits: BoolArray, size: int) -> BoolArray | None:
             break
         digits = int(ones[at]) - place + 1
         word = bits[ones[at] : ones[at] + digits]
+        if word.size < digits:
+            break
         length = int("".join("1" if bit else "0" for bit in word), 2)
         flat[filled : filled + length] = value
         value, filled, place = not value, filled + length, int(ones[at]) + digits
-    return flat if filled == size else None
+    return flat if size and filled == size and bits.size - place < 8 else None

@@ -78,6 +78,25 @@ def test_sites_merge_to_the_same_bits_in_any_order_and_come_back_from_files():
     np.testing.assert_array_equal(again.linear, forward.linear)
 
 
+def test_bounds_are_the_expected_likelihood_minus_the_divergence_of_each_state_that_was_sent():
+    F, y, _ = _rows(5)
+    client = LinearClient(F, y, noise_precision=KAPPA)
+    server = FederatedLinearTurboVBI(WeightPrior((1, 30)), anneal_rounds=3, off_rate_ratio=1e-2)
+    server.receive(client.message(server.mean))
+    assert server.bounds == []
+    for number in range(6):
+        draws = np.random.default_rng(number).standard_normal((20000, 30))
+        draws = np.concatenate([draws, -draws])
+        # A sample of zero mean and unit variance in every column, so that only rounding is left in the diagonal terms.
+        draws /= np.sqrt((draws**2).mean(0))
+        draws = server.mean + np.sqrt(server.var) * draws
+        likelihood = -0.5 * KAPPA * ((y - draws @ F.T) ** 2).sum(1).mean()
+        divergence = server.prior.kl((server.mean**2 + server.var)[None], 0.5 * np.log(server.var)[None])
+        server.receive(client.message(server.mean))
+        assert len(server.bounds) == number + 1
+        assert server.bounds[-1] == pytest.approx(likelihood - divergence, abs=0.5)
+
+
 def test_bad_input_is_refused():
     F, y, _ = _rows()
     with pytest.raises(ValueError, match="F and y must have shapes"):
@@ -89,6 +108,10 @@ def test_bad_input_is_refused():
     client = LinearClient(F, y, noise_precision=1.0)
     with pytest.raises(ValueError, match=r"mean must have shape \(30,\)"):
         client.message(np.zeros(3))
+    with pytest.raises(ValueError, match="mean must be finite"):
+        client.message(np.full(30, np.nan))
+    with pytest.raises(ValueError, match=r"curvature.*below 2\^40"):
+        LinearClient(1e7 * F, y, noise_precision=1.0).message(np.zeros(30))
     server = FederatedLinearTurboVBI(WeightPrior((1, 31)), anneal_rounds=3, off_rate_ratio=1e-3)
     for sites in ([], [client.message(np.zeros(30))]):
         with pytest.raises(ValueError, match="at least 1 of 31 features"):

@@ -2,13 +2,14 @@
 
 import copy
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sparsetheory.gpu.bayesian import BayesLinear, FederatedTurboVBI, bayesianise, sampling
+from sparsetheory.gpu.bayesian import BayesLinear, FederatedTurboVBI, MessageSum, bayesianise, sampling
 from sparsetheory.gpu.core import accuracy, class_loss, train
 from sparsetheory.gpu.core.datasets import load_digits
 from sparsetheory.gpu.core.models import MLP
@@ -50,7 +51,9 @@ def after():
     """Return a server and its clients after rounds in which weights were dropped."""
     server = _server()
     clients = [server.client(20) for _ in range(3)]
-    _rounds(server, clients, 14)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        _rounds(server, clients, 14)
     return server, clients
 
 
@@ -123,7 +126,8 @@ def test_one_update_more_moves_nothing(after):
 
 
 def test_nothing_is_dropped_with_a_threshold_of_zero_or_in_the_warm_up():
-    for server, n_rounds in ((_server(drop_below=0.0), 6), (_server(warmup_rounds=9), 3)):
+    warming = _server(warmup_rounds=9, drop_below=0.5, activation=0.05, deactivation=0.95)
+    for server, n_rounds in ((_server(drop_below=0.0), 6), (warming, 3)):
         _rounds(server, [server.client(20)], n_rounds)
         assert server.density == 1.0
         assert server.history[-1].density == 1.0
@@ -190,6 +194,124 @@ def test_late_answers_and_those_of_other_models_are_refused_and_change_nothing()
     after = server.state_dict()
     assert after["round"] == before["round"]
     assert all(torch.equal(value, before["values"][name]) for name, value in after["values"].items())
+
+
+def _changed(message, **changes):
+    return replace(message, **{name: change(getattr(message, name)) for name, change in changes.items()})
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"round": lambda _: -1}, "round must be an integer from 0"),
+        ({"round": lambda _: 2.0**0.5}, "round must be an integer from 0"),
+        ({"values": lambda old: {**old, "0.bias": old["0.bias"] * torch.nan}}, "values must be finite; got.*0.bias"),
+        ({"values": lambda old: {**old, "0.rho": old["0.rho"][:, None]}}, "one number per weight on the support"),
+        ({"values": lambda old: {**old, "more": old["0.rho"]}}, "one number per weight on the support"),
+        ({"values": lambda old: {**old, "0.bias": old["0.bias"].numpy()}}, "must hold tensors"),
+        ({"supports": lambda old: {**old, "0.weight": old["0.weight"].float()}}, "supports must be masks"),
+        ({"supports": lambda old: {**old, "0.weight": old["0.weight"].T}}, "supports must be masks"),
+        ({"supports": lambda old: {"0.weight": old["0.weight"]}}, "supports must be masks"),
+    ],
+)
+def test_messages_of_the_server_that_cannot_be_read_change_nothing(after, changes, match):
+    client = _server().client(20)
+    before = copy.deepcopy(client.model.state_dict())
+    with pytest.raises(ValueError, match=match):
+        client.receive(_changed(after[0].message(), **changes))
+    assert client.message().round == 0
+    assert all(torch.equal(value, before[name]) for name, value in client.model.state_dict().items())
+
+
+def test_answers_of_another_shape_or_without_numbers_change_nothing():
+    server = _server()
+    message, before = server.client(60).message(), copy.deepcopy(server.model.state_dict())
+    weight = message.values["0.weight"]
+    for wrong, match in ((weight[:, None], "one number per weight"), (weight * torch.inf, "'0.weight' times samples")):
+        with pytest.raises(ValueError, match=match):
+            server.receive(replace(message, values={**message.values, "0.weight": wrong}))
+    assert server.round == 0
+    assert all(torch.equal(value, before[name]) for name, value in server.model.state_dict().items())
+
+
+def test_messages_keep_what_they_were_made_of():
+    server = _server()
+    client, down = server.client(60), server.message()
+    client.receive(down)
+    up = client.message()
+    before = copy.deepcopy((down, up))
+    with torch.no_grad():
+        for module in (server.model, client.model):
+            for parameter in module.parameters():
+                parameter += 1.0
+            module[0].mask[:] = False
+    for message, old in zip((down, up), before, strict=True):
+        assert all(torch.equal(value, old.values[name]) for name, value in message.values.items())
+    assert all(mask.all() for mask in down.supports.values())
+
+
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_precisions_move_in_the_round_after_the_warm_up(warmup):
+    server = _server(warmup_rounds=warmup, drop_below=0.0)
+    client, start = server.client(60), server.turbo.priors["0"].expected_precisions.copy()
+    for number in range(warmup + 1):
+        server.receive(_answer(client, server.message(), n_steps=1))
+        moved = bool((server.turbo.priors["0"].expected_precisions != start).any())
+        assert moved == (number == warmup)
+
+
+def test_one_message_needs_no_list():
+    servers = [_server() for _ in range(3)]
+    message = servers[0].client(60).message()
+    for server, one in zip(servers, ([message], message, MessageSum.of(message)), strict=True):
+        assert server.receive(one).n_clients == 1
+
+
+@pytest.mark.parametrize("average", ["parameters", "natural"])
+def test_an_empty_support_is_a_state_like_others(average):
+    server = _server(average=average)
+    message = server.message()
+    values = {name: value if name.endswith("bias") else value[:0] for name, value in message.values.items()}
+    supports = {name: torch.zeros_like(mask) for name, mask in message.supports.items()}
+    server.load_state_dict({"round": 12, "supports": supports, "values": values, "history": []})
+    client = server.client(60)
+    client.receive(server.message())
+    done = server.receive(client.message())
+    assert done.density == 0.0
+    assert server.turbo.certificate().check(server.model).valid
+    assert not any(parameter.any() for parameter in server.export().parameters() if parameter.ndim > 1)
+
+
+@pytest.mark.parametrize(("dtype", "tol"), [(torch.float64, 1e-14), (torch.bfloat16, 0.0)])
+def test_types_of_numbers_are_kept(dtype, tol):
+    server = FederatedTurboVBI(_model(8, 6, 3).to(dtype), n_samples=60, warmup_rounds=5, anneal_rounds=4)
+    client = server.client(60)
+    message = client.message()
+    server.receive(message)
+    for name, value in server.message().values.items():
+        assert value.dtype == dtype
+        torch.testing.assert_close(value, message.values[name], rtol=tol, atol=tol)
+
+
+def test_a_stored_history_is_a_copy_and_a_bad_one_changes_nothing():
+    server = _server()
+    server.receive(server.client(60).message())
+    server.state_dict()["history"][0]["density"] = 9.0
+    assert server.history[0].density == 1.0
+    with pytest.raises(TypeError, match="other"):
+        server.load_state_dict({**server.state_dict(), "round": 7, "history": [{"other": 1}]})
+    assert server.round == 1
+
+
+def test_constants_that_are_not_finite_stay_with_the_copies():
+    model = _model(8, 6, 3)
+    model[0].register_buffer("causal", torch.full((3, 3), -torch.inf).triu(1))
+    server = FederatedTurboVBI(model, n_samples=60, warmup_rounds=1, anneal_rounds=4)
+    client = server.client(60)
+    client.receive(server.message())
+    server.receive(client.message())
+    assert torch.equal(client.model[0].causal, torch.full((3, 3), -torch.inf).triu(1))
+    assert torch.equal(server.model[0].causal, client.model[0].causal)
 
 
 def test_a_stored_server_goes_on_with_the_same_bits():

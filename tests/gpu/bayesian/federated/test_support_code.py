@@ -1,5 +1,6 @@
 """Supports as bytes: both codes by hand, and what is no code."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -47,3 +48,52 @@ def test_what_is_no_code_of_this_size_is_refused():
             decode_support(wrong, shape)
     with pytest.raises(TypeError, match="mask must hold booleans"):
         encode_support(torch.ones(3))
+
+
+@pytest.mark.parametrize("end", [-1, -2, None])
+def test_codes_of_runs_that_end_early_or_late_are_refused(end):
+    mask = torch.zeros(500, dtype=torch.bool)
+    mask[5:8] = True
+    code = encode_support(mask)
+    assert code[0] == 2
+    wrong = code + bytes([0]) if end is None else code[:end]
+    with pytest.raises(ValueError, match="code must be that of a mask"):
+        decode_support(wrong, mask.shape)
+
+
+def test_codes_with_a_byte_more_are_refused_and_none_is_longer_than_bits():
+    rng = np.random.default_rng(1)
+    kinds = set()
+    for size in range(1, 120):
+        mask = torch.from_numpy(rng.random(size) < rng.choice([0.02, 0.2, 0.5]))
+        code = encode_support(mask)
+        kinds.add(code[0])
+        assert len(code) <= 1 + -(-size // 8)
+        assert torch.equal(decode_support(code, (size,)), mask)
+        with pytest.raises(ValueError, match="code must be that of a mask"):
+            decode_support(code + bytes([0]), (size,))
+    assert kinds == {1, 2}
+
+
+def test_a_run_that_is_cut_is_no_shorter_run():
+    mask = torch.zeros(508, dtype=torch.bool)
+    mask[5:8] = True
+    # Runs of 5, 3 and 500 take 26 bits; of the last, 24 bits leave 125.
+    with pytest.raises(ValueError, match="code must be that of a mask"):
+        decode_support(encode_support(mask)[:-1], (133,))
+
+
+def test_any_bytes_are_a_mask_or_refused():
+    rng = np.random.default_rng(0)
+    n_masks = 0
+    for _ in range(500):
+        size = int(rng.integers(0, 60))
+        code = bytes([int(rng.integers(4))]) + rng.bytes(int(rng.integers(0, 9)))
+        try:
+            found = decode_support(code, (size,))
+        except ValueError:
+            continue
+        n_masks += 1
+        assert found.shape == (size,)
+        assert torch.equal(decode_support(encode_support(found), (size,)), found)
+    assert n_masks > 20
