@@ -757,3 +757,12 @@ def test_a_full_layer_may_give_weights_to_another_under_one_budget_for_all():
     assert [event.step for event in scheduler.history] == [3, 6]
     assert sum(scheduler.report().n_active.values()) == 120 + 18
     assert scheduler.report().n_active["0"] < 120
+
+
+def test_a_layer_may_be_made_to_swap_all_its_weights():
+    model, optimizer, scheduler = _setup(min_swaps=18, criterion="random")
+    for step in range(3):
+        _step(model, optimizer, scheduler, step)
+    assert scheduler.history[0].n_grown + scheduler.history[0].n_regrown == 2 * 18
+    with pytest.raises(ValueError, match="min_swaps must be at most the weights, or units, of each layer; got 19: 2 "):
+        _setup(min_swaps=19)
