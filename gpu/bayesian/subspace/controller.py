@@ -75,8 +75,8 @@ class SSVIScheduler(TopologyController):
     grow_std : {"mean", "eps"}
         Standard deviation of new weights: softplus of the mean `rho` of the survivors, or 1e-6.
     min_swaps : int
-        Weights that each layer swaps at least. Without it a layer of fewer than ``1 / drop_fraction`` weights never
-        swaps; there is a warning.
+        Weights that each layer swaps at least, or all layers together under one budget. Without it a layer of fewer
+        than ``1 / drop_fraction`` weights never swaps; there is a warning.
     allow_regrow : bool
         Whether a weight that has just left may be chosen again. Otherwise a layer swaps no more weights than it has
         places, with a warning.
