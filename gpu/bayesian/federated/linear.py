@@ -260,6 +260,31 @@ class FederatedLinearTurboVBI:
         self.prior.update(self._second(), self.off_rate)
         self.n_rounds += 1
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that is needed to continue, with an equal prior."""
+        return {
+            "mean": torch.from_numpy(self.mean.copy()),
+            "var": torch.from_numpy(self.var.copy()),
+            "prior": self.prior.state_dict(),
+            "n_rounds": self.n_rounds,
+            "bounds": list(self.bounds),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state.
+
+        Raises
+        ------
+        ValueError
+            If it is that of another number of coefficients, or of another prior. Nothing is changed then.
+        """
+        mean, var = (state[name].detach().cpu().double().numpy().copy() for name in ("mean", "var"))
+        if mean.shape != self.mean.shape or var.shape != self.mean.shape:
+            raise ValueError(f"state must be that of {self.mean.size} coefficients; got {mean.shape} and {var.shape}")
+        self.prior.load_state_dict(state["prior"])
+        self.mean, self.var = mean, var
+        self.n_rounds, self.bounds = int(state["n_rounds"]), [float(bound) for bound in state["bounds"]]
+
     def _second(self) -> Float64Array:
         return (self.mean**2 + self.var)[None]
 

@@ -67,6 +67,7 @@ class Replica:
                 "from those of earlier rounds, which a client may have missed"
             )
         self._warmup = warmup_rounds
+        self._known = self.turbo.state_dict()
         self._layers = {name: one for name, one in model.named_modules() if isinstance(one, VariationalLayer)}
         # Constants such as the infinite entries of an attention mask are those of the copy, and cannot be averaged.
         self._buffers = [
@@ -117,6 +118,9 @@ class Replica:
                 tensor[self._layers[layer].mask] = new
         if self.warm:
             self.turbo.update()
+        else:
+            # Whoever goes back to a round of the warm-up has learned precisions still.
+            self.turbo.load_state_dict({**self._known, "n_steps": number})
 
     @torch.no_grad()
     def choose_supports(self, drop_below: float) -> None:

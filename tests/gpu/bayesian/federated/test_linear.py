@@ -97,6 +97,27 @@ def test_bounds_are_the_expected_likelihood_minus_the_divergence_of_each_state_t
         assert server.bounds[-1] == pytest.approx(likelihood - divergence, abs=0.5)
 
 
+def test_a_stored_server_goes_on_with_the_same_bits():
+    F, y, _ = _rows(6)
+    client = LinearClient(F, y, noise_precision=KAPPA)
+    server, again = (FederatedLinearTurboVBI(WeightPrior((1, 30)), anneal_rounds=9, off_rate_ratio=1e-2) for _ in "ab")
+    for _ in range(4):
+        server.receive(client.message(server.mean))
+    stored = io.BytesIO()
+    torch.save(server.state_dict(), stored)
+    stored.seek(0)
+    again.load_state_dict(torch.load(stored, weights_only=True))
+    for _ in range(3):
+        for one in (server, again):
+            one.receive(client.message(one.mean))
+    np.testing.assert_array_equal(again.mean, server.mean)
+    np.testing.assert_array_equal(again.var, server.var)
+    np.testing.assert_array_equal(again.prior.probability, server.prior.probability)
+    assert again.bounds == server.bounds
+    with pytest.raises(ValueError, match="30 coefficients"):
+        again.load_state_dict({**server.state_dict(), "mean": torch.zeros(29)})
+
+
 def test_bad_input_is_refused():
     F, y, _ = _rows()
     with pytest.raises(ValueError, match="F and y must have shapes"):

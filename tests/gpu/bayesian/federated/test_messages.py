@@ -84,6 +84,7 @@ def test_messages_and_sums_come_back_from_files_of_plain_tensors():
         torch.save(one.state_dict(), stored)
         stored.seek(0)
         again = type(one).from_state_dict(torch.load(stored, weights_only=True))
+        assert (again.round, again.n_samples) == (2, 33)
         assert torch.equal(
             merge_messages([again], average="parameters" if one is message else "natural").mean()["0.rho"],
             merge_messages([one], average="parameters" if one is message else "natural").mean()["0.rho"],

@@ -260,6 +260,22 @@ def test_precisions_move_in_the_round_after_the_warm_up(warmup):
         assert moved == (number == warmup)
 
 
+def test_who_goes_back_to_the_warm_up_has_known_precisions_and_drops_nothing():
+    server = _server(warmup_rounds=2, drop_below=0.5)
+    client, early = server.client(60), server.message()
+    stored = server.state_dict()
+    start = server.turbo.priors["0"].expected_precisions.copy()
+    penalty = float(client.penalty().detach())
+    _rounds(server, [client], 14)
+    assert server.density < 1
+    client.receive(early)
+    server.load_state_dict(stored)
+    for one in (client, server):
+        np.testing.assert_array_equal(one.turbo.priors["0"].expected_precisions, start)
+    assert float(client.penalty().detach()) == penalty
+    assert server.receive(client.message()).density == 1.0
+
+
 def test_one_message_needs_no_list():
     servers = [_server() for _ in range(3)]
     message = servers[0].client(60).message()
